@@ -1,0 +1,1 @@
+"""Client library for Hyperledger Besu nodes with flexible privacy groups."""

@@ -1,0 +1,1 @@
+"""Message queues: where triggers come from and status events go to."""

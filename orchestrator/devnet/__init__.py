@@ -1,0 +1,1 @@
+"""A network of emulated Besu nodes and enclaves, for development and tests."""

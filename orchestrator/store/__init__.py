@@ -1,0 +1,1 @@
+"""The durable record of changes, attempts and outgoing events, in SQLite or PostgreSQL."""
