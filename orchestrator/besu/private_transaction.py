@@ -1,0 +1,344 @@
+"""Private transactions as Besu reads them: encoding, signing, decoding. Pure.
+
+Source: PROTOCOL.md, Private transaction encoding.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import rlp
+from coincurve import PrivateKey, PublicKey
+from eth_hash.auto import keccak
+
+from orchestrator.besu.identifiers import (
+    ENCLAVE_KEY_BYTES,
+    PRIVACY_GROUP_ID_BYTES,
+    InvalidIdentifierError,
+    bytes_to_hex,
+    enclave_key_from_bytes,
+    enclave_key_to_bytes,
+    hex_to_bytes,
+    normal_address,
+    privacy_group_id_from_bytes,
+    privacy_group_id_to_bytes,
+)
+
+USUAL_GAS_LIMIT: Final = 3_000_000
+RESTRICTED: Final = "restricted"
+RESTRICTIONS: Final = frozenset({RESTRICTED, "unrestricted"})
+MAX_RAW_BYTES: Final = 1 << 20
+MAX_PRIVATE_FOR: Final = 1024
+
+_FIELDS: Final = {
+    "nonce": "private_nonce",
+    "gasPrice": "gas_price",
+    "gasLimit": "gas_limit",
+    "to": "to",
+    "value": "value",
+    "data": "data",
+    "chainId": "chain_id",
+    "privateFrom": "private_from",
+    "privacyGroupId": "privacy_group_id",
+    "privateFor": "private_for",
+    "restriction": "restriction",
+}
+_INTEGERS: Final = {"private_nonce": 64, "gas_price": 256, "gas_limit": 64, "value": 256, "chain_id": 256}
+_ITEMS: Final = 12
+
+
+class InvalidPrivateTransactionError(ValueError):
+    """The fields or the bytes are no private transaction; the message names what is wrong with which field."""
+
+
+@dataclass(frozen=True, slots=True)
+class PrivateTransaction:
+    """A private transaction before it is signed.
+
+    Attributes:
+        private_nonce: the sender's nonce in this privacy group.
+        private_from: the sender's enclave key, base64.
+        to: the contract called, "0x…" in lower case; None creates a contract.
+        data: call data or init code.
+        privacy_group_id: base64 of 32 bytes; exactly one of it and ``private_for`` is given.
+        private_for: enclave keys, base64, of those who share the transaction without a group.
+        chain_id: chain id that the signature is bound to; None only in transactions that others signed without one.
+        gas_limit: in gas; the marker transaction copies it.
+        gas_price: in wei; the marker transaction copies it.
+        value: in wei; Besu takes only 0.
+        restriction: "restricted", the only kind a flexible group takes.
+    """
+
+    private_nonce: int
+    private_from: str
+    to: str | None
+    data: bytes = b""
+    privacy_group_id: str | None = None
+    private_for: tuple[str, ...] = ()
+    chain_id: int | None = None
+    gas_limit: int = USUAL_GAS_LIMIT
+    gas_price: int = 0
+    value: int = 0
+    restriction: str = RESTRICTED
+
+
+@dataclass(frozen=True, slots=True)
+class SignedPrivateTransaction:
+    """A private transaction with its signature.
+
+    Attributes:
+        transaction: what was signed.
+        sender: address of the account that signed, recovered from the signature.
+        v, r, s: the signature; v = recovery id + 35 + 2·chain id (27 without a chain id).
+        raw: the bytes for ``eea_sendRawTransaction``.
+    """
+
+    transaction: PrivateTransaction
+    sender: str
+    v: int
+    r: int
+    s: int
+    raw: bytes
+
+
+def sign_private_transaction(fields: PrivateTransaction | Mapping[str, Any], private_key: bytes | str) -> bytes:
+    """Sign a private transaction and return the raw bytes for ``eea_sendRawTransaction``.
+
+    The signature is deterministic: the same fields and key give the same bytes.
+
+    Args:
+        fields: a ``PrivateTransaction``, or a mapping with the keys nonce, gasPrice, gasLimit, to, value, data,
+            chainId, privateFrom, privacyGroupId or privateFor, restriction. Integers as int or "0x…" text, data as
+            bytes or hexadecimal text. gasPrice and value default to 0, gasLimit to 3,000,000, restriction to "restricted".
+        private_key: 32 bytes, or 64 hexadecimal digits with or without "0x".
+
+    Raises:
+        InvalidPrivateTransactionError: a field is missing, unknown or out of range, or the key is no private key.
+    """
+    transaction = fields if isinstance(fields, PrivateTransaction) else private_transaction_from_fields(fields)
+    if transaction.chain_id is None:
+        raise InvalidPrivateTransactionError("chainId is missing; without it others could replay the transaction")
+    body, tail = _encoded_items(transaction)
+    digest = _signing_hash(body, tail, transaction.chain_id)
+    signature = _private_key(private_key).sign_recoverable(digest, hasher=None)
+    r, s, recovery_id = int.from_bytes(signature[:32]), int.from_bytes(signature[32:64]), signature[64]
+    v = recovery_id + 35 + 2 * transaction.chain_id
+    return bytes(rlp.encode([*body, _integer(v), _integer(r), _integer(s), *tail]))
+
+
+def private_transaction_from_fields(fields: Mapping[str, Any]) -> PrivateTransaction:
+    """Read a mapping with the field names of ``sign_private_transaction``.
+
+    Raises:
+        InvalidPrivateTransactionError: a field is missing, unknown or of the wrong type.
+    """
+    unknown = sorted(set(fields) - set(_FIELDS))
+    if unknown:
+        raise InvalidPrivateTransactionError(f"unknown field {unknown[0]!r}; the fields are {', '.join(_FIELDS)}")
+    values: dict[str, Any] = {}
+    for field, name in _FIELDS.items():
+        given = fields.get(field)
+        if given is None:
+            continue
+        if name in _INTEGERS:
+            values[name] = _given_integer(field, given)
+        elif name == "data":
+            values[name] = _given_data(given)
+        elif name == "private_for":
+            if isinstance(given, str) or not all(isinstance(key, str) for key in given):
+                raise InvalidPrivateTransactionError("privateFor must be a list of enclave keys")
+            values[name] = tuple(given)
+        elif not isinstance(given, str):
+            raise InvalidPrivateTransactionError(f"{field} must be text, not {type(given).__name__}")
+        else:
+            values[name] = given
+    for field in ("nonce", "privateFrom"):
+        if _FIELDS[field] not in values:
+            raise InvalidPrivateTransactionError(f"{field} is missing")
+    values.setdefault("to", None)
+    return PrivateTransaction(**values)
+
+
+def decode_private_transaction(raw: bytes | str) -> SignedPrivateTransaction:
+    """Read a signed private transaction and recover its sender.
+
+    Args:
+        raw: the bytes, or hexadecimal text, at most ``MAX_RAW_BYTES`` bytes.
+
+    Raises:
+        InvalidPrivateTransactionError: the bytes are no private transaction, or the signature is no signature.
+    """
+    try:
+        raw_bytes = hex_to_bytes(raw, max_bytes=MAX_RAW_BYTES) if isinstance(raw, str) else bytes(raw)
+    except InvalidIdentifierError as error:
+        raise InvalidPrivateTransactionError(f"the raw transaction is unreadable: {error}") from error
+    if len(raw_bytes) > MAX_RAW_BYTES:
+        raise InvalidPrivateTransactionError(f"{len(raw_bytes)} bytes are too many; at most {MAX_RAW_BYTES} are read")
+    try:
+        items = rlp.decode(raw_bytes)
+    except (rlp.exceptions.RLPException, RecursionError, ValueError) as error:
+        raise InvalidPrivateTransactionError(f"the bytes are no RLP: {type(error).__name__}") from error
+    if not isinstance(items, list | tuple) or len(items) != _ITEMS:
+        raise InvalidPrivateTransactionError(f"a private transaction is an RLP list of {_ITEMS} items")
+    transaction, v, r, s = _decoded_items(list(items))
+    body, tail = _encoded_items(transaction)
+    sender = _recovered_sender(_signing_hash(body, tail, transaction.chain_id), v, r, s, transaction.chain_id)
+    return SignedPrivateTransaction(transaction=transaction, sender=sender, v=v, r=r, s=s, raw=raw_bytes)
+
+
+def address_of_private_key(private_key: bytes | str) -> str:
+    """Return the account address, "0x…" in lower case, of a private key (32 bytes, or hexadecimal text).
+
+    Raises:
+        InvalidPrivateTransactionError: it is no private key. The message never shows it.
+    """
+    return _address_of(_private_key(private_key).public_key)
+
+
+def _encoded_items(transaction: PrivateTransaction) -> tuple[list[bytes], list[Any]]:
+    """The items before and after the signature; raises when a field is out of range."""
+    for name, bits in _INTEGERS.items():
+        value = getattr(transaction, name)
+        if value is None and name == "chain_id":
+            continue
+        if not isinstance(value, int) or not 0 <= value < 1 << bits:
+            raise InvalidPrivateTransactionError(f"{name} must be from 0 to 2^{bits} - 1, not {value!r}")
+    if (transaction.privacy_group_id is None) == (not transaction.private_for):
+        raise InvalidPrivateTransactionError("give either privacyGroupId or privateFor, and only one of them")
+    if transaction.restriction not in RESTRICTIONS:
+        raise InvalidPrivateTransactionError(f"restriction must be one of {', '.join(sorted(RESTRICTIONS))}")
+    if len(transaction.private_for) > MAX_PRIVATE_FOR:
+        raise InvalidPrivateTransactionError(f"privateFor has more than {MAX_PRIVATE_FOR} enclave keys")
+    try:
+        to = b"" if transaction.to is None else bytes.fromhex(normal_address(transaction.to)[2:])
+        private_from = enclave_key_to_bytes(transaction.private_from)
+        audience: Any = (
+            [enclave_key_to_bytes(key) for key in transaction.private_for]
+            if transaction.privacy_group_id is None
+            else privacy_group_id_to_bytes(transaction.privacy_group_id)
+        )
+    except InvalidIdentifierError as error:
+        raise InvalidPrivateTransactionError(str(error)) from error
+    body = [
+        _integer(transaction.private_nonce),
+        _integer(transaction.gas_price),
+        _integer(transaction.gas_limit),
+        to,
+        _integer(transaction.value),
+        transaction.data,
+    ]
+    return body, [private_from, audience, transaction.restriction.encode("ascii")]
+
+
+def _decoded_items(items: list[Any]) -> tuple[PrivateTransaction, int, int, int]:
+    nonce, gas_price, gas_limit, to, value, data, v, r, s, private_from, audience, restriction = items
+    if not isinstance(data, bytes) or not isinstance(restriction, bytes) or not isinstance(to, bytes):
+        raise InvalidPrivateTransactionError("to, data and restriction must be byte strings")
+    if len(to) not in {0, 20}:
+        raise InvalidPrivateTransactionError(f"to has {len(to)} bytes; an address has 20, a contract creation none")
+    signature_v = _read_integer("v", v, 256)
+    transaction = PrivateTransaction(
+        private_nonce=_read_integer("nonce", nonce, 64),
+        gas_price=_read_integer("gasPrice", gas_price, 256),
+        gas_limit=_read_integer("gasLimit", gas_limit, 64),
+        to=bytes_to_hex(to) if to else None,
+        value=_read_integer("value", value, 256),
+        data=data,
+        chain_id=_chain_id_of(signature_v),
+        private_from=_read_enclave_key("privateFrom", private_from),
+        privacy_group_id=_read_group(audience) if isinstance(audience, bytes) else None,
+        private_for=_read_private_for(audience) if not isinstance(audience, bytes) else (),
+        restriction=restriction.decode("ascii", "replace"),
+    )
+    return transaction, signature_v, _read_integer("r", r, 256), _read_integer("s", s, 256)
+
+
+def _read_integer(field: str, item: Any, bits: int) -> int:
+    if not isinstance(item, bytes) or len(item) * 8 > bits:
+        raise InvalidPrivateTransactionError(f"{field} must be an integer of at most {bits} bits")
+    if item[:1] == b"\0":
+        raise InvalidPrivateTransactionError(f"{field} has leading zeros")
+    return int.from_bytes(item)
+
+
+def _read_enclave_key(field: str, item: Any) -> str:
+    if not isinstance(item, bytes) or len(item) not in ENCLAVE_KEY_BYTES:
+        raise InvalidPrivateTransactionError(f"{field} must be an enclave key of 32 or 91 bytes")
+    return enclave_key_from_bytes(item)
+
+
+def _read_group(item: bytes) -> str:
+    if len(item) != PRIVACY_GROUP_ID_BYTES:
+        raise InvalidPrivateTransactionError(
+            f"privacyGroupId has {len(item)} bytes instead of {PRIVACY_GROUP_ID_BYTES}"
+        )
+    return privacy_group_id_from_bytes(item)
+
+
+def _read_private_for(items: Any) -> tuple[str, ...]:
+    if not 1 <= len(items) <= MAX_PRIVATE_FOR:
+        raise InvalidPrivateTransactionError(f"privateFor must name 1 to {MAX_PRIVATE_FOR} enclave keys")
+    return tuple(_read_enclave_key("privateFor", item) for item in items)
+
+
+def _chain_id_of(v: int) -> int | None:
+    if v in {27, 28}:
+        return None
+    if v < 35:
+        raise InvalidPrivateTransactionError(f"v is {v}; it must be recovery id + 35 + 2·chain id, or 27 or 28")
+    return (v - 35) // 2
+
+
+def _signing_hash(body: list[bytes], tail: list[Any], chain_id: int | None) -> bytes:
+    bound = [] if chain_id is None else [_integer(chain_id), b"", b""]
+    return keccak(rlp.encode([*body, *bound, *tail]))
+
+
+def _recovered_sender(digest: bytes, v: int, r: int, s: int, chain_id: int | None) -> str:
+    recovery_id = v - 27 if chain_id is None else v - 35 - 2 * chain_id
+    signature = r.to_bytes(32) + s.to_bytes(32) + bytes([recovery_id])
+    try:
+        return _address_of(PublicKey.from_signature_and_message(signature, digest, hasher=None))
+    except ValueError as error:
+        raise InvalidPrivateTransactionError("the signature belongs to no account") from error
+
+
+def _address_of(public_key: PublicKey) -> str:
+    return bytes_to_hex(keccak(public_key.format(compressed=False)[1:])[-20:])
+
+
+def _private_key(private_key: bytes | str) -> PrivateKey:
+    # The messages say nothing about the key, and the cause is dropped: it could show the key.
+    try:
+        secret = hex_to_bytes(private_key, max_bytes=32) if isinstance(private_key, str) else bytes(private_key)
+        if len(secret) == 32:
+            return PrivateKey(secret)
+    except ValueError:
+        pass
+    raise InvalidPrivateTransactionError("the private key is not 32 bytes between 1 and the order of secp256k1")
+
+
+def _integer(value: int) -> bytes:
+    return value.to_bytes((value.bit_length() + 7) // 8)
+
+
+def _given_integer(field: str, given: Any) -> int:
+    if isinstance(given, str) and given.startswith("0x"):
+        try:
+            return int(given, 16)
+        except ValueError:
+            pass
+    elif isinstance(given, int) and not isinstance(given, bool):
+        return given
+    raise InvalidPrivateTransactionError(f"{field} must be an integer or 0x… text")
+
+
+def _given_data(given: Any) -> bytes:
+    if isinstance(given, bytes):
+        return given
+    if isinstance(given, str):
+        try:
+            return hex_to_bytes(given, max_bytes=MAX_RAW_BYTES)
+        except InvalidIdentifierError as error:
+            raise InvalidPrivateTransactionError(f"data is unreadable: {error}") from error
+    raise InvalidPrivateTransactionError("data must be bytes or hexadecimal text")
