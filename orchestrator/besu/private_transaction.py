@@ -109,7 +109,7 @@ def sign_private_transaction(fields: PrivateTransaction | Mapping[str, Any], pri
     Args:
         fields: a ``PrivateTransaction``, or a mapping with the keys nonce, gasPrice, gasLimit, to, value, data,
             chainId, privateFrom, privacyGroupId or privateFor, restriction. Integers as int or "0x…" text, data as
-            bytes or hexadecimal text. gasPrice and value default to 0, gasLimit to 3,000,000, restriction to "restricted".
+            bytes or hexadecimal text. gasPrice and value default to 0, gasLimit to 3,000,000.
         private_key: 32 bytes, or 64 hexadecimal digits with or without "0x".
 
     Raises:

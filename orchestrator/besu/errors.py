@@ -1,0 +1,354 @@
+"""Every way in which a Besu node can fail a caller. Pure.
+
+::
+
+    BesuError
+    ├── TransportError              no answer
+    │   ├── NodeUnreachableError    nothing was sent
+    │   ├── NodeTimeoutError        sent, perhaps acted on
+    │   ├── ConnectionLostError     sent, perhaps acted on
+    │   └── HttpStatusError         a proxy or an overloaded node answered instead
+    ├── ProtocolError               an answer that is no JSON-RPC, or not what the method answers
+    └── RpcError                    the node answered with an error
+        ├── UnauthorizedError
+        ├── MethodUnavailableError
+        │   ├── MethodNotFoundError
+        │   └── MethodNotEnabledError
+        ├── InvalidRequestError
+        ├── NotFoundError
+        ├── LimitExceededError
+        │   └── BatchTooLargeError
+        ├── NodeNotReadyError
+        ├── NodeInternalError
+        ├── TransactionRefusedError
+        │   ├── NonceTooLowError
+        │   ├── WrongChainIdError
+        │   ├── InsufficientBalanceError
+        │   ├── GasRefusedError
+        │   │   ├── IntrinsicGasError
+        │   │   └── GasPriceTooLowError
+        │   ├── MarkerPoolError
+        │   └── MarkerKnownError
+        ├── ExecutionRevertedError
+        │   └── NotOwnerError
+        ├── GroupUnknownError
+        ├── PrivacyDisabledError
+        ├── EnclaveError
+        │   ├── EnclaveUnreachableError
+        │   ├── EnclaveKeyUnknownError
+        │   └── EnclaveKeyNotHostedError
+        ├── UnrelatedRefusalError
+        └── UnknownRpcError
+"""
+
+from enum import StrEnum
+from typing import ClassVar, Final
+
+_LONGEST_MESSAGE: Final = 500
+
+
+class Verdict(StrEnum):
+    """What an error means for whoever asked."""
+
+    RETRY = "retry"
+    """The same request may work later."""
+    REFUSED = "refused"
+    """This request cannot work; another one may."""
+    OPERATOR = "operator"
+    """A person has to change the node, the enclave or the configuration."""
+
+
+class BesuError(Exception):
+    """A request to a node failed.
+
+    Attributes:
+        reason: stable name of what went wrong.
+        verdict: what it means for the caller.
+        certain: True when the node surely did not act on the request; False when it may have.
+    """
+
+    reason: ClassVar[str] = "besu_error"
+    verdict: ClassVar[Verdict] = Verdict.RETRY
+    certain: ClassVar[bool] = True
+
+    @property
+    def retryable(self) -> bool:
+        """Whether the same request may work later."""
+        return self.verdict is Verdict.RETRY
+
+
+class TransportError(BesuError):
+    """No answer came: the node may or may not have acted on the request."""
+
+    reason = "node_unreachable"
+    certain = False
+
+
+class NodeUnreachableError(TransportError):
+    """No connection to the node: nothing was sent. Check its address, and that it runs."""
+
+    certain = True
+
+
+class NodeTimeoutError(TransportError):
+    """No answer within the time allowed."""
+
+    reason = "node_timeout"
+
+
+class ConnectionLostError(TransportError):
+    """The connection broke before the answer was whole."""
+
+    reason = "connection_lost"
+
+
+class HttpStatusError(TransportError):
+    """An HTTP status without a JSON-RPC answer, from a proxy or an overloaded node.
+
+    Attributes:
+        status: the HTTP status.
+    """
+
+    reason = "http_status"
+
+    def __init__(self, message: str, *, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class ProtocolError(BesuError):
+    """The answer is no JSON-RPC, too large, or not what the method answers. Check that the address is a Besu node's."""
+
+    reason = "bad_answer"
+    certain = False
+
+
+class RpcError(BesuError):
+    """The node answered with an error.
+
+    Attributes:
+        code, message, data: as answered; the message is shortened when it is very long.
+    """
+
+    reason = "rpc_error"
+    verdict = Verdict.REFUSED
+    remedy: ClassVar[str] = ""
+
+    def __init__(self, code: int, message: str, data: object = None) -> None:
+        self.code = code
+        self.message = message[:_LONGEST_MESSAGE]
+        self.data = data
+        advice = f"; {self.remedy}" if self.remedy else ""
+        super().__init__(f"{self.message} ({code}){advice}")
+
+
+class UnauthorizedError(RpcError):
+    """The token is missing, expired, lacks the permission, or its tenant is no member."""
+
+    reason = "unauthorized"
+    verdict = Verdict.OPERATOR
+    remedy = "check that the node's token is valid, has the permission and names a member's enclave key"
+
+
+class MethodUnavailableError(RpcError):
+    """The node cannot be asked this."""
+
+    reason = "method_unavailable"
+    verdict = Verdict.OPERATOR
+
+
+class MethodNotFoundError(MethodUnavailableError):
+    """The node does not know the method: another version, or its API group is off."""
+
+    reason = "method_not_found"
+    remedy = "check the Besu version and that --rpc-http-api and --rpc-ws-api list EEA, PRIV and ETH"
+
+
+class MethodNotEnabledError(MethodUnavailableError):
+    """The node knows the method and has it off; expected of the offchain group methods on a flexible network."""
+
+    reason = "method_not_enabled"
+    remedy = "check which API groups and which kind of privacy groups the node enables"
+
+
+class InvalidRequestError(RpcError):
+    """The node could not read the request; nodes up to 22.x also answer so to a simulation that fails."""
+
+    reason = "invalid_params"
+
+
+class NotFoundError(RpcError):
+    """A block, a filter, a subscription or an account is not there (yet)."""
+
+    reason = "not_found"
+    verdict = Verdict.RETRY
+
+
+class LimitExceededError(RpcError):
+    """The request asks for more than the node gives at once."""
+
+    reason = "limit_exceeded"
+
+
+class BatchTooLargeError(LimitExceededError):
+    """More requests in one batch than the node takes."""
+
+    reason = "batch_too_large"
+    remedy = "send smaller batches or raise --rpc-http-max-batch-size"
+
+
+class NodeNotReadyError(RpcError):
+    """The node is still synchronising, or a part that the request needs is not up."""
+
+    reason = "node_not_ready"
+    verdict = Verdict.RETRY
+
+
+class NodeInternalError(RpcError):
+    """The node failed inside; it may have acted on the request."""
+
+    reason = "node_internal"
+    verdict = Verdict.RETRY
+    certain = False
+
+
+class TransactionRefusedError(RpcError):
+    """The node took no such transaction."""
+
+    reason = "transaction_refused"
+
+
+class NonceTooLowError(TransactionRefusedError):
+    """The private nonce is used: by this transaction, sent before, or by another of the account."""
+
+    reason = "nonce_too_low"
+
+
+class WrongChainIdError(TransactionRefusedError):
+    """The signature is bound to another chain."""
+
+    reason = "wrong_chain_id"
+    verdict = Verdict.OPERATOR
+    remedy = "sign with the chain id that eth_chainId of the node answers"
+
+
+class InsufficientBalanceError(TransactionRefusedError):
+    """The account that pays the marker transaction has too little."""
+
+    reason = "balance"
+    verdict = Verdict.OPERATOR
+    remedy = "use gas price 0 on a gas-free network, or fund the account"
+
+
+class GasRefusedError(TransactionRefusedError):
+    """The gas limit or the gas price does not suit the network."""
+
+    reason = "gas_limit"
+    verdict = Verdict.OPERATOR
+    remedy = "set a gas limit between the intrinsic cost and the block's limit, and a price that the network takes"
+
+
+class IntrinsicGasError(GasRefusedError):
+    """The gas limit is below the cost of carrying the transaction."""
+
+    reason = "intrinsic_gas"
+
+
+class GasPriceTooLowError(GasRefusedError):
+    """The gas price is below what the network takes."""
+
+    reason = "gas_price"
+
+
+class MarkerPoolError(TransactionRefusedError):
+    """The marker transaction did not enter the pool because of another one; the same bytes can be sent again."""
+
+    reason = "marker_pool"
+    verdict = Verdict.RETRY
+
+
+class MarkerKnownError(TransactionRefusedError):
+    """The very same marker transaction is in the pool: it was sent before."""
+
+    reason = "marker_known"
+    verdict = Verdict.RETRY
+    certain = False
+
+
+class ExecutionRevertedError(RpcError):
+    """A simulated call fails.
+
+    Attributes:
+        revert_reason: text of the contract's ``require``; None when it gave none.
+    """
+
+    reason = "execution_reverted"
+
+    def __init__(self, code: int, message: str, data: object = None, *, revert_reason: str | None = None) -> None:
+        super().__init__(code, message, data)
+        self.revert_reason = revert_reason
+
+
+class NotOwnerError(ExecutionRevertedError):
+    """The account did not create the group; only its creator may change it."""
+
+    reason = "not_owner"
+    remedy = "use the account that created the group"
+
+
+class GroupUnknownError(RpcError):
+    """The node has no such group, or its enclave key is not in it, or it has not replayed so far."""
+
+    reason = "group_unknown"
+
+
+class PrivacyDisabledError(RpcError):
+    """The node has no privacy, or another kind of privacy groups."""
+
+    reason = "privacy_disabled"
+    verdict = Verdict.OPERATOR
+    remedy = "start the node with --privacy-enabled and --privacy-flexible-groups-enabled"
+
+
+class EnclaveError(RpcError):
+    """An enclave refused."""
+
+    reason = "enclave_error"
+    verdict = Verdict.OPERATOR
+
+
+class EnclaveUnreachableError(EnclaveError):
+    """The node's enclave, or the enclave of a member, does not answer."""
+
+    reason = "enclave_unreachable"
+    verdict = Verdict.RETRY
+    remedy = "start the enclave of the node and of each member and check that they reach each other"
+
+
+class EnclaveKeyUnknownError(EnclaveError):
+    """No enclave in the network says that it hosts a member's key."""
+
+    reason = "enclave_key_unknown"
+    verdict = Verdict.REFUSED
+    remedy = "check the member's key, and that its enclave runs and is connected to this one"
+
+
+class EnclaveKeyNotHostedError(EnclaveError):
+    """The sending node's enclave does not host the key that the transaction is sent from."""
+
+    reason = "enclave_key_not_hosted"
+    remedy = "send through the node whose enclave hosts the key, or correct enclave_keys in the configuration"
+
+
+class UnrelatedRefusalError(RpcError):
+    """An error of a part of Besu that membership changes never use (mining, permissioning, the engine API)."""
+
+    reason = "unrelated"
+
+
+class UnknownRpcError(RpcError):
+    """An error that is not in the map."""
+
+    reason = "unknown_rpc_error"
+    verdict = Verdict.OPERATOR
+    certain = False
