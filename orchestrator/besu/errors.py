@@ -11,9 +11,8 @@
     ├── ProtocolError               an answer that is no JSON-RPC, or not what the method answers
     └── RpcError                    the node answered with an error
         ├── UnauthorizedError
-        ├── MethodUnavailableError
-        │   ├── MethodNotFoundError
-        │   └── MethodNotEnabledError
+        ├── MethodNotFoundError
+        ├── MethodNotEnabledError
         ├── InvalidRequestError
         ├── NotFoundError
         ├── LimitExceededError
@@ -150,24 +149,19 @@ class UnauthorizedError(RpcError):
     remedy = "check that the node's token is valid, has the permission and names a member's enclave key"
 
 
-class MethodUnavailableError(RpcError):
-    """The node cannot be asked this."""
-
-    reason = "method_unavailable"
-    verdict = Verdict.OPERATOR
-
-
-class MethodNotFoundError(MethodUnavailableError):
+class MethodNotFoundError(RpcError):
     """The node does not know the method: another version, or its API group is off."""
 
     reason = "method_not_found"
+    verdict = Verdict.OPERATOR
     remedy = "check the Besu version and that --rpc-http-api and --rpc-ws-api list EEA, PRIV and ETH"
 
 
-class MethodNotEnabledError(MethodUnavailableError):
+class MethodNotEnabledError(RpcError):
     """The node knows the method and has it off; expected of the offchain group methods on a flexible network."""
 
     reason = "method_not_enabled"
+    verdict = Verdict.OPERATOR
     remedy = "check which API groups and which kind of privacy groups the node enables"
 
 

@@ -34,7 +34,6 @@ from orchestrator.besu.errors import (
     NonceTooLowError,
     NotFoundError,
     NotOwnerError,
-    OverflowError,
     PrivacyDisabledError,
     RpcError,
     TransactionRefusedError,
