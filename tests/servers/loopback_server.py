@@ -1,0 +1,221 @@
+"""A server program that tests start on loopback: bounded waits, its own directory, ended by the id that was started."""
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Self
+
+from tests.servers.ports import free_port
+
+_POLL_SECONDS = 0.02
+_KILL_SECONDS = 10.0
+_LOG_TAIL_LINES = 30
+
+
+class ServerStartError(Exception):
+    """The server did not answer in time, or ended while starting; the message carries the end of its log."""
+
+
+class _Guard:
+    """Kills what a killed test run would leave behind.
+
+    One small shell waits on a pipe whose other end only this process holds. Each server's id is written to it when the
+    server starts and struck out when it has ended; when the pipe closes, however the test run ended, the shell kills
+    the ids still listed.
+    """
+
+    _SCRIPT = """
+    running=' '
+    while read -r verb id; do
+        case $verb in
+            started) running="$running$id " ;;
+            ended) running="${running%% "$id" *} ${running#* "$id" }" ;;
+        esac
+    done
+    for id in $running; do kill -KILL "$id" 2>/dev/null; done
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._shell: subprocess.Popen[bytes] | None = None
+
+    def tell(self, verb: str, process_id: int) -> None:
+        with self._lock:
+            if self._shell is None:
+                self._shell = subprocess.Popen(
+                    ["sh", "-c", self._SCRIPT], stdin=subprocess.PIPE, start_new_session=True
+                )
+            assert self._shell.stdin is not None
+            self._shell.stdin.write(f"{verb} {process_id}\n".encode())
+            self._shell.stdin.flush()
+
+    def close(self) -> None:
+        with self._lock:
+            if self._shell is not None:
+                self._shell.communicate(timeout=_KILL_SECONDS)
+                self._shell = None
+
+
+guard = _Guard()
+
+
+class LoopbackServer(ABC):
+    """One server process with its own temporary directory and port, both kept over ``stop``, ``kill`` and ``restart``.
+
+    Every method blocks until what it says has happened; from a coroutine call it with ``asyncio.to_thread``.
+    """
+
+    name: str
+    start_seconds: float
+    stop_seconds: float = 10.0
+    stop_signal: signal.Signals = signal.SIGTERM
+
+    def __init__(self) -> None:
+        self.directory = Path(tempfile.mkdtemp(prefix=f"{self.name}-"))
+        self.port = free_port()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @abstractmethod
+    def command(self) -> list[str]:
+        """The program and its arguments; the process it starts must be the server itself, not a wrapper."""
+
+    @abstractmethod
+    def is_ready(self) -> bool:
+        """Whether the server answers its own protocol now."""
+
+    def environment(self) -> dict[str, str]:
+        """Environment of the server."""
+        return dict(os.environ)
+
+    def run_as(self) -> str | None:
+        """Name of the user that the server runs as; None for the present one."""
+        return None
+
+    @property
+    def log_path(self) -> Path:
+        """File with everything that the server printed."""
+        return self.directory / "server.log"
+
+    @property
+    def process_id(self) -> int:
+        """Id of the running server process."""
+        if self._process is None:
+            msg = f"{self.name} is not running: start() it first"
+            raise RuntimeError(msg)
+        return self._process.pid
+
+    def is_running(self) -> bool:
+        """Whether the process that was started still lives."""
+        return self._process is not None and self._process.poll() is None
+
+    def start(self) -> None:
+        """Start the server and wait until it answers; does nothing when it runs already.
+
+        Raises ServerStartError when it ends early or does not answer within ``start_seconds``.
+        """
+        if self.is_running():
+            return
+        user = self.run_as()
+        with self.log_path.open("ab") as log:
+            self._process = subprocess.Popen(
+                self.command(),
+                cwd=self.directory,
+                env=self.environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                user=user,
+                group=user,
+                extra_groups=None if user is None else [],
+            )
+        guard.tell("started", self._process.pid)
+        deadline = time.monotonic() + self.start_seconds
+        while not self.is_ready():
+            if self._process.poll() is not None:
+                code = self._process.returncode
+                self._forget()
+                raise ServerStartError(self._explain(f"ended with code {code} while starting"))
+            if time.monotonic() > deadline:
+                self.kill()
+                raise ServerStartError(self._explain(f"did not answer within {self.start_seconds:g} s"))
+            time.sleep(_POLL_SECONDS)
+
+    def stop(self) -> None:
+        """Ask the server to end and wait; kills it when it takes longer than ``stop_seconds``."""
+        if self._process is None:
+            return
+        self._process.send_signal(self.stop_signal)
+        try:
+            self._process.wait(self.stop_seconds)
+        except subprocess.TimeoutExpired:
+            self.kill()
+        else:
+            self._forget()
+
+    def kill(self) -> None:
+        """End the server and its children at once with SIGKILL, as a power cut would."""
+        if self._process is None:
+            return
+        self._signal_tree(signal.SIGKILL)
+        self._process.wait(_KILL_SECONDS)
+        self._forget()
+
+    def restart(self) -> None:
+        """Stop and start again, on the same port and data."""
+        self.stop()
+        self.start()
+
+    def pause(self) -> None:
+        """Freeze the server: connections stay open and nothing answers, until ``resume``."""
+        self._signal_tree(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let a paused server go on."""
+        self._signal_tree(signal.SIGCONT)
+
+    def close(self) -> None:
+        """Kill the server and remove its directory."""
+        self.kill()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _signal_tree(self, number: signal.Signals) -> None:
+        for process_id in [self.process_id, *_descendants(self.process_id)]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process_id, number)
+
+    def _forget(self) -> None:
+        if self._process is not None:
+            guard.tell("ended", self._process.pid)
+            self._process = None
+
+    def _explain(self, what: str) -> str:
+        lines = self.log_path.read_text(errors="replace").splitlines()[-_LOG_TAIL_LINES:]
+        return f"{self.name} {what}; the end of its log:\n" + "\n".join(lines)
+
+
+def _descendants(process_id: int) -> list[int]:
+    found: list[int] = []
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        for children in Path(f"/proc/{process_id}/task").glob("*/children"):
+            for child in children.read_text().split():
+                found += [int(child), *_descendants(int(child))]
+    return found

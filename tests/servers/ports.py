@@ -1,0 +1,39 @@
+"""Ports for servers that must come back on the same one."""
+
+import random
+import socket
+from pathlib import Path
+
+_FIRST = 10240
+_TRIES = 200
+_chance = random.SystemRandom()
+_given: set[int] = set()
+
+
+def free_port() -> int:
+    """A TCP port on 127.0.0.1 that nothing listens on, given out once per process.
+
+    It lies below the range from which the kernel takes the ports of outgoing connections: a client that reconnects
+    while its server is down could otherwise be given the server's own port, and even connect to itself.
+    """
+    for _ in range(_TRIES):
+        port = _chance.randrange(_FIRST, _first_ephemeral_port())
+        if port in _given:
+            continue
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        _given.add(port)
+        return port
+    msg = f"no free port found in {_TRIES} tries"
+    raise RuntimeError(msg)
+
+
+def _first_ephemeral_port() -> int:
+    try:
+        text = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text()
+    except OSError:
+        return 32768
+    return max(int(text.split()[0]), _FIRST + 1000)

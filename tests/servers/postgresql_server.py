@@ -1,0 +1,113 @@
+"""A real PostgreSQL server in a temporary directory."""
+
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import uuid
+
+import psycopg
+
+from tests.servers import programs
+from tests.servers.loopback_server import LoopbackServer, ServerStartError
+
+_USER = "orchestrator"
+_INITDB_SECONDS = 60
+
+
+class PostgreSQLServer(LoopbackServer):
+    """PostgreSQL on 127.0.0.1, user ``orchestrator`` without a password; data survive ``kill`` and ``restart``.
+
+    The server refuses to run as root, so root runs it as ``postgres``. ``durable=False`` leaves out the waits for the
+    disk: a killed server still recovers all that was committed, because the operating system keeps what was written.
+    """
+
+    name = "postgresql"
+    start_seconds = 30.0
+    stop_signal = signal.SIGINT  # "fast": ends open sessions instead of waiting for them
+
+    def __init__(self, *, durable: bool = False) -> None:
+        super().__init__()
+        self._durable = durable
+        self._data = self.directory / "data"
+        self._initialise()
+
+    @property
+    def url(self) -> str:
+        """Address of the server's own database ``postgres``; tests use one from ``create_database``."""
+        return self.url_of("postgres")
+
+    def url_of(self, database: str) -> str:
+        """Address of ``database``."""
+        return f"postgresql://{_USER}@127.0.0.1:{self.port}/{database}"
+
+    def create_database(self) -> str:
+        """Create an empty database and return its name."""
+        name = f"test_{uuid.uuid4().hex[:16]}"
+        self._execute(f'CREATE DATABASE "{name}"')
+        return name
+
+    def drop_database(self, name: str) -> None:
+        """Drop ``name``, ending the sessions that still use it."""
+        self._execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
+    def command(self) -> list[str]:
+        """See LoopbackServer."""
+        settings = {
+            "port": str(self.port),
+            "listen_addresses": "127.0.0.1",
+            "unix_socket_directories": "",
+            "shared_buffers": "32MB",
+            "max_connections": "200",
+            "fsync": "on" if self._durable else "off",
+        }
+        options = [part for key, value in settings.items() for part in ("-c", f"{key}={value}")]
+        return [programs.postgresql("postgres"), "-D", str(self._data), *options]
+
+    def environment(self) -> dict[str, str]:
+        """Without the variables that change what PostgreSQL's programs do."""
+        return {key: value for key, value in os.environ.items() if not key.startswith("PG")}
+
+    def run_as(self) -> str | None:
+        """An unprivileged user when the tests run as root."""
+        if os.geteuid() != 0:
+            return None
+        names = {entry.pw_name for entry in pwd.getpwall()}
+        return "postgres" if "postgres" in names else "nobody"
+
+    def is_ready(self) -> bool:
+        """The server accepts a session."""
+        try:
+            psycopg.connect(self.url, connect_timeout=2).close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    def _initialise(self) -> None:
+        user = self.run_as()
+        if user is not None:
+            shutil.chown(self.directory, user)
+        outcome = subprocess.run(
+            [
+                *(programs.postgresql("initdb"), "-D", str(self._data), "-U", _USER, "--auth=trust"),
+                *("--encoding=UTF8", "--locale=C", "--no-sync", "--no-instructions"),
+            ],
+            cwd=self.directory,
+            env=self.environment(),
+            user=user,
+            group=None if user is None else pwd.getpwnam(user).pw_gid,
+            extra_groups=None if user is None else [],
+            capture_output=True,
+            text=True,
+            timeout=_INITDB_SECONDS,
+            check=False,
+        )
+        if outcome.returncode != 0:
+            shutil.rmtree(self.directory, ignore_errors=True)
+            msg = f"initdb ended with code {outcome.returncode}: {outcome.stderr.strip()}"
+            raise ServerStartError(msg)
+
+    def _execute(self, statement: str) -> None:
+        with psycopg.connect(self.url, autocommit=True, connect_timeout=10) as connection:
+            connection.execute(statement.encode())

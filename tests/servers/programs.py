@@ -1,0 +1,45 @@
+"""Where the server programs are on this machine."""
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+
+class ProgramMissingError(Exception):
+    """A program that tests need is not installed."""
+
+
+def find_program(*names: str, also_in: tuple[Path, ...] = ()) -> str:
+    """Path of the first of ``names`` found in ``also_in``, then on the PATH.
+
+    Raises ProgramMissingError, which says how to install it, when none is there.
+    """
+    path = os.pathsep.join([*map(str, also_in), os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin"])
+    for name in names:
+        if found := shutil.which(name, path=path):
+            return found
+    msg = f"{' or '.join(names)} not found: run `make setup`, which installs the servers that the tests need"
+    raise ProgramMissingError(msg)
+
+
+def nats_server() -> str:
+    """Debian's NATS server where present, else the one that the Python package brings into the environment."""
+    debian = Path("/usr/sbin/nats-server")
+    return str(debian) if debian.exists() else find_program("nats-server", also_in=(Path(sys.executable).parent,))
+
+
+def postgresql(name: str) -> str:
+    """A program of the newest PostgreSQL installed the Debian way, else from the PATH."""
+    versions = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda folder: float(folder.parent.name))
+    return find_program(name, also_in=tuple(reversed(versions)))
+
+
+def rabbitmq_server() -> str:
+    """RabbitMQ's own start script; Debian's wrapper on the PATH insists on the user ``rabbitmq``."""
+    return find_program("rabbitmq-server", also_in=(Path("/usr/lib/rabbitmq/bin"),))
+
+
+def chromium() -> str:
+    """A Chromium that Playwright can drive."""
+    return find_program("chromium", "chromium-browser", "google-chrome")

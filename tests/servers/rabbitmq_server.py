@@ -1,0 +1,153 @@
+"""A real RabbitMQ server: its own node, port mapper, cookie and data, all on loopback."""
+
+import os
+import secrets
+import socket
+import subprocess
+import uuid
+
+from tests.servers import programs
+from tests.servers.loopback_server import LoopbackServer
+from tests.servers.ports import free_port
+
+_AMQP_GREETING = b"AMQP\x00\x00\x09\x01"
+_METHOD_FRAME = b"\x01"
+_CALL_SECONDS = 30
+
+
+class PortMapper(LoopbackServer):
+    """Erlang's ``epmd``, without which no node starts. A private one: the machine's own stays out of it."""
+
+    name = "epmd"
+    start_seconds = 10.0
+
+    def command(self) -> list[str]:
+        """See LoopbackServer."""
+        return [programs.find_program("epmd"), "-port", str(self.port), "-address", "127.0.0.1"]
+
+    def is_ready(self) -> bool:
+        """The mapper accepts connections."""
+        try:
+            socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+        except OSError:
+            return False
+        return True
+
+
+class RabbitMQServer(LoopbackServer):
+    """RabbitMQ on 127.0.0.1 without plugins; durable and quorum queues survive ``kill`` and ``restart``.
+
+    ``settings`` is added to its ``rabbitmq.conf`` as it is (TLS listeners, limits).
+    """
+
+    name = "rabbitmq"
+    start_seconds = 60.0
+    stop_seconds = 30.0
+
+    def __init__(self, settings: str = "") -> None:
+        super().__init__()
+        self._node = f"test-{self.port}@localhost"
+        self._distribution_port = free_port()
+        self._cookie = secrets.token_hex(16)
+        self._port_mapper = PortMapper()
+        (self.directory / "rabbitmq.conf").write_text(
+            f"""
+listeners.tcp.default = 127.0.0.1:{self.port}
+disk_free_limit.absolute = 50MB
+log.console = true
+log.console.level = warning
+log.file = false
+{settings}
+"""
+        )
+        (self.directory / "enabled_plugins").write_text("[].\n")
+
+    @property
+    def url(self) -> str:
+        """Address of the default virtual host; tests use one from ``create_virtual_host``."""
+        return self.url_of("%2F")
+
+    def url_of(self, virtual_host: str) -> str:
+        """Address of ``virtual_host``."""
+        return f"amqp://guest:guest@127.0.0.1:{self.port}/{virtual_host}"
+
+    def create_virtual_host(self) -> str:
+        """Create an empty virtual host that ``guest`` may use and return its name."""
+        name = f"test-{uuid.uuid4().hex[:16]}"
+        self._evaluate(
+            f'ok = rabbit_vhost:add(<<"{name}">>, <<"tests">>), '
+            f"ok = rabbit_auth_backend_internal:set_permissions("
+            f'<<"guest">>, <<"{name}">>, <<".*">>, <<".*">>, <<".*">>, <<"tests">>).'
+        )
+        return name
+
+    def delete_virtual_host(self, name: str) -> None:
+        """Delete ``name`` with its queues; its connections end."""
+        self._evaluate(f'ok = rabbit_vhost:delete(<<"{name}">>, <<"tests">>).')
+
+    def write_tables(self) -> None:
+        """Have the tables written that RabbitMQ writes with a delay of 3 s.
+
+        Call it between declaring a quorum queue and ``kill``: RabbitMQ 3.10 finds no leader ever again for a queue
+        that was declared less than those 3 s before.
+        """
+        self._evaluate("lists:foreach(fun dets:sync/1, dets:all()).")
+
+    def command(self) -> list[str]:
+        """See LoopbackServer."""
+        return [programs.rabbitmq_server()]
+
+    def environment(self) -> dict[str, str]:
+        """Everything that would otherwise come from the machine's own RabbitMQ."""
+        kept = {key: value for key, value in os.environ.items() if not key.startswith(("RABBITMQ_", "ERL_"))}
+        erlang = f"-noinput -setcookie {self._cookie} -kernel inet_dist_use_interface {{127,0,0,1}} +S 2:2 +sbwt none"
+        return kept | {
+            "HOME": str(self.directory),
+            "ERL_EPMD_PORT": str(self._port_mapper.port),
+            "ERL_EPMD_ADDRESS": "127.0.0.1",
+            "RABBITMQ_ALLOW_INPUT": "1",  # the script then becomes the server instead of watching over it
+            "RABBITMQ_CONF_ENV_FILE": str(self.directory / "no-such-file"),
+            "RABBITMQ_CONFIG_FILE": str(self.directory / "rabbitmq.conf"),
+            "RABBITMQ_DIST_PORT": str(self._distribution_port),
+            "RABBITMQ_ENABLED_PLUGINS_FILE": str(self.directory / "enabled_plugins"),
+            "RABBITMQ_GENERATED_CONFIG_DIR": str(self.directory / "generated"),
+            "RABBITMQ_LOG_BASE": str(self.directory / "log"),
+            "RABBITMQ_MNESIA_BASE": str(self.directory / "data"),
+            "RABBITMQ_NODENAME": self._node,
+            "RABBITMQ_PID_FILE": str(self.directory / "pid"),
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": erlang,
+        }
+
+    def start(self) -> None:
+        """Start the port mapper and the node; see LoopbackServer."""
+        self._port_mapper.start()
+        super().start()
+
+    def close(self) -> None:
+        """End both processes and remove their directories."""
+        super().close()
+        self._port_mapper.close()
+
+    def is_ready(self) -> bool:
+        """The server answers AMQP's greeting, which it does once it has booted."""
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=2) as connection:
+                connection.sendall(_AMQP_GREETING)
+                return connection.recv(1) == _METHOD_FRAME
+        except OSError:
+            return False
+
+    def _evaluate(self, expression: str) -> None:
+        # erl_call asks the running node in 20 ms; rabbitmqctl starts a whole Erlang machine for each call.
+        outcome = subprocess.run(
+            [programs.find_program("erl_call"), "-c", self._cookie, "-n", self._node, "-e"],
+            input=expression + "\n",
+            env=self.environment(),
+            capture_output=True,
+            text=True,
+            timeout=_CALL_SECONDS,
+            check=False,
+        )
+        if outcome.returncode != 0 or not outcome.stdout.startswith("{ok, ok}"):
+            msg = f"RabbitMQ refused {expression!r}: {outcome.stdout}{outcome.stderr}"
+            raise RuntimeError(msg)
