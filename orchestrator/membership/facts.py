@@ -1,0 +1,222 @@
+"""Facts: what was observed, in the past tense. The only things that move a change."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from orchestrator.membership.model import Attempt, Effect, GroupView
+from orchestrator.membership.reasons import Reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claimed:
+    """A worker took the change from the queue.
+
+    Attributes:
+        lead_id: The change that leads the turn.
+        batch: How many changes were claimed together.
+    """
+
+    lead_id: str
+    batch: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemberSurvey:
+    """What could be learned of a member before anything is sent.
+
+    Attributes:
+        enclave_key: The member.
+        node: Name of the configured node that hosts the key; None when we have no access to it.
+        head: That node's head; None when there is no node or it does not answer.
+        besu_version: (major, minor, patch) of that node; None when unknown.
+        validator: Whether the node proposes blocks; None when unknown.
+        holds_state: Whether the node already has state for the group.
+        clean_prefix: Whether that state is a prefix of the group's history; None when it can't be told.
+    """
+
+    enclave_key: str
+    node: str | None = None
+    head: int | None = None
+    besu_version: tuple[int, int, int] | None = None
+    validator: bool | None = None
+    holds_state: bool = False
+    clean_prefix: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surveyed:
+    """The group, the account and the members were looked at, at one block of the node to send through.
+
+    Attributes:
+        node: Name of the node to send through.
+        head: Its head.
+        head_hash: The hash of that block.
+        newest_head: The newest head that any configured node has.
+        syncing: Whether the node says that it is syncing.
+        view: The group there.
+        abi: ``"bytes"``, ``"bytes32"``, ``"unusable"`` (made by Besu before 1.5.3) or None when there is no group.
+        native_abi: The dialect that the node's own version recognises as an addition.
+        besu_version: (major, minor, patch) of the node.
+        owner: Whether the account owns the group; None when it could not be told.
+        sender_key: The enclave key that the node sends from.
+        members: One survey for each key that is asked for, and for each present member.
+    """
+
+    node: str
+    head: int
+    head_hash: str
+    newest_head: int
+    syncing: bool
+    view: GroupView
+    abi: str | None
+    native_abi: str
+    besu_version: tuple[int, int, int]
+    owner: bool | None
+    sender_key: str
+    members: tuple[MemberSurvey, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptSigned:
+    """The next transaction was signed; nothing has been sent yet."""
+
+    attempt: Attempt
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptSent:
+    """A node answered a send with a PMT hash.
+
+    Attributes:
+        pmt_hash: The hash.
+        head: The sending node's head when it was sent.
+    """
+
+    pmt_hash: str
+    head: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SendFailed:
+    """A send did not end with a PMT hash.
+
+    Attributes:
+        reason: Why.
+        certain: True when the node refused it before making a PMT, so that this send can't execute; False when the
+            answer was lost, so that it may.
+        head: The sending node's head, when known.
+    """
+
+    reason: Reason
+    certain: bool
+    head: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptUnmined:
+    """No block up to `head` holds a PMT of the attempt.
+
+    Attributes:
+        head: The newest block that was looked at.
+        found: PMT hashes of the attempt that were found by searching, in addition to those known.
+    """
+
+    head: int
+    found: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptSettled:
+    """A PMT of the attempt was mined, or the group's state tells its end.
+
+    Attributes:
+        effect: The block and the group's state there when the intent is fulfilled at that block; None when it is not.
+        reason: Why it is not.
+        spent: Whether the attempt can execute no more (its private nonce is used, or every PMT of it has been mined).
+    """
+
+    effect: Effect | None
+    reason: Reason | None = None
+    spent: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sighting:
+    """One member's node, as seen while a proof is gathered.
+
+    Attributes:
+        enclave_key: The member.
+        node: Name of the node; None when we have no access to it.
+        head: Its head; None when it does not answer.
+        views: The group there at the proof's blocks that it has reached, oldest first.
+        blocks_replayed: Blocks of the group's span that it has replayed.
+        blocks_total: Blocks of the group's span; 0 while unknown.
+    """
+
+    enclave_key: str
+    node: str | None
+    head: int | None
+    views: tuple[GroupView, ...] = ()
+    blocks_replayed: int = 0
+    blocks_total: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConvergenceObserved:
+    """The members' nodes were compared.
+
+    Attributes:
+        effect_block_hash: Hash of the effect's block as the reference node has it now; None when it has no such block.
+        head: The reference node's head.
+        sightings: One for each member after the change; the first observed old member is the reference.
+        proof_blocks: How many further blocks the proof needs.
+        confirmations: How deep the effect's block must be.
+        stalled_after_seconds: A replay that has not moved for this long is stalled.
+    """
+
+    effect_block_hash: str | None
+    head: int
+    sightings: tuple[Sighting, ...]
+    proof_blocks: int
+    confirmations: int
+    stalled_after_seconds: float = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hindered:
+    """Something outside the chain kept a command from being done (no node answers, a key is not configured)."""
+
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeadlinePassed:
+    """The change's deadline is over."""
+
+    deadline: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CancelRequested:
+    """An operator asked to cancel."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryRequested:
+    """An operator asked to try a parked change again."""
+
+
+Fact = (
+    Claimed
+    | Surveyed
+    | AttemptSigned
+    | AttemptSent
+    | SendFailed
+    | AttemptUnmined
+    | AttemptSettled
+    | ConvergenceObserved
+    | Hindered
+    | DeadlinePassed
+    | CancelRequested
+    | RetryRequested
+)

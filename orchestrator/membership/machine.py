@@ -1,0 +1,239 @@
+"""The life of a change as one literal table, and the pure `step` that walks it.
+
+A fact is first *read* into a signal (what it means for this change), then `TRANSITIONS` says which state follows;
+nothing else changes a state. What to do next is decided from the state alone (`next_command`), so that a restarted
+process goes on with the last committed state and needs to remember nothing.
+"""
+
+from dataclasses import replace
+from datetime import datetime
+
+from orchestrator.membership.commands import Command, Observe, Pause, Send, Settle, Sign, Survey
+from orchestrator.membership.errors import ImpossibleStepError
+from orchestrator.membership.facts import Fact
+from orchestrator.membership.model import ACTION_OF, Action, Change, State
+from orchestrator.membership.reading import read
+from orchestrator.membership.retry import RESEND_AFTER_BLOCKS, backoff
+from orchestrator.membership.signals import Signal
+
+S, G = State, Signal
+
+TRANSITIONS: dict[tuple[State, Signal], State] = {
+    (S.QUEUED, G.CLAIMED): S.PREFLIGHT,
+    (S.QUEUED, G.CANCEL): S.CANCELLED,
+    (S.QUEUED, G.FAIL): S.FAILED,
+    # Looking before leaping.
+    (S.PREFLIGHT, G.CAN_CREATE): S.CREATING,
+    (S.PREFLIGHT, G.CAN_ADD): S.LOCKING,
+    (S.PREFLIGHT, G.CAN_REMOVE): S.REMOVING,
+    (S.PREFLIGHT, G.CAN_UNLOCK): S.UNLOCKING,
+    (S.PREFLIGHT, G.NOTHING_TO_DO): S.VERIFYING,
+    (S.PREFLIGHT, G.RETRY): S.QUEUED,
+    (S.PREFLIGHT, G.FAIL): S.FAILED,
+    (S.PREFLIGHT, G.PARK): S.PARKED,
+    (S.PREFLIGHT, G.CANCEL): S.CANCELLED,
+    # Create.
+    (S.CREATING, G.NOTED): S.CREATING,
+    (S.CREATING, G.DONE): S.VERIFYING,
+    (S.CREATING, G.RETRY): S.QUEUED,
+    (S.CREATING, G.FAIL): S.FAILED,
+    (S.CREATING, G.PARK): S.PARKED,
+    # Add: lock, add, watch the replay; undo the lock when the add can't be completed.
+    (S.LOCKING, G.NOTED): S.LOCKING,
+    (S.LOCKING, G.DONE): S.ADDING,
+    (S.LOCKING, G.UNDO): S.UNLOCKING,
+    (S.LOCKING, G.RETRY): S.QUEUED,
+    (S.LOCKING, G.FAIL): S.FAILED,
+    (S.LOCKING, G.PARK): S.PARKED,
+    (S.ADDING, G.NOTED): S.ADDING,
+    (S.ADDING, G.DONE): S.REPLAYING,
+    (S.ADDING, G.UNDO): S.UNLOCKING,
+    (S.UNLOCKING, G.NOTED): S.UNLOCKING,
+    (S.UNLOCKING, G.DONE): S.VERIFYING,
+    (S.UNLOCKING, G.ADDED_AFTER_ALL): S.REPLAYING,
+    (S.UNLOCKING, G.UNDONE_RETRY): S.QUEUED,
+    (S.UNLOCKING, G.UNDONE_FAIL): S.FAILED,
+    (S.UNLOCKING, G.UNDONE_PARK): S.PARKED,
+    (S.UNLOCKING, G.RETRY): S.QUEUED,
+    (S.UNLOCKING, G.FAIL): S.FAILED,
+    (S.UNLOCKING, G.PARK): S.PARKED,
+    (S.REPLAYING, G.NOTED): S.REPLAYING,
+    (S.REPLAYING, G.PROVEN): S.SUCCEEDED,
+    (S.REPLAYING, G.CAN_REMOVE): S.REMOVING,
+    (S.REPLAYING, G.ADD_ROLLED_BACK): S.ADDING,
+    (S.REPLAYING, G.VIEW_ROLLED_BACK): S.QUEUED,
+    (S.REPLAYING, G.PARK): S.PARKED,
+    # Remove.
+    (S.REMOVING, G.NOTED): S.REMOVING,
+    (S.REMOVING, G.MORE_TO_REMOVE): S.REMOVING,
+    (S.REMOVING, G.DONE): S.VERIFYING,
+    (S.REMOVING, G.RETRY): S.QUEUED,
+    (S.REMOVING, G.FAIL): S.FAILED,
+    (S.REMOVING, G.PARK): S.PARKED,
+    # The proof of what needs no replay.
+    (S.VERIFYING, G.NOTED): S.VERIFYING,
+    (S.VERIFYING, G.PROVEN): S.SUCCEEDED,
+    (S.VERIFYING, G.CREATE_ROLLED_BACK): S.CREATING,
+    (S.VERIFYING, G.REMOVE_ROLLED_BACK): S.REMOVING,
+    (S.VERIFYING, G.UNLOCK_ROLLED_BACK): S.UNLOCKING,
+    (S.VERIFYING, G.VIEW_ROLLED_BACK): S.QUEUED,
+    (S.VERIFYING, G.PARK): S.PARKED,
+    # A person acts.
+    (S.PARKED, G.RETRY): S.QUEUED,
+    (S.PARKED, G.CANCEL): S.CANCELLED,
+}
+"""(state, signal) → state. What is not listed is impossible and raises `ImpossibleStepError`."""
+
+
+def step(change: Change, fact: Fact, now: datetime) -> tuple[Change, tuple[Command, ...]]:
+    """Apply a fact to a change.
+
+    Args:
+        change: The change as it was last committed.
+        fact: What was observed.
+        now: The present time.
+
+    Returns:
+        The change after the fact, and what to do next (nothing when the change rests).
+
+    Raises:
+        ImpossibleStepError: The fact can't be met in the change's state. This is a defect of the caller.
+    """
+    signal, after = read(change, fact, now)
+    target = TRANSITIONS.get((change.state, signal))
+    if target is None:
+        raise ImpossibleStepError(f"change {change.change_id} is {change.state}: {signal} can't follow")
+    after = replace(after, state=target, revision=change.revision + 1)
+    if target is State.QUEUED:
+        after = _afresh(after)
+    command = next_command(after)
+    return after, (command,) if command is not None else ()
+
+
+def next_command(change: Change) -> Command | None:
+    """Return what to do next for a change, from its state alone; None when it rests.
+
+    Args:
+        change: The change as it was last committed.
+    """
+    match change.state:
+        case State.PREFLIGHT:
+            return Survey()
+        case State.REPLAYING | State.VERIFYING:
+            return _after_pause(change, Observe())
+        case State.CREATING | State.LOCKING | State.ADDING | State.REMOVING | State.UNLOCKING:
+            return _next_for_attempt(change)
+        case _:
+            return None
+
+
+def members_of(change: Change) -> tuple[str, ...]:
+    """Return the enclave keys that the change's present transaction names."""
+    if change.plan is None:
+        raise ImpossibleStepError(f"change {change.change_id} is {change.state} without a plan")
+    plan = change.plan
+    match ACTION_OF.get(change.state):
+        case Action.CREATE | Action.ADD:
+            return plan.to_add
+        case Action.REMOVE:
+            return plan.to_remove[:1]
+        case _:
+            return ()
+
+
+def _next_for_attempt(change: Change) -> Command:
+    attempt = change.attempt
+    if attempt is None or not attempt.live or attempt.action is not ACTION_OF[change.state]:
+        return _after_pause(change, Sign(action=ACTION_OF[change.state], members=members_of(change)))
+    if attempt.sent_block is None:
+        return _after_pause(change, Send(attempt=attempt))
+    if (attempt.seen_block or 0) - attempt.sent_block >= RESEND_AFTER_BLOCKS:
+        return _after_pause(change, Send(attempt=attempt))
+    return _after_pause(change, Settle(attempt=attempt, search=not attempt.pmt_hashes or change.failures > 0))
+
+
+def _after_pause(change: Change, command: Command) -> Command:
+    if change.failures == 0:
+        return command
+    pause = backoff(f"{change.change_id}/{change.state}", change.failures - 1)
+    return Pause(seconds=pause.total_seconds(), then=command)
+
+
+def _afresh(change: Change) -> Change:
+    """A queued change starts over: of its last turn only the reason and the counts are kept."""
+    return replace(
+        change,
+        lead_id=None,
+        batch=1,
+        plan=None,
+        attempt=None,
+        failures=0,
+        lock_block=None,
+        undo_lock=False,
+        effect=None,
+        progress=(),
+    )
+
+
+def join(lead: Change, followers: tuple[Change, ...]) -> tuple[Change, tuple[Change, ...]]:
+    """Let the adds of one turn share the lead's lock and its one ``addParticipants``.
+
+    Args:
+        lead: A change in `State.LOCKING` that has sent nothing yet.
+        followers: Others of the same group and account in the same state.
+
+    Returns:
+        The lead, whose plan now adds all of their members, and the followers, which name it.
+    """
+    for change in (lead, *followers):
+        if change.state is not State.LOCKING or change.attempt is not None or change.plan is None:
+            raise ImpossibleStepError(f"change {change.change_id} is {change.state}: it can't share a lock")
+    plans = [change.plan for change in (lead, *followers) if change.plan is not None]
+    keys = dict.fromkeys(key for plan in plans for key in plan.to_add)
+    size = 1 + len(followers)
+    led = replace(lead, lead_id=lead.change_id, batch=size, plan=replace(plans[0], to_add=tuple(keys)))
+    return led, tuple(replace(c, lead_id=lead.change_id, batch=size) for c in followers)
+
+
+def follow(follower: Change, lead: Change) -> Change:
+    """Let a follower take the step that its lead has just taken.
+
+    While a turn transacts (lock, add, undo) its changes move together; from `State.REPLAYING` on each goes by itself.
+    What ended the lead alone (its own deadline) sends a follower back to the queue.
+
+    Args:
+        follower: A change of the turn, in the state that the lead was in.
+        lead: The lead after its step.
+    """
+    target = lead.state
+    if target in (State.FAILED, State.PARKED) and lead.reason is not None and lead.reason.slug == "deadline_passed":
+        target = State.QUEUED
+    if target is not follower.state and target not in {
+        to for (src, _), to in TRANSITIONS.items() if src is follower.state
+    }:
+        raise ImpossibleStepError(f"change {follower.change_id} is {follower.state}: it can't follow to {target}")
+    moved = replace(
+        follower,
+        state=target,
+        reason=lead.reason,
+        lock_block=lead.lock_block,
+        effect=lead.effect,
+        batch_limit=lead.batch_limit,
+        not_before=lead.not_before if target is State.QUEUED else follower.not_before,
+        revision=follower.revision + 1,
+    )
+    return _afresh(moved) if target is State.QUEUED else moved
+
+
+def deadline_applies(change: Change, now: datetime) -> bool:
+    """Return whether `facts.DeadlinePassed` is due: the deadline is over and there is still something to give up."""
+    if change.deadline is None or now < change.deadline or change.undo_lock:
+        return False
+    touched = change.attempt is not None and change.attempt.sent_block is not None
+    match change.state:
+        case State.QUEUED | State.PREFLIGHT | State.LOCKING | State.ADDING | State.REPLAYING | State.VERIFYING:
+            return True
+        case State.CREATING | State.REMOVING:
+            return not touched
+        case _:
+            return False

@@ -1,0 +1,278 @@
+"""What the rules speak of: groups as seen on a node, changes, attempts, plans and progress.
+
+All types are frozen: a step makes a new value. Times are timezone-aware UTC datetimes; blocks are numbers on the public
+chain.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from orchestrator.membership.reasons import Reason
+
+
+class Kind(StrEnum):
+    """What was asked for."""
+
+    CREATE_GROUP = "create_group"
+    ADD_MEMBERS = "add_members"
+    REMOVE_MEMBERS = "remove_members"
+    SET_MEMBERS = "set_members"
+    UNLOCK_GROUP = "unlock_group"
+
+
+class State(StrEnum):
+    """Where a change is. The arrows between states are `machine.TRANSITIONS`."""
+
+    QUEUED = "queued"
+    PREFLIGHT = "preflight"
+    CREATING = "creating"
+    LOCKING = "locking"
+    ADDING = "adding"
+    REPLAYING = "replaying"
+    REMOVING = "removing"
+    VERIFYING = "verifying"
+    UNLOCKING = "unlocking"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    PARKED = "parked"
+
+
+ENDED = frozenset({State.SUCCEEDED, State.FAILED, State.CANCELLED})
+"""States that nothing leaves."""
+
+RESTING = ENDED | {State.QUEUED, State.PARKED}
+"""States in which a change does not occupy its group's lane."""
+
+
+class Action(StrEnum):
+    """The intent of one private transaction to the management contract."""
+
+    CREATE = "create"
+    LOCK = "lock"
+    ADD = "add"
+    REMOVE = "remove"
+    UNLOCK = "unlock"
+
+
+ACTION_OF = {
+    State.CREATING: Action.CREATE,
+    State.LOCKING: Action.LOCK,
+    State.ADDING: Action.ADD,
+    State.REMOVING: Action.REMOVE,
+    State.UNLOCKING: Action.UNLOCK,
+}
+"""The transaction that each transacting state sends."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupView:
+    """The group's state on one node at one block.
+
+    Attributes:
+        block_number: The block that the view was read at.
+        exists: False when the node has no state for the group at that block.
+        participants: Enclave keys in the contract's order, base64.
+        locked: ``canExecute()`` is false.
+        version: ``getVersion()``, 0x-prefixed 32 bytes; empty when the group does not exist.
+        state_root: ``priv_debugGetStateRoot``, 0x-prefixed; empty when the node has none.
+    """
+
+    block_number: int
+    exists: bool
+    participants: tuple[str, ...] = ()
+    locked: bool = False
+    version: str = ""
+    state_root: str = ""
+
+
+class AttemptStatus(StrEnum):
+    """What is known of an attempt."""
+
+    SIGNED = "signed"
+    """The bytes are stored; no answer to a send is stored yet, so it may or may not have reached a node."""
+    SENT = "sent"
+    """A node answered at least one send with a PMT hash."""
+    EFFECTIVE = "effective"
+    """The group's state shows its effect."""
+    VOID = "void"
+    """It can no longer execute, or never reached a node."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One signed private transaction: written before it is sent, sent again as the same bytes, never signed twice.
+
+    Attributes:
+        attempt_id: Unique.
+        action: Its intent.
+        members: The enclave keys that it adds or removes.
+        node: Name of the node that it goes through (its nonce was read there).
+        private_nonce: Private nonce of (account, group).
+        raw: The signed bytes for ``eea_sendRawTransaction``.
+        since_block: The sending node's head when it was signed: no PMT of it is older.
+        sent_block: The head at the newest send whose answer was a PMT hash or was lost; None while no send can have
+            reached a node.
+        seen_block: The newest block that was searched without finding it mined.
+        pmt_hashes: Every PMT hash that a send was answered with, oldest first.
+        status: See `AttemptStatus`.
+    """
+
+    attempt_id: str
+    action: Action
+    members: tuple[str, ...]
+    node: str
+    private_nonce: int
+    raw: bytes
+    since_block: int
+    sent_block: int | None = None
+    seen_block: int | None = None
+    pmt_hashes: tuple[str, ...] = ()
+    status: AttemptStatus = AttemptStatus.SIGNED
+
+    @property
+    def live(self) -> bool:
+        """Whether it may still execute."""
+        return self.status in (AttemptStatus.SIGNED, AttemptStatus.SENT)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What preflight found to be done.
+
+    Attributes:
+        node: Name of the member's node that transactions go through.
+        abi: Dialect of the group's management contract, ``"bytes"`` or ``"bytes32"``.
+        to_add: Enclave keys that are no members yet.
+        to_remove: Enclave keys that are members and shall not be.
+        participants: The members before the change.
+        version: The group's version before the change; empty when it did not exist.
+        unlock_by_empty_add: The network is older than 21.7.4, where ``unlock()`` fails (PROTOCOL.md, Versions).
+        first_block: The sending node's head at preflight.
+    """
+
+    node: str
+    abi: str
+    to_add: tuple[str, ...]
+    to_remove: tuple[str, ...]
+    participants: tuple[str, ...]
+    version: str
+    unlock_by_empty_add: bool
+    first_block: int
+
+
+class Verdict(StrEnum):
+    """How one member's node stands to the group at the proof's blocks."""
+
+    REPLAYING = "replaying"
+    IN_SYNC = "in_sync"
+    MISSING = "missing"
+    DIVERGED = "diverged"
+    STALLED = "stalled"
+    UNOBSERVED = "unobserved"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemberProgress:
+    """One member's way to being in sync.
+
+    Attributes:
+        enclave_key: The member.
+        verdict: See `Verdict`.
+        blocks_replayed: Blocks of the group's span that the node has replayed.
+        blocks_total: Blocks of the group's span; 0 while unknown.
+        head: The node's head; None while it does not answer.
+        moved_at: When `blocks_replayed`, `head` or `verdict` last changed.
+        in_sync_through: The newest block at which the member was seen equal to the reference; None before the first.
+    """
+
+    enclave_key: str
+    verdict: Verdict
+    blocks_replayed: int
+    blocks_total: int
+    head: int | None
+    moved_at: datetime
+    in_sync_through: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Effect:
+    """Where the group's state first showed what was asked for.
+
+    Attributes:
+        block_number: That block.
+        block_hash: Its hash, to notice a reorganisation.
+        view: The group at that block on the sending node.
+    """
+
+    block_number: int
+    block_hash: str
+    view: GroupView
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """One asked-for change of a group's membership, and how far it is.
+
+    Attributes:
+        change_id: Unique, made at intake.
+        request_id: The trigger's idempotency key.
+        kind: What was asked.
+        privacy_group_id: base64 of 32 bytes.
+        members: Enclave keys that were named, base64.
+        account: Checksum address of the owner account to act as.
+        created_at: When it was accepted.
+        deadline: When to give up; None for never.
+        state: See `State`.
+        lead_id: The change whose transactions carry this one: its own id when it leads its turn, None while queued.
+        batch_limit: How many queued adds may share its next turn.
+        batch: How many changes share its present turn.
+        tries: How often it has been queued again.
+        not_before: A queued change is not claimed before this.
+        waiting_since: Since when it has been queued again for the same reason.
+        reason: Why it waits, failed, was parked, or is being undone.
+        plan: Preflight's result.
+        attempt: The newest attempt of its turn (kept by the lead).
+        failures: Commands of the present state that failed in a row; they lengthen the pause before the next.
+        lock_block: Block of the lock that we hold; None when we hold none.
+        undo_lock: The turn is to be undone as soon as it is known whether its lock was mined.
+        effect: Where the asked-for state was first seen.
+        progress: One entry for each member that is watched for the proof.
+        revision: Counts committed steps.
+    """
+
+    change_id: str
+    request_id: str
+    kind: Kind
+    privacy_group_id: str
+    members: tuple[str, ...]
+    account: str
+    created_at: datetime
+    deadline: datetime | None = None
+    state: State = State.QUEUED
+    lead_id: str | None = None
+    batch_limit: int = 20
+    batch: int = 1
+    tries: int = 0
+    not_before: datetime | None = None
+    waiting_since: datetime | None = None
+    reason: Reason | None = None
+    plan: Plan | None = None
+    attempt: Attempt | None = None
+    failures: int = 0
+    lock_block: int | None = None
+    undo_lock: bool = False
+    effect: Effect | None = None
+    progress: tuple[MemberProgress, ...] = ()
+    revision: int = 0
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will happen to it."""
+        return self.state in ENDED
+
+    @property
+    def leads(self) -> bool:
+        """Whether it carries its turn's transactions."""
+        return self.lead_id == self.change_id

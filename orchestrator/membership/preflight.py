@@ -1,0 +1,133 @@
+"""Looking before leaping: from what was surveyed to a plan, or the reason why there is none.
+
+Source of the rules: PROTOCOL.md, "Versions", "Looking before leaping" and "How members silently diverge".
+"""
+
+from orchestrator.membership.facts import MemberSurvey, Surveyed
+from orchestrator.membership.model import Change, Kind, Plan
+from orchestrator.membership.reasons import Reason
+
+BEHIND_BLOCKS = 5
+"""A node whose head is this far behind the newest is not sent through: its nonce and history would be stale."""
+
+UNLOCK_SINCE = (21, 7, 4)
+"""``unlock()`` works since this Besu; before, an empty add while locked is the way back (PROTOCOL.md, Versions)."""
+
+LOSES_ADDED_GROUPS = (25, 5, 0)
+"""A node of this version that is no validator never receives a group it is added to (PROTOCOL.md, Versions)."""
+
+
+def plan_for(change: Change, seen: Surveyed) -> Plan | Reason:
+    """Return what is to be done for a change, or why it can't be done now.
+
+    Args:
+        change: The change in preflight.
+        seen: What was surveyed.
+    """
+    return (
+        _node_trouble(seen)
+        or (_creation_trouble(change, seen) if change.kind is Kind.CREATE_GROUP else _group_trouble(change, seen))
+        or _member_trouble(change, seen)
+        or _plan(change, seen)
+    )
+
+
+def _node_trouble(seen: Surveyed) -> Reason | None:
+    behind = seen.newest_head - seen.head
+    if seen.syncing or behind > BEHIND_BLOCKS:
+        detail = f"node {seen.node} is at block {seen.head}, the newest is {seen.newest_head}"
+        return Reason(slug="node_behind", detail=detail)
+    return None
+
+
+def _creation_trouble(change: Change, seen: Surveyed) -> Reason | None:
+    if seen.view.exists and set(seen.view.participants) != set(change.members):
+        return Reason(slug="group_exists", detail=f"with {len(seen.view.participants)} members")
+    if seen.view.exists and seen.owner is False:
+        return Reason(slug="group_exists", detail="it belongs to another account")
+    if seen.sender_key not in change.members:
+        return Reason(slug="sender_not_member", detail=f"node {seen.node} is none of the members")
+    return None
+
+
+def _group_trouble(change: Change, seen: Surveyed) -> Reason | None:
+    if not seen.view.exists:
+        return Reason(slug="group_unknown", detail=f"node {seen.node} has no such group")
+    if seen.owner is False:
+        return Reason(slug="not_owner", detail=f"{change.account} did not create the group")
+    if seen.abi == "unusable" or seen.abi is None:
+        return Reason(
+            slug="contract_of_other_version", detail="its management contract is not one that Besu still runs"
+        )
+    to_add, to_remove = _difference(change, seen)
+    if to_add and seen.abi != seen.native_abi:
+        detail = f"the contract speaks {seen.abi}[], Besu on {seen.node} adds only by {seen.native_abi}[]"
+        return Reason(slug="contract_of_other_version", detail=detail)
+    if seen.sender_key not in seen.view.participants:
+        return Reason(slug="sender_not_member", detail=f"node {seen.node} is no member (any more)")
+    if seen.sender_key in to_remove:
+        detail = "the sending member can't remove itself through its own node; send through another member's node"
+        return Reason(slug="would_empty_group", detail=detail, members=(seen.sender_key,))
+    if seen.view.locked and change.kind is not Kind.UNLOCK_GROUP and (to_add or to_remove):
+        return Reason(slug="locked_by_other", detail=f"locked at block {seen.view.block_number}")
+    return None
+
+
+def _member_trouble(change: Change, seen: Surveyed) -> Reason | None:
+    to_add, _ = _difference(change, seen)
+    if change.kind is Kind.CREATE_GROUP:
+        return None  # creation is received by every version; there is no state to be a prefix of
+    surveys = {member.enclave_key: member for member in seen.members}
+    for key in to_add:
+        member = surveys.get(key)
+        trouble = None if member is None or member.node is None else _harm(member, seen)
+        if trouble:
+            return trouble
+    return None
+
+
+def _harm(member: MemberSurvey, seen: Surveyed) -> Reason | None:
+    key = (member.enclave_key,)
+    if member.besu_version == LOSES_ADDED_GROUPS and member.validator is not True:
+        detail = f"node {member.node} runs Besu 25.5.0 and is no validator"
+        return Reason(slug="member_would_not_receive", detail=detail, members=key)
+    if member.holds_state and member.clean_prefix is False:
+        detail = f"node {member.node} has state for the group that is no prefix of the group's history"
+        return Reason(slug="state_not_a_prefix", detail=detail, members=key)
+    if member.head is None:
+        return Reason(slug="node_unreachable", detail=f"the new member's node {member.node}", members=key)
+    if seen.newest_head - member.head > BEHIND_BLOCKS:
+        detail = f"the new member's node {member.node} is at block {member.head} of {seen.newest_head}"
+        return Reason(slug="node_behind", detail=detail, members=key)
+    return None
+
+
+def _difference(change: Change, seen: Surveyed) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    present = seen.view.participants if seen.view.exists else ()
+    match change.kind:
+        case Kind.CREATE_GROUP:
+            return (() if seen.view.exists else change.members), ()
+        case Kind.ADD_MEMBERS:
+            return tuple(key for key in change.members if key not in present), ()
+        case Kind.REMOVE_MEMBERS:
+            return (), tuple(key for key in change.members if key in present)
+        case Kind.SET_MEMBERS:
+            to_add = tuple(key for key in change.members if key not in present)
+            return to_add, tuple(key for key in present if key not in change.members)
+        case Kind.UNLOCK_GROUP:
+            return (), ()
+
+
+def _plan(change: Change, seen: Surveyed) -> Plan:
+    to_add, to_remove = _difference(change, seen)
+    versions = [seen.besu_version, *(m.besu_version for m in seen.members if m.besu_version is not None)]
+    return Plan(
+        node=seen.node,
+        abi=seen.abi if seen.view.exists and seen.abi is not None else seen.native_abi,
+        to_add=to_add,
+        to_remove=to_remove,
+        participants=seen.view.participants,
+        version=seen.view.version,
+        unlock_by_empty_add=min(versions) < UNLOCK_SINCE,
+        first_block=seen.head,
+    )

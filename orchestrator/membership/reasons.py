@@ -1,0 +1,160 @@
+"""Why a change waits, fails or needs a person: one table of reasons, each with its verdict and its remedy.
+
+A reason is named by a short stable slug that machines can match; what a person reads is made from the table.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Judgement(StrEnum):
+    """What a reason means for the change."""
+
+    RETRY = "retry"
+    """It may work later: back to the queue, after a back-off."""
+    TERMINAL = "terminal"
+    """It can't work: the change fails."""
+    PARK = "park"
+    """A person has to look or act: the change waits for them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reason:
+    """One occurrence of a reason.
+
+    Attributes:
+        slug: Key of `RULES`.
+        detail: What was seen, with names and numbers; never a secret.
+        members: Enclave keys that it is about, when it is about members.
+    """
+
+    slug: str
+    detail: str = ""
+    members: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """What a reason means and what to do about it.
+
+    Attributes:
+        judgement: See `Judgement`.
+        remedy: What a person can do.
+        member_specific: Other members of the same batch are not touched by it: split the batch.
+        patience: For `Judgement.RETRY`: how many times before it is parked; None for the deadline only.
+    """
+
+    judgement: Judgement
+    remedy: str
+    member_specific: bool = False
+    patience: int | None = None
+
+
+RULES: dict[str, Rule] = {
+    # The network is not well now.
+    "node_unreachable": Rule(judgement=Judgement.RETRY, remedy="Start the node or mend the way to it."),
+    "node_behind": Rule(
+        judgement=Judgement.RETRY, remedy="Wait until the node has caught up; look at its peers and its enclave."
+    ),
+    "node_error": Rule(judgement=Judgement.RETRY, remedy="Look at the node's log.", patience=20),
+    "no_head": Rule(judgement=Judgement.RETRY, remedy="The chain makes no blocks: look at the validators."),
+    "enclave_unreachable": Rule(
+        judgement=Judgement.RETRY,
+        remedy="Start the enclave of the member; a node whose enclave is down imports no block of the group.",
+        member_specific=True,
+        patience=10,
+    ),
+    "too_many_requests": Rule(judgement=Judgement.RETRY, remedy="Lower the load on the node or raise its limit."),
+    # Somebody else acts on the group.
+    "locked_by_other": Rule(
+        judgement=Judgement.RETRY,
+        remedy="Wait for the owner who locked it, or run `orchestrator unlock` if that client is gone.",
+        patience=8,
+    ),
+    "group_moved": Rule(
+        judgement=Judgement.RETRY,
+        remedy="Another client of the owner account changed the group meanwhile.",
+        patience=20,
+    ),
+    "private_nonce_used": Rule(
+        judgement=Judgement.RETRY, remedy="Another client uses the same owner account.", patience=20
+    ),
+    "wrong_private_nonce": Rule(
+        judgement=Judgement.RETRY, remedy="Another client uses the same owner account.", patience=20
+    ),
+    "execution_refused": Rule(
+        judgement=Judgement.RETRY, remedy="The node refused to execute it; the group is read anew.", patience=5
+    ),
+    # The request can't be done.
+    "group_unknown": Rule(
+        judgement=Judgement.TERMINAL, remedy="Check the group id, and that one of the configured nodes is a member."
+    ),
+    "group_exists": Rule(judgement=Judgement.TERMINAL, remedy="Choose another group id, or add members to the group."),
+    "not_owner": Rule(
+        judgement=Judgement.TERMINAL, remedy="Use the account that created the group; only that one may change it."
+    ),
+    "sender_not_member": Rule(
+        judgement=Judgement.TERMINAL,
+        remedy="Name the enclave key of a configured node among the members; it has to send the transaction.",
+    ),
+    "enclave_key_unknown": Rule(
+        judgement=Judgement.TERMINAL,
+        remedy="Check the key; its enclave must be connected with the sender's enclave.",
+        member_specific=True,
+    ),
+    "would_empty_group": Rule(
+        judgement=Judgement.TERMINAL, remedy="A group can't lose its sending member; keep at least that one."
+    ),
+    "wrong_chain_id": Rule(judgement=Judgement.TERMINAL, remedy="Correct the chain id in the configuration."),
+    "transaction_rejected": Rule(
+        judgement=Judgement.TERMINAL, remedy="Look at the node's answer; gas limit and price are configurable."
+    ),
+    "deadline_passed": Rule(judgement=Judgement.TERMINAL, remedy="Ask again with a longer deadline."),
+    # A person has to decide.
+    "unauthorized": Rule(judgement=Judgement.PARK, remedy="Renew the node's token; check its permissions and key."),
+    "account_unavailable": Rule(judgement=Judgement.PARK, remedy="Configure the account's key, then retry."),
+    "contract_of_other_version": Rule(
+        judgement=Judgement.PARK,
+        remedy="The group was created by another Besu line, whose additions this one does not recognise. "
+        "Create a new group, or run the line that created it.",
+    ),
+    "member_would_not_receive": Rule(
+        judgement=Judgement.PARK,
+        remedy="Run Besu 25.4.1 or older on the member's node: 25.5.0 loses the groups that it is added to.",
+        member_specific=True,
+    ),
+    "state_not_a_prefix": Rule(
+        judgement=Judgement.PARK,
+        remedy="Adding it would stop the member's node for good. Give that node a fresh private state first.",
+        member_specific=True,
+    ),
+    "mixed_versions": Rule(judgement=Judgement.PARK, remedy="Run the same Besu version on all members' nodes."),
+    "member_missing": Rule(
+        judgement=Judgement.PARK,
+        remedy="The member's node lost the group: remove the member and add it again.",
+        member_specific=True,
+    ),
+    "member_diverged": Rule(
+        judgement=Judgement.PARK,
+        remedy="Compare the members' state roots with `orchestrator audit`; the odd one needs a fresh private state.",
+        member_specific=True,
+    ),
+    "replay_overdue": Rule(
+        judgement=Judgement.PARK,
+        remedy="The member is added and may still be replaying; retry to go on watching.",
+        member_specific=True,
+    ),
+}
+"""Every reason. `rule_of` is total: a slug that is not here is judged as ``node_error``."""
+
+
+def rule_of(reason: Reason) -> Rule:
+    """Return the rule of a reason; an unknown slug is a node's error that nobody has seen yet."""
+    return RULES.get(reason.slug, RULES["node_error"])
+
+
+def describe(reason: Reason) -> str:
+    """Return one sentence for a person: what happened and what to do."""
+    what = reason.slug.replace("_", " ")
+    detail = f": {reason.detail}" if reason.detail else ""
+    return f"{what}{detail}. {rule_of(reason).remedy}"

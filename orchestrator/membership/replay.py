@@ -1,0 +1,160 @@
+"""Comparing the members' nodes: how far each is, and whether the group is proven equal on all that can be seen.
+
+The reference is the first old member (one that was in the group before the change) that can be observed: a new member
+is compared with somebody who executed the history at first hand. A new member may be equal at the effect's block and
+lose the group one block later (PROTOCOL.md, How members silently diverge, 1), so the proof wants further blocks.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from orchestrator.membership.facts import ConvergenceObserved, Sighting
+from orchestrator.membership.model import Change, Effect, GroupView, Kind, MemberProgress, Plan, Verdict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assessment:
+    """What an observation says.
+
+    Attributes:
+        rolled_back: The effect's block is no longer on the chain.
+        proven: Every observed member is equal at every block of the proof, and the effect is deep enough.
+        progress: The members, in the order of the sightings.
+    """
+
+    rolled_back: bool
+    proven: bool
+    progress: tuple[MemberProgress, ...]
+
+
+def watched(change: Change) -> tuple[str, ...]:
+    """Return the enclave keys whose nodes have to agree: the group's members at the effect, the change's own first."""
+    if change.effect is None:
+        return change.members
+    members = change.effect.view.participants
+    own = tuple(key for key in change.members if key in members)
+    return own + tuple(key for key in members if key not in own)
+
+
+def last_proof_block(effect: Effect, change: Change, observed: ConvergenceObserved) -> int:
+    """Return the last block at which members are compared.
+
+    Only additions can be lost after the block that made them, so only they need blocks beyond the effect's own.
+    """
+    adds = change.kind in (Kind.ADD_MEMBERS, Kind.SET_MEMBERS)
+    return effect.block_number + (observed.proof_blocks if adds else 0)
+
+
+def assess(change: Change, observed: ConvergenceObserved, now: datetime) -> Assessment:
+    """Return what an observation of the members' nodes says about a change whose effect was seen.
+
+    Args:
+        change: The change; its `effect` is set.
+        observed: The sightings.
+        now: The present time.
+    """
+    effect = change.effect
+    if effect is None:
+        raise ValueError("a change without an effect has nothing to be compared")
+    if observed.effect_block_hash is not None and observed.effect_block_hash != effect.block_hash:
+        return Assessment(rolled_back=True, proven=False, progress=change.progress)
+    if observed.effect_block_hash is None and observed.head >= effect.block_number:
+        return Assessment(rolled_back=True, proven=False, progress=change.progress)
+
+    last = last_proof_block(effect, change, observed)
+    reference = _reference(change.plan, effect, observed.sightings)
+    before = {entry.enclave_key: entry for entry in change.progress}
+    patience = timedelta(seconds=observed.stalled_after_seconds)
+    progress = tuple(
+        _progress(sighting, reference, before.get(sighting.enclave_key), now, patience)
+        for sighting in observed.sightings
+    )
+    seen = [entry for entry in progress if entry.verdict is not Verdict.UNOBSERVED]
+    deep_enough = observed.head >= max(last, effect.block_number + observed.confirmations)
+    proven = (
+        deep_enough
+        and bool(seen)
+        and all(e.verdict is Verdict.IN_SYNC and (e.in_sync_through or 0) >= last for e in seen)
+    )
+    return Assessment(rolled_back=False, proven=proven, progress=progress)
+
+
+def _reference(plan: Plan | None, effect: Effect, sightings: tuple[Sighting, ...]) -> dict[int, GroupView]:
+    old_members = plan.participants if plan is not None else ()
+    views: dict[int, GroupView] = {}
+    for sighting in sorted(sightings, key=lambda s: s.enclave_key not in old_members):
+        if sighting.views:
+            views = {view.block_number: view for view in sighting.views}
+            break
+    # The sending node's own reading at the effect decides whom to believe there: it is the state that was asked for.
+    views[effect.block_number] = effect.view
+    return views
+
+
+def _progress(
+    sighting: Sighting,
+    reference: dict[int, GroupView],
+    before: MemberProgress | None,
+    now: datetime,
+    patience: timedelta,
+) -> MemberProgress:
+    verdict, through = _verdict(sighting, reference)
+    if before is not None and before.in_sync_through is not None and verdict is not Verdict.DIVERGED:
+        through = max(through or 0, before.in_sync_through)
+    # A replay never goes back: what one poll could not see, an earlier one did.
+    replayed = max(sighting.blocks_replayed, before.blocks_replayed if before else 0)
+    total = max(sighting.blocks_total, before.blocks_total if before else 0)
+    if verdict is Verdict.IN_SYNC:
+        replayed = total
+    moved_at = now
+    if before is not None and _standing(before) == (verdict, replayed, sighting.head):
+        moved_at = before.moved_at
+    if before is not None and verdict is Verdict.REPLAYING:
+        unchanged = before.blocks_replayed == replayed and before.head == sighting.head
+        moved_at = before.moved_at if unchanged else now
+        if unchanged and now - moved_at >= patience:
+            verdict = Verdict.STALLED
+    return MemberProgress(
+        enclave_key=sighting.enclave_key,
+        verdict=verdict,
+        blocks_replayed=replayed,
+        blocks_total=total,
+        head=sighting.head,
+        moved_at=moved_at,
+        in_sync_through=through,
+    )
+
+
+def _standing(entry: MemberProgress) -> tuple[Verdict, int, int | None]:
+    return entry.verdict, entry.blocks_replayed, entry.head
+
+
+def _verdict(sighting: Sighting, reference: dict[int, GroupView]) -> tuple[Verdict, int | None]:
+    if sighting.node is None:
+        return Verdict.UNOBSERVED, None
+    through: int | None = None
+    for view in sorted(sighting.views, key=lambda v: v.block_number):
+        expected = reference.get(view.block_number)
+        if expected is None:
+            continue
+        if not view.exists and expected.exists:
+            return Verdict.MISSING, through
+        if not same_state(view, expected):
+            return Verdict.DIVERGED, through
+        through = view.block_number
+    if through is None:
+        return Verdict.REPLAYING, None
+    return Verdict.IN_SYNC, through
+
+
+def same_state(one: GroupView, other: GroupView) -> bool:
+    """Return whether two views of the same block show the same state.
+
+    The state root stands for everything in the private state; participants, lock and version are compared as well
+    where both were read, so that a difference can be told in the group's own words.
+    """
+    if one.state_root != other.state_root or one.exists != other.exists:
+        return False
+    if not one.version or not other.version:
+        return True
+    return (one.participants, one.locked, one.version) == (other.participants, other.locked, other.version)

@@ -1,0 +1,70 @@
+"""When to try again: the verdict as a value of a pure function.
+
+The chain is the clock for what happens on it (`RESEND_AFTER_BLOCKS`), the wall clock for everything else.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from orchestrator.membership.model import Change
+from orchestrator.membership.reasons import Judgement, Reason, rule_of
+
+RESEND_AFTER_BLOCKS = 3
+"""A PMT that is not mined after this many blocks is sent again as the same bytes: nodes can lose their pool."""
+
+FAILURES_WHILE_LOCKED = 3
+"""How many times in a row the add may fail while the group is locked for it, before the lock is undone."""
+
+FIRST_DELAY = timedelta(seconds=1)
+LONGEST_DELAY = timedelta(minutes=2)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryDecision:
+    """What to do about a reason.
+
+    Attributes:
+        judgement: Queue again, fail, or park.
+        not_before: For `Judgement.RETRY`: when to try again.
+    """
+
+    judgement: Judgement
+    not_before: datetime | None = None
+
+
+def backoff(key: str, tries: int) -> timedelta:
+    """Return the delay before try number `tries + 1`: doubling from 1 s, capped at 2 min, spread by ±25 %.
+
+    The spread is drawn from the key, so that a decision can be made again and come out the same, and yet many changes
+    that failed together do not come back together.
+
+    Args:
+        key: What is tried, such as a change id.
+        tries: How many tries failed before, from 0.
+    """
+    delay: timedelta = min(FIRST_DELAY * (1 << min(tries, 16)), LONGEST_DELAY)
+    digest = hashlib.sha256(f"{key}/{tries}".encode()).digest()
+    return delay * (0.75 + 0.5 * digest[0] / 255)
+
+
+def decide(change: Change, reason: Reason, now: datetime) -> RetryDecision:
+    """Return what becomes of a change that met `reason`.
+
+    A retryable reason turns into a parked change once the rule's patience is used up, and into a failed one when the
+    change's deadline would pass before the next try.
+
+    Args:
+        change: The change before the reason is applied; its `tries` counts the earlier ones.
+        reason: What was met.
+        now: The present time.
+    """
+    rule = rule_of(reason)
+    if rule.judgement is not Judgement.RETRY:
+        return RetryDecision(judgement=rule.judgement)
+    if rule.patience is not None and change.tries >= rule.patience:
+        return RetryDecision(judgement=Judgement.PARK)
+    not_before = now + backoff(change.change_id, change.tries)
+    if change.deadline is not None and not_before >= change.deadline:
+        return RetryDecision(judgement=Judgement.TERMINAL)
+    return RetryDecision(judgement=Judgement.RETRY, not_before=not_before)
