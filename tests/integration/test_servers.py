@@ -106,6 +106,15 @@ def test_chromium_is_there(chromium_path: str) -> None:
     assert "Chrom" in version.stdout
 
 
+def test_the_javascript_client_is_there(node_path: str, web3js_quorum_folder: Path) -> None:
+    """Node.js loads the client that the acceptance tests drive."""
+    script = "console.log(typeof require('web3js-quorum'), require('web3').version)"
+    run = subprocess.run(
+        [node_path, "-e", script], cwd=web3js_quorum_folder, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert run.stdout.split() == ["function", "1.10.4"]
+
+
 class _Failing(LoopbackServer):
     name = "failing"
     start_seconds = 5.0

@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -93,3 +94,15 @@ def rabbitmq_url(rabbitmq_server: RabbitMQServer, rabbitmq_virtual_host: str) ->
 def chromium_path() -> str:
     """Path of the Chromium for Playwright's ``executable_path``."""
     return programs.chromium()
+
+
+@pytest.fixture(scope="session")
+def node_path() -> str:
+    """Path of Node.js."""
+    return programs.find_program("node")
+
+
+@pytest.fixture(scope="session")
+def web3js_quorum_folder() -> Path:
+    """Working directory in which Node.js finds ``web3js-quorum`` and ``web3``."""
+    return programs.web3js_quorum()

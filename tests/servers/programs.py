@@ -43,3 +43,12 @@ def rabbitmq_server() -> str:
 def chromium() -> str:
     """A Chromium that Playwright can drive."""
     return find_program("chromium", "chromium-browser", "google-chrome")
+
+
+def web3js_quorum() -> Path:
+    """The folder from which ``node`` finds the JavaScript client ``web3js-quorum`` and its ``web3``."""
+    folder = Path(__file__).parents[1] / "clients" / "web3js-quorum"
+    if not (folder / "node_modules").is_dir():
+        msg = f"{folder}/node_modules is missing: run `make setup`, which installs the client"
+        raise ProgramMissingError(msg)
+    return folder

@@ -1,0 +1,79 @@
+# `make help` lists what can be made. Needed: Python 3.11 or newer with pip, and package registries.
+# Pass another interpreter with PYTHON=python3.12.
+
+PYTHON ?= python3
+SEEDS ?= 1000
+MINUTES ?= 2
+UV_VERSION := 0.13.9
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+LOCK := $(BIN)/python -m uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --python-version 3.11
+CLIENT := tests/clients/web3js-quorum
+
+.DEFAULT_GOAL := help
+.PHONY: help demo setup servers check test bench simulate soak lock clean
+
+help: ## List what can be made
+	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+
+demo: $(VENV)/installed ## Set up and run the main job on emulated nodes: under a minute, ends with "in sync"
+	$(BIN)/orchestrator demo
+
+setup: $(VENV)/installed-dev servers $(CLIENT)/node_modules/.installed ## Prepare .venv and the servers that tests need
+
+servers: ## Install the servers that tests start (Debian packages; as root or by sudo)
+	@sh tests/servers/install.sh
+
+check: $(VENV)/installed-dev ## Lint, formatting, types and import layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: setup ## All tests
+	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+
+bench: setup ## Measure, print a table and write it as JSON
+	$(BIN)/python -m tests.benchmarks $(ARGS)
+
+simulate: $(VENV)/installed-dev ## Run SEEDS deterministic simulations of engine, store, broker and nodes under faults
+	$(BIN)/python -m tests.simulation --seeds $(SEEDS) $(ARGS)
+
+soak: setup ## Run changes under random faults for MINUTES, then check the invariants
+	$(BIN)/python -m tests.soak --minutes $(MINUTES) $(ARGS)
+
+lock: $(VENV)/installed ## Lock the requirements again after a change in pyproject.toml (UPGRADE=--upgrade: newest versions)
+	$(PIP) install uv==$(UV_VERSION)
+	$(LOCK) $(UPGRADE) pyproject.toml --output-file requirements.txt
+	$(LOCK) $(UPGRADE) pyproject.toml --group dev --constraints requirements.txt --output-file requirements-dev.txt
+	$(LOCK) --group build --constraints requirements-dev.txt --output-file requirements-build.txt
+
+clean: ## Remove everything that was made here
+	rm -rf $(VENV) $(CLIENT)/node_modules dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find orchestrator tests -name __pycache__ -prune -exec rm -rf {} +
+
+# pip comes from the machine (or from Python itself) once, to bring in the locked one.
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed, $(PYTHON) is older or missing: pass another one with PYTHON=…"; exit 1; }
+	$(PYTHON) -m venv --clear --without-pip $(VENV)
+	@if $(PYTHON) -m pip --version >/dev/null 2>&1; then \
+		$(PYTHON) -m pip --disable-pip-version-check --quiet --python $(BIN)/python install --require-hashes -r requirements-build.txt; \
+	else \
+		$(BIN)/python -m ensurepip; \
+	fi || { rm -rf $(VENV); exit 1; }
+
+$(VENV)/installed: $(BIN)/python requirements-build.txt requirements.txt pyproject.toml
+	$(PIP) install --require-hashes -r requirements-build.txt
+	$(PIP) install --require-hashes -r requirements.txt
+	$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/installed-dev: $(VENV)/installed requirements-dev.txt
+	$(PIP) install --require-hashes -r requirements-dev.txt
+	@touch $@
+
+$(CLIENT)/node_modules/.installed: $(CLIENT)/package-lock.json | servers
+	npm ci --prefix $(CLIENT) --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@
