@@ -4,7 +4,7 @@ Source: PROTOCOL.md, Private transaction encoding.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import rlp
@@ -23,6 +23,7 @@ from orchestrator.besu.identifiers import (
     privacy_group_id_from_bytes,
     privacy_group_id_to_bytes,
 )
+from orchestrator.besu.transaction_fields import InvalidFieldError, read_fields
 
 USUAL_GAS_LIMIT: Final = 3_000_000
 RESTRICTED: Final = "restricted"
@@ -30,19 +31,6 @@ RESTRICTIONS: Final = frozenset({RESTRICTED, "unrestricted"})
 MAX_RAW_BYTES: Final = 1 << 20
 MAX_PRIVATE_FOR: Final = 1024
 
-_FIELDS: Final = {
-    "nonce": "private_nonce",
-    "gasPrice": "gas_price",
-    "gasLimit": "gas_limit",
-    "to": "to",
-    "value": "value",
-    "data": "data",
-    "chainId": "chain_id",
-    "privateFrom": "private_from",
-    "privacyGroupId": "privacy_group_id",
-    "privateFor": "private_for",
-    "restriction": "restriction",
-}
 _INTEGERS: Final = {"private_nonce": 64, "gas_price": 256, "gas_limit": 64, "value": 256, "chain_id": 256}
 _ITEMS: Final = 12
 
@@ -132,31 +120,26 @@ def private_transaction_from_fields(fields: Mapping[str, Any]) -> PrivateTransac
     Raises:
         InvalidPrivateTransactionError: a field is missing, unknown or of the wrong type.
     """
-    unknown = sorted(set(fields) - set(_FIELDS))
-    if unknown:
-        raise InvalidPrivateTransactionError(f"unknown field {unknown[0]!r}; the fields are {', '.join(_FIELDS)}")
-    values: dict[str, Any] = {}
-    for field, name in _FIELDS.items():
-        given = fields.get(field)
-        if given is None:
-            continue
-        if name in _INTEGERS:
-            values[name] = _given_integer(field, given)
-        elif name == "data":
-            values[name] = _given_data(given)
-        elif name == "private_for":
-            if isinstance(given, str) or not all(isinstance(key, str) for key in given):
-                raise InvalidPrivateTransactionError("privateFor must be a list of enclave keys")
-            values[name] = tuple(given)
-        elif not isinstance(given, str):
-            raise InvalidPrivateTransactionError(f"{field} must be text, not {type(given).__name__}")
-        else:
-            values[name] = given
-    for field in ("nonce", "privateFrom"):
-        if _FIELDS[field] not in values:
-            raise InvalidPrivateTransactionError(f"{field} is missing")
-    values.setdefault("to", None)
-    return PrivateTransaction(**values)
+    try:
+        return PrivateTransaction(**read_fields(fields))
+    except InvalidFieldError as error:
+        raise InvalidPrivateTransactionError(str(error)) from error
+
+
+def join_signature(transaction: PrivateTransaction, v: int, r: int, s: int) -> SignedPrivateTransaction:
+    """Put a transaction and its signature together, such as ``priv_getPrivateTransaction`` answers them.
+
+    The raw bytes are those that were sent, so they can be compared with what was stored before sending. The chain id of
+    ``transaction`` is taken from ``v``.
+
+    Raises:
+        InvalidPrivateTransactionError: a field is out of range, or the signature is no signature.
+    """
+    transaction = replace(transaction, chain_id=_chain_id_of(v))
+    body, tail = _encoded_items(transaction)
+    sender = _recovered_sender(_signing_hash(body, tail, transaction.chain_id), v, r, s, transaction.chain_id)
+    raw = bytes(rlp.encode([*body, _integer(v), _integer(r), _integer(s), *tail]))
+    return SignedPrivateTransaction(transaction=transaction, sender=sender, v=v, r=r, s=s, raw=raw)
 
 
 def decode_private_transaction(raw: bytes | str) -> SignedPrivateTransaction:
@@ -181,9 +164,7 @@ def decode_private_transaction(raw: bytes | str) -> SignedPrivateTransaction:
     if not isinstance(items, list | tuple) or len(items) != _ITEMS:
         raise InvalidPrivateTransactionError(f"a private transaction is an RLP list of {_ITEMS} items")
     transaction, v, r, s = _decoded_items(list(items))
-    body, tail = _encoded_items(transaction)
-    sender = _recovered_sender(_signing_hash(body, tail, transaction.chain_id), v, r, s, transaction.chain_id)
-    return SignedPrivateTransaction(transaction=transaction, sender=sender, v=v, r=r, s=s, raw=raw_bytes)
+    return join_signature(transaction, v, r, s)
 
 
 def address_of_private_key(private_key: bytes | str) -> str:
@@ -296,6 +277,8 @@ def _signing_hash(body: list[bytes], tail: list[Any], chain_id: int | None) -> b
 
 def _recovered_sender(digest: bytes, v: int, r: int, s: int, chain_id: int | None) -> str:
     recovery_id = v - 27 if chain_id is None else v - 35 - 2 * chain_id
+    if max(r, s) >= 1 << 256:
+        raise InvalidPrivateTransactionError("r and s have 256 bits at most")
     signature = r.to_bytes(32) + s.to_bytes(32) + bytes([recovery_id])
     try:
         return _address_of(PublicKey.from_signature_and_message(signature, digest, hasher=None))
@@ -320,25 +303,3 @@ def _private_key(private_key: bytes | str) -> PrivateKey:
 
 def _integer(value: int) -> bytes:
     return value.to_bytes((value.bit_length() + 7) // 8)
-
-
-def _given_integer(field: str, given: Any) -> int:
-    if isinstance(given, str) and given.startswith("0x"):
-        try:
-            return int(given, 16)
-        except ValueError:
-            pass
-    elif isinstance(given, int) and not isinstance(given, bool):
-        return given
-    raise InvalidPrivateTransactionError(f"{field} must be an integer or 0x… text")
-
-
-def _given_data(given: Any) -> bytes:
-    if isinstance(given, bytes):
-        return given
-    if isinstance(given, str):
-        try:
-            return hex_to_bytes(given, max_bytes=MAX_RAW_BYTES)
-        except InvalidIdentifierError as error:
-            raise InvalidPrivateTransactionError(f"data is unreadable: {error}") from error
-    raise InvalidPrivateTransactionError("data must be bytes or hexadecimal text")

@@ -149,7 +149,7 @@ class NodePort(Protocol):
         """Return the group at a block, everything read in one round trip."""
 
     async def roots(self, privacy_group_id: str, block_numbers: Sequence[int]) -> tuple[GroupView, ...]:
-        """Return the group at several blocks in one round trip: state root only, participants and version left empty."""
+        """Return the group at several blocks in one round trip: the state root only, all else left empty."""
 
     async def abi(self, privacy_group_id: str) -> str | None:
         """Return the dialect of the group's contract: ``"bytes"``, ``"bytes32"``, ``"unusable"``, None for no group."""
