@@ -1,0 +1,211 @@
+"""JSON-RPC over HTTP: one pooled session for all nodes, batches, bounded answers, retries of reads."""
+
+import asyncio
+import ssl
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import count
+from typing import Any, Final
+
+import aiohttp
+import stamina
+
+from orchestrator.besu.errors import (
+    BesuError,
+    ConnectionLostError,
+    HttpStatusError,
+    NodeTimeoutError,
+    NodeUnreachableError,
+    ProtocolError,
+    TransportError,
+)
+from orchestrator.besu.json_rpc import (
+    MAX_ANSWER_BYTES,
+    MAX_BATCH,
+    Answer,
+    Call,
+    decode_answer,
+    decode_batch,
+    encode_batch,
+    encode_request,
+    result_of,
+)
+from orchestrator.besu.tokens import TokenFile
+
+DEFAULT_TIMEOUT_SECONDS: Final = 10.0
+_READ_ATTEMPTS: Final = 3
+_WRITE_WORDS: Final = ("send", "distribute", "create", "delete", "add", "remove", "set")
+_JSON: Final = "application/json"
+
+
+@dataclass(slots=True)
+class CallCounts:
+    """How much a node was asked, since the start.
+
+    Attributes:
+        calls: JSON-RPC requests.
+        http_requests: HTTP requests, each with one call or a batch.
+        failures: HTTP requests without an answer.
+        in_flight: HTTP requests under way now.
+    """
+
+    calls: int = 0
+    http_requests: int = 0
+    failures: int = 0
+    in_flight: int = 0
+
+
+def open_session(*, max_connections: int = 100) -> aiohttp.ClientSession:
+    """Return a session for any number of nodes; use it as an asynchronous context manager.
+
+    Args:
+        max_connections: connections to all nodes together.
+    """
+    connector = aiohttp.TCPConnector(limit=max_connections, ttl_dns_cache=30)
+    # Environment proxies are not trusted: nodes are internal, and a proxy would see the tokens.
+    return aiohttp.ClientSession(connector=connector, trust_env=False, auto_decompress=True)
+
+
+class HttpNode:
+    """One node's JSON-RPC over HTTP.
+
+    Args:
+        session: shared with the other nodes, from ``open_session``.
+        url: "http://…" or "https://…".
+        token: bearer token, sent with every request.
+        tls: context for "https", such as one that trusts a private authority; None for the system's.
+        max_in_flight: HTTP requests to this node at a time; more wait.
+        timeout_seconds: for each request, unless a call says otherwise; waiting for a turn is not counted.
+    """
+
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        url: str,
+        *,
+        token: TokenFile | None = None,
+        tls: ssl.SSLContext | None = None,
+        max_in_flight: int = 16,
+        timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
+    ) -> None:
+        self.url = url
+        self.counts = CallCounts()
+        self._session = session
+        self._token = token
+        self._tls = tls
+        self._turns = asyncio.Semaphore(max_in_flight)
+        self._timeout_seconds = timeout_seconds
+        self._ids = count(1)
+
+    def __repr__(self) -> str:
+        return f"HttpNode({self.url!r})"
+
+    async def call(self, method: str, *params: Any, timeout: float | None = None) -> Any:
+        """Ask the node and return the result as JSON.
+
+        Reads are tried again when no answer comes; what could change the chain never is.
+
+        Args:
+            method: JSON-RPC method.
+            params: its parameters, ready for JSON.
+            timeout: seconds for each try; None for the node's own.
+
+        Raises:
+            RpcError: the node answered with an error.
+            TransportError: no answer came.
+            ProtocolError: the answer is no JSON-RPC.
+            TokenError: the token file is unreadable.
+        """
+        request_id = next(self._ids)
+        body = encode_request(request_id, Call(method, params))
+        answered = await self._post(body, calls=1, retry=is_read(method), timeout=timeout)
+        return result_of(decode_answer(answered, request_id))
+
+    async def batch(self, calls: Sequence[Call], *, timeout: float | None = None) -> list[Answer]:
+        """Ask many things in as few HTTP requests as Besu takes; return the answers in order, errors among them.
+
+        Args:
+            calls: any number; they travel ``MAX_BATCH`` at a time, one batch after the other.
+            timeout: seconds for each batch; None for the node's own.
+
+        Raises:
+            TransportError: no answer came to a batch.
+            ProtocolError: an answer is no JSON-RPC.
+            TokenError: the token file is unreadable.
+        """
+        answers: list[Answer] = []
+        for start in range(0, len(calls), MAX_BATCH):
+            chunk = calls[start : start + MAX_BATCH]
+            first_id = next(self._ids)
+            for _ in chunk[1:]:
+                next(self._ids)
+            retry = all(is_read(call.method) for call in chunk)
+            body = encode_batch(first_id, chunk)
+            answered = await self._post(body, calls=len(chunk), retry=retry, timeout=timeout)
+            answers += decode_batch(answered, first_id, len(chunk))
+        return answers
+
+    async def _post(self, body: bytes, *, calls: int, retry: bool, timeout: float | None) -> bytes:
+        seconds = self._timeout_seconds if timeout is None else timeout
+        if not retry:
+            return await self._post_once(body, calls, seconds)
+        async for attempt in stamina.retry_context(on=TransportError, attempts=_READ_ATTEMPTS, wait_initial=0.1):
+            with attempt:
+                return await self._post_once(body, calls, seconds)
+        raise AssertionError("a retry ends with an answer or an error")
+
+    async def _post_once(self, body: bytes, calls: int, seconds: float) -> bytes:
+        headers = {"Content-Type": _JSON, **(self._token.headers() if self._token else {})}
+        async with self._turns:
+            self.counts.calls += calls
+            self.counts.http_requests += 1
+            self.counts.in_flight += 1
+            try:
+                return await self._exchange(body, headers, seconds)
+            except BesuError:
+                self.counts.failures += 1
+                raise
+            finally:
+                self.counts.in_flight -= 1
+
+    async def _exchange(self, body: bytes, headers: dict[str, str], seconds: float) -> bytes:
+        try:
+            async with (
+                asyncio.timeout(seconds),
+                self._session.post(
+                    self.url, data=body, headers=headers, ssl=self._tls or True, allow_redirects=False
+                ) as response,
+            ):
+                answered = await self._read(response)
+                # Besu answers errors of the request with 400 and 401 and says in JSON what they are.
+                if response.status >= 500 or response.status == 429 or answered.lstrip()[:1] not in {b"{", b"["}:
+                    raise HttpStatusError(
+                        f"{self.url} answered HTTP {response.status} without JSON-RPC; "
+                        "check that it is a Besu node's address and what stands before it",
+                        status=response.status,
+                    )
+                return answered
+        except TimeoutError as error:
+            raise NodeTimeoutError(f"{self.url} did not answer within {seconds:g} s") from error
+        except aiohttp.ClientConnectorError as error:
+            raise NodeUnreachableError(
+                f"no connection to {self.url}: {error.os_error}; is the node running?"
+            ) from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise ConnectionLostError(f"the connection to {self.url} broke: {type(error).__name__}") from error
+
+    async def _read(self, response: aiohttp.ClientResponse) -> bytes:
+        parts: list[bytes] = []
+        size = 0
+        async for part in response.content.iter_chunked(1 << 16):
+            size += len(part)
+            if size > MAX_ANSWER_BYTES:
+                raise ProtocolError(f"{self.url} answers more than {MAX_ANSWER_BYTES} bytes; ask for less at once")
+            parts.append(part)
+        return b"".join(parts)
+
+
+def is_read(method: str) -> bool:
+    """Whether asking twice does no more than asking once, told by the method's name; devnet methods never are reads."""
+    group, _, name = method.partition("_")
+    return group != "devnet" and not any(word in name.lower() for word in _WRITE_WORDS)
