@@ -38,6 +38,10 @@ class LeaseLostError(StoreError):
     """The lane is not ours any more: another replica took it over. Stop at once; it goes on from the last commit."""
 
 
+class BrokerError(Exception):
+    """The message queue did not do what was asked in time; it reconnects by itself, and it may be tried again."""
+
+
 class Clock(Protocol):
     """Time, passed in."""
 
@@ -107,21 +111,6 @@ class PmtOutcome:
     reason: Reason | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReplaySpan:
-    """How far a node has replayed a group.
-
-    Attributes:
-        first_block: First block of the group's history.
-        last_block: Last block of the history that is replayed.
-        replayed_through: Newest block at which the node has state for the group; `first_block` - 1 when none.
-    """
-
-    first_block: int
-    last_block: int
-    replayed_through: int
-
-
 class NodePort(Protocol):
     """One Besu node. Every method may raise `NodeError`."""
 
@@ -169,18 +158,12 @@ class NodePort(Protocol):
     async def carries(self, pmt_hash: str, raw: bytes) -> bool:
         """Return whether a PMT carries exactly this signed private transaction."""
 
-    async def replayed(self, privacy_group_id: str, first_block: int, last_block: int, known: int) -> ReplaySpan:
-        """Return how far the group is replayed, by binary search in O(log n) calls.
+    async def has_state(self, privacy_group_id: str, block_numbers: Sequence[int]) -> tuple[bool, ...]:
+        """Return, for each block, whether the node has replayed the group that far, in one round trip.
 
-        Args:
-            privacy_group_id: The group.
-            first_block: First block of the group's history.
-            last_block: Last block to be replayed.
-            known: Newest block that is known to be replayed from an earlier search; ``first_block - 1`` for none.
+        A node answers a historical ``getVersion`` with nothing for blocks that it has not replayed (PROTOCOL.md,
+        Replay, measured).
         """
-
-    async def first_block(self, privacy_group_id: str, last_block: int) -> int:
-        """Return the first block at which this (member's) node has state for the group, by binary search."""
 
     async def groups(self, enclave_keys: Sequence[str]) -> tuple[str, ...]:
         """Return the ids of the groups that exactly these members share."""

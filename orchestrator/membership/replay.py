@@ -28,12 +28,16 @@ class Assessment:
 
 
 def watched(change: Change) -> tuple[str, ...]:
-    """Return the enclave keys whose nodes have to agree: the group's members at the effect, the change's own first."""
+    """Return the enclave keys whose nodes have to agree: the change's own first, then those that were members before.
+
+    Members that came in by another change of the same turn are that change's to prove.
+    """
     if change.effect is None:
         return change.members
     members = change.effect.view.participants
+    before = change.plan.participants if change.plan is not None else ()
     own = tuple(key for key in change.members if key in members)
-    return own + tuple(key for key in members if key not in own)
+    return own + tuple(key for key in members if key in before and key not in own)
 
 
 def last_proof_block(effect: Effect, change: Change, observed: ConvergenceObserved) -> int:
@@ -50,7 +54,7 @@ def assess(change: Change, observed: ConvergenceObserved, now: datetime) -> Asse
 
     Args:
         change: The change; its `effect` is set.
-        observed: The sightings.
+        observed: The sightings; those of members that are not this change's to prove are passed over.
         now: The present time.
     """
     effect = change.effect
@@ -62,12 +66,14 @@ def assess(change: Change, observed: ConvergenceObserved, now: datetime) -> Asse
         return Assessment(rolled_back=True, proven=False, progress=change.progress)
 
     last = last_proof_block(effect, change, observed)
-    reference = _reference(change.plan, effect, observed.sightings)
+    concerned = frozenset(watched(change))
+    sightings = tuple(s for s in observed.sightings if s.enclave_key in concerned)
+    reference = _reference(change.plan, effect, sightings)
     before = {entry.enclave_key: entry for entry in change.progress}
     patience = timedelta(seconds=observed.stalled_after_seconds)
     progress = tuple(
         _progress(sighting, reference, before.get(sighting.enclave_key), now, patience)
-        for sighting in observed.sightings
+        for sighting in sightings
     )
     seen = [entry for entry in progress if entry.verdict is not Verdict.UNOBSERVED]
     deep_enough = observed.head >= max(last, effect.block_number + observed.confirmations)

@@ -1,0 +1,141 @@
+"""Doing what the rules want: each command becomes calls on nodes, and what came of it becomes one fact."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from orchestrator.engine.fleet import Fleet
+from orchestrator.engine.observing import Observer
+from orchestrator.engine.ports import Clock, Contract, NodeError, Signers
+from orchestrator.engine.settling import SILENCE_SECONDS, settle
+from orchestrator.engine.surveying import survey
+from orchestrator.engine.watcher import ChainWatcher, silence
+from orchestrator.membership.commands import Command, Observe, Pause, Send, Settle, Sign, Survey
+from orchestrator.membership.errors import ImpossibleStepError
+from orchestrator.membership.facts import AttemptSent, AttemptSettled, AttemptSigned, Fact, Hindered, SendFailed
+from orchestrator.membership.model import Action, Attempt, Change, Effect
+from orchestrator.membership.reasons import Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Executor:
+    """Does commands.
+
+    Attributes:
+        fleet: The nodes.
+        signers: The accounts.
+        contract: The management contract's codec.
+        observer: Compares members for the proof.
+        clock: Time.
+        new_id: Makes unique ids.
+    """
+
+    fleet: Fleet
+    signers: Signers
+    contract: Contract
+    observer: Observer
+    clock: Clock
+    new_id: Callable[[], str]
+
+    async def perform(self, change: Change, command: Command) -> Fact:
+        """Do a command and return what was observed; a node's failure is a fact, too.
+
+        Args:
+            change: The change as it was last committed.
+            command: What the rules want done for it.
+        """
+        if isinstance(command, Pause):
+            await self.clock.sleep(command.seconds)
+            command = command.then
+        try:
+            match command:
+                case Survey():
+                    if change.account not in self.signers.accounts:
+                        return Hindered(reason=Reason(slug="account_unavailable", detail=change.account))
+                    return await survey(self.fleet, change)
+                case Sign():
+                    return await self._sign(change, command)
+                case Send(attempt=attempt):
+                    return await self._send(attempt)
+                case Settle(attempt=attempt, search=search):
+                    return await settle(self.fleet, change, attempt, search=search)
+                case Observe():
+                    return await self.observer.observe(change)
+                case _:
+                    raise ImpossibleStepError(f"nobody knows how to do {command}")
+        except NodeError as error:
+            return Hindered(reason=error.reason)
+
+    async def _sign(self, change: Change, command: Sign) -> Fact:
+        plan = change.plan
+        if plan is None:
+            raise ImpossibleStepError(f"change {change.change_id} signs without a plan")
+        if change.account not in self.signers.accounts:
+            return Hindered(reason=Reason(slug="account_unavailable", detail=change.account))
+        watcher = await self._sending_node(change, command)
+        node = watcher.node
+        head = await watcher.current()
+        if command.action is Action.UNLOCK:
+            # Somebody may have unlocked it already; a second unlock would only fail.
+            view = await node.view(change.privacy_group_id, head.number)
+            if view.exists and not view.locked:
+                effect = Effect(block_number=head.number, block_hash=head.block_hash, view=view)
+                return AttemptSettled(effect=effect)
+        if command.action is Action.UNLOCK and plan.unlock_by_empty_add:
+            payload = self.contract.unlock_by_empty_add(plan.abi)
+        else:
+            payload = self.contract.payload(command.action, command.members, plan.abi)
+        private_nonce = await node.private_nonce(change.privacy_group_id, change.account)
+        traits = await node.traits()
+        sender_key = _sender_key(node.enclave_keys, plan.participants or command.members)
+        raw = self.signers.sign(
+            account=change.account,
+            chain_id=traits.chain_id,
+            private_nonce=private_nonce,
+            privacy_group_id=change.privacy_group_id,
+            private_from=sender_key,
+            payload=payload,
+        )
+        attempt = Attempt(
+            attempt_id=self.new_id(),
+            action=command.action,
+            members=command.members,
+            node=node.name,
+            private_nonce=private_nonce,
+            raw=raw,
+            since_block=head.number,
+        )
+        return AttemptSigned(attempt=attempt)
+
+    async def _sending_node(self, change: Change, command: Sign) -> ChainWatcher:
+        """The planned node; another member's when that one does not answer and a lock of ours must not stay."""
+        plan = change.plan
+        if plan is None:
+            raise ImpossibleStepError(f"change {change.change_id} sends without a plan")
+        try:
+            watcher = self.fleet.named(plan.node)
+            await watcher.refresh()
+        except NodeError:
+            if command.action is not Action.UNLOCK:
+                raise
+            sender = await self.fleet.sender_for(change.privacy_group_id, (), plan.to_remove)
+            watcher = sender.watcher
+        # Reading the private nonce and bundling the history happen at this node's head: it must have the lock.
+        lock_block = change.lock_block or 0
+        if (await watcher.current()).number < lock_block and not await watcher.wait_beyond(
+            lock_block - 1, SILENCE_SECONDS
+        ):
+            raise silence(watcher.node.name)
+        return watcher
+
+    async def _send(self, attempt: Attempt) -> Fact:
+        watcher = self.fleet.named(attempt.node)
+        head = await watcher.current()
+        try:
+            pmt_hash = await watcher.node.send(attempt.raw)
+        except NodeError as error:
+            return SendFailed(reason=error.reason, certain=error.certain, head=head.number)
+        return AttemptSent(pmt_hash=pmt_hash, head=head.number)
+
+
+def _sender_key(hosted: tuple[str, ...], members: tuple[str, ...]) -> str:
+    return next((key for key in hosted if key in members), hosted[0])

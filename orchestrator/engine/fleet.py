@@ -1,0 +1,105 @@
+"""The configured nodes: which hosts whose enclave key, how far each is, and through which to send."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from orchestrator.engine.ports import Head, NodeError, NodePort
+from orchestrator.engine.watcher import ChainWatcher
+from orchestrator.membership.model import GroupView
+from orchestrator.membership.reasons import Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """A member's node that a group can be changed through.
+
+    Attributes:
+        watcher: The node and its chain.
+        enclave_key: The member's key to send from.
+        head: The node's head that `view` was read at.
+        view: The group there.
+    """
+
+    watcher: ChainWatcher
+    enclave_key: str
+    head: Head
+    view: GroupView
+
+
+class Fleet:
+    """All configured nodes.
+
+    Args:
+        watchers: One for each node.
+    """
+
+    def __init__(self, watchers: Sequence[ChainWatcher]) -> None:
+        self.watchers = tuple(watchers)
+        self._by_name = {watcher.node.name: watcher for watcher in watchers}
+        self._by_key = {key: watcher for watcher in watchers for key in watcher.node.enclave_keys}
+
+    def named(self, name: str) -> ChainWatcher:
+        """Return a node by its name.
+
+        Raises:
+            NodeError: It is not configured (any more).
+        """
+        watcher = self._by_name.get(name)
+        if watcher is None:
+            raise NodeError(Reason(slug="node_unreachable", detail=f"node {name} is not configured any more"))
+        return watcher
+
+    def hosting(self, enclave_key: str) -> ChainWatcher | None:
+        """Return the node that hosts an enclave key, if we have access to it."""
+        return self._by_key.get(enclave_key)
+
+    def keys(self) -> frozenset[str]:
+        """Return the enclave keys of all configured nodes."""
+        return frozenset(self._by_key)
+
+    def newest_head(self) -> int:
+        """Return the number of the newest head that any node has announced; 0 before the first."""
+        return max((w.head.number for w in self.watchers if w.head is not None), default=0)
+
+    async def sender_for(self, privacy_group_id: str, candidates: Iterable[str], avoid: Iterable[str]) -> Sender:
+        """Choose the node to send through: a present member that answers, is not about to be removed, and is newest.
+
+        Args:
+            privacy_group_id: The group.
+            candidates: Enclave keys to begin with when no node has the group: those that shall create it.
+            avoid: Enclave keys that are about to be removed; taken only when there is no other.
+
+        Raises:
+            NodeError: No node answers.
+        """
+        avoided = frozenset(avoid)
+        found: list[Sender] = []
+        outsiders: list[Sender] = []
+        failure: NodeError | None = None
+        for watcher in sorted(self.watchers, key=lambda w: -(w.head.number if w.head is not None else -1)):
+            try:
+                head = await watcher.current()
+                view = await watcher.node.view(privacy_group_id, head.number)
+            except NodeError as error:
+                failure = error
+                continue
+            key = _sending_key(watcher.node, view.participants if view.exists else tuple(candidates))
+            sender = Sender(watcher=watcher, enclave_key=key or watcher.node.enclave_keys[0], head=head, view=view)
+            (found if view.exists and key else outsiders).append(sender)
+            if view.exists and key and key not in avoided:
+                return sender
+        if found:
+            return found[0]
+        if failure is not None:
+            # A node that did not answer may be the member that has the group: not known is not unknown.
+            raise failure
+        for sender in outsiders:
+            if sender.enclave_key in candidates:
+                return sender
+        if outsiders:
+            return outsiders[0]
+        raise NodeError(Reason(slug="node_unreachable", detail="no node is configured"))
+
+
+def _sending_key(node: NodePort, members: tuple[str, ...]) -> str | None:
+    return next((key for key in node.enclave_keys if key in members), None)

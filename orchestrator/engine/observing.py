@@ -1,0 +1,161 @@
+"""The proof's eyes: the members' nodes at the effect's block and the blocks after it."""
+
+import asyncio
+from dataclasses import dataclass
+
+from orchestrator.engine.fleet import Fleet
+from orchestrator.engine.ports import Clock, NodeError
+from orchestrator.engine.tracking import ReplayTracker
+from orchestrator.engine.watcher import ChainWatcher
+from orchestrator.membership.facts import ConvergenceObserved, Sighting
+from orchestrator.membership.model import Change, Effect, GroupView
+from orchestrator.membership.replay import last_proof_block, watched
+
+TICK_SECONDS = 1.0
+"""How long to wait for a block before a replay that holds its node's head still is looked at again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProofRules:
+    """What a deployment asks of a proof.
+
+    Attributes:
+        proof_blocks: Blocks after the effect's at which members are compared again.
+        confirmations: How deep the effect's block must be.
+        stalled_after_seconds: After how long without movement a replay is called stalled.
+    """
+
+    proof_blocks: int = 3
+    confirmations: int = 0
+    stalled_after_seconds: float = 60.0
+
+
+class Observer:
+    """Compares the members' nodes.
+
+    Args:
+        fleet: The nodes.
+        tracker: Remembers replays.
+        rules: What the proof needs.
+        clock: Time.
+    """
+
+    def __init__(self, fleet: Fleet, tracker: ReplayTracker, rules: ProofRules, clock: Clock) -> None:
+        self._fleet = fleet
+        self._tracker = tracker
+        self._rules = rules
+        self._clock = clock
+
+    async def observe(self, change: Change) -> ConvergenceObserved:
+        """Wait until something can have changed, then look at every member's node.
+
+        Raises:
+            NodeError: No old member's node answers.
+        """
+        effect = change.effect
+        if effect is None:
+            raise ValueError(f"change {change.change_id} has no effect to be observed")
+        reference = await self._reference(change)
+        if change.progress:
+            await self._wait_for_news(change, reference)
+        head = await reference.current()
+        canonical = await reference.block(effect.block_number) if head.number >= effect.block_number else None
+        asked = ConvergenceObserved(
+            effect_block_hash=canonical.block_hash if canonical is not None else None,
+            head=head.number,
+            sightings=(),
+            proof_blocks=self._rules.proof_blocks,
+            confirmations=self._rules.confirmations,
+            stalled_after_seconds=self._rules.stalled_after_seconds,
+        )
+        last = last_proof_block(effect, change, asked)
+        sightings = await asyncio.gather(
+            *(self._sight(change, effect, key, reference, last) for key in watched(change))
+        )
+        return ConvergenceObserved(
+            effect_block_hash=asked.effect_block_hash,
+            head=head.number,
+            sightings=tuple(sightings),
+            proof_blocks=asked.proof_blocks,
+            confirmations=asked.confirmations,
+            stalled_after_seconds=asked.stalled_after_seconds,
+        )
+
+    async def _reference(self, change: Change) -> ChainWatcher:
+        """An old member's node: the one the change was sent through, or another that answers."""
+        plan = change.plan
+        names = [plan.node] if plan is not None else []
+        old = (self._fleet.hosting(key) for key in (plan.participants if plan is not None else ()))
+        names += [watcher.node.name for watcher in old if watcher is not None]
+        failure: NodeError | None = None
+        for name in dict.fromkeys(names):
+            try:
+                watcher = self._fleet.named(name)
+                await watcher.current()
+            except NodeError as error:
+                failure = error
+            else:
+                return watcher
+        if failure is not None:
+            raise failure
+        raise ValueError(f"change {change.change_id} has no old member to compare with")
+
+    async def _wait_for_news(self, change: Change, reference: ChainWatcher) -> None:
+        """A block of the slowest member's chain is news; so is time, while a replay holds a head still."""
+        seen = [entry.head for entry in change.progress if entry.head is not None]
+        replaying = any(entry.in_sync_through is None and entry.head is not None for entry in change.progress)
+        newest = reference.head.number if reference.head is not None else 0
+        if seen and max(seen) < newest and not replaying:
+            return
+        await reference.wait_beyond(newest, TICK_SECONDS if replaying else 4 * TICK_SECONDS)
+
+    async def _sight(self, change: Change, effect: Effect, key: str, reference: ChainWatcher, last: int) -> Sighting:
+        watcher = self._fleet.hosting(key)
+        if watcher is None:
+            return Sighting(enclave_key=key, node=None, head=None)
+        node = watcher.node
+        group = change.privacy_group_id
+        before = next((entry for entry in change.progress if entry.enclave_key == key), None)
+        try:
+            head = watcher.head or await watcher.refresh()
+            if head.number < effect.block_number:
+                return await self._replaying(change, effect, watcher, reference, key)
+            views = await self._views(watcher, group, effect, min(head.number, last))
+        except NodeError:
+            replayed, total = (before.blocks_replayed, before.blocks_total) if before is not None else (0, 0)
+            return Sighting(enclave_key=key, node=node.name, head=None, blocks_replayed=replayed, blocks_total=total)
+        self._tracker.forget(node.name, group)
+        total = before.blocks_total if before is not None else 0
+        there = bool(views) and views[0].exists
+        return Sighting(
+            enclave_key=key,
+            node=node.name,
+            head=head.number,
+            views=views,
+            blocks_replayed=total if there else 0,
+            blocks_total=total,
+        )
+
+    async def _replaying(
+        self, change: Change, effect: Effect, watcher: ChainWatcher, reference: ChainWatcher, key: str
+    ) -> Sighting:
+        joins = change.plan is not None and key in change.plan.to_add and change.plan.participants
+        head = watcher.head.number if watcher.head is not None else None
+        if not joins:
+            return Sighting(enclave_key=key, node=watcher.node.name, head=head)
+        group = change.privacy_group_id
+        lock_block = effect.block_number - 1
+        known = await self._tracker.poll(watcher.node, reference.node, group, lock_block, self._clock.now())
+        return Sighting(
+            enclave_key=key,
+            node=watcher.node.name,
+            head=head,
+            blocks_replayed=known.replayed,
+            blocks_total=known.total,
+        )
+
+    async def _views(self, watcher: ChainWatcher, group: str, effect: Effect, last: int) -> tuple[GroupView, ...]:
+        """The whole state at the effect's block; at later ones the state root, which stands for it."""
+        at_effect = await watcher.node.view(group, effect.block_number)
+        later = range(effect.block_number + 1, last + 1)
+        return (at_effect, *(await watcher.node.roots(group, later) if later else ()))

@@ -1,0 +1,68 @@
+"""From a step to the unit of work that commits it: the changes, their attempts, the status events and the history."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import datetime
+
+from orchestrator.engine.ports import HistoryEntry, Record
+from orchestrator.membership import facts
+from orchestrator.membership.model import RESTING, Attempt, AttemptStatus, Change
+from orchestrator.membership.reasons import describe
+from orchestrator.membership.status import announce
+
+
+def record_of(steps: Iterable[tuple[Change, Change]], fact: facts.Fact, now: datetime) -> Record:
+    """Return the unit of work for the same fact applied to one or more changes.
+
+    Args:
+        steps: (before, after) pairs.
+        fact: What was observed.
+        now: When.
+    """
+    changes, attempts, events, history = [], [], [], []
+    for before, after in steps:
+        changes.append(after)
+        attempts += [(after.change_id, attempt) for attempt in _attempts(before, after)]
+        events += announce(before, after, fact)
+        if after.state is not before.state or not isinstance(fact, facts.ConvergenceObserved):
+            history.append(
+                HistoryEntry(
+                    change_id=after.change_id,
+                    revision=after.revision,
+                    at=now,
+                    fact=type(fact).__name__,
+                    from_state=before.state,
+                    to_state=after.state,
+                    detail=detail_of(fact, after),
+                )
+            )
+    # What ends comes first: its lane's one leading place is free before another change takes it.
+    changes.sort(key=lambda change: change.leads and change.state not in RESTING)
+    return Record(changes=tuple(changes), attempts=tuple(attempts), events=tuple(events), history=tuple(history))
+
+
+def _attempts(before: Change, after: Change) -> list[Attempt]:
+    found = []
+    dropped = before.attempt
+    if dropped is not None and (after.attempt is None or after.attempt.attempt_id != dropped.attempt_id):
+        found.append(replace(dropped, status=AttemptStatus.VOID) if dropped.live else dropped)
+    if after.attempt is not None and after.attempt != before.attempt:
+        found.append(after.attempt)
+    return found
+
+
+def detail_of(fact: facts.Fact, after: Change) -> str:
+    """Return what was seen, in a sentence for the history; never a secret (signed bytes are not shown)."""
+    match fact:
+        case facts.AttemptSigned(attempt=attempt):
+            return f"{attempt.action} with private nonce {attempt.private_nonce} through {attempt.node}"
+        case facts.AttemptSent(pmt_hash=pmt_hash, head=head):
+            return f"PMT {pmt_hash} at head {head}"
+        case facts.AttemptUnmined(head=head):
+            return f"not mined up to block {head}"
+        case facts.AttemptSettled(effect=effect) if effect is not None:
+            return f"in block {effect.block_number}"
+        case facts.SendFailed(reason=reason) | facts.Hindered(reason=reason):
+            return describe(reason)
+        case _:
+            return describe(after.reason) if after.reason is not None else ""

@@ -1,0 +1,127 @@
+"""How an attempt ended: wait for the block that mined it, then read the group's state there, not the status alone."""
+
+from orchestrator.engine.fleet import Fleet
+from orchestrator.engine.ports import NodeError, PmtOutcome
+from orchestrator.engine.watcher import ChainWatcher, silence
+from orchestrator.membership.facts import AttemptSettled, AttemptUnmined, Fact
+from orchestrator.membership.model import Action, Attempt, Change, Effect, GroupView
+from orchestrator.membership.reasons import Reason
+from orchestrator.membership.retry import RESEND_AFTER_BLOCKS
+
+SILENCE_SECONDS = 60.0
+"""A chain that makes no block for this long is reported; blocks of consortium chains are seconds apart."""
+
+
+async def settle(fleet: Fleet, change: Change, attempt: Attempt, *, search: bool) -> Fact:
+    """Wait until the chain tells how an attempt ended, or until it is time to send it again.
+
+    Args:
+        fleet: The nodes.
+        change: The change whose attempt it is.
+        attempt: The attempt, sent or perhaps sent.
+        search: Look for PMTs of it whose hash never came back.
+
+    Raises:
+        NodeError: The node does not answer, or its chain stands still.
+    """
+    watcher = fleet.named(attempt.node)
+    sent = attempt.sent_block if attempt.sent_block is not None else attempt.since_block
+    until = sent + RESEND_AFTER_BLOCKS
+    found = await _search(watcher, attempt) if search else ()
+    hashes = tuple(dict.fromkeys((*attempt.pmt_hashes, *found)))
+    if not hashes:
+        return await _settle_unfound(watcher, change, attempt, until)
+    if not found:
+        await watcher.wait_mined(hashes, until, SILENCE_SECONDS)
+    outcomes = await watcher.node.outcomes(hashes)
+    executed = next((outcome for outcome in outcomes if outcome.executed), None)
+    if executed is not None:
+        return await _settle_executed(watcher, change, attempt, executed)
+    unmined = [outcome for outcome in outcomes if outcome.block_number is None]
+    if unmined:
+        return await _settle_waiting(watcher, change, attempt, until, found)
+    return await _settle_refused(watcher, change, attempt, outcomes)
+
+
+async def _settle_executed(watcher: ChainWatcher, change: Change, attempt: Attempt, outcome: PmtOutcome) -> Fact:
+    if outcome.block_number is None or outcome.block_hash is None:
+        raise NodeError(Reason(slug="node_error", detail=f"node {watcher.node.name} executed a PMT in no block"))
+    view = await watcher.node.view(change.privacy_group_id, outcome.block_number)
+    if fulfils(view, attempt):
+        effect = Effect(block_number=outcome.block_number, block_hash=outcome.block_hash, view=view)
+        return AttemptSettled(effect=effect)
+    detail = f"{attempt.action} executed in block {outcome.block_number}, yet the group does not show it"
+    return AttemptSettled(effect=None, reason=Reason(slug="group_moved", detail=detail))
+
+
+async def _settle_refused(
+    watcher: ChainWatcher, change: Change, attempt: Attempt, outcomes: tuple[PmtOutcome, ...]
+) -> Fact:
+    """Every PMT was mined and none executed: the intent may be fulfilled all the same, by somebody else's hand."""
+    last = max(outcomes, key=lambda outcome: outcome.block_number or 0)
+    if attempt.action is not Action.LOCK and last.block_number is not None and last.block_hash is not None:
+        view = await watcher.node.view(change.privacy_group_id, last.block_number)
+        if fulfils(view, attempt):
+            return AttemptSettled(effect=Effect(block_number=last.block_number, block_hash=last.block_hash, view=view))
+    reason = last.reason or Reason(slug="execution_refused", detail=f"{attempt.action} in block {last.block_number}")
+    return AttemptSettled(effect=None, reason=reason)
+
+
+async def _settle_waiting(
+    watcher: ChainWatcher, change: Change, attempt: Attempt, until: int, found: tuple[str, ...]
+) -> Fact:
+    head = await watcher.refresh()
+    if head.number < until:
+        newer = await watcher.wait_beyond(head.number, SILENCE_SECONDS)
+        if newer is None:
+            raise silence(watcher.node.name)
+        return AttemptUnmined(head=newer.number, found=found)
+    used = await watcher.node.private_nonce(change.privacy_group_id, change.account)
+    if used > attempt.private_nonce:
+        return await _settle_unfound(watcher, change, attempt, until)
+    return AttemptUnmined(head=head.number, found=found)
+
+
+async def _settle_unfound(watcher: ChainWatcher, change: Change, attempt: Attempt, until: int) -> Fact:
+    """No PMT of the attempt is known to be mined: its private nonce tells whether it still can be."""
+    head = await watcher.refresh()
+    used = await watcher.node.private_nonce(change.privacy_group_id, change.account)
+    if used > attempt.private_nonce:
+        # Something with this nonce executed. If it was ours the search finds it; the lag of one head is allowed for.
+        found = await _search(watcher, attempt)
+        for outcome in await watcher.node.outcomes(found) if found else ():
+            if outcome.executed:
+                return await _settle_executed(watcher, change, attempt, outcome)
+        detail = f"private nonce {attempt.private_nonce} was used by another transaction"
+        return AttemptSettled(effect=None, reason=Reason(slug="wrong_private_nonce", detail=detail))
+    if head.number < until and await watcher.wait_beyond(head.number, SILENCE_SECONDS) is None:
+        raise silence(watcher.node.name)
+    newest = watcher.head or head
+    return AttemptUnmined(head=newest.number, found=await _search(watcher, attempt))
+
+
+async def _search(watcher: ChainWatcher, attempt: Attempt) -> tuple[str, ...]:
+    """Return PMTs of the attempt that are in blocks since it was signed."""
+    head = await watcher.refresh()
+    found: list[str] = []
+    for number in range(attempt.since_block + 1, head.number + 1):
+        block = await watcher.block(number)
+        hashes = block.transactions if block is not None else ()
+        found += [h for h in hashes if h in attempt.pmt_hashes or await watcher.node.carries(h, attempt.raw)]
+    return tuple(found)
+
+
+def fulfils(view: GroupView, attempt: Attempt) -> bool:
+    """Return whether the group's state is what an attempt was made for."""
+    members = frozenset(view.participants)
+    match attempt.action:
+        case Action.CREATE:
+            return view.exists and members.issuperset(attempt.members)
+        case Action.LOCK:
+            return view.locked
+        case Action.ADD:
+            return members.issuperset(attempt.members) and not view.locked
+        case Action.REMOVE:
+            return view.exists and members.isdisjoint(attempt.members)
+        case Action.UNLOCK:
+            return view.exists and not view.locked

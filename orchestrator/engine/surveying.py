@@ -1,0 +1,100 @@
+"""Preflight's eyes: the group, the account and the members, read before anything is sent."""
+
+import asyncio
+from collections.abc import Iterable
+
+from orchestrator.engine.fleet import Fleet, Sender
+from orchestrator.engine.ports import NodeError, NodePort
+from orchestrator.membership.facts import MemberSurvey, Surveyed
+from orchestrator.membership.model import Change, Kind
+
+
+async def survey(fleet: Fleet, change: Change) -> Surveyed:
+    """Look at everything that preflight's rules ask for.
+
+    Args:
+        fleet: The nodes.
+        change: The change in preflight.
+
+    Raises:
+        NodeError: The node to send through does not answer.
+    """
+    leaving: Iterable[str] = ()
+    if change.kind is Kind.REMOVE_MEMBERS:
+        leaving = change.members
+    elif change.kind is Kind.SET_MEMBERS:
+        leaving = fleet.keys() - set(change.members)
+    candidates = change.members if change.kind is Kind.CREATE_GROUP else ()
+    sender = await fleet.sender_for(change.privacy_group_id, candidates, leaving)
+    node = sender.watcher.node
+    traits = await node.traits()
+    syncing, abi, owner = await asyncio.gather(
+        node.syncing(),
+        node.abi(change.privacy_group_id) if sender.view.exists else _nothing(),
+        node.owns(change.privacy_group_id, change.account) if sender.view.exists else _nothing(),
+    )
+    keys = dict.fromkeys((*change.members, *sender.view.participants))
+    members = await asyncio.gather(*(_survey_member(fleet, change, sender, key) for key in keys))
+    return Surveyed(
+        node=node.name,
+        head=sender.head.number,
+        head_hash=sender.head.block_hash,
+        newest_head=max(fleet.newest_head(), sender.head.number),
+        syncing=syncing,
+        view=sender.view,
+        abi=abi,
+        native_abi=traits.native_abi,
+        besu_version=traits.besu_version,
+        owner=owner,
+        sender_key=sender.enclave_key,
+        members=tuple(members),
+    )
+
+
+async def _nothing() -> None:
+    return None
+
+
+async def _survey_member(fleet: Fleet, change: Change, sender: Sender, key: str) -> MemberSurvey:
+    watcher = fleet.hosting(key)
+    if watcher is None:
+        return MemberSurvey(enclave_key=key)
+    try:
+        traits = await watcher.node.traits()
+        head = (await watcher.current()).number
+        joins = key in change.members and key not in sender.view.participants and sender.view.exists
+        holds = joins and (await watcher.node.has_state(change.privacy_group_id, [head]))[0]
+        clean = await _clean_prefix(watcher.node, sender, change.privacy_group_id, head) if holds else None
+    except NodeError:
+        return MemberSurvey(enclave_key=key, node=watcher.node.name)
+    return MemberSurvey(
+        enclave_key=key,
+        node=watcher.node.name,
+        head=head,
+        besu_version=traits.besu_version,
+        validator=traits.validator,
+        holds_state=holds,
+        clean_prefix=clean,
+    )
+
+
+async def _clean_prefix(newcomer: NodePort, sender: Sender, group: str, head: int) -> bool | None:
+    """Whether the newcomer's old state is a prefix of the group's history.
+
+    Its root has stood still since the last block of the group that it executed; at that block a healthy member had the
+    same root, if the newcomer executed the same history (PROTOCOL.md, How members silently diverge, 3).
+    """
+    if newcomer.name == sender.watcher.node.name:
+        return True  # two tenants of one node share its state: nothing is replayed
+    newest = min(head, sender.head.number)
+    (last,) = await newcomer.roots(group, [newest])
+    low, high = 0, newest  # the root differs at `low` (or the group is not there), and is the last one at `high`
+    while high - low > 1:
+        middle = (low + high) // 2
+        (seen,) = await newcomer.roots(group, [middle])
+        if seen.exists and seen.state_root == last.state_root:
+            high = middle
+        else:
+            low = middle
+    (healthy,) = await sender.watcher.node.roots(group, [high])
+    return healthy.exists and healthy.state_root == last.state_root

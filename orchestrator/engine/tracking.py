@@ -1,0 +1,118 @@
+"""How far a member's node has replayed a group: cheap probes of historical state, monotone, at a bounded rate.
+
+A node answers ``getVersion`` at a historical block with nothing until it has replayed the group that far (PROTOCOL.md,
+Replay, measured). A replay only moves forward, so what was seen once stays; each poll probes just ahead of it.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from orchestrator.engine.ports import NodePort
+
+PROBES = 2
+"""Historical calls for each poll, in one round trip."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    """How far a replay is known to be.
+
+    Attributes:
+        first: First block of the group's history.
+        last: Last block that is replayed.
+        through: Newest block known to be replayed; ``first - 1`` for none.
+        stride: How far ahead of `through` the next probe looks.
+    """
+
+    first: int
+    last: int
+    through: int
+    stride: int
+
+    @property
+    def replayed(self) -> int:
+        """Blocks replayed."""
+        return self.through - self.first + 1
+
+    @property
+    def total(self) -> int:
+        """Blocks to replay."""
+        return self.last - self.first + 1
+
+
+def span(first: int, last: int) -> Span:
+    """Return the span of a replay of which nothing is known."""
+    return Span(first=first, last=last, through=first - 1, stride=max(1, (last - first + 1) // 8))
+
+
+def probes(known: Span) -> tuple[int, ...]:
+    """Return the blocks to look at next, ascending: a step ahead of what is known, and a longer one."""
+    near = min(known.last, known.through + known.stride)
+    far = min(known.last, known.through + 3 * known.stride)
+    return tuple(sorted({near, far} - {known.through}))
+
+
+def learn(known: Span, seen: dict[int, bool]) -> Span:
+    """Return what is known after looking at some blocks (block → has the node replayed it?)."""
+    reached = max((block for block, there in seen.items() if there), default=known.through)
+    if reached <= known.through:
+        return replace(known, stride=max(1, known.stride // 3))
+    stride = known.stride * 2 if all(seen.values()) else known.stride
+    return replace(known, through=reached, stride=stride)
+
+
+class ReplayTracker:
+    """Remembers the replays that are being watched, so that each poll asks only for what is new.
+
+    Nothing in it is needed after a restart: a new tracker finds the same place again in a few polls.
+
+    Args:
+        interval: The shortest time between two polls of one replay.
+    """
+
+    def __init__(self, interval: timedelta = timedelta(seconds=1)) -> None:
+        self._interval = interval
+        self._spans: dict[tuple[str, str], tuple[Span, datetime]] = {}
+        self._firsts: dict[str, int] = {}
+
+    async def poll(self, node: NodePort, old_member: NodePort, group: str, last: int, now: datetime) -> Span:
+        """Return how far a node has replayed a group.
+
+        Args:
+            node: The new member's node.
+            old_member: A node that has the whole history.
+            group: The group.
+            last: The block of the lock, the last that is replayed.
+            now: The present time.
+
+        Raises:
+            NodeError: A node does not answer.
+        """
+        key = (node.name, group)
+        entry = self._spans.get(key)
+        if entry is None or entry[0].last != last:
+            known = span(await self._first_block(old_member, group, last), last)
+        else:
+            known, polled_at = entry
+            if now - polled_at < self._interval:
+                return known
+        blocks = probes(known)[:PROBES]
+        if blocks:
+            known = learn(known, dict(zip(blocks, await node.has_state(group, blocks), strict=True)))
+        self._spans[key] = (known, now)
+        return known
+
+    def forget(self, node: str, group: str) -> None:
+        """Drop what is known of a replay that is over."""
+        self._spans.pop((node, group), None)
+
+    async def _first_block(self, member: NodePort, group: str, last: int) -> int:
+        """Return the first block at which a member has the group, by binary search; it never changes."""
+        if group not in self._firsts:
+            low, high = 0, last  # no state at `low`, state at `high`
+            while high - low > 1:
+                middle = (low + high) // 2
+                (there,) = await member.has_state(group, [middle])
+                low, high = (low, middle) if there else (middle, high)
+            self._firsts[group] = high
+        return self._firsts[group]

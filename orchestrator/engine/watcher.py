@@ -1,0 +1,179 @@
+"""Watching a node's chain: one task for each node wakes all lanes that wait for a block or for a PMT.
+
+New heads come over the node's WebSocket. While that is down the head is polled; in both cases every block between two
+heads is read once, and the PMTs that somebody waits for are looked up in its list of transactions, so that waiting
+costs one call for each block and node, however many lanes wait.
+"""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Iterable
+from datetime import timedelta
+
+import structlog
+
+from orchestrator.engine.ports import Block, Clock, Head, NodeError, NodePort
+from orchestrator.membership.reasons import Reason
+
+KEPT_BLOCKS = 256
+"""How many blocks are remembered: enough for every lane that can still wait for one of their PMTs."""
+
+log = structlog.get_logger()
+
+
+class ChainWatcher:
+    """Follows one node's chain.
+
+    Args:
+        node: The node.
+        clock: Time.
+        poll: How often the head is polled while there is no subscription.
+    """
+
+    def __init__(self, node: NodePort, clock: Clock, poll: timedelta = timedelta(seconds=1)) -> None:
+        self.node = node
+        self.head: Head | None = None
+        self.subscribed = False
+        self._clock = clock
+        self._poll_seconds = poll.total_seconds()
+        self._blocks: OrderedDict[int, Block] = OrderedDict()
+        self._waited_for: dict[str, int] = {}
+        self._found: dict[str, Block] = {}
+        self._changed = asyncio.Event()
+
+    async def run(self) -> None:
+        """Follow the chain until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._listen())
+            tasks.create_task(self._poll())
+
+    async def refresh(self) -> Head:
+        """Ask the node for its head now.
+
+        Raises:
+            NodeError: It does not answer.
+        """
+        head = await self.node.head()
+        await self._advance(head)
+        return head
+
+    async def current(self) -> Head:
+        """Return the head, asking the node only when nothing is known yet."""
+        return self.head if self.head is not None else await self.refresh()
+
+    async def wait_beyond(self, number: int, seconds: float) -> Head | None:
+        """Return the first head above a number, or None when there is none after so long."""
+        try:
+            return await self._clock.wait_for(self._beyond(number), seconds)
+        except TimeoutError:
+            return None
+
+    async def wait_mined(self, pmt_hashes: Iterable[str], until_block: int, seconds: float) -> Block | None:
+        """Wait until a block holds one of the PMTs.
+
+        Args:
+            pmt_hashes: The PMTs.
+            until_block: Give up when the head is here and none was found.
+            seconds: Give up after so long.
+
+        Returns:
+            The block, or None. Blocks that were imported before the call are searched as far as they are remembered.
+        """
+        hashes = tuple(pmt_hashes)
+        for pmt_hash in hashes:
+            self._waited_for[pmt_hash] = self._waited_for.get(pmt_hash, 0) + 1
+        try:
+            return await self._clock.wait_for(self._mined(hashes, until_block), seconds)
+        except TimeoutError:
+            return None
+        finally:
+            for pmt_hash in hashes:
+                self._waited_for[pmt_hash] -= 1
+                if self._waited_for[pmt_hash] == 0:
+                    del self._waited_for[pmt_hash]
+                    self._found.pop(pmt_hash, None)
+
+    async def block(self, number: int) -> Block | None:
+        """Return a block, from memory when it is there."""
+        known = self._blocks.get(number)
+        return known if known is not None else await self.node.block(number)
+
+    async def _beyond(self, number: int) -> Head:
+        while self.head is None or self.head.number <= number:
+            await self._changed.wait()
+        return self.head
+
+    async def _mined(self, hashes: tuple[str, ...], until_block: int) -> Block | None:
+        for block in reversed(self._blocks.values()):
+            if not set(hashes).isdisjoint(block.transactions):
+                return block
+        while True:
+            for pmt_hash in hashes:
+                if pmt_hash in self._found:
+                    return self._found[pmt_hash]
+            if self.head is not None and self.head.number >= until_block:
+                return None
+            await self._changed.wait()
+
+    async def _listen(self) -> None:
+        failures = 0
+        while True:
+            try:
+                async for head in self.node.heads():
+                    if not self.subscribed:
+                        log.info("heads subscribed", node=self.node.name)
+                    self.subscribed, failures = True, 0
+                    await self._advance(head)
+            except NodeError as error:
+                log.debug("heads lost", node=self.node.name, reason=str(error))
+            if self.subscribed:
+                log.warning("heads lost, polling until they are back", node=self.node.name)
+            self.subscribed = False
+            failures += 1
+            await self._clock.sleep(min(0.2 * 2 ** min(failures, 10), 10.0))
+
+    async def _poll(self) -> None:
+        # A subscription that is silent is polled too, only rarely: a socket can be open and deliver nothing.
+        while True:
+            before = self.head
+            await self._clock.sleep(self._poll_seconds * (5 if self.subscribed else 1))
+            if self.subscribed and self.head is not before:
+                continue
+            try:
+                await self.refresh()
+            except NodeError as error:
+                log.debug("node does not answer", node=self.node.name, reason=str(error))
+
+    async def _advance(self, head: Head) -> None:
+        if self.head is not None and head == self.head:
+            return
+        previous = self.head.number if self.head is not None else head.number - 1
+        first = max(min(previous + 1, head.number), head.number - KEPT_BLOCKS + 1)
+        if self._waited_for:
+            for number in range(first, head.number + 1):
+                await self._read_block(number)
+        for number in [known for known in self._blocks if known > head.number]:
+            del self._blocks[number]  # a reorganisation took them away
+        self.head = head
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
+
+    async def _read_block(self, number: int) -> None:
+        try:
+            block = await self.node.block(number)
+        except NodeError as error:
+            log.warning("block not read", node=self.node.name, block=number, reason=str(error))
+            return
+        if block is None:
+            return
+        self._blocks[number] = block
+        while len(self._blocks) > KEPT_BLOCKS:
+            self._blocks.popitem(last=False)
+        for pmt_hash in block.transactions:
+            if pmt_hash in self._waited_for:
+                self._found[pmt_hash] = block
+
+
+def silence(node: str) -> NodeError:
+    """Return the error of a node whose chain makes no blocks."""
+    return NodeError(Reason(slug="no_head", detail=f"node {node} has announced no block for long"))

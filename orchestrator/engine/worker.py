@@ -1,0 +1,221 @@
+"""Driving one lane: the changes of one group, one turn after the other, each step committed before the next.
+
+A turn is one change, or several adds of one account that share a lock and one ``addParticipants``. Its lead carries the
+transactions; the others follow it until the addition is in the group, and then each is proven by itself.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import structlog
+
+from orchestrator.engine.executor import Executor
+from orchestrator.engine.ports import ChangeStore, Clock, Lane, LeaseLostError, Record, StoreError
+from orchestrator.engine.recording import record_of
+from orchestrator.membership import facts
+from orchestrator.membership.commands import Send, Sign
+from orchestrator.membership.machine import deadline_applies, follow, join, next_command, step
+from orchestrator.membership.model import ACTION_OF, RESTING, Change, Kind, State
+
+LOCK_WINDOW = frozenset({State.LOCKING, State.ADDING, State.UNLOCKING})
+"""States in which the group is, or may be, locked by us: a daemon that stops finishes these first."""
+
+PROVING = frozenset({State.REPLAYING, State.VERIFYING})
+STORE_PATIENCE_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0, 4.0)
+
+log = structlog.get_logger()
+
+
+class Stopping(Exception):  # noqa: N818 - it is no error: the lane rests where it is committed
+    """The daemon stops; the lane goes on from its last commit when it is started again."""
+
+
+class Worker:
+    """Drives lanes.
+
+    Args:
+        store: The durable record.
+        executor: Does commands.
+        clock: Time.
+        stopping: Set when the daemon is to stop.
+        on_step: Told of each committed step (before, after), for the metrics.
+    """
+
+    def __init__(
+        self,
+        store: ChangeStore,
+        executor: Executor,
+        clock: Clock,
+        stopping: asyncio.Event,
+        on_step: Callable[[Change, Change], None] = lambda before, after: None,
+    ) -> None:
+        self._store = store
+        self._executor = executor
+        self._clock = clock
+        self._stopping = stopping
+        self._on_step = on_step
+
+    async def run(self, lane: Lane) -> None:
+        """Drive a claimed lane until nothing of it can be done now, then give it back.
+
+        A lane whose lease is lost is left alone: another replica goes on with it.
+        """
+        try:
+            while True:
+                if lane.active:
+                    await self._drive(lane, lane.active)
+                elif lane.queued and not self._stopping.is_set():
+                    await self._drive(lane, await self._claim(lane, lane.queued))
+                else:
+                    break
+                lane = await self._store.load(lane, now=self._clock.now())
+        except LeaseLostError:
+            log.warning("lease lost", group=lane.privacy_group_id)
+            return
+        except Stopping:
+            log.info("lane rests", group=lane.privacy_group_id)
+        await self._store.release(lane, now=self._clock.now())
+
+    # --- turns -----------------------------------------------------------------------------------------------------
+
+    async def _claim(self, lane: Lane, queued: Sequence[Change]) -> tuple[Change, ...]:
+        """Take the oldest change that is due, and with an add those that can share its lock."""
+        lead = queued[0]
+        turn = [lead]
+        if lead.kind is Kind.ADD_MEMBERS:
+            alike = (c for c in queued[1:] if c.kind is Kind.ADD_MEMBERS and c.account == lead.account)
+            for change in alike:
+                if len(turn) >= min(lead.batch_limit, change.batch_limit):
+                    break
+                turn.append(change)
+        fact = facts.Claimed(lead_id=lead.change_id, batch=len(turn))
+        return await self._take(lane, turn, fact)
+
+    async def _drive(self, lane: Lane, turn: tuple[Change, ...]) -> None:
+        """Bring a turn to its end."""
+        while True:
+            turn = tuple(change for change in turn if change.state not in RESTING)
+            if not turn:
+                return
+            overdue = [change for change in turn if deadline_applies(change, self._clock.now())]
+            if overdue:
+                turn = await self._give_up(lane, turn, overdue[0])
+            elif any(change.state is State.PREFLIGHT for change in turn):
+                turn = await self._preflight(lane, turn)
+            elif any(change.state in ACTION_OF for change in turn):
+                turn = await self._transact(lane, turn)
+            else:
+                turn = await self._prove(lane, turn)
+
+    async def _give_up(self, lane: Lane, turn: tuple[Change, ...], change: Change) -> tuple[Change, ...]:
+        fact = facts.DeadlinePassed(deadline=change.deadline or self._clock.now())
+        if change.leads and change.state in ACTION_OF:
+            return await self._lead(lane, turn, change, fact)
+        if change.state in LOCK_WINDOW:
+            # A follower's members are in the turn's transaction already: its deadline waits for the turn's outcome.
+            other = next((c for c in turn if c.leads), change)
+            return await self._transact(lane, turn) if other is not change else turn
+        rest = tuple(c for c in turn if c is not change)
+        return rest + await self._take(lane, [change], fact)
+
+    async def _preflight(self, lane: Lane, turn: tuple[Change, ...]) -> tuple[Change, ...]:
+        """Survey once for the whole turn; what passes shares the lock, what does not goes its own way."""
+        waiting = [change for change in turn if change.state is State.PREFLIGHT]
+        rest = tuple(change for change in turn if change.state is not State.PREFLIGHT)
+        every = tuple(dict.fromkeys(key for change in waiting for key in change.members))
+        fact = await self._perform(replace(waiting[0], members=every))
+        now = self._clock.now()
+        steps = [(change, step(change, fact, now)[0]) for change in waiting]
+        sharing = [after for _, after in steps if after.state is State.LOCKING]
+        if sharing:
+            lead, followers = join(sharing[0], tuple(sharing[1:]))
+            joined = {change.change_id: change for change in (lead, *followers)}
+            steps = [(before, joined.get(after.change_id, after)) for before, after in steps]
+        await self._commit(lane, record_of(steps, fact, now), steps)
+        return rest + tuple(after for _, after in steps)
+
+    async def _transact(self, lane: Lane, turn: tuple[Change, ...]) -> tuple[Change, ...]:
+        """Take one step with the turn's transaction."""
+        lead = next((change for change in turn if change.leads), None)
+        if lead is None or lead.state not in ACTION_OF:
+            lead = next(change for change in turn if change.state in ACTION_OF)
+        if self._stopping.is_set() and lead.state not in LOCK_WINDOW:
+            raise Stopping
+        return await self._lead(lane, turn, lead, await self._perform(lead))
+
+    async def _lead(self, lane: Lane, turn: tuple[Change, ...], lead: Change, fact: facts.Fact) -> tuple[Change, ...]:
+        now = self._clock.now()
+        after, _ = step(lead, fact, now)
+        steps = [(lead, after)]
+        for change in turn:
+            if change is not lead and change.lead_id == lead.change_id and change.state is lead.state:
+                moved = change if after.state is lead.state else follow(change, after)
+                steps += [(change, moved)] if moved is not change else []
+        await self._commit(lane, record_of(steps, fact, now), steps)
+        moved_ids = {before.change_id: new for before, new in steps}
+        return tuple(moved_ids.get(change.change_id, change) for change in turn)
+
+    async def _prove(self, lane: Lane, turn: tuple[Change, ...]) -> tuple[Change, ...]:
+        """Look at the members' nodes once for the whole turn."""
+        if self._stopping.is_set():
+            raise Stopping
+        first = turn[0]
+        alike = [c for c in turn if c.effect == first.effect]
+        every = tuple(dict.fromkeys(key for change in alike for key in change.members))
+        progress = {entry.enclave_key: entry for change in alike for entry in change.progress}
+        fact = await self._perform(replace(first, members=every, progress=tuple(progress.values())))
+        taken = {c.change_id: c for c in await self._take(lane, alike, fact)}
+        return tuple(taken.get(change.change_id, change) for change in turn)
+
+    # --- steps -----------------------------------------------------------------------------------------------------
+
+    async def _take(self, lane: Lane, turn: Sequence[Change], fact: facts.Fact) -> tuple[Change, ...]:
+        now = self._clock.now()
+        steps = [(change, step(change, fact, now)[0]) for change in turn]
+        await self._commit(lane, record_of(steps, fact, now), steps)
+        return tuple(after for _, after in steps)
+
+    async def _perform(self, change: Change) -> facts.Fact:
+        """Do the change's next command; what only waits is given up when the daemon stops."""
+        command = next_command(change)
+        if command is None:
+            raise AssertionError(f"change {change.change_id} is {change.state} and has nothing to do")
+        work = self._executor.perform(change, command)
+        if isinstance(command, Sign | Send) or change.state in LOCK_WINDOW:
+            return await work
+        task = asyncio.ensure_future(work)
+        stop = asyncio.ensure_future(self._stopping.wait())
+        try:
+            await asyncio.wait({task, stop}, return_when=asyncio.FIRST_COMPLETED)
+            if not task.done():
+                raise Stopping
+            return await task
+        finally:
+            stop.cancel()
+            task.cancel()
+
+    async def _commit(self, lane: Lane, record: Record, steps: Sequence[tuple[Change, Change]]) -> None:
+        """Commit a step; a store that is away for a moment is waited for, since what was observed may not come again."""
+        for pause in (*STORE_PATIENCE_SECONDS, None):
+            try:
+                await self._store.record(lane, record)
+                break
+            except LeaseLostError:
+                raise
+            except StoreError as error:
+                if pause is None:
+                    raise
+                log.warning("store does not answer", reason=str(error), retry_in_seconds=pause)
+                await self._clock.sleep(pause)
+        for before, after in steps:
+            self._on_step(before, after)
+            if after.state is not before.state:
+                log.info(
+                    "transition",
+                    change_id=after.change_id,
+                    group=after.privacy_group_id,
+                    from_state=before.state.value,
+                    to_state=after.state.value,
+                    reason=after.reason.slug if after.reason is not None else None,
+                )
