@@ -1,0 +1,196 @@
+"""Checks on the tree itself: what reviewers would otherwise have to look for each time."""
+
+import ast
+import json
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).parents[2]
+SOURCE = ROOT / "orchestrator"
+TESTS = ROOT / "tests"
+LOCKS = ["requirements.txt", "requirements-dev.txt", "requirements-build.txt"]
+VAGUE = {"manager", "handler", "helper", "helpers", "util", "utils", "base", "common", "misc"}
+LARGEST_MODULE_LINES = 350
+NOT_OURS = {".git", ".venv", "node_modules", "__pycache__", "dist", "build"}
+
+
+def relative(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def modules(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*.py") if NOT_OURS.isdisjoint(path.parts))
+
+
+def texts() -> Iterator[tuple[str, str]]:
+    for path in sorted(ROOT.rglob("*")):
+        parts = path.relative_to(ROOT).parts
+        if not path.is_file() or any(part in NOT_OURS or part.endswith("_cache") for part in parts):
+            continue
+        try:
+            yield relative(path), path.read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            continue
+
+
+def documents() -> list[Path]:
+    return [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def code_blocks(language: str) -> list[tuple[str, str]]:
+    found = []
+    for path in documents():
+        for number, block in enumerate(
+            re.findall(rf"^```{language}\n(.*?)^```", path.read_text(), re.MULTILINE | re.DOTALL), 1
+        ):
+            found.append((f"{relative(path)} block {number}", block))
+    return found
+
+
+def pinned(lock: str) -> dict[str, list[Requirement]]:
+    found: dict[str, list[Requirement]] = {}
+    for line in (ROOT / lock).read_text().splitlines():
+        if re.match(r"[a-zA-Z0-9]", line):
+            requirement = Requirement(line.removesuffix("\\").strip())
+            found.setdefault(canonicalize_name(requirement.name), []).append(requirement)
+    return found
+
+
+def project() -> dict[str, list[Requirement]]:
+    """What pyproject.toml asks for, by the lock file that must hold it."""
+    text = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    groups = text["dependency-groups"]
+    development = [line for line in groups["dev"] if isinstance(line, str)]
+    return {
+        "requirements.txt": [Requirement(line) for line in text["project"]["dependencies"]],
+        "requirements-dev.txt": [Requirement(line) for line in development + groups["build"]],
+        "requirements-build.txt": [Requirement(line) for line in groups["build"]],
+    }
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_locks_name_no_place_to_download_from(lock: str) -> None:
+    """A lock file has names, versions and hashes only, so that it installs from any registry."""
+    text = (ROOT / lock).read_text()
+    assert not re.search(r"://|--(extra-)?index-url|--find-links|--trusted-host| @ ", text)
+
+
+def test_the_javascript_lock_names_no_place_to_download_from() -> None:
+    """The JavaScript client's lock file has versions and hashes only."""
+    text = (TESTS / "clients" / "web3js-quorum" / "package-lock.json").read_text()
+    packages = json.loads(text)["packages"]
+    assert packages
+    assert not [name for name, package in packages.items() if "resolved" in package]
+    assert not [name for name, package in packages.items() if name and "integrity" not in package]
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_locks_hold_what_the_project_asks_for(lock: str) -> None:
+    """Each requirement of pyproject.toml is locked at a version that it allows."""
+    locked = pinned(lock)
+    for wanted in project()[lock]:
+        versions = [spec.version for pin in locked.get(canonicalize_name(wanted.name), []) for spec in pin.specifier]
+        assert versions, f"{wanted} is missing in {lock}: run `make lock`"
+        assert all(wanted.specifier.contains(version) for version in versions), f"{wanted} is locked at {versions}"
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_every_locked_version_has_a_hash(lock: str) -> None:
+    """Nothing is installed whose content is not known."""
+    lines = (ROOT / lock).read_text().splitlines()
+    for line, following in zip(lines, [*lines[1:], ""], strict=True):
+        if re.match(r"[a-zA-Z0-9]", line):
+            assert "==" in line, f"{line} is not pinned"
+            assert following.strip().startswith("--hash=sha256:"), f"{line} has no hash"
+
+
+def test_the_locks_agree() -> None:
+    """Development uses the very versions that users get."""
+    development = pinned("requirements-dev.txt")
+    for lock in ("requirements.txt", "requirements-build.txt"):
+        for name, pins in pinned(lock).items():
+            assert [pin.specifier for pin in pins] == [pin.specifier for pin in development[name]], name
+
+
+def test_nothing_names_a_place_on_one_machine() -> None:
+    """No file names a home directory or a checkout of somebody's machine."""
+    place = re.compile(r"(?<![\w.$}*-])/(?:work|root|home|Users)/[\w.-]")
+    found = [f"{name}: {match.group()}" for name, text in texts() for match in place.finditer(text)]
+    assert found == []
+
+
+def test_nothing_is_left_for_later() -> None:
+    """No file holds a reminder of unfinished work."""
+    reminder = re.compile(r"\b(?:TO" + r"DO|FIX" + r"ME|XX" + r"X|HA" + r"CK)\b")
+    names = [name for name, text in texts() if not name.endswith((".json", ".jsonl", ".txt")) and reminder.search(text)]
+    assert names == []
+
+
+@pytest.mark.parametrize("module", modules(SOURCE), ids=relative)
+def test_modules_say_what_they_hold(module: Path) -> None:
+    """Each module of the package has a docstring and is short enough to read at once."""
+    text = module.read_text()
+    assert ast.get_docstring(ast.parse(text)), "the module needs a docstring that says what it holds"
+    assert len(text.splitlines()) <= LARGEST_MODULE_LINES, "split the module by what it holds"
+
+
+@pytest.mark.parametrize("module", modules(SOURCE), ids=relative)
+def test_names_say_something(module: Path) -> None:
+    """No module, package or class has a name that would fit anything."""
+    words = set(re.split(r"[_/.]", relative(module)))
+    for node in ast.walk(ast.parse(module.read_text())):
+        if isinstance(node, ast.ClassDef):
+            words |= {word.lower() for word in re.findall(r"[A-Z][a-z]+", node.name)}
+    assert words.isdisjoint(VAGUE)
+
+
+@pytest.mark.parametrize("module", [path for path in modules(TESTS) if path.name.startswith("test_")], ids=relative)
+def test_every_test_states_its_claim(module: Path) -> None:
+    """Each test function has a docstring: its claim in a sentence."""
+    silent = [
+        node.name
+        for node in ast.walk(ast.parse(module.read_text()))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and node.name.startswith("test_")
+        and not ast.get_docstring(node)
+    ]
+    assert silent == []
+
+
+def test_documented_make_commands_exist() -> None:
+    """Every ``make`` command in the documents is a target of the Makefile."""
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    for document in documents():
+        named = set(re.findall(r"(?:`|^)make ([a-z]+)", document.read_text(), re.MULTILINE))
+        assert named <= targets, relative(document)
+
+
+def test_links_in_the_documents_lead_somewhere() -> None:
+    """Every link from one document to another file finds it."""
+    for document in documents():
+        for target in re.findall(r"\]\((?!https?://|#|mailto:)([^)#\s]+)", document.read_text()):
+            assert (document.parent / target).exists(), f"{relative(document)} links to {target}"
+
+
+@pytest.mark.parametrize(("place", "block"), code_blocks("toml"))
+def test_toml_examples_parse(place: str, block: str) -> None:
+    """Every TOML example in the documents is valid TOML."""
+    assert tomllib.loads(block), place
+
+
+@pytest.mark.parametrize(("place", "block"), code_blocks("json"))
+def test_json_examples_parse(place: str, block: str) -> None:
+    """Every JSON example in the documents is valid JSON."""
+    assert json.loads(block), place
+
+
+@pytest.mark.parametrize(("place", "block"), code_blocks("python"))
+def test_python_examples_parse(place: str, block: str) -> None:
+    """Every Python example in the documents is valid Python."""
+    assert ast.parse(block).body, place
