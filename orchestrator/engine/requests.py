@@ -1,0 +1,334 @@
+"""Requests for a change of membership as they come in: CloudEvents around one small validated document. Pure.
+
+One parser serves every way in (message queue, HTTP, command line), so that a request means the same everywhere.
+Structured and binary mode follow CloudEvents 1.0.2: its JSON format and its HTTP, NATS and AMQP bindings.
+"""
+
+import base64
+import binascii
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Annotated, Any, Final, NoReturn, Self
+from urllib.parse import unquote
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+from orchestrator.membership.model import Kind
+
+REQUEST_TYPE: Final = "membership.change.requested.v1"
+MAX_BODY_BYTES: Final = 256 * 1024
+MAX_ID_CHARACTERS: Final = 256
+MAX_SOURCE_CHARACTERS: Final = 1024
+MAX_MEMBERS: Final = 64
+MAX_DEADLINE_SECONDS: Final = 7 * 24 * 3600
+GROUP_ID_BYTES: Final = 32
+ENCLAVE_KEY_BYTES: Final = (32, 91)
+
+_LONGEST_SHOWN = 64
+_LONGEST_KEY_CHARACTERS = 124
+_HEADER_PREFIXES = ("ce-", "cloudevents:", "cloudevents_")
+_ATTRIBUTE = re.compile(r"[a-z0-9]+\Z")
+_ACCOUNT = re.compile(r"0x[0-9a-fA-F]{40}\Z")
+_JSON_TYPE = re.compile(r"[a-z]+/(?:[a-z0-9.-]+\+)?json\s*(?:;.*)?\Z", re.IGNORECASE)
+
+
+class InvalidRequestError(ValueError):
+    """A request that can't be accepted as it is; sending the same again can't help.
+
+    Attributes:
+        field: What is wrong, as a path (``data.members.0``, ``id``, ``body``).
+        message: What it should be, to be read after the field.
+        request_id: The request's id; None when not even that could be read.
+        privacy_group_id: The group that it names; None when it names no valid one.
+    """
+
+    def __init__(
+        self, field: str, message: str, *, request_id: str | None = None, privacy_group_id: str | None = None
+    ) -> None:
+        super().__init__(f"{field} {message}")
+        self.field = field
+        self.message = message
+        self.request_id = request_id
+        self.privacy_group_id = privacy_group_id
+
+
+def _checked_group_id(text: str) -> str:
+    if _base64_bytes(text) != GROUP_ID_BYTES:
+        raise PydanticCustomError("group_id", "must be canonical base64 of exactly 32 bytes")
+    return text
+
+
+def _checked_enclave_key(text: str) -> str:
+    if _base64_bytes(text) not in ENCLAVE_KEY_BYTES:
+        raise PydanticCustomError(
+            "enclave_key", "must be an enclave key: canonical base64 of 32 bytes (NaCl) or 91 bytes (EC)"
+        )
+    return text
+
+
+def _checked_account(text: str) -> str:
+    if not _ACCOUNT.match(text):
+        raise PydanticCustomError("account", "must be an account's address: 0x and 40 hexadecimal digits")
+    return text
+
+
+class RequestData(BaseModel):
+    """What is asked for: the ``data`` of a trigger and the body of an HTTP request."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    kind: Kind = Field(description="What is to be done.")
+    privacy_group_id: Annotated[str, AfterValidator(_checked_group_id)] | None = Field(
+        default=None,
+        description="The group: canonical base64 of 32 bytes. Only create_group may leave it out: then one is chosen.",
+    )
+    members: tuple[Annotated[str, AfterValidator(_checked_enclave_key)], ...] = Field(
+        default=(),
+        max_length=MAX_MEMBERS,
+        description="Enclave keys, each once: canonical base64 of 32 bytes (NaCl) or 91 bytes (EC). "
+        "At least one, except for unlock_group, which names none.",
+    )
+    account: Annotated[str, AfterValidator(_checked_account)] | None = Field(
+        default=None, description="The owner's account: 0x and 40 digits. May be left out when one is configured."
+    )
+    deadline_seconds: int | None = Field(
+        default=None,
+        ge=1,
+        le=MAX_DEADLINE_SECONDS,
+        description="When to give up, in seconds after acceptance; never when left out.",
+    )
+
+    @model_validator(mode="after")
+    def _fits_its_kind(self) -> Self:
+        if self.privacy_group_id is None and self.kind is not Kind.CREATE_GROUP:
+            _refuse("privacy_group_id", f"is required for {self.kind.value}: base64 of 32 bytes")
+        if self.kind is Kind.UNLOCK_GROUP:
+            if self.members:
+                _refuse("members", "must be left out for unlock_group, which concerns the whole group")
+        elif not self.members:
+            _refuse("members", f"must name at least one enclave key for {self.kind.value}")
+        if len(set(self.members)) < len(self.members):
+            repeated = next(key for key in self.members if self.members.count(key) > 1)
+            _refuse("members", f"names {repeated} more than once")
+        return self
+
+    @property
+    def deadline(self) -> timedelta | None:
+        """How long after acceptance to give up; None for never."""
+        return None if self.deadline_seconds is None else timedelta(seconds=self.deadline_seconds)
+
+    @property
+    def body_hash(self) -> str:
+        """SHA-256, hexadecimal, of what is asked for: the layout of the document does not matter."""
+        said: dict[str, Any] = self.model_dump(
+            mode="json", include=set(RequestData.model_fields), exclude_defaults=True
+        )
+        if self.account is not None:
+            said["account"] = self.account.lower()
+        return hashlib.sha256(json.dumps(said, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+class ChangeRequest(RequestData):
+    """A valid request: what is asked for, and the id by which it is recognised when it comes again."""
+
+    request_id: str = Field(min_length=1, max_length=MAX_ID_CHARACTERS)
+
+
+def parse_trigger(body: bytes, headers: Mapping[str, str]) -> ChangeRequest:
+    """Read a CloudEvent, in structured or in binary mode, as a request for a change.
+
+    Args:
+        body: The message, at most `MAX_BODY_BYTES`.
+        headers: Its headers, names in lower case. ``ce-…`` (HTTP, NATS) or ``cloudEvents:…`` (AMQP) headers mean binary
+            mode: the attributes are there, and the body is the data.
+
+    Raises:
+        InvalidRequestError: It is no CloudEvent of type `REQUEST_TYPE`, or what it asks for is not valid.
+    """
+    if len(body) > MAX_BODY_BYTES:
+        raise InvalidRequestError("body", f"has {len(body)} bytes, at most {MAX_BODY_BYTES} are allowed")
+    content_type = headers.get("content-type", "")
+    attributes: dict[str, object] = _attributes_in(headers)
+    binary = bool(attributes)
+    if binary:
+        attributes.setdefault("datacontenttype", content_type or None)
+    else:
+        if content_type.lower().startswith("application/cloudevents") and not _JSON_TYPE.match(content_type):
+            raise InvalidRequestError("content-type", f"{_shown(content_type)} is not read here; send one JSON event")
+        document = _load(body, "body")
+        if not isinstance(document, dict):
+            raise InvalidRequestError("body", "must be one JSON object, a CloudEvent")
+        attributes = document
+    request_id = checked_request_id(attributes.get("id"), field="id")
+    try:
+        _check_attributes(attributes)
+        return parse_request(request_id, _load(body, "data") if binary else _data_of(attributes), path="data")
+    except InvalidRequestError as error:
+        error.request_id = request_id
+        raise
+
+
+def parse_request(request_id: str, data: object, *, path: str = "") -> ChangeRequest:
+    """Validate what is asked for, given as parsed JSON.
+
+    Args:
+        request_id: The id by which the request is recognised when it comes again (see `checked_request_id`).
+        data: The parsed JSON document, shaped as `RequestData`.
+        path: What errors call the document; empty when its fields stand at the top.
+
+    Raises:
+        InvalidRequestError: It is not valid; the first wrong field is named.
+    """
+    try:
+        wanted = RequestData.model_validate_json(json.dumps(data))
+    except ValidationError as error:
+        field, message = _first_mistake(error, path)
+        raise InvalidRequestError(
+            field, message, request_id=request_id, privacy_group_id=_group_named_in(data)
+        ) from None
+    said = {name: getattr(wanted, name) for name in RequestData.model_fields}
+    return ChangeRequest(request_id=checked_request_id(request_id, field="id"), **said)
+
+
+def parse_json(body: bytes, *, field: str = "body") -> object:
+    """Parse a JSON document strictly: UTF-8, no name twice in one object, no numbers that JSON does not have.
+
+    Raises:
+        InvalidRequestError: It is too long or no such document.
+    """
+    if len(body) > MAX_BODY_BYTES:
+        raise InvalidRequestError(field, f"has {len(body)} bytes, at most {MAX_BODY_BYTES} are allowed")
+    return _load(body, field)
+
+
+def checked_request_id(text: object, *, field: str) -> str:
+    """Return a request id if it may be one: 1 to `MAX_ID_CHARACTERS` printable characters.
+
+    Raises:
+        InvalidRequestError: It may not; names `field`.
+    """
+    return _text(text, field, MAX_ID_CHARACTERS)
+
+
+def _attributes_in(headers: Mapping[str, str]) -> dict[str, object]:
+    found: dict[str, object] = {}
+    for name, value in headers.items():
+        prefix = next((prefix for prefix in _HEADER_PREFIXES if name.startswith(prefix)), None)
+        if prefix is not None:
+            # HTTP and NATS headers carry percent-encoded text, AMQP properties carry text.
+            found[name.removeprefix(prefix)] = unquote(value) if prefix == "ce-" else value
+    return found
+
+
+def _check_attributes(attributes: Mapping[str, object]) -> None:
+    for name in attributes:
+        if name != "data_base64" and not _ATTRIBUTE.match(name):
+            raise InvalidRequestError(_shown(name), "is no name of a CloudEvents attribute: lower-case letters, digits")
+    version = attributes.get("specversion")
+    if version != "1.0":
+        raise InvalidRequestError("specversion", f'must be "1.0", not {_shown(version)}')
+    if attributes.get("type") != REQUEST_TYPE:
+        raise InvalidRequestError("type", f"must be {REQUEST_TYPE}, not {_shown(attributes.get('type'))}")
+    _text(attributes.get("source"), "source", MAX_SOURCE_CHARACTERS)
+    content_type = attributes.get("datacontenttype")
+    if content_type is not None and not (isinstance(content_type, str) and _JSON_TYPE.match(content_type)):
+        raise InvalidRequestError("datacontenttype", f"must be application/json, not {_shown(content_type)}")
+
+
+def _data_of(document: Mapping[str, object]) -> object:
+    if "data_base64" in document:
+        encoded = document["data_base64"]
+        if "data" in document or not isinstance(encoded, str):
+            raise InvalidRequestError("data_base64", "must be text, and stand instead of data")
+        try:
+            return _load(base64.b64decode(encoded, validate=True), "data_base64")
+        except binascii.Error as error:
+            raise InvalidRequestError("data_base64", f"is no base64: {error}") from None
+    if "data" not in document:
+        raise InvalidRequestError("data", "is required: it says what is asked for")
+    return document["data"]
+
+
+def _load(document: bytes, field: str) -> object:
+    try:
+        return json.loads(document.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant)
+    except InvalidRequestError as error:
+        raise InvalidRequestError(field, error.message) from None
+    except (ValueError, RecursionError) as error:
+        raise InvalidRequestError(field, f"is no JSON document: {error}") from None
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        repeated = next(name for name in names if names.count(name) > 1)
+        raise InvalidRequestError("", f"says {_shown(repeated)} twice in one object")
+    return found
+
+
+def _no_constant(text: str) -> NoReturn:
+    raise InvalidRequestError("", f"holds {text}, which is no JSON")
+
+
+def _text(value: object, field: str, longest: int) -> str:
+    if value is None or value == "":
+        raise InvalidRequestError(field, "is required")
+    if not isinstance(value, str) or not value.isprintable():
+        raise InvalidRequestError(field, f"must be printable text, not {_shown(value)}")
+    if len(value) > longest:
+        raise InvalidRequestError(field, f"has {len(value)} characters, at most {longest} are allowed")
+    return value
+
+
+def _refuse(field: str, message: str) -> NoReturn:
+    raise PydanticCustomError("unfit", "{message}", {"field": field, "message": message})
+
+
+_PHRASES: Final = {
+    "missing": "is required",
+    "extra_forbidden": "is not a known field",
+    "string_type": "must be text",
+    "tuple_type": "must be a list",
+    "int_type": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "too_long": f"must name at most {MAX_MEMBERS} enclave keys",
+    "greater_than_equal": f"must be 1 to {MAX_DEADLINE_SECONDS} seconds",
+    "less_than_equal": f"must be 1 to {MAX_DEADLINE_SECONDS} seconds",
+    "enum": f"must be one of {', '.join(Kind)}",
+    "model_type": "must be an object",
+    "model_attributes_type": "must be an object",
+}
+
+
+def _first_mistake(error: ValidationError, path: str) -> tuple[str, str]:
+    mistake: ErrorDetails = error.errors(include_url=False)[0]
+    inner = str(mistake.get("ctx", {}).get("field", ""))
+    field = ".".join(part for part in (path, *map(str, mistake["loc"]), inner) if part)
+    message = _PHRASES.get(mistake["type"], mistake["msg"])
+    return field or "body", message
+
+
+def _group_named_in(data: object) -> str | None:
+    named = data.get("privacy_group_id") if isinstance(data, dict) else None
+    return named if isinstance(named, str) and _base64_bytes(named) == GROUP_ID_BYTES else None
+
+
+def _base64_bytes(text: str) -> int | None:
+    """Return how many bytes a canonical base64 text holds: two spellings of one key would be two members."""
+    if len(text) > _LONGEST_KEY_CHARACTERS:
+        return None
+    try:
+        decoded = base64.b64decode(text, validate=True)
+    except ValueError:
+        return None
+    return len(decoded) if base64.b64encode(decoded).decode() == text else None
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= _LONGEST_SHOWN else text[:_LONGEST_SHOWN] + "…"
