@@ -1,1 +1,78 @@
-"""Client library for Hyperledger Besu nodes with flexible privacy groups."""
+"""Client library for Hyperledger Besu nodes with flexible privacy groups.
+
+``FlexiblePrivacyGroups`` does what an owner wants done; ``Node`` and ``NodeSocket`` are one node's calls and
+subscriptions; ``sign_private_transaction`` signs. All errors of nodes are ``BesuError``, see the
+module ``errors``.
+"""
+
+from orchestrator.besu.errors import BesuError, ProtocolError, RpcError, TransportError, Verdict
+from orchestrator.besu.groups import ChangeReceipt, CreatedGroup, FlexiblePrivacyGroups, GroupChangeError
+from orchestrator.besu.http_client import HttpNode, open_session
+from orchestrator.besu.management_contract import Abi, Method
+from orchestrator.besu.marker_scan import MinedMarker, find_markers
+from orchestrator.besu.node import Node
+from orchestrator.besu.outcome import Done, MemberOutcome, Rejected, Rejection, Unseen, read_outcome
+from orchestrator.besu.private_transaction import (
+    PrivateTransaction,
+    SignedPrivateTransaction,
+    decode_private_transaction,
+    sign_private_transaction,
+)
+from orchestrator.besu.results import Block, FoundGroup, GroupView, Head, Log, PrivateReceipt, PublicReceipt
+from orchestrator.besu.signers import Signer, SignerError, signer_from_key, signer_from_key_file, signer_from_keystore
+from orchestrator.besu.simulation import Forecast, Simulation
+from orchestrator.besu.subscriptions import Gap, GapReason
+from orchestrator.besu.tokens import TokenError, TokenFile
+from orchestrator.besu.waiting import NotMinedError, wait_mined
+from orchestrator.besu.websocket_client import NodeSocket, Subscription
+
+__all__ = [
+    "Abi",
+    "BesuError",
+    "Block",
+    "ChangeReceipt",
+    "CreatedGroup",
+    "Done",
+    "FlexiblePrivacyGroups",
+    "Forecast",
+    "FoundGroup",
+    "Gap",
+    "GapReason",
+    "GroupChangeError",
+    "GroupView",
+    "Head",
+    "HttpNode",
+    "Log",
+    "MemberOutcome",
+    "Method",
+    "MinedMarker",
+    "Node",
+    "NodeSocket",
+    "NotMinedError",
+    "PrivateReceipt",
+    "PrivateTransaction",
+    "ProtocolError",
+    "PublicReceipt",
+    "Rejected",
+    "Rejection",
+    "RpcError",
+    "SignedPrivateTransaction",
+    "Signer",
+    "SignerError",
+    "Simulation",
+    "Subscription",
+    "TokenError",
+    "TokenFile",
+    "TransportError",
+    "Unseen",
+    "Verdict",
+    "decode_private_transaction",
+    "find_markers",
+    "open_session",
+    "read_outcome",
+    "sign_private_transaction",
+    "signer_from_key",
+    "signer_from_key_file",
+    "signer_from_keystore",
+    "wait_mined",
+]

@@ -17,7 +17,6 @@ from orchestrator.besu.errors import (
     NodeTimeoutError,
     NodeUnreachableError,
     ProtocolError,
-    TransportError,
 )
 from orchestrator.besu.json_rpc import (
     MAX_ANSWER_BYTES,
@@ -34,6 +33,8 @@ from orchestrator.besu.tokens import TokenFile
 
 DEFAULT_TIMEOUT_SECONDS: Final = 10.0
 _READ_ATTEMPTS: Final = 3
+# A time-out is not tried again: the caller's patience is over, and a node that is busy gets no better by it.
+_TRIED_AGAIN: Final = (NodeUnreachableError, ConnectionLostError, HttpStatusError)
 _WRITE_WORDS: Final = ("send", "distribute", "create", "delete", "add", "remove", "set")
 _JSON: Final = "application/json"
 
@@ -149,7 +150,9 @@ class HttpNode:
         seconds = self._timeout_seconds if timeout is None else timeout
         if not retry:
             return await self._post_once(body, calls, seconds)
-        async for attempt in stamina.retry_context(on=TransportError, attempts=_READ_ATTEMPTS, wait_initial=0.1):
+        async for attempt in stamina.retry_context(
+            on=_TRIED_AGAIN, attempts=_READ_ATTEMPTS, timeout=None, wait_initial=0.1, wait_jitter=0.1
+        ):
             with attempt:
                 return await self._post_once(body, calls, seconds)
         raise AssertionError("a retry ends with an answer or an error")
@@ -208,4 +211,4 @@ class HttpNode:
 def is_read(method: str) -> bool:
     """Whether asking twice does no more than asking once, told by the method's name; devnet methods never are reads."""
     group, _, name = method.partition("_")
-    return group != "devnet" and not any(word in name.lower() for word in _WRITE_WORDS)
+    return group != "devnet" and not name.startswith(_WRITE_WORDS)

@@ -158,10 +158,10 @@ class Subscriptions:
         self._local_of.pop(subscription.server_id, None)
         return subscription.topic.unsubscribe(subscription.server_id)
 
-    def to_subscribe(self) -> list[tuple[int, Call]]:
+    def to_subscribe(self) -> list[tuple[int, Topic]]:
         """Return what is wanted and not live: after connecting, everything."""
         return [
-            (local_id, subscription.topic.subscribe)
+            (local_id, subscription.topic)
             for local_id, subscription in self._wanted.items()
             if subscription.server_id is None
         ]

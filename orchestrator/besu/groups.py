@@ -1,0 +1,259 @@
+"""The client library: create, find and change flexible privacy groups through one node and one account."""
+
+import asyncio
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from orchestrator.besu.errors import BesuError
+from orchestrator.besu.identifiers import enclave_key_to_bytes, privacy_group_id_from_bytes, privacy_group_id_to_bytes
+from orchestrator.besu.management_contract import (
+    MANAGEMENT_PROXY,
+    Abi,
+    ManagementCall,
+    Method,
+    abi_of_code,
+    decode_call,
+    encode_add_participants,
+    encode_call,
+    encode_remove_participant,
+)
+from orchestrator.besu.node import Node
+from orchestrator.besu.outcome import MemberOutcome, Rejected, Rejection, Unseen, read_outcome
+from orchestrator.besu.private_transaction import USUAL_GAS_LIMIT, PrivateTransaction
+from orchestrator.besu.results import FoundGroup, GroupView
+from orchestrator.besu.signers import Signer
+from orchestrator.besu.versions import native_abi, unlock_works
+from orchestrator.besu.waiting import NotMinedError, wait_mined
+from orchestrator.besu.websocket_client import NodeSocket
+
+
+class GroupChangeError(Exception):
+    """A change of a group cannot be made, or was mined without effect.
+
+    Attributes:
+        rejection: why it had no effect; None when nothing was sent.
+    """
+
+    def __init__(self, message: str, *, rejection: Rejection | None = None) -> None:
+        super().__init__(message)
+        self.rejection = rejection
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeReceipt:
+    """A change that executed.
+
+    Attributes:
+        pmt_hash: its PMT.
+        block_number, block_hash: the block that holds it.
+        members: what became of each key of an add or a remove.
+        view: the group on the sending node at that block.
+    """
+
+    pmt_hash: str
+    block_number: int
+    block_hash: str
+    members: tuple[tuple[str, MemberOutcome], ...]
+    view: GroupView
+
+
+@dataclass(frozen=True, slots=True)
+class CreatedGroup:
+    """A new group and the receipt of its creation."""
+
+    privacy_group_id: str
+    receipt: ChangeReceipt
+
+
+class FlexiblePrivacyGroups:
+    """Groups as one member sees and, as their owner, changes them.
+
+    The methods raise ``GroupChangeError`` when a change cannot be made, ``NotMinedError`` when its PMT was not mined in
+    time, and ``BesuError`` when the node fails. Changes of one group must come one after another.
+
+    Args:
+        node: a member's node, which everything is read from and sent through.
+        signer: the account; only the account that created a group may change it.
+        enclave_key: the member's key, base64, hosted by the node's enclave.
+        socket: the node's socket, to be woken by new heads; the node is polled without one.
+        gas_price: in wei, of the marker transactions too.
+        mined_timeout_seconds: how long to wait for a transaction to be mined.
+        poll_seconds: time between polls.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        signer: Signer,
+        enclave_key: str,
+        *,
+        socket: NodeSocket | None = None,
+        gas_price: int = 0,
+        mined_timeout_seconds: float = 60.0,
+        poll_seconds: float = 0.5,
+    ) -> None:
+        enclave_key_to_bytes(enclave_key)
+        self._node = node
+        self._signer = signer
+        self._enclave_key = enclave_key
+        self._socket = socket
+        self._gas_price = gas_price
+        self._mined_timeout_seconds = mined_timeout_seconds
+        self._poll_seconds = poll_seconds
+        self._chain_id: int | None = None
+
+    async def create(self, members: Sequence[str], *, privacy_group_id: str | None = None) -> CreatedGroup:
+        """Create a group; its members must contain this member. Takes one block.
+
+        Args:
+            members: enclave keys, base64.
+            privacy_group_id: base64 of 32 bytes; random when not given.
+        """
+        group = privacy_group_id or privacy_group_id_from_bytes(secrets.token_bytes(32))
+        privacy_group_id_to_bytes(group)
+        if self._enclave_key not in members:
+            raise GroupChangeError("the sending member must be among the members of the group it creates")
+        before = await self._view(group)
+        if before.exists:
+            raise GroupChangeError(f"there is a group {group} already; choose another id, or add members to it")
+        version = (await self._node.client_version()).version
+        receipt = await self._change(group, encode_add_participants(native_abi(version), members), before)
+        return CreatedGroup(group, receipt)
+
+    async def find(self, members: Sequence[str]) -> tuple[FoundGroup, ...]:
+        """Return the groups whose members are exactly these enclave keys."""
+        return await self._node.find_groups(members)
+
+    async def participants(self, privacy_group_id: str) -> tuple[str, ...]:
+        """Return the group's members, enclave keys in the contract's order."""
+        return (await self._existing(privacy_group_id)).participants
+
+    async def add(self, privacy_group_id: str, members: Sequence[str]) -> ChangeReceipt | None:
+        """Add members: lock, wait until the node has imported the lock, add. Takes two blocks.
+
+        The add unlocks by itself; when it cannot be made the group is unlocked again. That it executed here does not
+        prove that the new members' nodes received the group: compare their state roots with this node's.
+
+        Args:
+            privacy_group_id: the group, unlocked and owned by the account.
+            members: enclave keys, base64.
+
+        Returns:
+            The receipt of the add; None when all are members already, and nothing was sent.
+        """
+        view = await self._existing(privacy_group_id)
+        missing = [member for member in dict.fromkeys(members) if member not in view.participants]
+        if not missing:
+            return None
+        data = encode_add_participants(_abi(view), missing)
+        if view.locked:
+            raise GroupChangeError(f"the group {privacy_group_id} is locked by another client of its owner")
+        await self.lock(privacy_group_id)
+        try:
+            # The node bundles the group's history when it takes the add, so the lock must be in its chain by then;
+            # the receipt of the lock came from this node.
+            return await self._change(privacy_group_id, data, await self._view(privacy_group_id))
+        except BaseException as error:
+            await self._unlock_after(error, privacy_group_id)
+            raise
+
+    async def remove(self, privacy_group_id: str, member: str) -> ChangeReceipt:
+        """Remove a member from an unlocked group. Takes one block."""
+        view = await self._existing(privacy_group_id)
+        return await self._change(privacy_group_id, encode_remove_participant(_abi(view), member), view)
+
+    async def lock(self, privacy_group_id: str) -> ChangeReceipt:
+        """Lock a group: nothing executes in it until it is unlocked, by ``unlock`` or by an add."""
+        view = await self._existing(privacy_group_id)
+        await self._check_owner(privacy_group_id)
+        return await self._change(privacy_group_id, encode_call(Method.LOCK), view)
+
+    async def unlock(self, privacy_group_id: str) -> ChangeReceipt:
+        """Unlock a group; by an empty add on versions whose ``unlock()`` does not work."""
+        view = await self._existing(privacy_group_id)
+        empty_add = encode_add_participants(_abi(view), [])
+        if not unlock_works((await self._node.client_version()).version):
+            return await self._change(privacy_group_id, empty_add, view)
+        return await self._change(privacy_group_id, encode_call(Method.UNLOCK), view)
+
+    async def _change(self, group: str, data: bytes, before: GroupView) -> ChangeReceipt:
+        private_nonce = before.private_nonce or 0
+        raw = self._signer.sign(await self._transaction(group, data, private_nonce))
+        pmt_hash = await self._node.send_raw(raw)
+        mined = await wait_mined(
+            self._node,
+            pmt_hash,
+            socket=self._socket,
+            timeout_seconds=self._mined_timeout_seconds,
+            poll_seconds=self._poll_seconds,
+        )
+        receipt = await self._node.private_receipt(pmt_hash)
+        after = await self._node.group_view(group, mined.block_number)
+        call = decode_call(data)
+        outcome = read_outcome(call or ManagementCall(Method.LOCK), private_nonce, receipt, before, after)
+        if isinstance(outcome, Rejected):
+            raise GroupChangeError(
+                f"the change of group {group} was mined in block {mined.block_number} without effect, "
+                f"{outcome.rejection.value}: {outcome.detail}",
+                rejection=outcome.rejection,
+            )
+        if isinstance(outcome, Unseen) or after is None:
+            raise GroupChangeError(
+                f"the node does not say what became of {pmt_hash}, mined in block {mined.block_number}; "
+                "look at the group's members"
+            )
+        return ChangeReceipt(pmt_hash, mined.block_number, mined.block_hash, outcome.members, after)
+
+    async def _transaction(self, group: str, data: bytes, private_nonce: int) -> PrivateTransaction:
+        if self._chain_id is None:
+            self._chain_id = await self._node.chain_id()
+        return PrivateTransaction(
+            private_nonce=private_nonce,
+            private_from=self._enclave_key,
+            to=MANAGEMENT_PROXY,
+            data=data,
+            privacy_group_id=group,
+            chain_id=self._chain_id,
+            gas_limit=USUAL_GAS_LIMIT,
+            gas_price=self._gas_price,
+        )
+
+    async def _view(self, group: str) -> GroupView:
+        while True:
+            view = await self._node.group_view(group, account=self._signer.address, with_code=True)
+            if view is not None:  # None: a reorganisation took the head while it was read
+                return view
+            await asyncio.sleep(self._poll_seconds)
+
+    async def _existing(self, group: str) -> GroupView:
+        privacy_group_id_to_bytes(group)
+        view = await self._view(group)
+        if not view.exists:
+            raise GroupChangeError(f"the node knows no group {group}; ask a node that is a member of it")
+        return view
+
+    async def _check_owner(self, group: str) -> None:
+        if await self._node.is_owner(group, self._signer.address) is False:
+            raise GroupChangeError(
+                f"{self._signer.address} does not own the group {group}; only the account that created it may",
+                rejection=Rejection.NOT_OWNER,
+            )
+
+    async def _unlock_after(self, failure: BaseException, group: str) -> None:
+        """Unlock after a failed add; what goes wrong here is noted on the failure that is on its way."""
+        try:
+            view = await self._view(group)
+            if view.locked:
+                await self.unlock(group)
+        except (BesuError, GroupChangeError, NotMinedError) as error:
+            failure.add_note(f"the group {group} may still be locked, for unlocking it failed too: {error}")
+
+
+def _abi(view: GroupView) -> Abi:
+    abi = abi_of_code(view.code or b"")
+    if abi is None or abi is Abi.LEGACY:
+        raise GroupChangeError(
+            "the group was created by Besu 1.5.2 or older; no later version can change it, create a new group"
+        )
+    return abi

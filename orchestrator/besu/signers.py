@@ -1,0 +1,147 @@
+"""Accounts that sign private transactions; their keys never appear in a representation, a message or a log."""
+
+import json
+import os
+import stat
+from pathlib import Path
+from typing import Final, Protocol
+
+from eth_account import Account
+
+from orchestrator.besu.identifiers import InvalidIdentifierError, hex_to_bytes, normal_address
+from orchestrator.besu.private_transaction import (
+    InvalidPrivateTransactionError,
+    PrivateTransaction,
+    address_of_private_key,
+    sign_private_transaction,
+)
+
+_MAX_FILE_BYTES: Final = 64 << 10
+_OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
+
+
+class SignerError(ValueError):
+    """An account's key cannot be used. The message names the file and never shows what it holds."""
+
+
+class Signer(Protocol):
+    """An account that can sign private transactions."""
+
+    @property
+    def address(self) -> str:
+        """The account's address, "0x…" in lower case."""
+
+    def sign(self, transaction: PrivateTransaction) -> bytes:
+        """Return the raw signed transaction.
+
+        Raises:
+            InvalidPrivateTransactionError: a field is out of range.
+        """
+
+
+class LocalSigner:
+    """A signer that holds the key in memory."""
+
+    __slots__ = ("_address", "_private_key")
+
+    def __init__(self, private_key: bytes) -> None:
+        self._private_key = private_key
+        self._address = address_of_private_key(private_key)
+
+    def __repr__(self) -> str:
+        return f"LocalSigner({self._address})"
+
+    def __reduce__(self) -> str:
+        raise TypeError("a signer is not pickled: its key stays in this process")
+
+    @property
+    def address(self) -> str:
+        """The account's address, "0x…" in lower case."""
+        return self._address
+
+    def sign(self, transaction: PrivateTransaction) -> bytes:
+        """Return the raw signed transaction; see ``Signer.sign``."""
+        return sign_private_transaction(transaction, self._private_key)
+
+
+def signer_from_key(private_key: bytes | str) -> LocalSigner:
+    """Return a signer for a key in memory (32 bytes, or hexadecimal text); for development accounts.
+
+    Raises:
+        SignerError: it is no private key.
+    """
+    try:
+        secret = hex_to_bytes(private_key, max_bytes=32) if isinstance(private_key, str) else private_key
+        return LocalSigner(secret)
+    except (InvalidIdentifierError, InvalidPrivateTransactionError):
+        raise SignerError("the private key is not 32 bytes between 1 and the order of secp256k1") from None
+
+
+def signer_from_key_file(path: Path, *, expected_address: str | None = None) -> LocalSigner:
+    """Read a private key, 64 hexadecimal digits, from a file that only its owner can read.
+
+    Raises:
+        SignerError: the file is readable by others, cannot be read, holds no key, or the key of another account.
+    """
+    text = _read_secret(path, "key file")
+    try:
+        signer = LocalSigner(hex_to_bytes(text.strip(), max_bytes=32))
+    except (InvalidIdentifierError, InvalidPrivateTransactionError):
+        raise SignerError(f"the key file {path} must hold a private key: 64 hexadecimal digits") from None
+    return _checked(signer, expected_address, path)
+
+
+def signer_from_keystore(path: Path, password_file: Path, *, expected_address: str | None = None) -> LocalSigner:
+    """Open a keystore file (Web3 Secret Storage, version 3) with the password in another file.
+
+    Deriving the key takes up to some seconds of processor time: call it before the event loop runs, or in a thread.
+
+    Raises:
+        SignerError: a file cannot be read, the password file is readable by others, the password is wrong, or the key
+            is another account's.
+    """
+    password = _read_secret(password_file, "password file").rstrip("\r\n")
+    try:
+        keystore = json.loads(_read(path, "keystore"))
+    except ValueError:
+        raise SignerError(f"the keystore {path} is no JSON; it must be a keystore file of version 3") from None
+    try:
+        secret = bytes(Account.decrypt(keystore, password))
+    except (ValueError, TypeError, KeyError, NotImplementedError) as error:
+        raise SignerError(
+            f"the keystore {path} cannot be opened with the password in {password_file} ({type(error).__name__}); "
+            "check that both belong together and that the keystore is of version 3"
+        ) from None
+    return _checked(LocalSigner(secret), expected_address, path)
+
+
+def _checked(signer: LocalSigner, expected_address: str | None, path: Path) -> LocalSigner:
+    if expected_address is not None and normal_address(expected_address) != signer.address:
+        raise SignerError(f"{path} holds the key of {signer.address}, not of {expected_address}")
+    return signer
+
+
+def _read_secret(path: Path, what: str) -> str:
+    try:
+        mode = os.stat(path).st_mode
+    except OSError as error:
+        raise SignerError(f"the {what} {path} cannot be read: {error.strerror}") from None
+    if mode & _OTHERS:
+        raise SignerError(
+            f"the {what} {path} has mode {stat.S_IMODE(mode):04o}: others can read it; run chmod 600 {path}"
+        )
+    return _read(path, what)
+
+
+def _read(path: Path, what: str) -> str:
+    try:
+        with path.open("rb") as file:
+            content = file.read(_MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise SignerError(f"the {what} {path} cannot be read: {error.strerror}") from None
+    if len(content) > _MAX_FILE_BYTES:
+        raise SignerError(f"the {what} {path} is larger than {_MAX_FILE_BYTES} bytes")
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError:
+        raise SignerError(f"the {what} {path} is no text") from None

@@ -1,0 +1,29 @@
+"""What differs between Besu versions, as far as membership changes feel it. Pure (PROTOCOL.md, Versions)."""
+
+from typing import Final
+
+from orchestrator.besu.management_contract import Abi
+
+Version = tuple[int, int, int]
+
+UNLOCK_SINCE: Final[Version] = (21, 7, 4)
+"""``unlock()`` executes from here on; before, an empty add is the way to unlock."""
+
+BYTES_ABI_SINCE: Final[Version] = (22, 10, 0)
+"""Groups are created with ``bytes[]`` from here on, and only ``bytes[]`` additions are recognised."""
+
+LOSES_ADDED_GROUPS: Final[Version] = (25, 5, 0)
+"""A node of this version that makes no blocks never receives a group that it is added to."""
+
+REMOVED_IN: Final[Version] = (25, 6, 0)
+"""Flexible groups are gone from here on."""
+
+
+def native_abi(version: Version) -> Abi:
+    """Return the dialect in which a version creates groups, and the only one whose additions it recognises."""
+    return Abi.BYTES if version >= BYTES_ABI_SINCE else Abi.BYTES32
+
+
+def unlock_works(version: Version) -> bool:
+    """Whether ``unlock()`` executes; ``priv_call`` says so on every version, wrongly before 21.7.4."""
+    return version >= UNLOCK_SINCE
