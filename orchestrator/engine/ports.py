@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
 
-from orchestrator.membership.model import Attempt, Change, GroupView, State
+from orchestrator.membership.model import Action, Attempt, Change, GroupView, State
 from orchestrator.membership.reasons import Reason
 from orchestrator.membership.status import StatusEvent
 
@@ -155,8 +155,8 @@ class NodePort(Protocol):
     async def outcomes(self, pmt_hashes: Sequence[str]) -> tuple[PmtOutcome, ...]:
         """Return what each PMT came to, in one or two round trips."""
 
-    async def carries(self, pmt_hash: str, raw: bytes) -> bool:
-        """Return whether a PMT carries exactly this signed private transaction."""
+    async def markers(self, raw: bytes, first_block: int, last_block: int) -> tuple[str, ...]:
+        """Return the hashes of the PMTs from block to block, both included, that carry a signed private transaction."""
 
     async def has_state(self, privacy_group_id: str, block_numbers: Sequence[int]) -> tuple[bool, ...]:
         """Return, for each block, whether the node has replayed the group that far, in one round trip.
@@ -195,12 +195,12 @@ class Signers(Protocol):
 class Contract(Protocol):
     """Encodes calls of the management contract."""
 
-    def payload(self, action: str, members: Sequence[str], abi: str) -> bytes:
+    def payload(self, action: Action, members: Sequence[str], abi: str) -> bytes:
         """Return the call data for an action.
 
         Args:
-            action: A value of `membership.model.Action`; ``unlock`` with ``abi`` and no members is ``unlock()``.
-            members: Enclave keys; for ``unlock_by_empty_add`` none.
+            action: The intent.
+            members: Enclave keys that it adds, or the one that it removes; none for lock and unlock.
             abi: ``"bytes"`` or ``"bytes32"``.
         """
 

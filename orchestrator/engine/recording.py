@@ -8,7 +8,7 @@ from orchestrator.engine.ports import HistoryEntry, Record
 from orchestrator.membership import facts
 from orchestrator.membership.model import RESTING, Attempt, AttemptStatus, Change
 from orchestrator.membership.reasons import describe
-from orchestrator.membership.status import announce
+from orchestrator.membership.status import StatusEvent, announce
 
 
 def record_of(steps: Iterable[tuple[Change, Change]], fact: facts.Fact, now: datetime) -> Record:
@@ -19,7 +19,10 @@ def record_of(steps: Iterable[tuple[Change, Change]], fact: facts.Fact, now: dat
         fact: What was observed.
         now: When.
     """
-    changes, attempts, events, history = [], [], [], []
+    changes: list[Change] = []
+    attempts: list[tuple[str, Attempt]] = []
+    events: list[StatusEvent] = []
+    history: list[HistoryEntry] = []
     for before, after in steps:
         changes.append(after)
         attempts += [(after.change_id, attempt) for attempt in _attempts(before, after)]

@@ -103,12 +103,7 @@ async def _settle_unfound(watcher: ChainWatcher, change: Change, attempt: Attemp
 async def _search(watcher: ChainWatcher, attempt: Attempt) -> tuple[str, ...]:
     """Return PMTs of the attempt that are in blocks since it was signed."""
     head = await watcher.refresh()
-    found: list[str] = []
-    for number in range(attempt.since_block + 1, head.number + 1):
-        block = await watcher.block(number)
-        hashes = block.transactions if block is not None else ()
-        found += [h for h in hashes if h in attempt.pmt_hashes or await watcher.node.carries(h, attempt.raw)]
-    return tuple(found)
+    return await watcher.node.markers(attempt.raw, attempt.since_block + 1, head.number)
 
 
 def fulfils(view: GroupView, attempt: Attempt) -> bool:

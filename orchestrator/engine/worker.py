@@ -48,7 +48,7 @@ class Worker:
         executor: Executor,
         clock: Clock,
         stopping: asyncio.Event,
-        on_step: Callable[[Change, Change], None] = lambda before, after: None,
+        on_step: Callable[[Change, Change], None],
     ) -> None:
         self._store = store
         self._executor = executor
@@ -211,11 +211,6 @@ class Worker:
         for before, after in steps:
             self._on_step(before, after)
             if after.state is not before.state:
-                log.info(
-                    "transition",
-                    change_id=after.change_id,
-                    group=after.privacy_group_id,
-                    from_state=before.state.value,
-                    to_state=after.state.value,
-                    reason=after.reason.slug if after.reason is not None else None,
-                )
+                why = {"reason": after.reason.slug} if after.reason is not None else {}
+                names = {"change_id": after.change_id, "group": after.privacy_group_id}
+                log.info("transition", **names, from_state=before.state.value, to_state=after.state.value, **why)

@@ -111,6 +111,14 @@ RULES: dict[str, Rule] = {
     ),
     "deadline_passed": Rule(judgement=Judgement.TERMINAL, remedy="Ask again with a longer deadline."),
     # A person has to decide.
+    "node_unsuitable": Rule(
+        judgement=Judgement.PARK,
+        remedy="Enable flexible privacy groups and the EEA, PRIV and ETH methods on the node; `orchestrator doctor` "
+        "says what is missing.",
+    ),
+    "enclave_error": Rule(
+        judgement=Judgement.RETRY, remedy="Look at the enclave's log.", member_specific=True, patience=5
+    ),
     "unauthorized": Rule(judgement=Judgement.PARK, remedy="Renew the node's token; check its permissions and key."),
     "account_unavailable": Rule(judgement=Judgement.PARK, remedy="Configure the account's key, then retry."),
     "contract_of_other_version": Rule(

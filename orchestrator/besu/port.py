@@ -1,0 +1,282 @@
+"""The client library as the engine's ports: nodes, the contract's codec and the accounts."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from functools import wraps
+from typing import Concatenate, Final, ParamSpec, TypeVar
+
+from orchestrator.besu.errors import BesuError, MethodNotEnabledError, MethodNotFoundError
+from orchestrator.besu.management_contract import (
+    MANAGEMENT_PROXY,
+    Abi,
+    ManagementContractError,
+    Method,
+    encode_add_participants,
+    encode_call,
+    encode_remove_participant,
+)
+from orchestrator.besu.node import Node
+from orchestrator.besu.private_transaction import PrivateTransaction
+from orchestrator.besu.reasons import reason_of
+from orchestrator.besu.results import Head as SeenHead
+from orchestrator.besu.results import PrivateReceipt
+from orchestrator.besu.signers import Signer
+from orchestrator.besu.subscriptions import Gap, GapReason
+from orchestrator.besu.websocket_client import NodeSocket
+from orchestrator.engine.ports import Block, Head, NodeError, NodeTraits, PmtOutcome
+from orchestrator.membership.model import Action, GroupView
+from orchestrator.membership.reasons import Reason
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+BYTES_ABI_SINCE: Final = (22, 10, 0)
+"""From here on a node recognises only ``addParticipants(bytes[])`` as an addition (PROTOCOL.md, Versions)."""
+
+
+def _translated(
+    method: Callable[Concatenate["BesuNode", P], Awaitable[R]],
+) -> Callable[Concatenate["BesuNode", P], Awaitable[R]]:
+    @wraps(method)
+    async def call(self: "BesuNode", *args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return await method(self, *args, **kwargs)
+        except BesuError as error:
+            raise NodeError(reason_of(error, self.name), certain=error.certain) from error
+
+    return call
+
+
+class BesuNode:
+    """One node as the engine sees it (`orchestrator.engine.ports.NodePort`).
+
+    Args:
+        name: Its name in the configuration.
+        enclave_keys: The keys it hosts; the first is the one it sends from.
+        node: Its HTTP side.
+        socket: Its WebSocket side; None when only HTTP is configured.
+    """
+
+    def __init__(self, name: str, enclave_keys: Sequence[str], node: Node, socket: NodeSocket | None) -> None:
+        self.name = name
+        self.enclave_keys = tuple(enclave_keys)
+        self._node = node
+        self._socket = socket
+        self._traits: NodeTraits | None = None
+        self._abis: dict[str, str] = {}
+
+    @_translated
+    async def traits(self) -> NodeTraits:
+        """Return version, chain id, dialect and role."""
+        if self._traits is None:
+            version = (await self._node.client_version()).version
+            self._traits = NodeTraits(
+                besu_version=version,
+                chain_id=await self._node.chain_id(),
+                native_abi="bytes" if version >= BYTES_ABI_SINCE else "bytes32",
+                validator=await self._validates(),
+            )
+        return self._traits
+
+    async def _validates(self) -> bool | None:
+        try:
+            validators = await self._node.validators()
+            return (await self._node.own_address()).lower() in {address.lower() for address in validators}
+        except (MethodNotFoundError, MethodNotEnabledError):
+            return None
+
+    @_translated
+    async def head(self) -> Head:
+        """Return the newest block."""
+        head = await self._node.head()
+        return Head(number=head.number, block_hash=head.hash)
+
+    @_translated
+    async def syncing(self) -> bool:
+        """Return whether the node says that it is catching up."""
+        return await self._node.syncing() is not None
+
+    @_translated
+    async def block(self, number: int) -> Block | None:
+        """Return a block with the hashes of its transactions."""
+        header = await self._node.header(number)
+        if header is None:
+            return None
+        return Block(number=header.number, block_hash=header.hash, transactions=header.transaction_hashes or ())
+
+    @_translated
+    async def view(self, privacy_group_id: str, block_number: int) -> GroupView:
+        """Return the group at a block."""
+        seen = await self._node.group_view(privacy_group_id, block_number)
+        if seen is None or not seen.exists:
+            return GroupView(block_number=block_number, exists=False)
+        return GroupView(
+            block_number=block_number,
+            exists=True,
+            participants=seen.participants,
+            locked=seen.locked,
+            version=seen.version,
+            state_root=seen.state_root,
+        )
+
+    @_translated
+    async def roots(self, privacy_group_id: str, block_numbers: Sequence[int]) -> tuple[GroupView, ...]:
+        """Return the group's state roots at blocks."""
+        roots = await self._node.state_roots(privacy_group_id, block_numbers)
+        return tuple(
+            GroupView(block_number=number, exists=root is not None, state_root=root or "")
+            for number, root in zip(block_numbers, roots, strict=True)
+        )
+
+    @_translated
+    async def abi(self, privacy_group_id: str) -> str | None:
+        """Return the dialect of the group's contract; it never changes, so it is read once."""
+        if privacy_group_id not in self._abis:
+            try:
+                abi = await self._node.group_abi(privacy_group_id)
+            except ManagementContractError:
+                return "unusable"
+            if abi is None:
+                return None
+            self._abis[privacy_group_id] = "unusable" if abi is Abi.LEGACY else abi.value
+        return self._abis[privacy_group_id]
+
+    @_translated
+    async def owns(self, privacy_group_id: str, account: str) -> bool | None:
+        """Return whether an account owns the group."""
+        return await self._node.is_owner(privacy_group_id, account)
+
+    @_translated
+    async def private_nonce(self, privacy_group_id: str, account: str) -> int:
+        """Return the next private nonce."""
+        return await self._node.private_nonce(account, privacy_group_id)
+
+    @_translated
+    async def send(self, raw: bytes) -> str:
+        """Send a signed private transaction."""
+        return await self._node.send_raw(raw)
+
+    @_translated
+    async def outcomes(self, pmt_hashes: Sequence[str]) -> tuple[PmtOutcome, ...]:
+        """Return what each PMT came to."""
+        receipts = await self._node.receipts(pmt_hashes)
+        found = []
+        for pmt_hash, (public, private) in zip(pmt_hashes, receipts, strict=True):
+            if public is None:
+                found.append(PmtOutcome(pmt_hash=pmt_hash))
+                continue
+            found.append(
+                PmtOutcome(
+                    pmt_hash=pmt_hash,
+                    block_number=public.block_number,
+                    block_hash=public.block_hash,
+                    executed=None if private is None else private.status == 1,
+                    reason=None if private is None else refusal_of(private),
+                )
+            )
+        return tuple(found)
+
+    @_translated
+    async def carries(self, pmt_hash: str, raw: bytes) -> bool:
+        """Return whether a PMT carries exactly this signed private transaction."""
+        (found,) = await self._node.private_transactions([pmt_hash])
+        return found is not None and found.raw == raw
+
+    @_translated
+    async def has_state(self, privacy_group_id: str, block_numbers: Sequence[int]) -> tuple[bool, ...]:
+        """Return, for each block, whether the node has replayed the group that far."""
+        return await self._node.replayed_at(privacy_group_id, block_numbers)
+
+    @_translated
+    async def groups(self, enclave_keys: Sequence[str]) -> tuple[str, ...]:
+        """Return the ids of the groups that exactly these members share."""
+        return tuple(found.privacy_group_id for found in await self._node.find_groups(enclave_keys))
+
+    async def heads(self) -> AsyncIterator[Head]:
+        """Yield new heads; raises `NodeError` when the connection is lost, and may then be called again."""
+        if self._socket is None:
+            raise NodeError(Reason(slug="node_unreachable", detail=f"node {self.name} has no WebSocket address"))
+        subscription = self._socket.subscribe_heads()
+        try:
+            async for item in subscription:
+                if isinstance(item, SeenHead):
+                    yield Head(number=item.number, block_hash=item.hash)
+                elif isinstance(item, Gap) and item.reason is GapReason.DISCONNECTED:
+                    raise NodeError(Reason(slug="node_unreachable", detail=f"node {self.name}: WebSocket lost"))
+        except BesuError as error:
+            raise NodeError(reason_of(error, self.name)) from error
+        finally:
+            await subscription.close()
+
+
+def refusal_of(receipt: PrivateReceipt) -> Reason | None:
+    """Return why a private transaction did not execute; None when it did (PROTOCOL.md, Outcomes)."""
+    if receipt.status == 1:
+        return None
+    if receipt.status == 2:
+        return Reason(slug="wrong_private_nonce", detail=f"PMT {receipt.pmt_hash} was rejected before execution")
+    if receipt.revert_data and b"Origin not the owner." in receipt.revert_data:
+        return Reason(slug="not_owner", detail=f"PMT {receipt.pmt_hash} was reverted")
+    return Reason(slug="execution_refused", detail=f"PMT {receipt.pmt_hash} failed in block {receipt.block_number}")
+
+
+class ManagementCodec:
+    """The management contract's calls (`orchestrator.engine.ports.Contract`)."""
+
+    def payload(self, action: Action, members: Sequence[str], abi: str) -> bytes:
+        """Return the call data for an action."""
+        match action:
+            case Action.LOCK:
+                return encode_call(Method.LOCK)
+            case Action.UNLOCK:
+                return encode_call(Method.UNLOCK)
+            case Action.CREATE | Action.ADD:
+                return encode_add_participants(Abi(abi), members)
+            case Action.REMOVE:
+                return encode_remove_participant(Abi(abi), members[0])
+
+    def unlock_by_empty_add(self, abi: str) -> bytes:
+        """Return an addition of nobody."""
+        return encode_add_participants(Abi(abi), ())
+
+
+class Accounts:
+    """The configured accounts (`orchestrator.engine.ports.Signers`).
+
+    Args:
+        signers: By checksum address, in the order of the configuration.
+        gas_limit: Of each private transaction; its PMT copies it.
+        gas_price: In wei; its PMT copies it.
+    """
+
+    def __init__(self, signers: Mapping[str, Signer], *, gas_limit: int, gas_price: int) -> None:
+        self._signers = dict(signers)
+        self._gas_limit = gas_limit
+        self._gas_price = gas_price
+
+    @property
+    def accounts(self) -> tuple[str, ...]:
+        """Checksum addresses."""
+        return tuple(self._signers)
+
+    def sign(
+        self,
+        *,
+        account: str,
+        chain_id: int,
+        private_nonce: int,
+        privacy_group_id: str,
+        private_from: str,
+        payload: bytes,
+    ) -> bytes:
+        """Return the signed bytes of a call to the management contract."""
+        transaction = PrivateTransaction(
+            private_nonce=private_nonce,
+            private_from=private_from,
+            to=MANAGEMENT_PROXY,
+            data=payload,
+            privacy_group_id=privacy_group_id,
+            chain_id=chain_id,
+            gas_limit=self._gas_limit,
+            gas_price=self._gas_price,
+        )
+        return self._signers[account].sign(transaction)

@@ -1,0 +1,143 @@
+"""Keeping everything running: watchers, lanes and leases, and an orderly stop.
+
+A lane is one task. Whatever ends a lane unexpectedly ends only that lane: its lease runs out, or is given back, and it
+is claimed again from its last commit.
+"""
+
+import asyncio
+from dataclasses import dataclass
+from datetime import timedelta
+
+import structlog
+
+from orchestrator.engine.fleet import Fleet
+from orchestrator.engine.ports import ChangeStore, Clock, Lane, StoreError
+from orchestrator.engine.worker import Worker
+
+IDLE_SECONDS = 5.0
+"""How long to sleep at most when nothing is known to be due; another replica's news could have been missed."""
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaneRules:
+    """How lanes are held.
+
+    Attributes:
+        holder: This replica's name, the same after a restart.
+        lease: For how long a lane is held without being renewed.
+        most_lanes: Lanes that are driven at the same time.
+        stop_within: How long a stop may take; lock windows are finished in it.
+    """
+
+    holder: str
+    lease: timedelta = timedelta(seconds=10)
+    most_lanes: int = 500
+    stop_within: timedelta = timedelta(seconds=20)
+
+
+class Supervisor:
+    """Claims lanes and runs a worker on each.
+
+    Args:
+        store: The durable record.
+        worker: Drives one lane.
+        fleet: The nodes, whose chains are watched.
+        clock: Time.
+        rules: How lanes are held.
+        stopping: Set when the daemon is to stop.
+    """
+
+    def __init__(
+        self, store: ChangeStore, worker: Worker, fleet: Fleet, clock: Clock, rules: LaneRules, stopping: asyncio.Event
+    ) -> None:
+        self._store = store
+        self._worker = worker
+        self._fleet = fleet
+        self._clock = clock
+        self._rules = rules
+        self._stopping = stopping
+        self._lanes: dict[str, asyncio.Task[None]] = {}
+
+    @property
+    def running_lanes(self) -> int:
+        """How many lanes are driven now."""
+        return len(self._lanes)
+
+    async def run(self) -> None:
+        """Drive lanes until `stopping` is set and the lock windows are finished."""
+        async with asyncio.TaskGroup() as tasks:
+            background = [tasks.create_task(watcher.run()) for watcher in self._fleet.watchers]
+            background.append(tasks.create_task(self._renew()))
+            dispatching = tasks.create_task(self._dispatch(tasks))
+            await self._stopping.wait()
+            dispatching.cancel()
+            await self._finish()
+            for task in background:
+                task.cancel()
+
+    async def _dispatch(self, tasks: asyncio.TaskGroup) -> None:
+        while True:
+            free = self._rules.most_lanes - len(self._lanes)
+            lanes: tuple[Lane, ...] = ()
+            try:
+                if free > 0:
+                    lanes = await self._store.claim(
+                        holder=self._rules.holder, lease=self._rules.lease, limit=free, now=self._clock.now()
+                    )
+                if not lanes:
+                    await self._store.wait_for_work(await self._idle_seconds())
+            except StoreError as error:
+                log.warning("store does not answer", reason=str(error))
+                await self._clock.sleep(1.0)
+            for lane in lanes:
+                task = tasks.create_task(self._drive(lane))
+                self._lanes[lane.privacy_group_id] = task
+
+    async def _idle_seconds(self) -> float:
+        due = await self._store.next_due()
+        if due is None:
+            return IDLE_SECONDS
+        return min(max((due - self._clock.now()).total_seconds(), 0.01), IDLE_SECONDS)
+
+    async def _drive(self, lane: Lane) -> None:
+        try:
+            await self._worker.run(lane)
+        except StoreError as error:
+            log.warning("lane given up until the store is back", group=lane.privacy_group_id, reason=str(error))
+        except Exception:  # one lane's defect must not stop the others
+            log.exception("lane failed", group=lane.privacy_group_id)
+            # The lease is not given back: the pause before it runs out keeps a defect from spinning.
+        finally:
+            self._lanes.pop(lane.privacy_group_id, None)
+
+    async def _renew(self) -> None:
+        pause = self._rules.lease.total_seconds() / 3
+        while True:
+            await self._clock.sleep(pause)
+            if not self._lanes:
+                continue
+            try:
+                held = await self._store.renew(
+                    holder=self._rules.holder, lease=self._rules.lease, now=self._clock.now()
+                )
+            except StoreError as error:
+                log.warning("leases not renewed", reason=str(error))
+                continue
+            for group, task in list(self._lanes.items()):
+                if group not in held:
+                    log.warning("lease lost", group=group)
+                    task.cancel()
+
+    async def _finish(self) -> None:
+        """Let lanes rest; those inside a lock window first finish it, as long as the stop may take."""
+        running = list(self._lanes.values())
+        if not running:
+            return
+        log.info("stopping", lanes=len(running), within_seconds=self._rules.stop_within.total_seconds())
+        _, late = await asyncio.wait(running, timeout=self._rules.stop_within.total_seconds())
+        for task in late:
+            task.cancel()
+        if late:
+            log.warning("stopped inside lock windows; the next start goes on with them", lanes=len(late))
