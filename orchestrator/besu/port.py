@@ -1,8 +1,8 @@
 """The client library as the engine's ports: nodes, the contract's codec and the accounts."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from functools import wraps
-from typing import Concatenate, Final, ParamSpec, TypeVar
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 from orchestrator.besu.errors import BesuError, MethodNotEnabledError, MethodNotFoundError
 from orchestrator.besu.management_contract import (
@@ -14,6 +14,7 @@ from orchestrator.besu.management_contract import (
     encode_call,
     encode_remove_participant,
 )
+from orchestrator.besu.marker_scan import find_markers
 from orchestrator.besu.node import Node
 from orchestrator.besu.private_transaction import PrivateTransaction
 from orchestrator.besu.reasons import reason_of
@@ -29,13 +30,16 @@ from orchestrator.membership.reasons import Reason
 P = ParamSpec("P")
 R = TypeVar("R")
 
+NOT_EXECUTED: Final = 2
+"""Status of a private transaction that was rejected before execution."""
+
 BYTES_ABI_SINCE: Final = (22, 10, 0)
 """From here on a node recognises only ``addParticipants(bytes[])`` as an addition (PROTOCOL.md, Versions)."""
 
 
 def _translated(
-    method: Callable[Concatenate["BesuNode", P], Awaitable[R]],
-) -> Callable[Concatenate["BesuNode", P], Awaitable[R]]:
+    method: Callable[Concatenate["BesuNode", P], Coroutine[Any, Any, R]],
+) -> Callable[Concatenate["BesuNode", P], Coroutine[Any, Any, R]]:
     @wraps(method)
     async def call(self: "BesuNode", *args: P.args, **kwargs: P.kwargs) -> R:
         try:
@@ -176,10 +180,9 @@ class BesuNode:
         return tuple(found)
 
     @_translated
-    async def carries(self, pmt_hash: str, raw: bytes) -> bool:
-        """Return whether a PMT carries exactly this signed private transaction."""
-        (found,) = await self._node.private_transactions([pmt_hash])
-        return found is not None and found.raw == raw
+    async def markers(self, raw: bytes, first_block: int, last_block: int) -> tuple[str, ...]:
+        """Return the hashes of the PMTs that carry a signed private transaction."""
+        return tuple(marker.pmt_hash for marker in await find_markers(self._node, [raw], first_block, last_block))
 
     @_translated
     async def has_state(self, privacy_group_id: str, block_numbers: Sequence[int]) -> tuple[bool, ...]:
@@ -212,7 +215,7 @@ def refusal_of(receipt: PrivateReceipt) -> Reason | None:
     """Return why a private transaction did not execute; None when it did (PROTOCOL.md, Outcomes)."""
     if receipt.status == 1:
         return None
-    if receipt.status == 2:
+    if receipt.status == NOT_EXECUTED:
         return Reason(slug="wrong_private_nonce", detail=f"PMT {receipt.pmt_hash} was rejected before execution")
     if receipt.revert_data and b"Origin not the owner." in receipt.revert_data:
         return Reason(slug="not_owner", detail=f"PMT {receipt.pmt_hash} was reverted")

@@ -196,7 +196,7 @@ class Worker:
             task.cancel()
 
     async def _commit(self, lane: Lane, record: Record, steps: Sequence[tuple[Change, Change]]) -> None:
-        """Commit a step; a store that is away for a moment is waited for, since what was observed may not come again."""
+        """Commit a step; a store that is away for a moment is waited for: what was observed may not come again."""
         for pause in (*STORE_PATIENCE_SECONDS, None):
             try:
                 await self._store.record(lane, record)
