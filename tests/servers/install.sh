@@ -44,11 +44,17 @@ if [ ! -e $policy ]; then
     trap 'exit 143' TERM
 fi
 
+install() {
+    $as_root apt-get update --quiet=2 -o DPkg::Lock::Timeout=300 &&
+        # shellcheck disable=SC2086 # one word per package
+        $as_root env DEBIAN_FRONTEND=noninteractive apt-get install --quiet=2 --yes --no-install-recommends \
+            -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0 $missing
+}
+
 echo "Installing$missing"
-$as_root apt-get update --quiet=2 -o DPkg::Lock::Timeout=300
-# shellcheck disable=SC2086 # one word per package
-$as_root env DEBIAN_FRONTEND=noninteractive apt-get install --quiet=2 --yes --no-install-recommends \
-    -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0 $missing >/dev/null
+said=$(mktemp)
+install >"$said" 2>&1 || { cat "$said" >&2; rm -f "$said"; give_up "apt-get could not install them; it said the above."; }
+rm -f "$said"
 
 find_missing
 [ -z "$missing" ] || give_up "They were installed, but their programs are still not found."
