@@ -1,0 +1,35 @@
+"""The daemon's configuration: one TOML file, each value also by environment, every mistake told at once.
+
+`load_config` is the way in. Where a value comes from and what it may be is in ``docs/configuration.md``.
+"""
+
+from orchestrator.config.loading import ConfigError, load_config
+from orchestrator.config.sections import (
+    AccountConfig,
+    ApiConfig,
+    BrokerConfig,
+    BrokerNames,
+    ChainConfig,
+    Config,
+    EngineConfig,
+    LogConfig,
+    NodeConfig,
+    StoreConfig,
+    WebhookConfig,
+)
+
+__all__ = [
+    "AccountConfig",
+    "ApiConfig",
+    "BrokerConfig",
+    "BrokerNames",
+    "ChainConfig",
+    "Config",
+    "ConfigError",
+    "EngineConfig",
+    "LogConfig",
+    "NodeConfig",
+    "StoreConfig",
+    "WebhookConfig",
+    "load_config",
+]

@@ -1,0 +1,110 @@
+"""Mistakes that concern more than one value: looked for in the raw values, so that they are told beside all others."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from orchestrator.config.values import has_password
+
+_BY_ENVIRONMENT_ONLY: Final = {"accounts": ("password", "private_key"), "webhooks": ("secret",)}
+
+
+def secret_problems(in_file: Mapping[str, Any]) -> list[str]:
+    """Return one message for each secret that stands in the file itself."""
+    problems = []
+    for section, keys in _BY_ENVIRONMENT_ONLY.items():
+        for index, entry in _tables(in_file.get(section)):
+            problems += [
+                f"{section}.{index}.{key}: a secret must not stand in the configuration; "
+                f"name a file that holds it, or set {_variable(section, index, key)}"
+                for key in keys
+                if key in entry
+            ]
+    for section, files in (("store", "password_file"), ("broker", "password_file or token_file")):
+        url = _table(in_file.get(section)).get("url")
+        if isinstance(url, str) and has_password(url):
+            problems.append(
+                f"{section}.url: holds a password, which must not stand in the configuration; "
+                f"name a {files}, or set ORCHESTRATOR_{section.upper()}__URL"
+            )
+    return problems
+
+
+def relation_problems(values: Mapping[str, Any]) -> list[str]:
+    """Return one message for each thing that is given twice, or not at all, or not together with what it needs."""
+    nodes = list(_tables(values.get("nodes")))
+    accounts = list(_tables(values.get("accounts")))
+    webhooks = list(_tables(values.get("webhooks")))
+    problems = [
+        *_repeated("nodes", "name", ((i, n.get("name")) for i, n in nodes)),
+        *_repeated("nodes", "http", ((i, n.get("http")) for i, n in nodes)),
+        *_repeated("nodes", "enclave_keys", ((i, key) for i, n in nodes for key in _items(n.get("enclave_keys")))),
+        *_repeated("accounts", "address", ((i, _lower(a.get("address"))) for i, a in accounts)),
+        *_repeated("webhooks", "name", ((i, w.get("name")) for i, w in webhooks)),
+    ]
+    for index, account in accounts:
+        problems += _account_problems(f"accounts.{index}", account)
+    for index, webhook in webhooks:
+        if ("secret_file" in webhook) == ("secret" in webhook):
+            variable = _variable("webhooks", index, "secret")
+            problems.append(f"webhooks.{index}: give either secret_file or {variable}; receivers check it")
+    return problems + _broker_problems(_table(values.get("broker")))
+
+
+def _account_problems(path: str, account: Mapping[str, Any]) -> list[str]:
+    ways = [key for key in ("keystore", "key_file", "private_key") if key in account]
+    if not ways:
+        return [f"{path}: has no key; give keystore with password_file, or key_file"]
+    if len(ways) > 1:
+        return [f"{path}: has several keys ({', '.join(ways)}); keep one"]
+    passwords = [key for key in ("password_file", "password") if key in account]
+    if ways == ["keystore"] and len(passwords) != 1:
+        return [f"{path}: a keystore needs one password; give password_file"]
+    if ways != ["keystore"] and passwords:
+        return [f"{path}.{passwords[0]}: only a keystore has a password; leave it out beside {ways[0]}"]
+    return []
+
+
+def _broker_problems(broker: Mapping[str, Any]) -> list[str]:
+    problems = []
+    if "password_file" in broker and "user" not in broker:
+        problems.append("broker.user: is missing beside password_file")
+    if ("certificate_file" in broker) != ("key_file" in broker):
+        problems.append("broker: a client certificate needs both certificate_file and key_file")
+    names = _table(broker.get("names"))
+    chosen = [name for key in ("requests", "dead_letters", "events") if isinstance(name := names.get(key), str)]
+    if len(set(chosen)) != len(chosen):
+        problems.append("broker.names: requests, dead_letters and events must differ")
+    return problems
+
+
+def _repeated(section: str, key: str, given: Iterable[tuple[int, Any]]) -> list[str]:
+    first: dict[str, int] = {}
+    problems = []
+    for index, value in given:
+        if not isinstance(value, str):
+            continue
+        if value in first:
+            where = f"{section}.{first[value]}" if first[value] != index else "the same list"
+            problems.append(f"{section}.{index}.{key}: {value[:100]} is given in {where} already")
+        first.setdefault(value, index)
+    return problems
+
+
+def _tables(value: Any) -> list[tuple[int, dict[str, Any]]]:
+    return [(index, entry) for index, entry in enumerate(_items(value)) if isinstance(entry, dict)]
+
+
+def _table(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _items(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _lower(value: Any) -> Any:
+    return value.lower() if isinstance(value, str) else value
+
+
+def _variable(section: str, index: int, key: str) -> str:
+    return f"ORCHESTRATOR_{section.upper()}__{index}__{key.upper()}"

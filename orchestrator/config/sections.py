@@ -1,0 +1,177 @@
+"""The sections of the configuration and what each value may be. Units are in the names."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
+
+from orchestrator.config import values
+
+Seconds = Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)]
+Name = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+Subject = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$")]
+
+
+Folder = Annotated[Path, AfterValidator(values.in_folder)]
+File = Annotated[Path, AfterValidator(values.check_file)]
+KeyFile = Annotated[Path, AfterValidator(values.check_key_file)]
+
+
+class Section(BaseModel):
+    """A table of the file: unknown keys are mistakes, values do not change."""
+
+    # Defaults are validated like given values, so that a default path starts at the configuration's folder too.
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,
+        validate_default=True,
+        revalidate_instances="always",
+    )
+
+
+class StoreConfig(Section):
+    """``[store]``: the database."""
+
+    url: Annotated[str, AfterValidator(values.check_store_url)] = Field(
+        default="sqlite:///orchestrator.db",
+        description="sqlite:///file.db, or postgresql://user@host/database for several replicas.",
+    )
+    password_file: File | None = Field(default=None, description="File with PostgreSQL's password.")
+
+
+class BrokerNames(Section):
+    """``[broker.names]``: subjects (NATS) or queues (RabbitMQ)."""
+
+    requests: Subject = Field(default="membership.requests", description="Where triggers come from.")
+    dead_letters: Subject = Field(
+        default="membership.requests.dead", description="Where requests go that can't be accepted."
+    )
+    events: Subject = Field(default="membership.events", description="Status events go to this, a dot and their type.")
+    durable: Name = Field(default="orchestrator", description="Name of the durable consumer that replicas share.")
+
+
+class BrokerConfig(Section):
+    """``[broker]``: the message queue."""
+
+    url: Annotated[str, AfterValidator(values.check_broker_url)] = Field(
+        default="embedded:",
+        description="embedded: (a NATS server started for you), nats://, tls://, amqp:// or amqps://.",
+    )
+    data_dir: Folder = Field(
+        default=Path("orchestrator-broker"), description="Where the embedded server keeps messages."
+    )
+    listen_port: int = Field(
+        default=4222, ge=0, le=65_535, description="Port of the embedded server on 127.0.0.1; 0 takes a free one."
+    )
+    user: str | None = Field(default=None, max_length=256, description="User name.")
+    password_file: File | None = Field(default=None, description="File with the user's password.")
+    token_file: File | None = Field(default=None, description="File with a NATS token.")
+    credentials_file: File | None = Field(default=None, description="NATS credentials (JWT and seed).")
+    ca_file: File | None = Field(default=None, description="PEM of the authority that signed the server's certificate.")
+    certificate_file: File | None = Field(default=None, description="PEM of the client's certificate.")
+    key_file: File | None = Field(default=None, description="PEM of the client certificate's key.")
+    max_in_flight: int = Field(
+        default=256, ge=1, le=10_000, description="Triggers taken from the queue and not yet acknowledged."
+    )
+    names: BrokerNames = BrokerNames()
+
+
+class ApiConfig(Section):
+    """``[api]``: HTTP."""
+
+    listen: Annotated[str, AfterValidator(values.check_listen)] = Field(
+        default="127.0.0.1:8080", description="host:port on loopback; port 0 takes a free one."
+    )
+
+
+class ChainConfig(Section):
+    """``[chain]``: what is expected of the chain and put into transactions."""
+
+    confirmations: int = Field(
+        default=0, ge=0, le=10_000, description="How deep a block must be; raise it on a chain that can reorganise."
+    )
+    proof_blocks: int = Field(
+        default=3, ge=0, le=1_000, description="Blocks after the effect's in which members must agree as well."
+    )
+    poll_seconds: Seconds = Field(default=1.0, description="Between polls of the head while a WebSocket is down.")
+    stalled_after_seconds: Seconds = Field(default=60.0, description="A replay that stands so long is called stalled.")
+    gas_limit: int = Field(default=3_000_000, ge=21_000, le=1_000_000_000, description="Of each private transaction.")
+    gas_price: int = Field(default=0, ge=0, le=10**18, description="In wei; the marker transaction copies it.")
+
+
+class EngineConfig(Section):
+    """``[engine]``: how much is done at once."""
+
+    lanes: int = Field(default=64, ge=1, le=10_000, description="Groups that are worked on at the same time.")
+    lease_seconds: Annotated[float, Field(ge=1, le=600)] = Field(
+        default=10.0, description="After so long without renewal another replica takes a lane over."
+    )
+    shutdown_seconds: Seconds = Field(default=20.0, description="What may be finished after SIGTERM.")
+    events_kept_days: Annotated[float, Field(ge=0.01, le=3650)] = Field(
+        default=30.0, description="Published status events are deleted after so long."
+    )
+
+
+class LogConfig(Section):
+    """``[log]``: what is told on standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="The lowest level shown.")
+    format: Literal["auto", "json", "console"] = Field(
+        default="auto", description="auto: JSON lines unless standard error is a terminal."
+    )
+
+
+class NodeConfig(Section):
+    """``[[nodes]]``: one Besu node that we have access to."""
+
+    name: Name = Field(description="How it is called in logs and answers; unique.")
+    http: Annotated[str, AfterValidator(values.check_http_url)] = Field(description="JSON-RPC over HTTP.")
+    ws: Annotated[str, AfterValidator(values.check_ws_url)] | None = Field(
+        default=None, description="JSON-RPC over WebSocket; without it the head is polled."
+    )
+    enclave_keys: tuple[Annotated[str, AfterValidator(values.check_enclave_key)], ...] = Field(
+        min_length=1, max_length=256, description="Public keys that the node's enclave hosts; the first one sends."
+    )
+    token_file: File | None = Field(default=None, description="File with the node's JWT; read again when it changes.")
+    ca_file: File | None = Field(default=None, description="PEM of the authority that signed the node's certificate.")
+
+
+class AccountConfig(Section):
+    """``[[accounts]]``: an owner of groups, by keystore and password or by key file."""
+
+    address: Annotated[str, AfterValidator(values.check_address)] = Field(description="0x and 40 digits; unique.")
+    keystore: File | None = Field(default=None, description="Keystore V3 file.")
+    password_file: File | None = Field(default=None, description="File with the keystore's password.")
+    key_file: KeyFile | None = Field(
+        default=None, description="File with the private key in hexadecimal; readable by its owner only (mode 0600)."
+    )
+    password: SecretStr | None = Field(default=None, description="The keystore's password; by environment only.")
+    private_key: SecretStr | None = Field(default=None, description="The private key; by environment only.")
+
+
+class WebhookConfig(Section):
+    """``[[webhooks]]``: an address that status events are posted to."""
+
+    name: Name = Field(description="How it is called in logs and in its checkpoint; unique.")
+    url: Annotated[str, AfterValidator(values.check_http_url)] = Field(description="Where to post.")
+    secret_file: File | None = Field(default=None, description="File with the secret that signs each body.")
+    secret: SecretStr | None = Field(default=None, description="The secret; by environment only.")
+    types: tuple[Annotated[str, Field(max_length=128)], ...] = Field(
+        default=(), max_length=64, description="Event types to post; none for all."
+    )
+    allow_private: bool = Field(default=False, description="Whether the address may be a private or loopback one.")
+
+
+class Config(Section):
+    """The whole configuration."""
+
+    store: StoreConfig = StoreConfig()
+    broker: BrokerConfig = BrokerConfig()
+    api: ApiConfig = ApiConfig()
+    chain: ChainConfig = ChainConfig()
+    engine: EngineConfig = EngineConfig()
+    log: LogConfig = LogConfig()
+    nodes: tuple[NodeConfig, ...] = Field(min_length=1, max_length=1024)
+    accounts: tuple[AccountConfig, ...] = Field(default=(), max_length=1024)
+    webhooks: tuple[WebhookConfig, ...] = Field(default=(), max_length=64)

@@ -1,0 +1,159 @@
+"""Checks of single values: each returns the value in its normal form, or a `ValueError` says what to write instead."""
+
+import ipaddress
+import stat
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import SplitResult, parse_qs, urlsplit
+
+from pydantic import ValidationInfo
+
+from orchestrator.besu.identifiers import enclave_key_to_bytes, normal_address
+
+STORE_SCHEMES: Final = ("sqlite", "postgresql")
+BROKER_SCHEMES: Final = ("embedded", "nats", "tls", "amqp", "amqps")
+LOOPBACK_NAMES: Final = frozenset({"localhost"})
+
+
+def check_store_url(url: str, info: ValidationInfo) -> str:
+    """A database: ``sqlite:///file.db`` or ``postgresql://user@host/name``; a relative file starts at the folder."""
+    scheme, separator, rest = url.partition("://")
+    if not separator or scheme not in STORE_SCHEMES:
+        raise ValueError('must be "sqlite:///file.db" or "postgresql://user@host/database"')
+    if scheme == "sqlite" and (not rest.startswith("/") or len(rest) < 2):
+        raise ValueError('must name a file: "sqlite:///file.db" (three slashes; four for an absolute path)')
+    if scheme == "postgresql":
+        _parts(url)
+    folder = _folder(info)
+    if scheme == "sqlite" and folder is not None:
+        return f"sqlite:///{folder / rest[1:]}"
+    return url
+
+
+def check_broker_url(url: str) -> str:
+    """A message queue: ``embedded:``, ``nats://…``, ``tls://…``, ``amqp://…`` or ``amqps://…``."""
+    if url == "embedded:":
+        return url
+    parts = _parts(url)
+    if parts.scheme not in BROKER_SCHEMES or not parts.hostname:
+        raise ValueError('must be "embedded:", "nats://host:4222", "tls://host:4222", "amqp://host" or "amqps://host"')
+    return url
+
+
+def check_http_url(url: str) -> str:
+    """A node's HTTP address, or a webhook's."""
+    return _check_url(url, ("http", "https"), "http://host:8545")
+
+
+def check_ws_url(url: str) -> str:
+    """A node's WebSocket address."""
+    return _check_url(url, ("ws", "wss"), "ws://host:8546")
+
+
+def check_enclave_key(key: str) -> str:
+    """An enclave public key in base64."""
+    enclave_key_to_bytes(key)
+    return key
+
+
+def check_address(address: str) -> str:
+    """An account's address, made lower case."""
+    return normal_address(address)
+
+
+def check_listen(listen: str) -> str:
+    """Where the HTTP API listens: ``host:port`` on loopback.
+
+    The API has no access control, so that whoever reaches it may change groups: other addresses are refused.
+    """
+    host, port = split_listen(listen)
+    if host not in LOOPBACK_NAMES and not _is_loopback(host):
+        raise ValueError(
+            f"{host} is not a loopback address; the API has no access control, so it listens on 127.0.0.1, [::1] or "
+            "localhost only. Put a reverse proxy with authentication in front of it to reach it from elsewhere"
+        )
+    if not 0 <= port <= 65_535:
+        raise ValueError(f"port {port} does not exist; give one up to 65535 (0 takes a free one)")
+    return listen
+
+
+def split_listen(listen: str) -> tuple[str, int]:
+    """Return host and port of ``host:port``; raises ValueError when it is none."""
+    host, separator, port = listen.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not separator or not host or not (port.isascii() and port.isdigit()):
+        raise ValueError('must be "host:port", such as "127.0.0.1:8080"')
+    return host, int(port)
+
+
+def in_folder(path: Path, info: ValidationInfo) -> Path:
+    """A path that need not exist yet; a relative one starts at the configuration's folder."""
+    folder = _folder(info)
+    return path if folder is None else folder / path
+
+
+def check_file(path: Path, info: ValidationInfo) -> Path:
+    """A file that can be read and is not empty."""
+    path = in_folder(path, info)
+    if _folder(info) is not None:
+        try:
+            with path.open("rb") as file:
+                empty = not file.read(1)
+        except OSError as error:
+            raise ValueError(f"{path} can't be read: {error.strerror}") from error
+        if empty:
+            raise ValueError(f"{path} is empty")
+    return path
+
+
+def check_key_file(path: Path, info: ValidationInfo) -> Path:
+    """A file with a private key: nobody but its owner may have any right to it."""
+    path = check_file(path, info)
+    if _folder(info) is not None:
+        mode = stat.S_IMODE(path.stat().st_mode)
+        if mode & 0o077:
+            raise ValueError(f"{path} has mode {mode:04o}, so others can read the private key; run: chmod 600 {path}")
+    return path
+
+
+def has_password(url: str) -> bool:
+    """Return whether an address carries a password or token for its user."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return False
+    token = parts.scheme in ("nats", "tls") and parts.username is not None
+    return token or parts.password is not None or "password" in parse_qs(parts.query)
+
+
+def _folder(info: ValidationInfo) -> Path | None:
+    """The configuration's folder; None when no file is being loaded, and then nothing is looked up."""
+    context: dict[str, Any] = info.context or {}
+    return context.get("folder")
+
+
+def _check_url(url: str, schemes: tuple[str, ...], example: str) -> str:
+    parts = _parts(url)
+    if parts.scheme not in schemes or not parts.hostname:
+        raise ValueError(f'must be an address such as "{example}" ({" or ".join(schemes)})')
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("must not hold a user or a password; they would show up in logs")
+    if parts.fragment:
+        raise ValueError("must not hold a fragment (#…)")
+    return url
+
+
+def _parts(url: str) -> SplitResult:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError as error:
+        raise ValueError(f"is no address: {error}") from error
+    return parts
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,290 @@
+"""The configuration: where values come from, and how every mistake is told."""
+
+import re
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import BaseModel
+
+from orchestrator.config import Config, ConfigError, load_config
+
+KEY = "A1aVtMxLCUHmBVHXoZzzBgPbW/wj5axDpW9X8l91SGo="
+OTHER_KEY = "k2zXEin4Ip/qBGlRkJejnGWdP9cjkK+DAvKNW31L2C8="
+DOCUMENT = Path(__file__).parents[2] / "docs" / "configuration.md"
+# The well-known public development key of 0xfe3b…: never to hold anything of value.
+DEVELOPMENT_KEY = "8f2a55949038a9610f50fb23b5883af3b4ecb3c3bb792cbcefbd1542c692be63"
+
+NODE = f"""
+[[nodes]]
+name = "member1"
+http = "http://127.0.0.1:8545"
+ws = "ws://127.0.0.1:8546"
+enclave_keys = ["{KEY}"]
+"""
+ACCOUNT = """
+[[accounts]]
+address = "0xFE3B557E8Fb62b89F4916B721be55cEb828dBd73"
+key_file = "owner.key"
+"""
+
+Load = Callable[..., Config]
+
+
+@pytest.fixture
+def load(tmp_path: Path) -> Load:
+    """Write a configuration beside a key file, and load it."""
+    (tmp_path / "owner.key").write_text(DEVELOPMENT_KEY)
+    (tmp_path / "owner.key").chmod(0o600)
+
+    def load_text(text: str, **environment: str) -> Config:
+        path = tmp_path / "orchestrator.toml"
+        path.write_text(text)
+        return load_config(path, environment)
+
+    return load_text
+
+
+def problems_of(load: Load, text: str, **environment: str) -> tuple[str, ...]:
+    with pytest.raises(ConfigError) as caught:
+        load(text, **environment)
+    return caught.value.problems
+
+
+def test_one_node_is_enough(load: Load, tmp_path: Path) -> None:
+    """A file with one node gives a whole configuration, whose relative paths start at the file's folder."""
+    config = load(NODE)
+    assert config.nodes[0].enclave_keys == (KEY,)
+    assert config.store.url == f"sqlite:///{tmp_path}/orchestrator.db"
+    assert config.broker.url == "embedded:"
+    assert config.broker.data_dir == tmp_path / "orchestrator-broker"
+    assert config.api.listen == "127.0.0.1:8080"
+    assert (config.chain.confirmations, config.chain.proof_blocks) == (0, 3)
+
+
+def test_an_account_comes_from_a_key_file(load: Load, tmp_path: Path) -> None:
+    """An account's address is made lower case and its key file is found beside the configuration."""
+    account = load(NODE + ACCOUNT).accounts[0]
+    assert account.address == "0xfe3b557e8fb62b89f4916b721be55ceb828dbd73"
+    assert account.key_file == tmp_path / "owner.key"
+
+
+def test_the_environment_overrides_the_file(load: Load) -> None:
+    """Values, elements of lists and whole lists come from the environment, over the file's."""
+    config = load(
+        NODE + "[store]\nurl = 'sqlite:///a.db'\n",
+        ORCHESTRATOR_STORE__URL="postgresql://o:secret@db/orchestrator",
+        ORCHESTRATOR_CHAIN__CONFIRMATIONS="12",
+        ORCHESTRATOR_NODES__0__HTTP="http://10.0.0.1:8545",
+        ORCHESTRATOR_NODES__0__ENCLAVE_KEYS=f'["{KEY}", "{OTHER_KEY}"]',
+        ORCHESTRATOR_BROKER__NAMES__REQUESTS="asked",
+        ORCHESTRATOR_URL="http://127.0.0.1:1",
+    )
+    assert config.store.url == "postgresql://o:secret@db/orchestrator"
+    assert config.chain.confirmations == 12
+    assert config.nodes[0].http == "http://10.0.0.1:8545"
+    assert config.nodes[0].enclave_keys == (KEY, OTHER_KEY)
+    assert config.broker.names.requests == "asked"
+
+
+def test_lists_grow_from_the_environment(load: Load) -> None:
+    """A node and an account that the file does not have are appended."""
+    config = load(
+        NODE,
+        ORCHESTRATOR_NODES__1=f'{{"name": "member2", "http": "http://127.0.0.1:1", "enclave_keys": ["{OTHER_KEY}"]}}',
+        ORCHESTRATOR_ACCOUNTS__0__ADDRESS="0xfe3b557e8fb62b89f4916b721be55ceb828dbd73",
+        ORCHESTRATOR_ACCOUNTS__0__PRIVATE_KEY=DEVELOPMENT_KEY,
+    )
+    assert [node.name for node in config.nodes] == ["member1", "member2"]
+    key = config.accounts[0].private_key
+    assert key is not None
+    assert key.get_secret_value() == DEVELOPMENT_KEY
+    assert DEVELOPMENT_KEY not in repr(config)
+
+
+def test_every_mistake_is_told_with_its_key(load: Load) -> None:
+    """All mistakes of a file come at once, one message each, beginning with the key's path."""
+    problems = problems_of(
+        load,
+        """
+        [store]
+        urll = "sqlite:///a.db"
+        [chain]
+        proof_blocks = -1
+        gas_limit = "much"
+        [api]
+        listen = "0.0.0.0:8080"
+        [[nodes]]
+        name = "member1"
+        ws = "http://127.0.0.1:8546"
+        enclave_keys = ["short"]
+        [[accounts]]
+        address = "0x12"
+        [[webhooks]]
+        name = "ours"
+        url = "https://example.org/hook"
+        """,
+        ORCHESTRATOR_STOER__URL="x",
+        ORCHESTRATOR_CHAIN__CONFIRMATIONS="some",
+    )
+    told = {problem.split(":")[0].split(" ")[0]: problem for problem in problems}
+    assert set(told) == {
+        "store.urll",
+        "chain.proof_blocks",
+        "chain.gas_limit",
+        "chain.confirmations",
+        "api.listen",
+        "nodes.0.http",
+        "nodes.0.ws",
+        "nodes.0.enclave_keys.0",
+        "accounts.0.address",
+        "accounts.0",
+        "webhooks.0",
+        "ORCHESTRATOR_STOER__URL",
+    }
+    assert told["store.urll"] == "store.urll: is not known; did you mean url?"
+    assert told["nodes.0.http"] == "nodes.0.http: is missing. JSON-RPC over HTTP."
+    assert "from ORCHESTRATOR_CHAIN__CONFIRMATIONS" in told["chain.confirmations"]
+    assert "loopback" in told["api.listen"]
+    assert "keystore" in told["accounts.0"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", "nodes: is missing"),
+        ("nodes = []", "nodes: must not be empty"),
+        (NODE + NODE.replace(KEY, OTHER_KEY), "nodes.1.name: member1 is given in nodes.0 already"),
+        (NODE + NODE.replace("member1", "member2"), f"nodes.1.enclave_keys: {KEY} is given in nodes.0 already"),
+        (NODE.replace(f'"{KEY}"', f'"{KEY}", "{KEY}"'), "nodes.0.enclave_keys"),
+        (NODE.replace("//127", "//user:word@127"), "nodes.0.http: must not hold a user or a password"),
+        (NODE + ACCOUNT + ACCOUNT, "accounts.1.address"),
+        (NODE + ACCOUNT + "keystore = 'owner.key'", "accounts.0: has several keys (keystore, key_file)"),
+        (NODE + ACCOUNT.replace("key_file", "keystore"), "accounts.0: a keystore needs one password"),
+        (NODE + ACCOUNT.replace("owner", "nobody"), "accounts.0.key_file: "),
+        (NODE + ACCOUNT + "private_key = '0x1'", "accounts.0.private_key: a secret must not stand"),
+        (NODE + "[store]\nurl = 'postgresql://o:word@db/o'", "store.url: holds a password"),
+        (NODE + "[store]\nurl = 'mysql://db/o'", "store.url: must be"),
+        (NODE + "[store]\nurl = 'sqlite://a.db'", "store.url: must name a file"),
+        (NODE + "[broker]\nurl = 'nats://token@host'", "broker.url: holds a password"),
+        (NODE + "[broker]\nurl = 'kafka://host'", "broker.url: must be"),
+        (NODE + "[broker]\npassword_file = 'owner.key'", "broker.user: is missing"),
+        (NODE + "[broker.names]\nrequests = 'a'\nevents = 'a'", "broker.names: requests, dead_letters and events"),
+        (NODE + "[broker.names]\nrequests = 'a.*'", "broker.names.requests: must consist of"),
+        (NODE + "[api]\nlisten = '8080'", "api.listen: must be"),
+        (NODE + "[[webhooks]]\nname='a'\nurl='https://x'", "webhooks.0: give either secret_file"),
+        ("[store", "is not valid TOML"),
+    ],
+)
+def test_a_mistake_says_what_to_do(load: Load, text: str, expected: str) -> None:
+    """Each kind of mistake has a message that names the key and what is expected there."""
+    assert any(expected in problem for problem in problems_of(load, text))
+
+
+@pytest.mark.parametrize("listen", ["127.0.0.1:0", "[::1]:8080", "localhost:80", "127.9.9.9:65535"])
+def test_loopback_addresses_are_listened_on(load: Load, listen: str) -> None:
+    """Every loopback address is accepted."""
+    assert load(NODE + f"[api]\nlisten = '{listen}'").api.listen == listen
+
+
+@pytest.mark.parametrize("listen", ["0.0.0.0:1", "192.168.0.1:1", "[::]:1", "example.org:1", "127.0.0.1:65536", ":1"])
+def test_other_addresses_are_refused(load: Load, listen: str) -> None:
+    """What others could reach is refused as long as there is no access control."""
+    assert problems_of(load, NODE + f"[api]\nlisten = '{listen}'")[0].startswith("api.listen: ")
+
+
+def test_a_key_that_others_can_read_is_refused(load: Load, tmp_path: Path) -> None:
+    """A private key's file must have mode 0600; the message says how to get there."""
+    (tmp_path / "owner.key").chmod(0o640)
+    (problem,) = problems_of(load, NODE + ACCOUNT)
+    assert problem.startswith("accounts.0.key_file: ")
+    assert "chmod 600" in problem
+
+
+def test_a_missing_file_is_told(tmp_path: Path) -> None:
+    """A configuration that is not there is one problem that names the path."""
+    with pytest.raises(ConfigError, match=r"absent\.toml: can't be read: No such file"):
+        load_config(tmp_path / "absent.toml", {})
+
+
+def test_secrets_never_show_in_problems(load: Load) -> None:
+    """A secret in a wrong place, or in a broken value, is not repeated in the message."""
+    problems = problems_of(
+        load,
+        NODE + f"[[accounts]]\naddress = '0x12'\nprivate_key = '{DEVELOPMENT_KEY}'\n",
+        ORCHESTRATOR_ACCOUNTS__1=f'{{"private_key": "{DEVELOPMENT_KEY}"',
+        ORCHESTRATOR_ACCOUNTS__0__PASSWORD="hunter2",
+        ORCHESTRATOR_CHAIN__GAS_LIMIT="hunter2",
+    )
+    assert not any(DEVELOPMENT_KEY in problem or "hunter2" in problem for problem in problems)
+
+
+@given(st.dictionaries(st.text("abcORCHESTATOR_01", max_size=30), st.text(max_size=20)))
+def test_no_environment_breaks_the_overlay(environment: dict[str, str]) -> None:
+    """Whatever is in the environment, loading ends with a configuration or with told problems."""
+    path = DOCUMENT.with_name("absent.toml")
+    with pytest.raises(ConfigError):
+        load_config(path, environment)
+
+
+@given(st.lists(st.sampled_from(["nodes", "0", "1", "7", "http", "store", "url", "x"]), min_size=1, max_size=5))
+def test_every_path_of_a_variable_is_applied_or_told(tmp_path_factory: pytest.TempPathFactory, path: list[str]) -> None:
+    """A variable with any path either takes effect or is a told problem: no other exception leaves."""
+    file = tmp_path_factory.mktemp("config") / "orchestrator.toml"
+    file.write_text(NODE)
+    problems: tuple[str, ...] = ()
+    try:
+        load_config(file, {"ORCHESTRATOR_" + "__".join(path).upper(): "value"})
+    except ConfigError as error:
+        problems = error.problems
+    assert all(": " in problem for problem in problems)
+
+
+def test_the_documented_example_is_valid(tmp_path: Path) -> None:
+    """The example in the documentation loads, with the files that it names."""
+    example = re.findall(r"```toml\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)[0]
+    for name in re.findall(r'(?:_file|keystore) = "([^"]+)"', example):
+        (tmp_path / name).write_text("something")
+        (tmp_path / name).chmod(0o600)
+    (tmp_path / "orchestrator.toml").write_text(example)
+    config = load_config(tmp_path / "orchestrator.toml", {})
+    assert set(tomllib.loads(example)) == set(Config.model_fields)
+    assert len(config.nodes) == 2
+
+
+def test_every_key_is_documented() -> None:
+    """The documentation's tables hold each key with its default and its meaning, as the code has them."""
+    document = DOCUMENT.read_text()
+    for row in documented_rows(Config, ""):
+        assert row in document, f"docs/configuration.md lacks this row:\n{row}"
+
+
+def documented_rows(model: type[BaseModel], path: str) -> list[str]:
+    rows = []
+    for name, field in model.model_fields.items():
+        section = re.search(r"orchestrator\.config\.sections\.(\w+)", repr(field.annotation))
+        if section is not None:
+            from orchestrator.config import sections  # noqa: PLC0415 - only here: the class is found by its name
+
+            rows += documented_rows(getattr(sections, section[1]), f"{path}{name}.")
+            continue
+        default = "required" if field.is_required() else _shown(field.default)
+        rows.append(f"| `{path}{name}` | {default} | {field.description} |")
+    return rows
+
+
+def _shown(default: object) -> str:
+    match default:
+        case None | ():
+            return ""
+        case bool():
+            return f"`{str(default).lower()}`"
+        case Path() | str():
+            return f'`"{default}"`'
+        case int() | float():
+            return f"`{default}`"
+        case _:
+            return str(default)
