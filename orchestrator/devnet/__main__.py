@@ -1,0 +1,68 @@
+"""``python -m orchestrator.devnet``: the devnet alone, with the options of ``orchestrator devnet``."""
+
+import argparse
+import asyncio
+import sys
+from pathlib import Path
+
+from orchestrator.devnet.config import DevnetConfig
+from orchestrator.devnet.errors import DevnetError
+from orchestrator.devnet.runtime import serve
+
+
+def config_from_arguments(arguments: list[str]) -> DevnetConfig:
+    """Read the options of the command line; argparse ends the program when they are wrong.
+
+    Raises:
+        DevnetError: the options do not fit together.
+    """
+    parser = argparse.ArgumentParser(prog="python -m orchestrator.devnet", description=__doc__)
+    parser.add_argument("--nodes", type=int, default=3, help="members' nodes, each with an enclave")
+    parser.add_argument("--validators", type=int, default=None, help="how many of them make blocks (default: 3)")
+    parser.add_argument("--base-port", type=int, default=20_000, help="first port; 0 takes free ports")
+    parser.add_argument("--block-period", type=float, default=1.0, help="seconds; 0 makes blocks on demand only")
+    parser.add_argument("--besu-version", default="23.10.3", help="from 20.10.0 to 25.5.0")
+    parser.add_argument("--replay-ms-per-transaction", type=float, default=5.0)
+    parser.add_argument("--history", type=int, default=0, help="private transactions that a group has at the start")
+    parser.add_argument("--data-dir", type=Path, default=None, help="keep the network between runs")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--fixed-marker-key", action="store_true")
+    parser.add_argument("--marker-balance-wei", type=int, default=0)
+    parser.add_argument("--min-gas-price-wei", type=int, default=0)
+    parser.add_argument("--privacy-nonce-always-increments", action="store_true")
+    parser.add_argument("--jwt-public-key-file", type=Path, default=None)
+    parser.add_argument("--tls-certificate-file", type=Path, default=None)
+    parser.add_argument("--tls-key-file", type=Path, default=None)
+    given = parser.parse_args(arguments)
+    return DevnetConfig(
+        nodes=given.nodes,
+        validators=min(3, given.nodes) if given.validators is None else given.validators,
+        base_port=given.base_port,
+        block_period_seconds=given.block_period,
+        besu_version=given.besu_version,
+        replay_ms_per_transaction=given.replay_ms_per_transaction,
+        history=given.history,
+        data_dir=given.data_dir,
+        seed=given.seed,
+        fixed_marker_key=given.fixed_marker_key,
+        marker_balance_wei=given.marker_balance_wei,
+        min_gas_price_wei=given.min_gas_price_wei,
+        privacy_nonce_always_increments=given.privacy_nonce_always_increments,
+        jwt_public_key_file=given.jwt_public_key_file,
+        tls_certificate_file=given.tls_certificate_file,
+        tls_key_file=given.tls_key_file,
+    )
+
+
+def main() -> int:
+    """Run the devnet; returns the exit code."""
+    try:
+        asyncio.run(serve(config_from_arguments(sys.argv[1:])))
+    except DevnetError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

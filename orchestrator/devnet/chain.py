@@ -1,0 +1,190 @@
+"""The public chain that all nodes of the network share: marker transactions, blocks, forks. Pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import rlp
+from eth_hash.auto import keccak
+
+from orchestrator.besu.management_contract import PRIVACY_PRECOMPILE
+from orchestrator.devnet.encoding import minimal_bytes
+
+GAS_LIMIT: Final = 0x1FFFFFFFFFFFFF
+TRANSACTION_GAS: Final = 21_000
+GAS_PER_ZERO_BYTE: Final = 4
+GAS_PER_OTHER_BYTE: Final = 16
+_EMPTY_TRIE: Final = bytes.fromhex("56e81f171bcc55a6ff8345e692c0f86e5b48e01b996cadc001622fb5e363b421")
+
+
+@dataclass(frozen=True, slots=True)
+class PublicTransaction:
+    """A public transaction; nearly always a privacy marker transaction.
+
+    Attributes:
+        hash: 32 bytes; a marker's is the ``pmt_hash``.
+        sender: address, "0x…" in lower case.
+        account_nonce: the sender's public nonce.
+        gas_price, gas_limit, value: in wei, gas, wei.
+        to: address, or None when it creates a contract.
+        input: payload; a marker's is the enclave's payload key, or two keys for an add to a group with a history.
+        v, r, s: signature.
+        public_key: of the sender, 64 bytes.
+        raw: as it was signed.
+    """
+
+    hash: bytes
+    sender: str
+    account_nonce: int
+    gas_price: int
+    gas_limit: int
+    to: str | None
+    value: int
+    input: bytes
+    v: int
+    r: int
+    s: int
+    public_key: bytes
+    raw: bytes
+
+    @property
+    def is_marker(self) -> bool:
+        """True when it points to a private transaction."""
+        return self.to == PRIVACY_PRECOMPILE
+
+    @property
+    def payload_key(self) -> bytes:
+        """The enclave's key of the private transaction."""
+        return self.input[:32]
+
+    @property
+    def history_key(self) -> bytes | None:
+        """The enclave's key of the history bundle; None unless it is an add to a group that has one."""
+        return self.input[32:64] if self.is_marker and len(self.input) == 64 else None
+
+
+def intrinsic_gas(payload: bytes) -> int:
+    """Gas that a public transaction costs before anything runs; a marker costs no more."""
+    zeros = payload.count(0)
+    return TRANSACTION_GAS + GAS_PER_ZERO_BYTE * zeros + GAS_PER_OTHER_BYTE * (len(payload) - zeros)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Block:
+    """A block of the public chain.
+
+    Attributes:
+        number: height; 0 is the genesis block.
+        hash, parent_hash: 32 bytes.
+        timestamp: in seconds since the epoch.
+        miner: address of the proposer.
+        transactions: in order of execution.
+        state_root, transactions_root, receipts_root: 32 bytes; derived from the content, not Merkle roots.
+    """
+
+    number: int
+    hash: bytes
+    parent_hash: bytes
+    timestamp: int
+    miner: str
+    transactions: tuple[PublicTransaction, ...]
+    state_root: bytes
+    transactions_root: bytes
+    receipts_root: bytes
+
+    @property
+    def gas_used(self) -> int:
+        """In gas."""
+        return sum(intrinsic_gas(transaction.input) for transaction in self.transactions)
+
+    @property
+    def has_markers(self) -> bool:
+        """True when importing it needs the enclave."""
+        return any(transaction.is_marker for transaction in self.transactions)
+
+
+def make_block(
+    parent: Block | None, *, timestamp: int, miner: str, transactions: Sequence[PublicTransaction], salt: bytes = b""
+) -> Block:
+    """Make the block that follows ``parent`` (None: the genesis block); ``salt`` sets forks apart."""
+    number = 0 if parent is None else parent.number + 1
+    parent_hash = bytes(32) if parent is None else parent.hash
+    hashes = b"".join(transaction.hash for transaction in transactions)
+    transactions_root = keccak(hashes) if hashes else _EMPTY_TRIE
+    receipts_root = keccak(b"receipts" + bytes([len(transactions) % 256])) if hashes else _EMPTY_TRIE
+    # Marker transactions change the public state of their sender's nonce only.
+    before = _EMPTY_TRIE if parent is None else parent.state_root
+    state_root = keccak(before + hashes) if hashes else before
+    header = [
+        parent_hash,
+        state_root,
+        transactions_root,
+        receipts_root,
+        bytes.fromhex(miner[2:]),
+        minimal_bytes(number),
+        minimal_bytes(timestamp),
+        salt,
+    ]
+    return Block(
+        number=number,
+        hash=keccak(rlp.encode(header)),
+        parent_hash=parent_hash,
+        timestamp=timestamp,
+        miner=miner,
+        transactions=tuple(transactions),
+        state_root=state_root,
+        transactions_root=transactions_root,
+        receipts_root=receipts_root,
+    )
+
+
+class Chain:
+    """The canonical chain, and the blocks that a reorganisation left behind."""
+
+    def __init__(self, genesis: Block) -> None:
+        self._canonical = [genesis]
+        self._orphans: dict[bytes, Block] = {}
+        self._number_by_hash = {genesis.hash: 0}
+        self._locations: dict[bytes, tuple[int, int]] = {}
+
+    @property
+    def head(self) -> Block:
+        """The newest canonical block."""
+        return self._canonical[-1]
+
+    def block(self, number: int) -> Block | None:
+        """The canonical block of a height."""
+        return self._canonical[number] if 0 <= number < len(self._canonical) else None
+
+    def by_hash(self, block_hash: bytes) -> Block | None:
+        """A canonical block, or one that was reorganised away."""
+        number = self._number_by_hash.get(block_hash)
+        return self._canonical[number] if number is not None else self._orphans.get(block_hash)
+
+    def is_canonical(self, block: Block) -> bool:
+        """True unless the block was reorganised away."""
+        return self.block(block.number) is block
+
+    def locate(self, transaction_hash: bytes) -> tuple[Block, int] | None:
+        """The canonical block of a transaction, and the place in it."""
+        found = self._locations.get(transaction_hash)
+        return (self._canonical[found[0]], found[1]) if found is not None else None
+
+    def append(self, block: Block) -> None:
+        """Add the next canonical block."""
+        self._canonical.append(block)
+        self._number_by_hash[block.hash] = block.number
+        for index, transaction in enumerate(block.transactions):
+            self._locations[transaction.hash] = (block.number, index)
+
+    def drop(self, depth: int) -> list[Block]:
+        """Take the newest ``depth`` blocks off and return them, oldest first; the genesis block stays."""
+        depth = max(0, min(depth, len(self._canonical) - 1))
+        dropped = self._canonical[len(self._canonical) - depth :]
+        del self._canonical[len(self._canonical) - depth :]
+        for block in dropped:
+            del self._number_by_hash[block.hash]
+            self._orphans[block.hash] = block
+            for transaction in block.transactions:
+                self._locations.pop(transaction.hash, None)
+        return dropped

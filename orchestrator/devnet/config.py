@@ -1,0 +1,117 @@
+"""How a devnet is set up."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from orchestrator.devnet.errors import DevnetError
+from orchestrator.devnet.versions import UnknownBesuVersionError, behaviour_of
+
+MAX_NODES: Final = 64
+MAX_HISTORY: Final = 1_000_000
+_MAX_PORT: Final = 65_535
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DevnetConfig:
+    """How a devnet is set up; the fields are named as the command line's options.
+
+    Attributes:
+        nodes: members' nodes, each with an enclave.
+        validators: how many of them, from the first, make blocks; blocks stop when two thirds of them do not follow.
+        base_port: node i (from 1) answers HTTP on base_port + 2(i - 1), WebSocket on the next; 0 takes free ports.
+        block_period_seconds: between blocks; 0 makes blocks only when ``devnet_mine`` is called.
+        besu_version: from "20.10.0" to "25.5.0".
+        replay_ms_per_transaction: what a new member's node takes for each transaction of a group's history.
+        bundle_ms_per_transaction: what bundling the history takes at submission; None: a fifth of the replay.
+        submission_ms: what any ``eea_sendRawTransaction`` takes.
+        enclave_timeout_ms: what a submission takes that cannot reach an enclave.
+        history: private transactions that a group of the first two nodes has at the start; 0 for no group.
+        data_dir: where the network is kept between runs; None keeps nothing.
+        seed: of everything random: the same seed and calls give the same hashes.
+        chain_id: of public and private signatures.
+        fixed_marker_key: each node signs marker transactions with one key, and loses some that are sent at once.
+        marker_balance_wei: public balance of the nodes' fixed marker keys.
+        min_gas_price_wei: markers below it are refused.
+        privacy_nonce_always_increments: as Besu's option since 24.7.1.
+        revert_reason_enabled: as Besu's option.
+        lost_add_chance_percent: how often a validator of 25.5.0 loses a group that it is added to; others always do.
+        extra_enclave_keys: by node (from 1), further enclave keys that its enclave hosts: tenants.
+        jwt_public_key_file: PEM; every call needs a token (PROTOCOL.md, Multi-tenancy). None: no authentication.
+        tls_certificate_file, tls_key_file: PEM; HTTP and WebSocket then speak TLS.
+        host: address that the nodes listen on; loopback only.
+    """
+
+    nodes: int = 3
+    validators: int = 3
+    base_port: int = 20_000
+    block_period_seconds: float = 1.0
+    besu_version: str = "23.10.3"
+    replay_ms_per_transaction: float = 5.0
+    bundle_ms_per_transaction: float | None = None
+    submission_ms: float = 2.0
+    enclave_timeout_ms: float = 5_000.0
+    history: int = 0
+    data_dir: Path | None = None
+    seed: int = 0
+    chain_id: int = 1337
+    fixed_marker_key: bool = False
+    marker_balance_wei: int = 0
+    min_gas_price_wei: int = 0
+    privacy_nonce_always_increments: bool = False
+    revert_reason_enabled: bool = True
+    lost_add_chance_percent: int = 100
+    extra_enclave_keys: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+    jwt_public_key_file: Path | None = None
+    tls_certificate_file: Path | None = None
+    tls_key_file: Path | None = None
+    host: str = "127.0.0.1"
+
+    def __post_init__(self) -> None:
+        problems = list(self._problems())
+        if problems:
+            raise DevnetError("the devnet cannot be set up: " + "; ".join(problems))
+
+    @property
+    def replay_seconds_per_transaction(self) -> float:
+        """In seconds."""
+        return self.replay_ms_per_transaction / 1000
+
+    @property
+    def bundle_seconds_per_transaction(self) -> float:
+        """In seconds."""
+        ms = self.bundle_ms_per_transaction
+        return (self.replay_ms_per_transaction / 5 if ms is None else ms) / 1000
+
+    def _problems(self) -> list[str]:
+        problems = []
+        if not 1 <= self.nodes <= MAX_NODES:
+            problems.append(f"nodes is {self.nodes}; give 1 to {MAX_NODES}")
+        elif not 1 <= self.validators <= self.nodes:
+            problems.append(f"validators is {self.validators}; give 1 to {self.nodes}, the number of nodes")
+        if self.base_port and not 1 <= self.base_port <= _MAX_PORT - 2 * self.nodes:
+            problems.append(f"base_port is {self.base_port}; {2 * self.nodes} ports from it must fit below 65,536")
+        try:
+            behaviour = behaviour_of(self.besu_version)
+        except UnknownBesuVersionError as error:
+            problems.append(str(error))
+        else:
+            if self.privacy_nonce_always_increments and not behaviour.nonce_option:
+                problems.append(
+                    f"privacy_nonce_always_increments needs Besu 24.7.1 or later, besu_version is {self.besu_version}"
+                )
+        problems.extend(
+            f"{name} is {getattr(self, name)}; it must be from 0 to an hour"
+            for name in ("block_period_seconds", "replay_ms_per_transaction", "submission_ms", "enclave_timeout_ms")
+            if not 0 <= getattr(self, name) <= (3_600_000 if "_ms" in name else 3_600)
+        )
+        if not 0 <= self.history <= MAX_HISTORY:
+            problems.append(f"history is {self.history}; give 0 to {MAX_HISTORY}")
+        elif self.history and self.nodes < 2:
+            problems.append("history needs two nodes")
+        if not 0 <= self.lost_add_chance_percent <= 100:
+            problems.append("lost_add_chance_percent must be from 0 to 100")
+        if (self.tls_certificate_file is None) != (self.tls_key_file is None):
+            problems.append("TLS needs both tls_certificate_file and tls_key_file")
+        return problems

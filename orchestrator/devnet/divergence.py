@@ -1,0 +1,25 @@
+"""Making a node's private state differ from the other members'. Pure.
+
+Source: PROTOCOL.md, How members silently diverge: an old member missed a transaction and had other roots from there on.
+"""
+
+from dataclasses import replace
+
+from eth_hash.auto import keccak
+
+from orchestrator.devnet.node import Node
+
+
+def diverge(node: Node, privacy_group_id: bytes) -> bool:
+    """Change a group's state on one node from its head on, as if it had missed an application's transaction.
+
+    Members, lock and version stay, and so do nonces: only the root tells. Returns False when the node has no state of
+    the group.
+    """
+    timeline = node.timelines.get(privacy_group_id)
+    last = timeline.last_at(node.head.number) if timeline is not None else None
+    if timeline is None or last is None or not timeline.state_readable:
+        return False
+    missed = replace(last.state, application_digest=keccak(b"missed" + last.state.application_digest))
+    timeline.append(node.head.number, replace(last, state=missed))
+    return True

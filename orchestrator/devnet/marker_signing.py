@@ -1,0 +1,63 @@
+"""Making and signing marker transactions, by a random key each or by one fixed key. Pure.
+
+Source: PROTOCOL.md, Nonces: with random keys the order of two markers in a block says nothing; with a fixed key it is
+the order of submission.
+"""
+
+from dataclasses import dataclass
+
+import rlp
+from coincurve import PrivateKey
+from eth_hash.auto import keccak
+
+from orchestrator.besu.management_contract import PRIVACY_PRECOMPILE
+from orchestrator.devnet.chain import PublicTransaction
+from orchestrator.devnet.encoding import data, minimal_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class MarkerAccount:
+    """A key that signs marker transactions, with what the chain knows it by."""
+
+    key: PrivateKey
+    address: str
+    public_key: bytes
+
+
+def marker_account(seed: bytes) -> MarkerAccount:
+    """Derive an account from a seed: the same seed gives the same account."""
+    key = PrivateKey(keccak(b"orchestrator devnet marker" + seed))
+    public_key = key.public_key.format(compressed=False)[1:]
+    return MarkerAccount(key=key, address=data(keccak(public_key)[-20:]), public_key=public_key)
+
+
+def sign_marker(
+    account: MarkerAccount, *, account_nonce: int, gas_price: int, gas_limit: int, payload: bytes
+) -> PublicTransaction:
+    """Make a marker transaction to the privacy precompile; v is 27 or 28, as nodes sign it (transcripts)."""
+    fields = [
+        minimal_bytes(account_nonce),
+        minimal_bytes(gas_price),
+        minimal_bytes(gas_limit),
+        bytes.fromhex(PRIVACY_PRECOMPILE[2:]),
+        b"",
+        payload,
+    ]
+    signature = account.key.sign_recoverable(keccak(rlp.encode(fields)), hasher=None)
+    r, s, v = int.from_bytes(signature[:32]), int.from_bytes(signature[32:64]), 27 + signature[64]
+    raw = rlp.encode([*fields, minimal_bytes(v), minimal_bytes(r), minimal_bytes(s)])
+    return PublicTransaction(
+        hash=keccak(raw),
+        sender=account.address,
+        account_nonce=account_nonce,
+        gas_price=gas_price,
+        gas_limit=gas_limit,
+        to=PRIVACY_PRECOMPILE,
+        value=0,
+        input=payload,
+        v=v,
+        r=r,
+        s=s,
+        public_key=account.public_key,
+        raw=raw,
+    )

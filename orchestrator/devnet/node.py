@@ -1,0 +1,276 @@
+"""One emulated node: its head, its private state, and how it imports blocks. Pure; time is a parameter.
+
+Source: PROTOCOL.md, Replay: a replay runs inside the import of the block that holds the add, and the node answers
+from the block before meanwhile; a node whose enclave is down imports no block with a marker transaction.
+"""
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from orchestrator.devnet.chain import Block, Chain, PublicTransaction
+from orchestrator.devnet.contract import BlockContext, is_removal
+from orchestrator.devnet.enclave import Enclave, EnclaveNetwork, HistoryPayload, TransactionPayload
+from orchestrator.devnet.encoding import from_base64
+from orchestrator.devnet.execution import Execution, ExecutionRules, execute, fresh_state, process
+from orchestrator.devnet.node_logs import NodeLog, logs_of
+from orchestrator.devnet.private_state import ExecutedTransaction, GroupState, GroupTimeline, PrivateReceipt
+from orchestrator.devnet.replay import ReplayFailedError, ReplayJob, plan_replay
+
+
+class NodeObserver(Protocol):
+    """Who wants to know what a node imports; the subscriptions of its WebSocket clients."""
+
+    def block_imported(self, block: Block, logs: list[NodeLog]) -> None:
+        """The node's head is now this block."""
+
+    def logs_removed(self, logs: list[NodeLog]) -> None:
+        """The blocks of these logs were reorganised away."""
+
+    def member_removed(self, privacy_group_id: bytes, enclave_key: str) -> None:
+        """The node executed the removal of a member."""
+
+
+class ExecutionCache:
+    """Results by state, transaction and block: pure, so nodes share them, and with them the memory."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[bytes, bytes, bytes], Execution] = {}
+
+    def get(self, state: GroupState, pmt_hash: bytes, block: Block) -> Execution | None:
+        """A result that is known."""
+        return self._known.get((state.root, pmt_hash, block.hash))
+
+    def keep(self, state: GroupState, pmt_hash: bytes, block: Block, execution: Execution) -> None:
+        """Remember a result that changed the state."""
+        if execution.record is not None:
+            self._known[state.root, pmt_hash, block.hash] = execution
+
+
+@dataclass(slots=True)
+class _BlockImport:
+    block: Block
+    jobs: list[ReplayJob]
+
+
+@dataclass(slots=True)
+class NodeFaults:
+    """What is wrong with a node on purpose.
+
+    Attributes:
+        lose_next_add: the next group that this node is added to is lost one block later.
+        missed_groups: groups of which it will miss the next transaction.
+    """
+
+    lose_next_add: bool = False
+    missed_groups: set[bytes] = field(default_factory=set)
+
+
+class Node:
+    """A node of the devnet.
+
+    Attributes:
+        number: from 1.
+        enclave: its enclave; ``enclave.keys[0]`` is the node's own key.
+        up: whether it runs.
+        halted: why it will never import another block; None while it is well.
+        head: the last imported block.
+        timelines: its groups by id (32 bytes).
+        failed: receipts of private transactions that changed nothing, with the block's hash, by PMT hash.
+        faults: what is wrong with it on purpose.
+        observer: told of every import.
+        sends_under_way: submissions that it has not answered yet.
+    """
+
+    def __init__(
+        self,
+        number: int,
+        *,
+        enclave: Enclave,
+        chain: Chain,
+        enclaves: EnclaveNetwork,
+        cache: ExecutionCache,
+        rules: ExecutionRules,
+        replay_seconds_each: float,
+        keeps_replayed_state: bool,
+    ) -> None:
+        self.number = number
+        self.enclave = enclave
+        self.up = True
+        self.halted: str | None = None
+        self.head = chain.head
+        self.timelines: dict[bytes, GroupTimeline] = {}
+        self.failed: dict[bytes, tuple[bytes, PrivateReceipt]] = {}
+        self.faults = NodeFaults()
+        self.observer: NodeObserver | None = None
+        self.sends_under_way = 0
+        self.rules = rules
+        self.keeps_replayed_state = keeps_replayed_state
+        self._chain = chain
+        self._enclaves = enclaves
+        self._cache = cache
+        self._replay_seconds_each = replay_seconds_each
+        self._import: _BlockImport | None = None
+        self._losses: dict[bytes, ExecutedTransaction] = {}
+
+    @property
+    def key(self) -> str:
+        """The node's own enclave key, base64."""
+        return self.enclave.keys[0]
+
+    @property
+    def replaying(self) -> ReplayJob | None:
+        """The replay under way."""
+        return next((job for job in self._import.jobs if not job.done), None) if self._import is not None else None
+
+    def advance(self, now: float) -> float | None:
+        """Import what can be imported by ``now`` (seconds); return when to come back, or None: nothing is under way."""
+        while self.up and self.halted is None:
+            self._leave_fork()
+            block = self._chain.block(self.head.number + 1)
+            if block is None or (block.has_markers and not self.enclave.up):
+                break
+            if self._import is None:
+                self._import = _BlockImport(block, self._plan(block))
+            try:
+                for job in self._import.jobs:
+                    ready_at = job.advance(now, self._replay_seconds_each, self._replay_one)
+                    if ready_at is not None:
+                        return ready_at
+            except ReplayFailedError as error:
+                self.halted = str(error)
+                self._import = None
+                break
+            for job in self._import.jobs:
+                job.timeline.history_keys.append(job.history_key)
+            replayed = {job.privacy_group_id for job in self._import.jobs}
+            self._import = None
+            self._import_block(block, replayed)
+        return None
+
+    def restart(self) -> None:
+        """Forget an import that was under way, as a node does that goes down."""
+        self._import = None
+
+    def state_before(self, privacy_group_id: bytes, block_number: int) -> GroupState:
+        """The state that a transaction of a block starts from."""
+        timeline = self.timelines.get(privacy_group_id)
+        state = timeline.state_at(block_number) if timeline is not None else None
+        return state if state is not None else fresh_state(self.rules)
+
+    def _plan(self, block: Block) -> list[ReplayJob]:
+        jobs = []
+        for transaction in block.transactions:
+            history_key = transaction.history_key
+            payload = self._enclaves.receive(self.enclave, history_key) if history_key is not None else None
+            if history_key is None or not isinstance(payload, HistoryPayload):
+                continue
+            group = _group_of(payload.records[0])
+            was_known = group in self.timelines
+            job = plan_replay(self.timelines, group, payload.records, self.head, self._number_of, history_key)
+            if job is None:
+                continue
+            if not was_known and not self.keeps_replayed_state:
+                job.timeline.state_readable = False
+            jobs.append(job)
+        return jobs
+
+    def _replay_one(
+        self, before: GroupState | None, record: ExecutedTransaction, block_number: int
+    ) -> ExecutedTransaction | None:
+        block = self._chain.block(block_number)
+        if block is None:
+            return None
+        state = before if before is not None else fresh_state(self.rules)
+        known = self._cache.get(state, record.pmt_hash, block)
+        if known is not None:
+            return known.record
+        execution = execute(state, record.signed, record.pmt_hash, _context(block), self.rules)
+        self._cache.keep(state, record.pmt_hash, block, execution)
+        return execution.record
+
+    def _import_block(self, block: Block, replayed: set[bytes]) -> None:
+        for group, lost_to in self._losses.items():
+            self.timelines[group].append(block.number, lost_to)
+        self._losses.clear()
+        logs: list[NodeLog] = []
+        for transaction in block.transactions:
+            record = self._execute_marker(block, transaction, replayed) if transaction.is_marker else None
+            if record is not None:
+                logs.extend(logs_of(_group_of(record), block, record))
+        self.head = block
+        if self.observer is not None:
+            self.observer.block_imported(block, logs)
+
+    def _execute_marker(
+        self, block: Block, transaction: PublicTransaction, replayed: set[bytes]
+    ) -> ExecutedTransaction | None:
+        payload = self._enclaves.receive(self.enclave, transaction.payload_key)
+        if not isinstance(payload, TransactionPayload):
+            return None
+        group = from_base64(payload.signed.transaction.privacy_group_id or "") or b""
+        if group in self.faults.missed_groups:
+            self.faults.missed_groups.discard(group)
+            return None
+        # The block may hold earlier transactions of the group: their records are in the timeline already.
+        state = self.state_before(group, block.number)
+        execution = self._cache.get(state, transaction.hash, block)
+        if execution is None:
+            execution = process(state, payload.signed, payload.version, transaction.hash, _context(block), self.rules)
+            self._cache.keep(state, transaction.hash, block, execution)
+        if execution.record is None:
+            self.failed[transaction.hash] = (block.hash, execution.receipt)
+            return None
+        timeline = self.timelines.setdefault(group, GroupTimeline())
+        if group in replayed and self.faults.lose_next_add and timeline.records:
+            self.faults.lose_next_add = False
+            self._losses[group] = timeline.records[-1]
+        timeline.append(block.number, execution.record)
+        self._tell_of_removal(group, execution.record)
+        return execution.record
+
+    def _tell_of_removal(self, group: bytes, record: ExecutedTransaction) -> None:
+        transaction = record.signed.transaction
+        # Besu reads the removed key as bytes32 whatever the dialect, so it only recognises it in that one.
+        if (
+            self.observer is not None
+            and len(transaction.data) == 36
+            and is_removal(self.rules.behaviour.abi, transaction.data)
+        ):
+            for key in self.enclave.keys:
+                if from_base64(key) == transaction.data[4:]:
+                    self.observer.member_removed(group, key)
+
+    def _leave_fork(self) -> None:
+        if self._chain.is_canonical(self.head):
+            return
+        self._import = None
+        left: dict[int, Block] = {}
+        while not self._chain.is_canonical(self.head):
+            left[self.head.number] = self.head
+            parent = self._chain.by_hash(self.head.parent_hash)
+            if parent is None:
+                raise RuntimeError(f"block {self.head.number} of node {self.number} has no parent in the chain")
+            self.head = parent
+        removed: list[NodeLog] = []
+        for group, timeline in self.timelines.items():
+            timeline.covered_until = None
+            for number, record in timeline.forget_after(self.head.number):
+                removed.extend(logs_of(group, left[number], record, removed=True))
+        self.timelines = {group: timeline for group, timeline in self.timelines.items() if timeline.records}
+        self.failed = {
+            pmt_hash: found for pmt_hash, found in self.failed.items() if self._number_of(pmt_hash) is not None
+        }
+        if removed and self.observer is not None:
+            self.observer.logs_removed(removed)
+
+    def _number_of(self, pmt_hash: bytes) -> int | None:
+        found = self._chain.locate(pmt_hash)
+        return found[0].number if found is not None else None
+
+
+def _group_of(record: ExecutedTransaction) -> bytes:
+    return from_base64(record.signed.transaction.privacy_group_id or "") or b""
+
+
+def _context(block: Block) -> BlockContext:
+    return BlockContext(number=block.number, parent_hash=block.parent_hash, coinbase=block.miner)

@@ -1,0 +1,62 @@
+"""Logs of private transactions with their place in the chain. Pure."""
+
+from dataclasses import dataclass
+
+from orchestrator.besu.management_contract import ContractLog
+from orchestrator.devnet.chain import Block, Chain
+from orchestrator.devnet.private_state import ExecutedTransaction, GroupTimeline
+
+
+@dataclass(frozen=True, slots=True)
+class NodeLog:
+    """A log of a private transaction, with its place."""
+
+    privacy_group_id: bytes
+    block: Block
+    pmt_hash: bytes
+    transaction_index: int
+    log_index: int
+    log: ContractLog
+    removed: bool = False
+
+
+def logs_of(
+    privacy_group_id: bytes, block: Block, record: ExecutedTransaction, *, removed: bool = False
+) -> list[NodeLog]:
+    """Logs of one record of a block; none when the block does not hold its marker transaction."""
+    if not record.receipt.logs:
+        return []
+    for index, transaction in enumerate(block.transactions):
+        if transaction.hash == record.pmt_hash:
+            return [
+                NodeLog(privacy_group_id, block, record.pmt_hash, index, log_index, log, removed)
+                for log_index, log in enumerate(record.receipt.logs)
+            ]
+    return []
+
+
+def logs_between(
+    chain: Chain, privacy_group_id: bytes, timeline: GroupTimeline, first: int, last: int
+) -> list[NodeLog]:
+    """Logs of a group in the canonical blocks from ``first`` to ``last``, oldest first."""
+    found: list[NodeLog] = []
+    for number, record in timeline.between(first, last):
+        block = chain.block(number)
+        if block is not None:
+            found.extend(logs_of(privacy_group_id, block, record))
+    return found
+
+
+def matches(log: ContractLog, addresses: frozenset[str], topics: tuple[frozenset[str] | None, ...]) -> bool:
+    """Tell whether a filter lets a log through.
+
+    Args:
+        log: the log.
+        addresses: lower case; none let all through.
+        topics: by position; None lets all through. More positions than the log has let nothing through.
+    """
+    if addresses and log.address not in addresses:
+        return False
+    if len(topics) > len(log.topics):
+        return False
+    return all(wanted is None or topic in wanted for wanted, topic in zip(topics, log.topics, strict=False))

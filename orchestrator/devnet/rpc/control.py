@@ -1,0 +1,224 @@
+"""The devnet's own methods: making blocks, and making things go wrong (docs/devnet.md)."""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from orchestrator.devnet import errors
+from orchestrator.devnet.divergence import diverge
+from orchestrator.devnet.encoding import data, from_base64, quantity
+from orchestrator.devnet.errors import INVALID_PARAMS, RpcError
+from orchestrator.devnet.faults import FaultKind, RpcFault, RpcFaults
+from orchestrator.devnet.network import Network
+from orchestrator.devnet.node import Node
+from orchestrator.devnet.rpc.call import Call, read_quantity
+
+MAX_MINED_AT_ONCE: Final = 10_000
+_MAX_SECONDS: Final = 3_600.0
+
+
+class Controls:
+    """What can be done to the network as a whole.
+
+    Attributes:
+        network: the devnet.
+        faults: armed RPC faults, for the servers.
+        block_period_seconds: 0 for blocks on demand; the block maker follows it.
+        on_change: called after everything that may let nodes go on or changes the period.
+        on_node: called with a node's number and whether it runs now.
+        on_websocket_drop: called with a node's number (None: all).
+    """
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+        self.faults = RpcFaults()
+        self.block_period_seconds = network.config.block_period_seconds
+        self.on_change: Callable[[], None] = _nothing
+        self.on_node: Callable[[int, bool], None] = _nothing
+        self.on_websocket_drop: Callable[[int | None], None] = _nothing
+
+    def call(self, call: Call) -> Any:
+        """Run a ``devnet_`` method.
+
+        Raises:
+            RpcError: there is no such method, or a parameter is wrong; the message says which.
+        """
+        found = _METHODS.get(call.method)
+        if found is None:
+            raise errors.method_not_found()
+        result = found(self, call)
+        self.network.advance(self.network.now)
+        self.on_change()
+        return result
+
+
+def _nothing(*_: Any) -> None:
+    """Nobody listens."""
+
+
+def _wrong(what: str) -> RpcError:
+    return RpcError(INVALID_PARAMS, f"Invalid params: {what}")
+
+
+def _node(call: Call, index: int) -> Node:
+    number = read_quantity(call.optional(index))
+    if number is None or not 1 <= number <= len(call.network.nodes):
+        raise _wrong(f"parameter {index + 1} must be the number of a node, 1 to {len(call.network.nodes)}")
+    return call.network.nodes[number - 1]
+
+
+def _flag(call: Call, index: int) -> bool:
+    value = call.optional(index)
+    if not isinstance(value, bool):
+        raise _wrong(f"parameter {index + 1} must be true or false")
+    return value
+
+
+def _seconds(value: Any, what: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= _MAX_SECONDS:
+        raise _wrong(f"{what} must be seconds, 0 to {_MAX_SECONDS:.0f}")
+    return float(value)
+
+
+def _group(call: Call, index: int) -> bytes:
+    value = call.optional(index)
+    group = from_base64(value) if isinstance(value, str) else None
+    if group is None or len(group) != 32:
+        raise _wrong(f"parameter {index + 1} must be a privacy group id, base64 of 32 bytes")
+    return group
+
+
+def _mine(controls: Controls, call: Call) -> str:
+    count = read_quantity(1 if call.optional(0) is None else call.optional(0))
+    if count is None or not 1 <= count <= MAX_MINED_AT_ONCE:
+        raise _wrong(f"parameter 1 must be a number of blocks, 1 to {MAX_MINED_AT_ONCE}")
+    for _ in range(count):
+        controls.network.make_block(controls.network.now, even_without_quorum=True)
+    return quantity(controls.network.chain.head.number)
+
+
+def _set_block_period(controls: Controls, call: Call) -> bool:
+    controls.block_period_seconds = _seconds(call.optional(0), "parameter 1")
+    return True
+
+
+def _set_enclave(_: Controls, call: Call) -> bool:
+    _node(call, 0).enclave.up = _flag(call, 1)
+    return True
+
+
+def _set_node(controls: Controls, call: Call) -> bool:
+    node, up = _node(call, 0), _flag(call, 1)
+    if node.up and not up:
+        node.restart()
+    node.up = up
+    controls.on_node(node.number, up)
+    return True
+
+
+def _drop_pending(controls: Controls, _: Call) -> list[str]:
+    return [data(transaction.hash) for transaction in controls.network.drop_pending()]
+
+
+def _reorganise(controls: Controls, call: Call) -> list[str]:
+    depth = read_quantity(call.optional(0))
+    if not depth:
+        raise _wrong("parameter 1 must be a number of blocks, from 1")
+    drops = call.optional(1) is True
+    blocks = controls.network.reorganise(depth, controls.network.now, drop_transactions=drops)
+    return [data(block.hash) for block in blocks]
+
+
+def _diverge(_: Controls, call: Call) -> bool:
+    node, group = _node(call, 0), _group(call, 1)
+    if not diverge(node, group):
+        raise _wrong("the node has no state of this group to diverge from")
+    return True
+
+
+def _lose_next_add(_: Controls, call: Call) -> bool:
+    _node(call, 0).faults.lose_next_add = True
+    return True
+
+
+def _miss_next_transaction(_: Controls, call: Call) -> bool:
+    _node(call, 0).faults.missed_groups.add(_group(call, 1))
+    return True
+
+
+def _rpc_fault(controls: Controls, call: Call) -> bool:
+    given = call.optional(0)
+    if not isinstance(given, dict):
+        raise _wrong("parameter 1 must be an object with kind, node, methods, count, seconds, status")
+    kinds = {kind.value: kind for kind in FaultKind}
+    kind = kinds.get(given["kind"]) if isinstance(given.get("kind"), str) else None
+    if kind is None:
+        raise _wrong(f"kind must be one of {', '.join(kinds)}")
+    methods = given.get("methods") or []
+    if not isinstance(methods, list) or not all(isinstance(method, str) for method in methods):
+        raise _wrong("methods must be a list of method names")
+    node = None if given.get("node") is None else read_quantity(given["node"])
+    if given.get("node") is not None and (node is None or not 1 <= node <= len(call.network.nodes)):
+        raise _wrong(f"node must be 1 to {len(call.network.nodes)}")
+    count = given.get("count", 1)
+    if count is not None and (isinstance(count, bool) or not isinstance(count, int) or count < 1):
+        raise _wrong("count must be a number from 1, or null until the faults are cleared")
+    status = given.get("status", 503)
+    if isinstance(status, bool) or not isinstance(status, int) or not 400 <= status <= 599:
+        raise _wrong("status must be from 400 to 599")
+    seconds = _seconds(given.get("seconds", 0), "seconds")
+    controls.faults.arm(RpcFault(kind, node, frozenset(methods), count, seconds, status))
+    return True
+
+
+def _clear_faults(controls: Controls, _: Call) -> int:
+    return controls.faults.clear()
+
+
+def _drop_websockets(controls: Controls, call: Call) -> bool:
+    controls.on_websocket_drop(_node(call, 0).number if call.optional(0) is not None else None)
+    return True
+
+
+def _status(controls: Controls, _: Call) -> list[dict[str, Any]]:
+    return [
+        {
+            "node": node.number,
+            "up": node.up,
+            "enclaveUp": node.enclave.up,
+            "enclaveKeys": list(node.enclave.keys),
+            "head": quantity(node.head.number),
+            "halted": node.halted,
+            "replayed": node.replaying.applied if node.replaying is not None else None,
+            "toReplay": len(node.replaying.records) if node.replaying is not None else None,
+        }
+        for node in controls.network.nodes
+    ]
+
+
+def _set_besu_version(controls: Controls, call: Call) -> str:
+    version = call.optional(0)
+    if not isinstance(version, str):
+        raise _wrong("parameter 1 must be a Besu version")
+    try:
+        controls.network.upgrade(version)
+    except ValueError as error:
+        raise _wrong(str(error)) from error
+    return controls.network.behaviour.version
+
+
+_METHODS: Final[dict[str, Callable[[Controls, Call], Any]]] = {
+    "devnet_mine": _mine,
+    "devnet_setBlockPeriod": _set_block_period,
+    "devnet_setEnclave": _set_enclave,
+    "devnet_setNode": _set_node,
+    "devnet_dropPendingTransactions": _drop_pending,
+    "devnet_reorg": _reorganise,
+    "devnet_diverge": _diverge,
+    "devnet_loseNextAdd": _lose_next_add,
+    "devnet_missNextTransaction": _miss_next_transaction,
+    "devnet_rpcFault": _rpc_fault,
+    "devnet_clearFaults": _clear_faults,
+    "devnet_dropWebSockets": _drop_websockets,
+    "devnet_status": _status,
+    "devnet_setBesuVersion": _set_besu_version,
+}

@@ -1,0 +1,224 @@
+"""Methods of the public chain: ``eth_``, ``net_``, ``web3_`` and the few others that clients ask for."""
+
+from typing import Any, Final
+
+from eth_hash.auto import keccak
+
+from orchestrator.devnet.accounts import validator_address_of
+from orchestrator.devnet.chain import TRANSACTION_GAS, Block
+from orchestrator.devnet.encoding import data, quantity
+from orchestrator.devnet.errors import RpcError, filter_not_found
+from orchestrator.devnet.rpc.call import Call, MethodTable, read_bytes, read_hash
+from orchestrator.devnet.rpc.views import block_view, public_receipt_view, public_transaction_view
+
+
+def validators_of(call: Call) -> tuple[str, ...]:
+    """Addresses of the network's validators."""
+    return tuple(validator_address_of(node.number) for node in call.network.validators)
+
+
+def _block_number(call: Call) -> str:
+    return quantity(call.node.head.number)
+
+
+def _chain_id(call: Call) -> str:
+    return quantity(call.network.config.chain_id)
+
+
+def _syncing(call: Call) -> Any:
+    behind = call.network.chain.head.number - call.node.head.number
+    if behind <= 1:
+        return False
+    return {
+        "startingBlock": "0x0",
+        "currentBlock": quantity(call.node.head.number),
+        "highestBlock": quantity(call.network.chain.head.number),
+    }
+
+
+def imported_block(call: Call, number: int) -> Block | None:
+    """A block that the node has imported."""
+    return call.network.chain.block(number) if number <= call.node.head.number else None
+
+
+def imported_block_by_hash(call: Call, block_hash: bytes) -> Block | None:
+    """A block that the node has imported, or that it left in a reorganisation."""
+    block = call.network.chain.by_hash(block_hash)
+    return block if block is not None and block.number <= call.node.head.number else None
+
+
+def _show(call: Call, block: Block | None) -> Any:
+    if block is None:
+        return None
+    full = call.flag(1, default=False)
+    return block_view(block, call.network.behaviour, validators_of(call), full=full)
+
+
+def _block_by_number(call: Call) -> Any:
+    number = call.block_number(0)
+    return _show(call, imported_block(call, number))
+
+
+def _block_by_hash(call: Call) -> Any:
+    return _show(call, imported_block_by_hash(call, call.hash(0, "block hash params")))
+
+
+def _count_by_number(call: Call) -> str | None:
+    block = imported_block(call, call.block_number(0))
+    return quantity(len(block.transactions)) if block is not None else None
+
+
+def _count_by_hash(call: Call) -> str | None:
+    block = imported_block_by_hash(call, call.hash(0, "block hash params"))
+    return quantity(len(block.transactions)) if block is not None else None
+
+
+def _located(call: Call, transaction_hash: bytes) -> tuple[Block, int] | None:
+    located = call.network.chain.locate(transaction_hash)
+    return located if located is not None and located[0].number <= call.node.head.number else None
+
+
+def _transaction_by_hash(call: Call) -> Any:
+    transaction_hash = call.hash(0)
+    waiting = call.network.pool.find(transaction_hash)
+    if waiting is not None:
+        return public_transaction_view(waiting, None, None, call.network.behaviour)
+    located = _located(call, transaction_hash)
+    if located is None:
+        return None
+    block, index = located
+    return public_transaction_view(block.transactions[index], block, index, call.network.behaviour)
+
+
+def _transaction_receipt(call: Call) -> Any:
+    located = _located(call, call.hash(0))
+    return public_receipt_view(*located, call.network.behaviour) if located is not None else None
+
+
+def _transaction_count(call: Call) -> str:
+    sender = call.address(0)
+    if call.optional(1) == "pending":
+        return quantity(call.network.pool.next_nonce(sender, call.network.mined_nonce(sender)))
+    call.block_number(1, default="latest")
+    return quantity(call.network.mined_nonce(sender))
+
+
+def _balance(call: Call) -> str:
+    address = call.address(0)
+    call.block_number(1, default="latest")
+    fixed = {account.address for account in call.network.marker_accounts.values()}
+    return quantity(call.network.config.marker_balance_wei if address in fixed else 0)
+
+
+def _no_code(call: Call) -> str:
+    call.address(0)
+    return "0x"
+
+
+def _call(call: Call) -> str:
+    call.mapping(0, "call params")
+    return "0x"
+
+
+def _logs(call: Call) -> list[Any]:
+    # Marker transactions write no public logs.
+    call.mapping(0, "filter params")
+    return []
+
+
+def _new_block_filter(call: Call) -> str:
+    return call.filters.install([])
+
+
+def _filter_changes(call: Call) -> list[str]:
+    installed = call.filters.get(call.text(0, "filter params"))
+    if not isinstance(installed, list):
+        raise filter_not_found()
+    changes = list(installed)
+    installed.clear()
+    return changes
+
+
+def _uninstall_filter(call: Call) -> bool:
+    return call.filters.uninstall(call.text(0, "filter params"))
+
+
+def _send_raw(call: Call) -> str:
+    if read_bytes(call.optional(0)) is None:
+        raise call.invalid("transaction params (missing or incorrect)")
+    raise RpcError(-32007, "Sender account not authorized to send transactions")
+
+
+def _peer_count(call: Call) -> str:
+    return quantity(sum(1 for node in call.network.nodes if node.up and node is not call.node))
+
+
+def _sha3(call: Call) -> str:
+    given = read_bytes(call.optional(0))
+    if given is None:
+        raise call.invalid("data params")
+    return data(keccak(given))
+
+
+def _modules(call: Call) -> dict[str, str]:
+    names = ["eea", "txpool", "trace", "debug", "ibft", "eth", "web3", "admin", "priv", "net", "miner"]
+    if call.network.behaviour.qbft_api:
+        names.append("qbft")
+    return dict.fromkeys(names, "1.0")
+
+
+def _pool_transactions(call: Call) -> list[dict[str, Any]]:
+    return [
+        {"hash": data(waiting.hash), "isReceivedFromLocalSource": True, "addedToPoolAt": "1970-01-01T00:00:00Z"}
+        for waiting in call.network.pool.pending()
+    ]
+
+
+def _pool_statistics(call: Call) -> dict[str, int]:
+    return {"maxSize": 4096, "localCount": len(call.network.pool), "remoteCount": 0}
+
+
+def _validators_by_hash(call: Call) -> list[str] | None:
+    block_hash = read_hash(call.optional(0))
+    known = block_hash is not None and imported_block_by_hash(call, block_hash) is not None
+    return list(validators_of(call)) if known else None
+
+
+METHODS: Final[MethodTable] = {
+    "eth_blockNumber": _block_number,
+    "eth_chainId": _chain_id,
+    "eth_syncing": _syncing,
+    "eth_getBlockByNumber": _block_by_number,
+    "eth_getBlockByHash": _block_by_hash,
+    "eth_getBlockTransactionCountByNumber": _count_by_number,
+    "eth_getBlockTransactionCountByHash": _count_by_hash,
+    "eth_getTransactionByHash": _transaction_by_hash,
+    "eth_getTransactionReceipt": _transaction_receipt,
+    "eth_getTransactionCount": _transaction_count,
+    "eth_getBalance": _balance,
+    "eth_getCode": _no_code,
+    "eth_call": _call,
+    "eth_estimateGas": lambda _: quantity(TRANSACTION_GAS),
+    "eth_getLogs": _logs,
+    "eth_newBlockFilter": _new_block_filter,
+    "eth_getFilterChanges": _filter_changes,
+    "eth_uninstallFilter": _uninstall_filter,
+    "eth_gasPrice": lambda call: quantity(call.network.config.min_gas_price_wei),
+    "eth_accounts": lambda _: [],
+    "eth_mining": lambda call: call.node in call.network.validators,
+    "eth_coinbase": lambda call: validator_address_of(call.node.number),
+    "eth_hashrate": lambda _: "0x0",
+    "eth_protocolVersion": lambda _: "0x41",
+    "eth_sendRawTransaction": _send_raw,
+    "net_version": lambda call: str(call.network.config.chain_id),
+    "net_listening": lambda _: True,
+    "net_peerCount": _peer_count,
+    "net_services": lambda _: {},
+    "web3_clientVersion": lambda call: call.network.behaviour.client_version,
+    "web3_sha3": _sha3,
+    "rpc_modules": _modules,
+    "txpool_besuTransactions": _pool_transactions,
+    "txpool_besuStatistics": _pool_statistics,
+    "ibft_getValidatorsByBlockNumber": lambda call: list(validators_of(call)),
+    "ibft_getValidatorsByBlockHash": _validators_by_hash,
+}

@@ -1,0 +1,219 @@
+"""A devnet with real ports: what makes blocks as time passes, and what ``orchestrator devnet`` runs."""
+
+import asyncio
+import contextlib
+import signal
+import ssl
+import sys
+import time
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from orchestrator.devnet.clock import Clock, LoopClock
+from orchestrator.devnet.config import DevnetConfig
+from orchestrator.devnet.emulation import Emulation
+from orchestrator.devnet.errors import DevnetError, RpcError
+from orchestrator.devnet.gateway import Gateway
+from orchestrator.devnet.jwt_auth import TokenVerifier
+from orchestrator.devnet.rpc.dispatch import Caller
+from orchestrator.devnet.servers import NodeServer
+from orchestrator.devnet.submission import Submission
+
+_IDLE_SECONDS: Final = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class DevnetNode:
+    """Where a node of a running devnet answers.
+
+    Attributes:
+        number: from 1.
+        http_url, ws_url: addresses on loopback.
+        enclave_key: the node's own, base64.
+    """
+
+    number: int
+    http_url: str
+    ws_url: str
+    enclave_key: str
+
+
+class Devnet:
+    """A devnet in this process; ``running_devnet`` makes it.
+
+    Attributes:
+        config: as it was set up.
+        emulation: everything behind the ports.
+        nodes: where the nodes answer; ``nodes[0]`` is node 1.
+    """
+
+    def __init__(self, config: DevnetConfig, clock: Clock) -> None:
+        self.config = config
+        self.emulation = Emulation(config, genesis_timestamp=int(time.time()), now=clock.now())
+        self.nodes: Sequence[DevnetNode] = ()
+        self._clock = clock
+        self._kick = asyncio.Event()
+        self._switches: list[tuple[int, bool]] = []
+        verifier = TokenVerifier.from_file(config.jwt_public_key_file) if config.jwt_public_key_file else None
+        tls = _tls_context(config)
+        controls = self.emulation.controls
+        controls.on_change = self._kick.set
+        controls.on_node = lambda number, up: self._switches.append((number, up))
+        controls.on_websocket_drop = self._drop_websockets
+        self._servers = [
+            NodeServer(
+                Gateway(api, clock, verifier, self._kick.set),
+                clock,
+                controls.faults,
+                host=config.host,
+                http_port=config.base_port and config.base_port + 2 * index,
+                websocket_port=config.base_port and config.base_port + 2 * index + 1,
+                tls=tls,
+                settle=self.settle,
+            )
+            for index, api in enumerate(self.emulation.apis)
+        ]
+
+    async def call(self, node: int, method: str, params: Sequence[Any] = (), *, tenant: str | None = None) -> Any:
+        """Call a method of node ``node`` (from 1) without a socket and return its result.
+
+        Raises:
+            RpcError: as the node answers.
+        """
+        network = self.emulation.network
+        network.advance(self._clock.now())
+        result = self.emulation.apis[node - 1].call(method, list(params), Caller(tenant=tenant))
+        if isinstance(result, Submission):
+            try:
+                await self._clock.sleep(result.delay_seconds)
+            finally:
+                network.advance(self._clock.now())
+                answer = result.complete()
+            result = answer
+        await self.settle()
+        self._kick.set()
+        return result
+
+    async def settle(self) -> None:
+        """Open and close the ports of nodes that were switched on or off."""
+        while self._switches:
+            number, up = self._switches.pop(0)
+            server = self._servers[number - 1]
+            await server.close()
+            if up:
+                await server.open()
+
+    async def open(self) -> None:
+        """Listen on all ports.
+
+        Raises:
+            DevnetError: a port is taken.
+        """
+        for server in self._servers:
+            try:
+                await server.open()
+            except OSError as error:
+                raise DevnetError(
+                    f"node port {server.http_port} or {server.websocket_port} cannot be opened ({error.strerror}); "
+                    "choose another base port"
+                ) from error
+        scheme = "s" if self.config.tls_certificate_file is not None else ""
+        self.nodes = tuple(
+            DevnetNode(
+                number=api.node.number,
+                http_url=f"http{scheme}://{self.config.host}:{server.http_port}",
+                ws_url=f"ws{scheme}://{self.config.host}:{server.websocket_port}",
+                enclave_key=api.node.key,
+            )
+            for api, server in zip(self.emulation.apis, self._servers, strict=True)
+        )
+
+    async def close(self) -> None:
+        """Close all ports."""
+        for server in self._servers:
+            await server.close()
+
+    async def make_blocks(self) -> None:
+        """Make blocks at the block period and let replays go on, for ever."""
+        network, controls = self.emulation.network, self.emulation.controls
+        period = controls.block_period_seconds
+        next_block_at = self._clock.now() + period
+        while True:
+            now = self._clock.now()
+            if controls.block_period_seconds != period:
+                period = controls.block_period_seconds
+                next_block_at = now + period
+            if period and now >= next_block_at:
+                network.make_block(now)
+                next_block_at = max(next_block_at + period, now)
+            wake_at = network.advance(now)
+            wakes = [at for at in (wake_at, next_block_at if period else None) if at is not None]
+            await self._wait(min(wakes, default=now + _IDLE_SECONDS) - self._clock.now())
+
+    async def _wait(self, seconds: float) -> None:
+        self._kick.clear()
+        if seconds <= 0:
+            await asyncio.sleep(0)
+            return
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._kick.wait(), seconds)
+
+    def _drop_websockets(self, node: int | None) -> None:
+        for number, server in enumerate(self._servers, start=1):
+            if node in {None, number}:
+                server.drop_websockets()
+
+
+@contextlib.asynccontextmanager
+async def running_devnet(config: DevnetConfig, clock: Clock | None = None) -> AsyncIterator[Devnet]:
+    """Run a devnet in this event loop; it stops when the block is left.
+
+    Raises:
+        DevnetError: a port is taken, or a file of the configuration cannot be read.
+    """
+    devnet = Devnet(config, clock or LoopClock())
+    try:
+        await devnet.open()
+        async with asyncio.TaskGroup() as tasks:
+            maker = tasks.create_task(devnet.make_blocks())
+            try:
+                yield devnet
+            finally:
+                maker.cancel()
+    finally:
+        await devnet.close()
+
+
+async def serve(config: DevnetConfig) -> None:
+    """Run a devnet until SIGINT or SIGTERM; prints the line ``ready`` when it answers.
+
+    Raises:
+        DevnetError: it cannot be started.
+    """
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    try:
+        async with running_devnet(config):
+            sys.stdout.write("ready\n")
+            sys.stdout.flush()
+            await stop.wait()
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+
+
+def _tls_context(config: DevnetConfig) -> ssl.SSLContext | None:
+    if config.tls_certificate_file is None or config.tls_key_file is None:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        context.load_cert_chain(config.tls_certificate_file, config.tls_key_file)
+    except (OSError, ssl.SSLError) as error:
+        raise DevnetError(f"the TLS certificate or key cannot be read: {error}") from error
+    return context
+
+
+__all__ = ["Devnet", "DevnetNode", "RpcError", "running_devnet", "serve"]

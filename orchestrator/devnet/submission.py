@@ -1,0 +1,209 @@
+"""``eea_sendRawTransaction`` and ``priv_distributeRawTransaction``: checks, distribution, bundling, marker. Pure.
+
+Source: PROTOCOL.md (The life of a change, Errors at submission, Nonces); Besu 21.1.7 and 23.10.3, the methods' sources,
+for the order of the checks.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from orchestrator.besu.management_contract import MANAGEMENT_PROXY, ManagementContractError
+from orchestrator.besu.private_transaction import (
+    InvalidPrivateTransactionError,
+    SignedPrivateTransaction,
+    decode_private_transaction,
+)
+from orchestrator.devnet import errors
+from orchestrator.devnet.chain import GAS_LIMIT, intrinsic_gas
+from orchestrator.devnet.contract import NO_VERSION, added_keys, is_addition
+from orchestrator.devnet.enclave import (
+    EnclaveDownError,
+    HistoryPayload,
+    NotOurKeyError,
+    TransactionPayload,
+    UnknownRecipientError,
+)
+from orchestrator.devnet.encoding import data, from_base64
+from orchestrator.devnet.errors import RpcError
+from orchestrator.devnet.marker_place import MarkerPlace
+from orchestrator.devnet.marker_signing import sign_marker
+from orchestrator.devnet.network import Network
+from orchestrator.devnet.node import Node
+from orchestrator.devnet.private_reading import members_at, state_at
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """A submission under way.
+
+    Attributes:
+        delay_seconds: how long the node takes to answer.
+        complete: call it once, after the delay: it puts the marker into the pool and returns the answer, or raises
+            ``RpcError``.
+    """
+
+    delay_seconds: float
+    complete: Callable[[], str]
+
+
+def submit(network: Network, node: Node, raw: str, tenant: str | None) -> Submission:
+    """Take a raw private transaction; the history is read at the node's head now, the marker is made at the end.
+
+    Args:
+        network: the devnet.
+        node: the node that was asked.
+        raw: "0x…".
+        tenant: enclave key of the caller's token; None without multi-tenancy.
+
+    Raises:
+        RpcError: as the node answers at once.
+    """
+    signed, key = _checked(network, node, raw, tenant)
+    payload, delay, failure = _distribute(network, node, signed, key)
+    place = MarkerPlace(network, node)
+    transaction = signed.transaction
+
+    def complete() -> str:
+        place.leave()
+        if failure is not None:
+            raise failure
+        _check_marker(network, signed, payload, has_account=place.account is not None)
+        account, account_nonce = place.take()
+        marker = sign_marker(
+            account,
+            account_nonce=account_nonce,
+            gas_price=transaction.gas_price,
+            gas_limit=transaction.gas_limit,
+            payload=payload,
+        )
+        network.submit(marker)
+        return data(marker.hash)
+
+    return Submission(delay, complete)
+
+
+def distribute(network: Network, node: Node, raw: str, tenant: str | None) -> Submission:
+    """As ``submit``, but the payload key is answered and no marker transaction is made.
+
+    Raises:
+        RpcError: as the node answers at once.
+    """
+    signed, key = _checked(network, node, raw, tenant)
+    if signed.transaction.private_from != key:
+        raise errors.privacy("Private from does not match enclave public key")
+    payload, delay, failure = _distribute(network, node, signed, key)
+
+    def complete() -> str:
+        if failure is not None:
+            raise failure
+        return data(payload)
+
+    return Submission(delay, complete)
+
+
+def _checked(network: Network, node: Node, raw: str, tenant: str | None) -> tuple[SignedPrivateTransaction, str]:
+    behaviour = network.behaviour
+    try:
+        signed = decode_private_transaction(raw)
+    except InvalidPrivateTransactionError as error:
+        raise errors.undecodable() from error
+    transaction, key = signed.transaction, tenant or node.key
+    if behaviour.node_checks_private_from and transaction.private_from != key:
+        raise errors.privacy("Private from does not match enclave public key")
+    if transaction.restriction != "restricted":
+        word = "Unimplemented" if behaviour.node_checks_private_from else "Unsupported"
+        raise errors.privacy(f"{word} private transaction type")
+    group = from_base64(transaction.privacy_group_id or "")
+    if not transaction.privacy_group_id or group is None:
+        kind = behaviour.group_word.lower()
+        raise errors.privacy(f"Private transactions to {kind} privacy groups must use privacyGroupId")
+    members = members_at(node, group, node.head.number)
+    if tenant is not None and members and tenant not in members:
+        raise errors.enclave_unreachable()
+    if behaviour.node_checks_private_from:
+        _check_group(network, signed, members, key)
+        _check_transaction(network, node, signed, group)
+    else:
+        _check_transaction(network, node, signed, group)
+        _check_group(network, signed, members, key)
+    return signed, key
+
+
+def _check_transaction(network: Network, node: Node, signed: SignedPrivateTransaction, group: bytes) -> None:
+    transaction = signed.transaction
+    if transaction.value:
+        raise errors.privacy("We cannot transfer ether in a private transaction yet.")
+    if transaction.chain_id is not None and transaction.chain_id != network.config.chain_id:
+        raise RpcError(-32000, "Wrong chainId")
+    state = state_at(node, group, node.head.number)
+    if state is not None and transaction.private_nonce < state.nonces.get(signed.sender, 0):
+        raise RpcError(-32001, "Nonce too low")
+
+
+def _check_group(network: Network, signed: SignedPrivateTransaction, members: tuple[str, ...], key: str) -> None:
+    missing = errors.privacy(f"{network.behaviour.group_word} Privacy group does not exist.")
+    adding = _is_addition(network, signed)
+    if not members and not adding:
+        raise missing
+    if network.behaviour.sender_must_be_member:
+        new = _added(signed) if adding else ()
+        if key not in members and key not in new:
+            raise missing
+
+
+def _distribute(
+    network: Network, node: Node, signed: SignedPrivateTransaction, key: str
+) -> tuple[bytes, float, RpcError | None]:
+    """Send the payloads; returns the marker's input, the time it takes, and what went wrong in that time."""
+    config = network.config
+    group = from_base64(signed.transaction.privacy_group_id or "") or b""
+    state = state_at(node, group, node.head.number)
+    added = _added(signed) if _is_addition(network, signed) else ()
+    recipients = (*members_at(node, group, node.head.number), *added)
+    version = state.contract.version if state is not None else NO_VERSION
+    delay = config.submission_ms / 1000
+    try:
+        payload = network.enclaves.send(
+            node.enclave, signed.transaction.private_from, recipients, TransactionPayload(signed, version)
+        )
+        timeline = node.timelines.get(group)
+        if added or _is_addition(network, signed):
+            history = tuple(timeline.records) if timeline is not None else ()
+            if history:
+                payload += network.enclaves.send(node.enclave, key, added, HistoryPayload(history))
+                delay += config.bundle_seconds_per_transaction * len(history)
+    except UnknownRecipientError:
+        return b"", 0.0, RpcError(errors.ENCLAVE, "NodeMissingPeerUrl")
+    except NotOurKeyError:
+        return b"", 0.0, RpcError(errors.ENCLAVE, "EnclaveNoMatchingPrivateKey")
+    except EnclaveDownError:
+        return b"", config.enclave_timeout_ms / 1000, errors.enclave_unreachable()
+    return payload, delay, None
+
+
+def _check_marker(network: Network, signed: SignedPrivateTransaction, payload: bytes, *, has_account: bool) -> None:
+    transaction, config = signed.transaction, network.config
+    if transaction.gas_price < config.min_gas_price_wei:
+        raise RpcError(-32009, "Gas price below configured minimum gas price")
+    if intrinsic_gas(payload) > transaction.gas_limit:
+        raise errors.privacy(
+            f"{network.behaviour.marker_word} Marker Transaction failed due to intrinsic gas exceeding the limit. "
+            "Gas limit used from the Private Transaction."
+        )
+    if transaction.gas_limit > GAS_LIMIT:
+        raise RpcError(-32005, "Transaction gas limit exceeds block gas limit")
+    balance = config.marker_balance_wei if has_account else 0
+    if transaction.gas_price * transaction.gas_limit > balance:
+        raise RpcError(-32004, "Upfront cost exceeds account balance")
+
+
+def _is_addition(network: Network, signed: SignedPrivateTransaction) -> bool:
+    transaction = signed.transaction
+    return transaction.to == MANAGEMENT_PROXY and is_addition(network.behaviour.abi, transaction.data)
+
+
+def _added(signed: SignedPrivateTransaction) -> tuple[str, ...]:
+    try:
+        return added_keys(signed.transaction.data)
+    except ManagementContractError as error:
+        raise errors.undecodable() from error

@@ -1,0 +1,150 @@
+"""What differs between Besu 20.10 and 25.5.0, as one table of values. Pure.
+
+Source: PROTOCOL.md (Versions), the recorded exchanges, and the tagged sources of Besu where neither says it.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any, Final, TypeAlias
+
+from orchestrator.besu.management_contract import Abi
+
+FIRST: Final = (20, 10, 0)
+LAST: Final = (25, 5, 0)
+
+VersionNumber: TypeAlias = tuple[int, int, int]
+
+
+class UnknownBesuVersionError(ValueError):
+    """The text is no Besu version that is emulated."""
+
+
+@dataclass(frozen=True, slots=True)
+class BesuBehaviour:
+    """What one version of Besu does. Attributes hold the behaviour of the first emulated version by default.
+
+    Attributes:
+        version: as in ``web3_clientVersion``.
+        find_methods: names of the method that finds flexible groups by members.
+        abi: dialect of the management contract that new groups get, and of the only add that the node recognises.
+        proxy_open_while_locked: a locked group executes calls of the proxy (so ``unlock`` works).
+        add_needs_proxy: an add is recognised only when it is sent to the proxy.
+        group_word: "Onchain" or "Flexible" in messages.
+        node_checks_private_from: the node compares ``privateFrom`` with its own key before the enclave does.
+        sender_must_be_member: submission refuses when the node's key is not among the members.
+        marker_word: first word of the intrinsic-gas message.
+        invalid_params_status: HTTP status that goes with -32602.
+        detailed_params: -32602 says which parameter.
+        call_reverts_named: ``priv_call`` says why the call failed.
+        revert_in_brackets: how the reason follows "Execution reverted".
+        max_batch_requests: 0 for no limit.
+        transaction_public_key: public transactions show ``publicKey`` and ``raw``.
+        transaction_type: public transactions and receipts show ``type``.
+        effective_gas_price: public receipts show it.
+        private_transaction_hash: private receipts and transactions show the private hash.
+        base_fee: blocks show ``baseFeePerGas``.
+        qbft_api: ``rpc_modules`` lists ``qbft``.
+        notes_included_as_dropped: ``droppedPendingTransactions`` also names transactions that were mined.
+        loses_added_members: replay keeps the receipts and loses the state.
+        nonce_option: ``--privacy-nonce-always-increments`` exists.
+        java: last part of ``web3_clientVersion``.
+    """
+
+    version: str
+    find_methods: tuple[str, ...] = ("privx_findOnChainPrivacyGroup",)
+    abi: Abi = Abi.BYTES32
+    proxy_open_while_locked: bool = False
+    add_needs_proxy: bool = False
+    group_word: str = "Onchain"
+    node_checks_private_from: bool = True
+    sender_must_be_member: bool = False
+    marker_word: str = "Private"
+    invalid_params_status: int = 400
+    detailed_params: bool = False
+    call_reverts_named: bool = False
+    revert_in_brackets: bool = False
+    max_batch_requests: int = 0
+    transaction_public_key: bool = False
+    transaction_type: bool = False
+    effective_gas_price: bool = False
+    private_transaction_hash: bool = True
+    base_fee: bool = False
+    qbft_api: bool = False
+    notes_included_as_dropped: bool = False
+    loses_added_members: bool = False
+    nonce_option: bool = False
+    java: str = "openjdk-java-17"
+
+    @property
+    def client_version(self) -> str:
+        """The answer of ``web3_clientVersion``."""
+        return f"besu/v{self.version}/linux-x86_64/{self.java}"
+
+
+_FLEXIBLE_FIND: Final = ("privx_findFlexiblePrivacyGroup", "privx_findOnchainPrivacyGroup")
+
+CHANGES: Final[tuple[tuple[VersionNumber, dict[str, Any]], ...]] = (
+    ((21, 1, 0), {"transaction_public_key": True}),
+    ((21, 7, 0), {"effective_gas_price": True}),
+    ((21, 7, 4), {"proxy_open_while_locked": True, "add_needs_proxy": True}),
+    ((21, 10, 9), {"sender_must_be_member": True}),
+    (
+        (22, 1, 0),
+        {
+            "find_methods": _FLEXIBLE_FIND,
+            "group_word": "Flexible",
+            "marker_word": "Privacy",
+            "node_checks_private_from": False,
+            "private_transaction_hash": False,
+            "sender_must_be_member": True,
+            "qbft_api": True,
+        },
+    ),
+    ((22, 10, 0), {"abi": Abi.BYTES}),
+    (
+        (23, 1, 0),
+        {
+            "invalid_params_status": 200,
+            "max_batch_requests": 1024,
+            "transaction_public_key": False,
+            "transaction_type": True,
+            "base_fee": True,
+        },
+    ),
+    ((23, 4, 0), {"call_reverts_named": True}),
+    ((24, 1, 0), {"notes_included_as_dropped": True}),
+    ((24, 7, 1), {"nonce_option": True, "detailed_params": True}),
+    ((25, 2, 0), {"revert_in_brackets": True, "java": "openjdk-java-25"}),
+    ((25, 5, 0), {"loses_added_members": True}),
+)
+"""Each entry: the version that brought a change, and the attributes that it changed."""
+
+
+def parse_version(text: str) -> VersionNumber:
+    """Read a version such as "23.10.3" (the third number may be left out).
+
+    Raises:
+        UnknownBesuVersionError: it is none, or none from 20.10 to 25.5.0.
+    """
+    parts = text.split(".")
+    if len(text) > 20 or not 2 <= len(parts) <= 3 or not all(part.isascii() and part.isdigit() for part in parts):
+        raise UnknownBesuVersionError(f"{text[:40]!r} is no Besu version; write it like 23.10.3")
+    major, minor, patch = (*(int(part) for part in parts), 0)[:3]
+    if not FIRST <= (major, minor, patch) <= LAST:
+        raise UnknownBesuVersionError(
+            f"Besu {text} is not emulated; flexible privacy groups are emulated as in 20.10 to 25.5.0"
+        )
+    return major, minor, patch
+
+
+def behaviour_of(version: str) -> BesuBehaviour:
+    """Return the behaviour of a version.
+
+    Raises:
+        UnknownBesuVersionError: no such version is emulated.
+    """
+    number = parse_version(version)
+    behaviour = BesuBehaviour(version=".".join(str(part) for part in number))
+    for since, changed in CHANGES:
+        if number >= since:
+            behaviour = replace(behaviour, **changed)
+    return behaviour
