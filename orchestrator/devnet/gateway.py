@@ -13,7 +13,7 @@ from orchestrator.devnet.clock import Clock
 from orchestrator.devnet.errors import RpcError
 from orchestrator.devnet.jwt_auth import Principal, TokenVerifier
 from orchestrator.devnet.rpc.dispatch import Answer, Caller, NodeApi
-from orchestrator.devnet.subscriptions import Connection
+from orchestrator.devnet.rpc.subscriptions import Connection
 
 _PRIVACY_NAMESPACES: Final = frozenset({"eea", "priv", "privx"})
 

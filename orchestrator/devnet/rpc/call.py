@@ -8,7 +8,7 @@ from orchestrator.devnet.errors import INVALID_PARAMS, RpcError
 from orchestrator.devnet.network import Network
 from orchestrator.devnet.node import Node
 from orchestrator.devnet.rpc.filters import FilterStore
-from orchestrator.devnet.subscriptions import Connection, SubscriptionStore
+from orchestrator.devnet.rpc.subscriptions import Connection, SubscriptionStore
 
 _HEX_DIGITS: Final = frozenset("0123456789abcdefABCDEF")
 _MAX_HEX_QUANTITY: Final = 66

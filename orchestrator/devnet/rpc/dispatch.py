@@ -16,8 +16,8 @@ from orchestrator.devnet.rpc import eth, priv, priv_logs, subscribe
 from orchestrator.devnet.rpc.call import Call
 from orchestrator.devnet.rpc.control import Controls
 from orchestrator.devnet.rpc.filters import FilterStore
+from orchestrator.devnet.rpc.subscriptions import Connection, SubscriptionStore
 from orchestrator.devnet.submission import Submission
-from orchestrator.devnet.subscriptions import Connection, SubscriptionStore
 
 _METHODS: Final = {**eth.METHODS, **priv.METHODS, **priv_logs.METHODS, **subscribe.METHODS}
 

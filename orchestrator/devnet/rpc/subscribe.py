@@ -6,7 +6,7 @@ from orchestrator.devnet import errors
 from orchestrator.devnet.rpc.call import Call, MethodTable
 from orchestrator.devnet.rpc.filters import LogQuery, read_log_query
 from orchestrator.devnet.rpc.priv import check_tenant, group_of
-from orchestrator.devnet.subscriptions import MAX_SUBSCRIPTIONS, Connection, Subscription
+from orchestrator.devnet.rpc.subscriptions import MAX_SUBSCRIPTIONS, Connection, Subscription
 
 _PUBLIC_KINDS: Final = frozenset(
     {"newHeads", "logs", "newPendingTransactions", "droppedPendingTransactions", "syncing"}
