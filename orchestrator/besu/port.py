@@ -23,7 +23,7 @@ from orchestrator.besu.results import PrivateReceipt
 from orchestrator.besu.signers import Signer
 from orchestrator.besu.subscriptions import Gap, GapReason
 from orchestrator.besu.websocket_client import NodeSocket
-from orchestrator.engine.ports import Block, Head, NodeError, NodeTraits, PmtOutcome
+from orchestrator.engine.node_ports import Block, Head, NodeError, NodeTraits, PmtOutcome
 from orchestrator.membership.model import Action, GroupView
 from orchestrator.membership.reasons import Reason
 
@@ -41,7 +41,7 @@ def _translated(
     method: Callable[Concatenate["BesuNode", P], Coroutine[Any, Any, R]],
 ) -> Callable[Concatenate["BesuNode", P], Coroutine[Any, Any, R]]:
     @wraps(method)
-    async def call(self: "BesuNode", *args: P.args, **kwargs: P.kwargs) -> R:
+    async def call(self: "BesuNode", /, *args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return await method(self, *args, **kwargs)
         except BesuError as error:

@@ -4,8 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from orchestrator.engine.fleet import Fleet
+from orchestrator.engine.node_ports import Contract, NodeError, Signers
 from orchestrator.engine.observing import Observer
-from orchestrator.engine.ports import Clock, Contract, NodeError, Signers
+from orchestrator.engine.ports import Clock
 from orchestrator.engine.settling import SILENCE_SECONDS, settle
 from orchestrator.engine.surveying import survey
 from orchestrator.engine.watcher import ChainWatcher, silence

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from orchestrator.engine.ports import Head, NodeError, NodePort
+from orchestrator.engine.node_ports import Head, NodeError, NodePort
 from orchestrator.engine.watcher import ChainWatcher
 from orchestrator.membership.model import GroupView
 from orchestrator.membership.reasons import Reason

@@ -13,16 +13,8 @@ from dataclasses import dataclass
 import structlog
 
 from orchestrator.engine.fleet import Fleet
-from orchestrator.engine.ports import (
-    Acceptance,
-    ChangeStore,
-    Clock,
-    NodeError,
-    Signers,
-    StoreError,
-    Trigger,
-    TriggerSource,
-)
+from orchestrator.engine.node_ports import NodeError, Signers
+from orchestrator.engine.ports import Acceptance, ChangeStore, Clock, StoreError, Trigger, TriggerSource
 from orchestrator.engine.requests import ChangeRequest, InvalidRequestError, parse_trigger
 from orchestrator.membership.errors import ConflictingRequestError
 from orchestrator.membership.model import ENDED, Change, Kind, State

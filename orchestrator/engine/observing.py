@@ -4,7 +4,8 @@ import asyncio
 from dataclasses import dataclass
 
 from orchestrator.engine.fleet import Fleet
-from orchestrator.engine.ports import Clock, NodeError
+from orchestrator.engine.node_ports import NodeError
+from orchestrator.engine.ports import Clock
 from orchestrator.engine.tracking import ReplayTracker
 from orchestrator.engine.watcher import ChainWatcher
 from orchestrator.membership.facts import ConvergenceObserved, Sighting

@@ -1,7 +1,7 @@
 """How an attempt ended: wait for the block that mined it, then read the group's state there, not the status alone."""
 
 from orchestrator.engine.fleet import Fleet
-from orchestrator.engine.ports import NodeError, PmtOutcome
+from orchestrator.engine.node_ports import NodeError, PmtOutcome
 from orchestrator.engine.watcher import ChainWatcher, silence
 from orchestrator.membership.facts import AttemptSettled, AttemptUnmined, Fact
 from orchestrator.membership.model import Action, Attempt, Change, Effect, GroupView

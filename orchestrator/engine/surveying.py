@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Iterable
 
 from orchestrator.engine.fleet import Fleet, Sender
-from orchestrator.engine.ports import NodeError, NodePort
+from orchestrator.engine.node_ports import NodeError, NodePort
 from orchestrator.membership.facts import MemberSurvey, Surveyed
 from orchestrator.membership.model import Change, Kind
 

@@ -7,7 +7,7 @@ Replay, measured). A replay only moves forward, so what was seen once stays; eac
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from orchestrator.engine.ports import NodePort
+from orchestrator.engine.node_ports import NodePort
 
 PROBES = 2
 """Historical calls for each poll, in one round trip."""

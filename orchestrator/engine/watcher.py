@@ -12,7 +12,8 @@ from datetime import timedelta
 
 import structlog
 
-from orchestrator.engine.ports import Block, Clock, Head, NodeError, NodePort
+from orchestrator.engine.node_ports import Block, Head, NodeError, NodePort
+from orchestrator.engine.ports import Clock
 from orchestrator.membership.reasons import Reason
 
 KEPT_BLOCKS = 256

@@ -1,0 +1,339 @@
+"""A small chain with members' nodes behind the engine's node port, for tests that need no wire.
+
+It keeps PROTOCOL.md's rules of the management contract (owner, lock, version, private nonces) and leaves everything
+else out; the emulated network in `orchestrator.devnet` is the faithful one.
+"""
+
+import asyncio
+import hashlib
+import json
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field, replace
+
+from orchestrator.engine.node_ports import Block, Head, NodeError, NodeTraits, PmtOutcome
+from orchestrator.membership.model import Action, GroupView
+from orchestrator.membership.reasons import Reason
+
+CHAIN_ID = 1337
+
+
+def digest(*parts: object) -> str:
+    return "0x" + hashlib.sha256(repr(parts).encode()).hexdigest()
+
+
+@dataclass
+class Group:
+    """One group's state and its views by block."""
+
+    owner: str
+    participants: tuple[str, ...] = ()
+    locked: bool = False
+    version: int = 0
+    transactions: int = 0
+    nonces: dict[str, int] = field(default_factory=dict)
+    views: dict[int, GroupView] = field(default_factory=dict)
+
+
+class FakeContract:
+    """`orchestrator.engine.ports.Contract`, as JSON."""
+
+    def payload(self, action: Action, members: Sequence[str], abi: str) -> bytes:
+        return json.dumps({"action": action.value, "members": list(members), "abi": abi}).encode()
+
+    def unlock_by_empty_add(self, abi: str) -> bytes:
+        return json.dumps({"action": "add", "members": [], "abi": abi}).encode()
+
+
+class FakeSigners:
+    """`orchestrator.engine.ports.Signers`, as JSON; counts what it signs."""
+
+    def __init__(self, *accounts: str) -> None:
+        self._accounts = accounts
+        self.signed: list[bytes] = []
+
+    @property
+    def accounts(self) -> tuple[str, ...]:
+        return self._accounts
+
+    def sign(
+        self,
+        *,
+        account: str,
+        chain_id: int,
+        private_nonce: int,
+        privacy_group_id: str,
+        private_from: str,
+        payload: bytes,
+    ) -> bytes:
+        raw = json.dumps(
+            {
+                "account": account,
+                "chain_id": chain_id,
+                "nonce": private_nonce,
+                "group": privacy_group_id,
+                "from": private_from,
+                **json.loads(payload),
+            }
+        ).encode()
+        self.signed.append(raw)
+        return raw
+
+
+class FakeNetwork:
+    """The chain. `mine` executes what is in the pool."""
+
+    def __init__(self) -> None:
+        self.blocks = [Block(number=0, block_hash=digest("genesis"), transactions=())]
+        self.pool: list[tuple[str, bytes]] = []
+        self.groups: dict[str, Group] = {}
+        self.outcomes: dict[str, PmtOutcome] = {}
+        self.markers: dict[str, bytes] = {}
+        self.nodes: list[FakeNode] = []
+        self.executed: list[dict[str, object]] = []
+
+    @property
+    def head(self) -> Block:
+        return self.blocks[-1]
+
+    def submit(self, raw: bytes) -> str:
+        pmt_hash = digest("pmt", len(self.markers), raw)
+        self.markers[pmt_hash] = raw
+        self.pool.append((pmt_hash, raw))
+        return pmt_hash
+
+    def mine(self, count: int = 1) -> None:
+        for _ in range(count):
+            number = self.head.number + 1
+            mined, self.pool = self.pool, []
+            block = Block(
+                number=number,
+                block_hash=digest("block", number, self.head.block_hash),
+                transactions=tuple(pmt_hash for pmt_hash, _ in mined),
+            )
+            self.blocks.append(block)
+            for pmt_hash, raw in mined:
+                self._execute(pmt_hash, json.loads(raw), block)
+            for group in self.groups.values():
+                self._snapshot(group, number)
+            for node in self.nodes:
+                node.announce()
+
+    def drop_pool(self) -> None:
+        self.pool.clear()
+
+    def write(self, group_id: str, count: int = 1) -> None:
+        """Execute application transactions in the group, one a block."""
+        for _ in range(count):
+            self.groups[group_id].transactions += 1
+            self.mine()
+
+    def act(self, group_id: str, action: Action, members: Sequence[str] = (), account: str | None = None) -> None:
+        """Let somebody else's client change the group, in a block of its own."""
+        group = self.groups[group_id]
+        by = account or group.owner
+        raw = {"account": by, "nonce": group.nonces.get(by, 0), "group": group_id, "from": "", "action": action.value}
+        self.submit(json.dumps({**raw, "members": list(members)}).encode())
+        self.mine()
+
+    def _execute(self, pmt_hash: str, call: dict[str, object], block: Block) -> None:
+        group_id, account = str(call["group"]), str(call["account"])
+        group = self.groups.get(group_id)
+        outcome = PmtOutcome(pmt_hash=pmt_hash, block_number=block.number, block_hash=block.block_hash)
+        if group is None and call["action"] == "create":
+            group = self.groups.setdefault(group_id, Group(owner=account))
+        refusal = "execution_refused" if group is None else self._apply(group, account, call)
+        if refusal is None and group is not None:
+            group.nonces[account] = group.nonces.get(account, 0) + 1
+            self.executed.append(call)
+            self.outcomes[pmt_hash] = replace(outcome, executed=True)
+        else:
+            reason = Reason(slug=refusal or "execution_refused")
+            self.outcomes[pmt_hash] = replace(outcome, executed=False, reason=reason)
+
+    def _apply(self, group: Group, account: str, call: dict[str, object]) -> str | None:
+        members = [str(key) for key in call["members"]]  # type: ignore[attr-defined] # JSON of our own making
+        if call["nonce"] != group.nonces.get(account, 0):
+            return "wrong_private_nonce"
+        if account != group.owner:
+            return "not_owner"
+        match call["action"]:
+            case "create":
+                if group.participants:
+                    return "execution_refused"
+                group.participants = tuple(members)
+            case "lock":
+                if group.locked:
+                    return "execution_refused"
+                group.locked = True
+                return None
+            case "add":
+                if not group.locked:
+                    return "execution_refused"
+                group.participants += tuple(key for key in members if key not in group.participants)
+                group.locked = False
+            case "unlock":
+                if not group.locked:
+                    return "execution_refused"
+                group.locked = False
+                return None
+            case "remove":
+                if group.locked:
+                    return "execution_refused"
+                group.participants = tuple(key for key in group.participants if key not in members)
+        group.version += 1
+        return None
+
+    def _snapshot(self, group: Group, number: int) -> None:
+        if not group.participants:
+            return
+        state = (group.owner, group.participants, group.locked, group.version, group.transactions)
+        group.views[number] = GroupView(
+            block_number=number,
+            exists=True,
+            participants=group.participants,
+            locked=group.locked,
+            version=digest("version", group.owner, group.version),
+            state_root=digest("root", *state, sorted(group.nonces.items())),
+        )
+
+
+class FakeNode:
+    """One member's node: sees the chain up to its own head, and groups that it was ever a member of."""
+
+    def __init__(self, network: FakeNetwork, name: str, *enclave_keys: str) -> None:
+        self.network = network
+        self.name = name
+        self.enclave_keys = enclave_keys
+        self.held_at: int | None = None
+        self.down = False
+        self.loses_group_from: int | None = None
+        self.diverges_from: int | None = None
+        self.replayed_through: int | None = None
+        self.send_failures: list[NodeError] = []
+        self.lose_answers = 0
+        self.version = (23, 10, 3)
+        self.validator: bool | None = True
+        self.calls = 0
+        self._subscribers: list[asyncio.Queue[Head | None]] = []
+        network.nodes.append(self)
+
+    def announce(self) -> None:
+        if not self.down and self.held_at is None:
+            for queue in self._subscribers:
+                queue.put_nowait(self._head())
+
+    def cut_subscriptions(self) -> None:
+        for queue in self._subscribers:
+            queue.put_nowait(None)
+
+    def _head(self) -> Head:
+        number = self.network.head.number if self.held_at is None else min(self.held_at, self.network.head.number)
+        return Head(number=number, block_hash=self.network.blocks[number].block_hash)
+
+    def _ask(self) -> None:
+        self.calls += 1
+        if self.down:
+            raise NodeError(Reason(slug="node_unreachable", detail=f"node {self.name}"))
+
+    async def traits(self) -> NodeTraits:
+        self._ask()
+        return NodeTraits(besu_version=self.version, chain_id=CHAIN_ID, native_abi="bytes", validator=self.validator)
+
+    async def head(self) -> Head:
+        self._ask()
+        return self._head()
+
+    async def syncing(self) -> bool:
+        self._ask()
+        return False
+
+    async def block(self, number: int) -> Block | None:
+        self._ask()
+        return self.network.blocks[number] if number <= self._head().number else None
+
+    async def view(self, privacy_group_id: str, block_number: int) -> GroupView:
+        self._ask()
+        return self._view(privacy_group_id, block_number)
+
+    def _view(self, group_id: str, number: int) -> GroupView:
+        group = self.network.groups.get(group_id)
+        nothing = GroupView(block_number=number, exists=False)
+        ever = group is not None and any(
+            key in view.participants for view in group.views.values() for key in self.enclave_keys
+        )
+        if group is None or not ever or number > self._head().number:
+            return nothing
+        if self.loses_group_from is not None and number >= self.loses_group_from:
+            return nothing
+        view = group.views.get(number, nothing)
+        if self.diverges_from is not None and number >= self.diverges_from and view.exists:
+            return replace(view, state_root=digest("odd", self.name, number))
+        return view
+
+    async def roots(self, privacy_group_id: str, block_numbers: Sequence[int]) -> tuple[GroupView, ...]:
+        self._ask()
+        views = (self._view(privacy_group_id, number) for number in block_numbers)
+        return tuple(GroupView(block_number=v.block_number, exists=v.exists, state_root=v.state_root) for v in views)
+
+    async def abi(self, privacy_group_id: str) -> str | None:
+        self._ask()
+        return "bytes" if privacy_group_id in self.network.groups else None
+
+    async def owns(self, privacy_group_id: str, account: str) -> bool | None:
+        self._ask()
+        group = self.network.groups.get(privacy_group_id)
+        return None if group is None else group.owner == account
+
+    async def private_nonce(self, privacy_group_id: str, account: str) -> int:
+        self._ask()
+        group = self.network.groups.get(privacy_group_id)
+        return 0 if group is None else group.nonces.get(account, 0)
+
+    async def send(self, raw: bytes) -> str:
+        self._ask()
+        if self.send_failures:
+            raise self.send_failures.pop(0)
+        call = json.loads(raw)
+        group = self.network.groups.get(call["group"])
+        if group is not None and call["nonce"] < group.nonces.get(call["account"], 0):
+            raise NodeError(Reason(slug="private_nonce_used"))
+        pmt_hash = self.network.submit(raw)
+        if self.lose_answers:
+            self.lose_answers -= 1
+            raise NodeError(Reason(slug="node_unreachable", detail="the answer was lost"), certain=False)
+        return pmt_hash
+
+    async def outcomes(self, pmt_hashes: Sequence[str]) -> tuple[PmtOutcome, ...]:
+        self._ask()
+        return tuple(self.network.outcomes.get(h, PmtOutcome(pmt_hash=h)) for h in pmt_hashes)
+
+    async def markers(self, raw: bytes, first_block: int, last_block: int) -> tuple[str, ...]:
+        self._ask()
+        blocks = self.network.blocks[first_block : last_block + 1]
+        return tuple(h for block in blocks for h in block.transactions if self.network.markers[h] == raw)
+
+    async def has_state(self, privacy_group_id: str, block_numbers: Sequence[int]) -> tuple[bool, ...]:
+        self._ask()
+        if self.replayed_through is not None:
+            reached = self.replayed_through
+            group = self.network.groups[privacy_group_id]
+            return tuple(number in group.views and number <= reached for number in block_numbers)
+        return tuple(self._view(privacy_group_id, number).exists for number in block_numbers)
+
+    async def groups(self, enclave_keys: Sequence[str]) -> tuple[str, ...]:
+        self._ask()
+        return tuple(
+            group_id
+            for group_id, group in self.network.groups.items()
+            if sorted(group.participants) == sorted(enclave_keys)
+        )
+
+    async def heads(self) -> AsyncIterator[Head]:
+        queue: asyncio.Queue[Head | None] = asyncio.Queue(100)
+        self._subscribers.append(queue)
+        try:
+            while (head := await queue.get()) is not None:
+                yield head
+            raise NodeError(Reason(slug="node_unreachable", detail="the socket was cut"))
+        finally:
+            self._subscribers.remove(queue)

@@ -1,0 +1,113 @@
+"""A whole engine on the fake network and a real SQLite store."""
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from orchestrator.engine.executor import Executor
+from orchestrator.engine.fleet import Fleet
+from orchestrator.engine.intake import Intake
+from orchestrator.engine.observing import Observer, ProofRules
+from orchestrator.engine.requests import parse_request
+from orchestrator.engine.supervisor import LaneRules, Supervisor
+from orchestrator.engine.tracking import ReplayTracker
+from orchestrator.engine.watcher import ChainWatcher
+from orchestrator.engine.worker import Worker
+from orchestrator.membership.model import RESTING, Change, State
+from orchestrator.store.change_store import SqlChangeStore
+from orchestrator.store.database import Database
+from orchestrator.store.schema_version import migrate
+from tests.fakes.clock import FastClock
+from tests.fakes.network import FakeContract, FakeNetwork, FakeNode, FakeSigners
+
+OWNER = "0xFE3B557E8Fb62b89F4916B721be55cEb828dBd73"
+BLOCK_SECONDS = 1.0
+
+
+class Rig:
+    """An engine that can be driven in a test: three members' nodes a, b, c with keys of the same names."""
+
+    def __init__(self, store: SqlChangeStore, clock: FastClock) -> None:
+        self.network = FakeNetwork()
+        self.nodes = {name: FakeNode(self.network, name, key(name)) for name in "abc"}
+        self.signers = FakeSigners(OWNER)
+        self.store = store
+        self.clock = clock
+        self.stopping = asyncio.Event()
+        self.steps: list[tuple[Change, Change]] = []
+        poll = timedelta(seconds=1)
+        self.fleet = Fleet([ChainWatcher(node, clock, poll) for node in self.nodes.values()])
+        ids = itertools.count(1)
+        self.new_id = lambda: f"id-{next(ids):04}"
+        observer = Observer(self.fleet, ReplayTracker(poll), ProofRules(), clock)
+        executor = Executor(
+            fleet=self.fleet,
+            signers=self.signers,
+            contract=FakeContract(),
+            observer=observer,
+            clock=clock,
+            new_id=self.new_id,
+        )
+        worker = Worker(store, executor, clock, self.stopping, lambda b, a: self.steps.append((b, a)))
+        rules = LaneRules(holder="test", stop_within=timedelta(seconds=20))
+        self.supervisor = Supervisor(store, worker, self.fleet, clock, rules, self.stopping)
+        self.intake = Intake(store, self.fleet, self.signers, clock, self.new_id)
+
+    async def ask(self, kind: str, *names: str, request_id: str | None = None, **more: object) -> Change:
+        data = {"kind": kind, "privacy_group_id": GROUP, **more}
+        if names:
+            data["members"] = [key(name) for name in names]
+        request = parse_request(request_id or self.new_id(), data)
+        return (await self.intake.submit(request)).change
+
+    async def until_at_rest(self, *changes: Change, seconds: float = 600) -> list[Change]:
+        """Mine blocks until the changes rest for good (ended or parked)."""
+        deadline = self.clock.now() + timedelta(seconds=seconds)
+        while True:
+            await self.clock.sleep(BLOCK_SECONDS)
+            self.network.mine()
+            found = [await self.store.change(change.change_id) for change in changes]
+            seen = [change for change in found if change is not None]
+            if all(change.state in RESTING and change.state is not State.QUEUED for change in seen):
+                return seen
+            assert self.clock.now() < deadline, [(c.state, c.reason) for c in seen]
+
+    async def group_of(self, *names: str) -> None:
+        """Let a group of these members be created by the engine."""
+        (change,) = await self.until_at_rest(await self.ask("create_group", *names))
+        assert change.state is State.SUCCEEDED, change
+
+
+GROUP = "Z3JvdXAtb2YtdGhlLXVuaXQtdGVzdHMtMzItYnl0ZXM="
+
+
+def key(name: str) -> str:
+    """Return the enclave key of a node."""
+    return {
+        "a": "YWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWE=",
+        "b": "YmJiYmJiYmJiYmJiYmJiYmJiYmJiYmJiYmJiYmJiYmI=",
+    }.get(name, "Y2NjY2NjY2NjY2NjY2NjY2NjY2NjY2NjY2NjY2NjY2M=")
+
+
+@pytest.fixture
+async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
+    """A running engine; it is stopped in order at the end."""
+    clock = FastClock()
+    url = f"sqlite:///{tmp_path / 'store.db'}"
+    migrate(url)
+    async with Database(url) as database:
+        made = Rig(SqlChangeStore(database, clock), clock)
+        made.network.mine()
+        running = asyncio.create_task(made.supervisor.run())
+        try:
+            yield made
+        finally:
+            made.stopping.set()
+            for _ in range(5):
+                made.network.mine()
+                await clock.sleep(BLOCK_SECONDS)
+            await asyncio.wait_for(running, 10)

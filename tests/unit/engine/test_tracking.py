@@ -1,0 +1,62 @@
+import asyncio
+from datetime import timedelta
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestrator.engine.tracking import PROBES, ReplayTracker, learn, probes, span
+from orchestrator.membership.model import Action
+from tests.fakes.clock import START
+from tests.fakes.network import FakeNetwork, FakeNode, Group
+
+
+@given(first=st.integers(0, 50), length=st.integers(1, 5000), steps=st.lists(st.integers(0, 900), min_size=1))
+def test_progress_is_monotone_and_never_ahead_of_the_node(first: int, length: int, steps: list[int]) -> None:
+    """However a replay moves, what is reported rises, stays in the span and is never more than was replayed."""
+    last = first + length - 1
+    known = span(first, last)
+    through = first - 1
+    for moved in steps:
+        through = min(last, through + moved)
+        before = known.through
+        asked = probes(known)
+        assert len(asked) <= PROBES
+        known = learn(known, {block: block <= through for block in asked})
+        assert before <= known.through <= through
+        assert 0 <= known.replayed <= known.total == length
+
+
+@given(length=st.integers(1, 100_000))
+def test_a_finished_replay_is_found_in_logarithmic_time(length: int) -> None:
+    """When everything is replayed, the probes reach the end in a number of polls that grows with the logarithm."""
+    known = span(1, length)
+    polls = 0
+    while known.through < length:
+        known = learn(known, dict.fromkeys(probes(known), True))
+        polls += 1
+        assert polls <= 6
+
+
+def test_a_poll_costs_two_calls_and_waits_for_its_interval() -> None:
+    """Two polls within the interval ask the node once, for two blocks; the first also finds the group's first block."""
+    network = FakeNetwork()
+    old, new = FakeNode(network, "old", "A"), FakeNode(network, "new", "B")
+    network.mine(5)
+    network.groups["g"] = Group(owner="0xo", participants=("A",))
+    network.write("g", 40)
+    network.act("g", Action.LOCK)
+    network.act("g", Action.ADD, ["B"])
+    new.replayed_through = 20
+    tracker = ReplayTracker(timedelta(seconds=1))
+
+    async def poll(seconds: float) -> int:
+        return (await tracker.poll(new, old, "g", 46, START + timedelta(seconds=seconds))).through
+
+    async def run() -> list[int]:
+        return [await poll(0), await poll(0.5), await poll(1.5), await poll(3)]
+
+    seen = asyncio.run(run())
+    assert new.calls == 3
+    assert seen[0] == seen[1]
+    assert seen == sorted(seen)
+    assert seen[-1] <= 20

@@ -1,0 +1,160 @@
+import json
+
+from orchestrator.engine.node_ports import NodeError
+from orchestrator.membership.model import Action, State, Verdict
+from orchestrator.membership.reasons import Reason
+from tests.unit.engine.conftest import GROUP, Rig, key
+
+
+def actions(rig: Rig) -> list[str]:
+    return [str(call["action"]) for call in rig.network.executed]
+
+
+async def test_a_group_is_created_in_one_transaction(rig: Rig) -> None:
+    """Creating takes one private transaction and ends with every member's node compared."""
+    await rig.group_of("a", "b")
+    assert actions(rig) == ["create"]
+    assert rig.network.groups[GROUP].participants == (key("a"), key("b"))
+
+
+async def test_a_member_is_added_by_lock_and_add_and_proven(rig: Rig) -> None:
+    """Adding takes a lock and an addition in the very next block, and the three members are proven in sync."""
+    await rig.group_of("a", "b")
+    (change,) = await rig.until_at_rest(await rig.ask("add_members", "c"))
+    assert change.state is State.SUCCEEDED
+    assert actions(rig) == ["create", "lock", "add"]
+    assert {entry.verdict for entry in change.progress} == {Verdict.IN_SYNC}
+    assert change.effect is not None
+    locked = [view.block_number for view in rig.network.groups[GROUP].views.values() if view.locked]
+    assert locked == [change.effect.block_number - 1]
+
+
+async def test_adds_that_wait_together_share_one_lock(rig: Rig) -> None:
+    """Two queued adds of one group become one lock and one addition, and each has its own end."""
+    await rig.group_of("a")
+    asked = [await rig.ask("add_members", "b"), await rig.ask("add_members", "c")]
+    ended = await rig.until_at_rest(*asked)
+    assert [change.state for change in ended] == [State.SUCCEEDED, State.SUCCEEDED]
+    assert actions(rig) == ["create", "lock", "add"]
+
+
+async def test_members_are_removed_one_block_each(rig: Rig) -> None:
+    """Removing two members takes two transactions, after which the rest are proven equal."""
+    await rig.group_of("a", "b", "c")
+    (change,) = await rig.until_at_rest(await rig.ask("remove_members", "b", "c"))
+    assert change.state is State.SUCCEEDED
+    assert actions(rig) == ["create", "remove", "remove"]
+    assert [entry.enclave_key for entry in change.progress] == [key("a")]
+
+
+async def test_a_desired_member_set_adds_then_removes(rig: Rig) -> None:
+    """A desired set first adds who is missing and proves them, then removes who is too many."""
+    await rig.group_of("a", "b")
+    (change,) = await rig.until_at_rest(await rig.ask("set_members", "a", "c"))
+    assert change.state is State.SUCCEEDED
+    assert actions(rig) == ["create", "lock", "add", "remove"]
+    assert set(rig.network.groups[GROUP].participants) == {key("a"), key("c")}
+
+
+async def test_what_is_so_already_is_proven_without_a_transaction(rig: Rig) -> None:
+    """Adding a present member sends nothing and still ends with a proof."""
+    await rig.group_of("a", "b")
+    (change,) = await rig.until_at_rest(await rig.ask("add_members", "b"))
+    assert change.state is State.SUCCEEDED
+    assert actions(rig) == ["create"]
+    assert {entry.verdict for entry in change.progress} == {Verdict.IN_SYNC}
+
+
+async def test_a_refused_add_gives_the_lock_back(rig: Rig) -> None:
+    """When the enclave of the new member is not known, the lock is undone and the change says why it failed."""
+    await rig.group_of("a", "b")
+    lock_passes = rig.nodes["a"].send
+
+    async def refuse_additions(raw: bytes) -> str:
+        if json.loads(raw)["action"] == "add":
+            raise NodeError(Reason(slug="enclave_key_unknown", detail="NodeMissingPeerUrl"))
+        return await lock_passes(raw)
+
+    for node in rig.nodes.values():
+        node.send = refuse_additions  # type: ignore[method-assign] # the fault that is tested
+    (change,) = await rig.until_at_rest(await rig.ask("add_members", "c"))
+    assert change.state is State.FAILED
+    assert change.reason is not None
+    assert change.reason.slug == "enclave_key_unknown"
+    assert actions(rig) == ["create", "lock", "unlock"]
+    assert not rig.network.groups[GROUP].locked
+
+
+async def test_a_lost_answer_is_found_on_the_chain(rig: Rig) -> None:
+    """When the answer to a send is lost, the PMT is found by its payload and nothing is signed or executed twice."""
+    await rig.group_of("a", "b")
+    for node in rig.nodes.values():
+        node.lose_answers = 1
+    signed = len(rig.signers.signed)
+    (change,) = await rig.until_at_rest(await rig.ask("add_members", "c"))
+    assert change.state is State.SUCCEEDED
+    assert actions(rig) == ["create", "lock", "add"]
+    assert len(rig.signers.signed) - signed == 2
+
+
+async def test_a_lost_pool_is_filled_again_with_the_same_bytes(rig: Rig) -> None:
+    """A PMT that is not mined for three blocks is sent again as the same bytes."""
+    await rig.group_of("a", "b")
+    asked = await rig.ask("remove_members", "b")
+    while not rig.network.pool:
+        await rig.clock.sleep(0.1)
+    rig.network.drop_pool()
+    signed = len(rig.signers.signed)
+    (change,) = await rig.until_at_rest(asked)
+    assert change.state is State.SUCCEEDED
+    assert len(rig.signers.signed) == signed
+    assert actions(rig) == ["create", "remove"]
+
+
+async def test_a_foreign_lock_is_waited_for_then_parked_with_its_reason(rig: Rig) -> None:
+    """A lock that is not ours is never broken by an add: it is waited for, then a person is asked."""
+    await rig.group_of("a", "b")
+    rig.network.act(GROUP, Action.LOCK)
+    (change,) = await rig.until_at_rest(await rig.ask("add_members", "c"), seconds=3000)
+    assert change.state is State.PARKED
+    assert change.reason is not None
+    assert change.reason.slug == "locked_by_other"
+    assert rig.network.groups[GROUP].locked
+    assert actions(rig) == ["create", "lock"]
+
+
+async def test_an_operator_breaks_a_foreign_lock(rig: Rig) -> None:
+    """An explicit unlock unlocks a group that somebody else left locked."""
+    await rig.group_of("a", "b")
+    rig.network.act(GROUP, Action.LOCK)
+    (change,) = await rig.until_at_rest(await rig.ask("unlock_group"))
+    assert change.state is State.SUCCEEDED
+    assert not rig.network.groups[GROUP].locked
+
+
+async def test_a_member_that_loses_the_add_is_never_called_a_success(rig: Rig) -> None:
+    """When the new member has the group at the add's block and loses it one block later, the change parks."""
+    await rig.group_of("a", "b")
+    asked = await rig.ask("add_members", "c")
+    rig.nodes["c"].loses_group_from = rig.network.head.number + 4
+    (change,) = await rig.until_at_rest(asked)
+    assert change.state is State.PARKED
+    assert change.reason is not None
+    assert change.reason.slug == "member_missing"
+    assert change.reason.members == (key("c"),)
+
+
+async def test_another_client_of_the_account_costs_a_retry_not_a_double(rig: Rig) -> None:
+    """When somebody else uses the private nonce meanwhile, the change starts over and has one effect."""
+    await rig.group_of("a", "b")
+    asked = await rig.ask("remove_members", "b")
+    while not rig.network.pool:
+        await rig.clock.sleep(0.1)
+    ours, rig.network.pool = rig.network.pool, []
+    rig.network.act(GROUP, Action.LOCK)
+    rig.network.pool = ours
+    rig.network.mine()
+    rig.network.act(GROUP, Action.UNLOCK)
+    (change,) = await rig.until_at_rest(asked)
+    assert change.state is State.SUCCEEDED
+    assert actions(rig).count("remove") == 1
