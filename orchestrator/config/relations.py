@@ -71,9 +71,9 @@ def _broker_problems(broker: Mapping[str, Any]) -> list[str]:
     if ("certificate_file" in broker) != ("key_file" in broker):
         problems.append("broker: a client certificate needs both certificate_file and key_file")
     names = _table(broker.get("names"))
-    chosen = [name for key in ("requests", "dead_letters", "events") if isinstance(name := names.get(key), str)]
+    chosen = [name for key in ("requests", "dead", "events") if isinstance(name := names.get(key), str)]
     if len(set(chosen)) != len(chosen):
-        problems.append("broker.names: requests, dead_letters and events must differ")
+        problems.append("broker.names: requests, dead and events must differ")
     return problems
 
 

@@ -44,11 +44,9 @@ class BrokerNames(Section):
     """``[broker.names]``: subjects (NATS) or queues (RabbitMQ)."""
 
     requests: Subject = Field(default="membership.requests", description="Where triggers come from.")
-    dead_letters: Subject = Field(
-        default="membership.requests.dead", description="Where requests go that can't be accepted."
-    )
+    dead: Subject = Field(default="membership.requests.dead", description="Where requests go that can't be accepted.")
     events: Subject = Field(default="membership.events", description="Status events go to this, a dot and their type.")
-    durable: Name = Field(default="orchestrator", description="Name of the durable consumer that replicas share.")
+    consumer: Name = Field(default="orchestrator", description="Name of the durable consumer that replicas share.")
 
 
 class BrokerConfig(Section):
@@ -60,9 +58,6 @@ class BrokerConfig(Section):
     )
     data_dir: Folder = Field(
         default=Path("orchestrator-broker"), description="Where the embedded server keeps messages."
-    )
-    listen_port: int = Field(
-        default=4222, ge=0, le=65_535, description="Port of the embedded server on 127.0.0.1; 0 takes a free one."
     )
     user: str | None = Field(default=None, max_length=256, description="User name.")
     password_file: File | None = Field(default=None, description="File with the user's password.")
