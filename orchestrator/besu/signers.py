@@ -3,10 +3,9 @@
 import json
 import os
 import stat
+import sys
 from pathlib import Path
-from typing import Final, Protocol
-
-from eth_account import Account
+from typing import Any, Final, Protocol
 
 from orchestrator.besu.identifiers import InvalidIdentifierError, hex_to_bytes, normal_address
 from orchestrator.besu.private_transaction import (
@@ -106,13 +105,24 @@ def signer_from_keystore(path: Path, password_file: Path, *, expected_address: s
     except ValueError:
         raise SignerError(f"the keystore {path} is no JSON; it must be a keystore file of version 3") from None
     try:
-        secret = bytes(Account.decrypt(keystore, password))
+        secret = _decrypt(keystore, password)
     except (ValueError, TypeError, KeyError, NotImplementedError) as error:
         raise SignerError(
             f"the keystore {path} cannot be opened with the password in {password_file} ({type(error).__name__}); "
             "check that both belong together and that the keystore is of version 3"
         ) from None
     return _checked(LocalSigner(secret), expected_address, path)
+
+
+def _decrypt(keystore: Any, password: str) -> bytes:
+    # Importing this raises the interpreter's recursion limit to 100,000 (py_ecc/__init__.py). With it, deeply nested
+    # JSON from outside would overflow the stack and end the process instead of raising RecursionError.
+    limit = sys.getrecursionlimit()
+    try:
+        from eth_account import Account  # noqa: PLC0415 - imported where the limit can be set back
+    finally:
+        sys.setrecursionlimit(limit)
+    return bytes(Account.decrypt(keystore, password))
 
 
 def _checked(signer: LocalSigner, expected_address: str | None, path: Path) -> LocalSigner:

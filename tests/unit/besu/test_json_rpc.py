@@ -1,0 +1,133 @@
+import json
+from contextlib import suppress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestrator.besu import json_rpc
+from orchestrator.besu.errors import MethodNotFoundError, ProtocolError, UnauthorizedError
+from orchestrator.besu.json_rpc import (
+    Answer,
+    Call,
+    Notification,
+    decode_answer,
+    decode_batch,
+    decode_message,
+    encode_batch,
+    encode_request,
+    result_of,
+)
+
+ERROR = {"code": -32601, "message": "Method not found"}
+
+
+def test_a_request_is_json_rpc() -> None:
+    """A request names the version, its id, the method and the parameters as a list."""
+    assert json.loads(encode_request(7, Call("eth_chainId", ("latest", True)))) == {
+        "jsonrpc": "2.0",
+        "id": 7,
+        "method": "eth_chainId",
+        "params": ["latest", True],
+    }
+
+
+def test_a_batch_counts_its_ids() -> None:
+    """The requests of a batch have consecutive ids from the first."""
+    batch = json.loads(encode_batch(5, [Call("a"), Call("b"), Call("c")]))
+    assert [(request["id"], request["method"]) for request in batch] == [(5, "a"), (6, "b"), (7, "c")]
+
+
+def test_a_result_is_returned_and_an_error_is_raised() -> None:
+    """A null result is a result; an error is the typed one."""
+    assert result_of(decode_answer('{"jsonrpc":"2.0","id":1,"result":null}', 1)) is None
+    answer = decode_answer(json.dumps({"jsonrpc": "2.0", "id": 1, "error": ERROR}), 1)
+    with pytest.raises(MethodNotFoundError):
+        result_of(answer)
+
+
+def test_an_error_without_an_id_answers_the_request() -> None:
+    """A node that refuses before it reads the id answers with null."""
+    body = '{"jsonrpc":"2.0","id":null,"error":{"code":-40100,"message":"Unauthorized"}}'
+    assert isinstance(decode_answer(body, 9).error, UnauthorizedError)
+
+
+@given(st.permutations(range(5)))
+def test_the_answers_of_a_batch_are_put_in_order(order: list[int]) -> None:
+    """A server may answer a batch in any order."""
+    body = json.dumps([{"jsonrpc": "2.0", "id": 10 + i, "result": i} for i in order])
+    assert [answer.result for answer in decode_batch(body, 10, 5)] == [0, 1, 2, 3, 4]
+
+
+def test_a_refused_batch_refuses_each_request() -> None:
+    """One error for the whole batch stands for each of its requests."""
+    body = '{"jsonrpc":"2.0","id":null,"error":{"code":-32005,"message":"Number of requests exceeds max batch size"}}'
+    answers = decode_batch(body, 3, 2)
+    assert [answer.request_id for answer in answers] == [3, 4]
+    assert all(answer.error is not None and answer.error.reason == "batch_too_large" for answer in answers)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "",
+        "<html>",
+        "[" * 100_000,
+        "5",
+        "[]",
+        '"text"',
+        '{"jsonrpc":"2.0","id":1}',
+        '{"jsonrpc":"2.0","id":2,"result":1}',
+        '{"jsonrpc":"2.0","id":true,"result":1}',
+        '{"jsonrpc":"2.0","id":1,"error":"text"}',
+        '{"jsonrpc":"2.0","id":1,"error":{"code":"x","message":"y"}}',
+        '{"jsonrpc":"2.0","id":1,"error":{"code":1}}',
+        "1" * 5000,
+        b"\xff\xfe",
+    ],
+)
+def test_what_is_no_answer_is_refused(body: str | bytes) -> None:
+    """Bodies that are no JSON, no JSON-RPC, or the answer to another request raise the one error for it."""
+    with pytest.raises(ProtocolError):
+        decode_answer(body, 1)
+
+
+@pytest.mark.parametrize(
+    "body",
+    ["[]", '[{"id":1,"result":1}]', '[{"id":1,"result":1},{"id":1,"result":2}]', '{"id":1,"result":1}', "7"],
+)
+def test_a_batch_without_all_its_answers_is_refused(body: str) -> None:
+    """Each request of a batch must have exactly one answer."""
+    with pytest.raises(ProtocolError):
+        decode_batch(body, 1, 2)
+
+
+def test_a_vast_body_is_not_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A body over the limit is refused before it is parsed."""
+    monkeypatch.setattr(json_rpc, "MAX_ANSWER_BYTES", 10)
+    with pytest.raises(ProtocolError, match="at most"):
+        decode_answer('{"id":1,"result":1}', 1)
+
+
+@given(st.text(max_size=200))
+def test_any_text_is_read_or_refused(text: str) -> None:
+    """No text makes decoding raise anything else than the one error."""
+    with suppress(ProtocolError):
+        decode_message(text)
+    with suppress(ProtocolError):
+        decode_batch(text, 1, 1)
+
+
+def test_messages_are_answers_or_notifications() -> None:
+    """A WebSocket message is told by whether it has a method; others' notifications are left alone."""
+    public = {"method": "eth_subscription", "params": {"subscription": "0x1", "result": {"number": "0x1"}}}
+    private = {
+        "method": "priv_subscription",
+        "params": {"subscription": "0x2", "privacyGroupId": "group", "result": {}},
+    }
+    assert decode_message(json.dumps(public)) == Notification("0x1", {"number": "0x1"})
+    assert decode_message(json.dumps(private)) == Notification("0x2", {}, "group")
+    assert decode_message('{"id":4,"result":"0x1"}') == Answer(4, "0x1")
+    for other in ({"method": "other", "params": {}}, {"method": "eth_subscription"}, {"method": []} | public["params"]):  # type: ignore[operator]
+        if isinstance(other["method"], str):
+            assert decode_message(json.dumps(other)) is None
