@@ -1,1 +1,10 @@
-"""The durable record of changes, attempts and outgoing events, in SQLite or PostgreSQL."""
+"""The durable record of changes, attempts and outgoing events, in SQLite or PostgreSQL.
+
+`migrate` makes the tables, `Database` opens them; `SqlChangeStore` is what the engine uses, `SqlOutbox` the relay.
+"""
+
+from orchestrator.store.change_store import SqlChangeStore
+from orchestrator.store.database import Database
+from orchestrator.store.schema_version import migrate, schema_version
+
+__all__ = ["Database", "SqlChangeStore", "migrate", "schema_version"]

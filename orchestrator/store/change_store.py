@@ -1,0 +1,111 @@
+"""`ChangeStore` of `engine.ports` on SQL: each method is one unit of work in a worker thread."""
+
+import asyncio
+import contextlib
+from collections.abc import Collection, Sequence
+from datetime import datetime, timedelta
+from functools import partial
+
+from orchestrator.engine.ports import Acceptance, Amendment, Clock, HistoryEntry, Lane, Record
+from orchestrator.membership.model import Attempt, Change, State
+from orchestrator.membership.status import StatusEvent
+from orchestrator.store import accepting, leasing, reading, recording
+from orchestrator.store.database import Database
+from orchestrator.store.rows import micros, moment
+
+
+class SqlChangeStore:
+    """The durable record of changes; see `engine.ports.ChangeStore` for what each method does and raises.
+
+    Args:
+        database: An open database.
+        clock: Dates status events.
+    """
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+        self._work = database.news.subscribe()
+
+    async def accept(self, change: Change, body_hash: str, events: Sequence[StatusEvent]) -> Acceptance:
+        """Store a new change with its events, unless its request id is known."""
+        at = self._clock.now()
+        unit = partial(accepting.accept, change=change, body_hash=body_hash, events=events, at=at)
+        return await self._database.write(unit, key=change.privacy_group_id)
+
+    async def reject(self, events: Sequence[StatusEvent]) -> None:
+        """Store events that belong to no change."""
+        groups = {event.privacy_group_id for event in events}
+        unit = partial(accepting.announce_alone, events=events, at=self._clock.now())
+        await self._database.write(unit, key=groups.pop() if len(groups) == 1 else None)
+
+    async def claim(self, *, holder: str, lease: timedelta, limit: int, now: datetime) -> tuple[Lane, ...]:
+        """Take up to `limit` lanes that have something to do and that nobody holds, those due longest first."""
+        self._work.clear()  # what comes due from here on ends the next `wait_for_work`
+        return await self._database.write(
+            partial(leasing.claim, holder=holder, now=micros(now), lease_until=micros(now + lease), limit=limit)
+        )
+
+    async def renew(
+        self, *, holder: str, lease: timedelta, now: datetime, groups: Collection[str] | None = None
+    ) -> frozenset[str]:
+        """Prolong a holder's leases, all or those of `groups`; returns those that it still holds of them."""
+        return await self._database.write(
+            partial(leasing.renew, holder=holder, lease_until=micros(now + lease), groups=groups)
+        )
+
+    async def forget(self, *, holder: str) -> frozenset[str]:
+        """Give back the lanes that a holder's earlier life left held, and return their groups."""
+        return await self._database.write(partial(leasing.forget, holder=holder))
+
+    async def release(self, lane: Lane, *, now: datetime) -> None:
+        """Give a lane back; does nothing when it is not ours any more."""
+        await self._database.write(partial(leasing.release, lane=lane, now=micros(now)), key=lane.privacy_group_id)
+
+    async def load(self, lane: Lane, *, now: datetime) -> Lane:
+        """Return the same lane with its changes as they are now."""
+        return await self._database.read(partial(leasing.load, lane=lane, now=micros(now)))
+
+    async def record(self, lane: Lane, record: Record) -> None:
+        """Commit one step."""
+        unit = partial(recording.record, lane=lane, made=record, at=self._clock.now())
+        await self._database.write(unit, key=lane.privacy_group_id)
+
+    async def amend(self, change_id: str, amendment: Amendment) -> Change:
+        """Commit an operator's request; the amendment may be made more than once, of which one is committed."""
+        unit = partial(recording.amend, change_id=change_id, amendment=amendment, at=self._clock.now())
+        return await self._database.write(unit)
+
+    async def change(self, change_id: str) -> Change | None:
+        """Return a change."""
+        return await self._database.read(partial(reading.change_by_id, change_id=change_id))
+
+    async def changes(
+        self, *, privacy_group_id: str | None = None, states: Sequence[State] = (), limit: int = 100, before: str = ""
+    ) -> tuple[Change, ...]:
+        """Return changes, newest first; `before` is the change id to go on after."""
+        return await self._database.read(
+            partial(
+                reading.newest_changes, privacy_group_id=privacy_group_id, states=states, limit=limit, before=before
+            )
+        )
+
+    async def history(self, change_id: str) -> tuple[HistoryEntry, ...]:
+        """Return what happened to a change, oldest first."""
+        return await self._database.read(partial(reading.history_of_change, change_id=change_id))
+
+    async def attempts(self, change_id: str) -> tuple[Attempt, ...]:
+        """Return the attempts of a change (of its lead, for a follower), oldest first."""
+        return await self._database.read(partial(reading.attempts_of_change, change_id=change_id))
+
+    async def next_due(self) -> datetime | None:
+        """Return when the next lane can be claimed; None when there is nothing to do."""
+        due_at = await self._database.read(leasing.next_due)
+        return None if due_at is None else moment(due_at)
+
+    async def wait_for_work(self, seconds: float) -> None:
+        """Return when a lane may have come due since the last `claim` began, at the latest after so long."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._work.wait()
+        self._work.clear()

@@ -1,0 +1,107 @@
+"""Addresses of databases, connections that are set up for this store, and the library's errors as the store's own."""
+
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy.pool import StaticPool
+
+from orchestrator.store.errors import ConstraintError, StoreUnavailableError
+
+READERS = 2
+"""Threads for reading, each with a connection."""
+LOCK_SECONDS = 5
+"""How long the database waits for another process's lock."""
+CONNECT_SECONDS = 5
+STATEMENT_SECONDS = 20
+"""PostgreSQL ends a statement that runs longer."""
+
+
+def normalised(url: str) -> sa.URL:
+    """Return the address of a database with the driver that is used for it.
+
+    Args:
+        url: ``sqlite:///path``, ``sqlite://`` (in memory) or ``postgresql://user@host/name``.
+
+    Raises:
+        ValueError: It is neither.
+    """
+    parsed = sa.make_url(url)
+    match parsed.get_backend_name():
+        case "sqlite":
+            return parsed.set(drivername="sqlite+pysqlite")
+        case "postgresql" | "postgres":
+            return parsed.set(drivername="postgresql+psycopg")
+        case other:
+            raise ValueError(f"store.url names {other!r}: use sqlite:///file.db or postgresql://user@host/name")
+
+
+def is_in_memory(url: sa.URL) -> bool:
+    """Return whether an address names a database that lives in one connection."""
+    return url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:")
+
+
+def translated(error: SQLAlchemyError) -> StoreUnavailableError | ConstraintError:
+    """Return the store's own error for one of the library's."""
+    what = str(error.orig if isinstance(error, DBAPIError) and error.orig is not None else error).strip()
+    if isinstance(error, IntegrityError):
+        return ConstraintError(f"the database refused a row that breaks an invariant ({what}); this is a defect")
+    return StoreUnavailableError(f"the database could not do it ({what}); it is tried again")
+
+
+def engine_for(url: sa.URL, *, read_only: bool = False) -> sa.Engine:
+    """Return an engine whose connections are set up for this store.
+
+    Args:
+        url: A normalised address.
+        read_only: For readers: SQLite refuses writes, and their transactions take no write lock.
+    """
+    if url.get_backend_name() == "postgresql":
+        return _postgresql_engine(url)
+    engine = sa.create_engine(
+        url,
+        connect_args={"check_same_thread": False, "timeout": LOCK_SECONDS},
+        **({"poolclass": StaticPool} if is_in_memory(url) else {"pool_size": READERS, "max_overflow": 0}),
+    )
+
+    @sa.event.listens_for(engine, "connect")
+    def _prepare(connection: Any, _record: object) -> None:
+        connection.isolation_level = None  # this module begins transactions itself, at the right strength
+        for pragma in (
+            "journal_mode = WAL",
+            "synchronous = FULL",  # what was acknowledged survives a power cut
+            "foreign_keys = ON",
+            *(("query_only = ON",) if read_only else ()),
+        ):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @sa.event.listens_for(engine, "begin")
+    def _begin(connection: sa.Connection) -> None:
+        connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
+
+    return engine
+
+
+def _postgresql_engine(url: sa.URL) -> sa.Engine:
+    settings = {
+        "statement_timeout": STATEMENT_SECONDS * 1000,
+        "lock_timeout": LOCK_SECONDS * 1000,
+        "idle_in_transaction_session_timeout": STATEMENT_SECONDS * 1000,
+    }
+    return sa.create_engine(
+        url,
+        isolation_level="READ COMMITTED",
+        pool_pre_ping=True,
+        pool_size=READERS,
+        max_overflow=0,
+        pool_timeout=CONNECT_SECONDS,
+        connect_args={
+            "connect_timeout": CONNECT_SECONDS,
+            "application_name": "besu-membership-orchestrator",
+            "options": " ".join(f"-c {name}={value}" for name, value in settings.items()),
+            "keepalives_idle": 10,
+            "keepalives_interval": 5,
+            "keepalives_count": 3,
+            "tcp_user_timeout": STATEMENT_SECONDS * 1000,
+        },
+    )

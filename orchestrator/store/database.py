@@ -1,0 +1,158 @@
+"""Connections to the database, and how units of work get onto them.
+
+Writes go through one writer thread per process, which commits as many waiting units of work together as it finds (group
+commit): the disk is waited for once for all of them. Reads have a few threads of their own.
+
+An in-memory database (``sqlite://``) belongs to one connection: everything runs at once on the calling thread.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Self, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from orchestrator.store.connections import READERS, engine_for, is_in_memory, normalised, translated
+from orchestrator.store.errors import StoreUnavailableError
+from orchestrator.store.news import News
+from orchestrator.store.schema_version import check_version, migrate_on
+from orchestrator.store.transaction import Transaction, Unit, newest_position
+from orchestrator.store.writer import Outcome, Writer
+
+T = TypeVar("T")
+
+UNIT_SECONDS = 30.0
+"""A unit of work that has not ended after this long is given up by its caller."""
+WAITING_UNITS = 500
+"""How many units of work may wait at a time; more callers wait for their turn to wait."""
+
+
+class Database:
+    """One database, open from `start` to `close` (or as a context manager).
+
+    Args:
+        url: See `normalised`.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = normalised(url)
+        self.news = News()
+        self.in_memory = is_in_memory(self.url)
+        self._writing = engine_for(self.url)
+        self._reading = self._writing if self.in_memory else engine_for(self.url, read_only=True)
+        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="store-reader")
+        self._writer = Writer(self._commit_together, self.news.publish)
+        self._places = asyncio.BoundedSemaphore(WAITING_UNITS)
+
+    async def start(self) -> None:
+        """Open the database for use.
+
+        Raises:
+            SchemaVersionError: Its tables are at another revision.
+            StoreUnavailableError: It can't be reached.
+        """
+        if self.in_memory:
+            self._open()
+            return
+        await asyncio.to_thread(self._open)
+        self._writer.start(asyncio.get_running_loop())
+
+    def _open(self) -> None:
+        try:
+            with self._writing.begin() as connection:
+                if self.in_memory:
+                    migrate_on(connection)
+                check_version(connection)
+                self.news.publish(False, newest_position(connection))
+        except SQLAlchemyError as error:
+            raise translated(error) from error
+
+    async def close(self) -> None:
+        """Finish the units of work that wait, and disconnect."""
+        await asyncio.to_thread(self._writer.stop)
+        await asyncio.to_thread(self._readers.shutdown)
+        self._writing.dispose()
+        self._reading.dispose()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def write(self, unit: Unit[T], *, key: str | None = None) -> T:
+        """Run a unit of work and commit it, possibly together with others.
+
+        A caller that gives up (cancelled, or after `UNIT_SECONDS`) can't know whether it was committed.
+
+        Args:
+            unit: The work; it may be run more than once, of which one is committed.
+            key: The one group that it locks, so that the units of a transaction can lock in one order; None for a unit
+                that locks several and gets a transaction of its own.
+
+        Raises:
+            StoreError: It was not committed.
+        """
+        if self.in_memory:
+            (outcome,) = self._commit_together([unit])
+            self.news.publish(outcome.work, outcome.position)
+            result: T = _result(outcome)
+            return result
+        try:
+            async with asyncio.timeout(UNIT_SECONDS), self._places:
+                result = _result(await self._writer.submit(unit, key))
+        except TimeoutError as error:
+            raise StoreUnavailableError(f"the store did not answer within {UNIT_SECONDS:g} s; try again") from error
+        return result
+
+    async def read(self, unit: Callable[[sa.Connection], T]) -> T:
+        """Run a unit of work that only reads.
+
+        Raises:
+            StoreError: The database did not answer.
+        """
+        if self.in_memory:
+            return self._read(unit)
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(UNIT_SECONDS), self._places:
+                return await loop.run_in_executor(self._readers, self._read, unit)
+        except TimeoutError as error:
+            raise StoreUnavailableError(f"the store did not answer within {UNIT_SECONDS:g} s; try again") from error
+
+    def _read(self, unit: Callable[[sa.Connection], T]) -> T:
+        try:
+            with self._reading.begin() as connection:
+                return unit(connection)
+        except SQLAlchemyError as error:
+            raise translated(error) from error
+
+    def _commit_together(self, units: Sequence[Unit[Any]]) -> list[Outcome]:
+        """Commit units in one transaction; when that fails, halve until only those that fail by themselves have."""
+        try:
+            with self._writing.begin() as connection:
+                transaction = Transaction(connection)
+                values = [unit(transaction) for unit in units]
+                transaction.finish()
+        except SQLAlchemyError as error:
+            lost = isinstance(error, DBAPIError) and error.connection_invalidated
+            if len(units) == 1 or lost or not isinstance(error, DBAPIError):
+                failure = translated(error)
+                failure.__cause__ = error
+                return [Outcome(error=failure) for _ in units]
+        except Exception as error:  # noqa: BLE001 - whatever a unit raises belongs to its caller
+            if len(units) == 1:
+                return [Outcome(error=error)]
+        else:
+            return [Outcome(value=value, work=transaction.work, position=transaction.position) for value in values]
+        half = len(units) // 2
+        return self._commit_together(units[:half]) + self._commit_together(units[half:])
+
+
+def _result(outcome: Outcome) -> Any:
+    if outcome.error is not None:
+        raise outcome.error
+    return outcome.value

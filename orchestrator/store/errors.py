@@ -1,0 +1,22 @@
+"""Errors of the store; the engine knows the first two.
+
+StoreError (engine.ports)          nothing of the unit of work was committed that trying again would double
+├── LeaseLostError (engine.ports)  the lane, or the change as it was read, is not ours any more
+├── StoreUnavailableError          the database did not answer, or not in time
+├── ConstraintError                the database refused what would break an invariant: a defect
+└── SchemaVersionError             the store is at another revision than this program
+"""
+
+from orchestrator.engine.ports import StoreError
+
+
+class StoreUnavailableError(StoreError):
+    """The database can't be reached, ended the connection, or did not answer in time; try again later."""
+
+
+class ConstraintError(StoreError):
+    """The database refused what would break an invariant that it holds; trying again changes nothing."""
+
+
+class SchemaVersionError(StoreError):
+    """The store's tables are not those that this program works with; the message says which command mends it."""

@@ -1,0 +1,146 @@
+"""Units of work on lanes: who may act on a group, and until when.
+
+A lane is due when something of its group is pending; `due_at` is kept up to date by whoever makes or ends something
+pending, except while the lane is held: it then stays as it was when it was claimed, so that a dead holder's lane is due
+as soon as its lease is over. On PostgreSQL the lane's row is locked first and pending changes are looked at by a later
+statement, which sees what the previous owner of that lock committed.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+
+import sqlalchemy as sa
+
+from orchestrator.engine.ports import Lane
+from orchestrator.store.reading import active_changes, queued_changes
+from orchestrator.store.schema import PENDING, changes, lanes
+from orchestrator.store.transaction import Transaction
+
+QUEUED_PER_LANE = 50
+"""How many queued changes of a group are handed out with its lane."""
+
+_CLAIMABLE = (
+    sa.select(lanes.c.privacy_group_id)
+    .where(
+        sa.text("due_at IS NOT NULL"),
+        lanes.c.due_at <= sa.bindparam("now"),
+        sa.or_(lanes.c.holder.is_(None), lanes.c.lease_until <= sa.bindparam("now")),
+    )
+    .order_by(lanes.c.due_at)
+    .limit(sa.bindparam("limit"))
+    .with_for_update(skip_locked=True)
+)
+_HELD = (
+    sa.select(lanes.c.privacy_group_id)
+    .where(sa.text("holder IS NOT NULL"), lanes.c.holder == sa.bindparam("of_holder"))
+    .order_by(lanes.c.privacy_group_id)
+    .with_for_update()
+)
+_READY_AT = sa.select(sa.func.min(changes.c.ready_at)).where(
+    changes.c.privacy_group_id == sa.bindparam("group"), PENDING
+)
+_NEXT_DUE = sa.select(
+    sa.func.min(
+        sa.case(
+            (sa.or_(lanes.c.holder.is_(None), lanes.c.lease_until <= lanes.c.due_at), lanes.c.due_at),
+            else_=lanes.c.lease_until,
+        )
+    )
+).where(sa.text("due_at IS NOT NULL"))
+
+
+def claim(transaction: Transaction, *, holder: str, now: int, lease_until: int, limit: int) -> tuple[Lane, ...]:
+    """Take up to `limit` lanes that are due and that nobody holds, those due longest first."""
+    connection = transaction.connection
+    groups = list(connection.execute(_CLAIMABLE, {"now": now, "limit": limit}).scalars())
+    if not groups:
+        return ()
+    taken = (
+        lanes.update()
+        .where(lanes.c.privacy_group_id.in_(groups))
+        .values(holder=holder, lease_until=lease_until, token=lanes.c.token + 1)
+        .returning(lanes.c.privacy_group_id, lanes.c.token)
+    )
+    tokens = {row.privacy_group_id: row.token for row in connection.execute(taken)}
+    active = active_changes(connection, groups)
+    return tuple(
+        Lane(
+            privacy_group_id=group,
+            token=tokens[group],
+            active=active[group],
+            queued=queued_changes(connection, group, now=now, limit=QUEUED_PER_LANE),
+        )
+        for group in groups
+    )
+
+
+def load(connection: sa.Connection, lane: Lane, *, now: int) -> Lane:
+    """Return the same lane with its changes as they are now."""
+    group = lane.privacy_group_id
+    return replace(
+        lane,
+        active=active_changes(connection, [group])[group],
+        queued=queued_changes(connection, group, now=now, limit=QUEUED_PER_LANE),
+    )
+
+
+def renew(transaction: Transaction, *, holder: str, lease_until: int, groups: Collection[str] | None) -> frozenset[str]:
+    """Prolong the leases of a holder on `groups` (None: on all that it has); returns those that it has of them."""
+    held = [group for group in _held_by(transaction.connection, holder) if groups is None or group in groups]
+    if held:
+        prolonged = lanes.update().where(lanes.c.privacy_group_id.in_(held)).values(lease_until=lease_until)
+        transaction.connection.execute(prolonged)
+    return frozenset(held)
+
+
+def forget(transaction: Transaction, *, holder: str) -> frozenset[str]:
+    """Give back all lanes that a holder's earlier life left held; they are due as before."""
+    groups = _held_by(transaction.connection, holder)
+    if groups:
+        freed = lanes.update().where(lanes.c.privacy_group_id.in_(groups)).values(holder=None, lease_until=None)
+        transaction.connection.execute(freed)
+        transaction.work = True
+    return frozenset(groups)
+
+
+def release(transaction: Transaction, lane: Lane, *, now: int) -> None:
+    """Give a lane back, due when one of its changes is; does nothing when it is not ours any more.
+
+    What is ready already comes due now, not when it became ready: a group with a long queue goes behind those that
+    have waited for their turn.
+    """
+    connection = transaction.connection
+    group = lane.privacy_group_id
+    ours = sa.and_(lanes.c.privacy_group_id == group, lanes.c.token == lane.token, lanes.c.holder.is_not(None))
+    freed = lanes.update().where(ours).values(holder=None, lease_until=None)
+    if connection.execute(freed).rowcount == 0:
+        return
+    due_at = _ready_at(connection, group)
+    set_due(transaction, group, None if due_at is None else max(due_at, now))
+
+
+def set_due(transaction: Transaction, group: str, due_at: int | None) -> None:
+    """Say when a lane, whose row is locked, is due."""
+    due = lanes.update().where(lanes.c.privacy_group_id == group).values(due_at=due_at)
+    transaction.connection.execute(due)
+    transaction.work = transaction.work or due_at is not None
+
+
+def due_again(transaction: Transaction, group: str) -> None:
+    """Say anew when a lane is due that nobody holds and whose row is locked."""
+    set_due(transaction, group, _ready_at(transaction.connection, group))
+
+
+def next_due(connection: sa.Connection) -> int | None:
+    """Return when the next lane can be claimed: when it is due and, if somebody holds it, the lease is over."""
+    value: int | None = connection.execute(_NEXT_DUE).scalar_one()
+    return value
+
+
+def _ready_at(connection: sa.Connection, group: str) -> int | None:
+    value: int | None = connection.execute(_READY_AT, {"group": group}).scalar_one()
+    return value
+
+
+def _held_by(connection: sa.Connection, holder: str) -> Sequence[str]:
+    return connection.execute(_HELD, {"of_holder": holder}).scalars().all()

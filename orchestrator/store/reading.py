@@ -1,0 +1,98 @@
+"""Units of work that only read changes and what belongs to them."""
+
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+
+from orchestrator.engine.ports import HistoryEntry
+from orchestrator.membership.model import Attempt, Change, State
+from orchestrator.store.rows import attempt_of, change_of, history_of
+from orchestrator.store.schema import ACTIVE, QUEUED, attempts, changes, history
+
+_ATTEMPT = "attempt__"
+_ATTEMPT_COLUMNS = tuple(column.name for column in attempts.c)
+
+_select = sa.select(
+    *(column for column in changes.c if column.name != "body_hash"),
+    *(column.label(_ATTEMPT + column.name) for column in attempts.c),
+).select_from(changes.outerjoin(attempts, changes.c.attempt_id == attempts.c.attempt_id))
+
+_BY_ID = _select.where(changes.c.change_id == sa.bindparam("change_id"))
+_BY_REQUEST = _select.where(changes.c.request_id == sa.bindparam("request_id"))
+_ACTIVE = _select.where(changes.c.privacy_group_id.in_(sa.bindparam("groups", expanding=True)), ACTIVE).order_by(
+    changes.c.privacy_group_id, changes.c.position
+)
+# The plus keeps planners from choosing the index on `ready_at`, which would have them sort a long queue.
+_QUEUED = (
+    _select.where(
+        changes.c.privacy_group_id == sa.bindparam("group"),
+        QUEUED,
+        sa.text("+changes.ready_at <= :now"),
+    )
+    .order_by(changes.c.position)
+    .limit(sa.bindparam("limit"))
+)
+
+
+def change_by_id(connection: sa.Connection, change_id: str) -> Change | None:
+    """Return a change."""
+    row = connection.execute(_BY_ID, {"change_id": change_id}).mappings().one_or_none()
+    return None if row is None else _change(row)
+
+
+def change_by_request(connection: sa.Connection, request_id: str) -> Change | None:
+    """Return the change that a request made."""
+    row = connection.execute(_BY_REQUEST, {"request_id": request_id}).mappings().one_or_none()
+    return None if row is None else _change(row)
+
+
+def active_changes(connection: sa.Connection, groups: Sequence[str]) -> dict[str, tuple[Change, ...]]:
+    """Return the changes of each group that neither rest nor ended, the lead first."""
+    found: dict[str, list[Change]] = {group: [] for group in groups}
+    for row in connection.execute(_ACTIVE, {"groups": list(groups)}).mappings():
+        found[row["privacy_group_id"]].append(_change(row))
+    return {group: tuple(sorted(members, key=lambda change: not change.leads)) for group, members in found.items()}
+
+
+def queued_changes(connection: sa.Connection, group: str, *, now: int, limit: int) -> tuple[Change, ...]:
+    """Return the changes of a group that may start now, in the order in which they were accepted."""
+    rows = connection.execute(_QUEUED, {"group": group, "now": now, "limit": limit}).mappings()
+    return tuple(_change(row) for row in rows)
+
+
+def newest_changes(
+    connection: sa.Connection, *, privacy_group_id: str | None, states: Sequence[State], limit: int, before: str
+) -> tuple[Change, ...]:
+    """Return changes, newest first, from the one after `before` on."""
+    statement = _select.order_by(changes.c.position.desc()).limit(limit)
+    if privacy_group_id is not None:
+        statement = statement.where(changes.c.privacy_group_id == privacy_group_id)
+    if states:
+        statement = statement.where(changes.c.state.in_([state.value for state in states]))
+    if before:
+        position = sa.select(changes.c.position).where(changes.c.change_id == before).scalar_subquery()
+        statement = statement.where(changes.c.position < position)
+    return tuple(_change(row) for row in connection.execute(statement).mappings())
+
+
+def history_of_change(connection: sa.Connection, change_id: str) -> tuple[HistoryEntry, ...]:
+    """Return what happened to a change, oldest first."""
+    statement = sa.select(history).where(history.c.change_id == change_id).order_by(history.c.revision)
+    return tuple(history_of(row) for row in connection.execute(statement).mappings())
+
+
+def attempts_of_change(connection: sa.Connection, change_id: str) -> tuple[Attempt, ...]:
+    """Return the attempts that were made for a change, its lead's included, oldest first."""
+    lead = sa.select(changes.c.lead_id).where(changes.c.change_id == change_id, changes.c.lead_id.is_not(None))
+    statement = (
+        sa.select(attempts)
+        .where(sa.or_(attempts.c.change_id == change_id, attempts.c.change_id.in_(lead)))
+        .order_by(attempts.c.position)
+    )
+    return tuple(attempt_of(row) for row in connection.execute(statement).mappings())
+
+
+def _change(row: sa.RowMapping) -> Change:
+    if row[_ATTEMPT + "attempt_id"] is None:
+        return change_of(row, None)
+    return change_of(row, attempt_of({column: row[_ATTEMPT + column] for column in _ATTEMPT_COLUMNS}))

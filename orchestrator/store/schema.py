@@ -1,0 +1,179 @@
+"""The tables, the same on SQLite and PostgreSQL; the invariants that a database can hold are constraints of it.
+
+Times are whole microseconds since 1970 UTC: exact, ordered and alike on both databases. Structured values (plan,
+progress, effect, reason) are JSON texts; `rows` reads and writes them. What a query selects or orders by is a column.
+"""
+
+import sqlalchemy as sa
+
+from orchestrator.membership.model import ENDED, RESTING, AttemptStatus, State
+
+metadata = sa.MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+    }
+)
+
+# SQLite numbers rows by itself only when the key is declared INTEGER.
+Position = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
+
+def _listed(values: frozenset[State]) -> str:
+    return ", ".join(f"'{value}'" for value in sorted(values))
+
+
+QUEUED = sa.text(f"state = '{State.QUEUED}'")
+"""Conditions of partial indexes are written out, and queries repeat them to the letter, else no planner uses them."""
+ACTIVE = sa.text(f"state NOT IN ({_listed(RESTING)})")
+PENDING = sa.text(f"state NOT IN ({_listed(ENDED | {State.PARKED})})")
+_LEADS = sa.text(f"lead_id = change_id AND state NOT IN ({_listed(RESTING)})")
+_LIVE = sa.text(f"status IN ('{AttemptStatus.SIGNED}', '{AttemptStatus.SENT}')")
+_UNPUBLISHED = sa.text("published_at IS NULL")
+_DUE = sa.text("due_at IS NOT NULL")
+_HELD = sa.text("holder IS NOT NULL")
+
+
+def _partial(name: str, *columns: str, where: sa.TextClause, unique: bool = False) -> sa.Index:
+    return sa.Index(name, *columns, unique=unique, sqlite_where=where, postgresql_where=where)
+
+
+changes = sa.Table(
+    "changes",
+    metadata,
+    sa.Column("position", Position, primary_key=True, autoincrement=True),
+    sa.Column("change_id", sa.Text, nullable=False, unique=True),
+    sa.Column("request_id", sa.Text, nullable=False, unique=True),
+    sa.Column("body_hash", sa.Text, nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("privacy_group_id", sa.Text, nullable=False),
+    sa.Column("members", sa.Text, nullable=False),
+    sa.Column("account", sa.Text, nullable=False),
+    sa.Column("created_at", sa.BigInteger, nullable=False),
+    sa.Column("deadline", sa.BigInteger),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("lead_id", sa.Text),
+    sa.Column("batch_limit", sa.Integer, nullable=False),
+    sa.Column("batch", sa.Integer, nullable=False),
+    sa.Column("tries", sa.Integer, nullable=False),
+    sa.Column("not_before", sa.BigInteger),
+    sa.Column("waiting_since", sa.BigInteger),
+    sa.Column("reason", sa.Text),
+    sa.Column("plan", sa.Text),
+    sa.Column("attempt_id", sa.Text),
+    sa.Column("failures", sa.Integer, nullable=False),
+    sa.Column("lock_block", sa.BigInteger),
+    sa.Column("undo_lock", sa.Boolean, nullable=False),
+    sa.Column("effect", sa.Text),
+    sa.Column("progress", sa.Text, nullable=False),
+    sa.Column("revision", sa.BigInteger, nullable=False),
+    # When it can be worked on: `not_before` while that makes it wait, else `created_at`.
+    sa.Column("ready_at", sa.BigInteger, nullable=False),
+    sa.CheckConstraint("revision >= 0", name="revision"),
+    sa.CheckConstraint("state <> 'queued' OR lead_id IS NULL", name="queued_has_no_lead"),
+    sa.Index("ix_changes_group", "privacy_group_id", "position"),
+    sa.Index("ix_changes_state", "state", "position"),
+    _partial("ix_changes_queued", "privacy_group_id", "position", where=QUEUED),
+    _partial("ix_changes_active", "privacy_group_id", "position", where=ACTIVE),
+    _partial("ix_changes_ready", "privacy_group_id", "ready_at", where=PENDING),
+    # One unfinished change leads a group's turn, whatever two confused replicas may try.
+    _partial("uq_changes_lead", "privacy_group_id", where=_LEADS, unique=True),
+)
+
+attempts = sa.Table(
+    "attempts",
+    metadata,
+    sa.Column("position", Position, primary_key=True, autoincrement=True),
+    sa.Column("attempt_id", sa.Text, nullable=False, unique=True),
+    sa.Column("change_id", sa.Text, sa.ForeignKey("changes.change_id"), nullable=False),
+    sa.Column("action", sa.Text, nullable=False),
+    sa.Column("members", sa.Text, nullable=False),
+    sa.Column("node", sa.Text, nullable=False),
+    sa.Column("private_nonce", sa.BigInteger, nullable=False),
+    sa.Column("raw", sa.LargeBinary, nullable=False),
+    sa.Column("since_block", sa.BigInteger, nullable=False),
+    sa.Column("sent_block", sa.BigInteger),
+    sa.Column("seen_block", sa.BigInteger),
+    sa.Column("pmt_hashes", sa.Text, nullable=False),
+    sa.Column("status", sa.Text, nullable=False),
+    sa.Index("ix_attempts_change", "change_id", "position"),
+    # A second transaction is never signed while the first can still execute.
+    _partial("uq_attempts_live", "change_id", where=_LIVE, unique=True),
+)
+
+history = sa.Table(
+    "history",
+    metadata,
+    sa.Column("change_id", sa.Text, sa.ForeignKey("changes.change_id"), primary_key=True),
+    sa.Column("revision", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("at", sa.BigInteger, nullable=False),
+    sa.Column("fact", sa.Text, nullable=False),
+    sa.Column("from_state", sa.Text, nullable=False),
+    sa.Column("to_state", sa.Text, nullable=False),
+    sa.Column("detail", sa.Text, nullable=False),
+)
+
+lanes = sa.Table(
+    "lanes",
+    metadata,
+    # Empty for the events that belong to no group: a lane that is never due.
+    sa.Column("privacy_group_id", sa.Text, primary_key=True),
+    sa.Column("holder", sa.Text),
+    sa.Column("token", sa.BigInteger, nullable=False),
+    sa.Column("lease_until", sa.BigInteger),
+    sa.Column("due_at", sa.BigInteger),
+    # The newest event's `sequence`: in this row, because whoever writes events of a group holds this row's lock.
+    sa.Column("last_sequence", sa.BigInteger, nullable=False),
+    sa.CheckConstraint("(holder IS NULL) = (lease_until IS NULL)", name="lease_has_a_holder"),
+    _partial("ix_lanes_due", "due_at", where=_DUE),
+    _partial("ix_lanes_holder", "holder", where=_HELD),
+)
+
+outbox = sa.Table(
+    "outbox",
+    metadata,
+    sa.Column("position", Position, primary_key=True, autoincrement=True),
+    sa.Column("privacy_group_id", sa.Text, nullable=False),
+    sa.Column("sequence", sa.BigInteger, nullable=False),
+    sa.Column("type", sa.Text, nullable=False),
+    sa.Column("change_id", sa.Text),
+    sa.Column("request_id", sa.Text),
+    sa.Column("occurred_at", sa.BigInteger, nullable=False),
+    sa.Column("data", sa.Text, nullable=False),
+    sa.Column("published_at", sa.BigInteger),
+    sa.UniqueConstraint("privacy_group_id", "sequence"),
+    _partial("ix_outbox_unpublished", "position", where=_UNPUBLISHED),
+    sa.Index("ix_outbox_change", "change_id", "position"),
+    sqlite_autoincrement=True,  # a position is not given out again after compaction
+)
+
+leases = sa.Table(
+    "leases",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("holder", sa.Text, nullable=False),
+    sa.Column("lease_until", sa.BigInteger, nullable=False),
+)
+
+checkpoints = sa.Table(
+    "checkpoints",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("position", sa.BigInteger, nullable=False),
+    sa.Column("failures", sa.Integer, nullable=False),
+    sa.Column("paused_since", sa.BigInteger),
+    sa.Column("detail", sa.Text, nullable=False),
+)
+
+# How far the outbox was deleted: as a whole (DELETED), or some types only (THINNED).
+deletions = sa.Table(
+    "deletions",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("position", sa.BigInteger, nullable=False),
+)
+DELETED = "deleted"
+THINNED = "thinned"
