@@ -4,7 +4,7 @@ Nodes have `orchestrator.engine.node_ports`. Every method that leaves the proces
 raises the errors named here, never a library's own exception.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
@@ -111,7 +111,10 @@ class Record:
 
 
 Amendment = Callable[[Change], Record]
-"""Makes the record of an operator's request from the change as it is in the same transaction; may raise."""
+"""Makes the record of an operator's request from the change as it is in the same transaction; may raise.
+
+It may be called more than once, of which one record is committed, and not on the event loop's thread.
+"""
 
 
 class ChangeStore(Protocol):
@@ -130,11 +133,19 @@ class ChangeStore(Protocol):
     async def claim(self, *, holder: str, lease: timedelta, limit: int, now: datetime) -> tuple[Lane, ...]:
         """Take up to `limit` lanes that have something to do and that nobody holds, those due longest first."""
 
-    async def renew(self, *, holder: str, lease: timedelta, now: datetime) -> frozenset[str]:
-        """Prolong all leases of a holder; returns the groups that it still holds."""
+    async def forget(self, *, holder: str) -> frozenset[str]:
+        """Give back the lanes that a holder's earlier life left held, and return their groups: for its start."""
+
+    async def renew(
+        self, *, holder: str, lease: timedelta, now: datetime, groups: Collection[str] | None = None
+    ) -> frozenset[str]:
+        """Prolong a holder's leases, all or those on `groups`; returns those of them that it still holds.
+
+        A lane that is not worked on any more should not be among `groups`: its lease then runs out.
+        """
 
     async def release(self, lane: Lane, *, now: datetime) -> None:
-        """Give a lane back; it is due again when one of its changes is."""
+        """Give a lane back; it is due again when one of its changes is. Does nothing when it is not ours any more."""
 
     async def load(self, lane: Lane, *, now: datetime) -> Lane:
         """Return the same lane with its changes as they are now (new ones may have been queued)."""
@@ -143,7 +154,8 @@ class ChangeStore(Protocol):
         """Commit one step.
 
         Raises:
-            LeaseLostError: The lane's token is not the newest.
+            LeaseLostError: The lane's token is not the newest, or a change is not at the revision before this step
+                (an operator amended it meanwhile); release the lane and claim it anew.
         """
 
     async def amend(self, change_id: str, amendment: Amendment) -> Change:
