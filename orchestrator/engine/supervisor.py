@@ -5,6 +5,7 @@ is claimed again from its last commit.
 """
 
 import asyncio
+import contextlib
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -87,13 +88,17 @@ class Supervisor:
                         holder=self._rules.holder, lease=self._rules.lease, limit=free, now=self._clock.now()
                     )
                 if not lanes:
-                    await self._store.wait_for_work(await self._idle_seconds())
+                    await self._rest(await self._idle_seconds())
             except StoreError as error:
                 log.warning("store does not answer", reason=str(error))
                 await self._clock.sleep(1.0)
             for lane in lanes:
                 task = tasks.create_task(self._drive(lane))
                 self._lanes[lane.privacy_group_id] = task
+
+    async def _rest(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            await self._clock.wait_for(self._store.wait_for_work(IDLE_SECONDS), seconds)
 
     async def _idle_seconds(self) -> float:
         due = await self._store.next_due()
