@@ -5,6 +5,7 @@
 
 from orchestrator.store.change_store import SqlChangeStore
 from orchestrator.store.database import Database
+from orchestrator.store.outbox_store import SqlOutbox
 from orchestrator.store.schema_version import migrate, schema_version
 
-__all__ = ["Database", "SqlChangeStore", "migrate", "schema_version"]
+__all__ = ["Database", "SqlChangeStore", "SqlOutbox", "migrate", "schema_version"]

@@ -1,5 +1,9 @@
 """Addresses of databases, connections that are set up for this store, and the library's errors as the store's own."""
 
+import contextlib
+import os
+import socket
+import weakref
 from typing import Any
 
 import sqlalchemy as sa
@@ -88,7 +92,7 @@ def _postgresql_engine(url: sa.URL) -> sa.Engine:
         "lock_timeout": LOCK_SECONDS * 1000,
         "idle_in_transaction_session_timeout": STATEMENT_SECONDS * 1000,
     }
-    return sa.create_engine(
+    engine = sa.create_engine(
         url,
         isolation_level="READ COMMITTED",
         pool_pre_ping=True,
@@ -105,3 +109,21 @@ def _postgresql_engine(url: sa.URL) -> sa.Engine:
             "tcp_user_timeout": STATEMENT_SECONDS * 1000,
         },
     )
+    opened: weakref.WeakSet[Any] = weakref.WeakSet()
+    _opened[engine] = opened
+    sa.event.listen(engine, "connect", lambda connection, _: opened.add(connection))
+    return engine
+
+
+_opened: weakref.WeakKeyDictionary[sa.Engine, weakref.WeakSet[Any]] = weakref.WeakKeyDictionary()
+
+
+def cut_connections(engine: sa.Engine) -> None:
+    """Shut the sockets of an engine's connections to PostgreSQL, so that whoever waits on one gets an error.
+
+    The driver itself waits without end for a server that keeps its connections open and answers nothing.
+    """
+    for connection in list(_opened.get(engine, ())):
+        if not connection.closed:
+            with contextlib.suppress(OSError), socket.socket(fileno=os.dup(connection.fileno())) as wire:
+                wire.shutdown(socket.SHUT_RDWR)

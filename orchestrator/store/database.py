@@ -9,13 +9,15 @@ An in-memory database (``sqlite://``) belongs to one connection: everything runs
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, Self, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from orchestrator.store.connections import READERS, engine_for, is_in_memory, normalised, translated
+from orchestrator.store.connections import READERS, cut_connections, engine_for, is_in_memory, normalised, translated
 from orchestrator.store.errors import StoreUnavailableError
+from orchestrator.store.listening import listen
 from orchestrator.store.news import News
 from orchestrator.store.schema_version import check_version, migrate_on
 from orchestrator.store.transaction import Transaction, Unit, newest_position
@@ -44,6 +46,7 @@ class Database:
         self._reading = self._writing if self.in_memory else engine_for(self.url, read_only=True)
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="store-reader")
         self._writer = Writer(self._commit_together, self.news.publish)
+        self._listening: asyncio.Task[None] | None = None
         self._places = asyncio.BoundedSemaphore(WAITING_UNITS)
 
     async def start(self) -> None:
@@ -58,6 +61,8 @@ class Database:
             return
         await asyncio.to_thread(self._open)
         self._writer.start(asyncio.get_running_loop())
+        if self.url.get_backend_name() == "postgresql":
+            self._listening = asyncio.create_task(listen(self.url, self.news, partial(self.read, newest_position)))
 
     def _open(self) -> None:
         try:
@@ -71,10 +76,20 @@ class Database:
 
     async def close(self) -> None:
         """Finish the units of work that wait, and disconnect."""
-        await asyncio.to_thread(self._writer.stop)
-        await asyncio.to_thread(self._readers.shutdown)
+        if self._listening is not None:
+            self._listening.cancel()
+            await asyncio.wait([self._listening])
+        await self._finish(self._writer.stop)
+        await self._finish(self._readers.shutdown)
         self._writing.dispose()
         self._reading.dispose()
+
+    async def _finish(self, stop: Callable[[], None]) -> None:
+        stopping = asyncio.ensure_future(asyncio.to_thread(stop))
+        await asyncio.wait([stopping], timeout=UNIT_SECONDS)
+        while not stopping.done():
+            self._cut()
+            await asyncio.wait([stopping], timeout=1.0)
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -105,7 +120,7 @@ class Database:
             async with asyncio.timeout(UNIT_SECONDS), self._places:
                 result = _result(await self._writer.submit(unit, key))
         except TimeoutError as error:
-            raise StoreUnavailableError(f"the store did not answer within {UNIT_SECONDS:g} s; try again") from error
+            raise self._overdue() from error
         return result
 
     async def read(self, unit: Callable[[sa.Connection], T]) -> T:
@@ -121,7 +136,16 @@ class Database:
             async with asyncio.timeout(UNIT_SECONDS), self._places:
                 return await loop.run_in_executor(self._readers, self._read, unit)
         except TimeoutError as error:
-            raise StoreUnavailableError(f"the store did not answer within {UNIT_SECONDS:g} s; try again") from error
+            raise self._overdue() from error
+
+    def _overdue(self) -> StoreUnavailableError:
+        self._cut()
+        return StoreUnavailableError(f"the store did not answer within {UNIT_SECONDS:g} s; try again")
+
+    def _cut(self) -> None:
+        """Free the threads that wait for a database that is frozen."""
+        for engine in (self._writing, self._reading):
+            cut_connections(engine)
 
     def _read(self, unit: Callable[[sa.Connection], T]) -> T:
         try:

@@ -146,6 +146,7 @@ outbox = sa.Table(
     sa.Column("published_at", sa.BigInteger),
     sa.UniqueConstraint("privacy_group_id", "sequence"),
     _partial("ix_outbox_unpublished", "position", where=_UNPUBLISHED),
+    sa.Index("ix_outbox_group", "privacy_group_id", "position"),
     sa.Index("ix_outbox_change", "change_id", "position"),
     sqlite_autoincrement=True,  # a position is not given out again after compaction
 )

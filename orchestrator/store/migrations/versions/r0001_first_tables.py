@@ -134,6 +134,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("privacy_group_id", "sequence", name="uq_outbox_privacy_group_id_sequence"),
         sqlite_autoincrement=True,
     )
+    op.create_index("ix_outbox_group", "outbox", ["privacy_group_id", "position"], unique=False)
     op.create_index("ix_outbox_change", "outbox", ["change_id", "position"], unique=False)
     op.create_index("ix_outbox_unpublished", "outbox", ["position"], unique=False, **_where("published_at IS NULL"))
     op.create_table(

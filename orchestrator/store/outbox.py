@@ -1,0 +1,149 @@
+"""Units of work on the outbox: what the relay publishes and what subscribers read, and its retention."""
+
+import json
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from orchestrator.membership.status import EventType, StatusEvent
+from orchestrator.store.rows import Row, moment
+from orchestrator.store.schema import DELETED, THINNED, deletions, outbox
+from orchestrator.store.transaction import Transaction, Upsert, per_dialect
+
+_NAMESPACE = uuid.UUID("6c0a8bb5-1d27-4b7a-9c39-5f2f1f0d9a11")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredEvent:
+    """One status event as the outbox holds it; see `events.ports.StoredEvent`.
+
+    Attributes:
+        position: Place in the order of all events.
+        event_id: Unique, and the same whenever and by whomever it is read.
+        sequence: Place in the order of its group's events, from 1 without gaps.
+        at: When it was committed, UTC.
+        event: What happened.
+    """
+
+    position: int
+    event_id: str
+    sequence: int
+    at: datetime
+    event: StatusEvent
+
+
+_PENDING = (
+    sa.select(outbox).where(sa.text("published_at IS NULL")).order_by(outbox.c.position).limit(sa.bindparam("limit"))
+)
+
+
+def pending(connection: sa.Connection, *, limit: int) -> tuple[StoredEvent, ...]:
+    """Return the first unpublished events, by position."""
+    return tuple(_stored(row) for row in connection.execute(_PENDING, {"limit": limit}).mappings())
+
+
+def mark_published(transaction: Transaction, *, positions: Sequence[int], at: int) -> None:
+    """Mark events as published; those that are already keep their time."""
+    marked = (
+        outbox.update().where(outbox.c.position.in_(positions), outbox.c.published_at.is_(None)).values(published_at=at)
+    )
+    transaction.connection.execute(marked)
+
+
+def after(
+    connection: sa.Connection,
+    *,
+    position: int,
+    limit: int,
+    privacy_group_id: str | None,
+    change_id: str | None,
+    types: Sequence[str],
+) -> tuple[StoredEvent, ...]:
+    """Return the next events behind a position."""
+    statement = sa.select(outbox).where(outbox.c.position > position).order_by(outbox.c.position).limit(limit)
+    if privacy_group_id is not None:
+        statement = statement.where(outbox.c.privacy_group_id == privacy_group_id)
+    if change_id is not None:
+        statement = statement.where(outbox.c.change_id == change_id)
+    if types:
+        statement = statement.where(outbox.c.type.in_(types))
+    return tuple(_stored(row) for row in connection.execute(statement).mappings())
+
+
+def deleted_through(connection: sa.Connection) -> int:
+    """Return the newest position that retention deleted; 0 for none."""
+    statement = sa.select(deletions.c.position).where(deletions.c.name == DELETED)
+    return connection.execute(statement).scalar_one_or_none() or 0
+
+
+def deletable(
+    connection: sa.Connection, *, before: int, through_position: int, types: Sequence[str], limit: int
+) -> tuple[int, ...]:
+    """Return the positions of published events that may be deleted, oldest first."""
+    statement = (
+        sa.select(outbox.c.position)
+        .where(
+            outbox.c.position <= through_position,
+            outbox.c.occurred_at < before,
+            outbox.c.published_at.is_not(None),
+        )
+        .order_by(outbox.c.position)
+        .limit(limit)
+    )
+    if types:
+        statement = statement.where(outbox.c.type.in_(types))
+    return tuple(connection.execute(statement).scalars())
+
+
+def _remember(insert: Upsert) -> sa.Insert:
+    statement = insert(deletions)
+    new = statement.excluded
+    return statement.on_conflict_do_update(
+        index_elements=["name"],
+        set_={"position": new.position},
+        where=deletions.c.position < new.position,
+    )
+
+
+_REMEMBER = per_dialect(_remember)
+
+
+def delete(transaction: Transaction, *, positions: Sequence[int], thinning: bool) -> int:
+    """Delete events and remember how far; returns how many were there.
+
+    Args:
+        transaction: The transaction.
+        positions: At least one.
+        thinning: Only some types are deleted: nobody who resumes has to be told.
+    """
+    connection = transaction.connection
+    deleted = connection.execute(outbox.delete().where(outbox.c.position.in_(positions))).rowcount
+    values = {"name": THINNED if thinning else DELETED, "position": max(positions)}
+    connection.execute(_REMEMBER[connection.dialect.name], values)
+    return deleted
+
+
+def _stored(row: Row) -> StoredEvent:
+    event = StatusEvent(
+        type=EventType(row["type"]),
+        privacy_group_id=row["privacy_group_id"],
+        change_id=row["change_id"],
+        request_id=row["request_id"],
+        data=json.loads(row["data"]),
+    )
+    return StoredEvent(
+        position=row["position"],
+        event_id=_event_id(event, row["sequence"]),
+        sequence=row["sequence"],
+        at=moment(row["occurred_at"]),
+        event=event,
+    )
+
+
+def _event_id(event: StatusEvent, sequence: int) -> str:
+    """Name an event by what it is: the ids in it keep events of another store, with the same numbers, apart."""
+    names = [event.privacy_group_id, sequence, event.change_id, event.request_id]
+    return str(uuid.uuid5(_NAMESPACE, json.dumps(names)))

@@ -1,0 +1,115 @@
+"""`events.ports.Outbox` on SQL: each method is one unit of work in a worker thread."""
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from functools import partial
+
+from orchestrator.store import outbox, readers
+from orchestrator.store.database import Database
+from orchestrator.store.outbox import StoredEvent
+from orchestrator.store.readers import Checkpoint
+from orchestrator.store.rows import micros
+from orchestrator.store.transaction import newest_position
+
+_KEY = ""
+"""What these units lock belongs to no group, and nobody else locks it."""
+
+
+class SqlOutbox:
+    """The durable status events; see `events.ports.Outbox` for what each method does. Each may raise `StoreError`.
+
+    Args:
+        database: An open database.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def pending(self, limit: int) -> tuple[StoredEvent, ...]:
+        """Return the first unpublished events, by position."""
+        return await self._database.read(partial(outbox.pending, limit=limit))
+
+    async def mark_published(self, positions: Sequence[int], *, at: datetime) -> None:
+        """Mark events as published (again does no harm)."""
+        if positions:
+            unit = partial(outbox.mark_published, positions=sorted(positions), at=micros(at))
+            await self._database.write(unit, key=_KEY)
+
+    async def after(
+        self,
+        position: int,
+        *,
+        limit: int,
+        privacy_group_id: str | None = None,
+        change_id: str | None = None,
+        types: Sequence[str] = (),
+    ) -> tuple[StoredEvent, ...]:
+        """Return the next events behind a position, by position, whether published or not."""
+        return await self._database.read(
+            partial(
+                outbox.after,
+                position=position,
+                limit=limit,
+                privacy_group_id=privacy_group_id,
+                change_id=change_id,
+                types=types,
+            )
+        )
+
+    async def last_position(self) -> int:
+        """Return the newest position that is visible, deleted ones included; 0 when there was never an event."""
+        return await self._database.read(newest_position)
+
+    async def deleted_through(self) -> int:
+        """Return the newest position that retention deleted (0 for none); what was thinned out does not count."""
+        return await self._database.read(outbox.deleted_through)
+
+    async def wait_for_events(self, position: int, seconds: float) -> None:
+        """Return once an event behind `position` may be visible, at the latest after so many seconds."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._database.news.wait_behind(position)
+
+    async def acquire_lease(self, name: str, *, holder: str, lease: timedelta, now: datetime) -> bool:
+        """Take or prolong the right to do a named work alone; False while another holder's lease lasts."""
+        unit = partial(
+            readers.acquire_lease, name=name, holder=holder, now=micros(now), lease_until=micros(now + lease)
+        )
+        return await self._database.write(unit, key=_KEY)
+
+    async def release_lease(self, name: str, *, holder: str) -> None:
+        """Give the right back; does nothing when it is not held."""
+        await self._database.write(partial(readers.release_lease, name=name, holder=holder), key=_KEY)
+
+    async def checkpoint(self, name: str) -> Checkpoint | None:
+        """Return a reader's checkpoint; None when it never saved one."""
+        return await self._database.read(partial(readers.checkpoint, name=name))
+
+    async def save_checkpoint(
+        self, name: str, *, position: int, failures: int = 0, paused_since: datetime | None = None, detail: str = ""
+    ) -> None:
+        """Store a reader's checkpoint."""
+        unit = partial(
+            readers.save_checkpoint,
+            name=name,
+            position=position,
+            failures=failures,
+            paused_since=None if paused_since is None else micros(paused_since),
+            detail=detail,
+        )
+        await self._database.write(unit, key=_KEY)
+
+    async def delete_published(
+        self, *, before: datetime, through_position: int, types: Sequence[str] = (), limit: int = 1000
+    ) -> int:
+        """Delete published events committed before a time, oldest first; returns how many were deleted."""
+        positions = await self._database.read(
+            partial(
+                outbox.deletable, before=micros(before), through_position=through_position, types=types, limit=limit
+            )
+        )
+        if not positions:
+            return 0
+        return await self._database.write(partial(outbox.delete, positions=positions, thinning=bool(types)), key=_KEY)
