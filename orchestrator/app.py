@@ -1,0 +1,169 @@
+"""Composition root: from a configuration to a running daemon. The only module that knows every adapter."""
+
+import asyncio
+import socket
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from random import SystemRandom
+from urllib.parse import quote, urlsplit, urlunsplit
+
+import structlog
+
+from orchestrator.besu.http_client import HttpNode, open_session
+from orchestrator.besu.node import Node
+from orchestrator.besu.port import Accounts, BesuNode, ManagementCodec
+from orchestrator.besu.signers import Signer, signer_from_key, signer_from_key_file, signer_from_keystore
+from orchestrator.besu.tokens import TokenFile
+from orchestrator.besu.websocket_client import NodeSocket
+from orchestrator.config import AccountConfig, Config, NodeConfig
+from orchestrator.engine.clock import SystemClock
+from orchestrator.engine.executor import Executor
+from orchestrator.engine.fleet import Fleet
+from orchestrator.engine.ids import new_ids
+from orchestrator.engine.intake import Intake
+from orchestrator.engine.observing import Observer, ProofRules
+from orchestrator.engine.ports import Clock
+from orchestrator.engine.supervisor import LaneRules, Supervisor
+from orchestrator.engine.tracking import ReplayTracker
+from orchestrator.engine.watcher import ChainWatcher
+from orchestrator.engine.worker import Worker
+from orchestrator.membership.model import Change
+from orchestrator.store.change_store import SqlChangeStore
+from orchestrator.store.database import Database
+
+log = structlog.get_logger()
+
+
+class AccountError(Exception):
+    """An account's key can't be had; the message names the account and the file, never what is in it."""
+
+
+def tls_context(ca_file: str | None) -> ssl.SSLContext | None:
+    """Return a TLS context that trusts an authority of its own, None for the system's."""
+    return None if ca_file is None else ssl.create_default_context(cafile=ca_file)
+
+
+async def connect_nodes(stack: AsyncExitStack, nodes: tuple[NodeConfig, ...]) -> list[BesuNode]:
+    """Return the configured nodes, with one HTTP session between them and a WebSocket each.
+
+    Args:
+        stack: Closes them.
+        nodes: From the configuration.
+    """
+    session = await stack.enter_async_context(open_session())
+    connected = []
+    for configured in nodes:
+        token = TokenFile(configured.token_file) if configured.token_file is not None else None
+        tls = tls_context(str(configured.ca_file)) if configured.ca_file is not None else None
+        http = HttpNode(session, configured.http, token=token, tls=tls)
+        link: NodeSocket | None = None
+        if configured.ws is not None:
+            link = await stack.enter_async_context(
+                NodeSocket(configured.ws, random=SystemRandom(), token=token, tls=tls)
+            )
+        node = Node(http, name=configured.name)
+        connected.append(BesuNode(configured.name, configured.enclave_keys, node, link))
+    return connected
+
+
+def open_account(account: AccountConfig) -> Signer:
+    """Return the signer of a configured account; keystores take up to seconds of processor time.
+
+    Raises:
+        SignerError: Its key can't be read, or is another account's.
+        AccountError: Neither file nor key is configured.
+    """
+    if account.private_key is not None:
+        signer = signer_from_key(account.private_key.get_secret_value())
+        if signer.address != account.address.lower():
+            raise AccountError(f"accounts: the private key of {account.address} is the key of {signer.address}")
+        return signer
+    if account.key_file is not None:
+        return signer_from_key_file(account.key_file, expected_address=account.address)
+    if account.keystore is not None and account.password_file is not None:
+        return signer_from_keystore(account.keystore, account.password_file, expected_address=account.address)
+    raise AccountError(f"accounts: {account.address} has neither key_file nor keystore and password_file")
+
+
+def store_url(config: Config) -> str:
+    """Return the store's URL with its password, if it has one in a file."""
+    if config.store.password_file is None:
+        return config.store.url
+    parts = urlsplit(config.store.url)
+    password = quote(config.store.password_file.read_text().strip(), safe="")
+    user, _, host = parts.netloc.rpartition("@")
+    return urlunsplit(parts._replace(netloc=f"{user}:{password}@{host}"))
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """The engine and what others talk to.
+
+    Attributes:
+        store: The durable record.
+        fleet: The nodes.
+        intake: Takes requests.
+        supervisor: Drives lanes.
+        clock: Time.
+    """
+
+    store: SqlChangeStore
+    fleet: Fleet
+    intake: Intake
+    supervisor: Supervisor
+    clock: Clock
+
+
+@asynccontextmanager
+async def assembled(config: Config, stopping: asyncio.Event) -> AsyncIterator[Engine]:
+    """Put the engine together on the configured nodes, accounts and store, and take it apart at the end.
+
+    Args:
+        config: The configuration.
+        stopping: Set when the daemon is to stop.
+
+    Raises:
+        SignerError, AccountError: An account's key can't be had.
+        StoreError: The store can't be opened.
+    """
+    clock = SystemClock()
+    async with AsyncExitStack() as stack:
+        signers = {account.address: await asyncio.to_thread(open_account, account) for account in config.accounts}
+        accounts = Accounts(signers, gas_limit=config.chain.gas_limit, gas_price=config.chain.gas_price)
+        database = await stack.enter_async_context(Database(store_url(config)))
+        store = SqlChangeStore(database, clock)
+        poll = timedelta(seconds=config.chain.poll_seconds)
+        nodes = await connect_nodes(stack, config.nodes)
+        fleet = Fleet([ChainWatcher(node, clock, poll) for node in nodes])
+        rules = ProofRules(
+            proof_blocks=config.chain.proof_blocks,
+            confirmations=config.chain.confirmations,
+            stalled_after_seconds=config.chain.stalled_after_seconds,
+        )
+        new_id = new_ids(clock.now)
+        executor = Executor(
+            fleet=fleet,
+            signers=accounts,
+            contract=ManagementCodec(),
+            observer=Observer(fleet, ReplayTracker(), rules, clock),
+            clock=clock,
+            new_id=new_id,
+        )
+        lanes = LaneRules(
+            holder=f"{socket.gethostname()}/{config.api.listen}",
+            lease=timedelta(seconds=config.engine.lease_seconds),
+            most_lanes=config.engine.lanes,
+            stop_within=timedelta(seconds=config.engine.shutdown_seconds),
+        )
+        await store.forget(holder=lanes.holder)
+        worker = Worker(store, executor, clock, stopping, _unwatched)
+        supervisor = Supervisor(store, worker, fleet, clock, lanes, stopping)
+        intake = Intake(store, fleet, accounts, clock, new_id)
+        yield Engine(store=store, fleet=fleet, intake=intake, supervisor=supervisor, clock=clock)
+
+
+def _unwatched(before: Change, after: Change) -> None:
+    """Metrics come with the HTTP interface."""
