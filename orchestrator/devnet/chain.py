@@ -111,7 +111,11 @@ def make_block(
     parent_hash = bytes(32) if parent is None else parent.hash
     hashes = b"".join(transaction.hash for transaction in transactions)
     transactions_root = keccak(hashes) if hashes else _EMPTY_TRIE
-    receipts_root = keccak(b"receipts" + bytes([len(transactions) % 256])) if hashes else _EMPTY_TRIE
+    receipts_root = (
+        keccak(b"".join(intrinsic_gas(transaction.input).to_bytes(8) for transaction in transactions))
+        if hashes
+        else _EMPTY_TRIE
+    )
     # Marker transactions change the public state of their sender's nonce only.
     before = _EMPTY_TRIE if parent is None else parent.state_root
     state_root = keccak(before + hashes) if hashes else before

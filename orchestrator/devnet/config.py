@@ -36,7 +36,6 @@ class DevnetConfig:
         min_gas_price_wei: markers below it are refused.
         privacy_nonce_always_increments: as Besu's option since 24.7.1.
         revert_reason_enabled: as Besu's option.
-        lost_add_chance_percent: how often a validator of 25.5.0 loses a group that it is added to; others always do.
         extra_enclave_keys: by node (from 1), further enclave keys that its enclave hosts: tenants.
         jwt_public_key_file: PEM; every call needs a token (PROTOCOL.md, Multi-tenancy). None: no authentication.
         tls_certificate_file, tls_key_file: PEM; HTTP and WebSocket then speak TLS.
@@ -61,7 +60,6 @@ class DevnetConfig:
     min_gas_price_wei: int = 0
     privacy_nonce_always_increments: bool = False
     revert_reason_enabled: bool = True
-    lost_add_chance_percent: int = 100
     extra_enclave_keys: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     jwt_public_key_file: Path | None = None
     tls_certificate_file: Path | None = None
@@ -110,8 +108,6 @@ class DevnetConfig:
             problems.append(f"history is {self.history}; give 0 to {MAX_HISTORY}")
         elif self.history and self.nodes < 2:
             problems.append("history needs two nodes")
-        if not 0 <= self.lost_add_chance_percent <= 100:
-            problems.append("lost_add_chance_percent must be from 0 to 100")
         if (self.tls_certificate_file is None) != (self.tls_key_file is None):
             problems.append("TLS needs both tls_certificate_file and tls_key_file")
         return problems

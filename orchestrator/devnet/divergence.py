@@ -18,7 +18,7 @@ def diverge(node: Node, privacy_group_id: bytes) -> bool:
     """
     timeline = node.timelines.get(privacy_group_id)
     last = timeline.last_at(node.head.number) if timeline is not None else None
-    if timeline is None or last is None or not timeline.state_readable:
+    if timeline is None or last is None:
         return False
     missed = replace(last.state, application_digest=keccak(b"missed" + last.state.application_digest))
     timeline.append(node.head.number, replace(last, state=missed))

@@ -2,8 +2,9 @@
 
 import base64
 import binascii
+import json
 from collections.abc import Iterable
-from typing import Final
+from typing import Any, Final
 
 import rlp
 from eth_hash.auto import keccak
@@ -54,3 +55,8 @@ def bloom(items: Iterable[bytes]) -> str:
         for at in (0, 2, 4):
             bits |= 1 << (int.from_bytes(digest[at : at + 2]) & 0x7FF)
     return data(bits.to_bytes(BLOOM_BYTES)) if bits else EMPTY_BLOOM
+
+
+def to_json(value: Any) -> str:
+    """Write JSON without spaces, as Besu does."""
+    return json.dumps(value, separators=(",", ":"))

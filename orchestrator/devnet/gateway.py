@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from orchestrator.devnet import errors
 from orchestrator.devnet.clock import Clock
+from orchestrator.devnet.encoding import to_json
 from orchestrator.devnet.errors import RpcError
 from orchestrator.devnet.jwt_auth import Principal, TokenVerifier
 from orchestrator.devnet.rpc.dispatch import Answer, Caller, NodeApi
@@ -83,7 +84,7 @@ class Gateway:
         if not isinstance(request, dict):
             return _refusal(errors.parse_error(), 400)
         answer = await self._answer(request, principal, connection)
-        return Reply(answer.status, "" if answer.response is None else json.dumps(answer.response))
+        return Reply(answer.status, "" if answer.response is None else to_json(answer.response))
 
     async def _reply_to_batch(
         self, requests: list[Any], principal: Principal | None, connection: Connection | None
@@ -98,7 +99,7 @@ class Gateway:
             answer = await self._answer(request, principal, connection)
             if answer.response is not None:
                 responses.append(answer.response)
-        return Reply(200, json.dumps(responses))
+        return Reply(200, to_json(responses))
 
     async def _answer(self, request: Any, principal: Principal | None, connection: Connection | None) -> Answer:
         tenant = None
@@ -126,4 +127,4 @@ class Gateway:
 
 
 def _refusal(error: RpcError, status: int) -> Reply:
-    return Reply(status, json.dumps({"jsonrpc": "2.0", "id": None, "error": error.body()}))
+    return Reply(status, to_json({"jsonrpc": "2.0", "id": None, "error": error.body()}))

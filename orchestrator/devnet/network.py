@@ -61,7 +61,7 @@ class Network:
                 cache=cache,
                 rules=self.rules,
                 replay_seconds_each=config.replay_seconds_per_transaction,
-                keeps_replayed_state=self._keeps_replayed_state(number),
+                is_validator=number <= config.validators,
             )
             for number, enclave in enumerate(enclaves, start=1)
         ]
@@ -121,7 +121,6 @@ class Network:
         self.rules = replace(self.rules, behaviour=self.behaviour)
         for node in self.nodes:
             node.rules = self.rules
-            node.keeps_replayed_state = self._keeps_replayed_state(node.number)
 
     def make_block(self, now: float, *, even_without_quorum: bool = False) -> Block | None:
         """Make the next block and let the nodes import it; None while too few validators follow."""
@@ -182,11 +181,3 @@ class Network:
     def _tell(self, transactions: list[PublicTransaction], *, dropped: bool) -> None:
         for listener in self._pool_listeners:
             listener(transactions, dropped)
-
-    def _keeps_replayed_state(self, number: int) -> bool:
-        if not self.behaviour.loses_added_members:
-            return True
-        if number > self.config.validators:
-            return False
-        chance = int.from_bytes(self.draw(b"lost add %d" % number)[:4]) % 100
-        return chance >= self.config.lost_add_chance_percent

@@ -5,7 +5,7 @@ from the block before meanwhile; a node whose enclave is down imports no block w
 """
 
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, Protocol
 
 from orchestrator.devnet.chain import Block, Chain, PublicTransaction
 from orchestrator.devnet.contract import BlockContext, is_removal
@@ -15,6 +15,8 @@ from orchestrator.devnet.execution import Execution, ExecutionRules, execute, fr
 from orchestrator.devnet.node_logs import NodeLog, logs_of
 from orchestrator.devnet.private_state import ExecutedTransaction, GroupState, GroupTimeline, PrivateReceipt
 from orchestrator.devnet.replay import ReplayFailedError, ReplayJob, plan_replay
+
+LONGEST_SPARED_HISTORY: Final = 3
 
 
 class NodeObserver(Protocol):
@@ -91,7 +93,7 @@ class Node:
         cache: ExecutionCache,
         rules: ExecutionRules,
         replay_seconds_each: float,
-        keeps_replayed_state: bool,
+        is_validator: bool,
     ) -> None:
         self.number = number
         self.enclave = enclave
@@ -104,7 +106,7 @@ class Node:
         self.observer: NodeObserver | None = None
         self.sends_under_way = 0
         self.rules = rules
-        self.keeps_replayed_state = keeps_replayed_state
+        self.is_validator = is_validator
         self._chain = chain
         self._enclaves = enclaves
         self._cache = cache
@@ -140,9 +142,11 @@ class Node:
                 self.halted = str(error)
                 self._import = None
                 break
+            replayed = {job.privacy_group_id for job in self._import.jobs}
             for job in self._import.jobs:
                 job.timeline.history_keys.append(job.history_key)
-            replayed = {job.privacy_group_id for job in self._import.jobs}
+                if self._loses(job):
+                    self._lose(job, block)
             self._import = None
             self._import_block(block, replayed)
         return None
@@ -165,14 +169,27 @@ class Node:
             if history_key is None or not isinstance(payload, HistoryPayload):
                 continue
             group = _group_of(payload.records[0])
-            was_known = group in self.timelines
             job = plan_replay(self.timelines, group, payload.records, self.head, self._number_of, history_key)
-            if job is None:
-                continue
-            if not was_known and not self.keeps_replayed_state:
-                job.timeline.state_readable = False
-            jobs.append(job)
+            if job is not None:
+                jobs.append(job)
         return jobs
+
+    def _loses(self, job: ReplayJob) -> bool:
+        """Besu 25.5.0 reads what it knows of its groups before the replay and writes it back afterwards.
+
+        A validator that had replayed already when it checked the proposal of the block is spared: here one whose
+        replay was short. (25.5.0, PrivacyBlockProcessor; PROTOCOL.md, Versions.)
+        """
+        if not self.rules.behaviour.loses_added_members:
+            return False
+        return not self.is_validator or len(job.records) > LONGEST_SPARED_HISTORY
+
+    @staticmethod
+    def _lose(job: ReplayJob, block: Block) -> None:
+        if job.before is None:
+            job.timeline.lost_from = block.number
+        else:
+            job.timeline.append(block.number, job.before)
 
     def _replay_one(
         self, before: GroupState | None, record: ExecutedTransaction, block_number: int

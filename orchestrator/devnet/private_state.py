@@ -79,15 +79,15 @@ class GroupTimeline:
     Attributes:
         blocks: number of the block of each record, ascending.
         records: the group's history as this node executed it.
-        state_readable: False on a node that lost the state when it replayed (Besu 25.5.0): receipts and logs are
-            there, every reading of the state finds nothing.
+        lost_from: on a node that lost the group when it replayed (Besu 25.5.0), the block of the add: from it on the
+            node knows nothing of the group; receipts, logs and states before it stay.
         covered_until: while a first replay runs, the last block whose state is known.
         history_keys: enclave payloads that this node replayed from.
     """
 
     blocks: list[int] = field(default_factory=list)
     records: list[ExecutedTransaction] = field(default_factory=list)
-    state_readable: bool = True
+    lost_from: int | None = None
     covered_until: int | None = None
     history_keys: list[bytes] = field(default_factory=list)
 
@@ -110,12 +110,14 @@ class GroupTimeline:
         """The last record at or below a block; None when the group has none there."""
         if self.covered_until is not None and block > self.covered_until:
             return None
+        if self.lost_from is not None and block >= self.lost_from:
+            return None
         at = bisect_right(self.blocks, block)
         return self.records[at - 1] if at else None
 
     def state_at(self, block: int) -> GroupState | None:
         """The state after a block; None when this node has none for it."""
-        record = self.last_at(block) if self.state_readable else None
+        record = self.last_at(block)
         return record.state if record is not None else None
 
     def between(self, first: int, last: int) -> Iterator[tuple[int, ExecutedTransaction]]:

@@ -45,6 +45,7 @@ class ReplayJob:
         blocks: number of the block of each record.
         applied: how many are done.
         history_key: the bundle's key in the enclave; the node can read old transactions from it once it is done.
+        before: the node's last record of the group before the replay; None when it knew nothing of the group.
         started_at: in seconds of the network's clock; None before the first.
     """
 
@@ -53,6 +54,7 @@ class ReplayJob:
     records: Sequence[ExecutedTransaction]
     blocks: Sequence[int]
     history_key: bytes
+    before: ExecutedTransaction | None
     applied: int = 0
     started_at: float | None = None
 
@@ -131,8 +133,10 @@ def plan_replay(
             # Besu gives the replay up here without a word when a marker was reorganised away.
             break
         blocks.append(number)
+    before = timeline.last_at(head.number) if timeline is not None else None
     if timeline is None:
         timeline = timelines[privacy_group_id] = GroupTimeline()
+    timeline.lost_from = None
     if not timeline.records:
         timeline.covered_until = blocks[0] - 1 if blocks else head.number
-    return ReplayJob(privacy_group_id, timeline, records[: len(blocks)], blocks, history_key)
+    return ReplayJob(privacy_group_id, timeline, records[: len(blocks)], blocks, history_key, before)

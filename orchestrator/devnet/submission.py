@@ -111,7 +111,7 @@ def _checked(network: Network, node: Node, raw: str, tenant: str | None) -> tupl
     if behaviour.node_checks_private_from and transaction.private_from != key:
         raise errors.privacy("Private from does not match enclave public key")
     if transaction.restriction != "restricted":
-        word = "Unimplemented" if behaviour.node_checks_private_from else "Unsupported"
+        word = "Unimplemented" if behaviour.group_word == "Onchain" else "Unsupported"
         raise errors.privacy(f"{word} private transaction type")
     group = from_base64(transaction.privacy_group_id or "")
     if not transaction.privacy_group_id or group is None:
@@ -145,10 +145,13 @@ def _check_group(network: Network, signed: SignedPrivateTransaction, members: tu
     adding = _is_addition(network, signed)
     if not members and not adding:
         raise missing
-    if network.behaviour.sender_must_be_member:
-        new = _added(signed) if adding else ()
-        if key not in members and key not in new:
+    if key in members:
+        return
+    if not network.behaviour.sender_must_be_member:
+        if members:
             raise missing
+    elif not adding or key not in _added(signed):
+        raise missing
 
 
 def _distribute(

@@ -30,7 +30,8 @@ class BesuBehaviour:
         add_needs_proxy: an add is recognised only when it is sent to the proxy.
         group_word: "Onchain" or "Flexible" in messages.
         node_checks_private_from: the node compares ``privateFrom`` with its own key before the enclave does.
-        sender_must_be_member: submission refuses when the node's key is not among the members.
+        sender_must_be_member: submission refuses when the node's key is neither a member nor added; before, only when
+            the group has members without it.
         marker_word: first word of the intrinsic-gas message.
         invalid_params_status: HTTP status that goes with -32602.
         detailed_params: -32602 says which parameter.
@@ -84,18 +85,16 @@ _FLEXIBLE_FIND: Final = ("privx_findFlexiblePrivacyGroup", "privx_findOnchainPri
 
 CHANGES: Final[tuple[tuple[VersionNumber, dict[str, Any]], ...]] = (
     ((21, 1, 0), {"transaction_public_key": True}),
-    ((21, 7, 0), {"effective_gas_price": True}),
+    ((21, 7, 0), {"effective_gas_price": True, "node_checks_private_from": False}),
     ((21, 7, 4), {"proxy_open_while_locked": True, "add_needs_proxy": True}),
-    ((21, 10, 9), {"sender_must_be_member": True}),
+    ((21, 10, 2), {"sender_must_be_member": True}),
     (
         (22, 1, 0),
         {
             "find_methods": _FLEXIBLE_FIND,
             "group_word": "Flexible",
             "marker_word": "Privacy",
-            "node_checks_private_from": False,
             "private_transaction_hash": False,
-            "sender_must_be_member": True,
             "qbft_api": True,
         },
     ),

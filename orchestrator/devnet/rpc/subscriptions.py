@@ -3,13 +3,12 @@
 Source: transcripts: numbers count on over all connections of a node; PROTOCOL.md, Addresses and events.
 """
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from orchestrator.devnet.chain import Block, PublicTransaction
-from orchestrator.devnet.encoding import data, quantity, to_base64
+from orchestrator.devnet.encoding import data, quantity, to_base64, to_json
 from orchestrator.devnet.node_logs import NodeLog, matches
 from orchestrator.devnet.rpc.filters import LogQuery
 from orchestrator.devnet.rpc.views import block_view, log_view, public_transaction_view
@@ -136,4 +135,4 @@ class SubscriptionStore:
             method = "priv_subscription"
             params["privacyGroupId"] = to_base64(subscription.privacy_group_id)
         params["result"] = result
-        subscription.connection.push(json.dumps({"jsonrpc": "2.0", "method": method, "params": params}))
+        subscription.connection.push(to_json({"jsonrpc": "2.0", "method": method, "params": params}))

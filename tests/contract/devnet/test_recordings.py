@@ -1,0 +1,74 @@
+"""The devnet answers recorded scenarios as the real nodes did."""
+
+import os
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from orchestrator.devnet import DevnetConfig, running_devnet
+from orchestrator.devnet.accounts import enclave_key_of
+from orchestrator.devnet.clock import VirtualClock
+from tests.contract.devnet.player import Player
+from tests.contract.devnet.recording import Recording, read_recording
+
+RECORDINGS = Path(os.environ.get("DEVNET_RECORDINGS", Path(__file__).parent / "recordings"))
+TENANT_B = "A1aVtMxLCUHmBVHXoZzzBgPbW/wj5axDpW9X8l91SGo="
+"""The second tenant of node 1 in the recordings."""
+
+
+def _tokens(private_key: rsa.RSAPrivateKey) -> dict[str, str]:
+    everything = ["*:*"]
+    now = datetime.now(UTC)
+
+    def token(key: str, permissions: list[str] = everything, lifetime: timedelta = timedelta(hours=1)) -> str:
+        claims = {"privacyPublicKey": key, "permissions": permissions, "exp": now + lifetime}
+        return jwt.encode(claims, private_key, algorithm="RS256")
+
+    return {
+        "no permission": token(enclave_key_of(1), ["none:none"]),
+        "expired": token(enclave_key_of(1), lifetime=timedelta(hours=-1)),
+        "bad": "bad.token.here",
+        "unhosted key": token(enclave_key_of(60)),
+        "tenant A (node 1)": token(enclave_key_of(1)),
+        "tenant B (node 1)": token(TENANT_B),
+        "tenant C (node 2)": token(enclave_key_of(2)),
+    }
+
+
+def _config(recording: Recording, tmp_path: Path) -> tuple[DevnetConfig, dict[str, str]]:
+    common = {"base_port": 0, "block_period_seconds": 0.0, "besu_version": recording.besu, "submission_ms": 0.0}
+    if all(exchange.tenant == "" for exchange in recording.exchanges):
+        return DevnetConfig(**common, replay_ms_per_transaction=0.0), {}  # type: ignore[arg-type]
+    private_key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    pem = tmp_path / "public.pem"
+    pem.write_bytes(
+        private_key.public_key().public_bytes(
+            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
+    )
+    config = DevnetConfig(
+        **common,  # type: ignore[arg-type]
+        replay_ms_per_transaction=0.0,
+        jwt_public_key_file=pem,
+        extra_enclave_keys={1: (TENANT_B,)},
+    )
+    return config, _tokens(private_key)
+
+
+@pytest.mark.parametrize("path", sorted(RECORDINGS.glob("*.jsonl")), ids=lambda path: path.stem)
+async def test_devnet_answers_as_the_recorded_nodes(path: Path, tmp_path: Path) -> None:
+    """Every exchange of a recorded scenario gets an answer from the devnet that means the same."""
+    recording = read_recording(path)
+    config, tokens = _config(recording, tmp_path)
+    async with running_devnet(config, VirtualClock()) as devnet:
+        player = Player(recording, devnet, tokens)
+        await player.play()
+
+    assert player.compared == len(recording.exchanges)
+    assert not player.mismatches, "\n".join(
+        f"{path.name}:{line}: " + "\n    ".join(said) for line, said in player.mismatches.items()
+    )
