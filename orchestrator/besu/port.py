@@ -92,7 +92,7 @@ class BesuNode:
     async def head(self) -> Head:
         """Return the newest block."""
         head = await self._node.head()
-        return Head(number=head.number, block_hash=head.hash)
+        return Head(number=head.number, block_hash=head.hash, parent_hash=head.parent_hash)
 
     @_translated
     async def syncing(self) -> bool:
@@ -202,7 +202,7 @@ class BesuNode:
         try:
             async for item in subscription:
                 if isinstance(item, SeenHead):
-                    yield Head(number=item.number, block_hash=item.hash)
+                    yield Head(number=item.number, block_hash=item.hash, parent_hash=item.parent_hash)
                 elif isinstance(item, Gap) and item.reason is GapReason.DISCONNECTED:
                     raise NodeError(Reason(slug="node_unreachable", detail=f"node {self.name}: WebSocket lost"))
         except BesuError as error:

@@ -31,6 +31,7 @@ class Head:
 
     number: int
     block_hash: str
+    parent_hash: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -37,6 +37,8 @@ class ChainWatcher:
         self.subscribed = False
         self._clock = clock
         self._poll_seconds = poll.total_seconds()
+        self.reorganisations = 0
+        self._hashes: OrderedDict[int, str] = OrderedDict()
         self._blocks: OrderedDict[int, Block] = OrderedDict()
         self._waited_for: dict[str, int] = {}
         self._found: dict[str, Block] = {}
@@ -148,16 +150,34 @@ class ChainWatcher:
     async def _advance(self, head: Head) -> None:
         if self.head is not None and head == self.head:
             return
-        previous = self.head.number if self.head is not None else head.number - 1
-        first = max(min(previous + 1, head.number), head.number - KEPT_BLOCKS + 1)
+        first = self._first_new(head)
         if self._waited_for:
             for number in range(first, head.number + 1):
                 await self._read_block(number)
-        for number in [known for known in self._blocks if known > head.number]:
-            del self._blocks[number]  # a reorganisation took them away
+        self._hashes[head.number] = head.block_hash
+        while len(self._hashes) > KEPT_BLOCKS:
+            self._hashes.popitem(last=False)
         self.head = head
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
+
+    def _first_new(self, head: Head) -> int:
+        """Return the first block to be read for a new head; forget all when the chain was reorganised."""
+        known = self._hashes
+        same = known.get(head.number, head.block_hash) == head.block_hash
+        follows = known.get(head.number - 1, head.parent_hash) == head.parent_hash
+        if self.head is None:
+            return head.number
+        if same and follows and head.number > self.head.number:
+            return max(self.head.number + 1, head.number - KEPT_BLOCKS + 1)
+        log.warning("chain reorganised", node=self.node.name, head=head.number, previous=self.head.number)
+        self.reorganisations += 1
+        # How deep it went is not known: whatever is remembered may be of the old branch.
+        oldest = min(self._blocks, default=head.number)
+        self._hashes.clear()
+        self._blocks.clear()
+        self._found.clear()
+        return max(min(oldest, head.number), head.number - KEPT_BLOCKS + 1)
 
     async def _read_block(self, number: int) -> None:
         try:

@@ -214,6 +214,7 @@ class FakeNode:
         self.version = (23, 10, 3)
         self.validator: bool | None = True
         self.calls = 0
+        self.blocks_read = 0
         self._subscribers: list[asyncio.Queue[Head | None]] = []
         network.nodes.append(self)
 
@@ -228,7 +229,8 @@ class FakeNode:
 
     def _head(self) -> Head:
         number = self.network.head.number if self.held_at is None else min(self.held_at, self.network.head.number)
-        return Head(number=number, block_hash=self.network.blocks[number].block_hash)
+        parent = self.network.blocks[max(number - 1, 0)].block_hash
+        return Head(number=number, block_hash=self.network.blocks[number].block_hash, parent_hash=parent)
 
     def _ask(self) -> None:
         self.calls += 1
@@ -249,6 +251,7 @@ class FakeNode:
 
     async def block(self, number: int) -> Block | None:
         self._ask()
+        self.blocks_read += 1
         return self.network.blocks[number] if number <= self._head().number else None
 
     async def view(self, privacy_group_id: str, block_number: int) -> GroupView:

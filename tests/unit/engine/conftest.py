@@ -2,7 +2,7 @@
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -42,7 +42,7 @@ class Rig:
         poll = timedelta(seconds=1)
         self.fleet = Fleet([ChainWatcher(node, clock, poll) for node in self.nodes.values()])
         ids = itertools.count(1)
-        self.new_id = lambda: f"id-{next(ids):04}"
+        self.new_id: Callable[[], str] = lambda: f"id-{next(ids):04}"
         observer = Observer(self.fleet, ReplayTracker(poll), ProofRules(), clock)
         executor = Executor(
             fleet=self.fleet,

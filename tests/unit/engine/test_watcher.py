@@ -1,0 +1,103 @@
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from orchestrator.engine.node_ports import Block
+from orchestrator.engine.watcher import ChainWatcher
+from tests.fakes.clock import JumpingClock
+from tests.fakes.network import FakeNetwork, FakeNode, digest
+
+
+@asynccontextmanager
+async def watching(node: FakeNode) -> AsyncIterator[ChainWatcher]:
+    watcher = ChainWatcher(node, JumpingClock())
+    task = asyncio.create_task(watcher.run())
+    await asyncio.sleep(0.01)
+    try:
+        yield watcher
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def settled() -> None:
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+async def test_a_mined_pmt_wakes_who_waits_for_it() -> None:
+    """A lane that waits for a PMT is told the block that holds it, and only that one is looked up."""
+    network = FakeNetwork()
+    node = FakeNode(network, "a", "A")
+    async with watching(node) as watcher:
+        network.mine()
+        pmt_hash = network.submit(b'{"group": "g", "account": "x", "action": "lock", "members": [], "nonce": 0}')
+        waiting = asyncio.create_task(watcher.wait_mined([pmt_hash], until_block=100, seconds=60))
+        await settled()
+        network.mine()
+        block = await waiting
+    assert block == network.blocks[2]
+
+
+async def test_waiting_costs_one_call_a_block_however_many_wait() -> None:
+    """Fifty lanes that wait for fifty PMTs cost the node one call for the block that holds them all."""
+    network = FakeNetwork()
+    node = FakeNode(network, "a", "A")
+    call = '{{"group": "g{}", "account": "x", "action": "lock", "members": [], "nonce": 0}}'
+    async with watching(node) as watcher:
+        network.mine()
+        await settled()
+        hashes = [network.submit(call.format(i).encode()) for i in range(50)]
+        waiting = [asyncio.create_task(watcher.wait_mined([h], until_block=100, seconds=60)) for h in hashes]
+        await settled()
+        before = node.blocks_read
+        network.mine()
+        blocks = await asyncio.gather(*waiting)
+        assert node.blocks_read - before == 1
+    assert {block.number for block in blocks if block is not None} == {2}
+
+
+async def test_a_pmt_that_is_not_mined_is_given_up_at_the_block_asked_for() -> None:
+    """Waiting ends without a block when the head reaches the last block that was to be waited for."""
+    network = FakeNetwork()
+    node = FakeNode(network, "a", "A")
+    async with watching(node) as watcher:
+        network.mine()
+        waiting = asyncio.create_task(watcher.wait_mined(["0xnever"], until_block=4, seconds=60))
+        for _ in range(3):
+            await settled()
+            network.mine()
+        assert await waiting is None
+
+
+async def test_the_head_is_polled_while_the_socket_is_cut() -> None:
+    """When the subscription is lost the head is still followed, by polling."""
+    network = FakeNetwork()
+    node = FakeNode(network, "a", "A")
+    async with watching(node) as watcher:
+        node.cut_subscriptions()
+        network.mine(3)
+        head = await watcher.wait_beyond(2, 60)
+        assert head is not None
+        assert head.number == 3
+
+
+async def test_a_reorganisation_makes_it_forget_what_it_read() -> None:
+    """A new head that does not follow the last one empties the memory, so that blocks are read from the new branch."""
+    network = FakeNetwork()
+    node = FakeNode(network, "a", "A")
+    async with watching(node) as watcher:
+        waiting = asyncio.create_task(watcher.wait_mined(["0xnever"], until_block=100, seconds=600))
+        for _ in range(3):
+            network.mine()
+            await settled()
+        before = await watcher.block(2)
+        network.blocks[2:] = [Block(number=n, block_hash=digest("other", n), transactions=()) for n in range(2, 5)]
+        node.announce()
+        await settled()
+        after = await watcher.block(2)
+        waiting.cancel()
+    assert watcher.reorganisations == 1
+    assert before is not None
+    assert after is not None
+    assert before.block_hash != after.block_hash == digest("other", 2)
