@@ -13,6 +13,9 @@ BEHIND_BLOCKS = 5
 UNLOCK_SINCE = (21, 7, 4)
 """``unlock()`` works since this Besu; before, an empty add while locked is the way back (PROTOCOL.md, Versions)."""
 
+BYTES_SINCE = (22, 10, 0)
+"""Additions are recognised by the selector of ``bytes[]`` since this Besu, by that of ``bytes32[]`` before."""
+
 LOSES_ADDED_GROUPS = (25, 5, 0)
 """A node of this version that is no validator never receives a group it is added to (PROTOCOL.md, Versions)."""
 
@@ -69,14 +72,15 @@ def _group_trouble(change: Change, seen: Surveyed) -> Reason | None:
         detail = "the sending member can't remove itself through its own node; send through another member's node"
         return Reason(slug="would_empty_group", detail=detail, members=(seen.sender_key,))
     if seen.view.locked and change.kind is not Kind.UNLOCK_GROUP and (to_add or to_remove):
-        return Reason(slug="locked_by_other", detail=f"locked at block {seen.view.block_number}")
+        return Reason(slug="locked_by_other", detail=f"still locked at block {seen.view.block_number}")
     return None
 
 
 def _member_trouble(change: Change, seen: Surveyed) -> Reason | None:
     to_add, _ = _difference(change, seen)
-    if change.kind is Kind.CREATE_GROUP:
-        return None  # creation is received by every version; there is no state to be a prefix of
+    mixed = _mixed_versions(seen, to_add) if to_add else None
+    if mixed or change.kind is Kind.CREATE_GROUP:
+        return mixed  # creation is received by every version; there is no state to be a prefix of
     surveys = {member.enclave_key: member for member in seen.members}
     for key in to_add:
         member = surveys.get(key)
@@ -86,16 +90,35 @@ def _member_trouble(change: Change, seen: Surveyed) -> Reason | None:
     return None
 
 
+def _mixed_versions(seen: Surveyed, to_add: tuple[str, ...]) -> Reason | None:
+    """A node takes for an addition only what has its own version's selector: the others would not see this one."""
+    sender_line = seen.besu_version >= BYTES_SINCE
+    concerned = {*to_add, *seen.view.participants}
+    known = [m for m in seen.members if m.enclave_key in concerned and m.besu_version is not None]
+    odd = [m for m in known if m.besu_version is not None and (m.besu_version >= BYTES_SINCE) is not sender_line]
+    if not odd:
+        return None
+    names = ", ".join(f"{m.node} ({_dotted(m.besu_version or ())})" for m in odd)
+    detail = f"node {seen.node} runs Besu {_dotted(seen.besu_version)}, of another line than {names}"
+    return Reason(slug="mixed_versions", detail=detail, members=tuple(m.enclave_key for m in odd))
+
+
+def _dotted(version: tuple[int, ...]) -> str:
+    return ".".join(str(part) for part in version)
+
+
 def _harm(member: MemberSurvey, seen: Surveyed) -> Reason | None:
     key = (member.enclave_key,)
+    if member.head is None:
+        return Reason(slug="node_unreachable", detail=f"the new member's node {member.node}", members=key)
     if member.besu_version == LOSES_ADDED_GROUPS and member.validator is not True:
         detail = f"node {member.node} runs Besu 25.5.0 and is no validator"
         return Reason(slug="member_would_not_receive", detail=detail, members=key)
-    if member.holds_state and member.clean_prefix is False:
-        detail = f"node {member.node} has state for the group that is no prefix of the group's history"
+    if member.holds_state and member.clean_prefix is not True:
+        # What can't be told is not risked: such an addition stops the node for good.
+        seen_as = "no prefix" if member.clean_prefix is False else "perhaps no prefix"
+        detail = f"node {member.node} has state for the group that is {seen_as} of the group's history"
         return Reason(slug="state_not_a_prefix", detail=detail, members=key)
-    if member.head is None:
-        return Reason(slug="node_unreachable", detail=f"the new member's node {member.node}", members=key)
     if seen.newest_head - member.head > BEHIND_BLOCKS:
         detail = f"the new member's node {member.node} is at block {member.head} of {seen.newest_head}"
         return Reason(slug="node_behind", detail=detail, members=key)
