@@ -2,6 +2,7 @@
 
 MembershipError
 ├── ImpossibleStepError       a fact arrived in a state that cannot know it: a defect, never an operator's mistake
+├── RefusedRequestError       an operator asked for what the change's state does not allow
 └── ConflictingRequestError   the same request id with another body
 """
 
@@ -12,6 +13,10 @@ class MembershipError(Exception):
 
 class ImpossibleStepError(MembershipError):
     """A pair of state and fact that `machine.TRANSITIONS` does not list."""
+
+
+class RefusedRequestError(MembershipError):
+    """An operator's request that the change's state does not allow; nothing was changed."""
 
 
 class ConflictingRequestError(MembershipError):

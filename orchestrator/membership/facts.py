@@ -119,25 +119,31 @@ class AttemptUnmined:
     Attributes:
         head: The newest block that was looked at.
         found: PMT hashes of the attempt that were found by searching, in addition to those known.
+        private_nonce: The account's private nonce in the group at that block; None when it was not read.
     """
 
     head: int
     found: tuple[str, ...] = ()
+    private_nonce: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptSettled:
-    """A PMT of the attempt was mined, or the group's state tells its end.
+    """Every known PMT of the attempt was mined, or the group's state tells its end.
+
+    For a lock only its own execution is the effect: that the group is locked does not tell by whom.
 
     Attributes:
         effect: The block and the group's state there when the intent is fulfilled at that block; None when it is not.
-        reason: Why it is not.
-        spent: Whether the attempt can execute no more (its private nonce is used, or every PMT of it has been mined).
+        reason: Why it is not; ``wrong_private_nonce`` or ``private_nonce_used`` when the private nonce is used, so that
+            no PMT of the attempt can execute any more, known or not.
+        private_nonce: The account's private nonce in the group at the newest block that was looked at; None when it was
+            not read.
     """
 
     effect: Effect | None
     reason: Reason | None = None
-    spent: bool = True
+    private_nonce: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,6 +208,13 @@ class CancelRequested:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ParkRequested:
+    """An operator asked to let a change rest until somebody retries it."""
+
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RetryRequested:
     """An operator asked to try a parked change again."""
 
@@ -218,5 +231,6 @@ Fact = (
     | Hindered
     | DeadlinePassed
     | CancelRequested
+    | ParkRequested
     | RetryRequested
 )

@@ -9,10 +9,12 @@ from dataclasses import replace
 from datetime import datetime
 
 from orchestrator.membership.commands import Command, Observe, Pause, Send, Settle, Sign, Survey
-from orchestrator.membership.errors import ImpossibleStepError
-from orchestrator.membership.facts import Fact
-from orchestrator.membership.model import ACTION_OF, Action, Change, State
+from orchestrator.membership.errors import ImpossibleStepError, RefusedRequestError
+from orchestrator.membership.facts import CancelRequested, Fact, ParkRequested, RetryRequested
+from orchestrator.membership.judging import share_end, shared_reason
+from orchestrator.membership.model import ACTION_OF, Action, AttemptStatus, Change, State
 from orchestrator.membership.reading import read
+from orchestrator.membership.reading_attempts import to_be_sent_again
 from orchestrator.membership.retry import RESEND_AFTER_BLOCKS, backoff
 from orchestrator.membership.signals import Signal
 
@@ -22,6 +24,7 @@ TRANSITIONS: dict[tuple[State, Signal], State] = {
     (S.QUEUED, G.CLAIMED): S.PREFLIGHT,
     (S.QUEUED, G.CANCEL): S.CANCELLED,
     (S.QUEUED, G.FAIL): S.FAILED,
+    (S.QUEUED, G.PARK): S.PARKED,
     # Looking before leaping.
     (S.PREFLIGHT, G.CAN_CREATE): S.CREATING,
     (S.PREFLIGHT, G.CAN_ADD): S.LOCKING,
@@ -48,9 +51,11 @@ TRANSITIONS: dict[tuple[State, Signal], State] = {
     (S.ADDING, G.NOTED): S.ADDING,
     (S.ADDING, G.DONE): S.REPLAYING,
     (S.ADDING, G.UNDO): S.UNLOCKING,
+    (S.ADDING, G.LOCK_ROLLED_BACK): S.LOCKING,
     (S.UNLOCKING, G.NOTED): S.UNLOCKING,
     (S.UNLOCKING, G.DONE): S.VERIFYING,
     (S.UNLOCKING, G.ADDED_AFTER_ALL): S.REPLAYING,
+    (S.UNLOCKING, G.LOCK_ROLLED_BACK): S.LOCKING,
     (S.UNLOCKING, G.UNDONE_RETRY): S.QUEUED,
     (S.UNLOCKING, G.UNDONE_FAIL): S.FAILED,
     (S.UNLOCKING, G.UNDONE_PARK): S.PARKED,
@@ -61,6 +66,7 @@ TRANSITIONS: dict[tuple[State, Signal], State] = {
     (S.REPLAYING, G.PROVEN): S.SUCCEEDED,
     (S.REPLAYING, G.CAN_REMOVE): S.REMOVING,
     (S.REPLAYING, G.ADD_ROLLED_BACK): S.ADDING,
+    (S.REPLAYING, G.UNLOCK_ROLLED_BACK): S.UNLOCKING,
     (S.REPLAYING, G.VIEW_ROLLED_BACK): S.QUEUED,
     (S.REPLAYING, G.PARK): S.PARKED,
     # Remove.
@@ -98,11 +104,15 @@ def step(change: Change, fact: Fact, now: datetime) -> tuple[Change, tuple[Comma
 
     Raises:
         ImpossibleStepError: The fact can't be met in the change's state. This is a defect of the caller.
+        RefusedRequestError: The fact is an operator's request that the change's state does not allow.
     """
     signal, after = read(change, fact, now)
     target = TRANSITIONS.get((change.state, signal))
     if target is None:
-        raise ImpossibleStepError(f"change {change.change_id} is {change.state}: {signal} can't follow")
+        message = f"change {change.change_id} is {change.state}: {signal} can't follow"
+        if isinstance(fact, CancelRequested | ParkRequested | RetryRequested):
+            raise RefusedRequestError(message)
+        raise ImpossibleStepError(message)
     after = replace(after, state=target, revision=change.revision + 1)
     if target is State.QUEUED:
         after = _afresh(after)
@@ -149,7 +159,8 @@ def _next_for_attempt(change: Change) -> Command:
         return _after_pause(change, Send(attempt=attempt))
     if (attempt.seen_block or 0) - attempt.sent_block >= RESEND_AFTER_BLOCKS:
         return _after_pause(change, Send(attempt=attempt))
-    return _after_pause(change, Settle(attempt=attempt, search=not attempt.pmt_hashes or change.failures > 0))
+    lost = attempt.status is AttemptStatus.SIGNED or change.failures > 0
+    return _after_pause(change, Settle(attempt=attempt, search=lost))
 
 
 def _after_pause(change: Change, command: Command) -> Command:
@@ -160,13 +171,12 @@ def _after_pause(change: Change, command: Command) -> Command:
 
 
 def _afresh(change: Change) -> Change:
-    """A queued change starts over: of its last turn only the reason and the counts are kept."""
+    """A queued change starts over: of its last turn only the reason, the counts and the spent attempt are kept."""
     return replace(
         change,
         lead_id=None,
         batch=1,
         plan=None,
-        attempt=None,
         failures=0,
         lock_block=None,
         undo_lock=False,
@@ -186,7 +196,8 @@ def join(lead: Change, followers: tuple[Change, ...]) -> tuple[Change, tuple[Cha
         The lead, whose plan now adds all of their members, and the followers, which name it.
     """
     for change in (lead, *followers):
-        if change.state is not State.LOCKING or change.attempt is not None or change.plan is None:
+        signed = change.attempt is not None and change.attempt.live
+        if change.state is not State.LOCKING or signed or change.plan is None:
             raise ImpossibleStepError(f"change {change.change_id} is {change.state}: it can't share a lock")
     plans = [change.plan for change in (lead, *followers) if change.plan is not None]
     keys = dict.fromkeys(key for plan in plans for key in plan.to_add)
@@ -199,41 +210,63 @@ def follow(follower: Change, lead: Change) -> Change:
     """Let a follower take the step that its lead has just taken.
 
     While a turn transacts (lock, add, undo) its changes move together; from `State.REPLAYING` on each goes by itself.
-    What ended the lead alone (its own deadline) sends a follower back to the queue.
+    When the turn ends without the addition, each meets its reason with its own patience (see `judging.share_end`).
 
     Args:
         follower: A change of the turn, in the state that the lead was in.
         lead: The lead after its step.
     """
     target = lead.state
-    if target in (State.FAILED, State.PARKED) and lead.reason is not None and lead.reason.slug == "deadline_passed":
-        target = State.QUEUED
-    if target is not follower.state and target not in {
-        to for (src, _), to in TRANSITIONS.items() if src is follower.state
-    }:
-        raise ImpossibleStepError(f"change {follower.change_id} is {follower.state}: it can't follow to {target}")
-    moved = replace(
-        follower,
-        state=target,
-        reason=lead.reason,
-        lock_block=lead.lock_block,
-        effect=lead.effect,
-        batch_limit=lead.batch_limit,
-        not_before=lead.not_before if target is State.QUEUED else follower.not_before,
-        revision=follower.revision + 1,
-    )
-    return _afresh(moved) if target is State.QUEUED else moved
+    if target in (State.QUEUED, State.FAILED, State.PARKED):
+        moved = replace(share_end(follower, lead), lock_block=None)
+    else:
+        reason = follower.reason
+        if target is State.UNLOCKING and follower.state is not State.UNLOCKING:
+            reason = shared_reason(follower, lead)
+        elif target is State.REPLAYING:
+            reason = None
+        moved = replace(follower, state=target, reason=reason, lock_block=lead.lock_block, effect=lead.effect)
+    if moved.state is not follower.state and moved.state not in _reachable_from(follower.state):
+        raise ImpossibleStepError(f"change {follower.change_id} is {follower.state}: it can't follow to {moved.state}")
+    moved = replace(moved, revision=follower.revision + 1)
+    return _afresh(moved) if moved.state is State.QUEUED else moved
+
+
+def _reachable_from(state: State) -> set[State]:
+    return {target for (source, _), target in TRANSITIONS.items() if source is state}
+
+
+def taken_up(change: Change) -> Change:
+    """Return a change as a process takes it up that finds it in the store, before its first `next_command`.
+
+    When the next thing is to send an attempt, the process before may have sent it and died, or failed to commit, before
+    it could say so: a refusal of this send then tells nothing of that one. Call this for every change that is claimed
+    while it is in a turn.
+
+    Args:
+        change: The change as it was last committed.
+    """
+    command = next_command(change)
+    if isinstance(command, Pause):
+        command = command.then
+    if not isinstance(command, Send):
+        return change
+    return replace(change, attempt=to_be_sent_again(command.attempt))
 
 
 def deadline_applies(change: Change, now: datetime) -> bool:
-    """Return whether `facts.DeadlinePassed` is due: the deadline is over and there is still something to give up."""
+    """Return whether `facts.DeadlinePassed` is due: the deadline is over and there is still something to give up.
+
+    A follower's members are in its lead's transaction: its deadline waits until the turn is over.
+    """
     if change.deadline is None or now < change.deadline or change.undo_lock:
         return False
-    touched = change.attempt is not None and change.attempt.sent_block is not None
     match change.state:
-        case State.QUEUED | State.PREFLIGHT | State.LOCKING | State.ADDING | State.REPLAYING | State.VERIFYING:
+        case State.LOCKING | State.ADDING:
+            return change.leads
+        case State.QUEUED | State.PREFLIGHT | State.REPLAYING | State.VERIFYING:
             return True
         case State.CREATING | State.REMOVING:
-            return not touched
+            return change.in_flight is None
         case _:
             return False

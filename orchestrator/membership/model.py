@@ -91,9 +91,9 @@ class AttemptStatus(StrEnum):
     """What is known of an attempt."""
 
     SIGNED = "signed"
-    """The bytes are stored; no answer to a send is stored yet, so it may or may not have reached a node."""
+    """The bytes are stored. If it was sent, an answer to a send was lost: there may be PMTs that we don't know."""
     SENT = "sent"
-    """A node answered at least one send with a PMT hash."""
+    """Every send that can have reached a node was answered with a PMT hash: all its PMTs are known."""
     EFFECTIVE = "effective"
     """The group's state shows its effect."""
     VOID = "void"
@@ -112,8 +112,8 @@ class Attempt:
         private_nonce: Private nonce of (account, group).
         raw: The signed bytes for ``eea_sendRawTransaction``.
         since_block: The sending node's head when it was signed: no PMT of it is older.
-        sent_block: The head at the newest send whose answer was a PMT hash or was lost; None while no send can have
-            reached a node.
+        sent_block: The head at the newest send whose answer was a PMT hash or was lost, or so many blocks before that a
+            send is due; None while no send can have reached a node.
         seen_block: The newest block that was searched without finding it mined.
         pmt_hashes: Every PMT hash that a send was answered with, oldest first.
         status: See `AttemptStatus`.
@@ -150,6 +150,8 @@ class Plan:
         version: The group's version before the change; empty when it did not exist.
         unlock_by_empty_add: The network is older than 21.7.4, where ``unlock()`` fails (PROTOCOL.md, Versions).
         first_block: The sending node's head at preflight.
+        lock_nonce: The private nonce of the turn's lock, once that was mined: while the account's private nonce in the
+            group is not beyond it, a reorganisation has taken the lock back and it may be mined again.
     """
 
     node: str
@@ -160,6 +162,7 @@ class Plan:
     version: str
     unlock_by_empty_add: bool
     first_block: int
+    lock_nonce: int | None = None
 
 
 class Verdict(StrEnum):
@@ -231,9 +234,10 @@ class Change:
         tries: How often it has been queued again.
         not_before: A queued change is not claimed before this.
         waiting_since: Since when it has been queued again for the same reason.
-        reason: Why it waits, failed, was parked, or is being undone.
+        reason: Why it waits, failed, was parked, or is being undone; in a turn that is not undone, why the turn before
+            did not do it.
         plan: Preflight's result.
-        attempt: The newest attempt of its turn (kept by the lead).
+        attempt: The newest attempt that it signed (in a shared turn, the lead does).
         failures: Commands of the present state that failed in a row; they lengthen the pause before the next.
         lock_block: Block of the lock that we hold; None when we hold none.
         undo_lock: The turn is to be undone as soon as it is known whether its lock was mined.
@@ -276,3 +280,16 @@ class Change:
     def leads(self) -> bool:
         """Whether it carries its turn's transactions."""
         return self.lead_id == self.change_id
+
+    @property
+    def transacted(self) -> bool:
+        """Whether a transaction that it signed was sent, or may have been."""
+        return self.attempt is not None and self.attempt.sent_block is not None
+
+    @property
+    def in_flight(self) -> Attempt | None:
+        """The present state's attempt, if it may be on its way: None while no send can have reached a node."""
+        attempt = self.attempt
+        if attempt is None or not attempt.live or attempt.action is not ACTION_OF.get(self.state):
+            return None
+        return None if attempt.sent_block is None else attempt

@@ -26,11 +26,13 @@ class Reason:
         slug: Key of `RULES`.
         detail: What was seen, with names and numbers; never a secret.
         members: Enclave keys that it is about, when it is about members.
+        times: How many times in a row the change met it; counted by the rules.
     """
 
     slug: str
     detail: str = ""
     members: tuple[str, ...] = ()
+    times: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +43,8 @@ class Rule:
         judgement: See `Judgement`.
         remedy: What a person can do.
         member_specific: Other members of the same batch are not touched by it: split the batch.
-        patience: For `Judgement.RETRY`: how many times before it is parked; None for the deadline only.
+        patience: For `Judgement.RETRY`: how many times in a row it is tried again before it is parked; None for the
+            deadline only.
     """
 
     judgement: Judgement
@@ -85,6 +88,14 @@ RULES: dict[str, Rule] = {
     "execution_refused": Rule(
         judgement=Judgement.RETRY, remedy="The node refused to execute it; the group is read anew.", patience=5
     ),
+    "add_unmined": Rule(
+        judgement=Judgement.RETRY,
+        remedy="The group was unlocked again; look at the transaction pools and at the validators.",
+        patience=5,
+    ),
+    "turn_given_up": Rule(
+        judgement=Judgement.RETRY, remedy="Nothing: it is tried again without the change that it shared a lock with."
+    ),
     # The request can't be done.
     "group_unknown": Rule(
         judgement=Judgement.TERMINAL, remedy="Check the group id, and that one of the configured nodes is a member."
@@ -111,6 +122,7 @@ RULES: dict[str, Rule] = {
     ),
     "deadline_passed": Rule(judgement=Judgement.TERMINAL, remedy="Ask again with a longer deadline."),
     # A person has to decide.
+    "parked_by_operator": Rule(judgement=Judgement.PARK, remedy="Retry it to go on."),
     "node_unsuitable": Rule(
         judgement=Judgement.PARK,
         remedy="Enable flexible privacy groups and the EEA, PRIV and ETH methods on the node; `orchestrator doctor` "

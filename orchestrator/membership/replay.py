@@ -28,7 +28,7 @@ class Assessment:
 
 
 def watched(change: Change) -> tuple[str, ...]:
-    """Return the enclave keys whose nodes have to agree: the change's own first, then those that were members before.
+    """Return the enclave keys whose nodes have to agree: the group's members at the effect, the change's own first.
 
     Members that came in by another change of the same turn are that change's to prove.
     """
@@ -37,7 +37,8 @@ def watched(change: Change) -> tuple[str, ...]:
     members = change.effect.view.participants
     before = change.plan.participants if change.plan is not None else ()
     own = tuple(key for key in change.members if key in members)
-    return own + tuple(key for key in members if key in before and key not in own)
+    shared = change.batch > 1
+    return own + tuple(key for key in members if key not in own and (key in before or not shared))
 
 
 def last_proof_block(effect: Effect, change: Change, observed: ConvergenceObserved) -> int:
@@ -72,8 +73,7 @@ def assess(change: Change, observed: ConvergenceObserved, now: datetime) -> Asse
     before = {entry.enclave_key: entry for entry in change.progress}
     patience = timedelta(seconds=observed.stalled_after_seconds)
     progress = tuple(
-        _progress(sighting, reference, before.get(sighting.enclave_key), now, patience)
-        for sighting in sightings
+        _progress(sighting, reference, before.get(sighting.enclave_key), now, patience) for sighting in sightings
     )
     seen = [entry for entry in progress if entry.verdict is not Verdict.UNOBSERVED]
     deep_enough = observed.head >= max(last, effect.block_number + observed.confirmations)

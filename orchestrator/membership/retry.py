@@ -16,6 +16,9 @@ RESEND_AFTER_BLOCKS = 3
 FAILURES_WHILE_LOCKED = 3
 """How many times in a row the add may fail while the group is locked for it, before the lock is undone."""
 
+ADD_WITHIN_BLOCKS = 12
+"""How many blocks the add may take to be mined, before the lock that waits for it is undone."""
+
 FIRST_DELAY = timedelta(seconds=1)
 LONGEST_DELAY = timedelta(minutes=2)
 
@@ -52,17 +55,18 @@ def decide(change: Change, reason: Reason, now: datetime) -> RetryDecision:
     """Return what becomes of a change that met `reason`.
 
     A retryable reason turns into a parked change once the rule's patience is used up, and into a failed one when the
-    change's deadline would pass before the next try.
+    change's deadline would pass before the next try. Patience counts the same reason in a row: a node that was away
+    for a night must not use up the patience with a foreign lock in the morning. The pause grows with all tries.
 
     Args:
-        change: The change before the reason is applied; its `tries` counts the earlier ones.
-        reason: What was met.
+        change: The change before the reason is applied; its `tries` counts how often it was queued again before.
+        reason: What was met; its `times` counts this occurrence, too.
         now: The present time.
     """
     rule = rule_of(reason)
     if rule.judgement is not Judgement.RETRY:
         return RetryDecision(judgement=rule.judgement)
-    if rule.patience is not None and change.tries >= rule.patience:
+    if rule.patience is not None and reason.times > rule.patience:
         return RetryDecision(judgement=Judgement.PARK)
     not_before = now + backoff(change.change_id, change.tries)
     if change.deadline is not None and not_before >= change.deadline:

@@ -21,6 +21,7 @@ class Signal(StrEnum):
     UNDONE_FAIL = "undone, fail"
     UNDONE_PARK = "undone, park"
     PROVEN = "proven"
+    LOCK_ROLLED_BACK = "lock rolled back"
     CREATE_ROLLED_BACK = "create rolled back"
     ADD_ROLLED_BACK = "add rolled back"
     REMOVE_ROLLED_BACK = "remove rolled back"

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from orchestrator.membership.facts import AttemptSettled, Fact
-from orchestrator.membership.model import ENDED, Change, Effect, Kind, MemberProgress, State
+from orchestrator.membership.model import ENDED, RESTING, Change, Effect, Kind, MemberProgress, State
 from orchestrator.membership.reasons import Reason, describe, rule_of
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
@@ -100,6 +100,12 @@ def _about_group(before: Change, after: Change, effect: Effect | None) -> list[S
     released = before.lock_block is not None and after.lock_block is None
     if released or (before.state is State.UNLOCKING and after.state is State.VERIFYING):
         found.append(_group_event(EventType.GROUP_UNLOCKED, after, _unlocked(before, effect)))
+    elif before.state is State.LOCKING and after.state in RESTING:
+        # Whoever holds back since `locking` has to hear that the lock never came.
+        data: dict[str, Json] = {"locked_since_block": None}
+        if before.plan is not None:
+            data["version"] = before.plan.version
+        found.append(_group_event(EventType.GROUP_UNLOCKED, after, data))
     moved = after.effect is not None and before.effect is None and after.state in (State.VERIFYING, State.REPLAYING)
     if moved and before.state is not State.PREFLIGHT and after.kind is not Kind.UNLOCK_GROUP:
         found.append(_group_event(EventType.GROUP_MEMBERS_CHANGED, after, _membership(before, after)))

@@ -1,0 +1,68 @@
+"""Reading what was observed of the members' nodes: proven, not yet, in trouble, or reorganised away."""
+
+from dataclasses import replace
+from datetime import datetime
+
+from orchestrator.membership import facts
+from orchestrator.membership.errors import ImpossibleStepError
+from orchestrator.membership.model import Action, AttemptStatus, Change, Kind, MemberProgress, State, Verdict
+from orchestrator.membership.reading_attempts import to_be_sent_again, voided
+from orchestrator.membership.reasons import Reason
+from orchestrator.membership.replay import assess, last_proof_block
+from orchestrator.membership.signals import Signal
+
+Read = tuple[Signal, Change]
+
+_ROLLED_BACK = {
+    Action.CREATE: Signal.CREATE_ROLLED_BACK,
+    Action.ADD: Signal.ADD_ROLLED_BACK,
+    Action.REMOVE: Signal.REMOVE_ROLLED_BACK,
+    Action.UNLOCK: Signal.UNLOCK_ROLLED_BACK,
+}
+
+
+def read_converged(change: Change, fact: facts.ConvergenceObserved, now: datetime) -> Read:
+    """The members' nodes were compared."""
+    effect = change.effect
+    if effect is None:
+        raise ImpossibleStepError(f"change {change.change_id} is compared before its effect was seen")
+    seen = assess(change, fact, now)
+    if seen.rolled_back:
+        return _rolled_back(change)
+    change = replace(change, progress=seen.progress, failures=0)
+    if seen.proven:
+        if change.state is State.REPLAYING and change.plan is not None and change.plan.to_remove:
+            return Signal.CAN_REMOVE, replace(change, effect=None)
+        return Signal.PROVEN, change
+    if fact.head > last_proof_block(effect, change, fact):
+        trouble = _trouble(seen.progress)
+        if trouble is not None:
+            return Signal.PARK, replace(change, reason=trouble)
+    return Signal.NOTED, change
+
+
+def _trouble(progress: tuple[MemberProgress, ...]) -> Reason | None:
+    for verdict, slug in ((Verdict.DIVERGED, "member_diverged"), (Verdict.MISSING, "member_missing")):
+        keys = tuple(entry.enclave_key for entry in progress if entry.verdict is verdict)
+        if keys:
+            return Reason(slug=slug, detail=", ".join(keys), members=keys)
+    return None
+
+
+def _rolled_back(change: Change) -> Read:
+    """The effect's block is gone: send the same bytes again, or look anew when the effect was not ours."""
+    attempt, plan = change.attempt, change.plan
+    change = replace(change, effect=None, progress=())
+    found_done = plan is None or not (plan.to_add or plan.to_remove or change.kind is Kind.UNLOCK_GROUP)
+    if attempt is None or not change.leads or found_done:
+        return Signal.VIEW_ROLLED_BACK, change
+    by_other_hand = attempt.status is not AttemptStatus.EFFECTIVE
+    if change.state is State.REPLAYING and (by_other_hand or attempt.action is not Action.ADD):
+        # It was added while its lock was being undone; that lock may hold again.
+        reason = Reason(slug="group_moved", detail="the block of the addition was reorganised away")
+        return Signal.UNLOCK_ROLLED_BACK, replace(voided(change), reason=reason, lock_block=attempt.since_block)
+    if by_other_hand or attempt.action not in _ROLLED_BACK:
+        return Signal.VIEW_ROLLED_BACK, change
+    lock_block = attempt.since_block if attempt.action is Action.ADD else None
+    attempt = to_be_sent_again(replace(attempt, seen_block=None))
+    return _ROLLED_BACK[attempt.action], replace(change, attempt=attempt, lock_block=lock_block)
