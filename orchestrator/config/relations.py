@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from orchestrator.config.values import has_password
 
-_BY_ENVIRONMENT_ONLY: Final = {"accounts": ("password", "private_key"), "webhooks": ("secret",)}
+_BY_ENVIRONMENT_ONLY: Final = {"accounts": ("private_key",), "webhooks": ("secret",)}
 
 
 def secret_problems(in_file: Mapping[str, Any]) -> list[str]:
@@ -56,11 +56,10 @@ def _account_problems(path: str, account: Mapping[str, Any]) -> list[str]:
         return [f"{path}: has no key; give keystore with password_file, or key_file"]
     if len(ways) > 1:
         return [f"{path}: has several keys ({', '.join(ways)}); keep one"]
-    passwords = [key for key in ("password_file", "password") if key in account]
-    if ways == ["keystore"] and len(passwords) != 1:
-        return [f"{path}: a keystore needs one password; give password_file"]
-    if ways != ["keystore"] and passwords:
-        return [f"{path}.{passwords[0]}: only a keystore has a password; leave it out beside {ways[0]}"]
+    if ways == ["keystore"] and "password_file" not in account:
+        return [f"{path}: a keystore needs its password; give password_file"]
+    if ways != ["keystore"] and "password_file" in account:
+        return [f"{path}.password_file: only a keystore has a password; leave it out beside {ways[0]}"]
     return []
 
 

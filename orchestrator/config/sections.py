@@ -141,7 +141,6 @@ class AccountConfig(Section):
     key_file: KeyFile | None = Field(
         default=None, description="File with the private key in hexadecimal; readable by its owner only (mode 0600)."
     )
-    password: SecretStr | None = Field(default=None, description="The keystore's password; by environment only.")
     private_key: SecretStr | None = Field(default=None, description="The private key; by environment only.")
 
 

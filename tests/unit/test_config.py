@@ -163,7 +163,7 @@ def test_every_mistake_is_told_with_its_key(load: Load) -> None:
         (NODE.replace("//127", "//user:word@127"), "nodes.0.http: must not hold a user or a password"),
         (NODE + ACCOUNT + ACCOUNT, "accounts.1.address"),
         (NODE + ACCOUNT + "keystore = 'owner.key'", "accounts.0: has several keys (keystore, key_file)"),
-        (NODE + ACCOUNT.replace("key_file", "keystore"), "accounts.0: a keystore needs one password"),
+        (NODE + ACCOUNT.replace("key_file", "keystore"), "accounts.0: a keystore needs its password"),
         (NODE + ACCOUNT.replace("owner", "nobody"), "accounts.0.key_file: "),
         (NODE + ACCOUNT + "private_key = '0x1'", "accounts.0.private_key: a secret must not stand"),
         (NODE + "[store]\nurl = 'postgresql://o:word@db/o'", "store.url: holds a password"),
@@ -216,7 +216,7 @@ def test_secrets_never_show_in_problems(load: Load) -> None:
         load,
         NODE + f"[[accounts]]\naddress = '0x12'\nprivate_key = '{DEVELOPMENT_KEY}'\n",
         ORCHESTRATOR_ACCOUNTS__1=f'{{"private_key": "{DEVELOPMENT_KEY}"',
-        ORCHESTRATOR_ACCOUNTS__0__PASSWORD="hunter2",
+        ORCHESTRATOR_ACCOUNTS__0__WORD="hunter2",
         ORCHESTRATOR_CHAIN__GAS_LIMIT="hunter2",
     )
     assert not any(DEVELOPMENT_KEY in problem or "hunter2" in problem for problem in problems)

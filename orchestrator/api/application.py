@@ -1,0 +1,50 @@
+"""The HTTP application: routes from the table of operations, documents, pages, and what guards them."""
+
+import json
+from importlib.resources import files
+from typing import Final
+
+from aiohttp import web
+
+from orchestrator.api.access import access_middleware, add_security_headers
+from orchestrator.api.changes import SERVICES
+from orchestrator.api.openapi import openapi_document
+from orchestrator.api.operations import OPERATIONS
+from orchestrator.api.ports import ApiServices
+from orchestrator.api.problems import problem_middleware
+from orchestrator.api.stream import STREAMS, Streams, end_streams
+from orchestrator.engine.requests import MAX_BODY_BYTES
+
+_PAGES: Final = {
+    "/": ("dashboard.html", "text/html"),
+    "/docs": ("docs.html", "text/html"),
+    "/static/dashboard.js": ("dashboard.js", "text/javascript"),
+    "/static/docs.js": ("docs.js", "text/javascript"),
+    "/static/style.css": ("style.css", "text/css"),
+}
+
+
+def make_api(services: ApiServices) -> web.Application:
+    """Return the application; run it on a loopback address only, since it has no access control.
+
+    Args:
+        services: The parts of the daemon that it talks to.
+    """
+    app = web.Application(middlewares=[problem_middleware, access_middleware], client_max_size=MAX_BODY_BYTES)
+    app[SERVICES] = services
+    app[STREAMS] = Streams()
+    for operation in OPERATIONS:
+        app.router.add_route(operation.method, operation.path, operation.handler)
+    _add_text(app, "/openapi.json", json.dumps(openapi_document()), "application/json")
+    for path, (name, media_type) in _PAGES.items():
+        _add_text(app, path, files("orchestrator.api").joinpath("pages", name).read_text("utf-8"), media_type)
+    app.on_response_prepare.append(add_security_headers)
+    app.on_shutdown.append(end_streams)
+    return app
+
+
+def _add_text(app: web.Application, path: str, text: str, media_type: str) -> None:
+    async def answer(_request: web.Request) -> web.Response:
+        return web.Response(text=text, content_type=media_type, charset="utf-8")
+
+    app.router.add_get(path, answer)

@@ -1,0 +1,119 @@
+"""``/v1/changes``: asking for changes, following them, and an operator's retry and cancel."""
+
+from http import HTTPStatus
+
+from aiohttp import web
+from pydantic import BaseModel
+
+from orchestrator.api.documents import ChangePage, change_document, detail_document
+from orchestrator.api.ports import ApiServices
+from orchestrator.api.problems import ProblemError
+from orchestrator.api.reading import (
+    change_id,
+    check_parameters,
+    choices,
+    group_parameter,
+    idempotency_key,
+    json_body,
+    page_size,
+    text_parameter,
+)
+from orchestrator.engine.ports import Acceptance, Record
+from orchestrator.engine.recording import record_of
+from orchestrator.engine.requests import parse_request
+from orchestrator.membership.facts import CancelRequested, RetryRequested
+from orchestrator.membership.machine import step
+from orchestrator.membership.model import Change, State
+
+SERVICES = web.AppKey("services", ApiServices)
+
+
+def json_response(document: BaseModel, status: int = HTTPStatus.OK) -> web.Response:
+    """Return a document as an answer."""
+    return web.Response(text=document.model_dump_json(), status=status, content_type="application/json")
+
+
+def accepted(acceptance: Acceptance) -> web.Response:
+    """Return the answer to a request: 202 for a new change, 200 for one that was asked for before."""
+    change = acceptance.change
+    status = HTTPStatus.OK if acceptance.duplicate else HTTPStatus.ACCEPTED
+    response = json_response(change_document(change), status)
+    response.headers["Location"] = f"/v1/changes/{change.change_id}"
+    return response
+
+
+async def post_change(request: web.Request) -> web.Response:
+    """Ask for a change."""
+    check_parameters(request, ())
+    wanted = parse_request(idempotency_key(request), await json_body(request))
+    return accepted(await request.app[SERVICES].intake.submit(wanted))
+
+
+async def list_changes(request: web.Request) -> web.Response:
+    """List changes, newest first."""
+    check_parameters(request, ("group", "state", "limit", "before"))
+    limit = page_size(request)
+    found = await request.app[SERVICES].changes.changes(
+        privacy_group_id=group_parameter(request),
+        states=choices(request, "state", State),
+        limit=limit + 1,
+        before=text_parameter(request, "before") or "",
+    )
+    page, more = found[:limit], len(found) > limit
+    return json_response(
+        ChangePage(
+            changes=[change_document(change) for change in page], next=page[-1].change_id if more and page else None
+        )
+    )
+
+
+async def get_change(request: web.Request) -> web.Response:
+    """Show a change with its history and attempts."""
+    check_parameters(request, ())
+    record = request.app[SERVICES].changes
+    change = await record.change(change_id(request))
+    if change is None:
+        raise _unknown(request)
+    history = await record.history(change.change_id)
+    attempts = await record.attempts(change.change_id)
+    return json_response(detail_document(change, history, attempts))
+
+
+async def retry_change(request: web.Request) -> web.Response:
+    """Try a parked change again."""
+    return await _amend(request, RetryRequested(), "retried", (State.PARKED,))
+
+
+async def cancel_change(request: web.Request) -> web.Response:
+    """Cancel a change before its first transaction, or a parked one."""
+    return await _amend(request, CancelRequested(), "cancelled", (State.QUEUED, State.PARKED))
+
+
+async def _amend(
+    request: web.Request, fact: RetryRequested | CancelRequested, verb: str, possible: tuple[State, ...]
+) -> web.Response:
+    check_parameters(request, ())
+    services = request.app[SERVICES]
+    now = services.now()
+
+    def amendment(change: Change) -> Record:
+        if change.state not in possible:
+            raise ProblemError(
+                HTTPStatus.CONFLICT,
+                "impossible-now",
+                f"The change is {change.state}; only a {' or '.join(possible)} one can be {verb}.",
+            )
+        after, _ = step(change, fact, now)
+        return record_of([(change, after)], fact, now)
+
+    try:
+        change = await services.changes.amend(change_id(request), amendment)
+    except KeyError:
+        raise _unknown(request) from None
+    return json_response(change_document(change))
+
+
+def _unknown(request: web.Request) -> ProblemError:
+    return ProblemError(
+        HTTPStatus.NOT_FOUND, "unknown-change", f"There is no change {change_id(request)}.", "change_id"
+    )

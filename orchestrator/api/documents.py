@@ -1,0 +1,289 @@
+"""The JSON documents that the API answers with; the models are also what ``/openapi.json`` is made from."""
+
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from orchestrator.api.ports import BuriedMessage, Check, GroupStanding
+from orchestrator.engine.ports import HistoryEntry
+from orchestrator.membership.model import ENDED, Action, Attempt, AttemptStatus, Change, Kind, State, Verdict
+from orchestrator.membership.reasons import Judgement, Reason, describe, rule_of
+
+
+class Document(BaseModel):
+    """A JSON object with exactly its fields."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, from_attributes=True)
+
+
+class ReasonDocument(Document):
+    """Why a change waits, failed or needs a person."""
+
+    slug: str = Field(description="Stable name.")
+    message: str = Field(description="What happened and what to do, for a person.")
+    detail: str = Field(description="What was seen.")
+    remedy: str = Field(description="What a person can do.")
+    judgement: Judgement = Field(description="retry: it is tried again; terminal: it failed; park: a person must act.")
+    members: list[str] = Field(description="Enclave keys that it is about, when it is about members.")
+
+
+class ProgressDocument(Document):
+    """One member's way to being in sync."""
+
+    enclave_key: str
+    verdict: Verdict
+    blocks_replayed: int = Field(description="Blocks of the group's span that the member's node has replayed.")
+    blocks_total: int = Field(description="Blocks of the group's span; 0 while unknown.")
+    head: int | None = Field(description="The node's head; null while it does not answer.")
+    moved_at: datetime = Field(description="When it last moved.")
+    in_sync_through: int | None = Field(description="The newest block at which it was seen equal to the others.")
+
+
+class EffectDocument(Document):
+    """Where the group's state first showed what was asked for."""
+
+    block_number: int
+    block_hash: str
+    participants: list[str]
+    version: str
+    state_root: str
+
+
+class ChangeDocument(Document):
+    """One change of a group's membership, and how far it is."""
+
+    change_id: str
+    request_id: str
+    kind: Kind
+    privacy_group_id: str
+    members: list[str]
+    account: str
+    created_at: datetime
+    deadline: datetime | None
+    state: State
+    ended: bool = Field(description="Whether nothing more will happen to it.")
+    lead_id: str | None = Field(description="The change whose transactions carry this one.")
+    tries: int = Field(description="How often it has been queued again.")
+    not_before: datetime | None = Field(description="It is not tried again before this.")
+    waiting_since: datetime | None = Field(description="Since when it waits for the same reason.")
+    lock_block: int | None = Field(description="Block of the lock that is held for it; null when none is.")
+    reason: ReasonDocument | None
+    progress: list[ProgressDocument]
+    effect: EffectDocument | None
+
+
+class HistoryDocument(Document):
+    """One step of a change."""
+
+    revision: int
+    at: datetime
+    fact: str = Field(description="What was observed.")
+    from_state: State
+    to_state: State
+    detail: str
+
+
+class AttemptDocument(Document):
+    """One private transaction of a change, without its signed bytes."""
+
+    attempt_id: str
+    action: Action
+    members: list[str]
+    node: str = Field(description="Name of the node that it goes through.")
+    private_nonce: int
+    since_block: int = Field(description="The node's head when it was signed.")
+    sent_block: int | None = Field(description="The node's head at the newest send.")
+    seen_block: int | None = Field(description="The newest block that was searched without finding it.")
+    pmt_hashes: list[str]
+    status: AttemptStatus
+
+
+class ChangeDetailDocument(ChangeDocument):
+    """One change with everything that tells why it is where it is."""
+
+    history: list[HistoryDocument]
+    attempts: list[AttemptDocument]
+
+
+class ChangePage(Document):
+    """Changes, newest first."""
+
+    changes: list[ChangeDocument]
+    next: str | None = Field(description="Give it as `before` to get the next page; null when this was the last.")
+
+
+class MemberStandingDocument(Document):
+    """One participant as its node shows the group now."""
+
+    enclave_key: str
+    node: str | None = Field(description="Name of the configured node; null without access to it.")
+    head: int | None
+    exists: bool | None
+    version: str
+    state_root: str
+
+
+class GroupDocument(Document):
+    """One group as the configured nodes show it."""
+
+    privacy_group_id: str
+    path_id: str = Field(description="The id as base64url, for paths.")
+    block_number: int | None
+    participants: list[str]
+    locked: bool | None
+    version: str
+    members: list[MemberStandingDocument]
+    in_sync: bool | None
+    unfinished: list[str] = Field(description="Ids of changes that have not ended.")
+
+
+class GroupPage(Document):
+    """The known groups."""
+
+    groups: list[GroupDocument]
+
+
+class DesiredMembers(Document):
+    """The members that a group shall have; otherwise as in a change that is asked for."""
+
+    members: list[str] = Field(description="All enclave keys that shall be members, each once.", min_length=1)
+    account: str | None = Field(
+        default=None, description="The owner's account; may be left out when one is configured."
+    )
+    deadline_seconds: int | None = Field(default=None, ge=1, description="When to give up, in seconds.")
+
+
+class DeadLetterDocument(Document):
+    """A message that could not be accepted."""
+
+    letter_id: str
+    reason: str
+    body: str = Field(description="The message as text; bytes that are none are shown as U+FFFD.")
+
+
+class DeadLetterPage(Document):
+    """The oldest dead letters."""
+
+    dead_letters: list[DeadLetterDocument]
+
+
+class CheckDocument(Document):
+    """One thing that has to work."""
+
+    name: str
+    ok: bool
+    required: bool
+    detail: str
+
+
+class ReadinessDocument(Document):
+    """Whether the daemon can do its work."""
+
+    ready: bool
+    checks: list[CheckDocument]
+
+
+class Problem(BaseModel):
+    """What went wrong, as RFC 9457 has it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    type: str = Field(description="Stable name of the problem, a URI.")
+    title: str
+    status: int
+    detail: str = Field(description="What happened, why, and what to do.")
+    field: str | None = Field(default=None, description="The field that is wrong.")
+
+
+def reason_document(reason: Reason) -> ReasonDocument:
+    """Return a reason as the API shows it."""
+    rule = rule_of(reason)
+    return ReasonDocument(
+        slug=reason.slug,
+        message=describe(reason),
+        detail=reason.detail,
+        remedy=rule.remedy,
+        judgement=rule.judgement,
+        members=list(reason.members),
+    )
+
+
+def change_fields(change: Change) -> dict[str, Any]:
+    """Return the fields of a `ChangeDocument`."""
+    effect = change.effect
+    return {
+        **{name: getattr(change, name) for name in _SAME_IN_CHANGE},
+        "ended": change.state in ENDED,
+        "members": list(change.members),
+        "reason": None if change.reason is None else reason_document(change.reason),
+        "progress": [ProgressDocument.model_validate(entry) for entry in change.progress],
+        "effect": None
+        if effect is None
+        else EffectDocument(
+            block_number=effect.block_number,
+            block_hash=effect.block_hash,
+            participants=list(effect.view.participants),
+            version=effect.view.version,
+            state_root=effect.view.state_root,
+        ),
+    }
+
+
+_SAME_IN_CHANGE = frozenset(ChangeDocument.model_fields) - {"ended", "members", "reason", "progress", "effect"}
+
+
+def change_document(change: Change) -> ChangeDocument:
+    """Return a change as the API shows it."""
+    return ChangeDocument(**change_fields(change))
+
+
+def detail_document(
+    change: Change, history: tuple[HistoryEntry, ...], attempts: tuple[Attempt, ...]
+) -> ChangeDetailDocument:
+    """Return a change with its history and attempts."""
+    return ChangeDetailDocument(
+        **change_fields(change),
+        history=[HistoryDocument.model_validate(entry) for entry in history],
+        attempts=[
+            AttemptDocument(
+                **{name: getattr(attempt, name) for name in AttemptDocument.model_fields if name not in _LISTS},
+                members=list(attempt.members),
+                pmt_hashes=list(attempt.pmt_hashes),
+            )
+            for attempt in attempts
+        ],
+    )
+
+
+_LISTS = frozenset({"members", "pmt_hashes"})
+
+
+def group_document(group: GroupStanding, path_id: str) -> GroupDocument:
+    """Return a group as the API shows it."""
+    return GroupDocument(
+        privacy_group_id=group.privacy_group_id,
+        path_id=path_id,
+        block_number=group.block_number,
+        participants=list(group.participants),
+        locked=group.locked,
+        version=group.version,
+        members=[MemberStandingDocument.model_validate(member) for member in group.members],
+        in_sync=group.in_sync,
+        unfinished=list(group.unfinished),
+    )
+
+
+def dead_letter_document(letter: BuriedMessage) -> DeadLetterDocument:
+    """Return a dead letter as the API shows it."""
+    return DeadLetterDocument(
+        letter_id=letter.letter_id, reason=letter.reason, body=letter.body.decode("utf-8", "replace")
+    )
+
+
+def readiness_document(checks: tuple[Check, ...]) -> ReadinessDocument:
+    """Return what ``/readyz`` answers."""
+    return ReadinessDocument(
+        ready=all(check.ok for check in checks if check.required),
+        checks=[CheckDocument.model_validate(check) for check in checks],
+    )

@@ -1,0 +1,45 @@
+"""``/v1/groups``: the groups as the nodes show them, and the desired set of members."""
+
+from http import HTTPStatus
+
+from aiohttp import web
+
+from orchestrator.api.changes import SERVICES, accepted, json_response
+from orchestrator.api.documents import DesiredMembers, GroupPage, group_document
+from orchestrator.api.problems import ProblemError
+from orchestrator.api.reading import check_parameters, group_id, idempotency_key, json_body, path_id
+from orchestrator.engine.requests import InvalidRequestError, parse_request
+from orchestrator.membership.model import Kind
+
+
+async def list_groups(request: web.Request) -> web.Response:
+    """List the known groups."""
+    check_parameters(request, ())
+    found = await request.app[SERVICES].groups.groups()
+    return json_response(GroupPage(groups=[group_document(group, path_id(group.privacy_group_id)) for group in found]))
+
+
+async def get_group(request: web.Request) -> web.Response:
+    """Show a group and how each member stands."""
+    check_parameters(request, ())
+    privacy_group_id = group_id(request.match_info["group_id"], "group_id")
+    group = await request.app[SERVICES].groups.group(privacy_group_id)
+    if group is None:
+        detail = f"No configured node shows the group {privacy_group_id}, and no change is about it."
+        raise ProblemError(HTTPStatus.NOT_FOUND, "unknown-group", detail, "group_id")
+    return json_response(group_document(group, path_id(privacy_group_id)))
+
+
+async def put_members(request: web.Request) -> web.Response:
+    """Ask for exactly these members."""
+    check_parameters(request, ())
+    key = idempotency_key(request)
+    privacy_group_id = group_id(request.match_info["group_id"], "group_id")
+    body = await json_body(request)
+    if not isinstance(body, dict):
+        raise InvalidRequestError("body", "must be an object")
+    for name in body:
+        if name not in DesiredMembers.model_fields:
+            raise InvalidRequestError(str(name)[:80], f"is not a known field: {', '.join(DesiredMembers.model_fields)}")
+    wanted = parse_request(key, {"kind": Kind.SET_MEMBERS.value, "privacy_group_id": privacy_group_id, **body})
+    return accepted(await request.app[SERVICES].intake.submit(wanted))

@@ -1,0 +1,89 @@
+"""The OpenAPI document, made from the table of operations and the models."""
+
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from orchestrator import __version__
+from orchestrator.api.documents import Problem
+from orchestrator.api.operations import JSON, OPERATIONS, Answer, Operation
+from orchestrator.api.problems import CONTENT_TYPE
+
+_TITLES = {
+    400: "A header is missing or wrong.",
+    403: "The request comes from a page of another origin.",
+    404: "There is no such thing.",
+    409: "It can't be done as things are.",
+    413: "The body is too large.",
+    415: "The body is not JSON.",
+    421: "The Host header names no loopback address.",
+    422: "A value is wrong; `field` names it.",
+    503: "Something that is needed does not answer; ask again.",
+}
+_EVERYWHERE = (403, 421)
+
+
+def openapi_document() -> dict[str, Any]:
+    """Return the API's description in OpenAPI 3.1."""
+    answers = {answer.model for op in OPERATIONS for answer in op.answers.values() if answer.model is not None}
+    bodies = {op.body for op in OPERATIONS if op.body is not None}
+    models: list[tuple[type[BaseModel], Any]] = [(model, "serialization") for model in answers | {Problem}]
+    models += [(model, "validation") for model in bodies]
+    models.sort(key=lambda entry: entry[0].__name__)
+    _, schemas = models_json_schema(models, ref_template="#/components/schemas/{model}")
+    paths: dict[str, dict[str, Any]] = {}
+    for operation in OPERATIONS:
+        paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Besu membership orchestrator",
+            "version": __version__,
+            "description": "Changes of the membership of Hyperledger Besu flexible privacy groups. "
+            "Answers on loopback only; there is no access control.",
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "paths": paths,
+        "components": {"schemas": schemas["$defs"]},
+    }
+
+
+def _operation(operation: Operation) -> dict[str, Any]:
+    described: dict[str, Any] = {
+        "operationId": operation.handler.__name__,
+        "summary": (operation.handler.__doc__ or "").strip(),
+        "parameters": [
+            {
+                "name": parameter.name,
+                "in": parameter.place,
+                "description": parameter.description,
+                "required": parameter.required,
+                "schema": parameter.schema,
+            }
+            for parameter in operation.parameters
+        ],
+        "responses": {
+            **{str(status): _answer(answer) for status, answer in operation.answers.items()},
+            **{str(status): _problem(status) for status in (*operation.problems, *_EVERYWHERE)},
+        },
+    }
+    if operation.body is not None:
+        described["requestBody"] = {"required": True, "content": {JSON: {"schema": _reference(operation.body)}}}
+    return described
+
+
+def _answer(answer: Answer) -> dict[str, Any]:
+    described: dict[str, Any] = {"description": answer.description}
+    if answer.media_type is not None:
+        schema = {"type": "string"} if answer.model is None else _reference(answer.model)
+        described["content"] = {answer.media_type: {"schema": schema}}
+    return described
+
+
+def _problem(status: int) -> dict[str, Any]:
+    return {"description": _TITLES[status], "content": {CONTENT_TYPE: {"schema": _reference(Problem)}}}
+
+
+def _reference(model: type[BaseModel]) -> dict[str, str]:
+    return {"$ref": f"#/components/schemas/{model.__name__}"}

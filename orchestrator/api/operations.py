@@ -1,0 +1,290 @@
+"""Every operation of the API in one table: the routes are made from it, and so is ``/openapi.json``."""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pydantic import BaseModel
+
+from orchestrator.api import changes, groups, stream, upkeep
+from orchestrator.api.documents import (
+    ChangeDetailDocument,
+    ChangeDocument,
+    ChangePage,
+    DeadLetterPage,
+    DesiredMembers,
+    GroupDocument,
+    GroupPage,
+    ReadinessDocument,
+)
+from orchestrator.api.problems import Handler
+from orchestrator.api.reading import DEFAULT_PAGE, MAX_PAGE
+from orchestrator.engine.requests import RequestData
+from orchestrator.membership.model import State
+from orchestrator.membership.status import EventType
+
+Schema = dict[str, Any]
+
+JSON: Final = "application/json"
+TEXT: Final = "text/plain"
+EVENT_STREAM: Final = "text/event-stream"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parameter:
+    """One parameter of an operation.
+
+    Attributes:
+        name: Its name.
+        place: ``path``, ``query`` or ``header``.
+        description: What it means.
+        schema: JSON Schema of its value.
+        required: Whether it must be given.
+    """
+
+    name: str
+    place: str
+    description: str
+    schema: Schema
+    required: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """One answer of an operation that is no problem document.
+
+    Attributes:
+        description: When it is given.
+        model: Its document; None for another media type or no body.
+        media_type: Of its body; None for no body.
+    """
+
+    description: str
+    model: type[BaseModel] | None = None
+    media_type: str | None = JSON
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """One method of one path.
+
+    Attributes:
+        method: HTTP method.
+        path: With its parameters in braces.
+        handler: What does it; its docstring is the summary.
+        answers: By status.
+        problems: Statuses that answer with a problem document.
+        parameters: What it takes.
+        body: Document that it takes.
+    """
+
+    method: str
+    path: str
+    handler: Handler
+    answers: dict[int, Answer]
+    problems: tuple[int, ...]
+    parameters: tuple[Parameter, ...] = ()
+    body: type[BaseModel] | None = None
+
+
+_KEY = Parameter(
+    name="Idempotency-Key",
+    place="header",
+    description="The request's id, chosen by the client: sending the same request again under it is safe.",
+    schema={"type": "string", "minLength": 1, "maxLength": 256},
+    required=True,
+)
+_CHANGE = Parameter(
+    name="change_id",
+    place="path",
+    description="The change.",
+    schema={"type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$"},
+    required=True,
+)
+_GROUP = Parameter(
+    name="group_id",
+    place="path",
+    description="The privacy group id as base64url.",
+    schema={"type": "string", "pattern": "^[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]$"},
+    required=True,
+)
+_GROUP_FILTER = Parameter(
+    name="group",
+    place="query",
+    description="Only this group; base64url or base64.",
+    schema={"type": "string", "pattern": "^[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]=?$"},
+)
+_LIMIT = Parameter(
+    name="limit",
+    place="query",
+    description="At most so many.",
+    schema={"type": "integer", "minimum": 1, "maximum": MAX_PAGE, "default": DEFAULT_PAGE},
+)
+_ACCEPTED = {
+    202: Answer(description="Accepted; Location names the change.", model=ChangeDocument),
+    200: Answer(description="Was asked for before under this id; the same change.", model=ChangeDocument),
+}
+
+OPERATIONS: Final = (
+    Operation(
+        method="POST",
+        path="/v1/changes",
+        handler=changes.post_change,
+        parameters=(_KEY,),
+        body=RequestData,
+        answers=_ACCEPTED,
+        problems=(400, 409, 413, 415, 422, 503),
+    ),
+    Operation(
+        method="GET",
+        path="/v1/changes",
+        handler=changes.list_changes,
+        parameters=(
+            _GROUP_FILTER,
+            Parameter(
+                name="state",
+                place="query",
+                description="Only these states; may be repeated.",
+                schema={"type": "array", "items": {"enum": [state.value for state in State]}, "maxItems": 32},
+            ),
+            _LIMIT,
+            Parameter(
+                name="before",
+                place="query",
+                description="The `next` of the page before.",
+                schema={"type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$"},
+            ),
+        ),
+        answers={200: Answer(description="Changes, newest first.", model=ChangePage)},
+        problems=(422, 503),
+    ),
+    Operation(
+        method="GET",
+        path="/v1/changes/{change_id}",
+        handler=changes.get_change,
+        parameters=(_CHANGE,),
+        answers={200: Answer(description="The change.", model=ChangeDetailDocument)},
+        problems=(404, 422, 503),
+    ),
+    Operation(
+        method="POST",
+        path="/v1/changes/{change_id}/retry",
+        handler=changes.retry_change,
+        parameters=(_CHANGE,),
+        answers={200: Answer(description="It is queued again.", model=ChangeDocument)},
+        problems=(404, 409, 422, 503),
+    ),
+    Operation(
+        method="POST",
+        path="/v1/changes/{change_id}/cancel",
+        handler=changes.cancel_change,
+        parameters=(_CHANGE,),
+        answers={200: Answer(description="It is cancelled.", model=ChangeDocument)},
+        problems=(404, 409, 422, 503),
+    ),
+    Operation(
+        method="GET",
+        path="/v1/groups",
+        handler=groups.list_groups,
+        answers={200: Answer(description="The known groups.", model=GroupPage)},
+        problems=(422, 503),
+    ),
+    Operation(
+        method="GET",
+        path="/v1/groups/{group_id}",
+        handler=groups.get_group,
+        parameters=(_GROUP,),
+        answers={200: Answer(description="The group.", model=GroupDocument)},
+        problems=(404, 422, 503),
+    ),
+    Operation(
+        method="PUT",
+        path="/v1/groups/{group_id}/members",
+        handler=groups.put_members,
+        parameters=(_GROUP, _KEY),
+        body=DesiredMembers,
+        answers=_ACCEPTED,
+        problems=(400, 409, 413, 415, 422, 503),
+    ),
+    Operation(
+        method="GET",
+        path="/v1/events",
+        handler=stream.stream_events,
+        parameters=(
+            _GROUP_FILTER,
+            Parameter(
+                name="change",
+                place="query",
+                description="Only this change.",
+                schema={"type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$"},
+            ),
+            Parameter(
+                name="type",
+                place="query",
+                description="Only these types; may be repeated.",
+                schema={"type": "array", "items": {"enum": [kind.value for kind in EventType]}, "maxItems": 32},
+            ),
+            Parameter(
+                name="Last-Event-ID",
+                place="header",
+                description="Go on behind this event; 0 for the oldest that is kept. Without it: only new ones.",
+                schema={"type": "string", "pattern": "^[0-9]{1,18}$"},
+            ),
+            Parameter(
+                name="last_event_id",
+                place="query",
+                description="The same, for clients that can't set headers.",
+                schema={"type": "string", "pattern": "^[0-9]{1,18}$"},
+            ),
+        ),
+        answers={200: Answer(description="Status events, for ever.", media_type=EVENT_STREAM)},
+        problems=(422, 503),
+    ),
+    Operation(
+        method="GET",
+        path="/v1/dead-letters",
+        handler=upkeep.list_dead_letters,
+        parameters=(_LIMIT,),
+        answers={200: Answer(description="The oldest dead letters.", model=DeadLetterPage)},
+        problems=(422, 503),
+    ),
+    Operation(
+        method="POST",
+        path="/v1/dead-letters/{letter_id}/replay",
+        handler=upkeep.replay_dead_letter,
+        parameters=(
+            Parameter(
+                name="letter_id",
+                place="path",
+                description="The dead letter.",
+                schema={"type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$"},
+                required=True,
+            ),
+        ),
+        answers={204: Answer(description="It is among the triggers again.", media_type=None)},
+        problems=(404, 422, 503),
+    ),
+    Operation(
+        method="GET",
+        path="/livez",
+        handler=upkeep.livez,
+        answers={200: Answer(description="The process works.", media_type=TEXT)},
+        problems=(422,),
+    ),
+    Operation(
+        method="GET",
+        path="/readyz",
+        handler=upkeep.readyz,
+        answers={
+            200: Answer(description="Everything that is needed answers.", model=ReadinessDocument),
+            503: Answer(description="Something that is needed does not answer.", model=ReadinessDocument),
+        },
+        problems=(422,),
+    ),
+    Operation(
+        method="GET",
+        path="/metrics",
+        handler=upkeep.metrics,
+        answers={200: Answer(description="Prometheus' text format.", media_type=TEXT)},
+        problems=(422,),
+    ),
+)

@@ -1,0 +1,244 @@
+"""What the HTTP API needs of the rest of the daemon, as protocols; the composition root passes the parts in."""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from prometheus_client import CollectorRegistry
+
+from orchestrator.engine.ports import Acceptance, Amendment, HistoryEntry
+from orchestrator.engine.requests import ChangeRequest
+from orchestrator.membership.model import Attempt, Change, State
+
+
+class RequestIntake(Protocol):
+    """Takes requests; fulfilled by `orchestrator.engine.intake.Intake`."""
+
+    async def submit(self, request: ChangeRequest) -> Acceptance:
+        """Accept a request.
+
+        Raises:
+            InvalidRequestError: It names an account or a group that there is not.
+            ConflictingRequestError: Its id is known with another body.
+            StoreError: It could not be stored.
+        """
+
+
+class ChangeRecord(Protocol):
+    """Reads changes and amends resting ones; the part of `orchestrator.engine.ports.ChangeStore` that the API uses.
+
+    Every method may raise `StoreError`.
+    """
+
+    async def amend(self, change_id: str, amendment: Amendment) -> Change:
+        """Commit an operator's request on a change that rests.
+
+        Raises:
+            KeyError: No such change.
+            LeaseLostError: The change is being worked on now.
+        """
+
+    async def change(self, change_id: str) -> Change | None:
+        """Return a change."""
+
+    async def changes(
+        self, *, privacy_group_id: str | None = None, states: Sequence[State] = (), limit: int = 100, before: str = ""
+    ) -> tuple[Change, ...]:
+        """Return changes, newest first; `before` is the change id to go on after."""
+
+    async def history(self, change_id: str) -> tuple[HistoryEntry, ...]:
+        """Return what happened to a change, oldest first."""
+
+    async def attempts(self, change_id: str) -> tuple[Attempt, ...]:
+        """Return the attempts of a change (of its lead, for a follower), oldest first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemberStanding:
+    """One participant as its node shows the group now.
+
+    Attributes:
+        enclave_key: The participant.
+        node: Name of the configured node that hosts it; None when we have no access to it.
+        head: That node's head; None when it does not answer.
+        exists: Whether the node has state for the group; None when it does not answer.
+        version: The group's version there.
+        state_root: The group's state root there, at the block that all answering nodes have.
+    """
+
+    enclave_key: str
+    node: str | None = None
+    head: int | None = None
+    exists: bool | None = None
+    version: str = ""
+    state_root: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupStanding:
+    """One group as the configured nodes show it.
+
+    Attributes:
+        privacy_group_id: base64 of 32 bytes.
+        block_number: Block that it was read at; None when no node shows it.
+        participants: Enclave keys in the contract's order.
+        locked: Whether it is locked; None when no node shows it.
+        version: Its version.
+        members: One entry for each participant; only when one group is asked for.
+        in_sync: Whether all members that can be seen show the same state root and version; None when fewer than two can
+            be seen, or when that was not looked at.
+        unfinished: Ids of changes that have not ended, newest first (a bounded number).
+    """
+
+    privacy_group_id: str
+    block_number: int | None = None
+    participants: tuple[str, ...] = ()
+    locked: bool | None = None
+    version: str = ""
+    members: tuple[MemberStanding, ...] = ()
+    in_sync: bool | None = None
+    unfinished: tuple[str, ...] = ()
+
+
+class GroupReader(Protocol):
+    """Reads groups off the nodes; fulfilled by `orchestrator.api.group_reading.FleetGroups`."""
+
+    async def groups(self) -> tuple[GroupStanding, ...]:
+        """Return the known groups, those with the newest changes first (a bounded number)."""
+
+    async def group(self, privacy_group_id: str) -> GroupStanding | None:
+        """Return a group with its members; None when neither a node nor a change knows it."""
+
+
+class FeedEvent(Protocol):
+    """One status event as subscribers get it."""
+
+    @property
+    def resume_id(self) -> str:
+        """What the subscriber names to go on behind this event."""
+
+    @property
+    def event_type(self) -> str:
+        """Its CloudEvents type."""
+
+    @property
+    def text(self) -> str:
+        """The CloudEvents JSON document, on one line."""
+
+
+class FeedClosedError(Exception):
+    """The subscription was ended from our side: the reader was too slow, or events that it asked for are deleted.
+
+    The message says which; reading again from the last event's `resume_id` (or without one) works.
+    """
+
+
+class EventFeed(Protocol):
+    """Status events as they are committed."""
+
+    def subscribe(
+        self,
+        *,
+        resume_id: str | None,
+        privacy_group_id: str | None = None,
+        change_id: str | None = None,
+        types: Sequence[str] = (),
+    ) -> AsyncIterator[FeedEvent]:
+        """Yield status events, for ever.
+
+        Args:
+            resume_id: Go on behind this event; ``"0"`` for the oldest that is kept; None for only new ones.
+            privacy_group_id: Only events of this group.
+            change_id: Only events of this change.
+            types: Only events of these types; empty for all.
+
+        Raises:
+            ValueError: `resume_id` is none.
+            FeedClosedError: see there.
+        """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One thing that has to work for the daemon to do its work.
+
+    Attributes:
+        name: What was looked at, such as ``store`` or ``node member1``.
+        ok: Whether it works.
+        required: Whether the daemon is of no use without it.
+        detail: What was seen.
+    """
+
+    name: str
+    ok: bool
+    required: bool = True
+    detail: str = ""
+
+
+class Readiness(Protocol):
+    """Tells whether the daemon can do its work now."""
+
+    async def checks(self) -> tuple[Check, ...]:
+        """Return what was looked at; bounded in time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuriedMessage:
+    """A message that could not be accepted.
+
+    Attributes:
+        letter_id: By which it is replayed.
+        reason: Why it could not be accepted.
+        body: The original bytes.
+    """
+
+    letter_id: str
+    reason: str
+    body: bytes
+
+
+class DeadLetters(Protocol):
+    """The messages that could not be accepted. May raise `BrokerError`."""
+
+    async def dead_letters(self, limit: int = 100) -> Sequence[BuriedMessage]:
+        """Return the oldest dead letters."""
+
+    async def replay(self, letter_id: str) -> None:
+        """Put a dead letter back among the triggers.
+
+        Raises:
+            KeyError: There is no such dead letter.
+        """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiServices:
+    """Everything that the API talks to.
+
+    Attributes:
+        intake: Takes requests.
+        changes: Reads changes and amends resting ones.
+        groups: Reads groups.
+        feed: Status events.
+        readiness: What ``/readyz`` answers.
+        dead_letters: Messages that could not be accepted.
+        metrics: What ``/metrics`` shows.
+        now: The present time, UTC.
+    """
+
+    intake: RequestIntake
+    changes: ChangeRecord
+    groups: GroupReader
+    feed: EventFeed
+    readiness: Readiness
+    dead_letters: DeadLetters
+    metrics: CollectorRegistry
+    now: "Now"
+
+
+class Now(Protocol):
+    """Tells the time."""
+
+    def __call__(self) -> datetime:
+        """Return the present time, timezone-aware UTC."""

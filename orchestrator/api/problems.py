@@ -1,0 +1,126 @@
+"""Errors as RFC 9457 problem documents: every answer that is no success is one."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Final
+
+import structlog
+from aiohttp import web
+
+from orchestrator.api.documents import Problem
+from orchestrator.engine.ports import BrokerError, LeaseLostError, StoreError
+from orchestrator.engine.requests import MAX_BODY_BYTES, InvalidRequestError
+from orchestrator.membership.errors import ConflictingRequestError, ImpossibleStepError
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+CONTENT_TYPE: Final = "application/problem+json"
+RETRY_AFTER_SECONDS: Final = 2
+
+log = structlog.get_logger()
+
+
+class ProblemError(Exception):
+    """A request that is answered with a problem document.
+
+    Attributes:
+        status: HTTP status.
+        slug: Stable name of the problem.
+        detail: What happened, why, and what to do.
+        field: The field that is wrong, if one is.
+    """
+
+    def __init__(self, status: HTTPStatus, slug: str, detail: str, field: str | None = None) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.slug = slug
+        self.detail = detail
+        self.field = field
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    status: HTTPStatus
+    slug: str
+    detail: str
+    field: str | None = None
+    again: bool = False
+
+
+@web.middleware
+async def problem_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Turn whatever a handler raises into a problem document; never tells more than the error's own message."""
+    try:
+        return await handler(request)
+    except web.HTTPException as error:
+        if error.status < HTTPStatus.BAD_REQUEST:
+            raise
+        answer = _of_http(request, error)
+        response = _document(answer)
+        if "Allow" in error.headers:
+            response.headers["Allow"] = error.headers["Allow"]
+        return response
+    except Exception as error:  # noqa: BLE001 - the edge of the process: everything becomes an answer
+        return _document(_of(error, request))
+
+
+def _of(error: Exception, request: web.Request) -> _Answer:
+    match error:
+        case ProblemError():
+            return _Answer(error.status, error.slug, error.detail, error.field)
+        case InvalidRequestError():
+            field = error.field.removeprefix("data.")
+            return _Answer(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-request", f"{field}: {error.message}", field)
+        case ConflictingRequestError():
+            detail = f"{error} Send another Idempotency-Key for another request."
+            return _Answer(HTTPStatus.CONFLICT, "conflicting-request", detail, "Idempotency-Key")
+        case LeaseLostError():
+            detail = "The change is being worked on at this moment; ask again when it rests."
+            return _Answer(HTTPStatus.CONFLICT, "being-worked-on", detail, again=True)
+        case ImpossibleStepError():
+            return _Answer(HTTPStatus.CONFLICT, "impossible-now", str(error))
+        case StoreError():
+            detail = "The store does not answer; nothing was changed. Ask again."
+            return _Answer(HTTPStatus.SERVICE_UNAVAILABLE, "store-unavailable", detail, again=True)
+        case BrokerError():
+            detail = "The message queue does not answer. Ask again."
+            return _Answer(HTTPStatus.SERVICE_UNAVAILABLE, "broker-unavailable", detail, again=True)
+        case _:
+            log.error("request failed", method=request.method, path=request.path, exc_info=error)
+            detail = "This is a defect of the daemon; its log has the details."
+            return _Answer(HTTPStatus.INTERNAL_SERVER_ERROR, "defect", detail)
+
+
+def _of_http(request: web.Request, error: web.HTTPException) -> _Answer:
+    status = HTTPStatus(error.status)
+    match status:
+        case HTTPStatus.NOT_FOUND:
+            return _Answer(
+                status, "not-found", f"There is nothing at {request.path}; /openapi.json lists what there is."
+            )
+        case HTTPStatus.METHOD_NOT_ALLOWED:
+            return _Answer(status, "method-not-allowed", f"{request.method} can't be used at {request.path}.")
+        case HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+            return _Answer(status, "too-large", f"The body is larger than {MAX_BODY_BYTES} bytes.", "body")
+        case _:
+            return _Answer(status, status.phrase.lower().replace(" ", "-"), error.text or status.phrase)
+
+
+def _document(answer: _Answer) -> web.Response:
+    document = Problem(
+        type=f"urn:orchestrator:problem:{answer.slug}",
+        title=answer.slug.replace("-", " ").capitalize(),
+        status=answer.status,
+        detail=answer.detail,
+        field=answer.field,
+    )
+    response = web.Response(
+        text=document.model_dump_json(exclude_none=True), status=answer.status, content_type=CONTENT_TYPE
+    )
+    if answer.again:
+        response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    if answer.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+        # The rest of the body is not read: the connection can't be used again.
+        response.force_close()
+    return response

@@ -1,0 +1,148 @@
+"""Reading requests: bodies, headers, query parameters and path ids, each bounded and with an error that names it."""
+
+import base64
+import binascii
+from collections.abc import Sequence
+from enum import StrEnum
+from http import HTTPStatus
+from typing import Final, TypeVar
+
+from aiohttp import web
+
+from orchestrator.api.problems import ProblemError
+from orchestrator.engine.requests import InvalidRequestError, checked_request_id, parse_json
+
+ID_BYTES: Final = 32
+MAX_PAGE: Final = 500
+DEFAULT_PAGE: Final = 100
+MAX_TYPES: Final = 32
+_LONGEST_ID: Final = 128
+
+Choice = TypeVar("Choice", bound=StrEnum)
+
+
+def path_id(privacy_group_id: str) -> str:
+    """Return a privacy group id (base64) as it stands in paths (base64url without padding)."""
+    return privacy_group_id.replace("+", "-").replace("/", "_").rstrip("=")
+
+
+def group_id(text: str, field: str) -> str:
+    """Return a privacy group id in base64 from base64url or base64, with or without padding.
+
+    Raises:
+        ProblemError: It is not 32 bytes.
+    """
+    plain = text.replace("-", "+").replace("_", "/").rstrip("=")
+    try:
+        decoded = base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True) if len(plain) <= _LONGEST_ID else b""
+    except (binascii.Error, ValueError):
+        decoded = b""
+    canonical = base64.b64encode(decoded).decode()
+    if len(decoded) != ID_BYTES or canonical.rstrip("=") != plain:
+        raise ProblemError(
+            HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-request", f"{field}: must be base64url of 32 bytes", field
+        )
+    return canonical
+
+
+def change_id(request: web.Request) -> str:
+    """Return the change id of the path."""
+    return request.match_info["change_id"][:_LONGEST_ID]
+
+
+async def json_body(request: web.Request) -> object:
+    """Return the body as parsed JSON.
+
+    Raises:
+        ProblemError: Its media type is not JSON.
+        InvalidRequestError: It is no JSON document.
+        web.HTTPRequestEntityTooLarge: It is too large.
+    """
+    if request.content_type != "application/json":
+        raise ProblemError(
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "not-json", "Send Content-Type: application/json.", "Content-Type"
+        )
+    return parse_json(await request.read())
+
+
+def idempotency_key(request: web.Request) -> str:
+    """Return the request's id.
+
+    Raises:
+        ProblemError: There is none, or it can't be one.
+    """
+    text = request.headers.get("Idempotency-Key")
+    try:
+        return checked_request_id(text, field="Idempotency-Key")
+    except InvalidRequestError as error:
+        raise ProblemError(
+            HTTPStatus.BAD_REQUEST,
+            "no-idempotency-key",
+            f"Idempotency-Key {error.message}; choose a new one for each request and keep it when sending again.",
+            "Idempotency-Key",
+        ) from None
+
+
+def check_parameters(request: web.Request, known: Sequence[str]) -> None:
+    """Refuse query parameters that mean nothing here: a misspelt filter must not answer with everything.
+
+    Raises:
+        ProblemError: There is one.
+    """
+    for name in request.query:
+        if name not in known:
+            raise _wrong(name, f"is no parameter here; known are: {', '.join(known)}")
+
+
+def choices(request: web.Request, name: str, kind: type[Choice], most: int = MAX_TYPES) -> tuple[Choice, ...]:
+    """Return the values of a repeatable parameter.
+
+    Raises:
+        ProblemError: A value is none of the known ones, or there are too many.
+    """
+    texts = request.query.getall(name, [])
+    if len(texts) > most:
+        raise _wrong(name, f"is given more than {most} times")
+    try:
+        return tuple(dict.fromkeys(kind(text) for text in texts))
+    except ValueError:
+        raise _wrong(name, f"must be one of {', '.join(kind)}") from None
+
+
+def page_size(request: web.Request) -> int:
+    """Return the parameter ``limit``.
+
+    Raises:
+        ProblemError: It is no number from 1 to `MAX_PAGE`.
+    """
+    text = request.query.get("limit", str(DEFAULT_PAGE))
+    if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= MAX_PAGE):
+        raise _wrong("limit", f"must be a number from 1 to {MAX_PAGE}")
+    return int(text)
+
+
+def text_parameter(request: web.Request, name: str) -> str | None:
+    """Return a bounded parameter.
+
+    Raises:
+        ProblemError: It is too long or not printable.
+    """
+    text = request.query.get(name)
+    if text is not None and (len(text) > _LONGEST_ID or not text.isprintable() or not text):
+        raise _wrong(name, f"must be printable text of 1 to {_LONGEST_ID} characters")
+    return text
+
+
+def group_parameter(request: web.Request) -> str | None:
+    """Return the parameter ``group`` as a privacy group id in base64.
+
+    Raises:
+        ProblemError: It is none.
+    """
+    text = request.query.get("group")
+    # A plus that was not percent-encoded arrives as a space.
+    return None if text is None else group_id(text.replace(" ", "+"), "group")
+
+
+def _wrong(field: str, message: str) -> ProblemError:
+    return ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-request", f"{field}: {message}", field)

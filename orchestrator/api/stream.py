@@ -1,0 +1,93 @@
+"""``/v1/events``: status events as server-sent events, resumable by ``Last-Event-ID``."""
+
+import asyncio
+import json
+from http import HTTPStatus
+from typing import Final
+
+from aiohttp import web
+from aiohttp_sse import EventSourceResponse
+
+from orchestrator.api.changes import SERVICES
+from orchestrator.api.ports import ApiServices, FeedClosedError
+from orchestrator.api.problems import ProblemError
+from orchestrator.api.reading import check_parameters, choices, group_parameter, text_parameter
+from orchestrator.engine.ports import StoreError
+from orchestrator.membership.status import EventType
+
+MAX_STREAMS: Final = 256
+SEND_TIMEOUT_SECONDS: Final = 10.0
+PING_SECONDS: Final = 15.0
+RECONNECT_MS: Final = 1000
+
+
+class Streams(set[EventSourceResponse]):
+    """The subscribers that are connected."""
+
+
+STREAMS = web.AppKey("streams", Streams)
+
+
+async def stream_events(request: web.Request) -> web.StreamResponse:
+    """Send status events until the client goes; one that does not read for a while is disconnected and may resume."""
+    check_parameters(request, ("group", "change", "type", "last_event_id"))
+    streams = request.app[STREAMS]
+    if len(streams) >= MAX_STREAMS:
+        detail = f"{MAX_STREAMS} subscribers are connected, more are not served; close one or use the message queue."
+        raise ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, "too-many-subscribers", detail)
+    subscription = _Subscription(request)
+    response = EventSourceResponse(send_timeout=SEND_TIMEOUT_SECONDS, ping_interval=PING_SECONDS)
+    await response.prepare(request)
+    streams.add(response)
+    try:
+        async with response, asyncio.TaskGroup() as tasks:
+            await response.write(f"retry: {RECONNECT_MS}\r\n\r\n".encode())
+            pump = tasks.create_task(subscription.pump(request.app[SERVICES], response))
+            pump.add_done_callback(lambda _: response.stop_streaming())
+            await response.wait()
+            pump.cancel()
+    except (ConnectionError, TimeoutError):
+        pass  # the client went
+    finally:
+        streams.discard(response)
+    return response
+
+
+async def end_streams(app: web.Application) -> None:
+    """Let all subscribers go, so that the daemon can stop; they resume when it is back."""
+    streams = app[STREAMS]
+    for response in tuple(streams):
+        response.stop_streaming()
+
+
+class _Subscription:
+    """What one subscriber asked for."""
+
+    def __init__(self, request: web.Request) -> None:
+        self._resume_id = request.headers.get("Last-Event-ID") or text_parameter(request, "last_event_id")
+        if self._resume_id is not None and not (self._resume_id.isascii() and self._resume_id.isdigit()):
+            raise ProblemError(
+                HTTPStatus.UNPROCESSABLE_ENTITY,
+                "invalid-request",
+                "Last-Event-ID: must be the id of an event that was received before, or 0 for the oldest kept.",
+                "Last-Event-ID",
+            )
+        self._privacy_group_id = group_parameter(request)
+        self._change_id = text_parameter(request, "change")
+        self._types = choices(request, "type", EventType)
+
+    async def pump(self, services: ApiServices, response: EventSourceResponse) -> None:
+        """Send events until the client goes or the feed ends."""
+        events = services.feed.subscribe(
+            resume_id=self._resume_id,
+            privacy_group_id=self._privacy_group_id,
+            change_id=self._change_id,
+            types=self._types,
+        )
+        try:
+            async for event in events:
+                await response.send(event.text, id=event.resume_id, event=event.event_type)
+        except (FeedClosedError, StoreError) as error:
+            await response.send(json.dumps({"detail": str(error)}), event="closed")
+        except (ConnectionError, TimeoutError):
+            pass  # the client went
