@@ -122,7 +122,7 @@ class FlexiblePrivacyGroups:
         return CreatedGroup(group, receipt)
 
     async def find(self, members: Sequence[str]) -> tuple[FoundGroup, ...]:
-        """Return the groups whose members are exactly these enclave keys."""
+        """Return the groups that all of these enclave keys are members of; others may be, too."""
         return await self._node.find_groups(members)
 
     async def participants(self, privacy_group_id: str) -> tuple[str, ...]:

@@ -39,7 +39,7 @@ from orchestrator.besu.simulation import Forecast, Simulation, simulated_error, 
 
 T = TypeVar("T")
 
-_FIND_METHODS: Final = (
+FIND_METHODS: Final = (
     "privx_findFlexiblePrivacyGroup",
     "privx_findOnchainPrivacyGroup",
     "privx_findOnChainPrivacyGroup",
@@ -128,21 +128,6 @@ class Node:
             answers.read_public_receipt, await self.http.call("eth_getTransactionReceipt", pmt_hash)
         )
 
-    async def receipts(
-        self, pmt_hashes: Sequence[str]
-    ) -> tuple[tuple[PublicReceipt | None, PrivateReceipt | None], ...]:
-        """Return the public and the private receipt of each PMT, in one batch; None as for the single ones."""
-        methods = ("eth_getTransactionReceipt", "priv_getTransactionReceipt")
-        answered = await self.http.batch([Call(method, (h,)) for h in pmt_hashes for method in methods])
-        results = [result_of(answer) for answer in answered]
-        return tuple(
-            (
-                answers.optional(answers.read_public_receipt, public),
-                answers.optional(answers.read_private_receipt, private),
-            )
-            for public, private in zip(results[::2], results[1::2], strict=True)
-        )
-
     async def private_receipt(self, pmt_hash: str) -> PrivateReceipt | None:
         """Return what became of the private transaction; None while not mined, and on nodes without the payload."""
         return answers.optional(
@@ -177,17 +162,6 @@ class Node:
         """Return the group's state root at each block, in one batch; None where the node has no state for the group."""
         calls = [Call("priv_debugGetStateRoot", (privacy_group_id, hex(number))) for number in block_numbers]
         return tuple(read_root(answer) for answer in await self.http.batch(calls))
-
-    async def state_roots(self, privacy_group_id: str, block_numbers: Sequence[int]) -> tuple[str | None, ...]:
-        """Return the group's state root at each block, in one batch; None where the node has no state for the group."""
-        calls = [Call("priv_debugGetStateRoot", (privacy_group_id, hex(number))) for number in block_numbers]
-        answered = await self.http.batch(calls)
-        return tuple(
-            None
-            if isinstance(answer.error, GroupUnknownError)
-            else answers.optional(answers.read_hash, result_of(answer))
-            for answer in answered
-        )
 
     async def replayed_at(self, privacy_group_id: str, block_numbers: Sequence[int]) -> tuple[bool, ...]:
         """Return for each block whether the node has the group's state there, in one batch.
@@ -245,12 +219,15 @@ class Node:
         return abi_of_code(answers.optional(answers.read_data, code) or b"")
 
     async def find_groups(self, members: Sequence[str]) -> tuple[FoundGroup, ...]:
-        """Return the groups whose members are exactly these enclave keys, by the method that this node's version has.
+        """Return the groups that all of these enclave keys are members of, by the method that this node's version has.
+
+        There may be other members, too: asked for the node's own key, it lists all groups that the node is a member of
+        (``findPrivacyGroupByMembers`` of Besu's ``FlexiblePrivacyController``).
 
         Raises:
             MethodNotFoundError: the node has none of the methods: privacy is off, or the version is 25.6 or later.
         """
-        found, self._find_method = await self._first_known(_FIND_METHODS, self._find_method, [list(members)])
+        found, self._find_method = await self._first_known(FIND_METHODS, self._find_method, [list(members)])
         return answers.read_list(answers.read_found_group, found)
 
     async def simulate(

@@ -191,7 +191,7 @@ class BesuNode:
 
     @_translated
     async def groups(self, enclave_keys: Sequence[str]) -> tuple[str, ...]:
-        """Return the ids of the groups that exactly these members share."""
+        """Return the ids of the groups that all of these keys are members of (others may be, too)."""
         return tuple(found.privacy_group_id for found in await self._node.find_groups(enclave_keys))
 
     async def heads(self) -> AsyncIterator[Head]:

@@ -134,7 +134,7 @@ class NodePort(Protocol):
         """
 
     async def groups(self, enclave_keys: Sequence[str]) -> tuple[str, ...]:
-        """Return the ids of the groups that exactly these members share."""
+        """Return the ids of the groups that all of these keys are members of (others may be, too)."""
 
     def heads(self) -> AsyncIterator[Head]:
         """Yield new heads as the node announces them; ends or raises `NodeError` when the subscription is lost."""

@@ -1,0 +1,146 @@
+"""Judging the configured nodes together, the accounts, and what concerns every such network. Pure."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Final
+
+from orchestrator.besu.inspection import Expected, Finding, Level, NodeSeen, NodeSilent, Unanswered, in_order
+from orchestrator.besu.inspection_node import judge_node, judge_silent
+
+SPREAD_BLOCKS: Final = 5
+SHOWN_GROUPS: Final = 3
+
+ALWAYS: Final = (
+    Finding(
+        check="early-access",
+        level=Level.NOTE,
+        what="flexible privacy groups are an early-access feature of Besu",
+        why="Besu's documentation advises against them in production, and privacy was removed with Besu 25.6.0.",
+        remedy="Plan for what comes after; keep the versions of all members' nodes together.",
+    ),
+    Finding(
+        check="enclave-log",
+        level=Level.NOTE,
+        what="PrivacyGroupNotFound in the logs of Orion and Tessera is expected",
+        why="Enclaves do not know flexible groups: they log it for every transaction of one.",
+        remedy="Leave it out of alerts.",
+    ),
+)
+
+
+def judge(
+    nodes: Sequence[NodeSeen | NodeSilent],
+    expected: Expected,
+    accounts: Mapping[str, str | None],
+    owned: Mapping[str, Sequence[str]],
+) -> tuple[Finding, ...]:
+    """Return all findings, in the order in which they are shown.
+
+    Args:
+        nodes: What was seen of each configured node.
+        expected: What the configuration expects.
+        accounts: By address, why the account's key does not load; None when it does.
+        owned: By address, ids of the groups that the account owns, as far as they are known.
+    """
+    found: list[Finding] = []
+    for node in nodes:
+        found += [judge_silent(node)] if isinstance(node, NodeSilent) else judge_node(node, expected)
+    answering = [node for node in nodes if isinstance(node, NodeSeen)]
+    found += _same_chain(answering)
+    found += _versions(answering)
+    found += _spread(answering)
+    found += _accounts(accounts, owned)
+    return in_order((*found, *ALWAYS))
+
+
+def _values(nodes: Sequence[NodeSeen], read: Callable[[NodeSeen], object]) -> dict[object, list[str]]:
+    found: dict[object, list[str]] = {}
+    for node in nodes:
+        value = read(node)
+        if not isinstance(value, Unanswered):
+            found.setdefault(value, []).append(node.name)
+    return found
+
+
+def _told(values: Mapping[object, Sequence[str]]) -> str:
+    return "; ".join(f"{value} on {', '.join(names)}" for value, names in values.items())
+
+
+def _same_chain(nodes: Sequence[NodeSeen]) -> Iterator[Finding]:
+    ids = _values(nodes, lambda node: node.chain_id)
+    genesis = _values(nodes, lambda node: node.genesis)
+    different = ids if len(ids) > 1 else genesis if len(genesis) > 1 else None
+    if different is not None:
+        yield Finding(
+            check="same-chain",
+            level=Level.ERROR,
+            what=f"the nodes are on different chains: {_told(different)}",
+            why="A group lives on one chain; signatures are bound to its id.",
+            remedy="Configure one daemon for each chain.",
+        )
+    elif ids:
+        yield Finding(check="same-chain", level=Level.OK, what=f"{len(nodes)} node(s) on one chain")
+
+
+def _versions(nodes: Sequence[NodeSeen]) -> Iterator[Finding]:
+    versions = _values(
+        nodes, lambda n: n.client if isinstance(n.client, Unanswered) else ".".join(map(str, n.client.version))
+    )
+    if len(versions) > 1:
+        yield Finding(
+            check="mixed-versions",
+            level=Level.WARNING,
+            what=f"the nodes run different versions: {_told(versions)}",
+            why="Versions differ in the management contract, in replay and in storage; members of one group that run "
+            "different ones can drift apart silently.",
+            remedy="Run the same Besu version on all members' nodes.",
+        )
+    elif versions:
+        yield Finding(check="mixed-versions", level=Level.OK, what=f"all run {next(iter(versions))}")
+
+
+def _spread(nodes: Sequence[NodeSeen]) -> Iterator[Finding]:
+    heads = {node.name: node.head.number for node in nodes}
+    newest = max(heads.values(), default=0)
+    behind = {name: head for name, head in heads.items() if newest - head > SPREAD_BLOCKS}
+    if behind:
+        told = ", ".join(f"{name} at {head}" for name, head in behind.items())
+        yield Finding(
+            check="head-spread",
+            level=Level.WARNING,
+            what=f"behind block {newest}: {told}",
+            why="A node that stands still while others go on replays a group, lacks its enclave, or is halted by a "
+            "group whose old state was no prefix of the history.",
+            remedy="See `orchestrator changes` for adds that replay; look at the node's enclave and its log.",
+        )
+    elif len(heads) > 1:
+        yield Finding(check="head-spread", level=Level.OK, what=f"all within {SPREAD_BLOCKS} blocks of block {newest}")
+
+
+def _accounts(accounts: Mapping[str, str | None], owned: Mapping[str, Sequence[str]]) -> Iterator[Finding]:
+    if not accounts:
+        yield Finding(
+            check="account-key",
+            level=Level.WARNING,
+            what="no account is configured",
+            why="Groups can be watched and audited, and none can be changed.",
+            remedy="Add the owner's key under [[accounts]].",
+        )
+    for address, trouble in accounts.items():
+        if trouble is not None:
+            yield Finding(
+                check="account-key",
+                level=Level.ERROR,
+                what=f"the key of {address} does not load: {trouble}",
+                why="Changes of groups that this account owns are parked.",
+                remedy="Mend the file that the message names.",
+            )
+            continue
+        yield Finding(check="account-key", level=Level.OK, what=f"the key of {address} loads")
+        groups = owned.get(address, ())
+        shown = ": " + ", ".join(groups[:SHOWN_GROUPS]) + (" …" if len(groups) > SHOWN_GROUPS else "") if groups else ""
+        yield Finding(
+            check="owned-groups",
+            level=Level.OK if groups else Level.NOTE,
+            what=f"{address} owns {len(groups)} known group(s){shown}",
+            why="" if groups else "Only the account that created a group may change it.",
+        )

@@ -1,0 +1,243 @@
+"""Judging what a node is and offers. Pure; the facts are PROTOCOL.md's, "Versions"."""
+
+from collections.abc import Iterator
+
+from orchestrator.besu.inspection import Expected, Finding, Level, NodeSeen, NodeSilent, Unanswered
+from orchestrator.besu.inspection_health import API_REMEDY, judge_health, ok, unknown
+from orchestrator.besu.versions import BYTES_ABI_SINCE, LOSES_ADDED_GROUPS, REMOVED_IN, UNLOCK_SINCE, native_abi
+
+FIRST_USABLE = (1, 5, 3)
+"""Groups of earlier versions are unusable since 1.5.3."""
+
+REQUIRED_APIS = ("eth", "net", "web3", "eea", "priv")
+CONSENSUS_APIS = ("ibft", "qbft", "clique")
+
+_NOT_ON = frozenset({"method_not_found", "method_not_enabled", "privacy_disabled"})
+
+
+def judge_silent(silent: NodeSilent) -> Finding:
+    """Return the one finding of a node that does not answer."""
+    refused = silent.cause.reason == "unauthorized"
+    return Finding(
+        check="reachable",
+        level=Level.ERROR,
+        node=silent.name,
+        what=f"{silent.url} does not answer: {silent.cause.message}",
+        why="Members on this node can't be changed, and changes of groups with them can't be proven.",
+        remedy="Renew the token in token_file; check its permissions and its enclave key."
+        if refused
+        else "Start the node, or correct nodes.http; check what stands between (firewall, proxy, TLS).",
+    )
+
+
+def judge_node(seen: NodeSeen, expected: Expected) -> tuple[Finding, ...]:
+    """Return the findings about one node.
+
+    Args:
+        seen: What was seen of it.
+        expected: What the configuration expects.
+    """
+    return (
+        Finding(check="reachable", level=Level.OK, node=seen.name, what="answers"),
+        *_chain_id(seen),
+        *_version(seen),
+        *_receives(seen),
+        *_apis(seen),
+        *_subscription(seen, expected),
+        *_flexible(seen),
+        *_offchain_methods(seen),
+        *judge_health(seen, expected),
+    )
+
+
+def _chain_id(seen: NodeSeen) -> Iterator[Finding]:
+    if isinstance(seen.chain_id, Unanswered):
+        yield unknown("chain-id", seen, "the chain id", seen.chain_id)
+    else:
+        yield ok("chain-id", seen, f"chain id {seen.chain_id}")
+
+
+def _version(seen: NodeSeen) -> Iterator[Finding]:
+    client = seen.client
+    if isinstance(client, Unanswered):
+        yield unknown("version", seen, "the version", client)
+        return
+    text, version = client.text, client.version
+    if client.product.lower() != "besu":
+        yield Finding(
+            check="version",
+            level=Level.ERROR,
+            node=seen.name,
+            what=f"is {text}, not Besu",
+            why="Flexible privacy groups are a feature of Hyperledger Besu.",
+            remedy="Give the address of a Besu node.",
+        )
+    elif version >= REMOVED_IN:
+        yield Finding(
+            check="version",
+            level=Level.ERROR,
+            node=seen.name,
+            what=f"runs {text}",
+            why="Privacy was removed from Besu with 25.6.0.",
+            remedy="Run Besu 25.4.1 or older on every member's node.",
+        )
+    elif version < FIRST_USABLE:
+        yield Finding(
+            check="version",
+            level=Level.ERROR,
+            node=seen.name,
+            what=f"runs {text}",
+            why="Groups that versions before 1.5.3 create can't be used by any later version.",
+            remedy="Run a newer Besu on every member's node, and create new groups there.",
+        )
+    elif version < UNLOCK_SINCE:
+        yield Finding(
+            check="version",
+            level=Level.WARNING,
+            node=seen.name,
+            what=f"runs {text}",
+            why="Before 21.7.4 unlock() fails; a lock is undone by an addition of nobody instead.",
+            remedy="The daemon does that by itself; other clients of the group need to know. Consider a newer version.",
+        )
+    else:
+        yield ok("version", seen, f"runs {text}")
+
+
+def _receives(seen: NodeSeen) -> Iterator[Finding]:
+    """Besu 25.5.0 loses the groups that its node is added to: always when it makes no blocks."""
+    if isinstance(seen.client, Unanswered) or seen.client.version != LOSES_ADDED_GROUPS:
+        return
+    makes_blocks = seen.validator is True
+    role = "makes blocks" if makes_blocks else "makes no blocks"
+    if isinstance(seen.validator, Unanswered):
+        role = "may or may not make blocks"
+    yield Finding(
+        check="receives-groups",
+        level=Level.WARNING if makes_blocks else Level.ERROR,
+        node=seen.name,
+        what=f"runs Besu 25.5.0 and {role}",
+        why="Such a node sometimes loses a group that it is added to, and nobody is told."
+        if makes_blocks
+        else "Such a node never receives a group that it is added to, and nobody is told.",
+        remedy="Run Besu 25.4.1 or older on this node. Additions of its keys are parked until then.",
+    )
+
+
+def _apis(seen: NodeSeen) -> Iterator[Finding]:
+    if isinstance(seen.api_groups, Unanswered):
+        yield unknown("api-groups", seen, "the enabled API groups", seen.api_groups)
+        return
+    missing = [name.upper() for name in REQUIRED_APIS if name not in seen.api_groups]
+    if missing:
+        yield Finding(
+            check="api-groups",
+            level=Level.ERROR,
+            node=seen.name,
+            what=f"does not enable {', '.join(missing)}",
+            why="Changes are sent with EEA, read with PRIV and followed with ETH; NET and WEB3 tell who it is.",
+            remedy=API_REMEDY,
+        )
+    elif not any(name in seen.api_groups for name in CONSENSUS_APIS):
+        yield Finding(
+            check="api-groups",
+            level=Level.NOTE,
+            node=seen.name,
+            what="enables none of IBFT, QBFT and CLIQUE",
+            why="Without it nobody can tell whether the node makes blocks, which matters for Besu 25.5.0.",
+            remedy="Add the consensus protocol's group to --rpc-http-api.",
+        )
+    else:
+        shown = ", ".join(sorted(name.upper() for name in seen.api_groups))
+        yield ok("api-groups", seen, f"enables {shown}")
+
+
+def _subscription(seen: NodeSeen, expected: Expected) -> Iterator[Finding]:
+    got = seen.subscription
+    if got is None:
+        yield Finding(
+            check="subscriptions",
+            level=Level.NOTE,
+            node=seen.name,
+            what="has no WebSocket address in the configuration",
+            why="Heads are polled instead, which costs a call a second and notices blocks later.",
+            remedy="Start the node with --rpc-ws-enabled and give its address as nodes.ws.",
+        )
+    elif isinstance(got, Unanswered) and got.reason == "timeout":
+        yield Finding(
+            check="subscriptions",
+            level=Level.ERROR,
+            node=seen.name,
+            what=f"delivered no head over WebSocket within {expected.head_within_seconds:g} s: {got.message}",
+            why="The daemon falls back to polling; a connection that delivers nothing is often cut by a proxy.",
+            remedy="Check that blocks are made, and that what stands between lets WebSocket frames through.",
+        )
+    elif isinstance(got, Unanswered):
+        yield Finding(
+            check="subscriptions",
+            level=Level.ERROR,
+            node=seen.name,
+            what=f"does not subscribe over WebSocket: {got.message}",
+            why="The daemon falls back to polling.",
+            remedy="Check nodes.ws, --rpc-ws-enabled and --rpc-ws-api (ETH, EEA, PRIV); with a token, its permissions.",
+        )
+    else:
+        yield ok("subscriptions", seen, f"delivered block {got.block_number} after {got.after_seconds:.1f} s")
+
+
+def _flexible(seen: NodeSeen) -> Iterator[Finding]:
+    found = seen.find_method
+    if isinstance(found, Unanswered):
+        off = found.reason in _NOT_ON
+        yield Finding(
+            check="flexible-groups",
+            level=Level.ERROR,
+            node=seen.name,
+            what=f"{'has no method to find' if off else 'does not find'} flexible privacy groups: {found.message}",
+            why="Without them there is nothing to be a member of."
+            if off
+            else "The node may be catching up, or the token's enclave key is none of the configured ones.",
+            remedy="Start the node with --privacy-enabled and --privacy-flexible-groups-enabled (before 22.1 "
+            "--privacy-onchain-groups-enabled), and list EEA and PRIV among its API groups."
+            if off
+            else "Look at the node's log; compare nodes.enclave_keys with the node's --privacy-public-key-file.",
+        )
+        return
+    count = "" if isinstance(seen.groups, Unanswered) else f", member of {len(seen.groups)}"
+    yield ok("flexible-groups", seen, f"flexible privacy groups are on{count}")
+    if isinstance(seen.client, Unanswered):
+        return
+    abi = native_abi(seen.client.version).value
+    other = "from 22.10.0 on" if seen.client.version < BYTES_ABI_SINCE else "before 22.10.0"
+    yield ok("find-method", seen, f"finds groups with {found}; creates and extends groups of the {abi}[] dialect")
+    if seen.groups:
+        yield Finding(
+            check="find-method",
+            level=Level.NOTE,
+            node=seen.name,
+            what=f"groups that were created {other} can't be extended here",
+            why="A group keeps its creator's contract, and a node recognises only its own version's dialect.",
+            remedy="Before an upgrade across 22.10.0, plan to create such groups anew.",
+        )
+
+
+def _offchain_methods(seen: NodeSeen) -> Iterator[Finding]:
+    got = seen.offchain_answered
+    if got is True:
+        yield Finding(
+            check="offchain-methods",
+            level=Level.ERROR,
+            node=seen.name,
+            what="answers the methods of offchain privacy groups",
+            why="A node has either offchain or flexible groups; this one can't have members of flexible groups.",
+            remedy="Start the node with --privacy-flexible-groups-enabled; its offchain groups can't be used then.",
+        )
+    elif isinstance(got, Unanswered) and got.reason == "unauthorized":
+        yield ok("offchain-methods", seen, "the token does not permit offchain group methods", level=Level.NOTE)
+    elif isinstance(got, Unanswered) and got.reason not in _NOT_ON:
+        yield unknown("offchain-methods", seen, "whether offchain groups are on", got, "Look at the node's log.")
+    else:
+        yield ok(
+            "offchain-methods",
+            seen,
+            'offchain group methods are off: "Method not enabled" for priv_createPrivacyGroup is as it should be',
+        )

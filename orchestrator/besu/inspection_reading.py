@@ -1,0 +1,339 @@
+"""Asking nodes and enclaves what an inspection judges; every question has a limit of time and of size."""
+
+import asyncio
+import json
+import ssl
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Any, Final, TypeVar
+
+import aiohttp
+
+from orchestrator.besu import answers
+from orchestrator.besu.errors import BesuError, MethodNotEnabledError, MethodNotFoundError
+from orchestrator.besu.inspection import (
+    EnclaveSeen,
+    Expected,
+    HeadDelivered,
+    MarkerKeys,
+    NodeSeen,
+    NodeSilent,
+    Unanswered,
+)
+from orchestrator.besu.management_contract import PRIVACY_PRECOMPILE
+from orchestrator.besu.node import FIND_METHODS, Node
+from orchestrator.besu.results import Head
+from orchestrator.besu.tokens import TokenError, TokenFile
+from orchestrator.besu.websocket_client import NodeSocket
+
+ANSWER_SECONDS: Final = 15.0
+"""For each question."""
+CONNECT_SECONDS: Final = 5.0
+LONGEST_WAIT_SECONDS: Final = 120.0
+"""For a head over WebSocket, however slow the chain is."""
+
+MARKER_BLOCKS: Final = 64
+MARKERS: Final = 64
+PERIOD_BLOCKS: Final = 10
+KEYS: Final = 16
+GROUPS: Final = 1_000
+OWNER_QUESTIONS: Final = 512
+MEMBER_SETS: Final = 64
+_ENCLAVE_BYTES: Final = 1 << 20
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """One node to inspect, as it is configured.
+
+    Attributes:
+        node: Its HTTP side.
+        enclave_keys: The keys that its enclave hosts.
+        ws_url: Its WebSocket address; None when there is none.
+        enclave_url: Its enclave's address for clients; None when there is none.
+        token: Its bearer token.
+        tls: For "wss" and for an enclave's "https"; None for the system's.
+    """
+
+    node: Node
+    enclave_keys: tuple[str, ...]
+    ws_url: str | None = None
+    enclave_url: str | None = None
+    token: TokenFile | None = None
+    tls: ssl.SSLContext | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inspector:
+    """Asks nodes.
+
+    Attributes:
+        session: For enclaves.
+        random: Spreads reconnections.
+        now: The local clock, seconds since 1970.
+        expected: What the configuration expects.
+        member_sets: Sets of enclave keys that an offchain group may have.
+    """
+
+    session: aiohttp.ClientSession
+    random: Random
+    now: Callable[[], float]
+    expected: Expected
+    member_sets: Sequence[tuple[str, ...]] = ()
+
+    async def inspect(self, targets: Sequence[Target]) -> tuple[NodeSeen | NodeSilent, ...]:
+        """Return what was seen of each node; all are asked at the same time."""
+        return tuple(await asyncio.gather(*(self.inspect_node(target) for target in targets)))
+
+    async def inspect_node(self, target: Target) -> NodeSeen | NodeSilent:
+        """Return what was seen of a node."""
+        node = target.node
+        head = await _asked(node.head())
+        if isinstance(head, Unanswered):
+            return NodeSilent(node.name, node.http.url, head)
+        seen_at = self.now()
+        period = await _asked(_block_seconds(node, head))
+        async with asyncio.TaskGroup() as asking:
+            find = asking.create_task(_find(target))
+            offchain = asking.create_task(_asked(_answers_offchain(target)))
+            subscription = asking.create_task(self._subscription(target, period))
+            enclave = asking.create_task(self._enclave(target))
+            markers = asking.create_task(_asked(_markers(target, head)))
+            client = asking.create_task(_asked(node.client_version()))
+            chain_id = asking.create_task(_asked(node.chain_id()))
+            genesis = asking.create_task(_asked(_genesis(node)))
+            api_groups = asking.create_task(_asked(node.api_groups()))
+            validator = asking.create_task(_asked(_validates(node)))
+            peers = asking.create_task(_asked(node.peer_count()))
+            syncing = asking.create_task(_asked(node.syncing()))
+            gas_price = asking.create_task(_asked(_quantity(node, "eth_gasPrice")))
+            base_fee = asking.create_task(_asked(_base_fee(node)))
+        found = find.result()
+        return NodeSeen(
+            name=node.name,
+            enclave_keys=target.enclave_keys,
+            seen_at=seen_at,
+            client=client.result(),
+            chain_id=chain_id.result(),
+            genesis=genesis.result(),
+            api_groups=api_groups.result(),
+            find_method=found if isinstance(found, Unanswered) else found[0],
+            groups=found if isinstance(found, Unanswered) else found[1],
+            offchain_answered=offchain.result(),
+            validator=validator.result(),
+            peers=peers.result(),
+            syncing=syncing.result(),
+            head=head,
+            block_seconds=period if isinstance(period, float) else None,
+            gas_price=gas_price.result(),
+            base_fee=base_fee.result(),
+            markers=markers.result(),
+            subscription=subscription.result(),
+            enclave=enclave.result(),
+        )
+
+    async def _subscription(
+        self, target: Target, period: float | Unanswered | None
+    ) -> HeadDelivered | Unanswered | None:
+        if target.ws_url is None:
+            return None
+        block_seconds = period if isinstance(period, float) else 0.0
+        within = min(max(self.expected.head_within_seconds, 3 * block_seconds), LONGEST_WAIT_SECONDS)
+        async with NodeSocket(target.ws_url, random=self.random, token=target.token, tls=target.tls) as socket:
+            reader = socket.subscribe_heads()
+            if not await socket.wait_connected(min(CONNECT_SECONDS, within)):
+                return Unanswered("not_connected", socket.last_error or f"no connection to {target.ws_url}")
+            began = self.now()
+            try:
+                async with asyncio.timeout(within):
+                    async for item in reader:
+                        if isinstance(item, Head):
+                            at = self.now()
+                            return HeadDelivered(
+                                block_number=item.number,
+                                after_seconds=at - began,
+                                clock_lead_seconds=at - item.timestamp,
+                            )
+            except TimeoutError:
+                return Unanswered("timeout", f"nothing came in {within:g} s")
+            except BesuError as error:
+                return Unanswered(error.reason, str(error))
+        return Unanswered("not_connected", socket.last_error or "the connection ended")
+
+    async def _enclave(self, target: Target) -> EnclaveSeen | Unanswered | None:
+        if target.enclave_url is None:
+            return None
+        url = target.enclave_url.rstrip("/")
+        limit = aiohttp.ClientTimeout(total=ANSWER_SECONDS)
+        try:
+            async with self.session.get(f"{url}/upcheck", timeout=limit, ssl=target.tls or True) as response:
+                status = response.status
+            offchain = await self._offchain_groups(url, target) if status == 200 else None
+        except ValueError as error:
+            return Unanswered("enclave_unreachable", f"{url} answered something else than an enclave does: {error}")
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            return Unanswered("enclave_unreachable", f"{url} does not answer ({type(error).__name__})")
+        return EnclaveSeen(status=status, offchain_groups=offchain)
+
+    async def _offchain_groups(self, url: str, target: Target) -> tuple[str, ...] | None:
+        """Ask for groups of each likely set of members; the enclave lists only those of exactly one set."""
+        found: dict[str, None] = {}
+        limit = aiohttp.ClientTimeout(total=ANSWER_SECONDS)
+        for members in self.member_sets[:MEMBER_SETS]:
+            if not set(members).intersection(target.enclave_keys):
+                continue
+            body = {"addresses": list(members)}
+            async with self.session.post(
+                f"{url}/findPrivacyGroup", json=body, timeout=limit, ssl=target.tls or True
+            ) as response:
+                if response.status == 404:
+                    continue
+                if response.status != 200:
+                    return None
+                found.update(dict.fromkeys(await _offchain_ids(response)))
+        return tuple(found)
+
+
+async def owned_groups(
+    seen: Sequence[NodeSeen | NodeSilent], nodes: Mapping[str, Node], accounts: Sequence[str], known: Sequence[str]
+) -> dict[str, tuple[str, ...]]:
+    """Return the groups that each account owns, of those that nodes list and those that are known otherwise.
+
+    Asks at most `OWNER_QUESTIONS` times; what is beyond is left out.
+
+    Args:
+        seen: What was seen of the nodes.
+        nodes: The nodes by name.
+        accounts: Addresses.
+        known: Ids of groups known otherwise, such as from the store.
+    """
+    where: dict[str, str] = {}
+    for node in seen:
+        if isinstance(node, NodeSeen) and not isinstance(node.groups, Unanswered):
+            for group in node.groups:
+                where.setdefault(group, node.name)
+    answering = [node.name for node in seen if isinstance(node, NodeSeen)]
+    questions = [(account, group, [name]) for account in accounts for group, name in where.items()]
+    questions += [(account, group, answering) for account in accounts for group in known if group not in where]
+    asked = questions[:OWNER_QUESTIONS]
+    told = await asyncio.gather(*(_owns(nodes, account, group, names) for account, group, names in asked))
+    found: dict[str, list[str]] = {account: [] for account in accounts}
+    for (account, group, _), owns in zip(asked, told, strict=True):
+        if owns:
+            found[account].append(group)
+    return {account: tuple(groups) for account, groups in found.items()}
+
+
+def member_sets(enclave_keys: Sequence[str], limit: int = MEMBER_SETS) -> tuple[tuple[str, ...], ...]:
+    """Return the sets of two and more of some enclave keys, smallest first, at most `limit` of them."""
+    sets: list[tuple[str, ...]] = [(key,) for key in enclave_keys]
+    found: list[tuple[str, ...]] = []
+    while sets and len(found) < limit:
+        sets = [(*members, key) for members in sets for key in enclave_keys[enclave_keys.index(members[-1]) + 1 :]][
+            :limit
+        ]
+        found += sets
+    return tuple(found[:limit])
+
+
+async def _asked(question: Awaitable[T]) -> T | Unanswered:
+    try:
+        async with asyncio.timeout(ANSWER_SECONDS):
+            return await question
+    except BesuError as error:
+        return Unanswered(error.reason, str(error))
+    except TokenError as error:
+        return Unanswered("unauthorized", str(error))
+    except TimeoutError:
+        return Unanswered("timeout", f"no answer within {ANSWER_SECONDS:g} s")
+
+
+async def _owns(nodes: Mapping[str, Node], account: str, group: str, names: Sequence[str]) -> bool:
+    for name in names:
+        owns = await _asked(nodes[name].is_owner(group, account))
+        if isinstance(owns, bool):
+            return owns
+    return False
+
+
+async def _find(target: Target) -> tuple[str, tuple[str, ...]] | Unanswered:
+    """Return the find method's name and the groups of the node's keys: it lists groups that *contain* the keys given.
+
+    Source: ``findPrivacyGroupByMembers`` of Besu's ``FlexiblePrivacyController``.
+    """
+    failure = Unanswered("method_not_found", "none of the find methods is known")
+    for method in FIND_METHODS:
+        found: dict[str, None] = {}
+        for key in target.enclave_keys[:KEYS]:
+            listed = await _asked(target.node.http.call(method, [key]))
+            if isinstance(listed, Unanswered):
+                failure = listed
+                break
+            groups = answers.read_list(answers.read_found_group, listed)
+            found.update(dict.fromkeys(group.privacy_group_id for group in groups[:GROUPS]))
+        else:
+            return method, tuple(found)
+        if failure.reason not in {MethodNotFoundError.reason, MethodNotEnabledError.reason}:
+            break
+    return failure
+
+
+async def _answers_offchain(target: Target) -> bool:
+    await target.node.http.call("priv_findPrivacyGroup", list(target.enclave_keys[:1]))
+    return True
+
+
+async def _validates(node: Node) -> bool:
+    return (await node.own_address()).lower() in {address.lower() for address in await node.validators()}
+
+
+async def _genesis(node: Node) -> str:
+    block = await node.header(0)
+    return block.hash if block is not None else ""
+
+
+async def _quantity(node: Node, method: str) -> int:
+    return answers.read_quantity(await node.http.call(method))
+
+
+async def _base_fee(node: Node) -> int:
+    block = await node.http.call("eth_getBlockByNumber", "latest", False)
+    fee = block.get("baseFeePerGas") if isinstance(block, dict) else None
+    return answers.read_quantity(fee) if fee is not None else 0
+
+
+async def _block_seconds(node: Node, head: Head) -> float | None:
+    # The genesis block's time is its file's; block 1 is the first that was made.
+    earlier = max(head.number - PERIOD_BLOCKS, 1)
+    if head.number <= earlier:
+        return None
+    first = await node.header(earlier)
+    return None if first is None else (head.timestamp - first.timestamp) / (head.number - earlier)
+
+
+async def _markers(target: Target, head: Head) -> MarkerKeys:
+    first = max(head.number - MARKER_BLOCKS + 1, 0)
+    blocks = await target.node.blocks(first, head.number)
+    seen = [item for block in blocks for item in block.transactions if item.to == PRIVACY_PRECOMPILE]
+    newest = seen[-MARKERS:]
+    carried = await target.node.private_transactions([item.transaction_hash for item in newest]) if newest else ()
+    own = tuple(
+        (item.sender, item.sender_nonce)
+        for item, signed in zip(newest, carried, strict=True)
+        if signed is not None and signed.transaction.private_from in target.enclave_keys
+    )
+    return MarkerKeys(blocks=len(blocks), seen=len(seen), own=own)
+
+
+async def _offchain_ids(response: aiohttp.ClientResponse) -> list[str]:
+    parts: list[bytes] = []
+    async for part in response.content.iter_chunked(1 << 16):
+        parts.append(part)
+        if sum(map(len, parts)) > _ENCLAVE_BYTES:
+            raise ValueError("the enclave lists more than can be read")
+    listed: Any = json.loads(b"".join(parts))
+    groups = [group for group in listed if isinstance(group, dict)] if isinstance(listed, list) else []
+    return [str(group.get("privacyGroupId"))[:64] for group in groups if group.get("type") == "PANTHEON"]
