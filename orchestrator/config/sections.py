@@ -128,6 +128,9 @@ class NodeConfig(Section):
     enclave_keys: tuple[Annotated[str, AfterValidator(values.check_enclave_key)], ...] = Field(
         min_length=1, max_length=256, description="Public keys that the node's enclave hosts; the first one sends."
     )
+    enclave: Annotated[str, AfterValidator(values.check_http_url)] | None = Field(
+        default=None, description="The enclave's address for clients; only `orchestrator doctor` asks it."
+    )
     token_file: File | None = Field(default=None, description="File with the node's JWT; read again when it changes.")
     ca_file: File | None = Field(default=None, description="PEM of the authority that signed the node's certificate.")
 
