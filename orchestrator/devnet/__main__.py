@@ -33,6 +33,7 @@ def config_from_arguments(arguments: list[str]) -> DevnetConfig:
     parser.add_argument("--jwt-public-key-file", type=Path, default=None)
     parser.add_argument("--tls-certificate-file", type=Path, default=None)
     parser.add_argument("--tls-key-file", type=Path, default=None)
+    parser.add_argument("--virtual-time", action="store_true", help="time moves only when devnet_advanceTime moves it")
     given = parser.parse_args(arguments)
     return DevnetConfig(
         nodes=given.nodes,
@@ -51,6 +52,7 @@ def config_from_arguments(arguments: list[str]) -> DevnetConfig:
         jwt_public_key_file=given.jwt_public_key_file,
         tls_certificate_file=given.tls_certificate_file,
         tls_key_file=given.tls_key_file,
+        virtual_time=given.virtual_time,
     )
 
 

@@ -39,6 +39,7 @@ class DevnetConfig:
         extra_enclave_keys: by node (from 1), further enclave keys that its enclave hosts: tenants.
         jwt_public_key_file: PEM; every call needs a token (PROTOCOL.md, Multi-tenancy). None: no authentication.
         tls_certificate_file, tls_key_file: PEM; HTTP and WebSocket then speak TLS.
+        virtual_time: time stands still until something waits or ``devnet_advanceTime`` moves it.
         host: address that the nodes listen on; loopback only.
     """
 
@@ -64,6 +65,7 @@ class DevnetConfig:
     jwt_public_key_file: Path | None = None
     tls_certificate_file: Path | None = None
     tls_key_file: Path | None = None
+    virtual_time: bool = False
     host: str = "127.0.0.1"
 
     def __post_init__(self) -> None:

@@ -30,6 +30,7 @@ from orchestrator.besu.management_contract import (
     participant_removed_log,
     selector,
 )
+from orchestrator.devnet.encoding import data
 
 NO_ADDRESS: Final = "0x" + "00" * 20
 NO_VERSION: Final = bytes(32)
@@ -96,6 +97,8 @@ def call_contract(state: ContractState, *, to: str, origin: str, call_data: byte
 
     Never raises: what the contract cannot read reverts without a reason.
     """
+    if call_data[:4] == _UPGRADE_TO and to == MANAGEMENT_PROXY:
+        return CallOutcome(reverted=True, output=_upgrade_refusal(state, origin, call_data[4:]), state=state)
     try:
         call = decode_call(call_data)
     except ManagementContractError:
@@ -162,6 +165,19 @@ _PLAIN_METHODS: Final = (
     Method.GET_VERSION,
     Method.CAN_UPGRADE,
 )
+
+
+def _upgrade_refusal(state: ContractState, origin: str, arguments: bytes) -> bytes:
+    """Why ``upgradeTo`` fails; no other management contract can be there, so it always does."""
+    if len(arguments) < 32:
+        return b""
+    if not state.can_execute:
+        return revert_reason("The contract is locked.")
+    if data(arguments[12:32]) == MANAGEMENT_IMPLEMENTATION:
+        return revert_reason("The contract to upgrade to has to be different from the current management contract.")
+    if origin != state.owner:
+        return revert_reason("Not allowed to upgrade the management contract.")
+    return b""
 
 
 def _needs_unlocked(method: Method) -> bool:

@@ -1,6 +1,6 @@
 """The enclaves: one a node, each holding keys and the payloads that were sent to them. Pure."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -57,12 +57,16 @@ class EnclaveNetwork:
     """All enclaves of the devnet, and the payloads between them.
 
     A payload is kept once and its recipients are remembered, which an enclave cannot tell from a copy of its own.
+
+    Attributes:
+        on_send: called with sender, recipients and payload of everything that was sent.
     """
 
     def __init__(self, enclaves: Iterable[Enclave]) -> None:
         self._host = {key: enclave for enclave in enclaves for key in enclave.keys}
         self._payloads: dict[bytes, tuple[frozenset[str], Payload]] = {}
         self._sent = 0
+        self.on_send: Callable[[str, tuple[str, ...], Payload], None] | None = None
 
     def send(self, sender: Enclave, sender_key: str, recipients: Iterable[str], payload: Payload) -> bytes:
         """Distribute a payload and return its key, 32 bytes; each send has its own.
@@ -85,6 +89,8 @@ class EnclaveNetwork:
         self._sent += 1
         payload_key = keccak(b"payload %d " % self._sent + sender_key.encode("ascii"))
         self._payloads[payload_key] = (audience, payload)
+        if self.on_send is not None:
+            self.on_send(sender_key, tuple(sorted(audience)), payload)
         return payload_key
 
     def receive(self, enclave: Enclave, payload_key: bytes, key: str | None = None) -> Payload | None:

@@ -57,9 +57,15 @@ class Gateway:
     """Answers the bodies that reach one node."""
 
     def __init__(
-        self, api: NodeApi, clock: Clock, verifier: TokenVerifier | None, on_activity: Callable[[], None]
+        self,
+        api: NodeApi,
+        clock: Clock,
+        verifier: TokenVerifier | None,
+        advance: Callable[[], None],
+        on_activity: Callable[[], None],
     ) -> None:
         self.api = api
+        self._advance = advance
         self._clock = clock
         self._verifier = verifier
         self._on_activity = on_activity
@@ -111,7 +117,7 @@ class Gateway:
                 if principal.key is None and method.partition("_")[0] in _PRIVACY_NAMESPACES:
                     return self.api.refuse(request.get("id"), errors.invalid_request())
                 tenant = principal.key
-        self.api.network.advance(self._clock.now())
+        self._advance()
         answer = self.api.handle(request, Caller(tenant=tenant, connection=connection))
         if answer.later is not None and answer.finish is not None:
             delay, finish = answer.later.delay_seconds, answer.finish
@@ -120,7 +126,7 @@ class Gateway:
                     await self._clock.sleep(delay)
             finally:
                 # A client that leaves does not stop the node: what it took is finished.
-                self.api.network.advance(self._clock.now())
+                self._advance()
                 answer = finish()
         self._on_activity()
         return answer

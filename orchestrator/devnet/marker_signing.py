@@ -7,7 +7,7 @@ the order of submission.
 from dataclasses import dataclass
 
 import rlp
-from coincurve import PrivateKey
+from coincurve import PrivateKey, PublicKey
 from eth_hash.auto import keccak
 
 from orchestrator.besu.management_contract import PRIVACY_PRECOMPILE
@@ -59,5 +59,30 @@ def sign_marker(
         r=r,
         s=s,
         public_key=account.public_key,
+        raw=raw,
+    )
+
+
+def read_marker(raw: bytes) -> PublicTransaction:
+    """Read a marker transaction that ``sign_marker`` made."""
+    items = rlp.decode(raw)
+    account_nonce, gas_price, gas_limit, _, _, payload, v, r, s = items
+    numbers = [int.from_bytes(item) for item in (account_nonce, gas_price, gas_limit, v, r, s)]
+    signature = numbers[4].to_bytes(32) + numbers[5].to_bytes(32) + bytes([numbers[3] - 27])
+    digest = keccak(rlp.encode(items[:6]))
+    public_key = PublicKey.from_signature_and_message(signature, digest, hasher=None).format(compressed=False)[1:]
+    return PublicTransaction(
+        hash=keccak(raw),
+        sender=data(keccak(public_key)[-20:]),
+        account_nonce=numbers[0],
+        gas_price=numbers[1],
+        gas_limit=numbers[2],
+        to=PRIVACY_PRECOMPILE,
+        value=0,
+        input=payload,
+        v=numbers[3],
+        r=numbers[4],
+        s=numbers[5],
+        public_key=public_key,
         raw=raw,
     )

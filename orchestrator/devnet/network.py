@@ -28,9 +28,13 @@ class Network:
         behaviour: of the Besu version.
         chain, pool, enclaves, nodes: its parts; ``nodes[0]`` is node 1.
         now: seconds of the clock that drives it, as it was last told.
+        on_block: called with every block that is made and its salt.
+        on_fork: called with the number of blocks that a reorganisation takes off.
     """
 
-    def __init__(self, config: DevnetConfig, *, genesis_timestamp: int = 0, now: float = 0.0) -> None:
+    def __init__(
+        self, config: DevnetConfig, *, genesis_timestamp: int = 0, now: float = 0.0, wall_time: float | None = None
+    ) -> None:
         self.config = config
         self.behaviour: BesuBehaviour = behaviour_of(config.besu_version)
         self.rules = ExecutionRules(
@@ -43,8 +47,10 @@ class Network:
         self.chain = Chain(genesis)
         self.pool = PmtPool()
         self._draws = 0
-        self._epoch = genesis_timestamp - now
+        self._epoch = (genesis_timestamp if wall_time is None else wall_time) - now
         self._mined_nonces: dict[str, int] = {}
+        self.on_block: Callable[[Block, bytes], None] | None = None
+        self.on_fork: Callable[[int], None] | None = None
         self._pool_listeners: list[Callable[[list[PublicTransaction], bool], None]] = []
         enclaves = [
             Enclave((enclave_key_of(number), *config.extra_enclave_keys.get(number, ())))
@@ -131,6 +137,10 @@ class Network:
         transactions = self.pool.take_executable(self.mined_nonce)
         return self._append(parent, transactions, salt=b"")
 
+    def append_block(self, transactions: list[PublicTransaction]) -> Block:
+        """Make a block of exactly these transactions, in this order, and let the nodes import it."""
+        return self._append(self.chain.head, transactions, salt=b"")
+
     def drop_pending(self) -> list[PublicTransaction]:
         """Empty the pool: the transactions are never mined unless they are sent again."""
         dropped = self.pool.clear()
@@ -147,10 +157,8 @@ class Network:
                 them all.
         """
         self.advance(now)
-        dropped = self.chain.drop(min(depth, MAX_REORG_DEPTH))
+        dropped = self.take_off(depth)
         transactions = [transaction for block in dropped for transaction in block.transactions]
-        for transaction in transactions:
-            self._mined_nonces[transaction.sender] -= 1
         if not drop_transactions:
             self.pool.put_back(transactions)
         salt = self.draw(b"fork")
@@ -163,13 +171,42 @@ class Network:
         self.advance(now)
         return made
 
+    def take_off(self, depth: int) -> list[Block]:
+        """Take the newest blocks off the chain, for others to come; the nodes follow when they next advance."""
+        dropped = self.chain.drop(min(depth, MAX_REORG_DEPTH))
+        for block in dropped:
+            for transaction in block.transactions:
+                self._mined_nonces[transaction.sender] -= 1
+        if self.on_fork is not None:
+            self.on_fork(len(dropped))
+        return dropped
+
+    def restore_block(self, timestamp: int, transactions: list[PublicTransaction], salt: bytes, draws: int) -> Block:
+        """Make a block again as it was made in an earlier run, with what had been drawn by then."""
+        self._draws = draws
+        return self._append(self.chain.head, transactions, salt=salt, timestamp=timestamp)
+
+    @property
+    def draws(self) -> int:
+        """How often ``draw`` was called."""
+        return self._draws
+
     def _append(
-        self, parent: Block, transactions: list[PublicTransaction], *, salt: bytes, tell_nodes: bool = True
+        self,
+        parent: Block,
+        transactions: list[PublicTransaction],
+        *,
+        salt: bytes,
+        tell_nodes: bool = True,
+        timestamp: int | None = None,
     ) -> Block:
-        timestamp = max(parent.timestamp + 1, int(self._epoch + self.now))
+        if timestamp is None:
+            timestamp = max(parent.timestamp + 1, int(self._epoch + self.now))
         miner = validator_address_of(parent.number % self.config.validators + 1)
         block = make_block(parent, timestamp=timestamp, miner=miner, transactions=transactions, salt=salt)
         self.chain.append(block)
+        if self.on_block is not None:
+            self.on_block(block, salt)
         for transaction in transactions:
             self._mined_nonces[transaction.sender] = self.mined_nonce(transaction.sender) + 1
         if transactions and self.behaviour.notes_included_as_dropped:

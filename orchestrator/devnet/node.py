@@ -5,6 +5,8 @@ from the block before meanwhile; a node whose enclave is down imports no block w
 """
 
 from dataclasses import dataclass, field
+from itertools import groupby
+from operator import itemgetter
 from typing import Final, Protocol
 
 from orchestrator.devnet.chain import Block, Chain, PublicTransaction
@@ -81,6 +83,9 @@ class Node:
         faults: what is wrong with it on purpose.
         observer: told of every import.
         sends_under_way: submissions that it has not answered yet.
+        replay_seconds_each: what a replay takes for each transaction.
+        rules: how it executes private transactions.
+        is_validator: whether it makes blocks.
     """
 
     def __init__(
@@ -110,7 +115,7 @@ class Node:
         self._chain = chain
         self._enclaves = enclaves
         self._cache = cache
-        self._replay_seconds_each = replay_seconds_each
+        self.replay_seconds_each = replay_seconds_each
         self._import: _BlockImport | None = None
         self._losses: dict[bytes, ExecutedTransaction] = {}
 
@@ -135,7 +140,7 @@ class Node:
                 self._import = _BlockImport(block, self._plan(block))
             try:
                 for job in self._import.jobs:
-                    ready_at = job.advance(now, self._replay_seconds_each, self._replay_one)
+                    ready_at = job.advance(now, self.replay_seconds_each, self._replay_one)
                     if ready_at is not None:
                         return ready_at
             except ReplayFailedError as error:
@@ -209,13 +214,14 @@ class Node:
         for group, lost_to in self._losses.items():
             self.timelines[group].append(block.number, lost_to)
         self._losses.clear()
-        logs: list[NodeLog] = []
+        executed: dict[bytes, list[ExecutedTransaction]] = {}
         for transaction in block.transactions:
             record = self._execute_marker(block, transaction, replayed) if transaction.is_marker else None
             if record is not None:
-                logs.extend(logs_of(_group_of(record), block, record))
+                executed.setdefault(_group_of(record), []).append(record)
         self.head = block
         if self.observer is not None:
+            logs = [log for group, records in executed.items() for log in logs_of(group, block, records)]
             self.observer.block_imported(block, logs)
 
     def _execute_marker(
@@ -271,8 +277,9 @@ class Node:
         removed: list[NodeLog] = []
         for group, timeline in self.timelines.items():
             timeline.covered_until = None
-            for number, record in timeline.forget_after(self.head.number):
-                removed.extend(logs_of(group, left[number], record, removed=True))
+            dropped = timeline.forget_after(self.head.number)
+            for number, items in groupby(dropped, key=itemgetter(0)):
+                removed.extend(logs_of(group, left[number], (record for _, record in items), removed=True))
         self.timelines = {group: timeline for group, timeline in self.timelines.items() if timeline.records}
         self.failed = {
             pmt_hash: found for pmt_hash, found in self.failed.items() if self._number_of(pmt_hash) is not None

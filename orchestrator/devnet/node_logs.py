@@ -1,6 +1,9 @@
 """Logs of private transactions with their place in the chain. Pure."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 
 from orchestrator.besu.management_contract import ContractLog
 from orchestrator.devnet.chain import Block, Chain
@@ -21,18 +24,20 @@ class NodeLog:
 
 
 def logs_of(
-    privacy_group_id: bytes, block: Block, record: ExecutedTransaction, *, removed: bool = False
+    privacy_group_id: bytes, block: Block, records: Iterable[ExecutedTransaction], *, removed: bool = False
 ) -> list[NodeLog]:
-    """Logs of one record of a block; none when the block does not hold its marker transaction."""
-    if not record.receipt.logs:
-        return []
-    for index, transaction in enumerate(block.transactions):
-        if transaction.hash == record.pmt_hash:
-            return [
-                NodeLog(privacy_group_id, block, record.pmt_hash, index, log_index, log, removed)
-                for log_index, log in enumerate(record.receipt.logs)
-            ]
-    return []
+    """Logs of a group's records of one block, numbered through the block; records of other blocks have none here."""
+    found: list[NodeLog] = []
+    for record in records:
+        if not record.receipt.logs:
+            continue
+        for index, transaction in enumerate(block.transactions):
+            if transaction.hash == record.pmt_hash:
+                found.extend(
+                    NodeLog(privacy_group_id, block, record.pmt_hash, index, log_index, log, removed)
+                    for log_index, log in enumerate(record.receipt.logs, start=len(found))
+                )
+    return found
 
 
 def logs_between(
@@ -40,10 +45,10 @@ def logs_between(
 ) -> list[NodeLog]:
     """Logs of a group in the canonical blocks from ``first`` to ``last``, oldest first."""
     found: list[NodeLog] = []
-    for number, record in timeline.between(first, last):
+    for number, items in groupby(timeline.between(first, last), key=itemgetter(0)):
         block = chain.block(number)
         if block is not None:
-            found.extend(logs_of(privacy_group_id, block, record))
+            found.extend(logs_of(privacy_group_id, block, (record for _, record in items)))
     return found
 
 

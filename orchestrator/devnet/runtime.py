@@ -10,11 +10,13 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from orchestrator.devnet.clock import Clock, LoopClock
+from orchestrator.devnet.clock import Clock, LoopClock, VirtualClock
 from orchestrator.devnet.config import DevnetConfig
 from orchestrator.devnet.emulation import Emulation
 from orchestrator.devnet.errors import DevnetError, RpcError
 from orchestrator.devnet.gateway import Gateway
+from orchestrator.devnet.history import make_history
+from orchestrator.devnet.journal import JOURNAL_NAME, genesis_timestamp_of, open_journal
 from orchestrator.devnet.jwt_auth import TokenVerifier
 from orchestrator.devnet.rpc.dispatch import Caller
 from orchestrator.devnet.servers import NodeServer
@@ -50,7 +52,15 @@ class Devnet:
 
     def __init__(self, config: DevnetConfig, clock: Clock) -> None:
         self.config = config
-        self.emulation = Emulation(config, genesis_timestamp=int(time.time()), now=clock.now())
+        kept_since = genesis_timestamp_of(config.data_dir / JOURNAL_NAME) if config.data_dir else None
+        wall_time = time.time()
+        genesis_timestamp = int(wall_time) if kept_since is None else kept_since
+        self.emulation = Emulation(config, genesis_timestamp=genesis_timestamp, now=clock.now(), wall_time=wall_time)
+        self._journal = (
+            open_journal(self.emulation.network, config.data_dir / JOURNAL_NAME) if config.data_dir else None
+        )
+        if config.history and self.emulation.network.chain.head.number == 0:
+            make_history(self.emulation.network, config.history)
         self.nodes: Sequence[DevnetNode] = ()
         self._clock = clock
         self._kick = asyncio.Event()
@@ -61,9 +71,10 @@ class Devnet:
         controls.on_change = self._kick.set
         controls.on_node = lambda number, up: self._switches.append((number, up))
         controls.on_websocket_drop = self._drop_websockets
+        controls.move_time = clock.move if isinstance(clock, VirtualClock) else None
         self._servers = [
             NodeServer(
-                Gateway(api, clock, verifier, self._kick.set),
+                Gateway(api, clock, verifier, self._advance, self._kick.set),
                 clock,
                 controls.faults,
                 host=config.host,
@@ -81,19 +92,25 @@ class Devnet:
         Raises:
             RpcError: as the node answers.
         """
-        network = self.emulation.network
-        network.advance(self._clock.now())
+        self._advance()
         result = self.emulation.apis[node - 1].call(method, list(params), Caller(tenant=tenant))
         if isinstance(result, Submission):
             try:
                 await self._clock.sleep(result.delay_seconds)
             finally:
-                network.advance(self._clock.now())
+                self._advance()
                 answer = result.complete()
             result = answer
         await self.settle()
         self._kick.set()
         return result
+
+    def _advance(self) -> None:
+        # Real time may be late for a block, which the loop that makes them then makes; virtual time is exact.
+        if isinstance(self._clock, VirtualClock):
+            self.emulation.advance(self._clock.now())
+        else:
+            self.emulation.network.advance(self._clock.now())
 
     async def settle(self) -> None:
         """Open and close the ports of nodes that were switched on or off."""
@@ -133,31 +150,22 @@ class Devnet:
         """Close all ports."""
         for server in self._servers:
             await server.close()
+        if self._journal is not None:
+            self._journal.close()
 
-    async def make_blocks(self) -> None:
-        """Make blocks at the block period and let replays go on, for ever."""
-        network, controls = self.emulation.network, self.emulation.controls
-        period = controls.block_period_seconds
-        next_block_at = self._clock.now() + period
+    async def run(self) -> None:
+        """Make blocks and let replays go on as time passes, for ever."""
+        is_virtual = isinstance(self._clock, VirtualClock)
         while True:
-            now = self._clock.now()
-            if controls.block_period_seconds != period:
-                period = controls.block_period_seconds
-                next_block_at = now + period
-            if period and now >= next_block_at:
-                network.make_block(now)
-                next_block_at = max(next_block_at + period, now)
-            wake_at = network.advance(now)
-            wakes = [at for at in (wake_at, next_block_at if period else None) if at is not None]
-            await self._wait(min(wakes, default=now + _IDLE_SECONDS) - self._clock.now())
-
-    async def _wait(self, seconds: float) -> None:
-        self._kick.clear()
-        if seconds <= 0:
-            await asyncio.sleep(0)
-            return
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._kick.wait(), seconds)
+            self._kick.clear()
+            wake_at = self.emulation.advance(self._clock.now(), catch_up=is_virtual)
+            # Virtual time only moves when somebody moves it, and then the event is set.
+            seconds = _IDLE_SECONDS if wake_at is None or is_virtual else wake_at - self._clock.now()
+            if seconds <= 0:
+                await asyncio.sleep(0)
+                continue
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._kick.wait(), seconds)
 
     def _drop_websockets(self, node: int | None) -> None:
         for number, server in enumerate(self._servers, start=1):
@@ -172,11 +180,11 @@ async def running_devnet(config: DevnetConfig, clock: Clock | None = None) -> As
     Raises:
         DevnetError: a port is taken, or a file of the configuration cannot be read.
     """
-    devnet = Devnet(config, clock or LoopClock())
+    devnet = Devnet(config, clock or (VirtualClock() if config.virtual_time else LoopClock()))
     try:
         await devnet.open()
         async with asyncio.TaskGroup() as tasks:
-            maker = tasks.create_task(devnet.make_blocks())
+            maker = tasks.create_task(devnet.run())
             try:
                 yield devnet
             finally:

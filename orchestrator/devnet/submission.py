@@ -29,6 +29,7 @@ from orchestrator.devnet.marker_place import MarkerPlace
 from orchestrator.devnet.marker_signing import sign_marker
 from orchestrator.devnet.network import Network
 from orchestrator.devnet.node import Node
+from orchestrator.devnet.pmt_pool import PoolFullError
 from orchestrator.devnet.private_reading import members_at, state_at
 
 
@@ -76,7 +77,10 @@ def submit(network: Network, node: Node, raw: str, tenant: str | None) -> Submis
             gas_limit=transaction.gas_limit,
             payload=payload,
         )
-        network.submit(marker)
+        try:
+            network.submit(marker)
+        except PoolFullError as error:
+            raise errors.internal_error() from error
         return data(marker.hash)
 
     return Submission(delay, complete)
@@ -113,35 +117,34 @@ def _checked(network: Network, node: Node, raw: str, tenant: str | None) -> tupl
     if transaction.restriction != "restricted":
         word = "Unimplemented" if behaviour.group_word == "Onchain" else "Unsupported"
         raise errors.privacy(f"{word} private transaction type")
-    group = from_base64(transaction.privacy_group_id or "")
-    if not transaction.privacy_group_id or group is None:
-        kind = behaviour.group_word.lower()
-        raise errors.privacy(f"Private transactions to {kind} privacy groups must use privacyGroupId")
-    members = members_at(node, group, node.head.number)
+    members = members_at(node, _group(signed), node.head.number)
     if tenant is not None and members and tenant not in members:
         raise errors.enclave_unreachable()
     if behaviour.node_checks_private_from:
         _check_group(network, signed, members, key)
-        _check_transaction(network, node, signed, group)
+        _check_transaction(network, node, signed)
     else:
-        _check_transaction(network, node, signed, group)
+        _check_transaction(network, node, signed)
         _check_group(network, signed, members, key)
     return signed, key
 
 
-def _check_transaction(network: Network, node: Node, signed: SignedPrivateTransaction, group: bytes) -> None:
+def _check_transaction(network: Network, node: Node, signed: SignedPrivateTransaction) -> None:
     transaction = signed.transaction
     if transaction.value:
         raise errors.privacy("We cannot transfer ether in a private transaction yet.")
     if transaction.chain_id is not None and transaction.chain_id != network.config.chain_id:
         raise RpcError(-32000, "Wrong chainId")
-    state = state_at(node, group, node.head.number)
+    state = state_at(node, _group(signed), node.head.number)
     if state is not None and transaction.private_nonce < state.nonces.get(signed.sender, 0):
         raise RpcError(-32001, "Nonce too low")
 
 
 def _check_group(network: Network, signed: SignedPrivateTransaction, members: tuple[str, ...], key: str) -> None:
-    missing = errors.privacy(f"{network.behaviour.group_word} Privacy group does not exist.")
+    word = network.behaviour.group_word
+    if signed.transaction.privacy_group_id is None:
+        raise errors.privacy(f"Private transactions to {word.lower()} privacy groups must use privacyGroupId")
+    missing = errors.privacy(f"{word} Privacy group does not exist.")
     adding = _is_addition(network, signed)
     if not members and not adding:
         raise missing
@@ -159,7 +162,7 @@ def _distribute(
 ) -> tuple[bytes, float, RpcError | None]:
     """Send the payloads; returns the marker's input, the time it takes, and what went wrong in that time."""
     config = network.config
-    group = from_base64(signed.transaction.privacy_group_id or "") or b""
+    group = _group(signed)
     state = state_at(node, group, node.head.number)
     added = _added(signed) if _is_addition(network, signed) else ()
     recipients = (*members_at(node, group, node.head.number), *added)
@@ -180,7 +183,9 @@ def _distribute(
     except NotOurKeyError:
         return b"", 0.0, RpcError(errors.ENCLAVE, "EnclaveNoMatchingPrivateKey")
     except EnclaveDownError:
-        return b"", config.enclave_timeout_ms / 1000, errors.enclave_unreachable()
+        # A node sees at once that its own enclave is gone; its enclave waits for another's.
+        waits = config.enclave_timeout_ms / 1000 if node.enclave.up else 0.0
+        return b"", waits, errors.enclave_unreachable()
     return payload, delay, None
 
 
@@ -198,6 +203,10 @@ def _check_marker(network: Network, signed: SignedPrivateTransaction, payload: b
     balance = config.marker_balance_wei if has_account else 0
     if transaction.gas_price * transaction.gas_limit > balance:
         raise RpcError(-32004, "Upfront cost exceeds account balance")
+
+
+def _group(signed: SignedPrivateTransaction) -> bytes:
+    return from_base64(signed.transaction.privacy_group_id or "") or b""
 
 
 def _is_addition(network: Network, signed: SignedPrivateTransaction) -> bool:

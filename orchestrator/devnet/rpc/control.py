@@ -26,6 +26,7 @@ class Controls:
         on_change: called after everything that may let nodes go on or changes the period.
         on_node: called with a node's number and whether it runs now.
         on_websocket_drop: called with a node's number (None: all).
+        move_time: moves virtual time by seconds; None in real time.
     """
 
     def __init__(self, network: Network) -> None:
@@ -35,6 +36,7 @@ class Controls:
         self.on_change: Callable[[], None] = _nothing
         self.on_node: Callable[[int, bool], None] = _nothing
         self.on_websocket_drop: Callable[[int | None], None] = _nothing
+        self.move_time: Callable[[float], None] | None = None
 
     def call(self, call: Call) -> Any:
         """Run a ``devnet_`` method.
@@ -195,6 +197,14 @@ def _status(controls: Controls, _: Call) -> list[dict[str, Any]]:
     ]
 
 
+def _advance_time(controls: Controls, call: Call) -> bool:
+    seconds = _seconds(call.optional(0), "parameter 1")
+    if controls.move_time is None:
+        raise _wrong("time moves by itself here; start the devnet with virtual time")
+    controls.move_time(seconds)
+    return True
+
+
 def _set_besu_version(controls: Controls, call: Call) -> str:
     version = call.optional(0)
     if not isinstance(version, str):
@@ -220,5 +230,6 @@ _METHODS: Final[dict[str, Callable[[Controls, Call], Any]]] = {
     "devnet_clearFaults": _clear_faults,
     "devnet_dropWebSockets": _drop_websockets,
     "devnet_status": _status,
+    "devnet_advanceTime": _advance_time,
     "devnet_setBesuVersion": _set_besu_version,
 }

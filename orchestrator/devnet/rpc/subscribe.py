@@ -3,7 +3,8 @@
 from typing import Any, Final
 
 from orchestrator.devnet import errors
-from orchestrator.devnet.rpc.call import Call, MethodTable
+from orchestrator.devnet.encoding import from_base64, quantity
+from orchestrator.devnet.rpc.call import Call, MethodTable, read_quantity
 from orchestrator.devnet.rpc.filters import LogQuery, read_log_query
 from orchestrator.devnet.rpc.priv import check_tenant, group_of
 from orchestrator.devnet.rpc.subscriptions import MAX_SUBSCRIPTIONS, Connection, Subscription
@@ -22,7 +23,7 @@ def _connection(call: Call) -> Connection:
 
 
 def _query(given: Any) -> LogQuery:
-    query = read_log_query(given) if isinstance(given, dict) else LogQuery() if given is None else None
+    query = read_log_query(given) if isinstance(given, dict) else None
     if query is None:
         raise errors.invalid_request()
     return query
@@ -46,7 +47,9 @@ def _subscribe_privately(call: Call) -> str:
     connection = _connection(call)
     if call.optional(1) != "logs":
         raise errors.invalid_request()
-    group, query = group_of(call, 0), _query(call.optional(2))
+    query = _query(call.optional(2))
+    # Besu looks at the group's id only when there is something to tell.
+    group = group_of(call, 0) if call.tenant is not None else from_base64(call.text(0, "privacy group params")) or b""
     check_tenant(call, group)
     key = call.key
     return call.subscriptions.add(
@@ -54,11 +57,13 @@ def _subscribe_privately(call: Call) -> str:
     )
 
 
-def _end(call: Call, number: Any) -> bool:
-    connection = _connection(call)
-    if not isinstance(number, str):
+def _end(call: Call, given: Any) -> bool:
+    if call.connection is None:
+        raise errors.method_not_enabled()
+    number = read_quantity(given)
+    if number is None:
         raise errors.invalid_request()
-    if not call.subscriptions.remove(number, connection):
+    if not call.subscriptions.remove(quantity(number), call.connection):
         raise errors.subscription_not_found()
     return True
 

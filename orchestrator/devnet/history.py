@@ -1,0 +1,77 @@
+"""A group with a history at the start, as if an application had written to it for a while. Pure.
+
+Signed with the first well-known public development key, which must never hold anything of value.
+"""
+
+from typing import Final
+
+from eth_hash.auto import keccak
+
+from orchestrator.besu.management_contract import MANAGEMENT_PROXY, encode_add_participants
+from orchestrator.besu.private_transaction import (
+    PrivateTransaction,
+    decode_private_transaction,
+    sign_private_transaction,
+)
+from orchestrator.devnet.contract import NO_VERSION
+from orchestrator.devnet.enclave import TransactionPayload
+from orchestrator.devnet.encoding import to_base64
+from orchestrator.devnet.marker_signing import marker_account, sign_marker
+from orchestrator.devnet.network import Network
+
+HISTORY_GROUP: Final = to_base64(keccak(b"orchestrator devnet group with a history"))
+"""Id of the group that ``history`` makes: base64 of 32 bytes."""
+HISTORY_OWNER_KEY: Final = "8f2a55949038a9610f50fb23b5883af3b4ecb3c3bb792cbcefbd1542c692be63"
+"""The well-known public development key of 0xfe3b557e8fb62b89f4916b721be55ceb828dbd73."""
+TRANSACTIONS_PER_BLOCK: Final = 50
+_APPLICATION: Final = "0x" + "11" * 20
+
+
+def make_history(
+    network: Network, transactions: int, *, privacy_group_id: str = HISTORY_GROUP, members: int = 2
+) -> None:
+    """Create a group of the first ``members`` nodes and write ``transactions`` application transactions to it."""
+    keys = [node.key for node in network.nodes[:members]]
+    create = encode_add_participants(network.behaviour.abi, keys)
+    _write(network, privacy_group_id, keys, [(MANAGEMENT_PROXY, create)], first_nonce=0, version=NO_VERSION)
+    node = network.nodes[0]
+    timeline = next(timeline for group, timeline in node.timelines.items() if to_base64(group) == privacy_group_id)
+    version = timeline.records[-1].state.contract.version
+    for first in range(0, transactions, TRANSACTIONS_PER_BLOCK):
+        last = min(first + TRANSACTIONS_PER_BLOCK, transactions)
+        calls = [(_APPLICATION, number.to_bytes(32)) for number in range(first, last)]
+        _write(network, privacy_group_id, keys, calls, first_nonce=first + 1, version=version)
+
+
+def _write(
+    network: Network,
+    privacy_group_id: str,
+    keys: list[str],
+    calls: list[tuple[str, bytes]],
+    *,
+    first_nonce: int,
+    version: bytes,
+) -> None:
+    node = network.nodes[0]
+    markers = []
+    for private_nonce, (to, call_data) in enumerate(calls, start=first_nonce):
+        transaction = PrivateTransaction(
+            private_nonce=private_nonce,
+            private_from=node.key,
+            to=to,
+            data=call_data,
+            privacy_group_id=privacy_group_id,
+            chain_id=network.config.chain_id,
+        )
+        signed = decode_private_transaction(sign_private_transaction(transaction, HISTORY_OWNER_KEY))
+        payload_key = network.enclaves.send(node.enclave, node.key, keys, TransactionPayload(signed, version))
+        markers.append(
+            sign_marker(
+                marker_account(network.draw(b"marker key")),
+                account_nonce=0,
+                gas_price=0,
+                gas_limit=transaction.gas_limit,
+                payload=payload_key,
+            )
+        )
+    network.append_block(markers)
