@@ -140,7 +140,7 @@ class Intake:
         log.warning("rejected", request_id=error.request_id, field=error.field, why=error.message)
         await trigger.bury(str(error))
         try:
-            await self._store.reject([event])
+            await self._store.announce([event])
         except StoreError as failure:
             log.warning("rejection not announced", reason=str(failure))
 

@@ -127,7 +127,7 @@ class ChangeStore(Protocol):
             ConflictingRequestError: The request id is known with another body hash.
         """
 
-    async def reject(self, events: Sequence[StatusEvent]) -> None:
+    async def announce(self, events: Sequence[StatusEvent]) -> None:
         """Store events that belong to no change."""
 
     async def claim(self, *, holder: str, lease: timedelta, limit: int, now: datetime) -> tuple[Lane, ...]:
@@ -173,6 +173,9 @@ class ChangeStore(Protocol):
         self, *, privacy_group_id: str | None = None, states: Sequence[State] = (), limit: int = 100, before: str = ""
     ) -> tuple[Change, ...]:
         """Return changes, newest first; `before` is the change id to go on after."""
+
+    async def groups(self, *, limit: int = 10_000) -> tuple[str, ...]:
+        """Return the ids of groups that a change succeeded in."""
 
     async def history(self, change_id: str) -> tuple[HistoryEntry, ...]:
         """Return what happened to a change, oldest first."""

@@ -9,7 +9,7 @@ from functools import partial
 from orchestrator.engine.ports import Acceptance, Amendment, Clock, HistoryEntry, Lane, Record
 from orchestrator.membership.model import Attempt, Change, State
 from orchestrator.membership.status import StatusEvent
-from orchestrator.store import accepting, leasing, reading, recording
+from orchestrator.store import accepting, group_listing, leasing, reading, recording
 from orchestrator.store.database import Database
 from orchestrator.store.rows import micros, moment
 
@@ -33,7 +33,7 @@ class SqlChangeStore:
         unit = partial(accepting.accept, change=change, body_hash=body_hash, events=events, at=at)
         return await self._database.write(unit, key=change.privacy_group_id)
 
-    async def reject(self, events: Sequence[StatusEvent]) -> None:
+    async def announce(self, events: Sequence[StatusEvent]) -> None:
         """Store events that belong to no change."""
         groups = {event.privacy_group_id for event in events}
         unit = partial(accepting.announce_alone, events=events, at=self._clock.now())
@@ -89,6 +89,10 @@ class SqlChangeStore:
                 reading.newest_changes, privacy_group_id=privacy_group_id, states=states, limit=limit, before=before
             )
         )
+
+    async def groups(self, *, limit: int = 10_000) -> tuple[str, ...]:
+        """Return the ids of groups that a change succeeded in."""
+        return await self._database.read(partial(group_listing.changed_groups, limit=limit))
 
     async def history(self, change_id: str) -> tuple[HistoryEntry, ...]:
         """Return what happened to a change, oldest first."""
