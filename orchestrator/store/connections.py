@@ -7,7 +7,7 @@ import weakref
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.pool import StaticPool
 
 from orchestrator.store.errors import ConstraintError, StoreUnavailableError
@@ -45,11 +45,15 @@ def is_in_memory(url: sa.URL) -> bool:
     return url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:")
 
 
-def translated(error: SQLAlchemyError) -> StoreUnavailableError | ConstraintError:
-    """Return the store's own error for one of the library's."""
+FOREIGN_ERRORS = (SQLAlchemyError, OverflowError, UnicodeError)
+"""What the library and the drivers raise; the last two are drivers' answers to values that no column holds."""
+
+
+def translated(error: Exception) -> StoreUnavailableError | ConstraintError:
+    """Return the store's own error for one of the library's or a driver's."""
     what = str(error.orig if isinstance(error, DBAPIError) and error.orig is not None else error).strip()
-    if isinstance(error, IntegrityError):
-        return ConstraintError(f"the database refused a row that breaks an invariant ({what}); this is a defect")
+    if isinstance(error, IntegrityError | DataError | OverflowError | UnicodeError):
+        return ConstraintError(f"the database refused what would break an invariant ({what}); this is a defect")
     return StoreUnavailableError(f"the database could not do it ({what}); it is tried again")
 
 

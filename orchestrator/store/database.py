@@ -15,7 +15,7 @@ from typing import Any, Self, TypeVar
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from orchestrator.store.connections import READERS, cut_connections, engine_for, is_in_memory, normalised, translated
+from orchestrator.store.connections import FOREIGN_ERRORS, READERS, cut_connections, engine_for, is_in_memory, normalised, translated
 from orchestrator.store.errors import StoreUnavailableError
 from orchestrator.store.listening import listen
 from orchestrator.store.news import News
@@ -151,19 +151,21 @@ class Database:
         try:
             with self._reading.begin() as connection:
                 return unit(connection)
-        except SQLAlchemyError as error:
+        except FOREIGN_ERRORS as error:
             raise translated(error) from error
 
     def _commit_together(self, units: Sequence[Unit[Any]]) -> list[Outcome]:
         """Commit units in one transaction; when that fails, halve until only those that fail by themselves have."""
+        began = False
         try:
             with self._writing.begin() as connection:
+                began = True
                 transaction = Transaction(connection)
                 values = [unit(transaction) for unit in units]
                 transaction.finish()
-        except SQLAlchemyError as error:
+        except FOREIGN_ERRORS as error:
             lost = isinstance(error, DBAPIError) and error.connection_invalidated
-            if len(units) == 1 or lost or not isinstance(error, DBAPIError):
+            if len(units) == 1 or lost or not began:
                 failure = translated(error)
                 failure.__cause__ = error
                 return [Outcome(error=failure) for _ in units]

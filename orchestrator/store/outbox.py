@@ -9,7 +9,7 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from orchestrator.membership.status import EventType, StatusEvent
-from orchestrator.store.rows import Row, moment
+from orchestrator.store.rows import Row, moment, storable
 from orchestrator.store.schema import DELETED, THINNED, deletions, outbox
 from orchestrator.store.transaction import Transaction, Upsert, per_dialect
 
@@ -65,9 +65,9 @@ def after(
     """Return the next events behind a position."""
     statement = sa.select(outbox).where(outbox.c.position > position).order_by(outbox.c.position).limit(limit)
     if privacy_group_id is not None:
-        statement = statement.where(outbox.c.privacy_group_id == privacy_group_id)
+        statement = statement.where(outbox.c.privacy_group_id == storable(privacy_group_id))
     if change_id is not None:
-        statement = statement.where(outbox.c.change_id == change_id)
+        statement = statement.where(outbox.c.change_id == storable(change_id))
     if types:
         statement = statement.where(outbox.c.type.in_(types))
     return tuple(_stored(row) for row in connection.execute(statement).mappings())

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 
 from orchestrator.engine.ports import HistoryEntry
 from orchestrator.membership.model import Attempt, Change, State
-from orchestrator.store.rows import attempt_of, change_of, history_of
+from orchestrator.store.rows import attempt_of, change_of, history_of, storable
 from orchestrator.store.schema import ACTIVE, QUEUED, attempts, changes, history
 
 _ATTEMPT = "attempt__"
@@ -36,7 +36,7 @@ _QUEUED = (
 
 def change_by_id(connection: sa.Connection, change_id: str) -> Change | None:
     """Return a change."""
-    row = connection.execute(_BY_ID, {"change_id": change_id}).mappings().one_or_none()
+    row = connection.execute(_BY_ID, {"change_id": storable(change_id)}).mappings().one_or_none()
     return None if row is None else _change(row)
 
 
@@ -66,23 +66,24 @@ def newest_changes(
     """Return changes, newest first, from the one after `before` on."""
     statement = _select.order_by(changes.c.position.desc()).limit(limit)
     if privacy_group_id is not None:
-        statement = statement.where(changes.c.privacy_group_id == privacy_group_id)
+        statement = statement.where(changes.c.privacy_group_id == storable(privacy_group_id))
     if states:
         statement = statement.where(changes.c.state.in_([state.value for state in states]))
     if before:
-        position = sa.select(changes.c.position).where(changes.c.change_id == before).scalar_subquery()
+        position = sa.select(changes.c.position).where(changes.c.change_id == storable(before)).scalar_subquery()
         statement = statement.where(changes.c.position < position)
     return tuple(_change(row) for row in connection.execute(statement).mappings())
 
 
 def history_of_change(connection: sa.Connection, change_id: str) -> tuple[HistoryEntry, ...]:
     """Return what happened to a change, oldest first."""
-    statement = sa.select(history).where(history.c.change_id == change_id).order_by(history.c.revision)
+    statement = sa.select(history).where(history.c.change_id == storable(change_id)).order_by(history.c.revision)
     return tuple(history_of(row) for row in connection.execute(statement).mappings())
 
 
 def attempts_of_change(connection: sa.Connection, change_id: str) -> tuple[Attempt, ...]:
     """Return the attempts that were made for a change, its lead's included, oldest first."""
+    change_id = storable(change_id)
     lead = sa.select(changes.c.lead_id).where(changes.c.change_id == change_id, changes.c.lead_id.is_not(None))
     statement = (
         sa.select(attempts)

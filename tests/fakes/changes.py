@@ -1,0 +1,71 @@
+"""Changes, steps and attempts to put into a store, with everything that does not matter filled in."""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from orchestrator.engine.ports import HistoryEntry, Record
+from orchestrator.membership.model import Action, Attempt, AttemptStatus, Change, Kind, State
+from orchestrator.membership.status import announce
+from tests.fakes.clock import START
+
+ACCOUNT = "0xFE3B557E8Fb62b89F4916B721be55cEb828dBd73"
+
+
+def a_change(name: str, group: str = "g", *, at: float = 0.0, **fields: Any) -> Change:
+    """A queued change that was accepted so many seconds after `START`."""
+    values: dict[str, Any] = {
+        "change_id": f"change-{name}",
+        "request_id": f"request-{name}",
+        "kind": Kind.ADD_MEMBERS,
+        "privacy_group_id": group,
+        "members": ("member",),
+        "account": ACCOUNT,
+        "created_at": START + timedelta(seconds=at),
+    }
+    return Change(**values | fields)
+
+
+def an_attempt(name: str, status: AttemptStatus = AttemptStatus.SIGNED, **fields: Any) -> Attempt:
+    """An attempt with signed bytes of its own."""
+    values: dict[str, Any] = {
+        "attempt_id": f"attempt-{name}",
+        "action": Action.LOCK,
+        "members": (),
+        "node": "a",
+        "private_nonce": 1,
+        "raw": f"signed {name}".encode(),
+        "since_block": 10,
+        "status": status,
+    }
+    return Attempt(**values | fields)
+
+
+def led(change: Change, state: State = State.PREFLIGHT, **fields: Any) -> Change:
+    """The change one step later, leading its turn."""
+    return stepped(change, state, lead_id=change.change_id, **fields)
+
+
+def stepped(change: Change, state: State, **fields: Any) -> Change:
+    """The change one step later."""
+    lead_id = None if state is State.QUEUED else change.lead_id
+    values: dict[str, Any] = {"state": state, "revision": change.revision + 1, "lead_id": lead_id}
+    return replace(change, **values | fields)
+
+
+def a_step(before: Change, after: Change, *attempts: Attempt, at: datetime = START) -> Record:
+    """The unit of work that commits a step, with its status events and history."""
+    entry = HistoryEntry(
+        change_id=after.change_id,
+        revision=after.revision,
+        at=at,
+        fact="Fact",
+        from_state=before.state,
+        to_state=after.state,
+    )
+    return Record(
+        changes=(after,),
+        attempts=tuple((after.change_id, attempt) for attempt in attempts),
+        events=announce(before, after),
+        history=(entry,),
+    )
