@@ -13,10 +13,10 @@ from orchestrator.api.reading import (
     check_parameters,
     choices,
     group_parameter,
+    id_parameter,
     idempotency_key,
     json_body,
     page_size,
-    text_parameter,
 )
 from orchestrator.engine.ports import Acceptance, Record
 from orchestrator.engine.recording import record_of
@@ -57,7 +57,7 @@ async def list_changes(request: web.Request) -> web.Response:
         privacy_group_id=group_parameter(request),
         states=choices(request, "state", State),
         limit=limit + 1,
-        before=text_parameter(request, "before") or "",
+        before=id_parameter(request, "before") or "",
     )
     page, more = found[:limit], len(found) > limit
     return json_response(

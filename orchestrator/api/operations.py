@@ -17,7 +17,7 @@ from orchestrator.api.documents import (
     ReadinessDocument,
 )
 from orchestrator.api.problems import Handler
-from orchestrator.api.reading import DEFAULT_PAGE, MAX_PAGE
+from orchestrator.api.reading import DEFAULT_PAGE, ID_PATTERN, MAX_PAGE
 from orchestrator.engine.requests import RequestData
 from orchestrator.membership.model import State
 from orchestrator.membership.status import EventType
@@ -97,7 +97,7 @@ _CHANGE = Parameter(
     name="change_id",
     place="path",
     description="The change.",
-    schema={"type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$"},
+    schema={"type": "string", "pattern": ID_PATTERN},
     required=True,
 )
 _GROUP = Parameter(
@@ -151,7 +151,7 @@ OPERATIONS: Final = (
                 name="before",
                 place="query",
                 description="The `next` of the page before.",
-                schema={"type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$"},
+                schema={"type": "string", "pattern": ID_PATTERN},
             ),
         ),
         answers={200: Answer(description="Changes, newest first.", model=ChangePage)},
@@ -215,7 +215,7 @@ OPERATIONS: Final = (
                 name="change",
                 place="query",
                 description="Only this change.",
-                schema={"type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$"},
+                schema={"type": "string", "pattern": ID_PATTERN},
             ),
             Parameter(
                 name="type",
@@ -256,7 +256,7 @@ OPERATIONS: Final = (
                 name="letter_id",
                 place="path",
                 description="The dead letter.",
-                schema={"type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$"},
+                schema={"type": "string", "pattern": ID_PATTERN},
                 required=True,
             ),
         ),

@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import re
 from collections.abc import Sequence
 from enum import StrEnum
 from http import HTTPStatus
@@ -16,6 +17,8 @@ ID_BYTES: Final = 32
 MAX_PAGE: Final = 500
 DEFAULT_PAGE: Final = 100
 MAX_TYPES: Final = 32
+ID_PATTERN: Final = "^[A-Za-z0-9_-]{1,64}$"
+_ID: Final = re.compile(ID_PATTERN.removesuffix("$") + r"\Z")
 _LONGEST_ID: Final = 128
 
 Choice = TypeVar("Choice", bound=StrEnum)
@@ -121,15 +124,15 @@ def page_size(request: web.Request) -> int:
     return int(text)
 
 
-def text_parameter(request: web.Request, name: str) -> str | None:
-    """Return a bounded parameter.
+def id_parameter(request: web.Request, name: str) -> str | None:
+    """Return a parameter that is an id.
 
     Raises:
-        ProblemError: It is too long or not printable.
+        ProblemError: It can't be one.
     """
     text = request.query.get(name)
-    if text is not None and (len(text) > _LONGEST_ID or not text.isprintable() or not text):
-        raise _wrong(name, f"must be printable text of 1 to {_LONGEST_ID} characters")
+    if text is not None and not _ID.match(text):
+        raise _wrong(name, "must be an id: 1 to 64 letters, digits, '-' and '_'")
     return text
 
 

@@ -11,7 +11,7 @@ from aiohttp_sse import EventSourceResponse
 from orchestrator.api.changes import SERVICES
 from orchestrator.api.ports import ApiServices, FeedClosedError
 from orchestrator.api.problems import ProblemError
-from orchestrator.api.reading import check_parameters, choices, group_parameter, text_parameter
+from orchestrator.api.reading import check_parameters, choices, group_parameter, id_parameter
 from orchestrator.engine.ports import StoreError
 from orchestrator.membership.status import EventType
 
@@ -64,7 +64,7 @@ class _Subscription:
     """What one subscriber asked for."""
 
     def __init__(self, request: web.Request) -> None:
-        self._resume_id = request.headers.get("Last-Event-ID") or text_parameter(request, "last_event_id")
+        self._resume_id = request.headers.get("Last-Event-ID") or id_parameter(request, "last_event_id")
         if self._resume_id is not None and not (self._resume_id.isascii() and self._resume_id.isdigit()):
             raise ProblemError(
                 HTTPStatus.UNPROCESSABLE_ENTITY,
@@ -73,7 +73,7 @@ class _Subscription:
                 "Last-Event-ID",
             )
         self._privacy_group_id = group_parameter(request)
-        self._change_id = text_parameter(request, "change")
+        self._change_id = id_parameter(request, "change")
         self._types = choices(request, "type", EventType)
 
     async def pump(self, services: ApiServices, response: EventSourceResponse) -> None:

@@ -1,0 +1,275 @@
+"""The parts that the HTTP API talks to, in memory: small, and told by the test what to answer."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from prometheus_client import CollectorRegistry
+
+from orchestrator.api.ports import ApiServices, BuriedMessage, Check, FeedClosedError, GroupStanding
+from orchestrator.engine.ports import Acceptance, Amendment, HistoryEntry, LeaseLostError
+from orchestrator.engine.requests import ChangeRequest
+from orchestrator.membership.errors import ConflictingRequestError
+from orchestrator.membership.model import (
+    Action,
+    Attempt,
+    AttemptStatus,
+    Change,
+    Effect,
+    GroupView,
+    Kind,
+    MemberProgress,
+    State,
+    Verdict,
+)
+from orchestrator.membership.reasons import Reason
+
+NOW = datetime(2024, 11, 5, 12, 0, tzinfo=UTC)
+GROUP = "kAbelwaVW7okoEn1+okO+AbA4Hhz/7DaCOWVQz9nx5M="
+GROUP_IN_PATH = "kAbelwaVW7okoEn1-okO-AbA4Hhz_7DaCOWVQz9nx5M"
+ACCOUNT = "0xfe3b557e8fb62b89f4916b721be55ceb828dbd73"
+KEYS = (
+    "BULeR8JyUWhiuuCMU/HLA0Q5pzkYT+cHII3ZKBey3Bo=",
+    "QfeDAys9MPDs2XHExtc84jKGHxZg/aj52DTh0vtA3Xc=",
+    "1iTZde/ndBHvzhcl7V68x44Vx7pl8nwx9LqnM/AfJUg=",
+)
+RAW = b"\xf8signed bytes that nobody shall see"
+
+
+@dataclass
+class FakeRecord:
+    """Changes in a dictionary, newest last; also the intake."""
+
+    stored: dict[str, Change] = field(default_factory=dict)
+    hashes: dict[str, str] = field(default_factory=dict)
+    steps: list[HistoryEntry] = field(default_factory=list)
+    failure: Exception | None = None
+    held: set[str] = field(default_factory=set)
+
+    async def submit(self, request: ChangeRequest) -> Acceptance:
+        """Store a request as a queued change."""
+        self._fail()
+        change_id = f"change-{len(self.stored) + 1}"
+        for change in self.stored.values():
+            if change.request_id == request.request_id:
+                if self.hashes[request.request_id] != request.body_hash:
+                    raise ConflictingRequestError(f"request {request.request_id} came before with another body.")
+                return Acceptance(change=change, duplicate=True)
+        change = make_change(
+            change_id,
+            request_id=request.request_id,
+            kind=request.kind,
+            privacy_group_id=request.privacy_group_id or GROUP,
+            members=request.members,
+            account=request.account or ACCOUNT,
+        )
+        self.stored[change_id] = change
+        self.hashes[request.request_id] = request.body_hash
+        return Acceptance(change=change, duplicate=False)
+
+    async def amend(self, change_id: str, amendment: Amendment) -> Change:
+        """Apply an operator's request."""
+        self._fail()
+        if change_id in self.held:
+            raise LeaseLostError("held")
+        record = amendment(self.stored[change_id])
+        for change in record.changes:
+            self.stored[change.change_id] = change
+        self.steps += record.history
+        return self.stored[change_id]
+
+    async def change(self, change_id: str) -> Change | None:
+        """Return a change."""
+        self._fail()
+        return self.stored.get(change_id)
+
+    async def changes(
+        self, *, privacy_group_id: str | None = None, states: Sequence[State] = (), limit: int = 100, before: str = ""
+    ) -> tuple[Change, ...]:
+        """Return changes, newest first."""
+        self._fail()
+        newest = list(reversed(self.stored.values()))
+        if before:
+            ids = [change.change_id for change in newest]
+            newest = newest[ids.index(before) + 1 :] if before in ids else []
+        found = [
+            change
+            for change in newest
+            if privacy_group_id in (None, change.privacy_group_id) and (not states or change.state in states)
+        ]
+        return tuple(found[:limit])
+
+    async def history(self, change_id: str) -> tuple[HistoryEntry, ...]:
+        """Return the steps of a change."""
+        return tuple(entry for entry in self.steps if entry.change_id == change_id)
+
+    async def attempts(self, change_id: str) -> tuple[Attempt, ...]:
+        """Return the change's attempt, if it has one."""
+        attempt = self.stored[change_id].attempt
+        return () if attempt is None else (attempt,)
+
+    def _fail(self) -> None:
+        if self.failure is not None:
+            raise self.failure
+
+
+@dataclass
+class FakeGroups:
+    """Groups in a dictionary."""
+
+    known: dict[str, GroupStanding] = field(default_factory=dict)
+
+    async def groups(self) -> tuple[GroupStanding, ...]:
+        """Return all."""
+        return tuple(self.known.values())
+
+    async def group(self, privacy_group_id: str) -> GroupStanding | None:
+        """Return one."""
+        return self.known.get(privacy_group_id)
+
+
+@dataclass(frozen=True)
+class FakeEvent:
+    """One event of the feed."""
+
+    resume_id: str
+    event_type: str
+    text: str
+
+
+@dataclass
+class FakeFeed:
+    """Events in a list; ends with an error when one is set."""
+
+    events: list[FakeEvent] = field(default_factory=list)
+    closed: str = ""
+    asked: list[dict[str, Any]] = field(default_factory=list)
+    news: asyncio.Event = field(default_factory=asyncio.Event)
+    readers: int = 0
+
+    def publish(self, event: FakeEvent) -> None:
+        """Add an event and tell the readers."""
+        self.events.append(event)
+        self.news.set()
+
+    async def subscribe(self, **asked: Any) -> AsyncIterator[FakeEvent]:
+        """Yield what there is, then wait for more."""
+        self.asked.append(asked)
+        seen = int(asked["resume_id"] or 0)
+        self.readers += 1
+        try:
+            while True:
+                for event in self.events:
+                    if int(event.resume_id) > seen:
+                        seen = int(event.resume_id)
+                        yield event
+                if self.closed:
+                    raise FeedClosedError(self.closed)
+                self.news.clear()
+                await self.news.wait()
+        finally:
+            self.readers -= 1
+
+
+@dataclass
+class FakeReadiness:
+    """Checks that a test sets."""
+
+    found: tuple[Check, ...] = (Check(name="store", ok=True),)
+
+    async def checks(self) -> tuple[Check, ...]:
+        """Return them."""
+        return self.found
+
+
+@dataclass
+class FakeDeadLetters:
+    """Dead letters in a dictionary."""
+
+    letters: dict[str, BuriedMessage] = field(default_factory=dict)
+
+    async def dead_letters(self, limit: int = 100) -> Sequence[BuriedMessage]:
+        """Return them."""
+        return tuple(self.letters.values())[:limit]
+
+    async def replay(self, letter_id: str) -> None:
+        """Forget one."""
+        del self.letters[letter_id]
+
+
+@dataclass
+class FakeParts:
+    """All of them together."""
+
+    record: FakeRecord = field(default_factory=FakeRecord)
+    groups: FakeGroups = field(default_factory=FakeGroups)
+    feed: FakeFeed = field(default_factory=FakeFeed)
+    readiness: FakeReadiness = field(default_factory=FakeReadiness)
+    dead_letters: FakeDeadLetters = field(default_factory=FakeDeadLetters)
+    metrics: CollectorRegistry = field(default_factory=CollectorRegistry)
+
+    def services(self) -> ApiServices:
+        """Return them as the API wants them."""
+        return ApiServices(
+            intake=self.record,
+            changes=self.record,
+            groups=self.groups,
+            feed=self.feed,
+            readiness=self.readiness,
+            dead_letters=self.dead_letters,
+            metrics=self.metrics,
+            now=lambda: NOW,
+        )
+
+
+def make_change(change_id: str = "change-1", **fields: Any) -> Change:
+    """Return a queued addition of the third member, or what the fields say."""
+    given: dict[str, Any] = {
+        "request_id": f"request of {change_id}",
+        "kind": Kind.ADD_MEMBERS,
+        "privacy_group_id": GROUP,
+        "members": (KEYS[2],),
+        "account": ACCOUNT,
+        "created_at": NOW,
+        **fields,
+    }
+    return Change(change_id=change_id, **given)
+
+
+def make_parked_change(change_id: str = "change-1") -> Change:
+    """Return a change that waits for a person, with all that explains why."""
+    view = GroupView(
+        block_number=9, exists=True, participants=KEYS, version="0x" + "12" * 32, state_root="0x" + "34" * 32
+    )
+    return replace(
+        make_change(change_id),
+        state=State.PARKED,
+        lead_id=change_id,
+        reason=Reason(slug="member_missing", detail=KEYS[2], members=(KEYS[2],)),
+        effect=Effect(block_number=9, block_hash="0x" + "ab" * 32, view=view),
+        attempt=Attempt(
+            attempt_id="attempt-1",
+            action=Action.ADD,
+            members=(KEYS[2],),
+            node="member1",
+            private_nonce=3,
+            raw=RAW,
+            since_block=7,
+            sent_block=8,
+            pmt_hashes=("0x" + "cd" * 32,),
+            status=AttemptStatus.EFFECTIVE,
+        ),
+        progress=(
+            MemberProgress(
+                enclave_key=KEYS[2],
+                verdict=Verdict.MISSING,
+                blocks_replayed=3,
+                blocks_total=8,
+                head=12,
+                moved_at=NOW,
+                in_sync_through=9,
+            ),
+        ),
+    )
