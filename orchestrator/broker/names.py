@@ -1,0 +1,91 @@
+"""What a message queue is told: names, bounds and credentials. Pure."""
+
+import ssl
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Names:
+    """Names of subjects (NATS) or queues and exchange (RabbitMQ).
+
+    Attributes:
+        requests: Where triggers come in.
+        dead: Where those go that can't be accepted, with the reason.
+        events: What status events are published under: ``<events>.<type>`` is the subject, or the routing key in the
+            topic exchange `events`.
+        consumer: Name of the durable consumer; replicas of one daemon share it.
+    """
+
+    requests: str = "membership.requests"
+    dead: str = "membership.requests.dead"
+    events: str = "membership.events"
+    consumer: str = "orchestrator"
+
+    def event_subject(self, event_type: str) -> str:
+        """Return the subject or routing key of a type of status event."""
+        return f"{self.events}.{event_type}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Bounds of one connection.
+
+    Attributes:
+        in_flight: Triggers that may be taken and not yet settled by this process.
+        ack_wait: After this the queue gives an unsettled trigger to another consumer (NATS).
+        call_seconds: Bound of each exchange with the queue.
+        connect_seconds: Bound of one attempt to connect.
+        reconnect_seconds: Longest pause between two attempts.
+        keep_events: How long the queue keeps published events (NATS).
+        replicas: Copies of each stream in a cluster (NATS).
+    """
+
+    in_flight: int = 256
+    ack_wait: timedelta = timedelta(seconds=60)
+    call_seconds: float = 5.0
+    connect_seconds: float = 10.0
+    reconnect_seconds: float = 5.0
+    keep_events: timedelta = timedelta(days=7)
+    replicas: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Access:
+    """How the queue knows us and we know it; secrets don't show in its repr.
+
+    Attributes:
+        token: NATS token.
+        user: User name, unless the URL has one.
+        password: Password, unless the URL has one.
+        credentials_file: NATS credentials (JWT and seed).
+        ca_file: Certificates that the server's must descend from; the system's when None.
+        certificate_file: Our certificate, for servers that ask for one.
+        key_file: Its private key.
+    """
+
+    token: str | None = field(default=None, repr=False)
+    user: str | None = None
+    password: str | None = field(default=None, repr=False)
+    credentials_file: Path | None = None
+    ca_file: Path | None = None
+    certificate_file: Path | None = None
+    key_file: Path | None = None
+
+    @property
+    def names_certificates(self) -> bool:
+        """Whether anything here is about TLS."""
+        return self.ca_file is not None or self.certificate_file is not None
+
+    def tls_context(self) -> ssl.SSLContext:
+        """Return the settings for TLS: server certificate and host name are always checked.
+
+        Raises:
+            OSError: A file is missing or unreadable.
+            ssl.SSLError: A file holds no certificate, or the key does not fit.
+        """
+        context = ssl.create_default_context(cafile=self.ca_file)
+        if self.certificate_file is not None:
+            context.load_cert_chain(self.certificate_file, self.key_file)
+        return context

@@ -1,0 +1,159 @@
+"""NATS JetStream as the message queue: one work-queue stream for triggers, one for dead letters, one for events."""
+
+import hashlib
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from contextlib import aclosing, contextmanager
+from typing import Final
+
+import structlog
+from nats.aio.msg import Msg
+from nats.js.api import Header, RawStreamMsg
+from nats.js.errors import NotFoundError
+
+from orchestrator.broker.letters import HEADER_ROOM_BYTES, REASON_HEADER, buried, original_headers
+from orchestrator.broker.names import Access, Limits, Names
+from orchestrator.broker.nats_link import NatsLink, as_broker_errors
+from orchestrator.broker.nats_pull import InFlight, pull
+from orchestrator.broker.pausing import Pauses
+from orchestrator.broker.port import DeadLetter
+from orchestrator.engine.ports import BrokerError, Trigger
+
+_CLOUD_EVENT: Final = {"content-type": "application/cloudevents+json"}
+
+_log = structlog.get_logger(__name__)
+
+
+class NatsBroker:
+    """See `orchestrator.broker.port.Broker`."""
+
+    def __init__(self, url: str, *, names: Names, limits: Limits, access: Access) -> None:
+        self._names = names
+        self._limits = limits
+        self._link = NatsLink(url, names, limits, access)
+        self._in_flight = InFlight(limits.in_flight)
+
+    async def check(self) -> None:
+        """See `Broker.check`."""
+        session = await self._link.session()
+        with as_broker_errors("asking for the stream"):
+            await session.jetstream.stream_info(session.requests)
+
+    async def close(self) -> None:
+        """Close the connection."""
+        await self._link.close()
+
+    async def triggers(self) -> AsyncGenerator[Trigger, None]:
+        """See `Broker.triggers`."""
+        pauses = Pauses(self._limits.reconnect_seconds)
+        while True:
+            try:
+                session = await self._link.session()
+                async with aclosing(pull(session, self._names.consumer, self._in_flight)) as messages:
+                    async for message in messages:
+                        pauses.reset()
+                        yield self._trigger(message)
+            except BrokerError as error:
+                self._link.forget()
+                await pauses.pause(str(error))
+
+    async def publish(self, event_type: str, event_id: str, body: bytes) -> None:
+        """See `Broker.publish`."""
+        await self._send(self._names.event_subject(event_type), event_id, body, _CLOUD_EVENT)
+
+    async def request(self, body: bytes) -> None:
+        """See `Broker.request`."""
+        # Only the very same document is a duplicate: another one under the same request id must be seen to clash.
+        await self._send(self._names.requests, hashlib.sha256(body).hexdigest(), body, _CLOUD_EVENT)
+
+    async def dead_letters(self, limit: int = 100) -> tuple[DeadLetter, ...]:
+        """See `Broker.dead_letters`."""
+        session = await self._link.session()
+        letters: list[DeadLetter] = []
+        after = 0
+        with as_broker_errors("reading dead letters"):
+            while len(letters) < limit:
+                try:
+                    found = await session.jetstream.get_msg(
+                        session.dead, seq=after + 1, subject=self._names.dead, next=True
+                    )
+                except NotFoundError:
+                    break
+                letters.append(_letter(found))
+                after = found.seq or 0
+        return tuple(letters)
+
+    async def replay(self, letter_id: str) -> None:
+        """See `Broker.replay`."""
+        session = await self._link.session()
+        with as_broker_errors("reading a dead letter"):
+            try:
+                found = await session.jetstream.get_msg(session.dead, seq=int(letter_id))
+            except (NotFoundError, ValueError):
+                raise KeyError(letter_id) from None
+        headers = original_headers(found.headers or {})
+        await self._send(self._names.requests, f"{session.dead}-{letter_id}", found.data or b"", headers)
+        with as_broker_errors("deleting a replayed dead letter"):
+            await session.jetstream.delete_msg(session.dead, int(letter_id))
+
+    async def _send(self, subject: str, message_id: str, body: bytes, headers: Mapping[str, str]) -> None:
+        session = await self._link.session()
+        try:
+            with as_broker_errors(f"publishing on {subject}"):
+                await session.jetstream.publish(
+                    subject, body, timeout=self._limits.call_seconds, headers={**headers, Header.MSG_ID: message_id}
+                )
+        except BrokerError:
+            self._link.forget()
+            raise
+
+    def _trigger(self, message: Msg) -> Trigger:
+        async def acknowledge() -> None:
+            with self._settling("acknowledging"):
+                await message.ack_sync(self._limits.call_seconds)
+
+        async def postpone(seconds: float) -> None:
+            with self._settling("giving back"):
+                await message.nak(seconds)
+
+        async def bury(reason: str) -> None:
+            with self._settling("burying"):
+                await self._bury(message, reason)
+
+        headers = {name.lower(): value for name, value in (message.headers or {}).items()}
+        return Trigger(body=message.data, headers=headers, acknowledge=acknowledge, postpone=postpone, bury=bury)
+
+    @contextmanager
+    def _settling(self, doing: str) -> Iterator[None]:
+        """Count a trigger as settled; one that could not be is delivered again, which is all there is to do."""
+        try:
+            with as_broker_errors(doing):
+                yield
+        except BrokerError as error:
+            _log.warning("a trigger will be delivered again", reason=str(error))
+        finally:
+            self._in_flight.settled()
+
+    async def _bury(self, message: Msg, reason: str) -> None:
+        session = await self._link.session()
+        body, headers = buried(
+            message.data,
+            message.headers or {},
+            reason=reason,
+            source=self._names.requests,
+            most_bytes=session.client.max_payload - HEADER_ROOM_BYTES // 2,
+        )
+        metadata = message.metadata
+        headers[Header.MSG_ID] = f"{metadata.stream}-{metadata.sequence.stream}-{metadata.timestamp.timestamp()}"
+        await session.jetstream.publish(self._names.dead, body, timeout=self._limits.call_seconds, headers=headers)
+        await message.ack_sync(self._limits.call_seconds)
+
+
+def _letter(found: RawStreamMsg) -> DeadLetter:
+    headers = found.headers or {}
+    lowered = {name.lower(): value for name, value in headers.items()}
+    return DeadLetter(
+        letter_id=str(found.seq),
+        reason=lowered.get(REASON_HEADER, "not said"),
+        body=found.data or b"",
+        headers=original_headers(headers),
+    )

@@ -1,0 +1,39 @@
+"""Pauses between attempts to reach a message queue: growing, bounded, told once."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+_FIRST_SECONDS = 0.1
+
+_log = structlog.get_logger(__name__)
+
+
+class Pauses:
+    """Counts the pauses of one loop.
+
+    Args:
+        longest_seconds: Bound of a pause.
+        sleep: Waits so many seconds.
+    """
+
+    def __init__(self, longest_seconds: float, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
+        self._longest_seconds = longest_seconds
+        self._sleep = sleep
+        self._seconds = _FIRST_SECONDS
+        self._told = ""
+
+    def reset(self) -> None:
+        """Begin with short pauses again: it worked."""
+        self._seconds = _FIRST_SECONDS
+        self._told = ""
+
+    async def pause(self, reason: str) -> None:
+        """Wait; the next pause without a `reset` is twice as long."""
+        if reason != self._told:
+            _log.warning("message queue does not answer, trying again", reason=reason)
+            self._told = reason
+        seconds = min(self._seconds, self._longest_seconds)
+        self._seconds = seconds * 2
+        await self._sleep(seconds)

@@ -1,0 +1,62 @@
+"""What every message queue does for the daemon; `orchestrator.broker.connecting` chooses the one that a URL names."""
+
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from orchestrator.engine.ports import Trigger
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeadLetter:
+    """A message that could not be accepted.
+
+    Attributes:
+        letter_id: By which it is replayed.
+        reason: Why it could not be accepted.
+        body: The original bytes.
+        headers: The original headers, names in lower case.
+    """
+
+    letter_id: str
+    reason: str
+    body: bytes
+    headers: Mapping[str, str]
+
+
+class Broker(Protocol):
+    """A message queue: triggers in, status events out.
+
+    It connects when it is first needed and again whenever the connection is lost. Every coroutine is bounded in time
+    and raises `orchestrator.engine.ports.BrokerError` when the queue did not answer: try again.
+    """
+
+    async def check(self) -> None:
+        """Connect if necessary and make sure that the queue answers and has what is needed.
+
+        Raises:
+            BrokerError: It does not; the message says why.
+        """
+
+    def triggers(self) -> AsyncGenerator[Trigger, None]:
+        """Yield triggers until closed, over any number of reconnections.
+
+        At most ``Limits.in_flight`` are unsettled at a time: the next is only taken when one of them was acknowledged,
+        postponed or buried. What is not settled when the connection is lost is delivered again.
+        """
+
+    async def publish(self, event_type: str, event_id: str, body: bytes) -> None:
+        """Publish a status event (a CloudEvents JSON document); returns when the queue has stored it."""
+
+    async def request(self, body: bytes) -> None:
+        """Publish a trigger (a CloudEvents JSON document); returns when the queue has stored it."""
+
+    async def dead_letters(self, limit: int = 100) -> tuple[DeadLetter, ...]:
+        """Return dead letters, oldest first as far as the queue keeps an order."""
+
+    async def replay(self, letter_id: str) -> None:
+        """Put a dead letter back among the triggers as it came.
+
+        Raises:
+            KeyError: There is no such dead letter.
+        """

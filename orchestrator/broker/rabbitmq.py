@@ -1,0 +1,222 @@
+"""RabbitMQ as the message queue: quorum queues for triggers and dead letters, a topic exchange for events."""
+
+import asyncio
+import hashlib
+import uuid
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing, asynccontextmanager, suppress
+from typing import Final
+
+import structlog
+from aio_pika import DeliveryMode, Message
+from aio_pika.abc import AbstractIncomingMessage, AbstractQueue
+from aio_pika.exceptions import AMQPError
+
+from orchestrator.broker.letters import REASON_HEADER, buried, original_headers
+from orchestrator.broker.names import Access, Limits, Names
+from orchestrator.broker.pausing import Pauses
+from orchestrator.broker.port import DeadLetter
+from orchestrator.broker.rabbitmq_link import RabbitMQLink, Session, as_broker_errors
+from orchestrator.engine.ports import BrokerError, Trigger
+
+_CLOUD_EVENT: Final = "application/cloudevents+json"
+_CONTENT_TYPE: Final = "content-type"
+_MAX_MESSAGE_BYTES: Final = 16 * 1024 * 1024
+_MOST_SEARCHED: Final = 10_000
+
+_log = structlog.get_logger(__name__)
+
+
+class RabbitMQBroker:
+    """See `orchestrator.broker.port.Broker`.
+
+    RabbitMQ does not drop duplicates: a subscriber has to, by the message id, which is the event's id.
+    """
+
+    def __init__(self, url: str, *, names: Names, limits: Limits, access: Access) -> None:
+        self._names = names
+        self._limits = limits
+        self._link = RabbitMQLink(url, names, limits, access)
+
+    async def check(self) -> None:
+        """See `Broker.check`."""
+        session = await self._link.session()
+        with as_broker_errors("looking for the queue"):
+            async with asyncio.timeout(self._limits.call_seconds), session.connection.channel() as channel:
+                await channel.get_queue(self._names.requests)
+
+    async def close(self) -> None:
+        """Close the connection."""
+        await self._link.close()
+
+    async def triggers(self) -> AsyncGenerator[Trigger, None]:
+        """See `Broker.triggers`."""
+        pauses = Pauses(self._limits.reconnect_seconds)
+        while True:
+            try:
+                session = await self._link.session()
+                async with aclosing(self._consume(session)) as messages:
+                    async for message in messages:
+                        pauses.reset()
+                        yield self._trigger(message)
+            except BrokerError as error:
+                await pauses.pause(str(error))
+
+    async def publish(self, event_type: str, event_id: str, body: bytes) -> None:
+        """See `Broker.publish`."""
+        session = await self._link.session()
+        message = _persistent(body, {_CONTENT_TYPE: _CLOUD_EVENT}, event_id)
+        subject = self._names.event_subject(event_type)
+        with as_broker_errors(f"publishing {subject}"):
+            async with asyncio.timeout(self._limits.call_seconds):
+                # Without a subscriber's queue an event goes nowhere, which is as it should be.
+                await session.events.publish(message, subject, mandatory=False)
+
+    async def request(self, body: bytes) -> None:
+        """See `Broker.request`."""
+        message_id = hashlib.sha256(body).hexdigest()
+        await self._send(self._names.requests, _persistent(body, {_CONTENT_TYPE: _CLOUD_EVENT}, message_id))
+
+    async def dead_letters(self, limit: int = 100) -> tuple[DeadLetter, ...]:
+        """See `Broker.dead_letters`."""
+        letters: list[DeadLetter] = []
+        session = await self._link.session()
+        with as_broker_errors("reading dead letters"):
+            # Closing the channel gives everything back that was looked at.
+            async with asyncio.timeout(self._limits.call_seconds), session.connection.channel() as channel:
+                queue = await channel.get_queue(self._names.dead)
+                async for message in _look_through(queue, limit):
+                    headers = _headers_of(message)
+                    reason = headers.get(REASON_HEADER, "delivered too often")
+                    letters.append(
+                        DeadLetter(
+                            letter_id=_letter_id(message),
+                            reason=reason,
+                            body=message.body,
+                            headers=original_headers(headers),
+                        )
+                    )
+        return tuple(letters)
+
+    async def replay(self, letter_id: str) -> None:
+        """See `Broker.replay`."""
+        session = await self._link.session()
+        with as_broker_errors("replaying a dead letter"):
+            async with asyncio.timeout(self._limits.call_seconds), session.connection.channel() as channel:
+                queue = await channel.get_queue(self._names.dead)
+                async for message in _look_through(queue, _MOST_SEARCHED):
+                    if _letter_id(message) == letter_id:
+                        headers = original_headers(_headers_of(message))
+                        await self._send(self._names.requests, _persistent(message.body, headers, letter_id))
+                        await message.ack()
+                        return
+        raise KeyError(letter_id)
+
+    async def _send(self, queue_name: str, message: Message) -> None:
+        session = await self._link.session()
+        with as_broker_errors(f"publishing to {queue_name}"):
+            async with asyncio.timeout(self._limits.call_seconds):
+                await session.publishing.default_exchange.publish(message, queue_name)
+
+    async def _consume(self, session: Session) -> AsyncGenerator[AbstractIncomingMessage, None]:
+        arrived: asyncio.Queue[AbstractIncomingMessage | None] = asyncio.Queue(self._limits.in_flight + 2)
+
+        def over(*_: object) -> None:
+            with suppress(asyncio.QueueFull):
+                arrived.put_nowait(None)
+
+        with as_broker_errors("consuming"):
+            async with asyncio.timeout(self._limits.call_seconds):
+                channel = await session.connection.channel()
+                await channel.set_qos(prefetch_count=self._limits.in_flight)
+                queue = await channel.get_queue(self._names.requests)
+                underlay = await channel.get_underlay_channel()
+                underlay.on_consumer_cancel_callbacks.add(over)
+                channel.close_callbacks.add(over)
+                tag = await queue.consume(arrived.put)
+        try:
+            while (message := await arrived.get()) is not None:
+                yield message
+        finally:
+            with suppress(AMQPError, OSError, TimeoutError, RuntimeError):
+                async with asyncio.timeout(self._limits.call_seconds):
+                    await queue.cancel(tag)
+                    while not arrived.empty():
+                        if (left := arrived.get_nowait()) is not None:
+                            await left.nack()
+        raise BrokerError("RabbitMQ: the consumer was cancelled or the connection was lost")
+
+    def _trigger(self, message: AbstractIncomingMessage) -> Trigger:
+        async def acknowledge() -> None:
+            async with _settling("acknowledging", message):
+                await message.ack()
+
+        async def postpone(seconds: float) -> None:
+            # RabbitMQ delivers what is given back at once; held back here it also counts against the prefetch limit.
+            await asyncio.sleep(seconds)
+            async with _settling("giving back", message):
+                await message.nack()
+
+        async def bury(reason: str) -> None:
+            async with _settling("burying", message):
+                body, headers = buried(
+                    message.body,
+                    _headers_of(message),
+                    reason=reason,
+                    source=self._names.requests,
+                    most_bytes=_MAX_MESSAGE_BYTES,
+                )
+                await self._send(self._names.dead, _persistent(body, headers, str(uuid.uuid4())))
+                await message.ack()
+
+        return Trigger(
+            body=message.body,
+            headers=_headers_of(message),
+            acknowledge=acknowledge,
+            postpone=postpone,
+            bury=bury,
+        )
+
+
+@asynccontextmanager
+async def _settling(doing: str, message: AbstractIncomingMessage) -> AsyncIterator[None]:
+    """Give back a trigger that could not be settled; if that fails too, its channel is closed and it comes again."""
+    try:
+        with as_broker_errors(doing):
+            yield
+    except BrokerError as error:
+        _log.warning("a trigger will be delivered again", reason=str(error))
+        with suppress(BrokerError), as_broker_errors("giving back"):
+            await message.nack()
+
+
+async def _look_through(queue: AbstractQueue, limit: int) -> AsyncIterator[AbstractIncomingMessage]:
+    for _ in range(limit):
+        message = await queue.get(no_ack=False, fail=False)
+        if message is None:
+            return
+        yield message
+
+
+def _letter_id(message: AbstractIncomingMessage) -> str:
+    return message.message_id or hashlib.sha256(message.body).hexdigest()
+
+
+def _headers_of(message: AbstractIncomingMessage) -> dict[str, str]:
+    headers = {
+        name.lower(): value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)
+        for name, value in message.headers.items()
+    }
+    if message.content_type:
+        headers[_CONTENT_TYPE] = message.content_type
+    return headers
+
+
+def _persistent(body: bytes, headers: Mapping[str, str], message_id: str) -> Message:
+    return Message(
+        body,
+        headers={name: value for name, value in headers.items() if name != _CONTENT_TYPE},
+        content_type=headers.get(_CONTENT_TYPE),
+        delivery_mode=DeliveryMode.PERSISTENT,
+        message_id=message_id,
+    )

@@ -1,0 +1,136 @@
+"""A connection to RabbitMQ that is made when first needed, and the queues on it."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Final
+
+import aio_pika
+import structlog
+from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange, ExchangeType, FieldValue
+from aio_pika.exceptions import AMQPError, ChannelPreconditionFailed
+from pamqp.exceptions import PAMQPException
+from yarl import URL
+
+from orchestrator.broker.names import Access, Limits, Names
+from orchestrator.engine.ports import BrokerError
+
+_HEARTBEAT_SECONDS: Final = 10
+_MANY_DELIVERIES: Final = 1_000_000
+
+_log = structlog.get_logger(__name__)
+
+
+@contextmanager
+def as_broker_errors(doing: str) -> Iterator[None]:
+    """Turn what the AMQP library raises into `BrokerError`."""
+    try:
+        yield
+    except (AMQPError, PAMQPException, OSError, TimeoutError, RuntimeError) as error:
+        raise BrokerError(f"RabbitMQ: {doing} failed: {str(error) or type(error).__name__}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """What is there while connected.
+
+    Attributes:
+        connection: The connection.
+        publishing: A channel with publisher confirms; a message that no queue takes raises.
+        events: The topic exchange of status events.
+    """
+
+    connection: AbstractConnection
+    publishing: AbstractChannel
+    events: AbstractExchange
+
+    @property
+    def alive(self) -> bool:
+        """Whether it can still be used."""
+        return not (self.connection.is_closed or self.publishing.is_closed)
+
+
+class RabbitMQLink:
+    """Connects, and sees to it that queues and exchange are there.
+
+    What exists already is used as it is: whoever runs the servers may have declared it with other arguments.
+    """
+
+    def __init__(self, url: str, names: Names, limits: Limits, access: Access) -> None:
+        address = URL(url)
+        if address.user is None and access.user is not None:
+            address = address.with_user(access.user).with_password(access.password)
+        if "heartbeat" not in address.query:
+            address = address.update_query(heartbeat=_HEARTBEAT_SECONDS)
+        self._address = address
+        self._names = names
+        self._limits = limits
+        self._access = access
+        self._lock = asyncio.Lock()
+        self._session: Session | None = None
+
+    async def session(self) -> Session:
+        """Return the present session; connects and declares first when there is none.
+
+        Raises:
+            BrokerError: RabbitMQ does not answer, or refuses us.
+        """
+        async with self._lock:
+            if self._session is not None and self._session.alive:
+                return self._session
+            await self._drop()
+            with as_broker_errors("connecting"):
+                async with asyncio.timeout(self._limits.connect_seconds):
+                    connection = await aio_pika.connect(
+                        self._address,
+                        timeout=self._limits.connect_seconds,
+                        ssl_context=self._access.tls_context() if self._address.scheme == "amqps" else None,
+                        client_properties={"connection_name": self._names.consumer},
+                    )
+            try:
+                with as_broker_errors("declaring queues"):
+                    async with asyncio.timeout(self._limits.call_seconds):
+                        self._session = await self._prepare(connection)
+            except BaseException:
+                await _close(connection)
+                raise
+            return self._session
+
+    async def close(self) -> None:
+        """Close the connection."""
+        async with self._lock:
+            await self._drop()
+
+    async def _drop(self) -> None:
+        session, self._session = self._session, None
+        if session is not None:
+            await _close(session.connection)
+
+    async def _prepare(self, connection: AbstractConnection) -> Session:
+        await self._queue(connection, self._names.dead, {})
+        # A message that was returned very often is dead-lettered rather than dropped, which is RabbitMQ 4's default.
+        never_dropped: dict[str, FieldValue] = {
+            "x-dead-letter-exchange": "",
+            "x-dead-letter-routing-key": self._names.dead,
+            "x-dead-letter-strategy": "at-least-once",
+            "x-overflow": "reject-publish",
+            "x-delivery-limit": _MANY_DELIVERIES,
+        }
+        await self._queue(connection, self._names.requests, never_dropped)
+        publishing = await connection.channel(publisher_confirms=True, on_return_raises=True)
+        events = await publishing.declare_exchange(self._names.events, ExchangeType.TOPIC, durable=True)
+        return Session(connection, publishing, events)
+
+    async def _queue(self, connection: AbstractConnection, name: str, arguments: dict[str, FieldValue]) -> None:
+        async with connection.channel() as channel:
+            with suppress(ChannelPreconditionFailed):
+                await channel.declare_queue(name, durable=True, arguments={"x-queue-type": "quorum", **arguments})
+
+
+async def _close(connection: AbstractConnection) -> None:
+    try:
+        async with asyncio.timeout(2):
+            await connection.close()
+    except (AMQPError, PAMQPException, OSError, TimeoutError, RuntimeError) as error:
+        _log.debug("RabbitMQ", closing=str(error))

@@ -1,0 +1,150 @@
+"""Message queues under test: each real server behind the same few words."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import aio_pika
+import nats
+import pytest
+from aio_pika.abc import ExchangeType
+from nats.aio.msg import Msg
+
+from orchestrator.broker.connecting import connect
+from orchestrator.broker.embedded import EmbeddedServer, embedded_server
+from orchestrator.broker.names import Limits, Names
+from orchestrator.broker.port import Broker
+from tests.servers.nats_server import NatsServer
+from tests.servers.rabbitmq_server import RabbitMQServer
+
+NAMES = Names(requests="t.requests", dead="t.requests.dead", events="t.events", consumer="tested")
+
+
+@dataclass(frozen=True)
+class Received:
+    """An event as a subscriber sees it."""
+
+    subject: str
+    message_id: str
+    body: bytes
+
+
+Subscription = asyncio.Queue[Received]
+
+
+@dataclass(frozen=True)
+class QueueUnderTest:
+    """A running server."""
+
+    url: str
+    drops_duplicates: bool
+    kill: Callable[[], object]
+    start: Callable[[], object]
+    subscribe: Callable[[], AbstractAsyncContextManager[Subscription]]
+    pause: Callable[[], object]
+    resume: Callable[[], object]
+
+    @asynccontextmanager
+    async def open(self, in_flight: int = 64, call_seconds: float = 5.0) -> AsyncIterator[Broker]:
+        """Connect as a daemon does."""
+        limits = Limits(
+            in_flight=in_flight,
+            ack_wait=timedelta(seconds=2),
+            call_seconds=call_seconds,
+            connect_seconds=call_seconds,
+            reconnect_seconds=0.5,
+        )
+        async with connect(self.url, directory=Path("/unused"), names=NAMES, limits=limits) as broker:
+            yield broker
+
+    async def bounce(self) -> None:
+        """Kill the server and start it again."""
+        await asyncio.to_thread(self.kill)
+        await asyncio.to_thread(self.start)
+
+
+def _nats_subscriber(url: str) -> Callable[[], AbstractAsyncContextManager[Subscription]]:
+    @asynccontextmanager
+    async def subscribe() -> AsyncIterator[Subscription]:
+        client = await nats.connect(url, max_reconnect_attempts=-1, reconnect_time_wait=0.1)
+        received: Subscription = asyncio.Queue()
+
+        async def take(message: Msg) -> None:
+            headers = message.headers or {}
+            received.put_nowait(Received(message.subject, headers["Nats-Msg-Id"], message.data))
+            await message.ack()
+
+        await client.jetstream().subscribe(f"{NAMES.events}.>", cb=take, manual_ack=True)
+        yield received
+        await client.close()
+
+    return subscribe
+
+
+def _rabbitmq_subscriber(url: str) -> Callable[[], AbstractAsyncContextManager[Subscription]]:
+    @asynccontextmanager
+    async def subscribe() -> AsyncIterator[Subscription]:
+        connection = await aio_pika.connect(url)
+        received: Subscription = asyncio.Queue()
+
+        async def take(message: aio_pika.abc.AbstractIncomingMessage) -> None:
+            received.put_nowait(Received(message.routing_key or "", message.message_id or "", message.body))
+            await message.ack()
+
+        channel = await connection.channel()
+        exchange = await channel.declare_exchange(NAMES.events, ExchangeType.TOPIC, durable=True)
+        queue = await channel.declare_queue(exclusive=True)
+        await queue.bind(exchange, f"{NAMES.events}.#")
+        await queue.consume(take)
+        yield received
+        await connection.close()
+
+    return subscribe
+
+
+def _of_nats(server: NatsServer) -> QueueUnderTest:
+    return QueueUnderTest(
+        server.url, True, server.kill, server.start, _nats_subscriber(server.url), server.pause, server.resume
+    )
+
+
+def _of_rabbitmq(server: RabbitMQServer, url: str) -> QueueUnderTest:
+    def kill() -> None:
+        server.write_tables()
+        server.kill()
+
+    return QueueUnderTest(url, False, kill, server.start, _rabbitmq_subscriber(url), server.pause, server.resume)
+
+
+def _of_embedded(server: EmbeddedServer) -> QueueUnderTest:
+    def send(number: signal.Signals) -> Callable[[], None]:
+        return lambda: os.kill(server.process_id, number)
+
+    return QueueUnderTest(
+        server.url,
+        True,
+        send(signal.SIGKILL),
+        lambda: None,  # it starts again by itself
+        _nats_subscriber(server.url),
+        send(signal.SIGSTOP),
+        send(signal.SIGCONT),
+    )
+
+
+@pytest.fixture(params=["embedded", "nats", pytest.param("rabbitmq", marks=pytest.mark.xdist_group("rabbitmq"))])
+async def queue(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[QueueUnderTest]:
+    """Each kind of message queue in turn, empty."""
+    match request.param:
+        case "embedded":
+            async with embedded_server(tmp_path / "queue") as server:
+                yield _of_embedded(server)
+        case "nats":
+            yield _of_nats(request.getfixturevalue("nats_server"))
+        case _:
+            url = request.getfixturevalue("rabbitmq_url")
+            yield _of_rabbitmq(request.getfixturevalue("rabbitmq_server"), url)

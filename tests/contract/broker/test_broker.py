@@ -1,0 +1,245 @@
+"""What every message queue must do, on real servers."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from itertools import count
+from typing import TYPE_CHECKING
+
+import pytest
+
+from orchestrator.broker.port import Broker
+from orchestrator.engine.ports import BrokerError, Trigger
+
+if TYPE_CHECKING:
+    from tests.contract.broker.conftest import QueueUnderTest, Received
+
+SECONDS = 20
+
+
+@asynccontextmanager
+async def triggers_of(broker: Broker) -> AsyncIterator[AsyncGenerator[Trigger, None]]:
+    triggers = broker.triggers()
+    async with aclosing(triggers):
+        yield triggers
+
+
+async def take(triggers: AsyncIterator[Trigger], seconds: float = SECONDS) -> Trigger:
+    async with asyncio.timeout(seconds):
+        return await anext(triggers)
+
+
+async def request_until_stored(broker: Broker, body: bytes) -> None:
+    async with asyncio.timeout(60):
+        while True:
+            try:
+                await broker.request(body)
+            except BrokerError:
+                await asyncio.sleep(0.05)
+            else:
+                return
+
+
+async def take_all(triggers: AsyncIterator[Trigger], count: int) -> set[bytes]:
+    found: set[bytes] = set()
+    async with asyncio.timeout(60):
+        while len(found) < count:
+            trigger = await anext(triggers)
+            await trigger.acknowledge()
+            found.add(trigger.body)
+    return found
+
+
+async def test_a_request_arrives_as_it_was_sent(queue: "QueueUnderTest") -> None:
+    """A trigger has the body and the headers that were published."""
+    async with queue.open() as broker, triggers_of(broker) as triggers:
+        await broker.check()
+        await broker.request(b'{"id": "1"}')
+        trigger = await take(triggers)
+        assert trigger.body == b'{"id": "1"}'
+        assert trigger.headers["content-type"] == "application/cloudevents+json"
+        await trigger.acknowledge()
+
+
+async def test_what_is_not_acknowledged_is_delivered_again(queue: "QueueUnderTest") -> None:
+    """A trigger that a consumer took and did not settle comes to the next consumer."""
+    async with queue.open() as broker:
+        await broker.request(b"once")
+        async with triggers_of(broker) as triggers:
+            assert (await take(triggers)).body == b"once"
+    async with queue.open() as broker, triggers_of(broker) as triggers:
+        trigger = await take(triggers)
+        assert trigger.body == b"once"
+        await trigger.acknowledge()
+
+
+async def test_what_is_acknowledged_does_not_come_again(queue: "QueueUnderTest") -> None:
+    """After the acknowledgement a trigger is gone, for later consumers too."""
+    async with queue.open() as broker:
+        await broker.request(b"first")
+        async with triggers_of(broker) as triggers:
+            await (await take(triggers)).acknowledge()
+    async with queue.open() as broker, triggers_of(broker) as triggers:
+        await broker.request(b"second")
+        trigger = await take(triggers)
+        assert trigger.body == b"second"
+        await trigger.acknowledge()
+
+
+async def test_no_more_than_the_bound_is_in_flight(queue: "QueueUnderTest") -> None:
+    """Unsettled triggers hold the next ones back; settling lets them come."""
+    async with queue.open(in_flight=4) as broker, triggers_of(broker) as triggers:
+        for number in range(9):
+            await broker.request(b"%d" % number)
+        held = [await take(triggers) for _ in range(4)]
+        waiting = asyncio.ensure_future(anext(triggers))
+        done, _ = await asyncio.wait([waiting], timeout=0.3)
+        assert not done
+        for trigger in held:
+            await trigger.acknowledge()
+        async with asyncio.timeout(SECONDS):
+            fifth = await waiting
+        await fifth.acknowledge()
+        bodies = {trigger.body for trigger in held} | {fifth.body}
+        assert bodies | await take_all(triggers, 4) == {b"%d" % number for number in range(9)}
+
+
+async def test_a_postponed_trigger_comes_later(queue: "QueueUnderTest") -> None:
+    """A trigger that was given back is delivered again."""
+    async with queue.open() as broker, triggers_of(broker) as triggers:
+        await broker.request(b"later")
+        await (await take(triggers)).postpone(0.2)
+        trigger = await take(triggers)
+        assert trigger.body == b"later"
+        await trigger.acknowledge()
+
+
+async def test_a_buried_message_is_kept_with_its_reason_and_can_be_replayed(queue: "QueueUnderTest") -> None:
+    """Dead letters hold the original bytes and headers and the reason; a replayed one is a trigger again."""
+    body = b"\x00\xffnot json"
+    async with queue.open() as broker, triggers_of(broker) as triggers:
+        await broker.request(body)
+        await (await take(triggers)).bury("body is no JSON:\nmémoire")
+        [letter] = await broker.dead_letters()
+        assert letter.body == body
+        assert letter.reason == r"body is no JSON: m\xe9moire"
+        assert letter.headers == {"content-type": "application/cloudevents+json"}
+        assert await broker.dead_letters() == (letter,)
+
+        await broker.replay(letter.letter_id)
+        again = await take(triggers)
+        assert again.body == body
+        assert again.headers["content-type"] == "application/cloudevents+json"
+        assert "orchestrator-reason" not in again.headers
+        await again.acknowledge()
+        assert await broker.dead_letters() == ()
+        with pytest.raises(KeyError):
+            await broker.replay(letter.letter_id)
+
+
+async def test_dead_letters_are_listed_oldest_first_and_bounded(queue: "QueueUnderTest") -> None:
+    """The list has at most so many letters as asked for."""
+    async with queue.open() as broker, triggers_of(broker) as triggers:
+        for number in range(5):
+            await broker.request(b"%d" % number)
+            await (await take(triggers)).bury(f"reason {number}")
+        assert [letter.reason for letter in await broker.dead_letters(3)] == ["reason 0", "reason 1", "reason 2"]
+        third = (await broker.dead_letters())[2]
+        await broker.replay(third.letter_id)
+        assert {letter.body for letter in await broker.dead_letters()} == {b"0", b"1", b"3", b"4"}
+
+
+async def test_a_message_too_long_for_a_request_is_buried_whole(queue: "QueueUnderTest") -> None:
+    """A body of half a megabyte is delivered, so that it can be refused with a reason, and is kept."""
+    body = b"x" * 512 * 1024
+    async with queue.open() as broker, triggers_of(broker) as triggers:
+        await broker.request(body)
+        await (await take(triggers)).bury("too long")
+        [letter] = await broker.dead_letters()
+        assert letter.body == body
+
+
+async def test_a_published_event_reaches_subscribers(queue: "QueueUnderTest") -> None:
+    """Events are published under their type, with their id; a second time with the same id, or not at all."""
+    async with queue.open() as broker:
+        await broker.check()
+        async with queue.subscribe() as received:
+            await broker.publish("membership.change.accepted.v1", "event-1", b"{1}")
+            await broker.publish("membership.change.accepted.v1", "event-1", b"{1}")
+            await broker.publish("membership.change.started.v1", "event-2", b"{2}")
+            seen: list[Received] = []
+            async with asyncio.timeout(SECONDS):
+                while not seen or seen[-1].message_id != "event-2":
+                    seen.append(await received.get())
+    assert [event.subject for event in (seen[0], seen[-1])] == [
+        "t.events.membership.change.accepted.v1",
+        "t.events.membership.change.started.v1",
+    ]
+    assert [event.body for event in (seen[0], seen[-1])] == [b"{1}", b"{2}"]
+    assert {event.message_id for event in seen} == {"event-1", "event-2"}
+    if queue.drops_duplicates:
+        assert len(seen) == 2
+
+
+async def test_nothing_is_lost_when_the_server_is_killed(queue: "QueueUnderTest") -> None:
+    """Requests that were stored before a SIGKILL are delivered after it, on the connection that was there before."""
+    async with queue.open(in_flight=16) as broker, triggers_of(broker) as triggers:
+        for number in range(100):
+            await broker.request(b"%d" % number)
+        first = await take(triggers)
+        await first.acknowledge()
+        await queue.bounce()
+        await request_until_stored(broker, b"after")
+        expected = {b"%d" % number for number in range(100)} | {b"after"}
+        found = {first.body}
+        async with asyncio.timeout(60):
+            while found != expected:
+                trigger = await anext(triggers)
+                await trigger.acknowledge()
+                found.add(trigger.body)
+
+
+async def test_events_go_on_after_the_server_was_killed(queue: "QueueUnderTest") -> None:
+    """While the server is away publishing raises in bounded time; afterwards it works again."""
+    async with queue.open(call_seconds=1.0) as broker:
+        await broker.publish("membership.change.accepted.v1", "event-1", b"{1}")
+        await queue.bounce()
+        async with asyncio.timeout(30):
+            while True:
+                try:
+                    await broker.publish("membership.change.accepted.v1", "event-2", b"{2}")
+                except BrokerError:
+                    await asyncio.sleep(0.05)
+                else:
+                    break
+
+
+async def test_a_server_that_does_not_answer_is_given_up_on(queue: "QueueUnderTest") -> None:
+    """A frozen server makes a call fail within its bound instead of hanging."""
+    async with queue.open(call_seconds=0.5) as broker:
+        await broker.publish("membership.change.accepted.v1", "event-1", b"{1}")
+        queue.pause()
+        try:
+            async with asyncio.timeout(5):
+                with pytest.raises(BrokerError):
+                    for number in count(2):  # it may still answer what came before it froze
+                        await broker.publish("membership.change.accepted.v1", f"event-{number}", b"{2}")
+        finally:
+            queue.resume()
+
+
+async def test_settling_without_a_connection_does_no_harm(queue: "QueueUnderTest") -> None:
+    """A trigger whose acknowledgement can't be delivered comes again; the caller is not troubled."""
+    async with queue.open(call_seconds=0.5) as broker, triggers_of(broker) as triggers:
+        await broker.request(b"held")
+        held = await take(triggers)
+        await broker.check()
+        queue.pause()
+        try:
+            async with asyncio.timeout(5):
+                await held.bury("while away")
+        finally:
+            queue.resume()
+        again = await take(triggers)
+        assert again.body == b"held"
+        await again.acknowledge()
