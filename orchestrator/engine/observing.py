@@ -9,11 +9,14 @@ from orchestrator.engine.ports import Clock
 from orchestrator.engine.tracking import ReplayTracker
 from orchestrator.engine.watcher import ChainWatcher
 from orchestrator.membership.facts import ConvergenceObserved, Sighting
-from orchestrator.membership.model import Change, Effect, GroupView
-from orchestrator.membership.replay import last_proof_block, watched
+from orchestrator.membership.model import Change, Effect, GroupView, MemberProgress, Verdict
+from orchestrator.membership.replay import needs_further_blocks, watched
 
 TICK_SECONDS = 1.0
 """How long to wait for a block before a replay that holds its node's head still is looked at again."""
+
+PROOF_TICK_SECONDS = 10.0
+"""How long to wait for the last block of a proof before telling how far each node is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +61,7 @@ class Observer:
             raise ValueError(f"change {change.change_id} has no effect to be observed")
         reference = await self._reference(change)
         if change.progress:
-            await self._wait_for_news(change, reference)
+            await self._wait_for_news(change, effect, reference)
         head = await reference.current()
         canonical = await reference.block(effect.block_number) if head.number >= effect.block_number else None
         asked = ConvergenceObserved(
@@ -69,7 +72,7 @@ class Observer:
             confirmations=self._rules.confirmations,
             stalled_after_seconds=self._rules.stalled_after_seconds,
         )
-        last = last_proof_block(effect, change, asked)
+        last = self._last_block(change, effect)
         sightings = await asyncio.gather(
             *(self._sight(change, effect, key, reference, last) for key in watched(change))
         )
@@ -101,14 +104,26 @@ class Observer:
             raise failure
         raise ValueError(f"change {change.change_id} has no old member to compare with")
 
-    async def _wait_for_news(self, change: Change, reference: ChainWatcher) -> None:
-        """A block of the slowest member's chain is news; so is time, while a replay holds a head still."""
-        seen = [entry.head for entry in change.progress if entry.head is not None]
-        replaying = any(entry.in_sync_through is None and entry.head is not None for entry in change.progress)
-        newest = reference.head.number if reference.head is not None else 0
-        if seen and max(seen) < newest and not replaying:
+    async def _wait_for_news(self, change: Change, effect: Effect, reference: ChainWatcher) -> None:
+        """Wait for what can change the verdict.
+
+        While a replay holds a node's head still, time is news. Once all are in sync at the effect's block, only the
+        last block of the proof is: the blocks up to it are then read in one round trip for each node.
+        """
+        observed = [entry for entry in change.progress if entry.verdict is not Verdict.UNOBSERVED]
+        if any(entry.in_sync_through is None for entry in observed):
+            newest = reference.head.number if reference.head is not None else 0
+            await reference.wait_beyond(newest, TICK_SECONDS)
             return
-        await reference.wait_beyond(newest, TICK_SECONDS if replaying else 4 * TICK_SECONDS)
+        through = min((entry.in_sync_through or 0 for entry in observed), default=0)
+        last = max(self._last_block(change, effect), effect.block_number + self._rules.confirmations)
+        nodes = [self._fleet.hosting(entry.enclave_key) for entry in observed]
+        for watcher in nodes:
+            if watcher is not None and through < last:
+                await watcher.wait_beyond(last - 1, PROOF_TICK_SECONDS)
+
+    def _last_block(self, change: Change, effect: Effect) -> int:
+        return effect.block_number + (self._rules.proof_blocks if needs_further_blocks(change) else 0)
 
     async def _sight(self, change: Change, effect: Effect, key: str, reference: ChainWatcher, last: int) -> Sighting:
         watcher = self._fleet.hosting(key)
@@ -121,13 +136,13 @@ class Observer:
             head = watcher.head or await watcher.refresh()
             if head.number < effect.block_number:
                 return await self._replaying(change, effect, watcher, reference, key)
-            views = await self._views(watcher, group, effect, min(head.number, last))
+            views = await self._views(watcher, change, effect, before, min(head.number, last))
         except NodeError:
             replayed, total = (before.blocks_replayed, before.blocks_total) if before is not None else (0, 0)
             return Sighting(enclave_key=key, node=node.name, head=None, blocks_replayed=replayed, blocks_total=total)
         self._tracker.forget(node.name, group)
         total = before.blocks_total if before is not None else 0
-        there = bool(views) and views[0].exists
+        there = all(view.exists for view in views)
         return Sighting(
             enclave_key=key,
             node=node.name,
@@ -155,8 +170,19 @@ class Observer:
             blocks_total=known.total,
         )
 
-    async def _views(self, watcher: ChainWatcher, group: str, effect: Effect, last: int) -> tuple[GroupView, ...]:
-        """The whole state at the effect's block; at later ones the state root, which stands for it."""
-        at_effect = await watcher.node.view(group, effect.block_number)
-        later = range(effect.block_number + 1, last + 1)
-        return (at_effect, *(await watcher.node.roots(group, later) if later else ()))
+    async def _views(
+        self, watcher: ChainWatcher, change: Change, effect: Effect, before: MemberProgress | None, last: int
+    ) -> tuple[GroupView, ...]:
+        """The whole state at the effect's block; at later ones the state root, which stands for it.
+
+        Later blocks are read on all nodes from the same block on, so that each finds its like on the reference.
+        """
+        group = change.privacy_group_id
+        if before is None or before.in_sync_through is None:
+            sender = change.plan is not None and change.plan.node == watcher.node.name
+            # The sending node's view at the effect's block was read when the effect was found.
+            return (effect.view if sender else await watcher.node.view(group, effect.block_number),)
+        seen = [entry.in_sync_through for entry in change.progress if entry.verdict is not Verdict.UNOBSERVED]
+        common = min(effect.block_number - 1 if through is None else through for through in seen)
+        later = range(common + 1, last + 1) if common >= effect.block_number else ()
+        return await watcher.node.roots(group, later) if later else ()

@@ -57,7 +57,15 @@ async def _settle_executed(watcher: ChainWatcher, change: Change, attempt: Attem
 async def _settle_refused(
     watcher: ChainWatcher, change: Change, attempt: Attempt, outcomes: tuple[PmtOutcome, ...]
 ) -> Fact:
-    """Every PMT was mined and none executed: the intent may be fulfilled all the same, by somebody else's hand."""
+    """Every known PMT was mined and none executed.
+
+    A send whose answer was never stored (a crash came between) has a PMT that is not known: of two with the same bytes
+    the other one may be the one that executed. And the intent may be fulfilled by somebody else's hand.
+    """
+    others = [found for found in await _search(watcher, attempt) if found not in {o.pmt_hash for o in outcomes}]
+    for outcome in await watcher.node.outcomes(others) if others else ():
+        if outcome.executed:
+            return await _settle_executed(watcher, change, attempt, outcome)
     last = max(outcomes, key=lambda outcome: outcome.block_number or 0)
     if attempt.action is not Action.LOCK and last.block_number is not None and last.block_hash is not None:
         view = await watcher.node.view(change.privacy_group_id, last.block_number)

@@ -115,7 +115,8 @@ class Supervisor:
             log.exception("lane failed", group=lane.privacy_group_id)
             # The lease is not given back: the pause before it runs out keeps a defect from spinning.
         finally:
-            self._lanes.pop(lane.privacy_group_id, None)
+            if self._lanes.get(lane.privacy_group_id) is asyncio.current_task():
+                del self._lanes[lane.privacy_group_id]
 
     async def _renew(self) -> None:
         pause = self._rules.lease.total_seconds() / 3

@@ -41,13 +41,14 @@ def watched(change: Change) -> tuple[str, ...]:
     return own + tuple(key for key in members if key not in own and (key in before or not shared))
 
 
-def last_proof_block(effect: Effect, change: Change, observed: ConvergenceObserved) -> int:
-    """Return the last block at which members are compared.
+def needs_further_blocks(change: Change) -> bool:
+    """Return whether members are compared beyond the effect's block: only additions can be lost after it."""
+    return change.kind in (Kind.ADD_MEMBERS, Kind.SET_MEMBERS)
 
-    Only additions can be lost after the block that made them, so only they need blocks beyond the effect's own.
-    """
-    adds = change.kind in (Kind.ADD_MEMBERS, Kind.SET_MEMBERS)
-    return effect.block_number + (observed.proof_blocks if adds else 0)
+
+def last_proof_block(effect: Effect, change: Change, observed: ConvergenceObserved) -> int:
+    """Return the last block at which members are compared."""
+    return effect.block_number + (observed.proof_blocks if needs_further_blocks(change) else 0)
 
 
 def assess(change: Change, observed: ConvergenceObserved, now: datetime) -> Assessment:
@@ -105,6 +106,8 @@ def _progress(
     patience: timedelta,
 ) -> MemberProgress:
     verdict, through = _verdict(sighting, reference)
+    if verdict is Verdict.REPLAYING and before is not None and before.in_sync_through is not None:
+        verdict = Verdict.IN_SYNC  # nothing new was read of it; what was seen equal stays so
     if before is not None and before.in_sync_through is not None and verdict is not Verdict.DIVERGED:
         through = max(through or 0, before.in_sync_through)
     # A replay never goes back: what one poll could not see, an earlier one did.

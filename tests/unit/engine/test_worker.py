@@ -1,4 +1,5 @@
 import json
+from collections.abc import Awaitable, Callable
 
 from orchestrator.engine.node_ports import NodeError
 from orchestrator.membership.model import Action, State, Verdict
@@ -155,3 +156,20 @@ async def test_another_client_of_the_account_costs_a_retry_not_a_double(rig: Rig
     (change,) = await rig.until_at_rest(asked)
     assert change.state is State.SUCCEEDED
     assert actions(rig).count("remove") == 1
+
+
+async def test_a_duplicate_whose_twin_executed_is_no_failure(rig: Rig) -> None:
+    """When a crash hid the first send's hash and the second send's PMT is rejected, the first one's effect is found."""
+    await rig.group_of("a", "b")
+    for node in rig.nodes.values():
+        send = node.send
+
+        async def send_twice(raw: bytes, send: Callable[[bytes], Awaitable[str]] = send) -> str:
+            await send(raw)
+            return await send(raw)
+
+        node.send = send_twice  # type: ignore[method-assign] # the fault that is tested
+    (change,) = await rig.until_at_rest(await rig.ask("add_members", "c"))
+    assert change.state is State.SUCCEEDED
+    assert change.tries == 0
+    assert actions(rig) == ["create", "lock", "add"]
