@@ -20,6 +20,7 @@ CHECKS: Final = (
     "flexible-groups",
     "offchain-methods",
     "find-method",
+    "group-dialect",
     "receives-groups",
     "peers",
     "head-age",
@@ -141,6 +142,7 @@ class NodeSeen:
         api_groups: JSON-RPC groups over HTTP, in lower case.
         find_method: Name of the find method that it has.
         groups: Ids of the groups that it has with one of its keys.
+        foreign_groups: Those of them (a bounded number was looked at) whose contract this version does not extend.
         offchain_answered: True when an offchain group method answered.
         validator: Whether it makes blocks.
         peers: Connected nodes.
@@ -163,6 +165,7 @@ class NodeSeen:
     api_groups: frozenset[str] | Unanswered
     find_method: str | Unanswered
     groups: tuple[str, ...] | Unanswered
+    foreign_groups: tuple[str, ...] | Unanswered
     offchain_answered: bool | Unanswered
     validator: bool | Unanswered
     peers: int | Unanswered

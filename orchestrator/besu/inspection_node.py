@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from orchestrator.besu.inspection import Expected, Finding, Level, NodeSeen, NodeSilent, Unanswered
 from orchestrator.besu.inspection_health import API_REMEDY, judge_health, ok, unknown
-from orchestrator.besu.versions import BYTES_ABI_SINCE, LOSES_ADDED_GROUPS, REMOVED_IN, UNLOCK_SINCE, native_abi
+from orchestrator.besu.versions import LOSES_ADDED_GROUPS, REMOVED_IN, UNLOCK_SINCE, native_abi
 
 FIRST_USABLE = (1, 5, 3)
 """Groups of earlier versions are unusable since 1.5.3."""
@@ -119,7 +119,8 @@ def _receives(seen: NodeSeen) -> Iterator[Finding]:
         why="Such a node sometimes loses a group that it is added to, and nobody is told."
         if makes_blocks
         else "Such a node never receives a group that it is added to, and nobody is told.",
-        remedy="Run Besu 25.4.1 or older on this node. Additions of its keys are parked until then.",
+        remedy="Run Besu 25.4.1 or older on this node."
+        + ("" if makes_blocks else " Additions of its keys are parked until then."),
     )
 
 
@@ -207,17 +208,23 @@ def _flexible(seen: NodeSeen) -> Iterator[Finding]:
     if isinstance(seen.client, Unanswered):
         return
     abi = native_abi(seen.client.version).value
-    other = "from 22.10.0 on" if seen.client.version < BYTES_ABI_SINCE else "before 22.10.0"
     yield ok("find-method", seen, f"finds groups with {found}; creates and extends groups of the {abi}[] dialect")
-    if seen.groups:
-        yield Finding(
-            check="find-method",
-            level=Level.NOTE,
-            node=seen.name,
-            what=f"groups that were created {other} can't be extended here",
-            why="A group keeps its creator's contract, and a node recognises only its own version's dialect.",
-            remedy="Before an upgrade across 22.10.0, plan to create such groups anew.",
+    if isinstance(seen.foreign_groups, Unanswered):
+        yield unknown(
+            "group-dialect", seen, "the dialect of its groups", seen.foreign_groups, "Look at the node's log."
         )
+    elif seen.foreign_groups:
+        yield Finding(
+            check="group-dialect",
+            level=Level.WARNING,
+            node=seen.name,
+            what=f"{len(seen.foreign_groups)} of its groups can't be extended: {', '.join(seen.foreign_groups[:3])}",
+            why=f"A group keeps its creator's contract; this version recognises only additions by {abi}[]. Contracts "
+            "changed with Besu 22.10.0.",
+            remedy="Run the line of Besu that created them, or create such groups anew.",
+        )
+    elif seen.groups:
+        yield ok("group-dialect", seen, "its groups speak the same dialect")
 
 
 def _offchain_methods(seen: NodeSeen) -> Iterator[Finding]:

@@ -1,12 +1,11 @@
 """Asking nodes and enclaves what an inspection judges; every question has a limit of time and of size."""
 
 import asyncio
-import json
 import ssl
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 import aiohttp
 
@@ -21,10 +20,12 @@ from orchestrator.besu.inspection import (
     NodeSilent,
     Unanswered,
 )
-from orchestrator.besu.management_contract import PRIVACY_PRECOMPILE
+from orchestrator.besu.inspection_enclave import ask_enclave
+from orchestrator.besu.management_contract import PRIVACY_PRECOMPILE, Abi, ManagementContractError
 from orchestrator.besu.node import FIND_METHODS, Node
-from orchestrator.besu.results import Head
+from orchestrator.besu.results import ClientVersion, Head
 from orchestrator.besu.tokens import TokenError, TokenFile
+from orchestrator.besu.versions import native_abi
 from orchestrator.besu.websocket_client import NodeSocket
 
 ANSWER_SECONDS: Final = 15.0
@@ -38,9 +39,8 @@ MARKERS: Final = 64
 PERIOD_BLOCKS: Final = 10
 KEYS: Final = 16
 GROUPS: Final = 1_000
+DIALECTS: Final = 50
 OWNER_QUESTIONS: Final = 512
-MEMBER_SETS: Final = 64
-_ENCLAVE_BYTES: Final = 1 << 20
 
 T = TypeVar("T")
 
@@ -112,6 +112,7 @@ class Inspector:
             gas_price = asking.create_task(_asked(_quantity(node, "eth_gasPrice")))
             base_fee = asking.create_task(_asked(_base_fee(node)))
         found = find.result()
+        groups = found if isinstance(found, Unanswered) else found[1]
         return NodeSeen(
             name=node.name,
             enclave_keys=target.enclave_keys,
@@ -121,7 +122,8 @@ class Inspector:
             genesis=genesis.result(),
             api_groups=api_groups.result(),
             find_method=found if isinstance(found, Unanswered) else found[0],
-            groups=found if isinstance(found, Unanswered) else found[1],
+            groups=groups,
+            foreign_groups=await _asked(_foreign(node, client.result(), groups)),
             offchain_answered=offchain.result(),
             validator=validator.result(),
             peers=peers.result(),
@@ -134,6 +136,12 @@ class Inspector:
             subscription=subscription.result(),
             enclave=enclave.result(),
         )
+
+    async def _enclave(self, target: Target) -> EnclaveSeen | Unanswered | None:
+        if target.enclave_url is None:
+            return None
+        sets = [members for members in self.member_sets if set(members).intersection(target.enclave_keys)]
+        return await ask_enclave(self.session, target.enclave_url, sets, target.tls)
 
     async def _subscription(
         self, target: Target, period: float | Unanswered | None
@@ -162,39 +170,6 @@ class Inspector:
             except BesuError as error:
                 return Unanswered(error.reason, str(error))
         return Unanswered("not_connected", socket.last_error or "the connection ended")
-
-    async def _enclave(self, target: Target) -> EnclaveSeen | Unanswered | None:
-        if target.enclave_url is None:
-            return None
-        url = target.enclave_url.rstrip("/")
-        limit = aiohttp.ClientTimeout(total=ANSWER_SECONDS)
-        try:
-            async with self.session.get(f"{url}/upcheck", timeout=limit, ssl=target.tls or True) as response:
-                status = response.status
-            offchain = await self._offchain_groups(url, target) if status == 200 else None
-        except ValueError as error:
-            return Unanswered("enclave_unreachable", f"{url} answered something else than an enclave does: {error}")
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            return Unanswered("enclave_unreachable", f"{url} does not answer ({type(error).__name__})")
-        return EnclaveSeen(status=status, offchain_groups=offchain)
-
-    async def _offchain_groups(self, url: str, target: Target) -> tuple[str, ...] | None:
-        """Ask for groups of each likely set of members; the enclave lists only those of exactly one set."""
-        found: dict[str, None] = {}
-        limit = aiohttp.ClientTimeout(total=ANSWER_SECONDS)
-        for members in self.member_sets[:MEMBER_SETS]:
-            if not set(members).intersection(target.enclave_keys):
-                continue
-            body = {"addresses": list(members)}
-            async with self.session.post(
-                f"{url}/findPrivacyGroup", json=body, timeout=limit, ssl=target.tls or True
-            ) as response:
-                if response.status == 404:
-                    continue
-                if response.status != 200:
-                    return None
-                found.update(dict.fromkeys(await _offchain_ids(response)))
-        return tuple(found)
 
 
 async def owned_groups(
@@ -225,18 +200,6 @@ async def owned_groups(
         if owns:
             found[account].append(group)
     return {account: tuple(groups) for account, groups in found.items()}
-
-
-def member_sets(enclave_keys: Sequence[str], limit: int = MEMBER_SETS) -> tuple[tuple[str, ...], ...]:
-    """Return the sets of two and more of some enclave keys, smallest first, at most `limit` of them."""
-    sets: list[tuple[str, ...]] = [(key,) for key in enclave_keys]
-    found: list[tuple[str, ...]] = []
-    while sets and len(found) < limit:
-        sets = [(*members, key) for members in sets for key in enclave_keys[enclave_keys.index(members[-1]) + 1 :]][
-            :limit
-        ]
-        found += sets
-    return tuple(found[:limit])
 
 
 async def _asked(question: Awaitable[T]) -> T | Unanswered:
@@ -279,6 +242,24 @@ async def _find(target: Target) -> tuple[str, tuple[str, ...]] | Unanswered:
         if failure.reason not in {MethodNotFoundError.reason, MethodNotEnabledError.reason}:
             break
     return failure
+
+
+async def _foreign(
+    node: Node, client: ClientVersion | Unanswered, groups: tuple[str, ...] | Unanswered
+) -> tuple[str, ...]:
+    """Return the groups whose contract is of another dialect than the node's, of the first `DIALECTS`."""
+    if isinstance(client, Unanswered) or isinstance(groups, Unanswered):
+        return ()
+    native = native_abi(client.version)
+    spoken = await asyncio.gather(*(_dialect(node, group) for group in groups[:DIALECTS]))
+    return tuple(group for group, abi in zip(groups, spoken, strict=False) if abi is not native)
+
+
+async def _dialect(node: Node, group: str) -> Abi | None:
+    try:
+        return await node.group_abi(group)
+    except ManagementContractError:
+        return None
 
 
 async def _answers_offchain(target: Target) -> bool:
@@ -326,14 +307,3 @@ async def _markers(target: Target, head: Head) -> MarkerKeys:
         if signed is not None and signed.transaction.private_from in target.enclave_keys
     )
     return MarkerKeys(blocks=len(blocks), seen=len(seen), own=own)
-
-
-async def _offchain_ids(response: aiohttp.ClientResponse) -> list[str]:
-    parts: list[bytes] = []
-    async for part in response.content.iter_chunked(1 << 16):
-        parts.append(part)
-        if sum(map(len, parts)) > _ENCLAVE_BYTES:
-            raise ValueError("the enclave lists more than can be read")
-    listed: Any = json.loads(b"".join(parts))
-    groups = [group for group in listed if isinstance(group, dict)] if isinstance(listed, list) else []
-    return [str(group.get("privacyGroupId"))[:64] for group in groups if group.get("type") == "PANTHEON"]

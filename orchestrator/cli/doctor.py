@@ -1,0 +1,191 @@
+"""``orchestrator doctor``: is everything as the daemon needs it? Asks all configured nodes, changes nothing."""
+
+import asyncio
+import json
+import sys
+import time
+from contextlib import AsyncExitStack
+from dataclasses import asdict
+from pathlib import Path
+from random import SystemRandom
+from typing import Annotated, Final
+
+import typer
+from aiohttp import ClientSession
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from orchestrator.app import AccountError, open_account, store_url, tls_context
+from orchestrator.besu.http_client import HttpNode, open_session
+from orchestrator.besu.inspection import Expected, Finding, Level, in_order, is_healthy
+from orchestrator.besu.inspection_enclave import member_sets
+from orchestrator.besu.inspection_network import judge
+from orchestrator.besu.inspection_reading import Inspector, Target, owned_groups
+from orchestrator.besu.node import Node
+from orchestrator.besu.signers import SignerError
+from orchestrator.besu.tokens import TokenFile
+from orchestrator.config import AccountConfig, Config, ConfigError, NodeConfig, load_config
+from orchestrator.engine.clock import SystemClock
+from orchestrator.engine.ports import StoreError
+from orchestrator.store.change_store import SqlChangeStore
+from orchestrator.store.database import Database
+
+MEMBER_KEYS: Final = 6
+"""Enclave keys whose sets are tried at the enclaves: two and more of six are 57 sets."""
+
+KNOWN_GROUPS: Final = 1_000
+
+_STYLES: Final = {Level.OK: "green", Level.NOTE: "cyan", Level.WARNING: "yellow", Level.ERROR: "bold red"}
+
+ConfigFile = Annotated[Path, typer.Option("--config", help="The configuration file.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for monitoring.")]
+HeadWithin = Annotated[
+    float, typer.Option("--head-within", min=1, max=120, help="Seconds in which a WebSocket must deliver a head.")
+]
+
+
+def doctor(
+    config: ConfigFile = Path("orchestrator.toml"), as_json: AsJson = False, head_within: HeadWithin = 15.0
+) -> None:
+    """Check nodes, enclaves, accounts and store; exit code 0 when nothing is worse than a warning."""
+    try:
+        loaded = load_config(config)
+    except ConfigError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(2) from None
+    findings = asyncio.run(examine(loaded, head_within_seconds=head_within))
+    if as_json:
+        typer.echo(as_document(findings))
+    else:
+        show(findings, Console(file=sys.stdout))
+    raise typer.Exit(0 if is_healthy(findings) else 1)
+
+
+async def examine(config: Config, *, head_within_seconds: float = 15.0) -> tuple[Finding, ...]:
+    """Return all findings about what a configuration names, in the order in which they are shown.
+
+    Args:
+        config: The configuration.
+        head_within_seconds: How long a WebSocket may take to deliver a head.
+    """
+    expected = Expected(gas_price=config.chain.gas_price, head_within_seconds=head_within_seconds)
+    keys = [key for node in config.nodes for key in node.enclave_keys]
+    async with AsyncExitStack() as stack:
+        session = await stack.enter_async_context(open_session())
+        targets = [_target(session, node) for node in config.nodes]
+        inspector = Inspector(
+            session=session,
+            random=SystemRandom(),
+            now=time.time,
+            expected=expected,
+            member_sets=member_sets(keys[:MEMBER_KEYS]),
+        )
+        async with asyncio.TaskGroup() as asking:
+            seeing = asking.create_task(inspector.inspect(targets))
+            opening = [asking.create_task(asyncio.to_thread(_key_trouble, account)) for account in config.accounts]
+            listing = asking.create_task(_known_groups(config))
+        seen = seeing.result()
+        accounts = {
+            account.address: trouble.result() for account, trouble in zip(config.accounts, opening, strict=True)
+        }
+        known, store = listing.result()
+        nodes = {target.node.name: target.node for target in targets}
+        owned = await owned_groups(seen, nodes, [address for address, bad in accounts.items() if bad is None], known)
+    return in_order((*judge(seen, expected, accounts, owned), store))
+
+
+def as_document(findings: tuple[Finding, ...]) -> str:
+    """Return the findings as one JSON document."""
+    worst = max((list(Level).index(finding.level) for finding in findings), default=0)
+    document = {
+        "healthy": is_healthy(findings),
+        "worst": list(Level)[worst].value,
+        "findings": [asdict(finding) for finding in findings],
+    }
+    return json.dumps(document, indent=2, ensure_ascii=False)
+
+
+def show(findings: tuple[Finding, ...], console: Console) -> None:
+    """Show the findings: a table on a terminal, a line for each elsewhere."""
+    if console.is_terminal:
+        table = Table("node", "check", "", "what, why, what to do", expand=True, show_lines=False)
+        before = ""
+        for finding in findings:
+            name = finding.node or "network"
+            table.add_row(
+                Text("" if name == before else name, style="bold"),
+                Text(finding.check),
+                Text(finding.level.value, style=_STYLES[finding.level]),
+                _words(finding),
+            )
+            before = name
+        console.print(table)
+    else:
+        for finding in findings:
+            words = " ".join(part for part in (f"{finding.what}.", finding.why, finding.remedy) if part)
+            line = f"{finding.level.value:7} {finding.node or 'network'} {finding.check}: {words}"
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
+    counts = ", ".join(f"{sum(f.level is level for f in findings)} {level.value}" for level in reversed(Level))
+    console.print(f"{counts}. Each check is explained in docs/operations.md.", highlight=False, soft_wrap=True)
+
+
+def _words(finding: Finding) -> Text:
+    words = Text(finding.what)
+    if finding.level is not Level.OK:
+        for part, style in ((finding.why, "dim"), (finding.remedy, "italic")):
+            if part:
+                words.append("\n" + part, style=style)
+    return words
+
+
+def _target(session: ClientSession, node: NodeConfig) -> Target:
+    token = TokenFile(node.token_file) if node.token_file is not None else None
+    tls = tls_context(str(node.ca_file)) if node.ca_file is not None else None
+    return Target(
+        node=Node(HttpNode(session, node.http, token=token, tls=tls), name=node.name),
+        enclave_keys=node.enclave_keys,
+        ws_url=node.ws,
+        enclave_url=node.enclave,
+        token=token,
+        tls=tls,
+    )
+
+
+def _key_trouble(account: AccountConfig) -> str | None:
+    try:
+        open_account(account)
+    except (SignerError, AccountError) as error:
+        return str(error)
+    return None
+
+
+def _is_unmade(url: str) -> bool:
+    return url.startswith("sqlite:///") and not Path(url.removeprefix("sqlite:///")).exists()
+
+
+async def _known_groups(config: Config) -> tuple[tuple[str, ...], Finding]:
+    """Return the groups that the store knows, and what was seen of the store."""
+    url = store_url(config)
+    if _is_unmade(url):
+        note = Finding(
+            check="store",
+            level=Level.NOTE,
+            what="there is no store yet",
+            why="Only groups that nodes list could be looked at.",
+            remedy="`orchestrator run` makes it, and so does `orchestrator migrate`.",
+        )
+        return (), note
+    try:
+        async with Database(url) as database:
+            groups = await SqlChangeStore(database, SystemClock()).groups(limit=KNOWN_GROUPS)
+    except StoreError as error:
+        trouble = Finding(
+            check="store",
+            level=Level.ERROR,
+            what=f"the store can't be read: {error}",
+            why="The daemon takes requests only when it can store them.",
+            remedy="Start the database, correct store.url, or run `orchestrator migrate`.",
+        )
+        return (), trouble
+    return groups, Finding(check="store", level=Level.OK, what=f"the store answers and knows {len(groups)} group(s)")
