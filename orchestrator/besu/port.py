@@ -5,6 +5,7 @@ from functools import wraps
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 from orchestrator.besu.errors import BesuError, MethodNotEnabledError, MethodNotFoundError
+from orchestrator.besu.http_client import CallCounts
 from orchestrator.besu.management_contract import (
     MANAGEMENT_PROXY,
     Abi,
@@ -67,6 +68,11 @@ class BesuNode:
         self._socket = socket
         self._traits: NodeTraits | None = None
         self._abis: dict[str, str] = {}
+
+    @property
+    def counts(self) -> CallCounts:
+        """How much the node was asked."""
+        return self._node.http.counts
 
     @_translated
     async def traits(self) -> NodeTraits:

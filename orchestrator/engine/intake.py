@@ -8,13 +8,12 @@ import asyncio
 import base64
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import structlog
 
 from orchestrator.engine.fleet import Fleet
 from orchestrator.engine.node_ports import NodeError, Signers
-from orchestrator.engine.ports import Acceptance, ChangeStore, Clock, StoreError, Trigger, TriggerSource
+from orchestrator.engine.ports import Acceptance, BrokerError, ChangeStore, Clock, StoreError, Trigger, TriggerSource
 from orchestrator.engine.requests import ChangeRequest, InvalidRequestError, parse_trigger
 from orchestrator.membership.errors import ConflictingRequestError
 from orchestrator.membership.model import ENDED, Change, Kind, State
@@ -33,22 +32,6 @@ log = structlog.get_logger()
 def new_group_id() -> str:
     """Return a fresh privacy group id: 32 random bytes, base64."""
     return base64.b64encode(secrets.token_bytes(32)).decode()
-
-
-@dataclass(frozen=True, slots=True)
-class Rejection:
-    """Why a request was not accepted.
-
-    Attributes:
-        field: The field that is wrong.
-        message: What it should be.
-    """
-
-    field: str
-    message: str
-
-    def __str__(self) -> str:
-        return f"{self.field}: {self.message}"
 
 
 class Intake:
@@ -115,6 +98,13 @@ class Intake:
 
     async def _take(self, trigger: Trigger) -> None:
         try:
+            await self._settle(trigger)
+        except BrokerError as error:
+            # It is delivered again, and recognised by its id.
+            log.warning("trigger not settled with the queue", reason=str(error))
+
+    async def _settle(self, trigger: Trigger) -> None:
+        try:
             request = parse_trigger(trigger.body, trigger.headers)
             acceptance = await self.submit(request)
         except InvalidRequestError as error:
@@ -125,10 +115,10 @@ class Intake:
             log.warning("store does not answer, request given back", reason=str(error))
             await trigger.postpone(RETRY_SECONDS)
         else:
-            await trigger.acknowledge()
             change = acceptance.change
             names = {"change_id": change.change_id, "request_id": change.request_id, "group": change.privacy_group_id}
             log.info("accepted", **names, kind=change.kind.value, duplicate=acceptance.duplicate)
+            await trigger.acknowledge()
 
     async def _refuse(self, trigger: Trigger, error: InvalidRequestError) -> None:
         event = StatusEvent(

@@ -3,15 +3,14 @@
 import asyncio
 import socket
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from random import SystemRandom
 from urllib.parse import quote, urlsplit, urlunsplit
 
-import structlog
-
+from orchestrator.app.metrics import Metrics, NodeReading
 from orchestrator.besu.http_client import HttpNode, open_session
 from orchestrator.besu.node import Node
 from orchestrator.besu.port import Accounts, BesuNode, ManagementCodec
@@ -30,11 +29,8 @@ from orchestrator.engine.supervisor import LaneRules, Supervisor
 from orchestrator.engine.tracking import ReplayTracker
 from orchestrator.engine.watcher import ChainWatcher
 from orchestrator.engine.worker import Worker
-from orchestrator.membership.model import Change
 from orchestrator.store.change_store import SqlChangeStore
 from orchestrator.store.database import Database
-
-log = structlog.get_logger()
 
 
 class AccountError(Exception):
@@ -103,17 +99,21 @@ class Engine:
     """The engine and what others talk to.
 
     Attributes:
-        store: The durable record.
+        database: Where everything durable is.
+        store: The durable record of changes.
         fleet: The nodes.
         intake: Takes requests.
         supervisor: Drives lanes.
+        metrics: What is counted.
         clock: Time.
     """
 
+    database: Database
     store: SqlChangeStore
     fleet: Fleet
     intake: Intake
     supervisor: Supervisor
+    metrics: Metrics
     clock: Clock
 
 
@@ -159,11 +159,22 @@ async def assembled(config: Config, stopping: asyncio.Event) -> AsyncIterator[En
             stop_within=timedelta(seconds=config.engine.shutdown_seconds),
         )
         await store.forget(holder=lanes.holder)
-        worker = Worker(store, executor, clock, stopping, _unwatched)
+        metrics = Metrics(lambda: supervisor.running_lanes, lambda: _node_readings(nodes, fleet))
+        worker = Worker(store, executor, clock, stopping, metrics.on_step)
         supervisor = Supervisor(store, worker, fleet, clock, lanes, stopping)
         intake = Intake(store, fleet, accounts, clock, new_id)
-        yield Engine(store=store, fleet=fleet, intake=intake, supervisor=supervisor, clock=clock)
+        yield Engine(
+            database=database,
+            store=store,
+            fleet=fleet,
+            intake=intake,
+            supervisor=supervisor,
+            metrics=metrics,
+            clock=clock,
+        )
 
 
-def _unwatched(before: Change, after: Change) -> None:
-    """Metrics come with the HTTP interface."""
+def _node_readings(nodes: list[BesuNode], fleet: Fleet) -> Iterator[NodeReading]:
+    for node, watcher in zip(nodes, fleet.watchers, strict=True):
+        head = watcher.head.number if watcher.head is not None else None
+        yield node.name, node.counts, head, watcher.subscribed

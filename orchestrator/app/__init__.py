@@ -1,0 +1,6 @@
+"""Composition root: from a configuration to a running daemon. The only package that knows every adapter."""
+
+from orchestrator.app.assembly import AccountError, assembled, open_account, store_url, tls_context
+from orchestrator.app.daemon import run_daemon
+
+__all__ = ["AccountError", "assembled", "open_account", "run_daemon", "store_url", "tls_context"]

@@ -1,0 +1,121 @@
+"""The daemon: intake, lanes, relay and HTTP around one engine, and an orderly stop."""
+
+import asyncio
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack, contextmanager
+from pathlib import Path
+
+import structlog
+from aiohttp import web
+
+from orchestrator.api.application import make_api
+from orchestrator.api.group_reading import FleetGroups
+from orchestrator.api.ports import ApiServices
+from orchestrator.app.assembly import Engine, assembled
+from orchestrator.app.readiness import Readiness
+from orchestrator.broker.connecting import connect
+from orchestrator.broker.names import Access, Limits, Names
+from orchestrator.broker.port import Broker
+from orchestrator.config import BrokerConfig, Config
+
+log = structlog.get_logger()
+
+
+def _secret(path: Path | None) -> str | None:
+    return None if path is None else path.read_text().strip()
+
+
+def broker_names(config: BrokerConfig) -> Names:
+    """Return the names of subjects and queues."""
+    names = config.names
+    return Names(requests=names.requests, dead=names.dead_letters, events=names.events, consumer=names.durable)
+
+
+def broker_access(config: BrokerConfig) -> Access:
+    """Return the credentials and certificates; secrets are read from their files."""
+    return Access(
+        token=_secret(config.token_file),
+        user=config.user,
+        password=_secret(config.password_file),
+        credentials_file=config.credentials_file,
+        ca_file=config.ca_file,
+        certificate_file=config.certificate_file,
+        key_file=config.key_file,
+    )
+
+
+@contextmanager
+def stopping_on_signals(stopping: asyncio.Event) -> Iterator[None]:
+    """Set an event on SIGTERM and SIGINT while the context lasts."""
+    loop = asyncio.get_running_loop()
+
+    def stop(name: str) -> None:
+        log.info("stop asked for", signal=name)
+        stopping.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop, number.name)
+    try:
+        yield
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+
+
+async def run_daemon(config: Config, stopping: asyncio.Event, on_ready: Callable[[str], None]) -> None:
+    """Run until `stopping` is set, then finish the lock windows, publish what is committed, and return.
+
+    Args:
+        config: The configuration.
+        stopping: Set when the daemon is to stop.
+        on_ready: Told the address of the HTTP interface once requests are taken.
+
+    Raises:
+        SignerError, AccountError: An account's key can't be had.
+        StoreError: The store can't be opened or has another schema.
+        BrokerError: The embedded message queue did not start.
+        OSError: The HTTP interface can't listen.
+    """
+    async with AsyncExitStack() as stack:
+        engine = await stack.enter_async_context(assembled(config, stopping))
+        broker = await stack.enter_async_context(
+            connect(
+                config.broker.url,
+                directory=config.broker.data_dir,
+                names=broker_names(config.broker),
+                limits=Limits(in_flight=config.broker.max_in_flight),
+                access=broker_access(config.broker),
+            )
+        )
+        address = await _serve_http(stack, config, engine, broker)
+        async with asyncio.TaskGroup() as tasks:
+            taking = tasks.create_task(engine.intake.run(broker))
+            driving = tasks.create_task(engine.supervisor.run())
+            log.info("ready", api=address, nodes=len(config.nodes), accounts=len(config.accounts))
+            on_ready(address)
+            await stopping.wait()
+            taking.cancel()
+            await driving
+    log.info("stopped")
+
+
+async def _serve_http(stack: AsyncExitStack, config: Config, engine: Engine, broker: Broker) -> str:
+    services = ApiServices(
+        intake=engine.intake,
+        changes=engine.store,
+        groups=FleetGroups(engine.store, engine.fleet),
+        feed=engine.feed,
+        readiness=Readiness(engine.store, broker, engine.fleet, engine.clock),
+        dead_letters=broker,
+        metrics=engine.metrics.registry,
+        now=engine.clock.now,
+    )
+    runner = web.AppRunner(make_api(services), access_log=None, shutdown_timeout=2.0)
+    await runner.setup()
+    stack.push_async_callback(runner.cleanup)
+    host, _, port = config.api.listen.rpartition(":")
+    site = web.TCPSite(runner, host.strip("[]"), int(port))
+    await site.start()
+    bound = runner.addresses[0]
+    return f"http://{host}:{bound[1]}"

@@ -1,0 +1,76 @@
+"""The daemon's own measurements, for ``/metrics``."""
+
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from orchestrator.besu.http_client import CallCounts
+from orchestrator.membership.model import RESTING, Change, State
+
+_LOCK_BLOCKS: Final = (1, 2, 3, 5, 8, 13, 21, 34, 55)
+
+
+NodeReading = tuple[str, CallCounts, int | None, bool]
+"""A node's name, what it was asked, its head (None while unknown), and whether its heads come by WebSocket."""
+
+
+class Metrics:
+    """What is counted while the daemon runs.
+
+    Args:
+        running_lanes: Tells how many lanes are driven now.
+        nodes: Reads all nodes, when the metrics are asked for.
+    """
+
+    def __init__(
+        self,
+        running_lanes: Callable[[], int],
+        nodes: Callable[[], Iterable[NodeReading]],
+    ) -> None:
+        self.registry = CollectorRegistry()
+        self._steps = Counter(
+            "orchestrator_transitions_total", "Steps that changed a state.", ["state"], registry=self.registry
+        )
+        self._ended = Counter(
+            "orchestrator_changes_total", "Changes that came to rest.", ["kind", "state"], registry=self.registry
+        )
+        self._locked = Histogram(
+            "orchestrator_lock_blocks",
+            "For how many blocks a group was locked by us.",
+            buckets=_LOCK_BLOCKS,
+            registry=self.registry,
+        )
+        lanes = Gauge("orchestrator_lanes", "Lanes that are driven now.", registry=self.registry)
+        lanes.set_function(running_lanes)
+        self.registry.register(_Nodes(nodes))
+
+    def on_step(self, before: Change, after: Change) -> None:
+        """Count a committed step."""
+        if after.state is not before.state:
+            self._steps.labels(after.state.value).inc()
+            if after.state in RESTING and after.state is not State.QUEUED:
+                self._ended.labels(after.kind.value, after.state.value).inc()
+        if before.lock_block is not None and after.lock_block is None and before.leads and after.effect is not None:
+            self._locked.observe(after.effect.block_number - before.lock_block)
+
+
+class _Nodes(Collector):
+    def __init__(self, nodes: Callable[[], Iterable[NodeReading]]) -> None:
+        self._nodes = nodes
+
+    def collect(self) -> Iterable[Metric]:
+        calls = CounterMetricFamily("orchestrator_rpc_calls", "JSON-RPC calls.", labels=["node"])
+        requests = CounterMetricFamily("orchestrator_rpc_http_requests", "HTTP requests.", labels=["node"])
+        failures = CounterMetricFamily("orchestrator_rpc_failures", "HTTP requests without answer.", labels=["node"])
+        heads = GaugeMetricFamily("orchestrator_node_head", "Newest block.", labels=["node"])
+        live = GaugeMetricFamily("orchestrator_node_subscribed", "1 while heads come by WebSocket.", labels=["node"])
+        for name, counts, head, subscribed in self._nodes():
+            calls.add_metric([name], counts.calls)
+            requests.add_metric([name], counts.http_requests)
+            failures.add_metric([name], counts.failures)
+            heads.add_metric([name], -1 if head is None else head)
+            live.add_metric([name], 1.0 if subscribed else 0.0)
+        return (calls, requests, failures, heads, live)
