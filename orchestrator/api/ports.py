@@ -1,7 +1,7 @@
 """What the HTTP API needs of the rest of the daemon, as protocols; the composition root passes the parts in."""
 
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
@@ -46,6 +46,9 @@ class ChangeRecord(Protocol):
         self, *, privacy_group_id: str | None = None, states: Sequence[State] = (), limit: int = 100, before: str = ""
     ) -> tuple[Change, ...]:
         """Return changes, newest first; `before` is the change id to go on after."""
+
+    async def groups(self, *, limit: int = 10_000) -> tuple[str, ...]:
+        """Return the ids of groups that a change succeeded in."""
 
     async def history(self, change_id: str) -> tuple[HistoryEntry, ...]:
         """Return what happened to a change, oldest first."""
@@ -183,19 +186,20 @@ class Readiness(Protocol):
         """Return what was looked at; bounded in time."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BuriedMessage:
-    """A message that could not be accepted.
+class BuriedMessage(Protocol):
+    """A message that could not be accepted."""
 
-    Attributes:
-        letter_id: By which it is replayed.
-        reason: Why it could not be accepted.
-        body: The original bytes.
-    """
+    @property
+    def letter_id(self) -> str:
+        """By which it is replayed."""
 
-    letter_id: str
-    reason: str
-    body: bytes
+    @property
+    def reason(self) -> str:
+        """Why it could not be accepted."""
+
+    @property
+    def body(self) -> bytes:
+        """The original bytes."""
 
 
 class DeadLetters(Protocol):
@@ -224,7 +228,8 @@ class ApiServices:
         readiness: What ``/readyz`` answers.
         dead_letters: Messages that could not be accepted.
         metrics: What ``/metrics`` shows.
-        now: The present time, UTC.
+        now: Returns the present time, timezone-aware UTC.
+        documents: Further JSON documents to serve, by path (``/asyncapi.json``).
     """
 
     intake: RequestIntake
@@ -234,11 +239,5 @@ class ApiServices:
     readiness: Readiness
     dead_letters: DeadLetters
     metrics: CollectorRegistry
-    now: "Now"
-
-
-class Now(Protocol):
-    """Tells the time."""
-
-    def __call__(self) -> datetime:
-        """Return the present time, timezone-aware UTC."""
+    now: Callable[[], datetime]
+    documents: Mapping[str, str] = field(default_factory=dict)

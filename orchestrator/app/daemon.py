@@ -29,7 +29,7 @@ def _secret(path: Path | None) -> str | None:
 def broker_names(config: BrokerConfig) -> Names:
     """Return the names of subjects and queues."""
     names = config.names
-    return Names(requests=names.requests, dead=names.dead_letters, events=names.events, consumer=names.durable)
+    return Names(requests=names.requests, dead=names.dead, events=names.events, consumer=names.consumer)
 
 
 def broker_access(config: BrokerConfig) -> Access:

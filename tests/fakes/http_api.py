@@ -101,6 +101,11 @@ class FakeRecord:
         ]
         return tuple(found[:limit])
 
+    async def groups(self, *, limit: int = 10_000) -> tuple[str, ...]:
+        """Return the groups of succeeded changes."""
+        done = (change.privacy_group_id for change in self.stored.values() if change.state is State.SUCCEEDED)
+        return tuple(dict.fromkeys(done))[:limit]
+
     async def history(self, change_id: str) -> tuple[HistoryEntry, ...]:
         """Return the steps of a change."""
         return tuple(entry for entry in self.steps if entry.change_id == change_id)
@@ -184,11 +189,20 @@ class FakeReadiness:
         return self.found
 
 
+@dataclass(frozen=True)
+class Letter:
+    """A message that could not be accepted."""
+
+    letter_id: str
+    reason: str
+    body: bytes
+
+
 @dataclass
 class FakeDeadLetters:
     """Dead letters in a dictionary."""
 
-    letters: dict[str, BuriedMessage] = field(default_factory=dict)
+    letters: dict[str, Letter] = field(default_factory=dict)
 
     async def dead_letters(self, limit: int = 100) -> Sequence[BuriedMessage]:
         """Return them."""

@@ -15,8 +15,8 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance
 from orchestrator.api import make_api
 from orchestrator.api.openapi import openapi_document
 from orchestrator.api.operations import EVENT_STREAM, OPERATIONS
-from orchestrator.api.ports import BuriedMessage, GroupStanding
-from tests.fakes.http_api import GROUP, FakeParts, make_change, make_parked_change
+from orchestrator.api.ports import GroupStanding
+from tests.fakes.http_api import GROUP, FakeParts, Letter, make_change, make_parked_change
 
 schema = schemathesis.openapi.from_dict(openapi_document())
 finite = [op.handler.__name__ for op in OPERATIONS if all(a.media_type != EVENT_STREAM for a in op.answers.values())]
@@ -29,7 +29,7 @@ def address() -> Iterator[str]:
     for change in (make_change("change-1"), make_parked_change("change-2")):
         parts.record.stored[change.change_id] = change
     parts.groups.known[GROUP] = GroupStanding(privacy_group_id=GROUP)
-    parts.dead_letters.letters["7"] = BuriedMessage(letter_id="7", reason="why", body=b"{}")
+    parts.dead_letters.letters["7"] = Letter(letter_id="7", reason="why", body=b"{}")
     found: list[str] = []
     started = threading.Event()
     stop: list[Callable[[], object]] = []

@@ -5,8 +5,8 @@ from typing import Any
 from aiohttp.test_utils import TestClient
 from prometheus_client import Counter
 
-from orchestrator.api.ports import BuriedMessage, Check
-from tests.fakes.http_api import FakeParts
+from orchestrator.api.ports import Check
+from tests.fakes.http_api import FakeParts, Letter
 
 Client = TestClient[Any, Any]
 
@@ -43,7 +43,7 @@ async def test_metrics_are_shown(client: Client, parts: FakeParts) -> None:
 
 async def test_dead_letters_are_listed_and_replayed(client: Client, parts: FakeParts) -> None:
     """A dead letter shows its reason and text; it can be replayed once."""
-    parts.dead_letters.letters["7"] = BuriedMessage(letter_id="7", reason="body: is no JSON", body=b"\xff{")
+    parts.dead_letters.letters["7"] = Letter(letter_id="7", reason="body: is no JSON", body=b"\xff{")
     page = await (await client.get("/v1/dead-letters")).json()
     assert page["dead_letters"] == [{"letter_id": "7", "reason": "body: is no JSON", "body": "\ufffd{"}]
     assert (await client.post("/v1/dead-letters/7/replay")).status == 204
