@@ -36,6 +36,8 @@ def make_api(services: ApiServices) -> web.Application:
     for operation in OPERATIONS:
         app.router.add_route(operation.method, operation.path, operation.handler)
     _add_text(app, "/openapi.json", json.dumps(openapi_document()), "application/json")
+    for path, document in services.documents.items():
+        _add_text(app, path, document, "application/json")
     for path, (name, media_type) in _PAGES.items():
         _add_text(app, path, files("orchestrator.api").joinpath("pages", name).read_text("utf-8"), media_type)
     app.on_response_prepare.append(add_security_headers)

@@ -10,7 +10,7 @@ from orchestrator.engine.node_ports import NodeError
 from orchestrator.membership.model import ENDED, Change, GroupView, State
 
 MAX_GROUPS: Final = 200
-CHANGES_LOOKED_AT: Final = 1000
+CHANGES_LOOKED_AT: Final = 500
 AT_ONCE: Final = 16
 READ_SECONDS: Final = 10.0
 
@@ -31,13 +31,16 @@ class FleetGroups:
         self._places = asyncio.Semaphore(AT_ONCE)
 
     async def groups(self) -> tuple[GroupStanding, ...]:
-        """Return the groups of the newest changes, at most `MAX_GROUPS`; a node that does not answer leaves gaps.
+        """Return the known groups, those with the newest changes first; at most `MAX_GROUPS`.
+
+        What no node answers is left open.
 
         Raises:
             StoreError: The store does not answer.
         """
         newest = await self._changes.changes(limit=CHANGES_LOOKED_AT)
-        ids = list(dict.fromkeys(change.privacy_group_id for change in newest))[:MAX_GROUPS]
+        older = await self._changes.groups(limit=MAX_GROUPS)
+        ids = list(dict.fromkeys((*(change.privacy_group_id for change in newest), *older)))[:MAX_GROUPS]
         async with asyncio.TaskGroup() as tasks:
             reads = [tasks.create_task(self._standing(group, newest)) for group in ids]
         return tuple(read.result() for read in reads)
