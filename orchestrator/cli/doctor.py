@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from orchestrator.app import AccountError, open_account, store_url, tls_context
+from orchestrator.app.assembly import AccountError, open_account, store_url, tls_context
 from orchestrator.besu.http_client import HttpNode, open_session
 from orchestrator.besu.inspection import Expected, Finding, Level, in_order, is_healthy
 from orchestrator.besu.inspection_enclave import member_sets

@@ -1,0 +1,226 @@
+"""Judging what was seen of nodes."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator.besu.inspection import (
+    CHECKS,
+    EnclaveSeen,
+    Expected,
+    Finding,
+    HeadDelivered,
+    Level,
+    MarkerKeys,
+    NodeSeen,
+    NodeSilent,
+    Unanswered,
+    in_order,
+    is_healthy,
+)
+from orchestrator.besu.inspection_enclave import MEMBER_SETS, member_sets
+from orchestrator.besu.inspection_network import judge
+from orchestrator.besu.inspection_node import judge_node
+from orchestrator.besu.results import ClientVersion, Head, Syncing
+
+NOW = 1_700_000_000.0
+EXPECTED = Expected()
+REFUSED = Unanswered("method_not_found", "Method not found (-32601)")
+
+
+def head(number: int = 100, *, age: float = 1.0) -> Head:
+    return Head(number=number, hash="0x01", parent_hash="0x00", timestamp=int(NOW - age))
+
+
+def client(*version: int, product: str = "besu") -> ClientVersion:
+    major, minor, patch = version
+    return ClientVersion(product, (major, minor, patch), f"{product}/v{major}.{minor}.{patch}")
+
+
+SKEWED = HeadDelivered(block_number=1, after_seconds=1, clock_lead_seconds=40)
+HEALTHY = NodeSeen(
+    name="member1",
+    enclave_keys=("A",),
+    seen_at=NOW,
+    client=client(23, 10, 3),
+    chain_id=1337,
+    genesis="0xaa",
+    api_groups=frozenset({"eth", "net", "web3", "eea", "priv", "ibft"}),
+    find_method="privx_findFlexiblePrivacyGroup",
+    groups=("g1",),
+    foreign_groups=(),
+    offchain_answered=Unanswered("method_not_enabled", "Method not enabled (-32604)"),
+    validator=True,
+    peers=3,
+    syncing=None,
+    head=head(),
+    block_seconds=2.0,
+    gas_price=0,
+    base_fee=0,
+    markers=MarkerKeys(blocks=64, seen=2, own=(("0xs1", 0), ("0xs2", 0))),
+    subscription=HeadDelivered(block_number=101, after_seconds=1.2, clock_lead_seconds=0.4),
+    enclave=EnclaveSeen(status=200, offchain_groups=()),
+)
+
+
+def worst(findings: tuple[Finding, ...], check: str) -> Level:
+    levels = [finding.level for finding in findings if finding.check == check]
+    assert levels, f"no finding of {check}"
+    return max(levels, key=list(Level).index)
+
+
+def test_a_healthy_node_has_only_good_findings() -> None:
+    """A node that is as it should be gets an ok for each check, and no advice."""
+    findings = judge_node(HEALTHY, EXPECTED)
+    assert {finding.level for finding in findings} == {Level.OK}
+    assert not [finding for finding in findings if finding.remedy]
+
+
+@pytest.mark.parametrize(
+    ("check", "level", "changes"),
+    [
+        ("version", Level.WARNING, {"client": client(21, 1, 7)}),
+        ("version", Level.OK, {"client": client(21, 7, 4)}),
+        ("version", Level.ERROR, {"client": client(25, 6, 0)}),
+        ("version", Level.ERROR, {"client": client(1, 5, 2)}),
+        ("version", Level.ERROR, {"client": client(1, 13, 0, product="Geth")}),
+        ("version", Level.WARNING, {"client": REFUSED}),
+        ("receives-groups", Level.ERROR, {"client": client(25, 5, 0), "validator": False}),
+        ("receives-groups", Level.ERROR, {"client": client(25, 5, 0), "validator": REFUSED}),
+        ("receives-groups", Level.WARNING, {"client": client(25, 5, 0), "validator": True}),
+        ("chain-id", Level.WARNING, {"chain_id": REFUSED}),
+        ("api-groups", Level.ERROR, {"api_groups": frozenset({"eth", "net", "web3", "priv"})}),
+        ("api-groups", Level.NOTE, {"api_groups": frozenset({"eth", "net", "web3", "eea", "priv"})}),
+        ("api-groups", Level.WARNING, {"api_groups": REFUSED}),
+        ("subscriptions", Level.NOTE, {"subscription": None}),
+        ("subscriptions", Level.ERROR, {"subscription": Unanswered("timeout", "nothing came in 15 s")}),
+        ("subscriptions", Level.ERROR, {"subscription": Unanswered("not_connected", "refused")}),
+        ("flexible-groups", Level.ERROR, {"find_method": REFUSED, "groups": REFUSED, "foreign_groups": ()}),
+        ("flexible-groups", Level.ERROR, {"find_method": Unanswered("group_unknown", "no"), "groups": REFUSED}),
+        ("group-dialect", Level.WARNING, {"foreign_groups": ("g1",)}),
+        ("group-dialect", Level.WARNING, {"foreign_groups": REFUSED}),
+        ("offchain-methods", Level.ERROR, {"offchain_answered": True}),
+        ("offchain-methods", Level.NOTE, {"offchain_answered": Unanswered("unauthorized", "Unauthorized")}),
+        ("offchain-methods", Level.WARNING, {"offchain_answered": Unanswered("timeout", "no answer")}),
+        ("peers", Level.WARNING, {"peers": 0}),
+        ("peers", Level.WARNING, {"peers": REFUSED}),
+        ("sync", Level.WARNING, {"syncing": Syncing(50, 100)}),
+        ("sync", Level.WARNING, {"syncing": REFUSED}),
+        ("head-age", Level.WARNING, {"head": head(age=120), "subscription": None}),
+        ("head-age", Level.OK, {"head": head(age=120), "subscription": None, "block_seconds": 30.0}),
+        ("head-age", Level.OK, {"head": head(age=120)}),
+        ("clock-skew", Level.WARNING, {"subscription": SKEWED}),
+        ("clock-skew", Level.WARNING, {"head": head(age=-40), "subscription": None}),
+        ("gas-price", Level.WARNING, {"gas_price": 1000}),
+        ("gas-price", Level.WARNING, {"base_fee": 7}),
+        ("gas-price", Level.WARNING, {"gas_price": REFUSED}),
+        ("pmt-key", Level.NOTE, {"markers": MarkerKeys(blocks=64, seen=2, own=(("0xs", 0), ("0xs", 1)))}),
+        ("pmt-key", Level.NOTE, {"markers": MarkerKeys(blocks=64, seen=1, own=(("0xs", 9),))}),
+        ("pmt-key", Level.NOTE, {"markers": MarkerKeys(blocks=64, seen=0, own=())}),
+        ("pmt-key", Level.WARNING, {"markers": REFUSED}),
+        ("enclave", Level.NOTE, {"enclave": None}),
+        ("enclave", Level.ERROR, {"enclave": EnclaveSeen(status=500, offchain_groups=None)}),
+        ("enclave", Level.ERROR, {"enclave": Unanswered("enclave_unreachable", "refused")}),
+        ("offchain-groups", Level.NOTE, {"enclave": EnclaveSeen(status=200, offchain_groups=None)}),
+        ("offchain-groups", Level.WARNING, {"enclave": EnclaveSeen(status=200, offchain_groups=("g9",))}),
+    ],
+)  # fmt: skip
+def test_each_trouble_of_a_node_is_found(check: str, level: Level, changes: dict[str, Any]) -> None:
+    """What is wrong with a node shows in its check, with a reason; a warning or an error says what to do."""
+    findings = judge_node(replace(HEALTHY, **changes), EXPECTED)
+    assert worst(findings, check) is level
+    for finding in findings:
+        assert finding.check in CHECKS
+        assert finding.level in (Level.OK, Level.NOTE) or (finding.why and finding.remedy)
+
+
+def test_a_gas_price_that_is_paid_is_noted() -> None:
+    """Paying for PMTs needs a funded marker key, so it is noted even when the price suffices."""
+    assert worst(judge_node(HEALTHY, Expected(gas_price=5)), "gas-price") is Level.NOTE
+
+
+def test_a_silent_node_is_one_error_and_the_others_are_judged_all_the_same() -> None:
+    """A node that does not answer makes the inspection fail and hides nothing of the others."""
+    silent = NodeSilent("member2", "http://127.0.0.1:1", Unanswered("node_unreachable", "refused"))
+    findings = judge([silent, HEALTHY], EXPECTED, {"0xa": None}, {"0xa": ("g1",)})
+    assert not is_healthy(findings)
+    assert [f.check for f in findings if f.level is Level.ERROR] == ["reachable"]
+    assert {f.check for f in findings if f.node == "member1"} > {"reachable", "peers", "pmt-key"}
+
+
+def test_a_refused_token_is_told_apart_from_a_dead_node() -> None:
+    """When the node answers that the caller is not authorized, the remedy is the token and not the node."""
+    refused = NodeSilent("m", "http://h", Unanswered("unauthorized", "Unauthorized (-40100)"))
+    (finding,) = [f for f in judge([refused], EXPECTED, {"0xa": None}, {}) if f.check == "reachable"]
+    assert "token" in finding.remedy
+
+
+@pytest.mark.parametrize(
+    ("check", "level", "other"),
+    [
+        ("mixed-versions", Level.WARNING, {"client": client(24, 1, 0)}),
+        ("mixed-versions", Level.OK, {}),
+        ("same-chain", Level.ERROR, {"chain_id": 1}),
+        ("same-chain", Level.ERROR, {"genesis": "0xbb"}),
+        ("same-chain", Level.OK, {"genesis": REFUSED}),
+        ("head-spread", Level.WARNING, {"head": head(80)}),
+        ("head-spread", Level.OK, {"head": head(99)}),
+    ],
+)
+def test_nodes_are_compared(check: str, level: Level, other: dict[str, Any]) -> None:
+    """What differs between nodes is told once, for the network."""
+    findings = judge([HEALTHY, replace(HEALTHY, name="member2", **other)], EXPECTED, {"0xa": None}, {"0xa": ("g1",)})
+    assert worst(findings, check) is level
+    assert [f.node for f in findings if f.check == check] == [""]
+
+
+def test_accounts_are_told_with_what_they_own() -> None:
+    """An account whose key does not load is an error; one that owns nothing is noted; no account is a warning."""
+    findings = judge([HEALTHY], EXPECTED, {"0xa": None, "0xb": "wrong password", "0xc": None}, {"0xa": ("g1",)})
+    assert [(f.level, f.what.split()[-1]) for f in findings if f.check == "account-key"] == [
+        (Level.OK, "loads"),
+        (Level.ERROR, "password"),
+        (Level.OK, "loads"),
+    ]
+    assert [f.level for f in findings if f.check == "owned-groups"] == [Level.OK, Level.NOTE]
+    assert worst(judge([HEALTHY], EXPECTED, {}, {}), "account-key") is Level.WARNING
+
+
+def test_what_everybody_should_know_is_always_told() -> None:
+    """The early-access state and the enclaves' harmless log line are noted in every inspection."""
+    checks = [f.check for f in judge([HEALTHY], EXPECTED, {}, {})]
+    assert checks[-2:] == ["early-access", "enclave-log"]
+
+
+def test_findings_are_ordered_by_node_then_check() -> None:
+    """Findings come node by node in the order of the checks, the network's own last."""
+    ok = Level.OK
+    made = [
+        Finding(check="peers", level=ok, what=""),
+        Finding(check="peers", level=ok, what="", node="b"),
+        Finding(check="version", level=ok, what="", node="b"),
+        Finding(check="sync", level=ok, what="", node="a"),
+    ]
+    assert [(f.node, f.check) for f in in_order(made)] == [
+        ("a", "sync"),
+        ("b", "version"),
+        ("b", "peers"),
+        ("", "peers"),
+    ]
+
+
+def test_sets_of_members_are_bounded_and_distinct() -> None:
+    """All sets of two and more keys are tried, smallest first, until the bound."""
+    assert member_sets(["a", "b", "c"]) == (("a", "b"), ("a", "c"), ("b", "c"), ("a", "b", "c"))
+    many = member_sets([f"k{number}" for number in range(100)])
+    assert len(many) == len(set(many)) == MEMBER_SETS
+    assert member_sets([]) == ()
+
+
+def test_every_check_is_explained() -> None:
+    """docs/operations.md has an entry for each check, and none for checks that there are not."""
+    text = (Path(__file__).parents[3] / "docs" / "operations.md").read_text("utf-8")
+    explained = [line.removeprefix("### `").split("`")[0] for line in text.splitlines() if line.startswith("### `")]
+    assert explained == list(CHECKS)
