@@ -9,6 +9,7 @@ An in-memory database (``sqlite://``) belongs to one connection: everything runs
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from functools import partial
 from typing import Any, Self, TypeVar
 
@@ -25,8 +26,6 @@ from orchestrator.store.writer import Outcome, Writer
 
 T = TypeVar("T")
 
-UNIT_SECONDS = 30.0
-"""A unit of work that has not ended after this long is given up by its caller."""
 WAITING_UNITS = 500
 """How many units of work may wait at a time; more callers wait for their turn to wait."""
 
@@ -35,12 +34,14 @@ class Database:
     """One database, open from `start` to `close` (or as a context manager).
 
     Args:
-        url: See `normalised`.
+        url: See `connections.normalised`.
+        patience: A unit of work that has not ended after this long is given up.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, patience: timedelta = timedelta(seconds=30)) -> None:
         self.url = normalised(url)
         self.news = News()
+        self._patience = patience.total_seconds()
         self.in_memory = is_in_memory(self.url)
         self._writing = engine_for(self.url)
         self._reading = self._writing if self.in_memory else engine_for(self.url, read_only=True)
@@ -86,7 +87,7 @@ class Database:
 
     async def _finish(self, stop: Callable[[], None]) -> None:
         stopping = asyncio.ensure_future(asyncio.to_thread(stop))
-        await asyncio.wait([stopping], timeout=UNIT_SECONDS)
+        await asyncio.wait([stopping], timeout=self._patience)
         while not stopping.done():
             self._cut()
             await asyncio.wait([stopping], timeout=1.0)
@@ -101,7 +102,7 @@ class Database:
     async def write(self, unit: Unit[T], *, key: str | None = None) -> T:
         """Run a unit of work and commit it, possibly together with others.
 
-        A caller that gives up (cancelled, or after `UNIT_SECONDS`) can't know whether it was committed.
+        A caller that gives up (cancelled, or after the patience) can't know whether it was committed.
 
         Args:
             unit: The work; it may be run more than once, of which one is committed.
@@ -117,7 +118,7 @@ class Database:
             result: T = _result(outcome)
             return result
         try:
-            async with asyncio.timeout(UNIT_SECONDS), self._places:
+            async with asyncio.timeout(self._patience), self._places:
                 result = _result(await self._writer.submit(unit, key))
         except TimeoutError as error:
             raise self._overdue() from error
@@ -133,14 +134,14 @@ class Database:
             return self._read(unit)
         loop = asyncio.get_running_loop()
         try:
-            async with asyncio.timeout(UNIT_SECONDS), self._places:
+            async with asyncio.timeout(self._patience), self._places:
                 return await loop.run_in_executor(self._readers, self._read, unit)
         except TimeoutError as error:
             raise self._overdue() from error
 
     def _overdue(self) -> StoreUnavailableError:
         self._cut()
-        return StoreUnavailableError(f"the store did not answer within {UNIT_SECONDS:g} s; try again")
+        return StoreUnavailableError(f"the store did not answer within {self._patience:g} s; try again")
 
     def _cut(self) -> None:
         """Free the threads that wait for a database that is frozen."""

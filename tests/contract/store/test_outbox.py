@@ -3,8 +3,10 @@
 import asyncio
 from datetime import timedelta
 
+import psycopg
+
 from orchestrator.membership.status import EventType, StatusEvent, announce
-from orchestrator.store import Database, SqlChangeStore, SqlOutbox
+from orchestrator.store import Database, SqlChangeStore, SqlOutbox, migrate
 from orchestrator.store.outbox import StoredEvent
 from tests.fakes.changes import a_change
 from tests.fakes.clock import START, JumpingClock
@@ -167,3 +169,29 @@ async def test_a_reopened_store_knows_the_newest_position(store_url: str, clock:
         await SqlChangeStore(database, clock).announce([an_event("1")])
     async with Database(store_url) as database:
         await asyncio.wait_for(SqlOutbox(database).wait_for_events(0, 30), 5)
+
+
+async def test_a_slow_commit_is_not_overtaken(postgresql_url: str, clock: JumpingClock) -> None:
+    """An event whose commit takes long keeps those with higher positions from being seen before it."""
+    await asyncio.to_thread(migrate, postgresql_url)
+    with psycopg.connect(postgresql_url, autocommit=True) as connection:
+        connection.execute(
+            "CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS"
+            " $$ BEGIN PERFORM pg_sleep(0.5); RETURN NULL; END $$"
+        )
+        connection.execute(
+            "CREATE CONSTRAINT TRIGGER slow AFTER INSERT ON outbox DEFERRABLE INITIALLY DEFERRED"
+            " FOR EACH ROW WHEN (NEW.change_id = 'slow') EXECUTE FUNCTION wait()"
+        )
+        async with Database(postgresql_url) as one, Database(postgresql_url) as other:
+            slow = asyncio.ensure_future(SqlChangeStore(one, clock).announce([an_event("slow", "g1")]))
+            # Returns once the slow one has its position and is within its commit.
+            await asyncio.to_thread(
+                connection.execute,
+                "DO $$ BEGIN WHILE NOT EXISTS (SELECT FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
+                " AND query = 'COMMIT') LOOP PERFORM pg_stat_clear_snapshot(); END LOOP; END $$",
+            )
+            await SqlChangeStore(other, clock).announce([an_event("fast", "g2")])
+            names = [entry.event.change_id for entry in await SqlOutbox(other).after(0, limit=10)]
+            await slow
+    assert names == ["slow", "fast"]
