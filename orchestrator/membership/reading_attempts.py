@@ -202,8 +202,8 @@ def _removed(change: Change, effect: Effect, now: datetime) -> Read:
     done = tuple(key for key in plan.to_remove if key not in left)
     if left:
         return Signal.MORE_TO_REMOVE, replace(change, plan=replace(plan, to_remove=left + done))
-    if not set(plan.to_add) <= set(present):
-        reason = Reason(slug="group_moved", detail="a member that was added before is gone")
+    if change.kind is Kind.SET_MEMBERS and set(present) != set(change.members):
+        reason = Reason(slug="group_moved", detail="somebody else, or a reorganisation, changed the members meanwhile")
         return judge(change, counted(change, reason), now)
     return Signal.DONE, replace(change, effect=effect, reason=None, waiting_since=None)
 

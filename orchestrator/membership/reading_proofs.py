@@ -5,7 +5,8 @@ from datetime import datetime
 
 from orchestrator.membership import facts
 from orchestrator.membership.errors import ImpossibleStepError
-from orchestrator.membership.model import Action, AttemptStatus, Change, Kind, MemberProgress, State, Verdict
+from orchestrator.membership.judging import counted
+from orchestrator.membership.model import Action, AttemptStatus, Change, Effect, Kind, MemberProgress, State, Verdict
 from orchestrator.membership.reading_attempts import to_be_sent_again, voided
 from orchestrator.membership.reasons import Reason
 from orchestrator.membership.replay import assess, last_proof_block
@@ -31,14 +32,25 @@ def read_converged(change: Change, fact: facts.ConvergenceObserved, now: datetim
         return _rolled_back(change)
     change = replace(change, progress=seen.progress, failures=0)
     if seen.proven:
-        if change.state is State.REPLAYING and change.plan is not None and change.plan.to_remove:
-            return Signal.CAN_REMOVE, replace(change, effect=None)
-        return Signal.PROVEN, change
+        return _proven(change, effect)
     if fact.head > last_proof_block(effect, change, fact):
         trouble = _trouble(seen.progress)
         if trouble is not None:
             return Signal.PARK, replace(change, reason=trouble)
     return Signal.NOTED, change
+
+
+def _proven(change: Change, effect: Effect) -> Read:
+    plan, present = change.plan, effect.view.participants
+    if change.kind is not Kind.SET_MEMBERS or plan is None:
+        return Signal.PROVEN, change
+    extra = tuple(key for key in present if key not in change.members)
+    if change.state is State.REPLAYING and extra:
+        return Signal.CAN_REMOVE, replace(change, plan=replace(plan, to_remove=extra), effect=None, progress=())
+    if set(present) != set(change.members):
+        reason = Reason(slug="group_moved", detail="somebody else changed the members meanwhile")
+        return Signal.LOOK_ANEW, replace(change, reason=counted(change, reason))
+    return Signal.PROVEN, change
 
 
 def _trouble(progress: tuple[MemberProgress, ...]) -> Reason | None:
@@ -55,14 +67,14 @@ def _rolled_back(change: Change) -> Read:
     change = replace(change, effect=None, progress=())
     found_done = plan is None or not (plan.to_add or plan.to_remove or change.kind is Kind.UNLOCK_GROUP)
     if attempt is None or not change.leads or found_done:
-        return Signal.VIEW_ROLLED_BACK, change
+        return Signal.LOOK_ANEW, change
     by_other_hand = attempt.status is not AttemptStatus.EFFECTIVE
     if change.state is State.REPLAYING and (by_other_hand or attempt.action is not Action.ADD):
         # It was added while its lock was being undone; that lock may hold again.
         reason = Reason(slug="group_moved", detail="the block of the addition was reorganised away")
         return Signal.UNLOCK_ROLLED_BACK, replace(voided(change), reason=reason, lock_block=attempt.since_block)
     if by_other_hand or attempt.action not in _ROLLED_BACK:
-        return Signal.VIEW_ROLLED_BACK, change
+        return Signal.LOOK_ANEW, change
     lock_block = attempt.since_block if attempt.action is Action.ADD else None
     attempt = to_be_sent_again(replace(attempt, seen_block=None))
     return _ROLLED_BACK[attempt.action], replace(change, attempt=attempt, lock_block=lock_block)

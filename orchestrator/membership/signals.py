@@ -26,7 +26,7 @@ class Signal(StrEnum):
     ADD_ROLLED_BACK = "add rolled back"
     REMOVE_ROLLED_BACK = "remove rolled back"
     UNLOCK_ROLLED_BACK = "unlock rolled back"
-    VIEW_ROLLED_BACK = "view rolled back"
+    LOOK_ANEW = "look anew"
     RETRY = "retry"
     FAIL = "fail"
     PARK = "park"
