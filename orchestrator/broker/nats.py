@@ -11,8 +11,9 @@ from nats.js.api import Header, RawStreamMsg
 from nats.js.errors import NotFoundError
 
 from orchestrator.broker.letters import HEADER_ROOM_BYTES, REASON_HEADER, buried, original_headers
+from orchestrator.broker.library_errors import as_broker_errors
 from orchestrator.broker.names import Access, Limits, Names
-from orchestrator.broker.nats_link import NatsLink, as_broker_errors
+from orchestrator.broker.nats_link import QUEUE, NatsLink
 from orchestrator.broker.nats_pull import InFlight, pull
 from orchestrator.broker.pausing import Pauses
 from orchestrator.broker.port import DeadLetter
@@ -35,7 +36,7 @@ class NatsBroker:
     async def check(self) -> None:
         """See `Broker.check`."""
         session = await self._link.session()
-        with as_broker_errors("asking for the stream"):
+        with as_broker_errors(QUEUE, "asking for the stream"):
             await session.jetstream.stream_info(session.requests)
 
     async def close(self) -> None:
@@ -70,7 +71,7 @@ class NatsBroker:
         session = await self._link.session()
         letters: list[DeadLetter] = []
         after = 0
-        with as_broker_errors("reading dead letters"):
+        with as_broker_errors(QUEUE, "reading dead letters"):
             while len(letters) < limit:
                 try:
                     found = await session.jetstream.get_msg(
@@ -85,20 +86,20 @@ class NatsBroker:
     async def replay(self, letter_id: str) -> None:
         """See `Broker.replay`."""
         session = await self._link.session()
-        with as_broker_errors("reading a dead letter"):
+        with as_broker_errors(QUEUE, "reading a dead letter"):
             try:
                 found = await session.jetstream.get_msg(session.dead, seq=int(letter_id))
             except (NotFoundError, ValueError):
                 raise KeyError(letter_id) from None
         headers = original_headers(found.headers or {})
         await self._send(self._names.requests, f"{session.dead}-{letter_id}", found.data or b"", headers)
-        with as_broker_errors("deleting a replayed dead letter"):
+        with as_broker_errors(QUEUE, "deleting a replayed dead letter"):
             await session.jetstream.delete_msg(session.dead, int(letter_id))
 
     async def _send(self, subject: str, message_id: str, body: bytes, headers: Mapping[str, str]) -> None:
         session = await self._link.session()
         try:
-            with as_broker_errors(f"publishing on {subject}"):
+            with as_broker_errors(QUEUE, f"publishing on {subject}"):
                 await session.jetstream.publish(
                     subject, body, timeout=self._limits.call_seconds, headers={**headers, Header.MSG_ID: message_id}
                 )
@@ -108,8 +109,9 @@ class NatsBroker:
 
     def _trigger(self, message: Msg) -> Trigger:
         async def acknowledge() -> None:
+            # Not waited for: when it gets lost, the trigger comes again and is recognised by its id.
             with self._settling("acknowledging"):
-                await message.ack_sync(self._limits.call_seconds)
+                await message.ack()
 
         async def postpone(seconds: float) -> None:
             with self._settling("giving back"):
@@ -126,7 +128,7 @@ class NatsBroker:
     def _settling(self, doing: str) -> Iterator[None]:
         """Count a trigger as settled; one that could not be is delivered again, which is all there is to do."""
         try:
-            with as_broker_errors(doing):
+            with as_broker_errors(QUEUE, doing):
                 yield
         except BrokerError as error:
             _log.warning("a trigger will be delivered again", reason=str(error))
@@ -145,7 +147,7 @@ class NatsBroker:
         metadata = message.metadata
         headers[Header.MSG_ID] = f"{metadata.stream}-{metadata.sequence.stream}-{metadata.timestamp.timestamp()}"
         await session.jetstream.publish(self._names.dead, body, timeout=self._limits.call_seconds, headers=headers)
-        await message.ack_sync(self._limits.call_seconds)
+        await message.ack()
 
 
 def _letter(found: RawStreamMsg) -> DeadLetter:

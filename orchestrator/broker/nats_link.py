@@ -1,36 +1,27 @@
 """A connection to NATS that is made when first needed, and the streams on it."""
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
 import structlog
 from nats.aio.client import Client
-from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, RetentionPolicy, StorageType, StreamConfig
 from nats.js.errors import BadRequestError, NotFoundError
 
 from orchestrator.broker.letters import HEADER_ROOM_BYTES
+from orchestrator.broker.library_errors import as_broker_errors, close_quietly
 from orchestrator.broker.names import Access, Limits, Names
-from orchestrator.engine.ports import BrokerError
+
+QUEUE: Final = "NATS"
 
 _DUPLICATE_WINDOW_SECONDS: Final = 600.0
 _LEAST_ACK_PENDING: Final = 1000
 _RECONNECT_SECONDS: Final = 0.2
+_CLOSE_SECONDS: Final = 2.0
 
 _log = structlog.get_logger(__name__)
-
-
-@contextmanager
-def as_broker_errors(doing: str) -> Iterator[None]:
-    """Turn what NATS raises into `BrokerError`."""
-    try:
-        yield
-    except (NatsError, OSError, TimeoutError) as error:
-        raise BrokerError(f"NATS: {doing} failed: {str(error) or type(error).__name__}") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +66,9 @@ class NatsLink:
         async with self._lock:
             if self._session is not None and self._session.client.is_connected:
                 return self._session
-            with as_broker_errors("connecting"):
+            with as_broker_errors(QUEUE, "connecting"):
                 client = await self._connected()
-            with as_broker_errors("preparing streams"):
+            with as_broker_errors(QUEUE, "preparing streams"):
                 self._session = await self._prepare(client)
             return self._session
 
@@ -94,7 +85,9 @@ class NatsLink:
     async def _connected(self) -> Client:
         if self._client is not None and not self._client.is_closed:
             async with asyncio.timeout(self._limits.call_seconds):
-                await self._settled.wait()
+                while not self._client.is_connected and not self._client.is_closed:
+                    self._settled.clear()
+                    await self._settled.wait()
             if self._client.is_connected:
                 return self._client
         client = Client()
@@ -193,11 +186,7 @@ class NatsLink:
 
 
 async def _close(client: Client) -> None:
-    try:
-        async with asyncio.timeout(2):
-            await client.close()
-    except (NatsError, OSError, TimeoutError) as error:
-        _log.debug("NATS", closing=str(error))
+    await close_quietly(asyncio.create_task(client.close()), _CLOSE_SECONDS)
 
 
 def _text_or_none(path: object) -> str | None:

@@ -8,13 +8,14 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator
 from contextlib import suppress
+from itertools import count
 from typing import Final
 
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
-from nats.errors import Error as NatsError
 
-from orchestrator.broker.nats_link import Session, as_broker_errors
+from orchestrator.broker.library_errors import LIBRARY_ERRORS, as_broker_errors
+from orchestrator.broker.nats_link import QUEUE, Session
 from orchestrator.engine.ports import BrokerError
 
 _EXPIRES_SECONDS: Final = 30
@@ -23,7 +24,8 @@ _LOST_AFTER_SECONDS: Final = 1.5
 _MAX_BYTES: Final = 16 * 1024 * 1024
 _NANO: Final = 1_000_000_000
 _HEARTBEAT: Final = "100"
-_REQUEST_OVER: Final = frozenset({"404", "408"})
+_NOTHING_MORE: Final = frozenset({"404", "408"})
+_SERVED: Final = ("batch completed", "message size exceeds")
 
 
 class InFlight:
@@ -74,12 +76,13 @@ async def pull(session: Session, consumer: str, in_flight: InFlight) -> AsyncGen
     client = session.client
     arrived: asyncio.Queue[Msg] = asyncio.Queue(maxsize=in_flight.limit)
     inbox = client.new_inbox()
-    with as_broker_errors("subscribing"):
-        subscription = await client.subscribe(inbox, cb=arrived.put)
+    with as_broker_errors(QUEUE, "subscribing"):
+        subscription = await client.subscribe(f"{inbox}.*", cb=arrived.put)
     try:
-        while True:
+        for number in count():
             wanted = await in_flight.room()
-            await _ask(session, consumer, inbox, wanted)
+            # Each request has its own inbox: a late word about an earlier one must not end this one.
+            await _ask(session, consumer, f"{inbox}.{number}", wanted)
             while wanted:
                 message = await _next(arrived)
                 status = _status_of(message)
@@ -87,9 +90,11 @@ async def pull(session: Session, consumer: str, in_flight: InFlight) -> AsyncGen
                     wanted -= 1
                     in_flight.given()
                     yield message
-                elif status in _REQUEST_OVER:
+                elif status == _HEARTBEAT or message.subject != f"{inbox}.{number}":
+                    continue
+                elif _is_over(status, message):
                     break
-                elif status != _HEARTBEAT:
+                else:
                     said = (message.headers or {}).get("Description", "")
                     raise BrokerError(f"NATS: the consumer {consumer} answers {status} {said}".rstrip())
     finally:
@@ -106,7 +111,7 @@ async def _ask(session: Session, consumer: str, inbox: str, batch: int) -> None:
         "idle_heartbeat": int(_HEARTBEAT_SECONDS * _NANO),
     }
     subject = f"$JS.API.CONSUMER.MSG.NEXT.{session.requests}.{consumer}"
-    with as_broker_errors("asking for messages"):
+    with as_broker_errors(QUEUE, "asking for messages"):
         await session.client.publish(subject, json.dumps(ask).encode(), inbox)
 
 
@@ -114,7 +119,7 @@ async def _next(arrived: asyncio.Queue[Msg]) -> Msg:
     try:
         return arrived.get_nowait()
     except asyncio.QueueEmpty:
-        with as_broker_errors("waiting for messages"):
+        with as_broker_errors(QUEUE, "waiting for messages"):
             async with asyncio.timeout(_LOST_AFTER_SECONDS):
                 return await arrived.get()
 
@@ -124,9 +129,14 @@ def _status_of(message: Msg) -> str | None:
     return None if message.reply or not message.headers else message.headers.get("Status")
 
 
+def _is_over(status: str, message: Msg) -> bool:
+    said = (message.headers or {}).get("Description", "").lower()
+    return status in _NOTHING_MORE or said.startswith(_SERVED)
+
+
 async def _give_back(subscription: Subscription, arrived: asyncio.Queue[Msg]) -> None:
     """Let others have at once what was delivered to us and not taken."""
-    with suppress(NatsError, OSError):
+    with suppress(*LIBRARY_ERRORS):
         await subscription.unsubscribe()
         while not arrived.empty():
             message = arrived.get_nowait()

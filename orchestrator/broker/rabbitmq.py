@@ -10,13 +10,13 @@ from typing import Final
 import structlog
 from aio_pika import DeliveryMode, Message
 from aio_pika.abc import AbstractIncomingMessage, AbstractQueue
-from aio_pika.exceptions import AMQPError
 
 from orchestrator.broker.letters import REASON_HEADER, buried, original_headers
+from orchestrator.broker.library_errors import LIBRARY_ERRORS, as_broker_errors
 from orchestrator.broker.names import Access, Limits, Names
 from orchestrator.broker.pausing import Pauses
 from orchestrator.broker.port import DeadLetter
-from orchestrator.broker.rabbitmq_link import RabbitMQLink, Session, as_broker_errors
+from orchestrator.broker.rabbitmq_link import QUEUE, RabbitMQLink, Session
 from orchestrator.engine.ports import BrokerError, Trigger
 
 _CLOUD_EVENT: Final = "application/cloudevents+json"
@@ -41,7 +41,7 @@ class RabbitMQBroker:
     async def check(self) -> None:
         """See `Broker.check`."""
         session = await self._link.session()
-        with as_broker_errors("looking for the queue"):
+        with as_broker_errors(QUEUE, "looking for the queue"):
             async with asyncio.timeout(self._limits.call_seconds), session.connection.channel() as channel:
                 await channel.get_queue(self._names.requests)
 
@@ -67,7 +67,7 @@ class RabbitMQBroker:
         session = await self._link.session()
         message = _persistent(body, {_CONTENT_TYPE: _CLOUD_EVENT}, event_id)
         subject = self._names.event_subject(event_type)
-        with as_broker_errors(f"publishing {subject}"):
+        with as_broker_errors(QUEUE, f"publishing {subject}"):
             async with asyncio.timeout(self._limits.call_seconds):
                 # Without a subscriber's queue an event goes nowhere, which is as it should be.
                 await session.events.publish(message, subject, mandatory=False)
@@ -81,7 +81,7 @@ class RabbitMQBroker:
         """See `Broker.dead_letters`."""
         letters: list[DeadLetter] = []
         session = await self._link.session()
-        with as_broker_errors("reading dead letters"):
+        with as_broker_errors(QUEUE, "reading dead letters"):
             # Closing the channel gives everything back that was looked at.
             async with asyncio.timeout(self._limits.call_seconds), session.connection.channel() as channel:
                 queue = await channel.get_queue(self._names.dead)
@@ -101,7 +101,7 @@ class RabbitMQBroker:
     async def replay(self, letter_id: str) -> None:
         """See `Broker.replay`."""
         session = await self._link.session()
-        with as_broker_errors("replaying a dead letter"):
+        with as_broker_errors(QUEUE, "replaying a dead letter"):
             async with asyncio.timeout(self._limits.call_seconds), session.connection.channel() as channel:
                 queue = await channel.get_queue(self._names.dead)
                 async for message in _look_through(queue, _MOST_SEARCHED):
@@ -114,7 +114,7 @@ class RabbitMQBroker:
 
     async def _send(self, queue_name: str, message: Message) -> None:
         session = await self._link.session()
-        with as_broker_errors(f"publishing to {queue_name}"):
+        with as_broker_errors(QUEUE, f"publishing to {queue_name}"):
             async with asyncio.timeout(self._limits.call_seconds):
                 await session.publishing.default_exchange.publish(message, queue_name)
 
@@ -125,7 +125,7 @@ class RabbitMQBroker:
             with suppress(asyncio.QueueFull):
                 arrived.put_nowait(None)
 
-        with as_broker_errors("consuming"):
+        with as_broker_errors(QUEUE, "consuming"):
             async with asyncio.timeout(self._limits.call_seconds):
                 channel = await session.connection.channel()
                 await channel.set_qos(prefetch_count=self._limits.in_flight)
@@ -138,7 +138,7 @@ class RabbitMQBroker:
             while (message := await arrived.get()) is not None:
                 yield message
         finally:
-            with suppress(AMQPError, OSError, TimeoutError, RuntimeError):
+            with suppress(*LIBRARY_ERRORS):
                 async with asyncio.timeout(self._limits.call_seconds):
                     await queue.cancel(tag)
                     while not arrived.empty():
@@ -182,11 +182,11 @@ class RabbitMQBroker:
 async def _settling(doing: str, message: AbstractIncomingMessage) -> AsyncIterator[None]:
     """Give back a trigger that could not be settled; if that fails too, its channel is closed and it comes again."""
     try:
-        with as_broker_errors(doing):
+        with as_broker_errors(QUEUE, doing):
             yield
     except BrokerError as error:
         _log.warning("a trigger will be delivered again", reason=str(error))
-        with suppress(BrokerError), as_broker_errors("giving back"):
+        with suppress(BrokerError), as_broker_errors(QUEUE, "giving back"):
             await message.nack()
 
 

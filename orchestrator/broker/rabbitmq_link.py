@@ -1,34 +1,23 @@
 """A connection to RabbitMQ that is made when first needed, and the queues on it."""
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
 import aio_pika
-import structlog
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange, ExchangeType, FieldValue
-from aio_pika.exceptions import AMQPError, ChannelPreconditionFailed
-from pamqp.exceptions import PAMQPException
+from aio_pika.exceptions import ChannelPreconditionFailed
 from yarl import URL
 
+from orchestrator.broker.library_errors import as_broker_errors, close_quietly
 from orchestrator.broker.names import Access, Limits, Names
-from orchestrator.engine.ports import BrokerError
 
+QUEUE: Final = "RabbitMQ"
+
+_CLOSE_SECONDS: Final = 2.0
 _HEARTBEAT_SECONDS: Final = 10
 _MANY_DELIVERIES: Final = 1_000_000
-
-_log = structlog.get_logger(__name__)
-
-
-@contextmanager
-def as_broker_errors(doing: str) -> Iterator[None]:
-    """Turn what the AMQP library raises into `BrokerError`."""
-    try:
-        yield
-    except (AMQPError, PAMQPException, OSError, TimeoutError, RuntimeError) as error:
-        raise BrokerError(f"RabbitMQ: {doing} failed: {str(error) or type(error).__name__}") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +69,7 @@ class RabbitMQLink:
             if self._session is not None and self._session.alive:
                 return self._session
             await self._drop()
-            with as_broker_errors("connecting"):
+            with as_broker_errors(QUEUE, "connecting"):
                 async with asyncio.timeout(self._limits.connect_seconds):
                     connection = await aio_pika.connect(
                         self._address,
@@ -89,7 +78,7 @@ class RabbitMQLink:
                         client_properties={"connection_name": self._names.consumer},
                     )
             try:
-                with as_broker_errors("declaring queues"):
+                with as_broker_errors(QUEUE, "declaring queues"):
                     async with asyncio.timeout(self._limits.call_seconds):
                         self._session = await self._prepare(connection)
             except BaseException:
@@ -129,8 +118,8 @@ class RabbitMQLink:
 
 
 async def _close(connection: AbstractConnection) -> None:
-    try:
-        async with asyncio.timeout(2):
-            await connection.close()
-    except (AMQPError, PAMQPException, OSError, TimeoutError, RuntimeError) as error:
-        _log.debug("RabbitMQ", closing=str(error))
+    await close_quietly(asyncio.create_task(_closed(connection)), _CLOSE_SECONDS)
+
+
+async def _closed(connection: AbstractConnection) -> None:
+    await connection.close()
