@@ -4,11 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-import rlp
 from eth_hash.auto import keccak
 
 from orchestrator.besu.management_contract import PRIVACY_PRECOMPILE
-from orchestrator.devnet.encoding import minimal_bytes
+from orchestrator.devnet.encoding import minimal_bytes, rlp_list
 
 GAS_LIMIT: Final = 0x1FFFFFFFFFFFFF
 TRANSACTION_GAS: Final = 21_000
@@ -131,7 +130,7 @@ def make_block(
     ]
     return Block(
         number=number,
-        hash=keccak(rlp.encode(header)),
+        hash=keccak(rlp_list(header)),
         parent_hash=parent_hash,
         timestamp=timestamp,
         miner=miner,

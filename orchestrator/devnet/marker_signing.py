@@ -12,7 +12,7 @@ from eth_hash.auto import keccak
 
 from orchestrator.besu.management_contract import PRIVACY_PRECOMPILE
 from orchestrator.devnet.chain import PublicTransaction
-from orchestrator.devnet.encoding import data, minimal_bytes
+from orchestrator.devnet.encoding import data, minimal_bytes, rlp_list
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +43,9 @@ def sign_marker(
         b"",
         payload,
     ]
-    signature = account.key.sign_recoverable(keccak(rlp.encode(fields)), hasher=None)
+    signature = account.key.sign_recoverable(keccak(rlp_list(fields)), hasher=None)
     r, s, v = int.from_bytes(signature[:32]), int.from_bytes(signature[32:64]), 27 + signature[64]
-    raw = rlp.encode([*fields, minimal_bytes(v), minimal_bytes(r), minimal_bytes(s)])
+    raw = rlp_list([*fields, minimal_bytes(v), minimal_bytes(r), minimal_bytes(s)])
     return PublicTransaction(
         hash=keccak(raw),
         sender=account.address,
@@ -69,7 +69,7 @@ def read_marker(raw: bytes) -> PublicTransaction:
     account_nonce, gas_price, gas_limit, _, _, payload, v, r, s = items
     numbers = [int.from_bytes(item) for item in (account_nonce, gas_price, gas_limit, v, r, s)]
     signature = numbers[4].to_bytes(32) + numbers[5].to_bytes(32) + bytes([numbers[3] - 27])
-    digest = keccak(rlp.encode(items[:6]))
+    digest = keccak(rlp_list(items[:6]))
     public_key = PublicKey.from_signature_and_message(signature, digest, hasher=None).format(compressed=False)[1:]
     return PublicTransaction(
         hash=keccak(raw),

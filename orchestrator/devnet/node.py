@@ -289,7 +289,7 @@ class Node:
 
     def _number_of(self, pmt_hash: bytes) -> int | None:
         found = self._chain.locate(pmt_hash)
-        return found[0].number if found is not None else None
+        return found[0].number if found is not None and found[0].number <= self.head.number else None
 
 
 def _group_of(record: ExecutedTransaction) -> bytes:

@@ -119,7 +119,7 @@ def plan_replay(
         privacy_group_id: the group.
         history: the bundle's records.
         head: the node's head, the block before the one that holds the add.
-        number_of: tells the block of a marker transaction; None when it is in no canonical block.
+        number_of: tells the block of a marker transaction; None when it is in no block up to the head.
         history_key: the bundle's key in the enclave.
     """
     timeline = timelines.get(privacy_group_id)
@@ -130,13 +130,15 @@ def plan_replay(
     for record in records:
         number = number_of(record.pmt_hash)
         if number is None:
-            # Besu gives the replay up here without a word when a marker was reorganised away.
+            # A marker that was reorganised away, or that only comes now: what follows it cannot be replayed.
             break
         blocks.append(number)
+    if not blocks:
+        return None
     before = timeline.last_at(head.number) if timeline is not None else None
     if timeline is None:
         timeline = timelines[privacy_group_id] = GroupTimeline()
     timeline.lost_from = None
     if not timeline.records:
-        timeline.covered_until = blocks[0] - 1 if blocks else head.number
+        timeline.covered_until = blocks[0] - 1
     return ReplayJob(privacy_group_id, timeline, records[: len(blocks)], blocks, history_key, before)
