@@ -130,13 +130,6 @@ class FeedEvent(Protocol):
         """The CloudEvents JSON document, on one line."""
 
 
-class FeedClosedError(Exception):
-    """The subscription was ended from our side: the reader was too slow, or events that it asked for are deleted.
-
-    The message says which; reading again from the last event's `resume_id` (or without one) works.
-    """
-
-
 class EventFeed(Protocol):
     """Status events as they are committed."""
 

@@ -9,10 +9,10 @@ from aiohttp import web
 from aiohttp_sse import EventSourceResponse
 
 from orchestrator.api.changes import SERVICES
-from orchestrator.api.ports import ApiServices, FeedClosedError
+from orchestrator.api.ports import ApiServices
 from orchestrator.api.problems import ProblemError
 from orchestrator.api.reading import check_parameters, choices, group_parameter, id_parameter
-from orchestrator.engine.ports import StoreError
+from orchestrator.engine.ports import FeedClosedError, StoreError
 from orchestrator.membership.status import EventType
 
 MAX_STREAMS: Final = 256

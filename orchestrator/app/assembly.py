@@ -31,6 +31,7 @@ from orchestrator.engine.watcher import ChainWatcher
 from orchestrator.engine.worker import Worker
 from orchestrator.store.change_store import SqlChangeStore
 from orchestrator.store.database import Database
+from orchestrator.store.outbox_store import SqlOutbox
 
 
 class AccountError(Exception):
@@ -99,22 +100,24 @@ class Engine:
     """The engine and what others talk to.
 
     Attributes:
-        database: Where everything durable is.
         store: The durable record of changes.
+        outbox: The durable status events.
         fleet: The nodes.
         intake: Takes requests.
         supervisor: Drives lanes.
         metrics: What is counted.
         clock: Time.
+        holder: This replica's name.
     """
 
-    database: Database
     store: SqlChangeStore
+    outbox: SqlOutbox
     fleet: Fleet
     intake: Intake
     supervisor: Supervisor
     metrics: Metrics
     clock: Clock
+    holder: str
 
 
 @asynccontextmanager
@@ -164,13 +167,14 @@ async def assembled(config: Config, stopping: asyncio.Event) -> AsyncIterator[En
         supervisor = Supervisor(store, worker, fleet, clock, lanes, stopping)
         intake = Intake(store, fleet, accounts, clock, new_id)
         yield Engine(
-            database=database,
             store=store,
+            outbox=SqlOutbox(database),
             fleet=fleet,
             intake=intake,
             supervisor=supervisor,
             metrics=metrics,
             clock=clock,
+            holder=lanes.holder,
         )
 
 

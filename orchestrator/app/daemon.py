@@ -18,6 +18,11 @@ from orchestrator.broker.connecting import connect
 from orchestrator.broker.names import Access, Limits, Names
 from orchestrator.broker.port import Broker
 from orchestrator.config import BrokerConfig, Config
+from orchestrator.events.feed import EventFeed
+from orchestrator.events.relay import Relay
+
+DRAIN_SECONDS = 5.0
+"""What publishing the last status events may take when the daemon stops."""
 
 log = structlog.get_logger()
 
@@ -92,11 +97,15 @@ async def run_daemon(config: Config, stopping: asyncio.Event, on_ready: Callable
         async with asyncio.TaskGroup() as tasks:
             taking = tasks.create_task(engine.intake.run(broker))
             driving = tasks.create_task(engine.supervisor.run())
+            relay = Relay(engine.outbox, broker, engine.clock, engine.holder)
+            relaying = tasks.create_task(relay.run())
             log.info("ready", api=address, nodes=len(config.nodes), accounts=len(config.accounts))
             on_ready(address)
             await stopping.wait()
             taking.cancel()
             await driving
+            relaying.cancel()
+            await relay.drain(DRAIN_SECONDS)
     log.info("stopped")
 
 
@@ -105,7 +114,7 @@ async def _serve_http(stack: AsyncExitStack, config: Config, engine: Engine, bro
         intake=engine.intake,
         changes=engine.store,
         groups=FleetGroups(engine.store, engine.fleet),
-        feed=engine.feed,
+        feed=EventFeed(engine.outbox, engine.clock),
         readiness=Readiness(engine.store, broker, engine.fleet, engine.clock),
         dead_letters=broker,
         metrics=engine.metrics.registry,

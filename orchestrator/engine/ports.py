@@ -27,6 +27,13 @@ class BrokerError(Exception):
     """The message queue did not do what was asked in time; it reconnects by itself, and it may be tried again."""
 
 
+class FeedClosedError(Exception):
+    """A subscription was ended from our side, since events that it asked for are deleted.
+
+    Reading again from the id that the message names works.
+    """
+
+
 class Clock(Protocol):
     """Time, passed in."""
 

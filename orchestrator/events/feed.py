@@ -8,16 +8,12 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from orchestrator.engine.ports import Clock
+from orchestrator.engine.ports import Clock, FeedClosedError
 from orchestrator.events.envelope import text_of
 from orchestrator.events.ports import Outbox
 
 PAGE: Final = 100
 IDLE_SECONDS: Final = 15.0
-
-
-class EventsDeletedError(Exception):
-    """Events that the subscriber asked for were deleted by retention; the message says from where to go on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +61,7 @@ class EventFeed:
 
         Raises:
             ValueError: `resume_id` is none.
-            EventsDeletedError: Events behind `resume_id` are deleted already.
+            FeedClosedError: Events behind `resume_id` are deleted already.
             StoreError: The store does not answer.
         """
         position = await self._start(resume_id)
@@ -90,5 +86,5 @@ class EventFeed:
         position = int(resume_id)
         deleted = await self._outbox.deleted_through()
         if 0 < position < deleted:
-            raise EventsDeletedError(f"events up to {deleted} are deleted; go on from 0 for the oldest that is kept")
+            raise FeedClosedError(f"events up to {deleted} are deleted; go on from 0 for the oldest that is kept")
         return position

@@ -8,8 +8,8 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 
-from orchestrator.api.ports import ApiServices, BuriedMessage, Check, FeedClosedError, GroupStanding
-from orchestrator.engine.ports import Acceptance, Amendment, HistoryEntry, LeaseLostError
+from orchestrator.api.ports import ApiServices, BuriedMessage, Check, GroupStanding
+from orchestrator.engine.ports import Acceptance, Amendment, FeedClosedError, HistoryEntry, LeaseLostError
 from orchestrator.engine.requests import ChangeRequest
 from orchestrator.membership.errors import ConflictingRequestError
 from orchestrator.membership.model import (
