@@ -38,6 +38,7 @@ T = TypeVar("T")
 
 MAX_BYTES: Final = 4 << 20
 MAX_ITEMS: Final = 200_000
+_QUANTITY = re.compile(r"0x[0-9a-fA-F]{1,64}")
 _VERSION = re.compile(r"v?(\d{1,6})\.(\d{1,6})(?:\.(\d{1,6}))?")
 
 
@@ -55,11 +56,8 @@ def read_list(read: Callable[[Any], T], value: Any) -> tuple[T, ...]:
 
 def read_quantity(value: Any) -> int:
     """Read "0x…" as an integer of at most 256 bits."""
-    if isinstance(value, str) and value.startswith("0x") and 2 < len(value) <= 66:
-        try:
-            return int(value, 16)
-        except ValueError:
-            pass
+    if isinstance(value, str) and _QUANTITY.fullmatch(value):
+        return int(value, 16)
     raise ProtocolError(f"expected a quantity 0x…, got {_kind(value)}")
 
 

@@ -1,6 +1,7 @@
 """Which calls make a snapshot of a group, and how their answers are put together. Pure."""
 
 from collections.abc import Sequence
+from typing import Final
 
 from orchestrator.besu import answers
 from orchestrator.besu.errors import GroupUnknownError, ProtocolError
@@ -17,7 +18,10 @@ from orchestrator.besu.management_contract import (
 )
 from orchestrator.besu.results import GroupView
 
-_READS = (Method.GET_PARTICIPANTS, Method.CAN_EXECUTE, Method.GET_VERSION)
+EMPTY_ROOT: Final = "0x56e81f171bcc55a6ff8345e692c0f86e5b48e01b996cadc001622fb5e363b421"
+"""Root of a state that holds nothing: what a node that has the group says of blocks before its first."""
+
+_READS: Final = (Method.GET_PARTICIPANTS, Method.CAN_EXECUTE, Method.GET_VERSION)
 
 
 def group_calls(privacy_group_id: str, block_number: int, *, account: str | None, with_code: bool) -> list[Call]:
@@ -72,7 +76,8 @@ def read_root(answer: Answer) -> str | None:
     """Read ``priv_debugGetStateRoot``; None when the node has no state for the group at that block."""
     if isinstance(answer.error, GroupUnknownError):
         return None
-    return answers.optional(answers.read_hash, result_of(answer))
+    root = answers.optional(answers.read_hash, result_of(answer))
+    return None if root == EMPTY_ROOT else root
 
 
 def _nonce(answer: Answer) -> int | None:

@@ -149,13 +149,14 @@ class FlexiblePrivacyGroups:
         data = encode_add_participants(_abi(view), missing)
         if view.locked:
             raise GroupChangeError(f"the group {privacy_group_id} is locked by another client of its owner")
-        await self.lock(privacy_group_id)
+        locking = asyncio.create_task(self.lock(privacy_group_id))
         try:
             # The node bundles the group's history when it takes the add, so the lock must be in its chain by then;
-            # the receipt of the lock came from this node.
+            # the receipt of the lock comes from this node.
+            await asyncio.shield(locking)
             return await self._change(privacy_group_id, data, await self._view(privacy_group_id))
         except BaseException as error:
-            await self._unlock_after(error, privacy_group_id)
+            await self._take_back(locking, error, privacy_group_id)
             raise
 
     async def remove(self, privacy_group_id: str, member: str) -> ChangeReceipt:
@@ -240,14 +241,32 @@ class FlexiblePrivacyGroups:
                 rejection=Rejection.NOT_OWNER,
             )
 
-    async def _unlock_after(self, failure: BaseException, group: str) -> None:
+    async def _take_back(self, locking: asyncio.Task[ChangeReceipt], failure: BaseException, group: str) -> None:
         """Unlock after a failed add; what goes wrong here is noted on the failure that is on its way."""
         try:
-            view = await self._view(group)
-            if view.locked:
+            await locking  # a lock on its way would be mined after nobody waits for it any more
+        except NotMinedError as error:
+            failure.add_note(f"the lock may still be mined, and the group {group} be locked then: {error}")
+            return
+        except BesuError as error:
+            if not error.certain:
+                failure.add_note(f"the lock may have been sent, and the group {group} be locked then: {error}")
+            return
+        except GroupChangeError:
+            return  # the lock was not taken; if the group is locked it is by another client
+        try:
+            if (await self._view(group)).locked:
                 await self.unlock(group)
         except (BesuError, GroupChangeError, NotMinedError) as error:
-            failure.add_note(f"the group {group} may still be locked, for unlocking it failed too: {error}")
+            if await self._may_be_locked(group):
+                failure.add_note(f"the group {group} may still be locked, for unlocking it failed too: {error}")
+
+    async def _may_be_locked(self, group: str) -> bool:
+        # The add that was given up may have been mined instead of the unlock, and unlocked the group.
+        try:
+            return (await self._view(group)).locked
+        except BesuError:
+            return True
 
 
 def _abi(view: GroupView) -> Abi:

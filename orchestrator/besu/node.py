@@ -7,8 +7,10 @@ from orchestrator.besu import answers
 from orchestrator.besu.errors import (
     MethodNotEnabledError,
     MethodNotFoundError,
+    NodeNotReadyError,
     ProtocolError,
     RpcError,
+    UnrelatedRefusalError,
 )
 from orchestrator.besu.group_reading import group_calls, read_group_view, read_root
 from orchestrator.besu.http_client import HttpNode
@@ -163,6 +165,11 @@ class Node:
         calls = [Call("priv_debugGetStateRoot", (privacy_group_id, hex(number))) for number in block_numbers]
         return tuple(read_root(answer) for answer in await self.http.batch(calls))
 
+    async def state_roots_of(self, privacy_group_ids: Sequence[str], block_number: int) -> tuple[str | None, ...]:
+        """Return many groups' state roots at one block, in few batches; None where the node has no state for a group."""
+        calls = [Call("priv_debugGetStateRoot", (group, hex(block_number))) for group in privacy_group_ids]
+        return tuple(read_root(answer) for answer in await self.http.batch(calls))
+
     async def replayed_at(self, privacy_group_id: str, block_numbers: Sequence[int]) -> tuple[bool, ...]:
         """Return for each block whether the node has the group's state there, in one batch.
 
@@ -227,7 +234,7 @@ class Node:
         Raises:
             MethodNotFoundError: the node has none of the methods: privacy is off, or the version is 25.6 or later.
         """
-        found, self._find_method = await self._first_known(FIND_METHODS, self._find_method, [list(members)])
+        found, self._find_method = await self._first_known(FIND_METHODS, self._find_method, list(members))
         return answers.read_list(answers.read_found_group, found)
 
     async def simulate(
@@ -273,8 +280,15 @@ class Node:
         return frozenset(answers.read_list(answers.read_address, found))
 
     async def own_address(self) -> str:
-        """Return the node's own address, which is among the validators when it makes blocks."""
-        return address_of_enode(await self.http.call("net_enode"))
+        """Return the node's own address, which is among the validators when it makes blocks.
+
+        It is that of the node's key; a node that does not tell its enode says it as the address that it would make
+        blocks as (Besu 22.4.4 and 25.4.1, ``BftMiningCoordinator.getCoinbase``).
+        """
+        try:
+            return address_of_enode(await self.http.call("net_enode"))
+        except (MethodNotFoundError, MethodNotEnabledError, NodeNotReadyError, UnrelatedRefusalError):
+            return answers.read_address(await self.http.call("eth_coinbase"))
 
     async def send_raw(self, raw: bytes, *, timeout: float = SEND_TIMEOUT_SECONDS) -> str:
         """Submit a signed private transaction and return the hash of the PMT that the node made for it.

@@ -1,5 +1,6 @@
 """The field names of private transactions as other clients spell them, read into arguments. Pure."""
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
@@ -7,6 +8,7 @@ from orchestrator.besu.identifiers import InvalidIdentifierError, hex_to_bytes
 
 MAX_DATA_BYTES: Final = 1 << 20
 
+_HEXADECIMAL: Final = re.compile(r"0x[0-9a-fA-F]{1,64}")
 _INTEGERS: Final = {
     "nonce": "private_nonce",
     "gasPrice": "gas_price",
@@ -56,12 +58,9 @@ def read_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _integer(field: str, value: object) -> int:
-    if isinstance(value, str) and value.startswith("0x"):
-        try:
-            return int(value, 16)
-        except ValueError:
-            pass
-    elif isinstance(value, int) and not isinstance(value, bool):
+    if isinstance(value, str) and _HEXADECIMAL.fullmatch(value):
+        return int(value, 16)
+    if isinstance(value, int) and not isinstance(value, bool):
         return value
     raise InvalidFieldError(f"{field} must be an integer or 0x… text")
 

@@ -90,11 +90,11 @@ class ScriptedSocket:
             self.connections.remove(connection)
 
     def _reply(self, call: dict[str, Any]) -> dict[str, Any]:
-        topic = call["params"][-1] if call["method"] == "eth_subscribe" else call["params"][1]
-        if isinstance(topic, str) and topic in self.refusals:
-            return {"error": self.refusals[topic].error}
         if call["method"].endswith("unsubscribe"):
             return {"result": True}
+        topic = call["params"][1 if call["method"] == "priv_subscribe" else 0]
+        if topic in self.refusals:
+            return {"error": self.refusals[topic].error}
         return {"result": hex(len(self.calls))}
 
     async def notify(self, subscription: str, result: Any, *, method: str = "eth_subscription") -> None:

@@ -1,0 +1,187 @@
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+
+from orchestrator.besu.errors import UnauthorizedError
+from orchestrator.besu.results import Head
+from orchestrator.besu.subscriptions import Gap, GapReason, Item
+from orchestrator.besu.tokens import TokenFile
+from orchestrator.besu.websocket_client import NodeSocket, Subscription
+from tests.fakes.scripted_rpc import AnsweredError, ScriptedSocket
+
+HASH = "0x" + "11" * 32
+GROUP = "DyAOiF/ynpc+JXa2YAGB0bCitSlOMNm+ShmB/7M6C4w="
+
+
+def head_json(number: int) -> dict[str, Any]:
+    return {"number": hex(number), "hash": HASH, "parentHash": HASH, "timestamp": "0x1", "transactions": []}
+
+
+def node_socket(url: str, **options: Any) -> NodeSocket:
+    options.setdefault("first_delay_seconds", 0.01)
+    return NodeSocket(url, random=Random(1), **options)  # noqa: S311 - spreads reconnections
+
+
+async def next_of(subscription: Subscription) -> Item:
+    async with asyncio.timeout(5):
+        return await anext(aiter(subscription))
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not condition():  # noqa: ASYNC110 - the condition is the server's or the library's state
+            await asyncio.sleep(0.005)
+
+
+async def test_heads_arrive_after_the_first_gap(scripted_socket: ScriptedSocket) -> None:
+    """A subscriber first hears that it is live, then of each head."""
+    async with node_socket(scripted_socket.url) as socket:
+        heads = socket.subscribe_heads()
+        live = [heads.live]
+        assert await next_of(heads) == Gap(GapReason.STARTED)
+        live.append(heads.live)
+        assert live == [False, True]
+        assert await socket.wait_connected(5)
+        await scripted_socket.notify("0x1", head_json(7))
+        assert await next_of(heads) == Head(7, HASH, HASH, 1, ())
+    assert not socket.connected
+
+
+async def test_subscriptions_survive_a_lost_connection(scripted_socket: ScriptedSocket) -> None:
+    """After the connection broke every topic is subscribed again, and its reader told since when to look."""
+    async with node_socket(scripted_socket.url) as socket:
+        heads = socket.subscribe_heads()
+        private = socket.subscribe_private_logs(GROUP, ["0x" + "00" * 19 + "7b"])
+        assert [await next_of(heads), await next_of(private)] == [Gap(GapReason.STARTED)] * 2
+        await scripted_socket.notify("0x1", head_json(7))
+        await next_of(heads)
+        await scripted_socket.cut()
+        assert await next_of(heads) == Gap(GapReason.DISCONNECTED, 7)
+        assert await next_of(private) == Gap(GapReason.DISCONNECTED)
+        assert await next_of(heads) == Gap(GapReason.RESUMED, 7)
+        assert await next_of(private) == Gap(GapReason.RESUMED)
+        assert socket.connections == 2
+        await scripted_socket.notify("0x3", head_json(12))
+        assert await next_of(heads) == Head(12, HASH, HASH, 1, ())
+    assert [method for method, _ in scripted_socket.calls] == ["eth_subscribe", "priv_subscribe"] * 2
+
+
+async def test_a_server_that_is_not_there_yet_is_waited_for(unused_tcp_port: int) -> None:
+    """Connecting is tried again until it works; meanwhile the socket says why it is not connected."""
+    async with node_socket(f"ws://127.0.0.1:{unused_tcp_port}") as socket:
+        socket.subscribe_heads()
+        await until(lambda: socket.last_error is not None)
+        assert not await socket.wait_connected(0.01)
+        assert socket.last_error is not None
+        assert "Error" in socket.last_error
+
+
+async def test_a_refused_topic_raises_to_its_reader_only(scripted_socket: ScriptedSocket) -> None:
+    """A tenant that may not hear a group gets the node's error; other subscriptions go on."""
+    scripted_socket.refusals["logs"] = AnsweredError(-40100, "Unauthorized")
+    async with node_socket(scripted_socket.url) as socket:
+        private = socket.subscribe_private_logs(GROUP)
+        with pytest.raises(UnauthorizedError):
+            await next_of(private)
+        with pytest.raises(StopAsyncIteration):
+            await next_of(private)
+        heads = socket.subscribe_heads()
+        assert await next_of(heads) == Gap(GapReason.STARTED)
+
+
+async def test_a_closed_subscription_ends_on_the_server_too(scripted_socket: ScriptedSocket) -> None:
+    """Closing unsubscribes, and ends the iteration."""
+    async with node_socket(scripted_socket.url) as socket:
+        heads = socket.subscribe_heads()
+        await next_of(heads)
+        await heads.close()
+        await until(lambda: ("eth_unsubscribe", ["0x1"]) in scripted_socket.calls)
+        assert [item async for item in heads] == []
+
+
+async def test_leaving_the_socket_ends_its_readers(scripted_socket: ScriptedSocket) -> None:
+    """A reader that waits when the socket is closed stops waiting."""
+    async with asyncio.TaskGroup() as tasks:
+        async with node_socket(scripted_socket.url) as socket:
+            heads = socket.subscribe_heads()
+            await next_of(heads)
+
+            async def drain() -> list[Item]:
+                return [item async for item in heads]
+
+            reader = tasks.create_task(drain())
+            await asyncio.sleep(0)
+        assert await reader == []
+
+
+async def test_an_error_in_the_context_is_raised_as_it_is(scripted_socket: ScriptedSocket) -> None:
+    """What goes wrong inside the context is not wrapped into a group."""
+    with pytest.raises(KeyError):
+        async with node_socket(scripted_socket.url):
+            raise KeyError
+
+
+async def test_a_slow_reader_gets_a_gap(scripted_socket: ScriptedSocket) -> None:
+    """A reader that does not keep up loses items to one gap, and memory stays bounded."""
+    async with node_socket(scripted_socket.url, inbox_items=4) as socket:
+        heads = socket.subscribe_heads()
+        await next_of(heads)
+        await scripted_socket.notify("0x1", head_json(1))
+        assert await next_of(heads) == Head(1, HASH, HASH, 1, ())
+        for number in range(2, 8):
+            await scripted_socket.notify("0x1", head_json(number))
+        await until(lambda: len(heads._inbox) == 3)
+        items = [await next_of(heads) for _ in range(3)]
+        assert items[0] == Gap(GapReason.OVERFLOW, 1)
+        assert [item.number for item in items[1:] if isinstance(item, Head)] == [6, 7]
+
+
+async def test_the_token_is_sent_when_connecting(scripted_socket: ScriptedSocket, tmp_path: Path) -> None:
+    """The connection carries the bearer token, and each reconnection the one that the file then holds."""
+    path = tmp_path / "token"
+    path.write_text("one")
+    async with node_socket(scripted_socket.url, token=TokenFile(path)) as socket:
+        assert await socket.wait_connected(5)
+        path.write_text("another")
+        await scripted_socket.cut()
+        await until(lambda: len(scripted_socket.headers) == 2 and socket.connected)
+    assert [headers["Authorization"] for headers in scripted_socket.headers] == ["Bearer one", "Bearer another"]
+
+
+async def test_a_node_that_does_not_answer_is_left(scripted_socket: ScriptedSocket) -> None:
+    """A connection on which subscribing gets no answer is given up for another."""
+    scripted_socket.silent = True
+    async with node_socket(scripted_socket.url, answer_timeout_seconds=0.05) as socket:
+        heads = socket.subscribe_heads()
+        await until(lambda: socket.connections >= 2)
+        scripted_socket.silent = False
+        assert await next_of(heads) == Gap(GapReason.STARTED)
+
+
+@pytest.mark.parametrize(
+    "message", ["no json", '{"id": 1}', '{"method":"eth_subscription","params":{"subscription":"0x1"}}']
+)
+async def test_nonsense_ends_the_connection_not_the_socket(scripted_socket: ScriptedSocket, message: str) -> None:
+    """A message that makes no sense leads to a new connection and a gap."""
+    async with node_socket(scripted_socket.url) as socket:
+        heads = socket.subscribe_heads()
+        await next_of(heads)
+        await scripted_socket.connections[0].send(message)
+        assert await next_of(heads) == Gap(GapReason.DISCONNECTED)
+        assert await next_of(heads) == Gap(GapReason.RESUMED)
+
+
+async def test_a_dead_peer_is_noticed_by_its_silence(scripted_socket: ScriptedSocket) -> None:
+    """A connection whose pings are not answered is left, even though it never was closed."""
+    async with node_socket(scripted_socket.url, heartbeat_seconds=0.05) as socket:
+        heads = socket.subscribe_heads()
+        await next_of(heads)
+        silent = scripted_socket.connections[0].transport
+        silent.pause_reading()
+        assert await next_of(heads) == Gap(GapReason.DISCONNECTED)
+        assert await next_of(heads) == Gap(GapReason.RESUMED)
+        silent.abort()
