@@ -166,7 +166,7 @@ class Node:
         return tuple(read_root(answer) for answer in await self.http.batch(calls))
 
     async def state_roots_of(self, privacy_group_ids: Sequence[str], block_number: int) -> tuple[str | None, ...]:
-        """Return many groups' state roots at one block, in few batches; None where the node has no state for a group."""
+        """Return many groups' state roots at one block, in few batches; None where the node has no state."""
         calls = [Call("priv_debugGetStateRoot", (group, hex(block_number))) for group in privacy_group_ids]
         return tuple(read_root(answer) for answer in await self.http.batch(calls))
 
