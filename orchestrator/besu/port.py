@@ -1,5 +1,6 @@
 """The client library as the engine's ports: nodes, the contract's codec and the accounts."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from functools import wraps
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
@@ -16,6 +17,7 @@ from orchestrator.besu.management_contract import (
     encode_remove_participant,
 )
 from orchestrator.besu.marker_scan import find_markers
+from orchestrator.besu.marker_senders import MarkerSenders
 from orchestrator.besu.node import Node
 from orchestrator.besu.private_transaction import PrivateTransaction
 from orchestrator.besu.reasons import reason_of
@@ -67,6 +69,8 @@ class BesuNode:
         self._node = node
         self._socket = socket
         self._traits: NodeTraits | None = None
+        self._senders = MarkerSenders()
+        self._one_send = asyncio.Lock()
         self._abis: dict[str, str] = {}
 
     @property
@@ -138,6 +142,14 @@ class BesuNode:
         )
 
     @_translated
+    async def roots_of(self, privacy_group_ids: Sequence[str], block_number: int) -> tuple[GroupView, ...]:
+        """Return many groups' state roots at a block."""
+        roots = await self._node.state_roots_of(privacy_group_ids, block_number)
+        return tuple(
+            GroupView(block_number=block_number, exists=root is not None, state_root=root or "") for root in roots
+        )
+
+    @_translated
     async def abi(self, privacy_group_id: str) -> str | None:
         """Return the dialect of the group's contract; it never changes, so it is read once."""
         if privacy_group_id not in self._abis:
@@ -162,8 +174,11 @@ class BesuNode:
 
     @_translated
     async def send(self, raw: bytes) -> str:
-        """Send a signed private transaction."""
-        return await self._node.send_raw(raw)
+        """Send a signed private transaction; one at a time unless the node is known to draw a marker key for each."""
+        if self._senders.fixed is False:
+            return await self._node.send_raw(raw)
+        async with self._one_send:
+            return await self._node.send_raw(raw)
 
     @_translated
     async def outcomes(self, pmt_hashes: Sequence[str]) -> tuple[PmtOutcome, ...]:
@@ -174,6 +189,7 @@ class BesuNode:
             if public is None:
                 found.append(PmtOutcome(pmt_hash=pmt_hash))
                 continue
+            self._senders.note(pmt_hash, public.sender)
             found.append(
                 PmtOutcome(
                     pmt_hash=pmt_hash,
@@ -196,9 +212,9 @@ class BesuNode:
         return await self._node.replayed_at(privacy_group_id, block_numbers)
 
     @_translated
-    async def groups(self, enclave_keys: Sequence[str]) -> tuple[str, ...]:
-        """Return the ids of the groups that all of these keys are members of (others may be, too)."""
-        return tuple(found.privacy_group_id for found in await self._node.find_groups(enclave_keys))
+    async def groups(self, enclave_keys: Sequence[str]) -> Mapping[str, tuple[str, ...]]:
+        """Return the groups that all of these keys are members of, with all their members."""
+        return {found.privacy_group_id: found.members for found in await self._node.find_groups(enclave_keys)}
 
     async def heads(self) -> AsyncIterator[Head]:
         """Yield new heads; raises `NodeError` when the connection is lost, and may then be called again."""
