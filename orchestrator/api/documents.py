@@ -120,6 +120,7 @@ class MemberStandingDocument(Document):
     node: str | None = Field(description="Name of the configured node; null without access to it.")
     head: int | None
     exists: bool | None
+    participants: tuple[str, ...]
     version: str
     state_root: str
 

@@ -109,6 +109,7 @@ class FleetGroups:
             node=name,
             head=head,
             exists=view.exists,
+            participants=view.participants,
             version=view.version,
             state_root=view.state_root,
         )
@@ -139,4 +140,5 @@ def _in_sync(members: tuple[MemberStanding, ...]) -> bool | None:
     seen = [member for member in members if member.exists is not None]
     if len(seen) < 2:
         return None
-    return all(member.exists for member in seen) and len({(m.version, m.state_root) for m in seen}) == 1
+    shown = {(frozenset(member.participants), member.version, member.state_root) for member in seen}
+    return all(member.exists for member in seen) and len(shown) == 1

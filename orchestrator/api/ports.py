@@ -66,6 +66,7 @@ class MemberStanding:
         node: Name of the configured node that hosts it; None when we have no access to it.
         head: That node's head; None when it does not answer.
         exists: Whether the node has state for the group; None when it does not answer.
+        participants: The group's participants there.
         version: The group's version there.
         state_root: The group's state root there, at the block that all answering nodes have.
     """
@@ -74,6 +75,7 @@ class MemberStanding:
     node: str | None = None
     head: int | None = None
     exists: bool | None = None
+    participants: tuple[str, ...] = ()
     version: str = ""
     state_root: str = ""
 

@@ -31,12 +31,18 @@ def check_store_url(url: str, info: ValidationInfo) -> str:
 
 
 def check_broker_url(url: str) -> str:
-    """A message queue: ``embedded:``, ``nats://…``, ``tls://…``, ``amqp://…`` or ``amqps://…``."""
+    """A message queue: ``embedded:``, ``nats://…``, ``tls://…``, ``amqp://…`` or ``amqps://…``.
+
+    The servers of a NATS cluster are separated by commas.
+    """
     if url == "embedded:":
         return url
-    parts = _parts(url)
-    if parts.scheme not in BROKER_SCHEMES or not parts.hostname:
-        raise ValueError('must be "embedded:", "nats://host:4222", "tls://host:4222", "amqp://host" or "amqps://host"')
+    for server in url.split(","):
+        parts = _parts(server)
+        if parts.scheme not in BROKER_SCHEMES or not parts.hostname:
+            raise ValueError(
+                'must be "embedded:", "nats://host:4222", "tls://host:4222", "amqp://host" or "amqps://host"'
+            )
     return url
 
 
@@ -117,7 +123,11 @@ def check_key_file(path: Path, info: ValidationInfo) -> Path:
 
 
 def has_password(url: str) -> bool:
-    """Return whether an address carries a password or token for its user."""
+    """Return whether an address (or one of several, separated by commas) carries a password or token."""
+    return any(_has_password(server) for server in url.split(","))
+
+
+def _has_password(url: str) -> bool:
     try:
         parts = urlsplit(url)
     except ValueError:

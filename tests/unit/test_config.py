@@ -170,6 +170,7 @@ def test_every_mistake_is_told_with_its_key(load: Load) -> None:
         (NODE + "[store]\nurl = 'mysql://db/o'", "store.url: must be"),
         (NODE + "[store]\nurl = 'sqlite://a.db'", "store.url: must name a file"),
         (NODE + "[broker]\nurl = 'nats://token@host'", "broker.url: holds a password"),
+        (NODE + "[broker]\nurl = 'nats://host,nats://token@host'", "broker.url: holds a password"),
         (NODE + "[broker]\nurl = 'kafka://host'", "broker.url: must be"),
         (NODE + "[broker]\npassword_file = 'owner.key'", "broker.user: is missing"),
         (NODE + "[broker.names]\nrequests = 'a'\nevents = 'a'", "broker.names: requests, dead and events"),
@@ -182,6 +183,12 @@ def test_every_mistake_is_told_with_its_key(load: Load) -> None:
 def test_a_mistake_says_what_to_do(load: Load, text: str, expected: str) -> None:
     """Each kind of mistake has a message that names the key and what is expected there."""
     assert any(expected in problem for problem in problems_of(load, text))
+
+
+def test_a_cluster_is_several_addresses(load: Load) -> None:
+    """The servers of a NATS cluster are given in one text, separated by commas."""
+    url = "nats://one:4222,nats://two:4222"
+    assert load(NODE + f"[broker]\nurl = '{url}'").broker.url == url
 
 
 @pytest.mark.parametrize("listen", ["127.0.0.1:0", "[::1]:8080", "localhost:80", "127.9.9.9:65535"])

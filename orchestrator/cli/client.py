@@ -1,0 +1,232 @@
+"""A client of the daemon's HTTP API, as the command line uses it."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, Final, TypeVar
+
+import aiohttp
+from pydantic import BaseModel, ValidationError
+
+from orchestrator.api.documents import (
+    ChangeDetailDocument,
+    ChangeDocument,
+    ChangePage,
+    DeadLetterPage,
+    GroupDocument,
+    GroupPage,
+)
+from orchestrator.api.reading import path_id
+
+TIMEOUT_SECONDS: Final = 30.0
+SILENCE_SECONDS: Final = 45.0
+"""A stream that sends nothing for so long (it pings every 15 s) is taken for dead."""
+MAX_LINE_BYTES: Final = 1 << 20
+
+Document = TypeVar("Document", bound=BaseModel)
+
+
+class DaemonError(Exception):
+    """The daemon did not do what was asked; the message is for a person."""
+
+
+class DaemonUnreachableError(DaemonError):
+    """No daemon answers at the address."""
+
+
+class RefusedError(DaemonError):
+    """The daemon answered with a problem.
+
+    Attributes:
+        status: HTTP status.
+        field: The field that is wrong, if one is.
+    """
+
+    def __init__(self, status: int, detail: str, field: str | None) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.field = field
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivedEvent:
+    """One status event from the stream.
+
+    Attributes:
+        resume_id: What to name to go on behind it.
+        event_type: Its CloudEvents type; ``closed`` when the daemon ended the stream and says why.
+        document: The CloudEvents JSON document.
+    """
+
+    resume_id: str
+    event_type: str
+    document: dict[str, Any]
+
+
+class DaemonClient:
+    """Talks to one daemon; use `connect`."""
+
+    def __init__(self, session: aiohttp.ClientSession, url: str) -> None:
+        self._session = session
+        self._url = url.rstrip("/")
+
+    async def ask(self, request_id: str, data: Mapping[str, object]) -> ChangeDocument:
+        """Ask for a change; safe to repeat under the same id.
+
+        Raises:
+            RefusedError: The request is not valid, or its id is known with another body.
+            DaemonUnreachableError: No daemon answers.
+        """
+        headers = {"Idempotency-Key": request_id}
+        return _read(ChangeDocument, await self._call("POST", "/v1/changes", headers=headers, json=dict(data)))
+
+    async def change(self, change_id: str) -> ChangeDetailDocument:
+        """Return a change with its history."""
+        return _read(ChangeDetailDocument, await self._call("GET", f"/v1/changes/{change_id}"))
+
+    async def changes(self, *, group: str | None, states: Sequence[str], limit: int) -> ChangePage:
+        """Return the newest changes."""
+        query = [("limit", str(limit)), *(("state", state) for state in states)]
+        if group is not None:
+            query.append(("group", path_id(group)))
+        return _read(ChangePage, await self._call("GET", "/v1/changes", params=query))
+
+    async def amend(self, change_id: str, verb: str) -> ChangeDocument:
+        """Retry or cancel a change."""
+        return _read(ChangeDocument, await self._call("POST", f"/v1/changes/{change_id}/{verb}"))
+
+    async def groups(self) -> GroupPage:
+        """Return the known groups."""
+        return _read(GroupPage, await self._call("GET", "/v1/groups"))
+
+    async def group(self, privacy_group_id: str) -> GroupDocument:
+        """Return a group and how its members stand."""
+        return _read(GroupDocument, await self._call("GET", f"/v1/groups/{path_id(privacy_group_id)}"))
+
+    async def dead_letters(self, limit: int) -> DeadLetterPage:
+        """Return the oldest dead letters."""
+        query = [("limit", str(limit))]
+        return _read(DeadLetterPage, await self._call("GET", "/v1/dead-letters", params=query))
+
+    async def replay(self, letter_id: str) -> None:
+        """Put a dead letter back among the triggers."""
+        await self._call("POST", f"/v1/dead-letters/{letter_id}/replay")
+
+    async def events(
+        self,
+        *,
+        resume_id: str | None = None,
+        group: str | None = None,
+        change_id: str | None = None,
+        types: Sequence[str] = (),
+    ) -> AsyncIterator[ReceivedEvent]:
+        """Yield status events until the stream ends; after `DaemonUnreachableError` resume behind the last one."""
+        query = [("type", name) for name in types]
+        if group is not None:
+            query.append(("group", path_id(group)))
+        if change_id is not None:
+            query.append(("change", change_id))
+        headers = {} if resume_id is None else {"Last-Event-ID": resume_id}
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=TIMEOUT_SECONDS, sock_read=SILENCE_SECONDS)
+        try:
+            async with self._session.get(
+                self._url + "/v1/events", params=query, headers=headers, timeout=timeout
+            ) as response:
+                if response.status != HTTPStatus.OK:
+                    raise _refusal(response.status, await response.read())
+                async for event in _parse_stream(response):
+                    yield event
+        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+            raise self._unreachable(error) from error
+
+    async def _call(self, method: str, path: str, **options: Any) -> bytes:
+        try:
+            async with self._session.request(method, self._url + path, **options) as response:
+                body = await response.read()
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise self._unreachable(error) from error
+        if response.status >= HTTPStatus.BAD_REQUEST:
+            raise _refusal(response.status, body)
+        return body
+
+    def _unreachable(self, error: Exception) -> DaemonUnreachableError:
+        why = str(error) or type(error).__name__
+        return DaemonUnreachableError(
+            f"no daemon answers at {self._url} ({why}); start one with `orchestrator run`, "
+            "or name its address with --url or ORCHESTRATOR_URL"
+        )
+
+
+@asynccontextmanager
+async def connect(url: str) -> AsyncIterator[DaemonClient]:
+    """Return a client of the daemon at an address; nothing is sent yet."""
+    timeout = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS)
+    async with aiohttp.ClientSession(timeout=timeout, trust_env=False, read_bufsize=MAX_LINE_BYTES) as session:
+        yield DaemonClient(session, url)
+
+
+async def changed(client: DaemonClient, change_id: str, pause_seconds: float = 5.0) -> AsyncIterator[None]:
+    """Yield whenever something may have happened to a change: at once, on each of its events, and now and then.
+
+    A stream that breaks is opened again behind the last event; meanwhile the pauses go on.
+    """
+    news = asyncio.Event()
+    async with asyncio.TaskGroup() as tasks:
+        listener = tasks.create_task(_listen(client, change_id, news, pause_seconds))
+        try:
+            while True:
+                news.clear()
+                yield
+                try:
+                    async with asyncio.timeout(pause_seconds):
+                        await news.wait()
+                except TimeoutError:
+                    continue
+        finally:
+            listener.cancel()
+
+
+async def _listen(client: DaemonClient, change_id: str, news: asyncio.Event, pause_seconds: float) -> None:
+    resume_id = "0"
+    while True:
+        try:
+            async for event in client.events(resume_id=resume_id, change_id=change_id):
+                resume_id = event.resume_id or resume_id
+                news.set()
+        except DaemonError:
+            news.set()  # whoever reads the change meets the same trouble and tells it
+        await asyncio.sleep(pause_seconds)
+
+
+async def _parse_stream(response: aiohttp.ClientResponse) -> AsyncIterator[ReceivedEvent]:
+    fields: dict[str, str] = {}
+    async for line in response.content:
+        text = line.decode("utf-8").rstrip("\r\n")
+        if text:
+            name, _, value = text.partition(": ")
+            fields[name] = value
+            continue
+        if "data" in fields:
+            yield ReceivedEvent(
+                resume_id=fields.get("id", ""), event_type=fields.get("event", ""), document=json.loads(fields["data"])
+            )
+        fields = {}
+
+
+def _refusal(status: int, body: bytes) -> RefusedError:
+    try:
+        problem = json.loads(body)
+        return RefusedError(status, str(problem["detail"]), problem.get("field"))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return RefusedError(status, f"the answer was HTTP {status}; is this the daemon's address?", None)
+
+
+def _read(model: type[Document], body: bytes) -> Document:
+    try:
+        # A newer daemon may say more than this program knows.
+        return model.model_validate_json(body, extra="ignore")
+    except ValidationError as error:
+        raise DaemonError(f"the daemon's answer is not understood; is it of another version? {error}") from error

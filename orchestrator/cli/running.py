@@ -1,0 +1,115 @@
+"""Verbs that run something: run, migrate, devnet, doctor, demo."""
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from orchestrator.cli import options
+from orchestrator.cli.output import Exit, compact_json, fail
+
+if TYPE_CHECKING:
+    from orchestrator.config import Config
+
+
+def run(
+    config: options.ConfigFile = options.DEFAULT_CONFIG,
+    migrate: Annotated[bool, typer.Option("--migrate", help="Bring the database up to date first.")] = False,
+) -> None:
+    """Run the daemon until SIGTERM or SIGINT. Prints `ready ADDRESS` once it takes requests."""
+    loaded = load(config)
+    from orchestrator.log import configure_logging
+
+    configure_logging(loaded.log.level, loaded.log.format)
+    if migrate:
+        _migrated(loaded)
+    _ended_with(loaded)
+
+
+def migrate(config: options.ConfigFile = options.DEFAULT_CONFIG, json: options.AsJson = False) -> None:
+    """Make or bring up to date the database that the configuration names."""
+    version = _migrated(load(config))
+    typer.echo(compact_json({"version": version}) if json else f"the database is at version {version}")
+
+
+def doctor(
+    config: options.ConfigFile = options.DEFAULT_CONFIG,
+    head_within: Annotated[
+        float, typer.Option(help="Seconds in which a WebSocket must deliver a head.", min=1, max=120)
+    ] = 15.0,
+    json: options.AsJson = False,
+) -> None:
+    """Check nodes, enclaves, accounts and database. Exit code 0 when nothing is worse than a warning."""
+    from orchestrator.cli.doctor import doctor as examine
+
+    examine(config=config, as_json=json, head_within=head_within)
+
+
+def devnet(context: typer.Context) -> None:
+    """Run a network of emulated Besu nodes and enclaves; prints `ready` when it answers."""
+    from orchestrator.devnet import DevnetError, serve
+    from orchestrator.devnet.__main__ import config_from_arguments
+
+    try:
+        asyncio.run(serve(config_from_arguments(context.args)))
+    except DevnetError as error:
+        raise fail(str(error), Exit.USAGE) from None
+
+
+def demo(
+    keep: Annotated[bool, typer.Option("--keep", help="Leave everything running afterwards, until Ctrl-C.")] = False,
+    directory: Annotated[
+        Path | None, typer.Option(help="Keep the configuration, logs and database here.", file_okay=False)
+    ] = None,
+) -> None:
+    """Show the main job on emulated nodes: a member is added to a group with a history and proven in sync."""
+    from orchestrator.cli.demo.story import tell
+
+    raise typer.Exit(tell(keep=keep, directory=directory))
+
+
+def load(path: Path) -> "Config":
+    """Return the configuration, or end the program with one line for each mistake."""
+    from orchestrator.config import ConfigError, load_config
+
+    try:
+        return load_config(path)
+    except ConfigError as error:
+        for problem in error.problems[:-1]:
+            fail(problem)
+        raise fail(error.problems[-1], Exit.USAGE) from None
+
+
+def _migrated(config: "Config") -> str:
+    from orchestrator.app import store_url
+    from orchestrator.engine.ports import StoreError
+    from orchestrator.store.schema_version import migrate as bring_up
+
+    try:
+        return bring_up(store_url(config))
+    except StoreError as error:
+        raise fail(str(error)) from None
+
+
+def _ended_with(config: "Config") -> None:
+    from orchestrator.app import AccountError, run_daemon
+    from orchestrator.app.daemon import stopping_on_signals
+    from orchestrator.besu.signers import SignerError
+    from orchestrator.engine.ports import BrokerError, StoreError
+
+    async def until_stopped() -> None:
+        stopping = asyncio.Event()
+        with stopping_on_signals(stopping):
+            await run_daemon(config, stopping, _say_ready)
+
+    try:
+        asyncio.run(until_stopped())
+    except (AccountError, SignerError) as error:
+        raise fail(str(error), Exit.USAGE) from None
+    except (StoreError, BrokerError, OSError) as error:
+        raise fail(str(error)) from None
+
+
+def _say_ready(address: str) -> None:
+    typer.echo(f"ready {address}")
