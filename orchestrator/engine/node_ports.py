@@ -3,7 +3,7 @@
 Every method that leaves the process is bounded in time by its adapter; what it raises is `NodeError`.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -108,6 +108,9 @@ class NodePort(Protocol):
     async def roots(self, privacy_group_id: str, block_numbers: Sequence[int]) -> tuple[GroupView, ...]:
         """Return the group at several blocks in one round trip: the state root only, all else left empty."""
 
+    async def roots_of(self, privacy_group_ids: Sequence[str], block_number: int) -> tuple[GroupView, ...]:
+        """Return many groups at one block in few round trips: the state root only, all else left empty."""
+
     async def abi(self, privacy_group_id: str) -> str | None:
         """Return the dialect of the group's contract: ``"bytes"``, ``"bytes32"``, ``"unusable"``, None for no group."""
 
@@ -133,8 +136,11 @@ class NodePort(Protocol):
         Replay, measured).
         """
 
-    async def groups(self, enclave_keys: Sequence[str]) -> tuple[str, ...]:
-        """Return the ids of the groups that all of these keys are members of (others may be, too)."""
+    async def groups(self, enclave_keys: Sequence[str]) -> Mapping[str, tuple[str, ...]]:
+        """Return the groups that all of these keys are members of, by id, with all members that the node lists.
+
+        A node lists what its own state says: a removed member's node shows the group as it was.
+        """
 
     def heads(self) -> AsyncIterator[Head]:
         """Yield new heads as the node announces them; ends or raises `NodeError` when the subscription is lost."""

@@ -7,7 +7,7 @@ else out; the emulated network in `orchestrator.devnet` is the faithful one.
 import asyncio
 import hashlib
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from orchestrator.engine.node_ports import Block, Head, NodeError, NodeTraits, PmtOutcome
@@ -323,13 +323,19 @@ class FakeNode:
             return tuple(number in group.views and number <= reached for number in block_numbers)
         return tuple(self._view(privacy_group_id, number).exists for number in block_numbers)
 
-    async def groups(self, enclave_keys: Sequence[str]) -> tuple[str, ...]:
+    async def groups(self, enclave_keys: Sequence[str]) -> Mapping[str, tuple[str, ...]]:
         self._ask()
-        return tuple(
-            group_id
-            for group_id, group in self.network.groups.items()
-            if sorted(group.participants) == sorted(enclave_keys)
-        )
+        head = self._head().number
+        views = {group_id: self._view(group_id, head) for group_id in self.network.groups}
+        return {
+            group_id: view.participants
+            for group_id, view in views.items()
+            if view.exists and set(enclave_keys).issubset(view.participants)
+        }
+
+    async def roots_of(self, privacy_group_ids: Sequence[str], block_number: int) -> tuple[GroupView, ...]:
+        self._ask()
+        return tuple([(await self.roots(group, [block_number]))[0] for group in privacy_group_ids])
 
     async def heads(self) -> AsyncIterator[Head]:
         queue: asyncio.Queue[Head | None] = asyncio.Queue(100)

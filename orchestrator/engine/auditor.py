@@ -1,0 +1,169 @@
+"""Auditing all the time: every so many blocks, by one replica, telling what diverged and what converged again.
+
+What subscribers were told is read from the events themselves, so that nothing else has to be remembered: a restarted
+daemon, or another replica, goes on from there.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final, Protocol
+
+import structlog
+
+from orchestrator.engine.auditing import MOST_CALLS, AuditReport, audit
+from orchestrator.engine.fleet import Fleet
+from orchestrator.engine.ports import Clock, StoreError
+from orchestrator.membership.divergence import Announced, after_event, tell
+from orchestrator.membership.status import EventType, StatusEvent
+
+LEASE_NAME: Final = "audit"
+TYPES: Final = (EventType.GROUP_DIVERGED.value, EventType.GROUP_CONVERGED.value)
+PAGE: Final = 1_000
+IDLE_SECONDS: Final = 10.0
+
+log = structlog.get_logger()
+
+
+class GroupRecord(Protocol):
+    """What of `orchestrator.engine.ports.ChangeStore` the auditor uses. Every method may raise `StoreError`."""
+
+    async def groups(self, *, limit: int = 10_000) -> tuple[str, ...]:
+        """Return the ids of groups that a change succeeded in."""
+
+    async def announce(self, events: Sequence[StatusEvent]) -> None:
+        """Store events that belong to no change."""
+
+
+class ToldEvent(Protocol):
+    """One stored status event."""
+
+    @property
+    def position(self) -> int:
+        """Place in the order of all events."""
+
+    @property
+    def at(self) -> datetime:
+        """When it was committed."""
+
+    @property
+    def event(self) -> StatusEvent:
+        """What happened."""
+
+
+class EventRecord(Protocol):
+    """What of the outbox the auditor uses. Every method may raise `StoreError`."""
+
+    async def after(self, position: int, *, limit: int, types: Sequence[str] = ()) -> Sequence[ToldEvent]:
+        """Return the next events of some types behind a position."""
+
+    async def acquire_lease(self, name: str, *, holder: str, lease: timedelta, now: datetime) -> bool:
+        """Take or prolong the right to do a named work alone; False while another holder's lease lasts."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditRules:
+    """When and how to audit.
+
+    Attributes:
+        holder: This replica's name.
+        every_blocks: An audit each so many blocks.
+        confirmations: Compare so many blocks below the head.
+        most_calls: JSON-RPC calls of one audit.
+        lease: For how long one replica audits alone without auditing again.
+        remind_after: A divergence that lasts is told again after so long.
+    """
+
+    holder: str
+    every_blocks: int = 100
+    confirmations: int = 0
+    most_calls: int = MOST_CALLS
+    lease: timedelta = timedelta(minutes=10)
+    remind_after: timedelta = timedelta(days=1)
+
+
+class Auditor:
+    """Audits.
+
+    Args:
+        fleet: The nodes.
+        groups: The store of changes.
+        events: The outbox.
+        clock: Time.
+        rules: When and how.
+    """
+
+    def __init__(self, fleet: Fleet, groups: GroupRecord, events: EventRecord, clock: Clock, rules: AuditRules) -> None:
+        self._fleet = fleet
+        self._groups = groups
+        self._events = events
+        self._clock = clock
+        self._rules = rules
+        self._told: dict[str, Announced] = {}
+        self._position = 0
+        self._after = ""
+
+    @property
+    def diverged(self) -> frozenset[str]:
+        """The groups whose members were last seen to differ."""
+        return frozenset(self._told)
+
+    async def run(self) -> None:
+        """Audit until cancelled: as soon as the heads of two nodes are known, then every so many blocks."""
+        due = 0
+        while True:
+            newest = self._fleet.newest_head()
+            if newest == 0 or newest < due:
+                await self._clock.sleep(IDLE_SECONDS)
+                continue
+            try:
+                if await self._is_ours():
+                    await self.audit_once()
+                due = newest + self._rules.every_blocks
+            except StoreError as error:
+                log.warning("audit not told, the store does not answer", reason=str(error))
+                await self._clock.sleep(IDLE_SECONDS)
+
+    async def audit_once(self) -> AuditReport:
+        """Audit now and tell what is new.
+
+        Raises:
+            StoreError: It could not be told; the next audit tells it.
+        """
+        await self._catch_up()
+        report = await audit(
+            self._fleet,
+            await self._groups.groups(),
+            suspects=tuple(self._told),
+            after=self._after,
+            confirmations=self._rules.confirmations,
+            most_calls=self._rules.most_calls,
+        )
+        self._after = report.reached
+        events = tell(report.comparisons, self._told, self._clock.now(), self._rules.remind_after)
+        if events:
+            await self._groups.announce(events)
+        for event in events:
+            about = {"group": event.privacy_group_id, "block": report.block_number}
+            if event.type is EventType.GROUP_DIVERGED:
+                log.warning("members differ", **about, since_block=event.data.get("first_block"))
+            else:
+                log.info("members agree again", **about)
+        log.info("audited", block=report.block_number, groups=len(report.comparisons), calls=report.calls)
+        return report
+
+    async def _is_ours(self) -> bool:
+        rules = self._rules
+        return await self._events.acquire_lease(
+            LEASE_NAME, holder=rules.holder, lease=rules.lease, now=self._clock.now()
+        )
+
+    async def _catch_up(self) -> None:
+        """Read what subscribers were told since the last audit, by whichever replica."""
+        while True:
+            page = await self._events.after(self._position, limit=PAGE, types=TYPES)
+            for told in page:
+                self._told = after_event(self._told, told.event, told.at)
+                self._position = told.position
+            if len(page) < PAGE:
+                return
