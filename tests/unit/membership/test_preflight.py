@@ -1,0 +1,239 @@
+from dataclasses import replace
+
+import pytest
+
+from orchestrator.membership.model import Kind, Plan
+from orchestrator.membership.preflight import BEHIND_BLOCKS, plan_for
+from orchestrator.membership.reasons import Reason
+from tests.fakes.changes import a_change
+from tests.fakes.surveys import NEW, OLD, SECOND, a_member, a_survey, a_view, no_view
+
+ADD = a_change("add", members=(NEW,))
+REMOVE = a_change("remove", kind=Kind.REMOVE_MEMBERS, members=(SECOND,))
+CREATE = a_change("create", kind=Kind.CREATE_GROUP, members=(OLD, SECOND))
+UNLOCK = a_change("unlock", kind=Kind.UNLOCK_GROUP, members=())
+SET = a_change("set", kind=Kind.SET_MEMBERS, members=(OLD, NEW))
+
+LOCKED = a_view(locked=True)
+
+
+def planned(found: Plan | Reason) -> Plan:
+    assert isinstance(found, Plan), found
+    return found
+
+
+def refused(found: Plan | Reason) -> str:
+    assert isinstance(found, Reason), found
+    return found.slug
+
+
+def test_an_addition_is_planned_from_who_is_missing() -> None:
+    """Members that are in already are not added again."""
+    plan = planned(plan_for(replace(ADD, members=(SECOND, NEW)), a_survey(a_member())))
+    assert (plan.to_add, plan.to_remove) == ((NEW,), ())
+    assert (plan.node, plan.abi, plan.participants, plan.version) == ("node1", "bytes", (OLD, SECOND), "0x01")
+    assert plan.first_block == 10
+
+
+def test_a_removal_is_planned_from_who_is_there() -> None:
+    """Removing a stranger changes nothing, so it is not sent."""
+    plan = planned(plan_for(replace(REMOVE, members=(SECOND, "stranger")), a_survey()))
+    assert (plan.to_add, plan.to_remove) == ((), (SECOND,))
+
+
+def test_a_desired_set_is_planned_as_what_differs() -> None:
+    """What is missing is added, what is too much is removed."""
+    plan = planned(plan_for(SET, a_survey(a_member())))
+    assert (plan.to_add, plan.to_remove) == ((NEW,), (SECOND,))
+
+
+def test_a_creation_is_planned_for_a_free_id() -> None:
+    """The members of a new group are added with the dialect of the node's own version."""
+    plan = planned(plan_for(CREATE, a_survey(view=no_view(), abi=None, native_abi="bytes32", owner=None)))
+    assert (plan.to_add, plan.abi, plan.participants) == ((OLD, SECOND), "bytes32", ())
+
+
+def test_a_group_that_is_as_asked_needs_nothing() -> None:
+    """Creating, adding, removing or setting what is so already plans no transaction."""
+    done = [
+        CREATE,
+        replace(ADD, members=(SECOND,)),
+        replace(REMOVE, members=(NEW,)),
+        replace(SET, members=(OLD, SECOND)),
+    ]
+    for change in done:
+        plan = planned(plan_for(change, a_survey()))
+        assert (plan.to_add, plan.to_remove) == ((), ())
+
+
+@pytest.mark.parametrize(("behind", "slug"), [(BEHIND_BLOCKS + 1, "node_behind")])
+def test_a_node_that_lags_is_not_sent_through(behind: int, slug: str) -> None:
+    """A node that lags gives a stale private nonce and bundles a stale history (PROTOCOL.md, Nonces)."""
+    assert refused(plan_for(ADD, a_survey(newest_head=10 + behind))) == slug
+    planned(plan_for(ADD, a_survey(newest_head=10 + BEHIND_BLOCKS)))
+
+
+def test_a_node_that_syncs_is_not_sent_through() -> None:
+    """What it says of the group is not how the group is."""
+    assert refused(plan_for(REMOVE, a_survey(syncing=True))) == "node_behind"
+
+
+def test_only_the_owner_changes_a_group() -> None:
+    """An account that did not create the group is refused before anything is sent (PROTOCOL.md, Words)."""
+    for change in (ADD, REMOVE, SET, UNLOCK):
+        assert refused(plan_for(change, a_survey(owner=False))) == "not_owner"
+
+
+def test_an_owner_that_can_not_be_told_is_tried() -> None:
+    """Old nodes answer the simulated call with an error that says nothing: the transaction will tell."""
+    planned(plan_for(ADD, a_survey(owner=None)))
+
+
+def test_an_unknown_group_can_not_be_changed() -> None:
+    """A node answers `0x` for a group that it is no member of (PROTOCOL.md, Looking before leaping)."""
+    for change in (ADD, REMOVE, SET, UNLOCK):
+        assert refused(plan_for(change, a_survey(view=no_view(), abi=None, owner=None))) == "group_unknown"
+
+
+def test_an_id_in_use_is_not_created_again() -> None:
+    """An addition to a locked group of the same owner simply adds, so a creation must find the id free."""
+    assert refused(plan_for(replace(CREATE, members=(OLD, NEW)), a_survey())) == "group_exists"
+    assert refused(plan_for(CREATE, a_survey(owner=False))) == "group_exists"
+
+
+def test_a_group_is_created_by_a_members_node() -> None:
+    """The node that sends the creation has to be among the members (PROTOCOL.md, The life of a change)."""
+    found = plan_for(replace(CREATE, members=(SECOND, NEW)), a_survey(view=no_view(), abi=None, owner=None))
+    assert refused(found) == "sender_not_member"
+
+
+def test_a_group_is_changed_through_a_members_node() -> None:
+    """A sender whose enclave key is no member gets a bare 0x0 (PROTOCOL.md, Outcomes)."""
+    assert refused(plan_for(ADD, a_survey(sender_key=NEW))) == "sender_not_member"
+
+
+def test_the_sender_does_not_remove_itself() -> None:
+    """Its node would not see the outcome."""
+    assert refused(plan_for(replace(REMOVE, members=(OLD,)), a_survey())) == "would_empty_group"
+    assert refused(plan_for(replace(SET, members=(SECOND,)), a_survey())) == "would_empty_group"
+
+
+@pytest.mark.parametrize("change", [ADD, REMOVE, SET])
+def test_a_foreign_lock_is_waited_for(change: object) -> None:
+    """Nothing is sent to a group that somebody else has locked: it would fail with a bare 0x0 and be lost."""
+    assert isinstance(change, type(ADD))
+    assert refused(plan_for(change, a_survey(a_member(), view=LOCKED))) == "locked_by_other"
+
+
+def test_a_lock_does_not_hinder_what_is_done_already() -> None:
+    """The proof of what is so already needs no transaction."""
+    planned(plan_for(replace(ADD, members=(SECOND,)), a_survey(view=LOCKED)))
+
+
+def test_an_unlock_is_planned_whatever_the_contract() -> None:
+    """An unlock is needed most where additions do not work any more."""
+    planned(plan_for(UNLOCK, a_survey(view=LOCKED, abi="bytes32", native_abi="bytes")))
+
+
+@pytest.mark.parametrize("abi", ["unusable", None])
+def test_a_contract_that_no_besu_runs_is_parked(abi: str | None) -> None:
+    """Groups of Besu 1.5.2 and older are unusable (PROTOCOL.md, Versions)."""
+    assert refused(plan_for(ADD, a_survey(abi=abi))) == "contract_of_other_version"
+
+
+@pytest.mark.parametrize(("abi", "native"), [("bytes32", "bytes"), ("bytes", "bytes32")])
+def test_a_contract_of_another_line_takes_no_additions_but_removals(abi: str, native: str) -> None:
+    """A node recognises only its own version's addition; a removal is a call like any other."""
+    assert refused(plan_for(ADD, a_survey(a_member(), abi=abi, native_abi=native))) == "contract_of_other_version"
+    assert planned(plan_for(REMOVE, a_survey(abi=abi, native_abi=native))).abi == abi
+
+
+@pytest.mark.parametrize(
+    ("versions", "expected"),
+    [(((21, 7, 3), (21, 7, 4)), True), (((21, 7, 4), (22, 4, 4)), False), (((1, 5, 3),) * 2, True)],
+)
+def test_the_way_back_is_an_empty_addition_before_21_7_4(
+    versions: tuple[tuple[int, int, int], tuple[int, int, int]], expected: bool
+) -> None:
+    """One old node among the members is enough: there `unlock()` fails (PROTOCOL.md, Versions)."""
+    survey = a_survey(
+        a_member(OLD, besu_version=versions[1]), besu_version=versions[0], abi="bytes32", native_abi="bytes32"
+    )
+    assert planned(plan_for(replace(ADD, members=(NEW,)), survey)).unlock_by_empty_add is expected
+
+
+@pytest.mark.parametrize(
+    ("version", "validator", "slug"),
+    [
+        ((25, 5, 0), False, "member_would_not_receive"),
+        ((25, 5, 0), None, "member_would_not_receive"),
+        ((25, 5, 0), True, None),
+        ((25, 4, 1), False, None),
+        ((22, 10, 0), False, None),
+    ],
+)
+def test_a_25_5_0_node_that_is_no_validator_is_not_added(
+    version: tuple[int, int, int], validator: bool | None, slug: str | None
+) -> None:
+    """It never receives the group, and the adder would see status 0x1 (PROTOCOL.md, Versions)."""
+    found = plan_for(ADD, a_survey(a_member(besu_version=version, validator=validator)))
+    assert (found.slug if isinstance(found, Reason) else None) == slug
+    if isinstance(found, Reason):
+        assert found.members == (NEW,)
+
+
+def test_a_25_5_0_member_is_no_hindrance_to_others() -> None:
+    """Only the added node loses the group; present members and creations receive."""
+    old = a_member(SECOND, besu_version=(25, 5, 0))
+    planned(plan_for(ADD, a_survey(old, a_member())))
+    planned(plan_for(REMOVE, a_survey(old)))
+    planned(plan_for(CREATE, a_survey(old, view=no_view(), abi=None, owner=None)))
+
+
+@pytest.mark.parametrize("clean", [False, None])
+def test_state_that_is_not_known_to_be_a_prefix_is_never_added_to(clean: bool | None) -> None:
+    """Replaying onto another past throws inside block import and stops the node for good (PROTOCOL.md)."""
+    assert refused(plan_for(ADD, a_survey(a_member(holds_state=True, clean_prefix=clean)))) == "state_not_a_prefix"
+
+
+def test_a_former_member_with_a_clean_past_is_added_again() -> None:
+    """A clean prefix replays."""
+    planned(plan_for(ADD, a_survey(a_member(holds_state=True, clean_prefix=True))))
+
+
+def test_a_new_members_node_that_is_down_is_waited_for() -> None:
+    """Nothing is known of what it holds, and nothing else is asked of it first."""
+    found = plan_for(ADD, a_survey(a_member(head=None, besu_version=None, validator=None)))
+    assert refused(found) == "node_unreachable"
+
+
+def test_a_new_members_node_that_lags_is_waited_for() -> None:
+    """It would replay late, or is in trouble."""
+    assert refused(plan_for(ADD, a_survey(a_member(head=4)))) == "node_behind"
+    planned(plan_for(ADD, a_survey(a_member(head=5))))
+
+
+def test_a_member_without_a_node_of_ours_is_added_blindly() -> None:
+    """Nothing can be known of it; the proof will name it as unobserved."""
+    planned(plan_for(ADD, a_survey(a_member(node=None, head=None, besu_version=None))))
+
+
+def test_members_of_two_lines_of_besu_are_not_extended() -> None:
+    """The addition of one line is none to the other: its nodes would diverge (PROTOCOL.md, Versions)."""
+    found = plan_for(ADD, a_survey(a_member(SECOND, besu_version=(22, 7, 0)), a_member()))
+    assert refused(found) == "mixed_versions"
+    assert isinstance(found, Reason)
+    assert found.members == (SECOND,)
+    created = a_survey(a_member(SECOND, besu_version=(22, 7, 0)), view=no_view(), abi=None, owner=None)
+    assert refused(plan_for(CREATE, created)) == "mixed_versions"
+
+
+def test_a_member_of_another_line_can_be_removed() -> None:
+    """That is the remedy."""
+    planned(plan_for(REMOVE, a_survey(a_member(SECOND, besu_version=(22, 7, 0)))))
+
+
+def test_another_changes_new_member_is_no_hindrance() -> None:
+    """A turn is surveyed at once; each change is judged by its own members."""
+    stranger = a_member("other", besu_version=(22, 7, 0), holds_state=True, clean_prefix=False)
+    planned(plan_for(ADD, a_survey(a_member(), stranger)))
