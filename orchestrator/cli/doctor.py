@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from orchestrator.app.assembly import AccountError, open_account, store_url, tls_context
+from orchestrator.app import AccountError, open_account, tls_context
 from orchestrator.besu.http_client import HttpNode, open_session
 from orchestrator.besu.inspection import Expected, Finding, Level, in_order, is_healthy
 from orchestrator.besu.inspection_enclave import member_sets
@@ -25,16 +25,12 @@ from orchestrator.besu.inspection_reading import Inspector, Target, owned_groups
 from orchestrator.besu.node import Node
 from orchestrator.besu.signers import SignerError
 from orchestrator.besu.tokens import TokenFile
+from orchestrator.cli.known_groups import known_groups
 from orchestrator.config import AccountConfig, Config, ConfigError, NodeConfig, load_config
-from orchestrator.engine.clock import SystemClock
 from orchestrator.engine.ports import StoreError
-from orchestrator.store.change_store import SqlChangeStore
-from orchestrator.store.database import Database
 
 MEMBER_KEYS: Final = 6
 """Enclave keys whose sets are tried at the enclaves: two and more of six are 57 sets."""
-
-KNOWN_GROUPS: Final = 1_000
 
 _STYLES: Final = {Level.OK: "green", Level.NOTE: "cyan", Level.WARNING: "yellow", Level.ERROR: "bold red"}
 
@@ -84,7 +80,7 @@ async def examine(config: Config, *, head_within_seconds: float = 15.0) -> tuple
         async with asyncio.TaskGroup() as asking:
             seeing = asking.create_task(inspector.inspect(targets))
             opening = [asking.create_task(asyncio.to_thread(_key_trouble, account)) for account in config.accounts]
-            listing = asking.create_task(_known_groups(config))
+            listing = asking.create_task(_stored_groups(config))
         seen = seeing.result()
         accounts = {
             account.address: trouble.result() for account, trouble in zip(config.accounts, opening, strict=True)
@@ -160,25 +156,10 @@ def _key_trouble(account: AccountConfig) -> str | None:
     return None
 
 
-def _is_unmade(url: str) -> bool:
-    return url.startswith("sqlite:///") and not Path(url.removeprefix("sqlite:///")).exists()
-
-
-async def _known_groups(config: Config) -> tuple[tuple[str, ...], Finding]:
+async def _stored_groups(config: Config) -> tuple[tuple[str, ...], Finding]:
     """Return the groups that the store knows, and what was seen of the store."""
-    url = store_url(config)
-    if _is_unmade(url):
-        note = Finding(
-            check="store",
-            level=Level.NOTE,
-            what="there is no store yet",
-            why="Only groups that nodes list could be looked at.",
-            remedy="`orchestrator run` makes it, and so does `orchestrator migrate`.",
-        )
-        return (), note
     try:
-        async with Database(url) as database:
-            groups = await SqlChangeStore(database, SystemClock()).groups(limit=KNOWN_GROUPS)
+        groups = await known_groups(config)
     except StoreError as error:
         trouble = Finding(
             check="store",
@@ -188,4 +169,13 @@ async def _known_groups(config: Config) -> tuple[tuple[str, ...], Finding]:
             remedy="Start the database, correct store.url, or run `orchestrator migrate`.",
         )
         return (), trouble
+    if groups is None:
+        note = Finding(
+            check="store",
+            level=Level.NOTE,
+            what="there is no store yet",
+            why="Only groups that nodes list could be looked at.",
+            remedy="`orchestrator migrate` makes it.",
+        )
+        return (), note
     return groups, Finding(check="store", level=Level.OK, what=f"the store answers and knows {len(groups)} group(s)")

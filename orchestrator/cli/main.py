@@ -39,7 +39,7 @@ def _root(
 
 _VERBS: tuple[tuple[str, dict[str, Callable[..., None]]], ...] = (
     ("Try", {"demo": running.demo}),
-    ("Run", {"run": running.run, "migrate": running.migrate, "doctor": running.doctor}),
+    ("Run", {"run": running.run, "migrate": running.migrate, "doctor": running.doctor, "audit": running.audit}),
     (
         "Ask",
         {

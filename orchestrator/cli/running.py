@@ -1,4 +1,4 @@
-"""Verbs that run something: run, migrate, devnet, doctor, demo."""
+"""Verbs that run something: run, migrate, devnet, doctor, audit, demo."""
 
 import asyncio
 from pathlib import Path
@@ -44,6 +44,13 @@ def doctor(
     from orchestrator.cli.doctor import doctor as examine
 
     examine(config=config, as_json=json, head_within=head_within)
+
+
+def audit(config: options.ConfigFile = options.DEFAULT_CONFIG, json: options.AsJson = False) -> None:
+    """Compare the members of all groups on their nodes. Exit code 1 when some differ or none could be compared."""
+    from orchestrator.cli.audit import audit as examine
+
+    examine(config=config, as_json=json)
 
 
 def devnet(context: typer.Context) -> None:
