@@ -4,6 +4,7 @@ import asyncio
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import structlog
@@ -17,9 +18,11 @@ from orchestrator.app.readiness import Readiness
 from orchestrator.broker.connecting import connect
 from orchestrator.broker.names import Access, Limits, Names
 from orchestrator.broker.port import Broker
-from orchestrator.config import BrokerConfig, Config
+from orchestrator.config import BrokerConfig, Config, WebhookConfig
 from orchestrator.events.feed import EventFeed
 from orchestrator.events.relay import Relay
+from orchestrator.events.retention import Retention
+from orchestrator.events.webhooks import Endpoint, Webhooks
 
 DRAIN_SECONDS = 5.0
 """What publishing the last status events may take when the daemon stops."""
@@ -93,28 +96,56 @@ async def run_daemon(config: Config, stopping: asyncio.Event, on_ready: Callable
                 access=broker_access(config.broker),
             )
         )
-        address = await _serve_http(stack, config, engine, broker)
+        feed = EventFeed(engine.outbox, engine.clock)
+        address = await _serve_http(stack, config, engine, broker, feed)
         async with asyncio.TaskGroup() as tasks:
             taking = tasks.create_task(engine.intake.run(broker))
             driving = tasks.create_task(engine.supervisor.run())
             relay = Relay(engine.outbox, broker, engine.clock, engine.holder)
-            relaying = tasks.create_task(relay.run())
+            reporting = [tasks.create_task(part.run()) for part in (relay, feed, *_upkeep(config, engine))]
             log.info("ready", api=address, nodes=len(config.nodes), accounts=len(config.accounts))
             on_ready(address)
             await stopping.wait()
             taking.cancel()
             await driving
-            relaying.cancel()
+            for task in reporting:
+                task.cancel()
             await relay.drain(DRAIN_SECONDS)
     log.info("stopped")
 
 
-async def _serve_http(stack: AsyncExitStack, config: Config, engine: Engine, broker: Broker) -> str:
+def _upkeep(config: Config, engine: Engine) -> tuple[Webhooks | Retention, ...]:
+    """Return what else is done with status events: webhooks, and deleting old ones."""
+    endpoints = [
+        Endpoint(
+            name=webhook.name,
+            url=webhook.url,
+            secret=_signing_secret(webhook),
+            types=webhook.types,
+            allow_private=webhook.allow_private,
+        )
+        for webhook in config.webhooks
+    ]
+    keep = timedelta(days=config.engine.events_kept_days)
+    return (
+        Webhooks(engine.outbox, endpoints, engine.clock, engine.holder),
+        Retention(engine.outbox, engine.clock, engine.holder, keep),
+    )
+
+
+def _signing_secret(webhook: WebhookConfig) -> bytes | None:
+    if webhook.secret is not None:
+        return webhook.secret.get_secret_value().encode()
+    secret = _secret(webhook.secret_file)
+    return None if secret is None else secret.encode()
+
+
+async def _serve_http(stack: AsyncExitStack, config: Config, engine: Engine, broker: Broker, feed: EventFeed) -> str:
     services = ApiServices(
         intake=engine.intake,
         changes=engine.store,
         groups=FleetGroups(engine.store, engine.fleet),
-        feed=EventFeed(engine.outbox, engine.clock),
+        feed=feed,
         readiness=Readiness(engine.store, broker, engine.fleet, engine.clock),
         dead_letters=broker,
         metrics=engine.metrics.registry,

@@ -1,12 +1,13 @@
-"""The relay: publishes what the outbox holds, at least once and in order within each group.
+"""The relay: publishes the outbox on the message queue, in order per group, at least once.
 
-One replica at a time relays, by a lease. An event is marked as published only after the queue has stored it; the time
-between is where a crash makes a duplicate, which has the same id.
+Of several replicas the one that holds the lease publishes. When the queue is away events wait in the outbox, and
+nothing else is held up.
 """
 
 import asyncio
 from collections.abc import Sequence
-from datetime import timedelta
+from contextlib import suppress
+from datetime import datetime, timedelta
 from itertools import groupby
 from typing import Final
 
@@ -17,107 +18,113 @@ from orchestrator.events.envelope import text_of
 from orchestrator.events.ports import Outbox, Publisher, StoredEvent
 
 LEASE_NAME: Final = "relay"
-PAGE: Final = 500
-GROUPS_AT_ONCE: Final = 32
-IDLE_SECONDS: Final = 5.0
-PAUSES_SECONDS: Final = (0.2, 0.5, 1.0, 2.0, 5.0)
+LEASE: Final = timedelta(seconds=15)
+BATCH: Final = 256
+GROUPS_AT_ONCE: Final = 16
+POLL_SECONDS: Final = 1.0
+FIRST_PAUSE_SECONDS: Final = 0.1
+LONGEST_PAUSE_SECONDS: Final = 5.0
 
-log = structlog.get_logger()
+_log = structlog.get_logger(__name__)
 
 
 class Relay:
-    """Publishes status events.
+    """Publishes what is committed.
 
     Args:
-        outbox: Where they are.
-        publisher: Where they go.
+        outbox: The durable events.
+        publisher: The message queue.
         clock: Time.
-        holder: This replica's name.
-        lease: For how long the right to relay is held without being renewed.
+        holder: Name of this replica, unique among them.
     """
 
-    def __init__(
-        self, outbox: Outbox, publisher: Publisher, clock: Clock, holder: str, lease: timedelta = timedelta(seconds=10)
-    ) -> None:
+    def __init__(self, outbox: Outbox, publisher: Publisher, clock: Clock, holder: str) -> None:
         self._outbox = outbox
         self._publisher = publisher
         self._clock = clock
         self._holder = holder
-        self._lease = lease
-        self._places = asyncio.Semaphore(GROUPS_AT_ONCE)
-        self._seen = 0
+        self._renew_at: datetime | None = None
+        self._pause_seconds = FIRST_PAUSE_SECONDS
 
     async def run(self) -> None:
-        """Publish until cancelled; an outage of the queue or the store only delays."""
-        failures = 0
+        """Publish until cancelled."""
         while True:
             try:
-                published = await self.publish_pending()
-            except (BrokerError, StoreError) as error:
-                pause = PAUSES_SECONDS[min(failures, len(PAUSES_SECONDS) - 1)]
-                failures += 1
-                log.warning("status events wait", reason=str(error), retry_in_seconds=pause)
-                await self._clock.sleep(pause)
-                continue
-            failures = 0
-            if not published:
-                await self._wait()
+                await self._turn()
+            except (StoreError, BrokerError) as error:
+                _log.warning("events are not published now, trying again", reason=str(error))
+                await self._pause()
 
     async def drain(self, seconds: float) -> None:
-        """Publish what is committed, for at most so long; what is left is published by the next start."""
+        """Publish what is committed, for at most so long; what is left is published by the next start.
+
+        Call it when `run` has been cancelled.
+        """
         try:
             await self._clock.wait_for(self._publish_all(), seconds)
-            await self._outbox.release_lease(LEASE_NAME, holder=self._holder)
-        except (BrokerError, StoreError, TimeoutError) as error:
-            log.warning("status events are left for the next start", reason=str(error))
-
-    async def publish_pending(self) -> int:
-        """Publish one page of events; returns how many, 0 also while another replica relays.
-
-        Raises:
-            BrokerError: The queue did not take an event; those before it in its group were published.
-            StoreError: The store does not answer.
-        """
-        now = self._clock.now()
-        held = await self._outbox.acquire_lease(LEASE_NAME, holder=self._holder, lease=self._lease, now=now)
-        if not held:
-            return 0
-        pending = await self._outbox.pending(PAGE)
-        if not pending:
-            return 0
-        self._seen = max(self._seen, pending[-1].position)
-        ordered = sorted(pending, key=lambda stored: (stored.event.privacy_group_id, stored.sequence))
-        groups = [list(events) for _, events in groupby(ordered, key=lambda stored: stored.event.privacy_group_id)]
-        results = await asyncio.gather(*(self._publish_group(events) for events in groups))
-        done = [position for positions, _ in results for position in positions]
-        if done:
-            await self._outbox.mark_published(done, at=self._clock.now())
-        failure = next((error for _, error in results if error is not None), None)
-        if failure is not None:
-            raise failure
-        return len(done)
+        except (StoreError, BrokerError, TimeoutError) as error:
+            _log.warning("status events are left for the next start", reason=str(error) or "no time left")
 
     async def _publish_all(self) -> None:
-        while await self.publish_pending():
-            pass
-
-    async def _publish_group(self, events: Sequence[StoredEvent]) -> tuple[list[int], BrokerError | None]:
-        done: list[int] = []
-        async with self._places:
-            for stored in events:
-                body = text_of(stored).encode()
-                try:
-                    await self._publisher.publish(stored.event.type.value, stored.event_id, body)
-                except BrokerError as error:
-                    return done, error
-                done.append(stored.position)
-        return done, None
-
-    async def _wait(self) -> None:
-        try:
-            await self._clock.wait_for(self._outbox.wait_for_events(self._seen, IDLE_SECONDS), IDLE_SECONDS)
-        except TimeoutError:
+        if not await self._leased():
             return
-        except StoreError as error:
-            log.warning("store does not answer", reason=str(error))
-            await self._clock.sleep(1.0)
+        while events := await self._outbox.pending(BATCH):
+            await self._publish(events)
+        await self._outbox.release_lease(LEASE_NAME, holder=self._holder)
+        self._renew_at = None
+
+    async def _turn(self) -> None:
+        if not await self._leased():
+            await self._clock.sleep(LEASE.total_seconds() / 3)
+            return
+        newest = await self._outbox.last_position()
+        events = await self._outbox.pending(BATCH)
+        if events:
+            await self._publish(events)
+            self._pause_seconds = FIRST_PAUSE_SECONDS
+        else:
+            with suppress(TimeoutError):
+                await self._clock.wait_for(self._outbox.wait_for_events(newest, POLL_SECONDS), POLL_SECONDS)
+
+    async def _leased(self) -> bool:
+        now = self._clock.now()
+        if self._renew_at is not None and now < self._renew_at:
+            return True
+        held = await self._outbox.acquire_lease(LEASE_NAME, holder=self._holder, lease=LEASE, now=now)
+        self._renew_at = now + LEASE / 3 if held else None
+        return held
+
+    async def _publish(self, events: Sequence[StoredEvent]) -> None:
+        """Publish a batch; raises BrokerError after marking what was published."""
+        places = asyncio.Semaphore(GROUPS_AT_ONCE)
+        by_group = sorted(events, key=lambda stored: (stored.event.privacy_group_id, stored.position))
+        lanes = [list(lane) for _, lane in groupby(by_group, key=lambda stored: stored.event.privacy_group_id)]
+        async with asyncio.TaskGroup() as tasks:
+            running = [tasks.create_task(self._publish_lane(lane, places)) for lane in lanes]
+        published: list[int] = []
+        failure: BrokerError | None = None
+        for task in running:
+            positions, error = task.result()
+            published += positions
+            failure = failure or error
+        await self._outbox.mark_published(published, at=self._clock.now())
+        if failure is not None:
+            raise failure
+
+    async def _publish_lane(
+        self, lane: Sequence[StoredEvent], places: asyncio.Semaphore
+    ) -> tuple[list[int], BrokerError | None]:
+        """Publish one group's events in order; stops at the first that fails, so that none overtakes it."""
+        published: list[int] = []
+        async with places:
+            for stored in lane:
+                try:
+                    await self._publisher.publish(stored.event.type.value, stored.event_id, text_of(stored).encode())
+                except BrokerError as error:
+                    return published, error
+                published.append(stored.position)
+        return published, None
+
+    async def _pause(self) -> None:
+        seconds, self._pause_seconds = self._pause_seconds, min(self._pause_seconds * 2, LONGEST_PAUSE_SECONDS)
+        await self._clock.sleep(seconds)

@@ -1,0 +1,70 @@
+"""Retention: published events are deleted after a while, the frequent ones about progress sooner."""
+
+from datetime import timedelta
+from typing import Final
+
+import structlog
+
+from orchestrator.engine.ports import Clock, StoreError
+from orchestrator.events.ports import Outbox
+from orchestrator.membership.status import EventType
+
+LEASE_NAME: Final = "retention"
+LEASE: Final = timedelta(minutes=5)
+EVERY_SECONDS: Final = 600.0
+CHUNK: Final = 500
+FREQUENT: Final = (EventType.CHANGE_PROGRESSED.value,)
+
+_log = structlog.get_logger(__name__)
+
+
+class Retention:
+    """Deletes old events.
+
+    Args:
+        outbox: The durable events.
+        clock: Time.
+        holder: Name of this replica, unique among them.
+        keep: How long events are kept.
+        keep_progress: How long events about progress are kept, which are the most and say the least later.
+    """
+
+    def __init__(
+        self, outbox: Outbox, clock: Clock, holder: str, keep: timedelta, keep_progress: timedelta = timedelta(days=2)
+    ) -> None:
+        self._outbox = outbox
+        self._clock = clock
+        self._holder = holder
+        self._keep = keep
+        self._keep_progress = min(keep, keep_progress)
+
+    async def run(self) -> None:
+        """Delete now and then, until cancelled."""
+        while True:
+            try:
+                await self.sweep()
+            except StoreError as error:
+                _log.warning("old events are not deleted now", reason=str(error))
+            await self._clock.sleep(EVERY_SECONDS)
+
+    async def sweep(self) -> int:
+        """Delete everything that is old enough, in small transactions; returns how many events were deleted."""
+        now = self._clock.now()
+        if not await self._outbox.acquire_lease(LEASE_NAME, holder=self._holder, lease=LEASE, now=now):
+            return 0
+        thinned = await self._delete(self._keep_progress, FREQUENT)
+        deleted = await self._delete(self._keep, ())
+        if thinned or deleted:
+            _log.info("deleted old events", about_progress=thinned, all_types=deleted)
+        await self._outbox.release_lease(LEASE_NAME, holder=self._holder)
+        return thinned + deleted
+
+    async def _delete(self, keep: timedelta, types: tuple[str, ...]) -> int:
+        before = self._clock.now() - keep
+        newest = await self._outbox.last_position()
+        total = 0
+        while count := await self._outbox.delete_published(
+            before=before, through_position=newest, types=types, limit=CHUNK
+        ):
+            total += count
+        return total
