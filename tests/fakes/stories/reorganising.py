@@ -1,0 +1,108 @@
+"""Stories of additions that a reorganisation takes back."""
+
+from orchestrator.membership.model import Action, Kind, State
+from tests.fakes.simulated_daemon import SimulatedDaemon
+from tests.fakes.stories.telling import daemon_of, done, until
+
+
+def add_after_all_is_rolled_back() -> SimulatedDaemon:
+    """An addition that came while its lock was undone, and goes again, leaves the lock: it is undone first."""
+    daemon = daemon_of("k1", "k2", confirmations=2)
+    chain = daemon.world.chain
+    change = daemon.accept(Kind.ADD_MEMBERS, ("k3",))
+    until(daemon, change, State.ADDING)
+    chain.mine()
+    chain.mine()
+    daemon.work()
+    daemon.work()
+    daemon.world.conditions.hindrance = "node_unreachable"
+    until(daemon, change, State.UNLOCKING, mine=False)
+    daemon.world.conditions.hindrance = None
+    daemon.work()
+    daemon.work()
+    chain.mine()
+    chain.mine()
+    chain.mine()
+    until(daemon, change, State.REPLAYING, mine=False)
+    chain.final -= 2
+    chain.reorganise(3)
+    chain.lose([marker.pmt_hash for marker in chain.pool])
+    chain.mine()
+    chain.mine()
+    chain.mine()
+    until(daemon, change, State.UNLOCKING, mine=False)
+    until(daemon, change, State.QUEUED)
+    until(daemon, change, State.SUCCEEDED)
+    assert done(daemon) == [Action.LOCK, Action.UNLOCK, Action.LOCK, Action.ADD]
+    return daemon
+
+
+def add_is_rolled_back() -> SimulatedDaemon:
+    """An addition that a reorganisation takes back is sent again, as the same bytes."""
+    daemon = daemon_of("k1", "k2", confirmations=2)
+    change = daemon.accept(Kind.ADD_MEMBERS, ("k3",))
+    until(daemon, change, State.REPLAYING)
+    daemon.world.chain.reorganise(1)
+    daemon.world.chain.lose([marker.pmt_hash for marker in daemon.world.chain.pool])
+    daemon.world.chain.mine()
+    until(daemon, change, State.ADDING)
+    until(daemon, change, State.SUCCEEDED)
+    adds = [attempt.raw for attempt, _ in daemon.world.sends if attempt.action is Action.ADD]
+    assert len(adds) == 2
+    assert len(set(adds)) == 1
+    return daemon
+
+
+def followers_addition_is_rolled_back() -> SimulatedDaemon:
+    """The followers of a rolled back turn look anew, and find it done when their lead has brought it back."""
+    daemon = daemon_of("k1", "k2", confirmations=2)
+    lead, other = (daemon.accept(Kind.ADD_MEMBERS, (key,)) for key in ("k3", "k4"))
+    until(daemon, other, State.REPLAYING)
+    daemon.world.chain.reorganise(1)
+    daemon.world.chain.mine([])
+    until(daemon, lead, State.SUCCEEDED)
+    until(daemon, other, State.SUCCEEDED)
+    assert done(daemon) == [Action.LOCK, Action.ADD]
+    return daemon
+
+
+def lock_is_rolled_back_before_the_add() -> SimulatedDaemon:
+    """A lock that a reorganisation takes back is taken anew, with its private nonce."""
+    daemon = daemon_of("k1", "k2", confirmations=2)
+    chain = daemon.world.chain
+    change = daemon.accept(Kind.ADD_MEMBERS, ("k3",))
+    until(daemon, change, State.ADDING)
+    daemon.work()
+    daemon.work()
+    chain.reorganise(1)
+    chain.lose([marker.pmt_hash for marker in chain.pool])
+    chain.mine()
+    chain.mine()
+    until(daemon, change, State.LOCKING, mine=False)
+    until(daemon, change, State.SUCCEEDED)
+    assert done(daemon) == [Action.LOCK, Action.ADD]
+    return daemon
+
+
+def lock_is_rolled_back_while_it_is_undone() -> SimulatedDaemon:
+    """An unlocked group is no proof that the lock is undone: it may float."""
+    daemon = daemon_of("k1", "k2", confirmations=2)
+    chain = daemon.world.chain
+    daemon.world.conditions.unknown_keys = {"k3"}
+    change = daemon.accept(Kind.ADD_MEMBERS, ("k3",))
+    until(daemon, change, State.UNLOCKING)
+    chain.reorganise(1)
+    until(daemon, change, State.LOCKING, mine=False)
+    until(daemon, change, State.FAILED)
+    assert done(daemon) == [Action.LOCK, Action.UNLOCK]
+    assert chain.head.state.locked_by is None
+    return daemon
+
+
+STORIES = (
+    add_after_all_is_rolled_back,
+    add_is_rolled_back,
+    followers_addition_is_rolled_back,
+    lock_is_rolled_back_before_the_add,
+    lock_is_rolled_back_while_it_is_undone,
+)
