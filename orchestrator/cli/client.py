@@ -2,8 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final, TypeVar
@@ -168,23 +168,26 @@ async def connect(url: str) -> AsyncIterator[DaemonClient]:
         yield DaemonClient(session, url)
 
 
-async def changed(client: DaemonClient, change_id: str, pause_seconds: float = 5.0) -> AsyncIterator[None]:
-    """Yield whenever something may have happened to a change: at once, on each of its events, and now and then.
+@asynccontextmanager
+async def following(
+    client: DaemonClient, change_id: str, pause_seconds: float = 5.0
+) -> AsyncIterator[Callable[[], Awaitable[None]]]:
+    """Give a function that waits until something may have happened to a change: one of its events, or a pause is over.
 
     A stream that breaks is opened again behind the last event; meanwhile the pauses go on.
     """
     news = asyncio.Event()
+
+    async def wait() -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(pause_seconds):
+                await news.wait()
+        news.clear()
+
     async with asyncio.TaskGroup() as tasks:
         listener = tasks.create_task(_listen(client, change_id, news, pause_seconds))
         try:
-            while True:
-                news.clear()
-                yield
-                try:
-                    async with asyncio.timeout(pause_seconds):
-                        await news.wait()
-                except TimeoutError:
-                    continue
+            yield wait
         finally:
             listener.cancel()
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.live import Live
 
 from orchestrator.api.documents import ChangeDetailDocument, ChangeDocument, ProgressDocument
-from orchestrator.cli.client import DaemonClient, changed
+from orchestrator.cli.client import DaemonClient, following
 from orchestrator.cli.pace import Pace
 from orchestrator.cli.tables import change_line, live_change, replay_text
 
@@ -31,12 +31,13 @@ async def follow(
     """Show a change until it has ended or is parked, and return it."""
     with display as shown_on:
         shown_on.update(change)
-        async for _ in changed(client, change.change_id):
-            seen = await client.change(change.change_id)
-            shown_on.update(seen)
-            if seen.state in _RESTS:
-                return seen
-    raise AssertionError("unreachable: following ends with the change")  # pragma: no cover
+        async with following(client, change.change_id) as news:
+            while True:
+                seen = await client.change(change.change_id)
+                shown_on.update(seen)
+                if seen.state in _RESTS:
+                    return seen
+                await news()
 
 
 def shown() -> AbstractContextManager[Display]:

@@ -1,0 +1,150 @@
+"""The demo's stage: three emulated nodes, the embedded message queue and the daemon, each as an operator runs it."""
+
+import os
+import random
+import socket
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from orchestrator.broker.connecting import connect as connect_broker
+from orchestrator.broker.embedded import embedded_url
+from orchestrator.broker.port import Broker
+from orchestrator.cli.client import DaemonClient, connect
+from orchestrator.cli.demo.processes import orchestrator_process
+from orchestrator.devnet.accounts import enclave_key_of
+
+MEMBERS: Final = 3
+BESU_VERSION: Final = "23.10.3"
+BLOCK_PERIOD_SECONDS: Final = 1.0
+REPLAY_MS_PER_TRANSACTION: Final = 12.0
+CHAIN_ID: Final = 1337
+
+OWNER: Final = "0xfe3b557e8fb62b89f4916b721be55ceb828dbd73"
+# The well-known public development key of the account above: never to hold anything of value.
+_OWNER_KEY: Final = "8f2a55949038a9610f50fb23b5883af3b4ecb3c3bb792cbcefbd1542c692be63"
+
+_PORTS: Final = range(20_000, 30_000, 2 * MEMBERS)
+_PORT_TRIES: Final = 100
+
+
+class StageError(Exception):
+    """The demo can't be set up on this machine."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Everything that the demo acts on.
+
+    Attributes:
+        members: Enclave keys of the three members.
+        nodes: HTTP addresses of their nodes.
+        daemon: The daemon's HTTP API.
+        address: Where that is.
+        queue: The message queue.
+        directory: Where configuration, logs and data are.
+    """
+
+    members: tuple[str, ...]
+    nodes: tuple[str, ...]
+    daemon: DaemonClient
+    address: str
+    queue: Broker
+    directory: Path
+
+
+@asynccontextmanager
+async def set_up(directory: Path) -> AsyncIterator[Stage]:
+    """Start everything; it is ended when the context is left.
+
+    Args:
+        directory: An existing directory for configuration, logs and data.
+
+    Raises:
+        StageError: No ports are free.
+        ProcessError: A process did not start.
+        BrokerError: The message queue does not answer.
+    """
+    first_port = free_ports(2 * MEMBERS)
+    nodes = tuple(f"http://127.0.0.1:{first_port + 2 * index}" for index in range(MEMBERS))
+    config = _write_configuration(directory, first_port)
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(
+            orchestrator_process(directory / "devnet.log", "devnet", *_devnet_options(first_port))
+        )
+        address = await stack.enter_async_context(
+            orchestrator_process(directory / "daemon.log", "run", "--config", str(config), "--migrate")
+        )
+        queue = await stack.enter_async_context(
+            connect_broker(embedded_url(directory / "broker"), directory=directory / "broker")
+        )
+        await queue.check()
+        daemon = await stack.enter_async_context(connect(address))
+        yield Stage(
+            members=tuple(enclave_key_of(number) for number in range(1, MEMBERS + 1)),
+            nodes=nodes,
+            daemon=daemon,
+            address=address,
+            queue=queue,
+            directory=directory,
+        )
+
+
+def free_ports(count: int) -> int:
+    """Return the first of so many consecutive ports on 127.0.0.1 that nothing listens on now.
+
+    Raises:
+        StageError: None were found.
+    """
+    chance = random.SystemRandom()
+    for _ in range(_PORT_TRIES):
+        first = chance.choice(_PORTS)
+        if all(_is_free(port) for port in range(first, first + count)):
+            return first
+    raise StageError(f"no {count} free ports were found on 127.0.0.1 from {_PORTS.start} on")
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def _devnet_options(first_port: int) -> list[str]:
+    options = {
+        "--nodes": MEMBERS,
+        "--validators": MEMBERS,
+        "--base-port": first_port,
+        "--block-period": BLOCK_PERIOD_SECONDS,
+        "--besu-version": BESU_VERSION,
+        "--replay-ms-per-transaction": REPLAY_MS_PER_TRANSACTION,
+    }
+    return [text for name, value in options.items() for text in (name, str(value))]
+
+
+def _write_configuration(directory: Path, first_port: int) -> Path:
+    key_file = directory / "owner.key"
+    descriptor = os.open(key_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(_OWNER_KEY + "\n")
+    parts = [
+        '[store]\nurl = "sqlite:///orchestrator.db"\n',
+        '[broker]\nurl = "embedded:"\ndata_dir = "broker"\n',
+        '[api]\nlisten = "127.0.0.1:0"\n',
+        f'[[accounts]]\naddress = "{OWNER}"\nkey_file = "owner.key"\n',
+    ]
+    for index in range(MEMBERS):
+        port = first_port + 2 * index
+        parts.append(
+            f'[[nodes]]\nname = "member{index + 1}"\nhttp = "http://127.0.0.1:{port}"\n'
+            f'ws = "ws://127.0.0.1:{port + 1}"\nenclave_keys = ["{enclave_key_of(index + 1)}"]\n'
+        )
+    path = directory / "orchestrator.toml"
+    path.write_text("\n".join(parts))
+    return path

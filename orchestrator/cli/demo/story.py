@@ -1,0 +1,203 @@
+"""The demo's story: create a group of two, write to it, add the third member, prove it in sync, remove it again."""
+
+import asyncio
+import base64
+import json
+import secrets
+import signal
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext, suppress
+from pathlib import Path
+from typing import Final
+
+from rich.console import Console
+
+from orchestrator.api.documents import ChangeDetailDocument, GroupDocument
+from orchestrator.besu import BesuError
+from orchestrator.cli.client import DaemonError, DaemonUnreachableError, following
+from orchestrator.cli.demo.processes import ProcessError
+from orchestrator.cli.demo.screen import Screen, summary
+from orchestrator.cli.demo.stage import OWNER, Stage, StageError, set_up
+from orchestrator.cli.demo.writing import ACCOUNTS, WritingError, write
+from orchestrator.cli.output import Exit, fail
+from orchestrator.engine.ports import BrokerError
+from orchestrator.engine.requests import REQUEST_TYPE
+from orchestrator.log import configure_logging
+from orchestrator.membership.model import Kind, State
+
+TRANSACTIONS: Final = 200
+PATIENCE_SECONDS: Final = 120.0
+LINE_WIDTH: Final = 160
+_POLL_SECONDS: Final = 0.1
+_RESTING: Final = (State.SUCCEEDED, State.FAILED, State.CANCELLED, State.PARKED)
+
+_KNOWN_ERRORS: Final = (ProcessError, StageError, WritingError, BesuError, BrokerError, DaemonError, TimeoutError)
+
+
+class StoryError(Exception):
+    """Something did not come out as it should; the message says what."""
+
+
+def tell(*, keep: bool, directory: Path | None) -> int:
+    """Run the demo; returns the exit code.
+
+    Args:
+        keep: Leave everything running afterwards until interrupted.
+        directory: Where configuration, logs and data are kept; None for a temporary one.
+    """
+    configure_logging("error")  # the daemon's log is a file; ours would tell of the orderly end as of trouble
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = LINE_WIDTH
+    screen = Screen(console)
+    if directory is not None:
+        directory.mkdir(parents=True, exist_ok=True)
+        directory = directory.resolve()
+    try:
+        return asyncio.run(_interruptible(screen, keep, directory))
+    except* (*_KNOWN_ERRORS, StoryError) as group:
+        fail(str(_first(group)) or "it took too long")
+    return Exit.FAILED
+
+
+async def _interruptible(screen: Screen, keep: bool, directory: Path | None) -> int:
+    """End the story in order on SIGINT, SIGTERM and SIGHUP: its processes are children of ours."""
+    telling = asyncio.ensure_future(_tell(screen, keep, directory))
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, telling.cancel)
+    try:
+        return await telling
+    except asyncio.CancelledError:
+        screen.note("stopped")
+        return Exit.FAILED
+
+
+async def _tell(screen: Screen, keep: bool, directory: Path | None) -> int:
+    began = time.monotonic()
+    place = tempfile.TemporaryDirectory(prefix="orchestrator-demo-") if directory is None else nullcontext(directory)
+    with place as chosen:
+        screen.step("Starting three emulated Besu nodes, the message queue and the daemon")
+        async with set_up(Path(chosen)) as stage, asyncio.TaskGroup() as tasks:
+            screen.note(f"dashboard {stage.address}")
+            listening = tasks.create_task(_show_events(stage, screen))
+            in_sync = await _main_job(stage, screen)
+            if in_sync:
+                screen.verdict(f"done in {time.monotonic() - began:.0f} s", good=True)
+            if keep:
+                await _keep(stage, screen)
+            listening.cancel()
+    return Exit.DONE if in_sync else Exit.FAILED
+
+
+async def _main_job(stage: Stage, screen: Screen) -> bool:
+    group = base64.b64encode(secrets.token_bytes(32)).decode()
+    first, second, third = stage.members
+    screen.step("Creating a group of two by a message on the queue")
+    await _change(stage, screen, Kind.CREATE_GROUP, group, (first, second))
+
+    screen.step(f"An application writes {TRANSACTIONS} private transactions from {ACCOUNTS} accounts")
+    with screen.bar("written", "transactions") as bar:
+        blocks = await write(stage.nodes[0], group, first, TRANSACTIONS, lambda done: bar.update(done, TRANSACTIONS))
+    screen.note(f"{TRANSACTIONS} private transactions in {blocks} blocks")
+
+    screen.step("Adding the third member by a message on the queue")
+    with screen.bar("member3 replays", "blocks") as bar:
+
+        def show(change: ChangeDetailDocument) -> None:
+            for member in change.progress:
+                if member.enclave_key == third and member.blocks_total:
+                    bar.update(member.blocks_replayed, member.blocks_total)
+
+        await _change(stage, screen, Kind.ADD_MEMBERS, group, (third,), show)
+    standing = await stage.daemon.group(group)
+    screen.members(standing, stage.members)
+    in_sync = _is_in_sync(standing, stage.members)
+    screen.verdict("in sync" if in_sync else "not in sync", good=in_sync)
+
+    screen.step("Removing the third member by a message on the queue")
+    await _change(stage, screen, Kind.REMOVE_MEMBERS, group, (third,))
+    left = (await stage.daemon.group(group)).participants
+    screen.note(f"{len(left)} members are left")
+    if set(left) != {first, second}:
+        raise StoryError(f"after the removal the members are {', '.join(left)}")
+    return in_sync
+
+
+async def _change(
+    stage: Stage,
+    screen: Screen,
+    kind: Kind,
+    group: str,
+    members: Sequence[str],
+    show: Callable[[ChangeDetailDocument], None] | None = None,
+) -> None:
+    """Ask for a change through the queue and follow it to its success."""
+    request_id = f"demo-{kind.value}-{secrets.token_hex(4)}"
+    event = {
+        "specversion": "1.0",
+        "id": request_id,
+        "source": "/demo",
+        "type": REQUEST_TYPE,
+        "datacontenttype": "application/json",
+        "data": {"kind": kind.value, "privacy_group_id": group, "members": list(members), "account": OWNER},
+    }
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        await stage.queue.request(json.dumps(event).encode())
+        change_id = await _accepted(stage, group, request_id)
+        async with following(stage.daemon, change_id) as news:
+            while (change := await stage.daemon.change(change_id)).state not in _RESTING:
+                if show is not None:
+                    show(change)
+                await news()
+    if show is not None:
+        show(change)
+    if change.state is not State.SUCCEEDED:
+        raise StoryError(summary(change))
+    # The last status event may be a moment behind the answer.
+    await asyncio.sleep(_POLL_SECONDS)
+    screen.note(summary(change))
+
+
+async def _accepted(stage: Stage, group: str, request_id: str) -> str:
+    while True:
+        page = await stage.daemon.changes(group=group, states=(), limit=10)
+        for change in page.changes:
+            if change.request_id == request_id:
+                return change.change_id
+        await asyncio.sleep(_POLL_SECONDS)
+
+
+def _is_in_sync(group: GroupDocument, members: tuple[str, ...]) -> bool:
+    seen = {member.enclave_key for member in group.members if member.exists}
+    return group.in_sync is True and seen == set(members) == set(group.participants)
+
+
+async def _show_events(stage: Stage, screen: Screen) -> None:
+    resume_id = "0"
+    while True:
+        with suppress(DaemonUnreachableError):
+            async for event in stage.daemon.events(resume_id=resume_id):
+                resume_id = event.resume_id or resume_id
+                if event.event_type != "closed":
+                    screen.event(event.document)
+        await asyncio.sleep(1.0)
+
+
+async def _keep(stage: Stage, screen: Screen) -> None:
+    screen.step("Everything is left running; press Ctrl-C to stop")
+    screen.note(f"dashboard {stage.address}, configuration and logs in {stage.directory}")
+    screen.note(f"in another terminal: export ORCHESTRATOR_URL={stage.address}; orchestrator groups")
+    try:
+        await asyncio.Event().wait()
+    except asyncio.CancelledError:
+        # This is how it is meant to end: the processes are stopped in order, and the exit code is 0.
+        task = asyncio.current_task()
+        if task is not None:
+            task.uncancel()
+
+
+def _first(error: BaseException) -> BaseException:
+    return _first(error.exceptions[0]) if isinstance(error, BaseExceptionGroup) else error
