@@ -1,6 +1,7 @@
 """Which calls make a snapshot of a group, and how their answers are put together. Pure."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 from orchestrator.besu import answers
@@ -22,20 +23,54 @@ EMPTY_ROOT: Final = "0x56e81f171bcc55a6ff8345e692c0f86e5b48e01b996cadc001622fb5e
 """Root of a state that holds nothing: what a node that has the group says of blocks before its first."""
 
 _READS: Final = (Method.GET_PARTICIPANTS, Method.CAN_EXECUTE, Method.GET_VERSION)
+_STATE_CALLS: Final = 1 + len(_READS)
 
 
 def group_calls(privacy_group_id: str, block_number: int, *, account: str | None, with_code: bool) -> list[Call]:
     """Return the calls that read one group at one block; ``read_group_view`` takes their answers in this order."""
     at = hex(block_number)
-    calls = [Call("eth_getBlockByNumber", (at, False)), Call("priv_debugGetStateRoot", (privacy_group_id, at))]
-    for method in _READS:
-        asked = {"to": MANAGEMENT_PROXY, "data": bytes_to_hex(encode_call(method))}
-        calls.append(Call("priv_call", (privacy_group_id, asked, at)))
+    calls = [Call("eth_getBlockByNumber", (at, False)), *state_calls(privacy_group_id, block_number)]
     if account is not None:
         calls.append(Call("priv_getTransactionCount", (account, privacy_group_id)))
     if with_code:
         calls.append(Call("priv_getCode", (privacy_group_id, MANAGEMENT_PROXY, at)))
     return calls
+
+
+def state_calls(privacy_group_id: str, block_number: int) -> list[Call]:
+    """Return the calls that read a group's state alone at a block; ``read_state`` takes their answers in this order."""
+    at = hex(block_number)
+    calls = [Call("priv_debugGetStateRoot", (privacy_group_id, at))]
+    for method in _READS:
+        asked = {"to": MANAGEMENT_PROXY, "data": bytes_to_hex(encode_call(method))}
+        calls.append(Call("priv_call", (privacy_group_id, asked, at)))
+    return calls
+
+
+def read_state(answered: Sequence[Answer], block_number: int, block_hash: str) -> GroupView:
+    """Put the answers to ``state_calls`` together; a node without the block answers as one without the group.
+
+    Raises:
+        RpcError: a call was answered with an error other than that there is no such group.
+        ProtocolError: an answer is not what the contract answers.
+    """
+    root, *rest = answered
+    outputs = [answers.optional(answers.read_data, result_of(answer)) or b"" for answer in rest]
+    participants, can_execute, version = outputs
+    if not version:
+        return GroupView(block_number, block_hash, exists=False)
+    try:
+        return GroupView(
+            block_number=block_number,
+            block_hash=block_hash,
+            exists=True,
+            participants=decode_participants(participants),
+            locked=decode_flag(can_execute) is not True,
+            version=decode_version(version) or "",
+            state_root=read_root(root) or "",
+        )
+    except ManagementContractError as error:
+        raise ProtocolError(f"the group's contract answered something else than it should: {error}") from error
 
 
 def read_group_view(answered: Sequence[Answer], *, with_nonce: bool, with_code: bool) -> GroupView | None:
@@ -45,31 +80,14 @@ def read_group_view(answered: Sequence[Answer], *, with_nonce: bool, with_code: 
         RpcError: a call was answered with an error other than that there is no such group.
         ProtocolError: an answer is not what the contract answers.
     """
-    block, root, *rest = answered
-    head = answers.optional(answers.read_head, result_of(block))
+    head = answers.optional(answers.read_head, result_of(answered[0]))
     if head is None:
         return None
-    outputs = [answers.optional(answers.read_data, result_of(answer)) or b"" for answer in rest[: len(_READS)]]
-    extra = list(rest[len(_READS) :])
+    extra = list(answered[1 + _STATE_CALLS :])
     private_nonce = _nonce(extra.pop(0)) if with_nonce else None
     code = (answers.optional(answers.read_data, result_of(extra.pop(0))) or b"") if with_code else None
-    participants, can_execute, version = outputs
-    if not version:
-        return GroupView(head.number, head.hash, exists=False, private_nonce=private_nonce, code=code)
-    try:
-        return GroupView(
-            block_number=head.number,
-            block_hash=head.hash,
-            exists=True,
-            participants=decode_participants(participants),
-            locked=decode_flag(can_execute) is not True,
-            version=decode_version(version) or "",
-            state_root=read_root(root) or "",
-            private_nonce=private_nonce,
-            code=code,
-        )
-    except ManagementContractError as error:
-        raise ProtocolError(f"the group's contract answered something else than it should: {error}") from error
+    state = read_state(answered[1 : 1 + _STATE_CALLS], head.number, head.hash)
+    return replace(state, private_nonce=private_nonce, code=code)
 
 
 def read_root(answer: Answer) -> str | None:

@@ -29,6 +29,7 @@ from orchestrator.besu.json_rpc import (
     encode_request,
     result_of,
 )
+from orchestrator.besu.read_gathering import MOST_CALLS, ReadGatherer
 from orchestrator.besu.tokens import TokenFile
 
 DEFAULT_TIMEOUT_SECONDS: Final = 10.0
@@ -77,6 +78,7 @@ class HttpNode:
         tls: context for "https", such as one that trusts a private authority; None for the system's.
         max_in_flight: HTTP requests to this node at a time; more wait.
         timeout_seconds: for each request, unless a call says otherwise; waiting for a turn is not counted.
+        gather_seconds: how long a read waits for others to travel with; 0 sends each by itself.
     """
 
     def __init__(
@@ -88,6 +90,7 @@ class HttpNode:
         tls: ssl.SSLContext | None = None,
         max_in_flight: int = 16,
         timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
+        gather_seconds: float = 0.0,
     ) -> None:
         self.url = url
         self.counts = CallCounts()
@@ -97,6 +100,7 @@ class HttpNode:
         self._turns = asyncio.Semaphore(max_in_flight)
         self._timeout_seconds = timeout_seconds
         self._ids = count(1)
+        self._gatherer = ReadGatherer(self._ask_together, gather_seconds) if gather_seconds > 0 else None
 
     def __repr__(self) -> str:
         return f"HttpNode({self.url!r})"
@@ -117,10 +121,19 @@ class HttpNode:
             ProtocolError: the answer is no JSON-RPC.
             TokenError: the token file is unreadable.
         """
+        if self._gatherer is not None and timeout is None and is_read(method):
+            (answer,) = await self._gatherer.read([Call(method, params)])
+            return result_of(answer)
+        return result_of(await self._ask_alone(Call(method, params), timeout))
+
+    async def _ask_alone(self, call: Call, timeout: float | None) -> Answer:
         request_id = next(self._ids)
-        body = encode_request(request_id, Call(method, params))
-        answered = await self._post(body, calls=1, retry=is_read(method), timeout=timeout)
-        return result_of(decode_answer(answered, request_id))
+        body = encode_request(request_id, call)
+        answered = await self._post(body, calls=1, retry=is_read(call.method), timeout=timeout)
+        return decode_answer(answered, request_id)
+
+    async def _ask_together(self, calls: Sequence[Call]) -> Sequence[Answer]:
+        return [await self._ask_alone(calls[0], None)] if len(calls) == 1 else await self._ask_all(calls, None)
 
     async def batch(self, calls: Sequence[Call], *, timeout: float | None = None) -> list[Answer]:
         """Ask many things in as few HTTP requests as Besu takes; return the answers in order, errors among them.
@@ -134,6 +147,12 @@ class HttpNode:
             ProtocolError: an answer is no JSON-RPC.
             TokenError: the token file is unreadable.
         """
+        gathered = self._gatherer is not None and timeout is None and 0 < len(calls) <= MOST_CALLS
+        if self._gatherer is not None and gathered and all(is_read(call.method) for call in calls):
+            return list(await self._gatherer.read(calls))
+        return await self._ask_all(calls, timeout)
+
+    async def _ask_all(self, calls: Sequence[Call], timeout: float | None) -> list[Answer]:
         answers: list[Answer] = []
         for start in range(0, len(calls), MAX_BATCH):
             chunk = calls[start : start + MAX_BATCH]

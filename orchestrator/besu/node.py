@@ -12,7 +12,7 @@ from orchestrator.besu.errors import (
     RpcError,
     UnrelatedRefusalError,
 )
-from orchestrator.besu.group_reading import group_calls, read_group_view, read_root
+from orchestrator.besu.group_reading import group_calls, read_group_view, read_root, read_state, state_calls
 from orchestrator.besu.http_client import HttpNode
 from orchestrator.besu.identifiers import bytes_to_hex
 from orchestrator.besu.json_rpc import Answer, Call, result_of
@@ -198,6 +198,11 @@ class Node:
         at = await self.head_number() if block_number is None else block_number
         (view,) = await self.group_views([privacy_group_id], at, account=account, with_code=with_code)
         return view
+
+    async def group_state(self, privacy_group_id: str, block_number: int) -> GroupView:
+        """Return a group's state at a block that is known to be there, in one batch; its hash is left empty."""
+        answered = await self.http.batch(state_calls(privacy_group_id, block_number))
+        return read_state(answered, block_number, "")
 
     async def group_views(
         self,

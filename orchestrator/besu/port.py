@@ -101,8 +101,7 @@ class BesuNode:
     @_translated
     async def head(self) -> Head:
         """Return the newest block."""
-        head = await self._node.head()
-        return Head(number=head.number, block_hash=head.hash, parent_hash=head.parent_hash)
+        return _head(await self._node.head())
 
     @_translated
     async def syncing(self) -> bool:
@@ -120,8 +119,8 @@ class BesuNode:
     @_translated
     async def view(self, privacy_group_id: str, block_number: int) -> GroupView:
         """Return the group at a block."""
-        seen = await self._node.group_view(privacy_group_id, block_number)
-        if seen is None or not seen.exists:
+        seen = await self._node.group_state(privacy_group_id, block_number)
+        if not seen.exists:
             return GroupView(block_number=block_number, exists=False)
         return GroupView(
             block_number=block_number,
@@ -224,13 +223,22 @@ class BesuNode:
         try:
             async for item in subscription:
                 if isinstance(item, SeenHead):
-                    yield Head(number=item.number, block_hash=item.hash, parent_hash=item.parent_hash)
+                    yield _head(item)
                 elif isinstance(item, Gap) and item.reason is GapReason.DISCONNECTED:
                     raise NodeError(Reason(slug="node_unreachable", detail=f"node {self.name}: WebSocket lost"))
         except BesuError as error:
             raise NodeError(reason_of(error, self.name)) from error
         finally:
             await subscription.close()
+
+
+def _head(seen: SeenHead) -> Head:
+    return Head(
+        number=seen.number,
+        block_hash=seen.hash,
+        parent_hash=seen.parent_hash,
+        transactions=seen.transaction_hashes,
+    )
 
 
 def refusal_of(receipt: PrivateReceipt) -> Reason | None:

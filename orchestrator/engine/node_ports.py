@@ -27,11 +27,19 @@ class NodeError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Head:
-    """A block as the newest of a node's chain."""
+    """A block as the newest of a node's chain.
+
+    Attributes:
+        number: Its number.
+        block_hash: Its hash.
+        parent_hash: The hash of the block before it.
+        transactions: Hashes of its transactions; None when they were not told along.
+    """
 
     number: int
     block_hash: str
     parent_hash: str
+    transactions: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -148,12 +148,17 @@ class ChainWatcher:
                 log.debug("node does not answer", node=self.node.name, reason=str(error))
 
     async def _advance(self, head: Head) -> None:
-        if self.head is not None and head == self.head:
+        if self.head is not None and head.block_hash == self.head.block_hash:
             return
         first = self._first_new(head)
         if self._waited_for:
-            for number in range(first, head.number + 1):
+            for number in range(first, head.number):
                 await self._read_block(number)
+            if head.transactions is None:
+                await self._read_block(head.number)
+        if head.transactions is not None:
+            block = Block(number=head.number, block_hash=head.block_hash, transactions=head.transactions)
+            self._remember(block)
         self._hashes[head.number] = head.block_hash
         while len(self._hashes) > KEPT_BLOCKS:
             self._hashes.popitem(last=False)
@@ -185,9 +190,11 @@ class ChainWatcher:
         except NodeError as error:
             log.warning("block not read", node=self.node.name, block=number, reason=str(error))
             return
-        if block is None:
-            return
-        self._blocks[number] = block
+        if block is not None:
+            self._remember(block)
+
+    def _remember(self, block: Block) -> None:
+        self._blocks[block.number] = block
         while len(self._blocks) > KEPT_BLOCKS:
             self._blocks.popitem(last=False)
         for pmt_hash in block.transactions:

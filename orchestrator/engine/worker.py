@@ -15,7 +15,7 @@ from orchestrator.engine.ports import ChangeStore, Clock, Lane, LeaseLostError, 
 from orchestrator.engine.recording import record_of
 from orchestrator.membership import facts
 from orchestrator.membership.commands import Send, Sign
-from orchestrator.membership.machine import deadline_applies, follow, join, next_command, step
+from orchestrator.membership.machine import deadline_applies, follow, join, next_command, step, taken_up
 from orchestrator.membership.model import ACTION_OF, RESTING, Change, Kind, State
 
 LOCK_WINDOW = frozenset({State.LOCKING, State.ADDING, State.UNLOCKING})
@@ -64,7 +64,7 @@ class Worker:
         try:
             while True:
                 if lane.active:
-                    await self._drive(lane, lane.active)
+                    await self._drive(lane, tuple(taken_up(change) for change in lane.active))
                 elif lane.queued and not self._stopping.is_set():
                     await self._drive(lane, await self._claim(lane, lane.queued))
                 else:
@@ -131,7 +131,7 @@ class Worker:
         if sharing:
             lead, followers = join(sharing[0], tuple(sharing[1:]))
             joined = {change.change_id: change for change in (lead, *followers)}
-            steps = [(before, joined.get(after.change_id, after)) for before, after in steps]
+            steps = [(before, joined.get(after.change_id, _led(after, lead))) for before, after in steps]
         await self._commit(lane, record_of(steps, fact, now), steps)
         return rest + tuple(after for _, after in steps)
 
@@ -214,3 +214,8 @@ class Worker:
                 why = {"reason": after.reason.slug} if after.reason is not None else {}
                 names = {"change_id": after.change_id, "group": after.privacy_group_id}
                 log.info("transition", **names, from_state=before.state.value, to_state=after.state.value, **why)
+
+
+def _led(change: Change, lead: Change) -> Change:
+    """A change that is proven beside a turn's transaction leads no more: a group has one lead at a time."""
+    return change if change.lead_id is None else replace(change, lead_id=lead.change_id)
