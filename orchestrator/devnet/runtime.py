@@ -165,7 +165,9 @@ class Devnet:
                 await asyncio.sleep(0)
                 continue
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._kick.wait(), seconds)
+                # Not wait_for: in Python 3.11 it swallows a cancellation that comes together with the event.
+                async with asyncio.timeout(seconds):
+                    await self._kick.wait()
 
     def _drop_websockets(self, node: int | None) -> None:
         for number, server in enumerate(self._servers, start=1):

@@ -5,7 +5,7 @@ import contextlib
 import socket
 import ssl
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from aiohttp import WSMsgType, web
 
@@ -43,7 +43,8 @@ class WebSocketClient:
         while True:
             frame = await self._frames.get()
             try:
-                await asyncio.wait_for(self._socket.send_str(frame), SEND_TIMEOUT_SECONDS)
+                async with asyncio.timeout(SEND_TIMEOUT_SECONDS):
+                    await self._socket.send_str(frame)
             except (ConnectionError, TimeoutError):
                 self.abort()
                 return
@@ -121,7 +122,7 @@ class NodeServer:
 
     async def _on_http(self, request: web.Request) -> web.StreamResponse:
         if not self._gateway.api.node.up:
-            _abort(request)
+            _cut(request)
         body = await request.read()
         try:
             parsed = parse_json(body)
@@ -134,9 +135,9 @@ class NodeServer:
                 return refused
         reply = await self._gateway.reply(body, request.headers.get("Authorization"), None)
         if fault is not None and fault.kind is FaultKind.LOST:
-            _abort(request)
+            _cut(request)
         if fault is not None and fault.kind is FaultKind.HALF:
-            return await _half(request, reply.text)
+            await _half(request, reply.text)
         await self._settle()
         return web.Response(status=reply.status, text=reply.text, content_type="application/json")
 
@@ -144,14 +145,14 @@ class NodeServer:
         if fault.kind is FaultKind.LATENCY:
             await self._clock.sleep(fault.seconds)
         elif fault.kind is FaultKind.RESET:
-            _abort(request)
+            _cut(request)
         elif fault.kind is FaultKind.STATUS:
             return web.Response(status=fault.status, text=f"fault: {fault.status}")
         return None
 
     async def _on_websocket(self, request: web.Request) -> web.StreamResponse:
         if not self._gateway.api.node.up:
-            _abort(request)
+            _cut(request)
         websocket = web.WebSocketResponse(max_msg_size=MAX_FRAME_BYTES, heartbeat=None)
         await websocket.prepare(request)
         client = WebSocketClient(websocket, request)
@@ -191,9 +192,14 @@ class NodeServer:
 
 
 def _abort(request: web.Request) -> None:
-    """End a connection at once, and with it the handling of the request."""
+    """End a connection at once."""
     if request.transport is not None:
         request.transport.abort()
+
+
+def _cut(request: web.Request) -> NoReturn:
+    """End a connection at once, and with it the handling of the request."""
+    _abort(request)
     raise ConnectionResetError("the connection was ended on purpose")
 
 
@@ -201,11 +207,10 @@ async def _alive(_: web.Request) -> web.Response:
     return web.json_response({"status": "UP"})
 
 
-async def _half(request: web.Request, text: str) -> web.StreamResponse:
+async def _half(request: web.Request, text: str) -> NoReturn:
     """Write half of an answer, then end the connection."""
     body = text.encode()
     response = web.StreamResponse(headers={"Content-Type": "application/json", "Content-Length": str(len(body))})
     await response.prepare(request)
     await response.write(body[: len(body) // 2])
-    _abort(request)
-    return response
+    _cut(request)
