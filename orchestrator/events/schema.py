@@ -1,0 +1,246 @@
+"""What is in a status event, as models: their JSON Schemas are the promise that subscribers can rely on. Pure.
+
+Within ``v1`` fields are only added, and only such as may be missing; whoever reads an event has to ignore fields that
+it does not know.
+"""
+
+from datetime import datetime
+from typing import Any, Final, Generic, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, create_model
+
+from orchestrator.membership.model import Kind, State, Verdict
+from orchestrator.membership.status import EventType
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, json_schema_serialization_defaults_required=False)
+
+
+class Reason(_Part):
+    """Why a change waits, is undone, failed or is parked."""
+
+    slug: str = Field(description="Stable name of the reason, for programs.")
+    detail: str = Field(description="What was seen, with names and numbers; may be empty.")
+    message: str = Field(description="A sentence for a person.")
+    remedy: str = Field(description="What a person can do about it.")
+    members: list[str] = Field(description="Enclave keys that it is about; empty when it is not about members.")
+
+
+class Progress(_Part):
+    """How one member's node stands to the group."""
+
+    member: str = Field(description="Enclave key.")
+    verdict: Verdict = Field(
+        description="replaying; in_sync; missing (the node has no state for the group); diverged (another state); "
+        "stalled (no progress for a while); unobserved (no access to its node)."
+    )
+    blocks_replayed: int = Field(ge=0, description="Blocks of the group's history that the node has replayed.")
+    blocks_total: int = Field(ge=0, description="Blocks of the group's history; 0 while not known.")
+    head: int | None = Field(description="The node's newest block; null while it does not answer.")
+    in_sync_through: int | None = Field(description="Newest block at which its state was seen equal; null before that.")
+
+
+class Effect(_Part):
+    """Where the group's state first showed what was asked for."""
+
+    block_number: int = Field(description="That block.")
+    block_hash: str = Field(description="Its hash.")
+    version: str = Field(description="The group's version there, 0x and 64 digits.")
+    state_root: str = Field(description="The group's state root there, 0x and 64 digits; empty when none was given.")
+    participants: list[str] = Field(description="The members there, enclave keys in the contract's order.")
+
+
+class Differing(_Part):
+    """A member whose node shows the group otherwise than the reference."""
+
+    member: str = Field(description="Enclave key.")
+    node: str = Field(description="Name of its node in the configuration.")
+    verdict: Verdict = Field(description="missing (no state for the group) or diverged (another state root).")
+    state_root: str | None = Field(description="What its node shows at that block; null when nothing.")
+
+
+class EventData(_Part):
+    """What every status event says."""
+
+    privacy_group_id: str | None = Field(
+        description="The group, base64 of 32 bytes; null for a rejected request that names no valid group."
+    )
+    change_id: str | None = Field(description="The change; null when it is about none.")
+    request_id: str | None = Field(description="The id of the request; null when there was none or it had no valid id.")
+    sequence: int = Field(ge=1, description="Counts the group's events, from 1 without gaps.")
+
+
+class ChangeData(EventData):
+    """What every event about a change says."""
+
+    kind: Kind = Field(description="What was asked for.")
+    members: list[str] = Field(description="Enclave keys that were named.")
+    account: str = Field(description="The owner account that is acted as.")
+    state: State = Field(description="State of the change now.")
+    effect: Effect | None = Field(
+        default=None, description="Where the group first showed what was asked for; left out before that."
+    )
+    progress: list[Progress] | None = Field(
+        default=None, description="One entry for each member that is watched; left out while none is."
+    )
+    reason: Reason | None = Field(default=None, description="Why, when it waits, is undone, failed or is parked.")
+
+
+class ChangeAcceptedData(ChangeData):
+    """A request was valid and is stored: a change will be made, or its failure told."""
+
+
+class ChangeMovedData(ChangeData):
+    """The change went on."""
+
+    previous_state: State = Field(description="State before.")
+
+
+class ChangeStartedData(ChangeMovedData):
+    """The group's lane was free and the change is examined on the nodes."""
+
+
+class ChangeProgressedData(ChangeMovedData):
+    """The change is in another state, or a member's node replayed more."""
+
+    not_before: datetime | None = Field(
+        default=None, description="When it was queued again: it is not tried before this time."
+    )
+
+
+class ChangeEndedData(ChangeMovedData):
+    """Nothing more will happen to the change."""
+
+    unobserved: list[str] = Field(
+        description="Enclave keys of members whose nodes can't be seen from here, so that nothing is proven of them."
+    )
+
+
+class ChangeSucceededData(ChangeEndedData):
+    """The group's state shows what was asked for, on the node of every member that can be seen."""
+
+
+class ChangeFailedData(ChangeEndedData):
+    """It can't be done; the group is not left locked by it."""
+
+
+class ChangeParkedData(ChangeMovedData):
+    """A person has to look or act; `reason.remedy` says what."""
+
+
+class ChangeCancelledData(ChangeEndedData):
+    """It was cancelled before its first transaction."""
+
+
+class RequestRejectedData(EventData):
+    """A request could not be accepted; the message is among the dead letters."""
+
+    field: str = Field(description="What is wrong, as a path into the request.")
+    message: str = Field(description="What it should be.")
+
+
+class GroupLockingData(EventData):
+    """Quiesce notice: the group is about to be locked. Hold your private transactions back until `unlocked`."""
+
+
+class GroupLockedData(EventData):
+    """The group is locked: every private transaction in it fails until `unlocked`."""
+
+    block_number: int = Field(description="Block that mined the lock.")
+
+
+class GroupUnlockedData(EventData):
+    """The group is not, or no longer, locked by us: private transactions may go on, under this version."""
+
+    locked_since_block: int | None = Field(description="Block that had mined the lock; null when no lock was mined.")
+    locked_blocks: int | None = Field(default=None, description="For how many blocks it was locked.")
+    version: str | None = Field(default=None, description="The group's version from here on; left out when not known.")
+    block_number: int | None = Field(default=None, description="Block at which it was seen unlocked.")
+    block_hash: str | None = Field(default=None, description="Hash of that block.")
+
+
+class GroupMembersChangedData(EventData):
+    """The group has other members."""
+
+    participants: list[str] = Field(description="The members now, enclave keys in the contract's order.")
+    added: list[str] = Field(description="Those that are new.")
+    removed: list[str] = Field(description="Those that are gone.")
+    version: str = Field(description="The group's version now.")
+    block_number: int = Field(description="Block from which on this holds.")
+    block_hash: str = Field(description="Its hash.")
+
+
+class GroupDivergedData(EventData):
+    """Members' nodes show different states of the group at the same block."""
+
+    block_number: int = Field(description="Block at which they were compared.")
+    first_block: int | None = Field(description="First block at which they differ; null while it is not known.")
+    reference: str = Field(description="Enclave key of the member that the others are compared with.")
+    state_root: str = Field(description="What the reference's node shows.")
+    members: list[str] = Field(description="The group's members.")
+    differing: list[Differing] = Field(description="The members that differ.")
+
+
+class GroupConvergedData(EventData):
+    """The members that differed agree again, or are members no more."""
+
+    block_number: int = Field(description="Block at which they were compared.")
+    state_root: str = Field(description="What all of them show.")
+    members: list[str] = Field(description="The members that were compared.")
+
+
+DATA: Final[dict[EventType, type[EventData]]] = {
+    EventType.CHANGE_ACCEPTED: ChangeAcceptedData,
+    EventType.CHANGE_STARTED: ChangeStartedData,
+    EventType.CHANGE_PROGRESSED: ChangeProgressedData,
+    EventType.CHANGE_SUCCEEDED: ChangeSucceededData,
+    EventType.CHANGE_FAILED: ChangeFailedData,
+    EventType.CHANGE_PARKED: ChangeParkedData,
+    EventType.CHANGE_CANCELLED: ChangeCancelledData,
+    EventType.REQUEST_REJECTED: RequestRejectedData,
+    EventType.GROUP_LOCKING: GroupLockingData,
+    EventType.GROUP_LOCKED: GroupLockedData,
+    EventType.GROUP_UNLOCKED: GroupUnlockedData,
+    EventType.GROUP_MEMBERS_CHANGED: GroupMembersChangedData,
+    EventType.GROUP_DIVERGED: GroupDivergedData,
+    EventType.GROUP_CONVERGED: GroupConvergedData,
+}
+"""What the ``data`` of each type of event holds."""
+
+_D = TypeVar("_D", bound=EventData)
+
+
+class StatusDocument(BaseModel, Generic[_D]):
+    """A status event: a CloudEvents 1.0 JSON document."""
+
+    model_config = ConfigDict(frozen=True, json_schema_serialization_defaults_required=False)
+
+    specversion: Literal["1.0"]
+    id: str = Field(description="Unique; an event that is delivered again has the same.")
+    source: Literal["/besu-membership-orchestrator"] = Field(description="Always the same.")
+    type: str
+    subject: str | None = Field(
+        default=None, description="The privacy group id, by which events are ordered; left out when there is none."
+    )
+    time: datetime = Field(description="When it was committed, UTC.")
+    datacontenttype: Literal["application/json"]
+    sequence: str = Field(description="`data.sequence` as text, as CloudEvents' extension of that name wants it.")
+    data: _D
+
+
+def _document_model(event_type: EventType) -> type[BaseModel]:
+    data = DATA[event_type]
+    fields: dict[str, Any] = {"type": (Literal[event_type.value], ...), "data": (data, ...)}
+    name = data.__name__.removesuffix("Data")
+    return create_model(name, __base__=StatusDocument[data], __doc__=data.__doc__, **fields)  # type: ignore[valid-type]
+
+
+DOCUMENTS: Final[dict[EventType, type[BaseModel]]] = {event_type: _document_model(event_type) for event_type in DATA}
+"""The whole document of each type of event."""
+
+
+def json_schema(event_type: EventType) -> dict[str, Any]:
+    """Return the JSON Schema (2020-12) of the whole document of a type of event."""
+    schema = DOCUMENTS[event_type].model_json_schema(mode="serialization")
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": f"urn:{event_type.value}", **schema}
