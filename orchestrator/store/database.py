@@ -16,7 +16,16 @@ from typing import Any, Self, TypeVar
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from orchestrator.store.connections import FOREIGN_ERRORS, READERS, cut_connections, engine_for, is_in_memory, normalised, translated
+from orchestrator.engine.ports import StoreError
+from orchestrator.store.connections import (
+    FOREIGN_ERRORS,
+    READERS,
+    cut_connections,
+    engine_for,
+    is_in_memory,
+    normalised,
+    translated,
+)
 from orchestrator.store.errors import StoreUnavailableError
 from orchestrator.store.listening import listen
 from orchestrator.store.news import News
@@ -60,7 +69,11 @@ class Database:
         if self.in_memory:
             self._open()
             return
-        await asyncio.to_thread(self._open)
+        try:
+            await asyncio.to_thread(self._open)
+        except StoreError:
+            await self.close()
+            raise
         self._writer.start(asyncio.get_running_loop())
         if self.url.get_backend_name() == "postgresql":
             self._listening = asyncio.create_task(listen(self.url, self.news, partial(self.read, newest_position)))

@@ -39,14 +39,10 @@ _HELD = (
 _READY_AT = sa.select(sa.func.min(changes.c.ready_at)).where(
     changes.c.privacy_group_id == sa.bindparam("group"), PENDING
 )
-_NEXT_DUE = sa.select(
-    sa.func.min(
-        sa.case(
-            (sa.or_(lanes.c.holder.is_(None), lanes.c.lease_until <= lanes.c.due_at), lanes.c.due_at),
-            else_=lanes.c.lease_until,
-        )
-    )
-).where(sa.text("due_at IS NOT NULL"))
+_NEXT_FREE = sa.select(sa.func.min(lanes.c.due_at)).where(sa.text("due_at IS NOT NULL"), lanes.c.holder.is_(None))
+_NEXT_EXPIRED = sa.select(
+    sa.func.min(sa.case((lanes.c.lease_until <= lanes.c.due_at, lanes.c.due_at), else_=lanes.c.lease_until))
+).where(sa.text("holder IS NOT NULL"), lanes.c.due_at.is_not(None))
 
 
 def claim(transaction: Transaction, *, holder: str, now: int, lease_until: int, limit: int) -> tuple[Lane, ...]:
@@ -133,8 +129,8 @@ def due_again(transaction: Transaction, group: str) -> None:
 
 def next_due(connection: sa.Connection) -> int | None:
     """Return when the next lane can be claimed: when it is due and, if somebody holds it, the lease is over."""
-    value: int | None = connection.execute(_NEXT_DUE).scalar_one()
-    return value
+    found: list[int | None] = [connection.execute(statement).scalar_one() for statement in (_NEXT_FREE, _NEXT_EXPIRED)]
+    return min((due_at for due_at in found if due_at is not None), default=None)
 
 
 def _ready_at(connection: sa.Connection, group: str) -> int | None:

@@ -21,6 +21,7 @@ from orchestrator.membership.model import (
     Effect,
     GroupView,
     Kind,
+    Mark,
     MemberProgress,
     Plan,
     State,
@@ -162,9 +163,12 @@ def _effect(text: str) -> Effect:
 
 
 def _progress(values: Values) -> MemberProgress:
-    return MemberProgress(
-        **values | {"verdict": Verdict(values["verdict"]), "moved_at": moment(values["moved_at"])},
-    )
+    read = {
+        "verdict": Verdict(values["verdict"]),
+        "moved_at": moment(values["moved_at"]),
+        "marks": tuple(Mark(at=moment(mark["at"]), blocks=mark["blocks"]) for mark in values.get("marks", ())),
+    }
+    return MemberProgress(**values | read)
 
 
 # --- attempts ------------------------------------------------------------------------------------------------------

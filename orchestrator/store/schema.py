@@ -129,7 +129,7 @@ lanes = sa.Table(
     sa.Column("last_sequence", sa.BigInteger, nullable=False),
     sa.CheckConstraint("(holder IS NULL) = (lease_until IS NULL)", name="lease_has_a_holder"),
     _partial("ix_lanes_due", "due_at", where=_DUE),
-    _partial("ix_lanes_holder", "holder", where=_HELD),
+    _partial("ix_lanes_holder", "holder", "privacy_group_id", where=_HELD),
 )
 
 outbox = sa.Table(

@@ -111,7 +111,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("privacy_group_id", name="pk_lanes"),
     )
     op.create_index("ix_lanes_due", "lanes", ["due_at"], unique=False, **_where("due_at IS NOT NULL"))
-    op.create_index("ix_lanes_holder", "lanes", ["holder"], unique=False, **_where("holder IS NOT NULL"))
+    op.create_index(
+        "ix_lanes_holder", "lanes", ["holder", "privacy_group_id"], unique=False, **_where("holder IS NOT NULL")
+    )
     op.create_table(
         "leases",
         sa.Column("name", sa.Text(), nullable=False),
