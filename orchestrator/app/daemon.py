@@ -1,15 +1,18 @@
 """The daemon: intake, lanes, relay and HTTP around one engine, and an orderly stop."""
 
 import asyncio
+import json
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import structlog
 from aiohttp import web
 
+from orchestrator import __version__
 from orchestrator.api.application import make_api
 from orchestrator.api.group_reading import FleetGroups
 from orchestrator.api.ports import ApiServices
@@ -19,6 +22,7 @@ from orchestrator.broker.connecting import connect
 from orchestrator.broker.names import Access, Limits, Names
 from orchestrator.broker.port import Broker
 from orchestrator.config import BrokerConfig, Config, WebhookConfig
+from orchestrator.events.asyncapi import asyncapi_document
 from orchestrator.events.feed import EventFeed
 from orchestrator.events.relay import Relay
 from orchestrator.events.retention import Retention
@@ -133,6 +137,11 @@ def _upkeep(config: Config, engine: Engine) -> tuple[Webhooks | Retention, ...]:
     )
 
 
+def _asyncapi(config: Config) -> dict[str, Any]:
+    names = broker_names(config.broker)
+    return asyncapi_document(version=__version__, requests=names.requests, dead=names.dead, events=names.events)
+
+
 def _signing_secret(webhook: WebhookConfig) -> bytes | None:
     if webhook.secret is not None:
         return webhook.secret.get_secret_value().encode()
@@ -150,6 +159,7 @@ async def _serve_http(stack: AsyncExitStack, config: Config, engine: Engine, bro
         dead_letters=broker,
         metrics=engine.metrics.registry,
         now=engine.clock.now,
+        documents={"/asyncapi.json": json.dumps(_asyncapi(config))},
     )
     runner = web.AppRunner(make_api(services), access_log=None, shutdown_timeout=2.0)
     await runner.setup()
