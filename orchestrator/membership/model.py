@@ -177,6 +177,19 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """How far a replay was at some time, to tell its rate.
+
+    Attributes:
+        at: When.
+        blocks: Blocks that were replayed then.
+    """
+
+    at: datetime
+    blocks: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MemberProgress:
     """One member's way to being in sync.
 
@@ -188,6 +201,7 @@ class MemberProgress:
         head: The node's head; None while it does not answer.
         moved_at: When `blocks_replayed`, `head` or `verdict` last changed.
         in_sync_through: The newest block at which the member was seen equal to the reference; None before the first.
+        marks: Where the replay was within the last minute, oldest first (a bounded number).
     """
 
     enclave_key: str
@@ -197,6 +211,22 @@ class MemberProgress:
     head: int | None
     moved_at: datetime
     in_sync_through: int | None = None
+    marks: tuple[Mark, ...] = ()
+
+    @property
+    def blocks_per_second(self) -> float | None:
+        """How fast the replay went within the last minute in which it moved; None while that can't be told."""
+        if self.verdict is not Verdict.REPLAYING or not self.marks:
+            return None
+        first = self.marks[0]
+        seconds = (self.moved_at - first.at).total_seconds()
+        return (self.blocks_replayed - first.blocks) / seconds if seconds > 0 else None
+
+    @property
+    def remaining_seconds(self) -> float | None:
+        """How long the replay will still take at that rate; None while that can't be told."""
+        rate = self.blocks_per_second
+        return (self.blocks_total - self.blocks_replayed) / rate if rate and self.blocks_total else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

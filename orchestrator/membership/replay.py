@@ -9,7 +9,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from orchestrator.membership.facts import ConvergenceObserved, Sighting
-from orchestrator.membership.model import Change, Effect, GroupView, Kind, MemberProgress, Plan, Verdict
+from orchestrator.membership.model import Change, Effect, GroupView, Kind, Mark, MemberProgress, Plan, Verdict
+
+RATE_WINDOW = timedelta(minutes=1)
+"""What a replay's rate is read from."""
+
+MARK_EVERY = timedelta(seconds=10)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,7 +136,16 @@ def _progress(
         head=sighting.head,
         moved_at=moved_at,
         in_sync_through=through,
+        marks=_marked(before.marks if before is not None else (), Mark(at=now, blocks=replayed)),
     )
+
+
+def _marked(marks: tuple[Mark, ...], newest: Mark) -> tuple[Mark, ...]:
+    """Remember where a replay is, some times a minute; of what is older than a minute one mark is kept."""
+    if marks and (newest.blocks <= marks[-1].blocks or newest.at - marks[-1].at < MARK_EVERY):
+        return marks
+    kept = tuple(mark for mark in marks if newest.at - mark.at <= RATE_WINDOW) or marks[-1:]
+    return (*kept, newest)
 
 
 def _standing(entry: MemberProgress) -> tuple[Verdict, int, int | None]:

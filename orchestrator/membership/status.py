@@ -83,8 +83,20 @@ def announce(before: Change | None, after: Change, fact: Fact | None = None) -> 
     return tuple(found)
 
 
+PROGRESS_STEPS = 50
+"""A replay is told of at most so often, however long it takes; what is seen more often is read from the change."""
+
+
 def _visible(progress: tuple[MemberProgress, ...]) -> list[tuple[str, str, int, int, int | None]]:
-    return [(p.enclave_key, p.verdict, p.blocks_replayed, p.blocks_total, p.in_sync_through) for p in progress]
+    """What is worth an event when it changes: a replay moves on in steps of some percent."""
+    return [
+        (p.enclave_key, p.verdict, _step(p.blocks_replayed, p.blocks_total), p.blocks_total, p.in_sync_through)
+        for p in progress
+    ]
+
+
+def _step(replayed: int, total: int) -> int:
+    return replayed * PROGRESS_STEPS // total if total > 0 else 0
 
 
 def _effect(after: Change, fact: Fact | None) -> Effect | None:
@@ -197,6 +209,12 @@ def progress_data(entry: MemberProgress) -> dict[str, Json]:
         "verdict": entry.verdict.value,
         "blocks_replayed": entry.blocks_replayed,
         "blocks_total": entry.blocks_total,
+        "blocks_per_second": _rounded(entry.blocks_per_second, 2),
+        "remaining_seconds": _rounded(entry.remaining_seconds, 1),
         "head": entry.head,
         "in_sync_through": entry.in_sync_through,
     }
+
+
+def _rounded(value: float | None, digits: int) -> float | None:
+    return None if value is None else round(value, digits)
