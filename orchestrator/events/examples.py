@@ -36,6 +36,8 @@ def _progress(verdict: str, replayed: int, head: int, through: int | None) -> di
         "verdict": verdict,
         "blocks_replayed": replayed,
         "blocks_total": 812,
+        "blocks_per_second": 41.5 if verdict == "replaying" else None,
+        "remaining_seconds": round((812 - replayed) / 41.5, 1) if verdict == "replaying" else None,
         "head": head,
         "in_sync_through": through,
     }

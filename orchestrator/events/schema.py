@@ -37,6 +37,8 @@ class Progress(_Part):
     )
     blocks_replayed: int = Field(ge=0, description="Blocks of the group's history that the node has replayed.")
     blocks_total: int = Field(ge=0, description="Blocks of the group's history; 0 while not known.")
+    blocks_per_second: float | None = Field(description="How fast it replays; null while that can't be told.")
+    remaining_seconds: float | None = Field(description="What the replay will still take; null while not known.")
     head: int | None = Field(description="The node's newest block; null while it does not answer.")
     in_sync_through: int | None = Field(description="Newest block at which its state was seen equal; null before that.")
 
