@@ -1,13 +1,17 @@
 """The parts that the HTTP API talks to, in memory: small, and told by the test what to answer."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from aiohttp import web
 from prometheus_client import CollectorRegistry
 
+from orchestrator.api import make_api
 from orchestrator.api.ports import ApiServices, BuriedMessage, Check, GroupStanding
 from orchestrator.engine.ports import Acceptance, Amendment, FeedClosedError, HistoryEntry, LeaseLostError
 from orchestrator.engine.requests import ChangeRequest
@@ -40,13 +44,18 @@ RAW = b"\xf8signed bytes that nobody shall see"
 
 @dataclass
 class FakeRecord:
-    """Changes in a dictionary, newest last; also the intake."""
+    """Changes in a dictionary, newest last; also the intake.
+
+    What is `coming` happens to a change one entry (fields and values) each time that it is read.
+    """
 
     stored: dict[str, Change] = field(default_factory=dict)
     hashes: dict[str, str] = field(default_factory=dict)
     steps: list[HistoryEntry] = field(default_factory=list)
     failure: Exception | None = None
     held: set[str] = field(default_factory=set)
+    coming: list[dict[str, Any]] = field(default_factory=list)
+    on_step: Callable[[], None] = lambda: None
 
     async def submit(self, request: ChangeRequest) -> Acceptance:
         """Store a request as a queued change."""
@@ -81,8 +90,11 @@ class FakeRecord:
         return self.stored[change_id]
 
     async def change(self, change_id: str) -> Change | None:
-        """Return a change."""
+        """Return a change, after the next of what is coming happened to it."""
         self._fail()
+        if self.coming and change_id in self.stored:
+            self.stored[change_id] = replace(self.stored[change_id], **self.coming.pop(0))
+            self.on_step()
         return self.stored.get(change_id)
 
     async def changes(
@@ -224,6 +236,13 @@ class FakeParts:
     dead_letters: FakeDeadLetters = field(default_factory=FakeDeadLetters)
     metrics: CollectorRegistry = field(default_factory=CollectorRegistry)
 
+    def __post_init__(self) -> None:
+        self.record.on_step = self._announce
+
+    def _announce(self) -> None:
+        number = str(len(self.feed.events) + 1)
+        self.feed.publish(FakeEvent(resume_id=number, event_type="membership.change.progressed.v1", text="{}"))
+
     def services(self) -> ApiServices:
         """Return them as the API wants them."""
         return ApiServices(
@@ -236,6 +255,29 @@ class FakeParts:
             metrics=self.metrics,
             now=lambda: NOW,
         )
+
+
+@contextmanager
+def serving(parts: FakeParts) -> Iterator[str]:
+    """Serve the API in a thread with a loop of its own while the context lasts; yields its address."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    try:
+        runner = asyncio.run_coroutine_threadsafe(_start(parts), loop).result(10)
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+        asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(10)
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(10)
+        loop.close()
+
+
+async def _start(parts: FakeParts) -> web.AppRunner:
+    runner = web.AppRunner(make_api(parts.services()), shutdown_timeout=1.0)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    return runner
 
 
 def make_change(change_id: str = "change-1", **fields: Any) -> Change:

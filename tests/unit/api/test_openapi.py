@@ -1,22 +1,18 @@
 """The OpenAPI document describes what the API really does."""
 
-import asyncio
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import jsonschema
 import pytest
 import schemathesis
-from aiohttp import web
 from hypothesis import HealthCheck, settings
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
-from orchestrator.api import make_api
 from orchestrator.api.openapi import openapi_document
 from orchestrator.api.operations import EVENT_STREAM, OPERATIONS
 from orchestrator.api.ports import GroupStanding
-from tests.fakes.http_api import GROUP, FakeParts, Letter, make_change, make_parked_change
+from tests.fakes.http_api import GROUP, FakeParts, Letter, make_change, make_parked_change, serving
 
 schema = schemathesis.openapi.from_dict(openapi_document())
 finite = [op.handler.__name__ for op in OPERATIONS if all(a.media_type != EVENT_STREAM for a in op.answers.values())]
@@ -30,28 +26,8 @@ def address() -> Iterator[str]:
         parts.record.stored[change.change_id] = change
     parts.groups.known[GROUP] = GroupStanding(privacy_group_id=GROUP)
     parts.dead_letters.letters["7"] = Letter(letter_id="7", reason="why", body=b"{}")
-    found: list[str] = []
-    started = threading.Event()
-    stop: list[Callable[[], object]] = []
-
-    async def serve() -> None:
-        runner = web.AppRunner(make_api(parts.services()))
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        found.append(f"http://127.0.0.1:{runner.addresses[0][1]}")
-        ended = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        stop.append(lambda: loop.call_soon_threadsafe(ended.set))
-        started.set()
-        await ended.wait()
-        await runner.cleanup()
-
-    thread = threading.Thread(target=lambda: asyncio.run(serve()))
-    thread.start()
-    assert started.wait(10)
-    yield found[0]
-    stop[0]()
-    thread.join(10)
+    with serving(parts) as url:
+        yield url
 
 
 @schema.include(operation_id=finite).parametrize()

@@ -1,0 +1,113 @@
+"""Looking at groups, changes and events from the command line."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from typer.testing import Result
+
+from orchestrator.api.ports import GroupStanding, MemberStanding
+from orchestrator.cli.looking import event_line
+from tests.fakes.http_api import GROUP, KEYS, RAW, FakeEvent, FakeParts, make_change, make_parked_change
+
+Run = Callable[..., Result]
+
+
+def test_show_explains_why(run: Run, parts: FakeParts) -> None:
+    """`show` says what the change waits for, what to do about it, how each member stands and what was sent."""
+    parts.record.stored["change-1"] = make_parked_change()
+    result = run("show", "change-1")
+    assert result.exit_code == 0
+    for said in ("parked", "member missing", "remove the member and add it again", "3 of 8", "0x" + "cd" * 32, "add"):
+        assert said in result.stdout
+    assert RAW.hex() not in result.stdout
+
+
+def test_show_has_json(run: Run, parts: FakeParts) -> None:
+    """`show --json` prints the API's document."""
+    parts.record.stored["change-1"] = make_parked_change()
+    assert json.loads(run("show", "change-1", "--json").stdout)["reason"]["slug"] == "member_missing"
+
+
+def test_an_unknown_change_is_wrong_usage(run: Run) -> None:
+    """`show` of a change that there is not ends with 2."""
+    assert run("show", "nothing").exit_code == 2
+
+
+def test_changes_are_listed(run: Run, parts: FakeParts) -> None:
+    """`changes` lists changes with their state; filters are handed on; a wrong filter is wrong usage."""
+    parts.record.stored["a"] = make_change("a")
+    parts.record.stored["b"] = make_parked_change("b")
+    assert "member_missing" in run("changes").stdout
+    page = json.loads(run("changes", "--state", "parked", "--group", GROUP, "--json").stdout)
+    assert [change["change_id"] for change in page["changes"]] == ["b"]
+    assert run("changes", "--state", "done").exit_code == 2
+
+
+def test_groups_are_listed(run: Run, parts: FakeParts) -> None:
+    """`groups` lists groups; with a group it shows each member's node, head and root."""
+    parts.groups.known[GROUP] = GroupStanding(
+        privacy_group_id=GROUP,
+        block_number=12,
+        participants=KEYS[:2],
+        locked=True,
+        in_sync=True,
+        members=(
+            MemberStanding(enclave_key=KEYS[0], node="member1", head=12, exists=True, state_root="0x34"),
+            MemberStanding(enclave_key=KEYS[1]),
+        ),
+    )
+    assert GROUP in run("groups").stdout
+    one = run("groups", GROUP).stdout
+    assert "member1" in one
+    assert "(no access)" in one
+    assert json.loads(run("groups", GROUP, "--json").stdout)["locked"] is True
+    assert json.loads(run("groups", "--json").stdout)["groups"][0]["privacy_group_id"] == GROUP
+
+
+def accepted() -> dict[str, Any]:
+    return {
+        "type": "membership.change.accepted.v1",
+        "subject": GROUP,
+        "time": "2024-11-05T12:00:00Z",
+        "data": {"kind": "add_members", "state": "queued", "change_id": "change-1"},
+    }
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_watch_prints_events(run: Run, parts: FakeParts, as_json: bool) -> None:
+    """`watch` prints each event as it comes, as a line or as JSON, and says why when the daemon ends the stream."""
+    document = accepted()
+    parts.feed.events.append(FakeEvent(resume_id="7", event_type=document["type"], text=json.dumps(document)))
+    parts.feed.closed = "the daemon stops"
+    result = run("watch", "--since", "0", "--group", GROUP, "--change", "change-1", *(["--json"] if as_json else []))
+    assert result.exit_code == 1
+    assert "the daemon stops" in result.stderr
+    if as_json:
+        assert json.loads(result.stdout) == document
+    else:
+        assert result.stdout.startswith("7 12:00:00  change.accepted")
+    assert parts.feed.asked[0]["privacy_group_id"] == GROUP
+    assert parts.feed.asked[0]["resume_id"] == "0"
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        ({"block_number": 17, "locked_blocks": 1}, "block number 17  locked blocks 1"),
+        (
+            {"progress": [{"member": KEYS[2], "verdict": "replaying", "blocks_replayed": 3, "blocks_total": 8}]},
+            "1iTZde/ndBHv… replaying 3/8",
+        ),
+        ({"reason": {"message": "node unreachable. Start the node."}}, "node unreachable. Start the node."),
+        ({"field": "data.members", "message": "must be a list"}, "data.members: must be a list"),
+        (None, "change.accepted"),
+        ("text", "change.accepted"),
+    ],
+)
+def test_an_event_is_one_line(data: object, said: str) -> None:
+    """A status event becomes one line with what matters in it, whatever a newer daemon put into its data."""
+    line = event_line({**accepted(), "data": data})
+    assert said in line
+    assert "\n" not in line

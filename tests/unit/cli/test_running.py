@@ -1,0 +1,65 @@
+"""Verbs that run something, as processes and in the same process."""
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from orchestrator.cli.main import app
+
+KEY = "A1aVtMxLCUHmBVHXoZzzBgPbW/wj5axDpW9X8l91SGo="
+CONFIG = f"""
+[[nodes]]
+name = "member1"
+http = "http://127.0.0.1:1"
+enclave_keys = ["{KEY}"]
+"""
+
+
+@pytest.mark.parametrize("verb", ["run", "migrate", "doctor"])
+def test_every_mistake_of_the_configuration_is_a_line(tmp_path: Path, verb: str) -> None:
+    """A wrong configuration ends with 2 and one line for each mistake, before anything is started."""
+    path = tmp_path / "orchestrator.toml"
+    path.write_text(CONFIG.replace("http:", "ftp:") + '[store]\nurl = "mysql://x"\n')
+    result = CliRunner().invoke(app, [verb, "--config", str(path)])
+    assert result.exit_code == 2
+    assert "nodes.0.http: must be" in result.stderr
+    assert "store.url: must be" in result.stderr
+    assert len(result.stderr.splitlines()) == 2
+
+
+def test_a_missing_configuration_is_told(tmp_path: Path) -> None:
+    """Without the file the error names it and the option."""
+    result = CliRunner().invoke(app, ["run", "--config", str(tmp_path / "absent.toml")])
+    assert result.exit_code == 2
+    assert "--config" in result.stderr
+
+
+def test_migrate_makes_the_database(tmp_path: Path) -> None:
+    """`migrate` makes the tables where the configuration says; again it changes nothing."""
+    path = tmp_path / "orchestrator.toml"
+    path.write_text(CONFIG)
+    first = CliRunner().invoke(app, ["migrate", "--config", str(path)])
+    again = CliRunner().invoke(app, ["migrate", "--config", str(path), "--json"])
+    assert (first.exit_code, again.exit_code) == (0, 0)
+    with sqlite3.connect(tmp_path / "orchestrator.db") as database:
+        tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    database.close()
+    assert "changes" in tables
+
+
+def test_run_wants_a_migrated_database(tmp_path: Path) -> None:
+    """`run` on a database without tables ends with 1 and names the verb that makes them."""
+    path = tmp_path / "orchestrator.toml"
+    path.write_text(CONFIG)
+    result = CliRunner().invoke(app, ["run", "--config", str(path)])
+    assert result.exit_code == 1
+    assert "migrate" in result.stderr
+
+
+def test_a_devnet_that_cannot_be_is_wrong_usage() -> None:
+    """Options of the devnet that do not fit together end with 2."""
+    result = CliRunner().invoke(app, ["devnet", "--nodes", "2", "--validators", "3"])
+    assert result.exit_code == 2
+    assert "validators" in result.stderr
