@@ -33,6 +33,7 @@ _LONGEST_KEY_CHARACTERS = 124
 _HEADER_PREFIXES = ("ce-", "cloudevents:", "cloudevents_")
 _ATTRIBUTE = re.compile(r"[a-z0-9]+\Z")
 _ACCOUNT = re.compile(r"0x[0-9a-fA-F]{40}\Z")
+_STRUCTURED = re.compile(r"application/cloudevents\+json\s*(?:;.*)?\Z", re.IGNORECASE)
 _JSON_TYPE = re.compile(r"[a-z]+/(?:[a-z0-9.-]+\+)?json\s*(?:;.*)?\Z", re.IGNORECASE)
 
 
@@ -157,7 +158,7 @@ def parse_trigger(body: bytes, headers: Mapping[str, str]) -> ChangeRequest:
     if binary:
         attributes.setdefault("datacontenttype", content_type or None)
     else:
-        if content_type.lower().startswith("application/cloudevents") and not _JSON_TYPE.match(content_type):
+        if content_type.lower().startswith("application/cloudevents") and not _STRUCTURED.match(content_type):
             raise InvalidRequestError("content-type", f"{_shown(content_type)} is not read here; send one JSON event")
         document = _load(body, "body")
         if not isinstance(document, dict):
@@ -185,6 +186,8 @@ def parse_request(request_id: str, data: object, *, path: str = "") -> ChangeReq
     """
     try:
         wanted = RequestData.model_validate_json(json.dumps(data))
+    except RecursionError:
+        raise InvalidRequestError(path or "body", "is nested too deeply", request_id=request_id) from None
     except ValidationError as error:
         field, message = _first_mistake(error, path)
         raise InvalidRequestError(
