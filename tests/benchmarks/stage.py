@@ -1,0 +1,211 @@
+"""The stage of a benchmark: emulated nodes, a message queue and the daemon, each in a process of its own."""
+
+import asyncio
+import base64
+import hashlib
+import json
+import socket
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import aiohttp
+
+from orchestrator.broker.connecting import connect
+from orchestrator.broker.port import Broker
+from orchestrator.devnet.accounts import enclave_key_of
+from orchestrator.engine.requests import REQUEST_TYPE
+from tests.benchmarks.processes import Child, child, orchestrator
+from tests.servers.nats_server import NatsServer
+from tests.servers.ports import free_port
+
+OWNER: Final = "0xfe3b557e8fb62b89f4916b721be55ceb828dbd73"
+OWNER_KEY: Final = "8f2a55949038a9610f50fb23b5883af3b4ecb3c3bb792cbcefbd1542c692be63"
+"""The well-known public development key of that account: never to hold anything of value."""
+
+BLOCK_SECONDS: Final = 1.0
+_PATIENCE_SECONDS: Final = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Devnet:
+    """Emulated nodes in a process of their own.
+
+    Attributes:
+        child: The process.
+        base_port: The first node's HTTP port.
+        nodes: How many there are.
+    """
+
+    child: Child
+    base_port: int
+    nodes: int
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """Each node's enclave key."""
+        return tuple(enclave_key_of(number) for number in range(1, self.nodes + 1))
+
+    def http(self, node: int) -> str:
+        return f"http://127.0.0.1:{self.base_port + 2 * (node - 1)}"
+
+    def ws(self, node: int) -> str:
+        return f"ws://127.0.0.1:{self.base_port + 2 * (node - 1) + 1}"
+
+
+@dataclass(frozen=True, slots=True)
+class Daemon:
+    """The daemon in a process of its own.
+
+    Attributes:
+        child: The process.
+        url: Its HTTP API.
+        session: Asks it.
+        queue: The message queue that triggers it.
+        queue_url: Where that is.
+        config: Its configuration.
+    """
+
+    child: Child
+    url: str
+    session: aiohttp.ClientSession
+    queue: Broker
+    queue_url: str
+    config: Path
+
+    async def get(self, path: str) -> Any:
+        async with self.session.get(self.url + path) as response:
+            return await response.json()
+
+    async def counts(self) -> tuple[int, int]:
+        """Return the JSON-RPC calls and HTTP requests that it has made to all nodes."""
+        async with self.session.get(self.url + "/metrics") as response:
+            lines = (await response.text()).splitlines()
+        found = [
+            sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(f"orchestrator_rpc_{name}_total{{"))
+            for name in ("calls", "http_requests")
+        ]
+        return int(found[0]), int(found[1])
+
+
+def group_id(name: str) -> str:
+    """Return a group id that is the same for the same name."""
+    return base64.b64encode(hashlib.sha256(name.encode()).digest()).decode()
+
+
+def trigger(request_id: str, kind: str, group: str, members: Sequence[str], account: str = OWNER) -> bytes:
+    """Return a request as a CloudEvent."""
+    data = {"kind": kind, "privacy_group_id": group, "members": list(members), "account": account}
+    document = {
+        "specversion": "1.0",
+        "id": request_id,
+        "source": "/benchmark",
+        "type": REQUEST_TYPE,
+        "datacontenttype": "application/json",
+        "data": data,
+    }
+    return json.dumps(document).encode()
+
+
+@asynccontextmanager
+async def running_devnet(directory: Path, *, nodes: int = 3, version: str = "23.10.3") -> AsyncIterator[Devnet]:
+    """Run emulated nodes that make a block each second."""
+    base_port = _consecutive_ports(2 * nodes)
+    options = {
+        "--nodes": nodes,
+        "--validators": min(nodes, 3),
+        "--base-port": base_port,
+        "--block-period": BLOCK_SECONDS,
+        "--besu-version": version,
+    }
+    command = orchestrator("devnet", *(text for name, value in options.items() for text in (name, str(value))))
+    async with child(directory / "devnet.log", command) as running:
+        yield Devnet(running, base_port, nodes)
+
+
+@asynccontextmanager
+async def running_queue() -> AsyncIterator[str]:
+    """Run NATS with JetStream; yields its address."""
+    server = NatsServer()
+    await asyncio.to_thread(server.start)
+    try:
+        yield server.url
+    finally:
+        await asyncio.to_thread(server.close)
+
+
+@asynccontextmanager
+async def running_daemon(
+    directory: Path, devnet: Devnet, queue_url: str, *, extra: str = "", environment: dict[str, str] | None = None
+) -> AsyncIterator[Daemon]:
+    """Run the daemon on all nodes of a devnet."""
+    config = write_config(directory, devnet, queue_url, extra)
+    command = orchestrator("run", "--config", str(config), "--migrate")
+    async with AsyncExitStack() as stack:
+        running = await stack.enter_async_context(child(directory / "daemon.log", command, environment))
+        session = await stack.enter_async_context(aiohttp.ClientSession())
+        queue = await stack.enter_async_context(connect(queue_url, directory=directory / "broker"))
+        await queue.check()
+        yield Daemon(running, running.said, session, queue, queue_url, config)
+
+
+@asynccontextmanager
+async def stage(directory: Path, *, nodes: int = 3, version: str = "23.10.3") -> AsyncIterator[tuple[Devnet, Daemon]]:
+    """Run everything."""
+    async with (
+        running_devnet(directory, nodes=nodes, version=version) as devnet,
+        running_queue() as queue_url,
+        running_daemon(directory, devnet, queue_url) as daemon,
+    ):
+        yield devnet, daemon
+
+
+def write_config(directory: Path, devnet: Devnet, queue_url: str, extra: str = "") -> Path:
+    """Write the daemon's configuration and key file."""
+    key_file = directory / "owner.key"
+    key_file.touch(mode=0o600)
+    key_file.write_text(OWNER_KEY)
+    parts = [
+        f'[store]\nurl = "sqlite:///{directory / "orchestrator.db"}"',
+        f'[broker]\nurl = "{queue_url}"',
+        '[api]\nlisten = "127.0.0.1:0"',
+        '[log]\nlevel = "warning"',
+        extra,
+        f'[[accounts]]\naddress = "{OWNER}"\nkey_file = "{key_file}"',
+    ]
+    parts += [
+        f'[[nodes]]\nname = "member{number}"\nhttp = "{devnet.http(number)}"\nws = "{devnet.ws(number)}"\n'
+        f'enclave_keys = ["{key}"]'
+        for number, key in enumerate(devnet.members, start=1)
+    ]
+    path = directory / "orchestrator.toml"
+    path.write_text("\n\n".join(parts) + "\n")
+    return path
+
+
+async def ask_for(daemon: Daemon, requests: Iterable[bytes]) -> None:
+    """Put requests on the queue, many at a time."""
+    places = asyncio.Semaphore(100)
+
+    async def put(body: bytes) -> None:
+        async with places, asyncio.timeout(_PATIENCE_SECONDS):
+            await daemon.queue.request(body)
+
+    async with asyncio.TaskGroup() as tasks:
+        for body in requests:
+            tasks.create_task(put(body))
+
+
+def _consecutive_ports(count: int) -> int:
+    """Return the first of so many ports on loopback that nothing listens on, below those of outgoing connections."""
+    while True:
+        first = free_port()
+        with ExitStack() as probes:
+            try:
+                for port in range(first, first + count):
+                    probes.enter_context(socket.socket()).bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return first
