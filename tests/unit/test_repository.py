@@ -17,7 +17,7 @@ TESTS = ROOT / "tests"
 LOCKS = ["requirements.txt", "requirements-dev.txt", "requirements-build.txt"]
 VAGUE = {"manager", "handler", "helper", "helpers", "util", "utils", "base", "common", "misc"}
 LARGEST_MODULE_LINES = 350
-NOT_OURS = {".git", ".venv", "node_modules", "__pycache__", "dist", "build"}
+NOT_OURS = {".hypothesis", ".git", ".venv", "node_modules", "__pycache__", "dist", "build"}
 
 
 def relative(path: Path) -> str:
