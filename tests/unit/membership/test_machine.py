@@ -1,0 +1,355 @@
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from orchestrator.membership import facts
+from orchestrator.membership.commands import Observe, Pause, Send, Settle, Sign, Survey
+from orchestrator.membership.errors import ImpossibleStepError, RefusedRequestError
+from orchestrator.membership.machine import (
+    TRANSITIONS,
+    deadline_applies,
+    follow,
+    join,
+    members_of,
+    next_command,
+    step,
+    taken_up,
+)
+from orchestrator.membership.model import ACTION_OF, ENDED, RESTING, Action, AttemptStatus, Change, Kind, State
+from orchestrator.membership.reasons import Reason
+from orchestrator.membership.retry import RESEND_AFTER_BLOCKS
+from orchestrator.membership.signals import Signal
+from tests.fakes.changes import a_change, an_attempt
+from tests.fakes.clock import START
+from tests.fakes.surveys import NEW, OLD, SECOND, a_member, a_plan, a_survey, an_effect, observed, seen
+
+LATER = START + timedelta(hours=1)
+LOCKING = a_change("a", state=State.LOCKING, lead_id="change-a", plan=a_plan(), members=(NEW,))
+ADDING = replace(LOCKING, state=State.ADDING, plan=a_plan(lock_nonce=1), lock_block=11)
+UNLOCKING = replace(ADDING, state=State.UNLOCKING, reason=Reason(slug="add_unmined"))
+REQUESTS = (facts.CancelRequested(), facts.ParkRequested(), facts.RetryRequested())
+
+
+def in_state(state: State) -> Change:
+    """A change in a state, with what it has there."""
+    proving = state in (State.REPLAYING, State.VERIFYING)
+    return replace(LOCKING, state=state, effect=an_effect() if proving else None)
+
+
+# --- the table --------------------------------------------------------------------------------------------------------
+
+
+def test_every_signal_and_every_state_is_in_the_table() -> None:
+    """What the facts can mean is used, and every state is entered or left."""
+    assert {signal for _, signal in TRANSITIONS} == set(Signal)
+    assert {state for state, _ in TRANSITIONS} | set(TRANSITIONS.values()) == set(State)
+
+
+def test_nothing_leaves_an_ended_change() -> None:
+    """Ended is for good."""
+    assert not [key for key in TRANSITIONS if key[0] in ENDED]
+
+
+def test_every_state_reaches_an_end() -> None:
+    """From each state there is a way to an end; only there nothing goes on."""
+    reaching = set(ENDED)
+    while True:
+        more = {source for (source, _), target in TRANSITIONS.items() if target in reaching} - reaching
+        if not more:
+            break
+        reaching |= more
+    assert reaching == set(State)
+
+
+def test_the_lock_window_is_left_only_unlocked() -> None:
+    """From adding no way leads to rest except through the addition or the unlock."""
+    assert {target for (source, _), target in TRANSITIONS.items() if source is State.ADDING} == {
+        State.ADDING,
+        State.REPLAYING,
+        State.UNLOCKING,
+        State.LOCKING,
+    }
+
+
+def test_only_what_rests_has_nothing_to_do() -> None:
+    """A restarted process finds a command for every state that occupies the lane."""
+    for state in State:
+        assert (next_command(in_state(state)) is None) is (state in RESTING)
+
+
+@pytest.mark.parametrize("state", ENDED)
+def test_an_ended_change_takes_no_fact(state: State) -> None:
+    """Whatever is observed after the end is a defect of the caller, and a request is refused."""
+    change = in_state(state)
+    for fact in (facts.Claimed(lead_id="x"), facts.DeadlinePassed(deadline=START), facts.AttemptSettled(effect=None)):
+        with pytest.raises(ImpossibleStepError):
+            step(change, fact, START)
+    for request in REQUESTS:
+        with pytest.raises(RefusedRequestError):
+            step(change, request, START)
+
+
+def test_a_step_counts_a_revision_and_says_what_to_do() -> None:
+    """A claimed change is surveyed next."""
+    after, commands = step(a_change("a"), facts.Claimed(lead_id="change-a"), START)
+    assert (after.state, after.revision, after.leads) == (State.PREFLIGHT, 1, True)
+    assert commands == (Survey(),)
+
+
+def test_a_resting_change_has_no_commands() -> None:
+    """Cancelling leaves nothing to do."""
+    after, commands = step(a_change("a"), facts.CancelRequested(), START)
+    assert (after.state, commands) == (State.CANCELLED, ())
+
+
+def test_a_change_that_is_queued_again_starts_over() -> None:
+    """Of its turn only the reason, the counts and the spent attempt are kept."""
+    reason = Reason(slug="wrong_private_nonce")
+    sent = replace(LOCKING, attempt=an_attempt("l", AttemptStatus.SENT, sent_block=10), batch=1, failures=2)
+    after, commands = step(sent, facts.AttemptSettled(effect=None, reason=reason), START)
+    assert (after.state, commands) == (State.QUEUED, ())
+    assert (after.lead_id, after.plan, after.failures, after.effect) == (None, None, 0, None)
+    assert (after.reason, after.tries) == (reason, 1)
+    assert after.transacted
+    assert after.attempt is not None
+    assert after.attempt.status is AttemptStatus.VOID
+
+
+# --- what to do next --------------------------------------------------------------------------------------------------
+
+
+def test_an_attempt_is_signed_sent_and_settled() -> None:
+    """What comes next follows from what is known of the attempt."""
+    assert next_command(LOCKING) == Sign(action=Action.LOCK, members=())
+    signed = an_attempt("l", since_block=10)
+    assert next_command(replace(LOCKING, attempt=signed)) == Send(attempt=signed)
+    sent = replace(signed, status=AttemptStatus.SENT, sent_block=10, pmt_hashes=("0x1",))
+    assert next_command(replace(LOCKING, attempt=sent)) == Settle(attempt=sent, search=False)
+    for status in (AttemptStatus.EFFECTIVE, AttemptStatus.VOID):
+        spent = replace(sent, status=status)
+        assert next_command(replace(LOCKING, attempt=spent)) == Sign(action=Action.LOCK, members=())
+
+
+def test_a_lost_answer_is_searched_for() -> None:
+    """There may be a PMT whose hash never came back, even if another's did."""
+    lost = an_attempt("l", AttemptStatus.SIGNED, sent_block=10, pmt_hashes=("0x1",))
+    assert next_command(replace(LOCKING, attempt=lost)) == Settle(attempt=lost, search=True)
+
+
+def test_an_attempt_that_is_not_mined_is_sent_again() -> None:
+    """After three blocks the same bytes are sent again: nodes can lose their pool."""
+    sent = an_attempt("l", AttemptStatus.SENT, sent_block=10, pmt_hashes=("0x1",))
+    waits = replace(sent, seen_block=10 + RESEND_AFTER_BLOCKS - 1)
+    assert isinstance(next_command(replace(LOCKING, attempt=waits)), Settle)
+    due = replace(sent, seen_block=10 + RESEND_AFTER_BLOCKS)
+    assert next_command(replace(LOCKING, attempt=due)) == Send(attempt=due)
+
+
+def test_the_attempt_of_the_state_before_is_not_sent_again() -> None:
+    """The lock is behind us: the addition is signed next."""
+    lock = an_attempt("l", AttemptStatus.EFFECTIVE, sent_block=10)
+    assert next_command(replace(ADDING, attempt=lock)) == Sign(action=Action.ADD, members=(NEW,))
+
+
+def test_failures_lengthen_the_pause() -> None:
+    """What failed is tried again, later each time."""
+    once, often = (next_command(replace(LOCKING, failures=failures)) for failures in (1, 6))
+    assert isinstance(once, Pause)
+    assert isinstance(often, Pause)
+    assert once.then == often.then == Sign(action=Action.LOCK, members=())
+    assert once.seconds < 2 < often.seconds
+
+
+def test_a_transaction_names_the_members_that_it_is_for() -> None:
+    """Additions name all at once, removals one at a time, locks nobody."""
+    plan = a_plan(to_add=("a", "b"), to_remove=("c", "d"))
+    named = {state: members_of(replace(LOCKING, state=state, plan=plan)) for state in ACTION_OF}
+    assert named == {
+        State.CREATING: ("a", "b"),
+        State.LOCKING: (),
+        State.ADDING: ("a", "b"),
+        State.REMOVING: ("c",),
+        State.UNLOCKING: (),
+    }
+    with pytest.raises(ImpossibleStepError, match="without a plan"):
+        members_of(replace(LOCKING, plan=None))
+
+
+# --- recovery ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_process_that_died_may_have_sent() -> None:
+    """What was signed may have been sent: it is sent again, and a refusal does not let it be forgotten."""
+    found = taken_up(replace(LOCKING, attempt=an_attempt("l", since_block=10)))
+    command = next_command(found)
+    assert isinstance(command, Send)
+    assert command.attempt.raw == b"signed l"
+    refused = facts.SendFailed(reason=Reason(slug="transaction_rejected"), certain=True, head=12)
+    after, _ = step(found, refused, START)
+    assert after.state is State.LOCKING
+    fresh, _ = step(replace(LOCKING, attempt=an_attempt("l", since_block=10)), refused, START)
+    assert fresh.state is State.FAILED
+
+
+def test_a_process_that_died_may_have_sent_again() -> None:
+    """An attempt that was to be sent again may have one PMT more than we know."""
+    due = an_attempt("l", AttemptStatus.SENT, sent_block=10, seen_block=14, pmt_hashes=("0x1",))
+    found = taken_up(replace(LOCKING, attempt=due))
+    assert found.attempt is not None
+    assert found.attempt.status is AttemptStatus.SIGNED
+    assert isinstance(next_command(found), Send)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        replace(LOCKING, attempt=an_attempt("l", AttemptStatus.SENT, sent_block=10, pmt_hashes=("0x1",))),
+        LOCKING,
+        in_state(State.REPLAYING),
+        a_change("a"),
+    ],
+)
+def test_what_was_not_about_to_be_sent_is_taken_up_as_it_is(change: Change) -> None:
+    """Only a send can have happened without a record."""
+    assert taken_up(change) == change
+
+
+# --- shared turns -----------------------------------------------------------------------------------------------------
+
+
+def locking(name: str, *members: str) -> Change:
+    return a_change(name, state=State.LOCKING, lead_id="change-a", members=members, plan=a_plan(to_add=members))
+
+
+def test_adds_that_join_share_one_lock_and_one_addition() -> None:
+    """The lead adds everybody, once each, and the others name it."""
+    lead, followers = join(locking("a", "x", "y"), (locking("b", "y", "z"), locking("c", "w")))
+    assert lead.leads
+    assert lead.plan is not None
+    assert lead.plan.to_add == ("x", "y", "z", "w")
+    assert [(f.lead_id, f.batch, f.leads) for f in followers] == [("change-a", 3, False)] * 2
+
+
+def test_a_new_lead_is_chosen_when_the_first_one_fell_out() -> None:
+    """What did not pass preflight does not lead."""
+    lead, (follower,) = join(locking("b", "x"), (locking("c", "y"),))
+    assert (lead.lead_id, follower.lead_id) == ("change-b", "change-b")
+
+
+@pytest.mark.parametrize(
+    "late",
+    [
+        replace(locking("b", "x"), state=State.ADDING),
+        replace(locking("b", "x"), attempt=an_attempt("l")),
+        replace(locking("b", "x"), plan=None),
+    ],
+)
+def test_what_has_begun_can_not_join(late: Change) -> None:
+    """A lock can be shared only before anything is signed."""
+    with pytest.raises(ImpossibleStepError, match="can't share a lock"):
+        join(locking("a", "y"), (late,))
+
+
+def test_followers_take_each_step_of_the_lock_window() -> None:
+    """They know of the lock and of the effect as the lead does."""
+    follower = locking("b", "x")
+    added = follow(replace(follower, state=State.ADDING), replace(ADDING, state=State.REPLAYING, effect=an_effect()))
+    assert (added.state, added.effect, added.reason) == (State.REPLAYING, an_effect(), None)
+    locked = follow(follower, ADDING)
+    assert (locked.state, locked.lock_block, locked.revision) == (State.ADDING, 11, 1)
+    undone = follow(replace(locked, reason=None), UNLOCKING)
+    assert undone.reason == Reason(slug="add_unmined")
+    relocked = follow(undone, LOCKING)
+    assert (relocked.state, relocked.lock_block) == (State.LOCKING, None)
+
+
+def test_a_follower_can_not_go_where_its_state_does_not_lead() -> None:
+    """A lead that is elsewhere was not its lead."""
+    with pytest.raises(ImpossibleStepError, match="can't follow"):
+        follow(locking("b", "x"), in_state(State.REPLAYING))
+
+
+def test_an_undone_turn_leaves_its_followers_queued_afresh() -> None:
+    """Nothing of the turn sticks to them."""
+    lead = a_change("a", state=State.QUEUED, reason=Reason(slug="add_unmined"), not_before=LATER)
+    left = follow(replace(UNLOCKING, change_id="change-b", batch=2), lead)
+    assert (left.state, left.lead_id, left.plan, left.lock_block, left.batch) == (State.QUEUED, None, None, None, 1)
+    assert left.not_before == LATER
+
+
+# --- deadlines --------------------------------------------------------------------------------------------------------
+
+
+def overdue(change: Change) -> bool:
+    return deadline_applies(replace(change, deadline=START), LATER)
+
+
+def test_a_deadline_applies_where_something_can_be_given_up() -> None:
+    """Not while an effect can't be called back, not to what is being undone, not to what rests parked or ended."""
+    applies = {state for state in State if overdue(in_state(state))}
+    assert applies == {
+        State.QUEUED,
+        State.PREFLIGHT,
+        State.CREATING,
+        State.LOCKING,
+        State.ADDING,
+        State.REPLAYING,
+        State.REMOVING,
+        State.VERIFYING,
+    }
+
+
+def test_a_deadline_waits_for_what_is_on_its_way() -> None:
+    """A removal that was sent is awaited; one that was only signed is given up."""
+    signed = an_attempt("r", action=Action.REMOVE)
+    removing = in_state(State.REMOVING)
+    assert overdue(replace(removing, attempt=signed))
+    assert not overdue(replace(removing, attempt=replace(signed, sent_block=10)))
+    assert overdue(replace(removing, attempt=replace(signed, sent_block=10, status=AttemptStatus.EFFECTIVE)))
+
+
+@pytest.mark.parametrize("change", [LOCKING, ADDING])
+def test_a_followers_deadline_waits_for_its_lead(change: Change) -> None:
+    """Its members are in the lead's transaction."""
+    assert overdue(change)
+    assert not overdue(replace(change, lead_id="another"))
+
+
+def test_a_deadline_is_met_once() -> None:
+    """A turn that is being given up is not given up again, and without a deadline nothing is."""
+    assert not overdue(replace(LOCKING, undo_lock=True))
+    assert not deadline_applies(LOCKING, LATER)
+    assert not deadline_applies(replace(LOCKING, deadline=LATER), START)
+
+
+# --- the whole way ----------------------------------------------------------------------------------------------------
+
+
+def test_an_addition_from_request_to_proof() -> None:
+    """The facts of an ordinary addition, one after the other."""
+    change = a_change("a", members=(NEW,))
+    commands: tuple[object, ...] = ()
+    effect = an_effect(12)
+    lock = an_attempt("l", private_nonce=1, since_block=10)
+    add = an_attempt("d", action=Action.ADD, private_nonce=2, since_block=11, members=(NEW,))
+    everybody = (seen(key, 12, 13, 14, effect=effect) for key in (OLD, SECOND, NEW))
+    story: list[tuple[facts.Fact, Callable[[Change], bool]]] = [
+        (facts.Claimed(lead_id="change-a"), lambda c: c.state is State.PREFLIGHT),
+        (a_survey(a_member()), lambda c: c.state is State.LOCKING),
+        (facts.AttemptSigned(attempt=lock), lambda c: c.attempt == lock),
+        (facts.AttemptSent(pmt_hash="0x1", head=10), lambda c: c.in_flight is not None),
+        (facts.AttemptSettled(effect=an_effect(11, (OLD, SECOND), locked=True)), lambda c: c.lock_block == 11),
+        (facts.AttemptSigned(attempt=add), lambda c: c.state is State.ADDING),
+        (facts.AttemptSent(pmt_hash="0x2", head=11), lambda c: c.in_flight is not None),
+        (facts.AttemptSettled(effect=effect), lambda c: c.state is State.REPLAYING and c.lock_block is None),
+        (observed(*everybody, effect=effect, head=14), lambda c: c.state is State.SUCCEEDED),
+    ]
+    for fact, holds in story:
+        change, commands = step(change, fact, START)
+        assert holds(change), (fact, change)
+        assert len(commands) == (0 if change.ended else 1)
+    assert commands == ()
+    assert change.kind is Kind.ADD_MEMBERS
+    assert next_command(replace(change, state=State.REPLAYING)) == Observe()
