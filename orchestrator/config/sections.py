@@ -91,6 +91,9 @@ class ChainConfig(Section):
     )
     poll_seconds: Seconds = Field(default=1.0, description="Between polls of the head while a WebSocket is down.")
     stalled_after_seconds: Seconds = Field(default=60.0, description="A replay that stands so long is called stalled.")
+    audit_blocks: int = Field(
+        default=100, ge=0, le=1_000_000, description="Members are compared every so many blocks; 0 for never."
+    )
     gas_limit: int = Field(default=3_000_000, ge=21_000, le=1_000_000_000, description="Of each private transaction.")
     gas_price: int = Field(default=0, ge=0, le=10**18, description="In wei; the marker transaction copies it.")
 
@@ -103,6 +106,9 @@ class EngineConfig(Section):
         default=10.0, description="After so long without renewal another replica takes a lane over."
     )
     shutdown_seconds: Seconds = Field(default=20.0, description="What may be finished after SIGTERM.")
+    repair: Literal["off", "once"] = Field(
+        default="off", description="once: a member that lost its addition is removed and added again, one time."
+    )
     events_kept_days: Annotated[float, Field(ge=0.01, le=3650)] = Field(
         default=30.0, description="Published status events are deleted after so long."
     )

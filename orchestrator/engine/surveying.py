@@ -64,7 +64,7 @@ async def _survey_member(fleet: Fleet, change: Change, sender: Sender, key: str)
         head = (await watcher.current()).number
         joins = key in change.members and key not in sender.view.participants and sender.view.exists
         holds = joins and (await watcher.node.has_state(change.privacy_group_id, [head]))[0]
-        clean = await _clean_prefix(watcher.node, sender, change.privacy_group_id, head) if holds else None
+        clean = await _clean(watcher.node, sender, change.privacy_group_id, head) if holds else None
     except NodeError:
         return MemberSurvey(enclave_key=key, node=watcher.node.name)
     return MemberSurvey(
@@ -78,15 +78,27 @@ async def _survey_member(fleet: Fleet, change: Change, sender: Sender, key: str)
     )
 
 
-async def _clean_prefix(newcomer: NodePort, sender: Sender, group: str, head: int) -> bool | None:
-    """Whether the newcomer's old state is a prefix of the group's history.
+async def _clean(newcomer: NodePort, sender: Sender, group: str, head: int) -> bool:
+    if newcomer.name == sender.watcher.node.name:
+        return True  # two tenants of one node share its state: nothing is replayed
+    return await is_clean_prefix(newcomer, sender.watcher.node, group, min(head, sender.head.number))
+
+
+async def is_clean_prefix(newcomer: NodePort, healthy: NodePort, group: str, newest: int) -> bool:
+    """Return whether a node's old state of a group is a prefix of the group's history.
 
     Its root has stood still since the last block of the group that it executed; at that block a healthy member had the
     same root, if the newcomer executed the same history (PROTOCOL.md, How members silently diverge, 3).
+
+    Args:
+        newcomer: The node, which has state for the group.
+        healthy: A node that has the whole history.
+        group: The group.
+        newest: A block that both nodes have.
+
+    Raises:
+        NodeError: A node does not answer.
     """
-    if newcomer.name == sender.watcher.node.name:
-        return True  # two tenants of one node share its state: nothing is replayed
-    newest = min(head, sender.head.number)
     (last,) = await newcomer.roots(group, [newest])
     low, high = 0, newest  # the root differs at `low` (or the group is not there), and is the last one at `high`
     while high - low > 1:
@@ -96,5 +108,5 @@ async def _clean_prefix(newcomer: NodePort, sender: Sender, group: str, head: in
             high = middle
         else:
             low = middle
-    (healthy,) = await sender.watcher.node.roots(group, [high])
-    return healthy.exists and healthy.state_root == last.state_root
+    (expected,) = await healthy.roots(group, [high])
+    return expected.exists and expected.state_root == last.state_root
