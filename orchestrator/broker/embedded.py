@@ -74,14 +74,15 @@ async def embedded_server(directory: Path) -> AsyncIterator[EmbeddedServer]:
         server = EmbeddedServer(url=_address(directory))
         _write_private(directory / "nats.conf", _configuration(directory, server.url))
         _write_private(directory / "url", server.url + "\n")
-        process = await _start(program, directory, server)
-        keeper = asyncio.create_task(_keep_running(process, program, directory, server))
+        child = _Child(program, directory, server)
+        await child.start()
+        keeper = asyncio.create_task(child.keep_running())
         try:
             yield server
         finally:
             keeper.cancel()
-            with suppress(asyncio.CancelledError):
-                await keeper
+            await asyncio.wait({keeper})
+            await child.end()
 
 
 def _find_program() -> str:
@@ -157,39 +158,78 @@ def _write_private(path: Path, text: str) -> None:
         file.write(text)
 
 
-async def _start(program: str, directory: Path, server: EmbeddedServer) -> Process:
-    process = await asyncio.create_subprocess_exec(
-        program,
-        "--config",
-        str(directory / "nats.conf"),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.DEVNULL,
-        start_new_session=True,  # Ctrl-C is for the daemon, which stops the server last
-        preexec_fn=_die_with(os.getpid()),  # two system calls between fork and exec, nothing that could wait for a lock
-    )
-    try:
-        async with asyncio.timeout(_START_SECONDS):
-            await _until_ready(process, directory, server)
-    except BaseException as error:
-        await _end(process)
-        if isinstance(error, TimeoutError):
-            raise BrokerError(
-                f"the embedded message queue did not answer within {_START_SECONDS:g} s; see {directory / 'nats.log'}"
-            ) from None
-        raise
-    server.process_id = process.pid
-    return process
+class _Child:
+    """The server's process, and the one after it."""
 
+    def __init__(self, program: str, directory: Path, server: EmbeddedServer) -> None:
+        self._program = program
+        self._directory = directory
+        self._server = server
+        self._process: Process | None = None
 
-async def _until_ready(process: Process, directory: Path, server: EmbeddedServer) -> None:
-    while not await _answers(server.url):
-        if process.returncode is not None:
-            raise BrokerError(
-                f"the embedded message queue ended with code {process.returncode} while starting; "
-                f"see {directory / 'nats.log'}"
-            )
-        await asyncio.sleep(_POLL_SECONDS)
+    async def start(self) -> None:
+        """Start it and wait until it answers.
+
+        Raises:
+            BrokerError: It ended, or did not answer in time.
+        """
+        self._process = process = await asyncio.create_subprocess_exec(
+            self._program,
+            "--config",
+            str(self._directory / "nats.conf"),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C is for the daemon, which stops the server last
+            preexec_fn=_die_with(os.getpid()),  # two system calls between fork and exec, nothing that could wait
+        )
+        log = self._directory / "nats.log"
+        try:
+            async with asyncio.timeout(_START_SECONDS):
+                while not await _answers(self._server.url):
+                    if process.returncode is not None:
+                        raise BrokerError(  # noqa: TRY301 - what is raised here leaves as it is, the process ended
+                            f"the embedded message queue ended with code {process.returncode} while starting; see {log}"
+                        )
+                    await asyncio.sleep(_POLL_SECONDS)
+        except BaseException as error:
+            await self.end()
+            if isinstance(error, TimeoutError):
+                raise BrokerError(
+                    f"the embedded message queue did not answer within {_START_SECONDS:g} s; see {log}"
+                ) from None
+            raise
+        self._server.process_id = process.pid
+
+    async def keep_running(self) -> None:
+        """Start it again whenever it ends, until cancelled."""
+        pause_seconds = _POLL_SECONDS
+        while self._process is not None:
+            code = await self._process.wait()
+            _log.warning("embedded message queue ended, starting it again", code=code)
+            await asyncio.sleep(pause_seconds)
+            try:
+                await self.start()
+            except BrokerError as error:
+                pause_seconds = min(pause_seconds * 2, _LONGEST_PAUSE_SECONDS)
+                _log.warning("embedded message queue does not start", reason=str(error), again_in=pause_seconds)
+            else:
+                pause_seconds = _POLL_SECONDS
+
+    async def end(self) -> None:
+        """Ask it to end; kill it when it takes too long."""
+        process = self._process
+        if process is None or process.returncode is not None:
+            return
+        with suppress(ProcessLookupError):
+            process.terminate()
+        try:
+            async with asyncio.timeout(_STOP_SECONDS):
+                await process.wait()
+        except TimeoutError:
+            with suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
 
 
 def _die_with(parent: int) -> Callable[[], None]:
@@ -217,35 +257,3 @@ async def _answers(url: str) -> bool:
     except (OSError, TimeoutError):
         return False
     return greeting.startswith(b"INFO ") and b'"jetstream":true' in greeting
-
-
-async def _keep_running(process: Process, program: str, directory: Path, server: EmbeddedServer) -> None:
-    pause_seconds = _POLL_SECONDS
-    try:
-        while True:
-            code = await process.wait()
-            _log.warning("embedded message queue ended, starting it again", code=code)
-            await asyncio.sleep(pause_seconds)
-            try:
-                process = await _start(program, directory, server)
-            except BrokerError as error:
-                pause_seconds = min(pause_seconds * 2, _LONGEST_PAUSE_SECONDS)
-                _log.warning("embedded message queue does not start", reason=str(error), again_in=pause_seconds)
-            else:
-                pause_seconds = _POLL_SECONDS
-    finally:
-        await _end(process)
-
-
-async def _end(process: Process) -> None:
-    if process.returncode is not None:
-        return
-    with suppress(ProcessLookupError):
-        process.terminate()
-    try:
-        async with asyncio.timeout(_STOP_SECONDS):
-            await process.wait()
-    except TimeoutError:
-        with suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()

@@ -29,9 +29,9 @@ def buried(
         most_bytes: What body and headers may have together. A message too large for that is cut, and a header says how
             long it was: better a part of it than a message that can neither be accepted nor be buried.
     """
-    sentence = " ".join("".join(c if c.isprintable() else " " for c in reason).split())
-    ours = {REASON_HEADER: _ascii(sentence)[:_LONGEST_REASON] or "not said", SOURCE_HEADER: _ascii(source)[:256]}
-    whole = {name: _ascii(value) for name, value in original_headers(headers).items()} | ours
+    sentence = " ".join(_one_line(reason).split())
+    ours = {REASON_HEADER: sentence[:_LONGEST_REASON] or "not said", SOURCE_HEADER: _one_line(source)[:256]}
+    whole = {name: _one_line(value) for name, value in original_headers(headers).items()} | ours
     if _size(whole) + len(body) <= most_bytes:
         return body, whole
     ours[CUT_HEADER] = str(len(body))
@@ -47,8 +47,9 @@ def original_headers(headers: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in lowered.items() if name not in _OURS and not name.startswith(_NOT_KEPT)}
 
 
-def _ascii(text: str) -> str:
-    return text.encode("ascii", "backslashreplace").decode("ascii")
+def _one_line(text: str) -> str:
+    printable = "".join(c if c.isprintable() or not c.isascii() else " " for c in text)
+    return printable.encode("ascii", "backslashreplace").decode("ascii")
 
 
 def _size(headers: Mapping[str, str]) -> int:

@@ -13,6 +13,7 @@ from nats.js.errors import BadRequestError, NotFoundError
 from orchestrator.broker.letters import HEADER_ROOM_BYTES
 from orchestrator.broker.library_errors import as_broker_errors, close_quietly
 from orchestrator.broker.names import Access, Limits, Names
+from orchestrator.engine.ports import BrokerError
 
 QUEUE: Final = "NATS"
 
@@ -56,6 +57,7 @@ class NatsLink:
         self._settled = asyncio.Event()  # either connected or closed, not in between
         self._client: Client | None = None
         self._session: Session | None = None
+        self._said = ""
 
     async def session(self) -> Session:
         """Return the present session; connects and prepares first when there is none.
@@ -66,8 +68,10 @@ class NatsLink:
         async with self._lock:
             if self._session is not None and self._session.client.is_connected:
                 return self._session
-            with as_broker_errors(QUEUE, "connecting"):
+            try:
                 client = await self._connected()
+            except TimeoutError:
+                raise BrokerError(f"{QUEUE}: connecting failed: {self._said or 'no answer'}") from None
             with as_broker_errors(QUEUE, "preparing streams"):
                 self._session = await self._prepare(client)
             return self._session
@@ -91,31 +95,36 @@ class NatsLink:
             if self._client.is_connected:
                 return self._client
         client = Client()
+        self._said = ""
         try:
             async with asyncio.timeout(self._limits.connect_seconds):
-                await client.connect(
-                    servers=self._url.split(","),
-                    name=self._names.consumer,
-                    tls=self._access.tls_context() if self._access.names_certificates else None,
-                    token=self._access.token,
-                    user=self._access.user,
-                    password=self._access.password,
-                    user_credentials=_text_or_none(self._access.credentials_file),
-                    connect_timeout=2,
-                    max_reconnect_attempts=-1,
-                    reconnect_time_wait=_RECONNECT_SECONDS,  # type: ignore[arg-type] # it only sleeps for so long
-                    ping_interval=5,
-                    error_cb=self._on_error,
-                    disconnected_cb=self._on_disconnected,
-                    reconnected_cb=self._on_reconnected,
-                    closed_cb=self._on_closed,
-                )
+                with as_broker_errors(QUEUE, "connecting"):
+                    await self._connect(client)
         except BaseException:
             await _close(client)
             raise
         self._client = client
         self._settled.set()
         return client
+
+    async def _connect(self, client: Client) -> None:
+        await client.connect(
+            servers=self._url.split(","),
+            name=self._names.consumer,
+            tls=self._access.tls_context() if self._access.names_certificates else None,
+            token=self._access.token,
+            user=self._access.user,
+            password=self._access.password,
+            user_credentials=_text_or_none(self._access.credentials_file),
+            connect_timeout=2,
+            max_reconnect_attempts=-1,
+            reconnect_time_wait=_RECONNECT_SECONDS,  # type: ignore[arg-type] # it only sleeps for so long
+            ping_interval=5,
+            error_cb=self._on_error,
+            disconnected_cb=self._on_disconnected,
+            reconnected_cb=self._on_reconnected,
+            closed_cb=self._on_closed,
+        )
 
     async def _prepare(self, client: Client) -> Session:
         jetstream = client.jetstream(timeout=self._limits.call_seconds)
@@ -170,7 +179,7 @@ class NatsLink:
                 raise
 
     async def _on_error(self, error: Exception) -> None:
-        _log.debug("NATS", error=str(error) or type(error).__name__)
+        self._said = str(error) or type(error).__name__
 
     async def _on_closed(self) -> None:
         self._settled.set()

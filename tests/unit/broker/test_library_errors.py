@@ -1,0 +1,53 @@
+"""What the libraries of the message queues raise."""
+
+import asyncio
+
+import pytest
+from aio_pika.exceptions import AMQPConnectionError
+from nats.errors import NoServersError
+
+from orchestrator.broker.library_errors import as_broker_errors, close_quietly
+from orchestrator.engine.ports import BrokerError
+
+
+@pytest.mark.parametrize("error", [NoServersError(), AMQPConnectionError("gone"), OSError("refused"), TimeoutError()])
+def test_library_errors_become_broker_errors(error: Exception) -> None:
+    """Whatever a library raises is told as one kind of error, with what was being done."""
+    with pytest.raises(BrokerError, match=r"NATS: greeting failed: ."), as_broker_errors("NATS", "greeting"):
+        raise error
+
+
+async def test_a_cancellation_that_nobody_asked_for_is_a_lost_connection() -> None:
+    """A library's own cancelled task does not look like a cancellation of ours."""
+    inner = asyncio.get_running_loop().create_future()
+    inner.cancel()
+    with pytest.raises(BrokerError, match="connection was lost"), as_broker_errors("NATS", "greeting"):
+        await inner
+
+
+async def test_our_own_cancellation_passes() -> None:
+    """A task that is cancelled ends as cancelled."""
+
+    async def wait() -> None:
+        with as_broker_errors("NATS", "greeting"):
+            await asyncio.Event().wait()
+
+    task = asyncio.create_task(wait())
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_closing_is_bounded_and_silent() -> None:
+    """A connection that does not close, or raises while closing, holds nothing up."""
+
+    async def never() -> None:
+        await asyncio.Event().wait()
+
+    async def fail() -> None:
+        raise OSError("broken pipe")
+
+    async with asyncio.timeout(1):
+        await close_quietly(asyncio.create_task(never()), 0.01)
+        await close_quietly(asyncio.create_task(fail()), 0.01)
