@@ -1,0 +1,231 @@
+"""The invariants, checked after every commit, at every send and at the end."""
+
+import base64
+import json
+from typing import Any
+
+from orchestrator.besu.management_contract import Method, encode_call
+from orchestrator.devnet.private_state import ExecutedTransaction, GroupTimeline
+from orchestrator.membership.model import ENDED, RESTING, State
+from orchestrator.store.database import Database
+from tests.simulation.messages import Message, MessageQueue
+from tests.simulation.owner import OwnerClient
+from tests.simulation.world import Life, World
+
+ENDED_STATES = frozenset(state.value for state in ENDED)
+RESTING_FOR_GOOD = frozenset(state.value for state in RESTING - {State.QUEUED})
+LOCK = encode_call(Method.LOCK)
+
+
+class InvariantBrokenError(AssertionError):
+    """What must hold does not."""
+
+
+class Checks:
+    """Looks at the store and the chain from outside, past the code under test.
+
+    Args:
+        world: The simulation.
+        database: Its store.
+        broken: Grows by what is broken.
+    """
+
+    def __init__(self, world: World, database: Database, broken: list[str]) -> None:
+        self._world = world
+        self._sql = database._writing.raw_connection().driver_connection
+        self._ended: dict[str, tuple[Any, ...]] = {}
+        self._revisions: dict[str, int] = {}
+        self._sequences: dict[str, int] = {}
+        self._position = 0
+        self.broken = broken
+        self.commits = 0
+        self.sends = 0
+
+    def _rows(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+        found: list[tuple[Any, ...]] = self._sql.execute(statement, values).fetchall()  # type: ignore[union-attr]  # it is open
+        return found
+
+    def broke(self, life: Life | None, what: object) -> None:
+        """Remember that an invariant is broken; the run ends at the next look."""
+        text = f"{life.name}: {what}" if life is not None else str(what)
+        self._world.say(f"!!! {text}")
+        self.broken.append(text)
+
+    # --- while it runs ---------------------------------------------------------------------------------------------
+
+    def acknowledged(self, message: Message) -> None:
+        """What is acknowledged is stored."""
+        if not self._rows("SELECT 1 FROM changes WHERE request_id = ?", message.request_id):
+            self.broke(None, f"request {message.request_id} was acknowledged and is not stored")
+
+    def sent(self, life: Life, raw: str) -> None:
+        """What is sent is stored before, and is the lane's newest attempt unless the sender lost the lane."""
+        self.sends += 1
+        found = self._rows(
+            "SELECT a.status, l.holder FROM attempts a JOIN changes c USING (change_id) "
+            "JOIN lanes l USING (privacy_group_id) WHERE a.raw = ?",
+            bytes.fromhex(raw.removeprefix("0x")),
+        )
+        if not found:
+            self.broke(life, "sends bytes that are not stored")
+        elif all(status == "void" for status, _ in found) and found[0][1] == life.name.partition(".")[0]:
+            self.broke(life, "sends an attempt that it has given up")
+
+    def committed(self, life: Life, name: str, unit: Any) -> None:
+        """Look at the store after a commit."""
+        self.commits += 1
+        lane = unit.keywords.get("lane") if name == "record" else None
+        if lane is not None:
+            ((token, holder),) = self._rows(
+                "SELECT token, holder FROM lanes WHERE privacy_group_id = ?", lane.privacy_group_id
+            )
+            if token != lane.token or holder != life.name.partition(".")[0]:
+                self.broke(life, f"commits a step with token {lane.token}; {holder} has token {token}")
+        for change_id, request_id, state, revision, reason in self._rows(
+            "SELECT change_id, request_id, state, revision, reason FROM changes"
+        ):
+            ended = self._ended.get(change_id)
+            if ended is not None and ended != (state, revision):
+                self.broke(life, f"request {request_id} was {ended}, now it is {(state, revision)}")
+            if state in ENDED_STATES:
+                self._ended[change_id] = (state, revision)
+            if revision < self._revisions.get(change_id, 0):
+                self.broke(life, f"request {request_id} went back to revision {revision}")
+            if self._world.trace and revision > self._revisions.get(change_id, -1):
+                why = json.loads(reason)["slug"] if reason else ""
+                self._world.say(f"    {request_id} {state} revision {revision} {why}")
+            self._revisions[change_id] = revision
+        self._check_events(life)
+        self._check_attempts(life)
+
+    def _check_events(self, life: Life) -> None:
+        for position, group, sequence in self._rows(
+            "SELECT position, privacy_group_id, sequence FROM outbox WHERE position > ? ORDER BY position",
+            self._position,
+        ):
+            self._position = position
+            if sequence != self._sequences.get(group, 0) + 1:
+                self.broke(life, f"event {sequence} of {group} follows {self._sequences.get(group, 0)}")
+            self._sequences[group] = sequence
+
+    def _check_attempts(self, life: Life) -> None:
+        for group, lowest, highest in self._rows(
+            "SELECT c.privacy_group_id, MIN(a.private_nonce), MAX(a.private_nonce) FROM attempts a "
+            "JOIN changes c USING (change_id) WHERE a.status IN ('signed', 'sent') GROUP BY 1"
+        ):
+            if lowest != highest:
+                self.broke(life, f"two attempts in {group} can both execute: private nonces {lowest}, {highest}")
+
+    # --- at the end ------------------------------------------------------------------------------------------------
+
+    def at_rest(self) -> bool:
+        """Whether no change can do anything more by itself."""
+        states = self._rows("SELECT DISTINCT state FROM changes")
+        return all(state in RESTING_FOR_GOOD for (state,) in states)
+
+    def states(self) -> list[tuple[Any, ...]]:
+        """Return each change's state."""
+        return self._rows("SELECT state FROM changes")
+
+    def change_ids(self) -> list[tuple[Any, ...]]:
+        """Return each change's id, oldest first."""
+        return self._rows("SELECT change_id FROM changes ORDER BY position")
+
+    def unfinished(self) -> str:
+        """Return what does not rest, for a message."""
+        rows = self._rows("SELECT request_id, state, revision, failures, reason, not_before FROM changes")
+        return "; ".join(str(row) for row in rows if row[1] not in RESTING_FOR_GOOD)
+
+    def finally_hold(self, queue: MessageQueue, owner: OwnerClient, groups: tuple[str, ...]) -> None:
+        """Look at everything once it is at rest."""
+        for message in queue.messages:
+            stored = self._rows("SELECT state FROM changes WHERE request_id = ?", message.request_id)
+            if message.buried is None and len(stored) != 1:
+                self.broke(None, f"request {message.request_id} ended as {len(stored)} changes")
+            if message.buried is not None and message.expected:
+                self.broke(None, f"request {message.request_id} was buried: {message.buried}")
+        attempts = {
+            bytes(raw): (change_id, action, json.loads(members))
+            for raw, change_id, action, members in self._rows("SELECT raw, change_id, action, members FROM attempts")
+        }
+        done: dict[str, list[tuple[str, tuple[str, ...]]]] = {}
+        for group in groups:
+            for record in self._executed(group):
+                ours = attempts.get(record.signed.raw)
+                if ours is not None:
+                    done.setdefault(ours[0], []).append((ours[1], tuple(ours[2])))
+                elif record.signed.raw not in owner.raws:
+                    self.broke(None, f"a transaction executed in {group} that nobody has stored")
+            self._check_lock(group, attempts)
+        self._check_changes(done)
+        self._check_last_events()
+
+    def _executed(self, group: str) -> tuple[ExecutedTransaction, ...]:
+        known = self._timeline(group)
+        return tuple(known.records) if known is not None else ()
+
+    def _timeline(self, group: str) -> GroupTimeline | None:
+        """The longest history of a group: that of a node that is its member still."""
+        nodes = self._world.emulation.network.nodes
+        found = [node.timelines[_group_bytes(group)] for node in nodes if _group_bytes(group) in node.timelines]
+        return max(found, key=lambda timeline: len(timeline.records), default=None)
+
+    def last_lock(self, group: str) -> bytes | None:
+        """Return the bytes of the transaction that locked a group; None when it is not locked."""
+        records = self._executed(group)
+        if not records or records[-1].state.contract.can_execute:
+            return None
+        locks = [record.signed.raw for record in records if record.signed.transaction.data == LOCK]
+        return locks[-1] if locks else None
+
+    def _check_lock(self, group: str, attempts: dict[bytes, Any]) -> None:
+        if self.last_lock(group) in attempts:
+            self.broke(None, f"group {group} is left locked by us")
+
+    def _check_changes(self, done: dict[str, list[tuple[str, tuple[str, ...]]]]) -> None:
+        meddled = self._world.weather.foreign
+        for change_id, request_id, kind, group, state, members, effect in self._rows(
+            "SELECT change_id, request_id, kind, privacy_group_id, state, members, effect FROM changes"
+        ):
+            actions = done.get(change_id, [])
+            effective = [(action, key) for action, keys in actions for key in keys if action != "lock"]
+            doubled = sorted({pair for pair in effective if effective.count(pair) > 1})
+            if doubled and not meddled:
+                self.broke(None, f"request {request_id} did {doubled} more than once")
+            if state in ("failed", "cancelled") and kind != "set_members" and effective:
+                self.broke(None, f"request {request_id} is {state}, yet it did {effective}")
+            if state == "succeeded":
+                self._check_effect(request_id, kind, group, json.loads(members), json.loads(effect))
+
+    def _check_effect(self, request_id: str, kind: str, group: str, members: list[str], effect: Any) -> None:
+        number, block_hash = effect["block_number"], effect["block_hash"]
+        api = self._world.emulation.apis[0]
+        block = api.call("eth_getBlockByNumber", [hex(number), False])
+        if block is None or block["hash"] != block_hash:
+            self.broke(None, f"the block of {request_id}'s effect, {number}, is not on the chain")
+            return
+        timeline = self._timeline(group)
+        state = timeline.state_at(number) if timeline is not None else None
+        present = set(state.contract.participants) if state is not None else set()
+        asked = set(members)
+        fits = {
+            "create_group": asked == present,
+            "add_members": asked <= present,
+            "remove_members": not asked & present,
+            "set_members": asked == present,
+            "unlock_group": state is not None and state.contract.can_execute,
+        }[kind]
+        if not fits:
+            self.broke(None, f"request {request_id} succeeded, yet at block {number} the members are {sorted(present)}")
+
+    def _check_last_events(self) -> None:
+        for request_id, state, event in self._rows(
+            "SELECT c.request_id, c.state, o.type FROM changes c JOIN outbox o ON o.position = "
+            "(SELECT MAX(position) FROM outbox WHERE change_id = c.change_id AND type LIKE 'membership.change.%')"
+        ):
+            if event != f"membership.change.{state}.v1":
+                self.broke(None, f"request {request_id} is {state}, its last event is {event}")
+
+
+def _group_bytes(group: str) -> bytes:
+    return base64.b64decode(group)

@@ -1,0 +1,103 @@
+"""Another client of the owner account, outside of the daemon: it sets groups up, and gets in the daemon's way."""
+
+import asyncio
+
+from orchestrator.besu.management_contract import (
+    MANAGEMENT_PROXY,
+    Abi,
+    Method,
+    encode_add_participants,
+    encode_call,
+    encode_remove_participant,
+)
+from orchestrator.besu.private_transaction import PrivateTransaction
+from orchestrator.besu.signers import signer_from_key
+from orchestrator.devnet.errors import RpcError
+from orchestrator.devnet.submission import Submission
+from tests.simulation.replica import OWNER_KEY
+from tests.simulation.world import World
+
+GAS_LIMIT = 2_900_000
+"""Not the daemon's, so that one can tell who signed."""
+
+
+class OwnerClient:
+    """Sends through node 1 and asks nobody.
+
+    Args:
+        world: Where it is.
+    """
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._signer = signer_from_key(OWNER_KEY)
+        self.raws: set[bytes] = set()
+
+    def create(self, group: str, members: tuple[str, ...]) -> None:
+        self._send(group, encode_add_participants(Abi.BYTES, members), MANAGEMENT_PROXY)
+
+    def lock(self, group: str) -> None:
+        self._send(group, encode_call(Method.LOCK), MANAGEMENT_PROXY)
+
+    def unlock(self, group: str) -> None:
+        self._send(group, encode_call(Method.UNLOCK), MANAGEMENT_PROXY)
+
+    def remove(self, group: str, member: str) -> None:
+        self._send(group, encode_remove_participant(Abi.BYTES, member), MANAGEMENT_PROXY)
+
+    def write(self, group: str) -> None:
+        """Send a transaction of an application."""
+        self._send(group, b"\x01\x02\x03\x04", "0x" + "11" * 20)
+
+    async def add(self, group: str, member: str) -> None:
+        """Lock, wait for blocks, add."""
+        self.lock(group)
+        await asyncio.sleep(1.5 * self._world.weather.block_seconds)
+        self._send(group, encode_add_participants(Abi.BYTES, (member,)), MANAGEMENT_PROXY)
+
+    async def meddle(self, group: str, member: str) -> None:
+        """Do one thing to a group."""
+        kind = self._world.chance.choice(("write", "lock", "unlock", "add", "remove", "write twice"))
+        self._world.say(f"another client: {kind} in {group[:6]}")
+        match kind:
+            case "write":
+                self.write(group)
+            case "write twice":
+                self.write(group)
+                await asyncio.sleep(self._world.weather.block_seconds)
+                self.write(group)
+            case "lock":
+                self.lock(group)
+                await asyncio.sleep(self._world.chance.choice((2.0, 20.0, 60.0)))
+                self.unlock(group)
+            case "unlock":
+                self.unlock(group)
+            case "add":
+                await self.add(group, member)
+            case "remove":
+                self.remove(group, member)
+
+    def _send(self, group: str, payload: bytes, to: str) -> None:
+        world = self._world
+        api = world.emulation.apis[0]
+        world.advance()
+        try:
+            private_nonce = int(api.call("priv_getTransactionCount", [self._signer.address, group]), 16)
+            raw = self._signer.sign(
+                PrivateTransaction(
+                    private_nonce=private_nonce,
+                    private_from=api.node.key,
+                    to=to,
+                    data=payload,
+                    privacy_group_id=group,
+                    chain_id=1337,
+                    gas_limit=GAS_LIMIT,
+                )
+            )
+            submission = api.call("eea_sendRawTransaction", ["0x" + raw.hex()])
+            if isinstance(submission, Submission):
+                submission.complete()
+        except RpcError as error:
+            world.say(f"another client was refused: {error}")
+        else:
+            self.raws.add(raw)

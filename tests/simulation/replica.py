@@ -1,0 +1,108 @@
+"""One replica of the daemon: the real engine on simulated nodes, store and queue; it dies and is started again."""
+
+import asyncio
+from datetime import timedelta
+
+from orchestrator.besu.node import Node
+from orchestrator.besu.port import Accounts, ManagementCodec
+from orchestrator.besu.signers import signer_from_key
+from orchestrator.engine.executor import Executor
+from orchestrator.engine.fleet import Fleet
+from orchestrator.engine.ids import new_ids
+from orchestrator.engine.intake import Intake
+from orchestrator.engine.observing import Observer, ProofRules
+from orchestrator.engine.ports import StoreError
+from orchestrator.engine.supervisor import LaneRules, Supervisor
+from orchestrator.engine.tracking import ReplayTracker
+from orchestrator.engine.watcher import ChainWatcher
+from orchestrator.engine.worker import Worker
+from orchestrator.store.change_store import SqlChangeStore
+from tests.simulation.messages import LifeSource, MessageQueue
+from tests.simulation.storage import ReplicaDatabase
+from tests.simulation.wire import SimulatedNode, Wire
+from tests.simulation.world import Life, LifeClock, World
+
+OWNER_KEY = "8f2a55949038a9610f50fb23b5883af3b4ecb3c3bb792cbcefbd1542c692be63"
+"""The key of the public development account 0xfe3b…; it must never hold anything of value."""
+OWNER = "0xFE3B557E8Fb62b89F4916B721be55cEb828dBd73"
+GAS_LIMIT = 3_000_000
+
+
+class Replica:
+    """A replica over its lives.
+
+    Args:
+        world: Where it is.
+        queue: Where its requests come from.
+        name: The same in every life.
+    """
+
+    def __init__(self, world: World, queue: MessageQueue, name: str) -> None:
+        self._world = world
+        self._queue = queue
+        self.name = name
+        self.lives = 0
+        self.skew_seconds = 0.0
+        self.life: Life | None = None
+        self.store: SqlChangeStore | None = None
+        self._stopping = asyncio.Event()
+
+    @property
+    def alive(self) -> bool:
+        """Whether it runs."""
+        return self.life is not None and self.life.alive
+
+    async def run(self) -> None:
+        """Live, die and live again, for ever."""
+        world = self._world
+        while True:
+            self.lives += 1
+            life = self.life = Life(world, f"{self.name}.{self.lives}", self.skew_seconds)
+            life.thawed.set()
+            world.say(f"{life.name} starts")
+            self._stopping = asyncio.Event()
+            life.main = world.spawn(self._live(life))
+            await asyncio.wait([life.main])
+            if not life.main.cancelled() and life.main.exception() is not None:
+                world.checks.broke(life, life.main.exception())
+            life.alive = False
+            if world.stormy:
+                await asyncio.sleep(world.chance.choice((0.5, 3.0, 15.0, 40.0)))
+
+    def stop(self) -> None:
+        """Ask it to stop in order."""
+        self._world.say(f"{self.name} is asked to stop")
+        self._stopping.set()
+
+    async def _live(self, life: Life) -> None:
+        world, stopping = self._world, self._stopping
+        clock = LifeClock(life)
+        self.store = store = SqlChangeStore(ReplicaDatabase(world, life), clock)
+        nodes = [SimulatedNode(world, api, life, Node(Wire(world, api, life))) for api in world.emulation.apis]  # type: ignore[arg-type]  # it offers what is asked of an HttpNode
+        fleet = Fleet([ChainWatcher(node, clock, timedelta(seconds=1)) for node in nodes])
+        signer = signer_from_key(OWNER_KEY)
+        accounts = Accounts({OWNER: signer}, gas_limit=GAS_LIMIT, gas_price=0)
+        new_id = new_ids(clock.now, world.chance.randbytes)
+        rules = ProofRules(proof_blocks=2, confirmations=world.weather.confirmations)
+        executor = Executor(
+            fleet=fleet,
+            signers=accounts,
+            contract=ManagementCodec(),
+            observer=Observer(fleet, ReplayTracker(), rules, clock),
+            clock=clock,
+            new_id=new_id,
+        )
+        lanes = LaneRules(holder=self.name, stop_within=timedelta(seconds=20))
+        worker = Worker(store, executor, clock, stopping, lambda *_: None)
+        supervisor = Supervisor(store, worker, fleet, clock, lanes, stopping)
+        intake = Intake(store, fleet, accounts, clock, new_id)
+        while True:
+            try:
+                await store.forget(holder=self.name)
+                break
+            except StoreError:
+                await clock.sleep(1.0)
+        async with asyncio.TaskGroup() as tasks:
+            taking = tasks.create_task(intake.run(LifeSource(self._queue, life)))
+            await supervisor.run()
+            taking.cancel()

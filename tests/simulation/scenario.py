@@ -1,0 +1,303 @@
+"""One simulation from its seed: requests, faults, the end of the faults, and what must hold then."""
+
+import asyncio
+import base64
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+from orchestrator.engine.ports import LeaseLostError, Record, StoreError
+from orchestrator.engine.recording import record_of
+from orchestrator.membership import facts
+from orchestrator.membership.errors import RefusedRequestError
+from orchestrator.membership.machine import step
+from orchestrator.membership.model import Change
+from orchestrator.store.database import Database
+from tests.simulation.checks import Checks
+from tests.simulation.messages import MessageQueue
+from tests.simulation.owner import OwnerClient
+from tests.simulation.replica import Replica
+from tests.simulation.weather import Weather, draw
+from tests.simulation.world import LifeClock, World
+
+PATIENCE_SECONDS = 3600.0
+"""Everything must be at rest so long after the last fault."""
+LOOK_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What one seed came to.
+
+    Attributes:
+        seed: The seed.
+        broken: Invariants that were broken; none for a good run.
+        states: How many changes ended how.
+        virtual_seconds: How long it took in virtual time.
+        commits, sends, deaths: How much happened.
+    """
+
+    seed: int
+    broken: tuple[str, ...]
+    states: dict[str, int]
+    virtual_seconds: float
+    commits: int
+    sends: int
+    deaths: int
+
+
+async def play(seed: int, errors: list[str], *, trace: bool = False) -> Result:
+    """Run one simulation.
+
+    Args:
+        seed: Everything comes from it.
+        errors: Grows by what the code under test calls an error.
+        trace: Whether to print what happens.
+    """
+    chance = Random(seed)
+    weather = draw(chance)
+    async with Database("sqlite://") as database:
+        world = World(seed, weather, chance, database, trace=trace)
+        world.say(str(weather))
+        world.checks = checks = Checks(world, database, errors)
+        queue = MessageQueue(world)
+        scenario = Scenario(world, queue)
+        try:
+            await scenario.run()
+        except _EndedEarly:
+            pass
+        finally:
+            for replica in scenario.replicas:
+                if replica.life is not None:
+                    replica.life.die("the end")
+        return Result(
+            seed=seed,
+            broken=tuple(checks.broken),
+            states=dict(Counter(state for (state,) in checks.states())),
+            virtual_seconds=world.loop.time(),
+            commits=checks.commits,
+            sends=checks.sends,
+            deaths=sum(replica.lives - 1 for replica in scenario.replicas),
+        )
+
+
+class _EndedEarly(Exception):  # noqa: N818 - it is no error
+    """An invariant is broken: what comes after tells nothing."""
+
+
+class Scenario:
+    """One seed's play.
+
+    Args:
+        world: The simulation.
+        queue: Where requests are published.
+    """
+
+    def __init__(self, world: World, queue: MessageQueue) -> None:
+        self._world = world
+        self._queue = queue
+        self._owner = OwnerClient(world)
+        self._weather: Weather = world.weather
+        names = [f"r{number}" for number in range(1, world.weather.replicas + 1)]
+        self.replicas = [Replica(world, queue, name) for name in names]
+        self._keys = [node.key for node in world.emulation.network.nodes]
+        self._stranger = base64.b64encode(world.chance.randbytes(32)).decode()
+        self.groups = tuple(
+            base64.b64encode(world.chance.randbytes(32)).decode() for _ in range(world.weather.groups)
+        )
+        self._faulty: list[asyncio.Task[Any]] = []
+
+    async def run(self) -> None:
+        """Play it to the end."""
+        world = self._world
+        world.spawn(self._make_blocks())
+        await self._set_up()
+        for replica in self.replicas:
+            world.spawn(replica.run())
+        asking = world.spawn(self._ask())
+        self._faulty = [world.spawn(self._make_faults())]
+        if self._weather.foreign:
+            self._faulty.append(world.spawn(self._meddle()))
+        if self._weather.operator:
+            self._faulty.append(world.spawn(self._operate()))
+        await self._watch(self._weather.storm_seconds, lambda: False)
+        await asking
+        await self._mend()
+        await self._watch(PATIENCE_SECONDS, lambda: not self._queue.unsettled and world.checks.at_rest())
+        if self._queue.unsettled or not world.checks.at_rest():
+            left = [message.request_id for message in self._queue.unsettled]
+            world.checks.broke(None, f"not at rest: messages {left}, changes {world.checks.unfinished()}")
+            return
+        await asyncio.sleep(4 * self._weather.block_seconds)
+        world.checks.finally_hold(self._queue, self._owner, self.groups)
+
+    async def _watch(self, seconds: float, done: Callable[[], bool]) -> None:
+        until = self._world.loop.time() + seconds
+        while self._world.loop.time() < until and not done():
+            await asyncio.sleep(LOOK_SECONDS)
+            if self._world.checks.broken:
+                raise _EndedEarly
+
+    async def _make_blocks(self) -> None:
+        while True:
+            wake_at = self._world.advance() or 0.0
+            await asyncio.sleep(min(max(wake_at - self._world.loop.time(), 0.001), self._weather.block_seconds))
+
+    async def _set_up(self) -> None:
+        world = self._world
+        for number, group in enumerate(self.groups):
+            if world.chance.random() < 0.6:
+                members = tuple(self._keys[: world.chance.randint(1, len(self._keys))])
+                self._owner.create(group, members)
+            else:
+                members = tuple(self._keys[: world.chance.randint(1, 2)])
+                self._queue.publish(
+                    f"create-{number}", {"kind": "create_group", "privacy_group_id": group, "members": list(members)}
+                )
+        await asyncio.sleep(2.5 * self._weather.block_seconds)
+
+    # --- requests --------------------------------------------------------------------------------------------------
+
+    async def _ask(self) -> None:
+        world = self._world
+        for number in range(self._weather.requests):
+            await asyncio.sleep(world.chance.choice((0.0, 0.1, world.chance.uniform(0, 15))))
+            group = world.chance.choice(self.groups)
+            kind = world.chance.choice(("add_members",) * 4 + ("remove_members", "set_members", "unlock_group"))
+            data: dict[str, Any] = {"kind": kind, "privacy_group_id": group}
+            if kind == "set_members":
+                data["members"] = [self._keys[0], *self._some_keys()]
+            elif kind != "unlock_group":
+                data["members"] = self._some_keys()
+            if "members" in data:
+                data["members"] = list(dict.fromkeys(data["members"]))
+            if world.chance.random() < 0.15:
+                data["deadline_seconds"] = world.chance.choice((5, 30, 120))
+            world.say(f"asked: ask-{number} {data}")
+            self._queue.publish(f"ask-{number}", data, expected=self._exists(group))
+
+    def _some_keys(self) -> list[str]:
+        chance = self._world.chance
+        keys = chance.sample(self._keys[1:], chance.randint(1, len(self._keys) - 1))
+        if chance.random() < 0.1:
+            keys.append(self._stranger)
+        if chance.random() < 0.05:
+            keys.append(self._keys[0])
+        return keys[: 1 if chance.random() < 0.6 else 3]
+
+    def _exists(self, group: str) -> bool:
+        raw = base64.b64decode(group)
+        return any(raw in node.timelines for node in self._world.emulation.network.nodes)
+
+    # --- faults ----------------------------------------------------------------------------------------------------
+
+    async def _make_faults(self) -> None:
+        world = self._world
+        kinds = self._weather.timed
+        while kinds:
+            await asyncio.sleep(world.chance.expovariate(1 / self._weather.pause_seconds))
+            kind = world.chance.choice(kinds)
+            seconds = world.chance.choice((0.5, 5.0, 15.0))
+            world.say(f"fault: {kind} for {seconds:g} s")
+            self._faulty.append(world.spawn(self._fault(kind, seconds)))
+
+    async def _fault(self, kind: str, seconds: float) -> None:
+        world = self._world
+        network, api = world.emulation.network, world.emulation.apis[0]
+        number = world.chance.randint(1, self._weather.nodes)
+        replica = world.chance.choice(self.replicas)
+        match kind:
+            case "node_down":
+                api.call("devnet_setNode", [number, False])
+                self._cut(number)
+                await asyncio.sleep(seconds)
+                api.call("devnet_setNode", [number, True])
+            case "enclave_down":
+                api.call("devnet_setEnclave", [number, False])
+                await asyncio.sleep(seconds)
+                api.call("devnet_setEnclave", [number, True])
+            case "sockets_cut":
+                self._cut(number)
+            case "pool_lost":
+                network.drop_pending()
+            case "reorganisation":
+                depth = min(self._weather.confirmations, network.chain.head.number - 1)
+                if depth > 0:
+                    world.advance()
+                    drop = world.chance.random() < 0.3
+                    network.reorganise(world.chance.randint(1, depth), world.loop.time(), drop_transactions=drop)
+            case "clock_jump":
+                replica.skew_seconds += world.chance.choice((-60.0, -5.0, 5.0, 60.0))
+                if replica.life is not None:
+                    replica.life.skew_seconds = replica.skew_seconds
+            case "orderly_stop":
+                replica.stop()
+            case "store_down":
+                world.store_up = False
+                await asyncio.sleep(seconds)
+                world.store_up = True
+
+    def _cut(self, number: int) -> None:
+        for frames in self._world.sockets.get(number, []):
+            frames.put_nowait(None)
+
+    async def _meddle(self) -> None:
+        world = self._world
+        while True:
+            await asyncio.sleep(world.chance.expovariate(1 / 15.0))
+            group = world.chance.choice(self.groups)
+            await self._owner.meddle(group, world.chance.choice(self._keys[1:]))
+
+    async def _mend(self) -> None:
+        world = self._world
+        world.end_storm()
+        for task in self._faulty:
+            task.cancel()
+        api = world.emulation.apis[0]
+        for number in range(1, self._weather.nodes + 1):
+            api.call("devnet_setNode", [number, True])
+            api.call("devnet_setEnclave", [number, True])
+        await asyncio.sleep(2 * self._weather.block_seconds)
+        for group in self.groups:
+            if self._weather.foreign and self._locked_by_owner(group):
+                self._owner.unlock(group)
+
+    def _locked_by_owner(self, group: str) -> bool:
+        lock = self._world.checks.last_lock(group)
+        return lock is not None and lock in self._owner.raws
+
+    # --- a person --------------------------------------------------------------------------------------------------
+
+    async def _operate(self) -> None:
+        world = self._world
+        while True:
+            await asyncio.sleep(world.chance.expovariate(1 / 10.0))
+            changes = [change_id for (change_id,) in world.checks.change_ids()]
+            replica = world.chance.choice(self.replicas)
+            if not changes or not replica.alive or replica.store is None:
+                continue
+            change_id = world.chance.choice(changes)
+            fact = world.chance.choice(
+                (facts.CancelRequested(), facts.ParkRequested(), facts.RetryRequested(), facts.RetryRequested())
+            )
+            world.say(f"operator: {type(fact).__name__} {change_id}")
+            await self._amend(replica, change_id, fact)
+
+    async def _amend(self, replica: Replica, change_id: str, fact: facts.Fact) -> None:
+        store, life = replica.store, replica.life
+        if store is None or life is None:
+            return
+        now = LifeClock(life).now()
+
+        def amendment(change: Change) -> Record:
+            return record_of([(change, step(change, fact, now)[0])], fact, now)
+
+        try:
+            await store.amend(change_id, amendment)
+        except (RefusedRequestError, LeaseLostError, StoreError, KeyError) as error:
+            self._world.say(f"operator: {error}")
+        except asyncio.CancelledError:
+            if life.alive:
+                raise

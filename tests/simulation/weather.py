@@ -1,0 +1,108 @@
+"""What goes wrong in one simulation: drawn from its seed, so that every seed has faults of its own kinds and rates.
+
+Each kind is switched off in some seeds: where everything fails all the time, nothing gets far enough for the rare
+mistakes to show (swarm testing).
+"""
+
+from dataclasses import dataclass
+from random import Random
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Weather:
+    """One seed's circumstances.
+
+    Attributes:
+        replicas: How many run on the one store.
+        nodes: How many members' nodes there are.
+        groups: How many groups are asked for changes.
+        requests: How many changes are asked for.
+        block_seconds: Between blocks.
+        confirmations: How deep an effect must be; reorganisations go no deeper.
+        replay_ms: What a replay takes for each transaction.
+        fixed_marker_key: Whether each node signs its PMTs with one key.
+        storm_seconds: How long faults are made; then everything is mended.
+        pause_seconds: The mean pause between two faults that are made at a time of their own.
+        crash: Probability that a replica dies at one of its calls or commits.
+        freeze: Probability that a replica stands still for a while at one of them.
+        lost_request, lost_answer, late_request, refusal: Probabilities for one call of a node.
+        store_refusal, store_lost_answer, store_late: Probabilities for one unit of work.
+        lost_ack, duplicate, late_message: Probabilities for one message of the queue.
+        timed: Faults that are made at times of their own; see `scenario`.
+        foreign: Whether another client of the owner account is at work.
+        operator: Whether a person cancels, parks and retries.
+    """
+
+    replicas: int
+    nodes: int
+    groups: int
+    requests: int
+    block_seconds: float
+    confirmations: int
+    replay_ms: float
+    fixed_marker_key: bool
+    storm_seconds: float
+    pause_seconds: float
+    crash: float
+    freeze: float
+    lost_request: float
+    lost_answer: float
+    late_request: float
+    refusal: float
+    store_refusal: float
+    store_lost_answer: float
+    store_late: float
+    lost_ack: float
+    duplicate: float
+    late_message: float
+    timed: tuple[str, ...]
+    foreign: bool
+    operator: bool
+
+
+TIMED = (
+    "node_down",
+    "enclave_down",
+    "sockets_cut",
+    "pool_lost",
+    "reorganisation",
+    "clock_jump",
+    "orderly_stop",
+    "store_down",
+)
+"""Faults that last or happen at a time of their own."""
+
+
+def draw(chance: Random) -> Weather:
+    """Draw one seed's circumstances."""
+
+    def some(highest: float) -> float:
+        return chance.choice((0.0, highest / 5, highest)) if chance.random() < 0.6 else 0.0
+
+    return Weather(
+        replicas=chance.choice((1, 1, 2, 2, 3)),
+        nodes=chance.choice((2, 3, 3, 4)),
+        groups=chance.choice((1, 1, 2)),
+        requests=chance.randint(2, 6),
+        block_seconds=chance.choice((1.0, 2.0, 4.0)),
+        confirmations=chance.choice((0, 0, 2, 4)),
+        replay_ms=chance.choice((0.0, 20.0, 1500.0)),
+        fixed_marker_key=chance.random() < 0.2,
+        storm_seconds=chance.choice((30.0, 60.0, 90.0)),
+        pause_seconds=chance.choice((5.0, 10.0, 20.0)),
+        crash=some(0.02),
+        freeze=some(0.004),
+        lost_request=some(0.03),
+        lost_answer=some(0.05),
+        late_request=some(0.03),
+        refusal=some(0.03),
+        store_refusal=some(0.04),
+        store_lost_answer=some(0.04),
+        store_late=some(0.01),
+        lost_ack=some(0.3),
+        duplicate=some(0.3),
+        late_message=some(0.3),
+        timed=tuple(kind for kind in TIMED if chance.random() < 0.4),
+        foreign=chance.random() < 0.25,
+        operator=chance.random() < 0.3,
+    )

@@ -1,0 +1,151 @@
+"""The way from a replica to a node: the emulated node answers in this process, and the way loses what the seed says."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+from orchestrator.besu.answers import read_head
+from orchestrator.besu.errors import (
+    BesuError,
+    ConnectionLostError,
+    HttpStatusError,
+    NodeTimeoutError,
+    NodeUnreachableError,
+)
+from orchestrator.besu.http_client import is_read
+from orchestrator.besu.json_rpc import Answer, Call, result_of
+from orchestrator.besu.port import BesuNode
+from orchestrator.besu.rpc_errors import rpc_error
+from orchestrator.devnet.rpc.dispatch import Caller, NodeApi
+from orchestrator.engine.node_ports import Head, NodeError
+from orchestrator.membership.reasons import Reason
+from tests.simulation.world import Life, World
+
+READ_TRIES = 3
+TIMEOUT_SECONDS = 10.0
+
+
+class Wire:
+    """One node's JSON-RPC, as `orchestrator.besu.http_client.HttpNode` offers it.
+
+    Args:
+        world: Where it is.
+        api: The node at the other end.
+        life: Of the replica that asks.
+    """
+
+    def __init__(self, world: World, api: NodeApi, life: Life) -> None:
+        self.url = f"node-{api.node.number}"
+        self._world = world
+        self._api = api
+        self._life = life
+
+    async def call(self, method: str, *params: Any, timeout: float | None = None) -> Any:
+        (answer,) = await self._exchange([Call(method, params)], timeout or TIMEOUT_SECONDS)
+        return result_of(answer)
+
+    async def batch(self, calls: Sequence[Call], *, timeout: float | None = None) -> list[Answer]:
+        return await self._exchange(calls, timeout or TIMEOUT_SECONDS) if calls else []
+
+    async def _exchange(self, calls: Sequence[Call], timeout: float) -> list[Answer]:
+        tries = READ_TRIES if all(is_read(call.method) for call in calls) else 1
+        while True:
+            tries -= 1
+            try:
+                return await self._exchange_once(calls, timeout)
+            except NodeTimeoutError:
+                raise
+            except BesuError:
+                if not tries:
+                    raise
+                await asyncio.sleep(0.1)
+
+    async def _exchange_once(self, calls: Sequence[Call], timeout: float) -> list[Answer]:
+        world, weather = self._world, self._world.weather
+        await self._life.moment(f"{self.url} {calls[0].method}")
+        if not self._api.node.up:
+            raise NodeUnreachableError(f"no connection to {self.url}")
+        sends = calls[0].method == "eea_sendRawTransaction"
+        if sends:
+            world.checks.sent(self._life, calls[0].params[0])
+        if world.happens(weather.refusal):
+            raise HttpStatusError(f"{self.url} answered 503", status=503)
+        if world.happens(weather.lost_request):
+            world.say(f"{self.url} loses the request")
+            raise ConnectionLostError(f"the connection to {self.url} broke")
+        late = world.happens(weather.late_request)
+        delay = world.chance.uniform(timeout, 3 * timeout) if late else 0.0
+        work = world.spawn(self._at_node(calls, delay)) if sends or late else self._at_node(calls, delay)
+        if late:
+            await asyncio.sleep(timeout)
+            raise NodeTimeoutError(f"{self.url} did not answer within {timeout:g} s")
+        answers = await (asyncio.shield(work) if isinstance(work, asyncio.Task) else work)
+        await self._life.moment(f"{self.url} answers {calls[0].method}")
+        if answers is None or world.happens(weather.lost_answer):
+            world.say(f"{self.url} loses the answer to {calls[0].method}")
+            raise ConnectionLostError(f"the connection to {self.url} broke")
+        return answers
+
+    async def _at_node(self, calls: Sequence[Call], delay: float) -> list[Answer] | None:
+        await asyncio.sleep(delay + self._world.latency())
+        if not self._api.node.up:
+            return None
+        answers = []
+        for number, call in enumerate(calls):
+            self._world.advance()
+            request = {"jsonrpc": "2.0", "id": number, "method": call.method, "params": list(call.params)}
+            answer = self._api.handle(request)
+            if answer.later is not None and answer.finish is not None:
+                await asyncio.sleep(answer.later.delay_seconds)
+                self._world.advance()
+                answer = answer.finish()
+            answers.append(_read(number, answer.response or {}))
+        return answers if self._api.node.up else None
+
+
+def _read(number: int, response: dict[str, Any]) -> Answer:
+    error = response.get("error")
+    if error is not None:
+        return Answer(number, error=rpc_error(error["code"], error["message"], error.get("data")))
+    return Answer(number, result=response["result"])
+
+
+class _Socket:
+    """One WebSocket connection."""
+
+    def __init__(self) -> None:
+        self.frames: asyncio.Queue[str | None] = asyncio.Queue()
+
+    def push(self, frame: str) -> None:
+        self.frames.put_nowait(frame)
+
+
+class SimulatedNode(BesuNode):
+    """`BesuNode` whose heads come over a simulated socket."""
+
+    def __init__(self, world: World, api: NodeApi, life: Life, node: Any) -> None:
+        super().__init__(f"node-{api.node.number}", api.node.enclave.keys, node, None)
+        self._world = world
+        self._api = api
+        self._life = life
+
+    async def heads(self) -> AsyncIterator[Head]:
+        await self._life.moment(f"{self.name} subscribe")
+        if not self._api.node.up:
+            raise NodeError(Reason(slug="node_unreachable", detail=f"node {self.name}: no WebSocket"))
+        socket = _Socket()
+        request = {"jsonrpc": "2.0", "id": 1, "method": "eth_subscribe", "params": ["newHeads"]}
+        self._api.handle(request, Caller(connection=socket))
+        self._world.sockets.setdefault(self._api.node.number, []).append(socket.frames)
+        try:
+            while True:
+                frame = await socket.frames.get()
+                if frame is None:
+                    raise NodeError(Reason(slug="node_unreachable", detail=f"node {self.name}: WebSocket lost"))
+                await self._life.moment(f"{self.name} announces")
+                head = read_head(json.loads(frame)["params"]["result"])
+                yield Head(number=head.number, block_hash=head.hash, parent_hash=head.parent_hash)
+        finally:
+            self._api.subscriptions.forget(socket)
+            self._world.sockets[self._api.node.number].remove(socket.frames)

@@ -1,0 +1,159 @@
+"""What all parts of one simulation share: chance, time, the network, the store, and what may happen to a replica."""
+
+import asyncio
+from collections.abc import Coroutine
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from random import Random
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from orchestrator.devnet.config import DevnetConfig
+from orchestrator.devnet.emulation import Emulation
+from orchestrator.store.database import Database
+from tests.simulation.weather import Weather
+
+if TYPE_CHECKING:
+    from tests.simulation.checks import Checks
+
+T = TypeVar("T")
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+class World:
+    """One simulation.
+
+    Args:
+        seed: Of everything that is left to chance.
+        weather: What goes wrong.
+        chance: The one source of chance.
+        database: The store, in memory.
+        trace: Whether to print what happens.
+    """
+
+    checks: "Checks"
+
+    def __init__(self, seed: int, weather: Weather, chance: Random, database: Database, *, trace: bool = False) -> None:
+        self.seed = seed
+        self.weather = weather
+        self.chance = chance
+        self.database = database
+        self.trace = trace
+        self.stormy = True
+        self.store_up = True
+        self.events = 0
+        self.loop = asyncio.get_running_loop()
+        config = DevnetConfig(
+            nodes=weather.nodes,
+            validators=weather.nodes,
+            block_period_seconds=weather.block_seconds,
+            replay_ms_per_transaction=weather.replay_ms,
+            fixed_marker_key=weather.fixed_marker_key,
+            seed=seed,
+        )
+        self.emulation = Emulation(config)
+        self.sockets: dict[int, list[asyncio.Queue[str | None]]] = {}
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    def advance(self) -> float | None:
+        """Let the network's time be that of the loop."""
+        return self.emulation.advance(self.loop.time())
+
+    def happens(self, probability: float) -> bool:
+        """Draw whether a fault happens now; there are none once everything is mended."""
+        self.events += 1
+        return probability > 0 and self.stormy and self.chance.random() < probability
+
+    def latency(self) -> float:
+        """Draw how long a message takes, in seconds."""
+        return self.chance.choice((0.001, 0.002, 0.005, 0.03))
+
+    def spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Do something that no replica's death ends."""
+        task = self.loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    def say(self, what: str) -> None:
+        """Print a line of the trace."""
+        if self.trace:
+            print(f"{self.loop.time():10.3f}  {what}")  # noqa: T201 - it is what was asked for
+
+    def end_storm(self) -> None:
+        """From now on nothing fails any more."""
+        self.say("--- everything is mended")
+        self.stormy = False
+        self.store_up = True
+        self.weather = replace(self.weather, timed=())
+
+
+@dataclass(slots=True)
+class Life:
+    """One life of a replica, from a start to its death.
+
+    Attributes:
+        world: Where it lives.
+        name: Of the replica and the life.
+        alive: Whether it may do anything.
+        skew_seconds: How far its wall clock is off.
+        main: What it runs.
+        thawed: Set while it does not stand still.
+    """
+
+    world: World
+    name: str
+    skew_seconds: float = 0.0
+    alive: bool = True
+    main: asyncio.Task[None] | None = None
+    thawed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def moment(self, what: str) -> None:
+        """Be at a point at which the replica may die or stand still; whoever is dead does nothing any more."""
+        world = self.world
+        self.check()
+        if world.trace:
+            world.say(f"{self.name}: {what}")
+        if world.happens(world.weather.crash):
+            self.die(what)
+            self.check()
+        if world.happens(world.weather.freeze):
+            seconds = world.chance.uniform(1.0, 25.0)
+            world.say(f"{self.name} stands still for {seconds:.1f} s")
+            self.thawed.clear()
+            world.loop.call_later(seconds, self.thawed.set)
+        if not self.thawed.is_set():
+            await self.thawed.wait()
+            self.check()
+
+    def die(self, at: str) -> None:
+        """Lose all memory and stop, wherever each of its tasks is."""
+        if self.alive:
+            self.world.say(f"{self.name} dies at {at}")
+            self.alive = False
+            self.thawed.set()
+            if self.main is not None:
+                self.main.cancel()
+
+    def check(self) -> None:
+        """Let nobody go on who is dead."""
+        if not self.alive:
+            raise asyncio.CancelledError
+
+
+class LifeClock:
+    """`orchestrator.engine.ports.Clock` of one life."""
+
+    def __init__(self, life: Life) -> None:
+        self._life = life
+
+    def now(self) -> datetime:
+        return START + timedelta(seconds=self._life.world.loop.time() + self._life.skew_seconds)
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+        await self._life.moment("wakes")
+
+    async def wait_for(self, awaitable: Any, seconds: float) -> Any:
+        async with asyncio.timeout(seconds):
+            return await awaitable
