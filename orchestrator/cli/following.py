@@ -3,16 +3,14 @@
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from datetime import UTC, datetime
 from typing import Protocol
 
 import typer
 from rich.console import Console
 from rich.live import Live
 
-from orchestrator.api.documents import ChangeDetailDocument, ChangeDocument, ProgressDocument
+from orchestrator.api.documents import ChangeDetailDocument, ChangeDocument
 from orchestrator.cli.client import DaemonClient, following
-from orchestrator.cli.pace import Pace
 from orchestrator.cli.tables import change_line, live_change, replay_text
 
 _RESTS = frozenset({"succeeded", "failed", "cancelled", "parked"})
@@ -55,17 +53,12 @@ class LineDisplay:
 
     Args:
         write: Takes each line.
-        now: Returns the present time.
     """
 
-    def __init__(
-        self, write: Callable[[str], None] = typer.echo, now: Callable[[], datetime] = lambda: datetime.now(UTC)
-    ) -> None:
+    def __init__(self, write: Callable[[str], None] = typer.echo) -> None:
         self._write = write
-        self._now = now
         self._last = ""
-        self._members: dict[str, str] = {}
-        self._pace = Pace()
+        self._members: dict[str, tuple[str, int, int]] = {}
 
     def update(self, change: ChangeDocument) -> None:
         """Print what is new."""
@@ -74,17 +67,11 @@ class LineDisplay:
             self._last = line
             self._write(line)
         for member in change.progress:
-            if member.verdict.value == "replaying" and member.blocks_total == 0:
-                continue
-            self._pace.note(member.enclave_key, member.blocks_replayed, self._now())
-            shown = f"  {replay_text(member, self._remaining(member))}"
-            told = f"{member.verdict} {member.blocks_replayed}/{member.blocks_total}"
-            if self._members.get(member.enclave_key) != told:
-                self._members[member.enclave_key] = told
-                self._write(shown)
-
-    def _remaining(self, member: ProgressDocument) -> float | None:
-        return self._pace.seconds_left(member.enclave_key, member.blocks_total)
+            standing = (member.verdict.value, member.blocks_replayed, member.blocks_total)
+            unknown = standing == ("replaying", 0, 0)
+            if not unknown and self._members.get(member.enclave_key) != standing:
+                self._members[member.enclave_key] = standing
+                self._write(f"  {replay_text(member)}")
 
 
 class LiveDisplay:
@@ -96,7 +83,6 @@ class LiveDisplay:
 
     def __init__(self, console: Console) -> None:
         self._live = Live(console=console, refresh_per_second=8, transient=False)
-        self._pace = Pace()
 
     def __enter__(self) -> "LiveDisplay":
         self._live.start()
@@ -107,10 +93,7 @@ class LiveDisplay:
 
     def update(self, change: ChangeDocument) -> None:
         """Draw the change as it is now."""
-        now = datetime.now(UTC)
-        for member in change.progress:
-            self._pace.note(member.enclave_key, member.blocks_replayed, now)
-        self._live.update(live_change(change, self._pace))
+        self._live.update(live_change(change))
 
 
 class _Nothing:

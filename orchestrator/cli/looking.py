@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from orchestrator.cli import options
-from orchestrator.cli.output import compact_json, fail, print_json, stdout_console, with_daemon
+from orchestrator.cli.output import Exit, compact_json, fail, print_json, stdout_console, with_daemon
 
 if TYPE_CHECKING:
     from orchestrator.api.documents import ChangePage, GroupDocument, GroupPage
@@ -92,6 +92,26 @@ def watch(
         raise fail("the daemon ended the stream; it may be stopping")
 
     with_daemon(url, work)
+
+
+def schema(
+    kind: Annotated[
+        str | None,
+        typer.Argument(metavar="[TYPE]", help="A status event's type; without it: all, as AsyncAPI."),
+    ] = None,
+) -> None:
+    """Print what goes over the message queue: the AsyncAPI document, or the JSON Schema of one type of status event."""
+    from orchestrator import __version__
+    from orchestrator.events.asyncapi import asyncapi_document
+    from orchestrator.events.schema import json_schema
+    from orchestrator.membership.status import EventType
+
+    if kind is None:
+        return typer.echo(compact_json(asyncapi_document(version=__version__)))
+    try:
+        return typer.echo(compact_json(json_schema(EventType(kind))))
+    except ValueError:
+        raise fail(f"{kind} is no type of status event; there are: {', '.join(EventType)}", Exit.USAGE) from None
 
 
 def _print_event(event: "ReceivedEvent", *, as_json: bool) -> None:

@@ -57,6 +57,7 @@ _VERBS: tuple[tuple[str, dict[str, Callable[..., None]]], ...] = (
             "changes": looking.changes,
             "show": looking.show,
             "watch": looking.watch,
+            "schema": looking.schema,
         },
     ),
     ("Operate", {"retry": operating.retry, "cancel": operating.cancel, "dead-letters": operating.dead_letters}),

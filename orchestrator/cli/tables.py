@@ -16,7 +16,6 @@ from orchestrator.api.documents import (
     GroupPage,
     ProgressDocument,
 )
-from orchestrator.cli.pace import Pace
 
 _STYLE = {"succeeded": "green", "failed": "red", "parked": "yellow", "cancelled": "dim", "queued": "dim"}
 _VERDICT_STYLE = {"in_sync": "green", "replaying": "", "unobserved": "dim"}
@@ -29,31 +28,35 @@ def change_line(change: ChangeDocument) -> str:
     return f"{change.change_id} {change.kind.value.replace('_', ' ')} {change.state.value}{reason}"
 
 
-def replay_text(member: ProgressDocument, seconds_left: float | None = None) -> str:
+def replay_text(member: ProgressDocument) -> str:
     """Return how far a member is in one line."""
     text = f"{member.enclave_key} {member.verdict.value.replace('_', ' ')}"
     if member.blocks_total:
         text += f", {member.blocks_replayed} of {member.blocks_total} blocks replayed"
-    if member.verdict.value == "replaying" and seconds_left:
-        text += f", about {seconds_left:.0f} s left"
+    if member.remaining_seconds:
+        text += f", {time_left(member.remaining_seconds)}"
     return text
 
 
-def live_change(change: ChangeDocument, pace: Pace) -> RenderableType:
+def time_left(seconds: float) -> str:
+    """Return how long something will still take, in words."""
+    return f"about {seconds:.0f} s left"
+
+
+def live_change(change: ChangeDocument) -> RenderableType:
     """Return a change with a progress bar for each member."""
     head = Text.assemble((change.kind.value.replace("_", " "), "bold"), " ")
     head.append(change.state.value, _STYLE.get(change.state.value, "cyan"))
     head.append(f"  {change.change_id}", "dim")
     bars = Table.grid(padding=(0, 1))
     for member in change.progress:
-        left = pace.seconds_left(member.enclave_key, member.blocks_total)
         total = member.blocks_total or None
         bars.add_row(
             Text(member.enclave_key[:12] + "…", "dim"),
             ProgressBar(total=total, completed=member.blocks_replayed, width=_BAR_WIDTH, pulse=total is None),
             _count(member),
             Text(member.verdict.value.replace("_", " "), _VERDICT_STYLE.get(member.verdict.value, "yellow")),
-            Text(f"about {left:.0f} s left" if left and member.verdict.value == "replaying" else "", "dim"),
+            Text(time_left(member.remaining_seconds) if member.remaining_seconds else "", "dim"),
         )
     parts: list[RenderableType] = [head, bars]
     if change.reason is not None:

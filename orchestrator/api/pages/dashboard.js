@@ -57,7 +57,8 @@ function progressOf(change) {
       bar.setAttribute("aria-label", `blocks replayed by ${member.enclave_key}`);
       item.append(bar, " ");
     }
-    const counted = total > 0 ? ` ${member.blocks_replayed} of ${total} blocks` : "";
+    let counted = total > 0 ? ` ${member.blocks_replayed} of ${total} blocks` : "";
+    if (member.remaining_seconds) counted += `, about ${Math.round(member.remaining_seconds)} s left`;
     const tone = { in_sync: "good", replaying: "", unobserved: "quiet" }[member.verdict] ?? "warn";
     item.append(identifier(member.enclave_key), " ", element("span", member.verdict.replace("_", " ") + counted, tone));
     list.append(item);

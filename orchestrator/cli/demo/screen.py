@@ -2,18 +2,16 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
 from orchestrator.api.documents import ChangeDocument, GroupDocument
 from orchestrator.cli.looking import event_line
-from orchestrator.cli.pace import Pace
-from orchestrator.cli.tables import replay_text
+from orchestrator.cli.tables import replay_text, time_left
 
 _SHORT = 18
 _LINE_EVERY = 0.2
@@ -22,8 +20,8 @@ _LINE_EVERY = 0.2
 class Bar(Protocol):
     """Shows how much of something is done."""
 
-    def update(self, done: int, total: int) -> None:
-        """Show that so much is done."""
+    def update(self, done: int, total: int, seconds_left: float | None = None) -> None:
+        """Show that so much is done, and how long the rest will take where that is known."""
 
 
 class Screen:
@@ -59,17 +57,18 @@ class Screen:
             BarColumn(),
             MofNCompleteColumn(" of "),
             TextColumn(unit),
-            TimeRemainingColumn(),
+            TextColumn("{task.fields[left]}", style="dim"),
         )
         with Progress(*columns, console=self._console) as progress:
-            task = progress.add_task(text, total=None)
+            task = progress.add_task(text, total=None, left="")
 
             class Drawn:
                 """The bar on the terminal."""
 
-                def update(self, done: int, total: int) -> None:
+                def update(self, done: int, total: int, seconds_left: float | None = None) -> None:
                     """Redraw it."""
-                    progress.update(task, completed=done, total=total or None)
+                    left = time_left(seconds_left) if seconds_left else ""
+                    progress.update(task, completed=done, total=total or None, left=left)
 
             yield Drawn()
 
@@ -101,18 +100,14 @@ class _Lines:
         self._text = text
         self._unit = unit
         self._shown = -1.0
-        self._began = datetime.now(UTC)
-        self._pace = Pace()
 
-    def update(self, done: int, total: int) -> None:
+    def update(self, done: int, total: int, seconds_left: float | None = None) -> None:
         """Print a line when enough has moved."""
-        self._pace.note(self._text, done, datetime.now(UTC))
         share = done / total if total else 0.0
         if total and (share >= self._shown + _LINE_EVERY or share == 1.0 != self._shown):
             self._shown = share
-            left = self._pace.seconds_left(self._text, total)
-            more = f", about {left:.0f} s left" if left else ""
-            self._screen.note(f"{self._text}: {done} of {total} {self._unit}{more}")
+            left = f", {time_left(seconds_left)}" if seconds_left else ""
+            self._screen.note(f"{self._text}: {done} of {total} {self._unit}{left}")
 
 
 def summary(change: ChangeDocument) -> str:

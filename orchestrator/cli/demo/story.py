@@ -109,7 +109,7 @@ async def _main_job(stage: Stage, screen: Screen) -> bool:
         def show(change: ChangeDetailDocument) -> None:
             for member in change.progress:
                 if member.enclave_key == third and member.blocks_total:
-                    bar.update(member.blocks_replayed, member.blocks_total)
+                    bar.update(member.blocks_replayed, member.blocks_total, member.remaining_seconds)
 
         await _change(stage, screen, Kind.ADD_MEMBERS, group, (third,), show)
     standing = await stage.daemon.group(group)

@@ -111,3 +111,10 @@ def test_an_event_is_one_line(data: object, said: str) -> None:
     line = event_line({**accepted(), "data": data})
     assert said in line
     assert "\n" not in line
+
+
+def test_schema_prints_what_goes_over_the_queue(run: Run) -> None:
+    """`schema` prints the AsyncAPI document, with a type that event's JSON Schema; an unknown type is wrong usage."""
+    assert "asyncapi" in json.loads(run("schema").stdout)
+    assert json.loads(run("schema", "membership.change.succeeded.v1").stdout)["type"] == "object"
+    assert run("schema", "membership.change.done.v1").exit_code == 2

@@ -9,9 +9,9 @@ from orchestrator import __version__
 from orchestrator.cli.main import app
 
 TRYING = ("demo", "devnet")
-RUNNING = ("run", "migrate", "doctor")
+RUNNING = ("run", "migrate", "doctor", "audit")
 ASKING = ("create", "add", "remove", "set", "unlock")
-LOOKING = ("groups", "changes", "show", "watch")
+LOOKING = ("groups", "changes", "show", "watch", "schema")
 OPERATING = ("retry", "cancel", "dead-letters")
 VERBS = (*TRYING, *RUNNING, *ASKING, *LOOKING, *OPERATING)
 
