@@ -1,6 +1,7 @@
 """The OpenAPI document describes what the API really does."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import jsonschema
@@ -59,3 +60,10 @@ def references(value: Any) -> Iterator[str]:
     elif isinstance(value, list):
         for inner in value:
             yield from references(inner)
+
+
+def test_every_operation_is_documented() -> None:
+    """The documentation names each operation."""
+    document = (Path(__file__).parents[3] / "docs" / "http.md").read_text()
+    for operation in OPERATIONS:
+        assert f"`{operation.method} {operation.path}`" in document
