@@ -1,0 +1,157 @@
+from dataclasses import replace
+
+import pytest
+
+from orchestrator.membership.errors import ImpossibleStepError
+from orchestrator.membership.facts import Sighting
+from orchestrator.membership.model import Action, AttemptStatus, Change, Kind, State
+from orchestrator.membership.reading import read
+from orchestrator.membership.signals import Signal
+from tests.fakes.changes import a_change, an_attempt
+from tests.fakes.clock import START
+from tests.fakes.surveys import NEW, OLD, SECOND, a_plan, an_effect, no_view, observed, seen
+
+EFFECT = an_effect(12)
+ADD = an_attempt("add", AttemptStatus.EFFECTIVE, action=Action.ADD, since_block=11, sent_block=11, pmt_hashes=("0x1",))
+REPLAYING = a_change(
+    "a",
+    state=State.REPLAYING,
+    lead_id="change-a",
+    members=(NEW,),
+    plan=a_plan(lock_nonce=1),
+    effect=EFFECT,
+    attempt=ADD,
+)
+GONE = observed(effect=EFFECT, head=14, effect_block_hash="another block 12")
+
+
+def everybody(effect: object = EFFECT, *blocks: int) -> tuple[Sighting, ...]:
+    assert isinstance(effect, type(EFFECT))
+    return tuple(seen(key, *(blocks or (12, 13, 14)), effect=effect) for key in effect.view.participants)
+
+
+def test_a_proven_addition_has_succeeded() -> None:
+    """All members are equal through the last block of the proof."""
+    assert read(REPLAYING, observed(*everybody(), effect=EFFECT, head=14), START)[0] is Signal.PROVEN
+
+
+def test_a_proof_goes_on_with_what_was_seen() -> None:
+    """What is not proven yet is remembered as progress."""
+    signal, change = read(
+        replace(REPLAYING, failures=3), observed(*everybody(EFFECT, 12), effect=EFFECT, head=12), START
+    )
+    assert (signal, change.failures) == (Signal.NOTED, 0)
+    assert [entry.in_sync_through for entry in change.progress] == [12, 12, 12]
+
+
+@pytest.mark.parametrize(("head", "signal"), [(14, Signal.NOTED), (15, Signal.PARK)])
+def test_a_lost_member_is_reported_when_the_proofs_blocks_are_over(head: int, signal: Signal) -> None:
+    """Before that it may only be late."""
+    lost = Sighting(enclave_key=NEW, node="n", head=head, views=(no_view(12),))
+    found, change = read(REPLAYING, observed(*everybody()[:2], lost, effect=EFFECT, head=head), START)
+    assert found is signal
+    if signal is Signal.PARK:
+        assert change.reason is not None
+        assert (change.reason.slug, change.reason.members) == ("member_missing", (NEW,))
+
+
+def test_a_diverged_member_is_reported_before_a_missing_one() -> None:
+    """Two kinds of trouble: the worse one is told."""
+    odd = replace(EFFECT.view, state_root="another")
+    sightings = (
+        seen(OLD, 12, effect=EFFECT),
+        Sighting(enclave_key=SECOND, node="n", head=15, views=(odd,)),
+        Sighting(enclave_key=NEW, node="n", head=15, views=(no_view(12),)),
+    )
+    _, change = read(REPLAYING, observed(*sightings, effect=EFFECT, head=15), START)
+    assert change.reason is not None
+    assert (change.reason.slug, change.reason.members) == ("member_diverged", (SECOND,))
+
+
+def test_a_member_that_is_late_is_waited_for() -> None:
+    """A replay may take as long as it takes."""
+    late = seen(NEW, effect=EFFECT, blocks_replayed=1, blocks_total=5)
+    assert read(REPLAYING, observed(*everybody()[:2], late, effect=EFFECT, head=900), START)[0] is Signal.NOTED
+
+
+def test_what_has_no_effect_can_not_be_compared() -> None:
+    """There is no block to compare at."""
+    with pytest.raises(ImpossibleStepError, match="before its effect"):
+        read(replace(REPLAYING, effect=None), GONE, START)
+
+
+# --- desired sets ----------------------------------------------------------------------------------------------------
+
+
+def setting(*members: str, state: State = State.REPLAYING) -> Change:
+    return replace(REPLAYING, kind=Kind.SET_MEMBERS, members=members, state=state)
+
+
+def test_a_desired_set_removes_after_the_addition_is_proven() -> None:
+    """Whoever is too much now is removed, be it by plan or brought in by somebody else."""
+    signal, change = read(setting(OLD, NEW), observed(*everybody(), effect=EFFECT, head=14), START)
+    assert (signal, change.effect) == (Signal.CAN_REMOVE, None)
+    assert change.plan is not None
+    assert change.plan.to_remove == (SECOND,)
+
+
+def test_a_desired_set_is_reached_exactly() -> None:
+    """Members that are missing, or too many after the removals, are looked at anew."""
+    fact = observed(*everybody(), effect=EFFECT, head=14)
+    assert read(setting(OLD, SECOND, NEW), fact, START)[0] is Signal.PROVEN
+    assert read(setting(OLD, SECOND, NEW, "gone"), fact, START)[0] is Signal.LOOK_ANEW
+    signal, change = read(setting(OLD, NEW, state=State.VERIFYING), fact, START)
+    assert signal is Signal.LOOK_ANEW
+    assert change.reason is not None
+    assert change.reason.slug == "group_moved"
+
+
+# --- reorganisations -------------------------------------------------------------------------------------------------
+
+
+def test_a_rolled_back_addition_is_sent_again_under_its_lock() -> None:
+    """The lock may still hold; the bytes are the same, and all PMTs may be mined again."""
+    signal, change = read(REPLAYING, GONE, START)
+    assert (signal, change.effect, change.progress, change.lock_block) == (Signal.ADD_ROLLED_BACK, None, (), 11)
+    assert change.attempt is not None
+    assert (change.attempt.raw, change.attempt.pmt_hashes, change.attempt.live) == (ADD.raw, ("0x1",), True)
+    assert change.attempt.sent_block is not None, "it was sent: a refusal of the next send does not undo that"
+
+
+@pytest.mark.parametrize(
+    ("kind", "action", "signal"),
+    [
+        (Kind.CREATE_GROUP, Action.CREATE, Signal.CREATE_ROLLED_BACK),
+        (Kind.REMOVE_MEMBERS, Action.REMOVE, Signal.REMOVE_ROLLED_BACK),
+        (Kind.SET_MEMBERS, Action.REMOVE, Signal.REMOVE_ROLLED_BACK),
+        (Kind.UNLOCK_GROUP, Action.UNLOCK, Signal.UNLOCK_ROLLED_BACK),
+    ],
+)
+def test_what_was_ours_is_sent_again(kind: Kind, action: Action, signal: Signal) -> None:
+    """Each action goes back to the state that sends it."""
+    plan = a_plan(to_add=() if kind is Kind.UNLOCK_GROUP else (NEW,))
+    change = replace(REPLAYING, state=State.VERIFYING, kind=kind, plan=plan, attempt=replace(ADD, action=action))
+    assert read(change, GONE, START)[0] is signal
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        replace(REPLAYING, lead_id="another", attempt=None),
+        replace(REPLAYING, lead_id="another"),
+        replace(REPLAYING, state=State.VERIFYING, attempt=None),
+        replace(REPLAYING, state=State.VERIFYING, plan=a_plan(to_add=())),
+    ],
+)
+def test_what_was_not_ours_is_looked_at_anew(change: Change) -> None:
+    """A follower, and a change that found everything done, have nothing to send again; an old attempt is no matter."""
+    assert read(change, GONE, START)[0] is Signal.LOOK_ANEW
+
+
+@pytest.mark.parametrize("status", [AttemptStatus.EFFECTIVE, AttemptStatus.VOID])
+def test_an_addition_after_all_that_is_rolled_back_leaves_a_lock_to_undo(status: AttemptStatus) -> None:
+    """The group may be locked by us again: it does not go back to the queue like that."""
+    unlock = an_attempt("u", status, action=Action.UNLOCK, since_block=11)
+    signal, change = read(replace(REPLAYING, attempt=unlock), GONE, START)
+    assert (signal, change.lock_block) == (Signal.UNLOCK_ROLLED_BACK, 11)
+    assert change.reason is not None
