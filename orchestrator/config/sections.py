@@ -101,7 +101,7 @@ class ChainConfig(Section):
 class EngineConfig(Section):
     """``[engine]``: how much is done at once."""
 
-    lanes: int = Field(default=64, ge=1, le=10_000, description="Groups that are worked on at the same time.")
+    lanes: int = Field(default=500, ge=1, le=10_000, description="Groups that are worked on at the same time.")
     lease_seconds: Annotated[float, Field(ge=1, le=600)] = Field(
         default=10.0, description="After so long without renewal another replica takes a lane over."
     )
