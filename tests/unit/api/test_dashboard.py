@@ -3,6 +3,7 @@
 import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from importlib.resources import files
 
 import pytest
 from aiohttp.test_utils import TestServer
@@ -10,6 +11,7 @@ from playwright.async_api import ConsoleMessage, Page, Request, async_playwright
 
 from orchestrator.api.ports import GroupStanding
 from orchestrator.membership.model import MemberProgress, State, Verdict
+from orchestrator.membership.status import EventType
 from tests.fakes.http_api import GROUP, KEYS, NOW, FakeEvent, FakeParts, make_change, make_parked_change
 
 
@@ -69,6 +71,13 @@ async def test_the_dashboard_follows_a_replay(page: Page, server: TestServer, pa
     parts.feed.publish(progressed(1))
     await expect(row.locator("progress")).to_have_js_property("value", 30)
     await expect(page.locator("#log")).to_contain_text("change.progressed")
+
+
+def test_every_type_of_event_is_listened_for() -> None:
+    """The dashboard subscribes to each type of status event that there is."""
+    script = files("orchestrator.api").joinpath("pages", "dashboard.js").read_text("utf-8")
+    for kind in EventType:
+        assert f'"{kind.value.split(".")[2]}"' in script or f'"{kind.value}"' in script
 
 
 async def test_what_others_wrote_stays_text(page: Page, server: TestServer, parts: FakeParts) -> None:
