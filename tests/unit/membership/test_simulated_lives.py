@@ -28,6 +28,7 @@ REFUSALS = ("enclave_unreachable", "node_error", "node_unreachable", "unauthoriz
 HINDRANCES = ("node_unreachable", "no_head", "enclave_error", "unauthorized")
 MOST_CHANGES = 10
 TURN = frozenset({State.LOCKING, State.ADDING, State.UNLOCKING})
+TURNS = (State.PREFLIGHT, State.CREATING, State.LOCKING, State.ADDING, State.REMOVING, State.UNLOCKING)
 
 
 class SimulatedLives(RuleBasedStateMachine):
@@ -128,6 +129,33 @@ class SimulatedLives(RuleBasedStateMachine):
     @rule(depth=st.integers(1, 2))
     def reorganise(self, depth: int) -> None:
         self.chain.reorganise(depth)
+
+    @precondition(lambda self: self.chain.confirmations > 0)
+    @rule(
+        state=st.sampled_from([State.ADDING, State.UNLOCKING, State.REPLAYING, State.VERIFYING]),
+        steps=st.integers(0, 2),
+        depth=st.integers(1, 2),
+        lost=st.booleans(),
+    )
+    def reorganise_in_the_middle(self, state: State, steps: int, depth: int, lost: bool) -> None:
+        self._work_until(state, steps)
+        self.chain.reorganise(depth)
+        if lost:
+            self.chain.lose([marker.pmt_hash for marker in self.chain.pool])
+
+    @rule(state=st.sampled_from(TURNS), steps=st.integers(0, 2), before_commit=st.booleans())
+    def die_in_the_middle(self, state: State, steps: int, before_commit: bool) -> None:
+        self._work_until(state, steps)
+        self.die(before_commit)
+
+    def _work_until(self, state: State, steps: int) -> None:
+        for _ in range(40):
+            if any(change.state is state for change in self.daemon.active):
+                break
+            if not self.daemon.work():
+                self.chain.mine()
+        for _ in range(steps):
+            self.daemon.work()
 
     @rule(
         action=st.sampled_from([Action.LOCK, Action.UNLOCK, Action.ADD, Action.REMOVE]),

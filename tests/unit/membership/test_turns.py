@@ -38,7 +38,7 @@ def test_a_batch_is_bounded() -> None:
     assert [len(t.members) for t in daemon.world.chain.executed(DAEMON) if t.action is Action.ADD] == [20, 20, 5]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(size=st.integers(2, 20), data=st.data())
 def test_everybody_good_goes_through_in_bounded_turns(size: int, data: st.DataObject) -> None:
     """A key that no enclave knows fails its own change only; halving finds it in a few turns."""
