@@ -9,6 +9,7 @@ from orchestrator.besu.errors import BesuError, MethodNotEnabledError, MethodNot
 from orchestrator.besu.http_client import CallCounts
 from orchestrator.besu.management_contract import (
     MANAGEMENT_PROXY,
+    PRIVACY_PRECOMPILE,
     Abi,
     ManagementContractError,
     Method,
@@ -35,6 +36,9 @@ R = TypeVar("R")
 
 NOT_EXECUTED: Final = 2
 """Status of a private transaction that was rejected before execution."""
+
+ADDITION_BYTES: Final = 64
+"""Length of the input of a PMT that adds to an existing group: payload key and history key."""
 
 BYTES_ABI_SINCE: Final = (22, 10, 0)
 """From here on a node recognises only ``addParticipants(bytes[])`` as an addition (PROTOCOL.md, Versions)."""
@@ -204,6 +208,16 @@ class BesuNode:
     async def markers(self, raw: bytes, first_block: int, last_block: int) -> tuple[str, ...]:
         """Return the hashes of the PMTs that carry a signed private transaction."""
         return tuple(marker.pmt_hash for marker in await find_markers(self._node, [raw], first_block, last_block))
+
+    @_translated
+    async def additions(self, first_block: int, last_block: int) -> tuple[int, ...]:
+        """Return the blocks that hold an addition's PMT."""
+        blocks = await self._node.blocks(first_block, last_block)
+        return tuple(
+            block.head.number
+            for block in blocks
+            if any(item.to == PRIVACY_PRECOMPILE and len(item.data) == ADDITION_BYTES for item in block.transactions)
+        )
 
     @_translated
     async def has_state(self, privacy_group_id: str, block_numbers: Sequence[int]) -> tuple[bool, ...]:

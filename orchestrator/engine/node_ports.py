@@ -137,6 +137,13 @@ class NodePort(Protocol):
     async def markers(self, raw: bytes, first_block: int, last_block: int) -> tuple[str, ...]:
         """Return the hashes of the PMTs from block to block, both included, that carry a signed private transaction."""
 
+    async def additions(self, first_block: int, last_block: int) -> tuple[int, ...]:
+        """Return the blocks, from one to another, that hold an addition to a group that had existed before.
+
+        Its PMT carries two keys, of the transaction and of the group's history (PROTOCOL.md, Looking before leaping).
+        Which group it is can't be seen.
+        """
+
     async def has_state(self, privacy_group_id: str, block_numbers: Sequence[int]) -> tuple[bool, ...]:
         """Return, for each block, whether the node has replayed the group that far, in one round trip.
 

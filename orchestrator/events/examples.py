@@ -43,6 +43,13 @@ def _progress(verdict: str, replayed: int, head: int, through: int | None) -> di
     }
 
 
+_JOIN: Final[dict[str, Json]] = {
+    "member": _NEW,
+    "node": "member3",
+    "members": [_OLD, _SENDER, _NEW],
+    "reference": _OLD,
+}
+
 _DATA: Final[dict[EventType, dict[str, Json]]] = {
     EventType.CHANGE_ACCEPTED: _CHANGE | {"state": "queued"},
     EventType.CHANGE_STARTED: _CHANGE | {"state": "preflight", "previous_state": "queued"},
@@ -119,9 +126,19 @@ _DATA: Final[dict[EventType, dict[str, Json]]] = {
         "differing": [{"member": _NEW, "node": "member3", "verdict": "diverged", "state_root": _OTHER_ROOT}],
     },
     EventType.GROUP_CONVERGED: {"block_number": 2544, "state_root": _ROOT, "members": [_OLD, _SENDER, _NEW]},
+    EventType.GROUP_JOINING: _JOIN | {"progress": [_progress("replaying", 304, 2047, None)]},
+    EventType.GROUP_JOINED: _JOIN | {"progress": [_progress("in_sync", 812, 2051, 2051)]},
 }
 
-_WITHOUT_CHANGE: Final = frozenset({EventType.REQUEST_REJECTED, EventType.GROUP_DIVERGED, EventType.GROUP_CONVERGED})
+_WITHOUT_CHANGE: Final = frozenset(
+    {
+        EventType.REQUEST_REJECTED,
+        EventType.GROUP_DIVERGED,
+        EventType.GROUP_CONVERGED,
+        EventType.GROUP_JOINING,
+        EventType.GROUP_JOINED,
+    }
+)
 
 
 def example(event_type: EventType) -> dict[str, Json]:

@@ -192,6 +192,20 @@ class GroupConvergedData(EventData):
     members: list[str] = Field(description="The members that were compared.")
 
 
+class GroupJoiningData(EventData):
+    """Somebody else adds a member that one of our nodes hosts; that node replays the group's history."""
+
+    member: str = Field(description="The new member's enclave key.")
+    node: str = Field(description="Name of its node in the configuration.")
+    members: list[str] = Field(description="The group's members.")
+    reference: str | None = Field(description="Enclave key of the member that it is compared with; null for none.")
+    progress: list[Progress] = Field(description="How far it is: one entry.")
+
+
+class GroupJoinedData(GroupJoiningData):
+    """The new member's node has the group; `in_sync` when it was compared with another member over some blocks."""
+
+
 DATA: Final[dict[EventType, type[EventData]]] = {
     EventType.CHANGE_ACCEPTED: ChangeAcceptedData,
     EventType.CHANGE_STARTED: ChangeStartedData,
@@ -207,6 +221,8 @@ DATA: Final[dict[EventType, type[EventData]]] = {
     EventType.GROUP_MEMBERS_CHANGED: GroupMembersChangedData,
     EventType.GROUP_DIVERGED: GroupDivergedData,
     EventType.GROUP_CONVERGED: GroupConvergedData,
+    EventType.GROUP_JOINING: GroupJoiningData,
+    EventType.GROUP_JOINED: GroupJoinedData,
 }
 """What the ``data`` of each type of event holds."""
 

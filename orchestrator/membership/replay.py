@@ -79,7 +79,7 @@ def assess(change: Change, observed: ConvergenceObserved, now: datetime) -> Asse
     before = {entry.enclave_key: entry for entry in change.progress}
     patience = timedelta(seconds=observed.stalled_after_seconds)
     progress = tuple(
-        _progress(sighting, reference, before.get(sighting.enclave_key), now, patience) for sighting in sightings
+        progress_of(sighting, reference, before.get(sighting.enclave_key), now, patience) for sighting in sightings
     )
     seen = [entry for entry in progress if entry.verdict is not Verdict.UNOBSERVED]
     deep_enough = observed.head >= max(last, effect.block_number + observed.confirmations)
@@ -103,13 +103,22 @@ def _reference(plan: Plan | None, effect: Effect, sightings: tuple[Sighting, ...
     return views
 
 
-def _progress(
+def progress_of(
     sighting: Sighting,
     reference: dict[int, GroupView],
     before: MemberProgress | None,
     now: datetime,
     patience: timedelta,
 ) -> MemberProgress:
+    """Return how far a member is, from one more look at its node.
+
+    Args:
+        sighting: What was seen of it.
+        reference: What it is compared with, by block.
+        before: How far it was.
+        now: The present time.
+        patience: A replay that has not moved for this long is stalled.
+    """
     verdict, through = _verdict(sighting, reference)
     if verdict is Verdict.REPLAYING and before is not None and before.in_sync_through is not None:
         verdict = Verdict.IN_SYNC  # nothing new was read of it; what was seen equal stays so

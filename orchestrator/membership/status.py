@@ -32,6 +32,8 @@ class EventType(StrEnum):
     GROUP_MEMBERS_CHANGED = "membership.group.members_changed.v1"
     GROUP_DIVERGED = "membership.group.diverged.v1"
     GROUP_CONVERGED = "membership.group.converged.v1"
+    GROUP_JOINING = "membership.group.joining.v1"
+    GROUP_JOINED = "membership.group.joined.v1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +80,7 @@ def announce(before: Change | None, after: Change, fact: Fact | None = None) -> 
     found = _about_group(before, after, _effect(after, fact)) if (after.leads or before.leads) else []
     if after.state is not before.state:
         found.append(_about_change(_ON_ENTERING.get(after.state, EventType.CHANGE_PROGRESSED), after, before))
-    elif _visible(after.progress) != _visible(before.progress):
+    elif visible(after.progress) != visible(before.progress):
         found.append(_about_change(EventType.CHANGE_PROGRESSED, after, before))
     return tuple(found)
 
@@ -87,8 +89,8 @@ PROGRESS_STEPS = 50
 """A replay is told of at most so often, however long it takes; what is seen more often is read from the change."""
 
 
-def _visible(progress: tuple[MemberProgress, ...]) -> list[tuple[str, str, int, int, int | None]]:
-    """What is worth an event when it changes: a replay moves on in steps of some percent."""
+def visible(progress: tuple[MemberProgress, ...]) -> list[tuple[str, str, int, int, int | None]]:
+    """Return what is worth an event when it changes: a replay moves on in steps of some percent."""
     return [
         (p.enclave_key, p.verdict, _step(p.blocks_replayed, p.blocks_total), p.blocks_total, p.in_sync_through)
         for p in progress

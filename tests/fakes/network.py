@@ -65,16 +65,8 @@ class FakeSigners:
         private_from: str,
         payload: bytes,
     ) -> bytes:
-        raw = json.dumps(
-            {
-                "account": account,
-                "chain_id": chain_id,
-                "nonce": private_nonce,
-                "group": privacy_group_id,
-                "from": private_from,
-                **json.loads(payload),
-            }
-        ).encode()
+        ids = {"account": account, "chain_id": chain_id, "nonce": private_nonce}
+        raw = json.dumps({**ids, "group": privacy_group_id, "from": private_from, **json.loads(payload)}).encode()
         self.signed.append(raw)
         return raw
 
@@ -314,6 +306,11 @@ class FakeNode:
         self._ask()
         blocks = self.network.blocks[first_block : last_block + 1]
         return tuple(h for block in blocks for h in block.transactions if self.network.markers[h] == raw)
+
+    async def additions(self, first_block: int, last_block: int) -> tuple[int, ...]:
+        self._ask()
+        blocks = self.network.blocks[first_block : min(last_block, self._head().number) + 1]
+        return tuple(b.number for b in blocks if any(b'"add"' in self.network.markers[h] for h in b.transactions))
 
     async def has_state(self, privacy_group_id: str, block_numbers: Sequence[int]) -> tuple[bool, ...]:
         self._ask()
