@@ -82,6 +82,7 @@ class Node:
         failed: receipts of private transactions that changed nothing, with the block's hash, by PMT hash.
         faults: what is wrong with it on purpose.
         observer: told of every import.
+        cache: results that it shares with other nodes.
         sends_under_way: submissions that it has not answered yet.
         replay_seconds_each: what a replay takes for each transaction.
         rules: how it executes private transactions.
@@ -114,7 +115,7 @@ class Node:
         self.is_validator = is_validator
         self._chain = chain
         self._enclaves = enclaves
-        self._cache = cache
+        self.cache = cache
         self.replay_seconds_each = replay_seconds_each
         self._import: _BlockImport | None = None
         self._losses: dict[bytes, ExecutedTransaction] = {}
@@ -203,11 +204,11 @@ class Node:
         if block is None:
             return None
         state = before if before is not None else fresh_state(self.rules)
-        known = self._cache.get(state, record.pmt_hash, block)
+        known = self.cache.get(state, record.pmt_hash, block)
         if known is not None:
             return known.record
         execution = execute(state, record.signed, record.pmt_hash, _context(block), self.rules)
-        self._cache.keep(state, record.pmt_hash, block, execution)
+        self.cache.keep(state, record.pmt_hash, block, execution)
         return execution.record
 
     def _import_block(self, block: Block, replayed: set[bytes]) -> None:
@@ -236,10 +237,10 @@ class Node:
             return None
         # The block may hold earlier transactions of the group: their records are in the timeline already.
         state = self.state_before(group, block.number)
-        execution = self._cache.get(state, transaction.hash, block)
+        execution = self.cache.get(state, transaction.hash, block)
         if execution is None:
             execution = process(state, payload.signed, payload.version, transaction.hash, _context(block), self.rules)
-            self._cache.keep(state, transaction.hash, block, execution)
+            self.cache.keep(state, transaction.hash, block, execution)
         if execution.record is None:
             self.failed[transaction.hash] = (block.hash, execution.receipt)
             return None

@@ -9,11 +9,17 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from orchestrator.besu.private_transaction import (
+    PrivateTransaction,
+    decode_private_transaction,
+    sign_private_transaction,
+)
 from orchestrator.devnet import DevnetConfig, DevnetError, RpcError, running_devnet
 from orchestrator.devnet.__main__ import config_from_arguments
-from orchestrator.devnet.history import HISTORY_GROUP
+from orchestrator.devnet.accounts import enclave_key_of
+from orchestrator.devnet.history import HISTORY_GROUP, HISTORY_OWNER_KEY, sign_quickly
 from orchestrator.devnet.journal import open_journal
-from tests.unit.devnet.driving import DEFAULTS, Driver
+from tests.unit.devnet.driving import APPLICATION, DEFAULTS, Driver
 
 WAIT_SECONDS = 10.0
 
@@ -80,6 +86,23 @@ async def test_a_devnet_starts_with_a_history() -> None:
 
     assert count == hex(121)
     assert [group["privacyGroupId"] for group in groups] == [HISTORY_GROUP]
+
+
+@pytest.mark.parametrize("private_nonce", [0, 1, 127, 128, 300])
+@pytest.mark.parametrize("data", [b"", b"\x01", b"\xff", bytes(32), bytes(300)])
+def test_a_history_is_signed_as_the_codec_signs(private_nonce: int, data: bytes) -> None:
+    """The quick way gives the same bytes, and what the codec reads from them."""
+    transaction = PrivateTransaction(
+        private_nonce=private_nonce,
+        private_from=enclave_key_of(1),
+        to=APPLICATION,
+        data=data,
+        privacy_group_id=HISTORY_GROUP,
+        chain_id=1337,
+    )
+    raw = sign_private_transaction(transaction, HISTORY_OWNER_KEY)
+
+    assert sign_quickly(transaction) == decode_private_transaction(raw)
 
 
 async def test_a_devnet_can_be_kept_between_runs(tmp_path: Path) -> None:

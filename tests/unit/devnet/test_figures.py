@@ -1,0 +1,53 @@
+"""What the devnet must hold: memory of a large network, speed of a long replay."""
+
+import subprocess
+import sys
+import time
+
+import pytest
+
+from orchestrator.besu.management_contract import Method, encode_add_participants, encode_call
+from orchestrator.devnet.encoding import from_base64
+from orchestrator.devnet.history import HISTORY_GROUP, make_history
+from orchestrator.devnet.node import ExecutionCache
+from tests.unit.devnet.driving import Driver
+
+LARGE_NETWORK = """
+import resource
+from orchestrator.devnet.config import DevnetConfig
+from orchestrator.devnet.emulation import Emulation
+from orchestrator.devnet.encoding import to_base64
+from orchestrator.devnet.history import make_history
+
+emulation = Emulation(DevnetConfig(nodes=20, validators=4, block_period_seconds=0))
+for group in range(200):
+    make_history(emulation.network, 250, privacy_group_id=to_base64(group.to_bytes(32)), members=20)
+assert all(len(node.timelines) == 200 for node in emulation.network.nodes)
+assert sum(len(timeline.records) for timeline in emulation.network.nodes[19].timelines.values()) == 200 * 251
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+GIBIBYTE_IN_KIBIBYTES = 1024 * 1024
+
+
+@pytest.mark.timeout(600)
+def test_a_large_network_needs_less_than_a_gibibyte() -> None:
+    """20 nodes that are members of 200 groups with 50,000 private transactions."""
+    ran = subprocess.run([sys.executable, "-c", LARGE_NETWORK], capture_output=True, text=True, check=True)
+
+    assert int(ran.stdout) < GIBIBYTE_IN_KIBIBYTES
+
+
+def test_ten_thousand_transactions_replay_in_two_seconds() -> None:
+    """At no cost for each; nothing is remembered from the nodes that executed them before."""
+    driver = Driver(bundle_ms_per_transaction=0)
+    make_history(driver.network, 10_000)
+    driver.execute(encode_call(Method.LOCK), group=HISTORY_GROUP)
+    driver.send(encode_add_participants(driver.abi, [driver.keys[2]]), group=HISTORY_GROUP)
+    driver.network.nodes[2].cache = ExecutionCache()
+    started_at = time.process_time()
+    driver.mine()
+    seconds = time.process_time() - started_at
+
+    assert len(driver.network.nodes[2].timelines[from_base64(HISTORY_GROUP) or b""].records) == 10_003
+    assert driver.root(3, group=HISTORY_GROUP) == driver.root(1, group=HISTORY_GROUP)
+    assert seconds < 2
