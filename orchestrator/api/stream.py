@@ -85,9 +85,10 @@ class _Subscription:
             types=self._types,
         )
         try:
-            async for event in events:
-                await response.send(event.text, id=event.resume_id, event=event.event_type)
-        except (FeedClosedError, StoreError) as error:
-            await response.send(json.dumps({"detail": str(error)}), event="closed")
+            try:
+                async for event in events:
+                    await response.send(event.text, id=event.resume_id, event=event.event_type)
+            except (FeedClosedError, StoreError) as error:
+                await response.send(json.dumps({"detail": str(error)}), event="closed")
         except (ConnectionError, TimeoutError):
             pass  # the client went

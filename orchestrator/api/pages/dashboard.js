@@ -71,7 +71,7 @@ function showChanges() {
   const newest = [...changes.values()].sort((a, b) => (a.created_at < b.created_at ? 1 : -1));
   for (const old of newest.splice(SHOWN_CHANGES)) changes.delete(old.change_id);
   const rows = newest.map((change) => {
-    const asked = `${change.kind.replace("_", " ")}, ${change.members.length} members`;
+    const asked = `${change.kind.replace("_", " ")} (${change.members.length})`;
     const made = row(
       identifier(change.change_id),
       [asked, element("div", new Date(change.created_at).toLocaleString(), "quiet")],

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from aiohttp import ClientResponse
 from aiohttp.test_utils import TestClient, TestServer
+from structlog.testing import capture_logs
 
 from orchestrator.api import stream
 from tests.fakes.http_api import GROUP, GROUP_IN_PATH, FakeEvent, FakeParts
@@ -94,6 +95,21 @@ async def test_a_feed_that_ends_says_why(client: Client, parts: FakeParts) -> No
         assert last["event"] == "closed"
         assert "before 7" in last["data"]
         assert await asyncio.wait_for(response.content.read(), 5) in (b"\r\n", b"")
+
+
+async def test_a_feed_that_ends_after_its_reader_is_no_defect(client: Client, parts: FakeParts) -> None:
+    """When the feed ends for a subscriber that has gone meanwhile, nothing is logged as failed."""
+    with capture_logs() as logged:
+        async with client.get("/v1/events") as response:
+            await eventually(lambda: parts.feed.readers == 1)
+            assert response.connection is not None
+            assert response.connection.transport is not None
+            response.connection.transport.abort()
+        parts.feed.closed = "the daemon stops"
+        parts.feed.news.set()
+        await eventually(lambda: parts.feed.readers == 0)
+        await asyncio.sleep(0.05)
+    assert logged == []
 
 
 async def test_subscribers_are_let_go_when_the_daemon_stops(
