@@ -60,3 +60,27 @@ def test_a_poll_costs_two_calls_and_waits_for_its_interval() -> None:
     assert seen[0] == seen[1]
     assert seen == sorted(seen)
     assert seen[-1] <= 20
+
+
+def test_a_replay_of_ten_thousand_costs_two_calls_a_second() -> None:
+    """However often a replay of 10,000 blocks is asked about, its node gets one request of two calls a second."""
+    network = FakeNetwork()
+    old, new = FakeNode(network, "old", "A"), FakeNode(network, "new", "B")
+    network.groups["g"] = Group(owner="0xo", participants=("A",))
+    network.mine(10_000)
+    network.act("g", Action.ADD, ["B"])
+    tracker = ReplayTracker(timedelta(seconds=1))
+
+    async def run() -> list[int]:
+        seen = []
+        for tenths in range(300):
+            new.replayed_through = min(10_000, 40 * tenths)
+            now = START + timedelta(seconds=tenths / 10)
+            seen.append((await tracker.poll(new, old, "g", 10_000, now)).through)
+        return seen
+
+    seen = asyncio.run(run())
+    assert new.calls * PROBES <= 2 * 30
+    assert old.calls <= (10_000).bit_length()
+    assert seen == sorted(seen)
+    assert seen[-1] == 10_000
