@@ -1,8 +1,9 @@
 """Units of work of the intake."""
 
+from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from itertools import groupby
 
 import sqlalchemy as sa
 
@@ -13,45 +14,94 @@ from orchestrator.membership.status import StatusEvent
 from orchestrator.store.reading import change_by_request
 from orchestrator.store.rows import change_values, ready_at
 from orchestrator.store.schema import changes
-from orchestrator.store.transaction import Transaction, per_dialect, touch_lane
+from orchestrator.store.transaction import Transaction, Upsert, per_dialect, touch_lanes
 
-_INSERT = per_dialect(lambda insert: insert(changes).on_conflict_do_nothing(index_elements=["request_id"]).inline())
+
+def _insert_new(insert: Upsert) -> sa.Insert:
+    return insert(changes).on_conflict_do_nothing(index_elements=["request_id"]).returning(changes.c.change_id)
+
+
+_INSERT = per_dialect(_insert_new)
 _BODY_HASH = sa.select(changes.c.body_hash).where(changes.c.request_id == sa.bindparam("request_id"))
 
 
-def accept(
-    transaction: Transaction, change: Change, body_hash: str, events: Sequence[StatusEvent], at: datetime
-) -> Acceptance:
-    """Store a new change with its events and make its lane due, unless its request is known.
+@dataclass(frozen=True, slots=True)
+class Accept:
+    """Stores a new change with its events and makes its lane due, unless its request is known.
 
-    Raises:
-        ConflictingRequestError: The request id is known with another body.
+    Attributes:
+        change: The new change.
+        body_hash: Hash of the request's body.
+        events: Status events of the change's group.
+        at: When it is accepted.
     """
-    connection = transaction.connection
-    values = {**change_values(change), "body_hash": body_hash}
-    if connection.execute(_INSERT[connection.dialect.name], values).rowcount == 0:
-        return _known(connection, change.request_id, body_hash)
-    last = touch_lane(connection, change.privacy_group_id, events=len(events), due_at=ready_at(change))
-    transaction.announce(events, last, at)
-    transaction.work = True
-    return Acceptance(change=change, duplicate=False)
+
+    change: Change
+    body_hash: str
+    events: Sequence[StatusEvent]
+    at: datetime
+
+    def __call__(self, transaction: Transaction) -> Acceptance:
+        """Accept alone.
+
+        Raises:
+            ConflictingRequestError: The request id is known with another body.
+        """
+        (outcome,) = self.together(transaction, [self])
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    @staticmethod
+    def together(transaction: Transaction, units: "Sequence[Accept]") -> list[Acceptance | ConflictingRequestError]:
+        """Accept several with three statements; see `sharing.Joint`."""
+        connection = transaction.connection
+        rows = [change_values(unit.change) | {"body_hash": unit.body_hash} for unit in units]
+        inserted = set(connection.execute(_INSERT[connection.dialect.name], rows).scalars())
+        new = [unit for unit in units if unit.change.change_id in inserted]
+        if new:
+            _announce(transaction, new)
+            transaction.work = True
+        return [
+            Acceptance(change=unit.change, duplicate=False)
+            if unit.change.change_id in inserted
+            else _known(connection, unit)
+            for unit in units
+        ]
 
 
-def _known(connection: sa.Connection, request_id: str, body_hash: str) -> Acceptance:
+def _announce(transaction: Transaction, accepted: Sequence[Accept]) -> None:
+    by_group: dict[str, list[Accept]] = defaultdict(list)
+    for unit in accepted:
+        by_group[unit.change.privacy_group_id].append(unit)
+    wanted = {
+        group: (sum(len(unit.events) for unit in units), min(ready_at(unit.change) for unit in units))
+        for group, units in by_group.items()
+    }
+    for group, last in touch_lanes(transaction.connection, wanted).items():
+        sequence = last - wanted[group][0]
+        for unit in by_group[group]:
+            sequence += len(unit.events)
+            transaction.announce(unit.events, sequence, unit.at)
+
+
+def _known(connection: sa.Connection, unit: Accept) -> Acceptance | ConflictingRequestError:
+    request_id = unit.change.request_id
     earlier = change_by_request(connection, request_id)
     stored_hash = connection.execute(_BODY_HASH, {"request_id": request_id}).scalar_one_or_none()
-    if earlier is None or stored_hash != body_hash:
-        raise ConflictingRequestError(
-            f"request id {request_id!r} was used before with another body, as change "
-            f"{earlier.change_id if earlier else 'unknown'}; use a new id for a new request"
-        )
-    return Acceptance(change=earlier, duplicate=True)
+    if earlier is not None and stored_hash == unit.body_hash:
+        return Acceptance(change=earlier, duplicate=True)
+    return ConflictingRequestError(
+        f"request id {request_id!r} was used before with another body, as change "
+        f"{earlier.change_id if earlier else 'unknown'}; use a new id for a new request"
+    )
 
 
 def announce_alone(transaction: Transaction, events: Sequence[StatusEvent], at: datetime) -> None:
     """Store events that belong to no change; those of one group keep their order."""
-    by_group = sorted(events, key=lambda event: event.privacy_group_id)
-    for group, found in groupby(by_group, key=lambda event: event.privacy_group_id):
-        of_group = list(found)
-        last = touch_lane(transaction.connection, group, events=len(of_group), due_at=None)
-        transaction.announce(of_group, last, at)
+    by_group: dict[str, list[StatusEvent]] = defaultdict(list)
+    for event in events:
+        by_group[event.privacy_group_id].append(event)
+    wanted: dict[str, tuple[int, int | None]] = {group: (len(found), None) for group, found in by_group.items()}
+    for group, last in touch_lanes(transaction.connection, wanted).items():
+        transaction.announce(by_group[group], last, at)

@@ -29,8 +29,7 @@ class SqlChangeStore:
 
     async def accept(self, change: Change, body_hash: str, events: Sequence[StatusEvent]) -> Acceptance:
         """Store a new change with its events, unless its request id is known."""
-        at = self._clock.now()
-        unit = partial(accepting.accept, change=change, body_hash=body_hash, events=events, at=at)
+        unit = accepting.Accept(change, body_hash, tuple(events), self._clock.now())
         return await self._database.write(unit, key=change.privacy_group_id)
 
     async def announce(self, events: Sequence[StatusEvent]) -> None:
@@ -68,7 +67,7 @@ class SqlChangeStore:
 
     async def record(self, lane: Lane, record: Record) -> None:
         """Commit one step."""
-        unit = partial(recording.record, lane=lane, made=record, at=self._clock.now())
+        unit = recording.Step(lane, record, self._clock.now())
         await self._database.write(unit, key=lane.privacy_group_id)
 
     async def amend(self, change_id: str, amendment: Amendment) -> Change:

@@ -30,8 +30,9 @@ from orchestrator.store.errors import StoreUnavailableError
 from orchestrator.store.listening import listen
 from orchestrator.store.news import News
 from orchestrator.store.schema_version import check_version, migrate_on
+from orchestrator.store.sharing import Job, Outcome, run_all
 from orchestrator.store.transaction import Transaction, Unit, newest_position
-from orchestrator.store.writer import Outcome, Writer
+from orchestrator.store.writer import Writer
 
 T = TypeVar("T")
 
@@ -126,13 +127,13 @@ class Database:
             StoreError: It was not committed.
         """
         if self.in_memory:
-            (outcome,) = self._commit_together([unit])
+            (outcome,) = self._commit_together([Job(unit, key)])
             self.news.publish(outcome.work, outcome.position)
             result: T = _result(outcome)
             return result
         try:
             async with asyncio.timeout(self._patience), self._places:
-                result = _result(await self._writer.submit(unit, key))
+                result = _result(await self._writer.submit(Job(unit, key)))
         except TimeoutError as error:
             raise self._overdue() from error
         return result
@@ -168,28 +169,32 @@ class Database:
         except FOREIGN_ERRORS as error:
             raise translated(error) from error
 
-    def _commit_together(self, units: Sequence[Unit[Any]]) -> list[Outcome]:
+    def _commit_together(self, jobs: Sequence[Job]) -> list[Outcome]:
         """Commit units in one transaction; when that fails, halve until only those that fail by themselves have."""
         began = False
         try:
             with self._writing.begin() as connection:
                 began = True
                 transaction = Transaction(connection)
-                values = [unit(transaction) for unit in units]
-                transaction.finish()
+                values = run_all(transaction, jobs)
         except FOREIGN_ERRORS as error:
             lost = isinstance(error, DBAPIError) and error.connection_invalidated
-            if len(units) == 1 or lost or not began:
+            if len(jobs) == 1 or lost or not began:
                 failure = translated(error)
                 failure.__cause__ = error
-                return [Outcome(error=failure) for _ in units]
+                return [Outcome(error=failure) for _ in jobs]
         except Exception as error:  # noqa: BLE001 - whatever a unit raises belongs to its caller
-            if len(units) == 1:
+            if len(jobs) == 1:
                 return [Outcome(error=error)]
         else:
-            return [Outcome(value=value, work=transaction.work, position=transaction.position) for value in values]
-        half = len(units) // 2
-        return self._commit_together(units[:half]) + self._commit_together(units[half:])
+            return [
+                Outcome(error=value)
+                if isinstance(value, Exception)
+                else Outcome(value=value, work=transaction.work, position=transaction.position)
+                for value in values
+            ]
+        half = len(jobs) // 2
+        return self._commit_together(jobs[:half]) + self._commit_together(jobs[half:])
 
 
 def _result(outcome: Outcome) -> Any:

@@ -3,11 +3,11 @@
 import sqlalchemy as sa
 
 from orchestrator.membership.model import State
-from orchestrator.store.schema import changes
+from orchestrator.store.schema import NOT_QUEUED, changes
 
 _GROUPS = (
     sa.select(changes.c.privacy_group_id)
-    .where(changes.c.state == State.SUCCEEDED.value)
+    .where(changes.c.state == State.SUCCEEDED.value, NOT_QUEUED)
     .distinct()
     .order_by(changes.c.privacy_group_id)
     .limit(sa.bindparam("limit"))

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from orchestrator.engine.ports import HistoryEntry
 from orchestrator.membership.model import Attempt, Change, State
 from orchestrator.store.rows import attempt_of, change_of, history_of, storable
-from orchestrator.store.schema import ACTIVE, QUEUED, attempts, changes, history
+from orchestrator.store.schema import ACTIVE, NOT_QUEUED, QUEUED, attempts, changes, history
 
 _ATTEMPT = "attempt__"
 _ATTEMPT_COLUMNS = tuple(column.name for column in attempts.c)
@@ -69,6 +69,7 @@ def newest_changes(
         statement = statement.where(changes.c.privacy_group_id == storable(privacy_group_id))
     if states:
         statement = statement.where(changes.c.state.in_([state.value for state in states]))
+        statement = statement if State.QUEUED in states else statement.where(NOT_QUEUED)
     if before:
         position = sa.select(changes.c.position).where(changes.c.change_id == storable(before)).scalar_subquery()
         statement = statement.where(changes.c.position < position)

@@ -1,6 +1,7 @@
 """Units of work that commit a step: changes, attempts, history and status events, all or nothing."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -12,7 +13,7 @@ from orchestrator.store.leasing import due_again
 from orchestrator.store.reading import change_by_id
 from orchestrator.store.rows import attempt_values, change_values, history_values
 from orchestrator.store.schema import attempts, changes, history, lanes
-from orchestrator.store.transaction import Transaction, Upsert, per_dialect, touch_lane
+from orchestrator.store.transaction import Transaction, Upsert, per_dialect, touch_lane, touch_lanes
 
 _GIVEN_AT_INTAKE = {"position", "body_hash"}
 _UPDATE = (
@@ -24,16 +25,14 @@ _UPDATE = (
     )
     .values({column.name: sa.bindparam(column.name) for column in changes.c if column.name not in _GIVEN_AT_INTAKE})
 )
-_FENCED = (
-    lanes.update()
-    .where(
-        lanes.c.privacy_group_id == sa.bindparam("group"),
-        lanes.c.token == sa.bindparam("of_token"),
-        sa.text("holder IS NOT NULL"),
-    )
-    .values(last_sequence=lanes.c.last_sequence + sa.bindparam("events"))
-    .returning(lanes.c.last_sequence)
+_LANES = (
+    sa.select(lanes.c.privacy_group_id, lanes.c.token)
+    .where(lanes.c.privacy_group_id.in_(sa.bindparam("groups", expanding=True)), lanes.c.holder.is_not(None))
+    .order_by(lanes.c.privacy_group_id)
+    .with_for_update()
 )
+_HOLDER = sa.select(lanes.c.holder).where(lanes.c.privacy_group_id == sa.bindparam("group"))
+_INSERT_HISTORY = history.insert()
 
 
 def _upsert_attempt(insert: Upsert) -> sa.Insert:
@@ -48,32 +47,58 @@ def _upsert_attempt(insert: Upsert) -> sa.Insert:
 
 
 _UPSERT_ATTEMPT = per_dialect(_upsert_attempt)
-_INSERT_HISTORY = history.insert()
 
 
-def record(transaction: Transaction, lane: Lane, made: Record, at: datetime) -> None:
-    """Commit one step of a lane's changes.
+class _MisfitError(LeaseLostError):
+    """A change is not at the revision before the step: an operator amended it, or the step was committed before."""
 
-    The same record again, after an answer was lost, is noticed and does nothing.
 
-    Raises:
-        LeaseLostError: The lane's token is not the newest, the lane was given back, or a change is not at the
-            revision before this step (an operator amended it meanwhile).
-        ConstraintError: The record breaks an invariant.
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Commits one step of a lane's changes.
+
+    The same step again, after an answer was lost, is noticed and does nothing.
+
+    Attributes:
+        lane: The lane.
+        made: What the step made.
+        at: When it is committed.
     """
-    connection = transaction.connection
-    values = {"group": lane.privacy_group_id, "of_token": lane.token, "events": len(made.events)}
-    last = connection.execute(_FENCED, values).scalar_one_or_none()
-    if last is None:
-        raise LeaseLostError(
-            f"lane {lane.privacy_group_id!r} is not held with token {lane.token} any more; stop working on it"
-        )
-    try:
-        _write(transaction, lane.privacy_group_id, made, last, at)
-    except LeaseLostError:
-        if not _committed_before(connection, made.changes):
-            raise
-        connection.execute(_FENCED, values | {"events": -len(made.events)})
+
+    lane: Lane
+    made: Record
+    at: datetime
+
+    def __call__(self, transaction: Transaction) -> None:
+        """Commit it alone; see `engine.ports.ChangeStore.record` for what is raised."""
+        (outcome,) = self.together(transaction, [self])
+        if outcome is not None:
+            raise outcome
+
+    @staticmethod
+    def together(transaction: Transaction, units: "Sequence[Step]") -> list[LeaseLostError | None]:
+        """Commit steps of several lanes with a handful of statements; see `sharing.Joint`.
+
+        Raises:
+            LeaseLostError: A step does not fit; among several it is not said which.
+            ConstraintError: A step breaks an invariant; likewise.
+        """
+        groups = {unit.lane.privacy_group_id for unit in units}
+        found = transaction.connection.execute(_LANES, {"groups": sorted(groups)})
+        tokens = {row.privacy_group_id: row.token for row in found}
+        held = [tokens.get(unit.lane.privacy_group_id) == unit.lane.token for unit in units]
+        try:
+            _write(transaction, [unit for unit, ours in zip(units, held, strict=True) if ours])
+        except _MisfitError:
+            if len(units) > 1 or not _committed_before(transaction.connection, units[0].made.changes):
+                raise
+        return [None if ours else _lost(unit.lane) for unit, ours in zip(units, held, strict=True)]
+
+
+def _lost(lane: Lane) -> LeaseLostError:
+    return LeaseLostError(
+        f"lane {lane.privacy_group_id!r} is not held with token {lane.token} any more; stop working on it"
+    )
 
 
 def amend(transaction: Transaction, change_id: str, amendment: Amendment, at: datetime) -> Change:
@@ -88,60 +113,76 @@ def amend(transaction: Transaction, change_id: str, amendment: Amendment, at: da
     if found is None:
         raise KeyError(change_id)
     group = found.privacy_group_id
-    touch_lane(connection, group, events=0, due_at=None)  # locks the lane: nobody claims it or records on it meanwhile
+    touch_lane(connection, group, events=0)  # locks the lane: nobody claims it or records on it meanwhile
     change = change_by_id(connection, change_id)
-    held = connection.execute(sa.select(lanes.c.holder).where(lanes.c.privacy_group_id == group)).scalar_one()
-    if change is None or (held is not None and change.state not in RESTING):
-        raise LeaseLostError(f"change {change_id} is being worked on by {held!r}; try again in a few seconds")
-    made = amendment(change)
-    last = touch_lane(connection, group, events=len(made.events), due_at=None)
-    _write(transaction, group, made, last, at)
-    if held is None:
+    holder = connection.execute(_HOLDER, {"group": group}).scalar_one()
+    if change is None or (holder is not None and change.state not in RESTING):
+        raise LeaseLostError(f"change {change_id} is being worked on by {holder!r}; try again in a few seconds")
+    lane = Lane(privacy_group_id=group, token=0, active=(), queued=())
+    _write(transaction, [Step(lane, amendment(change), at)])
+    if holder is None:
         due_again(transaction, group)
     transaction.work = True
     amended = change_by_id(connection, change_id)
     return change if amended is None else amended
 
 
-def _write(transaction: Transaction, group: str, made: Record, last_sequence: int, at: datetime) -> None:
+def _write(transaction: Transaction, steps: Sequence[Step]) -> None:
+    """Write steps of lanes whose rows are locked; first of all what tells whether they fit."""
     connection = transaction.connection
-    for change in _resting_first(made.changes):  # before anything else: the first that does not fit stops it all
-        values = {"of_change": change.change_id, "of_group": group, "before": change.revision - 1}
-        if connection.execute(_UPDATE, change_values(change) | values).rowcount != 1:
-            raise LeaseLostError(
-                f"change {change.change_id} of lane {group!r} is not at revision {change.revision - 1} any more; "
-                "load the lane again"
-            )
-    for change_id, attempt in _dead_first(made):
-        _write_attempt(connection, change_id, attempt)
-    if made.history:
-        connection.execute(_INSERT_HISTORY, [history_values(entry) for entry in made.history])
-    foreign = {event.privacy_group_id for event in made.events} - {group}
-    if foreign:
-        raise ConstraintError(f"a record of lane {group!r} has events of {sorted(foreign)}; this is a defect")
-    transaction.announce(made.events, last_sequence, at)
+    _write_changes(connection, steps)
+    pairs = _dead_first(step.made for step in steps)
+    if pairs:
+        rows = [attempt_values(change_id, attempt) for change_id, attempt in pairs]
+        if connection.execute(_UPSERT_ATTEMPT[connection.dialect.name], rows).rowcount != len(rows):
+            names = ", ".join(row["attempt_id"] for row in rows)
+            raise ConstraintError(f"an attempt is stored with other bytes ({names}); this is a defect")
+    entries = [history_values(entry) for step in steps for entry in step.made.history]
+    if entries:
+        connection.execute(_INSERT_HISTORY, entries)
+    _announce(transaction, [step for step in steps if step.made.events])
 
 
-def _resting_first(found: Iterable[Change]) -> list[Change]:
-    """The old lead makes room before the new one takes its place: an index admits one at a time."""
-    return sorted(found, key=lambda change: change.leads and change.state not in RESTING)
+def _write_changes(connection: sa.Connection, steps: Sequence[Step]) -> None:
+    rows = [
+        (change.leads and change.state not in RESTING, step.lane.privacy_group_id, change)
+        for step in steps
+        for change in step.made.changes
+    ]
+    # The old lead makes room before the new one takes its place: an index admits one at a time.
+    rows.sort(key=lambda row: row[0])
+    values = [
+        change_values(change) | {"of_change": change.change_id, "of_group": group, "before": change.revision - 1}
+        for _, group, change in rows
+    ]
+    if values and connection.execute(_UPDATE, values).rowcount != len(values):
+        names = ", ".join(f"{change.change_id} at {change.revision - 1}" for _, _, change in rows)
+        raise _MisfitError(f"a change is not at the revision before its step any more ({names}); load the lane again")
 
 
-def _dead_first(made: Record) -> list[tuple[str, Attempt]]:
+def _dead_first(records: Iterable[Record]) -> list[tuple[str, Attempt]]:
     """The attempts to write: those named, and those that the changes carry; a live one only after the dead."""
-    carried = [(change.change_id, change.attempt) for change in made.changes if change.attempt is not None]
-    latest = {attempt.attempt_id: (change_id, attempt) for change_id, attempt in (*carried, *made.attempts)}
+    latest: dict[str, tuple[str, Attempt]] = {}
+    for made in records:
+        carried = [(change.change_id, change.attempt) for change in made.changes if change.attempt is not None]
+        latest |= {attempt.attempt_id: (change_id, attempt) for change_id, attempt in (*carried, *made.attempts)}
     return sorted(latest.values(), key=lambda pair: pair[1].live)
 
 
-def _write_attempt(connection: sa.Connection, change_id: str, attempt: Attempt) -> None:
-    statement = _UPSERT_ATTEMPT[connection.dialect.name]
-    if connection.execute(statement, attempt_values(change_id, attempt)).rowcount != 1:
-        raise ConstraintError(
-            f"attempt {attempt.attempt_id} of change {change_id} is stored with other bytes; this is a defect"
-        )
+def _announce(transaction: Transaction, steps: Sequence[Step]) -> None:
+    for step in steps:
+        foreign = {event.privacy_group_id for event in step.made.events} - {step.lane.privacy_group_id}
+        if foreign:
+            raise ConstraintError(
+                f"a step of lane {step.lane.privacy_group_id!r} has events of {sorted(foreign)}; this is a defect"
+            )
+    if steps:
+        wanted = {step.lane.privacy_group_id: (len(step.made.events), None) for step in steps}
+        last = touch_lanes(transaction.connection, wanted)
+        for step in steps:
+            transaction.announce(step.made.events, last[step.lane.privacy_group_id], step.at)
 
 
-def _committed_before(connection: sa.Connection, found: tuple[Change, ...]) -> bool:
+def _committed_before(connection: sa.Connection, found: Sequence[Change]) -> bool:
     """Whether exactly these changes are stored already: an earlier try was committed and its answer lost."""
     return bool(found) and all(change_by_id(connection, change.change_id) == change for change in found)

@@ -28,6 +28,7 @@ def _listed(values: frozenset[State]) -> str:
 
 QUEUED = sa.text(f"state = '{State.QUEUED}'")
 """Conditions of partial indexes are written out, and queries repeat them to the letter, else no planner uses them."""
+NOT_QUEUED = sa.text(f"state <> '{State.QUEUED}'")
 ACTIVE = sa.text(f"state NOT IN ({_listed(RESTING)})")
 PENDING = sa.text(f"state NOT IN ({_listed(ENDED | {State.PARKED})})")
 _LEADS = sa.text(f"lead_id = change_id AND state NOT IN ({_listed(RESTING)})")
@@ -75,7 +76,8 @@ changes = sa.Table(
     sa.CheckConstraint("revision >= 0", name="revision"),
     sa.CheckConstraint("state <> 'queued' OR lead_id IS NULL", name="queued_has_no_lead"),
     sa.Index("ix_changes_group", "privacy_group_id", "position"),
-    sa.Index("ix_changes_state", "state", "position"),
+    # Without the queue, or it would be taken for finding a group's part of it.
+    _partial("ix_changes_state", "state", "position", where=NOT_QUEUED),
     _partial("ix_changes_queued", "privacy_group_id", "position", where=QUEUED),
     _partial("ix_changes_active", "privacy_group_id", "position", where=ACTIVE),
     _partial("ix_changes_ready", "privacy_group_id", "ready_at", where=PENDING),

@@ -6,7 +6,7 @@ PostgreSQL a lock is held from there to the end of the commit: positions become 
 that has seen one never finds a lower one later. Whoever holds that lock needs no other, hence no deadlock.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TypeVar
 
@@ -45,6 +45,12 @@ class Transaction:
         self.position = 0
         self._rows: list[Values] = []
 
+    def lock(self, groups: Iterable[str]) -> None:
+        """Lock the lanes of several groups, if they have any, in the one order in which everybody does."""
+        wanted = sorted(set(groups))
+        if len(wanted) > 1 and self.connection.dialect.name == "postgresql":
+            self.connection.execute(_LOCK, {"groups": wanted})
+
     def announce(self, events: Sequence[StatusEvent], last_sequence: int, at: datetime) -> None:
         """Put status events of one group into the outbox.
 
@@ -81,6 +87,12 @@ class Transaction:
             self.connection.execute(_NOTIFY, {"channel": EVENTS_CHANNEL, "payload": str(self.position)})
 
 
+_LOCK = (
+    sa.select(sa.literal(1))
+    .where(lanes.c.privacy_group_id.in_(sa.bindparam("groups", expanding=True)))
+    .order_by(lanes.c.privacy_group_id)
+    .with_for_update()
+)
 _INSERT_OUTBOX = outbox.insert()
 _NEWEST = sa.select(sa.func.max(outbox.c.position))
 _NEWEST_DELETED = sa.select(sa.func.max(deletions.c.position))
@@ -117,20 +129,33 @@ def _touch(insert: Upsert) -> sa.Insert:
     return statement.on_conflict_do_update(
         index_elements=["privacy_group_id"],
         set_={"due_at": earlier, "last_sequence": lanes.c.last_sequence + new.last_sequence},
-    ).returning(lanes.c.last_sequence)
+    ).returning(lanes.c.privacy_group_id, lanes.c.last_sequence)
 
 
 _TOUCH = per_dialect(_touch)
 
 
-def touch_lane(connection: sa.Connection, privacy_group_id: str, *, events: int, due_at: int | None) -> int:
-    """Lock a group's lane, make it due no later than `due_at`, and reserve numbers for status events.
+def touch_lanes(connection: sa.Connection, wanted: Mapping[str, tuple[int, int | None]]) -> dict[str, int]:
+    """Lock the lanes of groups, make them due, and reserve numbers for status events.
+
+    Args:
+        connection: A connection within a transaction.
+        wanted: For each group how many events are numbered, and when its lane is due at the latest (None: as it is).
 
     Returns:
-        The sequence of the last of the `events` numbers.
+        The sequence of each group's last reserved number.
     """
-    values = {"privacy_group_id": privacy_group_id, "token": 0, "due_at": due_at, "last_sequence": events}
-    return int(connection.execute(_TOUCH[connection.dialect.name], values).scalar_one())
+    rows = [
+        {"privacy_group_id": group, "token": 0, "due_at": due_at, "last_sequence": events}
+        for group, (events, due_at) in sorted(wanted.items())
+    ]
+    touched = connection.execute(_TOUCH[connection.dialect.name], rows)
+    return {row.privacy_group_id: row.last_sequence for row in touched}
+
+
+def touch_lane(connection: sa.Connection, privacy_group_id: str, *, events: int) -> int:
+    """Lock one group's lane and reserve numbers for status events; returns the last of them."""
+    return touch_lanes(connection, {privacy_group_id: (events, None)})[privacy_group_id]
 
 
 def newest_position(connection: sa.Connection) -> int:

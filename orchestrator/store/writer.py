@@ -5,35 +5,16 @@ import queue
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from orchestrator.store.transaction import Unit
+from orchestrator.store.sharing import Job, Outcome
 
 TOGETHER = 100
 """At most so many units of work share a transaction: more would make the first one wait for nothing."""
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of a unit of work.
-
-    Attributes:
-        value: What it returned.
-        error: What it raised; nothing of it was committed then.
-        work: Its transaction made something due.
-        position: The newest position that its transaction gave to a status event; 0 for none.
-    """
-
-    value: Any = None
-    error: BaseException | None = None
-    work: bool = False
-    position: int = 0
-
-
-@dataclass(frozen=True, slots=True)
 class _Waiting:
-    unit: Unit[Any]
-    key: str | None
+    job: Job
     future: asyncio.Future[Outcome]
 
 
@@ -45,9 +26,7 @@ class Writer:
         woken: Told on the event loop what was committed: whether work came due, and the newest position or 0.
     """
 
-    def __init__(
-        self, commit: Callable[[Sequence[Unit[Any]]], list[Outcome]], woken: Callable[[bool, int], None]
-    ) -> None:
+    def __init__(self, commit: Callable[[Sequence[Job]], list[Outcome]], woken: Callable[[bool, int], None]) -> None:
         self._commit = commit
         self._woken = woken
         self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
@@ -67,20 +46,18 @@ class Writer:
             self._thread.join()
             self._thread = None
 
-    def submit(self, unit: Unit[Any], key: str | None) -> "asyncio.Future[Outcome]":
+    def submit(self, job: Job) -> "asyncio.Future[Outcome]":
         """Queue a unit of work; the future tells what became of it. One that is cancelled in time is not run."""
         if self._loop is None or self._thread is None:
             raise RuntimeError("the store is not open: start() it first")
         future: asyncio.Future[Outcome] = self._loop.create_future()
-        self._queue.put(_Waiting(unit, key, future))
+        self._queue.put(_Waiting(job, future))
         return future
 
     def _work(self) -> None:
         while (first := self._queue.get()) is not None:
             together, alone, stop = self._gather(first)
             if together:
-                # One order of locking for everybody, so that two replicas can't wait for each other.
-                together.sort(key=lambda waiting: waiting.key or "")
                 self._run(together)
             if alone is not None:
                 self._run([alone])
@@ -92,7 +69,7 @@ class Writer:
         together: list[_Waiting] = []
         item: _Waiting | None = first
         while item is not None:
-            if item.key is None:
+            if item.job.key is None:
                 return together, item, False
             together.append(item)
             if len(together) == TOGETHER:
@@ -107,7 +84,7 @@ class Writer:
         wanted = [item for item in waiting if not item.future.cancelled()]
         if not wanted:
             return
-        outcomes = self._commit([item.unit for item in wanted])
+        outcomes = self._commit([item.job for item in wanted])
         assert self._loop is not None  # noqa: S101 - start() sets it before the thread exists
         self._loop.call_soon_threadsafe(self._deliver, wanted, outcomes)
 

@@ -1,5 +1,6 @@
 """Committing steps, and what the database refuses, on both databases."""
 
+import asyncio
 from dataclasses import replace
 from datetime import timedelta
 
@@ -67,7 +68,7 @@ async def test_a_step_from_an_old_revision_is_refused(store: SqlChangeStore) -> 
     lane = await held(store, change)
     first = led(change)
     await store.record(lane, a_step(change, first))
-    with pytest.raises(LeaseLostError, match="not at revision 0 any more"):
+    with pytest.raises(LeaseLostError, match=r"change-1 at 0.*load the lane again"):
         await store.record(lane, a_step(change, led(change, State.PARKED)))
     with pytest.raises(LeaseLostError):
         await store.record(lane, a_step(first, replace(first, revision=7)))
@@ -139,6 +140,35 @@ async def test_a_follower_shows_its_leads_attempts(store: SqlChangeStore) -> Non
     assert await store.attempts("unknown") == ()
 
 
+async def test_steps_that_wait_together_fail_alone(store: SqlChangeStore, outbox: SqlOutbox) -> None:
+    """Steps of many lanes are committed together; those that were lost, do not fit or break an invariant fail alone."""
+    changes = [a_change(str(number), f"g{number}") for number in range(30)]
+    for change in changes:
+        await store.accept(change, "hash", ())
+    found = await store.claim(holder="one", lease=timedelta(seconds=10), limit=30, now=NOW)
+    held = {lane.privacy_group_id: lane for lane in found}
+    for lost in ("g3", "g17"):
+        await store.release(held[lost], now=NOW)
+    steps = {change.privacy_group_id: a_step(change, led(change)) for change in changes}
+    steps["g5"] = a_step(changes[5], replace(led(changes[5]), revision=4))
+    steps["g8"] = replace(steps["g8"], events=(StatusEvent(type=EventType.GROUP_LOCKED, privacy_group_id="g9"),))
+    outcomes = await asyncio.gather(
+        *(store.record(held[group], step) for group, step in steps.items()), return_exceptions=True
+    )
+    failed = {group: type(outcome) for group, outcome in zip(steps, outcomes, strict=True) if outcome is not None}
+    assert {group: issubclass(kind, LeaseLostError) for group, kind in failed.items()} == {
+        "g3": True,
+        "g5": True,
+        "g8": False,
+        "g17": True,
+    }
+    stored = {change.privacy_group_id: change for change in await store.changes(limit=100)}
+    for group, step in steps.items():
+        assert (stored[group] == step.changes[0]) is (group not in failed)
+        events = await outbox.after(0, limit=10, privacy_group_id=group)
+        assert [entry.sequence for entry in events] == ([] if group in failed else [1])
+
+
 async def test_events_of_another_group_are_refused(store: SqlChangeStore, outbox: SqlOutbox) -> None:
     """A lane's step can't announce for another group, whose order is not in its hands."""
     change = a_change("1")
@@ -156,7 +186,7 @@ async def test_an_operator_can_cancel_what_rests(store: SqlChangeStore) -> None:
     lane = await held(store, first, second)
     cancelled = await store.amend(second.change_id, lambda change: a_step(change, stepped(change, State.CANCELLED)))
     assert cancelled == stepped(second, State.CANCELLED) == await store.change(second.change_id)
-    with pytest.raises(LeaseLostError, match="load the lane again"):
+    with pytest.raises(LeaseLostError, match="change-2 at 0"):
         await store.record(lane, a_step(second, led(second)))
     await store.amend(first.change_id, lambda change: a_step(change, stepped(change, State.CANCELLED)))
     await store.release(lane, now=NOW)

@@ -66,9 +66,7 @@ def upgrade() -> None:
         **_where(_ACTIVE),
     )
     op.create_index("ix_changes_group", "changes", ["privacy_group_id", "position"], unique=False)
-    op.create_index(
-        "ix_changes_queued", "changes", ["privacy_group_id", "position"], unique=False, **_where("state = 'queued'")
-    )
+    op.create_index("ix_changes_queued", "changes", ["privacy_group_id", "position"], **_where("state = 'queued'"))
     op.create_index(
         "ix_changes_ready",
         "changes",
@@ -76,7 +74,7 @@ def upgrade() -> None:
         unique=False,
         **_where(_PENDING),
     )
-    op.create_index("ix_changes_state", "changes", ["state", "position"], unique=False)
+    op.create_index("ix_changes_state", "changes", ["state", "position"], **_where("state <> 'queued'"))
     op.create_index(
         "uq_changes_lead",
         "changes",
@@ -110,10 +108,8 @@ def upgrade() -> None:
         sa.CheckConstraint("(holder IS NULL) = (lease_until IS NULL)", name=op.f("ck_lanes_lease_has_a_holder")),
         sa.PrimaryKeyConstraint("privacy_group_id", name="pk_lanes"),
     )
-    op.create_index("ix_lanes_due", "lanes", ["due_at"], unique=False, **_where("due_at IS NOT NULL"))
-    op.create_index(
-        "ix_lanes_holder", "lanes", ["holder", "privacy_group_id"], unique=False, **_where("holder IS NOT NULL")
-    )
+    op.create_index("ix_lanes_due", "lanes", ["due_at"], **_where("due_at IS NOT NULL"))
+    op.create_index("ix_lanes_holder", "lanes", ["holder", "privacy_group_id"], **_where("holder IS NOT NULL"))
     op.create_table(
         "leases",
         sa.Column("name", sa.Text(), nullable=False),
@@ -138,7 +134,7 @@ def upgrade() -> None:
     )
     op.create_index("ix_outbox_group", "outbox", ["privacy_group_id", "position"], unique=False)
     op.create_index("ix_outbox_change", "outbox", ["change_id", "position"], unique=False)
-    op.create_index("ix_outbox_unpublished", "outbox", ["position"], unique=False, **_where("published_at IS NULL"))
+    op.create_index("ix_outbox_unpublished", "outbox", ["position"], **_where("published_at IS NULL"))
     op.create_table(
         "attempts",
         sa.Column("position", _position, autoincrement=True, nullable=False),
