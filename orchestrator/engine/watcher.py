@@ -43,6 +43,7 @@ class ChainWatcher:
         self._waited_for: dict[str, int] = {}
         self._found: dict[str, Block] = {}
         self._changed = asyncio.Event()
+        self._advancing = asyncio.Lock()
 
     async def run(self) -> None:
         """Follow the chain until cancelled."""
@@ -56,8 +57,13 @@ class ChainWatcher:
         Raises:
             NodeError: It does not answer.
         """
+        before = self.head
         head = await self.node.head()
-        await self._advance(head)
+        async with self._advancing:
+            newer = self.head
+            if newer is not None and newer is not before and newer.number >= head.number:
+                return newer  # announced while the node was answering: its answer is older, and no reorganisation
+            await self._move(head)
         return head
 
     async def current(self) -> Head:
@@ -148,6 +154,11 @@ class ChainWatcher:
                 log.debug("node does not answer", node=self.node.name, reason=str(error))
 
     async def _advance(self, head: Head) -> None:
+        async with self._advancing:
+            await self._move(head)
+
+    async def _move(self, head: Head) -> None:
+        """Make a head the newest; one at a time, since blocks are read on the way."""
         if self.head is not None and head.block_hash == self.head.block_hash:
             return
         first = self._first_new(head)

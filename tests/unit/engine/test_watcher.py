@@ -2,7 +2,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from orchestrator.engine.node_ports import Block
+from orchestrator.engine.node_ports import Block, Head
 from orchestrator.engine.watcher import ChainWatcher
 from tests.fakes.clock import JumpingClock
 from tests.fakes.network import FakeNetwork, FakeNode, digest
@@ -101,3 +101,30 @@ async def test_a_reorganisation_makes_it_forget_what_it_read() -> None:
     assert before is not None
     assert after is not None
     assert before.block_hash != after.block_hash == digest("other", 2)
+
+
+async def test_an_answer_that_a_new_head_overtakes_is_no_reorganisation() -> None:
+    """A head that is announced while the node still answers with the one before it does not undo anything."""
+    network = FakeNetwork()
+    node = FakeNode(network, "a", "A")
+    async with watching(node) as watcher:
+        network.mine()
+        await settled()
+        old, ask = await node.head(), node.head
+        overtaken = asyncio.Event()
+
+        async def answer_late() -> Head:
+            await overtaken.wait()
+            return old
+
+        node.head = answer_late  # type: ignore[method-assign] # the answer that is under way
+        asked = asyncio.create_task(watcher.refresh())
+        await settled()
+        node.head = ask  # type: ignore[method-assign]
+        network.mine(2)
+        await settled()
+        overtaken.set()
+        assert (await asked).number == 3
+    assert watcher.reorganisations == 0
+    assert watcher.head is not None
+    assert watcher.head.number == 3
