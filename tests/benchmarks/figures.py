@@ -37,7 +37,7 @@ class Figure:
         part: Letter of the part that measured it.
         name: What it is, for a person; unique within the part.
         value: The value.
-        unit: Its unit, such as "ms", "blocks", "×".
+        unit: Its unit, such as "ms" or "blocks".
         bound: What it must hold, if anything.
         note: How it came about.
     """

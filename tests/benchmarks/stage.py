@@ -152,12 +152,14 @@ async def running_daemon(
 
 
 @asynccontextmanager
-async def stage(directory: Path, *, nodes: int = 3, version: str = "23.10.3") -> AsyncIterator[tuple[Devnet, Daemon]]:
+async def stage(
+    directory: Path, *, nodes: int = 3, version: str = "23.10.3", environment: dict[str, str] | None = None
+) -> AsyncIterator[tuple[Devnet, Daemon]]:
     """Run everything."""
     async with (
         running_devnet(directory, nodes=nodes, version=version) as devnet,
         running_queue() as queue_url,
-        running_daemon(directory, devnet, queue_url) as daemon,
+        running_daemon(directory, devnet, queue_url, environment=environment) as daemon,
     ):
         yield devnet, daemon
 
