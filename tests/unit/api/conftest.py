@@ -5,9 +5,17 @@ from typing import Any
 
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
+from aiohttp.web import BaseRunner
 
 from orchestrator.api import make_api
 from tests.fakes.http_api import FakeParts
+
+
+class Server(TestServer):
+    """Leaves handlers alone when their client goes, as the daemon's server does; the test server would cancel them."""
+
+    async def _make_runner(self, **options: Any) -> BaseRunner:
+        return await super()._make_runner(**{**options, "handler_cancellation": False})
 
 
 @pytest.fixture
@@ -19,7 +27,7 @@ def parts() -> FakeParts:
 @pytest.fixture
 async def server(parts: FakeParts) -> AsyncIterator[TestServer]:
     """The API, listening."""
-    listening = TestServer(make_api(parts.services()))
+    listening = Server(make_api(parts.services()))
     async with listening:
         yield listening
 

@@ -105,6 +105,7 @@ async def test_a_feed_that_ends_after_its_reader_is_no_defect(client: Client, pa
             assert response.connection is not None
             assert response.connection.transport is not None
             response.connection.transport.abort()
+        await asyncio.sleep(0.05)  # the daemon's side of the connection notices
         parts.feed.closed = "the daemon stops"
         parts.feed.news.set()
         await eventually(lambda: parts.feed.readers == 0)
