@@ -55,6 +55,9 @@ def read_state(answered: Sequence[Answer], block_number: int, block_hash: str) -
         ProtocolError: an answer is not what the contract answers.
     """
     root, *rest = answered
+    if isinstance(root.error, GroupUnknownError):
+        # A tenant that is no member is refused the calls (-40100); this answer tells what it may know.
+        return GroupView(block_number, block_hash, exists=False)
     outputs = [answers.optional(answers.read_data, result_of(answer)) or b"" for answer in rest]
     participants, can_execute, version = outputs
     if not version:

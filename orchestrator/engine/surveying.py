@@ -63,7 +63,8 @@ async def _survey_member(fleet: Fleet, change: Change, sender: Sender, key: str)
         traits = await watcher.node.traits()
         head = (await watcher.current()).number
         joins = key in change.members and key not in sender.view.participants and sender.view.exists
-        holds = joins and (await watcher.node.has_state(change.privacy_group_id, [head]))[0]
+        # The state root, since a tenant that is no member may ask for nothing else (PROTOCOL.md, Multi-tenancy).
+        holds = joins and (await watcher.node.roots(change.privacy_group_id, [head]))[0].exists
         clean = await _clean(watcher.node, sender, change.privacy_group_id, head) if holds else None
     except NodeError:
         return MemberSurvey(enclave_key=key, node=watcher.node.name)
@@ -88,7 +89,8 @@ async def is_clean_prefix(newcomer: NodePort, healthy: NodePort, group: str, new
     """Return whether a node's old state of a group is a prefix of the group's history.
 
     Its root has stood still since the last block of the group that it executed; at that block a healthy member had the
-    same root, if the newcomer executed the same history (PROTOCOL.md, How members silently diverge, 3).
+    same root, if the newcomer executed the same history (PROTOCOL.md, How members silently diverge, 3). A node that
+    lost an addition one block later fell back to the state before it (there, 1): that is a prefix, too.
 
     Args:
         newcomer: The node, which has state for the group.
@@ -108,5 +110,12 @@ async def is_clean_prefix(newcomer: NodePort, healthy: NodePort, group: str, new
             high = middle
         else:
             low = middle
-    (expected,) = await healthy.roots(group, [high])
-    return expected.exists and expected.state_root == last.state_root
+    blocks = range(max(high - 2, 0), high + 1)
+    seen_there = await newcomer.roots(group, blocks)
+    expected = await healthy.roots(group, blocks)
+    if not expected[-1].exists:
+        return False
+    if expected[-1].state_root == last.state_root:
+        return True
+    fell_back = len(blocks) == 3 and seen_there[1].state_root == expected[1].state_root
+    return fell_back and expected[0].exists and expected[0].state_root == last.state_root
