@@ -3,6 +3,7 @@
 import asyncio
 import queue
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -10,6 +11,8 @@ from orchestrator.store.sharing import Job, Outcome
 
 TOGETHER = 100
 """At most so many units of work share a transaction: more would make the first one wait for nothing."""
+PAUSE_SECONDS = 0.002
+"""How long the thread waits for as many units as it found the last time: those who were just answered come again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,15 +35,19 @@ class Writer:
         self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._open = False
+        self._expected = 1
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Start the thread; results are delivered on this event loop."""
         self._loop = loop
+        self._open = True
         self._thread = threading.Thread(target=self._work, name="store-writer", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
         """Finish what waits, and end the thread."""
+        self._open = False
         if self._thread is not None:
             self._queue.put(None)
             self._thread.join()
@@ -48,7 +55,7 @@ class Writer:
 
     def submit(self, job: Job) -> "asyncio.Future[Outcome]":
         """Queue a unit of work; the future tells what became of it. One that is cancelled in time is not run."""
-        if self._loop is None or self._thread is None:
+        if self._loop is None or not self._open:
             raise RuntimeError("the store is not open: start() it first")
         future: asyncio.Future[Outcome] = self._loop.create_future()
         self._queue.put(_Waiting(job, future))
@@ -68,16 +75,20 @@ class Writer:
         """Return those that share a transaction, then one that needs its own, and whether to stop afterwards."""
         together: list[_Waiting] = []
         item: _Waiting | None = first
-        while item is not None:
-            if item.job.key is None:
-                return together, item, False
-            together.append(item)
-            if len(together) == TOGETHER:
-                return together, None, False
-            try:
-                item = self._queue.get_nowait()
-            except queue.Empty:
-                return together, None, False
+        until = time.monotonic() + PAUSE_SECONDS
+        try:
+            while item is not None:
+                if item.job.key is None:
+                    return together, item, False
+                together.append(item)
+                if len(together) == TOGETHER:
+                    return together, None, False
+                pause = until - time.monotonic() if len(together) < self._expected else 0.0
+                item = self._queue.get(timeout=pause) if pause > 0 else self._queue.get_nowait()
+        except queue.Empty:
+            return together, None, False
+        finally:
+            self._expected = len(together)
         return together, None, True
 
     def _run(self, waiting: list[_Waiting]) -> None:
