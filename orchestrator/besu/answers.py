@@ -176,6 +176,12 @@ def read_private_transaction(value: Any) -> SignedPrivateTransaction:
         raise ProtocolError(f"the node answered a private transaction that is none: {error}") from error
 
 
+def read_signature(value: Any) -> tuple[int, int]:
+    """Read r and s alone of ``priv_getPrivateTransaction``."""
+    fields = _object(value)
+    return read_quantity(fields.get("r")), read_quantity(fields.get("s"))
+
+
 def read_found_group(value: Any) -> FoundGroup:
     """Read one group of the find method."""
     fields = _object(value)

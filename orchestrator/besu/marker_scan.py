@@ -6,6 +6,7 @@ from typing import Final
 
 from orchestrator.besu.management_contract import PRIVACY_PRECOMPILE
 from orchestrator.besu.node import Node
+from orchestrator.besu.private_transaction import signature_of
 
 _BLOCKS_AT_ONCE: Final = 64
 
@@ -41,6 +42,7 @@ async def find_markers(node: Node, raws: Collection[bytes], first_block: int, la
         BesuError: the node cannot be read.
     """
     wanted = set(raws)
+    signatures = {signature for signature in map(signature_of, wanted) if signature is not None}
     found: list[MinedMarker] = []
     for start in range(first_block, last_block + 1, _BLOCKS_AT_ONCE):
         blocks = await node.blocks(start, min(start + _BLOCKS_AT_ONCE - 1, last_block))
@@ -50,7 +52,7 @@ async def find_markers(node: Node, raws: Collection[bytes], first_block: int, la
             for transaction in block.transactions
             if transaction.to == PRIVACY_PRECOMPILE
         ]
-        carried = await node.private_transactions([pmt_hash for pmt_hash, _ in markers])
+        carried = await node.private_transactions([pmt_hash for pmt_hash, _ in markers], signatures=signatures)
         found += [
             MinedMarker(pmt_hash, block_number, signed.raw)
             for (pmt_hash, block_number), signed in zip(markers, carried, strict=True)

@@ -111,7 +111,7 @@ def sign_private_transaction(fields: PrivateTransaction | Mapping[str, Any], pri
     signature = _private_key(private_key).sign_recoverable(digest, hasher=None)
     r, s, recovery_id = int.from_bytes(signature[:32]), int.from_bytes(signature[32:64]), signature[64]
     v = recovery_id + 35 + 2 * transaction.chain_id
-    return bytes(rlp.encode([*body, _integer(v), _integer(r), _integer(s), *tail]))
+    return bytes(rlp.encode([*body, _integer(v), _integer(r), _integer(s), *tail], rlp.sedes.raw))
 
 
 def private_transaction_from_fields(fields: Mapping[str, Any]) -> PrivateTransaction:
@@ -138,7 +138,7 @@ def join_signature(transaction: PrivateTransaction, v: int, r: int, s: int) -> S
     transaction = replace(transaction, chain_id=_chain_id_of(v))
     body, tail = _encoded_items(transaction)
     sender = _recovered_sender(_signing_hash(body, tail, transaction.chain_id), v, r, s, transaction.chain_id)
-    raw = bytes(rlp.encode([*body, _integer(v), _integer(r), _integer(s), *tail]))
+    raw = bytes(rlp.encode([*body, _integer(v), _integer(r), _integer(s), *tail], rlp.sedes.raw))
     return SignedPrivateTransaction(transaction=transaction, sender=sender, v=v, r=r, s=s, raw=raw)
 
 
@@ -165,6 +165,19 @@ def decode_private_transaction(raw: bytes | str) -> SignedPrivateTransaction:
         raise InvalidPrivateTransactionError(f"a private transaction is an RLP list of {_ITEMS} items")
     transaction, v, r, s = _decoded_items(list(items))
     return join_signature(transaction, v, r, s)
+
+
+def signature_of(raw: bytes) -> tuple[int, int] | None:
+    """Return r and s of a signed private transaction; None when the bytes are none.
+
+    This is cheap: nothing else is read, and the signature is not verified.
+    """
+    try:
+        items = rlp.decode(raw)
+        r, s = items[7], items[8]
+    except (rlp.exceptions.RLPException, RecursionError, ValueError, TypeError, IndexError):
+        return None
+    return (int.from_bytes(r), int.from_bytes(s)) if isinstance(r, bytes) and isinstance(s, bytes) else None
 
 
 def address_of_private_key(private_key: bytes | str) -> str:
@@ -272,7 +285,7 @@ def _chain_id_of(v: int) -> int | None:
 
 def _signing_hash(body: list[bytes], tail: list[Any], chain_id: int | None) -> bytes:
     bound = [] if chain_id is None else [_integer(chain_id), b"", b""]
-    return keccak(rlp.encode([*body, *bound, *tail]))
+    return keccak(rlp.encode([*body, *bound, *tail], rlp.sedes.raw))
 
 
 def _recovered_sender(digest: bytes, v: int, r: int, s: int, chain_id: int | None) -> str:

@@ -1,8 +1,8 @@
 """Gathering reads: what many tasks ask of a node at the same moment travels in one HTTP request.
 
 One new block wakes every lane that waits for it, and all of them read at once. The first asker of a moment leads: it
-waits a little, takes what has come together, asks for all of it, and hands out the answers. There is no task in the
-background; when a leader is cancelled, those who waited for it ask again and one of them leads.
+waits a little, takes what has come together, asks for all of it (for what many want, once), and hands out the answers.
+There is no task in the background; when a leader is cancelled, those who waited for it ask again and one of them leads.
 """
 
 import asyncio
@@ -76,9 +76,17 @@ class ReadGatherer:
         await asyncio.gather(*(self._serve(chunk) for chunk in _chunks(gathered, self._most)))
 
     async def _serve(self, chunk: list[_Waiter]) -> None:
-        calls = [call for waiter in chunk for call in waiter.calls]
+        # Many lanes ask the same of a block (its transactions, whether the node syncs): that travels once.
+        places: dict[tuple[str, str], int] = {}
+        calls: list[Call] = []
+        asked: list[int] = []
+        for call in (call for waiter in chunk for call in waiter.calls):
+            place = places.setdefault((call.method, repr(call.params)), len(calls))
+            if place == len(calls):
+                calls.append(call)
+            asked.append(place)
         try:
-            answers = await self._ask(calls)
+            found = await self._ask(calls)
         except BatchTooLargeError as error:
             if len(chunk) == 1:
                 return _fail(chunk, error)
@@ -94,7 +102,7 @@ class ReadGatherer:
         for waiter in chunk:
             end = start + len(waiter.calls)
             if not waiter.answers.done():
-                waiter.answers.set_result(answers[start:end])
+                waiter.answers.set_result([found[place] for place in asked[start:end]])
             start = end
         return None
 

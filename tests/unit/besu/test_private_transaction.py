@@ -18,6 +18,7 @@ from orchestrator.besu.private_transaction import (
     join_signature,
     private_transaction_from_fields,
     sign_private_transaction,
+    signature_of,
 )
 
 GOLDEN = json.loads((Path(__file__).parents[2] / "contract/golden/private-transactions.json").read_text())
@@ -187,3 +188,17 @@ def test_fields_and_values_sign_the_same() -> None:
     transaction = private_transaction_from_fields(FIELDS)
     assert sign_private_transaction(transaction, KEY) == sign_private_transaction(FIELDS, KEY)
     assert sign_private_transaction(replace(transaction, private_nonce=1), KEY) != sign_private_transaction(FIELDS, KEY)
+
+
+@given(transactions())
+def test_a_signature_is_read_alone(transaction: PrivateTransaction) -> None:
+    """r and s that are read off the bytes are those of the whole transaction."""
+    signed = decode_private_transaction(sign_private_transaction(transaction, KEY))
+    assert signature_of(signed.raw) == (signed.r, signed.s)
+
+
+@given(st.binary(max_size=200))
+def test_bytes_that_are_no_transaction_have_no_signature(raw: bytes) -> None:
+    """Whatever the bytes are, reading a signature off them says that there is none, or reads one."""
+    found = signature_of(raw)
+    assert found is None or len(found) == 2

@@ -44,8 +44,17 @@ async def test_more_than_fits_is_parted_without_parting_anybody() -> None:
     """What is more than one request holds goes in several, and each asker's calls stay together."""
     asked = Asked()
     gatherer = ReadGatherer(asked, 0.001)
-    await asyncio.gather(*(ask(gatherer, *range(100)) for _ in range(7)))
+    await asyncio.gather(*(ask(gatherer, *range(start, start + 100)) for start in range(0, 700, 100)))
     assert asked.sizes == [200, 200, 200, 100]
+
+
+async def test_what_many_ask_alike_travels_once() -> None:
+    """Fifty askers of the same two things, and of one of their own each, cost 52 calls."""
+    asked = Asked()
+    gatherer = ReadGatherer(asked, 0.001)
+    answers = await asyncio.gather(*(ask(gatherer, -1, n, -2) for n in range(50)))
+    assert answers == [[-1, n, -2] for n in range(50)]
+    assert asked.sizes == [52]
 
 
 async def test_a_failure_is_told_to_everybody_who_asked() -> None:
