@@ -36,7 +36,9 @@ def relation_problems(values: Mapping[str, Any]) -> list[str]:
     webhooks = list(_tables(values.get("webhooks")))
     problems = [
         *_repeated("nodes", "name", ((i, n.get("name")) for i, n in nodes)),
-        *_repeated("nodes", "http", ((i, n.get("http")) for i, n in nodes)),
+        # Tenants of one node share its address; each has a token of its own (PROTOCOL.md, Multi-tenancy).
+        *_repeated("nodes", "http", ((i, n.get("http")) for i, n in nodes if n.get("token_file") is None)),
+        *_repeated("nodes", "token_file", ((i, n.get("token_file")) for i, n in nodes)),
         *_repeated("nodes", "enclave_keys", ((i, key) for i, n in nodes for key in _items(n.get("enclave_keys")))),
         *_repeated("accounts", "address", ((i, _lower(a.get("address"))) for i, a in accounts)),
         *_repeated("webhooks", "name", ((i, w.get("name")) for i, w in webhooks)),

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,6 +107,19 @@ class DevnetProcess:
 
 
 @dataclass(frozen=True)
+class Member:
+    """A member as the daemon's configuration names it."""
+
+    name: str
+    node: int
+    enclave_key: str
+    token_file: Path | None = None
+
+
+MEMBERS = tuple(Member(f"member{i}", i, ENCLAVE_KEYS[i - 1]) for i in (1, 2, 3))
+
+
+@dataclass(frozen=True)
 class DaemonProcess:
     """A running daemon."""
 
@@ -158,15 +171,18 @@ def daemon_process(tmp_path: Path) -> Iterator[Callable[..., DaemonProcess]]:
     """Start daemons as `orchestrator run` on a devnet and a message queue."""
     with ExitStack() as stack:
 
-        def start(devnet: DevnetProcess, broker_url: str, *, extra: str = "") -> DaemonProcess:
+        def start(
+            devnet: DevnetProcess, broker_url: str, *, extra: str = "", members: Sequence[Member] = MEMBERS
+        ) -> DaemonProcess:
             key_file = tmp_path / "owner.key"
             key_file.write_text(OWNER_KEY)
             key_file.chmod(0o600)
             port = free_ports(1)
             nodes = "".join(
-                f'[[nodes]]\nname = "member{i}"\nhttp = "{devnet.http(i)}"\nws = "{devnet.ws(i)}"\n'
-                f'enclave_keys = ["{ENCLAVE_KEYS[i - 1]}"]\n'
-                for i in (1, 2, 3)
+                f'[[nodes]]\nname = "{member.name}"\nhttp = "{devnet.http(member.node)}"\n'
+                f'ws = "{devnet.ws(member.node)}"\nenclave_keys = ["{member.enclave_key}"]\n'
+                + (f'token_file = "{member.token_file}"\n' if member.token_file is not None else "")
+                for member in members
             )
             config = tmp_path / "orchestrator.toml"
             config.write_text(
