@@ -5,6 +5,7 @@ import asyncio
 import sys
 from pathlib import Path
 
+from orchestrator.devnet.accounts import RECORDED_TENANT_KEY
 from orchestrator.devnet.config import DevnetConfig
 from orchestrator.devnet.errors import DevnetError
 from orchestrator.devnet.runtime import serve
@@ -31,6 +32,13 @@ def config_from_arguments(arguments: list[str]) -> DevnetConfig:
     parser.add_argument("--min-gas-price-wei", type=int, default=0)
     parser.add_argument("--privacy-nonce-always-increments", action="store_true")
     parser.add_argument("--jwt-public-key-file", type=Path, default=None)
+    parser.add_argument(
+        "--tenant-key",
+        action="append",
+        default=[],
+        metavar="NODE=KEY",
+        help="a further enclave key that a node hosts, for instance 1=A1aVtMxL…; may be given several times",
+    )
     parser.add_argument("--tls-certificate-file", type=Path, default=None)
     parser.add_argument("--tls-key-file", type=Path, default=None)
     parser.add_argument("--virtual-time", action="store_true", help="time moves only when devnet_advanceTime moves it")
@@ -50,10 +58,21 @@ def config_from_arguments(arguments: list[str]) -> DevnetConfig:
         min_gas_price_wei=given.min_gas_price_wei,
         privacy_nonce_always_increments=given.privacy_nonce_always_increments,
         jwt_public_key_file=given.jwt_public_key_file,
+        extra_enclave_keys=_tenant_keys(given.tenant_key, multi_tenant=given.jwt_public_key_file is not None),
         tls_certificate_file=given.tls_certificate_file,
         tls_key_file=given.tls_key_file,
         virtual_time=given.virtual_time,
     )
+
+
+def _tenant_keys(given: list[str], *, multi_tenant: bool) -> dict[int, tuple[str, ...]]:
+    keys: dict[int, tuple[str, ...]] = {1: (RECORDED_TENANT_KEY,)} if multi_tenant and not given else {}
+    for item in given:
+        node, separator, key = item.partition("=")
+        if not separator or not node.isdigit():
+            raise DevnetError(f"--tenant-key {item!r} must be a node's number, '=' and an enclave key")
+        keys[int(node)] = (*keys.get(int(node), ()), key)
+    return keys
 
 
 def main() -> int:

@@ -20,6 +20,8 @@ RECORDED_VALIDATORS: Final = (
     "0x627306090abab3a6e1400e9345bc60c78a8bef57",
     "0xf17f52151ebef6c7334fad080c5704d77216b732",
 )
+RECORDED_TENANT_KEY: Final = "A1aVtMxLCUHmBVHXoZzzBgPbW/wj5axDpW9X8l91SGo="
+"""Second tenant of node 1 in the recorded multi-tenant network."""
 
 
 def enclave_key_of(node: int) -> str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from orchestrator.devnet.encoding import from_base64
 from orchestrator.devnet.errors import DevnetError
 from orchestrator.devnet.versions import UnknownBesuVersionError, behaviour_of
 
@@ -110,6 +111,14 @@ class DevnetConfig:
             problems.append(f"history is {self.history}; give 0 to {MAX_HISTORY}")
         elif self.history and self.nodes < 2:
             problems.append("history needs two nodes")
+        for node, keys in self.extra_enclave_keys.items():
+            if not 1 <= node <= self.nodes:
+                problems.append(f"extra_enclave_keys names node {node}; there are 1 to {self.nodes}")
+            problems.extend(
+                f"extra_enclave_keys: {key[:60]!r} is no enclave key, base64 of 32 or 91 bytes"
+                for key in keys
+                if len(from_base64(key) or b"") not in {32, 91}
+            )
         if (self.tls_certificate_file is None) != (self.tls_key_file is None):
             problems.append("TLS needs both tls_certificate_file and tls_key_file")
         return problems

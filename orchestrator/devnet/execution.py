@@ -98,10 +98,10 @@ def execute(
     The same state, transaction and block give the same result on every node and in every replay.
     """
     transaction = signed.transaction
-    private_nonce = state.nonces.get(signed.sender, 0)
+    private_nonce = state.private_nonces.get(signed.sender, 0)
     if transaction.private_nonce != private_nonce:
         return _failed(state, signed, pmt_hash, REJECTED, rules)
-    nonces = {**state.nonces, signed.sender: private_nonce + 1}
+    private_nonces = {**state.private_nonces, signed.sender: private_nonce + 1}
     if transaction.to in MANAGEMENT_ADDRESSES:
         outcome = call_contract(
             state.contract, to=transaction.to, origin=signed.sender, call_data=transaction.data, block=block
@@ -109,7 +109,7 @@ def execute(
         if outcome.reverted:
             reason = outcome.output if rules.revert_reasons else None
             return _failed(state, signed, pmt_hash, PrivateReceipt(status=0, revert_reason=reason), rules)
-        changed = replace(state, contract=outcome.state, nonces=nonces)
+        changed = replace(state, contract=outcome.state, private_nonces=private_nonces)
         receipt = PrivateReceipt(status=1, output=outcome.output, logs=outcome.logs)
     else:
         digest = keccak(state.application_digest + signed.raw)
@@ -117,10 +117,10 @@ def execute(
             code = run_init_code(transaction.data)
             address = contract_address(signed.sender, private_nonce, _group_bytes(signed))
             codes = {**state.codes, address: code}
-            changed = replace(state, nonces=nonces, codes=codes, application_digest=digest)
+            changed = replace(state, private_nonces=private_nonces, codes=codes, application_digest=digest)
             receipt = PrivateReceipt(status=1, output=code)
         else:
-            changed = replace(state, nonces=nonces, application_digest=digest)
+            changed = replace(state, private_nonces=private_nonces, application_digest=digest)
             receipt = PrivateReceipt(status=1)
     return Execution(receipt, ExecutedTransaction(pmt_hash, signed, changed, receipt))
 
@@ -148,10 +148,12 @@ def _failed(
 ) -> Execution:
     if not (rules.nonce_always_increments and rules.behaviour.nonce_option):
         return Execution(receipt)
-    nonces = {**state.nonces, signed.sender: state.nonces.get(signed.sender, 0) + 1}
+    private_nonces = {**state.private_nonces, signed.sender: state.private_nonces.get(signed.sender, 0) + 1}
     # Besu stores such a transaction like a successful one, with status 0 (24.8.0, PrivacyPrecompiledContract).
     stored = replace(receipt, status=0)
-    return Execution(stored, ExecutedTransaction(pmt_hash, signed, replace(state, nonces=nonces), stored))
+    return Execution(
+        stored, ExecutedTransaction(pmt_hash, signed, replace(state, private_nonces=private_nonces), stored)
+    )
 
 
 def _group_bytes(signed: SignedPrivateTransaction) -> bytes:

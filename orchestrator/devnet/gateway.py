@@ -16,6 +16,8 @@ from orchestrator.devnet.jwt_auth import Principal, TokenVerifier
 from orchestrator.devnet.rpc.dispatch import Answer, Caller, NodeApi
 from orchestrator.devnet.rpc.subscriptions import Connection
 
+MAX_BATCH_REQUESTS: Final = 100_000
+"""More than any body within the size limits holds in earnest; the rest is not answered."""
 _PRIVACY_NAMESPACES: Final = frozenset({"eea", "priv", "privx"})
 
 
@@ -75,7 +77,7 @@ class Gateway:
         try:
             request = parse_json(body)
         except ValueError:
-            return _refusal(errors.parse_error(), 400)
+            return _refusal(self._unreadable(connection), 400)
         return await self.reply_to(request, authorization, connection)
 
     async def reply_to(self, request: Any, authorization: str | None, connection: Connection | None) -> Reply:
@@ -88,24 +90,38 @@ class Gateway:
         if isinstance(request, list):
             return await self._reply_to_batch(request, principal, connection)
         if not isinstance(request, dict):
-            return _refusal(errors.parse_error(), 400)
+            return _refusal(self._unreadable(connection), 400)
         answer = await self._answer(request, principal, connection)
         return Reply(answer.status, "" if answer.response is None else to_json(answer.response))
 
     async def _reply_to_batch(
         self, requests: list[Any], principal: Principal | None, connection: Connection | None
     ) -> Reply:
+        if connection is not None:
+            return Reply(200, to_json(await self._responses(requests, principal, connection)))
         if not requests:
             return _refusal(errors.invalid_request(), 400)
         limit = self.api.network.behaviour.max_batch_requests
         if limit and len(requests) > limit:
             return _refusal(errors.batch_too_large(), 200)
+        return Reply(200, to_json(await self._responses(requests, principal, connection)))
+
+    def _unreadable(self, connection: Connection | None) -> RpcError:
+        """What a body is answered that is no request at all; over WebSocket it depends on the version."""
+        if connection is None:
+            return errors.parse_error()
+        unreadable_frame_is_internal = self.api.network.behaviour.unreadable_frame_is_internal
+        return errors.internal_error() if unreadable_frame_is_internal else errors.invalid_request()
+
+    async def _responses(
+        self, requests: list[Any], principal: Principal | None, connection: Connection | None
+    ) -> list[Any]:
         responses = []
-        for request in requests:
+        for request in requests[:MAX_BATCH_REQUESTS]:
             answer = await self._answer(request, principal, connection)
             if answer.response is not None:
                 responses.append(answer.response)
-        return Reply(200, to_json(responses))
+        return responses
 
     async def _answer(self, request: Any, principal: Principal | None, connection: Connection | None) -> Answer:
         tenant = None

@@ -36,8 +36,8 @@ class MarkerPlace:
         if self.account is None:
             return marker_account(self._network.draw(b"marker key")), 0
         address = self.account.address
-        mined = self._network.mined_nonce(address)
-        account_nonce = self._network.pool.next_nonce(address, mined)
+        mined = self._network.mined_account_nonce(address)
+        account_nonce = self._network.pool.next_account_nonce(address, mined)
         loses = int.from_bytes(self._network.draw(b"race")[:4]) % 100 < RACE_CHANCE_PERCENT
         if self._overlaps and loses and account_nonce > mined:
             # It read the nonce before the send that it overlaps had taken it, and pushes that one out of the pool.

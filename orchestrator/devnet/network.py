@@ -48,7 +48,7 @@ class Network:
         self.pool = PmtPool()
         self._draws = 0
         self._epoch = (genesis_timestamp if wall_time is None else wall_time) - now
-        self._mined_nonces: dict[str, int] = {}
+        self._mined_account_nonces: dict[str, int] = {}
         self.on_block: Callable[[Block, bytes], None] | None = None
         self.on_fork: Callable[[int], None] | None = None
         self._pool_listeners: list[Callable[[list[PublicTransaction], bool], None]] = []
@@ -97,9 +97,9 @@ class Network:
         waits = [wait for node in self.nodes if (wait := node.advance(self.now)) is not None]
         return min(waits, default=None)
 
-    def mined_nonce(self, sender: str) -> int:
+    def mined_account_nonce(self, sender: str) -> int:
         """Public nonce of a sender after the chain's head."""
-        return self._mined_nonces.get(sender, 0)
+        return self._mined_account_nonces.get(sender, 0)
 
     def submit(self, transaction: PublicTransaction) -> None:
         """Put a public transaction into the pool.
@@ -134,7 +134,7 @@ class Network:
         if not (even_without_quorum or self.can_make_blocks()):
             return None
         parent = self.chain.head
-        transactions = self.pool.take_executable(self.mined_nonce)
+        transactions = self.pool.take_executable(self.mined_account_nonce)
         return self._append(parent, transactions, salt=b"")
 
     def append_block(self, transactions: list[PublicTransaction]) -> Block:
@@ -164,7 +164,7 @@ class Network:
         salt = self.draw(b"fork")
         made = []
         for _ in range(len(dropped) + 1):
-            executable = self.pool.take_executable(self.mined_nonce)
+            executable = self.pool.take_executable(self.mined_account_nonce)
             made.append(self._append(self.chain.head, executable, salt=salt, tell_nodes=False))
         if drop_transactions:
             self._tell(transactions, dropped=True)
@@ -176,7 +176,7 @@ class Network:
         dropped = self.chain.drop(min(depth, MAX_REORG_DEPTH))
         for block in dropped:
             for transaction in block.transactions:
-                self._mined_nonces[transaction.sender] -= 1
+                self._mined_account_nonces[transaction.sender] -= 1
         if self.on_fork is not None:
             self.on_fork(len(dropped))
         return dropped
@@ -208,7 +208,7 @@ class Network:
         if self.on_block is not None:
             self.on_block(block, salt)
         for transaction in transactions:
-            self._mined_nonces[transaction.sender] = self.mined_nonce(transaction.sender) + 1
+            self._mined_account_nonces[transaction.sender] = self.mined_account_nonce(transaction.sender) + 1
         if transactions and self.behaviour.notes_included_as_dropped:
             self._tell(transactions, dropped=True)
         if tell_nodes:

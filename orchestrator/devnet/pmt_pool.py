@@ -50,14 +50,14 @@ class PmtPool:
         """A waiting transaction."""
         return next((waiting for waiting in self._waiting.values() if waiting.hash == transaction_hash), None)
 
-    def next_nonce(self, sender: str, mined: int) -> int:
+    def next_account_nonce(self, sender: str, mined: int) -> int:
         """The public nonce after a sender's mined and waiting transactions."""
         account_nonce = mined
         while (sender, account_nonce) in self._waiting:
             account_nonce += 1
         return account_nonce
 
-    def take_executable(self, mined_nonce: Callable[[str], int]) -> list[PublicTransaction]:
+    def take_executable(self, mined_account_nonce: Callable[[str], int]) -> list[PublicTransaction]:
         """Take what the next block holds, in the block's order.
 
         A sender's transactions keep the order of their nonces and a gap holds the rest back. Between senders the
@@ -68,7 +68,7 @@ class PmtPool:
             by_sender.setdefault(sender, {})[account_nonce] = transaction
         queues = []
         for sender, waiting in by_sender.items():
-            account_nonce = mined_nonce(sender)
+            account_nonce = mined_account_nonce(sender)
             queue = []
             while account_nonce in waiting:
                 queue.append(waiting[account_nonce])

@@ -25,20 +25,22 @@ class GroupState:
 
     Attributes:
         contract: the management contract's storage.
-        nonces: private nonce by account, "0x…" in lower case.
+        private_nonces: by account, "0x…" in lower case.
         codes: code by address of contracts that applications created.
         application_digest: grows with every application transaction; stands for the storage that is not emulated.
         root: equal on two nodes exactly when the rest is.
     """
 
     contract: ContractState
-    nonces: Mapping[str, int] = field(default_factory=dict)
+    private_nonces: Mapping[str, int] = field(default_factory=dict)
     codes: Mapping[str, bytes] = field(default_factory=dict)
     application_digest: bytes = bytes(32)
     root: bytes = field(init=False)
 
     def __post_init__(self) -> None:
-        accounts = "".join(f"{account}{private_nonce};" for account, private_nonce in sorted(self.nonces.items()))
+        accounts = "".join(
+            f"{account}{private_nonce};" for account, private_nonce in sorted(self.private_nonces.items())
+        )
         seen = self.contract.digest + self.application_digest + accounts.encode("ascii")
         object.__setattr__(self, "root", keccak(seen))
 

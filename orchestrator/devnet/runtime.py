@@ -16,11 +16,10 @@ from orchestrator.devnet.emulation import Emulation
 from orchestrator.devnet.errors import DevnetError, RpcError
 from orchestrator.devnet.gateway import Gateway
 from orchestrator.devnet.history import make_history
+from orchestrator.devnet.in_process import InProcessNode
 from orchestrator.devnet.journal import JOURNAL_NAME, genesis_timestamp_of, open_journal
 from orchestrator.devnet.jwt_auth import TokenVerifier
-from orchestrator.devnet.rpc.dispatch import Caller
 from orchestrator.devnet.servers import NodeServer
-from orchestrator.devnet.submission import Submission
 
 _IDLE_SECONDS: Final = 60.0
 
@@ -92,15 +91,8 @@ class Devnet:
         Raises:
             RpcError: as the node answers.
         """
-        self._advance()
-        result = self.emulation.apis[node - 1].call(method, list(params), Caller(tenant=tenant))
-        if isinstance(result, Submission):
-            try:
-                await self._clock.sleep(result.delay_seconds)
-            finally:
-                self._advance()
-                answer = result.complete()
-            result = answer
+        caller = InProcessNode(self.emulation.apis[node - 1], self._clock, self._advance)
+        result = await caller.call(method, params, tenant=tenant)
         await self.settle()
         self._kick.set()
         return result

@@ -136,7 +136,7 @@ def _check_transaction(network: Network, node: Node, signed: SignedPrivateTransa
     if transaction.chain_id is not None and transaction.chain_id != network.config.chain_id:
         raise RpcError(-32000, "Wrong chainId")
     state = state_at(node, _group(signed), node.head.number)
-    if state is not None and transaction.private_nonce < state.nonces.get(signed.sender, 0):
+    if state is not None and transaction.private_nonce < state.private_nonces.get(signed.sender, 0):
         raise RpcError(-32001, "Nonce too low")
 
 

@@ -47,6 +47,7 @@ class BesuBehaviour:
         notes_included_as_dropped: ``droppedPendingTransactions`` also names transactions that were mined.
         loses_added_members: replay keeps the receipts and loses the state.
         nonce_option: ``--privacy-nonce-always-increments`` exists.
+        unreadable_frame_is_internal: a WebSocket frame that is no JSON is an internal error, before an invalid request.
         java: last part of ``web3_clientVersion``.
     """
 
@@ -73,6 +74,7 @@ class BesuBehaviour:
     notes_included_as_dropped: bool = False
     loses_added_members: bool = False
     nonce_option: bool = False
+    unreadable_frame_is_internal: bool = False
     java: str = "openjdk-java-17"
 
     @property
@@ -98,6 +100,7 @@ CHANGES: Final[tuple[tuple[VersionNumber, dict[str, Any]], ...]] = (
             "qbft_api": True,
         },
     ),
+    ((22, 4, 0), {"unreadable_frame_is_internal": True}),
     ((22, 10, 0), {"abi": Abi.BYTES}),
     (
         (23, 1, 0),
@@ -110,8 +113,9 @@ CHANGES: Final[tuple[tuple[VersionNumber, dict[str, Any]], ...]] = (
         },
     ),
     ((23, 4, 0), {"call_reverts_named": True}),
-    ((24, 1, 0), {"notes_included_as_dropped": True}),
-    ((24, 7, 1), {"nonce_option": True, "detailed_params": True}),
+    ((24, 7, 1), {"nonce_option": True}),
+    ((24, 8, 0), {"detailed_params": True}),
+    ((24, 12, 0), {"notes_included_as_dropped": True}),
     ((25, 2, 0), {"revert_in_brackets": True, "java": "openjdk-java-25"}),
     ((25, 5, 0), {"loses_added_members": True}),
 )

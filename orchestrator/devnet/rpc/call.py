@@ -71,11 +71,9 @@ class Call:
             raise self.invalid(detail)
         return value
 
-    def flag(self, index: int, *, default: bool) -> bool:
-        """An optional Boolean."""
+    def flag(self, index: int) -> bool:
+        """A required Boolean."""
         value = self.optional(index)
-        if value is None:
-            return default
         if not isinstance(value, bool):
             raise self.invalid("return complete transaction params")
         return value
@@ -94,12 +92,14 @@ class Call:
             raise self.invalid(detail)
         return found
 
-    def block_number(self, index: int, *, default: str | None = None) -> int:
+    def block_number(
+        self, index: int, *, default: str | None = None, detail: str = "block param (block not found)"
+    ) -> int:
         """A required block number or name; the head for "latest" and "pending"."""
         value = self.optional(index)
         number = read_block_number(default if value is None else value, self.node.head.number)
         if number is None:
-            raise self.invalid("block param (block not found)")
+            raise self.invalid(detail)
         return number
 
 

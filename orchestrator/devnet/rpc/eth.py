@@ -11,6 +11,9 @@ from orchestrator.devnet.errors import RpcError, filter_not_found
 from orchestrator.devnet.rpc.call import Call, MethodTable, read_bytes, read_hash
 from orchestrator.devnet.rpc.views import block_view, public_receipt_view, public_transaction_view
 
+SYNC_TOLERANCE: Final = 5
+"""Blocks that a node may be behind and still say that it is in step."""
+
 
 def validators_of(call: Call) -> tuple[str, ...]:
     """Addresses of the network's validators."""
@@ -27,7 +30,7 @@ def _chain_id(call: Call) -> str:
 
 def _syncing(call: Call) -> Any:
     behind = call.network.chain.head.number - call.node.head.number
-    if behind <= 1:
+    if behind <= SYNC_TOLERANCE:
         return False
     return {
         "startingBlock": "0x0",
@@ -48,15 +51,14 @@ def imported_block_by_hash(call: Call, block_hash: bytes) -> Block | None:
 
 
 def _show(call: Call, block: Block | None) -> Any:
+    full = call.flag(1)
     if block is None:
         return None
-    full = call.flag(1, default=False)
     return block_view(block, call.network.behaviour, validators_of(call), full=full)
 
 
 def _block_by_number(call: Call) -> Any:
-    number = call.block_number(0)
-    return _show(call, imported_block(call, number))
+    return _show(call, imported_block(call, call.block_number(0, detail="block number params")))
 
 
 def _block_by_hash(call: Call) -> Any:
@@ -79,6 +81,8 @@ def _located(call: Call, transaction_hash: bytes) -> tuple[Block, int] | None:
 
 
 def _transaction_by_hash(call: Call) -> Any:
+    if len(call.params) != 1:
+        raise call.invalid("number of params")
     transaction_hash = call.hash(0)
     waiting = call.network.pool.find(transaction_hash)
     if waiting is not None:
@@ -98,9 +102,9 @@ def _transaction_receipt(call: Call) -> Any:
 def _transaction_count(call: Call) -> str:
     sender = call.address(0)
     if call.optional(1) == "pending":
-        return quantity(call.network.pool.next_nonce(sender, call.network.mined_nonce(sender)))
+        return quantity(call.network.pool.next_account_nonce(sender, call.network.mined_account_nonce(sender)))
     call.block_number(1, default="latest")
-    return quantity(call.network.mined_nonce(sender))
+    return quantity(call.network.mined_account_nonce(sender))
 
 
 def _balance(call: Call) -> str:
@@ -147,6 +151,14 @@ def _send_raw(call: Call) -> str:
     if read_bytes(call.optional(0)) is None:
         raise call.invalid("transaction params (missing or incorrect)")
     raise RpcError(-32007, "Sender account not authorized to send transactions")
+
+
+def _send_unsigned(_: Call) -> None:
+    raise RpcError(
+        -32604,
+        "The method eth_sendTransaction is not supported. "
+        "Use eth_sendRawTransaction to send a signed transaction to Besu.",
+    )
 
 
 def _peer_count(call: Call) -> str:
@@ -210,6 +222,7 @@ METHODS: Final[MethodTable] = {
     "eth_hashrate": lambda _: "0x0",
     "eth_protocolVersion": lambda _: "0x41",
     "eth_sendRawTransaction": _send_raw,
+    "eth_sendTransaction": _send_unsigned,
     "net_version": lambda call: str(call.network.config.chain_id),
     "net_listening": lambda _: True,
     "net_peerCount": _peer_count,

@@ -79,7 +79,7 @@ def _transaction_count(call: Call) -> str:
     except errors.RpcError as error:
         raise errors.nonce_unknown() from error
     state = state_at(call.node, group, call.node.head.number)
-    return quantity(state.nonces.get(account, 0) if state is not None else 0)
+    return quantity(state.private_nonces.get(account, 0) if state is not None else 0)
 
 
 def _eea_transaction_count(call: Call) -> str:
@@ -125,14 +125,14 @@ def _code(call: Call) -> str | None:
     if address in MANAGEMENT_ADDRESSES:
         return data(contract_code(state.contract.abi))
     code = state.codes.get(address)
-    return data(code) if code is not None else "0x" if address in state.nonces else None
+    return data(code) if code is not None else "0x" if address in state.private_nonces else None
 
 
 def _state_root(call: Call) -> str:
     block_number = call.block_number(1)
     group = from_base64(call.text(0, "privacy group params"))
     if group is None or len(group) != _GROUP_BYTES:
-        raise call.invalid("params")
+        raise call.invalid("privacy group params")
     head = call.node.head.number
     members = members_at(call.node, group, head)
     if state_at(call.node, group, head) is None or (call.tenant is not None and call.tenant not in members):

@@ -71,7 +71,8 @@ def public_transaction_view(
         "input": data(transaction.input),
         "nonce": quantity(transaction.account_nonce),
     }
-    if behaviour.transaction_public_key:
+    if behaviour.transaction_public_key or (block is None and behaviour.transaction_type):
+        # Later versions show them only while the transaction waits.
         view |= {"publicKey": data(transaction.public_key), "raw": data(transaction.raw)}
     view |= {"to": transaction.to, "transactionIndex": quantity(index) if index is not None else None}
     if behaviour.transaction_type:

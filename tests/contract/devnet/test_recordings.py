@@ -10,14 +10,12 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from orchestrator.devnet import DevnetConfig, running_devnet
-from orchestrator.devnet.accounts import enclave_key_of
+from orchestrator.devnet.accounts import RECORDED_TENANT_KEY, enclave_key_of
 from orchestrator.devnet.clock import VirtualClock
 from tests.contract.devnet.player import Player
 from tests.contract.devnet.recording import Recording, read_recording
 
 RECORDINGS = Path(os.environ.get("DEVNET_RECORDINGS", Path(__file__).parent / "recordings"))
-TENANT_B = "A1aVtMxLCUHmBVHXoZzzBgPbW/wj5axDpW9X8l91SGo="
-"""The second tenant of node 1 in the recordings."""
 
 
 def _tokens(private_key: rsa.RSAPrivateKey) -> dict[str, str]:
@@ -34,7 +32,7 @@ def _tokens(private_key: rsa.RSAPrivateKey) -> dict[str, str]:
         "bad": "bad.token.here",
         "unhosted key": token(enclave_key_of(60)),
         "tenant A (node 1)": token(enclave_key_of(1)),
-        "tenant B (node 1)": token(TENANT_B),
+        "tenant B (node 1)": token(RECORDED_TENANT_KEY),
         "tenant C (node 2)": token(enclave_key_of(2)),
     }
 
@@ -54,7 +52,7 @@ def _config(recording: Recording, tmp_path: Path) -> tuple[DevnetConfig, dict[st
         **common,  # type: ignore[arg-type]
         replay_ms_per_transaction=0.0,
         jwt_public_key_file=pem,
-        extra_enclave_keys={1: (TENANT_B,)},
+        extra_enclave_keys={1: (RECORDED_TENANT_KEY,)},
     )
     return config, _tokens(private_key)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from orchestrator.besu.management_contract import encode_add_participants
 from orchestrator.besu.private_transaction import (
     PrivateTransaction,
     decode_private_transaction,
@@ -17,7 +18,10 @@ from orchestrator.besu.private_transaction import (
 from orchestrator.devnet import DevnetConfig, DevnetError, RpcError, running_devnet
 from orchestrator.devnet.__main__ import config_from_arguments
 from orchestrator.devnet.accounts import enclave_key_of
+from orchestrator.devnet.clock import VirtualClock
+from orchestrator.devnet.emulation import Emulation
 from orchestrator.devnet.history import HISTORY_GROUP, HISTORY_OWNER_KEY, sign_quickly
+from orchestrator.devnet.in_process import InProcessNode
 from orchestrator.devnet.journal import open_journal
 from tests.unit.devnet.driving import APPLICATION, DEFAULTS, Driver
 
@@ -198,6 +202,33 @@ async def test_the_program_says_what_is_wrong_with_its_options() -> None:
     assert b"nodes is 0" in err
 
 
+def test_tenants_are_named_by_their_node() -> None:
+    """``--tenant-key`` may be given several times; what is no node and key is refused."""
+    keys = [enclave_key_of(40), enclave_key_of(41)]
+    config = config_from_arguments(["--tenant-key", f"2={keys[0]}", "--tenant-key", f"2={keys[1]}"])
+
+    assert config.extra_enclave_keys == {2: tuple(keys)}
+    with pytest.raises(DevnetError, match="must be a node's number"):
+        config_from_arguments(["--tenant-key", keys[0]])
+
+
+async def test_a_node_can_be_called_without_a_socket_on_a_clock_of_the_caller() -> None:
+    """A submission waits on that clock, and blocks are due by it."""
+    clock = VirtualClock()
+    emulation = Emulation(replace(DEFAULTS, block_period_seconds=1.0, submission_ms=250))
+    node = InProcessNode(emulation.apis[0], clock, lambda: emulation.advance(clock.now()))
+    driver = Driver()
+    pmt_hash = await node.call(
+        "eea_sendRawTransaction", [driver.raw(encode_add_participants(driver.abi, driver.keys[:2]))]
+    )
+    waited = clock.now()
+    await clock.sleep(1.0)
+    receipt = await node.call("priv_getTransactionReceipt", [pmt_hash])
+
+    assert waited == 0.25
+    assert (receipt["status"], receipt["blockNumber"]) == ("0x1", "0x1")
+
+
 def test_options_become_the_configuration() -> None:
     """The flags of the command line are the fields of the configuration."""
     config = config_from_arguments(
@@ -220,6 +251,8 @@ def test_options_become_the_configuration() -> None:
         ({"history": -1}, "history is -1"),
         ({"history": 5, "nodes": 1, "validators": 1}, "history needs two nodes"),
         ({"tls_key_file": Path("key.pem")}, "TLS needs both"),
+        ({"extra_enclave_keys": {9: ()}}, "names node 9"),
+        ({"extra_enclave_keys": {1: ("abc",)}}, "'abc' is no enclave key"),
     ],
 )
 def test_a_configuration_that_cannot_be_is_refused(options: dict[str, object], problem: str) -> None:
