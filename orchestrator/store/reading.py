@@ -69,7 +69,8 @@ def newest_changes(
         statement = statement.where(changes.c.privacy_group_id == storable(privacy_group_id))
     if states:
         statement = statement.where(changes.c.state.in_([state.value for state in states]))
-        statement = statement if State.QUEUED in states else statement.where(NOT_QUEUED)
+        if privacy_group_id is None and State.QUEUED not in states:
+            statement = statement.where(NOT_QUEUED)  # lets the index by state be used
     if before:
         position = sa.select(changes.c.position).where(changes.c.change_id == storable(before)).scalar_subquery()
         statement = statement.where(changes.c.position < position)

@@ -5,10 +5,13 @@ import asyncio
 import pytest
 
 from orchestrator.membership.errors import ConflictingRequestError
+from orchestrator.membership.model import State
 from orchestrator.membership.status import EventType, StatusEvent, announce
 from orchestrator.store import Database, SqlChangeStore, SqlOutbox
 from tests.fakes.changes import a_change
 from tests.fakes.clock import START, JumpingClock
+
+STATES = (State.SUCCEEDED, State.FAILED, State.QUEUED, State.PARKED, State.SUCCEEDED, State.PREFLIGHT, State.SUCCEEDED)
 
 
 async def test_a_new_request_becomes_a_change(store: SqlChangeStore) -> None:
@@ -115,3 +118,17 @@ async def test_listing_is_newest_first_and_goes_on(store: SqlChangeStore) -> Non
     assert list(await store.changes(privacy_group_id="g1")) == [c for c in newest if c.privacy_group_id == "g1"]
     assert list(await store.changes(states=[changes[0].state])) == newest
     assert await store.changes(before="unknown") == ()
+
+
+async def test_groups_are_those_that_a_change_succeeded_in(store: SqlChangeStore) -> None:
+    """A group is listed once a change of it has succeeded, and changes are found by group and state."""
+    found = [a_change(str(number), f"g{number % 3}", state=state) for number, state in enumerate(STATES)]
+    for change in found:
+        await store.accept(change, "hash", ())
+    succeeded = {change.privacy_group_id for change in found if change.state is State.SUCCEEDED}
+    assert await store.groups() == tuple(sorted(succeeded))
+    for change in found:
+        assert change in await store.changes(privacy_group_id=change.privacy_group_id, states=[change.state])
+        assert change in await store.changes(states=[change.state])
+    ended = await store.changes(states=[State.SUCCEEDED, State.FAILED])
+    assert ended == tuple(change for change in reversed(found) if change.state in (State.SUCCEEDED, State.FAILED))

@@ -263,5 +263,5 @@ def test_the_store_behaves_as_the_model(store_url: str) -> None:
         def __init__(self) -> None:
             super().__init__(store_url)
 
-    checks = settings(max_examples=15, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck))
+    checks = settings(max_examples=10, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck))
     run_state_machine_as_test(Machine, settings=checks)

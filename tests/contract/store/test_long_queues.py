@@ -15,7 +15,7 @@ from orchestrator.store.schema import changes, lanes
 from tests.fakes.changes import a_change, a_step, led
 from tests.fakes.clock import START, JumpingClock
 
-WAITING = 20_000
+WAITING = 6_000
 
 
 @pytest.fixture

@@ -1,0 +1,19 @@
+"""The adapters have the shapes that the engine and the relay ask for; mypy checks the signatures."""
+
+from orchestrator.engine.ports import ChangeStore
+from orchestrator.events.ports import Outbox
+from orchestrator.store import Database, SqlChangeStore, SqlOutbox
+from tests.fakes.clock import JumpingClock
+
+
+def _public(protocol: type) -> set[str]:
+    return {name for name in vars(protocol) if not name.startswith("_")}
+
+
+async def test_the_ports_are_fulfilled() -> None:
+    """Every method of the two ports is there."""
+    async with Database("sqlite://") as database:
+        store: ChangeStore = SqlChangeStore(database, JumpingClock())
+        outbox: Outbox = SqlOutbox(database)
+    assert _public(ChangeStore) <= set(dir(store))
+    assert _public(Outbox) <= set(dir(outbox))
