@@ -177,12 +177,18 @@ async def running_devnet(config: DevnetConfig, clock: Clock | None = None) -> As
     devnet = Devnet(config, clock or (VirtualClock() if config.virtual_time else LoopClock()))
     try:
         await devnet.open()
-        async with asyncio.TaskGroup() as tasks:
-            maker = tasks.create_task(devnet.run())
-            try:
-                yield devnet
-            finally:
-                maker.cancel()
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                maker = tasks.create_task(devnet.run())
+                try:
+                    yield devnet
+                finally:
+                    maker.cancel()
+        except BaseExceptionGroup as group:
+            # What the caller's own block raised reaches the caller as it was raised.
+            if len(group.exceptions) == 1:
+                raise group.exceptions[0] from None
+            raise
     finally:
         await devnet.close()
 

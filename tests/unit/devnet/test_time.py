@@ -45,6 +45,16 @@ async def test_blocks_come_by_themselves_at_the_period() -> None:
     assert chain.head.number == stopped_at
 
 
+async def test_what_the_caller_raises_reaches_it_as_it_was_raised() -> None:
+    """And the ports are closed."""
+    with pytest.raises(KeyError, match="mine"):
+        async with running_devnet(DEFAULTS) as devnet:
+            raise KeyError("mine")
+    with pytest.raises(aiohttp.ClientConnectorError):
+        async with aiohttp.ClientSession() as session:
+            await session.get(devnet.nodes[0].http_url)
+
+
 async def test_virtual_time_moves_only_when_it_is_moved() -> None:
     """Blocks and replays are due by virtual time, which one call moves by minutes."""
     config = replace(DEFAULTS, block_period_seconds=2.0, virtual_time=True)
