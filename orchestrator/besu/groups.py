@@ -75,7 +75,7 @@ class FlexiblePrivacyGroups:
     Args:
         node: a member's node, which everything is read from and sent through.
         signer: the account; only the account that created a group may change it.
-        enclave_key: the member's key, base64, hosted by the node's enclave.
+        enclave_key: the member's key, base64, hosted by the node's enclave; the node's own when not given.
         socket: the node's socket, to be woken by new heads; the node is polled without one.
         gas_price: in wei, of the marker transactions too.
         mined_timeout_seconds: how long to wait for a transaction to be mined.
@@ -86,13 +86,16 @@ class FlexiblePrivacyGroups:
         self,
         node: Node,
         signer: Signer,
-        enclave_key: str,
+        enclave_key: str | None = None,
         *,
         socket: NodeSocket | None = None,
         gas_price: int = 0,
         mined_timeout_seconds: float = 60.0,
         poll_seconds: float = 0.5,
     ) -> None:
+        enclave_key = enclave_key or node.enclave_key
+        if enclave_key is None:
+            raise ValueError("name the member's enclave key, here or as the node's enclave_key: it sends the changes")
         enclave_key_to_bytes(enclave_key)
         self._node = node
         self._signer = signer

@@ -12,7 +12,15 @@ from orchestrator.besu.errors import (
     RpcError,
     UnrelatedRefusalError,
 )
-from orchestrator.besu.group_reading import group_calls, read_group_view, read_root, read_state, state_calls
+from orchestrator.besu.group_reading import (
+    group_calls,
+    lock_call,
+    read_group_view,
+    read_lock,
+    read_root,
+    read_state,
+    state_calls,
+)
 from orchestrator.besu.http_client import HttpNode
 from orchestrator.besu.identifiers import bytes_to_hex
 from orchestrator.besu.json_rpc import Answer, Call, result_of
@@ -65,10 +73,12 @@ class Node:
     Args:
         http: the way to the node.
         name: what to call it in messages; its address when not given.
+        enclave_key: the member's key, base64, that changes are sent from; None when the node is only read.
     """
 
-    def __init__(self, http: HttpNode, *, name: str = "") -> None:
+    def __init__(self, http: HttpNode, *, name: str = "", enclave_key: str | None = None) -> None:
         self.http = http
+        self.enclave_key = enclave_key
         self.name = name or http.url
         self._find_method: str | None = None
         self._validator_method: str | None = None
@@ -211,6 +221,11 @@ class Node:
         at = await self.head_number() if block_number is None else block_number
         (view,) = await self.group_views([privacy_group_id], at, account=account, with_code=with_code)
         return view
+
+    async def group_lock(self, privacy_group_id: str, block_number: int) -> bool | None:
+        """Return whether the group is locked at a block, by one call; None when the node has no such group there."""
+        (answer,) = await self.http.batch([lock_call(privacy_group_id, block_number)])
+        return read_lock(answer)
 
     async def group_state(self, privacy_group_id: str, block_number: int) -> GroupView:
         """Return a group's state at a block that is known to be there, in one batch; its hash is left empty."""
