@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 from aiohttp import web
@@ -22,6 +22,10 @@ from orchestrator.broker.connecting import connect
 from orchestrator.broker.names import Access, Limits, Names
 from orchestrator.broker.port import Broker
 from orchestrator.config import BrokerConfig, Config, WebhookConfig
+from orchestrator.engine.auditor import Auditor, AuditRules
+from orchestrator.engine.joining import Joiner
+from orchestrator.engine.repairing import Repairer
+from orchestrator.engine.tracking import ReplayTracker
 from orchestrator.events.asyncapi import asyncapi_document
 from orchestrator.events.feed import EventFeed
 from orchestrator.events.relay import Relay
@@ -106,7 +110,7 @@ async def run_daemon(config: Config, stopping: asyncio.Event, on_ready: Callable
             taking = tasks.create_task(engine.intake.run(broker))
             driving = tasks.create_task(engine.supervisor.run())
             relay = Relay(engine.outbox, broker, engine.clock, engine.holder)
-            reporting = [tasks.create_task(part.run()) for part in (relay, feed, *_upkeep(config, engine))]
+            reporting = [tasks.create_task(part.run()) for part in _parts(config, engine, relay, feed)]
             log.info("ready", api=address, nodes=len(config.nodes), accounts=len(config.accounts))
             on_ready(address)
             await stopping.wait()
@@ -116,6 +120,32 @@ async def run_daemon(config: Config, stopping: asyncio.Event, on_ready: Callable
                 task.cancel()
             await relay.drain(DRAIN_SECONDS)
     log.info("stopped")
+
+
+class _Part(Protocol):
+    async def run(self) -> None:
+        """Run until cancelled."""
+
+
+def _parts(config: Config, engine: Engine, relay: Relay, feed: EventFeed) -> tuple[_Part, ...]:
+    """Return what runs beside intake and lanes."""
+    return (relay, feed, *_upkeep(config, engine), *_watch(config, engine))
+
+
+def _watch(config: Config, engine: Engine) -> tuple[_Part, ...]:
+    """Return what looks after groups that no change is about now: joins, and audits and repairs where they are on."""
+    stalled_after = timedelta(seconds=config.chain.stalled_after_seconds)
+    found: list[_Part] = [
+        Joiner(engine.fleet, engine.store, engine.outbox, ReplayTracker(), engine.clock, engine.holder, stalled_after)
+    ]
+    if config.chain.audit_blocks:
+        rules = AuditRules(
+            holder=engine.holder, every_blocks=config.chain.audit_blocks, confirmations=config.chain.confirmations
+        )
+        found.append(Auditor(engine.fleet, engine.store, engine.outbox, engine.clock, rules))
+    if config.engine.repair == "once":
+        found.append(Repairer(engine.store, engine.intake, engine.fleet, engine.clock))
+    return tuple(found)
 
 
 def _upkeep(config: Config, engine: Engine) -> tuple[Webhooks | Retention, ...]:

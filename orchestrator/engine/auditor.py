@@ -123,6 +123,9 @@ class Auditor:
             except StoreError as error:
                 log.warning("audit not told, the store does not answer", reason=str(error))
                 await self._clock.sleep(IDLE_SECONDS)
+            except Exception:  # a defect of the audit must not stop the daemon
+                log.exception("audit failed")
+                due = newest + self._rules.every_blocks
 
     async def audit_once(self) -> AuditReport:
         """Audit now and tell what is new.

@@ -116,6 +116,8 @@ class Joiner:
                     await self.look()
             except StoreError as error:
                 log.warning("joins not told, the store does not answer", reason=str(error))
+            except Exception:  # a defect here must not stop the daemon
+                log.exception("look for joins failed")
             await self._clock.sleep(LOOK_SECONDS)
 
     async def look(self) -> None:

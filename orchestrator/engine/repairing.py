@@ -71,6 +71,8 @@ class Repairer:
                 await self.repair_parked()
             except StoreError as error:
                 log.warning("repairs not looked for, the store does not answer", reason=str(error))
+            except Exception:  # a defect here must not stop the daemon
+                log.exception("look for repairs failed")
             await self._clock.sleep(EVERY_SECONDS)
 
     async def repair_parked(self) -> None:
