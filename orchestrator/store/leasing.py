@@ -16,8 +16,8 @@ from orchestrator.store.reading import active_changes, queued_changes
 from orchestrator.store.schema import PENDING, changes, lanes
 from orchestrator.store.transaction import Transaction
 
-QUEUED_PER_LANE = 50
-"""How many queued changes of a group are handed out with its lane."""
+QUEUED_PER_LANE = 25
+"""How many queued changes of a group are handed out with its lane: more than share a turn by default."""
 
 _CLAIMABLE = (
     sa.select(lanes.c.privacy_group_id)

@@ -14,6 +14,7 @@ from orchestrator.store.errors import SchemaVersionError
 
 _MIGRATION_LOCK = 0x6D656D63
 """Key of the advisory lock that lets one process migrate a PostgreSQL store at a time."""
+_MIGRATION_MINUTES = 60
 
 
 def required_version() -> str:
@@ -67,6 +68,8 @@ def migrate_on(connection: sa.Connection) -> None:
         SchemaVersionError: The store was made by a newer program.
     """
     if connection.dialect.name == "postgresql":
+        for limit in ("statement_timeout", "lock_timeout"):  # a big table takes longer than a unit of work may
+            connection.execute(sa.text(f"SET LOCAL {limit} = '{_MIGRATION_MINUTES}min'"))
         connection.execute(sa.text(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})"))
     _refuse_unknown(_version(connection), connection.engine.url)
     config = _config()
