@@ -17,7 +17,9 @@ def config_from_arguments(arguments: list[str]) -> DevnetConfig:
     Raises:
         DevnetError: the options do not fit together.
     """
-    parser = argparse.ArgumentParser(prog="python -m orchestrator.devnet", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="orchestrator devnet", description="Run a network of emulated Besu nodes and enclaves; see docs/devnet.md."
+    )
     parser.add_argument("--nodes", type=int, default=3, help="members' nodes, each with an enclave")
     parser.add_argument("--validators", type=int, default=None, help="how many of them make blocks (default: 3)")
     parser.add_argument("--base-port", type=int, default=20_000, help="first port; 0 takes free ports")
