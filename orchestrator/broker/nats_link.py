@@ -13,7 +13,6 @@ from nats.js.errors import BadRequestError, NotFoundError
 from orchestrator.broker.letters import HEADER_ROOM_BYTES
 from orchestrator.broker.library_errors import as_broker_errors, close_quietly
 from orchestrator.broker.names import Access, Limits, Names
-from orchestrator.engine.ports import BrokerError
 
 QUEUE: Final = "NATS"
 
@@ -57,7 +56,6 @@ class NatsLink:
         self._settled = asyncio.Event()  # either connected or closed, not in between
         self._client: Client | None = None
         self._session: Session | None = None
-        self._said = ""
 
     async def session(self) -> Session:
         """Return the present session; connects and prepares first when there is none.
@@ -68,10 +66,8 @@ class NatsLink:
         async with self._lock:
             if self._session is not None and self._session.client.is_connected:
                 return self._session
-            try:
+            with as_broker_errors(QUEUE, "connecting"):
                 client = await self._connected()
-            except TimeoutError:
-                raise BrokerError(f"{QUEUE}: connecting failed: {self._said or 'no answer'}") from None
             with as_broker_errors(QUEUE, "preparing streams"):
                 self._session = await self._prepare(client)
             return self._session
@@ -95,11 +91,9 @@ class NatsLink:
             if self._client.is_connected:
                 return self._client
         client = Client()
-        self._said = ""
         try:
             async with asyncio.timeout(self._limits.connect_seconds):
-                with as_broker_errors(QUEUE, "connecting"):
-                    await self._connect(client)
+                await self._connect(client)
         except BaseException:
             await _close(client)
             raise
@@ -116,7 +110,8 @@ class NatsLink:
             user=self._access.user,
             password=self._access.password,
             user_credentials=_text_or_none(self._access.credentials_file),
-            connect_timeout=2,
+            connect_timeout=self._limits.connect_seconds,  # type: ignore[arg-type] # it only waits for so long
+            allow_reconnect=False,
             max_reconnect_attempts=-1,
             reconnect_time_wait=_RECONNECT_SECONDS,  # type: ignore[arg-type] # it only sleeps for so long
             ping_interval=5,
@@ -125,6 +120,8 @@ class NatsLink:
             reconnected_cb=self._on_reconnected,
             closed_cb=self._on_closed,
         )
+        # The first attempt tells what is wrong (a password, a certificate) instead of trying for ever.
+        client.options["allow_reconnect"] = True
 
     async def _prepare(self, client: Client) -> Session:
         jetstream = client.jetstream(timeout=self._limits.call_seconds)
@@ -179,7 +176,7 @@ class NatsLink:
                 raise
 
     async def _on_error(self, error: Exception) -> None:
-        self._said = str(error) or type(error).__name__
+        _log.debug("NATS", error=str(error) or type(error).__name__)
 
     async def _on_closed(self) -> None:
         self._settled.set()

@@ -99,11 +99,11 @@ class RabbitMQLink:
     async def _prepare(self, connection: AbstractConnection) -> Session:
         await self._queue(connection, self._names.dead, {})
         # A message that was returned very often is dead-lettered rather than dropped, which is RabbitMQ 4's default.
+        # The strategy "at-least-once" would be safer still, but its supervisor does not come back in RabbitMQ 3.10 once
+        # it has failed, and then the whole queue fails.
         never_dropped: dict[str, FieldValue] = {
             "x-dead-letter-exchange": "",
             "x-dead-letter-routing-key": self._names.dead,
-            "x-dead-letter-strategy": "at-least-once",
-            "x-overflow": "reject-publish",
             "x-delivery-limit": _MANY_DELIVERIES,
         }
         await self._queue(connection, self._names.requests, never_dropped)

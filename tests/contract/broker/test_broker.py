@@ -222,7 +222,7 @@ async def test_events_go_on_after_the_server_was_killed(queue: "QueueUnderTest")
 async def test_a_server_that_does_not_answer_is_given_up_on(queue: "QueueUnderTest") -> None:
     """A frozen server makes a call fail within its bound instead of hanging."""
     async with queue.open(call_seconds=0.5) as broker:
-        await broker.publish("membership.change.accepted.v1", "event-1", b"{1}")
+        await request_until_stored(broker, b"it answers")
         queue.pause()
         try:
             async with asyncio.timeout(5):
@@ -235,12 +235,13 @@ async def test_a_server_that_does_not_answer_is_given_up_on(queue: "QueueUnderTe
 async def test_settling_without_a_connection_does_no_harm(queue: "QueueUnderTest") -> None:
     """A trigger whose acknowledgement can't be delivered comes again; the caller is not troubled."""
     async with queue.open(call_seconds=0.5) as broker, triggers_of(broker) as triggers:
-        await broker.request(b"held")
+        await request_until_stored(broker, b"held")
         held = await take(triggers)
-        await broker.check()
         queue.pause()
         try:
             async with asyncio.timeout(5):
+                with pytest.raises(BrokerError):
+                    await publish_until_it_fails(broker)
                 await held.bury("while away")
         finally:
             queue.resume()
