@@ -41,10 +41,12 @@ def state_calls(privacy_group_id: str, block_number: int) -> list[Call]:
     """Return the calls that read a group's state alone at a block; ``read_state`` takes their answers in this order."""
     at = hex(block_number)
     calls = [Call("priv_debugGetStateRoot", (privacy_group_id, at))]
-    for method in _READS:
-        asked = {"to": MANAGEMENT_PROXY, "data": bytes_to_hex(encode_call(method))}
-        calls.append(Call("priv_call", (privacy_group_id, asked, at)))
-    return calls
+    return [*calls, *(_state_call(method, privacy_group_id, at) for method in _READS)]
+
+
+def _state_call(method: Method, privacy_group_id: str, at: str) -> Call:
+    asked = {"to": MANAGEMENT_PROXY, "data": bytes_to_hex(encode_call(method))}
+    return Call("priv_call", (privacy_group_id, asked, at))
 
 
 def read_state(answered: Sequence[Answer], block_number: int, block_hash: str) -> GroupView:
@@ -91,6 +93,26 @@ def read_group_view(answered: Sequence[Answer], *, with_nonce: bool, with_code: 
     code = (answers.optional(answers.read_data, result_of(extra.pop(0))) or b"") if with_code else None
     state = read_state(answered[1 : 1 + _STATE_CALLS], head.number, head.hash)
     return replace(state, private_nonce=private_nonce, code=code)
+
+
+def lock_call(privacy_group_id: str, block_number: int) -> Call:
+    """Return the call that tells whether a group is locked at a block; ``read_lock`` takes its answer."""
+    return _state_call(Method.CAN_EXECUTE, privacy_group_id, hex(block_number))
+
+
+def read_lock(answer: Answer) -> bool | None:
+    """Read the answer to ``lock_call``; None when the node has no such group, or not that block.
+
+    Raises:
+        RpcError: the call was answered with an error.
+        ProtocolError: the answer is not what the contract answers.
+    """
+    output = answers.optional(answers.read_data, result_of(answer)) or b""
+    try:
+        free = decode_flag(output)
+    except ManagementContractError as error:
+        raise ProtocolError(f"the group's contract answered something else than it should: {error}") from error
+    return None if free is None else not free
 
 
 def read_root(answer: Answer) -> str | None:

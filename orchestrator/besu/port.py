@@ -22,8 +22,8 @@ from orchestrator.besu.marker_senders import MarkerSenders
 from orchestrator.besu.node import Node
 from orchestrator.besu.private_transaction import PrivateTransaction
 from orchestrator.besu.reasons import reason_of
+from orchestrator.besu.receipts import outcome_of
 from orchestrator.besu.results import Head as SeenHead
-from orchestrator.besu.results import PrivateReceipt
 from orchestrator.besu.signers import Signer
 from orchestrator.besu.subscriptions import Gap, GapReason
 from orchestrator.besu.websocket_client import NodeSocket
@@ -33,9 +33,6 @@ from orchestrator.membership.reasons import Reason
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-NOT_EXECUTED: Final = 2
-"""Status of a private transaction that was rejected before execution."""
 
 ADDITION_BYTES: Final = 64
 """Length of the input of a PMT that adds to an existing group: payload key and history key."""
@@ -73,6 +70,7 @@ class BesuNode:
         self._node = node
         self._socket = socket
         self._traits: NodeTraits | None = None
+        self._reading_traits = asyncio.Lock()
         self._senders = MarkerSenders()
         self._one_send = asyncio.Lock()
         self._abis: dict[str, str] = {}
@@ -84,15 +82,22 @@ class BesuNode:
 
     @_translated
     async def traits(self) -> NodeTraits:
-        """Return version, chain id, dialect and role."""
+        """Return version, chain id, dialect and role; read once, however many lanes ask for them at the start."""
         if self._traits is None:
-            version = (await self._node.client_version()).version
-            self._traits = NodeTraits(
-                besu_version=version,
-                chain_id=await self._node.chain_id(),
-                native_abi="bytes" if version >= BYTES_ABI_SINCE else "bytes32",
-                validator=await self._validates(),
-            )
+            async with self._reading_traits:
+                return await self._read_traits()
+        return self._traits
+
+    async def _read_traits(self) -> NodeTraits:
+        if self._traits is not None:
+            return self._traits
+        version = (await self._node.client_version()).version
+        self._traits = NodeTraits(
+            besu_version=version,
+            chain_id=await self._node.chain_id(),
+            native_abi="bytes" if version >= BYTES_ABI_SINCE else "bytes32",
+            validator=await self._validates(),
+        )
         return self._traits
 
     async def _validates(self) -> bool | None:
@@ -134,6 +139,12 @@ class BesuNode:
             version=seen.version,
             state_root=seen.state_root,
         )
+
+    @_translated
+    async def lock_view(self, privacy_group_id: str, block_number: int) -> GroupView:
+        """Return whether the group is there and locked at a block."""
+        locked = await self._node.group_lock(privacy_group_id, block_number)
+        return GroupView(block_number=block_number, exists=locked is not None, locked=locked is True)
 
     @_translated
     async def roots(self, privacy_group_id: str, block_numbers: Sequence[int]) -> tuple[GroupView, ...]:
@@ -185,24 +196,24 @@ class BesuNode:
 
     @_translated
     async def outcomes(self, pmt_hashes: Sequence[str]) -> tuple[PmtOutcome, ...]:
-        """Return what each PMT came to."""
-        receipts = await self._node.receipts(pmt_hashes)
-        found = []
-        for pmt_hash, (public, private) in zip(pmt_hashes, receipts, strict=True):
-            if public is None:
-                found.append(PmtOutcome(pmt_hash=pmt_hash))
-                continue
-            self._senders.note(pmt_hash, public.sender)
-            found.append(
-                PmtOutcome(
-                    pmt_hash=pmt_hash,
-                    block_number=public.block_number,
-                    block_hash=public.block_hash,
-                    executed=None if private is None else private.status == 1,
-                    reason=None if private is None else refusal_of(private),
-                )
-            )
-        return tuple(found)
+        """Return what each PMT came to.
+
+        A private receipt tells it all; public ones are read as well until it is known who signs the node's PMTs.
+        """
+        found: dict[str, PmtOutcome] = {}
+        if self._senders.fixed is not None:
+            receipts = await asyncio.gather(*(self._node.private_receipt(pmt_hash) for pmt_hash in pmt_hashes))
+            found = {
+                pmt_hash: outcome_of(pmt_hash, receipt, receipt)
+                for pmt_hash, receipt in zip(pmt_hashes, receipts, strict=True)
+                if receipt is not None
+            }
+        left = [pmt_hash for pmt_hash in pmt_hashes if pmt_hash not in found]
+        for pmt_hash, (public, private) in zip(left, await self._node.receipts(left) if left else (), strict=True):
+            found[pmt_hash] = outcome_of(pmt_hash, public, private)
+            if public is not None:
+                self._senders.note(pmt_hash, public.sender)
+        return tuple(found[pmt_hash] for pmt_hash in pmt_hashes)
 
     @_translated
     async def markers(self, raw: bytes, first_block: int, last_block: int) -> tuple[str, ...]:
@@ -253,17 +264,6 @@ def _head(seen: SeenHead) -> Head:
         parent_hash=seen.parent_hash,
         transactions=seen.transaction_hashes,
     )
-
-
-def refusal_of(receipt: PrivateReceipt) -> Reason | None:
-    """Return why a private transaction did not execute; None when it did (PROTOCOL.md, Outcomes)."""
-    if receipt.status == 1:
-        return None
-    if receipt.status == NOT_EXECUTED:
-        return Reason(slug="wrong_private_nonce", detail=f"PMT {receipt.pmt_hash} was rejected before execution")
-    if receipt.revert_data and b"Origin not the owner." in receipt.revert_data:
-        return Reason(slug="not_owner", detail=f"PMT {receipt.pmt_hash} was reverted")
-    return Reason(slug="execution_refused", detail=f"PMT {receipt.pmt_hash} failed in block {receipt.block_number}")
 
 
 class ManagementCodec:

@@ -1,10 +1,11 @@
 """Doing what the rules want: each command becomes calls on nodes, and what came of it becomes one fact."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from orchestrator.engine.fleet import Fleet
 from orchestrator.engine.node_ports import Contract, NodeError, Signers
+from orchestrator.engine.nonces import NonceBook
 from orchestrator.engine.observing import Observer
 from orchestrator.engine.ports import Clock
 from orchestrator.engine.settling import SILENCE_SECONDS, settle
@@ -28,6 +29,7 @@ class Executor:
         observer: Compares members for the proof.
         clock: Time.
         new_id: Makes unique ids.
+        nonces: Private nonces that were read on the way.
     """
 
     fleet: Fleet
@@ -36,6 +38,7 @@ class Executor:
     observer: Observer
     clock: Clock
     new_id: Callable[[], str]
+    nonces: NonceBook = field(default_factory=NonceBook)
 
     async def perform(self, change: Change, command: Command) -> Fact:
         """Do a command and return what was observed; a node's failure is a fact, too.
@@ -58,7 +61,7 @@ class Executor:
                 case Send(attempt=attempt):
                     return await self._send(attempt)
                 case Settle(attempt=attempt, search=search):
-                    return await settle(self.fleet, change, attempt, search=search)
+                    return await self._settle(change, attempt, search=search)
                 case Observe():
                     return await self.observer.observe(change)
                 case _:
@@ -85,7 +88,9 @@ class Executor:
             payload = self.contract.unlock_by_empty_add(plan.abi)
         else:
             payload = self.contract.payload(command.action, command.members, plan.abi)
-        private_nonce = await node.private_nonce(change.privacy_group_id, change.account)
+        private_nonce = self.nonces.take(node.name, change.privacy_group_id, change.account, head.block_hash)
+        if private_nonce is None:
+            private_nonce = await node.private_nonce(change.privacy_group_id, change.account)
         traits = await node.traits()
         sender_key = _sender_key(node.enclave_keys, plan.participants or command.members)
         raw = self.signers.sign(
@@ -114,7 +119,8 @@ class Executor:
             raise ImpossibleStepError(f"change {change.change_id} sends without a plan")
         try:
             watcher = self.fleet.named(plan.node)
-            await watcher.refresh()
+            if command.action is Action.UNLOCK or not watcher.subscribed:
+                await watcher.refresh()
         except NodeError:
             if command.action is not Action.UNLOCK:
                 raise
@@ -127,6 +133,13 @@ class Executor:
         ):
             raise silence(watcher.node.name)
         return watcher
+
+    async def _settle(self, change: Change, attempt: Attempt, *, search: bool) -> Fact:
+        fact = await settle(self.fleet, change, attempt, search=search)
+        if isinstance(fact, AttemptSettled) and fact.effect is not None and fact.private_nonce is not None:
+            group, read_at = change.privacy_group_id, fact.effect.block_hash
+            self.nonces.remember(attempt.node, group, change.account, read_at, fact.private_nonce)
+        return fact
 
     async def _send(self, attempt: Attempt) -> Fact:
         watcher = self.fleet.named(attempt.node)

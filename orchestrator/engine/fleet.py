@@ -8,6 +8,8 @@ from orchestrator.engine.watcher import ChainWatcher
 from orchestrator.membership.model import GroupView
 from orchestrator.membership.reasons import Reason
 
+REMEMBERED_GROUPS = 10_000
+
 
 @dataclass(frozen=True, slots=True)
 class Sender:
@@ -37,6 +39,7 @@ class Fleet:
         self.watchers = tuple(watchers)
         self._by_name = {watcher.node.name: watcher for watcher in watchers}
         self._by_key = {key: watcher for watcher in watchers for key in watcher.node.enclave_keys}
+        self._homes: dict[str, str] = {}
 
     def named(self, name: str) -> ChainWatcher:
         """Return a node by its name.
@@ -76,7 +79,7 @@ class Fleet:
         found: list[Sender] = []
         outsiders: list[Sender] = []
         failure: NodeError | None = None
-        for watcher in sorted(self.watchers, key=lambda w: -(w.head.number if w.head is not None else -1)):
+        for watcher in self._in_order(privacy_group_id):
             try:
                 head = await watcher.current()
                 view = await watcher.node.view(privacy_group_id, head.number)
@@ -87,6 +90,7 @@ class Fleet:
             sender = Sender(watcher=watcher, enclave_key=key or watcher.node.enclave_keys[0], head=head, view=view)
             (found if view.exists and key else outsiders).append(sender)
             if view.exists and key and key not in avoided:
+                self._remember(privacy_group_id, watcher.node.name)
                 return sender
         if found:
             return found[0]
@@ -99,6 +103,21 @@ class Fleet:
         if outsiders:
             return outsiders[0]
         raise NodeError(Reason(slug="node_unreachable", detail="no node is configured"))
+
+    def _in_order(self, privacy_group_id: str) -> list[ChainWatcher]:
+        """The node that had the group before comes first, which saves asking those that do not have it; then newest."""
+        home = self._homes.get(privacy_group_id)
+
+        def place(watcher: ChainWatcher) -> tuple[bool, int]:
+            number = watcher.head.number if watcher.head is not None else -1
+            return watcher.node.name != home, -number
+
+        return sorted(self.watchers, key=place)
+
+    def _remember(self, privacy_group_id: str, name: str) -> None:
+        if len(self._homes) >= REMEMBERED_GROUPS:
+            del self._homes[next(iter(self._homes))]
+        self._homes[privacy_group_id] = name
 
 
 def _sending_key(node: NodePort, members: tuple[str, ...]) -> str | None:

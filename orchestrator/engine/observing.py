@@ -15,6 +15,9 @@ from orchestrator.membership.replay import needs_further_blocks, watched
 TICK_SECONDS = 1.0
 """How long to wait for a block before a replay that holds its node's head still is looked at again."""
 
+FIRST_LOOK_SECONDS = 0.25
+"""How long a block may take from one node to the others before it is taken for a replay that is worth watching."""
+
 PROOF_TICK_SECONDS = 10.0
 """How long to wait for the last block of a proof before telling how far each node is."""
 
@@ -62,6 +65,8 @@ class Observer:
         reference = await self._reference(change)
         if change.progress:
             await self._wait_for_news(change, effect, reference)
+        else:
+            await self._wait_for_import(change, effect)
         head = await reference.current()
         canonical = await reference.block(effect.block_number) if head.number >= effect.block_number else None
         asked = ConvergenceObserved(
@@ -121,6 +126,12 @@ class Observer:
         for watcher in nodes:
             if watcher is not None and through < last:
                 await watcher.wait_beyond(last - 1, PROOF_TICK_SECONDS)
+
+    async def _wait_for_import(self, change: Change, effect: Effect) -> None:
+        """Let the effect's block reach the other nodes: it comes to all of them within moments."""
+        for watcher in dict.fromkeys(map(self._fleet.hosting, watched(change))):
+            if watcher is not None and not await watcher.wait_beyond(effect.block_number - 1, FIRST_LOOK_SECONDS):
+                return
 
     def _last_block(self, change: Change, effect: Effect) -> int:
         return effect.block_number + (self._rules.proof_blocks if needs_further_blocks(change) else 0)

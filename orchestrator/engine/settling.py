@@ -1,7 +1,10 @@
 """How an attempt ended: wait for the block that mined it, then read the group's state there, not the status alone."""
 
+import asyncio
+from dataclasses import dataclass
+
 from orchestrator.engine.fleet import Fleet
-from orchestrator.engine.node_ports import NodeError, PmtOutcome
+from orchestrator.engine.node_ports import Block, NodeError, PmtOutcome
 from orchestrator.engine.watcher import ChainWatcher, silence
 from orchestrator.membership.facts import AttemptSettled, AttemptUnmined, Fact
 from orchestrator.membership.model import Action, Attempt, Change, Effect, GroupView
@@ -31,25 +34,56 @@ async def settle(fleet: Fleet, change: Change, attempt: Attempt, *, search: bool
     hashes = tuple(dict.fromkeys((*attempt.pmt_hashes, *found)))
     if not hashes:
         return await _settle_unfound(watcher, change, attempt, until)
-    if not found:
-        await watcher.wait_mined(hashes, until, SILENCE_SECONDS)
-    outcomes = await watcher.node.outcomes(hashes)
+    block = None if found else await watcher.wait_mined(hashes, until, SILENCE_SECONDS)
+    outcomes, seen = await asyncio.gather(watcher.node.outcomes(hashes), _look(watcher, change, attempt, block))
     executed = next((outcome for outcome in outcomes if outcome.executed), None)
     if executed is not None:
-        return await _settle_executed(watcher, change, attempt, executed)
+        return await _settle_executed(watcher, change, attempt, executed, seen)
     unmined = [outcome for outcome in outcomes if outcome.block_number is None]
     if unmined:
         return await _settle_waiting(watcher, change, attempt, until, found)
     return await _settle_refused(watcher, change, attempt, outcomes)
 
 
-async def _settle_executed(watcher: ChainWatcher, change: Change, attempt: Attempt, outcome: PmtOutcome) -> Fact:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Look:
+    """The group at the block that holds a PMT.
+
+    Attributes:
+        block_hash: That block's.
+        view: The group there; of a lock only whether it holds.
+        private_nonce: The account's, when the next transaction follows at once.
+    """
+
+    block_hash: str
+    view: GroupView
+    private_nonce: int | None = None
+
+
+async def _look(watcher: ChainWatcher, change: Change, attempt: Attempt, block: Block | None) -> _Look | None:
+    """Look at the group where a PMT of the attempt is, in the moment in which its receipt is read."""
+    if block is None:
+        return None
+    node, group = watcher.node, change.privacy_group_id
+    if attempt.action is not Action.LOCK:
+        return _Look(block_hash=block.block_hash, view=await node.view(group, block.number))
+    view, private_nonce = await asyncio.gather(
+        node.lock_view(group, block.number), node.private_nonce(group, change.account)
+    )
+    return _Look(block_hash=block.block_hash, view=view, private_nonce=private_nonce)
+
+
+async def _settle_executed(
+    watcher: ChainWatcher, change: Change, attempt: Attempt, outcome: PmtOutcome, seen: _Look | None = None
+) -> Fact:
     if outcome.block_number is None or outcome.block_hash is None:
         raise NodeError(Reason(slug="node_error", detail=f"node {watcher.node.name} executed a PMT in no block"))
-    view = await watcher.node.view(change.privacy_group_id, outcome.block_number)
-    if fulfils(view, attempt):
-        effect = Effect(block_number=outcome.block_number, block_hash=outcome.block_hash, view=view)
-        return AttemptSettled(effect=effect)
+    if seen is None or seen.block_hash != outcome.block_hash:
+        view = await watcher.node.view(change.privacy_group_id, outcome.block_number)
+        seen = _Look(block_hash=outcome.block_hash, view=view)
+    if fulfils(seen.view, attempt):
+        effect = Effect(block_number=outcome.block_number, block_hash=outcome.block_hash, view=seen.view)
+        return AttemptSettled(effect=effect, private_nonce=seen.private_nonce)
     detail = f"{attempt.action} executed in block {outcome.block_number}, yet the group does not show it"
     return AttemptSettled(effect=None, reason=Reason(slug="group_moved", detail=detail))
 

@@ -28,13 +28,13 @@ async def survey(fleet: Fleet, change: Change) -> Surveyed:
     sender = await fleet.sender_for(change.privacy_group_id, candidates, leaving)
     node = sender.watcher.node
     traits = await node.traits()
-    syncing, abi, owner = await asyncio.gather(
+    keys = dict.fromkeys((*change.members, *sender.view.participants))
+    syncing, abi, owner, members = await asyncio.gather(
         node.syncing(),
         node.abi(change.privacy_group_id) if sender.view.exists else _nothing(),
         node.owns(change.privacy_group_id, change.account) if sender.view.exists else _nothing(),
+        asyncio.gather(*(_survey_member(fleet, change, sender, key) for key in keys)),
     )
-    keys = dict.fromkeys((*change.members, *sender.view.participants))
-    members = await asyncio.gather(*(_survey_member(fleet, change, sender, key) for key in keys))
     return Surveyed(
         node=node.name,
         head=sender.head.number,
