@@ -6,6 +6,7 @@ import sys
 import time
 from collections import Counter
 
+from tests.simulation.planted import PLANTED, planted
 from tests.simulation.running import run_seed, run_seeds
 from tests.simulation.scenario import Result
 
@@ -16,14 +17,21 @@ def main() -> int:
     """Run what the command line asks for; 1 when an invariant was broken."""
     if os.environ.get("PYTHONHASHSEED") != "0":  # sets of texts are walked in the same order in every run
         os.environ["PYTHONHASHSEED"] = "0"
-        os.execv(sys.executable, [sys.executable, "-m", "tests.simulation", *sys.argv[1:]])
+        os.execv(sys.executable, [sys.executable, "-m", "tests.simulation", *sys.argv[1:]])  # noqa: S606 - itself
     parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
     parser.add_argument("--seeds", type=int, default=1000, help="how many seeds")
     parser.add_argument("--first", type=int, default=1, help="the first of them")
     parser.add_argument("--seed", type=int, help="run this one only")
     parser.add_argument("--trace", action="store_true", help="print what happens (with --seed)")
     parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--planted", choices=sorted(PLANTED), help="run with this mistake in the code")
+    parser.add_argument("--until-broken", action="store_true", help="stop at the first broken invariant")
     asked = parser.parse_args()
+    with planted(asked.planted):
+        return _run(asked)
+
+
+def _run(asked: argparse.Namespace) -> int:
     if asked.seed is not None:
         return _show([run_seed(asked.seed, trace=asked.trace)], 0.0)
     began = shown = time.monotonic()
@@ -31,11 +39,18 @@ def main() -> int:
     for result in run_seeds(asked.first, asked.seeds, asked.processes):
         results.append(result)
         for broken in result.broken:
-            print(f"seed {result.seed}: {broken}", flush=True)
+            _say(f"seed {result.seed}: {broken}")
+        if result.broken and asked.until_broken:
+            break
         if time.monotonic() - shown > PROGRESS_SECONDS:
             shown = time.monotonic()
-            print(f"{len(results)} of {asked.seeds} seeds, {len(results) / (shown - began):.1f} a second", flush=True)
+            _say(f"{len(results)} of {asked.seeds} seeds, {len(results) / (shown - began):.1f} a second")
     return _show(results, time.monotonic() - began)
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
 
 
 def _show(results: list[Result], seconds: float) -> int:
@@ -43,14 +58,14 @@ def _show(results: list[Result], seconds: float) -> int:
     for result in results:
         states.update(result.states)
     failed = [result for result in results if result.broken]
-    print(
+    _say(
         f"{len(results)} seeds in {seconds:.1f} s; {sum(r.virtual_seconds for r in results) / 3600:.1f} virtual hours, "
         f"{sum(r.commits for r in results)} commits, {sum(r.sends for r in results)} sends, "
         f"{sum(r.deaths for r in results)} restarts; changes: {dict(states)}"
     )
     for result in failed:
-        print(f"seed {result.seed} broke: {'; '.join(result.broken)}")
-        print(f"  again: python -m tests.simulation --seed {result.seed} --trace")
+        _say(f"seed {result.seed} broke: {'; '.join(result.broken)}")
+        _say(f"  again: python -m tests.simulation --seed {result.seed} --trace")
     return 1 if failed else 0
 
 

@@ -8,6 +8,7 @@ from orchestrator.besu.management_contract import Method, encode_call
 from orchestrator.devnet.private_state import ExecutedTransaction, GroupTimeline
 from orchestrator.membership.model import ENDED, RESTING, State
 from orchestrator.store.database import Database
+from orchestrator.store.recording import Step
 from tests.simulation.messages import Message, MessageQueue
 from tests.simulation.owner import OwnerClient
 from tests.simulation.world import Life, World
@@ -71,16 +72,36 @@ class Checks:
         elif all(status == "void" for status, _ in found) and found[0][1] == life.name.partition(".")[0]:
             self.broke(life, "sends an attempt that it has given up")
 
-    def committed(self, life: Life, name: str, unit: Any) -> None:
-        """Look at the store after a commit."""
-        self.commits += 1
-        lane = unit.keywords.get("lane") if name == "record" else None
-        if lane is not None:
-            ((token, holder),) = self._rows(
-                "SELECT token, holder FROM lanes WHERE privacy_group_id = ?", lane.privacy_group_id
-            )
+    def held(self) -> dict[str, tuple[str, int]]:
+        """Return who holds which lane until when."""
+        rows = self._rows("SELECT privacy_group_id, holder, lease_until FROM lanes WHERE holder IS NOT NULL")
+        return {group: (holder, lease_until) for group, holder, lease_until in rows}
+
+    def done(self, life: Life, name: str, unit: Any, held: dict[str, tuple[str, int]]) -> None:
+        """Look at a unit of work that was committed.
+
+        Args:
+            life: Whose it is.
+            name: Of the unit of work.
+            unit: The unit of work.
+            held: Who held which lane until when, before it.
+        """
+        holds = self.held()
+        if name == "claim":
+            for group, (holder, _) in holds.items():
+                earlier, lease_until = held.get(group, (holder, 0))
+                if earlier != holder and lease_until > unit.keywords["now"]:
+                    self.broke(life, f"claims the lane of {group}, which {earlier} holds")
+        if isinstance(unit, Step):
+            lane = unit.lane
+            ((token,),) = self._rows("SELECT token FROM lanes WHERE privacy_group_id = ?", lane.privacy_group_id)
+            holder, _ = holds.get(lane.privacy_group_id, ("nobody", 0))
             if token != lane.token or holder != life.name.partition(".")[0]:
                 self.broke(life, f"commits a step with token {lane.token}; {holder} has token {token}")
+
+    def committed(self, life: Life) -> None:
+        """Look at the store after a commit."""
+        self.commits += 1
         for change_id, request_id, state, revision, reason in self._rows(
             "SELECT change_id, request_id, state, revision, reason FROM changes"
         ):

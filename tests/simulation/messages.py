@@ -1,4 +1,4 @@
-"""The message queue of a simulation: it keeps what was published until it is acknowledged, and delivers it too often."""
+"""The message queue of a simulation: what was published is kept until it is acknowledged, and comes too often."""
 
 import asyncio
 import json

@@ -50,5 +50,8 @@ def run_seeds(first: int, count: int, processes: int) -> Iterator[Result]:
     if processes == 1:
         yield from map(run_seed, seeds)
         return
-    with ProcessPoolExecutor(processes, mp_context=get_context("fork")) as pool:
+    pool = ProcessPoolExecutor(processes, mp_context=get_context("fork"))
+    try:
         yield from pool.map(run_seed, seeds, chunksize=CHUNK)
+    finally:
+        pool.shutdown(cancel_futures=True)

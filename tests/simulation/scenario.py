@@ -56,7 +56,7 @@ async def play(seed: int, errors: list[str], *, trace: bool = False) -> Result:
         errors: Grows by what the code under test calls an error.
         trace: Whether to print what happens.
     """
-    chance = Random(seed)
+    chance = Random(seed)  # noqa: S311 - it hides nothing
     weather = draw(chance)
     async with Database("sqlite://") as database:
         world = World(seed, weather, chance, database, trace=trace)
@@ -104,9 +104,7 @@ class Scenario:
         self.replicas = [Replica(world, queue, name) for name in names]
         self._keys = [node.key for node in world.emulation.network.nodes]
         self._stranger = base64.b64encode(world.chance.randbytes(32)).decode()
-        self.groups = tuple(
-            base64.b64encode(world.chance.randbytes(32)).decode() for _ in range(world.weather.groups)
-        )
+        self.groups = tuple(base64.b64encode(world.chance.randbytes(32)).decode() for _ in range(world.weather.groups))
         self._faulty: list[asyncio.Task[Any]] = []
 
     async def run(self) -> None:

@@ -1,14 +1,13 @@
 """An event loop without threads, sockets and real time: when nothing is ready, its clock jumps to the next timer.
 
-Everything that runs on it is deterministic: callbacks in the order of their making, timers by time and then by the order
-of their making, and tasks and futures have hashes that do not depend on where they lie in memory, so that a set of
-them is walked in the same order in every run.
+Everything that runs on it is deterministic: callbacks run in the order of their making, timers by their time, and
+tasks and futures have hashes that do not depend on where they lie in memory, so that a set of them is walked in the
+same order in every run.
 """
 
 import asyncio
-import contextvars
 import itertools
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -89,15 +88,10 @@ class VirtualLoop(asyncio.BaseEventLoop):
     def create_future(self) -> asyncio.Future[Any]:
         return _Future(loop=self)
 
-    def _make_task(self, loop: "VirtualLoop", coro: Coroutine[Any, Any, T] | Generator[Any, None, T], **more: Any) -> Any:
+    def _make_task(self, loop: "VirtualLoop", coro: Any, **more: Any) -> Any:
         return _Task(coro, loop=loop, **more)
 
-    def call_soon_threadsafe(
-        self, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
-    ) -> asyncio.Handle:
-        return self.call_soon(callback, *args, context=context)
-
-    def run_in_executor(self, executor: Any, func: Callable[..., T], *args: Any) -> asyncio.Future[T]:
+    def run_in_executor(self, executor: object, func: Callable[..., T], *args: Any) -> asyncio.Future[T]:  # type: ignore[override]  # noqa: ARG002 - nobody executes it elsewhere
         """Do it now: there are no threads."""
         future: asyncio.Future[T] = self.create_future()
         future.set_result(func(*args))

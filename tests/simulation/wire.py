@@ -17,6 +17,7 @@ from orchestrator.besu.http_client import is_read
 from orchestrator.besu.json_rpc import Answer, Call, result_of
 from orchestrator.besu.port import BesuNode
 from orchestrator.besu.rpc_errors import rpc_error
+from orchestrator.devnet.rpc.dispatch import Answer as NodeAnswer
 from orchestrator.devnet.rpc.dispatch import Caller, NodeApi
 from orchestrator.engine.node_ports import Head, NodeError
 from orchestrator.membership.reasons import Reason
@@ -87,21 +88,24 @@ class Wire:
             raise ConnectionLostError(f"the connection to {self.url} broke")
         return answers
 
+    def _runs(self) -> bool:
+        return self._api.node.up
+
     async def _at_node(self, calls: Sequence[Call], delay: float) -> list[Answer] | None:
         await asyncio.sleep(delay + self._world.latency())
-        if not self._api.node.up:
+        if not self._runs():
             return None
         answers = []
         for number, call in enumerate(calls):
             self._world.advance()
             request = {"jsonrpc": "2.0", "id": number, "method": call.method, "params": list(call.params)}
-            answer = self._api.handle(request)
+            answer: NodeAnswer = self._api.handle(request)
             if answer.later is not None and answer.finish is not None:
                 await asyncio.sleep(answer.later.delay_seconds)
                 self._world.advance()
                 answer = answer.finish()
             answers.append(_read(number, answer.response or {}))
-        return answers if self._api.node.up else None
+        return answers if self._runs() else None
 
 
 def _read(number: int, response: dict[str, Any]) -> Answer:
