@@ -16,11 +16,19 @@ T = TypeVar("T")
 
 
 class StoreError(Exception):
-    """The store could not do a unit of work; nothing of it was committed, and it may be tried again."""
+    """The store could not do a unit of work; nothing of it was committed.
+
+    Attributes:
+        passing: Whether trying again may help.
+    """
+
+    passing = True
 
 
 class LeaseLostError(StoreError):
     """The lane is not ours any more: another replica took it over. Stop at once; it goes on from the last commit."""
+
+    passing = False
 
 
 class BrokerError(Exception):

@@ -60,6 +60,7 @@ class Supervisor:
         self._rules = rules
         self._stopping = stopping
         self._lanes: dict[str, asyncio.Task[None]] = {}
+        self._freed = asyncio.Event()
 
     @property
     def running_lanes(self) -> int:
@@ -83,11 +84,14 @@ class Supervisor:
             free = self._rules.most_lanes - len(self._lanes)
             lanes: tuple[Lane, ...] = ()
             try:
+                self._freed.clear()
                 if free > 0:
                     lanes = await self._store.claim(
                         holder=self._rules.holder, lease=self._rules.lease, limit=free, now=self._clock.now()
                     )
-                if not lanes:
+                else:
+                    await self._freed.wait()
+                if free > 0 and not lanes:
                     await self._rest(await self._idle_seconds())
             except StoreError as error:
                 log.warning("store does not answer", reason=str(error))
@@ -117,6 +121,7 @@ class Supervisor:
         finally:
             if self._lanes.get(lane.privacy_group_id) is asyncio.current_task():
                 del self._lanes[lane.privacy_group_id]
+            self._freed.set()
 
     async def _renew(self) -> None:
         pause = self._rules.lease.total_seconds() / 3
@@ -125,8 +130,12 @@ class Supervisor:
             if not self._lanes:
                 continue
             try:
+                # Only what is driven: the lease of a lane that failed has to run out.
                 held = await self._store.renew(
-                    holder=self._rules.holder, lease=self._rules.lease, now=self._clock.now()
+                    holder=self._rules.holder,
+                    lease=self._rules.lease,
+                    now=self._clock.now(),
+                    groups=tuple(self._lanes),
                 )
             except StoreError as error:
                 log.warning("leases not renewed", reason=str(error))

@@ -59,7 +59,8 @@ class Worker:
     async def run(self, lane: Lane) -> None:
         """Drive a claimed lane until nothing of it can be done now, then give it back.
 
-        A lane whose lease is lost is left alone: another replica goes on with it.
+        A lane whose lease is lost is left alone: another replica goes on with it. A change that an operator amended
+        meanwhile is a lost lease, too, only that giving the lane back then works.
         """
         try:
             while True:
@@ -72,7 +73,6 @@ class Worker:
                 lane = await self._store.load(lane, now=self._clock.now())
         except LeaseLostError:
             log.warning("lease lost", group=lane.privacy_group_id)
-            return
         except Stopping:
             log.info("lane rests", group=lane.privacy_group_id)
         await self._store.release(lane, now=self._clock.now())
@@ -204,7 +204,7 @@ class Worker:
             except LeaseLostError:
                 raise
             except StoreError as error:
-                if pause is None:
+                if pause is None or not error.passing:
                     raise
                 log.warning("store does not answer", reason=str(error), retry_in_seconds=pause)
                 await self._clock.sleep(pause)

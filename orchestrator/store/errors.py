@@ -17,6 +17,8 @@ class StoreUnavailableError(StoreError):
 class ConstraintError(StoreError):
     """The database refused what would break an invariant that it holds; trying again changes nothing."""
 
+    passing = False
+
 
 class SchemaVersionError(StoreError):
     """The store's tables are not those that this program works with; the message says which command mends it."""
