@@ -33,6 +33,9 @@ from orchestrator.store.change_store import SqlChangeStore
 from orchestrator.store.database import Database
 from orchestrator.store.outbox_store import SqlOutbox
 
+GATHER_SECONDS = 0.002
+"""How long a read waits for others: one new block wakes many lanes, and what they ask travels together."""
+
 
 class AccountError(Exception):
     """An account's key can't be had; the message names the account and the file, never what is in it."""
@@ -55,7 +58,7 @@ async def connect_nodes(stack: AsyncExitStack, nodes: tuple[NodeConfig, ...]) ->
     for configured in nodes:
         token = TokenFile(configured.token_file) if configured.token_file is not None else None
         tls = tls_context(str(configured.ca_file)) if configured.ca_file is not None else None
-        http = HttpNode(session, configured.http, token=token, tls=tls)
+        http = HttpNode(session, configured.http, token=token, tls=tls, gather_seconds=GATHER_SECONDS)
         link: NodeSocket | None = None
         if configured.ws is not None:
             link = await stack.enter_async_context(
@@ -154,6 +157,7 @@ async def assembled(config: Config, stopping: asyncio.Event) -> AsyncIterator[En
             observer=Observer(fleet, ReplayTracker(), rules, clock),
             clock=clock,
             new_id=new_id,
+            confirmations=config.chain.confirmations,
         )
         lanes = LaneRules(
             holder=f"{socket.gethostname()}/{config.api.listen}",

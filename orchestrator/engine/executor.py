@@ -1,10 +1,10 @@
 """Doing what the rules want: each command becomes calls on nodes, and what came of it becomes one fact."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from orchestrator.engine.fleet import Fleet
-from orchestrator.engine.node_ports import Contract, NodeError, Signers
+from orchestrator.engine.node_ports import Contract, Head, NodeError, Signers
 from orchestrator.engine.nonces import NonceBook
 from orchestrator.engine.observing import Observer
 from orchestrator.engine.ports import Clock
@@ -13,9 +13,20 @@ from orchestrator.engine.surveying import survey
 from orchestrator.engine.watcher import ChainWatcher, silence
 from orchestrator.membership.commands import Command, Observe, Pause, Send, Settle, Sign, Survey
 from orchestrator.membership.errors import ImpossibleStepError
-from orchestrator.membership.facts import AttemptSent, AttemptSettled, AttemptSigned, Fact, Hindered, SendFailed
-from orchestrator.membership.model import Action, Attempt, Change, Effect
+from orchestrator.membership.facts import (
+    AttemptSent,
+    AttemptSettled,
+    AttemptSigned,
+    AttemptUnmined,
+    Fact,
+    Hindered,
+    SendFailed,
+)
+from orchestrator.membership.model import Action, Attempt, Change, Effect, State
 from orchestrator.membership.reasons import Reason
+
+CONFIRMATION_ROUNDS = 3
+"""How often a refusal is looked at again when it looks different each time, before it is waited for anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +40,7 @@ class Executor:
         observer: Compares members for the proof.
         clock: Time.
         new_id: Makes unique ids.
+        confirmations: How deep what ends a turn without an effect must be.
         nonces: Private nonces that were read on the way.
     """
 
@@ -38,6 +50,7 @@ class Executor:
     observer: Observer
     clock: Clock
     new_id: Callable[[], str]
+    confirmations: int = 0
     nonces: NonceBook = field(default_factory=NonceBook)
 
     async def perform(self, change: Change, command: Command) -> Fact:
@@ -82,8 +95,9 @@ class Executor:
             # Somebody may have unlocked it already; a second unlock would only fail.
             view = await node.view(change.privacy_group_id, head.number)
             if view.exists and not view.locked:
+                await self._check_depth(watcher, change, head)
                 effect = Effect(block_number=head.number, block_hash=head.block_hash, view=view)
-                return AttemptSettled(effect=effect)
+                return await self._with_private_nonce(change, node.name, AttemptSettled(effect=effect))
         if command.action is Action.UNLOCK and plan.unlock_by_empty_add:
             payload = self.contract.unlock_by_empty_add(plan.abi)
         else:
@@ -112,6 +126,15 @@ class Executor:
         )
         return AttemptSigned(attempt=attempt)
 
+    async def _check_depth(self, watcher: ChainWatcher, change: Change, head: Head) -> None:
+        """Raise `NodeError` while a group that shows no lock showed one within the confirmations."""
+        if self.confirmations == 0:
+            return
+        then = await watcher.node.view(change.privacy_group_id, max(head.number - self.confirmations, 0))
+        if then.exists and then.locked:
+            detail = f"the lock was gone less than {self.confirmations} blocks ago"
+            raise NodeError(Reason(slug="node_behind", detail=detail))
+
     async def _sending_node(self, change: Change, command: Sign) -> ChainWatcher:
         """The planned node; another member's when that one does not answer and a lock of ours must not stay."""
         plan = change.plan
@@ -136,10 +159,40 @@ class Executor:
 
     async def _settle(self, change: Change, attempt: Attempt, *, search: bool) -> Fact:
         fact = await settle(self.fleet, change, attempt, search=search)
+        if self.confirmations and isinstance(fact, AttemptSettled) and _ends_a_turn(attempt, fact):
+            fact = await self._confirmed(change, attempt, fact)
+        fact = await self._with_private_nonce(change, attempt.node, fact)
         if isinstance(fact, AttemptSettled) and fact.effect is not None and fact.private_nonce is not None:
             group, read_at = change.privacy_group_id, fact.effect.block_hash
             self.nonces.remember(attempt.node, group, change.account, read_at, fact.private_nonce)
         return fact
+
+    async def _confirmed(self, change: Change, attempt: Attempt, fact: Fact) -> Fact:
+        """Look again until the same is seen so many blocks later.
+
+        After a refusal or an undone lock nobody looks at the attempt any more: a reorganisation could bring it back.
+        """
+        watcher = self.fleet.named(attempt.node)
+        for _ in range(CONFIRMATION_ROUNDS):
+            head = await watcher.refresh()
+            if await watcher.wait_beyond(head.number + self.confirmations - 1, SILENCE_SECONDS) is None:
+                raise silence(watcher.node.name)
+            again = await settle(self.fleet, change, attempt, search=True)
+            if again == fact or not isinstance(again, AttemptSettled):
+                return again
+            fact = again
+        return AttemptUnmined(head=(await watcher.refresh()).number)
+
+    async def _with_private_nonce(self, change: Change, node: str, fact: Fact) -> Fact:
+        """Tell the rules the private nonce along where a reorganisation may have taken our lock back."""
+        watcher = self.fleet.named(node)
+        held = change.plan is not None and change.plan.lock_nonce is not None
+        possible = self.confirmations > 0 or watcher.reorganisations > 0
+        if not held or not possible or change.state not in (State.ADDING, State.UNLOCKING):
+            return fact
+        if not isinstance(fact, AttemptSettled | AttemptUnmined):
+            return fact
+        return replace(fact, private_nonce=await watcher.node.private_nonce(change.privacy_group_id, change.account))
 
     async def _send(self, attempt: Attempt) -> Fact:
         watcher = self.fleet.named(attempt.node)
@@ -149,6 +202,10 @@ class Executor:
         except NodeError as error:
             return SendFailed(reason=error.reason, certain=error.certain, head=head.number)
         return AttemptSent(pmt_hash=pmt_hash, head=head.number)
+
+
+def _ends_a_turn(attempt: Attempt, fact: AttemptSettled) -> bool:
+    return fact.effect is None or attempt.action is Action.UNLOCK
 
 
 def _sender_key(hosted: tuple[str, ...], members: tuple[str, ...]) -> str:

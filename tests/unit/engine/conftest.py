@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 
@@ -31,7 +32,7 @@ BLOCK_SECONDS = 1.0
 class Rig:
     """An engine that can be driven in a test: three members' nodes a, b, c with keys of the same names."""
 
-    def __init__(self, store: SqlChangeStore, clock: FastClock) -> None:
+    def __init__(self, store: SqlChangeStore, clock: FastClock, confirmations: int) -> None:
         self.network = FakeNetwork()
         self.nodes = {name: FakeNode(self.network, name, key(name)) for name in "abc"}
         self.signers = FakeSigners(OWNER)
@@ -43,7 +44,7 @@ class Rig:
         self.fleet = Fleet([ChainWatcher(node, clock, poll) for node in self.nodes.values()])
         ids = itertools.count(1)
         self.new_id: Callable[[], str] = lambda: f"id-{next(ids):04}"
-        observer = Observer(self.fleet, ReplayTracker(poll), ProofRules(), clock)
+        observer = Observer(self.fleet, ReplayTracker(poll), ProofRules(confirmations=confirmations), clock)
         executor = Executor(
             fleet=self.fleet,
             signers=self.signers,
@@ -51,6 +52,7 @@ class Rig:
             observer=observer,
             clock=clock,
             new_id=self.new_id,
+            confirmations=confirmations,
         )
         worker = Worker(store, executor, clock, self.stopping, lambda b, a: self.steps.append((b, a)))
         rules = LaneRules(holder="test", stop_within=timedelta(seconds=20))
@@ -96,11 +98,24 @@ def key(name: str) -> str:
 @pytest.fixture
 async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
     """A running engine; it is stopped in order at the end."""
+    async with running_rig(tmp_path, confirmations=0) as made:
+        yield made
+
+
+@pytest.fixture
+async def cautious_rig(tmp_path: Path) -> AsyncIterator[Rig]:
+    """A running engine that believes what lies three blocks back."""
+    async with running_rig(tmp_path, confirmations=3) as made:
+        yield made
+
+
+@asynccontextmanager
+async def running_rig(folder: Path, confirmations: int) -> AsyncIterator[Rig]:
     clock = FastClock()
-    url = f"sqlite:///{tmp_path / 'store.db'}"
+    url = f"sqlite:///{folder / 'store.db'}"
     migrate(url)
     async with Database(url) as database:
-        made = Rig(SqlChangeStore(database, clock), clock)
+        made = Rig(SqlChangeStore(database, clock), clock, confirmations)
         made.network.mine()
         running = asyncio.create_task(made.supervisor.run())
         try:

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from orchestrator.engine.node_ports import NodeError
 from orchestrator.membership.model import Action, State, Verdict
 from orchestrator.membership.reasons import Reason
-from tests.unit.engine.conftest import GROUP, Rig, key
+from tests.unit.engine.conftest import BLOCK_SECONDS, GROUP, Rig, key
 
 
 def actions(rig: Rig) -> list[str]:
@@ -173,3 +173,25 @@ async def test_a_duplicate_whose_twin_executed_is_no_failure(rig: Rig) -> None:
     assert change.state is State.SUCCEEDED
     assert change.tries == 0
     assert actions(rig) == ["create", "lock", "add"]
+
+
+async def test_a_refusal_is_believed_only_when_it_is_deep_enough(cautious_rig: Rig) -> None:
+    """With confirmations, a change that was refused ends only when the refusal lies that many blocks back."""
+    rig = cautious_rig
+    await rig.group_of("a", "b")
+    asked = await rig.ask("remove_members", "b")
+    while not rig.network.pool:
+        await rig.clock.sleep(0.1)
+    ours, rig.network.pool = rig.network.pool, []
+    rig.network.act(GROUP, Action.LOCK)
+    rig.network.pool = ours
+    rig.network.mine()
+    refused_at = rig.network.head.number
+    while (await rig.store.attempts(asked.change_id))[-1].live:
+        await rig.clock.sleep(BLOCK_SECONDS)
+        rig.network.mine()
+    assert rig.network.head.number >= refused_at + 3
+    rig.network.act(GROUP, Action.UNLOCK)
+    (change,) = await rig.until_at_rest(asked)
+    assert change.state is State.SUCCEEDED
+    assert actions(rig).count("remove") == 1
