@@ -144,8 +144,9 @@ def make_block(
 class Chain:
     """The canonical chain, and the blocks that a reorganisation left behind."""
 
-    def __init__(self, genesis: Block) -> None:
+    def __init__(self, genesis: Block, now: float = 0.0) -> None:
         self._canonical = [genesis]
+        self._arrived_at = [now]
         self._orphans: dict[bytes, Block] = {}
         self._number_by_hash = {genesis.hash: 0}
         self._locations: dict[bytes, tuple[int, int]] = {}
@@ -173,9 +174,14 @@ class Chain:
         found = self._locations.get(transaction_hash)
         return (self._canonical[found[0]], found[1]) if found is not None else None
 
-    def append(self, block: Block) -> None:
+    def arrived_at(self, number: int) -> float:
+        """When the canonical block of a height was made, in seconds of the network's clock."""
+        return self._arrived_at[number]
+
+    def append(self, block: Block, now: float = 0.0) -> None:
         """Add the next canonical block."""
         self._canonical.append(block)
+        self._arrived_at.append(now)
         self._number_by_hash[block.hash] = block.number
         for index, transaction in enumerate(block.transactions):
             self._locations[transaction.hash] = (block.number, index)
@@ -185,6 +191,7 @@ class Chain:
         depth = max(0, min(depth, len(self._canonical) - 1))
         dropped = self._canonical[len(self._canonical) - depth :]
         del self._canonical[len(self._canonical) - depth :]
+        del self._arrived_at[len(self._arrived_at) - depth :]
         for block in dropped:
             del self._number_by_hash[block.hash]
             self._orphans[block.hash] = block

@@ -44,7 +44,7 @@ class Network:
         )
         self.now = now
         genesis = make_block(None, timestamp=genesis_timestamp, miner=validator_address_of(1), transactions=())
-        self.chain = Chain(genesis)
+        self.chain = Chain(genesis, now)
         self.pool = PmtPool()
         self._draws = 0
         self._epoch = (genesis_timestamp if wall_time is None else wall_time) - now
@@ -204,7 +204,7 @@ class Network:
             timestamp = max(parent.timestamp + 1, int(self._epoch + self.now))
         miner = validator_address_of(parent.number % self.config.validators + 1)
         block = make_block(parent, timestamp=timestamp, miner=miner, transactions=transactions, salt=salt)
-        self.chain.append(block)
+        self.chain.append(block, self.now)
         if self.on_block is not None:
             self.on_block(block, salt)
         for transaction in transactions:

@@ -118,6 +118,7 @@ class Node:
         self.cache = cache
         self.replay_seconds_each = replay_seconds_each
         self._import: _BlockImport | None = None
+        self._free_at = 0.0
         self._losses: dict[bytes, ExecutedTransaction] = {}
 
     @property
@@ -139,10 +140,11 @@ class Node:
                 break
             if self._import is None:
                 self._import = _BlockImport(block, self._plan(block))
+            ready_at = max(self._free_at, self._chain.arrived_at(block.number))
             try:
                 for job in self._import.jobs:
-                    ready_at = job.advance(now, self.replay_seconds_each, self._replay_one)
-                    if ready_at is not None:
+                    ready_at = job.advance(now, ready_at, self.replay_seconds_each, self._replay_one)
+                    if not job.done:
                         return ready_at
             except ReplayFailedError as error:
                 self.halted = str(error)
@@ -154,12 +156,14 @@ class Node:
                 if self._loses(job):
                     self._lose(job, block)
             self._import = None
+            self._free_at = ready_at
             self._import_block(block, replayed)
         return None
 
-    def restart(self) -> None:
-        """Forget an import that was under way, as a node does that goes down."""
+    def restart(self, now: float) -> None:
+        """Forget an import that was under way, as a node does that goes down or whose enclave was away."""
         self._import = None
+        self._free_at = max(self._free_at, now)
 
     def state_before(self, privacy_group_id: bytes, block_number: int) -> GroupState:
         """The state that a transaction of a block starts from."""

@@ -66,22 +66,25 @@ class ReplayJob:
     def advance(
         self,
         now: float,
+        begins_at: float,
         seconds_each: float,
         replay_one: Callable[[GroupState | None, ExecutedTransaction, int], ExecutedTransaction | None],
-    ) -> float | None:
-        """Apply what is due and return when the job will be done; None when it is.
+    ) -> float:
+        """Apply what is due by ``now`` and return when the job is done, or will be.
+
+        A job that was not under way yet began at ``begins_at``, which may be in the past. All times are in seconds.
 
         Raises:
             ReplayFailedError: the state after a block is not the one that the history says.
         """
         if self.started_at is None:
-            self.started_at = now
+            self.started_at = begins_at
         due = len(self.records)
         if seconds_each > 0:
             due = min(due, int((now - self.started_at) / seconds_each + 1e-6))
         while self.applied < due:
             self._apply_next(replay_one)
-        return None if self.done else self.started_at + seconds_each * len(self.records)
+        return self.started_at + seconds_each * len(self.records)
 
     def _apply_next(
         self, replay_one: Callable[[GroupState | None, ExecutedTransaction, int], ExecutedTransaction | None]

@@ -103,15 +103,18 @@ def _set_block_period(controls: Controls, call: Call) -> bool:
     return True
 
 
-def _set_enclave(_: Controls, call: Call) -> bool:
-    _node(call, 0).enclave.up = _flag(call, 1)
+def _set_enclave(controls: Controls, call: Call) -> bool:
+    node, up = _node(call, 0), _flag(call, 1)
+    if up and not node.enclave.up:
+        node.restart(controls.network.now)
+    node.enclave.up = up
     return True
 
 
 def _set_node(controls: Controls, call: Call) -> bool:
     node, up = _node(call, 0), _flag(call, 1)
-    if node.up and not up:
-        node.restart()
+    if node.up is not up:
+        node.restart(controls.network.now)
     node.up = up
     controls.on_node(node.number, up)
     return True
