@@ -10,6 +10,8 @@ from pamqp.exceptions import PAMQPException
 
 from orchestrator.engine.ports import BrokerError
 
+_UNWIND_SECONDS = 0.5
+
 LIBRARY_ERRORS = (NatsError, AMQPError, PAMQPException, OSError, TimeoutError, RuntimeError)
 """What a lost or refused connection may raise (aio-pika uses RuntimeError for a connection that is closed)."""
 
@@ -41,6 +43,9 @@ async def close_quietly(closing: asyncio.Task[None], seconds: float) -> None:
     finished, late = await asyncio.wait({closing}, timeout=seconds)
     for task in late:
         task.cancel()
+    if late:
+        ended, _ = await asyncio.wait(late, timeout=_UNWIND_SECONDS)
+        finished |= ended
     for task in finished:
         if not task.cancelled():
             task.exception()

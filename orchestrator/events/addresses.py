@@ -4,6 +4,7 @@ A name is resolved once for each connection, every address that it has is checke
 the addresses that were checked: a name that answers differently the second time gains nothing.
 """
 
+import errno
 import socket
 from collections.abc import Callable
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
@@ -86,6 +87,7 @@ class PublicResolver(AbstractResolver):
 def _require_public(host: str, address: str) -> None:
     if not is_public(address):
         raise PrivateAddressError(
+            errno.EACCES,
             f"{host} is at {address}, which is no public address: "
-            "set allow_private for this webhook if it is meant to be in your own network"
+            "set allow_private for this webhook if it is meant to be in your own network",
         )

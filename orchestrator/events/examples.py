@@ -40,6 +40,7 @@ def _progress(verdict: str, replayed: int, head: int, through: int | None) -> di
         "remaining_seconds": round((812 - replayed) / 41.5, 1) if verdict == "replaying" else None,
         "head": head,
         "in_sync_through": through,
+        "attested_by": None,
     }
 
 
@@ -67,12 +68,14 @@ _DATA: Final[dict[EventType, dict[str, Json]]] = {
         "effect": _EFFECT,
         "progress": [_progress("in_sync", 812, 2056, 2056)],
         "unobserved": [],
+        "attested": [],
     },
     EventType.CHANGE_FAILED: _CHANGE
     | {
         "state": "failed",
         "previous_state": "preflight",
         "unobserved": [],
+        "attested": [],
         "reason": {
             "slug": "not_owner",
             "detail": f"{_ACCOUNT} is not the owner",

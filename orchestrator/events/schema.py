@@ -41,6 +41,9 @@ class Progress(_Part):
     remaining_seconds: float | None = Field(description="What the replay will still take; null while not known.")
     head: int | None = Field(description="The node's newest block; null while it does not answer.")
     in_sync_through: int | None = Field(description="Newest block at which its state was seen equal; null before that.")
+    attested_by: str | None = Field(
+        description="Account whose signed word the verdict rests on; null when the node itself was looked at."
+    )
 
 
 class Effect(_Part):

@@ -1,0 +1,167 @@
+"""The relay, on a real outbox and a queue that fails when it is told to."""
+
+import asyncio
+import json
+from collections import defaultdict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from orchestrator.engine.ports import BrokerError
+from orchestrator.events.relay import LEASE, LEASE_NAME, Relay
+from orchestrator.store import SqlOutbox
+from tests.fakes.clock import FastClock
+
+if TYPE_CHECKING:
+    from tests.unit.events.conftest import Source
+
+
+class Queue:
+    """A message queue that keeps what is published."""
+
+    def __init__(self) -> None:
+        self.numbers: defaultdict[str, list[int]] = defaultdict(list)
+        self.ids: list[str] = []
+        self.refuse: set[int] = set()
+        self.away = False
+        self.published = asyncio.Condition()
+
+    async def publish(self, event_type: str, event_id: str, body: bytes) -> None:
+        await asyncio.sleep(0)
+        document = json.loads(body)
+        number = document["data"]["number"]
+        if self.away or number in self.refuse:
+            raise BrokerError("not now")
+        assert document["type"] == event_type
+        assert document["id"] == event_id
+        async with self.published:
+            self.numbers[document["subject"]].append(number)
+            self.ids.append(event_id)
+            self.published.notify_all()
+
+    async def until(self, count: int) -> None:
+        """Wait until so many different events are published."""
+        async with asyncio.timeout(10), self.published:
+            await self.published.wait_for(lambda: len(set(self.ids)) >= count)
+
+
+@pytest.fixture
+def queue() -> Queue:
+    return Queue()
+
+
+@asynccontextmanager
+async def running(relay: Relay) -> AsyncIterator[None]:
+    task = asyncio.create_task(relay.run())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
+
+
+async def test_events_are_published_in_order_per_group(source: "Source", queue: Queue, clock: FastClock) -> None:
+    """What was committed before and what is committed while the relay runs is published, each group in its order."""
+    for group in "abc":
+        await source.commit(30, group=group)
+    async with running(Relay(source.outbox, queue, clock, "one")):
+        await queue.until(90)
+        for group in "cab":
+            await source.commit(10, group=group)
+        await queue.until(120)
+        await until_marked(source.outbox)
+    assert {group: numbers == sorted(numbers) for group, numbers in queue.numbers.items()} == dict.fromkeys("abc", True)
+    assert len(queue.ids) == 120
+
+
+async def until_marked(outbox: SqlOutbox) -> None:
+    async with asyncio.timeout(10):
+        while await outbox.pending(1):  # noqa: ASYNC110 - nothing tells of marks
+            await asyncio.sleep(0.001)
+
+
+async def test_an_event_that_fails_holds_its_own_group_back_only(
+    source: "Source", queue: Queue, clock: FastClock
+) -> None:
+    """No later event of the group overtakes the one that was refused; other groups go on."""
+    await source.commit(3, group="a")
+    await source.commit(3, group="b")
+    queue.refuse = {2}
+    async with running(Relay(source.outbox, queue, clock, "one")):
+        await queue.until(4)
+        assert queue.numbers == {"a": [1], "b": [4, 5, 6]}
+        queue.refuse = set()
+        await queue.until(6)
+    assert queue.numbers["a"] == [1, 2, 3]
+
+
+async def test_an_outage_only_delays(source: "Source", queue: Queue, clock: FastClock) -> None:
+    """While the queue is away events wait; then all of them are published, once."""
+    queue.away = True
+    async with running(Relay(source.outbox, queue, clock, "one")):
+        await source.commit(5)
+        await clock.sleep(3)
+        assert queue.ids == []
+        queue.away = False
+        await queue.until(5)
+        await until_marked(source.outbox)
+    assert queue.numbers["g"] == [1, 2, 3, 4, 5]
+
+
+async def test_one_of_several_replicas_publishes(source: "Source", queue: Queue, clock: FastClock) -> None:
+    """Two relays on one store publish each event once; when the one that does is gone, the other goes on."""
+    first = Relay(source.outbox, queue, clock, "one")
+    second = Relay(source.outbox, queue, clock, "two")
+    async with running(first):
+        await source.commit(3)
+        await queue.until(3)
+        async with running(second):
+            await source.commit(20)
+            await queue.until(23)
+            await until_marked(source.outbox)
+    assert len(queue.ids) == 23
+    async with running(second):
+        await source.commit(1)
+        await queue.until(24)
+
+
+async def test_a_relay_without_the_lease_waits_quietly(source: "Source", queue: Queue, clock: FastClock) -> None:
+    """While another replica relays, this one looks for its turn a few times in a lease, not all the time."""
+    await source.outbox.acquire_lease(LEASE_NAME, holder="other", lease=timedelta(days=1), now=clock.now())
+    await source.commit(3)
+    asked = 0
+    acquire = source.outbox.acquire_lease
+
+    async def counted(*args: object, **named: object) -> bool:
+        nonlocal asked
+        asked += 1
+        return await acquire(*args, **named)  # type: ignore[arg-type]
+
+    source.outbox.acquire_lease = counted  # type: ignore[method-assign]
+    async with running(Relay(source.outbox, queue, clock, "one")):
+        await clock.sleep(LEASE.total_seconds())
+    assert 1 <= asked <= 5
+    assert queue.ids == []
+
+
+async def test_draining_publishes_what_is_left_and_gives_the_lease_back(
+    source: "Source", queue: Queue, clock: FastClock
+) -> None:
+    """An orderly stop leaves nothing behind, and another replica can begin at once."""
+    await source.commit(700)
+    await Relay(source.outbox, queue, clock, "one").drain(1000)
+    assert len(queue.ids) == 700
+    assert await source.outbox.pending(1) == ()
+    assert await source.outbox.acquire_lease(LEASE_NAME, holder="two", lease=timedelta(seconds=1), now=clock.now())
+
+
+async def test_draining_is_bounded(source: "Source", queue: Queue, clock: FastClock) -> None:
+    """With the queue away an orderly stop ends all the same; the events stay for the next start."""
+    await source.commit(2)
+    queue.away = True
+    async with asyncio.timeout(5):
+        await Relay(source.outbox, queue, clock, "one").drain(1)
+    assert len(await source.outbox.pending(10)) == 2
