@@ -146,7 +146,7 @@ class Observer:
         try:
             head = watcher.head or await watcher.refresh()
             if head.number < effect.block_number:
-                return await self._replaying(change, effect, watcher, reference, key)
+                return await self._replaying(change, effect, watcher, reference, key, before)
             views = await self._views(watcher, change, effect, before, min(head.number, last))
         except NodeError:
             replayed, total = (before.blocks_replayed, before.blocks_total) if before is not None else (0, 0)
@@ -164,11 +164,17 @@ class Observer:
         )
 
     async def _replaying(
-        self, change: Change, effect: Effect, watcher: ChainWatcher, reference: ChainWatcher, key: str
+        self,
+        change: Change,
+        effect: Effect,
+        watcher: ChainWatcher,
+        reference: ChainWatcher,
+        key: str,
+        before: MemberProgress | None,
     ) -> Sighting:
         joins = change.plan is not None and key in change.plan.to_add and change.plan.participants
         head = watcher.head.number if watcher.head is not None else None
-        if not joins:
+        if not joins or before is None:  # most replays are over before the next look: only then are they followed
             return Sighting(enclave_key=key, node=watcher.node.name, head=head)
         group = change.privacy_group_id
         lock_block = effect.block_number - 1
