@@ -124,18 +124,19 @@ class Engine:
 
 
 @asynccontextmanager
-async def assembled(config: Config, stopping: asyncio.Event) -> AsyncIterator[Engine]:
+async def assembled(config: Config, stopping: asyncio.Event, clock: Clock | None = None) -> AsyncIterator[Engine]:
     """Put the engine together on the configured nodes, accounts and store, and take it apart at the end.
 
     Args:
         config: The configuration.
         stopping: Set when the daemon is to stop.
+        clock: Time; None for the operating system's.
 
     Raises:
         SignerError, AccountError: An account's key can't be had.
         StoreError: The store can't be opened.
     """
-    clock = SystemClock()
+    clock = clock or SystemClock()
     async with AsyncExitStack() as stack:
         signers = {account.address: await asyncio.to_thread(open_account, account) for account in config.accounts}
         accounts = Accounts(signers, gas_limit=config.chain.gas_limit, gas_price=config.chain.gas_price)

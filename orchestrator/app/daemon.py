@@ -24,6 +24,7 @@ from orchestrator.broker.port import Broker
 from orchestrator.config import BrokerConfig, Config, WebhookConfig
 from orchestrator.engine.auditor import Auditor, AuditRules
 from orchestrator.engine.joining import Joiner
+from orchestrator.engine.ports import Clock
 from orchestrator.engine.repairing import Repairer
 from orchestrator.engine.tracking import ReplayTracker
 from orchestrator.events.asyncapi import asyncapi_document
@@ -79,13 +80,16 @@ def stopping_on_signals(stopping: asyncio.Event) -> Iterator[None]:
             loop.remove_signal_handler(number)
 
 
-async def run_daemon(config: Config, stopping: asyncio.Event, on_ready: Callable[[str], None]) -> None:
+async def run_daemon(
+    config: Config, stopping: asyncio.Event, on_ready: Callable[[str], None], clock: Clock | None = None
+) -> None:
     """Run until `stopping` is set, then finish the lock windows, publish what is committed, and return.
 
     Args:
         config: The configuration.
         stopping: Set when the daemon is to stop.
         on_ready: Told the address of the HTTP interface once requests are taken.
+        clock: Time; None for the operating system's.
 
     Raises:
         SignerError, AccountError: An account's key can't be had.
@@ -94,7 +98,7 @@ async def run_daemon(config: Config, stopping: asyncio.Event, on_ready: Callable
         OSError: The HTTP interface can't listen.
     """
     async with AsyncExitStack() as stack:
-        engine = await stack.enter_async_context(assembled(config, stopping))
+        engine = await stack.enter_async_context(assembled(config, stopping, clock))
         broker = await stack.enter_async_context(
             connect(
                 config.broker.url,
