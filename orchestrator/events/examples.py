@@ -98,7 +98,8 @@ _DATA: Final[dict[EventType, dict[str, Json]]] = {
             "members": [_NEW],
         },
     },
-    EventType.CHANGE_CANCELLED: _CHANGE | {"state": "cancelled", "previous_state": "queued", "unobserved": []},
+    EventType.CHANGE_CANCELLED: _CHANGE
+    | {"state": "cancelled", "previous_state": "queued", "unobserved": [], "attested": []},
     EventType.REQUEST_REJECTED: {
         "field": "data.members.0",
         "message": "must be an enclave key: canonical base64 of 32 bytes (NaCl) or 91 bytes (EC)",

@@ -120,6 +120,9 @@ class ChangeEndedData(ChangeMovedData):
     unobserved: list[str] = Field(
         description="Enclave keys of members whose nodes can't be seen from here, so that nothing is proven of them."
     )
+    attested: list[str] = Field(
+        description="Enclave keys of members whose verdict rests on the signed word of their own operator's daemon."
+    )
 
 
 class ChangeSucceededData(ChangeEndedData):
