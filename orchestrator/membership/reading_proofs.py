@@ -1,7 +1,7 @@
 """Reading what was observed of the members' nodes: proven, not yet, in trouble, or reorganised away."""
 
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from orchestrator.membership import facts
 from orchestrator.membership.errors import ImpossibleStepError
@@ -13,6 +13,9 @@ from orchestrator.membership.replay import assess, last_proof_block
 from orchestrator.membership.signals import Signal
 
 Read = tuple[Signal, Change]
+
+OVERDUE_AFTER_PATIENCES = 10
+"""A member that is stalled for so many times the time after which it is called stalled is left to a person."""
 
 _ROLLED_BACK = {
     Action.CREATE: Signal.CREATE_ROLLED_BACK,
@@ -37,6 +40,9 @@ def read_converged(change: Change, fact: facts.ConvergenceObserved, now: datetim
         trouble = _trouble(seen.progress)
         if trouble is not None:
             return Signal.PARK, replace(change, reason=trouble)
+    overdue = _overdue(seen.progress, now - OVERDUE_AFTER_PATIENCES * timedelta(seconds=fact.stalled_after_seconds))
+    if overdue is not None:
+        return Signal.PARK, replace(change, reason=overdue)
     return Signal.NOTED, change
 
 
@@ -59,6 +65,16 @@ def _trouble(progress: tuple[MemberProgress, ...]) -> Reason | None:
         if keys:
             return Reason(slug=slug, detail=", ".join(keys), members=keys)
     return None
+
+
+def _overdue(progress: tuple[MemberProgress, ...], since: datetime) -> Reason | None:
+    """A member that has stood still for very long needs a person; meanwhile the group's other changes may go on."""
+    still = [entry for entry in progress if entry.verdict is Verdict.STALLED and entry.moved_at <= since]
+    if not still:
+        return None
+    oldest = min(entry.moved_at for entry in still)
+    keys = tuple(entry.enclave_key for entry in still)
+    return Reason(slug="replay_overdue", detail=f"no movement since {oldest.isoformat()}", members=keys)
 
 
 def _rolled_back(change: Change) -> Read:

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
@@ -155,3 +156,19 @@ def test_an_addition_after_all_that_is_rolled_back_leaves_a_lock_to_undo(status:
     signal, change = read(replace(REPLAYING, attempt=unlock), GONE, START)
     assert (signal, change.lock_block) == (Signal.UNLOCK_ROLLED_BACK, 11)
     assert change.reason is not None
+
+
+def test_a_member_that_stands_still_for_very_long_is_left_to_a_person() -> None:
+    """Ten times as long as makes it stalled: the change parks and names the member, so that the lane is free."""
+    waiting = seen(NEW, effect=EFFECT, blocks_replayed=3, blocks_total=10)
+    change = REPLAYING
+    found = Signal.NOTED
+    for minutes in range(12):
+        assert found is Signal.NOTED
+        fact = observed(*everybody()[:2], waiting, effect=EFFECT, head=14)
+        found, change = read(change, fact, START + timedelta(minutes=minutes))
+        if found is Signal.PARK:
+            break
+    assert minutes == 10
+    assert change.reason is not None
+    assert (change.reason.slug, change.reason.members) == ("replay_overdue", (NEW,))
