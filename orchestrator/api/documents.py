@@ -38,6 +38,9 @@ class ProgressDocument(Document):
     head: int | None = Field(description="The node's head; null while it does not answer.")
     moved_at: datetime = Field(description="When it last moved.")
     in_sync_through: int | None = Field(description="The newest block at which it was seen equal to the others.")
+    attested_by: str | None = Field(
+        description="The account whose signed word the verdict rests on; null when the node itself was looked at."
+    )
     blocks_per_second: float | None = Field(description="How fast the replay goes; null while that can't be told.")
     remaining_seconds: float | None = Field(
         description="What the replay will still take; null while that can't be told."

@@ -154,6 +154,7 @@ class Sighting:
         enclave_key: The member.
         node: Name of the node; None when we have no access to it.
         head: Its head; None when it does not answer.
+        attested_by: The account whose signed word this is, when we have no access to the node; None for no such word.
         views: The group there at the proof's blocks that it has reached, oldest first.
         blocks_replayed: Blocks of the group's span that it has replayed.
         blocks_total: Blocks of the group's span; 0 while unknown.
@@ -165,6 +166,7 @@ class Sighting:
     views: tuple[GroupView, ...] = ()
     blocks_replayed: int = 0
     blocks_total: int = 0
+    attested_by: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,6 +180,7 @@ class ConvergenceObserved:
         proof_blocks: How many further blocks the proof needs.
         confirmations: How deep the effect's block must be.
         stalled_after_seconds: A replay that has not moved for this long is stalled.
+        awaited: Unobserved members whose own daemon's word is still waited for: without it nothing is proven yet.
     """
 
     effect_block_hash: str | None
@@ -186,6 +189,7 @@ class ConvergenceObserved:
     proof_blocks: int
     confirmations: int
     stalled_after_seconds: float = 60.0
+    awaited: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

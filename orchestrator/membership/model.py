@@ -202,6 +202,8 @@ class MemberProgress:
         moved_at: When `blocks_replayed`, `head` or `verdict` last changed.
         in_sync_through: The newest block at which the member was seen equal to the reference; None before the first.
         marks: Where the replay was within the last minute, oldest first (a bounded number).
+        attested_by: The account whose signed word the verdict rests on; None when we looked at the node ourselves, or
+            when nobody could.
     """
 
     enclave_key: str
@@ -212,6 +214,7 @@ class MemberProgress:
     moved_at: datetime
     in_sync_through: int | None = None
     marks: tuple[Mark, ...] = ()
+    attested_by: str | None = None
 
     @property
     def blocks_per_second(self) -> float | None:

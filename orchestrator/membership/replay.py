@@ -85,6 +85,7 @@ def assess(change: Change, observed: ConvergenceObserved, now: datetime) -> Asse
     deep_enough = observed.head >= max(last, effect.block_number + observed.confirmations)
     proven = (
         deep_enough
+        and concerned.isdisjoint(observed.awaited)
         and bool(seen)
         and all(e.verdict is Verdict.IN_SYNC and (e.in_sync_through or 0) >= last for e in seen)
     )
@@ -95,7 +96,7 @@ def _reference(plan: Plan | None, effect: Effect, sightings: tuple[Sighting, ...
     old_members = plan.participants if plan is not None else ()
     views: dict[int, GroupView] = {}
     for sighting in sorted(sightings, key=lambda s: s.enclave_key not in old_members):
-        if sighting.views:
+        if sighting.views and sighting.attested_by is None:
             views = {view.block_number: view for view in sighting.views}
             break
     # The sending node's own reading at the effect decides whom to believe there: it is the state that was asked for.
@@ -146,6 +147,7 @@ def progress_of(
         moved_at=moved_at,
         in_sync_through=through,
         marks=_marked(before.marks if before is not None else (), Mark(at=now, blocks=replayed)),
+        attested_by=sighting.attested_by,
     )
 
 
@@ -162,7 +164,7 @@ def _standing(entry: MemberProgress) -> tuple[Verdict, int, int | None]:
 
 
 def _verdict(sighting: Sighting, reference: dict[int, GroupView]) -> tuple[Verdict, int | None]:
-    if sighting.node is None:
+    if sighting.node is None and sighting.attested_by is None:
         return Verdict.UNOBSERVED, None
     through: int | None = None
     for view in sorted(sighting.views, key=lambda v: v.block_number):

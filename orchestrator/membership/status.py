@@ -186,6 +186,7 @@ def _about_change(kind: EventType, change: Change, before: Change | None = None)
         data["progress"] = [progress_data(entry) for entry in change.progress]
     if change.state in ENDED:
         data["unobserved"] = [p.enclave_key for p in change.progress if p.verdict == "unobserved"]
+        data["attested"] = [p.enclave_key for p in change.progress if p.attested_by is not None]
     if change.reason is not None and change.state in (State.QUEUED, State.FAILED, State.PARKED, State.UNLOCKING):
         data["reason"] = reason_data(change.reason)
     if change.state is State.QUEUED and change.not_before is not None:
@@ -215,6 +216,7 @@ def progress_data(entry: MemberProgress) -> dict[str, Json]:
         "remaining_seconds": _rounded(entry.remaining_seconds, 1),
         "head": entry.head,
         "in_sync_through": entry.in_sync_through,
+        "attested_by": entry.attested_by,
     }
 
 

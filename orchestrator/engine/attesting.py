@@ -1,0 +1,170 @@
+"""Telling other organisations' daemons, signed, what our own node shows of a group that it joined.
+
+The block of the addition is found by bisection in the contract's members at the node's own past blocks; the state roots
+there and at the further blocks of the proof are what the adder's daemon compares with its own.
+"""
+
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Final, Protocol
+
+import structlog
+
+from orchestrator.engine.fleet import Fleet
+from orchestrator.engine.node_ports import NodeError, NodePort
+from orchestrator.engine.ports import BrokerError, Clock
+from orchestrator.engine.testimony import encode_verdict
+from orchestrator.engine.watcher import ChainWatcher
+from orchestrator.membership.joining import Join
+from orchestrator.membership.verdicts import MemberVerdict, RootAt, SignedVerdict, statement
+
+TICK_SECONDS: Final = 0.5
+MOST_JOINS: Final = 256
+GIVE_UP_BLOCKS: Final = 1_000
+"""Whoever waited for a verdict has given up when the chain is so far beyond its blocks."""
+
+log = structlog.get_logger()
+
+
+class StatementSigner(Protocol):
+    """Signs statements as one of the configured accounts."""
+
+    def sign_statement(self, account: str, text: bytes) -> bytes:
+        """Return the signature; raises KeyError for an account that is not configured."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pending:
+    """A join that is to be told of.
+
+    Attributes:
+        join: The join, as it was when its node first had the group.
+        after_block: The member was not in the group at this block.
+        effect_block: The block of its addition; None while it was not looked for.
+        told_through: The newest block whose state was told; None before the first telling.
+    """
+
+    join: Join
+    after_block: int
+    effect_block: int | None = None
+    told_through: int | None = None
+
+
+class Attester:
+    """Publishes signed verdicts about our own nodes.
+
+    Args:
+        fleet: The nodes.
+        speakers: By a node's name the account, in the configuration's writing, that signs for it.
+        signer: The accounts.
+        publish: Gives a verdict's bytes to the message queue; may raise `BrokerError`.
+        clock: Time.
+        proof_blocks: Blocks after the addition's whose state is told.
+    """
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        speakers: Mapping[str, str],
+        signer: StatementSigner,
+        publish: Callable[[bytes], Awaitable[None]],
+        clock: Clock,
+        proof_blocks: int,
+    ) -> None:
+        self._fleet = fleet
+        self._speakers = dict(speakers)
+        self._signer = signer
+        self._publish = publish
+        self._clock = clock
+        self._proof_blocks = proof_blocks
+        self._pending: OrderedDict[tuple[str, str], Pending] = OrderedDict()
+
+    def follow(self, join: Join, after_block: int) -> None:
+        """Tell of a join whose node has the group by now; called again for the same one it does nothing new."""
+        pair = (join.privacy_group_id, join.enclave_key)
+        if join.node not in self._speakers or join.since_block is None or pair in self._pending:
+            return
+        self._pending[pair] = Pending(join=join, after_block=min(after_block, join.since_block - 1))
+        while len(self._pending) > MOST_JOINS:
+            self._pending.popitem(last=False)
+
+    async def run(self) -> None:
+        """Tell until cancelled."""
+        while True:
+            try:
+                await self.tell()
+            except Exception:  # a defect here must not stop the daemon
+                log.exception("telling of joins failed")
+            await self._clock.sleep(TICK_SECONDS)
+
+    async def tell(self) -> None:
+        """Tell once what there is to be told."""
+        for pair, pending in list(self._pending.items()):
+            try:
+                after = await self._tell(pending)
+            except (NodeError, BrokerError) as error:
+                log.debug("verdict not told yet", group=pair[0], node=pending.join.node, reason=str(error))
+                continue
+            if after is None:
+                del self._pending[pair]
+            else:
+                self._pending[pair] = after
+
+    async def _tell(self, pending: Pending) -> Pending | None:
+        """Tell of one join; returns what is left to be told, None for nothing."""
+        join = pending.join
+        watcher = self._fleet.named(join.node)
+        head = (await watcher.current()).number
+        first = pending.effect_block
+        if first is None:
+            first = await _effect_block(watcher.node, join, pending.after_block)
+            pending = replace(pending, effect_block=first)
+        last = first + self._proof_blocks
+        through = min(head, last)
+        if head > last + GIVE_UP_BLOCKS:
+            return None
+        # Twice is enough: as soon as there is something to be told, and when there is nothing more to come.
+        if through < first or (pending.told_through is not None and through < last):
+            return pending
+        roots = await _roots(watcher, join.privacy_group_id, first, through)
+        account = self._speakers[join.node]
+        verdict = MemberVerdict(
+            privacy_group_id=join.privacy_group_id,
+            enclave_key=join.enclave_key,
+            chain_id=(await watcher.node.traits()).chain_id,
+            roots=roots,
+            head=head,
+            issued_at=self._clock.now(),
+        )
+        signature = self._signer.sign_statement(account, statement(verdict))
+        await self._publish(
+            encode_verdict(SignedVerdict(verdict=verdict, account=account.lower(), signature=signature))
+        )
+        log.info("verdict told", group=join.privacy_group_id, node=join.node, through=through)
+        return None if through == last else replace(pending, told_through=through)
+
+
+async def _effect_block(node: NodePort, join: Join, after_block: int) -> int:
+    """Return the block at which a member came in.
+
+    When the node has lost the group since, or never listed the member, that can't be found: then it is the earliest
+    block at which it may have been.
+    """
+    low, high = after_block, join.since_block if join.since_block is not None else after_block + 1
+    while high - low > 1:
+        middle = (low + high) // 2
+        view = await node.view(join.privacy_group_id, middle)
+        low, high = (low, middle) if join.enclave_key in view.participants else (middle, high)
+    return high
+
+
+async def _roots(watcher: ChainWatcher, privacy_group_id: str, first: int, last: int) -> tuple[RootAt, ...]:
+    views = await watcher.node.roots(privacy_group_id, range(first, last + 1))
+    found = []
+    for view in views:
+        block = await watcher.block(view.block_number)
+        if block is None:
+            break
+        found.append(RootAt(block_number=view.block_number, block_hash=block.block_hash, state_root=view.state_root))
+    return tuple(found)

@@ -1,0 +1,191 @@
+"""What other organisations' daemons say of their own nodes: reading it, checking it, and remembering the newest.
+
+A verdict is a CloudEvent of the type `VERDICT_TYPE` on a subject that organisations share. Whoever may publish there may
+publish anything: what is no valid verdict of a configured peer costs one line in the log.
+"""
+
+import json
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable, Mapping
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final, Literal, Protocol
+
+import structlog
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+
+from orchestrator.engine.ports import Clock
+from orchestrator.membership.verdicts import (
+    MOST_ROOTS,
+    MemberVerdict,
+    RootAt,
+    SignedVerdict,
+    refusal,
+    statement,
+    verdict_data,
+)
+
+VERDICT_TYPE: Final = "membership.member.verdict.v1"
+SOURCE: Final = "/besu-membership-orchestrator"
+MAX_BODY_BYTES: Final = 512 * 1024
+MOST_REMEMBERED: Final = 10_000
+
+_Hash = Annotated[str, Field(pattern=r"^0x[0-9a-f]{64}$")]
+_Block = Annotated[int, Field(ge=0, lt=1 << 63)]
+
+log = structlog.get_logger()
+
+
+class Verdicts(Protocol):
+    """What of the message queue testimony uses."""
+
+    def verdicts(self) -> AsyncIterator[bytes]:
+        """Yield the bodies of verdicts until cancelled, some of them again; reconnects by itself."""
+
+
+class InvalidVerdictError(ValueError):
+    """What came in is no verdict; the message says why."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class _Root(_Part):
+    block_number: _Block
+    block_hash: _Hash
+    state_root: _Hash | Literal[""]
+
+
+class _Data(_Part):
+    privacy_group_id: Annotated[str, Field(min_length=44, max_length=44)]
+    member: Annotated[str, Field(min_length=1, max_length=124)]
+    chain_id: _Block
+    roots: Annotated[tuple[_Root, ...], Field(min_length=1, max_length=MOST_ROOTS)]
+    head: _Block
+    issued_at: AwareDatetime
+    account: Annotated[str, Field(pattern=r"^0x[0-9a-f]{40}$")]
+    signature: Annotated[str, Field(pattern=r"^0x[0-9a-f]{130}$")]
+
+
+class _Document(BaseModel):
+    type: Literal["membership.member.verdict.v1"]
+    data: _Data
+
+
+def encode_verdict(signed: SignedVerdict) -> bytes:
+    """Return a verdict as a CloudEvents JSON document."""
+    data = verdict_data(signed.verdict) | {"account": signed.account, "signature": "0x" + signed.signature.hex()}
+    document: dict[str, Any] = {
+        "specversion": "1.0",
+        "id": signed.signature.hex()[:64],
+        "source": SOURCE,
+        "type": VERDICT_TYPE,
+        "time": signed.verdict.issued_at.isoformat(),
+        "subject": signed.verdict.privacy_group_id,
+        "datacontenttype": "application/json",
+        "data": data,
+    }
+    return json.dumps(document).encode()
+
+
+def decode_verdict(body: bytes) -> SignedVerdict:
+    """Return the verdict in a message.
+
+    Raises:
+        InvalidVerdictError: It is none.
+    """
+    if len(body) > MAX_BODY_BYTES:
+        raise InvalidVerdictError(f"it has {len(body)} bytes, at most {MAX_BODY_BYTES} are read")
+    try:
+        data = _Document.model_validate_json(body).data
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        where = ".".join(str(part) for part in first["loc"][:5])[:100]
+        raise InvalidVerdictError(f"{where or 'body'}: {first['msg'][:200]}") from None
+    roots = tuple(
+        RootAt(block_number=root.block_number, block_hash=root.block_hash, state_root=root.state_root)
+        for root in data.roots
+    )
+    verdict = MemberVerdict(
+        privacy_group_id=data.privacy_group_id,
+        enclave_key=data.member,
+        chain_id=data.chain_id,
+        roots=roots,
+        head=data.head,
+        issued_at=data.issued_at.astimezone(UTC),
+    )
+    return SignedVerdict(verdict=verdict, account=data.account, signature=bytes.fromhex(data.signature[2:]))
+
+
+class VerdictBook:
+    """The newest believed verdict about each member of each group; a bounded number of them.
+
+    Args:
+        peers: By enclave key the account that may speak for it.
+        signer_of: Tells the account that signed a statement; None when it is no signature.
+    """
+
+    def __init__(self, peers: Mapping[str, str], signer_of: Callable[[bytes, bytes], str | None]) -> None:
+        self._peers = {key: account.lower() for key, account in peers.items()}
+        self._signer_of = signer_of
+        self._newest: OrderedDict[tuple[str, str], SignedVerdict] = OrderedDict()
+
+    def expects(self, enclave_key: str) -> bool:
+        """Return whether somebody is configured to speak for a member."""
+        return enclave_key in self._peers
+
+    def newest(self, privacy_group_id: str, enclave_key: str) -> SignedVerdict | None:
+        """Return the newest believed verdict about a member in a group."""
+        return self._newest.get((privacy_group_id, enclave_key))
+
+    def take(self, body: bytes, now: datetime) -> bool:
+        """Remember a verdict that came in, if it is to be believed and new; tells whether it was remembered."""
+        try:
+            signed = decode_verdict(body)
+        except InvalidVerdictError as error:
+            log.warning("verdict ignored", reason=str(error))
+            return False
+        said = signed.verdict
+        # A signature is only computed with for a peer that is configured.
+        claimed = self._peers.get(said.enclave_key) == signed.account
+        signer = self._signer_of(statement(said), signed.signature) if claimed else None
+        reason = refusal(signed, self._peers, signer, now)
+        if reason is not None:
+            log.warning(
+                "verdict ignored",
+                reason=reason,
+                group=said.privacy_group_id,
+                member=said.enclave_key,
+                by=signed.account,
+            )
+            return False
+        pair = (said.privacy_group_id, said.enclave_key)
+        known = self._newest.get(pair)
+        if known is not None and known.verdict.issued_at >= said.issued_at:
+            return False
+        self._newest[pair] = signed
+        self._newest.move_to_end(pair)
+        while len(self._newest) > MOST_REMEMBERED:
+            self._newest.popitem(last=False)
+        log.info("verdict taken", group=said.privacy_group_id, member=said.enclave_key, by=signed.account)
+        return True
+
+
+class VerdictReader:
+    """Takes verdicts from the message queue into the book.
+
+    Args:
+        queue: The message queue.
+        book: Where they go.
+        clock: Time.
+    """
+
+    def __init__(self, queue: Verdicts, book: VerdictBook, clock: Clock) -> None:
+        self._queue = queue
+        self._book = book
+        self._clock = clock
+
+    async def run(self) -> None:
+        """Take verdicts until cancelled."""
+        async for body in self._queue.verdicts():
+            self._book.take(body, self._clock.now())
