@@ -37,7 +37,7 @@ def signer_of(text: bytes, signature: bytes) -> str | None:
     compact = signature[:64] + bytes([signature[64] - _FIRST_V])
     try:
         public_key = PublicKey.from_signature_and_message(compact, _digest(text), hasher=None)
-    except Exception:  # coincurve raises a bare Exception for what is no point of the curve
+    except Exception:  # noqa: BLE001 - coincurve raises a bare Exception for what is no signature
         return None
     return "0x" + keccak(public_key.format(compressed=False)[1:])[-20:].hex()
 

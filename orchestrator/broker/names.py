@@ -16,12 +16,14 @@ class Names:
         events: What status events are published under: ``<events>.<type>`` is the subject, or the routing key in the
             topic exchange `events`.
         consumer: Name of the durable consumer; replicas of one daemon share it.
+        verdicts: Where daemons of several organisations tell each other, signed, what their own nodes show.
     """
 
     requests: str = "membership.requests"
     dead: str = "membership.requests.dead"
     events: str = "membership.events"
     consumer: str = "orchestrator"
+    verdicts: str = "membership.verdicts"
 
     def event_subject(self, event_type: str) -> str:
         """Return the subject or routing key of a type of status event."""

@@ -15,6 +15,7 @@ from orchestrator.broker.library_errors import as_broker_errors
 from orchestrator.broker.names import Access, Limits, Names
 from orchestrator.broker.nats_link import QUEUE, NatsLink
 from orchestrator.broker.nats_pull import InFlight, pull
+from orchestrator.broker.nats_verdicts import VERDICT_STREAM, read
 from orchestrator.broker.pausing import Pauses
 from orchestrator.broker.port import DeadLetter
 from orchestrator.engine.ports import BrokerError, Trigger
@@ -65,6 +66,24 @@ class NatsBroker:
         """See `Broker.request`."""
         # Only the very same document is a duplicate: another one under the same request id must be seen to clash.
         await self._send(self._names.requests, hashlib.sha256(body).hexdigest(), body, _CLOUD_EVENT)
+
+    async def publish_verdict(self, body: bytes) -> None:
+        """See `Broker.publish_verdict`."""
+        await self._link.stream(await self._link.session(), self._names.verdicts, VERDICT_STREAM)
+        await self._send(self._names.verdicts, hashlib.sha256(body).hexdigest(), body, _CLOUD_EVENT)
+
+    async def verdicts(self) -> AsyncGenerator[bytes, None]:
+        """See `Broker.verdicts`."""
+        pauses = Pauses(self._limits.reconnect_seconds)
+        while True:
+            try:
+                async with aclosing(read(self._link, self._names.verdicts)) as bodies:
+                    async for body in bodies:
+                        pauses.reset()
+                        yield body
+            except BrokerError as error:
+                self._link.forget()
+                await pauses.pause(str(error))
 
     async def dead_letters(self, limit: int = 100) -> tuple[DeadLetter, ...]:
         """See `Broker.dead_letters`."""

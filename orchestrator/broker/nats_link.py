@@ -76,6 +76,15 @@ class NatsLink:
         """Have streams and consumer looked for again before the next use."""
         self._session = None
 
+    async def stream(self, session: Session, subject: str, config: StreamConfig) -> str:
+        """Return the name of the stream of a subject that only some use; it is made first when there is none.
+
+        Raises:
+            BrokerError: NATS does not answer, or refuses it.
+        """
+        with as_broker_errors(QUEUE, f"preparing the stream of {subject}"):
+            return await self._stream(session.jetstream, subject, config)
+
     async def close(self) -> None:
         """Close the connection."""
         client, self._client, self._session = self._client, None, None

@@ -51,6 +51,16 @@ class Broker(Protocol):
     async def request(self, body: bytes) -> None:
         """Publish a trigger (a CloudEvents JSON document); returns when the queue has stored it."""
 
+    async def publish_verdict(self, body: bytes) -> None:
+        """Publish a verdict (a CloudEvents JSON document) to the daemons of other organisations."""
+
+    def verdicts(self) -> AsyncGenerator[bytes, None]:
+        """Yield the bodies of verdicts until closed, over any number of reconnections, some of them again.
+
+        Every reader gets all of them. NATS keeps them for an hour, and those come first; RabbitMQ gives only what is
+        published while a reader is connected.
+        """
+
     async def dead_letters(self, limit: int = 100) -> tuple[DeadLetter, ...]:
         """Return dead letters, oldest first as far as the queue keeps an order."""
 

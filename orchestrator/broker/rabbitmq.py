@@ -11,6 +11,7 @@ import structlog
 from aio_pika import DeliveryMode, Message
 from aio_pika.abc import AbstractIncomingMessage, AbstractQueue
 
+from orchestrator.broker import rabbitmq_verdicts
 from orchestrator.broker.letters import REASON_HEADER, buried, original_headers
 from orchestrator.broker.library_errors import LIBRARY_ERRORS, as_broker_errors
 from orchestrator.broker.names import Access, Limits, Names
@@ -76,6 +77,26 @@ class RabbitMQBroker:
         """See `Broker.request`."""
         message_id = hashlib.sha256(body).hexdigest()
         await self._send(self._names.requests, _persistent(body, {_CONTENT_TYPE: _CLOUD_EVENT}, message_id))
+
+    async def publish_verdict(self, body: bytes) -> None:
+        """See `Broker.publish_verdict`."""
+        session = await self._link.session()
+        message_id = hashlib.sha256(body).hexdigest()
+        await rabbitmq_verdicts.publish(session, self._names.verdicts, message_id, body, self._limits.call_seconds)
+
+    async def verdicts(self) -> AsyncGenerator[bytes, None]:
+        """See `Broker.verdicts`."""
+        pauses = Pauses(self._limits.reconnect_seconds)
+        while True:
+            try:
+                session = await self._link.session()
+                bodies = rabbitmq_verdicts.read(session, self._names.verdicts, self._limits.call_seconds)
+                async with aclosing(bodies):
+                    async for body in bodies:
+                        pauses.reset()
+                        yield body
+            except BrokerError as error:
+                await pauses.pause(str(error))
 
     async def dead_letters(self, limit: int = 100) -> tuple[DeadLetter, ...]:
         """See `Broker.dead_letters`."""

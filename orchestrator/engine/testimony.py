@@ -1,7 +1,7 @@
 """What other organisations' daemons say of their own nodes: reading it, checking it, and remembering the newest.
 
-A verdict is a CloudEvent of the type `VERDICT_TYPE` on a subject that organisations share. Whoever may publish there may
-publish anything: what is no valid verdict of a configured peer costs one line in the log.
+A verdict is a CloudEvent of the type `VERDICT_TYPE` on a subject that organisations share. Whoever may publish there
+may publish anything: what is no valid verdict of a configured peer costs one line in the log.
 """
 
 import json
