@@ -45,7 +45,7 @@ class Limits:
     """
 
     in_flight: int = 256
-    ack_wait: timedelta = timedelta(seconds=60)
+    ack_wait: timedelta = timedelta(seconds=30)
     call_seconds: float = 5.0
     connect_seconds: float = 10.0
     reconnect_seconds: float = 5.0

@@ -1,5 +1,8 @@
 """The relay: publishes the outbox on the message queue, in order per group, at least once.
 
+An event is marked as published a moment after the queue has stored it; a crash in between publishes it again, with the
+same id.
+
 Of several replicas the one that holds the lease publishes. When the queue is away events wait in the outbox, and
 nothing else is held up.
 """
@@ -22,6 +25,7 @@ LEASE: Final = timedelta(seconds=15)
 BATCH: Final = 256
 GROUPS_AT_ONCE: Final = 16
 POLL_SECONDS: Final = 1.0
+MARK_SECONDS: Final = 0.1
 FIRST_PAUSE_SECONDS: Final = 0.1
 LONGEST_PAUSE_SECONDS: Final = 5.0
 
@@ -45,6 +49,9 @@ class Relay:
         self._holder = holder
         self._renew_at: datetime | None = None
         self._pause_seconds = FIRST_PAUSE_SECONDS
+        self._seen = 0
+        self._published: set[int] = set()
+        self._mark_at: datetime | None = None
 
     async def run(self) -> None:
         """Publish until cancelled."""
@@ -68,62 +75,80 @@ class Relay:
     async def _publish_all(self) -> None:
         if not await self._leased():
             return
-        while events := await self._outbox.pending(BATCH):
+        while events := await self._unpublished():
             await self._publish(events)
+            await self._mark_when_due()
+        await self._mark()
         await self._outbox.release_lease(LEASE_NAME, holder=self._holder)
         self._renew_at = None
 
     async def _turn(self) -> None:
         if not await self._leased():
+            await self._mark()
             await self._clock.sleep(LEASE.total_seconds() / 3)
             return
-        newest = await self._outbox.last_position()
-        events = await self._outbox.pending(BATCH)
+        events = await self._unpublished()
         if events:
             await self._publish(events)
             self._pause_seconds = FIRST_PAUSE_SECONDS
         else:
+            seconds = MARK_SECONDS if self._published else POLL_SECONDS
             with suppress(TimeoutError):
-                await self._clock.wait_for(self._outbox.wait_for_events(newest, POLL_SECONDS), POLL_SECONDS)
+                await self._clock.wait_for(self._outbox.wait_for_events(self._seen, seconds), seconds)
+        await self._mark_when_due()
+
+    async def _unpublished(self) -> list[StoredEvent]:
+        pending = await self._outbox.pending(BATCH + len(self._published))
+        if pending:
+            self._seen = max(self._seen, pending[-1].position)
+        return [stored for stored in pending if stored.position not in self._published]
+
+    async def _mark_when_due(self) -> None:
+        """Mark what is published, not each time: one commit for many events leaves the store to the lanes."""
+        now = self._clock.now()
+        if self._published and self._mark_at is None:
+            self._mark_at = now + timedelta(seconds=MARK_SECONDS)
+        if len(self._published) >= BATCH or (self._mark_at is not None and now >= self._mark_at):
+            await self._mark()
+
+    async def _mark(self) -> None:
+        if self._published:
+            await self._outbox.mark_published(sorted(self._published), at=self._clock.now())
+        self._published.clear()
+        self._mark_at = None
 
     async def _leased(self) -> bool:
         now = self._clock.now()
         if self._renew_at is not None and now < self._renew_at:
             return True
         held = await self._outbox.acquire_lease(LEASE_NAME, holder=self._holder, lease=LEASE, now=now)
+        if held and self._renew_at is None:
+            # What was published by others is not to be waited behind.
+            self._seen = await self._outbox.last_position()
         self._renew_at = now + LEASE / 3 if held else None
         return held
 
     async def _publish(self, events: Sequence[StoredEvent]) -> None:
-        """Publish a batch; raises BrokerError after marking what was published."""
+        """Publish a batch; raises BrokerError when some of it could not be."""
         places = asyncio.Semaphore(GROUPS_AT_ONCE)
         by_group = sorted(events, key=lambda stored: (stored.event.privacy_group_id, stored.position))
         lanes = [list(lane) for _, lane in groupby(by_group, key=lambda stored: stored.event.privacy_group_id)]
         async with asyncio.TaskGroup() as tasks:
             running = [tasks.create_task(self._publish_lane(lane, places)) for lane in lanes]
-        published: list[int] = []
-        failure: BrokerError | None = None
-        for task in running:
-            positions, error = task.result()
-            published += positions
-            failure = failure or error
-        await self._outbox.mark_published(published, at=self._clock.now())
-        if failure is not None:
-            raise failure
+        for error in [task.result() for task in running]:
+            if error is not None:
+                raise error
 
-    async def _publish_lane(
-        self, lane: Sequence[StoredEvent], places: asyncio.Semaphore
-    ) -> tuple[list[int], BrokerError | None]:
+    async def _publish_lane(self, lane: Sequence[StoredEvent], places: asyncio.Semaphore) -> BrokerError | None:
         """Publish one group's events in order; stops at the first that fails, so that none overtakes it."""
-        published: list[int] = []
         async with places:
             for stored in lane:
                 try:
                     await self._publisher.publish(stored.event.type.value, stored.event_id, text_of(stored).encode())
                 except BrokerError as error:
-                    return published, error
-                published.append(stored.position)
-        return published, None
+                    return error
+                self._published.add(stored.position)
+        return None
 
     async def _pause(self) -> None:
         seconds, self._pause_seconds = self._pause_seconds, min(self._pause_seconds * 2, LONGEST_PAUSE_SECONDS)
