@@ -78,7 +78,7 @@ def test_only_what_rests_has_nothing_to_do() -> None:
         assert (next_command(in_state(state)) is None) is (state in RESTING)
 
 
-@pytest.mark.parametrize("state", ENDED)
+@pytest.mark.parametrize("state", sorted(ENDED))
 def test_an_ended_change_takes_no_fact(state: State) -> None:
     """Whatever is observed after the end is a defect of the caller, and a request is refused."""
     change = in_state(state)
