@@ -17,15 +17,18 @@ from orchestrator.api.application import make_api
 from orchestrator.api.group_reading import FleetGroups
 from orchestrator.api.ports import ApiServices
 from orchestrator.app.assembly import Engine, assembled
+from orchestrator.app.collecting import spare_what_stays
 from orchestrator.app.readiness import Readiness
 from orchestrator.broker.connecting import connect
 from orchestrator.broker.names import Access, Limits, Names
 from orchestrator.broker.port import Broker
 from orchestrator.config import BrokerConfig, Config, WebhookConfig
+from orchestrator.engine.attesting import Attester
 from orchestrator.engine.auditor import Auditor, AuditRules
 from orchestrator.engine.joining import Joiner
 from orchestrator.engine.ports import Clock
 from orchestrator.engine.repairing import Repairer
+from orchestrator.engine.testimony import VerdictReader
 from orchestrator.engine.tracking import ReplayTracker
 from orchestrator.events.asyncapi import asyncapi_document
 from orchestrator.events.feed import EventFeed
@@ -46,7 +49,13 @@ def _secret(path: Path | None) -> str | None:
 def broker_names(config: BrokerConfig) -> Names:
     """Return the names of subjects and queues."""
     names = config.names
-    return Names(requests=names.requests, dead=names.dead, events=names.events, consumer=names.consumer)
+    return Names(
+        requests=names.requests,
+        dead=names.dead,
+        events=names.events,
+        consumer=names.consumer,
+        verdicts=names.verdicts,
+    )
 
 
 def broker_access(config: BrokerConfig) -> Access:
@@ -114,7 +123,8 @@ async def run_daemon(
             taking = tasks.create_task(engine.intake.run(broker))
             driving = tasks.create_task(engine.supervisor.run())
             relay = Relay(engine.outbox, broker, engine.clock, engine.holder)
-            reporting = [tasks.create_task(part.run()) for part in _parts(config, engine, relay, feed)]
+            reporting = [tasks.create_task(part.run()) for part in _parts(config, engine, broker, relay, feed)]
+            spare_what_stays()
             log.info("ready", api=address, nodes=len(config.nodes), accounts=len(config.accounts))
             on_ready(address)
             await stopping.wait()
@@ -131,16 +141,40 @@ class _Part(Protocol):
         """Run until cancelled."""
 
 
-def _parts(config: Config, engine: Engine, relay: Relay, feed: EventFeed) -> tuple[_Part, ...]:
+def _parts(config: Config, engine: Engine, broker: Broker, relay: Relay, feed: EventFeed) -> tuple[_Part, ...]:
     """Return what runs beside intake and lanes."""
-    return (relay, feed, *_upkeep(config, engine), *_watch(config, engine))
+    attester = _attester(config, engine, broker)
+    parts: list[_Part] = [relay, feed, *_upkeep(config, engine), *_watch(config, engine, attester)]
+    if attester is not None:
+        parts.append(attester)
+    if config.peers:
+        parts.append(VerdictReader(broker, engine.book, engine.clock))
+    return tuple(parts)
 
 
-def _watch(config: Config, engine: Engine) -> tuple[_Part, ...]:
+def _attester(config: Config, engine: Engine, broker: Broker) -> Attester | None:
+    speakers = {node.name: node.speaker for node in config.nodes if node.speaker is not None}
+    if not speakers:
+        return None
+    return Attester(
+        engine.fleet, speakers, engine.accounts, broker.publish_verdict, engine.clock, config.chain.proof_blocks
+    )
+
+
+def _watch(config: Config, engine: Engine, attester: Attester | None) -> tuple[_Part, ...]:
     """Return what looks after groups that no change is about now: joins, and audits and repairs where they are on."""
     stalled_after = timedelta(seconds=config.chain.stalled_after_seconds)
     found: list[_Part] = [
-        Joiner(engine.fleet, engine.store, engine.outbox, ReplayTracker(), engine.clock, engine.holder, stalled_after)
+        Joiner(
+            engine.fleet,
+            engine.store,
+            engine.outbox,
+            ReplayTracker(),
+            engine.clock,
+            engine.holder,
+            stalled_after,
+            witness=attester,
+        )
     ]
     if config.chain.audit_blocks:
         rules = AuditRules(

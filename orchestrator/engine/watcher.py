@@ -72,6 +72,8 @@ class ChainWatcher:
 
     async def wait_beyond(self, number: int, seconds: float) -> Head | None:
         """Return the first head above a number, or None when there is none after so long."""
+        if self.head is not None and self.head.number > number:
+            return self.head
         try:
             return await self._clock.wait_for(self._beyond(number), seconds)
         except TimeoutError:

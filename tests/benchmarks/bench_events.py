@@ -26,6 +26,7 @@ from orchestrator.engine.intake import Intake
 from orchestrator.engine.requests import REQUEST_TYPE
 from orchestrator.events.feed import EventFeed
 from orchestrator.events.relay import Relay
+from orchestrator.log import configure_logging
 from orchestrator.membership.status import EventType, StatusEvent
 from orchestrator.store import Database, SqlChangeStore, SqlOutbox, migrate
 from tests.benchmarks.figures import percentile
@@ -98,6 +99,8 @@ async def _stage() -> AsyncIterator[_Stage]:
     clock = SystemClock()
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        # As in production: one JSON line for each request, to a file.
+        configure_logging("info", "json", stack.enter_context((folder / "log").open("w")))
         server = stack.enter_context(NatsServer())
         url = f"sqlite:///{folder}/store.db"
         await asyncio.to_thread(migrate, url)

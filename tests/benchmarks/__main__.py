@@ -1,0 +1,67 @@
+"""``make bench``: measure, print a table, write JSON.
+
+Figures that compare are ratios within one run on one machine; figures in seconds are of that machine at that hour.
+"""
+
+import argparse
+import asyncio
+import sys
+import tempfile
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from orchestrator.log import configure_logging
+from tests.benchmarks import bench_clients, bench_lanes
+from tests.benchmarks.figures import Figure, show, write_json
+from tests.benchmarks.machine import describe_machine
+from tests.benchmarks.scale import FULL, QUICK, Scale
+
+Measure = Callable[[Path, Scale], Coroutine[Any, Any, list[Figure]]]
+
+
+BENCHMARKS: tuple[tuple[str, str, Measure], ...] = (
+    ("a", "against a client library", bench_clients.measure),
+    ("bcdg", "many groups at once", bench_lanes.measure),
+    ("b", "many additions to one group", bench_lanes.measure_one_group),
+)
+"""The letters of the parts that a benchmark measures, what it is, and the benchmark."""
+
+
+def main() -> int:
+    """Run; returns the exit code."""
+    options = _parse(sys.argv[1:])
+    configure_logging("error")
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+    figures: list[Figure] = []
+    for letters, title, measure in BENCHMARKS:
+        wanted = set(letters) & set(options.only)
+        if not wanted:
+            continue
+        console.print(f"measuring {', '.join(sorted(wanted))}: {title} …")
+        with tempfile.TemporaryDirectory(prefix="bench-") as directory:
+            measured = asyncio.run(measure(Path(directory), QUICK if options.quick else FULL))
+        figures += [figure for figure in measured if figure.part in wanted]
+    figures.sort(key=lambda figure: figure.part)
+    machine = describe_machine()
+    console.print(", ".join(f"{name} {value}" for name, value in machine.items()))
+    show(console, figures)
+    if options.json is not None:
+        write_json(options.json, machine, figures)
+    missed = [figure for figure in figures if figure.holds is False]
+    return 1 if missed and options.strict else 0
+
+
+def _parse(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="under two minutes, with smaller sizes")
+    parser.add_argument("--only", default="abcdefgh", help="letters of the parts to measure, such as b,d")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
+    parser.add_argument("--strict", action="store_true", help="exit with 1 when a figure misses its bound")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,43 @@
+"""How much is measured."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scale:
+    """Sizes of one run.
+
+    Attributes:
+        groups_at_once: Groups that an addition each is asked for at the same time; the bounds are for a hundred.
+        rounds: How often the round of a hundred is repeated.
+        client_groups: Groups in the comparison with the client library.
+        sequential_groups: Of them, how many its sequential use does; the rest is reckoned from those.
+        client_rounds: How often the comparison is repeated, at other moments of a block.
+        members: Sizes of the groups after the addition, in the comparison of sizes.
+        requests: Requests that pour in at once.
+        jobs: Jobs in the comparison with other job engines.
+        waiting: Queue lengths at a restart.
+    """
+
+    groups_at_once: tuple[int, ...] = (10, 100, 1000)
+    rounds: int = 3
+    client_groups: int = 20
+    sequential_groups: int = 20
+    client_rounds: int = 3
+    members: tuple[int, ...] = (3, 6)
+    requests: int = 5000
+    jobs: int = 5000
+    waiting: tuple[int, ...] = (1_000, 10_000, 100_000)
+
+
+FULL = Scale()
+QUICK = Scale(
+    groups_at_once=(10, 100),
+    rounds=1,
+    sequential_groups=3,
+    client_rounds=1,
+    members=(3,),
+    requests=1000,
+    jobs=1000,
+    waiting=(10_000,),
+)
