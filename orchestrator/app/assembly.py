@@ -15,6 +15,7 @@ from orchestrator.besu.http_client import HttpNode, open_session
 from orchestrator.besu.node import Node
 from orchestrator.besu.port import Accounts, BesuNode, ManagementCodec
 from orchestrator.besu.signers import Signer, signer_from_key, signer_from_key_file, signer_from_keystore
+from orchestrator.besu.statements import signer_of
 from orchestrator.besu.tokens import TokenFile
 from orchestrator.besu.websocket_client import NodeSocket
 from orchestrator.config import AccountConfig, Config, NodeConfig
@@ -26,6 +27,7 @@ from orchestrator.engine.intake import Intake
 from orchestrator.engine.observing import Observer, ProofRules
 from orchestrator.engine.ports import Clock
 from orchestrator.engine.supervisor import LaneRules, Supervisor
+from orchestrator.engine.testimony import VerdictBook
 from orchestrator.engine.tracking import ReplayTracker
 from orchestrator.engine.watcher import ChainWatcher
 from orchestrator.engine.worker import Worker
@@ -111,6 +113,8 @@ class Engine:
         metrics: What is counted.
         clock: Time.
         holder: This replica's name.
+        accounts: The accounts' keys.
+        book: What other organisations' daemons said of their nodes.
     """
 
     store: SqlChangeStore
@@ -121,6 +125,8 @@ class Engine:
     metrics: Metrics
     clock: Clock
     holder: str
+    accounts: Accounts
+    book: VerdictBook
 
 
 @asynccontextmanager
@@ -149,13 +155,15 @@ async def assembled(config: Config, stopping: asyncio.Event, clock: Clock | None
             proof_blocks=config.chain.proof_blocks,
             confirmations=config.chain.confirmations,
             stalled_after_seconds=config.chain.stalled_after_seconds,
+            verdict_blocks=config.chain.verdict_blocks,
         )
+        book = VerdictBook({peer.enclave_key: peer.account for peer in config.peers}, signer_of)
         new_id = new_ids(clock.now)
         executor = Executor(
             fleet=fleet,
             signers=accounts,
             contract=ManagementCodec(),
-            observer=Observer(fleet, ReplayTracker(), rules, clock),
+            observer=Observer(fleet, ReplayTracker(), rules, clock, book),
             clock=clock,
             new_id=new_id,
             confirmations=config.chain.confirmations,
@@ -180,6 +188,8 @@ async def assembled(config: Config, stopping: asyncio.Event, clock: Clock | None
             metrics=metrics,
             clock=clock,
             holder=lanes.holder,
+            accounts=accounts,
+            book=book,
         )
 
 

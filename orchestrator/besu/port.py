@@ -327,3 +327,7 @@ class Accounts:
             gas_price=self._gas_price,
         )
         return self._signers[account].sign(transaction)
+
+    def sign_statement(self, account: str, text: bytes) -> bytes:
+        """Return the signature of a statement; raises KeyError for an account that is not configured."""
+        return self._signers[account].sign_statement(text)

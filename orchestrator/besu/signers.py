@@ -14,6 +14,7 @@ from orchestrator.besu.private_transaction import (
     address_of_private_key,
     sign_private_transaction,
 )
+from orchestrator.besu.statements import sign_statement
 
 _MAX_FILE_BYTES: Final = 64 << 10
 _OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
@@ -36,6 +37,9 @@ class Signer(Protocol):
         Raises:
             InvalidPrivateTransactionError: a field is out of range.
         """
+
+    def sign_statement(self, text: bytes) -> bytes:
+        """Return the signature of a statement, as of `orchestrator.besu.statements`."""
 
 
 class LocalSigner:
@@ -61,6 +65,10 @@ class LocalSigner:
     def sign(self, transaction: PrivateTransaction) -> bytes:
         """Return the raw signed transaction; see ``Signer.sign``."""
         return sign_private_transaction(transaction, self._private_key)
+
+    def sign_statement(self, text: bytes) -> bytes:
+        """Return the signature of a statement; see ``Signer.sign_statement``."""
+        return sign_statement(text, self._private_key)
 
 
 def signer_from_key(private_key: bytes | str) -> LocalSigner:

@@ -14,6 +14,7 @@ from orchestrator.config.sections import (
     EngineConfig,
     LogConfig,
     NodeConfig,
+    PeerConfig,
     StoreConfig,
     WebhookConfig,
 )
@@ -29,6 +30,7 @@ __all__ = [
     "EngineConfig",
     "LogConfig",
     "NodeConfig",
+    "PeerConfig",
     "StoreConfig",
     "WebhookConfig",
     "load_config",

@@ -34,6 +34,7 @@ def relation_problems(values: Mapping[str, Any]) -> list[str]:
     nodes = list(_tables(values.get("nodes")))
     accounts = list(_tables(values.get("accounts")))
     webhooks = list(_tables(values.get("webhooks")))
+    peers = list(_tables(values.get("peers")))
     problems = [
         *_repeated("nodes", "name", ((i, n.get("name")) for i, n in nodes)),
         # Tenants of one node share its address; each has a token of its own (PROTOCOL.md, Multi-tenancy).
@@ -42,6 +43,8 @@ def relation_problems(values: Mapping[str, Any]) -> list[str]:
         *_repeated("nodes", "enclave_keys", ((i, key) for i, n in nodes for key in _items(n.get("enclave_keys")))),
         *_repeated("accounts", "address", ((i, _lower(a.get("address"))) for i, a in accounts)),
         *_repeated("webhooks", "name", ((i, w.get("name")) for i, w in webhooks)),
+        *_repeated("peers", "enclave_key", ((i, p.get("enclave_key")) for i, p in peers)),
+        *_speaker_problems(nodes, {_lower(a.get("address")) for _, a in accounts}),
     ]
     for index, account in accounts:
         problems += _account_problems(f"accounts.{index}", account)
@@ -50,6 +53,14 @@ def relation_problems(values: Mapping[str, Any]) -> list[str]:
             variable = _variable("webhooks", index, "secret")
             problems.append(f"webhooks.{index}: give either secret_file or {variable}; receivers check it")
     return problems + _broker_problems(_table(values.get("broker")))
+
+
+def _speaker_problems(nodes: list[tuple[int, dict[str, Any]]], known: set[Any]) -> list[str]:
+    return [
+        f"nodes.{index}.speaker: {speaker[:100]} is none of accounts; give its key there"
+        for index, node in nodes
+        if isinstance(speaker := node.get("speaker"), str) and speaker.lower() not in known
+    ]
 
 
 def _account_problems(path: str, account: Mapping[str, Any]) -> list[str]:
@@ -72,9 +83,9 @@ def _broker_problems(broker: Mapping[str, Any]) -> list[str]:
     if ("certificate_file" in broker) != ("key_file" in broker):
         problems.append("broker: a client certificate needs both certificate_file and key_file")
     names = _table(broker.get("names"))
-    chosen = [name for key in ("requests", "dead", "events") if isinstance(name := names.get(key), str)]
+    chosen = [name for key in ("requests", "dead", "events", "verdicts") if isinstance(name := names.get(key), str)]
     if len(set(chosen)) != len(chosen):
-        problems.append("broker.names: requests, dead and events must differ")
+        problems.append("broker.names: requests, dead, events and verdicts must differ")
     return problems
 
 

@@ -47,6 +47,9 @@ class BrokerNames(Section):
     dead: Subject = Field(default="membership.requests.dead", description="Where requests go that can't be accepted.")
     events: Subject = Field(default="membership.events", description="Status events go to this, a dot and their type.")
     consumer: Name = Field(default="orchestrator", description="Name of the durable consumer that replicas share.")
+    verdicts: Subject = Field(
+        default="membership.verdicts", description="Where organisations tell each other what their own nodes show."
+    )
 
 
 class BrokerConfig(Section):
@@ -94,6 +97,12 @@ class ChainConfig(Section):
     audit_blocks: int = Field(
         default=100, ge=0, le=1_000_000, description="Members are compared every so many blocks; 0 for never."
     )
+    verdict_blocks: int = Field(
+        default=30,
+        ge=0,
+        le=100_000,
+        description="Blocks after the proof's in which the word of a peer is waited for.",
+    )
     gas_limit: int = Field(default=3_000_000, ge=21_000, le=1_000_000_000, description="Of each private transaction.")
     gas_price: int = Field(default=0, ge=0, le=10**18, description="In wei; the marker transaction copies it.")
 
@@ -137,6 +146,10 @@ class NodeConfig(Section):
     enclave: Annotated[str, AfterValidator(values.check_http_url)] | None = Field(
         default=None, description="The enclave's address for clients; only `orchestrator doctor` asks it."
     )
+    speaker: Annotated[str, AfterValidator(values.check_address)] | None = Field(
+        default=None,
+        description="Which of `accounts` signs what this node shows for other organisations; none: nothing is told.",
+    )
     token_file: File | None = Field(default=None, description="File with the node's JWT; read again when it changes.")
     ca_file: File | None = Field(default=None, description="PEM of the authority that signed the node's certificate.")
 
@@ -151,6 +164,15 @@ class AccountConfig(Section):
         default=None, description="File with the private key in hexadecimal; readable by its owner only (mode 0600)."
     )
     private_key: SecretStr | None = Field(default=None, description="The private key; by environment only.")
+
+
+class PeerConfig(Section):
+    """``[[peers]]``: whose word is taken for a member whose node we have no access to."""
+
+    enclave_key: Annotated[str, AfterValidator(values.check_enclave_key)] = Field(description="The member; unique.")
+    account: Annotated[str, AfterValidator(values.check_address)] = Field(
+        description="The account that signs for it: `nodes.speaker` at its operator's daemon."
+    )
 
 
 class WebhookConfig(Section):
@@ -177,4 +199,5 @@ class Config(Section):
     log: LogConfig = LogConfig()
     nodes: tuple[NodeConfig, ...] = Field(min_length=1, max_length=1024)
     accounts: tuple[AccountConfig, ...] = Field(default=(), max_length=1024)
+    peers: tuple[PeerConfig, ...] = Field(default=(), max_length=4096)
     webhooks: tuple[WebhookConfig, ...] = Field(default=(), max_length=64)

@@ -24,6 +24,9 @@ MOST_JOINS: Final = 256
 GIVE_UP_BLOCKS: Final = 1_000
 """Whoever waited for a verdict has given up when the chain is so far beyond its blocks."""
 
+MOST_CANDIDATES: Final = 64
+"""Blocks that may be the addition's, where the node does not tell any more which it was."""
+
 log = structlog.get_logger()
 
 
@@ -41,13 +44,13 @@ class Pending:
     Attributes:
         join: The join, as it was when its node first had the group.
         after_block: The member was not in the group at this block.
-        effect_block: The block of its addition; None while it was not looked for.
+        span: First and last block whose state is to be told; None while the addition's block was not looked for.
         told_through: The newest block whose state was told; None before the first telling.
     """
 
     join: Join
     after_block: int
-    effect_block: int | None = None
+    span: tuple[int, int] | None = None
     told_through: int | None = None
 
 
@@ -116,11 +119,8 @@ class Attester:
         join = pending.join
         watcher = self._fleet.named(join.node)
         head = (await watcher.current()).number
-        first = pending.effect_block
-        if first is None:
-            first = await _effect_block(watcher.node, join, pending.after_block)
-            pending = replace(pending, effect_block=first)
-        last = first + self._proof_blocks
+        first, last = pending.span or await self._span(watcher.node, join, pending.after_block)
+        pending = replace(pending, span=(first, last))
         through = min(head, last)
         if head > last + GIVE_UP_BLOCKS:
             return None
@@ -144,19 +144,19 @@ class Attester:
         log.info("verdict told", group=join.privacy_group_id, node=join.node, through=through)
         return None if through == last else replace(pending, told_through=through)
 
+    async def _span(self, node: NodePort, join: Join, after_block: int) -> tuple[int, int]:
+        """Return the blocks whose state is told: the addition's, and the further ones of the proof.
 
-async def _effect_block(node: NodePort, join: Join, after_block: int) -> int:
-    """Return the block at which a member came in.
-
-    When the node has lost the group since, or never listed the member, that can't be found: then it is the earliest
-    block at which it may have been.
-    """
-    low, high = after_block, join.since_block if join.since_block is not None else after_block + 1
-    while high - low > 1:
-        middle = (low + high) // 2
-        view = await node.view(join.privacy_group_id, middle)
-        low, high = (low, middle) if join.enclave_key in view.participants else (middle, high)
-    return high
+        A node that has lost the group since does not tell when it came in: then all blocks that may be it are told.
+        """
+        low, high = after_block, max(join.since_block or 0, after_block + 1)
+        if join.enclave_key not in (await node.view(join.privacy_group_id, high)).participants:
+            return max(low + 1, high - MOST_CANDIDATES + 1), high + self._proof_blocks
+        while high - low > 1:
+            middle = (low + high) // 2
+            view = await node.view(join.privacy_group_id, middle)
+            low, high = (low, middle) if join.enclave_key in view.participants else (middle, high)
+        return high, high + self._proof_blocks
 
 
 async def _roots(watcher: ChainWatcher, privacy_group_id: str, first: int, last: int) -> tuple[RootAt, ...]:

@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass
+from typing import Protocol
 
 from orchestrator.engine.fleet import Fleet
 from orchestrator.engine.node_ports import NodeError
@@ -11,6 +12,7 @@ from orchestrator.engine.watcher import ChainWatcher
 from orchestrator.membership.facts import ConvergenceObserved, Sighting
 from orchestrator.membership.model import Change, Effect, GroupView, MemberProgress, Verdict
 from orchestrator.membership.replay import needs_further_blocks, watched
+from orchestrator.membership.verdicts import SignedVerdict, sighting_of
 
 TICK_SECONDS = 1.0
 """How long to wait for a block before a replay that holds its node's head still is looked at again."""
@@ -30,11 +32,24 @@ class ProofRules:
         proof_blocks: Blocks after the effect's at which members are compared again.
         confirmations: How deep the effect's block must be.
         stalled_after_seconds: After how long without movement a replay is called stalled.
+        verdict_blocks: Blocks after the proof's last for which the signed word about a new member is waited for, where
+            we have no access to its node and somebody is configured to speak for it.
     """
 
     proof_blocks: int = 3
     confirmations: int = 0
     stalled_after_seconds: float = 60.0
+    verdict_blocks: int = 30
+
+
+class Testimony(Protocol):
+    """What of `orchestrator.engine.testimony.VerdictBook` the proof uses."""
+
+    def expects(self, enclave_key: str) -> bool:
+        """Return whether somebody is configured to speak for a member."""
+
+    def newest(self, privacy_group_id: str, enclave_key: str) -> SignedVerdict | None:
+        """Return the newest believed verdict about a member in a group."""
 
 
 class Observer:
@@ -45,9 +60,18 @@ class Observer:
         tracker: Remembers replays.
         rules: What the proof needs.
         clock: Time.
+        testimony: What others say of their nodes; None when nobody is configured to.
     """
 
-    def __init__(self, fleet: Fleet, tracker: ReplayTracker, rules: ProofRules, clock: Clock) -> None:
+    def __init__(
+        self,
+        fleet: Fleet,
+        tracker: ReplayTracker,
+        rules: ProofRules,
+        clock: Clock,
+        testimony: Testimony | None = None,
+    ) -> None:
+        self._testimony = testimony
         self._fleet = fleet
         self._tracker = tracker
         self._rules = rules
@@ -88,6 +112,13 @@ class Observer:
             proof_blocks=asked.proof_blocks,
             confirmations=asked.confirmations,
             stalled_after_seconds=asked.stalled_after_seconds,
+            awaited=tuple(
+                sighting.enclave_key
+                for sighting in sightings
+                if sighting.node is None
+                and sighting.attested_by is None
+                and self._awaits(change, sighting.enclave_key, head.number, last)
+            ),
         )
 
     async def _reference(self, change: Change) -> ChainWatcher:
@@ -116,7 +147,8 @@ class Observer:
         last block of the proof is: the blocks up to it are then read in one round trip for each node.
         """
         observed = [entry for entry in change.progress if entry.verdict is not Verdict.UNOBSERVED]
-        if any(entry.in_sync_through is None for entry in observed):
+        spoken_for = any(self._speaks(change, entry.enclave_key) for entry in change.progress)
+        if spoken_for or any(entry.in_sync_through is None for entry in observed):
             newest = reference.head.number if reference.head is not None else 0
             await reference.wait_beyond(newest, TICK_SECONDS)
             return
@@ -139,7 +171,8 @@ class Observer:
     async def _sight(self, change: Change, effect: Effect, key: str, reference: ChainWatcher, last: int) -> Sighting:
         watcher = self._fleet.hosting(key)
         if watcher is None:
-            return Sighting(enclave_key=key, node=None, head=None)
+            said = await self._testified(change, effect, key, reference, last)
+            return said if said is not None else Sighting(enclave_key=key, node=None, head=None)
         node = watcher.node
         group = change.privacy_group_id
         before = next((entry for entry in change.progress if entry.enclave_key == key), None)
@@ -161,6 +194,41 @@ class Observer:
             views=views,
             blocks_replayed=total if there else 0,
             blocks_total=total,
+        )
+
+    def _speaks(self, change: Change, key: str) -> bool:
+        """Whether the word of somebody else may be had of a member: they speak of what joins, and only we can't see."""
+        joins = change.plan is not None and key in change.plan.to_add and needs_further_blocks(change)
+        unseen = self._fleet.hosting(key) is None
+        return joins and unseen and self._testimony is not None and self._testimony.expects(key)
+
+    def _awaits(self, change: Change, key: str, head: int, last: int) -> bool:
+        return self._speaks(change, key) and head < last + self._rules.verdict_blocks
+
+    async def _testified(
+        self, change: Change, effect: Effect, key: str, reference: ChainWatcher, last: int
+    ) -> Sighting | None:
+        """What is believed of a member whose node we have no access to, if anything."""
+        if self._testimony is None or not self._speaks(change, key):
+            return None
+        signed = self._testimony.newest(change.privacy_group_id, key)
+        if signed is None:
+            return None
+        head = (await reference.current()).number
+        # Blocks that the reference does not have yet can't be compared; a later look finds them.
+        hashes: dict[int, str] = {}
+        for root in signed.verdict.roots:
+            if effect.block_number <= root.block_number <= min(head, last):
+                block = await reference.block(root.block_number)
+                if block is not None:
+                    hashes[root.block_number] = block.block_hash
+        return sighting_of(
+            signed,
+            chain_id=(await reference.node.traits()).chain_id,
+            hashes=hashes,
+            first=effect.block_number,
+            last=last,
+            partial=self._awaits(change, key, head, last),
         )
 
     async def _replaying(

@@ -21,8 +21,8 @@ RECENT: Final = timedelta(hours=1)
 CLOCK_SKEW: Final = timedelta(minutes=1)
 """How far ahead another organisation's clock may be."""
 
-MOST_ROOTS: Final = 1_001
-"""The addition's block and the most further blocks that a proof can ask for."""
+MOST_ROOTS: Final = 1_100
+"""The blocks that may be the addition's, and the most further blocks that a proof can ask for."""
 
 _DOMAIN: Final = "besu-membership-orchestrator verdict 1\n"
 

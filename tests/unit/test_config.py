@@ -173,7 +173,7 @@ def test_every_mistake_is_told_with_its_key(load: Load) -> None:
         (NODE + "[broker]\nurl = 'nats://host,nats://token@host'", "broker.url: holds a password"),
         (NODE + "[broker]\nurl = 'kafka://host'", "broker.url: must be"),
         (NODE + "[broker]\npassword_file = 'owner.key'", "broker.user: is missing"),
-        (NODE + "[broker.names]\nrequests = 'a'\nevents = 'a'", "broker.names: requests, dead and events"),
+        (NODE + "[broker.names]\nrequests = 'a'\nevents = 'a'", "broker.names: requests, dead, events and verdicts"),
         (NODE + "[broker.names]\nrequests = 'a.*'", "broker.names.requests: must consist of"),
         (NODE + "[api]\nlisten = '8080'", "api.listen: must be"),
         (NODE + "[[webhooks]]\nname='a'\nurl='https://x'", "webhooks.0: give either secret_file"),
