@@ -1,7 +1,8 @@
 """Python's cyclic garbage collector, set for a process that runs for months and must not pause.
 
 A full collection looks at every object that is alive. At start those are mostly modules, models and statements that
-never go away: half a million objects, of which a look takes a tenth of a second and more, in the middle of a lock window.
+never go away: some hundred thousand objects, and a look at them takes a tenth of a second, in the middle of a lock
+window.
 """
 
 import gc

@@ -75,6 +75,7 @@ class Supervisor:
             dispatching = tasks.create_task(self._dispatch(tasks))
             await self._stopping.wait()
             dispatching.cancel()
+            self._worker.interrupt()
             await self._finish()
             for task in background:
                 task.cancel()

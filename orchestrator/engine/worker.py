@@ -55,6 +55,7 @@ class Worker:
         self._clock = clock
         self._stopping = stopping
         self._on_step = on_step
+        self._patience: set[asyncio.Timeout] = set()
 
     async def run(self, lane: Lane) -> None:
         """Drive a claimed lane until nothing of it can be done now, then give it back.
@@ -76,6 +77,12 @@ class Worker:
         except Stopping:
             log.info("lane rests", group=lane.privacy_group_id)
         await self._store.release(lane, now=self._clock.now())
+
+    def interrupt(self) -> None:
+        """Let lanes rest that only wait: for when `stopping` has been set."""
+        now = asyncio.get_running_loop().time()
+        for patience in self._patience:
+            patience.reschedule(now)
 
     # --- turns -----------------------------------------------------------------------------------------------------
 
@@ -181,19 +188,21 @@ class Worker:
         command = next_command(change)
         if command is None:
             raise AssertionError(f"change {change.change_id} is {change.state} and has nothing to do")
-        work = self._executor.perform(change, command)
         if isinstance(command, Sign | Send) or change.state in LOCK_WINDOW:
-            return await work
-        task = asyncio.ensure_future(work)
-        stop = asyncio.ensure_future(self._stopping.wait())
+            return await self._executor.perform(change, command)
+        if self._stopping.is_set():
+            raise Stopping
+        patience = asyncio.timeout(None)
+        self._patience.add(patience)
         try:
-            await asyncio.wait({task, stop}, return_when=asyncio.FIRST_COMPLETED)
-            if not task.done():
-                raise Stopping
-            return await task
+            async with patience:
+                return await self._executor.perform(change, command)
+        except TimeoutError:
+            if not patience.expired():
+                raise
+            raise Stopping from None
         finally:
-            stop.cancel()
-            task.cancel()
+            self._patience.discard(patience)
 
     async def _commit(self, lane: Lane, record: Record, steps: Sequence[tuple[Change, Change]]) -> None:
         """Commit a step; a store that is away for a moment is waited for: what was observed may not come again."""
