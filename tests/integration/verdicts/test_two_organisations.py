@@ -1,0 +1,164 @@
+"""Two organisations' daemons on one message queue: the adder's sees nodes 1 and 2, the joiner's node 3."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from aiohttp import ClientSession
+
+from orchestrator.app import store_url
+from orchestrator.app.daemon import run_daemon
+from orchestrator.config import Config, load_config
+from orchestrator.devnet import Devnet, DevnetConfig, running_devnet
+from orchestrator.engine.joining import CHECKPOINT
+from orchestrator.store.database import Database
+from orchestrator.store.outbox_store import SqlOutbox
+from orchestrator.store.schema_version import migrate
+
+# Well-known public development accounts and their keys: the group's owner, and the joiner's.
+OWNER = "0xfe3b557e8fb62b89f4916b721be55ceb828dbd73"
+OWNER_KEY = "8f2a55949038a9610f50fb23b5883af3b4ecb3c3bb792cbcefbd1542c692be63"
+JOINER = "0x627306090abab3a6e1400e9345bc60c78a8bef57"
+JOINER_KEY = "c87509a1c067bbde78beb793e6fa76530b6382a4c0241e5e4a9ec0a0f44dc0d3"
+SOMEBODY_ELSE = "0xf17f52151ebef6c7334fad080c5704d77216b732"
+
+
+@dataclass
+class Adder:
+    """The adder's daemon, as its HTTP interface shows it."""
+
+    devnet: Devnet
+    http: ClientSession
+    address: str
+
+    @property
+    def keys(self) -> list[str]:
+        return [node.enclave_key for node in self.devnet.nodes]
+
+    async def ask(self, request_id: str, data: dict[str, Any]) -> dict[str, Any]:
+        headers = {"Idempotency-Key": request_id}
+        async with self.http.post(f"{self.address}/v1/changes", json=data, headers=headers) as answer:
+            assert answer.status < 300, await answer.text()
+            asked: dict[str, Any] = await answer.json()
+        return asked
+
+    async def until(self, change: dict[str, Any], *states: str) -> dict[str, Any]:
+        async with asyncio.timeout(40):
+            while True:
+                async with self.http.get(f"{self.address}/v1/changes/{change['change_id']}") as answer:
+                    found: dict[str, Any] = await answer.json()
+                if found["state"] in states:
+                    return found
+                await asyncio.sleep(0.05)
+
+    async def group(self) -> str:
+        asked = await self.ask("create", {"kind": "create_group", "members": self.keys[:2]})
+        created = await self.until(asked, "succeeded", "failed", "parked")
+        assert created["state"] == "succeeded"
+        return str(created["privacy_group_id"])
+
+    async def add_the_third(self, group: str) -> dict[str, Any]:
+        data = {"kind": "add_members", "privacy_group_id": group, "members": [self.keys[2]]}
+        return await self.ask("add", data)
+
+    def third(self, change: dict[str, Any]) -> dict[str, Any]:
+        (found,) = [entry for entry in change["progress"] if entry["enclave_key"] == self.keys[2]]
+        return dict(found)
+
+
+def configured(folder: Path, name: str, queue: str, body: str, blocks: str) -> Config:
+    home = folder / name
+    home.mkdir()
+    for account, key in (("owner", OWNER_KEY), ("joiner", JOINER_KEY)):
+        (home / f"{account}.key").write_text(key)
+        (home / f"{account}.key").chmod(0o600)
+    text = f'[store]\nurl = "sqlite:///store.db"\n[broker]\nurl = "{queue}"\n'
+    text += f'[broker.names]\nrequests = "{name}.requests"\ndead = "{name}.dead"\nevents = "{name}.events"\n'
+    text += f'[api]\nlisten = "127.0.0.1:0"\n[chain]\n{blocks}'
+    file = home / "orchestrator.toml"
+    file.write_text(text + body)
+    return load_config(file, {})
+
+
+@asynccontextmanager
+async def daemon(config: Config) -> AsyncIterator[str]:
+    await asyncio.to_thread(migrate, store_url(config))
+    stopping = asyncio.Event()
+    ready: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    running = asyncio.create_task(run_daemon(config, stopping, ready.set_result))
+    try:
+        async with asyncio.timeout(20):
+            yield await ready
+    finally:
+        stopping.set()
+        await asyncio.wait_for(running, 30)
+
+
+async def first_look(config: Config) -> None:
+    """Wait until a daemon knows which groups were there before: they are no news."""
+    async with asyncio.timeout(20), Database(store_url(config)) as database:
+        outbox = SqlOutbox(database)
+        while True:
+            if await outbox.checkpoint(CHECKPOINT) is not None:
+                return
+            await asyncio.sleep(0.05)
+
+
+@asynccontextmanager
+async def organisations(
+    folder: Path, queue: str, *, believed: str, proof_blocks: int = 3, verdict_blocks: int = 60
+) -> AsyncIterator[Adder]:
+    blocks = f"proof_blocks = {proof_blocks}\nverdict_blocks = {verdict_blocks}\n"
+    settings = DevnetConfig(base_port=0, block_period_seconds=0.2, replay_ms_per_transaction=5)
+    async with running_devnet(settings) as devnet, ClientSession() as http:
+        nodes = [
+            f'[[nodes]]\nname = "m{node.number}"\nhttp = "{node.http_url}"\nws = "{node.ws_url}"\n'
+            f'enclave_keys = ["{node.enclave_key}"]\n'
+            for node in devnet.nodes
+        ]
+        adder = nodes[0] + nodes[1] + f'[[accounts]]\naddress = "{OWNER}"\nkey_file = "owner.key"\n'
+        adder += f'[[peers]]\nenclave_key = "{devnet.nodes[2].enclave_key}"\naccount = "{believed}"\n'
+        joiner = nodes[2] + f'speaker = "{JOINER}"\n[[accounts]]\naddress = "{JOINER}"\nkey_file = "joiner.key"\n'
+        joining = configured(folder, "joiner", queue, joiner, blocks)
+        async with (
+            daemon(joining),
+            daemon(configured(folder, "adder", queue, adder, blocks)) as address,
+        ):
+            await first_look(joining)
+            yield Adder(devnet, http, address)
+
+
+async def test_the_joiners_word_proves_its_member(tmp_path: Path, nats_url: str) -> None:
+    """The new member is in sync by the joiner's signed word, and the result says by whose."""
+    async with organisations(tmp_path, nats_url, believed=JOINER) as adder:
+        added = await adder.until(await adder.add_the_third(await adder.group()), "succeeded", "failed", "parked")
+        assert added["state"] == "succeeded", added
+        third = adder.third(added)
+        assert (third["verdict"], third["attested_by"]) == ("in_sync", JOINER)
+        assert third["in_sync_through"] >= added["effect"]["block_number"] + 3
+        others = [entry for entry in added["progress"] if entry["enclave_key"] != third["enclave_key"]]
+        assert {(entry["verdict"], entry["attested_by"]) for entry in others} == {("in_sync", None)}
+
+
+async def test_the_word_of_another_account_does_not_count(tmp_path: Path, nats_url: str) -> None:
+    """Signed by an account that is not the configured one, the new member stays unobserved, and nothing hangs."""
+    async with organisations(tmp_path, nats_url, believed=SOMEBODY_ELSE, verdict_blocks=20) as adder:
+        added = await adder.until(await adder.add_the_third(await adder.group()), "succeeded", "failed", "parked")
+        assert added["state"] == "succeeded", added
+        third = adder.third(added)
+        assert (third["verdict"], third["attested_by"]) == ("unobserved", None)
+
+
+async def test_a_joiner_that_diverged_parks_the_addition(tmp_path: Path, nats_url: str) -> None:
+    """When the joiner's own daemon says that its node has another state, the addition is not called a success."""
+    async with organisations(tmp_path, nats_url, believed=JOINER, proof_blocks=20) as adder:
+        asked = await adder.add_the_third(await adder.group())
+        await adder.until(asked, "replaying")
+        await adder.devnet.call(1, "devnet_diverge", [3, asked["privacy_group_id"]])
+        parked = await adder.until(asked, "succeeded", "failed", "parked")
+        assert parked["state"] == "parked", parked
+        assert parked["reason"]["slug"] == "member_diverged"
+        assert (adder.third(parked)["verdict"], adder.third(parked)["attested_by"]) == ("diverged", JOINER)
