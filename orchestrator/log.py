@@ -16,6 +16,8 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 REDACTED: Final = "[redacted]"
 MAX_TEXT: Final = 4000
 _MAX_DEPTH: Final = 6
+_SHORTEST_BARE_SECRET: Final = 64
+"""Shorter secrets are known by the words or signs around them."""
 
 Format = Literal["auto", "json", "console"]
 
@@ -85,6 +87,8 @@ def redact(_logger: WrappedLogger, _method: str, entry: EventDict) -> EventDict:
 
 def redact_text(text: str) -> str:
     """Return a text without what looks like a secret, cut to a bounded length."""
+    if len(text) < _SHORTEST_BARE_SECRET and text.isalnum():
+        return text  # one short word: nearly everything that is logged for each step of a change
     for pattern, replacement in _SECRETS_IN_TEXT:
         text = pattern.sub(replacement, text)
     return text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}… ({len(text)} characters)"

@@ -65,12 +65,15 @@ class Worker:
         """
         try:
             while True:
+                left = len(lane.queued)
                 if lane.active:
                     await self._drive(lane, tuple(taken_up(change) for change in lane.active))
                 elif lane.queued and not self._stopping.is_set():
-                    await self._drive(lane, await self._claim(lane, lane.queued))
-                else:
-                    break
+                    turn = await self._claim(lane, lane.queued)
+                    left -= len(turn)
+                    await self._drive(lane, turn)
+                if not left or self._stopping.is_set():
+                    break  # what came in meanwhile makes the lane due again when it is given back
                 lane = await self._store.load(lane, now=self._clock.now())
         except LeaseLostError:
             log.warning("lease lost", group=lane.privacy_group_id)
