@@ -1,0 +1,241 @@
+"""Changes on many groups while everything fails: ``python -m tests.soak --minutes 2`` (``make soak MINUTES=2``).
+
+Two replicas of the daemon, as processes of their own, share a PostgreSQL and a NATS server and drive changes of 50
+groups on a devnet. Faults of all kinds strike, and replicas are killed, until the time is over. Then everything is
+healed, and once nothing moves any more the invariants are checked. Exit code 0: they hold.
+"""
+
+import argparse
+import asyncio
+import base64
+import contextlib
+import logging
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random, SystemRandom
+
+import sqlalchemy as sa
+import structlog
+
+from orchestrator.broker.names import Access, Limits, Names
+from orchestrator.broker.nats import NatsBroker
+from orchestrator.devnet import DevnetConfig, running_devnet
+from orchestrator.store.connections import normalised
+from orchestrator.store.schema_version import migrate
+from tests.integration.faults import chain_truth as truth
+from tests.integration.faults.striking import FAULTS, Surroundings, heal
+from tests.servers.loopback_server import guard
+from tests.servers.nats_server import NatsServer
+from tests.servers.ports import free_port
+from tests.servers.postgresql_server import PostgreSQLServer
+from tests.soak.checks import check_chain, check_changes, check_events, told, unpublished
+from tests.soak.replica import Replica
+from tests.soak.requesting import Group, Ledger, Requester
+
+# A well-known public development key and its account.
+OWNER_KEY = "8f2a55949038a9610f50fb23b5883af3b4ecb3c3bb792cbcefbd1542c692be63"
+OWNER = "0xFE3B557E8Fb62b89F4916B721be55cEb828dBd73"
+GROUPS = 50
+REPLICAS = 2
+PROGRESS_SECONDS = 5.0
+QUIESCENCE_SECONDS = 300.0
+STRIKING = tuple(name for name in FAULTS if name != "clock_jump")
+"""All but the clock's: the replicas are other processes. Two strike at once, one of each half."""
+
+
+@dataclass(slots=True)
+class Soak:
+    """A running soak.
+
+    Attributes:
+        around: What can fail.
+        replicas: The daemons.
+        groups: The groups.
+        ledger: The changes.
+        struck: How often which fault struck.
+        began: When, monotonic seconds.
+        over: Set when no more faults are to strike.
+    """
+
+    around: Surroundings
+    replicas: list[Replica]
+    groups: list[Group]
+    ledger: Ledger
+    struck: Counter[str]
+    began: float
+    over: asyncio.Event
+
+    def line(self) -> str:
+        """Return one line about how far it is."""
+        states = " ".join(f"{state}={count}" for state, count in sorted(self.ledger.counts().items()))
+        asked = sum(len(group.asked) for group in self.groups)
+        kills = sum(replica.kills for replica in self.replicas)
+        seconds = time.monotonic() - self.began
+        return f"{seconds:6.0f} s  asked={asked} {states}  faults={self.struck.total()} kills={kills}"
+
+    async def tell(self) -> None:
+        """Print a line now and then, until cancelled."""
+        while True:
+            await asyncio.sleep(PROGRESS_SECONDS)
+            say(self.line())
+
+    async def strike(self, names: Sequence[str]) -> None:
+        """Let some faults strike, one after the other, until the soak is over."""
+        chance = self.around.chance
+        while not self.over.is_set():
+            name = chance.choice(names)
+            self.struck[name] += 1
+            await FAULTS[name](self.around, chance.uniform(0.5, 3.0))
+            await asyncio.sleep(chance.uniform(1.0, 6.0))
+
+    async def kill(self) -> None:
+        """Kill replicas, now and then both, until the soak is over."""
+        chance = self.around.chance
+        while not self.over.is_set():
+            await asyncio.sleep(chance.uniform(5.0, 15.0))
+            for replica in self.replicas if chance.random() < 0.2 else [chance.choice(self.replicas)]:
+                replica.kill()
+
+    async def quiet(self, engine: sa.Engine) -> bool:
+        """Wait until all changes rest, all events are published and all nodes agree; returns whether they do."""
+        deadline = time.monotonic() + QUIESCENCE_SECONDS
+        while time.monotonic() < deadline:
+            await asyncio.sleep(1.0)
+            asked = [request_id for group in self.groups for request_id, _ in group.asked]
+            read = await asyncio.to_thread(self.ledger.read)
+            rested = read and all(map(self.ledger.rests, {*asked, *self.ledger.states}))
+            if rested and truth.is_level(self.around.devnet) and await asyncio.to_thread(unpublished, engine) == 0:
+                return True
+        return False
+
+
+def say(text: str) -> None:
+    """Print a line at once."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+async def soak(minutes: float, seed: int, folder: Path) -> list[str]:
+    """Run a soak and return what does not hold at its end.
+
+    Args:
+        minutes: For how long faults strike.
+        seed: Of everything that is drawn; the processes' timing is their own.
+        folder: For logs and configurations.
+    """
+    async with stage(folder, Random(seed)) as (running, engine, broker):  # noqa: S311 - repeatable, not secret
+        around, chance = running.around, running.around.chance
+        keys = [node.enclave_key for node in around.devnet.nodes]
+        requester = Requester(broker, running.ledger, keys, chance)
+        async with asyncio.TaskGroup() as tasks:
+            daemons = [tasks.create_task(replica.run()) for replica in running.replicas]
+            others = [tasks.create_task(running.ledger.run()), tasks.create_task(running.tell())]
+            asking = [tasks.create_task(requester.run(group)) for group in running.groups]
+            weather = [tasks.create_task(running.strike(names)) for names in (STRIKING[::2], STRIKING[1::2])]
+            weather.append(tasks.create_task(running.kill()))
+            await asyncio.sleep(minutes * 60)
+            say("healing, and waiting until nothing moves any more")
+            requester.stopping.set()
+            running.over.set()
+            await asyncio.wait(weather)
+            await asyncio.to_thread(around.nats.start)
+            if around.postgresql is not None:
+                await asyncio.to_thread(around.postgresql.start)
+            await heal(around.devnet)
+            await asyncio.wait(asking)
+            problems = [] if await running.quiet(engine) else [f"not at rest after {QUIESCENCE_SECONDS:.0f} s"]
+            say(running.line())
+            problems += await asyncio.to_thread(lambda: list(check_changes(engine, running.groups)))
+            problems += check_chain(around.devnet, running.groups, OWNER)
+            problems += await check_events(engine, around.nats.url)
+            await _cancelled([*others, *daemons])
+        say("faults: " + " ".join(f"{name}={count}" for name, count in sorted(running.struck.items())))
+        return problems + [problem for replica in running.replicas for problem in replica.problems]
+
+
+async def _cancelled(tasks: list[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
+
+
+@contextlib.asynccontextmanager
+async def stage(folder: Path, chance: Random) -> AsyncIterator[tuple[Soak, sa.Engine, NatsBroker]]:
+    """Start the servers and nodes, and set up what will run on them."""
+    with contextlib.ExitStack() as servers:
+        queue = servers.enter_context(NatsServer())
+        postgresql = servers.enter_context(PostgreSQLServer())
+        url = postgresql.url_of(postgresql.create_database())
+        migrate(url)
+        engine = sa.create_engine(normalised(url), pool_pre_ping=True)
+        servers.callback(engine.dispose)
+        broker = NatsBroker(queue.url, names=Names(), limits=Limits(), access=Access())
+        config = DevnetConfig(
+            base_port=0, block_period_seconds=1.0, enclave_timeout_ms=1000.0, seed=chance.randrange(1 << 31)
+        )
+        try:
+            async with running_devnet(config) as devnet:
+                around = Surroundings(devnet=devnet, nats=queue, postgresql=postgresql, clock=None, chance=chance)
+                replicas = [
+                    Replica(_configured(folder, number, url, around), folder / f"replica{number}.log", chance)
+                    for number in range(1, REPLICAS + 1)
+                ]
+                groups = [Group(base64.b64encode(chance.randbytes(32)).decode()) for _ in range(GROUPS)]
+                yield (
+                    Soak(around, replicas, groups, Ledger(engine), Counter(), time.monotonic(), asyncio.Event()),
+                    engine,
+                    broker,
+                )
+        finally:
+            await broker.close()
+
+
+def _configured(folder: Path, number: int, url: str, around: Surroundings) -> Path:
+    key_file = folder / "owner.key"
+    key_file.touch(mode=0o600)
+    key_file.write_text(OWNER_KEY)
+    nodes = "".join(
+        f'[[nodes]]\nname = "member{node.number}"\nhttp = "{node.http_url}"\nws = "{node.ws_url}"\n'
+        f'enclave_keys = ["{node.enclave_key}"]\n'
+        for node in around.devnet.nodes
+    )
+    path = folder / f"replica{number}.toml"
+    path.write_text(
+        f'[store]\nurl = "{url}"\n[broker]\nurl = "{around.nats.url}"\n[api]\nlisten = "127.0.0.1:{free_port()}"\n'
+        f'[chain]\nconfirmations = 2\nproof_blocks = 2\n[log]\nformat = "json"\n'
+        f'{nodes}[[accounts]]\naddress = "{OWNER}"\nkey_file = "{key_file}"\n'
+    )
+    return path
+
+
+def _hush() -> None:
+    """Leave the progress to be read: what this process's own ends of broken connections say is expected."""
+    logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+
+
+def main() -> int:
+    """Run a soak from the command line; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__)
+    parser.add_argument("--minutes", type=float, default=2.0, help="for how long faults strike")
+    parser.add_argument("--seed", type=int, default=None, help="of everything that is drawn")
+    given = parser.parse_args()
+    seed = given.seed if given.seed is not None else SystemRandom().randrange(1 << 31)
+    _hush()
+    folder = Path(tempfile.mkdtemp(prefix="soak-"))
+    say(f"soak of {given.minutes:g} minutes, seed {seed}, {GROUPS} groups, {REPLICAS} replicas; logs in {folder}")
+    try:
+        problems = asyncio.run(soak(given.minutes, seed, folder))
+    finally:
+        guard.close()
+    say(f"{len(problems)} problems:\n{told(problems)}" if problems else "all invariants hold")
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

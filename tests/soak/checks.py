@@ -1,0 +1,105 @@
+"""What must hold at the end of a soak; each function returns what does not, in a line each."""
+
+import asyncio
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+
+import nats
+import sqlalchemy as sa
+
+from orchestrator.devnet import Devnet
+from tests.integration.faults import chain_truth as truth
+from tests.soak.requesting import Group
+
+_EFFECT = {"create_group": "create", "add_members": "add", "remove_members": "remove"}
+
+
+def check_changes(engine: sa.Engine, groups: Iterable[Group]) -> Iterator[str]:
+    """Every request that the queue took is one change, and it succeeded."""
+    statement = "SELECT request_id, state, reason, tries, not_before, failures FROM changes"
+    with engine.connect() as connection:
+        found = {row.request_id: row for row in connection.execute(sa.text(statement))}
+    asked = {request_id for group in groups for request_id, _ in group.asked}
+    for request_id in sorted(asked - found.keys()):
+        yield f"request {request_id} is lost"
+    for request_id in sorted(found.keys() - asked):
+        # What was asked for when the soak ended may have been taken without our knowing.
+        if found[request_id].state != "succeeded":
+            yield f"request {request_id}, whose sending was cut short, is {found[request_id]}"
+    for request_id in sorted(asked & found.keys()):
+        if found[request_id].state != "succeeded":
+            yield f"request {request_id} did not succeed: {found[request_id]}"
+
+
+def check_chain(devnet: Devnet, groups: Iterable[Group], account: str) -> Iterator[str]:
+    """Each change is effective once, in order; no group is locked; all members agree."""
+    keys = [node.enclave_key for node in devnet.nodes]
+    for group in groups:
+        group_id, asked = group.privacy_group_id, [_EFFECT[kind] for _, kind in group.asked]
+        done = truth.actions(devnet, group_id)
+        lasting = [action for action in done if action not in ("lock", "unlock")]
+        if lasting != asked:
+            yield f"group {group_id}: asked for {asked}, done {lasting}"
+        if done.count("lock") != done.count("unlock") + done.count("add"):
+            yield f"group {group_id}: locks and unlocks do not match: {done}"
+        if truth.is_locked(devnet, group_id):
+            yield f"group {group_id} is left locked"
+        if truth.private_nonce(devnet, group_id, account) != len(done):
+            yield f"group {group_id}: private nonce {truth.private_nonce(devnet, group_id, account)}, done {done}"
+        count = 3 if lasting[-1:] == ["add"] else 2
+        if lasting and set(truth.participants(devnet, group_id)) != set(keys[:count]):
+            yield f"group {group_id}: the members are {truth.participants(devnet, group_id)}"
+        if len(truth.roots(devnet, group_id, range(1, count + 1))) > 1:
+            yield f"group {group_id}: its members' state roots differ"
+
+
+async def check_events(engine: sa.Engine, nats_url: str) -> list[str]:
+    """Each group's events are numbered without a gap, and the queue got each, in order."""
+    problems = []
+    stored = await asyncio.to_thread(_stored, engine)
+    for group, sequences in stored.items():
+        if sequences != list(range(1, len(sequences) + 1)):
+            problems.append(f"group {group}: stored events are numbered {sequences}")
+    published, dead = await _published(nats_url)
+    for group, sequences in stored.items():
+        first_seen = list(dict.fromkeys(published[group]))
+        if first_seen != sequences:
+            problems.append(f"group {group}: stored {len(sequences)} events, published {first_seen}")
+    return [*problems, *([f"{dead} requests are dead letters"] if dead else [])]
+
+
+def unpublished(engine: sa.Engine) -> int:
+    """Return how many events wait to be published."""
+    with engine.connect() as connection:
+        return int(connection.execute(sa.text("SELECT count(*) FROM outbox WHERE published_at IS NULL")).scalar_one())
+
+
+def _stored(engine: sa.Engine) -> dict[str, list[int]]:
+    found: dict[str, list[int]] = defaultdict(list)
+    statement = "SELECT privacy_group_id, sequence FROM outbox WHERE privacy_group_id <> '' ORDER BY position"
+    with engine.connect() as connection:
+        for group, sequence in connection.execute(sa.text(statement)):
+            found[group].append(sequence)
+    return found
+
+
+async def _published(nats_url: str) -> tuple[dict[str, list[int]], int]:
+    found: dict[str, list[int]] = defaultdict(list)
+    connection = await nats.connect(nats_url)
+    try:
+        jetstream = connection.jetstream()
+        dead = (await jetstream.stream_info("membership-requests-dead")).state.messages
+        state = (await jetstream.stream_info("membership-events")).state
+        for number in range(state.first_seq, state.last_seq + 1):
+            event = json.loads((await jetstream.get_msg("membership-events", number)).data or b"")
+            found[event.get("subject", "")].append(int(event["sequence"]))
+    finally:
+        await connection.close()
+    return found, int(dead)
+
+
+def told(problems: Sequence[str], most: int = 40) -> str:
+    """Return a report, at most so many lines of it."""
+    more = [f"… and {len(problems) - most} more"] if len(problems) > most else []
+    return "\n".join([*(f"  {problem}" for problem in problems[:most]), *more])

@@ -1,0 +1,79 @@
+"""One replica of the daemon: a real process that is killed, and that is started again whenever it ended."""
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+from random import Random
+
+STARTING_SECONDS = 20.0
+"""A replica that ends sooner may have found its store or its queue away: it is started again."""
+AGAIN_SECONDS = 0.5
+READY_WITHIN_BYTES = 64 * 1024
+"""Where in a replica's log the line stands that tells that it is ready."""
+
+
+class Replica:
+    """A replica.
+
+    Args:
+        config: Its configuration file.
+        log: What it says goes there.
+        chance: Draws how long it stays dead.
+    """
+
+    def __init__(self, config: Path, log: Path, chance: Random) -> None:
+        self._config = config
+        self._log = log
+        self._chance = chance
+        self._process: asyncio.subprocess.Process | None = None
+        self._killed = False
+        self._said_before = 0
+        self.kills = 0
+        self.starts = 0
+        self.problems: list[str] = []
+
+    async def run(self) -> None:
+        """Keep it running until cancelled; then end it in an orderly way."""
+        loop = asyncio.get_running_loop()
+        while True:
+            began, self._killed = loop.time(), False
+            self.starts += 1
+            with self._log.open("ab") as log:
+                self._said_before = log.tell()
+                self._process = await asyncio.create_subprocess_exec(
+                    *(sys.executable, "-m", "orchestrator", "run", "--config", str(self._config)),
+                    stdin=asyncio.subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    env={name: value for name, value in os.environ.items() if not name.startswith("ORCHESTRATOR_")},
+                )
+            try:
+                code = await self._process.wait()
+            finally:
+                await self._end()
+            if not self._killed and loop.time() - began > STARTING_SECONDS:
+                self.problems.append(f"{self._config.stem} ended by itself with code {code}; see {self._log}")
+            await asyncio.sleep(self._chance.uniform(AGAIN_SECONDS, 3.0) if self._killed else AGAIN_SECONDS)
+
+    def kill(self) -> None:
+        """End it with SIGKILL, if it is at work."""
+        if self._process is not None and self._process.returncode is None and self._at_work():
+            self._killed = True
+            self.kills += 1
+            self._process.kill()
+
+    def _at_work(self) -> bool:
+        with self._log.open("rb") as log:
+            log.seek(self._said_before)
+            return b"ready http" in log.read(READY_WITHIN_BYTES)
+
+    async def _end(self) -> None:
+        if self._process is None or self._process.returncode is not None:
+            return
+        self._process.terminate()
+        try:
+            await asyncio.wait_for(self._process.wait(), 30)
+        except TimeoutError:
+            self._process.kill()
+            await self._process.wait()
