@@ -1,0 +1,91 @@
+"""The crash matrix: SIGKILL before and after each commit and each request to a node, with both stores.
+
+A point is the n-th commit or the n-th HTTP request since the request for the change was accepted, as one undisturbed
+life shows them; a life that happens to do with fewer does not reach the last ones. `launcher` says what a life is.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from statistics import median
+
+import pytest
+
+from tests.integration.crash.launcher import Point
+from tests.integration.crash.lives import End, Stage, stage
+from tests.servers.postgresql_server import PostgreSQLServer
+
+pytestmark = [pytest.mark.xdist_group("crash"), pytest.mark.timeout(600)]
+
+AT_ONCE = 8
+RECOVERY_SECONDS = 2.0
+LONGEST_RECOVERY_SECONDS = 20.0
+"""For one of many lives that start at the same time on a busy machine; a wait for the lease would take 30 s."""
+TRIES_ALONE = 3
+LEAST_REACHED = 0.9
+EXPECTED = {
+    "create_group": (1, frozenset({0, 1})),
+    "add_members": (2, frozenset({0, 1, 2})),
+    "remove_members": (1, frozenset({0, 1})),
+}
+"""What is asked → how many transactions execute for it, and the members that the group then has."""
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+async def set_up(request: pytest.FixtureRequest, tmp_path: Path, nats_url: str) -> AsyncIterator[Stage]:
+    """Nodes, a queue, and stores of one kind."""
+    postgresql: PostgreSQLServer | None = None
+    if request.param == "postgresql":
+        postgresql = request.getfixturevalue("postgresql_server")
+    async with stage(tmp_path, nats_url, postgresql) as made:
+        yield made
+
+
+@pytest.mark.parametrize("kind", EXPECTED)
+async def test_the_change_survives_death_at_every_point(set_up: Stage, kind: str) -> None:
+    """Killed before or after any commit or request, the daemon ends the change as asked once it is started again.
+
+    Each transaction executed once, the group is unlocked, all events are stored and published without a gap, and the
+    second life is back at work within 2 s.
+    """
+    undisturbed = await set_up.live_twice(kind, None)
+    assert wrong_with(kind, None, undisturbed) is None
+    points = sorted({moment.point for moment in undisturbed.first_life if moment.point.number > 0})
+    assert len(points) > 40
+
+    places = asyncio.Semaphore(AT_ONCE)
+
+    async def die_at(point: Point) -> End:
+        async with places:
+            return await set_up.live_twice(kind, point)
+
+    async with asyncio.TaskGroup() as tasks:
+        running = [(point, tasks.create_task(die_at(point))) for point in points]
+    ends = [(point, task.result()) for point, task in running]
+
+    wrong = [found for point, end in ends if (found := wrong_with(kind, point, end)) is not None]
+    assert not wrong, f"{len(wrong)} of {len(points)} points\n" + "\n\n".join(wrong[:3])
+    died = [end for _, end in ends if end.died]
+    recoveries = [end.recovery for end in died if end.recovery is not None]
+    seconds = sorted(recovery.seconds for recovery in recoveries)
+    processor_seconds = max(recovery.processor_seconds for recovery in recoveries)
+    alone = [await set_up.live_twice(kind, points[len(points) // 2]) for _ in range(TRIES_ALONE)]
+    seconds_alone = min(end.recovery.seconds for end in alone if end.recovery is not None)
+    print(  # noqa: T201 - figures for who asks with -s
+        f"\n{kind}: died at {len(died)} of {len(points)} points; recovery: {seconds_alone:.2f} s alone, "
+        f"median {median(seconds):.2f} s and longest {seconds[-1]:.2f} s with {AT_ONCE} at once, "
+        f"of the processor at most {processor_seconds:.2f} s"
+    )
+    assert len(died) >= LEAST_REACHED * len(points)
+    assert seconds_alone <= RECOVERY_SECONDS
+    assert processor_seconds <= RECOVERY_SECONDS
+    assert seconds[-1] <= LONGEST_RECOVERY_SECONDS
+
+
+def wrong_with(kind: str, point: Point | None, end: End) -> str | None:
+    """Return what does not hold at the end, None when all does."""
+    transactions, members = EXPECTED[kind]
+    without_gap = tuple(range(1, len(end.sequences) + 1))
+    found = (end.state, end.transactions, end.members, end.locked, end.sequences, end.published)
+    expected = ("succeeded", transactions, members, False, without_gap, without_gap)
+    return None if found == expected else f"{point}: {found} instead of {expected}\n{end.log[-4000:]}"
