@@ -174,12 +174,16 @@ def _facts(change: ChangeDetailDocument) -> list[tuple[str, object]]:
     return facts
 
 
+def _verdict_text(member: ProgressDocument) -> str:
+    return member.verdict.value if member.attested_by is None else f"{member.verdict.value}, says {member.attested_by}"
+
+
 def _progress_table(change: ChangeDetailDocument) -> Table:
     table = Table("member", "verdict", "replayed", "head", "equal through", "last moved", box=None, pad_edge=False)
     for member in change.progress:
         table.add_row(
             member.enclave_key,
-            Text(member.verdict.value, _VERDICT_STYLE.get(member.verdict.value, "yellow")),
+            Text(_verdict_text(member), _VERDICT_STYLE.get(member.verdict.value, "yellow")),
             _count(member),
             "" if member.head is None else str(member.head),
             "" if member.in_sync_through is None else str(member.in_sync_through),

@@ -195,3 +195,48 @@ def test_progress_is_remembered_by_member() -> None:
     )
     found = looked(replace(CHANGE, progress=(gone,)), seen(OLD, 12, effect=EFFECT))
     assert [entry.enclave_key for entry in found.progress] == [OLD]
+
+
+def attested(sighting: Sighting) -> Sighting:
+    return replace(sighting, node=None, attested_by="0xpeer")
+
+
+def test_a_signed_word_counts_as_seen_and_is_named() -> None:
+    """A member that is in sync by its own operator's word is proven with the others, and its progress says so."""
+    mine = [seen(key, 12, 13, 14, effect=EFFECT) for key in (OLD, SECOND)]
+    found = looked(CHANGE, *mine, attested(seen(NEW, 12, 13, 14, effect=EFFECT)))
+    assert found.proven
+    assert {entry.enclave_key: entry.attested_by for entry in found.progress} == {
+        OLD: None,
+        SECOND: None,
+        NEW: "0xpeer",
+    }
+    assert not looked(CHANGE, *mine, attested(seen(NEW, 12, effect=EFFECT))).proven
+
+
+def test_a_signed_word_of_trouble_is_believed() -> None:
+    """A member whose own operator says that it has another state, or none, is not in sync."""
+    mine = seen(OLD, 12, 13, 14, effect=EFFECT)
+    said = attested(seen(NEW, 12, 13, 14, effect=EFFECT))
+    other = replace(said, views=tuple(replace(view, state_root="other") for view in said.views))
+    assert verdicts(looked(CHANGE, mine, other))[NEW] is Verdict.DIVERGED
+    gone = replace(said, views=tuple(replace(view, exists=False, state_root="") for view in said.views))
+    assert verdicts(looked(CHANGE, mine, gone))[NEW] is Verdict.MISSING
+
+
+def test_nobody_is_compared_with_a_signed_word() -> None:
+    """What others say of an old member is never the reference that nodes are judged by."""
+    said = attested(seen(OLD, 12, 13, 14, effect=EFFECT))
+    other = replace(said, views=tuple(replace(view, state_root="other") for view in said.views))
+    found = looked(CHANGE, other, *(seen(key, 12, 13, 14, effect=EFFECT) for key in (SECOND, NEW)))
+    assert verdicts(found) == {OLD: Verdict.DIVERGED, SECOND: Verdict.IN_SYNC, NEW: Verdict.IN_SYNC}
+
+
+def test_a_word_that_is_waited_for_holds_up_the_proof() -> None:
+    """An unobserved member does not count, except while its own operator's word is still waited for."""
+    mine = [seen(key, 12, 13, 14, effect=EFFECT) for key in (OLD, SECOND)]
+    unseen = Sighting(enclave_key=NEW, node=None, head=None)
+    assert looked(CHANGE, *mine, unseen).proven
+    waiting = looked(CHANGE, *mine, unseen, awaited=(NEW,))
+    assert not waiting.proven
+    assert verdicts(waiting)[NEW] is Verdict.UNOBSERVED
