@@ -98,6 +98,9 @@ def decode_verdict(body: bytes) -> SignedVerdict:
         raise InvalidVerdictError(f"it has {len(body)} bytes, at most {MAX_BODY_BYTES} are read")
     try:
         data = _Document.model_validate_json(body).data
+        issued_at = data.issued_at.astimezone(UTC)
+    except OverflowError:
+        raise InvalidVerdictError("data.issued_at: is beyond the first or the last year") from None
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         where = ".".join(str(part) for part in first["loc"][:5])[:100]
@@ -112,7 +115,7 @@ def decode_verdict(body: bytes) -> SignedVerdict:
         chain_id=data.chain_id,
         roots=roots,
         head=data.head,
-        issued_at=data.issued_at.astimezone(UTC),
+        issued_at=issued_at,
     )
     return SignedVerdict(verdict=verdict, account=data.account, signature=bytes.fromhex(data.signature[2:]))
 
@@ -188,4 +191,7 @@ class VerdictReader:
     async def run(self) -> None:
         """Take verdicts until cancelled."""
         async for body in self._queue.verdicts():
-            self._book.take(body, self._clock.now())
+            try:
+                self._book.take(body, self._clock.now())
+            except Exception:  # a defect here must not stop the daemon
+                log.exception("taking a verdict failed")

@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from orchestrator.besu.signers import LocalSigner, signer_from_key
@@ -109,6 +109,8 @@ def test_no_message_does_harm(body: bytes) -> None:
     assert not book().take(body, START)
 
 
+@example("issued_at", "0001-01-01T00:00:00+14:00")
+@example("issued_at", "9999-12-31T23:59:59-14:00")
 @given(st.sampled_from(["roots", "member", "chain_id", "head", "issued_at", "account", "signature"]), JSON)
 def test_no_field_does_harm(name: str, value: object) -> None:
     """Whatever stands in one field, the message is either a verdict or ignored."""
