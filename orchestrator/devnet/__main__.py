@@ -26,6 +26,7 @@ def config_from_arguments(arguments: list[str]) -> DevnetConfig:
     parser.add_argument("--block-period", type=float, default=1.0, help="seconds; 0 makes blocks on demand only")
     parser.add_argument("--besu-version", default="23.10.3", help="from 20.10.0 to 25.5.0")
     parser.add_argument("--replay-ms-per-transaction", type=float, default=5.0)
+    parser.add_argument("--submission-ms", type=float, default=2.0, help="what any eea_sendRawTransaction takes")
     parser.add_argument("--history", type=int, default=0, help="private transactions that a group has at the start")
     parser.add_argument("--data-dir", type=Path, default=None, help="keep the network between runs")
     parser.add_argument("--seed", type=int, default=0)
@@ -52,6 +53,7 @@ def config_from_arguments(arguments: list[str]) -> DevnetConfig:
         block_period_seconds=given.block_period,
         besu_version=given.besu_version,
         replay_ms_per_transaction=given.replay_ms_per_transaction,
+        submission_ms=given.submission_ms,
         history=given.history,
         data_dir=given.data_dir,
         seed=given.seed,

@@ -14,7 +14,7 @@ from typing import Any
 from rich.console import Console
 
 from orchestrator.log import configure_logging
-from tests.benchmarks import bench_clients, bench_lanes
+from tests.benchmarks import bench_clients, bench_engines, bench_lanes, bench_loop, bench_restart
 from tests.benchmarks.figures import Figure, show, write_json
 from tests.benchmarks.machine import describe_machine
 from tests.benchmarks.scale import FULL, QUICK, Scale
@@ -26,6 +26,9 @@ BENCHMARKS: tuple[tuple[str, str, Measure], ...] = (
     ("a", "against a client library", bench_clients.measure),
     ("bcdg", "many groups at once", bench_lanes.measure),
     ("b", "many additions to one group", bench_lanes.measure_one_group),
+    ("e", "against job engines", bench_engines.measure),
+    ("f", "starting on a long queue", bench_restart.measure),
+    ("h", "the event loop", bench_loop.measure),
 )
 """The letters of the parts that a benchmark measures, what it is, and the benchmark."""
 

@@ -68,7 +68,7 @@ def measure(url: str, *, accepts: int = 6000, steps: int = 60, waiting: int = 10
     """
     migrate(url)
     rates = asyncio.run(_rates(url, accepts, steps))
-    _fill(url, waiting)
+    fill(url, waiting)
     restart = subprocess.run(
         [sys.executable, "-m", "tests.benchmarks.bench_store", url],
         cwd=ROOT,
@@ -151,15 +151,28 @@ async def _latency(store: SqlChangeStore, outbox: SqlOutbox, count: int = 200) -
     return sorted(taken)[int(count * 0.99)] * 1000
 
 
-def _fill(url: str, waiting: int) -> None:
-    """Let changes wait: half of them in one group, half in groups of their own."""
+def _waiting(number: int) -> Change:
+    """Half of the changes wait in one group, half in groups of their own."""
+    return a_change(f"w{number}", "busy" if number % 2 else f"w{number}")
+
+
+def fill(url: str, waiting: int, change_of: Callable[[int], Change] = _waiting) -> None:
+    """Let changes wait.
+
+    Args:
+        url: The database.
+        waiting: How many.
+        change_of: Makes each.
+    """
     engine = engine_for(normalised(url))
+    known: set[str] = set()
     with engine.begin() as connection:
         for first in range(0, waiting, 5000):
-            found = [a_change(f"w{n}", "busy" if n % 2 else f"w{n}") for n in range(first, min(first + 5000, waiting))]
+            found = [change_of(number) for number in range(first, min(first + 5000, waiting))]
             rows = [change_values(change) | {"body_hash": "hash"} for change in found]
             connection.execute(changes.insert(), rows)
-            groups = {change.privacy_group_id for change in found} - ({"busy"} if first else set())
+            groups = {change.privacy_group_id for change in found} - known
+            known |= groups
             free = {"token": 0, "last_sequence": 0, "due_at": 0}
             connection.execute(lanes.insert(), [free | {"privacy_group_id": group} for group in groups])
     engine.dispose()

@@ -110,8 +110,17 @@ def trigger(request_id: str, kind: str, group: str, members: Sequence[str], acco
 
 
 @asynccontextmanager
-async def running_devnet(directory: Path, *, nodes: int = 3, version: str = "23.10.3") -> AsyncIterator[Devnet]:
-    """Run emulated nodes that make a block each second."""
+async def running_devnet(
+    directory: Path, *, nodes: int = 3, version: str = "23.10.3", submission_ms: float = 2.0
+) -> AsyncIterator[Devnet]:
+    """Run emulated nodes that make a block each second.
+
+    Args:
+        directory: For its log.
+        nodes: How many.
+        version: Besu's.
+        submission_ms: What each send takes.
+    """
     base_port = _consecutive_ports(2 * nodes)
     options = {
         "--nodes": nodes,
@@ -119,6 +128,7 @@ async def running_devnet(directory: Path, *, nodes: int = 3, version: str = "23.
         "--base-port": base_port,
         "--block-period": BLOCK_SECONDS,
         "--besu-version": version,
+        "--submission-ms": submission_ms,
     }
     command = orchestrator("devnet", *(text for name, value in options.items() for text in (name, str(value))))
     async with child(directory / "devnet.log", command) as running:
@@ -138,11 +148,24 @@ async def running_queue() -> AsyncIterator[str]:
 
 @asynccontextmanager
 async def running_daemon(
-    directory: Path, devnet: Devnet, queue_url: str, *, extra: str = "", environment: dict[str, str] | None = None
+    directory: Path,
+    devnet: Devnet,
+    queue_url: str,
+    *,
+    program: Sequence[str] = (),
+    environment: dict[str, str] | None = None,
 ) -> AsyncIterator[Daemon]:
-    """Run the daemon on all nodes of a devnet."""
-    config = write_config(directory, devnet, queue_url, extra)
-    command = orchestrator("run", "--config", str(config), "--migrate")
+    """Run the daemon on all nodes of a devnet.
+
+    Args:
+        directory: For its configuration, store and log.
+        devnet: The nodes.
+        queue_url: The message queue.
+        program: What to run instead of ``orchestrator``.
+        environment: For its process, in addition to ours.
+    """
+    config = write_config(directory, devnet, queue_url)
+    command = [*(program or orchestrator()), "run", "--config", str(config), "--migrate"]
     async with AsyncExitStack() as stack:
         running = await stack.enter_async_context(child(directory / "daemon.log", command, environment))
         session = await stack.enter_async_context(aiohttp.ClientSession())
@@ -153,18 +176,24 @@ async def running_daemon(
 
 @asynccontextmanager
 async def stage(
-    directory: Path, *, nodes: int = 3, version: str = "23.10.3", environment: dict[str, str] | None = None
+    directory: Path,
+    *,
+    nodes: int = 3,
+    version: str = "23.10.3",
+    submission_ms: float = 2.0,
+    program: Sequence[str] = (),
+    environment: dict[str, str] | None = None,
 ) -> AsyncIterator[tuple[Devnet, Daemon]]:
-    """Run everything."""
+    """Run everything; for the arguments see the parts."""
     async with (
-        running_devnet(directory, nodes=nodes, version=version) as devnet,
+        running_devnet(directory, nodes=nodes, version=version, submission_ms=submission_ms) as devnet,
         running_queue() as queue_url,
-        running_daemon(directory, devnet, queue_url, environment=environment) as daemon,
+        running_daemon(directory, devnet, queue_url, program=program, environment=environment) as daemon,
     ):
         yield devnet, daemon
 
 
-def write_config(directory: Path, devnet: Devnet, queue_url: str, extra: str = "") -> Path:
+def write_config(directory: Path, devnet: Devnet, queue_url: str) -> Path:
     """Write the daemon's configuration and key file."""
     key_file = directory / "owner.key"
     key_file.touch(mode=0o600)
@@ -173,8 +202,6 @@ def write_config(directory: Path, devnet: Devnet, queue_url: str, extra: str = "
         f'[store]\nurl = "sqlite:///{directory / "orchestrator.db"}"',
         f'[broker]\nurl = "{queue_url}"',
         '[api]\nlisten = "127.0.0.1:0"',
-        '[log]\nlevel = "warning"',
-        extra,
         f'[[accounts]]\naddress = "{OWNER}"\nkey_file = "{key_file}"',
     ]
     parts += [
