@@ -33,7 +33,7 @@ from tests.servers.loopback_server import guard
 from tests.servers.nats_server import NatsServer
 from tests.servers.ports import free_port
 from tests.servers.postgresql_server import PostgreSQLServer
-from tests.soak.checks import check_chain, check_changes, check_events, told, unpublished
+from tests.soak.checks import check_chain, check_changes, check_events, parted_now, told, unpublished
 from tests.soak.replica import Replica
 from tests.soak.requesting import Group, Ledger, Requester
 
@@ -130,8 +130,7 @@ async def soak(minutes: float, seed: int, folder: Path) -> list[str]:
     """
     async with stage(folder, Random(seed)) as (running, engine, broker):  # noqa: S311 - repeatable, not secret
         around, chance = running.around, running.around.chance
-        keys = [node.enclave_key for node in around.devnet.nodes]
-        requester = Requester(broker, running.ledger, keys, chance)
+        requester = Requester(broker, running.ledger, around.devnet, chance)
         async with asyncio.TaskGroup() as tasks:
             daemons = [tasks.create_task(replica.run()) for replica in running.replicas]
             others = [tasks.create_task(running.ledger.run()), tasks.create_task(running.tell())]
@@ -150,8 +149,10 @@ async def soak(minutes: float, seed: int, folder: Path) -> list[str]:
             await asyncio.wait(asking)
             problems = [] if await running.quiet(engine) else [f"not at rest after {QUIESCENCE_SECONDS:.0f} s"]
             say(running.line())
-            problems += await asyncio.to_thread(lambda: list(check_changes(engine, running.groups)))
-            problems += check_chain(around.devnet, running.groups, OWNER)
+            parted = requester.parted | parted_now(around.devnet, running.groups)
+            say(f"parked since a reorganisation really parted the new member: {len(parted)}")
+            problems += await asyncio.to_thread(lambda: list(check_changes(engine, running.groups, parted)))
+            problems += check_chain(around.devnet, running.groups, OWNER, parted)
             problems += await check_events(engine, around.nats.url)
             await _cancelled([*others, *daemons])
         say("faults: " + " ".join(f"{name}={count}" for name, count in sorted(running.struck.items())))

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 
 import nats
 import sqlalchemy as sa
@@ -15,8 +15,20 @@ from tests.soak.requesting import Group
 _EFFECT = {"create_group": "create", "add_members": "add", "remove_members": "remove"}
 
 
-def check_changes(engine: sa.Engine, groups: Iterable[Group]) -> Iterator[str]:
-    """Every request that the queue took is one change, and it succeeded."""
+_PARTED = frozenset({"member_diverged", "member_missing"})
+
+
+def parted_now(devnet: Devnet, groups: Iterable[Group]) -> set[str]:
+    """Return the newest requests of groups whose new member really has another state."""
+    return {
+        group.asked[-1][0]
+        for group in groups
+        if group.asked[-1:] and group.asked[-1][1] == "add_members" and truth.has_parted(devnet, group.privacy_group_id)
+    }
+
+
+def check_changes(engine: sa.Engine, groups: Iterable[Group], parted: Set[str]) -> Iterator[str]:
+    """Every request that the queue took is one change, and it succeeded, or told that its member really is lost."""
     statement = "SELECT request_id, state, reason, tries, not_before, failures FROM changes"
     with engine.connect() as connection:
         found = {row.request_id: row for row in connection.execute(sa.text(statement))}
@@ -28,14 +40,20 @@ def check_changes(engine: sa.Engine, groups: Iterable[Group]) -> Iterator[str]:
         if found[request_id].state != "succeeded":
             yield f"request {request_id}, whose sending was cut short, is {found[request_id]}"
     for request_id in sorted(asked & found.keys()):
-        if found[request_id].state != "succeeded":
-            yield f"request {request_id} did not succeed: {found[request_id]}"
+        row = found[request_id]
+        told_so = row.state == "parked" and json.loads(row.reason)["slug"] in _PARTED
+        if told_so != (request_id in parted) or row.state not in ("succeeded", "parked"):
+            yield f"request {request_id}: {row}; its member really is lost: {request_id in parted}"
+        elif row.state == "parked" and not told_so:
+            yield f"request {request_id} did not succeed: {row}"
 
 
-def check_chain(devnet: Devnet, groups: Iterable[Group], account: str) -> Iterator[str]:
+def check_chain(devnet: Devnet, groups: Iterable[Group], account: str, parted: Set[str]) -> Iterator[str]:
     """Each change is effective once, in order; no group is locked; all members agree."""
     keys = [node.enclave_key for node in devnet.nodes]
     for group in groups:
+        if not group.asked:
+            continue
         group_id, asked = group.privacy_group_id, [_EFFECT[kind] for _, kind in group.asked]
         done = truth.actions(devnet, group_id)
         lasting = [action for action in done if action not in ("lock", "unlock")]
@@ -48,9 +66,10 @@ def check_chain(devnet: Devnet, groups: Iterable[Group], account: str) -> Iterat
         if truth.private_nonce(devnet, group_id, account) != len(done):
             yield f"group {group_id}: private nonce {truth.private_nonce(devnet, group_id, account)}, done {done}"
         count = 3 if lasting[-1:] == ["add"] else 2
+        agreeing = 2 if group.asked[-1][0] in parted else count
         if lasting and set(truth.participants(devnet, group_id)) != set(keys[:count]):
             yield f"group {group_id}: the members are {truth.participants(devnet, group_id)}"
-        if len(truth.roots(devnet, group_id, range(1, count + 1))) > 1:
+        if len(truth.roots(devnet, group_id, range(1, agreeing + 1))) > 1:
             yield f"group {group_id}: its members' state roots differ"
 
 

@@ -9,8 +9,10 @@ from random import Random
 import sqlalchemy as sa
 
 from orchestrator.broker.nats import NatsBroker
+from orchestrator.devnet import Devnet
 from orchestrator.engine.ports import BrokerError
 from orchestrator.membership.model import RESTING, State
+from tests.integration.faults import chain_truth as truth
 
 LOOK_SECONDS = 0.5
 RESTING_FOR_GOOD = frozenset(state.value for state in RESTING - {State.QUEUED})
@@ -68,17 +70,23 @@ class Ledger:
 class Requester:
     """Asks for changes.
 
+    Attributes:
+        stopping: Set when nothing more is to be asked for.
+        parted: Requests that were parked because a reorganisation really left the new member with another state.
+
     Args:
         broker: The queue.
         ledger: Tells when a change rests.
-        keys: Enclave keys; the first two create groups, the third comes and goes.
+        devnet: Tells whether a member that is reported to have another state really has.
         chance: Draws pauses and repetitions.
     """
 
-    def __init__(self, broker: NatsBroker, ledger: Ledger, keys: list[str], chance: Random) -> None:
+    def __init__(self, broker: NatsBroker, ledger: Ledger, devnet: Devnet, chance: Random) -> None:
+        self._devnet = devnet
         self._broker = broker
         self._ledger = ledger
-        self._keys = keys
+        self._keys = [node.enclave_key for node in devnet.nodes]
+        self.parted: set[str] = set()
         self._chance = chance
         self.stopping = asyncio.Event()
 
@@ -95,7 +103,16 @@ class Requester:
                 if self.stopping.is_set():
                     return
                 await asyncio.sleep(LOOK_SECONDS)
+            if self._ledger.states[request_id] == State.PARKED:
+                await self._look(request_id, group.privacy_group_id)
             await asyncio.sleep(self._chance.uniform(0, 2))
+
+    async def _look(self, request_id: str, group: str) -> None:
+        """Find out whether a parked change was parked for what really is; the next request is then its remedy."""
+        while not self.stopping.is_set() and not truth.is_level(self._devnet):  # noqa: ASYNC110 - nodes tell nobody
+            await asyncio.sleep(LOOK_SECONDS)
+        if truth.has_parted(self._devnet, group):
+            self.parted.add(request_id)
 
     async def _ask(self, request_id: str, kind: str, group: str) -> None:
         members = self._keys[:2] if kind == "create_group" else self._keys[2:]

@@ -49,6 +49,16 @@ def roots(devnet: Devnet, group: str, nodes: Sequence[int]) -> set[bytes]:
     return {records[-1].state.root if records else b"" for records in found}
 
 
+def has_parted(devnet: Devnet, group: str) -> bool:
+    """Whether the last node, which comes and goes, really has another state than the others.
+
+    A reorganisation may put the lock and the addition into one block. Then the new member's node finds no lock in the
+    history before that block, and refuses the addition that the others execute.
+    """
+    everybody = range(1, len(devnet.nodes) + 1)
+    return is_level(devnet) and len(roots(devnet, group, everybody)) > 1
+
+
 def private_nonce(devnet: Devnet, group: str, account: str, node: int = 1) -> int:
     """Return an account's private nonce in a group, as the node keeps it."""
     records = timeline(devnet, group, node).records
