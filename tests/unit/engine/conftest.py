@@ -55,7 +55,7 @@ class Rig:
             confirmations=confirmations,
         )
         worker = Worker(store, executor, clock, self.stopping, lambda b, a: self.steps.append((b, a)))
-        rules = LaneRules(holder="test", stop_within=timedelta(seconds=20))
+        rules = LaneRules(holder="test", lease=timedelta(hours=1), stop_within=timedelta(minutes=20))
         self.supervisor = Supervisor(store, worker, self.fleet, clock, rules, self.stopping)
         self.intake = Intake(store, self.fleet, self.signers, clock, self.new_id)
 
@@ -66,7 +66,7 @@ class Rig:
         request = parse_request(request_id or self.new_id(), data)
         return (await self.intake.submit(request)).change
 
-    async def until_at_rest(self, *changes: Change, seconds: float = 600) -> list[Change]:
+    async def until_at_rest(self, *changes: Change, seconds: float = 6000) -> list[Change]:
         """Mine blocks until the changes rest for good (ended or parked)."""
         deadline = self.clock.now() + timedelta(seconds=seconds)
         while True:
@@ -125,4 +125,4 @@ async def running_rig(folder: Path, confirmations: int) -> AsyncIterator[Rig]:
             for _ in range(5):
                 made.network.mine()
                 await clock.sleep(BLOCK_SECONDS)
-            await asyncio.wait_for(running, 10)
+            await asyncio.wait_for(running, 60)

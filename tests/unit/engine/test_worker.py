@@ -113,7 +113,7 @@ async def test_a_foreign_lock_is_waited_for_then_parked_with_its_reason(rig: Rig
     """A lock that is not ours is never broken by an add: it is waited for, then a person is asked."""
     await rig.group_of("a", "b")
     rig.network.act(GROUP, Action.LOCK)
-    (change,) = await rig.until_at_rest(await rig.ask("add_members", "c"), seconds=3000)
+    (change,) = await rig.until_at_rest(await rig.ask("add_members", "c"))
     assert change.state is State.PARKED
     assert change.reason is not None
     assert change.reason.slug == "locked_by_other"
