@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 
 import structlog
 
@@ -100,6 +101,7 @@ class Supervisor:
             for lane in lanes:
                 task = tasks.create_task(self._drive(lane))
                 self._lanes[lane.privacy_group_id] = task
+                task.add_done_callback(partial(self._ended, lane.privacy_group_id))
 
     async def _rest(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
@@ -119,16 +121,19 @@ class Supervisor:
         except Exception:  # one lane's defect must not stop the others
             log.exception("lane failed", group=lane.privacy_group_id)
             # The lease is not given back: the pause before it runs out keeps a defect from spinning.
-        finally:
-            if self._lanes.get(lane.privacy_group_id) is asyncio.current_task():
-                del self._lanes[lane.privacy_group_id]
-            self._freed.set()
+
+    def _ended(self, group: str, task: asyncio.Task[None]) -> None:
+        """Renew a lane no more; told of every task, of those too that were cancelled before their first step."""
+        if self._lanes.get(group) is task:
+            del self._lanes[group]
+        self._freed.set()
 
     async def _renew(self) -> None:
         pause = self._rules.lease.total_seconds() / 3
         while True:
             await self._clock.sleep(pause)
-            if not self._lanes:
+            driven = dict(self._lanes)
+            if not driven:
                 continue
             try:
                 # Only what is driven: the lease of a lane that failed has to run out.
@@ -136,13 +141,14 @@ class Supervisor:
                     holder=self._rules.holder,
                     lease=self._rules.lease,
                     now=self._clock.now(),
-                    groups=tuple(self._lanes),
+                    groups=tuple(driven),
                 )
             except StoreError as error:
                 log.warning("leases not renewed", reason=str(error))
                 continue
-            for group, task in list(self._lanes.items()):
-                if group not in held:
+            for group, task in driven.items():
+                # A lane that was claimed, or claimed again, meanwhile was not asked about.
+                if group not in held and self._lanes.get(group) is task:
                     log.warning("lease lost", group=group)
                     task.cancel()
 

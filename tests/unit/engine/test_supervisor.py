@@ -1,0 +1,92 @@
+import asyncio
+from collections.abc import Collection
+from datetime import timedelta
+from typing import Any
+
+from orchestrator.engine.fleet import Fleet
+from orchestrator.engine.ports import Lane
+from orchestrator.engine.supervisor import LaneRules, Supervisor
+from tests.fakes.clock import FastClock
+
+
+def lane(group: str) -> Lane:
+    return Lane(privacy_group_id=group, token=1, active=(), queued=())
+
+
+class SlowStore:
+    """Hands out one lane, and a second one while the lease of the first is being renewed."""
+
+    def __init__(self) -> None:
+        self.claimable = [lane("first")]
+        self.asked: list[frozenset[str]] = []
+        self.work = asyncio.Event()
+
+    async def claim(self, **_: Any) -> tuple[Lane, ...]:
+        found, self.claimable = tuple(self.claimable), []
+        return found
+
+    async def renew(self, *, groups: Collection[str], **_: Any) -> frozenset[str]:
+        asked = frozenset(groups)
+        self.asked.append(asked)
+        if len(self.asked) == 1:
+            self.claimable = [lane("second")]
+            self.work.set()
+            await until(lambda: not self.claimable)
+        return asked
+
+    async def next_due(self) -> None:
+        return None
+
+    async def wait_for_work(self, _: float) -> None:
+        await self.work.wait()
+        self.work.clear()
+
+
+class EndlessWorker:
+    """Works on each lane until it is stopped."""
+
+    def __init__(self) -> None:
+        self.working: set[str] = set()
+
+    async def run(self, claimed: Lane) -> None:
+        self.working.add(claimed.privacy_group_id)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.working.discard(claimed.privacy_group_id)
+
+    def interrupt(self) -> None:
+        """There is nothing to interrupt."""
+
+
+async def until(condition: Any) -> None:
+    async with asyncio.timeout(5):
+        while not condition():  # noqa: ASYNC110 - what changes it has no event
+            await asyncio.sleep(0.001)
+
+
+async def test_a_lane_that_is_claimed_during_a_renewal_is_not_taken_for_lost() -> None:
+    """A renewal says nothing about a lane that was claimed after it was asked for: it is driven and renewed later."""
+    store, worker, stopping = SlowStore(), EndlessWorker(), asyncio.Event()
+    rules = LaneRules(holder="test", lease=timedelta(seconds=3), stop_within=timedelta(seconds=0.01))
+    supervisor = Supervisor(store, worker, Fleet([]), FastClock(), rules, stopping)  # type: ignore[arg-type] # small stand-ins
+    running = asyncio.create_task(supervisor.run())
+    await until(lambda: len(store.asked) > 1)
+    assert worker.working == {"first", "second"}
+    assert store.asked[1] == {"first", "second"}
+    stopping.set()
+    await running
+
+
+async def test_a_lane_that_is_cancelled_before_its_first_step_is_not_renewed() -> None:
+    """Whatever ends a lane's task, and when, its lease is renewed no more, so that the lane can be claimed again."""
+    stopping = asyncio.Event()
+    rules = LaneRules(holder="test", lease=timedelta(seconds=3))
+    supervisor = Supervisor(SlowStore(), EndlessWorker(), Fleet([]), FastClock(), rules, stopping)  # type: ignore[arg-type] # small stand-ins
+    running = asyncio.create_task(supervisor.run())
+    await until(lambda: supervisor.running_lanes)
+    for task in supervisor._lanes.values():
+        task.cancel()
+    await until(lambda: not supervisor.running_lanes)
+    stopping.set()
+    await running
