@@ -91,6 +91,7 @@ class Replica:
             observer=Observer(fleet, ReplayTracker(), rules, clock),
             clock=clock,
             new_id=new_id,
+            confirmations=world.weather.confirmations,
         )
         lanes = LaneRules(holder=self.name, stop_within=timedelta(seconds=20))
         worker = Worker(store, executor, clock, stopping, lambda *_: None)
