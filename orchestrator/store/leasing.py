@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from orchestrator.engine.ports import Lane
 from orchestrator.store.reading import active_changes, queued_changes
-from orchestrator.store.schema import PENDING, changes, lanes
+from orchestrator.store.schema import LONGEST_PAUSE_MICROSECONDS, PENDING, changes, lanes
 from orchestrator.store.transaction import Transaction
 
 QUEUED_PER_LANE = 25
@@ -23,7 +23,7 @@ _CLAIMABLE = (
     sa.select(lanes.c.privacy_group_id)
     .where(
         sa.text("due_at IS NOT NULL"),
-        lanes.c.due_at <= sa.bindparam("now"),
+        sa.or_(lanes.c.due_at <= sa.bindparam("now"), lanes.c.due_at > sa.bindparam("beyond")),
         sa.or_(lanes.c.holder.is_(None), lanes.c.lease_until <= sa.bindparam("now")),
     )
     .order_by(lanes.c.due_at)
@@ -48,7 +48,8 @@ _NEXT_EXPIRED = sa.select(
 def claim(transaction: Transaction, *, holder: str, now: int, lease_until: int, limit: int) -> tuple[Lane, ...]:
     """Take up to `limit` lanes that are due and that nobody holds, those due longest first."""
     connection = transaction.connection
-    groups = list(connection.execute(_CLAIMABLE, {"now": now, "limit": limit}).scalars())
+    times = {"now": now, "beyond": now + LONGEST_PAUSE_MICROSECONDS}
+    groups = list(connection.execute(_CLAIMABLE, times | {"limit": limit}).scalars())
     if not groups:
         return ()
     taken = (

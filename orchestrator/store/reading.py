@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from orchestrator.engine.ports import HistoryEntry
 from orchestrator.membership.model import Attempt, Change, State
 from orchestrator.store.rows import attempt_of, change_of, history_of, storable
-from orchestrator.store.schema import ACTIVE, NOT_QUEUED, QUEUED, attempts, changes, history
+from orchestrator.store.schema import ACTIVE, LONGEST_PAUSE_MICROSECONDS, NOT_QUEUED, QUEUED, attempts, changes, history
 
 _ATTEMPT = "attempt__"
 _ATTEMPT_COLUMNS = tuple(column.name for column in attempts.c)
@@ -27,7 +27,7 @@ _QUEUED = (
     _select.where(
         changes.c.privacy_group_id == sa.bindparam("group"),
         QUEUED,
-        sa.text("+changes.ready_at <= :now"),
+        sa.text("(+changes.ready_at <= :now OR +changes.ready_at > :beyond)"),
     )
     .order_by(changes.c.position)
     .limit(sa.bindparam("limit"))
@@ -56,7 +56,8 @@ def active_changes(connection: sa.Connection, groups: Sequence[str]) -> dict[str
 
 def queued_changes(connection: sa.Connection, group: str, *, now: int, limit: int) -> tuple[Change, ...]:
     """Return the changes of a group that may start now, in the order in which they were accepted."""
-    rows = connection.execute(_QUEUED, {"group": group, "now": now, "limit": limit}).mappings()
+    times = {"now": now, "beyond": now + LONGEST_PAUSE_MICROSECONDS}
+    rows = connection.execute(_QUEUED, times | {"group": group, "limit": limit}).mappings()
     return tuple(_change(row) for row in rows)
 
 

@@ -18,6 +18,9 @@ metadata = sa.MetaData(
     }
 )
 
+LONGEST_PAUSE_MICROSECONDS = 20 * 60 * 1_000_000
+"""Nothing is put off for so long; a time beyond was written by a wrong clock, and holds nothing up."""
+
 # SQLite numbers rows by itself only when the key is declared INTEGER.
 Position = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 

@@ -160,3 +160,11 @@ async def test_two_holders_never_have_the_same_lane(store_url: str, clock: Jumpi
 
         await asyncio.gather(*(work(number) for number in range(4)))
         assert sorted(found) == sorted(f"g{number}" for number in range(60))
+
+
+async def test_a_clock_that_was_hours_ahead_holds_nothing_up(store: SqlChangeStore) -> None:
+    """What was put off to a time that no pause reaches is due at once: the clock was set back since it was written."""
+    await store.accept(a_change("1", "g1", at=3 * 3600), "hash", ())
+    await store.accept(a_change("2", "g2", at=600), "hash", ())
+    (lane,) = await claim(store, 1)
+    assert [change.change_id for change in lane.queued] == ["change-1"]
