@@ -148,7 +148,12 @@ class Observer:
         """
         observed = [entry for entry in change.progress if entry.verdict is not Verdict.UNOBSERVED]
         spoken_for = any(self._speaks(change, entry.enclave_key) for entry in change.progress)
-        if spoken_for or any(entry.in_sync_through is None for entry in observed):
+        behind = [entry.enclave_key for entry in observed if entry.in_sync_through is None]
+        held = [w for w in map(self._fleet.hosting, behind) if w is not None and _is_before(w, effect)]
+        if held and not spoken_for:
+            await held[0].wait_beyond(effect.block_number - 1, TICK_SECONDS)
+            return
+        if spoken_for or behind:
             newest = reference.head.number if reference.head is not None else 0
             await reference.wait_beyond(newest, TICK_SECONDS)
             return
@@ -271,3 +276,7 @@ class Observer:
         common = min(effect.block_number - 1 if through is None else through for through in seen)
         later = range(common + 1, last + 1) if common >= effect.block_number else ()
         return await watcher.node.roots(group, later) if later else ()
+
+
+def _is_before(watcher: ChainWatcher, effect: Effect) -> bool:
+    return watcher.head is None or watcher.head.number < effect.block_number

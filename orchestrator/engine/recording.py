@@ -6,7 +6,7 @@ from datetime import datetime
 
 from orchestrator.engine.ports import HistoryEntry, Record
 from orchestrator.membership import facts
-from orchestrator.membership.model import RESTING, Attempt, AttemptStatus, Change
+from orchestrator.membership.model import RESTING, Attempt, AttemptStatus, Change, MemberProgress
 from orchestrator.membership.reasons import describe
 from orchestrator.membership.status import StatusEvent, announce
 
@@ -42,6 +42,20 @@ def record_of(steps: Iterable[tuple[Change, Change]], fact: facts.Fact, now: dat
     # What ends comes first: its lane's one leading place is free before another change takes it.
     changes.sort(key=lambda change: change.leads and change.state not in RESTING)
     return Record(changes=tuple(changes), attempts=tuple(attempts), events=tuple(events), history=tuple(history))
+
+
+def is_lasting(before: Change, after: Change) -> bool:
+    """Return whether a step saw anything that has to survive a restart.
+
+    While a replay goes on its members are looked at each second, and mostly only a head has moved; when a thousand
+    groups wait for one node, a commit for each look would be all that the store does.
+    """
+    return _lasting(before) != _lasting(after)
+
+
+def _lasting(change: Change) -> tuple[Change, tuple[MemberProgress, ...]]:
+    progress = tuple(replace(entry, head=None, moved_at=change.created_at, marks=()) for entry in change.progress)
+    return replace(change, progress=(), revision=0), progress
 
 
 def _attempts(before: Change, after: Change) -> list[Attempt]:

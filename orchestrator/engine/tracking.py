@@ -1,9 +1,11 @@
 """How far a member's node has replayed a group: cheap probes of historical state, monotone, at a bounded rate.
 
 A node answers ``getVersion`` at a historical block with nothing until it has replayed the group that far (PROTOCOL.md,
-Replay, measured). A replay only moves forward, so what was seen once stays; each poll probes just ahead of it.
+Replay, measured). A replay only moves forward, so what was seen once stays; each poll probes just ahead of it. One
+block may bring a node many replays: then some of them are followed, so that questions do not keep the node from them.
 """
 
+from collections import deque
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -11,6 +13,9 @@ from orchestrator.engine.node_ports import NodePort
 
 PROBES = 2
 """Historical calls for each poll, in one round trip."""
+
+POLLS_OF_A_NODE = 4
+"""Replays on one node that are polled within an interval."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,9 +79,10 @@ class ReplayTracker:
         self._interval = interval
         self._spans: dict[tuple[str, str], tuple[Span, datetime]] = {}
         self._firsts: dict[str, int] = {}
+        self._polls: dict[str, deque[datetime]] = {}
 
     async def poll(self, node: NodePort, old_member: NodePort, group: str, last: int, now: datetime) -> Span:
-        """Return how far a node has replayed a group.
+        """Return how far a node has replayed a group, as far as is known: a span of no blocks before the first poll.
 
         Args:
             node: The new member's node.
@@ -90,12 +96,14 @@ class ReplayTracker:
         """
         key = (node.name, group)
         entry = self._spans.get(key)
-        if entry is None or entry[0].last != last:
+        if entry is not None and entry[0].last == last:
+            known, polled_at = entry
+            if now - polled_at < self._interval or not self._has_turn(node.name, now):
+                return known
+        elif self._has_turn(node.name, now):
             known = span(await self._first_block(old_member, group, last), last)
         else:
-            known, polled_at = entry
-            if now - polled_at < self._interval:
-                return known
+            return Span(first=last + 1, last=last, through=last, stride=1)
         blocks = probes(known)[:PROBES]
         if blocks:
             known = learn(known, dict(zip(blocks, await node.has_state(group, blocks), strict=True)))
@@ -105,6 +113,14 @@ class ReplayTracker:
     def forget(self, node: str, group: str) -> None:
         """Drop what is known of a replay that is over."""
         self._spans.pop((node, group), None)
+
+    def _has_turn(self, node: str, now: datetime) -> bool:
+        """Whether a node may be polled now; it then counts as polled."""
+        polls = self._polls.setdefault(node, deque(maxlen=POLLS_OF_A_NODE))
+        if len(polls) == POLLS_OF_A_NODE and now - polls[0] < self._interval:
+            return False
+        polls.append(now)
+        return True
 
     async def _first_block(self, member: NodePort, group: str, last: int) -> int:
         """Return the first block at which a member has the group, by binary search; it never changes."""

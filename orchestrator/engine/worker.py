@@ -12,7 +12,7 @@ import structlog
 
 from orchestrator.engine.executor import Executor
 from orchestrator.engine.ports import ChangeStore, Clock, Lane, LeaseLostError, Record, StoreError
-from orchestrator.engine.recording import record_of
+from orchestrator.engine.recording import is_lasting, record_of
 from orchestrator.membership import facts
 from orchestrator.membership.commands import Send, Sign
 from orchestrator.membership.machine import deadline_applies, follow, join, next_command, step, taken_up
@@ -175,7 +175,13 @@ class Worker:
         every = tuple(dict.fromkeys(key for change in alike for key in change.members))
         progress = {entry.enclave_key: entry for change in alike for entry in change.progress}
         fact = await self._perform(replace(first, members=every, progress=tuple(progress.values())))
-        taken = {c.change_id: c for c in await self._take(lane, alike, fact)}
+        now = self._clock.now()
+        steps = [(change, step(change, fact, now)[0]) for change in alike]
+        if any(is_lasting(before, after) for before, after in steps):
+            await self._commit(lane, record_of(steps, fact, now), steps)
+        else:
+            steps = [(before, replace(after, revision=before.revision)) for before, after in steps]
+        taken = {after.change_id: after for _, after in steps}
         return tuple(taken.get(change.change_id, change) for change in turn)
 
     # --- steps -----------------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from datetime import timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.engine.tracking import PROBES, ReplayTracker, learn, probes, span
+from orchestrator.engine.tracking import POLLS_OF_A_NODE, PROBES, ReplayTracker, learn, probes, span
 from orchestrator.membership.model import Action
 from tests.fakes.clock import START
 from tests.fakes.network import FakeNetwork, FakeNode, Group
@@ -84,3 +84,27 @@ def test_a_replay_of_ten_thousand_costs_two_calls_a_second() -> None:
     assert old.calls <= (10_000).bit_length()
     assert seen == sorted(seen)
     assert seen[-1] == 10_000
+
+
+def test_many_replays_on_one_node_cost_it_no_more_than_a_few() -> None:
+    """A hundred groups that one block brings to a node are followed with a bounded number of calls a second."""
+    network = FakeNetwork()
+    old, new = FakeNode(network, "old", "A"), FakeNode(network, "new", "B")
+    names = [f"g{number}" for number in range(100)]
+    for name in names:
+        network.groups[name] = Group(owner="0xo", participants=("A",))
+    network.mine(40)
+    new.replayed_through = 20
+    tracker = ReplayTracker(timedelta(seconds=1))
+
+    async def run() -> list[int]:
+        spans = []
+        for second in range(10):
+            now = START + timedelta(seconds=second)
+            spans = [await tracker.poll(new, old, name, 40, now) for name in names]
+        return [known.replayed for known in spans]
+
+    replayed = asyncio.run(run())
+    assert new.calls == 10 * POLLS_OF_A_NODE
+    assert min(replayed) == 0
+    assert max(replayed) > 0
