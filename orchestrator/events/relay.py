@@ -108,7 +108,9 @@ class Relay:
         now = self._clock.now()
         if self._published and self._mark_at is None:
             self._mark_at = now + timedelta(seconds=MARK_SECONDS)
-        if len(self._published) >= BATCH or (self._mark_at is not None and now >= self._mark_at):
+        # A time further away than it was ever set was set before the clock was set back.
+        waits = self._mark_at is not None and now < self._mark_at <= now + timedelta(seconds=MARK_SECONDS)
+        if len(self._published) >= BATCH or (self._published and not waits):
             await self._mark()
 
     async def _mark(self) -> None:
@@ -119,7 +121,7 @@ class Relay:
 
     async def _leased(self) -> bool:
         now = self._clock.now()
-        if self._renew_at is not None and now < self._renew_at:
+        if self._renew_at is not None and now < self._renew_at <= now + LEASE / 3:
             return True
         held = await self._outbox.acquire_lease(LEASE_NAME, holder=self._holder, lease=LEASE, now=now)
         if held and self._renew_at is None:
