@@ -44,9 +44,9 @@ class EventFigures:
 
     Attributes:
         intake_per_second: Requests taken from NATS, stored and acknowledged, while as many wait in the queue.
-        queue_milliseconds_p50: From the call of a commit to a NATS subscriber that has the event; the middle one.
+        queue_milliseconds_p50: From a commit to a NATS subscriber that has the event; the middle one.
         queue_milliseconds_p99: The same; all but one in a hundred.
-        feed_milliseconds_p99: From the call of a commit to a subscriber of the feed behind server-sent events.
+        feed_milliseconds_p99: From a commit to a subscriber of the feed behind server-sent events.
         relay_per_second: Events published when many wait.
         events_per_second: The rate of the events whose way was measured.
     """
@@ -172,7 +172,9 @@ async def _ways(stage: _Stage, events: int, rate: float) -> tuple[list[float], l
         task.cancel()
     await asyncio.wait(tasks)
     await client.close()
-    queue, stream = ([1000 * (seen[mark] - at) for mark, at in committed.items()] for seen in (by_queue, by_feed))
+    queue, stream = (
+        [1000 * max(0.0, seen[mark] - at) for mark, at in committed.items()] for seen in (by_queue, by_feed)
+    )
     return queue, stream
 
 
@@ -189,8 +191,12 @@ async def _commit(store: SqlChangeStore, events: int, rate: float, committed: di
                 request_id=mark,
                 data={"mark": mark},
             )
-            committed[mark] = time.perf_counter()
-            tasks.create_task(store.announce([event]))
+            tasks.create_task(_commit_one(store, event, mark, committed))
+
+
+async def _commit_one(store: SqlChangeStore, event: StatusEvent, mark: str, committed: dict[str, float]) -> None:
+    await store.announce([event])
+    committed[mark] = time.perf_counter()
 
 
 if __name__ == "__main__":
