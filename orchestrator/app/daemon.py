@@ -17,7 +17,7 @@ from orchestrator.api.application import make_api
 from orchestrator.api.group_reading import FleetGroups
 from orchestrator.api.ports import ApiServices
 from orchestrator.app.assembly import Engine, assembled
-from orchestrator.app.collecting import spare_what_stays
+from orchestrator.app.interpreter import settle_interpreter
 from orchestrator.app.readiness import Readiness
 from orchestrator.broker.connecting import connect
 from orchestrator.broker.names import Access, Limits, Names
@@ -124,7 +124,7 @@ async def run_daemon(
             driving = tasks.create_task(engine.supervisor.run())
             relay = Relay(engine.outbox, broker, engine.clock, engine.holder)
             reporting = [tasks.create_task(part.run()) for part in _parts(config, engine, broker, relay, feed)]
-            spare_what_stays()
+            settle_interpreter()
             log.info("ready", api=address, nodes=len(config.nodes), accounts=len(config.accounts))
             on_ready(address)
             await stopping.wait()
