@@ -158,7 +158,7 @@ class Executor:
         return watcher
 
     async def _settle(self, change: Change, attempt: Attempt, *, search: bool) -> Fact:
-        fact = await settle(self.fleet, change, attempt, search=search)
+        fact = await settle(self.fleet, change, attempt, search=search, depth=self.confirmations)
         if self.confirmations and isinstance(fact, AttemptSettled) and _ends_a_turn(attempt, fact):
             fact = await self._confirmed(change, attempt, fact)
         fact = await self._with_private_nonce(change, attempt.node, fact)
@@ -177,7 +177,7 @@ class Executor:
             head = await watcher.refresh()
             if await watcher.wait_beyond(head.number + self.confirmations - 1, SILENCE_SECONDS) is None:
                 raise silence(watcher.node.name)
-            again = await settle(self.fleet, change, attempt, search=True)
+            again = await settle(self.fleet, change, attempt, search=True, depth=self.confirmations)
             if again == fact or not isinstance(again, AttemptSettled):
                 return again
             fact = again

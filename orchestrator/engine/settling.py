@@ -1,7 +1,7 @@
 """How an attempt ended: wait for the block that mined it, then read the group's state there, not the status alone."""
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from orchestrator.engine.fleet import Fleet
 from orchestrator.engine.node_ports import Block, NodeError, PmtOutcome
@@ -15,7 +15,7 @@ SILENCE_SECONDS = 60.0
 """A chain that makes no block for this long is reported; blocks of consortium chains are seconds apart."""
 
 
-async def settle(fleet: Fleet, change: Change, attempt: Attempt, *, search: bool) -> Fact:
+async def settle(fleet: Fleet, change: Change, attempt: Attempt, *, search: bool, depth: int = 0) -> Fact:
     """Wait until the chain tells how an attempt ended, or until it is time to send it again.
 
     Args:
@@ -23,6 +23,8 @@ async def settle(fleet: Fleet, change: Change, attempt: Attempt, *, search: bool
         change: The change whose attempt it is.
         attempt: The attempt, sent or perhaps sent.
         search: Look for PMTs of it whose hash never came back.
+        depth: How many blocks a reorganisation may take back: the new ones can hold a PMT under the number of a block
+            that was there when the attempt was signed.
 
     Raises:
         NodeError: The node does not answer, or its chain stands still.
@@ -30,6 +32,7 @@ async def settle(fleet: Fleet, change: Change, attempt: Attempt, *, search: bool
     watcher = fleet.named(attempt.node)
     sent = attempt.sent_block if attempt.sent_block is not None else attempt.since_block
     until = sent + RESEND_AFTER_BLOCKS
+    attempt = replace(attempt, since_block=max(attempt.since_block - depth, 0))
     found = await _search(watcher, attempt) if search else ()
     hashes = tuple(dict.fromkeys((*attempt.pmt_hashes, *found)))
     if not hashes:
