@@ -4,6 +4,7 @@ JSON lines where a machine reads, coloured text on a terminal. Records of the st
 use it) take the same way. Redaction is the last step before rendering, so that tracebacks pass through it as well.
 """
 
+import contextlib
 import logging
 import re
 import sys
@@ -45,6 +46,20 @@ _SECRETS_IN_TEXT: Final = (
 )
 
 
+class _Writer:
+    """Writes lines to a stream. A reader of the log that went away must not stop the work that is logged."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def msg(self, message: str) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.write(message + "\n")
+            self._stream.flush()
+
+    debug = info = warning = error = critical = exception = msg
+
+
 def configure_logging(level: str = "info", form: Format = "auto", stream: TextIO | None = None) -> None:
     """Set logging up for the process; may be called again.
 
@@ -65,7 +80,7 @@ def configure_logging(level: str = "info", form: Format = "auto", stream: TextIO
     structlog.configure(
         processors=[*shared, *ending],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.WriteLoggerFactory(target),
+        logger_factory=lambda *_: _Writer(target),
         cache_logger_on_first_use=False,
     )
     handler = logging.StreamHandler(target)

@@ -39,6 +39,12 @@ def lines(stream: io.StringIO) -> Lines:
     return lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
 
 
+def test_a_log_that_nobody_reads_stops_nothing(stream: io.StringIO) -> None:
+    """Logging to a stream that was closed meanwhile does nothing, and raises nothing."""
+    stream.close()
+    structlog.get_logger().warning("nobody hears this")
+
+
 def test_an_entry_is_one_json_line(lines: Lines) -> None:
     """An entry has its words, its values, its level and the time in UTC, on one line."""
     structlog.get_logger().info("step\ncommitted", change_id="c1", block_number=7)
