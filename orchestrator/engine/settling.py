@@ -42,9 +42,9 @@ async def settle(fleet: Fleet, change: Change, attempt: Attempt, *, search: bool
     executed = next((outcome for outcome in outcomes if outcome.executed), None)
     if executed is not None:
         return await _settle_executed(watcher, change, attempt, executed, seen)
-    unmined = [outcome for outcome in outcomes if outcome.block_number is None]
-    if unmined:
-        return await _settle_waiting(watcher, change, attempt, until, found)
+    refused = tuple(outcome for outcome in outcomes if outcome.block_number is not None)
+    if len(refused) < len(outcomes):
+        return await _settle_waiting(watcher, change, attempt, until, found, refused=bool(refused))
     return await _settle_refused(watcher, change, attempt, outcomes)
 
 
@@ -113,8 +113,9 @@ async def _settle_refused(
 
 
 async def _settle_waiting(
-    watcher: ChainWatcher, change: Change, attempt: Attempt, until: int, found: tuple[str, ...]
+    watcher: ChainWatcher, change: Change, attempt: Attempt, until: int, found: tuple[str, ...], *, refused: bool
 ) -> Fact:
+    """Some PMTs are not mined; they may never be, when a pool was lost."""
     head = await watcher.refresh()
     if head.number < until:
         newer = await watcher.wait_beyond(head.number, SILENCE_SECONDS)
@@ -124,6 +125,11 @@ async def _settle_waiting(
     used = await watcher.node.private_nonce(change.privacy_group_id, change.account)
     if used > attempt.private_nonce:
         return await _settle_unfound(watcher, change, attempt, until)
+    if refused and attempt.action is not Action.LOCK:
+        # Sending it again and again would be refused for ever where somebody else has done it.
+        view = await watcher.node.view(change.privacy_group_id, head.number)
+        if fulfils(view, attempt):
+            return AttemptSettled(effect=Effect(block_number=head.number, block_hash=head.block_hash, view=view))
     return AttemptUnmined(head=head.number, found=found)
 
 
