@@ -31,6 +31,7 @@ from orchestrator.besu.json_rpc import (
 )
 from orchestrator.besu.read_gathering import MOST_CALLS, ReadGatherer
 from orchestrator.besu.tokens import TokenFile
+from orchestrator.besu.turn_limit import TurnLimit
 
 DEFAULT_TIMEOUT_SECONDS: Final = 10.0
 _READ_ATTEMPTS: Final = 3
@@ -57,7 +58,7 @@ class CallCounts:
     in_flight: int = 0
 
 
-def open_session(*, max_connections: int = 100) -> aiohttp.ClientSession:
+def open_session(*, max_connections: int = 500) -> aiohttp.ClientSession:
     """Return a session for any number of nodes; use it as an asynchronous context manager.
 
     Args:
@@ -76,7 +77,8 @@ class HttpNode:
         url: "http://…" or "https://…".
         token: bearer token, sent with every request.
         tls: context for "https", such as one that trusts a private authority; None for the system's.
-        max_in_flight: HTTP requests to this node at a time; more wait.
+        max_in_flight: reads of this node at a time, at most, and as many sends: fewer while it is busy. A send takes
+            seconds when a long history is bundled with it, and keeps no read waiting. Besu takes 80 connections.
         timeout_seconds: for each request, unless a call says otherwise; waiting for a turn is not counted.
         gather_seconds: how long a read waits for others to travel with; 0 sends each by itself.
     """
@@ -88,7 +90,7 @@ class HttpNode:
         *,
         token: TokenFile | None = None,
         tls: ssl.SSLContext | None = None,
-        max_in_flight: int = 16,
+        max_in_flight: int = 32,
         timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
         gather_seconds: float = 0.0,
     ) -> None:
@@ -97,7 +99,8 @@ class HttpNode:
         self._session = session
         self._token = token
         self._tls = tls
-        self._turns = asyncio.Semaphore(max_in_flight)
+        self._read_turns = TurnLimit(max_in_flight, by_latency=True)
+        self._send_turns = TurnLimit(max_in_flight, by_latency=False)
         self._timeout_seconds = timeout_seconds
         self._ids = count(1)
         self._gatherer = ReadGatherer(self._ask_together, gather_seconds) if gather_seconds > 0 else None
@@ -168,17 +171,17 @@ class HttpNode:
     async def _post(self, body: bytes, *, calls: int, retry: bool, timeout: float | None) -> bytes:
         seconds = self._timeout_seconds if timeout is None else timeout
         if not retry:
-            return await self._post_once(body, calls, seconds)
+            return await self._post_once(self._send_turns, body, calls, seconds)
         async for attempt in stamina.retry_context(
             on=_TRIED_AGAIN, attempts=_READ_ATTEMPTS, timeout=None, wait_initial=0.1, wait_jitter=0.1
         ):
             with attempt:
-                return await self._post_once(body, calls, seconds)
+                return await self._post_once(self._read_turns, body, calls, seconds)
         raise AssertionError("a retry ends with an answer or an error")
 
-    async def _post_once(self, body: bytes, calls: int, seconds: float) -> bytes:
+    async def _post_once(self, turns: TurnLimit, body: bytes, calls: int, seconds: float) -> bytes:
         headers = {"Content-Type": _JSON, **(self._token.headers() if self._token else {})}
-        async with self._turns:
+        async with turns.turn():
             self.counts.calls += calls
             self.counts.http_requests += 1
             self.counts.in_flight += 1

@@ -1,5 +1,7 @@
 """Doing what the rules want: each command becomes calls on nodes, and what came of it becomes one fact."""
 
+import asyncio
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
@@ -68,7 +70,8 @@ class Executor:
                 case Survey():
                     if change.account not in self.signers.accounts:
                         return Hindered(reason=Reason(slug="account_unavailable", detail=change.account))
-                    return await survey(self.fleet, change)
+                    surveyed, _ = await asyncio.gather(survey(self.fleet, change), self._read_nonce_ahead(change))
+                    return surveyed
                 case Sign():
                     return await self._sign(change, command)
                 case Send(attempt=attempt):
@@ -81,6 +84,16 @@ class Executor:
                     raise ImpossibleStepError(f"nobody knows how to do {command}")
         except NodeError as error:
             return Hindered(reason=error.reason)
+
+    async def _read_nonce_ahead(self, change: Change) -> None:
+        """Read the private nonce along with the survey, where the group was sent through before."""
+        home = self.fleet.home_of(change.privacy_group_id)
+        if home is None or home.head is None or not home.subscribed:
+            return
+        read_at, name = home.head.block_hash, home.node.name
+        with contextlib.suppress(NodeError):
+            private_nonce = await home.node.private_nonce(change.privacy_group_id, change.account)
+            self.nonces.remember(name, change.privacy_group_id, change.account, read_at, private_nonce)
 
     async def _sign(self, change: Change, command: Sign) -> Fact:
         plan = change.plan

@@ -64,6 +64,10 @@ class Fleet:
         """Return the number of the newest head that any node has announced; 0 before the first."""
         return max((w.head.number for w in self.watchers if w.head is not None), default=0)
 
+    def home_of(self, privacy_group_id: str) -> ChainWatcher | None:
+        """Return the node that had a group when it was last sent through; it may have lost it since."""
+        return self._by_name.get(self._homes.get(privacy_group_id, ""))
+
     async def sender_for(self, privacy_group_id: str, candidates: Iterable[str], avoid: Iterable[str]) -> Sender:
         """Choose the node to send through: a present member that answers, is not about to be removed, and is newest.
 

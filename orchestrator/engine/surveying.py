@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 from orchestrator.engine.fleet import Fleet, Sender
 from orchestrator.engine.node_ports import NodeError, NodePort
+from orchestrator.engine.watcher import ChainWatcher
 from orchestrator.membership.facts import MemberSurvey, Surveyed
 from orchestrator.membership.model import Change, Kind
 
@@ -25,14 +26,16 @@ async def survey(fleet: Fleet, change: Change) -> Surveyed:
     elif change.kind is Kind.SET_MEMBERS:
         leaving = fleet.keys() - set(change.members)
     candidates = change.members if change.kind is Kind.CREATE_GROUP else ()
-    sender = await fleet.sender_for(change.privacy_group_id, candidates, leaving)
+    home = fleet.home_of(change.privacy_group_id)
+    sender, ahead = await asyncio.gather(
+        fleet.sender_for(change.privacy_group_id, candidates, leaving), _standing_ahead(home, change)
+    )
     node = sender.watcher.node
     traits = await node.traits()
     keys = dict.fromkeys((*change.members, *sender.view.participants))
-    syncing, abi, owner, members = await asyncio.gather(
-        node.syncing(),
-        node.abi(change.privacy_group_id) if sender.view.exists else _nothing(),
-        node.owns(change.privacy_group_id, change.account) if sender.view.exists else _nothing(),
+    known = ahead if sender.watcher is home else None
+    (syncing, abi, owner), members = await asyncio.gather(
+        _standing(node, change, exists=sender.view.exists) if known is None else _given(known),
         asyncio.gather(*(_survey_member(fleet, change, sender, key) for key in keys)),
     )
     return Surveyed(
@@ -51,8 +54,32 @@ async def survey(fleet: Fleet, change: Change) -> Surveyed:
     )
 
 
-async def _nothing() -> None:
-    return None
+Standing = tuple[bool, str | None, bool | None]
+"""Whether the node syncs, the dialect of the group's contract, and whether the account owns the group."""
+
+
+async def _standing(node: NodePort, change: Change, *, exists: bool) -> Standing:
+    if not exists:
+        return await node.syncing(), None, None
+    return await asyncio.gather(
+        node.syncing(),
+        node.abi(change.privacy_group_id),
+        node.owns(change.privacy_group_id, change.account),
+    )
+
+
+async def _standing_ahead(home: ChainWatcher | None, change: Change) -> Standing | None:
+    """Ask the node that had the group in the moment in which its view is read: nearly always it still is the one."""
+    if home is None:
+        return None
+    try:
+        return await _standing(home.node, change, exists=True)
+    except NodeError:
+        return None
+
+
+async def _given(known: Standing) -> Standing:
+    return known
 
 
 async def _survey_member(fleet: Fleet, change: Change, sender: Sender, key: str) -> MemberSurvey:
