@@ -4,16 +4,12 @@ import asyncio
 import base64
 import contextlib
 import json
-import os
-import signal
-import subprocess
-import sys
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import aio_pika
 import nats
@@ -25,12 +21,10 @@ from orchestrator.broker.port import Broker, DeadLetter
 from orchestrator.engine.ports import BrokerError
 from orchestrator.engine.requests import REQUEST_TYPE
 from tests.servers.nats_server import NatsServer
-from tests.servers.ports import free_port
 from tests.servers.rabbitmq_server import RabbitMQServer
 
-OWNER = "0xFE3B557E8Fb62b89F4916B721be55cEb828dBd73"
-OWNER_KEY = "8f2a55949038a9610f50fb23b5883af3b4ecb3c3bb792cbcefbd1542c692be63"
-"""The well-known public development key of that account: never to hold anything of value."""
+if TYPE_CHECKING:
+    from tests.integration.events.conftest import Daemon
 
 INVALID_EVERY = 25
 GROUPS = 500
@@ -49,47 +43,6 @@ def request_of(number: int) -> bytes:
     return json.dumps(
         {"specversion": "1.0", "id": f"r-{number}", "source": "/test", "type": REQUEST_TYPE, "data": data}
     ).encode()
-
-
-class Daemon:
-    """`orchestrator run`, killed and started again."""
-
-    def __init__(self, folder: Path, broker_url: str) -> None:
-        self.url = f"http://127.0.0.1:{free_port()}"
-        self.log = folder / "daemon.log"
-        key_file = folder / "owner.key"
-        key_file.write_text(OWNER_KEY)
-        key_file.chmod(0o600)
-        dead = free_port()
-        self._config = folder / "orchestrator.toml"
-        self._config.write_text(
-            f'[store]\nurl = "sqlite:///{folder}/store.db"\n'
-            f'[api]\nlisten = "{self.url.removeprefix("http://")}"\n'
-            f'[[nodes]]\nname = "away"\nhttp = "http://127.0.0.1:{dead}"\nenclave_keys = ["{group_of(0)}"]\n'
-            f'[[accounts]]\naddress = "{OWNER}"\nkey_file = "{key_file}"\n'
-        )
-        self._environment = os.environ | {"ORCHESTRATOR_BROKER__URL": broker_url}
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "orchestrator", "run", "--migrate", "--config", str(self._config)],
-                stdout=log,
-                stderr=log,
-                stdin=subprocess.DEVNULL,
-                env=self._environment,
-            )
-
-    def kill(self) -> None:
-        assert self._process is not None
-        self._process.send_signal(signal.SIGKILL)
-        self._process.wait(10)
-
-    def stop(self) -> int:
-        assert self._process is not None
-        self._process.send_signal(signal.SIGTERM)
-        return self._process.wait(60)
 
 
 @dataclass
@@ -218,45 +171,38 @@ async def prepared(url: str, folder: Path) -> AsyncIterator[Broker]:
         yield broker
 
 
-@contextmanager
-def running(daemon: Daemon) -> Iterator[Daemon]:
-    daemon.start()
-    try:
-        yield daemon
-    finally:
-        daemon.kill()
-
-
 @pytest.mark.timeout(PATIENCE_SECONDS + 120)
-async def test_nothing_is_lost_or_done_twice(middle: Middle, tmp_path: Path) -> None:
+async def test_nothing_is_lost_or_done_twice(
+    middle: Middle, run_daemon: Callable[[str], "Daemon"], tmp_path: Path
+) -> None:
     """SIGKILL of daemon, queue and both while requests pour in: each is one change or one dead letter."""
     total = middle.requests
-    with running(Daemon(tmp_path, middle.url)) as daemon:
-        async with (
-            prepared(middle.url, tmp_path) as broker,
-            middle.subscriber(middle.url) as heard,
-            asyncio.TaskGroup() as tasks,
-        ):
-            for first in range(16):
-                tasks.create_task(publish(broker, range(first, total, 16)))
+    daemon = run_daemon(middle.url)
+    async with (
+        prepared(middle.url, tmp_path) as broker,
+        middle.subscriber(middle.url) as heard,
+        asyncio.TaskGroup() as tasks,
+    ):
+        for first in range(16):
+            tasks.create_task(publish(broker, range(first, total, 16)))
 
-            async def strike() -> None:
-                await heard.until_ended(total // 8)
-                await asyncio.to_thread(daemon.kill)
-                daemon.start()
-                await heard.until_ended(total // 4)
-                await asyncio.to_thread(middle.kill)
-                await asyncio.to_thread(middle.start)
-                await heard.until_ended(total // 2)
-                await asyncio.gather(asyncio.to_thread(daemon.kill), asyncio.to_thread(middle.kill))
-                await asyncio.to_thread(middle.start)
-                daemon.start()
+        async def strike() -> None:
+            await heard.until_ended(total // 8)
+            await asyncio.to_thread(daemon.kill)
+            daemon.start()
+            await heard.until_ended(total // 4)
+            await asyncio.to_thread(middle.kill)
+            await asyncio.to_thread(middle.start)
+            await heard.until_ended(total // 2)
+            await asyncio.gather(asyncio.to_thread(daemon.kill), asyncio.to_thread(middle.kill))
+            await asyncio.to_thread(middle.start)
+            daemon.start()
 
-            tasks.create_task(strike())
-            invalid = {f"r-{number}" for number in range(0, total, INVALID_EVERY)}
-            await heard.until_ended(total - len(invalid))
-            letters = await until_buried(broker, invalid)
-            assert await asyncio.to_thread(daemon.stop) == 0
+        tasks.create_task(strike())
+        invalid = {f"r-{number}" for number in range(0, total, INVALID_EVERY)}
+        await heard.until_ended(total - len(invalid))
+        letters = await until_buried(broker, invalid)
+        assert await asyncio.to_thread(daemon.stop) == 0
 
     check_events(heard)
     accepted = Counter(document["data"]["request_id"] for document in heard.documents.values() if is_accepted(document))
