@@ -17,8 +17,6 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 REDACTED: Final = "[redacted]"
 MAX_TEXT: Final = 4000
 _MAX_DEPTH: Final = 6
-_SHORTEST_BARE_SECRET: Final = 64
-"""Shorter secrets are known by the words or signs around them."""
 
 Format = Literal["auto", "json", "console"]
 
@@ -58,6 +56,12 @@ class _Writer:
             self._stream.flush()
 
     debug = info = warning = error = critical = exception = msg
+
+
+_SIGN_OF_SECRET: Final = re.compile(
+    r"(?i)private[_ ]?key|password|passphrase|secret|token|authorization|bearer|basic|eyJ|://|[0-9a-f]{64}"
+)
+"""No text without one of these holds a secret that the patterns above would find."""
 
 
 def configure_logging(level: str = "info", form: Format = "auto", stream: TextIO | None = None) -> None:
@@ -102,10 +106,9 @@ def redact(_logger: WrappedLogger, _method: str, entry: EventDict) -> EventDict:
 
 def redact_text(text: str) -> str:
     """Return a text without what looks like a secret, cut to a bounded length."""
-    if len(text) < _SHORTEST_BARE_SECRET and text.isalnum():
-        return text  # one short word: nearly everything that is logged for each step of a change
-    for pattern, replacement in _SECRETS_IN_TEXT:
-        text = pattern.sub(replacement, text)
+    if _SIGN_OF_SECRET.search(text) is not None:  # one quick look at what is logged for each step of each change
+        for pattern, replacement in _SECRETS_IN_TEXT:
+            text = pattern.sub(replacement, text)
     return text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}… ({len(text)} characters)"
 
 

@@ -50,7 +50,7 @@ def is_lasting(before: Change, after: Change) -> bool:
     While a replay goes on its members are looked at each second, and mostly only a head has moved; when a thousand
     groups wait for one node, a commit for each look would be all that the store does.
     """
-    return _lasting(before) != _lasting(after)
+    return before.state is not after.state or _lasting(before) != _lasting(after)
 
 
 def _lasting(change: Change) -> tuple[Change, tuple[MemberProgress, ...]]:
