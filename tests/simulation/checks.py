@@ -5,6 +5,8 @@ import json
 from typing import Any
 
 from orchestrator.besu.management_contract import Method, encode_call
+from orchestrator.besu.private_transaction import decode_private_transaction
+from orchestrator.devnet.enclave import TransactionPayload
 from orchestrator.devnet.private_state import ExecutedTransaction, GroupTimeline
 from orchestrator.membership.model import ENDED, RESTING, State
 from orchestrator.store.database import Database
@@ -71,6 +73,28 @@ class Checks:
             self.broke(life, "sends bytes that are not stored")
         elif all(status == "void" for status, _ in found) and found[0][1] == life.name.partition(".")[0]:
             self.broke(life, "sends an attempt that it has given up")
+        self._check_rivals(life, raw)
+
+    def _check_rivals(self, life: Life, raw: str) -> None:
+        """Nothing else of ours waits in the pool that could execute besides: reorganisations put such things there."""
+        if "reorganisation" in self._world.weather.timed or self._world.weather.foreign:
+            return
+        network = self._world.emulation.network
+        node = next((node for node in network.nodes if node.enclave.up), None)
+        sent = decode_private_transaction(raw)
+        group = sent.transaction.privacy_group_id or ""
+        for waiting in network.pool.pending() if node is not None else ():
+            payload = network.enclaves.receive(node.enclave, waiting.payload_key) if node is not None else None
+            if not isinstance(payload, TransactionPayload) or payload.signed.transaction.privacy_group_id != group:
+                continue
+            rival = payload.signed.transaction.private_nonce
+            used = self._private_nonce(group, sent.sender)
+            if rival != sent.transaction.private_nonce and rival >= used:
+                self.broke(life, f"sends private nonce {sent.transaction.private_nonce} while {rival} may execute")
+
+    def _private_nonce(self, group: str, account: str) -> int:
+        api = self._world.emulation.apis[0]
+        return int(api.call("priv_getTransactionCount", [account, group]), 16)
 
     def held(self) -> dict[str, tuple[str, int]]:
         """Return who holds which lane until when."""

@@ -32,7 +32,8 @@ def _configure_logging(errors: list[str], *, trace: bool) -> None:
 
     def keep(_: object, method: str, entry: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
         if method in ("error", "exception", "critical") or "this is a defect" in str(entry.get("reason")):
-            errors.append("\n".join(str(part) for part in entry.values()))
+            said = "\n".join(str(part) for part in entry.values())
+            errors.append(said if trace else " | ".join(said.splitlines()[-3:]))
         if not trace:
             raise structlog.DropEvent
         return entry
