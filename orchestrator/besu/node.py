@@ -1,6 +1,6 @@
 """One Besu node: everything that is read from it and sent to it, as typed values."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
 
 from orchestrator.besu import answers
@@ -161,23 +161,15 @@ class Node:
             for index in range(len(public))
         )
 
-    async def private_transactions(
-        self, pmt_hashes: Sequence[str], *, signatures: Collection[tuple[int, int]] | None = None
-    ) -> tuple[SignedPrivateTransaction | None, ...]:
-        """Return the private transactions of PMTs, in one batch; None where the node lacks the payload.
+    async def private_transactions(self, pmt_hashes: Sequence[str]) -> tuple[SignedPrivateTransaction | None, ...]:
+        """Return the private transactions of PMTs, in one batch; None where the node lacks the payload."""
+        calls = [Call("priv_getPrivateTransaction", (pmt_hash,)) for pmt_hash in pmt_hashes]
+        return await self._read_all(calls, lambda value: answers.optional(answers.read_private_transaction, value))
 
-        Args:
-            pmt_hashes: the PMTs.
-            signatures: read only transactions with one of these (r, s), and answer None for others: verifying a
-                signature costs much more than comparing it.
-        """
-
-        def read(value: Any) -> SignedPrivateTransaction | None:
-            if value is None or (signatures is not None and answers.read_signature(value) not in signatures):
-                return None
-            return answers.read_private_transaction(value)
-
-        return await self._read_all([Call("priv_getPrivateTransaction", (pmt,)) for pmt in pmt_hashes], read)
+    async def private_signatures(self, pmt_hashes: Sequence[str]) -> tuple[tuple[int, int] | None, ...]:
+        """Return r and s alone of PMTs' private transactions, unverified, which costs much less; None as above."""
+        calls = [Call("priv_getPrivateTransaction", (pmt_hash,)) for pmt_hash in pmt_hashes]
+        return await self._read_all(calls, lambda value: answers.optional(answers.read_signature, value))
 
     async def private_nonce(self, account: str, privacy_group_id: str) -> int:
         """Return the next private nonce of an account in a group, by executed transactions at the node's head."""

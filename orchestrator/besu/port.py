@@ -17,7 +17,7 @@ from orchestrator.besu.management_contract import (
     encode_call,
     encode_remove_participant,
 )
-from orchestrator.besu.marker_scan import find_markers
+from orchestrator.besu.marker_scan import SeenSignatures, find_markers
 from orchestrator.besu.marker_senders import MarkerSenders
 from orchestrator.besu.node import Node
 from orchestrator.besu.private_transaction import PrivateTransaction
@@ -73,6 +73,7 @@ class BesuNode:
         self._reading_traits = asyncio.Lock()
         self._senders = MarkerSenders()
         self._one_send = asyncio.Lock()
+        self._signatures = SeenSignatures()
         self._abis: dict[str, str] = {}
 
     @property
@@ -218,7 +219,8 @@ class BesuNode:
     @_translated
     async def markers(self, raw: bytes, first_block: int, last_block: int) -> tuple[str, ...]:
         """Return the hashes of the PMTs that carry a signed private transaction."""
-        return tuple(marker.pmt_hash for marker in await find_markers(self._node, [raw], first_block, last_block))
+        found = await find_markers(self._node, [raw], first_block, last_block, self._signatures)
+        return tuple(marker.pmt_hash for marker in found)
 
     @_translated
     async def additions(self, first_block: int, last_block: int) -> tuple[int, ...]:
