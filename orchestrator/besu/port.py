@@ -73,6 +73,7 @@ class BesuNode:
         self._reading_traits = asyncio.Lock()
         self._senders = MarkerSenders()
         self._one_send = asyncio.Lock()
+        self._one_search = asyncio.Lock()
         self._signatures = SeenSignatures()
         self._abis: dict[str, str] = {}
 
@@ -219,7 +220,8 @@ class BesuNode:
     @_translated
     async def markers(self, raw: bytes, first_block: int, last_block: int) -> tuple[str, ...]:
         """Return the hashes of the PMTs that carry a signed private transaction."""
-        found = await find_markers(self._node, [raw], first_block, last_block, self._signatures)
+        async with self._one_search:  # the next one finds in memory what this one read
+            found = await find_markers(self._node, [raw], first_block, last_block, self._signatures)
         return tuple(marker.pmt_hash for marker in found)
 
     @_translated
