@@ -122,7 +122,7 @@ async def measure(directory: Path, scale: Scale) -> list[Figure]:
         run = _Comparison(devnet, daemon, watch)
         figures = await _main_figures(run, devnet, scale)
         for members in scale.members:
-            for count in (1, 5, scale.client_groups):
+            for count in scale.client_sizes:
                 if (members, count) != (scale.members[0], scale.client_groups):
                     figures += await _size(run, devnet, members, count)
     return figures

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any, Final
 
-from tests.benchmarks.bench_lanes import THE_HUNDRED, Lanes
+from tests.benchmarks.bench_lanes import Lanes
 from tests.benchmarks.figures import Figure, at_most
 from tests.benchmarks.scale import Scale
 from tests.benchmarks.stage import stage
@@ -15,9 +15,9 @@ from tests.benchmarks.watching import watching
 MOST_MS: Final = 50
 
 
-async def measure(directory: Path, _: Scale) -> list[Figure]:
+async def measure(directory: Path, scale: Scale) -> list[Figure]:
     """Measure part h."""
-    found = await longest_callbacks(directory, THE_HUNDRED)
+    found = await longest_callbacks(directory, scale.loop_groups)
     clock, processor = (found[name][0] for name in ("by_clock", "by_processor"))
     return [
         Figure(
@@ -26,7 +26,7 @@ async def measure(directory: Path, _: Scale) -> list[Figure]:
             processor["ms"],
             "ms",
             at_most(MOST_MS),
-            f"{THE_HUNDRED} groups",
+            f"{scale.loop_groups} groups",
         ),
         Figure("h", "event loop held longest, by the clock", clock["ms"], "ms", note="other processes' turns included"),
     ]

@@ -17,7 +17,6 @@ from tests.benchmarks.stage import OWNER, Devnet, group_id, running_daemon, runn
 from tests.fakes.changes import a_change
 
 THE_BOUND: Final = 100_000
-_SETTLE_SECONDS: Final = 10.0
 _PATIENCE_SECONDS: Final = 60.0
 
 
@@ -28,7 +27,7 @@ async def measure(directory: Path, scale: Scale) -> list[Figure]:
         for waiting in scale.waiting:
             place = directory / str(waiting)
             await asyncio.to_thread(_prepare, place, devnet, waiting)
-            figures += await _restart(place, devnet, waiting)
+            figures += await _restart(place, devnet, waiting, scale.settle_seconds)
     return figures
 
 
@@ -45,13 +44,13 @@ def _prepare(place: Path, devnet: Devnet, waiting: int) -> None:
     fill(url, waiting, waiting_change)
 
 
-async def _restart(place: Path, devnet: Devnet, waiting: int) -> list[Figure]:
+async def _restart(place: Path, devnet: Devnet, waiting: int, settle_seconds: float) -> list[Figure]:
     async with running_queue() as queue_url:
         begun = time.monotonic()
         started = asyncio.create_task(_first_step(place / "orchestrator.db", begun))
         async with running_daemon(place, devnet, queue_url) as daemon:
             first = await started
-            await asyncio.sleep(_SETTLE_SECONDS)
+            await asyncio.sleep(settle_seconds)
             memory = daemon.child.peak_memory_mib()
             cpu = daemon.child.cpu_seconds()
     bounded = waiting == THE_BOUND
@@ -59,7 +58,7 @@ async def _restart(place: Path, devnet: Devnet, waiting: int) -> list[Figure]:
     return [
         Figure("f", f"{name}: first step after the start of the process", first, "s", at_most(5) if bounded else None),
         Figure("f", f"{name}: most memory", memory, "MiB", at_most(300) if bounded else None),
-        Figure("f", f"{name}: processor time in the first {_SETTLE_SECONDS:g} s", cpu, "s"),
+        Figure("f", f"{name}: processor time in the first {settle_seconds:g} s", cpu, "s"),
     ]
 
 

@@ -14,30 +14,39 @@ class Scale:
         sequential_groups: Of them, how many its sequential use does; the rest is reckoned from those.
         client_rounds: How often the comparison is repeated, at other moments of a block.
         members: Sizes of the groups after the addition, in the comparison of sizes.
+        client_sizes: Numbers of groups in the comparison of sizes.
         requests: Requests that pour in at once.
         jobs: Jobs in the comparison with other job engines.
         waiting: Queue lengths at a restart.
+        loop_groups: Groups at once while the event loop is watched.
+        settle_seconds: How long a restarted daemon is left to itself before its memory is read.
     """
 
     groups_at_once: tuple[int, ...] = (10, 100, 1000)
     rounds: int = 3
     client_groups: int = 20
     sequential_groups: int = 20
-    client_rounds: int = 3
+    client_rounds: int = 5
     members: tuple[int, ...] = (3, 6)
+    client_sizes: tuple[int, ...] = (1, 5, 20, 50)
     requests: int = 5000
     jobs: int = 5000
     waiting: tuple[int, ...] = (1_000, 10_000, 100_000)
+    loop_groups: int = 100
+    settle_seconds: float = 10.0
 
 
 FULL = Scale()
 QUICK = Scale(
     groups_at_once=(10, 100),
     rounds=1,
-    sequential_groups=3,
-    client_rounds=1,
+    sequential_groups=2,
+    client_rounds=2,
     members=(3,),
+    client_sizes=(),
     requests=1000,
-    jobs=1000,
+    jobs=500,
     waiting=(10_000,),
+    loop_groups=30,
+    settle_seconds=3.0,
 )
