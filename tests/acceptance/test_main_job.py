@@ -9,6 +9,8 @@ from typing import Any
 
 import nats
 import pytest
+from nats.js import JetStreamContext
+from nats.js.errors import NoStreamResponseError
 
 from tests.acceptance.conftest import (
     APPLICATION_KEY,
@@ -48,8 +50,20 @@ async def publish(url: str, *messages: bytes) -> None:
     connection = await nats.connect(url)
     stream = connection.jetstream()
     for message in messages:
-        await stream.publish("membership.requests", message)
+        await published(stream, message)
     await connection.close()
+
+
+async def published(stream: JetStreamContext, message: bytes) -> None:
+    """Publish as a careful client does: no answer of the stream means that it has to be sent again."""
+    for _ in range(50):
+        try:
+            await stream.publish("membership.requests", message, timeout=10)
+        except NoStreamResponseError:
+            await asyncio.sleep(0.1)
+        else:
+            return
+    raise AssertionError("the stream of requests does not answer")
 
 
 async def dead_letters(url: str, count: int) -> list[tuple[str, bytes]]:
