@@ -163,7 +163,7 @@ class ChainWatcher:
         """Make a head the newest; one at a time, since blocks are read on the way."""
         if self.head is not None and head.block_hash == self.head.block_hash:
             return
-        first = self._first_new(head)
+        first = self._first_new(head, left=await self._left(head))
         if self._waited_for:
             for number in range(first, head.number):
                 await self._read_block(number)
@@ -179,14 +179,25 @@ class ChainWatcher:
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
 
-    def _first_new(self, head: Head) -> int:
+    async def _left(self, head: Head) -> bool:
+        """Whether the chain may have left the head that is known: over a gap no parent's hash tells."""
+        before = self.head
+        if before is None or head.number <= before.number + 1:
+            return False
+        try:
+            block = await self.node.block(before.number)
+        except NodeError:
+            return True
+        return block is None or block.block_hash != before.block_hash
+
+    def _first_new(self, head: Head, *, left: bool) -> int:
         """Return the first block to be read for a new head; forget all when the chain was reorganised."""
         known = self._hashes
         same = known.get(head.number, head.block_hash) == head.block_hash
         follows = known.get(head.number - 1, head.parent_hash) == head.parent_hash
         if self.head is None:
             return head.number
-        if same and follows and head.number > self.head.number:
+        if same and follows and not left and head.number > self.head.number:
             return max(self.head.number + 1, head.number - KEPT_BLOCKS + 1)
         log.warning("chain reorganised", node=self.node.name, head=head.number, previous=self.head.number)
         self.reorganisations += 1

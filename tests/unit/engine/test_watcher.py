@@ -128,3 +128,24 @@ async def test_an_answer_that_a_new_head_overtakes_is_no_reorganisation() -> Non
     assert watcher.reorganisations == 0
     assert watcher.head is not None
     assert watcher.head.number == 3
+
+
+async def test_a_reorganisation_behind_a_gap_is_noticed() -> None:
+    """A head several blocks on, after nothing was heard for a while, empties the memory when the old one is gone."""
+    network = FakeNetwork()
+    node = FakeNode(network, "a", "A")
+    async with watching(node) as watcher:
+        waiting = asyncio.create_task(watcher.wait_mined(["0xnever"], until_block=100, seconds=600))
+        for _ in range(3):
+            network.mine()
+            await settled()
+        before = await watcher.block(2)
+        network.blocks[2:] = [Block(number=n, block_hash=digest("other", n), transactions=()) for n in range(2, 7)]
+        node.announce()
+        await settled()
+        after = await watcher.block(2)
+        waiting.cancel()
+    assert watcher.reorganisations == 1
+    assert before is not None
+    assert after is not None
+    assert before.block_hash != after.block_hash == digest("other", 2)
