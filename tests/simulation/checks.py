@@ -165,6 +165,8 @@ class Checks:
 
     def at_rest(self) -> bool:
         """Whether no change can do anything more by itself."""
+        if self._world.weather.relay and self._rows("SELECT 1 FROM outbox WHERE published_at IS NULL LIMIT 1"):
+            return False
         states = self._rows("SELECT DISTINCT state FROM changes")
         return all(state in RESTING_FOR_GOOD for (state,) in states)
 
@@ -204,6 +206,8 @@ class Checks:
             self._check_lock(group, attempts)
         self._check_changes(done)
         self._check_last_events()
+        if self._world.weather.relay:
+            self._check_published(queue)
 
     def _executed(self, group: str) -> tuple[ExecutedTransaction, ...]:
         known = self._timeline(group)
@@ -262,6 +266,13 @@ class Checks:
         }[kind]
         if not fits:
             self.broke(None, f"request {request_id} succeeded, yet at block {number} the members are {sorted(present)}")
+
+    def _check_published(self, queue: MessageQueue) -> None:
+        """Every event is published; again perhaps, but for the first time in order."""
+        for group, last in self._sequences.items():
+            first_times = list(dict.fromkeys(queue.published.get(group or "requests", [])))
+            if first_times != list(range(1, last + 1)):
+                self.broke(None, f"events 1 to {last} of {group} were published as {first_times}")
 
     def _check_last_events(self) -> None:
         for request_id, state, event in self._rows(

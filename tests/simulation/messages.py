@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from orchestrator.engine.ports import Trigger
+from orchestrator.engine.ports import BrokerError, Trigger
 from tests.simulation.world import Life, World
 
 ACK_SECONDS = 30.0
@@ -42,6 +42,7 @@ class MessageQueue:
     def __init__(self, world: World) -> None:
         self._world = world
         self.messages: list[Message] = []
+        self.published: dict[str, list[int]] = {}
         self._ready: deque[Message] = deque()
         self._arrived = asyncio.Event()
 
@@ -55,6 +56,22 @@ class MessageQueue:
         self._world.loop.call_later(self._world.chance.uniform(0.0, 20.0) if late else 0.0, self._offer, message)
         if self._world.happens(self._world.weather.duplicate):
             self._world.loop.call_later(self._world.chance.uniform(0.0, 40.0), self._offer, message)
+
+    async def keep_event(self, life: Life, event_type: str, body: bytes) -> None:
+        """Keep a status event; the answer may be lost, or the event before it was kept.
+
+        Raises:
+            BrokerError: No answer came.
+        """
+        await life.moment(f"publishes {event_type}")
+        event = json.loads(body)
+        if self._world.happens(self._world.weather.lost_event):
+            raise BrokerError("the event was lost")
+        await asyncio.sleep(self._world.latency())
+        self.published.setdefault(event.get("subject", "requests"), []).append(int(event["sequence"]))
+        await life.moment(f"published {event_type}")
+        if self._world.happens(self._world.weather.lost_event):
+            raise BrokerError("the answer was lost")
 
     @property
     def unsettled(self) -> list[Message]:
@@ -111,11 +128,14 @@ class MessageQueue:
 
 
 @dataclass(frozen=True, slots=True)
-class LifeSource:
-    """`orchestrator.engine.ports.TriggerSource` of one life."""
+class LifeQueue:
+    """The queue as one life has it: `engine.ports.TriggerSource` and `events.ports.Publisher`."""
 
     queue: MessageQueue
     life: Life
+
+    async def publish(self, event_type: str, event_id: str, body: bytes) -> None:  # noqa: ARG002 - it is in the body
+        await self.queue.keep_event(self.life, event_type, body)
 
     def triggers(self) -> AsyncIterator[Trigger]:
         return self.queue.triggers(self.life)

@@ -16,8 +16,10 @@ from orchestrator.engine.supervisor import LaneRules, Supervisor
 from orchestrator.engine.tracking import ReplayTracker
 from orchestrator.engine.watcher import ChainWatcher
 from orchestrator.engine.worker import Worker
+from orchestrator.events.relay import Relay
 from orchestrator.store.change_store import SqlChangeStore
-from tests.simulation.messages import LifeSource, MessageQueue
+from orchestrator.store.outbox_store import SqlOutbox
+from tests.simulation.messages import LifeQueue, MessageQueue
 from tests.simulation.storage import ReplicaDatabase
 from tests.simulation.wire import SimulatedNode, Wire
 from tests.simulation.world import Life, LifeClock, World
@@ -77,7 +79,8 @@ class Replica:
     async def _live(self, life: Life) -> None:
         world, stopping = self._world, self._stopping
         clock = LifeClock(life)
-        self.store = store = SqlChangeStore(ReplicaDatabase(world, life), clock)
+        database = ReplicaDatabase(world, life)
+        self.store = store = SqlChangeStore(database, clock)
         nodes = [SimulatedNode(world, api, life, Node(Wire(world, api, life))) for api in world.emulation.apis]  # type: ignore[arg-type]  # it offers what is asked of an HttpNode
         fleet = Fleet([ChainWatcher(node, clock, timedelta(seconds=1)) for node in nodes])
         signer = signer_from_key(OWNER_KEY)
@@ -104,6 +107,11 @@ class Replica:
             except StoreError:
                 await clock.sleep(1.0)
         async with asyncio.TaskGroup() as tasks:
-            taking = tasks.create_task(intake.run(LifeSource(self._queue, life)))
+            queue = LifeQueue(self._queue, life)
+            beside = [tasks.create_task(intake.run(queue))]
+            if world.weather.relay:
+                relay = Relay(SqlOutbox(database), queue, clock, self.name)
+                beside.append(tasks.create_task(relay.run()))
             await supervisor.run()
-            taking.cancel()
+            for task in beside:
+                task.cancel()

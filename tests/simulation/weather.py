@@ -28,6 +28,8 @@ class Weather:
         lost_request, lost_answer, late_request, refusal: Probabilities for one call of a node.
         store_refusal, store_lost_answer, store_late: Probabilities for one unit of work.
         lost_ack, duplicate, late_message: Probabilities for one message of the queue.
+        lost_event: Probability that publishing a status event fails, before or after it is kept.
+        relay: Whether status events are published.
         timed: Faults that are made at times of their own; see `scenario`.
         foreign: Whether another client of the owner account is at work.
         operator: Whether a person cancels, parks and retries.
@@ -55,6 +57,8 @@ class Weather:
     lost_ack: float
     duplicate: float
     late_message: float
+    lost_event: float
+    relay: bool
     timed: tuple[str, ...]
     foreign: bool
     operator: bool
@@ -102,6 +106,8 @@ def draw(chance: Random) -> Weather:
         lost_ack=some(0.3),
         duplicate=some(0.3),
         late_message=some(0.3),
+        lost_event=some(0.1),
+        relay=chance.random() < 0.25,
         timed=tuple(kind for kind in TIMED if chance.random() < 0.4),
         foreign=chance.random() < 0.25,
         operator=chance.random() < 0.3,
