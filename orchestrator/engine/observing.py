@@ -4,6 +4,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import Protocol
 
+from orchestrator.engine.early_roots import EarlyRoots
 from orchestrator.engine.fleet import Fleet
 from orchestrator.engine.node_ports import NodeError
 from orchestrator.engine.ports import Clock
@@ -72,6 +73,7 @@ class Observer:
         testimony: Testimony | None = None,
     ) -> None:
         self._testimony = testimony
+        self._early = EarlyRoots()
         self._fleet = fleet
         self._tracker = tracker
         self._rules = rules
@@ -144,7 +146,7 @@ class Observer:
         """Wait for what can change the verdict.
 
         While a replay holds a node's head still, time is news. Once all are in sync at the effect's block, only the
-        last block of the proof is: the blocks up to it are then read in one round trip for each node.
+        last block of the proof is: the roots at the blocks before it are read when they come.
         """
         observed = [entry for entry in change.progress if entry.verdict is not Verdict.UNOBSERVED]
         spoken_for = any(self._speaks(change, entry.enclave_key) for entry in change.progress)
@@ -159,10 +161,14 @@ class Observer:
             return
         through = min((entry.in_sync_through or 0 for entry in observed), default=0)
         last = max(self._last_block(change, effect), effect.block_number + self._rules.confirmations)
-        nodes = [self._fleet.hosting(entry.enclave_key) for entry in observed]
-        for watcher in nodes:
-            if watcher is not None and through < last:
-                await watcher.wait_beyond(last - 1, PROOF_TICK_SECONDS)
+        hosts = dict.fromkeys(self._fleet.hosting(entry.enclave_key) for entry in observed)
+        nodes = [watcher for watcher in hosts if watcher is not None]
+        for number in range(max(through + 1, effect.block_number + 1), last + 1):
+            for watcher in nodes:
+                if not await watcher.wait_beyond(number - 1, PROOF_TICK_SECONDS):
+                    return
+            if number < last:
+                await self._early.read(nodes, change.privacy_group_id, number)
 
     async def _wait_for_import(self, change: Change, effect: Effect) -> None:
         """Let the effect's block reach the other nodes: it comes to all of them within moments."""
@@ -275,7 +281,7 @@ class Observer:
         seen = [entry.in_sync_through for entry in change.progress if entry.verdict is not Verdict.UNOBSERVED]
         common = min(effect.block_number - 1 if through is None else through for through in seen)
         later = range(common + 1, last + 1) if common >= effect.block_number else ()
-        return await watcher.node.roots(group, later) if later else ()
+        return await self._early.roots(watcher, group, later) if later else ()
 
 
 def _is_before(watcher: ChainWatcher, effect: Effect) -> bool:
