@@ -36,8 +36,29 @@ _HELD = (
     .order_by(lanes.c.privacy_group_id)
     .with_for_update()
 )
+_PRESENT = sa.bindparam("present", type_=sa.BigInteger)
 _READY_AT = sa.select(sa.func.min(changes.c.ready_at)).where(
     changes.c.privacy_group_id == sa.bindparam("group"), PENDING
+)
+_READY_OR_NOW = (
+    sa.select(
+        sa.case(
+            (sa.func.min(changes.c.ready_at) < _PRESENT, _PRESENT),
+            else_=sa.func.min(changes.c.ready_at),
+        )
+    )
+    .where(changes.c.privacy_group_id == lanes.c.privacy_group_id, PENDING)
+    .scalar_subquery()
+)
+_RELEASE = (
+    lanes.update()
+    .where(
+        lanes.c.privacy_group_id == sa.bindparam("group"),
+        lanes.c.token == sa.bindparam("of_token"),
+        sa.text("holder IS NOT NULL"),
+    )
+    .values(holder=None, lease_until=None, due_at=_READY_OR_NOW)
+    .returning(lanes.c.due_at)
 )
 _NEXT_FREE = sa.select(sa.func.min(lanes.c.due_at)).where(sa.text("due_at IS NOT NULL"), lanes.c.holder.is_(None))
 _NEXT_EXPIRED = sa.select(
@@ -106,14 +127,9 @@ def release(transaction: Transaction, lane: Lane, *, now: int) -> None:
     What is ready already comes due now, not when it became ready: a group with a long queue goes behind those that
     have waited for their turn.
     """
-    connection = transaction.connection
-    group = lane.privacy_group_id
-    ours = sa.and_(lanes.c.privacy_group_id == group, lanes.c.token == lane.token, lanes.c.holder.is_not(None))
-    freed = lanes.update().where(ours).values(holder=None, lease_until=None)
-    if connection.execute(freed).rowcount == 0:
-        return
-    due_at = _ready_at(connection, group)
-    set_due(transaction, group, None if due_at is None else max(due_at, now))
+    values = {"group": lane.privacy_group_id, "of_token": lane.token, "present": now}
+    due_at = transaction.connection.execute(_RELEASE, values).scalar_one_or_none()
+    transaction.work = transaction.work or due_at is not None
 
 
 def set_due(transaction: Transaction, group: str, due_at: int | None) -> None:
