@@ -11,6 +11,7 @@ from random import SystemRandom
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from orchestrator.app.metrics import Metrics, NodeReading
+from orchestrator.besu.enclave_probe import EnclaveProbe
 from orchestrator.besu.http_client import HttpNode, open_session
 from orchestrator.besu.node import Node
 from orchestrator.besu.port import Accounts, BesuNode, ManagementCodec
@@ -67,7 +68,8 @@ async def connect_nodes(stack: AsyncExitStack, nodes: tuple[NodeConfig, ...]) ->
                 NodeSocket(configured.ws, random=SystemRandom(), token=token, tls=tls)
             )
         node = Node(http, name=configured.name)
-        connected.append(BesuNode(configured.name, configured.enclave_keys, node, link))
+        enclave = EnclaveProbe(session, configured.enclave, tls) if configured.enclave is not None else None
+        connected.append(BesuNode(configured.name, configured.enclave_keys, node, link, enclave))
     return connected
 
 

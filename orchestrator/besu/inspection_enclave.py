@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import aiohttp
 
+from orchestrator.besu.enclave_probe import upcheck
 from orchestrator.besu.inspection import EnclaveSeen, Unanswered
 
 MEMBER_SETS: Final = 64
@@ -35,8 +36,7 @@ async def ask_enclave(
     url = url.rstrip("/")
     limit = aiohttp.ClientTimeout(total=_SECONDS)
     try:
-        async with session.get(f"{url}/upcheck", timeout=limit, ssl=tls or True) as response:
-            status = response.status
+        status = await upcheck(session, url, tls, _SECONDS)
         if status != 200:
             return EnclaveSeen(status=status, offchain_groups=None)
         found: dict[str, None] = {}

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequenc
 from functools import wraps
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
+from orchestrator.besu.enclave_probe import EnclaveProbe
 from orchestrator.besu.errors import BesuError, MethodNotEnabledError, MethodNotFoundError
 from orchestrator.besu.http_client import CallCounts
 from orchestrator.besu.management_contract import (
@@ -62,13 +63,22 @@ class BesuNode:
         enclave_keys: The keys it hosts; the first is the one it sends from.
         node: Its HTTP side.
         socket: Its WebSocket side; None when only HTTP is configured.
+        enclave: Asks its enclave; None when that has no configured address.
     """
 
-    def __init__(self, name: str, enclave_keys: Sequence[str], node: Node, socket: NodeSocket | None) -> None:
+    def __init__(
+        self,
+        name: str,
+        enclave_keys: Sequence[str],
+        node: Node,
+        socket: NodeSocket | None,
+        enclave: EnclaveProbe | None = None,
+    ) -> None:
         self.name = name
         self.enclave_keys = tuple(enclave_keys)
         self._node = node
         self._socket = socket
+        self._enclave = enclave
         self._traits: NodeTraits | None = None
         self._reading_traits = asyncio.Lock()
         self._senders = MarkerSenders()
@@ -243,6 +253,10 @@ class BesuNode:
     async def groups(self, enclave_keys: Sequence[str]) -> Mapping[str, tuple[str, ...]]:
         """Return the groups that all of these keys are members of, with all their members."""
         return {found.privacy_group_id: found.members for found in await self._node.find_groups(enclave_keys)}
+
+    async def enclave_trouble(self) -> str | None:
+        """Return what is wrong with the node's enclave; None when it is up or can't be asked."""
+        return None if self._enclave is None else await self._enclave.trouble()
 
     async def heads(self) -> AsyncIterator[Head]:
         """Yield new heads; raises `NodeError` when the connection is lost, and may then be called again."""

@@ -144,7 +144,8 @@ class NodeConfig(Section):
         min_length=1, max_length=256, description="Public keys that the node's enclave hosts; the first one sends."
     )
     enclave: Annotated[str, AfterValidator(values.check_http_url)] | None = Field(
-        default=None, description="The enclave's address for clients; only `orchestrator doctor` asks it."
+        default=None,
+        description="The enclave's address for clients; asked whether it is up before anything is sent.",
     )
     speaker: Annotated[str, AfterValidator(values.check_address)] | None = Field(
         default=None,

@@ -160,6 +160,9 @@ class NodePort(Protocol):
         A node lists what its own state says: a removed member's node shows the group as it was.
         """
 
+    async def enclave_trouble(self) -> str | None:
+        """Return what is wrong with the node's enclave, for a person; None when it is up, or has no known address."""
+
     def heads(self) -> AsyncIterator[Head]:
         """Yield new heads as the node announces them; ends or raises `NodeError` when the subscription is lost."""
 

@@ -88,6 +88,7 @@ async def _survey_member(fleet: Fleet, change: Change, sender: Sender, key: str)
         return MemberSurvey(enclave_key=key)
     try:
         traits = await watcher.node.traits()
+        trouble = await watcher.node.enclave_trouble()
         head = (await watcher.current()).number
         joins = key in change.members and key not in sender.view.participants and sender.view.exists
         # The state root, since a tenant that is no member may ask for nothing else (PROTOCOL.md, Multi-tenancy).
@@ -103,6 +104,7 @@ async def _survey_member(fleet: Fleet, change: Change, sender: Sender, key: str)
         validator=traits.validator,
         holds_state=holds,
         clean_prefix=clean,
+        enclave_trouble=trouble,
     )
 
 

@@ -32,6 +32,7 @@ class MemberSurvey:
         validator: Whether the node proposes blocks; None when unknown.
         holds_state: Whether the node already has state for the group.
         clean_prefix: Whether that state is a prefix of the group's history; None when it can't be told.
+        enclave_trouble: What is wrong with that node's enclave, for a person; None when it is up or can't be asked.
     """
 
     enclave_key: str
@@ -41,6 +42,7 @@ class MemberSurvey:
     validator: bool | None = None
     holds_state: bool = False
     clean_prefix: bool | None = None
+    enclave_trouble: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

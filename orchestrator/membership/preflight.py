@@ -31,6 +31,7 @@ def plan_for(change: Change, seen: Surveyed) -> Plan | Reason:
         _node_trouble(seen)
         or (_creation_trouble(change, seen) if change.kind is Kind.CREATE_GROUP else _group_trouble(change, seen))
         or _member_trouble(change, seen)
+        or _enclave_trouble(change, seen)
         or _plan(change, seen)
     )
 
@@ -88,6 +89,19 @@ def _member_trouble(change: Change, seen: Surveyed) -> Reason | None:
         if trouble:
             return trouble
     return None
+
+
+def _enclave_trouble(change: Change, seen: Surveyed) -> Reason | None:
+    """What is sent goes through the enclaves of all members, old and new: one that is down fails it after 5 s."""
+    to_add, to_remove = _difference(change, seen)
+    if not (to_add or to_remove or (change.kind is Kind.UNLOCK_GROUP and seen.view.locked)):
+        return None
+    concerned = {*to_add, *seen.view.participants}
+    down = [m for m in seen.members if m.enclave_key in concerned and m.enclave_trouble is not None]
+    if not down:
+        return None
+    detail = "; ".join(f"node {m.node}: {m.enclave_trouble}" for m in down)
+    return Reason(slug="enclave_unreachable", detail=detail, members=tuple(m.enclave_key for m in down))
 
 
 def _mixed_versions(seen: Surveyed, to_add: tuple[str, ...]) -> Reason | None:

@@ -205,6 +205,7 @@ class FakeNode:
         self.lose_answers = 0
         self.version = (23, 10, 3)
         self.validator: bool | None = True
+        self.enclave_fault: str | None = None
         self.calls = 0
         self.blocks_read = 0
         self._subscribers: list[asyncio.Queue[Head | None]] = []
@@ -236,6 +237,9 @@ class FakeNode:
     async def head(self) -> Head:
         self._ask()
         return self._head()
+
+    async def enclave_trouble(self) -> str | None:
+        return self.enclave_fault
 
     async def syncing(self) -> bool:
         self._ask()

@@ -195,3 +195,14 @@ async def test_a_refusal_is_believed_only_when_it_is_deep_enough(cautious_rig: R
     (change,) = await rig.until_at_rest(asked)
     assert change.state is State.SUCCEEDED
     assert actions(rig).count("remove") == 1
+
+
+async def test_a_group_is_not_locked_for_a_member_whose_enclave_is_down(rig: Rig) -> None:
+    """The add waits for the enclave for as long as is patient, and nothing is sent for it."""
+    await rig.group_of("a", "b")
+    next(node for node in rig.network.nodes if node.name == "c").enclave_fault = "its enclave is away"
+    (ended,) = await rig.until_at_rest(await rig.ask("add_members", "c"))
+    assert ended.state in {State.PARKED, State.FAILED}
+    assert ended.reason is not None
+    assert ended.reason.slug == "enclave_unreachable"
+    assert actions(rig) == ["create"]

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from orchestrator.membership.model import Kind, Plan
+from orchestrator.membership.model import Change, Kind, Plan
 from orchestrator.membership.preflight import BEHIND_BLOCKS, plan_for
 from orchestrator.membership.reasons import Reason
 from tests.fakes.changes import a_change
@@ -237,3 +237,23 @@ def test_another_changes_new_member_is_no_hindrance() -> None:
     """A turn is surveyed at once; each change is judged by its own members."""
     stranger = a_member("other", besu_version=(22, 7, 0), holds_state=True, clean_prefix=False)
     planned(plan_for(ADD, a_survey(a_member(), stranger)))
+
+
+@pytest.mark.parametrize("change", [ADD, REMOVE, SET, CREATE, UNLOCK])
+def test_nothing_is_locked_for_an_enclave_that_is_down(change: Change) -> None:
+    """A send goes through the enclaves of all members and fails after 5 s, perhaps with the group locked before it."""
+    view, abi = (no_view(), None) if change is CREATE else (LOCKED if change is UNLOCK else a_view(), "bytes")
+    survey = a_survey(
+        a_member(OLD), a_member(SECOND, enclave_trouble="its enclave is away"), a_member(), view=view, abi=abi
+    )
+    found = plan_for(change, survey)
+    assert isinstance(found, Reason)
+    assert (found.slug, found.members) == ("enclave_unreachable", (SECOND,))
+    assert "second's node: its enclave is away" in found.detail
+
+
+def test_an_enclave_that_is_down_does_not_hinder_what_is_done_already() -> None:
+    """The proof needs no send; who is not concerned does not matter either."""
+    down = a_member(SECOND, enclave_trouble="its enclave is away")
+    planned(plan_for(replace(ADD, members=(SECOND,)), a_survey(down)))
+    planned(plan_for(ADD, a_survey(a_member(), a_member("stranger", enclave_trouble="its enclave is away"))))

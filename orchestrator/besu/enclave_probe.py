@@ -1,0 +1,78 @@
+"""Asking an enclave whether it is up, before a group is locked for a send that needs it.
+
+A node sends through its enclave to those of all members; when one can't be reached the send fails after 5 s, and a
+group that was locked for it stays locked (PROTOCOL.md, Replay, measured; Errors at submission). Besu has no method that
+tells; Orion and Tessera answer ``GET /upcheck`` on their port for clients.
+"""
+
+import asyncio
+import ssl
+import time
+from collections.abc import Callable
+from typing import Final
+
+import aiohttp
+
+SECONDS: Final = 3.0
+"""How long an enclave may take; Besu itself waits 5 s (PROTOCOL.md, Errors at submission)."""
+
+AGE_SECONDS: Final = 1.0
+"""How old an answer may be: the lanes that look before the same block ask once."""
+
+
+async def upcheck(session: aiohttp.ClientSession, url: str, tls: ssl.SSLContext | None, seconds: float) -> int:
+    """Return the HTTP status with which an enclave says how it is; 200 when it is up.
+
+    Args:
+        session: An HTTP session.
+        url: The enclave's address for clients.
+        tls: For "https"; None for the system's authorities.
+        seconds: How long it may take.
+
+    Raises:
+        aiohttp.ClientError, OSError, TimeoutError: It does not answer.
+    """
+    limit = aiohttp.ClientTimeout(total=seconds)
+    async with session.get(f"{url.rstrip('/')}/upcheck", timeout=limit, ssl=tls or True) as response:
+        return response.status
+
+
+class EnclaveProbe:
+    """Tells whether one enclave is up; those who ask at the same time get one answer.
+
+    Args:
+        session: An HTTP session.
+        url: The enclave's address for clients.
+        tls: For "https"; None for the system's authorities.
+        now: Seconds of a clock that never goes back.
+    """
+
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        url: str,
+        tls: ssl.SSLContext | None = None,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._session = session
+        self._url = url
+        self._tls = tls
+        self._now = now
+        self._one = asyncio.Lock()
+        self._asked_at: float | None = None
+        self._found: str | None = None
+
+    async def trouble(self) -> str | None:
+        """Return what is wrong with the enclave, for a person; None when it is up."""
+        async with self._one:
+            if self._asked_at is None or self._now() - self._asked_at > AGE_SECONDS:
+                self._found = await self._ask()
+                self._asked_at = self._now()
+            return self._found
+
+    async def _ask(self) -> str | None:
+        try:
+            status = await upcheck(self._session, self._url, self._tls, SECONDS)
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            return f"its enclave at {self._url} does not answer ({type(error).__name__})"
+        return None if status == 200 else f"its enclave at {self._url} answers with HTTP status {status}"
