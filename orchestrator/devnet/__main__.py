@@ -27,6 +27,8 @@ def config_from_arguments(arguments: list[str]) -> DevnetConfig:
     parser.add_argument("--besu-version", default="23.10.3", help="from 20.10.0 to 25.5.0")
     parser.add_argument("--replay-ms-per-transaction", type=float, default=5.0)
     parser.add_argument("--submission-ms", type=float, default=2.0, help="what any eea_sendRawTransaction takes")
+    parser.add_argument("--addition-ms", type=float, default=0.0, help="what adding a member takes on top")
+    parser.add_argument("--marker-ms", type=float, default=0.0, help="what executing a marker transaction takes")
     parser.add_argument("--history", type=int, default=0, help="private transactions that a group has at the start")
     parser.add_argument("--data-dir", type=Path, default=None, help="keep the network between runs")
     parser.add_argument("--seed", type=int, default=0)
@@ -54,6 +56,8 @@ def config_from_arguments(arguments: list[str]) -> DevnetConfig:
         besu_version=given.besu_version,
         replay_ms_per_transaction=given.replay_ms_per_transaction,
         submission_ms=given.submission_ms,
+        addition_ms=given.addition_ms,
+        marker_ms=given.marker_ms,
         history=given.history,
         data_dir=given.data_dir,
         seed=given.seed,

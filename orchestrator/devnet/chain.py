@@ -97,9 +97,9 @@ class Block:
         return sum(intrinsic_gas(transaction.input) for transaction in self.transactions)
 
     @property
-    def has_markers(self) -> bool:
-        """True when importing it needs the enclave."""
-        return any(transaction.is_marker for transaction in self.transactions)
+    def markers(self) -> int:
+        """How many marker transactions it has: importing one needs the enclave."""
+        return sum(transaction.is_marker for transaction in self.transactions)
 
 
 def make_block(
@@ -175,7 +175,7 @@ class Chain:
         return (self._canonical[found[0]], found[1]) if found is not None else None
 
     def arrived_at(self, number: int) -> float:
-        """When the canonical block of a height was made, in seconds of the network's clock."""
+        """When the nodes had the canonical block of a height to import, in seconds of the network's clock."""
         return self._arrived_at[number]
 
     def append(self, block: Block, now: float = 0.0) -> None:

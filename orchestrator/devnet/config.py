@@ -27,6 +27,9 @@ class DevnetConfig:
         replay_ms_per_transaction: what a new member's node takes for each transaction of a group's history.
         bundle_ms_per_transaction: what bundling the history takes at submission; None: a fifth of the replay.
         submission_ms: what any ``eea_sendRawTransaction`` takes.
+        addition_ms: what an add to a group that has a history takes on top, besides bundling each transaction.
+        marker_ms: what executing one marker transaction takes: a validator that checks the proposal of its block, and
+            then each node that imports the block.
         enclave_timeout_ms: what a submission takes that cannot reach an enclave.
         history: private transactions that a group of the first two nodes has at the start; 0 for no group.
         data_dir: where the network is kept between runs; None keeps nothing.
@@ -52,6 +55,8 @@ class DevnetConfig:
     replay_ms_per_transaction: float = 5.0
     bundle_ms_per_transaction: float | None = None
     submission_ms: float = 2.0
+    addition_ms: float = 0.0
+    marker_ms: float = 0.0
     enclave_timeout_ms: float = 5_000.0
     history: int = 0
     data_dir: Path | None = None
@@ -80,6 +85,11 @@ class DevnetConfig:
         return self.replay_ms_per_transaction / 1000
 
     @property
+    def marker_seconds(self) -> float:
+        """In seconds."""
+        return self.marker_ms / 1000
+
+    @property
     def bundle_seconds_per_transaction(self) -> float:
         """In seconds."""
         ms = self.bundle_ms_per_transaction
@@ -104,7 +114,14 @@ class DevnetConfig:
                 )
         problems.extend(
             f"{name} is {getattr(self, name)}; it must be from 0 to an hour"
-            for name in ("block_period_seconds", "replay_ms_per_transaction", "submission_ms", "enclave_timeout_ms")
+            for name in (
+                "block_period_seconds",
+                "replay_ms_per_transaction",
+                "submission_ms",
+                "addition_ms",
+                "marker_ms",
+                "enclave_timeout_ms",
+            )
             if not 0 <= getattr(self, name) <= (3_600_000 if "_ms" in name else 3_600)
         )
         if not 0 <= self.history <= MAX_HISTORY:

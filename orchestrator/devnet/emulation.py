@@ -47,9 +47,12 @@ class Emulation:
         made = 0
         while self._period and now >= self._next_block_at and made < MAX_BLOCKS_AT_ONCE:
             due = self._next_block_at if catch_up else now
-            self.network.make_block(due)
+            is_made = self.network.make_block(due) is not None
             self._next_block_at = due + self._period
             made += 1
+            if not is_made and (over_at := self.network.advance(due)) is not None:
+                # Validators that are still importing make the block that is overdue as soon as they are done.
+                self._next_block_at = min(self._next_block_at, max(over_at, due))
         wake_at = self.network.advance(now)
         wakes = [at for at in (wake_at, self._next_block_at if self._period else None) if at is not None]
         return min(wakes, default=None)

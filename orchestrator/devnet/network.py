@@ -67,6 +67,7 @@ class Network:
                 cache=cache,
                 rules=self.rules,
                 replay_seconds_each=config.replay_seconds_per_transaction,
+                marker_seconds=config.marker_seconds,
                 is_validator=number <= config.validators,
             )
             for number, enclave in enumerate(enclaves, start=1)
@@ -204,7 +205,9 @@ class Network:
             timestamp = max(parent.timestamp + 1, int(self._epoch + self.now))
         miner = validator_address_of(parent.number % self.config.validators + 1)
         block = make_block(parent, timestamp=timestamp, miner=miner, transactions=transactions, salt=salt)
-        self.chain.append(block, self.now)
+        # A proposer does not run the markers of its block (Besu 22.4.4, PrivacyPrecompiledContract.isMining); the other
+        # validators do before they agree to it (MessageValidator.validateProposal), and every node when it imports it.
+        self.chain.append(block, self.now + block.markers * self.config.marker_seconds)
         if self.on_block is not None:
             self.on_block(block, salt)
         for transaction in transactions:

@@ -85,6 +85,7 @@ class Node:
         cache: results that it shares with other nodes.
         sends_under_way: submissions that it has not answered yet.
         replay_seconds_each: what a replay takes for each transaction.
+        marker_seconds: what executing a marker transaction takes.
         rules: how it executes private transactions.
         is_validator: whether it makes blocks.
     """
@@ -99,6 +100,7 @@ class Node:
         cache: ExecutionCache,
         rules: ExecutionRules,
         replay_seconds_each: float,
+        marker_seconds: float,
         is_validator: bool,
     ) -> None:
         self.number = number
@@ -117,6 +119,7 @@ class Node:
         self._enclaves = enclaves
         self.cache = cache
         self.replay_seconds_each = replay_seconds_each
+        self.marker_seconds = marker_seconds
         self._import: _BlockImport | None = None
         self._free_at = 0.0
         self._losses: dict[bytes, ExecutedTransaction] = {}
@@ -136,11 +139,13 @@ class Node:
         while self.up and self.halted is None:
             self._leave_fork()
             block = self._chain.block(self.head.number + 1)
-            if block is None or (block.has_markers and not self.enclave.up):
+            if block is None or (block.markers and not self.enclave.up):
                 break
             if self._import is None:
                 self._import = _BlockImport(block, self._plan(block))
-            ready_at = max(self._free_at, self._chain.arrived_at(block.number))
+            ready_at = max(self._free_at, self._chain.arrived_at(block.number)) + block.markers * self.marker_seconds
+            if ready_at > now:
+                return ready_at
             try:
                 for job in self._import.jobs:
                     ready_at = job.advance(now, ready_at, self.replay_seconds_each, self._replay_one)

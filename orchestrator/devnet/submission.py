@@ -177,7 +177,7 @@ def _distribute(
             history = tuple(timeline.records) if timeline is not None else ()
             if history:
                 payload += network.enclaves.send(node.enclave, key, added, HistoryPayload(history))
-                delay += config.bundle_seconds_per_transaction * len(history)
+                delay += config.addition_ms / 1000 + config.bundle_seconds_per_transaction * len(history)
     except UnknownRecipientError:
         return b"", 0.0, RpcError(errors.ENCLAVE, "NodeMissingPeerUrl")
     except NotOurKeyError:

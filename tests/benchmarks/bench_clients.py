@@ -16,6 +16,7 @@ from tests.benchmarks.scale import Scale
 from tests.benchmarks.stage import (
     BLOCK_SECONDS,
     OWNER_KEY,
+    RECORDED,
     Daemon,
     Devnet,
     ask_for,
@@ -27,9 +28,6 @@ from tests.benchmarks.watching import Watch, watching
 
 VERSION: Final = "22.4.4"
 """The newest Besu whose contract the library's last release can speak."""
-
-SUBMISSION_MS: Final = 40.0
-"""What a send took on real nodes of that version: the middle of the recorded ones."""
 
 PATIENCE_SECONDS: Final = 300.0
 _FOLDER: Final = Path(__file__).parents[1] / "clients/web3js-quorum"
@@ -116,7 +114,7 @@ class _Comparison:
 async def measure(directory: Path, scale: Scale) -> list[Figure]:
     """Measure part a."""
     async with (
-        stage(directory, nodes=max(scale.members), version=VERSION, submission_ms=SUBMISSION_MS) as (devnet, daemon),
+        stage(directory, nodes=max(scale.members), version=VERSION, costs=RECORDED) as (devnet, daemon),
         watching(devnet, daemon) as watch,
     ):
         run = _Comparison(devnet, daemon, watch)

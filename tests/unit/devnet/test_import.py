@@ -7,7 +7,7 @@ import pytest
 from orchestrator.besu.management_contract import Method, encode_add_participants
 from orchestrator.devnet.encoding import from_base64
 from orchestrator.devnet.errors import RpcError
-from tests.unit.devnet.driving import APPLICATION, GROUP, Driver, Listener
+from tests.unit.devnet.driving import APPLICATION, GROUP, OTHER_GROUP, Driver, Listener
 
 GROUP_BYTES = from_base64(GROUP) or b""
 
@@ -335,3 +335,41 @@ def test_dropped_transactions_are_never_mined_until_they_are_sent_again() -> Non
 
 def _last_pmt(driver: Driver) -> str:
     return "0x" + driver.network.chain.head.transactions[0].hash.hex()
+
+
+def test_executing_markers_delays_the_block_and_then_each_import() -> None:
+    """Validators execute a proposal's markers before they agree, and every node does when it imports the block."""
+    driver = Driver(marker_ms=100)
+    for group in (GROUP, OTHER_GROUP):
+        driver.send(encode_add_participants(driver.abi, driver.keys[:2]), group=group)
+    made = driver.mine()
+
+    seen = []
+    for _ in range(4):
+        seen.append(driver.head(1) == made)
+        driver.move(0.1001)
+    assert seen == [False, False, False, False]
+    assert driver.head(1) == made
+    assert driver.members(1) == driver.members(2) == tuple(driver.keys[:2])
+
+
+def test_a_block_that_is_overdue_is_made_when_the_validators_have_imported_the_one_before() -> None:
+    """Not a whole period later: the network is as slow as its nodes."""
+    driver = Driver(marker_ms=700, block_period_seconds=1.0)
+    driver.send(encode_add_participants(driver.abi, driver.keys[:2]))
+    driver.move(1.0)
+    assert driver.network.chain.head.number == 1
+    driver.move(1.0)
+    assert driver.network.chain.head.number == 1
+    driver.move(0.41)
+    assert driver.network.chain.head.number == 2
+    driver.move(0.9)
+    assert driver.network.chain.head.number == 2
+
+
+def test_adding_a_member_to_a_history_takes_longer_to_submit() -> None:
+    """The bundle is a second payload, whatever its length."""
+    driver = prepared(addition_ms=100, bundle_ms_per_transaction=0)
+    before = driver.now
+    driver.send(encode_add_participants(driver.abi, [driver.keys[2]]))
+    assert driver.now - before == pytest.approx(0.1)
