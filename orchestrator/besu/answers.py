@@ -113,6 +113,11 @@ def read_public_transaction(value: Any) -> PublicTransaction:
     )
 
 
+def read_pooled(value: Any) -> bool:
+    """Read from ``eth_getTransactionByHash`` whether the transaction waits in the pool."""
+    return value is not None and _object(value).get("blockNumber") is None
+
+
 def read_public_receipt(value: Any) -> PublicReceipt:
     """Read ``eth_getTransactionReceipt``."""
     fields = _object(value)

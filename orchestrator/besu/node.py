@@ -60,7 +60,7 @@ _VALIDATOR_METHODS: Final = (
     "clique_getSigners",
 )
 MANAGEMENT_ADDRESSES: Final = (MANAGEMENT_IMPLEMENTATION, MANAGEMENT_PROXY)
-SEND_TIMEOUT_SECONDS: Final = 60.0
+SEND_TIMEOUT_SECONDS: Final = 180.0
 """Bundling a long history makes a send slow: 5 to 6 s at 6,000 transactions (PROTOCOL.md, Replay, measured)."""
 
 
@@ -315,10 +315,17 @@ class Node:
         except (MethodNotFoundError, MethodNotEnabledError, NodeNotReadyError, UnrelatedRefusalError):
             return answers.read_address(await self.http.call("eth_coinbase"))
 
+    async def pooled(self, pmt_hashes: Sequence[str]) -> tuple[bool, ...]:
+        """Return, for each hash, whether the transaction waits in the node's pool: known, and in no block."""
+        calls = [Call("eth_getTransactionByHash", (pmt_hash,)) for pmt_hash in pmt_hashes]
+        return await self._read_all(calls, answers.read_pooled)
+
     async def send_raw(self, raw: bytes, *, timeout: float = SEND_TIMEOUT_SECONDS) -> str:
         """Submit a signed private transaction and return the hash of the PMT that the node made for it.
 
-        Sending the same bytes again is safe: at most one executes, each send has its own PMT (PROTOCOL.md, Nonces).
+        Of several PMTs with the same bytes one executes at most (PROTOCOL.md, Nonces). Never send an addition again
+        while one may wait in a pool: where the two are mined in different blocks, the sending node and the new member
+        fall back to the history that came with the second (Besu 23.10.3, ``PrivacyBlockProcessor.maybeRehydrate``).
 
         Args:
             raw: what ``sign_private_transaction`` returned.

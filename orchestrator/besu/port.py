@@ -228,6 +228,11 @@ class BesuNode:
         return tuple(found[pmt_hash] for pmt_hash in pmt_hashes)
 
     @_translated
+    async def pooled(self, pmt_hashes: Sequence[str]) -> bool:
+        """Return whether any of the PMTs waits in the node's pool."""
+        return any(await self._node.pooled(pmt_hashes))
+
+    @_translated
     async def markers(self, raw: bytes, first_block: int, last_block: int) -> tuple[str, ...]:
         """Return the hashes of the PMTs that carry a signed private transaction."""
         async with self._one_search:  # the next one finds in memory what this one read

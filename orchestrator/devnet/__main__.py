@@ -27,6 +27,7 @@ def config_from_arguments(arguments: list[str]) -> DevnetConfig:
     parser.add_argument("--besu-version", default="23.10.3", help="from 20.10.0 to 25.5.0")
     parser.add_argument("--replay-ms-per-transaction", type=float, default=5.0)
     parser.add_argument("--submission-ms", type=float, default=2.0, help="what any eea_sendRawTransaction takes")
+    parser.add_argument("--sends-at-once", type=int, default=0, help="sends that the nodes work on; 0: any number")
     parser.add_argument("--addition-ms", type=float, default=0.0, help="what adding a member takes on top")
     parser.add_argument("--marker-ms", type=float, default=0.0, help="what executing a marker transaction takes")
     parser.add_argument("--history", type=int, default=0, help="private transactions that a group has at the start")
@@ -56,6 +57,7 @@ def config_from_arguments(arguments: list[str]) -> DevnetConfig:
         besu_version=given.besu_version,
         replay_ms_per_transaction=given.replay_ms_per_transaction,
         submission_ms=given.submission_ms,
+        sends_at_once=given.sends_at_once,
         addition_ms=given.addition_ms,
         marker_ms=given.marker_ms,
         history=given.history,

@@ -27,6 +27,8 @@ class DevnetConfig:
         replay_ms_per_transaction: what a new member's node takes for each transaction of a group's history.
         bundle_ms_per_transaction: what bundling the history takes at submission; None: a fifth of the replay.
         submission_ms: what any ``eea_sendRawTransaction`` takes.
+        sends_at_once: how many sends all nodes together work on at a time, since they share a machine's processors;
+            others wait for their turn. 0: any number.
         addition_ms: what an add to a group that has a history takes on top, besides bundling each transaction.
         marker_ms: what executing one marker transaction takes: a validator that checks the proposal of its block, and
             then each node that imports the block.
@@ -55,6 +57,7 @@ class DevnetConfig:
     replay_ms_per_transaction: float = 5.0
     bundle_ms_per_transaction: float | None = None
     submission_ms: float = 2.0
+    sends_at_once: int = 0
     addition_ms: float = 0.0
     marker_ms: float = 0.0
     enclave_timeout_ms: float = 5_000.0
@@ -124,6 +127,8 @@ class DevnetConfig:
             )
             if not 0 <= getattr(self, name) <= (3_600_000 if "_ms" in name else 3_600)
         )
+        if not 0 <= self.sends_at_once <= MAX_NODES:
+            problems.append(f"sends_at_once is {self.sends_at_once}; give 0 (any number) to {MAX_NODES}")
         if not 0 <= self.history <= MAX_HISTORY:
             problems.append(f"history is {self.history}; give 0 to {MAX_HISTORY}")
         elif self.history and self.nodes < 2:

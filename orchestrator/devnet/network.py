@@ -1,5 +1,6 @@
 """The devnet as a whole: nodes, chain, pool, block production, reorganisations. Pure; time is a parameter."""
 
+import heapq
 from collections.abc import Callable
 from dataclasses import replace
 from math import ceil
@@ -51,6 +52,7 @@ class Network:
         self._mined_account_nonces: dict[str, int] = {}
         self.on_block: Callable[[Block, bytes], None] | None = None
         self.on_fork: Callable[[int], None] | None = None
+        self._sends_until = [now] * config.sends_at_once
         self._pool_listeners: list[Callable[[list[PublicTransaction], bool], None]] = []
         enclaves = [
             Enclave((enclave_key_of(number), *config.extra_enclave_keys.get(number, ())))
@@ -101,6 +103,14 @@ class Network:
     def mined_account_nonce(self, sender: str) -> int:
         """Public nonce of a sender after the chain's head."""
         return self._mined_account_nonces.get(sender, 0)
+
+    def take_turn(self, seconds: float) -> float:
+        """Return in how many seconds a send is done that takes so long, behind those that were begun before."""
+        if not self._sends_until:
+            return seconds
+        begins_at = max(self.now, heapq.heappop(self._sends_until))
+        heapq.heappush(self._sends_until, begins_at + seconds)
+        return begins_at + seconds - self.now
 
     def submit(self, transaction: PublicTransaction) -> None:
         """Put a public transaction into the pool.

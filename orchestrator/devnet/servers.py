@@ -99,7 +99,13 @@ class NodeServer:
         self.drop_websockets()
         runners, self._runners = self._runners, []
         for runner in runners:
+            server = runner.server
             await runner.cleanup()
+            # A connection that was accepted while the port closed reaches the server only after its clean-up.
+            for _ in range(3):
+                await asyncio.sleep(0)
+            if server is not None:
+                await server.shutdown(0)
 
     def drop_websockets(self) -> None:
         """End every WebSocket connection without a word."""

@@ -186,7 +186,7 @@ def _distribute(
         # A node sees at once that its own enclave is gone; its enclave waits for another's.
         waits = config.enclave_timeout_ms / 1000 if node.enclave.up else 0.0
         return b"", waits, errors.enclave_unreachable()
-    return payload, delay, None
+    return payload, network.take_turn(delay), None
 
 
 def _check_marker(network: Network, signed: SignedPrivateTransaction, payload: bytes, *, has_account: bool) -> None:

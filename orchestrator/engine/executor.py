@@ -10,7 +10,7 @@ from orchestrator.engine.node_ports import Contract, Head, NodeError, Signers
 from orchestrator.engine.nonces import NonceBook
 from orchestrator.engine.observing import Observer
 from orchestrator.engine.ports import Clock
-from orchestrator.engine.settling import SILENCE_SECONDS, settle
+from orchestrator.engine.settling import SILENCE_SECONDS, is_pooled, settle
 from orchestrator.engine.surveying import survey
 from orchestrator.engine.watcher import ChainWatcher, silence
 from orchestrator.membership.commands import Command, Observe, Pause, Send, Settle, Sign, Survey
@@ -26,6 +26,7 @@ from orchestrator.membership.facts import (
 )
 from orchestrator.membership.model import Action, Attempt, Change, Effect, State
 from orchestrator.membership.reasons import Reason
+from orchestrator.membership.retry import POOLED_WITHIN_BLOCKS, RESEND_AFTER_BLOCKS
 
 CONFIRMATION_ROUNDS = 3
 """How often a refusal is looked at again when it looks different each time, before it is waited for anew."""
@@ -105,6 +106,7 @@ class Executor:
         node = watcher.node
         head = await watcher.current()
         if command.action is Action.UNLOCK:
+            head = await self._outlast_addition(watcher, change, head)
             # Somebody may have unlocked it already; a second unlock would only fail.
             view = await node.view(change.privacy_group_id, head.number)
             if view.exists and not view.locked:
@@ -138,6 +140,22 @@ class Executor:
             since_block=head.number,
         )
         return AttemptSigned(attempt=attempt)
+
+    async def _outlast_addition(self, watcher: ChainWatcher, change: Change, head: Head) -> Head:
+        """Wait while a PMT of an addition that is given up may be mined: after the unlock it would part the members."""
+        add = change.attempt
+        if add is None or not add.live or add.action is not Action.ADD or add.sent_block is None:
+            return head
+        while head.number < add.since_block + POOLED_WITHIN_BLOCKS:
+            if head.number >= add.sent_block + RESEND_AFTER_BLOCKS and not await is_pooled(self.fleet, watcher, add):
+                break
+            newer = await watcher.wait_beyond(head.number, SILENCE_SECONDS)
+            if newer is None:
+                raise silence(watcher.node.name)
+            head = newer
+            if not (await watcher.node.lock_view(change.privacy_group_id, head.number)).locked:
+                break
+        return head
 
     async def _check_depth(self, watcher: ChainWatcher, change: Change, head: Head) -> None:
         """Raise `NodeError` while a group that shows no lock showed one within the confirmations."""
@@ -213,8 +231,13 @@ class Executor:
         try:
             pmt_hash = await watcher.node.send(attempt.raw)
         except NodeError as error:
-            return SendFailed(reason=error.reason, certain=error.certain, head=head.number)
-        return AttemptSent(pmt_hash=pmt_hash, head=head.number)
+            return SendFailed(reason=error.reason, certain=error.certain, head=_newest(watcher, head))
+        return AttemptSent(pmt_hash=pmt_hash, head=_newest(watcher, head))
+
+
+def _newest(watcher: ChainWatcher, head: Head) -> int:
+    """The head after a send, which takes blocks where a long history is bundled (PROTOCOL.md, Replay, measured)."""
+    return head.number if watcher.head is None else max(head.number, watcher.head.number)
 
 
 def _ends_a_turn(attempt: Attempt, fact: AttemptSettled) -> bool:

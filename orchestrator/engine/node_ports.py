@@ -137,6 +137,9 @@ class NodePort(Protocol):
     async def outcomes(self, pmt_hashes: Sequence[str]) -> tuple[PmtOutcome, ...]:
         """Return what each PMT came to, in one or two round trips."""
 
+    async def pooled(self, pmt_hashes: Sequence[str]) -> bool:
+        """Return whether any of the PMTs waits in the node's pool, to be mined."""
+
     async def markers(self, raw: bytes, first_block: int, last_block: int) -> tuple[str, ...]:
         """Return the hashes of the PMTs from block to block, both included, that carry a signed private transaction."""
 

@@ -44,7 +44,8 @@ async def settle(fleet: Fleet, change: Change, attempt: Attempt, *, search: bool
         return await _settle_executed(watcher, change, attempt, executed, seen)
     refused = tuple(outcome for outcome in outcomes if outcome.block_number is not None)
     if len(refused) < len(outcomes):
-        return await _settle_waiting(watcher, change, attempt, until, found, refused=bool(refused))
+        attempt = replace(attempt, pmt_hashes=hashes)
+        return await _settle_waiting(fleet, change, attempt, until, found, refused)
     return await _settle_refused(watcher, change, attempt, outcomes)
 
 
@@ -113,24 +114,47 @@ async def _settle_refused(
 
 
 async def _settle_waiting(
-    watcher: ChainWatcher, change: Change, attempt: Attempt, until: int, found: tuple[str, ...], *, refused: bool
+    fleet: Fleet, change: Change, attempt: Attempt, until: int, found: tuple[str, ...], refused: tuple[PmtOutcome, ...]
 ) -> Fact:
     """Some PMTs are not mined; they may never be, when a pool was lost."""
+    watcher = fleet.named(attempt.node)
     head = await watcher.refresh()
     if head.number < until:
         newer = await watcher.wait_beyond(head.number, SILENCE_SECONDS)
         if newer is None:
             raise silence(watcher.node.name)
-        return AttemptUnmined(head=newer.number, found=found)
+        pooled = newer.number >= until and await is_pooled(fleet, watcher, attempt)
+        return AttemptUnmined(head=newer.number, found=found, pooled=pooled)
     used = await watcher.node.private_nonce(change.privacy_group_id, change.account)
     if used > attempt.private_nonce:
         return await _settle_unfound(watcher, change, attempt, until)
-    if refused and attempt.action is not Action.LOCK:
-        # Sending it again and again would be refused for ever where somebody else has done it.
-        view = await watcher.node.view(change.privacy_group_id, head.number)
-        if fulfils(view, attempt):
-            return AttemptSettled(effect=Effect(block_number=head.number, block_hash=head.block_hash, view=view))
-    return AttemptUnmined(head=head.number, found=found)
+    pooled = await is_pooled(fleet, watcher, attempt)
+    if refused and not pooled and (attempt.action is not Action.LOCK or used < attempt.private_nonce):
+        # The others are in no block and in no pool. Sending it again and again would be refused for ever where somebody
+        # else has done it, or where a reorganisation took back what was to be before it.
+        return await _settle_refused(watcher, change, attempt, refused)
+    return AttemptUnmined(head=head.number, found=found, pooled=pooled)
+
+
+async def is_pooled(fleet: Fleet, watcher: ChainWatcher, attempt: Attempt) -> bool:
+    """Return whether a known PMT of an attempt waits in the pool of a node; every node is asked for an addition's.
+
+    Raises:
+        NodeError: The node that is looked through does not answer.
+    """
+    if not attempt.pmt_hashes:
+        return False
+    if await watcher.node.pooled(attempt.pmt_hashes):
+        return True
+    others = [other for other in fleet.watchers if other is not watcher] if attempt.action is Action.ADD else []
+    return any(await asyncio.gather(*(_is_pooled_at(other, attempt) for other in others)))
+
+
+async def _is_pooled_at(watcher: ChainWatcher, attempt: Attempt) -> bool:
+    try:
+        return await watcher.node.pooled(attempt.pmt_hashes)
+    except NodeError:
+        return False  # what it has is out of reach for now, for the validators as for us
 
 
 async def _settle_unfound(watcher: ChainWatcher, change: Change, attempt: Attempt, until: int) -> Fact:

@@ -122,10 +122,12 @@ class AttemptUnmined:
         head: The newest block that was looked at.
         found: PMT hashes of the attempt that were found by searching, in addition to those known.
         private_nonce: The account's private nonce in the group at that block; None when it was not read.
+        pooled: Whether a known PMT of it waits in a node's pool, to be mined.
     """
 
     head: int
     found: tuple[str, ...] = ()
+    pooled: bool = False
     private_nonce: int | None = None
 
 

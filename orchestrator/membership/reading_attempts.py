@@ -1,8 +1,11 @@
 """Reading facts about attempts: signed, sent, refused, not mined, mined.
 
-Two rules keep a group's state ours to know. While an attempt may still execute, nothing else with the same intent is
-signed except with the same private nonce, of which one executes at most. And a turn that may have locked the group goes
-back to the queue only through `State.UNLOCKING`.
+Three rules keep a group's state ours to know. While an attempt may still execute, nothing else with the same intent is
+signed except with the same private nonce, of which one executes at most. A turn that may have locked the group goes
+back to the queue only through `State.UNLOCKING`. And while an addition may wait in a pool nothing is sent to the group,
+not even the addition itself: each of its PMTs brings the group's history as it was when it was sent, and when one is
+mined after something else was, the sending node and the new member fall back to that history, alone among the members
+(Besu 23.10.3, ``PrivacyBlockProcessor.maybeRehydrate``).
 """
 
 from dataclasses import replace
@@ -13,7 +16,13 @@ from orchestrator.membership.errors import ImpossibleStepError
 from orchestrator.membership.judging import counted, judge
 from orchestrator.membership.model import ACTION_OF, Action, Attempt, AttemptStatus, Change, Effect, Kind, State
 from orchestrator.membership.reasons import Judgement, Reason, rule_of
-from orchestrator.membership.retry import ADD_WITHIN_BLOCKS, FAILURES_WHILE_LOCKED, RESEND_AFTER_BLOCKS
+from orchestrator.membership.retry import (
+    ADD_WITHIN_BLOCKS,
+    FAILURES_WHILE_LOCKED,
+    LOST_ADDITION_BLOCKS,
+    POOLED_WITHIN_BLOCKS,
+    RESEND_AFTER_BLOCKS,
+)
 from orchestrator.membership.signals import Signal
 
 Read = tuple[Signal, Change]
@@ -67,11 +76,17 @@ def read_unmined(change: Change, fact: facts.AttemptUnmined) -> Read:
     if _lock_rolled_back(change, fact.private_nonce):
         return _relock(change)
     attempt = _attempt(change)
+    lost_addition = attempt.action is Action.ADD and attempt.status is AttemptStatus.SIGNED
+    is_first_look = attempt.seen_block is None
     hashes = tuple(dict.fromkeys((*attempt.pmt_hashes, *fact.found)))
     attempt = replace(attempt, pmt_hashes=hashes, seen_block=fact.head)
+    blocks = fact.head - attempt.since_block
+    if fact.pooled and blocks < POOLED_WITHIN_BLOCKS:
+        return Signal.NOTED, replace(change, attempt=replace(attempt, sent_block=fact.head))
+    if lost_addition and is_first_look:
+        attempt = replace(attempt, sent_block=fact.head + LOST_ADDITION_BLOCKS - RESEND_AFTER_BLOCKS)
     change = replace(change, attempt=attempt)
     if change.state is State.ADDING:
-        blocks = fact.head - attempt.since_block
         if blocks >= ADD_WITHIN_BLOCKS:
             return _undo(change, Reason(slug="add_unmined", detail=f"no block up to {fact.head} holds the addition"))
         return Signal.NOTED, change  # failures to send it are counted over blocks: the group waits, locked
@@ -122,8 +137,10 @@ def voided(change: Change) -> Change:
 
 
 def to_be_sent_again(attempt: Attempt) -> Attempt:
-    """Return an attempt that may have been sent, and shall be sent (again) now."""
+    """Return an attempt that may have been sent, and shall be sent (again): now, or once no block has the addition."""
     seen = max(attempt.since_block, attempt.seen_block or 0)
+    if attempt.action is Action.ADD:
+        return replace(attempt, status=AttemptStatus.SIGNED, sent_block=seen, seen_block=None)
     return replace(attempt, status=AttemptStatus.SIGNED, sent_block=seen - RESEND_AFTER_BLOCKS, seen_block=seen)
 
 

@@ -13,6 +13,13 @@ from orchestrator.membership.reasons import Judgement, Reason, rule_of
 RESEND_AFTER_BLOCKS = 3
 """A PMT that is not mined after this many blocks is sent again as the same bytes: nodes can lose their pool."""
 
+LOST_ADDITION_BLOCKS = 6
+"""How many blocks are searched for an addition whose answer was lost, before it is sent again: its node may still be
+bundling the history, which took 6 blocks at 6,000 transactions (PROTOCOL.md, Replay, measured)."""
+
+POOLED_WITHIN_BLOCKS = 48
+"""How many blocks a PMT that waits in a pool is waited for, before it is dealt with as if no pool had it."""
+
 FAILURES_WHILE_LOCKED = 3
 """How many times in a row the add may fail while the group is locked for it, before the lock is undone."""
 

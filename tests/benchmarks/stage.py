@@ -34,18 +34,20 @@ class Costs:
     """What things take an emulated node, in milliseconds.
 
     Attributes:
+        sends_at_once: How many sends all nodes together work on; 0 for any number.
         submission_ms: A send.
         addition_ms: Adding a member, on top.
         marker_ms: Executing a marker transaction: once before its block is agreed on, once when it is imported.
     """
 
+    sends_at_once: int
     submission_ms: float
     addition_ms: float
     marker_ms: float
 
 
-FREE: Final = Costs(submission_ms=2.0, addition_ms=0.0, marker_ms=0.0)
-RECORDED: Final = Costs(submission_ms=40.0, addition_ms=100.0, marker_ms=15.0)
+FREE: Final = Costs(sends_at_once=0, submission_ms=2.0, addition_ms=0.0, marker_ms=0.0)
+RECORDED: Final = Costs(sends_at_once=2, submission_ms=40.0, addition_ms=100.0, marker_ms=15.0)
 """The middle of what was recorded of idle nodes of 22.4.4: sending a lock, what sending an add took longer, and
 fetching a private transaction from the enclave, which is most of executing its marker."""
 
@@ -150,6 +152,7 @@ async def running_devnet(
         "--block-period": BLOCK_SECONDS,
         "--besu-version": version,
         "--submission-ms": costs.submission_ms,
+        "--sends-at-once": costs.sends_at_once,
         "--addition-ms": costs.addition_ms,
         "--marker-ms": costs.marker_ms,
     }

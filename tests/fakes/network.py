@@ -311,6 +311,10 @@ class FakeNode:
         self._ask()
         return tuple(self.network.outcomes.get(h, PmtOutcome(pmt_hash=h)) for h in pmt_hashes)
 
+    async def pooled(self, pmt_hashes: Sequence[str]) -> bool:
+        self._ask()
+        return any(pmt_hash in pmt_hashes for pmt_hash, _ in self.network.pool)
+
     async def markers(self, raw: bytes, first_block: int, last_block: int) -> tuple[str, ...]:
         self._ask()
         blocks = self.network.blocks[first_block : last_block + 1]

@@ -87,6 +87,9 @@ class Checks:
             payload = network.enclaves.receive(node.enclave, waiting.payload_key) if node is not None else None
             if not isinstance(payload, TransactionPayload) or payload.signed.transaction.privacy_group_id != group:
                 continue
+            if waiting.history_key is not None:
+                # The node that sent it and the new member would fall back to its history (PrivacyBlockProcessor).
+                self.broke(life, "sends something while an addition of the group waits in the pool")
             rival = payload.signed.transaction.private_nonce
             used = self._private_nonce(group, sent.sender)
             if rival != sent.transaction.private_nonce and rival >= used:
@@ -204,6 +207,7 @@ class Checks:
                 elif record.signed.raw not in owner.raws:
                     self.broke(None, f"a transaction executed in {group} that nobody has stored")
             self._check_lock(group, attempts)
+            self._check_together(group)
         self._check_changes(done)
         self._check_last_events()
         if self._world.weather.relay:
@@ -226,6 +230,17 @@ class Checks:
             return None
         locks = [record.signed.raw for record in records if record.signed.transaction.data == LOCK]
         return locks[-1] if locks else None
+
+    def _check_together(self, group: str) -> None:
+        """All members' nodes have the same state; only a reorganisation may part them, which nobody can undo."""
+        timeline = self._timeline(group)
+        if timeline is None or "reorganisation" in self._world.weather.timed or self._world.weather.foreign:
+            return
+        last = timeline.records[-1].state
+        for node in self._world.emulation.network.nodes:
+            known = node.timelines.get(_group_bytes(group))
+            if node.key in last.contract.participants and (known is None or known.records[-1].state.root != last.root):
+                self.broke(None, f"node {node.number} has another state of {group} than the other members")
 
     def _check_lock(self, group: str, attempts: dict[bytes, Any]) -> None:
         if self.last_lock(group) in attempts:

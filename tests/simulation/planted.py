@@ -115,6 +115,20 @@ def lost_markers_not_looked_for() -> Planting:
     return patch.object(settling, "_search", wrong)
 
 
+def pools_not_asked() -> Planting:
+    """An addition is sent again although a pool has it."""
+
+    async def wrong(*_: Any) -> bool:
+        return False
+
+    return patch.object(settling, "is_pooled", wrong)
+
+
+def addition_sent_again_at_once() -> Planting:
+    """An addition whose answer was lost is sent again before any block could have it."""
+    return patch.object(machine, "to_be_sent_again", lambda attempt: replace(attempt, sent_block=None))
+
+
 PLANTED: dict[str, Callable[[], Planting]] = {
     made.__name__: made
     for made in (
@@ -126,6 +140,8 @@ PLANTED: dict[str, Callable[[], Planting]] = {
         signed_again_instead_of_sent_again,
         depth_not_waited_for,
         lost_markers_not_looked_for,
+        pools_not_asked,
+        addition_sent_again_at_once,
     )
 }
 

@@ -20,6 +20,7 @@ class Weather:
         block_seconds: Between blocks.
         confirmations: How deep an effect must be; reorganisations go no deeper.
         replay_ms: What a replay takes for each transaction.
+        addition_ms: What sending an addition to a group with a history takes a node.
         fixed_marker_key: Whether each node signs its PMTs with one key.
         storm_seconds: How long faults are made; then everything is mended.
         pause_seconds: The mean pause between two faults that are made at a time of their own.
@@ -42,6 +43,7 @@ class Weather:
     block_seconds: float
     confirmations: int
     replay_ms: float
+    addition_ms: float
     fixed_marker_key: bool
     storm_seconds: float
     pause_seconds: float
@@ -91,6 +93,7 @@ def draw(chance: Random) -> Weather:
         block_seconds=chance.choice((1.0, 2.0, 4.0)),
         confirmations=chance.choice((0, 0, 2, 4)),
         replay_ms=chance.choice((0.0, 20.0, 1500.0)),
+        addition_ms=chance.choice((0.0, 200.0, 3000.0)),
         fixed_marker_key=chance.random() < 0.2,
         storm_seconds=chance.choice((30.0, 60.0, 90.0)),
         pause_seconds=chance.choice((5.0, 10.0, 20.0)),

@@ -49,6 +49,7 @@ class World:
             validators=weather.nodes,
             block_period_seconds=weather.block_seconds,
             replay_ms_per_transaction=weather.replay_ms,
+            addition_ms=weather.addition_ms,
             fixed_marker_key=weather.fixed_marker_key,
             seed=seed,
         )

@@ -5,7 +5,7 @@ from typing import Any, Final
 from eth_hash.auto import keccak
 
 from orchestrator.devnet.accounts import validator_address_of
-from orchestrator.devnet.chain import TRANSACTION_GAS, Block
+from orchestrator.devnet.chain import TRANSACTION_GAS, Block, PublicTransaction
 from orchestrator.devnet.encoding import data, quantity
 from orchestrator.devnet.errors import RpcError, filter_not_found
 from orchestrator.devnet.rpc.call import Call, MethodTable, read_bytes, read_hash
@@ -80,11 +80,19 @@ def _located(call: Call, transaction_hash: bytes) -> tuple[Block, int] | None:
     return located if located is not None and located[0].number <= call.node.head.number else None
 
 
+def _not_imported(call: Call, transaction_hash: bytes) -> PublicTransaction | None:
+    """A transaction stays in a node's pool until the node has imported its block."""
+    found = call.network.chain.locate(transaction_hash)
+    if found is None or found[0].number <= call.node.head.number:
+        return None
+    return found[0].transactions[found[1]]
+
+
 def _transaction_by_hash(call: Call) -> Any:
     if len(call.params) != 1:
         raise call.invalid("number of params")
     transaction_hash = call.hash(0)
-    waiting = call.network.pool.find(transaction_hash)
+    waiting = call.network.pool.find(transaction_hash) or _not_imported(call, transaction_hash)
     if waiting is not None:
         return public_transaction_view(waiting, None, None, call.network.behaviour)
     located = _located(call, transaction_hash)

@@ -5,8 +5,10 @@ import json
 import pytest
 
 from orchestrator.besu.management_contract import Method, encode_add_participants
-from orchestrator.devnet.encoding import from_base64
+from orchestrator.devnet.encoding import from_base64, to_base64
 from orchestrator.devnet.errors import RpcError
+from orchestrator.devnet.rpc.dispatch import Caller
+from orchestrator.devnet.submission import Submission
 from tests.unit.devnet.driving import APPLICATION, GROUP, OTHER_GROUP, Driver, Listener
 
 GROUP_BYTES = from_base64(GROUP) or b""
@@ -373,3 +375,16 @@ def test_adding_a_member_to_a_history_takes_longer_to_submit() -> None:
     before = driver.now
     driver.send(encode_add_participants(driver.abi, [driver.keys[2]]))
     assert driver.now - before == pytest.approx(0.1)
+
+
+def test_sends_wait_for_the_processors_that_the_nodes_share() -> None:
+    """Three sends of 100 ms at the same time are done after 100, 100 and 200 ms on two processors."""
+    driver = Driver(submission_ms=100, sends_at_once=2)
+    api, seen = driver.emulation.apis[0], []
+    for number in range(3):
+        group = to_base64(bytes([number]) * 32)
+        raw = driver.raw(encode_add_participants(driver.abi, driver.keys[:2]), group=group)
+        found = api.call("eea_sendRawTransaction", [raw], Caller())
+        assert isinstance(found, Submission)
+        seen.append(found.delay_seconds)
+    assert seen == pytest.approx([0.1, 0.1, 0.2])

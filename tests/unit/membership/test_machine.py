@@ -192,6 +192,13 @@ def test_a_process_that_died_may_have_sent() -> None:
     assert fresh.state is State.FAILED
 
 
+def test_an_addition_that_may_have_been_sent_is_looked_for_first() -> None:
+    """Two of its PMTs in different blocks would part the members."""
+    signed = an_attempt("add", action=Action.ADD, members=(NEW,), since_block=11)
+    found = taken_up(replace(LOCKING, state=State.ADDING, lock_block=11, attempt=signed))
+    assert next_command(found) == Settle(attempt=replace(signed, sent_block=11), search=True)
+
+
 def test_a_process_that_died_may_have_sent_again() -> None:
     """An attempt that was to be sent again may have one PMT more than we know."""
     due = an_attempt("l", AttemptStatus.SENT, sent_block=10, seen_block=14, pmt_hashes=("0x1",))

@@ -3,12 +3,20 @@ from dataclasses import replace
 import pytest
 
 from orchestrator.membership import facts
+from orchestrator.membership.commands import Command, Pause, Send, Settle
 from orchestrator.membership.errors import ImpossibleStepError
+from orchestrator.membership.machine import next_command
 from orchestrator.membership.model import Action, Attempt, AttemptStatus, Change, Kind, State
 from orchestrator.membership.reading import read
 from orchestrator.membership.reading_attempts import to_be_sent_again, voided
 from orchestrator.membership.reasons import Reason
-from orchestrator.membership.retry import ADD_WITHIN_BLOCKS, FAILURES_WHILE_LOCKED
+from orchestrator.membership.retry import (
+    ADD_WITHIN_BLOCKS,
+    FAILURES_WHILE_LOCKED,
+    LOST_ADDITION_BLOCKS,
+    POOLED_WITHIN_BLOCKS,
+    RESEND_AFTER_BLOCKS,
+)
 from orchestrator.membership.signals import Signal
 from tests.fakes.changes import a_change, an_attempt
 from tests.fakes.clock import START
@@ -129,6 +137,52 @@ def test_an_addition_that_no_block_holds_is_undone_after_its_budget() -> None:
     assert signal is Signal.UNDO
     assert undone.reason is not None
     assert undone.reason.slug == "add_unmined"
+
+
+def after(change: Change, *found: facts.Fact) -> Change:
+    """The change after some facts."""
+    for fact in found:
+        _, change = read(change, fact, START)
+    return change
+
+
+def test_what_waits_in_a_pool_is_not_sent_again() -> None:
+    """Another PMT of an addition would bring the history as it is now: mined later, it parts the members."""
+    heads = range(15, ADD.since_block + POOLED_WITHIN_BLOCKS, 3)
+    for head in heads:
+        waiting = after(sent(ADDING), facts.AttemptUnmined(head=head, pooled=True))
+        assert isinstance(next_command(waiting), Settle)
+    waiting = after(sent(ADDING), *(facts.AttemptUnmined(head=head, pooled=True) for head in heads))
+    assert isinstance(next_command(waiting), Settle)
+
+
+def test_what_no_pool_has_is_sent_again() -> None:
+    """Nodes lose their pools: the same bytes go out again after some blocks, of a lock and of an addition."""
+    for change in (LOCKING, ADDING):
+        found = after(sent(change), facts.AttemptUnmined(head=12 + RESEND_AFTER_BLOCKS))
+        assert isinstance(next_command(found), Send)
+
+
+def test_an_addition_in_a_pool_is_undone_at_last() -> None:
+    """A pool that never gives it away must not keep the group locked for ever."""
+    last = ADD.since_block + POOLED_WITHIN_BLOCKS
+    assert read(sent(ADDING), facts.AttemptUnmined(head=last - 1, pooled=True), START)[0] is Signal.NOTED
+    assert read(sent(ADDING), facts.AttemptUnmined(head=last, pooled=True), START)[0] is Signal.UNDO
+
+
+def test_an_addition_whose_answer_was_lost_is_searched_for_before_it_is_sent_again() -> None:
+    """Its node may be bundling the history still; a lock brings no history and goes out after the usual blocks."""
+    lock = after(LOCKING, LOST, facts.AttemptUnmined(head=12 + RESEND_AFTER_BLOCKS))
+    assert _without_pause(next_command(lock)) is Send
+    addition = after(ADDING, LOST, facts.AttemptUnmined(head=13))
+    for head in range(14, 13 + LOST_ADDITION_BLOCKS):
+        addition = after(addition, facts.AttemptUnmined(head=head))
+        assert _without_pause(next_command(addition)) is Settle
+    assert _without_pause(next_command(after(addition, facts.AttemptUnmined(head=13 + LOST_ADDITION_BLOCKS)))) is Send
+
+
+def _without_pause(command: Command | None) -> type:
+    return type(command.then if isinstance(command, Pause) else command)
 
 
 def test_a_lock_is_awaited_however_long_it_takes() -> None:
