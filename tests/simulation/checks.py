@@ -18,6 +18,8 @@ from tests.simulation.world import Life, World
 ENDED_STATES = frozenset(state.value for state in ENDED)
 RESTING_FOR_GOOD = frozenset(state.value for state in RESTING - {State.QUEUED})
 LOCK = encode_call(Method.LOCK)
+_UNDONE_BY = {"add": "remove", "remove": "add"}
+"""What another request may do while a change waits for its next try: then the change does its part again."""
 
 
 class InvariantBrokenError(AssertionError):
@@ -77,7 +79,7 @@ class Checks:
 
     def _check_rivals(self, life: Life, raw: str) -> None:
         """Nothing else of ours waits in the pool that could execute besides: reorganisations put such things there."""
-        if "reorganisation" in self._world.weather.timed or self._world.weather.foreign:
+        if self._world.reorganises or self._world.weather.foreign:
             return
         network = self._world.emulation.network
         node = next((node for node in network.nodes if node.enclave.up), None)
@@ -234,7 +236,7 @@ class Checks:
     def _check_together(self, group: str) -> None:
         """All members' nodes have the same state; only a reorganisation may part them, which nobody can undo."""
         timeline = self._timeline(group)
-        if timeline is None or "reorganisation" in self._world.weather.timed or self._world.weather.foreign:
+        if timeline is None or self._world.reorganises or self._world.weather.foreign:
             return
         last = timeline.records[-1].state
         for node in self._world.emulation.network.nodes:
@@ -248,12 +250,23 @@ class Checks:
 
     def _check_changes(self, done: dict[str, list[tuple[str, tuple[str, ...]]]]) -> None:
         meddled = self._world.weather.foreign
+        touched = {
+            change_id: {(action, key) for action, keys in actions for key in keys}
+            for change_id, actions in done.items()
+        }
         for change_id, request_id, kind, group, state, members, effect in self._rows(
             "SELECT change_id, request_id, kind, privacy_group_id, state, members, effect FROM changes"
         ):
             actions = done.get(change_id, [])
             effective = [(action, key) for action, keys in actions for key in keys if action != "lock"]
-            doubled = sorted({pair for pair in effective if effective.count(pair) > 1})
+            by_others = {pair for other, pairs in touched.items() if other != change_id for pair in pairs}
+            doubled = sorted(
+                {
+                    (action, key)
+                    for action, key in effective
+                    if effective.count((action, key)) > 1 and (_UNDONE_BY.get(action), key) not in by_others
+                }
+            )
             if doubled and not meddled:
                 self.broke(None, f"request {request_id} did {doubled} more than once")
             if state in ("failed", "cancelled") and kind != "set_members" and effective:

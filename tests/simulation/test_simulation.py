@@ -7,7 +7,7 @@ import pytest
 
 from tests.simulation.planted import PLANTED
 
-SEEDS = 200
+SEEDS = 1000
 SEEDS_TO_FIND = 400
 ROOT = Path(__file__).parents[2]
 

@@ -41,6 +41,7 @@ class World:
         self.database = database
         self.trace = trace
         self.stormy = True
+        self.reorganises = "reorganisation" in weather.timed
         self.store_up = True
         self.events = 0
         self.loop = asyncio.get_running_loop()
