@@ -36,7 +36,8 @@ class Limits:
 
     Attributes:
         in_flight: Triggers that may be taken and not yet settled by this process.
-        ack_wait: After this the queue gives an unsettled trigger to another consumer (NATS).
+        ack_wait: After this the queue gives an unsettled trigger to another consumer (NATS): so long a request waits whose
+            daemon died before it was stored. One that is slow to be stored comes twice, and is recognised.
         call_seconds: Bound of each exchange with the queue.
         connect_seconds: Bound of one attempt to connect.
         reconnect_seconds: Longest pause between two attempts.
@@ -45,7 +46,7 @@ class Limits:
     """
 
     in_flight: int = 256
-    ack_wait: timedelta = timedelta(seconds=30)
+    ack_wait: timedelta = timedelta(seconds=5)
     call_seconds: float = 5.0
     connect_seconds: float = 10.0
     reconnect_seconds: float = 5.0

@@ -14,7 +14,7 @@ from typing import Any
 from rich.console import Console
 
 from orchestrator.log import configure_logging
-from tests.benchmarks import bench_clients, bench_engines, bench_lanes, bench_loop, bench_restart
+from tests.benchmarks import bench_clients, bench_engines, bench_lanes, bench_loop, bench_recovery, bench_restart
 from tests.benchmarks.figures import Figure, show, write_json
 from tests.benchmarks.machine import describe_machine
 from tests.benchmarks.scale import FULL, QUICK, Scale
@@ -29,6 +29,7 @@ BENCHMARKS: tuple[tuple[str, str, Measure], ...] = (
     ("e", "against job engines", bench_engines.measure),
     ("f", "starting on a long queue", bench_restart.measure),
     ("h", "the event loop", bench_loop.measure),
+    ("i", "dying at every point", bench_recovery.measure),
 )
 """The letters of the parts that a benchmark measures, what it is, and the benchmark."""
 
@@ -51,8 +52,9 @@ def main() -> int:
     machine = describe_machine()
     console.print(", ".join(f"{name} {value}" for name, value in machine.items()))
     show(console, figures)
-    if options.json is not None:
-        write_json(options.json, machine, figures)
+    options.json.parent.mkdir(parents=True, exist_ok=True)
+    write_json(options.json, machine, figures)
+    console.print(f"written to {options.json}")
     missed = [figure for figure in figures if figure.holds is False]
     return 1 if missed and options.strict else 0
 
@@ -60,8 +62,10 @@ def main() -> int:
 def _parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="under two minutes, with smaller sizes")
-    parser.add_argument("--only", default="abcdefgh", help="letters of the parts to measure, such as b,d")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
+    parser.add_argument("--only", default="abcdefghi", help="letters of the parts to measure, such as b,d")
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", default=Path("build/benchmarks.json"), help="where the figures go, too"
+    )
     parser.add_argument("--strict", action="store_true", help="exit with 1 when a figure misses its bound")
     return parser.parse_args(arguments)
 

@@ -5,7 +5,8 @@ import json
 import shutil
 import statistics
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +18,8 @@ from tests.benchmarks.stage import (
     BLOCK_SECONDS,
     OWNER_KEY,
     RECORDED,
+    SHARED,
+    Costs,
     Daemon,
     Devnet,
     ask_for,
@@ -113,17 +116,26 @@ class _Comparison:
 
 async def measure(directory: Path, scale: Scale) -> list[Figure]:
     """Measure part a."""
-    async with (
-        stage(directory, nodes=max(scale.members), version=VERSION, costs=RECORDED) as (devnet, daemon),
-        watching(devnet, daemon) as watch,
-    ):
-        run = _Comparison(devnet, daemon, watch)
+    async with _comparison(directory / "idle", scale, RECORDED) as (run, devnet):
         figures = await _main_figures(run, devnet, scale)
         for members in scale.members:
             for count in scale.client_sizes:
                 if (members, count) != (scale.members[0], scale.client_groups):
                     figures += await _size(run, devnet, members, count)
+    if scale.client_sizes:
+        async with _comparison(directory / "shared", scale, SHARED) as (run, devnet):
+            figures += await _size(run, devnet, scale.members[0], scale.client_groups, ", two processors")
     return figures
+
+
+@asynccontextmanager
+async def _comparison(directory: Path, scale: Scale, costs: Costs) -> AsyncIterator[tuple[_Comparison, Devnet]]:
+    await asyncio.to_thread(directory.mkdir)
+    async with (
+        stage(directory, nodes=max(scale.members), version=VERSION, costs=costs) as (devnet, daemon),
+        watching(devnet, daemon) as watch,
+    ):
+        yield _Comparison(devnet, daemon, watch), devnet
 
 
 async def _main_figures(run: _Comparison, devnet: Devnet, scale: Scale) -> list[Figure]:
@@ -150,11 +162,11 @@ async def _main_figures(run: _Comparison, devnet: Devnet, scale: Scale) -> list[
     ]
 
 
-async def _size(run: _Comparison, devnet: Devnet, members: int, count: int) -> list[Figure]:
+async def _size(run: _Comparison, devnet: Devnet, members: int, count: int, where: str = "") -> list[Figure]:
     new_key = devnet.members[members - 1]
     verified, _ = await run.by_daemon(await run.groups(count, members), new_key, 0.1)
     library = await run.by_library(await run.groups(count, members), new_key, 0.1, together=True)
-    name = f"{count} groups of {members}: times faster than Promise.all"
+    name = f"{count} groups of {members}{where}: times faster than Promise.all"
     return [Figure("a", name, library / verified, "", note=f"{verified:.1f} s, {library:.1f} s")]
 
 

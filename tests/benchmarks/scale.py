@@ -18,6 +18,7 @@ class Scale:
         requests: Requests that pour in at once.
         jobs: Jobs in the comparison with other job engines.
         waiting: Queue lengths at a restart.
+        deaths: Which kinds of change die at every point.
         loop_groups: Groups at once while the event loop is watched.
         settle_seconds: How long a restarted daemon is left to itself before its memory is read.
     """
@@ -32,6 +33,7 @@ class Scale:
     requests: int = 5000
     jobs: int = 5000
     waiting: tuple[int, ...] = (1_000, 10_000, 100_000)
+    deaths: tuple[str, ...] = ("create_group", "add_members", "remove_members")
     loop_groups: int = 100
     settle_seconds: float = 10.0
 
@@ -47,6 +49,7 @@ QUICK = Scale(
     requests=1000,
     jobs=500,
     waiting=(10_000,),
+    deaths=(),
     loop_groups=30,
     settle_seconds=3.0,
 )
