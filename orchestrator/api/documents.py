@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from orchestrator.api.ports import BuriedMessage, Check, GroupStanding
 from orchestrator.engine.ports import HistoryEntry
-from orchestrator.membership.model import ENDED, Action, Attempt, AttemptStatus, Change, Kind, State, Verdict
+from orchestrator.membership.model import ENDED, Action, Attempt, AttemptStatus, Change, Kind, Plan, State, Verdict
 from orchestrator.membership.reasons import Judgement, Reason, describe, rule_of
 
 
@@ -106,9 +106,23 @@ class AttemptDocument(Document):
     status: AttemptStatus
 
 
+class PlanDocument(Document):
+    """What was found to be done before anything was sent."""
+
+    node: str = Field(description="Name of the node that transactions go through.")
+    to_add: list[str] = Field(description="Enclave keys that are no members yet.")
+    to_remove: list[str] = Field(description="Enclave keys that are members and shall not be.")
+    first_block: int = Field(description="The node's head when it was looked at.")
+    bundling_seconds: float | None = Field(
+        description="What bundling the history took at the last addition to the group, while it was locked; null when "
+        "nothing is to be added or it is not known."
+    )
+
+
 class ChangeDetailDocument(ChangeDocument):
     """One change with everything that tells why it is where it is."""
 
+    plan: PlanDocument | None = Field(description="What is to be done; null before the group was looked at.")
     history: list[HistoryDocument]
     attempts: list[AttemptDocument]
 
@@ -246,12 +260,23 @@ def change_document(change: Change) -> ChangeDocument:
     return ChangeDocument(**change_fields(change))
 
 
+def _plan_document(plan: Plan) -> PlanDocument:
+    return PlanDocument(
+        node=plan.node,
+        to_add=list(plan.to_add),
+        to_remove=list(plan.to_remove),
+        first_block=plan.first_block,
+        bundling_seconds=plan.bundling_seconds,
+    )
+
+
 def detail_document(
     change: Change, history: tuple[HistoryEntry, ...], attempts: tuple[Attempt, ...]
 ) -> ChangeDetailDocument:
     """Return a change with its history and attempts."""
     return ChangeDetailDocument(
         **change_fields(change),
+        plan=None if change.plan is None else _plan_document(change.plan),
         history=[HistoryDocument.model_validate(entry) for entry in history],
         attempts=[
             AttemptDocument(

@@ -13,7 +13,9 @@ _LIVE_POLL_SECONDS: Final = 5.0
 
 
 class NotMinedError(Exception):
-    """A PMT was not mined in time; it may be mined later. Sending the same bytes again is safe.
+    """A PMT was not mined in time; it may be mined later.
+
+    Sending the same bytes again is safe, except an addition's: see ``Node.send_raw``.
 
     Attributes:
         pmt_hash: the PMT.
@@ -22,7 +24,8 @@ class NotMinedError(Exception):
     def __init__(self, pmt_hash: str, seconds: float) -> None:
         super().__init__(
             f"the marker transaction {pmt_hash} was not mined within {seconds:g} s; "
-            "check that the validators make blocks, and send the same bytes again"
+            "check that the validators make blocks, and send the same bytes again; those of an addition only when no "
+            "node's pool has it any more (eth_getTransactionByHash: null)"
         )
         self.pmt_hash = pmt_hash
 

@@ -36,8 +36,8 @@ class Limits:
 
     Attributes:
         in_flight: Triggers that may be taken and not yet settled by this process.
-        ack_wait: After this the queue gives an unsettled trigger to another consumer (NATS): so long a request waits whose
-            daemon died before it was stored. One that is slow to be stored comes twice, and is recognised.
+        ack_wait: After this the queue gives an unsettled trigger to another consumer (NATS): so long a request waits
+            whose daemon died before it was stored. One that is slow to be stored comes twice, and is recognised.
         call_seconds: Bound of each exchange with the queue.
         connect_seconds: Bound of one attempt to connect.
         reconnect_seconds: Longest pause between two attempts.

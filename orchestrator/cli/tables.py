@@ -14,6 +14,7 @@ from orchestrator.api.documents import (
     DeadLetterPage,
     GroupDocument,
     GroupPage,
+    PlanDocument,
     ProgressDocument,
 )
 
@@ -165,6 +166,8 @@ def _facts(change: ChangeDetailDocument) -> list[tuple[str, object]]:
         facts.append(("group locked by it", f"since block {change.lock_block}"))
     if change.lead_id is not None and change.lead_id != change.change_id:
         facts.append(("carried by", change.lead_id))
+    if change.plan is not None and not change.ended:
+        facts.append(("plan", _plan_text(change.plan)))
     if change.effect is not None:
         facts += [
             ("in effect", f"since block {change.effect.block_number}, {change.effect.block_hash}"),
@@ -172,6 +175,13 @@ def _facts(change: ChangeDetailDocument) -> list[tuple[str, object]]:
             ("state root", change.effect.state_root),
         ]
     return facts
+
+
+def _plan_text(plan: PlanDocument) -> str:
+    text = f"through {plan.node}: {len(plan.to_add)} to add, {len(plan.to_remove)} to remove"
+    if plan.bundling_seconds is None:
+        return text
+    return f"{text}; bundling the history took {plan.bundling_seconds:.1f} s at the last addition, under the lock"
 
 
 def _verdict_text(member: ProgressDocument) -> str:

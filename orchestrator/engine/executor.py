@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
+from orchestrator.engine.bundling import BundlingBook
 from orchestrator.engine.fleet import Fleet
 from orchestrator.engine.node_ports import Contract, Head, NodeError, Signers
 from orchestrator.engine.nonces import NonceBook
@@ -45,6 +46,7 @@ class Executor:
         new_id: Makes unique ids.
         confirmations: How deep what ends a turn without an effect must be.
         nonces: Private nonces that were read on the way.
+        bundling: What earlier additions took.
     """
 
     fleet: Fleet
@@ -55,6 +57,7 @@ class Executor:
     new_id: Callable[[], str]
     confirmations: int = 0
     nonces: NonceBook = field(default_factory=NonceBook)
+    bundling: BundlingBook = field(default_factory=BundlingBook)
 
     async def perform(self, change: Change, command: Command) -> Fact:
         """Do a command and return what was observed; a node's failure is a fact, too.
@@ -72,11 +75,12 @@ class Executor:
                     if change.account not in self.signers.accounts:
                         return Hindered(reason=Reason(slug="account_unavailable", detail=change.account))
                     surveyed, _ = await asyncio.gather(survey(self.fleet, change), self._read_nonce_ahead(change))
-                    return surveyed
+                    taken = self.bundling.last(surveyed.node, change.privacy_group_id)
+                    return replace(surveyed, bundling_seconds=taken)
                 case Sign():
                     return await self._sign(change, command)
                 case Send(attempt=attempt):
-                    return await self._send(attempt)
+                    return await self._send(change.privacy_group_id, attempt)
                 case Settle(attempt=attempt, search=search):
                     return await self._settle(change, attempt, search=search)
                 case Observe():
@@ -225,14 +229,18 @@ class Executor:
             return fact
         return replace(fact, private_nonce=await watcher.node.private_nonce(change.privacy_group_id, change.account))
 
-    async def _send(self, attempt: Attempt) -> Fact:
+    async def _send(self, privacy_group_id: str, attempt: Attempt) -> Fact:
         watcher = self.fleet.named(attempt.node)
         head = await watcher.current()
+        begun_at = self.clock.now()
         try:
             pmt_hash = await watcher.node.send(attempt.raw)
         except NodeError as error:
             return SendFailed(reason=error.reason, certain=error.certain, head=_newest(watcher, head))
-        return AttemptSent(pmt_hash=pmt_hash, head=_newest(watcher, head))
+        seconds = max((self.clock.now() - begun_at).total_seconds(), 0.0)
+        if attempt.action is Action.ADD:
+            self.bundling.remember(attempt.node, privacy_group_id, seconds)
+        return AttemptSent(pmt_hash=pmt_hash, head=_newest(watcher, head), seconds=seconds)
 
 
 def _newest(watcher: ChainWatcher, head: Head) -> int:

@@ -73,8 +73,8 @@ def detail_of(fact: facts.Fact, after: Change) -> str:
     match fact:
         case facts.AttemptSigned(attempt=attempt):
             return f"{attempt.action} with private nonce {attempt.private_nonce} through {attempt.node}"
-        case facts.AttemptSent(pmt_hash=pmt_hash, head=head):
-            return f"PMT {pmt_hash} at head {head}"
+        case facts.AttemptSent(pmt_hash=pmt_hash, head=head, seconds=seconds):
+            return f"PMT {pmt_hash} at head {head}" + (f", answered after {seconds:.1f} s" if seconds >= 1 else "")
         case facts.AttemptUnmined(head=head):
             return f"not mined up to block {head}"
         case facts.AttemptSettled(effect=effect) if effect is not None:

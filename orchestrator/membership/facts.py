@@ -62,6 +62,7 @@ class Surveyed:
         owner: Whether the account owns the group; None when it could not be told.
         sender_key: The enclave key that the node sends from.
         members: One survey for each key that is asked for, and for each present member.
+        bundling_seconds: What sending the last addition to the group took the node; None when that is not known.
     """
 
     node: str
@@ -76,6 +77,7 @@ class Surveyed:
     owner: bool | None
     sender_key: str
     members: tuple[MemberSurvey, ...]
+    bundling_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,11 +93,13 @@ class AttemptSent:
 
     Attributes:
         pmt_hash: The hash.
-        head: The sending node's head when it was sent.
+        head: The sending node's head when it answered.
+        seconds: From the send to its answer.
     """
 
     pmt_hash: str
     head: int
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

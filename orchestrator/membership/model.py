@@ -152,6 +152,8 @@ class Plan:
         first_block: The sending node's head at preflight.
         lock_nonce: The private nonce of the turn's lock, once that was mined: while the account's private nonce in the
             group is not beyond it, a reorganisation has taken the lock back and it may be mined again.
+        bundling_seconds: What bundling the history took at the last addition to the group, while it was locked; None
+            when nothing is to be added or it is not known.
     """
 
     node: str
@@ -163,6 +165,7 @@ class Plan:
     unlock_by_empty_add: bool
     first_block: int
     lock_nonce: int | None = None
+    bundling_seconds: float | None = None
 
 
 class Verdict(StrEnum):

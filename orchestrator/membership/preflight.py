@@ -167,4 +167,5 @@ def _plan(change: Change, seen: Surveyed) -> Plan:
         version=seen.view.version,
         unlock_by_empty_add=min(versions) < UNLOCK_SINCE,
         first_block=seen.head,
+        bundling_seconds=seen.bundling_seconds if to_add and seen.view.exists else None,
     )

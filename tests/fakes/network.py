@@ -77,6 +77,7 @@ class FakeNetwork:
     def __init__(self) -> None:
         self.blocks = [Block(number=0, block_hash=digest("genesis"), transactions=())]
         self.pool: list[tuple[str, bytes]] = []
+        self.elsewhere: list[tuple[str, bytes]] = []  # in a pool, and not with who makes blocks
         self.groups: dict[str, Group] = {}
         self.outcomes: dict[str, PmtOutcome] = {}
         self.markers: dict[str, bytes] = {}
@@ -313,7 +314,7 @@ class FakeNode:
 
     async def pooled(self, pmt_hashes: Sequence[str]) -> bool:
         self._ask()
-        return any(pmt_hash in pmt_hashes for pmt_hash, _ in self.network.pool)
+        return any(pmt_hash in pmt_hashes for pmt_hash, _ in (*self.network.pool, *self.network.elsewhere))
 
     async def markers(self, raw: bytes, first_block: int, last_block: int) -> tuple[str, ...]:
         self._ask()

@@ -1,7 +1,8 @@
 from dataclasses import replace
 from datetime import timedelta
 
-from orchestrator.engine.recording import is_lasting
+from orchestrator.engine.recording import detail_of, is_lasting
+from orchestrator.membership import facts
 from orchestrator.membership.model import Mark, MemberProgress, State, Verdict
 from tests.fakes.changes import a_change
 from tests.fakes.clock import START
@@ -25,3 +26,10 @@ def test_what_a_restart_must_find_is_committed() -> None:
         assert is_lasting(CHANGE, replace(CHANGE, progress=(entry,), revision=5))
     assert is_lasting(CHANGE, replace(CHANGE, state=State.SUCCEEDED, revision=5))
     assert is_lasting(CHANGE, replace(CHANGE, failures=1, revision=5))
+
+
+def test_the_history_tells_of_a_send_that_took_long() -> None:
+    """Who waited for a locked group can see for what."""
+    quick, slow = (facts.AttemptSent(pmt_hash="0x1", head=7, seconds=seconds) for seconds in (0.2, 5.24))
+    assert detail_of(quick, CHANGE) == "PMT 0x1 at head 7"
+    assert detail_of(slow, CHANGE) == "PMT 0x1 at head 7, answered after 5.2 s"

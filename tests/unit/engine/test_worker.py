@@ -206,3 +206,36 @@ async def test_a_group_is_not_locked_for_a_member_whose_enclave_is_down(rig: Rig
     assert ended.reason is not None
     assert ended.reason.slug == "enclave_unreachable"
     assert actions(rig) == ["create"]
+
+
+async def test_the_plan_tells_what_bundling_took_at_the_last_addition(rig: Rig) -> None:
+    """The first addition can't know; the second one is planned with what the first one took."""
+    await rig.group_of("a", "b")
+    (first,) = await rig.until_at_rest(await rig.ask("add_members", "c"))
+    (_,) = await rig.until_at_rest(await rig.ask("remove_members", "c"))
+    (second,) = await rig.until_at_rest(await rig.ask("add_members", "c"))
+    assert first.plan is not None
+    assert second.plan is not None
+    assert first.plan.bundling_seconds is None
+    assert second.plan.bundling_seconds is not None
+
+
+async def test_an_addition_that_a_pool_keeps_is_waited_for(rig: Rig) -> None:
+    """However many blocks are made without it: it is neither sent again nor undone, and then it is proven."""
+    await rig.group_of("a", "b")
+    asked = await rig.ask("add_members", "c")
+    while not any(b'"add"' in raw for _, raw in rig.network.pool):
+        rig.network.mine()
+        await rig.clock.sleep(2.0)
+    kept, rig.network.pool = rig.network.pool, []
+    rig.network.elsewhere = kept
+    for _ in range(8):
+        rig.network.mine()
+        await rig.clock.sleep(2.0)
+    assert actions(rig) == ["create", "lock"]
+    sends = len(rig.network.markers)
+    rig.network.pool, rig.network.elsewhere = kept, []
+    (change,) = await rig.until_at_rest(asked)
+    assert change.state is State.SUCCEEDED
+    assert len(rig.network.markers) == sends
+    assert actions(rig) == ["create", "lock", "add"]

@@ -257,3 +257,11 @@ def test_an_enclave_that_is_down_does_not_hinder_what_is_done_already() -> None:
     down = a_member(SECOND, enclave_trouble="its enclave is away")
     planned(plan_for(replace(ADD, members=(SECOND,)), a_survey(down)))
     planned(plan_for(ADD, a_survey(a_member(), a_member("stranger", enclave_trouble="its enclave is away"))))
+
+
+def test_an_addition_is_planned_with_what_bundling_took_last() -> None:
+    """The group stays locked for so long; a removal bundles nothing, and a new group has no history."""
+    assert planned(plan_for(ADD, a_survey(a_member(), bundling_seconds=5.2))).bundling_seconds == 5.2
+    assert planned(plan_for(REMOVE, a_survey(bundling_seconds=5.2))).bundling_seconds is None
+    fresh = a_survey(view=no_view(), abi=None, owner=None, bundling_seconds=5.2)
+    assert planned(plan_for(CREATE, fresh)).bundling_seconds is None
