@@ -141,7 +141,7 @@ async def _comparison(directory: Path, scale: Scale, costs: Costs) -> AsyncItera
 async def _main_figures(run: _Comparison, devnet: Devnet, scale: Scale) -> list[Figure]:
     members, count = scale.members[0], scale.client_groups
     new_key = devnet.members[members - 1]
-    moments = [0.1 + index / scale.client_rounds for index in range(scale.client_rounds)]
+    moments = [(index + 0.5) / scale.client_rounds for index in range(scale.client_rounds)]
     ours = [await run.by_daemon(await run.groups(count, members), new_key, moment) for moment in moments]
     together = [
         await run.by_library(await run.groups(count, members), new_key, moment, together=True) for moment in moments

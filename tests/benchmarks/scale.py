@@ -27,7 +27,7 @@ class Scale:
     rounds: int = 3
     client_groups: int = 20
     sequential_groups: int = 20
-    client_rounds: int = 5
+    client_rounds: int = 10
     members: tuple[int, ...] = (3, 6)
     client_sizes: tuple[int, ...] = (1, 5, 20, 50)
     requests: int = 5000
