@@ -129,6 +129,15 @@ def addition_sent_again_at_once() -> Planting:
     return patch.object(machine, "to_be_sent_again", lambda attempt: replace(attempt, sent_block=None))
 
 
+def unlock_not_held_back() -> Planting:
+    """A lock is undone although the addition that is given up may be mined yet."""
+
+    async def wrong(_: Executor, __: Any, ___: Change, head: Any) -> Any:
+        return head
+
+    return patch.object(Executor, "_outlast_addition", wrong)
+
+
 PLANTED: dict[str, Callable[[], Planting]] = {
     made.__name__: made
     for made in (
@@ -142,6 +151,7 @@ PLANTED: dict[str, Callable[[], Planting]] = {
         lost_markers_not_looked_for,
         pools_not_asked,
         addition_sent_again_at_once,
+        unlock_not_held_back,
     )
 }
 

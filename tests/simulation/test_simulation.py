@@ -8,7 +8,7 @@ import pytest
 from tests.simulation.planted import PLANTED
 
 SEEDS = 1000
-SEEDS_TO_FIND = 400
+SEEDS_TO_FIND = 600
 ROOT = Path(__file__).parents[2]
 
 
