@@ -76,14 +76,13 @@ def read_unmined(change: Change, fact: facts.AttemptUnmined) -> Read:
     if _lock_rolled_back(change, fact.private_nonce):
         return _relock(change)
     attempt = _attempt(change)
-    lost_addition = attempt.action is Action.ADD and attempt.status is AttemptStatus.SIGNED
-    is_first_look = attempt.seen_block is None
+    adds, is_first_look = attempt.action is Action.ADD, attempt.seen_block is None
     hashes = tuple(dict.fromkeys((*attempt.pmt_hashes, *fact.found)))
     attempt = replace(attempt, pmt_hashes=hashes, seen_block=fact.head)
     blocks = fact.head - attempt.since_block
-    if fact.pooled and blocks < POOLED_WITHIN_BLOCKS:
+    if adds and fact.pooled and blocks < POOLED_WITHIN_BLOCKS:
         return Signal.NOTED, replace(change, attempt=replace(attempt, sent_block=fact.head))
-    if lost_addition and is_first_look:
+    if adds and is_first_look and attempt.status is AttemptStatus.SIGNED:
         attempt = replace(attempt, sent_block=fact.head + LOST_ADDITION_BLOCKS - RESEND_AFTER_BLOCKS)
     change = replace(change, attempt=attempt)
     if change.state is State.ADDING:

@@ -18,7 +18,7 @@ LOST_ADDITION_BLOCKS = 6
 bundling the history, which took 6 blocks at 6,000 transactions (PROTOCOL.md, Replay, measured)."""
 
 POOLED_WITHIN_BLOCKS = 48
-"""How many blocks a PMT that waits in a pool is waited for, before it is dealt with as if no pool had it."""
+"""How many blocks an addition that waits in a pool is waited for, before it is dealt with as if no pool had it."""
 
 FAILURES_WHILE_LOCKED = 3
 """How many times in a row the add may fail while the group is locked for it, before the lock is undone."""

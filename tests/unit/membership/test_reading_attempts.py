@@ -146,8 +146,14 @@ def after(change: Change, *found: facts.Fact) -> Change:
     return change
 
 
-def test_what_waits_in_a_pool_is_not_sent_again() -> None:
-    """Another PMT of an addition would bring the history as it is now: mined later, it parts the members."""
+def test_what_brings_no_history_is_sent_again_although_it_waits_in_a_pool() -> None:
+    """Of several locks, creations or removals with the same bytes one executes at most, wherever the others are."""
+    found = after(sent(LOCKING), facts.AttemptUnmined(head=12 + RESEND_AFTER_BLOCKS, pooled=True))
+    assert isinstance(next_command(found), Send)
+
+
+def test_an_addition_that_waits_in_a_pool_is_not_sent_again() -> None:
+    """Another PMT of it would bring the history as it is now: mined later, it parts the members."""
     heads = range(15, ADD.since_block + POOLED_WITHIN_BLOCKS, 3)
     for head in heads:
         waiting = after(sent(ADDING), facts.AttemptUnmined(head=head, pooled=True))
