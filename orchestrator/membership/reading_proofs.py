@@ -48,15 +48,27 @@ def read_converged(change: Change, fact: facts.ConvergenceObserved, now: datetim
 
 def _proven(change: Change, effect: Effect) -> Read:
     plan, present = change.plan, effect.view.participants
-    if change.kind is not Kind.SET_MEMBERS or plan is None:
-        return Signal.PROVEN, change
     extra = tuple(key for key in present if key not in change.members)
-    if change.state is State.REPLAYING and extra:
+    if change.kind is Kind.SET_MEMBERS and change.state is State.REPLAYING and extra and plan is not None:
         return Signal.CAN_REMOVE, replace(change, plan=replace(plan, to_remove=extra), effect=None, progress=())
-    if set(present) != set(change.members):
+    if not _is_as_asked(change, set(present)):
+        # What was so already when it was looked at was not ours to do, and somebody else has undone it since.
         reason = Reason(slug="group_moved", detail="somebody else changed the members meanwhile")
         return Signal.LOOK_ANEW, replace(change, reason=counted(change, reason))
     return Signal.PROVEN, change
+
+
+def _is_as_asked(change: Change, present: set[str]) -> bool:
+    asked = set(change.members)
+    match change.kind:
+        case Kind.CREATE_GROUP | Kind.ADD_MEMBERS:
+            return asked <= present
+        case Kind.REMOVE_MEMBERS:
+            return not asked & present
+        case Kind.SET_MEMBERS:
+            return asked == present
+        case Kind.UNLOCK_GROUP:
+            return True
 
 
 def _trouble(progress: tuple[MemberProgress, ...]) -> Reason | None:

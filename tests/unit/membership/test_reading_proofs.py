@@ -172,3 +172,24 @@ def test_a_member_that_stands_still_for_very_long_is_left_to_a_person() -> None:
     assert minutes == 10
     assert change.reason is not None
     assert (change.reason.slug, change.reason.members) == ("replay_overdue", (NEW,))
+
+
+@pytest.mark.parametrize(
+    ("kind", "members", "present"),
+    [
+        (Kind.ADD_MEMBERS, (SECOND, NEW), (OLD, NEW)),
+        (Kind.CREATE_GROUP, (OLD, SECOND), (OLD,)),
+        (Kind.REMOVE_MEMBERS, (SECOND, NEW), (OLD, SECOND)),
+    ],
+)
+def test_what_was_so_already_and_is_not_any_more_is_looked_at_anew(
+    kind: Kind, members: tuple[str, ...], present: tuple[str, ...]
+) -> None:
+    """A member that was in when the group was looked at is not in the plan: somebody else may take it out before."""
+    effect = an_effect(12, present)
+    change = replace(REPLAYING, kind=kind, members=members, effect=effect)
+    sightings = tuple(seen(key, 12, 13, 14, effect=effect) for key in present)
+    signal, after = read(change, observed(*sightings, effect=effect, head=14), START)
+    assert signal is Signal.LOOK_ANEW
+    assert after.reason is not None
+    assert after.reason.slug == "group_moved"
