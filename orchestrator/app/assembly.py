@@ -14,8 +14,9 @@ from orchestrator.app.metrics import Metrics, NodeReading
 from orchestrator.besu.enclave_probe import EnclaveProbe
 from orchestrator.besu.http_client import HttpNode, open_session
 from orchestrator.besu.node import Node
-from orchestrator.besu.port import Accounts, BesuNode, ManagementCodec
+from orchestrator.besu.port import BesuNode
 from orchestrator.besu.signers import Signer, signer_from_key, signer_from_key_file, signer_from_keystore
+from orchestrator.besu.signing import Accounts, ManagementCodec
 from orchestrator.besu.statements import signer_of
 from orchestrator.besu.tokens import TokenFile
 from orchestrator.besu.websocket_client import NodeSocket

@@ -86,7 +86,7 @@ def read_unmined(change: Change, fact: facts.AttemptUnmined) -> Read:
         attempt = replace(attempt, sent_block=fact.head + LOST_ADDITION_BLOCKS - RESEND_AFTER_BLOCKS)
     change = replace(change, attempt=attempt)
     if change.state is State.ADDING:
-        if blocks >= ADD_WITHIN_BLOCKS:
+        if blocks >= ADD_WITHIN_BLOCKS and attempt.pmt_hashes:
             return _undo(change, Reason(slug="add_unmined", detail=f"no block up to {fact.head} holds the addition"))
         return Signal.NOTED, change  # failures to send it are counted over blocks: the group waits, locked
     return Signal.NOTED, replace(change, failures=0)

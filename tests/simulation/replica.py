@@ -4,8 +4,8 @@ import asyncio
 from datetime import timedelta
 
 from orchestrator.besu.node import Node
-from orchestrator.besu.port import Accounts, ManagementCodec
 from orchestrator.besu.signers import signer_from_key
+from orchestrator.besu.signing import Accounts, ManagementCodec
 from orchestrator.engine.executor import Executor
 from orchestrator.engine.fleet import Fleet
 from orchestrator.engine.ids import new_ids

@@ -187,6 +187,15 @@ def test_an_addition_whose_answer_was_lost_is_searched_for_before_it_is_sent_aga
     assert _without_pause(next_command(after(addition, facts.AttemptUnmined(head=13 + LOST_ADDITION_BLOCKS)))) is Send
 
 
+def test_an_addition_that_may_never_have_been_sent_is_sent_before_it_is_undone() -> None:
+    """Whoever takes it up hours later sends it once more: the group is locked for it, and nobody knows of a PMT."""
+    signed = replace(ADDING, attempt=to_be_sent_again(ADD))
+    found = after(signed, facts.AttemptUnmined(head=1000), facts.AttemptUnmined(head=1000 + LOST_ADDITION_BLOCKS))
+    assert (found.state, type(next_command(found))) == (State.ADDING, Send)
+    found = after(found, facts.AttemptSent(pmt_hash="0x1", head=1010))
+    assert read(found, facts.AttemptUnmined(head=1013), START)[0] is Signal.UNDO
+
+
 def _without_pause(command: Command | None) -> type:
     return type(command.then if isinstance(command, Pause) else command)
 
