@@ -28,6 +28,7 @@ class Network:
         config: as it was set up.
         behaviour: of the Besu version.
         chain, pool, enclaves, nodes: its parts; ``nodes[0]`` is node 1.
+        congested: whether other traffic fills the blocks, so that marker transactions wait in the pool.
         now: seconds of the clock that drives it, as it was last told.
         on_block: called with every block that is made and its salt.
         on_fork: called with the number of blocks that a reorganisation takes off.
@@ -43,6 +44,7 @@ class Network:
             nonce_always_increments=config.privacy_nonce_always_increments,
             revert_reasons=config.revert_reason_enabled,
         )
+        self.congested = False
         self.now = now
         genesis = make_block(None, timestamp=genesis_timestamp, miner=validator_address_of(1), transactions=())
         self.chain = Chain(genesis, now)
@@ -145,7 +147,7 @@ class Network:
         if not (even_without_quorum or self.can_make_blocks()):
             return None
         parent = self.chain.head
-        transactions = self.pool.take_executable(self.mined_account_nonce)
+        transactions = [] if self.congested else self.pool.take_executable(self.mined_account_nonce)
         return self._append(parent, transactions, salt=b"")
 
     def append_block(self, transactions: list[PublicTransaction]) -> Block:

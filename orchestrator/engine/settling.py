@@ -7,7 +7,7 @@ from orchestrator.engine.fleet import Fleet
 from orchestrator.engine.node_ports import Block, NodeError, PmtOutcome
 from orchestrator.engine.watcher import ChainWatcher, silence
 from orchestrator.membership.facts import AttemptSettled, AttemptUnmined, Fact
-from orchestrator.membership.model import Action, Attempt, Change, Effect, GroupView
+from orchestrator.membership.model import Action, Attempt, AttemptStatus, Change, Effect, GroupView
 from orchestrator.membership.reasons import Reason
 from orchestrator.membership.retry import RESEND_AFTER_BLOCKS
 
@@ -110,7 +110,17 @@ async def _settle_refused(
         if fulfils(view, attempt):
             return AttemptSettled(effect=Effect(block_number=last.block_number, block_hash=last.block_hash, view=view))
     reason = last.reason or Reason(slug="execution_refused", detail=f"{attempt.action} in block {last.block_number}")
+    if attempt.status is AttemptStatus.SIGNED:
+        # A PMT that nobody knows is waited for until the private nonce is used, and it may be used already.
+        used = await watcher.node.private_nonce(change.privacy_group_id, change.account)
+        if used > attempt.private_nonce:
+            return AttemptSettled(effect=None, reason=_used_by_another(attempt))
     return AttemptSettled(effect=None, reason=reason)
+
+
+def _used_by_another(attempt: Attempt) -> Reason:
+    detail = f"private nonce {attempt.private_nonce} was used by another transaction"
+    return Reason(slug="wrong_private_nonce", detail=detail)
 
 
 async def _settle_waiting(
@@ -167,8 +177,7 @@ async def _settle_unfound(watcher: ChainWatcher, change: Change, attempt: Attemp
         for outcome in await watcher.node.outcomes(found) if found else ():
             if outcome.executed:
                 return await _settle_executed(watcher, change, attempt, outcome)
-        detail = f"private nonce {attempt.private_nonce} was used by another transaction"
-        return AttemptSettled(effect=None, reason=Reason(slug="wrong_private_nonce", detail=detail))
+        return AttemptSettled(effect=None, reason=_used_by_another(attempt))
     if head.number < until and await watcher.wait_beyond(head.number, SILENCE_SECONDS) is None:
         raise silence(watcher.node.name)
     newest = watcher.head or head

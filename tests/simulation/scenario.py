@@ -218,6 +218,10 @@ class Scenario:
                 api.call("devnet_setEnclave", [number, True])
             case "sockets_cut":
                 self._cut(number)
+            case "congestion":
+                network.congested = True
+                await asyncio.sleep(seconds)
+                network.congested = False
             case "pool_lost":
                 network.drop_pending()
             case "reorganisation":
@@ -257,6 +261,7 @@ class Scenario:
         for number in range(1, self._weather.nodes + 1):
             api.call("devnet_setNode", [number, True])
             api.call("devnet_setEnclave", [number, True])
+        api.call("devnet_setCongested", [False])
         await asyncio.sleep(2 * self._weather.block_seconds)
         for group in self.groups:
             if self._weather.foreign and self._locked_by_owner(group):

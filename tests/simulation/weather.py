@@ -71,6 +71,7 @@ TIMED = (
     "enclave_down",
     "sockets_cut",
     "pool_lost",
+    "congestion",
     "reorganisation",
     "clock_jump",
     "orderly_stop",

@@ -103,6 +103,11 @@ def _set_block_period(controls: Controls, call: Call) -> bool:
     return True
 
 
+def _set_congested(controls: Controls, call: Call) -> bool:
+    controls.network.congested = _flag(call, 0)
+    return True
+
+
 def _set_enclave(controls: Controls, call: Call) -> bool:
     node, up = _node(call, 0), _flag(call, 1)
     if up and not node.enclave.up:
@@ -222,6 +227,7 @@ def _set_besu_version(controls: Controls, call: Call) -> str:
 _METHODS: Final[dict[str, Callable[[Controls, Call], Any]]] = {
     "devnet_mine": _mine,
     "devnet_setBlockPeriod": _set_block_period,
+    "devnet_setCongested": _set_congested,
     "devnet_setEnclave": _set_enclave,
     "devnet_setNode": _set_node,
     "devnet_dropPendingTransactions": _drop_pending,

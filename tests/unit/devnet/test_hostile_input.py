@@ -21,6 +21,7 @@ from tests.unit.devnet.driving import DEFAULTS, GROUP, OWNER, Driver, Listener
 
 CONTROLS = (
     "devnet_setBlockPeriod",
+    "devnet_setCongested",
     "devnet_setEnclave",
     "devnet_diverge",
     "devnet_loseNextAdd",

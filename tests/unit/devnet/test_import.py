@@ -388,3 +388,15 @@ def test_sends_wait_for_the_processors_that_the_nodes_share() -> None:
         assert isinstance(found, Submission)
         seen.append(found.delay_seconds)
     assert seen == pytest.approx([0.1, 0.1, 0.2])
+
+
+def test_marker_transactions_wait_while_other_traffic_fills_the_blocks() -> None:
+    """They stay in the pool, are known to who asks for them, and are mined when there is room again."""
+    driver = prepared()
+    driver.call(1, "devnet_setCongested", True)
+    pmt_hash = driver.send(encode_add_participants(driver.abi, [driver.keys[2]]))
+    driver.mine(3)
+    assert driver.call(1, "eth_getTransactionByHash", pmt_hash)["blockNumber"] is None
+    driver.call(1, "devnet_setCongested", False)
+    block = driver.mine()
+    assert driver.call(1, "eth_getTransactionByHash", pmt_hash)["blockNumber"] == hex(block)
