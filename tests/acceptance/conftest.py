@@ -13,6 +13,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 
 import pytest
 
@@ -75,6 +76,8 @@ def wait_until(what: str, check: Callable[[], Any], seconds: float = START_SECON
     while time.monotonic() < deadline:
         try:
             seen = check()
+        except HTTPError as error:
+            seen = f"{error}: {error.read().decode(errors='replace')[:1000]}"
         except OSError as error:
             seen = error
         else:
