@@ -102,7 +102,7 @@ class Hook:
 
     async def until(self, count: int) -> None:
         async with asyncio.timeout(60):
-            while len(self.documents) < count:
+            while len({document["id"] for document in self.documents}) < count:
                 self.moved.clear()
                 await self.moved.wait()
 
