@@ -159,8 +159,8 @@ def _error(error: Any) -> RpcError:
 
 
 def _notification(loaded: Mapping[str, Any]) -> Notification | None:
-    params = loaded.get("params")
-    if loaded["method"] not in _SUBSCRIPTION_METHODS or not isinstance(params, Mapping):
+    method, params = loaded["method"], loaded.get("params")
+    if not isinstance(method, str) or method not in _SUBSCRIPTION_METHODS or not isinstance(params, Mapping):
         return None
     subscription, group = params.get("subscription"), params.get("privacyGroupId")
     if not isinstance(subscription, str):

@@ -118,6 +118,23 @@ def test_any_text_is_read_or_refused(text: str) -> None:
         decode_batch(text, 1, 1)
 
 
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+FIELDS = st.sampled_from(("jsonrpc", "id", "method", "params", "result", "error", "code", "message", "subscription"))
+
+
+@given(st.dictionaries(FIELDS, JSON | st.just("eth_subscription") | st.dictionaries(FIELDS, JSON, max_size=3)))
+def test_any_object_is_read_or_refused(message: dict[str, object]) -> None:
+    """Whatever stands in the fields of a message: the one error, or something that was read."""
+    with suppress(ProtocolError):
+        decode_message(json.dumps(message))
+    with suppress(ProtocolError):
+        decode_batch(json.dumps([message]), 1, 1)
+
+
 def test_messages_are_answers_or_notifications() -> None:
     """A WebSocket message is told by whether it has a method; others' notifications are left alone."""
     public = {"method": "eth_subscription", "params": {"subscription": "0x1", "result": {"number": "0x1"}}}
@@ -128,6 +145,5 @@ def test_messages_are_answers_or_notifications() -> None:
     assert decode_message(json.dumps(public)) == Notification("0x1", {"number": "0x1"})
     assert decode_message(json.dumps(private)) == Notification("0x2", {}, "group")
     assert decode_message('{"id":4,"result":"0x1"}') == Answer(4, "0x1")
-    for other in ({"method": "other", "params": {}}, {"method": "eth_subscription"}, {"method": []} | public["params"]):  # type: ignore[operator]
-        if isinstance(other["method"], str):
-            assert decode_message(json.dumps(other)) is None
+    for other in ({"method": "other", "params": {}}, {"method": "eth_subscription"}, public | {"method": []}):
+        assert decode_message(json.dumps(other)) is None
