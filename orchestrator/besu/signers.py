@@ -114,7 +114,7 @@ def signer_from_keystore(path: Path, password_file: Path, *, expected_address: s
         raise SignerError(f"the keystore {path} is no JSON; it must be a keystore file of version 3") from None
     try:
         secret = _decrypt(keystore, password)
-    except (ValueError, TypeError, KeyError, NotImplementedError) as error:
+    except (ValueError, TypeError, KeyError, NotImplementedError) as error:  # the last: of another version than 3
         raise SignerError(
             f"the keystore {path} cannot be opened with the password in {password_file} ({type(error).__name__}); "
             "check that both belong together and that the keystore is of version 3"

@@ -257,7 +257,7 @@ def _document_model(event_type: EventType) -> type[BaseModel]:
     data = DATA[event_type]
     fields: dict[str, Any] = {"type": (Literal[event_type.value], ...), "data": (data, ...)}
     name = data.__name__.removesuffix("Data")
-    return create_model(name, __base__=StatusDocument[data], __doc__=data.__doc__, **fields)  # type: ignore[valid-type]
+    return create_model(name, __base__=StatusDocument[data], __doc__=data.__doc__, **fields)  # type: ignore[valid-type] # made here
 
 
 DOCUMENTS: Final[dict[EventType, type[BaseModel]]] = {event_type: _document_model(event_type) for event_type in DATA}

@@ -73,7 +73,7 @@ def percentile(values: Sequence[float], percent: float) -> float:
 def show(console: Console, figures: Sequence[Figure]) -> None:
     table = Table(box=None, pad_edge=False)
     for title, justify in (("part", "left"), ("figure", "left"), ("value", "right"), ("unit", "left")):
-        table.add_column(title, justify=justify)  # type: ignore[arg-type]
+        table.add_column(title, justify=justify)  # type: ignore[arg-type] # str for a literal
     for title in ("must be", "holds", "note"):
         table.add_column(title)
     for figure in figures:

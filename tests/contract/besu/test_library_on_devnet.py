@@ -82,7 +82,7 @@ async def network(version: str, **options: Any) -> AsyncIterator[Net]:
         session = await stack.enter_async_context(open_session())
         nodes = [Node(HttpNode(session, node.http_url), name=f"member{node.number}") for node in devnet.nodes]
         sockets = [
-            await stack.enter_async_context(NodeSocket(node.ws_url, random=Random(1)))  # noqa: S311
+            await stack.enter_async_context(NodeSocket(node.ws_url, random=Random(1)))  # noqa: S311 - spreads retries
             for node in devnet.nodes
         ]
         yield Net(devnet, nodes, sockets, [node.enclave_key for node in devnet.nodes])

@@ -3,6 +3,7 @@
 import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import jwt
 import pytest
@@ -38,9 +39,14 @@ def _tokens(private_key: rsa.RSAPrivateKey) -> dict[str, str]:
 
 
 def _config(recording: Recording, tmp_path: Path) -> tuple[DevnetConfig, dict[str, str]]:
-    common = {"base_port": 0, "block_period_seconds": 0.0, "besu_version": recording.besu, "submission_ms": 0.0}
+    common: dict[str, Any] = {
+        "base_port": 0,
+        "block_period_seconds": 0.0,
+        "besu_version": recording.besu,
+        "submission_ms": 0.0,
+    }
     if all(exchange.tenant == "" for exchange in recording.exchanges):
-        return DevnetConfig(**common, replay_ms_per_transaction=0.0), {}  # type: ignore[arg-type]
+        return DevnetConfig(**common, replay_ms_per_transaction=0.0), {}
     private_key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     pem = tmp_path / "public.pem"
     pem.write_bytes(
@@ -49,7 +55,7 @@ def _config(recording: Recording, tmp_path: Path) -> tuple[DevnetConfig, dict[st
         )
     )
     config = DevnetConfig(
-        **common,  # type: ignore[arg-type]
+        **common,
         replay_ms_per_transaction=0.0,
         jwt_public_key_file=pem,
         extra_enclave_keys={1: (RECORDED_TENANT_KEY,)},

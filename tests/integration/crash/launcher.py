@@ -116,8 +116,8 @@ class _Moments:
             self._at("rpc", number, "after", label)
             return answer
 
-        Database._commit_together = commit  # type: ignore[method-assign, assignment]
-        HttpNode._exchange = ask  # type: ignore[method-assign, assignment]
+        Database._commit_together = commit  # type: ignore[method-assign, assignment] # wrapped
+        HttpNode._exchange = ask  # type: ignore[method-assign, assignment] # wrapped
 
     def _before_commit(self, _: sa.Connection) -> None:
         self._committing = self._next("commit")

@@ -37,7 +37,7 @@ def test_signatures_are_those_of_wallets() -> None:
     limit = sys.getrecursionlimit()
     try:
         from eth_account import Account  # noqa: PLC0415 - it raises the limit, which has to be set back
-        from eth_account.messages import encode_defunct  # noqa: PLC0415
+        from eth_account.messages import encode_defunct  # noqa: PLC0415 - it raises the recursion limit
     finally:
         sys.setrecursionlimit(limit)
     theirs = Account.sign_message(encode_defunct(b"some text"), KEY).signature

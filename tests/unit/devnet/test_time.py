@@ -5,6 +5,7 @@ import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -265,7 +266,7 @@ def test_options_become_the_configuration() -> None:
         ({"extra_enclave_keys": {1: ("abc",)}}, "'abc' is no enclave key"),
     ],
 )
-def test_a_configuration_that_cannot_be_is_refused(options: dict[str, object], problem: str) -> None:
+def test_a_configuration_that_cannot_be_is_refused(options: dict[str, Any], problem: str) -> None:
     """Each mistake is named with the value and the remedy."""
     with pytest.raises(DevnetError, match=problem):
-        replace(DEFAULTS, **options)  # type: ignore[arg-type]
+        replace(DEFAULTS, **options)

@@ -1,5 +1,6 @@
 import json
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -16,8 +17,8 @@ UNLOCKED_AT = an_effect(14, (OLD, SECOND))
 ADDED = an_effect(12)
 
 
-def at(state: State, **fields: object) -> Change:
-    change: Change = replace(LEAD, state=state, **fields)  # type: ignore[arg-type]
+def at(state: State, **fields: Any) -> Change:
+    change: Change = replace(LEAD, state=state, **fields)
     return change
 
 
@@ -135,8 +136,8 @@ def test_what_was_done_already_changes_no_members() -> None:
     assert types(*found) == [EventType.CHANGE_PROGRESSED]
 
 
-def progress(**fields: object) -> MemberProgress:
-    values: dict[str, object] = {
+def progress(**fields: Any) -> MemberProgress:
+    values: dict[str, Any] = {
         "enclave_key": NEW,
         "verdict": Verdict.REPLAYING,
         "blocks_replayed": 3,
@@ -144,7 +145,7 @@ def progress(**fields: object) -> MemberProgress:
         "head": 11,
         "moved_at": START,
     }
-    return MemberProgress(**values | fields)  # type: ignore[arg-type]
+    return MemberProgress(**values | fields)
 
 
 def test_progress_is_announced_when_it_moves() -> None:

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -27,11 +28,11 @@ def root(number: int, value: str = "root") -> RootAt:
     return RootAt(block_number=number, block_hash=f"hash-{number}", state_root=value)
 
 
-def verdict(*roots: RootAt, **fields: object) -> SignedVerdict:
+def verdict(*roots: RootAt, **fields: Any) -> SignedVerdict:
     said = MemberVerdict(
         privacy_group_id="group", enclave_key="new", chain_id=1337, roots=roots, head=20, issued_at=NOW
     )
-    return SignedVerdict(verdict=replace(said, **fields), account=PEER, signature=b"")  # type: ignore[arg-type]
+    return SignedVerdict(verdict=replace(said, **fields), account=PEER, signature=b"")
 
 
 def numbers_seen(signed: SignedVerdict | None, *, chain_id: int = 1337, partial: bool = True) -> list[int]:
@@ -69,10 +70,10 @@ TAMPERED = st.one_of(
 
 
 @given(TAMPERED)
-def test_whatever_is_altered_alters_what_was_signed(fields: dict[str, object]) -> None:
+def test_whatever_is_altered_alters_what_was_signed(fields: dict[str, Any]) -> None:
     """Two verdicts that differ in anything have different statements."""
     original = verdict(root(10)).verdict
-    altered = replace(original, **fields)  # type: ignore[arg-type]
+    altered = replace(original, **fields)
     assert (statement(altered) == statement(original)) == (altered == original)
 
 
