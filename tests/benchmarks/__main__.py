@@ -67,7 +67,12 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
         "--json", type=Path, metavar="FILE", default=Path("build/benchmarks.json"), help="where the figures go, too"
     )
     parser.add_argument("--strict", action="store_true", help="exit with 1 when a figure misses its bound")
-    return parser.parse_args(arguments)
+    given = parser.parse_args(arguments)
+    known = {letter for letters, _, _ in BENCHMARKS for letter in letters}
+    asked = set(given.only) - {","}
+    if not asked or asked - known:
+        parser.error(f"--only takes letters of {', '.join(sorted(known))}, not {given.only!r}")
+    return given
 
 
 if __name__ == "__main__":

@@ -27,6 +27,8 @@ def main() -> int:
     parser.add_argument("--planted", choices=sorted(PLANTED), help="run with this mistake in the code")
     parser.add_argument("--until-broken", action="store_true", help="stop at the first broken invariant")
     asked = parser.parse_args()
+    if asked.seeds < 1 or asked.processes < 1:
+        parser.error("--seeds and --processes must be at least 1: nothing that was run can't be broken")
     with planted(asked.planted):
         return _run(asked)
 

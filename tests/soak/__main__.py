@@ -40,6 +40,7 @@ from tests.soak.requesting import Group, Ledger, Requester
 # A well-known public development key and its account.
 OWNER_KEY = "8f2a55949038a9610f50fb23b5883af3b4ecb3c3bb792cbcefbd1542c692be63"
 OWNER = "0xFE3B557E8Fb62b89F4916B721be55cEb828dBd73"
+MOST_MINUTES = 7 * 24 * 60
 GROUPS = 50
 REPLICAS = 2
 PROGRESS_SECONDS = 5.0
@@ -226,6 +227,8 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=2.0, help="for how long faults strike")
     parser.add_argument("--seed", type=int, default=None, help="of everything that is drawn")
     given = parser.parse_args()
+    if not 0 < given.minutes <= MOST_MINUTES:
+        parser.error(f"--minutes must be above 0 and at most {MOST_MINUTES}, a week")
     seed = given.seed if given.seed is not None else SystemRandom().randrange(1 << 31)
     _hush()
     folder = Path(tempfile.mkdtemp(prefix="soak-"))
