@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from orchestrator.membership.model import Action, GroupView
+from orchestrator.membership.model import Action, GroupView, Marker
 from orchestrator.membership.reasons import Reason
 
 
@@ -188,6 +188,31 @@ class Signers(Protocol):
         payload: bytes,
     ) -> bytes:
         """Return the signed bytes; raises KeyError for an account that is not configured."""
+
+
+class Burning(Protocol):
+    """The transaction that takes a marker's account nonce."""
+
+    @property
+    def raw(self) -> bytes:
+        """Its signed bytes."""
+
+    @property
+    def pmt_hash(self) -> str:
+        """Their hash."""
+
+
+class Markers(Protocol):
+    """Makes marker transactions, each with an account of its own."""
+
+    def make(self, payload_key: bytes) -> Marker:
+        """Return the marker of a distributed private transaction, signed by a fresh account."""
+
+    def renew(self, marker: Marker) -> Marker:
+        """Return the same marker with one more gas, under the same account nonce."""
+
+    def burn(self, marker: Marker) -> Burning:
+        """Return the transaction that makes a marker impossible to mine: same account and nonce, to itself."""
 
 
 class Contract(Protocol):

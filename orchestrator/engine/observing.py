@@ -12,7 +12,7 @@ from orchestrator.engine.tracking import ReplayTracker
 from orchestrator.engine.watcher import ChainWatcher
 from orchestrator.membership.facts import ConvergenceObserved, Sighting
 from orchestrator.membership.model import Change, Effect, GroupView, MemberProgress, Verdict
-from orchestrator.membership.replay import needs_further_blocks, watched
+from orchestrator.membership.replay import needs_further_blocks, proof_end, watched
 from orchestrator.membership.verdicts import SignedVerdict, sighting_of
 
 TICK_SECONDS = 1.0
@@ -177,7 +177,7 @@ class Observer:
                 return
 
     def _last_block(self, change: Change, effect: Effect) -> int:
-        return effect.block_number + (self._rules.proof_blocks if needs_further_blocks(change) else 0)
+        return proof_end(change, effect, self._rules.proof_blocks)
 
     async def _sight(self, change: Change, effect: Effect, key: str, reference: ChainWatcher, last: int) -> Sighting:
         watcher = self._fleet.hosting(key)
@@ -275,9 +275,9 @@ class Observer:
         """
         group = change.privacy_group_id
         if before is None or before.in_sync_through is None:
-            sender = change.plan is not None and change.plan.node == watcher.node.name
-            # The sending node's view at the effect's block was read when the effect was found.
-            return (effect.view if sender else await watcher.node.view(group, effect.block_number),)
+            # The witness's view at the effect's block was read when the effect was found.
+            seen_there = effect.witness == watcher.node.name
+            return (effect.view if seen_there else await watcher.node.view(group, effect.block_number),)
         seen = [entry.in_sync_through for entry in change.progress if entry.verdict is not Verdict.UNOBSERVED]
         common = min(effect.block_number - 1 if through is None else through for through in seen)
         later = range(common + 1, last + 1) if common >= effect.block_number else ()

@@ -82,75 +82,96 @@ class Surveyed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptSigned:
-    """The next transaction was signed; nothing has been sent yet."""
-
-    attempt: Attempt
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AttemptSent:
-    """A node answered a send with a PMT hash.
+    """The next transaction was distributed and its marker signed, or signed again with more gas; nothing is sent yet.
 
     Attributes:
-        pmt_hash: The hash.
-        head: The sending node's head when it answered.
-        seconds: From the send to its answer.
+        attempt: The attempt.
+        seconds: What the distribution took: an addition's bundles the group's history.
     """
 
-    pmt_hash: str
-    head: int
+    attempt: Attempt
     seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptSent:
+    """A node took the marker, or had it already.
+
+    Attributes:
+        head: The newest head that is known.
+        nodes: Names of the nodes that took it.
+    """
+
+    head: int
+    nodes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SendFailed:
-    """A send did not end with a PMT hash.
+    """No node took the marker.
 
     Attributes:
         reason: Why.
-        certain: True when the node refused it before making a PMT, so that this send can't execute; False when the
-            answer was lost, so that it may.
-        head: The sending node's head, when known.
+        certain: True when every node that was asked refused it, so that no pool has it by this send; False when an
+            answer was lost.
+        head: The newest head that is known.
     """
 
     reason: Reason
     certain: bool
-    head: int | None = None
+    head: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptUnmined:
-    """No block up to `head` holds a PMT of the attempt.
+    """No block up to `head` holds the marker, nor what burns it.
 
     Attributes:
         head: The newest block that was looked at.
-        found: PMT hashes of the attempt that were found by searching, in addition to those known.
         private_nonce: The account's private nonce in the group at that block; None when it was not read.
-        pooled: Whether a known PMT of it waits in a node's pool, to be mined.
     """
 
     head: int
-    found: tuple[str, ...] = ()
-    pooled: bool = False
     private_nonce: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptSettled:
-    """Every known PMT of the attempt was mined, or the group's state tells its end.
-
-    For a lock only its own execution is the effect: that the group is locked does not tell by whom.
+    """The marker was mined and the private transaction's end is known; or nothing had to be sent.
 
     Attributes:
-        effect: The block and the group's state there when the intent is fulfilled at that block; None when it is not.
-        reason: Why it is not; ``wrong_private_nonce`` or ``private_nonce_used`` when the private nonce is used, so that
-            no PMT of the attempt can execute any more, known or not.
+        effect: The block and the group's state there when the attempt itself executed; None when it was refused.
+        reason: Why it was; with an effect ``group_split``, when other members' nodes did not execute it.
         private_nonce: The account's private nonce in the group at the newest block that was looked at; None when it was
             not read.
     """
 
     effect: Effect | None
     reason: Reason | None = None
+    private_nonce: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptBurnt:
+    """Another transaction with the marker's account nonce was mined, so deep as is configured.
+
+    Attributes:
+        head: The head at which that was seen.
+    """
+
+    head: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupMoved:
+    """Under our lock the group is not as the lock left it: somebody acted, or a reorganisation took the lock back.
+
+    Attributes:
+        reason: What was seen.
+        private_nonce: The account's private nonce in the group at the same block.
+    """
+
+    reason: Reason
     private_nonce: int | None = None
 
 
@@ -239,6 +260,8 @@ Fact = (
     | SendFailed
     | AttemptUnmined
     | AttemptSettled
+    | AttemptBurnt
+    | GroupMoved
     | ConvergenceObserved
     | Hindered
     | DeadlinePassed

@@ -9,13 +9,16 @@ from orchestrator.membership.judging import counted, judge
 from orchestrator.membership.model import Change, Effect, Kind, State, Verdict
 from orchestrator.membership.preflight import plan_for
 from orchestrator.membership.reading_attempts import (
+    given_up,
+    read_burnt,
     read_hindered,
+    read_moved,
     read_send_failed,
     read_sent,
     read_settled,
     read_signed,
     read_unmined,
-    voided,
+    relocks,
 )
 from orchestrator.membership.reading_proofs import read_converged
 from orchestrator.membership.reasons import Reason
@@ -51,6 +54,10 @@ def read(change: Change, fact: facts.Fact, now: datetime) -> Read:
             return read_unmined(change, fact)
         case facts.AttemptSettled():
             return read_settled(change, fact, now)
+        case facts.AttemptBurnt():
+            return read_burnt(change, now)
+        case facts.GroupMoved():
+            return read_moved(change, fact)
         case facts.ConvergenceObserved():
             return read_converged(change, fact, now)
         case facts.Hindered():
@@ -96,20 +103,20 @@ def _hindered(change: Change, fact: facts.Hindered, now: datetime) -> Read:
 
 def _deadline_passed(change: Change, fact: facts.DeadlinePassed) -> Read:
     reason = Reason(slug="deadline_passed", detail=f"it was {fact.deadline.isoformat()}")
-    relocks = change.plan is not None and change.plan.lock_nonce is not None
     match change.state:
-        case State.LOCKING if change.in_flight is not None:
-            return Signal.NOTED, replace(change, reason=reason, undo_lock=True)
-        case State.LOCKING if relocks:
-            return Signal.UNDO, replace(voided(change), reason=reason, failures=0)
         case State.ADDING:
-            return Signal.UNDO, replace(change, reason=reason, failures=0)
+            kept = change if change.in_flight is not None else given_up(change)
+            return Signal.UNDO, replace(kept, reason=reason, failures=0)
+        case State.LOCKING | State.CREATING | State.REMOVING if change.in_flight is not None:
+            return Signal.NOTED, replace(change, reason=reason, giving_up=True, failures=0)
+        case State.LOCKING if relocks(change):
+            return Signal.UNDO, replace(given_up(change), reason=reason, failures=0)
         case State.REPLAYING | State.VERIFYING:
             behind = tuple(e.enclave_key for e in change.progress if e.verdict is not Verdict.IN_SYNC)
             overdue = Reason(slug="replay_overdue", detail=reason.detail, members=behind)
             return Signal.PARK, replace(change, reason=overdue)
         case _:
-            return Signal.FAIL, replace(voided(change), reason=reason)
+            return Signal.FAIL, replace(given_up(change), reason=reason)
 
 
 def _cancelled(change: Change) -> Read:

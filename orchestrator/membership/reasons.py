@@ -90,8 +90,15 @@ RULES: dict[str, Rule] = {
     ),
     "add_unmined": Rule(
         judgement=Judgement.RETRY,
-        remedy="The group was unlocked again; look at the transaction pools and at the validators.",
+        remedy="The addition is taken back and the group unlocked; look at the transaction pools and at the validators.",
         patience=5,
+    ),
+    "marker_used": Rule(
+        judgement=Judgement.RETRY, remedy="Nothing: the marker, or what burnt it, is in a block already.", patience=20
+    ),
+    "outcome_unknown": Rule(
+        judgement=Judgement.RETRY,
+        remedy="The node that was asked does not know yet what became of the transaction; it is asked again, and others.",
     ),
     "turn_given_up": Rule(
         judgement=Judgement.RETRY, remedy="Nothing: it is tried again without the change that it shared a lock with."
@@ -158,6 +165,15 @@ RULES: dict[str, Rule] = {
         judgement=Judgement.PARK,
         remedy="Compare the members' state roots with `orchestrator audit`; the odd one needs a fresh private state.",
         member_specific=True,
+    ),
+    "group_split": Rule(
+        judgement=Judgement.PARK,
+        remedy="Somebody acted under the lock while the addition waited to be mined. Through a member's node that did not "
+        "send it: remove the sending member and the new ones that are listed there, then add them again in one request.",
+    ),
+    "defect": Rule(
+        judgement=Judgement.PARK,
+        remedy="This is a defect of the daemon: its log has the traceback. Retry once it is mended or the cause is gone.",
     ),
     "replay_overdue": Rule(
         judgement=Judgement.PARK,

@@ -40,7 +40,7 @@ def _upsert_attempt(insert: Upsert) -> sa.Insert:
     new = statement.excluded
     return statement.on_conflict_do_update(
         index_elements=["attempt_id"],
-        set_={name: new[name] for name in ("sent_block", "seen_block", "pmt_hashes", "status")},
+        set_={name: new[name] for name in ("sent_block", "seen_block", "marker", "renewed", "status")},
         # What was signed stays what it was.
         where=sa.and_(attempts.c.raw == new.raw, attempts.c.change_id == new.change_id),
     ).inline()

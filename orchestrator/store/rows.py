@@ -22,6 +22,7 @@ from orchestrator.membership.model import (
     GroupView,
     Kind,
     Mark,
+    Marker,
     MemberProgress,
     Plan,
     State,
@@ -62,6 +63,8 @@ def to_json(value: object) -> str:
 def _encode(value: object) -> object:
     if isinstance(value, datetime):
         return micros(value)
+    if isinstance(value, bytes):
+        return value.hex()
     if is_dataclass(value):
         return {field.name: getattr(value, field.name) for field in fields(value)}
     raise TypeError(f"a {type(value).__name__} is no part of a row")
@@ -107,7 +110,7 @@ def change_values(change: Change) -> Values:
         "attempt_id": None if change.attempt is None else change.attempt.attempt_id,
         "failures": change.failures,
         "lock_block": change.lock_block,
-        "undo_lock": change.undo_lock,
+        "giving_up": change.giving_up,
         "effect": _maybe(to_json, change.effect),
         "progress": to_json(change.progress),
         "revision": change.revision,
@@ -138,7 +141,7 @@ def change_of(row: Row, attempt: Attempt | None) -> Change:
         attempt=attempt,
         failures=row["failures"],
         lock_block=row["lock_block"],
-        undo_lock=bool(row["undo_lock"]),
+        giving_up=bool(row["giving_up"]),
         effect=_maybe(_effect, row["effect"]),
         progress=tuple(_progress(entry) for entry in json.loads(row["progress"])),
         revision=row["revision"],
@@ -187,7 +190,8 @@ def attempt_values(change_id: str, attempt: Attempt) -> Values:
         "since_block": attempt.since_block,
         "sent_block": attempt.sent_block,
         "seen_block": attempt.seen_block,
-        "pmt_hashes": to_json(attempt.pmt_hashes),
+        "marker": to_json(attempt.marker),
+        "renewed": to_json(attempt.renewed),
         "status": attempt.status.value,
     }
 
@@ -204,9 +208,15 @@ def attempt_of(row: Row) -> Attempt:
         since_block=row["since_block"],
         sent_block=row["sent_block"],
         seen_block=row["seen_block"],
-        pmt_hashes=_texts(json.loads(row["pmt_hashes"])),
+        marker=_marker(row["marker"]),
+        renewed=_texts(json.loads(row["renewed"])),
         status=AttemptStatus(row["status"]),
     )
+
+
+def _marker(text: str) -> Marker:
+    values = json.loads(text)
+    return Marker(**values | {name: bytes.fromhex(values[name]) for name in ("key", "payload_key", "raw")})
 
 
 # --- history -------------------------------------------------------------------------------------------------------

@@ -70,7 +70,7 @@ changes = sa.Table(
     sa.Column("attempt_id", sa.Text),
     sa.Column("failures", sa.Integer, nullable=False),
     sa.Column("lock_block", sa.BigInteger),
-    sa.Column("undo_lock", sa.Boolean, nullable=False),
+    sa.Column("giving_up", sa.Boolean, nullable=False),
     sa.Column("effect", sa.Text),
     sa.Column("progress", sa.Text, nullable=False),
     sa.Column("revision", sa.BigInteger, nullable=False),
@@ -102,7 +102,8 @@ attempts = sa.Table(
     sa.Column("since_block", sa.BigInteger, nullable=False),
     sa.Column("sent_block", sa.BigInteger),
     sa.Column("seen_block", sa.BigInteger),
-    sa.Column("pmt_hashes", sa.Text, nullable=False),
+    sa.Column("marker", sa.Text, nullable=False),
+    sa.Column("renewed", sa.Text, nullable=False),
     sa.Column("status", sa.Text, nullable=False),
     sa.Index("ix_attempts_change", "change_id", "position"),
     # A second transaction is never signed while the first can still execute.
