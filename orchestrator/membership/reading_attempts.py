@@ -3,8 +3,9 @@
 Three rules keep a group's state ours to know. An attempt has one marker, whose account signs nothing else but what
 burns it; the attempt is given up only once one of the two is mined, however long that takes. A batch that may have
 locked the group goes back to the queue only through `State.UNLOCKING`. And while an addition's marker can be mined the
-group stays locked and gets no other transaction from us: its bundle ends with our lock, and mined after anything else it makes the
-sending and the new member's node fall back to that lock, alone among the members (docs/besu.md#stale-bundles).
+group stays locked and gets no other transaction from us: its bundle ends with our lock, and mined after anything else
+it makes the sending and the new member's node fall back to that lock, alone among the members
+(docs/besu.md#stale-bundles).
 """
 
 from dataclasses import replace

@@ -90,7 +90,7 @@ RULES: dict[str, Rule] = {
     ),
     "add_unmined": Rule(
         judgement=Judgement.RETRY,
-        remedy="The addition is taken back and the group unlocked; look at the transaction pools and at the validators.",
+        remedy="The addition is taken back, then the group unlocked; look at the pools and at the validators.",
         patience=5,
     ),
     "marker_used": Rule(
@@ -98,7 +98,7 @@ RULES: dict[str, Rule] = {
     ),
     "outcome_unknown": Rule(
         judgement=Judgement.RETRY,
-        remedy="The node that was asked does not know yet what became of the transaction; it is asked again, and others.",
+        remedy="No node knows yet what became of the transaction; they are asked again.",
     ),
     "turn_given_up": Rule(
         judgement=Judgement.RETRY, remedy="Nothing: it is tried again without the change that it shared a lock with."
@@ -168,12 +168,12 @@ RULES: dict[str, Rule] = {
     ),
     "group_split": Rule(
         judgement=Judgement.PARK,
-        remedy="Somebody acted under the lock while the addition waited to be mined. Through a member's node that did not "
-        "send it: remove the sending member and the new ones that are listed there, then add them again in one request.",
+        remedy="Somebody acted under the lock while the addition waited to be mined. Through a member's node that did "
+        "not send it: remove the sending member and the new ones listed there, then add them again in one request.",
     ),
     "defect": Rule(
         judgement=Judgement.PARK,
-        remedy="This is a defect of the daemon: its log has the traceback. Retry once it is mended or the cause is gone.",
+        remedy="This is a defect of the daemon: its log has the traceback. Retry when it is mended.",
     ),
     "replay_overdue": Rule(
         judgement=Judgement.PARK,

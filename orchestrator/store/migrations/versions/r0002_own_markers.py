@@ -16,8 +16,8 @@ depends_on: str | Sequence[str] | None = None
 
 _BATCH = 1_000
 _UNDECIDED = (
-    "SELECT COUNT(*) FROM attempts a JOIN changes c ON c.attempt_id = a.attempt_id WHERE a.status IN ('signed', 'sent') "
-    "AND c.state NOT IN ('cancelled', 'failed', 'parked', 'queued', 'succeeded')"
+    "SELECT COUNT(*) FROM attempts a JOIN changes c ON c.attempt_id = a.attempt_id "
+    "WHERE a.status IN ('signed', 'sent') AND c.state NOT IN ('cancelled', 'failed', 'parked', 'queued', 'succeeded')"
 )
 
 
