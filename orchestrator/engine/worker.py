@@ -14,14 +14,15 @@ from orchestrator.engine.executor import Executor
 from orchestrator.engine.ports import ChangeStore, Clock, Lane, LeaseLostError, Record, StoreError
 from orchestrator.engine.recording import is_lasting, record_of
 from orchestrator.membership import facts
-from orchestrator.membership.commands import Send, Sign
+from orchestrator.membership.batch import next_batch
+from orchestrator.membership.commands import Burn, Command, Send, Sign
 from orchestrator.membership.machine import deadline_applies, follow, join, next_command, step, taken_up
-from orchestrator.membership.model import ACTION_OF, RESTING, Change, Kind, State
+from orchestrator.membership.model import ACTION_OF, RESTING, Change, State
+from orchestrator.membership.reasons import Reason
 
 LOCK_WINDOW = frozenset({State.LOCKING, State.ADDING, State.UNLOCKING})
 """States in which the group is, or may be, locked by us: a daemon that stops finishes these first."""
 
-PROVING = frozenset({State.REPLAYING, State.VERIFYING})
 STORE_PATIENCE_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0, 4.0)
 
 log = structlog.get_logger()
@@ -90,16 +91,9 @@ class Worker:
     # --- turns -----------------------------------------------------------------------------------------------------
 
     async def _claim(self, lane: Lane, queued: Sequence[Change]) -> tuple[Change, ...]:
-        """Take the oldest change that is due, and with an add those that can share its lock."""
-        lead = queued[0]
-        turn = [lead]
-        if lead.kind is Kind.ADD_MEMBERS:
-            alike = (c for c in queued[1:] if c.kind is Kind.ADD_MEMBERS and c.account == lead.account)
-            for change in alike:
-                if len(turn) >= min(lead.batch_limit, change.batch_limit):
-                    break
-                turn.append(change)
-        fact = facts.Claimed(lead_id=lead.change_id, batch=len(turn))
+        """Take the oldest change, and with an add those behind it that can share its lock."""
+        turn = next_batch(queued)
+        fact = facts.Claimed(lead_id=turn[0].change_id, batch=len(turn))
         return await self._take(lane, turn, fact)
 
     async def _drive(self, lane: Lane, turn: tuple[Change, ...]) -> None:
@@ -197,21 +191,32 @@ class Worker:
         command = next_command(change)
         if command is None:
             raise AssertionError(f"change {change.change_id} is {change.state} and has nothing to do")
-        if isinstance(command, Sign | Send) or change.state in LOCK_WINDOW:
-            return await self._executor.perform(change, command)
+        if isinstance(command, Sign | Send | Burn) or change.state in LOCK_WINDOW:
+            return await self._undeterred(change, command)
         if self._stopping.is_set():
             raise Stopping
         patience = asyncio.timeout(None)
         self._patience.add(patience)
         try:
             async with patience:
-                return await self._executor.perform(change, command)
+                return await self._undeterred(change, command)
         except TimeoutError:
             if not patience.expired():
                 raise
             raise Stopping from None
         finally:
             self._patience.discard(patience)
+
+    async def _undeterred(self, change: Change, command: Command) -> facts.Fact:
+        """Do a command; a defect is a fact, too, so that a lock of ours is undone and the change parks."""
+        try:
+            return await self._executor.perform(change, command)
+        except (StoreError, TimeoutError):
+            raise
+        except Exception as error:
+            log.exception("command failed", change_id=change.change_id, group=change.privacy_group_id)
+            detail = f"{type(error).__name__} while it was {change.state}"
+            return facts.Hindered(reason=Reason(slug="defect", detail=detail))
 
     async def _commit(self, lane: Lane, record: Record, steps: Sequence[tuple[Change, Change]]) -> None:
         """Commit a step; a store that is away for a moment is waited for: what was observed may not come again."""

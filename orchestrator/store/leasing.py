@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from orchestrator.engine.ports import Lane
 from orchestrator.store.reading import active_changes, queued_changes
-from orchestrator.store.schema import LONGEST_PAUSE_MICROSECONDS, PENDING, changes, lanes
+from orchestrator.store.schema import ACTIVE, LONGEST_PAUSE_MICROSECONDS, QUEUED, changes, lanes
 from orchestrator.store.transaction import Transaction
 
 QUEUED_PER_LANE = 25
@@ -37,19 +37,18 @@ _HELD = (
     .with_for_update()
 )
 _PRESENT = sa.bindparam("present", type_=sa.BigInteger)
-_READY_AT = sa.select(sa.func.min(changes.c.ready_at)).where(
-    changes.c.privacy_group_id == sa.bindparam("group"), PENDING
-)
-_READY_OR_NOW = (
-    sa.select(
-        sa.case(
-            (sa.func.min(changes.c.ready_at) < _PRESENT, _PRESENT),
-            else_=sa.func.min(changes.c.ready_at),
-        )
-    )
-    .where(changes.c.privacy_group_id == lanes.c.privacy_group_id, PENDING)
-    .scalar_subquery()
-)
+
+
+def _ready(group: sa.ColumnElement[str]) -> sa.ColumnElement[int]:
+    """When a group has something to do: what is under way at once, else its oldest queued change."""
+    of_group = changes.c.privacy_group_id == group
+    active = sa.select(sa.func.min(changes.c.ready_at)).where(of_group, ACTIVE)
+    oldest = sa.select(changes.c.ready_at).where(of_group, QUEUED).order_by(changes.c.position).limit(1)
+    return sa.func.coalesce(active.scalar_subquery(), oldest.scalar_subquery())
+
+
+_READY_AT = sa.select(_ready(sa.bindparam("group")))
+_READY_OR_NOW = sa.case((_ready(lanes.c.privacy_group_id) < _PRESENT, _PRESENT), else_=_ready(lanes.c.privacy_group_id))
 _RELEASE = (
     lanes.update()
     .where(
