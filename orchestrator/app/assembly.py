@@ -1,6 +1,7 @@
 """Composition root: from a configuration to a running daemon. The only module that knows every adapter."""
 
 import asyncio
+import secrets
 import socket
 import ssl
 from collections.abc import AsyncIterator, Iterator
@@ -14,6 +15,7 @@ from orchestrator.app.metrics import Metrics, NodeReading
 from orchestrator.besu.enclave_probe import EnclaveProbe
 from orchestrator.besu.http_client import HttpNode, open_session
 from orchestrator.besu.node import Node
+from orchestrator.besu.own_markers import OneTimeMarkers
 from orchestrator.besu.port import BesuNode
 from orchestrator.besu.signers import Signer, signer_from_key, signer_from_key_file, signer_from_keystore
 from orchestrator.besu.signing import Accounts, ManagementCodec
@@ -39,6 +41,11 @@ from orchestrator.store.outbox_store import SqlOutbox
 
 GATHER_SECONDS = 0.002
 """How long a read waits for others: one new block wakes many lanes, and what they ask travels together."""
+
+
+def one_time_key() -> bytes:
+    """Return a private key for one marker."""
+    return secrets.token_bytes(32)
 
 
 class AccountError(Exception):
@@ -165,6 +172,7 @@ async def assembled(config: Config, stopping: asyncio.Event, clock: Clock | None
         executor = Executor(
             fleet=fleet,
             signers=accounts,
+            markers=OneTimeMarkers(one_time_key, gas_limit=config.chain.gas_limit, gas_price=config.chain.gas_price),
             contract=ManagementCodec(),
             observer=Observer(fleet, ReplayTracker(), rules, clock, book),
             clock=clock,

@@ -198,14 +198,14 @@ class Burning(Protocol):
         """Its signed bytes."""
 
     @property
-    def pmt_hash(self) -> str:
+    def transaction_hash(self) -> str:
         """Their hash."""
 
 
 class Markers(Protocol):
     """Makes marker transactions, each with an account of its own."""
 
-    def make(self, payload_key: bytes) -> Marker:
+    def make(self, payload_key: bytes, chain_id: int) -> Marker:
         """Return the marker of a distributed private transaction, signed by a fresh account."""
 
     def renew(self, marker: Marker) -> Marker:

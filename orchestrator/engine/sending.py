@@ -91,7 +91,7 @@ class Sending:
             private_nonce=private_nonce,
             raw=raw,
             since_block=head.number,
-            marker=self.markers.make(payload_key),
+            marker=self.markers.make(payload_key, traits.chain_id),
         )
         return AttemptSigned(attempt=attempt, seconds=seconds)
 

@@ -257,7 +257,7 @@ async def burn(fleet: Fleet, change: Change, attempt: Attempt, burning: Burning,
             head = await watcher.current()
             if await watcher.wait_beyond(head.number, SILENCE_SECONDS) is None:
                 raise silence(watcher.node.name)
-            *markers, burnt = await watcher.node.outcomes((*attempt.pmt_hashes, burning.pmt_hash))
+            *markers, burnt = await watcher.node.outcomes((*attempt.pmt_hashes, burning.transaction_hash))
             for outcome in markers:
                 if outcome.block_number is not None:
                     return await _settle_mined(fleet, watcher, change, attempt, outcome)

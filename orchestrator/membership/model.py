@@ -115,6 +115,7 @@ class Marker:
         payload_key: What the distribution was answered with: 32 bytes, 64 for an addition to a group with history.
         gas_limit: Of the marker.
         gas_price: In wei.
+        chain_id: What its signature is bound to.
         raw: The signed bytes for ``eth_sendRawTransaction``.
         pmt_hash: Their hash.
     """
@@ -124,6 +125,7 @@ class Marker:
     payload_key: bytes
     gas_limit: int
     gas_price: int
+    chain_id: int
     raw: bytes
     pmt_hash: str
 

@@ -70,7 +70,7 @@ def _carry_over(connection: sa.Connection) -> None:
 
 
 def _marker(hashes: list[str]) -> str:
-    empty = {"account": "", "key": "", "payload_key": "", "gas_limit": 0, "gas_price": 0, "raw": ""}
+    empty = {"account": "", "key": "", "payload_key": "", "gas_limit": 0, "gas_price": 0, "chain_id": 0, "raw": ""}
     return json.dumps(empty | {"pmt_hash": hashes[-1] if hashes else ""}, separators=(",", ":"))
 
 
