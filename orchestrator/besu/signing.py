@@ -1,6 +1,8 @@
 """What the engine signs and as whom: the management contract's calls, and the configured accounts."""
 
+import secrets
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 from orchestrator.besu.management_contract import (
     MANAGEMENT_PROXY,
@@ -10,8 +12,14 @@ from orchestrator.besu.management_contract import (
     encode_call,
     encode_remove_participant,
 )
-from orchestrator.besu.private_transaction import PrivateTransaction
+from orchestrator.besu.marker_transaction import SignedMarkerTransaction, sign_burn, sign_marker
+from orchestrator.besu.private_transaction import (
+    InvalidPrivateTransactionError,
+    PrivateTransaction,
+    address_of_private_key,
+)
 from orchestrator.besu.signers import Signer
+from orchestrator.engine.node_ports import SignedMarker
 from orchestrator.membership.model import Action
 
 
@@ -33,6 +41,56 @@ class ManagementCodec:
     def unlock_by_empty_add(self, abi: str) -> bytes:
         """Return an addition of nobody."""
         return encode_add_participants(Abi(abi), ())
+
+
+class MarkerKeys:
+    """Signs markers of our own (`orchestrator.engine.node_ports.MarkerSigner`)."""
+
+    def one_time_key(self) -> bytes:
+        """Return a new private key."""
+        while True:
+            secret = secrets.token_bytes(32)
+            with suppress(InvalidPrivateTransactionError):  # one of 2^128 is not below the order of the curve
+                address_of_private_key(secret)
+                return secret
+
+    def marker(
+        self,
+        private_key: bytes,
+        payload_key: bytes,
+        *,
+        precompile: str,
+        account_nonce: int,
+        gas_price: int,
+        gas_limit: int,
+        chain_id: int | None,
+    ) -> SignedMarker:
+        """Return the marker of a distributed private transaction."""
+        signed = sign_marker(
+            payload_key,
+            private_key,
+            precompile=precompile,
+            account_nonce=account_nonce,
+            gas_price=gas_price,
+            gas_limit=gas_limit,
+            chain_id=chain_id,
+        )
+        return _signed_marker(signed)
+
+    def burn(self, private_key: bytes, *, account_nonce: int, gas_price: int, chain_id: int | None) -> SignedMarker:
+        """Return the transaction that takes an account's nonce for nothing."""
+        return _signed_marker(
+            sign_burn(private_key, account_nonce=account_nonce, gas_price=gas_price, chain_id=chain_id)
+        )
+
+
+def _signed_marker(signed: SignedMarkerTransaction) -> SignedMarker:
+    return SignedMarker(
+        raw=signed.raw,
+        marker_hash=signed.transaction_hash,
+        account=signed.sender,
+        account_nonce=signed.transaction.account_nonce,
+    )
 
 
 class Accounts:

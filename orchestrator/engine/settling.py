@@ -162,7 +162,7 @@ async def is_pooled(fleet: Fleet, watcher: ChainWatcher, attempt: Attempt) -> bo
 
 async def _is_pooled_at(watcher: ChainWatcher, attempt: Attempt) -> bool:
     try:
-        return await watcher.node.pooled(attempt.pmt_hashes)
+        return await watcher.node.pooled(attempt.pmt_hashes) is True
     except NodeError:
         return False  # what it has is out of reach for now, for the validators as for us
 
