@@ -1,13 +1,14 @@
 """Reading what nodes answer into typed values. Pure.
 
 Each ``read_`` function takes the JSON of a result and raises ``ProtocolError`` when it is not what the method answers.
+Where null is among the answers, ``known`` tells it from a value.
 """
 
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeVar
 
-from orchestrator.besu.errors import ProtocolError
+from orchestrator.besu.errors import NotKnownError, ProtocolError
 from orchestrator.besu.identifiers import (
     InvalidIdentifierError,
     enclave_key_to_bytes,
@@ -40,6 +41,17 @@ MAX_BYTES: Final = 4 << 20
 MAX_ITEMS: Final = 200_000
 _QUANTITY = re.compile(r"0x[0-9a-fA-F]{1,64}")
 _VERSION = re.compile(r"v?(\d{1,6})\.(\d{1,6})(?:\.(\d{1,6}))?")
+
+
+def known(read: Callable[[Any], T], value: Any, what: str) -> T:
+    """Return what ``read`` makes of the value.
+
+    Raises:
+        NotKnownError: it is null: the node has no ``what``, here or yet.
+    """
+    if value is None:
+        raise NotKnownError(f"null: it has no {what}, or not yet; a replica that is late answers so")
+    return read(value)
 
 
 def optional(read: Callable[[Any], T], value: Any) -> T | None:
@@ -113,9 +125,9 @@ def read_public_transaction(value: Any) -> PublicTransaction:
     )
 
 
-def read_pooled(value: Any) -> bool:
-    """Read from ``eth_getTransactionByHash`` whether the transaction waits in the pool."""
-    return value is not None and _object(value).get("blockNumber") is None
+def read_pooled(value: Any) -> bool | None:
+    """Read from ``eth_getTransactionByHash`` whether the transaction waits in the pool; None when it is not known."""
+    return None if value is None else _object(value).get("blockNumber") is None
 
 
 def read_public_receipt(value: Any) -> PublicReceipt:

@@ -7,8 +7,10 @@
     │   ├── NodeUnreachableError    nothing was sent
     │   ├── NodeTimeoutError        sent, perhaps acted on
     │   ├── ConnectionLostError     sent, perhaps acted on
+    │   ├── HostNotAllowedError     the node takes no requests under this host name
     │   └── HttpStatusError         a proxy or an overloaded node answered instead
     ├── ProtocolError               an answer that is no JSON-RPC, or not what the method answers
+    ├── NotKnownError               null: the node has no answer to this, here or yet
     └── RpcError                    the node answered with an error
         ├── UnauthorizedError
         ├── MethodNotFoundError
@@ -26,7 +28,9 @@
         │   ├── GasRefusedError
         │   │   ├── IntrinsicGasError
         │   │   └── GasPriceTooLowError
+        │   ├── AccountNotPermittedError
         │   ├── MarkerPoolError
+        │   │   └── MarkerOutbidError
         │   └── MarkerKnownError
         ├── ExecutionRevertedError
         │   └── NotOwnerError
@@ -113,6 +117,24 @@ class HttpStatusError(TransportError):
     def __init__(self, message: str, *, status: int) -> None:
         super().__init__(message)
         self.status = status
+
+
+class HostNotAllowedError(TransportError):
+    """The node takes no requests under this host name (HTTP 403, ``Host not authorized.``): nothing was done."""
+
+    reason = "host_not_allowed"
+    verdict = Verdict.OPERATOR
+    certain = True
+
+
+class NotKnownError(BesuError):
+    """The node answered null: it has no such block, receipt or state, here or yet. It is no answer to the question.
+
+    A replica that is late answers so for a block beyond its head (docs/besu.md, Looking before leaping).
+    """
+
+    reason = "not_known"
+    certain = False
 
 
 class ProtocolError(BesuError):
@@ -254,11 +276,25 @@ class GasPriceTooLowError(GasRefusedError):
     reason = "gas_price"
 
 
+class AccountNotPermittedError(TransactionRefusedError):
+    """The account that sends the marker transaction may not send: account permissioning is on."""
+
+    reason = "account_not_permitted"
+    verdict = Verdict.OPERATOR
+    remedy = "permit the account that sends marker transactions"
+
+
 class MarkerPoolError(TransactionRefusedError):
     """The marker transaction did not enter the pool because of another one; the same bytes can be sent again."""
 
     reason = "marker_pool"
     verdict = Verdict.RETRY
+
+
+class MarkerOutbidError(MarkerPoolError):
+    """The pool holds another transaction of that account and nonce, and keeps it: the price is not high enough."""
+
+    reason = "marker_outbid"
 
 
 class MarkerKnownError(TransactionRefusedError):

@@ -3,9 +3,10 @@
 import asyncio
 import secrets
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
-from orchestrator.besu.errors import BesuError
+from orchestrator.besu.errors import BesuError, NotKnownError
 from orchestrator.besu.identifiers import enclave_key_to_bytes, privacy_group_id_from_bytes, privacy_group_id_to_bytes
 from orchestrator.besu.management_contract import (
     MANAGEMENT_PROXY,
@@ -193,7 +194,7 @@ class FlexiblePrivacyGroups:
             poll_seconds=self._poll_seconds,
         )
         receipt = await self._node.private_receipt(pmt_hash)
-        after = await self._node.group_view(group, mined.block_number)
+        after = await self._view_at(group, mined.block_number)
         call = decode_call(data)
         outcome = read_outcome(call or ManagementCall(Method.LOCK), private_nonce, receipt, before, after)
         if isinstance(outcome, Rejected):
@@ -224,11 +225,16 @@ class FlexiblePrivacyGroups:
         )
 
     async def _view(self, group: str) -> GroupView:
-        while True:
-            view = await self._node.group_view(group, account=self._signer.address, with_code=True)
-            if view is not None:  # None: a reorganisation took the head while it was read
-                return view
-            await asyncio.sleep(self._poll_seconds)
+        async with asyncio.timeout(self._mined_timeout_seconds):
+            while True:
+                with suppress(NotKnownError):  # a reorganisation took the head while it was read, or a replica is late
+                    return await self._node.group_view(group, account=self._signer.address, with_code=True)
+                await asyncio.sleep(self._poll_seconds)
+
+    async def _view_at(self, group: str, block_number: int) -> GroupView | None:
+        with suppress(NotKnownError):
+            return await self._node.group_view(group, block_number)
+        return None
 
     async def _existing(self, group: str) -> GroupView:
         privacy_group_id_to_bytes(group)

@@ -272,8 +272,7 @@ async def _validates(node: Node) -> bool:
 
 
 async def _genesis(node: Node) -> str:
-    block = await node.header(0)
-    return block.hash if block is not None else ""
+    return (await node.header(0)).hash
 
 
 async def _quantity(node: Node, method: str) -> int:
@@ -292,7 +291,7 @@ async def _block_seconds(node: Node, head: Head) -> float | None:
     if head.number <= earlier:
         return None
     first = await node.header(earlier)
-    return None if first is None else (head.timestamp - first.timestamp) / (head.number - earlier)
+    return (head.timestamp - first.timestamp) / (head.number - earlier)
 
 
 async def _markers(target: Target, head: Head) -> MarkerKeys:

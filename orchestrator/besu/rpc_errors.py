@@ -12,6 +12,7 @@ from eth_abi.abi import decode
 from eth_abi.exceptions import DecodingError
 
 from orchestrator.besu.errors import (
+    AccountNotPermittedError,
     BatchTooLargeError,
     EnclaveError,
     EnclaveKeyNotHostedError,
@@ -26,6 +27,7 @@ from orchestrator.besu.errors import (
     InvalidRequestError,
     LimitExceededError,
     MarkerKnownError,
+    MarkerOutbidError,
     MarkerPoolError,
     MethodNotEnabledError,
     MethodNotFoundError,
@@ -79,13 +81,14 @@ _RULES: Final = (
     _rule(-32005, "batch size", BatchTooLargeError),
     _rule(-32005, "range", LimitExceededError),
     _rule(-32005, "gas limit", GasRefusedError),
-    _rule(-32007, "", TransactionRefusedError),
+    _rule(-32007, "", AccountNotPermittedError),
     _rule(-32008, "", NodeNotReadyError),
     _rule(-32009, "", GasPriceTooLowError),
     _rule(-32000, "wrong chainid", WrongChainIdError),
     _rule(-32000, "chainid (not supported|is required)", WrongChainIdError),
     _rule(-32000, "^known transaction", MarkerKnownError),
-    _rule(-32000, "replacement transaction|nonce is too distant|lower nonce", MarkerPoolError),
+    _rule(-32000, "replacement transaction", MarkerOutbidError),
+    _rule(-32000, "nonce i[st] too distant|lower nonce", MarkerPoolError),  # "it": up to 22.10
     _rule(-32000, "fee cap|max priority fee|blob gas", GasRefusedError),
     _rule(32000, "max priority fee", GasRefusedError),
     _rule(-32000, "plugin has marked", TransactionRefusedError),

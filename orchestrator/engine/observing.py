@@ -230,9 +230,7 @@ class Observer:
         hashes: dict[int, str] = {}
         for root in signed.verdict.roots:
             if effect.block_number <= root.block_number <= min(head, last):
-                block = await reference.block(root.block_number)
-                if block is not None:
-                    hashes[root.block_number] = block.block_hash
+                hashes[root.block_number] = (await reference.block(root.block_number)).block_hash
         return sighting_of(
             signed,
             chain_id=(await reference.node.traits()).chain_id,

@@ -20,6 +20,9 @@ from orchestrator.membership.reasons import Reason
 HISTORY_KEY_BYTES = 64
 """Length of the payload key of an addition that brings the group's history (docs/besu.md#markers)."""
 
+OUTBID = "marker_outbid"
+"""Reason of a node whose pool keeps another transaction of the marker's account nonce: an earlier form of it."""
+
 NEWCOMER_SECONDS = 30.0
 """How long a new member's node that answers may take to import the block after the lock's."""
 
@@ -124,10 +127,11 @@ class Sending:
         refusals: list[NodeError] = []
         for target in await self._targets(watcher):
             try:
-                await target.node.broadcast(attempt.marker.raw)
+                await target.node.broadcast(attempt.marker.raw, attempt.marker.pmt_hash)
             except NodeError as error:
-                refusals.append(error)
-                continue
+                if error.reason.slug != OUTBID:
+                    refusals.append(error)
+                    continue
             took.append(target.node.name)
             if not widely:
                 break

@@ -251,7 +251,7 @@ async def burn(fleet: Fleet, change: Change, attempt: Attempt, burning: Burning,
         NodeError: No node tells, or the chain stands still.
     """
     failure: NodeError | None = None
-    await asyncio.gather(*(_offer(watcher, burning.raw) for watcher in fleet.watchers))
+    await asyncio.gather(*(_offer(watcher, burning) for watcher in fleet.watchers))
     for watcher in witnesses(fleet, change, attempt):
         try:
             head = await watcher.current()
@@ -270,8 +270,8 @@ async def burn(fleet: Fleet, change: Change, attempt: Attempt, burning: Burning,
     raise failure or NodeError(Reason(slug="node_unreachable", detail="no member's node is configured"))
 
 
-async def _offer(watcher: ChainWatcher, raw: bytes) -> None:
+async def _offer(watcher: ChainWatcher, burning: Burning) -> None:
     try:
-        await watcher.node.broadcast(raw)
+        await watcher.node.broadcast(burning.raw, burning.transaction_hash)
     except NodeError:
         return  # refused by a pool that holds the marker, or mined: what is in the blocks decides

@@ -21,7 +21,7 @@ from orchestrator.membership.signals import Signal
 
 Read = tuple[Signal, Change]
 
-MINED_ALREADY = "marker_used"
+MINED_ALREADY = "marker_nonce_used"
 """Reason of a refused broadcast: the marker's account nonce is used, by the marker or by what burnt it."""
 
 

@@ -60,6 +60,11 @@ RULES: dict[str, Rule] = {
         judgement=Judgement.RETRY, remedy="Wait until the node has caught up; look at its peers and its enclave."
     ),
     "node_error": Rule(judgement=Judgement.RETRY, remedy="Look at the node's log.", patience=20),
+    "not_known_here": Rule(
+        judgement=Judgement.RETRY,
+        remedy="The node has no answer to this yet: look whether it, or a replica behind its address, is late.",
+        patience=20,
+    ),
     "no_head": Rule(judgement=Judgement.RETRY, remedy="The chain makes no blocks: look at the validators."),
     "enclave_unreachable": Rule(
         judgement=Judgement.RETRY,
@@ -85,6 +90,16 @@ RULES: dict[str, Rule] = {
     "wrong_private_nonce": Rule(
         judgement=Judgement.RETRY, remedy="Another client uses the same owner account.", patience=20
     ),
+    "marker_nonce_used": Rule(
+        judgement=Judgement.RETRY,
+        remedy="The marker, or another transaction of its account, was mined: its receipt is looked for.",
+        patience=20,
+    ),
+    "marker_outbid": Rule(
+        judgement=Judgement.RETRY,
+        remedy="The node's pool keeps another transaction of the marker account: wait until one of them is mined.",
+        patience=20,
+    ),
     "execution_refused": Rule(
         judgement=Judgement.RETRY, remedy="The node refused to execute it; the group is read anew.", patience=5
     ),
@@ -92,9 +107,6 @@ RULES: dict[str, Rule] = {
         judgement=Judgement.RETRY,
         remedy="The addition is taken back, then the group unlocked; look at the pools and at the validators.",
         patience=5,
-    ),
-    "marker_used": Rule(
-        judgement=Judgement.RETRY, remedy="Nothing: the marker, or what burnt it, is in a block already.", patience=20
     ),
     "outcome_unknown": Rule(
         judgement=Judgement.RETRY,
@@ -139,6 +151,22 @@ RULES: dict[str, Rule] = {
         judgement=Judgement.RETRY, remedy="Look at the enclave's log.", member_specific=True, patience=5
     ),
     "unauthorized": Rule(judgement=Judgement.PARK, remedy="Renew the node's token; check its permissions and key."),
+    "host_not_allowed": Rule(
+        judgement=Judgement.PARK,
+        remedy="Add the host name that the node is configured under to its --host-allowlist.",
+    ),
+    "distribution_unavailable": Rule(
+        judgement=Judgement.PARK,
+        remedy="Enable the PRIV methods on the node: it takes no transaction with a marker of our own.",
+    ),
+    "marker_account_refused": Rule(
+        judgement=Judgement.PARK,
+        remedy="Permit or fund the marker account, or set the gas price that the network takes; nothing is lost "
+        "meanwhile.",
+    ),
+    "marker_gas_refused": Rule(
+        judgement=Judgement.PARK, remedy="Set a gas limit that the blocks hold and that a marker transaction needs."
+    ),
     "account_unavailable": Rule(judgement=Judgement.PARK, remedy="Configure the account's key, then retry."),
     "contract_of_other_version": Rule(
         judgement=Judgement.PARK,

@@ -10,7 +10,7 @@ import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from orchestrator.engine.node_ports import Block, Head, NodeError, NodeTraits, PmtOutcome
+from orchestrator.engine.node_ports import Block, Head, NodeError, NodeTraits, PmtOutcome, Said, SignedMarker
 from orchestrator.membership.model import Action, GroupView
 from orchestrator.membership.reasons import Reason
 
@@ -71,6 +71,40 @@ class FakeSigners:
         return raw
 
 
+class FakeMarkers:
+    """`orchestrator.engine.node_ports.MarkerSigner`, as JSON; its keys count up."""
+
+    def __init__(self) -> None:
+        self.keys = 0
+
+    def one_time_key(self) -> bytes:
+        self.keys += 1
+        return self.keys.to_bytes(32)
+
+    def marker(
+        self,
+        private_key: bytes,
+        payload_key: bytes,
+        *,
+        precompile: str,
+        account_nonce: int,
+        gas_price: int,
+        gas_limit: int,
+        chain_id: int | None,
+    ) -> SignedMarker:
+        fields = {"to": precompile, "gas_limit": gas_limit, "gas_price": gas_price, "chain_id": chain_id}
+        return self._signed(private_key, account_nonce, {"carries": payload_key.hex(), **fields})
+
+    def burn(self, private_key: bytes, *, account_nonce: int, gas_price: int, chain_id: int | None) -> SignedMarker:
+        fields = {"gas_price": gas_price, "chain_id": chain_id}
+        return self._signed(private_key, account_nonce, {"carries": "", **fields})
+
+    def _signed(self, private_key: bytes, account_nonce: int, fields: dict[str, object]) -> SignedMarker:
+        account = digest("account", private_key)[:42]
+        raw = json.dumps({"account": account, "account_nonce": account_nonce, **fields}).encode()
+        return SignedMarker(raw=raw, marker_hash=digest("marker", raw), account=account, account_nonce=account_nonce)
+
+
 class FakeNetwork:
     """The chain. `mine` executes what is in the pool."""
 
@@ -83,6 +117,9 @@ class FakeNetwork:
         self.markers: dict[str, bytes] = {}
         self.nodes: list[FakeNode] = []
         self.executed: list[dict[str, object]] = []
+        self.distributed: dict[bytes, bytes] = {}
+        self._spenders: list[tuple[str, int]] = []  # account and block of each mined marker and burn
+        self._spends: dict[str, tuple[str, int]] = {}
 
     @property
     def head(self) -> Block:
@@ -93,6 +130,26 @@ class FakeNetwork:
         self.markers[pmt_hash] = raw
         self.pool.append((pmt_hash, raw))
         return pmt_hash
+
+    def distribute(self, raw: bytes) -> bytes:
+        payload_key = hashlib.sha256(raw + len(self.distributed).to_bytes(8)).digest()
+        self.distributed[payload_key] = raw
+        return payload_key
+
+    def account_nonce(self, account: str, block_number: int) -> int:
+        return sum(spender == account and number <= block_number for spender, number in self._spenders)
+
+    def broadcast(self, marker: SignedMarker) -> None:
+        """Take a marker or a burn into the pool, in place of another of its account and nonce."""
+        spent = (marker.account, marker.account_nonce)
+        if marker.account_nonce < self.account_nonce(marker.account, self.head.number):
+            raise NodeError(Reason(slug="marker_nonce_used"), Said.REFUSED)
+        carried = bytes.fromhex(json.loads(marker.raw)["carries"])
+        raw = self.distributed[carried] if carried else b""
+        self.pool = [entry for entry in self.pool if self._spends.get(entry[0]) != spent]
+        self._spends[marker.marker_hash] = spent
+        self.markers[marker.marker_hash] = raw
+        self.pool.append((marker.marker_hash, raw))
 
     def mine(self, count: int = 1) -> None:
         for _ in range(count):
@@ -105,7 +162,14 @@ class FakeNetwork:
             )
             self.blocks.append(block)
             for pmt_hash, raw in mined:
-                self._execute(pmt_hash, json.loads(raw), block)
+                if pmt_hash in self._spends:
+                    self._spenders.append((self._spends[pmt_hash][0], number))
+                if raw:
+                    self._execute(pmt_hash, json.loads(raw), block)
+                else:
+                    self.outcomes[pmt_hash] = PmtOutcome(
+                        pmt_hash=pmt_hash, block_number=number, block_hash=block.block_hash
+                    )
             for group in self.groups.values():
                 self._snapshot(group, number)
             for node in self.nodes:
@@ -231,6 +295,17 @@ class FakeNode:
         if self.down:
             raise NodeError(Reason(slug="node_unreachable", detail=f"node {self.name}"))
 
+    def _ask_to_send(self) -> None:
+        self.calls += 1
+        if self.down:
+            raise NodeError(Reason(slug="node_unreachable", detail=f"node {self.name}"), Said.REFUSED)
+        if self.send_failures:
+            raise self.send_failures.pop(0)
+
+    def _check_known(self, number: int) -> None:
+        if number > self._head().number:
+            raise NodeError(Reason(slug="not_known_here", detail=f"node {self.name} has no block {number}"))
+
     async def traits(self) -> NodeTraits:
         self._ask()
         return NodeTraits(besu_version=self.version, chain_id=CHAIN_ID, native_abi="bytes", validator=self.validator)
@@ -246,10 +321,11 @@ class FakeNode:
         self._ask()
         return False
 
-    async def block(self, number: int) -> Block | None:
+    async def block(self, number: int) -> Block:
         self._ask()
         self.blocks_read += 1
-        return self.network.blocks[number] if number <= self._head().number else None
+        self._check_known(number)
+        return self.network.blocks[number]
 
     async def view(self, privacy_group_id: str, block_number: int) -> GroupView:
         self._ask()
@@ -266,7 +342,8 @@ class FakeNode:
         ever = group is not None and any(
             key in view.participants for view in group.views.values() for key in self.enclave_keys
         )
-        if group is None or not ever or number > self._head().number:
+        self._check_known(number)
+        if group is None or not ever:
             return nothing
         if self.loses_group_from is not None and number >= self.loses_group_from:
             return nothing
@@ -295,24 +372,44 @@ class FakeNode:
         return 0 if group is None else group.nonces.get(account, 0)
 
     async def send(self, raw: bytes) -> str:
-        self._ask()
-        if self.send_failures:
-            raise self.send_failures.pop(0)
+        self._ask_to_send()
         call = json.loads(raw)
         group = self.network.groups.get(call["group"])
         if group is not None and call["nonce"] < group.nonces.get(call["account"], 0):
-            raise NodeError(Reason(slug="private_nonce_used"))
+            raise NodeError(Reason(slug="private_nonce_used"), Said.REFUSED)
         pmt_hash = self.network.submit(raw)
         if self.lose_answers:
             self.lose_answers -= 1
-            raise NodeError(Reason(slug="node_unreachable", detail="the answer was lost"), certain=False)
+            raise NodeError(Reason(slug="node_unreachable", detail="the answer was lost"), Said.PERHAPS_DONE)
         return pmt_hash
+
+    async def distribute(self, raw: bytes) -> bytes:
+        self._ask_to_send()
+        return self.network.distribute(raw)
+
+    async def broadcast(self, marker: SignedMarker) -> None:
+        self._ask_to_send()
+        self.network.broadcast(marker)
+
+    async def account_nonce(self, account: str, block_number: int | None = None) -> int:
+        self._ask()
+        head = self._head().number
+        self._check_known(head if block_number is None else block_number)
+        return self.network.account_nonce(account, head if block_number is None else block_number)
+
+    async def gas_price(self) -> int:
+        self._ask()
+        return 0
+
+    async def precompile_address(self) -> str:
+        self._ask()
+        return "0x000000000000000000000000000000000000007d"
 
     async def outcomes(self, pmt_hashes: Sequence[str]) -> tuple[PmtOutcome, ...]:
         self._ask()
         return tuple(self.network.outcomes.get(h, PmtOutcome(pmt_hash=h)) for h in pmt_hashes)
 
-    async def pooled(self, pmt_hashes: Sequence[str]) -> bool:
+    async def pooled(self, pmt_hashes: Sequence[str]) -> bool | None:
         self._ask()
         return any(pmt_hash in pmt_hashes for pmt_hash, _ in (*self.network.pool, *self.network.elsewhere))
 

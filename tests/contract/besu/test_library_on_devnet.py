@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from random import Random
 from typing import Any
@@ -27,7 +27,7 @@ from orchestrator.besu import (
     signer_from_key,
     wait_mined,
 )
-from orchestrator.besu.errors import EnclaveKeyUnknownError, EnclaveUnreachableError, NonceTooLowError
+from orchestrator.besu.errors import EnclaveKeyUnknownError, EnclaveUnreachableError, NonceTooLowError, NotKnownError
 from orchestrator.besu.management_contract import (
     MANAGEMENT_PROXY,
     Method,
@@ -118,15 +118,14 @@ async def test_a_group_lives_from_creation_to_removal(version: str) -> None:
 async def until_view(node: Node, group: str, block_number: int) -> Any:
     async with asyncio.timeout(5):
         while True:
-            view = await node.group_view(group, block_number)
-            if view is not None:
-                return view
+            with suppress(NotKnownError):
+                return await node.group_view(group, block_number)
             await asyncio.sleep(0.02)
 
 
 async def until_locked(node: Node, group: str) -> None:
     async with asyncio.timeout(5):
-        while not (view := await node.group_view(group)) or not view.locked:  # noqa: ASYNC110 - a node's state
+        while not (await node.group_view(group)).locked:  # noqa: ASYNC110 - a node's state
             await asyncio.sleep(0.005)
 
 
@@ -220,15 +219,16 @@ async def test_a_node_is_read_as_it_is(version: str) -> None:
         assert await node.peer_count() == 2
         assert {"eth", "eea", "priv"} <= await node.api_groups()
         assert await node.header(head.number) == head
-        assert await node.header(head.number + 1_000_000) is None
-        assert await node.block(head.number + 1_000_000) is None
+        for beyond in (node.header(head.number + 1_000_000), node.block(head.number + 1_000_000)):
+            with pytest.raises(NotKnownError):
+                await beyond
         assert await node.own_address() in await node.validators()
         assert await node.find_groups([net.keys[0]]) == ()
         assert await node.group_abi("DyAOiF/ynpc+JXa2YAGB0bCitSlOMNm+ShmB/7M6C4w=") is None
         missing = await node.group_view("DyAOiF/ynpc+JXa2YAGB0bCitSlOMNm+ShmB/7M6C4w=")
-        assert missing is not None
         assert not missing.exists
-        assert await node.group_view("DyAOiF/ynpc+JXa2YAGB0bCitSlOMNm+ShmB/7M6C4w=", 1_000_000) is None
+        with pytest.raises(NotKnownError):
+            await node.group_view("DyAOiF/ynpc+JXa2YAGB0bCitSlOMNm+ShmB/7M6C4w=", 1_000_000)
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -247,7 +247,7 @@ async def test_a_groups_history_is_read(version: str) -> None:
         assert len(logs) == 2
         assert await node.private_nonce(OWNER.address, group) == 1
         views = await node.group_views([group, "DyAOiF/ynpc+JXa2YAGB0bCitSlOMNm+ShmB/7M6C4w="], block)
-        assert [view.exists for view in views if view is not None] == [True, False]
+        assert [view.exists for view in views] == [True, False]
 
         async def forecast(data: bytes) -> Forecast:
             return (await node.simulate(group, OWNER.address, data)).forecast

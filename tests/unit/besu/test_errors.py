@@ -49,6 +49,7 @@ def test_only_the_errors_without_a_clear_answer_are_uncertain() -> None:
         "HttpStatusError",
         "ProtocolError",
         "NodeInternalError",
+        "NotKnownError",
         "MarkerKnownError",
         "UnknownRpcError",
     }

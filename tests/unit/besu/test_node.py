@@ -133,8 +133,8 @@ async def test_a_wrong_answer_is_named(
 
 
 async def test_a_transaction_in_no_block_waits_in_the_pool(scripted: ScriptedNode, node: Node) -> None:
-    """Older versions leave the block's number out, newer ones say null; what is not known waits nowhere."""
+    """Older versions leave the block's number out, newer ones say null; what is not known is not said to be nowhere."""
     hashes = ["0x" + digit * 64 for digit in "1234"]
     known = {hashes[0]: {"hash": hashes[0]}, hashes[1]: {"blockNumber": None}, hashes[2]: {"blockNumber": "0x5"}}
     scripted.answers["eth_getTransactionByHash"] = known.get
-    assert await node.pooled(hashes) == (True, True, False, False)
+    assert await node.pooled(hashes) == (True, True, False, None)

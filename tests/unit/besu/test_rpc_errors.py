@@ -60,7 +60,11 @@ def test_every_error_that_besu_can_answer_is_mapped(code: int, message: str) -> 
         (-32000, "Execution reverted", errors.ExecutionRevertedError),
         (-32000, "Execution reverted: Something of an application", errors.ExecutionRevertedError),
         (-32000, "Known transaction", errors.MarkerKnownError),
-        (-32000, "Replacement transaction underpriced", errors.MarkerPoolError),
+        (-32000, "Replacement transaction underpriced", errors.MarkerOutbidError),
+        (-32000, "Transaction nonce is too distant from current sender nonce", errors.MarkerPoolError),
+        (-32000, "Transaction nonce it too distant from current sender nonce", errors.MarkerPoolError),
+        (-32007, "Sender account not authorized to send transactions", errors.AccountNotPermittedError),
+        (-32009, "Gas price below configured minimum gas price", errors.GasPriceTooLowError),
     ],
 )
 def test_what_a_change_can_meet_is_told_apart(code: int, message: str, kind: type[RpcError]) -> None:
