@@ -98,11 +98,6 @@ class Node(ChainNode):
         calls = [Call("priv_getPrivateTransaction", (pmt_hash,)) for pmt_hash in pmt_hashes]
         return await self._read_all(calls, lambda value: answers.optional(answers.read_private_transaction, value))
 
-    async def private_signatures(self, pmt_hashes: Sequence[str]) -> tuple[tuple[int, int] | None, ...]:
-        """Return r and s alone of PMTs' private transactions, unverified, which costs much less; None as above."""
-        calls = [Call("priv_getPrivateTransaction", (pmt_hash,)) for pmt_hash in pmt_hashes]
-        return await self._read_all(calls, lambda value: answers.optional(answers.read_signature, value))
-
     async def private_nonce(self, account: str, privacy_group_id: str) -> int:
         """Return the next private nonce of an account in a group, by executed transactions at the node's head."""
         return answers.read_quantity(await self.http.call("priv_getTransactionCount", account, privacy_group_id))

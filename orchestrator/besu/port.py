@@ -20,7 +20,7 @@ from orchestrator.besu.management_contract import (
     ManagementContractError,
 )
 from orchestrator.besu.node import Node
-from orchestrator.besu.reasons import distribution_failure, marker_failure, read_failure, send_failure
+from orchestrator.besu.reasons import distribution_failure, marker_failure, read_failure
 from orchestrator.besu.receipts import outcome_of
 from orchestrator.besu.results import Head as SeenHead
 from orchestrator.besu.subscriptions import Gap, GapReason
