@@ -36,6 +36,25 @@ def config_from_arguments(arguments: list[str]) -> DevnetConfig:
     parser.add_argument("--fixed-marker-key", action="store_true")
     parser.add_argument("--marker-balance-wei", type=int, default=0)
     parser.add_argument("--min-gas-price-wei", type=int, default=0)
+    parser.add_argument(
+        "--tx-pool-no-local-priority", action="store_true", help="what comes through a node's own API must pay as well"
+    )
+    parser.add_argument(
+        "--free-node",
+        action="append",
+        type=int,
+        default=[],
+        metavar="NODE",
+        help="a node that asks no gas price and signs its markers with random keys; may be given several times",
+    )
+    parser.add_argument(
+        "--balance",
+        action="append",
+        default=[],
+        metavar="ACCOUNT=WEI",
+        help="what an account holds at the start, besides the development accounts; may be given several times",
+    )
+    parser.add_argument("--gossip-ms", type=float, default=0.0, help="what a transaction takes from pool to pool")
     parser.add_argument("--privacy-nonce-always-increments", action="store_true")
     parser.add_argument("--jwt-public-key-file", type=Path, default=None)
     parser.add_argument(
@@ -66,6 +85,10 @@ def config_from_arguments(arguments: list[str]) -> DevnetConfig:
         fixed_marker_key=given.fixed_marker_key,
         marker_balance_wei=given.marker_balance_wei,
         min_gas_price_wei=given.min_gas_price_wei,
+        local_priority=not given.tx_pool_no_local_priority,
+        free_nodes=frozenset(given.free_node),
+        balances_wei=_balances(given.balance),
+        gossip_ms=given.gossip_ms,
         privacy_nonce_always_increments=given.privacy_nonce_always_increments,
         jwt_public_key_file=given.jwt_public_key_file,
         extra_enclave_keys=_tenant_keys(given.tenant_key, multi_tenant=given.jwt_public_key_file is not None),
@@ -83,6 +106,16 @@ def _tenant_keys(given: list[str], *, multi_tenant: bool) -> dict[int, tuple[str
             raise DevnetError(f"--tenant-key {item!r} must be a node's number, '=' and an enclave key")
         keys[int(node)] = (*keys.get(int(node), ()), key)
     return keys
+
+
+def _balances(given: list[str]) -> dict[str, int]:
+    balances = {}
+    for item in given:
+        account, separator, wei = item.partition("=")
+        if not separator or not (wei.isascii() and wei.isdigit()):
+            raise DevnetError(f"--balance {item!r} must be an account, '=' and a number of wei")
+        balances[account.lower()] = int(wei)
+    return balances
 
 
 def main() -> int:

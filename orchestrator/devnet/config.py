@@ -1,5 +1,6 @@
 """How a devnet is set up."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,7 @@ from orchestrator.devnet.versions import UnknownBesuVersionError, behaviour_of
 MAX_NODES: Final = 64
 MAX_HISTORY: Final = 1_000_000
 _MAX_PORT: Final = 65_535
+_ADDRESS: Final = re.compile(r"0x[0-9a-f]{40}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +41,12 @@ class DevnetConfig:
         chain_id: of public and private signatures.
         fixed_marker_key: each node signs marker transactions with one key, and loses some that are sent at once.
         marker_balance_wei: public balance of the nodes' fixed marker keys.
-        min_gas_price_wei: markers below it are refused.
+        min_gas_price_wei: what a transaction must pay, at least, unless it comes through a validator's own API.
+        local_priority: what comes through a validator's own API may pay less; False as with Besu's option
+            ``--tx-pool-no-local-priority``.
+        free_nodes: nodes (from 1) that ask no price and sign their markers with random keys, whatever the others do.
+        balances_wei: public balances at the start by account ("0x…" in lower case), besides the development accounts.
+        gossip_ms: what a public transaction takes from one node's pool to another's.
         privacy_nonce_always_increments: as Besu's option since 24.7.1.
         revert_reason_enabled: as Besu's option.
         extra_enclave_keys: by node (from 1), further enclave keys that its enclave hosts: tenants.
@@ -68,6 +75,10 @@ class DevnetConfig:
     fixed_marker_key: bool = False
     marker_balance_wei: int = 0
     min_gas_price_wei: int = 0
+    local_priority: bool = True
+    free_nodes: frozenset[int] = frozenset()
+    balances_wei: Mapping[str, int] = field(default_factory=dict)
+    gossip_ms: float = 0.0
     privacy_nonce_always_increments: bool = False
     revert_reason_enabled: bool = True
     extra_enclave_keys: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
@@ -124,6 +135,7 @@ class DevnetConfig:
                 "addition_ms",
                 "marker_ms",
                 "enclave_timeout_ms",
+                "gossip_ms",
             )
             if not 0 <= getattr(self, name) <= (3_600_000 if "_ms" in name else 3_600)
         )
@@ -133,6 +145,16 @@ class DevnetConfig:
             problems.append(f"history is {self.history}; give 0 to {MAX_HISTORY}")
         elif self.history and self.nodes < 2:
             problems.append("history needs two nodes")
+        problems.extend(
+            f"free_nodes names node {node}; there are 1 to {self.nodes}"
+            for node in sorted(self.free_nodes)
+            if not 1 <= node <= self.nodes
+        )
+        problems.extend(
+            f"balances_wei: {address[:60]!r} is no address in lower case, or its balance is less than nothing"
+            for address, balance_wei in self.balances_wei.items()
+            if _ADDRESS.fullmatch(address) is None or balance_wei < 0
+        )
         for node, keys in self.extra_enclave_keys.items():
             if not 1 <= node <= self.nodes:
                 problems.append(f"extra_enclave_keys names node {node}; there are 1 to {self.nodes}")

@@ -14,8 +14,8 @@ from orchestrator.devnet.chain import Block
 from orchestrator.devnet.enclave import HistoryPayload, Payload, TransactionPayload
 from orchestrator.devnet.encoding import from_base64, to_base64, to_json
 from orchestrator.devnet.errors import DevnetError
-from orchestrator.devnet.marker_signing import read_marker
 from orchestrator.devnet.network import Network
+from orchestrator.devnet.public_signing import decode_public_transaction
 
 JOURNAL_NAME: Final = "devnet.jsonl"
 
@@ -130,7 +130,7 @@ def _restore(network: Network, entries: list[dict[str, Any]]) -> None:
     hosts = {key: node for node in network.nodes for key in node.enclave.keys}
     for entry in entries[1:]:
         if "block" in entry:
-            transactions = [read_marker(bytes.fromhex(raw)) for raw in entry["transactions"]]
+            transactions = [decode_public_transaction(bytes.fromhex(raw)) for raw in entry["transactions"]]
             network.restore_block(entry["timestamp"], transactions, bytes.fromhex(entry["salt"]), entry["draws"])
         elif "takeOff" in entry:
             network.take_off(entry["takeOff"])

@@ -9,13 +9,14 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Final, Protocol
 
-from orchestrator.devnet.chain import Block, Chain, PublicTransaction
+from orchestrator.devnet.chain import Block, Chain
 from orchestrator.devnet.contract import BlockContext, is_removal
 from orchestrator.devnet.enclave import Enclave, EnclaveNetwork, HistoryPayload, TransactionPayload
 from orchestrator.devnet.encoding import from_base64
 from orchestrator.devnet.execution import Execution, ExecutionRules, execute, fresh_state, process
 from orchestrator.devnet.node_logs import NodeLog, logs_of
 from orchestrator.devnet.private_state import ExecutedTransaction, GroupState, GroupTimeline, PrivateReceipt
+from orchestrator.devnet.public_transaction import PublicTransaction
 from orchestrator.devnet.replay import ReplayFailedError, ReplayJob, plan_replay
 
 LONGEST_SPARED_HISTORY: Final = 3

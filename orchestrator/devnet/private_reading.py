@@ -7,11 +7,12 @@ before the node's own joining through the history bundle that it replayed.
 from dataclasses import dataclass
 
 from orchestrator.besu.private_transaction import SignedPrivateTransaction
-from orchestrator.devnet.chain import Block, Chain, PublicTransaction
+from orchestrator.devnet.chain import Block, Chain
 from orchestrator.devnet.enclave import EnclaveNetwork, HistoryPayload, TransactionPayload
 from orchestrator.devnet.encoding import from_base64
 from orchestrator.devnet.node import Node
 from orchestrator.devnet.private_state import NOT_EXECUTED, GroupState, PrivateReceipt
+from orchestrator.devnet.public_transaction import PublicTransaction
 
 
 @dataclass(frozen=True, slots=True)

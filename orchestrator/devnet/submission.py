@@ -14,7 +14,6 @@ from orchestrator.besu.private_transaction import (
     decode_private_transaction,
 )
 from orchestrator.devnet import errors
-from orchestrator.devnet.chain import GAS_LIMIT, intrinsic_gas
 from orchestrator.devnet.contract import NO_VERSION, added_keys, is_addition
 from orchestrator.devnet.enclave import (
     EnclaveDownError,
@@ -29,8 +28,9 @@ from orchestrator.devnet.marker_place import MarkerPlace
 from orchestrator.devnet.marker_signing import sign_marker
 from orchestrator.devnet.network import Network
 from orchestrator.devnet.node import Node
-from orchestrator.devnet.pmt_pool import PoolFullError
 from orchestrator.devnet.private_reading import members_at, state_at
+from orchestrator.devnet.public_transaction import intrinsic_gas
+from orchestrator.devnet.transaction_pool import PoolFullError
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,11 @@ def submit(network: Network, node: Node, raw: str, tenant: str | None) -> Submis
         place.leave()
         if failure is not None:
             raise failure
-        _check_marker(network, signed, payload, has_account=place.account is not None)
+        if intrinsic_gas(payload) > transaction.gas_limit:
+            raise errors.privacy(
+                f"{network.behaviour.marker_word} Marker Transaction failed due to intrinsic gas exceeding the limit. "
+                "Gas limit used from the Private Transaction."
+            )
         account, account_nonce = place.take()
         marker = sign_marker(
             account,
@@ -78,7 +82,7 @@ def submit(network: Network, node: Node, raw: str, tenant: str | None) -> Submis
             payload=payload,
         )
         try:
-            network.submit(marker)
+            network.pool.submit(node, marker)
         except PoolFullError as error:
             raise errors.internal_error() from error
         return data(marker.hash)
@@ -187,22 +191,6 @@ def _distribute(
         waits = config.enclave_timeout_ms / 1000 if node.enclave.up else 0.0
         return b"", waits, errors.enclave_unreachable()
     return payload, network.take_turn(delay), None
-
-
-def _check_marker(network: Network, signed: SignedPrivateTransaction, payload: bytes, *, has_account: bool) -> None:
-    transaction, config = signed.transaction, network.config
-    if transaction.gas_price < config.min_gas_price_wei:
-        raise RpcError(-32009, "Gas price below configured minimum gas price")
-    if intrinsic_gas(payload) > transaction.gas_limit:
-        raise errors.privacy(
-            f"{network.behaviour.marker_word} Marker Transaction failed due to intrinsic gas exceeding the limit. "
-            "Gas limit used from the Private Transaction."
-        )
-    if transaction.gas_limit > GAS_LIMIT:
-        raise RpcError(-32005, "Transaction gas limit exceeds block gas limit")
-    balance = config.marker_balance_wei if has_account else 0
-    if transaction.gas_price * transaction.gas_limit > balance:
-        raise RpcError(-32004, "Upfront cost exceeds account balance")
 
 
 def _group(signed: SignedPrivateTransaction) -> bytes:

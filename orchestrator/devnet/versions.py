@@ -45,6 +45,13 @@ class BesuBehaviour:
         base_fee: blocks show ``baseFeePerGas``.
         qbft_api: ``rpc_modules`` lists ``qbft``.
         notes_included_as_dropped: ``droppedPendingTransactions`` also names transactions that were mined.
+        equal_price_replaces: a transaction replaces one at the same account and nonce unless it pays less; before, it
+            must pay more than a tenth more.
+        pending_by_sender: how many of one sender the pool takes; 0 for any number.
+        future_by_sender: how far from the sender's nonce the pool takes one; 0 for any distance.
+        too_distant_word: how the refusal of a nonce too far away is spelled.
+        shelves_unpriced: a transaction without a price that came first through a node that is no validator is never
+            put into a block.
         loses_added_members: replay keeps the receipts and loses the state.
         nonce_option: ``--privacy-nonce-always-increments`` exists.
         unreadable_frame_is_internal: a WebSocket frame that is no JSON is an internal error, before an invalid request.
@@ -72,6 +79,11 @@ class BesuBehaviour:
     base_fee: bool = False
     qbft_api: bool = False
     notes_included_as_dropped: bool = False
+    equal_price_replaces: bool = False
+    pending_by_sender: int = 0
+    future_by_sender: int = 0
+    too_distant_word: str = "is"
+    shelves_unpriced: bool = False
     loses_added_members: bool = False
     nonce_option: bool = False
     unreadable_frame_is_internal: bool = False
@@ -101,7 +113,8 @@ CHANGES: Final[tuple[tuple[VersionNumber, dict[str, Any]], ...]] = (
         },
     ),
     ((22, 4, 0), {"unreadable_frame_is_internal": True}),
-    ((22, 10, 0), {"abi": Abi.BYTES}),
+    ((22, 10, 0), {"abi": Abi.BYTES, "pending_by_sender": 5, "too_distant_word": "it"}),
+    ((22, 10, 3), {"too_distant_word": "is"}),
     (
         (23, 1, 0),
         {
@@ -113,6 +126,9 @@ CHANGES: Final[tuple[tuple[VersionNumber, dict[str, Any]], ...]] = (
         },
     ),
     ((23, 4, 0), {"call_reverts_named": True}),
+    ((23, 10, 0), {"pending_by_sender": 0, "future_by_sender": 200}),
+    ((23, 10, 2), {"equal_price_replaces": True}),
+    ((24, 5, 0), {"shelves_unpriced": True}),
     ((24, 7, 1), {"nonce_option": True}),
     ((24, 8, 0), {"detailed_params": True}),
     ((24, 12, 0), {"notes_included_as_dropped": True}),

@@ -10,7 +10,7 @@ from orchestrator.devnet.errors import INVALID_PARAMS, RpcError
 from orchestrator.devnet.faults import FaultKind, RpcFault, RpcFaults
 from orchestrator.devnet.network import Network
 from orchestrator.devnet.node import Node
-from orchestrator.devnet.rpc.call import Call, read_quantity
+from orchestrator.devnet.rpc.call import Call, read_address, read_quantity
 
 MAX_MINED_AT_ONCE: Final = 10_000
 _MAX_SECONDS: Final = 3_600.0
@@ -118,10 +118,27 @@ def _set_enclave(controls: Controls, call: Call) -> bool:
 
 def _set_node(controls: Controls, call: Call) -> bool:
     node, up = _node(call, 0), _flag(call, 1)
-    if node.up is not up:
-        node.restart(controls.network.now)
-    node.up = up
+    controls.network.set_up(node, up)
     controls.on_node(node.number, up)
+    return True
+
+
+def _set_propagation(controls: Controls, call: Call) -> bool:
+    node, transactions = _node(call, 0), _flag(call, 1)
+    blocks = True if call.optional(2) is None else _flag(call, 2)
+    controls.network.set_propagation(node, transactions=transactions, blocks=blocks)
+    return True
+
+
+def _permit_accounts(controls: Controls, call: Call) -> bool:
+    given = call.optional(0)
+    if given is None:
+        controls.network.permitted = None
+        return True
+    accounts = [read_address(item) for item in given] if isinstance(given, list) else [None]
+    if None in accounts:
+        raise _wrong("parameter 1 must be a list of accounts, or null to permit all")
+    controls.network.permitted = frozenset(account for account in accounts if account is not None)
     return True
 
 
@@ -230,6 +247,8 @@ _METHODS: Final[dict[str, Callable[[Controls, Call], Any]]] = {
     "devnet_setCongested": _set_congested,
     "devnet_setEnclave": _set_enclave,
     "devnet_setNode": _set_node,
+    "devnet_setPropagation": _set_propagation,
+    "devnet_permitAccounts": _permit_accounts,
     "devnet_dropPendingTransactions": _drop_pending,
     "devnet_reorg": _reorganise,
     "devnet_diverge": _diverge,

@@ -59,7 +59,7 @@ class NodeApi:
         )
         self._controls = controls
         node.observer = _Observers(self.subscriptions, self.filters)
-        network.on_pool_change(self.subscriptions.pool_changed)
+        network.on_pool_change(node, self.subscriptions.pool_changed)
 
     def call(self, method: str, params: list[Any], caller: Caller = Caller()) -> Any:
         """Call a method and return its result, or a ``Submission`` that is under way.

@@ -5,11 +5,24 @@ from typing import Any, Final
 from eth_hash.auto import keccak
 
 from orchestrator.devnet.accounts import validator_address_of
-from orchestrator.devnet.chain import TRANSACTION_GAS, Block, PublicTransaction
+from orchestrator.devnet.chain import Block
 from orchestrator.devnet.encoding import data, quantity
-from orchestrator.devnet.errors import RpcError, filter_not_found
+from orchestrator.devnet.errors import INVALID_PARAMS, RpcError, filter_not_found, internal_error
+from orchestrator.devnet.public_signing import (
+    InvalidPublicTransactionError,
+    TypedTransactionError,
+    decode_public_transaction,
+)
+from orchestrator.devnet.public_state import PublicAccount
+from orchestrator.devnet.public_transaction import TRANSACTION_GAS, PublicTransaction
 from orchestrator.devnet.rpc.call import Call, MethodTable, read_bytes, read_hash
-from orchestrator.devnet.rpc.views import block_view, public_receipt_view, public_transaction_view
+from orchestrator.devnet.rpc.views import (
+    block_view,
+    pending_transaction_view,
+    public_receipt_view,
+    public_transaction_view,
+)
+from orchestrator.devnet.transaction_pool import PoolFullError
 
 SYNC_TOLERANCE: Final = 5
 """Blocks that a node may be behind and still say that it is in step."""
@@ -92,9 +105,9 @@ def _transaction_by_hash(call: Call) -> Any:
     if len(call.params) != 1:
         raise call.invalid("number of params")
     transaction_hash = call.hash(0)
-    waiting = call.network.pool.find(transaction_hash) or _not_imported(call, transaction_hash)
+    waiting = call.network.pool.of(call.node).find(transaction_hash) or _not_imported(call, transaction_hash)
     if waiting is not None:
-        return public_transaction_view(waiting, None, None, call.network.behaviour)
+        return pending_transaction_view(waiting, call.network.behaviour)
     located = _located(call, transaction_hash)
     if located is None:
         return None
@@ -107,19 +120,23 @@ def _transaction_receipt(call: Call) -> Any:
     return public_receipt_view(*located, call.network.behaviour) if located is not None else None
 
 
+def _account(call: Call) -> PublicAccount:
+    """The account of the first parameter after the block of the second, as far as the node has imported it."""
+    address = call.address(0)
+    number = call.block_number(1, default="latest")
+    return call.network.chain.account(address, min(number, call.node.head.number))
+
+
 def _transaction_count(call: Call) -> str:
+    if call.optional(1) != "pending":
+        return quantity(_account(call).account_nonce)
     sender = call.address(0)
-    if call.optional(1) == "pending":
-        return quantity(call.network.pool.next_account_nonce(sender, call.network.mined_account_nonce(sender)))
-    call.block_number(1, default="latest")
-    return quantity(call.network.mined_account_nonce(sender))
+    mined = call.network.chain.account(sender, call.node.head.number).account_nonce
+    return quantity(call.network.pool.of(call.node).next_account_nonce(sender, mined))
 
 
 def _balance(call: Call) -> str:
-    address = call.address(0)
-    call.block_number(1, default="latest")
-    fixed = {account.address for account in call.network.marker_accounts.values()}
-    return quantity(call.network.config.marker_balance_wei if address in fixed else 0)
+    return quantity(_account(call).balance_wei)
 
 
 def _no_code(call: Call) -> str:
@@ -156,9 +173,20 @@ def _uninstall_filter(call: Call) -> bool:
 
 
 def _send_raw(call: Call) -> str:
-    if read_bytes(call.optional(0)) is None:
+    raw = read_bytes(call.optional(0)) if len(call.params) == 1 else None
+    if raw is None:
         raise call.invalid("transaction params (missing or incorrect)")
-    raise RpcError(-32007, "Sender account not authorized to send transactions")
+    try:
+        transaction = decode_public_transaction(raw)
+    except TypedTransactionError as error:
+        raise RpcError(INVALID_PARAMS, "Invalid transaction type") from error
+    except InvalidPublicTransactionError as error:
+        raise call.invalid("transaction params (missing or incorrect)") from error
+    try:
+        call.network.pool.submit(call.node, transaction)
+    except PoolFullError as error:
+        raise internal_error() from error
+    return data(transaction.hash)
 
 
 def _send_unsigned(_: Call) -> None:
@@ -189,13 +217,19 @@ def _modules(call: Call) -> dict[str, str]:
 
 def _pool_transactions(call: Call) -> list[dict[str, Any]]:
     return [
-        {"hash": data(waiting.hash), "isReceivedFromLocalSource": True, "addedToPoolAt": "1970-01-01T00:00:00Z"}
-        for waiting in call.network.pool.pending()
+        {
+            "hash": data(waiting.transaction.hash),
+            "isReceivedFromLocalSource": waiting.origin == call.node.number,
+            "addedToPoolAt": "1970-01-01T00:00:00Z",
+        }
+        for waiting in call.network.pool.of(call.node).entries()
     ]
 
 
 def _pool_statistics(call: Call) -> dict[str, int]:
-    return {"maxSize": 4096, "localCount": len(call.network.pool), "remoteCount": 0}
+    entries = call.network.pool.of(call.node).entries()
+    local = sum(waiting.origin == call.node.number for waiting in entries)
+    return {"maxSize": 4096, "localCount": local, "remoteCount": len(entries) - local}
 
 
 def _validators_by_hash(call: Call) -> list[str] | None:
@@ -223,7 +257,7 @@ METHODS: Final[MethodTable] = {
     "eth_newBlockFilter": _new_block_filter,
     "eth_getFilterChanges": _filter_changes,
     "eth_uninstallFilter": _uninstall_filter,
-    "eth_gasPrice": lambda call: quantity(call.network.config.min_gas_price_wei),
+    "eth_gasPrice": lambda call: quantity(call.network.terms_of(call.node).min_gas_price_wei),
     "eth_accounts": lambda _: [],
     "eth_mining": lambda call: call.node in call.network.validators,
     "eth_coinbase": lambda call: validator_address_of(call.node.number),
