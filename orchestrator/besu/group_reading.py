@@ -124,7 +124,7 @@ def read_root(answer: Answer) -> str | None:
 
 
 def _nonce(answer: Answer) -> int | None:
-    # A tenant that is no member is told so; a node without tenants says 0 (PROTOCOL.md, Multi-tenancy).
+    # A tenant that is no member is told so; a node without tenants says 0 (docs/besu.md#multi-tenancy).
     if isinstance(answer.error, GroupUnknownError):
         return None
     return answers.read_quantity(result_of(answer))

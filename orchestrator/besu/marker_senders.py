@@ -1,7 +1,7 @@
 """Whether a node signs its marker transactions with one fixed key, told by the senders of PMTs that it made. Pure.
 
 A node with a fixed key gives PMT nonces out without a lock: of ten sends at the same time three were never mined. On
-such a node one send must be answered before the next starts (PROTOCOL.md, Nonces).
+such a node one send must be answered before the next starts (docs/besu.md#nonces).
 """
 
 from typing import Final

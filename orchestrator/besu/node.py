@@ -61,7 +61,7 @@ _VALIDATOR_METHODS: Final = (
 )
 MANAGEMENT_ADDRESSES: Final = (MANAGEMENT_IMPLEMENTATION, MANAGEMENT_PROXY)
 SEND_TIMEOUT_SECONDS: Final = 180.0
-"""Bundling a long history makes a send slow: 5 to 6 s at 6,000 transactions (PROTOCOL.md, Replay, measured)."""
+"""Bundling a long history makes a send slow: 5 to 6 s at 6,000 transactions (docs/besu.md#replay-measured)."""
 
 
 class Node:
@@ -188,7 +188,7 @@ class Node:
     async def replayed_at(self, privacy_group_id: str, block_numbers: Sequence[int]) -> tuple[bool, ...]:
         """Return for each block whether the node has the group's state there, in one batch.
 
-        This is how far a replay is: answers are empty for blocks that are not replayed yet (PROTOCOL.md, Replay).
+        This tells how far a replay is: blocks that are not replayed yet answer nothing (docs/besu.md#replay-measured).
         """
         asked = {"to": MANAGEMENT_PROXY, "data": bytes_to_hex(encode_call(Method.GET_VERSION))}
         calls = [Call("priv_call", (privacy_group_id, asked, hex(number))) for number in block_numbers]
@@ -267,7 +267,7 @@ class Node:
     ) -> Simulation:
         """Return what a call to the management contract would do if ``account`` sent it; no signature is needed.
 
-        Before 21.7.4 ``unlock()`` is forecast to succeed, and fails (PROTOCOL.md, Versions).
+        Before 21.7.4 ``unlock()`` is forecast to succeed, and fails (docs/besu.md#versions).
         """
         asked = {"to": MANAGEMENT_PROXY, "data": bytes_to_hex(data), "from": account}
         block = "latest" if block_number is None else hex(block_number)
@@ -323,7 +323,7 @@ class Node:
     async def send_raw(self, raw: bytes, *, timeout: float = SEND_TIMEOUT_SECONDS) -> str:
         """Submit a signed private transaction and return the hash of the PMT that the node made for it.
 
-        Of several PMTs with the same bytes one executes at most (PROTOCOL.md, Nonces). Never send an addition again
+        Of several PMTs with the same bytes one executes at most (docs/besu.md#nonces). Never send an addition again
         while one may wait in a pool: where the two are mined in different blocks, the sending node and the new member
         fall back to the history that came with the second (Besu 23.10.3, ``PrivacyBlockProcessor.maybeRehydrate``).
 

@@ -146,15 +146,15 @@ class NodePort(Protocol):
     async def additions(self, first_block: int, last_block: int) -> tuple[int, ...]:
         """Return the blocks, from one to another, that hold an addition to a group that had existed before.
 
-        Its PMT carries two keys, of the transaction and of the group's history (PROTOCOL.md, Looking before leaping).
+        Its PMT carries two keys, of the transaction and of the group's history (docs/besu.md#looking-before-leaping).
         Which group it is can't be seen.
         """
 
     async def has_state(self, privacy_group_id: str, block_numbers: Sequence[int]) -> tuple[bool, ...]:
         """Return, for each block, whether the node has replayed the group that far, in one round trip.
 
-        A node answers a historical ``getVersion`` with nothing for blocks that it has not replayed (PROTOCOL.md,
-        Replay, measured).
+        A node answers a historical ``getVersion`` with nothing for blocks that it has not replayed
+        (docs/besu.md#replay-measured).
         """
 
     async def groups(self, enclave_keys: Sequence[str]) -> Mapping[str, tuple[str, ...]]:

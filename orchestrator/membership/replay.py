@@ -2,7 +2,7 @@
 
 The reference is the first old member (one that was in the group before the change) that can be observed: a new member
 is compared with somebody who executed the history at first hand. A new member may be equal at the effect's block and
-lose the group one block later (PROTOCOL.md, How members silently diverge, 1), so the proof wants further blocks.
+lose the group one block later (docs/besu.md#how-members-silently-diverge, 1), so the proof wants further blocks.
 """
 
 from dataclasses import dataclass

@@ -15,7 +15,7 @@ RESEND_AFTER_BLOCKS = 3
 
 LOST_ADDITION_BLOCKS = 6
 """How many blocks are searched for an addition whose answer was lost, before it is sent again: its node may still be
-bundling the history, which took 6 blocks at 6,000 transactions (PROTOCOL.md, Replay, measured)."""
+bundling the history, which took 6 blocks at 6,000 transactions (docs/besu.md#replay-measured)."""
 
 POOLED_WITHIN_BLOCKS = 48
 """How many blocks an addition that waits in a pool is waited for, before it is dealt with as if no pool had it."""
