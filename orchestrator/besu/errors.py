@@ -130,7 +130,7 @@ class HostNotAllowedError(TransportError):
 class NotKnownError(BesuError):
     """The node answered null: it has no such block, receipt or state, here or yet. It is no answer to the question.
 
-    A replica that is late answers so for a block beyond its head (docs/besu.md, Looking before leaping).
+    A replica that is late answers so for a block beyond its head (docs/besu.md#looking-before-leaping).
     """
 
     reason = "not_known"

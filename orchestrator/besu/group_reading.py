@@ -58,7 +58,7 @@ def read_presence(answer: Answer) -> bool:
     """Read the answer to ``version_call``: whether the group's state is there; a tenant that is no member has none.
 
     Of all calls this one tells a block that the node doesn't have (null) from a group that it doesn't have (``0x``)
-    (docs/besu.md, Looking before leaping).
+    (docs/besu.md#looking-before-leaping).
 
     Raises:
         NotKnownError: the node does not have the block.
@@ -159,7 +159,7 @@ def read_root(answer: Answer) -> str | None:
 
 
 def _nonce(answer: Answer) -> int | None:
-    # A tenant that is no member is told so; a node without tenants says 0 (PROTOCOL.md, Multi-tenancy).
+    # A tenant that is no member is told so; a node without tenants says 0 (docs/besu.md#multi-tenancy).
     if isinstance(answer.error, GroupUnknownError):
         return None
     return answers.read_quantity(result_of(answer))

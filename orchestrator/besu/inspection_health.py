@@ -1,6 +1,6 @@
 """Judging how well a node is: peers, blocks, clock, gas, marker key and enclave. Pure.
 
-The facts are PROTOCOL.md's ("Nonces", "Replay, measured", "Outcomes").
+The facts are docs/besu.md#nonces, #replay-measured, #outcomes.
 """
 
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Judging what a node is and offers. Pure; the facts are PROTOCOL.md's, "Versions"."""
+"""Judging what a node is and offers. Pure; the facts are docs/besu.md#versions."""
 
 from collections.abc import Iterator
 

@@ -9,7 +9,7 @@ from orchestrator.besu.errors import ProtocolError, RpcError
 from orchestrator.besu.rpc_errors import rpc_error
 
 MAX_BATCH: Final = 512
-"""Requests in one batch; half of what Besu takes since 23.10 (PROTOCOL.md, Looking before leaping)."""
+"""Requests in one batch; half of what Besu takes since 23.10 (docs/besu.md#http-and-websocket, 1)."""
 
 MAX_ANSWER_BYTES: Final = 32 << 20
 _SUBSCRIPTION_METHODS: Final = frozenset({"eth_subscription", "priv_subscription"})

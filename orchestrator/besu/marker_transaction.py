@@ -2,8 +2,8 @@
 
 A marker is a public transaction to the privacy precompile whose input is the key under which a private transaction was
 distributed; whoever signs it. Its hash is known before it is sent. Markers that share one account and nonce can't both
-be mined, and once another transaction of that account and nonce is mined, the marker never is. Source: docs/besu.md,
-Nonces, "Markers of one's own".
+be mined, and once another transaction of that account and nonce is mined, the marker never is. Source:
+docs/besu.md#markers.
 """
 
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ BURN_GAS_LIMIT: Final = 21_000
 """Gas of a plain transfer."""
 
 MARKER_GAS: Final = 22_024
-"""Enough for every marker: a transfer's, and 16 for each of at most 64 bytes (docs/besu.md, Nonces)."""
+"""Enough for every marker: a transfer's, and 16 for each of at most 64 bytes (docs/besu.md#markers)."""
 
 MAX_RAW_BYTES: Final = 1 << 12
 _ITEMS: Final = 9
@@ -125,7 +125,7 @@ def sign_burn(
 
     Only when it is *mined* no marker with that account and nonce can be mined any more; while it waits in a pool it
     proves nothing. From Besu 23.10.2 on it replaces a marker in a pool at the same price; before, the first one in a
-    pool stays (docs/besu.md, Nonces).
+    pool stays (docs/besu.md#markers).
 
     Args:
         private_key: the marker's.

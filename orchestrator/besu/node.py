@@ -52,7 +52,7 @@ FIND_METHODS: Final = (
 )
 MANAGEMENT_ADDRESSES: Final = (MANAGEMENT_IMPLEMENTATION, MANAGEMENT_PROXY)
 SEND_TIMEOUT_SECONDS: Final = 180.0
-"""Bundling a long history makes a send slow: 5 to 6 s at 6,000 transactions (PROTOCOL.md, Replay, measured)."""
+"""Bundling a long history makes a send slow: 5 to 6 s at 6,000 transactions (docs/besu.md#replay-measured)."""
 
 
 class Node(ChainNode):
@@ -113,7 +113,7 @@ class Node(ChainNode):
     async def replayed_at(self, privacy_group_id: str, block_numbers: Sequence[int]) -> tuple[bool, ...]:
         """Return for each block whether the node has the group's state there, in one batch.
 
-        This is how far a replay is: answers are empty for blocks that are not replayed yet (docs/besu.md, Replay).
+        This tells how far a replay is: blocks that are not replayed yet answer nothing (docs/besu.md#replay-measured).
         """
         calls = [version_call(privacy_group_id, hex(number)) for number in block_numbers]
         return tuple(read_presence(answer) for answer in await self.http.batch(calls))
@@ -197,7 +197,7 @@ class Node(ChainNode):
     ) -> Simulation:
         """Return what a call to the management contract would do if ``account`` sent it; no signature is needed.
 
-        Before 21.7.4 ``unlock()`` is forecast to succeed, and fails (PROTOCOL.md, Versions).
+        Before 21.7.4 ``unlock()`` is forecast to succeed, and fails (docs/besu.md#versions).
         """
         asked = {"to": MANAGEMENT_PROXY, "data": bytes_to_hex(data), "from": account}
         block = "latest" if block_number is None else hex(block_number)
@@ -210,7 +210,7 @@ class Node(ChainNode):
     async def is_owner(self, privacy_group_id: str, account: str, block_number: int | None = None) -> bool | None:
         """Return whether the account owns the group; None when the node has no such group.
 
-        The question never reverts: 1 for the owner and 0 for others (docs/besu.md, Looking before leaping), so that an
+        The question never reverts: 1 for the owner and 0 for others (docs/besu.md#looking-before-leaping), so that an
         error is no answer.
         """
         asked = {"to": MANAGEMENT_PROXY, "data": bytes_to_hex(encode_call(Method.CAN_UPGRADE)), "from": account}
@@ -233,7 +233,7 @@ class Node(ChainNode):
     async def send_raw(self, raw: bytes, *, timeout: float = SEND_TIMEOUT_SECONDS) -> str:
         """Submit a signed private transaction and return the hash of the PMT that the node made for it.
 
-        Of several PMTs with the same bytes one executes at most (PROTOCOL.md, Nonces). Never send an addition again
+        Of several PMTs with the same bytes one executes at most (docs/besu.md#nonces). Never send an addition again
         while one may wait in a pool: where the two are mined in different blocks, the sending node and the new member
         fall back to the history that came with the second (Besu 23.10.3, ``PrivacyBlockProcessor.maybeRehydrate``).
 
@@ -247,8 +247,8 @@ class Node(ChainNode):
         """Store a signed private transaction in its members' enclaves and return its payload key, 32 or 64 bytes.
 
         It is checked as a send is. What is returned is the input of its marker transaction. Doing it again gives other
-        keys and harms nothing; an addition's history is disclosed to the new members from here on (docs/besu.md,
-        Nonces; How replay damages other groups).
+        keys and harms nothing; an addition's history is disclosed to the new members from here on
+        (docs/besu.md#markers, #disclosure).
 
         Args:
             raw: what ``sign_private_transaction`` returned.

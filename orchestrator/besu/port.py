@@ -36,7 +36,7 @@ ADDITION_BYTES: Final = 64
 """Length of the input of a PMT that adds to an existing group: payload key and history key."""
 
 BYTES_ABI_SINCE: Final = (22, 10, 0)
-"""From here on a node recognises only ``addParticipants(bytes[])`` as an addition (PROTOCOL.md, Versions)."""
+"""From here on a node recognises only ``addParticipants(bytes[])`` as an addition (docs/besu.md#versions)."""
 
 
 def _meaning(

@@ -1,6 +1,6 @@
 """Private transactions as Besu reads them: encoding, signing, decoding. Pure.
 
-Source: PROTOCOL.md, Private transaction encoding.
+Source: docs/besu.md#private-transaction-encoding.
 """
 
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""From receipts to what a PMT came to, in the words of the rules (PROTOCOL.md, Outcomes). Pure."""
+"""From receipts to what a PMT came to, in the words of the rules (docs/besu.md#outcomes). Pure."""
 
 from typing import Final
 
@@ -32,7 +32,7 @@ def outcome_of(
 
 
 def refusal_of(receipt: PrivateReceipt) -> Reason | None:
-    """Return why a private transaction did not execute; None when it did (PROTOCOL.md, Outcomes)."""
+    """Return why a private transaction did not execute; None when it did (docs/besu.md#outcomes)."""
     if receipt.status == 1:
         return None
     if receipt.status == NOT_EXECUTED:

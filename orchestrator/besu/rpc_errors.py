@@ -1,6 +1,6 @@
 """The one map from what a node answers, (code, message), to typed errors. Pure.
 
-Codes are shared by many messages (PROTOCOL.md, Outcomes), so both are matched. The messages are those of Besu 20.10 to
+Codes are shared by many messages (docs/besu.md#outcomes), so both are matched. The messages are those of Besu 20.10 to
 25.5.0 (``RpcErrorType.java``, before 23.10 ``JsonRpcError.java``), of Orion and of Tessera.
 """
 

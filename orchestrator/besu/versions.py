@@ -1,4 +1,4 @@
-"""What differs between Besu versions, as far as membership changes feel it. Pure (PROTOCOL.md, Versions)."""
+"""What differs between Besu versions, as far as membership changes feel it. Pure (docs/besu.md#versions)."""
 
 from typing import Final
 

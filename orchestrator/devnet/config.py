@@ -50,7 +50,7 @@ class DevnetConfig:
         privacy_nonce_always_increments: as Besu's option since 24.7.1.
         revert_reason_enabled: as Besu's option.
         extra_enclave_keys: by node (from 1), further enclave keys that its enclave hosts: tenants.
-        jwt_public_key_file: PEM; every call needs a token (PROTOCOL.md, Multi-tenancy). None: no authentication.
+        jwt_public_key_file: PEM; every call needs a token (docs/besu.md#multi-tenancy). None: no authentication.
         tls_certificate_file, tls_key_file: PEM; HTTP and WebSocket then speak TLS.
         virtual_time: time stands still until something waits or ``devnet_advanceTime`` moves it.
         host: address that the nodes listen on; loopback only.

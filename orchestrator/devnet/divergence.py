@@ -1,6 +1,6 @@
 """Making a node's private state differ from the other members'. Pure.
 
-Source: PROTOCOL.md, How members silently diverge: an old member missed a transaction and had other roots from there on.
+Source: docs/besu.md#how-members-silently-diverge: an old member missed a transaction and had other roots from there on.
 """
 
 from dataclasses import replace

@@ -1,6 +1,6 @@
 """From bytes to answers: parsing bodies, batches, tokens, waiting for slow submissions.
 
-Source: the recorded raw HTTP bodies; PROTOCOL.md, Multi-tenancy.
+Source: the recorded raw HTTP bodies; docs/besu.md#multi-tenancy.
 """
 
 import json

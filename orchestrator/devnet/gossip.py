@@ -1,6 +1,6 @@
 """The nodes' pools and what goes between them: every node has a pool of its own. Pure; time is a parameter.
 
-Source: docs/besu.md, Nonces (Markers of one's own): what a peer is known to have is not sent to it again; peers hand
+Source: docs/besu.md#markers: what a peer is known to have is not sent to it again; peers hand
 their whole pools over when they connect, so a node that is restarted alone has a transaction back, and only a restart
 of all nodes forgets it; what two pools hold at one place may differ, and then the proposer's counts.
 """

@@ -1,6 +1,6 @@
 """Which account and public nonce a marker transaction gets, and how concurrent sends lose one. Pure.
 
-Source: docs/besu.md, Nonces: a node with a fixed marker key gives public nonces out without a lock; of 10 sends at the
+Source: docs/besu.md#nonces: a node with a fixed marker key gives public nonces out without a lock; of 10 sends at the
 same time 3 were never mined.
 """
 

@@ -1,6 +1,6 @@
 """Making and signing the marker transactions of a node's own, by a random key each or by one fixed key. Pure.
 
-Source: docs/besu.md, Nonces: with random keys the order of two markers in a block says nothing; with a fixed key it is
+Source: docs/besu.md#nonces: with random keys the order of two markers in a block says nothing; with a fixed key it is
 the order of submission.
 """
 

@@ -1,6 +1,6 @@
 """One emulated node: its head, its private state, and how it imports blocks. Pure; time is a parameter.
 
-Source: PROTOCOL.md, Replay: a replay runs inside the import of the block that holds the add, and the node answers
+Source: docs/besu.md#replay-measured: a replay runs inside the import of the add's block, and the node answers
 from the block before meanwhile; a node whose enclave is down imports no block with a marker transaction.
 """
 
@@ -194,7 +194,7 @@ class Node:
         """Besu 25.5.0 reads what it knows of its groups before the replay and writes it back afterwards.
 
         A validator that had replayed already when it checked the proposal of the block is spared: here one whose
-        replay was short. (25.5.0, PrivacyBlockProcessor; PROTOCOL.md, Versions.)
+        replay was short. (25.5.0, PrivacyBlockProcessor; docs/besu.md#versions.)
         """
         if not self.rules.behaviour.loses_added_members:
             return False

@@ -50,7 +50,7 @@ class PrivateReceipt:
     """What ``priv_getTransactionReceipt`` says about the execution.
 
     Attributes:
-        status: 1 done, 0 failed, 2 rejected before execution (PROTOCOL.md, Outcomes).
+        status: 1 done, 0 failed, 2 rejected before execution (docs/besu.md#outcomes).
         revert_reason: None when the node refused to execute.
     """
 

@@ -1,6 +1,6 @@
 """A new member's node replays a group's history: which part of it, step by step, and when that fails. Pure.
 
-Source: PROTOCOL.md, Replay, and How members silently diverge; Besu 23.10.3, the block processor for private
+Source: docs/besu.md#replay-measured, #how-members-silently-diverge; Besu 23.10.3, the block processor for private
 transactions and the rehydration of private state.
 """
 

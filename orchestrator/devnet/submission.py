@@ -1,6 +1,6 @@
 """``eea_sendRawTransaction`` and ``priv_distributeRawTransaction``: checks, distribution, bundling, marker. Pure.
 
-Source: PROTOCOL.md (The life of a change, Errors at submission, Nonces); Besu 21.1.7 and 23.10.3, the methods' sources,
+Source: docs/besu.md#life-of-a-change, #errors-at-submission, #nonces; Besu 21.1.7 and 23.10.3, the methods' sources,
 for the order of the checks.
 """
 

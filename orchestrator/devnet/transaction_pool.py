@@ -1,6 +1,6 @@
 """Public transactions that wait for a block in one node's pool. Pure.
 
-Source: docs/besu.md, Nonces (Markers of one's own); Besu 22.4.4, 23.10.2 and 24.5.0, the rules of replacement, the
+Source: docs/besu.md#markers; Besu 22.4.4, 23.10.2 and 24.5.0, the rules of replacement, the
 limit by sender and what the prioritised layer of the pool takes.
 """
 

@@ -1,6 +1,6 @@
 """What differs between Besu 20.10 and 25.5.0, as one table of values. Pure.
 
-Source: PROTOCOL.md (Versions), the recorded exchanges, and the tagged sources of Besu where neither says it.
+Source: docs/besu.md#versions, the recorded exchanges, and the tagged sources of Besu where neither says it.
 """
 
 from dataclasses import dataclass, replace

@@ -16,7 +16,7 @@ class Said(StrEnum):
     """What a node said when it did not say a value. Only a value decides anything; none of these is a no to a question.
 
     A late replica, a block beyond the head and a receipt that is not there yet all look like emptiness, and an answer
-    that is lost looks like a failure (docs/besu.md, Outcomes; Looking before leaping). ``0x`` from a call at a block
+    that is lost looks like a failure (docs/besu.md#outcomes, #looking-before-leaping). ``0x`` from a call at a block
     that the node has is a value: there is no such group.
     """
 
@@ -163,7 +163,7 @@ class NodePort(Protocol):
         """Store a signed private transaction in the enclaves of its group and return its payload key.
 
         The key has 32 bytes; 64 for an addition to a group with history, which discloses that history to the new
-        members whether a marker follows or not (docs/besu.md, How replay damages other groups). Doing it again gives
+        members whether a marker follows or not (docs/besu.md#disclosure). Doing it again gives
         another key and harms nothing.
         """
 
@@ -184,15 +184,15 @@ class NodePort(Protocol):
     async def additions(self, first_block: int, last_block: int) -> tuple[int, ...]:
         """Return the blocks, from one to another, that hold an addition to a group that had existed before.
 
-        Its PMT carries two keys, of the transaction and of the group's history (PROTOCOL.md, Looking before leaping).
+        Its PMT carries two keys, of the transaction and of the group's history (docs/besu.md#looking-before-leaping).
         Which group it is can't be seen.
         """
 
     async def has_state(self, privacy_group_id: str, block_numbers: Sequence[int]) -> tuple[bool, ...]:
         """Return, for each block, whether the node has replayed the group that far, in one round trip.
 
-        A node answers a historical ``getVersion`` with nothing for blocks that it has not replayed (PROTOCOL.md,
-        Replay, measured).
+        A node answers a historical ``getVersion`` with nothing for blocks that it has not replayed
+        (docs/besu.md#replay-measured).
         """
 
     async def groups(self, enclave_keys: Sequence[str]) -> Mapping[str, tuple[str, ...]]:

@@ -91,7 +91,7 @@ async def _survey_member(fleet: Fleet, change: Change, sender: Sender, key: str)
         trouble = await watcher.node.enclave_trouble()
         head = (await watcher.current()).number
         joins = key in change.members and key not in sender.view.participants and sender.view.exists
-        # The state root, since a tenant that is no member may ask for nothing else (PROTOCOL.md, Multi-tenancy).
+        # The state root, since a tenant that is no member may ask for nothing else (docs/besu.md#multi-tenancy).
         holds = joins and (await watcher.node.roots(change.privacy_group_id, [head]))[0].exists
         clean = await _clean(watcher.node, sender, change.privacy_group_id, head) if holds else None
     except NodeError:
@@ -118,8 +118,9 @@ async def is_clean_prefix(newcomer: NodePort, healthy: NodePort, group: str, new
     """Return whether a node's old state of a group is a prefix of the group's history.
 
     Its root has stood still since the last block of the group that it executed; at that block a healthy member had the
-    same root, if the newcomer executed the same history (PROTOCOL.md, How members silently diverge, 3). A node that
-    lost an addition one block later fell back to the state before it (there, 1): that is a prefix, too.
+    same root, if the newcomer executed the same history (docs/besu.md#former-members, 2). A node that lost an
+    addition one block later fell back to the state before it (docs/besu.md#how-members-silently-diverge, 1): that is a
+    prefix, too.
 
     Args:
         newcomer: The node, which has state for the group.

@@ -1,6 +1,6 @@
 """Do a group's members still agree? From what their nodes show at one block to who differs, and what to tell.
 
-Nothing in Besu reports a member that drifted (PROTOCOL.md, How members silently diverge), so that state roots are
+Nothing in Besu reports a member that drifted (docs/besu.md#how-members-silently-diverge), so that state roots are
 compared. The reference is the state that most members have; between equals, that of the member that is first in the
 contract's order.
 """

@@ -184,7 +184,7 @@ class Plan:
         to_remove: Enclave keys that are members and shall not be.
         participants: The members before the change.
         version: The group's version before the change; empty when it did not exist.
-        unlock_by_empty_add: The network is older than 21.7.4, where ``unlock()`` fails (PROTOCOL.md, Versions).
+        unlock_by_empty_add: The network is older than 21.7.4, where ``unlock()`` fails (docs/besu.md#versions).
         first_block: The sending node's head at preflight.
         lock_nonce: The private nonce of the turn's lock, once that was mined: while the account's private nonce in the
             group is not beyond it, a reorganisation has taken the lock back and it may be mined again.

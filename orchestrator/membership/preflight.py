@@ -1,6 +1,6 @@
 """Looking before leaping: from what was surveyed to a plan, or the reason why there is none.
 
-Source of the rules: PROTOCOL.md, "Versions", "Looking before leaping" and "How members silently diverge".
+Source of the rules: docs/besu.md#versions, #looking-before-leaping, #how-members-silently-diverge.
 """
 
 from orchestrator.membership.facts import MemberSurvey, Surveyed
@@ -11,13 +11,13 @@ BEHIND_BLOCKS = 5
 """A node whose head is this far behind the newest is not sent through: its nonce and history would be stale."""
 
 UNLOCK_SINCE = (21, 7, 4)
-"""``unlock()`` works since this Besu; before, an empty add while locked is the way back (PROTOCOL.md, Versions)."""
+"""``unlock()`` works since this Besu; before, an empty add while locked is the way back (docs/besu.md#versions)."""
 
 BYTES_SINCE = (22, 10, 0)
 """Additions are recognised by the selector of ``bytes[]`` since this Besu, by that of ``bytes32[]`` before."""
 
 LOSES_ADDED_GROUPS = (25, 5, 0)
-"""A node of this version that is no validator never receives a group it is added to (PROTOCOL.md, Versions)."""
+"""A node of this version that is no validator never receives a group it is added to (docs/besu.md#versions)."""
 
 
 def plan_for(change: Change, seen: Surveyed) -> Plan | Reason:

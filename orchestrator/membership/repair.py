@@ -1,6 +1,6 @@
 """Repairing a member that lost its addition: remove it and add it again, once, as changes of their own.
 
-An addition can get lost one block later although it succeeded (PROTOCOL.md, How members silently diverge, 1); removing
+An addition can get lost one block later although it succeeded (docs/besu.md#how-members-silently-diverge, 1); removing
 and adding the member again repaired it on real nodes. The two changes are known by their request ids, so that however
 often this is decided anew, after a crash or by another replica, each is made once.
 """

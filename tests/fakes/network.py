@@ -1,7 +1,7 @@
 """A small chain with members' nodes behind the engine's node port, for tests that need no wire.
 
-It keeps PROTOCOL.md's rules of the management contract (owner, lock, version, private nonces) and leaves everything
-else out; the emulated network in `orchestrator.devnet` is the faithful one.
+It keeps the rules of the management contract (docs/besu.md#life-of-a-change, #nonces) and leaves everything else out;
+the emulated network in `orchestrator.devnet` is the faithful one.
 """
 
 import asyncio

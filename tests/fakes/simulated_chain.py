@@ -1,7 +1,7 @@
 """A privacy group and the chain that holds its transactions, as small as the rules of membership need them.
 
 One group, one owner account, any number of clients of that account; who mines what in which order, and what is lost, is
-the caller's choice. The facts are those of PROTOCOL.md: Nonces, The life of a change, Outcomes.
+the caller's choice. The facts are those of docs/besu.md#nonces, #life-of-a-change, #outcomes.
 """
 
 import hashlib

@@ -1,6 +1,6 @@
 """WebSocket subscriptions of one node, and the frames that they are sent. Pure.
 
-Source: transcripts: numbers count on over all connections of a node; PROTOCOL.md, Addresses and events.
+Source: transcripts: numbers count on over all connections of a node; docs/besu.md#addresses-and-events.
 """
 
 from collections.abc import Callable

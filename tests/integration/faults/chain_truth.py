@@ -8,7 +8,7 @@ from orchestrator.devnet import Devnet
 from orchestrator.devnet.private_state import GroupTimeline
 
 _ACTIONS = {"f83d08ba": "lock", "a69df4b5": "unlock", "965a25ef": "add", "1f52a8ee": "remove"}
-"""By selector (PROTOCOL.md, Versions)."""
+"""By selector (docs/besu.md#versions)."""
 
 
 def timeline(devnet: Devnet, group: str, node: int) -> GroupTimeline:

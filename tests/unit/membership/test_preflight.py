@@ -68,7 +68,7 @@ def test_a_group_that_is_as_asked_needs_nothing() -> None:
 
 @pytest.mark.parametrize(("behind", "slug"), [(BEHIND_BLOCKS + 1, "node_behind")])
 def test_a_node_that_lags_is_not_sent_through(behind: int, slug: str) -> None:
-    """A node that lags gives a stale private nonce and bundles a stale history (PROTOCOL.md, Nonces)."""
+    """A node that lags gives a stale private nonce and bundles a stale history (docs/besu.md#nonces)."""
     assert refused(plan_for(ADD, a_survey(newest_head=10 + behind))) == slug
     planned(plan_for(ADD, a_survey(newest_head=10 + BEHIND_BLOCKS)))
 
@@ -79,7 +79,7 @@ def test_a_node_that_syncs_is_not_sent_through() -> None:
 
 
 def test_only_the_owner_changes_a_group() -> None:
-    """An account that did not create the group is refused before anything is sent (PROTOCOL.md, Words)."""
+    """An account that did not create the group is refused before anything is sent (docs/besu.md#words)."""
     for change in (ADD, REMOVE, SET, UNLOCK):
         assert refused(plan_for(change, a_survey(owner=False))) == "not_owner"
 
@@ -90,7 +90,7 @@ def test_an_owner_that_can_not_be_told_is_tried() -> None:
 
 
 def test_an_unknown_group_can_not_be_changed() -> None:
-    """A node answers `0x` for a group that it is no member of (PROTOCOL.md, Looking before leaping)."""
+    """A node answers `0x` for a group that it is no member of (docs/besu.md#looking-before-leaping)."""
     for change in (ADD, REMOVE, SET, UNLOCK):
         assert refused(plan_for(change, a_survey(view=no_view(), abi=None, owner=None))) == "group_unknown"
 
@@ -102,13 +102,13 @@ def test_an_id_in_use_is_not_created_again() -> None:
 
 
 def test_a_group_is_created_by_a_members_node() -> None:
-    """The node that sends the creation has to be among the members (PROTOCOL.md, The life of a change)."""
+    """The node that sends the creation has to be among the members (docs/besu.md#life-of-a-change)."""
     found = plan_for(replace(CREATE, members=(SECOND, NEW)), a_survey(view=no_view(), abi=None, owner=None))
     assert refused(found) == "sender_not_member"
 
 
 def test_a_group_is_changed_through_a_members_node() -> None:
-    """A sender whose enclave key is no member gets a bare 0x0 (PROTOCOL.md, Outcomes)."""
+    """A sender whose enclave key is no member gets a bare 0x0 (docs/besu.md#outcomes)."""
     assert refused(plan_for(ADD, a_survey(sender_key=NEW))) == "sender_not_member"
 
 
@@ -137,7 +137,7 @@ def test_an_unlock_is_planned_whatever_the_contract() -> None:
 
 @pytest.mark.parametrize("abi", ["unusable", None])
 def test_a_contract_that_no_besu_runs_is_parked(abi: str | None) -> None:
-    """Groups of Besu 1.5.2 and older are unusable (PROTOCOL.md, Versions)."""
+    """Groups of Besu 1.5.2 and older are unusable (docs/besu.md#versions)."""
     assert refused(plan_for(ADD, a_survey(abi=abi))) == "contract_of_other_version"
 
 
@@ -155,7 +155,7 @@ def test_a_contract_of_another_line_takes_no_additions_but_removals(abi: str, na
 def test_the_way_back_is_an_empty_addition_before_21_7_4(
     versions: tuple[tuple[int, int, int], tuple[int, int, int]], expected: bool
 ) -> None:
-    """One old node among the members is enough: there `unlock()` fails (PROTOCOL.md, Versions)."""
+    """One old node among the members is enough: there `unlock()` fails (docs/besu.md#versions)."""
     survey = a_survey(
         a_member(OLD, besu_version=versions[1]), besu_version=versions[0], abi="bytes32", native_abi="bytes32"
     )
@@ -175,7 +175,7 @@ def test_the_way_back_is_an_empty_addition_before_21_7_4(
 def test_a_25_5_0_node_that_is_no_validator_is_not_added(
     version: tuple[int, int, int], validator: bool | None, slug: str | None
 ) -> None:
-    """It never receives the group, and the adder would see status 0x1 (PROTOCOL.md, Versions)."""
+    """It never receives the group, and the adder would see status 0x1 (docs/besu.md#versions)."""
     found = plan_for(ADD, a_survey(a_member(besu_version=version, validator=validator)))
     assert (found.slug if isinstance(found, Reason) else None) == slug
     if isinstance(found, Reason):
@@ -192,7 +192,7 @@ def test_a_25_5_0_member_is_no_hindrance_to_others() -> None:
 
 @pytest.mark.parametrize("clean", [False, None])
 def test_state_that_is_not_known_to_be_a_prefix_is_never_added_to(clean: bool | None) -> None:
-    """Replaying onto another past throws inside block import and stops the node for good (PROTOCOL.md)."""
+    """Replaying onto another past throws in the import and stops the node for good (docs/besu.md#former-members)."""
     assert refused(plan_for(ADD, a_survey(a_member(holds_state=True, clean_prefix=clean)))) == "state_not_a_prefix"
 
 
@@ -219,7 +219,7 @@ def test_a_member_without_a_node_of_ours_is_added_blindly() -> None:
 
 
 def test_members_of_two_lines_of_besu_are_not_extended() -> None:
-    """The addition of one line is none to the other: its nodes would diverge (PROTOCOL.md, Versions)."""
+    """The addition of one line is none to the other: its nodes would diverge (docs/besu.md#versions)."""
     found = plan_for(ADD, a_survey(a_member(SECOND, besu_version=(22, 7, 0)), a_member()))
     assert refused(found) == "mixed_versions"
     assert isinstance(found, Reason)
