@@ -284,8 +284,8 @@ class FlexiblePrivacyGroups:
                     await asyncio.sleep(self._poll_seconds)
         except TimeoutError as error:
             raise GroupChangeError(
-                f"no block followed the lock's, {block_number}, within {self._mined_timeout_seconds:g} s; check that the "
-                "validators make blocks"
+                f"no block followed the lock's, {block_number}, within {self._mined_timeout_seconds:g} s; check that "
+                "the validators make blocks"
             ) from error
 
     async def _take_back(
