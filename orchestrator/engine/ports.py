@@ -174,11 +174,10 @@ class ChangeStore(Protocol):
         """
 
     async def amend(self, change_id: str, amendment: Amendment) -> Change:
-        """Commit an operator's request on a change that rests.
+        """Commit an operator's request; who works on the change loses its lane and takes the change up anew.
 
         Raises:
             KeyError: No such change.
-            LeaseLostError: The change is being worked on now.
         """
 
     async def change(self, change_id: str) -> Change | None:
