@@ -152,6 +152,7 @@ class SimulatedChain:
         stuck: What of that one pool keeps to itself, by hash.
         later_replaces: Of two transactions of one account the later one takes the place of the earlier in the pools
             (Besu from 23.10.2 on); else the first one stays. What `mine` is told to mine wins in any case.
+        unseen: Members whose nodes nobody shows us: where the sender's is the only other one, the chain is as that shows it.
         reorganised: A reorganisation has happened: what floats since then may be mined again in any order, by nobody's
             fault.
     """
@@ -165,6 +166,7 @@ class SimulatedChain:
         self.confirmations = confirmations
         self.final = 0
         self.reorganised = False
+        self.unseen: set[str] = set()
         self._passed_over: list[PublicTransaction] = []
         self._made = 0
 
@@ -297,8 +299,7 @@ class SimulatedChain:
         if old is not None and old.root != state.root and self._was(old, state):
             # The sender and the newcomers fall back to where the bundle ends, and go on from there alone.
             moved = _executed(old, payload.transaction) if _refusal(old, payload) is None else old
-            alone = set(old.participants) == set(state.participants) and len(old.participants) == 1
-            if alone:
+            if len(set(state.participants) - self.unseen) == 1:  # nobody that we see is left behind
                 return Outcome(public=public, executed=moved is not old, reason=None, block_number=number, state=moved)
             reason = _refusal(state, payload) or "execution_refused"
             return Outcome(
@@ -330,9 +331,8 @@ class SimulatedChain:
         since = [o for o in before if o.executed and o.public.transaction.private_nonce >= payload.bundle.private_nonce]
         if any(o.public.transaction.client == DAEMON for o in since):
             raise HarmError(f"{new.public} is mined after another transaction of ours: {since}")
-        locked_at = max(
-            (o.block_number for o in before if o.executed and o.public.transaction.action is Action.LOCK), default=0
-        )
+        locks = [o for o in before if o.executed and o.public.transaction.action is Action.LOCK]
+        locked_at = max((o.block_number for o in locks if o.public.transaction.client == DAEMON), default=0)
         if new.executed and new.block_number - locked_at < LOCK_WINDOW_BLOCKS:
             raise HarmError(f"{new.public} in block {new.block_number} is too near to its lock in block {locked_at}")
 

@@ -283,9 +283,8 @@ class SimulatedWorld:
         seen = mined.apart.view(mined.block_number)
         effect = self._effect(mined.block_number, seen)
         others = set(change.plan.participants if change.plan is not None else ()) - self.conditions.unobserved
-        true = self.chain.view(mined.block_number)
-        if others <= {self.sender} or same_state(seen, true):
-            raise AssertionError("nobody could tell that the group is split: the story has too few members")
+        if others <= {self.sender} or same_state(seen, self.chain.view(mined.block_number)):
+            raise AssertionError(f"nobody could tell that {mined} split the group: the chain has to know whom we see")
         return facts.AttemptSettled(effect=effect, reason=Reason(slug="group_split", members=attempt.members))
 
     def _unmined(self, change: Change, head: int) -> facts.AttemptUnmined:
