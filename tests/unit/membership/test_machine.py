@@ -159,12 +159,16 @@ def test_a_marker_that_is_not_mined_goes_through_every_node() -> None:
     assert next_command(replace(LOCKING, attempt=due)) == Send(attempt=due, widely=True)
 
 
-def test_a_marker_that_no_pool_offers_is_renewed_once() -> None:
-    """With one more gas, under the same account nonce; after that it is broadcast, again and again."""
-    due = sent(LOCK, 10 + RENEW_AFTER_BLOCKS - WIDEN_AFTER_BLOCKS, seen_block=10 + RENEW_AFTER_BLOCKS)
-    assert next_command(replace(LOCKING, attempt=due)) == Renew(attempt=due)
-    renewed = replace(due, renewed=("0xl",))
-    assert next_command(replace(LOCKING, attempt=renewed)) == Send(attempt=renewed, widely=True)
+def test_a_marker_that_no_pool_offers_is_renewed_more_and_more_seldom() -> None:
+    """With one more gas, under the same account nonce; the new one may be kept from the validators like the first."""
+    seen, renewed = 10 + RENEW_AFTER_BLOCKS, tuple[str, ...]()
+    for times in range(1, 8):
+        due = sent(LOCK, seen - WIDEN_AFTER_BLOCKS, seen_block=seen, renewed=renewed)
+        assert next_command(replace(LOCKING, attempt=due)) == Renew(attempt=due)
+        renewed = (*renewed, f"0x{times}")
+        signed = replace(due, renewed=renewed)
+        assert next_command(replace(LOCKING, attempt=signed)) == Send(attempt=signed, widely=True)
+        seen = 10 + RENEW_AFTER_BLOCKS * 2**times
 
 
 @pytest.mark.parametrize(

@@ -374,7 +374,7 @@ class SimulatedLives(RuleBasedStateMachine):
         """When the world calms down, everything comes to its end in bounded turns, and every lock of ours is gone."""
         daemon, chain = self.daemon, self.chain
         daemon.world.conditions.lagging = set()
-        for _ in range(120):
+        for _ in range(500):
             for _ in range(30):
                 if not daemon.work():
                     break
