@@ -167,7 +167,7 @@ def _next_for_attempt(change: Change) -> Command:
     seen = attempt.seen_block or attempt.sent_block
     if seen - attempt.sent_block < WIDEN_AFTER_BLOCKS:
         return _after_pause(change, Settle(attempt=attempt))
-    if seen - attempt.since_block >= RENEW_AFTER_BLOCKS and not attempt.renewed:
+    if seen - attempt.since_block >= RENEW_AFTER_BLOCKS << len(attempt.renewed):
         return _after_pause(change, Renew(attempt=attempt))
     return _after_pause(change, Send(attempt=attempt, after_block=_earliest(change, attempt), widely=True))
 

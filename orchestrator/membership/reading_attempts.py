@@ -102,7 +102,7 @@ def read_burnt(change: Change, now: datetime) -> Read:
     if attempt.action is not ACTION_OF.get(change.state):
         return Signal.NOTED, change  # the state's own transaction may be signed now
     reason = change.reason or Reason(slug="execution_refused", detail="its marker was burnt by somebody else")
-    return _end_without(replace(change, giving_up=False), reason, now)
+    return _end_without(change, reason, now)
 
 
 def read_hindered(change: Change, reason: Reason, now: datetime) -> Read:
@@ -179,7 +179,7 @@ def _without_effect(change: Change, reason: Reason, now: datetime) -> Read:
     if attempt is not None and attempt.live:
         change = replace(change, attempt=replace(attempt, status=AttemptStatus.VOID))
     decided = change.reason if change.giving_up and change.reason is not None else counted(change, reason)
-    return _set_back(replace(change, giving_up=False), decided, now)
+    return _set_back(change, decided, now)
 
 
 def _outlived(change: Change, attempt: Attempt, fact: facts.AttemptSettled) -> Read:
