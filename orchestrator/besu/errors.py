@@ -10,6 +10,7 @@
     │   ├── HostNotAllowedError     the node takes no requests under this host name
     │   └── HttpStatusError         a proxy or an overloaded node answered instead
     ├── ProtocolError               an answer that is no JSON-RPC, or not what the method answers
+    │   └── BatchRefusedError       fewer requests at once may be answered
     ├── NotKnownError               null: the node has no answer to this, here or yet
     └── RpcError                    the node answered with an error
         ├── UnauthorizedError
@@ -142,6 +143,12 @@ class ProtocolError(BesuError):
 
     reason = "bad_answer"
     certain = False
+
+
+class BatchRefusedError(ProtocolError):
+    """The node, or what stands before it, takes no batch, or none so large; fewer at once, or one by one, may work."""
+
+    reason = "batch_refused"
 
 
 class RpcError(BesuError):

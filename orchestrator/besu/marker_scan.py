@@ -53,11 +53,11 @@ async def find_markers(
         node: where to look.
         raws: signed private transactions, as ``sign_private_transaction`` returned them.
         first_block: first block to look into.
-        last_block: last block to look into; the node's head bounds it.
+        last_block: last block to look into.
         seen: what earlier searches on this node saw.
 
     Raises:
-        BesuError: the node cannot be read.
+        BesuError: the node cannot be read, or does not have one of the blocks (``NotKnownError``).
     """
     wanted = set(raws)
     signatures = {signature for signature in map(signature_of, wanted) if signature is not None}

@@ -235,7 +235,7 @@ class BesuNode:
             }
         left = [pmt_hash for pmt_hash in pmt_hashes if pmt_hash not in found]
         for pmt_hash, (public, private) in zip(left, await self._node.receipts(left) if left else (), strict=True):
-            found[pmt_hash] = outcome_of(pmt_hash, public, private)
+            found[pmt_hash] = outcome_of(pmt_hash, public or private, private)
             if public is not None:
                 self._senders.note(pmt_hash, public.sender)
         return tuple(found[pmt_hash] for pmt_hash in pmt_hashes)

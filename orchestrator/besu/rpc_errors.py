@@ -97,7 +97,7 @@ _RULES: Final = (
     _rule(-32000, "^execution reverted.*" + re.escape(NOT_OWNER_MESSAGE), NotOwnerError),
     _rule(-32000, "^execution reverted|due to an exception", ExecutionRevertedError),
     _rule(-32000, "not found", NotFoundError),
-    _rule(-32000, "world state unavailable|p2p network is not running", NodeNotReadyError),
+    _rule(-32000, "world state unavailable", NodeNotReadyError),
     _rule(-39001, "", NotFoundError),
     # Privacy.
     _rule(-50100, "communicating with enclave", EnclaveUnreachableError),
@@ -123,7 +123,11 @@ _RULES: Final = (
         "allowlist|permi(tted|ssion)|list of (accounts|nodes)|(invalid|duplicate) (account|node)",
         UnrelatedRefusalError,
     ),
-    _rule(-32000, "disabled|mining|coinbase|filter|rlp|import block|node id|invalid input", UnrelatedRefusalError),
+    _rule(
+        -32000,
+        "disabled|p2p network is not running|mining|coinbase|filter|rlp|import block|node id|invalid input",
+        UnrelatedRefusalError,
+    ),
     _rule(-32001, "payload", UnrelatedRefusalError),
     _rule(-32002, "terminal block", UnrelatedRefusalError),
     _rule(-32010, "", UnrelatedRefusalError),

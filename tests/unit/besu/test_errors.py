@@ -48,6 +48,7 @@ def test_only_the_errors_without_a_clear_answer_are_uncertain() -> None:
         "ConnectionLostError",
         "HttpStatusError",
         "ProtocolError",
+        "BatchRefusedError",
         "NodeInternalError",
         "NotKnownError",
         "MarkerKnownError",
