@@ -8,7 +8,6 @@ from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 from orchestrator.besu.enclave_probe import EnclaveProbe
 from orchestrator.besu.errors import (
     BesuError,
-    MarkerKnownError,
     MethodNotEnabledError,
     MethodNotFoundError,
     ProtocolError,
@@ -26,6 +25,7 @@ from orchestrator.besu.reasons import distribution_failure, marker_failure, read
 from orchestrator.besu.receipts import outcome_of
 from orchestrator.besu.results import Head as SeenHead
 from orchestrator.besu.subscriptions import Gap, GapReason
+from orchestrator.besu.transaction_errors import MarkerKnownError
 from orchestrator.besu.websocket_client import NodeSocket
 from orchestrator.engine.node_ports import Block, Head, NodeError, NodeTraits, PmtOutcome, Said, SignedMarker
 from orchestrator.membership.model import GroupView

@@ -12,40 +12,42 @@ from eth_abi.abi import decode
 from eth_abi.exceptions import DecodingError
 
 from orchestrator.besu.errors import (
-    AccountNotPermittedError,
     BatchTooLargeError,
     EnclaveError,
     EnclaveKeyNotHostedError,
     EnclaveKeyUnknownError,
     EnclaveUnreachableError,
     ExecutionRevertedError,
-    GasPriceTooLowError,
-    GasRefusedError,
     GroupUnknownError,
-    InsufficientBalanceError,
-    IntrinsicGasError,
     InvalidRequestError,
     LimitExceededError,
-    MarkerKnownError,
-    MarkerOutbidError,
-    MarkerPoolError,
     MethodNotEnabledError,
     MethodNotFoundError,
     NodeInternalError,
     NodeNotReadyError,
-    NonceTooLowError,
     NotFoundError,
     NotOwnerError,
     PrivacyDisabledError,
     RpcError,
-    TransactionRefusedError,
     UnauthorizedError,
     UnknownRpcError,
     UnrelatedRefusalError,
-    WrongChainIdError,
 )
 from orchestrator.besu.identifiers import InvalidIdentifierError, hex_to_bytes
 from orchestrator.besu.management_contract import NOT_OWNER_MESSAGE, selector
+from orchestrator.besu.transaction_errors import (
+    AccountNotPermittedError,
+    GasPriceTooLowError,
+    GasRefusedError,
+    InsufficientBalanceError,
+    IntrinsicGasError,
+    MarkerKnownError,
+    MarkerOutbidError,
+    MarkerPoolError,
+    NonceTooLowError,
+    TransactionRefusedError,
+    WrongChainIdError,
+)
 
 _LONGEST_MATCHED: Final = 500
 _LONGEST_REVERT_BYTES: Final = 4096
