@@ -1,8 +1,8 @@
 """A privacy group and the chain that holds its transactions, as small as the rules of membership need them.
 
 One group, one owner account, any number of clients of that account; who mines what in which order, and what pools keep
-to themselves or lose, is the caller's choice. The facts are those of docs/besu.md: Markers, The life of a change,
-Outcomes, Stale bundles.
+to themselves or lose, is the caller's choice. The facts are those of
+docs/besu.md#markers, #life-of-a-change, #outcomes, #stale-bundles.
 """
 
 import hashlib

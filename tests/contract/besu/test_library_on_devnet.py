@@ -26,7 +26,7 @@ from orchestrator.besu import (
     signer_from_key,
     wait_mined,
 )
-from orchestrator.besu.errors import EnclaveKeyUnknownError, EnclaveUnreachableError, NonceTooLowError, NotKnownError
+from orchestrator.besu.errors import EnclaveKeyUnknownError, EnclaveUnreachableError, NotKnownError
 from orchestrator.besu.management_contract import (
     MANAGEMENT_PROXY,
     Method,
@@ -36,6 +36,7 @@ from orchestrator.besu.management_contract import (
 )
 from orchestrator.besu.node import MANAGEMENT_ADDRESSES
 from orchestrator.besu.private_transaction import PrivateTransaction
+from orchestrator.besu.transaction_errors import NonceTooLowError
 from orchestrator.devnet import Devnet, DevnetConfig, running_devnet
 
 VERSIONS = ["21.1.7", "22.4.4", "23.10.3", "25.4.1"]
