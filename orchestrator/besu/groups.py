@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from orchestrator.besu.errors import BesuError, MarkerKnownError, NotKnownError
+from orchestrator.besu.errors import BesuError, NotKnownError
 from orchestrator.besu.identifiers import enclave_key_to_bytes, privacy_group_id_from_bytes, privacy_group_id_to_bytes
 from orchestrator.besu.management_contract import (
     MANAGEMENT_PROXY,
@@ -26,6 +26,7 @@ from orchestrator.besu.own_markers import OneTimeMarkers, one_time_key
 from orchestrator.besu.private_transaction import USUAL_GAS_LIMIT, PrivateTransaction
 from orchestrator.besu.results import FoundGroup, GroupView
 from orchestrator.besu.signers import Signer
+from orchestrator.besu.transaction_errors import MarkerKnownError
 from orchestrator.besu.versions import native_abi, unlock_works
 from orchestrator.besu.waiting import NotMinedError, wait_mined
 from orchestrator.besu.websocket_client import NodeSocket

@@ -210,22 +210,6 @@ async def _view_of_effect(
     raise NodeError(Reason(slug="outcome_unknown", detail=detail))
 
 
-def fulfils(view: GroupView, attempt: Attempt) -> bool:
-    """Return whether the group's state is what an attempt was made for."""
-    members = frozenset(view.participants)
-    match attempt.action:
-        case Action.CREATE:
-            return view.exists and members.issuperset(attempt.members)
-        case Action.LOCK:
-            return view.locked
-        case Action.ADD:
-            return members.issuperset(attempt.members) and not view.locked
-        case Action.REMOVE:
-            return view.exists and members.isdisjoint(attempt.members)
-        case Action.UNLOCK:
-            return view.exists and not view.locked
-
-
 async def burn(fleet: Fleet, change: Change, attempt: Attempt, burning: Burning, depth: int) -> Fact | None:
     """Broadcast what burns an attempt's marker through every node, and see which of the two is mined.
 

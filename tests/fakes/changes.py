@@ -34,6 +34,7 @@ def a_marker(name: str, **fields: Any) -> Marker:
         "payload_key": f"payload of {name}".encode(),
         "gas_limit": 21_500,
         "gas_price": 0,
+        "chain_id": 1337,
         "raw": f"marker of {name}".encode(),
         "pmt_hash": f"0x{name}",
     }

@@ -8,8 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from orchestrator.engine.settling import _moved as moved_since
-from orchestrator.engine.settling import fulfils
+from orchestrator.engine.settling import compared_with_lock
 from orchestrator.membership import facts
 from orchestrator.membership.commands import Burn, Command, Observe, Renew, Send, Settle, Sign, Survey
 from orchestrator.membership.model import Action, Attempt, Change, Effect, GroupView, Kind
@@ -197,7 +196,7 @@ class SimulatedWorld:
         head = self.chain.head
         if change.plan is None or change.plan.lock_nonce is None:
             raise AssertionError(f"{change.change_id} adds without a lock")
-        return moved_since(change.plan, self.chain.view(head.number), head.state.private_nonce)
+        return compared_with_lock(change.plan, self.chain.view(head.number), head.state.private_nonce)
 
     # --- sending ----------------------------------------------------------------------------------------------------
 
@@ -273,7 +272,7 @@ class SimulatedWorld:
             reason = Reason(slug=mined.reason or "execution_refused")
             return facts.AttemptSettled(effect=None, reason=reason, private_nonce=count)
         view = chain.view(number)
-        if not fulfils(view, attempt) and not view.exists:
+        if not view.exists:
             raise AssertionError(f"{attempt} executed in block {number}, which shows no group")
         return facts.AttemptSettled(effect=self._effect(number, view), private_nonce=count)
 
