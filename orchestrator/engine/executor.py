@@ -15,7 +15,7 @@ from orchestrator.engine.sending import Sending
 from orchestrator.engine.settling import SILENCE_SECONDS, burn, settle
 from orchestrator.engine.surveying import survey
 from orchestrator.engine.watcher import silence
-from orchestrator.membership.commands import Burn, Command, Observe, Pause, Renew, Send, Settle, Sign, Survey
+from orchestrator.membership.commands import Burn, Command, Observe, Renew, Send, Settle, Sign, Survey
 from orchestrator.membership.errors import ImpossibleStepError
 from orchestrator.membership.facts import (
     AttemptBurnt,
@@ -67,9 +67,6 @@ class Executor:
             change: The change as it was last committed.
             command: What the rules want done for it.
         """
-        if isinstance(command, Pause):
-            await self.clock.sleep(command.seconds)
-            command = command.then
         try:
             match command:
                 case Survey():
