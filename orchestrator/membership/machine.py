@@ -267,7 +267,7 @@ def taken_up(change: Change) -> Change:
     attempt = change.attempt
     if attempt is None or not attempt.live or attempt.sent_block is not None:
         return change
-    return replace(change, attempt=to_be_sent_again(attempt))
+    return replace(change, attempt=to_be_sent_again(attempt), transacted=True)
 
 
 def deadline_applies(change: Change, now: datetime) -> bool:

@@ -319,6 +319,7 @@ class Change:
         failures: Commands of the present state that failed in a row; they lengthen the pause before the next.
         lock_block: Block of the lock that we hold; None when we hold none.
         giving_up: The present attempt is to be taken back: its marker is burnt, unless it was mined before.
+        transacted: A transaction that it signed was sent, in any of its batches, or may have been.
         effect: Where the asked-for state was first seen.
         progress: One entry for each member that is watched for the proof.
         revision: Counts committed steps.
@@ -346,6 +347,7 @@ class Change:
     failures: int = 0
     lock_block: int | None = None
     giving_up: bool = False
+    transacted: bool = False
     effect: Effect | None = None
     progress: tuple[MemberProgress, ...] = ()
     revision: int = 0
@@ -359,11 +361,6 @@ class Change:
     def leads(self) -> bool:
         """Whether it carries its turn's transactions."""
         return self.lead_id == self.change_id
-
-    @property
-    def transacted(self) -> bool:
-        """Whether a transaction that it signed was sent, or may have been."""
-        return self.attempt is not None and self.attempt.sent_block is not None
 
     @property
     def in_flight(self) -> Attempt | None:

@@ -38,7 +38,7 @@ def read_signed(change: Change, fact: facts.AttemptSigned) -> Read:
 def read_sent(change: Change, fact: facts.AttemptSent) -> Read:
     """A node has the marker."""
     attempt = replace(_attempt(change), status=AttemptStatus.SENT, sent_block=fact.head, seen_block=None)
-    return Signal.NOTED, replace(change, attempt=attempt, failures=0)
+    return Signal.NOTED, replace(change, attempt=attempt, transacted=True, failures=0)
 
 
 def read_send_failed(change: Change, fact: facts.SendFailed, now: datetime) -> Read:
@@ -48,7 +48,7 @@ def read_send_failed(change: Change, fact: facts.SendFailed, now: datetime) -> R
         return read_hindered(change, fact.reason, now)
     # A pool may have it, or a block: only the chain can tell.
     attempt = replace(attempt, status=AttemptStatus.SENT, sent_block=fact.head, seen_block=None)
-    return Signal.NOTED, replace(change, attempt=attempt, failures=change.failures + 1)
+    return Signal.NOTED, replace(change, attempt=attempt, transacted=True, failures=change.failures + 1)
 
 
 def read_unmined(change: Change, fact: facts.AttemptUnmined) -> Read:

@@ -72,6 +72,7 @@ changes = sa.Table(
     sa.Column("failures", sa.Integer, nullable=False),
     sa.Column("lock_block", sa.BigInteger),
     sa.Column("giving_up", sa.Boolean, nullable=False),
+    sa.Column("transacted", sa.Boolean, nullable=False),
     sa.Column("effect", sa.Text),
     sa.Column("progress", sa.Text, nullable=False),
     sa.Column("revision", sa.BigInteger, nullable=False),
