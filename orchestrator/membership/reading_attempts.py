@@ -87,7 +87,7 @@ def read_settled(change: Change, fact: facts.AttemptSettled, now: datetime) -> R
         return _undone(change, now)
     match change.state:
         case State.LOCKING:
-            return _locked(change, fact.effect, now)
+            return _locked(change, fact.effect)
         case State.REMOVING:
             return _removed(replace(change, giving_up=False), fact.effect, now)
         case _:
@@ -200,15 +200,15 @@ def _split(change: Change, reason: Reason) -> Read:
     return Signal.PARK, replace(change, attempt=attempt, lock_block=None, giving_up=False, reason=reason, failures=0)
 
 
-def _locked(change: Change, effect: Effect, now: datetime) -> Read:
+def _locked(change: Change, effect: Effect) -> Read:
     plan, attempt = change.plan, change.attempt
     if plan is None or attempt is None:
         raise ImpossibleStepError(f"change {change.change_id} locked without a plan and an attempt")
-    if not effect.view.locked:
-        reason = Reason(slug="group_moved", detail=f"the lock was undone within its own block, {effect.block_number}")
-        return judge(replace(change, giving_up=False), counted(change, reason), now)
     plan = replace(plan, lock_nonce=attempt.private_nonce, lock_root=effect.view.state_root)
     change = replace(change, lock_block=effect.block_number, plan=plan)
+    if not effect.view.locked:
+        # A reorganisation may bring the lock back alone: that the group is unlocked has to be seen deep enough.
+        return _undo(change, Reason(slug="group_moved", detail="somebody undid the lock within its own block"))
     if change.giving_up:
         return _undo(change, change.reason or Reason(slug="deadline_passed"))
     return Signal.DONE, change
