@@ -32,8 +32,10 @@ class OwnerClient:
         self._world = world
         self._signer = signer_from_key(OWNER_KEY)
         self.raws: set[bytes] = set()
+        self.made: dict[str, tuple[str, ...]] = {}
 
     def create(self, group: str, members: tuple[str, ...]) -> None:
+        self.made[group] = members
         self._send(group, encode_add_participants(Abi.BYTES, members), MANAGEMENT_PROXY)
 
     def lock(self, group: str) -> None:

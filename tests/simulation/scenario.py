@@ -16,6 +16,7 @@ from orchestrator.membership.machine import step
 from orchestrator.membership.model import Change
 from orchestrator.store.database import Database
 from tests.simulation.checks import Checks
+from tests.simulation.endings import Endings
 from tests.simulation.messages import MessageQueue
 from tests.simulation.owner import OwnerClient
 from tests.simulation.replica import Replica
@@ -105,6 +106,7 @@ class Scenario:
         self._keys = [node.key for node in world.emulation.network.nodes]
         self._stranger = base64.b64encode(world.chance.randbytes(32)).decode()
         self.groups = tuple(base64.b64encode(world.chance.randbytes(32)).decode() for _ in range(world.weather.groups))
+        self._endings = Endings(world=world, checks=world.checks, queue=queue, owner=self._owner, groups=self.groups)
         self._faulty: list[asyncio.Task[Any]] = []
 
     async def run(self) -> None:
@@ -129,7 +131,7 @@ class Scenario:
             world.checks.broke(None, f"not at rest: messages {left}, changes {world.checks.unfinished()}")
             return
         await asyncio.sleep(4 * self._weather.block_seconds)
-        world.checks.finally_hold(self._queue, self._owner, self.groups)
+        self._endings.check()
 
     async def _watch(self, seconds: float, done: Callable[[], bool]) -> None:
         until = self._world.loop.time() + seconds
@@ -268,7 +270,7 @@ class Scenario:
                 self._owner.unlock(group)
 
     def _locked_by_owner(self, group: str) -> bool:
-        lock = self._world.checks.last_lock(group)
+        lock = self._endings.last_lock(group)
         return lock is not None and lock in self._owner.raws
 
     # --- a person --------------------------------------------------------------------------------------------------

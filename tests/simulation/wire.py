@@ -25,6 +25,7 @@ from tests.simulation.world import Life, World
 
 READ_TRIES = 3
 TIMEOUT_SECONDS = 10.0
+SENDS = frozenset({"eea_sendRawTransaction", "eth_sendRawTransaction", "priv_distributeRawTransaction"})
 
 
 class Wire:
@@ -67,9 +68,9 @@ class Wire:
         await self._life.moment(f"{self.url} {calls[0].method}")
         if not self._api.node.up:
             raise NodeUnreachableError(f"no connection to {self.url}")
-        sends = calls[0].method == "eea_sendRawTransaction"
+        sends = calls[0].method in SENDS
         if sends:
-            world.checks.sent(self._life, calls[0].params[0])
+            world.checks.sent(self._life, calls[0].method, calls[0].params[0])
         if world.happens(weather.refusal):
             raise HttpStatusError(f"{self.url} answered 503", status=503)
         if world.happens(weather.lost_request):
