@@ -16,6 +16,9 @@ from tests.simulation.world import Life, World
 LOCK_WINDOW_BLOCKS = 2
 """Blocks from a lock to its addition, at the least (docs/besu.md#how-replay-damages-other-groups)."""
 
+LATE_SECONDS = 30.0
+"""Between the look at a group and the broadcast less time passes, unless the replica stands still."""
+
 _STORED = (
     "SELECT a.attempt_id, a.change_id, c.privacy_group_id, a.action, a.private_nonce, a.raw, a.marker, a.renewed, "
     "a.status, l.holder FROM attempts a JOIN changes c USING (change_id) JOIN lanes l USING (privacy_group_id) "
@@ -124,6 +127,7 @@ class Ledger:
         )
         if carrier.block is None:
             self._check_rivals(life, carrier)
+            self._check_lock(life, carrier)
         carrier.offered = True
 
     def _check_rivals(self, life: Life, carrier: Carrier) -> None:
@@ -136,9 +140,27 @@ class Ledger:
             if rival.bundles:
                 # The node that sent it and the new member would fall back to its bundle (docs/besu.md#stale-bundles).
                 self._store.broke(life, f"broadcasts {carrier.action} while an addition of the group can be mined")
+            elif rival.raw == carrier.raw:
+                self._store.broke(life, f"broadcasts a second marker of {carrier.action} while the first can be mined")
             elif rival.private_nonce != carrier.private_nonce and rival.private_nonce >= self._used(carrier):
                 numbers = f"private nonce {carrier.private_nonce} while {rival.private_nonce} can be mined"
                 self._store.broke(life, f"broadcasts {carrier.action} with {numbers}")
+
+    def _check_lock(self, life: Life, carrier: Carrier) -> None:
+        """An addition goes out under its lock: nothing has happened in the group since, as far as can be known."""
+        if carrier.action is not Action.ADD or not carrier.bundles or self._world.reorganises:
+            return
+        records = self.truth.executed(carrier.group)
+        ours = [at for at, record in enumerate(records) if self._is_lock_of(record.signed.raw, carrier)]
+        chain = self._world.emulation.network.chain
+        if ours and ours[-1] + 1 < len(records):
+            number = self.truth.block_of(carrier.group, ours[-1] + 1)
+            if chain.arrived_at(number) + LATE_SECONDS + life.stood_still_seconds < self._world.loop.time():
+                self._store.broke(life, f"broadcasts an addition though the group has moved in block {number}")
+
+    def _is_lock_of(self, raw: bytes, addition: Carrier) -> bool:
+        found = next((c for c in self._carriers.values() if c.raw == raw), None)
+        return found is not None and found.action is Action.LOCK and found.private_nonce == addition.private_nonce - 1
 
     def _open(self, group: str) -> Iterator[Carrier]:
         return (carrier for carrier in self._carriers.values() if carrier.open and carrier.group == group)
@@ -169,22 +191,23 @@ class Ledger:
         if carrier.block is not None:
             self._store.broke(None, f"block {block.number} holds a second transaction of a marker of {carrier.action}")
         if transaction.is_marker:
-            if any(c.raw == carrier.raw and c.executes for c in self._carriers.values()):
-                self._store.broke(None, f"two markers of one {carrier.action} are mined")
-            if carrier.action is Action.UNLOCK and any(c.bundles for c in self._open(carrier.group)):
+            additions = [c for c in self._open(carrier.group) if c.bundles and c is not carrier]
+            if carrier.action is Action.UNLOCK and additions:
                 self._store.broke(None, f"an unlock is mined in block {block.number} while an addition can be")
-            if carrier.action is Action.ADD and carrier.bundles and not self._world.reorganises:
+            if carrier.bundles and not self._world.reorganises:
                 self._check_window(block, carrier)
         carrier.block, carrier.executes = block.number, transaction.is_marker
 
     def _check_window(self, block: Block, carrier: Carrier) -> None:
         """An addition follows its own lock, after a whole block, with nothing between them."""
         before = self.truth.last(carrier.group)
-        lock = next((c for c in self._carriers.values() if before is not None and c.raw == before.signed.raw), None)
-        ours = lock is not None and lock.action is Action.LOCK and lock.private_nonce == carrier.private_nonce - 1
-        if not ours:
+        if before is None or not self._is_lock_of(before.signed.raw, carrier):
+            if carrier.action is not Action.ADD:
+                return  # an addition of nobody, which unlocks on old versions, whoever has locked
             carrier.stale = True
             if not self._world.weather.foreign:
                 self._store.broke(None, f"an addition is mined in block {block.number} without its lock")
-        elif lock is not None and lock.block is not None and block.number - lock.block < LOCK_WINDOW_BLOCKS:
-            self._store.broke(None, f"an addition is mined in block {block.number}, its lock in {lock.block}")
+            return
+        locked_in = self.truth.block_of(carrier.group, -1)
+        if block.number - locked_in < LOCK_WINDOW_BLOCKS:
+            self._store.broke(None, f"an addition is mined in block {block.number}, its lock in {locked_in}")

@@ -91,7 +91,7 @@ def sent_before_stored() -> Planting:
 
 
 def second_distribution() -> Planting:
-    """Where a marker is to be broadcast again, the intent is signed and distributed anew and the first one forgotten."""
+    """Where a marker is to be broadcast again, the intent is distributed anew and the first marker forgotten."""
     right = machine._next_for_attempt
 
     def wrong(change: Change) -> Command:
@@ -116,8 +116,9 @@ def depth_not_waited_for() -> Planting:
 def unlocked_after_blocks() -> Planting:
     """An addition that is given up is waited for, not burnt; after many blocks it is taken for lost."""
 
-    async def wrong(fleet: Fleet, change: Change, attempt: Attempt, *_: Any) -> Fact | None:
-        fact = await settling.settle(fleet, change, attempt)
+    async def wrong(fleet: Fleet, change: Change, attempt: Attempt, burning: Burning, depth: int) -> Fact | None:
+        with patch.object(settling, "_offer", _nothing):
+            fact = await settling.burn(fleet, change, attempt, burning, depth)
         lost = isinstance(fact, AttemptUnmined) and fact.head >= attempt.since_block + LOST_AFTER_BLOCKS
         return None if lost else fact
 
@@ -154,10 +155,7 @@ def one_key_for_markers() -> Planting:
 def group_not_looked_at() -> Planting:
     """An addition is signed and broadcast on the strength of its lock, whatever became of that."""
 
-    async def wrong(*_: Any) -> None:
-        return None
-
-    return patch.object(sending, "moved_under_lock", wrong)
+    return patch.object(sending, "moved_under_lock", _nothing)
 
 
 def removal_overtaken() -> Planting:
@@ -201,6 +199,10 @@ PLANTED: dict[str, Callable[[], Planting]] = {
         retry_overtaken,
     )
 }
+
+
+async def _nothing(*_: Any) -> None:
+    """Do nothing."""
 
 
 @contextlib.contextmanager

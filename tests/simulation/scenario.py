@@ -26,6 +26,8 @@ from tests.simulation.world import LifeClock, World
 PATIENCE_SECONDS = 3600.0
 """Everything must be at rest so long after the last fault."""
 LOOK_SECONDS = 2.0
+GRIDLOCK_BLOCKS = 60
+"""So long no block takes a transaction: longer than anybody would wait for one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,11 +163,12 @@ class Scenario:
     # --- requests --------------------------------------------------------------------------------------------------
 
     async def _ask(self) -> None:
-        world = self._world
+        world, busy = self._world, self._weather.busy
+        kinds = ("add_members",) * (2 if busy else 4) + ("remove_members", "set_members", "unlock_group")
         for number in range(self._weather.requests):
-            await asyncio.sleep(world.chance.choice((0.0, 0.1, world.chance.uniform(0, 15))))
-            group = world.chance.choice(self.groups)
-            kind = world.chance.choice(("add_members",) * 4 + ("remove_members", "set_members", "unlock_group"))
+            await asyncio.sleep(world.chance.choice((0.0, 0.1, 0.5 if busy else world.chance.uniform(0, 15))))
+            group = self.groups[0] if busy else world.chance.choice(self.groups)
+            kind = world.chance.choice(kinds)
             data: dict[str, Any] = {"kind": kind, "privacy_group_id": group}
             if kind == "set_members":
                 data["members"] = [self._keys[0], *self._some_keys()]
@@ -177,6 +180,8 @@ class Scenario:
                 data["deadline_seconds"] = world.chance.choice((5, 30, 120))
             world.say(f"asked: ask-{number} {data}")
             self._queue.publish(f"ask-{number}", data, expected=self._exists(group))
+            if world.happens(self._weather.away):
+                self._faulty.append(world.spawn(self._fault("node_down", world.chance.choice((2.0, 10.0, 30.0)))))
 
     def _some_keys(self) -> list[str]:
         chance = self._world.chance
@@ -224,6 +229,15 @@ class Scenario:
                 network.congested = True
                 await asyncio.sleep(seconds)
                 network.congested = False
+            case "gridlock":
+                network.congested = True
+                await asyncio.sleep(GRIDLOCK_BLOCKS * self._weather.block_seconds)
+                network.congested = False
+            case "pool_cut" | "blocks_cut" | "isolated":
+                node = network.nodes[number - 1]
+                network.set_propagation(node, transactions=kind == "blocks_cut", blocks=kind == "pool_cut")
+                await asyncio.sleep(2 * seconds)
+                network.set_propagation(node, transactions=True, blocks=True)
             case "pool_lost":
                 network.drop_pending()
             case "reorganisation":
@@ -263,6 +277,7 @@ class Scenario:
         for number in range(1, self._weather.nodes + 1):
             api.call("devnet_setNode", [number, True])
             api.call("devnet_setEnclave", [number, True])
+            api.call("devnet_setPropagation", [number, True, True])
         api.call("devnet_setCongested", [False])
         await asyncio.sleep(2 * self._weather.block_seconds)
         for group in self.groups:

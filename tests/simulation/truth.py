@@ -37,6 +37,10 @@ class Truth:
         known = self._groups.get(privacy_group_id)
         return known.records[-1] if known is not None and known.records else None
 
+    def block_of(self, privacy_group_id: str, index: int) -> int:
+        """Return the block of a transaction of a group's history."""
+        return self._groups[privacy_group_id].blocks[index]
+
     def state_at(self, privacy_group_id: str, block_number: int) -> GroupState | None:
         """Return a group's state after a block; None when it did not exist."""
         known = self._groups.get(privacy_group_id)
