@@ -1,7 +1,6 @@
 """Composition root: from a configuration to a running daemon. The only module that knows every adapter."""
 
 import asyncio
-import secrets
 import socket
 import ssl
 from collections.abc import AsyncIterator, Iterator
@@ -15,7 +14,7 @@ from orchestrator.app.metrics import Metrics, NodeReading
 from orchestrator.besu.enclave_probe import EnclaveProbe
 from orchestrator.besu.http_client import HttpNode, open_session
 from orchestrator.besu.node import Node
-from orchestrator.besu.own_markers import OneTimeMarkers
+from orchestrator.besu.own_markers import OneTimeMarkers, one_time_key
 from orchestrator.besu.port import BesuNode
 from orchestrator.besu.signers import Signer, signer_from_key, signer_from_key_file, signer_from_keystore
 from orchestrator.besu.signing import Accounts, ManagementCodec
@@ -41,11 +40,6 @@ from orchestrator.store.outbox_store import SqlOutbox
 
 GATHER_SECONDS = 0.002
 """How long a read waits for others: one new block wakes many lanes, and what they ask travels together."""
-
-
-def one_time_key() -> bytes:
-    """Return a private key for one marker."""
-    return secrets.token_bytes(32)
 
 
 class AccountError(Exception):

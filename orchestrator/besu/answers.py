@@ -127,7 +127,13 @@ def read_public_transaction(value: Any) -> PublicTransaction:
 
 def read_pooled(value: Any) -> bool | None:
     """Read from ``eth_getTransactionByHash`` whether the transaction waits in the pool; None when it is not known."""
-    return None if value is None else _object(value).get("blockNumber") is None
+    if value is None:
+        return None
+    fields = _object(value)
+    waits = fields.get("blockNumber") is None
+    if waits is not (fields.get("blockHash") is None):
+        raise ProtocolError("expected a block's number and hash, or neither, got one of them")
+    return waits
 
 
 def read_public_receipt(value: Any) -> PublicReceipt:

@@ -7,7 +7,6 @@ from orchestrator.besu import answers
 from orchestrator.besu.errors import (
     MethodNotEnabledError,
     MethodNotFoundError,
-    NodeNotReadyError,
     ProtocolError,
     UnrelatedRefusalError,
 )
@@ -133,7 +132,7 @@ class ChainNode:
         """
         try:
             return address_of_enode(await self.http.call("net_enode"))
-        except (MethodNotFoundError, MethodNotEnabledError, NodeNotReadyError, UnrelatedRefusalError):
+        except (MethodNotFoundError, MethodNotEnabledError, UnrelatedRefusalError):
             return answers.read_address(await self.http.call("eth_coinbase"))
 
     async def broadcast_raw(self, raw: bytes) -> str:

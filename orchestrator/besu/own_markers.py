@@ -1,5 +1,6 @@
 """Markers with one-time accounts, as the engine wants them (`orchestrator.engine.node_ports.Markers`)."""
 
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -9,6 +10,11 @@ from orchestrator.membership.model import Marker
 
 FIRST_ACCOUNT_NONCE = 0
 """The only account nonce that a one-time account ever uses."""
+
+
+def one_time_key() -> bytes:
+    """Return a private key for one marker."""
+    return secrets.token_bytes(32)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,6 @@ from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 from orchestrator.besu.enclave_probe import EnclaveProbe
 from orchestrator.besu.errors import (
     BesuError,
-    MarkerKnownError,
     MethodNotEnabledError,
     MethodNotFoundError,
     ProtocolError,
@@ -24,6 +23,7 @@ from orchestrator.besu.reasons import distribution_failure, marker_failure, read
 from orchestrator.besu.receipts import outcome_of
 from orchestrator.besu.results import Head as SeenHead
 from orchestrator.besu.subscriptions import Gap, GapReason
+from orchestrator.besu.transaction_errors import MarkerKnownError
 from orchestrator.besu.websocket_client import NodeSocket
 from orchestrator.engine.node_ports import Block, Head, NodeError, NodeTraits, PmtOutcome, Said
 from orchestrator.membership.model import GroupView
@@ -215,7 +215,7 @@ class BesuNode:
         }
         left = [pmt_hash for pmt_hash in pmt_hashes if pmt_hash not in found]
         for pmt_hash, (public, private) in zip(left, await self._node.receipts(left) if left else (), strict=True):
-            found[pmt_hash] = outcome_of(pmt_hash, public, private)
+            found[pmt_hash] = outcome_of(pmt_hash, public or private, private)
         return tuple(found[pmt_hash] for pmt_hash in pmt_hashes)
 
     @_meaning(distribution_failure)

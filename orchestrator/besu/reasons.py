@@ -20,6 +20,7 @@ SLUGS: Final = {
     "host_not_allowed": "host_not_allowed",
     "http_status": "node_error",
     "bad_answer": "node_error",
+    "batch_refused": "node_error",
     "not_known": "not_known_here",
     "besu_error": "node_error",
     "rpc_error": "node_error",

@@ -54,6 +54,7 @@ def config_from_arguments(arguments: list[str]) -> DevnetConfig:
         metavar="ACCOUNT=WEI",
         help="what an account holds at the start, besides the development accounts; may be given several times",
     )
+    parser.add_argument("--no-base-fee", action="store_true", help="blocks as before London")
     parser.add_argument("--gossip-ms", type=float, default=0.0, help="what a transaction takes from pool to pool")
     parser.add_argument("--privacy-nonce-always-increments", action="store_true")
     parser.add_argument("--jwt-public-key-file", type=Path, default=None)
@@ -63,6 +64,13 @@ def config_from_arguments(arguments: list[str]) -> DevnetConfig:
         default=[],
         metavar="NODE=KEY",
         help="a further enclave key that a node hosts, for instance 1=A1aVtMxL…; may be given several times",
+    )
+    parser.add_argument(
+        "--enclave-key",
+        action="append",
+        default=[],
+        metavar="NODE=KEY",
+        help="the own enclave key of a node, instead of the usual one; may be given several times",
     )
     parser.add_argument("--tls-certificate-file", type=Path, default=None)
     parser.add_argument("--tls-key-file", type=Path, default=None)
@@ -88,9 +96,11 @@ def config_from_arguments(arguments: list[str]) -> DevnetConfig:
         local_priority=not given.tx_pool_no_local_priority,
         free_nodes=frozenset(given.free_node),
         balances_wei=_balances(given.balance),
+        base_fee=not given.no_base_fee,
         gossip_ms=given.gossip_ms,
         privacy_nonce_always_increments=given.privacy_nonce_always_increments,
         jwt_public_key_file=given.jwt_public_key_file,
+        enclave_keys={node: keys[-1] for node, keys in _keys("--enclave-key", given.enclave_key).items()},
         extra_enclave_keys=_tenant_keys(given.tenant_key, multi_tenant=given.jwt_public_key_file is not None),
         tls_certificate_file=given.tls_certificate_file,
         tls_key_file=given.tls_key_file,
@@ -99,11 +109,15 @@ def config_from_arguments(arguments: list[str]) -> DevnetConfig:
 
 
 def _tenant_keys(given: list[str], *, multi_tenant: bool) -> dict[int, tuple[str, ...]]:
-    keys: dict[int, tuple[str, ...]] = {1: (RECORDED_TENANT_KEY,)} if multi_tenant and not given else {}
+    return {1: (RECORDED_TENANT_KEY,)} if multi_tenant and not given else _keys("--tenant-key", given)
+
+
+def _keys(option: str, given: list[str]) -> dict[int, tuple[str, ...]]:
+    keys: dict[int, tuple[str, ...]] = {}
     for item in given:
         node, separator, key = item.partition("=")
         if not separator or not node.isdigit():
-            raise DevnetError(f"--tenant-key {item!r} must be a node's number, '=' and an enclave key")
+            raise DevnetError(f"{option} {item!r} must be a node's number, '=' and an enclave key")
         keys[int(node)] = (*keys.get(int(node), ()), key)
     return keys
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from orchestrator.devnet.accounts import enclave_key_of
 from orchestrator.devnet.encoding import from_base64
 from orchestrator.devnet.errors import DevnetError
 from orchestrator.devnet.versions import UnknownBesuVersionError, behaviour_of
@@ -46,9 +47,11 @@ class DevnetConfig:
             ``--tx-pool-no-local-priority``.
         free_nodes: nodes (from 1) that ask no price and sign their markers with random keys, whatever the others do.
         balances_wei: public balances at the start by account ("0x…" in lower case), besides the development accounts.
+        base_fee: the network has a base fee of 0, which blocks of later versions show; False as before London.
         gossip_ms: what a public transaction takes from one node's pool to another's.
         privacy_nonce_always_increments: as Besu's option since 24.7.1.
         revert_reason_enabled: as Besu's option.
+        enclave_keys: by node (from 1), the own enclave key of nodes that are to have another than usual.
         extra_enclave_keys: by node (from 1), further enclave keys that its enclave hosts: tenants.
         jwt_public_key_file: PEM; every call needs a token (docs/besu.md#multi-tenancy). None: no authentication.
         tls_certificate_file, tls_key_file: PEM; HTTP and WebSocket then speak TLS.
@@ -78,9 +81,11 @@ class DevnetConfig:
     local_priority: bool = True
     free_nodes: frozenset[int] = frozenset()
     balances_wei: Mapping[str, int] = field(default_factory=dict)
+    base_fee: bool = True
     gossip_ms: float = 0.0
     privacy_nonce_always_increments: bool = False
     revert_reason_enabled: bool = True
+    enclave_keys: Mapping[int, str] = field(default_factory=dict)
     extra_enclave_keys: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     jwt_public_key_file: Path | None = None
     tls_certificate_file: Path | None = None
@@ -108,6 +113,10 @@ class DevnetConfig:
         """In seconds."""
         ms = self.bundle_ms_per_transaction
         return (self.replay_ms_per_transaction / 5 if ms is None else ms) / 1000
+
+    def enclave_key_of(self, node: int) -> str:
+        """A node's own enclave key, base64."""
+        return self.enclave_keys.get(node, enclave_key_of(node))
 
     def _problems(self) -> list[str]:
         problems = []
@@ -155,14 +164,16 @@ class DevnetConfig:
             for address, balance_wei in self.balances_wei.items()
             if _ADDRESS.fullmatch(address) is None or balance_wei < 0
         )
-        for node, keys in self.extra_enclave_keys.items():
-            if not 1 <= node <= self.nodes:
-                problems.append(f"extra_enclave_keys names node {node}; there are 1 to {self.nodes}")
-            problems.extend(
-                f"extra_enclave_keys: {key[:60]!r} is no enclave key, base64 of 32 or 91 bytes"
-                for key in keys
-                if len(from_base64(key) or b"") not in {32, 91}
-            )
+        own = {node: (key,) for node, key in self.enclave_keys.items()}
+        for name, keys_of in (("enclave_keys", own), ("extra_enclave_keys", self.extra_enclave_keys)):
+            for node, keys in keys_of.items():
+                if not 1 <= node <= self.nodes:
+                    problems.append(f"{name} names node {node}; there are 1 to {self.nodes}")
+                problems.extend(
+                    f"{name}: {key[:60]!r} is no enclave key, base64 of 32 or 91 bytes"
+                    for key in keys
+                    if len(from_base64(key) or b"") not in {32, 91}
+                )
         if (self.tls_certificate_file is None) != (self.tls_key_file is None):
             problems.append("TLS needs both tls_certificate_file and tls_key_file")
         return problems

@@ -8,7 +8,7 @@ from typing import Final
 
 from eth_hash.auto import keccak
 
-from orchestrator.devnet.accounts import DEVELOPMENT_BALANCES_WEI, enclave_key_of, validator_address_of
+from orchestrator.devnet.accounts import DEVELOPMENT_BALANCES_WEI, validator_address_of
 from orchestrator.devnet.admission import AdmissionTerms
 from orchestrator.devnet.chain import Block, Chain, make_block
 from orchestrator.devnet.config import DevnetConfig
@@ -42,7 +42,7 @@ class Network:
         self, config: DevnetConfig, *, genesis_timestamp: int = 0, now: float = 0.0, wall_time: float | None = None
     ) -> None:
         self.config = config
-        self.behaviour: BesuBehaviour = behaviour_of(config.besu_version)
+        self.behaviour = self._behaviour_of(config.besu_version)
         self.rules = ExecutionRules(
             behaviour=self.behaviour,
             nonce_always_increments=config.privacy_nonce_always_increments,
@@ -67,7 +67,7 @@ class Network:
         self._sends_until = [now] * config.sends_at_once
         self._pool_listeners: dict[int, Callable[[list[PublicTransaction], bool], None]] = {}
         enclaves = [
-            Enclave((enclave_key_of(number), *config.extra_enclave_keys.get(number, ())))
+            Enclave((config.enclave_key_of(number), *config.extra_enclave_keys.get(number, ())))
             for number in range(1, config.nodes + 1)
         ]
         self.enclaves = EnclaveNetwork(enclaves)
@@ -165,7 +165,7 @@ class Network:
         Raises:
             UnknownBesuVersionError: no such version is emulated.
         """
-        self.behaviour = behaviour_of(version)
+        self.behaviour = self._behaviour_of(version)
         self.rules = replace(self.rules, behaviour=self.behaviour)
         for node in self.nodes:
             node.rules = self.rules
@@ -254,6 +254,10 @@ class Network:
         if tell_nodes:
             self.advance(self.now)
         return block
+
+    def _behaviour_of(self, version: str) -> BesuBehaviour:
+        behaviour = behaviour_of(version)
+        return replace(behaviour, base_fee=behaviour.base_fee and self.config.base_fee)
 
     def _follows(self, node: Node) -> bool:
         well = node.up and node.halted is None and node.number not in self._cut_from_blocks

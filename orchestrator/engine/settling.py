@@ -12,6 +12,7 @@ from orchestrator.engine.watcher import ChainWatcher, silence
 from orchestrator.membership.facts import AttemptSettled, AttemptUnmined, Fact, GroupMoved
 from orchestrator.membership.model import Action, Attempt, Change, Effect, GroupView, Plan
 from orchestrator.membership.reasons import Reason
+from orchestrator.membership.replay import same_state
 from orchestrator.membership.retry import WIDEN_AFTER_BLOCKS
 
 SILENCE_SECONDS = 60.0
@@ -75,10 +76,11 @@ async def moved_under_lock(watcher: ChainWatcher, change: Change, number: int) -
     view, private_nonce = await asyncio.gather(
         watcher.node.view(group, number), watcher.node.private_nonce(group, change.account)
     )
-    return _moved(plan, view, private_nonce)
+    return compared_with_lock(plan, view, private_nonce)
 
 
-def _moved(plan: Plan, view: GroupView, private_nonce: int) -> GroupMoved | None:
+def compared_with_lock(plan: Plan, view: GroupView, private_nonce: int) -> GroupMoved | None:
+    """Return what happened to a group since our lock, from its view and the account's private nonce at one block."""
     expected = (plan.lock_nonce or 0) + 1
     as_left = view.exists and view.locked and view.version == plan.version and private_nonce == expected
     if as_left and (not plan.lock_root or view.state_root in ("", plan.lock_root)):
@@ -163,7 +165,7 @@ async def _seen_by_others(
             continue
         if not seen.exists:
             continue  # a member that lost the group is the proof's to tell
-        if fulfils(seen, attempt):
+        if same_state(seen, effect.view):
             return AttemptSettled(effect=replace(effect, view=seen, witness=other.node.name))
         detail = (
             f"the addition was mined in block {effect.block_number} on an older state of the group: node "
@@ -195,40 +197,17 @@ async def _view_of_effect(
 ) -> GroupView:
     """The group at the block in which the attempt executed.
 
-    The receipt says that it did: a view that does not show it is a node's that is late, or of a group that somebody
-    changed again in the same block. Neither makes the attempt void.
+    The receipt says that it did: a node that shows no group there does not know it yet, which makes nothing void.
     """
-    view = await watcher.node.view(change.privacy_group_id, number)
-    if fulfils(view, attempt):
-        return view
-    for other in witnesses(fleet, change, attempt):
-        if other is not watcher:
-            try:
-                seen = await other.node.view(change.privacy_group_id, number)
-            except NodeError:
-                continue
-            if fulfils(seen, attempt):
-                return seen
-    if view.exists and attempt.action is Action.LOCK:
-        return view  # locked and unlocked within the block: what follows finds that the lock is gone
-    detail = f"{attempt.action} executed in block {number}, and node {watcher.node.name} does not show it yet"
+    for node in (watcher, *witnesses(fleet, change, attempt)):
+        try:
+            view = await node.node.view(change.privacy_group_id, number)
+        except NodeError:
+            continue
+        if view.exists:
+            return view
+    detail = f"{attempt.action} executed in block {number}, and no member's node shows the group there yet"
     raise NodeError(Reason(slug="outcome_unknown", detail=detail))
-
-
-def fulfils(view: GroupView, attempt: Attempt) -> bool:
-    """Return whether the group's state is what an attempt was made for."""
-    members = frozenset(view.participants)
-    match attempt.action:
-        case Action.CREATE:
-            return view.exists and members.issuperset(attempt.members)
-        case Action.LOCK:
-            return view.locked
-        case Action.ADD:
-            return members.issuperset(attempt.members) and not view.locked
-        case Action.REMOVE:
-            return view.exists and members.isdisjoint(attempt.members)
-        case Action.UNLOCK:
-            return view.exists and not view.locked
 
 
 async def burn(fleet: Fleet, change: Change, attempt: Attempt, burning: Burning, depth: int) -> Fact | None:

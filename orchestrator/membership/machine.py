@@ -13,7 +13,7 @@ from orchestrator.membership.errors import ImpossibleStepError, RefusedRequestEr
 from orchestrator.membership.facts import CancelRequested, Fact, ParkRequested, RetryRequested
 from orchestrator.membership.judging import share_end, shared_reason
 from orchestrator.membership.model import ACTION_OF, Action, Attempt, Change, State
-from orchestrator.membership.reading import read
+from orchestrator.membership.reading import read, waiting_for
 from orchestrator.membership.reading_attempts import relocks, to_be_sent_again
 from orchestrator.membership.retry import LOCK_WINDOW_BLOCKS, RENEW_AFTER_BLOCKS, WIDEN_AFTER_BLOCKS, backoff
 from orchestrator.membership.signals import Signal
@@ -114,7 +114,8 @@ def step(change: Change, fact: Fact, now: datetime) -> tuple[Change, tuple[Comma
         if isinstance(fact, CancelRequested | ParkRequested | RetryRequested):
             raise RefusedRequestError(message)
         raise ImpossibleStepError(message)
-    after = replace(after, state=target, revision=change.revision + 1)
+    waits_for = waiting_for(change, fact) if signal is Signal.NOTED else None
+    after = replace(after, state=target, waits_for=waits_for, revision=change.revision + 1)
     if target is State.QUEUED:
         after = _afresh(after)
     command = next_command(after)
@@ -166,7 +167,7 @@ def _next_for_attempt(change: Change) -> Command:
     seen = attempt.seen_block or attempt.sent_block
     if seen - attempt.sent_block < WIDEN_AFTER_BLOCKS:
         return _after_pause(change, Settle(attempt=attempt))
-    if seen - attempt.since_block >= RENEW_AFTER_BLOCKS and not attempt.renewed:
+    if seen - attempt.since_block >= RENEW_AFTER_BLOCKS << len(attempt.renewed):
         return _after_pause(change, Renew(attempt=attempt))
     return _after_pause(change, Send(attempt=attempt, after_block=_earliest(change, attempt), widely=True))
 

@@ -315,6 +315,7 @@ class Change:
             did not do it.
         plan: Preflight's result.
         attempt: The newest attempt that it signed (in a shared turn, the lead does).
+        waits_for: What the present command waits for, when it does not get on; None while it does, and at rest.
         failures: Commands of the present state that failed in a row; they lengthen the pause before the next.
         lock_block: Block of the lock that we hold; None when we hold none.
         giving_up: The present attempt is to be taken back: its marker is burnt, unless it was mined before.
@@ -341,6 +342,7 @@ class Change:
     reason: Reason | None = None
     plan: Plan | None = None
     attempt: Attempt | None = None
+    waits_for: Reason | None = None
     failures: int = 0
     lock_block: int | None = None
     giving_up: bool = False

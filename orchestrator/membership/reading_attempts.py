@@ -87,7 +87,7 @@ def read_settled(change: Change, fact: facts.AttemptSettled, now: datetime) -> R
         return _undone(change, now)
     match change.state:
         case State.LOCKING:
-            return _locked(change, fact.effect)
+            return _locked(change, fact.effect, now)
         case State.REMOVING:
             return _removed(replace(change, giving_up=False), fact.effect, now)
         case _:
@@ -102,7 +102,7 @@ def read_burnt(change: Change, now: datetime) -> Read:
     if attempt.action is not ACTION_OF.get(change.state):
         return Signal.NOTED, change  # the state's own transaction may be signed now
     reason = change.reason or Reason(slug="execution_refused", detail="its marker was burnt by somebody else")
-    return _end_without(replace(change, giving_up=False), reason, now)
+    return _end_without(change, reason, now)
 
 
 def read_hindered(change: Change, reason: Reason, now: datetime) -> Read:
@@ -179,7 +179,7 @@ def _without_effect(change: Change, reason: Reason, now: datetime) -> Read:
     if attempt is not None and attempt.live:
         change = replace(change, attempt=replace(attempt, status=AttemptStatus.VOID))
     decided = change.reason if change.giving_up and change.reason is not None else counted(change, reason)
-    return _set_back(replace(change, giving_up=False), decided, now)
+    return _set_back(change, decided, now)
 
 
 def _outlived(change: Change, attempt: Attempt, fact: facts.AttemptSettled) -> Read:
@@ -200,10 +200,13 @@ def _split(change: Change, reason: Reason) -> Read:
     return Signal.PARK, replace(change, attempt=attempt, lock_block=None, giving_up=False, reason=reason, failures=0)
 
 
-def _locked(change: Change, effect: Effect) -> Read:
+def _locked(change: Change, effect: Effect, now: datetime) -> Read:
     plan, attempt = change.plan, change.attempt
     if plan is None or attempt is None:
         raise ImpossibleStepError(f"change {change.change_id} locked without a plan and an attempt")
+    if not effect.view.locked:
+        reason = Reason(slug="group_moved", detail=f"the lock was undone within its own block, {effect.block_number}")
+        return judge(replace(change, giving_up=False), counted(change, reason), now)
     plan = replace(plan, lock_nonce=attempt.private_nonce, lock_root=effect.view.state_root)
     change = replace(change, lock_block=effect.block_number, plan=plan)
     if change.giving_up:

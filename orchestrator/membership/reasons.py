@@ -108,6 +108,15 @@ RULES: dict[str, Rule] = {
         remedy="The addition is taken back, then the group unlocked; look at the pools and at the validators.",
         patience=5,
     ),
+    "marker_unmined": Rule(
+        judgement=Judgement.RETRY,
+        remedy="It is broadcast through every node. If blocks are made and none takes it, look at the nodes' pools.",
+    ),
+    "marker_not_burnt": Rule(
+        judgement=Judgement.RETRY,
+        remedy="The group stays locked until one of the two is mined. Before Besu 23.10.2 a pool keeps the marker: "
+        "restart all nodes together, so that the pools forget it; one restarted alone gets it back from its peers.",
+    ),
     "outcome_unknown": Rule(
         judgement=Judgement.RETRY,
         remedy="No node knows yet what became of the transaction; they are asked again.",

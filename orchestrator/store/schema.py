@@ -68,6 +68,7 @@ changes = sa.Table(
     sa.Column("reason", sa.Text),
     sa.Column("plan", sa.Text),
     sa.Column("attempt_id", sa.Text),
+    sa.Column("waits_for", sa.Text),
     sa.Column("failures", sa.Integer, nullable=False),
     sa.Column("lock_block", sa.BigInteger),
     sa.Column("giving_up", sa.Boolean, nullable=False),

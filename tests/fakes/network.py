@@ -10,8 +10,8 @@ import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from orchestrator.engine.node_ports import Block, Head, NodeError, NodeTraits, PmtOutcome, Said, SignedMarker
-from orchestrator.membership.model import Action, GroupView
+from orchestrator.engine.node_ports import Block, Head, NodeError, NodeTraits, PmtOutcome, Said
+from orchestrator.membership.model import Action, GroupView, Marker
 from orchestrator.membership.reasons import Reason
 
 CHAIN_ID = 1337
@@ -71,38 +71,44 @@ class FakeSigners:
         return raw
 
 
+@dataclass(frozen=True)
+class FakeBurn:
+    """A transaction that takes a marker's account nonce."""
+
+    raw: bytes
+    transaction_hash: str
+
+
 class FakeMarkers:
-    """`orchestrator.engine.node_ports.MarkerSigner`, as JSON; its keys count up."""
+    """`orchestrator.engine.node_ports.Markers`, as JSON; its accounts count up."""
 
     def __init__(self) -> None:
-        self.keys = 0
+        self.accounts = 0
 
-    def one_time_key(self) -> bytes:
-        self.keys += 1
-        return self.keys.to_bytes(32)
+    def make(self, payload_key: bytes, chain_id: int) -> Marker:
+        self.accounts += 1
+        return self._marker(self.accounts.to_bytes(32), payload_key, chain_id, gas_limit=100)
 
-    def marker(
-        self,
-        private_key: bytes,
-        payload_key: bytes,
-        *,
-        precompile: str,
-        account_nonce: int,
-        gas_price: int,
-        gas_limit: int,
-        chain_id: int | None,
-    ) -> SignedMarker:
-        fields = {"to": precompile, "gas_limit": gas_limit, "gas_price": gas_price, "chain_id": chain_id}
-        return self._signed(private_key, account_nonce, {"carries": payload_key.hex(), **fields})
+    def renew(self, marker: Marker) -> Marker:
+        return self._marker(marker.key, marker.payload_key, marker.chain_id, gas_limit=marker.gas_limit + 1)
 
-    def burn(self, private_key: bytes, *, account_nonce: int, gas_price: int, chain_id: int | None) -> SignedMarker:
-        fields = {"gas_price": gas_price, "chain_id": chain_id}
-        return self._signed(private_key, account_nonce, {"carries": "", **fields})
+    def burn(self, marker: Marker) -> FakeBurn:
+        raw = json.dumps({"account": marker.account, "carries": ""}).encode()
+        return FakeBurn(raw, digest("marker", raw))
 
-    def _signed(self, private_key: bytes, account_nonce: int, fields: dict[str, object]) -> SignedMarker:
-        account = digest("account", private_key)[:42]
-        raw = json.dumps({"account": account, "account_nonce": account_nonce, **fields}).encode()
-        return SignedMarker(raw=raw, marker_hash=digest("marker", raw), account=account, account_nonce=account_nonce)
+    def _marker(self, key: bytes, payload_key: bytes, chain_id: int, *, gas_limit: int) -> Marker:
+        account = digest("account", key)[:42]
+        raw = json.dumps({"account": account, "carries": payload_key.hex(), "gas_limit": gas_limit}).encode()
+        return Marker(
+            account=account,
+            key=key,
+            payload_key=payload_key,
+            gas_limit=gas_limit,
+            gas_price=0,
+            chain_id=chain_id,
+            raw=raw,
+            pmt_hash=digest("marker", raw),
+        )
 
 
 class FakeNetwork:
@@ -111,7 +117,6 @@ class FakeNetwork:
     def __init__(self) -> None:
         self.blocks = [Block(number=0, block_hash=digest("genesis"), transactions=())]
         self.pool: list[tuple[str, bytes]] = []
-        self.elsewhere: list[tuple[str, bytes]] = []  # in a pool, and not with who makes blocks
         self.groups: dict[str, Group] = {}
         self.outcomes: dict[str, PmtOutcome] = {}
         self.markers: dict[str, bytes] = {}
@@ -119,7 +124,7 @@ class FakeNetwork:
         self.executed: list[dict[str, object]] = []
         self.distributed: dict[bytes, bytes] = {}
         self._spenders: list[tuple[str, int]] = []  # account and block of each mined marker and burn
-        self._spends: dict[str, tuple[str, int]] = {}
+        self._spends: dict[str, str] = {}
 
     @property
     def head(self) -> Block:
@@ -132,24 +137,29 @@ class FakeNetwork:
         return pmt_hash
 
     def distribute(self, raw: bytes) -> bytes:
-        payload_key = hashlib.sha256(raw + len(self.distributed).to_bytes(8)).digest()
+        """Keep a private transaction; an addition to a group with history gets a key of the history, too."""
+        call = json.loads(raw)
+        parts = 2 if call["action"] == "add" and call["group"] in self.groups else 1
+        payload_key = b"".join(
+            hashlib.sha256(raw + bytes([part]) + len(self.distributed).to_bytes(8)).digest() for part in range(parts)
+        )
         self.distributed[payload_key] = raw
         return payload_key
 
     def account_nonce(self, account: str, block_number: int) -> int:
         return sum(spender == account and number <= block_number for spender, number in self._spenders)
 
-    def broadcast(self, marker: SignedMarker) -> None:
-        """Take a marker or a burn into the pool, in place of another of its account and nonce."""
-        spent = (marker.account, marker.account_nonce)
-        if marker.account_nonce < self.account_nonce(marker.account, self.head.number):
+    def broadcast(self, raw: bytes, transaction_hash: str) -> None:
+        """Take a marker or a burn into the pool, in place of another of its account; each account signs one."""
+        sent = json.loads(raw)
+        account = sent["account"]
+        if self.account_nonce(account, self.head.number):
             raise NodeError(Reason(slug="marker_nonce_used"), Said.REFUSED)
-        carried = bytes.fromhex(json.loads(marker.raw)["carries"])
-        raw = self.distributed[carried] if carried else b""
-        self.pool = [entry for entry in self.pool if self._spends.get(entry[0]) != spent]
-        self._spends[marker.marker_hash] = spent
-        self.markers[marker.marker_hash] = raw
-        self.pool.append((marker.marker_hash, raw))
+        self.pool = [entry for entry in self.pool if self._spends.get(entry[0]) != account]
+        self._spends[transaction_hash] = account
+        carried = self.distributed[bytes.fromhex(sent["carries"])] if sent["carries"] else b""
+        self.markers[transaction_hash] = carried
+        self.pool.append((transaction_hash, carried))
 
     def mine(self, count: int = 1) -> None:
         for _ in range(count):
@@ -163,7 +173,7 @@ class FakeNetwork:
             self.blocks.append(block)
             for pmt_hash, raw in mined:
                 if pmt_hash in self._spends:
-                    self._spenders.append((self._spends[pmt_hash][0], number))
+                    self._spenders.append((self._spends[pmt_hash], number))
                 if raw:
                     self._execute(pmt_hash, json.loads(raw), block)
                 else:
@@ -267,10 +277,12 @@ class FakeNode:
         self.diverges_from: int | None = None
         self.replayed_through: int | None = None
         self.send_failures: list[NodeError] = []
+        self.broadcast_failures: list[NodeError] = []
         self.lose_answers = 0
         self.version = (23, 10, 3)
         self.validator: bool | None = True
         self.enclave_fault: str | None = None
+        self.lacks: set[str] = set()  # markers whose private receipt it has not
         self.calls = 0
         self.blocks_read = 0
         self._subscribers: list[asyncio.Queue[Head | None]] = []
@@ -371,25 +383,22 @@ class FakeNode:
         group = self.network.groups.get(privacy_group_id)
         return 0 if group is None else group.nonces.get(account, 0)
 
-    async def send(self, raw: bytes) -> str:
+    async def distribute(self, raw: bytes) -> bytes:
         self._ask_to_send()
         call = json.loads(raw)
         group = self.network.groups.get(call["group"])
         if group is not None and call["nonce"] < group.nonces.get(call["account"], 0):
             raise NodeError(Reason(slug="private_nonce_used"), Said.REFUSED)
-        pmt_hash = self.network.submit(raw)
+        return self.network.distribute(raw)
+
+    async def broadcast(self, raw: bytes, transaction_hash: str) -> None:
+        self._ask()
+        if self.broadcast_failures:
+            raise self.broadcast_failures.pop(0)
+        self.network.broadcast(raw, transaction_hash)
         if self.lose_answers:
             self.lose_answers -= 1
             raise NodeError(Reason(slug="node_unreachable", detail="the answer was lost"), Said.PERHAPS_DONE)
-        return pmt_hash
-
-    async def distribute(self, raw: bytes) -> bytes:
-        self._ask_to_send()
-        return self.network.distribute(raw)
-
-    async def broadcast(self, marker: SignedMarker) -> None:
-        self._ask_to_send()
-        self.network.broadcast(marker)
 
     async def account_nonce(self, account: str, block_number: int | None = None) -> int:
         self._ask()
@@ -397,26 +406,10 @@ class FakeNode:
         self._check_known(head if block_number is None else block_number)
         return self.network.account_nonce(account, head if block_number is None else block_number)
 
-    async def gas_price(self) -> int:
-        self._ask()
-        return 0
-
-    async def precompile_address(self) -> str:
-        self._ask()
-        return "0x000000000000000000000000000000000000007d"
-
     async def outcomes(self, pmt_hashes: Sequence[str]) -> tuple[PmtOutcome, ...]:
         self._ask()
-        return tuple(self.network.outcomes.get(h, PmtOutcome(pmt_hash=h)) for h in pmt_hashes)
-
-    async def pooled(self, pmt_hashes: Sequence[str]) -> bool | None:
-        self._ask()
-        return any(pmt_hash in pmt_hashes for pmt_hash, _ in (*self.network.pool, *self.network.elsewhere))
-
-    async def markers(self, raw: bytes, first_block: int, last_block: int) -> tuple[str, ...]:
-        self._ask()
-        blocks = self.network.blocks[first_block : last_block + 1]
-        return tuple(h for block in blocks for h in block.transactions if self.network.markers[h] == raw)
+        outcomes = (self.network.outcomes.get(h, PmtOutcome(pmt_hash=h)) for h in pmt_hashes)
+        return tuple(replace(o, executed=None, reason=None) if o.pmt_hash in self.lacks else o for o in outcomes)
 
     async def additions(self, first_block: int, last_block: int) -> tuple[int, ...]:
         self._ask()

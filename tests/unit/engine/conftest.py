@@ -23,7 +23,7 @@ from orchestrator.store.change_store import SqlChangeStore
 from orchestrator.store.database import Database
 from orchestrator.store.schema_version import migrate
 from tests.fakes.clock import FastClock
-from tests.fakes.network import FakeContract, FakeNetwork, FakeNode, FakeSigners
+from tests.fakes.network import FakeContract, FakeMarkers, FakeNetwork, FakeNode, FakeSigners
 
 OWNER = "0xFE3B557E8Fb62b89F4916B721be55cEb828dBd73"
 BLOCK_SECONDS = 1.0
@@ -48,6 +48,7 @@ class Rig:
         executor = Executor(
             fleet=self.fleet,
             signers=self.signers,
+            markers=FakeMarkers(),
             contract=FakeContract(),
             observer=observer,
             clock=clock,

@@ -5,11 +5,11 @@ import pytest
 
 from orchestrator.membership import facts
 from orchestrator.membership.errors import RefusedRequestError
-from orchestrator.membership.model import AttemptStatus, Change, Kind, MemberProgress, State, Verdict
+from orchestrator.membership.model import Action, AttemptStatus, Change, Kind, MemberProgress, State, Verdict
 from orchestrator.membership.reading import read
 from orchestrator.membership.reasons import Reason
 from orchestrator.membership.signals import Signal
-from tests.fakes.changes import a_change, an_attempt
+from tests.fakes.changes import a_change, an_attempt, sent
 from tests.fakes.clock import START
 from tests.fakes.surveys import NEW, OLD, SECOND, a_member, a_plan, a_survey, a_view, an_effect, no_view
 
@@ -17,7 +17,7 @@ PREFLIGHT = a_change("a", state=State.PREFLIGHT, lead_id="change-a", members=(NE
 LOCKING = replace(PREFLIGHT, state=State.LOCKING, plan=a_plan())
 LATER = START + timedelta(hours=1)
 DEADLINE = facts.DeadlinePassed(deadline=START)
-SENT = an_attempt("l", AttemptStatus.SENT, sent_block=10, pmt_hashes=("0x1",))
+SENT = sent(an_attempt("l"))
 
 
 def test_a_claim_names_its_lead_and_ends_the_pause() -> None:
@@ -105,12 +105,27 @@ def test_a_deadline_ends_what_has_not_been_sent(state: State) -> None:
     assert not found.attempt.live
 
 
+@pytest.mark.parametrize("state", [State.LOCKING, State.CREATING, State.REMOVING])
+def test_a_deadline_takes_back_what_is_on_its_way(state: State) -> None:
+    """The change ends when its marker is burnt, or mined: it is not failed while it may have its effect."""
+    change = replace(LOCKING, state=state, attempt=SENT, failures=3)
+    signal, found = read(change, DEADLINE, LATER)
+    assert (signal, found.giving_up, found.failures) == (Signal.NOTED, True, 0)
+    assert found.reason is not None
+    assert found.reason.slug == "deadline_passed"
+    assert found.in_flight is not None
+
+
 def test_a_deadline_in_the_lock_window_undoes_the_lock() -> None:
-    """A lock on its way is awaited first; one that is there is undone; one that was never sent ends the change."""
+    """One that is there is undone, with or without the addition on its way; one that was never sent ends the change."""
     assert read(replace(LOCKING, attempt=an_attempt("l")), DEADLINE, LATER)[0] is Signal.FAIL
-    signal, found = read(replace(LOCKING, attempt=SENT), DEADLINE, LATER)
-    assert (signal, found.undo_lock) == (Signal.NOTED, True)
-    assert read(replace(LOCKING, state=State.ADDING), DEADLINE, LATER)[0] is Signal.UNDO
+    adding = replace(LOCKING, state=State.ADDING)
+    assert read(adding, DEADLINE, LATER)[0] is Signal.UNDO
+    add = an_attempt("d", action=Action.ADD)
+    signal, signed = read(replace(adding, attempt=add), DEADLINE, LATER)
+    assert (signal, signed.attempt) == (Signal.UNDO, replace(add, status=AttemptStatus.VOID))
+    signal, floats = read(replace(adding, attempt=sent(add)), DEADLINE, LATER)
+    assert (signal, floats.attempt) == (Signal.UNDO, sent(add))
 
 
 def test_a_deadline_of_a_lock_that_may_come_back_undoes_it() -> None:

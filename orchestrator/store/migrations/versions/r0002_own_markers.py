@@ -47,6 +47,7 @@ def upgrade() -> None:
         attempts.alter_column("renewed", server_default=None)
     with op.batch_alter_table("changes") as changes:
         changes.alter_column("undo_lock", new_column_name="giving_up")
+        changes.add_column(sa.Column("waits_for", sa.Text(), nullable=True))
 
 
 def _carry_over(connection: sa.Connection) -> None:
