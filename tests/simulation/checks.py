@@ -98,8 +98,8 @@ class Checks:
         """Look at the store after a commit."""
         self.commits += 1
         waiting: dict[str, set[str | None]] = {}
-        for change_id, request_id, group, state, lead_id, revision, reason in self.rows(
-            "SELECT change_id, request_id, privacy_group_id, state, lead_id, revision, reason FROM changes "
+        for change_id, request_id, kind, group, state, lead_id, revision, reason in self.rows(
+            "SELECT change_id, request_id, kind, privacy_group_id, state, lead_id, revision, reason FROM changes "
             "ORDER BY position"
         ):
             ended = self._ended.get(change_id)
@@ -117,7 +117,8 @@ class Checks:
                 self.overtaken.add(group)
             elif state not in ENDED_STATES:
                 before = waiting.setdefault(group, set())
-                if state == "preflight" and self._states.get(change_id) == "queued" and before - {lead_id}:
+                begins = state == "preflight" and self._states.get(change_id) == "queued"
+                if begins and kind != "unlock_group" and before - {lead_id}:  # an unlock goes first
                     self._passes(life, request_id, group)
                 before.add(lead_id)
             self._states[change_id] = state
