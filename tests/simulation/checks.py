@@ -7,7 +7,8 @@ from typing import Any
 from orchestrator.besu.management_contract import Method, encode_call
 from orchestrator.besu.private_transaction import decode_private_transaction
 from orchestrator.devnet.enclave import TransactionPayload
-from orchestrator.devnet.private_state import ExecutedTransaction, GroupState, GroupTimeline
+from orchestrator.devnet.head_maps import GroupTimeline
+from orchestrator.devnet.private_state import ExecutedTransaction, GroupState
 from orchestrator.membership.model import ENDED, RESTING, State
 from orchestrator.store.database import Database
 from orchestrator.store.recording import Step
@@ -241,7 +242,8 @@ class Checks:
         last = timeline.records[-1].state
         for node in self._world.emulation.network.nodes:
             known = node.timelines.get(_group_bytes(group))
-            if node.key in last.contract.participants and (known is None or known.records[-1].state.root != last.root):
+            state = known.state_at(node.head.number) if known is not None else None
+            if node.key in last.contract.participants and (state is None or state.root != last.root):
                 self.broke(None, f"node {node.number} has another state of {group} than the other members")
 
     def _check_lock(self, group: str, attempts: dict[bytes, Any]) -> None:
