@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.besu.management_contract import Method, encode_call
+from orchestrator.devnet.private_reading import state_at
 from orchestrator.devnet.private_state import GroupState
 from tests.simulation.checks import Checks
 from tests.simulation.messages import MessageQueue
@@ -51,7 +52,7 @@ class Endings:
         }
         done: dict[str, list[tuple[str, tuple[str, ...]]]] = {}
         for group in self.groups:
-            for record in self.checks.ledger.truth.executed(group):
+            for _, record in self.checks.ledger.truth.executed(group):
                 ours = attempts.get(record.signed.raw)
                 if ours is not None:
                     done.setdefault(ours[0], []).append((ours[1], tuple(ours[2])))
@@ -69,7 +70,7 @@ class Endings:
 
     def last_lock(self, group: str) -> bytes | None:
         """Return the bytes of the transaction that locked a group; None when it is not locked."""
-        records = self.checks.ledger.truth.executed(group)
+        records = [record for _, record in self.checks.ledger.truth.executed(group)]
         if not records or records[-1].state.contract.can_execute:
             return None
         locks = [record.signed.raw for record in records if record.signed.transaction.data == LOCK]
@@ -104,9 +105,8 @@ class Endings:
             return
         apart = []
         for node in self.world.emulation.network.nodes:
-            known = node.timelines.get(group_bytes(group))
-            seen = known.last_at(node.head.number) if known is not None else None
-            if node.key in truth.state.contract.participants and (seen is None or seen.state.root != truth.state.root):
+            seen = state_at(node, group_bytes(group), node.head.number)
+            if node.key in truth.state.contract.participants and (seen is None or seen.root != truth.state.root):
                 apart.append(node.number)
         if apart and not (self.world.weather.foreign and (self._is_said(group) or self._is_foreign(group))):
             self._broke(f"nodes {apart} have another state of {group} than the other members")

@@ -150,11 +150,11 @@ class Ledger:
         """An addition goes out under its lock: nothing has happened in the group since, as far as can be known."""
         if carrier.action is not Action.ADD or not carrier.bundles or self._world.reorganises:
             return
-        records = self.truth.executed(carrier.group)
-        ours = [at for at, record in enumerate(records) if self._is_lock_of(record.signed.raw, carrier)]
+        known = self.truth.executed(carrier.group)
+        ours = [at for at, (_, record) in enumerate(known) if self._is_lock_of(record.signed.raw, carrier)]
         chain = self._world.emulation.network.chain
-        if ours and ours[-1] + 1 < len(records):
-            number = self.truth.block_of(carrier.group, ours[-1] + 1)
+        if ours and ours[-1] + 1 < len(known):
+            number, _ = known[ours[-1] + 1]
             if chain.arrived_at(number) + LATE_SECONDS + life.stood_still_seconds < self._world.loop.time():
                 self._store.broke(life, f"broadcasts an addition though the group has moved in block {number}")
 
@@ -200,14 +200,14 @@ class Ledger:
 
     def _check_window(self, block: Block, carrier: Carrier) -> None:
         """An addition follows its own lock, after a whole block, with nothing between them."""
-        before = self.truth.last(carrier.group)
-        if before is None or not self._is_lock_of(before.signed.raw, carrier):
+        known = self.truth.executed(carrier.group)
+        if not known or not self._is_lock_of(known[-1][1].signed.raw, carrier):
             if carrier.action is not Action.ADD:
                 return  # an addition of nobody, which unlocks on old versions, whoever has locked
             carrier.stale = True
             if not self._world.weather.foreign:
                 self._store.broke(None, f"an addition is mined in block {block.number} without its lock")
             return
-        locked_in = self.truth.block_of(carrier.group, -1)
+        locked_in, _ = known[-1]
         if block.number - locked_in < LOCK_WINDOW_BLOCKS:
             self._store.broke(None, f"an addition is mined in block {block.number}, its lock in {locked_in}")

@@ -7,7 +7,7 @@ from orchestrator.devnet.contract import BlockContext
 from orchestrator.devnet.enclave import TransactionPayload
 from orchestrator.devnet.execution import fresh_state, process
 from orchestrator.devnet.network import Network
-from orchestrator.devnet.private_state import ExecutedTransaction, GroupState, GroupTimeline
+from orchestrator.devnet.private_state import ExecutedTransaction, GroupState
 from orchestrator.devnet.public_transaction import PublicTransaction
 
 
@@ -25,26 +25,21 @@ class Truth:
 
     def __init__(self, network: Network) -> None:
         self._network = network
-        self._groups: dict[str, GroupTimeline] = {}
+        self._groups: dict[str, list[tuple[int, ExecutedTransaction]]] = {}
 
-    def executed(self, privacy_group_id: str) -> tuple[ExecutedTransaction, ...]:
-        """Return a group's history."""
-        known = self._groups.get(privacy_group_id)
-        return tuple(known.records) if known is not None else ()
+    def executed(self, privacy_group_id: str) -> list[tuple[int, ExecutedTransaction]]:
+        """Return a group's history, each transaction with its block."""
+        return self._groups.get(privacy_group_id, [])
 
     def last(self, privacy_group_id: str) -> ExecutedTransaction | None:
         """Return what was executed last in a group."""
-        known = self._groups.get(privacy_group_id)
-        return known.records[-1] if known is not None and known.records else None
-
-    def block_of(self, privacy_group_id: str, index: int) -> int:
-        """Return the block of a transaction of a group's history."""
-        return self._groups[privacy_group_id].blocks[index]
+        known = self.executed(privacy_group_id)
+        return known[-1][1] if known else None
 
     def state_at(self, privacy_group_id: str, block_number: int) -> GroupState | None:
         """Return a group's state after a block; None when it did not exist."""
-        known = self._groups.get(privacy_group_id)
-        return known.state_at(block_number) if known is not None else None
+        known = [record.state for number, record in self.executed(privacy_group_id) if number <= block_number]
+        return known[-1] if known else None
 
     def execute(self, block: Block, transaction: PublicTransaction) -> None:
         """Take the next transaction of a block that was just made."""
@@ -58,10 +53,12 @@ class Truth:
         context = BlockContext(number=block.number, parent_hash=block.parent_hash, coinbase=block.miner)
         execution = process(state, payload.signed, payload.version, transaction.hash, context, rules)
         if execution.record is not None:
-            self._groups.setdefault(group, GroupTimeline()).append(block.number, execution.record)
+            self._groups.setdefault(group, []).append((block.number, execution.record))
 
     def forget_after(self, block_number: int) -> None:
         """Forget what was in blocks that were taken off the chain."""
-        for timeline in self._groups.values():
-            timeline.forget_after(block_number)
-        self._groups = {group: timeline for group, timeline in self._groups.items() if timeline.records}
+        kept = {
+            group: [(number, record) for number, record in known if number <= block_number]
+            for group, known in self._groups.items()
+        }
+        self._groups = {group: known for group, known in kept.items() if known}
