@@ -157,7 +157,7 @@ class Network:
 
     def can_make_blocks(self) -> bool:
         """Tell whether enough validators run and follow the chain: two thirds of them, as IBFT 2 needs."""
-        return sum(map(self._follows, self.validators)) >= ceil(2 * len(self.validators) / 3)
+        return self._is_quorum(sum(map(self._follows, self.validators)))
 
     def upgrade(self, version: str) -> None:
         """Let all nodes run another Besu version from now on; groups keep the contract that they were created with.
@@ -171,13 +171,16 @@ class Network:
             node.rules = self.rules
 
     def make_block(self, now: float, *, even_without_quorum: bool = False) -> Block | None:
-        """Make the next block and let the nodes import it; None while too few validators follow."""
+        """Make the next block and let the nodes import it; None while too few validators follow or agree to it."""
         self.advance(now)
         if not (even_without_quorum or self.can_make_blocks()):
             return None
         parent = self.chain.head
         proposer = self._proposer(parent)
-        return self._append(parent, self._executable(proposer), salt=b"", proposer=proposer)
+        transactions = self._executable(proposer)
+        if not (even_without_quorum or self._agreed(transactions)):
+            return None
+        return self._append(parent, transactions, salt=b"", proposer=proposer)
 
     def append_block(self, transactions: list[PublicTransaction]) -> Block:
         """Make a block of exactly these transactions, in this order, and let the nodes import it."""
@@ -258,6 +261,14 @@ class Network:
     def _behaviour_of(self, version: str) -> BesuBehaviour:
         behaviour = behaviour_of(version)
         return replace(behaviour, base_fee=behaviour.base_fee and self.config.base_fee)
+
+    def _is_quorum(self, votes: int) -> bool:
+        return votes >= ceil(2 * len(self.validators) / 3)
+
+    def _agreed(self, transactions: list[PublicTransaction]) -> bool:
+        """Whether enough validators agree to a block: one that can't replay what it is added to has no vote for it."""
+        following = filter(self._follows, self.validators)
+        return self._is_quorum(sum(node.check_proposal(transactions) for node in following))
 
     def _follows(self, node: Node) -> bool:
         well = node.up and node.halted is None and node.number not in self._cut_from_blocks

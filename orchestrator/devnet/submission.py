@@ -28,7 +28,7 @@ from orchestrator.devnet.marker_place import MarkerPlace
 from orchestrator.devnet.marker_signing import sign_marker
 from orchestrator.devnet.network import Network
 from orchestrator.devnet.node import Node
-from orchestrator.devnet.private_reading import members_at, state_at
+from orchestrator.devnet.private_reading import history_bundle, members_at, state_at
 from orchestrator.devnet.public_transaction import intrinsic_gas
 from orchestrator.devnet.transaction_pool import PoolFullError
 
@@ -176,9 +176,8 @@ def _distribute(
         payload = network.enclaves.send(
             node.enclave, signed.transaction.private_from, recipients, TransactionPayload(signed, version)
         )
-        timeline = node.timelines.get(group)
-        if added or _is_addition(network, signed):
-            history = tuple(timeline.records) if timeline is not None else ()
+        if _is_addition(network, signed):
+            history = history_bundle(network.enclaves, node, group, node.head.number)
             if history:
                 payload += network.enclaves.send(node.enclave, key, added, HistoryPayload(history))
                 delay += config.addition_ms / 1000 + config.bundle_seconds_per_transaction * len(history)

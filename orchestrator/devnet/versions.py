@@ -52,7 +52,7 @@ class BesuBehaviour:
         too_distant_word: how the refusal of a nonce too far away is spelled.
         shelves_unpriced: a transaction without a price that came first through a node that is no validator is never
             put into a block.
-        loses_added_members: replay keeps the receipts and loses the state.
+        maps_read_before_replay: a block starts from its parent's head map as it was before the block's replays.
         nonce_option: ``--privacy-nonce-always-increments`` exists.
         unreadable_frame_is_internal: a WebSocket frame that is no JSON is an internal error, before an invalid request.
         java: last part of ``web3_clientVersion``.
@@ -84,7 +84,7 @@ class BesuBehaviour:
     future_by_sender: int = 0
     too_distant_word: str = "is"
     shelves_unpriced: bool = False
-    loses_added_members: bool = False
+    maps_read_before_replay: bool = False
     nonce_option: bool = False
     unreadable_frame_is_internal: bool = False
     java: str = "openjdk-java-17"
@@ -133,7 +133,7 @@ CHANGES: Final[tuple[tuple[VersionNumber, dict[str, Any]], ...]] = (
     ((24, 8, 0), {"detailed_params": True}),
     ((24, 12, 0), {"notes_included_as_dropped": True}),
     ((25, 2, 0), {"revert_in_brackets": True, "java": "openjdk-java-25"}),
-    ((25, 5, 0), {"loses_added_members": True}),
+    ((25, 5, 0), {"maps_read_before_replay": True}),
 )
 """Each entry: the version that brought a change, and the attributes that it changed."""
 

@@ -162,11 +162,6 @@ def _diverge(_: Controls, call: Call) -> bool:
     return True
 
 
-def _lose_next_add(_: Controls, call: Call) -> bool:
-    _node(call, 0).faults.lose_next_add = True
-    return True
-
-
 def _miss_next_transaction(_: Controls, call: Call) -> bool:
     _node(call, 0).faults.missed_groups.add(_group(call, 1))
     return True
@@ -222,6 +217,10 @@ def _status(controls: Controls, _: Call) -> list[dict[str, Any]]:
     ]
 
 
+def _node_log(_: Controls, call: Call) -> list[str]:
+    return list(_node(call, 0).log)
+
+
 def _advance_time(controls: Controls, call: Call) -> bool:
     seconds = _seconds(call.optional(0), "parameter 1")
     if controls.move_time is None:
@@ -252,12 +251,12 @@ _METHODS: Final[dict[str, Callable[[Controls, Call], Any]]] = {
     "devnet_dropPendingTransactions": _drop_pending,
     "devnet_reorg": _reorganise,
     "devnet_diverge": _diverge,
-    "devnet_loseNextAdd": _lose_next_add,
     "devnet_missNextTransaction": _miss_next_transaction,
     "devnet_rpcFault": _rpc_fault,
     "devnet_clearFaults": _clear_faults,
     "devnet_dropWebSockets": _drop_websockets,
     "devnet_status": _status,
+    "devnet_nodeLog": _node_log,
     "devnet_advanceTime": _advance_time,
     "devnet_setBesuVersion": _set_besu_version,
 }

@@ -151,8 +151,11 @@ def find_groups(call: Call) -> list[dict[str, Any]]:
     if call.tenant is not None and call.tenant not in wanted:
         raise failed
     found = []
-    for group in call.node.timelines:
-        members = members_at(call.node, group, call.node.head.number)
+    head = call.node.head.number
+    for group, timeline in call.node.timelines.items():
+        if timeline.head_at(head) is None:
+            continue
+        members = members_at(call.node, group, head)
         if call.tenant is not None and members and call.tenant not in members:
             raise failed
         if members and wanted.issubset(members):

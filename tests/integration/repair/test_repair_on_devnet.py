@@ -14,6 +14,7 @@ from orchestrator.engine.repairing import Repairer
 from orchestrator.engine.requests import parse_request
 from orchestrator.membership.model import RESTING, Change, State
 from orchestrator.store.schema_version import migrate
+from tests.integration.lost_additions import losing_the_next_addition
 
 OWNER = "0xfe3b557e8fb62b89f4916b721be55ceb828dbd73"
 # The well-known public development key of this account.
@@ -48,9 +49,9 @@ class Running:
         """Create a group of two and add the third node, which loses it one block later."""
         created = await self.at_rest((await self.ask("r1", "create_group", self.keys[:2])).change_id)
         assert created.state is State.SUCCEEDED
-        await self.devnet.call(1, "devnet_loseNextAdd", [3])
-        added = await self.ask("r2", "add_members", [self.keys[2]], created.privacy_group_id)
-        return await self.at_rest(added.change_id)
+        async with losing_the_next_addition(self.devnet, 3):
+            added = await self.ask("r2", "add_members", [self.keys[2]], created.privacy_group_id)
+            return await self.at_rest(added.change_id)
 
     async def repairs(self) -> list[Change]:
         return [c for c in await self.engine.store.changes() if c.request_id.startswith("repair.")]
@@ -113,10 +114,10 @@ async def test_a_second_loss_is_left_to_a_person(tmp_path: Path) -> None:
         await policy.repair_parked()
         (removal,) = await run.repairs()
         await run.at_rest(removal.change_id)
-        await run.devnet.call(1, "devnet_loseNextAdd", [3])
-        await policy.repair_parked()
-        addition = (await run.repairs())[0]
-        assert (await run.at_rest(addition.change_id)).state is State.PARKED
+        async with losing_the_next_addition(run.devnet, 3):
+            await policy.repair_parked()
+            addition = (await run.repairs())[0]
+            assert (await run.at_rest(addition.change_id)).state is State.PARKED
         for _ in range(3):
             await policy.repair_parked()
         assert len(await run.repairs()) == 2

@@ -24,7 +24,7 @@ CONTROLS = (
     "devnet_setCongested",
     "devnet_setEnclave",
     "devnet_diverge",
-    "devnet_loseNextAdd",
+    "devnet_nodeLog",
     "devnet_missNextTransaction",
     "devnet_rpcFault",
     "devnet_clearFaults",
