@@ -89,10 +89,9 @@ class BesuBehaviour:
     unreadable_frame_is_internal: bool = False
     java: str = "openjdk-java-17"
 
-    @property
-    def client_version(self) -> str:
-        """The answer of ``web3_clientVersion``."""
-        return f"besu/v{self.version}/linux-x86_64/{self.java}"
+    def client_version(self, identity: str = "", build: str = "") -> str:
+        """The answer of ``web3_clientVersion``, with the node's identity and the build's name where it has them."""
+        return "/".join(filter(None, ("besu", identity, f"v{build or self.version}", "linux-x86_64", self.java)))
 
 
 _FLEXIBLE_FIND: Final = ("privx_findFlexiblePrivacyGroup", "privx_findOnchainPrivacyGroup")

@@ -201,6 +201,11 @@ def _peer_count(call: Call) -> str:
     return quantity(sum(1 for node in call.network.nodes if node.up and node is not call.node))
 
 
+def _client_version(call: Call) -> str:
+    config = call.network.config
+    return call.network.behaviour.client_version(config.identity, config.build)
+
+
 def _sha3(call: Call) -> str:
     given = read_bytes(call.optional(0))
     if given is None:
@@ -269,7 +274,7 @@ METHODS: Final[MethodTable] = {
     "net_listening": lambda _: True,
     "net_peerCount": _peer_count,
     "net_services": lambda _: {},
-    "web3_clientVersion": lambda call: call.network.behaviour.client_version,
+    "web3_clientVersion": _client_version,
     "web3_sha3": _sha3,
     "rpc_modules": _modules,
     "txpool_besuTransactions": _pool_transactions,

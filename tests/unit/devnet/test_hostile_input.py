@@ -33,6 +33,11 @@ CONTROLS = (
     "devnet_setBesuVersion",
     "devnet_advanceTime",
     "devnet_dropPendingTransactions",
+    "devnet_setPropagation",
+    "devnet_permitAccounts",
+    "devnet_publicTraffic",
+    "devnet_setReplicas",
+    "devnet_delayPrivateReceipts",
     "devnet_nonsense",
 )
 METHODS = sorted(
@@ -69,6 +74,11 @@ PLAUSIBLE = st.sampled_from(
         {"fromBlock": "0x5", "toBlock": "0x1", "topics": [None, ["0x" + "ab" * 32]]},
         {"address": [], "topics": [[]], "blockHash": "0x" + "ab" * 32},
         {"kind": "latency", "seconds": 1e309},
+        {"kind": "error", "code": 2**70, "message": "x", "batches": True},
+        {"kind": "null", "code": "1"},
+        "0xf861808082520894" + "11" * 90,
+        [OWNER],
+        [0.5, 2],
         {"kind": "status", "status": 500, "methods": ["x"], "node": 1, "count": None},
         [GROUP],
         ["QfeDAys9MPDs2XHExtc84jKGHxZg/aj52DTh0vtA3Xc="],
