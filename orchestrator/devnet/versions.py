@@ -52,6 +52,8 @@ class BesuBehaviour:
         too_distant_word: how the refusal of a nonce too far away is spelled.
         shelves_unpriced: a transaction without a price that came first through a node that is no validator is never
             put into a block.
+        distributes_history: ``priv_distributeRawTransaction`` bundles the history for an addition and answers two keys;
+            before, only a send does, and a marker of what was distributed brings the new member no history.
         loses_added_members: replay keeps the receipts and loses the state.
         nonce_option: ``--privacy-nonce-always-increments`` exists.
         unreadable_frame_is_internal: a WebSocket frame that is no JSON is an internal error, before an invalid request.
@@ -79,6 +81,7 @@ class BesuBehaviour:
     base_fee: bool = False
     qbft_api: bool = False
     notes_included_as_dropped: bool = False
+    distributes_history: bool = False
     equal_price_replaces: bool = False
     pending_by_sender: int = 0
     future_by_sender: int = 0
@@ -100,7 +103,7 @@ CHANGES: Final[tuple[tuple[VersionNumber, dict[str, Any]], ...]] = (
     ((21, 1, 0), {"transaction_public_key": True}),
     ((21, 7, 0), {"effective_gas_price": True, "node_checks_private_from": False}),
     ((21, 7, 4), {"proxy_open_while_locked": True, "add_needs_proxy": True}),
-    ((21, 10, 2), {"sender_must_be_member": True}),
+    ((21, 10, 2), {"sender_must_be_member": True, "distributes_history": True}),
     (
         (22, 1, 0),
         {
