@@ -130,6 +130,12 @@ class Network:
             permitted=self.permitted,
         )
 
+    def peers_of(self, node: Node) -> int:
+        """How many peers a node has: those that run, and none while it is cut off from pools and blocks."""
+        alone = self._cut_from_pools & self._cut_from_blocks
+        others = [other for other in self.nodes if other is not node and other.up and other.number not in alone]
+        return 0 if node.number in alone else len(others)
+
     def set_up(self, node: Node, up: bool) -> None:
         """Start or stop a node; a stopped one forgets its pool, and its peers hand theirs over when it is back."""
         if node.up is not up:
@@ -260,7 +266,6 @@ class Network:
         self.chain.append(block, self.now + block.markers * self.config.marker_seconds)
         if self.on_block is not None:
             self.on_block(block, salt)
-        self.pool.used(transactions)
         if transactions and self.behaviour.notes_included_as_dropped:
             self._tell_all(transactions, dropped=True)
         if tell_nodes:

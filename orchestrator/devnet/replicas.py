@@ -7,9 +7,12 @@ have the newest blocks yet.
 from collections import deque
 from collections.abc import Sequence
 from copy import copy
+from typing import Final
 
 from orchestrator.devnet.chain import Block
 from orchestrator.devnet.node import Node
+
+MAX_HEADS: Final = 100_000
 
 
 class Replicas:
@@ -22,7 +25,7 @@ class Replicas:
     def __init__(self, node: Node, lags_seconds: Sequence[float] = ()) -> None:
         self.lags_seconds: tuple[float, ...] = tuple(lags_seconds)
         self._node = node
-        self._heads: deque[tuple[float, Block]] = deque([(float("-inf"), node.head)])
+        self._heads: deque[tuple[float, Block]] = deque([(float("-inf"), node.head)], MAX_HEADS)
         self._turn = 0
 
     def note(self, now: float) -> None:

@@ -197,10 +197,6 @@ def _send_unsigned(_: Call) -> None:
     )
 
 
-def _peer_count(call: Call) -> str:
-    return quantity(sum(1 for node in call.network.nodes if node.up and node is not call.node))
-
-
 def _client_version(call: Call) -> str:
     config = call.network.config
     return call.network.behaviour.client_version(config.identity, config.build)
@@ -272,7 +268,7 @@ METHODS: Final[MethodTable] = {
     "eth_sendTransaction": _send_unsigned,
     "net_version": lambda call: str(call.network.config.chain_id),
     "net_listening": lambda _: True,
-    "net_peerCount": _peer_count,
+    "net_peerCount": lambda call: quantity(call.network.peers_of(call.network.nodes[call.node.number - 1])),
     "net_services": lambda _: {},
     "web3_clientVersion": _client_version,
     "web3_sha3": _sha3,
