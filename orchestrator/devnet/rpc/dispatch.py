@@ -13,14 +13,14 @@ from orchestrator.devnet.faults import ANSWERS, FaultKind
 from orchestrator.devnet.network import Network
 from orchestrator.devnet.node import Node
 from orchestrator.devnet.node_logs import NodeLog
-from orchestrator.devnet.rpc import eth, priv, priv_logs, subscribe
+from orchestrator.devnet.rpc import eth, priv, priv_logs, public_accounts, subscribe
 from orchestrator.devnet.rpc.call import Call
 from orchestrator.devnet.rpc.control import Controls
 from orchestrator.devnet.rpc.filters import FilterStore
 from orchestrator.devnet.rpc.subscriptions import Connection, SubscriptionStore
 from orchestrator.devnet.submission import Submission
 
-_METHODS: Final = {**eth.METHODS, **priv.METHODS, **priv_logs.METHODS, **subscribe.METHODS}
+_METHODS: Final = {**eth.METHODS, **public_accounts.METHODS, **priv.METHODS, **priv_logs.METHODS, **subscribe.METHODS}
 
 
 @dataclass(frozen=True, slots=True)

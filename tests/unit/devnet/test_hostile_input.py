@@ -15,7 +15,7 @@ from orchestrator.devnet import Devnet, running_devnet
 from orchestrator.devnet.contract import contract_code
 from orchestrator.devnet.gateway import parse_json
 from orchestrator.devnet.init_code import run_init_code
-from orchestrator.devnet.rpc import eth, priv, priv_logs, subscribe
+from orchestrator.devnet.rpc import eth, priv, priv_logs, public_accounts, subscribe
 from orchestrator.devnet.rpc.dispatch import Caller
 from tests.unit.devnet.driving import DEFAULTS, GROUP, OWNER, Driver, Listener
 
@@ -41,7 +41,15 @@ CONTROLS = (
     "devnet_nonsense",
 )
 METHODS = sorted(
-    {*eth.METHODS, *priv.METHODS, *priv_logs.METHODS, *subscribe.METHODS, "privx_findFlexiblePrivacyGroup", *CONTROLS}
+    {
+        *eth.METHODS,
+        *public_accounts.METHODS,
+        *priv.METHODS,
+        *priv_logs.METHODS,
+        *subscribe.METHODS,
+        "privx_findFlexiblePrivacyGroup",
+        *CONTROLS,
+    }
 )
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=30),
