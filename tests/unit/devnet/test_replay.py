@@ -179,7 +179,7 @@ def test_two_locks_under_one_marker_key_make_their_block_unreplayable() -> None:
 
 @pytest.mark.parametrize(("validators", "goes_on"), [(4, True), (2, False)])
 def test_a_validator_that_can_t_replay_takes_its_vote_with_it(validators: int, goes_on: bool) -> None:
-    """With a quorum left the chain goes on without it; else the addition's block is never made, and nobody halts."""
+    """With a quorum left the chain goes on without it; else the addition's block is never made, and all stand."""
     driver = Driver(nodes=4, validators=validators, block_period_seconds=1.0)
     newcomer = 2
     driver.create(1, 3)
@@ -195,11 +195,28 @@ def test_a_validator_that_can_t_replay_takes_its_vote_with_it(validators: int, g
     assert (driver.head(1) > stands_at) is goes_on
     assert (driver.call(1, "devnet_status")[newcomer - 1]["halted"] is not None) is goes_on
     assert "Invalid transaction" in driver.call(1, "devnet_nodeLog", newcomer)[0]
-    if not goes_on:
-        driver.call(1, "devnet_dropPendingTransactions")
-        driver.move(2)
-        assert driver.head(newcomer) == driver.head(1) > stands_at
-        assert driver.locked()
+
+
+def test_a_chain_that_stands_goes_on_after_a_restart_of_all_nodes_together() -> None:
+    """One node restarted alone gets the marker back from its peers; together they forget it, and the lock stays."""
+    driver = Driver(nodes=3, validators=2, block_period_seconds=1.0)
+    driver.create(1, 3)
+    payload = driver.distribute(b"beside a pair", to=APPLICATION)
+    driver.mine_exactly(driver.marker(payload), *driver.pair_of_one_account())
+    driver.lock()
+    stands_at = driver.head(1)
+    driver.send(addition(driver, 2))
+    for together in ([2], [1, 2, 3]):
+        driver.move(5)
+        assert [driver.head(node) for node in (1, 2, 3)] == [stands_at] * 3
+        for up in (False, True):
+            for node in together:
+                driver.call(1, "devnet_setNode", node, up)
+    driver.move(5)
+
+    assert driver.head(1) == driver.head(2) > stands_at
+    assert driver.locked()
+    assert driver.members(1) == (driver.keys[0], driver.keys[2])
 
 
 def pending_addition(driver: Driver) -> bytes:
