@@ -4,6 +4,7 @@ Source of the rules: docs/besu.md#versions, #looking-before-leaping, #how-member
 """
 
 from orchestrator.membership.facts import MemberSurvey, Surveyed
+from orchestrator.membership.key_lengths import unfit_keys
 from orchestrator.membership.model import Change, Kind, Plan
 from orchestrator.membership.reasons import Reason
 
@@ -30,6 +31,7 @@ def plan_for(change: Change, seen: Surveyed) -> Plan | Reason:
     return (
         _node_trouble(seen)
         or (_creation_trouble(change, seen) if change.kind is Kind.CREATE_GROUP else _group_trouble(change, seen))
+        or unfit_keys(_difference(change, seen)[0], seen.abi if seen.view.exists and seen.abi else seen.native_abi)
         or _member_trouble(change, seen)
         or _enclave_trouble(change, seen)
         or _plan(change, seen)
