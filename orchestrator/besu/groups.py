@@ -126,7 +126,7 @@ class FlexiblePrivacyGroups:
         before = await self._view(group)
         if before.exists:
             raise GroupChangeError(f"there is a group {group} already; choose another id, or add members to it")
-        version = (await self._node.client_version()).version
+        version = await self._node.version()
         receipt = await self._change(group, encode_add_participants(native_abi(version), members), before)
         return CreatedGroup(group, receipt)
 
@@ -189,7 +189,7 @@ class FlexiblePrivacyGroups:
         """Unlock a group; by an empty add on versions whose ``unlock()`` does not work."""
         view = await self._existing(privacy_group_id)
         empty_add = encode_add_participants(_abi(view), [])
-        if not unlock_works((await self._node.client_version()).version):
+        if not unlock_works(await self._node.version()):
             return await self._change(privacy_group_id, empty_add, view)
         return await self._change(privacy_group_id, encode_call(Method.UNLOCK), view)
 

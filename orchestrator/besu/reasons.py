@@ -9,6 +9,7 @@ from orchestrator.besu.errors import (
     MethodNotFoundError,
     PrivacyDisabledError,
     UnauthorizedError,
+    VersionUnknownError,
 )
 from orchestrator.engine.node_ports import NodeError, Said
 from orchestrator.membership.reasons import RULES, Judgement, Reason
@@ -22,6 +23,7 @@ SLUGS: Final = {
     "bad_answer": "node_error",
     "batch_refused": "node_error",
     "not_known": "not_known_here",
+    "version_unknown": "version_unknown",
     "besu_error": "node_error",
     "rpc_error": "node_error",
     "unauthorized": "unauthorized",
@@ -73,6 +75,7 @@ _WILL_NOT_TELL: Final = (
     MethodNotEnabledError,
     PrivacyDisabledError,
     HostNotAllowedError,
+    VersionUnknownError,
 )
 
 

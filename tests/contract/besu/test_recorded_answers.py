@@ -150,7 +150,9 @@ def test_contract_answers_are_read(recorded: Any) -> None:
             readers[data](output)
         elif data == encode_call(Method.GET_PARTICIPANTS) and output:
             members = decode_participants(output)
-            abi = native_abi(answers.read_client_version(f"besu/v{exchange.besu}").version)
+            version = answers.read_client_version(f"besu/v{exchange.besu}").version
+            assert version is not None
+            abi = native_abi(version)
             assert encode_participants(abi, members) == output
             lists += 1
     assert lists > 100

@@ -449,3 +449,23 @@ async def test_the_precompile_is_asked_once(scripted: ScriptedNode, session: Cli
     node = BesuNode("member1", [KEY], Node(HttpNode(session, scripted.url)), None)
     assert [await node.precompile_address() for _ in range(2)] == [PRECOMPILE] * 2
     assert scripted.methods == ["priv_getPrivacyPrecompileAddress"]
+
+
+async def test_a_version_that_nobody_says_parks(scripted: ScriptedNode, session: ClientSession) -> None:
+    """A build that says "vnull" is not taken for any version, unless one is configured."""
+    scripted.answers = Replica().answers() | {"web3_clientVersion": "besu/10.0.0.5/vnull/linux-x86_64/openjdk-java-17"}
+    http = HttpNode(session, scripted.url)
+    with pytest.raises(NodeError) as failure:
+        await BesuNode("member1", [KEY], Node(http), None).traits()
+    assert (failure.value.reason.slug, failure.value.said) == ("version_unknown", Said.REFUSED)
+    traits = await BesuNode("member1", [KEY], Node(http, version=(22, 4, 4)), None).traits()
+    assert (traits.besu_version, traits.native_abi) == ((22, 4, 4), "bytes32")
+
+
+async def test_an_identity_is_no_version(scripted: ScriptedNode, session: ClientSession) -> None:
+    """An address that the operator calls the node by is passed over."""
+    scripted.answers = Replica().answers() | {
+        "web3_clientVersion": "besu/10.0.0.5/v23.10.3/linux-x86_64/openjdk-java-17"
+    }
+    traits = await BesuNode("member1", [KEY], Node(HttpNode(session, scripted.url)), None).traits()
+    assert traits.besu_version == (23, 10, 3)
