@@ -120,10 +120,6 @@ class ChainNode:
         count = await self.http.call("eth_getTransactionCount", account, block)
         return answers.known(answers.read_quantity, count, "such block")
 
-    async def gas_price(self) -> int:
-        """Return the gas price, in wei, that the node suggests."""
-        return answers.read_quantity(await self.http.call("eth_gasPrice"))
-
     async def pooled(self, pmt_hashes: Sequence[str]) -> tuple[bool | None, ...]:
         """Return, for each hash, whether the transaction waits in the node's pool; None when the node doesn't know it.
 

@@ -82,11 +82,11 @@ def _distribution(seen: NodeSeen) -> Iterator[Finding]:
     else:
         yield Finding(
             check="distribution",
-            level=Level.WARNING,
+            level=Level.ERROR,
             node=seen.name,
             what="does not distribute private transactions (priv_distributeRawTransaction)",
-            why="Changes are sent the weaker way: the node signs the marker transaction, whose hash is known only from "
-            "its answer, and which can't be sent through another node or taken back.",
+            why="Changes that would be sent through it park: a marker that the node signs itself has no hash before it "
+            "is sent, and can't be sent through another node or taken back.",
             remedy="Enable PRIV among the node's API groups, and let what stands before it pass the method.",
         )
 

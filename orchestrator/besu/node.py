@@ -264,10 +264,6 @@ class Node(ChainNode):
             raise ProtocolError(f"a payload key of {len(payload_key)} bytes, instead of 32 or 64")
         return payload_key
 
-    async def precompile_address(self) -> str:
-        """Return the address that marker transactions go to."""
-        return answers.read_address(await self.http.call("priv_getPrivacyPrecompileAddress"))
-
     async def _roots(self, places: Sequence[tuple[str, str]]) -> tuple[str | None, ...]:
         """Read the roots of groups at blocks; a second look, where there is none, whether the node has the block."""
         answered = await self.http.batch([Call("priv_debugGetStateRoot", place) for place in places])

@@ -94,11 +94,6 @@ def read_failure(error: BesuError, node: str) -> NodeError:
     return NodeError(reason, Said.NOT_KNOWN)
 
 
-def send_failure(error: BesuError, node: str) -> NodeError:
-    """Return what it means that a private transaction was not taken, with the node's own marker."""
-    return NodeError(reason_of(error, node), _said_to_a_send(error))
-
-
 def distribution_failure(error: BesuError, node: str) -> NodeError:
     """Return what it means that a private transaction was not distributed."""
     return NodeError(_reason(error, node, _OF_DISTRIBUTION), _said_to_a_send(error))

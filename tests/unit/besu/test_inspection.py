@@ -240,14 +240,15 @@ def test_a_node_that_refuses_batches_is_slower_and_no_failure() -> None:
     assert worst(judge_node(replace(HEALTHY, most_in_batch=REFUSED), EXPECTED), "batches") is not Level.OK
 
 
-def test_a_node_that_refuses_distribution_is_named_as_the_weaker_way() -> None:
-    """Without the method the node signs the markers: a warning that says what is lost; no answer is no verdict."""
+def test_a_node_that_refuses_distribution_can_not_send_changes() -> None:
+    """Without the method nothing is sent through the node: an error that names it; no answer is no such verdict."""
     findings = judge_node(replace(HEALTHY, distributes=REFUSED), EXPECTED)
-    assert worst(findings, "distribution") is Level.WARNING
+    assert worst(findings, "distribution") is Level.ERROR
     (finding,) = (finding for finding in findings if finding.check == "distribution")
-    assert "weaker" in finding.why
+    assert "priv_distributeRawTransaction" in finding.what
     silent = judge_node(replace(HEALTHY, distributes=Unanswered("node_timeout", "no answer")), EXPECTED)
-    assert "weaker" not in " ".join(finding.why for finding in silent if finding.check == "distribution")
+    (finding,) = (finding for finding in silent if finding.check == "distribution")
+    assert "priv_distributeRawTransaction" not in finding.what
 
 
 def test_a_node_that_does_not_say_its_version_has_to_be_configured() -> None:
