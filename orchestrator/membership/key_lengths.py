@@ -1,4 +1,4 @@
-"""Which enclave keys a group's contract can hold (docs/besu.md, Versions)."""
+"""Which enclave keys a group's contract can hold (docs/besu.md#versions)."""
 
 from collections.abc import Iterable
 from typing import Final

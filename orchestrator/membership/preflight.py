@@ -130,6 +130,9 @@ def _harm(member: MemberSurvey, seen: Surveyed) -> Reason | None:
     if member.besu_version == LOSES_ADDED_GROUPS and member.validator is not True:
         detail = f"node {member.node} runs Besu 25.5.0 and is no validator"
         return Reason(slug="member_would_not_receive", detail=detail, members=key)
+    if member.of_another_group:
+        detail = f"node {member.node} has a group of its own with this id, of which {member.enclave_key} is a member"
+        return Reason(slug="group_id_taken", detail=detail, members=key)
     if member.holds_state and member.clean_prefix is not True:
         # What can't be told is not risked: such an addition stops the node for good.
         seen_as = "no prefix" if member.clean_prefix is False else "perhaps no prefix"

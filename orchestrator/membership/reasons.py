@@ -197,9 +197,14 @@ RULES: dict[str, Rule] = {
         remedy="Run Besu 25.4.1 or older on the member's node: 25.5.0 loses the groups that it is added to.",
         member_specific=True,
     ),
+    "group_id_taken": Rule(
+        judgement=Judgement.PARK,
+        remedy="Two groups were given one id, and a node can have one of them: create a new group under another id.",
+        member_specific=True,
+    ),
     "state_not_a_prefix": Rule(
         judgement=Judgement.PARK,
-        remedy="Adding it would stop the member's node for good. Give that node a fresh private state first.",
+        remedy="Adding it would stop the member's node for good. Add a key that is hosted on another node.",
         member_specific=True,
     ),
     "mixed_versions": Rule(judgement=Judgement.PARK, remedy="Run the same Besu version on all members' nodes."),

@@ -5,7 +5,7 @@ import pytest
 from orchestrator.membership.facts import Surveyed
 from orchestrator.membership.model import Change, Kind, Plan
 from orchestrator.membership.preflight import BEHIND_BLOCKS, plan_for
-from orchestrator.membership.reasons import Reason
+from orchestrator.membership.reasons import Judgement, Reason, describe, rule_of
 from tests.fakes.changes import a_change
 from tests.fakes.surveys import NEW, OLD, SECOND, a_member, a_survey, a_view, no_view
 
@@ -282,3 +282,11 @@ def test_keys_that_the_contract_can_not_hold_are_refused_before_anything_is_sent
 
     assert refused(plan_for(change, survey("bytes32", (22, 4, 4)))) == "enclave_key_too_long"
     assert ec_key in planned(plan_for(change, survey("bytes", (22, 10, 0)))).to_add
+
+
+def test_a_member_with_a_group_of_its_own_under_the_id_is_not_added() -> None:
+    """Whoever gave the id twice has to choose another one: no state of anybody is given up for it."""
+    found = plan_for(ADD, a_survey(a_member(holds_state=True, clean_prefix=False, of_another_group=True)))
+    assert isinstance(found, Reason)
+    assert (found.slug, rule_of(found).judgement) == ("group_id_taken", Judgement.PARK)
+    assert "another id" in describe(found)
