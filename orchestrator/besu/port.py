@@ -109,7 +109,7 @@ class BesuNode:
     async def _read_traits(self) -> NodeTraits:
         if self._traits is not None:
             return self._traits
-        version = (await self._node.client_version()).version
+        version = await self._node.version()
         self._traits = NodeTraits(
             besu_version=version,
             chain_id=await self._node.chain_id(),

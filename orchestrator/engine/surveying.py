@@ -6,8 +6,10 @@ from collections.abc import Iterable
 from orchestrator.engine.fleet import Fleet, Sender
 from orchestrator.engine.node_ports import NodeError, NodePort
 from orchestrator.engine.watcher import ChainWatcher
+from orchestrator.membership.divergence import namesakes
 from orchestrator.membership.facts import MemberSurvey, Surveyed
 from orchestrator.membership.model import Change, Kind
+from orchestrator.membership.reasons import Reason
 
 
 async def survey(fleet: Fleet, change: Change) -> Surveyed:
@@ -38,6 +40,10 @@ async def survey(fleet: Fleet, change: Change) -> Surveyed:
         _standing(node, change, exists=sender.view.exists) if known is None else _given(known),
         asyncio.gather(*(_survey_member(fleet, change, sender, key) for key in keys)),
     )
+    if sender.view.exists and (abi is None or owner is None):
+        # The view shows the group at a block, the newest state does not: a replica behind the address is late.
+        detail = f"node {node.name} shows the group at block {sender.head.number}, and then no contract of it"
+        raise NodeError(Reason(slug="not_known_here", detail=detail))
     return Surveyed(
         node=node.name,
         head=sender.head.number,
@@ -94,6 +100,7 @@ async def _survey_member(fleet: Fleet, change: Change, sender: Sender, key: str)
         # The state root, since a tenant that is no member may ask for nothing else (docs/besu.md#multi-tenancy).
         holds = joins and (await watcher.node.roots(change.privacy_group_id, [head]))[0].exists
         clean = await _clean(watcher.node, sender, change.privacy_group_id, head) if holds else None
+        other = holds and not clean and await _is_of_another(watcher.node, sender, change.privacy_group_id, key, head)
     except NodeError:
         return MemberSurvey(enclave_key=key, node=watcher.node.name)
     return MemberSurvey(
@@ -104,8 +111,15 @@ async def _survey_member(fleet: Fleet, change: Change, sender: Sender, key: str)
         validator=traits.validator,
         holds_state=holds,
         clean_prefix=clean,
+        of_another_group=other,
         enclave_trouble=trouble,
     )
+
+
+async def _is_of_another(newcomer: NodePort, sender: Sender, group: str, key: str, head: int) -> bool:
+    """Whether the node's state is a group of its own that was given the same id."""
+    theirs = (await newcomer.view(group, head)).participants
+    return bool(namesakes({key: theirs}, sender.view.participants))
 
 
 async def _clean(newcomer: NodePort, sender: Sender, group: str, head: int) -> bool:

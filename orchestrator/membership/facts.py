@@ -32,6 +32,7 @@ class MemberSurvey:
         validator: Whether the node proposes blocks; None when unknown.
         holds_state: Whether the node already has state for the group.
         clean_prefix: Whether that state is a prefix of the group's history; None when it can't be told.
+        of_another_group: Whether that state is of a group of the key's own that has the same id.
         enclave_trouble: What is wrong with that node's enclave, for a person; None when it is up or can't be asked.
     """
 
@@ -42,6 +43,7 @@ class MemberSurvey:
     validator: bool | None = None
     holds_state: bool = False
     clean_prefix: bool | None = None
+    of_another_group: bool = False
     enclave_trouble: str | None = None
 
 

@@ -141,6 +141,12 @@ RULES: dict[str, Rule] = {
         remedy="Check the key; its enclave must be connected with the sender's enclave.",
         member_specific=True,
     ),
+    "enclave_key_too_long": Rule(
+        judgement=Judgement.TERMINAL,
+        remedy="Give the member a key of 32 bytes, or run Besu 22.10.0 or newer on all members' nodes and create the "
+        "group there.",
+        member_specific=True,
+    ),
     "would_empty_group": Rule(
         judgement=Judgement.TERMINAL, remedy="A group can't lose its sending member; keep at least that one."
     ),
@@ -177,6 +183,10 @@ RULES: dict[str, Rule] = {
         judgement=Judgement.PARK, remedy="Set a gas limit that the blocks hold and that a marker transaction needs."
     ),
     "account_unavailable": Rule(judgement=Judgement.PARK, remedy="Configure the account's key, then retry."),
+    "version_unknown": Rule(
+        judgement=Judgement.PARK,
+        remedy="Set nodes.besu_version: the node does not say which version of Besu it runs.",
+    ),
     "contract_of_other_version": Rule(
         judgement=Judgement.PARK,
         remedy="The group was created by another Besu line, whose additions this one does not recognise. "
@@ -187,9 +197,14 @@ RULES: dict[str, Rule] = {
         remedy="Run Besu 25.4.1 or older on the member's node: 25.5.0 loses the groups that it is added to.",
         member_specific=True,
     ),
+    "group_id_taken": Rule(
+        judgement=Judgement.PARK,
+        remedy="Two groups were given one id, and a node can have one of them: create a new group under another id.",
+        member_specific=True,
+    ),
     "state_not_a_prefix": Rule(
         judgement=Judgement.PARK,
-        remedy="Adding it would stop the member's node for good. Give that node a fresh private state first.",
+        remedy="Adding it would stop the member's node for good. Add a key that is hosted on another node.",
         member_specific=True,
     ),
     "mixed_versions": Rule(judgement=Judgement.PARK, remedy="Run the same Besu version on all members' nodes."),
@@ -200,7 +215,8 @@ RULES: dict[str, Rule] = {
     ),
     "member_diverged": Rule(
         judgement=Judgement.PARK,
-        remedy="Compare the members' state roots with `orchestrator audit`; the odd one needs a fresh private state.",
+        remedy="Compare the members with `orchestrator audit`: it tells who is odd where the state roots can, and what "
+        "each of them lacks. Remove the odd one and add it again; where they can't tell, change none of them yet.",
         member_specific=True,
     ),
     "group_split": Rule(
