@@ -74,7 +74,5 @@ class HistoryStore(Protocol):
     async def membership_logs(self, node_key: str) -> KeptLogs:
         """Return what is kept of a node's groups; a node is known by its first enclave key."""
 
-    async def keep_membership_logs(
-        self, node_key: str, above: int, logs: Sequence[MembershipLog], mark: Mark
-    ) -> None:
-        """Put these logs in place of all that are kept of the node above a block; those of blocks up to it are added."""
+    async def keep_membership_logs(self, node_key: str, logs: Sequence[MembershipLog], mark: Mark) -> None:
+        """Put these logs in place of all that are kept of the node."""
