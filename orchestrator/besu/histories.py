@@ -17,8 +17,9 @@ from orchestrator.membership.forecast.memberships import MembershipLog
 BLOCKS_AT_ONCE: Final = 64
 """Blocks in one batch: a block of a busy chain takes up to hundreds of kilobytes."""
 
-GROUPS_AT_ONCE: Final = 64
-"""Groups in one batch of logs."""
+GROUPS_AT_ONCE: Final = 16
+LOG_BLOCKS_AT_ONCE: Final = 10_000
+"""Groups in one batch of logs, and blocks in one question: a node looks each block up, for each group."""
 
 
 async def read_blocks(node: Node, block_numbers: Sequence[int]) -> tuple[Block, ...]:
@@ -69,15 +70,17 @@ async def read_memberships(
     Raises:
         BesuError: The node cannot be read.
     """
-    wanted = {"fromBlock": hex(first_block), "toBlock": hex(last_block), "address": list(MANAGEMENT_ADDRESSES)}
-    found: list[MembershipLog] = []
+    found: dict[str, list[MembershipLog]] = {group: [] for group in privacy_group_ids}
     for start in range(0, len(privacy_group_ids), GROUPS_AT_ONCE):
         groups = privacy_group_ids[start : start + GROUPS_AT_ONCE]
-        answered = await node.http.batch([Call("priv_getLogs", (group, wanted)) for group in groups])
-        for group, answer in zip(groups, answered, strict=True):
-            logs = answers.read_list(answers.read_log, result_of(answer))
-            found += [membership for log in logs if (membership := _membership(group, log)) is not None]
-    return tuple(found)
+        for first in range(first_block, last_block + 1, LOG_BLOCKS_AT_ONCE):
+            last = min(first + LOG_BLOCKS_AT_ONCE - 1, last_block)
+            wanted = {"fromBlock": hex(first), "toBlock": hex(last), "address": list(MANAGEMENT_ADDRESSES)}
+            answered = await node.http.batch([Call("priv_getLogs", (group, wanted)) for group in groups])
+            for group, answer in zip(groups, answered, strict=True):
+                logs = answers.read_list(answers.read_log, result_of(answer))
+                found[group] += [membership for log in logs if (membership := _membership(group, log)) is not None]
+    return tuple(log for of_group in found.values() for log in of_group)
 
 
 def _whole(block: SeenBlock) -> Block:
