@@ -1,4 +1,4 @@
-"""The measured reference model of head maps, where it lies beside the repository, as `tests.fakes.head_maps.HeadMaps`."""
+"""The measured model of head maps, where it lies beside the repository, as a `tests.fakes.head_maps.HeadMaps`."""
 
 import importlib.util
 import sys

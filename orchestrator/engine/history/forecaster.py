@@ -19,6 +19,7 @@ from orchestrator.membership.forecast.agreement import disagreement
 from orchestrator.membership.forecast.outlook import ForecastFacts, forecast
 from orchestrator.membership.forecast.verdict import Forecast, Unseen
 from orchestrator.membership.model import Change
+from orchestrator.membership.preflight import BEHIND_BLOCKS
 from orchestrator.membership.reasons import Reason
 
 
@@ -73,7 +74,7 @@ class Forecaster:
             StoreError: What is kept can't be read or written.
         """
         staying = tuple(key for key in question.participants if key not in question.leaving)
-        members, unseen = await self._members(staying)
+        members, unseen = await self._members(staying, question.through)
         if not members:
             reason = Reason(slug="node_unreachable", detail="no member's node can be asked for the group's history")
             raise NodeError(reason)
@@ -126,12 +127,18 @@ class Forecaster:
         )
         return await self.forecast(question)
 
-    async def _members(self, keys: Sequence[str]) -> tuple[tuple[SeenMember, ...], tuple[Unseen, ...]]:
+    async def _members(self, keys: Sequence[str], through: int) -> tuple[tuple[SeenMember, ...], tuple[Unseen, ...]]:
         """Look at the members' nodes; those that we have no access to are not even asked."""
         hosted = [(key, watcher) for key in keys if (watcher := self._fleet.hosting(key)) is not None]
         found = await asyncio.gather(*(self._member(key, watcher) for key, watcher in hosted))
-        members = tuple(item for item in found if isinstance(item, SeenMember))
-        return members, tuple(item for item in found if isinstance(item, Unseen))
+        seen = [item for item in found if isinstance(item, SeenMember)]
+        newest = max((through, *(member.head.number for member in seen)))
+        late = [member for member in seen if newest - member.head.number > BEHIND_BLOCKS]
+        unseen = [item for item in found if isinstance(item, Unseen)]
+        for member in late:
+            detail = f"its node is at block {member.head.number} of {newest}"
+            unseen.append(Unseen(enclave_key=member.enclave_key, node=member.watcher.node.name, detail=detail))
+        return tuple(member for member in seen if member not in late), tuple(unseen)
 
     async def _member(self, key: str, watcher: ChainWatcher) -> SeenMember | Unseen:
         try:

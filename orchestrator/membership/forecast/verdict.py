@@ -1,5 +1,6 @@
 """What a forecast says of an addition: what would go wrong, for whom and when, and what can't be seen."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -111,9 +112,26 @@ class Forecast:
 
         A danger to the group or by the sender comes before one to a member, which others of the batch don't share.
         """
-        order = list(_GRAVITY)
-        first = min(self.dangers, key=lambda danger: order.index(danger.scope), default=None)
-        return None if first is None else first.reason
+        return _gravest(self.dangers)
+
+    def reason_for(self, members: frozenset[str]) -> Reason | None:
+        """Return why an addition of some of the members must not be sent; None when nothing speaks against it.
+
+        Args:
+            members: Enclave keys, of those that the forecast was asked for.
+        """
+        shared = (Scope.GROUP, Scope.SENDER)
+        concerned = [
+            danger
+            for danger in self.dangers
+            if danger.scope in shared or not danger.reason.members or not members.isdisjoint(danger.reason.members)
+        ]
+        return _gravest(concerned)
+
+
+def _gravest(dangers: Iterable[Danger]) -> Reason | None:
+    first = min(dangers, key=lambda danger: _GRAVITY.index(danger.scope), default=None)
+    return None if first is None else first.reason
 
 
 _GRAVITY = (Scope.GROUP, Scope.SENDER, Scope.MEMBER, Scope.MOMENT)

@@ -23,7 +23,7 @@ SEARCHED = 4_000
 
 def live(world: World, seed: int, schedule: Schedule, tally: Tally) -> str | None:
     """Live one life of up to three groups, one or two newcomers, some groups founded by a newcomer's node."""
-    random = Random(seed)
+    random = Random(seed)  # noqa: S311 - lives that come again with their seed
     newcomers = ("N", "M")[: random.choice((1, 2))]
     groups = ("G", "H", "X")[: random.choice((2, 3))]
     life = Life(world=world(*newcomers), groups=groups, newcomers=newcomers, schedule=schedule, tally=tally)
