@@ -10,16 +10,17 @@ from typing import Protocol
 import structlog
 
 from orchestrator.engine.fleet import Fleet
+from orchestrator.engine.history.forecaster import Forecaster, Question
 from orchestrator.engine.node_ports import NodeError
 from orchestrator.engine.ports import Acceptance, Amendment, Clock, LeaseLostError, Record, StoreError
 from orchestrator.engine.recording import record_of
 from orchestrator.engine.requests import ChangeRequest, InvalidRequestError, parse_request
-from orchestrator.engine.surveying import is_clean_prefix
 from orchestrator.membership.errors import ConflictingRequestError, RefusedRequestError
 from orchestrator.membership.facts import RetryRequested
 from orchestrator.membership.machine import step
 from orchestrator.membership.model import Change, Kind, State
 from orchestrator.membership.preflight import LOSES_ADDED_GROUPS
+from orchestrator.membership.reasons import describe
 from orchestrator.membership.repair import Step, lost_members, next_step, repair_ids
 
 EVERY_SECONDS = 10.0
@@ -55,13 +56,17 @@ class Repairer:
         store: The store of changes.
         requests: Takes the changes that a repair is made of.
         fleet: The nodes.
+        forecaster: Forecasts whether the removed members can be added again.
         clock: Time.
     """
 
-    def __init__(self, store: ParkedChanges, requests: Requests, fleet: Fleet, clock: Clock) -> None:
+    def __init__(
+        self, store: ParkedChanges, requests: Requests, fleet: Fleet, forecaster: Forecaster, clock: Clock
+    ) -> None:
         self._store = store
         self._requests = requests
         self._fleet = fleet
+        self._forecaster = forecaster
         self._clock = clock
 
     async def run(self) -> None:
@@ -102,21 +107,25 @@ class Repairer:
                 pass
 
     async def _can_be_repaired(self, change: Change, lost: tuple[str, ...]) -> bool:
-        """Whether each lost member's state is a clean prefix, on a version that would receive the group."""
-        plan = change.plan
-        if plan is None:
+        """Whether each lost member could be added again, on a version that would receive the group.
+
+        It is asked before the removal: a member that can't follow is not left out.
+        """
+        plan, effect = change.plan, change.effect
+        if plan is None or effect is None:
             return False
         try:
-            healthy = self._fleet.named(plan.node)
-            head = await healthy.refresh()
             for key in lost:
                 watcher = self._fleet.hosting(key)
                 if watcher is None or (await watcher.node.traits()).besu_version == LOSES_ADDED_GROUPS:
                     return False
-                newest = min(head.number, (await watcher.refresh()).number)
-                (holds,) = await watcher.node.has_state(change.privacy_group_id, [newest])
-                if holds and not await is_clean_prefix(watcher.node, healthy.node, change.privacy_group_id, newest):
-                    return False
+                await watcher.refresh()
+            staying = tuple(key for key in effect.view.participants if key not in lost)
+            question = Question(privacy_group_id=change.privacy_group_id, to_add=lost, participants=staying)
+            forecast = await self._forecaster.forecast(question)
+            if forecast.reason is not None:
+                log.info("lost addition not repaired", change_id=change.change_id, reason=describe(forecast.reason))
+                return False
         except NodeError as error:
             log.debug("repair waits", change_id=change.change_id, reason=str(error))
             return False

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+from orchestrator.membership.forecast.verdict import Forecast
 from orchestrator.membership.model import Attempt, Effect, GroupView
 from orchestrator.membership.reasons import Reason
 
@@ -30,8 +31,6 @@ class MemberSurvey:
         head: That node's head; None when there is no node or it does not answer.
         besu_version: (major, minor, patch) of that node; None when unknown.
         validator: Whether the node proposes blocks; None when unknown.
-        holds_state: Whether the node already has state for the group.
-        clean_prefix: Whether that state is a prefix of the group's history; None when it can't be told.
         enclave_trouble: What is wrong with that node's enclave, for a person; None when it is up or can't be asked.
     """
 
@@ -40,8 +39,6 @@ class MemberSurvey:
     head: int | None = None
     besu_version: tuple[int, int, int] | None = None
     validator: bool | None = None
-    holds_state: bool = False
-    clean_prefix: bool | None = None
     enclave_trouble: str | None = None
 
 
@@ -63,6 +60,7 @@ class Surveyed:
         sender_key: The enclave key that the node sends from.
         members: One survey for each key that is asked for, and for each present member.
         bundling_seconds: What sending the last addition to the group took the node; None when that is not known.
+        forecast: What is to be expected of adding those who are no members yet; None when nobody is to be added.
     """
 
     node: str
@@ -78,6 +76,7 @@ class Surveyed:
     sender_key: str
     members: tuple[MemberSurvey, ...]
     bundling_seconds: float | None = None
+    forecast: Forecast | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -31,6 +31,7 @@ def plan_for(change: Change, seen: Surveyed) -> Plan | Reason:
         _node_trouble(seen)
         or (_creation_trouble(change, seen) if change.kind is Kind.CREATE_GROUP else _group_trouble(change, seen))
         or _member_trouble(change, seen)
+        or _replay_trouble(change, seen)
         or _enclave_trouble(change, seen)
         or _plan(change, seen)
     )
@@ -91,6 +92,16 @@ def _member_trouble(change: Change, seen: Surveyed) -> Reason | None:
     return None
 
 
+def _replay_trouble(change: Change, seen: Surveyed) -> Reason | None:
+    """What the new members' nodes would make of the group's history; others of the turn have their own to be told."""
+    to_add, _ = _difference(change, seen)
+    if not to_add or change.kind is Kind.CREATE_GROUP:
+        return None
+    if seen.forecast is None:
+        return Reason(slug="history_not_read", detail="members joined or left while the group was looked at")
+    return seen.forecast.reason_for(frozenset(to_add))
+
+
 def _enclave_trouble(change: Change, seen: Surveyed) -> Reason | None:
     """What is sent goes through the enclaves of all members, old and new: one that is down fails it after 5 s."""
     to_add, to_remove = _difference(change, seen)
@@ -128,11 +139,6 @@ def _harm(member: MemberSurvey, seen: Surveyed) -> Reason | None:
     if member.besu_version == LOSES_ADDED_GROUPS and member.validator is not True:
         detail = f"node {member.node} runs Besu 25.5.0 and is no validator"
         return Reason(slug="member_would_not_receive", detail=detail, members=key)
-    if member.holds_state and member.clean_prefix is not True:
-        # What can't be told is not risked: such an addition stops the node for good.
-        seen_as = "no prefix" if member.clean_prefix is False else "perhaps no prefix"
-        detail = f"node {member.node} has state for the group that is {seen_as} of the group's history"
-        return Reason(slug="state_not_a_prefix", detail=detail, members=key)
     if seen.newest_head - member.head > BEHIND_BLOCKS:
         detail = f"the new member's node {member.node} is at block {member.head} of {seen.newest_head}"
         return Reason(slug="node_behind", detail=detail, members=key)

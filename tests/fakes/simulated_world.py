@@ -15,6 +15,7 @@ from orchestrator.membership.reasons import Reason
 from orchestrator.membership.replay import last_proof_block, watched
 from orchestrator.membership.signals import Signal
 from tests.fakes.simulated_chain import PrivateTransaction, SimulatedChain
+from tests.fakes.surveys import a_forecast
 
 DAEMON = "daemon"
 PROOF_BLOCKS = 2
@@ -112,6 +113,7 @@ class SimulatedWorld:
             owner=True if view.exists else None,
             sender_key=self.sender,
             members=tuple(self.conditions.surveys(key) for key in dict.fromkeys((*change.members, *view.participants))),
+            forecast=a_forecast(),
         )
 
     def _sign(self, change: Change, command: Sign) -> facts.Fact | None:

@@ -8,6 +8,7 @@ from orchestrator.besu.signers import signer_from_key
 from orchestrator.besu.signing import Accounts, ManagementCodec
 from orchestrator.engine.executor import Executor
 from orchestrator.engine.fleet import Fleet
+from orchestrator.engine.history.forecaster import Forecaster
 from orchestrator.engine.ids import new_ids
 from orchestrator.engine.intake import Intake
 from orchestrator.engine.observing import Observer, ProofRules
@@ -18,6 +19,7 @@ from orchestrator.engine.watcher import ChainWatcher
 from orchestrator.engine.worker import Worker
 from orchestrator.events.relay import Relay
 from orchestrator.store.change_store import SqlChangeStore
+from orchestrator.store.history_store import SqlHistoryStore
 from orchestrator.store.outbox_store import SqlOutbox
 from tests.simulation.messages import LifeQueue, MessageQueue
 from tests.simulation.storage import ReplicaDatabase
@@ -92,6 +94,7 @@ class Replica:
             signers=accounts,
             contract=ManagementCodec(),
             observer=Observer(fleet, ReplayTracker(), rules, clock),
+            forecaster=Forecaster(fleet, SqlHistoryStore(database)),
             clock=clock,
             new_id=new_id,
             confirmations=world.weather.confirmations,

@@ -84,7 +84,7 @@ async def running(folder: Path, **settings: object) -> AsyncIterator[Running]:
 
 def repairer(run: Running) -> Repairer:
     engine = run.engine
-    return Repairer(engine.store, engine.intake, engine.fleet, engine.clock)
+    return Repairer(engine.store, engine.intake, engine.fleet, engine.forecaster, engine.clock)
 
 
 async def test_a_lost_addition_is_repaired_once_and_proven(tmp_path: Path) -> None:
