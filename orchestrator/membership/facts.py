@@ -32,6 +32,10 @@ class MemberSurvey:
         besu_version: (major, minor, patch) of that node; None when unknown.
         validator: Whether the node proposes blocks; None when unknown.
         enclave_trouble: What is wrong with that node's enclave, for a person; None when it is up or can't be asked.
+        agrees: Whether the node shows the same state of the group as the node to send through, at a block that both
+            have; None when that is not known, or was not asked since nobody is to be repaired.
+        moved_block: The newest block after the addition that got lost in which the member came or went, as the group's
+            logs have it; None when there is none, or when it was not asked.
     """
 
     enclave_key: str
@@ -40,6 +44,8 @@ class MemberSurvey:
     besu_version: tuple[int, int, int] | None = None
     validator: bool | None = None
     enclave_trouble: str | None = None
+    agrees: bool | None = None
+    moved_block: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -251,6 +257,11 @@ class RetryRequested:
     """An operator asked to try a parked change again."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RepairRequested:
+    """The policy asks to repair what a change is parked for."""
+
+
 Fact = (
     Claimed
     | Surveyed
@@ -267,4 +278,5 @@ Fact = (
     | CancelRequested
     | ParkRequested
     | RetryRequested
+    | RepairRequested
 )

@@ -6,6 +6,7 @@ Source of the rules: docs/besu.md#versions, #looking-before-leaping, #how-member
 from orchestrator.membership.facts import MemberSurvey, Surveyed
 from orchestrator.membership.model import Change, Kind, Plan
 from orchestrator.membership.reasons import Reason
+from orchestrator.membership.repair import repair_trouble, to_be_repaired
 
 BEHIND_BLOCKS = 5
 """A node whose head is this far behind the newest is not sent through: its nonce and history would be stale."""
@@ -30,6 +31,7 @@ def plan_for(change: Change, seen: Surveyed) -> Plan | Reason:
     return (
         _node_trouble(seen)
         or (_creation_trouble(change, seen) if change.kind is Kind.CREATE_GROUP else _group_trouble(change, seen))
+        or repair_trouble(change, seen)
         or _member_trouble(change, seen)
         or _replay_trouble(change, seen)
         or _enclave_trouble(change, seen)
@@ -147,6 +149,9 @@ def _harm(member: MemberSurvey, seen: Surveyed) -> Reason | None:
 
 def _difference(change: Change, seen: Surveyed) -> tuple[tuple[str, ...], tuple[str, ...]]:
     present = seen.view.participants if seen.view.exists else ()
+    lost = to_be_repaired(change, seen)
+    if lost:
+        return lost, lost
     match change.kind:
         case Kind.CREATE_GROUP:
             return (() if seen.view.exists else change.members), ()

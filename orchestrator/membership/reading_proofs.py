@@ -9,6 +9,7 @@ from orchestrator.membership.judging import counted
 from orchestrator.membership.model import Action, AttemptStatus, Change, Effect, Kind, MemberProgress, State, Verdict
 from orchestrator.membership.reading_attempts import to_be_sent_again
 from orchestrator.membership.reasons import Reason
+from orchestrator.membership.repair import lost_again
 from orchestrator.membership.replay import assess, last_proof_block
 from orchestrator.membership.signals import Signal
 
@@ -39,6 +40,7 @@ def read_converged(change: Change, fact: facts.ConvergenceObserved, now: datetim
     if fact.head > last_proof_block(effect, change, fact):
         trouble = _trouble(seen.progress)
         if trouble is not None:
+            trouble = replace(trouble, detail=trouble.detail + lost_again(change))
             return Signal.PARK, replace(change, reason=trouble)
     overdue = _overdue(seen.progress, now - OVERDUE_AFTER_PATIENCES * timedelta(seconds=fact.stalled_after_seconds))
     if overdue is not None:

@@ -230,6 +230,16 @@ RULES: dict[str, Rule] = {
         remedy="Compare the members' state roots with `orchestrator audit`; the odd one needs a fresh private state.",
         member_specific=True,
     ),
+    "repair_overtaken": Rule(
+        judgement=Judgement.PARK,
+        remedy="Nothing was done to the member: somebody changed it after it had lost its addition. Retry to ask for "
+        "the members once more.",
+    ),
+    "other_group_rolled_back": Rule(
+        judgement=Judgement.PARK,
+        remedy="The member itself is in sync. Remove the member's node from the other group, lock, let a block pass, "
+        "and add it again, where the forecast of that is safe; then retry.",
+    ),
     "group_split": Rule(
         judgement=Judgement.PARK,
         remedy="Somebody acted under the lock while the addition waited to be mined. Through a member's node that did "

@@ -107,7 +107,10 @@ def _effect(after: Change, fact: Fact | None) -> Effect | None:
 
 def _about_group(before: Change, after: Change, effect: Effect | None) -> list[StatusEvent]:
     found = []
-    if before.state is State.PREFLIGHT and after.state is State.LOCKING:
+    repaired = before.state is State.REMOVING and after.state is State.LOCKING
+    if repaired and effect is not None:
+        found.append(_group_event(EventType.GROUP_MEMBERS_CHANGED, after, _membership(before, effect)))
+    if repaired or (before.state is State.PREFLIGHT and after.state is State.LOCKING):
         found.append(_group_event(EventType.GROUP_LOCKING, after, {}))
     if after.lock_block is not None and before.lock_block is None:
         found.append(_group_event(EventType.GROUP_LOCKED, after, {"block_number": after.lock_block}))
@@ -120,9 +123,10 @@ def _about_group(before: Change, after: Change, effect: Effect | None) -> list[S
         if before.plan is not None:
             data["version"] = before.plan.version
         found.append(_group_event(EventType.GROUP_UNLOCKED, after, data))
-    moved = after.effect is not None and before.effect is None and after.state in (State.VERIFYING, State.REPLAYING)
-    if moved and before.state is not State.PREFLIGHT and after.kind is not Kind.UNLOCK_GROUP:
-        found.append(_group_event(EventType.GROUP_MEMBERS_CHANGED, after, _membership(before, after)))
+    moved = before.effect is None and after.state in (State.VERIFYING, State.REPLAYING)
+    told = moved and before.state is not State.PREFLIGHT and after.kind is not Kind.UNLOCK_GROUP
+    if told and after.effect is not None:
+        found.append(_group_event(EventType.GROUP_MEMBERS_CHANGED, after, _membership(before, after.effect)))
     return found
 
 
@@ -139,18 +143,16 @@ def _unlocked(before: Change, effect: Effect | None) -> dict[str, Json]:
     return data
 
 
-def _membership(before: Change, after: Change) -> dict[str, Json]:
-    if after.effect is None:
-        return {}
+def _membership(before: Change, effect: Effect) -> dict[str, Json]:
     earlier = before.plan.participants if before.plan is not None else ()
-    now = after.effect.view.participants
+    now = effect.view.participants
     return {
         "participants": list(now),
         "added": [key for key in now if key not in earlier],
         "removed": [key for key in earlier if key not in now],
-        "version": after.effect.view.version,
-        "block_number": after.effect.block_number,
-        "block_hash": after.effect.block_hash,
+        "version": effect.view.version,
+        "block_number": effect.block_number,
+        "block_hash": effect.block_hash,
     }
 
 

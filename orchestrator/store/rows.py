@@ -25,6 +25,7 @@ from orchestrator.membership.model import (
     Marker,
     MemberProgress,
     Plan,
+    Repair,
     State,
     Verdict,
 )
@@ -113,6 +114,7 @@ def change_values(change: Change) -> Values:
         "giving_up": change.giving_up,
         "effect": _maybe(to_json, change.effect),
         "progress": to_json(change.progress),
+        "repair": _maybe(to_json, change.repair),
         "revision": change.revision,
         "ready_at": ready_at(change),
     }
@@ -144,8 +146,14 @@ def change_of(row: Row, attempt: Attempt | None) -> Change:
         giving_up=bool(row["giving_up"]),
         effect=_maybe(_effect, row["effect"]),
         progress=tuple(_progress(entry) for entry in json.loads(row["progress"])),
+        repair=_maybe(_repair, row["repair"]),
         revision=row["revision"],
     )
+
+
+def _repair(text: str) -> Repair:
+    values = json.loads(text)
+    return Repair(**values | {"members": _texts(values["members"])})
 
 
 def _reason(text: str) -> Reason:

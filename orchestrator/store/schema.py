@@ -73,6 +73,7 @@ changes = sa.Table(
     sa.Column("giving_up", sa.Boolean, nullable=False),
     sa.Column("effect", sa.Text),
     sa.Column("progress", sa.Text, nullable=False),
+    sa.Column("repair", sa.Text),
     sa.Column("revision", sa.BigInteger, nullable=False),
     # When it can be worked on: `not_before` while that makes it wait, else `created_at`.
     sa.Column("ready_at", sa.BigInteger, nullable=False),
