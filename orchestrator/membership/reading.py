@@ -126,7 +126,8 @@ def _deadline_passed(change: Change, fact: facts.DeadlinePassed) -> Read:
 
 
 def _cancelled(change: Change) -> Read:
-    if change.transacted:
+    # A repair follows an addition that was sent, also where its own newest transaction is not sent yet.
+    if change.transacted or change.repair is not None:
         raise RefusedRequestError(
             f"change {change.change_id} can't be cancelled: it has sent a transaction to the group. "
             "Let it end, or retry it when it is parked; to take its members out again, ask for their removal."
