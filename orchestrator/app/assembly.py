@@ -22,6 +22,7 @@ from orchestrator.besu.statements import signer_of
 from orchestrator.besu.tokens import TokenFile
 from orchestrator.besu.websocket_client import NodeSocket
 from orchestrator.config import AccountConfig, Config, NodeConfig
+from orchestrator.engine.bystanders import BystanderReader
 from orchestrator.engine.clock import SystemClock
 from orchestrator.engine.executor import Executor
 from orchestrator.engine.fleet import Fleet
@@ -173,7 +174,7 @@ async def assembled(config: Config, stopping: asyncio.Event, clock: Clock | None
             signers=accounts,
             markers=OneTimeMarkers(one_time_key, gas_limit=config.chain.gas_limit, gas_price=config.chain.gas_price),
             contract=ManagementCodec(),
-            observer=Observer(fleet, ReplayTracker(), rules, clock, book),
+            observer=Observer(fleet, ReplayTracker(), rules, clock, BystanderReader(fleet, store.groups), book),
             forecaster=forecaster,
             clock=clock,
             new_id=new_id,

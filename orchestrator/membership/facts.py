@@ -204,6 +204,48 @@ class Sighting:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Bystander:
+    """Another group of a new member's node, as the node shows it before and after it replayed.
+
+    Attributes:
+        privacy_group_id: The group.
+        enclave_key: The new member.
+        node: Its node.
+        block_before: The block before the addition.
+        block_number: The last block of the proof.
+        root_before: The group's root there before.
+        root: Its root there at the end; empty when the node has no state for it any more.
+        others_before: Before, on nodes of other members that could be seen.
+        others: At the end, on the same nodes.
+        older: Other roots that the node had in blocks before `block_before`, where it was looked.
+    """
+
+    privacy_group_id: str
+    enclave_key: str
+    node: str
+    block_before: int
+    block_number: int
+    root_before: str
+    root: str
+    others_before: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
+    older: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bystanders:
+    """The other groups of the new members' nodes.
+
+    Attributes:
+        groups: Those that were looked at.
+        left_out: How many were not, being too many.
+    """
+
+    groups: tuple[Bystander, ...] = ()
+    left_out: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ConvergenceObserved:
     """The members' nodes were compared.
 
@@ -215,6 +257,8 @@ class ConvergenceObserved:
         confirmations: How deep the effect's block must be.
         stalled_after_seconds: A replay that has not moved for this long is stalled.
         awaited: Unobserved members whose own daemon's word is still waited for: without it nothing is proven yet.
+        bystanders: Other groups of the new members' nodes; None while they were not looked at, without which an
+            addition is not proven.
     """
 
     effect_block_hash: str | None
@@ -224,6 +268,7 @@ class ConvergenceObserved:
     confirmations: int
     stalled_after_seconds: float = 60.0
     awaited: tuple[str, ...] = ()
+    bystanders: Bystanders | None = Bystanders()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from orchestrator.membership import facts
+from orchestrator.membership.bystanders import rollback
 from orchestrator.membership.errors import ImpossibleStepError
 from orchestrator.membership.judging import counted
 from orchestrator.membership.model import Action, AttemptStatus, Change, Effect, Kind, MemberProgress, State, Verdict
@@ -35,8 +36,9 @@ def read_converged(change: Change, fact: facts.ConvergenceObserved, now: datetim
     if seen.rolled_back:
         return _rolled_back(change, fact.head)
     change = replace(change, progress=seen.progress, failures=0)
-    if seen.proven:
-        return _proven(change, effect)
+    if seen.proven and fact.bystanders is not None:
+        harm = rollback(fact.bystanders.groups)
+        return _proven(change, effect) if harm is None else (Signal.PARK, replace(change, reason=harm))
     if fact.head > last_proof_block(effect, change, fact):
         trouble = _trouble(seen.progress)
         if trouble is not None:

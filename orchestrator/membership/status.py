@@ -11,6 +11,7 @@ from enum import StrEnum
 from orchestrator.membership.facts import AttemptSettled, Fact
 from orchestrator.membership.model import ENDED, RESTING, Change, Effect, Kind, MemberProgress, State
 from orchestrator.membership.reasons import Reason, describe, rule_of
+from orchestrator.membership.replay import is_independent
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 
@@ -189,6 +190,8 @@ def _about_change(kind: EventType, change: Change, before: Change | None = None)
     if change.state in ENDED:
         data["unobserved"] = [p.enclave_key for p in change.progress if p.verdict == "unobserved"]
         data["attested"] = [p.enclave_key for p in change.progress if p.attested_by is not None]
+    if change.state is State.SUCCEEDED:
+        data["independent"] = is_independent(change)
     if change.reason is not None and change.state in (State.QUEUED, State.FAILED, State.PARKED, State.UNLOCKING):
         data["reason"] = reason_data(change.reason)
     if change.state is State.QUEUED and change.not_before is not None:

@@ -6,6 +6,7 @@ from datetime import timedelta
 from orchestrator.besu.node import Node
 from orchestrator.besu.signers import signer_from_key
 from orchestrator.besu.signing import Accounts, ManagementCodec
+from orchestrator.engine.bystanders import BystanderReader
 from orchestrator.engine.executor import Executor
 from orchestrator.engine.fleet import Fleet
 from orchestrator.engine.history.forecaster import Forecaster
@@ -93,7 +94,7 @@ class Replica:
             fleet=fleet,
             signers=accounts,
             contract=ManagementCodec(),
-            observer=Observer(fleet, ReplayTracker(), rules, clock),
+            observer=Observer(fleet, ReplayTracker(), rules, clock, BystanderReader(fleet, store.groups)),
             forecaster=Forecaster(fleet, SqlHistoryStore(database)),
             clock=clock,
             new_id=new_id,

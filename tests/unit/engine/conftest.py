@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.engine.bystanders import BystanderReader
 from orchestrator.engine.executor import Executor
 from orchestrator.engine.fleet import Fleet
 from orchestrator.engine.history.forecaster import Forecaster
@@ -46,7 +47,9 @@ class Rig:
         self.fleet = Fleet([ChainWatcher(node, clock, poll) for node in self.nodes.values()])
         ids = itertools.count(1)
         self.new_id: Callable[[], str] = lambda: f"id-{next(ids):04}"
-        observer = Observer(self.fleet, ReplayTracker(poll), ProofRules(confirmations=confirmations), clock)
+        others = BystanderReader(self.fleet, store.groups)
+        rules = ProofRules(confirmations=confirmations)
+        observer = Observer(self.fleet, ReplayTracker(poll), rules, clock, others)
         self.forecaster = Forecaster(self.fleet, histories)
         executor = Executor(
             fleet=self.fleet,

@@ -1,5 +1,6 @@
 """Repairing a lost addition: what is repaired, what is left alone, and that nobody is ever left out by it."""
 
+import contextlib
 from dataclasses import replace
 from datetime import timedelta
 
@@ -234,7 +235,7 @@ class Network:
                 member = a_member(NEW, agrees=agrees, moved_block=moved)
                 return a_survey(member, view=a_view(30, tuple(self.members)))
 
-    def settle(self, change: Change, attempt: Attempt) -> facts.Fact:
+    def settle(self, attempt: Attempt) -> facts.Fact:
         fate = self.pick("executed", "executed", "executed", "refused", "unmined")
         if fate == "unmined":
             self.head += 1
@@ -267,7 +268,7 @@ class Network:
             confirmations=0,
         )
 
-    def attempt(self, change: Change, command: Sign) -> facts.Fact:
+    def attempt(self, command: Sign) -> facts.Fact:
         if self.pick("signed", "signed", "signed", "hindered") == "hindered":
             return facts.Hindered(reason=self.reason())
         self.attempts += 1
@@ -295,7 +296,7 @@ class Network:
             case Survey():
                 return self.survey()
             case Sign():
-                return self.attempt(change, command)
+                return self.attempt(command)
             case Renew(attempt=attempt):
                 return facts.AttemptSigned(attempt=attempt)
             case Send():
@@ -304,11 +305,11 @@ class Network:
                 certain = self.data.draw(st.booleans())
                 return facts.SendFailed(reason=self.reason(), certain=certain, head=self.head)
             case Settle(attempt=attempt):
-                return self.settle(change, attempt)
+                return self.settle(attempt)
             case Burn(attempt=attempt):
                 if self.pick("burnt", "burnt", "mined") == "burnt":
                     return facts.AttemptBurnt(head=self.head)
-                return self.settle(change, attempt)
+                return self.settle(attempt)
             case Observe():
                 return self.observe(change)
             case _:
@@ -330,10 +331,8 @@ def test_no_repair_ends_with_its_member_out(data: st.DataObject) -> None:
             fact = facts.RetryRequested() if wish == "retry" else facts.CancelRequested()
         else:
             fact = network.do(change)
-        try:
+        with contextlib.suppress(RefusedRequestError):
             change, _ = step(change, fact, START)
-        except RefusedRequestError:
-            pass
         ours = not network.by_person
         left_out = ours and NEW not in network.members
         if left_out and change.repair is not None:
