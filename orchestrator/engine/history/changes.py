@@ -11,6 +11,20 @@ ROOTS_AT_ONCE: Final = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """About how much is read at a time.
+
+    Attributes:
+        roots: Roots that are asked for; more than `ROOTS_AT_ONCE` for each binary digit of the chain's length, else
+            no part ever gets to a change.
+        changes: Changes that are found.
+    """
+
+    roots: int = 32_768
+    changes: int = 4_096
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FoundChanges:
     """Blocks after which a group's root was another.
 
@@ -26,7 +40,7 @@ class FoundChanges:
 
 
 async def split_changes(
-    node: NodePort, privacy_group_id: str, low: int, low_root: str, high: int, most_roots: int
+    node: NodePort, privacy_group_id: str, low: int, low_root: str, high: int, bounds: Bounds
 ) -> FoundChanges:
     """Find the changes on a node that executed everything at first hand.
 
@@ -39,7 +53,7 @@ async def split_changes(
         low: A block whose root is known.
         low_root: That root; empty text for none.
         high: The last block to look at.
-        most_roots: About how many roots are asked for at most; what is left is for the next time.
+        bounds: Where a part ends; what is left is for the next time.
 
     Raises:
         NodeError: The node does not answer.
@@ -52,7 +66,7 @@ async def split_changes(
         resolved = next((place for place, (first, _, last, _) in enumerate(spans) if last - first > 1), len(spans))
         found += [(last, root) for _, _, last, root in spans[:resolved]]
         spans = spans[resolved:]
-        if not spans or asked >= most_roots:
+        if not spans or asked >= bounds.roots or len(found) >= bounds.changes:
             break
         wide = [span for span in spans if span[2] - span[0] > 1][:ROOTS_AT_ONCE]
         middles = [(first + last) // 2 for first, _, last, _ in wide]
@@ -67,7 +81,7 @@ async def split_changes(
 
 
 async def scan_changes(
-    node: NodePort, privacy_group_id: str, low: int, known: Collection[str], high: int, most_roots: int
+    node: NodePort, privacy_group_id: str, low: int, known: Collection[str], high: int, bounds: Bounds
 ) -> FoundChanges:
     """Find the changes on a node that replayed something, whose roots may go back and forth.
 
@@ -81,7 +95,7 @@ async def scan_changes(
         low: The block to begin behind.
         known: Roots of earlier blocks.
         high: The last block to look at.
-        most_roots: About how many roots are asked for at most; what is left is for the next time.
+        bounds: Where a part ends; what is left is for the next time.
 
     Raises:
         NodeError: The node does not answer.
@@ -89,7 +103,7 @@ async def scan_changes(
     seen = {"", *known}
     found: list[tuple[int, str]] = []
     through = low
-    while through < high and through - low < most_roots:
+    while through < high and through - low < bounds.roots and len(found) < bounds.changes:
         numbers = range(through + 1, min(through + ROOTS_AT_ONCE, high) + 1)
         for view in await node.roots(privacy_group_id, numbers):
             if view.state_root not in seen:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from orchestrator.engine.history.branches import BranchWatch, holds_through
-from orchestrator.engine.history.changes import scan_changes, split_changes
+from orchestrator.engine.history.changes import Bounds, scan_changes, split_changes
 from orchestrator.engine.history.examinations import ExaminedBlocks
 from orchestrator.engine.history.ports import HistoryStore, KeptBlocks, Mark
 from orchestrator.engine.node_ports import Head
@@ -15,10 +15,8 @@ from orchestrator.membership.forecast.blocks import Examination
 from orchestrator.membership.forecast.histories import GroupBlock, GroupHistory
 
 REMEMBERED_GROUPS: Final = 500
-MOST_ROOTS: Final = 32_768
-"""Roots that one reading asks for at most; what is left is read the next time."""
-MOST_BLOCKS: Final = 4_096
-"""Blocks that one reading examines at most."""
+READ_AT_A_TIME: Final = Bounds()
+"""What one reading costs at most; what is left is read the next time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,18 +96,16 @@ class GroupHistories:
         roots = [block.state_root for block in kept.blocks]
         if first_hand:
             last = roots[-1] if roots else ""
-            found = await split_changes(watcher.node, privacy_group_id, low, last, head.number, MOST_ROOTS)
+            found = await split_changes(watcher.node, privacy_group_id, low, last, head.number, READ_AT_A_TIME)
         else:
-            found = await scan_changes(watcher.node, privacy_group_id, low, roots, head.number, MOST_ROOTS)
-        changes = found.changes[:MOST_BLOCKS]
-        whole = found.through == head.number and len(changes) == len(found.changes)
-        examinations = await self._examined.examine([number for number, _ in changes], watcher)
+            found = await scan_changes(watcher.node, privacy_group_id, low, roots, head.number, READ_AT_A_TIME)
+        examinations = await self._examined.examine([number for number, _ in found.changes], watcher)
         fresh = tuple(
             GroupBlock(number=number, block_hash=examinations[number].block_hash, state_root=root)
-            for number, root in changes
+            for number, root in found.changes
         )
         mark = Mark(number=head.number, block_hash=head.block_hash)
-        if not whole:
+        if found.through < head.number:
             if not fresh:
                 return await self._left_open(privacy_group_id, kept, watcher, found.through), {}
             mark = Mark(number=fresh[-1].number, block_hash=fresh[-1].block_hash)
