@@ -12,6 +12,7 @@ from orchestrator.besu.errors import (
     MethodNotFoundError,
     ProtocolError,
 )
+from orchestrator.besu.histories import read_balances, read_blocks, read_memberships
 from orchestrator.besu.http_client import CallCounts
 from orchestrator.besu.management_contract import (
     PRIVACY_PRECOMPILE,
@@ -26,6 +27,7 @@ from orchestrator.besu.subscriptions import Gap, GapReason
 from orchestrator.besu.transaction_errors import MarkerKnownError
 from orchestrator.besu.websocket_client import NodeSocket
 from orchestrator.engine.node_ports import Block, Head, NodeError, NodeTraits, PmtOutcome, Said
+from orchestrator.membership.forecast.memberships import MembershipLog
 from orchestrator.membership.model import GroupView
 from orchestrator.membership.reasons import Reason
 
@@ -142,6 +144,23 @@ class BesuNode:
         if header.number != number or header.transaction_hashes is None:
             raise ProtocolError(f"asked for block {number}, answered a part of block {header.number}")
         return Block(number=header.number, block_hash=header.hash, transactions=header.transaction_hashes)
+
+    @_read
+    async def blocks(self, block_numbers: Sequence[int]) -> tuple[Block, ...]:
+        """Return blocks with their transactions in full."""
+        return await read_blocks(self._node, block_numbers)
+
+    @_read
+    async def balances(self, accounts: Sequence[str], block_number: int) -> Mapping[str, int]:
+        """Return what accounts have after a block, in wei."""
+        return await read_balances(self._node, accounts, block_number)
+
+    @_read
+    async def memberships(
+        self, privacy_group_ids: Sequence[str], first_block: int, last_block: int
+    ) -> tuple[MembershipLog, ...]:
+        """Return who came into groups and who left them."""
+        return await read_memberships(self._node, privacy_group_ids, first_block, last_block)
 
     @_read
     async def view(self, privacy_group_id: str, block_number: int) -> GroupView:

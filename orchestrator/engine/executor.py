@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from orchestrator.engine.bundling import BundlingBook
 from orchestrator.engine.fleet import Fleet
+from orchestrator.engine.history.forecaster import Forecaster
 from orchestrator.engine.node_ports import Contract, Markers, NodeError, Signers
 from orchestrator.engine.nonces import NonceBook
 from orchestrator.engine.observing import Observer
@@ -42,6 +43,7 @@ class Executor:
         markers: Makes markers with one-time accounts.
         contract: The management contract's codec.
         observer: Compares members for the proof.
+        forecaster: Forecasts what new members' nodes make of a group's history.
         clock: Time.
         new_id: Makes unique ids.
         confirmations: How deep what ends a batch without an effect must be.
@@ -54,6 +56,7 @@ class Executor:
     markers: Markers
     contract: Contract
     observer: Observer
+    forecaster: Forecaster
     clock: Clock
     new_id: Callable[[], str]
     confirmations: int = 0
@@ -103,7 +106,7 @@ class Executor:
     async def _survey(self, change: Change) -> Fact:
         if change.account not in self.signers.accounts:
             return Hindered(reason=Reason(slug="account_unavailable", detail=change.account))
-        surveyed, _ = await asyncio.gather(survey(self.fleet, change), self._read_nonce_ahead(change))
+        surveyed, _ = await asyncio.gather(survey(self.fleet, change, self.forecaster), self._read_nonce_ahead(change))
         taken = self.bundling.last(surveyed.node, change.privacy_group_id)
         return replace(surveyed, bundling_seconds=taken)
 

@@ -292,6 +292,21 @@ class Effect:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Repair:
+    """The one repair that a change may get: members whose addition got lost are removed and added again.
+
+    Attributes:
+        members: Their enclave keys.
+        since_block: The block of the addition that got lost: a member that came or went after it is somebody else's.
+        removed_block: The block in which they were removed; None while that has not happened.
+    """
+
+    members: tuple[str, ...]
+    since_block: int
+    removed_block: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
     """One asked-for change of a group's membership, and how far it is.
 
@@ -322,6 +337,7 @@ class Change:
         transacted: A transaction that it signed was sent, in any of its batches, or may have been.
         effect: Where the asked-for state was first seen.
         progress: One entry for each member that is watched for the proof.
+        repair: The repair that it gets, or got; None when none was needed so far.
         revision: Counts committed steps.
     """
 
@@ -350,6 +366,7 @@ class Change:
     transacted: bool = False
     effect: Effect | None = None
     progress: tuple[MemberProgress, ...] = ()
+    repair: Repair | None = None
     revision: int = 0
 
     @property
@@ -361,6 +378,11 @@ class Change:
     def leads(self) -> bool:
         """Whether it carries its turn's transactions."""
         return self.lead_id == self.change_id
+
+    @property
+    def repairs(self) -> bool:
+        """Whether it is to repair members of which none was removed for it so far."""
+        return self.repair is not None and self.repair.removed_block is None
 
     @property
     def in_flight(self) -> Attempt | None:

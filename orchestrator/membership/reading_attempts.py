@@ -14,8 +14,20 @@ from datetime import datetime
 from orchestrator.membership import facts
 from orchestrator.membership.errors import ImpossibleStepError
 from orchestrator.membership.judging import counted, judge
-from orchestrator.membership.model import ACTION_OF, Action, Attempt, AttemptStatus, Change, Effect, Kind, State
+from orchestrator.membership.model import (
+    ACTION_OF,
+    Action,
+    Attempt,
+    AttemptStatus,
+    Change,
+    Effect,
+    GroupView,
+    Kind,
+    Plan,
+    State,
+)
 from orchestrator.membership.reasons import Judgement, Reason, rule_of
+from orchestrator.membership.repair import readds
 from orchestrator.membership.retry import ADD_WITHIN_BLOCKS, FAILURES_WHILE_LOCKED, WIDEN_AFTER_BLOCKS
 from orchestrator.membership.signals import Signal
 
@@ -237,12 +249,22 @@ def _removed(change: Change, effect: Effect, now: datetime) -> Read:
     left = tuple(key for key in plan.to_remove if key in present)
     # Those that are out stay in the plan: a reorganisation may bring them back.
     done = tuple(key for key in plan.to_remove if key not in left)
+    if change.repair is not None and readds(plan):
+        change = replace(change, repair=replace(change.repair, removed_block=effect.block_number))
     if left:
         return Signal.MORE_TO_REMOVE, replace(change, plan=replace(plan, to_remove=left + done))
+    if readds(plan):
+        return _removed_to_repair(change, plan, effect.view)
     if change.kind is Kind.SET_MEMBERS and set(present) != set(change.members):
         reason = Reason(slug="group_moved", detail="somebody else, or a reorganisation, changed the members meanwhile")
         return judge(change, counted(change, reason), now)
     return Signal.DONE, replace(change, effect=effect, reason=None, waiting_since=None)
+
+
+def _removed_to_repair(change: Change, plan: Plan, view: GroupView) -> Read:
+    """Go on to the addition within the turn: nothing else of the group may come between."""
+    plan = replace(plan, to_remove=(), participants=view.participants, version=view.version)
+    return Signal.CAN_ADD, replace(change, plan=plan, reason=None, waiting_since=None)
 
 
 def _undone(change: Change, now: datetime) -> Read:
