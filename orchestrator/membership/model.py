@@ -129,6 +129,16 @@ class Marker:
     raw: bytes
     pmt_hash: str
 
+    @property
+    def ours(self) -> bool:
+        """Whether we signed it; see `NODE_MARKER`."""
+        return bool(self.raw)
+
+
+NODE_MARKER = Marker(account="", key=b"", payload_key=b"", gas_limit=0, gas_price=0, chain_id=0, raw=b"", pmt_hash="")
+"""The marker of an addition on Besu before 21.10.2, where only a send bundles the history: the node signs it with a key
+of its own, so that its hash is known from the answer alone, and nobody can take it back (docs/besu.md#markers)."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
@@ -169,8 +179,8 @@ class Attempt:
 
     @property
     def pmt_hashes(self) -> tuple[str, ...]:
-        """Every hash under which its marker can be mined."""
-        return (*self.renewed, self.marker.pmt_hash)
+        """Every hash under which its marker can be mined, as far as they are known."""
+        return tuple(pmt_hash for pmt_hash in (*self.renewed, self.marker.pmt_hash) if pmt_hash)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
