@@ -22,9 +22,11 @@ from orchestrator.besu.statements import signer_of
 from orchestrator.besu.tokens import TokenFile
 from orchestrator.besu.websocket_client import NodeSocket
 from orchestrator.config import AccountConfig, Config, NodeConfig
+from orchestrator.engine.bystanders import BystanderReader
 from orchestrator.engine.clock import SystemClock
 from orchestrator.engine.executor import Executor
 from orchestrator.engine.fleet import Fleet
+from orchestrator.engine.history.forecaster import Forecaster
 from orchestrator.engine.ids import new_ids
 from orchestrator.engine.intake import Intake
 from orchestrator.engine.observing import Observer, ProofRules
@@ -36,6 +38,7 @@ from orchestrator.engine.watcher import ChainWatcher
 from orchestrator.engine.worker import Worker
 from orchestrator.store.change_store import SqlChangeStore
 from orchestrator.store.database import Database
+from orchestrator.store.history_store import SqlHistoryStore
 from orchestrator.store.outbox_store import SqlOutbox
 
 GATHER_SECONDS = 0.002
@@ -119,6 +122,7 @@ class Engine:
         holder: This replica's name.
         accounts: The accounts' keys.
         book: What other organisations' daemons said of their nodes.
+        forecaster: Forecasts what new members' nodes make of a group's history.
     """
 
     store: SqlChangeStore
@@ -131,6 +135,7 @@ class Engine:
     holder: str
     accounts: Accounts
     book: VerdictBook
+    forecaster: Forecaster
 
 
 @asynccontextmanager
@@ -163,12 +168,14 @@ async def assembled(config: Config, stopping: asyncio.Event, clock: Clock | None
         )
         book = VerdictBook({peer.enclave_key: peer.account for peer in config.peers}, signer_of)
         new_id = new_ids(clock.now)
+        forecaster = Forecaster(fleet, SqlHistoryStore(database))
         executor = Executor(
             fleet=fleet,
             signers=accounts,
             markers=OneTimeMarkers(one_time_key, gas_limit=config.chain.gas_limit, gas_price=config.chain.gas_price),
             contract=ManagementCodec(),
-            observer=Observer(fleet, ReplayTracker(), rules, clock, book),
+            observer=Observer(fleet, ReplayTracker(), rules, clock, BystanderReader(fleet, store.groups), book),
+            forecaster=forecaster,
             clock=clock,
             new_id=new_id,
             confirmations=config.chain.confirmations,
@@ -195,6 +202,7 @@ async def assembled(config: Config, stopping: asyncio.Event, clock: Clock | None
             holder=lanes.holder,
             accounts=accounts,
             book=book,
+            forecaster=forecaster,
         )
 
 

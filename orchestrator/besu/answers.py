@@ -111,7 +111,9 @@ def read_head(value: Any) -> Head:
 
 def read_block(value: Any) -> Block:
     """Read a block with whole transactions."""
-    return Block(read_head(value), read_list(read_public_transaction, _object(value).get("transactions")))
+    fields = _object(value)
+    transactions = read_list(read_public_transaction, fields.get("transactions"))
+    return Block(read_head(value), transactions, read_quantity(fields.get("gasLimit")))
 
 
 def read_public_transaction(value: Any) -> PublicTransaction:
@@ -123,6 +125,12 @@ def read_public_transaction(value: Any) -> PublicTransaction:
         sender_nonce=read_quantity(fields.get("nonce")),
         to=optional(read_address, fields.get("to")),
         data=read_data(fields.get("input")),
+        value=read_quantity(fields.get("value")),
+        gas_limit=read_quantity(fields.get("gas")),
+        # What a transaction with a fee cap pays in the end may be less; its account must have the most of it.
+        gas_price=max(
+            (read_quantity(fields[name]) for name in ("gasPrice", "maxFeePerGas") if fields.get(name)), default=0
+        ),
     )
 
 

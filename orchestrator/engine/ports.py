@@ -159,6 +159,9 @@ class ChangeStore(Protocol):
         A lane that is not worked on any more should not be among `groups`: its lease then runs out.
         """
 
+    async def holds(self, lane: Lane) -> bool:
+        """Return whether a lane is still ours: for what can't be taken back, such as a broadcast."""
+
     async def release(self, lane: Lane, *, now: datetime) -> None:
         """Give a lane back; it is due again when one of its changes is. Does nothing when it is not ours any more."""
 

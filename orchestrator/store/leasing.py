@@ -30,6 +30,7 @@ _CLAIMABLE = (
     .limit(sa.bindparam("limit"))
     .with_for_update(skip_locked=True)
 )
+_TOKEN = sa.select(lanes.c.token).where(lanes.c.privacy_group_id == sa.bindparam("group"), lanes.c.holder.is_not(None))
 _HELD = (
     sa.select(lanes.c.privacy_group_id)
     .where(sa.text("holder IS NOT NULL"), lanes.c.holder == sa.bindparam("of_holder"))
@@ -99,6 +100,11 @@ def load(connection: sa.Connection, lane: Lane, *, now: int) -> Lane:
         active=active_changes(connection, [group])[group],
         queued=queued_changes(connection, group, now=now, limit=QUEUED_PER_LANE),
     )
+
+
+def holds(connection: sa.Connection, lane: Lane) -> bool:
+    """Return whether nobody took a lane over since it was claimed."""
+    return connection.execute(_TOKEN, {"group": lane.privacy_group_id}).scalar_one_or_none() == lane.token
 
 
 def renew(transaction: Transaction, *, holder: str, lease_until: int, groups: Collection[str] | None) -> frozenset[str]:

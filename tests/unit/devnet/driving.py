@@ -132,6 +132,22 @@ class Driver:
         """Send a signed public transaction through a node and return its hash."""
         return str(self.call(node, "eth_sendRawTransaction", "0x" + transaction.raw.hex()))
 
+    def marker(
+        self, payload: bytes, account: SigningAccount | None = None, account_nonce: int = 0
+    ) -> PublicTransaction:
+        """Sign a marker, by default with the key of an account that nobody else has."""
+        return self.sign(account or self.one_time(), account_nonce=account_nonce, payload=payload)
+
+    def pair_of_one_account(self) -> list[PublicTransaction]:
+        """Two public transactions of one account: a block that holds them can't be replayed."""
+        account = self.one_time()
+        return [self.burn(account, account_nonce=account_nonce) for account_nonce in (0, 1)]
+
+    def mine_exactly(self, *transactions: PublicTransaction) -> int:
+        """Make a block of these transactions, in this order, and return its number."""
+        self.network.advance(self.now)
+        return self.network.append_block(list(transactions)).number
+
     def create(self, *nodes: int, group: str = GROUP) -> dict[str, Any]:
         """Create a group of nodes."""
         return self.execute(encode_add_participants(self.abi, [self.keys[node - 1] for node in nodes]), group=group)

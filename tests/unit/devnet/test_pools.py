@@ -57,6 +57,7 @@ def test_before_23_10_2_a_pool_that_has_not_seen_the_marker_takes_the_burn() -> 
     driver = Driver(besu_version="22.4.4", nodes=4, validators=3)
     marker, burn = rivals(driver)
     driver.call(1, "devnet_setPropagation", 4, False, False)
+    assert [driver.call(node, "net_peerCount") for node in (1, 4)] == ["0x2", "0x0"]
     driver.broadcast(marker, node=4)
     driver.broadcast(burn, node=1)
     driver.mine()
@@ -171,6 +172,7 @@ def test_a_node_cut_off_from_blocks_keeps_its_head_and_makes_none() -> None:
     driver.mine(6)
     miners = {driver.call(1, "eth_getBlockByNumber", hex(number), False)["miner"] for number in range(1, 7)}
     assert (driver.head(1), driver.head(2)) == (6, 0)
+    assert driver.call(2, "net_peerCount") == "0x2"
     assert driver.call(1, "eth_getBlockByNumber", "0x1", False)["miner"] in miners
     assert len(miners) == 2
     driver.call(1, "devnet_setPropagation", 2, True, True)
