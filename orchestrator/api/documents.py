@@ -9,6 +9,7 @@ from orchestrator.api.ports import BuriedMessage, Check, GroupStanding
 from orchestrator.engine.ports import HistoryEntry
 from orchestrator.membership.model import ENDED, Action, Attempt, AttemptStatus, Change, Kind, Plan, State, Verdict
 from orchestrator.membership.reasons import Judgement, Reason, describe, rule_of
+from orchestrator.membership.replay import is_independent
 
 
 class Document(BaseModel):
@@ -57,6 +58,14 @@ class EffectDocument(Document):
     state_root: str
 
 
+class RepairDocument(Document):
+    """The repair of a lost addition: the members are removed and added again, once."""
+
+    members: list[str] = Field(description="Their enclave keys.")
+    since_block: int = Field(description="Block of the addition that got lost.")
+    removed_block: int | None = Field(description="Block in which they were removed; null while they were not.")
+
+
 class ChangeDocument(Document):
     """One change of a group's membership, and how far it is."""
 
@@ -76,8 +85,14 @@ class ChangeDocument(Document):
     waiting_since: datetime | None = Field(description="Since when it waits for the same reason.")
     lock_block: int | None = Field(description="Block of the lock that is held for it; null when none is.")
     reason: ReasonDocument | None
+    waits_for: ReasonDocument | None = Field(description="What the present step waits for; null while it gets on.")
     progress: list[ProgressDocument]
     effect: EffectDocument | None
+    repair: RepairDocument | None = Field(description="What became of an addition that got lost; null when none did.")
+    independent: bool | None = Field(
+        description="Whether the effect was seen on an old member's node that did not send it: sender and new member "
+        "agree with each other also where a group is split. Null before the effect was seen."
+    )
 
 
 class HistoryDocument(Document):
@@ -239,6 +254,7 @@ def change_fields(change: Change) -> dict[str, Any]:
         "ended": change.state in ENDED,
         "members": list(change.members),
         "reason": None if change.reason is None else reason_document(change.reason),
+        "waits_for": None if change.waits_for is None else reason_document(change.waits_for),
         "progress": [ProgressDocument.model_validate(entry) for entry in change.progress],
         "effect": None
         if effect is None
@@ -249,10 +265,19 @@ def change_fields(change: Change) -> dict[str, Any]:
             version=effect.view.version,
             state_root=effect.view.state_root,
         ),
+        "repair": None
+        if change.repair is None
+        else RepairDocument(
+            members=list(change.repair.members),
+            since_block=change.repair.since_block,
+            removed_block=change.repair.removed_block,
+        ),
+        "independent": None if effect is None else is_independent(change),
     }
 
 
-_SAME_IN_CHANGE = frozenset(ChangeDocument.model_fields) - {"ended", "members", "reason", "progress", "effect"}
+_MADE = {"ended", "members", "reason", "waits_for", "progress", "effect", "repair", "independent"}
+_SAME_IN_CHANGE = frozenset(ChangeDocument.model_fields) - _MADE
 
 
 def change_document(change: Change) -> ChangeDocument:

@@ -14,6 +14,7 @@ from orchestrator.app.metrics import Metrics, NodeReading
 from orchestrator.besu.enclave_probe import EnclaveProbe
 from orchestrator.besu.http_client import HttpNode, open_session
 from orchestrator.besu.node import Node
+from orchestrator.besu.own_markers import OneTimeMarkers, one_time_key
 from orchestrator.besu.port import BesuNode
 from orchestrator.besu.signers import Signer, signer_from_key, signer_from_key_file, signer_from_keystore
 from orchestrator.besu.signing import Accounts, ManagementCodec
@@ -21,6 +22,7 @@ from orchestrator.besu.statements import signer_of
 from orchestrator.besu.tokens import TokenFile
 from orchestrator.besu.websocket_client import NodeSocket
 from orchestrator.config import AccountConfig, Config, NodeConfig
+from orchestrator.engine.bystanders import BystanderReader
 from orchestrator.engine.clock import SystemClock
 from orchestrator.engine.executor import Executor
 from orchestrator.engine.fleet import Fleet
@@ -70,7 +72,7 @@ async def connect_nodes(stack: AsyncExitStack, nodes: tuple[NodeConfig, ...]) ->
             link = await stack.enter_async_context(
                 NodeSocket(configured.ws, random=SystemRandom(), token=token, tls=tls)
             )
-        node = Node(http, name=configured.name)
+        node = Node(http, name=configured.name, version=configured.version)
         enclave = EnclaveProbe(session, configured.enclave, tls) if configured.enclave is not None else None
         connected.append(BesuNode(configured.name, configured.enclave_keys, node, link, enclave))
     return connected
@@ -170,8 +172,9 @@ async def assembled(config: Config, stopping: asyncio.Event, clock: Clock | None
         executor = Executor(
             fleet=fleet,
             signers=accounts,
+            markers=OneTimeMarkers(one_time_key, gas_limit=config.chain.gas_limit, gas_price=config.chain.gas_price),
             contract=ManagementCodec(),
-            observer=Observer(fleet, ReplayTracker(), rules, clock, book),
+            observer=Observer(fleet, ReplayTracker(), rules, clock, BystanderReader(fleet, store.groups), book),
             forecaster=forecaster,
             clock=clock,
             new_id=new_id,

@@ -182,7 +182,7 @@ def _watch(config: Config, engine: Engine, attester: Attester | None) -> tuple[_
         )
         found.append(Auditor(engine.fleet, engine.store, engine.outbox, engine.clock, rules))
     if config.engine.repair == "once":
-        found.append(Repairer(engine.store, engine.intake, engine.fleet, engine.forecaster, engine.clock))
+        found.append(Repairer(engine.store, engine.fleet, engine.clock))
     return tuple(found)
 
 

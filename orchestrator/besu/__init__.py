@@ -6,10 +6,10 @@ module ``errors``.
 """
 
 from orchestrator.besu.errors import BesuError, ProtocolError, RpcError, TransportError, Verdict
-from orchestrator.besu.groups import ChangeReceipt, CreatedGroup, FlexiblePrivacyGroups, GroupChangeError
+from orchestrator.besu.group_changes import ChangeReceipt, CreatedGroup, GroupChangeError
+from orchestrator.besu.groups import FlexiblePrivacyGroups
 from orchestrator.besu.http_client import HttpNode, open_session
 from orchestrator.besu.management_contract import Abi, Method
-from orchestrator.besu.marker_scan import MinedMarker, find_markers
 from orchestrator.besu.node import Node
 from orchestrator.besu.outcome import Done, MemberOutcome, Rejected, Rejection, Unseen, read_outcome
 from orchestrator.besu.private_transaction import (
@@ -45,7 +45,6 @@ __all__ = [
     "Log",
     "MemberOutcome",
     "Method",
-    "MinedMarker",
     "Node",
     "NodeSocket",
     "NotMinedError",
@@ -67,7 +66,6 @@ __all__ = [
     "Unseen",
     "Verdict",
     "decode_private_transaction",
-    "find_markers",
     "open_session",
     "read_outcome",
     "sign_private_transaction",

@@ -1,13 +1,14 @@
 """Reading what nodes answer into typed values. Pure.
 
 Each ``read_`` function takes the JSON of a result and raises ``ProtocolError`` when it is not what the method answers.
+Where null is among the answers, ``known`` tells it from a value.
 """
 
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeVar
 
-from orchestrator.besu.errors import ProtocolError
+from orchestrator.besu.errors import NotKnownError, ProtocolError
 from orchestrator.besu.identifiers import (
     InvalidIdentifierError,
     enclave_key_to_bytes,
@@ -39,7 +40,19 @@ T = TypeVar("T")
 MAX_BYTES: Final = 4 << 20
 MAX_ITEMS: Final = 200_000
 _QUANTITY = re.compile(r"0x[0-9a-fA-F]{1,64}")
-_VERSION = re.compile(r"v?(\d{1,6})\.(\d{1,6})(?:\.(\d{1,6}))?")
+_VERSION = re.compile(r"v?(\d{1,6})\.(\d{1,6})(?:\.(\d{1,6}))?(?:[-+].*)?")
+_PARTS_BEHIND_VERSION: Final = 2
+
+
+def known(read: Callable[[Any], T], value: Any, what: str) -> T:
+    """Return what ``read`` makes of the value.
+
+    Raises:
+        NotKnownError: it is null: the node has no ``what``, here or yet.
+    """
+    if value is None:
+        raise NotKnownError(f"null: it has no {what}, or not yet; a replica that is late answers so")
+    return read(value)
 
 
 def optional(read: Callable[[Any], T], value: Any) -> T | None:
@@ -121,9 +134,15 @@ def read_public_transaction(value: Any) -> PublicTransaction:
     )
 
 
-def read_pooled(value: Any) -> bool:
-    """Read from ``eth_getTransactionByHash`` whether the transaction waits in the pool."""
-    return value is not None and _object(value).get("blockNumber") is None
+def read_pooled(value: Any) -> bool | None:
+    """Read from ``eth_getTransactionByHash`` whether the transaction waits in the pool; None when it is not known."""
+    if value is None:
+        return None
+    fields = _object(value)
+    waits = fields.get("blockNumber") is None
+    if waits is not (fields.get("blockHash") is None):
+        raise ProtocolError("expected a block's number and hash, or neither, got one of them")
+    return waits
 
 
 def read_public_receipt(value: Any) -> PublicReceipt:
@@ -209,12 +228,17 @@ def read_found_group(value: Any) -> FoundGroup:
 
 
 def read_client_version(value: Any) -> ClientVersion:
-    """Read ``web3_clientVersion``, such as "besu/v23.10.3/linux-x86_64/openjdk-java-17"."""
+    """Read ``web3_clientVersion``, such as "besu/v23.10.3/linux-x86_64/openjdk-java-17"; its version may be unknown.
+
+    ``--identity`` puts a text of the operator's choice, perhaps an address or with "/" in it, between name and version:
+    the version is the part before those of the system and of the virtual machine. Builds of one's own say "vnull".
+    """
     text = _text(value)
-    product, _, rest = text.partition("/")
-    matched = _VERSION.search(rest)
-    if not matched:
-        raise ProtocolError(f"no version in the client's name {text!r}")
+    product, *parts = text.split("/")
+    place = max(len(parts) - _PARTS_BEHIND_VERSION, 1) - 1
+    matched = _VERSION.fullmatch(parts[place]) if parts else None
+    if matched is None:
+        return ClientVersion(product.lower(), None, text)
     major, minor, patch = (int(part or 0) for part in matched.groups())
     return ClientVersion(product.lower(), (major, minor, patch), text)
 

@@ -1,7 +1,7 @@
 """Asking an enclave whether it is up, before a group is locked for a send that needs it.
 
 A node sends through its enclave to those of all members; when one can't be reached the send fails after 5 s, and a
-group that was locked for it stays locked (PROTOCOL.md, Replay, measured; Errors at submission). Besu has no method that
+group that was locked for it stays locked (docs/besu.md#replay-measured, #errors-at-submission). Besu has no method that
 tells; Orion and Tessera answer ``GET /upcheck`` on their port for clients.
 """
 
@@ -14,7 +14,7 @@ from typing import Final
 import aiohttp
 
 SECONDS: Final = 3.0
-"""How long an enclave may take; Besu itself waits 5 s (PROTOCOL.md, Errors at submission)."""
+"""How long an enclave may take; Besu itself waits 5 s (docs/besu.md#errors-at-submission)."""
 
 AGE_SECONDS: Final = 1.0
 """How old an answer may be: the lanes that look before the same block ask once."""

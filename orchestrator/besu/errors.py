@@ -1,4 +1,4 @@
-"""Every way in which a Besu node can fail a caller. Pure.
+"""Every way in which a Besu node can fail a caller; refusals of transactions are in `transaction_errors`. Pure.
 
 ::
 
@@ -7,8 +7,12 @@
     │   ├── NodeUnreachableError    nothing was sent
     │   ├── NodeTimeoutError        sent, perhaps acted on
     │   ├── ConnectionLostError     sent, perhaps acted on
+    │   ├── HostNotAllowedError     the node takes no requests under this host name
     │   └── HttpStatusError         a proxy or an overloaded node answered instead
     ├── ProtocolError               an answer that is no JSON-RPC, or not what the method answers
+    │   └── BatchRefusedError       fewer requests at once may be answered
+    ├── NotKnownError               null: the node has no answer to this, here or yet
+    ├── VersionUnknownError         the version has to be configured
     └── RpcError                    the node answered with an error
         ├── UnauthorizedError
         ├── MethodNotFoundError
@@ -26,7 +30,9 @@
         │   ├── GasRefusedError
         │   │   ├── IntrinsicGasError
         │   │   └── GasPriceTooLowError
+        │   ├── AccountNotPermittedError
         │   ├── MarkerPoolError
+        │   │   └── MarkerOutbidError
         │   └── MarkerKnownError
         ├── ExecutionRevertedError
         │   └── NotOwnerError
@@ -115,11 +121,42 @@ class HttpStatusError(TransportError):
         self.status = status
 
 
+class HostNotAllowedError(TransportError):
+    """The node takes no requests under this host name (HTTP 403, ``Host not authorized.``): nothing was done."""
+
+    reason = "host_not_allowed"
+    verdict = Verdict.OPERATOR
+    certain = True
+
+
+class NotKnownError(BesuError):
+    """The node answered null: it has no such block, receipt or state, here or yet. It is no answer to the question.
+
+    A replica that is late answers so for a block beyond its head (docs/besu.md#looking-before-leaping).
+    """
+
+    reason = "not_known"
+    certain = False
+
+
 class ProtocolError(BesuError):
     """The answer is no JSON-RPC, too large, or not what the method answers. Check that the address is a Besu node's."""
 
     reason = "bad_answer"
     certain = False
+
+
+class BatchRefusedError(ProtocolError):
+    """The node, or what stands before it, takes no batch, or none so large; fewer at once, or one by one, may work."""
+
+    reason = "batch_refused"
+
+
+class VersionUnknownError(BesuError):
+    """The node does not say which version of Besu it runs; methods and contracts differ between versions."""
+
+    reason = "version_unknown"
+    verdict = Verdict.OPERATOR
 
 
 class RpcError(BesuError):
@@ -202,69 +239,6 @@ class NodeInternalError(RpcError):
     """The node failed inside; it may have acted on the request."""
 
     reason = "node_internal"
-    verdict = Verdict.RETRY
-    certain = False
-
-
-class TransactionRefusedError(RpcError):
-    """The node took no such transaction."""
-
-    reason = "transaction_refused"
-
-
-class NonceTooLowError(TransactionRefusedError):
-    """The private nonce is used: by this transaction, sent before, or by another of the account."""
-
-    reason = "nonce_too_low"
-
-
-class WrongChainIdError(TransactionRefusedError):
-    """The signature is bound to another chain."""
-
-    reason = "wrong_chain_id"
-    verdict = Verdict.OPERATOR
-    remedy = "sign with the chain id that eth_chainId of the node answers"
-
-
-class InsufficientBalanceError(TransactionRefusedError):
-    """The account that pays the marker transaction has too little."""
-
-    reason = "balance"
-    verdict = Verdict.OPERATOR
-    remedy = "use gas price 0 on a gas-free network, or fund the account"
-
-
-class GasRefusedError(TransactionRefusedError):
-    """The gas limit or the gas price does not suit the network."""
-
-    reason = "gas_limit"
-    verdict = Verdict.OPERATOR
-    remedy = "set a gas limit between the intrinsic cost and the block's limit, and a price that the network takes"
-
-
-class IntrinsicGasError(GasRefusedError):
-    """The gas limit is below the cost of carrying the transaction."""
-
-    reason = "intrinsic_gas"
-
-
-class GasPriceTooLowError(GasRefusedError):
-    """The gas price is below what the network takes."""
-
-    reason = "gas_price"
-
-
-class MarkerPoolError(TransactionRefusedError):
-    """The marker transaction did not enter the pool because of another one; the same bytes can be sent again."""
-
-    reason = "marker_pool"
-    verdict = Verdict.RETRY
-
-
-class MarkerKnownError(TransactionRefusedError):
-    """The very same marker transaction is in the pool: it was sent before."""
-
-    reason = "marker_known"
     verdict = Verdict.RETRY
     certain = False
 

@@ -3,9 +3,10 @@
 import asyncio
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import suppress
 
-from orchestrator.besu.errors import BesuError
+from orchestrator.besu.errors import BesuError, NotKnownError
+from orchestrator.besu.group_changes import ChangeReceipt, CreatedGroup, GroupChangeError
 from orchestrator.besu.identifiers import enclave_key_to_bytes, privacy_group_id_from_bytes, privacy_group_id_to_bytes
 from orchestrator.besu.management_contract import (
     MANAGEMENT_PROXY,
@@ -19,51 +20,16 @@ from orchestrator.besu.management_contract import (
     encode_remove_participant,
 )
 from orchestrator.besu.node import Node
-from orchestrator.besu.outcome import MemberOutcome, Rejected, Rejection, Unseen, read_outcome
+from orchestrator.besu.outcome import Rejected, Rejection, Unseen, read_outcome
+from orchestrator.besu.own_markers import OneTimeMarkers, one_time_key
 from orchestrator.besu.private_transaction import USUAL_GAS_LIMIT, PrivateTransaction
 from orchestrator.besu.results import FoundGroup, GroupView
 from orchestrator.besu.signers import Signer
+from orchestrator.besu.transaction_errors import MarkerKnownError
 from orchestrator.besu.versions import native_abi, unlock_works
 from orchestrator.besu.waiting import NotMinedError, wait_mined
 from orchestrator.besu.websocket_client import NodeSocket
-
-
-class GroupChangeError(Exception):
-    """A change of a group cannot be made, or was mined without effect.
-
-    Attributes:
-        rejection: why it had no effect; None when nothing was sent.
-    """
-
-    def __init__(self, message: str, *, rejection: Rejection | None = None) -> None:
-        super().__init__(message)
-        self.rejection = rejection
-
-
-@dataclass(frozen=True, slots=True)
-class ChangeReceipt:
-    """A change that executed.
-
-    Attributes:
-        pmt_hash: its PMT.
-        block_number, block_hash: the block that holds it.
-        members: what became of each key of an add or a remove.
-        view: the group on the sending node at that block.
-    """
-
-    pmt_hash: str
-    block_number: int
-    block_hash: str
-    members: tuple[tuple[str, MemberOutcome], ...]
-    view: GroupView
-
-
-@dataclass(frozen=True, slots=True)
-class CreatedGroup:
-    """A new group and the receipt of its creation."""
-
-    privacy_group_id: str
-    receipt: ChangeReceipt
+from orchestrator.membership.model import Marker
 
 
 class FlexiblePrivacyGroups:
@@ -105,6 +71,7 @@ class FlexiblePrivacyGroups:
         self._mined_timeout_seconds = mined_timeout_seconds
         self._poll_seconds = poll_seconds
         self._chain_id: int | None = None
+        self._markers = OneTimeMarkers(one_time_key, gas_limit=USUAL_GAS_LIMIT, gas_price=gas_price)
 
     async def create(self, members: Sequence[str], *, privacy_group_id: str | None = None) -> CreatedGroup:
         """Create a group; its members must contain this member. Takes one block.
@@ -120,7 +87,7 @@ class FlexiblePrivacyGroups:
         before = await self._view(group)
         if before.exists:
             raise GroupChangeError(f"there is a group {group} already; choose another id, or add members to it")
-        version = (await self._node.client_version()).version
+        version = await self._node.version()
         receipt = await self._change(group, encode_add_participants(native_abi(version), members), before)
         return CreatedGroup(group, receipt)
 
@@ -133,10 +100,13 @@ class FlexiblePrivacyGroups:
         return (await self._existing(privacy_group_id)).participants
 
     async def add(self, privacy_group_id: str, members: Sequence[str]) -> ChangeReceipt | None:
-        """Add members: lock, wait until the node has imported the lock, add. Takes two blocks.
+        """Add members: lock, wait until the node has the block after the lock's, add. Takes three blocks.
 
-        The add unlocks by itself; when it cannot be made the group is unlocked again. That it executed here does not
-        prove that the new members' nodes received the group: compare their state roots with this node's.
+        The add unlocks by itself; when it cannot be made its marker is burnt and the group is unlocked again. Mined in
+        the block after its lock, it would roll back other groups of the new members' nodes; mined after an unlock, it
+        would split this one (docs/besu.md#how-replay-damages-other-groups, #stale-bundles). Whether the history can be
+        replayed at all is not looked at here: the daemon's forecast does. That it executed here does not prove that the
+        new members' nodes received the group: compare their state roots with this node's.
 
         Args:
             privacy_group_id: the group, unlocked and owned by the account.
@@ -153,13 +123,16 @@ class FlexiblePrivacyGroups:
         if view.locked:
             raise GroupChangeError(f"the group {privacy_group_id} is locked by another client of its owner")
         locking = asyncio.create_task(self.lock(privacy_group_id))
+        marker: Marker | None = None
         try:
-            # The node bundles the group's history when it takes the add, so the lock must be in its chain by then;
-            # the receipt of the lock comes from this node.
-            await asyncio.shield(locking)
-            return await self._change(privacy_group_id, data, await self._view(privacy_group_id))
+            lock = await asyncio.shield(locking)
+            await self._past(lock.block_number)
+            locked = await self._view(privacy_group_id)
+            _check_as_left(locked, lock.view, privacy_group_id)
+            marker = await self._distribute(privacy_group_id, data, locked.private_nonce or 0)
+            return await self._settle(privacy_group_id, data, locked, marker)
         except BaseException as error:
-            await self._take_back(locking, error, privacy_group_id)
+            await self._take_back(locking, marker, error, privacy_group_id)
             raise
 
     async def remove(self, privacy_group_id: str, member: str) -> ChangeReceipt:
@@ -177,14 +150,27 @@ class FlexiblePrivacyGroups:
         """Unlock a group; by an empty add on versions whose ``unlock()`` does not work."""
         view = await self._existing(privacy_group_id)
         empty_add = encode_add_participants(_abi(view), [])
-        if not unlock_works((await self._node.client_version()).version):
+        if not unlock_works(await self._node.version()):
             return await self._change(privacy_group_id, empty_add, view)
         return await self._change(privacy_group_id, encode_call(Method.UNLOCK), view)
 
     async def _change(self, group: str, data: bytes, before: GroupView) -> ChangeReceipt:
-        private_nonce = before.private_nonce or 0
-        raw = self._signer.sign(await self._transaction(group, data, private_nonce))
-        pmt_hash = await self._node.send_raw(raw)
+        marker = await self._distribute(group, data, before.private_nonce or 0)
+        return await self._settle(group, data, before, marker)
+
+    async def _distribute(self, group: str, data: bytes, private_nonce: int) -> Marker:
+        """Sign and distribute a private transaction; nothing executes before its marker is broadcast."""
+        transaction = await self._transaction(group, data, private_nonce)
+        payload_key = await self._node.distribute_raw(self._signer.sign(transaction))
+        return self._markers.make(payload_key, transaction.chain_id or 0)
+
+    async def _broadcast(self, raw: bytes) -> None:
+        with suppress(MarkerKnownError):
+            await self._node.broadcast_raw(raw)
+
+    async def _settle(self, group: str, data: bytes, before: GroupView, marker: Marker) -> ChangeReceipt:
+        pmt_hash, private_nonce = marker.pmt_hash, before.private_nonce or 0
+        await self._broadcast(marker.raw)
         mined = await wait_mined(
             self._node,
             pmt_hash,
@@ -193,7 +179,7 @@ class FlexiblePrivacyGroups:
             poll_seconds=self._poll_seconds,
         )
         receipt = await self._node.private_receipt(pmt_hash)
-        after = await self._node.group_view(group, mined.block_number)
+        after = await self._view_at(group, mined.block_number)
         call = decode_call(data)
         outcome = read_outcome(call or ManagementCall(Method.LOCK), private_nonce, receipt, before, after)
         if isinstance(outcome, Rejected):
@@ -224,11 +210,22 @@ class FlexiblePrivacyGroups:
         )
 
     async def _view(self, group: str) -> GroupView:
-        while True:
-            view = await self._node.group_view(group, account=self._signer.address, with_code=True)
-            if view is not None:  # None: a reorganisation took the head while it was read
-                return view
-            await asyncio.sleep(self._poll_seconds)
+        try:
+            async with asyncio.timeout(self._mined_timeout_seconds):
+                while True:
+                    with suppress(NotKnownError):  # a reorganisation took the head just read, or a replica is late
+                        return await self._node.group_view(group, account=self._signer.address, with_code=True)
+                    await asyncio.sleep(self._poll_seconds)
+        except TimeoutError as error:
+            raise GroupChangeError(
+                f"the node did not show the group {group} at its head within {self._mined_timeout_seconds:g} s; look "
+                "whether it, or a replica behind its address, is late"
+            ) from error
+
+    async def _view_at(self, group: str, block_number: int) -> GroupView | None:
+        with suppress(NotKnownError):
+            return await self._node.group_view(group, block_number)
+        return None
 
     async def _existing(self, group: str) -> GroupView:
         privacy_group_id_to_bytes(group)
@@ -244,7 +241,24 @@ class FlexiblePrivacyGroups:
                 rejection=Rejection.NOT_OWNER,
             )
 
-    async def _take_back(self, locking: asyncio.Task[ChangeReceipt], failure: BaseException, group: str) -> None:
+    async def _past(self, block_number: int) -> None:
+        """Wait until the node has a block above this one."""
+        try:
+            async with asyncio.timeout(self._mined_timeout_seconds):
+                while True:
+                    head = await self._node.head()
+                    if head.number > block_number:
+                        return
+                    await asyncio.sleep(self._poll_seconds)
+        except TimeoutError as error:
+            raise GroupChangeError(
+                f"no block followed the lock's, {block_number}, within {self._mined_timeout_seconds:g} s; check that "
+                "the validators make blocks"
+            ) from error
+
+    async def _take_back(
+        self, locking: asyncio.Task[ChangeReceipt], marker: Marker | None, failure: BaseException, group: str
+    ) -> None:
         """Unlock after a failed add; what goes wrong here is noted on the failure that is on its way."""
         try:
             await locking  # a lock on its way would be mined after nobody waits for it any more
@@ -257,6 +271,12 @@ class FlexiblePrivacyGroups:
             return
         except GroupChangeError:
             return  # the lock was not taken; if the group is locked it is by another client
+        if marker is not None and not await self._is_decided(marker):
+            failure.add_note(
+                f"the addition's marker {marker.pmt_hash} may still be mined; the group {group} stays locked, since "
+                "an unlock before that would split it"
+            )
+            return
         try:
             if (await self._view(group)).locked:
                 await self.unlock(group)
@@ -264,12 +284,34 @@ class FlexiblePrivacyGroups:
             if await self._may_be_locked(group):
                 failure.add_note(f"the group {group} may still be locked, for unlocking it failed too: {error}")
 
+    async def _is_decided(self, marker: Marker) -> bool:
+        """Burn a marker and wait until it or what burns it is mined; False when that takes too long."""
+        burn = self._markers.burn(marker)
+        try:
+            async with asyncio.timeout(self._mined_timeout_seconds):
+                while True:
+                    with suppress(BesuError):  # refused by a pool that keeps the marker: the blocks decide
+                        await self._broadcast(burn.raw)
+                    for transaction_hash in (marker.pmt_hash, burn.transaction_hash):
+                        with suppress(BesuError):
+                            if await self._node.public_receipt(transaction_hash) is not None:
+                                return True
+                    await asyncio.sleep(self._poll_seconds)
+        except TimeoutError:
+            return False
+
     async def _may_be_locked(self, group: str) -> bool:
         # The add that was given up may have been mined instead of the unlock, and unlocked the group.
         try:
             return (await self._view(group)).locked
         except BesuError:
             return True
+
+
+def _check_as_left(now: GroupView, left: GroupView, group: str) -> None:
+    """Raise when something executed in a group since its lock: the state root stands for lock, version and nonces."""
+    if not now.locked or now.state_root != left.state_root:
+        raise GroupChangeError(f"somebody else acted on the group {group} while it was locked")
 
 
 def _abi(view: GroupView) -> Abi:

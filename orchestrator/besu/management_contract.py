@@ -1,6 +1,6 @@
 """The group management contract in both ABIs: calls, answers and logs. Pure.
 
-Source: PROTOCOL.md, Versions; Addresses and events.
+Source: docs/besu.md#versions, #addresses-and-events.
 """
 
 from collections.abc import Sequence

@@ -1,6 +1,6 @@
 """What became of a change that was mined, read from state and logs, never from the status alone. Pure.
 
-Source: PROTOCOL.md, Outcomes.
+Source: docs/besu.md#outcomes.
 """
 
 from dataclasses import dataclass

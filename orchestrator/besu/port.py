@@ -6,7 +6,12 @@ from functools import wraps
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 from orchestrator.besu.enclave_probe import EnclaveProbe
-from orchestrator.besu.errors import BesuError, MethodNotEnabledError, MethodNotFoundError
+from orchestrator.besu.errors import (
+    BesuError,
+    MethodNotEnabledError,
+    MethodNotFoundError,
+    ProtocolError,
+)
 from orchestrator.besu.histories import read_balances, read_blocks, read_memberships
 from orchestrator.besu.http_client import CallCounts
 from orchestrator.besu.management_contract import (
@@ -14,15 +19,14 @@ from orchestrator.besu.management_contract import (
     Abi,
     ManagementContractError,
 )
-from orchestrator.besu.marker_scan import SeenSignatures, find_markers
-from orchestrator.besu.marker_senders import MarkerSenders
 from orchestrator.besu.node import Node
-from orchestrator.besu.reasons import reason_of
+from orchestrator.besu.reasons import distribution_failure, marker_failure, read_failure
 from orchestrator.besu.receipts import outcome_of
 from orchestrator.besu.results import Head as SeenHead
 from orchestrator.besu.subscriptions import Gap, GapReason
+from orchestrator.besu.transaction_errors import MarkerKnownError
 from orchestrator.besu.websocket_client import NodeSocket
-from orchestrator.engine.node_ports import Block, Head, NodeError, NodeTraits, PmtOutcome
+from orchestrator.engine.node_ports import Block, Head, NodeError, NodeTraits, PmtOutcome, Said
 from orchestrator.membership.forecast.memberships import MembershipLog
 from orchestrator.membership.model import GroupView
 from orchestrator.membership.reasons import Reason
@@ -34,20 +38,33 @@ ADDITION_BYTES: Final = 64
 """Length of the input of a PMT that adds to an existing group: payload key and history key."""
 
 BYTES_ABI_SINCE: Final = (22, 10, 0)
-"""From here on a node recognises only ``addParticipants(bytes[])`` as an addition (PROTOCOL.md, Versions)."""
+"""From here on a node recognises only ``addParticipants(bytes[])`` as an addition (docs/besu.md#versions)."""
 
 
-def _translated(
-    method: Callable[Concatenate["BesuNode", P], Coroutine[Any, Any, R]],
-) -> Callable[Concatenate["BesuNode", P], Coroutine[Any, Any, R]]:
-    @wraps(method)
-    async def call(self: "BesuNode", /, *args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            return await method(self, *args, **kwargs)
-        except BesuError as error:
-            raise NodeError(reason_of(error, self.name), certain=error.certain) from error
+def _meaning(
+    failure: Callable[[BesuError, str], NodeError],
+) -> Callable[
+    [Callable[Concatenate["BesuNode", P], Coroutine[Any, Any, R]]],
+    Callable[Concatenate["BesuNode", P], Coroutine[Any, Any, R]],
+]:
+    """Raise what a failure of the client library means for the kind of request that failed."""
 
-    return call
+    def translated(
+        method: Callable[Concatenate["BesuNode", P], Coroutine[Any, Any, R]],
+    ) -> Callable[Concatenate["BesuNode", P], Coroutine[Any, Any, R]]:
+        @wraps(method)
+        async def call(self: "BesuNode", /, *args: P.args, **kwargs: P.kwargs) -> R:
+            try:
+                return await method(self, *args, **kwargs)
+            except BesuError as error:
+                raise failure(error, self.name) from error
+
+        return call
+
+    return translated
+
+
+_read = _meaning(read_failure)
 
 
 class BesuNode:
@@ -76,10 +93,6 @@ class BesuNode:
         self._enclave = enclave
         self._traits: NodeTraits | None = None
         self._reading_traits = asyncio.Lock()
-        self._senders = MarkerSenders()
-        self._one_send = asyncio.Lock()
-        self._one_search = asyncio.Lock()
-        self._signatures = SeenSignatures()
         self._abis: dict[str, str] = {}
 
     @property
@@ -87,7 +100,7 @@ class BesuNode:
         """How much the node was asked."""
         return self._node.http.counts
 
-    @_translated
+    @_read
     async def traits(self) -> NodeTraits:
         """Return version, chain id, dialect and role; read once, however many lanes ask for them at the start."""
         if self._traits is None:
@@ -98,7 +111,7 @@ class BesuNode:
     async def _read_traits(self) -> NodeTraits:
         if self._traits is not None:
             return self._traits
-        version = (await self._node.client_version()).version
+        version = await self._node.version()
         self._traits = NodeTraits(
             besu_version=version,
             chain_id=await self._node.chain_id(),
@@ -114,42 +127,42 @@ class BesuNode:
         except (MethodNotFoundError, MethodNotEnabledError):
             return None
 
-    @_translated
+    @_read
     async def head(self) -> Head:
         """Return the newest block."""
         return _head(await self._node.head())
 
-    @_translated
+    @_read
     async def syncing(self) -> bool:
         """Return whether the node says that it is catching up."""
         return await self._node.syncing() is not None
 
-    @_translated
-    async def block(self, number: int) -> Block | None:
+    @_read
+    async def block(self, number: int) -> Block:
         """Return a block with the hashes of its transactions."""
         header = await self._node.header(number)
-        if header is None:
-            return None
-        return Block(number=header.number, block_hash=header.hash, transactions=header.transaction_hashes or ())
+        if header.number != number or header.transaction_hashes is None:
+            raise ProtocolError(f"asked for block {number}, answered a part of block {header.number}")
+        return Block(number=header.number, block_hash=header.hash, transactions=header.transaction_hashes)
 
-    @_translated
+    @_read
     async def blocks(self, block_numbers: Sequence[int]) -> tuple[Block, ...]:
         """Return blocks with their transactions in full."""
         return await read_blocks(self._node, block_numbers)
 
-    @_translated
+    @_read
     async def balances(self, accounts: Sequence[str], block_number: int) -> Mapping[str, int]:
         """Return what accounts have after a block, in wei."""
         return await read_balances(self._node, accounts, block_number)
 
-    @_translated
+    @_read
     async def memberships(
         self, privacy_group_ids: Sequence[str], first_block: int, last_block: int
     ) -> tuple[MembershipLog, ...]:
         """Return who came into groups and who left them."""
         return await read_memberships(self._node, privacy_group_ids, first_block, last_block)
 
-    @_translated
+    @_read
     async def view(self, privacy_group_id: str, block_number: int) -> GroupView:
         """Return the group at a block."""
         seen = await self._node.group_state(privacy_group_id, block_number)
@@ -164,13 +177,13 @@ class BesuNode:
             state_root=seen.state_root,
         )
 
-    @_translated
+    @_read
     async def lock_view(self, privacy_group_id: str, block_number: int) -> GroupView:
         """Return whether the group is there and locked at a block."""
         locked = await self._node.group_lock(privacy_group_id, block_number)
         return GroupView(block_number=block_number, exists=locked is not None, locked=locked is True)
 
-    @_translated
+    @_read
     async def roots(self, privacy_group_id: str, block_numbers: Sequence[int]) -> tuple[GroupView, ...]:
         """Return the group's state roots at blocks."""
         roots = await self._node.state_roots(privacy_group_id, block_numbers)
@@ -179,7 +192,7 @@ class BesuNode:
             for number, root in zip(block_numbers, roots, strict=True)
         )
 
-    @_translated
+    @_read
     async def roots_of(self, privacy_group_ids: Sequence[str], block_number: int) -> tuple[GroupView, ...]:
         """Return many groups' state roots at a block."""
         roots = await self._node.state_roots_of(privacy_group_ids, block_number)
@@ -187,7 +200,7 @@ class BesuNode:
             GroupView(block_number=block_number, exists=root is not None, state_root=root or "") for root in roots
         )
 
-    @_translated
+    @_read
     async def abi(self, privacy_group_id: str) -> str | None:
         """Return the dialect of the group's contract; it never changes, so it is read once."""
         if privacy_group_id not in self._abis:
@@ -200,58 +213,51 @@ class BesuNode:
             self._abis[privacy_group_id] = "unusable" if abi is Abi.LEGACY else abi.value
         return self._abis[privacy_group_id]
 
-    @_translated
+    @_read
     async def owns(self, privacy_group_id: str, account: str) -> bool | None:
         """Return whether an account owns the group."""
         return await self._node.is_owner(privacy_group_id, account)
 
-    @_translated
+    @_read
     async def private_nonce(self, privacy_group_id: str, account: str) -> int:
         """Return the next private nonce."""
         return await self._node.private_nonce(account, privacy_group_id)
 
-    @_translated
-    async def send(self, raw: bytes) -> str:
-        """Send a signed private transaction; one at a time unless the node is known to draw a marker key for each."""
-        if self._senders.fixed is False:
-            return await self._node.send_raw(raw)
-        async with self._one_send:
-            return await self._node.send_raw(raw)
-
-    @_translated
+    @_read
     async def outcomes(self, pmt_hashes: Sequence[str]) -> tuple[PmtOutcome, ...]:
-        """Return what each PMT came to.
-
-        A private receipt tells it all; public ones are read as well until it is known who signs the node's PMTs.
-        """
-        found: dict[str, PmtOutcome] = {}
-        if self._senders.fixed is not None:
-            receipts = await asyncio.gather(*(self._node.private_receipt(pmt_hash) for pmt_hash in pmt_hashes))
-            found = {
-                pmt_hash: outcome_of(pmt_hash, receipt, receipt)
-                for pmt_hash, receipt in zip(pmt_hashes, receipts, strict=True)
-                if receipt is not None
-            }
+        """Return what each PMT came to; public receipts are read only where there is no private one."""
+        receipts = await asyncio.gather(*(self._node.private_receipt(pmt_hash) for pmt_hash in pmt_hashes))
+        found = {
+            pmt_hash: outcome_of(pmt_hash, receipt, receipt)
+            for pmt_hash, receipt in zip(pmt_hashes, receipts, strict=True)
+            if receipt is not None
+        }
         left = [pmt_hash for pmt_hash in pmt_hashes if pmt_hash not in found]
         for pmt_hash, (public, private) in zip(left, await self._node.receipts(left) if left else (), strict=True):
-            found[pmt_hash] = outcome_of(pmt_hash, public, private)
-            if public is not None:
-                self._senders.note(pmt_hash, public.sender)
+            found[pmt_hash] = outcome_of(pmt_hash, public or private, private)
         return tuple(found[pmt_hash] for pmt_hash in pmt_hashes)
 
-    @_translated
-    async def pooled(self, pmt_hashes: Sequence[str]) -> bool:
-        """Return whether any of the PMTs waits in the node's pool."""
-        return any(await self._node.pooled(pmt_hashes))
+    @_meaning(distribution_failure)
+    async def distribute(self, raw: bytes) -> bytes:
+        """Store a signed private transaction in its members' enclaves and return its payload key, 32 or 64 bytes."""
+        return await self._node.distribute_raw(raw)
 
-    @_translated
-    async def markers(self, raw: bytes, first_block: int, last_block: int) -> tuple[str, ...]:
-        """Return the hashes of the PMTs that carry a signed private transaction."""
-        async with self._one_search:  # the next one finds in memory what this one read
-            found = await find_markers(self._node, [raw], first_block, last_block, self._signatures)
-        return tuple(marker.pmt_hash for marker in found)
+    @_meaning(marker_failure)
+    async def broadcast(self, raw: bytes, transaction_hash: str) -> None:
+        """Hand a signed marker, or a burn, to the node's pool; that the pool has it already is a success."""
+        try:
+            answered = await self._node.broadcast_raw(raw)
+        except MarkerKnownError:
+            return
+        if answered != transaction_hash:
+            raise ProtocolError(f"transaction {transaction_hash} was sent, {answered} was answered")
 
-    @_translated
+    @_read
+    async def account_nonce(self, account: str, block_number: int | None = None) -> int:
+        """Return how many public transactions of an account are mined, up to a block or up to the node's head."""
+        return await self._node.account_nonce(account, block_number)
+
+    @_read
     async def additions(self, first_block: int, last_block: int) -> tuple[int, ...]:
         """Return the blocks that hold an addition's PMT."""
         blocks = await self._node.blocks(first_block, last_block)
@@ -261,12 +267,12 @@ class BesuNode:
             if any(item.to == PRIVACY_PRECOMPILE and len(item.data) == ADDITION_BYTES for item in block.transactions)
         )
 
-    @_translated
+    @_read
     async def has_state(self, privacy_group_id: str, block_numbers: Sequence[int]) -> tuple[bool, ...]:
         """Return, for each block, whether the node has replayed the group that far."""
         return await self._node.replayed_at(privacy_group_id, block_numbers)
 
-    @_translated
+    @_read
     async def groups(self, enclave_keys: Sequence[str]) -> Mapping[str, tuple[str, ...]]:
         """Return the groups that all of these keys are members of, with all their members."""
         return {found.privacy_group_id: found.members for found in await self._node.find_groups(enclave_keys)}
@@ -278,7 +284,8 @@ class BesuNode:
     async def heads(self) -> AsyncIterator[Head]:
         """Yield new heads; raises `NodeError` when the connection is lost, and may then be called again."""
         if self._socket is None:
-            raise NodeError(Reason(slug="node_unreachable", detail=f"node {self.name} has no WebSocket address"))
+            detail = f"node {self.name} has no WebSocket address"
+            raise NodeError(Reason(slug="node_unreachable", detail=detail), Said.REFUSED)
         subscription = self._socket.subscribe_heads()
         try:
             async for item in subscription:
@@ -287,7 +294,7 @@ class BesuNode:
                 elif isinstance(item, Gap) and item.reason is GapReason.DISCONNECTED:
                     raise NodeError(Reason(slug="node_unreachable", detail=f"node {self.name}: WebSocket lost"))
         except BesuError as error:
-            raise NodeError(reason_of(error, self.name)) from error
+            raise read_failure(error, self.name) from error
         finally:
             await subscription.close()
 

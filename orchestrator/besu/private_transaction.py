@@ -1,6 +1,6 @@
 """Private transactions as Besu reads them: encoding, signing, decoding. Pure.
 
-Source: PROTOCOL.md, Private transaction encoding.
+Source: docs/besu.md#private-transaction-encoding.
 """
 
 from collections.abc import Mapping
@@ -8,9 +8,16 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import rlp
-from coincurve import PrivateKey, PublicKey
 from eth_hash.auto import keccak
 
+from orchestrator.besu.account_signatures import (
+    InvalidSignatureError,
+    address_of_key,
+    chain_id_of,
+    integer_bytes,
+    recovered_address,
+    sign_digest,
+)
 from orchestrator.besu.identifiers import (
     ENCLAVE_KEY_BYTES,
     PRIVACY_GROUP_ID_BYTES,
@@ -108,10 +115,11 @@ def sign_private_transaction(fields: PrivateTransaction | Mapping[str, Any], pri
         raise InvalidPrivateTransactionError("chainId is missing; without it others could replay the transaction")
     body, tail = _encoded_items(transaction)
     digest = _signing_hash(body, tail, transaction.chain_id)
-    signature = _private_key(private_key).sign_recoverable(digest, hasher=None)
-    r, s, recovery_id = int.from_bytes(signature[:32]), int.from_bytes(signature[32:64]), signature[64]
-    v = recovery_id + 35 + 2 * transaction.chain_id
-    return bytes(rlp.encode([*body, _integer(v), _integer(r), _integer(s), *tail], rlp.sedes.raw))
+    try:
+        signature = sign_digest(digest, private_key, transaction.chain_id)
+    except InvalidSignatureError as error:
+        raise InvalidPrivateTransactionError(str(error)) from None
+    return bytes(rlp.encode([*body, *map(integer_bytes, signature), *tail], rlp.sedes.raw))
 
 
 def private_transaction_from_fields(fields: Mapping[str, Any]) -> PrivateTransaction:
@@ -137,8 +145,11 @@ def join_signature(transaction: PrivateTransaction, v: int, r: int, s: int) -> S
     """
     transaction = replace(transaction, chain_id=_chain_id_of(v))
     body, tail = _encoded_items(transaction)
-    sender = _recovered_sender(_signing_hash(body, tail, transaction.chain_id), v, r, s, transaction.chain_id)
-    raw = bytes(rlp.encode([*body, _integer(v), _integer(r), _integer(s), *tail], rlp.sedes.raw))
+    try:
+        sender = recovered_address(_signing_hash(body, tail, transaction.chain_id), v, r, s)
+    except InvalidSignatureError as error:
+        raise InvalidPrivateTransactionError(str(error)) from error
+    raw = bytes(rlp.encode([*body, *map(integer_bytes, (v, r, s)), *tail], rlp.sedes.raw))
     return SignedPrivateTransaction(transaction=transaction, sender=sender, v=v, r=r, s=s, raw=raw)
 
 
@@ -186,7 +197,10 @@ def address_of_private_key(private_key: bytes | str) -> str:
     Raises:
         InvalidPrivateTransactionError: it is no private key. The message never shows it.
     """
-    return _address_of(_private_key(private_key).public_key)
+    try:
+        return address_of_key(private_key)
+    except InvalidSignatureError as error:
+        raise InvalidPrivateTransactionError(str(error)) from None
 
 
 def _encoded_items(transaction: PrivateTransaction) -> tuple[list[bytes], list[Any]]:
@@ -214,11 +228,11 @@ def _encoded_items(transaction: PrivateTransaction) -> tuple[list[bytes], list[A
     except InvalidIdentifierError as error:
         raise InvalidPrivateTransactionError(str(error)) from error
     body = [
-        _integer(transaction.private_nonce),
-        _integer(transaction.gas_price),
-        _integer(transaction.gas_limit),
+        integer_bytes(transaction.private_nonce),
+        integer_bytes(transaction.gas_price),
+        integer_bytes(transaction.gas_limit),
         to,
-        _integer(transaction.value),
+        integer_bytes(transaction.value),
         transaction.data,
     ]
     return body, [private_from, audience, transaction.restriction.encode("ascii")]
@@ -276,43 +290,12 @@ def _read_private_for(items: Any) -> tuple[str, ...]:
 
 
 def _chain_id_of(v: int) -> int | None:
-    if v in {27, 28}:
-        return None
-    if v < 35:
-        raise InvalidPrivateTransactionError(f"v is {v}; it must be recovery id + 35 + 2·chain id, or 27 or 28")
-    return (v - 35) // 2
+    try:
+        return chain_id_of(v)
+    except InvalidSignatureError as error:
+        raise InvalidPrivateTransactionError(str(error)) from error
 
 
 def _signing_hash(body: list[bytes], tail: list[Any], chain_id: int | None) -> bytes:
-    bound = [] if chain_id is None else [_integer(chain_id), b"", b""]
+    bound = [] if chain_id is None else [integer_bytes(chain_id), b"", b""]
     return keccak(rlp.encode([*body, *bound, *tail], rlp.sedes.raw))
-
-
-def _recovered_sender(digest: bytes, v: int, r: int, s: int, chain_id: int | None) -> str:
-    recovery_id = v - 27 if chain_id is None else v - 35 - 2 * chain_id
-    if max(r, s) >= 1 << 256:
-        raise InvalidPrivateTransactionError("r and s have 256 bits at most")
-    signature = r.to_bytes(32) + s.to_bytes(32) + bytes([recovery_id])
-    try:
-        return _address_of(PublicKey.from_signature_and_message(signature, digest, hasher=None))
-    except ValueError as error:
-        raise InvalidPrivateTransactionError("the signature belongs to no account") from error
-
-
-def _address_of(public_key: PublicKey) -> str:
-    return bytes_to_hex(keccak(public_key.format(compressed=False)[1:])[-20:])
-
-
-def _private_key(private_key: bytes | str) -> PrivateKey:
-    # The messages say nothing about the key, and the cause is dropped: it could show the key.
-    try:
-        secret = hex_to_bytes(private_key, max_bytes=32) if isinstance(private_key, str) else bytes(private_key)
-        if len(secret) == 32:
-            return PrivateKey(secret)
-    except ValueError:
-        pass
-    raise InvalidPrivateTransactionError("the private key is not 32 bytes between 1 and the order of secp256k1")
-
-
-def _integer(value: int) -> bytes:
-    return value.to_bytes((value.bit_length() + 7) // 8)

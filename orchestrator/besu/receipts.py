@@ -1,4 +1,4 @@
-"""From receipts to what a PMT came to, in the words of the rules (PROTOCOL.md, Outcomes). Pure."""
+"""From receipts to what a PMT came to, in the words of the rules (docs/besu.md#outcomes). Pure."""
 
 from typing import Final
 
@@ -22,6 +22,7 @@ def outcome_of(
     """
     if mined is None:
         return PmtOutcome(pmt_hash=pmt_hash)
+    # Mined without a private receipt is unknown: the receipt comes a moment later, or never on a node without payload.
     return PmtOutcome(
         pmt_hash=pmt_hash,
         block_number=mined.block_number,
@@ -32,7 +33,7 @@ def outcome_of(
 
 
 def refusal_of(receipt: PrivateReceipt) -> Reason | None:
-    """Return why a private transaction did not execute; None when it did (PROTOCOL.md, Outcomes)."""
+    """Return why a private transaction did not execute; None when it did (docs/besu.md#outcomes)."""
     if receipt.status == 1:
         return None
     if receipt.status == NOT_EXECUTED:

@@ -1,6 +1,6 @@
 """The one map from what a node answers, (code, message), to typed errors. Pure.
 
-Codes are shared by many messages (PROTOCOL.md, Outcomes), so both are matched. The messages are those of Besu 20.10 to
+Codes are shared by many messages (docs/besu.md#outcomes), so both are matched. The messages are those of Besu 20.10 to
 25.5.0 (``RpcErrorType.java``, before 23.10 ``JsonRpcError.java``), of Orion and of Tessera.
 """
 
@@ -18,32 +18,36 @@ from orchestrator.besu.errors import (
     EnclaveKeyUnknownError,
     EnclaveUnreachableError,
     ExecutionRevertedError,
-    GasPriceTooLowError,
-    GasRefusedError,
     GroupUnknownError,
-    InsufficientBalanceError,
-    IntrinsicGasError,
     InvalidRequestError,
     LimitExceededError,
-    MarkerKnownError,
-    MarkerPoolError,
     MethodNotEnabledError,
     MethodNotFoundError,
     NodeInternalError,
     NodeNotReadyError,
-    NonceTooLowError,
     NotFoundError,
     NotOwnerError,
     PrivacyDisabledError,
     RpcError,
-    TransactionRefusedError,
     UnauthorizedError,
     UnknownRpcError,
     UnrelatedRefusalError,
-    WrongChainIdError,
 )
 from orchestrator.besu.identifiers import InvalidIdentifierError, hex_to_bytes
 from orchestrator.besu.management_contract import NOT_OWNER_MESSAGE, selector
+from orchestrator.besu.transaction_errors import (
+    AccountNotPermittedError,
+    GasPriceTooLowError,
+    GasRefusedError,
+    InsufficientBalanceError,
+    IntrinsicGasError,
+    MarkerKnownError,
+    MarkerOutbidError,
+    MarkerPoolError,
+    NonceTooLowError,
+    TransactionRefusedError,
+    WrongChainIdError,
+)
 
 _LONGEST_MATCHED: Final = 500
 _LONGEST_REVERT_BYTES: Final = 4096
@@ -79,13 +83,14 @@ _RULES: Final = (
     _rule(-32005, "batch size", BatchTooLargeError),
     _rule(-32005, "range", LimitExceededError),
     _rule(-32005, "gas limit", GasRefusedError),
-    _rule(-32007, "", TransactionRefusedError),
+    _rule(-32007, "", AccountNotPermittedError),
     _rule(-32008, "", NodeNotReadyError),
     _rule(-32009, "", GasPriceTooLowError),
     _rule(-32000, "wrong chainid", WrongChainIdError),
     _rule(-32000, "chainid (not supported|is required)", WrongChainIdError),
     _rule(-32000, "^known transaction", MarkerKnownError),
-    _rule(-32000, "replacement transaction|nonce is too distant|lower nonce", MarkerPoolError),
+    _rule(-32000, "replacement transaction", MarkerOutbidError),
+    _rule(-32000, "nonce i[st] too distant|lower nonce", MarkerPoolError),  # "it": up to 22.10
     _rule(-32000, "fee cap|max priority fee|blob gas", GasRefusedError),
     _rule(32000, "max priority fee", GasRefusedError),
     _rule(-32000, "plugin has marked", TransactionRefusedError),
@@ -94,7 +99,7 @@ _RULES: Final = (
     _rule(-32000, "^execution reverted.*" + re.escape(NOT_OWNER_MESSAGE), NotOwnerError),
     _rule(-32000, "^execution reverted|due to an exception", ExecutionRevertedError),
     _rule(-32000, "not found", NotFoundError),
-    _rule(-32000, "world state unavailable|p2p network is not running", NodeNotReadyError),
+    _rule(-32000, "world state unavailable", NodeNotReadyError),
     _rule(-39001, "", NotFoundError),
     # Privacy.
     _rule(-50100, "communicating with enclave", EnclaveUnreachableError),
@@ -120,7 +125,11 @@ _RULES: Final = (
         "allowlist|permi(tted|ssion)|list of (accounts|nodes)|(invalid|duplicate) (account|node)",
         UnrelatedRefusalError,
     ),
-    _rule(-32000, "disabled|mining|coinbase|filter|rlp|import block|node id|invalid input", UnrelatedRefusalError),
+    _rule(
+        -32000,
+        "disabled|p2p network is not running|mining|coinbase|filter|rlp|import block|node id|invalid input",
+        UnrelatedRefusalError,
+    ),
     _rule(-32001, "payload", UnrelatedRefusalError),
     _rule(-32002, "terminal block", UnrelatedRefusalError),
     _rule(-32010, "", UnrelatedRefusalError),

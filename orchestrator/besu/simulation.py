@@ -1,6 +1,6 @@
 """Reading a simulated call: what ``priv_call`` as an account says would happen. Pure.
 
-Source: PROTOCOL.md, Looking before leaping.
+Source: docs/besu.md#looking-before-leaping.
 """
 
 from dataclasses import dataclass
@@ -61,8 +61,8 @@ def simulated_error(error: RpcError) -> Simulation:
     """Read an error that says that the call would fail.
 
     Besu up to 22.x answers "Invalid params" to every call that fails, so there the reason is unknown, and an account
-    that is not the owner cannot be told from a wrong lock state; ``canUpgrade`` can (PROTOCOL.md, Looking before
-    leaping).
+    that is not the owner cannot be told from a wrong lock state; ``canUpgrade`` can
+    (docs/besu.md#looking-before-leaping).
 
     Raises:
         RpcError: the error says something else; it is raised as it is.

@@ -1,7 +1,7 @@
 """Subscriptions that outlive connections: local ids, re-subscription, gaps and bounded inboxes. Pure.
 
 Besu's subscription ids are good for one connection, and nothing missed while disconnected is delivered later
-(PROTOCOL.md, Addresses and events). So a reader holds a local id; whenever something may have been missed it gets a
+(docs/besu.md#addresses-and-events). So a reader holds a local id; whenever something may have been missed it gets a
 ``Gap``.
 """
 

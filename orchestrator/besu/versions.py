@@ -1,4 +1,4 @@
-"""What differs between Besu versions, as far as membership changes feel it. Pure (PROTOCOL.md, Versions)."""
+"""What differs between Besu versions, as far as membership changes feel it. Pure (docs/besu.md#versions)."""
 
 from typing import Final
 
@@ -17,6 +17,11 @@ LOSES_ADDED_GROUPS: Final[Version] = (25, 5, 0)
 
 REMOVED_IN: Final[Version] = (25, 6, 0)
 """Flexible groups are gone from here on."""
+
+
+def dotted(version: Version) -> str:
+    """Return a version as people write it."""
+    return ".".join(map(str, version))
 
 
 def native_abi(version: Version) -> Abi:

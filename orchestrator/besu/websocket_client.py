@@ -169,7 +169,7 @@ class NodeSocket:
     ) -> Subscription:
         """Subscribe to logs of contracts in a group.
 
-        A member that is removed hears nothing more, and nothing says so (PROTOCOL.md, Addresses and events).
+        A member that is removed hears nothing more, and nothing says so (docs/besu.md#addresses-and-events).
         """
         return self._subscribe(subscriptions.private_logs(privacy_group_id, addresses, topics))
 

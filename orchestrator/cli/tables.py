@@ -16,6 +16,7 @@ from orchestrator.api.documents import (
     GroupPage,
     PlanDocument,
     ProgressDocument,
+    RepairDocument,
 )
 
 _STYLE = {"succeeded": "green", "failed": "red", "parked": "yellow", "cancelled": "dim", "queued": "dim"}
@@ -60,8 +61,8 @@ def live_change(change: ChangeDocument) -> RenderableType:
             Text(time_left(member.remaining_seconds) if member.remaining_seconds else "", "dim"),
         )
     parts: list[RenderableType] = [head, bars]
-    if change.reason is not None:
-        parts.append(Text(change.reason.message, _STYLE.get(change.state.value, "yellow")))
+    told = (reason for reason in (change.reason, change.waits_for) if reason is not None)
+    parts += [Text(reason.message, _STYLE.get(change.state.value, "yellow")) for reason in told]
     return Group(*parts)
 
 
@@ -154,6 +155,8 @@ def _facts(change: ChangeDetailDocument) -> list[tuple[str, object]]:
             ("why", f"{change.reason.slug.replace('_', ' ')}: {change.reason.detail or change.reason.message}"),
             ("what to do", change.reason.remedy),
         ]
+    if change.waits_for is not None:
+        facts.append(("waits for", change.waits_for.message))
     if change.tries:
         facts.append(("tried again", f"{change.tries} times"))
     if change.waiting_since is not None and not change.ended:
@@ -174,6 +177,11 @@ def _facts(change: ChangeDetailDocument) -> list[tuple[str, object]]:
             ("version", change.effect.version),
             ("state root", change.effect.state_root),
         ]
+    if change.independent is not None:
+        seen = "an old member's node that did not send it" if change.independent else "no node but its sender's"
+        facts.append(("seen on", seen))
+    if change.repair is not None:
+        facts.append(("repair", _repair_text(change.repair)))
     return facts
 
 
@@ -182,6 +190,12 @@ def _plan_text(plan: PlanDocument) -> str:
     if plan.bundling_seconds is None:
         return text
     return f"{text}; bundling the history took {plan.bundling_seconds:.1f} s at the last addition, under the lock"
+
+
+def _repair_text(repair: RepairDocument) -> str:
+    if repair.removed_block is None:
+        return f"{len(repair.members)} members since block {repair.since_block}, not removed"
+    return f"{len(repair.members)} members since block {repair.since_block}, removed in block {repair.removed_block}"
 
 
 def _verdict_text(member: ProgressDocument) -> str:

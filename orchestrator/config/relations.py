@@ -37,7 +37,7 @@ def relation_problems(values: Mapping[str, Any]) -> list[str]:
     peers = list(_tables(values.get("peers")))
     problems = [
         *_repeated("nodes", "name", ((i, n.get("name")) for i, n in nodes)),
-        # Tenants of one node share its address; each has a token of its own (PROTOCOL.md, Multi-tenancy).
+        # Tenants of one node share its address; each has a token of its own (docs/besu.md#multi-tenancy).
         *_repeated("nodes", "http", ((i, n.get("http")) for i, n in nodes if n.get("token_file") is None)),
         *_repeated("nodes", "token_file", ((i, n.get("token_file")) for i, n in nodes)),
         *_repeated("nodes", "enclave_keys", ((i, key) for i, n in nodes for key in _items(n.get("enclave_keys")))),

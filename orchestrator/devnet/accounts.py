@@ -36,3 +36,11 @@ def validator_address_of(node: int) -> str:
     if node <= len(RECORDED_VALIDATORS):
         return RECORDED_VALIDATORS[node - 1]
     return data(keccak(b"orchestrator devnet validator %d" % node)[-20:])
+
+
+DEVELOPMENT_BALANCES_WEI: Final = {
+    RECORDED_VALIDATORS[0]: 0xAD78EBC5AC6200000,
+    RECORDED_VALIDATORS[1]: 0x90000000000000000000000,
+    RECORDED_VALIDATORS[2]: 0x90000000000000000000000,
+}
+"""What the well-known public development accounts hold at the start, as in the genesis blocks of Besu's examples."""

@@ -1,71 +1,17 @@
-"""The public chain that all nodes of the network share: marker transactions, blocks, forks. Pure."""
+"""The public chain that all nodes of the network share: blocks, forks, and the accounts after each block. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from eth_hash.auto import keccak
 
-from orchestrator.besu.management_contract import PRIVACY_PRECOMPILE
 from orchestrator.devnet.encoding import minimal_bytes, rlp_list
+from orchestrator.devnet.public_state import PublicAccount, PublicState
+from orchestrator.devnet.public_transaction import PublicTransaction
 
 GAS_LIMIT: Final = 0x1FFFFFFFFFFFFF
-TRANSACTION_GAS: Final = 21_000
-GAS_PER_ZERO_BYTE: Final = 4
-GAS_PER_OTHER_BYTE: Final = 16
 _EMPTY_TRIE: Final = bytes.fromhex("56e81f171bcc55a6ff8345e692c0f86e5b48e01b996cadc001622fb5e363b421")
-
-
-@dataclass(frozen=True, slots=True)
-class PublicTransaction:
-    """A public transaction; nearly always a privacy marker transaction.
-
-    Attributes:
-        hash: 32 bytes; a marker's is the ``pmt_hash``.
-        sender: address, "0x…" in lower case.
-        account_nonce: the sender's public nonce.
-        gas_price, gas_limit, value: in wei, gas, wei.
-        to: address, or None when it creates a contract.
-        input: payload; a marker's is the enclave's payload key, or two keys for an add to a group with a history.
-        v, r, s: signature.
-        public_key: of the sender, 64 bytes.
-        raw: as it was signed.
-    """
-
-    hash: bytes
-    sender: str
-    account_nonce: int
-    gas_price: int
-    gas_limit: int
-    to: str | None
-    value: int
-    input: bytes
-    v: int
-    r: int
-    s: int
-    public_key: bytes
-    raw: bytes
-
-    @property
-    def is_marker(self) -> bool:
-        """True when it points to a private transaction."""
-        return self.to == PRIVACY_PRECOMPILE
-
-    @property
-    def payload_key(self) -> bytes:
-        """The enclave's key of the private transaction."""
-        return self.input[:32]
-
-    @property
-    def history_key(self) -> bytes | None:
-        """The enclave's key of the history bundle; None unless it is an add to a group that has one."""
-        return self.input[32:64] if self.is_marker and len(self.input) == 64 else None
-
-
-def intrinsic_gas(payload: bytes) -> int:
-    """Gas that a public transaction costs before anything runs; a marker costs no more."""
-    zeros = payload.count(0)
-    return TRANSACTION_GAS + GAS_PER_ZERO_BYTE * zeros + GAS_PER_OTHER_BYTE * (len(payload) - zeros)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -94,7 +40,7 @@ class Block:
     @property
     def gas_used(self) -> int:
         """In gas."""
-        return sum(intrinsic_gas(transaction.input) for transaction in self.transactions)
+        return sum(transaction.gas_used for transaction in self.transactions)
 
     @property
     def markers(self) -> int:
@@ -111,11 +57,8 @@ def make_block(
     hashes = b"".join(transaction.hash for transaction in transactions)
     transactions_root = keccak(hashes) if hashes else _EMPTY_TRIE
     receipts_root = (
-        keccak(b"".join(intrinsic_gas(transaction.input).to_bytes(8) for transaction in transactions))
-        if hashes
-        else _EMPTY_TRIE
+        keccak(b"".join(transaction.gas_used.to_bytes(8) for transaction in transactions)) if hashes else _EMPTY_TRIE
     )
-    # Marker transactions change the public state of their sender's nonce only.
     before = _EMPTY_TRIE if parent is None else parent.state_root
     state_root = keccak(before + hashes) if hashes else before
     header = [
@@ -144,12 +87,13 @@ def make_block(
 class Chain:
     """The canonical chain, and the blocks that a reorganisation left behind."""
 
-    def __init__(self, genesis: Block, now: float = 0.0) -> None:
+    def __init__(self, genesis: Block, now: float = 0.0, balances_wei: Mapping[str, int] | None = None) -> None:
         self._canonical = [genesis]
         self._arrived_at = [now]
         self._orphans: dict[bytes, Block] = {}
         self._number_by_hash = {genesis.hash: 0}
         self._locations: dict[bytes, tuple[int, int]] = {}
+        self._accounts = PublicState(balances_wei or {})
 
     @property
     def head(self) -> Block:
@@ -174,6 +118,10 @@ class Chain:
         found = self._locations.get(transaction_hash)
         return (self._canonical[found[0]], found[1]) if found is not None else None
 
+    def account(self, address: str, block_number: int | None = None) -> PublicAccount:
+        """Public nonce and balance of an account after a canonical block; after the head when the number is None."""
+        return self._accounts.account(address, block_number)
+
     def arrived_at(self, number: int) -> float:
         """When the nodes had the canonical block of a height to import, in seconds of the network's clock."""
         return self._arrived_at[number]
@@ -183,6 +131,7 @@ class Chain:
         self._canonical.append(block)
         self._arrived_at.append(now)
         self._number_by_hash[block.hash] = block.number
+        self._accounts.append(block.transactions, block.miner)
         for index, transaction in enumerate(block.transactions):
             self._locations[transaction.hash] = (block.number, index)
 
@@ -195,6 +144,7 @@ class Chain:
         for block in dropped:
             del self._number_by_hash[block.hash]
             self._orphans[block.hash] = block
+            self._accounts.take_off()
             for transaction in block.transactions:
                 self._locations.pop(transaction.hash, None)
         return dropped

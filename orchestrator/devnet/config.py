@@ -1,10 +1,12 @@
 """How a devnet is set up."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from orchestrator.devnet.accounts import enclave_key_of
 from orchestrator.devnet.encoding import from_base64
 from orchestrator.devnet.errors import DevnetError
 from orchestrator.devnet.versions import UnknownBesuVersionError, behaviour_of
@@ -12,6 +14,10 @@ from orchestrator.devnet.versions import UnknownBesuVersionError, behaviour_of
 MAX_NODES: Final = 64
 MAX_HISTORY: Final = 1_000_000
 _MAX_PORT: Final = 65_535
+MAX_REPLICAS: Final = 10
+_HOUR_MS: Final = 3_600_000
+_NAME: Final = re.compile(r"[!-~]{0,100}")
+_ADDRESS: Final = re.compile(r"0x[0-9a-f]{40}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,11 +45,23 @@ class DevnetConfig:
         chain_id: of public and private signatures.
         fixed_marker_key: each node signs marker transactions with one key, and loses some that are sent at once.
         marker_balance_wei: public balance of the nodes' fixed marker keys.
-        min_gas_price_wei: markers below it are refused.
+        min_gas_price_wei: what a transaction must pay, at least, unless it comes through a validator's own API.
+        local_priority: what comes through a validator's own API may pay less; False as with Besu's option
+            ``--tx-pool-no-local-priority``.
+        free_nodes: nodes (from 1) that ask no price and sign their markers with random keys, whatever the others do.
+        balances_wei: public balances at the start by account ("0x…" in lower case), besides the development accounts.
+        base_fee: the network has a base fee of 0, which blocks of later versions show; False as before London.
+        gossip_ms: what a public transaction takes from one node's pool to another's.
         privacy_nonce_always_increments: as Besu's option since 24.7.1.
         revert_reason_enabled: as Besu's option.
+        replica_lags_ms: by node (from 1), how late the replicas are that answer in turn on the node's HTTP address.
+        identity: what nodes put into ``web3_clientVersion`` after their name, as Besu's option; "" for nothing.
+        build: what nodes say there instead of their version, for instance "null"; "" for the version.
+        max_batch_requests: the most requests in one batch, as Besu's option; None for the version's own limit.
+        host_allowlist: names in the ``Host`` header that are served, as Besu's option; "*" for all.
+        enclave_keys: by node (from 1), the own enclave key of nodes that are to have another than usual.
         extra_enclave_keys: by node (from 1), further enclave keys that its enclave hosts: tenants.
-        jwt_public_key_file: PEM; every call needs a token (PROTOCOL.md, Multi-tenancy). None: no authentication.
+        jwt_public_key_file: PEM; every call needs a token (docs/besu.md#multi-tenancy). None: no authentication.
         tls_certificate_file, tls_key_file: PEM; HTTP and WebSocket then speak TLS.
         virtual_time: time stands still until something waits or ``devnet_advanceTime`` moves it.
         host: address that the nodes listen on; loopback only.
@@ -68,8 +86,19 @@ class DevnetConfig:
     fixed_marker_key: bool = False
     marker_balance_wei: int = 0
     min_gas_price_wei: int = 0
+    local_priority: bool = True
+    free_nodes: frozenset[int] = frozenset()
+    balances_wei: Mapping[str, int] = field(default_factory=dict)
+    base_fee: bool = True
+    gossip_ms: float = 0.0
     privacy_nonce_always_increments: bool = False
     revert_reason_enabled: bool = True
+    replica_lags_ms: Mapping[int, tuple[float, ...]] = field(default_factory=dict)
+    identity: str = ""
+    build: str = ""
+    max_batch_requests: int | None = None
+    host_allowlist: frozenset[str] = frozenset({"*"})
+    enclave_keys: Mapping[int, str] = field(default_factory=dict)
     extra_enclave_keys: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     jwt_public_key_file: Path | None = None
     tls_certificate_file: Path | None = None
@@ -98,6 +127,14 @@ class DevnetConfig:
         ms = self.bundle_ms_per_transaction
         return (self.replay_ms_per_transaction / 5 if ms is None else ms) / 1000
 
+    def lags_of(self, node: int) -> tuple[float, ...]:
+        """How late each replica of a node is, in seconds; none without replicas."""
+        return tuple(lag_ms / 1000 for lag_ms in self.replica_lags_ms.get(node, ()))
+
+    def enclave_key_of(self, node: int) -> str:
+        """A node's own enclave key, base64."""
+        return self.enclave_keys.get(node, enclave_key_of(node))
+
     def _problems(self) -> list[str]:
         problems = []
         if not 1 <= self.nodes <= MAX_NODES:
@@ -124,8 +161,9 @@ class DevnetConfig:
                 "addition_ms",
                 "marker_ms",
                 "enclave_timeout_ms",
+                "gossip_ms",
             )
-            if not 0 <= getattr(self, name) <= (3_600_000 if "_ms" in name else 3_600)
+            if not 0 <= getattr(self, name) <= (_HOUR_MS if "_ms" in name else 3_600)
         )
         if not 0 <= self.sends_at_once <= MAX_NODES:
             problems.append(f"sends_at_once is {self.sends_at_once}; give 0 (any number) to {MAX_NODES}")
@@ -133,14 +171,40 @@ class DevnetConfig:
             problems.append(f"history is {self.history}; give 0 to {MAX_HISTORY}")
         elif self.history and self.nodes < 2:
             problems.append("history needs two nodes")
-        for node, keys in self.extra_enclave_keys.items():
-            if not 1 <= node <= self.nodes:
-                problems.append(f"extra_enclave_keys names node {node}; there are 1 to {self.nodes}")
-            problems.extend(
-                f"extra_enclave_keys: {key[:60]!r} is no enclave key, base64 of 32 or 91 bytes"
-                for key in keys
-                if len(from_base64(key) or b"") not in {32, 91}
-            )
+        problems.extend(
+            f"free_nodes names node {node}; there are 1 to {self.nodes}"
+            for node in sorted(self.free_nodes)
+            if not 1 <= node <= self.nodes
+        )
+        problems.extend(
+            f"balances_wei: {address[:60]!r} is no address in lower case, or its balance is less than nothing"
+            for address, balance_wei in self.balances_wei.items()
+            if _ADDRESS.fullmatch(address) is None or balance_wei < 0
+        )
+        for node, lags_ms in self.replica_lags_ms.items():
+            if (
+                not 1 <= node <= self.nodes
+                or len(lags_ms) > MAX_REPLICAS
+                or not all(0 <= ms <= _HOUR_MS for ms in lags_ms)
+            ):
+                problems.append(
+                    f"replica_lags_ms of node {node} is {lags_ms}; give nodes 1 to {self.nodes}, "
+                    f"at most {MAX_REPLICAS} lags, each from 0 to an hour"
+                )
+        if not _NAME.fullmatch(self.identity) or not _NAME.fullmatch(self.build):
+            problems.append("identity and build take up to 100 printable characters")
+        if self.max_batch_requests is not None and self.max_batch_requests < 1:
+            problems.append(f"max_batch_requests is {self.max_batch_requests}; give 1 or more")
+        own = {node: (key,) for node, key in self.enclave_keys.items()}
+        for name, keys_of in (("enclave_keys", own), ("extra_enclave_keys", self.extra_enclave_keys)):
+            for node, keys in keys_of.items():
+                if not 1 <= node <= self.nodes:
+                    problems.append(f"{name} names node {node}; there are 1 to {self.nodes}")
+                problems.extend(
+                    f"{name}: {key[:60]!r} is no enclave key, base64 of 32 or 91 bytes"
+                    for key in keys
+                    if len(from_base64(key) or b"") not in {32, 91}
+                )
         if (self.tls_certificate_file is None) != (self.tls_key_file is None):
             problems.append("TLS needs both tls_certificate_file and tls_key_file")
         return problems

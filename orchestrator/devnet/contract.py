@@ -1,6 +1,6 @@
 """What the group management contract does: state, calls, outcomes. Pure.
 
-Source: PROTOCOL.md (Words, The life of a change, Looking before leaping) and the recorded simulations, which show the
+Source: docs/besu.md#words, #life-of-a-change, #looking-before-leaping and the recorded simulations, which show the
 order of the checks: first the lock, then the owner. The code of the real contract is not used; ``contract_code``
 answers bytes of the devnet's own that carry the same selectors.
 """
@@ -127,7 +127,7 @@ def revert_reason(message: str) -> bytes:
 
 
 def is_addition(abi: Abi, call_data: bytes) -> bool:
-    """Tell whether call data begin with the add of a dialect: all that a node looks at (PROTOCOL.md, Versions)."""
+    """Tell whether call data begin with the add of a dialect: all that a node looks at (docs/besu.md#versions)."""
     return call_data[:4] == encode_add_participants(abi, ())[:4]
 
 

@@ -57,7 +57,7 @@ def method_not_found() -> RpcError:
 
 
 def method_not_enabled() -> RpcError:
-    """The method is for networks of another kind (PROTOCOL.md, Versions)."""
+    """The method is for networks of another kind (docs/besu.md#versions)."""
     return RpcError(-32604, "Method not enabled")
 
 
@@ -72,7 +72,7 @@ def batch_too_large() -> RpcError:
 
 
 def unauthorized() -> RpcError:
-    """No token, a bad one, or a tenant that is no member (PROTOCOL.md, Multi-tenancy)."""
+    """No token, a bad one, or a tenant that is no member (docs/besu.md#multi-tenancy)."""
     return RpcError(-40100, "Unauthorized", unauthorized=True)
 
 

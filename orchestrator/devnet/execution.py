@@ -1,6 +1,6 @@
 """Executing a private transaction in a group. Pure.
 
-Source: PROTOCOL.md (Outcomes, Nonces); Besu 23.10.3 and 21.1.7, the precompiled contract of flexible (onchain) groups,
+Source: docs/besu.md#outcomes, #nonces; Besu 23.10.3 and 21.1.7, the precompiled contract of flexible (onchain) groups,
 for what is checked before a transaction may run at all, and in which order.
 """
 

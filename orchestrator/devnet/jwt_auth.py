@@ -1,6 +1,6 @@
 """Tokens of tenants. Pure but for the library's check of the expiry, whose time is the machine's.
 
-Source: PROTOCOL.md, Multi-tenancy: RS256; claims ``privacyPublicKey``, ``permissions``, ``exp``.
+Source: docs/besu.md#multi-tenancy: RS256; claims ``privacyPublicKey``, ``permissions``, ``exp``.
 """
 
 from dataclasses import dataclass

@@ -1,14 +1,15 @@
 """Which account and public nonce a marker transaction gets, and how concurrent sends lose one. Pure.
 
-Source: PROTOCOL.md, Nonces: a node with a fixed marker key gives public nonces out without a lock; of 10 sends at the
+Source: docs/besu.md#nonces: a node with a fixed marker key gives public nonces out without a lock; of 10 sends at the
 same time 3 were never mined.
 """
 
 from typing import Final
 
-from orchestrator.devnet.marker_signing import MarkerAccount, marker_account
+from orchestrator.devnet.marker_signing import marker_account
 from orchestrator.devnet.network import Network
 from orchestrator.devnet.node import Node
+from orchestrator.devnet.public_signing import SigningAccount
 
 RACE_CHANCE_PERCENT: Final = 30
 
@@ -31,13 +32,13 @@ class MarkerPlace:
         """The submission is at its end."""
         self._node.sends_under_way -= 1
 
-    def take(self) -> tuple[MarkerAccount, int]:
+    def take(self) -> tuple[SigningAccount, int]:
         """Choose the account and the public nonce."""
         if self.account is None:
             return marker_account(self._network.draw(b"marker key")), 0
         address = self.account.address
-        mined = self._network.mined_account_nonce(address)
-        account_nonce = self._network.pool.next_account_nonce(address, mined)
+        mined = self._network.chain.account(address, self._node.head.number).account_nonce
+        account_nonce = self._network.pool.of(self._node).next_account_nonce(address, mined)
         loses = int.from_bytes(self._network.draw(b"race")[:4]) % 100 < RACE_CHANCE_PERCENT
         if self._overlaps and loses and account_nonce > mined:
             # It read the nonce before the send that it overlaps had taken it, and pushes that one out of the pool.

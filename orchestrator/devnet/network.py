@@ -1,4 +1,4 @@
-"""The devnet as a whole: nodes, chain, pool, block production, reorganisations. Pure; time is a parameter."""
+"""The devnet as a whole: nodes, chain, pools, block production, reorganisations. Pure; time is a parameter."""
 
 import heapq
 from collections.abc import Callable
@@ -8,14 +8,19 @@ from typing import Final
 
 from eth_hash.auto import keccak
 
-from orchestrator.devnet.accounts import enclave_key_of, validator_address_of
-from orchestrator.devnet.chain import Block, Chain, PublicTransaction, make_block
+from orchestrator.devnet.accounts import DEVELOPMENT_BALANCES_WEI, validator_address_of
+from orchestrator.devnet.admission import AdmissionTerms
+from orchestrator.devnet.chain import Block, Chain, make_block
 from orchestrator.devnet.config import DevnetConfig
 from orchestrator.devnet.enclave import Enclave, EnclaveNetwork
 from orchestrator.devnet.execution import ExecutionRules
-from orchestrator.devnet.marker_signing import MarkerAccount, marker_account
+from orchestrator.devnet.gossip import NodePools
+from orchestrator.devnet.marker_signing import marker_account
 from orchestrator.devnet.node import ExecutionCache, Node
-from orchestrator.devnet.pmt_pool import PmtPool
+from orchestrator.devnet.public_signing import SigningAccount
+from orchestrator.devnet.public_traffic import PublicTraffic
+from orchestrator.devnet.public_transaction import PublicTransaction
+from orchestrator.devnet.replicas import Replicas
 from orchestrator.devnet.versions import BesuBehaviour, behaviour_of
 
 MAX_REORG_DEPTH: Final = 256
@@ -27,7 +32,11 @@ class Network:
     Attributes:
         config: as it was set up.
         behaviour: of the Besu version.
-        chain, pool, enclaves, nodes: its parts; ``nodes[0]`` is node 1.
+        chain, pool, enclaves, nodes: its parts; ``nodes[0]`` is node 1, ``pool`` the pools of all nodes.
+        permitted: accounts that may send public transactions, in lower case; None for all.
+        traffic: public transactions that are sent before each block.
+        replicas: by node, the views of it that answer in turn.
+        receipts_late_seconds: by node, how long after a block its private receipts are not there yet.
         congested: whether other traffic fills the blocks, so that marker transactions wait in the pool.
         now: seconds of the clock that drives it, as it was last told.
         on_block: called with every block that is made and its salt.
@@ -38,26 +47,32 @@ class Network:
         self, config: DevnetConfig, *, genesis_timestamp: int = 0, now: float = 0.0, wall_time: float | None = None
     ) -> None:
         self.config = config
-        self.behaviour: BesuBehaviour = behaviour_of(config.besu_version)
+        self.behaviour = self._behaviour_of(config.besu_version)
         self.rules = ExecutionRules(
             behaviour=self.behaviour,
             nonce_always_increments=config.privacy_nonce_always_increments,
             revert_reasons=config.revert_reason_enabled,
         )
         self.congested = False
+        self.permitted: frozenset[str] | None = None
         self.now = now
-        genesis = make_block(None, timestamp=genesis_timestamp, miner=validator_address_of(1), transactions=())
-        self.chain = Chain(genesis, now)
-        self.pool = PmtPool()
         self._draws = 0
+        self.marker_accounts: dict[int, SigningAccount] = {
+            number: marker_account(self.draw(b"fixed marker key %d" % number))
+            for number in range(1, config.nodes + 1)
+            if config.fixed_marker_key and number not in config.free_nodes
+        }
+        balances_wei = DEVELOPMENT_BALANCES_WEI | dict(config.balances_wei)
+        balances_wei |= {account.address: config.marker_balance_wei for account in self.marker_accounts.values()}
+        genesis = make_block(None, timestamp=genesis_timestamp, miner=validator_address_of(1), transactions=())
+        self.chain = Chain(genesis, now, balances_wei)
         self._epoch = (genesis_timestamp if wall_time is None else wall_time) - now
-        self._mined_account_nonces: dict[str, int] = {}
         self.on_block: Callable[[Block, bytes], None] | None = None
         self.on_fork: Callable[[int], None] | None = None
         self._sends_until = [now] * config.sends_at_once
-        self._pool_listeners: list[Callable[[list[PublicTransaction], bool], None]] = []
+        self._pool_listeners: dict[int, Callable[[list[PublicTransaction], bool], None]] = {}
         enclaves = [
-            Enclave((enclave_key_of(number), *config.extra_enclave_keys.get(number, ())))
+            Enclave((config.enclave_key_of(number), *config.extra_enclave_keys.get(number, ())))
             for number in range(1, config.nodes + 1)
         ]
         self.enclaves = EnclaveNetwork(enclaves)
@@ -76,11 +91,20 @@ class Network:
             )
             for number, enclave in enumerate(enclaves, start=1)
         ]
-        self.marker_accounts: dict[int, MarkerAccount] = (
-            {node.number: marker_account(self.draw(b"fixed marker key %d" % node.number)) for node in self.nodes}
-            if config.fixed_marker_key
-            else {}
+        self.traffic = PublicTraffic()
+        self.replicas = {node.number: Replicas(node, config.lags_of(node.number)) for node in self.nodes}
+        self.receipts_late_seconds: dict[int, float] = {}
+        self._cut_from_pools: set[int] = set()
+        self._cut_from_blocks: set[int] = set()
+        self._cleaned_to = {node.number: node.head for node in self.nodes}
+        self.pool = NodePools(
+            self.nodes,
+            self.chain,
+            behaviour=lambda: self.behaviour,
+            terms=self.terms_of,
+            delay_seconds=config.gossip_ms / 1000,
         )
+        self.pool.on_change = self._tell
 
     @property
     def validators(self) -> list[Node]:
@@ -92,19 +116,52 @@ class Network:
         self._draws += 1
         return keccak(b"%d %d " % (self.config.seed, self._draws) + purpose)
 
-    def on_pool_change(self, listener: Callable[[list[PublicTransaction], bool], None]) -> None:
-        """Have ``listener(transactions, dropped)`` called when transactions enter (False) or leave (True) the pool."""
-        self._pool_listeners.append(listener)
+    def on_pool_change(self, node: Node, listener: Callable[[list[PublicTransaction], bool], None]) -> None:
+        """Have ``listener(transactions, dropped)`` called when some enter (False) or leave (True) the node's pool."""
+        self._pool_listeners[node.number] = listener
+
+    def terms_of(self, node: Node) -> AdmissionTerms:
+        """What a node asks of a public transaction."""
+        config = self.config
+        return AdmissionTerms(
+            chain_id=config.chain_id,
+            min_gas_price_wei=0 if node.number in config.free_nodes else config.min_gas_price_wei,
+            local_priority=config.local_priority,
+            permitted=self.permitted,
+        )
+
+    def peers_of(self, node: Node) -> int:
+        """How many peers a node has: those that run, and none while it is cut off from pools and blocks."""
+        alone = self._cut_from_pools & self._cut_from_blocks
+        others = [other for other in self.nodes if other is not node and other.up and other.number not in alone]
+        return 0 if node.number in alone else len(others)
+
+    def set_up(self, node: Node, up: bool) -> None:
+        """Start or stop a node; a stopped one forgets its pool, and its peers hand theirs over when it is back."""
+        if node.up is not up:
+            node.restart(self.now)
+        node.up = up
+        self._connect(node, forget=not up)
+
+    def set_propagation(self, node: Node, *, transactions: bool, blocks: bool) -> None:
+        """Connect a node with the others, or cut it off from their pools or from new blocks."""
+        for connected, cut in ((transactions, self._cut_from_pools), (blocks, self._cut_from_blocks)):
+            if connected:
+                cut.discard(node.number)
+            else:
+                cut.add(node.number)
+        self._connect(node)
 
     def advance(self, now: float) -> float | None:
         """Let every node import what it can by ``now``; return when to come back, None when nothing is under way."""
         self.now = max(now, self.now)
-        waits = [wait for node in self.nodes if (wait := node.advance(self.now)) is not None]
-        return min(waits, default=None)
-
-    def mined_account_nonce(self, sender: str) -> int:
-        """Public nonce of a sender after the chain's head."""
-        return self._mined_account_nonces.get(sender, 0)
+        following = [node for node in self.nodes if node.number not in self._cut_from_blocks]
+        waits = [wait for node in following if (wait := node.advance(self.now)) is not None]
+        self._forget_mined()
+        for replicas in self.replicas.values():
+            replicas.note(self.now)
+        delivery = self.pool.advance(self.now)
+        return min(waits if delivery is None else [*waits, delivery], default=None)
 
     def take_turn(self, seconds: float) -> float:
         """Return in how many seconds a send is done that takes so long, behind those that were begun before."""
@@ -114,21 +171,9 @@ class Network:
         heapq.heappush(self._sends_until, begins_at + seconds)
         return begins_at + seconds - self.now
 
-    def submit(self, transaction: PublicTransaction) -> None:
-        """Put a public transaction into the pool.
-
-        Raises:
-            PoolFullError: too many wait.
-        """
-        self.pool.add(transaction)
-        self._tell([transaction], dropped=False)
-
     def can_make_blocks(self) -> bool:
         """Tell whether enough validators run and follow the chain: two thirds of them, as IBFT 2 needs."""
-        following = sum(
-            1 for node in self.validators if node.up and node.halted is None and node.head is self.chain.head
-        )
-        return following >= ceil(2 * len(self.validators) / 3)
+        return self._is_quorum(sum(map(self._follows, self.validators)))
 
     def upgrade(self, version: str) -> None:
         """Let all nodes run another Besu version from now on; groups keep the contract that they were created with.
@@ -136,29 +181,32 @@ class Network:
         Raises:
             UnknownBesuVersionError: no such version is emulated.
         """
-        self.behaviour = behaviour_of(version)
+        self.behaviour = self._behaviour_of(version)
         self.rules = replace(self.rules, behaviour=self.behaviour)
         for node in self.nodes:
             node.rules = self.rules
 
     def make_block(self, now: float, *, even_without_quorum: bool = False) -> Block | None:
-        """Make the next block and let the nodes import it; None while too few validators follow."""
+        """Make the next block and let the nodes import it; None while too few validators follow or agree to it."""
         self.advance(now)
         if not (even_without_quorum or self.can_make_blocks()):
             return None
         parent = self.chain.head
-        transactions = [] if self.congested else self.pool.take_executable(self.mined_account_nonce)
-        return self._append(parent, transactions, salt=b"")
+        proposer = self._proposer(parent)
+        nonces = {item.address: self.chain.account(item.address).account_nonce for item in self.traffic.accounts}
+        self.traffic.send(self.pool, proposer, nonces, self.config.chain_id)
+        transactions = self._executable(proposer)
+        if not (even_without_quorum or self._agreed(transactions)):
+            return None
+        return self._append(parent, transactions, salt=b"", proposer=proposer)
 
     def append_block(self, transactions: list[PublicTransaction]) -> Block:
         """Make a block of exactly these transactions, in this order, and let the nodes import it."""
         return self._append(self.chain.head, transactions, salt=b"")
 
     def drop_pending(self) -> list[PublicTransaction]:
-        """Empty the pool: the transactions are never mined unless they are sent again."""
-        dropped = self.pool.clear()
-        self._tell(dropped, dropped=True)
-        return dropped
+        """Empty all pools: the transactions are never mined unless they are sent again."""
+        return self.pool.clear()
 
     def reorganise(self, depth: int, now: float, *, drop_transactions: bool = False) -> list[Block]:
         """Replace the newest ``depth`` blocks by ``depth`` + 1 others and return these.
@@ -177,19 +225,17 @@ class Network:
         salt = self.draw(b"fork")
         made = []
         for _ in range(len(dropped) + 1):
-            executable = self.pool.take_executable(self.mined_account_nonce)
-            made.append(self._append(self.chain.head, executable, salt=salt, tell_nodes=False))
+            proposer = self._proposer(self.chain.head)
+            executable = self._executable(proposer, even_if_congested=True)
+            made.append(self._append(self.chain.head, executable, salt=salt, proposer=proposer, tell_nodes=False))
         if drop_transactions:
-            self._tell(transactions, dropped=True)
+            self._tell_all(transactions, dropped=True)
         self.advance(now)
         return made
 
     def take_off(self, depth: int) -> list[Block]:
         """Take the newest blocks off the chain, for others to come; the nodes follow when they next advance."""
         dropped = self.chain.drop(min(depth, MAX_REORG_DEPTH))
-        for block in dropped:
-            for transaction in block.transactions:
-                self._mined_account_nonces[transaction.sender] -= 1
         if self.on_fork is not None:
             self.on_fork(len(dropped))
         return dropped
@@ -210,26 +256,70 @@ class Network:
         transactions: list[PublicTransaction],
         *,
         salt: bytes,
+        proposer: Node | None = None,
         tell_nodes: bool = True,
         timestamp: int | None = None,
     ) -> Block:
         if timestamp is None:
             timestamp = max(parent.timestamp + 1, int(self._epoch + self.now))
-        miner = validator_address_of(parent.number % self.config.validators + 1)
+        miner = validator_address_of((proposer or self._proposer(parent)).number)
         block = make_block(parent, timestamp=timestamp, miner=miner, transactions=transactions, salt=salt)
         # A proposer does not run the markers of its block (Besu 22.4.4, PrivacyPrecompiledContract.isMining); the other
         # validators do before they agree to it (MessageValidator.validateProposal), and every node when it imports it.
         self.chain.append(block, self.now + block.markers * self.config.marker_seconds)
         if self.on_block is not None:
             self.on_block(block, salt)
-        for transaction in transactions:
-            self._mined_account_nonces[transaction.sender] = self.mined_account_nonce(transaction.sender) + 1
         if transactions and self.behaviour.notes_included_as_dropped:
-            self._tell(transactions, dropped=True)
+            self._tell_all(transactions, dropped=True)
         if tell_nodes:
             self.advance(self.now)
         return block
 
-    def _tell(self, transactions: list[PublicTransaction], *, dropped: bool) -> None:
-        for listener in self._pool_listeners:
-            listener(transactions, dropped)
+    def _behaviour_of(self, version: str) -> BesuBehaviour:
+        behaviour = behaviour_of(version)
+        return replace(behaviour, base_fee=behaviour.base_fee and self.config.base_fee)
+
+    def _is_quorum(self, votes: int) -> bool:
+        return votes >= ceil(2 * len(self.validators) / 3)
+
+    def _agreed(self, transactions: list[PublicTransaction]) -> bool:
+        """Whether enough validators agree to a block: one that can't replay what it is added to has no vote for it."""
+        following = filter(self._follows, self.validators)
+        return self._is_quorum(sum(node.check_proposal(transactions) for node in following))
+
+    def _follows(self, node: Node) -> bool:
+        well = node.up and node.halted is None and node.number not in self._cut_from_blocks
+        return well and node.head is self.chain.head
+
+    def _proposer(self, parent: Block) -> Node:
+        """Whose turn the next block is: the validators take turns, and one that does not follow loses its turn."""
+        count = len(self.validators)
+        turns = [self.validators[(parent.number + at) % count] for at in range(count)]
+        return next(filter(self._follows, turns), next((node for node in turns if node.up), turns[0]))
+
+    def _executable(self, proposer: Node, *, even_if_congested: bool = False) -> list[PublicTransaction]:
+        if self.congested and not even_if_congested:
+            return []
+        return self.pool.of(proposer).executable(self.chain.account)
+
+    def _connect(self, node: Node, *, forget: bool = False) -> None:
+        connected = node.up and node.number not in self._cut_from_pools
+        self.pool.connect(node, connected, forget=forget)
+
+    def _forget_mined(self) -> None:
+        for node in self.nodes:
+            last, self._cleaned_to[node.number] = self._cleaned_to[node.number], node.head
+            if last is node.head:
+                continue
+            first = last.number if self.chain.is_canonical(last) else max(0, last.number - MAX_REORG_DEPTH)
+            for number in range(first + 1, node.head.number + 1):
+                block = self.chain.block(number)
+                self.pool.mined(node, block.transactions if block is not None else ())
+
+    def _tell(self, number: int, transactions: list[PublicTransaction], dropped: bool) -> None:
+        if number in self._pool_listeners:
+            self._pool_listeners[number](transactions, dropped)
+
+    def _tell_all(self, transactions: list[PublicTransaction], *, dropped: bool) -> None:
+        for number in self._pool_listeners:
+            self._tell(number, transactions, dropped)

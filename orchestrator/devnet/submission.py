@@ -1,6 +1,6 @@
 """``eea_sendRawTransaction`` and ``priv_distributeRawTransaction``: checks, distribution, bundling, marker. Pure.
 
-Source: PROTOCOL.md (The life of a change, Errors at submission, Nonces); Besu 21.1.7 and 23.10.3, the methods' sources,
+Source: docs/besu.md#life-of-a-change, #errors-at-submission, #nonces; Besu 21.1.7 and 23.10.3, the methods' sources,
 for the order of the checks.
 """
 
@@ -14,7 +14,6 @@ from orchestrator.besu.private_transaction import (
     decode_private_transaction,
 )
 from orchestrator.devnet import errors
-from orchestrator.devnet.chain import GAS_LIMIT, intrinsic_gas
 from orchestrator.devnet.contract import NO_VERSION, added_keys, is_addition
 from orchestrator.devnet.enclave import (
     EnclaveDownError,
@@ -29,8 +28,9 @@ from orchestrator.devnet.marker_place import MarkerPlace
 from orchestrator.devnet.marker_signing import sign_marker
 from orchestrator.devnet.network import Network
 from orchestrator.devnet.node import Node
-from orchestrator.devnet.pmt_pool import PoolFullError
-from orchestrator.devnet.private_reading import members_at, state_at
+from orchestrator.devnet.private_reading import history_bundle, members_at, state_at
+from orchestrator.devnet.public_transaction import intrinsic_gas
+from orchestrator.devnet.transaction_pool import PoolFullError
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,11 @@ def submit(network: Network, node: Node, raw: str, tenant: str | None) -> Submis
         place.leave()
         if failure is not None:
             raise failure
-        _check_marker(network, signed, payload, has_account=place.account is not None)
+        if intrinsic_gas(payload) > transaction.gas_limit:
+            raise errors.privacy(
+                f"{network.behaviour.marker_word} Marker Transaction failed due to intrinsic gas exceeding the limit. "
+                "Gas limit used from the Private Transaction."
+            )
         account, account_nonce = place.take()
         marker = sign_marker(
             account,
@@ -78,7 +82,7 @@ def submit(network: Network, node: Node, raw: str, tenant: str | None) -> Submis
             payload=payload,
         )
         try:
-            network.submit(marker)
+            network.pool.submit(node, marker)
         except PoolFullError as error:
             raise errors.internal_error() from error
         return data(marker.hash)
@@ -87,7 +91,8 @@ def submit(network: Network, node: Node, raw: str, tenant: str | None) -> Submis
 
 
 def distribute(network: Network, node: Node, raw: str, tenant: str | None) -> Submission:
-    """As ``submit``, but the payload key is answered and no marker transaction is made.
+    """As ``submit``, but the payload key is answered, or two for an addition to a group with a history, and no marker
+    transaction is made.
 
     Raises:
         RpcError: as the node answers at once.
@@ -95,7 +100,8 @@ def distribute(network: Network, node: Node, raw: str, tenant: str | None) -> Su
     signed, key = _checked(network, node, raw, tenant)
     if signed.transaction.private_from != key:
         raise errors.privacy("Private from does not match enclave public key")
-    payload, delay, failure = _distribute(network, node, signed, key)
+    bundles = network.behaviour.distributes_history
+    payload, delay, failure = _distribute(network, node, signed, key, bundles=bundles)
 
     def complete() -> str:
         if failure is not None:
@@ -158,9 +164,12 @@ def _check_group(network: Network, signed: SignedPrivateTransaction, members: tu
 
 
 def _distribute(
-    network: Network, node: Node, signed: SignedPrivateTransaction, key: str
+    network: Network, node: Node, signed: SignedPrivateTransaction, key: str, *, bundles: bool = True
 ) -> tuple[bytes, float, RpcError | None]:
-    """Send the payloads; returns the marker's input, the time it takes, and what went wrong in that time."""
+    """Send the payloads, with the history where it ``bundles``.
+
+    Returns the marker's input, the time that it takes, and what went wrong in that time.
+    """
     config = network.config
     group = _group(signed)
     state = state_at(node, group, node.head.number)
@@ -172,9 +181,8 @@ def _distribute(
         payload = network.enclaves.send(
             node.enclave, signed.transaction.private_from, recipients, TransactionPayload(signed, version)
         )
-        timeline = node.timelines.get(group)
-        if added or _is_addition(network, signed):
-            history = tuple(timeline.records) if timeline is not None else ()
+        if bundles and _is_addition(network, signed):
+            history = history_bundle(network.enclaves, node, group, node.head.number)
             if history:
                 payload += network.enclaves.send(node.enclave, key, added, HistoryPayload(history))
                 delay += config.addition_ms / 1000 + config.bundle_seconds_per_transaction * len(history)
@@ -187,22 +195,6 @@ def _distribute(
         waits = config.enclave_timeout_ms / 1000 if node.enclave.up else 0.0
         return b"", waits, errors.enclave_unreachable()
     return payload, network.take_turn(delay), None
-
-
-def _check_marker(network: Network, signed: SignedPrivateTransaction, payload: bytes, *, has_account: bool) -> None:
-    transaction, config = signed.transaction, network.config
-    if transaction.gas_price < config.min_gas_price_wei:
-        raise RpcError(-32009, "Gas price below configured minimum gas price")
-    if intrinsic_gas(payload) > transaction.gas_limit:
-        raise errors.privacy(
-            f"{network.behaviour.marker_word} Marker Transaction failed due to intrinsic gas exceeding the limit. "
-            "Gas limit used from the Private Transaction."
-        )
-    if transaction.gas_limit > GAS_LIMIT:
-        raise RpcError(-32005, "Transaction gas limit exceeds block gas limit")
-    balance = config.marker_balance_wei if has_account else 0
-    if transaction.gas_price * transaction.gas_limit > balance:
-        raise RpcError(-32004, "Upfront cost exceeds account balance")
 
 
 def _group(signed: SignedPrivateTransaction) -> bytes:

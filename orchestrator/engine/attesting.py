@@ -163,8 +163,9 @@ async def _roots(watcher: ChainWatcher, privacy_group_id: str, first: int, last:
     views = await watcher.node.roots(privacy_group_id, range(first, last + 1))
     found = []
     for view in views:
-        block = await watcher.block(view.block_number)
-        if block is None:
-            break
+        try:
+            block = await watcher.block(view.block_number)
+        except NodeError:
+            break  # told with the next look; what was read before is told now
         found.append(RootAt(block_number=view.block_number, block_hash=block.block_hash, state_root=view.state_root))
     return tuple(found)

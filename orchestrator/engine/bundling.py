@@ -1,6 +1,6 @@
 """How long nodes took to bundle a group's history: an addition's send is not answered before, and the group is locked.
 
-Bundling took 0.3 s at 300 transactions and 5 to 6 s at 6,000 (PROTOCOL.md, Replay, measured). No method of Besu tells
+Bundling took 0.3 s at 300 transactions and 5 to 6 s at 6,000 (docs/besu.md#replay-measured). No method of Besu tells
 it, and trying it out would hand the history to somebody who is no member yet; so the last addition tells it.
 """
 

@@ -5,26 +5,48 @@ Every method that leaves the process is bounded in time by its adapter; what it 
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Protocol
 
 from orchestrator.membership.forecast.blocks import ChainBlock
 from orchestrator.membership.forecast.memberships import MembershipLog
-from orchestrator.membership.model import Action, GroupView
+from orchestrator.membership.model import Action, GroupView, Marker
 from orchestrator.membership.reasons import Reason
 
 
+class Said(StrEnum):
+    """What a node said when it did not say a value. Only a value decides anything; none of these is a no to a question.
+
+    A late replica, a block beyond the head and a receipt that is not there yet all look like emptiness, and an answer
+    that is lost looks like a failure (docs/besu.md#outcomes, #looking-before-leaping). ``0x`` from a call at a block
+    that the node has is a value: there is no such group.
+    """
+
+    NOT_KNOWN = "not_known"
+    """It has no answer to this here, or not yet, or none came: ask again, or at another node."""
+    REFUSED = "refused"
+    """It refused for certain: nothing was done, nor will be because of this request."""
+    PERHAPS_DONE = "perhaps_done"
+    """No answer or an unclear one to a request that changes something: it may have been done, or may be still."""
+
+
 class NodeError(Exception):
-    """A node did not do what was asked.
+    """A node gave no value.
 
     Attributes:
         reason: Why, in the words of the rules.
-        certain: For sends: True when the node refused before it made a PMT, so that the send can't execute.
+        said: What can be concluded; reads never say `Said.PERHAPS_DONE`.
     """
 
-    def __init__(self, reason: Reason, *, certain: bool = True) -> None:
+    def __init__(self, reason: Reason, said: Said = Said.NOT_KNOWN) -> None:
         super().__init__(f"{reason.slug}: {reason.detail}")
         self.reason = reason
-        self.certain = certain
+        self.said = said
+
+    @property
+    def certain(self) -> bool:
+        """Whether nothing was done, nor will be: for a send, that it can't execute."""
+        return self.said is Said.REFUSED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,14 +102,15 @@ class NodeTraits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PmtOutcome:
-    """What one PMT came to.
+    """What one PMT came to, as far as this node knows.
 
     Attributes:
         pmt_hash: The PMT.
-        block_number: Block that mined it; None while unmined.
+        block_number: Block that mined it; None when this node knows of none, which does not say that there is none.
         block_hash: Hash of that block.
-        executed: Whether the private transaction executed with status 0x1; None when this node has no private receipt.
-        reason: Why it did not, in the words of the rules.
+        executed: Whether the private transaction executed with status 0x1. None, also when it was mined, while this
+            node has no private receipt: not known here, never refused.
+        reason: Why it did not execute, in the words of the rules; only where ``executed`` is False.
     """
 
     pmt_hash: str
@@ -98,7 +121,12 @@ class PmtOutcome:
 
 
 class NodePort(Protocol):
-    """One Besu node. Every method may raise `NodeError`."""
+    """One Besu node. Every method may raise `NodeError`.
+
+    A reader raises it with `Said.NOT_KNOWN` for every kind of silence (null, a block beyond the head, no answer, a
+    failure inside the node), and with `Said.REFUSED` only where the node will not tell until a person acts. A sender
+    raises it with `Said.REFUSED` or `Said.PERHAPS_DONE`.
+    """
 
     @property
     def name(self) -> str:
@@ -117,8 +145,8 @@ class NodePort(Protocol):
     async def syncing(self) -> bool:
         """Return whether the node says that it is catching up."""
 
-    async def block(self, number: int) -> Block | None:
-        """Return a block; None when the node has none of that number yet."""
+    async def block(self, number: int) -> Block:
+        """Return a block."""
 
     async def blocks(self, block_numbers: Sequence[int]) -> tuple[Block, ...]:
         """Return blocks with their transactions in full, in batches; `NodeError` when the node has not all of them."""
@@ -135,7 +163,7 @@ class NodePort(Protocol):
         """
 
     async def view(self, privacy_group_id: str, block_number: int) -> GroupView:
-        """Return the group at a block, everything read in one round trip."""
+        """Return the group at a block, everything read in one round trip; ``exists`` is false only for no group."""
 
     async def lock_view(self, privacy_group_id: str, block_number: int) -> GroupView:
         """Return the group at a block in one call: whether it is there and locked only, all else left empty."""
@@ -155,30 +183,40 @@ class NodePort(Protocol):
     async def private_nonce(self, privacy_group_id: str, account: str) -> int:
         """Return how many private transactions of the account were executed in the group."""
 
-    async def send(self, raw: bytes) -> str:
-        """Send a signed private transaction; returns the PMT's hash. `NodeError.certain` tells what a failure means."""
+    async def distribute(self, raw: bytes) -> bytes:
+        """Store a signed private transaction in the enclaves of its group and return its payload key.
+
+        The key has 32 bytes; 64 for an addition to a group with history, which discloses that history to the new
+        members whether a marker follows or not (docs/besu.md#disclosure). Doing it again gives
+        another key and harms nothing.
+        """
+
+    async def broadcast(self, raw: bytes, transaction_hash: str) -> None:
+        """Hand a signed marker, or a burn, to the node's pool; that the pool has it already is a success.
+
+        `NodeError.reason` tells refusals apart: ``marker_nonce_used`` (this or another transaction of that account and
+        nonce was mined: look at the receipts), ``marker_outbid`` (the pool holds another one of that account and nonce,
+        and keeps it), ``marker_account_refused`` (the account is not permitted, or can't pay), ``marker_gas_refused``.
+        """
+
+    async def account_nonce(self, account: str, block_number: int | None = None) -> int:
+        """Return how many public transactions of an account are mined, up to a block or up to the node's head."""
 
     async def outcomes(self, pmt_hashes: Sequence[str]) -> tuple[PmtOutcome, ...]:
         """Return what each PMT came to, in one or two round trips."""
 
-    async def pooled(self, pmt_hashes: Sequence[str]) -> bool:
-        """Return whether any of the PMTs waits in the node's pool, to be mined."""
-
-    async def markers(self, raw: bytes, first_block: int, last_block: int) -> tuple[str, ...]:
-        """Return the hashes of the PMTs from block to block, both included, that carry a signed private transaction."""
-
     async def additions(self, first_block: int, last_block: int) -> tuple[int, ...]:
         """Return the blocks, from one to another, that hold an addition to a group that had existed before.
 
-        Its PMT carries two keys, of the transaction and of the group's history (PROTOCOL.md, Looking before leaping).
+        Its PMT carries two keys, of the transaction and of the group's history (docs/besu.md#looking-before-leaping).
         Which group it is can't be seen.
         """
 
     async def has_state(self, privacy_group_id: str, block_numbers: Sequence[int]) -> tuple[bool, ...]:
         """Return, for each block, whether the node has replayed the group that far, in one round trip.
 
-        A node answers a historical ``getVersion`` with nothing for blocks that it has not replayed (PROTOCOL.md,
-        Replay, measured).
+        A node answers a historical ``getVersion`` with nothing for blocks that it has not replayed
+        (docs/besu.md#replay-measured).
         """
 
     async def groups(self, enclave_keys: Sequence[str]) -> Mapping[str, tuple[str, ...]]:
@@ -214,6 +252,31 @@ class Signers(Protocol):
         payload: bytes,
     ) -> bytes:
         """Return the signed bytes; raises KeyError for an account that is not configured."""
+
+
+class Burning(Protocol):
+    """The transaction that takes a marker's account nonce."""
+
+    @property
+    def raw(self) -> bytes:
+        """Its signed bytes."""
+
+    @property
+    def transaction_hash(self) -> str:
+        """Their hash."""
+
+
+class Markers(Protocol):
+    """Makes marker transactions, each with an account of its own."""
+
+    def make(self, payload_key: bytes, chain_id: int) -> Marker:
+        """Return the marker of a distributed private transaction, signed by a fresh account."""
+
+    def renew(self, marker: Marker) -> Marker:
+        """Return the same marker with one more gas, under the same account nonce."""
+
+    def burn(self, marker: Marker) -> Burning:
+        """Return the transaction that makes a marker impossible to mine: same account and nonce, to itself."""
 
 
 class Contract(Protocol):

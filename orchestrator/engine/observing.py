@@ -4,15 +4,16 @@ import asyncio
 from dataclasses import dataclass
 from typing import Protocol
 
+from orchestrator.engine.bystanders import BystanderReader
 from orchestrator.engine.early_roots import EarlyRoots
 from orchestrator.engine.fleet import Fleet
 from orchestrator.engine.node_ports import NodeError
 from orchestrator.engine.ports import Clock
 from orchestrator.engine.tracking import ReplayTracker
 from orchestrator.engine.watcher import ChainWatcher
-from orchestrator.membership.facts import ConvergenceObserved, Sighting
+from orchestrator.membership.facts import Bystanders, ConvergenceObserved, Sighting
 from orchestrator.membership.model import Change, Effect, GroupView, MemberProgress, Verdict
-from orchestrator.membership.replay import needs_further_blocks, watched
+from orchestrator.membership.replay import needs_further_blocks, proof_end, watched
 from orchestrator.membership.verdicts import SignedVerdict, sighting_of
 
 TICK_SECONDS = 1.0
@@ -61,6 +62,7 @@ class Observer:
         tracker: Remembers replays.
         rules: What the proof needs.
         clock: Time.
+        others: Reads the other groups of new members' nodes.
         testimony: What others say of their nodes; None when nobody is configured to.
     """
 
@@ -70,8 +72,10 @@ class Observer:
         tracker: ReplayTracker,
         rules: ProofRules,
         clock: Clock,
+        others: BystanderReader,
         testimony: Testimony | None = None,
     ) -> None:
+        self._others = others
         self._testimony = testimony
         self._early = EarlyRoots()
         self._fleet = fleet
@@ -114,6 +118,7 @@ class Observer:
             proof_blocks=asked.proof_blocks,
             confirmations=asked.confirmations,
             stalled_after_seconds=asked.stalled_after_seconds,
+            bystanders=await self._bystanders(change, effect, head.number, last),
             awaited=tuple(
                 sighting.enclave_key
                 for sighting in sightings
@@ -122,6 +127,20 @@ class Observer:
                 and self._awaits(change, sighting.enclave_key, head.number, last)
             ),
         )
+
+    async def _bystanders(self, change: Change, effect: Effect, head: int, last: int) -> Bystanders | None:
+        """What the new members' nodes show of their other groups at the end of the proof; None before."""
+        plan = change.plan
+        replayed = needs_further_blocks(change) and plan is not None and plan.to_add and plan.participants
+        if not replayed:
+            return Bystanders()
+        hosts = [host for key in change.members if (host := self._fleet.hosting(key)) is not None]
+        if head < last or any(host.head is None or host.head.number < last for host in hosts):
+            return None
+        try:
+            return await self._others.read(change, effect, last)
+        except NodeError:
+            return None
 
     async def _reference(self, change: Change) -> ChainWatcher:
         """An old member's node: the one the change was sent through, or another that answers."""
@@ -177,7 +196,7 @@ class Observer:
                 return
 
     def _last_block(self, change: Change, effect: Effect) -> int:
-        return effect.block_number + (self._rules.proof_blocks if needs_further_blocks(change) else 0)
+        return proof_end(change, effect, self._rules.proof_blocks)
 
     async def _sight(self, change: Change, effect: Effect, key: str, reference: ChainWatcher, last: int) -> Sighting:
         watcher = self._fleet.hosting(key)
@@ -230,9 +249,7 @@ class Observer:
         hashes: dict[int, str] = {}
         for root in signed.verdict.roots:
             if effect.block_number <= root.block_number <= min(head, last):
-                block = await reference.block(root.block_number)
-                if block is not None:
-                    hashes[root.block_number] = block.block_hash
+                hashes[root.block_number] = (await reference.block(root.block_number)).block_hash
         return sighting_of(
             signed,
             chain_id=(await reference.node.traits()).chain_id,
@@ -275,9 +292,9 @@ class Observer:
         """
         group = change.privacy_group_id
         if before is None or before.in_sync_through is None:
-            sender = change.plan is not None and change.plan.node == watcher.node.name
-            # The sending node's view at the effect's block was read when the effect was found.
-            return (effect.view if sender else await watcher.node.view(group, effect.block_number),)
+            # The witness's view at the effect's block was read when the effect was found.
+            seen_there = effect.witness == watcher.node.name
+            return (effect.view if seen_there else await watcher.node.view(group, effect.block_number),)
         seen = [entry.in_sync_through for entry in change.progress if entry.verdict is not Verdict.UNOBSERVED]
         common = min(effect.block_number - 1 if through is None else through for through in seen)
         later = range(common + 1, last + 1) if common >= effect.block_number else ()

@@ -71,15 +71,23 @@ def _attempts(before: Change, after: Change) -> list[Attempt]:
 def detail_of(fact: facts.Fact, after: Change) -> str:
     """Return what was seen, in a sentence for the history; never a secret (signed bytes are not shown)."""
     match fact:
-        case facts.AttemptSigned(attempt=attempt):
-            return f"{attempt.action} with private nonce {attempt.private_nonce} through {attempt.node}"
-        case facts.AttemptSent(pmt_hash=pmt_hash, head=head, seconds=seconds):
-            return f"PMT {pmt_hash} at head {head}" + (f", answered after {seconds:.1f} s" if seconds >= 1 else "")
+        case facts.AttemptSigned(attempt=attempt, seconds=seconds):
+            marker = f"PMT {attempt.marker.pmt_hash}" + (f", distributed in {seconds:.1f} s" if seconds >= 1 else "")
+            return f"{attempt.action} with private nonce {attempt.private_nonce} through {attempt.node}, {marker}"
+        case facts.AttemptSent(head=head, nodes=nodes):
+            return f"at head {head} through {', '.join(nodes)}"
+        case facts.AttemptBurnt(head=head):
+            return f"its marker is burnt for good, seen at head {head}"
+        case facts.GroupMoved(reason=reason):
+            return describe(reason)
         case facts.AttemptUnmined(head=head):
             return f"not mined up to block {head}"
         case facts.AttemptSettled(effect=effect) if effect is not None:
             return f"in block {effect.block_number}"
         case facts.SendFailed(reason=reason) | facts.Hindered(reason=reason):
             return describe(reason)
+        case facts.ConvergenceObserved(bystanders=others) if others is not None and others.left_out:
+            seen = f"{len(others.groups)} other groups of the new members' nodes compared, {others.left_out} left out"
+            return f"{describe(after.reason)}; {seen}" if after.reason is not None else seen
         case _:
             return describe(after.reason) if after.reason is not None else ""

@@ -1,206 +1,256 @@
-"""How an attempt ended: wait for the block that mined it, then read the group's state there, not the status alone."""
+"""How an attempt ended: wait for the block that mined its marker, then read the private receipt and the group there.
+
+A node that doesn't know decides nothing: another member's node is asked, or the same one a block later.
+"""
 
 import asyncio
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from orchestrator.engine.fleet import Fleet
-from orchestrator.engine.node_ports import Block, NodeError, PmtOutcome
+from orchestrator.engine.node_ports import Burning, NodeError, PmtOutcome
 from orchestrator.engine.watcher import ChainWatcher, silence
-from orchestrator.membership.facts import AttemptSettled, AttemptUnmined, Fact
-from orchestrator.membership.model import Action, Attempt, AttemptStatus, Change, Effect, GroupView
+from orchestrator.membership.facts import AttemptSettled, AttemptUnmined, Fact, GroupMoved
+from orchestrator.membership.model import Action, Attempt, Change, Effect, GroupView, Plan
 from orchestrator.membership.reasons import Reason
-from orchestrator.membership.retry import RESEND_AFTER_BLOCKS
+from orchestrator.membership.replay import same_state
+from orchestrator.membership.retry import WIDEN_AFTER_BLOCKS
 
 SILENCE_SECONDS = 60.0
 """A chain that makes no block for this long is reported; blocks of consortium chains are seconds apart."""
 
+WITNESS_SECONDS = 5.0
+"""How long another old member's node may take to import the block of an addition before the next one is looked at."""
 
-async def settle(fleet: Fleet, change: Change, attempt: Attempt, *, search: bool, depth: int = 0) -> Fact:
-    """Wait until the chain tells how an attempt ended, or until it is time to send it again.
+
+def witnesses(fleet: Fleet, change: Change, attempt: Attempt) -> list[ChainWatcher]:
+    """Return the nodes that can tell what became of an attempt: the one that distributed it, then other members'.
+
+    Only nodes of members have the private receipt. One that stands behind the others comes last: a node that can't
+    import a block answers calls all the same, and would never see the marker mined.
+    """
+    plan = change.plan
+    keys = (*plan.participants, *attempt.members) if plan is not None else attempt.members
+    hosts = [fleet.hosting(key) for key in keys]
+    nodes = list(dict.fromkeys([fleet.named(attempt.node), *(host for host in hosts if host is not None)]))
+    newest = max((node.head.number for node in nodes if node.head is not None), default=0)
+    return sorted(nodes, key=lambda node: newest - (node.head.number if node.head is not None else 0) > 2)
+
+
+async def settle(fleet: Fleet, change: Change, attempt: Attempt) -> Fact:
+    """Wait until the chain tells how an attempt ended, or until its marker should be broadcast more widely.
 
     Args:
         fleet: The nodes.
         change: The change whose attempt it is.
-        attempt: The attempt, sent or perhaps sent.
-        search: Look for PMTs of it whose hash never came back.
-        depth: How many blocks a reorganisation may take back: the new ones can hold a PMT under the number of a block
-            that was there when the attempt was signed.
+        attempt: The attempt, its marker broadcast or perhaps broadcast.
 
     Raises:
-        NodeError: The node does not answer, or its chain stands still.
+        NodeError: No node tells, or the chain stands still.
     """
-    watcher = fleet.named(attempt.node)
-    sent = attempt.sent_block if attempt.sent_block is not None else attempt.since_block
-    until = sent + RESEND_AFTER_BLOCKS
-    attempt = replace(attempt, since_block=max(attempt.since_block - depth, 0))
-    found = await _search(watcher, attempt) if search else ()
-    hashes = tuple(dict.fromkeys((*attempt.pmt_hashes, *found)))
-    if not hashes:
-        return await _settle_unfound(watcher, change, attempt, until)
-    block = None if found else await watcher.wait_mined(hashes, until, SILENCE_SECONDS)
-    outcomes, seen = await asyncio.gather(watcher.node.outcomes(hashes), _look(watcher, change, attempt, block))
-    executed = next((outcome for outcome in outcomes if outcome.executed), None)
-    if executed is not None:
-        return await _settle_executed(watcher, change, attempt, executed, seen)
-    refused = tuple(outcome for outcome in outcomes if outcome.block_number is not None)
-    if len(refused) < len(outcomes):
-        attempt = replace(attempt, pmt_hashes=hashes)
-        return await _settle_waiting(fleet, change, attempt, until, found, refused)
-    return await _settle_refused(watcher, change, attempt, outcomes)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Look:
-    """The group at the block that holds a PMT.
-
-    Attributes:
-        block_hash: That block's.
-        view: The group there; of a lock only whether it holds.
-        private_nonce: The account's, when the next transaction follows at once.
-    """
-
-    block_hash: str
-    view: GroupView
-    private_nonce: int | None = None
-
-
-async def _look(watcher: ChainWatcher, change: Change, attempt: Attempt, block: Block | None) -> _Look | None:
-    """Look at the group where a PMT of the attempt is, in the moment in which its receipt is read."""
-    if block is None:
-        return None
-    node, group = watcher.node, change.privacy_group_id
-    if attempt.action is not Action.LOCK:
-        return _Look(block_hash=block.block_hash, view=await node.view(group, block.number))
-    view, private_nonce = await asyncio.gather(
-        node.lock_view(group, block.number), node.private_nonce(group, change.account)
+    failure: NodeError | None = None
+    for watcher in witnesses(fleet, change, attempt):
+        try:
+            return await _settle_at(fleet, watcher, change, attempt)
+        except NodeError as error:
+            failure = failure or error
+    raise failure or NodeError(
+        Reason(slug="node_unreachable", detail=f"node {attempt.node} is not configured any more")
     )
-    return _Look(block_hash=block.block_hash, view=view, private_nonce=private_nonce)
 
 
-async def _settle_executed(
-    watcher: ChainWatcher, change: Change, attempt: Attempt, outcome: PmtOutcome, seen: _Look | None = None
-) -> Fact:
-    if outcome.block_number is None or outcome.block_hash is None:
-        raise NodeError(Reason(slug="node_error", detail=f"node {watcher.node.name} executed a PMT in no block"))
-    if seen is None or seen.block_hash != outcome.block_hash:
-        view = await watcher.node.view(change.privacy_group_id, outcome.block_number)
-        seen = _Look(block_hash=outcome.block_hash, view=view)
-    if fulfils(seen.view, attempt):
-        effect = Effect(block_number=outcome.block_number, block_hash=outcome.block_hash, view=seen.view)
-        return AttemptSettled(effect=effect, private_nonce=seen.private_nonce)
-    detail = f"{attempt.action} executed in block {outcome.block_number}, yet the group does not show it"
-    return AttemptSettled(effect=None, reason=Reason(slug="group_moved", detail=detail))
+async def moved_under_lock(watcher: ChainWatcher, change: Change, number: int) -> GroupMoved | None:
+    """Return what happened to a group under our lock up to a block; None when it is as the lock left it.
 
-
-async def _settle_refused(
-    watcher: ChainWatcher, change: Change, attempt: Attempt, outcomes: tuple[PmtOutcome, ...]
-) -> Fact:
-    """Every known PMT was mined and none executed.
-
-    A send whose answer was never stored (a crash came between) has a PMT that is not known: of two with the same bytes
-    the other one may be the one that executed. And the intent may be fulfilled by somebody else's hand.
-    """
-    others = [found for found in await _search(watcher, attempt) if found not in {o.pmt_hash for o in outcomes}]
-    for outcome in await watcher.node.outcomes(others) if others else ():
-        if outcome.executed:
-            return await _settle_executed(watcher, change, attempt, outcome)
-    last = max(outcomes, key=lambda outcome: outcome.block_number or 0)
-    if attempt.action is not Action.LOCK and last.block_number is not None and last.block_hash is not None:
-        view = await watcher.node.view(change.privacy_group_id, last.block_number)
-        if fulfils(view, attempt):
-            return AttemptSettled(effect=Effect(block_number=last.block_number, block_hash=last.block_hash, view=view))
-    reason = last.reason or Reason(slug="execution_refused", detail=f"{attempt.action} in block {last.block_number}")
-    if attempt.status is AttemptStatus.SIGNED:
-        # A PMT that nobody knows is waited for until the private nonce is used, and it may be used already.
-        used = await watcher.node.private_nonce(change.privacy_group_id, change.account)
-        if used > attempt.private_nonce:
-            return AttemptSettled(effect=None, reason=_used_by_another(attempt))
-    return AttemptSettled(effect=None, reason=reason)
-
-
-def _used_by_another(attempt: Attempt) -> Reason:
-    detail = f"private nonce {attempt.private_nonce} was used by another transaction"
-    return Reason(slug="wrong_private_nonce", detail=detail)
-
-
-async def _settle_waiting(
-    fleet: Fleet, change: Change, attempt: Attempt, until: int, found: tuple[str, ...], refused: tuple[PmtOutcome, ...]
-) -> Fact:
-    """Some PMTs are not mined; they may never be, when a pool was lost."""
-    watcher = fleet.named(attempt.node)
-    head = await watcher.refresh()
-    if head.number < until:
-        newer = await watcher.wait_beyond(head.number, SILENCE_SECONDS)
-        if newer is None:
-            raise silence(watcher.node.name)
-        pooled = newer.number >= until and await is_pooled(fleet, watcher, attempt)
-        return AttemptUnmined(head=newer.number, found=found, pooled=pooled)
-    used = await watcher.node.private_nonce(change.privacy_group_id, change.account)
-    if used > attempt.private_nonce:
-        return await _settle_unfound(watcher, change, attempt, until)
-    pooled = await is_pooled(fleet, watcher, attempt)
-    if refused and not pooled and (attempt.action is not Action.LOCK or used < attempt.private_nonce):
-        # The others are in no block and in no pool. Sending it again and again would be refused for ever where somebody
-        # else has done it, or where a reorganisation took back what was to be before it.
-        return await _settle_refused(watcher, change, attempt, refused)
-    return AttemptUnmined(head=head.number, found=found, pooled=pooled)
-
-
-async def is_pooled(fleet: Fleet, watcher: ChainWatcher, attempt: Attempt) -> bool:
-    """Return whether a known PMT of an attempt waits in the pool of a node; every node is asked for an addition's.
+    The state root stands for the lock, the version and every private nonce at once, so one call compares them all.
 
     Raises:
-        NodeError: The node that is looked through does not answer.
+        NodeError: The node does not tell.
     """
-    if not attempt.pmt_hashes:
-        return False
-    if await watcher.node.pooled(attempt.pmt_hashes):
-        return True
-    others = [other for other in fleet.watchers if other is not watcher] if attempt.action is Action.ADD else []
-    return any(await asyncio.gather(*(_is_pooled_at(other, attempt) for other in others)))
+    plan, group = change.plan, change.privacy_group_id
+    if plan is None or plan.lock_nonce is None:
+        raise ValueError(f"change {change.change_id} holds no lock that somebody could have moved")
+    if plan.lock_root:
+        (seen,) = await watcher.node.roots(group, [number])
+        if seen.exists and seen.state_root == plan.lock_root:
+            return None
+    view, private_nonce = await asyncio.gather(
+        watcher.node.view(group, number), watcher.node.private_nonce(group, change.account)
+    )
+    return compared_with_lock(plan, view, private_nonce)
 
 
-async def _is_pooled_at(watcher: ChainWatcher, attempt: Attempt) -> bool:
+def compared_with_lock(plan: Plan, view: GroupView, private_nonce: int) -> GroupMoved | None:
+    """Return what happened to a group since our lock, from its view and the account's private nonce at one block."""
+    expected = (plan.lock_nonce or 0) + 1
+    as_left = view.exists and view.locked and view.version == plan.version and private_nonce == expected
+    if as_left and (not plan.lock_root or view.state_root in ("", plan.lock_root)):
+        return None
+    state = "locked" if view.locked else "not locked"
+    what = f"{state}, at private nonce {private_nonce} where our lock left {expected}"
+    if view.version != plan.version:
+        what += ", with other members"
+    detail = f"at block {view.block_number} the group is {what}"
+    return GroupMoved(reason=Reason(slug="group_moved", detail=detail), private_nonce=private_nonce)
+
+
+async def _settle_at(fleet: Fleet, watcher: ChainWatcher, change: Change, attempt: Attempt) -> Fact:
+    sent = attempt.sent_block if attempt.sent_block is not None else attempt.since_block
+    until = sent + WIDEN_AFTER_BLOCKS
+    while True:
+        # While an addition is on its way each block is looked at: what somebody else does under our lock harms it.
+        head = await watcher.current()
+        step = head.number + 1 if attempt.action is Action.ADD else max(until, head.number + 1)
+        block = await watcher.wait_mined(attempt.pmt_hashes, step, SILENCE_SECONDS)
+        outcomes = await watcher.node.outcomes(attempt.pmt_hashes)
+        mined = next((outcome for outcome in outcomes if outcome.block_number is not None), None)
+        if mined is not None:
+            return await _settle_mined(fleet, watcher, change, attempt, mined)
+        if block is not None:
+            detail = f"node {watcher.node.name} has block {block.number} and no receipt for the marker that it holds"
+            raise NodeError(Reason(slug="outcome_unknown", detail=detail))
+        newest = await watcher.current()
+        if newest.number <= head.number:
+            raise silence(watcher.node.name)
+        if attempt.action is Action.ADD and change.plan is not None and change.plan.lock_nonce is not None:
+            moved = await moved_under_lock(watcher, change, newest.number)
+            if moved is not None:
+                return await _unless_mined(fleet, watcher, change, attempt, moved)
+        if newest.number >= until:
+            return AttemptUnmined(head=newest.number)
+
+
+async def _unless_mined(
+    fleet: Fleet, watcher: ChainWatcher, change: Change, attempt: Attempt, moved: GroupMoved
+) -> Fact:
+    """What moved the group may be the attempt itself, mined in the block that was looked at."""
+    for outcome in await watcher.node.outcomes(attempt.pmt_hashes):
+        if outcome.block_number is not None:
+            return await _settle_mined(fleet, watcher, change, attempt, outcome)
+    return moved
+
+
+async def _settle_mined(
+    fleet: Fleet, watcher: ChainWatcher, change: Change, attempt: Attempt, outcome: PmtOutcome
+) -> Fact:
+    if outcome.executed is None:
+        outcome, watcher = await _told_elsewhere(fleet, watcher, change, attempt, outcome)
+    number, block_hash = outcome.block_number, outcome.block_hash
+    if number is None or block_hash is None:
+        raise NodeError(Reason(slug="outcome_unknown", detail=f"node {watcher.node.name} names no block of the marker"))
+    if not outcome.executed:
+        detail = f"{attempt.action} in block {number}"
+        return AttemptSettled(effect=None, reason=outcome.reason or Reason(slug="execution_refused", detail=detail))
+    view = await _view_of_effect(fleet, watcher, change, attempt, number)
+    effect = Effect(block_number=number, block_hash=block_hash, view=view, witness=watcher.node.name)
+    if attempt.action is not Action.ADD:
+        return AttemptSettled(effect=effect)
+    return await _seen_by_others(fleet, watcher, change, attempt, effect)
+
+
+async def _seen_by_others(
+    fleet: Fleet, watcher: ChainWatcher, change: Change, attempt: Attempt, effect: Effect
+) -> AttemptSettled:
+    """Look at an addition on an old member's node that did not send it: in a split group only the sender and the
+    newcomer have executed it, each with a receipt that says so (docs/besu.md#stale-bundles)."""
+    old = change.plan.participants if change.plan is not None else ()
+    for key in old:
+        other = fleet.hosting(key)
+        if other is None or other.node.name in (attempt.node, watcher.node.name):
+            continue
+        if await other.wait_beyond(effect.block_number - 1, WITNESS_SECONDS) is None:
+            continue
+        try:
+            seen = await other.node.view(change.privacy_group_id, effect.block_number)
+        except NodeError:
+            continue
+        if not seen.exists:
+            continue  # a member that lost the group is the proof's to tell
+        if same_state(seen, effect.view):
+            return AttemptSettled(effect=replace(effect, view=seen, witness=other.node.name))
+        detail = (
+            f"the addition was mined in block {effect.block_number} on an older state of the group: node "
+            f"{watcher.node.name} and the new members executed it, node {other.node.name} did not"
+        )
+        return AttemptSettled(effect=effect, reason=Reason(slug="group_split", detail=detail, members=attempt.members))
+    return AttemptSettled(effect=effect)
+
+
+async def _told_elsewhere(
+    fleet: Fleet, watcher: ChainWatcher, change: Change, attempt: Attempt, outcome: PmtOutcome
+) -> tuple[PmtOutcome, ChainWatcher]:
+    """Ask other members' nodes for a private receipt that the first one does not have (yet)."""
+    for other in witnesses(fleet, change, attempt):
+        if other is watcher:
+            continue
+        try:
+            (told,) = await other.node.outcomes([outcome.pmt_hash])
+        except NodeError:
+            continue
+        if told.executed is not None:
+            return told, other
+    detail = f"the marker is in block {outcome.block_number}, and no node has its private receipt yet"
+    raise NodeError(Reason(slug="outcome_unknown", detail=detail))
+
+
+async def _view_of_effect(
+    fleet: Fleet, watcher: ChainWatcher, change: Change, attempt: Attempt, number: int
+) -> GroupView:
+    """The group at the block in which the attempt executed.
+
+    The receipt says that it did: a node that shows no group there does not know it yet, which makes nothing void.
+    """
+    for node in (watcher, *witnesses(fleet, change, attempt)):
+        try:
+            view = await node.node.view(change.privacy_group_id, number)
+        except NodeError:
+            continue
+        if view.exists:
+            return view
+    detail = f"{attempt.action} executed in block {number}, and no member's node shows the group there yet"
+    raise NodeError(Reason(slug="outcome_unknown", detail=detail))
+
+
+async def burn(fleet: Fleet, change: Change, attempt: Attempt, burning: Burning, depth: int) -> Fact | None:
+    """Broadcast what burns an attempt's marker through every node, and see which of the two is mined.
+
+    A pending burn is nothing: a pool that holds the marker, or a cut-off node's, can bring it back, so the burn is sent
+    again in every block until one of them is mined (docs/besu.md#markers).
+
+    Args:
+        fleet: The nodes.
+        change: The change whose attempt it is.
+        attempt: The attempt that is given up.
+        burning: What burns it.
+        depth: How many blocks below the head count as mined for good.
+
+    Returns:
+        `AttemptSettled` when the marker was mined, `AttemptUnmined` when neither is yet; None when it is burnt.
+
+    Raises:
+        NodeError: No node tells, or the chain stands still.
+    """
+    failure: NodeError | None = None
+    await asyncio.gather(*(_offer(watcher, burning) for watcher in fleet.watchers))
+    for watcher in witnesses(fleet, change, attempt):
+        try:
+            head = await watcher.current()
+            if await watcher.wait_beyond(head.number, SILENCE_SECONDS) is None:
+                raise silence(watcher.node.name)
+            *markers, burnt = await watcher.node.outcomes((*attempt.pmt_hashes, burning.transaction_hash))
+            for outcome in markers:
+                if outcome.block_number is not None:
+                    return await _settle_mined(fleet, watcher, change, attempt, outcome)
+            newest = await watcher.current()
+            if burnt.block_number is not None and burnt.block_number + depth <= newest.number:
+                return None
+            return AttemptUnmined(head=newest.number)
+        except NodeError as error:
+            failure = failure or error
+    raise failure or NodeError(Reason(slug="node_unreachable", detail="no member's node is configured"))
+
+
+async def _offer(watcher: ChainWatcher, burning: Burning) -> None:
     try:
-        return await watcher.node.pooled(attempt.pmt_hashes)
+        await watcher.node.broadcast(burning.raw, burning.transaction_hash)
     except NodeError:
-        return False  # what it has is out of reach for now, for the validators as for us
-
-
-async def _settle_unfound(watcher: ChainWatcher, change: Change, attempt: Attempt, until: int) -> Fact:
-    """No PMT of the attempt is known to be mined: its private nonce tells whether it still can be."""
-    head = await watcher.refresh()
-    used = await watcher.node.private_nonce(change.privacy_group_id, change.account)
-    if used > attempt.private_nonce:
-        # Something with this nonce executed. If it was ours the search finds it; the lag of one head is allowed for.
-        found = await _search(watcher, attempt)
-        for outcome in await watcher.node.outcomes(found) if found else ():
-            if outcome.executed:
-                return await _settle_executed(watcher, change, attempt, outcome)
-        return AttemptSettled(effect=None, reason=_used_by_another(attempt))
-    if head.number < until and await watcher.wait_beyond(head.number, SILENCE_SECONDS) is None:
-        raise silence(watcher.node.name)
-    newest = watcher.head or head
-    return AttemptUnmined(head=newest.number, found=await _search(watcher, attempt))
-
-
-async def _search(watcher: ChainWatcher, attempt: Attempt) -> tuple[str, ...]:
-    """Return PMTs of the attempt that are in blocks since it was signed."""
-    head = await watcher.refresh()
-    return await watcher.node.markers(attempt.raw, attempt.since_block + 1, head.number)
-
-
-def fulfils(view: GroupView, attempt: Attempt) -> bool:
-    """Return whether the group's state is what an attempt was made for."""
-    members = frozenset(view.participants)
-    match attempt.action:
-        case Action.CREATE:
-            return view.exists and members.issuperset(attempt.members)
-        case Action.LOCK:
-            return view.locked
-        case Action.ADD:
-            return members.issuperset(attempt.members) and not view.locked
-        case Action.REMOVE:
-            return view.exists and members.isdisjoint(attempt.members)
-        case Action.UNLOCK:
-            return view.exists and not view.locked
+        return  # refused by a pool that holds the marker, or mined: what is in the blocks decides

@@ -1,15 +1,19 @@
 """Preflight's eyes: the group, the account and the members, read before anything is sent."""
 
 import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 from orchestrator.engine.fleet import Fleet, Sender
 from orchestrator.engine.history.forecaster import Forecaster, Question
 from orchestrator.engine.node_ports import NodeError, NodePort
 from orchestrator.engine.watcher import ChainWatcher
+from orchestrator.membership.divergence import namesakes
 from orchestrator.membership.facts import MemberSurvey, Surveyed
 from orchestrator.membership.forecast.verdict import Forecast
 from orchestrator.membership.model import Change, Kind
 from orchestrator.membership.reasons import Reason
+from orchestrator.membership.replay import same_state
 
 
 async def survey(fleet: Fleet, change: Change, forecaster: Forecaster) -> Surveyed:
@@ -29,12 +33,15 @@ async def survey(fleet: Fleet, change: Change, forecaster: Forecaster) -> Survey
         leaving = frozenset(change.members)
     elif change.kind is Kind.SET_MEMBERS:
         leaving = fleet.keys() - set(change.members)
+    if change.repair is not None and change.repairs:
+        leaving |= frozenset(change.repair.members)
     candidates = change.members if change.kind is Kind.CREATE_GROUP else ()
     home = fleet.home_of(change.privacy_group_id)
     sender, ahead = await asyncio.gather(
         fleet.sender_for(change.privacy_group_id, candidates, leaving), _standing_ahead(home, change)
     )
-    forecast = await _forecast(fleet, change, forecaster, sender, leaving)
+    repairables = await _repairables(fleet, change, sender)
+    forecast = await _forecast(fleet, change, forecaster, sender, leaving, repairables)
     if forecast is not None and forecast.sender is not None and forecast.sender.node != sender.watcher.node.name:
         sender = await fleet.sender_for(change.privacy_group_id, (), leaving, prefer=forecast.sender.node)
         if sender.watcher.node.name != forecast.sender.node:
@@ -46,8 +53,12 @@ async def survey(fleet: Fleet, change: Change, forecaster: Forecaster) -> Survey
     known = ahead if sender.watcher is home else None
     (syncing, abi, owner), members = await asyncio.gather(
         _standing(node, change, exists=sender.view.exists) if known is None else _given(known),
-        asyncio.gather(*(_survey_member(fleet, key) for key in keys)),
+        asyncio.gather(*(_survey_member(fleet, change, sender, key, repairables.get(key)) for key in keys)),
     )
+    if sender.view.exists and (abi is None or owner is None):
+        # The view shows the group at a block, the newest state does not: a replica behind the address is late.
+        detail = f"node {node.name} shows the group at block {sender.head.number}, and then no contract of it"
+        raise NodeError(Reason(slug="not_known_here", detail=detail))
     return Surveyed(
         node=node.name,
         head=sender.head.number,
@@ -66,10 +77,16 @@ async def survey(fleet: Fleet, change: Change, forecaster: Forecaster) -> Survey
 
 
 async def _forecast(
-    fleet: Fleet, change: Change, forecaster: Forecaster, sender: Sender, leaving: frozenset[str]
+    fleet: Fleet,
+    change: Change,
+    forecaster: Forecaster,
+    sender: Sender,
+    leaving: frozenset[str],
+    repairables: Mapping[str, "Repairable"],
 ) -> Forecast | None:
     present = sender.view.participants
-    to_add = tuple(key for key in change.members if key not in present)
+    again = tuple(key for key, found in repairables.items() if found.differs and key in present)
+    to_add = again or tuple(key for key in change.members if key not in present)
     if change.kind not in (Kind.ADD_MEMBERS, Kind.SET_MEMBERS) or not sender.view.exists or not to_add:
         return None
     staying = [key for key in present if key not in leaving and fleet.hosting(key) is not None]
@@ -83,6 +100,50 @@ async def _forecast(
             senders=tuple(sorted(staying, key=lambda key: key != sender.enclave_key)),
         )
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Repairable:
+    """How a member that is to be repaired stands; see `orchestrator.membership.facts.MemberSurvey`."""
+
+    agrees: bool | None
+    moved_block: int | None
+
+    @property
+    def differs(self) -> bool:
+        """Whether it is to be removed and added again."""
+        return self.agrees is False and self.moved_block is None
+
+
+async def _repairables(fleet: Fleet, change: Change, sender: Sender) -> dict[str, Repairable]:
+    """Look at what a repair is about: whether the members still differ, and whether somebody changed them since."""
+    repair = change.repair
+    if repair is None or not change.repairs or not sender.view.exists:
+        return {}
+    group = change.privacy_group_id
+    moved: dict[str, int] = {}
+    if repair.since_block < sender.head.number:
+        for log in await sender.watcher.node.memberships([group], repair.since_block + 1, sender.head.number):
+            moved[log.member] = log.block_number
+    agreeing = await asyncio.gather(*(_agrees(fleet, group, sender, key) for key in repair.members))
+    return {key: Repairable(agrees, moved.get(key)) for key, agrees in zip(repair.members, agreeing, strict=True)}
+
+
+async def _agrees(fleet: Fleet, group: str, sender: Sender, key: str) -> bool | None:
+    watcher = fleet.hosting(key)
+    if watcher is None:
+        return None
+    try:
+        common = min((await watcher.current()).number, sender.head.number)
+        blocks = await asyncio.gather(watcher.node.block(common), sender.watcher.node.block(common))
+        if blocks[0].block_hash != blocks[1].block_hash:
+            return None
+        (mine,), (expected,) = await asyncio.gather(
+            watcher.node.roots(group, [common]), sender.watcher.node.roots(group, [common])
+        )
+    except NodeError:
+        return None
+    return same_state(mine, expected)
 
 
 Standing = tuple[bool, str | None, bool | None]
@@ -113,7 +174,9 @@ async def _given(known: Standing) -> Standing:
     return known
 
 
-async def _survey_member(fleet: Fleet, key: str) -> MemberSurvey:
+async def _survey_member(
+    fleet: Fleet, change: Change, sender: Sender, key: str, repairable: Repairable | None
+) -> MemberSurvey:
     watcher = fleet.hosting(key)
     if watcher is None:
         return MemberSurvey(enclave_key=key)
@@ -121,6 +184,8 @@ async def _survey_member(fleet: Fleet, key: str) -> MemberSurvey:
         traits = await watcher.node.traits()
         trouble = await watcher.node.enclave_trouble()
         head = (await watcher.current()).number
+        joins = key in change.members and key not in sender.view.participants and sender.view.exists
+        other = joins and await _is_of_another(watcher.node, sender, change.privacy_group_id, key, head)
     except NodeError:
         return MemberSurvey(enclave_key=key, node=watcher.node.name)
     return MemberSurvey(
@@ -129,5 +194,18 @@ async def _survey_member(fleet: Fleet, key: str) -> MemberSurvey:
         head=head,
         besu_version=traits.besu_version,
         validator=traits.validator,
+        of_another_group=other,
         enclave_trouble=trouble,
+        agrees=repairable.agrees if repairable is not None else None,
+        moved_block=repairable.moved_block if repairable is not None else None,
     )
+
+
+async def _is_of_another(newcomer: NodePort, sender: Sender, group: str, key: str, head: int) -> bool:
+    """Whether the node's state is a group of its own that was given the same id."""
+    # The state root first, since a tenant that is no member may ask for nothing else (docs/besu.md#multi-tenancy).
+    (held,) = await newcomer.roots(group, [head])
+    if not held.exists:
+        return False
+    theirs = (await newcomer.view(group, head)).participants
+    return bool(namesakes({key: theirs}, sender.view.participants))

@@ -1,8 +1,9 @@
 """How far a member's node has replayed a group: cheap probes of historical state, monotone, at a bounded rate.
 
-A node answers ``getVersion`` at a historical block with nothing until it has replayed the group that far (PROTOCOL.md,
-Replay, measured). A replay only moves forward, so what was seen once stays; each poll probes just ahead of it. One
-block may bring a node many replays: then some of them are followed, so that questions do not keep the node from them.
+A node answers ``getVersion`` at a historical block with nothing until it has replayed the group that far
+(docs/besu.md#replay-measured). A replay only moves forward, so what was seen once stays; each poll probes just ahead of
+it. One block may bring a node many replays: then some of them are followed, so that questions do not keep the node
+from them.
 """
 
 from collections import deque

@@ -104,7 +104,7 @@ class ChainWatcher:
                     del self._waited_for[pmt_hash]
                     self._found.pop(pmt_hash, None)
 
-    async def block(self, number: int) -> Block | None:
+    async def block(self, number: int) -> Block:
         """Return a block, from memory when it is there."""
         known = self._blocks.get(number)
         return known if known is not None else await self.node.block(number)
@@ -197,7 +197,7 @@ class ChainWatcher:
             block = await self.node.block(before.number)
         except NodeError:
             return True
-        return block is None or block.block_hash != before.block_hash
+        return block.block_hash != before.block_hash
 
     def _first_new(self, head: Head, *, left: bool) -> int:
         """Return the first block to be read for a new head; forget all when the chain was reorganised."""

@@ -69,6 +69,7 @@ _DATA: Final[dict[EventType, dict[str, Json]]] = {
         "progress": [_progress("in_sync", 812, 2056, 2056)],
         "unobserved": [],
         "attested": [],
+        "independent": True,
     },
     EventType.CHANGE_FAILED: _CHANGE
     | {
@@ -127,7 +128,17 @@ _DATA: Final[dict[EventType, dict[str, Json]]] = {
         "reference": _OLD,
         "state_root": _ROOT,
         "members": [_OLD, _SENDER, _NEW],
-        "differing": [{"member": _NEW, "node": "member3", "verdict": "diverged", "state_root": _OTHER_ROOT}],
+        "differing": [
+            {
+                "member": _NEW,
+                "node": "member3",
+                "verdict": "diverged",
+                "state_root": _OTHER_ROOT,
+                "lacks": [_OTHER_ROOT],
+            }
+        ],
+        "undecided": False,
+        "other_groups": [],
     },
     EventType.GROUP_CONVERGED: {"block_number": 2544, "state_root": _ROOT, "members": [_OLD, _SENDER, _NEW]},
     EventType.GROUP_JOINING: _JOIN | {"progress": [_progress("replaying", 304, 2047, None)]},

@@ -12,7 +12,7 @@ class Survey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sign:
-    """Sign the transaction for an action: read the private nonce at the node that it goes through.
+    """Sign the transaction for an action, distribute it and sign its marker; nothing is broadcast yet.
 
     Attributes:
         action: The intent.
@@ -24,23 +24,39 @@ class Sign:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Send:
-    """Send the attempt's bytes (again)."""
+class Renew:
+    """Sign the attempt's marker again, with one more gas under the same account nonce: the first one is not mined."""
 
     attempt: Attempt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settle:
-    """Wait for the next block that tells how the attempt ended.
+class Send:
+    """Broadcast the attempt's marker (again).
 
     Attributes:
         attempt: The attempt.
-        search: Whether to look for PMTs of it whose hash never came back.
+        after_block: The sending node and the new members' nodes must have this block before; None for no such wait.
+        widely: Through every node at hand, not through one.
     """
 
     attempt: Attempt
-    search: bool
+    after_block: int | None = None
+    widely: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settle:
+    """Wait for the next block that tells how the attempt ended."""
+
+    attempt: Attempt
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Burn:
+    """Take the attempt back: see another transaction of its marker's account mined, or the marker itself."""
+
+    attempt: Attempt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,4 +77,4 @@ class Pause:
     then: "Command"
 
 
-Command = Survey | Sign | Send | Settle | Observe | Pause
+Command = Survey | Sign | Renew | Send | Settle | Burn | Observe | Pause

@@ -31,7 +31,12 @@ class MemberSurvey:
         head: That node's head; None when there is no node or it does not answer.
         besu_version: (major, minor, patch) of that node; None when unknown.
         validator: Whether the node proposes blocks; None when unknown.
+        of_another_group: Whether that state is of a group of the key's own that has the same id.
         enclave_trouble: What is wrong with that node's enclave, for a person; None when it is up or can't be asked.
+        agrees: Whether the node shows the same state of the group as the node to send through, at a block that both
+            have; None when that is not known, or was not asked since nobody is to be repaired.
+        moved_block: The newest block after the addition that got lost in which the member came or went, as the group's
+            logs have it; None when there is none, or when it was not asked.
     """
 
     enclave_key: str
@@ -39,7 +44,10 @@ class MemberSurvey:
     head: int | None = None
     besu_version: tuple[int, int, int] | None = None
     validator: bool | None = None
+    of_another_group: bool = False
     enclave_trouble: str | None = None
+    agrees: bool | None = None
+    moved_block: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,75 +89,96 @@ class Surveyed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptSigned:
-    """The next transaction was signed; nothing has been sent yet."""
-
-    attempt: Attempt
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AttemptSent:
-    """A node answered a send with a PMT hash.
+    """The next transaction was distributed and its marker signed, or signed again with more gas; nothing is sent yet.
 
     Attributes:
-        pmt_hash: The hash.
-        head: The sending node's head when it answered.
-        seconds: From the send to its answer.
+        attempt: The attempt.
+        seconds: What the distribution took: an addition's bundles the group's history.
     """
 
-    pmt_hash: str
-    head: int
+    attempt: Attempt
     seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptSent:
+    """A node took the marker, or had it already.
+
+    Attributes:
+        head: The newest head that is known.
+        nodes: Names of the nodes that took it.
+    """
+
+    head: int
+    nodes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SendFailed:
-    """A send did not end with a PMT hash.
+    """No node took the marker.
 
     Attributes:
         reason: Why.
-        certain: True when the node refused it before making a PMT, so that this send can't execute; False when the
-            answer was lost, so that it may.
-        head: The sending node's head, when known.
+        certain: True when every node that was asked refused it, so that no pool has it by this send; False when an
+            answer was lost.
+        head: The newest head that is known.
     """
 
     reason: Reason
     certain: bool
-    head: int | None = None
+    head: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptUnmined:
-    """No block up to `head` holds a PMT of the attempt.
+    """No block up to `head` holds the marker, nor what burns it.
 
     Attributes:
         head: The newest block that was looked at.
-        found: PMT hashes of the attempt that were found by searching, in addition to those known.
         private_nonce: The account's private nonce in the group at that block; None when it was not read.
-        pooled: Whether a known PMT of it waits in a node's pool, to be mined.
     """
 
     head: int
-    found: tuple[str, ...] = ()
-    pooled: bool = False
     private_nonce: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptSettled:
-    """Every known PMT of the attempt was mined, or the group's state tells its end.
-
-    For a lock only its own execution is the effect: that the group is locked does not tell by whom.
+    """The marker was mined and the private transaction's end is known; or nothing had to be sent.
 
     Attributes:
-        effect: The block and the group's state there when the intent is fulfilled at that block; None when it is not.
-        reason: Why it is not; ``wrong_private_nonce`` or ``private_nonce_used`` when the private nonce is used, so that
-            no PMT of the attempt can execute any more, known or not.
+        effect: The block and the group's state there when the attempt itself executed; None when it was refused.
+        reason: Why it was; with an effect ``group_split``, when other members' nodes did not execute it.
         private_nonce: The account's private nonce in the group at the newest block that was looked at; None when it was
             not read.
     """
 
     effect: Effect | None
     reason: Reason | None = None
+    private_nonce: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptBurnt:
+    """Another transaction with the marker's account nonce was mined, so deep as is configured.
+
+    Attributes:
+        head: The head at which that was seen.
+    """
+
+    head: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupMoved:
+    """Under our lock the group is not as the lock left it: somebody acted, or a reorganisation took the lock back.
+
+    Attributes:
+        reason: What was seen.
+        private_nonce: The account's private nonce in the group at the same block.
+    """
+
+    reason: Reason
     private_nonce: int | None = None
 
 
@@ -177,6 +206,48 @@ class Sighting:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Bystander:
+    """Another group of a new member's node, as the node shows it before and after it replayed.
+
+    Attributes:
+        privacy_group_id: The group.
+        enclave_key: The new member.
+        node: Its node.
+        block_before: The block before the addition.
+        block_number: The last block of the proof.
+        root_before: The group's root there before.
+        root: Its root there at the end; empty when the node has no state for it any more.
+        others_before: Before, on nodes of other members that could be seen.
+        others: At the end, on the same nodes.
+        older: Other roots that the node had in blocks before `block_before`, where it was looked.
+    """
+
+    privacy_group_id: str
+    enclave_key: str
+    node: str
+    block_before: int
+    block_number: int
+    root_before: str
+    root: str
+    others_before: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
+    older: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bystanders:
+    """The other groups of the new members' nodes.
+
+    Attributes:
+        groups: Those that were looked at.
+        left_out: How many were not, being too many.
+    """
+
+    groups: tuple[Bystander, ...] = ()
+    left_out: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ConvergenceObserved:
     """The members' nodes were compared.
 
@@ -188,6 +259,8 @@ class ConvergenceObserved:
         confirmations: How deep the effect's block must be.
         stalled_after_seconds: A replay that has not moved for this long is stalled.
         awaited: Unobserved members whose own daemon's word is still waited for: without it nothing is proven yet.
+        bystanders: Other groups of the new members' nodes; None while they were not looked at, without which an
+            addition is not proven.
     """
 
     effect_block_hash: str | None
@@ -197,6 +270,7 @@ class ConvergenceObserved:
     confirmations: int
     stalled_after_seconds: float = 60.0
     awaited: tuple[str, ...] = ()
+    bystanders: Bystanders | None = Bystanders()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -230,6 +304,11 @@ class RetryRequested:
     """An operator asked to try a parked change again."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RepairRequested:
+    """The policy asks to repair what a change is parked for."""
+
+
 Fact = (
     Claimed
     | Surveyed
@@ -238,10 +317,13 @@ Fact = (
     | SendFailed
     | AttemptUnmined
     | AttemptSettled
+    | AttemptBurnt
+    | GroupMoved
     | ConvergenceObserved
     | Hindered
     | DeadlinePassed
     | CancelRequested
     | ParkRequested
     | RetryRequested
+    | RepairRequested
 )

@@ -7,7 +7,7 @@ from orchestrator.membership.model import MemberProgress, Verdict
 from orchestrator.membership.status import EventType, Json, StatusEvent, progress_data, visible
 
 PROOF_BLOCKS = 3
-"""A member may have a group at the addition's block and lose it one block later (PROTOCOL.md)."""
+"""A member may lose a group one block after its addition (docs/besu.md#how-members-silently-diverge)."""
 
 FAILED = frozenset({Verdict.MISSING, Verdict.DIVERGED})
 

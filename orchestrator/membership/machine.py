@@ -8,14 +8,14 @@ process goes on with the last committed state and needs to remember nothing.
 from dataclasses import replace
 from datetime import datetime
 
-from orchestrator.membership.commands import Command, Observe, Pause, Send, Settle, Sign, Survey
+from orchestrator.membership.commands import Burn, Command, Observe, Pause, Renew, Send, Settle, Sign, Survey
 from orchestrator.membership.errors import ImpossibleStepError, RefusedRequestError
-from orchestrator.membership.facts import CancelRequested, Fact, ParkRequested, RetryRequested
+from orchestrator.membership.facts import CancelRequested, Fact, ParkRequested, RepairRequested, RetryRequested
 from orchestrator.membership.judging import share_end, shared_reason
-from orchestrator.membership.model import ACTION_OF, Action, AttemptStatus, Change, State
-from orchestrator.membership.reading import read
-from orchestrator.membership.reading_attempts import to_be_sent_again
-from orchestrator.membership.retry import RESEND_AFTER_BLOCKS, backoff
+from orchestrator.membership.model import ACTION_OF, Action, Attempt, Change, State
+from orchestrator.membership.reading import read, waiting_for
+from orchestrator.membership.reading_attempts import relocks, to_be_sent_again
+from orchestrator.membership.retry import LOCK_WINDOW_BLOCKS, RENEW_AFTER_BLOCKS, WIDEN_AFTER_BLOCKS, backoff
 from orchestrator.membership.signals import Signal
 
 S, G = State, Signal
@@ -45,12 +45,14 @@ TRANSITIONS: dict[tuple[State, Signal], State] = {
     (S.LOCKING, G.NOTED): S.LOCKING,
     (S.LOCKING, G.DONE): S.ADDING,
     (S.LOCKING, G.UNDO): S.UNLOCKING,
+    (S.LOCKING, G.ADDED_AFTER_ALL): S.REPLAYING,
     (S.LOCKING, G.RETRY): S.QUEUED,
     (S.LOCKING, G.FAIL): S.FAILED,
     (S.LOCKING, G.PARK): S.PARKED,
     (S.ADDING, G.NOTED): S.ADDING,
     (S.ADDING, G.DONE): S.REPLAYING,
     (S.ADDING, G.UNDO): S.UNLOCKING,
+    (S.ADDING, G.PARK): S.PARKED,
     (S.ADDING, G.LOCK_ROLLED_BACK): S.LOCKING,
     (S.UNLOCKING, G.NOTED): S.UNLOCKING,
     (S.UNLOCKING, G.DONE): S.VERIFYING,
@@ -66,13 +68,13 @@ TRANSITIONS: dict[tuple[State, Signal], State] = {
     (S.REPLAYING, G.PROVEN): S.SUCCEEDED,
     (S.REPLAYING, G.CAN_REMOVE): S.REMOVING,
     (S.REPLAYING, G.ADD_ROLLED_BACK): S.ADDING,
-    (S.REPLAYING, G.UNLOCK_ROLLED_BACK): S.UNLOCKING,
     (S.REPLAYING, G.LOOK_ANEW): S.QUEUED,
     (S.REPLAYING, G.PARK): S.PARKED,
     # Remove.
     (S.REMOVING, G.NOTED): S.REMOVING,
     (S.REMOVING, G.MORE_TO_REMOVE): S.REMOVING,
     (S.REMOVING, G.DONE): S.VERIFYING,
+    (S.REMOVING, G.CAN_ADD): S.LOCKING,  # a repair: what was removed is added again
     (S.REMOVING, G.RETRY): S.QUEUED,
     (S.REMOVING, G.FAIL): S.FAILED,
     (S.REMOVING, G.PARK): S.PARKED,
@@ -110,10 +112,11 @@ def step(change: Change, fact: Fact, now: datetime) -> tuple[Change, tuple[Comma
     target = TRANSITIONS.get((change.state, signal))
     if target is None:
         message = f"change {change.change_id} is {change.state}: {signal} can't follow"
-        if isinstance(fact, CancelRequested | ParkRequested | RetryRequested):
+        if isinstance(fact, CancelRequested | ParkRequested | RetryRequested | RepairRequested):
             raise RefusedRequestError(message)
         raise ImpossibleStepError(message)
-    after = replace(after, state=target, revision=change.revision + 1)
+    waits_for = waiting_for(change, fact) if signal is Signal.NOTED else None
+    after = replace(after, state=target, waits_for=waits_for, revision=change.revision + 1)
     if target is State.QUEUED:
         after = _afresh(after)
     command = next_command(after)
@@ -153,14 +156,31 @@ def members_of(change: Change) -> tuple[str, ...]:
 
 def _next_for_attempt(change: Change) -> Command:
     attempt = change.attempt
-    if attempt is None or not attempt.live or attempt.action is not ACTION_OF[change.state]:
-        return _after_pause(change, Sign(action=ACTION_OF[change.state], members=members_of(change)))
+    wanted = ACTION_OF[change.state]
+    # A lock that a reorganisation took back may return: a second one with its private nonce has to be mined, not burnt.
+    gives_up = change.giving_up and not relocks(change)
+    if attempt is not None and attempt.live and (gives_up or attempt.action is not wanted):
+        return _after_pause(change, Burn(attempt=attempt))
+    if attempt is None or not attempt.live:
+        return _after_pause(change, Sign(action=wanted, members=members_of(change)))
     if attempt.sent_block is None:
-        return _after_pause(change, Send(attempt=attempt))
-    if (attempt.seen_block or 0) - attempt.sent_block >= RESEND_AFTER_BLOCKS:
-        return _after_pause(change, Send(attempt=attempt))
-    lost = attempt.status is AttemptStatus.SIGNED or change.failures > 0
-    return _after_pause(change, Settle(attempt=attempt, search=lost))
+        return _after_pause(change, Send(attempt=attempt, after_block=_earliest(change, attempt)))
+    seen = attempt.seen_block or attempt.sent_block
+    if seen - attempt.sent_block < WIDEN_AFTER_BLOCKS:
+        return _after_pause(change, Settle(attempt=attempt))
+    if seen - attempt.since_block >= RENEW_AFTER_BLOCKS << len(attempt.renewed):
+        return _after_pause(change, Renew(attempt=attempt))
+    return _after_pause(change, Send(attempt=attempt, after_block=_earliest(change, attempt), widely=True))
+
+
+def _earliest(change: Change, attempt: Attempt) -> int | None:
+    """The block that the nodes must have before a marker that brings a bundle is broadcast, so that it can't be mined
+    nearer to its lock than `LOCK_WINDOW_BLOCKS`: an addition, and the empty one that unlocks before 21.7.4."""
+    plan = change.plan
+    bundles = attempt.action is Action.ADD or (
+        attempt.action is Action.UNLOCK and plan is not None and plan.unlock_by_empty_add
+    )
+    return change.lock_block + LOCK_WINDOW_BLOCKS - 1 if bundles and change.lock_block is not None else None
 
 
 def _after_pause(change: Change, command: Command) -> Command:
@@ -179,7 +199,7 @@ def _afresh(change: Change) -> Change:
         plan=None,
         failures=0,
         lock_block=None,
-        undo_lock=False,
+        giving_up=False,
         effect=None,
         progress=(),
     )
@@ -239,19 +259,16 @@ def _reachable_from(state: State) -> set[State]:
 def taken_up(change: Change) -> Change:
     """Return a change as a process takes it up that finds it in the store, before its first `next_command`.
 
-    When the next thing is to send an attempt, the process before may have sent it and died, or failed to commit, before
-    it could say so: a refusal of this send then tells nothing of that one. Call this for every change that is claimed
-    while it is in a turn.
+    The process before may have broadcast the attempt's marker and died, or failed to commit, before it could say so.
+    Call this for every change that is claimed while it is in a batch.
 
     Args:
         change: The change as it was last committed.
     """
-    command = next_command(change)
-    if isinstance(command, Pause):
-        command = command.then
-    if not isinstance(command, Send):
+    attempt = change.attempt
+    if attempt is None or not attempt.live or attempt.sent_block is not None:
         return change
-    return replace(change, attempt=to_be_sent_again(command.attempt))
+    return replace(change, attempt=to_be_sent_again(attempt), transacted=True)
 
 
 def deadline_applies(change: Change, now: datetime) -> bool:
@@ -259,14 +276,12 @@ def deadline_applies(change: Change, now: datetime) -> bool:
 
     A follower's members are in its lead's transaction: its deadline waits until the turn is over.
     """
-    if change.deadline is None or now < change.deadline or change.undo_lock:
+    if change.deadline is None or now < change.deadline or change.giving_up:
         return False
     match change.state:
         case State.LOCKING | State.ADDING:
             return change.leads
-        case State.QUEUED | State.PREFLIGHT | State.REPLAYING | State.VERIFYING:
+        case State.QUEUED | State.PREFLIGHT | State.REPLAYING | State.VERIFYING | State.CREATING | State.REMOVING:
             return True
-        case State.CREATING | State.REMOVING:
-            return change.in_flight is None
         case _:
             return False

@@ -4,7 +4,7 @@ All types are frozen: a step makes a new value. Times are timezone-aware UTC dat
 chain.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
@@ -91,31 +91,61 @@ class AttemptStatus(StrEnum):
     """What is known of an attempt."""
 
     SIGNED = "signed"
-    """The bytes are stored. If it was sent, an answer to a send was lost: there may be PMTs that we don't know."""
+    """Distributed, signed and stored; no node has taken its marker so far, for all we know."""
     SENT = "sent"
-    """Every send that can have reached a node was answered with a PMT hash: all its PMTs are known."""
+    """A node has its marker, or may have it: it can be mined."""
     EFFECTIVE = "effective"
-    """The group's state shows its effect."""
+    """Its own private receipt says that it executed, and the group's state shows it."""
     VOID = "void"
-    """It can no longer execute, or never reached a node."""
+    """Its marker was mined without effect, or never reached a node."""
+    BURNT = "burnt"
+    """Another transaction took its marker's account nonce: the marker can never be mined."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Marker:
+    """The one public transaction that may carry an attempt: who signs it knows its hash before it is sent.
+
+    Its account is used for nothing else, so that no second marker of the attempt can ever be mined, and a transaction
+    of the same account and nonce takes it back (docs/besu.md#markers).
+
+    Attributes:
+        account: The one-time account.
+        key: Its private key, 32 bytes. It guards nothing: the account holds no funds and signs one transaction.
+        payload_key: What the distribution was answered with: 32 bytes, 64 for an addition to a group with history.
+        gas_limit: Of the marker.
+        gas_price: In wei.
+        chain_id: What its signature is bound to.
+        raw: The signed bytes for ``eth_sendRawTransaction``.
+        pmt_hash: Their hash.
+    """
+
+    account: str
+    key: bytes = field(repr=False)
+    payload_key: bytes
+    gas_limit: int
+    gas_price: int
+    chain_id: int
+    raw: bytes
+    pmt_hash: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """One signed private transaction: written before it is sent, sent again as the same bytes, never signed twice.
+    """One signed private transaction and its one marker: written before it is sent, given up only when mined or burnt.
 
     Attributes:
         attempt_id: Unique.
         action: Its intent.
         members: The enclave keys that it adds or removes.
-        node: Name of the node that it goes through (its nonce was read there).
+        node: Name of the node that distributed it (its private nonce was read there).
         private_nonce: Private nonce of (account, group).
-        raw: The signed bytes for ``eea_sendRawTransaction``.
-        since_block: The sending node's head when it was signed: no PMT of it is older.
-        sent_block: The head at the newest send whose answer was a PMT hash or was lost, or so many blocks before that a
-            send is due; None while no send can have reached a node.
-        seen_block: The newest block that was searched without finding it mined.
-        pmt_hashes: Every PMT hash that a send was answered with, oldest first.
+        raw: The signed bytes of the private transaction.
+        since_block: That node's head when it was signed: its marker is in no older block.
+        marker: Its marker.
+        renewed: Hashes of the same marker with less gas, oldest first: of all of them one can be mined.
+        sent_block: The head at the newest broadcast; None while no node can have the marker.
+        seen_block: The newest block up to which the marker is known to be unmined.
         status: See `AttemptStatus`.
     """
 
@@ -126,15 +156,21 @@ class Attempt:
     private_nonce: int
     raw: bytes
     since_block: int
+    marker: Marker
+    renewed: tuple[str, ...] = ()
     sent_block: int | None = None
     seen_block: int | None = None
-    pmt_hashes: tuple[str, ...] = ()
     status: AttemptStatus = AttemptStatus.SIGNED
 
     @property
     def live(self) -> bool:
         """Whether it may still execute."""
         return self.status in (AttemptStatus.SIGNED, AttemptStatus.SENT)
+
+    @property
+    def pmt_hashes(self) -> tuple[str, ...]:
+        """Every hash under which its marker can be mined."""
+        return (*self.renewed, self.marker.pmt_hash)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,10 +184,12 @@ class Plan:
         to_remove: Enclave keys that are members and shall not be.
         participants: The members before the change.
         version: The group's version before the change; empty when it did not exist.
-        unlock_by_empty_add: The network is older than 21.7.4, where ``unlock()`` fails (PROTOCOL.md, Versions).
+        unlock_by_empty_add: The network is older than 21.7.4, where ``unlock()`` fails (docs/besu.md#versions).
         first_block: The sending node's head at preflight.
         lock_nonce: The private nonce of the turn's lock, once that was mined: while the account's private nonce in the
             group is not beyond it, a reorganisation has taken the lock back and it may be mined again.
+        lock_root: The group's state root right after that lock. While the group shows it, its lock, version and private
+            nonce are as the lock left them; another one means that somebody acted under our lock.
         bundling_seconds: What bundling the history took at the last addition to the group, while it was locked; None
             when nothing is to be added or it is not known.
     """
@@ -165,6 +203,7 @@ class Plan:
     unlock_by_empty_add: bool
     first_block: int
     lock_nonce: int | None = None
+    lock_root: str = ""
     bundling_seconds: float | None = None
 
 
@@ -242,12 +281,29 @@ class Effect:
     Attributes:
         block_number: That block.
         block_hash: Its hash, to notice a reorganisation.
-        view: The group at that block on the sending node.
+        view: The group at that block.
+        witness: Name of the node that showed it; empty when that was not kept.
     """
 
     block_number: int
     block_hash: str
     view: GroupView
+    witness: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Repair:
+    """The one repair that a change may get: members whose addition got lost are removed and added again.
+
+    Attributes:
+        members: Their enclave keys.
+        since_block: The block of the addition that got lost: a member that came or went after it is somebody else's.
+        removed_block: The block in which they were removed; None while that has not happened.
+    """
+
+    members: tuple[str, ...]
+    since_block: int
+    removed_block: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -274,11 +330,14 @@ class Change:
             did not do it.
         plan: Preflight's result.
         attempt: The newest attempt that it signed (in a shared turn, the lead does).
+        waits_for: What the present command waits for, when it does not get on; None while it does, and at rest.
         failures: Commands of the present state that failed in a row; they lengthen the pause before the next.
         lock_block: Block of the lock that we hold; None when we hold none.
-        undo_lock: The turn is to be undone as soon as it is known whether its lock was mined.
+        giving_up: The present attempt is to be taken back: its marker is burnt, unless it was mined before.
+        transacted: A transaction that it signed was sent, in any of its batches, or may have been.
         effect: Where the asked-for state was first seen.
         progress: One entry for each member that is watched for the proof.
+        repair: The repair that it gets, or got; None when none was needed so far.
         revision: Counts committed steps.
     """
 
@@ -300,11 +359,14 @@ class Change:
     reason: Reason | None = None
     plan: Plan | None = None
     attempt: Attempt | None = None
+    waits_for: Reason | None = None
     failures: int = 0
     lock_block: int | None = None
-    undo_lock: bool = False
+    giving_up: bool = False
+    transacted: bool = False
     effect: Effect | None = None
     progress: tuple[MemberProgress, ...] = ()
+    repair: Repair | None = None
     revision: int = 0
 
     @property
@@ -318,14 +380,12 @@ class Change:
         return self.lead_id == self.change_id
 
     @property
-    def transacted(self) -> bool:
-        """Whether a transaction that it signed was sent, or may have been."""
-        return self.attempt is not None and self.attempt.sent_block is not None
+    def repairs(self) -> bool:
+        """Whether it is to repair members of which none was removed for it so far."""
+        return self.repair is not None and self.repair.removed_block is None
 
     @property
     def in_flight(self) -> Attempt | None:
-        """The present state's attempt, if it may be on its way: None while no send can have reached a node."""
+        """The newest attempt, if its marker may be mined: None while no node can have it, or once it is decided."""
         attempt = self.attempt
-        if attempt is None or not attempt.live or attempt.action is not ACTION_OF.get(self.state):
-            return None
-        return None if attempt.sent_block is None else attempt
+        return attempt if attempt is not None and attempt.live and attempt.sent_block is not None else None

@@ -1,23 +1,25 @@
 """Looking before leaping: from what was surveyed to a plan, or the reason why there is none.
 
-Source of the rules: PROTOCOL.md, "Versions", "Looking before leaping" and "How members silently diverge".
+Source of the rules: docs/besu.md#versions, #looking-before-leaping, #how-members-silently-diverge.
 """
 
 from orchestrator.membership.facts import MemberSurvey, Surveyed
+from orchestrator.membership.key_lengths import unfit_keys
 from orchestrator.membership.model import Change, Kind, Plan
 from orchestrator.membership.reasons import Reason
+from orchestrator.membership.repair import repair_trouble, to_be_repaired
 
 BEHIND_BLOCKS = 5
 """A node whose head is this far behind the newest is not sent through: its nonce and history would be stale."""
 
 UNLOCK_SINCE = (21, 7, 4)
-"""``unlock()`` works since this Besu; before, an empty add while locked is the way back (PROTOCOL.md, Versions)."""
+"""``unlock()`` works since this Besu; before, an empty add while locked is the way back (docs/besu.md#versions)."""
 
 BYTES_SINCE = (22, 10, 0)
 """Additions are recognised by the selector of ``bytes[]`` since this Besu, by that of ``bytes32[]`` before."""
 
 LOSES_ADDED_GROUPS = (25, 5, 0)
-"""A node of this version that is no validator never receives a group it is added to (PROTOCOL.md, Versions)."""
+"""A node of this version that is no validator never receives a group it is added to (docs/besu.md#versions)."""
 
 
 def plan_for(change: Change, seen: Surveyed) -> Plan | Reason:
@@ -30,6 +32,8 @@ def plan_for(change: Change, seen: Surveyed) -> Plan | Reason:
     return (
         _node_trouble(seen)
         or (_creation_trouble(change, seen) if change.kind is Kind.CREATE_GROUP else _group_trouble(change, seen))
+        or unfit_keys(_difference(change, seen)[0], seen.abi if seen.view.exists and seen.abi else seen.native_abi)
+        or repair_trouble(change, seen)
         or _member_trouble(change, seen)
         or _replay_trouble(change, seen)
         or _enclave_trouble(change, seen)
@@ -139,6 +143,9 @@ def _harm(member: MemberSurvey, seen: Surveyed) -> Reason | None:
     if member.besu_version == LOSES_ADDED_GROUPS and member.validator is not True:
         detail = f"node {member.node} runs Besu 25.5.0 and is no validator"
         return Reason(slug="member_would_not_receive", detail=detail, members=key)
+    if member.of_another_group:
+        detail = f"node {member.node} has a group of its own with this id, of which {member.enclave_key} is a member"
+        return Reason(slug="group_id_taken", detail=detail, members=key)
     if seen.newest_head - member.head > BEHIND_BLOCKS:
         detail = f"the new member's node {member.node} is at block {member.head} of {seen.newest_head}"
         return Reason(slug="node_behind", detail=detail, members=key)
@@ -147,6 +154,9 @@ def _harm(member: MemberSurvey, seen: Surveyed) -> Reason | None:
 
 def _difference(change: Change, seen: Surveyed) -> tuple[tuple[str, ...], tuple[str, ...]]:
     present = seen.view.participants if seen.view.exists else ()
+    lost = to_be_repaired(change, seen)
+    if lost:
+        return lost, lost
     match change.kind:
         case Kind.CREATE_GROUP:
             return (() if seen.view.exists else change.members), ()

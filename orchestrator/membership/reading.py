@@ -6,19 +6,24 @@ from datetime import datetime
 from orchestrator.membership import facts
 from orchestrator.membership.errors import RefusedRequestError
 from orchestrator.membership.judging import counted, judge
-from orchestrator.membership.model import Change, Effect, Kind, State, Verdict
+from orchestrator.membership.model import ACTION_OF, Change, Effect, Kind, State, Verdict
 from orchestrator.membership.preflight import plan_for
 from orchestrator.membership.reading_attempts import (
+    given_up,
+    read_burnt,
     read_hindered,
+    read_moved,
     read_send_failed,
     read_sent,
     read_settled,
     read_signed,
     read_unmined,
-    voided,
+    relocks,
 )
 from orchestrator.membership.reading_proofs import read_converged
 from orchestrator.membership.reasons import Reason
+from orchestrator.membership.repair import OVERTAKEN, readds, repair_of, said_of_repair
+from orchestrator.membership.retry import WIDEN_AFTER_BLOCKS
 from orchestrator.membership.signals import Signal
 
 Read = tuple[Signal, Change]
@@ -51,6 +56,10 @@ def read(change: Change, fact: facts.Fact, now: datetime) -> Read:
             return read_unmined(change, fact)
         case facts.AttemptSettled():
             return read_settled(change, fact, now)
+        case facts.AttemptBurnt():
+            return read_burnt(change, now)
+        case facts.GroupMoved():
+            return read_moved(change, fact)
         case facts.ConvergenceObserved():
             return read_converged(change, fact, now)
         case facts.Hindered():
@@ -58,16 +67,42 @@ def read(change: Change, fact: facts.Fact, now: datetime) -> Read:
         case facts.DeadlinePassed():
             return _deadline_passed(change, fact)
         case facts.CancelRequested():
-            return _cancelled(change)
+            return _cancelled(change, now)
         case facts.ParkRequested():
             return _parked(change, fact)
         case facts.RetryRequested():
             return _retried(change, now)
+        case facts.RepairRequested():
+            return _repaired(change)
+
+
+def waiting_for(change: Change, fact: facts.Fact) -> Reason | None:
+    """Return what a change waits for after a fact that left it where it was; None when it gets on.
+
+    Args:
+        change: The change before the fact.
+        fact: What was observed.
+    """
+    match fact:
+        case facts.Hindered() | facts.SendFailed():
+            return fact.reason
+        case facts.AttemptUnmined() if change.attempt is not None:
+            attempt = change.attempt
+            if change.giving_up or attempt.action is not ACTION_OF.get(change.state):
+                detail = f"neither the marker of its {attempt.action} nor what burns it is in a block up to {fact.head}"
+                return Reason(slug="marker_not_burnt", detail=detail)
+            if fact.head - attempt.since_block > WIDEN_AFTER_BLOCKS:
+                detail = (
+                    f"no block up to {fact.head} holds the marker of its {attempt.action}, {attempt.marker.pmt_hash}"
+                )
+                return Reason(slug="marker_unmined", detail=detail)
+    return None
 
 
 def _surveyed(change: Change, fact: facts.Surveyed, now: datetime) -> Read:
     plan = plan_for(change, fact)
     if isinstance(plan, Reason):
+        plan = replace(plan, detail=said_of_repair(change) + plan.detail)
         return judge(change, counted(change, plan), now)
     # The reason of the turn before is kept until this one has its effect: the same again uses up patience.
     change = replace(change, plan=plan)
@@ -75,6 +110,8 @@ def _surveyed(change: Change, fact: facts.Surveyed, now: datetime) -> Read:
         return Signal.CAN_CREATE, change
     if change.kind is Kind.UNLOCK_GROUP and fact.view.locked:
         return Signal.CAN_UNLOCK, change
+    if readds(plan):
+        return Signal.CAN_REMOVE, change
     if plan.to_add:
         return Signal.CAN_ADD, change
     if plan.to_remove:
@@ -96,27 +133,30 @@ def _hindered(change: Change, fact: facts.Hindered, now: datetime) -> Read:
 
 def _deadline_passed(change: Change, fact: facts.DeadlinePassed) -> Read:
     reason = Reason(slug="deadline_passed", detail=f"it was {fact.deadline.isoformat()}")
-    relocks = change.plan is not None and change.plan.lock_nonce is not None
     match change.state:
-        case State.LOCKING if change.in_flight is not None:
-            return Signal.NOTED, replace(change, reason=reason, undo_lock=True)
-        case State.LOCKING if relocks:
-            return Signal.UNDO, replace(voided(change), reason=reason, failures=0)
         case State.ADDING:
-            return Signal.UNDO, replace(change, reason=reason, failures=0)
+            kept = change if change.in_flight is not None else given_up(change)
+            return Signal.UNDO, replace(kept, reason=reason, failures=0)
+        case State.LOCKING | State.CREATING | State.REMOVING if change.in_flight is not None:
+            return Signal.NOTED, replace(change, reason=reason, giving_up=True, failures=0)
+        case State.LOCKING if relocks(change):
+            return Signal.UNDO, replace(given_up(change), reason=reason, failures=0)
         case State.REPLAYING | State.VERIFYING:
             behind = tuple(e.enclave_key for e in change.progress if e.verdict is not Verdict.IN_SYNC)
             overdue = Reason(slug="replay_overdue", detail=reason.detail, members=behind)
             return Signal.PARK, replace(change, reason=overdue)
         case _:
-            return Signal.FAIL, replace(voided(change), reason=reason)
+            return Signal.FAIL, replace(given_up(change), reason=reason)
 
 
-def _cancelled(change: Change) -> Read:
+def _cancelled(change: Change, now: datetime) -> Read:
+    if change.state in ACTION_OF or change.state in (State.REPLAYING, State.VERIFYING):
+        # At work it is given up as by its deadline: what can be mined is burnt, a lock of ours undone.
+        return Signal.NOTED, replace(change, deadline=now)
     if change.transacted:
         raise RefusedRequestError(
             f"change {change.change_id} can't be cancelled: it has sent a transaction to the group. "
-            "Let it end, or retry it when it is parked; to take its members out again, ask for their removal."
+            "Retry it when it is parked; to take its members out again, ask for their removal."
         )
     return Signal.CANCEL, change
 
@@ -135,5 +175,16 @@ def _retried(change: Change, now: datetime) -> Read:
     # A deadline that is over would end it at once; who retries it wants it done.
     over = change.deadline is not None and change.deadline <= now
     reason = None if change.reason is None else replace(change.reason, times=0)
+    if change.reason is not None and change.reason.slug == OVERTAKEN:
+        change = replace(change, repair=None)  # whoever retries it has seen what somebody else did
     change = replace(change, tries=0, not_before=None, waiting_since=None, reason=reason)
     return Signal.RETRY, replace(change, deadline=None) if over else change
+
+
+def _repaired(change: Change) -> Read:
+    repair = repair_of(change)
+    if repair is None:
+        raise RefusedRequestError(f"change {change.change_id} is {change.state}: there is no lost addition to repair")
+    # By itself, and to its end: once the member is removed, a deadline that passes would leave it out.
+    afresh = replace(change, repair=repair, batch_limit=1, deadline=None, tries=0, not_before=None)
+    return Signal.RETRY, replace(afresh, waiting_since=None, reason=None)

@@ -1,11 +1,11 @@
-"""Reading facts about attempts: signed, sent, refused, not mined, mined.
+"""Reading facts about attempts: signed, sent, refused, not mined, mined, burnt.
 
-Three rules keep a group's state ours to know. While an attempt may still execute, nothing else with the same intent is
-signed except with the same private nonce, of which one executes at most. A turn that may have locked the group goes
-back to the queue only through `State.UNLOCKING`. And while an addition may wait in a pool nothing is sent to the group,
-not even the addition itself: each of its PMTs brings the group's history as it was when it was sent, and when one is
-mined after something else was, the sending node and the new member fall back to that history, alone among the members
-(Besu 23.10.3, ``PrivacyBlockProcessor.maybeRehydrate``).
+Three rules keep a group's state ours to know. An attempt has one marker, whose account signs nothing else but what
+burns it; the attempt is given up only once one of the two is mined, however long that takes. A batch that may have
+locked the group goes back to the queue only through `State.UNLOCKING`. And while an addition's marker can be mined the
+group stays locked and gets no other transaction from us: its bundle ends with our lock, and mined after anything else
+it makes the sending and the new member's node fall back to that lock, alone among the members
+(docs/besu.md#stale-bundles).
 """
 
 from dataclasses import replace
@@ -14,133 +14,146 @@ from datetime import datetime
 from orchestrator.membership import facts
 from orchestrator.membership.errors import ImpossibleStepError
 from orchestrator.membership.judging import counted, judge
-from orchestrator.membership.model import ACTION_OF, Action, Attempt, AttemptStatus, Change, Effect, Kind, State
-from orchestrator.membership.reasons import Judgement, Reason, rule_of
-from orchestrator.membership.retry import (
-    ADD_WITHIN_BLOCKS,
-    FAILURES_WHILE_LOCKED,
-    LOST_ADDITION_BLOCKS,
-    POOLED_WITHIN_BLOCKS,
-    RESEND_AFTER_BLOCKS,
+from orchestrator.membership.model import (
+    ACTION_OF,
+    Action,
+    Attempt,
+    AttemptStatus,
+    Change,
+    Effect,
+    GroupView,
+    Kind,
+    Plan,
+    State,
 )
+from orchestrator.membership.reasons import Judgement, Reason, rule_of
+from orchestrator.membership.repair import readds
+from orchestrator.membership.retry import ADD_WITHIN_BLOCKS, FAILURES_WHILE_LOCKED, WIDEN_AFTER_BLOCKS
 from orchestrator.membership.signals import Signal
 
 Read = tuple[Signal, Change]
 
-NONCE_USED = frozenset({"private_nonce_used", "wrong_private_nonce"})
-"""Reasons that tell that no PMT of the attempt can execute any more, known or not."""
+MINED_ALREADY = "marker_nonce_used"
+"""Reason of a refused broadcast: the marker's account nonce is used, by the marker or by what burnt it."""
 
 
 def read_signed(change: Change, fact: facts.AttemptSigned) -> Read:
-    """The next transaction was signed; it is stored before it is sent."""
+    """The next transaction was distributed and its marker signed; both are stored before anything is broadcast."""
     signed = replace(change, attempt=fact.attempt, failures=0)
-    if _relocks(change) and change.plan is not None and fact.attempt.private_nonce > (change.plan.lock_nonce or 0):
+    if relocks(change) and change.plan is not None and fact.attempt.private_nonce > (change.plan.lock_nonce or 0):
         # The lock that a reorganisation had taken back was mined again: the group may be locked by it.
-        signed = replace(voided(signed), lock_block=fact.attempt.since_block)
+        signed = replace(given_up(signed), lock_block=fact.attempt.since_block)
         return _undo(signed, Reason(slug="group_moved", detail="the lock was reorganised away and came back"))
     return Signal.NOTED, signed
 
 
 def read_sent(change: Change, fact: facts.AttemptSent) -> Read:
-    """A node answered with a PMT hash."""
-    attempt = _attempt(change)
-    hashes = dict.fromkeys((*attempt.pmt_hashes, fact.pmt_hash))
-    # An answer that was lost stays lost: its PMT may come up at any time.
-    known = attempt.sent_block is None or attempt.status is AttemptStatus.SENT
-    status = AttemptStatus.SENT if known else AttemptStatus.SIGNED
-    attempt = replace(attempt, status=status, pmt_hashes=tuple(hashes), sent_block=fact.head, seen_block=None)
-    return Signal.NOTED, replace(change, attempt=attempt, failures=0)
+    """A node has the marker."""
+    attempt = replace(_attempt(change), status=AttemptStatus.SENT, sent_block=fact.head, seen_block=None)
+    return Signal.NOTED, replace(change, attempt=attempt, transacted=True, failures=0)
 
 
 def read_send_failed(change: Change, fact: facts.SendFailed, now: datetime) -> Read:
-    """A send did not end with a PMT hash."""
+    """No node took the marker."""
     attempt = _attempt(change)
-    failures = change.failures + 1
-    if not fact.certain:
-        # It may have got through: only the chain can tell.
-        head = fact.head if fact.head is not None else attempt.sent_block or attempt.since_block
-        attempt = replace(attempt, status=AttemptStatus.SIGNED, sent_block=head, seen_block=None)
-    elif attempt.sent_block is not None or fact.reason.slug in NONCE_USED:
-        # Sending (again) was refused, but an earlier send may be mined yet, or was mined and used the private nonce.
-        head = fact.head if fact.head is not None else attempt.sent_block or attempt.since_block
-        attempt = replace(attempt, sent_block=head, seen_block=None)
-    else:
+    if fact.certain and attempt.sent_block is None and fact.reason.slug != MINED_ALREADY:
         return read_hindered(change, fact.reason, now)
-    if change.state is State.ADDING and failures >= FAILURES_WHILE_LOCKED:
-        return _undo(replace(change, attempt=attempt), fact.reason)
-    return Signal.NOTED, replace(change, attempt=attempt, failures=failures)
+    # A pool may have it, or a block: only the chain can tell.
+    attempt = replace(attempt, status=AttemptStatus.SENT, sent_block=fact.head, seen_block=None)
+    return Signal.NOTED, replace(change, attempt=attempt, transacted=True, failures=change.failures + 1)
 
 
 def read_unmined(change: Change, fact: facts.AttemptUnmined) -> Read:
-    """No block holds a PMT of the attempt so far."""
+    """No block holds the marker so far, nor what burns it."""
     if _lock_rolled_back(change, fact.private_nonce):
         return _relock(change)
-    attempt = _attempt(change)
-    adds, is_first_look = attempt.action is Action.ADD, attempt.seen_block is None
-    hashes = tuple(dict.fromkeys((*attempt.pmt_hashes, *fact.found)))
-    attempt = replace(attempt, pmt_hashes=hashes, seen_block=fact.head)
-    blocks = fact.head - attempt.since_block
-    if adds and fact.pooled and blocks < POOLED_WITHIN_BLOCKS:
-        return Signal.NOTED, replace(change, attempt=replace(attempt, sent_block=fact.head))
-    if adds and is_first_look and attempt.status is AttemptStatus.SIGNED:
-        attempt = replace(attempt, sent_block=fact.head + LOST_ADDITION_BLOCKS - RESEND_AFTER_BLOCKS)
-    change = replace(change, attempt=attempt)
-    if change.state is State.ADDING:
-        if blocks >= ADD_WITHIN_BLOCKS and attempt.pmt_hashes:
-            return _undo(change, Reason(slug="add_unmined", detail=f"no block up to {fact.head} holds the addition"))
-        return Signal.NOTED, change  # failures to send it are counted over blocks: the group waits, locked
-    return Signal.NOTED, replace(change, failures=0)
+    attempt = replace(_attempt(change), seen_block=fact.head)
+    change = replace(change, attempt=attempt, failures=0)
+    if change.state is State.ADDING and fact.head - attempt.since_block >= ADD_WITHIN_BLOCKS:
+        return _undo(change, Reason(slug="add_unmined", detail=f"no block up to {fact.head} holds the addition"))
+    return Signal.NOTED, change
+
+
+def read_moved(change: Change, fact: facts.GroupMoved) -> Read:
+    """Somebody acted under our lock: the addition must not be mined any more."""
+    if _lock_rolled_back(change, fact.private_nonce):
+        return _relock(change)
+    return _undo(change, fact.reason)
 
 
 def read_settled(change: Change, fact: facts.AttemptSettled, now: datetime) -> Read:
-    """Every known PMT of the attempt was mined, or the group's state tells its end."""
+    """The marker was mined, or the group's state tells that nothing has to be sent."""
+    attempt = change.attempt
+    if attempt is not None and attempt.live and attempt.action is not ACTION_OF.get(change.state):
+        return _outlived(change, attempt, fact)
     if _lock_rolled_back(change, fact.private_nonce):
         return _relock(change)
+    if fact.effect is not None and fact.reason is not None:
+        return _split(change, fact.reason)
     if fact.effect is None:
         return _without_effect(change, fact.reason or Reason(slug="execution_refused"), now)
-    if change.state is State.UNLOCKING and change.kind is not Kind.UNLOCK_GROUP:
-        return _undone(change, fact.effect, now)
-    attempt = change.attempt
-    if attempt is not None and attempt.action is ACTION_OF.get(change.state):
+    if attempt is not None and attempt.live:
         change = replace(change, attempt=replace(attempt, status=AttemptStatus.EFFECTIVE))
     change = replace(change, failures=0)
+    if change.state is State.UNLOCKING and change.kind is not Kind.UNLOCK_GROUP:
+        return _undone(change, now)
     match change.state:
         case State.LOCKING:
             return _locked(change, fact.effect)
         case State.REMOVING:
-            return _removed(change, fact.effect, now)
+            return _removed(replace(change, giving_up=False), fact.effect, now)
         case _:
-            return Signal.DONE, replace(change, effect=fact.effect, lock_block=None, reason=None, waiting_since=None)
+            done = replace(change, effect=fact.effect, lock_block=None, giving_up=False)
+            return Signal.DONE, replace(done, reason=None, waiting_since=None)
+
+
+def read_burnt(change: Change, now: datetime) -> Read:
+    """The marker can never be mined: what gave it up goes on."""
+    attempt = _attempt(change)
+    change = replace(change, attempt=replace(attempt, status=AttemptStatus.BURNT), failures=0)
+    if attempt.action is not ACTION_OF.get(change.state):
+        return Signal.NOTED, change  # the state's own transaction may be signed now
+    reason = change.reason or Reason(slug="execution_refused", detail="its marker was burnt by somebody else")
+    return _end_without(change, reason, now)
 
 
 def read_hindered(change: Change, reason: Reason, now: datetime) -> Read:
     """The present transaction could not be signed, sent or watched."""
     failures = change.failures + 1
+    if change.in_flight is not None:
+        return Signal.NOTED, replace(change, failures=failures)  # the chain goes on; only it can tell the end
+    passing = rule_of(reason).judgement is Judgement.RETRY
     if change.state is State.ADDING:
         # The group waits, locked. The unlock may go through another node, with the same private nonce.
-        passing = rule_of(reason).judgement is Judgement.RETRY
-        if failures < FAILURES_WHILE_LOCKED and (passing or change.in_flight is not None):
+        if passing and failures < FAILURES_WHILE_LOCKED:
             return Signal.NOTED, replace(change, failures=failures)
-        return _undo(change if change.in_flight is not None else voided(change), reason)
-    if change.in_flight is not None:
-        return Signal.NOTED, replace(change, failures=failures)
-    return _set_back(change, reason, now)
+        return _undo(given_up(change), reason)
+    return _set_back(given_up(change), counted(change, reason), now)
 
 
-def voided(change: Change) -> Change:
-    """Return the change with its attempt, if that is not decided, marked as one that can't execute."""
+def given_up(change: Change) -> Change:
+    """Return the change with its attempt void, if no node can have its marker.
+
+    Raises:
+        ImpossibleStepError: A node may have it: it has to be burnt.
+    """
     attempt = change.attempt
     if attempt is None or not attempt.live:
         return change
+    if attempt.sent_block is not None:
+        raise ImpossibleStepError(f"change {change.change_id}: the marker of its {attempt.action} may be mined yet")
     return replace(change, attempt=replace(attempt, status=AttemptStatus.VOID))
 
 
 def to_be_sent_again(attempt: Attempt) -> Attempt:
-    """Return an attempt that may have been sent, and shall be sent (again): now, or once no block has the addition."""
+    """Return an attempt that may have been sent, and shall be broadcast (again) through every node."""
     seen = max(attempt.since_block, attempt.seen_block or 0)
-    if attempt.action is Action.ADD:
-        return replace(attempt, status=AttemptStatus.SIGNED, sent_block=seen, seen_block=None)
-    return replace(attempt, status=AttemptStatus.SIGNED, sent_block=seen - RESEND_AFTER_BLOCKS, seen_block=seen)
+    return replace(attempt, status=AttemptStatus.SENT, sent_block=seen - WIDEN_AFTER_BLOCKS, seen_block=seen)
+
+
+def relocks(change: Change) -> bool:
+    """Return whether an earlier lock of this batch was reorganised away: it may be back at any time."""
+    return change.state is State.LOCKING and change.plan is not None and change.plan.lock_nonce is not None
 
 
 def _attempt(change: Change) -> Attempt:
@@ -149,50 +162,68 @@ def _attempt(change: Change) -> Attempt:
     return change.attempt
 
 
-def _relocks(change: Change) -> bool:
-    """Whether an earlier lock of this turn was reorganised away: it may be back at any time."""
-    return change.state is State.LOCKING and change.plan is not None and change.plan.lock_nonce is not None
-
-
 def _undo(change: Change, reason: Reason) -> Read:
-    decided = change.reason if change.undo_lock and change.reason is not None else counted(change, reason)
-    return Signal.UNDO, replace(change, reason=decided, failures=0)
+    decided = change.reason if change.giving_up and change.reason is not None else counted(change, reason)
+    if change.in_flight is None:
+        change = given_up(change)
+    return Signal.UNDO, replace(change, reason=decided, giving_up=False, failures=0)
 
 
 def _set_back(change: Change, reason: Reason, now: datetime) -> Read:
     """The present transaction can't bring the change forward: undo the lock if there may be one, else judge."""
-    change = voided(change)
-    if change.state is State.ADDING:
+    if change.state is State.ADDING or relocks(change):
         return _undo(change, reason)
     if change.state is State.UNLOCKING and change.kind is not Kind.UNLOCK_GROUP:
         # A group is never left locked by us: go on trying, more and more slowly.
         return Signal.NOTED, replace(change, failures=change.failures + 1)
-    if _relocks(change):
-        return _undo(change, reason)
-    if change.undo_lock and change.reason is not None:
-        return judge(replace(change, failures=0), change.reason, now)
-    return judge(replace(change, failures=0), counted(change, reason), now)
+    return judge(replace(change, failures=0, giving_up=False), reason, now)
+
+
+def _end_without(change: Change, reason: Reason, now: datetime) -> Read:
+    """The present transaction was given up and will never be mined."""
+    if change.state is State.UNLOCKING and change.kind is not Kind.UNLOCK_GROUP:
+        return Signal.NOTED, change
+    return _set_back(change, reason, now)
 
 
 def _without_effect(change: Change, reason: Reason, now: datetime) -> Read:
-    attempt = change.in_flight
-    lost = attempt is not None and attempt.status is AttemptStatus.SIGNED
-    if attempt is None or not lost or reason.slug in NONCE_USED:
-        return _set_back(change, reason, now)
-    if change.state is State.ADDING:
-        return _undo(change, reason)  # the unlock has the same private nonce: one of the two executes
-    if change.state is State.UNLOCKING and change.kind is not Kind.UNLOCK_GROUP:
-        return _set_back(change, reason, now)  # so has the next unlock
-    # A PMT that we don't know may be mined when nobody looks any more: first its private nonce has to be used.
-    return Signal.NOTED, replace(change, attempt=to_be_sent_again(attempt), failures=change.failures + 1)
+    attempt = change.attempt
+    if attempt is not None and attempt.live:
+        change = replace(change, attempt=replace(attempt, status=AttemptStatus.VOID))
+    decided = change.reason if change.giving_up and change.reason is not None else counted(change, reason)
+    return _set_back(change, decided, now)
+
+
+def _outlived(change: Change, attempt: Attempt, fact: facts.AttemptSettled) -> Read:
+    """A transaction that was given up was mined before what was to burn it."""
+    status = AttemptStatus.VOID if fact.effect is None else AttemptStatus.EFFECTIVE
+    change = replace(change, attempt=replace(attempt, status=status), failures=0)
+    if fact.effect is None or attempt.action is not Action.ADD:
+        return Signal.NOTED, change
+    if fact.reason is not None:
+        return _split(change, fact.reason)
+    change = replace(change, lock_block=None)
+    return Signal.ADDED_AFTER_ALL, replace(change, effect=fact.effect, giving_up=False, reason=None, waiting_since=None)
+
+
+def _split(change: Change, reason: Reason) -> Read:
+    """The addition executed on some members' nodes only: nothing that we could still send would mend that."""
+    attempt = replace(_attempt(change), status=AttemptStatus.EFFECTIVE)
+    return Signal.PARK, replace(change, attempt=attempt, lock_block=None, giving_up=False, reason=reason, failures=0)
 
 
 def _locked(change: Change, effect: Effect) -> Read:
     plan, attempt = change.plan, change.attempt
     if plan is None or attempt is None:
         raise ImpossibleStepError(f"change {change.change_id} locked without a plan and an attempt")
-    change = replace(change, lock_block=effect.block_number, plan=replace(plan, lock_nonce=attempt.private_nonce))
-    return (Signal.UNDO if change.undo_lock else Signal.DONE), change
+    plan = replace(plan, lock_nonce=attempt.private_nonce, lock_root=effect.view.state_root)
+    change = replace(change, lock_block=effect.block_number, plan=plan)
+    if not effect.view.locked:
+        # A reorganisation may bring the lock back alone: that the group is unlocked has to be seen deep enough.
+        return _undo(change, Reason(slug="group_moved", detail="somebody undid the lock within its own block"))
+    if change.giving_up:
+        return _undo(change, change.reason or Reason(slug="deadline_passed"))
+    return Signal.DONE, change
 
 
 def _lock_rolled_back(change: Change, private_nonce: int | None) -> bool:
@@ -205,7 +236,9 @@ def _lock_rolled_back(change: Change, private_nonce: int | None) -> bool:
 def _relock(change: Change) -> Read:
     """Lock with the same private nonce: the lock that may be mined again and this one exclude each other."""
     undone = change.state is State.UNLOCKING
-    return Signal.LOCK_ROLLED_BACK, replace(voided(change), lock_block=None, undo_lock=undone, failures=0)
+    if change.in_flight is None:
+        change = given_up(change)
+    return Signal.LOCK_ROLLED_BACK, replace(change, lock_block=None, giving_up=undone, failures=0)
 
 
 def _removed(change: Change, effect: Effect, now: datetime) -> Read:
@@ -216,28 +249,28 @@ def _removed(change: Change, effect: Effect, now: datetime) -> Read:
     left = tuple(key for key in plan.to_remove if key in present)
     # Those that are out stay in the plan: a reorganisation may bring them back.
     done = tuple(key for key in plan.to_remove if key not in left)
+    if change.repair is not None and readds(plan):
+        change = replace(change, repair=replace(change.repair, removed_block=effect.block_number))
     if left:
         return Signal.MORE_TO_REMOVE, replace(change, plan=replace(plan, to_remove=left + done))
+    if readds(plan):
+        return _removed_to_repair(change, plan, effect.view)
     if change.kind is Kind.SET_MEMBERS and set(present) != set(change.members):
         reason = Reason(slug="group_moved", detail="somebody else, or a reorganisation, changed the members meanwhile")
         return judge(change, counted(change, reason), now)
     return Signal.DONE, replace(change, effect=effect, reason=None, waiting_since=None)
 
 
-def _undone(change: Change, effect: Effect, now: datetime) -> Read:
-    """The group is unlocked again: by our unlock, by the add, if that got through after all, or by somebody else."""
-    wanted = set() if change.plan is None else set(change.plan.to_add)
-    added = bool(wanted) and wanted <= set(effect.view.participants)
-    attempt = change.attempt
-    if attempt is not None and attempt.live:
-        works = Action.ADD if added else Action.UNLOCK
-        status = AttemptStatus.EFFECTIVE if attempt.action is works else AttemptStatus.VOID
-        change = replace(change, attempt=replace(attempt, status=status))
-    change = replace(change, lock_block=None, undo_lock=False, failures=0)
-    if added:
-        return Signal.ADDED_AFTER_ALL, replace(change, effect=effect, reason=None, waiting_since=None)
-    reason = change.reason or Reason(slug="execution_refused")
-    signal, change = judge(change, reason, now)
+def _removed_to_repair(change: Change, plan: Plan, view: GroupView) -> Read:
+    """Go on to the addition within the turn: nothing else of the group may come between."""
+    plan = replace(plan, to_remove=(), participants=view.participants, version=view.version)
+    return Signal.CAN_ADD, replace(change, plan=plan, reason=None, waiting_since=None)
+
+
+def _undone(change: Change, now: datetime) -> Read:
+    """The group is unlocked again, by our unlock or by somebody else."""
+    change = replace(change, lock_block=None, giving_up=False, failures=0)
+    signal, change = judge(change, change.reason or Reason(slug="execution_refused"), now)
     undone = {
         Signal.RETRY: Signal.UNDONE_RETRY,
         Signal.FAIL: Signal.UNDONE_FAIL,

@@ -4,11 +4,13 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from orchestrator.membership import facts
+from orchestrator.membership.bystanders import rollback
 from orchestrator.membership.errors import ImpossibleStepError
 from orchestrator.membership.judging import counted
 from orchestrator.membership.model import Action, AttemptStatus, Change, Effect, Kind, MemberProgress, State, Verdict
-from orchestrator.membership.reading_attempts import to_be_sent_again, voided
+from orchestrator.membership.reading_attempts import to_be_sent_again
 from orchestrator.membership.reasons import Reason
+from orchestrator.membership.repair import lost_again
 from orchestrator.membership.replay import assess, last_proof_block
 from orchestrator.membership.signals import Signal
 
@@ -32,13 +34,15 @@ def read_converged(change: Change, fact: facts.ConvergenceObserved, now: datetim
         raise ImpossibleStepError(f"change {change.change_id} is compared before its effect was seen")
     seen = assess(change, fact, now)
     if seen.rolled_back:
-        return _rolled_back(change)
+        return _rolled_back(change, fact.head)
     change = replace(change, progress=seen.progress, failures=0)
-    if seen.proven:
-        return _proven(change, effect)
+    if seen.proven and fact.bystanders is not None:
+        harm = rollback(fact.bystanders.groups)
+        return _proven(change, effect) if harm is None else (Signal.PARK, replace(change, reason=harm))
     if fact.head > last_proof_block(effect, change, fact):
         trouble = _trouble(seen.progress)
         if trouble is not None:
+            trouble = replace(trouble, detail=trouble.detail + lost_again(change))
             return Signal.PARK, replace(change, reason=trouble)
     overdue = _overdue(seen.progress, now - OVERDUE_AFTER_PATIENCES * timedelta(seconds=fact.stalled_after_seconds))
     if overdue is not None:
@@ -89,20 +93,17 @@ def _overdue(progress: tuple[MemberProgress, ...], since: datetime) -> Reason | 
     return Reason(slug="replay_overdue", detail=f"no movement since {oldest.isoformat()}", members=keys)
 
 
-def _rolled_back(change: Change) -> Read:
-    """The effect's block is gone: send the same bytes again, or look anew when the effect was not ours."""
+def _rolled_back(change: Change, head: int) -> Read:
+    """The effect's block is gone: broadcast the same marker again, or look anew when the effect was not ours."""
     attempt, plan = change.attempt, change.plan
     change = replace(change, effect=None, progress=())
     found_done = plan is None or not (plan.to_add or plan.to_remove or change.kind is Kind.UNLOCK_GROUP)
     if attempt is None or not change.leads or found_done:
         return Signal.LOOK_ANEW, change
     by_other_hand = attempt.status is not AttemptStatus.EFFECTIVE
-    if change.state is State.REPLAYING and (by_other_hand or attempt.action is not Action.ADD):
-        # It was added while its lock was being undone; that lock may hold again.
-        reason = Reason(slug="group_moved", detail="the block of the addition was reorganised away")
-        return Signal.UNLOCK_ROLLED_BACK, replace(voided(change), reason=reason, lock_block=attempt.since_block)
     if by_other_hand or attempt.action not in _ROLLED_BACK:
         return Signal.LOOK_ANEW, change
-    lock_block = attempt.since_block if attempt.action is Action.ADD else None
+    # The lock may have been mined again in any block up to the head; the addition keeps its distance from the last.
+    lock_block = head if attempt.action is Action.ADD else None
     attempt = to_be_sent_again(replace(attempt, seen_block=None))
     return _ROLLED_BACK[attempt.action], replace(change, attempt=attempt, lock_block=lock_block)

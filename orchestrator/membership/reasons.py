@@ -60,6 +60,11 @@ RULES: dict[str, Rule] = {
         judgement=Judgement.RETRY, remedy="Wait until the node has caught up; look at its peers and its enclave."
     ),
     "node_error": Rule(judgement=Judgement.RETRY, remedy="Look at the node's log.", patience=20),
+    "not_known_here": Rule(
+        judgement=Judgement.RETRY,
+        remedy="The node has no answer to this yet: look whether it, or a replica behind its address, is late.",
+        patience=20,
+    ),
     "no_head": Rule(judgement=Judgement.RETRY, remedy="The chain makes no blocks: look at the validators."),
     "enclave_unreachable": Rule(
         judgement=Judgement.RETRY,
@@ -85,13 +90,36 @@ RULES: dict[str, Rule] = {
     "wrong_private_nonce": Rule(
         judgement=Judgement.RETRY, remedy="Another client uses the same owner account.", patience=20
     ),
+    "marker_nonce_used": Rule(
+        judgement=Judgement.RETRY,
+        remedy="The marker, or another transaction of its account, was mined: its receipt is looked for.",
+        patience=20,
+    ),
+    "marker_outbid": Rule(
+        judgement=Judgement.RETRY,
+        remedy="The node's pool keeps another transaction of the marker account: wait until one of them is mined.",
+        patience=20,
+    ),
     "execution_refused": Rule(
         judgement=Judgement.RETRY, remedy="The node refused to execute it; the group is read anew.", patience=5
     ),
     "add_unmined": Rule(
         judgement=Judgement.RETRY,
-        remedy="The group was unlocked again; look at the transaction pools and at the validators.",
+        remedy="The addition is taken back, then the group unlocked; look at the pools and at the validators.",
         patience=5,
+    ),
+    "marker_unmined": Rule(
+        judgement=Judgement.RETRY,
+        remedy="It is broadcast through every node. If blocks are made and none takes it, look at the nodes' pools.",
+    ),
+    "marker_not_burnt": Rule(
+        judgement=Judgement.RETRY,
+        remedy="The group stays locked until one of the two is mined. Before Besu 23.10.2 a pool keeps the marker: "
+        "restart all nodes together, so that the pools forget it; one restarted alone gets it back from its peers.",
+    ),
+    "outcome_unknown": Rule(
+        judgement=Judgement.RETRY,
+        remedy="No node knows yet what became of the transaction; they are asked again.",
     ),
     "turn_given_up": Rule(
         judgement=Judgement.RETRY, remedy="Nothing: it is tried again without the change that it shared a lock with."
@@ -127,6 +155,12 @@ RULES: dict[str, Rule] = {
         remedy="Check the key; its enclave must be connected with the sender's enclave.",
         member_specific=True,
     ),
+    "enclave_key_too_long": Rule(
+        judgement=Judgement.TERMINAL,
+        remedy="Give the member a key of 32 bytes, or run Besu 22.10.0 or newer on all members' nodes and create the "
+        "group there.",
+        member_specific=True,
+    ),
     "would_empty_group": Rule(
         judgement=Judgement.TERMINAL, remedy="A group can't lose its sending member; keep at least that one."
     ),
@@ -146,7 +180,27 @@ RULES: dict[str, Rule] = {
         judgement=Judgement.RETRY, remedy="Look at the enclave's log.", member_specific=True, patience=5
     ),
     "unauthorized": Rule(judgement=Judgement.PARK, remedy="Renew the node's token; check its permissions and key."),
+    "host_not_allowed": Rule(
+        judgement=Judgement.PARK,
+        remedy="Add the host name that the node is configured under to its --host-allowlist.",
+    ),
+    "distribution_unavailable": Rule(
+        judgement=Judgement.PARK,
+        remedy="Enable the PRIV methods on the node: it takes no transaction with a marker of our own.",
+    ),
+    "marker_account_refused": Rule(
+        judgement=Judgement.PARK,
+        remedy="Permit or fund the marker account, or set the gas price that the network takes; nothing is lost "
+        "meanwhile.",
+    ),
+    "marker_gas_refused": Rule(
+        judgement=Judgement.PARK, remedy="Set a gas limit that the blocks hold and that a marker transaction needs."
+    ),
     "account_unavailable": Rule(judgement=Judgement.PARK, remedy="Configure the account's key, then retry."),
+    "version_unknown": Rule(
+        judgement=Judgement.PARK,
+        remedy="Set nodes.besu_version: the node does not say which version of Besu it runs.",
+    ),
     "contract_of_other_version": Rule(
         judgement=Judgement.PARK,
         remedy="The group was created by another Besu line, whose additions this one does not recognise. "
@@ -155,6 +209,11 @@ RULES: dict[str, Rule] = {
     "member_would_not_receive": Rule(
         judgement=Judgement.PARK,
         remedy="Run Besu 25.4.1 or older on the member's node: 25.5.0 loses the groups that it is added to.",
+        member_specific=True,
+    ),
+    "group_id_taken": Rule(
+        judgement=Judgement.PARK,
+        remedy="Two groups were given one id, and a node can have one of them: create a new group under another id.",
         member_specific=True,
     ),
     # What a replay would do; what halts a node is looked at again at every retry, and nobody can override it.
@@ -192,8 +251,28 @@ RULES: dict[str, Rule] = {
     ),
     "member_diverged": Rule(
         judgement=Judgement.PARK,
-        remedy="Compare the members' state roots with `orchestrator audit`; the odd one needs a fresh private state.",
+        remedy="Compare the members with `orchestrator audit`: it tells who is odd where the state roots can, and what "
+        "each of them lacks. Remove the odd one and add it again; where they can't tell, change none of them yet.",
         member_specific=True,
+    ),
+    "repair_overtaken": Rule(
+        judgement=Judgement.PARK,
+        remedy="Nothing was done to the member: somebody changed it after it had lost its addition. Retry to ask for "
+        "the members once more.",
+    ),
+    "other_group_rolled_back": Rule(
+        judgement=Judgement.PARK,
+        remedy="The member itself is in sync. Remove the member's node from the other group, lock, let a block pass, "
+        "and add it again, where the forecast of that is safe; then retry.",
+    ),
+    "group_split": Rule(
+        judgement=Judgement.PARK,
+        remedy="Somebody acted under the lock while the addition waited to be mined. Through a member's node that did "
+        "not send it: remove the sending member and the new ones listed there, then add them again in one request.",
+    ),
+    "defect": Rule(
+        judgement=Judgement.PARK,
+        remedy="This is a defect of the daemon: its log has the traceback. Retry when it is mended.",
     ),
     "replay_overdue": Rule(
         judgement=Judgement.PARK,

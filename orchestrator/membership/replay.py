@@ -1,8 +1,8 @@
 """Comparing the members' nodes: how far each is, and whether the group is proven equal on all that can be seen.
 
-The reference is the first old member (one that was in the group before the change) that can be observed: a new member
-is compared with somebody who executed the history at first hand. A new member may be equal at the effect's block and
-lose the group one block later (PROTOCOL.md, How members silently diverge, 1), so the proof wants further blocks.
+The reference is an old member (one that was in the group before the change) whose node did not send: where a group is
+split, the sender and the newcomer agree with each other and with nobody else (docs/besu.md#stale-bundles). A new member
+may be equal at the effect's block and lose the group one block later, so the proof wants further blocks.
 """
 
 from dataclasses import dataclass
@@ -15,6 +15,10 @@ RATE_WINDOW = timedelta(minutes=1)
 """What a replay's rate is read from."""
 
 MARK_EVERY = timedelta(seconds=10)
+
+LEAST_PROOF_BLOCKS = 2
+"""Blocks after an addition's at which it is compared at the least: a rolled-back member can be right in the addition's
+block and wrong from the next on (docs/besu.md#how-replay-damages-other-groups)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +57,18 @@ def needs_further_blocks(change: Change) -> bool:
 
 def last_proof_block(effect: Effect, change: Change, observed: ConvergenceObserved) -> int:
     """Return the last block at which members are compared."""
-    return effect.block_number + (observed.proof_blocks if needs_further_blocks(change) else 0)
+    return proof_end(change, effect, observed.proof_blocks)
+
+
+def proof_end(change: Change, effect: Effect, proof_blocks: int) -> int:
+    """Return the last block of a change's proof.
+
+    Args:
+        change: The change.
+        effect: Where it had its effect.
+        proof_blocks: How many further blocks are configured.
+    """
+    return effect.block_number + (max(proof_blocks, LEAST_PROOF_BLOCKS) if needs_further_blocks(change) else 0)
 
 
 def assess(change: Change, observed: ConvergenceObserved, now: datetime) -> Assessment:
@@ -93,15 +108,31 @@ def assess(change: Change, observed: ConvergenceObserved, now: datetime) -> Asse
 
 
 def _reference(plan: Plan | None, effect: Effect, sightings: tuple[Sighting, ...]) -> dict[int, GroupView]:
-    old_members = plan.participants if plan is not None else ()
     views: dict[int, GroupView] = {}
-    for sighting in sorted(sightings, key=lambda s: s.enclave_key not in old_members):
+    for sighting in sorted(sightings, key=lambda s: _distance(plan, s)):
         if sighting.views and sighting.attested_by is None:
             views = {view.block_number: view for view in sighting.views}
             break
-    # The sending node's own reading at the effect decides whom to believe there: it is the state that was asked for.
+    # At the effect's block the view was read when the effect was found, on an old member's node that did not send where
+    # there is one (`engine.settling`).
     views[effect.block_number] = effect.view
     return views
+
+
+def _distance(plan: Plan | None, sighting: Sighting) -> tuple[bool, bool]:
+    """How far a member is from one who executed the history at first hand and had no part in the change."""
+    if plan is None:
+        return True, True
+    return sighting.enclave_key not in plan.participants, sighting.node == plan.node
+
+
+def is_independent(change: Change) -> bool:
+    """Return whether the effect was seen on an old member's node that did not send the change.
+
+    Without one, a proof compares nodes that would agree with each other in a split group, too.
+    """
+    effect, plan = change.effect, change.plan
+    return effect is not None and plan is not None and effect.witness not in ("", plan.node)
 
 
 def progress_of(

@@ -1,6 +1,6 @@
 """When to try again: the verdict as a value of a pure function.
 
-The chain is the clock for what happens on it (`RESEND_AFTER_BLOCKS`), the wall clock for everything else.
+The chain is the clock for what happens on it (`WIDEN_AFTER_BLOCKS`), the wall clock for everything else.
 """
 
 import hashlib
@@ -10,21 +10,26 @@ from datetime import datetime, timedelta
 from orchestrator.membership.model import Change
 from orchestrator.membership.reasons import Judgement, Reason, rule_of
 
-RESEND_AFTER_BLOCKS = 3
-"""A PMT that is not mined after this many blocks is sent again as the same bytes: nodes can lose their pool."""
+LOCK_WINDOW_BLOCKS = 2
+"""Blocks from a lock to its addition, at the least. With one, the replay on the new member's node ends in a run of the
+group's blocks and rolls back every other group there that has a transaction in the lock's block
+(docs/besu.md#how-replay-damages-other-groups)."""
 
-LOST_ADDITION_BLOCKS = 6
-"""How many blocks are searched for an addition whose answer was lost, before it is sent again: its node may still be
-bundling the history, which took 6 blocks at 6,000 transactions (PROTOCOL.md, Replay, measured)."""
+WIDEN_AFTER_BLOCKS = 2
+"""A marker that is not mined after this many blocks is broadcast through every node at hand: one pool may keep it to
+itself, or have lost it."""
 
-POOLED_WITHIN_BLOCKS = 48
-"""How many blocks an addition that waits in a pool is waited for, before it is dealt with as if no pool had it."""
+RENEW_AFTER_BLOCKS = 6
+"""A marker that is not mined after this many blocks is signed again with one more gas: pools of 25.4.1 never offer one
+that came through a non-validator first (docs/besu.md#markers). The new one may meet the same fate, so it is signed
+again after twice, four times as many blocks, and so on."""
 
-FAILURES_WHILE_LOCKED = 3
-"""How many times in a row the add may fail while the group is locked for it, before the lock is undone."""
+FAILURES_WHILE_LOCKED = 6
+"""How many times in a row the add may fail while the group is locked for it, before the lock is undone: the pauses
+between make it half a minute, in which a node that limits its callers answers again."""
 
 ADD_WITHIN_BLOCKS = 12
-"""How many blocks the add may take to be mined, before the lock that waits for it is undone."""
+"""How many blocks the add may take to be mined, before it is taken back and the lock that waits for it is undone."""
 
 FIRST_DELAY = timedelta(seconds=1)
 LONGEST_DELAY = timedelta(minutes=2)

@@ -1,11 +1,12 @@
 """Units of work that only read changes and what belongs to them."""
 
 from collections.abc import Sequence
+from itertools import takewhile
 
 import sqlalchemy as sa
 
 from orchestrator.engine.ports import HistoryEntry
-from orchestrator.membership.model import Attempt, Change, State
+from orchestrator.membership.model import Attempt, Change, Kind, State
 from orchestrator.store.rows import attempt_of, change_of, history_of, storable
 from orchestrator.store.schema import ACTIVE, LONGEST_PAUSE_MICROSECONDS, NOT_QUEUED, QUEUED, attempts, changes, history
 
@@ -22,14 +23,11 @@ _BY_REQUEST = _select.where(changes.c.request_id == sa.bindparam("request_id"))
 _ACTIVE = _select.where(changes.c.privacy_group_id.in_(sa.bindparam("groups", expanding=True)), ACTIVE).order_by(
     changes.c.privacy_group_id, changes.c.position
 )
-# The plus keeps planners from choosing the index on `ready_at`, which would have them sort a long queue.
+# A person's unlock changes no member and may be what the others wait for: it goes first.
+QUEUE_ORDER = (changes.c.kind != Kind.UNLOCK_GROUP.value, changes.c.position)
 _QUEUED = (
-    _select.where(
-        changes.c.privacy_group_id == sa.bindparam("group"),
-        QUEUED,
-        sa.text("(+changes.ready_at <= :now OR +changes.ready_at > :beyond)"),
-    )
-    .order_by(changes.c.position)
+    _select.where(changes.c.privacy_group_id == sa.bindparam("group"), QUEUED)
+    .order_by(*QUEUE_ORDER)
     .limit(sa.bindparam("limit"))
 )
 
@@ -55,10 +53,15 @@ def active_changes(connection: sa.Connection, groups: Sequence[str]) -> dict[str
 
 
 def queued_changes(connection: sa.Connection, group: str, *, now: int, limit: int) -> tuple[Change, ...]:
-    """Return the changes of a group that may start now, in the order in which they were accepted."""
-    times = {"now": now, "beyond": now + LONGEST_PAUSE_MICROSECONDS}
-    rows = connection.execute(_QUEUED, times | {"group": group, "limit": limit}).mappings()
-    return tuple(_change(row) for row in rows)
+    """Return the changes of a group that may start now, in the order in which they were accepted.
+
+    One that waits for its next try holds those behind it: a removal that overtakes the addition before it would leave
+    other members than the order of the requests says.
+    """
+    rows = connection.execute(_QUEUED, {"group": group, "limit": limit}).mappings()
+    # A pause that is longer than any was set by a clock that was ahead.
+    ready = takewhile(lambda row: not now < row["ready_at"] <= now + LONGEST_PAUSE_MICROSECONDS, rows)
+    return tuple(_change(row) for row in ready)
 
 
 def newest_changes(

@@ -22,8 +22,10 @@ from orchestrator.membership.model import (
     GroupView,
     Kind,
     Mark,
+    Marker,
     MemberProgress,
     Plan,
+    Repair,
     State,
     Verdict,
 )
@@ -62,6 +64,8 @@ def to_json(value: object) -> str:
 def _encode(value: object) -> object:
     if isinstance(value, datetime):
         return micros(value)
+    if isinstance(value, bytes):
+        return value.hex()
     if is_dataclass(value):
         return {field.name: getattr(value, field.name) for field in fields(value)}
     raise TypeError(f"a {type(value).__name__} is no part of a row")
@@ -105,11 +109,14 @@ def change_values(change: Change) -> Values:
         "reason": _maybe(to_json, change.reason),
         "plan": _maybe(to_json, change.plan),
         "attempt_id": None if change.attempt is None else change.attempt.attempt_id,
+        "waits_for": _maybe(to_json, change.waits_for),
         "failures": change.failures,
         "lock_block": change.lock_block,
-        "undo_lock": change.undo_lock,
+        "giving_up": change.giving_up,
+        "transacted": change.transacted,
         "effect": _maybe(to_json, change.effect),
         "progress": to_json(change.progress),
+        "repair": _maybe(to_json, change.repair),
         "revision": change.revision,
         "ready_at": ready_at(change),
     }
@@ -136,13 +143,21 @@ def change_of(row: Row, attempt: Attempt | None) -> Change:
         reason=_maybe(_reason, row["reason"]),
         plan=_maybe(_plan, row["plan"]),
         attempt=attempt,
+        waits_for=_maybe(_reason, row["waits_for"]),
         failures=row["failures"],
         lock_block=row["lock_block"],
-        undo_lock=bool(row["undo_lock"]),
+        giving_up=bool(row["giving_up"]),
+        transacted=bool(row["transacted"]),
         effect=_maybe(_effect, row["effect"]),
         progress=tuple(_progress(entry) for entry in json.loads(row["progress"])),
+        repair=_maybe(_repair, row["repair"]),
         revision=row["revision"],
     )
+
+
+def _repair(text: str) -> Repair:
+    values = json.loads(text)
+    return Repair(**values | {"members": _texts(values["members"])})
 
 
 def _reason(text: str) -> Reason:
@@ -187,7 +202,8 @@ def attempt_values(change_id: str, attempt: Attempt) -> Values:
         "since_block": attempt.since_block,
         "sent_block": attempt.sent_block,
         "seen_block": attempt.seen_block,
-        "pmt_hashes": to_json(attempt.pmt_hashes),
+        "marker": to_json(attempt.marker),
+        "renewed": to_json(attempt.renewed),
         "status": attempt.status.value,
     }
 
@@ -204,9 +220,15 @@ def attempt_of(row: Row) -> Attempt:
         since_block=row["since_block"],
         sent_block=row["sent_block"],
         seen_block=row["seen_block"],
-        pmt_hashes=_texts(json.loads(row["pmt_hashes"])),
+        marker=_marker(row["marker"]),
+        renewed=_texts(json.loads(row["renewed"])),
         status=AttemptStatus(row["status"]),
     )
+
+
+def _marker(text: str) -> Marker:
+    values = json.loads(text)
+    return Marker(**values | {name: bytes.fromhex(values[name]) for name in ("key", "payload_key", "raw")})
 
 
 # --- history -------------------------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """A small chain with members' nodes behind the engine's node port, for tests that need no wire.
 
-It keeps PROTOCOL.md's rules of the management contract (owner, lock, version, private nonces) and leaves everything
-else out; the emulated network in `orchestrator.devnet` is the faithful one.
+It keeps the rules of the management contract (docs/besu.md#life-of-a-change, #nonces) and leaves everything else out;
+the emulated network in `orchestrator.devnet` is the faithful one.
 """
 
 import asyncio
@@ -10,10 +10,10 @@ import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from orchestrator.engine.node_ports import Block, Head, NodeError, NodeTraits, PmtOutcome
+from orchestrator.engine.node_ports import Block, Head, NodeError, NodeTraits, PmtOutcome, Said
 from orchestrator.membership.forecast.blocks import PRIVACY_PRECOMPILE, ChainBlock, PublicTransaction
 from orchestrator.membership.forecast.memberships import MembershipLog
-from orchestrator.membership.model import Action, GroupView
+from orchestrator.membership.model import Action, GroupView, Marker
 from orchestrator.membership.reasons import Reason
 
 CHAIN_ID = 1337
@@ -73,18 +73,60 @@ class FakeSigners:
         return raw
 
 
+@dataclass(frozen=True)
+class FakeBurn:
+    """A transaction that takes a marker's account nonce."""
+
+    raw: bytes
+    transaction_hash: str
+
+
+class FakeMarkers:
+    """`orchestrator.engine.node_ports.Markers`, as JSON; its accounts count up."""
+
+    def __init__(self) -> None:
+        self.accounts = 0
+
+    def make(self, payload_key: bytes, chain_id: int) -> Marker:
+        self.accounts += 1
+        return self._marker(self.accounts.to_bytes(32), payload_key, chain_id, gas_limit=100)
+
+    def renew(self, marker: Marker) -> Marker:
+        return self._marker(marker.key, marker.payload_key, marker.chain_id, gas_limit=marker.gas_limit + 1)
+
+    def burn(self, marker: Marker) -> FakeBurn:
+        raw = json.dumps({"account": marker.account, "carries": ""}).encode()
+        return FakeBurn(raw, digest("marker", raw))
+
+    def _marker(self, key: bytes, payload_key: bytes, chain_id: int, *, gas_limit: int) -> Marker:
+        account = digest("account", key)[:42]
+        raw = json.dumps({"account": account, "carries": payload_key.hex(), "gas_limit": gas_limit}).encode()
+        return Marker(
+            account=account,
+            key=key,
+            payload_key=payload_key,
+            gas_limit=gas_limit,
+            gas_price=0,
+            chain_id=chain_id,
+            raw=raw,
+            pmt_hash=digest("marker", raw),
+        )
+
+
 class FakeNetwork:
     """The chain. `mine` executes what is in the pool."""
 
     def __init__(self) -> None:
         self.blocks = [Block(number=0, block_hash=digest("genesis"), transactions=())]
         self.pool: list[tuple[str, bytes]] = []
-        self.elsewhere: list[tuple[str, bytes]] = []  # in a pool, and not with who makes blocks
         self.groups: dict[str, Group] = {}
         self.outcomes: dict[str, PmtOutcome] = {}
         self.markers: dict[str, bytes] = {}
         self.nodes: list[FakeNode] = []
         self.executed: list[dict[str, object]] = []
+        self.distributed: dict[bytes, bytes] = {}
+        self._spenders: list[tuple[str, int]] = []  # account and block of each mined marker and burn
+        self._spends: dict[str, str] = {}
         self.public: dict[int, tuple[PublicTransaction, ...]] = {}
 
     @property
@@ -119,6 +161,31 @@ class FakeNetwork:
         self.pool.append((pmt_hash, raw))
         return pmt_hash
 
+    def distribute(self, raw: bytes) -> bytes:
+        """Keep a private transaction; an addition to a group with history gets a key of the history, too."""
+        call = json.loads(raw)
+        parts = 2 if call["action"] == "add" and call["group"] in self.groups else 1
+        payload_key = b"".join(
+            hashlib.sha256(raw + bytes([part]) + len(self.distributed).to_bytes(8)).digest() for part in range(parts)
+        )
+        self.distributed[payload_key] = raw
+        return payload_key
+
+    def account_nonce(self, account: str, block_number: int) -> int:
+        return sum(spender == account and number <= block_number for spender, number in self._spenders)
+
+    def broadcast(self, raw: bytes, transaction_hash: str) -> None:
+        """Take a marker or a burn into the pool, in place of another of its account; each account signs one."""
+        sent = json.loads(raw)
+        account = sent["account"]
+        if self.account_nonce(account, self.head.number):
+            raise NodeError(Reason(slug="marker_nonce_used"), Said.REFUSED)
+        self.pool = [entry for entry in self.pool if self._spends.get(entry[0]) != account]
+        self._spends[transaction_hash] = account
+        carried = self.distributed[bytes.fromhex(sent["carries"])] if sent["carries"] else b""
+        self.markers[transaction_hash] = carried
+        self.pool.append((transaction_hash, carried))
+
     def mine(self, count: int = 1) -> None:
         for _ in range(count):
             number = self.head.number + 1
@@ -130,7 +197,14 @@ class FakeNetwork:
             )
             self.blocks.append(block)
             for pmt_hash, raw in mined:
-                self._execute(pmt_hash, json.loads(raw), block)
+                if pmt_hash in self._spends:
+                    self._spenders.append((self._spends[pmt_hash], number))
+                if raw:
+                    self._execute(pmt_hash, json.loads(raw), block)
+                else:
+                    self.outcomes[pmt_hash] = PmtOutcome(
+                        pmt_hash=pmt_hash, block_number=number, block_hash=block.block_hash
+                    )
             for group in self.groups.values():
                 self._snapshot(group, number)
             for node in self.nodes:
@@ -228,10 +302,12 @@ class FakeNode:
         self.diverges_from: int | None = None
         self.replayed_through: int | None = None
         self.send_failures: list[NodeError] = []
+        self.broadcast_failures: list[NodeError] = []
         self.lose_answers = 0
         self.version = (23, 10, 3)
         self.validator: bool | None = True
         self.enclave_fault: str | None = None
+        self.lacks: set[str] = set()  # markers whose private receipt it has not
         self.calls = 0
         self.blocks_read = 0
         self._subscribers: list[asyncio.Queue[Head | None]] = []
@@ -256,6 +332,17 @@ class FakeNode:
         if self.down:
             raise NodeError(Reason(slug="node_unreachable", detail=f"node {self.name}"))
 
+    def _ask_to_send(self) -> None:
+        self.calls += 1
+        if self.down:
+            raise NodeError(Reason(slug="node_unreachable", detail=f"node {self.name}"), Said.REFUSED)
+        if self.send_failures:
+            raise self.send_failures.pop(0)
+
+    def _check_known(self, number: int) -> None:
+        if number > self._head().number:
+            raise NodeError(Reason(slug="not_known_here", detail=f"node {self.name} has no block {number}"))
+
     async def traits(self) -> NodeTraits:
         self._ask()
         return NodeTraits(besu_version=self.version, chain_id=CHAIN_ID, native_abi="bytes", validator=self.validator)
@@ -271,10 +358,11 @@ class FakeNode:
         self._ask()
         return False
 
-    async def block(self, number: int) -> Block | None:
+    async def block(self, number: int) -> Block:
         self._ask()
         self.blocks_read += 1
-        return self.network.blocks[number] if number <= self._head().number else None
+        self._check_known(number)
+        return self.network.blocks[number]
 
     async def blocks(self, block_numbers: Sequence[int]) -> tuple[Block, ...]:
         self._ask()
@@ -327,7 +415,8 @@ class FakeNode:
         ever = group is not None and any(
             key in view.participants for view in group.views.values() for key in self.enclave_keys
         )
-        if group is None or not ever or number > self._head().number:
+        self._check_known(number)
+        if group is None or not ever:
             return nothing
         if self.loses_group_from is not None and number >= self.loses_group_from:
             return nothing
@@ -355,32 +444,33 @@ class FakeNode:
         group = self.network.groups.get(privacy_group_id)
         return 0 if group is None else group.nonces.get(account, 0)
 
-    async def send(self, raw: bytes) -> str:
-        self._ask()
-        if self.send_failures:
-            raise self.send_failures.pop(0)
+    async def distribute(self, raw: bytes) -> bytes:
+        self._ask_to_send()
         call = json.loads(raw)
         group = self.network.groups.get(call["group"])
         if group is not None and call["nonce"] < group.nonces.get(call["account"], 0):
-            raise NodeError(Reason(slug="private_nonce_used"))
-        pmt_hash = self.network.submit(raw)
+            raise NodeError(Reason(slug="private_nonce_used"), Said.REFUSED)
+        return self.network.distribute(raw)
+
+    async def broadcast(self, raw: bytes, transaction_hash: str) -> None:
+        self._ask()
+        if self.broadcast_failures:
+            raise self.broadcast_failures.pop(0)
+        self.network.broadcast(raw, transaction_hash)
         if self.lose_answers:
             self.lose_answers -= 1
-            raise NodeError(Reason(slug="node_unreachable", detail="the answer was lost"), certain=False)
-        return pmt_hash
+            raise NodeError(Reason(slug="node_unreachable", detail="the answer was lost"), Said.PERHAPS_DONE)
+
+    async def account_nonce(self, account: str, block_number: int | None = None) -> int:
+        self._ask()
+        head = self._head().number
+        self._check_known(head if block_number is None else block_number)
+        return self.network.account_nonce(account, head if block_number is None else block_number)
 
     async def outcomes(self, pmt_hashes: Sequence[str]) -> tuple[PmtOutcome, ...]:
         self._ask()
-        return tuple(self.network.outcomes.get(h, PmtOutcome(pmt_hash=h)) for h in pmt_hashes)
-
-    async def pooled(self, pmt_hashes: Sequence[str]) -> bool:
-        self._ask()
-        return any(pmt_hash in pmt_hashes for pmt_hash, _ in (*self.network.pool, *self.network.elsewhere))
-
-    async def markers(self, raw: bytes, first_block: int, last_block: int) -> tuple[str, ...]:
-        self._ask()
-        blocks = self.network.blocks[first_block : last_block + 1]
-        return tuple(h for block in blocks for h in block.transactions if self.network.markers[h] == raw)
+        outcomes = (self.network.outcomes.get(h, PmtOutcome(pmt_hash=h)) for h in pmt_hashes)
+        return tuple(replace(o, executed=None, reason=None) if o.pmt_hash in self.lacks else o for o in outcomes)
 
     async def additions(self, first_block: int, last_block: int) -> tuple[int, ...]:
         self._ask()

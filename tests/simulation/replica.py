@@ -2,10 +2,13 @@
 
 import asyncio
 from datetime import timedelta
+from functools import partial
 
 from orchestrator.besu.node import Node
+from orchestrator.besu.own_markers import OneTimeMarkers
 from orchestrator.besu.signers import signer_from_key
 from orchestrator.besu.signing import Accounts, ManagementCodec
+from orchestrator.engine.bystanders import BystanderReader
 from orchestrator.engine.executor import Executor
 from orchestrator.engine.fleet import Fleet
 from orchestrator.engine.history.forecaster import Forecaster
@@ -92,8 +95,9 @@ class Replica:
         executor = Executor(
             fleet=fleet,
             signers=accounts,
+            markers=OneTimeMarkers(partial(world.chance.randbytes, 32), gas_limit=GAS_LIMIT, gas_price=0),
             contract=ManagementCodec(),
-            observer=Observer(fleet, ReplayTracker(), rules, clock),
+            observer=Observer(fleet, ReplayTracker(), rules, clock, BystanderReader(fleet, store.groups)),
             forecaster=Forecaster(fleet, SqlHistoryStore(database)),
             clock=clock,
             new_id=new_id,

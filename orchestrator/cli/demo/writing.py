@@ -1,6 +1,6 @@
 """The application of the demo: writes private transactions to a group, many in each block.
 
-Markers of one block are in no order (PROTOCOL.md, Nonces), so that one account can have one transaction in each block;
+Markers of one block are in no order (docs/besu.md#nonces), so that one account can have one transaction in each block;
 many accounts, each with a private nonce of its own in the group, write side by side.
 """
 

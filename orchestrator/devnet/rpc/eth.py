@@ -5,11 +5,17 @@ from typing import Any, Final
 from eth_hash.auto import keccak
 
 from orchestrator.devnet.accounts import validator_address_of
-from orchestrator.devnet.chain import TRANSACTION_GAS, Block, PublicTransaction
+from orchestrator.devnet.chain import Block
 from orchestrator.devnet.encoding import data, quantity
-from orchestrator.devnet.errors import RpcError, filter_not_found
+from orchestrator.devnet.errors import filter_not_found
+from orchestrator.devnet.public_transaction import TRANSACTION_GAS, PublicTransaction
 from orchestrator.devnet.rpc.call import Call, MethodTable, read_bytes, read_hash
-from orchestrator.devnet.rpc.views import block_view, public_receipt_view, public_transaction_view
+from orchestrator.devnet.rpc.views import (
+    block_view,
+    pending_transaction_view,
+    public_receipt_view,
+    public_transaction_view,
+)
 
 SYNC_TOLERANCE: Final = 5
 """Blocks that a node may be behind and still say that it is in step."""
@@ -92,9 +98,9 @@ def _transaction_by_hash(call: Call) -> Any:
     if len(call.params) != 1:
         raise call.invalid("number of params")
     transaction_hash = call.hash(0)
-    waiting = call.network.pool.find(transaction_hash) or _not_imported(call, transaction_hash)
+    waiting = call.network.pool.of(call.node).find(transaction_hash) or _not_imported(call, transaction_hash)
     if waiting is not None:
-        return public_transaction_view(waiting, None, None, call.network.behaviour)
+        return pending_transaction_view(waiting, call.network.behaviour)
     located = _located(call, transaction_hash)
     if located is None:
         return None
@@ -105,21 +111,6 @@ def _transaction_by_hash(call: Call) -> Any:
 def _transaction_receipt(call: Call) -> Any:
     located = _located(call, call.hash(0))
     return public_receipt_view(*located, call.network.behaviour) if located is not None else None
-
-
-def _transaction_count(call: Call) -> str:
-    sender = call.address(0)
-    if call.optional(1) == "pending":
-        return quantity(call.network.pool.next_account_nonce(sender, call.network.mined_account_nonce(sender)))
-    call.block_number(1, default="latest")
-    return quantity(call.network.mined_account_nonce(sender))
-
-
-def _balance(call: Call) -> str:
-    address = call.address(0)
-    call.block_number(1, default="latest")
-    fixed = {account.address for account in call.network.marker_accounts.values()}
-    return quantity(call.network.config.marker_balance_wei if address in fixed else 0)
 
 
 def _no_code(call: Call) -> str:
@@ -155,22 +146,9 @@ def _uninstall_filter(call: Call) -> bool:
     return call.filters.uninstall(call.text(0, "filter params"))
 
 
-def _send_raw(call: Call) -> str:
-    if read_bytes(call.optional(0)) is None:
-        raise call.invalid("transaction params (missing or incorrect)")
-    raise RpcError(-32007, "Sender account not authorized to send transactions")
-
-
-def _send_unsigned(_: Call) -> None:
-    raise RpcError(
-        -32604,
-        "The method eth_sendTransaction is not supported. "
-        "Use eth_sendRawTransaction to send a signed transaction to Besu.",
-    )
-
-
-def _peer_count(call: Call) -> str:
-    return quantity(sum(1 for node in call.network.nodes if node.up and node is not call.node))
+def _client_version(call: Call) -> str:
+    config = call.network.config
+    return call.network.behaviour.client_version(config.identity, config.build)
 
 
 def _sha3(call: Call) -> str:
@@ -185,17 +163,6 @@ def _modules(call: Call) -> dict[str, str]:
     if call.network.behaviour.qbft_api:
         names.append("qbft")
     return dict.fromkeys(names, "1.0")
-
-
-def _pool_transactions(call: Call) -> list[dict[str, Any]]:
-    return [
-        {"hash": data(waiting.hash), "isReceivedFromLocalSource": True, "addedToPoolAt": "1970-01-01T00:00:00Z"}
-        for waiting in call.network.pool.pending()
-    ]
-
-
-def _pool_statistics(call: Call) -> dict[str, int]:
-    return {"maxSize": 4096, "localCount": len(call.network.pool), "remoteCount": 0}
 
 
 def _validators_by_hash(call: Call) -> list[str] | None:
@@ -214,8 +181,6 @@ METHODS: Final[MethodTable] = {
     "eth_getBlockTransactionCountByHash": _count_by_hash,
     "eth_getTransactionByHash": _transaction_by_hash,
     "eth_getTransactionReceipt": _transaction_receipt,
-    "eth_getTransactionCount": _transaction_count,
-    "eth_getBalance": _balance,
     "eth_getCode": _no_code,
     "eth_call": _call,
     "eth_estimateGas": lambda _: quantity(TRANSACTION_GAS),
@@ -223,23 +188,18 @@ METHODS: Final[MethodTable] = {
     "eth_newBlockFilter": _new_block_filter,
     "eth_getFilterChanges": _filter_changes,
     "eth_uninstallFilter": _uninstall_filter,
-    "eth_gasPrice": lambda call: quantity(call.network.config.min_gas_price_wei),
     "eth_accounts": lambda _: [],
     "eth_mining": lambda call: call.node in call.network.validators,
     "eth_coinbase": lambda call: validator_address_of(call.node.number),
     "eth_hashrate": lambda _: "0x0",
     "eth_protocolVersion": lambda _: "0x41",
-    "eth_sendRawTransaction": _send_raw,
-    "eth_sendTransaction": _send_unsigned,
     "net_version": lambda call: str(call.network.config.chain_id),
     "net_listening": lambda _: True,
-    "net_peerCount": _peer_count,
+    "net_peerCount": lambda call: quantity(call.network.peers_of(call.network.nodes[call.node.number - 1])),
     "net_services": lambda _: {},
-    "web3_clientVersion": lambda call: call.network.behaviour.client_version,
+    "web3_clientVersion": _client_version,
     "web3_sha3": _sha3,
     "rpc_modules": _modules,
-    "txpool_besuTransactions": _pool_transactions,
-    "txpool_besuStatistics": _pool_statistics,
     "ibft_getValidatorsByBlockNumber": lambda call: list(validators_of(call)),
     "ibft_getValidatorsByBlockHash": _validators_by_hash,
 }

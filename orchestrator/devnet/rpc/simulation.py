@@ -1,6 +1,6 @@
 """``priv_call``: a private transaction that is not sent.
 
-Source: PROTOCOL.md, Looking before leaping; the recorded simulations.
+Source: docs/besu.md#looking-before-leaping; the recorded simulations.
 """
 
 from collections.abc import Mapping

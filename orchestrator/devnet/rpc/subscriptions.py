@@ -1,15 +1,16 @@
 """WebSocket subscriptions of one node, and the frames that they are sent. Pure.
 
-Source: transcripts: numbers count on over all connections of a node; PROTOCOL.md, Addresses and events.
+Source: transcripts: numbers count on over all connections of a node; docs/besu.md#addresses-and-events.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
-from orchestrator.devnet.chain import Block, PublicTransaction
+from orchestrator.devnet.chain import Block
 from orchestrator.devnet.encoding import data, quantity, to_base64, to_json
 from orchestrator.devnet.node_logs import NodeLog, matches
+from orchestrator.devnet.public_transaction import PublicTransaction
 from orchestrator.devnet.rpc.filters import LogQuery
 from orchestrator.devnet.rpc.views import block_view, log_view, public_transaction_view
 from orchestrator.devnet.versions import BesuBehaviour

@@ -9,11 +9,12 @@ from typing import Any, Final
 import rlp
 from eth_hash.auto import keccak
 
-from orchestrator.devnet.chain import GAS_LIMIT, Block, PublicTransaction, intrinsic_gas
+from orchestrator.devnet.chain import GAS_LIMIT, Block
 from orchestrator.devnet.encoding import EMPTY_BLOOM, bloom, contract_address, data, from_base64, quantity
 from orchestrator.devnet.node_logs import NodeLog
 from orchestrator.devnet.private_reading import FoundPrivateTransaction
 from orchestrator.devnet.private_state import PrivateReceipt
+from orchestrator.devnet.public_transaction import PublicTransaction, created_contract
 from orchestrator.devnet.versions import BesuBehaviour
 
 IBFT_MIX_HASH: Final = "0x63746963616c2062797a616e74696e65206661756c7420746f6c6572616e6365"
@@ -71,6 +72,8 @@ def public_transaction_view(
         "input": data(transaction.input),
         "nonce": quantity(transaction.account_nonce),
     }
+    if behaviour.transaction_type and transaction.chain_id is not None:
+        view["chainId"] = quantity(transaction.chain_id)
     if behaviour.transaction_public_key or (block is None and behaviour.transaction_type):
         # Later versions show them only while the transaction waits.
         view |= {"publicKey": data(transaction.public_key), "raw": data(transaction.raw)}
@@ -85,18 +88,26 @@ def public_transaction_view(
     }
 
 
+def pending_transaction_view(transaction: PublicTransaction, behaviour: BesuBehaviour) -> dict[str, Any]:
+    """A waiting transaction as ``eth_getTransactionByHash`` shows it: later versions then say "no chain id" as well."""
+    view = public_transaction_view(transaction, None, None, behaviour)
+    if behaviour.transaction_type:
+        view.setdefault("chainId", None)
+    return view
+
+
 def public_receipt_view(block: Block, index: int, behaviour: BesuBehaviour) -> dict[str, Any]:
     """The receipt of a public transaction: always 0x1, whatever became of the private one."""
     transaction = block.transactions[index]
-    used = intrinsic_gas(transaction.input)
-    cumulative = sum(intrinsic_gas(item.input) for item in block.transactions[: index + 1])
+    cumulative = sum(item.gas_used for item in block.transactions[: index + 1])
+    created = created_contract(*transaction.place) if transaction.to is None else None
     view: dict[str, Any] = {
         "blockHash": data(block.hash),
         "blockNumber": quantity(block.number),
-        "contractAddress": None,
+        "contractAddress": created,
         "cumulativeGasUsed": quantity(cumulative),
         "from": transaction.sender,
-        "gasUsed": quantity(used),
+        "gasUsed": quantity(transaction.gas_used),
     }
     if behaviour.effective_gas_price:
         view["effectiveGasPrice"] = quantity(transaction.gas_price)

@@ -55,7 +55,7 @@ dialects = st.sampled_from([Abi.BYTES32, Abi.BYTES])
     ],
 )
 def test_selectors_are_those_of_the_contract(data: bytes, selector: str) -> None:
-    """Each call starts with the selector that PROTOCOL.md lists."""
+    """Each call starts with the selector that docs/besu.md#versions lists."""
     assert data.hex() == selector
 
 

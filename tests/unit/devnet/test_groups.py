@@ -114,10 +114,10 @@ def test_a_change_of_the_version_fails_what_was_submitted_under_the_old_one() ->
     driver.create(1, 2)
     driver.lock()
     pmt_hash = driver.send(b"late", to=APPLICATION, account=2)
-    waiting = driver.network.pool.clear()
+    waiting = driver.network.drop_pending()
     driver.add(3)
     for transaction in waiting:
-        driver.network.submit(transaction)
+        driver.network.pool.submit(driver.network.nodes[0], transaction)
     driver.mine()
     receipt = driver.call(1, "priv_getTransactionReceipt", pmt_hash)
 
@@ -277,8 +277,8 @@ def test_submission_is_refused_with_the_version_s_error(version: str, fields: di
 
 
 def test_the_minimum_gas_price_and_the_balance_of_the_fixed_key_count() -> None:
-    """A marker below the minimum price is refused; one that its account can pay is taken."""
-    driver = Driver(min_gas_price_wei=5, fixed_marker_key=True, marker_balance_wei=3_000_000 * 5)
+    """Without local priority a marker below the minimum price is refused; one that its account can pay is taken."""
+    driver = Driver(min_gas_price_wei=5, local_priority=False, fixed_marker_key=True, marker_balance_wei=3_000_000 * 5)
     create = encode_add_participants(driver.abi, driver.keys[:2])
     with pytest.raises(RpcError, match="-32009 Gas price below configured minimum gas price"):
         driver.send(create, gas_price=4)

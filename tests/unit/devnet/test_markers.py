@@ -3,7 +3,8 @@
 import pytest
 
 from orchestrator.devnet.errors import RpcError
-from orchestrator.devnet.marker_signing import marker_account, read_marker, sign_marker
+from orchestrator.devnet.marker_signing import marker_account, sign_marker
+from orchestrator.devnet.public_signing import decode_public_transaction
 from orchestrator.devnet.submission import Submission
 from tests.unit.devnet.driving import APPLICATION, Driver
 
@@ -80,7 +81,7 @@ def test_a_marker_can_be_read_back() -> None:
         marker_account(b"seed"), account_nonce=300, gas_price=0, gas_limit=3_000_000, payload=bytes(range(64))
     )
 
-    assert read_marker(marker.raw) == marker
+    assert decode_public_transaction(marker.raw) == marker
 
 
 def test_a_refused_submission_is_no_longer_under_way() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.engine.bystanders import BystanderReader
 from orchestrator.engine.executor import Executor
 from orchestrator.engine.fleet import Fleet
 from orchestrator.engine.history.forecaster import Forecaster
@@ -25,7 +26,7 @@ from orchestrator.store.database import Database
 from orchestrator.store.history_store import SqlHistoryStore
 from orchestrator.store.schema_version import migrate
 from tests.fakes.clock import FastClock
-from tests.fakes.network import FakeContract, FakeNetwork, FakeNode, FakeSigners
+from tests.fakes.network import FakeContract, FakeMarkers, FakeNetwork, FakeNode, FakeSigners
 
 OWNER = "0xFE3B557E8Fb62b89F4916B721be55cEb828dBd73"
 BLOCK_SECONDS = 1.0
@@ -46,11 +47,14 @@ class Rig:
         self.fleet = Fleet([ChainWatcher(node, clock, poll) for node in self.nodes.values()])
         ids = itertools.count(1)
         self.new_id: Callable[[], str] = lambda: f"id-{next(ids):04}"
-        observer = Observer(self.fleet, ReplayTracker(poll), ProofRules(confirmations=confirmations), clock)
+        others = BystanderReader(self.fleet, store.groups)
+        rules = ProofRules(confirmations=confirmations)
+        observer = Observer(self.fleet, ReplayTracker(poll), rules, clock, others)
         self.forecaster = Forecaster(self.fleet, histories)
         executor = Executor(
             fleet=self.fleet,
             signers=self.signers,
+            markers=FakeMarkers(),
             contract=FakeContract(),
             observer=observer,
             forecaster=self.forecaster,

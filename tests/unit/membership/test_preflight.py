@@ -2,10 +2,11 @@ from dataclasses import replace
 
 import pytest
 
+from orchestrator.membership.facts import Surveyed
 from orchestrator.membership.forecast.verdict import Danger, Scope
 from orchestrator.membership.model import Change, Kind, Plan
 from orchestrator.membership.preflight import BEHIND_BLOCKS, plan_for
-from orchestrator.membership.reasons import Reason
+from orchestrator.membership.reasons import Judgement, Reason, describe, rule_of
 from tests.fakes.changes import a_change
 from tests.fakes.surveys import NEW, OLD, SECOND, a_forecast, a_member, a_survey, a_view, no_view
 
@@ -69,7 +70,7 @@ def test_a_group_that_is_as_asked_needs_nothing() -> None:
 
 @pytest.mark.parametrize(("behind", "slug"), [(BEHIND_BLOCKS + 1, "node_behind")])
 def test_a_node_that_lags_is_not_sent_through(behind: int, slug: str) -> None:
-    """A node that lags gives a stale private nonce and bundles a stale history (PROTOCOL.md, Nonces)."""
+    """A node that lags gives a stale private nonce and bundles a stale history (docs/besu.md#nonces)."""
     assert refused(plan_for(ADD, a_survey(newest_head=10 + behind))) == slug
     planned(plan_for(ADD, a_survey(newest_head=10 + BEHIND_BLOCKS)))
 
@@ -80,7 +81,7 @@ def test_a_node_that_syncs_is_not_sent_through() -> None:
 
 
 def test_only_the_owner_changes_a_group() -> None:
-    """An account that did not create the group is refused before anything is sent (PROTOCOL.md, Words)."""
+    """An account that did not create the group is refused before anything is sent (docs/besu.md#words)."""
     for change in (ADD, REMOVE, SET, UNLOCK):
         assert refused(plan_for(change, a_survey(owner=False))) == "not_owner"
 
@@ -91,7 +92,7 @@ def test_an_owner_that_can_not_be_told_is_tried() -> None:
 
 
 def test_an_unknown_group_can_not_be_changed() -> None:
-    """A node answers `0x` for a group that it is no member of (PROTOCOL.md, Looking before leaping)."""
+    """A node answers `0x` for a group that it is no member of (docs/besu.md#looking-before-leaping)."""
     for change in (ADD, REMOVE, SET, UNLOCK):
         assert refused(plan_for(change, a_survey(view=no_view(), abi=None, owner=None))) == "group_unknown"
 
@@ -103,13 +104,13 @@ def test_an_id_in_use_is_not_created_again() -> None:
 
 
 def test_a_group_is_created_by_a_members_node() -> None:
-    """The node that sends the creation has to be among the members (PROTOCOL.md, The life of a change)."""
+    """The node that sends the creation has to be among the members (docs/besu.md#life-of-a-change)."""
     found = plan_for(replace(CREATE, members=(SECOND, NEW)), a_survey(view=no_view(), abi=None, owner=None))
     assert refused(found) == "sender_not_member"
 
 
 def test_a_group_is_changed_through_a_members_node() -> None:
-    """A sender whose enclave key is no member gets a bare 0x0 (PROTOCOL.md, Outcomes)."""
+    """A sender whose enclave key is no member gets a bare 0x0 (docs/besu.md#outcomes)."""
     assert refused(plan_for(ADD, a_survey(sender_key=NEW))) == "sender_not_member"
 
 
@@ -138,7 +139,7 @@ def test_an_unlock_is_planned_whatever_the_contract() -> None:
 
 @pytest.mark.parametrize("abi", ["unusable", None])
 def test_a_contract_that_no_besu_runs_is_parked(abi: str | None) -> None:
-    """Groups of Besu 1.5.2 and older are unusable (PROTOCOL.md, Versions)."""
+    """Groups of Besu 1.5.2 and older are unusable (docs/besu.md#versions)."""
     assert refused(plan_for(ADD, a_survey(abi=abi))) == "contract_of_other_version"
 
 
@@ -156,7 +157,7 @@ def test_a_contract_of_another_line_takes_no_additions_but_removals(abi: str, na
 def test_the_way_back_is_an_empty_addition_before_21_7_4(
     versions: tuple[tuple[int, int, int], tuple[int, int, int]], expected: bool
 ) -> None:
-    """One old node among the members is enough: there `unlock()` fails (PROTOCOL.md, Versions)."""
+    """One old node among the members is enough: there `unlock()` fails (docs/besu.md#versions)."""
     survey = a_survey(
         a_member(OLD, besu_version=versions[1]), besu_version=versions[0], abi="bytes32", native_abi="bytes32"
     )
@@ -176,7 +177,7 @@ def test_the_way_back_is_an_empty_addition_before_21_7_4(
 def test_a_25_5_0_node_that_is_no_validator_is_not_added(
     version: tuple[int, int, int], validator: bool | None, slug: str | None
 ) -> None:
-    """It never receives the group, and the adder would see status 0x1 (PROTOCOL.md, Versions)."""
+    """It never receives the group, and the adder would see status 0x1 (docs/besu.md#versions)."""
     found = plan_for(ADD, a_survey(a_member(besu_version=version, validator=validator)))
     assert (found.slug if isinstance(found, Reason) else None) == slug
     if isinstance(found, Reason):
@@ -258,7 +259,7 @@ def test_a_member_without_a_node_of_ours_is_added_blindly() -> None:
 
 
 def test_members_of_two_lines_of_besu_are_not_extended() -> None:
-    """The addition of one line is none to the other: its nodes would diverge (PROTOCOL.md, Versions)."""
+    """The addition of one line is none to the other: its nodes would diverge (docs/besu.md#versions)."""
     found = plan_for(ADD, a_survey(a_member(SECOND, besu_version=(22, 7, 0)), a_member()))
     assert refused(found) == "mixed_versions"
     assert isinstance(found, Reason)
@@ -304,3 +305,27 @@ def test_an_addition_is_planned_with_what_bundling_took_last() -> None:
     assert planned(plan_for(REMOVE, a_survey(bundling_seconds=5.2))).bundling_seconds is None
     fresh = a_survey(view=no_view(), abi=None, owner=None, bundling_seconds=5.2)
     assert planned(plan_for(CREATE, fresh)).bundling_seconds is None
+
+
+@pytest.mark.parametrize("kind", [Kind.ADD_MEMBERS, Kind.CREATE_GROUP, Kind.SET_MEMBERS])
+def test_keys_that_the_contract_can_not_hold_are_refused_before_anything_is_sent(kind: Kind) -> None:
+    """An EC key for a group of the old dialect fails the change in preflight, where nothing is locked yet."""
+    ec_key, creates = "M" * 124, kind is Kind.CREATE_GROUP
+    change = a_change("ec", kind=kind, members=(OLD, ec_key))
+    member = a_member(ec_key, besu_version=(22, 4, 4))
+
+    def survey(dialect: str, version: tuple[int, int, int]) -> Surveyed:
+        view, abi, owner = (no_view(), None, None) if creates else (a_view(), dialect, True)
+        seen_by = replace(member, besu_version=version)
+        return a_survey(seen_by, view=view, abi=abi, owner=owner, native_abi=dialect, besu_version=version)
+
+    assert refused(plan_for(change, survey("bytes32", (22, 4, 4)))) == "enclave_key_too_long"
+    assert ec_key in planned(plan_for(change, survey("bytes", (22, 10, 0)))).to_add
+
+
+def test_a_member_with_a_group_of_its_own_under_the_id_is_not_added() -> None:
+    """Whoever gave the id twice has to choose another one: no state of anybody is given up for it."""
+    found = plan_for(ADD, a_survey(a_member(holds_state=True, clean_prefix=False, of_another_group=True)))
+    assert isinstance(found, Reason)
+    assert (found.slug, rule_of(found).judgement) == ("group_id_taken", Judgement.PARK)
+    assert "another id" in describe(found)

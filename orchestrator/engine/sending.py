@@ -1,0 +1,248 @@
+"""From an intent to its marker in a node's pool: sign, distribute, sign the marker, keep off the lock, broadcast."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from orchestrator.engine.fleet import Fleet
+from orchestrator.engine.node_ports import Contract, Head, Markers, NodeError, Signers
+from orchestrator.engine.nonces import NonceBook
+from orchestrator.engine.ports import Clock
+from orchestrator.engine.settling import SILENCE_SECONDS, moved_under_lock
+from orchestrator.engine.watcher import ChainWatcher, silence
+from orchestrator.membership.commands import Send, Sign
+from orchestrator.membership.errors import ImpossibleStepError
+from orchestrator.membership.facts import AttemptSent, AttemptSettled, AttemptSigned, Fact, Hindered, SendFailed
+from orchestrator.membership.model import Action, Attempt, Change, Effect, Kind, Plan
+from orchestrator.membership.reading_attempts import MINED_ALREADY
+from orchestrator.membership.reasons import Reason
+
+HISTORY_KEY_BYTES = 64
+"""Length of the payload key of an addition that brings the group's history (docs/besu.md#markers)."""
+
+OUTBID = "marker_outbid"
+"""Reason of a node whose pool keeps another transaction of the marker's account nonce: an earlier form of it."""
+
+NEWCOMER_SECONDS = 30.0
+"""How long a new member's node that answers may take to import the block after the lock's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """Signs and broadcasts.
+
+    Attributes:
+        fleet: The nodes.
+        signers: The accounts.
+        markers: Makes markers with one-time accounts.
+        contract: The management contract's codec.
+        clock: Time.
+        new_id: Makes unique ids.
+        confirmations: How deep an unlock that somebody else made must be.
+        nonces: Private nonces that were read on the way.
+    """
+
+    fleet: Fleet
+    signers: Signers
+    markers: Markers
+    contract: Contract
+    clock: Clock
+    new_id: Callable[[], str]
+    confirmations: int
+    nonces: NonceBook
+
+    async def sign(self, change: Change, command: Sign) -> Fact:
+        """Sign and distribute a private transaction, and sign its marker.
+
+        Raises:
+            NodeError: The node does not answer or refuses.
+        """
+        plan = _plan(change)
+        if change.account not in self.signers.accounts:
+            return Hindered(reason=Reason(slug="account_unavailable", detail=change.account))
+        watcher = await self._sending_node(change, command)
+        head = await watcher.current()
+        if command.action is Action.UNLOCK:
+            gone = await self._unlocked_already(watcher, change, plan, head)
+            if gone is not None:
+                return gone
+        if command.action is Action.ADD:
+            moved = await moved_under_lock(watcher, change, head.number)
+            if moved is not None:
+                return moved
+        private_nonce = await self._private_nonce(watcher, change, command, head)
+        traits = await watcher.node.traits()
+        raw = self.signers.sign(
+            account=change.account,
+            chain_id=traits.chain_id,
+            private_nonce=private_nonce,
+            privacy_group_id=change.privacy_group_id,
+            private_from=_sender_key(watcher.node.enclave_keys, plan.participants or command.members),
+            payload=self._payload(plan, command),
+        )
+        begun_at = self.clock.now()
+        payload_key = await watcher.node.distribute(raw)
+        seconds = max((self.clock.now() - begun_at).total_seconds(), 0.0)
+        if command.action is Action.ADD and len(payload_key) != HISTORY_KEY_BYTES:
+            detail = f"node {watcher.node.name} did not take the transaction for an addition and attached no history"
+            return Hindered(reason=Reason(slug="contract_of_other_version", detail=detail))
+        attempt = Attempt(
+            attempt_id=self.new_id(),
+            action=command.action,
+            members=command.members,
+            node=watcher.node.name,
+            private_nonce=private_nonce,
+            raw=raw,
+            since_block=head.number,
+            marker=self.markers.make(payload_key, traits.chain_id),
+        )
+        return AttemptSigned(attempt=attempt, seconds=seconds)
+
+    def renew(self, attempt: Attempt) -> Fact:
+        """Sign an attempt's marker again with one more gas: of both one can be mined."""
+        renewed = (*attempt.renewed, attempt.marker.pmt_hash)
+        return AttemptSigned(attempt=replace(attempt, marker=self.markers.renew(attempt.marker), renewed=renewed))
+
+    async def send(self, change: Change, command: Send) -> Fact:
+        """Broadcast a marker.
+
+        An addition's is broadcast only when the nodes have the block that keeps it two blocks from its lock, and while
+        the group is as that lock left it: between two looks of ours somebody may have unlocked it.
+
+        Raises:
+            NodeError: The sending node does not answer, or a node does not get the block.
+        """
+        attempt = command.attempt
+        watcher = self.fleet.named(attempt.node)
+        if command.after_block is not None:
+            await self._reached(watcher, attempt, command.after_block)
+        if attempt.action is Action.ADD and change.plan is not None and change.plan.lock_nonce is not None:
+            moved = await moved_under_lock(watcher, change, (await watcher.current()).number)
+            if moved is not None and not await _is_mined(watcher, attempt):
+                return moved
+        return await self._broadcast(watcher, attempt, widely=command.widely)
+
+    async def _broadcast(self, watcher: ChainWatcher, attempt: Attempt, *, widely: bool) -> Fact:
+        took: list[str] = []
+        refusals: list[NodeError] = []
+        for target in await self._targets(watcher):
+            try:
+                await target.node.broadcast(attempt.marker.raw, attempt.marker.pmt_hash)
+            except NodeError as error:
+                if error.reason.slug != OUTBID:
+                    refusals.append(error)
+                    continue
+            took.append(target.node.name)
+            if not widely:
+                break
+        head = watcher.head.number if watcher.head is not None else attempt.since_block
+        if took:
+            return AttemptSent(head=head, nodes=tuple(took))
+        used = next((error for error in refusals if error.reason.slug == MINED_ALREADY), None)
+        gravest = used or next((error for error in refusals if not error.certain), refusals[0])
+        return SendFailed(reason=gravest.reason, certain=gravest.certain, head=head)
+
+    async def _targets(self, watcher: ChainWatcher) -> list[ChainWatcher]:
+        """Validators first: on 25.4.1 what comes through another node first is never mined (docs/besu.md#markers)."""
+
+        async def validates(node: ChainWatcher) -> bool:
+            try:
+                return (await node.node.traits()).validator is not False
+            except NodeError:
+                return False
+
+        nodes = [watcher, *(other for other in self.fleet.watchers if other is not watcher)]
+        proposes = dict(zip(nodes, await asyncio.gather(*map(validates, nodes)), strict=True))
+        return sorted(nodes, key=lambda node: not proposes[node])
+
+    async def _reached(self, watcher: ChainWatcher, attempt: Attempt, number: int) -> None:
+        if await watcher.wait_beyond(number - 1, SILENCE_SECONDS) is None:
+            raise silence(watcher.node.name)
+        hosts = dict.fromkeys(self.fleet.hosting(key) for key in attempt.members)
+        for newcomer in hosts:
+            if newcomer is None or newcomer is watcher:
+                continue
+            if await newcomer.wait_beyond(number - 1, NEWCOMER_SECONDS) is None and await _answers(newcomer):
+                detail = (
+                    f"the new member's node {newcomer.node.name} does not get block {number}, which follows the lock"
+                )
+                raise NodeError(Reason(slug="node_behind", detail=detail, members=attempt.members))
+
+    async def _private_nonce(self, watcher: ChainWatcher, change: Change, command: Sign, head: Head) -> int:
+        plan = _plan(change)
+        if command.action is Action.ADD and plan.lock_nonce is not None:
+            return plan.lock_nonce + 1  # the group was just seen as our lock left it
+        known = self.nonces.take(watcher.node.name, change.privacy_group_id, change.account, head.block_hash)
+        if known is not None:
+            return known
+        return await watcher.node.private_nonce(change.privacy_group_id, change.account)
+
+    def _payload(self, plan: Plan, command: Sign) -> bytes:
+        if command.action is Action.UNLOCK and plan.unlock_by_empty_add:
+            return self.contract.unlock_by_empty_add(plan.abi)
+        return self.contract.payload(command.action, command.members, plan.abi)
+
+    async def _unlocked_already(self, watcher: ChainWatcher, change: Change, plan: Plan, head: Head) -> Fact | None:
+        """Somebody may have unlocked the group already; and a lock that came after ours is not ours to undo."""
+        view, private_nonce = await asyncio.gather(
+            watcher.node.view(change.privacy_group_id, head.number),
+            watcher.node.private_nonce(change.privacy_group_id, change.account),
+        )
+        ours = change.kind is Kind.UNLOCK_GROUP or plan.lock_nonce is None or private_nonce <= plan.lock_nonce + 1
+        if not view.exists or (view.locked and ours):
+            return None
+        if view.locked is False:
+            await self._check_depth(watcher, change, head)
+        effect = Effect(block_number=head.number, block_hash=head.block_hash, view=view, witness=watcher.node.name)
+        return AttemptSettled(effect=effect, private_nonce=private_nonce)
+
+    async def _check_depth(self, watcher: ChainWatcher, change: Change, head: Head) -> None:
+        """Raise `NodeError` while a group that shows no lock showed one within the confirmations."""
+        if self.confirmations == 0:
+            return
+        then = await watcher.node.view(change.privacy_group_id, max(head.number - self.confirmations, 0))
+        if then.exists and then.locked:
+            detail = f"the lock was gone less than {self.confirmations} blocks ago"
+            raise NodeError(Reason(slug="node_behind", detail=detail))
+
+    async def _sending_node(self, change: Change, command: Sign) -> ChainWatcher:
+        """The planned node; another member's when that one does not answer and a lock of ours must not stay."""
+        plan = _plan(change)
+        try:
+            watcher = self.fleet.named(plan.node)
+            if command.action is Action.UNLOCK or not watcher.subscribed:
+                await watcher.refresh()
+        except NodeError:
+            if command.action is not Action.UNLOCK:
+                raise
+            sender = await self.fleet.sender_for(change.privacy_group_id, (), plan.to_remove)
+            watcher = sender.watcher
+        # Reading the private nonce and bundling the history happen at this node's head: it must have the lock.
+        lock_block = change.lock_block or 0
+        if (await watcher.current()).number < lock_block and not await watcher.wait_beyond(
+            lock_block - 1, SILENCE_SECONDS
+        ):
+            raise silence(watcher.node.name)
+        return watcher
+
+
+async def _is_mined(watcher: ChainWatcher, attempt: Attempt) -> bool:
+    return any(outcome.block_number is not None for outcome in await watcher.node.outcomes(attempt.pmt_hashes))
+
+
+async def _answers(watcher: ChainWatcher) -> bool:
+    try:
+        await watcher.refresh()
+    except NodeError:
+        return False
+    return True
+
+
+def _plan(change: Change) -> Plan:
+    if change.plan is None:
+        raise ImpossibleStepError(f"change {change.change_id} signs without a plan")
+    return change.plan
+
+
+def _sender_key(hosted: tuple[str, ...], members: tuple[str, ...]) -> str:
+    return next((key for key in hosted if key in members), hosted[0])
