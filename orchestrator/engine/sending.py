@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from orchestrator.engine.bundling import BundlingBook
 from orchestrator.engine.fleet import Fleet
 from orchestrator.engine.history.forecaster import Forecaster
-from orchestrator.engine.node_ports import Contract, Head, Markers, NodeError, NodeTraits, Signers
+from orchestrator.engine.node_ports import Contract, Head, Markers, NodeError, NodeTraits, Said, Signers
 from orchestrator.engine.nonces import NonceBook
 from orchestrator.engine.ports import Clock
 from orchestrator.engine.settling import SILENCE_SECONDS, moved_under_lock
@@ -31,6 +31,9 @@ HISTORY_KEY_BYTES = 64
 
 OUTBID = "marker_outbid"
 """Reason of a node whose pool keeps another transaction of the marker's account nonce: an earlier form of it."""
+
+OFFER_SECONDS = 5.0
+"""How long one node may take to accept a marker while the others wait for it."""
 
 NEWCOMER_SECONDS = 30.0
 """How long a new member's node that answers may take to import the block after the lock's."""
@@ -265,13 +268,19 @@ class Sending:
 
 async def _offer(watcher: ChainWatcher, attempt: Attempt) -> NodeError | None:
     try:
-        await watcher.node.broadcast(attempt.marker.raw, attempt.marker.pmt_hash)
+        async with asyncio.timeout(OFFER_SECONDS):
+            await watcher.node.broadcast(attempt.marker.raw, attempt.marker.pmt_hash)
     except NodeError as error:
         return None if error.reason.slug == OUTBID else error
+    except TimeoutError:
+        detail = f"node {watcher.node.name} did not take the marker within {OFFER_SECONDS:g} s"
+        return NodeError(Reason(slug="node_unreachable", detail=detail), Said.PERHAPS_DONE)
     return None
 
 
 async def _traits(watcher: ChainWatcher) -> NodeTraits | None:
+    if watcher.head is None:
+        return None  # it has not answered so far: waiting for it would hold up a locked group
     try:
         return await watcher.node.traits()
     except NodeError:

@@ -184,6 +184,21 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Vouched:
+    """A new member whose node we can't see, and of which its own operator's daemon says that it may be added.
+
+    Attributes:
+        enclave_key: The member.
+        account: The account that signed it.
+        block_number: The node's head that it was looked at.
+    """
+
+    enclave_key: str
+    account: str
+    block_number: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """What preflight found to be done.
 
@@ -202,6 +217,8 @@ class Plan:
             nonce are as the lock left them; another one means that somebody acted under our lock.
         bundling_seconds: What bundling the history took at the last addition to the group, while it was locked; None
             when nothing is to be added or it is not known.
+        vouched: New members that others vouch for.
+        unforeseen: New members whose node nobody could look at: what it makes of the group's history is not known.
     """
 
     node: str
@@ -215,6 +232,8 @@ class Plan:
     lock_nonce: int | None = None
     lock_root: str = ""
     bundling_seconds: float | None = None
+    vouched: tuple[Vouched, ...] = ()
+    unforeseen: tuple[str, ...] = ()
 
 
 class Verdict(StrEnum):

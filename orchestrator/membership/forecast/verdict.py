@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from orchestrator.membership.forecast.senders import SenderStanding
+from orchestrator.membership.model import Vouched
 from orchestrator.membership.reasons import Reason
 
 
@@ -87,6 +88,7 @@ class Forecast:
         dangers: What goes wrong; none when the addition is safe as far as can be seen.
         risks: What may go wrong and can't be settled, newest block first, a bounded number.
         unseen: What could not be looked at.
+        vouched: New members whose nodes others looked at.
         replayed_blocks: How many blocks each new member's node has to replay.
     """
 
@@ -97,6 +99,7 @@ class Forecast:
     dangers: tuple[Danger, ...] = ()
     risks: tuple[Risk, ...] = ()
     unseen: tuple[Unseen, ...] = ()
+    vouched: tuple[Vouched, ...] = ()
     replayed_blocks: tuple[tuple[str, int], ...] = ()
 
     @property
