@@ -37,12 +37,15 @@ async def put(database_url: str) -> Rows:
 
     await asyncio.to_thread(prepare)
 
-    def insert(name: str, state: State, status: str, hashes: list[str], *, sent: bool = True, attempts: int = 1) -> None:
+    def insert(
+        name: str, state: State, status: str, hashes: list[str], *, sent: bool = True, attempts: int = 1
+    ) -> None:
         change: dict[str, Any] = {
             "change_id": name, "request_id": name, "body_hash": "", "kind": "add_members", "privacy_group_id": name,
             "members": "[]", "account": "0x", "created_at": 0, "state": state.value,
             "lead_id": None if state is State.QUEUED else name, "batch_limit": 20, "batch": 1, "tries": 0,
-            "attempt_id": f"{name} 0", "failures": 0, "undo_lock": False, "progress": "[]", "revision": 1, "ready_at": 0,
+            "attempt_id": f"{name} 0", "failures": 0, "undo_lock": False, "progress": "[]", "revision": 1,
+            "ready_at": 0,
         }  # fmt: skip
         attempt: dict[str, Any] = {
             "change_id": name, "action": "lock", "members": "[]", "node": "a", "private_nonce": 1, "raw": b"signed",

@@ -121,7 +121,12 @@ async def test_signed_bytes_never_change(store: SqlChangeStore) -> None:
     await store.record(lane, a_step(change, first, attempt))
     marker = replace(attempt.marker, gas_limit=21_501, raw=b"with more gas", pmt_hash="0x2")
     sent = replace(
-        attempt, status=AttemptStatus.SENT, sent_block=11, seen_block=12, marker=marker, renewed=(attempt.marker.pmt_hash,)
+        attempt,
+        status=AttemptStatus.SENT,
+        sent_block=11,
+        seen_block=12,
+        marker=marker,
+        renewed=(attempt.marker.pmt_hash,),
     )
     second = stepped(first, State.LOCKING, attempt=sent)
     await store.record(lane, a_step(first, second))  # the attempt that a change carries is stored with it
