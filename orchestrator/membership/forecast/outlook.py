@@ -9,7 +9,7 @@ from orchestrator.membership.forecast.blocks import Examination, Flaw
 from orchestrator.membership.forecast.histories import GroupHistory
 from orchestrator.membership.forecast.newcomers import Departure, NewcomerFacts, departure, lacks_from
 from orchestrator.membership.forecast.senders import SenderFacts, SenderStanding, ranked, standing
-from orchestrator.membership.forecast.verdict import Danger, Forecast, Risk, Scope, Unseen
+from orchestrator.membership.forecast.verdict import Danger, ExpectedReplay, Forecast, Risk, Scope, Unseen
 from orchestrator.membership.reasons import Reason
 
 MOST_NAMED: Final = 20
@@ -75,7 +75,15 @@ def forecast(facts: ForecastFacts) -> Forecast:
         dangers=dangers,
         risks=_risks(facts, min(lacking.values(), default=facts.history.through)),
         unseen=(*facts.unseen, *_unseen(facts)),
-        replayed_blocks=tuple((key, len(facts.history.after(last))) for key, last in lacking.items()),
+        replays=tuple(
+            ExpectedReplay(
+                enclave_key=newcomer.enclave_key,
+                node=newcomer.node,
+                blocks=0 if newcomer.shared else len(facts.history.after(lacking[newcomer.enclave_key])),
+                former=bool(newcomer.holds) and not newcomer.shared,
+            )
+            for newcomer in facts.newcomers
+        ),
     )
 
 

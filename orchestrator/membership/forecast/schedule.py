@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 
+from orchestrator.membership.forecast.verdict import Forecast
 from orchestrator.membership.reasons import Reason
 
 REPLAYED_IN: timedelta = timedelta(milliseconds=4)
@@ -42,6 +43,26 @@ class NodeAddition:
     node: str
     former: bool
     blocks: int
+
+
+def additions_of(change_id: str, forecast: Forecast) -> tuple[NodeAddition, ...]:
+    """Return what an addition makes nodes replay, as far as their names are known.
+
+    Args:
+        change_id: The change.
+        forecast: What was forecast of it.
+    """
+    return tuple(
+        NodeAddition(
+            change_id=change_id,
+            privacy_group_id=forecast.privacy_group_id,
+            node=expected.node,
+            former=expected.former,
+            blocks=expected.blocks,
+        )
+        for expected in forecast.replays
+        if expected.node is not None and (expected.blocks > 0 or expected.former)
+    )
 
 
 def addition_obstacle(wanted: NodeAddition, others: Iterable[NodeAddition], rules: ReplayRules) -> Reason | None:

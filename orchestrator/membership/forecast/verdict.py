@@ -76,6 +76,23 @@ class Unseen:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ExpectedReplay:
+    """What a new member's node has to replay.
+
+    Attributes:
+        enclave_key: The member.
+        node: Its node's name; None when we have no access to it.
+        blocks: How many of the group's blocks.
+        former: Whether the node has part of the group already, so that nothing else may be added to it meanwhile.
+    """
+
+    enclave_key: str
+    node: str | None
+    blocks: int
+    former: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Forecast:
     """What is to be expected of an addition to a group.
 
@@ -87,7 +104,7 @@ class Forecast:
         dangers: What goes wrong; none when the addition is safe as far as can be seen.
         risks: What may go wrong and can't be settled, newest block first, a bounded number.
         unseen: What could not be looked at.
-        replayed_blocks: How many blocks each new member's node has to replay.
+        replays: What each new member's node has to replay.
     """
 
     privacy_group_id: str
@@ -97,7 +114,7 @@ class Forecast:
     dangers: tuple[Danger, ...] = ()
     risks: tuple[Risk, ...] = ()
     unseen: tuple[Unseen, ...] = ()
-    replayed_blocks: tuple[tuple[str, int], ...] = ()
+    replays: tuple[ExpectedReplay, ...] = ()
 
     @property
     def outlook(self) -> Outlook:

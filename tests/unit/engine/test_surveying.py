@@ -5,10 +5,12 @@ import asyncio
 import pytest
 
 from orchestrator.engine.fleet import Fleet
+from orchestrator.engine.history.forecaster import Forecaster
 from orchestrator.engine.node_ports import NodeError, Said
 from orchestrator.engine.surveying import survey
 from orchestrator.engine.watcher import ChainWatcher
 from orchestrator.membership.model import GroupView
+from orchestrator.store import Database, SqlHistoryStore
 from tests.fakes.changes import a_change
 from tests.fakes.clock import JumpingClock
 from tests.fakes.network import FakeNetwork, FakeNode, Group
@@ -34,8 +36,10 @@ async def test_a_group_that_was_seen_has_a_contract_and_an_owner(silent: str, mo
         await asyncio.sleep(0)
 
     monkeypatch.setattr(old, silent, nothing)
-    with pytest.raises(NodeError) as failure:
-        await survey(fleet, a_change("add", members=("B",), account="0xo"))
+    async with Database("sqlite://") as database:
+        forecaster = Forecaster(fleet, SqlHistoryStore(database))
+        with pytest.raises(NodeError) as failure:
+            await survey(fleet, a_change("add", members=("B",), account="0xo"), forecaster)
     assert failure.value.said is Said.NOT_KNOWN
 
 
@@ -57,6 +61,8 @@ async def test_a_group_of_its_own_with_the_same_id_is_seen(
 
     monkeypatch.setattr(new, "roots", root)
     monkeypatch.setattr(new, "view", view)
-    surveyed = await survey(fleet, a_change("add", members=("B",), account="0xo"))
+    async with Database("sqlite://") as database:
+        forecaster = Forecaster(fleet, SqlHistoryStore(database))
+        surveyed = await survey(fleet, a_change("add", members=("B",), account="0xo"), forecaster)
     (member,) = (member for member in surveyed.members if member.enclave_key == "B")
     assert member.of_another_group is of_another
