@@ -83,9 +83,10 @@ class MapNode(FakeNode):
         self.headers_read = 0
         self.lists_all = True
         self.odd_from: int | None = None
+        self.stands_at: int | None = None
 
     def _head(self) -> Head:
-        number = self.chain.world.head
+        number = self.chain.world.head if self.stands_at is None else self.stands_at
         return Head(number=number, block_hash=self.chain.hash_of(number), parent_hash=self.chain.hash_of(number - 1))
 
     async def block(self, number: int) -> Block:

@@ -106,6 +106,13 @@ def departure(history: GroupHistory, newcomer: NewcomerFacts) -> Departure:
                 f"{replay.privacy_group_id} over it since; the group goes on in the next block"
             )
             return Departure(last=last, trouble=trouble, block_number=last, passing=open_end)
+        if newcomer.unseen is not None:
+            # What can't be told is not risked: such an addition stops the node for good.
+            trouble = (
+                f"node {newcomer.node} executed the group last in block {last}, the group goes on in the next block, "
+                f"and what the node replayed over it can't be seen: {newcomer.unseen}"
+            )
+            return Departure(last=last, trouble=trouble, block_number=last, passing=open_end)
     return Departure(last=last)
 
 

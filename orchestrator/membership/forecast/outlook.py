@@ -130,6 +130,10 @@ def _newcomer(facts: ForecastFacts, newcomer: NewcomerFacts, found: Departure) -
         scope = Scope.MOMENT if found.passing else Scope.MEMBER
         reason = Reason(slug=slug, detail=found.trouble, members=key)
         dangers.append(Danger(scope=scope, reason=reason, block_number=found.block_number))
+    if newcomer.node is not None and newcomer.holds is None:
+        # A node of ours that does not answer now will: what it holds is looked at before anything is locked.
+        reason = Reason(slug="node_unreachable", detail=newcomer.unseen or f"node {newcomer.node}", members=key)
+        dangers.append(Danger(scope=Scope.MOMENT, reason=reason))
     if not newcomer.shared:
         lacked = (block.number for block in facts.history.after(lacks_from(newcomer, found)))
         bad = [facts.examinations[number] for number in lacked if not _replayable(facts, number)]
