@@ -121,6 +121,14 @@ class AttemptDocument(Document):
     status: AttemptStatus
 
 
+class VouchedDocument(Document):
+    """A new member whose node can't be seen from here, and who says that it may be added."""
+
+    enclave_key: str
+    account: str = Field(description="The account that signed it.")
+    block_number: int = Field(description="The node's head that it was looked at.")
+
+
 class PlanDocument(Document):
     """What was found to be done before anything was sent."""
 
@@ -131,6 +139,10 @@ class PlanDocument(Document):
     bundling_seconds: float | None = Field(
         description="What bundling the history took at the last addition to the group, while it was locked; null when "
         "nothing is to be added or it is not known."
+    )
+    vouched: list[VouchedDocument] = Field(description="New members that their own operators' daemons vouch for.")
+    unforeseen: list[str] = Field(
+        description="New members whose node nobody could look at: what it makes of the group's history is not known."
     )
 
 
@@ -292,6 +304,8 @@ def _plan_document(plan: Plan) -> PlanDocument:
         to_remove=list(plan.to_remove),
         first_block=plan.first_block,
         bundling_seconds=plan.bundling_seconds,
+        vouched=[VouchedDocument.model_validate(entry) for entry in plan.vouched],
+        unforeseen=list(plan.unforeseen),
     )
 
 

@@ -28,6 +28,7 @@ from orchestrator.engine.executor import Executor
 from orchestrator.engine.fleet import Fleet
 from orchestrator.engine.history.forecaster import Forecaster
 from orchestrator.engine.ids import new_ids
+from orchestrator.engine.inquiring import AttestationBook, Inquirer, Policy
 from orchestrator.engine.intake import Intake
 from orchestrator.engine.observing import Observer, ProofRules
 from orchestrator.engine.ports import Clock
@@ -107,6 +108,11 @@ def store_url(config: Config) -> str:
     return urlunsplit(parts._replace(netloc=f"{user}:{password}@{host}"))
 
 
+def speakers(config: Config) -> dict[str, str]:
+    """Return by a node's name the account that signs what it shows, where one is configured."""
+    return {node.name: node.speaker for node in config.nodes if node.speaker is not None}
+
+
 @dataclass(frozen=True, slots=True)
 class Engine:
     """The engine and what others talk to.
@@ -123,6 +129,8 @@ class Engine:
         accounts: The accounts' keys.
         book: What other organisations' daemons said of their nodes.
         forecaster: Forecasts what new members' nodes make of a group's history.
+        attestations: What other organisations' daemons answered about new members.
+        inquirer: Asks them.
     """
 
     store: SqlChangeStore
@@ -136,6 +144,8 @@ class Engine:
     accounts: Accounts
     book: VerdictBook
     forecaster: Forecaster
+    attestations: AttestationBook
+    inquirer: Inquirer
 
 
 @asynccontextmanager
@@ -168,7 +178,10 @@ async def assembled(config: Config, stopping: asyncio.Event, clock: Clock | None
         )
         book = VerdictBook({peer.enclave_key: peer.account for peer in config.peers}, signer_of)
         new_id = new_ids(clock.now)
-        forecaster = Forecaster(fleet, SqlHistoryStore(database))
+        attestations = AttestationBook({peer.enclave_key: peer.account for peer in config.peers}, signer_of)
+        policy = Policy(config.chain.attestations)
+        inquirer = Inquirer(fleet, attestations, speakers(config), accounts, clock, policy)
+        forecaster = Forecaster(fleet, SqlHistoryStore(database), inquirer)
         executor = Executor(
             fleet=fleet,
             signers=accounts,
@@ -203,6 +216,8 @@ async def assembled(config: Config, stopping: asyncio.Event, clock: Clock | None
             accounts=accounts,
             book=book,
             forecaster=forecaster,
+            attestations=attestations,
+            inquirer=inquirer,
         )
 
 

@@ -20,7 +20,7 @@ from orchestrator.besu.management_contract import (
     ManagementContractError,
 )
 from orchestrator.besu.node import Node
-from orchestrator.besu.reasons import distribution_failure, marker_failure, read_failure
+from orchestrator.besu.reasons import distribution_failure, marker_failure, read_failure, send_failure
 from orchestrator.besu.receipts import outcome_of
 from orchestrator.besu.results import Head as SeenHead
 from orchestrator.besu.subscriptions import Gap, GapReason
@@ -93,6 +93,7 @@ class BesuNode:
         self._enclave = enclave
         self._traits: NodeTraits | None = None
         self._reading_traits = asyncio.Lock()
+        self._one_send = asyncio.Lock()
         self._abis: dict[str, str] = {}
 
     @property
@@ -236,6 +237,18 @@ class BesuNode:
         for pmt_hash, (public, private) in zip(left, await self._node.receipts(left) if left else (), strict=True):
             found[pmt_hash] = outcome_of(pmt_hash, public or private, private)
         return tuple(found[pmt_hash] for pmt_hash in pmt_hashes)
+
+    @_meaning(send_failure)
+    async def send(self, raw: bytes) -> str:
+        """Send a signed private transaction, one at a time: sends that overlap can get one public nonce."""
+        async with self._one_send:
+            return await self._node.send_raw(raw)
+
+    @_read
+    async def pooled(self, pmt_hashes: Sequence[str]) -> bool | None:
+        """Return True when one of the PMTs waits in the node's pool, False when all are in blocks; None: not known."""
+        waits = await self._node.pooled(pmt_hashes)
+        return True if True in waits else None if None in waits else False
 
     @_meaning(distribution_failure)
     async def distribute(self, raw: bytes) -> bytes:

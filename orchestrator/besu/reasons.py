@@ -94,6 +94,11 @@ def read_failure(error: BesuError, node: str) -> NodeError:
     return NodeError(reason, Said.NOT_KNOWN)
 
 
+def send_failure(error: BesuError, node: str) -> NodeError:
+    """Return what it means that a send did not end with a PMT's hash."""
+    return NodeError(reason_of(error, node), _said_to_a_send(error))
+
+
 def distribution_failure(error: BesuError, node: str) -> NodeError:
     """Return what it means that a private transaction was not distributed."""
     return NodeError(_reason(error, node, _OF_DISTRIBUTION), _said_to_a_send(error))

@@ -187,6 +187,10 @@ def _facts(change: ChangeDetailDocument) -> list[tuple[str, object]]:
 
 def _plan_text(plan: PlanDocument) -> str:
     text = f"through {plan.node}: {len(plan.to_add)} to add, {len(plan.to_remove)} to remove"
+    for entry in plan.vouched:
+        text += f"; {entry.enclave_key}: unseen, attested by {entry.account} at block {entry.block_number}"
+    for key in plan.unforeseen:
+        text += f"; {key}: unseen, what its node makes of the history is not known"
     if plan.bundling_seconds is None:
         return text
     return f"{text}; bundling the history took {plan.bundling_seconds:.1f} s at the last addition, under the lock"

@@ -103,6 +103,11 @@ class ChainConfig(Section):
         le=100_000,
         description="Blocks after the proof's in which the word of a peer is waited for.",
     )
+    attestations: Literal["require", "prefer", "ignore"] = Field(
+        default="prefer",
+        description="Whether a new member whose node is not ours is added only on the word of a peer, with it where it "
+        "comes within 10 s, or without.",
+    )
     gas_limit: int = Field(default=3_000_000, ge=21_000, le=1_000_000_000, description="Of each private transaction.")
     gas_price: int = Field(default=0, ge=0, le=10**18, description="In wei; the marker transaction copies it.")
 

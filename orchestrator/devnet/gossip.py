@@ -153,11 +153,11 @@ class NodePools:
         local = origin == node.number
         has_priority = node.is_validator and (local or transaction.sender in self._local_senders[node.number])
         check_admission(transaction, account, terms, has_priority=has_priority)
-        shelved = (
-            behaviour.shelves_unpriced
-            and not self._nodes[origin].is_validator
-            and transaction.gas_price <= terms.min_gas_price_wei
-        )
+        unpriced = behaviour.shelves_unpriced and transaction.gas_price <= terms.min_gas_price_wei
+        # Without a base fee only what has priority in a pool is taken from it at the least price (Besu 24.5.0,
+        # GasPricePrioritizedTransactions); with one, what first went through a follower was measured to stay.
+        prioritised = self._nodes[origin].is_validator if behaviour.base_fee else has_priority and terms.local_priority
+        shelved = unpriced and not prioritised
         replaced = self._pools[node.number].add(Waiting(transaction, origin, shelved), account, behaviour)
         if replaced is not None:
             self._tell(node.number, [replaced], dropped=True)

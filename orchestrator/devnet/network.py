@@ -14,9 +14,10 @@ from orchestrator.devnet.chain import Block, Chain, make_block
 from orchestrator.devnet.config import DevnetConfig
 from orchestrator.devnet.enclave import Enclave, EnclaveNetwork
 from orchestrator.devnet.execution import ExecutionRules
+from orchestrator.devnet.execution_cache import ExecutionCache
 from orchestrator.devnet.gossip import NodePools
 from orchestrator.devnet.marker_signing import marker_account
-from orchestrator.devnet.node import ExecutionCache, Node
+from orchestrator.devnet.node import Node
 from orchestrator.devnet.public_signing import SigningAccount
 from orchestrator.devnet.public_traffic import PublicTraffic
 from orchestrator.devnet.public_transaction import PublicTransaction

@@ -50,8 +50,8 @@ class BesuBehaviour:
         pending_by_sender: how many of one sender the pool takes; 0 for any number.
         future_by_sender: how far from the sender's nonce the pool takes one; 0 for any distance.
         too_distant_word: how the refusal of a nonce too far away is spelled.
-        shelves_unpriced: a transaction without a price that came first through a node that is no validator is never
-            put into a block.
+        shelves_unpriced: a pool keeps transactions without a price and puts them into no block: with a base fee those
+            that came first through a node that is no validator, without one those that came from another node.
         maps_read_before_replay: a block starts from its parent's head map as it was before the block's replays.
         distributes_history: ``priv_distributeRawTransaction`` bundles the history for an addition and answers two keys;
             before, only a send does, and a marker of what was distributed brings the new member no history.

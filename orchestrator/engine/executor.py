@@ -21,7 +21,6 @@ from orchestrator.membership.errors import ImpossibleStepError
 from orchestrator.membership.facts import (
     AttemptBurnt,
     AttemptSettled,
-    AttemptSigned,
     AttemptUnmined,
     Fact,
     Hindered,
@@ -97,10 +96,12 @@ class Executor:
             signers=self.signers,
             markers=self.markers,
             contract=self.contract,
+            forecaster=self.forecaster,
             clock=self.clock,
             new_id=self.new_id,
             confirmations=self.confirmations,
             nonces=self.nonces,
+            bundling=self.bundling,
         )
 
     async def _survey(self, change: Change) -> Fact:
@@ -115,8 +116,6 @@ class Executor:
         if isinstance(fact, AttemptSettled):
             node = change.plan.node if change.plan is not None else ""
             return await self._with_private_nonce(change, node, fact)
-        if isinstance(fact, AttemptSigned) and fact.attempt.action is Action.ADD:
-            self.bundling.remember(fact.attempt.node, change.privacy_group_id, fact.seconds)
         return fact
 
     async def _read_nonce_ahead(self, change: Change) -> None:
@@ -134,7 +133,8 @@ class Executor:
         return await self._with_private_nonce(change, attempt.node, fact)
 
     async def _burn(self, change: Change, attempt: Attempt) -> Fact:
-        fact = await burn(self.fleet, change, attempt, self.markers.burn(attempt.marker), self.confirmations)
+        burning = self.markers.burn(attempt.marker) if attempt.marker.ours else None
+        fact = await burn(self.fleet, change, attempt, burning, self.confirmations)
         if fact is None:
             return AttemptBurnt(head=self._newest(attempt))
         return await self._deep(change, attempt, fact)

@@ -107,10 +107,12 @@ class AttemptSent:
     Attributes:
         head: The newest head that is known.
         nodes: Names of the nodes that took it.
+        pmt_hash: Hash of the marker that the node signed itself; empty for one of ours.
     """
 
     head: int
     nodes: tuple[str, ...] = ()
+    pmt_hash: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

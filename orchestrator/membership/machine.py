@@ -165,6 +165,8 @@ def _next_for_attempt(change: Change) -> Command:
         return _after_pause(change, Sign(action=wanted, members=members_of(change)))
     if attempt.sent_block is None:
         return _after_pause(change, Send(attempt=attempt, after_block=_earliest(change, attempt)))
+    if not attempt.marker.ours:
+        return _after_pause(change, Settle(attempt=attempt))
     seen = attempt.seen_block or attempt.sent_block
     if seen - attempt.sent_block < WIDEN_AFTER_BLOCKS:
         return _after_pause(change, Settle(attempt=attempt))

@@ -129,6 +129,16 @@ class Marker:
     raw: bytes
     pmt_hash: str
 
+    @property
+    def ours(self) -> bool:
+        """Whether we signed it; see `NODE_MARKER`."""
+        return bool(self.raw)
+
+
+NODE_MARKER = Marker(account="", key=b"", payload_key=b"", gas_limit=0, gas_price=0, chain_id=0, raw=b"", pmt_hash="")
+"""The marker of an addition on Besu before 21.10.2, where only a send bundles the history: the node signs it with a key
+of its own, so that its hash is known from the answer alone, and nobody can take it back (docs/besu.md#markers)."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
@@ -169,8 +179,23 @@ class Attempt:
 
     @property
     def pmt_hashes(self) -> tuple[str, ...]:
-        """Every hash under which its marker can be mined."""
-        return (*self.renewed, self.marker.pmt_hash)
+        """Every hash under which its marker can be mined, as far as they are known."""
+        return tuple(pmt_hash for pmt_hash in (*self.renewed, self.marker.pmt_hash) if pmt_hash)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vouched:
+    """A new member whose node we can't see, and of which its own operator's daemon says that it may be added.
+
+    Attributes:
+        enclave_key: The member.
+        account: The account that signed it.
+        block_number: The node's head that it was looked at.
+    """
+
+    enclave_key: str
+    account: str
+    block_number: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,6 +217,8 @@ class Plan:
             nonce are as the lock left them; another one means that somebody acted under our lock.
         bundling_seconds: What bundling the history took at the last addition to the group, while it was locked; None
             when nothing is to be added or it is not known.
+        vouched: New members that others vouch for.
+        unforeseen: New members whose node nobody could look at: what it makes of the group's history is not known.
     """
 
     node: str
@@ -205,6 +232,8 @@ class Plan:
     lock_nonce: int | None = None
     lock_root: str = ""
     bundling_seconds: float | None = None
+    vouched: tuple[Vouched, ...] = ()
+    unforeseen: tuple[str, ...] = ()
 
 
 class Verdict(StrEnum):

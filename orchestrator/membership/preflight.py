@@ -184,4 +184,12 @@ def _plan(change: Change, seen: Surveyed) -> Plan:
         unlock_by_empty_add=min(versions) < UNLOCK_SINCE,
         first_block=seen.head,
         bundling_seconds=seen.bundling_seconds if to_add and seen.view.exists else None,
+        vouched=tuple(v for v in seen.forecast.vouched if v.enclave_key in to_add) if seen.forecast else (),
+        unforeseen=_unforeseen(to_add, seen),
     )
+
+
+def _unforeseen(to_add: tuple[str, ...], seen: Surveyed) -> tuple[str, ...]:
+    if seen.forecast is None:
+        return ()
+    return tuple(key for key in to_add if any(unseen.enclave_key == key for unseen in seen.forecast.unseen))

@@ -50,6 +50,8 @@ def read_signed(change: Change, fact: facts.AttemptSigned) -> Read:
 def read_sent(change: Change, fact: facts.AttemptSent) -> Read:
     """A node has the marker."""
     attempt = replace(_attempt(change), status=AttemptStatus.SENT, sent_block=fact.head, seen_block=None)
+    if not attempt.marker.ours:
+        attempt = replace(attempt, marker=replace(attempt.marker, pmt_hash=fact.pmt_hash))
     return Signal.NOTED, replace(change, attempt=attempt, transacted=True, failures=0)
 
 
@@ -146,8 +148,13 @@ def given_up(change: Change) -> Change:
 
 
 def to_be_sent_again(attempt: Attempt) -> Attempt:
-    """Return an attempt that may have been sent, and shall be broadcast (again) through every node."""
+    """Return an attempt that may have been sent, and shall be broadcast (again) through every node.
+
+    One whose marker a node signs is not sent twice: each send makes a marker, with the history as it is then.
+    """
     seen = max(attempt.since_block, attempt.seen_block or 0)
+    if not attempt.marker.ours:
+        return replace(attempt, status=AttemptStatus.SENT, sent_block=seen, seen_block=None)
     return replace(attempt, status=AttemptStatus.SENT, sent_block=seen - WIDEN_AFTER_BLOCKS, seen_block=seen)
 
 

@@ -234,6 +234,12 @@ RULES: dict[str, Rule] = {
         "hosted on another node.",
         member_specific=True,
     ),
+    "attestation_missing": Rule(
+        judgement=Judgement.PARK,
+        remedy="Have the operator of the member's node run a daemon with nodes.speaker, name its account under "
+        "[[peers]], and retry; or set chain.attestations to prefer.",
+        member_specific=True,
+    ),
     "members_differ": Rule(
         judgement=Judgement.PARK,
         remedy="Remove the member that differs, and add it again where the forecast of that is safe.",

@@ -28,6 +28,7 @@ from orchestrator.membership.model import (
     Repair,
     State,
     Verdict,
+    Vouched,
 )
 from orchestrator.membership.reasons import Reason
 
@@ -168,7 +169,8 @@ def _reason(text: str) -> Reason:
 def _plan(text: str) -> Plan:
     values = json.loads(text)
     lists = {name: _texts(values[name]) for name in ("to_add", "to_remove", "participants")}
-    return Plan(**values | lists)
+    vouched = tuple(Vouched(**entry) for entry in values.get("vouched", ()))
+    return Plan(**values | lists | {"vouched": vouched, "unforeseen": _texts(values.get("unforeseen", []))})
 
 
 def _effect(text: str) -> Effect:

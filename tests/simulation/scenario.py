@@ -20,6 +20,7 @@ from tests.simulation.endings import Endings
 from tests.simulation.messages import MessageQueue
 from tests.simulation.owner import OwnerClient
 from tests.simulation.replica import Replica
+from tests.simulation.traffic import send_pairs
 from tests.simulation.weather import Weather, draw
 from tests.simulation.world import LifeClock, World
 
@@ -122,6 +123,8 @@ class Scenario:
         self._faulty = [world.spawn(self._make_faults())]
         if self._weather.foreign:
             self._faulty.append(world.spawn(self._meddle()))
+        if self._weather.public_traffic:
+            self._faulty.append(world.spawn(send_pairs(world)))
         if self._weather.operator:
             self._faulty.append(world.spawn(self._operate()))
         await self._watch(self._weather.storm_seconds, lambda: False)

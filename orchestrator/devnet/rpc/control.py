@@ -12,7 +12,7 @@ from orchestrator.devnet.faults import FaultKind, RpcFault, RpcFaults
 from orchestrator.devnet.network import Network
 from orchestrator.devnet.node import Node
 from orchestrator.devnet.public_traffic import MAX_ACCOUNTS, MAX_PER_BLOCK, PublicTraffic
-from orchestrator.devnet.rpc.call import Call, read_address, read_quantity
+from orchestrator.devnet.rpc.call import Call, read_address, read_bytes, read_quantity
 
 MAX_MINED_AT_ONCE: Final = 10_000
 _MAX_SECONDS: Final = 3_600.0
@@ -151,7 +151,10 @@ def _public_traffic(controls: Controls, call: Call) -> list[str]:
     per_block = (1 if accounts else 0) if per_block is None else per_block
     if isinstance(per_block, bool) or not isinstance(per_block, int | float) or not 0 <= per_block <= MAX_PER_BLOCK:
         raise _wrong(f"parameter 2 must be how many transactions each has in a block, 0 to {MAX_PER_BLOCK}")
-    controls.network.traffic = PublicTraffic.of(accounts, float(per_block))
+    payload = b"" if call.optional(2) is None else read_bytes(call.optional(2))
+    if payload is None:
+        raise _wrong("parameter 3 must be the data of a call, 0x…")
+    controls.network.traffic = PublicTraffic.of(accounts, float(per_block), payload)
     return [account.address for account in controls.network.traffic.accounts]
 
 

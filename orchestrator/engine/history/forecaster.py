@@ -8,7 +8,7 @@ from orchestrator.engine.fleet import Fleet
 from orchestrator.engine.history.examinations import ExaminedBlocks
 from orchestrator.engine.history.groups import GroupHistories, ReadHistory
 from orchestrator.engine.history.members import SeenMember
-from orchestrator.engine.history.newcomers import NewcomerReader
+from orchestrator.engine.history.newcomers import NewcomerReader, OtherSide
 from orchestrator.engine.history.ports import HistoryStore
 from orchestrator.engine.history.replays import NodeReplays
 from orchestrator.engine.history.roots import NodeRoots
@@ -16,6 +16,8 @@ from orchestrator.engine.history.senders import SenderReader
 from orchestrator.engine.node_ports import Head, NodeError
 from orchestrator.engine.watcher import ChainWatcher
 from orchestrator.membership.forecast.agreement import disagreement
+from orchestrator.membership.forecast.histories import GroupHistory
+from orchestrator.membership.forecast.newcomers import NewcomerFacts
 from orchestrator.membership.forecast.outlook import ForecastFacts, forecast
 from orchestrator.membership.forecast.verdict import Forecast, Unseen
 from orchestrator.membership.model import Change
@@ -53,15 +55,16 @@ class Forecaster:
     Args:
         fleet: The nodes.
         store: Keeps what was read.
+        others: Asks about nodes of new members that we have no access to; None when nobody is to be asked.
     """
 
-    def __init__(self, fleet: Fleet, store: HistoryStore) -> None:
+    def __init__(self, fleet: Fleet, store: HistoryStore, others: OtherSide | None = None) -> None:
         self._fleet = fleet
         self._histories = GroupHistories(store, ExaminedBlocks(store))
         self._replays = NodeReplays(store)
         roots = NodeRoots()
         self._senders = SenderReader(roots)
-        self._newcomers = NewcomerReader(fleet, self._replays, roots)
+        self._newcomers = NewcomerReader(fleet, self._replays, roots, others)
 
     async def forecast(self, question: Question) -> Forecast:
         """Return what is to be expected of an addition.
@@ -89,11 +92,14 @@ class Forecaster:
         through = max(question.through, at)
         candidates = _in_order(members, question.senders, through)
         senders = await self._senders.read(read.history, candidates, through)
-        newcomers = await self._newcomers.read(read.history, question.to_add, staying, reference.record.logs, through)
+        complete = _complete(read, through)
+        newcomers = await self._newcomers.read(
+            read.history, question.to_add, staying, reference.record.logs, through, ask=complete
+        )
         return forecast(
             ForecastFacts(
                 history=read.history,
-                complete=_complete(read, through) and senders is not None and newcomers is not None,
+                complete=complete and senders is not None and newcomers is not None,
                 examinations=read.examinations,
                 compared_at=at,
                 member_roots=roots,
@@ -102,6 +108,29 @@ class Forecaster:
                 unseen=(*unseen, *joining, *silent),
             )
         )
+
+    async def newcomer(self, history: GroupHistory, enclave_key: str) -> NewcomerFacts | None:
+        """Return what the rules need of a member of ours that others want to add to their group.
+
+        Args:
+            history: The group's blocks, as they have them.
+            enclave_key: The member.
+
+        Returns:
+            The facts; None while more is to be read, or when the member is none of ours.
+
+        Raises:
+            NodeError: Its node does not answer.
+            StoreError: What is kept can't be read or written.
+        """
+        watcher = self._fleet.hosting(enclave_key)
+        if watcher is None:
+            return None
+        head = (await watcher.current()).number
+        view = await watcher.node.view(history.privacy_group_id, head)
+        members = tuple(key for key in view.participants if key != enclave_key)
+        found = await self._newcomers.read(history, [enclave_key], members, (), max(head, history.through), ask=False)
+        return None if found is None else found[0]
 
     async def after_lock(self, change: Change, head: Head) -> Forecast:
         """Return the forecast anew once the lock is mined: its own block and all since the survey are looked at.

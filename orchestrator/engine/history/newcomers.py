@@ -1,6 +1,9 @@
 """What is read of the nodes of members that are to be added."""
 
+import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Protocol
 
 from orchestrator.engine.fleet import Fleet
 from orchestrator.engine.history.overlaps import with_blocks
@@ -10,7 +13,14 @@ from orchestrator.engine.node_ports import Head, NodeError
 from orchestrator.engine.watcher import ChainWatcher
 from orchestrator.membership.forecast.histories import GroupHistory
 from orchestrator.membership.forecast.memberships import MembershipLog, left_at
-from orchestrator.membership.forecast.newcomers import NewcomerFacts, executed_last
+from orchestrator.membership.forecast.newcomers import Attested, NewcomerFacts, Unattested, executed_last
+
+
+class OtherSide(Protocol):
+    """Asks who can see a node that we can't."""
+
+    async def about(self, history: GroupHistory, enclave_key: str) -> Attested | Unattested:
+        """Return what the operator's daemon of a member's node says; bounded in time, and never raises."""
 
 
 class NewcomerReader:
@@ -20,10 +30,12 @@ class NewcomerReader:
         fleet: The nodes.
         replays: What they replayed.
         roots: Reads and remembers roots.
+        others: Asks about nodes that we have no access to; None when nobody is to be asked.
     """
 
-    def __init__(self, fleet: Fleet, replays: NodeReplays, roots: NodeRoots) -> None:
+    def __init__(self, fleet: Fleet, replays: NodeReplays, roots: NodeRoots, others: OtherSide | None = None) -> None:
         self._fleet = fleet
+        self._others = others
         self._replays = replays
         self._roots = roots
 
@@ -34,6 +46,8 @@ class NewcomerReader:
         members: Sequence[str],
         logs: Sequence[MembershipLog],
         through: int,
+        *,
+        ask: bool = True,
     ) -> tuple[NewcomerFacts, ...] | None:
         """Return facts of the new members; None while more is to be read.
 
@@ -43,24 +57,43 @@ class NewcomerReader:
             members: The members that stay.
             logs: Additions and removals in the groups of a member's node.
             through: The newest block that counts.
+            ask: Whether the history is whole, so that others can be asked about it.
 
         Raises:
             StoreError: What is kept can't be read or written.
         """
+        words = await self._words(history, keys) if ask else {}
         found = []
         for key in keys:
-            facts = await self._read(history, key, members, logs, through)
+            facts = await self._read(history, key, members, logs, through, words.get(key))
             if facts is None:
                 return None
             found.append(facts)
         return tuple(found)
 
+    async def _words(self, history: GroupHistory, keys: Sequence[str]) -> dict[str, Attested | Unattested]:
+        """Ask about all nodes that are not ours at the same time: each is waited for."""
+        others = self._others
+        if others is None:
+            return {}
+        strange = [key for key in keys if self._fleet.hosting(key) is None]
+        words = await asyncio.gather(*(others.about(history, key) for key in strange))
+        return dict(zip(strange, words, strict=True))
+
     async def _read(
-        self, history: GroupHistory, key: str, members: Sequence[str], logs: Sequence[MembershipLog], through: int
+        self,
+        history: GroupHistory,
+        key: str,
+        members: Sequence[str],
+        logs: Sequence[MembershipLog],
+        through: int,
+        word: Attested | Unattested | None,
     ) -> NewcomerFacts | None:
         watcher = self._fleet.hosting(key)
         if watcher is None:
-            return _unseen(history, key, None, logs, "its node is not one of ours")
+            detail = word.detail if isinstance(word, Unattested) else "its node is not one of ours"
+            facts = _unseen(history, key, None, logs, detail)
+            return replace(facts, word=word, unseen=None if isinstance(word, Attested) else detail)
         try:
             return await self._seen(history, key, watcher, members, through)
         except NodeError as error:

@@ -9,6 +9,37 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from orchestrator.membership.forecast.histories import GroupHistory, Replay
+from orchestrator.membership.reasons import Reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attested:
+    """What the operator's daemon of a node that we can't see says of it, as far as it is believed.
+
+    Attributes:
+        account: The account that signed it.
+        block_number: The node's head that it was looked at.
+        last: The newest block of the group that the node has as the others have it; 0 when it lacks all.
+        reason: Why the member must not be added; None when it may be.
+    """
+
+    account: str
+    block_number: int
+    last: int
+    reason: Reason | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unattested:
+    """There is no word about a node that we can't see.
+
+    Attributes:
+        detail: Why, for a person.
+        required: Whether nobody is to be added without.
+    """
+
+    detail: str
+    required: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +57,8 @@ class NewcomerFacts:
         replays: What the node replayed, additions that failed included.
         left_block: The block of the member's last removal, where the group's logs show one: what is left to tell of a
             node that can't be seen.
-        unseen: Why not everything is known, for a person; None when it is.
+        unseen: Why not everything is known, for a person; None when it is, be it by the word of somebody else.
+        word: What that says; None when nobody was to be asked.
     """
 
     enclave_key: str
@@ -38,6 +70,7 @@ class NewcomerFacts:
     replays: tuple[Replay, ...]
     left_block: int | None = None
     unseen: str | None = None
+    word: Attested | Unattested | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,8 +105,10 @@ def departure(history: GroupHistory, newcomer: NewcomerFacts) -> Departure:
 
     Args:
         history: The group's blocks as a healthy member has them, through the node's head at least.
-        newcomer: A member whose node can be seen.
+        newcomer: A member whose node can be seen, or of which somebody who can told.
     """
+    if isinstance(newcomer.word, Attested):
+        return Departure(last=newcomer.word.last)
     head = newcomer.head or 0
     if newcomer.shared or not newcomer.holds:
         return Departure(last=head if newcomer.shared else 0)
@@ -122,6 +157,6 @@ def lacks_from(newcomer: NewcomerFacts, found: Departure) -> int:
     A node that can't be seen has replayed the group up to the member's removal if there was one; this is asked of the
     side that can see it.
     """
-    if newcomer.holds is None:
+    if newcomer.holds is None and not isinstance(newcomer.word, Attested):
         return newcomer.left_block or 0
     return found.last

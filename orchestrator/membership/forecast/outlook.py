@@ -7,10 +7,18 @@ from typing import Final
 from orchestrator.membership.forecast.agreement import disagreement
 from orchestrator.membership.forecast.blocks import Examination, Flaw
 from orchestrator.membership.forecast.histories import GroupHistory
-from orchestrator.membership.forecast.newcomers import Departure, NewcomerFacts, departure, lacks_from
+from orchestrator.membership.forecast.newcomers import (
+    Attested,
+    Departure,
+    NewcomerFacts,
+    Unattested,
+    departure,
+    lacks_from,
+)
 from orchestrator.membership.forecast.senders import SenderFacts, SenderStanding, ranked, standing
 from orchestrator.membership.forecast.verdict import Danger, ExpectedReplay, Forecast, Risk, Scope, Unseen
-from orchestrator.membership.reasons import Reason
+from orchestrator.membership.model import Vouched
+from orchestrator.membership.reasons import Judgement, Reason, rule_of
 
 MOST_NAMED: Final = 20
 """How many blocks are named of those that are alike: the first already decides."""
@@ -84,6 +92,11 @@ def forecast(facts: ForecastFacts) -> Forecast:
             )
             for newcomer in facts.newcomers
         ),
+        vouched=tuple(
+            Vouched(enclave_key=n.enclave_key, account=n.word.account, block_number=n.word.block_number)
+            for n in facts.newcomers
+            if isinstance(n.word, Attested) and n.word.reason is None
+        ),
     )
 
 
@@ -134,11 +147,26 @@ def _newcomer(facts: ForecastFacts, newcomer: NewcomerFacts, found: Departure) -
         # A node of ours that does not answer now will: what it holds is looked at before anything is locked.
         reason = Reason(slug="node_unreachable", detail=newcomer.unseen or f"node {newcomer.node}", members=key)
         dangers.append(Danger(scope=Scope.MOMENT, reason=reason))
+    if newcomer.word is not None:
+        dangers += _said(newcomer.word, key)
     if not newcomer.shared:
         lacked = (block.number for block in facts.history.after(lacks_from(newcomer, found)))
         bad = [facts.examinations[number] for number in lacked if not _replayable(facts, number)]
         dangers += [_unreplayable(examination, key) for examination in bad[:MOST_NAMED]]
     return tuple(dangers)
+
+
+def _said(word: Attested | Unattested, key: tuple[str, ...]) -> list[Danger]:
+    """What the side that can see the node says, or that it says nothing where its word is required."""
+    if isinstance(word, Unattested):
+        missing = Reason(slug="attestation_missing", detail=word.detail, members=key)
+        return [Danger(scope=Scope.MEMBER, reason=missing)] if word.required else []
+    if word.reason is None:
+        return []
+    detail = f"{word.account} says of its node at block {word.block_number}: {word.reason.detail}"
+    reason = Reason(slug=word.reason.slug, detail=detail, members=key)
+    passes = rule_of(reason).judgement is Judgement.RETRY
+    return [Danger(scope=Scope.MOMENT if passes else Scope.MEMBER, reason=reason, block_number=word.block_number)]
 
 
 def _replayable(facts: ForecastFacts, number: int) -> bool:

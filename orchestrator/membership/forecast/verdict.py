@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from orchestrator.membership.forecast.senders import SenderStanding
+from orchestrator.membership.model import Vouched
 from orchestrator.membership.reasons import Reason
 
 
@@ -105,6 +106,7 @@ class Forecast:
         risks: What may go wrong and can't be settled, newest block first, a bounded number.
         unseen: What could not be looked at.
         replays: What each new member's node has to replay.
+        vouched: New members whose nodes others looked at.
     """
 
     privacy_group_id: str
@@ -115,6 +117,7 @@ class Forecast:
     risks: tuple[Risk, ...] = ()
     unseen: tuple[Unseen, ...] = ()
     replays: tuple[ExpectedReplay, ...] = ()
+    vouched: tuple[Vouched, ...] = ()
 
     @property
     def outlook(self) -> Outlook:

@@ -22,9 +22,13 @@ REFUSALS = {
 class PublicLife(RuleBasedStateMachine):
     """Four nodes, three of them validators, and three accounts that hold something."""
 
-    @initialize(version=st.sampled_from(["21.1.7", "22.4.4", "23.10.3", "25.4.1"]), gossip_ms=st.sampled_from([0, 50]))
-    def begin(self, version: str, gossip_ms: float) -> None:
-        self.driver = Driver(besu_version=version, nodes=4, validators=3, gossip_ms=gossip_ms)
+    @initialize(
+        version=st.sampled_from(["21.1.7", "22.4.4", "23.10.3", "25.4.1"]),
+        gossip_ms=st.sampled_from([0, 50]),
+        base_fee=st.booleans(),
+    )
+    def begin(self, version: str, gossip_ms: float, base_fee: bool) -> None:
+        self.driver = Driver(besu_version=version, nodes=4, validators=3, gossip_ms=gossip_ms, base_fee=base_fee)
 
     @rule(
         account=st.sampled_from(ACCOUNTS),

@@ -198,6 +198,18 @@ def test_from_24_5_0_a_marker_that_first_went_through_a_follower_stays() -> None
     assert mined(driver, again)
 
 
+def test_without_a_base_fee_only_the_validator_that_took_it_mines_a_free_transaction() -> None:
+    """From 24.5.0 on: the others have it as well, and leave it out of their blocks."""
+    for version, turns in (("24.4.0", 1), ("24.5.0", 3)):
+        driver = Driver(besu_version=version, base_fee=False)
+        marker, _ = rivals(driver)
+        driver.broadcast(marker, node=3)
+        for turn in range(1, 4):
+            driver.mine()
+            assert mined(driver, marker) is (turn >= turns)
+        assert "baseFeePerGas" not in driver.call(1, "eth_getBlockByNumber", "latest", False)
+
+
 @pytest.mark.parametrize("version", ["23.10.3", "24.4.0"])
 def test_before_24_5_0_a_marker_through_a_follower_is_mined(version: str) -> None:
     """As through any node."""

@@ -6,6 +6,7 @@ from orchestrator.besu.management_contract import encode_add_participants
 from orchestrator.devnet.config import DevnetConfig
 from orchestrator.devnet.errors import DevnetError, RpcError
 from orchestrator.devnet.in_process import InProcessNode
+from orchestrator.devnet.public_traffic import CALLED_CONTRACT
 from orchestrator.devnet.rpc.dispatch import Caller
 from tests.unit.devnet.driving import GROUP, OWNER, Driver
 
@@ -161,6 +162,17 @@ def test_public_traffic_is_in_every_block(accounts: int, per_block: int, count: 
     driver.mine()
 
     assert not driver.network.chain.head.transactions
+
+
+def test_public_traffic_can_call_a_contract() -> None:
+    """With data the transactions go to a contract instead of the sender."""
+    driver = Driver()
+    (sender,) = driver.call(1, "devnet_publicTraffic", 1, 1, "0x0102")
+    number = driver.mine()
+    (transaction,) = driver.call(1, "eth_getBlockByNumber", hex(number), True)["transactions"]
+
+    assert (transaction["from"], transaction["input"]) == (sender, "0x0102")
+    assert transaction["to"] == CALLED_CONTRACT
 
 
 def test_a_fraction_of_public_traffic_is_in_some_blocks() -> None:
