@@ -2,7 +2,7 @@
 
 A node that never had the group replays all of it. A former member's node, or one that an addition failed for, replays
 what it lacks, beginning from its own map of the block before; where that map does not hold what the group was, the
-replay's root check halts the node for good (docs/besu.md, How replay damages other groups, 4).
+replay's root check halts the node for good (docs/besu.md#former-members).
 """
 
 from collections.abc import Mapping

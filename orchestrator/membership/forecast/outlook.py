@@ -59,7 +59,7 @@ class ForecastFacts:
 def forecast(facts: ForecastFacts) -> Forecast:
     """Return what is to be expected of an addition.
 
-    Source: docs/besu.md, What a replay needs, and How replay damages other groups, 3 and 4.
+    Source: docs/besu.md#what-a-replay-needs, #torn-bundles and #former-members.
 
     Args:
         facts: What was seen.

@@ -8,7 +8,7 @@ from orchestrator.membership.forecast.verdict import Forecast
 from orchestrator.membership.reasons import Reason
 
 REPLAYED_IN: timedelta = timedelta(milliseconds=4)
-"""What replaying a transaction takes: 1,500 took 4 to 6 s, 6,000 16 s (docs/besu.md, Replay, measured)."""
+"""What replaying a transaction takes: 1,500 took 4 to 6 s, 6,000 16 s (docs/besu.md#replay-measured)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,8 +69,8 @@ def addition_obstacle(wanted: NodeAddition, others: Iterable[NodeAddition], rule
     """Return why an addition has to wait for another one of the same node; None when it may begin now.
 
     Adding a former member is safe only while nothing else is added to its node between the look at its roots and the
-    addition's block (docs/besu.md, How replay damages other groups, 4): another replay makes the maps anew that this
-    one begins from. Replays on top of each other write the same maps without a lock (there, 6).
+    addition's block (docs/besu.md#former-members): another replay makes the maps anew that this
+    one begins from. Replays on top of each other write the same maps without a lock.
 
     Args:
         wanted: The addition to begin.
@@ -110,8 +110,8 @@ class PendingMarker:
 def marker_obstacle(account: str | None, pending: Iterable[PendingMarker]) -> Reason | None:
     """Return why a private transaction has to wait for another one's block; None when it may be sent now.
 
-    Two markers of one account in one block make the block unreplayable for every group in it (docs/besu.md, What a
-    replay needs); one that is sent after the other's block can't be in it.
+    Two markers of one account in one block make the block unreplayable for every group in it
+    (docs/besu.md#what-a-replay-needs); one that is sent after the other's block can't be in it.
 
     Args:
         account: The account of the node's fixed marker key; None when the node draws a key for each marker.
