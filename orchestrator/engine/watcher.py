@@ -219,7 +219,7 @@ class ChainWatcher:
 
     async def _read_block(self, number: int) -> None:
         try:
-            # In full, since what accounts sent in it is asked for next (docs/besu.md, What a replay needs).
+            # In full, since what accounts sent in it is asked for next (docs/besu.md#what-a-replay-needs).
             (block,) = await self.node.blocks([number])
         except NodeError as error:
             log.warning("block not read", node=self.node.name, block=number, reason=str(error))
