@@ -20,6 +20,7 @@ from orchestrator.engine.ports import BrokerError, Clock
 from orchestrator.engine.testimony import InvalidVerdictError
 from orchestrator.engine.watcher import ChainWatcher
 from orchestrator.membership.attestations import (
+    VALID_FOR,
     Attestation,
     Signed,
     attestation_refusal,
@@ -133,6 +134,7 @@ class Inquirer:
         policy: Policy,
     ) -> None:
         self._publish: Callable[[bytes], Awaitable[None]] | None = None
+        self._silent: OrderedDict[tuple[str, str], datetime] = OrderedDict()
         self._fleet = fleet
         self._book = book
         self._speakers = dict(speakers)
@@ -182,7 +184,23 @@ class Inquirer:
         word = inquiry_of(history, enclave_key, chain_id, self._clock.now())
         signature = self._signer.sign_statement(account, statement_of(word))
         await self._publish(encode_word(Signed(word=word, account=account.lower(), signature=signature)))
-        return await self._clock.wait_for(self._until_known(history, enclave_key), WAIT_SECONDS)
+        return await self._wait_for_answer(history, enclave_key)
+
+    async def _wait_for_answer(self, history: GroupHistory, enclave_key: str) -> Attested:
+        """Wait, unless nobody answered the same a moment ago: an addition is looked at again and again."""
+        pair = (history.privacy_group_id, enclave_key)
+        now = self._clock.now()
+        silent_at = self._silent.get(pair)
+        if silent_at is not None and now - silent_at <= VALID_FOR:
+            raise TimeoutError
+        self._silent.pop(pair, None)
+        try:
+            return await self._clock.wait_for(self._until_known(history, enclave_key), WAIT_SECONDS)
+        except TimeoutError:
+            self._silent[pair] = self._clock.now()
+            while len(self._silent) > MOST_REMEMBERED:
+                self._silent.popitem(last=False)
+            raise
 
     async def _until_known(self, history: GroupHistory, enclave_key: str) -> Attested:
         while True:
