@@ -67,7 +67,7 @@ class AttestationBook:
         self._peers = {key: account.lower() for key, account in peers.items()}
         self._signer_of = signer_of
         self._newest: OrderedDict[tuple[str, str], tuple[Attestation, str]] = OrderedDict()
-        self._changed = asyncio.Event()
+        self._next_taken = asyncio.Event()
 
     def expects(self, enclave_key: str) -> bool:
         """Return whether somebody is configured to speak for a member."""
@@ -78,9 +78,10 @@ class AttestationBook:
         found = self._newest.get((privacy_group_id, enclave_key))
         return found if found is not None and holds(found[0], now) else None
 
-    async def wait(self) -> None:
-        """Wait for the next answer about anybody."""
-        await self._changed.wait()
+    @property
+    def next_taken(self) -> asyncio.Event:
+        """Set when the next answer, about whomever, was taken."""
+        return self._next_taken
 
     def take(self, body: bytes, now: datetime) -> bool:
         """Remember an answer that came in, if it is to be believed and new; tells whether it was remembered."""
@@ -106,8 +107,8 @@ class AttestationBook:
         self._newest.move_to_end(pair)
         while len(self._newest) > MOST_REMEMBERED:
             self._newest.popitem(last=False)
-        changed, self._changed = self._changed, asyncio.Event()
-        changed.set()
+        taken, self._next_taken = self._next_taken, asyncio.Event()
+        taken.set()
         log.info("attestation taken", trouble=word.trouble or None, **names)
         return True
 
@@ -204,14 +205,11 @@ class Inquirer:
 
     async def _until_known(self, history: GroupHistory, enclave_key: str) -> Attested:
         while True:
-            waiting = asyncio.ensure_future(self._book.wait())
-            try:
-                found = await self._known(history, enclave_key)
-                if found is not None:
-                    return found
-                await waiting
-            finally:
-                waiting.cancel()
+            taken = self._book.next_taken  # before the look: an answer that comes during it counts
+            found = await self._known(history, enclave_key)
+            if found is not None:
+                return found
+            await taken.wait()
 
     async def _known(self, history: GroupHistory, enclave_key: str) -> Attested | None:
         """An answer that holds, of our chain and of the branch that we see."""
