@@ -23,7 +23,7 @@ from orchestrator.engine.recording import record_of
 from orchestrator.engine.requests import parse_request
 from orchestrator.membership.facts import CancelRequested, RetryRequested
 from orchestrator.membership.machine import step
-from orchestrator.membership.model import Change, State
+from orchestrator.membership.model import ENDED, Change, State
 
 SERVICES = web.AppKey("services", ApiServices)
 
@@ -85,8 +85,8 @@ async def retry_change(request: web.Request) -> web.Response:
 
 
 async def cancel_change(request: web.Request) -> web.Response:
-    """Cancel a change before its first transaction, or a parked one."""
-    return await _amend(request, CancelRequested(), "cancelled", (State.QUEUED, State.PARKED))
+    """Cancel a change before its first transaction, or give up one that is at work."""
+    return await _amend(request, CancelRequested(), "cancelled", tuple(state for state in State if state not in ENDED))
 
 
 async def _amend(

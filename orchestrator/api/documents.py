@@ -85,6 +85,7 @@ class ChangeDocument(Document):
     waiting_since: datetime | None = Field(description="Since when it waits for the same reason.")
     lock_block: int | None = Field(description="Block of the lock that is held for it; null when none is.")
     reason: ReasonDocument | None
+    waits_for: ReasonDocument | None = Field(description="What the present step waits for; null while it gets on.")
     progress: list[ProgressDocument]
     effect: EffectDocument | None
     repair: RepairDocument | None = Field(description="What became of an addition that got lost; null when none did.")
@@ -265,6 +266,7 @@ def change_fields(change: Change) -> dict[str, Any]:
         "ended": change.state in ENDED,
         "members": list(change.members),
         "reason": None if change.reason is None else reason_document(change.reason),
+        "waits_for": None if change.waits_for is None else reason_document(change.waits_for),
         "progress": [ProgressDocument.model_validate(entry) for entry in change.progress],
         "effect": None
         if effect is None
@@ -286,7 +288,7 @@ def change_fields(change: Change) -> dict[str, Any]:
     }
 
 
-_MADE = {"ended", "members", "reason", "progress", "effect", "repair", "independent"}
+_MADE = {"ended", "members", "reason", "waits_for", "progress", "effect", "repair", "independent"}
 _SAME_IN_CHANGE = frozenset(ChangeDocument.model_fields) - _MADE
 
 

@@ -73,7 +73,7 @@ async def connect_nodes(stack: AsyncExitStack, nodes: tuple[NodeConfig, ...]) ->
             link = await stack.enter_async_context(
                 NodeSocket(configured.ws, random=SystemRandom(), token=token, tls=tls)
             )
-        node = Node(http, name=configured.name)
+        node = Node(http, name=configured.name, version=configured.version)
         enclave = EnclaveProbe(session, configured.enclave, tls) if configured.enclave is not None else None
         connected.append(BesuNode(configured.name, configured.enclave_keys, node, link, enclave))
     return connected

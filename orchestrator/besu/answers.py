@@ -40,7 +40,8 @@ T = TypeVar("T")
 MAX_BYTES: Final = 4 << 20
 MAX_ITEMS: Final = 200_000
 _QUANTITY = re.compile(r"0x[0-9a-fA-F]{1,64}")
-_VERSION = re.compile(r"v?(\d{1,6})\.(\d{1,6})(?:\.(\d{1,6}))?")
+_VERSION = re.compile(r"v?(\d{1,6})\.(\d{1,6})(?:\.(\d{1,6}))?(?:[-+].*)?")
+_PARTS_BEHIND_VERSION: Final = 2
 
 
 def known(read: Callable[[Any], T], value: Any, what: str) -> T:
@@ -135,7 +136,13 @@ def read_public_transaction(value: Any) -> PublicTransaction:
 
 def read_pooled(value: Any) -> bool | None:
     """Read from ``eth_getTransactionByHash`` whether the transaction waits in the pool; None when it is not known."""
-    return None if value is None else _object(value).get("blockNumber") is None
+    if value is None:
+        return None
+    fields = _object(value)
+    waits = fields.get("blockNumber") is None
+    if waits is not (fields.get("blockHash") is None):
+        raise ProtocolError("expected a block's number and hash, or neither, got one of them")
+    return waits
 
 
 def read_public_receipt(value: Any) -> PublicReceipt:
@@ -221,12 +228,17 @@ def read_found_group(value: Any) -> FoundGroup:
 
 
 def read_client_version(value: Any) -> ClientVersion:
-    """Read ``web3_clientVersion``, such as "besu/v23.10.3/linux-x86_64/openjdk-java-17"."""
+    """Read ``web3_clientVersion``, such as "besu/v23.10.3/linux-x86_64/openjdk-java-17"; its version may be unknown.
+
+    ``--identity`` puts a text of the operator's choice, perhaps an address or with "/" in it, between name and version:
+    the version is the part before those of the system and of the virtual machine. Builds of one's own say "vnull".
+    """
     text = _text(value)
-    product, _, rest = text.partition("/")
-    matched = _VERSION.search(rest)
-    if not matched:
-        raise ProtocolError(f"no version in the client's name {text!r}")
+    product, *parts = text.split("/")
+    place = max(len(parts) - _PARTS_BEHIND_VERSION, 1) - 1
+    matched = _VERSION.fullmatch(parts[place]) if parts else None
+    if matched is None:
+        return ClientVersion(product.lower(), None, text)
     major, minor, patch = (int(part or 0) for part in matched.groups())
     return ClientVersion(product.lower(), (major, minor, patch), text)
 

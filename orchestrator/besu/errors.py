@@ -1,4 +1,4 @@
-"""Every way in which a Besu node can fail a caller. Pure.
+"""Every way in which a Besu node can fail a caller; refusals of transactions are in `transaction_errors`. Pure.
 
 ::
 
@@ -10,7 +10,9 @@
     │   ├── HostNotAllowedError     the node takes no requests under this host name
     │   └── HttpStatusError         a proxy or an overloaded node answered instead
     ├── ProtocolError               an answer that is no JSON-RPC, or not what the method answers
+    │   └── BatchRefusedError       fewer requests at once may be answered
     ├── NotKnownError               null: the node has no answer to this, here or yet
+    ├── VersionUnknownError         the version has to be configured
     └── RpcError                    the node answered with an error
         ├── UnauthorizedError
         ├── MethodNotFoundError
@@ -144,6 +146,19 @@ class ProtocolError(BesuError):
     certain = False
 
 
+class BatchRefusedError(ProtocolError):
+    """The node, or what stands before it, takes no batch, or none so large; fewer at once, or one by one, may work."""
+
+    reason = "batch_refused"
+
+
+class VersionUnknownError(BesuError):
+    """The node does not say which version of Besu it runs; methods and contracts differ between versions."""
+
+    reason = "version_unknown"
+    verdict = Verdict.OPERATOR
+
+
 class RpcError(BesuError):
     """The node answered with an error.
 
@@ -224,83 +239,6 @@ class NodeInternalError(RpcError):
     """The node failed inside; it may have acted on the request."""
 
     reason = "node_internal"
-    verdict = Verdict.RETRY
-    certain = False
-
-
-class TransactionRefusedError(RpcError):
-    """The node took no such transaction."""
-
-    reason = "transaction_refused"
-
-
-class NonceTooLowError(TransactionRefusedError):
-    """The private nonce is used: by this transaction, sent before, or by another of the account."""
-
-    reason = "nonce_too_low"
-
-
-class WrongChainIdError(TransactionRefusedError):
-    """The signature is bound to another chain."""
-
-    reason = "wrong_chain_id"
-    verdict = Verdict.OPERATOR
-    remedy = "sign with the chain id that eth_chainId of the node answers"
-
-
-class InsufficientBalanceError(TransactionRefusedError):
-    """The account that pays the marker transaction has too little."""
-
-    reason = "balance"
-    verdict = Verdict.OPERATOR
-    remedy = "use gas price 0 on a gas-free network, or fund the account"
-
-
-class GasRefusedError(TransactionRefusedError):
-    """The gas limit or the gas price does not suit the network."""
-
-    reason = "gas_limit"
-    verdict = Verdict.OPERATOR
-    remedy = "set a gas limit between the intrinsic cost and the block's limit, and a price that the network takes"
-
-
-class IntrinsicGasError(GasRefusedError):
-    """The gas limit is below the cost of carrying the transaction."""
-
-    reason = "intrinsic_gas"
-
-
-class GasPriceTooLowError(GasRefusedError):
-    """The gas price is below what the network takes."""
-
-    reason = "gas_price"
-
-
-class AccountNotPermittedError(TransactionRefusedError):
-    """The account that sends the marker transaction may not send: account permissioning is on."""
-
-    reason = "account_not_permitted"
-    verdict = Verdict.OPERATOR
-    remedy = "permit the account that sends marker transactions"
-
-
-class MarkerPoolError(TransactionRefusedError):
-    """The marker transaction did not enter the pool because of another one; the same bytes can be sent again."""
-
-    reason = "marker_pool"
-    verdict = Verdict.RETRY
-
-
-class MarkerOutbidError(MarkerPoolError):
-    """The pool holds another transaction of that account and nonce, and keeps it: the price is not high enough."""
-
-    reason = "marker_outbid"
-
-
-class MarkerKnownError(TransactionRefusedError):
-    """The very same marker transaction is in the pool: it was sent before."""
-
-    reason = "marker_known"
     verdict = Verdict.RETRY
     certain = False
 

@@ -87,7 +87,7 @@ def read_state(answered: Sequence[Answer], block_number: int, block_hash: str) -
         answers.known(answers.read_data, result_of(answer), f"block {block_number}") for answer in rest
     )
     root = read_root(root_answer)
-    if not (participants or can_execute or version):
+    if not (participants or can_execute or version or root):
         return nothing
     if not (participants and can_execute and version and root):
         raise NotKnownError(f"parts of the group's state at block {block_number} are there and others are not")

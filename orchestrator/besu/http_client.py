@@ -10,9 +10,12 @@ from typing import Any, Final
 import aiohttp
 import stamina
 
+from orchestrator.besu.batch_limit import BatchLimit
 from orchestrator.besu.errors import (
+    BatchRefusedError,
     BesuError,
     ConnectionLostError,
+    HostNotAllowedError,
     HttpStatusError,
     NodeTimeoutError,
     NodeUnreachableError,
@@ -35,10 +38,13 @@ from orchestrator.besu.turn_limit import TurnLimit
 
 DEFAULT_TIMEOUT_SECONDS: Final = 10.0
 _READ_ATTEMPTS: Final = 3
-# A time-out is not tried again: the caller's patience is over, and a node that is busy gets no better by it.
-_TRIED_AGAIN: Final = (NodeUnreachableError, ConnectionLostError, HttpStatusError)
 _WRITE_WORDS: Final = ("send", "distribute", "create", "delete", "add", "remove", "set")
 _JSON: Final = "application/json"
+_FORBIDDEN: Final = 403
+_TOO_MANY: Final = 429
+_HOST_REFUSED: Final = b"Host not authorized"
+_BATCH_STATUSES: Final = (400, 413)
+"""What a gateway answers, without JSON-RPC, to a batch that it can't read or that is too large for it."""
 
 
 @dataclass(slots=True)
@@ -103,6 +109,7 @@ class HttpNode:
         self._send_turns = TurnLimit(max_in_flight, by_latency=False)
         self._timeout_seconds = timeout_seconds
         self._ids = count(1)
+        self._batches = BatchLimit()
         self._gatherer = ReadGatherer(self._ask_together, gather_seconds) if gather_seconds > 0 else None
 
     def __repr__(self) -> str:
@@ -129,6 +136,11 @@ class HttpNode:
             return result_of(answer)
         return result_of(await self._ask_alone(Call(method, params), timeout))
 
+    @property
+    def most_in_batch(self) -> int:
+        """How many requests travel together, as far as the node was found to take them; 1: it refuses batches."""
+        return self._batches.most
+
     async def _ask_alone(self, call: Call, timeout: float | None) -> Answer:
         request_id = next(self._ids)
         body = encode_request(request_id, call)
@@ -136,17 +148,19 @@ class HttpNode:
         return decode_answer(answered, request_id)
 
     async def _ask_together(self, calls: Sequence[Call]) -> Sequence[Answer]:
-        return [await self._ask_alone(calls[0], None)] if len(calls) == 1 else await self._ask_all(calls, None)
+        return await self._ask_all(calls, None)
 
     async def batch(self, calls: Sequence[Call], *, timeout: float | None = None) -> list[Answer]:
-        """Ask many things in as few HTTP requests as Besu takes; return the answers in order, errors among them.
+        """Ask many things in as few HTTP requests as the node takes; return the answers in order, errors among them.
 
         Args:
-            calls: any number; they travel ``MAX_BATCH`` at a time, one batch after the other.
-            timeout: seconds for each batch; None for the node's own.
+            calls: any number; they travel ``MAX_BATCH`` at a time, one batch after the other. Reads of a node that
+                refuses batches are asked in smaller ones, down to one by one.
+            timeout: seconds for each HTTP request; None for the node's own.
 
         Raises:
             TransportError: no answer came to a batch.
+            BatchRefusedError: a batch that is not of reads alone was refused.
             ProtocolError: an answer is no JSON-RPC.
             TokenError: the token file is unreadable.
         """
@@ -157,15 +171,45 @@ class HttpNode:
 
     async def _ask_all(self, calls: Sequence[Call], timeout: float | None) -> list[Answer]:
         answers: list[Answer] = []
-        for start in range(0, len(calls), MAX_BATCH):
-            chunk = calls[start : start + MAX_BATCH]
-            first_id = next(self._ids)
-            for _ in chunk[1:]:
-                next(self._ids)
-            retry = all(is_read(call.method) for call in chunk)
-            body = encode_batch(first_id, chunk)
-            answered = await self._post(body, calls=len(chunk), retry=retry, timeout=timeout)
-            answers += decode_batch(answered, first_id, len(chunk))
+        while len(answers) < len(calls):
+            most = self._batches.most
+            chunk = calls[len(answers) : len(answers) + (most if most > 1 else MAX_BATCH)]
+            if most == 1 or len(chunk) == 1:
+                answers += await self._ask_one_by_one(chunk, timeout)
+                continue
+            try:
+                answers += await self._ask_chunk(chunk, timeout)
+            except BatchRefusedError:
+                if not all(is_read(call.method) for call in chunk):
+                    raise
+                self._batches.refuse(len(chunk))
+            else:
+                self._batches.answer(len(chunk))
+        return answers
+
+    async def _ask_chunk(self, calls: Sequence[Call], timeout: float | None) -> list[Answer]:
+        first_id = next(self._ids)
+        for _ in calls[1:]:
+            next(self._ids)
+        retry = all(is_read(call.method) for call in calls)
+        body = encode_batch(first_id, calls)
+        try:
+            answered = await self._post(body, calls=len(calls), retry=retry, timeout=timeout)
+        except HttpStatusError as error:
+            if error.status in _BATCH_STATUSES:
+                raise BatchRefusedError(f"a batch of {len(calls)} requests: {error}") from error
+            raise
+        return decode_batch(answered, first_id, len(calls))
+
+    async def _ask_one_by_one(self, calls: Sequence[Call], timeout: float | None) -> list[Answer]:
+        # As many at a time as the node gets turns; the first failure is raised when all have ended.
+        asked = await asyncio.gather(*(self._ask_alone(call, timeout) for call in calls), return_exceptions=True)
+        answers: list[Answer] = []
+        for answer in asked:
+            if isinstance(answer, BaseException):
+                raise answer
+            answers.append(answer)
+            self._batches.answer(1)
         return answers
 
     async def _post(self, body: bytes, *, calls: int, retry: bool, timeout: float | None) -> bytes:
@@ -173,7 +217,7 @@ class HttpNode:
         if not retry:
             return await self._post_once(self._send_turns, body, calls, seconds)
         async for attempt in stamina.retry_context(
-            on=_TRIED_AGAIN, attempts=_READ_ATTEMPTS, timeout=None, wait_initial=0.1, wait_jitter=0.1
+            on=_may_pass, attempts=_READ_ATTEMPTS, timeout=None, wait_initial=0.1, wait_jitter=0.1
         ):
             with attempt:
                 return await self._post_once(self._read_turns, body, calls, seconds)
@@ -202,8 +246,12 @@ class HttpNode:
                 ) as response,
             ):
                 answered = await self._read(response)
+                if response.status == _FORBIDDEN and _HOST_REFUSED in answered:
+                    raise HostNotAllowedError(
+                        f"{self.url} takes no requests under this host name; add it to the node's --host-allowlist"
+                    )
                 # Besu answers errors of the request with 400 and 401 and says in JSON what they are.
-                if response.status >= 500 or response.status == 429 or answered.lstrip()[:1] not in {b"{", b"["}:
+                if response.status >= 500 or response.status == _TOO_MANY or answered.lstrip()[:1] not in {b"{", b"["}:
                     raise HttpStatusError(
                         f"{self.url} answered HTTP {response.status} without JSON-RPC; "
                         "check that it is a Besu node's address and what stands before it",
@@ -228,6 +276,17 @@ class HttpNode:
                 raise ProtocolError(f"{self.url} answers more than {MAX_ANSWER_BYTES} bytes; ask for less at once")
             parts.append(part)
         return b"".join(parts)
+
+
+def _may_pass(error: Exception) -> bool:
+    """Whether the same read may be answered in a moment.
+
+    A time-out is not tried again: the caller's patience is over, and a node that is busy gets no better by it. Nor is a
+    request that was refused for what it is (HTTP 4xx), unless for there being too many.
+    """
+    if isinstance(error, HttpStatusError):
+        return not 400 <= error.status < 500 or error.status == _TOO_MANY
+    return isinstance(error, NodeUnreachableError | ConnectionLostError)
 
 
 def is_read(method: str) -> bool:

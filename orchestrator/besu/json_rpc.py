@@ -5,7 +5,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from orchestrator.besu.errors import ProtocolError, RpcError
+from orchestrator.besu.errors import (
+    BatchRefusedError,
+    BatchTooLargeError,
+    InvalidRequestError,
+    ProtocolError,
+    RpcError,
+)
 from orchestrator.besu.rpc_errors import rpc_error
 
 MAX_BATCH: Final = 512
@@ -78,19 +84,22 @@ def decode_answer(body: bytes | str, request_id: int) -> Answer:
 def decode_batch(body: bytes | str, first_id: int, count: int) -> list[Answer]:
     """Read the answers to a batch and return them in the order of the requests.
 
-    A node that refuses a batch as a whole answers one error; it then stands for each request.
+    A node that refuses all requests of a batch alike answers one error; it then stands for each of them.
 
     Raises:
+        BatchRefusedError: it is one answer, an error about there being a batch, or not as many answers.
         ProtocolError: it is no batch of answers, is too long, or a request has no answer or two.
     """
     loaded = _load(body)
     if isinstance(loaded, dict):
         refusal = _answer(loaded)
-        if refusal.error is None:
-            raise ProtocolError("one answer to a batch")
+        if refusal.error is None or isinstance(refusal.error, BatchTooLargeError | InvalidRequestError):
+            raise BatchRefusedError(f"a batch of {count} requests was answered with {refusal.error or 'one answer'}")
         return [Answer(first_id + offset, error=refusal.error) for offset in range(count)]
-    if not isinstance(loaded, list) or len(loaded) != count:
-        raise ProtocolError(f"a batch of {count} requests was not answered with {count} answers")
+    if not isinstance(loaded, list):
+        raise ProtocolError(f"a batch of {count} requests was not answered with answers")
+    if len(loaded) != count:
+        raise BatchRefusedError(f"a batch of {count} requests was answered with {len(loaded)} answers")
     answers = {answer.request_id: answer for answer in map(_answer, loaded)}
     try:
         return [answers[first_id + offset] for offset in range(count)]

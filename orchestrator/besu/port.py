@@ -8,7 +8,6 @@ from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 from orchestrator.besu.enclave_probe import EnclaveProbe
 from orchestrator.besu.errors import (
     BesuError,
-    MarkerKnownError,
     MethodNotEnabledError,
     MethodNotFoundError,
     ProtocolError,
@@ -21,10 +20,11 @@ from orchestrator.besu.management_contract import (
     ManagementContractError,
 )
 from orchestrator.besu.node import Node
-from orchestrator.besu.reasons import distribution_failure, marker_failure, read_failure
+from orchestrator.besu.reasons import distribution_failure, marker_failure, read_failure, send_failure
 from orchestrator.besu.receipts import outcome_of
 from orchestrator.besu.results import Head as SeenHead
 from orchestrator.besu.subscriptions import Gap, GapReason
+from orchestrator.besu.transaction_errors import MarkerKnownError
 from orchestrator.besu.websocket_client import NodeSocket
 from orchestrator.engine.node_ports import Block, Head, NodeError, NodeTraits, PmtOutcome, Said
 from orchestrator.membership.forecast.memberships import MembershipLog
@@ -93,6 +93,7 @@ class BesuNode:
         self._enclave = enclave
         self._traits: NodeTraits | None = None
         self._reading_traits = asyncio.Lock()
+        self._one_send = asyncio.Lock()
         self._abis: dict[str, str] = {}
 
     @property
@@ -111,7 +112,7 @@ class BesuNode:
     async def _read_traits(self) -> NodeTraits:
         if self._traits is not None:
             return self._traits
-        version = (await self._node.client_version()).version
+        version = await self._node.version()
         self._traits = NodeTraits(
             besu_version=version,
             chain_id=await self._node.chain_id(),
@@ -234,8 +235,20 @@ class BesuNode:
         }
         left = [pmt_hash for pmt_hash in pmt_hashes if pmt_hash not in found]
         for pmt_hash, (public, private) in zip(left, await self._node.receipts(left) if left else (), strict=True):
-            found[pmt_hash] = outcome_of(pmt_hash, public, private)
+            found[pmt_hash] = outcome_of(pmt_hash, public or private, private)
         return tuple(found[pmt_hash] for pmt_hash in pmt_hashes)
+
+    @_meaning(send_failure)
+    async def send(self, raw: bytes) -> str:
+        """Send a signed private transaction, one at a time: sends that overlap can get one public nonce."""
+        async with self._one_send:
+            return await self._node.send_raw(raw)
+
+    @_read
+    async def pooled(self, pmt_hashes: Sequence[str]) -> bool | None:
+        """Return True when one of the PMTs waits in the node's pool, False when all are in blocks; None: not known."""
+        waits = await self._node.pooled(pmt_hashes)
+        return True if True in waits else None if None in waits else False
 
     @_meaning(distribution_failure)
     async def distribute(self, raw: bytes) -> bytes:

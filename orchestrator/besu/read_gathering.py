@@ -10,7 +10,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from orchestrator.besu.errors import BatchTooLargeError
 from orchestrator.besu.json_rpc import Answer, Call
 
 MOST_CALLS: Final = 256
@@ -38,7 +37,6 @@ class ReadGatherer:
     def __init__(self, ask: Callable[[Sequence[Call]], Awaitable[Sequence[Answer]]], seconds: float) -> None:
         self._ask = ask
         self._seconds = seconds
-        self._most = MOST_CALLS
         self._waiting: list[_Waiter] = []
         self._led = False
 
@@ -73,7 +71,7 @@ class ReadGatherer:
             gathered, self._waiting = self._waiting, []
             if (task := asyncio.current_task()) is not None and task.cancelling():
                 _fail(gathered, _LeaderLeftError())
-        await asyncio.gather(*(self._serve(chunk) for chunk in _chunks(gathered, self._most)))
+        await asyncio.gather(*(self._serve(chunk) for chunk in _chunks(gathered, MOST_CALLS)))
 
     async def _serve(self, chunk: list[_Waiter]) -> None:
         # Many lanes ask the same of a block (its transactions, whether the node syncs): that travels once.
@@ -87,12 +85,6 @@ class ReadGatherer:
             asked.append(place)
         try:
             found = await self._ask(calls)
-        except BatchTooLargeError as error:
-            if len(chunk) == 1:
-                return _fail(chunk, error)
-            self._most = max(1, len(calls) // 2)
-            await asyncio.gather(*(self._serve(part) for part in _chunks(chunk, self._most)))
-            return None
         except Exception as error:  # noqa: BLE001 - whatever it is, it is for those who asked
             return _fail(chunk, error)
         except BaseException:

@@ -22,6 +22,7 @@ def outcome_of(
     """
     if mined is None:
         return PmtOutcome(pmt_hash=pmt_hash)
+    # Mined without a private receipt is unknown: the receipt comes a moment later, or never on a node without payload.
     return PmtOutcome(
         pmt_hash=pmt_hash,
         block_number=mined.block_number,

@@ -125,12 +125,12 @@ class ClientVersion:
 
     Attributes:
         product: "besu", or another client's name.
-        version: (major, minor, patch).
+        version: (major, minor, patch); None when the node does not say it.
         text: the whole answer.
     """
 
     product: str
-    version: tuple[int, int, int]
+    version: tuple[int, int, int] | None
     text: str
 
 

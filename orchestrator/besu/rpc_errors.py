@@ -12,40 +12,42 @@ from eth_abi.abi import decode
 from eth_abi.exceptions import DecodingError
 
 from orchestrator.besu.errors import (
-    AccountNotPermittedError,
     BatchTooLargeError,
     EnclaveError,
     EnclaveKeyNotHostedError,
     EnclaveKeyUnknownError,
     EnclaveUnreachableError,
     ExecutionRevertedError,
-    GasPriceTooLowError,
-    GasRefusedError,
     GroupUnknownError,
-    InsufficientBalanceError,
-    IntrinsicGasError,
     InvalidRequestError,
     LimitExceededError,
-    MarkerKnownError,
-    MarkerOutbidError,
-    MarkerPoolError,
     MethodNotEnabledError,
     MethodNotFoundError,
     NodeInternalError,
     NodeNotReadyError,
-    NonceTooLowError,
     NotFoundError,
     NotOwnerError,
     PrivacyDisabledError,
     RpcError,
-    TransactionRefusedError,
     UnauthorizedError,
     UnknownRpcError,
     UnrelatedRefusalError,
-    WrongChainIdError,
 )
 from orchestrator.besu.identifiers import InvalidIdentifierError, hex_to_bytes
 from orchestrator.besu.management_contract import NOT_OWNER_MESSAGE, selector
+from orchestrator.besu.transaction_errors import (
+    AccountNotPermittedError,
+    GasPriceTooLowError,
+    GasRefusedError,
+    InsufficientBalanceError,
+    IntrinsicGasError,
+    MarkerKnownError,
+    MarkerOutbidError,
+    MarkerPoolError,
+    NonceTooLowError,
+    TransactionRefusedError,
+    WrongChainIdError,
+)
 
 _LONGEST_MATCHED: Final = 500
 _LONGEST_REVERT_BYTES: Final = 4096
@@ -97,7 +99,7 @@ _RULES: Final = (
     _rule(-32000, "^execution reverted.*" + re.escape(NOT_OWNER_MESSAGE), NotOwnerError),
     _rule(-32000, "^execution reverted|due to an exception", ExecutionRevertedError),
     _rule(-32000, "not found", NotFoundError),
-    _rule(-32000, "world state unavailable|p2p network is not running", NodeNotReadyError),
+    _rule(-32000, "world state unavailable", NodeNotReadyError),
     _rule(-39001, "", NotFoundError),
     # Privacy.
     _rule(-50100, "communicating with enclave", EnclaveUnreachableError),
@@ -123,7 +125,11 @@ _RULES: Final = (
         "allowlist|permi(tted|ssion)|list of (accounts|nodes)|(invalid|duplicate) (account|node)",
         UnrelatedRefusalError,
     ),
-    _rule(-32000, "disabled|mining|coinbase|filter|rlp|import block|node id|invalid input", UnrelatedRefusalError),
+    _rule(
+        -32000,
+        "disabled|p2p network is not running|mining|coinbase|filter|rlp|import block|node id|invalid input",
+        UnrelatedRefusalError,
+    ),
     _rule(-32001, "payload", UnrelatedRefusalError),
     _rule(-32002, "terminal block", UnrelatedRefusalError),
     _rule(-32010, "", UnrelatedRefusalError),

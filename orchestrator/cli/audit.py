@@ -65,7 +65,7 @@ def as_document(report: AuditReport) -> str:
         "groups": [
             {
                 "privacy_group_id": comparison.privacy_group_id,
-                "agree": not comparison.differing,
+                "agree": comparison.agrees,
                 "compared": list(comparison.compared),
                 "unobserved": [key for key in comparison.participants if key not in comparison.compared],
                 **divergence_data(comparison),
@@ -96,10 +96,23 @@ def show(report: AuditReport, console: Console) -> None:
 
 
 def _show_difference(comparison: Comparison, console: Console) -> None:
+    group = comparison.privacy_group_id
+    for members in comparison.namesakes:
+        console.print(f"group {group}: another group has this id, too", style="bold red", markup=False)
+        console.print(f"  its members: {', '.join(members)}", markup=False)
+        console.print("  what to do: use another id for one of them; neither can be added to the other", markup=False)
+    if not comparison.differing:
+        return
     since = f" since block {comparison.first_block}" if comparison.first_block is not None else ""
-    console.print(f"group {comparison.privacy_group_id}: members differ{since}", style="bold red", markup=False)
-    console.print(f"  reference {comparison.reference}: state root {comparison.state_root}", markup=False)
+    console.print(f"group {group}: members differ{since}", style="bold red", markup=False)
+    if comparison.undecided:
+        console.print("  the state roots can't tell which of them is right: change none of them yet", markup=False)
+    else:
+        console.print(f"  reference {comparison.reference}: state root {comparison.state_root}", markup=False)
     for standing, verdict in comparison.differing:
         root = standing.view.state_root or "none"
-        console.print(f"  {verdict.value} {standing.enclave_key} on {standing.node}: state root {root}", markup=False)
+        how = "another state:" if comparison.undecided and standing.view.exists else verdict.value
+        console.print(f"  {how} {standing.enclave_key} on {standing.node}: state root {root}", markup=False)
+        for pmt_hash in comparison.lacking.get(standing.enclave_key, ()):
+            console.print(f"    lacks the private receipt of marker transaction {pmt_hash}", markup=False)
     console.print("  what to do: docs/operations.md, Members that no longer agree", markup=False)

@@ -61,8 +61,8 @@ def live_change(change: ChangeDocument) -> RenderableType:
             Text(time_left(member.remaining_seconds) if member.remaining_seconds else "", "dim"),
         )
     parts: list[RenderableType] = [head, bars]
-    if change.reason is not None:
-        parts.append(Text(change.reason.message, _STYLE.get(change.state.value, "yellow")))
+    told = (reason for reason in (change.reason, change.waits_for) if reason is not None)
+    parts += [Text(reason.message, _STYLE.get(change.state.value, "yellow")) for reason in told]
     return Group(*parts)
 
 
@@ -155,6 +155,8 @@ def _facts(change: ChangeDetailDocument) -> list[tuple[str, object]]:
             ("why", f"{change.reason.slug.replace('_', ' ')}: {change.reason.detail or change.reason.message}"),
             ("what to do", change.reason.remedy),
         ]
+    if change.waits_for is not None:
+        facts.append(("waits for", change.waits_for.message))
     if change.tries:
         facts.append(("tried again", f"{change.tries} times"))
     if change.waiting_since is not None and not change.ended:

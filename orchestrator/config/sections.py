@@ -156,8 +156,17 @@ class NodeConfig(Section):
         default=None,
         description="Which of `accounts` signs what this node shows for other organisations; none: nothing is told.",
     )
+    besu_version: Annotated[str, AfterValidator(values.check_besu_version)] | None = Field(
+        default=None,
+        description='Such as "23.10.3", for a node that does not say its version; `orchestrator doctor` tells.',
+    )
     token_file: File | None = Field(default=None, description="File with the node's JWT; read again when it changes.")
     ca_file: File | None = Field(default=None, description="PEM of the authority that signed the node's certificate.")
+
+    @property
+    def version(self) -> tuple[int, int, int] | None:
+        """`besu_version` as numbers; None when it is left to the node to say."""
+        return None if self.besu_version is None else values.parse_besu_version(self.besu_version)
 
 
 class AccountConfig(Section):

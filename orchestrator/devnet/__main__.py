@@ -54,6 +54,7 @@ def config_from_arguments(arguments: list[str]) -> DevnetConfig:
         metavar="ACCOUNT=WEI",
         help="what an account holds at the start, besides the development accounts; may be given several times",
     )
+    parser.add_argument("--no-base-fee", action="store_true", help="blocks as before London")
     parser.add_argument("--gossip-ms", type=float, default=0.0, help="what a transaction takes from pool to pool")
     parser.add_argument("--privacy-nonce-always-increments", action="store_true")
     parser.add_argument("--jwt-public-key-file", type=Path, default=None)
@@ -63,6 +64,24 @@ def config_from_arguments(arguments: list[str]) -> DevnetConfig:
         default=[],
         metavar="NODE=KEY",
         help="a further enclave key that a node hosts, for instance 1=A1aVtMxL…; may be given several times",
+    )
+    parser.add_argument(
+        "--replicas",
+        action="append",
+        default=[],
+        metavar="NODE=MS,MS,…",
+        help="replicas that answer in turn on a node's HTTP address, and how late each is: 1=0,400,1500",
+    )
+    parser.add_argument("--identity", default="", help="as Besu's option: web3_clientVersion is besu/IDENTITY/v…")
+    parser.add_argument("--build", default="", help="said in web3_clientVersion instead of the version, e.g. null")
+    parser.add_argument("--max-batch-size", type=int, default=None, help="as Besu's --rpc-http-max-batch-size")
+    parser.add_argument("--host-allowlist", action="append", default=[], metavar="HOST", help="as Besu's option")
+    parser.add_argument(
+        "--enclave-key",
+        action="append",
+        default=[],
+        metavar="NODE=KEY",
+        help="the own enclave key of a node, instead of the usual one; may be given several times",
     )
     parser.add_argument("--tls-certificate-file", type=Path, default=None)
     parser.add_argument("--tls-key-file", type=Path, default=None)
@@ -88,9 +107,16 @@ def config_from_arguments(arguments: list[str]) -> DevnetConfig:
         local_priority=not given.tx_pool_no_local_priority,
         free_nodes=frozenset(given.free_node),
         balances_wei=_balances(given.balance),
+        base_fee=not given.no_base_fee,
         gossip_ms=given.gossip_ms,
         privacy_nonce_always_increments=given.privacy_nonce_always_increments,
         jwt_public_key_file=given.jwt_public_key_file,
+        replica_lags_ms=_lags(given.replicas),
+        identity=given.identity,
+        build=given.build,
+        max_batch_requests=given.max_batch_size,
+        host_allowlist=frozenset(given.host_allowlist or {"*"}),
+        enclave_keys={node: keys[-1] for node, keys in _keys("--enclave-key", given.enclave_key).items()},
         extra_enclave_keys=_tenant_keys(given.tenant_key, multi_tenant=given.jwt_public_key_file is not None),
         tls_certificate_file=given.tls_certificate_file,
         tls_key_file=given.tls_key_file,
@@ -99,13 +125,28 @@ def config_from_arguments(arguments: list[str]) -> DevnetConfig:
 
 
 def _tenant_keys(given: list[str], *, multi_tenant: bool) -> dict[int, tuple[str, ...]]:
-    keys: dict[int, tuple[str, ...]] = {1: (RECORDED_TENANT_KEY,)} if multi_tenant and not given else {}
+    return {1: (RECORDED_TENANT_KEY,)} if multi_tenant and not given else _keys("--tenant-key", given)
+
+
+def _keys(option: str, given: list[str]) -> dict[int, tuple[str, ...]]:
+    keys: dict[int, tuple[str, ...]] = {}
     for item in given:
         node, separator, key = item.partition("=")
         if not separator or not node.isdigit():
-            raise DevnetError(f"--tenant-key {item!r} must be a node's number, '=' and an enclave key")
+            raise DevnetError(f"{option} {item!r} must be a node's number, '=' and an enclave key")
         keys[int(node)] = (*keys.get(int(node), ()), key)
     return keys
+
+
+def _lags(given: list[str]) -> dict[int, tuple[float, ...]]:
+    lags = {}
+    for item in given:
+        node, _, numbers = item.partition("=")
+        try:
+            lags[int(node)] = tuple(float(number) for number in numbers.split(","))
+        except ValueError as error:
+            raise DevnetError(f"--replicas {item!r} must be a node's number, '=' and milliseconds") from error
+    return lags
 
 
 def _balances(given: list[str]) -> dict[str, int]:

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from eth_hash.auto import keccak
 
+from orchestrator.devnet.head_maps import commit_block
 from orchestrator.devnet.node import Node
 
 
@@ -21,5 +22,6 @@ def diverge(node: Node, privacy_group_id: bytes) -> bool:
     if timeline is None or last is None:
         return False
     missed = replace(last.state, application_digest=keccak(b"missed" + last.state.application_digest))
-    timeline.append(node.head.number, replace(last, state=missed))
+    earlier = tuple(record for record in timeline.executed_in(node.head.number) if record is not last)
+    commit_block(node.timelines, node.head.number, {privacy_group_id: (*earlier, replace(last, state=missed))})
     return True

@@ -20,7 +20,7 @@ class TransactionPayload:
 
 @dataclass(frozen=True, slots=True)
 class HistoryPayload:
-    """A group's whole history, for new members to replay."""
+    """A group's history as its sender's node had it, for new members to replay; whole unless that node was damaged."""
 
     records: tuple[ExecutedTransaction, ...]
 
@@ -46,11 +46,13 @@ class Enclave:
     Attributes:
         keys: enclave keys, base64, that it hosts.
         up: whether it answers.
+        lost: keys of payloads that were sent to it and that it has no more.
     """
 
     def __init__(self, keys: Sequence[str]) -> None:
         self.keys = tuple(keys)
         self.up = True
+        self.lost: set[bytes] = set()
 
 
 class EnclaveNetwork:
@@ -102,7 +104,7 @@ class EnclaveNetwork:
         if not enclave.up:
             raise EnclaveDownError("the node's own enclave does not answer")
         found = self._payloads.get(payload_key)
-        if found is None:
+        if found is None or payload_key in enclave.lost:
             return None
         audience, payload = found
         readers = enclave.keys if key is None else (key,) if key in enclave.keys else ()

@@ -15,6 +15,7 @@ from orchestrator.devnet.enclave import HistoryPayload, Payload, TransactionPayl
 from orchestrator.devnet.encoding import from_base64, to_base64, to_json
 from orchestrator.devnet.errors import DevnetError
 from orchestrator.devnet.network import Network
+from orchestrator.devnet.private_reading import history_bundle
 from orchestrator.devnet.public_signing import decode_public_transaction
 
 JOURNAL_NAME: Final = "devnet.jsonl"
@@ -58,6 +59,7 @@ class Journal:
             entry |= {"raw": payload.signed.raw.hex(), "version": payload.version.hex()}
         else:
             entry |= {"history": payload.records[0].signed.transaction.privacy_group_id}
+            entry |= {"lastPmtHash": payload.records[-1].pmt_hash.hex()}
         self._write(entry)
 
 
@@ -149,7 +151,9 @@ def _payload(network: Network, entry: dict[str, Any]) -> Payload:
         )
     group = from_base64(entry["history"]) or b""
     sender = next(node for node in network.nodes if entry["from"] in node.enclave.keys)
-    timeline = sender.timelines.get(group)
-    if timeline is None:
+    located = network.chain.locate(bytes.fromhex(entry["lastPmtHash"])) if "lastPmtHash" in entry else None
+    read_at = located[0].number if located is not None else sender.head.number
+    history = history_bundle(network.enclaves, sender, group, read_at)
+    if not history:
         raise ValueError(f"node {sender.number} has no history of {to_base64(group)}")
-    return HistoryPayload(tuple(timeline.records))
+    return HistoryPayload(history)

@@ -1,25 +1,30 @@
 """One emulated node: its head, its private state, and how it imports blocks. Pure; time is a parameter.
 
-Source: docs/besu.md#replay-measured: a replay runs inside the import of the add's block, and the node answers
-from the block before meanwhile; a node whose enclave is down imports no block with a marker transaction.
+Source: docs/besu.md, Replay, measured: a replay runs inside the import of the block that holds the add, and the node
+answers from the block before meanwhile; a node whose enclave is down imports no block with a marker transaction.
 """
 
+from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
-from operator import itemgetter
 from typing import Final, Protocol
 
+from orchestrator.devnet.accounts import validator_address_of
+from orchestrator.devnet.block_replays import BlockReplays, bundles_of
 from orchestrator.devnet.chain import Block, Chain
-from orchestrator.devnet.contract import BlockContext, is_removal
-from orchestrator.devnet.enclave import Enclave, EnclaveNetwork, HistoryPayload, TransactionPayload
+from orchestrator.devnet.contract import is_removal
+from orchestrator.devnet.enclave import Enclave, EnclaveNetwork, TransactionPayload
 from orchestrator.devnet.encoding import from_base64
-from orchestrator.devnet.execution import Execution, ExecutionRules, execute, fresh_state, process
+from orchestrator.devnet.execution import ExecutionRules, fresh_state, process
+from orchestrator.devnet.execution_cache import ExecutionCache, context_of
+from orchestrator.devnet.head_maps import GroupTimeline, commit_block
 from orchestrator.devnet.node_logs import NodeLog, logs_of
-from orchestrator.devnet.private_state import ExecutedTransaction, GroupState, GroupTimeline, PrivateReceipt
+from orchestrator.devnet.private_state import ExecutedTransaction, GroupState, PrivateReceipt
 from orchestrator.devnet.public_transaction import PublicTransaction
-from orchestrator.devnet.replay import ReplayFailedError, ReplayJob, plan_replay
+from orchestrator.devnet.replay import ReplayFailedError, ReplayJob
 
-LONGEST_SPARED_HISTORY: Final = 3
+MAX_LOG_LINES: Final = 1_000
+LOCK_TIMEOUT: Final = "org.rocksdb.RocksDBException: TimedOut(LockTimeout)"
 
 
 class NodeObserver(Protocol):
@@ -35,26 +40,18 @@ class NodeObserver(Protocol):
         """The node executed the removal of a member."""
 
 
-class ExecutionCache:
-    """Results by state, transaction and block: pure, so nodes share them, and with them the memory."""
-
-    def __init__(self) -> None:
-        self._known: dict[tuple[bytes, bytes, bytes], Execution] = {}
-
-    def get(self, state: GroupState, pmt_hash: bytes, block: Block) -> Execution | None:
-        """A result that is known."""
-        return self._known.get((state.root, pmt_hash, block.hash))
-
-    def keep(self, state: GroupState, pmt_hash: bytes, block: Block, execution: Execution) -> None:
-        """Remember a result that changed the state."""
-        if execution.record is not None:
-            self._known[state.root, pmt_hash, block.hash] = execution
-
-
 @dataclass(slots=True)
 class _BlockImport:
-    block: Block
-    jobs: list[ReplayJob]
+    """A block that the node works on.
+
+    Attributes:
+        replays: what it brings, first of all.
+        heads: the parent's map as it was before the replays, on a version that starts the block from it; None where
+            the block starts from what the replays made of the parent's map.
+    """
+
+    replays: BlockReplays
+    heads: dict[bytes, int | None] | None
 
 
 @dataclass(slots=True)
@@ -62,11 +59,9 @@ class NodeFaults:
     """What is wrong with a node on purpose.
 
     Attributes:
-        lose_next_add: the next group that this node is added to is lost one block later.
-        missed_groups: groups of which it will miss the next transaction.
+        missed_groups: groups whose next transaction this node's enclave will lose.
     """
 
-    lose_next_add: bool = False
     missed_groups: set[bytes] = field(default_factory=set)
 
 
@@ -79,7 +74,7 @@ class Node:
         up: whether it runs.
         halted: why it will never import another block; None while it is well.
         head: the last imported block.
-        timelines: its groups by id (32 bytes).
+        timelines: its groups by id (32 bytes): head maps and stored transactions.
         failed: receipts of private transactions that changed nothing, with the block's hash, by PMT hash.
         faults: what is wrong with it on purpose.
         observer: told of every import.
@@ -89,6 +84,7 @@ class Node:
         marker_seconds: what executing a marker transaction takes.
         rules: how it executes private transactions.
         is_validator: whether it makes blocks.
+        log: the newest lines of its log about blocks that it can't import.
     """
 
     def __init__(
@@ -116,6 +112,7 @@ class Node:
         self.sends_under_way = 0
         self.rules = rules
         self.is_validator = is_validator
+        self.log: deque[str] = deque(maxlen=MAX_LOG_LINES)
         self._chain = chain
         self._enclaves = enclaves
         self.cache = cache
@@ -123,7 +120,9 @@ class Node:
         self.marker_seconds = marker_seconds
         self._import: _BlockImport | None = None
         self._free_at = 0.0
-        self._losses: dict[bytes, ExecutedTransaction] = {}
+        self._synchronised_to = 0
+        self._refused_at = 0
+        self._stands_before: Block | None = None
 
     @property
     def key(self) -> str:
@@ -133,134 +132,137 @@ class Node:
     @property
     def replaying(self) -> ReplayJob | None:
         """The replay under way."""
-        return next((job for job in self._import.jobs if not job.done), None) if self._import is not None else None
+        return self._import.replays.job if self._import is not None else None
 
     def advance(self, now: float) -> float | None:
         """Import what can be imported by ``now`` (seconds); return when to come back, or None: nothing is under way."""
+        if self._stands_before is not None and self._chain.block(self._stands_before.number) is not self._stands_before:
+            # The block that this node could not import was reorganised away.
+            self.halted = self._stands_before = None
         while self.up and self.halted is None:
             self._leave_fork()
             block = self._chain.block(self.head.number + 1)
             if block is None or (block.markers and not self.enclave.up):
                 break
             if self._import is None:
-                self._import = _BlockImport(block, self._plan(block))
+                self._import = self._begin(block, now)
             ready_at = max(self._free_at, self._chain.arrived_at(block.number)) + block.markers * self.marker_seconds
             if ready_at > now:
                 return ready_at
             try:
-                for job in self._import.jobs:
-                    ready_at = job.advance(now, ready_at, self.replay_seconds_each, self._replay_one)
-                    if not job.done:
-                        return ready_at
+                is_done, ready_at = self._import.replays.advance(now, ready_at, self.replay_seconds_each)
             except ReplayFailedError as error:
-                self.halted = str(error)
+                self.halted, self._stands_before = str(error), block
+                self.log.extend(error.lines)
                 self._import = None
                 break
-            replayed = {job.privacy_group_id for job in self._import.jobs}
-            for job in self._import.jobs:
-                job.timeline.history_keys.append(job.history_key)
-                if self._loses(job):
-                    self._lose(job, block)
-            self._import = None
+            if not is_done:
+                return ready_at
+            heads, self._import = self._import.heads, None
             self._free_at = ready_at
-            self._import_block(block, replayed)
+            self._import_block(block, heads)
+        if self.up and self.halted is not None:
+            self._refuse_offered_blocks()
         return None
 
+    def check_proposal(self, transactions: Sequence[PublicTransaction]) -> bool:
+        """Tell whether this node, as a validator, agrees to a block of these transactions after its head.
+
+        Checking replays what they add this node to, before the block is made: where that fails, the node has no vote
+        for it, and keeps what was replayed until then (docs/besu.md, What a replay needs).
+        """
+        if not (self.enclave.up and bundles_of(self._enclaves, self.enclave, transactions)):
+            return True
+        tried = {group: timeline.copy() for group, timeline in self.timelines.items()}
+        try:
+            self._replays(tried, transactions).advance(0.0, 0.0, 0.0)
+        except ReplayFailedError as error:
+            self.timelines = tried
+            self.log.extend((*error.lines, f"Invalid block {self.head.number + 1}: {LOCK_TIMEOUT}"))
+            return False
+        return True
+
     def restart(self, now: float) -> None:
-        """Forget an import that was under way, as a node does that goes down or whose enclave was away."""
+        """Forget an import that was under way, as a node does that goes down or whose enclave was away.
+
+        A node that stood before a block tries it again.
+        """
         self._import = None
+        self.halted = self._stands_before = None
+        self._synchronised_to = self._chain.head.number
         self._free_at = max(self._free_at, now)
 
-    def state_before(self, privacy_group_id: bytes, block_number: int) -> GroupState:
-        """The state that a transaction of a block starts from."""
-        timeline = self.timelines.get(privacy_group_id)
-        state = timeline.state_at(block_number) if timeline is not None else None
-        return state if state is not None else fresh_state(self.rules)
+    def _begin(self, block: Block, now: float) -> _BlockImport:
+        heads = None
+        if self.rules.behaviour.maps_read_before_replay and not self._has_checked(block, now):
+            heads = {group: timeline.head_at(self.head.number) for group, timeline in self.timelines.items()}
+        return _BlockImport(self._replays(self.timelines, block.transactions), heads)
 
-    def _plan(self, block: Block) -> list[ReplayJob]:
-        jobs = []
-        for transaction in block.transactions:
-            history_key = transaction.history_key
-            payload = self._enclaves.receive(self.enclave, history_key) if history_key is not None else None
-            if history_key is None or not isinstance(payload, HistoryPayload):
-                continue
-            group = _group_of(payload.records[0])
-            job = plan_replay(self.timelines, group, payload.records, self.head, self._number_of, history_key)
-            if job is not None:
-                jobs.append(job)
-        return jobs
+    def _replays(
+        self, timelines: dict[bytes, GroupTimeline], transactions: Sequence[PublicTransaction]
+    ) -> BlockReplays:
+        return BlockReplays(
+            timelines=timelines,
+            head=self.head,
+            bundles=bundles_of(self._enclaves, self.enclave, transactions),
+            chain=self._chain,
+            cache=self.cache,
+            rules=self.rules,
+        )
 
-    def _loses(self, job: ReplayJob) -> bool:
-        """Besu 25.5.0 reads what it knows of its groups before the replay and writes it back afterwards.
+    def _has_checked(self, block: Block, now: float) -> bool:
+        """Whether this node processed the block before, as a validator that checks another's proposal does."""
+        return (
+            self.is_validator
+            and block.miner != validator_address_of(self.number)
+            and block.number > self._synchronised_to
+            and now <= self._chain.arrived_at(block.number)
+        )
 
-        A validator that had replayed already when it checked the proposal of the block is spared: here one whose
-        replay was short. (25.5.0, PrivacyBlockProcessor; docs/besu.md#versions.)
-        """
-        if not self.rules.behaviour.loses_added_members:
-            return False
-        return not self.is_validator or len(job.records) > LONGEST_SPARED_HISTORY
-
-    @staticmethod
-    def _lose(job: ReplayJob, block: Block) -> None:
-        if job.before is None:
-            job.timeline.lost_from = block.number
-        else:
-            job.timeline.append(block.number, job.before)
-
-    def _replay_one(
-        self, before: GroupState | None, record: ExecutedTransaction, block_number: int
-    ) -> ExecutedTransaction | None:
-        block = self._chain.block(block_number)
-        if block is None:
-            return None
-        state = before if before is not None else fresh_state(self.rules)
-        known = self.cache.get(state, record.pmt_hash, block)
-        if known is not None:
-            return known.record
-        execution = execute(state, record.signed, record.pmt_hash, _context(block), self.rules)
-        self.cache.keep(state, record.pmt_hash, block, execution)
-        return execution.record
-
-    def _import_block(self, block: Block, replayed: set[bytes]) -> None:
-        for group, lost_to in self._losses.items():
-            self.timelines[group].append(block.number, lost_to)
-        self._losses.clear()
+    def _import_block(self, block: Block, heads: dict[bytes, int | None] | None) -> None:
+        if heads is not None:
+            for group, timeline in self.timelines.items():
+                timeline.set_heads(block.number, block.number + 1, heads.get(group), block.number)
         executed: dict[bytes, list[ExecutedTransaction]] = {}
         for transaction in block.transactions:
-            record = self._execute_marker(block, transaction, replayed) if transaction.is_marker else None
-            if record is not None:
-                executed.setdefault(_group_of(record), []).append(record)
+            if transaction.is_marker:
+                self._execute_marker(block, transaction, executed)
+        commit_block(self.timelines, block.number, {group: tuple(records) for group, records in executed.items()})
         self.head = block
         if self.observer is not None:
             logs = [log for group, records in executed.items() for log in logs_of(group, block, records)]
             self.observer.block_imported(block, logs)
 
     def _execute_marker(
-        self, block: Block, transaction: PublicTransaction, replayed: set[bytes]
-    ) -> ExecutedTransaction | None:
+        self, block: Block, transaction: PublicTransaction, executed: dict[bytes, list[ExecutedTransaction]]
+    ) -> None:
         payload = self._enclaves.receive(self.enclave, transaction.payload_key)
         if not isinstance(payload, TransactionPayload):
-            return None
+            return
         group = from_base64(payload.signed.transaction.privacy_group_id or "") or b""
         if group in self.faults.missed_groups:
             self.faults.missed_groups.discard(group)
-            return None
-        # The block may hold earlier transactions of the group: their records are in the timeline already.
-        state = self.state_before(group, block.number)
+            self.enclave.lost.add(transaction.payload_key)
+            return
+        state = self._state_before(block, group, executed)
         execution = self.cache.get(state, transaction.hash, block)
         if execution is None:
-            execution = process(state, payload.signed, payload.version, transaction.hash, _context(block), self.rules)
+            execution = process(state, payload.signed, payload.version, transaction.hash, context_of(block), self.rules)
             self.cache.keep(state, transaction.hash, block, execution)
         if execution.record is None:
             self.failed[transaction.hash] = (block.hash, execution.receipt)
-            return None
-        timeline = self.timelines.setdefault(group, GroupTimeline())
-        if group in replayed and self.faults.lose_next_add and timeline.records:
-            self.faults.lose_next_add = False
-            self._losses[group] = timeline.records[-1]
-        timeline.append(block.number, execution.record)
+            return
+        executed.setdefault(group, []).append(execution.record)
         self._tell_of_removal(group, execution.record)
-        return execution.record
+
+    def _state_before(self, block: Block, group: bytes, executed: dict[bytes, list[ExecutedTransaction]]) -> GroupState:
+        """The state that a block's next transaction of a group starts from."""
+        # The block's map is still its parent's.
+        if group in executed:
+            return executed[group][-1].state
+        timeline = self.timelines.get(group)
+        last = timeline.last_by_map(block.number) if timeline is not None else None
+        return last.state if last is not None else fresh_state(self.rules)
 
     def _tell_of_removal(self, group: bytes, record: ExecutedTransaction) -> None:
         transaction = record.signed.transaction
@@ -273,6 +275,14 @@ class Node:
             for key in self.enclave.keys:
                 if from_base64(key) == transaction.data[4:]:
                     self.observer.member_removed(group, key)
+
+    def _refuse_offered_blocks(self) -> None:
+        """Log what a node that stands says to each newer block of its peers, which it drops for it."""
+        offered = self._chain.head.number
+        if offered > self._refused_at:
+            self._refused_at = offered
+            self.log.append(f"Invalid block {self.head.number + 1}: {LOCK_TIMEOUT}")
+            self.log.append("Disconnecting from peer, reason BREACH_OF_PROTOCOL")
 
     def _leave_fork(self) -> None:
         if self._chain.is_canonical(self.head):
@@ -287,11 +297,9 @@ class Node:
             self.head = parent
         removed: list[NodeLog] = []
         for group, timeline in self.timelines.items():
-            timeline.covered_until = None
-            dropped = timeline.forget_after(self.head.number)
-            for number, items in groupby(dropped, key=itemgetter(0)):
-                removed.extend(logs_of(group, left[number], (record for _, record in items), removed=True))
-        self.timelines = {group: timeline for group, timeline in self.timelines.items() if timeline.records}
+            for number, records in timeline.forget_after(self.head.number):
+                removed.extend(logs_of(group, left[number], records, removed=True))
+        self.timelines = {group: timeline for group, timeline in self.timelines.items() if timeline.blocks}
         self.failed = {
             pmt_hash: found for pmt_hash, found in self.failed.items() if self._number_of(pmt_hash) is not None
         }
@@ -301,11 +309,3 @@ class Node:
     def _number_of(self, pmt_hash: bytes) -> int | None:
         found = self._chain.locate(pmt_hash)
         return found[0].number if found is not None and found[0].number <= self.head.number else None
-
-
-def _group_of(record: ExecutedTransaction) -> bytes:
-    return from_base64(record.signed.transaction.privacy_group_id or "") or b""
-
-
-def _context(block: Block) -> BlockContext:
-    return BlockContext(number=block.number, parent_hash=block.parent_hash, coinbase=block.miner)

@@ -2,12 +2,11 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import groupby
-from operator import itemgetter
 
 from orchestrator.besu.management_contract import ContractLog
 from orchestrator.devnet.chain import Block, Chain
-from orchestrator.devnet.private_state import ExecutedTransaction, GroupTimeline
+from orchestrator.devnet.head_maps import GroupTimeline
+from orchestrator.devnet.private_state import ExecutedTransaction
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +44,10 @@ def logs_between(
 ) -> list[NodeLog]:
     """Logs of a group in the canonical blocks from ``first`` to ``last``, oldest first."""
     found: list[NodeLog] = []
-    for number, items in groupby(timeline.between(first, last), key=itemgetter(0)):
+    for number, records in timeline.between(first, last):
         block = chain.block(number)
         if block is not None:
-            found.extend(logs_of(privacy_group_id, block, (record for _, record in items)))
+            found.extend(logs_of(privacy_group_id, block, records))
     return found
 
 

@@ -1,7 +1,7 @@
 """What a node can read of private state, payloads and receipts. Pure.
 
 Source: Besu 23.10.3, how private transactions and receipts are looked up: through the enclave, or for transactions
-before the node's own joining through the history bundle that it replayed.
+before the node's own joining through the last history bundle that it replayed of a group in the block's head map.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from orchestrator.devnet.chain import Block, Chain
 from orchestrator.devnet.enclave import EnclaveNetwork, HistoryPayload, TransactionPayload
 from orchestrator.devnet.encoding import from_base64
 from orchestrator.devnet.node import Node
-from orchestrator.devnet.private_state import NOT_EXECUTED, GroupState, PrivateReceipt
+from orchestrator.devnet.private_state import NOT_EXECUTED, ExecutedTransaction, GroupState, PrivateReceipt
 from orchestrator.devnet.public_transaction import PublicTransaction
 
 
@@ -26,7 +26,10 @@ class FoundPrivateTransaction:
 
 
 def state_at(node: Node, privacy_group_id: bytes, block_number: int) -> GroupState | None:
-    """A group's state after a block, as this node has it; None when it has none."""
+    """A group's state after a block, as this node has it; None when it has none.
+
+    Of the block's own transactions first, then by its head map (Besu 23.10.3, PrivateStateRootResolver).
+    """
     timeline = node.timelines.get(privacy_group_id)
     return timeline.state_at(block_number) if timeline is not None else None
 
@@ -56,14 +59,35 @@ def find_private_transaction(
     if isinstance(payload, TransactionPayload):
         return FoundPrivateTransaction(payload.signed, block, index, marker)
     for timeline in node.timelines.values():
-        for history_key in timeline.history_keys:
-            history = enclaves.receive(node.enclave, history_key, key)
-            if not isinstance(history, HistoryPayload):
-                continue
-            for record in history.records:
-                if record.pmt_hash == pmt_hash:
-                    return FoundPrivateTransaction(record.signed, block, index, marker)
+        if timeline.history_key is None or timeline.head_at(block.number) is None:
+            continue
+        history = enclaves.receive(node.enclave, timeline.history_key, key)
+        if not isinstance(history, HistoryPayload):
+            continue
+        for record in history.records:
+            if record.pmt_hash == pmt_hash:
+                return FoundPrivateTransaction(record.signed, block, index, marker)
     return None
+
+
+def history_bundle(
+    enclaves: EnclaveNetwork, node: Node, privacy_group_id: bytes, block_number: int
+) -> tuple[ExecutedTransaction, ...]:
+    """The history that a node bundles for new members of a group, read at a block; none when it has none.
+
+    What the node was itself added with comes first, whole, and is followed by as much of its own history as is longer:
+    where its head maps are damaged, the bundle is torn (Besu 23.10.3, FlexiblePrivacyController).
+
+    Raises:
+        EnclaveDownError: the node's enclave does not answer.
+    """
+    timeline = node.timelines.get(privacy_group_id)
+    walked = timeline.walk(block_number) if timeline is not None else []
+    if timeline is None or not walked:
+        return ()
+    first = enclaves.receive(node.enclave, timeline.history_key) if timeline.history_key is not None else None
+    records = first.records if isinstance(first, HistoryPayload) else ()
+    return (*records, *walked[len(records) :])
 
 
 def receipt_of(node: Node, found: FoundPrivateTransaction) -> PrivateReceipt:
@@ -72,7 +96,7 @@ def receipt_of(node: Node, found: FoundPrivateTransaction) -> PrivateReceipt:
     group = from_base64(found.signed.transaction.privacy_group_id or "") or b""
     timeline = node.timelines.get(group)
     if timeline is not None:
-        for _, record in timeline.between(found.block.number, found.block.number):
+        for record in timeline.executed_in(found.block.number):
             if record.pmt_hash == pmt_hash:
                 return record.receipt
     failed = node.failed.get(pmt_hash)

@@ -1,11 +1,10 @@
-"""A group's private state and its history on one node. Pure.
+"""A group's private state, and what a private transaction made of it. Pure.
 
 States and records are immutable and shared by all nodes that reach them, so that fifty thousand transactions on twenty
 nodes cost one record each and a pointer a node.
 """
 
-from bisect import bisect_right
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -64,65 +63,14 @@ NOT_EXECUTED: Final = PrivateReceipt(status=0)
 REJECTED: Final = PrivateReceipt(status=2)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class ExecutedTransaction:
-    """A private transaction that changed a group's state: an item of its history."""
+    """A private transaction that a node stored in a group's history, with the state after it.
+
+    Compared by identity: nodes that reach the same state share the record.
+    """
 
     pmt_hash: bytes
     signed: SignedPrivateTransaction
     state: GroupState
     receipt: PrivateReceipt
-
-
-@dataclass(slots=True)
-class GroupTimeline:
-    """The states of one group on one node, by block.
-
-    Attributes:
-        blocks: number of the block of each record, ascending.
-        records: the group's history as this node executed it.
-        lost_from: on a node that lost the group when it replayed (Besu 25.5.0), the block of the add: from it on the
-            node knows nothing of the group; receipts, logs and states before it stay.
-        covered_until: while a first replay runs, the last block whose state is known.
-        history_keys: enclave payloads that this node replayed from.
-    """
-
-    blocks: list[int] = field(default_factory=list)
-    records: list[ExecutedTransaction] = field(default_factory=list)
-    lost_from: int | None = None
-    covered_until: int | None = None
-    history_keys: list[bytes] = field(default_factory=list)
-
-    def append(self, block: int, record: ExecutedTransaction) -> None:
-        """Add a record; those of later blocks are forgotten, as a replay overwrites them."""
-        if self.blocks and self.blocks[-1] > block:
-            self.forget_after(block)
-        self.blocks.append(block)
-        self.records.append(record)
-
-    def forget_after(self, block: int) -> list[tuple[int, ExecutedTransaction]]:
-        """Drop the records of blocks above ``block`` and return them, oldest first."""
-        keep = bisect_right(self.blocks, block)
-        dropped = list(zip(self.blocks[keep:], self.records[keep:], strict=True))
-        del self.blocks[keep:]
-        del self.records[keep:]
-        return dropped
-
-    def last_at(self, block: int) -> ExecutedTransaction | None:
-        """The last record at or below a block; None when the group has none there."""
-        if self.covered_until is not None and block > self.covered_until:
-            return None
-        if self.lost_from is not None and block >= self.lost_from:
-            return None
-        at = bisect_right(self.blocks, block)
-        return self.records[at - 1] if at else None
-
-    def state_at(self, block: int) -> GroupState | None:
-        """The state after a block; None when this node has none for it."""
-        record = self.last_at(block)
-        return record.state if record is not None else None
-
-    def between(self, first: int, last: int) -> Iterator[tuple[int, ExecutedTransaction]]:
-        """Records of the blocks from ``first`` to ``last``, oldest first."""
-        for at in range(bisect_right(self.blocks, first - 1), bisect_right(self.blocks, last)):
-            yield self.blocks[at], self.records[at]

@@ -1,18 +1,149 @@
-"""A new member's node replays a group's history: which part of it, step by step, and when that fails. Pure.
+"""A node replays a group's history: which part of it, block by block, and when that fails. Pure.
 
-Source: docs/besu.md#replay-measured, #how-members-silently-diverge; Besu 23.10.3, the block processor for private
-transactions and the rehydration of private state.
+Source: docs/besu.md, Replay, measured, and What a replay needs; Besu 23.10.3, PrivacyBlockProcessor,
+PrivateStateRehydration, PrivateGroupRehydrationBlockProcessor.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from orchestrator.devnet.chain import Block
-from orchestrator.devnet.private_state import ExecutedTransaction, GroupState, GroupTimeline
+from orchestrator.devnet.head_maps import GroupTimeline, recommit_block
+from orchestrator.devnet.private_state import ExecutedTransaction, GroupState
 
 
 class ReplayFailedError(Exception):
-    """The replayed state is not the group's: the node stops at this block for good."""
+    """The history can't be replayed: the node stands before the addition's block for good.
+
+    Attributes:
+        lines: what the node logs, oldest first.
+    """
+
+    def __init__(self, message: str, lines: tuple[str, ...]) -> None:
+        super().__init__(message)
+        self.lines = lines
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayStep:
+    """One block of a replay.
+
+    Attributes:
+        block: its number.
+        end: how many transactions of the replay are done after it.
+    """
+
+    block: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplayRules:
+    """What a replay asks of its node.
+
+    Attributes:
+        block_at: the canonical block of a number.
+        invalid_in: why a block can't be replayed; None when it can.
+        execute: executes a transaction of a block in a state (None: the group has none yet).
+    """
+
+    block_at: Callable[[int], Block | None]
+    invalid_in: Callable[[Block], str | None]
+    execute: Callable[[GroupState | None, ExecutedTransaction, Block], ExecutedTransaction]
+
+
+@dataclass(slots=True, kw_only=True)
+class ReplayJob:
+    """One group's replay under way.
+
+    Attributes:
+        privacy_group_id: 32 bytes.
+        timelines: the node's groups, whose head maps the replay writes.
+        newest: number of the node's head, the block before the addition's.
+        records: what is replayed, oldest first.
+        steps: the blocks that hold them.
+        history_key: the bundle's key in the enclave; the node can read old transactions from it once it is done.
+        applied: how many transactions are done.
+        started_at: in seconds of the network's clock; None before the first.
+    """
+
+    privacy_group_id: bytes
+    timelines: dict[bytes, GroupTimeline]
+    newest: int
+    records: Sequence[ExecutedTransaction]
+    steps: Sequence[ReplayStep]
+    history_key: bytes
+    applied: int = 0
+    started_at: float | None = None
+    _step: int = 0
+    _wanted: Mapping[bytes, ExecutedTransaction] | None = None
+
+    @property
+    def done(self) -> bool:
+        """True when every block is replayed."""
+        return self._step == len(self.steps)
+
+    def advance(self, now: float, begins_at: float, seconds_each: float, rules: ReplayRules) -> float:
+        """Replay the blocks that are due by ``now`` and return when the job is done, or will be.
+
+        A job that was not under way yet began at ``begins_at``, which may be in the past. All times are in seconds;
+        a transaction takes ``seconds_each``.
+
+        Raises:
+            ReplayFailedError: a block can't be replayed, or the state after it isn't the one that the history says.
+        """
+        if self.started_at is None:
+            self.started_at = begins_at
+        due = len(self.records)
+        if seconds_each > 0:
+            due = min(due, int((now - self.started_at) / seconds_each + 1e-6))
+        while not self.done and self.steps[self._step].end <= due:
+            self._replay_next(rules)
+        self.applied = due
+        return self.started_at + seconds_each * len(self.records)
+
+    def _replay_next(self, rules: ReplayRules) -> None:
+        step = self.steps[self._step]
+        block = rules.block_at(step.block)
+        if block is None:
+            raise RuntimeError(f"block {step.block} of a replay is not in the chain")
+        timeline = self.timelines.setdefault(self.privacy_group_id, GroupTimeline())
+        invalid = rules.invalid_in(block)
+        # Besu ignores that the block failed and then looks for what it should have stored: what an earlier life
+        # stored does as well (23.10.3, PrivateStateRehydration).
+        if invalid is None:
+            executed = self._execute(block, timeline, rules)
+            recommit_block(self.timelines, block.number, self.privacy_group_id, executed, self.newest)
+        elif not timeline.executed_in(block.number):
+            raise ReplayFailedError(
+                f"replaying block {block.number}: {invalid}, because a replay executes each public transaction on the "
+                "state of the parent block alone; the node will not import another block",
+                (f"Invalid transaction: {invalid}", "NoSuchElementException: No value present"),
+            )
+        if timeline.executed_in(block.number)[-1].state.root != self.records[step.end - 1].state.root:
+            raise ReplayFailedError(
+                f"replaying block {block.number}: the state differs from the group's history, because this node's own "
+                "history of the group is not the beginning of it; the node will not import another block",
+                ("java.lang.RuntimeException",),
+            )
+        self._step += 1
+        end = self.newest + 1 if self.done else self.steps[self._step].block
+        if end > block.number + 1:
+            timeline.set_heads(block.number + 1, end, block.number, self.newest)
+
+    def _execute(self, block: Block, timeline: GroupTimeline, rules: ReplayRules) -> tuple[ExecutedTransaction, ...]:
+        if self._wanted is None:
+            self._wanted = {record.pmt_hash: record for record in self.records}
+        # The block starts from its parent's map, whatever the node had stored for the block itself.
+        last = timeline.last_by_map(block.number - 1)
+        state = last.state if last is not None else None
+        executed = []
+        for transaction in block.transactions:
+            record = self._wanted.get(transaction.hash)
+            if record is not None:
+                executed.append(rules.execute(state, record, block))
+                state = executed[-1].state
+        return tuple(executed)
 
 
 def records_to_replay(
@@ -21,9 +152,10 @@ def records_to_replay(
     """Choose what a node replays of a group's history.
 
     All of it on a new member; what comes after its own last transaction on a former one; nothing when its root is the
-    last one already. A former member whose last transaction is unknown to the history replays all of it.
+    last one already. A node whose last transaction is unknown to the history replays all of it: it falls back to the
+    history's end (docs/besu.md, How replay damages other groups, item 7).
     """
-    own = timeline.last_at(head_number) if timeline is not None else None
+    own = timeline.last_by_map(head_number) if timeline is not None else None
     if own is None:
         return history
     if own.state.root == history[-1].state.root:
@@ -34,114 +166,42 @@ def records_to_replay(
     return history
 
 
-@dataclass(slots=True)
-class ReplayJob:
-    """One group's replay under way.
-
-    Attributes:
-        privacy_group_id: 32 bytes.
-        timeline: the node's, which the replay fills.
-        records: what is replayed, oldest first.
-        blocks: number of the block of each record.
-        applied: how many are done.
-        history_key: the bundle's key in the enclave; the node can read old transactions from it once it is done.
-        before: the node's last record of the group before the replay; None when it knew nothing of the group.
-        started_at: in seconds of the network's clock; None before the first.
-    """
-
-    privacy_group_id: bytes
-    timeline: GroupTimeline
-    records: Sequence[ExecutedTransaction]
-    blocks: Sequence[int]
-    history_key: bytes
-    before: ExecutedTransaction | None
-    applied: int = 0
-    started_at: float | None = None
-
-    @property
-    def done(self) -> bool:
-        """True when every record is applied."""
-        return self.applied == len(self.records)
-
-    def advance(
-        self,
-        now: float,
-        begins_at: float,
-        seconds_each: float,
-        replay_one: Callable[[GroupState | None, ExecutedTransaction, int], ExecutedTransaction | None],
-    ) -> float:
-        """Apply what is due by ``now`` and return when the job is done, or will be.
-
-        A job that was not under way yet began at ``begins_at``, which may be in the past. All times are in seconds.
-
-        Raises:
-            ReplayFailedError: the state after a block is not the one that the history says.
-        """
-        if self.started_at is None:
-            self.started_at = begins_at
-        due = len(self.records)
-        if seconds_each > 0:
-            due = min(due, int((now - self.started_at) / seconds_each + 1e-6))
-        while self.applied < due:
-            self._apply_next(replay_one)
-        return self.started_at + seconds_each * len(self.records)
-
-    def _apply_next(
-        self, replay_one: Callable[[GroupState | None, ExecutedTransaction, int], ExecutedTransaction | None]
-    ) -> None:
-        at = self.applied
-        block, wanted = self.blocks[at], self.records[at]
-        if at == 0 or self.blocks[at - 1] != block:
-            self.timeline.forget_after(block - 1)
-        before = self.timeline.records[-1].state if self.timeline.records else None
-        replayed = replay_one(before, wanted, block)
-        is_last_of_block = at + 1 == len(self.records) or self.blocks[at + 1] != block
-        if replayed is None or (is_last_of_block and replayed.state.root != wanted.state.root):
-            raise ReplayFailedError(
-                f"replaying block {block}: the state differs from the group's history, because this node's own "
-                "history of the group is not the beginning of it; the node will not import another block"
-            )
-        self.timeline.append(block, replayed)
-        self.applied += 1
-        if self.timeline.covered_until is not None:
-            self.timeline.covered_until = None if self.done else self.blocks[self.applied] - 1
-
-
 def plan_replay(
     timelines: dict[bytes, GroupTimeline],
     privacy_group_id: bytes,
     history: Sequence[ExecutedTransaction],
-    head: Block,
+    head_number: int,
     number_of: Callable[[bytes], int | None],
     history_key: bytes,
 ) -> ReplayJob | None:
     """Prepare the replay of one history bundle; None when there is nothing to replay.
 
     Args:
-        timelines: the node's groups; a new member gets an empty one here.
+        timelines: the node's groups.
         privacy_group_id: the group.
         history: the bundle's records.
-        head: the node's head, the block before the one that holds the add.
+        head_number: of the node's head, the block before the one with the bundle's marker.
         number_of: tells the block of a marker transaction; None when it is in no block up to the head.
         history_key: the bundle's key in the enclave.
     """
-    timeline = timelines.get(privacy_group_id)
-    records = records_to_replay(timeline, head.number, history)
-    if not records:
-        return None
-    blocks = []
-    for record in records:
+    records = records_to_replay(timelines.get(privacy_group_id), head_number, history)
+    steps: list[ReplayStep] = []
+    for at, record in enumerate(records, start=1):
         number = number_of(record.pmt_hash)
         if number is None:
             # A marker that was reorganised away, or that only comes now: what follows it cannot be replayed.
             break
-        blocks.append(number)
-    if not blocks:
+        if steps and steps[-1].block == number:
+            steps[-1] = ReplayStep(number, at)
+        else:
+            steps.append(ReplayStep(number, at))
+    if not steps:
         return None
-    before = timeline.last_at(head.number) if timeline is not None else None
-    if timeline is None:
-        timeline = timelines[privacy_group_id] = GroupTimeline()
-    timeline.lost_from = None
-    if not timeline.records:
-        timeline.covered_until = blocks[0] - 1
-    return ReplayJob(privacy_group_id, timeline, records[: len(blocks)], blocks, history_key, before)
+    return ReplayJob(
+        privacy_group_id=privacy_group_id,
+        timelines=timelines,
+        newest=head_number,
+        records=records[: steps[-1].end],
+        steps=steps,
+        history_key=history_key,
+    )

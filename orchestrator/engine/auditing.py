@@ -13,7 +13,15 @@ import structlog
 
 from orchestrator.engine.fleet import Fleet
 from orchestrator.engine.node_ports import NodeError, NodePort
-from orchestrator.membership.divergence import Comparison, Standing, agreed_members, compare, participants_at
+from orchestrator.engine.parting import first_difference, lacking, most_lacking_calls
+from orchestrator.membership.divergence import (
+    Comparison,
+    Standing,
+    agreed_members,
+    compare,
+    namesakes,
+    participants_at,
+)
 from orchestrator.membership.model import GroupView, Verdict
 
 MOST_CALLS = 6_000
@@ -52,8 +60,8 @@ class AuditReport:
 
     @property
     def differing(self) -> tuple[Comparison, ...]:
-        """The groups whose members differ."""
-        return tuple(comparison for comparison in self.comparisons if comparison.differing)
+        """The groups whose members differ, or whose id another group has, too."""
+        return tuple(comparison for comparison in self.comparisons if not comparison.agrees)
 
 
 @dataclass(slots=True)
@@ -90,20 +98,21 @@ async def audit(
     nodes, block = await _comparable(fleet, confirmations, skipped, budget)
     if block is None:
         return AuditReport(block_number=None, skipped=skipped, calls=budget.used)
-    members = await _members(nodes, known_groups, budget)
+    listings = await _listings(nodes, known_groups, budget)
+    members = {group: agreed_members(listed) for group, listed in listings.items()}
     order = sorted(members, key=lambda group: (group <= after, group))
     chosen, left_out = _affordable(order, members, fleet, nodes, budget)
     standings = await _roots(chosen, members, fleet, nodes, block, skipped, budget)
     closely = frozenset(suspects)
     comparisons = []
     for group in chosen:
-        comparison: Comparison | None = compare(group, block, standings[group], members[group])
-        if comparison is not None and (comparison.differing or group in closely):
-            comparison = await _closer(fleet, nodes, comparison, budget)
+        seen = compare(group, block, standings[group], members[group])
+        comparison = await _closer(nodes, seen, budget) if seen.differing or group in closely else seen
         if comparison is None:
             left_out = (*left_out, group)
-        elif comparison.reference:
-            comparisons.append(comparison)
+        elif comparison.compared and (comparison.reference or comparison.undecided):
+            others = namesakes(listings[group], comparison.participants)
+            comparisons.append(replace(comparison, namesakes=others))
     return AuditReport(
         block_number=block,
         comparisons=tuple(comparisons),
@@ -140,10 +149,10 @@ async def _comparable(
     return near, block if len(near) > 1 else None
 
 
-async def _members(
+async def _listings(
     nodes: Mapping[str, NodePort], known_groups: Iterable[str], budget: _Budget
-) -> dict[str, tuple[str, ...]]:
-    """Return by group its members, as their nodes list them.
+) -> dict[str, dict[str, tuple[str, ...]]]:
+    """Return by group and enclave key the members that the key's node lists.
 
     A node that lists nothing (a tenant's token may not permit it) is asked about the groups that are known otherwise.
     """
@@ -155,8 +164,8 @@ async def _members(
         for group, members in (groups or {}).items():
             listings.setdefault(group, {})[key] = members
     silent = tuple(key for (_, key), groups in zip(asked, found, strict=True) if groups is None)
-    others = {group: silent for group in known_groups if silent and group not in listings}
-    return {group: agreed_members(listed) for group, listed in listings.items()} | others
+    others = {group: dict.fromkeys(silent, silent) for group in known_groups if silent and group not in listings}
+    return listings | others
 
 
 def _affordable(
@@ -211,7 +220,7 @@ async def _roots(
     }
 
 
-async def _closer(fleet: Fleet, nodes: Mapping[str, NodePort], seen: Comparison, budget: _Budget) -> Comparison | None:
+async def _closer(nodes: Mapping[str, NodePort], seen: Comparison, budget: _Budget) -> Comparison | None:
     """Look at a group's whole state on every comparable node; None when there are no calls left for that."""
     if budget.left < VIEW_CALLS * len(nodes):
         return None
@@ -225,47 +234,32 @@ async def _closer(fleet: Fleet, nodes: Mapping[str, NodePort], seen: Comparison,
         for key in node.enclave_keys
     ]
     comparison = compare(group, block, standings, participants_at(standings))
-    if not comparison.differing:
+    members = [standing for standing in standings if standing.enclave_key in comparison.compared]
+    pair = _pair(comparison, members)
+    if pair is None or budget.left < 2 * block.bit_length():
         return comparison
-    (odd, verdict), *_ = comparison.differing
-    reference = fleet.hosting(comparison.reference)
-    if reference is None or budget.left < 2 * block.bit_length():
-        return comparison
+    odd, other, verdict = pair
     try:
-        first = await first_difference(nodes[odd.node], reference.node, group, block, verdict)
+        first = await first_difference(nodes[odd], nodes[other], group, block, verdict)
+        budget.spend(2 * block.bit_length())
+        comparison = replace(comparison, first_block=first)
+        hosts = {standing.enclave_key: nodes[standing.node] for standing in members}
+        if budget.left >= most_lacking_calls(len(nodes)):
+            comparison = replace(comparison, lacking=await lacking(hosts, first))
+            budget.spend(most_lacking_calls(len(nodes)))
     except NodeError as error:
-        log.debug("first differing block not found", group=group, reason=str(error))
-        return comparison
-    budget.spend(2 * block.bit_length())
-    return replace(comparison, first_block=first)
+        log.debug("first differing block not looked into", group=group, reason=str(error))
+    return comparison
 
 
-async def first_difference(odd: NodePort, reference: NodePort, group: str, block: int, verdict: Verdict) -> int:
-    """Return the first block at which a node differs from another one, by binary search: two calls a step.
-
-    Args:
-        odd: The node that differs at `block`.
-        reference: The node that it is compared with.
-        group: The group.
-        block: A block at which they differ.
-        verdict: `Verdict.MISSING` to look for where the group went, otherwise for where the state roots part.
-
-    Raises:
-        NodeError: A node does not answer.
-    """
-    low, high = -1, block
-    while high - low > 1:
-        middle = (low + high) // 2
-        if verdict is Verdict.MISSING:
-            (there,), (expected,) = await asyncio.gather(
-                odd.has_state(group, [middle]), reference.has_state(group, [middle])
-            )
-            differs = expected and not there
-        else:
-            (one,), (other,) = await asyncio.gather(odd.roots(group, [middle]), reference.roots(group, [middle]))
-            differs = one.state_root != other.state_root
-        low, high = (low, middle) if differs else (middle, high)
-    return high
+def _pair(comparison: Comparison, members: Sequence[Standing]) -> tuple[str, str, Verdict] | None:
+    """Return the nodes of two members that differ, and how the first of them does."""
+    for odd, verdict in comparison.differing:
+        for other in members:
+            is_measure = comparison.undecided or other.enclave_key == comparison.reference
+            if is_measure and other.view.exists and other.view.state_root != odd.view.state_root:
+                return odd.node, other.node, verdict
+    return None
 
 
 async def _quietly(question: Awaitable[T], name: str, skipped: dict[str, str]) -> T | None:

@@ -16,12 +16,11 @@ from orchestrator.engine.sending import Sending
 from orchestrator.engine.settling import SILENCE_SECONDS, burn, settle
 from orchestrator.engine.surveying import survey
 from orchestrator.engine.watcher import silence
-from orchestrator.membership.commands import Burn, Command, Observe, Pause, Renew, Send, Settle, Sign, Survey
+from orchestrator.membership.commands import Burn, Command, Observe, Renew, Send, Settle, Sign, Survey
 from orchestrator.membership.errors import ImpossibleStepError
 from orchestrator.membership.facts import (
     AttemptBurnt,
     AttemptSettled,
-    AttemptSigned,
     AttemptUnmined,
     Fact,
     Hindered,
@@ -70,9 +69,6 @@ class Executor:
             change: The change as it was last committed.
             command: What the rules want done for it.
         """
-        if isinstance(command, Pause):
-            await self.clock.sleep(command.seconds)
-            command = command.then
         try:
             match command:
                 case Survey():
@@ -86,9 +82,7 @@ class Executor:
                 case Settle(attempt=attempt):
                     return await self._settle(change, attempt)
                 case Burn(attempt=attempt):
-                    burning = self.markers.burn(attempt.marker)
-                    fact = await burn(self.fleet, change, attempt, burning, self.confirmations)
-                    return AttemptBurnt(head=self._newest(attempt)) if fact is None else fact
+                    return await self._burn(change, attempt)
                 case Observe():
                     return await self.observer.observe(change)
                 case _:
@@ -102,10 +96,12 @@ class Executor:
             signers=self.signers,
             markers=self.markers,
             contract=self.contract,
+            forecaster=self.forecaster,
             clock=self.clock,
             new_id=self.new_id,
             confirmations=self.confirmations,
             nonces=self.nonces,
+            bundling=self.bundling,
         )
 
     async def _survey(self, change: Change) -> Fact:
@@ -120,8 +116,6 @@ class Executor:
         if isinstance(fact, AttemptSettled):
             node = change.plan.node if change.plan is not None else ""
             return await self._with_private_nonce(change, node, fact)
-        if isinstance(fact, AttemptSigned) and fact.attempt.action is Action.ADD:
-            self.bundling.remember(fact.attempt.node, change.privacy_group_id, fact.seconds)
         return fact
 
     async def _read_nonce_ahead(self, change: Change) -> None:
@@ -135,10 +129,20 @@ class Executor:
             self.nonces.remember(name, change.privacy_group_id, change.account, read_at, private_nonce)
 
     async def _settle(self, change: Change, attempt: Attempt) -> Fact:
-        fact = await settle(self.fleet, change, attempt)
-        if self.confirmations and isinstance(fact, AttemptSettled) and _ends_a_batch(attempt, fact):
-            fact = await self._confirmed(change, attempt, fact)
+        fact = await self._deep(change, attempt, await settle(self.fleet, change, attempt))
         return await self._with_private_nonce(change, attempt.node, fact)
+
+    async def _burn(self, change: Change, attempt: Attempt) -> Fact:
+        burning = self.markers.burn(attempt.marker) if attempt.marker.ours else None
+        fact = await burn(self.fleet, change, attempt, burning, self.confirmations)
+        if fact is None:
+            return AttemptBurnt(head=self._newest(attempt))
+        return await self._deep(change, attempt, fact)
+
+    async def _deep(self, change: Change, attempt: Attempt, fact: Fact) -> Fact:
+        """Let what ends a batch be so deep as is configured."""
+        ends = isinstance(fact, AttemptSettled) and (fact.effect is None or attempt.action is Action.UNLOCK)
+        return await self._confirmed(change, attempt, fact) if self.confirmations and ends else fact
 
     async def _confirmed(self, change: Change, attempt: Attempt, fact: Fact) -> Fact:
         """Look again until the same is seen so many blocks later.
@@ -170,7 +174,3 @@ class Executor:
     def _newest(self, attempt: Attempt) -> int:
         head = self.fleet.named(attempt.node).head
         return head.number if head is not None else attempt.since_block
-
-
-def _ends_a_batch(attempt: Attempt, fact: AttemptSettled) -> bool:
-    return fact.effect is None or attempt.action is Action.UNLOCK

@@ -183,6 +183,15 @@ class NodePort(Protocol):
     async def private_nonce(self, privacy_group_id: str, account: str) -> int:
         """Return how many private transactions of the account were executed in the group."""
 
+    async def send(self, raw: bytes) -> str:
+        """Send a signed private transaction with a marker that the node signs; returns the PMT's hash.
+
+        For additions on Besu before 21.10.2 only, where a distribution brings no history.
+        """
+
+    async def pooled(self, pmt_hashes: Sequence[str]) -> bool | None:
+        """Return True when one of the PMTs waits in the node's pool, False when all are in blocks; None: not known."""
+
     async def distribute(self, raw: bytes) -> bytes:
         """Store a signed private transaction in the enclaves of its group and return its payload key.
 

@@ -159,6 +159,9 @@ class ChangeStore(Protocol):
         A lane that is not worked on any more should not be among `groups`: its lease then runs out.
         """
 
+    async def holds(self, lane: Lane) -> bool:
+        """Return whether a lane is still ours: for what can't be taken back, such as a broadcast."""
+
     async def release(self, lane: Lane, *, now: datetime) -> None:
         """Give a lane back; it is due again when one of its changes is. Does nothing when it is not ours any more."""
 
@@ -174,11 +177,10 @@ class ChangeStore(Protocol):
         """
 
     async def amend(self, change_id: str, amendment: Amendment) -> Change:
-        """Commit an operator's request on a change that rests.
+        """Commit an operator's request; who works on the change loses its lane and takes the change up anew.
 
         Raises:
             KeyError: No such change.
-            LeaseLostError: The change is being worked on now.
         """
 
     async def change(self, change_id: str) -> Change | None:

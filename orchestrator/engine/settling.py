@@ -12,7 +12,8 @@ from orchestrator.engine.watcher import ChainWatcher, silence
 from orchestrator.membership.facts import AttemptSettled, AttemptUnmined, Fact, GroupMoved
 from orchestrator.membership.model import Action, Attempt, Change, Effect, GroupView, Plan
 from orchestrator.membership.reasons import Reason
-from orchestrator.membership.retry import WIDEN_AFTER_BLOCKS
+from orchestrator.membership.replay import same_state
+from orchestrator.membership.retry import NODE_MARKER_BLOCKS, WIDEN_AFTER_BLOCKS
 
 SILENCE_SECONDS = 60.0
 """A chain that makes no block for this long is reported; blocks of consortium chains are seconds apart."""
@@ -75,10 +76,11 @@ async def moved_under_lock(watcher: ChainWatcher, change: Change, number: int) -
     view, private_nonce = await asyncio.gather(
         watcher.node.view(group, number), watcher.node.private_nonce(group, change.account)
     )
-    return _moved(plan, view, private_nonce)
+    return compared_with_lock(plan, view, private_nonce)
 
 
-def _moved(plan: Plan, view: GroupView, private_nonce: int) -> GroupMoved | None:
+def compared_with_lock(plan: Plan, view: GroupView, private_nonce: int) -> GroupMoved | None:
+    """Return what happened to a group since our lock, from its view and the account's private nonce at one block."""
     expected = (plan.lock_nonce or 0) + 1
     as_left = view.exists and view.locked and view.version == plan.version and private_nonce == expected
     if as_left and (not plan.lock_root or view.state_root in ("", plan.lock_root)):
@@ -121,10 +123,25 @@ async def _unless_mined(
     fleet: Fleet, watcher: ChainWatcher, change: Change, attempt: Attempt, moved: GroupMoved
 ) -> Fact:
     """What moved the group may be the attempt itself, mined in the block that was looked at."""
+    if not attempt.pmt_hashes:
+        return await _unless_shown(fleet, watcher, change, attempt, moved)
     for outcome in await watcher.node.outcomes(attempt.pmt_hashes):
         if outcome.block_number is not None:
             return await _settle_mined(fleet, watcher, change, attempt, outcome)
     return moved
+
+
+async def _unless_shown(
+    fleet: Fleet, watcher: ChainWatcher, change: Change, attempt: Attempt, moved: GroupMoved
+) -> Fact:
+    """The same where the answer with the marker's hash was lost: the group's state and private nonce tell."""
+    head = await watcher.current()
+    view = await watcher.node.view(change.privacy_group_id, head.number)
+    done = view.exists and not view.locked and set(attempt.members) <= set(view.participants)
+    if not done or moved.private_nonce != attempt.private_nonce + 1:
+        return moved
+    effect = Effect(block_number=head.number, block_hash=head.block_hash, view=view, witness=watcher.node.name)
+    return await _seen_by_others(fleet, watcher, change, attempt, effect)
 
 
 async def _settle_mined(
@@ -163,7 +180,7 @@ async def _seen_by_others(
             continue
         if not seen.exists:
             continue  # a member that lost the group is the proof's to tell
-        if fulfils(seen, attempt):
+        if same_state(seen, effect.view):
             return AttemptSettled(effect=replace(effect, view=seen, witness=other.node.name))
         detail = (
             f"the addition was mined in block {effect.block_number} on an older state of the group: node "
@@ -195,43 +212,20 @@ async def _view_of_effect(
 ) -> GroupView:
     """The group at the block in which the attempt executed.
 
-    The receipt says that it did: a view that does not show it is a node's that is late, or of a group that somebody
-    changed again in the same block. Neither makes the attempt void.
+    The receipt says that it did: a node that shows no group there does not know it yet, which makes nothing void.
     """
-    view = await watcher.node.view(change.privacy_group_id, number)
-    if fulfils(view, attempt):
-        return view
-    for other in witnesses(fleet, change, attempt):
-        if other is not watcher:
-            try:
-                seen = await other.node.view(change.privacy_group_id, number)
-            except NodeError:
-                continue
-            if fulfils(seen, attempt):
-                return seen
-    if view.exists and attempt.action is Action.LOCK:
-        return view  # locked and unlocked within the block: what follows finds that the lock is gone
-    detail = f"{attempt.action} executed in block {number}, and node {watcher.node.name} does not show it yet"
+    for node in (watcher, *witnesses(fleet, change, attempt)):
+        try:
+            view = await node.node.view(change.privacy_group_id, number)
+        except NodeError:
+            continue
+        if view.exists:
+            return view
+    detail = f"{attempt.action} executed in block {number}, and no member's node shows the group there yet"
     raise NodeError(Reason(slug="outcome_unknown", detail=detail))
 
 
-def fulfils(view: GroupView, attempt: Attempt) -> bool:
-    """Return whether the group's state is what an attempt was made for."""
-    members = frozenset(view.participants)
-    match attempt.action:
-        case Action.CREATE:
-            return view.exists and members.issuperset(attempt.members)
-        case Action.LOCK:
-            return view.locked
-        case Action.ADD:
-            return members.issuperset(attempt.members) and not view.locked
-        case Action.REMOVE:
-            return view.exists and members.isdisjoint(attempt.members)
-        case Action.UNLOCK:
-            return view.exists and not view.locked
-
-
-async def burn(fleet: Fleet, change: Change, attempt: Attempt, burning: Burning, depth: int) -> Fact | None:
+async def burn(fleet: Fleet, change: Change, attempt: Attempt, burning: Burning | None, depth: int) -> Fact | None:
     """Broadcast what burns an attempt's marker through every node, and see which of the two is mined.
 
     A pending burn is nothing: a pool that holds the marker, or a cut-off node's, can bring it back, so the burn is sent
@@ -241,7 +235,7 @@ async def burn(fleet: Fleet, change: Change, attempt: Attempt, burning: Burning,
         fleet: The nodes.
         change: The change whose attempt it is.
         attempt: The attempt that is given up.
-        burning: What burns it.
+        burning: What burns it; None for a marker that a node signed, which can only be outlasted.
         depth: How many blocks below the head count as mined for good.
 
     Returns:
@@ -250,6 +244,8 @@ async def burn(fleet: Fleet, change: Change, attempt: Attempt, burning: Burning,
     Raises:
         NodeError: No node tells, or the chain stands still.
     """
+    if burning is None:
+        return await _outlast(fleet, change, attempt)
     failure: NodeError | None = None
     await asyncio.gather(*(_offer(watcher, burning) for watcher in fleet.watchers))
     for watcher in witnesses(fleet, change, attempt):
@@ -275,3 +271,22 @@ async def _offer(watcher: ChainWatcher, burning: Burning) -> None:
         await watcher.node.broadcast(burning.raw, burning.transaction_hash)
     except NodeError:
         return  # refused by a pool that holds the marker, or mined: what is in the blocks decides
+
+
+async def _outlast(fleet: Fleet, change: Change, attempt: Attempt) -> Fact | None:
+    """Wait until the marker that a node signed is mined, or until so long that nobody has it any more."""
+    fact = await settle(fleet, change, attempt)
+    if isinstance(fact, AttemptSettled):
+        return fact
+    head = await fleet.named(attempt.node).current()
+    if head.number < attempt.since_block + NODE_MARKER_BLOCKS:
+        return AttemptUnmined(head=head.number)
+    asked = await asyncio.gather(*(_is_pooled(watcher, attempt) for watcher in fleet.watchers))
+    return AttemptUnmined(head=head.number) if any(asked) else None
+
+
+async def _is_pooled(watcher: ChainWatcher, attempt: Attempt) -> bool:
+    try:
+        return bool(attempt.pmt_hashes) and await watcher.node.pooled(attempt.pmt_hashes) is True
+    except NodeError:
+        return False  # what it has is out of reach for now, for the validators as for us

@@ -8,6 +8,7 @@ from orchestrator.engine.fleet import Fleet, Sender
 from orchestrator.engine.history.forecaster import Forecaster, Question
 from orchestrator.engine.node_ports import NodeError, NodePort
 from orchestrator.engine.watcher import ChainWatcher
+from orchestrator.membership.divergence import namesakes
 from orchestrator.membership.facts import MemberSurvey, Surveyed
 from orchestrator.membership.forecast.verdict import Forecast
 from orchestrator.membership.model import Change, Kind
@@ -61,8 +62,12 @@ async def _survey(fleet: Fleet, change: Change, forecaster: Forecaster) -> Surve
     known = ahead if sender.watcher is home else None
     (syncing, abi, owner), members = await asyncio.gather(
         _standing(node, change, exists=sender.view.exists) if known is None else _given(known),
-        asyncio.gather(*(_survey_member(fleet, key, repairables.get(key)) for key in keys)),
+        asyncio.gather(*(_survey_member(fleet, change, sender, key, repairables.get(key)) for key in keys)),
     )
+    if sender.view.exists and (abi is None or owner is None):
+        # The view shows the group at a block, the newest state does not: a replica behind the address is late.
+        detail = f"node {node.name} shows the group at block {sender.head.number}, and then no contract of it"
+        raise NodeError(Reason(slug="not_known_here", detail=detail))
     return Surveyed(
         node=node.name,
         head=sender.head.number,
@@ -178,7 +183,9 @@ async def _given(known: Standing) -> Standing:
     return known
 
 
-async def _survey_member(fleet: Fleet, key: str, repairable: Repairable | None) -> MemberSurvey:
+async def _survey_member(
+    fleet: Fleet, change: Change, sender: Sender, key: str, repairable: Repairable | None
+) -> MemberSurvey:
     watcher = fleet.hosting(key)
     if watcher is None:
         return MemberSurvey(enclave_key=key)
@@ -186,6 +193,8 @@ async def _survey_member(fleet: Fleet, key: str, repairable: Repairable | None) 
         traits = await watcher.node.traits()
         trouble = await watcher.node.enclave_trouble()
         head = (await watcher.current()).number
+        joins = key in change.members and key not in sender.view.participants and sender.view.exists
+        other = joins and await _is_of_another(watcher.node, sender, change.privacy_group_id, key, head)
     except NodeError:
         return MemberSurvey(enclave_key=key, node=watcher.node.name)
     return MemberSurvey(
@@ -194,7 +203,18 @@ async def _survey_member(fleet: Fleet, key: str, repairable: Repairable | None) 
         head=head,
         besu_version=traits.besu_version,
         validator=traits.validator,
+        of_another_group=other,
         enclave_trouble=trouble,
         agrees=repairable.agrees if repairable is not None else None,
         moved_block=repairable.moved_block if repairable is not None else None,
     )
+
+
+async def _is_of_another(newcomer: NodePort, sender: Sender, group: str, key: str, head: int) -> bool:
+    """Whether the node's state is a group of its own that was given the same id."""
+    # The state root first, since a tenant that is no member may ask for nothing else (docs/besu.md#multi-tenancy).
+    (held,) = await newcomer.roots(group, [head])
+    if not held.exists:
+        return False
+    theirs = (await newcomer.view(group, head)).participants
+    return bool(namesakes({key: theirs}, sender.view.participants))

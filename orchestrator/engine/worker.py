@@ -5,8 +5,9 @@ transactions; the others follow it until the addition is in the group, and then 
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 import structlog
 
@@ -15,7 +16,7 @@ from orchestrator.engine.ports import ChangeStore, Clock, Lane, LeaseLostError, 
 from orchestrator.engine.recording import is_lasting, record_of
 from orchestrator.membership import facts
 from orchestrator.membership.batch import next_batch
-from orchestrator.membership.commands import Burn, Command, Send, Sign
+from orchestrator.membership.commands import Burn, Command, Pause, Send, Sign
 from orchestrator.membership.machine import deadline_applies, follow, join, next_command, step, taken_up
 from orchestrator.membership.model import ACTION_OF, RESTING, Change, State
 from orchestrator.membership.reasons import Reason
@@ -24,6 +25,8 @@ LOCK_WINDOW = frozenset({State.LOCKING, State.ADDING, State.UNLOCKING})
 """States in which the group is, or may be, locked by us: a daemon that stops finishes these first."""
 
 STORE_PATIENCE_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0, 4.0)
+
+T = TypeVar("T")
 
 log = structlog.get_logger()
 
@@ -128,7 +131,7 @@ class Worker:
         waiting = [change for change in turn if change.state is State.PREFLIGHT]
         rest = tuple(change for change in turn if change.state is not State.PREFLIGHT)
         every = tuple(dict.fromkeys(key for change in waiting for key in change.members))
-        fact = await self._perform(replace(waiting[0], members=every))
+        fact = await self._perform(lane, replace(waiting[0], members=every))
         now = self._clock.now()
         steps = [(change, step(change, fact, now)[0]) for change in waiting]
         sharing = [after for _, after in steps if after.state is State.LOCKING]
@@ -146,7 +149,7 @@ class Worker:
             lead = next(change for change in turn if change.state in ACTION_OF)
         if self._stopping.is_set() and lead.state not in LOCK_WINDOW:
             raise Stopping
-        return await self._lead(lane, turn, lead, await self._perform(lead))
+        return await self._lead(lane, turn, lead, await self._perform(lane, lead))
 
     async def _lead(self, lane: Lane, turn: tuple[Change, ...], lead: Change, fact: facts.Fact) -> tuple[Change, ...]:
         now = self._clock.now()
@@ -168,7 +171,7 @@ class Worker:
         alike = [c for c in turn if c.effect == first.effect]
         every = tuple(dict.fromkeys(key for change in alike for key in change.members))
         progress = {entry.enclave_key: entry for change in alike for entry in change.progress}
-        fact = await self._perform(replace(first, members=every, progress=tuple(progress.values())))
+        fact = await self._perform(lane, replace(first, members=every, progress=tuple(progress.values())))
         now = self._clock.now()
         steps = [(change, step(change, fact, now)[0]) for change in alike]
         if any(is_lasting(before, after) for before, after in steps):
@@ -186,20 +189,20 @@ class Worker:
         await self._commit(lane, record_of(steps, fact, now), steps)
         return tuple(after for _, after in steps)
 
-    async def _perform(self, change: Change) -> facts.Fact:
+    async def _perform(self, lane: Lane, change: Change) -> facts.Fact:
         """Do the change's next command; what only waits is given up when the daemon stops."""
         command = next_command(change)
         if command is None:
             raise AssertionError(f"change {change.change_id} is {change.state} and has nothing to do")
         if isinstance(command, Sign | Send | Burn) or change.state in LOCK_WINDOW:
-            return await self._undeterred(change, command)
+            return await self._undeterred(lane, change, command)
         if self._stopping.is_set():
             raise Stopping
         patience = asyncio.timeout(None)
         self._patience.add(patience)
         try:
             async with patience:
-                return await self._undeterred(change, command)
+                return await self._undeterred(lane, change, command)
         except TimeoutError:
             if not patience.expired():
                 raise
@@ -207,8 +210,14 @@ class Worker:
         finally:
             self._patience.discard(patience)
 
-    async def _undeterred(self, change: Change, command: Command) -> facts.Fact:
+    async def _undeterred(self, lane: Lane, change: Change, command: Command) -> facts.Fact:
         """Do a command; a defect is a fact, too, so that a lock of ours is undone and the change parks."""
+        if isinstance(command, Pause):
+            await self._clock.sleep(command.seconds)
+            command = command.then
+        if change.state in ACTION_OF and not await self._patiently(lambda: self._store.holds(lane)):
+            # A process that was stopped and woke up finds its lane taken over: it must send nothing any more.
+            raise LeaseLostError(f"lane {lane.privacy_group_id!r} was taken over; stop working on it")
         try:
             return await self._executor.perform(change, command)
         except (StoreError, TimeoutError):
@@ -219,24 +228,27 @@ class Worker:
             return facts.Hindered(reason=Reason(slug="defect", detail=detail))
 
     async def _commit(self, lane: Lane, record: Record, steps: Sequence[tuple[Change, Change]]) -> None:
-        """Commit a step; a store that is away for a moment is waited for: what was observed may not come again."""
-        for pause in (*STORE_PATIENCE_SECONDS, None):
-            try:
-                await self._store.record(lane, record)
-                break
-            except LeaseLostError:
-                raise
-            except StoreError as error:
-                if pause is None or not error.passing:
-                    raise
-                log.warning("store does not answer", reason=str(error), retry_in_seconds=pause)
-                await self._clock.sleep(pause)
+        await self._patiently(lambda: self._store.record(lane, record))
         for before, after in steps:
             self._on_step(before, after)
             if after.state is not before.state:
                 why = {"reason": after.reason.slug} if after.reason is not None else {}
                 names = {"change_id": after.change_id, "group": after.privacy_group_id}
                 log.info("transition", **names, from_state=before.state.value, to_state=after.state.value, **why)
+
+    async def _patiently(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Wait for a store that is away for a moment: what was observed may not come again."""
+        for pause in STORE_PATIENCE_SECONDS:
+            try:
+                return await work()
+            except LeaseLostError:
+                raise
+            except StoreError as error:
+                if not error.passing:
+                    raise
+                log.warning("store does not answer", reason=str(error), retry_in_seconds=pause)
+                await self._clock.sleep(pause)
+        return await work()
 
 
 def _led(change: Change, lead: Change) -> Change:

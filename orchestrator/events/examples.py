@@ -128,7 +128,17 @@ _DATA: Final[dict[EventType, dict[str, Json]]] = {
         "reference": _OLD,
         "state_root": _ROOT,
         "members": [_OLD, _SENDER, _NEW],
-        "differing": [{"member": _NEW, "node": "member3", "verdict": "diverged", "state_root": _OTHER_ROOT}],
+        "differing": [
+            {
+                "member": _NEW,
+                "node": "member3",
+                "verdict": "diverged",
+                "state_root": _OTHER_ROOT,
+                "lacks": [_OTHER_ROOT],
+            }
+        ],
+        "undecided": False,
+        "other_groups": [],
     },
     EventType.GROUP_CONVERGED: {"block_number": 2544, "state_root": _ROOT, "members": [_OLD, _SENDER, _NEW]},
     EventType.GROUP_JOINING: _JOIN | {"progress": [_progress("replaying", 304, 2047, None)]},

@@ -63,6 +63,10 @@ class Differing(_Part):
     node: str = Field(description="Name of its node in the configuration.")
     verdict: Verdict = Field(description="missing (no state for the group) or diverged (another state root).")
     state_root: str | None = Field(description="What its node shows at that block; null when nothing.")
+    lacks: list[str] = Field(
+        description="Marker transactions of the first differing block that its node has no private receipt of, and "
+        "another member's node has."
+    )
 
 
 class EventData(_Part):
@@ -185,14 +189,22 @@ class GroupMembersChangedData(EventData):
 
 
 class GroupDivergedData(EventData):
-    """Members' nodes show different states of the group at the same block."""
+    """Members' nodes show different states of the group at the same block, or are members of groups of the same id."""
 
     block_number: int = Field(description="Block at which they were compared.")
     first_block: int | None = Field(description="First block at which they differ; null while it is not known.")
-    reference: str = Field(description="Enclave key of the member that the others are compared with.")
-    state_root: str = Field(description="What the reference's node shows.")
+    undecided: bool = Field(
+        description="Whether no state has more than half of the members on its side: the roots can't tell who is right."
+    )
+    reference: str = Field(
+        description="Enclave key of the member that the others are compared with; empty when undecided."
+    )
+    state_root: str = Field(description="What the reference's node shows; empty when undecided.")
     members: list[str] = Field(description="The group's members.")
-    differing: list[Differing] = Field(description="The members that differ.")
+    differing: list[Differing] = Field(description="The members that differ; all of them when undecided.")
+    other_groups: list[list[str]] = Field(
+        description="Members of groups that have the same id and share no member with this one."
+    )
 
 
 class GroupConvergedData(EventData):

@@ -1,13 +1,13 @@
 """Do a group's members still agree? From what their nodes show at one block to who differs, and what to tell.
 
 Nothing in Besu reports a member that drifted (docs/besu.md#how-members-silently-diverge), so that state roots are
-compared. The reference is the state that most members have; between equals, that of the member that is first in the
-contract's order.
+compared. The reference is the state that more than half of those with any state have. Where no state has so many, as
+between two members that differ, the roots can't tell who is right: the healthy one may be the one that stands alone.
 """
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from orchestrator.membership.model import GroupView, Verdict
@@ -37,11 +37,16 @@ class Comparison:
         privacy_group_id: The group.
         block_number: The block.
         participants: The members at that block, or as they were listed when nothing differs.
-        reference: The member whose state the others are held against; empty when no member has any.
+        reference: The member whose state the others are held against; empty when no member has any, or `undecided`.
         state_root: Its state root.
         compared: Members whose nodes were read.
-        differing: Those of them that have another state (`Verdict.DIVERGED`) or none (`Verdict.MISSING`).
+        differing: Those of them that have another state (`Verdict.DIVERGED`) or none (`Verdict.MISSING`); when
+            `undecided`, all.
+        undecided: Whether members differ and the roots can't tell which of them is right.
         first_block: The first block at which the first of them differs; None while it was not looked for.
+        lacking: By member, the marker transactions of that block that its node has no private receipt of while
+            another member's has one.
+        namesakes: Members of groups that have this id, too, and share no member with this one.
     """
 
     privacy_group_id: str
@@ -51,7 +56,15 @@ class Comparison:
     state_root: str
     compared: tuple[str, ...]
     differing: tuple[tuple[Standing, Verdict], ...] = ()
+    undecided: bool = False
     first_block: int | None = None
+    lacking: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    namesakes: tuple[tuple[str, ...], ...] = ()
+
+    @property
+    def agrees(self) -> bool:
+        """Whether nothing is to be said of the group."""
+        return not self.differing and not self.namesakes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +97,20 @@ def agreed_members(listings: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
     return next((members for members in listings.values() if tuple(sorted(members)) == best), ())
 
 
+def namesakes(listings: Mapping[str, tuple[str, ...]], members: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
+    """Return the members of other groups of the same id: whoever creates a group chooses its id, and may choose again.
+
+    Only a list counts that the listing node is on and that shares nobody with the group: a removed member's node, and
+    one that is behind, list some of the same members.
+
+    Args:
+        listings: As of `agreed_members`.
+        members: What `agreed_members` returned.
+    """
+    others = (listed for key, listed in listings.items() if key in listed and set(listed).isdisjoint(members))
+    return tuple(dict.fromkeys(tuple(sorted(listed)) for listed in others))
+
+
 def compare(
     privacy_group_id: str, block_number: int, standings: Sequence[Standing], participants: tuple[str, ...]
 ) -> Comparison:
@@ -98,13 +125,15 @@ def compare(
     order = {key: place for place, key in enumerate(participants)}
     members = sorted((s for s in standings if s.enclave_key in order), key=lambda s: order[s.enclave_key])
     support = Counter(standing.view.state_root for standing in members if standing.view.exists)
-    reference = max((s for s in members if s.view.exists), key=lambda s: support[s.view.state_root], default=None)
+    most = max((s for s in members if s.view.exists), key=lambda s: support[s.view.state_root], default=None)
+    undecided = most is not None and 2 * support[most.view.state_root] <= support.total()
+    reference = None if undecided else most
     differing = []
-    if reference is not None:
+    if most is not None:
         for standing in members:
             if not standing.view.exists:
                 differing.append((standing, Verdict.MISSING))
-            elif standing.view.state_root != reference.view.state_root:
+            elif reference is None or standing.view.state_root != reference.view.state_root:
                 differing.append((standing, Verdict.DIVERGED))
     return Comparison(
         privacy_group_id=privacy_group_id,
@@ -114,6 +143,7 @@ def compare(
         state_root=reference.view.state_root if reference is not None else "",
         compared=tuple(standing.enclave_key for standing in members),
         differing=tuple(differing),
+        undecided=undecided,
     )
 
 
@@ -139,8 +169,8 @@ def tell(
     events = []
     for comparison in comparisons:
         before = told.get(comparison.privacy_group_id)
-        if comparison.differing:
-            keys = frozenset(standing.enclave_key for standing, _ in comparison.differing)
+        if not comparison.agrees:
+            keys = frozenset(s.enclave_key for s, _ in comparison.differing).union(*comparison.namesakes)
             if before is None or before.members != keys or now - before.at >= remind_after:
                 events.append(_event(EventType.GROUP_DIVERGED, comparison, divergence_data(comparison)))
         elif before is not None and comparison.reference:
@@ -167,11 +197,15 @@ def after_event(told: Mapping[str, Announced], event: StatusEvent, at: datetime)
     if event.type is EventType.GROUP_CONVERGED:
         known.pop(event.privacy_group_id, None)
     elif event.type is EventType.GROUP_DIVERGED:
-        listed = event.data.get("differing")
-        entries = listed if isinstance(listed, list) else []
-        keys = frozenset(str(entry.get("member")) for entry in entries if isinstance(entry, dict))
-        known[event.privacy_group_id] = Announced(at=at, members=keys)
+        keys = {str(entry.get("member")) for entry in _listed(event, "differing") if isinstance(entry, dict)}
+        keys |= {str(key) for group in _listed(event, "other_groups") if isinstance(group, list) for key in group}
+        known[event.privacy_group_id] = Announced(at=at, members=frozenset(keys))
     return known
+
+
+def _listed(event: StatusEvent, name: str) -> list[Json]:
+    listed = event.data.get(name)
+    return listed if isinstance(listed, list) else []
 
 
 def divergence_data(comparison: Comparison) -> dict[str, Json]:
@@ -179,6 +213,7 @@ def divergence_data(comparison: Comparison) -> dict[str, Json]:
     return {
         "block_number": comparison.block_number,
         "first_block": comparison.first_block,
+        "undecided": comparison.undecided,
         "reference": comparison.reference,
         "state_root": comparison.state_root,
         "members": list(comparison.participants),
@@ -188,9 +223,11 @@ def divergence_data(comparison: Comparison) -> dict[str, Json]:
                 "node": standing.node,
                 "verdict": verdict.value,
                 "state_root": standing.view.state_root or None,
+                "lacks": list(comparison.lacking.get(standing.enclave_key, ())),
             }
             for standing, verdict in comparison.differing
         ],
+        "other_groups": [list(members) for members in comparison.namesakes],
     }
 
 

@@ -31,6 +31,7 @@ class MemberSurvey:
         head: That node's head; None when there is no node or it does not answer.
         besu_version: (major, minor, patch) of that node; None when unknown.
         validator: Whether the node proposes blocks; None when unknown.
+        of_another_group: Whether that state is of a group of the key's own that has the same id.
         enclave_trouble: What is wrong with that node's enclave, for a person; None when it is up or can't be asked.
         agrees: Whether the node shows the same state of the group as the node to send through, at a block that both
             have; None when that is not known, or was not asked since nobody is to be repaired.
@@ -43,6 +44,7 @@ class MemberSurvey:
     head: int | None = None
     besu_version: tuple[int, int, int] | None = None
     validator: bool | None = None
+    of_another_group: bool = False
     enclave_trouble: str | None = None
     agrees: bool | None = None
     moved_block: int | None = None
@@ -105,10 +107,12 @@ class AttemptSent:
     Attributes:
         head: The newest head that is known.
         nodes: Names of the nodes that took it.
+        pmt_hash: Hash of the marker that the node signed itself; empty for one of ours.
     """
 
     head: int
     nodes: tuple[str, ...] = ()
+    pmt_hash: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

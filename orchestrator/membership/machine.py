@@ -13,7 +13,7 @@ from orchestrator.membership.errors import ImpossibleStepError, RefusedRequestEr
 from orchestrator.membership.facts import CancelRequested, Fact, ParkRequested, RepairRequested, RetryRequested
 from orchestrator.membership.judging import share_end, shared_reason
 from orchestrator.membership.model import ACTION_OF, Action, Attempt, Change, State
-from orchestrator.membership.reading import read
+from orchestrator.membership.reading import read, waiting_for
 from orchestrator.membership.reading_attempts import relocks, to_be_sent_again
 from orchestrator.membership.retry import LOCK_WINDOW_BLOCKS, RENEW_AFTER_BLOCKS, WIDEN_AFTER_BLOCKS, backoff
 from orchestrator.membership.signals import Signal
@@ -115,7 +115,8 @@ def step(change: Change, fact: Fact, now: datetime) -> tuple[Change, tuple[Comma
         if isinstance(fact, CancelRequested | ParkRequested | RetryRequested | RepairRequested):
             raise RefusedRequestError(message)
         raise ImpossibleStepError(message)
-    after = replace(after, state=target, revision=change.revision + 1)
+    waits_for = waiting_for(change, fact) if signal is Signal.NOTED else None
+    after = replace(after, state=target, waits_for=waits_for, revision=change.revision + 1)
     if target is State.QUEUED:
         after = _afresh(after)
     command = next_command(after)
@@ -164,10 +165,12 @@ def _next_for_attempt(change: Change) -> Command:
         return _after_pause(change, Sign(action=wanted, members=members_of(change)))
     if attempt.sent_block is None:
         return _after_pause(change, Send(attempt=attempt, after_block=_earliest(change, attempt)))
+    if not attempt.marker.ours:
+        return _after_pause(change, Settle(attempt=attempt))
     seen = attempt.seen_block or attempt.sent_block
     if seen - attempt.sent_block < WIDEN_AFTER_BLOCKS:
         return _after_pause(change, Settle(attempt=attempt))
-    if seen - attempt.since_block >= RENEW_AFTER_BLOCKS and not attempt.renewed:
+    if seen - attempt.since_block >= RENEW_AFTER_BLOCKS << len(attempt.renewed):
         return _after_pause(change, Renew(attempt=attempt))
     return _after_pause(change, Send(attempt=attempt, after_block=_earliest(change, attempt), widely=True))
 
@@ -267,7 +270,7 @@ def taken_up(change: Change) -> Change:
     attempt = change.attempt
     if attempt is None or not attempt.live or attempt.sent_block is not None:
         return change
-    return replace(change, attempt=to_be_sent_again(attempt))
+    return replace(change, attempt=to_be_sent_again(attempt), transacted=True)
 
 
 def deadline_applies(change: Change, now: datetime) -> bool:

@@ -129,6 +129,16 @@ class Marker:
     raw: bytes
     pmt_hash: str
 
+    @property
+    def ours(self) -> bool:
+        """Whether we signed it; see `NODE_MARKER`."""
+        return bool(self.raw)
+
+
+NODE_MARKER = Marker(account="", key=b"", payload_key=b"", gas_limit=0, gas_price=0, chain_id=0, raw=b"", pmt_hash="")
+"""The marker of an addition on Besu before 21.10.2, where only a send bundles the history: the node signs it with a key
+of its own, so that its hash is known from the answer alone, and nobody can take it back (docs/besu.md#markers)."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
@@ -169,8 +179,8 @@ class Attempt:
 
     @property
     def pmt_hashes(self) -> tuple[str, ...]:
-        """Every hash under which its marker can be mined."""
-        return (*self.renewed, self.marker.pmt_hash)
+        """Every hash under which its marker can be mined, as far as they are known."""
+        return tuple(pmt_hash for pmt_hash in (*self.renewed, self.marker.pmt_hash) if pmt_hash)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -349,9 +359,11 @@ class Change:
             did not do it.
         plan: Preflight's result.
         attempt: The newest attempt that it signed (in a shared turn, the lead does).
+        waits_for: What the present command waits for, when it does not get on; None while it does, and at rest.
         failures: Commands of the present state that failed in a row; they lengthen the pause before the next.
         lock_block: Block of the lock that we hold; None when we hold none.
         giving_up: The present attempt is to be taken back: its marker is burnt, unless it was mined before.
+        transacted: A transaction that it signed was sent, in any of its batches, or may have been.
         effect: Where the asked-for state was first seen.
         progress: One entry for each member that is watched for the proof.
         repair: The repair that it gets, or got; None when none was needed so far.
@@ -376,9 +388,11 @@ class Change:
     reason: Reason | None = None
     plan: Plan | None = None
     attempt: Attempt | None = None
+    waits_for: Reason | None = None
     failures: int = 0
     lock_block: int | None = None
     giving_up: bool = False
+    transacted: bool = False
     effect: Effect | None = None
     progress: tuple[MemberProgress, ...] = ()
     repair: Repair | None = None
@@ -398,11 +412,6 @@ class Change:
     def repairs(self) -> bool:
         """Whether it is to repair members of which none was removed for it so far."""
         return self.repair is not None and self.repair.removed_block is None
-
-    @property
-    def transacted(self) -> bool:
-        """Whether a transaction that it signed was sent, or may have been."""
-        return self.attempt is not None and self.attempt.sent_block is not None
 
     @property
     def in_flight(self) -> Attempt | None:

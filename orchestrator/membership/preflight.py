@@ -4,6 +4,7 @@ Source of the rules: docs/besu.md#versions, #looking-before-leaping, #how-member
 """
 
 from orchestrator.membership.facts import MemberSurvey, Surveyed
+from orchestrator.membership.key_lengths import unfit_keys
 from orchestrator.membership.model import Change, Kind, Plan
 from orchestrator.membership.reasons import Reason
 from orchestrator.membership.repair import repair_trouble, to_be_repaired
@@ -31,6 +32,7 @@ def plan_for(change: Change, seen: Surveyed) -> Plan | Reason:
     return (
         _node_trouble(seen)
         or (_creation_trouble(change, seen) if change.kind is Kind.CREATE_GROUP else _group_trouble(change, seen))
+        or unfit_keys(_difference(change, seen)[0], seen.abi if seen.view.exists and seen.abi else seen.native_abi)
         or repair_trouble(change, seen)
         or _member_trouble(change, seen)
         or _replay_trouble(change, seen)
@@ -141,6 +143,9 @@ def _harm(member: MemberSurvey, seen: Surveyed) -> Reason | None:
     if member.besu_version == LOSES_ADDED_GROUPS and member.validator is not True:
         detail = f"node {member.node} runs Besu 25.5.0 and is no validator"
         return Reason(slug="member_would_not_receive", detail=detail, members=key)
+    if member.of_another_group:
+        detail = f"node {member.node} has a group of its own with this id, of which {member.enclave_key} is a member"
+        return Reason(slug="group_id_taken", detail=detail, members=key)
     if seen.newest_head - member.head > BEHIND_BLOCKS:
         detail = f"the new member's node {member.node} is at block {member.head} of {seen.newest_head}"
         return Reason(slug="node_behind", detail=detail, members=key)

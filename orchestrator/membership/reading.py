@@ -6,7 +6,7 @@ from datetime import datetime
 from orchestrator.membership import facts
 from orchestrator.membership.errors import RefusedRequestError
 from orchestrator.membership.judging import counted, judge
-from orchestrator.membership.model import Change, Effect, Kind, State, Verdict
+from orchestrator.membership.model import ACTION_OF, Change, Effect, Kind, State, Verdict
 from orchestrator.membership.preflight import plan_for
 from orchestrator.membership.reading_attempts import (
     given_up,
@@ -23,6 +23,7 @@ from orchestrator.membership.reading_attempts import (
 from orchestrator.membership.reading_proofs import read_converged
 from orchestrator.membership.reasons import Reason
 from orchestrator.membership.repair import OVERTAKEN, readds, repair_of, said_of_repair
+from orchestrator.membership.retry import WIDEN_AFTER_BLOCKS
 from orchestrator.membership.signals import Signal
 
 Read = tuple[Signal, Change]
@@ -66,13 +67,36 @@ def read(change: Change, fact: facts.Fact, now: datetime) -> Read:
         case facts.DeadlinePassed():
             return _deadline_passed(change, fact)
         case facts.CancelRequested():
-            return _cancelled(change)
+            return _cancelled(change, now)
         case facts.ParkRequested():
             return _parked(change, fact)
         case facts.RetryRequested():
             return _retried(change, now)
         case facts.RepairRequested():
             return _repaired(change)
+
+
+def waiting_for(change: Change, fact: facts.Fact) -> Reason | None:
+    """Return what a change waits for after a fact that left it where it was; None when it gets on.
+
+    Args:
+        change: The change before the fact.
+        fact: What was observed.
+    """
+    match fact:
+        case facts.Hindered() | facts.SendFailed():
+            return fact.reason
+        case facts.AttemptUnmined() if change.attempt is not None:
+            attempt = change.attempt
+            if change.giving_up or attempt.action is not ACTION_OF.get(change.state):
+                detail = f"neither the marker of its {attempt.action} nor what burns it is in a block up to {fact.head}"
+                return Reason(slug="marker_not_burnt", detail=detail)
+            if fact.head - attempt.since_block > WIDEN_AFTER_BLOCKS:
+                detail = (
+                    f"no block up to {fact.head} holds the marker of its {attempt.action}, {attempt.marker.pmt_hash}"
+                )
+                return Reason(slug="marker_unmined", detail=detail)
+    return None
 
 
 def _surveyed(change: Change, fact: facts.Surveyed, now: datetime) -> Read:
@@ -125,12 +149,14 @@ def _deadline_passed(change: Change, fact: facts.DeadlinePassed) -> Read:
             return Signal.FAIL, replace(given_up(change), reason=reason)
 
 
-def _cancelled(change: Change) -> Read:
-    # A repair follows an addition that was sent, also where its own newest transaction is not sent yet.
-    if change.transacted or change.repair is not None:
+def _cancelled(change: Change, now: datetime) -> Read:
+    if change.state in ACTION_OF or change.state in (State.REPLAYING, State.VERIFYING):
+        # At work it is given up as by its deadline: what can be mined is burnt, a lock of ours undone.
+        return Signal.NOTED, replace(change, deadline=now)
+    if change.transacted:
         raise RefusedRequestError(
             f"change {change.change_id} can't be cancelled: it has sent a transaction to the group. "
-            "Let it end, or retry it when it is parked; to take its members out again, ask for their removal."
+            "Retry it when it is parked; to take its members out again, ask for their removal."
         )
     return Signal.CANCEL, change
 

@@ -50,7 +50,9 @@ def read_signed(change: Change, fact: facts.AttemptSigned) -> Read:
 def read_sent(change: Change, fact: facts.AttemptSent) -> Read:
     """A node has the marker."""
     attempt = replace(_attempt(change), status=AttemptStatus.SENT, sent_block=fact.head, seen_block=None)
-    return Signal.NOTED, replace(change, attempt=attempt, failures=0)
+    if not attempt.marker.ours:
+        attempt = replace(attempt, marker=replace(attempt.marker, pmt_hash=fact.pmt_hash))
+    return Signal.NOTED, replace(change, attempt=attempt, transacted=True, failures=0)
 
 
 def read_send_failed(change: Change, fact: facts.SendFailed, now: datetime) -> Read:
@@ -60,7 +62,7 @@ def read_send_failed(change: Change, fact: facts.SendFailed, now: datetime) -> R
         return read_hindered(change, fact.reason, now)
     # A pool may have it, or a block: only the chain can tell.
     attempt = replace(attempt, status=AttemptStatus.SENT, sent_block=fact.head, seen_block=None)
-    return Signal.NOTED, replace(change, attempt=attempt, failures=change.failures + 1)
+    return Signal.NOTED, replace(change, attempt=attempt, transacted=True, failures=change.failures + 1)
 
 
 def read_unmined(change: Change, fact: facts.AttemptUnmined) -> Read:
@@ -114,7 +116,7 @@ def read_burnt(change: Change, now: datetime) -> Read:
     if attempt.action is not ACTION_OF.get(change.state):
         return Signal.NOTED, change  # the state's own transaction may be signed now
     reason = change.reason or Reason(slug="execution_refused", detail="its marker was burnt by somebody else")
-    return _end_without(replace(change, giving_up=False), reason, now)
+    return _end_without(change, reason, now)
 
 
 def read_hindered(change: Change, reason: Reason, now: datetime) -> Read:
@@ -146,8 +148,13 @@ def given_up(change: Change) -> Change:
 
 
 def to_be_sent_again(attempt: Attempt) -> Attempt:
-    """Return an attempt that may have been sent, and shall be broadcast (again) through every node."""
+    """Return an attempt that may have been sent, and shall be broadcast (again) through every node.
+
+    One whose marker a node signs is not sent twice: each send makes a marker, with the history as it is then.
+    """
     seen = max(attempt.since_block, attempt.seen_block or 0)
+    if not attempt.marker.ours:
+        return replace(attempt, status=AttemptStatus.SENT, sent_block=seen, seen_block=None)
     return replace(attempt, status=AttemptStatus.SENT, sent_block=seen - WIDEN_AFTER_BLOCKS, seen_block=seen)
 
 
@@ -191,7 +198,7 @@ def _without_effect(change: Change, reason: Reason, now: datetime) -> Read:
     if attempt is not None and attempt.live:
         change = replace(change, attempt=replace(attempt, status=AttemptStatus.VOID))
     decided = change.reason if change.giving_up and change.reason is not None else counted(change, reason)
-    return _set_back(replace(change, giving_up=False), decided, now)
+    return _set_back(change, decided, now)
 
 
 def _outlived(change: Change, attempt: Attempt, fact: facts.AttemptSettled) -> Read:
@@ -218,6 +225,9 @@ def _locked(change: Change, effect: Effect) -> Read:
         raise ImpossibleStepError(f"change {change.change_id} locked without a plan and an attempt")
     plan = replace(plan, lock_nonce=attempt.private_nonce, lock_root=effect.view.state_root)
     change = replace(change, lock_block=effect.block_number, plan=plan)
+    if not effect.view.locked:
+        # A reorganisation may bring the lock back alone: that the group is unlocked has to be seen deep enough.
+        return _undo(change, Reason(slug="group_moved", detail="somebody undid the lock within its own block"))
     if change.giving_up:
         return _undo(change, change.reason or Reason(slug="deadline_passed"))
     return Signal.DONE, change

@@ -108,6 +108,15 @@ RULES: dict[str, Rule] = {
         remedy="The addition is taken back, then the group unlocked; look at the pools and at the validators.",
         patience=5,
     ),
+    "marker_unmined": Rule(
+        judgement=Judgement.RETRY,
+        remedy="It is broadcast through every node. If blocks are made and none takes it, look at the nodes' pools.",
+    ),
+    "marker_not_burnt": Rule(
+        judgement=Judgement.RETRY,
+        remedy="The group stays locked until one of the two is mined. Before Besu 23.10.2 a pool keeps the marker: "
+        "restart all nodes together, so that the pools forget it; one restarted alone gets it back from its peers.",
+    ),
     "outcome_unknown": Rule(
         judgement=Judgement.RETRY,
         remedy="No node knows yet what became of the transaction; they are asked again.",
@@ -146,6 +155,12 @@ RULES: dict[str, Rule] = {
         remedy="Check the key; its enclave must be connected with the sender's enclave.",
         member_specific=True,
     ),
+    "enclave_key_too_long": Rule(
+        judgement=Judgement.TERMINAL,
+        remedy="Give the member a key of 32 bytes, or run Besu 22.10.0 or newer on all members' nodes and create the "
+        "group there.",
+        member_specific=True,
+    ),
     "would_empty_group": Rule(
         judgement=Judgement.TERMINAL, remedy="A group can't lose its sending member; keep at least that one."
     ),
@@ -182,6 +197,10 @@ RULES: dict[str, Rule] = {
         judgement=Judgement.PARK, remedy="Set a gas limit that the blocks hold and that a marker transaction needs."
     ),
     "account_unavailable": Rule(judgement=Judgement.PARK, remedy="Configure the account's key, then retry."),
+    "version_unknown": Rule(
+        judgement=Judgement.PARK,
+        remedy="Set nodes.besu_version: the node does not say which version of Besu it runs.",
+    ),
     "contract_of_other_version": Rule(
         judgement=Judgement.PARK,
         remedy="The group was created by another Besu line, whose additions this one does not recognise. "
@@ -190,6 +209,11 @@ RULES: dict[str, Rule] = {
     "member_would_not_receive": Rule(
         judgement=Judgement.PARK,
         remedy="Run Besu 25.4.1 or older on the member's node: 25.5.0 loses the groups that it is added to.",
+        member_specific=True,
+    ),
+    "group_id_taken": Rule(
+        judgement=Judgement.PARK,
+        remedy="Two groups were given one id, and a node can have one of them: create a new group under another id.",
         member_specific=True,
     ),
     # What a replay would do; what halts a node is looked at again at every retry, and nobody can override it.
@@ -233,7 +257,8 @@ RULES: dict[str, Rule] = {
     ),
     "member_diverged": Rule(
         judgement=Judgement.PARK,
-        remedy="Compare the members' state roots with `orchestrator audit`; the odd one needs a fresh private state.",
+        remedy="Compare the members with `orchestrator audit`: it tells who is odd where the state roots can, and what "
+        "each of them lacks. Remove the odd one and add it again; where they can't tell, change none of them yet.",
         member_specific=True,
     ),
     "repair_overtaken": Rule(

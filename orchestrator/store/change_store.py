@@ -57,6 +57,10 @@ class SqlChangeStore:
         """Give back the lanes that a holder's earlier life left held, and return their groups."""
         return await self._database.write(partial(leasing.forget, holder=holder))
 
+    async def holds(self, lane: Lane) -> bool:
+        """Return whether a lane is still ours."""
+        return await self._database.read(partial(leasing.holds, lane=lane))
+
     async def release(self, lane: Lane, *, now: datetime) -> None:
         """Give a lane back; does nothing when it is not ours any more."""
         await self._database.write(partial(leasing.release, lane=lane, now=micros(now)), key=lane.privacy_group_id)

@@ -12,7 +12,7 @@ from dataclasses import replace
 import sqlalchemy as sa
 
 from orchestrator.engine.ports import Lane
-from orchestrator.store.reading import active_changes, queued_changes
+from orchestrator.store.reading import QUEUE_ORDER, active_changes, queued_changes
 from orchestrator.store.schema import ACTIVE, LONGEST_PAUSE_MICROSECONDS, QUEUED, changes, lanes
 from orchestrator.store.transaction import Transaction
 
@@ -30,6 +30,7 @@ _CLAIMABLE = (
     .limit(sa.bindparam("limit"))
     .with_for_update(skip_locked=True)
 )
+_TOKEN = sa.select(lanes.c.token).where(lanes.c.privacy_group_id == sa.bindparam("group"), lanes.c.holder.is_not(None))
 _HELD = (
     sa.select(lanes.c.privacy_group_id)
     .where(sa.text("holder IS NOT NULL"), lanes.c.holder == sa.bindparam("of_holder"))
@@ -43,7 +44,7 @@ def _ready(group: sa.ColumnElement[str]) -> sa.ColumnElement[int]:
     """When a group has something to do: what is under way at once, else its oldest queued change."""
     of_group = changes.c.privacy_group_id == group
     active = sa.select(sa.func.min(changes.c.ready_at)).where(of_group, ACTIVE)
-    oldest = sa.select(changes.c.ready_at).where(of_group, QUEUED).order_by(changes.c.position).limit(1)
+    oldest = sa.select(changes.c.ready_at).where(of_group, QUEUED).order_by(*QUEUE_ORDER).limit(1)
     return sa.func.coalesce(active.scalar_subquery(), oldest.scalar_subquery())
 
 
@@ -99,6 +100,11 @@ def load(connection: sa.Connection, lane: Lane, *, now: int) -> Lane:
         active=active_changes(connection, [group])[group],
         queued=queued_changes(connection, group, now=now, limit=QUEUED_PER_LANE),
     )
+
+
+def holds(connection: sa.Connection, lane: Lane) -> bool:
+    """Return whether nobody took a lane over since it was claimed."""
+    return connection.execute(_TOKEN, {"group": lane.privacy_group_id}).scalar_one_or_none() == lane.token
 
 
 def renew(transaction: Transaction, *, holder: str, lease_until: int, groups: Collection[str] | None) -> frozenset[str]:

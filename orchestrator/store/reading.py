@@ -6,7 +6,7 @@ from itertools import takewhile
 import sqlalchemy as sa
 
 from orchestrator.engine.ports import HistoryEntry
-from orchestrator.membership.model import Attempt, Change, State
+from orchestrator.membership.model import Attempt, Change, Kind, State
 from orchestrator.store.rows import attempt_of, change_of, history_of, storable
 from orchestrator.store.schema import ACTIVE, LONGEST_PAUSE_MICROSECONDS, NOT_QUEUED, QUEUED, attempts, changes, history
 
@@ -23,9 +23,11 @@ _BY_REQUEST = _select.where(changes.c.request_id == sa.bindparam("request_id"))
 _ACTIVE = _select.where(changes.c.privacy_group_id.in_(sa.bindparam("groups", expanding=True)), ACTIVE).order_by(
     changes.c.privacy_group_id, changes.c.position
 )
+# A person's unlock changes no member and may be what the others wait for: it goes first.
+QUEUE_ORDER = (changes.c.kind != Kind.UNLOCK_GROUP.value, changes.c.position)
 _QUEUED = (
     _select.where(changes.c.privacy_group_id == sa.bindparam("group"), QUEUED)
-    .order_by(changes.c.position)
+    .order_by(*QUEUE_ORDER)
     .limit(sa.bindparam("limit"))
 )
 

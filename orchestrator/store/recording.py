@@ -102,11 +102,10 @@ def _lost(lane: Lane) -> LeaseLostError:
 
 
 def amend(transaction: Transaction, change_id: str, amendment: Amendment, at: datetime) -> Change:
-    """Commit an operator's request on a change that rests, or whose lane nobody holds.
+    """Commit an operator's request; whoever works on the change finds it at another revision, and takes it up anew.
 
     Raises:
         KeyError: No such change.
-        LeaseLostError: The change is being worked on now.
     """
     connection = transaction.connection
     found = change_by_id(connection, change_id)
@@ -116,8 +115,8 @@ def amend(transaction: Transaction, change_id: str, amendment: Amendment, at: da
     touch_lane(connection, group, events=0)  # locks the lane: nobody claims it or records on it meanwhile
     change = change_by_id(connection, change_id)
     holder = connection.execute(_HOLDER, {"group": group}).scalar_one()
-    if change is None or (holder is not None and change.state not in RESTING):
-        raise LeaseLostError(f"change {change_id} is being worked on by {holder!r}; try again in a few seconds")
+    if change is None:
+        raise KeyError(change_id)
     lane = Lane(privacy_group_id=group, token=0, active=(), queued=())
     _write(transaction, [Step(lane, amendment(change), at)])
     if holder is None:

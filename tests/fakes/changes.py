@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from orchestrator.engine.ports import HistoryEntry, Record
-from orchestrator.membership.model import Action, Attempt, AttemptStatus, Change, Kind, State
+from orchestrator.membership.model import Action, Attempt, AttemptStatus, Change, Kind, Marker, State
 from orchestrator.membership.status import announce
 from tests.fakes.clock import START
 
@@ -26,8 +26,23 @@ def a_change(name: str, group: str = "g", *, at: float = 0.0, **fields: Any) -> 
     return Change(**values | fields)
 
 
+def a_marker(name: str, **fields: Any) -> Marker:
+    """The marker of an attempt, with an account of its own."""
+    values: dict[str, Any] = {
+        "account": f"account of {name}",
+        "key": f"key of {name}".encode(),
+        "payload_key": f"payload of {name}".encode(),
+        "gas_limit": 21_500,
+        "gas_price": 0,
+        "chain_id": 1337,
+        "raw": f"marker of {name}".encode(),
+        "pmt_hash": f"0x{name}",
+    }
+    return Marker(**values | fields)
+
+
 def an_attempt(name: str, status: AttemptStatus = AttemptStatus.SIGNED, **fields: Any) -> Attempt:
-    """An attempt with signed bytes of its own."""
+    """An attempt with signed bytes and a marker of its own."""
     values: dict[str, Any] = {
         "attempt_id": f"attempt-{name}",
         "action": Action.LOCK,
@@ -36,9 +51,15 @@ def an_attempt(name: str, status: AttemptStatus = AttemptStatus.SIGNED, **fields
         "private_nonce": 1,
         "raw": f"signed {name}".encode(),
         "since_block": 10,
+        "marker": a_marker(name),
         "status": status,
     }
     return Attempt(**values | fields)
+
+
+def sent(attempt: Attempt, block: int = 10, **fields: Any) -> Attempt:
+    """The attempt once its marker was broadcast at a block."""
+    return replace(attempt, **{"status": AttemptStatus.SENT, "sent_block": block} | fields)
 
 
 def led(change: Change, state: State = State.PREFLIGHT, **fields: Any) -> Change:

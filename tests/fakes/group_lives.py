@@ -204,8 +204,13 @@ class Life:
         for node in self.newcomers:
             if self.world.stands(node):
                 return f"node {node} halted at block {head}"
-            for group in self.groups:
-                is_member = node in self.world.members(group)
-                if is_member and self.world.root(node, group, head) != self.world.root(TRUTH, group, head):
-                    return f"node {node} lost part of group {group} at block {head}"
-        return None
+        return next(
+            (f"{self.lost(group)} lost group {group} at block {head}" for group in self.groups if self.lost(group)),
+            None,
+        )
+
+    def lost(self, group: str) -> list[str]:
+        """Return the members of a group that do not show it as it is."""
+        head, members = self.world.head, self.world.members(group)
+        truth = self.world.root(TRUTH, group, head)
+        return [node for node in self.newcomers if node in members and self.world.root(node, group, head) != truth]

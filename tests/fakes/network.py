@@ -307,6 +307,7 @@ class FakeNode:
         self.version = (23, 10, 3)
         self.validator: bool | None = True
         self.enclave_fault: str | None = None
+        self.lacks: set[str] = set()  # markers whose private receipt it has not
         self.calls = 0
         self.blocks_read = 0
         self._subscribers: list[asyncio.Queue[Head | None]] = []
@@ -468,7 +469,8 @@ class FakeNode:
 
     async def outcomes(self, pmt_hashes: Sequence[str]) -> tuple[PmtOutcome, ...]:
         self._ask()
-        return tuple(self.network.outcomes.get(h, PmtOutcome(pmt_hash=h)) for h in pmt_hashes)
+        outcomes = (self.network.outcomes.get(h, PmtOutcome(pmt_hash=h)) for h in pmt_hashes)
+        return tuple(replace(o, executed=None, reason=None) if o.pmt_hash in self.lacks else o for o in outcomes)
 
     async def additions(self, first_block: int, last_block: int) -> tuple[int, ...]:
         self._ask()

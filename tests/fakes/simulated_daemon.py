@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+from orchestrator.engine.recording import record_of
 from orchestrator.membership import facts
 from orchestrator.membership.commands import Pause
 from orchestrator.membership.machine import deadline_applies, follow, join, next_command, step, taken_up
-from orchestrator.membership.model import ACTION_OF, RESTING, Attempt, AttemptStatus, Change, Kind, State
+from orchestrator.membership.model import ACTION_OF, RESTING, Attempt, Change, Kind, State
 from orchestrator.membership.reading import read
 from orchestrator.membership.signals import Signal
 from tests.fakes.simulated_chain import GROUP, SimulatedChain
@@ -57,8 +58,9 @@ class SimulatedDaemon:
         return change.change_id
 
     def ask(self, change_id: str, request: facts.Fact) -> None:
-        """Commit an operator's request on a change that rests."""
-        self._commit([(self.store[change_id], self._step(self.store[change_id], request))])
+        """Commit an operator's request."""
+        change = next((change for change in self.turn if change.change_id == change_id), self.store[change_id])
+        self._commit([(change, self._step(change, request))], request)
 
     def crash(self) -> None:
         """Forget everything that is not committed."""
@@ -112,7 +114,7 @@ class SimulatedDaemon:
                 turn.append(change)
         fact = facts.Claimed(lead_id=turn[0].change_id, batch=len(turn))
         self.turn = tuple(turn)
-        self._commit([(change, self._step(change, fact)) for change in turn])
+        self._commit([(change, self._step(change, fact)) for change in turn], fact)
         return True
 
     def _preflight(self) -> bool:
@@ -127,7 +129,7 @@ class SimulatedDaemon:
             lead, followers = join(sharing[0], tuple(sharing[1:]))
             joined = {change.change_id: change for change in (lead, *followers)}
             steps = [(before, joined.get(after.change_id, after)) for before, after in steps]
-        self._commit(steps)
+        self._commit(steps, fact)
         return True
 
     def _lead(self, change: Change, fact: facts.Fact) -> bool:
@@ -136,14 +138,14 @@ class SimulatedDaemon:
         if change.leads and change.state in ACTION_OF and after.state is not change.state:
             followers = (c for c in self.turn if c is not change and c.lead_id == change.change_id)
             steps += [(other, follow(other, after)) for other in followers if other.state is change.state]
-        self._commit(steps)
+        self._commit(steps, fact)
         return True
 
     def _step(self, change: Change, fact: facts.Fact) -> Change:
         self.walked.add((change.state, read(change, fact, self.now)[0]))
         return step(change, fact, self.now)[0]
 
-    def _commit(self, steps: list[tuple[Change, Change]]) -> None:
+    def _commit(self, steps: list[tuple[Change, Change]], fact: facts.Fact) -> None:
         if self.dies_before_commit:
             self.dies_before_commit = False
             self.crash()
@@ -151,19 +153,13 @@ class SimulatedDaemon:
         after_of = {before.change_id: after for before, after in steps}
         for before, after in steps:
             self.store[after.change_id] = after
-            self._record_attempt(before, after)
+        for change_id, attempt in record_of(steps, fact, self.now).attempts:
+            stored = self.attempts.setdefault(change_id, [])
+            stored[:] = [entry for entry in stored if entry.attempt_id != attempt.attempt_id] + [attempt]
+        for before, after in steps:
             for watcher in self.on_step:
                 watcher(before, after)
         self.turn = tuple(after_of.get(change.change_id, change) for change in self.turn)
-
-    def _record_attempt(self, before: Change, after: Change) -> None:
-        stored = self.attempts.setdefault(after.change_id, [])
-        old, new = before.attempt, after.attempt
-        if old is not None and (new is None or new.attempt_id != old.attempt_id):
-            void = replace(old, status=AttemptStatus.VOID) if old.live else old
-            stored[:] = [void if entry.attempt_id == old.attempt_id else entry for entry in stored]
-        if new is not None and new != old:
-            stored[:] = [entry for entry in stored if entry.attempt_id != new.attempt_id] + [new]
 
     def _perform(self, change: Change) -> facts.Fact | None:
         command = next_command(change)

@@ -4,7 +4,6 @@ import asyncio
 
 from orchestrator.besu.management_contract import (
     MANAGEMENT_PROXY,
-    Abi,
     Method,
     encode_add_participants,
     encode_call,
@@ -31,19 +30,25 @@ class OwnerClient:
     def __init__(self, world: World) -> None:
         self._world = world
         self._signer = signer_from_key(OWNER_KEY)
+        self._abi = world.emulation.network.behaviour.abi
         self.raws: set[bytes] = set()
+        self.made: dict[str, tuple[str, ...]] = {}
 
     def create(self, group: str, members: tuple[str, ...]) -> None:
-        self._send(group, encode_add_participants(Abi.BYTES, members), MANAGEMENT_PROXY)
+        self.made[group] = members
+        self._send(group, encode_add_participants(self._abi, members), MANAGEMENT_PROXY)
 
     def lock(self, group: str) -> None:
         self._send(group, encode_call(Method.LOCK), MANAGEMENT_PROXY)
 
     def unlock(self, group: str) -> None:
-        self._send(group, encode_call(Method.UNLOCK), MANAGEMENT_PROXY)
+        # Before 21.7.4 only an addition of nobody unlocks (docs/besu.md#versions, 5).
+        works = self._world.emulation.network.behaviour.proxy_open_while_locked
+        payload = encode_call(Method.UNLOCK) if works else encode_add_participants(self._abi, ())
+        self._send(group, payload, MANAGEMENT_PROXY)
 
     def remove(self, group: str, member: str) -> None:
-        self._send(group, encode_remove_participant(Abi.BYTES, member), MANAGEMENT_PROXY)
+        self._send(group, encode_remove_participant(self._abi, member), MANAGEMENT_PROXY)
 
     def write(self, group: str) -> None:
         """Send a transaction of an application."""
@@ -53,11 +58,11 @@ class OwnerClient:
         """Lock, wait for blocks, add."""
         self.lock(group)
         await asyncio.sleep(1.5 * self._world.weather.block_seconds)
-        self._send(group, encode_add_participants(Abi.BYTES, (member,)), MANAGEMENT_PROXY)
+        self._send(group, encode_add_participants(self._abi, (member,)), MANAGEMENT_PROXY)
 
     async def meddle(self, group: str, member: str) -> None:
         """Do one thing to a group."""
-        kind = self._world.chance.choice(("write", "lock", "unlock", "add", "remove", "write twice"))
+        kind = self._world.chance.choice(("write", "lock", "unlock", "add", "remove", "write twice", "break in"))
         self._world.say(f"another client: {kind} in {group[:6]}")
         match kind:
             case "write":
@@ -66,6 +71,8 @@ class OwnerClient:
                 self.write(group)
                 await asyncio.sleep(self._world.weather.block_seconds)
                 self.write(group)
+            case "break in":
+                await self._break_in(group, member)
             case "lock":
                 self.lock(group)
                 await asyncio.sleep(self._world.chance.choice((2.0, 20.0, 60.0)))
@@ -76,6 +83,24 @@ class OwnerClient:
                 await self.add(group, member)
             case "remove":
                 self.remove(group, member)
+
+    async def _break_in(self, group: str, member: str) -> None:
+        """Wait for a lock of the daemon's and act under it."""
+        world = self._world
+        for _ in range(60):
+            await asyncio.sleep(0.5)
+            if self._is_locked_by_daemon(group):
+                await asyncio.sleep(world.chance.choice((0.0, world.weather.block_seconds)))
+                world.say(f"another client unlocks {group[:6]}, which the daemon locked")
+                self.unlock(group)
+                if world.chance.random() < 0.5:
+                    await asyncio.sleep(world.weather.block_seconds)
+                    await self.add(group, member) if world.chance.random() < 0.3 else self.write(group)
+                return
+
+    def _is_locked_by_daemon(self, group: str) -> bool:
+        last = self._world.checks.ledger.truth.last(group)
+        return last is not None and not last.state.contract.can_execute and last.signed.raw not in self.raws
 
     def _send(self, group: str, payload: bytes, to: str) -> None:
         world = self._world

@@ -1,6 +1,7 @@
 """Mistakes that are planted on purpose: a simulator that does not find them would not find others either."""
 
 import contextlib
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import wraps
@@ -9,19 +10,26 @@ from unittest.mock import patch
 
 import sqlalchemy as sa
 
-from orchestrator.engine import settling
+from orchestrator.besu import own_markers
+from orchestrator.besu.own_markers import OneTimeMarkers
+from orchestrator.engine import executor, sending, settling, worker
 from orchestrator.engine.executor import Executor
+from orchestrator.engine.fleet import Fleet
 from orchestrator.engine.intake import Intake
+from orchestrator.engine.node_ports import Burning
 from orchestrator.engine.ports import Lane, Trigger
 from orchestrator.membership import machine, reading_proofs, replay
 from orchestrator.membership.commands import Command, Send, Sign
-from orchestrator.membership.facts import ConvergenceObserved, Fact
+from orchestrator.membership.facts import AttemptSigned, AttemptUnmined, ConvergenceObserved, Fact
 from orchestrator.membership.machine import TRANSITIONS
-from orchestrator.membership.model import ACTION_OF, Change, State
+from orchestrator.membership.model import ACTION_OF, Attempt, Change, Kind, Marker, State
 from orchestrator.membership.signals import Signal
-from orchestrator.store import leasing, recording
+from orchestrator.store import leasing, reading, recording
 from orchestrator.store.schema import lanes
 from orchestrator.store.transaction import Transaction
+
+LOST_AFTER_BLOCKS = 48
+"""So many blocks after it was signed a marker was once taken for lost."""
 
 Planting = contextlib.AbstractContextManager[Any]
 
@@ -69,27 +77,26 @@ def fencing_not_checked() -> Planting:
 
 
 def sent_before_stored() -> Planting:
-    """A transaction is sent right after it was signed, and stored afterwards."""
+    """A marker is broadcast right after it was signed, and stored afterwards."""
     right = Executor._sign
 
     async def wrong(self: Executor, change: Change, command: Sign) -> Fact:
         fact = await right(self, change, command)
-        attempt = getattr(fact, "attempt", None)
-        if attempt is not None:
-            await self.fleet.named(attempt.node).node.send(attempt.raw)
+        if isinstance(fact, AttemptSigned):
+            marker = fact.attempt.marker
+            await self.fleet.named(fact.attempt.node).node.broadcast(marker.raw, marker.pmt_hash)
         return fact
 
     return patch.object(Executor, "_sign", wrong)
 
 
-def signed_again_instead_of_sent_again() -> Planting:
-    """Where the same bytes are to be sent again, the intent is signed anew."""
+def second_distribution() -> Planting:
+    """Where a marker is to be broadcast again, the intent is distributed anew and the first marker forgotten."""
     right = machine._next_for_attempt
 
     def wrong(change: Change) -> Command:
         command = right(change)
-        attempt = change.attempt
-        if isinstance(command, Send) and attempt is not None and attempt.sent_block is not None:
+        if isinstance(command, Send) and command.widely:
             return Sign(action=ACTION_OF[change.state], members=machine.members_of(change))
         return command
 
@@ -106,36 +113,71 @@ def depth_not_waited_for() -> Planting:
     return patch.object(reading_proofs, "assess", wrong)
 
 
-def lost_markers_not_looked_for() -> Planting:
-    """PMTs whose hash never came back are not searched: what used their private nonce is taken for another's."""
+def unlocked_after_blocks() -> Planting:
+    """An addition that is given up is waited for, not burnt; after many blocks it is taken for lost."""
 
-    async def wrong(*_: Any) -> tuple[str, ...]:
-        return ()
+    async def wrong(fleet: Fleet, change: Change, attempt: Attempt, burning: Burning, depth: int) -> Fact | None:
+        with patch.object(settling, "_offer", _nothing):
+            fact = await settling.burn(fleet, change, attempt, burning, depth)
+        lost = isinstance(fact, AttemptUnmined) and fact.head >= attempt.since_block + LOST_AFTER_BLOCKS
+        return None if lost else fact
 
-    return patch.object(settling, "_search", wrong)
-
-
-def pools_not_asked() -> Planting:
-    """An addition is sent again although a pool has it."""
-
-    async def wrong(*_: Any) -> bool:
-        return False
-
-    return patch.object(settling, "is_pooled", wrong)
+    return patch.object(executor, "burn", wrong)
 
 
-def addition_sent_again_at_once() -> Planting:
-    """An addition whose answer was lost is sent again before any block could have it."""
-    return patch.object(machine, "to_be_sent_again", lambda attempt: replace(attempt, sent_block=None))
+def burn_not_awaited() -> Planting:
+    """What burns a marker is broadcast, and the marker taken for burnt at once."""
+
+    async def wrong(fleet: Fleet, _: Change, __: Attempt, burning: Burning, ___: int) -> None:
+        for watcher in fleet.watchers:
+            await settling._offer(watcher, burning)
+
+    return patch.object(executor, "burn", wrong)
 
 
-def unlock_not_held_back() -> Planting:
-    """A lock is undone although the addition that is given up may be mined yet."""
+def window_of_one() -> Planting:
+    """An addition may be mined in the block after its lock's."""
+    return patch.object(machine, "LOCK_WINDOW_BLOCKS", 1)
 
-    async def wrong(_: Executor, __: Any, ___: Change, head: Any) -> Any:
-        return head
 
-    return patch.object(Executor, "_outlast_addition", wrong)
+def one_key_for_markers() -> Planting:
+    """All markers are signed with one key, as by a node that has a fixed one."""
+    numbers = itertools.count()
+
+    def wrong(self: OneTimeMarkers, payload_key: bytes, chain_id: int) -> Marker:
+        key = (1).to_bytes(32)
+        with patch.object(own_markers, "FIRST_ACCOUNT_NONCE", next(numbers)):
+            return self._signed(key, payload_key, self.gas_limit, self.gas_price, chain_id)
+
+    return patch.object(OneTimeMarkers, "make", wrong)
+
+
+def group_not_looked_at() -> Planting:
+    """An addition is signed and broadcast on the strength of its lock, whatever became of that."""
+
+    return patch.object(sending, "moved_under_lock", _nothing)
+
+
+def removal_overtaken() -> Planting:
+    """A later add joins the adds before it, past a removal."""
+
+    def wrong(queued: Sequence[Change]) -> tuple[Change, ...]:
+        lead = queued[0]
+        if lead.kind is not Kind.ADD_MEMBERS:
+            return (lead,)
+        return tuple(c for c in queued if c.kind is Kind.ADD_MEMBERS and c.account == lead.account)[: lead.batch_limit]
+
+    return patch.object(worker, "next_batch", wrong)
+
+
+def retry_overtaken() -> Planting:
+    """A change that waits for its next try is passed by those behind it."""
+
+    def wrong(connection: sa.Connection, group: str, *, now: int, limit: int) -> tuple[Change, ...]:
+        rows = connection.execute(reading._QUEUED, {"group": group, "limit": limit}).mappings()
+        return tuple(reading._change(row) for row in rows if row["ready_at"] <= now)
+
+    return patch.object(leasing, "queued_changes", wrong)
 
 
 PLANTED: dict[str, Callable[[], Planting]] = {
@@ -146,14 +188,21 @@ PLANTED: dict[str, Callable[[], Planting]] = {
         lease_not_checked,
         fencing_not_checked,
         sent_before_stored,
-        signed_again_instead_of_sent_again,
+        second_distribution,
         depth_not_waited_for,
-        lost_markers_not_looked_for,
-        pools_not_asked,
-        addition_sent_again_at_once,
-        unlock_not_held_back,
+        unlocked_after_blocks,
+        burn_not_awaited,
+        window_of_one,
+        one_key_for_markers,
+        group_not_looked_at,
+        removal_overtaken,
+        retry_overtaken,
     )
 }
+
+
+async def _nothing(*_: Any) -> None:
+    """Do nothing."""
 
 
 @contextlib.contextmanager

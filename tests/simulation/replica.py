@@ -2,8 +2,10 @@
 
 import asyncio
 from datetime import timedelta
+from functools import partial
 
 from orchestrator.besu.node import Node
+from orchestrator.besu.own_markers import OneTimeMarkers
 from orchestrator.besu.signers import signer_from_key
 from orchestrator.besu.signing import Accounts, ManagementCodec
 from orchestrator.engine.bystanders import BystanderReader
@@ -93,6 +95,7 @@ class Replica:
         executor = Executor(
             fleet=fleet,
             signers=accounts,
+            markers=OneTimeMarkers(partial(world.chance.randbytes, 32), gas_limit=GAS_LIMIT, gas_price=0),
             contract=ManagementCodec(),
             observer=Observer(fleet, ReplayTracker(), rules, clock, BystanderReader(fleet, store.groups)),
             forecaster=Forecaster(fleet, SqlHistoryStore(database)),

@@ -16,15 +16,19 @@ from orchestrator.membership.machine import step
 from orchestrator.membership.model import Change
 from orchestrator.store.database import Database
 from tests.simulation.checks import Checks
+from tests.simulation.endings import Endings
 from tests.simulation.messages import MessageQueue
 from tests.simulation.owner import OwnerClient
 from tests.simulation.replica import Replica
+from tests.simulation.traffic import send_pairs
 from tests.simulation.weather import Weather, draw
 from tests.simulation.world import LifeClock, World
 
 PATIENCE_SECONDS = 3600.0
 """Everything must be at rest so long after the last fault."""
 LOOK_SECONDS = 2.0
+GRIDLOCK_BLOCKS = 60
+"""So long no block takes a transaction: longer than anybody would wait for one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +109,7 @@ class Scenario:
         self._keys = [node.key for node in world.emulation.network.nodes]
         self._stranger = base64.b64encode(world.chance.randbytes(32)).decode()
         self.groups = tuple(base64.b64encode(world.chance.randbytes(32)).decode() for _ in range(world.weather.groups))
+        self._endings = Endings(world=world, checks=world.checks, queue=queue, owner=self._owner, groups=self.groups)
         self._faulty: list[asyncio.Task[Any]] = []
 
     async def run(self) -> None:
@@ -118,6 +123,8 @@ class Scenario:
         self._faulty = [world.spawn(self._make_faults())]
         if self._weather.foreign:
             self._faulty.append(world.spawn(self._meddle()))
+        if self._weather.public_traffic:
+            self._faulty.append(world.spawn(send_pairs(world)))
         if self._weather.operator:
             self._faulty.append(world.spawn(self._operate()))
         await self._watch(self._weather.storm_seconds, lambda: False)
@@ -129,7 +136,7 @@ class Scenario:
             world.checks.broke(None, f"not at rest: messages {left}, changes {world.checks.unfinished()}")
             return
         await asyncio.sleep(4 * self._weather.block_seconds)
-        world.checks.finally_hold(self._queue, self._owner, self.groups)
+        self._endings.check()
 
     async def _watch(self, seconds: float, done: Callable[[], bool]) -> None:
         until = self._world.loop.time() + seconds
@@ -159,11 +166,12 @@ class Scenario:
     # --- requests --------------------------------------------------------------------------------------------------
 
     async def _ask(self) -> None:
-        world = self._world
+        world, busy = self._world, self._weather.busy
+        kinds = ("add_members",) * (2 if busy else 4) + ("remove_members", "set_members", "unlock_group")
         for number in range(self._weather.requests):
-            await asyncio.sleep(world.chance.choice((0.0, 0.1, world.chance.uniform(0, 15))))
-            group = world.chance.choice(self.groups)
-            kind = world.chance.choice(("add_members",) * 4 + ("remove_members", "set_members", "unlock_group"))
+            await asyncio.sleep(world.chance.choice((0.0, 0.1, 0.5 if busy else world.chance.uniform(0, 15))))
+            group = self.groups[0] if busy else world.chance.choice(self.groups)
+            kind = world.chance.choice(kinds)
             data: dict[str, Any] = {"kind": kind, "privacy_group_id": group}
             if kind == "set_members":
                 data["members"] = [self._keys[0], *self._some_keys()]
@@ -175,6 +183,8 @@ class Scenario:
                 data["deadline_seconds"] = world.chance.choice((5, 30, 120))
             world.say(f"asked: ask-{number} {data}")
             self._queue.publish(f"ask-{number}", data, expected=self._exists(group))
+            if world.happens(self._weather.away):
+                self._faulty.append(world.spawn(self._fault("node_down", world.chance.choice((2.0, 10.0, 30.0)))))
 
     def _some_keys(self) -> list[str]:
         chance = self._world.chance
@@ -222,6 +232,15 @@ class Scenario:
                 network.congested = True
                 await asyncio.sleep(seconds)
                 network.congested = False
+            case "gridlock":
+                network.congested = True
+                await asyncio.sleep(GRIDLOCK_BLOCKS * self._weather.block_seconds)
+                network.congested = False
+            case "pool_cut" | "blocks_cut" | "isolated":
+                node = network.nodes[number - 1]
+                network.set_propagation(node, transactions=kind == "blocks_cut", blocks=kind == "pool_cut")
+                await asyncio.sleep(2 * seconds)
+                network.set_propagation(node, transactions=True, blocks=True)
             case "pool_lost":
                 network.drop_pending()
             case "reorganisation":
@@ -261,6 +280,7 @@ class Scenario:
         for number in range(1, self._weather.nodes + 1):
             api.call("devnet_setNode", [number, True])
             api.call("devnet_setEnclave", [number, True])
+            api.call("devnet_setPropagation", [number, True, True])
         api.call("devnet_setCongested", [False])
         await asyncio.sleep(2 * self._weather.block_seconds)
         for group in self.groups:
@@ -268,7 +288,7 @@ class Scenario:
                 self._owner.unlock(group)
 
     def _locked_by_owner(self, group: str) -> bool:
-        lock = self._world.checks.last_lock(group)
+        lock = self._endings.last_lock(group)
         return lock is not None and lock in self._owner.raws
 
     # --- a person --------------------------------------------------------------------------------------------------

@@ -21,17 +21,24 @@ class Weather:
         confirmations: How deep an effect must be; reorganisations go no deeper.
         replay_ms: What a replay takes for each transaction.
         addition_ms: What sending an addition to a group with a history takes a node.
-        fixed_marker_key: Whether each node signs its PMTs with one key.
+        public_traffic: Whether accounts are twice in a block: other people's, and nodes' fixed marker keys.
+        besu_version: Of all nodes.
+        validators: How many of the nodes make blocks.
+        gossip_ms: What a public transaction takes from one pool to another.
         storm_seconds: How long faults are made; then everything is mended.
         pause_seconds: The mean pause between two faults that are made at a time of their own.
         crash: Probability that a replica dies at one of its calls or commits.
         freeze: Probability that a replica stands still for a while at one of them.
         lost_request, lost_answer, late_request, refusal: Probabilities for one call of a node.
+        late_replica: Probability that a call is answered by a replica of the node that lags by some blocks.
+        late_receipts: By node, how many seconds after a block its private receipts are null still.
+        away: Probability that a member's node is down when a change is asked for.
         store_refusal, store_lost_answer, store_late: Probabilities for one unit of work.
         lost_ack, duplicate, late_message: Probabilities for one message of the queue.
         lost_event: Probability that publishing a status event fails, before or after it is kept.
         relay: Whether status events are published.
         timed: Faults that are made at times of their own; see `scenario`.
+        busy: Whether changes of all kinds are asked for at once, of one group.
         foreign: Whether another client of the owner account is at work.
         operator: Whether a person cancels, parks and retries.
     """
@@ -44,7 +51,10 @@ class Weather:
     confirmations: int
     replay_ms: float
     addition_ms: float
-    fixed_marker_key: bool
+    public_traffic: bool
+    besu_version: str
+    validators: int
+    gossip_ms: float
     storm_seconds: float
     pause_seconds: float
     crash: float
@@ -53,6 +63,9 @@ class Weather:
     lost_answer: float
     late_request: float
     refusal: float
+    late_replica: float
+    late_receipts: tuple[float, ...]
+    away: float
     store_refusal: float
     store_lost_answer: float
     store_late: float
@@ -62,9 +75,17 @@ class Weather:
     lost_event: float
     relay: bool
     timed: tuple[str, ...]
+    busy: bool
     foreign: bool
     operator: bool
 
+
+VERSIONS = ("23.10.3", "23.10.3", "23.10.3", "22.4.4", "25.4.1", "21.1.7")
+"""They differ in how an unlock is done, which of two transactions a pool keeps, and what it offers for a block."""
+
+PUBLIC_TRAFFIC = 0.0
+"""Share of the seeds in which accounts are twice in a block. Such a block can't be replayed, and halts whoever has to
+(docs/besu.md#what-a-replay-needs): nothing looks for them before an addition yet."""
 
 TIMED = (
     "node_down",
@@ -72,6 +93,10 @@ TIMED = (
     "sockets_cut",
     "pool_lost",
     "congestion",
+    "gridlock",
+    "pool_cut",
+    "blocks_cut",
+    "isolated",
     "reorganisation",
     "clock_jump",
     "orderly_stop",
@@ -86,16 +111,20 @@ def draw(chance: Random) -> Weather:
     def some(highest: float) -> float:
         return chance.choice((0.0, highest / 5, highest)) if chance.random() < 0.6 else 0.0
 
+    nodes = chance.choice((2, 3, 3, 4))
     return Weather(
         replicas=chance.choice((1, 1, 2, 2, 3)),
-        nodes=chance.choice((2, 3, 3, 4)),
+        nodes=nodes,
         groups=chance.choice((1, 1, 2)),
         requests=chance.randint(2, 6),
         block_seconds=chance.choice((1.0, 2.0, 4.0)),
         confirmations=chance.choice((0, 0, 2, 4)),
         replay_ms=chance.choice((0.0, 20.0, 1500.0)),
         addition_ms=chance.choice((0.0, 200.0, 3000.0)),
-        fixed_marker_key=chance.random() < 0.2,
+        public_traffic=chance.random() < PUBLIC_TRAFFIC,
+        besu_version=chance.choice(VERSIONS),
+        validators=nodes if chance.random() < 0.7 else chance.randint(1, nodes),
+        gossip_ms=chance.choice((0.0, 0.0, 100.0, 2500.0)),
         storm_seconds=chance.choice((30.0, 60.0, 90.0)),
         pause_seconds=chance.choice((5.0, 10.0, 20.0)),
         crash=some(0.02),
@@ -104,6 +133,9 @@ def draw(chance: Random) -> Weather:
         lost_answer=some(0.05),
         late_request=some(0.03),
         refusal=some(0.03),
+        late_replica=some(0.1),
+        late_receipts=tuple(chance.choice((0.0, 0.0, 6.0)) if chance.random() < 0.4 else 0.0 for _ in range(nodes)),
+        away=some(0.5),
         store_refusal=some(0.04),
         store_lost_answer=some(0.04),
         store_late=some(0.01),
@@ -113,6 +145,7 @@ def draw(chance: Random) -> Weather:
         lost_event=some(0.1),
         relay=chance.random() < 0.25,
         timed=tuple(kind for kind in TIMED if chance.random() < 0.4),
+        busy=chance.random() < 0.25,
         foreign=chance.random() < 0.25,
         operator=chance.random() < 0.3,
     )

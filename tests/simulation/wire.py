@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from orchestrator.besu.answers import read_head
@@ -21,10 +22,12 @@ from orchestrator.devnet.rpc.dispatch import Answer as NodeAnswer
 from orchestrator.devnet.rpc.dispatch import Caller, NodeApi
 from orchestrator.engine.node_ports import Head, NodeError
 from orchestrator.membership.reasons import Reason
+from tests.simulation import lateness
 from tests.simulation.world import Life, World
 
 READ_TRIES = 3
 TIMEOUT_SECONDS = 10.0
+SENDS = frozenset({"eea_sendRawTransaction", "eth_sendRawTransaction", "priv_distributeRawTransaction"})
 
 
 class Wire:
@@ -67,9 +70,9 @@ class Wire:
         await self._life.moment(f"{self.url} {calls[0].method}")
         if not self._api.node.up:
             raise NodeUnreachableError(f"no connection to {self.url}")
-        sends = calls[0].method == "eea_sendRawTransaction"
+        sends = calls[0].method in SENDS
         if sends:
-            world.checks.sent(self._life, calls[0].params[0])
+            world.checks.sent(self._life, calls[0].method, calls[0].params[0])
         if world.happens(weather.refusal):
             raise HttpStatusError(f"{self.url} answered 503", status=503)
         if world.happens(weather.lost_request):
@@ -95,17 +98,38 @@ class Wire:
         await asyncio.sleep(delay + self._world.latency())
         if not self._runs():
             return None
+        known = self._known(calls)
         answers = []
         for number, call in enumerate(calls):
             self._world.advance()
-            request = {"jsonrpc": "2.0", "id": number, "method": call.method, "params": list(call.params)}
+            asked = call if known is None else lateness.asked_of(call, known)
+            request = {"jsonrpc": "2.0", "id": number, "method": asked.method, "params": list(asked.params)}
             answer: NodeAnswer = self._api.handle(request)
             if answer.later is not None and answer.finish is not None:
                 await asyncio.sleep(answer.later.delay_seconds)
                 self._world.advance()
                 answer = answer.finish()
-            answers.append(_read(number, answer.response or {}))
+            answers.append(self._as_known(call, _read(number, answer.response or {}), known))
         return answers if self._runs() else None
+
+    def _known(self, calls: Sequence[Call]) -> int | None:
+        """The newest block of a replica that lags and is asked just now; None when the newest one answers."""
+        world = self._world
+        if not is_read(calls[0].method) or not world.happens(world.weather.late_replica):
+            return None
+        return max(self._api.node.head.number - world.chance.randint(1, 3), 0)
+
+    def _as_known(self, call: Call, answer: Answer, known: int | None) -> Answer:
+        if answer.error is not None:
+            return answer
+        if known is not None:
+            return replace(answer, result=lateness.answered(self._api, call, answer.result, known))
+        if call.method == "priv_getTransactionReceipt" and answer.result is not None and self._world.stormy:
+            chain = self._world.emulation.network.chain
+            seconds = self._world.weather.late_receipts[self._api.node.number - 1]
+            if self._world.loop.time() < chain.arrived_at(int(answer.result["blockNumber"], 16)) + seconds:
+                return replace(answer, result=None)
+        return answer
 
 
 def _read(number: int, response: dict[str, Any]) -> Answer:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+LONGEST_FREEZE_SECONDS = 60.0
+
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -47,11 +49,13 @@ class World:
         self.loop = asyncio.get_running_loop()
         config = DevnetConfig(
             nodes=weather.nodes,
-            validators=weather.nodes,
+            validators=weather.validators,
+            besu_version=weather.besu_version,
+            gossip_ms=weather.gossip_ms,
             block_period_seconds=weather.block_seconds,
             replay_ms_per_transaction=weather.replay_ms,
             addition_ms=weather.addition_ms,
-            fixed_marker_key=weather.fixed_marker_key,
+            fixed_marker_key=weather.public_traffic,
             seed=seed,
         )
         self.emulation = Emulation(config)
@@ -102,6 +106,7 @@ class Life:
         skew_seconds: How far its wall clock is off.
         main: What it runs.
         thawed: Set while it does not stand still.
+        stood_still_seconds: The longest that it did.
     """
 
     world: World
@@ -109,6 +114,7 @@ class Life:
     skew_seconds: float = 0.0
     alive: bool = True
     main: asyncio.Task[None] | None = None
+    stood_still_seconds: float = 0.0
     thawed: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def moment(self, what: str) -> None:
@@ -121,9 +127,10 @@ class Life:
             self.die(what)
             self.check()
         if world.happens(world.weather.freeze):
-            seconds = world.chance.uniform(1.0, 25.0)
+            seconds = world.chance.uniform(1.0, world.chance.choice((10.0, 25.0, LONGEST_FREEZE_SECONDS)))
             world.say(f"{self.name} stands still for {seconds:.1f} s")
             self.thawed.clear()
+            self.stood_still_seconds = max(self.stood_still_seconds, seconds)
             world.loop.call_later(seconds, self.thawed.set)
         if not self.thawed.is_set():
             await self.thawed.wait()

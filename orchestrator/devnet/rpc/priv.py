@@ -106,6 +106,9 @@ def _receipt(call: Call) -> Any:
     found = _find_transaction(call)
     if found is None:
         return None
+    late_seconds = call.network.receipts_late_seconds.get(call.node.number, 0.0)
+    if late_seconds and call.network.now < call.network.chain.arrived_at(found.block.number) + late_seconds:
+        return None
     return private_receipt_view(found, receipt_of(call.node, found), call.network.behaviour)
 
 
@@ -151,8 +154,11 @@ def find_groups(call: Call) -> list[dict[str, Any]]:
     if call.tenant is not None and call.tenant not in wanted:
         raise failed
     found = []
-    for group in call.node.timelines:
-        members = members_at(call.node, group, call.node.head.number)
+    head = call.node.head.number
+    for group, timeline in call.node.timelines.items():
+        if timeline.head_at(head) is None:
+            continue
+        members = members_at(call.node, group, head)
         if call.tenant is not None and members and call.tenant not in members:
             raise failed
         if members and wanted.issubset(members):

@@ -117,8 +117,6 @@ class GroupHistories:
     ) -> KeptBlocks:
         """Keep that nothing happened up to a block."""
         block = await watcher.node.block(through)
-        if block is None:
-            return kept
         mark = Mark(number=through, block_hash=block.block_hash)
         await self._store.keep_group_blocks(privacy_group_id, through, (), mark)
         return KeptBlocks(blocks=kept.blocks, mark=mark)

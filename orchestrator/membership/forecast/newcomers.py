@@ -132,7 +132,9 @@ def departure(history: GroupHistory, newcomer: NewcomerFacts) -> Departure:
     # The map of the block itself is what the replay begins from; roots can't show it, the block's own metadata do.
     open_end = lacking is None and last == head
     if lacking == last + 1 or open_end:
-        replay = next((replay for replay in newcomer.replays if replay.disturbs(last)), None)
+        # A replay of the group itself sets the group's own entry in every map that it makes anew.
+        others = (replay for replay in newcomer.replays if replay.privacy_group_id != history.privacy_group_id)
+        replay = next((replay for replay in others if replay.disturbs(last)), None)
         if replay is not None:
             trouble = (
                 f"node {newcomer.node} executed the group last in block {last} and replayed group "

@@ -26,7 +26,7 @@ from orchestrator.besu import (
     signer_from_key,
     wait_mined,
 )
-from orchestrator.besu.errors import EnclaveKeyUnknownError, EnclaveUnreachableError, NonceTooLowError, NotKnownError
+from orchestrator.besu.errors import EnclaveKeyUnknownError, EnclaveUnreachableError, NotKnownError
 from orchestrator.besu.management_contract import (
     MANAGEMENT_PROXY,
     Method,
@@ -36,6 +36,7 @@ from orchestrator.besu.management_contract import (
 )
 from orchestrator.besu.node import MANAGEMENT_ADDRESSES
 from orchestrator.besu.private_transaction import PrivateTransaction
+from orchestrator.besu.transaction_errors import NonceTooLowError
 from orchestrator.devnet import Devnet, DevnetConfig, running_devnet
 
 VERSIONS = ["21.1.7", "22.4.4", "23.10.3", "25.4.1"]
@@ -155,7 +156,7 @@ async def test_an_add_keeps_two_blocks_from_its_lock(version: str) -> None:
         added = await groups.add(group, [net.keys[2]])
         assert added is not None
         views = [await net.nodes[0].group_view(group, added.block_number - blocks) for blocks in (3, 2, 1)]
-        assert [view.locked for view in views if view is not None] == [False, True, True]
+        assert [view.locked for view in views] == [False, True, True]
 
 
 @pytest.mark.parametrize("version", ["22.4.4", "23.10.3"])

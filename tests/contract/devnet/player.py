@@ -13,7 +13,8 @@ from orchestrator.devnet import Devnet
 from orchestrator.devnet.accounts import validator_address_of
 from orchestrator.devnet.encoding import to_json
 from tests.contract.devnet.comparison import Comparison
-from tests.contract.devnet.recording import Exchange, Recording, first_head, needed_head
+from tests.contract.devnet.own_markers import Stagehand
+from tests.contract.devnet.recording import Exchange, Recording, first_head
 
 FRAME_TIMEOUT_SECONDS = 2.0
 BATCHES = {"1025 requests": 1025}
@@ -78,13 +79,18 @@ class Player:
         self._tokens = tokens
         self._comparison = Comparison(frozenset(validator_address_of(node) for node in (1, 2, 3)))
         self._sockets: dict[tuple[int, str | None], _Socket] = {}
+        self._stagehand = Stagehand(recording, devnet, self._comparison)
 
     async def play(self) -> None:
         """Play every exchange in order."""
-        await self._mine_to(first_head(self._recording))
+        if self._recording.has_own_markers:
+            await self._stagehand.begin()
+        else:
+            await self._mine_to(first_head(self._recording))
         async with aiohttp.ClientSession() as session:
             for exchange in self._recording.exchanges:
-                await self._mine_to(needed_head(self._recording, exchange))
+                await self._stagehand.before(exchange)
+                await self._mine_to(self._stagehand.needed_head(exchange))
                 await self._play(session, exchange)
             for socket in self._sockets.values():
                 await socket.websocket.close()
@@ -92,12 +98,12 @@ class Player:
     async def _mine_to(self, number: int) -> None:
         behind = number - self._devnet.emulation.network.chain.head.number
         if behind > 0:
-            await self._devnet.call(1, "devnet_mine", [behind])
+            await self._stagehand.mine(behind)
 
     async def _play(self, session: aiohttp.ClientSession, exchange: Exchange) -> None:
         node = exchange.node or 1
         status: int | None
-        params = self._comparison.translate(exchange.params)
+        params = self._stagehand.translated(exchange)
         if exchange.transport == "http-raw":
             status, actual = await self._post_raw(session, node, exchange.body or "")
         elif exchange.transport == "ws":

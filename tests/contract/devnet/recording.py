@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-SENDING = frozenset({"eea_sendRawTransaction"})
+SENDING = frozenset({"eea_sendRawTransaction", "eth_sendRawTransaction"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +58,11 @@ class Recording:
     besu: str
     exchanges: tuple[Exchange, ...]
     mined_in: dict[str, int]
+
+    @property
+    def has_own_markers(self) -> bool:
+        """Whether markers were signed by the scenario, which ran on several networks of four nodes."""
+        return any(exchange.method == "eth_sendRawTransaction" and exchange.result for exchange in self.exchanges)
 
 
 def read_recording(path: Path) -> Recording:
@@ -122,6 +127,8 @@ def needed_head(recording: Recording, exchange: Exchange) -> int:
             return recording.mined_in.get(pushed, 0)
         if isinstance(pushed, dict):
             return int(pushed.get("number") or pushed.get("blockNumber") or "0x0", 16)
+    if exchange.method == "priv_debugGetStateRoot" and isinstance(result, str) and exchange.params[1][:2] == "0x":
+        return int(exchange.params[1], 16)
     if isinstance(result, dict) and isinstance(result.get("blockNumber"), str):
         return int(result["blockNumber"], 16)
     return 0

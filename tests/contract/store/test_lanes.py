@@ -41,8 +41,10 @@ async def test_a_lane_can_be_taken_over_when_its_lease_is_over(store: SqlChangeS
     (lane,) = await claim(store, 1)
     assert await claim(store, 10.9, holder="two") == ()
     assert await store.next_due() == START + after(11)
+    assert await store.holds(lane)
     (taken,) = await claim(store, 11, holder="two")
     assert taken.token > lane.token
+    assert (await store.holds(lane), await store.holds(taken)) == (False, True)
 
 
 async def test_a_lost_lane_can_not_be_written(store: SqlChangeStore) -> None:

@@ -3,7 +3,8 @@
 from datetime import timedelta
 
 from orchestrator.membership import facts
-from orchestrator.membership.model import Action, Kind, State
+from orchestrator.membership.model import Action, AttemptStatus, Kind, State
+from tests.fakes.simulated_chain import Stuck
 from tests.fakes.simulated_daemon import SimulatedDaemon
 from tests.fakes.stories.telling import act, daemon_of, done, until
 
@@ -76,8 +77,41 @@ def lock_can_not_be_sent() -> SimulatedDaemon:
     return daemon
 
 
-def deadline_comes_while_the_lock_floats() -> SimulatedDaemon:
-    """A lock that is on its way is awaited and undone: it can't be called back."""
+def lock_is_burnt_at_the_deadline() -> SimulatedDaemon:
+    """A lock that is on its way is taken back: the change ends when what burns its marker is mined, not before."""
+    daemon = _lock_on_its_way()
+    (change,) = daemon.store
+    chain = daemon.world.chain
+    daemon.world.conditions.burns_arrive = False
+    for _ in range(5):
+        daemon.work()
+        chain.mine([])
+        assert daemon.store[change].state is State.LOCKING, "its marker may still be mined"
+    daemon.world.conditions.burns_arrive = True
+    ended = until(daemon, change, State.FAILED)
+    assert ended.reason is not None
+    assert ended.reason.slug == "deadline_passed"
+    assert ended.attempt is not None
+    assert ended.attempt.status is AttemptStatus.BURNT
+    assert done(daemon) == []
+    return daemon
+
+
+def lock_is_mined_before_what_burns_it() -> SimulatedDaemon:
+    """Either may win: a lock that is mined although it was given up is undone."""
+    daemon = _lock_on_its_way()
+    (change,) = daemon.store
+    daemon.work()
+    daemon.world.chain.mine(["0xa1"])
+    ended = until(daemon, change, State.FAILED)
+    assert ended.reason is not None
+    assert ended.reason.slug == "deadline_passed"
+    assert done(daemon) == [Action.LOCK, Action.UNLOCK]
+    return daemon
+
+
+def _lock_on_its_way() -> SimulatedDaemon:
+    """A change whose deadline has passed since its lock was broadcast."""
     daemon = daemon_of("k1", "k2")
     change = daemon.accept(Kind.ADD_MEMBERS, ("k3",), deadline_seconds=60)
     until(daemon, change, State.LOCKING)
@@ -86,10 +120,6 @@ def deadline_comes_while_the_lock_floats() -> SimulatedDaemon:
     daemon.now += timedelta(seconds=61)
     daemon.work()
     assert daemon.store[change].state is State.LOCKING
-    ended = until(daemon, change, State.FAILED)
-    assert ended.reason is not None
-    assert ended.reason.slug == "deadline_passed"
-    assert done(daemon) == [Action.LOCK, Action.UNLOCK]
     return daemon
 
 
@@ -129,21 +159,36 @@ def add_is_undone_and_parked() -> SimulatedDaemon:
     return daemon
 
 
-def add_gets_through_after_all() -> SimulatedDaemon:
-    """An addition and the unlock that undoes it have one private nonce: whichever executes, the group is unlocked."""
+def add_is_burnt_before_the_unlock() -> SimulatedDaemon:
+    """No unlock is signed while the addition can be mined: it would part the members."""
     daemon = daemon_of("k1", "k2")
     chain = daemon.world.chain
-    change = daemon.accept(Kind.ADD_MEMBERS, ("k3",), deadline_seconds=60)
-    until(daemon, change, State.ADDING)
-    daemon.work()
-    daemon.work()
+    change = _on_its_way(daemon, deadline_seconds=60)
     daemon.now += timedelta(seconds=61)
-    until(daemon, change, State.UNLOCKING)
+    until(daemon, change, State.UNLOCKING, mine=False)
+    chain.later_replaces = False  # a network that is older than 23.10.2: the first one stays in the pools
+    chain.lose(["0xa2"])
+    for _ in range(3):
+        daemon.work()
+        assert [public.burns for public in chain.pool] == [True]
+        chain.mine([])
+    ended = until(daemon, change, State.FAILED)
+    assert ended.reason is not None
+    assert ended.reason.slug == "deadline_passed"
+    assert done(daemon) == [Action.LOCK, Action.UNLOCK]
+    return daemon
+
+
+def add_gets_through_after_all() -> SimulatedDaemon:
+    """An addition that is mined before what burns it is an addition: the group is unlocked by it, the members are in."""
+    daemon = daemon_of("k1", "k2")
+    chain = daemon.world.chain
+    change = _on_its_way(daemon, deadline_seconds=60)
+    daemon.now += timedelta(seconds=61)
+    until(daemon, change, State.UNLOCKING, mine=False)
     daemon.work()
-    daemon.work()
-    assert [marker.transaction.action for marker in chain.pool] == [Action.ADD, Action.UNLOCK]
-    assert len({marker.transaction.private_nonce for marker in chain.pool}) == 1
-    chain.mine()
+    assert [public.burns for public in chain.pool] == [False, True]
+    chain.mine(["0xa2"])
     parked = until(daemon, change, State.PARKED)
     assert parked.reason is not None
     assert parked.reason.slug == "replay_overdue"
@@ -154,20 +199,119 @@ def add_gets_through_after_all() -> SimulatedDaemon:
 
 
 def add_is_lost_on_the_way() -> SimulatedDaemon:
-    """An addition that no block holds within its budget is undone."""
+    """An addition that no block holds within its budget is taken back, and tried again."""
     daemon = daemon_of("k1", "k2")
     chain = daemon.world.chain
-    change = daemon.accept(Kind.ADD_MEMBERS, ("k3",))
-    until(daemon, change, State.ADDING)
+    change = _on_its_way(daemon)
     for _ in range(40):
         if daemon.store[change].state is not State.ADDING:
             break
         if not daemon.work():
-            chain.lose([marker.pmt_hash for marker in chain.pool])
+            chain.lose([public.pmt_hash for public in chain.pool])
             chain.mine()
     assert daemon.store[change].state is State.UNLOCKING
     until(daemon, change, State.SUCCEEDED)
+    assert done(daemon) == [Action.LOCK, Action.UNLOCK, Action.LOCK, Action.ADD]
     return daemon
+
+
+def add_stays_in_one_pool() -> SimulatedDaemon:
+    """A marker that one node keeps to itself is broadcast through the others, too: the same one, mined once."""
+    daemon = daemon_of("k1", "k2")
+    change = _on_its_way(daemon, Stuck.UNTIL_WIDELY)
+    until(daemon, change, State.SUCCEEDED)
+    markers = {attempt.marker for attempt, _ in daemon.world.sends if attempt.action is Action.ADD}
+    assert len(markers) == 1
+    assert done(daemon) == [Action.LOCK, Action.ADD]
+    return daemon
+
+
+def add_is_never_offered_by_a_pool() -> SimulatedDaemon:
+    """A marker that no pool offers is signed again with more gas, under the same account nonce."""
+    daemon = daemon_of("k1", "k2")
+    change = _on_its_way(daemon, Stuck.UNTIL_RENEWED)
+    until(daemon, change, State.SUCCEEDED)
+    markers = {attempt.marker for attempt, _ in daemon.world.sends if attempt.action is Action.ADD}
+    assert (len(markers), len({marker.account for marker in markers})) == (2, 1)
+    assert done(daemon) == [Action.LOCK, Action.ADD]
+    return daemon
+
+
+def somebody_unlocks_before_the_addition_is_sent() -> SimulatedDaemon:
+    """An addition is not broadcast to a group that is not as our lock left it."""
+    daemon = daemon_of("k1", "k2")
+    change = daemon.accept(Kind.ADD_MEMBERS, ("k3",))
+    until(daemon, change, State.ADDING)
+    daemon.work()
+    act(daemon, Action.UNLOCK)
+    again = until(daemon, change, State.QUEUED)
+    assert again.reason is not None
+    assert again.reason.slug == "group_moved"
+    assert Action.ADD not in {attempt.action for attempt, _ in daemon.world.sends}
+    until(daemon, change, State.SUCCEEDED)
+    assert done(daemon) == [Action.LOCK, Action.LOCK, Action.ADD]
+    return daemon
+
+
+def somebody_unlocks_under_the_addition() -> SimulatedDaemon:
+    """A foreign unlock under our lock is answered by burning the addition at once; then it is tried again."""
+    daemon = daemon_of("k1", "k2")
+    chain = daemon.world.chain
+    change = _on_its_way(daemon)
+    act(daemon, Action.UNLOCK)
+    until(daemon, change, State.UNLOCKING, mine=False)
+    assert chain.used("account of a2") is False
+    until(daemon, change, State.SUCCEEDED)
+    assert done(daemon) == [Action.LOCK, Action.LOCK, Action.ADD]
+    assert not [outcome for outcome in chain.outcomes if outcome.apart is not None]
+    return daemon
+
+
+def the_addition_wins_and_parts_the_members() -> SimulatedDaemon:
+    """A marker that is mined before what burns it, after a foreign unlock, has split the group: a person is told."""
+    daemon = daemon_of("k1", "k2")
+    chain = daemon.world.chain
+    change = _on_its_way(daemon)
+    act(daemon, Action.UNLOCK)
+    until(daemon, change, State.UNLOCKING, mine=False)
+    daemon.work()
+    chain.mine(["0xa2"])
+    _is_split(daemon, change)
+    return daemon
+
+
+def somebody_unlocks_in_the_additions_block() -> SimulatedDaemon:
+    """Nobody can prevent a foreign unlock in the addition's own block, before it; the split is told."""
+    daemon = daemon_of("k1", "k2")
+    change = _on_its_way(daemon)
+    unlock = act(daemon, Action.UNLOCK, mined=False)
+    daemon.world.chain.mine([unlock, "0xa2"])
+    _is_split(daemon, change)
+    return daemon
+
+
+def _is_split(daemon: SimulatedDaemon, change: str) -> None:
+    assert [outcome.apart.participants for outcome in daemon.world.chain.outcomes if outcome.apart is not None] == [
+        ("k1", "k2", "k3")
+    ]
+    parked = until(daemon, change, State.PARKED)
+    assert parked.reason is not None
+    assert (parked.reason.slug, parked.reason.members) == ("group_split", ("k3",))
+    assert parked.lock_block is None
+
+
+def _on_its_way(daemon: SimulatedDaemon, stuck: Stuck | None = None, deadline_seconds: float | None = None) -> str:
+    """A change whose addition is in a pool; returns its id."""
+    change = daemon.accept(Kind.ADD_MEMBERS, ("k3",), deadline_seconds)
+    until(daemon, change, State.ADDING)
+    daemon.world.conditions.stuck = stuck
+    for _ in range(5):
+        if daemon.store[change].in_flight is not None:
+            break
+        if not daemon.work():
+            daemon.world.chain.mine()
+    assert "0xa2" in {public.pmt_hash for public in daemon.world.chain.pool}
+    return change
 
 
 def member_loses_the_group() -> SimulatedDaemon:
@@ -190,11 +334,19 @@ STORIES = (
     add_waits_for_a_foreign_lock_and_is_parked,
     lock_is_refused_for_now,
     lock_can_not_be_sent,
-    deadline_comes_while_the_lock_floats,
+    lock_is_burnt_at_the_deadline,
+    lock_is_mined_before_what_burns_it,
     add_is_undone_and_tried_again,
     add_is_undone_and_fails,
     add_is_undone_and_parked,
+    add_is_burnt_before_the_unlock,
     add_gets_through_after_all,
     add_is_lost_on_the_way,
+    add_stays_in_one_pool,
+    add_is_never_offered_by_a_pool,
+    somebody_unlocks_before_the_addition_is_sent,
+    somebody_unlocks_under_the_addition,
+    the_addition_wins_and_parts_the_members,
+    somebody_unlocks_in_the_additions_block,
     member_loses_the_group,
 )

@@ -5,35 +5,28 @@ from tests.fakes.simulated_daemon import SimulatedDaemon
 from tests.fakes.stories.telling import daemon_of, done, until
 
 
-def add_after_all_is_rolled_back() -> SimulatedDaemon:
-    """An addition that came while its lock was undone, and goes again, leaves the lock: it is undone first."""
+def add_comes_back_with_its_lock() -> SimulatedDaemon:
+    """An addition that floats when its lock is taken back is burnt; if it is mined before, it is an addition."""
     daemon = daemon_of("k1", "k2", confirmations=2)
     chain = daemon.world.chain
     change = daemon.accept(Kind.ADD_MEMBERS, ("k3",))
     until(daemon, change, State.ADDING)
-    chain.mine()
-    chain.mine()
-    daemon.work()
-    daemon.work()
-    daemon.world.conditions.hindrance = "node_unreachable"
-    until(daemon, change, State.UNLOCKING, mine=False)
-    daemon.world.conditions.hindrance = None
-    daemon.work()
-    daemon.work()
-    chain.mine()
-    chain.mine()
-    chain.mine()
-    until(daemon, change, State.REPLAYING, mine=False)
+    while daemon.store[change].in_flight is None:
+        if not daemon.work():
+            chain.mine([])
     chain.final -= 2
-    chain.reorganise(3)
-    chain.lose([marker.pmt_hash for marker in chain.pool])
-    chain.mine()
-    chain.mine()
-    chain.mine()
-    until(daemon, change, State.UNLOCKING, mine=False)
-    until(daemon, change, State.QUEUED)
+    chain.reorganise(len(chain.blocks) - 1)
+    for _ in range(4):
+        chain.mine([])
+    until(daemon, change, State.LOCKING, mine=False)
+    daemon.work()
+    assert [public.burns for public in chain.pool] == [False, False, True]
+    chain.mine(["0xa1"])
+    chain.mine([])
+    chain.mine(["0xa2"])
+    until(daemon, change, State.REPLAYING)
     until(daemon, change, State.SUCCEEDED)
-    assert done(daemon) == [Action.LOCK, Action.UNLOCK, Action.LOCK, Action.ADD]
+    assert done(daemon) == [Action.LOCK, Action.ADD]
     return daemon
 
 
@@ -100,7 +93,7 @@ def lock_is_rolled_back_while_it_is_undone() -> SimulatedDaemon:
 
 
 STORIES = (
-    add_after_all_is_rolled_back,
+    add_comes_back_with_its_lock,
     add_is_rolled_back,
     followers_addition_is_rolled_back,
     lock_is_rolled_back_before_the_add,

@@ -11,6 +11,7 @@ from orchestrator.app.assembly import connect_nodes
 from orchestrator.besu import FlexiblePrivacyGroups, HttpNode, Node, open_session, signer_from_key
 from orchestrator.config import NodeConfig
 from orchestrator.devnet import Devnet, DevnetConfig, running_devnet
+from orchestrator.devnet.history import HISTORY_GROUP
 from orchestrator.engine.clock import SystemClock
 from orchestrator.engine.fleet import Fleet
 from orchestrator.engine.joining import Joiner
@@ -21,6 +22,7 @@ from orchestrator.store.change_store import SqlChangeStore
 from orchestrator.store.database import Database
 from orchestrator.store.outbox_store import SqlOutbox
 from orchestrator.store.schema_version import migrate
+from tests.integration.lost_additions import losing_the_next_addition
 
 # The well-known public development key of 0xfe3b….
 OWNER = signer_from_key("8f2a55949038a9610f50fb23b5883af3b4ecb3c3bb792cbcefbd1542c692be63")
@@ -37,14 +39,14 @@ class Scene:
 
     async def add_the_third(self) -> None:
         await self.joiner.look()
-        (found,) = await self.owner.find([self.devnet.nodes[0].enclave_key])
-        await self.owner.add(found.privacy_group_id, [self.devnet.nodes[2].enclave_key])
+        await self.owner.add(HISTORY_GROUP, [self.devnet.nodes[2].enclave_key])
 
     async def follow_to_the_end(self) -> list[StatusEvent]:
         async with asyncio.timeout(30):
             while True:
                 await self.joiner.look()
-                told = [stored.event for stored in await self.outbox.after(0, limit=1000)]
+                stored = await self.outbox.after(0, limit=1000)
+                told = [item.event for item in stored if item.event.privacy_group_id == HISTORY_GROUP]
                 if told and told[-1].type is EventType.GROUP_JOINED:
                     return told
                 await asyncio.sleep(0.05)
@@ -113,8 +115,8 @@ async def test_the_operator_of_a_single_node_hears_of_the_group(tmp_path: Path) 
 async def test_a_join_that_gets_lost_is_told(tmp_path: Path) -> None:
     """A new member that loses the group one block later is told as diverged or missing, not as joined in sync."""
     async with scene(tmp_path, 2, 3, validators=1) as joining:
-        await joining.devnet.call(1, "devnet_loseNextAdd", [3])
-        await joining.add_the_third()
+        async with losing_the_next_addition(joining.devnet, 3):
+            await joining.add_the_third()
         told = await joining.follow_to_the_end()
     last = told[-1].data["progress"]
     assert isinstance(last, list)

@@ -17,6 +17,7 @@ from orchestrator.membership.facts import RetryRequested
 from orchestrator.membership.machine import step
 from orchestrator.membership.model import RESTING, Action, Attempt, Change, State
 from orchestrator.store.schema_version import migrate
+from tests.integration.lost_additions import losing_the_next_addition
 
 OWNER = "0xfe3b557e8fb62b89f4916b721be55ceb828dbd73"
 # The well-known public development key of this account.
@@ -63,9 +64,9 @@ class Running:
         """Create a group of two and add the third node, which loses it one block later."""
         created = await self.at_rest((await self.ask("r1", "create_group", self.keys[:2])).change_id)
         assert created.state is State.SUCCEEDED
-        await self.devnet.call(1, "devnet_loseNextAdd", [3])
-        added = await self.ask("r2", "add_members", [self.keys[2]], created.privacy_group_id)
-        return await self.at_rest(added.change_id)
+        async with losing_the_next_addition(self.devnet, 3):
+            added = await self.ask("r2", "add_members", [self.keys[2]], created.privacy_group_id)
+            return await self.at_rest(added.change_id)
 
 
 @asynccontextmanager
@@ -131,9 +132,9 @@ async def test_a_second_loss_is_left_to_a_person(tmp_path: Path) -> None:
     """When the addition of the repair gets lost as well, the change parks with both histories; there is no third."""
     async with running(tmp_path) as run:
         parked = await run.lose_an_addition()
-        await run.devnet.call(1, "devnet_loseNextAdd", [3])
-        await repairer(run).repair_parked()
-        again = await run.at_rest(parked.change_id)
+        async with losing_the_next_addition(run.devnet, 3):
+            await repairer(run).repair_parked()
+            again = await run.at_rest(parked.change_id)
         assert again.state is State.PARKED
         assert again.reason is not None
         assert again.repair is not None

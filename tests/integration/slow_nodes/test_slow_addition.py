@@ -22,4 +22,4 @@ async def test_an_addition_that_is_answered_after_five_blocks_is_sent_once(tmp_p
     sends = {attempt["action"]: len(attempt["pmt_hashes"]) for attempt in change["attempts"]}
     assert sends == {"lock": 1, "add": 1}
     assert {member["verdict"] for member in change["progress"]} == {"in_sync"}
-    assert any("answered after" in entry["detail"] for entry in change["history"])
+    assert any("distributed in" in entry["detail"] for entry in change["history"])

@@ -3,11 +3,14 @@ import re
 
 import pytest
 
-from orchestrator.besu import errors
+from orchestrator.besu import errors, transaction_errors
 from orchestrator.besu.errors import BesuError, Verdict
 
 CLASSES = {
-    name: value for name, value in vars(errors).items() if inspect.isclass(value) and issubclass(value, BesuError)
+    name: value
+    for module in (errors, transaction_errors)
+    for name, value in vars(module).items()
+    if inspect.isclass(value) and issubclass(value, BesuError)
 }
 
 
@@ -48,6 +51,7 @@ def test_only_the_errors_without_a_clear_answer_are_uncertain() -> None:
         "ConnectionLostError",
         "HttpStatusError",
         "ProtocolError",
+        "BatchRefusedError",
         "NodeInternalError",
         "NotKnownError",
         "MarkerKnownError",

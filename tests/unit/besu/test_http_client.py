@@ -1,6 +1,6 @@
 import asyncio
 import ssl
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -10,7 +10,9 @@ from aiohttp import ClientSession, web
 
 from orchestrator.besu import http_client
 from orchestrator.besu.errors import (
+    BatchRefusedError,
     ConnectionLostError,
+    HostNotAllowedError,
     HttpStatusError,
     MethodNotFoundError,
     NodeTimeoutError,
@@ -65,7 +67,71 @@ async def test_large_batches_are_cut(scripted: ScriptedNode, session: ClientSess
     node = HttpNode(session, scripted.url)
     answers = await node.batch([Call("number", (value,)) for value in range(2 * MAX_BATCH + 1)])
     assert [answer.result for answer in answers] == list(range(2 * MAX_BATCH + 1))
-    assert [len(body) for body in scripted.bodies] == [MAX_BATCH, MAX_BATCH, 1]
+    assert [len(body) if isinstance(body, list) else 1 for body in scripted.bodies] == [MAX_BATCH, MAX_BATCH, 1]
+
+
+def takes_at_most(scripted: ScriptedNode, most: int, how: str) -> Callable[[web.Request], Awaitable[web.Response]]:
+    """Answer as a gateway or node that takes so many requests at once, at most."""
+
+    async def respond(request: web.Request) -> web.Response:
+        body = await request.json()
+        scripted.bodies.append(body)
+        requests = body if isinstance(body, list) else [body]
+        if len(requests) <= most and (isinstance(body, dict) or how != "single objects"):
+            answered = [scripted.answer(call) for call in requests]
+            return web.json_response(answered if isinstance(body, list) else answered[0])
+        match how:
+            case "too many":
+                error = {"code": -32005, "message": "Number of requests exceeds max batch size"}
+                return web.json_response({"jsonrpc": "2.0", "id": None, "error": error})
+            case "too large":
+                return web.Response(status=413, text="Request Entity Too Large")
+            case "unreadable":
+                return web.Response(status=400, text="Bad Request")
+            case _:
+                return web.json_response(scripted.answer(requests[0]))
+
+    return respond
+
+
+@pytest.mark.parametrize("how", ["too many", "too large", "unreadable", "single objects"])
+@pytest.mark.parametrize("most", [1, 10])
+async def test_reads_of_a_node_that_refuses_batches_are_asked_in_smaller_ones(
+    scripted: ScriptedNode, session: ClientSession, how: str, most: int
+) -> None:
+    """However a batch is refused, all its reads are answered, one by one where nothing else goes, and it is learnt."""
+    scripted.answers["number"] = lambda value: value
+    scripted.respond = takes_at_most(scripted, most, how)
+    node = HttpNode(session, scripted.url)
+    calls = [Call("number", (value,)) for value in range(50)]
+    assert [answer.result for answer in await node.batch(calls)] == list(range(50))
+    assert node.most_in_batch <= most
+    scripted.bodies.clear()
+    assert [answer.result for answer in await node.batch(calls)] == list(range(50))
+    assert sum(len(body) if isinstance(body, list) else 1 for body in scripted.bodies) == 50
+
+
+async def test_a_refused_batch_with_a_send_in_it_is_not_sent_again(
+    scripted: ScriptedNode, session: ClientSession
+) -> None:
+    """What could change the chain is never asked a second time: whoever refuses a batch may have done a part of it."""
+    scripted.answers |= {"eth_chainId": "0x1", "eea_sendRawTransaction": "0x" + "11" * 32}
+    scripted.respond = takes_at_most(scripted, 1, "too many")
+    with pytest.raises(BatchRefusedError):
+        await HttpNode(session, scripted.url).batch([Call("eth_chainId"), Call("eea_sendRawTransaction", ("0x",))])
+    assert len(scripted.bodies) == 1
+
+
+async def test_a_host_that_is_not_allowed_is_named(scripted: ScriptedNode, session: ClientSession) -> None:
+    """Besu's answer to a host name outside its list is no broken answer, and nothing was done."""
+
+    async def respond(_: web.Request) -> web.Response:
+        return web.json_response({"message": "Host not authorized."}, status=403)
+
+    scripted.respond = respond
+    with pytest.raises(HostNotAllowedError, match="--host-allowlist") as failure:
+        await HttpNode(session, scripted.url).call("eea_sendRawTransaction", "0x")
+    assert failure.value.certain
 
 
 async def test_the_token_travels_and_is_renewed(scripted: ScriptedNode, session: ClientSession, tmp_path: Path) -> None:
@@ -113,6 +179,21 @@ async def test_other_answers_are_no_answers(
         await HttpNode(session, scripted.url).call("ping")
     assert failure.value.status == status
     assert failure.value.retryable
+
+
+@pytest.mark.parametrize(("status", "tries"), [(413, 1), (404, 1), (429, 3), (503, 3)])
+async def test_a_read_that_is_refused_for_what_it_is_is_asked_once(
+    scripted: ScriptedNode, session: ClientSession, status: int, tries: int
+) -> None:
+    """Only what may pass is asked again: an overloaded gateway, not one that refuses the request."""
+
+    async def respond(_: web.Request) -> web.Response:
+        return web.Response(status=status, text="no")
+
+    scripted.respond = respond
+    with pytest.raises(HttpStatusError):
+        await HttpNode(session, scripted.url).call("eth_chainId")
+    assert len(scripted.headers) == tries
 
 
 async def test_reads_are_tried_again(scripted: ScriptedNode, session: ClientSession) -> None:

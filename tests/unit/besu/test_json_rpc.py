@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.besu import json_rpc
-from orchestrator.besu.errors import MethodNotFoundError, ProtocolError, UnauthorizedError
+from orchestrator.besu.errors import BatchRefusedError, MethodNotFoundError, ProtocolError, UnauthorizedError
 from orchestrator.besu.json_rpc import (
     Answer,
     Call,
@@ -59,12 +59,25 @@ def test_the_answers_of_a_batch_are_put_in_order(order: list[int]) -> None:
     assert [answer.result for answer in decode_batch(body, 10, 5)] == [0, 1, 2, 3, 4]
 
 
-def test_a_refused_batch_refuses_each_request() -> None:
-    """One error for the whole batch stands for each of its requests."""
-    body = '{"jsonrpc":"2.0","id":null,"error":{"code":-32005,"message":"Number of requests exceeds max batch size"}}'
-    answers = decode_batch(body, 3, 2)
+@pytest.mark.parametrize(
+    "answer",
+    [
+        '"error":{"code":-32005,"message":"Number of requests exceeds max batch size"}',
+        '"error":{"code":-32600,"message":"Invalid Request"}',
+        '"result":"0x1"',
+    ],
+)
+def test_a_batch_that_is_refused_for_being_one_is_told_apart(answer: str) -> None:
+    """An error about the batch, or one answer to all of it, says that fewer requests at once may be answered."""
+    with pytest.raises(BatchRefusedError):
+        decode_batch(f'{{"jsonrpc":"2.0","id":null,{answer}}}', 3, 2)
+
+
+def test_requests_that_are_refused_alike_are_each_refused() -> None:
+    """One error for all requests of a batch, which is not about the batch, stands for each of them."""
+    answers = decode_batch('{"jsonrpc":"2.0","id":null,"error":{"code":-40100,"message":"Unauthorized"}}', 3, 2)
     assert [answer.request_id for answer in answers] == [3, 4]
-    assert all(answer.error is not None and answer.error.reason == "batch_too_large" for answer in answers)
+    assert all(isinstance(answer.error, UnauthorizedError) for answer in answers)
 
 
 @pytest.mark.parametrize(

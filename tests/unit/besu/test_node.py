@@ -5,6 +5,7 @@ import pytest
 from aiohttp import ClientSession
 
 from orchestrator.besu.errors import MethodNotFoundError, ProtocolError, UnauthorizedError
+from orchestrator.besu.group_reading import EMPTY_ROOT
 from orchestrator.besu.http_client import HttpNode
 from orchestrator.besu.node import Node
 from tests.fakes.scripted_rpc import AnsweredError, ScriptedNode
@@ -13,6 +14,7 @@ HASH = "0x" + "11" * 32
 GROUP = "DyAOiF/ynpc+JXa2YAGB0bCitSlOMNm+ShmB/7M6C4w="
 KEY = "BULeR8JyUWhiuuCMU/HLA0Q5pzkYT+cHII3ZKBey3Bo="
 ADDRESS = "0xfe3b557e8fb62b89f4916b721be55ceb828dbd73"
+MINED = {"blockNumber": "0x5", "blockHash": HASH}
 BLOCK = {"number": "0x5", "hash": HASH, "parentHash": HASH, "timestamp": "0x1", "transactions": []}
 
 
@@ -81,7 +83,7 @@ async def test_a_snapshot_costs_one_http_request(scripted: ScriptedNode, node: N
     scripted.answers |= {
         "eth_blockNumber": "0x5",
         "eth_getBlockByNumber": BLOCK,
-        "priv_debugGetStateRoot": HASH,
+        "priv_debugGetStateRoot": EMPTY_ROOT,
         "priv_call": "0x",
         "priv_getTransactionCount": "0x7",
         "priv_getCode": None,
@@ -96,7 +98,7 @@ async def test_a_snapshot_costs_one_http_request(scripted: ScriptedNode, node: N
 
 async def test_many_groups_share_one_http_request(scripted: ScriptedNode, node: Node) -> None:
     """Snapshots of many groups at one block travel together."""
-    scripted.answers |= {"eth_getBlockByNumber": BLOCK, "priv_debugGetStateRoot": HASH, "priv_call": "0x"}
+    scripted.answers |= {"eth_getBlockByNumber": BLOCK, "priv_debugGetStateRoot": EMPTY_ROOT, "priv_call": "0x"}
     views = await node.group_views([GROUP] * 40, 5)
     assert len(views) == 40
     assert node.http.counts.http_requests == 1
@@ -135,6 +137,6 @@ async def test_a_wrong_answer_is_named(
 async def test_a_transaction_in_no_block_waits_in_the_pool(scripted: ScriptedNode, node: Node) -> None:
     """Older versions leave the block's number out, newer ones say null; what is not known is not said to be nowhere."""
     hashes = ["0x" + digit * 64 for digit in "1234"]
-    known = {hashes[0]: {"hash": hashes[0]}, hashes[1]: {"blockNumber": None}, hashes[2]: {"blockNumber": "0x5"}}
+    known = {hashes[0]: {"hash": hashes[0]}, hashes[1]: {"blockNumber": None}, hashes[2]: MINED}
     scripted.answers["eth_getTransactionByHash"] = known.get
     assert await node.pooled(hashes) == (True, True, False, None)

@@ -3,23 +3,20 @@ from collections.abc import Sequence
 
 import pytest
 
-from orchestrator.besu.errors import BatchTooLargeError, ConnectionLostError
+from orchestrator.besu.errors import ConnectionLostError
 from orchestrator.besu.json_rpc import Answer, Call, result_of
-from orchestrator.besu.read_gathering import MOST_CALLS, ReadGatherer
+from orchestrator.besu.read_gathering import ReadGatherer
 
 
 class Asked:
     """Answers each call with its first parameter and remembers what travelled together."""
 
-    def __init__(self, failures: list[Exception] | None = None, most: int = MOST_CALLS) -> None:
+    def __init__(self, failures: list[Exception] | None = None) -> None:
         self.sizes: list[int] = []
         self.failures = failures or []
-        self.most = most
 
     async def __call__(self, calls: Sequence[Call]) -> Sequence[Answer]:
         self.sizes.append(len(calls))
-        if len(calls) > self.most:
-            raise BatchTooLargeError(-32005, "Number of requests exceeds max batch size")
         if self.failures:
             raise self.failures.pop(0)
         await asyncio.sleep(0)
@@ -63,17 +60,6 @@ async def test_a_failure_is_told_to_everybody_who_asked() -> None:
     results = await asyncio.gather(*(ask(gatherer, n) for n in range(3)), return_exceptions=True)
     assert [type(result) for result in results] == [ConnectionLostError] * 3
     assert await ask(gatherer, 7) == [7]
-
-
-async def test_a_node_that_takes_only_small_batches_gets_smaller_ones() -> None:
-    """A node that refuses a batch as too large is asked in smaller ones from then on."""
-    asked = Asked(most=10)
-    gatherer = ReadGatherer(asked, 0.001)
-    answers = await asyncio.gather(*(ask(gatherer, n) for n in range(32)))
-    assert answers == [[n] for n in range(32)]
-    asked.sizes.clear()
-    await asyncio.gather(*(ask(gatherer, n) for n in range(32)))
-    assert max(asked.sizes) <= 10
 
 
 async def test_who_waits_for_a_cancelled_asker_asks_again() -> None:

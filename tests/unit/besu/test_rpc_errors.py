@@ -3,8 +3,13 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.besu import errors
-from orchestrator.besu.errors import ExecutionRevertedError, RpcError, UnknownRpcError, Verdict
+from orchestrator.besu import errors, transaction_errors
+from orchestrator.besu.errors import (
+    ExecutionRevertedError,
+    RpcError,
+    UnknownRpcError,
+    Verdict,
+)
 from orchestrator.besu.rpc_errors import revert_reason_of, rpc_error
 
 # Code and message of each entry of Besu's own list of errors, with the versions that have it.
@@ -28,10 +33,10 @@ def test_every_error_that_besu_can_answer_is_mapped(code: int, message: str) -> 
 @pytest.mark.parametrize(
     ("code", "message", "kind"),
     [
-        (-32001, "Nonce too low", errors.NonceTooLowError),
-        (-32000, "Wrong chainId", errors.WrongChainIdError),
-        (-32004, "Upfront cost exceeds account balance", errors.InsufficientBalanceError),
-        (-32005, "Transaction gas limit exceeds block gas limit", errors.GasRefusedError),
+        (-32001, "Nonce too low", transaction_errors.NonceTooLowError),
+        (-32000, "Wrong chainId", transaction_errors.WrongChainIdError),
+        (-32004, "Upfront cost exceeds account balance", transaction_errors.InsufficientBalanceError),
+        (-32005, "Transaction gas limit exceeds block gas limit", transaction_errors.GasRefusedError),
         (-32005, "Number of requests exceeds max batch size", errors.BatchTooLargeError),
         (-32601, "Method not found", errors.MethodNotFoundError),
         (-32604, "Method not enabled", errors.MethodNotEnabledError),
@@ -42,10 +47,18 @@ def test_every_error_that_besu_can_answer_is_mapped(code: int, message: str) -> 
         (-50100, "Unable to determine nonce for account in group.", errors.GroupUnknownError),
         (-50100, "Error communicating with enclave", errors.EnclaveUnreachableError),
         (-50100, "Private from does not match enclave public key", errors.EnclaveKeyNotHostedError),
-        (-50100, "Unable to decode the private signed raw transaction", errors.TransactionRefusedError),
+        (-50100, "Unable to decode the private signed raw transaction", transaction_errors.TransactionRefusedError),
         (-50100, "Private transaction failed", errors.ExecutionRevertedError),
-        (-50100, "Privacy Marker Transaction failed due to intrinsic gas exceeding …", errors.IntrinsicGasError),
-        (-50100, "Private Marker Transaction failed due to intrinsic gas exceeding …", errors.IntrinsicGasError),
+        (
+            -50100,
+            "Privacy Marker Transaction failed due to intrinsic gas exceeding …",
+            transaction_errors.IntrinsicGasError,
+        ),
+        (
+            -50100,
+            "Private Marker Transaction failed due to intrinsic gas exceeding …",
+            transaction_errors.IntrinsicGasError,
+        ),
         (-50200, "NodeMissingPeerUrl", errors.EnclaveKeyUnknownError),
         (
             -50200,
@@ -59,12 +72,12 @@ def test_every_error_that_besu_can_answer_is_mapped(code: int, message: str) -> 
         (-32000, "Execution reverted (Origin not the owner.)", errors.NotOwnerError),
         (-32000, "Execution reverted", errors.ExecutionRevertedError),
         (-32000, "Execution reverted: Something of an application", errors.ExecutionRevertedError),
-        (-32000, "Known transaction", errors.MarkerKnownError),
-        (-32000, "Replacement transaction underpriced", errors.MarkerOutbidError),
-        (-32000, "Transaction nonce is too distant from current sender nonce", errors.MarkerPoolError),
-        (-32000, "Transaction nonce it too distant from current sender nonce", errors.MarkerPoolError),
-        (-32007, "Sender account not authorized to send transactions", errors.AccountNotPermittedError),
-        (-32009, "Gas price below configured minimum gas price", errors.GasPriceTooLowError),
+        (-32000, "Known transaction", transaction_errors.MarkerKnownError),
+        (-32000, "Replacement transaction underpriced", transaction_errors.MarkerOutbidError),
+        (-32000, "Transaction nonce is too distant from current sender nonce", transaction_errors.MarkerPoolError),
+        (-32000, "Transaction nonce it too distant from current sender nonce", transaction_errors.MarkerPoolError),
+        (-32007, "Sender account not authorized to send transactions", transaction_errors.AccountNotPermittedError),
+        (-32009, "Gas price below configured minimum gas price", transaction_errors.GasPriceTooLowError),
     ],
 )
 def test_what_a_change_can_meet_is_told_apart(code: int, message: str, kind: type[RpcError]) -> None:

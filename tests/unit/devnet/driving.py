@@ -3,8 +3,11 @@
 from dataclasses import replace
 from typing import Any
 
+from eth_hash.auto import keccak
+
 from orchestrator.besu.management_contract import (
     MANAGEMENT_PROXY,
+    PRIVACY_PRECOMPILE,
     Method,
     decode_participants,
     encode_add_participants,
@@ -14,6 +17,8 @@ from orchestrator.besu.management_contract import (
 from orchestrator.besu.private_transaction import PrivateTransaction, address_of_private_key, sign_private_transaction
 from orchestrator.devnet.config import DevnetConfig
 from orchestrator.devnet.emulation import Emulation
+from orchestrator.devnet.public_signing import SigningAccount, sign_public_transaction, signing_account
+from orchestrator.devnet.public_transaction import PublicTransaction
 from orchestrator.devnet.rpc.dispatch import Caller
 from orchestrator.devnet.submission import Submission
 
@@ -44,6 +49,7 @@ class Driver:
         self.emulation = Emulation(replace(DEFAULTS, **options))
         self.network = self.emulation.network
         self.now = 0.0
+        self.accounts_used = 0
         self.abi = self.network.behaviour.abi
         self.keys = [node.key for node in self.network.nodes]
 
@@ -98,6 +104,50 @@ class Driver:
         assert isinstance(receipt, dict)
         return receipt
 
+    def distribute(self, data: bytes, *, node: int = 1, **options: Any) -> bytes:
+        """Distribute a private transaction and return its payload key, or its two keys."""
+        answer = self.call(node, "priv_distributeRawTransaction", self.raw(data, node=node, **options))
+        return bytes.fromhex(answer[2:])
+
+    def one_time(self) -> SigningAccount:
+        """An account that nobody used before."""
+        self.accounts_used += 1
+        return signing_account(keccak(b"one-time account %d" % self.accounts_used))
+
+    @staticmethod
+    def sign(account: SigningAccount, **fields: Any) -> PublicTransaction:
+        """Sign a public transaction, by default a marker without a price."""
+        defaults: dict[str, Any] = {"account_nonce": 0, "gas_price": 0, "gas_limit": 100_000, "to": PRIVACY_PRECOMPILE}
+        return sign_public_transaction(account, **defaults | {"chain_id": 1337} | fields)
+
+    def burn(self, account: SigningAccount, **fields: Any) -> PublicTransaction:
+        """Sign what takes a marker's place: a transfer of nothing to the account itself."""
+        return self.sign(account, to=account.address, gas_limit=21_000, **fields)
+
+    def public(self, account: SigningAccount, *, node: int = 1, **fields: Any) -> str:
+        """Sign a public transaction, send it through a node and return its hash; nothing is mined."""
+        return self.broadcast(self.sign(account, **fields), node=node)
+
+    def broadcast(self, transaction: PublicTransaction, *, node: int = 1) -> str:
+        """Send a signed public transaction through a node and return its hash."""
+        return str(self.call(node, "eth_sendRawTransaction", "0x" + transaction.raw.hex()))
+
+    def marker(
+        self, payload: bytes, account: SigningAccount | None = None, account_nonce: int = 0
+    ) -> PublicTransaction:
+        """Sign a marker, by default with the key of an account that nobody else has."""
+        return self.sign(account or self.one_time(), account_nonce=account_nonce, payload=payload)
+
+    def pair_of_one_account(self) -> list[PublicTransaction]:
+        """Two public transactions of one account: a block that holds them can't be replayed."""
+        account = self.one_time()
+        return [self.burn(account, account_nonce=account_nonce) for account_nonce in (0, 1)]
+
+    def mine_exactly(self, *transactions: PublicTransaction) -> int:
+        """Make a block of these transactions, in this order, and return its number."""
+        self.network.advance(self.now)
+        return self.network.append_block(list(transactions)).number
+
     def create(self, *nodes: int, group: str = GROUP) -> dict[str, Any]:
         """Create a group of nodes."""
         return self.execute(encode_add_participants(self.abi, [self.keys[node - 1] for node in nodes]), group=group)
@@ -110,9 +160,13 @@ class Driver:
         """Unlock the group."""
         return self.execute(encode_call(Method.UNLOCK), **options)
 
+    def addition(self, *nodes: int) -> bytes:
+        """The call data of an addition."""
+        return encode_add_participants(self.abi, [self.keys[node - 1] for node in nodes])
+
     def add(self, *nodes: int, **options: Any) -> dict[str, Any]:
         """Add nodes to the locked group."""
-        return self.execute(encode_add_participants(self.abi, [self.keys[node - 1] for node in nodes]), **options)
+        return self.execute(self.addition(*nodes), **options)
 
     def lock_and_add(self, *nodes: int, **options: Any) -> dict[str, Any]:
         """Lock the group and add nodes."""

@@ -1,11 +1,8 @@
 """One audit on the fake network."""
 
-import asyncio
+import json
 
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
-from orchestrator.engine.auditing import AuditReport, audit, first_difference
+from orchestrator.engine.auditing import AuditReport, audit
 from orchestrator.engine.fleet import Fleet
 from orchestrator.engine.watcher import ChainWatcher
 from orchestrator.membership.model import Action, Verdict
@@ -129,17 +126,49 @@ async def test_a_removed_members_node_is_left_alone() -> None:
     assert report.comparisons[0].compared == ("key0", "key1")
 
 
-@settings(max_examples=50)
-@given(length=st.integers(1, 400), data=st.data())
-def test_the_search_finds_every_block(length: int, data: st.DataObject) -> None:
-    """Wherever states part, the search names that very block, in a number of calls that grows with the logarithm."""
+async def test_between_two_the_audit_names_nobody_and_shows_what_each_lacks() -> None:
+    """Of two members one missed a transaction: which, the roots can't tell; the marker without receipt is shown."""
+    members = Members(2)
+    call = {"account": "0xo", "nonce": 0, "group": "g0000", "action": "lock", "members": []}
+    pmt_hash = members.network.submit(json.dumps(call).encode())
+    members.network.mine()
+    missed = members.network.head.number
+    members.nodes[0].diverges_from = missed
+    members.nodes[0].lacks.add(pmt_hash)
+    members.network.mine(3)
+    (found,) = (await members.audit()).differing
+    assert (found.undecided, found.reference, found.state_root) == (True, "", "")
+    assert [(s.enclave_key, verdict) for s, verdict in found.differing] == [
+        ("key0", Verdict.DIVERGED),
+        ("key1", Verdict.DIVERGED),
+    ]
+    assert found.first_block == missed
+    assert found.lacking == {"key0": (pmt_hash,)}
 
-    network = FakeNetwork()
-    one, other = FakeNode(network, "one", "A"), FakeNode(network, "other", "B")
-    network.groups["g"] = Group(owner="0xo", participants=("A", "B"))
-    network.mine(length)
-    since = data.draw(st.integers(1, length))
-    other.diverges_from = since
-    found = asyncio.run(first_difference(other, one, "g", length, Verdict.DIVERGED))
-    assert found == since
-    assert one.calls <= length.bit_length() + 1
+
+async def test_a_removed_member_is_no_measure_between_two() -> None:
+    """The first differing block is where the two members part, not where one of them parts from a former member."""
+    members = Members(3)
+    members.network.act("g0000", Action.REMOVE, ["key1"])
+    members.nodes[1].diverges_from = members.network.head.number
+    members.network.mine(4)
+    parted = members.network.head.number
+    members.nodes[2].diverges_from = parted
+    members.network.mine(2)
+    (found,) = (await members.audit()).differing
+    assert (found.undecided, found.first_block) == (True, parted)
+
+
+async def test_groups_of_disjoint_members_with_one_id_are_told_apart() -> None:
+    """Two groups of the same id, none of whose members knows the other's, are no group that agrees."""
+    members = Members(2)
+    other = FakeNetwork()
+    stranger = FakeNode(other, "stranger", "stranger")
+    other.mine(3)
+    other.groups["g0000"] = Group(owner="0xp", participants=("stranger",))
+    other.mine(10)
+    fleet = Fleet([ChainWatcher(node, JumpingClock()) for node in (*members.nodes, stranger)])
+    (found,) = (await audit(fleet, ())).differing
+    assert found.participants == members.keys
+    assert found.namesakes == (("stranger",),)
+    assert not found.differing

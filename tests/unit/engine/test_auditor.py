@@ -70,7 +70,7 @@ async def test_divergence_is_told_once_and_convergence_too(audited: Audited) -> 
     assert (diverged.type, converged.type) == (DIVERGED, CONVERGED)
     assert diverged.data["first_block"] == 7
     assert diverged.data["reference"] == "a"
-    odd = {"member": "b", "node": "nodeb", "verdict": "diverged", "state_root": root}
+    odd = {"member": "b", "node": "nodeb", "verdict": "diverged", "state_root": root, "lacks": []}
     assert diverged.data["differing"] == [odd]
     assert auditor.diverged == frozenset()
 

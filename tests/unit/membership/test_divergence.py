@@ -1,5 +1,6 @@
 """Who differs, and what subscribers are told of it."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 from hypothesis import given
@@ -12,6 +13,7 @@ from orchestrator.membership.divergence import (
     after_event,
     agreed_members,
     compare,
+    namesakes,
     tell,
 )
 from orchestrator.membership.model import GroupView, Verdict
@@ -48,9 +50,36 @@ def test_most_members_are_right() -> None:
     ]
 
 
-def test_between_two_the_first_in_the_contract_is_the_reference() -> None:
-    """Of two members that differ the first, which created the group, is held to be right."""
-    assert compared(a="0x1", b="0x2").reference == "a"
+def test_between_two_nobody_is_the_reference() -> None:
+    """Of two members that differ the roots can't tell which is right, in whichever order they are listed."""
+    for seen in (compared(a="0x1", b="0x2"), compared(b="0x2", a="0x1"), compared(a="0x1", b="0x2", c=None)):
+        assert (seen.undecided, seen.reference, seen.state_root) == (True, "", "")
+        assert {s.enclave_key for s, _ in seen.differing} == {*seen.compared}
+
+
+def test_of_two_one_of_which_has_nothing_the_other_is_the_reference() -> None:
+    """No state at all is plainly missing: it needs no majority against it."""
+    seen = compared(a=None, b="0x2")
+    assert (seen.undecided, seen.reference) == (False, "b")
+    assert [(s.enclave_key, verdict) for s, verdict in seen.differing] == [("a", Verdict.MISSING)]
+
+
+def test_another_group_of_the_same_id_is_told_from_an_old_list() -> None:
+    """A list counts as another group only when its node is on it and it shares nobody with the group."""
+    members = ("a", "b")
+    assert namesakes({"a": members, "b": members, "x": ("x", "y"), "y": ("y", "x")}, members) == (("x", "y"),)
+    assert namesakes({"a": members, "x": ("a", "b", "x")}, members) == ()
+    assert namesakes({"a": members, "x": ("y",)}, members) == ()
+
+
+def test_another_group_of_the_same_id_is_told_until_it_is_gone() -> None:
+    """Members of a group that only shares the id are told like members that differ, and their going as well."""
+    agreeing = compared(a="0x1", b="0x1")
+    (event,) = tell([replace(agreeing, namesakes=(("x", "y"),))], {}, START, DAY)
+    assert event.data["other_groups"] == [["x", "y"]]
+    told = after_event({}, event, START)
+    assert told == {"g": Announced(at=START, members=frozenset("xy"))}
+    assert [e.type for e in tell([agreeing], told, START, DAY)] == [EventType.GROUP_CONVERGED]
 
 
 def test_those_who_are_no_members_are_passed_over() -> None:
@@ -66,13 +95,16 @@ def test_those_who_agree_and_those_who_differ_are_all_that_were_compared(roots: 
     seen = compared(**roots)
     differing = {s.enclave_key for s, _ in seen.differing}
     agreeing = {key for key, root in roots.items() if root == seen.state_root and root is not None}
+    having = [root for root in roots.values() if root is not None]
+    assert bool(seen.reference) is (bool(having) and not seen.undecided)
     if seen.reference:
         assert differing | agreeing == set(roots)
         assert not differing & agreeing
-        assert len(agreeing) >= max(sum(root == other for root in roots.values()) for other in ("0x1", "0x2"))
+        assert 2 * len(agreeing) > len(having)
     else:
-        assert not differing
-        assert set(roots.values()) == {None}
+        assert not agreeing
+        assert differing == (set(roots) if having else set())
+        assert all(2 * having.count(root) <= len(having) for root in having)
 
 
 def test_a_divergence_is_told_once_and_again_after_a_day() -> None:

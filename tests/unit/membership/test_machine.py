@@ -4,7 +4,7 @@ from datetime import timedelta
 import pytest
 
 from orchestrator.membership import facts
-from orchestrator.membership.commands import Pause, Send, Settle, Sign, Survey
+from orchestrator.membership.commands import Burn, Pause, Renew, Send, Settle, Sign, Survey
 from orchestrator.membership.errors import ImpossibleStepError, RefusedRequestError
 from orchestrator.membership.machine import (
     TRANSITIONS,
@@ -16,11 +16,11 @@ from orchestrator.membership.machine import (
     step,
     taken_up,
 )
-from orchestrator.membership.model import ACTION_OF, ENDED, RESTING, Action, AttemptStatus, Change, State
+from orchestrator.membership.model import ACTION_OF, ENDED, RESTING, Action, Attempt, AttemptStatus, Change, State
 from orchestrator.membership.reasons import Reason
-from orchestrator.membership.retry import RESEND_AFTER_BLOCKS
+from orchestrator.membership.retry import LOCK_WINDOW_BLOCKS, RENEW_AFTER_BLOCKS, WIDEN_AFTER_BLOCKS
 from orchestrator.membership.signals import Signal
-from tests.fakes.changes import a_change, an_attempt
+from tests.fakes.changes import a_change, an_attempt, sent
 from tests.fakes.clock import START
 from tests.fakes.surveys import NEW, a_plan, an_effect
 
@@ -62,13 +62,14 @@ def test_every_state_reaches_an_end() -> None:
     assert reaching == set(State)
 
 
-def test_the_lock_window_is_left_only_unlocked() -> None:
-    """From adding no way leads to rest except through the addition or the unlock."""
+def test_the_lock_window_is_left_by_the_addition_or_the_unlock() -> None:
+    """From adding no way leads to rest except through one of them, or where the addition has split the group."""
     assert {target for (source, _), target in TRANSITIONS.items() if source is State.ADDING} == {
         State.ADDING,
         State.REPLAYING,
         State.UNLOCKING,
         State.LOCKING,
+        State.PARKED,
     }
 
 
@@ -106,8 +107,8 @@ def test_a_resting_change_has_no_commands() -> None:
 def test_a_change_that_is_queued_again_starts_over() -> None:
     """Of its turn only the reason, the counts and the spent attempt are kept."""
     reason = Reason(slug="wrong_private_nonce")
-    sent = replace(LOCKING, attempt=an_attempt("l", AttemptStatus.SENT, sent_block=10), batch=1, failures=2)
-    after, commands = step(sent, facts.AttemptSettled(effect=None, reason=reason), START)
+    before = replace(LOCKING, attempt=sent(an_attempt("l")), transacted=True, batch=1, failures=2)
+    after, commands = step(before, facts.AttemptSettled(effect=None, reason=reason), START)
     assert (after.state, commands) == (State.QUEUED, ())
     assert (after.lead_id, after.plan, after.failures, after.effect) == (None, None, 0, None)
     assert (after.reason, after.tries) == (reason, 1)
@@ -119,36 +120,77 @@ def test_a_change_that_is_queued_again_starts_over() -> None:
 # --- what to do next --------------------------------------------------------------------------------------------------
 
 
+LOCK = an_attempt("l", since_block=10)
+ADD = an_attempt("add", action=Action.ADD, members=(NEW,), private_nonce=2, since_block=11)
+
+
 def test_an_attempt_is_signed_sent_and_settled() -> None:
     """What comes next follows from what is known of the attempt."""
     assert next_command(LOCKING) == Sign(action=Action.LOCK, members=())
-    signed = an_attempt("l", since_block=10)
-    assert next_command(replace(LOCKING, attempt=signed)) == Send(attempt=signed)
-    sent = replace(signed, status=AttemptStatus.SENT, sent_block=10, pmt_hashes=("0x1",))
-    assert next_command(replace(LOCKING, attempt=sent)) == Settle(attempt=sent, search=False)
-    for status in (AttemptStatus.EFFECTIVE, AttemptStatus.VOID):
-        spent = replace(sent, status=status)
+    assert next_command(replace(LOCKING, attempt=LOCK)) == Send(attempt=LOCK)
+    assert next_command(replace(LOCKING, attempt=sent(LOCK))) == Settle(attempt=sent(LOCK))
+    for status in (AttemptStatus.EFFECTIVE, AttemptStatus.VOID, AttemptStatus.BURNT):
+        spent = sent(LOCK, status=status)
         assert next_command(replace(LOCKING, attempt=spent)) == Sign(action=Action.LOCK, members=())
 
 
-def test_a_lost_answer_is_searched_for() -> None:
-    """There may be a PMT whose hash never came back, even if another's did."""
-    lost = an_attempt("l", AttemptStatus.SIGNED, sent_block=10, pmt_hashes=("0x1",))
-    assert next_command(replace(LOCKING, attempt=lost)) == Settle(attempt=lost, search=True)
+def test_an_addition_keeps_its_distance_from_its_lock() -> None:
+    """It is broadcast when the nodes have the block after the lock's, so that it is mined two blocks from it or later;
+    each time again."""
+    first = next_command(replace(ADDING, attempt=ADD))
+    assert first == Send(attempt=ADD, after_block=11 + LOCK_WINDOW_BLOCKS - 1)
+    late = sent(ADD, 12, seen_block=12 + WIDEN_AFTER_BLOCKS)
+    assert next_command(replace(ADDING, attempt=late)) == Send(attempt=late, after_block=12, widely=True)
 
 
-def test_an_attempt_that_is_not_mined_is_sent_again() -> None:
-    """After three blocks the same bytes are sent again: nodes can lose their pool."""
-    sent = an_attempt("l", AttemptStatus.SENT, sent_block=10, pmt_hashes=("0x1",))
-    waits = replace(sent, seen_block=10 + RESEND_AFTER_BLOCKS - 1)
-    assert isinstance(next_command(replace(LOCKING, attempt=waits)), Settle)
-    due = replace(sent, seen_block=10 + RESEND_AFTER_BLOCKS)
-    assert next_command(replace(LOCKING, attempt=due)) == Send(attempt=due)
+def test_an_empty_addition_that_unlocks_keeps_that_distance_too() -> None:
+    """It brings a bundle like any other; an unlock by `unlock()` does not."""
+    unlock = an_attempt("u", action=Action.UNLOCK, since_block=11)
+    old = replace(UNLOCKING, plan=a_plan(lock_nonce=1, unlock_by_empty_add=True), attempt=unlock)
+    assert next_command(old) == Send(attempt=unlock, after_block=12)
+    assert next_command(replace(old, plan=a_plan(lock_nonce=1))) == Send(attempt=unlock)
+
+
+def test_a_marker_that_is_not_mined_goes_through_every_node() -> None:
+    """One pool may keep it to itself, or have lost it: the same marker, so that it can't be mined twice."""
+    waits = sent(LOCK, seen_block=10 + WIDEN_AFTER_BLOCKS - 1)
+    assert next_command(replace(LOCKING, attempt=waits)) == Settle(attempt=waits)
+    due = sent(LOCK, seen_block=10 + WIDEN_AFTER_BLOCKS)
+    assert next_command(replace(LOCKING, attempt=due)) == Send(attempt=due, widely=True)
+
+
+def test_a_marker_that_no_pool_offers_is_renewed_more_and_more_seldom() -> None:
+    """With one more gas, under the same account nonce; the new one may be kept from the validators like the first."""
+    seen, renewed = 10 + RENEW_AFTER_BLOCKS, tuple[str, ...]()
+    for times in range(1, 8):
+        due = sent(LOCK, seen - WIDEN_AFTER_BLOCKS, seen_block=seen, renewed=renewed)
+        assert next_command(replace(LOCKING, attempt=due)) == Renew(attempt=due)
+        renewed = (*renewed, f"0x{times}")
+        signed = replace(due, renewed=renewed)
+        assert next_command(replace(LOCKING, attempt=signed)) == Send(attempt=signed, widely=True)
+        seen = 10 + RENEW_AFTER_BLOCKS * 2**times
+
+
+@pytest.mark.parametrize(
+    "attempt", [sent(ADD), sent(ADD, seen_block=400), sent(ADD, 398, seen_block=400, renewed=("0x1",))]
+)
+def test_an_addition_that_can_be_mined_is_only_burnt(attempt: Attempt) -> None:
+    """However long it was not seen: neither the unlock nor the lock is signed, nor the addition broadcast again."""
+    for change in (UNLOCKING, replace(LOCKING, plan=a_plan(lock_nonce=1), giving_up=True)):
+        assert next_command(replace(change, attempt=attempt)) == Burn(attempt=attempt)
+
+
+@pytest.mark.parametrize("state", [State.LOCKING, State.CREATING, State.REMOVING])
+def test_what_is_given_up_is_burnt(state: State) -> None:
+    """Once its marker was broadcast; what no node has is dropped instead."""
+    attempt = sent(an_attempt("x", action=ACTION_OF[state]))
+    change = replace(LOCKING, state=state, attempt=attempt, giving_up=True)
+    assert next_command(change) == Burn(attempt=attempt)
 
 
 def test_the_attempt_of_the_state_before_is_not_sent_again() -> None:
     """The lock is behind us: the addition is signed next."""
-    lock = an_attempt("l", AttemptStatus.EFFECTIVE, sent_block=10)
+    lock = sent(LOCK, status=AttemptStatus.EFFECTIVE)
     assert next_command(replace(ADDING, attempt=lock)) == Sign(action=Action.ADD, members=(NEW,))
 
 
@@ -180,45 +222,40 @@ def test_a_transaction_names_the_members_that_it_is_for() -> None:
 
 
 def test_a_process_that_died_may_have_sent() -> None:
-    """What was signed may have been sent: it is sent again, and a refusal does not let it be forgotten."""
-    found = taken_up(replace(LOCKING, attempt=an_attempt("l", since_block=10)))
+    """What was signed may have been broadcast: it is again, and a refusal does not let it be forgotten."""
+    found = taken_up(replace(LOCKING, attempt=LOCK))
     command = next_command(found)
     assert isinstance(command, Send)
-    assert command.attempt.raw == b"signed l"
+    assert (command.attempt.marker, command.widely) == (LOCK.marker, True)
     refused = facts.SendFailed(reason=Reason(slug="transaction_rejected"), certain=True, head=12)
     after, _ = step(found, refused, START)
     assert after.state is State.LOCKING
-    fresh, _ = step(replace(LOCKING, attempt=an_attempt("l", since_block=10)), refused, START)
+    fresh, _ = step(replace(LOCKING, attempt=LOCK), refused, START)
     assert fresh.state is State.FAILED
 
 
-def test_an_addition_that_may_have_been_sent_is_looked_for_first() -> None:
-    """Two of its PMTs in different blocks would part the members."""
-    signed = an_attempt("add", action=Action.ADD, members=(NEW,), since_block=11)
-    found = taken_up(replace(LOCKING, state=State.ADDING, lock_block=11, attempt=signed))
-    assert next_command(found) == Settle(attempt=replace(signed, sent_block=11), search=True)
-
-
-def test_a_process_that_died_may_have_sent_again() -> None:
-    """An attempt that was to be sent again may have one PMT more than we know."""
-    due = an_attempt("l", AttemptStatus.SENT, sent_block=10, seen_block=14, pmt_hashes=("0x1",))
-    found = taken_up(replace(LOCKING, attempt=due))
-    assert found.attempt is not None
-    assert found.attempt.status is AttemptStatus.SIGNED
-    assert isinstance(next_command(found), Send)
+def test_an_addition_that_may_have_been_sent_keeps_its_distance_and_is_burnt_when_given_up() -> None:
+    """Who takes it up knows its marker: it can't be mined twice, and it can be taken back."""
+    found = taken_up(replace(ADDING, attempt=ADD))
+    command = next_command(found)
+    assert isinstance(command, Send)
+    assert (command.after_block, command.attempt.marker) == (12, ADD.marker)
+    _, (after,) = step(found, facts.GroupMoved(reason=Reason(slug="group_moved")), START)
+    assert isinstance(after, Burn)
 
 
 @pytest.mark.parametrize(
     "change",
     [
-        replace(LOCKING, attempt=an_attempt("l", AttemptStatus.SENT, sent_block=10, pmt_hashes=("0x1",))),
+        replace(LOCKING, attempt=sent(LOCK, seen_block=14)),
+        replace(LOCKING, attempt=replace(LOCK, status=AttemptStatus.VOID)),
         LOCKING,
         in_state(State.REPLAYING),
         a_change("a"),
     ],
 )
 def test_what_was_not_about_to_be_sent_is_taken_up_as_it_is(change: Change) -> None:
-    """Only a send can have happened without a record."""
+    """Only a first broadcast can have happened without a record that matters."""
     assert taken_up(change) == change
 
 
@@ -274,7 +311,7 @@ def test_followers_take_each_step_of_the_lock_window() -> None:
 def test_a_follower_can_not_go_where_its_state_does_not_lead() -> None:
     """A lead that is elsewhere was not its lead."""
     with pytest.raises(ImpossibleStepError, match="can't follow"):
-        follow(locking("b", "x"), in_state(State.REPLAYING))
+        follow(locking("b", "x"), in_state(State.VERIFYING))
 
 
 def test_an_undone_turn_leaves_its_followers_queued_afresh() -> None:
@@ -307,13 +344,10 @@ def test_a_deadline_applies_where_something_can_be_given_up() -> None:
     }
 
 
-def test_a_deadline_waits_for_what_is_on_its_way() -> None:
-    """A removal that was sent is awaited; one that was only signed is given up."""
-    signed = an_attempt("r", action=Action.REMOVE)
-    removing = in_state(State.REMOVING)
-    assert overdue(replace(removing, attempt=signed))
-    assert not overdue(replace(removing, attempt=replace(signed, sent_block=10)))
-    assert overdue(replace(removing, attempt=replace(signed, sent_block=10, status=AttemptStatus.EFFECTIVE)))
+@pytest.mark.parametrize("state", [State.CREATING, State.LOCKING, State.ADDING, State.REMOVING])
+def test_a_deadline_takes_back_what_is_on_its_way(state: State) -> None:
+    """What was broadcast can be burnt, so that no deadline waits for a marker."""
+    assert overdue(replace(in_state(state), attempt=sent(an_attempt("x", action=ACTION_OF[state]))))
 
 
 @pytest.mark.parametrize("change", [LOCKING, ADDING])
@@ -325,6 +359,6 @@ def test_a_followers_deadline_waits_for_its_lead(change: Change) -> None:
 
 def test_a_deadline_is_met_once() -> None:
     """A turn that is being given up is not given up again, and without a deadline nothing is."""
-    assert not overdue(replace(LOCKING, undo_lock=True))
+    assert not overdue(replace(LOCKING, giving_up=True))
     assert not deadline_applies(LOCKING, LATER)
     assert not deadline_applies(replace(LOCKING, deadline=LATER), START)

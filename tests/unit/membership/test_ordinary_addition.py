@@ -14,20 +14,20 @@ def test_an_addition_from_request_to_proof() -> None:
     """The facts of an ordinary addition, one after the other."""
     change = a_change("a", members=(NEW,))
     commands: tuple[object, ...] = ()
-    effect = an_effect(12)
+    effect = an_effect(13)
     lock = an_attempt("l", private_nonce=1, since_block=10)
     add = an_attempt("d", action=Action.ADD, private_nonce=2, since_block=11, members=(NEW,))
-    everybody = (seen(key, 12, 13, 14, effect=effect) for key in (OLD, SECOND, NEW))
+    everybody = (seen(key, 13, 14, 15, effect=effect) for key in (OLD, SECOND, NEW))
     story: list[tuple[facts.Fact, Callable[[Change], bool]]] = [
         (facts.Claimed(lead_id="change-a"), lambda c: c.state is State.PREFLIGHT),
         (a_survey(a_member()), lambda c: c.state is State.LOCKING),
         (facts.AttemptSigned(attempt=lock), lambda c: c.attempt == lock),
-        (facts.AttemptSent(pmt_hash="0x1", head=10), lambda c: c.in_flight is not None),
+        (facts.AttemptSent(head=10), lambda c: c.in_flight is not None),
         (facts.AttemptSettled(effect=an_effect(11, (OLD, SECOND), locked=True)), lambda c: c.lock_block == 11),
         (facts.AttemptSigned(attempt=add), lambda c: c.state is State.ADDING),
-        (facts.AttemptSent(pmt_hash="0x2", head=11), lambda c: c.in_flight is not None),
+        (facts.AttemptSent(head=12), lambda c: c.in_flight is not None),
         (facts.AttemptSettled(effect=effect), lambda c: c.state is State.REPLAYING and c.lock_block is None),
-        (observed(*everybody, effect=effect, head=14), lambda c: c.state is State.SUCCEEDED),
+        (observed(*everybody, effect=effect, head=15), lambda c: c.state is State.SUCCEEDED),
     ]
     for fact, holds in story:
         change, commands = step(change, fact, START)

@@ -2,10 +2,11 @@ from dataclasses import replace
 
 import pytest
 
+from orchestrator.membership.facts import Surveyed
 from orchestrator.membership.forecast.verdict import Danger, Scope
 from orchestrator.membership.model import Change, Kind, Plan
 from orchestrator.membership.preflight import BEHIND_BLOCKS, plan_for
-from orchestrator.membership.reasons import Reason
+from orchestrator.membership.reasons import Judgement, Reason, describe, rule_of
 from tests.fakes.changes import a_change
 from tests.fakes.surveys import NEW, OLD, SECOND, a_forecast, a_member, a_survey, a_view, no_view
 
@@ -304,3 +305,27 @@ def test_an_addition_is_planned_with_what_bundling_took_last() -> None:
     assert planned(plan_for(REMOVE, a_survey(bundling_seconds=5.2))).bundling_seconds is None
     fresh = a_survey(view=no_view(), abi=None, owner=None, bundling_seconds=5.2)
     assert planned(plan_for(CREATE, fresh)).bundling_seconds is None
+
+
+@pytest.mark.parametrize("kind", [Kind.ADD_MEMBERS, Kind.CREATE_GROUP, Kind.SET_MEMBERS])
+def test_keys_that_the_contract_can_not_hold_are_refused_before_anything_is_sent(kind: Kind) -> None:
+    """An EC key for a group of the old dialect fails the change in preflight, where nothing is locked yet."""
+    ec_key, creates = "M" * 124, kind is Kind.CREATE_GROUP
+    change = a_change("ec", kind=kind, members=(OLD, ec_key))
+    member = a_member(ec_key, besu_version=(22, 4, 4))
+
+    def survey(dialect: str, version: tuple[int, int, int]) -> Surveyed:
+        view, abi, owner = (no_view(), None, None) if creates else (a_view(), dialect, True)
+        seen_by = replace(member, besu_version=version)
+        return a_survey(seen_by, view=view, abi=abi, owner=owner, native_abi=dialect, besu_version=version)
+
+    assert refused(plan_for(change, survey("bytes32", (22, 4, 4)))) == "enclave_key_too_long"
+    assert ec_key in planned(plan_for(change, survey("bytes", (22, 10, 0)))).to_add
+
+
+def test_a_member_with_a_group_of_its_own_under_the_id_is_not_added() -> None:
+    """Whoever gave the id twice has to choose another one: no state of anybody is given up for it."""
+    found = plan_for(ADD, a_survey(a_member(holds_state=True, clean_prefix=False, of_another_group=True)))
+    assert isinstance(found, Reason)
+    assert (found.slug, rule_of(found).judgement) == ("group_id_taken", Judgement.PARK)
+    assert "another id" in describe(found)

@@ -5,11 +5,11 @@ import pytest
 
 from orchestrator.membership import facts
 from orchestrator.membership.errors import RefusedRequestError
-from orchestrator.membership.model import AttemptStatus, Change, Kind, MemberProgress, State, Verdict
+from orchestrator.membership.model import ACTION_OF, Action, AttemptStatus, Change, Kind, MemberProgress, State, Verdict
 from orchestrator.membership.reading import read
 from orchestrator.membership.reasons import Reason
 from orchestrator.membership.signals import Signal
-from tests.fakes.changes import a_change, an_attempt
+from tests.fakes.changes import a_change, an_attempt, sent
 from tests.fakes.clock import START
 from tests.fakes.surveys import NEW, OLD, SECOND, a_member, a_plan, a_survey, a_view, an_effect, no_view
 
@@ -17,7 +17,7 @@ PREFLIGHT = a_change("a", state=State.PREFLIGHT, lead_id="change-a", members=(NE
 LOCKING = replace(PREFLIGHT, state=State.LOCKING, plan=a_plan())
 LATER = START + timedelta(hours=1)
 DEADLINE = facts.DeadlinePassed(deadline=START)
-SENT = an_attempt("l", AttemptStatus.SENT, sent_block=10, pmt_hashes=("0x1",))
+SENT = sent(an_attempt("l"))
 
 
 def test_a_claim_names_its_lead_and_ends_the_pause() -> None:
@@ -105,12 +105,27 @@ def test_a_deadline_ends_what_has_not_been_sent(state: State) -> None:
     assert not found.attempt.live
 
 
+@pytest.mark.parametrize("state", [State.LOCKING, State.CREATING, State.REMOVING])
+def test_a_deadline_takes_back_what_is_on_its_way(state: State) -> None:
+    """The change ends when its marker is burnt, or mined: it is not failed while it may have its effect."""
+    change = replace(LOCKING, state=state, attempt=SENT, failures=3)
+    signal, found = read(change, DEADLINE, LATER)
+    assert (signal, found.giving_up, found.failures) == (Signal.NOTED, True, 0)
+    assert found.reason is not None
+    assert found.reason.slug == "deadline_passed"
+    assert found.in_flight is not None
+
+
 def test_a_deadline_in_the_lock_window_undoes_the_lock() -> None:
-    """A lock on its way is awaited first; one that is there is undone; one that was never sent ends the change."""
+    """One that is there is undone, with or without the addition on its way; one that was never sent ends the change."""
     assert read(replace(LOCKING, attempt=an_attempt("l")), DEADLINE, LATER)[0] is Signal.FAIL
-    signal, found = read(replace(LOCKING, attempt=SENT), DEADLINE, LATER)
-    assert (signal, found.undo_lock) == (Signal.NOTED, True)
-    assert read(replace(LOCKING, state=State.ADDING), DEADLINE, LATER)[0] is Signal.UNDO
+    adding = replace(LOCKING, state=State.ADDING)
+    assert read(adding, DEADLINE, LATER)[0] is Signal.UNDO
+    add = an_attempt("d", action=Action.ADD)
+    signal, signed = read(replace(adding, attempt=add), DEADLINE, LATER)
+    assert (signal, signed.attempt) == (Signal.UNDO, replace(add, status=AttemptStatus.VOID))
+    signal, floats = read(replace(adding, attempt=sent(add)), DEADLINE, LATER)
+    assert (signal, floats.attempt) == (Signal.UNDO, sent(add))
 
 
 def test_a_deadline_of_a_lock_that_may_come_back_undoes_it() -> None:
@@ -142,10 +157,18 @@ def test_a_change_that_has_sent_nothing_can_be_cancelled() -> None:
 
 def test_a_change_that_has_sent_something_can_not_be_cancelled() -> None:
     """Whatever became of it: the answer says what to do instead."""
-    spent = replace(SENT, status=AttemptStatus.VOID)
-    with pytest.raises(RefusedRequestError, match="has sent a transaction") as refused:
-        read(a_change("a", attempt=spent), facts.CancelRequested(), START)
-    assert "change-a" in str(refused.value)
+    for attempt in (replace(SENT, status=AttemptStatus.VOID), an_attempt("another", AttemptStatus.VOID)):
+        with pytest.raises(RefusedRequestError, match="has sent a transaction") as refused:
+            read(a_change("a", attempt=attempt, transacted=True), facts.CancelRequested(), START)
+        assert "change-a" in str(refused.value)
+
+
+@pytest.mark.parametrize("state", [*ACTION_OF, State.REPLAYING, State.VERIFYING])
+def test_a_change_at_work_that_is_cancelled_is_given_up_as_by_its_deadline(state: State) -> None:
+    """What can be mined is burnt, and a lock of ours undone, before it ends."""
+    change = replace(LOCKING, state=state, effect=an_effect(), transacted=True, deadline=LATER)
+    signal, found = read(change, facts.CancelRequested(), START)
+    assert (signal, found) == (Signal.NOTED, replace(change, deadline=START))
 
 
 @pytest.mark.parametrize("state", [s for s in State if s is not State.PARKED])

@@ -3,8 +3,10 @@ from datetime import timedelta
 
 import pytest
 
+from orchestrator.membership.commands import Send
 from orchestrator.membership.errors import ImpossibleStepError
 from orchestrator.membership.facts import Sighting
+from orchestrator.membership.machine import next_command
 from orchestrator.membership.model import Action, AttemptStatus, Change, Kind, State
 from orchestrator.membership.reading import read
 from orchestrator.membership.signals import Signal
@@ -13,7 +15,7 @@ from tests.fakes.clock import START
 from tests.fakes.surveys import NEW, OLD, SECOND, a_plan, an_effect, no_view, observed, seen
 
 EFFECT = an_effect(12)
-ADD = an_attempt("add", AttemptStatus.EFFECTIVE, action=Action.ADD, since_block=11, sent_block=11, pmt_hashes=("0x1",))
+ADD = an_attempt("add", AttemptStatus.EFFECTIVE, action=Action.ADD, since_block=11, sent_block=11)
 REPLAYING = a_change(
     "a",
     state=State.REPLAYING,
@@ -111,12 +113,14 @@ def test_a_desired_set_is_reached_exactly() -> None:
 
 
 def test_a_rolled_back_addition_is_sent_again_under_its_lock() -> None:
-    """The lock may still hold; the bytes are the same, and all PMTs may be mined again."""
+    """The marker is the same, and keeps its distance from wherever the lock may be mined again: the head at the most."""
     signal, change = read(REPLAYING, GONE, START)
-    assert (signal, change.effect, change.progress, change.lock_block) == (Signal.ADD_ROLLED_BACK, None, (), 11)
+    assert (signal, change.effect, change.progress, change.lock_block) == (Signal.ADD_ROLLED_BACK, None, (), 14)
     assert change.attempt is not None
-    assert (change.attempt.raw, change.attempt.pmt_hashes, change.attempt.live) == (ADD.raw, ("0x1",), True)
+    assert (change.attempt.raw, change.attempt.marker, change.attempt.live) == (ADD.raw, ADD.marker, True)
     assert change.attempt.sent_block is not None, "it was sent: a refusal of the next send does not undo that"
+    command = next_command(replace(change, state=State.ADDING))
+    assert command == Send(attempt=change.attempt, after_block=15, widely=True)
 
 
 @pytest.mark.parametrize(
@@ -147,15 +151,6 @@ def test_what_was_ours_is_sent_again(kind: Kind, action: Action, signal: Signal)
 def test_what_was_not_ours_is_looked_at_anew(change: Change) -> None:
     """A follower, and a change that found everything done, have nothing to send again; an old attempt is no matter."""
     assert read(change, GONE, START)[0] is Signal.LOOK_ANEW
-
-
-@pytest.mark.parametrize("status", [AttemptStatus.EFFECTIVE, AttemptStatus.VOID])
-def test_an_addition_after_all_that_is_rolled_back_leaves_a_lock_to_undo(status: AttemptStatus) -> None:
-    """The group may be locked by us again: it does not go back to the queue like that."""
-    unlock = an_attempt("u", status, action=Action.UNLOCK, since_block=11)
-    signal, change = read(replace(REPLAYING, attempt=unlock), GONE, START)
-    assert (signal, change.lock_block) == (Signal.UNLOCK_ROLLED_BACK, 11)
-    assert change.reason is not None
 
 
 def test_a_member_that_stands_still_for_very_long_is_left_to_a_person() -> None:

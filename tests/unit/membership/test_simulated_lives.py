@@ -1,8 +1,12 @@
 """Whatever the network does and whenever the daemon dies, the rules keep their promises.
 
 The daemon of `tests.fakes.simulated_daemon` drives changes of one group with the real rules. Hypothesis decides what is
-asked, what sends come to, which PMTs are mined in which order or never, what other clients of the owner account do,
-which blocks are taken back, when the process dies and how time passes.
+asked, what broadcasts come to, which markers are mined in which order, kept by a pool or lost, what other clients of the
+owner account do under our lock, which blocks are taken back, when the process dies and how time passes.
+
+The simulated chain and world raise `HarmError` where the daemon does what damages a group: anything but a burn signed
+while an addition can be mined, an addition broadcast too near to its lock or to a group that moved, two markers of one
+addition mined.
 """
 
 from datetime import timedelta
@@ -14,11 +18,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from orchestrator.membership import facts
 from orchestrator.membership.errors import RefusedRequestError
 from orchestrator.membership.machine import next_command
-from orchestrator.membership.model import ENDED, RESTING, Action, Change, Kind, State
+from orchestrator.membership.model import ENDED, RESTING, Action, AttemptStatus, Change, Kind, State
 from orchestrator.membership.replay import watched
-from tests.fakes.simulated_chain import PrivateTransaction, SimulatedChain
+from tests.fakes.simulated_chain import DAEMON, PrivateTransaction, SimulatedChain, Stuck
 from tests.fakes.simulated_daemon import SimulatedDaemon
-from tests.fakes.simulated_world import DAEMON, PROOF_BLOCKS
+from tests.fakes.simulated_world import PROOF_BLOCKS
 
 KEYS = ("k1", "k2", "k3", "k4", "k5", "k6")
 STRANGER = "kx"
@@ -41,14 +45,18 @@ class SimulatedLives(RuleBasedStateMachine):
         self.ends: dict[str, Change] = {}
         self.others_acted = False
         self.seen_sends = 0
+        self.told: set[str] = set()
 
     @initialize(
         confirmations=st.integers(0, 2),
         exists=st.sampled_from([True, True, True, False]),
         unobserved=st.sets(st.sampled_from(KEYS[2:]), max_size=1),
+        later_replaces=st.booleans(),
     )
-    def begin(self, confirmations: int, exists: bool, unobserved: set[str]) -> None:
+    def begin(self, confirmations: int, exists: bool, unobserved: set[str], later_replaces: bool) -> None:
         self.chain = SimulatedChain(KEYS[:2] if exists else (), confirmations)
+        self.chain.later_replaces = later_replaces
+        self.chain.unseen = unobserved
         self.daemon = SimulatedDaemon(self.chain, KEYS[0])
         self.daemon.world.conditions.unknown_keys = {STRANGER}
         self.daemon.world.conditions.unobserved = unobserved
@@ -56,6 +64,8 @@ class SimulatedLives(RuleBasedStateMachine):
             self.an_ended_change_never_moves,
             self.succeeded_only_after_proof_on_every_observed_member,
             self.cancelled_only_before_the_first_transaction,
+            self.what_is_given_up_can_not_be_mined,
+            self.parted_members_are_told_of,
         ]
 
     # --- what happens ----------------------------------------------------------------------------------------------
@@ -99,6 +109,22 @@ class SimulatedLives(RuleBasedStateMachine):
             self.daemon.work()
         self.daemon.world.conditions.refusal = None
 
+    @rule(stuck=st.sampled_from(Stuck), steps=st.integers(1, 8))
+    def work_while_a_pool_keeps_markers(self, stuck: Stuck, steps: int) -> None:
+        for _ in range(steps):
+            self.daemon.world.conditions.stuck = stuck
+            self.daemon.work()
+            self.chain.mine()
+        self.daemon.world.conditions.stuck = None
+
+    @rule(steps=st.integers(1, 4))
+    def work_while_no_burn_arrives(self, steps: int) -> None:
+        self.daemon.world.conditions.burns_arrive = False
+        for _ in range(steps):
+            self.daemon.work()
+            self.chain.mine([])
+        self.daemon.world.conditions.burns_arrive = True
+
     @rule(slug=st.sampled_from(HINDRANCES), steps=st.integers(1, 5))
     def work_while_hindered(self, slug: str, steps: int) -> None:
         self.daemon.world.conditions.hindrance = slug
@@ -116,14 +142,14 @@ class SimulatedLives(RuleBasedStateMachine):
 
     @rule(data=st.data())
     def mine(self, data: st.DataObject) -> None:
-        waiting = [marker.pmt_hash for marker in self.chain.pool]
+        waiting = [public.pmt_hash for public in self.chain.pool]
         order = data.draw(st.permutations(waiting)) if waiting else []
         self.chain.mine(order[: data.draw(st.integers(0, len(order)))])
 
     @precondition(lambda self: self.chain.pool)
     @rule(data=st.data())
     def lose_pending(self, data: st.DataObject) -> None:
-        self.chain.lose(data.draw(st.sets(st.sampled_from([marker.pmt_hash for marker in self.chain.pool]))))
+        self.chain.lose(data.draw(st.sets(st.sampled_from([public.pmt_hash for public in self.chain.pool]))))
 
     @precondition(lambda self: self.chain.confirmations > 0)
     @rule(depth=st.integers(1, 2))
@@ -141,7 +167,7 @@ class SimulatedLives(RuleBasedStateMachine):
         self._work_until(state, steps)
         self.chain.reorganise(depth)
         if lost:
-            self.chain.lose([marker.pmt_hash for marker in self.chain.pool])
+            self.chain.lose([public.pmt_hash for public in self.chain.pool])
 
     @rule(state=st.sampled_from(TURNS), steps=st.integers(0, 2), before_commit=st.booleans())
     def die_in_the_middle(self, state: State, steps: int, before_commit: bool) -> None:
@@ -171,6 +197,28 @@ class SimulatedLives(RuleBasedStateMachine):
         if at_once:
             self.chain.mine([pmt_hash])
 
+    @rule(
+        actions=st.lists(st.sampled_from([Action.UNLOCK, Action.LOCK, Action.REMOVE]), min_size=1, max_size=3),
+        seen=st.integers(0, 3),
+        wins=st.booleans(),
+    )
+    def another_client_acts_under_our_addition(self, actions: list[Action], seen: int, wins: bool) -> None:
+        """It unlocks the group while our addition waits to be mined, and goes on; then the addition or its burn wins."""
+        floats = [a for a in self.daemon.world.can_be_mined() if a.action is Action.ADD]
+        for _ in range(40):
+            if floats:
+                break
+            if not self.daemon.work():
+                self.chain.mine([p.pmt_hash for p in self.chain.pool if p.burns or p.transaction.action is not Action.ADD])
+            floats = [a for a in self.daemon.world.can_be_mined() if a.action is Action.ADD]
+        for action in (Action.UNLOCK, *actions):
+            self.another_client_of_the_owner_acts(action, KEYS[1], at_once=True)
+        for _ in range(seen):
+            self.daemon.work()
+        ours = {a.marker.account for a in floats}
+        names = [p.pmt_hash for p in self.chain.pool if p.account in ours and p.burns is not wins]
+        self.chain.mine(names)
+
     @rule(seconds=st.integers(1, 300))
     def time_passes(self, seconds: int) -> None:
         self.daemon.now += timedelta(seconds=seconds)
@@ -180,15 +228,15 @@ class SimulatedLives(RuleBasedStateMachine):
         self.daemon.world.conditions.lost = lost
         self.daemon.world.conditions.lagging = lagging
 
-    @precondition(lambda self: any(c.state in (State.QUEUED, State.PARKED) for c in self.daemon.store.values()))
+    @precondition(lambda self: any(c.state not in ENDED for c in self.daemon.store.values()))
     @rule(
         data=st.data(),
         request=st.sampled_from([facts.CancelRequested(), facts.RetryRequested(), facts.ParkRequested()]),
     )
     def an_operator_asks(self, data: st.DataObject, request: facts.Fact) -> None:
-        resting = [c.change_id for c in self.daemon.store.values() if c.state in (State.QUEUED, State.PARKED)]
+        going_on = [c.change_id for c in self.daemon.store.values() if c.state not in ENDED]
         try:
-            self.daemon.ask(data.draw(st.sampled_from(resting)), request)
+            self.daemon.ask(data.draw(st.sampled_from(going_on)), request)
         except RefusedRequestError:
             return
 
@@ -224,25 +272,57 @@ class SimulatedLives(RuleBasedStateMachine):
 
     def cancelled_only_before_the_first_transaction(self, _before: Change, after: Change) -> None:
         if after.state is State.CANCELLED:
-            signed = self.daemon.attempts.get(after.change_id, [])
-            assert not [a for a in signed if a.attempt_id in self.daemon.world.arrived], "it had sent a transaction"
+            signed = {a.marker.account for a in self.daemon.attempts.get(after.change_id, [])}
+            assert not signed & self.daemon.world.arrived.keys(), "it had sent a transaction"
+
+    def what_is_given_up_can_not_be_mined(self, before: Change, _after: Change) -> None:
+        """An attempt that is void or burnt has had no effect, and has none later; so has a change that failed."""
+        if self.chain.reorganised:
+            return
+        for attempt in self.daemon.attempts.get(before.change_id, []):
+            account = attempt.marker.account
+            if attempt.status not in (AttemptStatus.VOID, AttemptStatus.BURNT):
+                continue
+            assert self.chain.used(account) or account not in self.daemon.world.arrived, f"{attempt} can be mined"
+            effects = [o for o in self.chain.outcomes if o.public.account == account and (o.executed or o.apart)]
+            assert not effects, f"{attempt} has had {effects}"
+
+    def parted_members_are_told_of(self, before: Change, after: Change) -> None:
+        if after.state in RESTING and before.state not in RESTING and not self.chain.reorganised:
+            ours = {a.marker.account for a in self.daemon.attempts.get(after.change_id, [])} - self.told
+            parted = [o for o in self.chain.outcomes if o.apart is not None and o.public.account in ours]
+            if parted:
+                assert after.state is State.PARKED
+                assert after.reason is not None
+                assert after.reason.slug == "group_split"
+            self.told |= ours
 
     @invariant()
-    def an_attempt_is_stored_before_it_is_sent_and_sent_again_as_the_same_bytes(self) -> None:
+    def an_attempt_is_stored_with_its_marker_before_it_is_sent(self) -> None:
         for attempt, stored in self.daemon.world.sends[self.seen_sends :]:
-            assert stored == attempt.raw
+            assert stored is not None
+            assert (stored.raw, stored.marker, stored.pmt_hashes) == (attempt.raw, attempt.marker, attempt.pmt_hashes)
         self.seen_sends = len(self.daemon.world.sends)
 
     @invariant()
-    def never_two_attempts_with_the_same_intent_that_can_both_execute(self) -> None:
-        if self.chain.confirmations > 0:
-            return  # a reorganisation brings back what was dead; what it does then is judged by its effects
-        count = self.chain.head.state.private_nonce
-        pending = {marker.transaction for marker in self.chain.pool if marker.transaction.client == DAEMON}
-        can = [transaction for transaction in pending if transaction.private_nonce >= count]
-        for action in Action:
-            nonces = {transaction.private_nonce for transaction in can if transaction.action is action}
-            assert len(nonces) <= 1, f"{action}: {nonces} may both execute"
+    def members_are_parted_by_foreign_hands_only(self) -> None:
+        for outcome in self.chain.outcomes:
+            assert outcome.apart is None or self.others_acted or self.chain.reorganised
+
+    @invariant()
+    def one_transaction_of_ours_is_on_its_way(self) -> None:
+        if not self.chain.reorganised:
+            assert len(self.daemon.world.can_be_mined()) <= 1
+
+    @invariant()
+    def a_failed_addition_or_creation_has_had_no_effect(self) -> None:
+        if self.chain.reorganised:
+            return
+        done = {o.public.account for o in self.chain.outcomes if o.executed}
+        for change in self.daemon.store.values():
+            if change.state is State.FAILED and change.kind in (Kind.ADD_MEMBERS, Kind.CREATE_GROUP):
+                made = [a for a in self.daemon.attempts.get(change.change_id, []) if a.marker.account in done]
+                assert not [a for a in made if a.action in (Action.ADD, Action.CREATE)], f"{change} failed after {made}"
 
     @invariant()
     def one_live_attempt_in_a_change(self) -> None:
@@ -259,7 +339,7 @@ class SimulatedLives(RuleBasedStateMachine):
         if self.daemon.active or self.chain.confirmations > 0:
             return
         state = self.chain.head.state
-        ours = [m.transaction for m in self.chain.pool if m.transaction.client == DAEMON]
+        ours = [p.transaction for p in self.chain.pool if not p.burns and p.transaction.client == DAEMON]
         assert not [t for t in ours if t.action is Action.LOCK and t.private_nonce >= state.private_nonce]
 
     @invariant()
@@ -294,7 +374,7 @@ class SimulatedLives(RuleBasedStateMachine):
         """When the world calms down, everything comes to its end in bounded turns, and every lock of ours is gone."""
         daemon, chain = self.daemon, self.chain
         daemon.world.conditions.lagging = set()
-        for _ in range(120):
+        for _ in range(500):
             for _ in range(30):
                 if not daemon.work():
                     break

@@ -1,6 +1,7 @@
 """What the forecast lets through harms nobody, and what each rule is there for shows when it is left out."""
 
 from collections.abc import Callable
+from itertools import product
 from random import Random
 
 import pytest
@@ -10,7 +11,7 @@ from orchestrator.membership.forecast.histories import GroupHistory
 from orchestrator.membership.forecast.newcomers import Departure, NewcomerFacts, departure, executed_last
 from orchestrator.membership.forecast.senders import Bundle, SenderFacts, SenderStanding, standing
 from tests.fakes.group_lives import Life, Schedule, Tally
-from tests.fakes.head_maps import HeadMaps, SmallWorld
+from tests.fakes.head_maps import Act, HeadMaps, SmallWorld
 from tests.fakes.reference_head_maps import ReferenceWorld, present
 
 World = Callable[..., HeadMaps]
@@ -70,6 +71,74 @@ def test_what_is_let_through_harms_nobody(world: World, schedule: Schedule) -> N
 def test_a_schedule_that_is_wrong_shows(world: World, schedule: Schedule) -> None:
     """A driver that does not keep to the schedule harms somebody."""
     assert first_trouble(world, schedule, SEARCHED) is not None
+
+
+@pytest.mark.parametrize("world", WORLDS)
+def test_who_lost_a_group_by_a_short_window_can_come_back(world: World) -> None:
+    """A damaged member is removed and, where the forecast says so, added again: most are, and none halts."""
+    tally, lost = Tally(), 0
+    for seed in range(LIVES):
+        random = Random(seed)  # noqa: S311 - lives that come again with their seed
+        life = Life(world=world("N", "M"), groups=("G", "H", "X"), newcomers=("N", "M"), schedule=Schedule(window=1))
+        life.found(lambda group: ("N",) if group == "X" else ())
+        life.live(random, 12)
+        if life.world.stands("N") or life.world.stands("M"):
+            continue
+        gone = [(group, node) for group in life.groups for node in life.lost(group)]
+        unlocked = [
+            Act(group=group, kind="unlock") for group in dict.fromkeys(g for g, _ in gone) if group in life.locked
+        ]
+        for act in unlocked:
+            del life.locked[act.group]
+        life.world.mine(unlocked)
+        life.world.mine([Act(group=group, kind="remove", keys=(node,)) for group, node in gone])
+        lost += len(gone)
+        life.schedule, life.tally = Schedule(written=0.3), tally
+        assert life.live(random, 12) is None
+    assert lost > LIVES / 2
+    assert tally.added_again > lost / 3
+
+
+@pytest.mark.parametrize("world", WORLDS)
+def test_a_founders_bundle_is_judged_exactly_and_a_joiners_never_too_well(world: World) -> None:
+    """What is torn is never passed; of groups that a node founded and never left nothing whole is refused."""
+    torn = whole = 0
+    for seed in range(LIVES):
+        random = Random(seed)  # noqa: S311 - lives that come again with their seed
+        life = Life(world=world("N"), groups=("G", "H", "X"), newcomers=("N",), schedule=Schedule(written=0.6))
+        life.found(lambda group: ("N",) if group == "X" else ())
+        assert life.live(random, 12) is None
+        for group in life.groups:
+            if "N" not in life.world.members(group):
+                continue
+            usable = standing(life.history(group), life.sender("N", group)).usable
+            sends_whole = life.world.sends_whole("N", group)
+            torn, whole = torn + (not sends_whole), whole + sends_whole
+            assert sends_whole or not usable
+            never_left = all(at[0] != group for at in life.replays.get("N", []))
+            assert usable == sends_whole or group != "X" or not never_left
+    assert torn > LIVES / 40
+    assert whole > LIVES / 3
+
+
+def test_the_models_agree() -> None:
+    """Two descriptions of the same mechanism, made apart, show the same roots through random lives."""
+    for seed in range(LIVES):
+        lives = []
+        for world in WORLDS:
+            random = Random(seed)  # noqa: S311 - lives that come again with their seed
+            life = Life(
+                world=world("N", "M"), groups=("G", "H", "X"), newcomers=("N", "M"), schedule=Schedule(window=1)
+            )
+            life.found(lambda group: ("N",) if group == "X" else ())
+            lives.append((life.live(random, 14), life))
+        first = lives[0][1].world
+        for trouble, life in lives:
+            assert trouble == lives[0][0]
+            for node, group in product(("T", "N", "M"), life.groups):
+                if not first.stands(node):
+                    shown = [life.world.root(node, group, number) for number in range(life.world.head + 1)]
+                    assert shown == [first.root(node, group, number) for number in range(first.head + 1)]
 
 
 def any_sender(history: GroupHistory, sender: SenderFacts) -> SenderStanding:

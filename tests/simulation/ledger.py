@@ -1,0 +1,213 @@
+"""What the replicas broadcast and what becomes of it in the blocks: the invariants of markers."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from orchestrator.devnet.chain import Block
+from orchestrator.devnet.encoding import data
+from orchestrator.devnet.public_signing import decode_public_transaction
+from orchestrator.devnet.public_transaction import PublicTransaction
+from orchestrator.membership.model import Action
+from tests.simulation.truth import Truth
+from tests.simulation.world import Life, World
+
+LOCK_WINDOW_BLOCKS = 2
+"""Blocks from a lock to its addition, at the least (docs/besu.md#how-replay-damages-other-groups)."""
+
+LATE_SECONDS = 30.0
+"""Between the look at a group and the broadcast less time passes, unless the replica stands still."""
+
+_STORED = (
+    "SELECT a.attempt_id, a.change_id, c.privacy_group_id, a.action, a.private_nonce, a.raw, a.marker, a.renewed, "
+    "a.status, l.holder FROM attempts a JOIN changes c USING (change_id) JOIN lanes l USING (privacy_group_id) "
+    "WHERE lower(json_extract(a.marker, '$.account')) = ?"
+)
+
+
+class Store(Protocol):
+    """What is asked of `checks.Checks`."""
+
+    def rows(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+        """Return what the store holds."""
+
+    def broke(self, life: Life | None, what: object) -> None:
+        """Remember that an invariant is broken."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Carrier:
+    """An attempt whose marker, or what burns it, was broadcast.
+
+    Attributes:
+        account: Of its one marker.
+        attempt_id, change_id, group, action, private_nonce, raw: Of the attempt.
+        bundles: Whether the marker brings a history.
+        offered: Whether the marker itself was broadcast.
+        block: Where the account's nonce was used, on the present chain.
+        executes: Whether it was the marker that used it.
+        stale: Whether the marker was mined on another state than that which its lock left.
+    """
+
+    account: str
+    attempt_id: str
+    change_id: str
+    group: str
+    action: Action
+    private_nonce: int
+    raw: bytes
+    bundles: bool
+    offered: bool = False
+    block: int | None = None
+    executes: bool = False
+    stale: bool = False
+
+    @property
+    def open(self) -> bool:
+        """Whether its marker can be mined (still)."""
+        return self.offered and self.block is None
+
+
+class Ledger:
+    """Looks at every broadcast and every block.
+
+    Args:
+        world: The simulation.
+        store: What is stored.
+
+    Attributes:
+        truth: What the blocks made of the groups.
+    """
+
+    def __init__(self, world: World, store: Store) -> None:
+        self._world = world
+        self._store = store
+        self._carriers: dict[str, Carrier] = {}
+        network = world.emulation.network
+        self.truth = Truth(network)
+        network.on_block, network.on_fork = self._made, self._left
+
+    def stale(self) -> list[Carrier]:
+        """Return the additions that were mined without their lock."""
+        return [carrier for carrier in self._carriers.values() if carrier.stale and carrier.executes]
+
+    # --- broadcasts ------------------------------------------------------------------------------------------------
+
+    def broadcast(self, life: Life, raw: str) -> None:
+        """Look at a public transaction that a replica hands to a node: it is stored, and nothing stands against it."""
+        sent = decode_public_transaction(bytes.fromhex(raw.removeprefix("0x")))
+        found = self._store.rows(_STORED, sent.sender)
+        if len(found) != 1:
+            self._store.broke(life, f"broadcasts a transaction of an account that {len(found)} stored attempts have")
+            return
+        attempt_id, change_id, group, action, private_nonce, private, marker, renewed, status, holder = found[0]
+        known = json.loads(marker)
+        if not sent.is_marker:
+            if sent.to != sent.sender or sent.value or sent.input:
+                self._store.broke(life, "broadcasts what is neither a marker nor burns one")
+            return
+        same = sent.raw.hex() == known["raw"].removeprefix("0x") or data(sent.hash) in json.loads(renewed)
+        if not same or sent.input.hex() != known["payload_key"].removeprefix("0x"):
+            self._store.broke(life, f"broadcasts a marker of {action} that is not stored")
+        if status in ("void", "burnt") and holder == life.name.partition(".")[0]:
+            self._store.broke(life, f"broadcasts the marker of {action}, which it has given up")
+        carrier = self._carriers.setdefault(
+            sent.sender,
+            Carrier(
+                account=sent.sender,
+                attempt_id=attempt_id,
+                change_id=change_id,
+                group=group,
+                action=Action(action),
+                private_nonce=private_nonce,
+                raw=bytes(private),
+                bundles=sent.history_key is not None,
+            ),
+        )
+        if carrier.block is None:
+            self._check_rivals(life, carrier)
+            self._check_lock(life, carrier)
+        carrier.offered = True
+
+    def _check_rivals(self, life: Life, carrier: Carrier) -> None:
+        """Nothing else of ours can be mined that could execute besides: reorganisations put such things back."""
+        if self._world.reorganises:
+            return
+        for rival in self._open(carrier.group):
+            if rival is carrier:
+                continue
+            if rival.bundles:
+                # The node that sent it and the new member would fall back to its bundle (docs/besu.md#stale-bundles).
+                self._store.broke(life, f"broadcasts {carrier.action} while an addition of the group can be mined")
+            elif rival.raw == carrier.raw:
+                self._store.broke(life, f"broadcasts a second marker of {carrier.action} while the first can be mined")
+            elif rival.private_nonce != carrier.private_nonce and rival.private_nonce >= self._used(carrier):
+                numbers = f"private nonce {carrier.private_nonce} while {rival.private_nonce} can be mined"
+                self._store.broke(life, f"broadcasts {carrier.action} with {numbers}")
+
+    def _check_lock(self, life: Life, carrier: Carrier) -> None:
+        """An addition goes out under its lock: nothing has happened in the group since, as far as can be known."""
+        if carrier.action is not Action.ADD or not carrier.bundles or self._world.reorganises:
+            return
+        known = self.truth.executed(carrier.group)
+        ours = [at for at, (_, record) in enumerate(known) if self._is_lock_of(record.signed.raw, carrier)]
+        chain = self._world.emulation.network.chain
+        if ours and ours[-1] + 1 < len(known):
+            number, _ = known[ours[-1] + 1]
+            if chain.arrived_at(number) + LATE_SECONDS + life.stood_still_seconds < self._world.loop.time():
+                self._store.broke(life, f"broadcasts an addition though the group has moved in block {number}")
+
+    def _is_lock_of(self, raw: bytes, addition: Carrier) -> bool:
+        found = next((c for c in self._carriers.values() if c.raw == raw), None)
+        return found is not None and found.action is Action.LOCK and found.private_nonce == addition.private_nonce - 1
+
+    def _open(self, group: str) -> Iterator[Carrier]:
+        return (carrier for carrier in self._carriers.values() if carrier.open and carrier.group == group)
+
+    def _used(self, carrier: Carrier) -> int:
+        record = self.truth.last(carrier.group)
+        return max(record.state.private_nonces.values(), default=0) if record is not None else 0
+
+    # --- blocks ----------------------------------------------------------------------------------------------------
+
+    def _left(self, _: int) -> None:
+        """Blocks were taken off the chain: what they held can be mined again."""
+        newest = self._world.emulation.network.chain.head.number
+        self.truth.forget_after(newest)
+        for carrier in self._carriers.values():
+            if carrier.block is not None and carrier.block > newest:
+                carrier.block, carrier.executes, carrier.stale = None, False, False
+
+    def _made(self, block: Block, _: bytes) -> None:
+        """Look at a block before any node imports it."""
+        for transaction in block.transactions:
+            carrier = self._carriers.get(transaction.sender)
+            if carrier is not None:
+                self._look_at(block, carrier, transaction)
+            self.truth.execute(block, transaction)
+
+    def _look_at(self, block: Block, carrier: Carrier, transaction: PublicTransaction) -> None:
+        if carrier.block is not None:
+            self._store.broke(None, f"block {block.number} holds a second transaction of a marker of {carrier.action}")
+        if transaction.is_marker:
+            additions = [c for c in self._open(carrier.group) if c.bundles and c is not carrier]
+            if carrier.action is Action.UNLOCK and additions:
+                self._store.broke(None, f"an unlock is mined in block {block.number} while an addition can be")
+            if carrier.bundles and not self._world.reorganises:
+                self._check_window(block, carrier)
+        carrier.block, carrier.executes = block.number, transaction.is_marker
+
+    def _check_window(self, block: Block, carrier: Carrier) -> None:
+        """An addition follows its own lock, after a whole block, with nothing between them."""
+        known = self.truth.executed(carrier.group)
+        if not known or not self._is_lock_of(known[-1][1].signed.raw, carrier):
+            if carrier.action is not Action.ADD:
+                return  # an addition of nobody, which unlocks on old versions, whoever has locked
+            carrier.stale = True
+            if not self._world.weather.foreign:
+                self._store.broke(None, f"an addition is mined in block {block.number} without its lock")
+            return
+        locked_in, _ = known[-1]
+        if block.number - locked_in < LOCK_WINDOW_BLOCKS:
+            self._store.broke(None, f"an addition is mined in block {block.number}, its lock in {locked_in}")

@@ -1,0 +1,64 @@
+"""What is so, whatever any node or replica believes: each group as a member has it that was there from the start."""
+
+import base64
+
+from orchestrator.devnet.chain import Block
+from orchestrator.devnet.contract import BlockContext
+from orchestrator.devnet.enclave import TransactionPayload
+from orchestrator.devnet.execution import fresh_state, process
+from orchestrator.devnet.network import Network
+from orchestrator.devnet.private_state import ExecutedTransaction, GroupState
+from orchestrator.devnet.public_transaction import PublicTransaction
+
+
+def group_bytes(privacy_group_id: str) -> bytes:
+    """Return the 32 bytes of a group's id."""
+    return base64.b64decode(privacy_group_id)
+
+
+class Truth:
+    """Executes every private transaction that is mined, in the order of the blocks, and never replays anything.
+
+    Args:
+        network: The devnet.
+    """
+
+    def __init__(self, network: Network) -> None:
+        self._network = network
+        self._groups: dict[str, list[tuple[int, ExecutedTransaction]]] = {}
+
+    def executed(self, privacy_group_id: str) -> list[tuple[int, ExecutedTransaction]]:
+        """Return a group's history, each transaction with its block."""
+        return self._groups.get(privacy_group_id, [])
+
+    def last(self, privacy_group_id: str) -> ExecutedTransaction | None:
+        """Return what was executed last in a group."""
+        known = self.executed(privacy_group_id)
+        return known[-1][1] if known else None
+
+    def state_at(self, privacy_group_id: str, block_number: int) -> GroupState | None:
+        """Return a group's state after a block; None when it did not exist."""
+        known = [record.state for number, record in self.executed(privacy_group_id) if number <= block_number]
+        return known[-1] if known else None
+
+    def execute(self, block: Block, transaction: PublicTransaction) -> None:
+        """Take the next transaction of a block that was just made."""
+        payloads = self._network.enclaves._payloads
+        _, payload = payloads.get(transaction.payload_key, (None, None)) if transaction.is_marker else (None, None)
+        if not isinstance(payload, TransactionPayload):
+            return
+        group, rules = payload.signed.transaction.privacy_group_id or "", self._network.rules
+        last = self.last(group)
+        state = last.state if last is not None else fresh_state(rules)
+        context = BlockContext(number=block.number, parent_hash=block.parent_hash, coinbase=block.miner)
+        execution = process(state, payload.signed, payload.version, transaction.hash, context, rules)
+        if execution.record is not None:
+            self._groups.setdefault(group, []).append((block.number, execution.record))
+
+    def forget_after(self, block_number: int) -> None:
+        """Forget what was in blocks that were taken off the chain."""
+        kept = {
+            group: [(number, record) for number, record in known if number <= block_number]
+            for group, known in self._groups.items()
+        }
+        self._groups = {group: known for group, known in kept.items() if known}
