@@ -12,8 +12,8 @@ from dataclasses import replace
 import sqlalchemy as sa
 
 from orchestrator.engine.ports import Lane
-from orchestrator.store.reading import QUEUE_ORDER, active_changes, queued_changes
-from orchestrator.store.schema import ACTIVE, LONGEST_PAUSE_MICROSECONDS, QUEUED, changes, lanes
+from orchestrator.store.reading import active_changes, queued_changes
+from orchestrator.store.schema import ACTIVE, LONGEST_PAUSE_MICROSECONDS, QUEUED, QUEUED_UNLOCK, changes, lanes
 from orchestrator.store.transaction import Transaction
 
 QUEUED_PER_LANE = 25
@@ -44,8 +44,11 @@ def _ready(group: sa.ColumnElement[str]) -> sa.ColumnElement[int]:
     """When a group has something to do: what is under way at once, else its oldest queued change."""
     of_group = changes.c.privacy_group_id == group
     active = sa.select(sa.func.min(changes.c.ready_at)).where(of_group, ACTIVE)
-    oldest = sa.select(changes.c.ready_at).where(of_group, QUEUED).order_by(*QUEUE_ORDER).limit(1)
-    return sa.func.coalesce(active.scalar_subquery(), oldest.scalar_subquery())
+    first = (
+        sa.select(changes.c.ready_at).where(of_group, condition).order_by(changes.c.position).limit(1).scalar_subquery()
+        for condition in (QUEUED_UNLOCK, QUEUED)
+    )
+    return sa.func.coalesce(active.scalar_subquery(), *first)
 
 
 _READY_AT = sa.select(_ready(sa.bindparam("group")))

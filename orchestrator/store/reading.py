@@ -6,9 +6,18 @@ from itertools import takewhile
 import sqlalchemy as sa
 
 from orchestrator.engine.ports import HistoryEntry
-from orchestrator.membership.model import Attempt, Change, Kind, State
+from orchestrator.membership.model import Attempt, Change, State
 from orchestrator.store.rows import attempt_of, change_of, history_of, storable
-from orchestrator.store.schema import ACTIVE, LONGEST_PAUSE_MICROSECONDS, NOT_QUEUED, QUEUED, attempts, changes, history
+from orchestrator.store.schema import (
+    ACTIVE,
+    LONGEST_PAUSE_MICROSECONDS,
+    NOT_QUEUED,
+    QUEUED,
+    QUEUED_UNLOCK,
+    attempts,
+    changes,
+    history,
+)
 
 _ATTEMPT = "attempt__"
 _ATTEMPT_COLUMNS = tuple(column.name for column in attempts.c)
@@ -23,13 +32,9 @@ _BY_REQUEST = _select.where(changes.c.request_id == sa.bindparam("request_id"))
 _ACTIVE = _select.where(changes.c.privacy_group_id.in_(sa.bindparam("groups", expanding=True)), ACTIVE).order_by(
     changes.c.privacy_group_id, changes.c.position
 )
-# A person's unlock changes no member and may be what the others wait for: it goes first.
-QUEUE_ORDER = (changes.c.kind != Kind.UNLOCK_GROUP.value, changes.c.position)
-_QUEUED = (
-    _select.where(changes.c.privacy_group_id == sa.bindparam("group"), QUEUED)
-    .order_by(*QUEUE_ORDER)
-    .limit(sa.bindparam("limit"))
-)
+_OF_GROUP = _select.where(changes.c.privacy_group_id == sa.bindparam("group"))
+_QUEUED = _OF_GROUP.where(QUEUED).order_by(changes.c.position).limit(sa.bindparam("limit"))
+_UNLOCK = _OF_GROUP.where(QUEUED_UNLOCK).order_by(changes.c.position).limit(1)
 
 
 def change_by_id(connection: sa.Connection, change_id: str) -> Change | None:
@@ -56,9 +61,12 @@ def queued_changes(connection: sa.Connection, group: str, *, now: int, limit: in
     """Return the changes of a group that may start now, in the order in which they were accepted.
 
     One that waits for its next try holds those behind it: a removal that overtakes the addition before it would leave
-    other members than the order of the requests says.
+    other members than the order of the requests says. Only a person's unlock goes first: it changes no member, and may
+    be what the others wait for.
     """
-    rows = connection.execute(_QUEUED, {"group": group, "limit": limit}).mappings()
+    rows = [*connection.execute(_UNLOCK, {"group": group}).mappings()]
+    if not rows:
+        rows = [*connection.execute(_QUEUED, {"group": group, "limit": limit}).mappings()]
     # A pause that is longer than any was set by a clock that was ahead.
     ready = takewhile(lambda row: not now < row["ready_at"] <= now + LONGEST_PAUSE_MICROSECONDS, rows)
     return tuple(_change(row) for row in ready)

@@ -6,7 +6,7 @@ progress, effect, reason) are JSON texts; `rows` reads and writes them. What a q
 
 import sqlalchemy as sa
 
-from orchestrator.membership.model import ENDED, RESTING, AttemptStatus, State
+from orchestrator.membership.model import ENDED, RESTING, AttemptStatus, Kind, State
 
 metadata = sa.MetaData(
     naming_convention={
@@ -31,6 +31,7 @@ def _listed(values: frozenset[State]) -> str:
 
 QUEUED = sa.text(f"state = '{State.QUEUED}'")
 """Conditions of partial indexes are written out, and queries repeat them to the letter, else no planner uses them."""
+QUEUED_UNLOCK = sa.text(f"state = '{State.QUEUED}' AND kind = '{Kind.UNLOCK_GROUP}'")
 NOT_QUEUED = sa.text(f"state <> '{State.QUEUED}'")
 ACTIVE = sa.text(f"state NOT IN ({_listed(RESTING)})")
 PENDING = sa.text(f"state NOT IN ({_listed(ENDED | {State.PARKED})})")
@@ -85,6 +86,7 @@ changes = sa.Table(
     # Without the queue, or it would be taken for finding a group's part of it.
     _partial("ix_changes_state", "state", "position", where=NOT_QUEUED),
     _partial("ix_changes_queued", "privacy_group_id", "position", where=QUEUED),
+    _partial("ix_changes_unlocks", "privacy_group_id", "position", where=QUEUED_UNLOCK),
     _partial("ix_changes_active", "privacy_group_id", "position", where=ACTIVE),
     _partial("ix_changes_ready", "privacy_group_id", "ready_at", where=PENDING),
     # One unfinished change leads a group's turn, whatever two confused replicas may try.

@@ -54,6 +54,14 @@ def upgrade() -> None:
     op.add_column("changes", sa.Column("transacted", sa.Boolean(), nullable=False, server_default=sa.false()))
     op.add_column("changes", sa.Column("waits_for", sa.Text(), nullable=True))
     connection.execute(sa.text(_TRANSACTED), {"sent": True})
+    unlocks = sa.text("state = 'queued' AND kind = 'unlock_group'")
+    op.create_index(
+        "ix_changes_unlocks",
+        "changes",
+        ["privacy_group_id", "position"],
+        sqlite_where=unlocks,
+        postgresql_where=unlocks,
+    )
 
 
 def _carry_over(connection: sa.Connection) -> None:
