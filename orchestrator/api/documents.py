@@ -9,6 +9,7 @@ from orchestrator.api.ports import BuriedMessage, Check, GroupStanding
 from orchestrator.engine.ports import HistoryEntry
 from orchestrator.membership.model import ENDED, Action, Attempt, AttemptStatus, Change, Kind, Plan, State, Verdict
 from orchestrator.membership.reasons import Judgement, Reason, describe, rule_of
+from orchestrator.membership.replay import is_independent
 
 
 class Document(BaseModel):
@@ -57,6 +58,14 @@ class EffectDocument(Document):
     state_root: str
 
 
+class RepairDocument(Document):
+    """The repair of a lost addition: the members are removed and added again, once."""
+
+    members: list[str] = Field(description="Their enclave keys.")
+    since_block: int = Field(description="Block of the addition that got lost.")
+    removed_block: int | None = Field(description="Block in which they were removed; null while they were not.")
+
+
 class ChangeDocument(Document):
     """One change of a group's membership, and how far it is."""
 
@@ -79,6 +88,11 @@ class ChangeDocument(Document):
     waits_for: ReasonDocument | None = Field(description="What the present step waits for; null while it gets on.")
     progress: list[ProgressDocument]
     effect: EffectDocument | None
+    repair: RepairDocument | None = Field(description="What became of an addition that got lost; null when none did.")
+    independent: bool | None = Field(
+        description="Whether the effect was seen on an old member's node that did not send it: sender and new member "
+        "agree with each other also where a group is split. Null before the effect was seen."
+    )
 
 
 class HistoryDocument(Document):
@@ -107,6 +121,14 @@ class AttemptDocument(Document):
     status: AttemptStatus
 
 
+class VouchedDocument(Document):
+    """A new member whose node can't be seen from here, and who says that it may be added."""
+
+    enclave_key: str
+    account: str = Field(description="The account that signed it.")
+    block_number: int = Field(description="The node's head that it was looked at.")
+
+
 class PlanDocument(Document):
     """What was found to be done before anything was sent."""
 
@@ -117,6 +139,10 @@ class PlanDocument(Document):
     bundling_seconds: float | None = Field(
         description="What bundling the history took at the last addition to the group, while it was locked; null when "
         "nothing is to be added or it is not known."
+    )
+    vouched: list[VouchedDocument] = Field(description="New members that their own operators' daemons vouch for.")
+    unforeseen: list[str] = Field(
+        description="New members whose node nobody could look at: what it makes of the group's history is not known."
     )
 
 
@@ -251,17 +277,19 @@ def change_fields(change: Change) -> dict[str, Any]:
             version=effect.view.version,
             state_root=effect.view.state_root,
         ),
+        "repair": None
+        if change.repair is None
+        else RepairDocument(
+            members=list(change.repair.members),
+            since_block=change.repair.since_block,
+            removed_block=change.repair.removed_block,
+        ),
+        "independent": None if effect is None else is_independent(change),
     }
 
 
-_SAME_IN_CHANGE = frozenset(ChangeDocument.model_fields) - {
-    "ended",
-    "members",
-    "reason",
-    "waits_for",
-    "progress",
-    "effect",
-}
+_MADE = {"ended", "members", "reason", "waits_for", "progress", "effect", "repair", "independent"}
+_SAME_IN_CHANGE = frozenset(ChangeDocument.model_fields) - _MADE
 
 
 def change_document(change: Change) -> ChangeDocument:
@@ -276,6 +304,8 @@ def _plan_document(plan: Plan) -> PlanDocument:
         to_remove=list(plan.to_remove),
         first_block=plan.first_block,
         bundling_seconds=plan.bundling_seconds,
+        vouched=[VouchedDocument.model_validate(entry) for entry in plan.vouched],
+        unforeseen=list(plan.unforeseen),
     )
 
 

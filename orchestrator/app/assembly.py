@@ -22,10 +22,13 @@ from orchestrator.besu.statements import signer_of
 from orchestrator.besu.tokens import TokenFile
 from orchestrator.besu.websocket_client import NodeSocket
 from orchestrator.config import AccountConfig, Config, NodeConfig
+from orchestrator.engine.bystanders import BystanderReader
 from orchestrator.engine.clock import SystemClock
 from orchestrator.engine.executor import Executor
 from orchestrator.engine.fleet import Fleet
+from orchestrator.engine.history.forecaster import Forecaster
 from orchestrator.engine.ids import new_ids
+from orchestrator.engine.inquiring import AttestationBook, Inquirer, Policy
 from orchestrator.engine.intake import Intake
 from orchestrator.engine.observing import Observer, ProofRules
 from orchestrator.engine.ports import Clock
@@ -36,6 +39,7 @@ from orchestrator.engine.watcher import ChainWatcher
 from orchestrator.engine.worker import Worker
 from orchestrator.store.change_store import SqlChangeStore
 from orchestrator.store.database import Database
+from orchestrator.store.history_store import SqlHistoryStore
 from orchestrator.store.outbox_store import SqlOutbox
 
 GATHER_SECONDS = 0.002
@@ -69,7 +73,7 @@ async def connect_nodes(stack: AsyncExitStack, nodes: tuple[NodeConfig, ...]) ->
             link = await stack.enter_async_context(
                 NodeSocket(configured.ws, random=SystemRandom(), token=token, tls=tls)
             )
-        node = Node(http, name=configured.name)
+        node = Node(http, name=configured.name, version=configured.version)
         enclave = EnclaveProbe(session, configured.enclave, tls) if configured.enclave is not None else None
         connected.append(BesuNode(configured.name, configured.enclave_keys, node, link, enclave))
     return connected
@@ -104,6 +108,11 @@ def store_url(config: Config) -> str:
     return urlunsplit(parts._replace(netloc=f"{user}:{password}@{host}"))
 
 
+def speakers(config: Config) -> dict[str, str]:
+    """Return by a node's name the account that signs what it shows, where one is configured."""
+    return {node.name: node.speaker for node in config.nodes if node.speaker is not None}
+
+
 @dataclass(frozen=True, slots=True)
 class Engine:
     """The engine and what others talk to.
@@ -119,6 +128,9 @@ class Engine:
         holder: This replica's name.
         accounts: The accounts' keys.
         book: What other organisations' daemons said of their nodes.
+        forecaster: Forecasts what new members' nodes make of a group's history.
+        attestations: What other organisations' daemons answered about new members.
+        inquirer: Asks them.
     """
 
     store: SqlChangeStore
@@ -131,6 +143,9 @@ class Engine:
     holder: str
     accounts: Accounts
     book: VerdictBook
+    forecaster: Forecaster
+    attestations: AttestationBook
+    inquirer: Inquirer
 
 
 @asynccontextmanager
@@ -163,12 +178,17 @@ async def assembled(config: Config, stopping: asyncio.Event, clock: Clock | None
         )
         book = VerdictBook({peer.enclave_key: peer.account for peer in config.peers}, signer_of)
         new_id = new_ids(clock.now)
+        attestations = AttestationBook({peer.enclave_key: peer.account for peer in config.peers}, signer_of)
+        policy = Policy(config.chain.attestations)
+        inquirer = Inquirer(fleet, attestations, speakers(config), accounts, clock, policy)
+        forecaster = Forecaster(fleet, SqlHistoryStore(database), inquirer)
         executor = Executor(
             fleet=fleet,
             signers=accounts,
             markers=OneTimeMarkers(one_time_key, gas_limit=config.chain.gas_limit, gas_price=config.chain.gas_price),
             contract=ManagementCodec(),
-            observer=Observer(fleet, ReplayTracker(), rules, clock, book),
+            observer=Observer(fleet, ReplayTracker(), rules, clock, BystanderReader(fleet, store.groups), book),
+            forecaster=forecaster,
             clock=clock,
             new_id=new_id,
             confirmations=config.chain.confirmations,
@@ -195,6 +215,9 @@ async def assembled(config: Config, stopping: asyncio.Event, clock: Clock | None
             holder=lanes.holder,
             accounts=accounts,
             book=book,
+            forecaster=forecaster,
+            attestations=attestations,
+            inquirer=inquirer,
         )
 
 

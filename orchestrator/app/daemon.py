@@ -16,20 +16,23 @@ from orchestrator import __version__
 from orchestrator.api.application import make_api
 from orchestrator.api.group_reading import FleetGroups
 from orchestrator.api.ports import ApiServices
-from orchestrator.app.assembly import Engine, assembled
+from orchestrator.app.assembly import Engine, assembled, speakers
 from orchestrator.app.interpreter import settle_interpreter
 from orchestrator.app.readiness import Readiness
+from orchestrator.besu.statements import signer_of
 from orchestrator.broker.connecting import connect
 from orchestrator.broker.names import Access, Limits, Names
 from orchestrator.broker.port import Broker
 from orchestrator.config import BrokerConfig, Config, WebhookConfig
+from orchestrator.engine.attestation_messages import ATTESTATION_TYPE, INQUIRY_TYPE
 from orchestrator.engine.attesting import Attester
 from orchestrator.engine.auditor import Auditor, AuditRules
 from orchestrator.engine.joining import Joiner
 from orchestrator.engine.ports import Clock
 from orchestrator.engine.repairing import Repairer
-from orchestrator.engine.testimony import VerdictReader
+from orchestrator.engine.testimony import VERDICT_TYPE, Taker, VerdictReader
 from orchestrator.engine.tracking import ReplayTracker
+from orchestrator.engine.vouching import Voucher
 from orchestrator.events.asyncapi import asyncapi_document
 from orchestrator.events.feed import EventFeed
 from orchestrator.events.relay import Relay
@@ -147,17 +150,37 @@ def _parts(config: Config, engine: Engine, broker: Broker, relay: Relay, feed: E
     parts: list[_Part] = [relay, feed, *_upkeep(config, engine), *_watch(config, engine, attester)]
     if attester is not None:
         parts.append(attester)
-    if config.peers:
-        parts.append(VerdictReader(broker, engine.book, engine.clock))
-    return tuple(parts)
+    return (*parts, *_peers(config, engine, broker))
+
+
+def _peers(config: Config, engine: Engine, broker: Broker) -> tuple[_Part, ...]:
+    """Return what listens to other organisations' daemons, asks them and answers them."""
+    if not config.peers:
+        return ()
+    takers: dict[str, Taker] = {VERDICT_TYPE: engine.book.take, ATTESTATION_TYPE: engine.attestations.take}
+    engine.inquirer.ask_by(broker.publish_verdict)
+    if not speakers(config):
+        return (VerdictReader(broker, takers, engine.clock),)
+    voucher = Voucher(
+        engine.fleet,
+        engine.forecaster,
+        speakers(config),
+        [peer.account for peer in config.peers],
+        engine.accounts,
+        signer_of,
+        broker.publish_verdict,
+        engine.clock,
+    )
+    takers[INQUIRY_TYPE] = voucher.take
+    return (VerdictReader(broker, takers, engine.clock), voucher)
 
 
 def _attester(config: Config, engine: Engine, broker: Broker) -> Attester | None:
-    speakers = {node.name: node.speaker for node in config.nodes if node.speaker is not None}
-    if not speakers:
+    spoken = speakers(config)
+    if not spoken:
         return None
     return Attester(
-        engine.fleet, speakers, engine.accounts, broker.publish_verdict, engine.clock, config.chain.proof_blocks
+        engine.fleet, spoken, engine.accounts, broker.publish_verdict, engine.clock, config.chain.proof_blocks
     )
 
 
@@ -182,7 +205,7 @@ def _watch(config: Config, engine: Engine, attester: Attester | None) -> tuple[_
         )
         found.append(Auditor(engine.fleet, engine.store, engine.outbox, engine.clock, rules))
     if config.engine.repair == "once":
-        found.append(Repairer(engine.store, engine.intake, engine.fleet, engine.clock))
+        found.append(Repairer(engine.store, engine.fleet, engine.clock))
     return tuple(found)
 
 

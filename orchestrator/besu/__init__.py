@@ -6,7 +6,8 @@ module ``errors``.
 """
 
 from orchestrator.besu.errors import BesuError, ProtocolError, RpcError, TransportError, Verdict
-from orchestrator.besu.groups import ChangeReceipt, CreatedGroup, FlexiblePrivacyGroups, GroupChangeError
+from orchestrator.besu.group_changes import ChangeReceipt, CreatedGroup, GroupChangeError
+from orchestrator.besu.groups import FlexiblePrivacyGroups
 from orchestrator.besu.http_client import HttpNode, open_session
 from orchestrator.besu.management_contract import Abi, Method
 from orchestrator.besu.node import Node

@@ -40,7 +40,8 @@ T = TypeVar("T")
 MAX_BYTES: Final = 4 << 20
 MAX_ITEMS: Final = 200_000
 _QUANTITY = re.compile(r"0x[0-9a-fA-F]{1,64}")
-_VERSION = re.compile(r"v?(\d{1,6})\.(\d{1,6})(?:\.(\d{1,6}))?")
+_VERSION = re.compile(r"v?(\d{1,6})\.(\d{1,6})(?:\.(\d{1,6}))?(?:[-+].*)?")
+_PARTS_BEHIND_VERSION: Final = 2
 
 
 def known(read: Callable[[Any], T], value: Any, what: str) -> T:
@@ -110,7 +111,9 @@ def read_head(value: Any) -> Head:
 
 def read_block(value: Any) -> Block:
     """Read a block with whole transactions."""
-    return Block(read_head(value), read_list(read_public_transaction, _object(value).get("transactions")))
+    fields = _object(value)
+    transactions = read_list(read_public_transaction, fields.get("transactions"))
+    return Block(read_head(value), transactions, read_quantity(fields.get("gasLimit")))
 
 
 def read_public_transaction(value: Any) -> PublicTransaction:
@@ -122,6 +125,12 @@ def read_public_transaction(value: Any) -> PublicTransaction:
         sender_nonce=read_quantity(fields.get("nonce")),
         to=optional(read_address, fields.get("to")),
         data=read_data(fields.get("input")),
+        value=read_quantity(fields.get("value")),
+        gas_limit=read_quantity(fields.get("gas")),
+        # What a transaction with a fee cap pays in the end may be less; its account must have the most of it.
+        gas_price=max(
+            (read_quantity(fields[name]) for name in ("gasPrice", "maxFeePerGas") if fields.get(name)), default=0
+        ),
     )
 
 
@@ -219,12 +228,17 @@ def read_found_group(value: Any) -> FoundGroup:
 
 
 def read_client_version(value: Any) -> ClientVersion:
-    """Read ``web3_clientVersion``, such as "besu/v23.10.3/linux-x86_64/openjdk-java-17"."""
+    """Read ``web3_clientVersion``, such as "besu/v23.10.3/linux-x86_64/openjdk-java-17"; its version may be unknown.
+
+    ``--identity`` puts a text of the operator's choice, perhaps an address or with "/" in it, between name and version:
+    the version is the part before those of the system and of the virtual machine. Builds of one's own say "vnull".
+    """
     text = _text(value)
-    product, _, rest = text.partition("/")
-    matched = _VERSION.search(rest)
-    if not matched:
-        raise ProtocolError(f"no version in the client's name {text!r}")
+    product, *parts = text.split("/")
+    place = max(len(parts) - _PARTS_BEHIND_VERSION, 1) - 1
+    matched = _VERSION.fullmatch(parts[place]) if parts else None
+    if matched is None:
+        return ClientVersion(product.lower(), None, text)
     major, minor, patch = (int(part or 0) for part in matched.groups())
     return ClientVersion(product.lower(), (major, minor, patch), text)
 

@@ -9,12 +9,14 @@ from orchestrator.besu.errors import (
     MethodNotFoundError,
     ProtocolError,
     UnrelatedRefusalError,
+    VersionUnknownError,
 )
 from orchestrator.besu.http_client import HttpNode
 from orchestrator.besu.identifiers import bytes_to_hex
 from orchestrator.besu.json_rpc import Answer, Call, result_of
 from orchestrator.besu.node_identity import address_of_enode
 from orchestrator.besu.results import Block, ClientVersion, Head, PublicReceipt, Syncing
+from orchestrator.besu.versions import Version
 
 T = TypeVar("T")
 
@@ -35,10 +37,12 @@ class ChainNode:
     Args:
         http: the way to the node.
         name: what to call it in messages; its address when not given.
+        version: (major, minor, patch) of a node that does not say it; None to ask the node.
     """
 
-    def __init__(self, http: HttpNode, *, name: str = "") -> None:
+    def __init__(self, http: HttpNode, *, name: str = "", version: Version | None = None) -> None:
         self.http = http
+        self.known_version = version
         self.name = name or http.url
         self._validator_method: str | None = None
 
@@ -76,6 +80,19 @@ class ChainNode:
         """Return what the node says that it is."""
         return answers.read_client_version(await self.http.call("web3_clientVersion"))
 
+    async def version(self) -> Version:
+        """Return the node's version of Besu, as it was given or as the node says.
+
+        Raises:
+            VersionUnknownError: it was not given, and the node does not say it.
+        """
+        if self.known_version is not None:
+            return self.known_version
+        client = await self.client_version()
+        if client.version is None:
+            raise VersionUnknownError(f"{self.name} says that it is {client.text!r}, which names no version of Besu")
+        return client.version
+
     async def syncing(self) -> Syncing | None:
         """Return how far the node is behind; None when it is in sync."""
         return answers.read_syncing(await self.http.call("eth_syncing"))
@@ -102,10 +119,6 @@ class ChainNode:
         block = "latest" if block_number is None else hex(block_number)
         count = await self.http.call("eth_getTransactionCount", account, block)
         return answers.known(answers.read_quantity, count, "such block")
-
-    async def gas_price(self) -> int:
-        """Return the gas price, in wei, that the node suggests."""
-        return answers.read_quantity(await self.http.call("eth_gasPrice"))
 
     async def pooled(self, pmt_hashes: Sequence[str]) -> tuple[bool | None, ...]:
         """Return, for each hash, whether the transaction waits in the node's pool; None when the node doesn't know it.

@@ -12,6 +12,7 @@
     ├── ProtocolError               an answer that is no JSON-RPC, or not what the method answers
     │   └── BatchRefusedError       fewer requests at once may be answered
     ├── NotKnownError               null: the node has no answer to this, here or yet
+    ├── VersionUnknownError         the version has to be configured
     └── RpcError                    the node answered with an error
         ├── UnauthorizedError
         ├── MethodNotFoundError
@@ -149,6 +150,13 @@ class BatchRefusedError(ProtocolError):
     """The node, or what stands before it, takes no batch, or none so large; fewer at once, or one by one, may work."""
 
     reason = "batch_refused"
+
+
+class VersionUnknownError(BesuError):
+    """The node does not say which version of Besu it runs; methods and contracts differ between versions."""
+
+    reason = "version_unknown"
+    verdict = Verdict.OPERATOR
 
 
 class RpcError(BesuError):

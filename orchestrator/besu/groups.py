@@ -1,13 +1,12 @@
 """The client library: create, find and change flexible privacy groups through one node and one account."""
 
 import asyncio
-import contextlib
 import secrets
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 
 from orchestrator.besu.errors import BesuError, NotKnownError
+from orchestrator.besu.group_changes import ChangeReceipt, CreatedGroup, GroupChangeError
 from orchestrator.besu.identifiers import enclave_key_to_bytes, privacy_group_id_from_bytes, privacy_group_id_to_bytes
 from orchestrator.besu.management_contract import (
     MANAGEMENT_PROXY,
@@ -21,7 +20,7 @@ from orchestrator.besu.management_contract import (
     encode_remove_participant,
 )
 from orchestrator.besu.node import Node
-from orchestrator.besu.outcome import MemberOutcome, Rejected, Rejection, Unseen, read_outcome
+from orchestrator.besu.outcome import Rejected, Rejection, Unseen, read_outcome
 from orchestrator.besu.own_markers import OneTimeMarkers, one_time_key
 from orchestrator.besu.private_transaction import USUAL_GAS_LIMIT, PrivateTransaction
 from orchestrator.besu.results import FoundGroup, GroupView
@@ -31,44 +30,6 @@ from orchestrator.besu.versions import native_abi, unlock_works
 from orchestrator.besu.waiting import NotMinedError, wait_mined
 from orchestrator.besu.websocket_client import NodeSocket
 from orchestrator.membership.model import Marker
-
-
-class GroupChangeError(Exception):
-    """A change of a group cannot be made, or was mined without effect.
-
-    Attributes:
-        rejection: why it had no effect; None when nothing was sent.
-    """
-
-    def __init__(self, message: str, *, rejection: Rejection | None = None) -> None:
-        super().__init__(message)
-        self.rejection = rejection
-
-
-@dataclass(frozen=True, slots=True)
-class ChangeReceipt:
-    """A change that executed.
-
-    Attributes:
-        pmt_hash: its PMT.
-        block_number, block_hash: the block that holds it.
-        members: what became of each key of an add or a remove.
-        view: the group on the sending node at that block.
-    """
-
-    pmt_hash: str
-    block_number: int
-    block_hash: str
-    members: tuple[tuple[str, MemberOutcome], ...]
-    view: GroupView
-
-
-@dataclass(frozen=True, slots=True)
-class CreatedGroup:
-    """A new group and the receipt of its creation."""
-
-    privacy_group_id: str
-    receipt: ChangeReceipt
 
 
 class FlexiblePrivacyGroups:
@@ -126,7 +87,7 @@ class FlexiblePrivacyGroups:
         before = await self._view(group)
         if before.exists:
             raise GroupChangeError(f"there is a group {group} already; choose another id, or add members to it")
-        version = (await self._node.client_version()).version
+        version = await self._node.version()
         receipt = await self._change(group, encode_add_participants(native_abi(version), members), before)
         return CreatedGroup(group, receipt)
 
@@ -189,7 +150,7 @@ class FlexiblePrivacyGroups:
         """Unlock a group; by an empty add on versions whose ``unlock()`` does not work."""
         view = await self._existing(privacy_group_id)
         empty_add = encode_add_participants(_abi(view), [])
-        if not unlock_works((await self._node.client_version()).version):
+        if not unlock_works(await self._node.version()):
             return await self._change(privacy_group_id, empty_add, view)
         return await self._change(privacy_group_id, encode_call(Method.UNLOCK), view)
 
@@ -204,7 +165,7 @@ class FlexiblePrivacyGroups:
         return self._markers.make(payload_key, transaction.chain_id or 0)
 
     async def _broadcast(self, raw: bytes) -> None:
-        with contextlib.suppress(MarkerKnownError):
+        with suppress(MarkerKnownError):
             await self._node.broadcast_raw(raw)
 
     async def _settle(self, group: str, data: bytes, before: GroupView, marker: Marker) -> ChangeReceipt:
@@ -249,11 +210,17 @@ class FlexiblePrivacyGroups:
         )
 
     async def _view(self, group: str) -> GroupView:
-        async with asyncio.timeout(self._mined_timeout_seconds):
-            while True:
-                with suppress(NotKnownError):  # a reorganisation took the head while it was read, or a replica is late
-                    return await self._node.group_view(group, account=self._signer.address, with_code=True)
-                await asyncio.sleep(self._poll_seconds)
+        try:
+            async with asyncio.timeout(self._mined_timeout_seconds):
+                while True:
+                    with suppress(NotKnownError):  # a reorganisation took the head just read, or a replica is late
+                        return await self._node.group_view(group, account=self._signer.address, with_code=True)
+                    await asyncio.sleep(self._poll_seconds)
+        except TimeoutError as error:
+            raise GroupChangeError(
+                f"the node did not show the group {group} at its head within {self._mined_timeout_seconds:g} s; look "
+                "whether it, or a replica behind its address, is late"
+            ) from error
 
     async def _view_at(self, group: str, block_number: int) -> GroupView | None:
         with suppress(NotKnownError):
@@ -323,10 +290,10 @@ class FlexiblePrivacyGroups:
         try:
             async with asyncio.timeout(self._mined_timeout_seconds):
                 while True:
-                    with contextlib.suppress(BesuError):  # refused by a pool that keeps the marker: the blocks decide
+                    with suppress(BesuError):  # refused by a pool that keeps the marker: the blocks decide
                         await self._broadcast(burn.raw)
                     for transaction_hash in (marker.pmt_hash, burn.transaction_hash):
-                        with contextlib.suppress(BesuError):
+                        with suppress(BesuError):
                             if await self._node.public_receipt(transaction_hash) is not None:
                                 return True
                     await asyncio.sleep(self._poll_seconds)

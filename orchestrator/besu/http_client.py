@@ -38,11 +38,10 @@ from orchestrator.besu.turn_limit import TurnLimit
 
 DEFAULT_TIMEOUT_SECONDS: Final = 10.0
 _READ_ATTEMPTS: Final = 3
-# A time-out is not tried again: the caller's patience is over, and a node that is busy gets no better by it.
-_TRIED_AGAIN: Final = (NodeUnreachableError, ConnectionLostError, HttpStatusError)
 _WRITE_WORDS: Final = ("send", "distribute", "create", "delete", "add", "remove", "set")
 _JSON: Final = "application/json"
 _FORBIDDEN: Final = 403
+_TOO_MANY: Final = 429
 _HOST_REFUSED: Final = b"Host not authorized"
 _BATCH_STATUSES: Final = (400, 413)
 """What a gateway answers, without JSON-RPC, to a batch that it can't read or that is too large for it."""
@@ -218,7 +217,7 @@ class HttpNode:
         if not retry:
             return await self._post_once(self._send_turns, body, calls, seconds)
         async for attempt in stamina.retry_context(
-            on=_TRIED_AGAIN, attempts=_READ_ATTEMPTS, timeout=None, wait_initial=0.1, wait_jitter=0.1
+            on=_may_pass, attempts=_READ_ATTEMPTS, timeout=None, wait_initial=0.1, wait_jitter=0.1
         ):
             with attempt:
                 return await self._post_once(self._read_turns, body, calls, seconds)
@@ -252,7 +251,7 @@ class HttpNode:
                         f"{self.url} takes no requests under this host name; add it to the node's --host-allowlist"
                     )
                 # Besu answers errors of the request with 400 and 401 and says in JSON what they are.
-                if response.status >= 500 or response.status == 429 or answered.lstrip()[:1] not in {b"{", b"["}:
+                if response.status >= 500 or response.status == _TOO_MANY or answered.lstrip()[:1] not in {b"{", b"["}:
                     raise HttpStatusError(
                         f"{self.url} answered HTTP {response.status} without JSON-RPC; "
                         "check that it is a Besu node's address and what stands before it",
@@ -277,6 +276,17 @@ class HttpNode:
                 raise ProtocolError(f"{self.url} answers more than {MAX_ANSWER_BYTES} bytes; ask for less at once")
             parts.append(part)
         return b"".join(parts)
+
+
+def _may_pass(error: Exception) -> bool:
+    """Whether the same read may be answered in a moment.
+
+    A time-out is not tried again: the caller's patience is over, and a node that is busy gets no better by it. Nor is a
+    request that was refused for what it is (HTTP 4xx), unless for there being too many.
+    """
+    if isinstance(error, HttpStatusError):
+        return not 400 <= error.status < 500 or error.status == _TOO_MANY
+    return isinstance(error, NodeUnreachableError | ConnectionLostError)
 
 
 def is_read(method: str) -> bool:

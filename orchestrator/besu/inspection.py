@@ -10,12 +10,15 @@ from enum import StrEnum
 from typing import Final
 
 from orchestrator.besu.results import ClientVersion, Head, Syncing
+from orchestrator.besu.versions import Version
 
 CHECKS: Final = (
     "reachable",
+    "batches",
     "chain-id",
     "version",
     "api-groups",
+    "distribution",
     "subscriptions",
     "flexible-groups",
     "offchain-methods",
@@ -40,6 +43,10 @@ CHECKS: Final = (
     "enclave-log",
 )
 """The slugs of all checks, in the order in which findings are shown."""
+
+
+PROBED_BATCH: Final = 8
+"""Requests that are sent together to see whether batches are taken: more than one look at a group has."""
 
 
 class Level(StrEnum):
@@ -137,6 +144,9 @@ class NodeSeen:
         enclave_keys: Its keys in the configuration.
         seen_at: The local clock when the head was read, seconds since 1970.
         client: What it says that it is.
+        configured_version: What the configuration says that it runs; None when that is left to the node.
+        most_in_batch: How many requests it was found to take at once.
+        distributes: True when it takes the method by which private transactions are distributed.
         chain_id: Its chain id.
         genesis: Hash of block 0.
         api_groups: JSON-RPC groups over HTTP, in lower case.
@@ -160,6 +170,9 @@ class NodeSeen:
     enclave_keys: tuple[str, ...]
     seen_at: float
     client: ClientVersion | Unanswered
+    configured_version: Version | None
+    most_in_batch: int | Unanswered
+    distributes: bool | Unanswered
     chain_id: int | Unanswered
     genesis: str | Unanswered
     api_groups: frozenset[str] | Unanswered
@@ -177,6 +190,13 @@ class NodeSeen:
     markers: MarkerKeys | Unanswered
     subscription: HeadDelivered | Unanswered | None
     enclave: EnclaveSeen | Unanswered | None
+
+    @property
+    def version(self) -> Version | None:
+        """The version of Besu to go by; None when nobody says it."""
+        if self.configured_version is not None:
+            return self.configured_version
+        return None if isinstance(self.client, Unanswered) else self.client.version
 
 
 @dataclass(frozen=True, slots=True)

@@ -161,12 +161,13 @@ def _marker_key(seen: NodeSeen) -> Iterator[Finding]:
             level=Level.NOTE,
             node=seen.name,
             what=f"signs its PMTs with a fixed key ({len(own)} PMTs by {len(set(senders))} sender(s))",
-            why="Such a node keeps the order of what is sent in turn, and loses PMTs that are sent at once.",
-            remedy="The daemon sends unmined transactions again by itself. Other clients of the node should send one "
-            "transaction at a time.",
+            why="It loses PMTs that are sent at once, and two of them in one block make that block one that no new "
+            "member can replay.",
+            remedy="The daemon's markers have keys of their own. Other clients of the node should send one transaction "
+            "a block.",
         )
     else:
-        yield ok("pmt-key", seen, f"signs each PMT with a random key ({len(own)} PMTs seen)")
+        yield ok("pmt-key", seen, f"each PMT of its members has a sender of its own ({len(own)} PMTs seen)")
 
 
 def _enclave(seen: NodeSeen) -> Iterator[Finding]:

@@ -5,6 +5,7 @@ from typing import Final
 
 from orchestrator.besu.inspection import Expected, Finding, Level, NodeSeen, NodeSilent, Unanswered, in_order
 from orchestrator.besu.inspection_node import judge_node, judge_silent
+from orchestrator.besu.versions import dotted
 
 SPREAD_BLOCKS: Final = 5
 SHOWN_GROUPS: Final = 3
@@ -82,9 +83,8 @@ def _same_chain(nodes: Sequence[NodeSeen]) -> Iterator[Finding]:
 
 
 def _versions(nodes: Sequence[NodeSeen]) -> Iterator[Finding]:
-    versions = _values(
-        nodes, lambda n: n.client if isinstance(n.client, Unanswered) else ".".join(map(str, n.client.version))
-    )
+    unsaid = Unanswered("version_unknown", "no version is said")
+    versions = _values(nodes, lambda node: unsaid if node.version is None else dotted(node.version))
     if len(versions) > 1:
         yield Finding(
             check="mixed-versions",

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
-from orchestrator.besu.inspection import Expected, Finding, Level, NodeSeen, NodeSilent, Unanswered
+from orchestrator.besu.inspection import PROBED_BATCH, Expected, Finding, Level, NodeSeen, NodeSilent, Unanswered
 from orchestrator.besu.inspection_health import API_REMEDY, judge_health, ok, unknown
-from orchestrator.besu.versions import LOSES_ADDED_GROUPS, REMOVED_IN, UNLOCK_SINCE, native_abi
+from orchestrator.besu.versions import LOSES_ADDED_GROUPS, REMOVED_IN, UNLOCK_SINCE, dotted, native_abi
 
 FIRST_USABLE = (1, 5, 3)
 """Groups of earlier versions are unusable since 1.5.3."""
@@ -12,21 +12,25 @@ FIRST_USABLE = (1, 5, 3)
 REQUIRED_APIS = ("eth", "net", "web3", "eea", "priv")
 CONSENSUS_APIS = ("ibft", "qbft", "clique")
 
+_SILENCE_REMEDIES = {
+    "unauthorized": "Renew the token in token_file; check its permissions and its enclave key.",
+    "host_not_allowed": "Add the host name of nodes.http to the node's --host-allowlist.",
+}
 _NOT_ON = frozenset({"method_not_found", "method_not_enabled", "privacy_disabled"})
 
 
 def judge_silent(silent: NodeSilent) -> Finding:
     """Return the one finding of a node that does not answer."""
-    refused = silent.cause.reason == "unauthorized"
     return Finding(
         check="reachable",
         level=Level.ERROR,
         node=silent.name,
         what=f"{silent.url} does not answer: {silent.cause.message}",
         why="Members on this node can't be changed, and changes of groups with them can't be proven.",
-        remedy="Renew the token in token_file; check its permissions and its enclave key."
-        if refused
-        else "Start the node, or correct nodes.http; check what stands between (firewall, proxy, TLS).",
+        remedy=_SILENCE_REMEDIES.get(
+            silent.cause.reason,
+            "Start the node, or correct nodes.http; check what stands between (firewall, proxy, TLS).",
+        ),
     )
 
 
@@ -39,15 +43,52 @@ def judge_node(seen: NodeSeen, expected: Expected) -> tuple[Finding, ...]:
     """
     return (
         Finding(check="reachable", level=Level.OK, node=seen.name, what="answers"),
+        *_batches(seen),
         *_chain_id(seen),
         *_version(seen),
         *_receives(seen),
         *_apis(seen),
+        *_distribution(seen),
         *_subscription(seen, expected),
         *_flexible(seen),
         *_offchain_methods(seen),
         *judge_health(seen, expected),
     )
+
+
+def _batches(seen: NodeSeen) -> Iterator[Finding]:
+    if isinstance(seen.most_in_batch, Unanswered):
+        yield unknown("batches", seen, "whether it takes batches", seen.most_in_batch)
+    elif seen.most_in_batch < PROBED_BATCH:
+        yield Finding(
+            check="batches",
+            level=Level.WARNING,
+            node=seen.name,
+            what="takes no batches of requests"
+            if seen.most_in_batch == 1
+            else f"takes at most {seen.most_in_batch} requests at once",
+            why="Each look at a group then takes an HTTP request for each call: changes and audits are slower.",
+            remedy="Raise --rpc-http-max-batch-size, and let what stands before the node pass JSON arrays of 1 MiB.",
+        )
+    else:
+        yield ok("batches", seen, "takes batches of requests")
+
+
+def _distribution(seen: NodeSeen) -> Iterator[Finding]:
+    if seen.distributes is True:
+        yield ok("distribution", seen, "distributes private transactions for markers of the daemon's own")
+    elif isinstance(seen.distributes, Unanswered) and seen.distributes.reason not in _NOT_ON:
+        yield unknown("distribution", seen, "whether it distributes private transactions", seen.distributes)
+    else:
+        yield Finding(
+            check="distribution",
+            level=Level.ERROR,
+            node=seen.name,
+            what="does not distribute private transactions (priv_distributeRawTransaction)",
+            why="Changes that would be sent through it park: a marker that the node signs itself has no hash before it "
+            "is sent, and can't be sent through another node or taken back.",
+            remedy="Enable PRIV among the node's API groups, and let what stands before it pass the method.",
+        )
 
 
 def _chain_id(seen: NodeSeen) -> Iterator[Finding]:
@@ -62,7 +103,7 @@ def _version(seen: NodeSeen) -> Iterator[Finding]:
     if isinstance(client, Unanswered):
         yield unknown("version", seen, "the version", client)
         return
-    text, version = client.text, client.version
+    text, version = client.text, seen.version
     if client.product.lower() != "besu":
         yield Finding(
             check="version",
@@ -71,6 +112,24 @@ def _version(seen: NodeSeen) -> Iterator[Finding]:
             what=f"is {text}, not Besu",
             why="Flexible privacy groups are a feature of Hyperledger Besu.",
             remedy="Give the address of a Besu node.",
+        )
+    elif version is None:
+        yield Finding(
+            check="version",
+            level=Level.ERROR,
+            node=seen.name,
+            what=f"does not say its version: {text}",
+            why="The contract that new groups get, and what an addition is, depend on it; changes are parked.",
+            remedy="Set nodes.besu_version to the version of Besu that this build was made from.",
+        )
+    elif client.version not in (None, version):
+        yield Finding(
+            check="version",
+            level=Level.ERROR,
+            node=seen.name,
+            what=f"runs {text}, while nodes.besu_version says {dotted(version)}",
+            why="The daemon goes by the configuration, and would treat the node as another version than it is.",
+            remedy="Correct nodes.besu_version, or leave it out: this node says its version itself.",
         )
     elif version >= REMOVED_IN:
         yield Finding(
@@ -105,7 +164,7 @@ def _version(seen: NodeSeen) -> Iterator[Finding]:
 
 def _receives(seen: NodeSeen) -> Iterator[Finding]:
     """Besu 25.5.0 loses the groups that its node is added to: always when it makes no blocks."""
-    if isinstance(seen.client, Unanswered) or seen.client.version != LOSES_ADDED_GROUPS:
+    if seen.version != LOSES_ADDED_GROUPS:
         return
     makes_blocks = seen.validator is True
     role = "makes blocks" if makes_blocks else "makes no blocks"
@@ -205,9 +264,9 @@ def _flexible(seen: NodeSeen) -> Iterator[Finding]:
         return
     count = "" if isinstance(seen.groups, Unanswered) else f", member of {len(seen.groups)}"
     yield ok("flexible-groups", seen, f"flexible privacy groups are on{count}")
-    if isinstance(seen.client, Unanswered):
+    if seen.version is None:
         return
-    abi = native_abi(seen.client.version).value
+    abi = native_abi(seen.version).value
     yield ok("find-method", seen, f"finds groups with {found}; creates and extends groups of the {abi}[] dialect")
     if isinstance(seen.foreign_groups, Unanswered):
         yield unknown(

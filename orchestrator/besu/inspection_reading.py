@@ -10,8 +10,16 @@ from typing import Final, TypeVar
 import aiohttp
 
 from orchestrator.besu import answers
-from orchestrator.besu.errors import BesuError, MethodNotEnabledError, MethodNotFoundError
+from orchestrator.besu.errors import (
+    BesuError,
+    MethodNotEnabledError,
+    MethodNotFoundError,
+    PrivacyDisabledError,
+    RpcError,
+    UnauthorizedError,
+)
 from orchestrator.besu.inspection import (
+    PROBED_BATCH,
     EnclaveSeen,
     Expected,
     HeadDelivered,
@@ -21,9 +29,10 @@ from orchestrator.besu.inspection import (
     Unanswered,
 )
 from orchestrator.besu.inspection_enclave import ask_enclave
+from orchestrator.besu.json_rpc import Call, result_of
 from orchestrator.besu.management_contract import PRIVACY_PRECOMPILE, Abi, ManagementContractError
 from orchestrator.besu.node import FIND_METHODS, Node
-from orchestrator.besu.results import ClientVersion, Head
+from orchestrator.besu.results import Head
 from orchestrator.besu.tokens import TokenError, TokenFile
 from orchestrator.besu.versions import native_abi
 from orchestrator.besu.websocket_client import NodeSocket
@@ -103,6 +112,8 @@ class Inspector:
             enclave = asking.create_task(self._enclave(target))
             markers = asking.create_task(_asked(_markers(target, head)))
             client = asking.create_task(_asked(node.client_version()))
+            batches = asking.create_task(_asked(_most_in_batch(node)))
+            distributes = asking.create_task(_asked(_distributes(node)))
             chain_id = asking.create_task(_asked(node.chain_id()))
             genesis = asking.create_task(_asked(_genesis(node)))
             api_groups = asking.create_task(_asked(node.api_groups()))
@@ -118,12 +129,15 @@ class Inspector:
             enclave_keys=target.enclave_keys,
             seen_at=seen_at,
             client=client.result(),
+            configured_version=node.known_version,
+            most_in_batch=batches.result(),
+            distributes=distributes.result(),
             chain_id=chain_id.result(),
             genesis=genesis.result(),
             api_groups=api_groups.result(),
             find_method=found if isinstance(found, Unanswered) else found[0],
             groups=groups,
-            foreign_groups=await _asked(_foreign(node, client.result(), groups)),
+            foreign_groups=await _asked(_foreign(node, groups)),
             offchain_answered=offchain.result(),
             validator=validator.result(),
             peers=peers.result(),
@@ -244,13 +258,14 @@ async def _find(target: Target) -> tuple[str, tuple[str, ...]] | Unanswered:
     return failure
 
 
-async def _foreign(
-    node: Node, client: ClientVersion | Unanswered, groups: tuple[str, ...] | Unanswered
-) -> tuple[str, ...]:
+async def _foreign(node: Node, groups: tuple[str, ...] | Unanswered) -> tuple[str, ...]:
     """Return the groups whose contract is of another dialect than the node's, of the first `DIALECTS`."""
-    if isinstance(client, Unanswered) or isinstance(groups, Unanswered):
+    if isinstance(groups, Unanswered):
         return ()
-    native = native_abi(client.version)
+    try:
+        native = native_abi(await node.version())
+    except BesuError:
+        return ()  # what the version is has a finding of its own
     spoken = await asyncio.gather(*(_dialect(node, group) for group in groups[:DIALECTS]))
     return tuple(group for group, abi in zip(groups, spoken, strict=False) if abi is not native)
 
@@ -269,6 +284,24 @@ async def _answers_offchain(target: Target) -> bool:
 
 async def _validates(node: Node) -> bool:
     return (await node.own_address()).lower() in {address.lower() for address in await node.validators()}
+
+
+async def _most_in_batch(node: Node) -> int:
+    answered = await node.http.batch([Call("eth_chainId")] * PROBED_BATCH)
+    for answer in answered:
+        result_of(answer)
+    return min(node.http.most_in_batch, PROBED_BATCH)
+
+
+async def _distributes(node: Node) -> bool:
+    """Ask the method with bytes that are no transaction: a node that has it says so of the bytes."""
+    try:
+        await node.distribute_raw(b"\xc0")
+    except (MethodNotFoundError, MethodNotEnabledError, PrivacyDisabledError, UnauthorizedError):
+        raise
+    except RpcError:
+        pass
+    return True
 
 
 async def _genesis(node: Node) -> str:

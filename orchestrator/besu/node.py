@@ -42,6 +42,7 @@ from orchestrator.besu.results import (
     PublicReceipt,
 )
 from orchestrator.besu.simulation import Forecast, Simulation, simulated_error, simulated_output
+from orchestrator.besu.versions import Version
 
 T = TypeVar("T")
 
@@ -62,10 +63,13 @@ class Node(ChainNode):
         http: the way to the node.
         name: what to call it in messages; its address when not given.
         enclave_key: the member's key, base64, that changes are sent from; None when the node is only read.
+        version: (major, minor, patch) of a node that does not say it; None to ask the node.
     """
 
-    def __init__(self, http: HttpNode, *, name: str = "", enclave_key: str | None = None) -> None:
-        super().__init__(http, name=name)
+    def __init__(
+        self, http: HttpNode, *, name: str = "", enclave_key: str | None = None, version: Version | None = None
+    ) -> None:
+        super().__init__(http, name=name, version=version)
         self.enclave_key = enclave_key
         self._find_method: str | None = None
 
@@ -259,10 +263,6 @@ class Node(ChainNode):
         if len(payload_key) not in PAYLOAD_KEY_BYTES:
             raise ProtocolError(f"a payload key of {len(payload_key)} bytes, instead of 32 or 64")
         return payload_key
-
-    async def precompile_address(self) -> str:
-        """Return the address that marker transactions go to."""
-        return answers.read_address(await self.http.call("priv_getPrivacyPrecompileAddress"))
 
     async def _roots(self, places: Sequence[tuple[str, str]]) -> tuple[str | None, ...]:
         """Read the roots of groups at blocks; a second look, where there is none, whether the node has the block."""

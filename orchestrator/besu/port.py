@@ -12,6 +12,7 @@ from orchestrator.besu.errors import (
     MethodNotFoundError,
     ProtocolError,
 )
+from orchestrator.besu.histories import read_balances, read_blocks, read_memberships
 from orchestrator.besu.http_client import CallCounts
 from orchestrator.besu.management_contract import (
     PRIVACY_PRECOMPILE,
@@ -19,13 +20,14 @@ from orchestrator.besu.management_contract import (
     ManagementContractError,
 )
 from orchestrator.besu.node import Node
-from orchestrator.besu.reasons import distribution_failure, marker_failure, read_failure
+from orchestrator.besu.reasons import distribution_failure, marker_failure, read_failure, send_failure
 from orchestrator.besu.receipts import outcome_of
 from orchestrator.besu.results import Head as SeenHead
 from orchestrator.besu.subscriptions import Gap, GapReason
 from orchestrator.besu.transaction_errors import MarkerKnownError
 from orchestrator.besu.websocket_client import NodeSocket
 from orchestrator.engine.node_ports import Block, Head, NodeError, NodeTraits, PmtOutcome, Said
+from orchestrator.membership.forecast.memberships import MembershipLog
 from orchestrator.membership.model import GroupView
 from orchestrator.membership.reasons import Reason
 
@@ -91,6 +93,7 @@ class BesuNode:
         self._enclave = enclave
         self._traits: NodeTraits | None = None
         self._reading_traits = asyncio.Lock()
+        self._one_send = asyncio.Lock()
         self._abis: dict[str, str] = {}
 
     @property
@@ -109,7 +112,7 @@ class BesuNode:
     async def _read_traits(self) -> NodeTraits:
         if self._traits is not None:
             return self._traits
-        version = (await self._node.client_version()).version
+        version = await self._node.version()
         self._traits = NodeTraits(
             besu_version=version,
             chain_id=await self._node.chain_id(),
@@ -142,6 +145,23 @@ class BesuNode:
         if header.number != number or header.transaction_hashes is None:
             raise ProtocolError(f"asked for block {number}, answered a part of block {header.number}")
         return Block(number=header.number, block_hash=header.hash, transactions=header.transaction_hashes)
+
+    @_read
+    async def blocks(self, block_numbers: Sequence[int]) -> tuple[Block, ...]:
+        """Return blocks with their transactions in full."""
+        return await read_blocks(self._node, block_numbers)
+
+    @_read
+    async def balances(self, accounts: Sequence[str], block_number: int) -> Mapping[str, int]:
+        """Return what accounts have after a block, in wei."""
+        return await read_balances(self._node, accounts, block_number)
+
+    @_read
+    async def memberships(
+        self, privacy_group_ids: Sequence[str], first_block: int, last_block: int
+    ) -> tuple[MembershipLog, ...]:
+        """Return who came into groups and who left them."""
+        return await read_memberships(self._node, privacy_group_ids, first_block, last_block)
 
     @_read
     async def view(self, privacy_group_id: str, block_number: int) -> GroupView:
@@ -217,6 +237,18 @@ class BesuNode:
         for pmt_hash, (public, private) in zip(left, await self._node.receipts(left) if left else (), strict=True):
             found[pmt_hash] = outcome_of(pmt_hash, public or private, private)
         return tuple(found[pmt_hash] for pmt_hash in pmt_hashes)
+
+    @_meaning(send_failure)
+    async def send(self, raw: bytes) -> str:
+        """Send a signed private transaction, one at a time: sends that overlap can get one public nonce."""
+        async with self._one_send:
+            return await self._node.send_raw(raw)
+
+    @_read
+    async def pooled(self, pmt_hashes: Sequence[str]) -> bool | None:
+        """Return True when one of the PMTs waits in the node's pool, False when all are in blocks; None: not known."""
+        waits = await self._node.pooled(pmt_hashes)
+        return True if True in waits else None if None in waits else False
 
     @_meaning(distribution_failure)
     async def distribute(self, raw: bytes) -> bytes:

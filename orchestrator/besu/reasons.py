@@ -9,6 +9,7 @@ from orchestrator.besu.errors import (
     MethodNotFoundError,
     PrivacyDisabledError,
     UnauthorizedError,
+    VersionUnknownError,
 )
 from orchestrator.engine.node_ports import NodeError, Said
 from orchestrator.membership.reasons import RULES, Judgement, Reason
@@ -22,6 +23,7 @@ SLUGS: Final = {
     "bad_answer": "node_error",
     "batch_refused": "node_error",
     "not_known": "not_known_here",
+    "version_unknown": "version_unknown",
     "besu_error": "node_error",
     "rpc_error": "node_error",
     "unauthorized": "unauthorized",
@@ -73,6 +75,7 @@ _WILL_NOT_TELL: Final = (
     MethodNotEnabledError,
     PrivacyDisabledError,
     HostNotAllowedError,
+    VersionUnknownError,
 )
 
 
@@ -92,7 +95,7 @@ def read_failure(error: BesuError, node: str) -> NodeError:
 
 
 def send_failure(error: BesuError, node: str) -> NodeError:
-    """Return what it means that a private transaction was not taken, with the node's own marker."""
+    """Return what it means that a send did not end with a PMT's hash."""
     return NodeError(reason_of(error, node), _said_to_a_send(error))
 
 

@@ -32,6 +32,9 @@ class PublicTransaction:
         sender_nonce: public nonce of the sender.
         to: address called, or None.
         data: its input; of a PMT 32 bytes (payload key), 64 when it adds to a group (payload key, history key).
+        value: in wei.
+        gas_limit: in gas.
+        gas_price: the most wei that it pays for a gas.
     """
 
     transaction_hash: str
@@ -39,14 +42,18 @@ class PublicTransaction:
     sender_nonce: int
     to: str | None
     data: bytes
+    value: int = 0
+    gas_limit: int = 0
+    gas_price: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A block with its transactions in full."""
+    """A block with its transactions in full; ``gas_limit`` is the block's, in gas."""
 
     head: Head
     transactions: tuple[PublicTransaction, ...]
+    gas_limit: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,12 +125,12 @@ class ClientVersion:
 
     Attributes:
         product: "besu", or another client's name.
-        version: (major, minor, patch).
+        version: (major, minor, patch); None when the node does not say it.
         text: the whole answer.
     """
 
     product: str
-    version: tuple[int, int, int]
+    version: tuple[int, int, int] | None
     text: str
 
 

@@ -19,6 +19,11 @@ REMOVED_IN: Final[Version] = (25, 6, 0)
 """Flexible groups are gone from here on."""
 
 
+def dotted(version: Version) -> str:
+    """Return a version as people write it."""
+    return ".".join(map(str, version))
+
+
 def native_abi(version: Version) -> Abi:
     """Return the dialect in which a version creates groups, and the only one whose additions it recognises."""
     return Abi.BYTES if version >= BYTES_ABI_SINCE else Abi.BYTES32

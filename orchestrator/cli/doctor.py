@@ -139,7 +139,7 @@ def _target(session: ClientSession, node: NodeConfig) -> Target:
     token = TokenFile(node.token_file) if node.token_file is not None else None
     tls = tls_context(str(node.ca_file)) if node.ca_file is not None else None
     return Target(
-        node=Node(HttpNode(session, node.http, token=token, tls=tls), name=node.name),
+        node=Node(HttpNode(session, node.http, token=token, tls=tls), name=node.name, version=node.version),
         enclave_keys=node.enclave_keys,
         ws_url=node.ws,
         enclave_url=node.enclave,

@@ -16,6 +16,7 @@ from orchestrator.api.documents import (
     GroupPage,
     PlanDocument,
     ProgressDocument,
+    RepairDocument,
 )
 
 _STYLE = {"succeeded": "green", "failed": "red", "parked": "yellow", "cancelled": "dim", "queued": "dim"}
@@ -176,14 +177,29 @@ def _facts(change: ChangeDetailDocument) -> list[tuple[str, object]]:
             ("version", change.effect.version),
             ("state root", change.effect.state_root),
         ]
+    if change.independent is not None:
+        seen = "an old member's node that did not send it" if change.independent else "no node but its sender's"
+        facts.append(("seen on", seen))
+    if change.repair is not None:
+        facts.append(("repair", _repair_text(change.repair)))
     return facts
 
 
 def _plan_text(plan: PlanDocument) -> str:
     text = f"through {plan.node}: {len(plan.to_add)} to add, {len(plan.to_remove)} to remove"
+    for entry in plan.vouched:
+        text += f"; {entry.enclave_key}: unseen, attested by {entry.account} at block {entry.block_number}"
+    for key in plan.unforeseen:
+        text += f"; {key}: unseen, what its node makes of the history is not known"
     if plan.bundling_seconds is None:
         return text
     return f"{text}; bundling the history took {plan.bundling_seconds:.1f} s at the last addition, under the lock"
+
+
+def _repair_text(repair: RepairDocument) -> str:
+    if repair.removed_block is None:
+        return f"{len(repair.members)} members since block {repair.since_block}, not removed"
+    return f"{len(repair.members)} members since block {repair.since_block}, removed in block {repair.removed_block}"
 
 
 def _verdict_text(member: ProgressDocument) -> str:

@@ -103,6 +103,11 @@ class ChainConfig(Section):
         le=100_000,
         description="Blocks after the proof's in which the word of a peer is waited for.",
     )
+    attestations: Literal["require", "prefer", "ignore"] = Field(
+        default="prefer",
+        description="Whether a new member whose node is not ours is added only on the word of a peer, with it where it "
+        "comes within 10 s, or without.",
+    )
     gas_limit: int = Field(default=3_000_000, ge=21_000, le=1_000_000_000, description="Of each private transaction.")
     gas_price: int = Field(default=0, ge=0, le=10**18, description="In wei; the marker transaction copies it.")
 
@@ -151,8 +156,17 @@ class NodeConfig(Section):
         default=None,
         description="Which of `accounts` signs what this node shows for other organisations; none: nothing is told.",
     )
+    besu_version: Annotated[str, AfterValidator(values.check_besu_version)] | None = Field(
+        default=None,
+        description='Such as "23.10.3", for a node that does not say its version; `orchestrator doctor` tells.',
+    )
     token_file: File | None = Field(default=None, description="File with the node's JWT; read again when it changes.")
     ca_file: File | None = Field(default=None, description="PEM of the authority that signed the node's certificate.")
+
+    @property
+    def version(self) -> tuple[int, int, int] | None:
+        """`besu_version` as numbers; None when it is left to the node to say."""
+        return None if self.besu_version is None else values.parse_besu_version(self.besu_version)
 
 
 class AccountConfig(Section):

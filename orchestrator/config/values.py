@@ -1,6 +1,7 @@
 """Checks of single values: each returns the value in its normal form, or a `ValueError` says what to write instead."""
 
 import ipaddress
+import re
 import stat
 from pathlib import Path
 from typing import Any, Final
@@ -12,6 +13,7 @@ from orchestrator.besu.identifiers import enclave_key_to_bytes, normal_address
 
 STORE_SCHEMES: Final = ("sqlite", "postgresql")
 BROKER_SCHEMES: Final = ("embedded", "nats", "tls", "amqp", "amqps")
+_BESU_VERSION: Final = re.compile(r"(\d{1,4})\.(\d{1,4})\.(\d{1,4})", re.ASCII)
 LOOPBACK_NAMES: Final = frozenset({"localhost"})
 
 
@@ -54,6 +56,21 @@ def check_http_url(url: str) -> str:
 def check_ws_url(url: str) -> str:
     """A node's WebSocket address."""
     return _check_url(url, ("ws", "wss"), "ws://host:8546")
+
+
+def check_besu_version(text: str) -> str:
+    """A version of Besu: three numbers."""
+    parse_besu_version(text)
+    return text
+
+
+def parse_besu_version(text: str) -> tuple[int, int, int]:
+    """Return (major, minor, patch); raises ValueError for anything else."""
+    matched = _BESU_VERSION.fullmatch(text)
+    if matched is None:
+        raise ValueError('must be three numbers such as "23.10.3"')
+    major, minor, patch = map(int, matched.groups())
+    return major, minor, patch
 
 
 def check_enclave_key(key: str) -> str:

@@ -66,6 +66,17 @@ def config_from_arguments(arguments: list[str]) -> DevnetConfig:
         help="a further enclave key that a node hosts, for instance 1=A1aVtMxL…; may be given several times",
     )
     parser.add_argument(
+        "--replicas",
+        action="append",
+        default=[],
+        metavar="NODE=MS,MS,…",
+        help="replicas that answer in turn on a node's HTTP address, and how late each is: 1=0,400,1500",
+    )
+    parser.add_argument("--identity", default="", help="as Besu's option: web3_clientVersion is besu/IDENTITY/v…")
+    parser.add_argument("--build", default="", help="said in web3_clientVersion instead of the version, e.g. null")
+    parser.add_argument("--max-batch-size", type=int, default=None, help="as Besu's --rpc-http-max-batch-size")
+    parser.add_argument("--host-allowlist", action="append", default=[], metavar="HOST", help="as Besu's option")
+    parser.add_argument(
         "--enclave-key",
         action="append",
         default=[],
@@ -100,6 +111,11 @@ def config_from_arguments(arguments: list[str]) -> DevnetConfig:
         gossip_ms=given.gossip_ms,
         privacy_nonce_always_increments=given.privacy_nonce_always_increments,
         jwt_public_key_file=given.jwt_public_key_file,
+        replica_lags_ms=_lags(given.replicas),
+        identity=given.identity,
+        build=given.build,
+        max_batch_requests=given.max_batch_size,
+        host_allowlist=frozenset(given.host_allowlist or {"*"}),
         enclave_keys={node: keys[-1] for node, keys in _keys("--enclave-key", given.enclave_key).items()},
         extra_enclave_keys=_tenant_keys(given.tenant_key, multi_tenant=given.jwt_public_key_file is not None),
         tls_certificate_file=given.tls_certificate_file,
@@ -120,6 +136,17 @@ def _keys(option: str, given: list[str]) -> dict[int, tuple[str, ...]]:
             raise DevnetError(f"{option} {item!r} must be a node's number, '=' and an enclave key")
         keys[int(node)] = (*keys.get(int(node), ()), key)
     return keys
+
+
+def _lags(given: list[str]) -> dict[int, tuple[float, ...]]:
+    lags = {}
+    for item in given:
+        node, _, numbers = item.partition("=")
+        try:
+            lags[int(node)] = tuple(float(number) for number in numbers.split(","))
+        except ValueError as error:
+            raise DevnetError(f"--replicas {item!r} must be a node's number, '=' and milliseconds") from error
+    return lags
 
 
 def _balances(given: list[str]) -> dict[str, int]:

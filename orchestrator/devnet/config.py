@@ -14,6 +14,9 @@ from orchestrator.devnet.versions import UnknownBesuVersionError, behaviour_of
 MAX_NODES: Final = 64
 MAX_HISTORY: Final = 1_000_000
 _MAX_PORT: Final = 65_535
+MAX_REPLICAS: Final = 10
+_HOUR_MS: Final = 3_600_000
+_NAME: Final = re.compile(r"[!-~]{0,100}")
 _ADDRESS: Final = re.compile(r"0x[0-9a-f]{40}")
 
 
@@ -51,6 +54,11 @@ class DevnetConfig:
         gossip_ms: what a public transaction takes from one node's pool to another's.
         privacy_nonce_always_increments: as Besu's option since 24.7.1.
         revert_reason_enabled: as Besu's option.
+        replica_lags_ms: by node (from 1), how late the replicas are that answer in turn on the node's HTTP address.
+        identity: what nodes put into ``web3_clientVersion`` after their name, as Besu's option; "" for nothing.
+        build: what nodes say there instead of their version, for instance "null"; "" for the version.
+        max_batch_requests: the most requests in one batch, as Besu's option; None for the version's own limit.
+        host_allowlist: names in the ``Host`` header that are served, as Besu's option; "*" for all.
         enclave_keys: by node (from 1), the own enclave key of nodes that are to have another than usual.
         extra_enclave_keys: by node (from 1), further enclave keys that its enclave hosts: tenants.
         jwt_public_key_file: PEM; every call needs a token (docs/besu.md#multi-tenancy). None: no authentication.
@@ -85,6 +93,11 @@ class DevnetConfig:
     gossip_ms: float = 0.0
     privacy_nonce_always_increments: bool = False
     revert_reason_enabled: bool = True
+    replica_lags_ms: Mapping[int, tuple[float, ...]] = field(default_factory=dict)
+    identity: str = ""
+    build: str = ""
+    max_batch_requests: int | None = None
+    host_allowlist: frozenset[str] = frozenset({"*"})
     enclave_keys: Mapping[int, str] = field(default_factory=dict)
     extra_enclave_keys: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     jwt_public_key_file: Path | None = None
@@ -113,6 +126,10 @@ class DevnetConfig:
         """In seconds."""
         ms = self.bundle_ms_per_transaction
         return (self.replay_ms_per_transaction / 5 if ms is None else ms) / 1000
+
+    def lags_of(self, node: int) -> tuple[float, ...]:
+        """How late each replica of a node is, in seconds; none without replicas."""
+        return tuple(lag_ms / 1000 for lag_ms in self.replica_lags_ms.get(node, ()))
 
     def enclave_key_of(self, node: int) -> str:
         """A node's own enclave key, base64."""
@@ -146,7 +163,7 @@ class DevnetConfig:
                 "enclave_timeout_ms",
                 "gossip_ms",
             )
-            if not 0 <= getattr(self, name) <= (3_600_000 if "_ms" in name else 3_600)
+            if not 0 <= getattr(self, name) <= (_HOUR_MS if "_ms" in name else 3_600)
         )
         if not 0 <= self.sends_at_once <= MAX_NODES:
             problems.append(f"sends_at_once is {self.sends_at_once}; give 0 (any number) to {MAX_NODES}")
@@ -164,6 +181,20 @@ class DevnetConfig:
             for address, balance_wei in self.balances_wei.items()
             if _ADDRESS.fullmatch(address) is None or balance_wei < 0
         )
+        for node, lags_ms in self.replica_lags_ms.items():
+            if (
+                not 1 <= node <= self.nodes
+                or len(lags_ms) > MAX_REPLICAS
+                or not all(0 <= ms <= _HOUR_MS for ms in lags_ms)
+            ):
+                problems.append(
+                    f"replica_lags_ms of node {node} is {lags_ms}; give nodes 1 to {self.nodes}, "
+                    f"at most {MAX_REPLICAS} lags, each from 0 to an hour"
+                )
+        if not _NAME.fullmatch(self.identity) or not _NAME.fullmatch(self.build):
+            problems.append("identity and build take up to 100 printable characters")
+        if self.max_batch_requests is not None and self.max_batch_requests < 1:
+            problems.append(f"max_batch_requests is {self.max_batch_requests}; give 1 or more")
         own = {node: (key,) for node, key in self.enclave_keys.items()}
         for name, keys_of in (("enclave_keys", own), ("extra_enclave_keys", self.extra_enclave_keys)):
             for node, keys in keys_of.items():

@@ -1,9 +1,9 @@
-"""Answers that go wrong on purpose: slow, refused, cut off. Pure.
+"""Answers that go wrong on purpose: slow, refused, cut off, an error or nothing. Pure.
 
-A fault is armed by ``devnet_rpcFault`` and taken by the servers when a matching call comes in.
+A fault is armed by ``devnet_rpcFault`` and taken by the servers, or by the node's methods, when a matching call comes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
@@ -14,8 +14,9 @@ MAX_FAULTS: Final = 1_000
 class FaultKind(Enum):
     """What happens to the answer.
 
-    A ``lost`` answer is the worst for a client: the node does what it was asked and the connection ends without a
-    word, so the client cannot know.
+    ``error`` and ``null`` are answers of the node itself, so calls without a socket meet them, too; the node does
+    nothing for such a call. A ``lost`` answer is the worst for a client: the node does what it was asked and the
+    connection ends without a word, so the client cannot know.
     """
 
     LATENCY = "latency"
@@ -23,6 +24,12 @@ class FaultKind(Enum):
     RESET = "reset"
     HALF = "half"
     LOST = "lost"
+    ERROR = "error"
+    NULL = "null"
+
+
+ANSWERS: Final = frozenset({FaultKind.ERROR, FaultKind.NULL})
+TRANSPORT: Final = frozenset(FaultKind) - ANSWERS
 
 
 @dataclass(slots=True)
@@ -36,6 +43,8 @@ class RpcFault:
         remaining: how often; None until it is cleared.
         seconds: of a delay.
         status: HTTP status of a refusal.
+        code, message: of an error.
+        batches: only requests in a batch meet it.
     """
 
     kind: FaultKind
@@ -44,6 +53,9 @@ class RpcFault:
     remaining: int | None = 1
     seconds: float = 0.0
     status: int = 503
+    code: int = -32603
+    message: str = "Internal error"
+    batches: bool = False
 
 
 class RpcFaults:
@@ -63,16 +75,21 @@ class RpcFaults:
         self._armed.clear()
         return count
 
-    def take(self, node: int, methods: Sequence[str]) -> RpcFault | None:
-        """The first armed fault that a request of these methods meets; it is used up once."""
+    def take(
+        self, node: int, methods: Sequence[str], kinds: Set[FaultKind] = TRANSPORT, *, in_batch: bool = False
+    ) -> RpcFault | None:
+        """The first armed fault of these kinds that a request of these methods meets; it is used up once."""
         wanted = [method for method in methods if not method.startswith("devnet_")]
         if not wanted and methods:
             return None
         for fault in self._armed:
-            if fault.node in {None, node} and (not fault.methods or not fault.methods.isdisjoint(wanted)):
-                if fault.remaining is not None:
-                    fault.remaining -= 1
-                    if fault.remaining <= 0:
-                        self._armed.remove(fault)
-                return fault
+            if fault.kind not in kinds or (fault.batches and not in_batch) or fault.node not in {None, node}:
+                continue
+            if fault.methods and fault.methods.isdisjoint(wanted):
+                continue
+            if fault.remaining is not None:
+                fault.remaining -= 1
+                if fault.remaining <= 0:
+                    self._armed.remove(fault)
+            return fault
         return None

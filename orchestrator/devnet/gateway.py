@@ -91,7 +91,8 @@ class Gateway:
             return await self._reply_to_batch(request, principal, connection)
         if not isinstance(request, dict):
             return _refusal(self._unreadable(connection), 400)
-        answer = await self._answer(request, principal, connection)
+        lag_seconds = 0.0 if connection is not None else self.api.next_lag()
+        answer = await self._answer(request, principal, connection, lag_seconds)
         return Reply(answer.status, "" if answer.response is None else to_json(answer.response))
 
     async def _reply_to_batch(
@@ -101,7 +102,8 @@ class Gateway:
             return Reply(200, to_json(await self._responses(requests, principal, connection)))
         if not requests:
             return _refusal(errors.invalid_request(), 400)
-        limit = self.api.network.behaviour.max_batch_requests
+        own_limit = self.api.network.config.max_batch_requests
+        limit = self.api.network.behaviour.max_batch_requests if own_limit is None else own_limit
         if limit and len(requests) > limit:
             return _refusal(errors.batch_too_large(), 200)
         return Reply(200, to_json(await self._responses(requests, principal, connection)))
@@ -116,14 +118,18 @@ class Gateway:
     async def _responses(
         self, requests: list[Any], principal: Principal | None, connection: Connection | None
     ) -> list[Any]:
+        # One replica answers the whole batch.
+        lag_seconds = 0.0 if connection is not None else self.api.next_lag()
         responses = []
         for request in requests[:MAX_BATCH_REQUESTS]:
-            answer = await self._answer(request, principal, connection)
+            answer = await self._answer(request, principal, connection, lag_seconds)
             if answer.response is not None:
                 responses.append(answer.response)
         return responses
 
-    async def _answer(self, request: Any, principal: Principal | None, connection: Connection | None) -> Answer:
+    async def _answer(
+        self, request: Any, principal: Principal | None, connection: Connection | None, lag_seconds: float
+    ) -> Answer:
         tenant = None
         if self._verifier is not None and isinstance(request, dict):
             method = request.get("method")
@@ -134,7 +140,7 @@ class Gateway:
                     return self.api.refuse(request.get("id"), errors.invalid_request())
                 tenant = principal.key
         self._advance()
-        answer = self.api.handle(request, Caller(tenant=tenant, connection=connection))
+        answer = self.api.handle(request, Caller(tenant=tenant, connection=connection, lag_seconds=lag_seconds))
         if answer.later is not None and answer.finish is not None:
             delay, finish = answer.later.delay_seconds, answer.finish
             try:

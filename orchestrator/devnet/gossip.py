@@ -7,6 +7,7 @@ of all nodes forgets it; what two pools hold at one place may differ, and then t
 
 import heapq
 from collections.abc import Callable, Iterable
+from typing import Final
 
 from orchestrator.devnet.admission import AdmissionTerms, check_admission
 from orchestrator.devnet.chain import Chain
@@ -15,6 +16,9 @@ from orchestrator.devnet.node import Node
 from orchestrator.devnet.public_transaction import PublicTransaction
 from orchestrator.devnet.transaction_pool import PoolFullError, TransactionPool, Waiting
 from orchestrator.devnet.versions import BesuBehaviour
+
+MAX_REMEMBERED: Final = 20_000
+"""Transactions of which it is remembered who has them, and accounts that sent through a node; the oldest go."""
 
 
 class NodePools:
@@ -42,9 +46,8 @@ class NodePools:
         self._terms = terms
         self._pools = {number: TransactionPool() for number in self._nodes}
         self._connected = set(self._nodes)
-        self._local_senders: dict[int, set[str]] = {number: set() for number in self._nodes}
+        self._local_senders: dict[int, dict[str, None]] = {number: {} for number in self._nodes}
         self._known_to: dict[bytes, set[int]] = {}
-        self._hashes_at: dict[tuple[str, int], set[bytes]] = {}
         self._under_way: list[tuple[float, int, int, int, PublicTransaction, int]] = []
         self._sent = 0
         self._now = 0.0
@@ -74,7 +77,7 @@ class NodePools:
         self._take(node, transaction, origin=node.number)
         if self._terms(node).min_gas_price_wei:
             # Besu lets an account that sent through this node's API pay less from then on, wherever it sends.
-            self._local_senders[node.number].add(transaction.sender)
+            self._remember_sender(node, transaction.sender)
         self._announce(node.number, transaction, origin=node.number)
         self.advance(self._now)
 
@@ -127,12 +130,6 @@ class NodePools:
         for transaction in transactions:
             pool.remove(transaction.place)
 
-    def used(self, transactions: Iterable[PublicTransaction]) -> None:
-        """The places of these transactions are used: nobody needs to remember who has what of them."""
-        for transaction in transactions:
-            for transaction_hash in self._hashes_at.pop(transaction.place, ()):
-                self._known_to.pop(transaction_hash, None)
-
     def put_back(self, transactions: Iterable[PublicTransaction]) -> None:
         """Return transactions of blocks that were reorganised away to every pool."""
         kept = list(transactions)
@@ -147,7 +144,6 @@ class NodePools:
             pool.clear()
             self._tell(number, gone, dropped=True)
         self._known_to.clear()
-        self._hashes_at.clear()
         self._under_way.clear()
         return dropped
 
@@ -157,15 +153,21 @@ class NodePools:
         local = origin == node.number
         has_priority = node.is_validator and (local or transaction.sender in self._local_senders[node.number])
         check_admission(transaction, account, terms, has_priority=has_priority)
-        shelved = (
-            behaviour.shelves_unpriced
-            and not self._nodes[origin].is_validator
-            and transaction.gas_price <= terms.min_gas_price_wei
-        )
+        unpriced = behaviour.shelves_unpriced and transaction.gas_price <= terms.min_gas_price_wei
+        # Without a base fee only what has priority in a pool is taken from it at the least price (Besu 24.5.0,
+        # GasPricePrioritizedTransactions); with one, what first went through a follower was measured to stay.
+        prioritised = self._nodes[origin].is_validator if behaviour.base_fee else has_priority and terms.local_priority
+        shelved = unpriced and not prioritised
         replaced = self._pools[node.number].add(Waiting(transaction, origin, shelved), account, behaviour)
         if replaced is not None:
             self._tell(node.number, [replaced], dropped=True)
         self._tell(node.number, [transaction], dropped=False)
+
+    def _remember_sender(self, node: Node, sender: str) -> None:
+        senders = self._local_senders[node.number]
+        senders[sender] = None
+        if len(senders) > MAX_REMEMBERED:
+            del senders[next(iter(senders))]
 
     def _announce(self, number: int, transaction: PublicTransaction, *, origin: int) -> None:
         if number in self._connected:
@@ -174,7 +176,8 @@ class NodePools:
 
     def _send(self, number: int, peer: int, transaction: PublicTransaction, origin: int) -> None:
         known_to = self._known_to.setdefault(transaction.hash, set())
-        self._hashes_at.setdefault(transaction.place, set()).add(transaction.hash)
+        if len(self._known_to) > MAX_REMEMBERED:
+            del self._known_to[next(iter(self._known_to))]
         known_to.add(number)
         if peer in known_to:
             return

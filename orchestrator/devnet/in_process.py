@@ -44,7 +44,9 @@ class InProcessNode:
             RpcError: as the node answers.
         """
         self._advance()
-        result = self._api.call(method, list(params), Caller(tenant=tenant, connection=connection))
+        lag_seconds = 0.0 if connection is not None else self._api.next_lag()
+        caller = Caller(tenant=tenant, connection=connection, lag_seconds=lag_seconds)
+        result = self._api.call(method, list(params), caller)
         if not isinstance(result, Submission):
             return result
         try:

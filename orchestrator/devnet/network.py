@@ -14,11 +14,14 @@ from orchestrator.devnet.chain import Block, Chain, make_block
 from orchestrator.devnet.config import DevnetConfig
 from orchestrator.devnet.enclave import Enclave, EnclaveNetwork
 from orchestrator.devnet.execution import ExecutionRules
+from orchestrator.devnet.execution_cache import ExecutionCache
 from orchestrator.devnet.gossip import NodePools
 from orchestrator.devnet.marker_signing import marker_account
-from orchestrator.devnet.node import ExecutionCache, Node
+from orchestrator.devnet.node import Node
 from orchestrator.devnet.public_signing import SigningAccount
+from orchestrator.devnet.public_traffic import PublicTraffic
 from orchestrator.devnet.public_transaction import PublicTransaction
+from orchestrator.devnet.replicas import Replicas
 from orchestrator.devnet.versions import BesuBehaviour, behaviour_of
 
 MAX_REORG_DEPTH: Final = 256
@@ -32,6 +35,9 @@ class Network:
         behaviour: of the Besu version.
         chain, pool, enclaves, nodes: its parts; ``nodes[0]`` is node 1, ``pool`` the pools of all nodes.
         permitted: accounts that may send public transactions, in lower case; None for all.
+        traffic: public transactions that are sent before each block.
+        replicas: by node, the views of it that answer in turn.
+        receipts_late_seconds: by node, how long after a block its private receipts are not there yet.
         congested: whether other traffic fills the blocks, so that marker transactions wait in the pool.
         now: seconds of the clock that drives it, as it was last told.
         on_block: called with every block that is made and its salt.
@@ -86,6 +92,9 @@ class Network:
             )
             for number, enclave in enumerate(enclaves, start=1)
         ]
+        self.traffic = PublicTraffic()
+        self.replicas = {node.number: Replicas(node, config.lags_of(node.number)) for node in self.nodes}
+        self.receipts_late_seconds: dict[int, float] = {}
         self._cut_from_pools: set[int] = set()
         self._cut_from_blocks: set[int] = set()
         self._cleaned_to = {node.number: node.head for node in self.nodes}
@@ -122,6 +131,12 @@ class Network:
             permitted=self.permitted,
         )
 
+    def peers_of(self, node: Node) -> int:
+        """How many peers a node has: those that run, and none while it is cut off from pools and blocks."""
+        alone = self._cut_from_pools & self._cut_from_blocks
+        others = [other for other in self.nodes if other is not node and other.up and other.number not in alone]
+        return 0 if node.number in alone else len(others)
+
     def set_up(self, node: Node, up: bool) -> None:
         """Start or stop a node; a stopped one forgets its pool, and its peers hand theirs over when it is back."""
         if node.up is not up:
@@ -144,6 +159,8 @@ class Network:
         following = [node for node in self.nodes if node.number not in self._cut_from_blocks]
         waits = [wait for node in following if (wait := node.advance(self.now)) is not None]
         self._forget_mined()
+        for replicas in self.replicas.values():
+            replicas.note(self.now)
         delivery = self.pool.advance(self.now)
         return min(waits if delivery is None else [*waits, delivery], default=None)
 
@@ -177,6 +194,8 @@ class Network:
             return None
         parent = self.chain.head
         proposer = self._proposer(parent)
+        nonces = {item.address: self.chain.account(item.address).account_nonce for item in self.traffic.accounts}
+        self.traffic.send(self.pool, proposer, nonces, self.config.chain_id)
         transactions = self._executable(proposer)
         if not (even_without_quorum or self._agreed(transactions)):
             return None
@@ -251,7 +270,6 @@ class Network:
         self.chain.append(block, self.now + block.markers * self.config.marker_seconds)
         if self.on_block is not None:
             self.on_block(block, salt)
-        self.pool.used(transactions)
         if transactions and self.behaviour.notes_included_as_dropped:
             self._tell_all(transactions, dropped=True)
         if tell_nodes:

@@ -6,21 +6,22 @@ answers from the block before meanwhile; a node whose enclave is down imports no
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from orchestrator.devnet.accounts import validator_address_of
+from orchestrator.devnet.block_replays import BlockReplays, bundles_of
 from orchestrator.devnet.chain import Block, Chain
-from orchestrator.devnet.contract import BlockContext, is_removal
-from orchestrator.devnet.enclave import Enclave, EnclaveNetwork, HistoryPayload, TransactionPayload
+from orchestrator.devnet.contract import is_removal
+from orchestrator.devnet.enclave import Enclave, EnclaveNetwork, TransactionPayload
 from orchestrator.devnet.encoding import from_base64
-from orchestrator.devnet.execution import Execution, ExecutionRules, execute, fresh_state, process
+from orchestrator.devnet.execution import ExecutionRules, fresh_state, process
+from orchestrator.devnet.execution_cache import ExecutionCache, context_of
 from orchestrator.devnet.head_maps import GroupTimeline, commit_block
 from orchestrator.devnet.node_logs import NodeLog, logs_of
 from orchestrator.devnet.private_state import ExecutedTransaction, GroupState, PrivateReceipt
 from orchestrator.devnet.public_transaction import PublicTransaction
-from orchestrator.devnet.replay import ReplayFailedError, ReplayJob, ReplayRules, plan_replay
-from orchestrator.devnet.replayability import find_invalid
+from orchestrator.devnet.replay import ReplayFailedError, ReplayJob
 
 MAX_LOG_LINES: Final = 1_000
 LOCK_TIMEOUT: Final = "org.rocksdb.RocksDBException: TimedOut(LockTimeout)"
@@ -39,38 +40,18 @@ class NodeObserver(Protocol):
         """The node executed the removal of a member."""
 
 
-class ExecutionCache:
-    """Results by state, transaction and block: pure, so nodes share them, and with them the memory."""
-
-    def __init__(self) -> None:
-        self._known: dict[tuple[bytes, bytes, bytes], Execution] = {}
-
-    def get(self, state: GroupState, pmt_hash: bytes, block: Block) -> Execution | None:
-        """A result that is known."""
-        return self._known.get((state.root, pmt_hash, block.hash))
-
-    def keep(self, state: GroupState, pmt_hash: bytes, block: Block, execution: Execution) -> None:
-        """Remember a result that changed the state."""
-        if execution.record is not None:
-            self._known[state.root, pmt_hash, block.hash] = execution
-
-
 @dataclass(slots=True)
 class _BlockImport:
     """A block that the node works on.
 
     Attributes:
-        block: the next after the node's head.
-        bundles: key and records of the history bundles that its markers point to and this node holds; still to do.
+        replays: what it brings, first of all.
         heads: the parent's map as it was before the replays, on a version that starts the block from it; None where
             the block starts from what the replays made of the parent's map.
-        job: the replay under way.
     """
 
-    block: Block
-    bundles: deque[tuple[bytes, HistoryPayload]]
+    replays: BlockReplays
     heads: dict[bytes, int | None] | None
-    job: ReplayJob | None = None
 
 
 @dataclass(slots=True)
@@ -151,7 +132,7 @@ class Node:
     @property
     def replaying(self) -> ReplayJob | None:
         """The replay under way."""
-        return self._import.job if self._import is not None else None
+        return self._import.replays.job if self._import is not None else None
 
     def advance(self, now: float) -> float | None:
         """Import what can be imported by ``now`` (seconds); return when to come back, or None: nothing is under way."""
@@ -169,7 +150,7 @@ class Node:
             if ready_at > now:
                 return ready_at
             try:
-                is_done, ready_at = self._replay(self._import, now, ready_at)
+                is_done, ready_at = self._import.replays.advance(now, ready_at, self.replay_seconds_each)
             except ReplayFailedError as error:
                 self.halted, self._stands_before = str(error), block
                 self.log.extend(error.lines)
@@ -190,15 +171,11 @@ class Node:
         Checking replays what they add this node to, before the block is made: where that fails, the node has no vote
         for it, and keeps what was replayed until then (docs/besu.md, What a replay needs).
         """
-        bundles = self._bundles(transactions) if self.enclave.up else None
-        if not bundles:
+        if not (self.enclave.up and bundles_of(self._enclaves, self.enclave, transactions)):
             return True
         tried = {group: timeline.copy() for group, timeline in self.timelines.items()}
         try:
-            for history_key, history in bundles:
-                job = self._plan(tried, history_key, history)
-                if job is not None:
-                    job.advance(0.0, 0.0, 0.0, self._replay_rules)
+            self._replays(tried, transactions).advance(0.0, 0.0, 0.0)
         except ReplayFailedError as error:
             self.timelines = tried
             self.log.extend((*error.lines, f"Invalid block {self.head.number + 1}: {LOCK_TIMEOUT}"))
@@ -215,20 +192,23 @@ class Node:
         self._synchronised_to = self._chain.head.number
         self._free_at = max(self._free_at, now)
 
-    @property
-    def _replay_rules(self) -> ReplayRules:
-        return ReplayRules(block_at=self._chain.block, invalid_in=self._invalid_in, execute=self._replay_one)
-
-    def _invalid_in(self, block: Block) -> str | None:
-        parent = block.number - 1
-        invalid = find_invalid(block.transactions, lambda address: self._chain.account(address, parent))
-        return invalid.why if invalid is not None else None
-
     def _begin(self, block: Block, now: float) -> _BlockImport:
         heads = None
         if self.rules.behaviour.maps_read_before_replay and not self._has_checked(block, now):
             heads = {group: timeline.head_at(self.head.number) for group, timeline in self.timelines.items()}
-        return _BlockImport(block, self._bundles(block.transactions), heads)
+        return _BlockImport(self._replays(self.timelines, block.transactions), heads)
+
+    def _replays(
+        self, timelines: dict[bytes, GroupTimeline], transactions: Sequence[PublicTransaction]
+    ) -> BlockReplays:
+        return BlockReplays(
+            timelines=timelines,
+            head=self.head,
+            bundles=bundles_of(self._enclaves, self.enclave, transactions),
+            chain=self._chain,
+            cache=self.cache,
+            rules=self.rules,
+        )
 
     def _has_checked(self, block: Block, now: float) -> bool:
         """Whether this node processed the block before, as a validator that checks another's proposal does."""
@@ -238,48 +218,6 @@ class Node:
             and block.number > self._synchronised_to
             and now <= self._chain.arrived_at(block.number)
         )
-
-    def _bundles(self, transactions: Sequence[PublicTransaction]) -> deque[tuple[bytes, HistoryPayload]]:
-        # Whoever signed the marker: the enclave is asked for its second key, and nothing else decides.
-        found: deque[tuple[bytes, HistoryPayload]] = deque()
-        for transaction in transactions:
-            history_key = transaction.history_key
-            payload = self._enclaves.receive(self.enclave, history_key) if history_key is not None else None
-            if history_key is not None and isinstance(payload, HistoryPayload):
-                found.append((history_key, payload))
-        return found
-
-    def _plan(
-        self, timelines: dict[bytes, GroupTimeline], history_key: bytes, history: HistoryPayload
-    ) -> ReplayJob | None:
-        group = _group_of(history.records[0])
-        return plan_replay(timelines, group, history.records, self.head.number, self._number_of, history_key)
-
-    def _replay(self, work: _BlockImport, now: float, ready_at: float) -> tuple[bool, float]:
-        """Replay what is due of a block's bundles, one after the other; return whether and when all is done."""
-        while True:
-            if work.job is None:
-                if not work.bundles:
-                    return True, ready_at
-                work.job = self._plan(self.timelines, *work.bundles.popleft())
-                if work.job is None:
-                    continue
-            ready_at = work.job.advance(now, ready_at, self.replay_seconds_each, self._replay_rules)
-            if not work.job.done:
-                return False, ready_at
-            self.timelines[work.job.privacy_group_id].history_key = work.job.history_key
-            work.job = None
-
-    def _replay_one(self, before: GroupState | None, record: ExecutedTransaction, block: Block) -> ExecutedTransaction:
-        state = before if before is not None else fresh_state(self.rules)
-        execution = self.cache.get(state, record.pmt_hash, block)
-        if execution is None:
-            execution = execute(state, record.signed, record.pmt_hash, _context(block), self.rules)
-            self.cache.keep(state, record.pmt_hash, block, execution)
-        if execution.record is None:
-            # A replay stores a failure like a success, with the root unchanged; the root check then tells.
-            return ExecutedTransaction(record.pmt_hash, record.signed, state, replace(execution.receipt, status=0))
-        return execution.record
 
     def _import_block(self, block: Block, heads: dict[bytes, int | None] | None) -> None:
         if heads is not None:
@@ -309,7 +247,7 @@ class Node:
         state = self._state_before(block, group, executed)
         execution = self.cache.get(state, transaction.hash, block)
         if execution is None:
-            execution = process(state, payload.signed, payload.version, transaction.hash, _context(block), self.rules)
+            execution = process(state, payload.signed, payload.version, transaction.hash, context_of(block), self.rules)
             self.cache.keep(state, transaction.hash, block, execution)
         if execution.record is None:
             self.failed[transaction.hash] = (block.hash, execution.receipt)
@@ -371,11 +309,3 @@ class Node:
     def _number_of(self, pmt_hash: bytes) -> int | None:
         found = self._chain.locate(pmt_hash)
         return found[0].number if found is not None and found[0].number <= self.head.number else None
-
-
-def _group_of(record: ExecutedTransaction) -> bytes:
-    return from_base64(record.signed.transaction.privacy_group_id or "") or b""
-
-
-def _context(block: Block) -> BlockContext:
-    return BlockContext(number=block.number, parent_hash=block.parent_hash, coinbase=block.miner)

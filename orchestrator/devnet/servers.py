@@ -134,7 +134,10 @@ class NodeServer:
             parsed = parse_json(body)
         except ValueError:
             parsed = None
-        fault = self._faults.take(self._gateway.api.node.number, methods_of(parsed))
+        methods = methods_of(parsed)
+        if not self._serves(request) and not (methods and all(method.startswith("devnet_") for method in methods)):
+            return web.json_response({"message": "Host not authorized."}, status=403)
+        fault = self._faults.take(self._gateway.api.node.number, methods, in_batch=isinstance(parsed, list))
         if fault is not None:
             refused = await self._meet(fault, request)
             if refused is not None:
@@ -146,6 +149,10 @@ class NodeServer:
             await _half(request, reply.text)
         await self._settle()
         return web.Response(status=reply.status, text=reply.text, content_type="application/json")
+
+    def _serves(self, request: web.Request) -> bool:
+        allowed = self._gateway.api.network.config.host_allowlist
+        return "*" in allowed or request.host.rpartition(":")[0] in allowed or request.host in allowed
 
     async def _meet(self, fault: RpcFault, request: web.Request) -> web.Response | None:
         if fault.kind is FaultKind.LATENCY:
@@ -159,6 +166,8 @@ class NodeServer:
     async def _on_websocket(self, request: web.Request) -> web.StreamResponse:
         if not self._gateway.api.node.up:
             _cut(request)
+        if not self._serves(request):
+            return web.json_response({"message": "Host not authorized."}, status=403)
         websocket = web.WebSocketResponse(max_msg_size=MAX_FRAME_BYTES, heartbeat=None)
         await websocket.prepare(request)
         client = WebSocketClient(websocket, request)
@@ -182,7 +191,7 @@ class NodeServer:
             parsed = parse_json(frame)
         except ValueError:
             parsed = None
-        fault = self._faults.take(self._gateway.api.node.number, methods_of(parsed))
+        fault = self._faults.take(self._gateway.api.node.number, methods_of(parsed), in_batch=isinstance(parsed, list))
         if fault is not None and fault.kind is FaultKind.LATENCY:
             await self._clock.sleep(fault.seconds)
         elif fault is not None and fault.kind is not FaultKind.LOST:

@@ -91,7 +91,8 @@ def submit(network: Network, node: Node, raw: str, tenant: str | None) -> Submis
 
 
 def distribute(network: Network, node: Node, raw: str, tenant: str | None) -> Submission:
-    """As ``submit``, but the payload key is answered and no marker transaction is made.
+    """As ``submit``, but the payload key is answered, or two for an addition to a group with a history, and no marker
+    transaction is made.
 
     Raises:
         RpcError: as the node answers at once.
@@ -99,7 +100,8 @@ def distribute(network: Network, node: Node, raw: str, tenant: str | None) -> Su
     signed, key = _checked(network, node, raw, tenant)
     if signed.transaction.private_from != key:
         raise errors.privacy("Private from does not match enclave public key")
-    payload, delay, failure = _distribute(network, node, signed, key)
+    bundles = network.behaviour.distributes_history
+    payload, delay, failure = _distribute(network, node, signed, key, bundles=bundles)
 
     def complete() -> str:
         if failure is not None:
@@ -162,9 +164,12 @@ def _check_group(network: Network, signed: SignedPrivateTransaction, members: tu
 
 
 def _distribute(
-    network: Network, node: Node, signed: SignedPrivateTransaction, key: str
+    network: Network, node: Node, signed: SignedPrivateTransaction, key: str, *, bundles: bool = True
 ) -> tuple[bytes, float, RpcError | None]:
-    """Send the payloads; returns the marker's input, the time it takes, and what went wrong in that time."""
+    """Send the payloads, with the history where it ``bundles``.
+
+    Returns the marker's input, the time that it takes, and what went wrong in that time.
+    """
     config = network.config
     group = _group(signed)
     state = state_at(node, group, node.head.number)
@@ -176,7 +181,7 @@ def _distribute(
         payload = network.enclaves.send(
             node.enclave, signed.transaction.private_from, recipients, TransactionPayload(signed, version)
         )
-        if _is_addition(network, signed):
+        if bundles and _is_addition(network, signed):
             history = history_bundle(network.enclaves, node, group, node.head.number)
             if history:
                 payload += network.enclaves.send(node.enclave, key, added, HistoryPayload(history))

@@ -27,8 +27,7 @@ class Waiting:
     Attributes:
         transaction: the transaction.
         origin: number of the node through whose API it came.
-        shelved: it waits where no block is made from: on later versions a transaction without a price that came first
-            through a node that is no validator.
+        shelved: it waits where no block is made from (``BesuBehaviour.shelves_unpriced``).
     """
 
     transaction: PublicTransaction

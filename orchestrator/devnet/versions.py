@@ -50,9 +50,11 @@ class BesuBehaviour:
         pending_by_sender: how many of one sender the pool takes; 0 for any number.
         future_by_sender: how far from the sender's nonce the pool takes one; 0 for any distance.
         too_distant_word: how the refusal of a nonce too far away is spelled.
-        shelves_unpriced: a transaction without a price that came first through a node that is no validator is never
-            put into a block.
+        shelves_unpriced: a pool keeps transactions without a price and puts them into no block: with a base fee those
+            that came first through a node that is no validator, without one those that came from another node.
         maps_read_before_replay: a block starts from its parent's head map as it was before the block's replays.
+        distributes_history: ``priv_distributeRawTransaction`` bundles the history for an addition and answers two keys;
+            before, only a send does, and a marker of what was distributed brings the new member no history.
         nonce_option: ``--privacy-nonce-always-increments`` exists.
         unreadable_frame_is_internal: a WebSocket frame that is no JSON is an internal error, before an invalid request.
         java: last part of ``web3_clientVersion``.
@@ -79,6 +81,7 @@ class BesuBehaviour:
     base_fee: bool = False
     qbft_api: bool = False
     notes_included_as_dropped: bool = False
+    distributes_history: bool = False
     equal_price_replaces: bool = False
     pending_by_sender: int = 0
     future_by_sender: int = 0
@@ -89,10 +92,9 @@ class BesuBehaviour:
     unreadable_frame_is_internal: bool = False
     java: str = "openjdk-java-17"
 
-    @property
-    def client_version(self) -> str:
-        """The answer of ``web3_clientVersion``."""
-        return f"besu/v{self.version}/linux-x86_64/{self.java}"
+    def client_version(self, identity: str = "", build: str = "") -> str:
+        """The answer of ``web3_clientVersion``, with the node's identity and the build's name where it has them."""
+        return "/".join(filter(None, ("besu", identity, f"v{build or self.version}", "linux-x86_64", self.java)))
 
 
 _FLEXIBLE_FIND: Final = ("privx_findFlexiblePrivacyGroup", "privx_findOnchainPrivacyGroup")
@@ -101,7 +103,7 @@ CHANGES: Final[tuple[tuple[VersionNumber, dict[str, Any]], ...]] = (
     ((21, 1, 0), {"transaction_public_key": True}),
     ((21, 7, 0), {"effective_gas_price": True, "node_checks_private_from": False}),
     ((21, 7, 4), {"proxy_open_while_locked": True, "add_needs_proxy": True}),
-    ((21, 10, 2), {"sender_must_be_member": True}),
+    ((21, 10, 2), {"sender_must_be_member": True, "distributes_history": True}),
     (
         (22, 1, 0),
         {

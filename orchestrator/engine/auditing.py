@@ -234,7 +234,8 @@ async def _closer(nodes: Mapping[str, NodePort], seen: Comparison, budget: _Budg
         for key in node.enclave_keys
     ]
     comparison = compare(group, block, standings, participants_at(standings))
-    pair = _pair(comparison, standings)
+    members = [standing for standing in standings if standing.enclave_key in comparison.compared]
+    pair = _pair(comparison, members)
     if pair is None or budget.left < 2 * block.bit_length():
         return comparison
     odd, other, verdict = pair
@@ -242,7 +243,7 @@ async def _closer(nodes: Mapping[str, NodePort], seen: Comparison, budget: _Budg
         first = await first_difference(nodes[odd], nodes[other], group, block, verdict)
         budget.spend(2 * block.bit_length())
         comparison = replace(comparison, first_block=first)
-        hosts = {s.enclave_key: nodes[s.node] for s in standings if s.enclave_key in comparison.compared}
+        hosts = {standing.enclave_key: nodes[standing.node] for standing in members}
         if budget.left >= most_lacking_calls(len(nodes)):
             comparison = replace(comparison, lacking=await lacking(hosts, first))
             budget.spend(most_lacking_calls(len(nodes)))
@@ -251,10 +252,10 @@ async def _closer(nodes: Mapping[str, NodePort], seen: Comparison, budget: _Budg
     return comparison
 
 
-def _pair(comparison: Comparison, standings: Sequence[Standing]) -> tuple[str, str, Verdict] | None:
+def _pair(comparison: Comparison, members: Sequence[Standing]) -> tuple[str, str, Verdict] | None:
     """Return the nodes of two members that differ, and how the first of them does."""
     for odd, verdict in comparison.differing:
-        for other in standings:
+        for other in members:
             is_measure = comparison.undecided or other.enclave_key == comparison.reference
             if is_measure and other.view.exists and other.view.state_root != odd.view.state_root:
                 return odd.node, other.node, verdict

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from orchestrator.engine.bundling import BundlingBook
 from orchestrator.engine.fleet import Fleet
+from orchestrator.engine.history.forecaster import Forecaster
 from orchestrator.engine.node_ports import Contract, Markers, NodeError, Signers
 from orchestrator.engine.nonces import NonceBook
 from orchestrator.engine.observing import Observer
@@ -20,7 +21,6 @@ from orchestrator.membership.errors import ImpossibleStepError
 from orchestrator.membership.facts import (
     AttemptBurnt,
     AttemptSettled,
-    AttemptSigned,
     AttemptUnmined,
     Fact,
     Hindered,
@@ -42,6 +42,7 @@ class Executor:
         markers: Makes markers with one-time accounts.
         contract: The management contract's codec.
         observer: Compares members for the proof.
+        forecaster: Forecasts what new members' nodes make of a group's history.
         clock: Time.
         new_id: Makes unique ids.
         confirmations: How deep what ends a batch without an effect must be.
@@ -54,6 +55,7 @@ class Executor:
     markers: Markers
     contract: Contract
     observer: Observer
+    forecaster: Forecaster
     clock: Clock
     new_id: Callable[[], str]
     confirmations: int = 0
@@ -94,16 +96,18 @@ class Executor:
             signers=self.signers,
             markers=self.markers,
             contract=self.contract,
+            forecaster=self.forecaster,
             clock=self.clock,
             new_id=self.new_id,
             confirmations=self.confirmations,
             nonces=self.nonces,
+            bundling=self.bundling,
         )
 
     async def _survey(self, change: Change) -> Fact:
         if change.account not in self.signers.accounts:
             return Hindered(reason=Reason(slug="account_unavailable", detail=change.account))
-        surveyed, _ = await asyncio.gather(survey(self.fleet, change), self._read_nonce_ahead(change))
+        surveyed, _ = await asyncio.gather(survey(self.fleet, change, self.forecaster), self._read_nonce_ahead(change))
         taken = self.bundling.last(surveyed.node, change.privacy_group_id)
         return replace(surveyed, bundling_seconds=taken)
 
@@ -112,8 +116,6 @@ class Executor:
         if isinstance(fact, AttemptSettled):
             node = change.plan.node if change.plan is not None else ""
             return await self._with_private_nonce(change, node, fact)
-        if isinstance(fact, AttemptSigned) and fact.attempt.action is Action.ADD:
-            self.bundling.remember(fact.attempt.node, change.privacy_group_id, fact.seconds)
         return fact
 
     async def _read_nonce_ahead(self, change: Change) -> None:
@@ -131,7 +133,8 @@ class Executor:
         return await self._with_private_nonce(change, attempt.node, fact)
 
     async def _burn(self, change: Change, attempt: Attempt) -> Fact:
-        fact = await burn(self.fleet, change, attempt, self.markers.burn(attempt.marker), self.confirmations)
+        burning = self.markers.burn(attempt.marker) if attempt.marker.ours else None
+        fact = await burn(self.fleet, change, attempt, burning, self.confirmations)
         if fact is None:
             return AttemptBurnt(head=self._newest(attempt))
         return await self._deep(change, attempt, fact)

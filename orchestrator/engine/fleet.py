@@ -68,13 +68,16 @@ class Fleet:
         """Return the node that had a group when it was last sent through; it may have lost it since."""
         return self._by_name.get(self._homes.get(privacy_group_id, ""))
 
-    async def sender_for(self, privacy_group_id: str, candidates: Iterable[str], avoid: Iterable[str]) -> Sender:
+    async def sender_for(
+        self, privacy_group_id: str, candidates: Iterable[str], avoid: Iterable[str], prefer: str | None = None
+    ) -> Sender:
         """Choose the node to send through: a present member that answers, is not about to be removed, and is newest.
 
         Args:
             privacy_group_id: The group.
             candidates: Enclave keys to begin with when no node has the group: those that shall create it.
             avoid: Enclave keys that are about to be removed; taken only when there is no other.
+            prefer: Name of the node whose bundle of the group's history is the surest; None when nothing is added.
 
         Raises:
             NodeError: No node answers.
@@ -83,7 +86,7 @@ class Fleet:
         found: list[Sender] = []
         outsiders: list[Sender] = []
         failure: NodeError | None = None
-        for watcher in self._in_order(privacy_group_id):
+        for watcher in self._in_order(privacy_group_id, prefer):
             try:
                 head = await watcher.current()
                 view = await watcher.node.view(privacy_group_id, head.number)
@@ -108,9 +111,9 @@ class Fleet:
             return outsiders[0]
         raise NodeError(Reason(slug="node_unreachable", detail="no node is configured"))
 
-    def _in_order(self, privacy_group_id: str) -> list[ChainWatcher]:
+    def _in_order(self, privacy_group_id: str, prefer: str | None) -> list[ChainWatcher]:
         """The node that had the group before comes first, which saves asking those that do not have it; then newest."""
-        home = self._homes.get(privacy_group_id)
+        home = prefer or self._homes.get(privacy_group_id)
 
         def place(watcher: ChainWatcher) -> tuple[bool, int]:
             number = watcher.head.number if watcher.head is not None else -1

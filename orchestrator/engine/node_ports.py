@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
+from orchestrator.membership.forecast.blocks import ChainBlock
+from orchestrator.membership.forecast.memberships import MembershipLog
 from orchestrator.membership.model import Action, GroupView, Marker
 from orchestrator.membership.reasons import Reason
 
@@ -66,11 +68,19 @@ class Head:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Block:
-    """A block with the hashes of its marker transactions (those to the privacy precompile, and all others too)."""
+    """A block with the hashes of its marker transactions (those to the privacy precompile, and all others too).
+
+    Attributes:
+        number: Its number.
+        block_hash: Its hash.
+        transactions: The hashes.
+        content: Its transactions in full; None where only a head was announced.
+    """
 
     number: int
     block_hash: str
     transactions: tuple[str, ...]
+    content: ChainBlock | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,6 +148,20 @@ class NodePort(Protocol):
     async def block(self, number: int) -> Block:
         """Return a block."""
 
+    async def blocks(self, block_numbers: Sequence[int]) -> tuple[Block, ...]:
+        """Return blocks with their transactions in full, in batches; `NodeError` when the node has not all of them."""
+
+    async def balances(self, accounts: Sequence[str], block_number: int) -> Mapping[str, int]:
+        """Return what accounts have after a block, in wei, in one round trip."""
+
+    async def memberships(
+        self, privacy_group_ids: Sequence[str], first_block: int, last_block: int
+    ) -> tuple[MembershipLog, ...]:
+        """Return who came into groups and who left them, from one block to another, both included.
+
+        Group by group, each in the order of the chain; what had no effect (adding a member again) is left out.
+        """
+
     async def view(self, privacy_group_id: str, block_number: int) -> GroupView:
         """Return the group at a block, everything read in one round trip; ``exists`` is false only for no group."""
 
@@ -158,6 +182,15 @@ class NodePort(Protocol):
 
     async def private_nonce(self, privacy_group_id: str, account: str) -> int:
         """Return how many private transactions of the account were executed in the group."""
+
+    async def send(self, raw: bytes) -> str:
+        """Send a signed private transaction with a marker that the node signs; returns the PMT's hash.
+
+        For additions on Besu before 21.10.2 only, where a distribution brings no history.
+        """
+
+    async def pooled(self, pmt_hashes: Sequence[str]) -> bool | None:
+        """Return True when one of the PMTs waits in the node's pool, False when all are in blocks; None: not known."""
 
     async def distribute(self, raw: bytes) -> bytes:
         """Store a signed private transaction in the enclaves of its group and return its payload key.
@@ -198,7 +231,9 @@ class NodePort(Protocol):
     async def groups(self, enclave_keys: Sequence[str]) -> Mapping[str, tuple[str, ...]]:
         """Return the groups that all of these keys are members of, by id, with all members that the node lists.
 
-        A node lists what its own state says: a removed member's node shows the group as it was.
+        A node lists what its own state says: a removed member's node shows the group as it was. Asked for no keys, it
+        lists all groups that it holds, those that a failed addition brought included (docs/besu.md, How replay damages
+        other groups, 8).
         """
 
     async def enclave_trouble(self) -> str | None:

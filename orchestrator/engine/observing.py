@@ -4,13 +4,14 @@ import asyncio
 from dataclasses import dataclass
 from typing import Protocol
 
+from orchestrator.engine.bystanders import BystanderReader
 from orchestrator.engine.early_roots import EarlyRoots
 from orchestrator.engine.fleet import Fleet
 from orchestrator.engine.node_ports import NodeError
 from orchestrator.engine.ports import Clock
 from orchestrator.engine.tracking import ReplayTracker
 from orchestrator.engine.watcher import ChainWatcher
-from orchestrator.membership.facts import ConvergenceObserved, Sighting
+from orchestrator.membership.facts import Bystanders, ConvergenceObserved, Sighting
 from orchestrator.membership.model import Change, Effect, GroupView, MemberProgress, Verdict
 from orchestrator.membership.replay import needs_further_blocks, proof_end, watched
 from orchestrator.membership.verdicts import SignedVerdict, sighting_of
@@ -61,6 +62,7 @@ class Observer:
         tracker: Remembers replays.
         rules: What the proof needs.
         clock: Time.
+        others: Reads the other groups of new members' nodes.
         testimony: What others say of their nodes; None when nobody is configured to.
     """
 
@@ -70,8 +72,10 @@ class Observer:
         tracker: ReplayTracker,
         rules: ProofRules,
         clock: Clock,
+        others: BystanderReader,
         testimony: Testimony | None = None,
     ) -> None:
+        self._others = others
         self._testimony = testimony
         self._early = EarlyRoots()
         self._fleet = fleet
@@ -114,6 +118,7 @@ class Observer:
             proof_blocks=asked.proof_blocks,
             confirmations=asked.confirmations,
             stalled_after_seconds=asked.stalled_after_seconds,
+            bystanders=await self._bystanders(change, effect, head.number, last),
             awaited=tuple(
                 sighting.enclave_key
                 for sighting in sightings
@@ -122,6 +127,20 @@ class Observer:
                 and self._awaits(change, sighting.enclave_key, head.number, last)
             ),
         )
+
+    async def _bystanders(self, change: Change, effect: Effect, head: int, last: int) -> Bystanders | None:
+        """What the new members' nodes show of their other groups at the end of the proof; None before."""
+        plan = change.plan
+        replayed = needs_further_blocks(change) and plan is not None and plan.to_add and plan.participants
+        if not replayed:
+            return Bystanders()
+        hosts = [host for key in change.members if (host := self._fleet.hosting(key)) is not None]
+        if head < last or any(host.head is None or host.head.number < last for host in hosts):
+            return None
+        try:
+            return await self._others.read(change, effect, last)
+        except NodeError:
+            return None
 
     async def _reference(self, change: Change) -> ChainWatcher:
         """An old member's node: the one the change was sent through, or another that answers."""

@@ -86,5 +86,8 @@ def detail_of(fact: facts.Fact, after: Change) -> str:
             return f"in block {effect.block_number}"
         case facts.SendFailed(reason=reason) | facts.Hindered(reason=reason):
             return describe(reason)
+        case facts.ConvergenceObserved(bystanders=others) if others is not None and others.left_out:
+            seen = f"{len(others.groups)} other groups of the new members' nodes compared, {others.left_out} left out"
+            return f"{describe(after.reason)}; {seen}" if after.reason is not None else seen
         case _:
             return describe(after.reason) if after.reason is not None else ""

@@ -1,7 +1,7 @@
-"""Repairing what the proof found: a member that lost its addition is removed and added again, once.
+"""Asking for repairs: a change that is parked since its new members lost the addition is to mend that itself, once.
 
-Off unless a deployment asks for it. The removal and the addition are changes like any other, seen by everybody; when
-both have succeeded, the change that was parked is tried again and proves the group as a whole.
+Off unless a deployment asks for it. What is done is decided in the change's own preflight, from what is true then
+(`orchestrator.membership.repair`); here only is asked, while the members' nodes answer.
 """
 
 from collections.abc import Sequence
@@ -10,21 +10,17 @@ from typing import Protocol
 import structlog
 
 from orchestrator.engine.fleet import Fleet
-from orchestrator.engine.node_ports import NodeError
-from orchestrator.engine.ports import Acceptance, Amendment, Clock, LeaseLostError, Record, StoreError
+from orchestrator.engine.ports import Amendment, Clock, LeaseLostError, Record, StoreError
 from orchestrator.engine.recording import record_of
-from orchestrator.engine.requests import ChangeRequest, InvalidRequestError, parse_request
-from orchestrator.engine.surveying import is_clean_prefix
-from orchestrator.membership.errors import ConflictingRequestError, RefusedRequestError
-from orchestrator.membership.facts import RetryRequested
+from orchestrator.membership.errors import RefusedRequestError
+from orchestrator.membership.facts import RepairRequested
 from orchestrator.membership.machine import step
-from orchestrator.membership.model import Change, Kind, State
-from orchestrator.membership.preflight import LOSES_ADDED_GROUPS
-from orchestrator.membership.repair import Step, lost_members, next_step, repair_ids
+from orchestrator.membership.model import Change, Repair, State
+from orchestrator.membership.preflight import BEHIND_BLOCKS
+from orchestrator.membership.repair import repair_of
 
 EVERY_SECONDS = 10.0
 MOST_PARKED = 100
-NEWEST_OF_GROUP = 100
 
 log = structlog.get_logger()
 
@@ -32,40 +28,29 @@ log = structlog.get_logger()
 class ParkedChanges(Protocol):
     """What of `orchestrator.engine.ports.ChangeStore` repairs use. Every method may raise `StoreError`."""
 
-    async def changes(
-        self, *, privacy_group_id: str | None = None, states: Sequence[State] = (), limit: int = 100, before: str = ""
-    ) -> tuple[Change, ...]:
+    async def changes(self, *, states: Sequence[State] = (), limit: int = 100) -> tuple[Change, ...]:
         """Return changes, newest first."""
 
     async def amend(self, change_id: str, amendment: Amendment) -> Change:
         """Commit an operator's request on a change that rests."""
 
 
-class Requests(Protocol):
-    """What takes requests: `orchestrator.engine.intake.Intake`."""
-
-    async def submit(self, request: ChangeRequest) -> Acceptance:
-        """Accept a request."""
-
-
 class Repairer:
-    """Repairs lost additions.
+    """Asks for repairs of lost additions.
 
     Args:
         store: The store of changes.
-        requests: Takes the changes that a repair is made of.
         fleet: The nodes.
         clock: Time.
     """
 
-    def __init__(self, store: ParkedChanges, requests: Requests, fleet: Fleet, clock: Clock) -> None:
+    def __init__(self, store: ParkedChanges, fleet: Fleet, clock: Clock) -> None:
         self._store = store
-        self._requests = requests
         self._fleet = fleet
         self._clock = clock
 
     async def run(self) -> None:
-        """Look for parked changes and bring their repairs forward until cancelled."""
+        """Look for parked changes and ask for their repairs until cancelled."""
         while True:
             try:
                 await self.repair_parked()
@@ -76,69 +61,25 @@ class Repairer:
             await self._clock.sleep(EVERY_SECONDS)
 
     async def repair_parked(self) -> None:
-        """Bring each repair forward by one step.
+        """Ask once for each repair that is due.
 
         Raises:
             StoreError: The store does not answer.
         """
         for change in await self._store.changes(states=[State.PARKED], limit=MOST_PARKED):
-            lost = lost_members(change)
-            if lost:
-                await self._advance(change, lost)
+            repair = repair_of(change)
+            if repair is not None and self._can_be_looked_at(repair):
+                await self._ask(change)
 
-    async def _advance(self, change: Change, lost: tuple[str, ...]) -> None:
-        ids = repair_ids(change)
-        of_group = await self._store.changes(privacy_group_id=change.privacy_group_id, limit=NEWEST_OF_GROUP)
-        known = {other.request_id: other for other in of_group}
-        following = next_step(known.get(ids.removal), known.get(ids.addition))
-        match following:
-            case Step.REMOVE if await self._can_be_repaired(change, lost):
-                await self._ask(ids.removal, Kind.REMOVE_MEMBERS, change, lost)
-            case Step.ADD:
-                await self._ask(ids.addition, Kind.ADD_MEMBERS, change, lost)
-            case Step.RETRY:
-                await self._retry(change)
-            case _:
-                pass
+    def _can_be_looked_at(self, repair: Repair) -> bool:
+        """Whether the members' nodes keep up with the chain: a repair holds its group's other changes up."""
+        newest = self._fleet.newest_head()
+        hosts = [self._fleet.hosting(key) for key in repair.members]
+        heads = [watcher.head for watcher in hosts if watcher is not None and watcher.head is not None]
+        return len(heads) == len(hosts) and all(newest - head.number <= BEHIND_BLOCKS for head in heads)
 
-    async def _can_be_repaired(self, change: Change, lost: tuple[str, ...]) -> bool:
-        """Whether each lost member's state is a clean prefix, on a version that would receive the group."""
-        plan = change.plan
-        if plan is None:
-            return False
-        try:
-            healthy = self._fleet.named(plan.node)
-            head = await healthy.refresh()
-            for key in lost:
-                watcher = self._fleet.hosting(key)
-                if watcher is None or (await watcher.node.traits()).besu_version == LOSES_ADDED_GROUPS:
-                    return False
-                newest = min(head.number, (await watcher.refresh()).number)
-                (holds,) = await watcher.node.has_state(change.privacy_group_id, [newest])
-                if holds and not await is_clean_prefix(watcher.node, healthy.node, change.privacy_group_id, newest):
-                    return False
-        except NodeError as error:
-            log.debug("repair waits", change_id=change.change_id, reason=str(error))
-            return False
-        return True
-
-    async def _ask(self, request_id: str, kind: Kind, change: Change, lost: tuple[str, ...]) -> None:
-        data = {
-            "kind": kind.value,
-            "privacy_group_id": change.privacy_group_id,
-            "members": sorted(lost),
-            "account": change.account,
-        }
-        try:
-            acceptance = await self._requests.submit(parse_request(request_id, data))
-        except (InvalidRequestError, ConflictingRequestError) as error:
-            log.warning("repair refused", change_id=change.change_id, request_id=request_id, reason=str(error))
-            return
-        names = {"change_id": change.change_id, "repair_id": acceptance.change.change_id}
-        log.warning("lost addition is repaired", **names, kind=kind.value, members=len(lost))
-
-    async def _retry(self, change: Change) -> None:
-        fact = RetryRequested()
+    async def _ask(self, change: Change) -> None:
+        fact = RepairRequested()
         now = self._clock.now()
 
         def amendment(found: Change) -> Record:
@@ -147,6 +88,6 @@ class Repairer:
         try:
             await self._store.amend(change.change_id, amendment)
         except (RefusedRequestError, LeaseLostError, KeyError) as error:
-            log.debug("repaired change not retried", change_id=change.change_id, reason=str(error))
+            log.debug("repair not asked for", change_id=change.change_id, reason=str(error))
             return
-        log.info("repaired change is tried again", change_id=change.change_id)
+        log.warning("lost addition is to be repaired", change_id=change.change_id, group=change.privacy_group_id)

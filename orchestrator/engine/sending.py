@@ -4,8 +4,10 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from orchestrator.engine.bundling import BundlingBook
 from orchestrator.engine.fleet import Fleet
-from orchestrator.engine.node_ports import Contract, Head, Markers, NodeError, Signers
+from orchestrator.engine.history.forecaster import Forecaster
+from orchestrator.engine.node_ports import Contract, Head, Markers, NodeError, NodeTraits, Said, Signers
 from orchestrator.engine.nonces import NonceBook
 from orchestrator.engine.ports import Clock
 from orchestrator.engine.settling import SILENCE_SECONDS, moved_under_lock
@@ -13,15 +15,25 @@ from orchestrator.engine.watcher import ChainWatcher, silence
 from orchestrator.membership.commands import Send, Sign
 from orchestrator.membership.errors import ImpossibleStepError
 from orchestrator.membership.facts import AttemptSent, AttemptSettled, AttemptSigned, Fact, Hindered, SendFailed
-from orchestrator.membership.model import Action, Attempt, Change, Effect, Kind, Plan
+from orchestrator.membership.model import NODE_MARKER, Action, Attempt, Change, Effect, Kind, Plan
 from orchestrator.membership.reading_attempts import MINED_ALREADY
 from orchestrator.membership.reasons import Reason
+
+DISTRIBUTES_HISTORY_SINCE = (21, 10, 2)
+"""Before this Besu a distribution brings no history; additions are sent there with a marker of the node's
+(docs/besu.md#markers)."""
+
+MINES_ITS_OWN_SINCE = (24, 5, 0)
+"""From this Besu on, where there is no base fee, validators mine free transactions of their own API only."""
 
 HISTORY_KEY_BYTES = 64
 """Length of the payload key of an addition that brings the group's history (docs/besu.md#markers)."""
 
 OUTBID = "marker_outbid"
 """Reason of a node whose pool keeps another transaction of the marker's account nonce: an earlier form of it."""
+
+OFFER_SECONDS = 5.0
+"""How long one node may take to accept a marker while the others wait for it."""
 
 NEWCOMER_SECONDS = 30.0
 """How long a new member's node that answers may take to import the block after the lock's."""
@@ -36,20 +48,24 @@ class Sending:
         signers: The accounts.
         markers: Makes markers with one-time accounts.
         contract: The management contract's codec.
+        forecaster: Forecasts what new members' nodes make of a group's history.
         clock: Time.
         new_id: Makes unique ids.
         confirmations: How deep an unlock that somebody else made must be.
         nonces: Private nonces that were read on the way.
+        bundling: What earlier additions took.
     """
 
     fleet: Fleet
     signers: Signers
     markers: Markers
     contract: Contract
+    forecaster: Forecaster
     clock: Clock
     new_id: Callable[[], str]
     confirmations: int
     nonces: NonceBook
+    bundling: BundlingBook
 
     async def sign(self, change: Change, command: Sign) -> Fact:
         """Sign and distribute a private transaction, and sign its marker.
@@ -67,9 +83,9 @@ class Sending:
             if gone is not None:
                 return gone
         if command.action is Action.ADD:
-            moved = await moved_under_lock(watcher, change, head.number)
-            if moved is not None:
-                return moved
+            trouble = await self._before_adding(watcher, change, head)
+            if trouble is not None:
+                return trouble
         private_nonce = await self._private_nonce(watcher, change, command, head)
         traits = await watcher.node.traits()
         raw = self.signers.sign(
@@ -80,12 +96,6 @@ class Sending:
             private_from=_sender_key(watcher.node.enclave_keys, plan.participants or command.members),
             payload=self._payload(plan, command),
         )
-        begun_at = self.clock.now()
-        payload_key = await watcher.node.distribute(raw)
-        seconds = max((self.clock.now() - begun_at).total_seconds(), 0.0)
-        if command.action is Action.ADD and len(payload_key) != HISTORY_KEY_BYTES:
-            detail = f"node {watcher.node.name} did not take the transaction for an addition and attached no history"
-            return Hindered(reason=Reason(slug="contract_of_other_version", detail=detail))
         attempt = Attempt(
             attempt_id=self.new_id(),
             action=command.action,
@@ -94,9 +104,28 @@ class Sending:
             private_nonce=private_nonce,
             raw=raw,
             since_block=head.number,
-            marker=self.markers.make(payload_key, traits.chain_id),
+            marker=NODE_MARKER,
         )
+        if command.action is Action.ADD and traits.besu_version < DISTRIBUTES_HISTORY_SINCE:
+            return AttemptSigned(attempt=attempt)
+        begun_at = self.clock.now()
+        payload_key = await watcher.node.distribute(raw)
+        seconds = max((self.clock.now() - begun_at).total_seconds(), 0.0)
+        if command.action is Action.ADD and len(payload_key) != HISTORY_KEY_BYTES:
+            detail = f"node {watcher.node.name} did not take the transaction for an addition and attached no history"
+            return Hindered(reason=Reason(slug="contract_of_other_version", detail=detail))
+        if command.action is Action.ADD:
+            self.bundling.remember(watcher.node.name, change.privacy_group_id, seconds)
+        attempt = replace(attempt, marker=self.markers.make(payload_key, traits.chain_id))
         return AttemptSigned(attempt=attempt, seconds=seconds)
+
+    async def _before_adding(self, watcher: ChainWatcher, change: Change, head: Head) -> Fact | None:
+        """Look at the lock and forecast the replay anew: the lock's own block is part of what is replayed."""
+        moved = await moved_under_lock(watcher, change, head.number)
+        if moved is not None:
+            return moved
+        reason = (await self.forecaster.after_lock(change, head)).reason
+        return None if reason is None else Hindered(reason=reason)
 
     def renew(self, attempt: Attempt) -> Fact:
         """Sign an attempt's marker again with one more gas: of both one can be mined."""
@@ -120,20 +149,30 @@ class Sending:
             moved = await moved_under_lock(watcher, change, (await watcher.current()).number)
             if moved is not None and not await _is_mined(watcher, attempt):
                 return moved
+        if not attempt.marker.ours:
+            return await self._send_by_node(change, watcher, attempt)
         return await self._broadcast(watcher, attempt, widely=command.widely)
+
+    async def _send_by_node(self, change: Change, watcher: ChainWatcher, attempt: Attempt) -> Fact:
+        begun_at = self.clock.now()
+        try:
+            pmt_hash = await watcher.node.send(attempt.raw)
+        except NodeError as error:
+            return SendFailed(reason=error.reason, certain=error.certain, head=(await watcher.current()).number)
+        seconds = max((self.clock.now() - begun_at).total_seconds(), 0.0)
+        self.bundling.remember(attempt.node, change.privacy_group_id, seconds)
+        head = await watcher.current()
+        return AttemptSent(head=head.number, nodes=(watcher.node.name,), pmt_hash=pmt_hash)
 
     async def _broadcast(self, watcher: ChainWatcher, attempt: Attempt, *, widely: bool) -> Fact:
         took: list[str] = []
         refusals: list[NodeError] = []
-        for target in await self._targets(watcher):
-            try:
-                await target.node.broadcast(attempt.marker.raw, attempt.marker.pmt_hash)
-            except NodeError as error:
-                if error.reason.slug != OUTBID:
-                    refusals.append(error)
-                    continue
-            took.append(target.node.name)
-            if not widely:
+        first, others = await self._targets(watcher)
+        for targets in [first, others] if widely else [first, *([other] for other in others)]:
+            offers = await asyncio.gather(*(_offer(target, attempt) for target in targets))
+            refusals += [error for error in offers if error is not None]
+            took += [target.node.name for target, error in zip(targets, offers, strict=True) if error is None]
+            if took and not widely:
                 break
         head = watcher.head.number if watcher.head is not None else attempt.since_block
         if took:
@@ -142,18 +181,19 @@ class Sending:
         gravest = used or next((error for error in refusals if not error.certain), refusals[0])
         return SendFailed(reason=gravest.reason, certain=gravest.certain, head=head)
 
-    async def _targets(self, watcher: ChainWatcher) -> list[ChainWatcher]:
-        """Validators first: on 25.4.1 what comes through another node first is never mined (docs/besu.md#markers)."""
+    async def _targets(self, watcher: ChainWatcher) -> tuple[list[ChainWatcher], list[ChainWatcher]]:
+        """Return the nodes to broadcast through, and those that are tried when they refuse.
 
-        async def validates(node: ChainWatcher) -> bool:
-            try:
-                return (await node.node.traits()).validator is not False
-            except NodeError:
-                return False
-
+        Validators first: on 25.4.1 what comes through another node first is never mined. From 24.5.0 on a validator
+        mines a transaction without a price only when it came through its own API, so each of them gets it
+        (docs/besu.md#markers).
+        """
         nodes = [watcher, *(other for other in self.fleet.watchers if other is not watcher)]
-        proposes = dict(zip(nodes, await asyncio.gather(*map(validates, nodes)), strict=True))
-        return sorted(nodes, key=lambda node: not proposes[node])
+        traits = await asyncio.gather(*map(_traits, nodes))
+        validators = [node for node, known in zip(nodes, traits, strict=True) if known and known.validator is not False]
+        each = any(known is not None and known.besu_version >= MINES_ITS_OWN_SINCE for known in traits)
+        first = (validators if each else validators[:1]) or nodes[:1]
+        return first, [node for node in nodes if node not in first]
 
     async def _reached(self, watcher: ChainWatcher, attempt: Attempt, number: int) -> None:
         if await watcher.wait_beyond(number - 1, SILENCE_SECONDS) is None:
@@ -224,6 +264,27 @@ class Sending:
         ):
             raise silence(watcher.node.name)
         return watcher
+
+
+async def _offer(watcher: ChainWatcher, attempt: Attempt) -> NodeError | None:
+    try:
+        async with asyncio.timeout(OFFER_SECONDS):
+            await watcher.node.broadcast(attempt.marker.raw, attempt.marker.pmt_hash)
+    except NodeError as error:
+        return None if error.reason.slug == OUTBID else error
+    except TimeoutError:
+        detail = f"node {watcher.node.name} did not take the marker within {OFFER_SECONDS:g} s"
+        return NodeError(Reason(slug="node_unreachable", detail=detail), Said.PERHAPS_DONE)
+    return None
+
+
+async def _traits(watcher: ChainWatcher) -> NodeTraits | None:
+    if watcher.head is None:
+        return None  # it has not answered so far: waiting for it would hold up a locked group
+    try:
+        return await watcher.node.traits()
+    except NodeError:
+        return None
 
 
 async def _is_mined(watcher: ChainWatcher, attempt: Attempt) -> bool:

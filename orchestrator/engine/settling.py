@@ -13,7 +13,7 @@ from orchestrator.membership.facts import AttemptSettled, AttemptUnmined, Fact, 
 from orchestrator.membership.model import Action, Attempt, Change, Effect, GroupView, Plan
 from orchestrator.membership.reasons import Reason
 from orchestrator.membership.replay import same_state
-from orchestrator.membership.retry import WIDEN_AFTER_BLOCKS
+from orchestrator.membership.retry import NODE_MARKER_BLOCKS, WIDEN_AFTER_BLOCKS
 
 SILENCE_SECONDS = 60.0
 """A chain that makes no block for this long is reported; blocks of consortium chains are seconds apart."""
@@ -123,10 +123,25 @@ async def _unless_mined(
     fleet: Fleet, watcher: ChainWatcher, change: Change, attempt: Attempt, moved: GroupMoved
 ) -> Fact:
     """What moved the group may be the attempt itself, mined in the block that was looked at."""
+    if not attempt.pmt_hashes:
+        return await _unless_shown(fleet, watcher, change, attempt, moved)
     for outcome in await watcher.node.outcomes(attempt.pmt_hashes):
         if outcome.block_number is not None:
             return await _settle_mined(fleet, watcher, change, attempt, outcome)
     return moved
+
+
+async def _unless_shown(
+    fleet: Fleet, watcher: ChainWatcher, change: Change, attempt: Attempt, moved: GroupMoved
+) -> Fact:
+    """The same where the answer with the marker's hash was lost: the group's state and private nonce tell."""
+    head = await watcher.current()
+    view = await watcher.node.view(change.privacy_group_id, head.number)
+    done = view.exists and not view.locked and set(attempt.members) <= set(view.participants)
+    if not done or moved.private_nonce != attempt.private_nonce + 1:
+        return moved
+    effect = Effect(block_number=head.number, block_hash=head.block_hash, view=view, witness=watcher.node.name)
+    return await _seen_by_others(fleet, watcher, change, attempt, effect)
 
 
 async def _settle_mined(
@@ -210,7 +225,7 @@ async def _view_of_effect(
     raise NodeError(Reason(slug="outcome_unknown", detail=detail))
 
 
-async def burn(fleet: Fleet, change: Change, attempt: Attempt, burning: Burning, depth: int) -> Fact | None:
+async def burn(fleet: Fleet, change: Change, attempt: Attempt, burning: Burning | None, depth: int) -> Fact | None:
     """Broadcast what burns an attempt's marker through every node, and see which of the two is mined.
 
     A pending burn is nothing: a pool that holds the marker, or a cut-off node's, can bring it back, so the burn is sent
@@ -220,7 +235,7 @@ async def burn(fleet: Fleet, change: Change, attempt: Attempt, burning: Burning,
         fleet: The nodes.
         change: The change whose attempt it is.
         attempt: The attempt that is given up.
-        burning: What burns it.
+        burning: What burns it; None for a marker that a node signed, which can only be outlasted.
         depth: How many blocks below the head count as mined for good.
 
     Returns:
@@ -229,6 +244,8 @@ async def burn(fleet: Fleet, change: Change, attempt: Attempt, burning: Burning,
     Raises:
         NodeError: No node tells, or the chain stands still.
     """
+    if burning is None:
+        return await _outlast(fleet, change, attempt)
     failure: NodeError | None = None
     await asyncio.gather(*(_offer(watcher, burning) for watcher in fleet.watchers))
     for watcher in witnesses(fleet, change, attempt):
@@ -254,3 +271,22 @@ async def _offer(watcher: ChainWatcher, burning: Burning) -> None:
         await watcher.node.broadcast(burning.raw, burning.transaction_hash)
     except NodeError:
         return  # refused by a pool that holds the marker, or mined: what is in the blocks decides
+
+
+async def _outlast(fleet: Fleet, change: Change, attempt: Attempt) -> Fact | None:
+    """Wait until the marker that a node signed is mined, or until so long that nobody has it any more."""
+    fact = await settle(fleet, change, attempt)
+    if isinstance(fact, AttemptSettled):
+        return fact
+    head = await fleet.named(attempt.node).current()
+    if head.number < attempt.since_block + NODE_MARKER_BLOCKS:
+        return AttemptUnmined(head=head.number)
+    asked = await asyncio.gather(*(_is_pooled(watcher, attempt) for watcher in fleet.watchers))
+    return AttemptUnmined(head=head.number) if any(asked) else None
+
+
+async def _is_pooled(watcher: ChainWatcher, attempt: Attempt) -> bool:
+    try:
+        return bool(attempt.pmt_hashes) and await watcher.node.pooled(attempt.pmt_hashes) is True
+    except NodeError:
+        return False  # what it has is out of reach for now, for the validators as for us

@@ -1,43 +1,64 @@
 """Preflight's eyes: the group, the account and the members, read before anything is sent."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 from orchestrator.engine.fleet import Fleet, Sender
+from orchestrator.engine.history.forecaster import Forecaster, Question
 from orchestrator.engine.node_ports import NodeError, NodePort
 from orchestrator.engine.watcher import ChainWatcher
+from orchestrator.membership.divergence import namesakes
 from orchestrator.membership.facts import MemberSurvey, Surveyed
+from orchestrator.membership.forecast.verdict import Forecast
 from orchestrator.membership.model import Change, Kind
+from orchestrator.membership.reasons import Reason
+from orchestrator.membership.replay import same_state
 
 
-async def survey(fleet: Fleet, change: Change) -> Surveyed:
+async def survey(fleet: Fleet, change: Change, forecaster: Forecaster) -> Surveyed:
     """Look at everything that preflight's rules ask for.
 
     Args:
         fleet: The nodes.
         change: The change in preflight.
+        forecaster: Forecasts what new members' nodes make of the group's history.
 
     Raises:
         NodeError: The node to send through does not answer.
+        StoreError: What is kept of histories can't be read or written.
     """
-    leaving: Iterable[str] = ()
+    leaving: frozenset[str] = frozenset()
     if change.kind is Kind.REMOVE_MEMBERS:
-        leaving = change.members
+        leaving = frozenset(change.members)
     elif change.kind is Kind.SET_MEMBERS:
         leaving = fleet.keys() - set(change.members)
+    if change.repair is not None and change.repairs:
+        leaving |= frozenset(change.repair.members)
     candidates = change.members if change.kind is Kind.CREATE_GROUP else ()
     home = fleet.home_of(change.privacy_group_id)
     sender, ahead = await asyncio.gather(
         fleet.sender_for(change.privacy_group_id, candidates, leaving), _standing_ahead(home, change)
     )
+    repairables = await _repairables(fleet, change, sender)
+    forecast = await _forecast(fleet, change, forecaster, sender, leaving, repairables)
+    if forecast is not None and forecast.sender is not None and forecast.sender.node != sender.watcher.node.name:
+        sender = await fleet.sender_for(change.privacy_group_id, (), leaving, prefer=forecast.sender.node)
+        if sender.watcher.node.name != forecast.sender.node:
+            # What was forecast of one node's bundle says nothing of another's.
+            raise NodeError(Reason(slug="node_unreachable", detail=f"node {forecast.sender.node} does not answer now"))
     node = sender.watcher.node
     traits = await node.traits()
     keys = dict.fromkeys((*change.members, *sender.view.participants))
     known = ahead if sender.watcher is home else None
     (syncing, abi, owner), members = await asyncio.gather(
         _standing(node, change, exists=sender.view.exists) if known is None else _given(known),
-        asyncio.gather(*(_survey_member(fleet, change, sender, key) for key in keys)),
+        asyncio.gather(*(_survey_member(fleet, change, sender, key, repairables.get(key)) for key in keys)),
     )
+    if sender.view.exists and (abi is None or owner is None):
+        # The view shows the group at a block, the newest state does not: a replica behind the address is late.
+        detail = f"node {node.name} shows the group at block {sender.head.number}, and then no contract of it"
+        raise NodeError(Reason(slug="not_known_here", detail=detail))
     return Surveyed(
         node=node.name,
         head=sender.head.number,
@@ -51,7 +72,78 @@ async def survey(fleet: Fleet, change: Change) -> Surveyed:
         owner=owner,
         sender_key=sender.enclave_key,
         members=tuple(members),
+        forecast=forecast,
     )
+
+
+async def _forecast(
+    fleet: Fleet,
+    change: Change,
+    forecaster: Forecaster,
+    sender: Sender,
+    leaving: frozenset[str],
+    repairables: Mapping[str, "Repairable"],
+) -> Forecast | None:
+    present = sender.view.participants
+    again = tuple(key for key, found in repairables.items() if found.differs and key in present)
+    to_add = again or tuple(key for key in change.members if key not in present)
+    if change.kind not in (Kind.ADD_MEMBERS, Kind.SET_MEMBERS) or not sender.view.exists or not to_add:
+        return None
+    staying = [key for key in present if key not in leaving and fleet.hosting(key) is not None]
+    return await forecaster.forecast(
+        Question(
+            privacy_group_id=change.privacy_group_id,
+            to_add=to_add,
+            participants=present,
+            leaving=tuple(key for key in present if key in leaving),
+            # The node that was sent through before, when it is as good as any.
+            senders=tuple(sorted(staying, key=lambda key: key != sender.enclave_key)),
+        )
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Repairable:
+    """How a member that is to be repaired stands; see `orchestrator.membership.facts.MemberSurvey`."""
+
+    agrees: bool | None
+    moved_block: int | None
+
+    @property
+    def differs(self) -> bool:
+        """Whether it is to be removed and added again."""
+        return self.agrees is False and self.moved_block is None
+
+
+async def _repairables(fleet: Fleet, change: Change, sender: Sender) -> dict[str, Repairable]:
+    """Look at what a repair is about: whether the members still differ, and whether somebody changed them since."""
+    repair = change.repair
+    if repair is None or not change.repairs or not sender.view.exists:
+        return {}
+    group = change.privacy_group_id
+    moved: dict[str, int] = {}
+    if repair.since_block < sender.head.number:
+        for log in await sender.watcher.node.memberships([group], repair.since_block + 1, sender.head.number):
+            moved[log.member] = log.block_number
+    agreeing = await asyncio.gather(*(_agrees(fleet, group, sender, key) for key in repair.members))
+    return {key: Repairable(agrees, moved.get(key)) for key, agrees in zip(repair.members, agreeing, strict=True)}
+
+
+async def _agrees(fleet: Fleet, group: str, sender: Sender, key: str) -> bool | None:
+    watcher = fleet.hosting(key)
+    if watcher is None:
+        return None
+    try:
+        common = min((await watcher.current()).number, sender.head.number)
+        blocks = await asyncio.gather(watcher.node.block(common), sender.watcher.node.block(common))
+        if blocks[0].block_hash != blocks[1].block_hash:
+            return None
+        (mine,), (expected,) = await asyncio.gather(
+            watcher.node.roots(group, [common]), sender.watcher.node.roots(group, [common])
+        )
+    except NodeError:
+        return None
+    return same_state(mine, expected)
 
 
 Standing = tuple[bool, str | None, bool | None]
@@ -82,7 +174,9 @@ async def _given(known: Standing) -> Standing:
     return known
 
 
-async def _survey_member(fleet: Fleet, change: Change, sender: Sender, key: str) -> MemberSurvey:
+async def _survey_member(
+    fleet: Fleet, change: Change, sender: Sender, key: str, repairable: Repairable | None
+) -> MemberSurvey:
     watcher = fleet.hosting(key)
     if watcher is None:
         return MemberSurvey(enclave_key=key)
@@ -91,9 +185,7 @@ async def _survey_member(fleet: Fleet, change: Change, sender: Sender, key: str)
         trouble = await watcher.node.enclave_trouble()
         head = (await watcher.current()).number
         joins = key in change.members and key not in sender.view.participants and sender.view.exists
-        # The state root, since a tenant that is no member may ask for nothing else (docs/besu.md#multi-tenancy).
-        holds = joins and (await watcher.node.roots(change.privacy_group_id, [head]))[0].exists
-        clean = await _clean(watcher.node, sender, change.privacy_group_id, head) if holds else None
+        other = joins and await _is_of_another(watcher.node, sender, change.privacy_group_id, key, head)
     except NodeError:
         return MemberSurvey(enclave_key=key, node=watcher.node.name)
     return MemberSurvey(
@@ -102,50 +194,18 @@ async def _survey_member(fleet: Fleet, change: Change, sender: Sender, key: str)
         head=head,
         besu_version=traits.besu_version,
         validator=traits.validator,
-        holds_state=holds,
-        clean_prefix=clean,
+        of_another_group=other,
         enclave_trouble=trouble,
+        agrees=repairable.agrees if repairable is not None else None,
+        moved_block=repairable.moved_block if repairable is not None else None,
     )
 
 
-async def _clean(newcomer: NodePort, sender: Sender, group: str, head: int) -> bool:
-    if newcomer.name == sender.watcher.node.name:
-        return True  # two tenants of one node share its state: nothing is replayed
-    return await is_clean_prefix(newcomer, sender.watcher.node, group, min(head, sender.head.number))
-
-
-async def is_clean_prefix(newcomer: NodePort, healthy: NodePort, group: str, newest: int) -> bool:
-    """Return whether a node's old state of a group is a prefix of the group's history.
-
-    Its root has stood still since the last block of the group that it executed; at that block a healthy member had the
-    same root, if the newcomer executed the same history (docs/besu.md#former-members, 2). A node that lost an
-    addition one block later fell back to the state before it (docs/besu.md#how-members-silently-diverge, 1): that is a
-    prefix, too.
-
-    Args:
-        newcomer: The node, which has state for the group.
-        healthy: A node that has the whole history.
-        group: The group.
-        newest: A block that both nodes have.
-
-    Raises:
-        NodeError: A node does not answer.
-    """
-    (last,) = await newcomer.roots(group, [newest])
-    low, high = 0, newest  # the root differs at `low` (or the group is not there), and is the last one at `high`
-    while high - low > 1:
-        middle = (low + high) // 2
-        (seen,) = await newcomer.roots(group, [middle])
-        if seen.exists and seen.state_root == last.state_root:
-            high = middle
-        else:
-            low = middle
-    blocks = range(max(high - 2, 0), high + 1)
-    seen_there = await newcomer.roots(group, blocks)
-    expected = await healthy.roots(group, blocks)
-    if not expected[-1].exists:
+async def _is_of_another(newcomer: NodePort, sender: Sender, group: str, key: str, head: int) -> bool:
+    """Whether the node's state is a group of its own that was given the same id."""
+    # The state root first, since a tenant that is no member may ask for nothing else (docs/besu.md#multi-tenancy).
+    (held,) = await newcomer.roots(group, [head])
+    if not held.exists:
         return False
-    if expected[-1].state_root == last.state_root:
-        return True
-    fell_back = len(blocks) == 3 and seen_there[1].state_root == expected[1].state_root
-    return fell_back and expected[0].exists and expected[0].state_root == last.state_root
+    theirs = (await newcomer.view(group, head)).participants
+    return bool(namesakes({key: theirs}, sender.view.participants))

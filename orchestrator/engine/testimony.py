@@ -102,9 +102,7 @@ def decode_verdict(body: bytes) -> SignedVerdict:
     except OverflowError:
         raise InvalidVerdictError("data.issued_at: is beyond the first or the last year") from None
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        where = ".".join(str(part) for part in first["loc"][:5])[:100]
-        raise InvalidVerdictError(f"{where or 'body'}: {first['msg'][:200]}") from None
+        raise InvalidVerdictError(first_mistake(error)) from None
     roots = tuple(
         RootAt(block_number=root.block_number, block_hash=root.block_hash, state_root=root.state_root)
         for root in data.roots
@@ -118,6 +116,13 @@ def decode_verdict(body: bytes) -> SignedVerdict:
         issued_at=issued_at,
     )
     return SignedVerdict(verdict=verdict, account=data.account, signature=bytes.fromhex(data.signature[2:]))
+
+
+def first_mistake(error: ValidationError) -> str:
+    """Return what is wrong with a message: where, and why, in a bounded number of characters."""
+    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    where = ".".join(str(part) for part in first["loc"][:5])[:100]
+    return f"{where or 'body'}: {first['msg'][:200]}"
 
 
 class VerdictBook:
@@ -174,24 +179,47 @@ class VerdictBook:
         return True
 
 
+class _Kind(BaseModel):
+    type: Annotated[str, Field(max_length=200)]
+
+
+Taker = Callable[[bytes, datetime], object]
+"""Takes a message of one type, and the present time; what is wrong with it is logged, not raised."""
+
+
 class VerdictReader:
-    """Takes verdicts from the message queue into the book.
+    """Takes what other organisations' daemons say from the message queue to those who remember or answer it.
 
     Args:
         queue: The message queue.
-        book: Where they go.
+        takers: By type of message.
         clock: Time.
     """
 
-    def __init__(self, queue: Verdicts, book: VerdictBook, clock: Clock) -> None:
+    def __init__(self, queue: Verdicts, takers: Mapping[str, Taker], clock: Clock) -> None:
         self._queue = queue
-        self._book = book
+        self._takers = dict(takers)
         self._clock = clock
 
     async def run(self) -> None:
-        """Take verdicts until cancelled."""
+        """Take messages until cancelled."""
         async for body in self._queue.verdicts():
             try:
-                self._book.take(body, self._clock.now())
+                self._take(body)
             except Exception:  # a defect here must not stop the daemon
-                log.exception("taking a verdict failed")
+                log.exception("taking a message failed")
+
+    def _take(self, body: bytes) -> None:
+        if len(body) > MAX_BODY_BYTES:
+            log.warning("message ignored", reason=f"it has {len(body)} bytes, at most {MAX_BODY_BYTES} are read")
+            return
+        try:
+            kind = _Kind.model_validate_json(body).type
+        except ValidationError as error:
+            log.warning("message ignored", reason=first_mistake(error))
+            return
+        taker = self._takers.get(kind)
+        if taker is None:  # of a newer release, or not for us
+            log.debug("message passed over", type=kind)
+            return
+        taker(body, self._clock.now())

@@ -109,6 +109,15 @@ class ChainWatcher:
         known = self._blocks.get(number)
         return known if known is not None else await self.node.block(number)
 
+    def remembered(self, number: int) -> Block | None:
+        """Return a block of the chain as it is now, when it is in memory with its transactions in full."""
+        known = self._blocks.get(number)
+        return known if known is not None and known.content is not None else None
+
+    def hash_of(self, number: int) -> str | None:
+        """Return the hash of a block of the chain as it is now; None when it is not remembered."""
+        return self._hashes.get(number)
+
     async def _beyond(self, number: int) -> Head:
         while self.head is None or self.head.number <= number:
             await self._changed.wait()
@@ -210,7 +219,8 @@ class ChainWatcher:
 
     async def _read_block(self, number: int) -> None:
         try:
-            block = await self.node.block(number)
+            # In full, since what accounts sent in it is asked for next (docs/besu.md, What a replay needs).
+            (block,) = await self.node.blocks([number])
         except NodeError as error:
             log.warning("block not read", node=self.node.name, block=number, reason=str(error))
             return

@@ -69,6 +69,7 @@ _DATA: Final[dict[EventType, dict[str, Json]]] = {
         "progress": [_progress("in_sync", 812, 2056, 2056)],
         "unobserved": [],
         "attested": [],
+        "independent": True,
     },
     EventType.CHANGE_FAILED: _CHANGE
     | {

@@ -132,6 +132,11 @@ class ChangeEndedData(ChangeMovedData):
 class ChangeSucceededData(ChangeEndedData):
     """The group's state shows what was asked for, on the node of every member that can be seen."""
 
+    independent: bool = Field(
+        description="Whether it was seen on an old member's node that did not send the change: where a group is split, "
+        "the sender and the new member agree with each other."
+    )
+
 
 class ChangeFailedData(ChangeEndedData):
     """It can't be done; the group is not left locked by it."""

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+from orchestrator.membership.forecast.verdict import Forecast
 from orchestrator.membership.model import Attempt, Effect, GroupView
 from orchestrator.membership.reasons import Reason
 
@@ -30,9 +31,12 @@ class MemberSurvey:
         head: That node's head; None when there is no node or it does not answer.
         besu_version: (major, minor, patch) of that node; None when unknown.
         validator: Whether the node proposes blocks; None when unknown.
-        holds_state: Whether the node already has state for the group.
-        clean_prefix: Whether that state is a prefix of the group's history; None when it can't be told.
+        of_another_group: Whether that state is of a group of the key's own that has the same id.
         enclave_trouble: What is wrong with that node's enclave, for a person; None when it is up or can't be asked.
+        agrees: Whether the node shows the same state of the group as the node to send through, at a block that both
+            have; None when that is not known, or was not asked since nobody is to be repaired.
+        moved_block: The newest block after the addition that got lost in which the member came or went, as the group's
+            logs have it; None when there is none, or when it was not asked.
     """
 
     enclave_key: str
@@ -40,9 +44,10 @@ class MemberSurvey:
     head: int | None = None
     besu_version: tuple[int, int, int] | None = None
     validator: bool | None = None
-    holds_state: bool = False
-    clean_prefix: bool | None = None
+    of_another_group: bool = False
     enclave_trouble: str | None = None
+    agrees: bool | None = None
+    moved_block: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +68,7 @@ class Surveyed:
         sender_key: The enclave key that the node sends from.
         members: One survey for each key that is asked for, and for each present member.
         bundling_seconds: What sending the last addition to the group took the node; None when that is not known.
+        forecast: What is to be expected of adding those who are no members yet; None when nobody is to be added.
     """
 
     node: str
@@ -78,6 +84,7 @@ class Surveyed:
     sender_key: str
     members: tuple[MemberSurvey, ...]
     bundling_seconds: float | None = None
+    forecast: Forecast | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,10 +107,12 @@ class AttemptSent:
     Attributes:
         head: The newest head that is known.
         nodes: Names of the nodes that took it.
+        pmt_hash: Hash of the marker that the node signed itself; empty for one of ours.
     """
 
     head: int
     nodes: tuple[str, ...] = ()
+    pmt_hash: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,6 +208,48 @@ class Sighting:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Bystander:
+    """Another group of a new member's node, as the node shows it before and after it replayed.
+
+    Attributes:
+        privacy_group_id: The group.
+        enclave_key: The new member.
+        node: Its node.
+        block_before: The block before the addition.
+        block_number: The last block of the proof.
+        root_before: The group's root there before.
+        root: Its root there at the end; empty when the node has no state for it any more.
+        others_before: Before, on nodes of other members that could be seen.
+        others: At the end, on the same nodes.
+        older: Other roots that the node had in blocks before `block_before`, where it was looked.
+    """
+
+    privacy_group_id: str
+    enclave_key: str
+    node: str
+    block_before: int
+    block_number: int
+    root_before: str
+    root: str
+    others_before: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
+    older: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bystanders:
+    """The other groups of the new members' nodes.
+
+    Attributes:
+        groups: Those that were looked at.
+        left_out: How many were not, being too many.
+    """
+
+    groups: tuple[Bystander, ...] = ()
+    left_out: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ConvergenceObserved:
     """The members' nodes were compared.
 
@@ -210,6 +261,8 @@ class ConvergenceObserved:
         confirmations: How deep the effect's block must be.
         stalled_after_seconds: A replay that has not moved for this long is stalled.
         awaited: Unobserved members whose own daemon's word is still waited for: without it nothing is proven yet.
+        bystanders: Other groups of the new members' nodes; None while they were not looked at, without which an
+            addition is not proven.
     """
 
     effect_block_hash: str | None
@@ -219,6 +272,7 @@ class ConvergenceObserved:
     confirmations: int
     stalled_after_seconds: float = 60.0
     awaited: tuple[str, ...] = ()
+    bystanders: Bystanders | None = Bystanders()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -252,6 +306,11 @@ class RetryRequested:
     """An operator asked to try a parked change again."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RepairRequested:
+    """The policy asks to repair what a change is parked for."""
+
+
 Fact = (
     Claimed
     | Surveyed
@@ -268,4 +327,5 @@ Fact = (
     | CancelRequested
     | ParkRequested
     | RetryRequested
+    | RepairRequested
 )

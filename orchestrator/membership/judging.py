@@ -5,7 +5,8 @@ from datetime import datetime
 
 from orchestrator.membership.model import Change, State
 from orchestrator.membership.reasons import Judgement, Reason, rule_of
-from orchestrator.membership.retry import decide
+from orchestrator.membership.repair import PATIENCE
+from orchestrator.membership.retry import RetryDecision, decide
 from orchestrator.membership.signals import Signal
 
 
@@ -30,6 +31,8 @@ def judge(change: Change, reason: Reason, now: datetime) -> tuple[Signal, Change
     if _is_to_be_halved(change, reason):
         return Signal.RETRY, replace(_halved(change, reason), not_before=now)
     decision = decide(change, reason, now)
+    if change.repair is not None:
+        decision = _left_to_a_person(change, reason, decision)
     since = change.waiting_since if reason.times > 1 and change.waiting_since is not None else now
     match decision.judgement:
         case Judgement.RETRY:
@@ -39,6 +42,14 @@ def judge(change: Change, reason: Reason, now: datetime) -> tuple[Signal, Change
             return Signal.FAIL, replace(change, reason=reason)
         case Judgement.PARK:
             return Signal.PARK, replace(change, reason=_with_age(reason, since, now))
+
+
+def _left_to_a_person(change: Change, reason: Reason, decision: RetryDecision) -> RetryDecision:
+    """A repair never ends without the addition: it waits for a person, when it can't go on."""
+    tired = change.repairs and reason.times > PATIENCE
+    if decision.judgement is Judgement.TERMINAL or tired:
+        return RetryDecision(judgement=Judgement.PARK)
+    return decision
 
 
 def share_end(follower: Change, lead: Change) -> Change:

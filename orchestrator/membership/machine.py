@@ -10,7 +10,7 @@ from datetime import datetime
 
 from orchestrator.membership.commands import Burn, Command, Observe, Pause, Renew, Send, Settle, Sign, Survey
 from orchestrator.membership.errors import ImpossibleStepError, RefusedRequestError
-from orchestrator.membership.facts import CancelRequested, Fact, ParkRequested, RetryRequested
+from orchestrator.membership.facts import CancelRequested, Fact, ParkRequested, RepairRequested, RetryRequested
 from orchestrator.membership.judging import share_end, shared_reason
 from orchestrator.membership.model import ACTION_OF, Action, Attempt, Change, State
 from orchestrator.membership.reading import read, waiting_for
@@ -74,6 +74,7 @@ TRANSITIONS: dict[tuple[State, Signal], State] = {
     (S.REMOVING, G.NOTED): S.REMOVING,
     (S.REMOVING, G.MORE_TO_REMOVE): S.REMOVING,
     (S.REMOVING, G.DONE): S.VERIFYING,
+    (S.REMOVING, G.CAN_ADD): S.LOCKING,  # a repair: what was removed is added again
     (S.REMOVING, G.RETRY): S.QUEUED,
     (S.REMOVING, G.FAIL): S.FAILED,
     (S.REMOVING, G.PARK): S.PARKED,
@@ -111,7 +112,7 @@ def step(change: Change, fact: Fact, now: datetime) -> tuple[Change, tuple[Comma
     target = TRANSITIONS.get((change.state, signal))
     if target is None:
         message = f"change {change.change_id} is {change.state}: {signal} can't follow"
-        if isinstance(fact, CancelRequested | ParkRequested | RetryRequested):
+        if isinstance(fact, CancelRequested | ParkRequested | RetryRequested | RepairRequested):
             raise RefusedRequestError(message)
         raise ImpossibleStepError(message)
     waits_for = waiting_for(change, fact) if signal is Signal.NOTED else None
@@ -164,6 +165,8 @@ def _next_for_attempt(change: Change) -> Command:
         return _after_pause(change, Sign(action=wanted, members=members_of(change)))
     if attempt.sent_block is None:
         return _after_pause(change, Send(attempt=attempt, after_block=_earliest(change, attempt)))
+    if not attempt.marker.ours:
+        return _after_pause(change, Settle(attempt=attempt))
     seen = attempt.seen_block or attempt.sent_block
     if seen - attempt.sent_block < WIDEN_AFTER_BLOCKS:
         return _after_pause(change, Settle(attempt=attempt))
@@ -267,7 +270,7 @@ def taken_up(change: Change) -> Change:
     attempt = change.attempt
     if attempt is None or not attempt.live or attempt.sent_block is not None:
         return change
-    return replace(change, attempt=to_be_sent_again(attempt))
+    return replace(change, attempt=to_be_sent_again(attempt), transacted=True)
 
 
 def deadline_applies(change: Change, now: datetime) -> bool:

@@ -129,6 +129,16 @@ class Marker:
     raw: bytes
     pmt_hash: str
 
+    @property
+    def ours(self) -> bool:
+        """Whether we signed it; see `NODE_MARKER`."""
+        return bool(self.raw)
+
+
+NODE_MARKER = Marker(account="", key=b"", payload_key=b"", gas_limit=0, gas_price=0, chain_id=0, raw=b"", pmt_hash="")
+"""The marker of an addition on Besu before 21.10.2, where only a send bundles the history: the node signs it with a key
+of its own, so that its hash is known from the answer alone, and nobody can take it back (docs/besu.md#markers)."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
@@ -169,8 +179,23 @@ class Attempt:
 
     @property
     def pmt_hashes(self) -> tuple[str, ...]:
-        """Every hash under which its marker can be mined."""
-        return (*self.renewed, self.marker.pmt_hash)
+        """Every hash under which its marker can be mined, as far as they are known."""
+        return tuple(pmt_hash for pmt_hash in (*self.renewed, self.marker.pmt_hash) if pmt_hash)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vouched:
+    """A new member whose node we can't see, and of which its own operator's daemon says that it may be added.
+
+    Attributes:
+        enclave_key: The member.
+        account: The account that signed it.
+        block_number: The node's head that it was looked at.
+    """
+
+    enclave_key: str
+    account: str
+    block_number: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,6 +217,8 @@ class Plan:
             nonce are as the lock left them; another one means that somebody acted under our lock.
         bundling_seconds: What bundling the history took at the last addition to the group, while it was locked; None
             when nothing is to be added or it is not known.
+        vouched: New members that others vouch for.
+        unforeseen: New members whose node nobody could look at: what it makes of the group's history is not known.
     """
 
     node: str
@@ -205,6 +232,8 @@ class Plan:
     lock_nonce: int | None = None
     lock_root: str = ""
     bundling_seconds: float | None = None
+    vouched: tuple[Vouched, ...] = ()
+    unforeseen: tuple[str, ...] = ()
 
 
 class Verdict(StrEnum):
@@ -292,6 +321,21 @@ class Effect:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Repair:
+    """The one repair that a change may get: members whose addition got lost are removed and added again.
+
+    Attributes:
+        members: Their enclave keys.
+        since_block: The block of the addition that got lost: a member that came or went after it is somebody else's.
+        removed_block: The block in which they were removed; None while that has not happened.
+    """
+
+    members: tuple[str, ...]
+    since_block: int
+    removed_block: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
     """One asked-for change of a group's membership, and how far it is.
 
@@ -319,8 +363,10 @@ class Change:
         failures: Commands of the present state that failed in a row; they lengthen the pause before the next.
         lock_block: Block of the lock that we hold; None when we hold none.
         giving_up: The present attempt is to be taken back: its marker is burnt, unless it was mined before.
+        transacted: A transaction that it signed was sent, in any of its batches, or may have been.
         effect: Where the asked-for state was first seen.
         progress: One entry for each member that is watched for the proof.
+        repair: The repair that it gets, or got; None when none was needed so far.
         revision: Counts committed steps.
     """
 
@@ -346,8 +392,10 @@ class Change:
     failures: int = 0
     lock_block: int | None = None
     giving_up: bool = False
+    transacted: bool = False
     effect: Effect | None = None
     progress: tuple[MemberProgress, ...] = ()
+    repair: Repair | None = None
     revision: int = 0
 
     @property
@@ -361,9 +409,9 @@ class Change:
         return self.lead_id == self.change_id
 
     @property
-    def transacted(self) -> bool:
-        """Whether a transaction that it signed was sent, or may have been."""
-        return self.attempt is not None and self.attempt.sent_block is not None
+    def repairs(self) -> bool:
+        """Whether it is to repair members of which none was removed for it so far."""
+        return self.repair is not None and self.repair.removed_block is None
 
     @property
     def in_flight(self) -> Attempt | None:

@@ -4,8 +4,10 @@ Source of the rules: docs/besu.md#versions, #looking-before-leaping, #how-member
 """
 
 from orchestrator.membership.facts import MemberSurvey, Surveyed
+from orchestrator.membership.key_lengths import unfit_keys
 from orchestrator.membership.model import Change, Kind, Plan
 from orchestrator.membership.reasons import Reason
+from orchestrator.membership.repair import repair_trouble, to_be_repaired
 
 BEHIND_BLOCKS = 5
 """A node whose head is this far behind the newest is not sent through: its nonce and history would be stale."""
@@ -30,7 +32,10 @@ def plan_for(change: Change, seen: Surveyed) -> Plan | Reason:
     return (
         _node_trouble(seen)
         or (_creation_trouble(change, seen) if change.kind is Kind.CREATE_GROUP else _group_trouble(change, seen))
+        or unfit_keys(_difference(change, seen)[0], seen.abi if seen.view.exists and seen.abi else seen.native_abi)
+        or repair_trouble(change, seen)
         or _member_trouble(change, seen)
+        or _replay_trouble(change, seen)
         or _enclave_trouble(change, seen)
         or _plan(change, seen)
     )
@@ -91,6 +96,16 @@ def _member_trouble(change: Change, seen: Surveyed) -> Reason | None:
     return None
 
 
+def _replay_trouble(change: Change, seen: Surveyed) -> Reason | None:
+    """What the new members' nodes would make of the group's history; others of the turn have their own to be told."""
+    to_add, _ = _difference(change, seen)
+    if not to_add or change.kind is Kind.CREATE_GROUP:
+        return None
+    if seen.forecast is None:
+        return Reason(slug="history_not_read", detail="members joined or left while the group was looked at")
+    return seen.forecast.reason_for(frozenset(to_add))
+
+
 def _enclave_trouble(change: Change, seen: Surveyed) -> Reason | None:
     """What is sent goes through the enclaves of all members, old and new: one that is down fails it after 5 s."""
     to_add, to_remove = _difference(change, seen)
@@ -128,11 +143,9 @@ def _harm(member: MemberSurvey, seen: Surveyed) -> Reason | None:
     if member.besu_version == LOSES_ADDED_GROUPS and member.validator is not True:
         detail = f"node {member.node} runs Besu 25.5.0 and is no validator"
         return Reason(slug="member_would_not_receive", detail=detail, members=key)
-    if member.holds_state and member.clean_prefix is not True:
-        # What can't be told is not risked: such an addition stops the node for good.
-        seen_as = "no prefix" if member.clean_prefix is False else "perhaps no prefix"
-        detail = f"node {member.node} has state for the group that is {seen_as} of the group's history"
-        return Reason(slug="state_not_a_prefix", detail=detail, members=key)
+    if member.of_another_group:
+        detail = f"node {member.node} has a group of its own with this id, of which {member.enclave_key} is a member"
+        return Reason(slug="group_id_taken", detail=detail, members=key)
     if seen.newest_head - member.head > BEHIND_BLOCKS:
         detail = f"the new member's node {member.node} is at block {member.head} of {seen.newest_head}"
         return Reason(slug="node_behind", detail=detail, members=key)
@@ -141,6 +154,9 @@ def _harm(member: MemberSurvey, seen: Surveyed) -> Reason | None:
 
 def _difference(change: Change, seen: Surveyed) -> tuple[tuple[str, ...], tuple[str, ...]]:
     present = seen.view.participants if seen.view.exists else ()
+    lost = to_be_repaired(change, seen)
+    if lost:
+        return lost, lost
     match change.kind:
         case Kind.CREATE_GROUP:
             return (() if seen.view.exists else change.members), ()
@@ -168,4 +184,12 @@ def _plan(change: Change, seen: Surveyed) -> Plan:
         unlock_by_empty_add=min(versions) < UNLOCK_SINCE,
         first_block=seen.head,
         bundling_seconds=seen.bundling_seconds if to_add and seen.view.exists else None,
+        vouched=tuple(v for v in seen.forecast.vouched if v.enclave_key in to_add) if seen.forecast else (),
+        unforeseen=_unforeseen(to_add, seen),
     )
+
+
+def _unforeseen(to_add: tuple[str, ...], seen: Surveyed) -> tuple[str, ...]:
+    if seen.forecast is None:
+        return ()
+    return tuple(key for key in to_add if any(unseen.enclave_key == key for unseen in seen.forecast.unseen))

@@ -22,6 +22,7 @@ from orchestrator.membership.reading_attempts import (
 )
 from orchestrator.membership.reading_proofs import read_converged
 from orchestrator.membership.reasons import Reason
+from orchestrator.membership.repair import OVERTAKEN, readds, repair_of, said_of_repair
 from orchestrator.membership.retry import WIDEN_AFTER_BLOCKS
 from orchestrator.membership.signals import Signal
 
@@ -71,6 +72,8 @@ def read(change: Change, fact: facts.Fact, now: datetime) -> Read:
             return _parked(change, fact)
         case facts.RetryRequested():
             return _retried(change, now)
+        case facts.RepairRequested():
+            return _repaired(change)
 
 
 def waiting_for(change: Change, fact: facts.Fact) -> Reason | None:
@@ -99,6 +102,7 @@ def waiting_for(change: Change, fact: facts.Fact) -> Reason | None:
 def _surveyed(change: Change, fact: facts.Surveyed, now: datetime) -> Read:
     plan = plan_for(change, fact)
     if isinstance(plan, Reason):
+        plan = replace(plan, detail=said_of_repair(change) + plan.detail)
         return judge(change, counted(change, plan), now)
     # The reason of the turn before is kept until this one has its effect: the same again uses up patience.
     change = replace(change, plan=plan)
@@ -106,6 +110,8 @@ def _surveyed(change: Change, fact: facts.Surveyed, now: datetime) -> Read:
         return Signal.CAN_CREATE, change
     if change.kind is Kind.UNLOCK_GROUP and fact.view.locked:
         return Signal.CAN_UNLOCK, change
+    if readds(plan):
+        return Signal.CAN_REMOVE, change
     if plan.to_add:
         return Signal.CAN_ADD, change
     if plan.to_remove:
@@ -169,5 +175,16 @@ def _retried(change: Change, now: datetime) -> Read:
     # A deadline that is over would end it at once; who retries it wants it done.
     over = change.deadline is not None and change.deadline <= now
     reason = None if change.reason is None else replace(change.reason, times=0)
+    if change.reason is not None and change.reason.slug == OVERTAKEN:
+        change = replace(change, repair=None)  # whoever retries it has seen what somebody else did
     change = replace(change, tries=0, not_before=None, waiting_since=None, reason=reason)
     return Signal.RETRY, replace(change, deadline=None) if over else change
+
+
+def _repaired(change: Change) -> Read:
+    repair = repair_of(change)
+    if repair is None:
+        raise RefusedRequestError(f"change {change.change_id} is {change.state}: there is no lost addition to repair")
+    # By itself, and to its end: once the member is removed, a deadline that passes would leave it out.
+    afresh = replace(change, repair=repair, batch_limit=1, deadline=None, tries=0, not_before=None)
+    return Signal.RETRY, replace(afresh, waiting_since=None, reason=None)

@@ -14,8 +14,20 @@ from datetime import datetime
 from orchestrator.membership import facts
 from orchestrator.membership.errors import ImpossibleStepError
 from orchestrator.membership.judging import counted, judge
-from orchestrator.membership.model import ACTION_OF, Action, Attempt, AttemptStatus, Change, Effect, Kind, State
+from orchestrator.membership.model import (
+    ACTION_OF,
+    Action,
+    Attempt,
+    AttemptStatus,
+    Change,
+    Effect,
+    GroupView,
+    Kind,
+    Plan,
+    State,
+)
 from orchestrator.membership.reasons import Judgement, Reason, rule_of
+from orchestrator.membership.repair import readds
 from orchestrator.membership.retry import ADD_WITHIN_BLOCKS, FAILURES_WHILE_LOCKED, WIDEN_AFTER_BLOCKS
 from orchestrator.membership.signals import Signal
 
@@ -38,7 +50,9 @@ def read_signed(change: Change, fact: facts.AttemptSigned) -> Read:
 def read_sent(change: Change, fact: facts.AttemptSent) -> Read:
     """A node has the marker."""
     attempt = replace(_attempt(change), status=AttemptStatus.SENT, sent_block=fact.head, seen_block=None)
-    return Signal.NOTED, replace(change, attempt=attempt, failures=0)
+    if not attempt.marker.ours:
+        attempt = replace(attempt, marker=replace(attempt.marker, pmt_hash=fact.pmt_hash))
+    return Signal.NOTED, replace(change, attempt=attempt, transacted=True, failures=0)
 
 
 def read_send_failed(change: Change, fact: facts.SendFailed, now: datetime) -> Read:
@@ -48,7 +62,7 @@ def read_send_failed(change: Change, fact: facts.SendFailed, now: datetime) -> R
         return read_hindered(change, fact.reason, now)
     # A pool may have it, or a block: only the chain can tell.
     attempt = replace(attempt, status=AttemptStatus.SENT, sent_block=fact.head, seen_block=None)
-    return Signal.NOTED, replace(change, attempt=attempt, failures=change.failures + 1)
+    return Signal.NOTED, replace(change, attempt=attempt, transacted=True, failures=change.failures + 1)
 
 
 def read_unmined(change: Change, fact: facts.AttemptUnmined) -> Read:
@@ -87,7 +101,7 @@ def read_settled(change: Change, fact: facts.AttemptSettled, now: datetime) -> R
         return _undone(change, now)
     match change.state:
         case State.LOCKING:
-            return _locked(change, fact.effect, now)
+            return _locked(change, fact.effect)
         case State.REMOVING:
             return _removed(replace(change, giving_up=False), fact.effect, now)
         case _:
@@ -134,8 +148,13 @@ def given_up(change: Change) -> Change:
 
 
 def to_be_sent_again(attempt: Attempt) -> Attempt:
-    """Return an attempt that may have been sent, and shall be broadcast (again) through every node."""
+    """Return an attempt that may have been sent, and shall be broadcast (again) through every node.
+
+    One whose marker a node signs is not sent twice: each send makes a marker, with the history as it is then.
+    """
     seen = max(attempt.since_block, attempt.seen_block or 0)
+    if not attempt.marker.ours:
+        return replace(attempt, status=AttemptStatus.SENT, sent_block=seen, seen_block=None)
     return replace(attempt, status=AttemptStatus.SENT, sent_block=seen - WIDEN_AFTER_BLOCKS, seen_block=seen)
 
 
@@ -200,15 +219,15 @@ def _split(change: Change, reason: Reason) -> Read:
     return Signal.PARK, replace(change, attempt=attempt, lock_block=None, giving_up=False, reason=reason, failures=0)
 
 
-def _locked(change: Change, effect: Effect, now: datetime) -> Read:
+def _locked(change: Change, effect: Effect) -> Read:
     plan, attempt = change.plan, change.attempt
     if plan is None or attempt is None:
         raise ImpossibleStepError(f"change {change.change_id} locked without a plan and an attempt")
-    if not effect.view.locked:
-        reason = Reason(slug="group_moved", detail=f"the lock was undone within its own block, {effect.block_number}")
-        return judge(replace(change, giving_up=False), counted(change, reason), now)
     plan = replace(plan, lock_nonce=attempt.private_nonce, lock_root=effect.view.state_root)
     change = replace(change, lock_block=effect.block_number, plan=plan)
+    if not effect.view.locked:
+        # A reorganisation may bring the lock back alone: that the group is unlocked has to be seen deep enough.
+        return _undo(change, Reason(slug="group_moved", detail="somebody undid the lock within its own block"))
     if change.giving_up:
         return _undo(change, change.reason or Reason(slug="deadline_passed"))
     return Signal.DONE, change
@@ -237,12 +256,22 @@ def _removed(change: Change, effect: Effect, now: datetime) -> Read:
     left = tuple(key for key in plan.to_remove if key in present)
     # Those that are out stay in the plan: a reorganisation may bring them back.
     done = tuple(key for key in plan.to_remove if key not in left)
+    if change.repair is not None and readds(plan):
+        change = replace(change, repair=replace(change.repair, removed_block=effect.block_number))
     if left:
         return Signal.MORE_TO_REMOVE, replace(change, plan=replace(plan, to_remove=left + done))
+    if readds(plan):
+        return _removed_to_repair(change, plan, effect.view)
     if change.kind is Kind.SET_MEMBERS and set(present) != set(change.members):
         reason = Reason(slug="group_moved", detail="somebody else, or a reorganisation, changed the members meanwhile")
         return judge(change, counted(change, reason), now)
     return Signal.DONE, replace(change, effect=effect, reason=None, waiting_since=None)
+
+
+def _removed_to_repair(change: Change, plan: Plan, view: GroupView) -> Read:
+    """Go on to the addition within the turn: nothing else of the group may come between."""
+    plan = replace(plan, to_remove=(), participants=view.participants, version=view.version)
+    return Signal.CAN_ADD, replace(change, plan=plan, reason=None, waiting_since=None)
 
 
 def _undone(change: Change, now: datetime) -> Read:

@@ -4,11 +4,13 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from orchestrator.membership import facts
+from orchestrator.membership.bystanders import rollback
 from orchestrator.membership.errors import ImpossibleStepError
 from orchestrator.membership.judging import counted
 from orchestrator.membership.model import Action, AttemptStatus, Change, Effect, Kind, MemberProgress, State, Verdict
 from orchestrator.membership.reading_attempts import to_be_sent_again
 from orchestrator.membership.reasons import Reason
+from orchestrator.membership.repair import lost_again
 from orchestrator.membership.replay import assess, last_proof_block
 from orchestrator.membership.signals import Signal
 
@@ -34,11 +36,13 @@ def read_converged(change: Change, fact: facts.ConvergenceObserved, now: datetim
     if seen.rolled_back:
         return _rolled_back(change, fact.head)
     change = replace(change, progress=seen.progress, failures=0)
-    if seen.proven:
-        return _proven(change, effect)
+    if seen.proven and fact.bystanders is not None:
+        harm = rollback(fact.bystanders.groups)
+        return _proven(change, effect) if harm is None else (Signal.PARK, replace(change, reason=harm))
     if fact.head > last_proof_block(effect, change, fact):
         trouble = _trouble(seen.progress)
         if trouble is not None:
+            trouble = replace(trouble, detail=trouble.detail + lost_again(change))
             return Signal.PARK, replace(change, reason=trouble)
     overdue = _overdue(seen.progress, now - OVERDUE_AFTER_PATIENCES * timedelta(seconds=fact.stalled_after_seconds))
     if overdue is not None:

@@ -124,6 +124,20 @@ RULES: dict[str, Rule] = {
     "turn_given_up": Rule(
         judgement=Judgement.RETRY, remedy="Nothing: it is tried again without the change that it shared a lock with."
     ),
+    # A replay would go wrong now, and not later.
+    "history_not_read": Rule(
+        judgement=Judgement.RETRY, remedy="The group's history is still being read, which happens once."
+    ),
+    "not_at_this_block": Rule(judgement=Judgement.RETRY, remedy="It is tried again after the next block.", patience=20),
+    "newcomer_busy": Rule(
+        judgement=Judgement.RETRY,
+        remedy="Another addition to the same node is under way; this one follows it.",
+        member_specific=True,
+    ),
+    "marker_account_busy": Rule(
+        judgement=Judgement.RETRY,
+        remedy="The node's markers have one sender, of which a block must hold one only; this one follows.",
+    ),
     # The request can't be done.
     "group_unknown": Rule(
         judgement=Judgement.TERMINAL, remedy="Check the group id, and that one of the configured nodes is a member."
@@ -139,6 +153,12 @@ RULES: dict[str, Rule] = {
     "enclave_key_unknown": Rule(
         judgement=Judgement.TERMINAL,
         remedy="Check the key; its enclave must be connected with the sender's enclave.",
+        member_specific=True,
+    ),
+    "enclave_key_too_long": Rule(
+        judgement=Judgement.TERMINAL,
+        remedy="Give the member a key of 32 bytes, or run Besu 22.10.0 or newer on all members' nodes and create the "
+        "group there.",
         member_specific=True,
     ),
     "would_empty_group": Rule(
@@ -177,6 +197,10 @@ RULES: dict[str, Rule] = {
         judgement=Judgement.PARK, remedy="Set a gas limit that the blocks hold and that a marker transaction needs."
     ),
     "account_unavailable": Rule(judgement=Judgement.PARK, remedy="Configure the account's key, then retry."),
+    "version_unknown": Rule(
+        judgement=Judgement.PARK,
+        remedy="Set nodes.besu_version: the node does not say which version of Besu it runs.",
+    ),
     "contract_of_other_version": Rule(
         judgement=Judgement.PARK,
         remedy="The group was created by another Besu line, whose additions this one does not recognise. "
@@ -187,10 +211,43 @@ RULES: dict[str, Rule] = {
         remedy="Run Besu 25.4.1 or older on the member's node: 25.5.0 loses the groups that it is added to.",
         member_specific=True,
     ),
-    "state_not_a_prefix": Rule(
+    "group_id_taken": Rule(
         judgement=Judgement.PARK,
-        remedy="Adding it would stop the member's node for good. Give that node a fresh private state first.",
+        remedy="Two groups were given one id, and a node can have one of them: create a new group under another id.",
         member_specific=True,
+    ),
+    # What a replay would do; what halts a node is looked at again at every retry, and nobody can override it.
+    "block_not_replayable": Rule(
+        judgement=Judgement.PARK,
+        remedy="No node that has to replay this block can take the group: its import of blocks would halt for good. "
+        "Make a new group, or host the member on a node that has the group.",
+        member_specific=True,
+    ),
+    "bundle_may_be_torn": Rule(
+        judgement=Judgement.PARK,
+        remedy="The new member's node would halt for good. Let it be sent through the node of a member that never "
+        "joined a group by replay, such as one that was there when the group was made.",
+    ),
+    "former_member_unsafe": Rule(
+        judgement=Judgement.PARK,
+        remedy="The member's node can't go on from the state that it has: it would halt for good. Add a key that is "
+        "hosted on another node.",
+        member_specific=True,
+    ),
+    "attestation_missing": Rule(
+        judgement=Judgement.PARK,
+        remedy="Have the operator of the member's node run a daemon with nodes.speaker, name its account under "
+        "[[peers]], and retry; or set chain.attestations to prefer.",
+        member_specific=True,
+    ),
+    "members_differ": Rule(
+        judgement=Judgement.PARK,
+        remedy="Remove the member that differs, and add it again where the forecast of that is safe.",
+    ),
+    "members_undecided": Rule(
+        judgement=Judgement.PARK,
+        remedy="The state roots can't tell which member is right: look for the marker transaction that one of them "
+        "has no private receipt of. Change nothing on either before that.",
     ),
     "mixed_versions": Rule(judgement=Judgement.PARK, remedy="Run the same Besu version on all members' nodes."),
     "member_missing": Rule(
@@ -200,8 +257,19 @@ RULES: dict[str, Rule] = {
     ),
     "member_diverged": Rule(
         judgement=Judgement.PARK,
-        remedy="Compare the members' state roots with `orchestrator audit`; the odd one needs a fresh private state.",
+        remedy="Compare the members with `orchestrator audit`: it tells who is odd where the state roots can, and what "
+        "each of them lacks. Remove the odd one and add it again; where they can't tell, change none of them yet.",
         member_specific=True,
+    ),
+    "repair_overtaken": Rule(
+        judgement=Judgement.PARK,
+        remedy="Nothing was done to the member: somebody changed it after it had lost its addition. Retry to ask for "
+        "the members once more.",
+    ),
+    "other_group_rolled_back": Rule(
+        judgement=Judgement.PARK,
+        remedy="The member itself is in sync. Remove the member's node from the other group, lock, let a block pass, "
+        "and add it again, where the forecast of that is safe; then retry.",
     ),
     "group_split": Rule(
         judgement=Judgement.PARK,

@@ -1,69 +1,117 @@
-"""Repairing a member that lost its addition: remove it and add it again, once, as changes of their own.
+"""Repairing a member that lost its addition: it is removed and added again, once.
 
-An addition can get lost one block later although it succeeded (docs/besu.md#how-members-silently-diverge, 1); removing
-and adding the member again repaired it on real nodes. The two changes are known by their request ids, so that however
-often this is decided anew, after a crash or by another replica, each is made once.
+An addition can get lost although it succeeded (docs/besu.md#how-members-silently-diverge, 1 and 2); removing and adding
+the member again mended it where its node can begin where it left off (docs/besu.md#how-replay-damages-other-groups, 5).
+The parked change does it itself, in one turn of its group's lane, so that nothing comes between the removal and the
+addition, whoever drives the lane. A removal does not reach the state of a node that has lost the group: what is
+forecast of the addition before the removal holds after it.
 """
 
-from dataclasses import dataclass
-from enum import StrEnum
+from orchestrator.membership.facts import MemberSurvey, Surveyed
+from orchestrator.membership.model import Change, Kind, Plan, Repair, State, Verdict
+from orchestrator.membership.reasons import Reason
 
-from orchestrator.membership.model import Change, Kind, State, Verdict
-
-PREFIX = "repair."
 LOST = frozenset({Verdict.MISSING, Verdict.DIVERGED})
 REASONS = frozenset({"member_missing", "member_diverged"})
+OVERTAKEN = "repair_overtaken"
+
+PATIENCE = 5
+"""How often in a row a repair meets what passes, before it is left to a person: nothing is removed so far, and the
+group's other changes wait behind it."""
 
 
-class Step(StrEnum):
-    """What a repair needs next."""
+def repair_of(change: Change) -> Repair | None:
+    """Return the repair that a parked change needs; None when a lost addition is not all that it is parked for.
 
-    REMOVE = "remove"
-    ADD = "add"
-    RETRY = "retry"
-    WAIT = "wait"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RepairIds:
-    """The request ids of one repair's changes."""
-
-    removal: str
-    addition: str
-
-
-def repair_ids(change: Change) -> RepairIds:
-    """Return the request ids of a change's repair."""
-    return RepairIds(removal=f"{PREFIX}{change.change_id}.remove", addition=f"{PREFIX}{change.change_id}.add")
-
-
-def lost_members(change: Change) -> tuple[str, ...]:
-    """Return the members whose addition got lost, when that is all that a parked change is parked for; else none.
-
-    A repair's own changes are never repaired, and an old member that differs is no lost addition.
+    A change is repaired once. An old member that differs is no lost addition, and of a member whose node others look at
+    nothing is known at first hand.
 
     Args:
         change: A change.
     """
     parked = change.state is State.PARKED and change.reason is not None and change.reason.slug in REASONS
-    if not parked or change.kind not in (Kind.ADD_MEMBERS, Kind.SET_MEMBERS) or change.request_id.startswith(PREFIX):
-        return ()
-    lost = tuple(entry.enclave_key for entry in change.progress if entry.verdict in LOST)
+    if not parked or change.repair is not None or change.kind not in (Kind.ADD_MEMBERS, Kind.SET_MEMBERS):
+        return None
+    lost = tuple(entry for entry in change.progress if entry.verdict in LOST)
     added = change.plan.to_add if change.plan is not None else ()
-    return lost if set(lost) <= set(added) else ()
+    ours = all(entry.enclave_key in added and entry.attested_by is None for entry in lost)
+    if not lost or not ours or change.effect is None:
+        return None
+    return Repair(members=tuple(entry.enclave_key for entry in lost), since_block=change.effect.block_number)
 
 
-def next_step(removal: Change | None, addition: Change | None) -> Step:
-    """Return what a repair needs next.
+def to_be_repaired(change: Change, seen: Surveyed) -> tuple[str, ...]:
+    """Return the members that a change has to remove and add again: those that still differ.
 
     Args:
-        removal: The change that removes the lost members, if it was asked for.
-        addition: The change that adds them again, if it was asked for.
+        change: The change in preflight.
+        seen: What was surveyed.
     """
-    if removal is None:
-        return Step.REMOVE
-    if removal.state is not State.SUCCEEDED:
-        return Step.WAIT  # it runs, or it needs a person; so does the change that is repaired
-    if addition is None:
-        return Step.ADD
-    return Step.RETRY if addition.state is State.SUCCEEDED else Step.WAIT
+    if change.repair is None or not change.repairs:
+        return ()
+    surveys = {member.enclave_key: member for member in seen.members}
+    present = seen.view.participants
+    return tuple(
+        key
+        for key in change.repair.members
+        if key in present and key in surveys and surveys[key].agrees is False and surveys[key].moved_block is None
+    )
+
+
+def repair_trouble(change: Change, seen: Surveyed) -> Reason | None:
+    """Return why a repair must not begin; None when it may, or when there is nothing (more) to repair.
+
+    The verdict is old by now: only what is true at this moment counts. Whoever removed the member, or added it anew,
+    had a reason.
+
+    Args:
+        change: The change in preflight.
+        seen: What was surveyed.
+    """
+    if change.repair is None or not change.repairs:
+        return None
+    surveys = {member.enclave_key: member for member in seen.members}
+    for key in change.repair.members:
+        trouble = _member_trouble(key, surveys.get(key), seen)
+        if trouble is not None:
+            return trouble
+    return None
+
+
+def _member_trouble(key: str, member: MemberSurvey | None, seen: Surveyed) -> Reason | None:
+    if key not in seen.view.participants:
+        detail = f"at block {seen.view.block_number} it is no member any more: somebody removed it"
+        return Reason(slug=OVERTAKEN, detail=detail, members=(key,))
+    if member is not None and member.moved_block is not None:
+        detail = f"somebody changed it in block {member.moved_block}"
+        return Reason(slug=OVERTAKEN, detail=detail, members=(key,))
+    if member is None or member.agrees is None:
+        node = member.node if member is not None else None
+        detail = f"the node {node} of the member to repair" if node is not None else "the member's node is not ours"
+        return Reason(slug="node_unreachable", detail=detail, members=(key,))
+    return None
+
+
+def readds(plan: Plan) -> bool:
+    """Return whether a plan removes members to add them again."""
+    return not set(plan.to_add).isdisjoint(plan.to_remove)
+
+
+def said_of_repair(change: Change) -> str:
+    """Return what a person has to know first of a repair that does not go on; empty when there is none."""
+    if change.repair is None:
+        return ""
+    if change.repair.removed_block is None:
+        return "not repaired, nothing was removed: "
+    return f"removed in block {change.repair.removed_block} to be added again: "
+
+
+def lost_again(change: Change) -> str:
+    """Return what to say of a member that lost its addition after a repair, too; empty when there was none."""
+    repair, effect = change.repair, change.effect
+    if repair is None or repair.removed_block is None or effect is None:
+        return ""
+    return (
+        f"; lost for the second time: its addition of block {repair.since_block} was repaired by a removal in block "
+        f"{repair.removed_block} and an addition in block {effect.block_number}"
+    )

@@ -24,6 +24,10 @@ RENEW_AFTER_BLOCKS = 6
 that came through a non-validator first (docs/besu.md#markers). The new one may meet the same fate, so it is signed
 again after twice, four times as many blocks, and so on."""
 
+NODE_MARKER_BLOCKS = 48
+"""Blocks after which an addition whose marker a node signed, and which no pool is known to have, is taken for lost.
+Nothing can burn it; Besu before 21.10.2 leaves no other way."""
+
 FAILURES_WHILE_LOCKED = 6
 """How many times in a row the add may fail while the group is locked for it, before the lock is undone: the pauses
 between make it half a minute, in which a node that limits its callers answers again."""

@@ -11,6 +11,7 @@ from enum import StrEnum
 from orchestrator.membership.facts import AttemptSettled, Fact
 from orchestrator.membership.model import ENDED, RESTING, Change, Effect, Kind, MemberProgress, State
 from orchestrator.membership.reasons import Reason, describe, rule_of
+from orchestrator.membership.replay import is_independent
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 
@@ -107,7 +108,10 @@ def _effect(after: Change, fact: Fact | None) -> Effect | None:
 
 def _about_group(before: Change, after: Change, effect: Effect | None) -> list[StatusEvent]:
     found = []
-    if before.state is State.PREFLIGHT and after.state is State.LOCKING:
+    repaired = before.state is State.REMOVING and after.state is State.LOCKING
+    if repaired and effect is not None:
+        found.append(_group_event(EventType.GROUP_MEMBERS_CHANGED, after, _membership(before, effect)))
+    if repaired or (before.state is State.PREFLIGHT and after.state is State.LOCKING):
         found.append(_group_event(EventType.GROUP_LOCKING, after, {}))
     if after.lock_block is not None and before.lock_block is None:
         found.append(_group_event(EventType.GROUP_LOCKED, after, {"block_number": after.lock_block}))
@@ -120,9 +124,10 @@ def _about_group(before: Change, after: Change, effect: Effect | None) -> list[S
         if before.plan is not None:
             data["version"] = before.plan.version
         found.append(_group_event(EventType.GROUP_UNLOCKED, after, data))
-    moved = after.effect is not None and before.effect is None and after.state in (State.VERIFYING, State.REPLAYING)
-    if moved and before.state is not State.PREFLIGHT and after.kind is not Kind.UNLOCK_GROUP:
-        found.append(_group_event(EventType.GROUP_MEMBERS_CHANGED, after, _membership(before, after)))
+    moved = before.effect is None and after.state in (State.VERIFYING, State.REPLAYING)
+    told = moved and before.state is not State.PREFLIGHT and after.kind is not Kind.UNLOCK_GROUP
+    if told and after.effect is not None:
+        found.append(_group_event(EventType.GROUP_MEMBERS_CHANGED, after, _membership(before, after.effect)))
     return found
 
 
@@ -139,18 +144,16 @@ def _unlocked(before: Change, effect: Effect | None) -> dict[str, Json]:
     return data
 
 
-def _membership(before: Change, after: Change) -> dict[str, Json]:
-    if after.effect is None:
-        return {}
+def _membership(before: Change, effect: Effect) -> dict[str, Json]:
     earlier = before.plan.participants if before.plan is not None else ()
-    now = after.effect.view.participants
+    now = effect.view.participants
     return {
         "participants": list(now),
         "added": [key for key in now if key not in earlier],
         "removed": [key for key in earlier if key not in now],
-        "version": after.effect.view.version,
-        "block_number": after.effect.block_number,
-        "block_hash": after.effect.block_hash,
+        "version": effect.view.version,
+        "block_number": effect.block_number,
+        "block_hash": effect.block_hash,
     }
 
 
@@ -187,6 +190,8 @@ def _about_change(kind: EventType, change: Change, before: Change | None = None)
     if change.state in ENDED:
         data["unobserved"] = [p.enclave_key for p in change.progress if p.verdict == "unobserved"]
         data["attested"] = [p.enclave_key for p in change.progress if p.attested_by is not None]
+    if change.state is State.SUCCEEDED:
+        data["independent"] = is_independent(change)
     if change.reason is not None and change.state in (State.QUEUED, State.FAILED, State.PARKED, State.UNLOCKING):
         data["reason"] = reason_data(change.reason)
     if change.state is State.QUEUED and change.not_before is not None:

@@ -25,8 +25,10 @@ from orchestrator.membership.model import (
     Marker,
     MemberProgress,
     Plan,
+    Repair,
     State,
     Verdict,
+    Vouched,
 )
 from orchestrator.membership.reasons import Reason
 
@@ -112,8 +114,10 @@ def change_values(change: Change) -> Values:
         "failures": change.failures,
         "lock_block": change.lock_block,
         "giving_up": change.giving_up,
+        "transacted": change.transacted,
         "effect": _maybe(to_json, change.effect),
         "progress": to_json(change.progress),
+        "repair": _maybe(to_json, change.repair),
         "revision": change.revision,
         "ready_at": ready_at(change),
     }
@@ -144,10 +148,17 @@ def change_of(row: Row, attempt: Attempt | None) -> Change:
         failures=row["failures"],
         lock_block=row["lock_block"],
         giving_up=bool(row["giving_up"]),
+        transacted=bool(row["transacted"]),
         effect=_maybe(_effect, row["effect"]),
         progress=tuple(_progress(entry) for entry in json.loads(row["progress"])),
+        repair=_maybe(_repair, row["repair"]),
         revision=row["revision"],
     )
+
+
+def _repair(text: str) -> Repair:
+    values = json.loads(text)
+    return Repair(**values | {"members": _texts(values["members"])})
 
 
 def _reason(text: str) -> Reason:
@@ -158,7 +169,8 @@ def _reason(text: str) -> Reason:
 def _plan(text: str) -> Plan:
     values = json.loads(text)
     lists = {name: _texts(values[name]) for name in ("to_add", "to_remove", "participants")}
-    return Plan(**values | lists)
+    vouched = tuple(Vouched(**entry) for entry in values.get("vouched", ()))
+    return Plan(**values | lists | {"vouched": vouched, "unforeseen": _texts(values.get("unforeseen", []))})
 
 
 def _effect(text: str) -> Effect:

@@ -72,8 +72,10 @@ changes = sa.Table(
     sa.Column("failures", sa.Integer, nullable=False),
     sa.Column("lock_block", sa.BigInteger),
     sa.Column("giving_up", sa.Boolean, nullable=False),
+    sa.Column("transacted", sa.Boolean, nullable=False),
     sa.Column("effect", sa.Text),
     sa.Column("progress", sa.Text, nullable=False),
+    sa.Column("repair", sa.Text),
     sa.Column("revision", sa.BigInteger, nullable=False),
     # When it can be worked on: `not_before` while that makes it wait, else `created_at`.
     sa.Column("ready_at", sa.BigInteger, nullable=False),
@@ -185,3 +187,46 @@ deletions = sa.Table(
 )
 DELETED = "deleted"
 THINNED = "thinned"
+
+# What was read of the chain for the forecast of additions; it can be read again.
+group_blocks = sa.Table(
+    "group_blocks",
+    metadata,
+    sa.Column("privacy_group_id", sa.Text, primary_key=True),
+    sa.Column("number", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("block_hash", sa.Text, nullable=False),
+    sa.Column("state_root", sa.Text, nullable=False),
+)
+
+examined_blocks = sa.Table(
+    "examined_blocks",
+    metadata,
+    sa.Column("number", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("block_hash", sa.Text, nullable=False),
+    # A JSON text; empty for a block in which nothing was found.
+    sa.Column("findings", sa.Text, nullable=False),
+)
+
+membership_logs = sa.Table(
+    "membership_logs",
+    metadata,
+    sa.Column("node_key", sa.Text, primary_key=True),
+    sa.Column("position", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("privacy_group_id", sa.Text, nullable=False),
+    sa.Column("block_number", sa.BigInteger, nullable=False),
+    sa.Column("block_hash", sa.Text, nullable=False),
+    sa.Column("member", sa.Text, nullable=False),
+    sa.Column("added", sa.Boolean, nullable=False),
+)
+
+# How far a group (GROUP_MARK) or a node's groups (NODE_MARK) were read.
+history_marks = sa.Table(
+    "history_marks",
+    metadata,
+    sa.Column("kind", sa.Text, primary_key=True),
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("number", sa.BigInteger, nullable=False),
+    sa.Column("block_hash", sa.Text, nullable=False),
+)
+GROUP_MARK = "group"
+NODE_MARK = "node"

@@ -29,6 +29,7 @@ from orchestrator.membership.model import (
     Verdict,
 )
 from orchestrator.membership.reasons import Reason
+from tests.fakes.changes import a_marker
 
 NOW = datetime(2024, 11, 5, 12, 0, tzinfo=UTC)
 GROUP = "kAbelwaVW7okoEn1+okO+AbA4Hhz/7DaCOWVQz9nx5M="
@@ -314,7 +315,7 @@ def make_parked_change(change_id: str = "change-1") -> Change:
             raw=RAW,
             since_block=7,
             sent_block=8,
-            pmt_hashes=("0x" + "cd" * 32,),
+            marker=a_marker("1", pmt_hash="0x" + "cd" * 32),
             status=AttemptStatus.EFFECTIVE,
         ),
         progress=(

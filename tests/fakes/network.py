@@ -11,6 +11,8 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from orchestrator.engine.node_ports import Block, Head, NodeError, NodeTraits, PmtOutcome, Said
+from orchestrator.membership.forecast.blocks import PRIVACY_PRECOMPILE, ChainBlock, PublicTransaction
+from orchestrator.membership.forecast.memberships import MembershipLog
 from orchestrator.membership.model import Action, GroupView, Marker
 from orchestrator.membership.reasons import Reason
 
@@ -125,10 +127,33 @@ class FakeNetwork:
         self.distributed: dict[bytes, bytes] = {}
         self._spenders: list[tuple[str, int]] = []  # account and block of each mined marker and burn
         self._spends: dict[str, str] = {}
+        self.public: dict[int, tuple[PublicTransaction, ...]] = {}
 
     @property
     def head(self) -> Block:
         return self.blocks[-1]
+
+    def in_full(self, number: int) -> Block:
+        """Return a block whose markers each have an account of their own; `public` are those of others."""
+        block = self.blocks[number]
+        markers = tuple(
+            PublicTransaction(
+                transaction_hash=pmt_hash,
+                sender=digest("account of", pmt_hash)[:42],
+                public_nonce=0,
+                to=PRIVACY_PRECOMPILE,
+                value=0,
+                gas_limit=3_000_000,
+                gas_price=0,
+                data_bytes=64 if b'"add"' in self.markers[pmt_hash] else 32,
+            )
+            for pmt_hash in block.transactions
+        )
+        transactions = (*self.public.get(number, ()), *markers)
+        content = ChainBlock(
+            number=number, block_hash=block.block_hash, gas_limit=1_000_000_000, transactions=transactions
+        )
+        return replace(block, content=content)
 
     def submit(self, raw: bytes) -> str:
         pmt_hash = digest("pmt", len(self.markers), raw)
@@ -338,6 +363,42 @@ class FakeNode:
         self.blocks_read += 1
         self._check_known(number)
         return self.network.blocks[number]
+
+    async def blocks(self, block_numbers: Sequence[int]) -> tuple[Block, ...]:
+        self._ask()
+        self.blocks_read += len(block_numbers)
+        if max(block_numbers, default=0) > self._head().number:
+            raise NodeError(Reason(slug="node_error", detail=f"node {self.name} has no such block"))
+        return tuple(self.network.in_full(number) for number in block_numbers)
+
+    async def balances(self, accounts: Sequence[str], block_number: int) -> Mapping[str, int]:
+        self._ask()
+        assert block_number <= self._head().number
+        return dict.fromkeys(accounts, 0)
+
+    async def memberships(
+        self, privacy_group_ids: Sequence[str], first_block: int, last_block: int
+    ) -> tuple[MembershipLog, ...]:
+        self._ask()
+        found: list[MembershipLog] = []
+        for group_id in privacy_group_ids:
+            before: tuple[str, ...] = ()
+            for number in range(min(last_block, self._head().number) + 1):
+                present = self._view(group_id, number).participants
+                came = [(key, True) for key in present if key not in before]
+                left = [(key, False) for key in before if key not in present]
+                for key, added in (*left, *came) if number >= first_block else ():
+                    found.append(
+                        MembershipLog(
+                            privacy_group_id=group_id,
+                            block_number=number,
+                            block_hash=self.network.blocks[number].block_hash,
+                            member=key,
+                            added=added,
+                        )
+                    )
+                before = present
+        return tuple(found)
 
     async def view(self, privacy_group_id: str, block_number: int) -> GroupView:
         self._ask()

@@ -58,8 +58,9 @@ class SimulatedDaemon:
         return change.change_id
 
     def ask(self, change_id: str, request: facts.Fact) -> None:
-        """Commit an operator's request on a change that rests."""
-        self._commit([(self.store[change_id], self._step(self.store[change_id], request))], request)
+        """Commit an operator's request."""
+        change = next((change for change in self.turn if change.change_id == change_id), self.store[change_id])
+        self._commit([(change, self._step(change, request))], request)
 
     def crash(self) -> None:
         """Forget everything that is not committed."""

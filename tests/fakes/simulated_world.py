@@ -29,6 +29,7 @@ from tests.fakes.simulated_chain import (
     SimulatedChain,
     Stuck,
 )
+from tests.fakes.surveys import a_forecast
 
 PROOF_BLOCKS = 2
 
@@ -140,6 +141,7 @@ class SimulatedWorld:
             owner=True if view.exists else None,
             sender_key=self.sender,
             members=tuple(self.conditions.surveys(key) for key in dict.fromkeys((*change.members, *view.participants))),
+            forecast=a_forecast(),
         )
 
     def _sign(self, change: Change, command: Sign) -> facts.Fact:

@@ -4,6 +4,8 @@ from dataclasses import replace
 from typing import Any
 
 from orchestrator.membership.facts import ConvergenceObserved, MemberSurvey, Sighting, Surveyed
+from orchestrator.membership.forecast.senders import Bundle, SenderStanding
+from orchestrator.membership.forecast.verdict import Danger, Forecast
 from orchestrator.membership.model import Effect, GroupView, Plan
 
 OLD = "old"
@@ -44,8 +46,17 @@ def a_survey(*members: MemberSurvey, **fields: Any) -> Surveyed:
         "owner": True,
         "sender_key": OLD,
         "members": members,
+        "forecast": a_forecast(),
     }
     return Surveyed(**values | fields)
+
+
+def a_forecast(*dangers: Danger) -> Forecast:
+    """An addition that is safe but for these dangers."""
+    sender = SenderStanding(enclave_key=OLD, node="node1", bundle=Bundle.FIRST_HAND)
+    return Forecast(
+        privacy_group_id="group", block_number=10, block_hash="block 10", sender=sender, dangers=tuple(dangers)
+    )
 
 
 def a_member(enclave_key: str = NEW, **fields: Any) -> MemberSurvey:

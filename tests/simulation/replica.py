@@ -8,8 +8,10 @@ from orchestrator.besu.node import Node
 from orchestrator.besu.own_markers import OneTimeMarkers
 from orchestrator.besu.signers import signer_from_key
 from orchestrator.besu.signing import Accounts, ManagementCodec
+from orchestrator.engine.bystanders import BystanderReader
 from orchestrator.engine.executor import Executor
 from orchestrator.engine.fleet import Fleet
+from orchestrator.engine.history.forecaster import Forecaster
 from orchestrator.engine.ids import new_ids
 from orchestrator.engine.intake import Intake
 from orchestrator.engine.observing import Observer, ProofRules
@@ -20,6 +22,7 @@ from orchestrator.engine.watcher import ChainWatcher
 from orchestrator.engine.worker import Worker
 from orchestrator.events.relay import Relay
 from orchestrator.store.change_store import SqlChangeStore
+from orchestrator.store.history_store import SqlHistoryStore
 from orchestrator.store.outbox_store import SqlOutbox
 from tests.simulation.messages import LifeQueue, MessageQueue
 from tests.simulation.storage import ReplicaDatabase
@@ -94,7 +97,8 @@ class Replica:
             signers=accounts,
             markers=OneTimeMarkers(partial(world.chance.randbytes, 32), gas_limit=GAS_LIMIT, gas_price=0),
             contract=ManagementCodec(),
-            observer=Observer(fleet, ReplayTracker(), rules, clock),
+            observer=Observer(fleet, ReplayTracker(), rules, clock, BystanderReader(fleet, store.groups)),
+            forecaster=Forecaster(fleet, SqlHistoryStore(database)),
             clock=clock,
             new_id=new_id,
             confirmations=world.weather.confirmations,

@@ -4,13 +4,15 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from orchestrator.devnet import errors
+from orchestrator.devnet.config import MAX_REPLICAS
 from orchestrator.devnet.divergence import diverge
 from orchestrator.devnet.encoding import data, from_base64, quantity
 from orchestrator.devnet.errors import INVALID_PARAMS, RpcError
 from orchestrator.devnet.faults import FaultKind, RpcFault, RpcFaults
 from orchestrator.devnet.network import Network
 from orchestrator.devnet.node import Node
-from orchestrator.devnet.rpc.call import Call, read_address, read_quantity
+from orchestrator.devnet.public_traffic import MAX_ACCOUNTS, MAX_PER_BLOCK, PublicTraffic
+from orchestrator.devnet.rpc.call import Call, read_address, read_bytes, read_quantity
 
 MAX_MINED_AT_ONCE: Final = 10_000
 _MAX_SECONDS: Final = 3_600.0
@@ -142,6 +144,33 @@ def _permit_accounts(controls: Controls, call: Call) -> bool:
     return True
 
 
+def _public_traffic(controls: Controls, call: Call) -> list[str]:
+    accounts, per_block = read_quantity(call.optional(0)), call.optional(1)
+    if accounts is None or accounts > MAX_ACCOUNTS:
+        raise _wrong(f"parameter 1 must be a number of accounts, 0 to {MAX_ACCOUNTS}")
+    per_block = (1 if accounts else 0) if per_block is None else per_block
+    if isinstance(per_block, bool) or not isinstance(per_block, int | float) or not 0 <= per_block <= MAX_PER_BLOCK:
+        raise _wrong(f"parameter 2 must be how many transactions each has in a block, 0 to {MAX_PER_BLOCK}")
+    payload = b"" if call.optional(2) is None else read_bytes(call.optional(2))
+    if payload is None:
+        raise _wrong("parameter 3 must be the data of a call, 0x…")
+    controls.network.traffic = PublicTraffic.of(accounts, float(per_block), payload)
+    return [account.address for account in controls.network.traffic.accounts]
+
+
+def _set_replicas(controls: Controls, call: Call) -> bool:
+    node, lags = _node(call, 0), call.optional(1)
+    if not isinstance(lags, list) or len(lags) > MAX_REPLICAS:
+        raise _wrong(f"parameter 2 must be a list of at most {MAX_REPLICAS} seconds, how late each replica is")
+    controls.network.replicas[node.number].set([_seconds(lag, "each lag") for lag in lags])
+    return True
+
+
+def _delay_private_receipts(controls: Controls, call: Call) -> bool:
+    controls.network.receipts_late_seconds[_node(call, 0).number] = _seconds(call.optional(1), "parameter 2")
+    return True
+
+
 def _drop_pending(controls: Controls, _: Call) -> list[str]:
     return [data(transaction.hash) for transaction in controls.network.drop_pending()]
 
@@ -170,7 +199,7 @@ def _miss_next_transaction(_: Controls, call: Call) -> bool:
 def _rpc_fault(controls: Controls, call: Call) -> bool:
     given = call.optional(0)
     if not isinstance(given, dict):
-        raise _wrong("parameter 1 must be an object with kind, node, methods, count, seconds, status")
+        raise _wrong("parameter 1 must be an object with kind, node, methods, count, seconds, status, code, message")
     kinds = {kind.value: kind for kind in FaultKind}
     kind = kinds.get(given["kind"]) if isinstance(given.get("kind"), str) else None
     if kind is None:
@@ -187,8 +216,18 @@ def _rpc_fault(controls: Controls, call: Call) -> bool:
     status = given.get("status", 503)
     if isinstance(status, bool) or not isinstance(status, int) or not 400 <= status <= 599:
         raise _wrong("status must be from 400 to 599")
+    code, message, batches = (
+        given.get("code", -32603),
+        given.get("message", "Internal error"),
+        given.get("batches", False),
+    )
+    if isinstance(code, bool) or not isinstance(code, int) or not isinstance(message, str):
+        raise _wrong("code must be a number and message a text")
+    if not isinstance(batches, bool):
+        raise _wrong("batches must be true or false")
     seconds = _seconds(given.get("seconds", 0), "seconds")
-    controls.faults.arm(RpcFault(kind, node, frozenset(methods), count, seconds, status))
+    fault = RpcFault(kind, node, frozenset(methods), count, seconds, status, code, message, batches)
+    controls.faults.arm(fault)
     return True
 
 
@@ -248,6 +287,9 @@ _METHODS: Final[dict[str, Callable[[Controls, Call], Any]]] = {
     "devnet_setNode": _set_node,
     "devnet_setPropagation": _set_propagation,
     "devnet_permitAccounts": _permit_accounts,
+    "devnet_publicTraffic": _public_traffic,
+    "devnet_setReplicas": _set_replicas,
+    "devnet_delayPrivateReceipts": _delay_private_receipts,
     "devnet_dropPendingTransactions": _drop_pending,
     "devnet_reorg": _reorganise,
     "devnet_diverge": _diverge,

@@ -9,25 +9,33 @@ from orchestrator.devnet.accounts import validator_address_of
 from orchestrator.devnet.chain import Block
 from orchestrator.devnet.encoding import data
 from orchestrator.devnet.errors import RpcError
+from orchestrator.devnet.faults import ANSWERS, FaultKind
 from orchestrator.devnet.network import Network
 from orchestrator.devnet.node import Node
 from orchestrator.devnet.node_logs import NodeLog
-from orchestrator.devnet.rpc import eth, priv, priv_logs, subscribe
+from orchestrator.devnet.rpc import eth, priv, priv_logs, public_accounts, subscribe
 from orchestrator.devnet.rpc.call import Call
 from orchestrator.devnet.rpc.control import Controls
 from orchestrator.devnet.rpc.filters import FilterStore
 from orchestrator.devnet.rpc.subscriptions import Connection, SubscriptionStore
 from orchestrator.devnet.submission import Submission
 
-_METHODS: Final = {**eth.METHODS, **priv.METHODS, **priv_logs.METHODS, **subscribe.METHODS}
+_METHODS: Final = {**eth.METHODS, **public_accounts.METHODS, **priv.METHODS, **priv_logs.METHODS, **subscribe.METHODS}
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who calls: the tenant of the token (None without multi-tenancy) and the WebSocket connection (None over HTTP)."""
+    """Who calls.
+
+    Attributes:
+        tenant: of the token; None without multi-tenancy.
+        connection: the WebSocket connection; None over HTTP.
+        lag_seconds: how late the replica is that the call meets.
+    """
 
     tenant: str | None = None
     connection: Connection | None = None
+    lag_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +77,7 @@ class NodeApi:
         """
         call = Call(
             network=self.network,
-            node=self.node,
+            node=self.network.replicas[self.node.number].view(caller.lag_seconds, self.network.now),
             method=method,
             params=params,
             tenant=caller.tenant,
@@ -77,14 +85,23 @@ class NodeApi:
             filters=self.filters,
             subscriptions=self.subscriptions,
         )
-        if method in self.network.behaviour.find_methods:
-            return priv.find_groups(call)
         if method.startswith("devnet_"):
             return self._controls.call(call)
+        fault = self._controls.faults.take(self.node.number, [method], ANSWERS)
+        if fault is not None:
+            if fault.kind is FaultKind.ERROR:
+                raise RpcError(fault.code, fault.message)
+            return None
+        if method in self.network.behaviour.find_methods:
+            return priv.find_groups(call)
         found = _METHODS.get(method)
         if found is None:
             raise errors.method_not_found()
         return found(call)
+
+    def next_lag(self) -> float:
+        """How late the replica is that the next request over HTTP meets, in seconds."""
+        return self.network.replicas[self.node.number].next_lag()
 
     def handle(self, request: Any, caller: Caller = Caller()) -> Answer:
         """Answer one request object. Never raises: whatever it is, there is an answer to it."""

@@ -7,13 +7,7 @@ from eth_hash.auto import keccak
 from orchestrator.devnet.accounts import validator_address_of
 from orchestrator.devnet.chain import Block
 from orchestrator.devnet.encoding import data, quantity
-from orchestrator.devnet.errors import INVALID_PARAMS, RpcError, filter_not_found, internal_error
-from orchestrator.devnet.public_signing import (
-    InvalidPublicTransactionError,
-    TypedTransactionError,
-    decode_public_transaction,
-)
-from orchestrator.devnet.public_state import PublicAccount
+from orchestrator.devnet.errors import filter_not_found
 from orchestrator.devnet.public_transaction import TRANSACTION_GAS, PublicTransaction
 from orchestrator.devnet.rpc.call import Call, MethodTable, read_bytes, read_hash
 from orchestrator.devnet.rpc.views import (
@@ -22,7 +16,6 @@ from orchestrator.devnet.rpc.views import (
     public_receipt_view,
     public_transaction_view,
 )
-from orchestrator.devnet.transaction_pool import PoolFullError
 
 SYNC_TOLERANCE: Final = 5
 """Blocks that a node may be behind and still say that it is in step."""
@@ -120,25 +113,6 @@ def _transaction_receipt(call: Call) -> Any:
     return public_receipt_view(*located, call.network.behaviour) if located is not None else None
 
 
-def _account(call: Call) -> PublicAccount:
-    """The account of the first parameter after the block of the second, as far as the node has imported it."""
-    address = call.address(0)
-    number = call.block_number(1, default="latest")
-    return call.network.chain.account(address, min(number, call.node.head.number))
-
-
-def _transaction_count(call: Call) -> str:
-    if call.optional(1) != "pending":
-        return quantity(_account(call).account_nonce)
-    sender = call.address(0)
-    mined = call.network.chain.account(sender, call.node.head.number).account_nonce
-    return quantity(call.network.pool.of(call.node).next_account_nonce(sender, mined))
-
-
-def _balance(call: Call) -> str:
-    return quantity(_account(call).balance_wei)
-
-
 def _no_code(call: Call) -> str:
     call.address(0)
     return "0x"
@@ -172,33 +146,9 @@ def _uninstall_filter(call: Call) -> bool:
     return call.filters.uninstall(call.text(0, "filter params"))
 
 
-def _send_raw(call: Call) -> str:
-    raw = read_bytes(call.optional(0)) if len(call.params) == 1 else None
-    if raw is None:
-        raise call.invalid("transaction params (missing or incorrect)")
-    try:
-        transaction = decode_public_transaction(raw)
-    except TypedTransactionError as error:
-        raise RpcError(INVALID_PARAMS, "Invalid transaction type") from error
-    except InvalidPublicTransactionError as error:
-        raise call.invalid("transaction params (missing or incorrect)") from error
-    try:
-        call.network.pool.submit(call.node, transaction)
-    except PoolFullError as error:
-        raise internal_error() from error
-    return data(transaction.hash)
-
-
-def _send_unsigned(_: Call) -> None:
-    raise RpcError(
-        -32604,
-        "The method eth_sendTransaction is not supported. "
-        "Use eth_sendRawTransaction to send a signed transaction to Besu.",
-    )
-
-
-def _peer_count(call: Call) -> str:
-    return quantity(sum(1 for node in call.network.nodes if node.up and node is not call.node))
+def _client_version(call: Call) -> str:
+    config = call.network.config
+    return call.network.behaviour.client_version(config.identity, config.build)
 
 
 def _sha3(call: Call) -> str:
@@ -213,23 +163,6 @@ def _modules(call: Call) -> dict[str, str]:
     if call.network.behaviour.qbft_api:
         names.append("qbft")
     return dict.fromkeys(names, "1.0")
-
-
-def _pool_transactions(call: Call) -> list[dict[str, Any]]:
-    return [
-        {
-            "hash": data(waiting.transaction.hash),
-            "isReceivedFromLocalSource": waiting.origin == call.node.number,
-            "addedToPoolAt": "1970-01-01T00:00:00Z",
-        }
-        for waiting in call.network.pool.of(call.node).entries()
-    ]
-
-
-def _pool_statistics(call: Call) -> dict[str, int]:
-    entries = call.network.pool.of(call.node).entries()
-    local = sum(waiting.origin == call.node.number for waiting in entries)
-    return {"maxSize": 4096, "localCount": local, "remoteCount": len(entries) - local}
 
 
 def _validators_by_hash(call: Call) -> list[str] | None:
@@ -248,8 +181,6 @@ METHODS: Final[MethodTable] = {
     "eth_getBlockTransactionCountByHash": _count_by_hash,
     "eth_getTransactionByHash": _transaction_by_hash,
     "eth_getTransactionReceipt": _transaction_receipt,
-    "eth_getTransactionCount": _transaction_count,
-    "eth_getBalance": _balance,
     "eth_getCode": _no_code,
     "eth_call": _call,
     "eth_estimateGas": lambda _: quantity(TRANSACTION_GAS),
@@ -257,23 +188,18 @@ METHODS: Final[MethodTable] = {
     "eth_newBlockFilter": _new_block_filter,
     "eth_getFilterChanges": _filter_changes,
     "eth_uninstallFilter": _uninstall_filter,
-    "eth_gasPrice": lambda call: quantity(call.network.terms_of(call.node).min_gas_price_wei),
     "eth_accounts": lambda _: [],
     "eth_mining": lambda call: call.node in call.network.validators,
     "eth_coinbase": lambda call: validator_address_of(call.node.number),
     "eth_hashrate": lambda _: "0x0",
     "eth_protocolVersion": lambda _: "0x41",
-    "eth_sendRawTransaction": _send_raw,
-    "eth_sendTransaction": _send_unsigned,
     "net_version": lambda call: str(call.network.config.chain_id),
     "net_listening": lambda _: True,
-    "net_peerCount": _peer_count,
+    "net_peerCount": lambda call: quantity(call.network.peers_of(call.network.nodes[call.node.number - 1])),
     "net_services": lambda _: {},
-    "web3_clientVersion": lambda call: call.network.behaviour.client_version,
+    "web3_clientVersion": _client_version,
     "web3_sha3": _sha3,
     "rpc_modules": _modules,
-    "txpool_besuTransactions": _pool_transactions,
-    "txpool_besuStatistics": _pool_statistics,
     "ibft_getValidatorsByBlockNumber": lambda call: list(validators_of(call)),
     "ibft_getValidatorsByBlockHash": _validators_by_hash,
 }

@@ -106,6 +106,9 @@ def _receipt(call: Call) -> Any:
     found = _find_transaction(call)
     if found is None:
         return None
+    late_seconds = call.network.receipts_late_seconds.get(call.node.number, 0.0)
+    if late_seconds and call.network.now < call.network.chain.arrived_at(found.block.number) + late_seconds:
+        return None
     return private_receipt_view(found, receipt_of(call.node, found), call.network.behaviour)
 
 

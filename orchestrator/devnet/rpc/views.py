@@ -65,6 +65,10 @@ def public_transaction_view(
     view: dict[str, Any] = {
         "blockHash": data(block.hash) if block is not None else None,
         "blockNumber": quantity(block.number) if block is not None else None,
+    }
+    if transaction.chain_id is not None:
+        view["chainId"] = quantity(transaction.chain_id)
+    view |= {
         "from": transaction.sender,
         "gas": quantity(transaction.gas_limit),
         "gasPrice": quantity(transaction.gas_price),
@@ -72,8 +76,6 @@ def public_transaction_view(
         "input": data(transaction.input),
         "nonce": quantity(transaction.account_nonce),
     }
-    if behaviour.transaction_type and transaction.chain_id is not None:
-        view["chainId"] = quantity(transaction.chain_id)
     if behaviour.transaction_public_key or (block is None and behaviour.transaction_type):
         # Later versions show them only while the transaction waits.
         view |= {"publicKey": data(transaction.public_key), "raw": data(transaction.raw)}
@@ -89,10 +91,9 @@ def public_transaction_view(
 
 
 def pending_transaction_view(transaction: PublicTransaction, behaviour: BesuBehaviour) -> dict[str, Any]:
-    """A waiting transaction as ``eth_getTransactionByHash`` shows it: later versions then say "no chain id" as well."""
+    """A waiting transaction as ``eth_getTransactionByHash`` shows it: one without a chain id then says so."""
     view = public_transaction_view(transaction, None, None, behaviour)
-    if behaviour.transaction_type:
-        view.setdefault("chainId", None)
+    view.setdefault("chainId", None)
     return view
 
 

@@ -156,7 +156,7 @@ async def test_an_add_keeps_two_blocks_from_its_lock(version: str) -> None:
         added = await groups.add(group, [net.keys[2]])
         assert added is not None
         views = [await net.nodes[0].group_view(group, added.block_number - blocks) for blocks in (3, 2, 1)]
-        assert [view.locked for view in views if view is not None] == [False, True, True]
+        assert [view.locked for view in views] == [False, True, True]
 
 
 @pytest.mark.parametrize("version", ["22.4.4", "23.10.3"])

@@ -44,7 +44,10 @@ READERS: dict[str, Callable[[Any], Any]] = {
     "net_peerCount": answers.read_quantity,
     "priv_call": answers.read_data,
     "priv_debugGetStateRoot": answers.read_hash,
-    "priv_distributeRawTransaction": answers.read_hash,
+    "eth_gasPrice": answers.read_quantity,
+    "eth_getTransactionCount": answers.read_quantity,
+    "eth_sendRawTransaction": answers.read_hash,
+    "priv_distributeRawTransaction": answers.read_data,
     "priv_getLogs": lambda value: answers.read_list(answers.read_log, value),
     "priv_getPrivacyPrecompileAddress": answers.read_address,
     "priv_getPrivateTransaction": answers.read_private_transaction,
@@ -150,7 +153,9 @@ def test_contract_answers_are_read(recorded: Any) -> None:
             readers[data](output)
         elif data == encode_call(Method.GET_PARTICIPANTS) and output:
             members = decode_participants(output)
-            abi = native_abi(answers.read_client_version(f"besu/v{exchange.besu}").version)
+            version = answers.read_client_version(f"besu/v{exchange.besu}").version
+            assert version is not None
+            abi = native_abi(version)
             assert encode_participants(abi, members) == output
             lists += 1
     assert lists > 100

@@ -227,7 +227,8 @@ class Stagehand:
         holding = [
             node.number
             for node in network.validators
-            if node.head is network.chain.head and all(item in network.pool.of(node) for item in hashes)
+            if node.head is network.chain.head
+            and {item.hash for item in network.pool.of(node).executable(network.chain.account)}.issuperset(hashes)
         ]
         return holding[0] if hashes and len(holding) < len(network.validators) and holding else None
 

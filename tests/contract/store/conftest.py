@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.store import Database, SqlChangeStore, SqlOutbox, migrate
+from orchestrator.store import Database, SqlChangeStore, SqlHistoryStore, SqlOutbox, migrate
 from tests.fakes.clock import JumpingClock
 
 
@@ -45,3 +45,8 @@ def store(database: Database, clock: JumpingClock) -> SqlChangeStore:
 @pytest.fixture
 def outbox(database: Database) -> SqlOutbox:
     return SqlOutbox(database)
+
+
+@pytest.fixture
+def histories(database: Database) -> SqlHistoryStore:
+    return SqlHistoryStore(database)

@@ -113,16 +113,20 @@ async def test_a_change_has_one_live_attempt(store: SqlChangeStore) -> None:
 
 
 async def test_signed_bytes_never_change(store: SqlChangeStore) -> None:
-    """What is known of an attempt may change, what was signed may not."""
+    """What is known of an attempt may change, and its marker be signed anew; the private transaction may not."""
     change = a_change("1")
     lane = await held(store, change)
     attempt = an_attempt("1")
     first = led(change, State.LOCKING, attempt=attempt)
     await store.record(lane, a_step(change, first, attempt))
-    sent = replace(attempt, status=AttemptStatus.SENT, sent_block=11, seen_block=12, pmt_hashes=("0x1", "0x2"))
+    marker = replace(attempt.marker, gas_limit=21_501, raw=b"with more gas", pmt_hash="0x2")
+    sent = replace(
+        attempt, status=AttemptStatus.SENT, sent_block=11, seen_block=12, marker=marker, renewed=(attempt.marker.pmt_hash,)
+    )
     second = stepped(first, State.LOCKING, attempt=sent)
     await store.record(lane, a_step(first, second))  # the attempt that a change carries is stored with it
     assert await store.change(change.change_id) == second
+    assert await store.attempts(change.change_id) == (sent,)
     other = replace(sent, raw=b"other")
     with pytest.raises(ConstraintError, match="other bytes"):
         await store.record(lane, a_step(second, stepped(second, State.LOCKING, attempt=other), other))

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,9 @@ from typer.testing import CliRunner, Result
 
 from orchestrator.besu import FlexiblePrivacyGroups, HttpNode, Node, open_session, signer_from_key
 from orchestrator.besu.inspection import Finding, Level, is_healthy
+from orchestrator.besu.management_contract import MANAGEMENT_PROXY, Method, encode_call
+from orchestrator.besu.private_transaction import PrivateTransaction
+from orchestrator.besu.waiting import wait_mined
 from orchestrator.cli.doctor import doctor, examine, show
 from orchestrator.config import load_config
 from orchestrator.devnet import Devnet, DevnetConfig, running_devnet
@@ -52,6 +55,23 @@ class Examined:
         async with open_session() as session:
             http = HttpNode(session, node.http_url)
             yield FlexiblePrivacyGroups(Node(http), signer_from_key(OWNER_KEY), node.enclave_key, poll_seconds=0.02)
+
+    async def apply(self, group: str, calls: Sequence[Method]) -> None:
+        """Send calls one after the other through the first node, as applications do: with markers of the node's."""
+        first = self.devnet.nodes[0]
+        async with open_session() as session:
+            node = Node(HttpNode(session, first.http_url))
+            for private_nonce, method in enumerate(calls, await node.private_nonce(OWNER, group)):
+                transaction = PrivateTransaction(
+                    private_nonce=private_nonce,
+                    private_from=first.enclave_key,
+                    to=MANAGEMENT_PROXY,
+                    data=encode_call(method),
+                    privacy_group_id=group,
+                    chain_id=await node.chain_id(),
+                )
+                pmt_hash = await node.send_raw(signer_from_key(OWNER_KEY).sign(transaction))
+                await wait_mined(node, pmt_hash, socket=None, timeout_seconds=10, poll_seconds=0.02)
 
     async def command(self, *arguments: str) -> Result:
         """Run the command in a thread of its own, as it has an event loop of its own."""
@@ -152,7 +172,7 @@ async def test_a_fixed_marker_key_is_seen(examined: Starting) -> None:
     async with examined(fixed_marker_key=True, history=0) as network:
         async with network.owner() as owner:
             created = await owner.create([node.enclave_key for node in network.devnet.nodes])
-            await owner.lock(created.privacy_group_id)
+        await network.apply(created.privacy_group_id, [Method.LOCK, Method.UNLOCK])
         findings = await network.examine()
     (noted,) = [f for f in findings if f.check == "pmt-key" and f.node == "m1"]
     assert "fixed key" in noted.what

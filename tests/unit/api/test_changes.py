@@ -8,7 +8,18 @@ from aiohttp.test_utils import TestClient
 
 from orchestrator.engine.ports import StoreError
 from orchestrator.membership.model import State
-from tests.fakes.http_api import ACCOUNT, GROUP, GROUP_IN_PATH, KEYS, RAW, FakeParts, make_change, make_parked_change
+from tests.fakes.http_api import (
+    ACCOUNT,
+    GROUP,
+    GROUP_IN_PATH,
+    KEYS,
+    NOW,
+    RAW,
+    FakeParts,
+    make_change,
+    make_parked_change,
+)
+from tests.fakes.surveys import a_plan
 
 Client = TestClient[Any, Any]
 BODY = {"kind": "add_members", "privacy_group_id": GROUP, "members": [KEYS[2]], "account": ACCOUNT}
@@ -173,9 +184,16 @@ async def test_a_queued_change_is_cancelled(client: Client, parts: FakeParts) ->
     assert (response.status, (await response.json())["state"]) == (200, "cancelled")
 
 
-@pytest.mark.parametrize(
-    ("state", "verb"), [(State.ADDING, "cancel"), (State.SUCCEEDED, "cancel"), (State.QUEUED, "retry")]
-)
+async def test_a_change_at_work_is_given_up(client: Client, parts: FakeParts) -> None:
+    """Cancel is its deadline then: what is on its way is burnt or undone before it ends."""
+    at_work = replace(make_change(), state=State.ADDING, lead_id="change-1", plan=a_plan())
+    parts.record.stored["change-1"] = at_work
+    response = await client.post("/v1/changes/change-1/cancel")
+    assert (response.status, (await response.json())["state"]) == (200, "adding")
+    assert parts.record.stored["change-1"].deadline == NOW
+
+
+@pytest.mark.parametrize(("state", "verb"), [(State.SUCCEEDED, "cancel"), (State.QUEUED, "retry")])
 async def test_what_is_impossible_now_is_refused(client: Client, parts: FakeParts, state: State, verb: str) -> None:
     """Retry and cancel in a state that does not allow them answer 409 and say which do."""
     parts.record.stored["change-1"] = replace(make_change(), state=state)

@@ -64,16 +64,25 @@ def test_other_quantities_are_refused(value: object) -> None:
         ("besu/v21.1.7/linux-x86_64/openjdk-java-11", "besu", (21, 1, 7)),
         ("besu/v25.4-develop-abc1234/linux", "besu", (25, 4, 0)),
         ("Geth/v1.13.0-stable/linux", "geth", (1, 13, 0)),
+        ("besu/10.0.0.5/v23.10.3/linux-x86_64/openjdk-java-17", "besu", (23, 10, 3)),
+        ("besu/v1.2.3/v23.10.3/linux-x86_64/openjdk-java-17", "besu", (23, 10, 3)),
+        ("besu/a/b/10.0/v23.10.3/linux-x86_64/openjdk-java-17", "besu", (23, 10, 3)),
+        ("besu/vnull/linux-x86_64/openjdk-java-17", "besu", None),
+        ("besu/10.0.0.5/vnull/linux-x86_64/openjdk-java-17", "besu", None),
+        ("besu/10.0.0.5", "besu", None),
+        ("besu/unknown", "besu", None),
+        ("besu", "besu", None),
+        ("", "", None),
     ],
 )
-def test_client_versions_are_read(text: str, product: str, version: tuple[int, int, int]) -> None:
-    """Product and version come from the client's name; a missing patch is 0."""
+def test_client_versions_are_read(text: str, product: str, version: tuple[int, int, int] | None) -> None:
+    """The version is the part before those of the system, whatever an operator put before it; it may be unsaid."""
     assert answers.read_client_version(text) == ClientVersion(product, version, text)
 
 
-@pytest.mark.parametrize("text", ["", "besu", "besu/unknown", 5, None, "x" * 5000])
-def test_a_client_without_a_version_is_refused(text: object) -> None:
-    """A name without a version cannot be judged."""
+@pytest.mark.parametrize("text", [5, None, "x" * 5000])
+def test_a_client_without_a_name_is_refused(text: object) -> None:
+    """What is no short text is no client's name."""
     with pytest.raises(ProtocolError):
         answers.read_client_version(text)
 

@@ -181,6 +181,21 @@ async def test_other_answers_are_no_answers(
     assert failure.value.retryable
 
 
+@pytest.mark.parametrize(("status", "tries"), [(413, 1), (404, 1), (429, 3), (503, 3)])
+async def test_a_read_that_is_refused_for_what_it_is_is_asked_once(
+    scripted: ScriptedNode, session: ClientSession, status: int, tries: int
+) -> None:
+    """Only what may pass is asked again: an overloaded gateway, not one that refuses the request."""
+
+    async def respond(_: web.Request) -> web.Response:
+        return web.Response(status=status, text="no")
+
+    scripted.respond = respond
+    with pytest.raises(HttpStatusError):
+        await HttpNode(session, scripted.url).call("eth_chainId")
+    assert len(scripted.headers) == tries
+
+
 async def test_reads_are_tried_again(scripted: ScriptedNode, session: ClientSession) -> None:
     """A read that gets no answer is sent again, up to three times, and every try is counted."""
     tries = 0

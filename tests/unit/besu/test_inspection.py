@@ -8,6 +8,7 @@ import pytest
 
 from orchestrator.besu.inspection import (
     CHECKS,
+    PROBED_BATCH,
     EnclaveSeen,
     Expected,
     Finding,
@@ -45,6 +46,9 @@ HEALTHY = NodeSeen(
     enclave_keys=("A",),
     seen_at=NOW,
     client=client(23, 10, 3),
+    configured_version=None,
+    most_in_batch=PROBED_BATCH,
+    distributes=True,
     chain_id=1337,
     genesis="0xaa",
     api_groups=frozenset({"eth", "net", "web3", "eea", "priv", "ibft"}),
@@ -224,3 +228,52 @@ def test_every_check_is_explained() -> None:
     text = (Path(__file__).parents[3] / "docs" / "operations.md").read_text("utf-8")
     explained = [line.removeprefix("### `").split("`")[0] for line in text.splitlines() if line.startswith("### `")]
     assert explained == list(CHECKS)
+
+
+def test_a_node_that_refuses_batches_is_slower_and_no_failure() -> None:
+    """Everything is asked one by one then: a warning with the option to raise, no error."""
+    for most in (1, 4):
+        findings = judge_node(replace(HEALTHY, most_in_batch=most), EXPECTED)
+        assert worst(findings, "batches") is Level.WARNING
+        (finding,) = (finding for finding in findings if finding.check == "batches")
+        assert "--rpc-http-max-batch-size" in finding.remedy
+    assert worst(judge_node(replace(HEALTHY, most_in_batch=REFUSED), EXPECTED), "batches") is not Level.OK
+
+
+def test_a_node_that_refuses_distribution_can_not_send_changes() -> None:
+    """Without the method nothing is sent through the node: an error that names it; no answer is no such verdict."""
+    findings = judge_node(replace(HEALTHY, distributes=REFUSED), EXPECTED)
+    assert worst(findings, "distribution") is Level.ERROR
+    (finding,) = (finding for finding in findings if finding.check == "distribution")
+    assert "priv_distributeRawTransaction" in finding.what
+    silent = judge_node(replace(HEALTHY, distributes=Unanswered("node_timeout", "no answer")), EXPECTED)
+    (finding,) = (finding for finding in silent if finding.check == "distribution")
+    assert "priv_distributeRawTransaction" not in finding.what
+
+
+def test_a_node_that_does_not_say_its_version_has_to_be_configured() -> None:
+    """An unknown version is an error that names the setting; with it the configured one is gone by."""
+    unsaid = replace(HEALTHY, client=ClientVersion("besu", None, "besu/vnull/linux-x86_64/openjdk-java-17"))
+    (finding,) = (finding for finding in judge_node(unsaid, EXPECTED) if finding.check == "version")
+    assert finding.level is Level.ERROR
+    assert "nodes.besu_version" in finding.remedy
+    assert not [f for f in judge_node(unsaid, EXPECTED) if f.check == "find-method"]
+    configured = replace(unsaid, configured_version=(23, 10, 3))
+    assert worst(judge_node(configured, EXPECTED), "version") is Level.OK
+    lossy = replace(unsaid, configured_version=(25, 5, 0), validator=False)
+    assert worst(judge_node(lossy, EXPECTED), "receives-groups") is Level.ERROR
+
+
+def test_a_configured_version_that_the_node_contradicts_is_an_error() -> None:
+    """The daemon would treat the node as what it is not."""
+    contradicted = replace(HEALTHY, configured_version=(22, 4, 4))
+    assert worst(judge_node(contradicted, EXPECTED), "version") is Level.ERROR
+    assert worst(judge_node(replace(HEALTHY, configured_version=(23, 10, 3)), EXPECTED), "version") is Level.OK
+
+
+def test_a_host_name_that_the_node_refuses_is_told_from_a_node_that_is_down() -> None:
+    """The remedy is the node's list of hosts, not the firewall."""
+    cause = Unanswered("host_not_allowed", "takes no requests under this host name")
+    (finding,) = judge([NodeSilent("member1", "http://node:8545", cause)], EXPECTED, {"0x1": None}, {"0x1": ("g",)})[:1]
+    assert (finding.check, finding.level) == ("reachable", Level.ERROR)
+    assert "--host-allowlist" in finding.remedy

@@ -19,7 +19,6 @@ from orchestrator.besu.marker_transaction import (
     sign_burn,
     sign_marker,
 )
-from orchestrator.besu.signing import MarkerKeys
 
 # A well-known public development key.
 KEY = "8f2a55949038a9610f50fb23b5883af3b4ecb3c3bb792cbcefbd1542c692be63"
@@ -181,10 +180,3 @@ def test_any_bytes_are_read_or_refused(raw: bytes) -> None:
         assert decode_marker(raw).raw == raw
     except InvalidMarkerError:
         return
-
-
-def test_one_time_keys_are_keys_and_differ() -> None:
-    """Each key signs for an account of its own."""
-    keys = MarkerKeys()
-    accounts = {keys.burn(keys.one_time_key(), account_nonce=0, gas_price=0, chain_id=1337).account for _ in range(20)}
-    assert len(accounts) == 20

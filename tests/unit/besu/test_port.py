@@ -13,8 +13,8 @@ from orchestrator.besu.http_client import HttpNode
 from orchestrator.besu.identifiers import bytes_to_hex
 from orchestrator.besu.management_contract import Abi, Method, encode_call, encode_participants
 from orchestrator.besu.node import Node
+from orchestrator.besu.own_markers import OneTimeMarkers
 from orchestrator.besu.port import BesuNode
-from orchestrator.besu.signing import MarkerKeys
 from orchestrator.engine.node_ports import Head, NodeError, NodePort, PmtOutcome, Said
 from orchestrator.membership.reasons import Judgement, rule_of
 from tests.fakes.scripted_rpc import AnsweredError, ScriptedNode
@@ -84,11 +84,8 @@ class Replica:
             "priv_getTransactionCount": "0x7",
             "eth_getTransactionReceipt": copy.deepcopy(RECEIPT) if self.head >= HEAD else None,
             "priv_getTransactionReceipt": copy.deepcopy(RECEIPT) if self.head >= HEAD else None,
-            "eth_getTransactionByHash": {"hash": HASH, "blockNumber": "0x5", "blockHash": HASH},
             "privx_findFlexiblePrivacyGroup": [{"privacyGroupId": GROUP, "members": [KEY]}],
             "eth_getTransactionCount": lambda _, block: None if block == "0x5" and self.head < HEAD else "0x2",
-            "eth_gasPrice": "0x0",
-            "priv_getPrivacyPrecompileAddress": PRECOMPILE,
         }
 
 
@@ -105,17 +102,12 @@ READERS: dict[str, Callable[[BesuNode], Awaitable[Any]]] = {
     "owns": lambda node: node.owns(GROUP, ACCOUNT),
     "private_nonce": lambda node: node.private_nonce(GROUP, ACCOUNT),
     "outcomes": lambda node: node.outcomes([HASH]),
-    "pooled": lambda node: node.pooled([HASH]),
     "additions": lambda node: node.additions(HEAD - 1, HEAD),
     "has_state": lambda node: node.has_state(GROUP, [HEAD - 1, HEAD]),
     "groups": lambda node: node.groups([KEY]),
     "account_nonce": lambda node: node.account_nonce(ACCOUNT, HEAD),
-    "gas_price": lambda node: node.gas_price(),
-    "precompile_address": lambda node: node.precompile_address(),
 }
-NO_READERS = {"name", "enclave_keys", "send", "distribute", "broadcast", "heads", "enclave_trouble"}
-# What is told of payloads that this node knows; that it knows none of a marker says nothing.
-BY_PAYLOAD = {"markers"}
+NO_READERS = {"name", "enclave_keys", "distribute", "broadcast", "heads", "enclave_trouble"}
 AT_A_BLOCK = ("block", "view", "lock_view", "roots", "roots_of", "additions", "has_state", "account_nonce")
 
 NO_ANSWERS = {
@@ -241,15 +233,13 @@ def is_unknown(value: Any, healthy: Any) -> bool:
     """Whether what a reader returned says by its type that it does not know."""
     if isinstance(value, tuple) and value and isinstance(value[0], PmtOutcome):
         return all(outcome.executed is None and outcome.reason is None for outcome in value)
-    if isinstance(value, Head):
-        return bool(value == replace(healthy, transactions=None))
-    return value is None and healthy is False  # of `pooled`: True and False are what is known
+    return isinstance(value, Head) and bool(value == replace(healthy, transactions=None))
 
 
 def test_every_reader_is_walked() -> None:
     """No reader of the port is left out."""
     methods = {name for name in vars(NodePort) if not name.startswith("_")}
-    assert methods - NO_READERS - BY_PAYLOAD == set(READERS)
+    assert methods - NO_READERS == set(READERS)
 
 
 @pytest.mark.parametrize("kind", [*IN_A_CALL, *IN_A_REQUEST])
@@ -274,7 +264,7 @@ async def test_no_silence_becomes_a_value_or_a_refusal(
                     spoilt += 1
                     assert error.said is Said.NOT_KNOWN
                     assert rule_of(error.reason).judgement is not Judgement.TERMINAL
-    assert spoilt or kind == "a field less" or name in {"outcomes", "pooled"}
+    assert spoilt or kind == "a field less" or name == "outcomes"
 
 
 @pytest.mark.parametrize("name", AT_A_BLOCK)
@@ -332,19 +322,10 @@ async def test_a_node_that_will_not_tell_says_so(
     assert rule_of(failure.value.reason).judgement is Judgement.PARK
 
 
-MARKER = MarkerKeys().marker(
-    bytes.fromhex("11" * 32),
-    b"\x22" * 32,
-    precompile=PRECOMPILE,
-    account_nonce=0,
-    gas_price=0,
-    gas_limit=22_024,
-    chain_id=1337,
-)
+MARKER = OneTimeMarkers(lambda: b"\x11" * 32, gas_limit=22_024, gas_price=0).make(b"\x22" * 32, 1337)
 SENDERS: dict[str, tuple[str, Callable[[BesuNode], Awaitable[Any]]]] = {
-    "send": ("eea_sendRawTransaction", lambda node: node.send(b"\1")),
     "distribute": ("priv_distributeRawTransaction", lambda node: node.distribute(b"\1")),
-    "broadcast": ("eth_sendRawTransaction", lambda node: node.broadcast(MARKER)),
+    "broadcast": ("eth_sendRawTransaction", lambda node: node.broadcast(MARKER.raw, MARKER.pmt_hash)),
 }
 
 
@@ -379,21 +360,17 @@ async def test_a_send_without_a_clear_answer_may_have_been_done(
         ("broadcast", (-32003, "Intrinsic gas exceeds gas limit"), "marker_gas_refused", Said.REFUSED),
         ("broadcast", (-32002, "Transaction pool not enabled"), "node_behind", Said.REFUSED),
         ("broadcast", (-32603, "Internal error"), "node_error", Said.PERHAPS_DONE),
-        ("send", (-32001, "Nonce too low"), "private_nonce_used", Said.REFUSED),
-        ("send", (-32004, "Upfront cost exceeds account balance"), "marker_account_refused", Said.REFUSED),
-        (
-            "send",
-            (-32007, "Sender account not authorized …"),
-            "marker_account_refused",
-            Said.REFUSED,
-        ),
-        ("send", (-32009, "Gas price below configured minimum gas price"), "marker_account_refused", Said.REFUSED),
-        ("send", (-32000, "Transaction nonce it too distant from current sender nonce"), "node_error", Said.REFUSED),
-        ("send", (-32603, "Internal error"), "node_error", Said.PERHAPS_DONE),
-        ("send", (-32000, "Entirely new"), "node_error", Said.PERHAPS_DONE),
         ("distribute", (-32601, "Method not found"), "distribution_unavailable", Said.REFUSED),
         ("distribute", (-32604, "Method not enabled"), "distribution_unavailable", Said.REFUSED),
         ("distribute", (-32001, "Nonce too low"), "private_nonce_used", Said.REFUSED),
+        (
+            "broadcast",
+            (-32000, "Transaction nonce it too distant from current sender nonce"),
+            "node_error",
+            Said.REFUSED,
+        ),
+        ("distribute", (-32603, "Internal error"), "node_error", Said.PERHAPS_DONE),
+        ("distribute", (-32000, "Entirely new"), "node_error", Said.PERHAPS_DONE),
         ("distribute", (-50200, "NodeMissingPeerUrl"), "enclave_key_unknown", Said.REFUSED),
     ],
 )
@@ -409,11 +386,11 @@ async def test_refusals_of_sends_are_told_apart(
     assert failure.value.certain is (said is Said.REFUSED)
 
 
-@pytest.mark.parametrize("answer", [MARKER.marker_hash, AnsweredError(-32000, "Known transaction")])
+@pytest.mark.parametrize("answer", [MARKER.pmt_hash, AnsweredError(-32000, "Known transaction")])
 async def test_a_marker_is_taken_once_and_again(scripted: ScriptedNode, session: ClientSession, answer: Any) -> None:
     """The hash, and that the pool has it already, both say that the marker is in the pool."""
     scripted.answers = {"eth_sendRawTransaction": answer}
-    await BesuNode("member1", [KEY], Node(HttpNode(session, scripted.url)), None).broadcast(MARKER)
+    await BesuNode("member1", [KEY], Node(HttpNode(session, scripted.url)), None).broadcast(MARKER.raw, MARKER.pmt_hash)
 
 
 async def test_a_marker_that_is_answered_with_another_hash_may_have_been_taken(
@@ -422,7 +399,9 @@ async def test_a_marker_that_is_answered_with_another_hash_may_have_been_taken(
     """A foreign hash is no confirmation."""
     scripted.answers = {"eth_sendRawTransaction": HASH}
     with pytest.raises(NodeError) as failure:
-        await BesuNode("member1", [KEY], Node(HttpNode(session, scripted.url)), None).broadcast(MARKER)
+        await BesuNode("member1", [KEY], Node(HttpNode(session, scripted.url)), None).broadcast(
+            MARKER.raw, MARKER.pmt_hash
+        )
     assert failure.value.said is Said.PERHAPS_DONE
 
 
@@ -443,9 +422,21 @@ async def test_what_is_no_payload_key_is_not_taken(scripted: ScriptedNode, sessi
     assert failure.value.said is Said.PERHAPS_DONE
 
 
-async def test_the_precompile_is_asked_once(scripted: ScriptedNode, session: ClientSession) -> None:
-    """Its address does not change while a node runs."""
-    scripted.answers = {"priv_getPrivacyPrecompileAddress": PRECOMPILE}
-    node = BesuNode("member1", [KEY], Node(HttpNode(session, scripted.url)), None)
-    assert [await node.precompile_address() for _ in range(2)] == [PRECOMPILE] * 2
-    assert scripted.methods == ["priv_getPrivacyPrecompileAddress"]
+async def test_a_version_that_nobody_says_parks(scripted: ScriptedNode, session: ClientSession) -> None:
+    """A build that says "vnull" is not taken for any version, unless one is configured."""
+    scripted.answers = Replica().answers() | {"web3_clientVersion": "besu/10.0.0.5/vnull/linux-x86_64/openjdk-java-17"}
+    http = HttpNode(session, scripted.url)
+    with pytest.raises(NodeError) as failure:
+        await BesuNode("member1", [KEY], Node(http), None).traits()
+    assert (failure.value.reason.slug, failure.value.said) == ("version_unknown", Said.REFUSED)
+    traits = await BesuNode("member1", [KEY], Node(http, version=(22, 4, 4)), None).traits()
+    assert (traits.besu_version, traits.native_abi) == ((22, 4, 4), "bytes32")
+
+
+async def test_an_identity_is_no_version(scripted: ScriptedNode, session: ClientSession) -> None:
+    """An address that the operator calls the node by is passed over."""
+    scripted.answers = Replica().answers() | {
+        "web3_clientVersion": "besu/10.0.0.5/v23.10.3/linux-x86_64/openjdk-java-17"
+    }
+    traits = await BesuNode("member1", [KEY], Node(HttpNode(session, scripted.url)), None).traits()
+    assert traits.besu_version == (23, 10, 3)

@@ -21,12 +21,12 @@ def test_a_parked_change_is_retried(run: Run, parts: FakeParts) -> None:
 
 
 def test_a_queued_change_is_cancelled(run: Run, parts: FakeParts) -> None:
-    """`cancel` ends a queued change; once more it is refused with 1."""
+    """`cancel` ends a queued change; once more it is refused with 1, since nothing leaves an end."""
     parts.record.stored["change-1"] = make_change()
     assert json.loads(run("cancel", "change-1", "--json").stdout)["state"] == "cancelled"
     again = run("cancel", "change-1")
     assert again.exit_code == 1
-    assert "only a queued or parked one" in again.stderr
+    assert "The change is cancelled; only a queued" in again.stderr
 
 
 def test_a_store_that_is_away_is_told(run: Run, parts: FakeParts) -> None:

@@ -160,9 +160,13 @@ class Driver:
         """Unlock the group."""
         return self.execute(encode_call(Method.UNLOCK), **options)
 
+    def addition(self, *nodes: int) -> bytes:
+        """The call data of an addition."""
+        return encode_add_participants(self.abi, [self.keys[node - 1] for node in nodes])
+
     def add(self, *nodes: int, **options: Any) -> dict[str, Any]:
         """Add nodes to the locked group."""
-        return self.execute(encode_add_participants(self.abi, [self.keys[node - 1] for node in nodes]), **options)
+        return self.execute(self.addition(*nodes), **options)
 
     def lock_and_add(self, *nodes: int, **options: Any) -> dict[str, Any]:
         """Lock the group and add nodes."""

@@ -8,8 +8,8 @@ import pytest
 
 from orchestrator.besu.management_contract import Method, encode_add_participants, encode_call
 from orchestrator.devnet.encoding import from_base64
+from orchestrator.devnet.execution_cache import ExecutionCache
 from orchestrator.devnet.history import HISTORY_GROUP, make_history
-from orchestrator.devnet.node import ExecutionCache
 from tests.unit.devnet.driving import Driver
 
 LARGE_NETWORK = """

@@ -15,7 +15,7 @@ from orchestrator.devnet import Devnet, running_devnet
 from orchestrator.devnet.contract import contract_code
 from orchestrator.devnet.gateway import parse_json
 from orchestrator.devnet.init_code import run_init_code
-from orchestrator.devnet.rpc import eth, priv, priv_logs, subscribe
+from orchestrator.devnet.rpc import eth, priv, priv_logs, public_accounts, subscribe
 from orchestrator.devnet.rpc.dispatch import Caller
 from tests.unit.devnet.driving import DEFAULTS, GROUP, OWNER, Driver, Listener
 
@@ -33,10 +33,23 @@ CONTROLS = (
     "devnet_setBesuVersion",
     "devnet_advanceTime",
     "devnet_dropPendingTransactions",
+    "devnet_setPropagation",
+    "devnet_permitAccounts",
+    "devnet_publicTraffic",
+    "devnet_setReplicas",
+    "devnet_delayPrivateReceipts",
     "devnet_nonsense",
 )
 METHODS = sorted(
-    {*eth.METHODS, *priv.METHODS, *priv_logs.METHODS, *subscribe.METHODS, "privx_findFlexiblePrivacyGroup", *CONTROLS}
+    {
+        *eth.METHODS,
+        *public_accounts.METHODS,
+        *priv.METHODS,
+        *priv_logs.METHODS,
+        *subscribe.METHODS,
+        "privx_findFlexiblePrivacyGroup",
+        *CONTROLS,
+    }
 )
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=30),
@@ -69,6 +82,11 @@ PLAUSIBLE = st.sampled_from(
         {"fromBlock": "0x5", "toBlock": "0x1", "topics": [None, ["0x" + "ab" * 32]]},
         {"address": [], "topics": [[]], "blockHash": "0x" + "ab" * 32},
         {"kind": "latency", "seconds": 1e309},
+        {"kind": "error", "code": 2**70, "message": "x", "batches": True},
+        {"kind": "null", "code": "1"},
+        "0xf861808082520894" + "11" * 90,
+        [OWNER],
+        [0.5, 2],
         {"kind": "status", "status": 500, "methods": ["x"], "node": 1, "count": None},
         [GROUP],
         ["QfeDAys9MPDs2XHExtc84jKGHxZg/aj52DTh0vtA3Xc="],

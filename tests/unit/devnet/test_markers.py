@@ -65,6 +65,28 @@ def test_sends_at_the_same_time_lose_some_with_a_fixed_key() -> None:
     assert driver.network.nodes[0].sends_under_way == 0
 
 
+def test_before_23_10_2_sends_at_the_same_time_are_refused_instead() -> None:
+    """The pool keeps the first at a place there, so the send that comes second is told; nothing is lost in silence."""
+    driver = Driver(fixed_marker_key=True, submission_ms=2, besu_version="22.4.4")
+    driver.create(1, 2)
+    under_way = []
+    for number in range(COUNT):
+        raw = driver.raw(b"%d" % number, to=APPLICATION, private_nonce=number + 1)
+        under_way.append(driver.emulation.apis[0].call("eea_sendRawTransaction", [raw]))
+    hashes, refused = [], 0
+    for submission in under_way:
+        try:
+            hashes.append(submission.complete())
+        except RpcError as error:
+            refused += error.message == "Replacement transaction underpriced"
+    driver.mine(3)
+
+    assert 0 < refused < COUNT / 2
+    assert len(hashes) + refused == COUNT
+    assert all(driver.call(1, "eth_getTransactionReceipt", pmt_hash) for pmt_hash in hashes)
+    assert driver.network.nodes[0].sends_under_way == 0
+
+
 def test_one_send_after_the_other_loses_nothing() -> None:
     """The race is only between sends that overlap."""
     driver = Driver(fixed_marker_key=True, submission_ms=2)

@@ -57,6 +57,7 @@ def test_before_23_10_2_a_pool_that_has_not_seen_the_marker_takes_the_burn() -> 
     driver = Driver(besu_version="22.4.4", nodes=4, validators=3)
     marker, burn = rivals(driver)
     driver.call(1, "devnet_setPropagation", 4, False, False)
+    assert [driver.call(node, "net_peerCount") for node in (1, 4)] == ["0x2", "0x0"]
     driver.broadcast(marker, node=4)
     driver.broadcast(burn, node=1)
     driver.mine()
@@ -171,6 +172,7 @@ def test_a_node_cut_off_from_blocks_keeps_its_head_and_makes_none() -> None:
     driver.mine(6)
     miners = {driver.call(1, "eth_getBlockByNumber", hex(number), False)["miner"] for number in range(1, 7)}
     assert (driver.head(1), driver.head(2)) == (6, 0)
+    assert driver.call(2, "net_peerCount") == "0x2"
     assert driver.call(1, "eth_getBlockByNumber", "0x1", False)["miner"] in miners
     assert len(miners) == 2
     driver.call(1, "devnet_setPropagation", 2, True, True)
@@ -194,6 +196,18 @@ def test_from_24_5_0_a_marker_that_first_went_through_a_follower_stays() -> None
     driver.mine()
 
     assert mined(driver, again)
+
+
+def test_without_a_base_fee_only_the_validator_that_took_it_mines_a_free_transaction() -> None:
+    """From 24.5.0 on: the others have it as well, and leave it out of their blocks."""
+    for version, turns in (("24.4.0", 1), ("24.5.0", 3)):
+        driver = Driver(besu_version=version, base_fee=False)
+        marker, _ = rivals(driver)
+        driver.broadcast(marker, node=3)
+        for turn in range(1, 4):
+            driver.mine()
+            assert mined(driver, marker) is (turn >= turns)
+        assert "baseFeePerGas" not in driver.call(1, "eth_getBlockByNumber", "latest", False)
 
 
 @pytest.mark.parametrize("version", ["23.10.3", "24.4.0"])

@@ -16,7 +16,7 @@ from orchestrator.devnet.public_signing import (
 from orchestrator.devnet.public_transaction import created_contract
 from tests.unit.devnet.driving import ACCOUNT_KEYS, APPLICATION, GROUP, OTHER, OWNER, Driver
 
-VERSIONS = ("20.10.0", "21.1.7", "22.4.4", "23.10.3", "25.4.1")
+VERSIONS = ("21.10.2", "22.4.4", "23.10.3", "25.4.1")
 RICH = bytes.fromhex(ACCOUNT_KEYS[1])
 
 
@@ -40,6 +40,21 @@ def test_every_action_works_with_a_marker_of_one_s_own(version: str) -> None:
     assert [receipt["status"] for receipt in receipts] == ["0x1"] * 3
     assert driver.members(3) == tuple(driver.keys)
     assert driver.root(3) == driver.root(1) == driver.root(2)
+
+
+@pytest.mark.parametrize("version", ["20.10.0", "21.1.7", "21.10.1"])
+def test_before_21_10_2_a_distributed_addition_brings_no_history(version: str) -> None:
+    """It answers one key only: the members execute the addition, the new member replays nothing and is lost."""
+    driver = Driver(besu_version=version)
+    driver.create(1, 2)
+    assert driver.lock()["status"] == "0x1"
+    key = driver.distribute(encode_add_participants(driver.abi, [driver.keys[2]]))
+    driver.public(driver.one_time(), payload=key)
+    driver.mine()
+
+    assert len(key) == 32
+    assert driver.members(1) == tuple(driver.keys)
+    assert driver.members(3) == ()
 
 
 def test_a_marker_of_one_s_own_is_shown_with_its_chain_id() -> None:

@@ -1,16 +1,14 @@
-"""What a replay does to its node: other groups, later bundles, blocks that can't be replayed, stale bundles."""
+"""What a replay does to its node: other groups, later bundles, blocks that can't be replayed."""
 
 import pytest
 
 from orchestrator.besu.management_contract import (
     Method,
-    encode_add_participants,
     encode_call,
 )
-from orchestrator.devnet.errors import RpcError
 from tests.unit.devnet.driving import APPLICATION, GROUP, OTHER_GROUP, Driver
 
-LOCK, UNLOCK = encode_call(Method.LOCK), encode_call(Method.UNLOCK)
+LOCK = encode_call(Method.LOCK)
 
 
 def busy_newcomer(**options: object) -> Driver:
@@ -20,11 +18,6 @@ def busy_newcomer(**options: object) -> Driver:
     driver.create(1, 2, 3, group=OTHER_GROUP)
     driver.write(1, group=OTHER_GROUP)
     return driver
-
-
-def addition(driver: Driver, *nodes: int) -> bytes:
-    """The call data of an addition."""
-    return encode_add_participants(driver.abi, [driver.keys[node - 1] for node in nodes])
 
 
 def lock_beside_a_write(driver: Driver) -> None:
@@ -59,7 +52,7 @@ def test_a_lost_addition_shows_one_block_later_and_adding_again_repairs_it() -> 
         driver.create(1, 2, group=group)
     driver.lock()
     locked_root = driver.root(1)
-    driver.send(addition(driver, 3))
+    driver.send(driver.addition(3))
     driver.send(LOCK, group=OTHER_GROUP)
     added_at = hex(driver.mine())
     driver.add(3, group=OTHER_GROUP)
@@ -179,7 +172,7 @@ def test_two_locks_under_one_marker_key_make_their_block_unreplayable() -> None:
 
 @pytest.mark.parametrize(("validators", "goes_on"), [(4, True), (2, False)])
 def test_a_validator_that_can_t_replay_takes_its_vote_with_it(validators: int, goes_on: bool) -> None:
-    """With a quorum left the chain goes on without it; else the addition's block is never made, and nobody halts."""
+    """With a quorum left the chain goes on without it; else the addition's block is never made, and all stand."""
     driver = Driver(nodes=4, validators=validators, block_period_seconds=1.0)
     newcomer = 2
     driver.create(1, 3)
@@ -188,191 +181,42 @@ def test_a_validator_that_can_t_replay_takes_its_vote_with_it(validators: int, g
     driver.lock()
     driver.move(2)
     stands_at = driver.head(1)
-    driver.send(addition(driver, newcomer))
+    driver.send(driver.addition(newcomer))
     driver.move(5)
 
     assert driver.head(newcomer) == stands_at
     assert (driver.head(1) > stands_at) is goes_on
     assert (driver.call(1, "devnet_status")[newcomer - 1]["halted"] is not None) is goes_on
     assert "Invalid transaction" in driver.call(1, "devnet_nodeLog", newcomer)[0]
-    if not goes_on:
-        driver.call(1, "devnet_dropPendingTransactions")
-        driver.move(2)
-        assert driver.head(newcomer) == driver.head(1) > stands_at
-        assert driver.locked()
 
 
-def pending_addition(driver: Driver) -> bytes:
-    """A locked group of nodes 1, 2 and 4, and an addition of node 3 by node 2 whose marker is not mined yet."""
-    driver.create(1, 2, 4)
-    driver.lock()
-    driver.mine()
-    return driver.distribute(addition(driver, 3), node=2)
-
-
-def states(driver: Driver) -> list[str]:
-    """The group's root on each node that knows it."""
-    driver.mine()
-    return [driver.root(node) for node in (1, 2, 3, 4)]
-
-
-@pytest.mark.parametrize("is_written", [False, True])
-def test_an_unlock_while_the_marker_is_pending_splits_the_group(is_written: bool) -> None:
-    """Sender and newcomer fall back to the lock and execute the addition, which the others refuse."""
-    driver = Driver(nodes=4, validators=1)
-    payload = pending_addition(driver)
-    driver.unlock()
-    if is_written:
-        driver.write(1)
-    driver.mine_exactly(driver.marker(payload))
-    first, sender, newcomer, last = states(driver)
-
-    assert sender == newcomer != first == last
-    assert driver.keys[2] in driver.members(2)
-    assert driver.keys[2] not in driver.members(1)
-
-
-def test_two_markers_of_one_addition_in_two_blocks_split_the_group() -> None:
-    """What was written in between is lost to the sender and the newcomer, which execute the addition again."""
-    driver = Driver(nodes=4, validators=1)
-    payload = pending_addition(driver)
-    driver.mine_exactly(driver.marker(payload))
-    driver.mine_exactly(driver.marker(payload))
-    first, sender, newcomer, last = states(driver)
-
-    assert sender == newcomer != first == last
-    assert driver.members(1) == driver.members(2)
-    assert driver.view(1, Method.GET_VERSION) != driver.view(2, Method.GET_VERSION)
-
-
-def test_two_markers_of_one_addition_in_one_block_do_no_harm() -> None:
-    """The second finds the group unlocked everywhere."""
-    driver = Driver(nodes=4, validators=1)
-    payload = pending_addition(driver)
-    driver.mine_exactly(driver.marker(payload), driver.marker(payload))
-
-    assert len(set(states(driver))) == 1
-
-
-def test_anybody_s_copy_of_an_old_marker_takes_two_nodes_back() -> None:
-    """A public transaction of a stranger with the input of an old addition's marker splits the group."""
-    driver = Driver(nodes=4, validators=1)
-    payload = pending_addition(driver)
-    driver.mine_exactly(driver.marker(payload))
-    driver.write(2)
-    assert len(set(states(driver))) == 1
-    driver.mine_exactly(driver.marker(payload))
-    first, sender, newcomer, last = states(driver)
-
-    assert sender == newcomer != first == last
-
-
-def test_a_bundle_older_than_the_lock_leaves_the_addition_to_the_others() -> None:
-    """Sender and newcomer refuse what the other members execute."""
-    driver = Driver(nodes=4, validators=1)
-    driver.create(1, 2, 4)
-    payload = driver.distribute(addition(driver, 3), node=2, private_nonce=2)
-    driver.lock()
-    driver.mine_exactly(driver.marker(payload))
-    first, sender, newcomer, last = states(driver)
-
-    assert sender == newcomer != first == last
-    assert driver.keys[2] in driver.members(1)
-    assert driver.keys[2] not in driver.members(2)
-
-
-def test_an_addition_to_an_unlocked_group_costs_its_sender_a_transaction() -> None:
-    """It fails everywhere; the newcomer holds the group, and the sender has lost what came in between."""
-    driver = Driver(nodes=4, validators=1)
-    driver.create(1, 2, 4)
-    driver.write(1)
-    payload = driver.distribute(addition(driver, 3), node=2)
-    driver.write(1)
-    driver.mine_exactly(driver.marker(payload))
-    first, sender, newcomer, last = states(driver)
-
-    assert sender == newcomer != first == last
-    assert driver.members(3) == driver.members(1)
-    assert driver.view(1, Method.GET_VERSION) == driver.view(2, Method.GET_VERSION)
-
-
-def test_an_empty_addition_carries_a_bundle_as_well() -> None:
-    """Its marker has the history's key, and a copy of it takes its sender back."""
-    driver = Driver(nodes=3, validators=1)
-    driver.create(1, 2)
-    driver.lock()
-    payload = driver.distribute(addition(driver), node=2)
-    driver.mine_exactly(driver.marker(payload))
-    driver.write(1)
-    assert driver.root(1) == driver.root(2)
-    driver.mine_exactly(driver.marker(payload))
-    driver.mine()
-
-    assert len(payload) == 64
-    assert driver.root(1) != driver.root(2)
-
-
-def test_a_stale_bundle_passes_a_block_that_its_node_stored_before() -> None:
-    """A node that falls back does not halt at a block that can't be replayed: what it stored there still counts."""
-    driver = Driver(nodes=4, validators=1)
-    driver.create(1, 2, 4)
+def test_a_chain_that_stands_goes_on_after_a_restart_of_all_nodes_together() -> None:
+    """One node restarted alone gets the marker back from its peers; together they forget it, and the lock stays."""
+    driver = Driver(nodes=3, validators=2, block_period_seconds=1.0)
+    driver.create(1, 3)
     payload = driver.distribute(b"beside a pair", to=APPLICATION)
     driver.mine_exactly(driver.marker(payload), *driver.pair_of_one_account())
     driver.lock()
-    payload = driver.distribute(addition(driver), node=2)
-    driver.unlock()
-    driver.mine_exactly(driver.marker(payload))
+    stands_at = driver.head(1)
+    driver.send(driver.addition(2))
+    for together in ([2], [1, 2, 3]):
+        driver.move(5)
+        assert [driver.head(node) for node in (1, 2, 3)] == [stands_at] * 3
+        for up in (False, True):
+            for node in together:
+                driver.call(1, "devnet_setNode", node, up)
+    driver.move(5)
 
-    assert driver.call(1, "devnet_status")[1]["halted"] is None
-    assert driver.members(2) == driver.members(1)
-    assert driver.root(2) != driver.root(1)
-
-
-@pytest.mark.parametrize(
-    ("validators", "blocks_before", "receives"),
-    [(2, 0, False), (3, 0, False), (3, 1, True), (3, 2, True)],
-    ids=["no validator", "the block's proposer", "checked it", "checked it too"],
-)
-def test_25_5_0_loses_added_members(validators: int, blocks_before: int, receives: bool) -> None:
-    """Unless the node processed the addition's block before, as a validator that checks another's proposal does."""
-    driver = Driver(besu_version="25.5.0", validators=validators)
-    # Node 3 proposes the third block of three.
-    driver.mine(3 + blocks_before)
-    created = driver.create(1, 2)
-    receipt = driver.lock_and_add(3)
-
-    assert receipt["status"] == "0x1"
-    assert (driver.members(3) == tuple(driver.keys)) is receives
-    # What it replayed is there, and what it knew of old blocks.
-    assert driver.call(3, "priv_getTransactionReceipt", created["commitmentHash"])["status"] == "0x1"
-    assert driver.members(3, created["blockNumber"]) == tuple(driver.keys[:2])
-    if validators == 2:
-        with pytest.raises(RpcError, match="Error finding privacy group"):
-            driver.root(3)
-        driver.remove(3)
-        driver.lock_and_add(3)
-        assert driver.members(3) == ()
-
-
-def test_25_5_0_takes_a_former_member_back_to_what_it_had() -> None:
-    """It replays and then starts the block from what it knew before."""
-    driver = Driver(besu_version="25.4.1", validators=2)
-    driver.create(1, 2)
-    driver.lock_and_add(3)
-    driver.remove(3)
-    old_root = driver.root(3)
-    driver.call(1, "devnet_setBesuVersion", "25.5.0")
-    driver.write(1)
-    driver.lock_and_add(3)
-
-    assert driver.root(3) == old_root != driver.root(1)
+    assert driver.head(1) == driver.head(2) > stands_at
+    assert driver.locked()
+    assert driver.members(1) == (driver.keys[0], driver.keys[2])
 
 
 def test_a_lost_history_key_lets_the_node_pass() -> None:
     """An enclave that no longer has the bundle frees a node that stands: the group stays unknown to it."""
     driver = Driver(nodes=4, validators=1)
     unreplayable_history(driver)
-    payload = driver.distribute(addition(driver, 3))
+    payload = driver.distribute(driver.addition(3))
     driver.mine_exactly(driver.marker(payload))
     driver.mine()
     stood_at = driver.head(3)

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.engine.bystanders import BystanderReader
 from orchestrator.engine.executor import Executor
 from orchestrator.engine.fleet import Fleet
+from orchestrator.engine.history.forecaster import Forecaster
 from orchestrator.engine.intake import Intake
 from orchestrator.engine.observing import Observer, ProofRules
 from orchestrator.engine.requests import parse_request
@@ -21,6 +23,7 @@ from orchestrator.engine.worker import Worker
 from orchestrator.membership.model import RESTING, Change, State
 from orchestrator.store.change_store import SqlChangeStore
 from orchestrator.store.database import Database
+from orchestrator.store.history_store import SqlHistoryStore
 from orchestrator.store.schema_version import migrate
 from tests.fakes.clock import FastClock
 from tests.fakes.network import FakeContract, FakeMarkers, FakeNetwork, FakeNode, FakeSigners
@@ -32,7 +35,7 @@ BLOCK_SECONDS = 1.0
 class Rig:
     """An engine that can be driven in a test: three members' nodes a, b, c with keys of the same names."""
 
-    def __init__(self, store: SqlChangeStore, clock: FastClock, confirmations: int) -> None:
+    def __init__(self, store: SqlChangeStore, histories: SqlHistoryStore, clock: FastClock, confirmations: int) -> None:
         self.network = FakeNetwork()
         self.nodes = {name: FakeNode(self.network, name, key(name)) for name in "abc"}
         self.signers = FakeSigners(OWNER)
@@ -44,13 +47,17 @@ class Rig:
         self.fleet = Fleet([ChainWatcher(node, clock, poll) for node in self.nodes.values()])
         ids = itertools.count(1)
         self.new_id: Callable[[], str] = lambda: f"id-{next(ids):04}"
-        observer = Observer(self.fleet, ReplayTracker(poll), ProofRules(confirmations=confirmations), clock)
+        others = BystanderReader(self.fleet, store.groups)
+        rules = ProofRules(confirmations=confirmations)
+        observer = Observer(self.fleet, ReplayTracker(poll), rules, clock, others)
+        self.forecaster = Forecaster(self.fleet, histories)
         executor = Executor(
             fleet=self.fleet,
             signers=self.signers,
             markers=FakeMarkers(),
             contract=FakeContract(),
             observer=observer,
+            forecaster=self.forecaster,
             clock=clock,
             new_id=self.new_id,
             confirmations=confirmations,
@@ -116,7 +123,7 @@ async def running_rig(folder: Path, confirmations: int) -> AsyncIterator[Rig]:
     url = f"sqlite:///{folder / 'store.db'}"
     migrate(url)
     async with Database(url) as database:
-        made = Rig(SqlChangeStore(database, clock), clock, confirmations)
+        made = Rig(SqlChangeStore(database, clock), SqlHistoryStore(database), clock, confirmations)
         made.network.mine()
         running = asyncio.create_task(made.supervisor.run())
         try:

@@ -146,6 +146,19 @@ async def test_between_two_the_audit_names_nobody_and_shows_what_each_lacks() ->
     assert found.lacking == {"key0": (pmt_hash,)}
 
 
+async def test_a_removed_member_is_no_measure_between_two() -> None:
+    """The first differing block is where the two members part, not where one of them parts from a former member."""
+    members = Members(3)
+    members.network.act("g0000", Action.REMOVE, ["key1"])
+    members.nodes[1].diverges_from = members.network.head.number
+    members.network.mine(4)
+    parted = members.network.head.number
+    members.nodes[2].diverges_from = parted
+    members.network.mine(2)
+    (found,) = (await members.audit()).differing
+    assert (found.undecided, found.first_block) == (True, parted)
+
+
 async def test_groups_of_disjoint_members_with_one_id_are_told_apart() -> None:
     """Two groups of the same id, none of whose members knows the other's, are no group that agrees."""
     members = Members(2)

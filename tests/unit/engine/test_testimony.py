@@ -12,6 +12,7 @@ from orchestrator.besu.signers import LocalSigner, signer_from_key
 from orchestrator.besu.statements import signer_of
 from orchestrator.engine import testimony
 from orchestrator.engine.testimony import (
+    VERDICT_TYPE,
     InvalidVerdictError,
     VerdictBook,
     VerdictReader,
@@ -144,5 +145,5 @@ async def test_what_comes_by_the_queue_goes_into_the_book() -> None:
                 yield body
 
     known = book()
-    await VerdictReader(Queue(), known, JumpingClock()).run()
+    await VerdictReader(Queue(), {VERDICT_TYPE: known.take}, JumpingClock()).run()
     assert known.newest(GROUP, MEMBER) == signed()

@@ -38,7 +38,7 @@ async def test_a_mined_pmt_wakes_who_waits_for_it() -> None:
         await settled()
         network.mine()
         block = await waiting
-    assert block == network.blocks[2]
+    assert block == network.in_full(2)
 
 
 async def test_waiting_costs_one_call_a_block_however_many_wait() -> None:

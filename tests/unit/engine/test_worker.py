@@ -2,7 +2,7 @@ import json
 from collections.abc import Awaitable, Callable
 
 from orchestrator.engine.node_ports import NodeError
-from orchestrator.membership.model import Action, State, Verdict
+from orchestrator.membership.model import Action, AttemptStatus, State, Verdict
 from orchestrator.membership.reasons import Reason
 from tests.unit.engine.conftest import BLOCK_SECONDS, GROUP, Rig, key
 
@@ -66,15 +66,15 @@ async def test_what_is_so_already_is_proven_without_a_transaction(rig: Rig) -> N
 async def test_a_refused_add_gives_the_lock_back(rig: Rig) -> None:
     """When the enclave of the new member is not known, the lock is undone and the change says why it failed."""
     await rig.group_of("a", "b")
-    lock_passes = rig.nodes["a"].send
+    lock_passes = rig.nodes["a"].distribute
 
-    async def refuse_additions(raw: bytes) -> str:
+    async def refuse_additions(raw: bytes) -> bytes:
         if json.loads(raw)["action"] == "add":
             raise NodeError(Reason(slug="enclave_key_unknown", detail="NodeMissingPeerUrl"))
         return await lock_passes(raw)
 
     for node in rig.nodes.values():
-        node.send = refuse_additions  # type: ignore[method-assign] # the fault that is tested
+        node.distribute = refuse_additions  # type: ignore[method-assign] # the fault that is tested
     (change,) = await rig.until_at_rest(await rig.ask("add_members", "c"))
     assert change.state is State.FAILED
     assert change.reason is not None
@@ -84,7 +84,7 @@ async def test_a_refused_add_gives_the_lock_back(rig: Rig) -> None:
 
 
 async def test_a_lost_answer_is_found_on_the_chain(rig: Rig) -> None:
-    """When the answer to a send is lost, the PMT is found by its payload and nothing is signed or executed twice."""
+    """When the answer to a broadcast is lost, the marker's hash is known, and nothing is signed or executed twice."""
     await rig.group_of("a", "b")
     for node in rig.nodes.values():
         node.lose_answers = 1
@@ -96,7 +96,7 @@ async def test_a_lost_answer_is_found_on_the_chain(rig: Rig) -> None:
 
 
 async def test_a_lost_pool_is_filled_again_with_the_same_bytes(rig: Rig) -> None:
-    """A PMT that is not mined for three blocks is sent again as the same bytes."""
+    """A marker that is not mined for some blocks is broadcast again as the same bytes."""
     await rig.group_of("a", "b")
     asked = await rig.ask("remove_members", "b")
     while not rig.network.pool:
@@ -158,17 +158,17 @@ async def test_another_client_of_the_account_costs_a_retry_not_a_double(rig: Rig
     assert actions(rig).count("remove") == 1
 
 
-async def test_a_duplicate_whose_twin_executed_is_no_failure(rig: Rig) -> None:
-    """When a crash hid the first send's hash and the second send's PMT is rejected, the first one's effect is found."""
+async def test_a_marker_that_is_broadcast_twice_is_mined_once(rig: Rig) -> None:
+    """When a crash hid the first broadcast, the second one is the same marker."""
     await rig.group_of("a", "b")
     for node in rig.nodes.values():
-        send = node.send
+        broadcast = node.broadcast
 
-        async def send_twice(raw: bytes, send: Callable[[bytes], Awaitable[str]] = send) -> str:
-            await send(raw)
-            return await send(raw)
+        async def twice(raw: bytes, name: str, send: Callable[[bytes, str], Awaitable[None]] = broadcast) -> None:
+            await send(raw, name)
+            await send(raw, name)
 
-        node.send = send_twice  # type: ignore[method-assign] # the fault that is tested
+        node.broadcast = twice  # type: ignore[method-assign] # the fault that is tested
     (change,) = await rig.until_at_rest(await rig.ask("add_members", "c"))
     assert change.state is State.SUCCEEDED
     assert change.tries == 0
@@ -220,22 +220,44 @@ async def test_the_plan_tells_what_bundling_took_at_the_last_addition(rig: Rig) 
     assert second.plan.bundling_seconds is not None
 
 
-async def test_an_addition_that_a_pool_keeps_is_waited_for(rig: Rig) -> None:
-    """However many blocks are made without it: it is neither sent again nor undone, and then it is proven."""
+async def test_an_addition_that_no_block_holds_is_burnt_before_its_lock_is_undone(rig: Rig) -> None:
+    """Only when its marker can't be mined any more the unlock is signed; then the change is tried again."""
+    await rig.group_of("a", "b")
+    asked = await rig.ask("add_members", "c")
+
+    async def state() -> State:
+        change = await rig.store.change(asked.change_id)
+        assert change is not None
+        return change.state
+
+    while await state() is not State.UNLOCKING:
+        rig.network.pool = [entry for entry in rig.network.pool if b'"add"' not in entry[1]]
+        rig.network.mine()
+        await rig.clock.sleep(2.0)
+    for _ in range(5):
+        rig.network.pool = []  # what burns it is lost, too
+        rig.network.mine()
+        await rig.clock.sleep(2.0)
+        assert await state() is State.UNLOCKING
+    assert not [raw for raw in rig.signers.signed if b'"unlock"' in raw]
+    (change,) = await rig.until_at_rest(asked)
+    assert change.state is State.SUCCEEDED
+    assert actions(rig) == ["create", "lock", "unlock", "lock", "add"]
+    additions = [a for a in await rig.store.attempts(asked.change_id) if a.action is Action.ADD]
+    assert [attempt.status for attempt in additions] == [AttemptStatus.BURNT, AttemptStatus.EFFECTIVE]
+
+
+async def test_a_foreign_unlock_under_an_addition_is_answered_with_its_burn(rig: Rig) -> None:
+    """The addition is taken back before it parts the members, and tried again under a lock that stands."""
     await rig.group_of("a", "b")
     asked = await rig.ask("add_members", "c")
     while not any(b'"add"' in raw for _, raw in rig.network.pool):
         rig.network.mine()
         await rig.clock.sleep(2.0)
-    kept, rig.network.pool = rig.network.pool, []
-    rig.network.elsewhere = kept
-    for _ in range(8):
-        rig.network.mine()
-        await rig.clock.sleep(2.0)
-    assert actions(rig) == ["create", "lock"]
-    sends = len(rig.network.markers)
-    rig.network.pool, rig.network.elsewhere = kept, []
+    rig.network.pool = []
+    rig.network.act(GROUP, Action.UNLOCK)
     (change,) = await rig.until_at_rest(asked)
     assert change.state is State.SUCCEEDED
-    assert len(rig.network.markers) == sends
-    assert actions(rig) == ["create", "lock", "add"]
+    assert actions(rig) == ["create", "lock", "unlock", "lock", "add"]
+    additions = [a for a in await rig.store.attempts(asked.change_id) if a.action is Action.ADD]
+    assert [attempt.status for attempt in additions] == [AttemptStatus.BURNT, AttemptStatus.EFFECTIVE]

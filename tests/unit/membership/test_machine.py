@@ -107,7 +107,7 @@ def test_a_resting_change_has_no_commands() -> None:
 def test_a_change_that_is_queued_again_starts_over() -> None:
     """Of its turn only the reason, the counts and the spent attempt are kept."""
     reason = Reason(slug="wrong_private_nonce")
-    before = replace(LOCKING, attempt=sent(an_attempt("l")), batch=1, failures=2)
+    before = replace(LOCKING, attempt=sent(an_attempt("l")), transacted=True, batch=1, failures=2)
     after, commands = step(before, facts.AttemptSettled(effect=None, reason=reason), START)
     assert (after.state, commands) == (State.QUEUED, ())
     assert (after.lead_id, after.plan, after.failures, after.effect) == (None, None, 0, None)

@@ -2,11 +2,13 @@ from dataclasses import replace
 
 import pytest
 
+from orchestrator.membership.facts import Surveyed
+from orchestrator.membership.forecast.verdict import Danger, Scope
 from orchestrator.membership.model import Change, Kind, Plan
 from orchestrator.membership.preflight import BEHIND_BLOCKS, plan_for
-from orchestrator.membership.reasons import Reason
+from orchestrator.membership.reasons import Judgement, Reason, describe, rule_of
 from tests.fakes.changes import a_change
-from tests.fakes.surveys import NEW, OLD, SECOND, a_member, a_survey, a_view, no_view
+from tests.fakes.surveys import NEW, OLD, SECOND, a_forecast, a_member, a_survey, a_view, no_view
 
 ADD = a_change("add", members=(NEW,))
 REMOVE = a_change("remove", kind=Kind.REMOVE_MEMBERS, members=(SECOND,))
@@ -190,15 +192,53 @@ def test_a_25_5_0_member_is_no_hindrance_to_others() -> None:
     planned(plan_for(CREATE, a_survey(old, view=no_view(), abi=None, owner=None)))
 
 
-@pytest.mark.parametrize("clean", [False, None])
-def test_state_that_is_not_known_to_be_a_prefix_is_never_added_to(clean: bool | None) -> None:
-    """Replaying onto another past throws in the import and stops the node for good (docs/besu.md#former-members)."""
-    assert refused(plan_for(ADD, a_survey(a_member(holds_state=True, clean_prefix=clean)))) == "state_not_a_prefix"
+def a_danger(slug: str, scope: Scope, *members: str) -> Danger:
+    return Danger(scope=scope, reason=Reason(slug=slug, members=members))
 
 
-def test_a_former_member_with_a_clean_past_is_added_again() -> None:
-    """A clean prefix replays."""
-    planned(plan_for(ADD, a_survey(a_member(holds_state=True, clean_prefix=True))))
+@pytest.mark.parametrize(
+    ("slug", "scope"),
+    [
+        ("block_not_replayable", Scope.MEMBER),
+        ("former_member_unsafe", Scope.MEMBER),
+        ("bundle_may_be_torn", Scope.SENDER),
+        ("members_differ", Scope.GROUP),
+        ("members_undecided", Scope.GROUP),
+        ("history_not_read", Scope.MOMENT),
+    ],
+)
+def test_what_is_forecast_to_go_wrong_is_not_begun(slug: str, scope: Scope) -> None:
+    """A replay that fails throws inside block import and stops the node for good: nothing is locked for it."""
+    members = (NEW,) if scope is Scope.MEMBER else ()
+    forecast = a_forecast(a_danger(slug, scope, *members))
+    assert refused(plan_for(ADD, a_survey(a_member(), forecast=forecast))) == slug
+
+
+def test_an_addition_without_a_forecast_is_not_begun() -> None:
+    """Nobody looked: members came or went between the survey's reads."""
+    assert refused(plan_for(ADD, a_survey(a_member(), forecast=None))) == "history_not_read"
+
+
+def test_a_forecast_holds_up_additions_only() -> None:
+    """Removing the member that differs is the remedy."""
+    forecast = a_forecast(a_danger("members_differ", Scope.GROUP, SECOND))
+    planned(plan_for(REMOVE, a_survey(forecast=forecast)))
+    planned(plan_for(CREATE, a_survey(view=no_view(), abi=None, owner=None, forecast=None)))
+    assert refused(plan_for(ADD, a_survey(a_member(), forecast=forecast))) == "members_differ"
+
+
+def test_another_members_danger_is_not_shared() -> None:
+    """A turn is forecast at once; each change is judged by its own members."""
+    forecast = a_forecast(a_danger("former_member_unsafe", Scope.MEMBER, "other"))
+    planned(plan_for(ADD, a_survey(a_member(), a_member("other"), forecast=forecast)))
+
+
+def test_the_whole_groups_danger_comes_first() -> None:
+    """A member's trouble would split the turn; what concerns all does not go away by that."""
+    forecast = a_forecast(
+        a_danger("former_member_unsafe", Scope.MEMBER, NEW), a_danger("members_undecided", Scope.GROUP, OLD, SECOND)
+    )
+    assert refused(plan_for(ADD, a_survey(a_member(), forecast=forecast))) == "members_undecided"
 
 
 def test_a_new_members_node_that_is_down_is_waited_for() -> None:
@@ -235,7 +275,7 @@ def test_a_member_of_another_line_can_be_removed() -> None:
 
 def test_another_changes_new_member_is_no_hindrance() -> None:
     """A turn is surveyed at once; each change is judged by its own members."""
-    stranger = a_member("other", besu_version=(22, 7, 0), holds_state=True, clean_prefix=False)
+    stranger = a_member("other", besu_version=(22, 7, 0))
     planned(plan_for(ADD, a_survey(a_member(), stranger)))
 
 
@@ -265,3 +305,27 @@ def test_an_addition_is_planned_with_what_bundling_took_last() -> None:
     assert planned(plan_for(REMOVE, a_survey(bundling_seconds=5.2))).bundling_seconds is None
     fresh = a_survey(view=no_view(), abi=None, owner=None, bundling_seconds=5.2)
     assert planned(plan_for(CREATE, fresh)).bundling_seconds is None
+
+
+@pytest.mark.parametrize("kind", [Kind.ADD_MEMBERS, Kind.CREATE_GROUP, Kind.SET_MEMBERS])
+def test_keys_that_the_contract_can_not_hold_are_refused_before_anything_is_sent(kind: Kind) -> None:
+    """An EC key for a group of the old dialect fails the change in preflight, where nothing is locked yet."""
+    ec_key, creates = "M" * 124, kind is Kind.CREATE_GROUP
+    change = a_change("ec", kind=kind, members=(OLD, ec_key))
+    member = a_member(ec_key, besu_version=(22, 4, 4))
+
+    def survey(dialect: str, version: tuple[int, int, int]) -> Surveyed:
+        view, abi, owner = (no_view(), None, None) if creates else (a_view(), dialect, True)
+        seen_by = replace(member, besu_version=version)
+        return a_survey(seen_by, view=view, abi=abi, owner=owner, native_abi=dialect, besu_version=version)
+
+    assert refused(plan_for(change, survey("bytes32", (22, 4, 4)))) == "enclave_key_too_long"
+    assert ec_key in planned(plan_for(change, survey("bytes", (22, 10, 0)))).to_add
+
+
+def test_a_member_with_a_group_of_its_own_under_the_id_is_not_added() -> None:
+    """Whoever gave the id twice has to choose another one: no state of anybody is given up for it."""
+    found = plan_for(ADD, a_survey(a_member(holds_state=True, clean_prefix=False, of_another_group=True)))
+    assert isinstance(found, Reason)
+    assert (found.slug, rule_of(found).judgement) == ("group_id_taken", Judgement.PARK)
+    assert "another id" in describe(found)

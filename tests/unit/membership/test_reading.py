@@ -5,7 +5,7 @@ import pytest
 
 from orchestrator.membership import facts
 from orchestrator.membership.errors import RefusedRequestError
-from orchestrator.membership.model import Action, AttemptStatus, Change, Kind, MemberProgress, State, Verdict
+from orchestrator.membership.model import ACTION_OF, Action, AttemptStatus, Change, Kind, MemberProgress, State, Verdict
 from orchestrator.membership.reading import read
 from orchestrator.membership.reasons import Reason
 from orchestrator.membership.signals import Signal
@@ -157,10 +157,18 @@ def test_a_change_that_has_sent_nothing_can_be_cancelled() -> None:
 
 def test_a_change_that_has_sent_something_can_not_be_cancelled() -> None:
     """Whatever became of it: the answer says what to do instead."""
-    spent = replace(SENT, status=AttemptStatus.VOID)
-    with pytest.raises(RefusedRequestError, match="has sent a transaction") as refused:
-        read(a_change("a", attempt=spent), facts.CancelRequested(), START)
-    assert "change-a" in str(refused.value)
+    for attempt in (replace(SENT, status=AttemptStatus.VOID), an_attempt("another", AttemptStatus.VOID)):
+        with pytest.raises(RefusedRequestError, match="has sent a transaction") as refused:
+            read(a_change("a", attempt=attempt, transacted=True), facts.CancelRequested(), START)
+        assert "change-a" in str(refused.value)
+
+
+@pytest.mark.parametrize("state", [*ACTION_OF, State.REPLAYING, State.VERIFYING])
+def test_a_change_at_work_that_is_cancelled_is_given_up_as_by_its_deadline(state: State) -> None:
+    """What can be mined is burnt, and a lock of ours undone, before it ends."""
+    change = replace(LOCKING, state=state, effect=an_effect(), transacted=True, deadline=LATER)
+    signal, found = read(change, facts.CancelRequested(), START)
+    assert (signal, found) == (Signal.NOTED, replace(change, deadline=START))
 
 
 @pytest.mark.parametrize("state", [s for s in State if s is not State.PARKED])

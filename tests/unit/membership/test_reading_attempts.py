@@ -290,16 +290,26 @@ def test_an_unlock_that_is_mined_although_its_lock_went_away_decides_nothing() -
 
 def test_a_lock_is_remembered_with_its_block_its_private_nonce_and_the_groups_root() -> None:
     """They are needed to know it again."""
-    signal, locked = read(broadcast(LOCKING), facts.AttemptSettled(effect=an_effect(11, (OLD, SECOND))), START)
+    signal, locked = read(broadcast(LOCKING), facts.AttemptSettled(effect=an_effect(11, (OLD, SECOND), locked=True)), START)
     assert (signal, locked.lock_block, status(locked)) == (Signal.DONE, 11, AttemptStatus.EFFECTIVE)
     assert locked.plan is not None
     assert (locked.plan.lock_nonce, locked.plan.lock_root) == (1, "root at 11")
 
 
+def test_a_lock_that_was_undone_within_its_block_is_looked_after() -> None:
+    """A reorganisation may bring it back alone: the change rests when the group is known to be unlocked for good."""
+    fact = facts.AttemptSettled(effect=an_effect(11, (OLD, SECOND)))
+    found, (command,) = step(broadcast(LOCKING), fact, START)
+    assert found.reason is not None
+    assert (found.state, found.lock_block, found.reason.slug) == (State.UNLOCKING, 11, "group_moved")
+    assert found.plan is not None
+    assert (found.plan.lock_nonce, command) == (1, Sign(action=Action.UNLOCK, members=()))
+
+
 def test_a_lock_that_is_not_wanted_any_more_is_undone() -> None:
     """The deadline passed while it was on its way, and it was mined before what was to burn it."""
     change = replace(broadcast(LOCKING), giving_up=True, reason=DEADLINE)
-    signal, locked = read(change, facts.AttemptSettled(effect=an_effect(11, (OLD, SECOND))), START)
+    signal, locked = read(change, facts.AttemptSettled(effect=an_effect(11, (OLD, SECOND), locked=True)), START)
     assert (signal, locked.reason, locked.giving_up) == (Signal.UNDO, DEADLINE, False)
     signal, lapsed = read(change, FAILED, START)
     assert (signal, lapsed.reason, lapsed.giving_up) == (Signal.FAIL, DEADLINE, False)

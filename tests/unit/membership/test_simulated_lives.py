@@ -228,15 +228,15 @@ class SimulatedLives(RuleBasedStateMachine):
         self.daemon.world.conditions.lost = lost
         self.daemon.world.conditions.lagging = lagging
 
-    @precondition(lambda self: any(c.state in (State.QUEUED, State.PARKED) for c in self.daemon.store.values()))
+    @precondition(lambda self: any(c.state not in ENDED for c in self.daemon.store.values()))
     @rule(
         data=st.data(),
         request=st.sampled_from([facts.CancelRequested(), facts.RetryRequested(), facts.ParkRequested()]),
     )
     def an_operator_asks(self, data: st.DataObject, request: facts.Fact) -> None:
-        resting = [c.change_id for c in self.daemon.store.values() if c.state in (State.QUEUED, State.PARKED)]
+        going_on = [c.change_id for c in self.daemon.store.values() if c.state not in ENDED]
         try:
-            self.daemon.ask(data.draw(st.sampled_from(resting)), request)
+            self.daemon.ask(data.draw(st.sampled_from(going_on)), request)
         except RefusedRequestError:
             return
 

@@ -16,6 +16,8 @@ from orchestrator.store import rows
 from orchestrator.store.schema import attempts, changes, history
 
 st.register_type_strategy(datetime, st.datetimes(timezones=st.just(UTC)))
+# Durations are measured: JSON keeps each, but no NaN equals itself.
+st.register_type_strategy(float, st.floats(allow_nan=False, allow_infinity=False))
 
 
 def every_field(cls: type[Any]) -> st.SearchStrategy[Any]:

@@ -19,6 +19,10 @@ _UNDECIDED = (
     "SELECT COUNT(*) FROM attempts a JOIN changes c ON c.attempt_id = a.attempt_id "
     "WHERE a.status IN ('signed', 'sent') AND c.state NOT IN ('cancelled', 'failed', 'parked', 'queued', 'succeeded')"
 )
+_TRANSACTED = (
+    "UPDATE changes SET transacted = :sent "
+    "WHERE change_id IN (SELECT change_id FROM attempts WHERE sent_block IS NOT NULL)"
+)
 
 
 def upgrade() -> None:
@@ -47,6 +51,10 @@ def upgrade() -> None:
         attempts.alter_column("renewed", server_default=None)
     with op.batch_alter_table("changes") as changes:
         changes.alter_column("undo_lock", new_column_name="giving_up")
+        changes.add_column(sa.Column("transacted", sa.Boolean(), nullable=False, server_default=sa.false()))
+    connection.execute(sa.text(_TRANSACTED), {"sent": True})
+    with op.batch_alter_table("changes") as changes:
+        changes.alter_column("transacted", server_default=None)
         changes.add_column(sa.Column("waits_for", sa.Text(), nullable=True))
 
 

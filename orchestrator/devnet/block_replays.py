@@ -1,0 +1,106 @@
+"""The replays that a block brings its node: one after the other, for each history bundle that the node holds. Pure.
+
+Source: Besu 23.10.3, PrivacyBlockProcessor.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from orchestrator.devnet.chain import Block, Chain
+from orchestrator.devnet.enclave import Enclave, EnclaveNetwork, HistoryPayload
+from orchestrator.devnet.encoding import from_base64
+from orchestrator.devnet.execution import ExecutionRules, execute, fresh_state
+from orchestrator.devnet.execution_cache import ExecutionCache, context_of
+from orchestrator.devnet.head_maps import GroupTimeline
+from orchestrator.devnet.private_state import ExecutedTransaction, GroupState
+from orchestrator.devnet.public_transaction import PublicTransaction
+from orchestrator.devnet.replay import ReplayJob, ReplayRules, plan_replay
+from orchestrator.devnet.replayability import find_invalid
+
+
+def bundles_of(
+    enclaves: EnclaveNetwork, enclave: Enclave, transactions: Sequence[PublicTransaction]
+) -> deque[tuple[bytes, HistoryPayload]]:
+    """Key and history of each bundle that a block's markers point to and an enclave holds, in the block's order.
+
+    Whoever signed the marker: the enclave is asked for the second key of its input, and nothing else decides.
+
+    Raises:
+        EnclaveDownError: the enclave does not answer.
+    """
+    found: deque[tuple[bytes, HistoryPayload]] = deque()
+    for transaction in transactions:
+        history_key = transaction.history_key
+        payload = enclaves.receive(enclave, history_key) if history_key is not None else None
+        if history_key is not None and isinstance(payload, HistoryPayload):
+            found.append((history_key, payload))
+    return found
+
+
+@dataclass(slots=True, kw_only=True)
+class BlockReplays:
+    """The replays of one block on one node.
+
+    Attributes:
+        timelines: the node's groups.
+        head: the node's, the block's parent.
+        bundles: still to do.
+        chain, cache, rules: as the node's.
+        job: the replay under way.
+    """
+
+    timelines: dict[bytes, GroupTimeline]
+    head: Block
+    bundles: deque[tuple[bytes, HistoryPayload]]
+    chain: Chain
+    cache: ExecutionCache
+    rules: ExecutionRules
+    job: ReplayJob | None = field(default=None, init=False)
+
+    def advance(self, now: float, ready_at: float, seconds_each: float) -> tuple[bool, float]:
+        """Replay what is due by ``now``; return whether all is done, and when it is or the next will be.
+
+        Args:
+            now: seconds of the network's clock.
+            ready_at: when the first replay could begin.
+            seconds_each: what a transaction takes.
+
+        Raises:
+            ReplayFailedError: a history can't be replayed.
+        """
+        rules = ReplayRules(block_at=self.chain.block, invalid_in=self._invalid_in, execute=self._execute)
+        while self.job is not None or self.bundles:
+            if self.job is None:
+                self.job = self._plan(*self.bundles.popleft())
+                continue
+            ready_at = self.job.advance(now, ready_at, seconds_each, rules)
+            if not self.job.done:
+                return False, ready_at
+            self.timelines[self.job.privacy_group_id].history_key = self.job.history_key
+            self.job = None
+        return True, ready_at
+
+    def _plan(self, history_key: bytes, history: HistoryPayload) -> ReplayJob | None:
+        group = from_base64(history.records[0].signed.transaction.privacy_group_id or "") or b""
+        return plan_replay(self.timelines, group, history.records, self.head.number, self._number_of, history_key)
+
+    def _number_of(self, pmt_hash: bytes) -> int | None:
+        found = self.chain.locate(pmt_hash)
+        return found[0].number if found is not None and found[0].number <= self.head.number else None
+
+    def _invalid_in(self, block: Block) -> str | None:
+        parent = block.number - 1
+        invalid = find_invalid(block.transactions, lambda address: self.chain.account(address, parent))
+        return invalid.why if invalid is not None else None
+
+    def _execute(self, before: GroupState | None, record: ExecutedTransaction, block: Block) -> ExecutedTransaction:
+        state = before if before is not None else fresh_state(self.rules)
+        execution = self.cache.get(state, record.pmt_hash, block)
+        if execution is None:
+            execution = execute(state, record.signed, record.pmt_hash, context_of(block), self.rules)
+            self.cache.keep(state, record.pmt_hash, block, execution)
+        if execution.record is None:
+            # A replay stores a failure like a success, with the root unchanged; the root check then tells.
+            return ExecutedTransaction(record.pmt_hash, record.signed, state, replace(execution.receipt, status=0))
+        return execution.record

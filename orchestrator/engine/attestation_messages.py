@@ -1,0 +1,153 @@
+"""Questions about new members and their answers on the wire: CloudEvents on the subject that verdicts share."""
+
+import json
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final, Literal, TypeVar
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from orchestrator.engine.testimony import MAX_BODY_BYTES, SOURCE, InvalidVerdictError, first_mistake
+from orchestrator.membership.attestations import (
+    MOST_BLOCKS,
+    MOST_CHARACTERS,
+    TROUBLES,
+    Attestation,
+    Inquiry,
+    Signed,
+    word_data,
+)
+
+INQUIRY_TYPE: Final = "membership.addition.inquired.v1"
+ATTESTATION_TYPE: Final = "membership.addition.attested.v1"
+
+_Hash = Annotated[str, Field(pattern=r"^0x[0-9a-f]{64}$")]
+_Block = Annotated[int, Field(ge=0, lt=1 << 63)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class _Root(_Part):
+    block_number: _Block
+    state_root: _Hash
+
+
+class _Said(_Part):
+    privacy_group_id: Annotated[str, Field(min_length=44, max_length=44)]
+    member: Annotated[str, Field(min_length=1, max_length=124)]
+    chain_id: _Block
+    issued_at: AwareDatetime
+    account: Annotated[str, Field(pattern=r"^0x[0-9a-f]{40}$")]
+    signature: Annotated[str, Field(pattern=r"^0x[0-9a-f]{130}$")]
+
+
+class _Asked(_Said):
+    blocks: Annotated[tuple[_Root, ...], Field(max_length=MOST_BLOCKS)]
+    whole: bool
+    through: _Block
+    through_hash: _Hash
+
+    @model_validator(mode="after")
+    def _in_order(self) -> "_Asked":
+        numbers = [root.block_number for root in self.blocks]
+        if numbers != sorted(set(numbers)):
+            raise ValueError("blocks: must be in order, each once")
+        return self
+
+
+class _Answered(_Said):
+    block_number: _Block
+    block_hash: _Hash
+    last: _Block
+    trouble: Literal["", *TROUBLES]  # type: ignore[valid-type] # the slugs stand in one place
+    detail: Annotated[str, Field(max_length=MOST_CHARACTERS)]
+    expires_at: AwareDatetime
+
+
+_D = TypeVar("_D", bound=BaseModel)
+
+
+class _AskedDocument(BaseModel):
+    data: _Asked
+
+
+class _AnsweredDocument(BaseModel):
+    data: _Answered
+
+
+def encode_word(signed: Signed) -> bytes:
+    """Return a signed question or answer as a CloudEvents JSON document."""
+    word = signed.word
+    data = word_data(word) | {"account": signed.account, "signature": "0x" + signed.signature.hex()}
+    document: dict[str, Any] = {
+        "specversion": "1.0",
+        "id": signed.signature.hex()[:64],
+        "source": SOURCE,
+        "type": INQUIRY_TYPE if isinstance(word, Inquiry) else ATTESTATION_TYPE,
+        "time": word.issued_at.isoformat(),
+        "subject": word.privacy_group_id,
+        "datacontenttype": "application/json",
+        "data": data,
+    }
+    return json.dumps(document).encode()
+
+
+def decode_inquiry(body: bytes) -> Signed:
+    """Return the question in a message.
+
+    Raises:
+        InvalidVerdictError: It is none.
+    """
+    data = _read(_AskedDocument, body).data
+    word = Inquiry(
+        privacy_group_id=data.privacy_group_id,
+        enclave_key=data.member,
+        chain_id=data.chain_id,
+        blocks=tuple((root.block_number, root.state_root) for root in data.blocks),
+        whole=data.whole,
+        through=data.through,
+        through_hash=data.through_hash,
+        issued_at=_utc(data.issued_at),
+    )
+    return Signed(word=word, account=data.account, signature=bytes.fromhex(data.signature[2:]))
+
+
+def decode_attestation(body: bytes) -> Signed:
+    """Return the answer in a message.
+
+    Raises:
+        InvalidVerdictError: It is none.
+    """
+    data = _read(_AnsweredDocument, body).data
+    word = Attestation(
+        privacy_group_id=data.privacy_group_id,
+        enclave_key=data.member,
+        chain_id=data.chain_id,
+        block_number=data.block_number,
+        block_hash=data.block_hash,
+        last=data.last,
+        trouble=data.trouble,
+        detail=data.detail,
+        issued_at=_utc(data.issued_at),
+        expires_at=_utc(data.expires_at),
+    )
+    return Signed(word=word, account=data.account, signature=bytes.fromhex(data.signature[2:]))
+
+
+def _utc(at: datetime) -> datetime:
+    try:
+        return at.astimezone(UTC)
+    except OverflowError:
+        raise InvalidVerdictError("data: a time is beyond the first or the last year") from None
+
+
+def _read(shape: type[_D], body: bytes) -> _D:
+    if len(body) > MAX_BODY_BYTES:
+        raise InvalidVerdictError(f"it has {len(body)} bytes, at most {MAX_BODY_BYTES} are read")
+    try:
+        return shape.model_validate_json(body)
+    except OverflowError:
+        raise InvalidVerdictError("data: a time is beyond the first or the last year") from None
+    except ValidationError as error:
+        raise InvalidVerdictError(first_mistake(error)) from None

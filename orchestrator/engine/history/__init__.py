@@ -1,0 +1,1 @@
+"""Groups' histories and nodes' replays: read once, kept, and asked for the forecast of an addition."""

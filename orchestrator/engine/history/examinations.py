@@ -1,0 +1,98 @@
+"""What blocks are to a replay: each block that matters is read once per chain, and kept."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from orchestrator.engine.history.branches import BranchWatch, holds_through
+from orchestrator.engine.history.ports import HistoryStore
+from orchestrator.engine.node_ports import Block, NodeError
+from orchestrator.engine.watcher import ChainWatcher
+from orchestrator.membership.forecast.blocks import ChainBlock, Examination, accounts_to_ask, examine
+from orchestrator.membership.reasons import Reason
+
+ABOVE_ALL: Final = (1 << 63) - 1
+"""No block has this number."""
+REMEMBERED_BLOCKS: Final = 50_000
+BLOCKS_AT_ONCE: Final = 256
+"""Blocks that are read before they are kept: what an interruption costs."""
+
+
+class ExaminedBlocks:
+    """Examines blocks.
+
+    Args:
+        store: Keeps what was found.
+    """
+
+    def __init__(self, store: HistoryStore) -> None:
+        self._store = store
+        self._known: dict[int, Examination] = {}
+        self._branches = BranchWatch()
+
+    async def examine(self, numbers: Sequence[int], watcher: ChainWatcher) -> dict[int, Examination]:
+        """Return what blocks are to a replay.
+
+        Args:
+            numbers: Blocks that the node has.
+            watcher: The node that is asked for those that are not known yet.
+
+        Raises:
+            NodeError: It does not answer.
+            StoreError: What is kept can't be read or written.
+        """
+        if self._branches.may_have_left(watcher):
+            await self._drop_left_branch(watcher)
+            self._branches.settled(watcher)
+        missing = [number for number in numbers if number not in self._known]
+        if missing:
+            self._remember(await self._store.examinations(missing))
+            missing = [number for number in missing if number not in self._known]
+        found = {number: self._known[number] for number in numbers if number in self._known}
+        for start in range(0, len(missing), BLOCKS_AT_ONCE):
+            fresh = await self._read(missing[start : start + BLOCKS_AT_ONCE], watcher)
+            await self._store.keep_examinations(fresh)
+            self._remember(fresh)
+            found |= {examination.number: examination for examination in fresh}
+        return found
+
+    async def _read(self, numbers: Sequence[int], watcher: ChainWatcher) -> list[Examination]:
+        blocks = {number: watcher.remembered(number) for number in numbers}
+        unread = [number for number, block in blocks.items() if block is None]
+        if unread:
+            blocks |= {block.number: block for block in await watcher.node.blocks(unread)}
+        return [await self._examine(_content(watcher, number, blocks[number]), watcher) for number in numbers]
+
+    async def _examine(self, content: ChainBlock, watcher: ChainWatcher) -> Examination:
+        accounts = accounts_to_ask(content)
+        balances = await watcher.node.balances(accounts, content.number - 1) if accounts else {}
+        return examine(content, balances)
+
+    async def _drop_left_branch(self, watcher: ChainWatcher) -> None:
+        """Forget blocks of a branch that the chain has left."""
+        newest = await self._store.newest_examinations(BLOCKS_AT_ONCE, ABOVE_ALL)
+        newest_of_all = newest[0].number if newest else 0
+        fork: int | None = None
+        while newest and fork is None:
+            fork = await holds_through(watcher, [(e.number, e.block_hash) for e in newest])
+            if fork is None:
+                newest = await self._store.newest_examinations(BLOCKS_AT_ONCE, newest[-1].number)
+        fork = fork or 0
+        if fork == newest_of_all:
+            return
+        await self._store.forget_examinations(fork)
+        self._known = {number: e for number, e in self._known.items() if number <= fork}
+
+    def _remember(self, examinations: Sequence[Examination]) -> None:
+        for examination in examinations:
+            self._known.pop(examination.number, None)
+            self._known[examination.number] = examination
+        while len(self._known) > REMEMBERED_BLOCKS:
+            del self._known[next(iter(self._known))]
+
+
+def _content(watcher: ChainWatcher, number: int, block: Block | None) -> ChainBlock:
+    if block is None or block.content is None:
+        # A block whose transactions are not told is not one without transactions.
+        detail = f"node {watcher.node.name} does not tell the transactions of block {number}"
+        raise NodeError(Reason(slug="node_error", detail=detail))
+    return block.content

@@ -1,0 +1,204 @@
+"""Forecasting an addition: who is asked for what, and at which block. The rules are in `membership.forecast`."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from orchestrator.engine.fleet import Fleet
+from orchestrator.engine.history.examinations import ExaminedBlocks
+from orchestrator.engine.history.groups import GroupHistories, ReadHistory
+from orchestrator.engine.history.members import SeenMember
+from orchestrator.engine.history.newcomers import NewcomerReader, OtherSide
+from orchestrator.engine.history.ports import HistoryStore
+from orchestrator.engine.history.replays import NodeReplays
+from orchestrator.engine.history.roots import NodeRoots
+from orchestrator.engine.history.senders import SenderReader
+from orchestrator.engine.node_ports import Head, NodeError
+from orchestrator.engine.watcher import ChainWatcher
+from orchestrator.membership.forecast.agreement import disagreement
+from orchestrator.membership.forecast.histories import GroupHistory
+from orchestrator.membership.forecast.newcomers import NewcomerFacts
+from orchestrator.membership.forecast.outlook import ForecastFacts, forecast
+from orchestrator.membership.forecast.verdict import Forecast, Unseen
+from orchestrator.membership.model import Change
+from orchestrator.membership.preflight import BEHIND_BLOCKS
+from orchestrator.membership.reasons import Reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What a forecast is asked of.
+
+    Attributes:
+        privacy_group_id: The group.
+        to_add: Enclave keys of the members to add.
+        participants: The members before.
+        leaving: Members that are removed along with it: they don't send, and what they show does not count.
+        senders: Members that may send, best first; empty for all whose nodes can be seen.
+        through: A block that has to be looked at, such as the one after the lock's; 0 for none.
+    """
+
+    privacy_group_id: str
+    to_add: tuple[str, ...]
+    participants: tuple[str, ...]
+    leaving: tuple[str, ...] = ()
+    senders: tuple[str, ...] = ()
+    through: int = 0
+
+
+class Forecaster:
+    """Forecasts additions.
+
+    What it costs for a group whose history is known: a root for each member's node, those of the new blocks, and the
+    additions since the last time. Older history is read once, a bounded part in each call.
+
+    Args:
+        fleet: The nodes.
+        store: Keeps what was read.
+        others: Asks about nodes of new members that we have no access to; None when nobody is to be asked.
+    """
+
+    def __init__(self, fleet: Fleet, store: HistoryStore, others: OtherSide | None = None) -> None:
+        self._fleet = fleet
+        self._histories = GroupHistories(store, ExaminedBlocks(store))
+        self._replays = NodeReplays(store)
+        roots = NodeRoots()
+        self._senders = SenderReader(roots)
+        self._newcomers = NewcomerReader(fleet, self._replays, roots, others)
+
+    async def forecast(self, question: Question) -> Forecast:
+        """Return what is to be expected of an addition.
+
+        Args:
+            question: What is asked.
+
+        Raises:
+            NodeError: No member's node that can be seen has the block that is asked for.
+            StoreError: What is kept can't be read or written.
+        """
+        staying = tuple(key for key in question.participants if key not in question.leaving)
+        members, unseen = await self._members(staying, question.through)
+        if not members:
+            reason = Reason(slug="node_unreachable", detail="no member's node can be asked for the group's history")
+            raise NodeError(reason)
+        at = min(member.head.number for member in members)
+        roots = await self._roots(question.privacy_group_id, members, at)
+        reference = _reference(members, roots, max(question.through, at))
+        read = await self._histories.read(
+            question.privacy_group_id, reference.watcher, reference.head, first_hand=reference.record.first_hand
+        )
+        through = max(question.through, at)
+        candidates = _in_order(members, question.senders, through)
+        senders = await self._senders.read(read.history, candidates, through)
+        complete = _complete(read, through)
+        newcomers = await self._newcomers.read(
+            read.history, question.to_add, staying, reference.record.logs, through, ask=complete
+        )
+        return forecast(
+            ForecastFacts(
+                history=read.history,
+                complete=complete and senders is not None and newcomers is not None,
+                examinations=read.examinations,
+                compared_at=at,
+                member_roots=roots,
+                senders=senders or (),
+                newcomers=newcomers or (),
+                unseen=unseen,
+            )
+        )
+
+    async def newcomer(self, history: GroupHistory, enclave_key: str) -> NewcomerFacts | None:
+        """Return what the rules need of a member of ours that others want to add to their group.
+
+        Args:
+            history: The group's blocks, as they have them.
+            enclave_key: The member.
+
+        Returns:
+            The facts; None while more is to be read, or when the member is none of ours.
+
+        Raises:
+            NodeError: Its node does not answer.
+            StoreError: What is kept can't be read or written.
+        """
+        watcher = self._fleet.hosting(enclave_key)
+        if watcher is None:
+            return None
+        head = (await watcher.current()).number
+        view = await watcher.node.view(history.privacy_group_id, head)
+        members = tuple(key for key in view.participants if key != enclave_key)
+        found = await self._newcomers.read(history, [enclave_key], members, (), max(head, history.through), ask=False)
+        return None if found is None else found[0]
+
+    async def after_lock(self, change: Change, head: Head) -> Forecast:
+        """Return the forecast anew once the lock is mined: its own block and all since the survey are looked at.
+
+        Args:
+            change: The change whose lock is mined; it has a plan.
+            head: The sending node's head.
+
+        Raises:
+            NodeError: The sending node does not answer, or no node has the block.
+            StoreError: What is kept can't be read or written.
+        """
+        plan = change.plan
+        if plan is None:
+            raise ValueError(f"change {change.change_id} has no plan, so that there is nothing to forecast")
+        watcher = self._fleet.named(plan.node)
+        senders = tuple(key for key in watcher.node.enclave_keys if key in plan.participants)
+        question = Question(
+            privacy_group_id=change.privacy_group_id,
+            to_add=plan.to_add,
+            participants=plan.participants,
+            leaving=plan.to_remove,
+            senders=senders[:1],
+            through=head.number,
+        )
+        return await self.forecast(question)
+
+    async def _members(self, keys: Sequence[str], through: int) -> tuple[tuple[SeenMember, ...], tuple[Unseen, ...]]:
+        """Look at the members' nodes; those that we have no access to are not even asked."""
+        hosted = [(key, watcher) for key in keys if (watcher := self._fleet.hosting(key)) is not None]
+        found = await asyncio.gather(*(self._member(key, watcher) for key, watcher in hosted))
+        seen = [item for item in found if isinstance(item, SeenMember)]
+        newest = max((through, *(member.head.number for member in seen)))
+        late = [member for member in seen if newest - member.head.number > BEHIND_BLOCKS]
+        unseen = [item for item in found if isinstance(item, Unseen)]
+        for member in late:
+            detail = f"its node is at block {member.head.number} of {newest}"
+            unseen.append(Unseen(enclave_key=member.enclave_key, node=member.watcher.node.name, detail=detail))
+        return tuple(member for member in seen if member not in late), tuple(unseen)
+
+    async def _member(self, key: str, watcher: ChainWatcher) -> SeenMember | Unseen:
+        try:
+            head = await watcher.current()
+            record = await self._replays.of(watcher, head)
+        except NodeError as error:
+            return Unseen(enclave_key=key, node=watcher.node.name, detail=str(error))
+        return SeenMember(enclave_key=key, watcher=watcher, head=head, record=record)
+
+    async def _roots(self, group: str, members: Sequence[SeenMember], at: int) -> dict[str, str]:
+        views = await asyncio.gather(*(member.watcher.node.roots(group, [at]) for member in members))
+        return {member.enclave_key: view.state_root for member, (view,) in zip(members, views, strict=True)}
+
+
+def _reference(members: Sequence[SeenMember], roots: dict[str, str], through: int) -> SeenMember:
+    """Choose whose node the history is read on: one that agrees with most, never replayed, and has the block."""
+    found = disagreement(0, roots)
+    odd = () if found is None else found.odd
+    able = [member for member in members if member.head.number >= through and roots[member.enclave_key]]
+    if not able:
+        detail = f"no member's node has the group at block {through} yet"
+        raise NodeError(Reason(slug="node_behind", detail=detail))
+    return min(able, key=lambda member: (member.enclave_key in odd, not member.record.first_hand))
+
+
+def _in_order(members: Sequence[SeenMember], senders: Sequence[str], through: int) -> list[SeenMember]:
+    able = [member for member in members if member.head.number >= through]
+    if not senders:
+        return able
+    return sorted((m for m in able if m.enclave_key in senders), key=lambda m: senders.index(m.enclave_key))
+
+
+def _complete(read: ReadHistory, through: int) -> bool:
+    return read.complete or read.history.through >= through

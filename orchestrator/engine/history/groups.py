@@ -1,0 +1,146 @@
+"""Groups' histories: read once on a healthy member's node, kept, and taken on from where they were left."""
+
+import asyncio
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import Final
+
+from orchestrator.engine.history.branches import BranchWatch, holds_through
+from orchestrator.engine.history.changes import Bounds, scan_changes, split_changes
+from orchestrator.engine.history.examinations import ExaminedBlocks
+from orchestrator.engine.history.ports import HistoryStore, KeptBlocks, Mark
+from orchestrator.engine.node_ports import Head
+from orchestrator.engine.watcher import ChainWatcher
+from orchestrator.membership.forecast.blocks import Examination
+from orchestrator.membership.forecast.histories import GroupBlock, GroupHistory
+
+REMEMBERED_GROUPS: Final = 500
+READ_AT_A_TIME: Final = Bounds()
+"""What one reading costs at most; what is left is read the next time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadHistory:
+    """A group's history as far as it was read.
+
+    Attributes:
+        history: The blocks.
+        examinations: What they are to a replay.
+        complete: Whether it reaches the head that was asked for.
+    """
+
+    history: GroupHistory
+    examinations: dict[int, Examination]
+    complete: bool
+
+
+@dataclass(slots=True)
+class _Group:
+    kept: KeptBlocks | None = None
+    branches: BranchWatch = field(default_factory=BranchWatch)
+    reading: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+class GroupHistories:
+    """Reads groups' histories.
+
+    Args:
+        store: Keeps them.
+        examined: Examines their blocks.
+    """
+
+    def __init__(self, store: HistoryStore, examined: ExaminedBlocks) -> None:
+        self._store = store
+        self._examined = examined
+        self._groups: OrderedDict[str, _Group] = OrderedDict()
+
+    async def read(self, privacy_group_id: str, watcher: ChainWatcher, head: Head, *, first_hand: bool) -> ReadHistory:
+        """Return a group's history through a head.
+
+        Args:
+            privacy_group_id: The group.
+            watcher: A healthy member's node.
+            head: A block of that node's chain.
+            first_hand: Whether that node never replayed anything, so that its roots can be trusted at every block.
+
+        Raises:
+            NodeError: The node does not answer.
+            StoreError: What is kept can't be read or written.
+        """
+        group = self._group(privacy_group_id)
+        async with group.reading:
+            if group.kept is None:
+                group.kept = await self._store.group_blocks(privacy_group_id)
+            if group.branches.may_have_left(watcher):
+                group.kept = await self._on_branch(privacy_group_id, group.kept, watcher)
+                group.branches.settled(watcher)
+            kept, fresh = await self._advance(privacy_group_id, group.kept, watcher, head, first_hand=first_hand)
+            group.kept = kept
+        mark = kept.mark or Mark(number=0, block_hash="")
+        history = GroupHistory(
+            privacy_group_id=privacy_group_id,
+            blocks=kept.blocks,
+            through=mark.number,
+            through_hash=mark.block_hash,
+        )
+        numbers = [block.number for block in kept.blocks if block.number not in fresh]
+        examinations = fresh | await self._examined.examine(numbers, watcher)
+        return ReadHistory(history=history, examinations=examinations, complete=mark.number >= head.number)
+
+    async def _advance(
+        self, privacy_group_id: str, kept: KeptBlocks, watcher: ChainWatcher, head: Head, *, first_hand: bool
+    ) -> tuple[KeptBlocks, dict[int, Examination]]:
+        low = kept.mark.number if kept.mark is not None else 0
+        if low >= head.number:
+            return kept, {}
+        roots = [block.state_root for block in kept.blocks]
+        if first_hand:
+            last = roots[-1] if roots else ""
+            found = await split_changes(watcher.node, privacy_group_id, low, last, head.number, READ_AT_A_TIME)
+        else:
+            found = await scan_changes(watcher.node, privacy_group_id, low, roots, head.number, READ_AT_A_TIME)
+        examinations = await self._examined.examine([number for number, _ in found.changes], watcher)
+        fresh = tuple(
+            GroupBlock(number=number, block_hash=examinations[number].block_hash, state_root=root)
+            for number, root in found.changes
+        )
+        mark = Mark(number=head.number, block_hash=head.block_hash)
+        if found.through < head.number:
+            if not fresh:
+                return await self._left_open(privacy_group_id, kept, watcher, found.through), {}
+            mark = Mark(number=fresh[-1].number, block_hash=fresh[-1].block_hash)
+        await self._store.keep_group_blocks(privacy_group_id, low, fresh, mark)
+        return KeptBlocks(blocks=(*kept.blocks, *fresh), mark=mark), examinations
+
+    async def _left_open(
+        self, privacy_group_id: str, kept: KeptBlocks, watcher: ChainWatcher, through: int
+    ) -> KeptBlocks:
+        """Keep that nothing happened up to a block."""
+        block = await watcher.node.block(through)
+        mark = Mark(number=through, block_hash=block.block_hash)
+        await self._store.keep_group_blocks(privacy_group_id, through, (), mark)
+        return KeptBlocks(blocks=kept.blocks, mark=mark)
+
+    async def _on_branch(self, privacy_group_id: str, kept: KeptBlocks, watcher: ChainWatcher) -> KeptBlocks:
+        """Drop what is of a branch that the chain has left."""
+        if kept.mark is None:
+            return kept
+        hashes = [(block.number, block.block_hash) for block in reversed(kept.blocks)]
+        through = await holds_through(watcher, [(kept.mark.number, kept.mark.block_hash), *hashes])
+        if through == kept.mark.number:
+            return kept
+        blocks = tuple(block for block in kept.blocks if block.number <= (through or 0))
+        mark = (
+            Mark(number=blocks[-1].number, block_hash=blocks[-1].block_hash)
+            if blocks
+            else Mark(number=0, block_hash="")
+        )
+        await self._store.keep_group_blocks(privacy_group_id, mark.number, (), mark)
+        return KeptBlocks(blocks=blocks, mark=mark)
+
+    def _group(self, privacy_group_id: str) -> _Group:
+        group = self._groups.setdefault(privacy_group_id, _Group())
+        self._groups.move_to_end(privacy_group_id)
+        while len(self._groups) > REMEMBERED_GROUPS:
+            self._groups.popitem(last=False)
+        return group

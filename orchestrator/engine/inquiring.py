@@ -1,0 +1,220 @@
+"""Asking the daemon of a new member's organisation whether its node can take the group, and remembering the answers.
+
+A question goes out on the subject that verdicts share, signed; the answer comes on the same. Whoever does not answer
+within `WAIT_SECONDS` is not waited for: what becomes of the addition then is the deployment's to say.
+"""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime
+from enum import StrEnum
+from typing import Final, Protocol
+
+import structlog
+
+from orchestrator.engine.attestation_messages import decode_attestation, encode_word
+from orchestrator.engine.fleet import Fleet
+from orchestrator.engine.node_ports import NodeError
+from orchestrator.engine.ports import BrokerError, Clock
+from orchestrator.engine.testimony import InvalidVerdictError
+from orchestrator.engine.watcher import ChainWatcher
+from orchestrator.membership.attestations import (
+    Attestation,
+    Signed,
+    attestation_refusal,
+    holds,
+    inquiry_of,
+    statement_of,
+)
+from orchestrator.membership.forecast.histories import GroupHistory
+from orchestrator.membership.forecast.newcomers import Attested, Unattested
+
+WAIT_SECONDS: Final = 10.0
+MOST_REMEMBERED: Final = 10_000
+
+log = structlog.get_logger()
+
+
+class Policy(StrEnum):
+    """What is made of the word of others about a node that can't be seen."""
+
+    REQUIRE = "require"
+    """Without it nobody is added."""
+    PREFER = "prefer"
+    """It is asked for and waited for; without it the addition goes on, and says so."""
+    IGNORE = "ignore"
+    """It is not asked for."""
+
+
+class StatementSigner(Protocol):
+    """Signs statements as one of the configured accounts."""
+
+    def sign_statement(self, account: str, text: bytes) -> bytes:
+        """Return the signature; raises KeyError for an account that is not configured."""
+
+
+class AttestationBook:
+    """The newest believed answer about each member of each group; a bounded number of them.
+
+    Args:
+        peers: By enclave key the account that may speak for it.
+        signer_of: Tells the account that signed a statement; None when it is no signature.
+    """
+
+    def __init__(self, peers: Mapping[str, str], signer_of: Callable[[bytes, bytes], str | None]) -> None:
+        self._peers = {key: account.lower() for key, account in peers.items()}
+        self._signer_of = signer_of
+        self._newest: OrderedDict[tuple[str, str], tuple[Attestation, str]] = OrderedDict()
+        self._changed = asyncio.Event()
+
+    def expects(self, enclave_key: str) -> bool:
+        """Return whether somebody is configured to speak for a member."""
+        return enclave_key in self._peers
+
+    def newest(self, privacy_group_id: str, enclave_key: str, now: datetime) -> tuple[Attestation, str] | None:
+        """Return the newest answer that holds about a member in a group, and the account that signed it."""
+        found = self._newest.get((privacy_group_id, enclave_key))
+        return found if found is not None and holds(found[0], now) else None
+
+    async def wait(self) -> None:
+        """Wait for the next answer about anybody."""
+        await self._changed.wait()
+
+    def take(self, body: bytes, now: datetime) -> bool:
+        """Remember an answer that came in, if it is to be believed and new; tells whether it was remembered."""
+        try:
+            signed = decode_attestation(body)
+        except InvalidVerdictError as error:
+            log.warning("attestation ignored", reason=str(error))
+            return False
+        word = signed.word
+        # A signature is only computed with for a peer that is configured.
+        claimed = self._peers.get(word.enclave_key) == signed.account
+        signer = self._signer_of(statement_of(word), signed.signature) if claimed else None
+        refusal = attestation_refusal(signed, self._peers, signer, now)
+        names = {"group": word.privacy_group_id, "member": word.enclave_key, "by": signed.account}
+        if refusal is not None or not isinstance(word, Attestation):
+            log.warning("attestation ignored", reason=refusal, **names)
+            return False
+        pair = (word.privacy_group_id, word.enclave_key)
+        known = self._newest.get(pair)
+        if known is not None and known[0].issued_at >= word.issued_at:
+            return False
+        self._newest[pair] = (word, signed.account)
+        self._newest.move_to_end(pair)
+        while len(self._newest) > MOST_REMEMBERED:
+            self._newest.popitem(last=False)
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
+        log.info("attestation taken", trouble=word.trouble or None, **names)
+        return True
+
+
+class Inquirer:
+    """Asks about new members whose nodes we have no access to.
+
+    Args:
+        fleet: The nodes.
+        book: Where answers are.
+        speakers: By a node's name the account, in the configuration's writing, that signs for it.
+        signer: The accounts.
+        clock: Time.
+        policy: See `Policy`.
+    """
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        book: AttestationBook,
+        speakers: Mapping[str, str],
+        signer: StatementSigner,
+        clock: Clock,
+        policy: Policy,
+    ) -> None:
+        self._publish: Callable[[bytes], Awaitable[None]] | None = None
+        self._fleet = fleet
+        self._book = book
+        self._speakers = dict(speakers)
+        self._signer = signer
+        self._clock = clock
+        self._policy = policy
+
+    def ask_by(self, publish: Callable[[bytes], Awaitable[None]]) -> None:
+        """Ask by the message queue from now on.
+
+        Args:
+            publish: Gives a question's bytes to it; may raise `BrokerError`.
+        """
+        self._publish = publish
+
+    async def about(self, history: GroupHistory, enclave_key: str) -> Attested | Unattested:
+        """Return the word of a new member's side; asks for it where none is known that holds.
+
+        Args:
+            history: The group's blocks.
+            enclave_key: The member, whose node is not ours.
+        """
+        if self._policy is Policy.IGNORE:
+            return Unattested(detail="its node is not one of ours, and others' word is not asked for", required=False)
+        required = self._policy is Policy.REQUIRE
+        if not self._book.expects(enclave_key):
+            detail = "its node is not one of ours, and none of the peers is configured to speak for it"
+            return Unattested(detail=detail, required=required)
+        try:
+            return await self._answer(history, enclave_key)
+        except (NodeError, BrokerError, TimeoutError) as error:
+            why = f"did not answer within {WAIT_SECONDS:.0f} s" if isinstance(error, TimeoutError) else f"({error})"
+            detail = f"its node is not one of ours, and its operator's daemon can't be asked: {why}"
+            if isinstance(error, TimeoutError):
+                detail = f"its node is not one of ours, and its operator's daemon {why}"
+            log.warning("no attestation", group=history.privacy_group_id, member=enclave_key, reason=str(error) or why)
+            return Unattested(detail=detail, required=required)
+
+    async def _answer(self, history: GroupHistory, enclave_key: str) -> Attested:
+        found = await self._known(history, enclave_key)
+        if found is not None:
+            return found
+        if self._publish is None:
+            raise BrokerError("there is no message queue to ask by")
+        watcher, account = self._speaker()
+        chain_id = (await watcher.node.traits()).chain_id
+        word = inquiry_of(history, enclave_key, chain_id, self._clock.now())
+        signature = self._signer.sign_statement(account, statement_of(word))
+        await self._publish(encode_word(Signed(word=word, account=account.lower(), signature=signature)))
+        return await self._clock.wait_for(self._until_known(history, enclave_key), WAIT_SECONDS)
+
+    async def _until_known(self, history: GroupHistory, enclave_key: str) -> Attested:
+        while True:
+            waiting = asyncio.ensure_future(self._book.wait())
+            try:
+                found = await self._known(history, enclave_key)
+                if found is not None:
+                    return found
+                await waiting
+            finally:
+                waiting.cancel()
+
+    async def _known(self, history: GroupHistory, enclave_key: str) -> Attested | None:
+        """An answer that holds, of our chain and of the branch that we see."""
+        found = self._book.newest(history.privacy_group_id, enclave_key, self._clock.now())
+        if found is None:
+            return None
+        word, account = found
+        watcher = self._newest_watcher()
+        if word.chain_id != (await watcher.node.traits()).chain_id:
+            return None
+        seen_here = (await watcher.current()).number >= word.block_number
+        if seen_here and (await watcher.block(word.block_number)).block_hash != word.block_hash:
+            return None
+        return Attested(account=account, block_number=word.block_number, last=word.last, reason=word.reason)
+
+    def _newest_watcher(self) -> ChainWatcher:
+        return max(self._fleet.watchers, key=lambda w: w.head.number if w.head is not None else -1)
+
+    def _speaker(self) -> tuple[ChainWatcher, str]:
+        for watcher in self._fleet.watchers:
+            account = self._speakers.get(watcher.node.name)
+            if account is not None:
+                return watcher, account
+        raise BrokerError("no node has a speaker that could sign the question: set nodes.speaker")
