@@ -1,5 +1,6 @@
 """What the replicas broadcast and what becomes of it in the blocks: the invariants of markers."""
 
+import itertools
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,6 +16,9 @@ from tests.simulation.world import Life, World
 
 LOCK_WINDOW_BLOCKS = 2
 """Blocks from a lock to its addition, at the least (docs/besu.md#how-replay-damages-other-groups)."""
+
+WITHOUT_BUNDLES = "21.1.7"
+"""The one of the simulated versions whose distribution leaves the history out: there nodes sign additions' markers."""
 
 _STORED = (
     "SELECT a.change_id, c.privacy_group_id, a.action, a.node, a.private_nonce, a.raw, a.marker, a.renewed, "
@@ -38,7 +42,7 @@ class Carrier:
     """An attempt whose marker, or what burns it, was broadcast.
 
     Attributes:
-        account: Of its one marker.
+        account: Of its one marker; empty when a node signs that.
         change_id, group, action, node, private_nonce, raw: Of the attempt.
         bundles: Whether the marker brings a history.
         offered: Whether the marker itself was broadcast.
@@ -60,11 +64,6 @@ class Carrier:
     executes: bool = False
     stale: bool = False
 
-    @property
-    def open(self) -> bool:
-        """Whether its marker can be mined (still)."""
-        return self.offered and self.block is None
-
 
 class Ledger:
     """Looks at every broadcast and every block.
@@ -81,13 +80,14 @@ class Ledger:
         self._world = world
         self._store = store
         self._carriers: dict[str, Carrier] = {}
+        self._by_node: dict[bytes, Carrier] = {}
         network = world.emulation.network
         self.truth = Truth(network)
         network.on_block, network.on_fork = self._made, self._left
 
     def stale(self) -> list[Carrier]:
         """Return the additions that were mined without their lock."""
-        return [carrier for carrier in self._carriers.values() if carrier.stale and carrier.executes]
+        return [carrier for carrier in self._all() if carrier.stale and carrier.executes]
 
     # --- broadcasts ------------------------------------------------------------------------------------------------
 
@@ -127,12 +127,51 @@ class Ledger:
             self._check_lock(life, carrier)
         carrier.offered = True
 
+    def sent_by_node(self, life: Life, raw: str) -> None:
+        """Look at a private transaction whose marker a node is to sign: old nodes' additions only, and only once."""
+        private = bytes.fromhex(raw.removeprefix("0x"))
+        found = self._store.rows(
+            "SELECT a.change_id, c.privacy_group_id, a.action, a.node, a.private_nonce FROM attempts a "
+            "JOIN changes c USING (change_id) WHERE a.raw = ? AND json_extract(a.marker, '$.account') = ''",
+            private,
+        )
+        if self._world.weather.besu_version != WITHOUT_BUNDLES or not found:
+            self._store.broke(life, "has a node sign the marker, which nothing can take back")
+            return
+        change_id, group, action, node, private_nonce = found[-1]
+        carrier = Carrier(
+            account="",
+            change_id=change_id,
+            group=group,
+            action=Action(action),
+            node=node,
+            private_nonce=private_nonce,
+            raw=private,
+            bundles=True,
+            offered=True,
+        )
+        earlier = self._by_node.get(private)
+        if earlier is not None and self._can_be_mined(earlier) and not self._world.reorganises:
+            self._store.broke(life, f"sends {action} again while its first marker can be mined")
+        self._check_rivals(life, carrier)
+        self._check_lock(life, carrier)
+        self._by_node.setdefault(private, carrier)
+
+    def _can_be_mined(self, carrier: Carrier) -> bool:
+        if carrier.account or carrier.block is not None:
+            return carrier.offered and carrier.block is None
+        pending = self._world.emulation.network.pool.pending()
+        return any(self.truth.private_of(transaction) == carrier.raw for transaction in pending)
+
+    def _all(self) -> Iterator[Carrier]:
+        return itertools.chain(self._carriers.values(), self._by_node.values())
+
     def _check_rivals(self, life: Life, carrier: Carrier) -> None:
         """Nothing else of ours can be mined that could execute besides: reorganisations put such things back."""
         if self._world.reorganises:
             return
         for rival in self._open(carrier.group):
-            if rival is carrier:
+            if rival is carrier or (rival.raw == carrier.raw and not rival.account):
                 continue
             if rival.bundles:
                 # The node that sent it and the new member would fall back to its bundle (docs/besu.md#stale-bundles).
@@ -158,7 +197,7 @@ class Ledger:
         return found is not None and found.action is Action.LOCK and found.private_nonce == addition.private_nonce - 1
 
     def _open(self, group: str) -> Iterator[Carrier]:
-        return (carrier for carrier in self._carriers.values() if carrier.open and carrier.group == group)
+        return (carrier for carrier in self._all() if carrier.group == group and self._can_be_mined(carrier))
 
     def _used(self, carrier: Carrier) -> int:
         record = self.truth.last(carrier.group)
@@ -170,7 +209,7 @@ class Ledger:
         """Blocks were taken off the chain: what they held can be mined again."""
         newest = self._world.emulation.network.chain.head.number
         self.truth.forget_after(newest)
-        for carrier in self._carriers.values():
+        for carrier in self._all():
             if carrier.block is not None and carrier.block > newest:
                 carrier.block, carrier.executes, carrier.stale = None, False, False
 
@@ -178,6 +217,8 @@ class Ledger:
         """Look at a block before any node imports it."""
         for transaction in block.transactions:
             carrier = self._carriers.get(transaction.sender)
+            if carrier is None and self._by_node:
+                carrier = self._by_node.get(self.truth.private_of(transaction))
             if carrier is not None:
                 self._look_at(block, carrier, transaction)
             self.truth.execute(block, transaction)
