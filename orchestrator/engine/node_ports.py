@@ -284,8 +284,13 @@ class Markers(Protocol):
     def renew(self, marker: Marker) -> Marker:
         """Return the same marker with one more gas, under the same account nonce."""
 
-    def burn(self, marker: Marker) -> Burning:
-        """Return the transaction that makes a marker impossible to mine: same account and nonce, to itself."""
+    def burn(self, marker: Marker, more_gas: int = 0) -> Burning:
+        """Return the transaction that makes a marker impossible to mine: same account and nonce, to itself.
+
+        Args:
+            marker: The marker.
+            more_gas: Beyond what it needs; each amount makes another transaction, of which one can be mined.
+        """
 
 
 class Contract(Protocol):
