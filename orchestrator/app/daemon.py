@@ -6,6 +6,7 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -27,6 +28,7 @@ from orchestrator.config import BrokerConfig, Config, WebhookConfig
 from orchestrator.engine.attestation_messages import ATTESTATION_TYPE, INQUIRY_TYPE
 from orchestrator.engine.attesting import Attester
 from orchestrator.engine.auditor import Auditor, AuditRules
+from orchestrator.engine.isolation import kept_running
 from orchestrator.engine.joining import Joiner
 from orchestrator.engine.ports import Clock
 from orchestrator.engine.repairing import Repairer
@@ -123,10 +125,13 @@ async def run_daemon(
         feed = EventFeed(engine.outbox, engine.clock)
         address = await _serve_http(stack, config, engine, broker, feed)
         async with asyncio.TaskGroup() as tasks:
-            taking = tasks.create_task(engine.intake.run(broker))
+            taking = tasks.create_task(kept_running("intake", partial(engine.intake.run, broker), engine.clock))
             driving = tasks.create_task(engine.supervisor.run())
             relay = Relay(engine.outbox, broker, engine.clock, engine.holder)
-            reporting = [tasks.create_task(part.run()) for part in _parts(config, engine, broker, relay, feed)]
+            reporting = [
+                tasks.create_task(kept_running(type(part).__name__, part.run, engine.clock))
+                for part in _parts(config, engine, broker, relay, feed)
+            ]
             settle_interpreter()
             log.info("ready", api=address, nodes=len(config.nodes), accounts=len(config.accounts))
             on_ready(address)

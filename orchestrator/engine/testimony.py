@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final, Literal, Protocol
 import structlog
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
+from orchestrator.engine.isolation import contained
 from orchestrator.engine.ports import Clock
 from orchestrator.membership.verdicts import (
     MOST_ROOTS,
@@ -204,10 +205,8 @@ class VerdictReader:
     async def run(self) -> None:
         """Take messages until cancelled."""
         async for body in self._queue.verdicts():
-            try:
+            with contained("message of an organisation"):
                 self._take(body)
-            except Exception:  # a defect here must not stop the daemon
-                log.exception("taking a message failed")
 
     def _take(self, body: bytes) -> None:
         if len(body) > MAX_BODY_BYTES:
