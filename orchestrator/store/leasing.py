@@ -35,15 +35,12 @@ _CLAIMABLE = (
     .limit(sa.bindparam("limit"))
     .with_for_update(skip_locked=True)
 )
-<<<<<<< HEAD
 _TOKEN = sa.select(lanes.c.token).where(lanes.c.privacy_group_id == sa.bindparam("group"), lanes.c.holder.is_not(None))
-=======
 _CLAIMABLE_OF_SOURCE = _CLAIMABLE.where(lanes.c.source == sa.bindparam("of_source"))
 _OLDEST_SOURCE = sa.select(lanes.c.source).where(sa.text("due_at IS NOT NULL")).order_by(lanes.c.due_at).limit(1)
 _NEXT_SOURCE = sa.select(sa.func.min(lanes.c.source)).where(
     sa.text("due_at IS NOT NULL"), lanes.c.source > sa.bindparam("after")
 )
->>>>>>> debaaad (Keep what one message, event, group or node causes with it)
 _HELD = (
     sa.select(lanes.c.privacy_group_id)
     .where(sa.text("holder IS NOT NULL"), lanes.c.holder == sa.bindparam("of_holder"))
@@ -51,7 +48,11 @@ _HELD = (
     .with_for_update()
 )
 _PRESENT = sa.bindparam("present", type_=sa.BigInteger)
-<<<<<<< HEAD
+_UNFINISHED = (
+    sa.select(changes.c.source, changes.c.account, sa.func.count())
+    .where(PENDING)
+    .group_by(changes.c.source, changes.c.account)
+)
 
 
 def _ready(group: sa.ColumnElement[str]) -> sa.ColumnElement[int]:
@@ -64,26 +65,6 @@ def _ready(group: sa.ColumnElement[str]) -> sa.ColumnElement[int]:
 
 _READY_AT = sa.select(_ready(sa.bindparam("group")))
 _READY_OR_NOW = sa.case((_ready(lanes.c.privacy_group_id) < _PRESENT, _PRESENT), else_=_ready(lanes.c.privacy_group_id))
-=======
-_READY_AT = sa.select(sa.func.min(changes.c.ready_at)).where(
-    changes.c.privacy_group_id == sa.bindparam("group"), PENDING
-)
-_UNFINISHED = (
-    sa.select(changes.c.source, changes.c.account, sa.func.count())
-    .where(PENDING)
-    .group_by(changes.c.source, changes.c.account)
-)
-_READY_OR_NOW = (
-    sa.select(
-        sa.case(
-            (sa.func.min(changes.c.ready_at) < _PRESENT, _PRESENT),
-            else_=sa.func.min(changes.c.ready_at),
-        )
-    )
-    .where(changes.c.privacy_group_id == lanes.c.privacy_group_id, PENDING)
-    .scalar_subquery()
-)
->>>>>>> 05aad32 (Keep what one message, event, group or node causes with it)
 _RELEASE = (
     lanes.update()
     .where(

@@ -6,13 +6,8 @@ from itertools import takewhile
 import sqlalchemy as sa
 
 from orchestrator.engine.ports import HistoryEntry
-<<<<<<< HEAD
 from orchestrator.membership.model import Attempt, Change, Kind, State
-from orchestrator.store.rows import attempt_of, change_of, history_of, storable
-=======
-from orchestrator.membership.model import Attempt, Change, State
 from orchestrator.store.rows import attempt_of, change_of, history_of, request_key, storable
->>>>>>> 05aad32 (Keep what one message, event, group or node causes with it)
 from orchestrator.store.schema import ACTIVE, LONGEST_PAUSE_MICROSECONDS, NOT_QUEUED, QUEUED, attempts, changes, history
 
 _ATTEMPT = "attempt__"

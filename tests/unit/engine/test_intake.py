@@ -198,9 +198,9 @@ async def test_a_sender_with_too_much_unfinished_waits(rig: "Rig") -> None:
             queue.put(body)
         await taken(intake, queue, 3 if found is None else 4)
         assert queue.settled[other] == "accepted"
-        assert [queue.settled.get(body) for body in mine[:2]] == ["accepted", "accepted"]
-        said = queue.settled.get(mine[2])
-        assert said is None if found is None else found in (said or "")
+        said = sorted(str(queue.settled.get(body)) for body in mine)
+        assert said.count("accepted") == 2
+        assert [word for word in said if word != "accepted" and (found or "None") in word]
         assert intake.admission.turned_away >= 1
     with pytest.raises(TooManyUnfinishedError):
         await intake.submit(parse_request("x", {"kind": "create_group", "members": [key("a")]}, source="/reject"))
