@@ -15,6 +15,7 @@ from aiohttp import web
 
 from orchestrator import __version__
 from orchestrator.api.application import make_api
+from orchestrator.api.connections import Connections
 from orchestrator.api.group_reading import FleetGroups
 from orchestrator.api.ports import ApiServices
 from orchestrator.app.assembly import Engine, assembled, speakers
@@ -261,7 +262,10 @@ async def _serve_http(stack: AsyncExitStack, config: Config, engine: Engine, bro
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
     host, _, port = config.api.listen.rpartition(":")
-    site = web.TCPSite(runner, host.strip("[]"), int(port))
-    await site.start()
-    bound = runner.addresses[0]
-    return f"http://{host}:{bound[1]}"
+    if runner.server is None:
+        raise AssertionError("a runner that is set up has a server")
+    listening = await asyncio.get_running_loop().create_server(
+        Connections(runner.server), host.strip("[]"), int(port), backlog=128
+    )
+    stack.callback(listening.close)
+    return f"http://{host}:{listening.sockets[0].getsockname()[1]}"

@@ -153,6 +153,9 @@ class ChangeStore(Protocol):
     async def unfinished(self) -> Mapping[tuple[str, str], int]:
         """Return how many changes are neither ended nor parked, by source and account."""
 
+    async def probe(self) -> None:
+        """Make sure that the store takes a write now; raises `StoreError` when it does not."""
+
     async def announce(self, events: Sequence[StatusEvent]) -> None:
         """Store events that belong to no change."""
 

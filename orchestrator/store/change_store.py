@@ -38,6 +38,10 @@ class SqlChangeStore:
         """Return how many changes are neither ended nor parked, by source and account."""
         return await self._database.read(leasing.unfinished)
 
+    async def probe(self) -> None:
+        """Make sure that the store takes a write now."""
+        await self._database.probe()
+
     async def announce(self, events: Sequence[StatusEvent]) -> None:
         """Store events that belong to no change."""
         groups = {event.privacy_group_id for event in events}

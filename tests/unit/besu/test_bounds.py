@@ -7,8 +7,14 @@ from collections.abc import Callable
 
 import pytest
 
-from orchestrator.besu.errors import AnswerTooLargeError, BesuError
-from orchestrator.besu.json_rpc import MAX_ANSWER_BYTES, decode_answer, decode_batch, decode_message
+from orchestrator.besu.errors import BesuError
+from orchestrator.besu.json_rpc import (
+    MAX_ANSWER_BYTES,
+    AnswerTooLargeError,
+    decode_answer,
+    decode_batch,
+    decode_message,
+)
 from orchestrator.besu.rpc_errors import rpc_error
 from orchestrator.besu.subscriptions import Allowance
 from orchestrator.besu.websocket_client import MAX_BYTES_PER_SECOND, MAX_MESSAGE_BYTES
