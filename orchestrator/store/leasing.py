@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from orchestrator.engine.ports import Lane
 from orchestrator.store.reading import QUEUE_ORDER, active_changes, queued_changes
-from orchestrator.store.schema import ACTIVE, LONGEST_PAUSE_MICROSECONDS, QUEUED, changes, lanes
+from orchestrator.store.schema import ACTIVE, LONGEST_PAUSE_MICROSECONDS, PENDING, QUEUED, changes, lanes
 from orchestrator.store.transaction import Transaction
 
 QUEUED_PER_LANE = 25

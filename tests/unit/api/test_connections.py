@@ -72,8 +72,8 @@ async def test_connections_have_a_bound(served: Served) -> None:
     for one, _ in silent:
         assert await closed(one)
     assert b"200 OK" in await served.get()
-    for _, one in [*silent, (reader, writer)]:
-        one.close()
+    for _, stream in [*silent, (reader, writer)]:
+        stream.close()
 
 
 async def test_a_kept_connection_serves_several_requests(served: Served) -> None:

@@ -66,7 +66,7 @@ def test_a_literal_private_host_is_refused() -> None:
     [
         "①②⑦.0.0.1",
         "127。0。0。1",
-        "１２７．０．０．１",
+        "\uff11\uff12\uff17\uff0e0\uff0e0\uff0e\uff11",
         "127.1",
         "0x7f000001",
         "2130706433",
