@@ -34,7 +34,8 @@ _LONGEST_PAUSE_SECONDS = 5.0
 _PORTS = range(10240, 20000)
 _PORT_TRIES = 200
 _PROBE_SECONDS = 3.0
-_MOST_FAILURES = 2
+_LEAST_FAILURES = 2
+_MOST_FAILURES = 100
 _LEAST_FREE_BYTES = 16 << 20
 _DEBIAN = Path("/usr/sbin/nats-server")
 _PR_SET_PDEATHSIG = 1
@@ -237,17 +238,21 @@ class _Child:
     async def keep_storing(self) -> None:
         """End it when it has given up storing, until cancelled; then it is started again.
 
-        A server whose disk was full switches its JetStream off, and does not switch it on again when there is room.
+        A server whose disk was full does not store again by itself when there is room. One that still does not after a
+        start is left alone for longer each time.
         """
-        failures = 0
+        failures, patience = 0, _LEAST_FAILURES
         while True:
             await asyncio.sleep(_PROBE_SECONDS)
             with contained("embedded message queue"):
-                failures = 0 if await stores(self._server.url) else failures + 1
+                if await stores(self._server.url):
+                    failures, patience = 0, _LEAST_FAILURES
+                    continue
+                failures += 1
                 room = shutil.disk_usage(self._directory).free >= _LEAST_FREE_BYTES
-                if failures >= _MOST_FAILURES and room:
+                if failures >= patience and room:
                     _log.warning("embedded message queue stores nothing any more, starting it again")
-                    failures = 0
+                    failures, patience = 0, min(patience * 2, _MOST_FAILURES)
                     await self.end()
 
     async def end(self) -> None:
