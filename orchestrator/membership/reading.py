@@ -7,10 +7,11 @@ from orchestrator.membership import facts
 from orchestrator.membership.errors import RefusedRequestError
 from orchestrator.membership.judging import counted, judge
 from orchestrator.membership.model import ACTION_OF, Change, Effect, Kind, State, Verdict
-from orchestrator.membership.preflight import plan_for
+from orchestrator.membership.preflight import plan_for, plan_to_unlock
 from orchestrator.membership.reading_attempts import (
     given_up,
     read_burnt,
+    read_gave_way,
     read_hindered,
     read_moved,
     read_send_failed,
@@ -60,6 +61,8 @@ def read(change: Change, fact: facts.Fact, now: datetime) -> Read:
             return read_burnt(change, now)
         case facts.GroupMoved():
             return read_moved(change, fact)
+        case facts.GaveWay():
+            return read_gave_way(change, fact)
         case facts.ConvergenceObserved():
             return read_converged(change, fact, now)
         case facts.Hindered():
@@ -101,6 +104,12 @@ def waiting_for(change: Change, fact: facts.Fact) -> Reason | None:
 
 def _surveyed(change: Change, fact: facts.Surveyed, now: datetime) -> Read:
     plan = plan_for(change, fact)
+    if isinstance(plan, Reason) and plan.slug == "locked_by_other" and fact.own_lock is not None:
+        # A lock in our attempts is never another's, however it came back: it is undone before anything else.
+        detail = f"at block {fact.head} the group is locked by an earlier lock of ours"
+        reason = Reason(slug="group_moved", detail=detail)
+        unlocking = plan_to_unlock(change, fact, fact.own_lock)
+        return Signal.UNDO, replace(change, plan=unlocking, lock_block=fact.head, reason=counted(change, reason))
     if isinstance(plan, Reason):
         plan = replace(plan, detail=said_of_repair(change) + plan.detail)
         return judge(change, counted(change, plan), now)

@@ -20,6 +20,7 @@ from orchestrator.membership.model import (
     AttemptStatus,
     Change,
     Effect,
+    ExpectedReplay,
     GroupView,
     Kind,
     Mark,
@@ -176,7 +177,9 @@ def _plan(text: str) -> Plan:
     values = json.loads(text)
     lists = {name: _texts(values[name]) for name in ("to_add", "to_remove", "participants")}
     vouched = tuple(Vouched(**entry) for entry in values.get("vouched", ()))
-    return Plan(**values | lists | {"vouched": vouched, "unforeseen": _texts(values.get("unforeseen", []))})
+    replays = tuple(ExpectedReplay(**entry) for entry in values.get("replays", ()))
+    made = {"vouched": vouched, "replays": replays, "unforeseen": _texts(values.get("unforeseen", []))}
+    return Plan(**values | lists | made)
 
 
 def _effect(text: str) -> Effect:
