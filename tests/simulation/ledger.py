@@ -74,6 +74,7 @@ class Ledger:
 
     Attributes:
         truth: What the blocks made of the groups.
+        harmed: Groups of which an addition by another client was mined on an older state: its sender fell back to that.
     """
 
     def __init__(self, world: World, store: Store) -> None:
@@ -83,6 +84,7 @@ class Ledger:
         self._by_node: dict[bytes, Carrier] = {}
         network = world.emulation.network
         self.truth = Truth(network)
+        self.harmed: set[str] = set()
         network.on_block, network.on_fork = self._made, self._left
 
     def stale(self) -> list[Carrier]:
@@ -221,6 +223,8 @@ class Ledger:
                 carrier = self._by_node.get(self.truth.private_of(transaction))
             if carrier is not None:
                 self._look_at(block, carrier, transaction)
+            elif self.truth.outdates(transaction):
+                self.harmed.add(self.truth.group_of(transaction))
             self.truth.execute(block, transaction)
 
     def _look_at(self, block: Block, carrier: Carrier, transaction: PublicTransaction) -> None:

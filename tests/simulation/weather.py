@@ -83,9 +83,9 @@ class Weather:
 VERSIONS = ("23.10.3", "23.10.3", "23.10.3", "22.4.4", "25.4.1", "21.1.7")
 """They differ in how an unlock is done, which of two transactions a pool keeps, and what it offers for a block."""
 
-PUBLIC_TRAFFIC = 0.0
-"""Share of the seeds in which accounts are twice in a block. Such a block can't be replayed, and halts whoever has to
-(docs/besu.md#what-a-replay-needs): nothing looks for them before an addition yet."""
+PUBLIC_TRAFFIC = 0.25
+"""Share of the seeds in which accounts are twice in a block: it can't be replayed, and halts whoever has to
+(docs/besu.md#what-a-replay-needs)."""
 
 TIMED = (
     "node_down",
