@@ -232,8 +232,8 @@ class NodePort(Protocol):
         """Return the groups that all of these keys are members of, by id, with all members that the node lists.
 
         A node lists what its own state says: a removed member's node shows the group as it was. Asked for no keys, it
-        lists all groups that it holds, those that a failed addition brought included (docs/besu.md, How replay damages
-        other groups, 8).
+        lists all groups that it holds, those that a failed addition brought included
+        (docs/besu.md#addresses-and-events, 6).
         """
 
     async def enclave_trouble(self) -> str | None:

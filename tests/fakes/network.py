@@ -444,6 +444,18 @@ class FakeNode:
         group = self.network.groups.get(privacy_group_id)
         return 0 if group is None else group.nonces.get(account, 0)
 
+    async def send(self, raw: bytes) -> str:
+        self._ask_to_send()
+        pmt_hash = self.network.submit(raw)
+        if self.lose_answers:
+            self.lose_answers -= 1
+            raise NodeError(Reason(slug="node_unreachable", detail="the answer was lost"), Said.PERHAPS_DONE)
+        return pmt_hash
+
+    async def pooled(self, pmt_hashes: Sequence[str]) -> bool | None:
+        self._ask()
+        return True if any(pmt_hash in pmt_hashes for pmt_hash, _ in self.network.pool) else None
+
     async def distribute(self, raw: bytes) -> bytes:
         self._ask_to_send()
         call = json.loads(raw)
