@@ -11,6 +11,7 @@ from orchestrator.devnet.private_state import GroupState
 from tests.simulation.checks import Checks
 from tests.simulation.messages import MessageQueue
 from tests.simulation.owner import OwnerClient
+from tests.simulation.traffic import Application
 from tests.simulation.truth import group_bytes
 from tests.simulation.world import World
 
@@ -31,14 +32,15 @@ class Endings:
         checks: What was seen on the way, and the store.
         queue: Where requests were published.
         owner: The other client.
+        application: Who writes to the groups.
         groups: The groups.
-        first_members: Of the groups that the other client made.
     """
 
     world: World
     checks: Checks
     queue: MessageQueue
     owner: OwnerClient
+    application: Application
     groups: Sequence[str]
 
     def check(self) -> None:
@@ -56,7 +58,7 @@ class Endings:
                 ours = attempts.get(record.signed.raw)
                 if ours is not None:
                     done.setdefault(ours[0], []).append((ours[1], tuple(ours[2])))
-                elif record.signed.raw not in self.owner.raws:
+                elif record.signed.raw not in self.owner.raws | self.application.raws:
                     self._broke(f"a transaction executed in {group} that nobody has stored")
             if self.last_lock(group) in attempts:
                 self._broke(f"group {group} is left locked by us")

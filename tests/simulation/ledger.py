@@ -17,6 +17,8 @@ from tests.simulation.world import Life, World
 LOCK_WINDOW_BLOCKS = 2
 """Blocks from a lock to its addition, at the least (docs/besu.md#how-replay-damages-other-groups)."""
 
+OWNER_ADDRESS = "0xfe3b557e8fb62b89f4916b721be55ceb828dbd73"
+
 WITHOUT_BUNDLES = "21.1.7"
 """The one of the simulated versions whose distribution leaves the history out: there nodes sign additions' markers."""
 
@@ -203,7 +205,7 @@ class Ledger:
 
     def _used(self, carrier: Carrier) -> int:
         record = self.truth.last(carrier.group)
-        return max(record.state.private_nonces.values(), default=0) if record is not None else 0
+        return record.state.private_nonces.get(OWNER_ADDRESS, 0) if record is not None else 0
 
     # --- blocks ----------------------------------------------------------------------------------------------------
 

@@ -22,6 +22,7 @@ class Weather:
         replay_ms: What a replay takes for each transaction.
         addition_ms: What sending an addition to a group with a history takes a node.
         public_traffic: Whether accounts are twice in a block: other people's, and nodes' fixed marker keys.
+        writes: Whether an application writes to all groups.
         besu_version: Of all nodes.
         validators: How many of the nodes make blocks.
         gossip_ms: What a public transaction takes from one pool to another.
@@ -52,6 +53,7 @@ class Weather:
     replay_ms: float
     addition_ms: float
     public_traffic: bool
+    writes: bool
     besu_version: str
     validators: int
     gossip_ms: float
@@ -115,13 +117,14 @@ def draw(chance: Random) -> Weather:
     return Weather(
         replicas=chance.choice((1, 1, 2, 2, 3)),
         nodes=nodes,
-        groups=chance.choice((1, 1, 2)),
+        groups=chance.choice((1, 1, 2, 3)),
         requests=chance.randint(2, 6),
         block_seconds=chance.choice((1.0, 2.0, 4.0)),
         confirmations=chance.choice((0, 0, 2, 4)),
         replay_ms=chance.choice((0.0, 20.0, 1500.0)),
         addition_ms=chance.choice((0.0, 200.0, 3000.0)),
         public_traffic=chance.random() < PUBLIC_TRAFFIC,
+        writes=chance.random() < 0.25,
         besu_version=chance.choice(VERSIONS),
         validators=nodes if chance.random() < 0.7 else chance.randint(1, nodes),
         gossip_ms=chance.choice((0.0, 0.0, 100.0, 2500.0)),
