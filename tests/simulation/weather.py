@@ -113,7 +113,7 @@ def draw(chance: Random) -> Weather:
     def some(highest: float) -> float:
         return chance.choice((0.0, highest / 5, highest)) if chance.random() < 0.6 else 0.0
 
-    nodes = chance.choice((2, 3, 3, 4))
+    nodes, public_traffic = chance.choice((2, 3, 3, 4)), chance.random() < PUBLIC_TRAFFIC
     return Weather(
         replicas=chance.choice((1, 1, 2, 2, 3)),
         nodes=nodes,
@@ -123,7 +123,7 @@ def draw(chance: Random) -> Weather:
         confirmations=chance.choice((0, 0, 2, 4)),
         replay_ms=chance.choice((0.0, 20.0, 1500.0)),
         addition_ms=chance.choice((0.0, 200.0, 3000.0)),
-        public_traffic=chance.random() < PUBLIC_TRAFFIC,
+        public_traffic=public_traffic,
         writes=chance.random() < 0.25,
         besu_version=chance.choice(VERSIONS),
         validators=nodes if chance.random() < 0.7 else chance.randint(1, nodes),
@@ -149,6 +149,6 @@ def draw(chance: Random) -> Weather:
         relay=chance.random() < 0.25,
         timed=tuple(kind for kind in TIMED if chance.random() < 0.4),
         busy=chance.random() < 0.25,
-        foreign=chance.random() < 0.25,
+        foreign=chance.random() < 0.25 and not public_traffic,  # its additions would halt nodes: it forecasts nothing
         operator=chance.random() < 0.3,
     )
