@@ -29,6 +29,9 @@ from orchestrator.membership.signals import Signal
 
 Read = tuple[Signal, Change]
 
+REPLAY_OVERDUE = "replay_overdue"
+"""Reason of a change whose deadline passed while its members were not in sync yet."""
+
 
 def read(change: Change, fact: facts.Fact, now: datetime) -> Read:
     """Return what a fact means for a change, and the change with what it remembers of the fact (its state as before).
@@ -152,7 +155,7 @@ def _deadline_passed(change: Change, fact: facts.DeadlinePassed) -> Read:
             return Signal.UNDO, replace(given_up(change), reason=reason, failures=0)
         case State.REPLAYING | State.VERIFYING:
             behind = tuple(e.enclave_key for e in change.progress if e.verdict is not Verdict.IN_SYNC)
-            overdue = Reason(slug="replay_overdue", detail=reason.detail, members=behind)
+            overdue = Reason(slug=REPLAY_OVERDUE, detail=reason.detail, members=behind)
             return Signal.PARK, replace(change, reason=overdue)
         case _:
             return Signal.FAIL, replace(given_up(change), reason=reason)
@@ -186,8 +189,10 @@ def _parked(change: Change, fact: facts.ParkRequested) -> Read:
 def _retried(change: Change, now: datetime) -> Read:
     if change.state is not State.PARKED:
         raise RefusedRequestError(f"change {change.change_id} is {change.state}: only a parked change can be retried")
-    # A deadline that is over would end it at once; who retries it wants it done.
-    over = change.deadline is not None and change.deadline <= now
+    # A deadline that is over would end it at once; who retries it wants it done. The clock that parked it for its
+    # deadline may be ahead of this one.
+    overdue = change.reason is not None and change.reason.slug == REPLAY_OVERDUE
+    over = change.deadline is not None and (overdue or change.deadline <= now)
     reason = None if change.reason is None else replace(change.reason, times=0)
     if change.repairs and change.reason is not None and change.reason.slug == OVERTAKEN:
         change = replace(change, repair=None)  # whoever retries it has seen what somebody else did
