@@ -94,8 +94,8 @@ class FakeMarkers:
     def renew(self, marker: Marker) -> Marker:
         return self._marker(marker.key, marker.payload_key, marker.chain_id, gas_limit=marker.gas_limit + 1)
 
-    def burn(self, marker: Marker) -> FakeBurn:
-        raw = json.dumps({"account": marker.account, "carries": ""}).encode()
+    def burn(self, marker: Marker, more_gas: int = 0) -> FakeBurn:
+        raw = json.dumps({"account": marker.account, "carries": "", "gas_limit": 100 + more_gas}).encode()
         return FakeBurn(raw, digest("marker", raw))
 
     def _marker(self, key: bytes, payload_key: bytes, chain_id: int, *, gas_limit: int) -> Marker:
