@@ -11,11 +11,9 @@ from orchestrator.api.documents import (
     ChangeDocument,
     ChangePage,
     DeadLetterPage,
-    DesiredMembers,
-    GroupDocument,
-    GroupPage,
     ReadinessDocument,
 )
+from orchestrator.api.group_documents import DesiredMembers, GroupDocument, GroupPage
 from orchestrator.api.problems import Handler
 from orchestrator.api.reading import DEFAULT_PAGE, ID_PATTERN, MAX_PAGE
 from orchestrator.engine.requests import RequestData

@@ -12,12 +12,11 @@ from orchestrator.api.documents import (
     ChangeDetailDocument,
     ChangeDocument,
     DeadLetterPage,
-    GroupDocument,
-    GroupPage,
     PlanDocument,
     ProgressDocument,
     RepairDocument,
 )
+from orchestrator.api.group_documents import GroupDocument, GroupPage
 
 _STYLE = {"succeeded": "green", "failed": "red", "parked": "yellow", "cancelled": "dim", "queued": "dim"}
 _VERDICT_STYLE = {"in_sync": "green", "replaying": "", "unobserved": "dim"}

@@ -51,8 +51,8 @@ class Rig:
         ids = itertools.count(1)
         self.new_id: Callable[[], str] = lambda: f"id-{next(ids):04}"
         others = BystanderReader(self.fleet, store.groups)
-        rules = ProofRules(confirmations=confirmations)
-        observer = Observer(self.fleet, ReplayTracker(poll), rules, clock, others)
+        proof = ProofRules(confirmations=confirmations)
+        observer = Observer(self.fleet, ReplayTracker(poll), proof, clock, others)
         self.forecaster = Forecaster(self.fleet, histories)
         executor = Executor(
             fleet=self.fleet,
