@@ -8,16 +8,14 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from orchestrator.api.documents import (
+from orchestrator.api.change_documents import (
     ChangeDetailDocument,
     ChangeDocument,
-    DeadLetterPage,
-    GroupDocument,
-    GroupPage,
     PlanDocument,
     ProgressDocument,
     RepairDocument,
 )
+from orchestrator.api.documents import DeadLetterPage, GroupDocument, GroupPage
 
 _STYLE = {"succeeded": "green", "failed": "red", "parked": "yellow", "cancelled": "dim", "queued": "dim"}
 _VERDICT_STYLE = {"in_sync": "green", "replaying": "", "unobserved": "dim"}

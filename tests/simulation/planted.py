@@ -19,10 +19,11 @@ from orchestrator.engine.intake import Intake
 from orchestrator.engine.node_ports import Burning
 from orchestrator.engine.ports import Lane, Trigger
 from orchestrator.membership import machine, reading_proofs, replay
+from orchestrator.membership.attempt import Attempt, Marker
 from orchestrator.membership.commands import Command, Send, Sign
 from orchestrator.membership.facts import AttemptSigned, AttemptUnmined, ConvergenceObserved, Fact
 from orchestrator.membership.machine import TRANSITIONS
-from orchestrator.membership.model import ACTION_OF, Attempt, Change, Kind, Marker, State
+from orchestrator.membership.model import ACTION_OF, Change, Kind, State
 from orchestrator.membership.signals import Signal
 from orchestrator.store import leasing, reading, recording
 from orchestrator.store.schema import lanes
