@@ -37,13 +37,13 @@ Planting = contextlib.AbstractContextManager[Any]
 
 def acknowledged_before_commit() -> Planting:
     """A request is acknowledged, then stored."""
-    right = Intake._take
+    right = Intake._settle
 
-    async def wrong(self: Intake, trigger: Trigger) -> None:
+    async def wrong(self: Intake, trigger: Trigger) -> float | None:
         await trigger.acknowledge()
-        await right(self, trigger)
+        return await right(self, trigger)
 
-    return patch.object(Intake, "_take", wrong)
+    return patch.object(Intake, "_settle", wrong)
 
 
 def lock_not_undone() -> Planting:
