@@ -4,10 +4,11 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from orchestrator.membership import facts
+from orchestrator.membership.attempt import Action, AttemptStatus
 from orchestrator.membership.bystanders import rollback
 from orchestrator.membership.errors import ImpossibleStepError
 from orchestrator.membership.judging import counted
-from orchestrator.membership.model import Action, AttemptStatus, Change, Effect, Kind, MemberProgress, State, Verdict
+from orchestrator.membership.model import Change, Effect, Kind, MemberProgress, State, Verdict
 from orchestrator.membership.reading_attempts import to_be_sent_again
 from orchestrator.membership.reasons import Reason
 from orchestrator.membership.repair import lost_again

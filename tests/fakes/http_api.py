@@ -15,19 +15,9 @@ from orchestrator.api import make_api
 from orchestrator.api.ports import ApiServices, BuriedMessage, Check, GroupStanding
 from orchestrator.engine.ports import Acceptance, Amendment, FeedClosedError, HistoryEntry, LeaseLostError
 from orchestrator.engine.requests import ChangeRequest
+from orchestrator.membership.attempt import Action, Attempt, AttemptStatus
 from orchestrator.membership.errors import ConflictingRequestError
-from orchestrator.membership.model import (
-    Action,
-    Attempt,
-    AttemptStatus,
-    Change,
-    Effect,
-    GroupView,
-    Kind,
-    MemberProgress,
-    State,
-    Verdict,
-)
+from orchestrator.membership.model import Change, Effect, GroupView, Kind, MemberProgress, State, Verdict
 from orchestrator.membership.reasons import Reason
 from tests.fakes.changes import a_marker
 

@@ -3,11 +3,12 @@ from datetime import timedelta
 
 import pytest
 
+from orchestrator.membership.attempt import Action, AttemptStatus
 from orchestrator.membership.commands import Send
 from orchestrator.membership.errors import ImpossibleStepError
 from orchestrator.membership.facts import Sighting
 from orchestrator.membership.machine import next_command
-from orchestrator.membership.model import Action, AttemptStatus, Change, Kind, State
+from orchestrator.membership.model import Change, Kind, State
 from orchestrator.membership.reading import read
 from orchestrator.membership.signals import Signal
 from tests.fakes.changes import a_change, an_attempt
