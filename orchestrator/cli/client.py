@@ -12,7 +12,8 @@ import aiohttp
 from pydantic import BaseModel, ValidationError
 
 from orchestrator.api.change_documents import ChangeDetailDocument, ChangeDocument, ChangePage
-from orchestrator.api.documents import DeadLetterPage, GroupDocument, GroupPage
+from orchestrator.api.documents import DeadLetterPage
+from orchestrator.api.group_documents import GroupDocument, GroupPage
 from orchestrator.api.reading import path_id
 
 TIMEOUT_SECONDS: Final = 30.0

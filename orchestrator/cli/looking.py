@@ -10,7 +10,7 @@ from orchestrator.cli.output import Exit, compact_json, fail, print_json, stdout
 
 if TYPE_CHECKING:
     from orchestrator.api.change_documents import ChangePage
-    from orchestrator.api.documents import GroupDocument, GroupPage
+    from orchestrator.api.group_documents import GroupDocument, GroupPage
     from orchestrator.cli.client import DaemonClient, ReceivedEvent
 
 

@@ -215,6 +215,9 @@ class ChangeStore(Protocol):
     async def attempts(self, change_id: str) -> tuple[Attempt, ...]:
         """Return the attempts of a change (of its lead, for a follower), oldest first."""
 
+    async def locks(self, privacy_group_id: str) -> tuple[Attempt, ...]:
+        """Return the newest locks that were signed for a group, newest first (a bounded number)."""
+
     async def next_due(self) -> datetime | None:
         """Return when the next unheld lane is due; None when none is."""
 

@@ -79,7 +79,7 @@ def detail_of(fact: facts.Fact, after: Change) -> str:
             return f"at head {head} through {', '.join(nodes)}"
         case facts.AttemptBurnt(head=head):
             return f"its marker is burnt for good, seen at head {head}"
-        case facts.GroupMoved(reason=reason):
+        case facts.GroupMoved(reason=reason) | facts.GaveWay(reason=reason):
             return describe(reason)
         case facts.AttemptUnmined(head=head):
             return f"not mined up to block {head}"

@@ -94,6 +94,23 @@ class Vouched:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ExpectedReplay:
+    """What a new member's node has to replay.
+
+    Attributes:
+        enclave_key: The member.
+        node: Its node's name; None when we have no access to it.
+        blocks: How many of the group's blocks.
+        former: Whether the node has part of the group already, so that nothing else may be added to it meanwhile.
+    """
+
+    enclave_key: str
+    node: str | None
+    blocks: int
+    former: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """What preflight found to be done.
 
@@ -110,6 +127,7 @@ class Plan:
             group is not beyond it, a reorganisation has taken the lock back and it may be mined again.
         lock_root: The group's state root right after that lock. While the group shows it, its lock, version and private
             nonce are as the lock left them; another one means that somebody acted under our lock.
+        replays: What new members' nodes have to replay, by the forecast.
         bundling_seconds: What bundling the history took at the last addition to the group, while it was locked; None
             when nothing is to be added or it is not known.
         vouched: New members that others vouch for.
@@ -126,6 +144,7 @@ class Plan:
     first_block: int
     lock_nonce: int | None = None
     lock_root: str = ""
+    replays: tuple[ExpectedReplay, ...] = ()
     bundling_seconds: float | None = None
     vouched: tuple[Vouched, ...] = ()
     unforeseen: tuple[str, ...] = ()

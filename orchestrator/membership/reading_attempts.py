@@ -73,6 +73,11 @@ def read_moved(change: Change, fact: facts.GroupMoved) -> Read:
     return _undo(change, fact.reason)
 
 
+def read_gave_way(change: Change, fact: facts.GaveWay) -> Read:
+    """Another addition to the same node goes first: this one begins again later, with a lock of its own."""
+    return _undo(change, fact.reason)
+
+
 def read_settled(change: Change, fact: facts.AttemptSettled, now: datetime) -> Read:
     """The marker was mined, or the group's state tells that nothing has to be sent."""
     attempt = change.attempt

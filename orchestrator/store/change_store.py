@@ -116,6 +116,10 @@ class SqlChangeStore:
         """Return the attempts of a change (of its lead, for a follower), oldest first."""
         return await self._database.read(partial(reading.attempts_of_change, change_id=change_id))
 
+    async def locks(self, privacy_group_id: str) -> tuple[Attempt, ...]:
+        """Return the newest locks that were signed for a group, newest first."""
+        return await self._database.read(partial(reading.locks_of_group, privacy_group_id=privacy_group_id))
+
     async def next_due(self) -> datetime | None:
         """Return when the next lane can be claimed; None when there is nothing to do."""
         due_at = await self._database.read(leasing.next_due)

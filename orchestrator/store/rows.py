@@ -18,6 +18,7 @@ from orchestrator.membership.attempt import Action, Attempt, AttemptStatus, Mark
 from orchestrator.membership.model import (
     Change,
     Effect,
+    ExpectedReplay,
     GroupView,
     Kind,
     Mark,
@@ -173,7 +174,9 @@ def _plan(text: str) -> Plan:
     values = json.loads(text)
     lists = {name: _texts(values[name]) for name in ("to_add", "to_remove", "participants")}
     vouched = tuple(Vouched(**entry) for entry in values.get("vouched", ()))
-    return Plan(**values | lists | {"vouched": vouched, "unforeseen": _texts(values.get("unforeseen", []))})
+    replays = tuple(ExpectedReplay(**entry) for entry in values.get("replays", ()))
+    made = {"vouched": vouched, "replays": replays, "unforeseen": _texts(values.get("unforeseen", []))}
+    return Plan(**values | lists | made)
 
 
 def _effect(text: str) -> Effect:

@@ -15,7 +15,7 @@ from typing import Final
 from rich.console import Console
 
 from orchestrator.api.change_documents import ChangeDetailDocument
-from orchestrator.api.documents import GroupDocument
+from orchestrator.api.group_documents import GroupDocument
 from orchestrator.besu import BesuError
 from orchestrator.cli.client import DaemonError, DaemonUnreachableError, following
 from orchestrator.cli.demo.processes import ProcessError
