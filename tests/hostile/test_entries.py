@@ -73,7 +73,7 @@ def flooding() -> Iterator[tuple[str, list[int]]]:
     url: list[str] = []
     sent = [0]
     transactions = ["0x" + "ab" * 32] * (MAX_MESSAGE_BYTES // 70 - 20)
-    head = {"number": "0x7", "hash": "0x" + "12" * 32, "parentHash": "0x" + "34" * 32}
+    head: dict[str, object] = {"number": "0x7", "hash": "0x" + "12" * 32, "parentHash": "0x" + "34" * 32}
     head |= {"timestamp": "0x1", "transactions": transactions}
     notification = {"method": "eth_subscription", "params": {"subscription": "0x1", "result": head}}
     text = json.dumps({"jsonrpc": "2.0"} | notification)
