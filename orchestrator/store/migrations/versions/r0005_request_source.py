@@ -10,13 +10,8 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import op
 
-<<<<<<< HEAD:orchestrator/store/migrations/versions/r0005_request_source.py
 revision: str = "0005"
 down_revision: str | None = "0004"
-=======
-revision: str = "0003"
-down_revision: str | None = "0002"
->>>>>>> isolation:orchestrator/store/migrations/versions/r0003_request_source.py
 branch_labels: str | Sequence[str] | None = None
 depends_on: str | Sequence[str] | None = None
 
