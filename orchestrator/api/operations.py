@@ -6,13 +6,8 @@ from typing import Any, Final
 from pydantic import BaseModel
 
 from orchestrator.api import changes, groups, stream, upkeep
-from orchestrator.api.documents import (
-    ChangeDetailDocument,
-    ChangeDocument,
-    ChangePage,
-    DeadLetterPage,
-    ReadinessDocument,
-)
+from orchestrator.api.change_documents import ChangeDetailDocument, ChangeDocument, ChangePage
+from orchestrator.api.documents import DeadLetterPage, ReadinessDocument
 from orchestrator.api.group_documents import DesiredMembers, GroupDocument, GroupPage
 from orchestrator.api.problems import Handler
 from orchestrator.api.reading import DEFAULT_PAGE, ID_PATTERN, MAX_PAGE

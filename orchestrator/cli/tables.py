@@ -8,14 +8,14 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from orchestrator.api.documents import (
+from orchestrator.api.change_documents import (
     ChangeDetailDocument,
     ChangeDocument,
-    DeadLetterPage,
     PlanDocument,
     ProgressDocument,
     RepairDocument,
 )
+from orchestrator.api.documents import DeadLetterPage
 from orchestrator.api.group_documents import GroupDocument, GroupPage
 from orchestrator.outside_text import told
 

@@ -17,6 +17,7 @@ from orchestrator.engine.sending import Sending
 from orchestrator.engine.settling import SILENCE_SECONDS, burn, settle
 from orchestrator.engine.surveying import survey
 from orchestrator.engine.watcher import silence
+from orchestrator.membership.attempt import Action, Attempt
 from orchestrator.membership.commands import Burn, Command, Observe, Renew, Send, Settle, Sign, Survey
 from orchestrator.membership.errors import ImpossibleStepError
 from orchestrator.membership.facts import (
@@ -27,7 +28,7 @@ from orchestrator.membership.facts import (
     Hindered,
     Surveyed,
 )
-from orchestrator.membership.model import Action, Attempt, Change, Kind, State
+from orchestrator.membership.model import Change, Kind, State
 from orchestrator.membership.reasons import Reason
 
 CONFIRMATION_ROUNDS = 3

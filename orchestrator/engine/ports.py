@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
 
-from orchestrator.membership.model import Attempt, Change, State
+from orchestrator.membership.attempt import Attempt
+from orchestrator.membership.model import Change, State
 from orchestrator.membership.status import StatusEvent
 
 T = TypeVar("T")

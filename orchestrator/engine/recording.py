@@ -6,7 +6,8 @@ from datetime import datetime
 
 from orchestrator.engine.ports import HistoryEntry, Record
 from orchestrator.membership import facts
-from orchestrator.membership.model import RESTING, Attempt, AttemptStatus, Change, MemberProgress
+from orchestrator.membership.attempt import Attempt, AttemptStatus
+from orchestrator.membership.model import RESTING, Change, MemberProgress
 from orchestrator.membership.reasons import describe
 from orchestrator.membership.status import StatusEvent, announce
 

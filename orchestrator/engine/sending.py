@@ -14,6 +14,7 @@ from orchestrator.engine.nonces import NonceBook
 from orchestrator.engine.ports import Clock
 from orchestrator.engine.settling import SILENCE_SECONDS, moved_under_lock
 from orchestrator.engine.watcher import ChainWatcher, silence
+from orchestrator.membership.attempt import NODE_MARKER, Action, Attempt
 from orchestrator.membership.commands import Send, Sign
 from orchestrator.membership.errors import ImpossibleStepError
 from orchestrator.membership.facts import (
@@ -25,7 +26,7 @@ from orchestrator.membership.facts import (
     Hindered,
     SendFailed,
 )
-from orchestrator.membership.model import NODE_MARKER, Action, Attempt, Change, Effect, Kind, Plan
+from orchestrator.membership.model import Change, Effect, Kind, Plan
 from orchestrator.membership.reading_attempts import MINED_ALREADY
 from orchestrator.membership.reasons import Reason
 

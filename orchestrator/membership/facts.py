@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+from orchestrator.membership.attempt import Attempt
 from orchestrator.membership.forecast.verdict import Forecast
-from orchestrator.membership.model import Attempt, Effect, GroupView
+from orchestrator.membership.model import Effect, GroupView
 from orchestrator.membership.reasons import Reason
 
 

@@ -7,7 +7,8 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from orchestrator.engine.ports import Acceptance, Amendment, Clock, HistoryEntry, Lane, Record
-from orchestrator.membership.model import Attempt, Change, State
+from orchestrator.membership.attempt import Attempt
+from orchestrator.membership.model import Change, State
 from orchestrator.membership.status import StatusEvent
 from orchestrator.store import accepting, group_listing, leasing, reading, recording
 from orchestrator.store.database import Database

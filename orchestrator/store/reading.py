@@ -6,7 +6,8 @@ from itertools import takewhile
 import sqlalchemy as sa
 
 from orchestrator.engine.ports import HistoryEntry
-from orchestrator.membership.model import Action, Attempt, Change, State
+from orchestrator.membership.attempt import Action, Attempt
+from orchestrator.membership.model import Change, State
 from orchestrator.store.rows import attempt_of, change_of, history_of, request_key, storable
 from orchestrator.store.schema import (
     ACTIVE,

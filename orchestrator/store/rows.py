@@ -14,17 +14,14 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 
 from orchestrator.engine.ports import HistoryEntry
+from orchestrator.membership.attempt import Action, Attempt, AttemptStatus, Marker
 from orchestrator.membership.model import (
-    Action,
-    Attempt,
-    AttemptStatus,
     Change,
     Effect,
     ExpectedReplay,
     GroupView,
     Kind,
     Mark,
-    Marker,
     MemberProgress,
     Plan,
     Repair,

@@ -10,7 +10,7 @@ from orchestrator.devnet.chain import Block
 from orchestrator.devnet.encoding import data
 from orchestrator.devnet.public_signing import decode_public_transaction
 from orchestrator.devnet.public_transaction import PublicTransaction
-from orchestrator.membership.model import Action
+from orchestrator.membership.attempt import Action
 from tests.simulation.truth import Truth
 from tests.simulation.world import Life, World
 

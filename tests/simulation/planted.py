@@ -21,6 +21,7 @@ from orchestrator.engine.ports import Lane, Trigger
 from orchestrator.engine.sending import Sending
 from orchestrator.engine.watcher import ChainWatcher
 from orchestrator.membership import machine, reading_proofs, replay
+from orchestrator.membership.attempt import Attempt, Marker
 from orchestrator.membership.commands import Command, Send, Sign
 from orchestrator.membership.facts import AttemptSigned, AttemptUnmined, ConvergenceObserved, Fact
 from orchestrator.membership.forecast import newcomers, outlook, senders
@@ -28,7 +29,7 @@ from orchestrator.membership.forecast.histories import GroupHistory
 from orchestrator.membership.forecast.newcomers import Departure, NewcomerFacts
 from orchestrator.membership.forecast.senders import SenderFacts, SenderStanding
 from orchestrator.membership.machine import TRANSITIONS
-from orchestrator.membership.model import ACTION_OF, Attempt, Change, Kind, Marker, State
+from orchestrator.membership.model import ACTION_OF, Change, Kind, State
 from orchestrator.membership.signals import Signal
 from orchestrator.store import leasing, reading, recording
 from orchestrator.store.schema import lanes

@@ -14,7 +14,7 @@ from typing import Final
 
 from rich.console import Console
 
-from orchestrator.api.documents import ChangeDetailDocument
+from orchestrator.api.change_documents import ChangeDetailDocument
 from orchestrator.api.group_documents import GroupDocument
 from orchestrator.besu import BesuError
 from orchestrator.cli.client import DaemonError, DaemonUnreachableError, following

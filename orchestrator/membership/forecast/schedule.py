@@ -4,7 +4,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from orchestrator.membership.model import Action, Change, ExpectedReplay, State
+from orchestrator.membership.attempt import Action
+from orchestrator.membership.model import Change, ExpectedReplay, State
 from orchestrator.membership.reasons import Reason
 
 REPLAYED_IN: timedelta = timedelta(milliseconds=4)

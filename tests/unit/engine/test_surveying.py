@@ -11,8 +11,9 @@ from orchestrator.engine.history.forecaster import Forecaster
 from orchestrator.engine.node_ports import Block, NodeError, Said
 from orchestrator.engine.surveying import survey
 from orchestrator.engine.watcher import ChainWatcher
+from orchestrator.membership.attempt import Action
 from orchestrator.membership.facts import Surveyed
-from orchestrator.membership.model import Action, GroupView, Kind, Repair, State
+from orchestrator.membership.model import GroupView, Kind, Repair, State
 from orchestrator.store.database import Database
 from orchestrator.store.history_store import SqlHistoryStore
 from orchestrator.store.schema_version import migrate

@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from orchestrator.membership import facts
+from orchestrator.membership.attempt import Action, Attempt, AttemptStatus
 from orchestrator.membership.errors import RefusedRequestError
 from orchestrator.membership.machine import next_command
-from orchestrator.membership.model import ACTION_OF, ENDED, RESTING, Action, Attempt, AttemptStatus, Change, Kind, State
+from orchestrator.membership.model import ACTION_OF, ENDED, RESTING, Change, Kind, State
 from orchestrator.membership.repair import repair_of
 from orchestrator.membership.replay import watched
 from tests.fakes.simulated_chain import DAEMON, PrivateTransaction, SimulatedChain, Stuck

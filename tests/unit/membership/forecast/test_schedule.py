@@ -7,6 +7,7 @@ from itertools import product
 
 import pytest
 
+from orchestrator.membership.attempt import Action
 from orchestrator.membership.forecast.schedule import (
     NodeAddition,
     PendingMarker,
@@ -17,7 +18,7 @@ from orchestrator.membership.forecast.schedule import (
     marker_obstacle,
     precedence,
 )
-from orchestrator.membership.model import Action, Change, ExpectedReplay, MemberProgress, State, Verdict
+from orchestrator.membership.model import Change, ExpectedReplay, MemberProgress, State, Verdict
 from tests.fakes.changes import a_change, an_attempt
 from tests.fakes.clock import START
 from tests.fakes.surveys import a_plan
