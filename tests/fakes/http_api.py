@@ -295,7 +295,6 @@ def make_parked_change(change_id: str = "change-1") -> Change:
         state=State.PARKED,
         transacted=True,
         lead_id=change_id,
-        transacted=True,
         reason=Reason(slug="member_missing", detail=KEYS[2], members=(KEYS[2],)),
         effect=Effect(block_number=9, block_hash="0x" + "ab" * 32, view=view),
         attempt=Attempt(
