@@ -293,8 +293,8 @@ def make_parked_change(change_id: str = "change-1") -> Change:
     return replace(
         make_change(change_id),
         state=State.PARKED,
-        lead_id=change_id,
         transacted=True,
+        lead_id=change_id,
         reason=Reason(slug="member_missing", detail=KEYS[2], members=(KEYS[2],)),
         effect=Effect(block_number=9, block_hash="0x" + "ab" * 32, view=view),
         attempt=Attempt(
