@@ -6,16 +6,9 @@ from typing import Any, Final
 from pydantic import BaseModel
 
 from orchestrator.api import changes, groups, stream, upkeep
-from orchestrator.api.documents import (
-    ChangeDetailDocument,
-    ChangeDocument,
-    ChangePage,
-    DeadLetterPage,
-    DesiredMembers,
-    GroupDocument,
-    GroupPage,
-    ReadinessDocument,
-)
+from orchestrator.api.change_documents import ChangeDetailDocument, ChangeDocument, ChangePage
+from orchestrator.api.documents import DeadLetterPage, ReadinessDocument
+from orchestrator.api.group_documents import DesiredMembers, GroupDocument, GroupPage
 from orchestrator.api.problems import Handler
 from orchestrator.api.reading import DEFAULT_PAGE, ID_PATTERN, MAX_PAGE
 from orchestrator.engine.requests import RequestData
@@ -132,7 +125,7 @@ OPERATIONS: Final = (
         parameters=(_KEY,),
         body=RequestData,
         answers=_ACCEPTED,
-        problems=(400, 409, 413, 415, 422, 503),
+        problems=(400, 408, 409, 413, 415, 422, 429, 503),
     ),
     Operation(
         method="GET",
@@ -203,7 +196,7 @@ OPERATIONS: Final = (
         parameters=(_GROUP, _KEY),
         body=DesiredMembers,
         answers=_ACCEPTED,
-        problems=(400, 409, 413, 415, 422, 503),
+        problems=(400, 408, 409, 413, 415, 422, 429, 503),
     ),
     Operation(
         method="GET",

@@ -9,7 +9,8 @@ from prometheus_client import CollectorRegistry
 
 from orchestrator.engine.ports import Acceptance, Amendment, HistoryEntry
 from orchestrator.engine.requests import ChangeRequest
-from orchestrator.membership.model import Attempt, Change, State
+from orchestrator.membership.attempt import Attempt
+from orchestrator.membership.model import Change, State
 
 
 class RequestIntake(Protocol):
@@ -20,7 +21,8 @@ class RequestIntake(Protocol):
 
         Raises:
             InvalidRequestError: It names an account or a group that there is not.
-            ConflictingRequestError: Its id is known with another body.
+            ConflictingRequestError: Its source and id are known with another body.
+            TooManyUnfinishedError: Its source or account has as many unfinished changes as it may.
             StoreError: It could not be stored.
         """
 

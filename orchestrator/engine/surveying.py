@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from orchestrator.engine.fleet import Fleet, Sender
+from orchestrator.engine.fleet import Fleet, Sender, confirmed_head
 from orchestrator.engine.history.forecaster import Forecaster, Question
 from orchestrator.engine.node_ports import NodeError, NodePort
 from orchestrator.engine.watcher import ChainWatcher
@@ -12,6 +12,7 @@ from orchestrator.membership.divergence import namesakes
 from orchestrator.membership.facts import MemberSurvey, Surveyed
 from orchestrator.membership.forecast.verdict import Forecast
 from orchestrator.membership.model import Change, Kind
+from orchestrator.membership.preflight import BEHIND_BLOCKS
 from orchestrator.membership.reasons import Reason
 from orchestrator.membership.replay import same_state
 
@@ -28,6 +29,14 @@ async def survey(fleet: Fleet, change: Change, forecaster: Forecaster) -> Survey
         NodeError: The node to send through does not answer.
         StoreError: What is kept of histories can't be read or written.
     """
+    seen = await _survey(fleet, change, forecaster)
+    if fleet.newest_head() - seen.head > BEHIND_BLOCKS:
+        # The word of somebody else was waited for: now it is known, and what was seen before is old.
+        seen = await _survey(fleet, change, forecaster)
+    return seen
+
+
+async def _survey(fleet: Fleet, change: Change, forecaster: Forecaster) -> Surveyed:
     leaving: frozenset[str] = frozenset()
     if change.kind is Kind.REMOVE_MEMBERS:
         leaving = frozenset(change.members)
@@ -40,6 +49,10 @@ async def survey(fleet: Fleet, change: Change, forecaster: Forecaster) -> Survey
     sender, ahead = await asyncio.gather(
         fleet.sender_for(change.privacy_group_id, candidates, leaving), _standing_ahead(home, change)
     )
+    # With the sender's head, and not after all that follows: a slow survey is not behind. Nodes that have nothing to do
+    # with the group may say what they want.
+    concerned = dict.fromkeys(map(fleet.hosting, (*change.members, *sender.view.participants)))
+    newest = confirmed_head(watcher for watcher in concerned if watcher is not None)
     repairables = await _repairables(fleet, change, sender)
     forecast = await _forecast(fleet, change, forecaster, sender, leaving, repairables)
     if forecast is not None and forecast.sender is not None and forecast.sender.node != sender.watcher.node.name:
@@ -63,7 +76,7 @@ async def survey(fleet: Fleet, change: Change, forecaster: Forecaster) -> Survey
         node=node.name,
         head=sender.head.number,
         head_hash=sender.head.block_hash,
-        newest_head=max(fleet.newest_head(), sender.head.number),
+        newest_head=max(newest, sender.head.number),
         syncing=syncing,
         view=sender.view,
         abi=abi,

@@ -2,12 +2,13 @@
 
 import asyncio
 import contextlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 
 from orchestrator.engine.ports import Acceptance, Amendment, Clock, HistoryEntry, Lane, Record
-from orchestrator.membership.model import Attempt, Change, State
+from orchestrator.membership.attempt import Attempt
+from orchestrator.membership.model import Change, State
 from orchestrator.membership.status import StatusEvent
 from orchestrator.store import accepting, group_listing, leasing, reading, recording
 from orchestrator.store.database import Database
@@ -27,10 +28,20 @@ class SqlChangeStore:
         self._clock = clock
         self._work = database.news.subscribe()
 
-    async def accept(self, change: Change, body_hash: str, events: Sequence[StatusEvent]) -> Acceptance:
-        """Store a new change with its events, unless its request id is known."""
-        unit = accepting.Accept(change, body_hash, tuple(events), self._clock.now())
+    async def accept(
+        self, change: Change, body_hash: str, events: Sequence[StatusEvent], *, source: str = ""
+    ) -> Acceptance:
+        """Store a new change with its events, unless its request is known: the same id of the same source."""
+        unit = accepting.Accept(change, body_hash, tuple(events), self._clock.now(), source)
         return await self._database.write(unit, key=change.privacy_group_id)
+
+    async def unfinished(self) -> Mapping[tuple[str, str], int]:
+        """Return how many changes are neither ended nor parked, by source and account."""
+        return await self._database.read(leasing.unfinished)
+
+    async def probe(self) -> None:
+        """Make sure that the store takes a write now."""
+        await self._database.probe()
 
     async def announce(self, events: Sequence[StatusEvent]) -> None:
         """Store events that belong to no change."""
@@ -39,7 +50,7 @@ class SqlChangeStore:
         await self._database.write(unit, key=groups.pop() if len(groups) == 1 else None)
 
     async def claim(self, *, holder: str, lease: timedelta, limit: int, now: datetime) -> tuple[Lane, ...]:
-        """Take up to `limit` lanes that have something to do and that nobody holds, those due longest first."""
+        """Take up to `limit` lanes that have something to do and that nobody holds, of each source in turn."""
         self._work.clear()  # what comes due from here on ends the next `wait_for_work`
         return await self._database.write(
             partial(leasing.claim, holder=holder, now=micros(now), lease_until=micros(now + lease), limit=limit)
@@ -104,6 +115,10 @@ class SqlChangeStore:
     async def attempts(self, change_id: str) -> tuple[Attempt, ...]:
         """Return the attempts of a change (of its lead, for a follower), oldest first."""
         return await self._database.read(partial(reading.attempts_of_change, change_id=change_id))
+
+    async def locks(self, privacy_group_id: str) -> tuple[Attempt, ...]:
+        """Return the newest locks that were signed for a group, newest first."""
+        return await self._database.read(partial(reading.locks_of_group, privacy_group_id=privacy_group_id))
 
     async def next_due(self) -> datetime | None:
         """Return when the next lane can be claimed; None when there is nothing to do."""

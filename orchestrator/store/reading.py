@@ -6,8 +6,9 @@ from itertools import takewhile
 import sqlalchemy as sa
 
 from orchestrator.engine.ports import HistoryEntry
-from orchestrator.membership.model import Attempt, Change, State
-from orchestrator.store.rows import attempt_of, change_of, history_of, storable
+from orchestrator.membership.attempt import Action, Attempt
+from orchestrator.membership.model import Change, State
+from orchestrator.store.rows import attempt_of, change_of, history_of, request_key, storable
 from orchestrator.store.schema import (
     ACTIVE,
     LONGEST_PAUSE_MICROSECONDS,
@@ -19,16 +20,21 @@ from orchestrator.store.schema import (
     history,
 )
 
+NEWEST_LOCKS = 8
+"""How many of a group's locks are looked at to tell whether one of them holds it."""
+
 _ATTEMPT = "attempt__"
 _ATTEMPT_COLUMNS = tuple(column.name for column in attempts.c)
 
 _select = sa.select(
-    *(column for column in changes.c if column.name != "body_hash"),
+    *(column for column in changes.c if column.name not in ("body_hash", "request_key", "source")),
     *(column.label(_ATTEMPT + column.name) for column in attempts.c),
 ).select_from(changes.outerjoin(attempts, changes.c.attempt_id == attempts.c.attempt_id))
 
 _BY_ID = _select.where(changes.c.change_id == sa.bindparam("change_id"))
-_BY_REQUEST = _select.where(changes.c.request_id == sa.bindparam("request_id"))
+_BY_REQUEST = _select.add_columns(changes.c.body_hash).where(
+    changes.c.request_key.in_([sa.bindparam("key"), sa.bindparam("old_key")])
+)
 _ACTIVE = _select.where(changes.c.privacy_group_id.in_(sa.bindparam("groups", expanding=True)), ACTIVE).order_by(
     changes.c.privacy_group_id, changes.c.position
 )
@@ -43,10 +49,14 @@ def change_by_id(connection: sa.Connection, change_id: str) -> Change | None:
     return None if row is None else _change(row)
 
 
-def change_by_request(connection: sa.Connection, request_id: str) -> Change | None:
-    """Return the change that a request made."""
-    row = connection.execute(_BY_REQUEST, {"request_id": request_id}).mappings().one_or_none()
-    return None if row is None else _change(row)
+def changes_by_request(connection: sa.Connection, source: str, request_id: str) -> tuple[tuple[Change, str], ...]:
+    """Return the changes that a request may have made, each with its body's hash, the surest first.
+
+    A second one is of a row from before sources were stored: its id is the same, and whose it was is not known.
+    """
+    keys = {"key": request_key(source, request_id), "old_key": request_id}
+    found = [(_change(row), str(row["body_hash"])) for row in connection.execute(_BY_REQUEST, keys).mappings()]
+    return tuple(found)
 
 
 def active_changes(connection: sa.Connection, groups: Sequence[str]) -> dict[str, tuple[Change, ...]]:
@@ -103,6 +113,18 @@ def attempts_of_change(connection: sa.Connection, change_id: str) -> tuple[Attem
         sa.select(attempts)
         .where(sa.or_(attempts.c.change_id == change_id, attempts.c.change_id.in_(lead)))
         .order_by(attempts.c.position)
+    )
+    return tuple(attempt_of(row) for row in connection.execute(statement).mappings())
+
+
+def locks_of_group(connection: sa.Connection, privacy_group_id: str) -> tuple[Attempt, ...]:
+    """Return the newest locks that were signed for a group, newest first."""
+    of_group = sa.select(changes.c.change_id).where(changes.c.privacy_group_id == storable(privacy_group_id))
+    statement = (
+        sa.select(attempts)
+        .where(attempts.c.change_id.in_(of_group), attempts.c.action == Action.LOCK.value)
+        .order_by(attempts.c.position.desc())
+        .limit(NEWEST_LOCKS)
     )
     return tuple(attempt_of(row) for row in connection.execute(statement).mappings())
 

@@ -7,7 +7,8 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from orchestrator.engine.ports import Amendment, Lane, LeaseLostError, Record
-from orchestrator.membership.model import RESTING, Attempt, Change
+from orchestrator.membership.attempt import Attempt
+from orchestrator.membership.model import RESTING, Change
 from orchestrator.store.errors import ConstraintError
 from orchestrator.store.leasing import due_again
 from orchestrator.store.reading import change_by_id
@@ -15,7 +16,7 @@ from orchestrator.store.rows import attempt_values, change_values, history_value
 from orchestrator.store.schema import attempts, changes, history, lanes
 from orchestrator.store.transaction import Transaction, Upsert, per_dialect, touch_lane, touch_lanes
 
-_GIVEN_AT_INTAKE = {"position", "body_hash"}
+_GIVEN_AT_INTAKE = {"position", "body_hash", "request_key", "request_id", "source"}
 _UPDATE = (
     changes.update()
     .where(

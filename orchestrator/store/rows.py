@@ -4,6 +4,7 @@ Structured values are JSON objects with the field names of their dataclass, so t
 with a default can still be read.
 """
 
+import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass
@@ -13,16 +14,14 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 
 from orchestrator.engine.ports import HistoryEntry
+from orchestrator.membership.attempt import Action, Attempt, AttemptStatus, Marker
 from orchestrator.membership.model import (
-    Action,
-    Attempt,
-    AttemptStatus,
     Change,
     Effect,
+    ExpectedReplay,
     GroupView,
     Kind,
     Mark,
-    Marker,
     MemberProgress,
     Plan,
     Repair,
@@ -87,6 +86,11 @@ def ready_at(change: Change) -> int:
     if change.state is State.QUEUED and change.not_before is not None:
         return micros(change.not_before)
     return micros(change.created_at)
+
+
+def request_key(source: str, request_id: str) -> str:
+    """Return by which a request is recognised: of bounded length, whatever a sender calls itself."""
+    return hashlib.sha256(to_json([source, request_id]).encode()).hexdigest()
 
 
 def change_values(change: Change) -> Values:
@@ -170,7 +174,9 @@ def _plan(text: str) -> Plan:
     values = json.loads(text)
     lists = {name: _texts(values[name]) for name in ("to_add", "to_remove", "participants")}
     vouched = tuple(Vouched(**entry) for entry in values.get("vouched", ()))
-    return Plan(**values | lists | {"vouched": vouched, "unforeseen": _texts(values.get("unforeseen", []))})
+    replays = tuple(ExpectedReplay(**entry) for entry in values.get("replays", ()))
+    made = {"vouched": vouched, "replays": replays, "unforeseen": _texts(values.get("unforeseen", []))}
+    return Plan(**values | lists | made)
 
 
 def _effect(text: str) -> Effect:

@@ -6,7 +6,8 @@ progress, effect, reason) are JSON texts; `rows` reads and writes them. What a q
 
 import sqlalchemy as sa
 
-from orchestrator.membership.model import ENDED, RESTING, AttemptStatus, Kind, State
+from orchestrator.membership.attempt import AttemptStatus
+from orchestrator.membership.model import ENDED, RESTING, Kind, State
 
 metadata = sa.MetaData(
     naming_convention={
@@ -51,7 +52,8 @@ changes = sa.Table(
     metadata,
     sa.Column("position", Position, primary_key=True, autoincrement=True),
     sa.Column("change_id", sa.Text, nullable=False, unique=True),
-    sa.Column("request_id", sa.Text, nullable=False, unique=True),
+    # By which a request is recognised: `rows.request_key`; of rows from before sources were stored, the id itself.
+    sa.Column("request_key", sa.Text, nullable=False),
     sa.Column("body_hash", sa.Text, nullable=False),
     sa.Column("kind", sa.Text, nullable=False),
     sa.Column("privacy_group_id", sa.Text, nullable=False),
@@ -80,7 +82,10 @@ changes = sa.Table(
     sa.Column("revision", sa.BigInteger, nullable=False),
     # When it can be worked on: `not_before` while that makes it wait, else `created_at`.
     sa.Column("ready_at", sa.BigInteger, nullable=False),
+    sa.Column("request_id", sa.Text, nullable=False, server_default=""),
+    sa.Column("source", sa.Text, nullable=False, server_default=""),
     sa.CheckConstraint("revision >= 0", name="revision"),
+    sa.UniqueConstraint("request_key", name="uq_changes_request_id"),
     sa.CheckConstraint("state <> 'queued' OR lead_id IS NULL", name="queued_has_no_lead"),
     sa.Index("ix_changes_group", "privacy_group_id", "position"),
     # Without the queue, or it would be taken for finding a group's part of it.
@@ -89,6 +94,7 @@ changes = sa.Table(
     _partial("ix_changes_unlocks", "privacy_group_id", "position", where=QUEUED_UNLOCK),
     _partial("ix_changes_active", "privacy_group_id", "position", where=ACTIVE),
     _partial("ix_changes_ready", "privacy_group_id", "ready_at", where=PENDING),
+    _partial("ix_changes_source", "source", "account", where=PENDING),
     # One unfinished change leads a group's turn, whatever two confused replicas may try.
     _partial("uq_changes_lead", "privacy_group_id", where=_LEADS, unique=True),
 )
@@ -138,8 +144,11 @@ lanes = sa.Table(
     sa.Column("due_at", sa.BigInteger),
     # The newest event's `sequence`: in this row, because whoever writes events of a group holds this row's lock.
     sa.Column("last_sequence", sa.BigInteger, nullable=False),
+    # Whose change made it due: lanes are claimed from each source in turn.
+    sa.Column("source", sa.Text, nullable=False, server_default=""),
     sa.CheckConstraint("(holder IS NULL) = (lease_until IS NULL)", name="lease_has_a_holder"),
     _partial("ix_lanes_due", "due_at", where=_DUE),
+    _partial("ix_lanes_source", "source", "due_at", where=_DUE),
     _partial("ix_lanes_holder", "holder", "privacy_group_id", where=_HELD),
 )
 

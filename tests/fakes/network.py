@@ -11,9 +11,10 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from orchestrator.engine.node_ports import Block, Head, NodeError, NodeTraits, PmtOutcome, Said
+from orchestrator.membership.attempt import Action, Marker
 from orchestrator.membership.forecast.blocks import PRIVACY_PRECOMPILE, ChainBlock, PublicTransaction
 from orchestrator.membership.forecast.memberships import MembershipLog
-from orchestrator.membership.model import Action, GroupView, Marker
+from orchestrator.membership.model import GroupView
 from orchestrator.membership.reasons import Reason
 
 CHAIN_ID = 1337
@@ -94,8 +95,8 @@ class FakeMarkers:
     def renew(self, marker: Marker) -> Marker:
         return self._marker(marker.key, marker.payload_key, marker.chain_id, gas_limit=marker.gas_limit + 1)
 
-    def burn(self, marker: Marker) -> FakeBurn:
-        raw = json.dumps({"account": marker.account, "carries": ""}).encode()
+    def burn(self, marker: Marker, more_gas: int = 0) -> FakeBurn:
+        raw = json.dumps({"account": marker.account, "carries": "", "gas_limit": 100 + more_gas}).encode()
         return FakeBurn(raw, digest("marker", raw))
 
     def _marker(self, key: bytes, payload_key: bytes, chain_id: int, *, gas_limit: int) -> Marker:

@@ -10,8 +10,9 @@ from datetime import datetime
 
 from orchestrator.engine.settling import compared_with_lock
 from orchestrator.membership import facts
+from orchestrator.membership.attempt import Action, Attempt
 from orchestrator.membership.commands import Burn, Command, Observe, Renew, Send, Settle, Sign, Survey
-from orchestrator.membership.model import Action, Attempt, Change, Effect, GroupView, Kind
+from orchestrator.membership.model import Change, Effect, GroupView, Kind
 from orchestrator.membership.reading import read
 from orchestrator.membership.reading_attempts import MINED_ALREADY
 from orchestrator.membership.reasons import Reason
@@ -140,9 +141,29 @@ class SimulatedWorld:
             besu_version=(23, 10, 3),
             owner=True if view.exists else None,
             sender_key=self.sender,
-            members=tuple(self.conditions.surveys(key) for key in dict.fromkeys((*change.members, *view.participants))),
+            members=tuple(self._member(change, key) for key in dict.fromkeys((*change.members, *view.participants))),
+            own_lock=self._own_lock(change, view),
             forecast=a_forecast(),
+            own_lock=head.state.private_nonce - 1 if head.state.locked_by == DAEMON else None,
         )
+
+    def _own_lock(self, change: Change, view: GroupView) -> int | None:
+        """The private nonce of a lock of ours that holds the group, by the outcome of its own marker."""
+        if not view.locked or change.kind is Kind.UNLOCK_GROUP:
+            return None
+        newest = self.chain.head.state.private_nonce - 1
+        for attempt, _ in self.sends:
+            if attempt.action is Action.LOCK and attempt.private_nonce == newest:
+                mined = self._mined(attempt)
+                if mined is not None and mined.executed:
+                    return newest
+        return None
+
+    def _member(self, change: Change, key: str) -> facts.MemberSurvey:
+        survey = self.conditions.surveys(key)
+        if change.repair is None or not change.repairs or key not in change.repair.members:
+            return survey
+        return replace(survey, agrees=key not in self.conditions.lost)
 
     def _sign(self, change: Change, command: Sign) -> facts.Fact:
         head = self.chain.head

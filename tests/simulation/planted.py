@@ -12,17 +12,24 @@ import sqlalchemy as sa
 
 from orchestrator.besu import own_markers
 from orchestrator.besu.own_markers import OneTimeMarkers
-from orchestrator.engine import executor, sending, settling, worker
+from orchestrator.engine import broadcasting, executor, sending, settling, worker
 from orchestrator.engine.executor import Executor
 from orchestrator.engine.fleet import Fleet
 from orchestrator.engine.intake import Intake
-from orchestrator.engine.node_ports import Burning
+from orchestrator.engine.node_ports import Burning, Head
 from orchestrator.engine.ports import Lane, Trigger
+from orchestrator.engine.sending import Sending
+from orchestrator.engine.watcher import ChainWatcher
 from orchestrator.membership import machine, reading_proofs, replay
+from orchestrator.membership.attempt import Attempt, Marker
 from orchestrator.membership.commands import Command, Send, Sign
 from orchestrator.membership.facts import AttemptSigned, AttemptUnmined, ConvergenceObserved, Fact
+from orchestrator.membership.forecast import newcomers, outlook, senders
+from orchestrator.membership.forecast.histories import GroupHistory
+from orchestrator.membership.forecast.newcomers import Departure, NewcomerFacts
+from orchestrator.membership.forecast.senders import SenderFacts, SenderStanding
 from orchestrator.membership.machine import TRANSITIONS
-from orchestrator.membership.model import ACTION_OF, Attempt, Change, Kind, Marker, State
+from orchestrator.membership.model import ACTION_OF, Change, Kind, State
 from orchestrator.membership.signals import Signal
 from orchestrator.store import leasing, reading, recording
 from orchestrator.store.schema import lanes
@@ -36,13 +43,13 @@ Planting = contextlib.AbstractContextManager[Any]
 
 def acknowledged_before_commit() -> Planting:
     """A request is acknowledged, then stored."""
-    right = Intake._take
+    right = Intake._settle
 
-    async def wrong(self: Intake, trigger: Trigger) -> None:
+    async def wrong(self: Intake, trigger: Trigger) -> float | None:
         await trigger.acknowledge()
-        await right(self, trigger)
+        return await right(self, trigger)
 
-    return patch.object(Intake, "_take", wrong)
+    return patch.object(Intake, "_settle", wrong)
 
 
 def lock_not_undone() -> Planting:
@@ -116,9 +123,9 @@ def depth_not_waited_for() -> Planting:
 def unlocked_after_blocks() -> Planting:
     """An addition that is given up is waited for, not burnt; after many blocks it is taken for lost."""
 
-    async def wrong(fleet: Fleet, change: Change, attempt: Attempt, burning: Burning, depth: int) -> Fact | None:
-        with patch.object(settling, "_offer", _nothing):
-            fact = await settling.burn(fleet, change, attempt, burning, depth)
+    async def wrong(fleet: Fleet, change: Change, attempt: Attempt, *more: Any) -> Fact | None:
+        with patch.object(settling, "offer", _nothing):
+            fact = await settling.burn(fleet, change, attempt, *more)
         lost = isinstance(fact, AttemptUnmined) and fact.head >= attempt.since_block + LOST_AFTER_BLOCKS
         return None if lost else fact
 
@@ -128,9 +135,9 @@ def unlocked_after_blocks() -> Planting:
 def burn_not_awaited() -> Planting:
     """What burns a marker is broadcast, and the marker taken for burnt at once."""
 
-    async def wrong(fleet: Fleet, _: Change, __: Attempt, burning: Burning, ___: int) -> None:
-        for watcher in fleet.watchers:
-            await settling._offer(watcher, burning)
+    async def wrong(fleet: Fleet, _: Change, __: Attempt, forms: Sequence[Burning], ___: int) -> None:
+        for watcher in fleet.watchers if forms else ():
+            await broadcasting.offer(watcher, forms[0].raw, forms[0].transaction_hash)
 
     return patch.object(executor, "burn", wrong)
 
@@ -180,6 +187,63 @@ def retry_overtaken() -> Planting:
     return patch.object(leasing, "queued_changes", wrong)
 
 
+def lock_block_not_looked_at() -> Planting:
+    """The forecast is asked before the lock only: the lock's own block is not looked at."""
+
+    async def wrong(_: Sending, watcher: ChainWatcher, change: Change, head: Head) -> Fact | None:
+        return await settling.moved_under_lock(watcher, change, head.number)
+
+    return patch.object(Sending, "_before_adding", wrong)
+
+
+def accounts_not_counted() -> Planting:
+    """Every block is taken for one that can be replayed."""
+    return patch.object(outlook, "_replayable", lambda *_: True)
+
+
+def any_sender() -> Planting:
+    """Every member's node is taken for one whose bundle is whole."""
+
+    def wrong(history: GroupHistory, sender: SenderFacts) -> SenderStanding:
+        return senders.standing(history, replace(sender, replays=(), unseen=None))
+
+    return patch.object(outlook, "standing", wrong)
+
+
+def neighbours_only() -> Planting:
+    """Of a bundle only neighbouring blocks are looked at."""
+
+    def wrong(history: GroupHistory, sender: SenderFacts) -> SenderStanding:
+        blocks = [block for block in history.blocks if block.number <= sender.head]
+        ends = [*(block.number for block in blocks[1:]), sender.head + 1]
+        roots = {after - 1: block.state_root for block, after in zip(blocks, ends, strict=False)}
+        return senders.standing(history, replace(sender, roots=roots))
+
+    return patch.object(outlook, "standing", wrong)
+
+
+def roots_only() -> Planting:
+    """Of a bundle only roots are looked at, not what its node replayed."""
+
+    def wrong(history: GroupHistory, sender: SenderFacts) -> SenderStanding:
+        replays = tuple(replace(replay, privacy_group_id=history.privacy_group_id) for replay in sender.replays)
+        return senders.standing(history, replace(sender, replays=replays))
+
+    return patch.object(outlook, "standing", wrong)
+
+
+def old_prefix_check() -> Planting:
+    """Of a former member only the newest root is compared."""
+    right = newcomers.departure
+
+    def wrong(history: GroupHistory, newcomer: NewcomerFacts) -> Departure:
+        found = right(history, newcomer)
+        last = newcomers.executed_last(history, newcomer.roots.get(newcomer.head or 0, ""))
+        return found if found.trouble is None or last is None else Departure(last=last)
+
+    return patch.object(outlook, "departure", wrong)
+
+
 PLANTED: dict[str, Callable[[], Planting]] = {
     made.__name__: made
     for made in (
@@ -197,6 +261,12 @@ PLANTED: dict[str, Callable[[], Planting]] = {
         group_not_looked_at,
         removal_overtaken,
         retry_overtaken,
+        lock_block_not_looked_at,
+        accounts_not_counted,
+        any_sender,
+        neighbours_only,
+        roots_only,
+        old_prefix_check,
     )
 }
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from orchestrator.membership.forecast.senders import SenderStanding
-from orchestrator.membership.model import Vouched
+from orchestrator.membership.model import ExpectedReplay, Vouched
 from orchestrator.membership.reasons import Reason
 
 
@@ -88,8 +88,8 @@ class Forecast:
         dangers: What goes wrong; none when the addition is safe as far as can be seen.
         risks: What may go wrong and can't be settled, newest block first, a bounded number.
         unseen: What could not be looked at.
+        replays: What each new member's node has to replay.
         vouched: New members whose nodes others looked at.
-        replayed_blocks: How many blocks each new member's node has to replay.
     """
 
     privacy_group_id: str
@@ -99,8 +99,8 @@ class Forecast:
     dangers: tuple[Danger, ...] = ()
     risks: tuple[Risk, ...] = ()
     unseen: tuple[Unseen, ...] = ()
+    replays: tuple[ExpectedReplay, ...] = ()
     vouched: tuple[Vouched, ...] = ()
-    replayed_blocks: tuple[tuple[str, int], ...] = ()
 
     @property
     def outlook(self) -> Outlook:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pytest
 
 from orchestrator.besu import FlexiblePrivacyGroups, HttpNode, Node, open_session, signer_from_key
-from orchestrator.besu.errors import ProtocolError
+from orchestrator.besu.errors import NotKnownError
 from orchestrator.besu.histories import BLOCKS_AT_ONCE, read_balances, read_blocks, read_memberships
 from orchestrator.besu.port import BesuNode
 from orchestrator.devnet import DevnetConfig, running_devnet
@@ -18,6 +18,7 @@ from orchestrator.membership.forecast.senders import Bundle
 from orchestrator.membership.forecast.verdict import Outlook
 from orchestrator.store import Database, SqlHistoryStore
 from tests.fakes.clock import FastClock
+from tests.fakes.mapped_nodes import replayed_by
 
 VERSIONS = ["21.1.7", "22.4.4", "23.10.3", "25.4.1"]
 # A well-known development key: everybody has it.
@@ -61,7 +62,7 @@ async def test_a_fresh_member_is_forecast_and_remembered(version: str) -> None:
     async with a_group(version) as net, Database("sqlite://") as database:
         question = Question(privacy_group_id=net.group, to_add=(net.keys[2],), participants=tuple(net.keys[:2]))
         found = await (await net.forecaster(database)).forecast(question)
-        assert (found.outlook, found.replayed_blocks) == (Outlook.SAFE, ((net.keys[2], 1),))
+        assert (found.outlook, replayed_by(found)) == (Outlook.SAFE, ((net.keys[2], 1),))
 
         added = await net.groups.add(net.group, [net.keys[2]])
         assert added is not None
@@ -80,6 +81,7 @@ async def test_a_fresh_member_is_forecast_and_remembered(version: str) -> None:
             senders=(net.keys[2],),
         )
         again = await (await net.forecaster(database)).forecast(only_joined)
+        assert again.dangers == ()
         assert again.outlook is Outlook.UNKNOWN
         assert again.sender is not None
         assert again.sender.bundle is Bundle.WHOLE
@@ -104,7 +106,7 @@ async def test_blocks_are_read_with_what_accounts_sent() -> None:
 
 
 async def test_a_block_that_a_node_does_not_have_is_not_an_empty_one() -> None:
-    """Beyond the head nothing is answered, which is a failure to read."""
+    """Beyond the head nothing is answered, which is not known, and no block without transactions."""
     async with a_group("23.10.3") as net:
-        with pytest.raises(ProtocolError, match="asked for block 1000000"):
+        with pytest.raises(NotKnownError, match="no block 1000000"):
             await read_blocks(net.nodes[0], [1_000_000])

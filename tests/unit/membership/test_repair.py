@@ -9,23 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.membership import facts
+from orchestrator.membership.attempt import Action, Attempt, AttemptStatus, Marker
 from orchestrator.membership.commands import Burn, Observe, Pause, Renew, Send, Settle, Sign, Survey
 from orchestrator.membership.errors import RefusedRequestError
 from orchestrator.membership.forecast.verdict import Danger, Scope
-from orchestrator.membership.machine import next_command, step
-from orchestrator.membership.model import (
-    Action,
-    Attempt,
-    AttemptStatus,
-    Change,
-    Effect,
-    Kind,
-    Marker,
-    MemberProgress,
-    Repair,
-    State,
-    Verdict,
-)
+from orchestrator.membership.machine import deadline_applies, next_command, step
+from orchestrator.membership.model import Change, Effect, Kind, MemberProgress, Repair, State, Verdict
 from orchestrator.membership.reasons import RULES, Reason
 from orchestrator.membership.repair import PATIENCE, repair_of
 from tests.fakes.changes import a_change
@@ -53,6 +42,7 @@ PARKED = a_change(
     state=State.PARKED,
     members=(NEW,),
     lead_id="change-a",
+    transacted=True,
     plan=a_plan(),
     effect=ADDED,
     reason=Reason(slug="member_diverged", members=(NEW,)),
@@ -329,6 +319,10 @@ def test_no_repair_ends_with_its_member_out(data: st.DataObject) -> None:
         elif change.state is State.PARKED:
             wish = network.pick("retry", "cancel")
             fact = facts.RetryRequested() if wish == "retry" else facts.CancelRequested()
+        elif deadline_applies(change, START):
+            fact = facts.DeadlinePassed(deadline=START)
+        elif network.pick("work", "work", "work", "work", "cancel") == "cancel":
+            fact = facts.CancelRequested()
         else:
             fact = network.do(change)
         with contextlib.suppress(RefusedRequestError):
