@@ -72,7 +72,8 @@ async def change_by_daemon(directory: Path, load: Load, *, patience_seconds: flo
             for _, together in groupby(asked, attrgetter("round_number")):
                 members = ((a, [keys[node - 1] for node in a.nodes]) for a in together)
                 await ask_for(daemon, [trigger(a.request_id, a.kind, a.group, named) for a, named in members])
-            await watch.wait_for(lambda: len(_ends(watch)) >= len(asked), patience_seconds)
+            # Where a node is halted changes wait for it for ever, and the claim is broken already.
+            await watch.wait_for(lambda: len(_ends(watch)) >= len(asked) or _is_halted(devnet), patience_seconds)
             ended = devnet.emulation.network.chain.head.number
         ends = _ends(watch)
         parked = {request: data for request, (kind, data) in ends.items() if kind == EventType.CHANGE_PARKED}
@@ -92,6 +93,10 @@ def _ends(watch: Watch) -> dict[str, tuple[str, dict[str, Any]]]:
     return {seen.data["request_id"]: (seen.type, seen.data) for seen in watch.events if seen.type in ENDED}
 
 
+def _is_halted(devnet: Devnet) -> bool:
+    return any(node.halted is not None for node in devnet.emulation.network.nodes)
+
+
 def _as_accepted(watch: Watch, asked: Sequence[Asked]) -> list[Asked]:
     """The changes in the order in which they were accepted; the events of a group are told in order."""
     by_id = {change.request_id: change for change in asked}
@@ -103,7 +108,10 @@ def _untrue(devnet: Devnet, asked: Sequence[Asked], ends: dict[str, tuple[str, d
     truth, unreplayable = executed(devnet), unreplayable_blocks(devnet)
     members = dict.fromkeys((a.group for a in asked), FOUNDERS)
     for change in asked:
-        kind, data = ends[change.request_id]
+        kind, data = ends.get(change.request_id, ("unfinished", {}))
+        if not data:
+            yield f"{change.request_id} did not end"
+            continue
         if kind == EventType.CHANGE_SUCCEEDED:
             members[change.group] = change.after(members[change.group])
             continue

@@ -154,9 +154,7 @@ class _WindowOfOne:
             chain_id=_CHAIN_ID,
         )
         pmt_hash = await self._node.send_raw(sign_private_transaction(transaction, OWNER_KEY))
-        await wait_mined(
-            self._node, pmt_hash, socket=self._socket, timeout_seconds=_MINED_SECONDS, poll_seconds=1.0
-        )
+        await wait_mined(self._node, pmt_hash, socket=self._socket, timeout_seconds=_MINED_SECONDS, poll_seconds=1.0)
         receipt = await self._node.private_receipt(pmt_hash)
         return receipt is not None and receipt.status == 1
 

@@ -158,17 +158,12 @@ async def pass_blocks(devnet: Devnet, count: int, block_seconds: float) -> None:
 async def loaded(devnet: Devnet, load: Load) -> AsyncIterator[Applications]:
     """Let applications and others send while the context lasts, and let what is pending then be mined."""
     applications = Applications(devnet, load)
-    tasks = [asyncio.create_task(applications.run()), asyncio.create_task(_public(devnet, load))]
-    try:
+    async with asyncio.TaskGroup() as tasks:
+        running = [tasks.create_task(applications.run()), tasks.create_task(_public(devnet, load))]
         yield applications
-    finally:
-        for task in tasks:
+        for task in running:
             task.cancel()
-        ends = await asyncio.gather(*tasks, return_exceptions=True)
-        await devnet.call(1, "devnet_publicTraffic", [0, 0])
-    for end in ends:
-        if isinstance(end, Exception):
-            raise end
+    await devnet.call(1, "devnet_publicTraffic", [0, 0])
     await pass_blocks(devnet, 3, load.block_seconds)
 
 

@@ -19,18 +19,20 @@ class Harm:
         lost: Members whose nodes, though they run, don't have the group that they are in, in a line each.
         rolled_back: Members whose nodes have the group, in another state than its transactions lead to.
         halted: Nodes that import no block any more.
+        stranded: Members whose nodes are halted.
         locked: Groups that nothing can be written to.
     """
 
     lost: tuple[str, ...]
     rolled_back: tuple[str, ...]
     halted: tuple[str, ...]
+    stranded: tuple[str, ...]
     locked: tuple[str, ...]
 
     @property
     def lines(self) -> tuple[str, ...]:
         """Everything."""
-        return (*self.lost, *self.rolled_back, *self.halted, *self.locked)
+        return (*self.lost, *self.rolled_back, *self.halted, *self.stranded, *self.locked)
 
 
 def executed(devnet: Devnet) -> Truth:
@@ -46,7 +48,7 @@ def executed(devnet: Devnet) -> Truth:
 def find_harm(devnet: Devnet, groups: Sequence[str]) -> Harm:
     """Compare every member's node with what the chain's transactions lead to."""
     truth = executed(devnet)
-    lost, rolled_back, locked = [], [], []
+    lost, rolled_back, stranded, locked = [], [], [], []
     nodes = {node.key: node for node in devnet.emulation.network.nodes}
     for group in groups:
         last = truth.last(group)
@@ -58,6 +60,7 @@ def find_harm(devnet: Devnet, groups: Sequence[str]) -> Harm:
         for key in last.state.contract.participants:
             node = nodes[key]
             if node.halted is not None:
+                stranded.append(f"group {group}: node {node.number} is halted")
                 continue
             timeline = node.timelines.get(group_bytes(group), GroupTimeline())
             state = timeline.state_at(node.head.number)
@@ -69,7 +72,13 @@ def find_harm(devnet: Devnet, groups: Sequence[str]) -> Harm:
             else:
                 rolled_back.append(line + f"has another state: {_difference(timeline, node, truth, group)}")
     halted = [f"node {node.number} is halted: {node.halted}" for node in nodes.values() if node.halted is not None]
-    return Harm(lost=tuple(lost), rolled_back=tuple(rolled_back), halted=tuple(halted), locked=tuple(locked))
+    return Harm(
+        lost=tuple(lost),
+        rolled_back=tuple(rolled_back),
+        halted=tuple(halted),
+        stranded=tuple(stranded),
+        locked=tuple(locked),
+    )
 
 
 def members_of(devnet: Devnet, truth: Truth, group: str) -> frozenset[int]:
