@@ -14,6 +14,7 @@ from aiohttp import web
 
 from orchestrator import __version__
 from orchestrator.api.application import make_api
+from orchestrator.api.forecasting import FleetForecasts
 from orchestrator.api.group_reading import FleetGroups
 from orchestrator.api.ports import ApiServices
 from orchestrator.app.assembly import Engine, assembled, speakers
@@ -245,6 +246,7 @@ async def _serve_http(stack: AsyncExitStack, config: Config, engine: Engine, bro
         intake=engine.intake,
         changes=engine.store,
         groups=FleetGroups(engine.store, engine.fleet),
+        forecasts=FleetForecasts(engine.fleet, engine.forecaster),
         feed=feed,
         readiness=Readiness(engine.store, broker, engine.fleet, engine.clock),
         dead_letters=broker,
