@@ -13,7 +13,7 @@ LOCK := $(BIN)/python -m uv pip compile --quiet --universal --generate-hashes --
 CLIENT := tests/clients/web3js-quorum
 
 .DEFAULT_GOAL := help
-.PHONY: help demo setup servers check test bench simulate soak lock clean
+.PHONY: help demo setup servers check test bench simulate soak fuzz lock clean
 
 help: ## List what can be made
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -43,6 +43,9 @@ simulate: $(VENV)/installed-dev ## Run SEEDS deterministic simulations of engine
 
 soak: setup ## Run changes under random faults for MINUTES, then check the invariants
 	$(BIN)/python -m tests.soak --minutes $(MINUTES) $(ARGS)
+
+fuzz: $(VENV)/installed-dev ## Lie to the daemon, by growing seeds and with Hypothesis, for MINUTES
+	$(BIN)/python -m tests.hostile --minutes $(MINUTES) $(ARGS)
 
 lock: $(VENV)/installed ## Lock the requirements again after a change in pyproject.toml (UPGRADE=--upgrade: newest versions)
 	$(PIP) install uv==$(UV_VERSION)

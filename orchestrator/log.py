@@ -9,14 +9,19 @@ import logging
 import re
 import sys
 from collections.abc import Mapping
+from itertools import islice
 from typing import Final, Literal, TextIO
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-REDACTED: Final = "[redacted]"
+from orchestrator.outside_text import REDACTED, one_line, redacted
+
 MAX_TEXT: Final = 4000
+MAX_NAME: Final = 100
+MAX_ITEMS: Final = 256
 _MAX_DEPTH: Final = 6
+_OF_SEVERAL_LINES: Final = frozenset({"event", "exception", "stack"})
 
 Format = Literal["auto", "json", "console"]
 
@@ -24,23 +29,6 @@ _SECRET_KEY: Final = re.compile(
     r"(?:^|[_.-])(?:private_?key|password|passphrase|secret|token|authorization|credential|cookie|seed|mnemonic"
     r"|raw(?:_transaction)?)s?$",
     re.IGNORECASE,
-)
-_SECRETS_IN_TEXT: Final = (
-    # A name and its value: password=…, "token": "…", Authorization: Bearer …
-    (
-        re.compile(
-            r"(?i)((?:private[_ ]?key|password|passphrase|secret|token|authorization)[\"']?\s*[=:]\s*[\"']?)"
-            r"(?:(?:bearer|basic)\s+)?[^\s\"',;&]+"
-        ),
-        rf"\g<1>{REDACTED}",
-    ),
-    (re.compile(r"(?i)\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{8,}"), rf"\g<1> {REDACTED}"),
-    # A JSON Web Token wherever it stands.
-    (re.compile(r"\beyJ[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*"), REDACTED),
-    # The password (or token) of an address.
-    (re.compile(r"(\b[a-z][a-z0-9+.-]*://)[^/\s@]+@"), rf"\g<1>{REDACTED}@"),
-    # 32 bytes of bare hexadecimal are how key files hold keys; hashes are written with 0x.
-    (re.compile(r"(?<![0-9a-zA-Z])[0-9a-fA-F]{64}(?![0-9a-zA-Z])"), REDACTED),
 )
 
 
@@ -56,12 +44,6 @@ class _Writer:
             self._stream.flush()
 
     debug = info = warning = error = critical = exception = msg
-
-
-_SIGN_OF_SECRET: Final = re.compile(
-    r"(?i)private[_ ]?key|password|passphrase|secret|token|authorization|bearer|basic|eyJ|://|[0-9a-f]{64}"
-)
-"""No text without one of these holds a secret that the patterns above would find."""
 
 
 def configure_logging(level: str = "info", form: Format = "auto", stream: TextIO | None = None) -> None:
@@ -106,16 +88,13 @@ def redact(_logger: WrappedLogger, _method: str, entry: EventDict) -> EventDict:
 
 def redact_text(text: str) -> str:
     """Return a text without what looks like a secret, cut to a bounded length."""
-    if _SIGN_OF_SECRET.search(text) is not None:  # one quick look at what is logged for each step of each change
-        for pattern, replacement in _SECRETS_IN_TEXT:
-            text = pattern.sub(replacement, text)
-    return text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}… ({len(text)} characters)"
+    return redacted(text, MAX_TEXT)
 
 
 def _redacted(key: object, value: object, depth: int) -> object:
     if value is None or isinstance(value, bool | int | float):
         return value
-    if isinstance(key, str) and _SECRET_KEY.search(key):
+    if isinstance(key, str) and _SECRET_KEY.search(key[-MAX_NAME:]):
         return REDACTED
     if depth >= _MAX_DEPTH:
         return "…"
@@ -124,11 +103,16 @@ def _redacted(key: object, value: object, depth: int) -> object:
             # Bytes are signed transactions or keys: neither belongs in a log.
             return f"[{len(value)} bytes]"
         case Mapping():
-            return {inner: _redacted(inner, item, depth + 1) for inner, item in value.items()}
+            return {
+                one_line(redacted(str(inner), MAX_NAME)): _redacted(inner, item, depth + 1)
+                for inner, item in islice(value.items(), MAX_ITEMS)
+            }
         case list() | tuple() | set() | frozenset():
-            return [_redacted(None, item, depth + 1) for item in value]
+            return [_redacted(None, item, depth + 1) for item in islice(value, MAX_ITEMS)]
         case _:
-            return redact_text(str(value))
+            text = redact_text(str(value))
+            # Values come from outside and stay on their line; a traceback has several, and so may our own words.
+            return "\n".join(map(one_line, text.split("\n"))) if key in _OF_SEVERAL_LINES else one_line(text)
 
 
 def _renderer(on_terminal: bool) -> Processor:

@@ -8,6 +8,7 @@ from aiohttp import web
 
 from orchestrator.api.access import access_middleware, add_security_headers
 from orchestrator.api.changes import SERVICES
+from orchestrator.api.connections import connection_middleware
 from orchestrator.api.openapi import openapi_document
 from orchestrator.api.operations import OPERATIONS
 from orchestrator.api.ports import ApiServices
@@ -30,7 +31,9 @@ def make_api(services: ApiServices) -> web.Application:
     Args:
         services: The parts of the daemon that it talks to.
     """
-    app = web.Application(middlewares=[problem_middleware, access_middleware], client_max_size=MAX_BODY_BYTES)
+    app = web.Application(
+        middlewares=[connection_middleware, problem_middleware, access_middleware], client_max_size=MAX_BODY_BYTES
+    )
     app[SERVICES] = services
     app[STREAMS] = Streams()
     for operation in OPERATIONS:

@@ -14,11 +14,13 @@ _TITLES = {
     400: "A header is missing or wrong.",
     403: "The request comes from a page of another origin.",
     404: "There is no such thing.",
+    408: "The body did not come in time.",
     409: "It can't be done as things are.",
     413: "The body is too large.",
     415: "The body is not JSON.",
     421: "The Host header names no loopback address.",
     422: "A value is wrong; `field` names it.",
+    429: "Too much of this sender's or account's is unfinished.",
     503: "Something that is needed does not answer; ask again.",
 }
 _EVERYWHERE = (403, 421)

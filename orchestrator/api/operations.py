@@ -133,7 +133,7 @@ OPERATIONS: Final = (
         parameters=(_KEY,),
         body=RequestData,
         answers=_ACCEPTED,
-        problems=(400, 409, 413, 415, 422, 503),
+        problems=(400, 408, 409, 413, 415, 422, 429, 503),
     ),
     Operation(
         method="GET",
@@ -226,7 +226,7 @@ OPERATIONS: Final = (
         parameters=(_GROUP, _KEY),
         body=DesiredMembers,
         answers=_ACCEPTED,
-        problems=(400, 409, 413, 415, 422, 503),
+        problems=(400, 408, 409, 413, 415, 422, 429, 503),
     ),
     Operation(
         method="GET",

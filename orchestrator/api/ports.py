@@ -21,7 +21,8 @@ class RequestIntake(Protocol):
 
         Raises:
             InvalidRequestError: It names an account or a group that there is not.
-            ConflictingRequestError: Its id is known with another body.
+            ConflictingRequestError: Its source and id are known with another body.
+            TooManyUnfinishedError: Its source or account has as many unfinished changes as it may.
             StoreError: It could not be stored.
         """
 

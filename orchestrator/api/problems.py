@@ -9,9 +9,11 @@ import structlog
 from aiohttp import web
 
 from orchestrator.api.documents import Problem
+from orchestrator.engine.admission import TooManyUnfinishedError
 from orchestrator.engine.ports import BrokerError, LeaseLostError, StoreError
 from orchestrator.engine.requests import MAX_BODY_BYTES, InvalidRequestError
-from orchestrator.membership.errors import ConflictingRequestError, ImpossibleStepError
+from orchestrator.membership.errors import ConflictingRequestError, ImpossibleStepError, RefusedRequestError
+from orchestrator.outside_text import told
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -78,8 +80,13 @@ def _of(error: Exception, request: web.Request) -> _Answer:
         case LeaseLostError():
             detail = "The change is being worked on at this moment; ask again when it rests."
             return _Answer(HTTPStatus.CONFLICT, "being-worked-on", detail, again=True)
-        case ImpossibleStepError():
+        case ImpossibleStepError() | RefusedRequestError():
             return _Answer(HTTPStatus.CONFLICT, "impossible-now", str(error))
+        case TooManyUnfinishedError():
+            return _Answer(HTTPStatus.TOO_MANY_REQUESTS, "too-many-unfinished", str(error), again=True)
+        case TimeoutError():
+            detail = "The body did not come in time; send it again, at once."
+            return _Answer(HTTPStatus.REQUEST_TIMEOUT, "body-late", detail, "body")
         case StoreError():
             detail = "The store does not answer; nothing was changed. Ask again."
             return _Answer(HTTPStatus.SERVICE_UNAVAILABLE, "store-unavailable", detail, again=True)
@@ -97,7 +104,7 @@ def _of_http(request: web.Request, error: web.HTTPException) -> _Answer:
     match status:
         case HTTPStatus.NOT_FOUND:
             return _Answer(
-                status, "not-found", f"There is nothing at {request.path}; /openapi.json lists what there is."
+                status, "not-found", f"There is nothing at {told(request.path)}; /openapi.json lists what there is."
             )
         case HTTPStatus.METHOD_NOT_ALLOWED:
             return _Answer(status, "method-not-allowed", f"{request.method} can't be used at {request.path}.")

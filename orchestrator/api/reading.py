@@ -1,5 +1,6 @@
 """Reading requests: bodies, headers, query parameters and path ids, each bounded and with an error that names it."""
 
+import asyncio
 import base64
 import binascii
 import re
@@ -25,6 +26,9 @@ _ID: Final = re.compile(ID_PATTERN.removesuffix("$") + r"\Z")
 _LONGEST_ID: Final = 128
 _LONGEST_KEY: Final = 256
 _TO_BASE64: Final = str.maketrans("-_ ", "+/+")
+_LONGEST_NUMBER: Final = 9
+BODY_SECONDS: Final = 10.0
+"""What sending a body may take: it has 256 KiB at most."""
 
 Choice = TypeVar("Choice", bound=StrEnum)
 
@@ -65,12 +69,15 @@ async def json_body(request: web.Request) -> object:
         ProblemError: Its media type is not JSON.
         InvalidRequestError: It is no JSON document.
         web.HTTPRequestEntityTooLarge: It is too large.
+        TimeoutError: It did not come in time.
     """
     if request.content_type != "application/json":
         raise ProblemError(
             HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "not-json", "Send Content-Type: application/json.", "Content-Type"
         )
-    return parse_json(await request.read())
+    async with asyncio.timeout(BODY_SECONDS):
+        body = await request.read()
+    return parse_json(body)
 
 
 def idempotency_key(request: web.Request) -> str:
@@ -124,9 +131,10 @@ def page_size(request: web.Request) -> int:
         ProblemError: It is no number from 1 to `MAX_PAGE`.
     """
     text = request.query.get("limit", str(DEFAULT_PAGE))
-    if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= MAX_PAGE):
+    number = int(text) if len(text) <= _LONGEST_NUMBER and text.isascii() and text.isdigit() else 0
+    if not 1 <= number <= MAX_PAGE:
         raise _wrong("limit", f"must be a number from 1 to {MAX_PAGE}")
-    return int(text)
+    return number
 
 
 def id_parameter(request: web.Request, name: str) -> str | None:

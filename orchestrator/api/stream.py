@@ -19,6 +19,8 @@ MAX_STREAMS: Final = 256
 SEND_TIMEOUT_SECONDS: Final = 10.0
 PING_SECONDS: Final = 15.0
 RECONNECT_MS: Final = 1000
+MAX_ID_DIGITS: Final = 18
+"""A position in the outbox is a number of 64 bits."""
 
 
 class Streams(set[EventSourceResponse]):
@@ -65,7 +67,9 @@ class _Subscription:
 
     def __init__(self, request: web.Request) -> None:
         self._resume_id = request.headers.get("Last-Event-ID") or id_parameter(request, "last_event_id")
-        if self._resume_id is not None and not (self._resume_id.isascii() and self._resume_id.isdigit()):
+        if self._resume_id is not None and not (
+            len(self._resume_id) <= MAX_ID_DIGITS and self._resume_id.isascii() and self._resume_id.isdigit()
+        ):
             raise ProblemError(
                 HTTPStatus.UNPROCESSABLE_ENTITY,
                 "invalid-request",

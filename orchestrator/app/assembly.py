@@ -22,6 +22,7 @@ from orchestrator.besu.statements import signer_of
 from orchestrator.besu.tokens import TokenFile
 from orchestrator.besu.websocket_client import NodeSocket
 from orchestrator.config import AccountConfig, Config, NodeConfig
+from orchestrator.engine.admission import AdmissionRules
 from orchestrator.engine.bystanders import BystanderReader
 from orchestrator.engine.clock import SystemClock
 from orchestrator.engine.executor import Executor
@@ -206,7 +207,13 @@ async def assembled(config: Config, stopping: asyncio.Event, clock: Clock | None
         metrics = Metrics(lambda: supervisor.running_lanes, lambda: _node_readings(nodes, fleet))
         worker = Worker(store, executor, clock, stopping, metrics.on_step)
         supervisor = Supervisor(store, worker, fleet, clock, lanes, stopping)
-        intake = Intake(store, fleet, accounts, clock, new_id)
+        bounds = AdmissionRules(
+            per_source=config.admission.per_source,
+            per_account=config.admission.per_account,
+            when_full=config.admission.when_full,
+        )
+        intake = Intake(store, fleet, accounts, clock, new_id, bounds)
+        metrics.watch_admission(intake.admission)
         yield Engine(
             store=store,
             outbox=SqlOutbox(database),

@@ -6,6 +6,7 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,6 +15,7 @@ from aiohttp import web
 
 from orchestrator import __version__
 from orchestrator.api.application import make_api
+from orchestrator.api.connections import Connections
 from orchestrator.api.forecasting import FleetForecasts
 from orchestrator.api.group_reading import FleetGroups
 from orchestrator.api.ports import ApiServices
@@ -29,6 +31,7 @@ from orchestrator.engine.attestation_messages import ATTESTATION_TYPE, INQUIRY_T
 from orchestrator.engine.attesting import Attester
 from orchestrator.engine.auditor import Auditor, AuditRules
 from orchestrator.engine.block_watch import BlockWatch, WatchRules
+from orchestrator.engine.isolation import kept_running
 from orchestrator.engine.joining import Joiner
 from orchestrator.engine.ports import Clock
 from orchestrator.engine.repairing import Repairer
@@ -125,10 +128,13 @@ async def run_daemon(
         feed = EventFeed(engine.outbox, engine.clock)
         address = await _serve_http(stack, config, engine, broker, feed)
         async with asyncio.TaskGroup() as tasks:
-            taking = tasks.create_task(engine.intake.run(broker))
+            taking = tasks.create_task(kept_running("intake", partial(engine.intake.run, broker), engine.clock))
             driving = tasks.create_task(engine.supervisor.run())
             relay = Relay(engine.outbox, broker, engine.clock, engine.holder)
-            reporting = [tasks.create_task(part.run()) for part in _parts(config, engine, broker, relay, feed)]
+            reporting = [
+                tasks.create_task(kept_running(type(part).__name__, part.run, engine.clock))
+                for part in _parts(config, engine, broker, relay, feed)
+            ]
             settle_interpreter()
             log.info("ready", api=address, nodes=len(config.nodes), accounts=len(config.accounts))
             on_ready(address)
@@ -271,7 +277,10 @@ async def _serve_http(stack: AsyncExitStack, config: Config, engine: Engine, bro
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
     host, _, port = config.api.listen.rpartition(":")
-    site = web.TCPSite(runner, host.strip("[]"), int(port))
-    await site.start()
-    bound = runner.addresses[0]
-    return f"http://{host}:{bound[1]}"
+    if runner.server is None:
+        raise AssertionError("a runner that is set up has a server")
+    listening = await asyncio.get_running_loop().create_server(
+        Connections(runner.server), host.strip("[]"), int(port), backlog=128
+    )
+    stack.callback(listening.close)
+    return f"http://{host}:{listening.sockets[0].getsockname()[1]}"

@@ -8,6 +8,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from orchestrator.besu.http_client import CallCounts
+from orchestrator.engine.admission import Admission
+from orchestrator.engine.isolation import contained_failures
 from orchestrator.membership.model import RESTING, Change, State
 from orchestrator.membership.unextendable import WatchTally
 
@@ -63,6 +65,18 @@ class Metrics:
             registry=self.registry,
         )
         self.registry.register(_Nodes(nodes))
+        self.registry.register(_Contained())
+
+    def watch_admission(self, admission: Admission) -> None:
+        """Show what is unfinished, and what was turned away."""
+        largest = Gauge(
+            "orchestrator_largest_source", "Unfinished changes of the source with the most.", registry=self.registry
+        )
+        largest.set_function(lambda: admission.largest)
+        turned_away = Gauge(
+            "orchestrator_turned_away", "Requests over a bound of admission, since the start.", registry=self.registry
+        )
+        turned_away.set_function(lambda: admission.turned_away)
 
     def on_step(self, before: Change, after: Change) -> None:
         """Count a committed step."""
@@ -79,6 +93,16 @@ class Metrics:
         self._twice.inc(max(after.account_twice - before.account_twice, 0))
         self._repeated.inc(max(after.repeated - before.repeated, 0))
         self._unextendable.set(unextendable)
+
+
+class _Contained(Collector):
+    def collect(self) -> Iterable[Metric]:
+        found = CounterMetricFamily(
+            "orchestrator_contained", "Failures of single items that stopped nothing else.", labels=["what"]
+        )
+        for what, number in sorted(contained_failures.items()):
+            found.add_metric([what], number)
+        return (found,)
 
 
 class _Nodes(Collector):

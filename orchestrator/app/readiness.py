@@ -39,7 +39,8 @@ class Readiness:
         return (*found, any_node, *nodes)
 
     async def _ask_store(self) -> None:
-        await self._store.next_due()
+        """A store that is full or damaged still answers reads: only a write tells."""
+        await self._store.probe()
 
     async def _check(self, name: str, ask: Callable[[], Awaitable[object]], *, required: bool = True) -> Check:
         try:

@@ -49,6 +49,8 @@
 from enum import StrEnum
 from typing import ClassVar, Final
 
+from orchestrator.outside_text import told
+
 _LONGEST_MESSAGE: Final = 500
 
 
@@ -163,7 +165,7 @@ class RpcError(BesuError):
     """The node answered with an error.
 
     Attributes:
-        code, message, data: as answered; the message is shortened when it is very long.
+        code, message, data: as answered; the message is made fit to be told (``outside_text.told``).
     """
 
     reason = "rpc_error"
@@ -172,7 +174,7 @@ class RpcError(BesuError):
 
     def __init__(self, code: int, message: str, data: object = None) -> None:
         self.code = code
-        self.message = message[:_LONGEST_MESSAGE]
+        self.message = told(message, _LONGEST_MESSAGE)
         self.data = data
         advice = f"; {self.remedy}" if self.remedy else ""
         super().__init__(f"{self.message} ({code}){advice}")

@@ -4,6 +4,7 @@ import asyncio
 import secrets
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 
 from orchestrator.besu.errors import BesuError, NotKnownError
 from orchestrator.besu.group_changes import ChangeReceipt, CreatedGroup, GroupChangeError
@@ -26,10 +27,10 @@ from orchestrator.besu.private_transaction import USUAL_GAS_LIMIT, PrivateTransa
 from orchestrator.besu.results import FoundGroup, GroupView
 from orchestrator.besu.signers import Signer
 from orchestrator.besu.transaction_errors import MarkerKnownError
-from orchestrator.besu.versions import native_abi, unlock_works
+from orchestrator.besu.versions import DISTRIBUTES_HISTORY_SINCE, native_abi, unlock_works
 from orchestrator.besu.waiting import NotMinedError, wait_mined
 from orchestrator.besu.websocket_client import NodeSocket
-from orchestrator.membership.model import Marker
+from orchestrator.membership.model import NODE_MARKER, Marker
 
 
 class FlexiblePrivacyGroups:
@@ -129,7 +130,9 @@ class FlexiblePrivacyGroups:
             await self._past(lock.block_number)
             locked = await self._view(privacy_group_id)
             _check_as_left(locked, lock.view, privacy_group_id)
-            marker = await self._distribute(privacy_group_id, data, locked.private_nonce or 0)
+            bundles = await self._node.version() >= DISTRIBUTES_HISTORY_SINCE
+            add = self._distribute if bundles else self._sent_by_node
+            marker = await add(privacy_group_id, data, locked.private_nonce or 0)
             return await self._settle(privacy_group_id, data, locked, marker)
         except BaseException as error:
             await self._take_back(locking, marker, error, privacy_group_id)
@@ -164,13 +167,20 @@ class FlexiblePrivacyGroups:
         payload_key = await self._node.distribute_raw(self._signer.sign(transaction))
         return self._markers.make(payload_key, transaction.chain_id or 0)
 
+    async def _sent_by_node(self, group: str, data: bytes, private_nonce: int) -> Marker:
+        """Send a private transaction with a marker of the node's, which brings the history on every version."""
+        transaction = await self._transaction(group, data, private_nonce)
+        pmt_hash = await self._node.send_raw(self._signer.sign(transaction))
+        return replace(NODE_MARKER, pmt_hash=pmt_hash)
+
     async def _broadcast(self, raw: bytes) -> None:
         with suppress(MarkerKnownError):
             await self._node.broadcast_raw(raw)
 
     async def _settle(self, group: str, data: bytes, before: GroupView, marker: Marker) -> ChangeReceipt:
         pmt_hash, private_nonce = marker.pmt_hash, before.private_nonce or 0
-        await self._broadcast(marker.raw)
+        if marker.ours:
+            await self._broadcast(marker.raw)
         mined = await wait_mined(
             self._node,
             pmt_hash,
@@ -286,6 +296,8 @@ class FlexiblePrivacyGroups:
 
     async def _is_decided(self, marker: Marker) -> bool:
         """Burn a marker and wait until it or what burns it is mined; False when that takes too long."""
+        if not marker.ours:
+            return False  # the node's own marker can't be burnt
         burn = self._markers.burn(marker)
         try:
             async with asyncio.timeout(self._mined_timeout_seconds):

@@ -37,9 +37,9 @@ async def read_blocks(node: Node, block_numbers: Sequence[int]) -> tuple[Block, 
         numbers = block_numbers[start : start + BLOCKS_AT_ONCE]
         answered = await node.http.batch([Call("eth_getBlockByNumber", (hex(number), True)) for number in numbers])
         for number, answer in zip(numbers, answered, strict=True):
-            block = answers.optional(answers.read_block, result_of(answer))
-            if block is None or block.head.number != number:
-                raise ProtocolError(f"asked for block {number}, answered {'none' if block is None else 'another'}")
+            block = answers.known(answers.read_block, result_of(answer), f"block {number}")
+            if block.head.number != number:
+                raise ProtocolError(f"asked for block {number}, answered another")
             found.append(_whole(block))
     return tuple(found)
 
@@ -52,7 +52,8 @@ async def read_balances(node: Node, accounts: Sequence[str], block_number: int) 
     """
     answered = await node.http.batch([Call("eth_getBalance", (account, hex(block_number))) for account in accounts])
     return {
-        account: answers.read_quantity(result_of(answer)) for account, answer in zip(accounts, answered, strict=True)
+        account: answers.known(answers.read_quantity, result_of(answer), "such block")
+        for account, answer in zip(accounts, answered, strict=True)
     }
 
 
@@ -76,7 +77,14 @@ async def read_memberships(
         for first in range(first_block, last_block + 1, LOG_BLOCKS_AT_ONCE):
             last = min(first + LOG_BLOCKS_AT_ONCE - 1, last_block)
             wanted = {"fromBlock": hex(first), "toBlock": hex(last), "address": list(MANAGEMENT_ADDRESSES)}
-            answered = await node.http.batch([Call("priv_getLogs", (group, wanted)) for group in groups])
+            # Logs up to a block that a late replica does not have are cut off at its head without a word.
+            newest, *answered = await node.http.batch(
+                [
+                    Call("eth_getBlockByNumber", (hex(last), False)),
+                    *(Call("priv_getLogs", (group, wanted)) for group in groups),
+                ]
+            )
+            answers.known(answers.read_head, result_of(newest), f"block {last}")
             for group, answer in zip(groups, answered, strict=True):
                 logs = answers.read_list(answers.read_log, result_of(answer))
                 found[group] += [membership for log in logs if (membership := _membership(group, log)) is not None]

@@ -19,12 +19,12 @@ from orchestrator.besu.errors import (
     HttpStatusError,
     NodeTimeoutError,
     NodeUnreachableError,
-    ProtocolError,
 )
 from orchestrator.besu.json_rpc import (
     MAX_ANSWER_BYTES,
     MAX_BATCH,
     Answer,
+    AnswerTooLargeError,
     Call,
     decode_answer,
     decode_batch,
@@ -45,6 +45,8 @@ _TOO_MANY: Final = 429
 _HOST_REFUSED: Final = b"Host not authorized"
 _BATCH_STATUSES: Final = (400, 413)
 """What a gateway answers, without JSON-RPC, to a batch that it can't read or that is too large for it."""
+_SMALLEST_HALVED: Final = 8
+"""A batch of fewer reads whose answer is too large is not asked in halves: it is no honest answer."""
 
 
 @dataclass(slots=True)
@@ -72,7 +74,10 @@ def open_session(*, max_connections: int = 500) -> aiohttp.ClientSession:
     """
     connector = aiohttp.TCPConnector(limit=max_connections, ttl_dns_cache=30)
     # Environment proxies are not trusted: nodes are internal, and a proxy would see the tokens.
-    return aiohttp.ClientSession(connector=connector, trust_env=False, auto_decompress=True)
+    # No cookies: what a gateway before one node sets is nothing to another node, and could be its session.
+    return aiohttp.ClientSession(
+        connector=connector, trust_env=False, auto_decompress=True, cookie_jar=aiohttp.DummyCookieJar()
+    )
 
 
 class HttpNode:
@@ -195,11 +200,15 @@ class HttpNode:
         body = encode_batch(first_id, calls)
         try:
             answered = await self._post(body, calls=len(calls), retry=retry, timeout=timeout)
+            return decode_batch(answered, first_id, len(calls))
         except HttpStatusError as error:
             if error.status in _BATCH_STATUSES:
                 raise BatchRefusedError(f"a batch of {len(calls)} requests: {error}") from error
             raise
-        return decode_batch(answered, first_id, len(calls))
+        except AnswerTooLargeError as error:
+            if retry and len(calls) >= _SMALLEST_HALVED:
+                raise BatchRefusedError(f"a batch of {len(calls)} requests: {error}") from error
+            raise
 
     async def _ask_one_by_one(self, calls: Sequence[Call], timeout: float | None) -> list[Answer]:
         # As many at a time as the node gets turns; the first failure is raised when all have ended.
@@ -273,7 +282,9 @@ class HttpNode:
         async for part in response.content.iter_chunked(1 << 16):
             size += len(part)
             if size > MAX_ANSWER_BYTES:
-                raise ProtocolError(f"{self.url} answers more than {MAX_ANSWER_BYTES} bytes; ask for less at once")
+                raise AnswerTooLargeError(
+                    f"{self.url} answers more than {MAX_ANSWER_BYTES} bytes; ask for less at once"
+                )
             parts.append(part)
         return b"".join(parts)
 

@@ -119,7 +119,7 @@ def sign_marker(
 
 
 def sign_burn(
-    private_key: bytes | str, *, account_nonce: int, gas_price: int, chain_id: int | None
+    private_key: bytes | str, *, account_nonce: int, gas_price: int, chain_id: int | None, more_gas: int = 0
 ) -> SignedMarkerTransaction:
     """Sign the transaction that takes an account's nonce and does nothing: to itself, without value.
 
@@ -132,6 +132,7 @@ def sign_burn(
         account_nonce: the marker's.
         gas_price: in wei; not below the marker's.
         chain_id: see ``MarkerTransaction``.
+        more_gas: beyond the 21,000 that it needs: another amount makes another transaction in its place.
 
     Raises:
         InvalidMarkerError: a field is out of range, or the key is no private key.
@@ -143,7 +144,7 @@ def sign_burn(
     transaction = MarkerTransaction(
         account_nonce=account_nonce,
         gas_price=gas_price,
-        gas_limit=BURN_GAS_LIMIT,
+        gas_limit=BURN_GAS_LIMIT + more_gas,
         to=to,
         data=b"",
         chain_id=chain_id,

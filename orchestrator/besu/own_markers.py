@@ -39,10 +39,14 @@ class OneTimeMarkers:
         """Return the same marker with one more gas, under the same account nonce."""
         return self._signed(marker.key, marker.payload_key, marker.gas_limit + 1, marker.gas_price, marker.chain_id)
 
-    def burn(self, marker: Marker) -> SignedMarkerTransaction:
+    def burn(self, marker: Marker, more_gas: int = 0) -> SignedMarkerTransaction:
         """Return the transaction that makes a marker impossible to mine once it is mined itself."""
         return sign_burn(
-            marker.key, account_nonce=FIRST_ACCOUNT_NONCE, gas_price=marker.gas_price, chain_id=marker.chain_id
+            marker.key,
+            account_nonce=FIRST_ACCOUNT_NONCE,
+            gas_price=marker.gas_price,
+            chain_id=marker.chain_id,
+            more_gas=more_gas,
         )
 
     def _signed(self, key: bytes, payload_key: bytes, gas_limit: int, gas_price: int, chain_id: int) -> Marker:

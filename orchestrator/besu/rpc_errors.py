@@ -48,6 +48,7 @@ from orchestrator.besu.transaction_errors import (
     TransactionRefusedError,
     WrongChainIdError,
 )
+from orchestrator.outside_text import told
 
 _LONGEST_MATCHED: Final = 500
 _LONGEST_REVERT_BYTES: Final = 4096
@@ -164,4 +165,4 @@ def revert_reason_of(data: object) -> str | None:
         (text,) = decode(["string"], reverted[4:])
     except (InvalidIdentifierError, DecodingError, UnicodeDecodeError, OverflowError):
         return None
-    return str(text)
+    return told(str(text))

@@ -96,6 +96,22 @@ def reconnect_delay_seconds(failures: int, *, first: float, longest: float, spre
 
 
 @dataclass(slots=True)
+class Allowance:
+    """How many bytes may be read from one connection: ``per_second`` on average, at most ``at_once`` ahead of it."""
+
+    per_second: float
+    at_once: float
+    _spent: float = 0.0
+    _at: float | None = None
+
+    def spend(self, size: int, now: float) -> float:
+        """Count what was read; return for how many seconds nothing more is to be read (0 for at once)."""
+        passed = 0.0 if self._at is None else max(0.0, now - self._at)
+        self._spent, self._at = max(0.0, self._spent - passed * self.per_second) + size, now
+        return max(0.0, self._spent - self.at_once) / self.per_second
+
+
+@dataclass(slots=True)
 class Inbox:
     """Items that wait for one reader, at most ``limit``; when full they give way to one ``Gap``."""
 

@@ -9,6 +9,9 @@ Version = tuple[int, int, int]
 UNLOCK_SINCE: Final[Version] = (21, 7, 4)
 """``unlock()`` executes from here on; before, an empty add is the way to unlock."""
 
+DISTRIBUTES_HISTORY_SINCE: Final[Version] = (21, 10, 2)
+"""A distribution bundles the history for an addition from here on; before, only a send does."""
+
 BYTES_ABI_SINCE: Final[Version] = (22, 10, 0)
 """Groups are created with ``bytes[]`` from here on, and only ``bytes[]`` additions are recognised."""
 

@@ -15,10 +15,16 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
 from orchestrator.besu import subscriptions
 from orchestrator.besu.errors import BesuError, NodeTimeoutError, ProtocolError
 from orchestrator.besu.json_rpc import Answer, Call, Notification, decode_message, encode_request, result_of
-from orchestrator.besu.subscriptions import Inbox, Item, Subscriptions, Topic, reconnect_delay_seconds
+from orchestrator.besu.subscriptions import Allowance, Inbox, Item, Subscriptions, Topic, reconnect_delay_seconds
 from orchestrator.besu.tokens import TokenError, TokenFile
+from orchestrator.outside_text import told
 
-MAX_MESSAGE_BYTES: Final = 8 << 20
+MAX_MESSAGE_BYTES: Final = 1 << 20
+"""A head has about a kilobyte, a log as much as a transaction pays for."""
+
+MAX_BYTES_PER_SECOND: Final = 2 << 20
+"""More is left to the connection, which then fills and holds the node up: reading is work that nobody else can do."""
+
 _OUTSIDE_ERRORS: Final = (OSError, ConnectionClosed, InvalidHandshake, InvalidURI, TimeoutError, BesuError, TokenError)
 
 
@@ -187,7 +193,7 @@ class NodeSocket:
             async with asyncio.timeout(self._answer_timeout_seconds):
                 await self._connection.send(encode_request(next(self._ids), call).decode())
         except _OUTSIDE_ERRORS as error:
-            self.last_error = str(error)  # the connection is on its way out, and with it the subscription
+            self.last_error = told(str(error))  # the connection is on its way out, and with it the subscription
 
     def _subscribe(self, topic: Topic) -> Subscription:
         local_id = self._protocol.add(topic)
@@ -246,8 +252,13 @@ class NodeSocket:
             self._deliver(self._protocol.disconnected())
 
     async def _receive(self, connection: ClientConnection) -> None:
+        allowance = Allowance(MAX_BYTES_PER_SECOND, MAX_MESSAGE_BYTES)
+        loop = asyncio.get_running_loop()
         while True:
-            message = decode_message(await connection.recv())
+            text = await connection.recv()
+            # Waits even for no time: messages that have arrived already would be read without a turn for anybody else.
+            await asyncio.sleep(allowance.spend(len(text), loop.time()))
+            message = decode_message(text)
             self._heard = True
             if isinstance(message, Notification):
                 self._deliver(self._protocol.notified(message))
@@ -303,4 +314,4 @@ def _first_message(errors: BaseExceptionGroup[BaseException]) -> str:
     error: BaseException = errors
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
-    return f"{type(error).__name__}: {error}"
+    return told(f"{type(error).__name__}: {error}")

@@ -23,6 +23,8 @@ from urllib.parse import urlsplit
 
 import structlog
 
+from orchestrator.broker.embedded_probe import stores
+from orchestrator.engine.isolation import contained
 from orchestrator.engine.ports import BrokerError
 
 _START_SECONDS = 10.0
@@ -31,8 +33,13 @@ _POLL_SECONDS = 0.02
 _LONGEST_PAUSE_SECONDS = 5.0
 _PORTS = range(10240, 20000)
 _PORT_TRIES = 200
+_PROBE_SECONDS = 3.0
+_LEAST_FAILURES = 2
+_MOST_FAILURES = 100
+_LEAST_FREE_BYTES = 16 << 20
 _DEBIAN = Path("/usr/sbin/nats-server")
 _PR_SET_PDEATHSIG = 1
+_PASSED_ON = frozenset({"PATH", "TZ", "LANG", "LC_ALL", "TMPDIR"})
 
 _log = structlog.get_logger(__name__)
 
@@ -76,12 +83,13 @@ async def embedded_server(directory: Path) -> AsyncIterator[EmbeddedServer]:
         _write_private(directory / "url", server.url + "\n")
         child = _Child(program, directory, server)
         await child.start()
-        keeper = asyncio.create_task(child.keep_running())
+        keepers = {asyncio.create_task(child.keep_running()), asyncio.create_task(child.keep_storing())}
         try:
             yield server
         finally:
-            keeper.cancel()
-            await asyncio.wait({keeper})
+            for keeper in keepers:
+                keeper.cancel()
+            await asyncio.wait(keepers)
             await child.end()
 
 
@@ -99,7 +107,8 @@ def _find_program() -> str:
 @contextmanager
 def _claimed(directory: Path) -> Iterator[None]:
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with (directory / "lock").open("w") as lock:
+    directory.chmod(0o700)  # also one that another umask, or an earlier version, made
+    with open(directory / "lock", "w", opener=_private) as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -152,10 +161,19 @@ log_size_limit: 10MB
 
 
 def _write_private(path: Path, text: str) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        os.fchmod(descriptor, 0o600)
+    with open(path, "w", opener=_private) as file:
         file.write(text)
+
+
+def _private(path: str, flags: int) -> int:
+    descriptor = os.open(path, flags, 0o600)
+    os.fchmod(descriptor, 0o600)
+    return descriptor
+
+
+def _environment() -> dict[str, str]:
+    """Return what the server gets of our environment, in which secrets may be: next to nothing."""
+    return {name: value for name, value in os.environ.items() if name in _PASSED_ON}
 
 
 class _Child:
@@ -180,6 +198,7 @@ class _Child:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.DEVNULL,
+            env=_environment(),
             start_new_session=True,  # Ctrl-C is for the daemon, which stops the server last
             preexec_fn=_die_with(os.getpid()),  # two system calls between fork and exec, nothing that could wait
         )
@@ -216,6 +235,26 @@ class _Child:
             else:
                 pause_seconds = _POLL_SECONDS
 
+    async def keep_storing(self) -> None:
+        """End it when it has given up storing, until cancelled; then it is started again.
+
+        A server whose disk was full does not store again by itself when there is room. One that still does not after a
+        start is left alone for longer each time.
+        """
+        failures, patience = 0, _LEAST_FAILURES
+        while True:
+            await asyncio.sleep(_PROBE_SECONDS)
+            with contained("embedded message queue"):
+                if await stores(self._server.url):
+                    failures, patience = 0, _LEAST_FAILURES
+                    continue
+                failures += 1
+                room = shutil.disk_usage(self._directory).free >= _LEAST_FREE_BYTES
+                if failures >= patience and room:
+                    _log.warning("embedded message queue stores nothing any more, starting it again")
+                    failures, patience = 0, min(patience * 2, _MOST_FAILURES)
+                    await self.end()
+
     async def end(self) -> None:
         """Ask it to end; kill it when it takes too long."""
         process = self._process
@@ -237,6 +276,7 @@ def _die_with(parent: int) -> Callable[[], None]:
     prctl = getattr(ctypes.CDLL(None), "prctl", None)
 
     def ask() -> None:
+        os.umask(0o077)
         if prctl is not None:
             prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:

@@ -141,7 +141,14 @@ class NatsBroker:
                 await self._bury(message, reason)
 
         headers = {name.lower(): value for name, value in (message.headers or {}).items()}
-        return Trigger(body=message.data, headers=headers, acknowledge=acknowledge, postpone=postpone, bury=bury)
+        return Trigger(
+            body=message.data,
+            headers=headers,
+            acknowledge=acknowledge,
+            postpone=postpone,
+            bury=bury,
+            delivery=message.metadata.num_delivered or 1,
+        )
 
     @contextmanager
     def _settling(self, doing: str) -> Iterator[None]:

@@ -13,6 +13,7 @@ from nats.js.errors import BadRequestError, NotFoundError
 from orchestrator.broker.letters import HEADER_ROOM_BYTES
 from orchestrator.broker.library_errors import as_broker_errors, close_quietly
 from orchestrator.broker.names import Access, Limits, Names
+from orchestrator.engine.ports import BrokerError
 
 QUEUE: Final = "NATS"
 
@@ -33,12 +34,14 @@ class Session:
         jetstream: Its JetStream.
         requests: Name of the stream of triggers.
         dead: Name of the stream of dead letters.
+        ended: Set when the connection was lost: what was asked before is not answered any more.
     """
 
     client: Client
     jetstream: JetStreamContext
     requests: str
     dead: str
+    ended: asyncio.Event
 
 
 class NatsLink:
@@ -68,13 +71,35 @@ class NatsLink:
                 return self._session
             with as_broker_errors(QUEUE, "connecting"):
                 client = await self._connected()
-            with as_broker_errors(QUEUE, "preparing streams"):
-                self._session = await self._prepare(client)
+            try:
+                with as_broker_errors(QUEUE, "preparing streams"):
+                    self._session = await self._prepare(client)
+            except BrokerError:
+                # A connection that is up and brings no answers may never bring any again: the next try makes another.
+                await self._drop(client)
+                raise
             return self._session
 
     def forget(self) -> None:
         """Have streams and consumer looked for again before the next use."""
         self._session = None
+
+    async def suspect(self, session: Session) -> None:
+        """Make a new connection before the next use: this one is up, and brings no answers."""
+        async with self._lock:
+            if self._session is session:
+                await self._drop(session.client)
+
+    async def _drop(self, client: Client) -> None:
+        self._end_session()
+        if self._client is client:
+            self._client = None
+        await _close(client)
+
+    def _end_session(self) -> None:
+        session, self._session = self._session, None
+        if session is not None:
+            session.ended.set()
 
     async def stream(self, session: Session, subject: str, config: StreamConfig) -> str:
         """Return the name of the stream of a subject that only some use; it is made first when there is none.
@@ -149,7 +174,7 @@ class NatsLink:
             jetstream, f"{names.events}.>", StreamConfig(max_age=self._limits.keep_events.total_seconds())
         )
         await self._consumer(jetstream, requests)
-        return Session(client, jetstream, requests, dead)
+        return Session(client, jetstream, requests, dead, asyncio.Event())
 
     async def _stream(self, jetstream: JetStreamContext, subject: str, config: StreamConfig) -> str:
         try:
@@ -192,6 +217,7 @@ class NatsLink:
 
     async def _on_disconnected(self) -> None:
         self._settled.clear()
+        self._end_session()
         _log.warning("message queue is away, reconnecting", queue="NATS")
 
     async def _on_reconnected(self) -> None:

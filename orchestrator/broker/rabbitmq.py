@@ -22,6 +22,7 @@ from orchestrator.engine.ports import BrokerError, Trigger
 
 _CLOUD_EVENT: Final = "application/cloudevents+json"
 _CONTENT_TYPE: Final = "content-type"
+_COUNT_HEADER: Final = "x-delivery-count"
 _MAX_MESSAGE_BYTES: Final = 16 * 1024 * 1024
 _MOST_SEARCHED: Final = 10_000
 
@@ -196,6 +197,7 @@ class RabbitMQBroker:
             acknowledge=acknowledge,
             postpone=postpone,
             bury=bury,
+            delivery=_delivery_of(message),
         )
 
 
@@ -217,6 +219,12 @@ async def _look_through(queue: AbstractQueue, limit: int) -> AsyncIterator[Abstr
         if message is None:
             return
         yield message
+
+
+def _delivery_of(message: AbstractIncomingMessage) -> int:
+    """Return how often a message was delivered; quorum queues count how often it came back."""
+    before = message.headers.get(_COUNT_HEADER)
+    return before + 1 if isinstance(before, int) else 1
 
 
 def _letter_id(message: AbstractIncomingMessage) -> str:

@@ -19,9 +19,11 @@ def run(
 ) -> None:
     """Run the daemon until SIGTERM or SIGINT. Prints `ready ADDRESS` once it takes requests."""
     loaded = load(config)
+    from orchestrator.app.hardening import harden_process
     from orchestrator.log import configure_logging
 
     configure_logging(loaded.log.level, loaded.log.format)
+    harden_process()
     if migrate:
         _migrated(loaded)
     _ended_with(loaded)

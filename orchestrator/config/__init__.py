@@ -6,6 +6,7 @@
 from orchestrator.config.loading import ConfigError, load_config
 from orchestrator.config.sections import (
     AccountConfig,
+    AdmissionConfig,
     ApiConfig,
     BrokerConfig,
     BrokerNames,
@@ -21,6 +22,7 @@ from orchestrator.config.sections import (
 
 __all__ = [
     "AccountConfig",
+    "AdmissionConfig",
     "ApiConfig",
     "BrokerConfig",
     "BrokerNames",

@@ -14,7 +14,7 @@ Subject = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0
 
 Folder = Annotated[Path, AfterValidator(values.in_folder)]
 File = Annotated[Path, AfterValidator(values.check_file)]
-KeyFile = Annotated[Path, AfterValidator(values.check_key_file)]
+SecretFile = Annotated[Path, AfterValidator(values.check_secret_file)]
 
 
 class Section(BaseModel):
@@ -37,7 +37,7 @@ class StoreConfig(Section):
         default="sqlite:///orchestrator.db",
         description="sqlite:///file.db, or postgresql://user@host/database for several replicas.",
     )
-    password_file: File | None = Field(default=None, description="File with PostgreSQL's password.")
+    password_file: SecretFile | None = Field(default=None, description="File with PostgreSQL's password.")
 
 
 class BrokerNames(Section):
@@ -63,12 +63,12 @@ class BrokerConfig(Section):
         default=Path("orchestrator-broker"), description="Where the embedded server keeps messages."
     )
     user: str | None = Field(default=None, max_length=256, description="User name.")
-    password_file: File | None = Field(default=None, description="File with the user's password.")
-    token_file: File | None = Field(default=None, description="File with a NATS token.")
-    credentials_file: File | None = Field(default=None, description="NATS credentials (JWT and seed).")
+    password_file: SecretFile | None = Field(default=None, description="File with the user's password.")
+    token_file: SecretFile | None = Field(default=None, description="File with a NATS token.")
+    credentials_file: SecretFile | None = Field(default=None, description="NATS credentials (JWT and seed).")
     ca_file: File | None = Field(default=None, description="PEM of the authority that signed the server's certificate.")
     certificate_file: File | None = Field(default=None, description="PEM of the client's certificate.")
-    key_file: File | None = Field(default=None, description="PEM of the client certificate's key.")
+    key_file: SecretFile | None = Field(default=None, description="PEM of the client certificate's key.")
     max_in_flight: int = Field(
         default=256, ge=1, le=10_000, description="Triggers taken from the queue and not yet acknowledged."
     )
@@ -128,6 +128,16 @@ class EngineConfig(Section):
     )
 
 
+class AdmissionConfig(Section):
+    """``[admission]``: how much of one sender's may be unfinished at a time."""
+
+    per_source: int = Field(default=10_000, ge=1, le=1_000_000, description="Unfinished changes of one `source`.")
+    per_account: int = Field(default=20_000, ge=1, le=1_000_000, description="Unfinished changes of one account.")
+    when_full: Literal["wait", "reject"] = Field(
+        default="wait", description="What is over it waits in the queue, or goes to the dead letters; HTTP answers 429."
+    )
+
+
 class LogConfig(Section):
     """``[log]``: what is told on standard error."""
 
@@ -160,7 +170,9 @@ class NodeConfig(Section):
         default=None,
         description='Such as "23.10.3", for a node that does not say its version; `orchestrator doctor` tells.',
     )
-    token_file: File | None = Field(default=None, description="File with the node's JWT; read again when it changes.")
+    token_file: SecretFile | None = Field(
+        default=None, description="File with the node's JWT; read again when it changes."
+    )
     ca_file: File | None = Field(default=None, description="PEM of the authority that signed the node's certificate.")
 
     @property
@@ -174,8 +186,8 @@ class AccountConfig(Section):
 
     address: Annotated[str, AfterValidator(values.check_address)] = Field(description="0x and 40 digits; unique.")
     keystore: File | None = Field(default=None, description="Keystore V3 file.")
-    password_file: File | None = Field(default=None, description="File with the keystore's password.")
-    key_file: KeyFile | None = Field(
+    password_file: SecretFile | None = Field(default=None, description="File with the keystore's password.")
+    key_file: SecretFile | None = Field(
         default=None, description="File with the private key in hexadecimal; readable by its owner only (mode 0600)."
     )
     private_key: SecretStr | None = Field(default=None, description="The private key; by environment only.")
@@ -195,7 +207,7 @@ class WebhookConfig(Section):
 
     name: Name = Field(description="How it is called in logs and in its checkpoint; unique.")
     url: Annotated[str, AfterValidator(values.check_http_url)] = Field(description="Where to post.")
-    secret_file: File | None = Field(default=None, description="File with the secret that signs each body.")
+    secret_file: SecretFile | None = Field(default=None, description="File with the secret that signs each body.")
     secret: SecretStr | None = Field(default=None, description="The secret; by environment only.")
     types: tuple[Annotated[str, Field(max_length=128)], ...] = Field(
         default=(), max_length=64, description="Event types to post; none for all."
@@ -211,6 +223,7 @@ class Config(Section):
     api: ApiConfig = ApiConfig()
     chain: ChainConfig = ChainConfig()
     engine: EngineConfig = EngineConfig()
+    admission: AdmissionConfig = AdmissionConfig()
     log: LogConfig = LogConfig()
     nodes: tuple[NodeConfig, ...] = Field(min_length=1, max_length=1024)
     accounts: tuple[AccountConfig, ...] = Field(default=(), max_length=1024)

@@ -129,13 +129,13 @@ def check_file(path: Path, info: ValidationInfo) -> Path:
     return path
 
 
-def check_key_file(path: Path, info: ValidationInfo) -> Path:
-    """A file with a private key: nobody but its owner may have any right to it."""
+def check_secret_file(path: Path, info: ValidationInfo) -> Path:
+    """A file with a secret (key, password, token): nobody but its owner may have any right to it."""
     path = check_file(path, info)
     if _folder(info) is not None:
         mode = stat.S_IMODE(path.stat().st_mode)
         if mode & 0o077:
-            raise ValueError(f"{path} has mode {mode:04o}, so others can read the private key; run: chmod 600 {path}")
+            raise ValueError(f"{path} has mode {mode:04o}, so others can read the secret; run: chmod 600 {path}")
     return path
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final, Literal, TypeVar
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from orchestrator.engine.testimony import MAX_BODY_BYTES, SOURCE, InvalidVerdictError, first_mistake
+from orchestrator.engine.testimony import SOURCE, InvalidVerdictError, bounded, first_mistake
 from orchestrator.membership.attestations import (
     MOST_BLOCKS,
     MOST_CHARACTERS,
@@ -143,10 +143,8 @@ def _utc(at: datetime) -> datetime:
 
 
 def _read(shape: type[_D], body: bytes) -> _D:
-    if len(body) > MAX_BODY_BYTES:
-        raise InvalidVerdictError(f"it has {len(body)} bytes, at most {MAX_BODY_BYTES} are read")
     try:
-        return shape.model_validate_json(body)
+        return shape.model_validate_json(bounded(body))
     except OverflowError:
         raise InvalidVerdictError("data: a time is beyond the first or the last year") from None
     except ValidationError as error:

@@ -12,6 +12,7 @@ from typing import Final, Protocol
 import structlog
 
 from orchestrator.engine.fleet import Fleet
+from orchestrator.engine.isolation import contained
 from orchestrator.engine.node_ports import NodeError, NodePort
 from orchestrator.engine.ports import BrokerError, Clock
 from orchestrator.engine.testimony import encode_verdict
@@ -95,24 +96,23 @@ class Attester:
     async def run(self) -> None:
         """Tell until cancelled."""
         while True:
-            try:
+            with contained("attesting"):
                 await self.tell()
-            except Exception:  # a defect here must not stop the daemon
-                log.exception("telling of joins failed")
             await self._clock.sleep(TICK_SECONDS)
 
     async def tell(self) -> None:
         """Tell once what there is to be told."""
         for pair, pending in list(self._pending.items()):
-            try:
-                after = await self._tell(pending)
-            except (NodeError, BrokerError) as error:
-                log.debug("verdict not told yet", group=pair[0], node=pending.join.node, reason=str(error))
-                continue
-            if after is None:
-                del self._pending[pair]
-            else:
-                self._pending[pair] = after
+            with contained("attestation", group=pair[0], node=pending.join.node):
+                try:
+                    after = await self._tell(pending)
+                except (NodeError, BrokerError) as error:
+                    log.debug("verdict not told yet", group=pair[0], node=pending.join.node, reason=str(error))
+                    continue
+                if after is None:
+                    del self._pending[pair]
+                else:
+                    self._pending[pair] = after
 
     async def _tell(self, pending: Pending) -> Pending | None:
         """Tell of one join; returns what is left to be told, None for nothing."""

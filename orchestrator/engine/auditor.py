@@ -13,6 +13,7 @@ import structlog
 
 from orchestrator.engine.auditing import MOST_CALLS, AuditReport, audit
 from orchestrator.engine.fleet import Fleet
+from orchestrator.engine.isolation import contained
 from orchestrator.engine.ports import Clock, StoreError
 from orchestrator.membership.divergence import Announced, after_event, tell
 from orchestrator.membership.status import EventType, StatusEvent
@@ -116,15 +117,15 @@ class Auditor:
             if newest == 0 or newest < due:
                 await self._clock.sleep(IDLE_SECONDS)
                 continue
-            try:
-                if await self._is_ours():
-                    await self.audit_once()
-                due = newest + self._rules.every_blocks
-            except StoreError as error:
-                log.warning("audit not told, the store does not answer", reason=str(error))
-                await self._clock.sleep(IDLE_SECONDS)
-            except Exception:  # a defect of the audit must not stop the daemon
-                log.exception("audit failed")
+            with contained("audit") as auditing:
+                try:
+                    if await self._is_ours():
+                        await self.audit_once()
+                    due = newest + self._rules.every_blocks
+                except StoreError as error:
+                    log.warning("audit not told, the store does not answer", reason=str(error))
+                    await self._clock.sleep(IDLE_SECONDS)
+            if auditing.error is not None:
                 due = newest + self._rules.every_blocks
 
     async def audit_once(self) -> AuditReport:
@@ -166,7 +167,8 @@ class Auditor:
         while True:
             page = await self._events.after(self._position, limit=PAGE, types=TYPES)
             for told in page:
-                self._told = after_event(self._told, told.event, told.at)
+                with contained("told event", position=told.position):
+                    self._told = after_event(self._told, told.event, told.at)
                 self._position = told.position
             if len(page) < PAGE:
                 return

@@ -32,6 +32,10 @@ CONFIRMATION_ROUNDS = 3
 """How often a refusal is looked at again when it looks different each time, before it is waited for anew."""
 
 
+BURN_FORMS = 3
+"""How many forms what burns a marker takes in turns: a pool that shelved one takes the next in its place."""
+
+
 @dataclass(frozen=True, slots=True)
 class Executor:
     """Does commands.
@@ -133,8 +137,8 @@ class Executor:
         return await self._with_private_nonce(change, attempt.node, fact)
 
     async def _burn(self, change: Change, attempt: Attempt) -> Fact:
-        burning = self.markers.burn(attempt.marker) if attempt.marker.ours else None
-        fact = await burn(self.fleet, change, attempt, burning, self.confirmations)
+        forms = [self.markers.burn(attempt.marker, n) for n in range(BURN_FORMS)] if attempt.marker.ours else []
+        fact = await burn(self.fleet, change, attempt, forms, self.confirmations)
         if fact is None:
             return AttemptBurnt(head=self._newest(attempt))
         return await self._deep(change, attempt, fact)

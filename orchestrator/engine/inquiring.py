@@ -20,6 +20,7 @@ from orchestrator.engine.ports import BrokerError, Clock
 from orchestrator.engine.testimony import InvalidVerdictError
 from orchestrator.engine.watcher import ChainWatcher
 from orchestrator.membership.attestations import (
+    VALID_FOR,
     Attestation,
     Signed,
     attestation_refusal,
@@ -66,7 +67,7 @@ class AttestationBook:
         self._peers = {key: account.lower() for key, account in peers.items()}
         self._signer_of = signer_of
         self._newest: OrderedDict[tuple[str, str], tuple[Attestation, str]] = OrderedDict()
-        self._changed = asyncio.Event()
+        self._next_taken = asyncio.Event()
 
     def expects(self, enclave_key: str) -> bool:
         """Return whether somebody is configured to speak for a member."""
@@ -77,9 +78,10 @@ class AttestationBook:
         found = self._newest.get((privacy_group_id, enclave_key))
         return found if found is not None and holds(found[0], now) else None
 
-    async def wait(self) -> None:
-        """Wait for the next answer about anybody."""
-        await self._changed.wait()
+    @property
+    def next_taken(self) -> asyncio.Event:
+        """Set when the next answer, about whomever, was taken."""
+        return self._next_taken
 
     def take(self, body: bytes, now: datetime) -> bool:
         """Remember an answer that came in, if it is to be believed and new; tells whether it was remembered."""
@@ -105,8 +107,8 @@ class AttestationBook:
         self._newest.move_to_end(pair)
         while len(self._newest) > MOST_REMEMBERED:
             self._newest.popitem(last=False)
-        changed, self._changed = self._changed, asyncio.Event()
-        changed.set()
+        taken, self._next_taken = self._next_taken, asyncio.Event()
+        taken.set()
         log.info("attestation taken", trouble=word.trouble or None, **names)
         return True
 
@@ -133,6 +135,7 @@ class Inquirer:
         policy: Policy,
     ) -> None:
         self._publish: Callable[[bytes], Awaitable[None]] | None = None
+        self._silent: OrderedDict[tuple[str, str], datetime] = OrderedDict()
         self._fleet = fleet
         self._book = book
         self._speakers = dict(speakers)
@@ -182,18 +185,31 @@ class Inquirer:
         word = inquiry_of(history, enclave_key, chain_id, self._clock.now())
         signature = self._signer.sign_statement(account, statement_of(word))
         await self._publish(encode_word(Signed(word=word, account=account.lower(), signature=signature)))
-        return await self._clock.wait_for(self._until_known(history, enclave_key), WAIT_SECONDS)
+        return await self._wait_for_answer(history, enclave_key)
+
+    async def _wait_for_answer(self, history: GroupHistory, enclave_key: str) -> Attested:
+        """Wait, unless nobody answered the same a moment ago: an addition is looked at again and again."""
+        pair = (history.privacy_group_id, enclave_key)
+        now = self._clock.now()
+        silent_at = self._silent.get(pair)
+        if silent_at is not None and now - silent_at <= VALID_FOR:
+            raise TimeoutError
+        self._silent.pop(pair, None)
+        try:
+            return await self._clock.wait_for(self._until_known(history, enclave_key), WAIT_SECONDS)
+        except TimeoutError:
+            self._silent[pair] = self._clock.now()
+            while len(self._silent) > MOST_REMEMBERED:
+                self._silent.popitem(last=False)
+            raise
 
     async def _until_known(self, history: GroupHistory, enclave_key: str) -> Attested:
         while True:
-            waiting = asyncio.ensure_future(self._book.wait())
-            try:
-                found = await self._known(history, enclave_key)
-                if found is not None:
-                    return found
-                await waiting
-            finally:
-                waiting.cancel()
+            taken = self._book.next_taken  # before the look: an answer that comes during it counts
+            found = await self._known(history, enclave_key)
+            if found is not None:
+                return found
+            await taken.wait()
 
     async def _known(self, history: GroupHistory, enclave_key: str) -> Attested | None:
         """An answer that holds, of our chain and of the branch that we see."""

@@ -1,20 +1,27 @@
 """Intake: a request becomes a durable change before anybody is told that it was taken.
 
 Validate, de-duplicate, store, then acknowledge. What can't be accepted is buried with the reason; what can't be
-decided now (the store is away) is given back to the queue.
+decided now (the store is away) is given back to the queue. Requests of one group are accepted in the order in which
+they came in, so that an addition right behind its group's creation finds it. Whatever a message causes stays with it.
 """
 
 import asyncio
 import base64
 import secrets
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import asynccontextmanager
+from typing import Final
 
 import structlog
 
+from orchestrator.engine.admission import RETRY_SECONDS as ADMISSION_SECONDS
+from orchestrator.engine.admission import Admission, AdmissionRules, TooManyUnfinishedError
 from orchestrator.engine.fleet import Fleet
+from orchestrator.engine.isolation import contained
 from orchestrator.engine.node_ports import NodeError, Signers
 from orchestrator.engine.ports import Acceptance, BrokerError, ChangeStore, Clock, StoreError, Trigger, TriggerSource
 from orchestrator.engine.requests import ChangeRequest, InvalidRequestError, parse_trigger
+from orchestrator.engine.watcher import ChainWatcher
 from orchestrator.membership.errors import ConflictingRequestError
 from orchestrator.membership.model import ENDED, Change, Kind, State
 from orchestrator.membership.status import EventType, StatusEvent, announce
@@ -22,9 +29,19 @@ from orchestrator.membership.status import EventType, StatusEvent, announce
 AT_ONCE = 64
 """Triggers that are worked on at the same time; the store commits them in groups."""
 
-RETRY_SECONDS = 2.0
-GROUP_CHECK_SECONDS = 10.0
-REMEMBERED_GROUPS = 10_000
+RETRY_SECONDS: Final = 2.0
+LONGEST_RETRY_SECONDS: Final = 30.0
+GROUP_CHECK_SECONDS: Final = 2.0
+"""How long the nodes are asked whether a group is there; one that has not said no by then may have it."""
+
+REMEMBERED_GROUPS: Final = 10_000
+MOST_FAILURES: Final = 5
+"""A message whose handling failed, for no reason that was foreseen, is a dead letter at this delivery."""
+
+MOST_DELIVERIES: Final = 1_000
+"""No message is delivered more often, whatever the reason: not even one that ends the process before it is read."""
+
+_POSSIBLE: Final = tuple(state for state in State if state not in ENDED or state is State.SUCCEEDED)
 
 log = structlog.get_logger()
 
@@ -43,10 +60,17 @@ class Intake:
         signers: The accounts that can be acted as.
         clock: Time.
         new_id: Makes change ids.
+        rules: How much of one sender's may be unfinished; None for the defaults.
     """
 
     def __init__(
-        self, store: ChangeStore, fleet: Fleet, signers: Signers, clock: Clock, new_id: Callable[[], str]
+        self,
+        store: ChangeStore,
+        fleet: Fleet,
+        signers: Signers,
+        clock: Clock,
+        new_id: Callable[[], str],
+        rules: AdmissionRules | None = None,
     ) -> None:
         self._store = store
         self._fleet = fleet
@@ -54,17 +78,24 @@ class Intake:
         self._clock = clock
         self._new_id = new_id
         self._known: dict[str, None] = {}
+        self._turns: dict[str, asyncio.Lock] = {}
+        self.admission = Admission(store, clock, rules)
 
     async def submit(self, request: ChangeRequest) -> Acceptance:
         """Accept a request.
 
         Raises:
             InvalidRequestError: It names an account or a group that there is not.
-            ConflictingRequestError: Its id is known with another body.
+            ConflictingRequestError: Its source and id are known with another body.
+            TooManyUnfinishedError: Its source or account has as many unfinished changes as it may.
             StoreError: It could not be stored; nothing was accepted.
         """
         account = self._account(request)
         group = request.privacy_group_id or new_group_id()
+        async with self._turn_of(group):
+            return await self._accept(request, account, group)
+
+    async def _accept(self, request: ChangeRequest, account: str, group: str) -> Acceptance:
         if request.kind is not Kind.CREATE_GROUP and not await self._may_exist(group):
             raise InvalidRequestError(
                 "data.privacy_group_id",
@@ -83,27 +114,61 @@ class Intake:
             created_at=now,
             deadline=None if request.deadline is None else now + request.deadline,
         )
-        acceptance = await self._store.accept(change, request.body_hash, announce(None, change))
+        async with self.admission.place(request.source, account):
+            acceptance = await self._store.accept(
+                change, request.body_hash, announce(None, change), source=request.source
+            )
         self._remember(group)
         return acceptance
+
+    @asynccontextmanager
+    async def _turn_of(self, group: str) -> AsyncIterator[None]:
+        """Wait for those of the same group that came before: they are accepted in the order in which they came."""
+        turn = self._turns.setdefault(group, asyncio.Lock())
+        try:
+            async with turn:
+                yield
+        finally:
+            if not turn.locked() and self._turns.get(group) is turn:
+                del self._turns[group]
 
     async def run(self, source: TriggerSource) -> None:
         """Take triggers until cancelled, a bounded number at the same time."""
         places = asyncio.Semaphore(AT_ONCE)
         async with asyncio.TaskGroup() as tasks:
             async for trigger in source.triggers():
-                await places.acquire()
-                task = tasks.create_task(self._take(trigger))
-                task.add_done_callback(lambda _: places.release())
+                tasks.create_task(self._take(trigger, places))
 
-    async def _take(self, trigger: Trigger) -> None:
-        try:
-            await self._settle(trigger)
-        except BrokerError as error:
-            # It is delivered again, and recognised by its id.
-            log.warning("trigger not settled with the queue", reason=str(error))
+    async def _take(self, trigger: Trigger, places: asyncio.Semaphore) -> None:
+        with contained("trigger", delivery=trigger.delivery) as taking:
+            try:
+                # What is given back may be held for a while, and then takes nobody's place.
+                async with places:
+                    seconds = await self._settle(trigger)
+                if seconds is not None:
+                    await trigger.postpone(seconds)
+            except BrokerError as error:
+                # It is delivered again, and recognised by its id.
+                log.warning("trigger not settled with the queue", reason=str(error))
+        if taking.error is not None:
+            with contained("trigger", delivery=trigger.delivery):
+                await self._give_up(trigger, taking.error)
 
-    async def _settle(self, trigger: Trigger) -> None:
+    async def _give_up(self, trigger: Trigger, error: Exception) -> None:
+        """Try again what failed unforeseen, a few times: then it is a dead letter instead of coming for ever."""
+        if trigger.delivery < MOST_FAILURES:
+            await trigger.postpone(_pause(trigger))
+        else:
+            await trigger.bury(
+                f"it could not be handled in {trigger.delivery} deliveries ({type(error).__name__}), "
+                "which is a defect: the daemon's log has the details"
+            )
+
+    async def _settle(self, trigger: Trigger) -> float | None:
+        """Bring a trigger to its end; returns in how many seconds it is to come again, None when it is settled."""
+        if trigger.delivery > MOST_DELIVERIES:
+            await trigger.bury(f"it was delivered {trigger.delivery} times and never settled")
+            return None
         try:
             request = parse_trigger(trigger.body, trigger.headers)
             acceptance = await self.submit(request)
@@ -111,14 +176,21 @@ class Intake:
             await self._refuse(trigger, error)
         except ConflictingRequestError as error:
             await self._refuse(trigger, InvalidRequestError("id", str(error)))
+        except TooManyUnfinishedError as error:
+            if self.admission.rules.when_full == "wait":
+                return ADMISSION_SECONDS
+            await self._refuse(trigger, InvalidRequestError("source", str(error), request_id=request.request_id))
         except StoreError as error:
+            if not error.passing:
+                raise  # what the store will never take is no better later
             log.warning("store does not answer, request given back", reason=str(error))
-            await trigger.postpone(RETRY_SECONDS)
+            return _pause(trigger)
         else:
             change = acceptance.change
             names = {"change_id": change.change_id, "request_id": change.request_id, "group": change.privacy_group_id}
             log.info("accepted", **names, kind=change.kind.value, duplicate=acceptance.duplicate)
             await trigger.acknowledge()
+        return None
 
     async def _refuse(self, trigger: Trigger, error: InvalidRequestError) -> None:
         event = StatusEvent(
@@ -159,19 +231,48 @@ class Intake:
         """Whether the group is known, or can't be ruled out now: then preflight tells."""
         if group in self._known:
             return True
-        pending = await self._store.changes(privacy_group_id=group, limit=1)
-        if pending and (pending[0].state not in ENDED or pending[0].state is State.SUCCEEDED):
+        if await self._store.changes(privacy_group_id=group, states=_POSSIBLE, limit=1):
             self._remember(group)
             return True
+        seen = await self._seen(group)
+        if seen:
+            self._remember(group)
+        return seen is not False
+
+    async def _seen(self, group: str) -> bool | None:
+        """Ask all nodes at once: True when one has the group, False when all say no, None when one did not answer."""
+        asked = [asyncio.ensure_future(self._has(watcher, group)) for watcher in self._fleet.watchers]
         try:
-            sender = await self._clock.wait_for(self._fleet.sender_for(group, (), ()), GROUP_CHECK_SECONDS)
-        except (NodeError, TimeoutError):
-            return True
-        if sender.view.exists:
-            self._remember(group)
-        return sender.view.exists
+            return await self._clock.wait_for(_any_true(asked), GROUP_CHECK_SECONDS)
+        except TimeoutError:
+            return None
+        finally:
+            for task in asked:
+                task.cancel()
+
+    async def _has(self, watcher: ChainWatcher, group: str) -> bool | None:
+        try:
+            head = await watcher.current()
+            return (await watcher.node.view(group, head.number)).exists
+        except NodeError:
+            return None
 
     def _remember(self, group: str) -> None:
         self._known[group] = None
         if len(self._known) > REMEMBERED_GROUPS:
             del self._known[next(iter(self._known))]
+
+
+async def _any_true(asked: Collection[asyncio.Future[bool | None]]) -> bool | None:
+    """Return True with the first that does, else None when one does not know, else False."""
+    found: bool | None = False
+    for answer in asyncio.as_completed(asked):
+        seen = await answer
+        if seen:
+            return True
+        found = None if seen is None else found
+    return found
+
+
+def _pause(trigger: Trigger) -> float:
+    return float(min(RETRY_SECONDS * 2 ** min(trigger.delivery - 1, 10), LONGEST_RETRY_SECONDS))

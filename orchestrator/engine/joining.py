@@ -14,6 +14,7 @@ from typing import Final, Protocol
 import structlog
 
 from orchestrator.engine.fleet import Fleet
+from orchestrator.engine.isolation import contained
 from orchestrator.engine.node_ports import NodeError
 from orchestrator.engine.ports import Clock, StoreError
 from orchestrator.engine.tracking import ReplayTracker
@@ -120,14 +121,13 @@ class Joiner:
     async def run(self) -> None:
         """Look until cancelled."""
         while True:
-            try:
-                now = self._clock.now()
-                if await self._checkpoints.acquire_lease(CHECKPOINT, holder=self._holder, lease=LEASE, now=now):
-                    await self.look()
-            except StoreError as error:
-                log.warning("joins not told, the store does not answer", reason=str(error))
-            except Exception:  # a defect here must not stop the daemon
-                log.exception("look for joins failed")
+            with contained("joining"):
+                try:
+                    now = self._clock.now()
+                    if await self._checkpoints.acquire_lease(CHECKPOINT, holder=self._holder, lease=LEASE, now=now):
+                        await self.look()
+                except StoreError as error:
+                    log.warning("joins not told, the store does not answer", reason=str(error))
             await self._clock.sleep(LOOK_SECONDS)
 
     async def look(self) -> None:
@@ -148,7 +148,8 @@ class Joiner:
             self._since = saved.position if saved is not None else None
         await self._find(listings)
         for pair, join in list(self._joins.items()):
-            await self._follow(pair, join, listings.get(join.privacy_group_id, {}))
+            with contained("join", StoreError, group=join.privacy_group_id, node=join.node):
+                await self._follow(pair, join, listings.get(join.privacy_group_id, {}))
         self._listed_at = now
         if not self._joins:
             self._since = min(heads.values())

@@ -232,8 +232,8 @@ class NodePort(Protocol):
         """Return the groups that all of these keys are members of, by id, with all members that the node lists.
 
         A node lists what its own state says: a removed member's node shows the group as it was. Asked for no keys, it
-        lists all groups that it holds, those that a failed addition brought included (docs/besu.md, How replay damages
-        other groups, 8).
+        lists all groups that it holds, those that a failed addition brought included
+        (docs/besu.md#addresses-and-events, 6).
         """
 
     async def enclave_trouble(self) -> str | None:
@@ -284,8 +284,13 @@ class Markers(Protocol):
     def renew(self, marker: Marker) -> Marker:
         """Return the same marker with one more gas, under the same account nonce."""
 
-    def burn(self, marker: Marker) -> Burning:
-        """Return the transaction that makes a marker impossible to mine: same account and nonce, to itself."""
+    def burn(self, marker: Marker, more_gas: int = 0) -> Burning:
+        """Return the transaction that makes a marker impossible to mine: same account and nonce, to itself.
+
+        Args:
+            marker: The marker.
+            more_gas: Beyond what it needs; each amount makes another transaction, of which one can be mined.
+        """
 
 
 class Contract(Protocol):

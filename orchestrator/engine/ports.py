@@ -4,7 +4,7 @@ Nodes have `orchestrator.engine.node_ports`. Every method that leaves the proces
 raises the errors named here, never a library's own exception.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
@@ -135,12 +135,26 @@ It may be called more than once, of which one record is committed, and not on th
 class ChangeStore(Protocol):
     """The durable record of changes. Every method may raise `StoreError`."""
 
-    async def accept(self, change: Change, body_hash: str, events: Sequence[StatusEvent]) -> Acceptance:
-        """Store a new change with its events, unless its request id is known.
+    async def accept(
+        self, change: Change, body_hash: str, events: Sequence[StatusEvent], *, source: str = ""
+    ) -> Acceptance:
+        """Store a new change with its events, unless its request is known: the same id of the same source.
+
+        Args:
+            change: The change.
+            body_hash: Hash of what is asked for.
+            events: Its first status events.
+            source: Who asks; ids are unique within a source.
 
         Raises:
-            ConflictingRequestError: The request id is known with another body hash.
+            ConflictingRequestError: The request is known with another body hash.
         """
+
+    async def unfinished(self) -> Mapping[tuple[str, str], int]:
+        """Return how many changes are neither ended nor parked, by source and account."""
+
+    async def probe(self) -> None:
+        """Make sure that the store takes a write now; raises `StoreError` when it does not."""
 
     async def announce(self, events: Sequence[StatusEvent]) -> None:
         """Store events that belong to no change."""
@@ -217,6 +231,7 @@ class Trigger:
         acknowledge: To be awaited after the change is committed.
         postpone: Gives the message back, to be delivered again after some seconds.
         bury: Puts the message and a reason on the dead-letter subject, then acknowledges it.
+        delivery: How often it was delivered, this time included, as far as the queue tells.
     """
 
     body: bytes
@@ -224,6 +239,7 @@ class Trigger:
     acknowledge: Callable[[], Awaitable[None]]
     postpone: Callable[[float], Awaitable[None]]
     bury: Callable[[str], Awaitable[None]]
+    delivery: int = 1
 
 
 class TriggerSource(Protocol):

@@ -10,6 +10,7 @@ from typing import Protocol
 import structlog
 
 from orchestrator.engine.fleet import Fleet
+from orchestrator.engine.isolation import contained
 from orchestrator.engine.ports import Amendment, Clock, LeaseLostError, Record, StoreError
 from orchestrator.engine.recording import record_of
 from orchestrator.membership.errors import RefusedRequestError
@@ -52,12 +53,11 @@ class Repairer:
     async def run(self) -> None:
         """Look for parked changes and ask for their repairs until cancelled."""
         while True:
-            try:
-                await self.repair_parked()
-            except StoreError as error:
-                log.warning("repairs not looked for, the store does not answer", reason=str(error))
-            except Exception:  # a defect here must not stop the daemon
-                log.exception("look for repairs failed")
+            with contained("repairs"):
+                try:
+                    await self.repair_parked()
+                except StoreError as error:
+                    log.warning("repairs not looked for, the store does not answer", reason=str(error))
             await self._clock.sleep(EVERY_SECONDS)
 
     async def repair_parked(self) -> None:
@@ -67,9 +67,10 @@ class Repairer:
             StoreError: The store does not answer.
         """
         for change in await self._store.changes(states=[State.PARKED], limit=MOST_PARKED):
-            repair = repair_of(change)
-            if repair is not None and self._can_be_looked_at(repair):
-                await self._ask(change)
+            with contained("repair", StoreError, change_id=change.change_id):
+                repair = repair_of(change)
+                if repair is not None and self._can_be_looked_at(repair):
+                    await self._ask(change)
 
     def _can_be_looked_at(self, repair: Repair) -> bool:
         """Whether the members' nodes keep up with the chain: a repair holds its group's other changes up."""

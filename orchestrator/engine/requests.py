@@ -5,7 +5,6 @@ Structured and binary mode follow CloudEvents 1.0.2: its JSON format and its HTT
 """
 
 import base64
-import binascii
 import hashlib
 import json
 import re
@@ -17,7 +16,9 @@ from urllib.parse import unquote
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
 
+from orchestrator.engine.strict_json import StrictJsonError, first_repeated, load, shown
 from orchestrator.membership.model import Kind
+from orchestrator.outside_text import told
 
 REQUEST_TYPE: Final = "membership.change.requested.v1"
 MAX_BODY_BYTES: Final = 256 * 1024
@@ -28,7 +29,10 @@ MAX_DEADLINE_SECONDS: Final = 7 * 24 * 3600
 GROUP_ID_BYTES: Final = 32
 ENCLAVE_KEY_BYTES: Final = (32, 91)
 
-_LONGEST_SHOWN = 64
+OWN_SOURCE: Final = "/besu-membership-orchestrator"
+"""The source of requests that come without one: over HTTP, from the command line, and the daemon's own."""
+
+_LONGEST_FIELD = 128
 _LONGEST_KEY_CHARACTERS = 124
 _HEADER_PREFIXES = ("ce-", "cloudevents:", "cloudevents_")
 _ATTRIBUTE = re.compile(r"[a-z0-9]+\Z")
@@ -50,9 +54,9 @@ class InvalidRequestError(ValueError):
     def __init__(
         self, field: str, message: str, *, request_id: str | None = None, privacy_group_id: str | None = None
     ) -> None:
-        super().__init__(f"{field} {message}")
-        self.field = field
-        self.message = message
+        self.field = told(field, _LONGEST_FIELD)
+        self.message = told(message)
+        super().__init__(f"{self.field} {self.message}")
         self.request_id = request_id
         self.privacy_group_id = privacy_group_id
 
@@ -112,8 +116,8 @@ class RequestData(BaseModel):
                 _refuse("members", "must be left out for unlock_group, which concerns the whole group")
         elif not self.members:
             _refuse("members", f"must name at least one enclave key for {self.kind.value}")
-        if len(set(self.members)) < len(self.members):
-            repeated = next(key for key in self.members if self.members.count(key) > 1)
+        repeated = first_repeated(self.members)
+        if repeated is not None:
             _refuse("members", f"names {repeated} more than once")
         return self
 
@@ -134,9 +138,10 @@ class RequestData(BaseModel):
 
 
 class ChangeRequest(RequestData):
-    """A valid request: what is asked for, and the id by which it is recognised when it comes again."""
+    """A valid request: what is asked for, and source and id by which it is recognised when it comes again."""
 
     request_id: str = Field(min_length=1, max_length=MAX_ID_CHARACTERS)
+    source: str = Field(default=OWN_SOURCE, min_length=1, max_length=MAX_SOURCE_CHARACTERS)
 
 
 def parse_trigger(body: bytes, headers: Mapping[str, str]) -> ChangeRequest:
@@ -159,31 +164,34 @@ def parse_trigger(body: bytes, headers: Mapping[str, str]) -> ChangeRequest:
         attributes.setdefault("datacontenttype", content_type or None)
     else:
         if content_type.lower().startswith("application/cloudevents") and not _STRUCTURED.match(content_type):
-            raise InvalidRequestError("content-type", f"{_shown(content_type)} is not read here; send one JSON event")
+            raise InvalidRequestError("content-type", f"{shown(content_type)} is not read here; send one JSON event")
         document = _load(body, "body")
         if not isinstance(document, dict):
             raise InvalidRequestError("body", "must be one JSON object, a CloudEvent")
         attributes = document
     request_id = checked_request_id(attributes.get("id"), field="id")
     try:
-        _check_attributes(attributes)
-        return parse_request(request_id, _load(body, "data") if binary else _data_of(attributes), path="data")
+        source = _check_attributes(attributes)
+        data = _load(body, "data") if binary else _data_of(attributes)
+        return parse_request(request_id, data, path="data", source=source)
     except InvalidRequestError as error:
         error.request_id = request_id
         raise
 
 
-def parse_request(request_id: str, data: object, *, path: str = "") -> ChangeRequest:
+def parse_request(request_id: str, data: object, *, path: str = "", source: str = OWN_SOURCE) -> ChangeRequest:
     """Validate what is asked for, given as parsed JSON.
 
     Args:
         request_id: The id by which the request is recognised when it comes again (see `checked_request_id`).
         data: The parsed JSON document, shaped as `RequestData`.
         path: What errors call the document; empty when its fields stand at the top.
+        source: Who asks; ids are unique within a source (CloudEvents 1.0.2, ``source`` + ``id``).
 
     Raises:
         InvalidRequestError: It is not valid; the first wrong field is named.
     """
+    _check_size(request_id, data, path)
     try:
         wanted = RequestData.model_validate_json(json.dumps(data))
     except RecursionError:
@@ -194,7 +202,7 @@ def parse_request(request_id: str, data: object, *, path: str = "") -> ChangeReq
             field, message, request_id=request_id, privacy_group_id=_group_named_in(data)
         ) from None
     said = {name: getattr(wanted, name) for name in RequestData.model_fields}
-    return ChangeRequest(request_id=checked_request_id(request_id, field="id"), **said)
+    return ChangeRequest(request_id=checked_request_id(request_id, field="id"), source=source, **said)
 
 
 def parse_json(body: bytes, *, field: str = "body") -> object:
@@ -217,6 +225,29 @@ def checked_request_id(text: object, *, field: str) -> str:
     return _text(text, field, MAX_ID_CHARACTERS)
 
 
+def _check_size(request_id: str, data: object, path: str) -> None:
+    """Refuse what is too large for a request before it is validated, which takes time for each part of it."""
+    if not isinstance(data, dict):
+        raise InvalidRequestError(path or "body", "must be an object", request_id=request_id)
+    within = f"{path}." if path else ""
+    for name in data:
+        if name not in RequestData.model_fields:
+            raise InvalidRequestError(
+                f"{within}{name[:_LONGEST_FIELD]}",
+                "is not a known field",
+                request_id=request_id,
+                privacy_group_id=_group_named_in(data),
+            )
+    members = data.get("members")
+    if isinstance(members, list) and len(members) > MAX_MEMBERS:
+        raise InvalidRequestError(
+            f"{within}members",
+            _PHRASES["too_long"],
+            request_id=request_id,
+            privacy_group_id=_group_named_in(data),
+        )
+
+
 def _attributes_in(headers: Mapping[str, str]) -> dict[str, object]:
     found: dict[str, object] = {}
     for name, value in headers.items():
@@ -227,19 +258,21 @@ def _attributes_in(headers: Mapping[str, str]) -> dict[str, object]:
     return found
 
 
-def _check_attributes(attributes: Mapping[str, object]) -> None:
+def _check_attributes(attributes: Mapping[str, object]) -> str:
+    """Check a CloudEvent's attributes and return its source."""
     for name in attributes:
         if name != "data_base64" and not _ATTRIBUTE.match(name):
-            raise InvalidRequestError(_shown(name), "is no name of a CloudEvents attribute: lower-case letters, digits")
+            raise InvalidRequestError(shown(name), "is no name of a CloudEvents attribute: lower-case letters, digits")
     version = attributes.get("specversion")
     if version != "1.0":
-        raise InvalidRequestError("specversion", f'must be "1.0", not {_shown(version)}')
+        raise InvalidRequestError("specversion", f'must be "1.0", not {shown(version)}')
     if attributes.get("type") != REQUEST_TYPE:
-        raise InvalidRequestError("type", f"must be {REQUEST_TYPE}, not {_shown(attributes.get('type'))}")
-    _text(attributes.get("source"), "source", MAX_SOURCE_CHARACTERS)
+        raise InvalidRequestError("type", f"must be {REQUEST_TYPE}, not {shown(attributes.get('type'))}")
+    source = _text(attributes.get("source"), "source", MAX_SOURCE_CHARACTERS)
     content_type = attributes.get("datacontenttype")
     if content_type is not None and not (isinstance(content_type, str) and _JSON_TYPE.match(content_type)):
-        raise InvalidRequestError("datacontenttype", f"must be application/json, not {_shown(content_type)}")
+        raise InvalidRequestError("datacontenttype", f"must be application/json, not {shown(content_type)}")
+    return source
 
 
 def _data_of(document: Mapping[str, object]) -> object:
@@ -249,8 +282,8 @@ def _data_of(document: Mapping[str, object]) -> object:
             raise InvalidRequestError("data_base64", "must be text, and stand instead of data")
         try:
             return _load(base64.b64decode(encoded, validate=True), "data_base64")
-        except binascii.Error as error:
-            raise InvalidRequestError("data_base64", f"is no base64: {error}") from None
+        except ValueError:  # binascii.Error is one; text that is not ASCII raises another
+            raise InvalidRequestError("data_base64", "is no base64") from None
     if "data" not in document:
         raise InvalidRequestError("data", "is required: it says what is asked for")
     return document["data"]
@@ -258,31 +291,16 @@ def _data_of(document: Mapping[str, object]) -> object:
 
 def _load(document: bytes, field: str) -> object:
     try:
-        return json.loads(document.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant)
-    except InvalidRequestError as error:
-        raise InvalidRequestError(field, error.message) from None
-    except (ValueError, RecursionError) as error:
-        raise InvalidRequestError(field, f"is no JSON document: {error}") from None
-
-
-def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        repeated = next(name for name in names if names.count(name) > 1)
-        raise InvalidRequestError("", f"says {_shown(repeated)} twice in one object")
-    return found
-
-
-def _no_constant(text: str) -> NoReturn:
-    raise InvalidRequestError("", f"holds {text}, which is no JSON")
+        return load(document)
+    except StrictJsonError as error:
+        raise InvalidRequestError(field, str(error)) from None
 
 
 def _text(value: object, field: str, longest: int) -> str:
     if value is None or value == "":
         raise InvalidRequestError(field, "is required")
     if not isinstance(value, str) or not value.isprintable():
-        raise InvalidRequestError(field, f"must be printable text, not {_shown(value)}")
+        raise InvalidRequestError(field, f"must be printable text, not {shown(value)}")
     if len(value) > longest:
         raise InvalidRequestError(field, f"has {len(value)} characters, at most {longest} are allowed")
     return value
@@ -330,8 +348,3 @@ def _base64_bytes(text: str) -> int | None:
     except ValueError:
         return None
     return len(decoded) if base64.b64encode(decoded).decode() == text else None
-
-
-def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= _LONGEST_SHOWN else text[:_LONGEST_SHOWN] + "…"

@@ -4,10 +4,11 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from orchestrator.engine.broadcasting import offer, targets
 from orchestrator.engine.bundling import BundlingBook
 from orchestrator.engine.fleet import Fleet
 from orchestrator.engine.history.forecaster import Forecaster
-from orchestrator.engine.node_ports import Contract, Head, Markers, NodeError, NodeTraits, Said, Signers
+from orchestrator.engine.node_ports import Contract, Head, Markers, NodeError, Signers
 from orchestrator.engine.nonces import NonceBook
 from orchestrator.engine.ports import Clock
 from orchestrator.engine.settling import SILENCE_SECONDS, moved_under_lock
@@ -23,17 +24,11 @@ DISTRIBUTES_HISTORY_SINCE = (21, 10, 2)
 """Before this Besu a distribution brings no history; additions are sent there with a marker of the node's
 (docs/besu.md#markers)."""
 
-MINES_ITS_OWN_SINCE = (24, 5, 0)
-"""From this Besu on, where there is no base fee, validators mine free transactions of their own API only."""
-
 HISTORY_KEY_BYTES = 64
 """Length of the payload key of an addition that brings the group's history (docs/besu.md#markers)."""
 
 OUTBID = "marker_outbid"
 """Reason of a node whose pool keeps another transaction of the marker's account nonce: an earlier form of it."""
-
-OFFER_SECONDS = 5.0
-"""How long one node may take to accept a marker while the others wait for it."""
 
 NEWCOMER_SECONDS = 30.0
 """How long a new member's node that answers may take to import the block after the lock's."""
@@ -167,11 +162,11 @@ class Sending:
     async def _broadcast(self, watcher: ChainWatcher, attempt: Attempt, *, widely: bool) -> Fact:
         took: list[str] = []
         refusals: list[NodeError] = []
-        first, others = await self._targets(watcher)
-        for targets in [first, others] if widely else [first, *([other] for other in others)]:
-            offers = await asyncio.gather(*(_offer(target, attempt) for target in targets))
+        first, others = await targets(self.fleet, watcher)
+        for nodes in [first, others] if widely else [first, *([other] for other in others)]:
+            offers = await asyncio.gather(*(_offer(target, attempt) for target in nodes))
             refusals += [error for error in offers if error is not None]
-            took += [target.node.name for target, error in zip(targets, offers, strict=True) if error is None]
+            took += [target.node.name for target, error in zip(nodes, offers, strict=True) if error is None]
             if took and not widely:
                 break
         head = watcher.head.number if watcher.head is not None else attempt.since_block
@@ -180,20 +175,6 @@ class Sending:
         used = next((error for error in refusals if error.reason.slug == MINED_ALREADY), None)
         gravest = used or next((error for error in refusals if not error.certain), refusals[0])
         return SendFailed(reason=gravest.reason, certain=gravest.certain, head=head)
-
-    async def _targets(self, watcher: ChainWatcher) -> tuple[list[ChainWatcher], list[ChainWatcher]]:
-        """Return the nodes to broadcast through, and those that are tried when they refuse.
-
-        Validators first: on 25.4.1 what comes through another node first is never mined. From 24.5.0 on a validator
-        mines a transaction without a price only when it came through its own API, so each of them gets it
-        (docs/besu.md#markers).
-        """
-        nodes = [watcher, *(other for other in self.fleet.watchers if other is not watcher)]
-        traits = await asyncio.gather(*map(_traits, nodes))
-        validators = [node for node, known in zip(nodes, traits, strict=True) if known and known.validator is not False]
-        each = any(known is not None and known.besu_version >= MINES_ITS_OWN_SINCE for known in traits)
-        first = (validators if each else validators[:1]) or nodes[:1]
-        return first, [node for node in nodes if node not in first]
 
     async def _reached(self, watcher: ChainWatcher, attempt: Attempt, number: int) -> None:
         if await watcher.wait_beyond(number - 1, SILENCE_SECONDS) is None:
@@ -267,24 +248,8 @@ class Sending:
 
 
 async def _offer(watcher: ChainWatcher, attempt: Attempt) -> NodeError | None:
-    try:
-        async with asyncio.timeout(OFFER_SECONDS):
-            await watcher.node.broadcast(attempt.marker.raw, attempt.marker.pmt_hash)
-    except NodeError as error:
-        return None if error.reason.slug == OUTBID else error
-    except TimeoutError:
-        detail = f"node {watcher.node.name} did not take the marker within {OFFER_SECONDS:g} s"
-        return NodeError(Reason(slug="node_unreachable", detail=detail), Said.PERHAPS_DONE)
-    return None
-
-
-async def _traits(watcher: ChainWatcher) -> NodeTraits | None:
-    if watcher.head is None:
-        return None  # it has not answered so far: waiting for it would hold up a locked group
-    try:
-        return await watcher.node.traits()
-    except NodeError:
-        return None
+    error = await offer(watcher, attempt.marker.raw, attempt.marker.pmt_hash)
+    return None if error is not None and error.reason.slug == OUTBID else error
 
 
 async def _is_mined(watcher: ChainWatcher, attempt: Attempt) -> bool:

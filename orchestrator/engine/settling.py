@@ -4,8 +4,10 @@ A node that doesn't know decides nothing: another member's node is asked, or the
 """
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
 
+from orchestrator.engine.broadcasting import offer, targets
 from orchestrator.engine.fleet import Fleet
 from orchestrator.engine.node_ports import Burning, NodeError, PmtOutcome
 from orchestrator.engine.watcher import ChainWatcher, silence
@@ -13,7 +15,7 @@ from orchestrator.membership.facts import AttemptSettled, AttemptUnmined, Fact, 
 from orchestrator.membership.model import Action, Attempt, Change, Effect, GroupView, Plan
 from orchestrator.membership.reasons import Reason
 from orchestrator.membership.replay import same_state
-from orchestrator.membership.retry import NODE_MARKER_BLOCKS, WIDEN_AFTER_BLOCKS
+from orchestrator.membership.retry import NODE_MARKER_BLOCKS, RENEW_AFTER_BLOCKS, WIDEN_AFTER_BLOCKS
 
 SILENCE_SECONDS = 60.0
 """A chain that makes no block for this long is reported; blocks of consortium chains are seconds apart."""
@@ -225,17 +227,19 @@ async def _view_of_effect(
     raise NodeError(Reason(slug="outcome_unknown", detail=detail))
 
 
-async def burn(fleet: Fleet, change: Change, attempt: Attempt, burning: Burning | None, depth: int) -> Fact | None:
+async def burn(fleet: Fleet, change: Change, attempt: Attempt, forms: Sequence[Burning], depth: int) -> Fact | None:
     """Broadcast what burns an attempt's marker through every node, and see which of the two is mined.
 
     A pending burn is nothing: a pool that holds the marker, or a cut-off node's, can bring it back, so the burn is sent
-    again in every block until one of them is mined (docs/besu.md#markers).
+    again in every block until one of them is mined. Like a marker, one that came through a non-validator first may
+    never be offered for a block, so its form changes every few blocks (docs/besu.md#markers).
 
     Args:
         fleet: The nodes.
         change: The change whose attempt it is.
         attempt: The attempt that is given up.
-        burning: What burns it; None for a marker that a node signed, which can only be outlasted.
+        forms: What burns it, in several forms of which one can be mined; none for a marker that a node signed, which
+            can only be outlasted.
         depth: How many blocks below the head count as mined for good.
 
     Returns:
@@ -244,33 +248,30 @@ async def burn(fleet: Fleet, change: Change, attempt: Attempt, burning: Burning 
     Raises:
         NodeError: No node tells, or the chain stands still.
     """
-    if burning is None:
+    if not forms:
         return await _outlast(fleet, change, attempt)
     failure: NodeError | None = None
-    await asyncio.gather(*(_offer(watcher, burning) for watcher in fleet.watchers))
+    burning = forms[fleet.newest_head() // RENEW_AFTER_BLOCKS % len(forms)]
+    for nodes in await targets(fleet, fleet.named(attempt.node)):
+        # Who refuses holds the marker, or a block of its has it: what is in the blocks decides.
+        await asyncio.gather(*(offer(watcher, burning.raw, burning.transaction_hash) for watcher in nodes))
     for watcher in witnesses(fleet, change, attempt):
         try:
             head = await watcher.current()
             if await watcher.wait_beyond(head.number, SILENCE_SECONDS) is None:
                 raise silence(watcher.node.name)
-            *markers, burnt = await watcher.node.outcomes((*attempt.pmt_hashes, burning.transaction_hash))
-            for outcome in markers:
-                if outcome.block_number is not None:
-                    return await _settle_mined(fleet, watcher, change, attempt, outcome)
+            hashes = (*attempt.pmt_hashes, *(form.transaction_hash for form in forms))
+            mined = [o for o in await watcher.node.outcomes(hashes) if o.block_number is not None]
             newest = await watcher.current()
-            if burnt.block_number is not None and burnt.block_number + depth <= newest.number:
-                return None
+            for outcome in mined:
+                if outcome.pmt_hash in attempt.pmt_hashes:
+                    return await _settle_mined(fleet, watcher, change, attempt, outcome)
+                if outcome.block_number is not None and outcome.block_number + depth <= newest.number:
+                    return None
             return AttemptUnmined(head=newest.number)
         except NodeError as error:
             failure = failure or error
     raise failure or NodeError(Reason(slug="node_unreachable", detail="no member's node is configured"))
-
-
-async def _offer(watcher: ChainWatcher, burning: Burning) -> None:
-    try:
-        await watcher.node.broadcast(burning.raw, burning.transaction_hash)
-    except NodeError:
-        return  # refused by a pool that holds the marker, or mined: what is in the blocks decides
 
 
 async def _outlast(fleet: Fleet, change: Change, attempt: Attempt) -> Fact | None:

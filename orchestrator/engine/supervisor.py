@@ -13,6 +13,7 @@ from functools import partial
 import structlog
 
 from orchestrator.engine.fleet import Fleet
+from orchestrator.engine.isolation import contained
 from orchestrator.engine.ports import ChangeStore, Clock, Lane, StoreError
 from orchestrator.engine.worker import Worker
 
@@ -85,18 +86,21 @@ class Supervisor:
         while True:
             free = self._rules.most_lanes - len(self._lanes)
             lanes: tuple[Lane, ...] = ()
-            try:
-                self._freed.clear()
-                if free > 0:
-                    lanes = await self._store.claim(
-                        holder=self._rules.holder, lease=self._rules.lease, limit=free, now=self._clock.now()
-                    )
-                else:
-                    await self._freed.wait()
-                if free > 0 and not lanes:
-                    await self._rest(await self._idle_seconds())
-            except StoreError as error:
-                log.warning("store does not answer", reason=str(error))
+            with contained("claim") as claiming:
+                try:
+                    self._freed.clear()
+                    if free > 0:
+                        lanes = await self._store.claim(
+                            holder=self._rules.holder, lease=self._rules.lease, limit=free, now=self._clock.now()
+                        )
+                    else:
+                        await self._freed.wait()
+                    if free > 0 and not lanes:
+                        await self._rest(await self._idle_seconds())
+                except StoreError as error:
+                    log.warning("store does not answer", reason=str(error))
+                    await self._clock.sleep(1.0)
+            if claiming.error is not None:
                 await self._clock.sleep(1.0)
             for lane in lanes:
                 task = tasks.create_task(self._drive(lane))
@@ -114,13 +118,12 @@ class Supervisor:
         return min(max((due - self._clock.now()).total_seconds(), 0.01), IDLE_SECONDS)
 
     async def _drive(self, lane: Lane) -> None:
-        try:
-            await self._worker.run(lane)
-        except StoreError as error:
-            log.warning("lane given up until the store is back", group=lane.privacy_group_id, reason=str(error))
-        except Exception:  # one lane's defect must not stop the others
-            log.exception("lane failed", group=lane.privacy_group_id)
-            # The lease is not given back: the pause before it runs out keeps a defect from spinning.
+        # The lease of a lane that failed is not given back: the pause before it runs out keeps a defect from spinning.
+        with contained("lane", group=lane.privacy_group_id):
+            try:
+                await self._worker.run(lane)
+            except StoreError as error:
+                log.warning("lane given up until the store is back", group=lane.privacy_group_id, reason=str(error))
 
     def _ended(self, group: str, task: asyncio.Task[None]) -> None:
         """Renew a lane no more; told of every task, of those too that were cancelled before their first step."""
@@ -135,17 +138,18 @@ class Supervisor:
             driven = dict(self._lanes)
             if not driven:
                 continue
-            try:
-                # Only what is driven: the lease of a lane that failed has to run out.
-                held = await self._store.renew(
-                    holder=self._rules.holder,
-                    lease=self._rules.lease,
-                    now=self._clock.now(),
-                    groups=tuple(driven),
-                )
-            except StoreError as error:
-                log.warning("leases not renewed", reason=str(error))
-                continue
+            held = frozenset(driven)
+            with contained("renewal"):
+                try:
+                    # Only what is driven: the lease of a lane that failed has to run out.
+                    held = await self._store.renew(
+                        holder=self._rules.holder,
+                        lease=self._rules.lease,
+                        now=self._clock.now(),
+                        groups=tuple(driven),
+                    )
+                except StoreError as error:
+                    log.warning("leases not renewed", reason=str(error))
             for group, task in driven.items():
                 # A lane that was claimed, or claimed again, meanwhile was not asked about.
                 if group not in held and self._lanes.get(group) is task:

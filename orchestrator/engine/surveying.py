@@ -12,6 +12,7 @@ from orchestrator.membership.divergence import namesakes
 from orchestrator.membership.facts import MemberSurvey, Surveyed
 from orchestrator.membership.forecast.verdict import Forecast
 from orchestrator.membership.model import Change, Kind
+from orchestrator.membership.preflight import BEHIND_BLOCKS
 from orchestrator.membership.reasons import Reason
 from orchestrator.membership.replay import same_state
 
@@ -28,6 +29,14 @@ async def survey(fleet: Fleet, change: Change, forecaster: Forecaster) -> Survey
         NodeError: The node to send through does not answer.
         StoreError: What is kept of histories can't be read or written.
     """
+    seen = await _survey(fleet, change, forecaster)
+    if fleet.newest_head() - seen.head > BEHIND_BLOCKS:
+        # The word of somebody else was waited for: now it is known, and what was seen before is old.
+        seen = await _survey(fleet, change, forecaster)
+    return seen
+
+
+async def _survey(fleet: Fleet, change: Change, forecaster: Forecaster) -> Surveyed:
     leaving: frozenset[str] = frozenset()
     if change.kind is Kind.REMOVE_MEMBERS:
         leaving = frozenset(change.members)

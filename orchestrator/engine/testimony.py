@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final, Literal, Protocol
 import structlog
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
+from orchestrator.engine.isolation import contained
 from orchestrator.engine.ports import Clock
 from orchestrator.membership.verdicts import (
     MOST_ROOTS,
@@ -23,11 +24,15 @@ from orchestrator.membership.verdicts import (
     statement,
     verdict_data,
 )
+from orchestrator.outside_text import told
 
 VERDICT_TYPE: Final = "membership.member.verdict.v1"
 SOURCE: Final = "/besu-membership-orchestrator"
 MAX_BODY_BYTES: Final = 512 * 1024
 MOST_REMEMBERED: Final = 10_000
+MOST_VALUES: Final = 4 * MOST_ROOTS + 600
+"""Each root of a verdict is an object with three fields."""
+
 
 _Hash = Annotated[str, Field(pattern=r"^0x[0-9a-f]{64}$")]
 _Block = Annotated[int, Field(ge=0, lt=1 << 63)]
@@ -94,10 +99,8 @@ def decode_verdict(body: bytes) -> SignedVerdict:
     Raises:
         InvalidVerdictError: It is none.
     """
-    if len(body) > MAX_BODY_BYTES:
-        raise InvalidVerdictError(f"it has {len(body)} bytes, at most {MAX_BODY_BYTES} are read")
     try:
-        data = _Document.model_validate_json(body).data
+        data = _Document.model_validate_json(bounded(body)).data
         issued_at = data.issued_at.astimezone(UTC)
     except OverflowError:
         raise InvalidVerdictError("data.issued_at: is beyond the first or the last year") from None
@@ -122,7 +125,21 @@ def first_mistake(error: ValidationError) -> str:
     """Return what is wrong with a message: where, and why, in a bounded number of characters."""
     first = error.errors(include_url=False, include_input=False, include_context=False)[0]
     where = ".".join(str(part) for part in first["loc"][:5])[:100]
-    return f"{where or 'body'}: {first['msg'][:200]}"
+    return told(f"{where or 'body'}: {first['msg'][:200]}")
+
+
+def bounded(body: bytes) -> bytes:
+    """Return a message that has no more values than any that organisations send: validating takes time for each.
+
+    Raises:
+        InvalidVerdictError: It has more values or bytes.
+    """
+    if len(body) > MAX_BODY_BYTES:
+        raise InvalidVerdictError(f"it has {len(body)} bytes, at most {MAX_BODY_BYTES} are read")
+    values = body.count(b"{") + body.count(b",") + body.count(b"[")
+    if values > MOST_VALUES:
+        raise InvalidVerdictError(f"it has {values} values, at most {MOST_VALUES} are read")
+    return body
 
 
 class VerdictBook:
@@ -204,17 +221,15 @@ class VerdictReader:
     async def run(self) -> None:
         """Take messages until cancelled."""
         async for body in self._queue.verdicts():
-            try:
+            with contained("message of an organisation"):
                 self._take(body)
-            except Exception:  # a defect here must not stop the daemon
-                log.exception("taking a message failed")
 
     def _take(self, body: bytes) -> None:
-        if len(body) > MAX_BODY_BYTES:
-            log.warning("message ignored", reason=f"it has {len(body)} bytes, at most {MAX_BODY_BYTES} are read")
-            return
         try:
-            kind = _Kind.model_validate_json(body).type
+            kind = _Kind.model_validate_json(bounded(body)).type
+        except InvalidVerdictError as error:
+            log.warning("message ignored", reason=str(error))
+            return
         except ValidationError as error:
             log.warning("message ignored", reason=first_mistake(error))
             return

@@ -12,6 +12,7 @@ from datetime import timedelta
 
 import structlog
 
+from orchestrator.engine.isolation import contained
 from orchestrator.engine.node_ports import Block, Head, NodeError, NodePort
 from orchestrator.engine.ports import Clock
 from orchestrator.membership.reasons import Reason
@@ -138,14 +139,15 @@ class ChainWatcher:
     async def _listen(self) -> None:
         failures = 0
         while True:
-            try:
-                async for head in self.node.heads():
-                    if not self.subscribed:
-                        log.info("heads subscribed", node=self.node.name)
-                    self.subscribed, failures = True, 0
-                    await self._advance(head)
-            except NodeError as error:
-                log.debug("heads lost", node=self.node.name, reason=str(error))
+            with contained("heads", node=self.node.name):
+                try:
+                    async for head in self.node.heads():
+                        if not self.subscribed:
+                            log.info("heads subscribed", node=self.node.name)
+                        self.subscribed, failures = True, 0
+                        await self._advance(head)
+                except NodeError as error:
+                    log.debug("heads lost", node=self.node.name, reason=str(error))
             if self.subscribed:
                 log.warning("heads lost, polling until they are back", node=self.node.name)
             self.subscribed = False
@@ -159,10 +161,11 @@ class ChainWatcher:
             await self._clock.sleep(self._poll_seconds * (5 if self.subscribed else 1))
             if self.subscribed and self.head is not before:
                 continue
-            try:
-                await self.refresh()
-            except NodeError as error:
-                log.debug("node does not answer", node=self.node.name, reason=str(error))
+            with contained("head", node=self.node.name):
+                try:
+                    await self.refresh()
+                except NodeError as error:
+                    log.debug("node does not answer", node=self.node.name, reason=str(error))
 
     async def _advance(self, head: Head) -> None:
         async with self._advancing:
@@ -219,7 +222,7 @@ class ChainWatcher:
 
     async def _read_block(self, number: int) -> None:
         try:
-            # In full, since what accounts sent in it is asked for next (docs/besu.md, What a replay needs).
+            # In full, since what accounts sent in it is asked for next (docs/besu.md#what-a-replay-needs).
             (block,) = await self.node.blocks([number])
         except NodeError as error:
             log.warning("block not read", node=self.node.name, block=number, reason=str(error))

@@ -5,7 +5,9 @@ the addresses that were checked: a name that answers differently the second time
 """
 
 import errno
+import re
 import socket
+import unicodedata
 from collections.abc import Callable
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from typing import Final
@@ -13,8 +15,15 @@ from typing import Final
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.resolver import ThreadedResolver
 
+from orchestrator.outside_text import told
+
 _NAT64: Final = (IPv6Network("64:ff9b::/96"), IPv6Network("64:ff9b:1::/48"))
 _LOW_32_BITS: Final = 0xFFFFFFFF
+_OTHER_DOTS: Final = ("\u3002", "\uff0e", "\uff61")
+_LONGEST_HOST: Final = 253
+_LONGEST_LABEL: Final = 63
+_NUMBER_HOST: Final = re.compile(r"(?:0x[0-9a-f]*|[0-9]+)(?:\.(?:0x[0-9a-f]*|[0-9]+)){0,3}\Z")
+"""What `inet_aton`, and with it the system's resolver, reads as an address: parts in any base, and fewer than four."""
 
 
 class PrivateAddressError(OSError):
@@ -45,15 +54,38 @@ def _is_public(address: IPv4Address | IPv6Address) -> bool:
 def check_literal(host: str) -> None:
     """Refuse a host that is written as an address that is not public; names are left to the resolver.
 
+    The host is looked at as it will be connected to: the library normalises full-width digits and dots, and numbers in
+    other bases, which would pass as names, are addresses to the system's resolver.
+
     Raises:
-        PrivateAddressError: It is one.
+        PrivateAddressError: It is one, or no host at all.
     """
-    literal = host.strip("[]")
+    literal = normal_host(host).strip("[]")
+    if _NUMBER_HOST.match(literal):
+        try:
+            literal = socket.inet_ntoa(socket.inet_aton(literal))
+        except OSError:
+            raise PrivateAddressError(errno.EACCES, f"{told(host, 100)} is neither a name nor an address") from None
     try:
         ip_address(literal.partition("%")[0])
     except ValueError:
         return
     _require_public(host, literal)
+
+
+def normal_host(host: str) -> str:
+    """Return a host as it is connected to: compatibility characters replaced, other dots as dots, lower case.
+
+    Raises:
+        PrivateAddressError: It is no host: too long, or with a label of more than 63 characters.
+    """
+    plain = unicodedata.normalize("NFKC", host)
+    for dot in _OTHER_DOTS:
+        plain = plain.replace(dot, ".")
+    plain = plain.lower().rstrip(".")
+    if len(plain) > _LONGEST_HOST or any(len(label) > _LONGEST_LABEL for label in plain.split(".")):
+        raise PrivateAddressError(errno.EACCES, f"{told(host, 100)} is no name of a host: it, or a label, is too long")
+    return plain
 
 
 class PublicResolver(AbstractResolver):

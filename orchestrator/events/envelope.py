@@ -46,5 +46,6 @@ def document(stored: StoredEvent) -> dict[str, object]:
 
 
 def text_of(stored: StoredEvent) -> str:
-    """Return the document as JSON on one line."""
-    return json.dumps(document(stored), separators=(",", ":"), ensure_ascii=False)
+    """Return the document as JSON on one line; it can always be encoded, whatever an earlier version stored."""
+    text = json.dumps(document(stored), separators=(",", ":"), ensure_ascii=False)
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()

@@ -13,6 +13,7 @@ from typing import Final
 
 import structlog
 
+from orchestrator.engine.isolation import contained
 from orchestrator.engine.ports import Clock, FeedClosedError, StoreError
 from orchestrator.events.envelope import text_of
 from orchestrator.events.ports import Outbox, StoredEvent
@@ -119,10 +120,13 @@ class EventFeed:
         """Follow the outbox until cancelled; then all subscriptions end."""
         try:
             while True:
-                try:
-                    await self._follow()
-                except StoreError as error:
-                    _log.warning("the store does not answer, subscribers wait", reason=str(error))
+                with contained("feed") as following:
+                    try:
+                        await self._follow()
+                    except StoreError as error:
+                        _log.warning("the store does not answer, subscribers wait", reason=str(error))
+                        await self._clock.sleep(RETRY_SECONDS)
+                if following.error is not None:
                     await self._clock.sleep(RETRY_SECONDS)
         finally:
             self._stopped = True
@@ -213,7 +217,8 @@ class EventFeed:
             self._started.set()
         found = await self._outbox.after(self._position, limit=BATCH)
         for stored in found:
-            self._hand_out(stored)
+            with contained("event", position=stored.position):
+                self._hand_out(stored)
             self._position = stored.position
         if not found:
             with suppress(TimeoutError):

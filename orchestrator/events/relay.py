@@ -8,6 +8,7 @@ nothing else is held up.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
@@ -16,6 +17,7 @@ from typing import Final
 
 import structlog
 
+from orchestrator.engine.isolation import contained, contained_failures
 from orchestrator.engine.ports import BrokerError, Clock, StoreError
 from orchestrator.events.envelope import text_of
 from orchestrator.events.ports import Outbox, Publisher, StoredEvent
@@ -26,6 +28,8 @@ BATCH: Final = 256
 GROUPS_AT_ONCE: Final = 16
 POLL_SECONDS: Final = 1.0
 MARK_SECONDS: Final = 0.1
+MOST_FAILURES: Final = 5
+"""An event that fails so often, not because the queue is away, is set aside: its group must not wait for ever."""
 FIRST_PAUSE_SECONDS: Final = 0.1
 LONGEST_PAUSE_SECONDS: Final = 5.0
 
@@ -52,14 +56,18 @@ class Relay:
         self._seen = 0
         self._published: set[int] = set()
         self._mark_at: datetime | None = None
+        self._failures: Counter[int] = Counter()
 
     async def run(self) -> None:
         """Publish until cancelled."""
         while True:
-            try:
-                await self._turn()
-            except (StoreError, BrokerError) as error:
-                _log.warning("events are not published now, trying again", reason=str(error))
+            with contained("relay") as turning:
+                try:
+                    await self._turn()
+                except (StoreError, BrokerError) as error:
+                    _log.warning("events are not published now, trying again", reason=str(error))
+                    await self._pause()
+            if turning.error is not None:
                 await self._pause()
 
     async def drain(self, seconds: float) -> None:
@@ -145,12 +153,29 @@ class Relay:
         """Publish one group's events in order; stops at the first that fails, so that none overtakes it."""
         async with places:
             for stored in lane:
-                try:
-                    await self._publisher.publish(stored.event.type.value, stored.event_id, text_of(stored).encode())
-                except BrokerError as error:
-                    return error
+                with contained("event", position=stored.position, group=stored.event.privacy_group_id) as publishing:
+                    body = text_of(stored).encode()
+                    try:
+                        await self._publisher.publish(stored.event.type.value, stored.event_id, body)
+                    except BrokerError as error:
+                        return error
+                if publishing.error is not None and not self._set_aside(stored):
+                    return BrokerError(f"event {stored.event_id} could not be published: {publishing.error!r}")
                 self._published.add(stored.position)
         return None
+
+    def _set_aside(self, stored: StoredEvent) -> bool:
+        """Whether an event that can't be published was tried often enough: then those behind it go on without it.
+
+        It stays in the outbox, where subscribers over HTTP read it; a gap in the group's sequence tells of it.
+        """
+        self._failures[stored.position] += 1
+        if self._failures[stored.position] < MOST_FAILURES:
+            return False
+        del self._failures[stored.position]
+        _log.error("event set aside", event_id=stored.event_id, group=stored.event.privacy_group_id)
+        contained_failures["event set aside"] += 1
+        return True
 
     async def _pause(self) -> None:
         seconds, self._pause_seconds = self._pause_seconds, min(self._pause_seconds * 2, LONGEST_PAUSE_SECONDS)

@@ -5,6 +5,7 @@ from typing import Final
 
 import structlog
 
+from orchestrator.engine.isolation import contained
 from orchestrator.engine.ports import Clock, StoreError
 from orchestrator.events.ports import Outbox
 from orchestrator.membership.status import EventType
@@ -41,10 +42,11 @@ class Retention:
     async def run(self) -> None:
         """Delete now and then, until cancelled."""
         while True:
-            try:
-                await self.sweep()
-            except StoreError as error:
-                _log.warning("old events are not deleted now", reason=str(error))
+            with contained("retention"):
+                try:
+                    await self.sweep()
+                except StoreError as error:
+                    _log.warning("old events are not deleted now", reason=str(error))
             await self._clock.sleep(EVERY_SECONDS)
 
     async def sweep(self) -> int:

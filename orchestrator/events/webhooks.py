@@ -17,10 +17,12 @@ from urllib.parse import urlsplit
 import aiohttp
 import structlog
 
+from orchestrator.engine.isolation import contained
 from orchestrator.engine.ports import Clock, StoreError
 from orchestrator.events.addresses import PublicResolver, check_literal
 from orchestrator.events.envelope import text_of
 from orchestrator.events.ports import Outbox, StoredEvent
+from orchestrator.outside_text import told
 
 CONTENT_TYPE: Final = "application/cloudevents+json"
 SIGNATURE_HEADER: Final = "X-Signature-256"
@@ -127,10 +129,13 @@ class Webhooks:
         async with _session(endpoint, self._persistence.timeout_seconds) as session:
             lane = _EndpointLane(endpoint, session, self._outbox, self._clock, self._holder, self._persistence)
             while True:
-                try:
-                    await lane.turn()
-                except StoreError as error:
-                    _log.warning("webhook waits for the store", webhook=endpoint.name, reason=str(error))
+                with contained("webhook", webhook=endpoint.name) as posting:
+                    try:
+                        await lane.turn()
+                    except StoreError as error:
+                        _log.warning("webhook waits for the store", webhook=endpoint.name, reason=str(error))
+                        await self._clock.sleep(STORE_RETRY_SECONDS)
+                if posting.error is not None:
                     await self._clock.sleep(STORE_RETRY_SECONDS)
 
 
@@ -225,8 +230,9 @@ class _EndpointLane:
                 self._endpoint.url, data=content, headers=headers, allow_redirects=False
             ) as answer:
                 status = answer.status
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            raise DeliveryError(f"{type(error).__name__}: {error}".rstrip(": ")) from error
+        except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
+            # A host name that no resolver takes (a label of more than 63 characters) is a ValueError, UnicodeError.
+            raise DeliveryError(f"{type(error).__name__}: {told(str(error))}".rstrip(": ")) from error
         if not 200 <= status < 300:
             raise DeliveryError(f"it answered {status}", gone=status == GONE)
 

@@ -150,6 +150,11 @@ def _deadline_passed(change: Change, fact: facts.DeadlinePassed) -> Read:
 
 
 def _cancelled(change: Change, now: datetime) -> Read:
+    if change.repair is not None and change.state not in (State.REPLAYING, State.VERIFYING, State.PARKED):
+        raise RefusedRequestError(
+            f"change {change.change_id} can't be cancelled: it removes members to add them again, and would leave them "
+            "out. Let it end; to take its members out, ask for their removal."
+        )
     if change.state in ACTION_OF or change.state in (State.REPLAYING, State.VERIFYING):
         # At work it is given up as by its deadline: what can be mined is burnt, a lock of ours undone.
         return Signal.NOTED, replace(change, deadline=now)
@@ -175,7 +180,7 @@ def _retried(change: Change, now: datetime) -> Read:
     # A deadline that is over would end it at once; who retries it wants it done.
     over = change.deadline is not None and change.deadline <= now
     reason = None if change.reason is None else replace(change.reason, times=0)
-    if change.reason is not None and change.reason.slug == OVERTAKEN:
+    if change.repairs and change.reason is not None and change.reason.slug == OVERTAKEN:
         change = replace(change, repair=None)  # whoever retries it has seen what somebody else did
     change = replace(change, tries=0, not_before=None, waiting_since=None, reason=reason)
     return Signal.RETRY, replace(change, deadline=None) if over else change

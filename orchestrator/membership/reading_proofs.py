@@ -100,7 +100,7 @@ def _rolled_back(change: Change, head: int) -> Read:
     found_done = plan is None or not (plan.to_add or plan.to_remove or change.kind is Kind.UNLOCK_GROUP)
     if attempt is None or not change.leads or found_done:
         return Signal.LOOK_ANEW, change
-    by_other_hand = attempt.status is not AttemptStatus.EFFECTIVE
+    by_other_hand = attempt.status is not AttemptStatus.EFFECTIVE or not attempt.marker.ours
     if by_other_hand or attempt.action not in _ROLLED_BACK:
         return Signal.LOOK_ANEW, change
     # The lock may have been mined again in any block up to the head; the addition keeps its distance from the last.

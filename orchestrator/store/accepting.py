@@ -11,18 +11,20 @@ from orchestrator.engine.ports import Acceptance
 from orchestrator.membership.errors import ConflictingRequestError
 from orchestrator.membership.model import Change
 from orchestrator.membership.status import StatusEvent
-from orchestrator.store.reading import change_by_request
-from orchestrator.store.rows import change_values, ready_at
+from orchestrator.store.reading import changes_by_request
+from orchestrator.store.rows import Values, change_values, ready_at, request_key
 from orchestrator.store.schema import changes
 from orchestrator.store.transaction import Transaction, Upsert, per_dialect, touch_lanes
 
 
 def _insert_new(insert: Upsert) -> sa.Insert:
-    return insert(changes).on_conflict_do_nothing(index_elements=["request_id"]).returning(changes.c.change_id)
+    return insert(changes).on_conflict_do_nothing(index_elements=["request_key"]).returning(changes.c.change_id)
 
 
 _INSERT = per_dialect(_insert_new)
-_BODY_HASH = sa.select(changes.c.body_hash).where(changes.c.request_id == sa.bindparam("request_id"))
+_KNOWN_OF_OLD = sa.select(changes.c.request_key, changes.c.body_hash).where(
+    changes.c.request_key.in_(sa.bindparam("ids", expanding=True))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,30 +36,38 @@ class Accept:
         body_hash: Hash of the request's body.
         events: Status events of the change's group.
         at: When it is accepted.
+        source: Who asks.
     """
 
     change: Change
     body_hash: str
     events: Sequence[StatusEvent]
     at: datetime
+    source: str = ""
 
     def __call__(self, transaction: Transaction) -> Acceptance:
         """Accept alone.
 
         Raises:
-            ConflictingRequestError: The request id is known with another body.
+            ConflictingRequestError: The request is known with another body.
         """
         (outcome,) = self.together(transaction, [self])
         if isinstance(outcome, Exception):
             raise outcome
         return outcome
 
+    def values(self) -> Values:
+        """Return the columns of the new change."""
+        key = request_key(self.source, self.change.request_id)
+        return change_values(self.change) | {"body_hash": self.body_hash, "request_key": key, "source": self.source}
+
     @staticmethod
     def together(transaction: Transaction, units: "Sequence[Accept]") -> list[Acceptance | ConflictingRequestError]:
-        """Accept several with three statements; see `sharing.Joint`."""
+        """Accept several with four statements; see `sharing.Joint`."""
         connection = transaction.connection
-        rows = [change_values(unit.change) | {"body_hash": unit.body_hash} for unit in units]
-        inserted = set(connection.execute(_INSERT[connection.dialect.name], rows).scalars())
+        of_old = set(map(tuple, connection.execute(_KNOWN_OF_OLD, {"ids": [u.change.request_id for u in units]})))
+        rows = [unit.values() for unit in units if (unit.change.request_id, unit.body_hash) not in of_old]
+        inserted = set(connection.execute(_INSERT[connection.dialect.name], rows).scalars()) if rows else set()
         new = [unit for unit in units if unit.change.change_id in inserted]
         if new:
             _announce(transaction, new)
@@ -78,7 +88,8 @@ def _announce(transaction: Transaction, accepted: Sequence[Accept]) -> None:
         group: (sum(len(unit.events) for unit in units), min(ready_at(unit.change) for unit in units))
         for group, units in by_group.items()
     }
-    for group, last in touch_lanes(transaction.connection, wanted).items():
+    sources = {group: units[0].source for group, units in by_group.items()}
+    for group, last in touch_lanes(transaction.connection, wanted, sources).items():
         sequence = last - wanted[group][0]
         for unit in by_group[group]:
             sequence += len(unit.events)
@@ -87,13 +98,13 @@ def _announce(transaction: Transaction, accepted: Sequence[Accept]) -> None:
 
 def _known(connection: sa.Connection, unit: Accept) -> Acceptance | ConflictingRequestError:
     request_id = unit.change.request_id
-    earlier = change_by_request(connection, request_id)
-    stored_hash = connection.execute(_BODY_HASH, {"request_id": request_id}).scalar_one_or_none()
-    if earlier is not None and stored_hash == unit.body_hash:
-        return Acceptance(change=earlier, duplicate=True)
+    found = changes_by_request(connection, unit.source, request_id)
+    for earlier, body_hash in found:
+        if body_hash == unit.body_hash:
+            return Acceptance(change=earlier, duplicate=True)
     return ConflictingRequestError(
         f"request id {request_id!r} was used before with another body, as change "
-        f"{earlier.change_id if earlier else 'unknown'}; use a new id for a new request"
+        f"{found[0][0].change_id if found else 'unknown'}; use a new id for a new request"
     )
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -27,10 +27,20 @@ class SqlChangeStore:
         self._clock = clock
         self._work = database.news.subscribe()
 
-    async def accept(self, change: Change, body_hash: str, events: Sequence[StatusEvent]) -> Acceptance:
-        """Store a new change with its events, unless its request id is known."""
-        unit = accepting.Accept(change, body_hash, tuple(events), self._clock.now())
+    async def accept(
+        self, change: Change, body_hash: str, events: Sequence[StatusEvent], *, source: str = ""
+    ) -> Acceptance:
+        """Store a new change with its events, unless its request is known: the same id of the same source."""
+        unit = accepting.Accept(change, body_hash, tuple(events), self._clock.now(), source)
         return await self._database.write(unit, key=change.privacy_group_id)
+
+    async def unfinished(self) -> Mapping[tuple[str, str], int]:
+        """Return how many changes are neither ended nor parked, by source and account."""
+        return await self._database.read(leasing.unfinished)
+
+    async def probe(self) -> None:
+        """Make sure that the store takes a write now."""
+        await self._database.probe()
 
     async def announce(self, events: Sequence[StatusEvent]) -> None:
         """Store events that belong to no change."""
@@ -39,7 +49,7 @@ class SqlChangeStore:
         await self._database.write(unit, key=groups.pop() if len(groups) == 1 else None)
 
     async def claim(self, *, holder: str, lease: timedelta, limit: int, now: datetime) -> tuple[Lane, ...]:
-        """Take up to `limit` lanes that have something to do and that nobody holds, those due longest first."""
+        """Take up to `limit` lanes that have something to do and that nobody holds, of each source in turn."""
         self._work.clear()  # what comes due from here on ends the next `wait_for_work`
         return await self._database.write(
             partial(leasing.claim, holder=holder, now=micros(now), lease_until=micros(now + lease), limit=limit)

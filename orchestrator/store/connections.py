@@ -19,6 +19,12 @@ LOCK_SECONDS = 5
 CONNECT_SECONDS = 5
 STATEMENT_SECONDS = 20
 """PostgreSQL ends a statement that runs longer."""
+IDLE_SECONDS = 3
+"""PostgreSQL ends a connection that leaves a transaction alone for so long.
+
+A replica that is stopped inside of one holds its locks, that of the outbox's positions among them, and every other
+replica waits: less than `LOCK_SECONDS`, and much less than a lease.
+"""
 
 
 def normalised(url: str) -> sa.URL:
@@ -72,6 +78,14 @@ def engine_for(url: sa.URL, *, read_only: bool = False) -> sa.Engine:
         **({"poolclass": StaticPool} if is_in_memory(url) else {"pool_size": READERS, "max_overflow": 0}),
     )
 
+    if not is_in_memory(url):
+
+        @sa.event.listens_for(engine, "do_connect")
+        def _make_private(*_: object) -> None:
+            # Others may read what a looser umask lets them; the files beside it get the database's mode.
+            with contextlib.suppress(OSError):
+                os.close(os.open(str(url.database), os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+
     @sa.event.listens_for(engine, "connect")
     def _prepare(connection: Any, _record: object) -> None:
         connection.isolation_level = None  # this module begins transactions itself, at the right strength
@@ -94,7 +108,7 @@ def _postgresql_engine(url: sa.URL) -> sa.Engine:
     settings = {
         "statement_timeout": STATEMENT_SECONDS * 1000,
         "lock_timeout": LOCK_SECONDS * 1000,
-        "idle_in_transaction_session_timeout": STATEMENT_SECONDS * 1000,
+        "idle_in_transaction_session_timeout": IDLE_SECONDS * 1000,
     }
     engine = sa.create_engine(
         url,

@@ -29,6 +29,7 @@ from orchestrator.store.connections import (
 from orchestrator.store.errors import StoreUnavailableError
 from orchestrator.store.listening import listen
 from orchestrator.store.news import News
+from orchestrator.store.probing import FileIdentity, check_file, file_identity, write_probe
 from orchestrator.store.schema_version import check_version, migrate_on
 from orchestrator.store.sharing import Job, Outcome, run_all
 from orchestrator.store.transaction import Transaction, Unit, newest_position
@@ -59,6 +60,7 @@ class Database:
         self._writer = Writer(self._commit_together, self.news.publish)
         self._listening: asyncio.Task[None] | None = None
         self._places = asyncio.BoundedSemaphore(WAITING_UNITS)
+        self._file: FileIdentity | None = None
 
     async def start(self) -> None:
         """Open the database for use.
@@ -85,6 +87,7 @@ class Database:
                 if self.in_memory:
                     migrate_on(connection)
                 check_version(connection)
+                self._file = file_identity(self.url)
                 self.news.publish(False, newest_position(connection))
         except SQLAlchemyError as error:
             raise translated(error) from error
@@ -162,6 +165,24 @@ class Database:
         for engine in (self._writing, self._reading):
             cut_connections(engine)
 
+    async def probe(self) -> None:
+        """Make sure that the store takes a write now, and that its file is the one that was opened.
+
+        Raises:
+            StoreError: It does not; the message says why.
+        """
+        await self.write(write_probe)
+        if not self.in_memory and self.url.get_backend_name() == "sqlite":
+            await self.read(check_file)
+
+    def _require_file(self) -> None:
+        """Refuse to go on in a file that was deleted or replaced: what is committed there is gone with the process."""
+        if self._file is not None and file_identity(self.url) != self._file:
+            raise StoreUnavailableError(
+                f"the database file {self.url.database} was deleted or replaced while it was open; "
+                "put it back (or restore a backup) and start the daemon again"
+            )
+
     def _read(self, unit: Callable[[sa.Connection], T]) -> T:
         try:
             with self._reading.begin() as connection:
@@ -173,6 +194,7 @@ class Database:
         """Commit units in one transaction; when that fails, halve until only those that fail by themselves have."""
         began = False
         try:
+            self._require_file()
             with self._writing.begin() as connection:
                 began = True
                 transaction = Transaction(connection)
@@ -183,6 +205,8 @@ class Database:
                 failure = translated(error)
                 failure.__cause__ = error
                 return [Outcome(error=failure) for _ in jobs]
+        except StoreUnavailableError as error:
+            return [Outcome(error=error) for _ in jobs]
         except Exception as error:  # noqa: BLE001 - whatever a unit raises belongs to its caller
             if len(jobs) == 1:
                 return [Outcome(error=error)]

@@ -8,29 +8,39 @@ statement, which sees what the previous owner of that lock committed.
 
 from collections.abc import Collection, Sequence
 from dataclasses import replace
+from itertools import islice, zip_longest
 
 import sqlalchemy as sa
 
 from orchestrator.engine.ports import Lane
-from orchestrator.store.reading import QUEUE_ORDER, active_changes, queued_changes
-from orchestrator.store.schema import ACTIVE, LONGEST_PAUSE_MICROSECONDS, QUEUED, changes, lanes
+from orchestrator.store.reading import active_changes, queued_changes
+from orchestrator.store.schema import ACTIVE, LONGEST_PAUSE_MICROSECONDS, PENDING, QUEUED, QUEUED_UNLOCK, changes, lanes
 from orchestrator.store.transaction import Transaction
 
 QUEUED_PER_LANE = 25
 """How many queued changes of a group are handed out with its lane: more than share a turn by default."""
 
+MOST_SOURCES = 32
+"""Sources that are looked at for one claim; each costs a look into an index."""
+
+_FREE = (
+    sa.text("due_at IS NOT NULL"),
+    sa.or_(lanes.c.due_at <= sa.bindparam("now"), lanes.c.due_at > sa.bindparam("beyond")),
+    sa.or_(lanes.c.holder.is_(None), lanes.c.lease_until <= sa.bindparam("now")),
+)
 _CLAIMABLE = (
     sa.select(lanes.c.privacy_group_id)
-    .where(
-        sa.text("due_at IS NOT NULL"),
-        sa.or_(lanes.c.due_at <= sa.bindparam("now"), lanes.c.due_at > sa.bindparam("beyond")),
-        sa.or_(lanes.c.holder.is_(None), lanes.c.lease_until <= sa.bindparam("now")),
-    )
+    .where(*_FREE)
     .order_by(lanes.c.due_at)
     .limit(sa.bindparam("limit"))
     .with_for_update(skip_locked=True)
 )
 _TOKEN = sa.select(lanes.c.token).where(lanes.c.privacy_group_id == sa.bindparam("group"), lanes.c.holder.is_not(None))
+_CLAIMABLE_OF_SOURCE = _CLAIMABLE.where(lanes.c.source == sa.bindparam("of_source"))
+_OLDEST_SOURCE = sa.select(lanes.c.source).where(sa.text("due_at IS NOT NULL")).order_by(lanes.c.due_at).limit(1)
+_NEXT_SOURCE = sa.select(sa.func.min(lanes.c.source)).where(
+    sa.text("due_at IS NOT NULL"), lanes.c.source > sa.bindparam("after")
+)
 _HELD = (
     sa.select(lanes.c.privacy_group_id)
     .where(sa.text("holder IS NOT NULL"), lanes.c.holder == sa.bindparam("of_holder"))
@@ -38,14 +48,22 @@ _HELD = (
     .with_for_update()
 )
 _PRESENT = sa.bindparam("present", type_=sa.BigInteger)
+_UNFINISHED = (
+    sa.select(changes.c.source, changes.c.account, sa.func.count())
+    .where(PENDING)
+    .group_by(changes.c.source, changes.c.account)
+)
 
 
 def _ready(group: sa.ColumnElement[str]) -> sa.ColumnElement[int]:
     """When a group has something to do: what is under way at once, else its oldest queued change."""
     of_group = changes.c.privacy_group_id == group
     active = sa.select(sa.func.min(changes.c.ready_at)).where(of_group, ACTIVE)
-    oldest = sa.select(changes.c.ready_at).where(of_group, QUEUED).order_by(*QUEUE_ORDER).limit(1)
-    return sa.func.coalesce(active.scalar_subquery(), oldest.scalar_subquery())
+    first = (
+        sa.select(changes.c.ready_at).where(of_group, condition).order_by(changes.c.position).limit(1).scalar_subquery()
+        for condition in (QUEUED_UNLOCK, QUEUED)
+    )
+    return sa.func.coalesce(active.scalar_subquery(), *first)
 
 
 _READY_AT = sa.select(_ready(sa.bindparam("group")))
@@ -67,10 +85,10 @@ _NEXT_EXPIRED = sa.select(
 
 
 def claim(transaction: Transaction, *, holder: str, now: int, lease_until: int, limit: int) -> tuple[Lane, ...]:
-    """Take up to `limit` lanes that are due and that nobody holds, those due longest first."""
+    """Take up to `limit` lanes that are due and that nobody holds: of each source in turn, those due longest first."""
     connection = transaction.connection
     times = {"now": now, "beyond": now + LONGEST_PAUSE_MICROSECONDS}
-    groups = list(connection.execute(_CLAIMABLE, times | {"limit": limit}).scalars())
+    groups = _in_turn(connection, times, limit)
     if not groups:
         return ()
     taken = (
@@ -90,6 +108,35 @@ def claim(transaction: Transaction, *, holder: str, now: int, lease_until: int, 
         )
         for group in groups
     )
+
+
+def _in_turn(connection: sa.Connection, times: dict[str, int], limit: int) -> list[str]:
+    """Return groups whose lanes can be taken, one of each source in turn, those due longest first.
+
+    A sender of thousands of requests then is not in front of everybody else.
+    """
+    sources = _due_sources(connection)
+    if len(sources) < 2:
+        return list(connection.execute(_CLAIMABLE, times | {"limit": limit}).scalars())
+    waiting = [
+        connection.execute(_CLAIMABLE_OF_SOURCE, times | {"limit": limit, "of_source": source}).scalars().all()
+        for source in sources
+    ]
+    turns = (group for turn in zip_longest(*waiting) for group in turn if group is not None)
+    return list(islice(turns, limit))
+
+
+def _due_sources(connection: sa.Connection) -> list[str]:
+    """Return sources of due lanes, a bounded number: the one that waits longest is always among them."""
+    first: str | None = connection.execute(_OLDEST_SOURCE).scalar_one_or_none()
+    found: list[str] = []
+    following = first
+    while following is not None and following not in found and len(found) < MOST_SOURCES:
+        found.append(following)
+        following = connection.execute(_NEXT_SOURCE, {"after": following}).scalar_one()
+        if following is None:  # and from the first of all on again
+            following = connection.execute(_NEXT_SOURCE, {"after": ""}).scalar_one()
+    return found
 
 
 def load(connection: sa.Connection, lane: Lane, *, now: int) -> Lane:
@@ -153,6 +200,11 @@ def next_due(connection: sa.Connection) -> int | None:
     """Return when the next lane can be claimed: when it is due and, if somebody holds it, the lease is over."""
     found: list[int | None] = [connection.execute(statement).scalar_one() for statement in (_NEXT_FREE, _NEXT_EXPIRED)]
     return min((due_at for due_at in found if due_at is not None), default=None)
+
+
+def unfinished(connection: sa.Connection) -> dict[tuple[str, str], int]:
+    """Return how many changes are neither ended nor parked, by source and account."""
+    return {(source, account): number for source, account, number in connection.execute(_UNFINISHED)}
 
 
 def _ready_at(connection: sa.Connection, group: str) -> int | None:

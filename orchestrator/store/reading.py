@@ -6,30 +6,37 @@ from itertools import takewhile
 import sqlalchemy as sa
 
 from orchestrator.engine.ports import HistoryEntry
-from orchestrator.membership.model import Attempt, Change, Kind, State
-from orchestrator.store.rows import attempt_of, change_of, history_of, storable
-from orchestrator.store.schema import ACTIVE, LONGEST_PAUSE_MICROSECONDS, NOT_QUEUED, QUEUED, attempts, changes, history
+from orchestrator.membership.model import Attempt, Change, State
+from orchestrator.store.rows import attempt_of, change_of, history_of, request_key, storable
+from orchestrator.store.schema import (
+    ACTIVE,
+    LONGEST_PAUSE_MICROSECONDS,
+    NOT_QUEUED,
+    QUEUED,
+    QUEUED_UNLOCK,
+    attempts,
+    changes,
+    history,
+)
 
 _ATTEMPT = "attempt__"
 _ATTEMPT_COLUMNS = tuple(column.name for column in attempts.c)
 
 _select = sa.select(
-    *(column for column in changes.c if column.name != "body_hash"),
+    *(column for column in changes.c if column.name not in ("body_hash", "request_key", "source")),
     *(column.label(_ATTEMPT + column.name) for column in attempts.c),
 ).select_from(changes.outerjoin(attempts, changes.c.attempt_id == attempts.c.attempt_id))
 
 _BY_ID = _select.where(changes.c.change_id == sa.bindparam("change_id"))
-_BY_REQUEST = _select.where(changes.c.request_id == sa.bindparam("request_id"))
+_BY_REQUEST = _select.add_columns(changes.c.body_hash).where(
+    changes.c.request_key.in_([sa.bindparam("key"), sa.bindparam("old_key")])
+)
 _ACTIVE = _select.where(changes.c.privacy_group_id.in_(sa.bindparam("groups", expanding=True)), ACTIVE).order_by(
     changes.c.privacy_group_id, changes.c.position
 )
-# A person's unlock changes no member and may be what the others wait for: it goes first.
-QUEUE_ORDER = (changes.c.kind != Kind.UNLOCK_GROUP.value, changes.c.position)
-_QUEUED = (
-    _select.where(changes.c.privacy_group_id == sa.bindparam("group"), QUEUED)
-    .order_by(*QUEUE_ORDER)
-    .limit(sa.bindparam("limit"))
-)
+_OF_GROUP = _select.where(changes.c.privacy_group_id == sa.bindparam("group"))
+_QUEUED = _OF_GROUP.where(QUEUED).order_by(changes.c.position).limit(sa.bindparam("limit"))
+_UNLOCK = _OF_GROUP.where(QUEUED_UNLOCK).order_by(changes.c.position).limit(1)
 
 
 def change_by_id(connection: sa.Connection, change_id: str) -> Change | None:
@@ -38,10 +45,14 @@ def change_by_id(connection: sa.Connection, change_id: str) -> Change | None:
     return None if row is None else _change(row)
 
 
-def change_by_request(connection: sa.Connection, request_id: str) -> Change | None:
-    """Return the change that a request made."""
-    row = connection.execute(_BY_REQUEST, {"request_id": request_id}).mappings().one_or_none()
-    return None if row is None else _change(row)
+def changes_by_request(connection: sa.Connection, source: str, request_id: str) -> tuple[tuple[Change, str], ...]:
+    """Return the changes that a request may have made, each with its body's hash, the surest first.
+
+    A second one is of a row from before sources were stored: its id is the same, and whose it was is not known.
+    """
+    keys = {"key": request_key(source, request_id), "old_key": request_id}
+    found = [(_change(row), str(row["body_hash"])) for row in connection.execute(_BY_REQUEST, keys).mappings()]
+    return tuple(found)
 
 
 def active_changes(connection: sa.Connection, groups: Sequence[str]) -> dict[str, tuple[Change, ...]]:
@@ -56,9 +67,12 @@ def queued_changes(connection: sa.Connection, group: str, *, now: int, limit: in
     """Return the changes of a group that may start now, in the order in which they were accepted.
 
     One that waits for its next try holds those behind it: a removal that overtakes the addition before it would leave
-    other members than the order of the requests says.
+    other members than the order of the requests says. Only a person's unlock goes first: it changes no member, and may
+    be what the others wait for.
     """
-    rows = connection.execute(_QUEUED, {"group": group, "limit": limit}).mappings()
+    rows = [*connection.execute(_UNLOCK, {"group": group}).mappings()]
+    if not rows:
+        rows = [*connection.execute(_QUEUED, {"group": group, "limit": limit}).mappings()]
     # A pause that is longer than any was set by a clock that was ahead.
     ready = takewhile(lambda row: not now < row["ready_at"] <= now + LONGEST_PAUSE_MICROSECONDS, rows)
     return tuple(_change(row) for row in ready)

@@ -4,6 +4,7 @@ Structured values are JSON objects with the field names of their dataclass, so t
 with a default can still be read.
 """
 
+import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass
@@ -87,6 +88,11 @@ def ready_at(change: Change) -> int:
     if change.state is State.QUEUED and change.not_before is not None:
         return micros(change.not_before)
     return micros(change.created_at)
+
+
+def request_key(source: str, request_id: str) -> str:
+    """Return by which a request is recognised: of bounded length, whatever a sender calls itself."""
+    return hashlib.sha256(to_json([source, request_id]).encode()).hexdigest()
 
 
 def change_values(change: Change) -> Values:

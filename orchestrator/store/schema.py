@@ -6,7 +6,7 @@ progress, effect, reason) are JSON texts; `rows` reads and writes them. What a q
 
 import sqlalchemy as sa
 
-from orchestrator.membership.model import ENDED, RESTING, AttemptStatus, State
+from orchestrator.membership.model import ENDED, RESTING, AttemptStatus, Kind, State
 
 metadata = sa.MetaData(
     naming_convention={
@@ -31,6 +31,7 @@ def _listed(values: frozenset[State]) -> str:
 
 QUEUED = sa.text(f"state = '{State.QUEUED}'")
 """Conditions of partial indexes are written out, and queries repeat them to the letter, else no planner uses them."""
+QUEUED_UNLOCK = sa.text(f"state = '{State.QUEUED}' AND kind = '{Kind.UNLOCK_GROUP}'")
 NOT_QUEUED = sa.text(f"state <> '{State.QUEUED}'")
 ACTIVE = sa.text(f"state NOT IN ({_listed(RESTING)})")
 PENDING = sa.text(f"state NOT IN ({_listed(ENDED | {State.PARKED})})")
@@ -50,7 +51,8 @@ changes = sa.Table(
     metadata,
     sa.Column("position", Position, primary_key=True, autoincrement=True),
     sa.Column("change_id", sa.Text, nullable=False, unique=True),
-    sa.Column("request_id", sa.Text, nullable=False, unique=True),
+    # By which a request is recognised: `rows.request_key`; of rows from before sources were stored, the id itself.
+    sa.Column("request_key", sa.Text, nullable=False),
     sa.Column("body_hash", sa.Text, nullable=False),
     sa.Column("kind", sa.Text, nullable=False),
     sa.Column("privacy_group_id", sa.Text, nullable=False),
@@ -79,14 +81,19 @@ changes = sa.Table(
     sa.Column("revision", sa.BigInteger, nullable=False),
     # When it can be worked on: `not_before` while that makes it wait, else `created_at`.
     sa.Column("ready_at", sa.BigInteger, nullable=False),
+    sa.Column("request_id", sa.Text, nullable=False, server_default=""),
+    sa.Column("source", sa.Text, nullable=False, server_default=""),
     sa.CheckConstraint("revision >= 0", name="revision"),
+    sa.UniqueConstraint("request_key", name="uq_changes_request_id"),
     sa.CheckConstraint("state <> 'queued' OR lead_id IS NULL", name="queued_has_no_lead"),
     sa.Index("ix_changes_group", "privacy_group_id", "position"),
     # Without the queue, or it would be taken for finding a group's part of it.
     _partial("ix_changes_state", "state", "position", where=NOT_QUEUED),
     _partial("ix_changes_queued", "privacy_group_id", "position", where=QUEUED),
+    _partial("ix_changes_unlocks", "privacy_group_id", "position", where=QUEUED_UNLOCK),
     _partial("ix_changes_active", "privacy_group_id", "position", where=ACTIVE),
     _partial("ix_changes_ready", "privacy_group_id", "ready_at", where=PENDING),
+    _partial("ix_changes_source", "source", "account", where=PENDING),
     # One unfinished change leads a group's turn, whatever two confused replicas may try.
     _partial("uq_changes_lead", "privacy_group_id", where=_LEADS, unique=True),
 )
@@ -136,8 +143,11 @@ lanes = sa.Table(
     sa.Column("due_at", sa.BigInteger),
     # The newest event's `sequence`: in this row, because whoever writes events of a group holds this row's lock.
     sa.Column("last_sequence", sa.BigInteger, nullable=False),
+    # Whose change made it due: lanes are claimed from each source in turn.
+    sa.Column("source", sa.Text, nullable=False, server_default=""),
     sa.CheckConstraint("(holder IS NULL) = (lease_until IS NULL)", name="lease_has_a_holder"),
     _partial("ix_lanes_due", "due_at", where=_DUE),
+    _partial("ix_lanes_source", "source", "due_at", where=_DUE),
     _partial("ix_lanes_holder", "holder", "privacy_group_id", where=_HELD),
 )
 

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from orchestrator.membership.status import StatusEvent
+from orchestrator.outside_text import valid
 from orchestrator.store.rows import Values, micros, storable, to_json
 from orchestrator.store.schema import deletions, lanes, outbox
 
@@ -68,7 +69,7 @@ class Transaction:
                 "change_id": event.change_id,
                 "request_id": None if event.request_id is None else storable(event.request_id),
                 "occurred_at": micros(at),
-                "data": to_json(dict(event.data)),
+                "data": to_json(valid(event.data)),
             }
             for sequence, event in enumerate(events, first)
         ]
@@ -126,27 +127,42 @@ def _touch(insert: Upsert) -> sa.Insert:
         (sa.or_(new.due_at.is_(None), new.due_at >= lanes.c.due_at), lanes.c.due_at),
         else_=new.due_at,
     )
+    # A lane that is due already keeps its source: who comes second waits behind who came first.
+    source = sa.case(
+        (sa.or_(new.due_at.is_(None), lanes.c.due_at.is_not(None)), lanes.c.source),
+        else_=new.source,
+    )
     return statement.on_conflict_do_update(
         index_elements=["privacy_group_id"],
-        set_={"due_at": earlier, "last_sequence": lanes.c.last_sequence + new.last_sequence},
+        set_={"due_at": earlier, "last_sequence": lanes.c.last_sequence + new.last_sequence, "source": source},
     ).returning(lanes.c.privacy_group_id, lanes.c.last_sequence)
 
 
 _TOUCH = per_dialect(_touch)
 
 
-def touch_lanes(connection: sa.Connection, wanted: Mapping[str, tuple[int, int | None]]) -> dict[str, int]:
+def touch_lanes(
+    connection: sa.Connection, wanted: Mapping[str, tuple[int, int | None]], sources: Mapping[str, str] | None = None
+) -> dict[str, int]:
     """Lock the lanes of groups, make them due, and reserve numbers for status events.
 
     Args:
         connection: A connection within a transaction.
         wanted: For each group how many events are numbered, and when its lane is due at the latest (None: as it is).
+        sources: For each group whose change makes its lane due; None when nothing does.
 
     Returns:
         The sequence of each group's last reserved number.
     """
+    of = sources or {}
     rows = [
-        {"privacy_group_id": group, "token": 0, "due_at": due_at, "last_sequence": events}
+        {
+            "privacy_group_id": group,
+            "token": 0,
+            "due_at": due_at,
+            "last_sequence": events,
+            "source": of.get(group, ""),
+        }
         for group, (events, due_at) in sorted(wanted.items())
     ]
     touched = connection.execute(_TOUCH[connection.dialect.name], rows)

@@ -36,6 +36,7 @@ def test_tenants_with_tokens_of_their_own_are_added_and_proven(
             "exp": datetime.now(UTC) + timedelta(hours=1),
         }
         token_file.write_text(jwt.encode(claims, private, algorithm="RS256"))
+        token_file.chmod(0o600)
         return Member(name, node, key, token_file)
 
     options = ("--jwt-public-key-file", str(public_file), "--tenant-key", f"1={TENANT_KEY}")

@@ -59,7 +59,8 @@ def an_attempt(name: str, status: AttemptStatus = AttemptStatus.SIGNED, **fields
 
 def sent(attempt: Attempt, block: int = 10, **fields: Any) -> Attempt:
     """The attempt once its marker was broadcast at a block."""
-    return replace(attempt, **{"status": AttemptStatus.SENT, "sent_block": block} | fields)
+    values: dict[str, Any] = {"status": AttemptStatus.SENT, "sent_block": block}
+    return replace(attempt, **values | fields)
 
 
 def led(change: Change, state: State = State.PREFLIGHT, **fields: Any) -> Change:

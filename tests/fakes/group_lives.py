@@ -9,7 +9,7 @@ from orchestrator.membership.forecast.blocks import Examination, Flaw, FlawedTra
 from orchestrator.membership.forecast.histories import GroupBlock, GroupHistory, Replay
 from orchestrator.membership.forecast.newcomers import NewcomerFacts, executed_last
 from orchestrator.membership.forecast.outlook import ForecastFacts, forecast
-from orchestrator.membership.forecast.schedule import NodeAddition, ReplayRules, addition_obstacle
+from orchestrator.membership.forecast.schedule import NodeAddition, ReplayRules, addition_obstacle, additions_of
 from orchestrator.membership.forecast.senders import SenderFacts, neighbours, roots_to_read
 from orchestrator.membership.forecast.verdict import Forecast
 from tests.fakes.head_maps import TRUTH, Act, HeadMaps
@@ -172,16 +172,7 @@ class Life:
             self.tally.refused += 1
             del self.locked[group]
             return [Act(group=group, kind="unlock")]
-        wanted = [
-            NodeAddition(
-                change_id=group,
-                privacy_group_id=group,
-                node=node,
-                former=bool(self.world.root(node, group, self.world.head)),
-                blocks=len(self.world.blocks(group)),
-            )
-            for node in chosen
-        ]
+        wanted = additions_of(group, seen)
         if self.schedule.alone and any(addition_obstacle(one, under_way, LONG_PERIOD) for one in wanted):
             return []
         under_way += wanted

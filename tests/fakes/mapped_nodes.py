@@ -9,6 +9,7 @@ from orchestrator.engine.node_ports import Block, Head, NodeError
 from orchestrator.engine.watcher import ChainWatcher
 from orchestrator.membership.forecast.blocks import PRIVACY_PRECOMPILE, ChainBlock, PublicTransaction
 from orchestrator.membership.forecast.memberships import MembershipLog
+from orchestrator.membership.forecast.verdict import Forecast
 from orchestrator.membership.model import GroupView
 from orchestrator.membership.reasons import Reason
 from orchestrator.store.history_store import SqlHistoryStore
@@ -19,6 +20,11 @@ from tests.fakes.network import FakeNetwork, FakeNode
 
 def hashed(*parts: object) -> str:
     return "0x" + hashlib.sha256(repr(parts).encode()).hexdigest()
+
+
+def replayed_by(found: Forecast) -> tuple[tuple[str, int], ...]:
+    """Return how many blocks each new member has to replay."""
+    return tuple((expected.enclave_key, expected.blocks) for expected in found.replays)
 
 
 class Chain:
@@ -77,12 +83,13 @@ class MapNode(FakeNode):
         self.headers_read = 0
         self.lists_all = True
         self.odd_from: int | None = None
+        self.stands_at: int | None = None
 
     def _head(self) -> Head:
-        number = self.chain.world.head
+        number = self.chain.world.head if self.stands_at is None else self.stands_at
         return Head(number=number, block_hash=self.chain.hash_of(number), parent_hash=self.chain.hash_of(number - 1))
 
-    async def block(self, number: int) -> Block | None:
+    async def block(self, number: int) -> Block:
         self._ask()
         self.headers_read += 1
         return self.chain.block(number)

@@ -94,8 +94,8 @@ class FakeMarkers:
     def renew(self, marker: Marker) -> Marker:
         return self._marker(marker.key, marker.payload_key, marker.chain_id, gas_limit=marker.gas_limit + 1)
 
-    def burn(self, marker: Marker) -> FakeBurn:
-        raw = json.dumps({"account": marker.account, "carries": ""}).encode()
+    def burn(self, marker: Marker, more_gas: int = 0) -> FakeBurn:
+        raw = json.dumps({"account": marker.account, "carries": "", "gas_limit": 100 + more_gas}).encode()
         return FakeBurn(raw, digest("marker", raw))
 
     def _marker(self, key: bytes, payload_key: bytes, chain_id: int, *, gas_limit: int) -> Marker:
@@ -444,6 +444,18 @@ class FakeNode:
         self._ask()
         group = self.network.groups.get(privacy_group_id)
         return 0 if group is None else group.nonces.get(account, 0)
+
+    async def send(self, raw: bytes) -> str:
+        self._ask_to_send()
+        pmt_hash = self.network.submit(raw)
+        if self.lose_answers:
+            self.lose_answers -= 1
+            raise NodeError(Reason(slug="node_unreachable", detail="the answer was lost"), Said.PERHAPS_DONE)
+        return pmt_hash
+
+    async def pooled(self, pmt_hashes: Sequence[str]) -> bool | None:
+        self._ask()
+        return True if any(pmt_hash in pmt_hashes for pmt_hash, _ in self.network.pool) else None
 
     async def distribute(self, raw: bytes) -> bytes:
         self._ask_to_send()

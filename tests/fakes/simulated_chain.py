@@ -152,7 +152,7 @@ class SimulatedChain:
         stuck: What of that one pool keeps to itself, by hash.
         later_replaces: Of two transactions of one account the later one takes the place of the earlier in the pools
             (Besu from 23.10.2 on); else the first one stays. What `mine` is told to mine wins in any case.
-        unseen: Members whose nodes nobody shows us: where the sender's is the only other one, the chain is as that shows it.
+        unseen: Members whose nodes nobody shows us: where only the sender's is left, the chain is as that one shows it.
         reorganised: A reorganisation has happened: what floats since then may be mined again in any order, by nobody's
             fault.
     """
@@ -253,7 +253,8 @@ class SimulatedChain:
         """Make a block of these, in this order; of all that a validator's pool offers when none are named."""
         named = self._offered() if pmt_hashes is None else list(pmt_hashes)
         wanted = [public for name in named for public in self.pool if public.pmt_hash == name]
-        state, number, outcomes = self.head.state, len(self.blocks), []
+        state, number = self.head.state, len(self.blocks)
+        outcomes: list[Outcome] = []
         for public in wanted:
             if public.pmt_hash in self.stuck or any(o.public.account == public.account for o in outcomes):
                 continue

@@ -151,7 +151,7 @@ class SimulatedDaemon:
             self.crash()
             return
         after_of = {before.change_id: after for before, after in steps}
-        for before, after in steps:
+        for _, after in steps:
             self.store[after.change_id] = after
         for change_id, attempt in record_of(steps, fact, self.now).attempts:
             stored = self.attempts.setdefault(change_id, [])

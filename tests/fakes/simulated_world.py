@@ -140,9 +140,15 @@ class SimulatedWorld:
             besu_version=(23, 10, 3),
             owner=True if view.exists else None,
             sender_key=self.sender,
-            members=tuple(self.conditions.surveys(key) for key in dict.fromkeys((*change.members, *view.participants))),
+            members=tuple(self._member(change, key) for key in dict.fromkeys((*change.members, *view.participants))),
             forecast=a_forecast(),
         )
+
+    def _member(self, change: Change, key: str) -> facts.MemberSurvey:
+        survey = self.conditions.surveys(key)
+        if change.repair is None or not change.repairs or key not in change.repair.members:
+            return survey
+        return replace(survey, agrees=key not in self.conditions.lost)
 
     def _sign(self, change: Change, command: Sign) -> facts.Fact:
         head = self.chain.head

@@ -1,5 +1,6 @@
 """What the replicas broadcast and what becomes of it in the blocks: the invariants of markers."""
 
+import itertools
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,11 +17,11 @@ from tests.simulation.world import Life, World
 LOCK_WINDOW_BLOCKS = 2
 """Blocks from a lock to its addition, at the least (docs/besu.md#how-replay-damages-other-groups)."""
 
-LATE_SECONDS = 30.0
-"""Between the look at a group and the broadcast less time passes, unless the replica stands still."""
+WITHOUT_BUNDLES = "21.1.7"
+"""The one of the simulated versions whose distribution leaves the history out: there nodes sign additions' markers."""
 
 _STORED = (
-    "SELECT a.attempt_id, a.change_id, c.privacy_group_id, a.action, a.private_nonce, a.raw, a.marker, a.renewed, "
+    "SELECT a.change_id, c.privacy_group_id, a.action, a.node, a.private_nonce, a.raw, a.marker, a.renewed, "
     "a.status, l.holder FROM attempts a JOIN changes c USING (change_id) JOIN lanes l USING (privacy_group_id) "
     "WHERE lower(json_extract(a.marker, '$.account')) = ?"
 )
@@ -41,8 +42,8 @@ class Carrier:
     """An attempt whose marker, or what burns it, was broadcast.
 
     Attributes:
-        account: Of its one marker.
-        attempt_id, change_id, group, action, private_nonce, raw: Of the attempt.
+        account: Of its one marker; empty when a node signs that.
+        change_id, group, action, node, private_nonce, raw: Of the attempt.
         bundles: Whether the marker brings a history.
         offered: Whether the marker itself was broadcast.
         block: Where the account's nonce was used, on the present chain.
@@ -51,10 +52,10 @@ class Carrier:
     """
 
     account: str
-    attempt_id: str
     change_id: str
     group: str
     action: Action
+    node: str
     private_nonce: int
     raw: bytes
     bundles: bool
@@ -62,11 +63,6 @@ class Carrier:
     block: int | None = None
     executes: bool = False
     stale: bool = False
-
-    @property
-    def open(self) -> bool:
-        """Whether its marker can be mined (still)."""
-        return self.offered and self.block is None
 
 
 class Ledger:
@@ -84,13 +80,14 @@ class Ledger:
         self._world = world
         self._store = store
         self._carriers: dict[str, Carrier] = {}
+        self._by_node: dict[bytes, Carrier] = {}
         network = world.emulation.network
         self.truth = Truth(network)
         network.on_block, network.on_fork = self._made, self._left
 
     def stale(self) -> list[Carrier]:
         """Return the additions that were mined without their lock."""
-        return [carrier for carrier in self._carriers.values() if carrier.stale and carrier.executes]
+        return [carrier for carrier in self._all() if carrier.stale and carrier.executes]
 
     # --- broadcasts ------------------------------------------------------------------------------------------------
 
@@ -101,7 +98,7 @@ class Ledger:
         if len(found) != 1:
             self._store.broke(life, f"broadcasts a transaction of an account that {len(found)} stored attempts have")
             return
-        attempt_id, change_id, group, action, private_nonce, private, marker, renewed, status, holder = found[0]
+        change_id, group, action, node, private_nonce, private, marker, renewed, status, holder = found[0]
         known = json.loads(marker)
         if not sent.is_marker:
             if sent.to != sent.sender or sent.value or sent.input:
@@ -116,10 +113,10 @@ class Ledger:
             sent.sender,
             Carrier(
                 account=sent.sender,
-                attempt_id=attempt_id,
                 change_id=change_id,
                 group=group,
                 action=Action(action),
+                node=node,
                 private_nonce=private_nonce,
                 raw=bytes(private),
                 bundles=sent.history_key is not None,
@@ -130,12 +127,51 @@ class Ledger:
             self._check_lock(life, carrier)
         carrier.offered = True
 
+    def sent_by_node(self, life: Life, raw: str) -> None:
+        """Look at a private transaction whose marker a node is to sign: old nodes' additions only, and only once."""
+        private = bytes.fromhex(raw.removeprefix("0x"))
+        found = self._store.rows(
+            "SELECT a.change_id, c.privacy_group_id, a.action, a.node, a.private_nonce FROM attempts a "
+            "JOIN changes c USING (change_id) WHERE a.raw = ? AND json_extract(a.marker, '$.account') = ''",
+            private,
+        )
+        if self._world.weather.besu_version != WITHOUT_BUNDLES or not found:
+            self._store.broke(life, "has a node sign the marker, which nothing can take back")
+            return
+        change_id, group, action, node, private_nonce = found[-1]
+        carrier = Carrier(
+            account="",
+            change_id=change_id,
+            group=group,
+            action=Action(action),
+            node=node,
+            private_nonce=private_nonce,
+            raw=private,
+            bundles=True,
+            offered=True,
+        )
+        earlier = self._by_node.get(private)
+        if earlier is not None and self._can_be_mined(earlier) and not self._world.reorganises:
+            self._store.broke(life, f"sends {action} again while its first marker can be mined")
+        self._check_rivals(life, carrier)
+        self._check_lock(life, carrier)
+        self._by_node.setdefault(private, carrier)
+
+    def _can_be_mined(self, carrier: Carrier) -> bool:
+        if carrier.account or carrier.block is not None:
+            return carrier.offered and carrier.block is None
+        pending = self._world.emulation.network.pool.pending()
+        return any(self.truth.private_of(transaction) == carrier.raw for transaction in pending)
+
+    def _all(self) -> Iterator[Carrier]:
+        return itertools.chain(self._carriers.values(), self._by_node.values())
+
     def _check_rivals(self, life: Life, carrier: Carrier) -> None:
         """Nothing else of ours can be mined that could execute besides: reorganisations put such things back."""
         if self._world.reorganises:
             return
         for rival in self._open(carrier.group):
-            if rival is carrier:
+            if rival is carrier or (rival.raw == carrier.raw and not rival.account):
                 continue
             if rival.bundles:
                 # The node that sent it and the new member would fall back to its bundle (docs/besu.md#stale-bundles).
@@ -147,23 +183,21 @@ class Ledger:
                 self._store.broke(life, f"broadcasts {carrier.action} with {numbers}")
 
     def _check_lock(self, life: Life, carrier: Carrier) -> None:
-        """An addition goes out under its lock: nothing has happened in the group since, as far as can be known."""
-        if carrier.action is not Action.ADD or not carrier.bundles or self._world.reorganises:
+        """An addition goes out under its lock: whoever starts after something else happened in the group can see it."""
+        weather = self._world.weather
+        if carrier.action is not Action.ADD or not carrier.bundles or self._world.reorganises or weather.late_replica:
             return
         known = self.truth.executed(carrier.group)
         ours = [at for at, (_, record) in enumerate(known) if self._is_lock_of(record.signed.raw, carrier)]
-        chain = self._world.emulation.network.chain
-        if ours and ours[-1] + 1 < len(known):
-            number, _ = known[ours[-1] + 1]
-            if chain.arrived_at(number) + LATE_SECONDS + life.stood_still_seconds < self._world.loop.time():
-                self._store.broke(life, f"broadcasts an addition though the group has moved in block {number}")
+        if ours and ours[-1] + 1 < len(known) and known[ours[-1] + 1][0] <= life.heads[carrier.node]:
+            self._store.broke(life, f"broadcasts an addition though the group moved in block {known[ours[-1] + 1][0]}")
 
     def _is_lock_of(self, raw: bytes, addition: Carrier) -> bool:
         found = next((c for c in self._carriers.values() if c.raw == raw), None)
         return found is not None and found.action is Action.LOCK and found.private_nonce == addition.private_nonce - 1
 
     def _open(self, group: str) -> Iterator[Carrier]:
-        return (carrier for carrier in self._carriers.values() if carrier.open and carrier.group == group)
+        return (carrier for carrier in self._all() if carrier.group == group and self._can_be_mined(carrier))
 
     def _used(self, carrier: Carrier) -> int:
         record = self.truth.last(carrier.group)
@@ -175,7 +209,7 @@ class Ledger:
         """Blocks were taken off the chain: what they held can be mined again."""
         newest = self._world.emulation.network.chain.head.number
         self.truth.forget_after(newest)
-        for carrier in self._carriers.values():
+        for carrier in self._all():
             if carrier.block is not None and carrier.block > newest:
                 carrier.block, carrier.executes, carrier.stale = None, False, False
 
@@ -183,6 +217,8 @@ class Ledger:
         """Look at a block before any node imports it."""
         for transaction in block.transactions:
             carrier = self._carriers.get(transaction.sender)
+            if carrier is None and self._by_node:
+                carrier = self._by_node.get(self.truth.private_of(transaction))
             if carrier is not None:
                 self._look_at(block, carrier, transaction)
             self.truth.execute(block, transaction)

@@ -62,7 +62,9 @@ class OwnerClient:
 
     async def meddle(self, group: str, member: str) -> None:
         """Do one thing to a group."""
-        kind = self._world.chance.choice(("write", "lock", "unlock", "add", "remove", "write twice", "break in"))
+        kind = self._world.chance.choice(
+            ("write", "lock", "unlock", "add", "remove", "write twice", "break in", "break in")
+        )
         self._world.say(f"another client: {kind} in {group[:6]}")
         match kind:
             case "write":
@@ -85,12 +87,15 @@ class OwnerClient:
                 self.remove(group, member)
 
     async def _break_in(self, group: str, member: str) -> None:
-        """Wait for a lock of the daemon's and act under it."""
+        """Wait for a lock of the daemon's and act under it, while the daemon is away perhaps."""
         world = self._world
         for _ in range(60):
             await asyncio.sleep(0.5)
             if self._is_locked_by_daemon(group):
                 await asyncio.sleep(world.chance.choice((0.0, world.weather.block_seconds)))
+                if world.stormy and world.chance.random() < 0.5:
+                    for life in world.lives.values():
+                        life.die("a power cut")
                 world.say(f"another client unlocks {group[:6]}, which the daemon locked")
                 self.unlock(group)
                 if world.chance.random() < 0.5:

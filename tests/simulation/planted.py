@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from orchestrator.besu import own_markers
 from orchestrator.besu.own_markers import OneTimeMarkers
-from orchestrator.engine import executor, sending, settling, worker
+from orchestrator.engine import broadcasting, executor, sending, settling, worker
 from orchestrator.engine.executor import Executor
 from orchestrator.engine.fleet import Fleet
 from orchestrator.engine.intake import Intake
@@ -36,13 +36,13 @@ Planting = contextlib.AbstractContextManager[Any]
 
 def acknowledged_before_commit() -> Planting:
     """A request is acknowledged, then stored."""
-    right = Intake._take
+    right = Intake._settle
 
-    async def wrong(self: Intake, trigger: Trigger) -> None:
+    async def wrong(self: Intake, trigger: Trigger) -> float | None:
         await trigger.acknowledge()
-        await right(self, trigger)
+        return await right(self, trigger)
 
-    return patch.object(Intake, "_take", wrong)
+    return patch.object(Intake, "_settle", wrong)
 
 
 def lock_not_undone() -> Planting:
@@ -116,9 +116,9 @@ def depth_not_waited_for() -> Planting:
 def unlocked_after_blocks() -> Planting:
     """An addition that is given up is waited for, not burnt; after many blocks it is taken for lost."""
 
-    async def wrong(fleet: Fleet, change: Change, attempt: Attempt, burning: Burning, depth: int) -> Fact | None:
-        with patch.object(settling, "_offer", _nothing):
-            fact = await settling.burn(fleet, change, attempt, burning, depth)
+    async def wrong(fleet: Fleet, change: Change, attempt: Attempt, *more: Any) -> Fact | None:
+        with patch.object(settling, "offer", _nothing):
+            fact = await settling.burn(fleet, change, attempt, *more)
         lost = isinstance(fact, AttemptUnmined) and fact.head >= attempt.since_block + LOST_AFTER_BLOCKS
         return None if lost else fact
 
@@ -128,9 +128,9 @@ def unlocked_after_blocks() -> Planting:
 def burn_not_awaited() -> Planting:
     """What burns a marker is broadcast, and the marker taken for burnt at once."""
 
-    async def wrong(fleet: Fleet, _: Change, __: Attempt, burning: Burning, ___: int) -> None:
-        for watcher in fleet.watchers:
-            await settling._offer(watcher, burning)
+    async def wrong(fleet: Fleet, _: Change, __: Attempt, forms: Sequence[Burning], ___: int) -> None:
+        for watcher in fleet.watchers if forms else ():
+            await broadcasting.offer(watcher, forms[0].raw, forms[0].transaction_hash)
 
     return patch.object(executor, "burn", wrong)
 

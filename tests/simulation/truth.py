@@ -41,6 +41,12 @@ class Truth:
         known = [record.state for number, record in self.executed(privacy_group_id) if number <= block_number]
         return known[-1] if known else None
 
+    def private_of(self, transaction: PublicTransaction) -> bytes:
+        """Return the private transaction that a marker carries, as it was signed; nothing when it is no marker."""
+        payloads = self._network.enclaves._payloads
+        _, payload = payloads.get(transaction.payload_key, (None, None)) if transaction.is_marker else (None, None)
+        return payload.signed.raw if isinstance(payload, TransactionPayload) else b""
+
     def execute(self, block: Block, transaction: PublicTransaction) -> None:
         """Take the next transaction of a block that was just made."""
         payloads = self._network.enclaves._payloads

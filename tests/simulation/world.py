@@ -59,6 +59,7 @@ class World:
             seed=seed,
         )
         self.emulation = Emulation(config)
+        self.lives: dict[str, Life] = {}
         self.sockets: dict[int, list[asyncio.Queue[str | None]]] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
 
@@ -106,7 +107,7 @@ class Life:
         skew_seconds: How far its wall clock is off.
         main: What it runs.
         thawed: Set while it does not stand still.
-        stood_still_seconds: The longest that it did.
+        heads: The nodes' heads when it began, by the nodes' names.
     """
 
     world: World
@@ -114,8 +115,12 @@ class Life:
     skew_seconds: float = 0.0
     alive: bool = True
     main: asyncio.Task[None] | None = None
-    stood_still_seconds: float = 0.0
     thawed: asyncio.Event = field(default_factory=asyncio.Event)
+    heads: dict[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.heads = {f"node-{node.number}": node.head.number for node in self.world.emulation.network.nodes}
+        self.world.lives[self.name.partition(".")[0]] = self
 
     async def moment(self, what: str) -> None:
         """Be at a point at which the replica may die or stand still; whoever is dead does nothing any more."""
@@ -130,7 +135,6 @@ class Life:
             seconds = world.chance.uniform(1.0, world.chance.choice((10.0, 25.0, LONGEST_FREEZE_SECONDS)))
             world.say(f"{self.name} stands still for {seconds:.1f} s")
             self.thawed.clear()
-            self.stood_still_seconds = max(self.stood_still_seconds, seconds)
             world.loop.call_later(seconds, self.thawed.set)
         if not self.thawed.is_set():
             await self.thawed.wait()

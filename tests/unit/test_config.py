@@ -295,3 +295,24 @@ def _shown(default: object) -> str:
             return f"`{default}`"
         case _:
             return str(default)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[store]\nurl = "postgresql://u@h/d"\npassword_file = "secret"\n' + NODE,
+        '[broker]\nurl = "nats://h"\ntoken_file = "secret"\n' + NODE,
+        '[broker]\nurl = "nats://h"\ncredentials_file = "secret"\n' + NODE,
+        '[broker]\nurl = "tls://h"\ncertificate_file = "owner.key"\nkey_file = "secret"\n' + NODE,
+        NODE + 'token_file = "secret"\n',
+        NODE + '[[webhooks]]\nname = "w"\nurl = "https://h"\nsecret_file = "secret"\n',
+    ],
+    ids=["password", "token", "credentials", "TLS key", "node's token", "webhook's secret"],
+)
+def test_a_secret_that_others_can_read_is_refused(load: Load, tmp_path: Path, text: str) -> None:
+    """A file with any secret must be its owner's only, as one with a private key."""
+    (tmp_path / "secret").write_text("secret")
+    (tmp_path / "secret").chmod(0o640)
+    assert any("mode 0640" in problem and "chmod 600" in problem for problem in problems_of(load, text))
+    (tmp_path / "secret").chmod(0o600)
+    load(text)

@@ -21,3 +21,9 @@ def test_the_unit_gives_the_daemon_time_to_finish_its_locks() -> None:
     unit = (DEPLOY / "systemd" / "orchestrator.service").read_text()
     (stop,) = [line for line in unit.splitlines() if line.startswith("TimeoutStopSec=")]
     assert int(stop.partition("=")[2]) > 20 + 5
+
+
+def test_the_unit_keeps_keys_out_of_files() -> None:
+    """systemd lets the daemon write no core dump, and no file that others can read."""
+    unit = (DEPLOY / "systemd" / "orchestrator.service").read_text().splitlines()
+    assert {"LimitCORE=0", "UMask=0077"} <= set(unit)

@@ -11,7 +11,8 @@ import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.log import REDACTED, configure_logging, redact, redact_text
+from orchestrator.log import configure_logging, redact, redact_text
+from orchestrator.outside_text import REDACTED
 
 # The well-known public development key of 0xfe3b…: never to hold anything of value.
 DEVELOPMENT_KEY = "8f2a55949038a9610f50fb23b5883af3b4ecb3c3bb792cbcefbd1542c692be63"

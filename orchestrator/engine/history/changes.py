@@ -86,7 +86,7 @@ async def scan_changes(
     """Find the changes on a node that replayed something, whose roots may go back and forth.
 
     A block that the node executed answers for itself first, whatever replays did to the maps around it
-    (docs/besu.md, How replay damages other groups, 3): the root of a change shows there before anywhere else, so that
+    (docs/besu.md#torn-bundles): the root of a change shows there before anywhere else, so that
     every block is looked at and only what was never seen before counts.
 
     Args:

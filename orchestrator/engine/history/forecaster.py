@@ -77,12 +77,14 @@ class Forecaster:
             StoreError: What is kept can't be read or written.
         """
         staying = tuple(key for key in question.participants if key not in question.leaving)
-        members, unseen = await self._members(staying, question.through)
+        seen, unseen = await self._members(staying, question.through)
+        members, joining = _arrived(seen, question.privacy_group_id)
+        at = min((member.head.number for member in members), default=0)
+        roots, silent = await self._roots(question.privacy_group_id, members, at)
+        members = tuple(member for member in members if member.enclave_key in roots)
         if not members:
             reason = Reason(slug="node_unreachable", detail="no member's node can be asked for the group's history")
             raise NodeError(reason)
-        at = min(member.head.number for member in members)
-        roots = await self._roots(question.privacy_group_id, members, at)
         reference = _reference(members, roots, max(question.through, at))
         read = await self._histories.read(
             question.privacy_group_id, reference.watcher, reference.head, first_hand=reference.record.first_hand
@@ -103,7 +105,7 @@ class Forecaster:
                 member_roots=roots,
                 senders=senders or (),
                 newcomers=newcomers or (),
-                unseen=unseen,
+                unseen=(*unseen, *joining, *silent),
             )
         )
 
@@ -177,9 +179,40 @@ class Forecaster:
             return Unseen(enclave_key=key, node=watcher.node.name, detail=str(error))
         return SeenMember(enclave_key=key, watcher=watcher, head=head, record=record)
 
-    async def _roots(self, group: str, members: Sequence[SeenMember], at: int) -> dict[str, str]:
-        views = await asyncio.gather(*(member.watcher.node.roots(group, [at]) for member in members))
-        return {member.enclave_key: view.state_root for member, (view,) in zip(members, views, strict=True)}
+    async def _roots(
+        self, group: str, members: Sequence[SeenMember], at: int
+    ) -> tuple[dict[str, str], tuple[Unseen, ...]]:
+        """Read the members' roots at one block; a head may be known of a node that does not answer any more."""
+
+        async def read(member: SeenMember) -> str | Unseen:
+            try:
+                (view,) = await member.watcher.node.roots(group, [at])
+            except NodeError as error:
+                return Unseen(enclave_key=member.enclave_key, node=member.watcher.node.name, detail=str(error))
+            return view.state_root
+
+        found = await asyncio.gather(*(read(member) for member in members))
+        roots = {m.enclave_key: root for m, root in zip(members, found, strict=True) if isinstance(root, str)}
+        return roots, tuple(item for item in found if isinstance(item, Unseen))
+
+
+def _arrived(members: Sequence[SeenMember], privacy_group_id: str) -> tuple[tuple[SeenMember, ...], tuple[Unseen, ...]]:
+    """Part the members whose nodes have imported their addition from those that still replay: these don't differ."""
+    logs = [log for member in members for log in member.record.logs if log.privacy_group_id == privacy_group_id]
+    added = {
+        key: max((log.block_number for log in logs if log.added and log.member == key), default=0)
+        for key in (member.enclave_key for member in members)
+    }
+    arrived = tuple(member for member in members if member.head.number >= added[member.enclave_key])
+    return arrived, tuple(
+        Unseen(
+            enclave_key=member.enclave_key,
+            node=member.watcher.node.name,
+            detail=f"its node is at block {member.head.number} and was added in {added[member.enclave_key]}",
+        )
+        for member in members
+        if member not in arrived
+    )
 
 
 def _reference(members: Sequence[SeenMember], roots: dict[str, str], through: int) -> SeenMember:

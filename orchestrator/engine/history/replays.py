@@ -107,7 +107,7 @@ async def _held(watcher: ChainWatcher) -> tuple[frozenset[str], str | None]:
     try:
         return frozenset(await watcher.node.groups([])), None
     except NodeError as error:
-        # A tenant is told of its own groups only (docs/besu.md, Multi-tenancy).
+        # A tenant is told of its own groups only (docs/besu.md#multi-tenancy).
         of_keys = [await watcher.node.groups([key]) for key in watcher.node.enclave_keys]
         unseen = f"node {watcher.node.name} does not list the groups that it left: {error}"
         return frozenset(group for found in of_keys for group in found), unseen

@@ -1,7 +1,7 @@
 """Can a block be replayed? From its public transactions to what makes a replay of it fail, or go astray.
 
 A replay executes each public transaction of a block on the state of the block's parent, with nothing carried from one
-to the next (docs/besu.md, What a replay needs). A block on the chain was valid with everything carried over, so that of
+to the next (docs/besu.md#what-a-replay-needs). A block on the chain was valid with everything carried over, so that of
 the rules of validity only those can fail that an earlier transaction of the same block helped to fulfil.
 """
 

@@ -59,7 +59,7 @@ class Replay:
         """Return whether it may have made anew, after a block, the node's map of that block.
 
         A replay makes the map of each block of the group a copy of its parent's, whatever other groups had there
-        (docs/besu.md, How replay damages other groups).
+        (docs/besu.md#how-replay-damages-other-groups).
         """
         later = self.at_block is None or self.at_block > number
         return later and (self.blocks is None or number in self.blocks)

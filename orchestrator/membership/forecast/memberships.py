@@ -29,8 +29,8 @@ def replays_of(keys: Collection[str], held: Iterable[str], logs: Iterable[Member
     """Return what a node replayed, without saying which blocks.
 
     Who was there when a group was made executed it at first hand. A group that a node holds without ever having been a
-    member of it was brought by an addition that failed or came too late (docs/besu.md, How replay damages other groups,
-    7 and 8): that was replayed as well, nobody knows when.
+    member of it was brought by an addition that failed or came too late (docs/besu.md#stale-bundles): that was
+    replayed as well, nobody knows when.
 
     Args:
         keys: The enclave keys that the node hosts.

@@ -2,7 +2,7 @@
 
 A node that never had the group replays all of it. A former member's node, or one that an addition failed for, replays
 what it lacks, beginning from its own map of the block before; where that map does not hold what the group was, the
-replay's root check halts the node for good (docs/besu.md, How replay damages other groups, 4).
+replay's root check halts the node for good (docs/besu.md#former-members).
 """
 
 from collections.abc import Mapping
@@ -139,6 +139,13 @@ def departure(history: GroupHistory, newcomer: NewcomerFacts) -> Departure:
             trouble = (
                 f"node {newcomer.node} executed the group last in block {last} and replayed group "
                 f"{replay.privacy_group_id} over it since; the group goes on in the next block"
+            )
+            return Departure(last=last, trouble=trouble, block_number=last, passing=open_end)
+        if newcomer.unseen is not None:
+            # What can't be told is not risked: such an addition stops the node for good.
+            trouble = (
+                f"node {newcomer.node} executed the group last in block {last}, the group goes on in the next block, "
+                f"and what the node replayed over it can't be seen: {newcomer.unseen}"
             )
             return Departure(last=last, trouble=trouble, block_number=last, passing=open_end)
     return Departure(last=last)

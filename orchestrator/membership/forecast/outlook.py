@@ -16,7 +16,7 @@ from orchestrator.membership.forecast.newcomers import (
     lacks_from,
 )
 from orchestrator.membership.forecast.senders import SenderFacts, SenderStanding, ranked, standing
-from orchestrator.membership.forecast.verdict import Danger, Forecast, Risk, Scope, Unseen
+from orchestrator.membership.forecast.verdict import Danger, ExpectedReplay, Forecast, Risk, Scope, Unseen
 from orchestrator.membership.model import Vouched
 from orchestrator.membership.reasons import Judgement, Reason, rule_of
 
@@ -53,7 +53,7 @@ class ForecastFacts:
 def forecast(facts: ForecastFacts) -> Forecast:
     """Return what is to be expected of an addition.
 
-    Source: docs/besu.md, What a replay needs, and How replay damages other groups, 3 and 4.
+    Source: docs/besu.md#what-a-replay-needs, #torn-bundles and #former-members.
 
     Args:
         facts: What was seen.
@@ -77,12 +77,20 @@ def forecast(facts: ForecastFacts) -> Forecast:
         dangers=dangers,
         risks=_risks(facts, min(lacking.values(), default=facts.history.through)),
         unseen=(*facts.unseen, *_unseen(facts)),
+        replays=tuple(
+            ExpectedReplay(
+                enclave_key=newcomer.enclave_key,
+                node=newcomer.node,
+                blocks=0 if newcomer.shared else len(facts.history.after(lacking[newcomer.enclave_key])),
+                former=bool(newcomer.holds) and not newcomer.shared,
+            )
+            for newcomer in facts.newcomers
+        ),
         vouched=tuple(
             Vouched(enclave_key=n.enclave_key, account=n.word.account, block_number=n.word.block_number)
             for n in facts.newcomers
             if isinstance(n.word, Attested) and n.word.reason is None
         ),
-        replayed_blocks=tuple((key, len(facts.history.after(last))) for key, last in lacking.items()),
     )
 
 
@@ -129,6 +137,10 @@ def _newcomer(facts: ForecastFacts, newcomer: NewcomerFacts, found: Departure) -
         scope = Scope.MOMENT if found.passing else Scope.MEMBER
         reason = Reason(slug=slug, detail=found.trouble, members=key)
         dangers.append(Danger(scope=scope, reason=reason, block_number=found.block_number))
+    if newcomer.node is not None and newcomer.holds is None:
+        # A node of ours that does not answer now will: what it holds is looked at before anything is locked.
+        reason = Reason(slug="node_unreachable", detail=newcomer.unseen or f"node {newcomer.node}", members=key)
+        dangers.append(Danger(scope=Scope.MOMENT, reason=reason))
     if newcomer.word is not None:
         dangers += _said(newcomer.word, key)
     if not newcomer.shared:

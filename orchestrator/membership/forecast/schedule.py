@@ -4,10 +4,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 
+from orchestrator.membership.forecast.verdict import Forecast
 from orchestrator.membership.reasons import Reason
 
 REPLAYED_IN: timedelta = timedelta(milliseconds=4)
-"""What replaying a transaction takes: 1,500 took 4 to 6 s, 6,000 16 s (docs/besu.md, Replay, measured)."""
+"""What replaying a transaction takes: 1,500 took 4 to 6 s, 6,000 16 s (docs/besu.md#replay-measured)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,12 +45,32 @@ class NodeAddition:
     blocks: int
 
 
+def additions_of(change_id: str, forecast: Forecast) -> tuple[NodeAddition, ...]:
+    """Return what an addition makes nodes replay, as far as their names are known.
+
+    Args:
+        change_id: The change.
+        forecast: What was forecast of it.
+    """
+    return tuple(
+        NodeAddition(
+            change_id=change_id,
+            privacy_group_id=forecast.privacy_group_id,
+            node=expected.node,
+            former=expected.former,
+            blocks=expected.blocks,
+        )
+        for expected in forecast.replays
+        if expected.node is not None and (expected.blocks > 0 or expected.former)
+    )
+
+
 def addition_obstacle(wanted: NodeAddition, others: Iterable[NodeAddition], rules: ReplayRules) -> Reason | None:
     """Return why an addition has to wait for another one of the same node; None when it may begin now.
 
     Adding a former member is safe only while nothing else is added to its node between the look at its roots and the
-    addition's block (docs/besu.md, How replay damages other groups, 4): another replay makes the maps anew that this
-    one begins from. Replays on top of each other write the same maps without a lock (there, 6).
+    addition's block (docs/besu.md#former-members): another replay makes the maps anew that this
+    one begins from. Replays on top of each other write the same maps without a lock.
 
     Args:
         wanted: The addition to begin.
@@ -89,8 +110,8 @@ class PendingMarker:
 def marker_obstacle(account: str | None, pending: Iterable[PendingMarker]) -> Reason | None:
     """Return why a private transaction has to wait for another one's block; None when it may be sent now.
 
-    Two markers of one account in one block make the block unreplayable for every group in it (docs/besu.md, What a
-    replay needs); one that is sent after the other's block can't be in it.
+    Two markers of one account in one block make the block unreplayable for every group in it
+    (docs/besu.md#what-a-replay-needs); one that is sent after the other's block can't be in it.
 
     Args:
         account: The account of the node's fixed marker key; None when the node draws a key for each marker.

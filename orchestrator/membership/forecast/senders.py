@@ -2,7 +2,7 @@
 
 A bundle is walked backwards over the sender's maps: from a block of the group to what the map of its parent says. Where
 the node replayed other groups the maps may have lost transactions, and a newcomer that gets such a bundle halts for
-good (docs/besu.md, How replay damages other groups, 3).
+good (docs/besu.md#torn-bundles).
 """
 
 from collections.abc import Mapping, Sequence

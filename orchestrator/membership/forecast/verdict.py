@@ -77,6 +77,23 @@ class Unseen:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ExpectedReplay:
+    """What a new member's node has to replay.
+
+    Attributes:
+        enclave_key: The member.
+        node: Its node's name; None when we have no access to it.
+        blocks: How many of the group's blocks.
+        former: Whether the node has part of the group already, so that nothing else may be added to it meanwhile.
+    """
+
+    enclave_key: str
+    node: str | None
+    blocks: int
+    former: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Forecast:
     """What is to be expected of an addition to a group.
 
@@ -88,8 +105,8 @@ class Forecast:
         dangers: What goes wrong; none when the addition is safe as far as can be seen.
         risks: What may go wrong and can't be settled, newest block first, a bounded number.
         unseen: What could not be looked at.
+        replays: What each new member's node has to replay.
         vouched: New members whose nodes others looked at.
-        replayed_blocks: How many blocks each new member's node has to replay.
     """
 
     privacy_group_id: str
@@ -99,8 +116,8 @@ class Forecast:
     dangers: tuple[Danger, ...] = ()
     risks: tuple[Risk, ...] = ()
     unseen: tuple[Unseen, ...] = ()
+    replays: tuple[ExpectedReplay, ...] = ()
     vouched: tuple[Vouched, ...] = ()
-    replayed_blocks: tuple[tuple[str, int], ...] = ()
 
     @property
     def outlook(self) -> Outlook:

@@ -18,6 +18,7 @@ from orchestrator.membership.forecast.senders import Bundle
 from orchestrator.membership.forecast.verdict import Outlook
 from orchestrator.store import Database, SqlHistoryStore
 from tests.fakes.clock import FastClock
+from tests.fakes.mapped_nodes import replayed_by
 
 VERSIONS = ["21.1.7", "22.4.4", "23.10.3", "25.4.1"]
 # A well-known development key: everybody has it.
@@ -61,7 +62,7 @@ async def test_a_fresh_member_is_forecast_and_remembered(version: str) -> None:
     async with a_group(version) as net, Database("sqlite://") as database:
         question = Question(privacy_group_id=net.group, to_add=(net.keys[2],), participants=tuple(net.keys[:2]))
         found = await (await net.forecaster(database)).forecast(question)
-        assert (found.outlook, found.replayed_blocks) == (Outlook.SAFE, ((net.keys[2], 1),))
+        assert (found.outlook, replayed_by(found)) == (Outlook.SAFE, ((net.keys[2], 1),))
 
         added = await net.groups.add(net.group, [net.keys[2]])
         assert added is not None
@@ -80,6 +81,7 @@ async def test_a_fresh_member_is_forecast_and_remembered(version: str) -> None:
             senders=(net.keys[2],),
         )
         again = await (await net.forecaster(database)).forecast(only_joined)
+        assert again.dangers == ()
         assert again.outlook is Outlook.UNKNOWN
         assert again.sender is not None
         assert again.sender.bundle is Bundle.WHOLE

@@ -24,10 +24,17 @@ def crowded_url(store_url: str) -> str:
     engine = engine_for(normalised(store_url))
     waiting = [a_change(str(n), "busy" if n % 2 else f"g{n}", at=n / WAITING) for n in range(WAITING)]
     with engine.begin() as connection:
-        connection.execute(changes.insert(), [change_values(change) | {"body_hash": "hash"} for change in waiting])
+        rows = [change_values(change) | {"body_hash": "hash", "request_key": change.request_id} for change in waiting]
+        connection.execute(changes.insert(), rows)
         groups = sorted({change.privacy_group_id for change in waiting})
         due = [
-            {"privacy_group_id": group, "token": 0, "due_at": -(group == "busy"), "last_sequence": 0}
+            {
+                "privacy_group_id": group,
+                "token": 0,
+                "due_at": -(group == "busy"),
+                "last_sequence": 0,
+                "source": f"s{len(group) % 3}",
+            }
             for group in groups
         ]
         connection.execute(lanes.insert(), due)

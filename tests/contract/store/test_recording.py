@@ -121,7 +121,12 @@ async def test_signed_bytes_never_change(store: SqlChangeStore) -> None:
     await store.record(lane, a_step(change, first, attempt))
     marker = replace(attempt.marker, gas_limit=21_501, raw=b"with more gas", pmt_hash="0x2")
     sent = replace(
-        attempt, status=AttemptStatus.SENT, sent_block=11, seen_block=12, marker=marker, renewed=(attempt.marker.pmt_hash,)
+        attempt,
+        status=AttemptStatus.SENT,
+        sent_block=11,
+        seen_block=12,
+        marker=marker,
+        renewed=(attempt.marker.pmt_hash,),
     )
     second = stepped(first, State.LOCKING, attempt=sent)
     await store.record(lane, a_step(first, second))  # the attempt that a change carries is stored with it
@@ -197,17 +202,18 @@ async def test_an_operator_can_cancel_what_rests(store: SqlChangeStore) -> None:
     assert await store.next_due() is None
 
 
-async def test_an_operator_can_not_amend_what_is_worked_on(store: SqlChangeStore) -> None:
-    """A change that its lane's holder works on is not amended until nobody holds the lane."""
+async def test_an_operator_amends_what_is_worked_on(store: SqlChangeStore) -> None:
+    """Who works on it finds it at another revision: its next step is refused, so that it takes the change up anew."""
     change = a_change("1")
     lane = await held(store, change)
     active = led(change)
     await store.record(lane, a_step(change, active))
-    with pytest.raises(LeaseLostError, match="being worked on by 'one'; try again"):
-        await store.amend(change.change_id, lambda found: a_step(found, stepped(found, State.CANCELLED)))
-    await store.release(lane, now=NOW)
-    await store.amend(change.change_id, lambda found: a_step(found, stepped(found, State.CANCELLED)))
-    assert await store.next_due() is None
+    amended = await store.amend(change.change_id, lambda found: a_step(found, stepped(found, found.state, failures=1)))
+    with pytest.raises(LeaseLostError):
+        await store.record(lane, a_step(active, stepped(active, State.LOCKING)))
+    assert await store.change(change.change_id) == amended
+    assert (await store.load(lane, now=NOW)).active == (amended,)
+    assert await store.holds(lane)
 
 
 async def test_an_operator_retry_makes_the_lane_due(store: SqlChangeStore, clock: JumpingClock) -> None:

@@ -180,7 +180,7 @@ def add_is_burnt_before_the_unlock() -> SimulatedDaemon:
 
 
 def add_gets_through_after_all() -> SimulatedDaemon:
-    """An addition that is mined before what burns it is an addition: the group is unlocked by it, the members are in."""
+    """An addition that is mined before what burns it is an addition: it unlocks the group, and the members are in."""
     daemon = daemon_of("k1", "k2")
     chain = daemon.world.chain
     change = _on_its_way(daemon, deadline_seconds=60)

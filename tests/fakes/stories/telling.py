@@ -3,9 +3,8 @@
 from datetime import timedelta
 
 from orchestrator.membership.model import Action, Change, State
-from tests.fakes.simulated_chain import PrivateTransaction, SimulatedChain
+from tests.fakes.simulated_chain import DAEMON, PrivateTransaction, SimulatedChain
 from tests.fakes.simulated_daemon import SimulatedDaemon
-from tests.fakes.simulated_world import DAEMON
 
 
 def daemon_of(*participants: str, confirmations: int = 0) -> SimulatedDaemon:

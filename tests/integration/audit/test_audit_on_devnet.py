@@ -89,9 +89,10 @@ async def test_a_group_through_its_life_never_differs_and_then_does(tmp_path: Pa
         await audited.devnet.call(1, "devnet_missNextTransaction", [3, group])
         locked = await audited.owner.lock(group)
         (found,) = (await audited.audit()).differing
-        # Two members are left: the roots can't tell which of them missed it.
+        # Two members are left: the roots can't tell which of them missed it, what it lacks can.
         assert (found.undecided, found.reference, found.first_block) == (True, "", locked.block_number)
         assert {odd.node for odd, _ in found.differing} == {"m1", "m3"}
+        assert found.lacking == {audited.keys[2]: (locked.pmt_hash,)}
 
 
 async def test_a_member_that_loses_the_add_one_block_later_is_found(tmp_path: Path) -> None:

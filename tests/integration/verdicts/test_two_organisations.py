@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 from aiohttp import ClientSession
 
 from orchestrator.app import store_url
@@ -109,7 +110,14 @@ async def first_look(config: Config) -> None:
 
 @asynccontextmanager
 async def organisations(
-    folder: Path, queue: str, *, believed: str, proof_blocks: int = 3, verdict_blocks: int = 60
+    folder: Path,
+    queue: str,
+    *,
+    believed: str,
+    proof_blocks: int = 3,
+    verdict_blocks: int = 60,
+    attestations: str = "ignore",
+    answers: bool = True,
 ) -> AsyncIterator[Adder]:
     blocks = f"proof_blocks = {proof_blocks}\nverdict_blocks = {verdict_blocks}\n"
     settings = DevnetConfig(base_port=0, block_period_seconds=0.2, replay_ms_per_transaction=5)
@@ -119,13 +127,17 @@ async def organisations(
             f'enclave_keys = ["{node.enclave_key}"]\n'
             for node in devnet.nodes
         ]
+        nodes[0] += f'speaker = "{OWNER}"\n'
         adder = nodes[0] + nodes[1] + f'[[accounts]]\naddress = "{OWNER}"\nkey_file = "owner.key"\n'
         adder += f'[[peers]]\nenclave_key = "{devnet.nodes[2].enclave_key}"\naccount = "{believed}"\n'
         joiner = nodes[2] + f'speaker = "{JOINER}"\n[[accounts]]\naddress = "{JOINER}"\nkey_file = "joiner.key"\n'
+        if answers:
+            joiner += f'[[peers]]\nenclave_key = "{devnet.nodes[0].enclave_key}"\naccount = "{OWNER}"\n'
         joining = configured(folder, "joiner", queue, joiner, blocks)
+        asking = blocks + f'attestations = "{attestations}"\n'
         async with (
             daemon(joining),
-            daemon(configured(folder, "adder", queue, adder, blocks)) as address,
+            daemon(configured(folder, "adder", queue, adder, asking)) as address,
         ):
             await first_look(joining)
             yield Adder(devnet, http, address)
@@ -162,3 +174,46 @@ async def test_a_joiner_that_diverged_parks_the_addition(tmp_path: Path, nats_ur
         assert parked["state"] == "parked", parked
         assert parked["reason"]["slug"] == "member_diverged"
         assert (adder.third(parked)["verdict"], adder.third(parked)["attested_by"]) == ("diverged", JOINER)
+
+
+@pytest.mark.parametrize("attestations", ["prefer", "require"])
+async def test_the_joiner_vouches_for_its_node(tmp_path: Path, nats_url: str, attestations: str) -> None:
+    """Asked before the lock, the joiner's daemon says that its node can take the group; the plan names it."""
+    async with organisations(tmp_path, nats_url, believed=JOINER, attestations=attestations) as adder:
+        added = await adder.until(await adder.add_the_third(await adder.group()), "succeeded", "failed", "parked")
+        assert added["state"] == "succeeded", added
+        (vouched,) = added["plan"]["vouched"]
+        assert (vouched["enclave_key"], vouched["account"]) == (adder.keys[2], JOINER)
+        assert vouched["block_number"] < added["effect"]["block_number"]
+        assert added["plan"]["unforeseen"] == []
+
+
+async def test_nobody_is_added_without_a_word_that_is_required(tmp_path: Path, nats_url: str) -> None:
+    """The joiner's daemon does not answer whom it does not know: the addition parks before anything is sent."""
+    async with organisations(tmp_path, nats_url, believed=JOINER, attestations="require", answers=False) as adder:
+        added = await adder.until(await adder.add_the_third(await adder.group()), "succeeded", "failed", "parked")
+        assert (added["state"], added["reason"]["slug"]) == ("parked", "attestation_missing"), added
+        assert added["attempts"] == []
+
+
+async def test_a_word_that_is_preferred_is_waited_for_and_done_without(tmp_path: Path, nats_url: str) -> None:
+    """The addition goes on after the wait, and its plan says of whom nothing could be foreseen."""
+    async with organisations(tmp_path, nats_url, believed=JOINER, attestations="prefer", answers=False) as adder:
+        added = await adder.until(await adder.add_the_third(await adder.group()), "succeeded", "failed", "parked")
+        assert added["state"] == "succeeded", added
+        assert (added["plan"]["vouched"], added["plan"]["unforeseen"]) == ([], [adder.keys[2]])
+
+
+async def test_what_only_the_joiner_sees_is_not_added_to(tmp_path: Path, nats_url: str) -> None:
+    """A former member's node whose state went another way would halt: its own daemon says so, and nothing is sent."""
+    async with organisations(tmp_path, nats_url, believed=JOINER, attestations="prefer") as adder:
+        asked = await adder.ask("create", {"kind": "create_group", "members": adder.keys})
+        group = str((await adder.until(asked, "succeeded", "failed", "parked"))["privacy_group_id"])
+        data = {"kind": "remove_members", "privacy_group_id": group, "members": [adder.keys[2]]}
+        removed = await adder.until(await adder.ask("remove", data), "succeeded", "failed", "parked")
+        assert removed["state"] == "succeeded", removed
+        await adder.devnet.call(1, "devnet_diverge", [3, group])
+        added = await adder.until(await adder.add_the_third(group), "succeeded", "failed", "parked")
+        assert (added["state"], added["reason"]["slug"]) == ("parked", "former_member_unsafe"), added
+        assert added["reason"]["detail"].startswith(f"{JOINER} says of its node at block ")
+        assert added["attempts"] == []

@@ -128,7 +128,8 @@ async def test_changes_are_filtered(client: Client, parts: FakeParts) -> None:
 
 
 @pytest.mark.parametrize(
-    "query", ["state=done", "limit=0", "limit=x", "limit=501", "group=x", "stat=queued", "before="]
+    "query",
+    ["state=done", "limit=0", "limit=x", "limit=501", f"limit={10**6:015}", "group=x", "stat=queued", "before="],
 )
 async def test_a_wrong_filter_is_refused(client: Client, query: str) -> None:
     """A filter that means nothing answers 422 instead of everything."""
@@ -227,3 +228,11 @@ async def test_a_defect_does_not_leak(client: Client, parts: FakeParts) -> None:
     response = await client.get("/v1/changes")
     assert response.status == 500
     assert "inner words" not in await response.text()
+
+
+async def test_a_change_that_has_sent_is_not_cancelled(client: Client, parts: FakeParts) -> None:
+    """Cancelling a parked change whose transaction was sent answers 409 and says why, instead of failing."""
+    parts.record.stored["change-1"] = make_parked_change()
+    response = await client.post("/v1/changes/change-1/cancel")
+    assert response.status == 409
+    assert (await response.json())["type"] == "urn:orchestrator:problem:impossible-now"

@@ -8,7 +8,7 @@ import stamina
 import trustme
 from aiohttp import ClientSession, web
 
-from orchestrator.besu import http_client
+from orchestrator.besu import http_client, json_rpc
 from orchestrator.besu.errors import (
     BatchRefusedError,
     ConnectionLostError,
@@ -337,3 +337,31 @@ async def test_a_private_authority_can_be_trusted(session: ClientSession) -> Non
 def test_methods_tell_whether_they_only_read(method: str, *, read: bool) -> None:
     """What could change the chain or the node is no read."""
     assert is_read(method) is read
+
+
+async def test_nodes_share_no_cookies(scripted: ScriptedNode, session: ClientSession) -> None:
+    """A cookie that a gateway sets is sent neither back to it nor to another node."""
+
+    async def set_cookie(_: web.Request) -> web.StreamResponse:
+        answer = web.json_response({"jsonrpc": "2.0", "id": 1, "result": 1})
+        answer.set_cookie("session", "of node A")
+        return answer
+
+    scripted.respond = set_cookie
+    await HttpNode(session, scripted.url).call("eth_chainId")
+    scripted.respond = None
+    scripted.answers["eth_chainId"] = "0x1"
+    await HttpNode(session, scripted.url).call("eth_chainId")
+    assert "Cookie" not in scripted.headers[-1]
+
+
+async def test_a_batch_that_answers_too_much_is_asked_in_parts(
+    scripted: ScriptedNode, session: ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When the answers to a batch of reads have too many values, fewer are asked at once."""
+    monkeypatch.setattr(json_rpc, "MAX_PARTS", 2_000)
+    monkeypatch.setattr(json_rpc._load, "__defaults__", (2_000,))
+    scripted.answers["eth_many"] = lambda number: [number] * 50
+    answers = await HttpNode(session, scripted.url).batch([Call("eth_many", (number,)) for number in range(64)])
+    assert [answer.result[0] for answer in answers] == list(range(64))
+    assert max(len(body) for body in scripted.bodies if isinstance(body, list)) == 64

@@ -11,7 +11,7 @@ from aiohttp import ClientSession, web
 from orchestrator.besu.group_reading import EMPTY_ROOT
 from orchestrator.besu.http_client import HttpNode
 from orchestrator.besu.identifiers import bytes_to_hex
-from orchestrator.besu.management_contract import Abi, Method, encode_call, encode_participants
+from orchestrator.besu.management_contract import MANAGEMENT_PROXY, Abi, Method, encode_call, encode_participants
 from orchestrator.besu.node import Node
 from orchestrator.besu.own_markers import OneTimeMarkers
 from orchestrator.besu.port import BesuNode
@@ -47,6 +47,23 @@ RECEIPT = {
 }
 
 
+REMOVAL = (
+    "0x"
+    "0000000000000000000000000000000000000000000000000000000000000020"
+    "0000000000000000000000000000000000000000000000000000000000000020"
+    "d624d975efe77411efce1725ed5ebcc78e15c7ba65f27c31f4baa733f01f2548"
+)
+LOG = {
+    "address": MANAGEMENT_PROXY,
+    "topics": ["0x52213552a930e6de0c0d7df74ece31dac1306b2c7e200ceded7a4442853189b5"],
+    "data": REMOVAL,
+    "blockNumber": hex(FIRST),
+    "blockHash": HASH,
+    "transactionHash": HASH,
+    "logIndex": "0x0",
+}
+
+
 @dataclass
 class Replica:
     """What a node answers whose chain has come so far; the group is there since block `FIRST`."""
@@ -58,7 +75,8 @@ class Replica:
         if at > self.head:
             return None
         transaction = {"hash": HASH, "from": ACCOUNT, "nonce": "0x0", "to": PRECOMPILE, "input": "0x" + "44" * 64}
-        fields = {"number": hex(at), "hash": HASH, "parentHash": HASH, "timestamp": "0x1"}
+        transaction |= {"value": "0x0", "gas": "0x5608", "gasPrice": "0x0"}
+        fields = {"number": hex(at), "hash": HASH, "parentHash": HASH, "timestamp": "0x1", "gasLimit": "0x1fffff"}
         return fields | {"transactions": [transaction if full else HASH]}
 
     def root(self, _: str, number: str) -> Any:
@@ -70,8 +88,14 @@ class Replica:
         at = self.head if number == "latest" else int(number, 16)
         return None if at > self.head else OUTPUTS[asked["data"]] if at >= FIRST else "0x"
 
+    def logs(self, _: str, wanted: dict[str, Any]) -> list[Any]:
+        return [LOG] if int(wanted["fromBlock"], 16) <= FIRST <= min(self.head, int(wanted["toBlock"], 16)) else []
+
     def answers(self) -> dict[str, Any]:
         return {
+            "priv_getLogs": self.logs,
+            "eth_getBalance": lambda _, number: "0x9" if int(number, 16) <= self.head else None,
+            "eth_getTransactionByHash": {"hash": HASH, "blockNumber": "0x5", "blockHash": HASH},
             "web3_clientVersion": "besu/v23.10.3/linux-x86_64/openjdk-java-17",
             "eth_chainId": "0x539",
             "ibft_getValidatorsByBlockNumber": [ACCOUNT],
@@ -94,6 +118,10 @@ READERS: dict[str, Callable[[BesuNode], Awaitable[Any]]] = {
     "head": lambda node: node.head(),
     "syncing": lambda node: node.syncing(),
     "block": lambda node: node.block(HEAD),
+    "blocks": lambda node: node.blocks([HEAD - 1, HEAD]),
+    "balances": lambda node: node.balances([ACCOUNT], HEAD),
+    "memberships": lambda node: node.memberships([GROUP], 0, HEAD),
+    "pooled": lambda node: node.pooled([HASH]),
     "view": lambda node: node.view(GROUP, HEAD),
     "lock_view": lambda node: node.lock_view(GROUP, HEAD),
     "roots": lambda node: node.roots(GROUP, [HEAD - 1, HEAD]),
@@ -107,8 +135,20 @@ READERS: dict[str, Callable[[BesuNode], Awaitable[Any]]] = {
     "groups": lambda node: node.groups([KEY]),
     "account_nonce": lambda node: node.account_nonce(ACCOUNT, HEAD),
 }
-NO_READERS = {"name", "enclave_keys", "distribute", "broadcast", "heads", "enclave_trouble"}
-AT_A_BLOCK = ("block", "view", "lock_view", "roots", "roots_of", "additions", "has_state", "account_nonce")
+NO_READERS = {"name", "enclave_keys", "send", "distribute", "broadcast", "heads", "enclave_trouble"}
+AT_A_BLOCK = (
+    "block",
+    "blocks",
+    "balances",
+    "memberships",
+    "view",
+    "lock_view",
+    "roots",
+    "roots_of",
+    "additions",
+    "has_state",
+    "account_nonce",
+)
 
 NO_ANSWERS = {
     "an internal error": AnsweredError(-32603, "Internal error"),
@@ -233,7 +273,9 @@ def is_unknown(value: Any, healthy: Any) -> bool:
     """Whether what a reader returned says by its type that it does not know."""
     if isinstance(value, tuple) and value and isinstance(value[0], PmtOutcome):
         return all(outcome.executed is None and outcome.reason is None for outcome in value)
-    return isinstance(value, Head) and bool(value == replace(healthy, transactions=None))
+    if isinstance(value, Head):
+        return bool(value == replace(healthy, transactions=None))
+    return value is None and healthy is False  # of `pooled`: True and False are what is known
 
 
 def test_every_reader_is_walked() -> None:
@@ -264,7 +306,7 @@ async def test_no_silence_becomes_a_value_or_a_refusal(
                     spoilt += 1
                     assert error.said is Said.NOT_KNOWN
                     assert rule_of(error.reason).judgement is not Judgement.TERMINAL
-    assert spoilt or kind == "a field less" or name == "outcomes"
+    assert spoilt or kind == "a field less" or name in {"outcomes", "pooled"}
 
 
 @pytest.mark.parametrize("name", AT_A_BLOCK)
@@ -324,6 +366,7 @@ async def test_a_node_that_will_not_tell_says_so(
 
 MARKER = OneTimeMarkers(lambda: b"\x11" * 32, gas_limit=22_024, gas_price=0).make(b"\x22" * 32, 1337)
 SENDERS: dict[str, tuple[str, Callable[[BesuNode], Awaitable[Any]]]] = {
+    "send": ("eea_sendRawTransaction", lambda node: node.send(b"\1")),
     "distribute": ("priv_distributeRawTransaction", lambda node: node.distribute(b"\1")),
     "broadcast": ("eth_sendRawTransaction", lambda node: node.broadcast(MARKER.raw, MARKER.pmt_hash)),
 }
@@ -360,6 +403,10 @@ async def test_a_send_without_a_clear_answer_may_have_been_done(
         ("broadcast", (-32003, "Intrinsic gas exceeds gas limit"), "marker_gas_refused", Said.REFUSED),
         ("broadcast", (-32002, "Transaction pool not enabled"), "node_behind", Said.REFUSED),
         ("broadcast", (-32603, "Internal error"), "node_error", Said.PERHAPS_DONE),
+        ("send", (-32001, "Nonce too low"), "private_nonce_used", Said.REFUSED),
+        ("send", (-32004, "Upfront cost exceeds account balance"), "marker_account_refused", Said.REFUSED),
+        ("send", (-32007, "Sender account not authorized …"), "marker_account_refused", Said.REFUSED),
+        ("send", (-32603, "Internal error"), "node_error", Said.PERHAPS_DONE),
         ("distribute", (-32601, "Method not found"), "distribution_unavailable", Said.REFUSED),
         ("distribute", (-32604, "Method not enabled"), "distribution_unavailable", Said.REFUSED),
         ("distribute", (-32001, "Nonce too low"), "private_nonce_used", Said.REFUSED),

@@ -12,6 +12,7 @@ import pytest
 from orchestrator.broker import embedded
 from orchestrator.broker.connecting import connect
 from orchestrator.broker.embedded import embedded_server, embedded_url
+from orchestrator.broker.embedded_probe import stores
 from orchestrator.broker.names import Limits
 from orchestrator.broker.port import Broker
 from orchestrator.engine.ports import BrokerError
@@ -137,3 +138,56 @@ async def test_a_server_that_does_not_start_is_told(tmp_path: Path) -> None:
     with pytest.raises(BrokerError, match=r"ended with code 1 .*nats\.log"):
         async with embedded_server(tmp_path / "q"):
             pass
+
+
+async def test_the_server_gets_next_to_nothing_of_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Secrets that the daemon has by environment are not passed on."""
+    monkeypatch.setenv("ORCHESTRATOR_ACCOUNTS__0__PRIVATE_KEY", "secret")
+    async with embedded_server(tmp_path / "q") as server:
+        given = await asyncio.to_thread(Path(f"/proc/{server.process_id}/environ").read_bytes)
+    assert b"secret" not in given
+    assert b"ORCHESTRATOR" not in given
+
+
+async def test_what_it_stores_is_private(tmp_path: Path) -> None:
+    """The folder and everything in it are the user's only, whatever the umask and whoever made the folder."""
+    (tmp_path / "q").mkdir(mode=0o755)
+    before = os.umask(0)
+    try:
+        async with connect("embedded:", directory=tmp_path / "q") as broker:
+            await broker.request(b"stored")
+    finally:
+        os.umask(before)
+    open_to_others = [
+        path for path in (tmp_path / "q", *(tmp_path / "q").rglob("*")) if stat.S_IMODE(path.stat().st_mode) & 0o077
+    ]
+    assert open_to_others == []
+
+
+async def test_a_server_that_stores_nothing_any_more_is_started_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server whose JetStream is off, as after a full disk, is ended and started again when there is room."""
+    monkeypatch.setattr(embedded, "_PROBE_SECONDS", 0.05)
+    answers = iter([True, False, False])
+
+    async def stores(_: str) -> bool:
+        return next(answers, True)
+
+    monkeypatch.setattr(embedded, "stores", stores)
+    async with embedded_server(tmp_path / "q") as server:
+        first = server.process_id
+        async with asyncio.timeout(10):
+            while server.process_id == first:  # noqa: ASYNC110 - another process has no event to wait for
+                await asyncio.sleep(0.01)
+        assert not is_running(first)
+
+
+async def test_a_server_is_asked_whether_it_stores(tmp_path: Path) -> None:
+    """The probe tells a server with JetStream from one without, and from none at all."""
+    async with embedded_server(tmp_path / "q") as server:
+        assert await stores(server.url)
+        assert not await stores(server.url.replace("nats://", "nats://wrong"))
+    assert not await stores(server.url)

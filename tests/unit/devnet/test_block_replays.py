@@ -2,9 +2,11 @@
 
 import pytest
 
-from orchestrator.besu.management_contract import Method
+from orchestrator.besu.management_contract import Method, encode_call
 from orchestrator.devnet.errors import RpcError
 from tests.unit.devnet.driving import APPLICATION, Driver
+
+UNLOCK = encode_call(Method.UNLOCK)
 
 
 def pending_addition(driver: Driver) -> bytes:
@@ -115,6 +117,69 @@ def test_an_empty_addition_carries_a_bundle_as_well() -> None:
 
     assert len(payload) == 64
     assert driver.root(1) != driver.root(2)
+
+
+def test_an_unlock_before_the_addition_in_one_block_leaves_it_to_the_newcomer() -> None:
+    """The newcomer does not get the unlock, so that it alone executes the addition."""
+    driver = Driver(nodes=4, validators=1)
+    payload = pending_addition(driver)
+    unlock = driver.distribute(UNLOCK)
+    driver.mine_exactly(driver.marker(unlock), driver.marker(payload))
+    first, sender, newcomer, last = states(driver)
+
+    assert first == sender == last != newcomer
+    assert driver.keys[2] in driver.members(3)
+
+
+def test_two_additions_under_one_lock_in_consecutive_blocks_make_two_halves() -> None:
+    """The second takes its sender back to the lock."""
+    driver = Driver(nodes=5, validators=1)
+    first_payload = pending_addition(driver)
+    second_payload = driver.distribute(driver.addition(5))
+    driver.mine_exactly(driver.marker(first_payload))
+    driver.mine_exactly(driver.marker(second_payload))
+    first, second, third, fourth = states(driver)
+
+    assert first == driver.root(5) != second
+    assert second == third == fourth
+
+
+def test_a_split_is_healed_through_a_node_without_the_bundle() -> None:
+    """Remove the sender, lock, wait a block, add both in one call."""
+    driver = Driver(nodes=4, validators=1)
+    payload = pending_addition(driver)
+    driver.unlock()
+    driver.mine_exactly(driver.marker(payload))
+    assert len(set(states(driver))) == 2
+    driver.remove(2)
+    driver.lock()
+    driver.mine()
+    driver.add(2, 3)
+
+    assert len(set(states(driver))) == 1
+    assert set(driver.members(3)) == set(driver.keys)
+
+
+@pytest.mark.parametrize("is_copied", [True, False])
+def test_a_sender_that_lost_a_transaction_comes_back_by_a_copy_of_its_marker(is_copied: bool) -> None:
+    """Removed through another node, it falls back to the bundle's healthy end and can be added; else it halts."""
+    driver = Driver(nodes=4, validators=1)
+    driver.create(1, 2, 4)
+    driver.write(1)
+    payload = driver.distribute(driver.addition(3), node=2)
+    driver.write(1, account=2)
+    driver.mine_exactly(driver.marker(payload))
+    driver.write(1, account=3)
+    driver.remove(2)
+    if is_copied:
+        driver.mine_exactly(driver.marker(payload))
+    driver.lock()
+    driver.mine()
+    driver.add(2)
+
+    assert (driver.call(1, "devnet_status")[1]["halted"] is None) is is_copied
+    if is_copied:
+        assert driver.root(2) == driver.root(1)
 
 
 def test_a_stale_bundle_passes_a_block_that_its_node_stored_before() -> None:

@@ -5,6 +5,7 @@ import pytest
 from orchestrator.besu.management_contract import (
     Method,
     encode_call,
+    encode_remove_participant,
 )
 from tests.unit.devnet.driving import APPLICATION, GROUP, OTHER_GROUP, Driver
 
@@ -98,6 +99,32 @@ def test_a_sender_that_never_replayed_sends_a_whole_bundle() -> None:
     driver.add(4, group=OTHER_GROUP)
 
     assert driver.root(4, group=OTHER_GROUP) == driver.root(1, group=OTHER_GROUP)
+
+
+@pytest.mark.parametrize(("pause", "beside", "halts"), [(0, True, True), (2, True, False), (0, False, False)])
+def test_a_former_member_can_halt_though_its_roots_are_right(pause: int, beside: bool, halts: bool) -> None:
+    """Where its removal's block also holds what it replayed since, the block after it is replayed from a wrong map."""
+    driver = Driver(nodes=4, validators=1)
+    driver.create(1, 2)
+    driver.create(1, 2, 3, group=OTHER_GROUP)
+    driver.send(encode_remove_participant(driver.abi, driver.keys[2]), group=OTHER_GROUP)
+    if beside:
+        driver.send(b"beside", to=APPLICATION)
+    removed_at = driver.mine()
+    driver.mine(pause) if pause else None
+    driver.write(1, group=OTHER_GROUP)
+    driver.lock()
+    driver.mine()
+    driver.add(3)
+    blocks = [hex(block) for block in range(removed_at, driver.head(3) + 1)]
+    last = driver.root(1, blocks[0], group=OTHER_GROUP)
+    driver.lock(group=OTHER_GROUP)
+    driver.mine()
+    if beside:
+        assert {driver.root(3, block, group=OTHER_GROUP) for block in blocks} == {last}
+    driver.add(3, group=OTHER_GROUP)
+
+    assert (driver.call(1, "devnet_status")[2]["halted"] is not None) is halts
 
 
 def unreplayable_history(driver: Driver, *, failed: bool = False) -> None:

@@ -63,8 +63,8 @@ class Rig:
             confirmations=confirmations,
         )
         worker = Worker(store, executor, clock, self.stopping, lambda b, a: self.steps.append((b, a)))
-        rules = LaneRules(holder="test", lease=timedelta(hours=1), stop_within=timedelta(minutes=20))
-        self.supervisor = Supervisor(store, worker, self.fleet, clock, rules, self.stopping)
+        lanes = LaneRules(holder="test", lease=timedelta(hours=1), stop_within=timedelta(minutes=20))
+        self.supervisor = Supervisor(store, worker, self.fleet, clock, lanes, self.stopping)
         self.intake = Intake(store, self.fleet, self.signers, clock, self.new_id)
 
     async def ask(self, kind: str, *names: str, request_id: str | None = None, **more: object) -> Change:

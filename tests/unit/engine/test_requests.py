@@ -53,6 +53,7 @@ def test_a_structured_event_is_read() -> None:
     )
     assert request == ChangeRequest(
         request_id="r-1",
+        source="/test",
         kind=Kind.ADD_MEMBERS,
         privacy_group_id=GROUP,
         members=(KEY, EC_KEY),
@@ -75,13 +76,13 @@ def test_a_structured_event_is_read() -> None:
 def test_a_binary_event_is_read(headers: dict[str, str]) -> None:
     """With attributes in headers and the data as the body it is the same; HTTP and NATS headers are percent-encoded."""
     request = parse_trigger(json.dumps(ADD).encode(), headers | {"content-type": "application/json"})
-    assert request == parse_request("r 1é", ADD)
+    assert request == parse_request("r 1é", ADD, source="/test")
 
 
 def test_data_may_be_encoded_in_base64() -> None:
     """CloudEvents' JSON format allows data_base64 instead of data."""
     encoded = base64.b64encode(json.dumps(ADD).encode()).decode()
-    assert parse_trigger(an_envelope("left out", data_base64=encoded), {}) == parse_request("r-1", ADD)
+    assert parse_trigger(an_envelope("left out", data_base64=encoded), {}) == parse_request("r-1", ADD, source="/test")
 
 
 @pytest.mark.parametrize(

@@ -168,7 +168,7 @@ async def test_a_marker_that_is_broadcast_twice_is_mined_once(rig: Rig) -> None:
             await send(raw, name)
             await send(raw, name)
 
-        node.broadcast = twice  # type: ignore[method-assign] # the fault that is tested
+        node.broadcast = twice  # type: ignore[method-assign,assignment] # the fault that is tested
     (change,) = await rig.until_at_rest(await rig.ask("add_members", "c"))
     assert change.state is State.SUCCEEDED
     assert change.tries == 0

@@ -61,6 +61,32 @@ def test_a_literal_private_host_is_refused() -> None:
     check_literal("example.org")
 
 
+@pytest.mark.parametrize(
+    "host",
+    [
+        "①②⑦.0.0.1",
+        "127。0。0。1",
+        "\uff11\uff12\uff17\uff0e0\uff0e0\uff0e\uff11",
+        "127.1",
+        "0x7f000001",
+        "2130706433",
+        "0177.0.0.1",
+        "127.0.0.1.",
+    ],
+)
+def test_a_private_host_in_another_writing_is_refused(host: str) -> None:
+    """A host is looked at as it is connected to: other digits, other dots and other bases are the same address."""
+    with pytest.raises(PrivateAddressError):
+        check_literal(host)
+
+
+@pytest.mark.parametrize("host", ["a" * 64 + ".example.org", "a." * 127 + "aa"])
+def test_a_host_that_no_resolver_takes_is_refused(host: str) -> None:
+    """A name with a label of more than 63 characters, or of more than 253, is refused as such."""
+    with pytest.raises(PrivateAddressError, match="too long"):
+        check_literal(host)
+
+
 class Names(AbstractResolver):
     """Answers with given addresses."""
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from orchestrator.engine.ports import BrokerError
-from orchestrator.events.relay import LEASE, LEASE_NAME, Relay
-from orchestrator.store import SqlOutbox
+from orchestrator.events.relay import LEASE, LEASE_NAME, MOST_FAILURES, Relay
+from orchestrator.store import SqlOutbox, schema
 from tests.fakes.clock import FastClock
 
 if TYPE_CHECKING:
@@ -165,3 +165,40 @@ async def test_draining_is_bounded(source: "Source", queue: Queue, clock: FastCl
     async with asyncio.timeout(5):
         await Relay(source.outbox, queue, clock, "one").drain(1)
     assert len(await source.outbox.pending(10)) == 2
+
+
+async def test_a_text_that_can_not_be_encoded_stops_nothing(source: "Source", queue: Queue, clock: FastClock) -> None:
+    """An event with half a surrogate pair, as an earlier version stored it, is published without it."""
+    await source.commit(2, group="a")
+    stored = json.dumps({"number": 1, "detail": "\ud800"})
+    await source.outbox._database.write(
+        lambda transaction: transaction.connection.execute(
+            schema.outbox.update().where(schema.outbox.c.position == 1).values(data=stored)
+        )
+    )
+    async with running(Relay(source.outbox, queue, clock, "one")):
+        await queue.until(2)
+    assert queue.numbers == {"a": [1, 2]}
+
+
+async def test_an_event_that_can_not_be_published_is_set_aside(
+    source: "Source", queue: Queue, clock: FastClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An event that fails each time, not because the queue is away, lets those behind it go on after some tries."""
+    publish = queue.publish
+    tries = []
+
+    async def failing(event_type: str, event_id: str, body: bytes) -> None:
+        if json.loads(body)["data"]["number"] == 2:
+            tries.append(event_id)
+            raise RuntimeError("a defect")
+        await publish(event_type, event_id, body)
+
+    monkeypatch.setattr(queue, "publish", failing)
+    await source.commit(3, group="a")
+    await source.commit(1, group="b")
+    async with running(Relay(source.outbox, queue, clock, "one")):
+        await queue.until(3)
+        await until_marked(source.outbox)
+    assert queue.numbers == {"a": [1, 3], "b": [4]}
+    assert len(tries) == MOST_FAILURES

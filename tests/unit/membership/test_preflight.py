@@ -325,7 +325,7 @@ def test_keys_that_the_contract_can_not_hold_are_refused_before_anything_is_sent
 
 def test_a_member_with_a_group_of_its_own_under_the_id_is_not_added() -> None:
     """Whoever gave the id twice has to choose another one: no state of anybody is given up for it."""
-    found = plan_for(ADD, a_survey(a_member(holds_state=True, clean_prefix=False, of_another_group=True)))
+    found = plan_for(ADD, a_survey(a_member(of_another_group=True)))
     assert isinstance(found, Reason)
     assert (found.slug, rule_of(found).judgement) == ("group_id_taken", Judgement.PARK)
     assert "another id" in describe(found)

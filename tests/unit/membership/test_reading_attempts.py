@@ -6,7 +6,7 @@ from orchestrator.membership import facts
 from orchestrator.membership.commands import Burn, Send, Sign
 from orchestrator.membership.errors import ImpossibleStepError
 from orchestrator.membership.machine import next_command, step
-from orchestrator.membership.model import Action, AttemptStatus, Change, Kind, State
+from orchestrator.membership.model import Action, Attempt, AttemptStatus, Change, Kind, State
 from orchestrator.membership.reading import read
 from orchestrator.membership.reading_attempts import MINED_ALREADY, given_up, to_be_sent_again
 from orchestrator.membership.reasons import Reason
@@ -175,7 +175,7 @@ def test_an_addition_to_a_group_that_moved_is_taken_back_at_once() -> None:
 
 
 @pytest.mark.parametrize("attempt", [ADD, sent(LOCK, status=AttemptStatus.EFFECTIVE)])
-def test_an_addition_that_no_node_has_needs_no_burn(attempt: object) -> None:
+def test_an_addition_that_no_node_has_needs_no_burn(attempt: Attempt) -> None:
     """The group moved before it was broadcast, or before it was signed."""
     undone, (command,) = step(replace(ADDING, attempt=attempt), MOVED, START)
     assert undone.state is State.UNLOCKING
@@ -290,7 +290,9 @@ def test_an_unlock_that_is_mined_although_its_lock_went_away_decides_nothing() -
 
 def test_a_lock_is_remembered_with_its_block_its_private_nonce_and_the_groups_root() -> None:
     """They are needed to know it again."""
-    signal, locked = read(broadcast(LOCKING), facts.AttemptSettled(effect=an_effect(11, (OLD, SECOND), locked=True)), START)
+    signal, locked = read(
+        broadcast(LOCKING), facts.AttemptSettled(effect=an_effect(11, (OLD, SECOND), locked=True)), START
+    )
     assert (signal, locked.lock_block, status(locked)) == (Signal.DONE, 11, AttemptStatus.EFFECTIVE)
     assert locked.plan is not None
     assert (locked.plan.lock_nonce, locked.plan.lock_root) == (1, "root at 11")

@@ -113,7 +113,7 @@ def test_a_desired_set_is_reached_exactly() -> None:
 
 
 def test_a_rolled_back_addition_is_sent_again_under_its_lock() -> None:
-    """The marker is the same, and keeps its distance from wherever the lock may be mined again: the head at the most."""
+    """The marker is the same, and keeps its distance from wherever the lock may be mined again, the head at most."""
     signal, change = read(REPLAYING, GONE, START)
     assert (signal, change.effect, change.progress, change.lock_block) == (Signal.ADD_ROLLED_BACK, None, (), 14)
     assert change.attempt is not None

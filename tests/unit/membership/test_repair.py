@@ -12,7 +12,7 @@ from orchestrator.membership import facts
 from orchestrator.membership.commands import Burn, Observe, Pause, Renew, Send, Settle, Sign, Survey
 from orchestrator.membership.errors import RefusedRequestError
 from orchestrator.membership.forecast.verdict import Danger, Scope
-from orchestrator.membership.machine import next_command, step
+from orchestrator.membership.machine import deadline_applies, next_command, step
 from orchestrator.membership.model import (
     Action,
     Attempt,
@@ -53,6 +53,7 @@ PARKED = a_change(
     state=State.PARKED,
     members=(NEW,),
     lead_id="change-a",
+    transacted=True,
     plan=a_plan(),
     effect=ADDED,
     reason=Reason(slug="member_diverged", members=(NEW,)),
@@ -329,6 +330,10 @@ def test_no_repair_ends_with_its_member_out(data: st.DataObject) -> None:
         elif change.state is State.PARKED:
             wish = network.pick("retry", "cancel")
             fact = facts.RetryRequested() if wish == "retry" else facts.CancelRequested()
+        elif deadline_applies(change, START):
+            fact = facts.DeadlinePassed(deadline=START)
+        elif network.pick("work", "work", "work", "work", "cancel") == "cancel":
+            fact = facts.CancelRequested()
         else:
             fact = network.do(change)
         with contextlib.suppress(RefusedRequestError):

@@ -7,9 +7,9 @@ import pytest
 from orchestrator.membership.machine import TRANSITIONS
 from orchestrator.membership.model import State
 from orchestrator.membership.signals import Signal
+from tests.fakes.simulated_chain import DAEMON
 from tests.fakes.simulated_daemon import SimulatedDaemon
-from tests.fakes.simulated_world import DAEMON
-from tests.fakes.stories import adding, creating, deciding, removing, reorganising
+from tests.fakes.stories import adding, creating, deciding, removing, reorganising, repairing
 
 Story = Callable[[], SimulatedDaemon]
 
@@ -18,6 +18,7 @@ STORIES: tuple[Story, ...] = (
     *adding.STORIES,
     *reorganising.STORIES,
     *removing.STORIES,
+    *repairing.STORIES,
     *deciding.STORIES,
 )
 

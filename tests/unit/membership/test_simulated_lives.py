@@ -1,8 +1,8 @@
 """Whatever the network does and whenever the daemon dies, the rules keep their promises.
 
 The daemon of `tests.fakes.simulated_daemon` drives changes of one group with the real rules. Hypothesis decides what is
-asked, what broadcasts come to, which markers are mined in which order, kept by a pool or lost, what other clients of the
-owner account do under our lock, which blocks are taken back, when the process dies and how time passes.
+asked, what broadcasts come to, which markers are mined in which order, kept by a pool or lost, what other clients of
+the owner account do under our lock, which blocks are taken back, when the process dies and how time passes.
 
 The simulated chain and world raise `HarmError` where the daemon does what damages a group: anything but a burn signed
 while an addition can be mined, an addition broadcast too near to its lock or to a group that moved, two markers of one
@@ -18,7 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from orchestrator.membership import facts
 from orchestrator.membership.errors import RefusedRequestError
 from orchestrator.membership.machine import next_command
-from orchestrator.membership.model import ENDED, RESTING, Action, AttemptStatus, Change, Kind, State
+from orchestrator.membership.model import ACTION_OF, ENDED, RESTING, Action, Attempt, AttemptStatus, Change, Kind, State
 from orchestrator.membership.replay import watched
 from tests.fakes.simulated_chain import DAEMON, PrivateTransaction, SimulatedChain, Stuck
 from tests.fakes.simulated_daemon import SimulatedDaemon
@@ -103,11 +103,18 @@ class SimulatedLives(RuleBasedStateMachine):
 
     @rule(slug=st.sampled_from(REFUSALS), certain=st.booleans(), arrives=st.booleans(), steps=st.integers(1, 3))
     def work_while_a_send_fails(self, slug: str, certain: bool, arrives: bool, steps: int) -> None:
-        self.daemon.world.conditions.refusal = (slug, certain)
-        self.daemon.world.conditions.arrives = arrives
+        """The next broadcast fails, whenever it comes, and some steps follow."""
+        conditions = self.daemon.world.conditions
+        conditions.refusal, conditions.arrives = (slug, certain), arrives
+        sends = len(self.daemon.world.sends)
+        for _ in range(20):
+            if len(self.daemon.world.sends) > sends:
+                break
+            if not self.daemon.work():
+                self.chain.mine()
+        conditions.refusal = None
         for _ in range(steps):
             self.daemon.work()
-        self.daemon.world.conditions.refusal = None
 
     @rule(stuck=st.sampled_from(Stuck), steps=st.integers(1, 8))
     def work_while_a_pool_keeps_markers(self, stuck: Stuck, steps: int) -> None:
@@ -174,6 +181,15 @@ class SimulatedLives(RuleBasedStateMachine):
         self._work_until(state, steps)
         self.die(before_commit)
 
+    @rule(state=st.sampled_from(TURNS), steps=st.integers(0, 2), before_commit=st.booleans())
+    def give_up_in_the_middle(self, state: State, steps: int, before_commit: bool) -> None:
+        self._work_until(state, steps)
+        for change in self.daemon.active:
+            if change.state in ACTION_OF and change.leads:
+                self.daemon.ask(change.change_id, facts.CancelRequested())
+        self.daemon.work()
+        self.die(before_commit)
+
     def _work_until(self, state: State, steps: int) -> None:
         for _ in range(40):
             if any(change.state is state for change in self.daemon.active):
@@ -203,14 +219,8 @@ class SimulatedLives(RuleBasedStateMachine):
         wins=st.booleans(),
     )
     def another_client_acts_under_our_addition(self, actions: list[Action], seen: int, wins: bool) -> None:
-        """It unlocks the group while our addition waits to be mined, and goes on; then the addition or its burn wins."""
-        floats = [a for a in self.daemon.world.can_be_mined() if a.action is Action.ADD]
-        for _ in range(40):
-            if floats:
-                break
-            if not self.daemon.work():
-                self.chain.mine([p.pmt_hash for p in self.chain.pool if p.burns or p.transaction.action is not Action.ADD])
-            floats = [a for a in self.daemon.world.can_be_mined() if a.action is Action.ADD]
+        """It unlocks the group while our addition waits to be mined; then the addition or its burn wins."""
+        floats = self._float_an_addition()
         for action in (Action.UNLOCK, *actions):
             self.another_client_of_the_owner_acts(action, KEYS[1], at_once=True)
         for _ in range(seen):
@@ -218,6 +228,41 @@ class SimulatedLives(RuleBasedStateMachine):
         ours = {a.marker.account for a in floats}
         names = [p.pmt_hash for p in self.chain.pool if p.account in ours and p.burns is not wins]
         self.chain.mine(names)
+
+    @rule(data=st.data(), operator=st.booleans(), steps=st.integers(0, 6), wins=st.booleans(), dies=st.booleans())
+    def an_addition_is_given_up(self, data: st.DataObject, operator: bool, steps: int, wins: bool, dies: bool) -> None:
+        """By its deadline, by an operator, or since no block holds it; what wins is mined at last."""
+        floats = self._float_an_addition()
+        adding = [c for c in self.daemon.active if c.state is State.ADDING and c.leads]
+        if adding and operator:
+            self.daemon.ask(adding[0].change_id, facts.CancelRequested())
+        elif adding and adding[0].deadline is not None and data.draw(st.booleans()):
+            self.daemon.now = max(self.daemon.now, adding[0].deadline)
+        else:
+            for _ in range(14):
+                self.daemon.work()
+                self.chain.mine([])
+        if dies:
+            self.die(before_commit=data.draw(st.booleans()))
+        for _ in range(steps):
+            self.daemon.work()
+            self.chain.mine([])
+        ours = {a.marker.account for a in floats}
+        self.chain.mine([p.pmt_hash for p in self.chain.pool if p.account in ours and p.burns is not wins])
+
+    def _float_an_addition(self) -> list[Attempt]:
+        """Work until an addition waits to be mined, whatever is asked for; it is asked for one where that is not."""
+        if len(self.daemon.store) < MOST_CHANGES and not self.daemon.active and not self.daemon.queued():
+            missing = [key for key in KEYS if key not in self.chain.head.state.participants]
+            self.daemon.accept(Kind.ADD_MEMBERS, missing[:1] or [STRANGER], 120)
+        for _ in range(60):
+            floats = [a for a in self.daemon.world.can_be_mined() if a.action is Action.ADD]
+            if floats:
+                return floats
+            if not self.daemon.work():
+                offered = [p.pmt_hash for p in self.chain.pool if p.burns or p.transaction.action is not Action.ADD]
+                self.chain.mine(offered)
+        return []
 
     @rule(seconds=st.integers(1, 300))
     def time_passes(self, seconds: int) -> None:

@@ -4,9 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.membership.model import Action, Kind, State
-from tests.fakes.simulated_chain import SimulatedChain
+from tests.fakes.simulated_chain import DAEMON, SimulatedChain
 from tests.fakes.simulated_daemon import SimulatedDaemon
-from tests.fakes.simulated_world import DAEMON
 
 
 def run(daemon: SimulatedDaemon, blocks: int) -> None:

@@ -35,7 +35,7 @@ def test_a_change_comes_back_as_it_was(change: Change) -> None:
     """Every field of a change, drawn at random, survives the way into a row and back."""
     values = rows.change_values(change)
     assert rows.change_of(values, change.attempt) == change
-    assert set(values) | {"position", "body_hash"} == {column.name for column in changes.c}
+    assert set(values) | {"position", "body_hash", "request_key", "source"} == {column.name for column in changes.c}
 
 
 @given(st.from_type(Attempt))

@@ -49,13 +49,19 @@ def upgrade() -> None:
         attempts.drop_column("pmt_hashes")
         attempts.alter_column("marker", server_default=None)
         attempts.alter_column("renewed", server_default=None)
-    with op.batch_alter_table("changes") as changes:
-        changes.alter_column("undo_lock", new_column_name="giving_up")
-        changes.add_column(sa.Column("transacted", sa.Boolean(), nullable=False, server_default=sa.false()))
+    # A batch would make the table anew, which SQLite refuses for one that others refer to. So the default stays.
+    op.execute("ALTER TABLE changes RENAME COLUMN undo_lock TO giving_up")
+    op.add_column("changes", sa.Column("transacted", sa.Boolean(), nullable=False, server_default=sa.false()))
+    op.add_column("changes", sa.Column("waits_for", sa.Text(), nullable=True))
     connection.execute(sa.text(_TRANSACTED), {"sent": True})
-    with op.batch_alter_table("changes") as changes:
-        changes.alter_column("transacted", server_default=None)
-        changes.add_column(sa.Column("waits_for", sa.Text(), nullable=True))
+    unlocks = sa.text("state = 'queued' AND kind = 'unlock_group'")
+    op.create_index(
+        "ix_changes_unlocks",
+        "changes",
+        ["privacy_group_id", "position"],
+        sqlite_where=unlocks,
+        postgresql_where=unlocks,
+    )
 
 
 def _carry_over(connection: sa.Connection) -> None:

@@ -9,8 +9,10 @@ from orchestrator.engine.node_ports import NodeError
 from orchestrator.membership.forecast.senders import Bundle
 from orchestrator.membership.forecast.verdict import Outlook, Scope
 from orchestrator.store.history_store import SqlHistoryStore
+from tests.fakes.changes import a_change
 from tests.fakes.head_maps import Act
-from tests.fakes.mapped_nodes import Chain, Scene
+from tests.fakes.mapped_nodes import Chain, Scene, replayed_by
+from tests.fakes.surveys import a_plan
 
 ASKED = Question(privacy_group_id="G", to_add=("N",), participants=("T", "S"))
 
@@ -38,7 +40,7 @@ async def test_a_group_of_founders_is_extended_to_a_fresh_node(histories: SqlHis
     assert found.outlook is Outlook.SAFE
     assert found.sender is not None
     assert (found.sender.node, found.sender.bundle) == ("T", Bundle.FIRST_HAND)
-    assert found.replayed_blocks == (("N", 2),)
+    assert replayed_by(found) == (("N", 2),)
     assert found.block_hash == scene.chain.hash_of(4)
 
 
@@ -104,6 +106,23 @@ async def test_members_that_differ_are_told_before_the_lock(histories: SqlHistor
     assert (found.reason.slug, found.reason.members) == ("members_differ", ("T",))
 
 
+async def test_a_member_that_still_replays_does_not_differ(histories: SqlHistoryStore) -> None:
+    """Its node stands before its addition, where it has no state yet: that is said, and holds up nobody."""
+    chain = Chain("S", "N")
+    chain.mine(Act(group="G", kind="create", keys=("T",)))
+    chain.mine(Act(group="G", kind="lock"))
+    chain.mine()
+    chain.mine(Act(group="G", kind="add", keys=("S",)))
+    scene = Scene(chain, histories, "T", "S", "N")
+    scene.nodes["S"].stands_at = 3
+    found = await scene.forecaster.forecast(ASKED)
+    assert (found.outlook, found.reason) == (Outlook.UNKNOWN, None)
+    assert [unseen.enclave_key for unseen in found.unseen] == ["S"]
+    scene.nodes["S"].stands_at = None
+    await scene.seen()
+    assert (await scene.forecaster.forecast(ASKED)).outlook is Outlook.SAFE
+
+
 async def test_a_leaving_member_may_differ(histories: SqlHistoryStore) -> None:
     """Removing it is the remedy, and what it shows does not count."""
     scene = Scene(a_group(), histories, "T", "S", "N")
@@ -118,6 +137,46 @@ async def test_a_node_that_is_not_ours_is_said_and_not_refused(histories: SqlHis
     assert found.outlook is Outlook.UNKNOWN
     assert found.reason is None
     assert [(unseen.enclave_key, unseen.node) for unseen in found.unseen] == [("N", None)]
+
+
+async def test_a_node_of_ours_that_does_not_answer_is_waited_for(histories: SqlHistoryStore) -> None:
+    """It may be a former member's, whose roots have to be looked at: nothing is begun without that."""
+    scene = Scene(a_group(), histories, "T", "S", "N")
+    scene.nodes["N"].down = True
+    found = await scene.forecaster.forecast(ASKED)
+    assert found.reason is not None
+    assert (found.reason.slug, found.reason.members) == ("node_unreachable", ("N",))
+
+
+async def test_a_members_node_that_does_not_answer_is_said(histories: SqlHistoryStore) -> None:
+    """The others send and show the history; that one could not be compared."""
+    scene = Scene(a_group(), histories, "T", "S", "N")
+    scene.nodes["T"].down = True
+    found = await scene.forecaster.forecast(ASKED)
+    assert (found.outlook, found.sender and found.sender.node) == (Outlook.UNKNOWN, "S")
+    assert found.unseen[0].enclave_key == "T"
+    scene.nodes["S"].down = True
+    with pytest.raises(NodeError, match="no member's node"):
+        await scene.forecaster.forecast(ASKED)
+
+
+async def test_after_the_lock_the_planned_node_is_asked_for(histories: SqlHistoryStore) -> None:
+    """The lock's block is looked at, and only the node that will send is judged as a sender."""
+    chain = a_torn_bundle()
+    scene = Scene(chain, histories, "T", "S", "N")
+    change = a_change("add", members=("N",), privacy_group_id="G")
+    chain.mine(Act(group="G", kind="lock"), accounts=("0xa", "0xa"))
+    chain.mine()
+    await scene.seen()
+    head = await scene.watchers["S"].current()
+    plan = a_plan(node="S", to_add=("N",), participants=("T", "S"))
+    found = await scene.forecaster.after_lock(replace(change, plan=plan), head)
+    assert {(danger.reason.slug, danger.block_number) for danger in found.dangers} == {
+        ("bundle_may_be_torn", 4),
+        ("block_not_replayable", 9),
+    }
+    with pytest.raises(ValueError, match="no plan"):
+        await scene.forecaster.after_lock(replace(change, plan=None), head)
 
 
 async def test_an_unseen_fresh_node_replays_all_of_it(histories: SqlHistoryStore) -> None:
@@ -138,7 +197,7 @@ async def test_an_unseen_former_member_replays_what_came_since(histories: SqlHis
     chain.mine(write())
     found = await Scene(chain, histories, "T", "S").forecaster.forecast(ASKED)
     assert found.reason is None
-    assert found.replayed_blocks == (("N", 1),)
+    assert replayed_by(found) == (("N", 1),)
 
 
 async def test_a_node_that_joined_nothing_sends_before_one_that_did(histories: SqlHistoryStore) -> None:
@@ -234,7 +293,7 @@ async def test_a_former_member_that_can_go_on_is_added_again(histories: SqlHisto
     """It replays what it lacks only."""
     found = await Scene(a_former_member(damaged=False), histories, "T", "S", "N").forecaster.forecast(ASKED)
     assert found.outlook is Outlook.SAFE
-    assert found.replayed_blocks == (("N", 1),)
+    assert replayed_by(found) == (("N", 1),)
 
 
 async def test_a_reorganisation_drops_what_was_of_the_other_branch(histories: SqlHistoryStore) -> None:
@@ -262,6 +321,6 @@ async def test_a_restart_reads_nothing_again(histories: SqlHistoryStore) -> None
     first = await scene.forecaster.forecast(ASKED)
     scene.start_anew()
     chain.mine(write())
-    assert (await scene.forecaster.forecast(ASKED)).replayed_blocks == (("N", 3),)
-    assert first.replayed_blocks == (("N", 2),)
+    assert replayed_by(await scene.forecaster.forecast(ASKED)) == (("N", 3),)
+    assert replayed_by(first) == (("N", 2),)
     assert sum(node.blocks_read for node in scene.nodes.values()) == 3

@@ -1,5 +1,7 @@
 """Can a former member's node go on from what it has?"""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -73,6 +75,15 @@ def test_a_replay_over_the_last_block_counts_when_the_group_goes_on_in_the_next(
     assert departure(far, newcomer(shown, 9, replay(7, 3))).trouble is None
     own = Replay(privacy_group_id="G", at_block=7, blocks=frozenset({3}))
     assert departure(close, newcomer(shown, 9, own)).trouble is None
+
+
+def test_what_a_node_replayed_unseen_may_be_over_its_last_block() -> None:
+    """A tenant's node does not list all groups: what can't be told is not risked, where it matters."""
+    shown = dict.fromkeys(range(3, 10), "r3")
+    close, far = history(ROOTS, 9), history({3: "r3", 5: "r5"}, 9)
+    tenant = replace(newcomer(shown, 9), unseen="not all groups are listed")
+    assert departure(close, tenant).trouble is not None
+    assert departure(far, tenant).trouble is None
 
 
 def test_at_its_last_block_itself_it_waits_for_the_next() -> None:

@@ -1,0 +1,76 @@
+"""What one item causes stays with it: a message, an event, a group or a node never stops the loop that serves them all.
+
+Each loop that serves many wraps the work on one item in `contained`, and each part of the daemon runs in `kept_running`
+as a whole. What was contained is a defect, or input that nobody thought of: it is logged with its traceback, counted,
+and told to the caller, who decides what becomes of the item (a dead letter, an event set aside, a lane that rests).
+"""
+
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+
+from orchestrator.engine.ports import Clock
+
+FIRST_PAUSE_SECONDS: Final = 0.5
+LONGEST_PAUSE_SECONDS: Final = 30.0
+
+contained_failures: Final[Counter[str]] = Counter()
+"""How often something was contained since the start, by what it was; read by the metrics."""
+
+log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class Containment:
+    """What became of the work on one item.
+
+    Attributes:
+        error: What it raised; None when it came to its end.
+    """
+
+    error: Exception | None = None
+
+
+@contextmanager
+def contained(what: str, *through: type[Exception], **names: object) -> Iterator[Containment]:
+    """Keep whatever exception the work on one item raises; being cancelled is none, and goes on.
+
+    Args:
+        what: What the item is, as the metrics call it (``trigger``, ``event``).
+        through: What concerns the loop as a whole, such as a store that is away: that goes on.
+        names: What tells the item from others, for the log.
+    """
+    found = Containment()
+    try:
+        yield found
+    except through:
+        raise
+    except Exception as error:
+        contained_failures[what] += 1
+        log.exception("contained", what=what, **names)
+        found.error = error
+
+
+async def kept_running(what: str, run: Callable[[], Awaitable[None]], clock: Clock) -> None:
+    """Run a part of the daemon, and again after a pause when it ends by an exception.
+
+    Args:
+        what: The part's name.
+        run: Runs it; returns when the part has nothing more to do.
+        clock: Time.
+    """
+    pause = FIRST_PAUSE_SECONDS
+    while True:
+        began = clock.now()
+        with contained(what) as part:
+            await run()
+        if part.error is None:
+            return
+        if (clock.now() - began).total_seconds() > LONGEST_PAUSE_SECONDS:
+            pause = FIRST_PAUSE_SECONDS
+        await clock.sleep(pause)
+        pause = min(pause * 2, LONGEST_PAUSE_SECONDS)

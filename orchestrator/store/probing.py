@@ -1,0 +1,66 @@
+"""Whether a store takes writes now: for readiness, which a database that only answers reads must not pass."""
+
+import os
+from pathlib import Path
+from typing import Final
+
+import sqlalchemy as sa
+
+from orchestrator.store.errors import StoreUnavailableError
+from orchestrator.store.schema import checkpoints
+from orchestrator.store.transaction import Transaction, Upsert, per_dialect
+
+PROBE: Final = "readiness"
+CHECKED_BYTES: Final = 64 << 20
+"""A larger SQLite file is not read through: the daemon is asked every few seconds whether it is ready."""
+
+_HEADER: Final = b"SQLite format 3\x00"
+
+FileIdentity = tuple[int, int]
+"""Device and inode."""
+
+
+def file_identity(url: sa.URL) -> FileIdentity | None:
+    """Return which file an address names now; None when it names none, or none that there is."""
+    if url.get_backend_name() != "sqlite" or url.database in (None, "", ":memory:"):
+        return None
+    try:
+        found = os.stat(str(url.database))
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _probe(insert: Upsert) -> sa.Insert:
+    statement = insert(checkpoints)
+    return statement.on_conflict_do_update(
+        index_elements=["name"], set_={"position": checkpoints.c.position + 1, "failures": 0}
+    )
+
+
+_PROBE = per_dialect(_probe)
+
+
+def write_probe(transaction: Transaction) -> None:
+    """Write a row of no meaning; the commit shows whether there is room, and whether the file can be written."""
+    row = {"name": PROBE, "position": 0, "failures": 0, "detail": ""}
+    transaction.connection.execute(_PROBE[transaction.connection.dialect.name], row)
+
+
+def check_file(connection: sa.Connection) -> None:
+    """Look through an SQLite file that is not large, and at the beginning of any.
+
+    Raises:
+        StoreUnavailableError: It is damaged.
+    """
+    path = Path(str(connection.engine.url.database))
+    try:
+        with path.open("rb") as file:
+            whole = file.read(len(_HEADER)) == _HEADER
+            size = os.fstat(file.fileno()).st_size
+    except OSError as error:
+        raise StoreUnavailableError(f"the database file {path} can't be read: {error.strerror}") from error
+    if whole and size <= CHECKED_BYTES:
+        whole = connection.execute(sa.text("PRAGMA quick_check(1)")).scalar_one() == "ok"
+    if not whole:
+        raise StoreUnavailableError(f"the database file {path} is damaged: stop the daemon and restore a backup")

@@ -1,0 +1,231 @@
+"""The intake: every message ends, in the order of its group, whatever it is and whatever it causes."""
+
+import asyncio
+import base64
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from orchestrator.engine.admission import AdmissionRules, TooManyUnfinishedError
+from orchestrator.engine.intake import MOST_DELIVERIES, MOST_FAILURES, Intake
+from orchestrator.engine.node_ports import NodeError
+from orchestrator.engine.ports import StoreError, Trigger
+from orchestrator.engine.requests import REQUEST_TYPE, InvalidRequestError, parse_request
+from orchestrator.membership.model import GroupView, Kind
+from orchestrator.membership.reasons import Reason
+from tests.unit.engine.conftest import GROUP, key
+
+if TYPE_CHECKING:
+    from tests.unit.engine.conftest import Rig
+
+OTHER_GROUP = "b3RoZXItZ3JvdXAtb2YtdGhlLXVuaXQtdGVzdHMhISE="
+
+
+@dataclass
+class Queue:
+    """A queue that gives back what is postponed, and counts deliveries."""
+
+    waiting: asyncio.Queue[tuple[bytes, int]] = field(default_factory=asyncio.Queue)
+    settled: dict[bytes, str] = field(default_factory=dict)
+    changed: asyncio.Condition = field(default_factory=asyncio.Condition)
+
+    def put(self, body: bytes, delivery: int = 1) -> None:
+        self.waiting.put_nowait((body, delivery))
+
+    async def triggers(self) -> AsyncIterator[Trigger]:
+        while True:
+            body, delivery = await self.waiting.get()
+            yield self._trigger(body, delivery)
+
+    async def until(self, count: int) -> None:
+        async with asyncio.timeout(10), self.changed:
+            await self.changed.wait_for(lambda: len(self.settled) >= count)
+
+    def _trigger(self, body: bytes, delivery: int) -> Trigger:
+        async def settle(how: str) -> None:
+            async with self.changed:
+                self.settled[body] = how
+                self.changed.notify_all()
+
+        async def postpone(_: float) -> None:
+            self.put(body, delivery + 1)
+
+        return Trigger(
+            body=body,
+            headers={},
+            acknowledge=lambda: settle("accepted"),
+            postpone=postpone,
+            bury=settle,
+            delivery=delivery,
+        )
+
+
+def message(
+    request_id: str, source: str = "/one", group: str = GROUP, kind: str = "create_group", **more: Any
+) -> bytes:
+    data = {"kind": kind, "privacy_group_id": group, "members": [key("a"), key("b")]}
+    event = {"specversion": "1.0", "id": request_id, "source": source, "type": REQUEST_TYPE, "data": data} | more
+    return json.dumps({name: value for name, value in event.items() if value is not None}).encode()
+
+
+def a_group(number: int) -> str:
+    return base64.b64encode(bytes([number]) * 32).decode()
+
+
+async def taken(intake: Intake, queue: Queue, count: int) -> None:
+    running = asyncio.create_task(intake.run(queue))
+    try:
+        await queue.until(count)
+    finally:
+        running.cancel()
+        await asyncio.wait({running})
+    assert running.cancelled(), "the intake ended by itself"
+
+
+async def test_base64_that_is_not_ascii_is_a_dead_letter(rig: "Rig") -> None:
+    """A message whose data_base64 is no ASCII text is buried, and the one behind it is accepted."""
+    queue = Queue()
+    poison = message("poison", data=None, data_base64="é")
+    good = message("good")
+    queue.put(poison)
+    queue.put(good)
+    await taken(rig.intake, queue, 2)
+    assert queue.settled[good] == "accepted"
+    assert "data_base64" in queue.settled[poison]
+
+
+async def test_a_message_that_fails_unforeseen_is_a_dead_letter_in_the_end(
+    rig: "Rig", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What fails at each delivery is delivered a few times and then buried; others are accepted meanwhile."""
+    accept = rig.store.accept
+    tries = []
+
+    async def failing(change: Any, *arguments: Any, **more: Any) -> Any:
+        if change.request_id == "poison":
+            tries.append(change)
+            raise RuntimeError("a defect")
+        return await accept(change, *arguments, **more)
+
+    monkeypatch.setattr(rig.store, "accept", failing)
+    queue = Queue()
+    poison, good = message("poison"), message("good", group=OTHER_GROUP)
+    queue.put(poison)
+    queue.put(good)
+    await taken(rig.intake, queue, 2)
+    assert queue.settled[good] == "accepted"
+    assert "RuntimeError" in queue.settled[poison]
+    assert len(tries) == MOST_FAILURES
+
+
+async def test_what_the_store_never_takes_is_not_delivered_for_ever(
+    rig: "Rig", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A request that the store refuses for good is buried, one that it can't take now is given back."""
+
+    class RefusedError(StoreError):
+        passing = False
+
+    refusals = iter([StoreError("away"), StoreError("away"), *[RefusedError("never")] * MOST_FAILURES])
+
+    async def refuse(*_: Any, **__: Any) -> Any:
+        raise next(refusals)
+
+    monkeypatch.setattr(rig.store, "accept", refuse)
+    queue = Queue()
+    queue.put(message("r"))
+    await taken(rig.intake, queue, 1)
+    assert "RefusedError" in queue.settled[message("r")]
+
+
+async def test_no_message_is_delivered_without_end(rig: "Rig") -> None:
+    """A message that was delivered a thousand times is buried before it is read."""
+    queue = Queue()
+    queue.put(message("r"), MOST_DELIVERIES + 1)
+    await taken(rig.intake, queue, 1)
+    assert "never settled" in queue.settled[message("r")]
+
+
+async def test_an_addition_right_behind_the_creation_is_accepted(rig: "Rig") -> None:
+    """Requests of one group are accepted in the order in which they came in: what builds on another finds it."""
+    queue = Queue()
+    bodies = [message("create"), *(message(f"add-{n}", kind="add_members") for n in range(3))]
+    for body in bodies:
+        queue.put(body)
+    await taken(rig.intake, queue, 4)
+    assert set(queue.settled.values()) == {"accepted"}
+    assert [change.request_id for change in await rig.store.changes(privacy_group_id=GROUP)][::-1] == [
+        "create",
+        "add-0",
+        "add-1",
+        "add-2",
+    ]
+
+
+async def test_an_addition_behind_one_that_failed_is_accepted(rig: "Rig") -> None:
+    """A group whose creation is under way is known, also when the newest change of it has ended otherwise."""
+    creation = await rig.ask("create_group", "a", "b")
+    late = await rig.ask("add_members", "c", deadline_seconds=1)
+    await rig.clock.sleep(5)
+    assert (await rig.ask("add_members", "c")).privacy_group_id == creation.privacy_group_id == late.privacy_group_id
+
+
+async def test_ids_are_unique_within_a_source(rig: "Rig") -> None:
+    """The same id of another source is another request; of the same source it is the same, or a conflict."""
+    queue = Queue()
+    first, again = message("r", source="/one"), message("r", source="/two", group=OTHER_GROUP)
+    clash = message("r", source="/one", group=OTHER_GROUP)
+    for body in (first, again, clash):
+        queue.put(body)
+    await taken(rig.intake, queue, 3)
+    assert queue.settled[first] == queue.settled[again] == "accepted"
+    assert "was used before" in queue.settled[clash]
+    assert len(await rig.store.changes()) == 2
+
+
+async def test_a_sender_with_too_much_unfinished_waits(rig: "Rig") -> None:
+    """Over the bound of one source its messages wait, or are rejected as configured; another's are accepted."""
+    for when_full, found in (("wait", None), ("reject", "unfinished")):
+        rules = AdmissionRules(per_source=2, when_full=when_full)  # type: ignore[arg-type]
+        intake = Intake(rig.store, rig.fleet, rig.signers, rig.clock, rig.new_id, rules)
+        queue = Queue()
+        mine = [message(f"{when_full}-{n}", source=f"/{when_full}", group=a_group(n)) for n in range(3)]
+        other = message(f"{when_full}-other", source="/other")
+        for body in (*mine, other):
+            queue.put(body)
+        await taken(intake, queue, 3 if found is None else 4)
+        assert queue.settled[other] == "accepted"
+        said = sorted(str(queue.settled.get(body)) for body in mine)
+        assert said.count("accepted") == 2
+        assert [word for word in said if word != "accepted" and (found or "None") in word]
+        assert intake.admission.turned_away >= 1
+    with pytest.raises(TooManyUnfinishedError):
+        await intake.submit(parse_request("x", {"kind": "create_group", "members": [key("a")]}, source="/reject"))
+
+
+async def test_all_nodes_are_asked_for_an_unknown_group_at_once(rig: "Rig", monkeypatch: pytest.MonkeyPatch) -> None:
+    """A group that no node has is refused after one question to each, and one that a silent node may have is not."""
+    under_way, most = 0, 0
+
+    async def slow(*_: Any) -> GroupView:
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        await asyncio.sleep(0.01)
+        under_way -= 1
+        return GroupView(block_number=1, exists=False)
+
+    for node in rig.nodes.values():
+        monkeypatch.setattr(node, "view", slow)
+    with pytest.raises(InvalidRequestError, match="no configured node has this group"):
+        await rig.ask(Kind.ADD_MEMBERS, "c")
+    assert most == len(rig.nodes)
+
+    async def silent(*_: Any) -> GroupView:
+        raise NodeError(Reason(slug="node_unreachable"))
+
+    monkeypatch.setattr(rig.nodes["a"], "view", silent)
+    assert (await rig.ask(Kind.ADD_MEMBERS, "c")).kind is Kind.ADD_MEMBERS

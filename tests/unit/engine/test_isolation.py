@@ -1,0 +1,136 @@
+"""What one item causes stays with it, and every loop that serves many says so."""
+
+import ast
+import asyncio
+from pathlib import Path
+
+import pytest
+
+import orchestrator
+from orchestrator.engine.isolation import contained, contained_failures, kept_running
+from tests.fakes.clock import JumpingClock
+
+ROOT = Path(orchestrator.__file__).parent
+
+SERVE_ONE = {
+    "broker/nats.py::triggers": "reads for one consumer, the intake, which contains what it does with a message",
+    "broker/nats.py::verdicts": "reads for one consumer, the testimony, which contains what it does with a message",
+    "broker/rabbitmq.py::triggers": "reads for one consumer, the intake, which contains what it does with a message",
+    "broker/rabbitmq.py::verdicts": "reads for one consumer, the testimony, which contains what it does with a message",
+    "broker/rabbitmq.py::dead_letters": "reads one page for one caller",
+    "broker/rabbitmq.py::replay": "looks for one letter for one caller",
+    "engine/watcher.py::_mined": "waits for one change",
+    "engine/settling.py::_settle_at": "settles one attempt; the supervisor contains its lane",
+    "events/feed.py::_catch_up": "reads for one subscriber",
+    "events/feed.py::subscribe": "reads for one subscriber",
+    "store/listening.py::listen": "keeps one connection; what it hears is the store's own",
+    "store/listening.py::_hear": "keeps one connection; what it hears is the store's own",
+    "engine/worker.py::run": "drives one lane, which the supervisor contains",
+    "engine/worker.py::_drive": "drives one lane, which the supervisor contains",
+}
+"""Endless loops whose items are not contained where they are, each with the reason."""
+
+
+def test_an_exception_stays_with_its_item() -> None:
+    """What one item raises is kept, counted and told to the caller, and the next has its turn."""
+    before = contained_failures["item"]
+    done = []
+    for number in range(3):
+        with contained("item") as found:
+            if number == 1:
+                raise ValueError("bad one")
+            done.append(number)
+        assert isinstance(found.error, ValueError) == (number == 1)
+    assert done == [0, 2]
+    assert contained_failures["item"] == before + 1
+
+
+def test_what_concerns_the_whole_loop_goes_through() -> None:
+    """An exception that the caller names is not contained."""
+    with pytest.raises(KeyError), contained("item", KeyError):
+        raise KeyError
+
+
+async def test_a_cancellation_is_not_contained() -> None:
+    """A task that is cancelled ends."""
+    with pytest.raises(asyncio.CancelledError), contained("item"):
+        raise asyncio.CancelledError
+
+
+async def test_a_part_that_fails_is_run_again() -> None:
+    """A part of the daemon that ends by an exception is run again after a pause, and not when it is done."""
+    runs: list[None] = []
+
+    async def run() -> None:
+        runs.append(None)
+        if len(runs) < 3:
+            raise RuntimeError("not today")
+
+    clock = JumpingClock()
+    began = clock.now()
+    await kept_running("part", run, clock)
+    assert len(runs) == 3
+    assert clock.now() > began
+
+
+def test_every_loop_that_serves_many_isolates_its_items() -> None:
+    """Each endless loop of the daemon's parts contains what an item causes, or is listed with whom alone it serves."""
+    without = {
+        f"{path.relative_to(ROOT)}::{function.name}"
+        for package in ("app", "broker", "engine", "events", "store")
+        for path in sorted((ROOT / package).rglob("*.py"))
+        for function in _without_containment(ast.parse(path.read_text()))
+    }
+    assert without == set(SERVE_ONE)
+
+
+def test_a_loop_without_containment_is_found() -> None:
+    """The search sees a bare loop, one whose function contains nothing, and not one that hands its items on."""
+    source = """
+async def bare():
+    while True:
+        await one()
+
+async def reads():
+    async for item in items():
+        await bare()
+
+async def hands_on():
+    async for item in items():
+        tasks.create_task(self.takes(item))
+
+async def takes(item):
+    with contained("item"):
+        await one(item)
+"""
+    assert [function.name for function in _without_containment(ast.parse(source))] == ["bare", "reads"]
+
+
+def _without_containment(tree: ast.Module) -> list[ast.AsyncFunctionDef]:
+    """Return the coroutines with an endless loop that contains nothing, itself or by a function that it calls."""
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.AsyncFunctionDef)]
+    containing = {"contained", "kept_running"} | {f.name for f in functions if _calls(f, {"contained"})}
+    return [f for f in functions if any(not _calls(loop, containing) for loop in _endless_loops(f))]
+
+
+def _endless_loops(function: ast.AsyncFunctionDef) -> list[ast.stmt]:
+    """Return the outermost loops that do not end by themselves: ``while True``, and ``async for``."""
+    found: list[ast.stmt] = []
+    waiting: list[ast.AST] = list(function.body)
+    while waiting:
+        node = waiting.pop(0)
+        endless = isinstance(node, ast.While) and isinstance(node.test, ast.Constant) and node.test.value is True
+        if isinstance(node, ast.AsyncFor) or endless:
+            assert isinstance(node, ast.stmt)
+            found.append(node)
+        elif not isinstance(node, ast.AsyncFunctionDef):
+            waiting += ast.iter_child_nodes(node)
+    return found
+
+
+def _calls(tree: ast.AST, names: set[str]) -> bool:
+    return any(
+        (node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")) in names
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+    )
