@@ -12,7 +12,9 @@ class ForecastMemberDocument(Document):
 
     enclave_key: str
     outlook: Outlook = Field(description="safe; unsafe; unknown: nothing seen speaks against it, not all was seen.")
-    blocks_to_replay: int | None = Field(description="Blocks that its node has to replay; null when that is not known.")
+    node: str | None = Field(description="Its node's name; null when we have no access to it.")
+    blocks_to_replay: int = Field(description="Blocks of the group that its node has to replay.")
+    former: bool = Field(description="Whether its node has part of the group already.")
     attested_by: str | None = Field(description="The account whose signed word it rests on; null for none.")
 
 

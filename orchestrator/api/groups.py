@@ -47,8 +47,7 @@ async def get_forecast(request: web.Request) -> web.Response:
     if found is None:
         detail = f"No configured node shows the group {privacy_group_id}."
         raise ProblemError(HTTPStatus.NOT_FOUND, "unknown-group", detail, "group_id")
-    asked = tuple(key for key in members if key in dict(found.replayed_blocks))
-    return json_response(ForecastDocument.model_validate(forecast_data(found, asked)))
+    return json_response(ForecastDocument.model_validate(forecast_data(found)))
 
 
 async def put_members(request: web.Request) -> web.Response:

@@ -55,7 +55,8 @@ def forecast_lines(found: "ForecastDocument", *, transactions: bool = False) -> 
     """
     lines = [f"forecast at block {found.block_number}: {found.verdict}"]
     for member in found.members:
-        replay = "" if member.blocks_to_replay is None else f", {member.blocks_to_replay} blocks to replay"
+        had = " (it has the earlier ones)" if member.former else ""
+        replay = f", {member.blocks_to_replay} blocks to replay{had}"
         word = "" if member.attested_by is None else f", by the word of {member.attested_by}"
         lines.append(f"  member {member.enclave_key}: {member.outlook}{replay}{word}")
     if found.sender is not None:

@@ -1,7 +1,5 @@
 """A forecast as others see it: one document, for the API, the command line and status events. Pure."""
 
-from collections.abc import Iterable
-
 from orchestrator.membership.forecast.verdict import Danger, Forecast, Outlook, Scope
 from orchestrator.membership.reasons import Judgement, rule_of
 from orchestrator.membership.status import Json, reason_data
@@ -13,14 +11,8 @@ _VERDICTS = {
 }
 
 
-def forecast_data(forecast: Forecast, members: Iterable[str]) -> dict[str, Json]:
-    """Return a forecast as others see it.
-
-    Args:
-        forecast: What is to be expected of the addition.
-        members: Enclave keys that it was asked for.
-    """
-    blocks = dict(forecast.replayed_blocks)
+def forecast_data(forecast: Forecast) -> dict[str, Json]:
+    """Return a forecast as others see it."""
     vouched = {word.enclave_key: word.account for word in forecast.vouched}
     sender = forecast.sender
     return {
@@ -31,12 +23,14 @@ def forecast_data(forecast: Forecast, members: Iterable[str]) -> dict[str, Json]
         "verdict": verdict_of(forecast),
         "members": [
             {
-                "enclave_key": key,
-                "outlook": _outlook_of(forecast, key).value,
-                "blocks_to_replay": blocks.get(key),
-                "attested_by": vouched.get(key),
+                "enclave_key": replay.enclave_key,
+                "node": replay.node,
+                "outlook": _outlook_of(forecast, replay.enclave_key).value,
+                "blocks_to_replay": replay.blocks,
+                "former": replay.former,
+                "attested_by": vouched.get(replay.enclave_key),
             }
-            for key in members
+            for replay in forecast.replays
         ],
         "sender": None
         if sender is None
