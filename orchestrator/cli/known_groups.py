@@ -21,7 +21,7 @@ async def known_groups(config: Config) -> tuple[str, ...] | None:
         StoreError: The store can't be read.
     """
     url = store_url(config)
-    if _is_unmade(url):
+    if is_unmade(url):
         return None
     async with Database(url) as database:
         return await SqlChangeStore(database, SystemClock()).groups(limit=MOST_GROUPS)
@@ -34,12 +34,13 @@ async def kept_watch(config: Config) -> tuple[WatchTally, tuple[Unextendable, ..
         StoreError: The store can't be read.
     """
     url = store_url(config)
-    if _is_unmade(url):
+    if is_unmade(url):
         return None
     async with Database(url) as database:
         record = SqlWatchRecord(database)
         return (await record.watched())[1], await record.unextendable()
 
 
-def _is_unmade(url: str) -> bool:
+def is_unmade(url: str) -> bool:
+    """Return whether a URL names a file that is not there."""
     return url.startswith("sqlite:///") and not Path(url.removeprefix("sqlite:///")).exists()
