@@ -144,7 +144,6 @@ class SimulatedWorld:
             members=tuple(self._member(change, key) for key in dict.fromkeys((*change.members, *view.participants))),
             own_lock=self._own_lock(change, view),
             forecast=a_forecast(),
-            own_lock=head.state.private_nonce - 1 if head.state.locked_by == DAEMON else None,
         )
 
     def _own_lock(self, change: Change, view: GroupView) -> int | None:
