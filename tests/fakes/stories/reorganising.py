@@ -111,31 +111,7 @@ def lock_is_rolled_back_while_it_is_undone() -> SimulatedDaemon:
     return daemon
 
 
-def lock_comes_back_after_its_change() -> SimulatedDaemon:
-    """A lock of ours that a deep reorganisation brings back alone, when its change has ended, is undone by the next."""
-    daemon = daemon_of("k1", "k2", confirmations=1)
-    chain = daemon.world.chain
-    daemon.world.conditions.unknown_keys = {"k3"}
-    until(daemon, daemon.accept(Kind.ADD_MEMBERS, ("k3",)), State.FAILED)
-    assert done(daemon) == [Action.LOCK, Action.UNLOCK]
-    chain.final = 0
-    chain.reorganise(len(chain.blocks) - 1)
-    (lock, unlock) = (marker.pmt_hash for marker in chain.pool)
-    chain.lose([unlock])
-    chain.mine([lock])
-    chain.mine()
-    change = daemon.accept(Kind.ADD_MEMBERS, ("k4",))
-    until(daemon, change, State.UNLOCKING)
-    waiting = until(daemon, change, State.QUEUED)
-    assert waiting.reason is not None
-    assert waiting.reason.slug == "group_moved"
-    until(daemon, change, State.SUCCEEDED)
-    assert done(daemon) == [Action.LOCK, Action.UNLOCK, Action.LOCK, Action.ADD]
-    return daemon
-
-
 STORIES = (
-    lock_comes_back_after_its_change,
     add_comes_back_with_its_lock,
     add_is_rolled_back,
     followers_addition_is_rolled_back,
