@@ -143,7 +143,6 @@ class SimulatedWorld:
             sender_key=self.sender,
             members=tuple(self._member(change, key) for key in dict.fromkeys((*change.members, *view.participants))),
             forecast=a_forecast(),
-            own_lock=head.state.private_nonce - 1 if head.state.locked_by == DAEMON else None,
         )
 
     def _member(self, change: Change, key: str) -> facts.MemberSurvey:
