@@ -12,9 +12,8 @@ from orchestrator.engine.block_watch import BlockWatch, WatchRules
 from orchestrator.engine.fleet import Fleet
 from orchestrator.engine.node_ports import NodeError
 from orchestrator.engine.watcher import ChainWatcher
-from orchestrator.membership.forecast.blocks import PRIVACY_PRECOMPILE, PublicTransaction
 from orchestrator.membership.attempt import Action
-from orchestrator.membership.model import 
+from orchestrator.membership.forecast.blocks import PRIVACY_PRECOMPILE, PublicTransaction
 from orchestrator.membership.status import EventType, StatusEvent
 from orchestrator.membership.unextendable import WatchTally
 from orchestrator.store.block_watch_store import SqlWatchRecord
