@@ -44,7 +44,7 @@ def _blocks(tally: WatchTally) -> Finding:
 def _groups(closed: Sequence[Unextendable]) -> Finding:
     check = "extendable-groups"
     if not closed:
-        return Finding(check=check, level=Level.OK, what="no known group was closed to newcomers while it was watched")
+        return Finding(check=check, level=Level.OK, what="no group is known to be closed to newcomers")
     named = "; ".join(f"{one.privacy_group_id} by {flaws_in_words(one.examination)}" for one in closed[:MOST_NAMED])
     more = f"; and {len(closed) - MOST_NAMED} more" if len(closed) > MOST_NAMED else ""
     return Finding(

@@ -28,7 +28,7 @@ async def known_groups(config: Config) -> tuple[str, ...] | None:
 
 
 async def kept_watch(config: Config) -> tuple[WatchTally, tuple[Unextendable, ...]] | None:
-    """Return what the daemon's watch over new blocks found; None when there is no store yet. Makes none.
+    """Return what the watch over new blocks and the reading of histories found; None without a store. Makes none.
 
     Raises:
         StoreError: The store can't be read.
@@ -38,7 +38,9 @@ async def kept_watch(config: Config) -> tuple[WatchTally, tuple[Unextendable, ..
         return None
     async with Database(url) as database:
         record = SqlWatchRecord(database)
-        return (await record.watched())[1], await record.unextendable()
+        closed = {found.privacy_group_id: found for found in await record.unextendable()}
+        closed |= {found.privacy_group_id: found for found in await record.closed_by_past()}
+        return (await record.watched())[1], tuple(closed[group] for group in sorted(closed))
 
 
 def is_unmade(url: str) -> bool:

@@ -12,6 +12,7 @@ from typing import Final, Protocol
 
 import structlog
 
+from orchestrator.engine.executed_groups import executed_in
 from orchestrator.engine.fleet import Fleet
 from orchestrator.engine.history.branches import holds_through
 from orchestrator.engine.history.ports import Mark
@@ -19,7 +20,6 @@ from orchestrator.engine.node_ports import Block, Head, NodeError
 from orchestrator.engine.ports import Clock, StoreError
 from orchestrator.engine.watcher import ChainWatcher
 from orchestrator.membership.forecast.blocks import ChainBlock, Examination, accounts_to_ask, examine, flaws_in_words
-from orchestrator.membership.model import GroupView
 from orchestrator.membership.reasons import Reason
 from orchestrator.membership.status import StatusEvent
 from orchestrator.membership.unextendable import (
@@ -27,7 +27,6 @@ from orchestrator.membership.unextendable import (
     Unextendable,
     WatchTally,
     additions_in,
-    changed_in,
     closes_groups,
     repetitions,
     unextendable_event,
@@ -237,7 +236,7 @@ class BlockWatch:
             some = known[start : start + GROUPS_AT_ONCE]
             found = [
                 Unextendable(privacy_group_id=group, examination=examination)
-                for group in await self._changed(some, examination.number)
+                for group in await executed_in(self._fleet, some, examination.number)
             ]
             if not found:
                 continue
@@ -251,27 +250,6 @@ class BlockWatch:
                     group=one.privacy_group_id,
                     why=flaws_in_words(examination),
                 )
-
-    async def _changed(self, groups: Sequence[str], number: int) -> list[str]:
-        """Return which groups have an executed transaction in a block."""
-        seen: dict[str, list[tuple[GroupView, GroupView]]] = {group: [] for group in groups}
-        failure: NodeError | None = None
-        answered = 0
-        for watcher in self._fleet.watchers:
-            try:
-                if (await watcher.current()).number < number:
-                    continue
-                before = await watcher.node.roots_of(groups, number - 1)
-                after = await watcher.node.roots_of(groups, number)
-            except NodeError as error:
-                failure = error
-                continue
-            answered += 1
-            for group, earlier, later in zip(groups, before, after, strict=True):
-                seen[group].append((earlier, later))
-        if not answered and failure is not None:
-            raise failure
-        return [group for group, views in seen.items() if changed_in(views)]
 
     async def _is_ours(self) -> bool:
         now = self._clock.now()

@@ -11,12 +11,15 @@ from orchestrator.engine.history.ports import Mark
 from orchestrator.membership.unextendable import SeenAddition, Unextendable, WatchTally
 from orchestrator.store.database import Database
 from orchestrator.store.histories import NUMBERS_AT_ONCE, examination_of, findings_text, upsert_over
-from orchestrator.store.schema import seen_additions, unextendable_groups, watched_blocks
+from orchestrator.store.schema import examined_blocks, group_blocks, seen_additions, unextendable_groups, watched_blocks
 from orchestrator.store.transaction import Transaction
 
 _NETWORK: Final = "network"
 _KEY: Final = ""
 """What these units lock belongs to no group."""
+
+MOST_ROWS: Final = 10_000
+"""Blocks with findings that one question looks at."""
 
 _PUT_GROUP = upsert_over(unextendable_groups)
 _PUT_ADDITION = upsert_over(seen_additions)
@@ -49,6 +52,10 @@ class SqlWatchRecord:
     async def unextendable(self) -> tuple[Unextendable, ...]:
         """Return the groups that are known to be unextendable, with the block that was seen first."""
         return await self._database.read(_unextendable)
+
+    async def closed_by_past(self) -> tuple[Unextendable, ...]:
+        """Return the groups whose kept history holds a block that can't be replayed, each with the first such block."""
+        return await self._database.read(_closed_by_past)
 
     async def keep_unextendable(self, found: Sequence[Unextendable]) -> None:
         """Keep that groups are unextendable."""
@@ -92,6 +99,26 @@ def _unextendable(connection: sa.Connection) -> tuple[Unextendable, ...]:
         Unextendable(privacy_group_id=row["privacy_group_id"], examination=examination_of(row))
         for row in rows.mappings()
     )
+
+
+def _closed_by_past(connection: sa.Connection) -> tuple[Unextendable, ...]:
+    same = sa.and_(
+        group_blocks.c.number == examined_blocks.c.number, group_blocks.c.block_hash == examined_blocks.c.block_hash
+    )
+    wanted = (
+        sa.select(group_blocks.c.privacy_group_id, examined_blocks)
+        .join(examined_blocks, same)
+        .where(examined_blocks.c.findings != "")
+        .order_by(group_blocks.c.privacy_group_id, group_blocks.c.number)
+        .limit(MOST_ROWS)
+    )
+    found: dict[str, Unextendable] = {}
+    for row in connection.execute(wanted).mappings():
+        examination = examination_of(row)
+        if not examination.replayable:
+            group = row["privacy_group_id"]
+            found.setdefault(group, Unextendable(privacy_group_id=group, examination=examination))
+    return tuple(found.values())
 
 
 def _keep_unextendable(transaction: Transaction, *, found: tuple[Unextendable, ...]) -> None:

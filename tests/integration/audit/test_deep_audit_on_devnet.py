@@ -5,14 +5,19 @@ import json
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 from typer.testing import CliRunner
 
 from orchestrator.app.assembly import connect_nodes
+from orchestrator.besu.management_contract import MANAGEMENT_PROXY, Method, encode_add_participants, encode_call
+from orchestrator.besu.own_markers import OneTimeMarkers, one_time_key
+from orchestrator.besu.private_transaction import PrivateTransaction
 from orchestrator.cli.deep_audit import DeepResult, examine
 from orchestrator.cli.main import app
 from orchestrator.config import load_config
+from orchestrator.devnet.encoding import to_base64
 from orchestrator.engine.block_watch import BlockWatch, WatchRules
 from orchestrator.engine.clock import SystemClock
 from orchestrator.engine.fleet import Fleet
@@ -24,8 +29,8 @@ from orchestrator.store.change_store import SqlChangeStore
 from orchestrator.store.database import Database
 from orchestrator.store.outbox_store import SqlOutbox
 from orchestrator.store.schema_version import migrate
-from tests.integration.audit.test_audit_on_devnet import Audited, network
-from tests.integration.lost_additions import losing_the_next_addition
+from tests.integration.audit.test_audit_on_devnet import OWNER, Audited, network
+from tests.integration.lost_additions import losing_the_next_addition, send_call
 
 
 async def deep(audited: Audited) -> DeepResult:
@@ -71,6 +76,66 @@ async def test_a_member_that_lost_its_addition_is_damage(tmp_path: Path) -> None
     assert result.damaged
     assert worst.damage in (Damage.DIFFERS, Damage.BEYOND_REPAIR)
     assert (worst.privacy_group_id, worst.members, worst.node) == (group, (audited.keys[2],), "m3")
+
+
+async def test_a_torn_bundle_is_found_while_all_members_agree(tmp_path: Path) -> None:
+    """A node that joined another group between two transactions of this one must not send additions to it."""
+    async with network(tmp_path, block_period_seconds=0) as audited:
+        group, other = bytes(31) + b"X", bytes(31) + b"G"
+        add = partial(encode_add_participants, audited.devnet.emulation.network.behaviour.abi)
+        lock, unlock = encode_call(Method.LOCK), encode_call(Method.UNLOCK)
+        for calls in (
+            [(group, add(audited.keys[:2])), (other, add(audited.keys[:1]))],
+            [(group, lock)],
+            [(group, unlock)],
+            [],
+            [(group, lock), (other, lock)],
+            [(group, unlock)],
+            [(other, add(audited.keys[1:2]))],
+            [],
+        ):
+            for of_group, call in calls:
+                await send_call(audited.devnet, of_group, call)
+            await audited.devnet.call(1, "devnet_mine", [1])
+        result = await deep(audited)
+    (finding,) = result.report.findings
+    assert not result.damaged
+    assert (finding.damage, finding.privacy_group_id, finding.node) == (Damage.TORN, to_base64(group), "m2")
+
+
+async def test_a_split_by_a_stale_addition_is_not_judged_by_numbers(tmp_path: Path) -> None:
+    """Sender and new member are two of three, and wrong: the sender is named, and the third is left alone."""
+    async with network(tmp_path) as audited:
+        group = await audited.group(1, 2)
+        await audited.owner.lock(group)
+        await audited.devnet.call(1, "devnet_mine", [2])
+        raw = await an_addition(audited, group, audited.keys[2])
+        payload_key = bytes.fromhex((await audited.devnet.call(1, "priv_distributeRawTransaction", [raw]))[2:])
+        await audited.owner.unlock(group)
+        await audited.devnet.call(1, "devnet_mine", [2])
+        markers = OneTimeMarkers(one_time_key, gas_limit=3_000_000, gas_price=0)
+        marker = markers.make(payload_key, audited.devnet.emulation.network.config.chain_id)
+        await audited.devnet.call(1, "eth_sendRawTransaction", ["0x" + marker.raw.hex()])
+        await audited.devnet.call(1, "devnet_mine", [3])
+        result = await deep(audited)
+    (finding,) = result.report.findings
+    assert (finding.damage, finding.privacy_group_id, finding.node) == (Damage.SPLIT, group, "m1")
+    assert "Never take the larger side for the right one" in finding.never
+
+
+async def an_addition(audited: Audited, group: str, key: str) -> str:
+    """Sign an addition as it would be sent now."""
+    count = await audited.devnet.call(1, "priv_getTransactionCount", [OWNER.address, group])
+    behaviour = audited.devnet.emulation.network.behaviour
+    transaction = PrivateTransaction(
+        private_nonce=int(count, 16),
+        private_from=audited.keys[0],
+        to=MANAGEMENT_PROXY,
+        data=encode_add_participants(behaviour.abi, [key]),
+        privacy_group_id=group,
+        chain_id=audited.devnet.emulation.network.config.chain_id,
+    )
+    return "0x" + OWNER.sign(transaction).hex()
 
 
 async def test_what_was_read_is_kept_in_the_store(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """Watching new blocks, on the fake network and a real SQLite store."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -14,6 +14,8 @@ from orchestrator.engine.node_ports import NodeError
 from orchestrator.engine.watcher import ChainWatcher
 from orchestrator.membership.attempt import Action
 from orchestrator.membership.forecast.blocks import PRIVACY_PRECOMPILE, PublicTransaction
+from orchestrator.membership.model import GroupView
+from orchestrator.membership.reasons import Reason
 from orchestrator.membership.status import EventType, StatusEvent
 from orchestrator.membership.unextendable import WatchTally
 from orchestrator.store.block_watch_store import SqlWatchRecord
@@ -161,6 +163,29 @@ async def test_a_node_that_does_not_answer_hides_nothing(watched: Watched) -> No
     watched.nodes[2].down = False
     await watch.look()
     assert [event.privacy_group_id for event in await watched.told()] == ["g"]
+
+
+async def test_a_group_that_no_node_can_tell_of_hides_no_other(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where questions with one group in them fail, the others are looked at without it, and blocks go on."""
+    watch = watched.watch()
+    await watched.seen(watch)
+    for node in watched.nodes:
+
+        async def failing(
+            groups: Sequence[str], block: int, ask: Callable[..., Awaitable[tuple[GroupView, ...]]] = node.roots_of
+        ) -> tuple[GroupView, ...]:
+            if "quiet" in groups:
+                raise NodeError(Reason(slug="node_error", detail="nonsense"))
+            return await ask(groups, block)
+
+        monkeypatch.setattr(node, "roots_of", failing)
+    watched.public(*TWICE)
+    watched.network.act("g", Action.LOCK)
+    await watched.seen(watch)
+    assert [event.privacy_group_id for event in await watched.told()] == ["g"]
+    assert watched.looks[-1][0].blocks == 2
 
 
 async def test_an_addition_that_is_sent_again_is_noticed(watched: Watched) -> None:
