@@ -56,7 +56,8 @@ class Asked:
     def __init__(self, store: Store) -> None:
         self.network = FakeNetwork()
         self.node = FakeNode(self.network, "node-new", NEW)
-        FakeNode(self.network, "node-old", "old")
+        for name in ("old", "second"):  # two, since one alone may overstate its head
+            FakeNode(self.network, f"node-{name}", name)
         self.network.mine(9)
         self.fleet = Fleet([ChainWatcher(node, JumpingClock()) for node in self.network.nodes])
         self.repairer = Repairer(store, self.fleet, JumpingClock())
