@@ -41,6 +41,7 @@ from orchestrator.engine.tracking import ReplayTracker
 from orchestrator.engine.watcher import ChainWatcher
 from orchestrator.engine.worker import Worker
 from orchestrator.membership.forecast.schedule import ADDS, ReplayRules
+from orchestrator.store.block_watch_store import SqlWatchRecord
 from orchestrator.store.change_store import SqlChangeStore
 from orchestrator.store.database import Database
 from orchestrator.store.history_store import SqlHistoryStore
@@ -138,6 +139,7 @@ class Engine:
         forecaster: Forecasts what new members' nodes make of a group's history.
         attestations: What other organisations' daemons answered about new members.
         inquirer: Asks them.
+        watched: What the watch over new blocks found.
     """
 
     store: SqlChangeStore
@@ -153,6 +155,7 @@ class Engine:
     forecaster: Forecaster
     attestations: AttestationBook
     inquirer: Inquirer
+    watched: SqlWatchRecord
 
 
 @asynccontextmanager
@@ -239,6 +242,7 @@ async def assembled(config: Config, stopping: asyncio.Event, clock: Clock | None
             forecaster=forecaster,
             attestations=attestations,
             inquirer=inquirer,
+            watched=SqlWatchRecord(database),
         )
 
 

@@ -47,24 +47,6 @@ def add_is_rolled_back() -> SimulatedDaemon:
     return daemon
 
 
-def lock_comes_back_after_the_end() -> SimulatedDaemon:
-    """A lock of ours that a deep reorganisation brings back is undone by the next change, and never another's."""
-    daemon = daemon_of("k1", "k2", confirmations=2)
-    chain = daemon.world.chain
-    until(daemon, daemon.accept(Kind.ADD_MEMBERS, ("k3",)), State.SUCCEEDED)
-    locked = next(block.number for block in chain.blocks if block.state.locked_by is not None)
-    chain.final = locked
-    chain.reorganise(len(chain.blocks))
-    chain.lose([marker.pmt_hash for marker in chain.pool])
-    chain.mine([])
-    assert chain.head.state.locked_by is not None
-    change = daemon.accept(Kind.ADD_MEMBERS, ("k4",))
-    until(daemon, change, State.UNLOCKING)
-    until(daemon, change, State.SUCCEEDED)
-    assert done(daemon) == [Action.LOCK, Action.UNLOCK, Action.LOCK, Action.ADD]
-    return daemon
-
-
 def followers_addition_is_rolled_back() -> SimulatedDaemon:
     """The followers of a rolled back turn look anew, and find it done when their lead has brought it back."""
     daemon = daemon_of("k1", "k2", confirmations=2)
@@ -111,11 +93,34 @@ def lock_is_rolled_back_while_it_is_undone() -> SimulatedDaemon:
     return daemon
 
 
+def lock_comes_back_after_its_change() -> SimulatedDaemon:
+    """A lock of ours that a deep reorganisation brings back alone, when its change has ended, is undone by the next."""
+    daemon = daemon_of("k1", "k2", confirmations=1)
+    chain = daemon.world.chain
+    daemon.world.conditions.unknown_keys = {"k3"}
+    until(daemon, daemon.accept(Kind.ADD_MEMBERS, ("k3",)), State.FAILED)
+    assert done(daemon) == [Action.LOCK, Action.UNLOCK]
+    chain.final = 0
+    chain.reorganise(len(chain.blocks) - 1)
+    (lock, unlock) = (marker.pmt_hash for marker in chain.pool)
+    chain.lose([unlock])
+    chain.mine([lock])
+    chain.mine()
+    change = daemon.accept(Kind.ADD_MEMBERS, ("k4",))
+    until(daemon, change, State.UNLOCKING)
+    waiting = until(daemon, change, State.QUEUED)
+    assert waiting.reason is not None
+    assert waiting.reason.slug == "group_moved"
+    until(daemon, change, State.SUCCEEDED)
+    assert done(daemon) == [Action.LOCK, Action.UNLOCK, Action.LOCK, Action.ADD]
+    return daemon
+
+
 STORIES = (
+    lock_comes_back_after_its_change,
     add_comes_back_with_its_lock,
     add_is_rolled_back,
     followers_addition_is_rolled_back,
     lock_is_rolled_back_before_the_add,
     lock_is_rolled_back_while_it_is_undone,
-    lock_comes_back_after_the_end,
 )

@@ -56,8 +56,8 @@ class Asked:
     def __init__(self, store: Store) -> None:
         self.network = FakeNetwork()
         self.node = FakeNode(self.network, "node-new", NEW)
-        for name in ("old", "second"):  # two, since one alone may overstate its head
-            FakeNode(self.network, f"node-{name}", name)
+        FakeNode(self.network, "node-old", "old")
+        FakeNode(self.network, "node-older", "older")  # a head is believed once a second node shows it
         self.network.mine(9)
         self.fleet = Fleet([ChainWatcher(node, JumpingClock()) for node in self.network.nodes])
         self.repairer = Repairer(store, self.fleet, JumpingClock())
