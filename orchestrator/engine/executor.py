@@ -173,6 +173,8 @@ class Executor:
 
     async def _deep(self, change: Change, attempt: Attempt, fact: Fact) -> Fact:
         """Let what ends a batch be so deep as is configured."""
+        if isinstance(fact, AttemptSettled) and fact.effect is not None and self.confirmations == 0:
+            fact = replace(fact, effect=replace(fact.effect, deep=True))
         ends = isinstance(fact, AttemptSettled) and (fact.effect is None or attempt.action is Action.UNLOCK)
         return await self._confirmed(change, attempt, fact) if self.confirmations and ends else fact
 

@@ -143,6 +143,7 @@ class SimulatedWorld:
             sender_key=self.sender,
             members=tuple(self._member(change, key) for key in dict.fromkeys((*change.members, *view.participants))),
             forecast=a_forecast(),
+            own_lock=head.state.private_nonce - 1 if head.state.locked_by == DAEMON else None,
         )
 
     def _member(self, change: Change, key: str) -> facts.MemberSurvey:
@@ -316,7 +317,8 @@ class SimulatedWorld:
         return facts.AttemptUnmined(head=chain.head.number)
 
     def _effect(self, number: int, view: GroupView) -> Effect:
-        return Effect(block_number=number, block_hash=self.chain.blocks[number].block_hash, view=view)
+        shallow = self.chain.confirmations > 0
+        return Effect(block_number=number, block_hash=self.chain.blocks[number].block_hash, view=view, deep=not shallow)
 
     # --- proving ----------------------------------------------------------------------------------------------------
 
