@@ -5,7 +5,7 @@ from http import HTTPStatus
 from aiohttp import web
 from pydantic import BaseModel
 
-from orchestrator.api.documents import ChangePage, change_document, detail_document
+from orchestrator.api.change_documents import ChangePage, change_document, detail_document
 from orchestrator.api.ports import ApiServices
 from orchestrator.api.problems import ProblemError
 from orchestrator.api.reading import (

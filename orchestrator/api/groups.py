@@ -5,8 +5,8 @@ from http import HTTPStatus
 from aiohttp import web
 
 from orchestrator.api.changes import SERVICES, accepted, json_response
-from orchestrator.api.documents import DesiredMembers, GroupPage, group_document
 from orchestrator.api.forecast_documents import ForecastDocument
+from orchestrator.api.group_documents import DesiredMembers, GroupPage, group_document
 from orchestrator.api.ports import UnforeseenError
 from orchestrator.api.problems import ProblemError
 from orchestrator.api.reading import check_parameters, group_id, idempotency_key, json_body, member_keys, path_id

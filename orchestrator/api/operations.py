@@ -6,17 +6,10 @@ from typing import Any, Final
 from pydantic import BaseModel
 
 from orchestrator.api import changes, groups, stream, upkeep
-from orchestrator.api.documents import (
-    ChangeDetailDocument,
-    ChangeDocument,
-    ChangePage,
-    DeadLetterPage,
-    DesiredMembers,
-    GroupDocument,
-    GroupPage,
-    ReadinessDocument,
-)
+from orchestrator.api.change_documents import ChangeDetailDocument, ChangeDocument, ChangePage
+from orchestrator.api.documents import DeadLetterPage, ReadinessDocument
 from orchestrator.api.forecast_documents import ForecastDocument
+from orchestrator.api.group_documents import DesiredMembers, GroupDocument, GroupPage
 from orchestrator.api.problems import Handler
 from orchestrator.api.reading import DEFAULT_PAGE, ID_PATTERN, MAX_PAGE, MOST_FORECAST
 from orchestrator.engine.requests import RequestData

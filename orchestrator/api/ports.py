@@ -9,8 +9,9 @@ from prometheus_client import CollectorRegistry
 
 from orchestrator.engine.ports import Acceptance, Amendment, HistoryEntry
 from orchestrator.engine.requests import ChangeRequest
+from orchestrator.membership.attempt import Attempt
 from orchestrator.membership.forecast.verdict import Forecast
-from orchestrator.membership.model import Attempt, Change, State
+from orchestrator.membership.model import Change, State
 
 
 class RequestIntake(Protocol):

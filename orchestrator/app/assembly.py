@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from random import SystemRandom
 from urllib.parse import quote, urlsplit, urlunsplit
 
@@ -22,6 +23,7 @@ from orchestrator.besu.statements import signer_of
 from orchestrator.besu.tokens import TokenFile
 from orchestrator.besu.websocket_client import NodeSocket
 from orchestrator.config import AccountConfig, Config, NodeConfig
+from orchestrator.engine.additions import AdditionsUnderWay
 from orchestrator.engine.admission import AdmissionRules
 from orchestrator.engine.bystanders import BystanderReader
 from orchestrator.engine.clock import SystemClock
@@ -38,11 +40,15 @@ from orchestrator.engine.testimony import VerdictBook
 from orchestrator.engine.tracking import ReplayTracker
 from orchestrator.engine.watcher import ChainWatcher
 from orchestrator.engine.worker import Worker
+from orchestrator.membership.forecast.schedule import ADDS, ReplayRules
 from orchestrator.store.block_watch_store import SqlWatchRecord
 from orchestrator.store.change_store import SqlChangeStore
 from orchestrator.store.database import Database
 from orchestrator.store.history_store import SqlHistoryStore
 from orchestrator.store.outbox_store import SqlOutbox
+
+MOST_ADDITIONS = 1_000
+"""Additions under way that are looked at before another one begins: more than lanes are driven at a time."""
 
 GATHER_SECONDS = 0.002
 """How long a read waits for others: one new block wakes many lanes, and what they ask travels together."""
@@ -193,6 +199,14 @@ async def assembled(config: Config, stopping: asyncio.Event, clock: Clock | None
             contract=ManagementCodec(),
             observer=Observer(fleet, ReplayTracker(), rules, clock, BystanderReader(fleet, store.groups), book),
             forecaster=forecaster,
+            locks=store.locks,
+            additions=AdditionsUnderWay(
+                partial(store.changes, states=sorted(ADDS), limit=MOST_ADDITIONS),
+                ReplayRules(
+                    block_period=timedelta(seconds=config.chain.block_period_seconds),
+                    apart=config.engine.replays_apart,
+                ),
+            ),
             clock=clock,
             new_id=new_id,
             confirmations=config.chain.confirmations,

@@ -34,6 +34,7 @@ from orchestrator.besu.results import (
     PublicTransaction,
     Syncing,
 )
+from orchestrator.outside_text import told
 
 T = TypeVar("T")
 
@@ -233,7 +234,7 @@ def read_client_version(value: Any) -> ClientVersion:
     ``--identity`` puts a text of the operator's choice, perhaps an address or with "/" in it, between name and version:
     the version is the part before those of the system and of the virtual machine. Builds of one's own say "vnull".
     """
-    text = _text(value)
+    text = told(_text(value), 200)
     product, *parts = text.split("/")
     place = max(len(parts) - _PARTS_BEHIND_VERSION, 1) - 1
     matched = _VERSION.fullmatch(parts[place]) if parts else None

@@ -30,7 +30,7 @@ from orchestrator.besu.transaction_errors import MarkerKnownError
 from orchestrator.besu.versions import DISTRIBUTES_HISTORY_SINCE, native_abi, unlock_works
 from orchestrator.besu.waiting import NotMinedError, wait_mined
 from orchestrator.besu.websocket_client import NodeSocket
-from orchestrator.membership.model import NODE_MARKER, Marker
+from orchestrator.membership.attempt import NODE_MARKER, Marker
 
 
 class FlexiblePrivacyGroups:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from orchestrator.besu.management_contract import PRIVACY_PRECOMPILE
 from orchestrator.besu.marker_transaction import SignedMarkerTransaction, sign_burn, sign_marker
-from orchestrator.membership.model import Marker
+from orchestrator.membership.attempt import Marker
 
 FIRST_ACCOUNT_NONCE = 0
 """The only account nonce that a one-time account ever uses."""

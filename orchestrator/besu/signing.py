@@ -12,7 +12,7 @@ from orchestrator.besu.management_contract import (
 )
 from orchestrator.besu.private_transaction import PrivateTransaction
 from orchestrator.besu.signers import Signer
-from orchestrator.membership.model import Action
+from orchestrator.membership.attempt import Action
 
 
 class ManagementCodec:

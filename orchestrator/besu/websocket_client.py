@@ -125,6 +125,8 @@ class NodeSocket:
         self._pending: dict[int, asyncio.Future[Answer]] = {}
         self._ids = count(1)
         self._heard = False
+        # Of the node, not of one connection: a new one does not begin anew.
+        self._allowance = Allowance(MAX_BYTES_PER_SECOND, MAX_MESSAGE_BYTES)
         self._connection: ClientConnection | None = None
         self._wanted = asyncio.Event()
         self._connected = asyncio.Event()
@@ -252,12 +254,11 @@ class NodeSocket:
             self._deliver(self._protocol.disconnected())
 
     async def _receive(self, connection: ClientConnection) -> None:
-        allowance = Allowance(MAX_BYTES_PER_SECOND, MAX_MESSAGE_BYTES)
         loop = asyncio.get_running_loop()
         while True:
             text = await connection.recv()
             # Waits even for no time: messages that have arrived already would be read without a turn for anybody else.
-            await asyncio.sleep(allowance.spend(len(text), loop.time()))
+            await asyncio.sleep(self._allowance.spend(len(text), loop.time()))
             message = decode_message(text)
             self._heard = True
             if isinstance(message, Notification):

@@ -2,11 +2,12 @@
 
 import hashlib
 from collections.abc import AsyncGenerator, Iterator, Mapping
-from contextlib import aclosing, contextmanager
+from contextlib import aclosing, contextmanager, suppress
 from typing import Final
 
 import structlog
 from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
 from nats.js.api import Header, RawStreamMsg
 from nats.js.errors import NotFoundError
 
@@ -147,7 +148,7 @@ class NatsBroker:
             acknowledge=acknowledge,
             postpone=postpone,
             bury=bury,
-            delivery=message.metadata.num_delivered or 1,
+            delivery=_delivery_of(message),
         )
 
     @contextmanager
@@ -174,6 +175,13 @@ class NatsBroker:
         headers[Header.MSG_ID] = f"{metadata.stream}-{metadata.sequence.stream}-{metadata.timestamp.timestamp()}"
         await session.jetstream.publish(self._names.dead, body, timeout=self._limits.call_seconds, headers=headers)
         await message.ack()
+
+
+def _delivery_of(message: Msg) -> int:
+    """Return how often a message was delivered; 1 where its reply address does not tell."""
+    with suppress(NatsError, ValueError):
+        return message.metadata.num_delivered or 1
+    return 1
 
 
 def _letter(found: RawStreamMsg) -> DeadLetter:

@@ -11,7 +11,7 @@ from orchestrator.cli import options
 from orchestrator.cli.output import Exit, exit_code, print_json, with_daemon
 
 if TYPE_CHECKING:
-    from orchestrator.api.documents import ChangeDocument
+    from orchestrator.api.change_documents import ChangeDocument
     from orchestrator.cli.client import DaemonClient
 
 

@@ -11,15 +11,10 @@ from typing import Any, Final, TypeVar
 import aiohttp
 from pydantic import BaseModel, ValidationError
 
-from orchestrator.api.documents import (
-    ChangeDetailDocument,
-    ChangeDocument,
-    ChangePage,
-    DeadLetterPage,
-    GroupDocument,
-    GroupPage,
-)
+from orchestrator.api.change_documents import ChangeDetailDocument, ChangeDocument, ChangePage
+from orchestrator.api.documents import DeadLetterPage
 from orchestrator.api.forecast_documents import ForecastDocument
+from orchestrator.api.group_documents import GroupDocument, GroupPage
 from orchestrator.api.reading import path_id
 
 TIMEOUT_SECONDS: Final = 30.0

@@ -29,6 +29,7 @@ from orchestrator.besu.tokens import TokenFile
 from orchestrator.cli.known_groups import kept_watch, known_groups
 from orchestrator.config import AccountConfig, Config, ConfigError, NodeConfig, load_config
 from orchestrator.engine.ports import StoreError
+from orchestrator.outside_text import one_line
 
 MEMBER_KEYS: Final = 6
 """Enclave keys whose sets are tried at the enclaves: two and more of six are 57 sets."""
@@ -128,7 +129,7 @@ def show(findings: tuple[Finding, ...], console: Console) -> None:
 
 
 def _words(finding: Finding) -> Text:
-    words = Text(finding.what)
+    words = Text(one_line(finding.what))
     if finding.level is not Level.OK:
         for part, style in ((finding.why, "dim"), (finding.remedy, "italic")):
             if part:

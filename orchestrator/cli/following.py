@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.live import Live
 
-from orchestrator.api.documents import ChangeDetailDocument, ChangeDocument
+from orchestrator.api.change_documents import ChangeDetailDocument, ChangeDocument
 from orchestrator.cli.client import DaemonClient, following
 from orchestrator.cli.tables import change_line, live_change, replay_text
 

@@ -9,7 +9,8 @@ from orchestrator.cli import options
 from orchestrator.cli.output import Exit, compact_json, fail, print_json, stdout_console, with_daemon
 
 if TYPE_CHECKING:
-    from orchestrator.api.documents import ChangePage, GroupDocument, GroupPage
+    from orchestrator.api.change_documents import ChangePage
+    from orchestrator.api.group_documents import GroupDocument, GroupPage
     from orchestrator.cli.client import DaemonClient, ReceivedEvent
 
 

@@ -8,16 +8,16 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from orchestrator.api.documents import (
+from orchestrator.api.change_documents import (
     ChangeDetailDocument,
     ChangeDocument,
-    DeadLetterPage,
-    GroupDocument,
-    GroupPage,
     PlanDocument,
     ProgressDocument,
     RepairDocument,
 )
+from orchestrator.api.documents import DeadLetterPage
+from orchestrator.api.group_documents import GroupDocument, GroupPage
+from orchestrator.outside_text import told
 
 _STYLE = {"succeeded": "green", "failed": "red", "parked": "yellow", "cancelled": "dim", "queued": "dim"}
 _VERDICT_STYLE = {"in_sync": "green", "replaying": "", "unobserved": "dim"}
@@ -135,7 +135,8 @@ def dead_letters_table(page: DeadLetterPage) -> Table:
     """Return dead letters as a table."""
     table = Table("letter", "reason", "message", box=None, pad_edge=False)
     for letter in page.dead_letters:
-        table.add_row(letter.letter_id, escape(letter.reason), escape(letter.body[:200]))
+        # Whoever may publish wrote these: on a terminal they must be nothing but text.
+        table.add_row(*(escape(told(text, 200)) for text in (letter.letter_id, letter.reason, letter.body)))
     return table
 
 

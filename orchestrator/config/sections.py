@@ -108,6 +108,9 @@ class ChainConfig(Section):
         description="Whether a new member whose node is not ours is added only on the word of a peer, with it where it "
         "comes within 10 s, or without.",
     )
+    block_period_seconds: Seconds = Field(
+        default=2.0, description="Between two blocks: replays on one node that outlast it are not begun together."
+    )
     gas_limit: int = Field(default=3_000_000, ge=21_000, le=1_000_000_000, description="Of each private transaction.")
     gas_price: int = Field(default=0, ge=0, le=10**18, description="In wei; the marker transaction copies it.")
 
@@ -122,6 +125,9 @@ class EngineConfig(Section):
     shutdown_seconds: Seconds = Field(default=20.0, description="What may be finished after SIGTERM.")
     repair: Literal["off", "once"] = Field(
         default="off", description="once: a member that lost its addition is removed and added again, one time."
+    )
+    replays_apart: bool = Field(
+        default=True, description="Long replays on one node wait for each other; false lets them overlap."
     )
     events_kept_days: Annotated[float, Field(ge=0.01, le=3650)] = Field(
         default=30.0, description="Published status events are deleted after so long."

@@ -2,7 +2,7 @@
 
 Besu keeps one map per block and each block's map starts as a copy of its parent's. A copy per block would cost
 gigabytes on a large network, so each group keeps the blocks where its entry changes; the maps are what these columns
-say side by side. Source: docs/besu.md, How replay damages other groups; Besu 23.10.3, PrivateMetadataUpdater,
+say side by side. Source: docs/besu.md#how-replay-damages-other-groups; Besu 23.10.3, PrivateMetadataUpdater,
 PrivateStateRootResolver, FlexiblePrivacyController (how a history is walked).
 """
 
@@ -142,7 +142,7 @@ def recommit_block(
     """Store an old block's transactions of one group again, as a replay does.
 
     The block's map is written anew from its parent's: other groups' transactions in it, which this replay doesn't
-    know, fall out of the map, while what is stored of them stays (docs/besu.md, How replay damages other groups).
+    know, fall out of the map, while what is stored of them stays (docs/besu.md#how-replay-damages-other-groups).
 
     Args:
         timelines: the node's groups, by id.

@@ -1,6 +1,6 @@
 """One emulated node: its head, its private state, and how it imports blocks. Pure; time is a parameter.
 
-Source: docs/besu.md, Replay, measured: a replay runs inside the import of the block that holds the add, and the node
+Source: docs/besu.md#replay-measured: a replay runs inside the import of the block that holds the add, and the node
 answers from the block before meanwhile; a node whose enclave is down imports no block with a marker transaction.
 """
 
@@ -169,7 +169,7 @@ class Node:
         """Tell whether this node, as a validator, agrees to a block of these transactions after its head.
 
         Checking replays what they add this node to, before the block is made: where that fails, the node has no vote
-        for it, and keeps what was replayed until then (docs/besu.md, What a replay needs).
+        for it, and keeps what was replayed until then (docs/besu.md#what-a-replay-needs).
         """
         if not (self.enclave.up and bundles_of(self._enclaves, self.enclave, transactions)):
             return True

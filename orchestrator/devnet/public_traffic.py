@@ -1,6 +1,6 @@
 """Accounts that send public transactions all the time, as other people's applications do. Pure.
 
-Source: docs/besu.md, What a replay needs: an account that is twice in a block with a transaction of a group makes the
+Source: docs/besu.md#what-a-replay-needs: an account that is twice in a block with a transaction of a group makes the
 group unextendable, so whoever extends groups must cope with such traffic.
 """
 

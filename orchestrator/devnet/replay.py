@@ -1,6 +1,6 @@
 """A node replays a group's history: which part of it, block by block, and when that fails. Pure.
 
-Source: docs/besu.md, Replay, measured, and What a replay needs; Besu 23.10.3, PrivacyBlockProcessor,
+Source: docs/besu.md#replay-measured, #what-a-replay-needs; Besu 23.10.3, PrivacyBlockProcessor,
 PrivateStateRehydration, PrivateGroupRehydrationBlockProcessor.
 """
 
@@ -153,7 +153,7 @@ def records_to_replay(
 
     All of it on a new member; what comes after its own last transaction on a former one; nothing when its root is the
     last one already. A node whose last transaction is unknown to the history replays all of it: it falls back to the
-    history's end (docs/besu.md, How replay damages other groups, item 7).
+    history's end (docs/besu.md#stale-bundles).
     """
     own = timeline.last_by_map(head_number) if timeline is not None else None
     if own is None:

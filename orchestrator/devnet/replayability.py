@@ -1,6 +1,6 @@
 """Whether a block can be replayed: each of its public transactions alone on the state of the parent. Pure.
 
-Source: docs/besu.md, What a replay needs; Besu 1.5.4 to 25.5.0, PrivateGroupRehydrationBlockProcessor, which carries
+Source: docs/besu.md#what-a-replay-needs; Besu 1.5.4 to 25.5.0, PrivateGroupRehydrationBlockProcessor, which carries
 nothing from one public transaction of the block to the next.
 """
 

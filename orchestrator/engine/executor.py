@@ -2,9 +2,10 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 
+from orchestrator.engine.additions import AdditionsUnderWay
 from orchestrator.engine.bundling import BundlingBook
 from orchestrator.engine.fleet import Fleet
 from orchestrator.engine.history.forecaster import Forecaster
@@ -16,6 +17,7 @@ from orchestrator.engine.sending import Sending
 from orchestrator.engine.settling import SILENCE_SECONDS, burn, settle
 from orchestrator.engine.surveying import survey
 from orchestrator.engine.watcher import silence
+from orchestrator.membership.attempt import Action, Attempt
 from orchestrator.membership.commands import Burn, Command, Observe, Renew, Send, Settle, Sign, Survey
 from orchestrator.membership.errors import ImpossibleStepError
 from orchestrator.membership.facts import (
@@ -24,8 +26,9 @@ from orchestrator.membership.facts import (
     AttemptUnmined,
     Fact,
     Hindered,
+    Surveyed,
 )
-from orchestrator.membership.model import Action, Attempt, Change, State
+from orchestrator.membership.model import Change, Kind, State
 from orchestrator.membership.reasons import Reason
 
 CONFIRMATION_ROUNDS = 3
@@ -47,6 +50,8 @@ class Executor:
         contract: The management contract's codec.
         observer: Compares members for the proof.
         forecaster: Forecasts what new members' nodes make of a group's history.
+        additions: What else is being added, by all lanes.
+        locks: Reads the newest locks that were signed for a group from the store.
         clock: Time.
         new_id: Makes unique ids.
         confirmations: How deep what ends a batch without an effect must be.
@@ -60,6 +65,8 @@ class Executor:
     contract: Contract
     observer: Observer
     forecaster: Forecaster
+    additions: AdditionsUnderWay
+    locks: Callable[[str], Awaitable[Sequence[Attempt]]]
     clock: Clock
     new_id: Callable[[], str]
     confirmations: int = 0
@@ -101,6 +108,7 @@ class Executor:
             markers=self.markers,
             contract=self.contract,
             forecaster=self.forecaster,
+            additions=self.additions,
             clock=self.clock,
             new_id=self.new_id,
             confirmations=self.confirmations,
@@ -112,8 +120,28 @@ class Executor:
         if change.account not in self.signers.accounts:
             return Hindered(reason=Reason(slug="account_unavailable", detail=change.account))
         surveyed, _ = await asyncio.gather(survey(self.fleet, change, self.forecaster), self._read_nonce_ahead(change))
+        if surveyed.view.locked and change.kind is not Kind.UNLOCK_GROUP:
+            surveyed = replace(surveyed, own_lock=await self._own_lock(change, surveyed))
+        if surveyed.forecast is not None:
+            reason = await self.additions.busy(change, surveyed.forecast)
+            if reason is not None:
+                return Hindered(reason=reason)
         taken = self.bundling.last(surveyed.node, change.privacy_group_id)
         return replace(surveyed, bundling_seconds=taken)
+
+    async def _own_lock(self, change: Change, surveyed: Surveyed) -> int | None:
+        """Look whether the lock that holds the group is one of ours, by its own private receipt."""
+        node = self.fleet.named(surveyed.node).node
+        locks = [lock for lock in await self.locks(change.privacy_group_id) if lock.marker.ours]
+        if not locks:
+            return None
+        used = await node.private_nonce(change.privacy_group_id, change.account)
+        for lock in locks:
+            if lock.private_nonce + 1 == used and any(
+                outcome.executed for outcome in await node.outcomes(lock.pmt_hashes)
+            ):
+                return lock.private_nonce
+        return None
 
     async def _sign(self, change: Change, command: Sign) -> Fact:
         fact = await self._sending().sign(change, command)

@@ -1,5 +1,6 @@
 """The configured nodes: which hosts whose enclave key, how far each is, and through which to send."""
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -61,8 +62,8 @@ class Fleet:
         return frozenset(self._by_key)
 
     def newest_head(self) -> int:
-        """Return the number of the newest head that any node has announced; 0 before the first."""
-        return max((w.head.number for w in self.watchers if w.head is not None), default=0)
+        """Return the newest head that a second node confirms, 0 before the first: one alone may overstate its own."""
+        return confirmed_head(self.watchers)
 
     def home_of(self, privacy_group_id: str) -> ChainWatcher | None:
         """Return the node that had a group when it was last sent through; it may have lost it since."""
@@ -82,30 +83,33 @@ class Fleet:
         Raises:
             NodeError: No node answers.
         """
-        avoided = frozenset(avoid)
+        avoided, wanted = frozenset(avoid), frozenset(candidates)
+        order = self._in_order(privacy_group_id, prefer)
         found: list[Sender] = []
         outsiders: list[Sender] = []
         failure: NodeError | None = None
-        for watcher in self._in_order(privacy_group_id, prefer):
-            try:
-                head = await watcher.current()
-                view = await watcher.node.view(privacy_group_id, head.number)
-            except NodeError as error:
-                failure = error
-                continue
-            key = _sending_key(watcher.node, view.participants if view.exists else tuple(candidates))
-            sender = Sender(watcher=watcher, enclave_key=key or watcher.node.enclave_keys[0], head=head, view=view)
-            (found if view.exists and key else outsiders).append(sender)
-            if view.exists and key and key not in avoided:
-                self._remember(privacy_group_id, watcher.node.name)
-                return sender
+        known = 1 if order and order[0].node.name in (prefer, self._homes.get(privacy_group_id)) else 0
+        for watchers in (order[:known], order[known:]):  # all others at once: one that hangs must not add to the rest
+            looks = await asyncio.gather(*(_look(watcher, privacy_group_id) for watcher in watchers))
+            for watcher, seen in zip(watchers, looks, strict=True):
+                if isinstance(seen, NodeError):
+                    concerned = not wanted or not wanted.isdisjoint(watcher.node.enclave_keys)
+                    failure = seen if concerned else failure  # who shall not be in a new group says nothing about it
+                    continue
+                head, view = seen
+                key = _sending_key(watcher.node, view.participants if view.exists else tuple(wanted))
+                sender = Sender(watcher=watcher, enclave_key=key or watcher.node.enclave_keys[0], head=head, view=view)
+                (found if view.exists and key else outsiders).append(sender)
+                if view.exists and key and key not in avoided:
+                    self._remember(privacy_group_id, watcher.node.name)
+                    return sender
+        if failure is not None:
+            # A node that did not answer may be the member that has the group, or one that stays in it.
+            raise failure
         if found:
             return found[0]
-        if failure is not None:
-            # A node that did not answer may be the member that has the group: not known is not unknown.
-            raise failure
         for sender in outsiders:
-            if sender.enclave_key in candidates:
+            if sender.enclave_key in wanted:
                 return sender
         if outsiders:
             return outsiders[0]
@@ -127,5 +131,19 @@ class Fleet:
         self._homes[privacy_group_id] = name
 
 
+async def _look(watcher: ChainWatcher, privacy_group_id: str) -> tuple[Head, GroupView] | NodeError:
+    try:
+        head = await watcher.current()
+        return head, await watcher.node.view(privacy_group_id, head.number)
+    except NodeError as error:
+        return error
+
+
 def _sending_key(node: NodePort, members: tuple[str, ...]) -> str | None:
     return next((key for key in node.enclave_keys if key in members), None)
+
+
+def confirmed_head(watchers: Iterable[ChainWatcher]) -> int:
+    """Return the number of the newest block that at least two of some nodes have; that of the only one otherwise."""
+    heads = sorted((w.head.number for w in watchers if w.head is not None), reverse=True)
+    return heads[min(1, len(heads) - 1)] if heads else 0

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
+from orchestrator.membership.attempt import Action, Marker
 from orchestrator.membership.forecast.blocks import ChainBlock
 from orchestrator.membership.forecast.memberships import MembershipLog
-from orchestrator.membership.model import Action, GroupView, Marker
+from orchestrator.membership.model import GroupView
 from orchestrator.membership.reasons import Reason
 
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
 
-from orchestrator.membership.model import Attempt, Change, State
+from orchestrator.membership.attempt import Attempt
+from orchestrator.membership.model import Change, State
 from orchestrator.membership.status import StatusEvent
 
 T = TypeVar("T")
@@ -213,6 +214,9 @@ class ChangeStore(Protocol):
 
     async def attempts(self, change_id: str) -> tuple[Attempt, ...]:
         """Return the attempts of a change (of its lead, for a follower), oldest first."""
+
+    async def locks(self, privacy_group_id: str) -> tuple[Attempt, ...]:
+        """Return the newest locks that were signed for a group, newest first (a bounded number)."""
 
     async def next_due(self) -> datetime | None:
         """Return when the next unheld lane is due; None when none is."""

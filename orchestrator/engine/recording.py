@@ -6,7 +6,8 @@ from datetime import datetime
 
 from orchestrator.engine.ports import HistoryEntry, Record
 from orchestrator.membership import facts
-from orchestrator.membership.model import RESTING, Attempt, AttemptStatus, Change, MemberProgress
+from orchestrator.membership.attempt import Attempt, AttemptStatus
+from orchestrator.membership.model import RESTING, Change, MemberProgress
 from orchestrator.membership.reasons import describe
 from orchestrator.membership.status import StatusEvent, announce
 
@@ -78,7 +79,7 @@ def detail_of(fact: facts.Fact, after: Change) -> str:
             return f"at head {head} through {', '.join(nodes)}"
         case facts.AttemptBurnt(head=head):
             return f"its marker is burnt for good, seen at head {head}"
-        case facts.GroupMoved(reason=reason):
+        case facts.GroupMoved(reason=reason) | facts.GaveWay(reason=reason):
             return describe(reason)
         case facts.AttemptUnmined(head=head):
             return f"not mined up to block {head}"

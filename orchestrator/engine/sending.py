@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from orchestrator.engine.additions import AdditionsUnderWay
 from orchestrator.engine.broadcasting import offer, targets
 from orchestrator.engine.bundling import BundlingBook
 from orchestrator.engine.fleet import Fleet
@@ -13,10 +14,19 @@ from orchestrator.engine.nonces import NonceBook
 from orchestrator.engine.ports import Clock
 from orchestrator.engine.settling import SILENCE_SECONDS, moved_under_lock
 from orchestrator.engine.watcher import ChainWatcher, silence
+from orchestrator.membership.attempt import NODE_MARKER, Action, Attempt
 from orchestrator.membership.commands import Send, Sign
 from orchestrator.membership.errors import ImpossibleStepError
-from orchestrator.membership.facts import AttemptSent, AttemptSettled, AttemptSigned, Fact, Hindered, SendFailed
-from orchestrator.membership.model import NODE_MARKER, Action, Attempt, Change, Effect, Kind, Plan
+from orchestrator.membership.facts import (
+    AttemptSent,
+    AttemptSettled,
+    AttemptSigned,
+    Fact,
+    GaveWay,
+    Hindered,
+    SendFailed,
+)
+from orchestrator.membership.model import Change, Effect, Kind, Plan
 from orchestrator.membership.reading_attempts import MINED_ALREADY
 from orchestrator.membership.reasons import Reason
 
@@ -44,6 +54,7 @@ class Sending:
         markers: Makes markers with one-time accounts.
         contract: The management contract's codec.
         forecaster: Forecasts what new members' nodes make of a group's history.
+        additions: What else is being added, by all lanes.
         clock: Time.
         new_id: Makes unique ids.
         confirmations: How deep an unlock that somebody else made must be.
@@ -56,6 +67,7 @@ class Sending:
     markers: Markers
     contract: Contract
     forecaster: Forecaster
+    additions: AdditionsUnderWay
     clock: Clock
     new_id: Callable[[], str]
     confirmations: int
@@ -144,6 +156,10 @@ class Sending:
             moved = await moved_under_lock(watcher, change, (await watcher.current()).number)
             if moved is not None and not await _is_mined(watcher, attempt):
                 return moved
+        if attempt.action is Action.ADD and attempt.sent_block is None:
+            first = await self.additions.precedence(change)
+            if first is not None:
+                return GaveWay(reason=first.reason) if first.yields else Hindered(reason=first.reason)
         if not attempt.marker.ours:
             return await self._send_by_node(change, watcher, attempt)
         return await self._broadcast(watcher, attempt, widely=command.widely)

@@ -11,8 +11,9 @@ from orchestrator.engine.broadcasting import offer, targets
 from orchestrator.engine.fleet import Fleet
 from orchestrator.engine.node_ports import Burning, NodeError, PmtOutcome
 from orchestrator.engine.watcher import ChainWatcher, silence
+from orchestrator.membership.attempt import Action, Attempt
 from orchestrator.membership.facts import AttemptSettled, AttemptUnmined, Fact, GroupMoved
-from orchestrator.membership.model import Action, Attempt, Change, Effect, GroupView, Plan
+from orchestrator.membership.model import Change, Effect, GroupView, Plan
 from orchestrator.membership.reasons import Reason
 from orchestrator.membership.replay import same_state
 from orchestrator.membership.retry import NODE_MARKER_BLOCKS, RENEW_AFTER_BLOCKS, WIDEN_AFTER_BLOCKS

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from orchestrator.engine.fleet import Fleet, Sender
+from orchestrator.engine.fleet import Fleet, Sender, confirmed_head
 from orchestrator.engine.history.forecaster import Forecaster, Question
 from orchestrator.engine.node_ports import NodeError, NodePort
 from orchestrator.engine.watcher import ChainWatcher
@@ -49,6 +49,10 @@ async def _survey(fleet: Fleet, change: Change, forecaster: Forecaster) -> Surve
     sender, ahead = await asyncio.gather(
         fleet.sender_for(change.privacy_group_id, candidates, leaving), _standing_ahead(home, change)
     )
+    # With the sender's head, and not after all that follows: a slow survey is not behind. Nodes that have nothing to do
+    # with the group may say what they want.
+    concerned = dict.fromkeys(map(fleet.hosting, (*change.members, *sender.view.participants)))
+    newest = confirmed_head(watcher for watcher in concerned if watcher is not None)
     repairables = await _repairables(fleet, change, sender)
     forecast = await _forecast(fleet, change, forecaster, sender, leaving, repairables)
     if forecast is not None and forecast.sender is not None and forecast.sender.node != sender.watcher.node.name:
@@ -72,7 +76,7 @@ async def _survey(fleet: Fleet, change: Change, forecaster: Forecaster) -> Surve
         node=node.name,
         head=sender.head.number,
         head_hash=sender.head.block_hash,
-        newest_head=max(fleet.newest_head(), sender.head.number),
+        newest_head=max(newest, sender.head.number),
         syncing=syncing,
         view=sender.view,
         abi=abi,

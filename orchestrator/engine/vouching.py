@@ -15,6 +15,7 @@ import structlog
 from orchestrator.engine.attestation_messages import decode_inquiry, encode_word
 from orchestrator.engine.fleet import Fleet
 from orchestrator.engine.inquiring import StatementSigner
+from orchestrator.engine.isolation import contained
 from orchestrator.engine.node_ports import NodeError
 from orchestrator.engine.ports import BrokerError, Clock, StoreError
 from orchestrator.engine.testimony import InvalidVerdictError
@@ -119,20 +120,19 @@ class Voucher:
         while True:
             await self._asked.wait()
             self._asked.clear()
-            try:
+            with contained("vouching"):
                 await self.answer()
-            except Exception:  # a defect here must not stop the daemon
-                log.exception("answering failed")
 
     async def answer(self) -> None:
         """Answer all that waits, one after the other: what was promised for one counts for the next."""
         while self._waiting:
             pair, inquiry = self._waiting.popitem(last=False)
-            try:
-                await self._clock.wait_for(self._answer(pair, inquiry), ANSWER_SECONDS)
-            except (NodeError, BrokerError, StoreError, TimeoutError) as error:
-                # Whoever asked says that nothing was answered, and asks again with the next try.
-                log.warning("inquiry not answered", group=pair[0], member=pair[1], reason=str(error) or "too slow")
+            with contained("inquiry", group=pair[0], member=pair[1]):
+                try:
+                    await self._clock.wait_for(self._answer(pair, inquiry), ANSWER_SECONDS)
+                except (NodeError, BrokerError, StoreError, TimeoutError) as error:
+                    # Whoever asked says that nothing was answered, and asks again with the next try.
+                    log.warning("inquiry not answered", group=pair[0], member=pair[1], reason=str(error) or "too slow")
 
     def _speaker(self, inquiry: Inquiry) -> tuple[ChainWatcher, str] | None:
         watcher = self._fleet.hosting(inquiry.enclave_key)

@@ -12,10 +12,10 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
-from urllib.parse import urlsplit
 
 import aiohttp
 import structlog
+from yarl import URL
 
 from orchestrator.engine.isolation import contained
 from orchestrator.engine.ports import Clock, StoreError
@@ -225,7 +225,7 @@ class _EndpointLane:
             headers[SIGNATURE_HEADER] = signature(self._endpoint.secret, content)
         try:
             if not self._endpoint.allow_private:
-                check_literal(urlsplit(self._endpoint.url).hostname or "")
+                check_literal(URL(self._endpoint.url).raw_host or "")  # as the library connects to it
             async with self._session.post(
                 self._endpoint.url, data=content, headers=headers, allow_redirects=False
             ) as answer:

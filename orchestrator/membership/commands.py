@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from orchestrator.membership.model import Action, Attempt
+from orchestrator.membership.attempt import Action, Attempt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -86,7 +86,7 @@ REMEDIES: dict[Damage, Remedy] = {
     Damage.STANDS_STILL: Remedy(
         severity=Severity.DAMAGE,
         repair="Look at its log and its enclave: a replay or an enclave that is down holds it for a while, a failed "
-        "root check or an invalid block for good (docs/besu.md, What a replay needs).",
+        "root check or an invalid block for good (docs/besu.md#what-a-replay-needs).",
         never="Never delete its database or its enclave's store: it meets the same block, and private data are lost.",
     ),
     Damage.NO_SENDER: Remedy(

@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+from orchestrator.membership.attempt import Attempt
 from orchestrator.membership.forecast.verdict import Forecast
-from orchestrator.membership.model import Attempt, Effect, GroupView
+from orchestrator.membership.model import Effect, GroupView
 from orchestrator.membership.reasons import Reason
 
 
@@ -58,7 +59,7 @@ class Surveyed:
         node: Name of the node to send through.
         head: Its head.
         head_hash: The hash of that block.
-        newest_head: The newest head that any configured node has.
+        newest_head: The newest head that two nodes of the members show, when the sender's was read.
         syncing: Whether the node says that it is syncing.
         view: The group there.
         abi: ``"bytes"``, ``"bytes32"``, ``"unusable"`` (made by Besu before 1.5.3) or None when there is no group.
@@ -67,6 +68,8 @@ class Surveyed:
         owner: Whether the account owns the group; None when it could not be told.
         sender_key: The enclave key that the node sends from.
         members: One survey for each key that is asked for, and for each present member.
+        own_lock: The private nonce of a lock of ours that holds the group, though no change is under way that knows it;
+            None when there is none.
         bundling_seconds: What sending the last addition to the group took the node; None when that is not known.
         forecast: What is to be expected of adding those who are no members yet; None when nobody is to be added.
     """
@@ -83,6 +86,7 @@ class Surveyed:
     owner: bool | None
     sender_key: str
     members: tuple[MemberSurvey, ...]
+    own_lock: int | None = None
     bundling_seconds: float | None = None
     forecast: Forecast | None = None
 
@@ -182,6 +186,13 @@ class GroupMoved:
 
     reason: Reason
     private_nonce: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GaveWay:
+    """The addition that is signed lets another one to the same node go first; nothing of it was broadcast."""
+
+    reason: Reason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -321,6 +332,7 @@ Fact = (
     | AttemptSettled
     | AttemptBurnt
     | GroupMoved
+    | GaveWay
     | ConvergenceObserved
     | Hindered
     | DeadlinePassed

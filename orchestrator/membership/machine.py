@@ -8,11 +8,12 @@ process goes on with the last committed state and needs to remember nothing.
 from dataclasses import replace
 from datetime import datetime
 
+from orchestrator.membership.attempt import Action, Attempt
 from orchestrator.membership.commands import Burn, Command, Observe, Pause, Renew, Send, Settle, Sign, Survey
 from orchestrator.membership.errors import ImpossibleStepError, RefusedRequestError
 from orchestrator.membership.facts import CancelRequested, Fact, ParkRequested, RepairRequested, RetryRequested
 from orchestrator.membership.judging import share_end, shared_reason
-from orchestrator.membership.model import ACTION_OF, Action, Attempt, Change, State
+from orchestrator.membership.model import ACTION_OF, Change, State
 from orchestrator.membership.reading import read, waiting_for
 from orchestrator.membership.reading_attempts import relocks, to_be_sent_again
 from orchestrator.membership.retry import LOCK_WINDOW_BLOCKS, RENEW_AFTER_BLOCKS, WIDEN_AFTER_BLOCKS, backoff
@@ -30,6 +31,7 @@ TRANSITIONS: dict[tuple[State, Signal], State] = {
     (S.PREFLIGHT, G.CAN_ADD): S.LOCKING,
     (S.PREFLIGHT, G.CAN_REMOVE): S.REMOVING,
     (S.PREFLIGHT, G.CAN_UNLOCK): S.UNLOCKING,
+    (S.PREFLIGHT, G.UNDO): S.UNLOCKING,
     (S.PREFLIGHT, G.NOTHING_TO_DO): S.VERIFYING,
     (S.PREFLIGHT, G.RETRY): S.QUEUED,
     (S.PREFLIGHT, G.FAIL): S.FAILED,

@@ -3,6 +3,8 @@
 Source of the rules: docs/besu.md#versions, #looking-before-leaping, #how-members-silently-diverge.
 """
 
+from dataclasses import replace
+
 from orchestrator.membership.facts import MemberSurvey, Surveyed
 from orchestrator.membership.key_lengths import unfit_keys
 from orchestrator.membership.model import Change, Kind, Plan
@@ -184,9 +186,21 @@ def _plan(change: Change, seen: Surveyed) -> Plan:
         unlock_by_empty_add=min(versions) < UNLOCK_SINCE,
         first_block=seen.head,
         bundling_seconds=seen.bundling_seconds if to_add and seen.view.exists else None,
+        replays=seen.forecast.replays if seen.forecast else (),
         vouched=tuple(v for v in seen.forecast.vouched if v.enclave_key in to_add) if seen.forecast else (),
         unforeseen=_unforeseen(to_add, seen),
     )
+
+
+def plan_to_unlock(change: Change, seen: Surveyed, own_lock: int) -> Plan:
+    """Return the plan to undo a lock of ours that came back after its change had ended, by a reorganisation.
+
+    Args:
+        change: The change that met it.
+        seen: What was surveyed.
+        own_lock: The lock's private nonce.
+    """
+    return replace(_plan(change, seen), to_add=(), to_remove=(), lock_nonce=own_lock)
 
 
 def _unforeseen(to_add: tuple[str, ...], seen: Surveyed) -> tuple[str, ...]:

@@ -7,10 +7,11 @@ from orchestrator.membership import facts
 from orchestrator.membership.errors import RefusedRequestError
 from orchestrator.membership.judging import counted, judge
 from orchestrator.membership.model import ACTION_OF, Change, Effect, Kind, State, Verdict
-from orchestrator.membership.preflight import plan_for
+from orchestrator.membership.preflight import plan_for, plan_to_unlock
 from orchestrator.membership.reading_attempts import (
     given_up,
     read_burnt,
+    read_gave_way,
     read_hindered,
     read_moved,
     read_send_failed,
@@ -27,6 +28,9 @@ from orchestrator.membership.retry import WIDEN_AFTER_BLOCKS
 from orchestrator.membership.signals import Signal
 
 Read = tuple[Signal, Change]
+
+REPLAY_OVERDUE = "replay_overdue"
+"""Reason of a change whose deadline passed while its members were not in sync yet."""
 
 
 def read(change: Change, fact: facts.Fact, now: datetime) -> Read:
@@ -60,6 +64,8 @@ def read(change: Change, fact: facts.Fact, now: datetime) -> Read:
             return read_burnt(change, now)
         case facts.GroupMoved():
             return read_moved(change, fact)
+        case facts.GaveWay():
+            return read_gave_way(change, fact)
         case facts.ConvergenceObserved():
             return read_converged(change, fact, now)
         case facts.Hindered():
@@ -101,6 +107,12 @@ def waiting_for(change: Change, fact: facts.Fact) -> Reason | None:
 
 def _surveyed(change: Change, fact: facts.Surveyed, now: datetime) -> Read:
     plan = plan_for(change, fact)
+    if isinstance(plan, Reason) and plan.slug == "locked_by_other" and fact.own_lock is not None:
+        # A lock in our attempts is never another's, however it came back: it is undone before anything else.
+        detail = f"at block {fact.head} the group is locked by an earlier lock of ours"
+        reason = Reason(slug="group_moved", detail=detail)
+        unlocking = plan_to_unlock(change, fact, fact.own_lock)
+        return Signal.UNDO, replace(change, plan=unlocking, lock_block=fact.head, reason=counted(change, reason))
     if isinstance(plan, Reason):
         plan = replace(plan, detail=said_of_repair(change) + plan.detail)
         return judge(change, counted(change, plan), now)
@@ -143,7 +155,7 @@ def _deadline_passed(change: Change, fact: facts.DeadlinePassed) -> Read:
             return Signal.UNDO, replace(given_up(change), reason=reason, failures=0)
         case State.REPLAYING | State.VERIFYING:
             behind = tuple(e.enclave_key for e in change.progress if e.verdict is not Verdict.IN_SYNC)
-            overdue = Reason(slug="replay_overdue", detail=reason.detail, members=behind)
+            overdue = Reason(slug=REPLAY_OVERDUE, detail=reason.detail, members=behind)
             return Signal.PARK, replace(change, reason=overdue)
         case _:
             return Signal.FAIL, replace(given_up(change), reason=reason)
@@ -177,8 +189,10 @@ def _parked(change: Change, fact: facts.ParkRequested) -> Read:
 def _retried(change: Change, now: datetime) -> Read:
     if change.state is not State.PARKED:
         raise RefusedRequestError(f"change {change.change_id} is {change.state}: only a parked change can be retried")
-    # A deadline that is over would end it at once; who retries it wants it done.
-    over = change.deadline is not None and change.deadline <= now
+    # A deadline that is over would end it at once; who retries it wants it done. The clock that parked it for its
+    # deadline may be ahead of this one.
+    overdue = change.reason is not None and change.reason.slug == REPLAY_OVERDUE
+    over = change.deadline is not None and (overdue or change.deadline <= now)
     reason = None if change.reason is None else replace(change.reason, times=0)
     if change.repairs and change.reason is not None and change.reason.slug == OVERTAKEN:
         change = replace(change, repair=None)  # whoever retries it has seen what somebody else did

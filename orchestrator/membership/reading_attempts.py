@@ -12,20 +12,10 @@ from dataclasses import replace
 from datetime import datetime
 
 from orchestrator.membership import facts
+from orchestrator.membership.attempt import Action, Attempt, AttemptStatus
 from orchestrator.membership.errors import ImpossibleStepError
 from orchestrator.membership.judging import counted, judge
-from orchestrator.membership.model import (
-    ACTION_OF,
-    Action,
-    Attempt,
-    AttemptStatus,
-    Change,
-    Effect,
-    GroupView,
-    Kind,
-    Plan,
-    State,
-)
+from orchestrator.membership.model import ACTION_OF, Change, Effect, GroupView, Kind, Plan, State
 from orchestrator.membership.reasons import Judgement, Reason, rule_of
 from orchestrator.membership.repair import readds
 from orchestrator.membership.retry import ADD_WITHIN_BLOCKS, FAILURES_WHILE_LOCKED, WIDEN_AFTER_BLOCKS
@@ -80,6 +70,11 @@ def read_moved(change: Change, fact: facts.GroupMoved) -> Read:
     """Somebody acted under our lock: the addition must not be mined any more."""
     if _lock_rolled_back(change, fact.private_nonce):
         return _relock(change)
+    return _undo(change, fact.reason)
+
+
+def read_gave_way(change: Change, fact: facts.GaveWay) -> Read:
+    """Another addition to the same node goes first: this one begins again later, with a lock of its own."""
     return _undo(change, fact.reason)
 
 

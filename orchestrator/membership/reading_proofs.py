@@ -4,10 +4,11 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from orchestrator.membership import facts
+from orchestrator.membership.attempt import Action, AttemptStatus
 from orchestrator.membership.bystanders import rollback
 from orchestrator.membership.errors import ImpossibleStepError
 from orchestrator.membership.judging import counted
-from orchestrator.membership.model import Action, AttemptStatus, Change, Effect, Kind, MemberProgress, State, Verdict
+from orchestrator.membership.model import Change, Effect, Kind, MemberProgress, State, Verdict
 from orchestrator.membership.reading_attempts import to_be_sent_again
 from orchestrator.membership.reasons import Reason
 from orchestrator.membership.repair import lost_again
@@ -100,8 +101,7 @@ def _rolled_back(change: Change, head: int) -> Read:
     found_done = plan is None or not (plan.to_add or plan.to_remove or change.kind is Kind.UNLOCK_GROUP)
     if attempt is None or not change.leads or found_done:
         return Signal.LOOK_ANEW, change
-    by_other_hand = attempt.status is not AttemptStatus.EFFECTIVE or not attempt.marker.ours
-    if by_other_hand or attempt.action not in _ROLLED_BACK:
+    if attempt.status is not AttemptStatus.EFFECTIVE or attempt.action not in _ROLLED_BACK:
         return Signal.LOOK_ANEW, change
     # The lock may have been mined again in any block up to the head; the addition keeps its distance from the last.
     lock_block = head if attempt.action is Action.ADD else None

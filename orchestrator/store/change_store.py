@@ -7,7 +7,8 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from orchestrator.engine.ports import Acceptance, Amendment, Clock, HistoryEntry, Lane, Record
-from orchestrator.membership.model import Attempt, Change, State
+from orchestrator.membership.attempt import Attempt
+from orchestrator.membership.model import Change, State
 from orchestrator.membership.status import StatusEvent
 from orchestrator.store import accepting, group_listing, leasing, reading, recording
 from orchestrator.store.database import Database
@@ -114,6 +115,10 @@ class SqlChangeStore:
     async def attempts(self, change_id: str) -> tuple[Attempt, ...]:
         """Return the attempts of a change (of its lead, for a follower), oldest first."""
         return await self._database.read(partial(reading.attempts_of_change, change_id=change_id))
+
+    async def locks(self, privacy_group_id: str) -> tuple[Attempt, ...]:
+        """Return the newest locks that were signed for a group, newest first."""
+        return await self._database.read(partial(reading.locks_of_group, privacy_group_id=privacy_group_id))
 
     async def next_due(self) -> datetime | None:
         """Return when the next lane can be claimed; None when there is nothing to do."""

@@ -6,7 +6,8 @@ from itertools import takewhile
 import sqlalchemy as sa
 
 from orchestrator.engine.ports import HistoryEntry
-from orchestrator.membership.model import Attempt, Change, State
+from orchestrator.membership.attempt import Action, Attempt
+from orchestrator.membership.model import Change, State
 from orchestrator.store.rows import attempt_of, change_of, history_of, request_key, storable
 from orchestrator.store.schema import (
     ACTIVE,
@@ -18,6 +19,9 @@ from orchestrator.store.schema import (
     changes,
     history,
 )
+
+NEWEST_LOCKS = 8
+"""How many of a group's locks are looked at to tell whether one of them holds it."""
 
 _ATTEMPT = "attempt__"
 _ATTEMPT_COLUMNS = tuple(column.name for column in attempts.c)
@@ -109,6 +113,18 @@ def attempts_of_change(connection: sa.Connection, change_id: str) -> tuple[Attem
         sa.select(attempts)
         .where(sa.or_(attempts.c.change_id == change_id, attempts.c.change_id.in_(lead)))
         .order_by(attempts.c.position)
+    )
+    return tuple(attempt_of(row) for row in connection.execute(statement).mappings())
+
+
+def locks_of_group(connection: sa.Connection, privacy_group_id: str) -> tuple[Attempt, ...]:
+    """Return the newest locks that were signed for a group, newest first."""
+    of_group = sa.select(changes.c.change_id).where(changes.c.privacy_group_id == storable(privacy_group_id))
+    statement = (
+        sa.select(attempts)
+        .where(attempts.c.change_id.in_(of_group), attempts.c.action == Action.LOCK.value)
+        .order_by(attempts.c.position.desc())
+        .limit(NEWEST_LOCKS)
     )
     return tuple(attempt_of(row) for row in connection.execute(statement).mappings())
 

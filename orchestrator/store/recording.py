@@ -7,7 +7,8 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from orchestrator.engine.ports import Amendment, Lane, LeaseLostError, Record
-from orchestrator.membership.model import RESTING, Attempt, Change
+from orchestrator.membership.attempt import Attempt
+from orchestrator.membership.model import RESTING, Change
 from orchestrator.store.errors import ConstraintError
 from orchestrator.store.leasing import due_again
 from orchestrator.store.reading import change_by_id

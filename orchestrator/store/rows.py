@@ -14,16 +14,14 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 
 from orchestrator.engine.ports import HistoryEntry
+from orchestrator.membership.attempt import Action, Attempt, AttemptStatus, Marker
 from orchestrator.membership.model import (
-    Action,
-    Attempt,
-    AttemptStatus,
     Change,
     Effect,
+    ExpectedReplay,
     GroupView,
     Kind,
     Mark,
-    Marker,
     MemberProgress,
     Plan,
     Repair,
@@ -176,7 +174,9 @@ def _plan(text: str) -> Plan:
     values = json.loads(text)
     lists = {name: _texts(values[name]) for name in ("to_add", "to_remove", "participants")}
     vouched = tuple(Vouched(**entry) for entry in values.get("vouched", ()))
-    return Plan(**values | lists | {"vouched": vouched, "unforeseen": _texts(values.get("unforeseen", []))})
+    replays = tuple(ExpectedReplay(**entry) for entry in values.get("replays", ()))
+    made = {"vouched": vouched, "replays": replays, "unforeseen": _texts(values.get("unforeseen", []))}
+    return Plan(**values | lists | made)
 
 
 def _effect(text: str) -> Effect:

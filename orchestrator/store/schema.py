@@ -6,7 +6,8 @@ progress, effect, reason) are JSON texts; `rows` reads and writes them. What a q
 
 import sqlalchemy as sa
 
-from orchestrator.membership.model import ENDED, RESTING, AttemptStatus, Kind, State
+from orchestrator.membership.attempt import AttemptStatus
+from orchestrator.membership.model import ENDED, RESTING, Kind, State
 
 metadata = sa.MetaData(
     naming_convention={

@@ -19,7 +19,8 @@ from pathlib import Path
 
 from orchestrator.engine.clock import SystemClock
 from orchestrator.engine.ports import Lane
-from orchestrator.membership.model import AttemptStatus, Change, State
+from orchestrator.membership.attempt import AttemptStatus
+from orchestrator.membership.model import Change, State
 from orchestrator.membership.status import announce
 from orchestrator.store import Database, SqlChangeStore, SqlOutbox, migrate
 from orchestrator.store.connections import engine_for, normalised
@@ -128,7 +129,7 @@ def _life(queued: tuple[Change, ...]) -> Iterator[tuple[Change, Change]]:
         yield change, after
         for state in (State.LOCKING, State.ADDING):
             attempt = an_attempt(f"{change.change_id}-{state}", raw=bytes(600))
-            sent = replace(attempt, status=AttemptStatus.SENT, sent_block=1, pmt_hashes=("0x" + "ab" * 32,))
+            sent = replace(attempt, status=AttemptStatus.SENT, sent_block=1)
             for known in (attempt, sent, replace(sent, status=AttemptStatus.EFFECTIVE)):
                 change, after = after, stepped(after, state, attempt=known)
                 yield change, after

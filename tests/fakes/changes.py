@@ -5,7 +5,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from orchestrator.engine.ports import HistoryEntry, Record
-from orchestrator.membership.model import Action, Attempt, AttemptStatus, Change, Kind, Marker, State
+from orchestrator.membership.attempt import Action, Attempt, AttemptStatus, Marker
+from orchestrator.membership.model import Change, Kind, State
 from orchestrator.membership.status import announce
 from tests.fakes.clock import START
 

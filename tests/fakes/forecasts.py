@@ -1,7 +1,8 @@
 """Forecasts with something of everything in them."""
 
 from orchestrator.membership.forecast.senders import Bundle, SenderStanding
-from orchestrator.membership.forecast.verdict import Danger, ExpectedReplay, Forecast, Risk, Scope, Unseen
+from orchestrator.membership.forecast.verdict import Danger, Forecast, Risk, Scope, Unseen
+from orchestrator.membership.model import ExpectedReplay
 from orchestrator.membership.reasons import Reason
 from tests.fakes.http_api import GROUP, KEYS
 

@@ -172,7 +172,7 @@ class Life:
             self.tally.refused += 1
             del self.locked[group]
             return [Act(group=group, kind="unlock")]
-        wanted = additions_of(group, seen)
+        wanted = additions_of(group, group, seen.replays)
         if self.schedule.alone and any(addition_obstacle(one, under_way, LONG_PERIOD) for one in wanted):
             return []
         under_way += wanted

@@ -1,8 +1,8 @@
 """What replays do to the maps of nodes, as small as the rules of the forecast need it.
 
 Each node keeps for every block a map from a group to the last block with an executed transaction of it, and for every
-block that it executed the transactions themselves. The facts are those of docs/besu.md: What a replay needs, and How
-replay damages other groups. Node ``T`` founds every group and never replays.
+block that it executed the transactions themselves. The facts are those of
+docs/besu.md#what-a-replay-needs, #how-replay-damages-other-groups. Node ``T`` founds every group and never replays.
 """
 
 from collections.abc import Iterable, Sequence

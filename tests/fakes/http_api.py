@@ -15,20 +15,10 @@ from orchestrator.api import make_api
 from orchestrator.api.ports import ApiServices, BuriedMessage, Check, GroupStanding
 from orchestrator.engine.ports import Acceptance, Amendment, FeedClosedError, HistoryEntry, LeaseLostError
 from orchestrator.engine.requests import ChangeRequest
+from orchestrator.membership.attempt import Action, Attempt, AttemptStatus
 from orchestrator.membership.errors import ConflictingRequestError
 from orchestrator.membership.forecast.verdict import Forecast
-from orchestrator.membership.model import (
-    Action,
-    Attempt,
-    AttemptStatus,
-    Change,
-    Effect,
-    GroupView,
-    Kind,
-    MemberProgress,
-    State,
-    Verdict,
-)
+from orchestrator.membership.model import Change, Effect, GroupView, Kind, MemberProgress, State, Verdict
 from orchestrator.membership.reasons import Reason
 from tests.fakes.changes import a_marker
 
@@ -322,6 +312,7 @@ def make_parked_change(change_id: str = "change-1") -> Change:
     return replace(
         make_change(change_id),
         state=State.PARKED,
+        transacted=True,
         lead_id=change_id,
         reason=Reason(slug="member_missing", detail=KEYS[2], members=(KEYS[2],)),
         effect=Effect(block_number=9, block_hash="0x" + "ab" * 32, view=view),

@@ -11,9 +11,10 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from orchestrator.engine.node_ports import Block, Head, NodeError, NodeTraits, PmtOutcome, Said
+from orchestrator.membership.attempt import Action, Marker
 from orchestrator.membership.forecast.blocks import PRIVACY_PRECOMPILE, ChainBlock, PublicTransaction
 from orchestrator.membership.forecast.memberships import MembershipLog
-from orchestrator.membership.model import Action, GroupView, Marker
+from orchestrator.membership.model import GroupView
 from orchestrator.membership.reasons import Reason
 
 CHAIN_ID = 1337

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from orchestrator.membership.model import Action, GroupView
+from orchestrator.membership.attempt import Action
+from orchestrator.membership.model import GroupView
 from orchestrator.membership.retry import LOCK_WINDOW_BLOCKS
 
 GROUP = "Z3JvdXAtb2YtdGhlLXNpbXVsYXRpb24tMDAwMDAwMDA="

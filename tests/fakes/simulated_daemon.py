@@ -9,9 +9,10 @@ from datetime import UTC, datetime, timedelta
 
 from orchestrator.engine.recording import record_of
 from orchestrator.membership import facts
+from orchestrator.membership.attempt import Attempt
 from orchestrator.membership.commands import Pause
 from orchestrator.membership.machine import deadline_applies, follow, join, next_command, step, taken_up
-from orchestrator.membership.model import ACTION_OF, RESTING, Attempt, Change, Kind, State
+from orchestrator.membership.model import ACTION_OF, RESTING, Change, Kind, State
 from orchestrator.membership.reading import read
 from orchestrator.membership.signals import Signal
 from tests.fakes.simulated_chain import GROUP, SimulatedChain

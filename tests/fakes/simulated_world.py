@@ -10,8 +10,9 @@ from datetime import datetime
 
 from orchestrator.engine.settling import compared_with_lock
 from orchestrator.membership import facts
+from orchestrator.membership.attempt import Action, Attempt
 from orchestrator.membership.commands import Burn, Command, Observe, Renew, Send, Settle, Sign, Survey
-from orchestrator.membership.model import Action, Attempt, Change, Effect, GroupView, Kind
+from orchestrator.membership.model import Change, Effect, GroupView, Kind
 from orchestrator.membership.reading import read
 from orchestrator.membership.reading_attempts import MINED_ALREADY
 from orchestrator.membership.reasons import Reason

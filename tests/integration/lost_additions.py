@@ -1,7 +1,7 @@
 """Losing an addition as real networks do: by another group's addition of the same member right behind it.
 
 While another group's lock is in the block of the addition, and its own addition in the next, the new member's node
-writes the head map of the first addition's block anew, without it (docs/besu.md, How replay damages other groups).
+writes the head map of the first addition's block anew, without it (docs/besu.md#how-replay-damages-other-groups).
 """
 
 import asyncio

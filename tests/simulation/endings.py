@@ -1,7 +1,7 @@
 """The invariants of a simulation that has come to rest."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ from orchestrator.devnet.private_state import GroupState
 from tests.simulation.checks import Checks
 from tests.simulation.messages import MessageQueue
 from tests.simulation.owner import OwnerClient
+from tests.simulation.traffic import Application
 from tests.simulation.truth import group_bytes
 from tests.simulation.world import World
 
@@ -31,14 +32,15 @@ class Endings:
         checks: What was seen on the way, and the store.
         queue: Where requests were published.
         owner: The other client.
+        application: Who writes to the groups.
         groups: The groups.
-        first_members: Of the groups that the other client made.
     """
 
     world: World
     checks: Checks
     queue: MessageQueue
     owner: OwnerClient
+    application: Application
     groups: Sequence[str]
 
     def check(self) -> None:
@@ -56,7 +58,7 @@ class Endings:
                 ours = attempts.get(record.signed.raw)
                 if ours is not None:
                     done.setdefault(ours[0], []).append((ours[1], tuple(ours[2])))
-                elif record.signed.raw not in self.owner.raws:
+                elif record.signed.raw not in self.owner.raws | self.application.raws:
                     self._broke(f"a transaction executed in {group} that nobody has stored")
             if self.last_lock(group) in attempts:
                 self._broke(f"group {group} is left locked by us")
@@ -101,14 +103,14 @@ class Endings:
         After a reorganisation nobody is to blame (docs/besu.md#stale-bundles, 10).
         """
         truth = self.checks.ledger.truth.last(group)
-        if truth is None or self.world.reorganises:
+        if truth is None or self.world.reorganises or group in self.checks.ledger.harmed:
             return
         apart = []
         for node in self.world.emulation.network.nodes:
             seen = state_at(node, group_bytes(group), node.head.number)
             if node.key in truth.state.contract.participants and (seen is None or seen.root != truth.state.root):
                 apart.append(node.number)
-        if apart and not (self.world.weather.foreign and (self._is_said(group) or self._is_foreign(group))):
+        if apart and not (self.world.weather.foreign and self._is_said(group)):
             self._broke(f"nodes {apart} have another state of {group} than the other members")
 
     def _is_said(self, group: str) -> bool:
@@ -116,10 +118,6 @@ class Endings:
             "SELECT reason FROM changes WHERE privacy_group_id = ? AND state = 'parked' AND reason IS NOT NULL", group
         )
         return any(json.loads(reason)["slug"] in SAID for (reason,) in reasons)
-
-    def _is_foreign(self, group: str) -> bool:
-        """Whether none of our additions to a group was mined without its lock: then another client's was."""
-        return all(carrier.group != group for carrier in self.checks.ledger.stale())
 
     def _check_members(self, group: str) -> None:
         """A group has exactly the members that its requests give, in the order in which they were accepted."""
@@ -132,7 +130,7 @@ class Endings:
         ):
             asked = set(json.loads(keys))
             if state != "succeeded":
-                if kind == "set_members":
+                if _is_stepwise(kind, asked):
                     return  # it may have done a part
                 continue
             match kind:
@@ -168,7 +166,7 @@ class Endings:
             )
             if doubled and not meddled:
                 self._broke(f"request {request_id} did {doubled} more than once")
-            if state in ("failed", "cancelled") and kind != "set_members" and effective:
+            if state in ("failed", "cancelled") and effective and not _is_stepwise(kind, json.loads(members)):
                 self._broke(f"request {request_id} is {state}, yet it did {effective}")
             if state == "succeeded":
                 self._check_effect(request_id, kind, group, json.loads(members), json.loads(effect))
@@ -178,7 +176,9 @@ class Endings:
         block = self.world.emulation.network.chain.block(number)
         if block is None or "0x" + block.hash.hex() != block_hash:
             self._broke(f"the block of {request_id}'s effect, {number}, is not on the chain")
-        elif not _fits(kind, set(members), self.checks.ledger.truth.state_at(group, number)):
+            return
+        shown = self.checks.ledger.truth.state_at(group, number)
+        if group not in self.checks.ledger.harmed and not _fits(kind, set(members), shown):
             self._broke(f"request {request_id} succeeded, yet at block {number} no member shows it")
 
     # --- events ----------------------------------------------------------------------------------------------------
@@ -197,6 +197,11 @@ class Endings:
         ):
             if event != f"membership.change.{state}.v1":
                 self._broke(f"request {request_id} is {state}, its last event is {event}")
+
+
+def _is_stepwise(kind: str, asked: Collection[str]) -> bool:
+    """Whether a change takes several transactions with an effect, of which a deadline may let the first be the last."""
+    return kind == "set_members" or (kind == "remove_members" and len(asked) > 1)
 
 
 def _fits(kind: str, asked: set[str], state: GroupState | None) -> bool:

@@ -10,12 +10,14 @@ from orchestrator.devnet.chain import Block
 from orchestrator.devnet.encoding import data
 from orchestrator.devnet.public_signing import decode_public_transaction
 from orchestrator.devnet.public_transaction import PublicTransaction
-from orchestrator.membership.model import Action
+from orchestrator.membership.attempt import Action
 from tests.simulation.truth import Truth
 from tests.simulation.world import Life, World
 
 LOCK_WINDOW_BLOCKS = 2
 """Blocks from a lock to its addition, at the least (docs/besu.md#how-replay-damages-other-groups)."""
+
+OWNER_ADDRESS = "0xfe3b557e8fb62b89f4916b721be55ceb828dbd73"
 
 WITHOUT_BUNDLES = "21.1.7"
 """The one of the simulated versions whose distribution leaves the history out: there nodes sign additions' markers."""
@@ -74,6 +76,7 @@ class Ledger:
 
     Attributes:
         truth: What the blocks made of the groups.
+        harmed: Groups of which an addition by another client was mined on an older state: its sender fell back to that.
     """
 
     def __init__(self, world: World, store: Store) -> None:
@@ -83,6 +86,7 @@ class Ledger:
         self._by_node: dict[bytes, Carrier] = {}
         network = world.emulation.network
         self.truth = Truth(network)
+        self.harmed: set[str] = set()
         network.on_block, network.on_fork = self._made, self._left
 
     def stale(self) -> list[Carrier]:
@@ -201,7 +205,7 @@ class Ledger:
 
     def _used(self, carrier: Carrier) -> int:
         record = self.truth.last(carrier.group)
-        return max(record.state.private_nonces.values(), default=0) if record is not None else 0
+        return record.state.private_nonces.get(OWNER_ADDRESS, 0) if record is not None else 0
 
     # --- blocks ----------------------------------------------------------------------------------------------------
 
@@ -221,6 +225,8 @@ class Ledger:
                 carrier = self._by_node.get(self.truth.private_of(transaction))
             if carrier is not None:
                 self._look_at(block, carrier, transaction)
+            elif self.truth.outdates(transaction):
+                self.harmed.add(self.truth.group_of(transaction))
             self.truth.execute(block, transaction)
 
     def _look_at(self, block: Block, carrier: Carrier, transaction: PublicTransaction) -> None:

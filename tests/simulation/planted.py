@@ -16,13 +16,20 @@ from orchestrator.engine import broadcasting, executor, sending, settling, worke
 from orchestrator.engine.executor import Executor
 from orchestrator.engine.fleet import Fleet
 from orchestrator.engine.intake import Intake
-from orchestrator.engine.node_ports import Burning
+from orchestrator.engine.node_ports import Burning, Head
 from orchestrator.engine.ports import Lane, Trigger
+from orchestrator.engine.sending import Sending
+from orchestrator.engine.watcher import ChainWatcher
 from orchestrator.membership import machine, reading_proofs, replay
+from orchestrator.membership.attempt import Attempt, Marker
 from orchestrator.membership.commands import Command, Send, Sign
 from orchestrator.membership.facts import AttemptSigned, AttemptUnmined, ConvergenceObserved, Fact
+from orchestrator.membership.forecast import newcomers, outlook, senders
+from orchestrator.membership.forecast.histories import GroupHistory
+from orchestrator.membership.forecast.newcomers import Departure, NewcomerFacts
+from orchestrator.membership.forecast.senders import SenderFacts, SenderStanding
 from orchestrator.membership.machine import TRANSITIONS
-from orchestrator.membership.model import ACTION_OF, Attempt, Change, Kind, Marker, State
+from orchestrator.membership.model import ACTION_OF, Change, Kind, State
 from orchestrator.membership.signals import Signal
 from orchestrator.store import leasing, reading, recording
 from orchestrator.store.schema import lanes
@@ -180,6 +187,63 @@ def retry_overtaken() -> Planting:
     return patch.object(leasing, "queued_changes", wrong)
 
 
+def lock_block_not_looked_at() -> Planting:
+    """The forecast is asked before the lock only: the lock's own block is not looked at."""
+
+    async def wrong(_: Sending, watcher: ChainWatcher, change: Change, head: Head) -> Fact | None:
+        return await settling.moved_under_lock(watcher, change, head.number)
+
+    return patch.object(Sending, "_before_adding", wrong)
+
+
+def accounts_not_counted() -> Planting:
+    """Every block is taken for one that can be replayed."""
+    return patch.object(outlook, "_replayable", lambda *_: True)
+
+
+def any_sender() -> Planting:
+    """Every member's node is taken for one whose bundle is whole."""
+
+    def wrong(history: GroupHistory, sender: SenderFacts) -> SenderStanding:
+        return senders.standing(history, replace(sender, replays=(), unseen=None))
+
+    return patch.object(outlook, "standing", wrong)
+
+
+def neighbours_only() -> Planting:
+    """Of a bundle only neighbouring blocks are looked at."""
+
+    def wrong(history: GroupHistory, sender: SenderFacts) -> SenderStanding:
+        blocks = [block for block in history.blocks if block.number <= sender.head]
+        ends = [*(block.number for block in blocks[1:]), sender.head + 1]
+        roots = {after - 1: block.state_root for block, after in zip(blocks, ends, strict=False)}
+        return senders.standing(history, replace(sender, roots=roots))
+
+    return patch.object(outlook, "standing", wrong)
+
+
+def roots_only() -> Planting:
+    """Of a bundle only roots are looked at, not what its node replayed."""
+
+    def wrong(history: GroupHistory, sender: SenderFacts) -> SenderStanding:
+        replays = tuple(replace(replay, privacy_group_id=history.privacy_group_id) for replay in sender.replays)
+        return senders.standing(history, replace(sender, replays=replays))
+
+    return patch.object(outlook, "standing", wrong)
+
+
+def old_prefix_check() -> Planting:
+    """Of a former member only the newest root is compared."""
+    right = newcomers.departure
+
+    def wrong(history: GroupHistory, newcomer: NewcomerFacts) -> Departure:
+        found = right(history, newcomer)
+        last = newcomers.executed_last(history, newcomer.roots.get(newcomer.head or 0, ""))
+        return found if found.trouble is None or last is None else Departure(last=last)
+
+    return patch.object(outlook, "departure", wrong)
+
+
 PLANTED: dict[str, Callable[[], Planting]] = {
     made.__name__: made
     for made in (
@@ -197,6 +261,12 @@ PLANTED: dict[str, Callable[[], Planting]] = {
         group_not_looked_at,
         removal_overtaken,
         retry_overtaken,
+        lock_block_not_looked_at,
+        accounts_not_counted,
+        any_sender,
+        neighbours_only,
+        roots_only,
+        old_prefix_check,
     )
 }
 

@@ -8,6 +8,7 @@ from orchestrator.besu.node import Node
 from orchestrator.besu.own_markers import OneTimeMarkers
 from orchestrator.besu.signers import signer_from_key
 from orchestrator.besu.signing import Accounts, ManagementCodec
+from orchestrator.engine.additions import AdditionsUnderWay
 from orchestrator.engine.bystanders import BystanderReader
 from orchestrator.engine.executor import Executor
 from orchestrator.engine.fleet import Fleet
@@ -21,6 +22,7 @@ from orchestrator.engine.tracking import ReplayTracker
 from orchestrator.engine.watcher import ChainWatcher
 from orchestrator.engine.worker import Worker
 from orchestrator.events.relay import Relay
+from orchestrator.membership.forecast.schedule import ADDS, ReplayRules
 from orchestrator.store.change_store import SqlChangeStore
 from orchestrator.store.history_store import SqlHistoryStore
 from orchestrator.store.outbox_store import SqlOutbox
@@ -99,6 +101,11 @@ class Replica:
             contract=ManagementCodec(),
             observer=Observer(fleet, ReplayTracker(), rules, clock, BystanderReader(fleet, store.groups)),
             forecaster=Forecaster(fleet, SqlHistoryStore(database)),
+            locks=store.locks,
+            additions=AdditionsUnderWay(
+                partial(store.changes, states=sorted(ADDS)),
+                ReplayRules(block_period=timedelta(seconds=world.weather.block_seconds)),
+            ),
             clock=clock,
             new_id=new_id,
             confirmations=world.weather.confirmations,

@@ -17,10 +17,11 @@ from orchestrator.membership.model import Change
 from orchestrator.store.database import Database
 from tests.simulation.checks import Checks
 from tests.simulation.endings import Endings
+from tests.simulation.ledger import WITHOUT_BUNDLES
 from tests.simulation.messages import MessageQueue
 from tests.simulation.owner import OwnerClient
 from tests.simulation.replica import Replica
-from tests.simulation.traffic import send_pairs
+from tests.simulation.traffic import Application, send_pairs
 from tests.simulation.weather import Weather, draw
 from tests.simulation.world import LifeClock, World
 
@@ -103,13 +104,21 @@ class Scenario:
         self._world = world
         self._queue = queue
         self._owner = OwnerClient(world)
+        self._application = Application(world)
         self._weather: Weather = world.weather
         names = [f"r{number}" for number in range(1, world.weather.replicas + 1)]
         self.replicas = [Replica(world, queue, name) for name in names]
         self._keys = [node.key for node in world.emulation.network.nodes]
         self._stranger = base64.b64encode(world.chance.randbytes(32)).decode()
         self.groups = tuple(base64.b64encode(world.chance.randbytes(32)).decode() for _ in range(world.weather.groups))
-        self._endings = Endings(world=world, checks=world.checks, queue=queue, owner=self._owner, groups=self.groups)
+        self._endings = Endings(
+            world=world,
+            checks=world.checks,
+            queue=queue,
+            owner=self._owner,
+            application=self._application,
+            groups=self.groups,
+        )
         self._faulty: list[asyncio.Task[Any]] = []
 
     async def run(self) -> None:
@@ -123,6 +132,8 @@ class Scenario:
         self._faulty = [world.spawn(self._make_faults())]
         if self._weather.foreign:
             self._faulty.append(world.spawn(self._meddle()))
+        if self._weather.writes:
+            self._faulty.append(world.spawn(self._application.write(self.groups)))
         if self._weather.public_traffic:
             self._faulty.append(world.spawn(send_pairs(world)))
         if self._weather.operator:
@@ -283,6 +294,9 @@ class Scenario:
             api.call("devnet_setPropagation", [number, True, True])
         api.call("devnet_setCongested", [False])
         await asyncio.sleep(2 * self._weather.block_seconds)
+        if self._weather.besu_version == WITHOUT_BUNDLES:
+            # A node's marker that only followers' pools keep is neither mined nor taken back: a person restarts all.
+            world.emulation.network.drop_pending()
         for group in self.groups:
             if self._weather.foreign and self._locked_by_owner(group):
                 self._owner.unlock(group)

@@ -1,13 +1,19 @@
-"""Other people's public transactions: an account that is twice in a block makes that block impossible to replay."""
+"""What others do on the network: public transfers, some twice in a block, and an application's private writes."""
 
 import asyncio
+from collections.abc import Sequence
 
+from orchestrator.besu.private_transaction import PrivateTransaction
+from orchestrator.besu.signers import signer_from_key
 from orchestrator.devnet.errors import RpcError
 from orchestrator.devnet.public_signing import sign_public_transaction, signing_account
+from orchestrator.devnet.submission import Submission
 from tests.simulation.world import World
 
 SENDER_KEY = "c87509a1c067bbde78beb793e6fa76530b6382a4c0241e5e4a9ec0a0f44dc0d3"
 """The key of the public development account 0x6273…; it must never hold anything of value."""
+WRITER_KEY = "ae6ae8e5ccbfb04590405997ee2d52d2b330726137b875053c36d94e974d162f"
+"""The key of the public development account 0xf17f…; it must never hold anything of value."""
 RECEIVER = "0x" + "22" * 20
 GAS_LIMIT = 21_000
 
@@ -34,3 +40,52 @@ async def send_pairs(world: World) -> None:
                 api.call("eth_sendRawTransaction", ["0x" + transfer.raw.hex()])
             except RpcError as error:
                 world.say(f"a transfer was refused: {error}")
+
+
+class Application:
+    """Writes to groups, in the name of an account that owns none of them.
+
+    Args:
+        world: Where it is.
+    """
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._signer = signer_from_key(WRITER_KEY)
+        self.raws: set[bytes] = set()
+
+    async def write(self, groups: Sequence[str]) -> None:
+        """Write to each group about once a block, for ever: a replay of one then runs over blocks of the others."""
+        world = self._world
+        while True:
+            await asyncio.sleep(world.chance.uniform(0.5, 1.5) * world.weather.block_seconds)
+            for group in groups:
+                self._write_once(group)
+
+    def _write_once(self, group: str) -> None:
+        world = self._world
+        last = world.checks.ledger.truth.last(group)
+        members = last.state.contract.participants if last is not None else ()
+        apis = [api for api in world.emulation.apis if api.node.up and api.node.key in members]
+        if not apis:
+            return
+        world.advance()
+        api = world.chance.choice(apis)
+        try:
+            private_nonce = int(api.call("priv_getTransactionCount", [self._signer.address, group]), 16)
+            raw = self._signer.sign(
+                PrivateTransaction(
+                    private_nonce=private_nonce,
+                    private_from=api.node.key,
+                    to="0x" + "11" * 20,
+                    data=b"\x01\x02\x03\x04",
+                    privacy_group_id=group,
+                    chain_id=world.emulation.network.config.chain_id,
+                )
+            )
+            self.raws.add(raw)
+            submission = api.call("eea_sendRawTransaction", ["0x" + raw.hex()])
+            if isinstance(submission, Submission):
+                submission.complete()
+        except RpcError as error:
+            world.say(f"a write was refused: {error}")

@@ -4,7 +4,7 @@ import base64
 
 from orchestrator.devnet.chain import Block
 from orchestrator.devnet.contract import BlockContext
-from orchestrator.devnet.enclave import TransactionPayload
+from orchestrator.devnet.enclave import HistoryPayload, Payload, TransactionPayload
 from orchestrator.devnet.execution import fresh_state, process
 from orchestrator.devnet.network import Network
 from orchestrator.devnet.private_state import ExecutedTransaction, GroupState
@@ -43,14 +43,24 @@ class Truth:
 
     def private_of(self, transaction: PublicTransaction) -> bytes:
         """Return the private transaction that a marker carries, as it was signed; nothing when it is no marker."""
-        payloads = self._network.enclaves._payloads
-        _, payload = payloads.get(transaction.payload_key, (None, None)) if transaction.is_marker else (None, None)
+        payload = self._payload(transaction.payload_key) if transaction.is_marker else None
         return payload.signed.raw if isinstance(payload, TransactionPayload) else b""
+
+    def group_of(self, transaction: PublicTransaction) -> str:
+        """Return the group of a marker's private transaction; nothing when it is no marker."""
+        payload = self._payload(transaction.payload_key) if transaction.is_marker else None
+        return payload.signed.transaction.privacy_group_id or "" if isinstance(payload, TransactionPayload) else ""
+
+    def outdates(self, transaction: PublicTransaction) -> bool:
+        """Return whether a marker brings a history that does not end with what was executed last in its group."""
+        key = transaction.history_key
+        payload = self._payload(key) if key is not None else None
+        last = self.last(self.group_of(transaction)) if isinstance(payload, HistoryPayload) else None
+        return last is not None and isinstance(payload, HistoryPayload) and payload.records[-1].signed != last.signed
 
     def execute(self, block: Block, transaction: PublicTransaction) -> None:
         """Take the next transaction of a block that was just made."""
-        payloads = self._network.enclaves._payloads
-        _, payload = payloads.get(transaction.payload_key, (None, None)) if transaction.is_marker else (None, None)
+        payload = self._payload(transaction.payload_key) if transaction.is_marker else None
         if not isinstance(payload, TransactionPayload):
             return
         group, rules = payload.signed.transaction.privacy_group_id or "", self._network.rules
@@ -60,6 +70,10 @@ class Truth:
         execution = process(state, payload.signed, payload.version, transaction.hash, context, rules)
         if execution.record is not None:
             self._groups.setdefault(group, []).append((block.number, execution.record))
+
+    def _payload(self, key: bytes) -> Payload | None:
+        found = self._network.enclaves._payloads.get(key)
+        return None if found is None else found[1]
 
     def forget_after(self, block_number: int) -> None:
         """Forget what was in blocks that were taken off the chain."""

@@ -22,6 +22,7 @@ class Weather:
         replay_ms: What a replay takes for each transaction.
         addition_ms: What sending an addition to a group with a history takes a node.
         public_traffic: Whether accounts are twice in a block: other people's, and nodes' fixed marker keys.
+        writes: Whether an application writes to all groups.
         besu_version: Of all nodes.
         validators: How many of the nodes make blocks.
         gossip_ms: What a public transaction takes from one pool to another.
@@ -52,6 +53,7 @@ class Weather:
     replay_ms: float
     addition_ms: float
     public_traffic: bool
+    writes: bool
     besu_version: str
     validators: int
     gossip_ms: float
@@ -83,9 +85,9 @@ class Weather:
 VERSIONS = ("23.10.3", "23.10.3", "23.10.3", "22.4.4", "25.4.1", "21.1.7")
 """They differ in how an unlock is done, which of two transactions a pool keeps, and what it offers for a block."""
 
-PUBLIC_TRAFFIC = 0.0
-"""Share of the seeds in which accounts are twice in a block. Such a block can't be replayed, and halts whoever has to
-(docs/besu.md#what-a-replay-needs): nothing looks for them before an addition yet."""
+PUBLIC_TRAFFIC = 0.25
+"""Share of the seeds in which accounts are twice in a block: it can't be replayed, and halts whoever has to
+(docs/besu.md#what-a-replay-needs)."""
 
 TIMED = (
     "node_down",
@@ -111,17 +113,18 @@ def draw(chance: Random) -> Weather:
     def some(highest: float) -> float:
         return chance.choice((0.0, highest / 5, highest)) if chance.random() < 0.6 else 0.0
 
-    nodes = chance.choice((2, 3, 3, 4))
+    nodes, public_traffic = chance.choice((2, 3, 3, 4)), chance.random() < PUBLIC_TRAFFIC
     return Weather(
         replicas=chance.choice((1, 1, 2, 2, 3)),
         nodes=nodes,
-        groups=chance.choice((1, 1, 2)),
+        groups=chance.choice((1, 1, 2, 3)),
         requests=chance.randint(2, 6),
         block_seconds=chance.choice((1.0, 2.0, 4.0)),
         confirmations=chance.choice((0, 0, 2, 4)),
         replay_ms=chance.choice((0.0, 20.0, 1500.0)),
         addition_ms=chance.choice((0.0, 200.0, 3000.0)),
-        public_traffic=chance.random() < PUBLIC_TRAFFIC,
+        public_traffic=public_traffic,
+        writes=chance.random() < 0.25,
         besu_version=chance.choice(VERSIONS),
         validators=nodes if chance.random() < 0.7 else chance.randint(1, nodes),
         gossip_ms=chance.choice((0.0, 0.0, 100.0, 2500.0)),
@@ -146,6 +149,6 @@ def draw(chance: Random) -> Weather:
         relay=chance.random() < 0.25,
         timed=tuple(kind for kind in TIMED if chance.random() < 0.4),
         busy=chance.random() < 0.25,
-        foreign=chance.random() < 0.25,
+        foreign=chance.random() < 0.25 and not public_traffic,  # its additions would halt nodes: it forecasts nothing
         operator=chance.random() < 0.3,
     )

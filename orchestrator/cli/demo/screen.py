@@ -9,7 +9,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from orchestrator.api.documents import ChangeDocument, GroupDocument
+from orchestrator.api.change_documents import ChangeDocument
+from orchestrator.api.group_documents import GroupDocument
 from orchestrator.cli.looking import event_line
 from orchestrator.cli.tables import replay_text, time_left
 

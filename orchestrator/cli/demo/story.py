@@ -14,7 +14,8 @@ from typing import Final
 
 from rich.console import Console
 
-from orchestrator.api.documents import ChangeDetailDocument, GroupDocument
+from orchestrator.api.change_documents import ChangeDetailDocument
+from orchestrator.api.group_documents import GroupDocument
 from orchestrator.besu import BesuError
 from orchestrator.cli.client import DaemonError, DaemonUnreachableError, following
 from orchestrator.cli.demo.processes import ProcessError

@@ -16,8 +16,8 @@ from orchestrator.membership.forecast.newcomers import (
     lacks_from,
 )
 from orchestrator.membership.forecast.senders import SenderFacts, SenderStanding, ranked, standing
-from orchestrator.membership.forecast.verdict import Danger, ExpectedReplay, Forecast, Risk, Scope, Unseen
-from orchestrator.membership.model import Vouched
+from orchestrator.membership.forecast.verdict import Danger, Forecast, Risk, Scope, Unseen
+from orchestrator.membership.model import ExpectedReplay, Vouched
 from orchestrator.membership.reasons import Judgement, Reason, rule_of
 
 MOST_NAMED: Final = 20

@@ -1,10 +1,11 @@
 """What may go on at the same time on one node: replays, re-additions and markers of one account."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from orchestrator.membership.forecast.verdict import Forecast
+from orchestrator.membership.attempt import Action
+from orchestrator.membership.model import Change, ExpectedReplay, State
 from orchestrator.membership.reasons import Reason
 
 REPLAYED_IN: timedelta = timedelta(milliseconds=4)
@@ -45,24 +46,92 @@ class NodeAddition:
     blocks: int
 
 
-def additions_of(change_id: str, forecast: Forecast) -> tuple[NodeAddition, ...]:
+def additions_of(change_id: str, privacy_group_id: str, replays: Iterable[ExpectedReplay]) -> tuple[NodeAddition, ...]:
     """Return what an addition makes nodes replay, as far as their names are known.
 
     Args:
         change_id: The change.
-        forecast: What was forecast of it.
+        privacy_group_id: The group.
+        replays: What was forecast of it.
     """
     return tuple(
         NodeAddition(
             change_id=change_id,
-            privacy_group_id=forecast.privacy_group_id,
+            privacy_group_id=privacy_group_id,
             node=expected.node,
             former=expected.former,
             blocks=expected.blocks,
         )
-        for expected in forecast.replays
+        for expected in replays
         if expected.node is not None and (expected.blocks > 0 or expected.former)
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Precedence:
+    """Another addition that goes first.
+
+    Attributes:
+        reason: Why this one waits.
+        yields: This one gives way at once: the other one waits for it in turn.
+    """
+
+    reason: Reason
+    yields: bool
+
+
+ADDS: frozenset[State] = frozenset({State.LOCKING, State.ADDING, State.UNLOCKING, State.REPLAYING})
+"""States in which a change may make a node replay."""
+
+
+def precedence(change: Change, others: Iterable[Change], rules: ReplayRules) -> Precedence | None:
+    """Return which addition under way goes before one whose attempt is stored and about to be broadcast.
+
+    Each lane stores its attempt first and looks at the others' then, so that of two that begin at the same time at
+    least one sees the other. Both may: then the younger one gives way, and the older one waits until it has.
+
+    Args:
+        change: The change, its addition signed.
+        others: The changes in a state of `ADDS`, as they are stored.
+        rules: How replays are kept apart.
+    """
+    for other in others:
+        if other.change_id == change.change_id or not other.leads or not _may_replay(other):
+            continue
+        reason = _obstacle(change, other, rules)
+        if reason is not None:
+            sent = other.state is State.REPLAYING or other.in_flight is not None
+            return Precedence(reason=reason, yields=not sent and other.change_id < change.change_id)
+    return None
+
+
+def busy(mine: Sequence[NodeAddition], others: Iterable[Change], rules: ReplayRules) -> Reason | None:
+    """Return why a change should not lock its group yet: another addition to the same node is on its way.
+
+    Args:
+        mine: What the change would make nodes replay.
+        others: The changes in a state of `ADDS`, as they are stored.
+        rules: How replays are kept apart.
+    """
+    ahead = tuple(addition for other in others if other.leads for addition in _left_to_replay(other))
+    return next(filter(None, (addition_obstacle(addition, ahead, rules) for addition in mine)), None)
+
+
+def _may_replay(other: Change) -> bool:
+    attempt = other.attempt
+    adds = attempt is not None and attempt.live and attempt.action is Action.ADD
+    return adds or other.state is State.REPLAYING
+
+
+def _obstacle(change: Change, other: Change, rules: ReplayRules) -> Reason | None:
+    return busy(_left_to_replay(change), (other,), rules)
+
+
+def _left_to_replay(change: Change) -> tuple[NodeAddition, ...]:
+    plan = change.plan
+    done = {entry.enclave_key for entry in change.progress if entry.in_sync_through is not None}
+    replays = [expected for expected in (plan.replays if plan is not None else ()) if expected.enclave_key not in done]
+    return additions_of(change.change_id, change.privacy_group_id, replays)
 
 
 def addition_obstacle(wanted: NodeAddition, others: Iterable[NodeAddition], rules: ReplayRules) -> Reason | None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from orchestrator.membership.forecast.senders import SenderStanding
-from orchestrator.membership.model import Vouched
+from orchestrator.membership.model import ExpectedReplay, Vouched
 from orchestrator.membership.reasons import Reason
 
 
@@ -74,23 +74,6 @@ class Unseen:
     enclave_key: str | None
     node: str | None
     detail: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExpectedReplay:
-    """What a new member's node has to replay.
-
-    Attributes:
-        enclave_key: The member.
-        node: Its node's name; None when we have no access to it.
-        blocks: How many of the group's blocks.
-        former: Whether the node has part of the group already, so that nothing else may be added to it meanwhile.
-    """
-
-    enclave_key: str
-    node: str | None
-    blocks: int
-    former: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,8 @@ import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
 
-from orchestrator.membership.model import AttemptStatus, State
+from orchestrator.membership.attempt import AttemptStatus
+from orchestrator.membership.model import State
 from orchestrator.store import Database, SqlChangeStore, migrate, schema_version
 from orchestrator.store import migrations as scripts
 from orchestrator.store.connections import engine_for, normalised

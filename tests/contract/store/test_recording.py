@@ -7,7 +7,8 @@ from datetime import timedelta
 import pytest
 
 from orchestrator.engine.ports import Lane, LeaseLostError, Record, StoreError
-from orchestrator.membership.model import AttemptStatus, Change, State
+from orchestrator.membership.attempt import AttemptStatus
+from orchestrator.membership.model import Change, State
 from orchestrator.membership.status import EventType, StatusEvent
 from orchestrator.store import SqlChangeStore, SqlOutbox
 from orchestrator.store.errors import ConstraintError

@@ -3,7 +3,8 @@
 from datetime import timedelta
 
 from orchestrator.membership import facts
-from orchestrator.membership.model import Action, AttemptStatus, Kind, State
+from orchestrator.membership.attempt import Action, AttemptStatus
+from orchestrator.membership.model import Kind, State
 from tests.fakes.simulated_chain import Stuck
 from tests.fakes.simulated_daemon import SimulatedDaemon
 from tests.fakes.stories.telling import act, daemon_of, done, until

@@ -1,6 +1,7 @@
 """Stories of members that are removed, of desired sets, and of locks that are broken on request."""
 
-from orchestrator.membership.model import Action, Kind, State
+from orchestrator.membership.attempt import Action
+from orchestrator.membership.model import Kind, State
 from tests.fakes.simulated_daemon import SimulatedDaemon
 from tests.fakes.stories.telling import act, daemon_of, done, until
 

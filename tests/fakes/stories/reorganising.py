@@ -1,6 +1,7 @@
 """Stories of additions that a reorganisation takes back."""
 
-from orchestrator.membership.model import Action, Kind, State
+from orchestrator.membership.attempt import Action
+from orchestrator.membership.model import Kind, State
 from tests.fakes.simulated_daemon import SimulatedDaemon
 from tests.fakes.stories.telling import daemon_of, done, until
 

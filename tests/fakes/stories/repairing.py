@@ -1,7 +1,8 @@
 """Stories of members that lost their addition: the change that made it removes and adds them again, once."""
 
 from orchestrator.membership import facts
-from orchestrator.membership.model import Action, Change, Kind, State
+from orchestrator.membership.attempt import Action
+from orchestrator.membership.model import Change, Kind, State
 from tests.fakes.simulated_daemon import SimulatedDaemon
 from tests.fakes.stories.telling import act, daemon_of, done, until
 

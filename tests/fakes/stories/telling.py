@@ -2,7 +2,8 @@
 
 from datetime import timedelta
 
-from orchestrator.membership.model import Action, Change, State
+from orchestrator.membership.attempt import Action
+from orchestrator.membership.model import Change, State
 from tests.fakes.simulated_chain import DAEMON, PrivateTransaction, SimulatedChain
 from tests.fakes.simulated_daemon import SimulatedDaemon
 

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from orchestrator.engine.repairing import Repairer
-from orchestrator.membership.model import Action, Attempt, State
+from orchestrator.membership.attempt import Action, Attempt
+from orchestrator.membership.model import State
 from tests.integration.lost_additions import losing_the_next_addition
 from tests.integration.repair.engine_on_devnet import Running, running
 

@@ -232,7 +232,7 @@ async def test_a_defect_does_not_leak(client: Client, parts: FakeParts) -> None:
 
 async def test_a_change_that_has_sent_is_not_cancelled(client: Client, parts: FakeParts) -> None:
     """Cancelling a parked change whose transaction was sent answers 409 and says why, instead of failing."""
-    parts.record.stored["change-1"] = make_parked_change()
+    parts.record.stored["change-1"] = replace(make_parked_change(), transacted=True)
     response = await client.post("/v1/changes/change-1/cancel")
     assert response.status == 409
     assert (await response.json())["type"] == "urn:orchestrator:problem:impossible-now"

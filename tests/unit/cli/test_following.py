@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from rich.console import Console
 
-from orchestrator.api.documents import change_document
+from orchestrator.api.change_documents import change_document
 from orchestrator.cli.following import LiveDisplay
 from orchestrator.membership.model import MemberProgress, State, Verdict
 from tests.fakes.http_api import KEYS, make_change, make_parked_change

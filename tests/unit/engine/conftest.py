@@ -5,10 +5,12 @@ import itertools
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from orchestrator.engine.additions import AdditionsUnderWay
 from orchestrator.engine.bystanders import BystanderReader
 from orchestrator.engine.executor import Executor
 from orchestrator.engine.fleet import Fleet
@@ -20,6 +22,7 @@ from orchestrator.engine.supervisor import LaneRules, Supervisor
 from orchestrator.engine.tracking import ReplayTracker
 from orchestrator.engine.watcher import ChainWatcher
 from orchestrator.engine.worker import Worker
+from orchestrator.membership.forecast.schedule import ADDS, ReplayRules
 from orchestrator.membership.model import RESTING, Change, State
 from orchestrator.store.change_store import SqlChangeStore
 from orchestrator.store.database import Database
@@ -48,8 +51,8 @@ class Rig:
         ids = itertools.count(1)
         self.new_id: Callable[[], str] = lambda: f"id-{next(ids):04}"
         others = BystanderReader(self.fleet, store.groups)
-        rules = ProofRules(confirmations=confirmations)
-        observer = Observer(self.fleet, ReplayTracker(poll), rules, clock, others)
+        proof = ProofRules(confirmations=confirmations)
+        observer = Observer(self.fleet, ReplayTracker(poll), proof, clock, others)
         self.forecaster = Forecaster(self.fleet, histories)
         executor = Executor(
             fleet=self.fleet,
@@ -58,6 +61,10 @@ class Rig:
             contract=FakeContract(),
             observer=observer,
             forecaster=self.forecaster,
+            locks=store.locks,
+            additions=AdditionsUnderWay(
+                partial(store.changes, states=sorted(ADDS)), ReplayRules(block_period=timedelta(seconds=2))
+            ),
             clock=clock,
             new_id=self.new_id,
             confirmations=confirmations,

@@ -9,8 +9,8 @@ from orchestrator.engine.fleet import Fleet
 from orchestrator.engine.ports import BrokerError
 from orchestrator.engine.testimony import decode_verdict
 from orchestrator.engine.watcher import ChainWatcher
+from orchestrator.membership.attempt import Action
 from orchestrator.membership.joining import Join
-from orchestrator.membership.model import Action
 from orchestrator.membership.verdicts import SignedVerdict, statement
 from tests.fakes.clock import JumpingClock
 from tests.fakes.network import FakeNetwork, FakeNode, Group

@@ -5,7 +5,8 @@ import json
 from orchestrator.engine.auditing import AuditReport, audit
 from orchestrator.engine.fleet import Fleet
 from orchestrator.engine.watcher import ChainWatcher
-from orchestrator.membership.model import Action, Verdict
+from orchestrator.membership.attempt import Action
+from orchestrator.membership.model import Verdict
 from tests.fakes.clock import JumpingClock
 from tests.fakes.network import FakeNetwork, FakeNode, Group
 

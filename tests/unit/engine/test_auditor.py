@@ -10,7 +10,7 @@ import pytest
 from orchestrator.engine.auditor import TYPES, Auditor, AuditRules
 from orchestrator.engine.fleet import Fleet
 from orchestrator.engine.watcher import ChainWatcher
-from orchestrator.membership.model import Action
+from orchestrator.membership.attempt import Action
 from orchestrator.membership.status import EventType, StatusEvent
 from orchestrator.store.change_store import SqlChangeStore
 from orchestrator.store.database import Database

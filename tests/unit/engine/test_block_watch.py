@@ -12,8 +12,9 @@ from orchestrator.engine.block_watch import BlockWatch, WatchRules
 from orchestrator.engine.fleet import Fleet
 from orchestrator.engine.node_ports import NodeError
 from orchestrator.engine.watcher import ChainWatcher
+from orchestrator.membership.attempt import Action
 from orchestrator.membership.forecast.blocks import PRIVACY_PRECOMPILE, PublicTransaction
-from orchestrator.membership.model import Action, GroupView
+from orchestrator.membership.model import GroupView
 from orchestrator.membership.reasons import Reason
 from orchestrator.membership.status import EventType, StatusEvent
 from orchestrator.membership.unextendable import WatchTally

@@ -9,8 +9,8 @@ from orchestrator.engine.executor import BURN_FORMS
 from orchestrator.engine.fleet import Fleet
 from orchestrator.engine.settling import burn
 from orchestrator.engine.watcher import ChainWatcher
+from orchestrator.membership.attempt import AttemptStatus
 from orchestrator.membership.facts import AttemptUnmined
-from orchestrator.membership.model import AttemptStatus
 from orchestrator.membership.retry import RENEW_AFTER_BLOCKS
 from tests.fakes.changes import a_change, an_attempt, sent
 from tests.fakes.clock import JumpingClock

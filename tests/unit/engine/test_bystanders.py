@@ -10,9 +10,10 @@ from orchestrator.engine.bystanders import BystanderReader
 from orchestrator.engine.fleet import Fleet
 from orchestrator.engine.node_ports import NodeError, Said
 from orchestrator.engine.watcher import ChainWatcher
+from orchestrator.membership.attempt import Action
 from orchestrator.membership.bystanders import was_rolled_back
 from orchestrator.membership.facts import Bystander, Bystanders
-from orchestrator.membership.model import Action, Change, Effect, GroupView, State
+from orchestrator.membership.model import Change, Effect, GroupView, State
 from orchestrator.membership.reasons import Reason
 from tests.fakes.changes import a_change
 from tests.fakes.clock import JumpingClock

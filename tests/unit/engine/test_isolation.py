@@ -20,6 +20,7 @@ SERVE_ONE = {
     "broker/rabbitmq.py::dead_letters": "reads one page for one caller",
     "broker/rabbitmq.py::replay": "looks for one letter for one caller",
     "engine/watcher.py::_mined": "waits for one change",
+    "engine/inquiring.py::_until_known": "waits for one change; the supervisor contains its lane",
     "engine/settling.py::_settle_at": "settles one attempt; the supervisor contains its lane",
     "events/feed.py::_catch_up": "reads for one subscriber",
     "events/feed.py::subscribe": "reads for one subscriber",

@@ -10,7 +10,8 @@ from orchestrator.engine.fleet import Fleet
 from orchestrator.engine.joining import LIST_EVERY, Joiner
 from orchestrator.engine.tracking import ReplayTracker
 from orchestrator.engine.watcher import ChainWatcher
-from orchestrator.membership.model import Action, Change, Kind
+from orchestrator.membership.attempt import Action
+from orchestrator.membership.model import Change, Kind
 from orchestrator.membership.status import EventType, StatusEvent
 from orchestrator.store.change_store import SqlChangeStore
 from orchestrator.store.database import Database

@@ -8,10 +8,12 @@ import pytest
 
 from orchestrator.engine.fleet import Fleet
 from orchestrator.engine.history.forecaster import Forecaster
-from orchestrator.engine.node_ports import NodeError, Said
+from orchestrator.engine.node_ports import Block, NodeError, Said
 from orchestrator.engine.surveying import survey
 from orchestrator.engine.watcher import ChainWatcher
-from orchestrator.membership.model import GroupView, Kind
+from orchestrator.membership.attempt import Action
+from orchestrator.membership.facts import Surveyed
+from orchestrator.membership.model import GroupView, Kind, Repair, State
 from orchestrator.store.database import Database
 from orchestrator.store.history_store import SqlHistoryStore
 from orchestrator.store.schema_version import migrate
@@ -77,3 +79,77 @@ async def test_a_group_of_its_own_with_the_same_id_is_seen(
     surveyed = await survey(fleet, a_change("add", members=("B",), account="0xo"), Forecaster(fleet, histories))
     (member,) = (member for member in surveyed.members if member.enclave_key == "B")
     assert member.of_another_group is of_another
+
+
+# --- what a repair is about -----------------------------------------------------------------------------------------
+
+
+async def a_repair(
+    histories: SqlHistoryStore, *, odd: bool = True, meanwhile: tuple[Action, ...] = (), writes: int = 0
+) -> tuple[Surveyed, int]:
+    """A change whose member B lost its addition, surveyed for its repair; and the block of that addition."""
+    network, _, new, fleet = a_network()
+    network.act(GROUP, Action.LOCK)
+    network.mine()
+    network.act(GROUP, Action.ADD, ["B"])
+    added = network.head.number
+    new.diverges_from = added + 1 if odd else None
+    for action in meanwhile:
+        network.act(GROUP, action, ["B"] if action is not Action.LOCK else [])
+    network.write(GROUP, writes)
+    network.mine()
+    for watcher in fleet.watchers:
+        await watcher.refresh()
+    repair = Repair(members=("B",), since_block=added)
+    change = a_change("add", members=("B",), account="0xo", state=State.PREFLIGHT, repair=repair)
+    return await survey(fleet, change, Forecaster(fleet, histories)), added
+
+
+def of_member(surveyed: Surveyed) -> tuple[bool | None, int | None]:
+    (member,) = (member for member in surveyed.members if member.enclave_key == "B")
+    return member.agrees, member.moved_block
+
+
+async def test_a_member_to_repair_is_looked_at_as_it_is_now(histories: SqlHistoryStore) -> None:
+    """It differs at a block that both nodes have; it is sent through another, and its addition is forecast."""
+    surveyed, _ = await a_repair(histories, writes=1)
+    assert of_member(surveyed) == (False, None)
+    assert (surveyed.node, surveyed.sender_key) == ("old", "A")
+    assert surveyed.forecast is not None
+
+
+async def test_a_member_that_agrees_is_not_to_be_added(histories: SqlHistoryStore) -> None:
+    """There is nothing to forecast of it."""
+    surveyed, _ = await a_repair(histories, odd=False)
+    assert of_member(surveyed) == (True, None)
+    assert surveyed.forecast is None
+
+
+@pytest.mark.parametrize("meanwhile", [(Action.REMOVE,), (Action.REMOVE, Action.LOCK, Action.ADD)])
+async def test_what_somebody_did_to_a_member_is_seen(meanwhile: tuple[Action, ...], histories: SqlHistoryStore) -> None:
+    """The newest block in which it came or went after the addition that got lost."""
+    surveyed, added = await a_repair(histories, meanwhile=meanwhile)
+    assert of_member(surveyed)[1] == added + len(meanwhile)
+
+
+@pytest.mark.parametrize("fault", ["down", "branch"])
+async def test_what_can_not_be_compared_neither_agrees_nor_differs(fault: str, histories: SqlHistoryStore) -> None:
+    """A node that does not answer, or that has another block there."""
+    network, _, new, fleet = a_network()
+    network.act(GROUP, Action.LOCK)
+    network.act(GROUP, Action.ADD, ["B"])
+    for watcher in fleet.watchers:
+        await watcher.refresh()
+    change = a_change(
+        "add", members=("B",), account="0xo", state=State.PREFLIGHT, repair=Repair(members=("B",), since_block=7)
+    )
+
+    async def elsewhere(number: int) -> Block:
+        return Block(number=number, block_hash="another", transactions=())
+
+    if fault == "down":
+        new.down = True
+    else:
+        new.block = elsewhere  # type: ignore[method-assign] # of another branch
+    surveyed = await survey(fleet, change, Forecaster(fleet, histories))
+    assert of_member(surveyed) == (None, None)

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.engine.tracking import POLLS_OF_A_NODE, PROBES, ReplayTracker, learn, probes, span
-from orchestrator.membership.model import Action
+from orchestrator.membership.attempt import Action
 from tests.fakes.clock import START
 from tests.fakes.network import FakeNetwork, FakeNode, Group
 

@@ -2,7 +2,8 @@ import json
 from collections.abc import Awaitable, Callable
 
 from orchestrator.engine.node_ports import NodeError
-from orchestrator.membership.model import Action, AttemptStatus, State, Verdict
+from orchestrator.membership.attempt import Action, AttemptStatus
+from orchestrator.membership.model import State, Verdict
 from orchestrator.membership.reasons import Reason
 from tests.unit.engine.conftest import BLOCK_SECONDS, GROUP, Rig, key
 

@@ -4,6 +4,7 @@ from datetime import timedelta
 import pytest
 
 from orchestrator.membership import facts
+from orchestrator.membership.attempt import Action, Attempt, AttemptStatus
 from orchestrator.membership.commands import Burn, Pause, Renew, Send, Settle, Sign, Survey
 from orchestrator.membership.errors import ImpossibleStepError, RefusedRequestError
 from orchestrator.membership.machine import (
@@ -16,7 +17,7 @@ from orchestrator.membership.machine import (
     step,
     taken_up,
 )
-from orchestrator.membership.model import ACTION_OF, ENDED, RESTING, Action, Attempt, AttemptStatus, Change, State
+from orchestrator.membership.model import ACTION_OF, ENDED, RESTING, Change, State
 from orchestrator.membership.reasons import Reason
 from orchestrator.membership.retry import LOCK_WINDOW_BLOCKS, RENEW_AFTER_BLOCKS, WIDEN_AFTER_BLOCKS
 from orchestrator.membership.signals import Signal

@@ -2,9 +2,10 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from orchestrator.membership import facts
+from orchestrator.membership.attempt import Action
 from orchestrator.membership.commands import Observe
 from orchestrator.membership.machine import next_command, step
-from orchestrator.membership.model import Action, Change, Kind, State
+from orchestrator.membership.model import Change, Kind, State
 from tests.fakes.changes import a_change, an_attempt
 from tests.fakes.clock import START
 from tests.fakes.surveys import NEW, OLD, SECOND, a_member, a_survey, an_effect, observed, seen

@@ -4,8 +4,9 @@ from datetime import timedelta
 import pytest
 
 from orchestrator.membership import facts
+from orchestrator.membership.attempt import Action, AttemptStatus
 from orchestrator.membership.errors import RefusedRequestError
-from orchestrator.membership.model import ACTION_OF, Action, AttemptStatus, Change, Kind, MemberProgress, State, Verdict
+from orchestrator.membership.model import ACTION_OF, Change, Kind, MemberProgress, State, Verdict
 from orchestrator.membership.reading import read
 from orchestrator.membership.reasons import Reason
 from orchestrator.membership.signals import Signal

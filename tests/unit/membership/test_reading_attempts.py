@@ -3,10 +3,11 @@ from dataclasses import replace
 import pytest
 
 from orchestrator.membership import facts
+from orchestrator.membership.attempt import Action, Attempt, AttemptStatus
 from orchestrator.membership.commands import Burn, Send, Sign
 from orchestrator.membership.errors import ImpossibleStepError
 from orchestrator.membership.machine import next_command, step
-from orchestrator.membership.model import Action, Attempt, AttemptStatus, Change, Kind, State
+from orchestrator.membership.model import Change, Kind, State
 from orchestrator.membership.reading import read
 from orchestrator.membership.reading_attempts import MINED_ALREADY, given_up, to_be_sent_again
 from orchestrator.membership.reasons import Reason

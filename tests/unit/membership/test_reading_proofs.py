@@ -3,11 +3,12 @@ from datetime import timedelta
 
 import pytest
 
-from orchestrator.membership.commands import Send
+from orchestrator.membership.attempt import NODE_MARKER, Action, AttemptStatus
+from orchestrator.membership.commands import Send, Settle
 from orchestrator.membership.errors import ImpossibleStepError
 from orchestrator.membership.facts import Sighting
 from orchestrator.membership.machine import next_command
-from orchestrator.membership.model import Action, AttemptStatus, Change, Kind, State
+from orchestrator.membership.model import Change, Kind, State
 from orchestrator.membership.reading import read
 from orchestrator.membership.signals import Signal
 from tests.fakes.changes import a_change, an_attempt
@@ -121,6 +122,16 @@ def test_a_rolled_back_addition_is_sent_again_under_its_lock() -> None:
     assert change.attempt.sent_block is not None, "it was sent: a refusal of the next send does not undo that"
     command = next_command(replace(change, state=State.ADDING))
     assert command == Send(attempt=change.attempt, after_block=15, widely=True)
+
+
+def test_a_rolled_back_addition_of_a_nodes_marker_is_waited_for_under_its_lock() -> None:
+    """The lock may be back and stay: the change keeps it, and the node's marker is not sent twice."""
+    marker = replace(NODE_MARKER, pmt_hash="0xp")
+    change = replace(REPLAYING, attempt=replace(ADD, marker=marker))
+    signal, change = read(change, GONE, START)
+    assert signal is Signal.ADD_ROLLED_BACK
+    assert change.attempt is not None
+    assert next_command(replace(change, state=State.ADDING)) == Settle(attempt=change.attempt)
 
 
 @pytest.mark.parametrize(

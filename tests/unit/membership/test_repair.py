@@ -9,23 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.membership import facts
+from orchestrator.membership.attempt import Action, Attempt, AttemptStatus, Marker
 from orchestrator.membership.commands import Burn, Observe, Pause, Renew, Send, Settle, Sign, Survey
 from orchestrator.membership.errors import RefusedRequestError
 from orchestrator.membership.forecast.verdict import Danger, Scope
 from orchestrator.membership.machine import deadline_applies, next_command, step
-from orchestrator.membership.model import (
-    Action,
-    Attempt,
-    AttemptStatus,
-    Change,
-    Effect,
-    Kind,
-    Marker,
-    MemberProgress,
-    Repair,
-    State,
-    Verdict,
-)
+from orchestrator.membership.model import Change, Effect, Kind, MemberProgress, Repair, State, Verdict
 from orchestrator.membership.reasons import RULES, Reason
 from orchestrator.membership.repair import PATIENCE, repair_of
 from tests.fakes.changes import a_change

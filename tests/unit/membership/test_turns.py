@@ -3,7 +3,8 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.membership.model import Action, Kind, State
+from orchestrator.membership.attempt import Action
+from orchestrator.membership.model import Kind, State
 from tests.fakes.simulated_chain import DAEMON, SimulatedChain
 from tests.fakes.simulated_daemon import SimulatedDaemon
 

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.engine.ports import HistoryEntry
-from orchestrator.membership.model import Attempt, Change, Effect, GroupView, Kind, MemberProgress, Plan
+from orchestrator.membership.attempt import Attempt
+from orchestrator.membership.model import Change, Effect, GroupView, Kind, MemberProgress, Plan
 from orchestrator.membership.reasons import Reason
 from orchestrator.store import rows
 from orchestrator.store.schema import attempts, changes, history

@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from orchestrator.api.documents import group_document
+from orchestrator.api.group_documents import group_document
 from orchestrator.api.ports import GroupStanding, MemberStanding
 from orchestrator.cli.demo.screen import Screen
 from tests.fakes.http_api import GROUP, GROUP_IN_PATH, KEYS

@@ -1,16 +1,27 @@
 """What has to wait for what on one node."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from itertools import product
 
+import pytest
+
+from orchestrator.membership.attempt import Action
 from orchestrator.membership.forecast.schedule import (
     NodeAddition,
     PendingMarker,
     ReplayRules,
     addition_obstacle,
+    additions_of,
+    busy,
     marker_obstacle,
+    precedence,
 )
+from orchestrator.membership.model import Change, ExpectedReplay, MemberProgress, State, Verdict
+from tests.fakes.changes import a_change, an_attempt
+from tests.fakes.clock import START
+from tests.fakes.surveys import a_plan
 
 RULES = ReplayRules(block_period=timedelta(seconds=2), per_block=timedelta(milliseconds=4))
 SHORT, LONG = 500, 501
@@ -61,3 +72,51 @@ def test_one_marker_of_an_account_is_under_way_at_a_time() -> None:
     assert marker_obstacle("0xb", pending) is None
     assert marker_obstacle(None, pending) is None
     assert marker_obstacle("0xa", []) is None
+
+
+def adding(name: str, *, sent: bool = False, state: State = State.ADDING, former: bool = True) -> Change:
+    """A change whose signed addition makes node n replay."""
+    change = a_change(name)
+    attempt = an_attempt(name, action=Action.ADD, sent_block=5 if sent else None)
+    replays = (ExpectedReplay(enclave_key="member", node="n", blocks=3, former=former),)
+    return replace(change, lead_id=change.change_id, state=state, attempt=attempt, plan=a_plan(replays=replays))
+
+
+@pytest.mark.parametrize(
+    ("other", "yields"),
+    [
+        (adding("0"), True),
+        (adding("9"), False),
+        (adding("0", sent=True), False),
+        (adding("0", state=State.REPLAYING), False),
+    ],
+)
+def test_of_two_that_begin_together_the_younger_gives_way(other: Change, yields: bool) -> None:
+    """One that was broadcast goes first, and of two that are signed the older: it waits until the other gave way."""
+    found = precedence(adding("5"), [other], RULES)
+    assert found is not None
+    assert (found.reason.slug, found.yields) == ("newcomer_busy", yields)
+
+
+def test_what_waits_for_its_lock_holds_nobody_up_who_is_about_to_add() -> None:
+    """A lane that has signed no addition yet looks at this one when it has, and waits then."""
+    other = adding("0", state=State.LOCKING)
+    locking = replace(other, attempt=an_attempt("0", action=Action.LOCK))
+    assert precedence(adding("5"), [locking], RULES) is None
+    mine = additions_of("5", "g", (ExpectedReplay(enclave_key="member", node="n", blocks=3, former=True),))
+    assert busy(mine, [locking], RULES) is not None
+
+
+def test_a_member_that_has_replayed_holds_nobody_up() -> None:
+    """The addition is over for its node once that has imported its block."""
+    there = MemberProgress(
+        enclave_key="member",
+        verdict=Verdict.IN_SYNC,
+        blocks_replayed=3,
+        blocks_total=3,
+        head=9,
+        moved_at=START,
+        in_sync_through=9,
+    )
+    other = replace(adding("0", state=State.REPLAYING), progress=(there,))
+    assert precedence(adding("5"), [other], RULES) is None

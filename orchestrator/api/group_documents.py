@@ -1,0 +1,63 @@
+"""The JSON documents that the API answers with about groups."""
+
+from pydantic import Field
+
+from orchestrator.api.documents import Document
+from orchestrator.api.ports import GroupStanding
+
+
+class MemberStandingDocument(Document):
+    """One participant as its node shows the group now."""
+
+    enclave_key: str
+    node: str | None = Field(description="Name of the configured node; null without access to it.")
+    head: int | None
+    exists: bool | None
+    participants: tuple[str, ...]
+    version: str
+    state_root: str
+
+
+class GroupDocument(Document):
+    """One group as the configured nodes show it."""
+
+    privacy_group_id: str
+    path_id: str = Field(description="The id as base64url, for paths.")
+    block_number: int | None
+    participants: list[str]
+    locked: bool | None
+    version: str
+    members: list[MemberStandingDocument]
+    in_sync: bool | None
+    unfinished: list[str] = Field(description="Ids of changes that have not ended.")
+
+
+class GroupPage(Document):
+    """The known groups."""
+
+    groups: list[GroupDocument]
+
+
+class DesiredMembers(Document):
+    """The members that a group shall have; otherwise as in a change that is asked for."""
+
+    members: list[str] = Field(description="All enclave keys that shall be members, each once.", min_length=1)
+    account: str | None = Field(
+        default=None, description="The owner's account; may be left out when one is configured."
+    )
+    deadline_seconds: int | None = Field(default=None, ge=1, description="When to give up, in seconds.")
+
+
+def group_document(group: GroupStanding, path_id: str) -> GroupDocument:
+    """Return a group as the API shows it."""
+    return GroupDocument(
+        privacy_group_id=group.privacy_group_id,
+        path_id=path_id,
+        block_number=group.block_number,
+        participants=list(group.participants),
+        locked=group.locked,
+        version=group.version,
+        members=[MemberStandingDocument.model_validate(member) for member in group.members],
+        in_sync=group.in_sync,
+        unfinished=list(group.unfinished),
+    )

@@ -1,0 +1,102 @@
+"""Each way in gets its worst document, and holds the event loop for no more than 100 ms of processor time."""
+
+import asyncio
+import gc
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from random import Random
+
+import pytest
+from aiohttp import ClientSession, web
+from websockets.asyncio.server import ServerConnection, serve
+
+from orchestrator.api import make_api
+from orchestrator.besu.websocket_client import MAX_BYTES_PER_SECOND, MAX_MESSAGE_BYTES, NodeSocket
+from tests.fakes.http_api import FakeParts
+from tests.hostile.campaigns import _FILLED, MOST_SECONDS_ON_THE_LOOP
+from tests.hostile.loop_time import measured
+
+FLOOD_SECONDS = 1.5
+
+
+@pytest.fixture(autouse=True)
+def _collected() -> Iterator[None]:
+    """As the daemon does at its start: collecting what the test's own libraries made is nobody's doing."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
+async def test_bodies_over_http() -> None:
+    """The worst bodies are refused one after the other, each in little time."""
+    runner = web.AppRunner(make_api(FakeParts().services()), access_log=None)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1/changes"
+    bodies = [fill(Random(1))[: 256 * 1024] for fill in _FILLED]  # noqa: S311 - a plan that can be repeated
+    async with ClientSession() as session:
+        with measured() as longest:
+            for number, body in enumerate(bodies):
+                headers = {"Idempotency-Key": str(number), "Content-Type": "application/json"}
+                async with session.post(url, data=body, headers=headers) as answer:
+                    assert answer.status == 422, await answer.text()
+    await runner.cleanup()
+    assert longest.seconds < MOST_SECONDS_ON_THE_LOOP, longest
+
+
+async def test_a_flood_of_notifications() -> None:
+    """A node that sends notifications of a megabyte as fast as it can is read slowly, and others have their turns."""
+    with flooding() as (url, sent), measured() as longest:
+        async with NodeSocket(url, random=Random(1)) as socket:  # noqa: S311 - spreads reconnections
+            subscription = socket.subscribe_heads()
+            await socket.wait_connected(5)
+            turns = 0
+            until = asyncio.get_running_loop().time() + FLOOD_SECONDS
+            while asyncio.get_running_loop().time() < until:
+                turns += 1
+                await asyncio.sleep(0)
+            await subscription.close()
+    assert turns > 100
+    assert longest.seconds < MOST_SECONDS_ON_THE_LOOP, longest
+    # What the two sides' buffers take is sent, too, and read by nobody.
+    assert sent[0] < MAX_BYTES_PER_SECOND * FLOOD_SECONDS + 40 * MAX_MESSAGE_BYTES
+
+
+@contextmanager
+def flooding() -> Iterator[tuple[str, list[int]]]:
+    """A WebSocket server, in a thread of its own, that answers a subscription with a flood; gives bytes sent."""
+    ready, stop = threading.Event(), threading.Event()
+    url: list[str] = []
+    sent = [0]
+    transactions = ["0x" + "ab" * 32] * (MAX_MESSAGE_BYTES // 70 - 20)
+    head: dict[str, object] = {"number": "0x7", "hash": "0x" + "12" * 32, "parentHash": "0x" + "34" * 32}
+    head |= {"timestamp": "0x1", "transactions": transactions}
+    notification = {"method": "eth_subscription", "params": {"subscription": "0x1", "result": head}}
+    text = json.dumps({"jsonrpc": "2.0"} | notification)
+
+    async def flood(connection: ServerConnection) -> None:
+        asked = json.loads(await connection.recv())
+        await connection.send(json.dumps({"jsonrpc": "2.0", "id": asked["id"], "result": "0x1"}))
+        while not stop.is_set():
+            await connection.send(text)
+            sent[0] += len(text)
+
+    async def run() -> None:
+        async with serve(flood, "127.0.0.1", 0, compression=None) as server:
+            url.append(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+            ready.set()
+            await asyncio.to_thread(stop.wait)
+            server.close()
+
+    thread = threading.Thread(target=lambda: asyncio.run(run()), daemon=True)
+    thread.start()
+    assert ready.wait(10)
+    try:
+        yield url[0], sent
+    finally:
+        stop.set()
+        thread.join(10)
