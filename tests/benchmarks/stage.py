@@ -56,15 +56,13 @@ SHARED: Final = replace(RECORDED, sends_at_once=2)
 
 @dataclass(frozen=True, slots=True)
 class Devnet:
-    """Emulated nodes in a process of their own.
+    """Where emulated nodes answer.
 
     Attributes:
-        child: The process.
         base_port: The first node's HTTP port.
         nodes: How many there are.
     """
 
-    child: Child
     base_port: int
     nodes: int
 
@@ -146,7 +144,7 @@ async def running_devnet(
         version: Besu's.
         costs: What things take a node.
     """
-    base_port = _consecutive_ports(2 * nodes)
+    base_port = consecutive_ports(2 * nodes)
     options = {
         "--nodes": nodes,
         "--validators": min(nodes, 3),
@@ -159,8 +157,8 @@ async def running_devnet(
         "--marker-ms": costs.marker_ms,
     }
     command = orchestrator("devnet", *(text for name, value in options.items() for text in (name, str(value))))
-    async with child(directory / "devnet.log", command) as running:
-        yield Devnet(running, base_port, nodes)
+    async with child(directory / "devnet.log", command):
+        yield Devnet(base_port, nodes)
 
 
 @asynccontextmanager
@@ -255,7 +253,7 @@ async def ask_for(daemon: Daemon, requests: Iterable[bytes]) -> None:
             tasks.create_task(put(body))
 
 
-def _consecutive_ports(count: int) -> int:
+def consecutive_ports(count: int) -> int:
     """Return the first of so many ports on loopback that nothing listens on, below those of outgoing connections."""
     while True:
         first = free_port()
