@@ -4,8 +4,10 @@ A group's history is read by the readers of the forecast, which keep it: what a 
 daemon, has. So an audit that ran out of calls goes on where it was left.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from typing import TypeVar
 
 from orchestrator.engine.fleet import Fleet
 from orchestrator.engine.history.examinations import ExaminedBlocks
@@ -19,14 +21,13 @@ from orchestrator.engine.history.senders import SenderReader
 from orchestrator.engine.holdings import Holdings, read_holdings
 from orchestrator.engine.node_ports import NodeError
 from orchestrator.engine.parting import first_difference, lacking
+from orchestrator.engine.stale_additions import stale_additions
 from orchestrator.membership.damage import (
     Damage,
     DamageFinding,
-    Return,
     differing_finding,
     former_finding,
     ranked_findings,
-    returned,
     sender_findings,
     unextendable_findings,
 )
@@ -34,15 +35,13 @@ from orchestrator.membership.divergence import agreed_members
 from orchestrator.membership.forecast.agreement import disagreement
 from orchestrator.membership.forecast.blocks import Flaw
 from orchestrator.membership.forecast.newcomers import departure
-from orchestrator.membership.forecast.senders import standing
+from orchestrator.membership.forecast.senders import SenderStanding, standing
 from orchestrator.membership.model import Verdict
 
 MOST_CALLS = 500_000
 """JSON-RPC calls of one audit; groups that are left out come first in the next."""
-LOOKED_BACK = 256
-"""Blocks before an addition in which a root that came back is looked for."""
-MOST_ADDITIONS = 8
-"""The newest additions to a group before which that is done."""
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,7 +144,13 @@ class DeepAudit:
         participants = agreed_members(listed)
         members = self._hosted(participants, network)
         if not members:
-            return []  # held by nodes that left it, and nobody who is in it can be seen: nothing to compare with
+            names = ", ".join(sorted({w.node.name for key in listed if (w := self._fleet.hosting(key)) is not None}))
+            detail = f"it is held by {names}; no node of a member can be seen"
+            return [
+                DamageFinding(
+                    damage=Damage.UNSEEN, detail=detail, privacy_group_id=group, members=tuple(sorted(listed))
+                )
+            ]
         roots: dict[str, str] = {}
         for key, member in members.items():
             (view,) = await member.watcher.node.roots(group, [network.at])
@@ -159,15 +164,14 @@ class DeepAudit:
         read = await self._history(group, reference)
         findings: list[DamageFinding] = []
         if read is None:
-            detail = "its history was not read to the end: there were no calls left"
-            return [DamageFinding(damage=Damage.UNREAD, detail=detail, privacy_group_id=group)]
+            return [_unread(group, "its history")]
         self._examined.update(
             (e.number, any(flaw.flaw is Flaw.ACCOUNT_TWICE for flaw in e.flaws)) for e in read.examinations.values()
         )
         findings += unextendable_findings(group, read.examinations.values())
         if differing is not None:
             findings += await self._differing(group, network, members, roots, odd, decided=differing.decided, read=read)
-        stale = await self._returns(group, network, members, differs=differing is not None)
+        stale = await stale_additions(self._roots, group, network.at, members, differs=differing is not None)
         if differing is not None and stale:
             # Sender and new member may be the larger side: who is odd, and what repairs it, is another question then.
             return [*(f for f in findings if f.damage is Damage.UNEXTENDABLE), *stale]
@@ -220,10 +224,9 @@ class DeepAudit:
         findings = []
         staying = [key for key in members if key not in odd]
         for key in odd:
-            facts = await self._newcomers.read(read.history, [key], staying, (), at, ask=False)
+            facts = await self._whole(partial(self._newcomers.read, read.history, [key], staying, (), at, ask=False))
             if facts is None:
-                detail = f"member {key} differs; its roots were not read to the end"
-                findings.append(DamageFinding(damage=Damage.UNREAD, detail=detail, privacy_group_id=group))
+                findings.append(_unread(group, f"member {key} differs; its roots"))
                 continue
             name = members[key].watcher.node.name
             findings.append(differing_finding(group, key, name, departure(read.history, facts[0]), at))
@@ -240,39 +243,6 @@ class DeepAudit:
         words = [f"{key} lacks the private receipt of {', '.join(names)}" for key, names in lacked.items()]
         return f"; they part in block {first}" + "".join(f"; {word}" for word in words)
 
-    async def _returns(
-        self, group: str, network: Holdings, members: Mapping[str, SeenMember], *, differs: bool
-    ) -> list[DamageFinding]:
-        """Look for stale additions: roots that went and came back before one (docs/besu.md#stale-bundles, 8)."""
-        findings = []
-        for key, member in members.items():
-            logs = (log for log in member.record.logs if log.privacy_group_id == group and log.added)
-            for block in sorted({log.block_number for log in logs})[-MOST_ADDITIONS:]:
-                back = await self._return_before(group, member, min(block, network.at))
-                # Replays of other groups make roots alternate as well; what they do to bundles is told by these.
-                others = (replay for replay in member.record.replays if replay.privacy_group_id != group)
-                if back is None or any(r.at_block is None or r.at_block > back.back_at for r in others):
-                    continue
-                findings.append(
-                    DamageFinding(
-                        damage=Damage.SPLIT if differs else Damage.STALE,
-                        detail=f"its root changed in block {back.left_at}, was the earlier one again at block "
-                        f"{back.back_at}, and an addition followed in block {block}",
-                        privacy_group_id=group,
-                        members=(key,),
-                        node=member.watcher.node.name,
-                        block_number=block,
-                    )
-                )
-                break
-        return findings
-
-    async def _return_before(self, group: str, member: SeenMember, block: int) -> Return | None:
-        numbers = range(max(block - LOOKED_BACK, 0), block + 1)
-        seen = await self._roots.read(member.watcher, group, numbers, member.record.replays)
-        back = returned([(number, seen[number]) for number in numbers]) if seen is not None else None
-        return back if back is not None and back.until in (None, block) else None
-
     async def _bundles(
         self,
         group: str,
@@ -281,13 +251,26 @@ class DeepAudit:
         odd: Sequence[str],
         read: ReadHistory,
     ) -> tuple[DamageFinding, ...]:
-        standings = []
+        standings: list[SenderStanding] = []
+        unread: list[DamageFinding] = []
         for key, member in members.items():
             if key in odd:
                 continue
-            facts = await self._senders.read(read.history, [member], network.at)
+            facts = await self._whole(partial(self._senders.read, read.history, [member], network.at))
+            if facts is None:
+                unread.append(_unread(group, f"the roots of node {member.watcher.node.name}"))
             standings += [standing(read.history, one) for one in facts or ()]
-        return sender_findings(group, standings)
+        return (*unread, *sender_findings(group, standings))
+
+    async def _whole(self, ask: Callable[[], Awaitable[T | None]]) -> T | None:
+        """Ask until all is read: the readers read a bounded part at a time; None when there are no calls left."""
+        before = -1
+        while before < self._calls() < self._most_calls:
+            before = self._calls()
+            found = await ask()
+            if found is not None:
+                return found
+        return None
 
     async def _former(
         self, group: str, network: Holdings, participants: Sequence[str], read: ReadHistory, reference: SeenMember
@@ -298,12 +281,21 @@ class DeepAudit:
             shared = watcher is not None and any(k in participants for k in watcher.node.enclave_keys)
             if watcher is None or key in participants or shared or key != watcher.node.enclave_keys[0]:
                 continue
-            facts = await self._newcomers.read(
-                read.history, [key], participants, reference.record.logs, network.at, ask=False
+            logs = reference.record.logs
+            facts = await self._whole(
+                partial(self._newcomers.read, read.history, [key], participants, logs, network.at, ask=False)
             )
-            if facts is None or not facts[0].holds:
+            if facts is None:
+                findings.append(_unread(group, f"the roots of node {watcher.node.name}"))
                 continue
-            logs = (*network.seen[watcher.node.name].record.logs, *reference.record.logs)
-            ever = any(log.privacy_group_id == group and log.member == key and log.added for log in logs)
+            if not facts[0].holds:
+                continue
+            known = (*network.seen[watcher.node.name].record.logs, *logs)
+            ever = any(log.privacy_group_id == group and log.member == key and log.added for log in known)
             findings.append(former_finding(group, key, watcher.node.name, departure(read.history, facts[0]), ever=ever))
         return findings
+
+
+def _unread(group: str, what: str) -> DamageFinding:
+    detail = f"{what} could not be read to the end: there were no calls left"
+    return DamageFinding(damage=Damage.UNREAD, detail=detail, privacy_group_id=group)

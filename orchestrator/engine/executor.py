@@ -13,7 +13,7 @@ from orchestrator.engine.node_ports import Contract, Markers, NodeError, Signers
 from orchestrator.engine.nonces import NonceBook
 from orchestrator.engine.observing import Observer
 from orchestrator.engine.ports import Clock
-from orchestrator.engine.sending import Sending
+from orchestrator.engine.sending import NodeSigned, Sending
 from orchestrator.engine.settling import SILENCE_SECONDS, burn, settle
 from orchestrator.engine.surveying import survey
 from orchestrator.engine.watcher import silence
@@ -57,6 +57,7 @@ class Executor:
         confirmations: How deep what ends a batch without an effect must be.
         nonces: Private nonces that were read on the way.
         bundling: What earlier additions took.
+        node_markers: By node, the newest marker that it signed for us.
     """
 
     fleet: Fleet
@@ -72,6 +73,7 @@ class Executor:
     confirmations: int = 0
     nonces: NonceBook = field(default_factory=NonceBook)
     bundling: BundlingBook = field(default_factory=BundlingBook)
+    node_markers: dict[str, NodeSigned] = field(default_factory=dict)
 
     async def perform(self, change: Change, command: Command) -> Fact:
         """Do a command and return what was observed; a node's failure is a fact, too.
@@ -114,6 +116,7 @@ class Executor:
             confirmations=self.confirmations,
             nonces=self.nonces,
             bundling=self.bundling,
+            node_markers=self.node_markers,
         )
 
     async def _survey(self, change: Change) -> Fact:
@@ -173,6 +176,8 @@ class Executor:
 
     async def _deep(self, change: Change, attempt: Attempt, fact: Fact) -> Fact:
         """Let what ends a batch be so deep as is configured."""
+        if isinstance(fact, AttemptSettled) and fact.effect is not None and self.confirmations == 0:
+            fact = replace(fact, effect=replace(fact.effect, deep=True))
         ends = isinstance(fact, AttemptSettled) and (fact.effect is None or attempt.action is Action.UNLOCK)
         return await self._confirmed(change, attempt, fact) if self.confirmations and ends else fact
 

@@ -26,9 +26,11 @@ from orchestrator.membership.facts import (
     Hindered,
     SendFailed,
 )
+from orchestrator.membership.forecast.schedule import PendingMarker, marker_obstacle
 from orchestrator.membership.model import Change, Effect, Kind, Plan
 from orchestrator.membership.reading_attempts import MINED_ALREADY
 from orchestrator.membership.reasons import Reason
+from orchestrator.membership.retry import NODE_MARKER_BLOCKS
 
 DISTRIBUTES_HISTORY_SINCE = (21, 10, 2)
 """Before this Besu a distribution brings no history; additions are sent there with a marker of the node's
@@ -42,6 +44,15 @@ OUTBID = "marker_outbid"
 
 NEWCOMER_SECONDS = 30.0
 """How long a new member's node that answers may take to import the block after the lock's."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeSigned:
+    """A marker that a node signed, for which change, and the node's head when it was sent."""
+
+    pmt_hash: str
+    change_id: str
+    sent_block: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +71,7 @@ class Sending:
         confirmations: How deep an unlock that somebody else made must be.
         nonces: Private nonces that were read on the way.
         bundling: What earlier additions took.
+        node_markers: By node, the newest marker that it signed for us.
     """
 
     fleet: Fleet
@@ -73,6 +85,7 @@ class Sending:
     confirmations: int
     nonces: NonceBook
     bundling: BundlingBook
+    node_markers: dict[str, "NodeSigned"]
 
     async def sign(self, change: Change, command: Sign) -> Fact:
         """Sign and distribute a private transaction, and sign its marker.
@@ -165,6 +178,14 @@ class Sending:
         return await self._broadcast(watcher, attempt, widely=command.widely)
 
     async def _send_by_node(self, change: Change, watcher: ChainWatcher, attempt: Attempt) -> Fact:
+        # The node may sign all of its markers with one key: two of them in a block make that block unreplayable.
+        last, present = self.node_markers.get(watcher.node.name), await watcher.current()
+        pending = last is not None and present.number < last.sent_block + NODE_MARKER_BLOCKS
+        if last and pending and (await watcher.node.outcomes([last.pmt_hash]))[0].block_number is None:
+            name = watcher.node.name
+            reason = marker_obstacle(name, [PendingMarker(account=name, change_id=last.change_id)])
+            if reason is not None:
+                return Hindered(reason=reason)
         begun_at = self.clock.now()
         try:
             pmt_hash = await watcher.node.send(attempt.raw)
@@ -173,6 +194,7 @@ class Sending:
         seconds = max((self.clock.now() - begun_at).total_seconds(), 0.0)
         self.bundling.remember(attempt.node, change.privacy_group_id, seconds)
         head = await watcher.current()
+        self.node_markers[watcher.node.name] = NodeSigned(pmt_hash, change.change_id, head.number)
         return AttemptSent(head=head.number, nodes=(watcher.node.name,), pmt_hash=pmt_hash)
 
     async def _broadcast(self, watcher: ChainWatcher, attempt: Attempt, *, widely: bool) -> Fact:

@@ -39,6 +39,7 @@ class Damage(StrEnum):
     TORN = "torn_bundle"
     FORMER_UNSAFE = "former_member_unsafe"
     FORMER = "held_without_membership"
+    UNSEEN = "no_member_seen"
     UNREAD = "not_read"
 
 
@@ -85,7 +86,7 @@ REMEDIES: dict[Damage, Remedy] = {
     Damage.STANDS_STILL: Remedy(
         severity=Severity.DAMAGE,
         repair="Look at its log and its enclave: a replay or an enclave that is down holds it for a while, a failed "
-        "root check or an invalid block for good (docs/besu.md, What a replay needs).",
+        "root check or an invalid block for good (docs/besu.md#what-a-replay-needs).",
         never="Never delete its database or its enclave's store: it meets the same block, and private data are lost.",
     ),
     Damage.NO_SENDER: Remedy(
@@ -118,6 +119,11 @@ REMEDIES: dict[Damage, Remedy] = {
         severity=Severity.NOTE,
         repair="Nothing has to be done: what a removed member's node had it keeps. It may come back as things are.",
         never="Add nothing else to node {node} while a member of it comes back.",
+    ),
+    Damage.UNSEEN: Remedy(
+        severity=Severity.NOTE,
+        repair="Nothing could be compared. Ask the operators of the group's members, whose daemons see more.",
+        never="Never re-add a member on the nodes of {members} without the forecast of somebody who sees both.",
     ),
     Damage.UNREAD: Remedy(
         severity=Severity.NOTE, repair="Run the audit again: what was read is kept where there is a store."
@@ -314,7 +320,8 @@ def differing_finding(group: str, key: str, node: str, found: Departure, block_n
         block_number: The block at which members were compared.
     """
     beyond = found.trouble is not None and not found.passing
-    seen = found.trouble if beyond else f"it shows what the group was after block {found.last}"
+    shows = f"it shows what the group was after block {found.last}" if found.last else "its node has nothing of it"
+    seen = found.trouble if beyond else shows
     return DamageFinding(
         damage=Damage.BEYOND_REPAIR if beyond else Damage.DIFFERS,
         detail=f"at block {block_number} its state is another than most members'; {seen}",

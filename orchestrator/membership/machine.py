@@ -285,7 +285,9 @@ def deadline_applies(change: Change, now: datetime) -> bool:
     match change.state:
         case State.LOCKING | State.ADDING:
             return change.leads
-        case State.QUEUED | State.PREFLIGHT | State.REPLAYING | State.VERIFYING | State.CREATING | State.REMOVING:
+        case State.QUEUED | State.PREFLIGHT | State.CREATING | State.REMOVING:
             return True
+        case State.REPLAYING | State.VERIFYING:
+            return change.effect is None or change.effect.deep
         case _:
             return False

@@ -142,21 +142,9 @@ class SimulatedWorld:
             owner=True if view.exists else None,
             sender_key=self.sender,
             members=tuple(self._member(change, key) for key in dict.fromkeys((*change.members, *view.participants))),
-            own_lock=self._own_lock(change, view),
             forecast=a_forecast(),
+            own_lock=head.state.private_nonce - 1 if head.state.locked_by == DAEMON else None,
         )
-
-    def _own_lock(self, change: Change, view: GroupView) -> int | None:
-        """The private nonce of a lock of ours that holds the group, by the outcome of its own marker."""
-        if not view.locked or change.kind is Kind.UNLOCK_GROUP:
-            return None
-        newest = self.chain.head.state.private_nonce - 1
-        for attempt, _ in self.sends:
-            if attempt.action is Action.LOCK and attempt.private_nonce == newest:
-                mined = self._mined(attempt)
-                if mined is not None and mined.executed:
-                    return newest
-        return None
 
     def _member(self, change: Change, key: str) -> facts.MemberSurvey:
         survey = self.conditions.surveys(key)
@@ -329,7 +317,8 @@ class SimulatedWorld:
         return facts.AttemptUnmined(head=chain.head.number)
 
     def _effect(self, number: int, view: GroupView) -> Effect:
-        return Effect(block_number=number, block_hash=self.chain.blocks[number].block_hash, view=view)
+        shallow = self.chain.confirmations > 0
+        return Effect(block_number=number, block_hash=self.chain.blocks[number].block_hash, view=view, deep=not shallow)
 
     # --- proving ----------------------------------------------------------------------------------------------------
 

@@ -177,6 +177,15 @@ async def test_an_audit_that_runs_out_of_calls_goes_on_where_it_was_left(store: 
     assert asked_for[0] == first.left_out[0]
 
 
+async def test_a_group_of_which_no_member_is_seen_is_a_note(store: SqlHistoryStore) -> None:
+    """A removed member's node alone has nothing to be compared with: said, and not called well."""
+    audited = Audited(store, "S")
+    audited.chain.mine(Act(group="X", kind="create", keys=("T", "S")))
+    audited.chain.mine(Act(group="X", kind="remove", keys=("S",)))
+    finding = only(await audited.audit())
+    assert (finding.damage, finding.severity) == (Damage.UNSEEN, Severity.NOTE)
+
+
 async def test_nodes_that_do_not_answer_are_named(store: SqlHistoryStore) -> None:
     """A silent node is skipped with its reason, and without any there is no report that all is well."""
     audited = Audited(store, "T", "S")

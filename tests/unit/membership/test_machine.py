@@ -330,9 +330,17 @@ def overdue(change: Change) -> bool:
     return deadline_applies(replace(change, deadline=START), LATER)
 
 
+@pytest.mark.parametrize("state", [State.REPLAYING, State.VERIFYING])
+def test_a_deadline_waits_until_the_effect_is_deep(state: State) -> None:
+    """A reorganisation that took it back would find nobody who looks after the lock."""
+    effect = an_effect()
+    assert not overdue(replace(in_state(state), effect=effect))
+    assert overdue(replace(in_state(state), effect=replace(effect, deep=True)))
+
+
 def test_a_deadline_applies_where_something_can_be_given_up() -> None:
     """Not while an effect can't be called back, not to what is being undone, not to what rests parked or ended."""
-    applies = {state for state in State if overdue(in_state(state))}
+    applies = {state for state in State if overdue(replace(in_state(state), effect=None))}
     assert applies == {
         State.QUEUED,
         State.PREFLIGHT,
