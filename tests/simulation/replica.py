@@ -9,6 +9,7 @@ from orchestrator.besu.own_markers import OneTimeMarkers
 from orchestrator.besu.signers import signer_from_key
 from orchestrator.besu.signing import Accounts, ManagementCodec
 from orchestrator.engine.additions import AdditionsUnderWay
+from orchestrator.engine.auditor import Auditor, AuditRules
 from orchestrator.engine.bystanders import BystanderReader
 from orchestrator.engine.executor import Executor
 from orchestrator.engine.fleet import Fleet
@@ -17,6 +18,7 @@ from orchestrator.engine.ids import new_ids
 from orchestrator.engine.intake import Intake
 from orchestrator.engine.observing import Observer, ProofRules
 from orchestrator.engine.ports import StoreError
+from orchestrator.engine.repairing import Repairer
 from orchestrator.engine.sending import Sending
 from orchestrator.engine.supervisor import LaneRules, Supervisor
 from orchestrator.engine.tracking import ReplayTracker
@@ -126,6 +128,11 @@ class Replica:
         async with asyncio.TaskGroup() as tasks:
             queue = LifeQueue(self._queue, life)
             beside = [tasks.create_task(intake.run(queue))]
+            if world.weather.losses:
+                watched = AuditRules(holder=self.name, every_blocks=20)
+                auditor = Auditor(fleet, store, SqlOutbox(database), clock, watched)
+                beside.append(tasks.create_task(auditor.run()))
+                beside.append(tasks.create_task(Repairer(store, fleet, clock).run()))
             if world.weather.relay:
                 relay = Relay(SqlOutbox(database), queue, clock, self.name)
                 beside.append(tasks.create_task(relay.run()))
