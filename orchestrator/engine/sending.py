@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from orchestrator.engine.additions import AdditionsUnderWay
 from orchestrator.engine.broadcasting import offer, targets
@@ -68,7 +68,7 @@ class Sending:
         additions: What else is being added, by all lanes.
         clock: Time.
         new_id: Makes unique ids.
-        confirmations: How deep an unlock that somebody else made must be.
+        confirmations: How deep what ends a batch without an effect must be.
         nonces: Private nonces that were read on the way.
         bundling: What earlier additions took.
         node_markers: By node, the newest marker that it signed for us.
@@ -82,10 +82,10 @@ class Sending:
     additions: AdditionsUnderWay
     clock: Clock
     new_id: Callable[[], str]
-    confirmations: int
-    nonces: NonceBook
-    bundling: BundlingBook
-    node_markers: dict[str, "NodeSigned"]
+    confirmations: int = 0
+    nonces: NonceBook = field(default_factory=NonceBook)
+    bundling: BundlingBook = field(default_factory=BundlingBook)
+    node_markers: dict[str, NodeSigned] = field(default_factory=dict)
 
     async def sign(self, change: Change, command: Sign) -> Fact:
         """Sign and distribute a private transaction, and sign its marker.
