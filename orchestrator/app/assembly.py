@@ -35,6 +35,7 @@ from orchestrator.engine.inquiring import AttestationBook, Inquirer, Policy
 from orchestrator.engine.intake import Intake
 from orchestrator.engine.observing import Observer, ProofRules
 from orchestrator.engine.ports import Clock
+from orchestrator.engine.sending import Sending
 from orchestrator.engine.supervisor import LaneRules, Supervisor
 from orchestrator.engine.testimony import VerdictBook
 from orchestrator.engine.tracking import ReplayTracker
@@ -193,23 +194,27 @@ async def assembled(config: Config, stopping: asyncio.Event, clock: Clock | None
         inquirer = Inquirer(fleet, attestations, speakers(config), accounts, clock, policy)
         forecaster = Forecaster(fleet, SqlHistoryStore(database), inquirer)
         executor = Executor(
-            fleet=fleet,
-            signers=accounts,
-            markers=OneTimeMarkers(one_time_key, gas_limit=config.chain.gas_limit, gas_price=config.chain.gas_price),
-            contract=ManagementCodec(),
-            observer=Observer(fleet, ReplayTracker(), rules, clock, BystanderReader(fleet, store.groups), book),
-            forecaster=forecaster,
-            locks=store.locks,
-            additions=AdditionsUnderWay(
-                partial(store.changes, states=sorted(ADDS), limit=MOST_ADDITIONS),
-                ReplayRules(
-                    block_period=timedelta(seconds=config.chain.block_period_seconds),
-                    apart=config.engine.replays_apart,
+            sending=Sending(
+                fleet=fleet,
+                signers=accounts,
+                markers=OneTimeMarkers(
+                    one_time_key, gas_limit=config.chain.gas_limit, gas_price=config.chain.gas_price
                 ),
+                contract=ManagementCodec(),
+                forecaster=forecaster,
+                additions=AdditionsUnderWay(
+                    partial(store.changes, states=sorted(ADDS), limit=MOST_ADDITIONS),
+                    ReplayRules(
+                        block_period=timedelta(seconds=config.chain.block_period_seconds),
+                        apart=config.engine.replays_apart,
+                    ),
+                ),
+                clock=clock,
+                new_id=new_id,
+                confirmations=config.chain.confirmations,
             ),
-            clock=clock,
-            new_id=new_id,
-            confirmations=config.chain.confirmations,
+            observer=Observer(fleet, ReplayTracker(), rules, clock, BystanderReader(fleet, store.groups), book),
+            locks=store.locks,
         )
         lanes = LaneRules(
             holder=f"{socket.gethostname()}/{config.api.listen}",

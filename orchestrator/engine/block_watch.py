@@ -16,6 +16,7 @@ from orchestrator.engine.executed_groups import executed_in
 from orchestrator.engine.fleet import Fleet
 from orchestrator.engine.history.branches import holds_through
 from orchestrator.engine.history.ports import Mark
+from orchestrator.engine.isolation import contained
 from orchestrator.engine.node_ports import Block, Head, NodeError
 from orchestrator.engine.ports import Clock, StoreError
 from orchestrator.engine.watcher import ChainWatcher
@@ -39,6 +40,7 @@ BLOCKS_AT_ONCE: Final = 64
 MOST_MISSED: Final = 20_000
 """Blocks that are caught up with after a standstill; what lies before is for the deep audit."""
 GROUPS_AT_ONCE: Final = 500
+MOST_FAILURES: Final = 3
 KEEP_EVERY: Final = 16
 """Blocks after which it is kept how far was looked, when nothing was found."""
 
@@ -131,22 +133,25 @@ class BlockWatch:
         self._tally = WatchTally()
         self._closed: dict[str, Unextendable] = {}
         self._ours_until: datetime | None = None
+        self._failures = 0
         self._reorganisations: tuple[str, int] | None = None
 
     async def run(self) -> None:
         """Watch until cancelled."""
         while True:
-            try:
-                more = await self._is_ours() and await self.look()
-            except (StoreError, NodeError) as error:
-                log.warning("new blocks are not watched now", reason=str(error))
+            more = False
+            with contained("watched block") as watching:
+                try:
+                    more = await self._is_ours() and await self.look()
+                    self._failures = 0
+                except (StoreError, NodeError) as error:
+                    log.warning("new blocks are not watched now", reason=str(error))
+                    await self._clock.sleep(IDLE_SECONDS)
+                    continue
+            if watching.error is not None:
+                self._failures += 1
                 await self._clock.sleep(IDLE_SECONDS)
-                continue
-            except Exception:  # a defect of the watch must not stop the daemon
-                log.exception("watching blocks failed")
-                await self._clock.sleep(IDLE_SECONDS)
-                continue
-            if not more:
+            elif not more:
                 await self._next_head()
 
     async def look(self) -> bool:
@@ -164,9 +169,14 @@ class BlockWatch:
         first = max(mark.number + 1, last - MOST_MISSED + 1)
         if first > mark.number + 1:
             log.warning("blocks were not watched", first=mark.number + 1, last=first - 1)
-        numbers = range(first, min(first + BLOCKS_AT_ONCE, last + 1))
+        # After a defect blocks are looked at one by one; the one that it lies in is passed over.
+        numbers = range(first, min(first + (1 if self._failures else BLOCKS_AT_ONCE), last + 1))
         if not numbers:
             return False
+        if self._failures > MOST_FAILURES:
+            log.error("block passed over: it could not be looked at", block=first)
+            self._mark, self._failures = Mark(number=first, block_hash=(await watcher.block(first)).block_hash), 0
+            return first < last
         blocks = [_content(watcher, block) for block in await _blocks(watcher, numbers)]
         tally, closing = self._tally, []
         for content in blocks:

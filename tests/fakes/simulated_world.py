@@ -152,8 +152,10 @@ class SimulatedWorld:
             return survey
         return replace(survey, agrees=key not in self.conditions.lost)
 
-    def _sign(self, change: Change, command: Sign) -> facts.Fact:
+    def _sign(self, change: Change, command: Sign) -> facts.Fact | None:
         head = self.chain.head
+        if command.action is Action.ADD and command.after_block is not None and head.number < command.after_block:
+            return None
         count = head.state.private_nonce
         if command.action is Action.UNLOCK:
             gone = self._unlocked_already(change)

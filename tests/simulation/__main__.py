@@ -9,6 +9,7 @@ from collections import Counter
 from tests.simulation.planted import PLANTED, planted
 from tests.simulation.running import run_seed, run_seeds
 from tests.simulation.scenario import Result
+from tests.simulation.weather import Family
 
 PROGRESS_SECONDS = 5.0
 
@@ -21,6 +22,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
     parser.add_argument("--seeds", type=int, default=1000, help="how many seeds")
     parser.add_argument("--first", type=int, default=1, help="the first of them")
+    parser.add_argument(
+        "--family", type=Family, choices=list(Family), default=Family.MIXED, help="of which kind they are"
+    )
     parser.add_argument("--seed", type=int, help="run this one only")
     parser.add_argument("--trace", action="store_true", help="print what happens (with --seed)")
     parser.add_argument("--processes", type=int, default=2)
@@ -35,10 +39,10 @@ def main() -> int:
 
 def _run(asked: argparse.Namespace) -> int:
     if asked.seed is not None:
-        return _show([run_seed(asked.seed, trace=asked.trace)], 0.0)
+        return _show([run_seed(asked.seed, asked.family, trace=asked.trace)], asked.family, 0.0)
     began = shown = time.monotonic()
     results = []
-    for result in run_seeds(asked.first, asked.seeds, asked.processes):
+    for result in run_seeds(asked.family, asked.first, asked.seeds, asked.processes):
         results.append(result)
         for broken in result.broken:
             _say(f"seed {result.seed}: {broken}")
@@ -47,7 +51,7 @@ def _run(asked: argparse.Namespace) -> int:
         if time.monotonic() - shown > PROGRESS_SECONDS:
             shown = time.monotonic()
             _say(f"{len(results)} of {asked.seeds} seeds, {len(results) / (shown - began):.1f} a second")
-    return _show(results, time.monotonic() - began)
+    return _show(results, asked.family, time.monotonic() - began)
 
 
 def _say(line: str) -> None:
@@ -55,7 +59,7 @@ def _say(line: str) -> None:
     sys.stdout.flush()
 
 
-def _show(results: list[Result], seconds: float) -> int:
+def _show(results: list[Result], family: Family, seconds: float) -> int:
     states = Counter[str]()
     for result in results:
         states.update(result.states)
@@ -67,7 +71,7 @@ def _show(results: list[Result], seconds: float) -> int:
     )
     for result in failed:
         _say(f"seed {result.seed} broke: {'; '.join(result.broken)}")
-        _say(f"  again: python -m tests.simulation --seed {result.seed} --trace")
+        _say(f"  again: python -m tests.simulation --family {family} --seed {result.seed} --trace")
     return 1 if failed else 0
 
 

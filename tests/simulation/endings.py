@@ -64,7 +64,7 @@ class Endings:
                 self._broke(f"group {group} is left locked by us")
             self._check_together(group)
             self._check_members(group)
-        self._check_nodes()
+        self.check_nodes()
         self._check_changes(done)
         self._check_last_events()
         if self.world.weather.relay:
@@ -91,7 +91,7 @@ class Endings:
 
     # --- groups ----------------------------------------------------------------------------------------------------
 
-    def _check_nodes(self) -> None:
+    def check_nodes(self) -> None:
         """No node stands still for good."""
         for node in self.world.emulation.network.nodes:
             if node.halted is not None and not self.world.reorganises and not self.world.weather.foreign:
@@ -151,8 +151,8 @@ class Endings:
             change_id: {(action, key) for action, keys in actions for key in keys}
             for change_id, actions in done.items()
         }
-        for change_id, request_id, kind, group, state, members, effect in self.checks.rows(
-            "SELECT change_id, request_id, kind, privacy_group_id, state, members, effect FROM changes"
+        for change_id, request_id, kind, group, state, members, effect, repair in self.checks.rows(
+            "SELECT change_id, request_id, kind, privacy_group_id, state, members, effect, repair FROM changes"
         ):
             actions = done.get(change_id, [])
             effective = [(action, key) for action, keys in actions for key in keys if action != "lock"]
@@ -161,7 +161,8 @@ class Endings:
                 {
                     (action, key)
                     for action, key in effective
-                    if effective.count((action, key)) > 1 and (_UNDONE_BY.get(action), key) not in by_others
+                    if effective.count((action, key)) > (1 if repair is None else 2)
+                    and (_UNDONE_BY.get(action), key) not in by_others
                 }
             )
             if doubled and not meddled:

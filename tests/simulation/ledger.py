@@ -8,10 +8,11 @@ from typing import Any, Protocol
 
 from orchestrator.devnet.chain import Block
 from orchestrator.devnet.encoding import data
+from orchestrator.devnet.private_reading import state_at
 from orchestrator.devnet.public_signing import decode_public_transaction
 from orchestrator.devnet.public_transaction import PublicTransaction
 from orchestrator.membership.attempt import Action
-from tests.simulation.truth import Truth
+from tests.simulation.truth import Truth, group_bytes
 from tests.simulation.world import Life, World
 
 LOCK_WINDOW_BLOCKS = 2
@@ -238,7 +239,30 @@ class Ledger:
                 self._store.broke(None, f"an unlock is mined in block {block.number} while an addition can be")
             if carrier.bundles and not self._world.reorganises:
                 self._check_window(block, carrier)
+            if self._world.weather.losses:
+                self._check_repair(block, carrier)
         carrier.block, carrier.executes = block.number, transaction.is_marker
+
+    def _check_repair(self, block: Block, carrier: Carrier) -> None:
+        """A repair takes out nobody whose node is well, and brings back nobody whom others took out."""
+        found = self._store.rows(
+            "SELECT a.members FROM attempts a JOIN changes c USING (change_id) "
+            "WHERE a.raw = ? AND c.repair IS NOT NULL",
+            carrier.raw,
+        )
+        last = self.truth.last(carrier.group)
+        if not found or last is None or carrier.action not in (Action.REMOVE, Action.ADD):
+            return
+        for node in self._world.emulation.network.nodes:
+            if node.key not in json.loads(found[0][0]):
+                continue
+            seen = state_at(node, group_bytes(carrier.group), block.number - 1)
+            if carrier.action is Action.REMOVE and seen is not None and seen.root == last.state.root:
+                self._store.broke(None, f"a repair removes node {node.number}, which is well, in block {block.number}")
+            removal = self.truth.removal_of(carrier.group, node.key)
+            ours = any(other.raw == removal and other.change_id == carrier.change_id for other in self._all())
+            if carrier.action is Action.ADD and not ours:
+                self._store.broke(None, f"a repair adds node {node.number}, which others removed")
 
     def _check_window(self, block: Block, carrier: Carrier) -> None:
         """An addition follows its own lock, after a whole block, with nothing between them."""

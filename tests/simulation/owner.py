@@ -21,7 +21,7 @@ GAS_LIMIT = 2_900_000
 
 
 class OwnerClient:
-    """Sends through node 1 and asks nobody.
+    """Sends through node 1, unless it is told otherwise, and asks nobody.
 
     Args:
         world: Where it is.
@@ -34,9 +34,10 @@ class OwnerClient:
         self.raws: set[bytes] = set()
         self.made: dict[str, tuple[str, ...]] = {}
 
-    def create(self, group: str, members: tuple[str, ...]) -> None:
+    def create(self, group: str, members: tuple[str, ...], through: int = 1) -> None:
+        """Create a group through a node, counted from 1."""
         self.made[group] = members
-        self._send(group, encode_add_participants(self._abi, members), MANAGEMENT_PROXY)
+        self._send(group, encode_add_participants(self._abi, members), MANAGEMENT_PROXY, through)
 
     def lock(self, group: str) -> None:
         self._send(group, encode_call(Method.LOCK), MANAGEMENT_PROXY)
@@ -107,9 +108,9 @@ class OwnerClient:
         last = self._world.checks.ledger.truth.last(group)
         return last is not None and not last.state.contract.can_execute and last.signed.raw not in self.raws
 
-    def _send(self, group: str, payload: bytes, to: str) -> None:
+    def _send(self, group: str, payload: bytes, to: str, through: int = 1) -> None:
         world = self._world
-        api = world.emulation.apis[0]
+        api = world.emulation.apis[through - 1]
         world.advance()
         try:
             private_nonce = int(api.call("priv_getTransactionCount", [self._signer.address, group]), 16)

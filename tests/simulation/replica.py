@@ -9,6 +9,7 @@ from orchestrator.besu.own_markers import OneTimeMarkers
 from orchestrator.besu.signers import signer_from_key
 from orchestrator.besu.signing import Accounts, ManagementCodec
 from orchestrator.engine.additions import AdditionsUnderWay
+from orchestrator.engine.auditor import Auditor, AuditRules
 from orchestrator.engine.bystanders import BystanderReader
 from orchestrator.engine.executor import Executor
 from orchestrator.engine.fleet import Fleet
@@ -17,6 +18,8 @@ from orchestrator.engine.ids import new_ids
 from orchestrator.engine.intake import Intake
 from orchestrator.engine.observing import Observer, ProofRules
 from orchestrator.engine.ports import StoreError
+from orchestrator.engine.repairing import Repairer
+from orchestrator.engine.sending import Sending
 from orchestrator.engine.supervisor import LaneRules, Supervisor
 from orchestrator.engine.tracking import ReplayTracker
 from orchestrator.engine.watcher import ChainWatcher
@@ -95,20 +98,22 @@ class Replica:
         new_id = new_ids(clock.now, world.chance.randbytes)
         rules = ProofRules(proof_blocks=2, confirmations=world.weather.confirmations)
         executor = Executor(
-            fleet=fleet,
-            signers=accounts,
-            markers=OneTimeMarkers(partial(world.chance.randbytes, 32), gas_limit=GAS_LIMIT, gas_price=0),
-            contract=ManagementCodec(),
-            observer=Observer(fleet, ReplayTracker(), rules, clock, BystanderReader(fleet, store.groups)),
-            forecaster=Forecaster(fleet, SqlHistoryStore(database)),
-            locks=store.locks,
-            additions=AdditionsUnderWay(
-                partial(store.changes, states=sorted(ADDS)),
-                ReplayRules(block_period=timedelta(seconds=world.weather.block_seconds)),
+            sending=Sending(
+                fleet=fleet,
+                signers=accounts,
+                markers=OneTimeMarkers(partial(world.chance.randbytes, 32), gas_limit=GAS_LIMIT, gas_price=0),
+                contract=ManagementCodec(),
+                forecaster=Forecaster(fleet, SqlHistoryStore(database)),
+                additions=AdditionsUnderWay(
+                    partial(store.changes, states=sorted(ADDS)),
+                    ReplayRules(block_period=timedelta(seconds=world.weather.block_seconds)),
+                ),
+                clock=clock,
+                new_id=new_id,
+                confirmations=world.weather.confirmations,
             ),
-            clock=clock,
-            new_id=new_id,
-            confirmations=world.weather.confirmations,
+            observer=Observer(fleet, ReplayTracker(), rules, clock, BystanderReader(fleet, store.groups)),
+            locks=store.locks,
         )
         lanes = LaneRules(holder=self.name, stop_within=timedelta(seconds=20))
         worker = Worker(store, executor, clock, stopping, lambda *_: None)
@@ -123,6 +128,11 @@ class Replica:
         async with asyncio.TaskGroup() as tasks:
             queue = LifeQueue(self._queue, life)
             beside = [tasks.create_task(intake.run(queue))]
+            if world.weather.losses:
+                watched = AuditRules(holder=self.name, every_blocks=20)
+                auditor = Auditor(fleet, store, SqlOutbox(database), clock, watched)
+                beside.append(tasks.create_task(auditor.run()))
+                beside.append(tasks.create_task(Repairer(store, fleet, clock).run()))
             if world.weather.relay:
                 relay = Relay(SqlOutbox(database), queue, clock, self.name)
                 beside.append(tasks.create_task(relay.run()))

@@ -4,6 +4,7 @@ import gc
 import logging
 from collections.abc import Iterator, MutableMapping
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from multiprocessing import get_context
 from typing import Any
 
@@ -11,17 +12,18 @@ import structlog
 
 from tests.simulation import virtual_time
 from tests.simulation.scenario import Result, play
+from tests.simulation.weather import Family
 
 CHUNK = 5
 
 
-def run_seed(seed: int, *, trace: bool = False) -> Result:
-    """Run one seed from nothing."""
+def run_seed(seed: int, family: Family = Family.MIXED, *, trace: bool = False) -> Result:
+    """Run one seed of a family from nothing."""
     errors: list[str] = []
     _configure_logging(errors, trace=trace)
     gc.disable()  # when garbage is found must not depend on what ran before
     try:
-        return virtual_time.run(play(seed, errors, trace=trace))
+        return virtual_time.run(play(seed, family.of(seed), errors, trace=trace))
     finally:
         gc.enable()
         gc.freeze()
@@ -45,14 +47,14 @@ def _configure_logging(errors: list[str], *, trace: bool) -> None:
     )
 
 
-def run_seeds(first: int, count: int, processes: int) -> Iterator[Result]:
-    """Run seeds in several processes, results in the order of the seeds."""
-    seeds = range(first, first + count)
+def run_seeds(family: Family, first: int, count: int, processes: int) -> Iterator[Result]:
+    """Run seeds of a family in several processes, results in the order of the seeds."""
+    seeds, run = range(first, first + count), partial(run_seed, family=family)
     if processes == 1:
-        yield from map(run_seed, seeds)
+        yield from map(run, seeds)
         return
     pool = ProcessPoolExecutor(processes, mp_context=get_context("fork"))
     try:
-        yield from pool.map(run_seed, seeds, chunksize=CHUNK)
+        yield from pool.map(run, seeds, chunksize=CHUNK)
     finally:
         pool.shutdown(cancel_futures=True)

@@ -8,22 +8,19 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from orchestrator.engine.ports import LeaseLostError, Record, StoreError
-from orchestrator.engine.recording import record_of
-from orchestrator.membership import facts
-from orchestrator.membership.errors import RefusedRequestError
-from orchestrator.membership.machine import step
-from orchestrator.membership.model import Change
 from orchestrator.store.database import Database
 from tests.simulation.checks import Checks
 from tests.simulation.endings import Endings
 from tests.simulation.ledger import WITHOUT_BUNDLES
 from tests.simulation.messages import MessageQueue
 from tests.simulation.owner import OwnerClient
+from tests.simulation.person import operate
 from tests.simulation.replica import Replica
+from tests.simulation.thief import Thief
 from tests.simulation.traffic import Application, send_pairs
-from tests.simulation.weather import Weather, draw
-from tests.simulation.world import LifeClock, World
+from tests.simulation.visitors import Visitors
+from tests.simulation.weather import Family, Weather, draw
+from tests.simulation.world import World
 
 PATIENCE_SECONDS = 3600.0
 """Everything must be at rest so long after the last fault."""
@@ -53,16 +50,17 @@ class Result:
     deaths: int
 
 
-async def play(seed: int, errors: list[str], *, trace: bool = False) -> Result:
+async def play(seed: int, family: Family, errors: list[str], *, trace: bool = False) -> Result:
     """Run one simulation.
 
     Args:
         seed: Everything comes from it.
+        family: What kind of seed it is.
         errors: Grows by what the code under test calls an error.
         trace: Whether to print what happens.
     """
     chance = Random(seed)  # noqa: S311 - it hides nothing
-    weather = draw(chance)
+    weather = draw(chance, family)
     async with Database("sqlite://") as database:
         world = World(seed, weather, chance, database, trace=trace)
         world.say(str(weather))
@@ -119,6 +117,8 @@ class Scenario:
             application=self._application,
             groups=self.groups,
         )
+        self._visitors = Visitors(world, queue, self.groups, self._keys)
+        self._thief = Thief(world, self.groups)
         self._faulty: list[asyncio.Task[Any]] = []
 
     async def run(self) -> None:
@@ -128,16 +128,19 @@ class Scenario:
         await self._set_up()
         for replica in self.replicas:
             world.spawn(replica.run())
-        asking = world.spawn(self._ask())
+        asking = world.spawn(self._visitors.ask() if self._weather.shared else self._ask())
         self._faulty = [world.spawn(self._make_faults())]
         if self._weather.foreign:
             self._faulty.append(world.spawn(self._meddle()))
         if self._weather.writes:
-            self._faulty.append(world.spawn(self._application.write(self.groups)))
+            write = self._application.write_at_pace if self._weather.shared else self._application.write
+            self._faulty.append(world.spawn(write(self.groups)))
+        if self._weather.losses:
+            self._faulty.append(world.spawn(self._thief.run()))
         if self._weather.public_traffic:
             self._faulty.append(world.spawn(send_pairs(world)))
         if self._weather.operator:
-            self._faulty.append(world.spawn(self._operate()))
+            self._faulty.append(world.spawn(operate(world, self.replicas)))
         await self._watch(self._weather.storm_seconds, lambda: False)
         await asking
         await self._mend()
@@ -153,6 +156,7 @@ class Scenario:
         until = self._world.loop.time() + seconds
         while self._world.loop.time() < until and not done():
             await asyncio.sleep(LOOK_SECONDS)
+            self._endings.check_nodes()
             if self._world.checks.broken:
                 raise _EndedEarly
 
@@ -164,7 +168,9 @@ class Scenario:
     async def _set_up(self) -> None:
         world = self._world
         for number, group in enumerate(self.groups):
-            if world.chance.random() < 0.6:
+            if self._weather.shared:
+                self._owner.create(group, (self._keys[number],), through=number + 1)
+            elif world.chance.random() < 0.6:
                 members = tuple(self._keys[: world.chance.randint(1, len(self._keys))])
                 self._owner.create(group, members)
             else:
@@ -304,37 +310,3 @@ class Scenario:
     def _locked_by_owner(self, group: str) -> bool:
         lock = self._endings.last_lock(group)
         return lock is not None and lock in self._owner.raws
-
-    # --- a person --------------------------------------------------------------------------------------------------
-
-    async def _operate(self) -> None:
-        world = self._world
-        while True:
-            await asyncio.sleep(world.chance.expovariate(1 / 10.0))
-            changes = [change_id for (change_id,) in world.checks.change_ids()]
-            replica = world.chance.choice(self.replicas)
-            if not changes or not replica.alive or replica.store is None:
-                continue
-            change_id = world.chance.choice(changes)
-            fact = world.chance.choice(
-                (facts.CancelRequested(), facts.ParkRequested(), facts.RetryRequested(), facts.RetryRequested())
-            )
-            world.say(f"operator: {type(fact).__name__} {change_id}")
-            await self._amend(replica, change_id, fact)
-
-    async def _amend(self, replica: Replica, change_id: str, fact: facts.Fact) -> None:
-        store, life = replica.store, replica.life
-        if store is None or life is None:
-            return
-        now = LifeClock(life).now()
-
-        def amendment(change: Change) -> Record:
-            return record_of([(change, step(change, fact, now)[0])], fact, now)
-
-        try:
-            await store.amend(change_id, amendment)
-        except (RefusedRequestError, LeaseLostError, StoreError, KeyError) as error:
-            self._world.say(f"operator: {error}")
-        except asyncio.CancelledError:
-            if life.alive:
-                raise

@@ -8,6 +8,7 @@ from orchestrator.besu.signers import signer_from_key
 from orchestrator.devnet.errors import RpcError
 from orchestrator.devnet.public_signing import sign_public_transaction, signing_account
 from orchestrator.devnet.submission import Submission
+from tests.simulation.weather import Pace
 from tests.simulation.world import World
 
 SENDER_KEY = "c87509a1c067bbde78beb793e6fa76530b6382a4c0241e5e4a9ec0a0f44dc0d3"
@@ -61,6 +62,22 @@ class Application:
             await asyncio.sleep(world.chance.uniform(0.5, 1.5) * world.weather.block_seconds)
             for group in groups:
                 self._write_once(group)
+
+    async def write_at_pace(self, groups: Sequence[str]) -> None:
+        """Write to each group at its own pace, for ever: some groups fill runs of blocks, others leave gaps in them."""
+        world = self._world
+        while True:
+            await asyncio.sleep(world.weather.block_seconds)
+            for group, pace in zip(groups, world.weather.paces, strict=True):
+                if self._is_due(group, pace):
+                    self._write_once(group)
+
+    def _is_due(self, group: str, pace: Pace) -> bool:
+        executed = self._world.checks.ledger.truth.executed(group)
+        next_block = self._world.emulation.network.chain.head.number + 1
+        likely = {Pace.NEVER: 0.0, Pace.EVERY_BLOCK: 0.9, Pace.AT_RANDOM: 0.4, Pace.PAUSING: 0.7}[pace]
+        follows = bool(executed) and executed[-1][0] == next_block - 1
+        return self._world.chance.random() < likely and not (pace is Pace.PAUSING and follows)
 
     def _write_once(self, group: str) -> None:
         world = self._world

@@ -1,6 +1,7 @@
 """What is so, whatever any node or replica believes: each group as a member has it that was there from the start."""
 
 import base64
+from itertools import pairwise
 
 from orchestrator.devnet.chain import Block
 from orchestrator.devnet.contract import BlockContext
@@ -40,6 +41,14 @@ class Truth:
         """Return a group's state after a block; None when it did not exist."""
         known = [record.state for number, record in self.executed(privacy_group_id) if number <= block_number]
         return known[-1] if known else None
+
+    def removal_of(self, privacy_group_id: str, enclave_key: str) -> bytes:
+        """Return the transaction, as it was signed, that removed a member last; nothing when none did."""
+        states = [(record.state.contract.participants, record) for _, record in self.executed(privacy_group_id)]
+        for (before, _), (after, record) in reversed(list(pairwise(states))):
+            if enclave_key in before and enclave_key not in after:
+                return record.signed.raw
+        return b""
 
     def private_of(self, transaction: PublicTransaction) -> bytes:
         """Return the private transaction that a marker carries, as it was signed; nothing when it is no marker."""

@@ -4,8 +4,36 @@ Each kind is switched off in some seeds: where everything fails all the time, no
 mistakes to show (swarm testing).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from enum import StrEnum
 from random import Random
+
+
+class Family(StrEnum):
+    """What kind of seeds they are."""
+
+    STORMS = "storms"
+    """Everything fails: crashes, lost answers, reorganisations, other clients."""
+    REPLAYS = "replays"
+    """Little fails, but groups share their members' nodes and are written to, so that replays can do harm."""
+    MIXED = "mixed"
+    """Of every five seeds the last is one of replays."""
+
+    def of(self, seed: int) -> "Family":
+        """Return which of the two a seed is."""
+        if self is not Family.MIXED:
+            return self
+        return Family.REPLAYS if seed % 5 == 0 else Family.STORMS
+
+
+class Pace(StrEnum):
+    """How an application writes to a group."""
+
+    NEVER = "never"
+    EVERY_BLOCK = "every block"
+    AT_RANDOM = "at random"
+    PAUSING = "pausing"
+    """Never in two blocks that follow each other."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +51,9 @@ class Weather:
         addition_ms: What sending an addition to a group with a history takes a node.
         public_traffic: Whether accounts are twice in a block: other people's, and nodes' fixed marker keys.
         writes: Whether an application writes to all groups.
+        shared: Whether each group is another node's, and members come, leave and return everywhere.
+        paces: By group, how the application writes to it, where groups share nodes.
+        losses: Whether additions get lost by what another client does to new members' nodes; then repairs are on.
         besu_version: Of all nodes.
         validators: How many of the nodes make blocks.
         gossip_ms: What a public transaction takes from one pool to another.
@@ -54,6 +85,9 @@ class Weather:
     addition_ms: float
     public_traffic: bool
     writes: bool
+    shared: bool
+    paces: tuple[Pace, ...]
+    losses: bool
     besu_version: str
     validators: int
     gossip_ms: float
@@ -89,6 +123,9 @@ PUBLIC_TRAFFIC = 0.25
 """Share of the seeds in which accounts are twice in a block: it can't be replayed, and halts whoever has to
 (docs/besu.md#what-a-replay-needs)."""
 
+LOSSES = 0.15
+"""Share of the seeds of replays in which additions get lost, and are repaired."""
+
 TIMED = (
     "node_down",
     "enclave_down",
@@ -107,8 +144,65 @@ TIMED = (
 """Faults that last or happen at a time of their own."""
 
 
-def draw(chance: Random) -> Weather:
-    """Draw one seed's circumstances."""
+def draw(chance: Random, family: Family) -> Weather:
+    """Draw one seed's circumstances.
+
+    Args:
+        chance: The seed's.
+        family: `Family.STORMS` or `Family.REPLAYS`.
+    """
+    weather = _storm(chance)
+    return weather if family is Family.STORMS else _replays(chance, weather)
+
+
+def _replays(chance: Random, weather: Weather) -> Weather:
+    """Draw circumstances in which a replay can do harm, and in which little else happens."""
+    losses, public_traffic = chance.random() < LOSSES, chance.random() < PUBLIC_TRAFFIC
+    groups, nodes = (1 if losses else chance.choice((2, 3, 3))), chance.choice((3, 4, 4))
+    quiet = losses or public_traffic
+    return replace(
+        weather,
+        replicas=chance.choice((1, 1, 2)),
+        nodes=nodes,
+        validators=nodes,
+        groups=groups,
+        requests=chance.randint(6, 9),
+        block_seconds=1.0,
+        confirmations=chance.choice((0, 0, 2)),
+        replay_ms=chance.choice((0.0, 20.0)),
+        addition_ms=0.0,
+        gossip_ms=0.0,
+        public_traffic=public_traffic and not losses,
+        writes=not quiet,
+        shared=True,
+        paces=tuple(
+            Pace.NEVER if quiet else chance.choice((Pace.EVERY_BLOCK, Pace.AT_RANDOM, Pace.AT_RANDOM, Pace.PAUSING))
+            for _ in range(groups)
+        ),
+        losses=losses,
+        besu_version=chance.choice(("23.10.3", "23.10.3", "22.4.4")),
+        storm_seconds=60.0,
+        crash=chance.choice((0.0, 0.0, 0.002)),
+        freeze=0.0,
+        lost_request=0.0,
+        lost_answer=chance.choice((0.0, 0.01)),
+        late_request=0.0,
+        refusal=0.0,
+        late_replica=0.0,
+        late_receipts=(0.0,) * nodes,
+        away=chance.choice((0.0, 0.0, 0.2)),
+        store_refusal=0.0,
+        store_lost_answer=0.0,
+        store_late=0.0,
+        timed=(),
+        busy=False,
+        foreign=False,
+        operator=False,
+    )
+
+
+def _storm(chance: Random) -> Weather:
+    """Draw what fails."""
 
     def some(highest: float) -> float:
         return chance.choice((0.0, highest / 5, highest)) if chance.random() < 0.6 else 0.0
@@ -125,6 +219,9 @@ def draw(chance: Random) -> Weather:
         addition_ms=chance.choice((0.0, 200.0, 3000.0)),
         public_traffic=public_traffic,
         writes=chance.random() < 0.25,
+        shared=False,
+        paces=(),
+        losses=False,
         besu_version=chance.choice(VERSIONS),
         validators=nodes if chance.random() < 0.7 else chance.randint(1, nodes),
         gossip_ms=chance.choice((0.0, 0.0, 100.0, 2500.0)),

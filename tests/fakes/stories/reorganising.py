@@ -123,7 +123,7 @@ def lock_is_rolled_back_while_it_is_undone() -> SimulatedDaemon:
     daemon.world.conditions.unknown_keys = {"k3"}
     change = daemon.accept(Kind.ADD_MEMBERS, ("k3",))
     until(daemon, change, State.UNLOCKING)
-    chain.reorganise(1)
+    chain.reorganise(2)
     until(daemon, change, State.LOCKING, mine=False)
     until(daemon, change, State.FAILED)
     assert done(daemon) == [Action.LOCK, Action.UNLOCK]

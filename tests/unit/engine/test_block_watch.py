@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 import structlog
 
+from orchestrator.engine import block_watch
 from orchestrator.engine.block_watch import BlockWatch, WatchRules
 from orchestrator.engine.fleet import Fleet
 from orchestrator.engine.node_ports import NodeError
 from orchestrator.engine.watcher import ChainWatcher
 from orchestrator.membership.attempt import Action
-from orchestrator.membership.forecast.blocks import PRIVACY_PRECOMPILE, PublicTransaction
+from orchestrator.membership.forecast.blocks import PRIVACY_PRECOMPILE, ChainBlock, Examination, PublicTransaction
 from orchestrator.membership.model import GroupView
 from orchestrator.membership.reasons import Reason
 from orchestrator.membership.status import EventType, StatusEvent
@@ -228,6 +229,35 @@ async def test_one_replica_watches(watched: Watched) -> None:
     watched.clock.time += timedelta(minutes=2)
     assert await second._is_ours()
     assert not await first._is_ours()
+
+
+async def test_a_block_that_meets_a_defect_is_passed_over(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A block that can't be examined, whatever the reason, does not end the watch over those behind it."""
+
+    examined = block_watch._examined
+
+    async def poisoned(watcher: ChainWatcher, content: ChainBlock) -> Examination:
+        if content.number == 6:
+            raise ValueError("nobody thought of it")
+        return await examined(watcher, content)
+
+    monkeypatch.setattr(block_watch, "_examined", poisoned)
+    await watched.seen(watched.watch())
+    watched.network.mine(1)
+    watched.public(*TWICE)
+    watched.network.act("g", Action.LOCK)
+    for watcher in watched.watchers:
+        await watcher.refresh()
+    running = asyncio.create_task(watched.watch().run())
+    try:
+        async with asyncio.timeout(10):
+            while not await watched.told():
+                watched.looked.clear()
+                await watched.looked.wait()
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+    assert [event.data["block_number"] for event in await watched.told()] == [7]
 
 
 async def test_it_runs_with_the_heads(watched: Watched) -> None:

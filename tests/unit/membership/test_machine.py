@@ -190,9 +190,10 @@ def test_what_is_given_up_is_burnt(state: State) -> None:
 
 
 def test_the_attempt_of_the_state_before_is_not_sent_again() -> None:
-    """The lock is behind us: the addition is signed next."""
+    """The lock is behind us: the addition is signed next, once the block after the lock's is there."""
     lock = sent(LOCK, status=AttemptStatus.EFFECTIVE)
-    assert next_command(replace(ADDING, attempt=lock)) == Sign(action=Action.ADD, members=(NEW,))
+    after = (ADDING.lock_block or 0) + LOCK_WINDOW_BLOCKS - 1
+    assert next_command(replace(ADDING, attempt=lock)) == Sign(action=Action.ADD, members=(NEW,), after_block=after)
 
 
 def test_failures_lengthen_the_pause() -> None:
