@@ -117,8 +117,9 @@ def _disagreement(facts: ForecastFacts) -> tuple[Danger, ...]:
 
 def _no_sender(standings: tuple[SenderStanding, ...]) -> tuple[Danger, ...]:
     if not standings:
-        reason = Reason(slug="bundle_may_be_torn", detail="no member's node could be looked at")
-        return (Danger(scope=Scope.SENDER, reason=reason),)
+        # Nobody was looked at yet, which tells nothing of any bundle.
+        reason = Reason(slug="node_unreachable", detail="no node that may send was looked at")
+        return (Danger(scope=Scope.MOMENT, reason=reason),)
     return tuple(
         Danger(
             scope=Scope.SENDER,

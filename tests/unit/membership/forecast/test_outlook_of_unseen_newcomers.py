@@ -81,3 +81,10 @@ def test_its_side_knows_what_the_node_lacks(last: int, replayed: int, safe: bool
     found = forecast(facts(vouched(replace(YES, last=last)), bad_block=5))
     assert [(expected.enclave_key, expected.blocks) for expected in found.replays] == [("N", replayed)]
     assert (found.reason is None) is safe
+
+
+def test_what_is_not_read_yet_is_no_torn_bundle() -> None:
+    """Nobody was looked at as a sender: it is a matter of the moment, and the reason is the history."""
+    found = forecast(replace(facts(vouched(YES)), complete=False, senders=(), newcomers=()))
+    assert found.reason is not None
+    assert (found.reason.slug, {danger.scope for danger in found.dangers}) == ("history_not_read", {Scope.MOMENT})
