@@ -1,5 +1,6 @@
 """Who does harm under the same load: the daemon, the public client library, and additions one block after the lock."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -10,19 +11,22 @@ from tests.integration.harm.clients import ClientRun, change_by_library, change_
 from tests.integration.harm.truth import Harm
 
 PATIENCE_SECONDS: Final = 900.0
+NEVER: Final = 1_000_000
+"""Blocks between two that hold an account twice."""
 
 
 async def measure(directory: Path, scale: Scale) -> list[Figure]:
-    """Measure the part harm: three runs, each on a network of its own that is made from the same seed."""
+    """Measure the part harm: each run is on a network of its own that is made from the same seed."""
     load = scale.harm
     daemon = await change_by_daemon(directory, load, patience_seconds=PATIENCE_SECONDS)
-    library = await change_by_library(directory, load, patience_seconds=PATIENCE_SECONDS)
-    window = await change_by_window_of_one(load)
-    return [
-        *_of_daemon(daemon),
-        *_of_client("web3js-quorum, Promise.all", library),
-        *_of_client("added in the block after the lock", window),
-    ]
+    figures = _of_daemon(daemon)
+    # A halted node has no group any more, so that what is lost shows where nothing halts: at first additions.
+    for when, much in (("", load), (", first round", replace(load, rounds=1, pair_blocks=NEVER))):
+        library = await change_by_library(directory, much, patience_seconds=PATIENCE_SECONDS)
+        figures += _of_client(f"web3js-quorum, Promise.all{when}", library)
+        window = await change_by_window_of_one(much)
+        figures += _of_client(f"added in the block after the lock{when}", window)
+    return figures
 
 
 def _of_daemon(run: DaemonRun) -> list[Figure]:

@@ -89,3 +89,10 @@ def test_senders_that_do_not_answer_now_are_waited_for() -> None:
     (danger,) = found.dangers
     assert (danger.scope, rule_of(danger.reason).judgement) == (Scope.MOMENT, Judgement.RETRY)
     assert (found.sender, found.outlook) == (None, Outlook.UNSAFE)
+
+
+def test_what_is_not_read_yet_is_no_torn_bundle() -> None:
+    """Nobody was looked at as a sender: it is a matter of the moment, and the reason is the history."""
+    found = forecast(replace(facts(vouched(YES)), complete=False, senders=(), newcomers=()))
+    assert found.reason is not None
+    assert (found.reason.slug, {danger.scope for danger in found.dangers}) == ("history_not_read", {Scope.MOMENT})
