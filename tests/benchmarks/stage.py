@@ -4,9 +4,8 @@ import asyncio
 import base64
 import hashlib
 import json
-import socket
 from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -19,7 +18,7 @@ from orchestrator.devnet.accounts import enclave_key_of
 from orchestrator.engine.requests import REQUEST_TYPE
 from tests.benchmarks.processes import Child, child, orchestrator
 from tests.servers.nats_server import NatsServer
-from tests.servers.ports import free_port
+from tests.servers.ports import consecutive_ports
 
 OWNER: Final = "0xfe3b557e8fb62b89f4916b721be55ceb828dbd73"
 OWNER_KEY: Final = "8f2a55949038a9610f50fb23b5883af3b4ecb3c3bb792cbcefbd1542c692be63"
@@ -251,16 +250,3 @@ async def ask_for(daemon: Daemon, requests: Iterable[bytes]) -> None:
     async with asyncio.TaskGroup() as tasks:
         for body in requests:
             tasks.create_task(put(body))
-
-
-def consecutive_ports(count: int) -> int:
-    """Return the first of so many ports on loopback that nothing listens on, below those of outgoing connections."""
-    while True:
-        first = free_port()
-        with ExitStack() as probes:
-            try:
-                for port in range(first, first + count):
-                    probes.enter_context(socket.socket()).bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return first

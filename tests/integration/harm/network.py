@@ -5,8 +5,8 @@ from contextlib import asynccontextmanager
 
 from orchestrator.devnet import Devnet, DevnetConfig, running_devnet
 from tests.benchmarks.stage import Devnet as Addresses
-from tests.benchmarks.stage import consecutive_ports
 from tests.integration.harm.load import Load, create_groups
+from tests.servers.ports import consecutive_ports
 
 
 @asynccontextmanager
