@@ -117,8 +117,9 @@ def _disagreement(facts: ForecastFacts) -> tuple[Danger, ...]:
 
 def _no_sender(standings: tuple[SenderStanding, ...]) -> tuple[Danger, ...]:
     if not standings:
-        reason = Reason(slug="bundle_may_be_torn", detail="no member's node could be looked at")
-        return (Danger(scope=Scope.SENDER, reason=reason),)
+        # Nothing is known against anybody: a node that does not answer now, or is behind, will be looked at again.
+        reason = Reason(slug="node_unreachable", detail="no member's node that may send could be looked at")
+        return (Danger(scope=Scope.MOMENT, reason=reason),)
     return tuple(
         Danger(
             scope=Scope.SENDER,

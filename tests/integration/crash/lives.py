@@ -66,6 +66,7 @@ class End:
     Attributes:
         died: Whether the first life reached the point.
         state: Of the change.
+        reason: Why it is not done, as JSON; empty when it is.
         transactions: How many of the owner's private transactions executed in the group for it.
         members: Positions of the members' nodes, from 0.
         locked: Whether the group is locked.
@@ -79,6 +80,7 @@ class End:
 
     died: bool
     state: str
+    reason: str
     transactions: int
     members: frozenset[int]
     locked: bool
@@ -132,6 +134,7 @@ class Stage:
             return End(
                 died=died,
                 state=await asyncio.to_thread(watched.state),
+                reason=await asyncio.to_thread(watched.reason),
                 transactions=await node.private_nonce(OWNER, group) - bool(present),
                 members=frozenset(map(self._keys.index, view.participants)),
                 locked=view.locked,
