@@ -5,10 +5,13 @@ from http import HTTPStatus
 from aiohttp import web
 
 from orchestrator.api.changes import SERVICES, accepted, json_response
+from orchestrator.api.forecast_documents import ForecastDocument
 from orchestrator.api.group_documents import DesiredMembers, GroupPage, group_document
+from orchestrator.api.ports import UnforeseenError
 from orchestrator.api.problems import ProblemError
-from orchestrator.api.reading import check_parameters, group_id, idempotency_key, json_body, path_id
+from orchestrator.api.reading import check_parameters, group_id, idempotency_key, json_body, member_keys, path_id
 from orchestrator.engine.requests import InvalidRequestError, parse_request
+from orchestrator.membership.forecast_document import forecast_data
 from orchestrator.membership.model import Kind
 
 
@@ -28,6 +31,23 @@ async def get_group(request: web.Request) -> web.Response:
         detail = f"No configured node shows the group {privacy_group_id}, and no change is about it."
         raise ProblemError(HTTPStatus.NOT_FOUND, "unknown-group", detail, "group_id")
     return json_response(group_document(group, path_id(privacy_group_id)))
+
+
+async def get_forecast(request: web.Request) -> web.Response:
+    """Forecast the addition of members: would every node be able to replay the group's history?"""
+    check_parameters(request, ("members",))
+    privacy_group_id = group_id(request.match_info["group_id"], "group_id")
+    members = member_keys(request, privacy_group_id)
+    try:
+        found = await request.app[SERVICES].forecasts.forecast(privacy_group_id, members)
+    except UnforeseenError as error:
+        if error.passing:
+            raise ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, "not-forecast", str(error)) from error
+        raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-request", str(error), "members") from error
+    if found is None:
+        detail = f"No configured node shows the group {privacy_group_id}."
+        raise ProblemError(HTTPStatus.NOT_FOUND, "unknown-group", detail, "group_id")
+    return json_response(ForecastDocument.model_validate(forecast_data(found)))
 
 
 async def put_members(request: web.Request) -> web.Response:

@@ -8,9 +8,10 @@ from pydantic import BaseModel
 from orchestrator.api import changes, groups, stream, upkeep
 from orchestrator.api.change_documents import ChangeDetailDocument, ChangeDocument, ChangePage
 from orchestrator.api.documents import DeadLetterPage, ReadinessDocument
+from orchestrator.api.forecast_documents import ForecastDocument
 from orchestrator.api.group_documents import DesiredMembers, GroupDocument, GroupPage
 from orchestrator.api.problems import Handler
-from orchestrator.api.reading import DEFAULT_PAGE, ID_PATTERN, MAX_PAGE
+from orchestrator.api.reading import DEFAULT_PAGE, ID_PATTERN, MAX_PAGE, MOST_FORECAST
 from orchestrator.engine.requests import RequestData
 from orchestrator.membership.model import State
 from orchestrator.membership.status import EventType
@@ -187,6 +188,28 @@ OPERATIONS: Final = (
         handler=groups.get_group,
         parameters=(_GROUP,),
         answers={200: Answer(description="The group.", model=GroupDocument)},
+        problems=(404, 422, 503),
+    ),
+    Operation(
+        method="GET",
+        path="/v1/groups/{group_id}/forecast",
+        handler=groups.get_forecast,
+        parameters=(
+            _GROUP,
+            Parameter(
+                name="members",
+                place="query",
+                description="The enclave keys to add, base64 or base64url; repeated for several.",
+                schema={
+                    "type": "array",
+                    "items": {"type": "string", "pattern": "^[A-Za-z0-9+/_-]{43,122}={0,2}$"},
+                    "minItems": 1,
+                    "maxItems": MOST_FORECAST,
+                },
+                required=True,
+            ),
+        ),
+        answers={200: Answer(description="What is to be expected.", model=ForecastDocument)},
         problems=(404, 422, 503),
     ),
     Operation(

@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry
 from orchestrator.engine.ports import Acceptance, Amendment, HistoryEntry
 from orchestrator.engine.requests import ChangeRequest
 from orchestrator.membership.attempt import Attempt
+from orchestrator.membership.forecast.verdict import Forecast
 from orchestrator.membership.model import Change, State
 
 
@@ -118,6 +119,34 @@ class GroupReader(Protocol):
         """Return a group with its members; None when neither a node nor a change knows it."""
 
 
+class ForecastReader(Protocol):
+    """Forecasts additions; fulfilled by `orchestrator.api.forecasting.FleetForecasts`."""
+
+    async def forecast(self, privacy_group_id: str, members: Sequence[str]) -> Forecast | None:
+        """Return what is to be expected of adding members; None when no node shows the group.
+
+        Args:
+            privacy_group_id: The group.
+            members: Enclave keys; those that are members already are left out.
+
+        Raises:
+            UnforeseenError: It could not be looked at, or all are members already.
+            StoreError: What is kept of the history can't be read or written.
+        """
+
+
+class UnforeseenError(Exception):
+    """There is no forecast; the message says why, and what to do.
+
+    Attributes:
+        passing: Whether asking again later may help.
+    """
+
+    def __init__(self, message: str, *, passing: bool) -> None:
+        super().__init__(message)
+        self.passing = passing
+
+
 class FeedEvent(Protocol):
     """One status event as subscribers get it."""
 
@@ -221,6 +250,7 @@ class ApiServices:
         intake: Takes requests.
         changes: Reads changes and amends resting ones.
         groups: Reads groups.
+        forecasts: Forecasts additions.
         feed: Status events.
         readiness: What ``/readyz`` answers.
         dead_letters: Messages that could not be accepted.
@@ -232,6 +262,7 @@ class ApiServices:
     intake: RequestIntake
     changes: ChangeRecord
     groups: GroupReader
+    forecasts: ForecastReader
     feed: EventFeed
     readiness: Readiness
     dead_letters: DeadLetters

@@ -12,15 +12,20 @@ from typing import Final, TypeVar
 from aiohttp import web
 
 from orchestrator.api.problems import ProblemError
-from orchestrator.engine.requests import InvalidRequestError, checked_request_id, parse_json
+from orchestrator.engine.requests import InvalidRequestError, checked_request_id, parse_json, parse_request
+from orchestrator.membership.model import Kind
 
 ID_BYTES: Final = 32
 MAX_PAGE: Final = 500
 DEFAULT_PAGE: Final = 100
 MAX_TYPES: Final = 32
+MOST_FORECAST: Final = 16
+"""Members that one forecast is asked for: the longest keys, all of them percent-encoded, still make a line of HTTP."""
 ID_PATTERN: Final = "^[A-Za-z0-9_-]{1,64}$"
 _ID: Final = re.compile(ID_PATTERN.removesuffix("$") + r"\Z")
 _LONGEST_ID: Final = 128
+_LONGEST_KEY: Final = 256
+_TO_BASE64: Final = str.maketrans("-_ ", "+/+")
 _LONGEST_NUMBER: Final = 9
 BODY_SECONDS: Final = 10.0
 """What sending a body may take: it has 256 KiB at most."""
@@ -153,6 +158,23 @@ def group_parameter(request: web.Request) -> str | None:
     text = request.query.get("group")
     # A plus that was not percent-encoded arrives as a space.
     return None if text is None else group_id(text.replace(" ", "+"), "group")
+
+
+def member_keys(request: web.Request, privacy_group_id: str) -> tuple[str, ...]:
+    """Return the repeatable parameter ``members`` as enclave keys, base64 or base64url.
+
+    Raises:
+        ProblemError: There are too many.
+        InvalidRequestError: There is none, or one that is no enclave key.
+    """
+    texts = request.query.getall("members", [])
+    if len(texts) > MOST_FORECAST:
+        raise _wrong("members", f"is given more than {MOST_FORECAST} times")
+    # A plus that was not percent-encoded arrives as a space.
+    plain = (text.translate(_TO_BASE64)[:_LONGEST_KEY].rstrip("=") for text in texts)
+    keys = [text + "=" * (-len(text) % 4) for text in plain]
+    asked = {"kind": Kind.ADD_MEMBERS.value, "privacy_group_id": privacy_group_id, "members": keys}
+    return parse_request("forecast", asked).members
 
 
 def _wrong(field: str, message: str) -> ProblemError:

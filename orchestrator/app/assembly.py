@@ -35,12 +35,14 @@ from orchestrator.engine.inquiring import AttestationBook, Inquirer, Policy
 from orchestrator.engine.intake import Intake
 from orchestrator.engine.observing import Observer, ProofRules
 from orchestrator.engine.ports import Clock
+from orchestrator.engine.sending import Sending
 from orchestrator.engine.supervisor import LaneRules, Supervisor
 from orchestrator.engine.testimony import VerdictBook
 from orchestrator.engine.tracking import ReplayTracker
 from orchestrator.engine.watcher import ChainWatcher
 from orchestrator.engine.worker import Worker
 from orchestrator.membership.forecast.schedule import ADDS, ReplayRules
+from orchestrator.store.block_watch_store import SqlWatchRecord
 from orchestrator.store.change_store import SqlChangeStore
 from orchestrator.store.database import Database
 from orchestrator.store.history_store import SqlHistoryStore
@@ -138,6 +140,7 @@ class Engine:
         forecaster: Forecasts what new members' nodes make of a group's history.
         attestations: What other organisations' daemons answered about new members.
         inquirer: Asks them.
+        watched: What the watch over new blocks found.
     """
 
     store: SqlChangeStore
@@ -153,6 +156,7 @@ class Engine:
     forecaster: Forecaster
     attestations: AttestationBook
     inquirer: Inquirer
+    watched: SqlWatchRecord
 
 
 @asynccontextmanager
@@ -190,23 +194,27 @@ async def assembled(config: Config, stopping: asyncio.Event, clock: Clock | None
         inquirer = Inquirer(fleet, attestations, speakers(config), accounts, clock, policy)
         forecaster = Forecaster(fleet, SqlHistoryStore(database), inquirer)
         executor = Executor(
-            fleet=fleet,
-            signers=accounts,
-            markers=OneTimeMarkers(one_time_key, gas_limit=config.chain.gas_limit, gas_price=config.chain.gas_price),
-            contract=ManagementCodec(),
-            observer=Observer(fleet, ReplayTracker(), rules, clock, BystanderReader(fleet, store.groups), book),
-            forecaster=forecaster,
-            locks=store.locks,
-            additions=AdditionsUnderWay(
-                partial(store.changes, states=sorted(ADDS), limit=MOST_ADDITIONS),
-                ReplayRules(
-                    block_period=timedelta(seconds=config.chain.block_period_seconds),
-                    apart=config.engine.replays_apart,
+            sending=Sending(
+                fleet=fleet,
+                signers=accounts,
+                markers=OneTimeMarkers(
+                    one_time_key, gas_limit=config.chain.gas_limit, gas_price=config.chain.gas_price
                 ),
+                contract=ManagementCodec(),
+                forecaster=forecaster,
+                additions=AdditionsUnderWay(
+                    partial(store.changes, states=sorted(ADDS), limit=MOST_ADDITIONS),
+                    ReplayRules(
+                        block_period=timedelta(seconds=config.chain.block_period_seconds),
+                        apart=config.engine.replays_apart,
+                    ),
+                ),
+                clock=clock,
+                new_id=new_id,
+                confirmations=config.chain.confirmations,
             ),
-            clock=clock,
-            new_id=new_id,
-            confirmations=config.chain.confirmations,
+            observer=Observer(fleet, ReplayTracker(), rules, clock, BystanderReader(fleet, store.groups), book),
+            locks=store.locks,
         )
         lanes = LaneRules(
             holder=f"{socket.gethostname()}/{config.api.listen}",
@@ -239,6 +247,7 @@ async def assembled(config: Config, stopping: asyncio.Event, clock: Clock | None
             forecaster=forecaster,
             attestations=attestations,
             inquirer=inquirer,
+            watched=SqlWatchRecord(database),
         )
 
 

@@ -16,6 +16,7 @@ from aiohttp import web
 from orchestrator import __version__
 from orchestrator.api.application import make_api
 from orchestrator.api.connections import Connections
+from orchestrator.api.forecasting import FleetForecasts
 from orchestrator.api.group_reading import FleetGroups
 from orchestrator.api.ports import ApiServices
 from orchestrator.app.assembly import Engine, assembled, speakers
@@ -29,6 +30,7 @@ from orchestrator.config import BrokerConfig, Config, WebhookConfig
 from orchestrator.engine.attestation_messages import ATTESTATION_TYPE, INQUIRY_TYPE
 from orchestrator.engine.attesting import Attester
 from orchestrator.engine.auditor import Auditor, AuditRules
+from orchestrator.engine.block_watch import BlockWatch, WatchRules
 from orchestrator.engine.isolation import kept_running
 from orchestrator.engine.joining import Joiner
 from orchestrator.engine.ports import Clock
@@ -191,7 +193,7 @@ def _attester(config: Config, engine: Engine, broker: Broker) -> Attester | None
 
 
 def _watch(config: Config, engine: Engine, attester: Attester | None) -> tuple[_Part, ...]:
-    """Return what looks after groups that no change is about now: joins, and audits and repairs where they are on."""
+    """Return what looks after groups that no change is about now: joins, blocks, audits, and repairs where on."""
     stalled_after = timedelta(seconds=config.chain.stalled_after_seconds)
     found: list[_Part] = [
         Joiner(
@@ -205,6 +207,18 @@ def _watch(config: Config, engine: Engine, attester: Attester | None) -> tuple[_
             witness=attester,
         )
     ]
+    watch_rules = WatchRules(holder=engine.holder, confirmations=config.chain.confirmations)
+    found.append(
+        BlockWatch(
+            engine.fleet,
+            engine.store,
+            engine.outbox,
+            engine.watched,
+            engine.clock,
+            watch_rules,
+            engine.metrics.on_look,
+        )
+    )
     if config.chain.audit_blocks:
         rules = AuditRules(
             holder=engine.holder, every_blocks=config.chain.audit_blocks, confirmations=config.chain.confirmations
@@ -251,6 +265,7 @@ async def _serve_http(stack: AsyncExitStack, config: Config, engine: Engine, bro
         intake=engine.intake,
         changes=engine.store,
         groups=FleetGroups(engine.store, engine.fleet),
+        forecasts=FleetForecasts(engine.fleet, engine.forecaster),
         feed=feed,
         readiness=Readiness(engine.store, broker, engine.fleet, engine.clock),
         dead_letters=broker,

@@ -11,6 +11,7 @@ from orchestrator.besu.http_client import CallCounts
 from orchestrator.engine.admission import Admission
 from orchestrator.engine.isolation import contained_failures
 from orchestrator.membership.model import RESTING, Change, State
+from orchestrator.membership.unextendable import WatchTally
 
 _LOCK_BLOCKS: Final = (1, 2, 3, 5, 8, 13, 21, 34, 55)
 
@@ -47,6 +48,22 @@ class Metrics:
         )
         lanes = Gauge("orchestrator_lanes", "Lanes that are driven now.", registry=self.registry)
         lanes.set_function(running_lanes)
+        self._blocks = Counter(
+            "orchestrator_watched_blocks_total", "Blocks that were looked at as they came.", registry=self.registry
+        )
+        self._twice = Counter(
+            "orchestrator_account_twice_blocks_total",
+            "Of these, blocks with two transactions of one account: no newcomer can replay them.",
+            registry=self.registry,
+        )
+        self._repeated = Counter(
+            "orchestrator_repeated_additions_total", "Old additions that were sent again.", registry=self.registry
+        )
+        self._unextendable = Gauge(
+            "orchestrator_unextendable_groups",
+            "Known groups that can't be given to a node that has to replay them.",
+            registry=self.registry,
+        )
         self.registry.register(_Nodes(nodes))
         self.registry.register(_Contained())
 
@@ -69,6 +86,13 @@ class Metrics:
                 self._ended.labels(after.kind.value, after.state.value).inc()
         if before.lock_block is not None and after.lock_block is None and before.leads and after.effect is not None:
             self._locked.observe(after.effect.block_number - before.lock_block)
+
+    def on_look(self, before: WatchTally, after: WatchTally, unextendable: int) -> None:
+        """Count what a look at new blocks found."""
+        self._blocks.inc(max(after.blocks - before.blocks, 0))
+        self._twice.inc(max(after.account_twice - before.account_twice, 0))
+        self._repeated.inc(max(after.repeated - before.repeated, 0))
+        self._unextendable.set(unextendable)
 
 
 class _Contained(Collector):

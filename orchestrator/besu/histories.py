@@ -11,7 +11,7 @@ from orchestrator.besu.node import MANAGEMENT_ADDRESSES, Node
 from orchestrator.besu.results import Block as SeenBlock
 from orchestrator.besu.results import Log
 from orchestrator.engine.node_ports import Block
-from orchestrator.membership.forecast.blocks import ChainBlock, PublicTransaction
+from orchestrator.membership.forecast.blocks import ADDITION_BYTES, PRIVACY_PRECOMPILE, ChainBlock, PublicTransaction
 from orchestrator.membership.forecast.memberships import MembershipLog
 
 BLOCKS_AT_ONCE: Final = 64
@@ -102,6 +102,9 @@ def _whole(block: SeenBlock) -> Block:
             gas_limit=item.gas_limit,
             gas_price=item.gas_price,
             data_bytes=len(item.data),
+            addition=item.data.hex()
+            if len(item.data) == ADDITION_BYTES and (item.to or "").lower() == PRIVACY_PRECOMPILE
+            else "",
         )
         for item in block.transactions
     )

@@ -39,6 +39,9 @@ CHECKS: Final = (
     "account-key",
     "owned-groups",
     "store",
+    "replayable-blocks",
+    "extendable-groups",
+    "repeated-additions",
     "early-access",
     "enclave-log",
 )

@@ -1,6 +1,7 @@
 """Verbs that ask for a change: create, add, remove, set, unlock."""
 
 import secrets
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
@@ -109,6 +110,10 @@ def _ask(
     async def work(client: "DaemonClient") -> "ChangeDocument":
         from orchestrator.cli.following import follow, quiet, shown
 
+        if kind == "add_members" and not as_json and _on_terminal():
+            from orchestrator.cli.planning import show_first
+
+            await show_first(client, group or "", list(members))
         change = await client.ask(name, data)
         if not wait:
             return change
@@ -120,3 +125,7 @@ def _ask(
     elif not wait:
         typer.echo(f"{change.change_id} {change.state.value} (group {change.privacy_group_id})")
     raise typer.Exit(exit_code(change.state.value) if wait else Exit.DONE)
+
+
+def _on_terminal() -> bool:
+    return sys.stdout.isatty()

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from orchestrator.api.change_documents import ChangeDetailDocument, ChangeDocument, ChangePage
 from orchestrator.api.documents import DeadLetterPage
+from orchestrator.api.forecast_documents import ForecastDocument
 from orchestrator.api.group_documents import GroupDocument, GroupPage
 from orchestrator.api.reading import path_id
 
@@ -100,6 +101,13 @@ class DaemonClient:
     async def group(self, privacy_group_id: str) -> GroupDocument:
         """Return a group and how its members stand."""
         return _read(GroupDocument, await self._call("GET", f"/v1/groups/{path_id(privacy_group_id)}"))
+
+    async def forecast(self, privacy_group_id: str, members: Sequence[str]) -> ForecastDocument:
+        """Return what is to be expected of adding members."""
+        query = [("members", key) for key in members]
+        return _read(
+            ForecastDocument, await self._call("GET", f"/v1/groups/{path_id(privacy_group_id)}/forecast", params=query)
+        )
 
     async def dead_letters(self, limit: int) -> DeadLetterPage:
         """Return the oldest dead letters."""

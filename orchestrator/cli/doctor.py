@@ -22,10 +22,11 @@ from orchestrator.besu.inspection import Expected, Finding, Level, in_order, is_
 from orchestrator.besu.inspection_enclave import member_sets
 from orchestrator.besu.inspection_network import judge
 from orchestrator.besu.inspection_reading import Inspector, Target, owned_groups
+from orchestrator.besu.inspection_watch import watch_findings
 from orchestrator.besu.node import Node
 from orchestrator.besu.signers import SignerError
 from orchestrator.besu.tokens import TokenFile
-from orchestrator.cli.known_groups import known_groups
+from orchestrator.cli.known_groups import kept_watch, known_groups
 from orchestrator.config import AccountConfig, Config, ConfigError, NodeConfig, load_config
 from orchestrator.engine.ports import StoreError
 from orchestrator.outside_text import one_line
@@ -89,7 +90,7 @@ async def examine(config: Config, *, head_within_seconds: float = 15.0) -> tuple
         known, store = listing.result()
         nodes = {target.node.name: target.node for target in targets}
         owned = await owned_groups(seen, nodes, [address for address, bad in accounts.items() if bad is None], known)
-    return in_order((*judge(seen, expected, accounts, owned), store))
+    return in_order((*judge(seen, expected, accounts, owned), *store))
 
 
 def as_document(findings: tuple[Finding, ...]) -> str:
@@ -157,10 +158,11 @@ def _key_trouble(account: AccountConfig) -> str | None:
     return None
 
 
-async def _stored_groups(config: Config) -> tuple[tuple[str, ...], Finding]:
-    """Return the groups that the store knows, and what was seen of the store."""
+async def _stored_groups(config: Config) -> tuple[tuple[str, ...], tuple[Finding, ...]]:
+    """Return the groups that the store knows, and what was seen of the store and found in it."""
     try:
         groups = await known_groups(config)
+        watched = await kept_watch(config)
     except StoreError as error:
         trouble = Finding(
             check="store",
@@ -169,8 +171,8 @@ async def _stored_groups(config: Config) -> tuple[tuple[str, ...], Finding]:
             why="The daemon takes requests only when it can store them.",
             remedy="Start the database, correct store.url, or run `orchestrator migrate`.",
         )
-        return (), trouble
-    if groups is None:
+        return (), (trouble,)
+    if groups is None or watched is None:
         note = Finding(
             check="store",
             level=Level.NOTE,
@@ -178,5 +180,6 @@ async def _stored_groups(config: Config) -> tuple[tuple[str, ...], Finding]:
             why="Only groups that nodes list could be looked at.",
             remedy="`orchestrator migrate` makes it.",
         )
-        return (), note
-    return groups, Finding(check="store", level=Level.OK, what=f"the store answers and knows {len(groups)} group(s)")
+        return (), (note,)
+    well = Finding(check="store", level=Level.OK, what=f"the store answers and knows {len(groups)} group(s)")
+    return groups, (well, *watch_findings(*watched))

@@ -1,4 +1,4 @@
-"""Which groups the store knows, for verbs that look at nodes without a daemon."""
+"""What the store knows, for verbs that look at nodes without a daemon."""
 
 from pathlib import Path
 from typing import Final
@@ -6,6 +6,8 @@ from typing import Final
 from orchestrator.app import store_url
 from orchestrator.config import Config
 from orchestrator.engine.clock import SystemClock
+from orchestrator.membership.unextendable import Unextendable, WatchTally
+from orchestrator.store.block_watch_store import SqlWatchRecord
 from orchestrator.store.change_store import SqlChangeStore
 from orchestrator.store.database import Database
 
@@ -19,11 +21,28 @@ async def known_groups(config: Config) -> tuple[str, ...] | None:
         StoreError: The store can't be read.
     """
     url = store_url(config)
-    if _is_unmade(url):
+    if is_unmade(url):
         return None
     async with Database(url) as database:
         return await SqlChangeStore(database, SystemClock()).groups(limit=MOST_GROUPS)
 
 
-def _is_unmade(url: str) -> bool:
+async def kept_watch(config: Config) -> tuple[WatchTally, tuple[Unextendable, ...]] | None:
+    """Return what the watch over new blocks and the reading of histories found; None without a store. Makes none.
+
+    Raises:
+        StoreError: The store can't be read.
+    """
+    url = store_url(config)
+    if is_unmade(url):
+        return None
+    async with Database(url) as database:
+        record = SqlWatchRecord(database)
+        closed = {found.privacy_group_id: found for found in await record.unextendable()}
+        closed |= {found.privacy_group_id: found for found in await record.closed_by_past()}
+        return (await record.watched())[1], tuple(closed[group] for group in sorted(closed))
+
+
+def is_unmade(url: str) -> bool:
+    """Return whether a URL names a file that is not there."""
     return url.startswith("sqlite:///") and not Path(url.removeprefix("sqlite:///")).exists()

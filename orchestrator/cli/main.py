@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from orchestrator import __version__
-from orchestrator.cli import asking, looking, operating, running
+from orchestrator.cli import asking, looking, operating, planning, running
 
 app = typer.Typer(
     name="orchestrator",
@@ -66,6 +66,8 @@ _VERBS: tuple[tuple[str, dict[str, Callable[..., None]]], ...] = (
 for _panel, _verbs in _VERBS:
     for _name, _verb in _verbs.items():
         app.command(_name, rich_help_panel=_panel)(_verb)
+
+app.add_typer(planning.app, name="plan", rich_help_panel="Ask")
 
 # The devnet reads its own options, so that they stand in one place.
 app.command(

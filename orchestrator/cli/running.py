@@ -48,11 +48,21 @@ def doctor(
     examine(config=config, as_json=json, head_within=head_within)
 
 
-def audit(config: options.ConfigFile = options.DEFAULT_CONFIG, json: options.AsJson = False) -> None:
+def audit(
+    config: options.ConfigFile = options.DEFAULT_CONFIG,
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Look at the groups' past, too: what can't be extended, who must not send.")
+    ] = False,
+    json: options.AsJson = False,
+) -> None:
     """Compare the members of all groups on their nodes. Exit code 1 when some differ or none could be compared."""
+    if deep:
+        from orchestrator.cli.deep_audit import audit as look
+
+        return look(config=config, as_json=json)
     from orchestrator.cli.audit import audit as examine
 
-    examine(config=config, as_json=json)
+    return examine(config=config, as_json=json)
 
 
 def devnet(context: typer.Context) -> None:

@@ -3,16 +3,11 @@
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
-from orchestrator.engine.additions import AdditionsUnderWay
-from orchestrator.engine.bundling import BundlingBook
 from orchestrator.engine.fleet import Fleet
-from orchestrator.engine.history.forecaster import Forecaster
-from orchestrator.engine.node_ports import Contract, Markers, NodeError, Signers
-from orchestrator.engine.nonces import NonceBook
+from orchestrator.engine.node_ports import NodeError
 from orchestrator.engine.observing import Observer
-from orchestrator.engine.ports import Clock
 from orchestrator.engine.sending import Sending
 from orchestrator.engine.settling import SILENCE_SECONDS, burn, settle
 from orchestrator.engine.surveying import survey
@@ -44,34 +39,22 @@ class Executor:
     """Does commands.
 
     Attributes:
-        fleet: The nodes.
-        signers: The accounts.
-        markers: Makes markers with one-time accounts.
-        contract: The management contract's codec.
+        sending: Signs and broadcasts; it also names the nodes, the accounts and what is remembered of them.
         observer: Compares members for the proof.
-        forecaster: Forecasts what new members' nodes make of a group's history.
-        additions: What else is being added, by all lanes.
         locks: Reads the newest locks that were signed for a group from the store.
-        clock: Time.
-        new_id: Makes unique ids.
-        confirmations: How deep what ends a batch without an effect must be.
-        nonces: Private nonces that were read on the way.
-        bundling: What earlier additions took.
     """
 
-    fleet: Fleet
-    signers: Signers
-    markers: Markers
-    contract: Contract
+    sending: Sending
     observer: Observer
-    forecaster: Forecaster
-    additions: AdditionsUnderWay
     locks: Callable[[str], Awaitable[Sequence[Attempt]]]
-    clock: Clock
-    new_id: Callable[[], str]
-    confirmations: int = 0
-    nonces: NonceBook = field(default_factory=NonceBook)
-    bundling: BundlingBook = field(default_factory=BundlingBook)
+
+    @property
+    def _fleet(self) -> Fleet:
+        return self.sending.fleet
+
+    @property
+    def _confirmations(self) -> int:
+        return self.sending.confirmations
 
     async def perform(self, change: Change, command: Command) -> Fact:
         """Do a command and return what was observed; a node's failure is a fact, too.
@@ -87,9 +70,9 @@ class Executor:
                 case Sign():
                     return await self._sign(change, command)
                 case Renew(attempt=attempt):
-                    return self._sending().renew(attempt)
+                    return self.sending.renew(attempt)
                 case Send():
-                    return await self._sending().send(change, command)
+                    return await self.sending.send(change, command)
                 case Settle(attempt=attempt):
                     return await self._settle(change, attempt)
                 case Burn(attempt=attempt):
@@ -101,37 +84,24 @@ class Executor:
         except NodeError as error:
             return Hindered(reason=error.reason)
 
-    def _sending(self) -> Sending:
-        return Sending(
-            fleet=self.fleet,
-            signers=self.signers,
-            markers=self.markers,
-            contract=self.contract,
-            forecaster=self.forecaster,
-            additions=self.additions,
-            clock=self.clock,
-            new_id=self.new_id,
-            confirmations=self.confirmations,
-            nonces=self.nonces,
-            bundling=self.bundling,
-        )
-
     async def _survey(self, change: Change) -> Fact:
-        if change.account not in self.signers.accounts:
+        if change.account not in self.sending.signers.accounts:
             return Hindered(reason=Reason(slug="account_unavailable", detail=change.account))
-        surveyed, _ = await asyncio.gather(survey(self.fleet, change, self.forecaster), self._read_nonce_ahead(change))
+        surveyed, _ = await asyncio.gather(
+            survey(self._fleet, change, self.sending.forecaster), self._read_nonce_ahead(change)
+        )
         if surveyed.view.locked and change.kind is not Kind.UNLOCK_GROUP:
             surveyed = replace(surveyed, own_lock=await self._own_lock(change, surveyed))
         if surveyed.forecast is not None:
-            reason = await self.additions.busy(change, surveyed.forecast)
+            reason = await self.sending.additions.busy(change, surveyed.forecast)
             if reason is not None:
                 return Hindered(reason=reason)
-        taken = self.bundling.last(surveyed.node, change.privacy_group_id)
+        taken = self.sending.bundling.last(surveyed.node, change.privacy_group_id)
         return replace(surveyed, bundling_seconds=taken)
 
     async def _own_lock(self, change: Change, surveyed: Surveyed) -> int | None:
         """Look whether the lock that holds the group is one of ours, by its own private receipt."""
-        node = self.fleet.named(surveyed.node).node
+        node = self._fleet.named(surveyed.node).node
         locks = [lock for lock in await self.locks(change.privacy_group_id) if lock.marker.ours]
         if not locks:
             return None
@@ -144,7 +114,7 @@ class Executor:
         return None
 
     async def _sign(self, change: Change, command: Sign) -> Fact:
-        fact = await self._sending().sign(change, command)
+        fact = await self.sending.sign(change, command)
         if isinstance(fact, AttemptSettled):
             node = change.plan.node if change.plan is not None else ""
             return await self._with_private_nonce(change, node, fact)
@@ -152,41 +122,43 @@ class Executor:
 
     async def _read_nonce_ahead(self, change: Change) -> None:
         """Read the private nonce along with the survey, where the group was sent through before."""
-        home = self.fleet.home_of(change.privacy_group_id)
+        home = self._fleet.home_of(change.privacy_group_id)
         if home is None or home.head is None or not home.subscribed:
             return
         read_at, name = home.head.block_hash, home.node.name
         with contextlib.suppress(NodeError):
             private_nonce = await home.node.private_nonce(change.privacy_group_id, change.account)
-            self.nonces.remember(name, change.privacy_group_id, change.account, read_at, private_nonce)
+            self.sending.nonces.remember(name, change.privacy_group_id, change.account, read_at, private_nonce)
 
     async def _settle(self, change: Change, attempt: Attempt) -> Fact:
-        fact = await self._deep(change, attempt, await settle(self.fleet, change, attempt))
+        fact = await self._deep(change, attempt, await settle(self._fleet, change, attempt))
         return await self._with_private_nonce(change, attempt.node, fact)
 
     async def _burn(self, change: Change, attempt: Attempt) -> Fact:
-        forms = [self.markers.burn(attempt.marker, n) for n in range(BURN_FORMS)] if attempt.marker.ours else []
-        fact = await burn(self.fleet, change, attempt, forms, self.confirmations)
+        forms = [self.sending.markers.burn(attempt.marker, n) for n in range(BURN_FORMS)] if attempt.marker.ours else []
+        fact = await burn(self._fleet, change, attempt, forms, self._confirmations)
         if fact is None:
             return AttemptBurnt(head=self._newest(attempt))
         return await self._deep(change, attempt, fact)
 
     async def _deep(self, change: Change, attempt: Attempt, fact: Fact) -> Fact:
         """Let what ends a batch be so deep as is configured."""
+        if isinstance(fact, AttemptSettled) and fact.effect is not None and self._confirmations == 0:
+            fact = replace(fact, effect=replace(fact.effect, deep=True))
         ends = isinstance(fact, AttemptSettled) and (fact.effect is None or attempt.action is Action.UNLOCK)
-        return await self._confirmed(change, attempt, fact) if self.confirmations and ends else fact
+        return await self._confirmed(change, attempt, fact) if self._confirmations and ends else fact
 
     async def _confirmed(self, change: Change, attempt: Attempt, fact: Fact) -> Fact:
         """Look again until the same is seen so many blocks later.
 
         After a refusal or an undone lock nobody looks at the attempt any more: a reorganisation could bring it back.
         """
-        watcher = self.fleet.named(attempt.node)
+        watcher = self._fleet.named(attempt.node)
         for _ in range(CONFIRMATION_ROUNDS):
             head = await watcher.refresh()
-            if await watcher.wait_beyond(head.number + self.confirmations - 1, SILENCE_SECONDS) is None:
+            if await watcher.wait_beyond(head.number + self._confirmations - 1, SILENCE_SECONDS) is None:
                 raise silence(watcher.node.name)
-            again = await settle(self.fleet, change, attempt)
+            again = await settle(self._fleet, change, attempt)
             if again == fact or not isinstance(again, AttemptSettled):
                 return again
             fact = again
@@ -194,9 +166,9 @@ class Executor:
 
     async def _with_private_nonce(self, change: Change, node: str, fact: Fact) -> Fact:
         """Tell the rules the private nonce along where a reorganisation may have taken our lock back."""
-        watcher = self.fleet.named(node)
+        watcher = self._fleet.named(node)
         held = change.plan is not None and change.plan.lock_nonce is not None
-        possible = self.confirmations > 0 or watcher.reorganisations > 0
+        possible = self._confirmations > 0 or watcher.reorganisations > 0
         if not held or not possible or change.state not in (State.ADDING, State.UNLOCKING):
             return fact
         if not isinstance(fact, AttemptSettled | AttemptUnmined):
@@ -204,5 +176,5 @@ class Executor:
         return replace(fact, private_nonce=await watcher.node.private_nonce(change.privacy_group_id, change.account))
 
     def _newest(self, attempt: Attempt) -> int:
-        head = self.fleet.named(attempt.node).head
+        head = self._fleet.named(attempt.node).head
         return head.number if head is not None else attempt.since_block

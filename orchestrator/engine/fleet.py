@@ -88,8 +88,7 @@ class Fleet:
         found: list[Sender] = []
         outsiders: list[Sender] = []
         failure: NodeError | None = None
-        known = 1 if order and order[0].node.name in (prefer, self._homes.get(privacy_group_id)) else 0
-        for watchers in (order[:known], order[known:]):  # all others at once: one that hangs must not add to the rest
+        for watchers in (order[:1], order[1:]):  # mostly the first one will do; of the others none waits for another
             looks = await asyncio.gather(*(_look(watcher, privacy_group_id) for watcher in watchers))
             for watcher, seen in zip(watchers, looks, strict=True):
                 if isinstance(seen, NodeError):

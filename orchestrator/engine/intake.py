@@ -9,7 +9,7 @@ import asyncio
 import base64
 import secrets
 from collections.abc import AsyncIterator, Callable, Collection
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
 
 import structlog
@@ -92,10 +92,11 @@ class Intake:
         """
         account = self._account(request)
         group = request.privacy_group_id or new_group_id()
-        async with self._turn_of(group):
-            return await self._accept(request, account, group)
+        async with AsyncExitStack() as turn:
+            await turn.enter_async_context(self._turn_of(group))
+            return await self._accept(request, account, group, turn)
 
-    async def _accept(self, request: ChangeRequest, account: str, group: str) -> Acceptance:
+    async def _accept(self, request: ChangeRequest, account: str, group: str, turn: AsyncExitStack) -> Acceptance:
         if request.kind is not Kind.CREATE_GROUP and not await self._may_exist(group):
             raise InvalidRequestError(
                 "data.privacy_group_id",
@@ -115,6 +116,10 @@ class Intake:
             deadline=None if request.deadline is None else now + request.deadline,
         )
         async with self.admission.place(request.source, account):
+            if request.kind is not Kind.CREATE_GROUP:
+                # The store commits many together, in the order in which they come. A turn through the commit would have
+                # the first of many additions locked for alone; only a creation has to be found by who comes next.
+                await turn.aclose()
             acceptance = await self._store.accept(
                 change, request.body_hash, announce(None, change), source=request.source
             )

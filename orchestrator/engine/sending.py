@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from orchestrator.engine.additions import AdditionsUnderWay
 from orchestrator.engine.broadcasting import offer, targets
@@ -26,9 +26,11 @@ from orchestrator.membership.facts import (
     Hindered,
     SendFailed,
 )
+from orchestrator.membership.forecast.schedule import PendingMarker, marker_obstacle
 from orchestrator.membership.model import Change, Effect, Kind, Plan
 from orchestrator.membership.reading_attempts import MINED_ALREADY
 from orchestrator.membership.reasons import Reason
+from orchestrator.membership.retry import NODE_MARKER_BLOCKS
 
 DISTRIBUTES_HISTORY_SINCE = (21, 10, 2)
 """Before this Besu a distribution brings no history; additions are sent there with a marker of the node's
@@ -45,6 +47,15 @@ NEWCOMER_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
+class NodeSigned:
+    """A marker that a node signed, for which change, and the node's head when it was sent."""
+
+    pmt_hash: str
+    change_id: str
+    sent_block: int
+
+
+@dataclass(frozen=True, slots=True)
 class Sending:
     """Signs and broadcasts.
 
@@ -57,9 +68,10 @@ class Sending:
         additions: What else is being added, by all lanes.
         clock: Time.
         new_id: Makes unique ids.
-        confirmations: How deep an unlock that somebody else made must be.
+        confirmations: How deep what ends a batch without an effect must be.
         nonces: Private nonces that were read on the way.
         bundling: What earlier additions took.
+        node_markers: By node, the newest marker that it signed for us.
     """
 
     fleet: Fleet
@@ -70,9 +82,10 @@ class Sending:
     additions: AdditionsUnderWay
     clock: Clock
     new_id: Callable[[], str]
-    confirmations: int
-    nonces: NonceBook
-    bundling: BundlingBook
+    confirmations: int = 0
+    nonces: NonceBook = field(default_factory=NonceBook)
+    bundling: BundlingBook = field(default_factory=BundlingBook)
+    node_markers: dict[str, NodeSigned] = field(default_factory=dict)
 
     async def sign(self, change: Change, command: Sign) -> Fact:
         """Sign and distribute a private transaction, and sign its marker.
@@ -90,6 +103,9 @@ class Sending:
             if gone is not None:
                 return gone
         if command.action is Action.ADD:
+            if command.after_block is not None:
+                await self._reached(watcher, command.members, command.after_block)
+                head = await watcher.current()
             trouble = await self._before_adding(watcher, change, head)
             if trouble is not None:
                 return trouble
@@ -127,7 +143,8 @@ class Sending:
         return AttemptSigned(attempt=attempt, seconds=seconds)
 
     async def _before_adding(self, watcher: ChainWatcher, change: Change, head: Head) -> Fact | None:
-        """Look at the lock and forecast the replay anew: the lock's own block is part of what is replayed."""
+        """Look at the lock and forecast the replay anew: the lock's own block is part of what is replayed, and what was
+        mined on the new members' nodes after it can keep a former member from coming back."""
         moved = await moved_under_lock(watcher, change, head.number)
         if moved is not None:
             return moved
@@ -151,7 +168,7 @@ class Sending:
         attempt = command.attempt
         watcher = self.fleet.named(attempt.node)
         if command.after_block is not None:
-            await self._reached(watcher, attempt, command.after_block)
+            await self._reached(watcher, attempt.members, command.after_block)
         if attempt.action is Action.ADD and change.plan is not None and change.plan.lock_nonce is not None:
             moved = await moved_under_lock(watcher, change, (await watcher.current()).number)
             if moved is not None and not await _is_mined(watcher, attempt):
@@ -165,6 +182,14 @@ class Sending:
         return await self._broadcast(watcher, attempt, widely=command.widely)
 
     async def _send_by_node(self, change: Change, watcher: ChainWatcher, attempt: Attempt) -> Fact:
+        # The node may sign all of its markers with one key: two of them in a block make that block unreplayable.
+        last, present = self.node_markers.get(watcher.node.name), await watcher.current()
+        pending = last is not None and present.number < last.sent_block + NODE_MARKER_BLOCKS
+        if last and pending and (await watcher.node.outcomes([last.pmt_hash]))[0].block_number is None:
+            name = watcher.node.name
+            reason = marker_obstacle(name, [PendingMarker(account=name, change_id=last.change_id)])
+            if reason is not None:
+                return Hindered(reason=reason)
         begun_at = self.clock.now()
         try:
             pmt_hash = await watcher.node.send(attempt.raw)
@@ -173,6 +198,7 @@ class Sending:
         seconds = max((self.clock.now() - begun_at).total_seconds(), 0.0)
         self.bundling.remember(attempt.node, change.privacy_group_id, seconds)
         head = await watcher.current()
+        self.node_markers[watcher.node.name] = NodeSigned(pmt_hash, change.change_id, head.number)
         return AttemptSent(head=head.number, nodes=(watcher.node.name,), pmt_hash=pmt_hash)
 
     async def _broadcast(self, watcher: ChainWatcher, attempt: Attempt, *, widely: bool) -> Fact:
@@ -192,10 +218,10 @@ class Sending:
         gravest = used or next((error for error in refusals if not error.certain), refusals[0])
         return SendFailed(reason=gravest.reason, certain=gravest.certain, head=head)
 
-    async def _reached(self, watcher: ChainWatcher, attempt: Attempt, number: int) -> None:
+    async def _reached(self, watcher: ChainWatcher, members: tuple[str, ...], number: int) -> None:
         if await watcher.wait_beyond(number - 1, SILENCE_SECONDS) is None:
             raise silence(watcher.node.name)
-        hosts = dict.fromkeys(self.fleet.hosting(key) for key in attempt.members)
+        hosts = dict.fromkeys(self.fleet.hosting(key) for key in members)
         for newcomer in hosts:
             if newcomer is None or newcomer is watcher:
                 continue
@@ -203,7 +229,7 @@ class Sending:
                 detail = (
                     f"the new member's node {newcomer.node.name} does not get block {number}, which follows the lock"
                 )
-                raise NodeError(Reason(slug="node_behind", detail=detail, members=attempt.members))
+                raise NodeError(Reason(slug="node_behind", detail=detail, members=members))
 
     async def _private_nonce(self, watcher: ChainWatcher, change: Change, command: Sign, head: Head) -> int:
         plan = _plan(change)

@@ -178,6 +178,9 @@ async def _seen_by_others(
         if await other.wait_beyond(effect.block_number - 1, WITNESS_SECONDS) is None:
             continue
         try:
+            (seen,) = await other.node.roots(change.privacy_group_id, [effect.block_number])
+            if seen.state_root and seen.state_root == effect.view.state_root:
+                return AttemptSettled(effect=replace(effect, witness=other.node.name))
             seen = await other.node.view(change.privacy_group_id, effect.block_number)
         except NodeError:
             continue

@@ -3,7 +3,8 @@
 from typing import Final
 
 from orchestrator.events.envelope import SOURCE
-from orchestrator.membership.status import EventType, Json
+from orchestrator.membership.reasons import Reason
+from orchestrator.membership.status import EventType, Json, reason_data
 
 _GROUP: Final = "DyAOiF/ynpc+JXa2YAGB0bCitSlOMNm+ShmB/7M6C4w="
 _OLD: Final = "A1aVtMxLCUHmBVHXoZzzBgPbW/wj5axDpW9X8l91SGo="
@@ -141,6 +142,23 @@ _DATA: Final[dict[EventType, dict[str, Json]]] = {
         "other_groups": [],
     },
     EventType.GROUP_CONVERGED: {"block_number": 2544, "state_root": _ROOT, "members": [_OLD, _SENDER, _NEW]},
+    EventType.GROUP_UNEXTENDABLE: {
+        "block_number": 2310,
+        "block_hash": _HASH,
+        "flaws": [
+            {
+                "flaw": "account_twice",
+                "account": "0xf17f52151ebef6c7334fad080c5704d77216b732",
+                "transactions": [_ROOT, _OTHER_ROOT],
+            }
+        ],
+        "reason": reason_data(
+            Reason(
+                slug="block_not_replayable",
+                detail="block 2310: account 0xf17f52151ebef6c7334fad080c5704d77216b732 has 2 transactions in it",
+            )
+        ),
+    },
     EventType.GROUP_JOINING: _JOIN | {"progress": [_progress("replaying", 304, 2047, None)]},
     EventType.GROUP_JOINED: _JOIN | {"progress": [_progress("in_sync", 812, 2051, 2051)]},
 }
@@ -150,6 +168,7 @@ _WITHOUT_CHANGE: Final = frozenset(
         EventType.REQUEST_REJECTED,
         EventType.GROUP_DIVERGED,
         EventType.GROUP_CONVERGED,
+        EventType.GROUP_UNEXTENDABLE,
         EventType.GROUP_JOINING,
         EventType.GROUP_JOINED,
     }

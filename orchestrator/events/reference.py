@@ -15,12 +15,13 @@ from orchestrator.events.examples import example
 from orchestrator.events.schema import DATA, ChangeData, EventData, Progress, Reason, StatusDocument
 from orchestrator.events.schema import Differing as DifferingPart
 from orchestrator.events.schema import Effect as EffectPart
+from orchestrator.events.schema import Unreplayable as UnreplayablePart
 from orchestrator.membership.status import EventType
 
 BEGIN: Final = "<!-- reference: begin (made by orchestrator.events.reference) -->"
 END: Final = "<!-- reference: end -->"
 
-_PARTS: Final = (EffectPart, Progress, Reason, DifferingPart)
+_PARTS: Final = (EffectPart, Progress, Reason, DifferingPart, UnreplayablePart)
 
 
 def reference() -> str:

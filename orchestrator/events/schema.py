@@ -9,6 +9,7 @@ from typing import Any, Final, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
+from orchestrator.membership.forecast.blocks import Flaw
 from orchestrator.membership.model import Kind, State, Verdict
 from orchestrator.membership.status import EventType
 
@@ -67,6 +68,17 @@ class Differing(_Part):
         description="Marker transactions of the first differing block that its node has no private receipt of, and "
         "another member's node has."
     )
+
+
+class Unreplayable(_Part):
+    """Public transactions that make a block one that no node can replay."""
+
+    flaw: Flaw = Field(
+        description="account_twice (the account has more than one transaction in the block); balance (it pays with "
+        "what it was sent in the block); gas (more than the block has)."
+    )
+    account: str = Field(description="The account that signed them.")
+    transactions: list[str] = Field(description="Their hashes, in the order of the block.")
 
 
 class EventData(_Part):
@@ -215,6 +227,15 @@ class GroupConvergedData(EventData):
     members: list[str] = Field(description="The members that were compared.")
 
 
+class GroupUnextendableData(EventData):
+    """The group can't be given to any node that would have to replay this block: its import of blocks would halt."""
+
+    block_number: int = Field(description="The first block seen that can't be replayed.")
+    block_hash: str = Field(description="Its hash.")
+    flaws: list[Unreplayable] = Field(description="What makes it so.")
+    reason: Reason = Field(description="The same for a person, and what can be done.")
+
+
 class GroupJoiningData(EventData):
     """Somebody else adds a member that one of our nodes hosts; that node replays the group's history."""
 
@@ -244,6 +265,7 @@ DATA: Final[dict[EventType, type[EventData]]] = {
     EventType.GROUP_MEMBERS_CHANGED: GroupMembersChangedData,
     EventType.GROUP_DIVERGED: GroupDivergedData,
     EventType.GROUP_CONVERGED: GroupConvergedData,
+    EventType.GROUP_UNEXTENDABLE: GroupUnextendableData,
     EventType.GROUP_JOINING: GroupJoiningData,
     EventType.GROUP_JOINED: GroupJoinedData,
 }

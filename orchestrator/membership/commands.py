@@ -17,10 +17,12 @@ class Sign:
     Attributes:
         action: The intent.
         members: Enclave keys to add or remove; none for lock and unlock.
+        after_block: The sending node and the new members' nodes must have this block before; None for no such wait.
     """
 
     action: Action
     members: tuple[str, ...]
+    after_block: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

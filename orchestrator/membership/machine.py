@@ -8,7 +8,7 @@ process goes on with the last committed state and needs to remember nothing.
 from dataclasses import replace
 from datetime import datetime
 
-from orchestrator.membership.attempt import Action, Attempt
+from orchestrator.membership.attempt import Action
 from orchestrator.membership.commands import Burn, Command, Observe, Pause, Renew, Send, Settle, Sign, Survey
 from orchestrator.membership.errors import ImpossibleStepError, RefusedRequestError
 from orchestrator.membership.facts import CancelRequested, Fact, ParkRequested, RepairRequested, RetryRequested
@@ -164,9 +164,10 @@ def _next_for_attempt(change: Change) -> Command:
     if attempt is not None and attempt.live and (gives_up or attempt.action is not wanted):
         return _after_pause(change, Burn(attempt=attempt))
     if attempt is None or not attempt.live:
-        return _after_pause(change, Sign(action=wanted, members=members_of(change)))
+        sign = Sign(action=wanted, members=members_of(change), after_block=_earliest(change, wanted))
+        return _after_pause(change, sign)
     if attempt.sent_block is None:
-        return _after_pause(change, Send(attempt=attempt, after_block=_earliest(change, attempt)))
+        return _after_pause(change, Send(attempt=attempt, after_block=_earliest(change, attempt.action)))
     if not attempt.marker.ours:
         return _after_pause(change, Settle(attempt=attempt))
     seen = attempt.seen_block or attempt.sent_block
@@ -174,16 +175,16 @@ def _next_for_attempt(change: Change) -> Command:
         return _after_pause(change, Settle(attempt=attempt))
     if seen - attempt.since_block >= RENEW_AFTER_BLOCKS << len(attempt.renewed):
         return _after_pause(change, Renew(attempt=attempt))
-    return _after_pause(change, Send(attempt=attempt, after_block=_earliest(change, attempt), widely=True))
+    return _after_pause(change, Send(attempt=attempt, after_block=_earliest(change, attempt.action), widely=True))
 
 
-def _earliest(change: Change, attempt: Attempt) -> int | None:
-    """The block that the nodes must have before a marker that brings a bundle is broadcast, so that it can't be mined
-    nearer to its lock than `LOCK_WINDOW_BLOCKS`: an addition, and the empty one that unlocks before 21.7.4."""
+def _earliest(change: Change, action: Action) -> int | None:
+    """The block that the nodes must have before a marker that brings a bundle is signed and broadcast, so that it can't
+    be mined nearer to its lock than `LOCK_WINDOW_BLOCKS`: an addition, and the empty one that unlocks before 21.7.4.
+
+    An addition is forecast anew when it is signed: what was mined after the lock counts for its node, too."""
     plan = change.plan
-    bundles = attempt.action is Action.ADD or (
-        attempt.action is Action.UNLOCK and plan is not None and plan.unlock_by_empty_add
-    )
+    bundles = action is Action.ADD or (action is Action.UNLOCK and plan is not None and plan.unlock_by_empty_add)
     return change.lock_block + LOCK_WINDOW_BLOCKS - 1 if bundles and change.lock_block is not None else None
 
 
@@ -285,7 +286,9 @@ def deadline_applies(change: Change, now: datetime) -> bool:
     match change.state:
         case State.LOCKING | State.ADDING:
             return change.leads
-        case State.QUEUED | State.PREFLIGHT | State.REPLAYING | State.VERIFYING | State.CREATING | State.REMOVING:
+        case State.QUEUED | State.PREFLIGHT | State.CREATING | State.REMOVING:
             return True
+        case State.REPLAYING | State.VERIFYING:
+            return change.effect is None or change.effect.deep
         case _:
             return False

@@ -226,12 +226,15 @@ class Effect:
         block_hash: Its hash, to notice a reorganisation.
         view: The group at that block.
         witness: Name of the node that showed it; empty when that was not kept.
+        deep: No reorganisation is expected to take it back: it lies as deep as is configured. Before that no change
+            rests whose lock would come back.
     """
 
     block_number: int
     block_hash: str
     view: GroupView
     witness: str = ""
+    deep: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

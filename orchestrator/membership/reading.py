@@ -183,6 +183,10 @@ def _parked(change: Change, fact: facts.ParkRequested) -> Read:
         raise RefusedRequestError(
             f"change {change.change_id} is {change.state}: it can be parked while it is queued or being proven"
         )
+    if change.effect is not None and not change.effect.deep:
+        raise RefusedRequestError(
+            f"change {change.change_id} can't be parked before its effect is deep; try again soon"
+        )
     return Signal.PARK, replace(change, reason=Reason(slug="parked_by_operator", detail=fact.detail))
 
 

@@ -36,7 +36,10 @@ def read_converged(change: Change, fact: facts.ConvergenceObserved, now: datetim
     seen = assess(change, fact, now)
     if seen.rolled_back:
         return _rolled_back(change, fact.head)
-    change = replace(change, progress=seen.progress, failures=0)
+    effect = replace(effect, deep=effect.deep or fact.head >= effect.block_number + fact.confirmations)
+    change = replace(change, progress=seen.progress, effect=effect, failures=0)
+    if not effect.deep:
+        return Signal.NOTED, change
     if seen.proven and fact.bystanders is not None:
         harm = rollback(fact.bystanders.groups)
         return _proven(change, effect) if harm is None else (Signal.PARK, replace(change, reason=harm))

@@ -190,8 +190,8 @@ RULES: dict[str, Rule] = {
     ),
     "marker_account_refused": Rule(
         judgement=Judgement.PARK,
-        remedy="Permit or fund the marker account, or set the gas price that the network takes; nothing is lost "
-        "meanwhile.",
+        remedy="The network takes transactions of permitted or paying accounts only, and each marker has an account of "
+        "its own: let the nodes take free transactions of any account; nothing is lost meanwhile.",
     ),
     "marker_gas_refused": Rule(
         judgement=Judgement.PARK, remedy="Set a gas limit that the blocks hold and that a marker transaction needs."

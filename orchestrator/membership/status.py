@@ -35,6 +35,7 @@ class EventType(StrEnum):
     GROUP_CONVERGED = "membership.group.converged.v1"
     GROUP_JOINING = "membership.group.joining.v1"
     GROUP_JOINED = "membership.group.joined.v1"
+    GROUP_UNEXTENDABLE = "membership.group.unextendable.v1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,7 +27,8 @@ NUMBERS_AT_ONCE = 500
 """How many blocks one query names: databases bound the parameters of a statement."""
 
 
-def _over(table: sa.Table) -> dict[str, sa.Insert]:
+def upsert_over(table: sa.Table) -> dict[str, sa.Insert]:
+    """Return by dialect the statement that writes a row in place of one with the same key."""
     keys = [column.name for column in table.primary_key]
 
     def build(insert: Upsert) -> sa.Insert:
@@ -38,10 +39,10 @@ def _over(table: sa.Table) -> dict[str, sa.Insert]:
     return per_dialect(build)
 
 
-_PUT_BLOCK = _over(group_blocks)
-_PUT_EXAMINATION = _over(examined_blocks)
-_PUT_LOG = _over(membership_logs)
-_PUT_MARK = _over(history_marks)
+_PUT_BLOCK = upsert_over(group_blocks)
+_PUT_EXAMINATION = upsert_over(examined_blocks)
+_PUT_LOG = upsert_over(membership_logs)
+_PUT_MARK = upsert_over(history_marks)
 
 
 def kept_blocks(connection: sa.Connection, *, privacy_group_id: str) -> KeptBlocks:
@@ -87,7 +88,7 @@ def examinations(connection: sa.Connection, *, numbers: Collection[int]) -> tupl
     for start in range(0, len(wanted), NUMBERS_AT_ONCE):
         some = wanted[start : start + NUMBERS_AT_ONCE]
         rows = connection.execute(sa.select(examined_blocks).where(examined_blocks.c.number.in_(some)))
-        found += [_examination(row) for row in rows.mappings()]
+        found += [examination_of(row) for row in rows.mappings()]
     return tuple(found)
 
 
@@ -99,12 +100,12 @@ def newest_examinations(connection: sa.Connection, *, limit: int, below: int) ->
         .order_by(examined_blocks.c.number.desc())
         .limit(limit)
     )
-    return tuple(_examination(row) for row in connection.execute(newest).mappings())
+    return tuple(examination_of(row) for row in connection.execute(newest).mappings())
 
 
 def keep_examinations(transaction: Transaction, *, examined: Sequence[Examination]) -> None:
     """Keep what blocks are to a replay."""
-    rows = [{"number": e.number, "block_hash": e.block_hash, "findings": _findings(e)} for e in examined]
+    rows = [{"number": e.number, "block_hash": e.block_hash, "findings": findings_text(e)} for e in examined]
     if rows:
         transaction.connection.execute(_PUT_EXAMINATION[transaction.connection.dialect.name], rows)
 
@@ -164,14 +165,16 @@ def _put_mark(connection: sa.Connection, kind: str, name: str, mark: Mark) -> No
     connection.execute(_PUT_MARK[connection.dialect.name], [row])
 
 
-def _findings(examination: Examination) -> str:
+def findings_text(examination: Examination) -> str:
+    """Return what was found in a block, as it is kept."""
     if not examination.flaws and not examination.unsettling:
         return ""
     flaws = [[flaw.flaw.value, flaw.account, list(flaw.transactions)] for flaw in examination.flaws]
     return to_json({"flaws": flaws, "unsettling": list(examination.unsettling)})
 
 
-def _examination(row: Row) -> Examination:
+def examination_of(row: Row) -> Examination:
+    """Return what a block is to a replay from a row with its number, hash and findings."""
     found = json.loads(row["findings"]) if row["findings"] else {"flaws": [], "unsettling": []}
     return Examination(
         number=row["number"],

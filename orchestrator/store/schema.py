@@ -241,3 +241,38 @@ history_marks = sa.Table(
 )
 GROUP_MARK = "group"
 NODE_MARK = "node"
+
+# What the watch over new blocks found: groups that newcomers can't replay any more, markers of
+# additions, and how far it looked (one row).
+unextendable_groups = sa.Table(
+    "unextendable_groups",
+    metadata,
+    sa.Column("privacy_group_id", sa.Text, primary_key=True),
+    sa.Column("number", sa.BigInteger, nullable=False),
+    sa.Column("block_hash", sa.Text, nullable=False),
+    sa.Column("findings", sa.Text, nullable=False),
+)
+
+seen_additions = sa.Table(
+    "seen_additions",
+    metadata,
+    sa.Column("transaction_hash", sa.Text, primary_key=True),
+    sa.Column("addition", sa.Text, nullable=False),
+    sa.Column("sender", sa.Text, nullable=False),
+    sa.Column("block_number", sa.BigInteger, nullable=False),
+    sa.Index("ix_seen_additions_addition", "addition", "block_number"),
+)
+
+watched_blocks = sa.Table(
+    "watched_blocks",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("number", sa.BigInteger, nullable=False),
+    sa.Column("block_hash", sa.Text, nullable=False),
+    sa.Column("blocks", sa.BigInteger, nullable=False),
+    sa.Column("account_twice", sa.BigInteger, nullable=False),
+    sa.Column("newest_twice", sa.BigInteger),
+    sa.Column("account", sa.Text, nullable=False),
+    sa.Column("repeated", sa.BigInteger, nullable=False),
+    sa.Column("newest_repeated", sa.Text, nullable=False),
+)

@@ -119,10 +119,10 @@ def test_a_group_of_the_public_client_gets_a_third_member(
     assert "group.members_changed" in types
 
 
-def test_an_add_costs_two_blocks_with_a_history_of_200(
+def test_an_add_keeps_two_blocks_from_its_lock_and_no_more_with_a_history_of_200(
     devnet_process: Callable[..., DevnetProcess], daemon_process: Callable[..., DaemonProcess], nats_url: str
 ) -> None:
-    """With 200 private transactions to replay and 1 s blocks, the lock is in block n and the add in block n + 1."""
+    """With 200 private transactions to replay and 1 s blocks, the lock is in block n and the add in block n + 2."""
     devnet = devnet_process("23.10.3", 1.0, "--history", "200")
     daemon = daemon_process(devnet, nats_url)
     found = devnet.call(1, "privx_findFlexiblePrivacyGroup", list(ENCLAVE_KEYS[:2]))
@@ -132,7 +132,7 @@ def test_an_add_costs_two_blocks_with_a_history_of_200(
     assert daemon.settled("add-third")["state"] == "succeeded"
     events = asyncio.run(status_events(nats_url, "membership.change.succeeded.v1"))
     (unlocked,) = [event for event in events if event["type"] == "membership.group.unlocked.v1"]
-    assert unlocked["data"]["locked_blocks"] == 1
+    assert unlocked["data"]["locked_blocks"] == 2
 
 
 BAD = {

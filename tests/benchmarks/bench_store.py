@@ -24,7 +24,7 @@ from orchestrator.membership.model import Change, State
 from orchestrator.membership.status import announce
 from orchestrator.store import Database, SqlChangeStore, SqlOutbox, migrate
 from orchestrator.store.connections import engine_for, normalised
-from orchestrator.store.rows import change_values
+from orchestrator.store.rows import change_values, request_key
 from orchestrator.store.schema import changes, lanes
 from tests.fakes.changes import a_change, a_step, an_attempt, led, stepped
 from tests.servers.postgresql_server import PostgreSQLServer
@@ -170,7 +170,10 @@ def fill(url: str, waiting: int, change_of: Callable[[int], Change] = _waiting) 
     with engine.begin() as connection:
         for first in range(0, waiting, 5000):
             found = [change_of(number) for number in range(first, min(first + 5000, waiting))]
-            rows = [change_values(change) | {"body_hash": "hash"} for change in found]
+            rows = [
+                change_values(change) | {"body_hash": "hash", "request_key": request_key("", change.request_id)}
+                for change in found
+            ]
             connection.execute(changes.insert(), rows)
             groups = {change.privacy_group_id for change in found} - known
             known |= groups

@@ -1,6 +1,8 @@
 """How much is measured."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from tests.integration.harm.load import Load
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +22,7 @@ class Scale:
         waiting: Queue lengths at a restart.
         deaths: Which kinds of change die at every point.
         loop_groups: Groups at once while the event loop is watched.
+        harm: What goes on while it is looked who does harm.
         settle_seconds: How long a restarted daemon is left to itself before its memory is read.
     """
 
@@ -35,6 +38,7 @@ class Scale:
     waiting: tuple[int, ...] = (1_000, 10_000, 100_000)
     deaths: tuple[str, ...] = ("create_group", "add_members", "remove_members")
     loop_groups: int = 100
+    harm: Load = field(default_factory=lambda: Load(groups=100, rounds=5))
     settle_seconds: float = 10.0
 
 
@@ -51,5 +55,6 @@ QUICK = Scale(
     waiting=(10_000,),
     deaths=(),
     loop_groups=30,
+    harm=Load(groups=20, rounds=3, pair_blocks=8),
     settle_seconds=3.0,
 )

@@ -4,9 +4,8 @@ import asyncio
 import base64
 import hashlib
 import json
-import socket
 from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -19,7 +18,7 @@ from orchestrator.devnet.accounts import enclave_key_of
 from orchestrator.engine.requests import REQUEST_TYPE
 from tests.benchmarks.processes import Child, child, orchestrator
 from tests.servers.nats_server import NatsServer
-from tests.servers.ports import free_port
+from tests.servers.ports import consecutive_ports
 
 OWNER: Final = "0xfe3b557e8fb62b89f4916b721be55ceb828dbd73"
 OWNER_KEY: Final = "8f2a55949038a9610f50fb23b5883af3b4ecb3c3bb792cbcefbd1542c692be63"
@@ -56,15 +55,13 @@ SHARED: Final = replace(RECORDED, sends_at_once=2)
 
 @dataclass(frozen=True, slots=True)
 class Devnet:
-    """Emulated nodes in a process of their own.
+    """Where emulated nodes answer.
 
     Attributes:
-        child: The process.
         base_port: The first node's HTTP port.
         nodes: How many there are.
     """
 
-    child: Child
     base_port: int
     nodes: int
 
@@ -146,7 +143,7 @@ async def running_devnet(
         version: Besu's.
         costs: What things take a node.
     """
-    base_port = _consecutive_ports(2 * nodes)
+    base_port = consecutive_ports(2 * nodes)
     options = {
         "--nodes": nodes,
         "--validators": min(nodes, 3),
@@ -159,8 +156,8 @@ async def running_devnet(
         "--marker-ms": costs.marker_ms,
     }
     command = orchestrator("devnet", *(text for name, value in options.items() for text in (name, str(value))))
-    async with child(directory / "devnet.log", command) as running:
-        yield Devnet(running, base_port, nodes)
+    async with child(directory / "devnet.log", command):
+        yield Devnet(base_port, nodes)
 
 
 @asynccontextmanager
@@ -253,16 +250,3 @@ async def ask_for(daemon: Daemon, requests: Iterable[bytes]) -> None:
     async with asyncio.TaskGroup() as tasks:
         for body in requests:
             tasks.create_task(put(body))
-
-
-def _consecutive_ports(count: int) -> int:
-    """Return the first of so many ports on loopback that nothing listens on, below those of outgoing connections."""
-    while True:
-        first = free_port()
-        with ExitStack() as probes:
-            try:
-                for port in range(first, first + count):
-                    probes.enter_context(socket.socket()).bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return first

@@ -17,6 +17,7 @@ from orchestrator.engine.ports import Acceptance, Amendment, FeedClosedError, Hi
 from orchestrator.engine.requests import ChangeRequest
 from orchestrator.membership.attempt import Action, Attempt, AttemptStatus
 from orchestrator.membership.errors import ConflictingRequestError
+from orchestrator.membership.forecast.verdict import Forecast
 from orchestrator.membership.model import Change, Effect, GroupView, Kind, MemberProgress, State, Verdict
 from orchestrator.membership.reasons import Reason
 from tests.fakes.changes import a_marker
@@ -138,6 +139,22 @@ class FakeGroups:
         return self.known.get(privacy_group_id)
 
 
+@dataclass
+class FakeForecasts:
+    """One forecast for whatever is asked; an error when one is set."""
+
+    found: Forecast | None = None
+    failure: Exception | None = None
+    asked: list[tuple[str, tuple[str, ...]]] = field(default_factory=list)
+
+    async def forecast(self, privacy_group_id: str, members: Sequence[str]) -> Forecast | None:
+        """Return it."""
+        self.asked.append((privacy_group_id, tuple(members)))
+        if self.failure is not None:
+            raise self.failure
+        return self.found
+
+
 @dataclass(frozen=True)
 class FakeEvent:
     """One event of the feed."""
@@ -222,6 +239,7 @@ class FakeParts:
 
     record: FakeRecord = field(default_factory=FakeRecord)
     groups: FakeGroups = field(default_factory=FakeGroups)
+    forecasts: FakeForecasts = field(default_factory=FakeForecasts)
     feed: FakeFeed = field(default_factory=FakeFeed)
     readiness: FakeReadiness = field(default_factory=FakeReadiness)
     dead_letters: FakeDeadLetters = field(default_factory=FakeDeadLetters)
@@ -240,6 +258,7 @@ class FakeParts:
             intake=self.record,
             changes=self.record,
             groups=self.groups,
+            forecasts=self.forecasts,
             feed=self.feed,
             readiness=self.readiness,
             dead_letters=self.dead_letters,
@@ -293,8 +312,8 @@ def make_parked_change(change_id: str = "change-1") -> Change:
     return replace(
         make_change(change_id),
         state=State.PARKED,
-        lead_id=change_id,
         transacted=True,
+        lead_id=change_id,
         reason=Reason(slug="member_missing", detail=KEYS[2], members=(KEYS[2],)),
         effect=Effect(block_number=9, block_hash="0x" + "ab" * 32, view=view),
         attempt=Attempt(

@@ -147,6 +147,7 @@ class FakeNetwork:
                 gas_limit=3_000_000,
                 gas_price=0,
                 data_bytes=64 if b'"add"' in self.markers[pmt_hash] else 32,
+                addition=digest("addition", pmt_hash)[2:] * 2 if b'"add"' in self.markers[pmt_hash] else "",
             )
             for pmt_hash in block.transactions
         )

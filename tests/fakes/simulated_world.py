@@ -143,6 +143,7 @@ class SimulatedWorld:
             sender_key=self.sender,
             members=tuple(self._member(change, key) for key in dict.fromkeys((*change.members, *view.participants))),
             forecast=a_forecast(),
+            own_lock=head.state.private_nonce - 1 if head.state.locked_by == DAEMON else None,
         )
 
     def _member(self, change: Change, key: str) -> facts.MemberSurvey:
@@ -151,8 +152,10 @@ class SimulatedWorld:
             return survey
         return replace(survey, agrees=key not in self.conditions.lost)
 
-    def _sign(self, change: Change, command: Sign) -> facts.Fact:
+    def _sign(self, change: Change, command: Sign) -> facts.Fact | None:
         head = self.chain.head
+        if command.action is Action.ADD and command.after_block is not None and head.number < command.after_block:
+            return None
         count = head.state.private_nonce
         if command.action is Action.UNLOCK:
             gone = self._unlocked_already(change)
@@ -316,7 +319,8 @@ class SimulatedWorld:
         return facts.AttemptUnmined(head=chain.head.number)
 
     def _effect(self, number: int, view: GroupView) -> Effect:
-        return Effect(block_number=number, block_hash=self.chain.blocks[number].block_hash, view=view)
+        shallow = self.chain.confirmations > 0
+        return Effect(block_number=number, block_hash=self.chain.blocks[number].block_hash, view=view, deep=not shallow)
 
     # --- proving ----------------------------------------------------------------------------------------------------
 

@@ -48,18 +48,19 @@ async def _lose(devnet: Devnet, member: int) -> None:
         group = keccak(b"beside %d" % devnet.emulation.network.chain.head.number)
         keys = [node.enclave_key for node in devnet.nodes]
         abi = devnet.emulation.network.behaviour.abi
-        await _send(devnet, group, encode_add_participants(abi, keys[:2]))
+        await send_call(devnet, group, encode_add_participants(abi, keys[:2]))
         while not await _addition_waits(devnet):
             await devnet.call(1, "devnet_mine", [1])
             await asyncio.sleep(_PACE.total_seconds())
         for call_data in (encode_call(Method.LOCK), encode_add_participants(abi, [keys[member - 1]])):
-            await _send(devnet, group, call_data)
+            await send_call(devnet, group, call_data)
             await devnet.call(1, "devnet_mine", [1])
     finally:
         await devnet.call(1, "devnet_setBlockPeriod", [period])
 
 
-async def _send(devnet: Devnet, group: bytes, call_data: bytes) -> None:
+async def send_call(devnet: Devnet, group: bytes, call_data: bytes) -> None:
+    """Send a call of a group's contract through the first node, as the other owner, and wait for no block."""
     group_id = to_base64(group)
     count = await devnet.call(1, "priv_getTransactionCount", [address_of_private_key(_KEY), group_id])
     transaction = PrivateTransaction(

@@ -2,6 +2,7 @@
 
 import random
 import socket
+from contextlib import ExitStack
 from pathlib import Path
 
 _FIRST = 10240
@@ -28,6 +29,25 @@ def free_port() -> int:
         _given.add(port)
         return port
     msg = f"no free port found in {_TRIES} tries"
+    raise RuntimeError(msg)
+
+
+def consecutive_ports(count: int) -> int:
+    """The first of so many ports that follow each other; each as `free_port` has it."""
+    for _ in range(_TRIES):
+        first = free_port()
+        ports = range(first, first + count)
+        if not _given.isdisjoint(ports[1:]):
+            continue
+        with ExitStack() as probes:
+            try:
+                for port in ports:
+                    probes.enter_context(socket.socket()).bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        _given.update(ports)
+        return first
+    msg = f"no {count} free ports in a row found in {_TRIES} tries"
     raise RuntimeError(msg)
 
 

@@ -85,7 +85,7 @@ def sent_before_stored() -> Planting:
         fact = await right(self, change, command)
         if isinstance(fact, AttemptSigned):
             marker = fact.attempt.marker
-            await self.fleet.named(fact.attempt.node).node.broadcast(marker.raw, marker.pmt_hash)
+            await self.sending.fleet.named(fact.attempt.node).node.broadcast(marker.raw, marker.pmt_hash)
         return fact
 
     return patch.object(Executor, "_sign", wrong)

@@ -19,6 +19,7 @@ from orchestrator.engine.intake import Intake
 from orchestrator.engine.observing import Observer, ProofRules
 from orchestrator.engine.ports import StoreError
 from orchestrator.engine.repairing import Repairer
+from orchestrator.engine.sending import Sending
 from orchestrator.engine.supervisor import LaneRules, Supervisor
 from orchestrator.engine.tracking import ReplayTracker
 from orchestrator.engine.watcher import ChainWatcher
@@ -97,20 +98,22 @@ class Replica:
         new_id = new_ids(clock.now, world.chance.randbytes)
         rules = ProofRules(proof_blocks=2, confirmations=world.weather.confirmations)
         executor = Executor(
-            fleet=fleet,
-            signers=accounts,
-            markers=OneTimeMarkers(partial(world.chance.randbytes, 32), gas_limit=GAS_LIMIT, gas_price=0),
-            contract=ManagementCodec(),
-            observer=Observer(fleet, ReplayTracker(), rules, clock, BystanderReader(fleet, store.groups)),
-            forecaster=Forecaster(fleet, SqlHistoryStore(database)),
-            locks=store.locks,
-            additions=AdditionsUnderWay(
-                partial(store.changes, states=sorted(ADDS)),
-                ReplayRules(block_period=timedelta(seconds=world.weather.block_seconds)),
+            sending=Sending(
+                fleet=fleet,
+                signers=accounts,
+                markers=OneTimeMarkers(partial(world.chance.randbytes, 32), gas_limit=GAS_LIMIT, gas_price=0),
+                contract=ManagementCodec(),
+                forecaster=Forecaster(fleet, SqlHistoryStore(database)),
+                additions=AdditionsUnderWay(
+                    partial(store.changes, states=sorted(ADDS)),
+                    ReplayRules(block_period=timedelta(seconds=world.weather.block_seconds)),
+                ),
+                clock=clock,
+                new_id=new_id,
+                confirmations=world.weather.confirmations,
             ),
-            clock=clock,
-            new_id=new_id,
-            confirmations=world.weather.confirmations,
+            observer=Observer(fleet, ReplayTracker(), rules, clock, BystanderReader(fleet, store.groups)),
+            locks=store.locks,
         )
         lanes = LaneRules(holder=self.name, stop_within=timedelta(seconds=20))
         worker = Worker(store, executor, clock, stopping, lambda *_: None)

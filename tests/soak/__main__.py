@@ -33,7 +33,7 @@ from tests.servers.loopback_server import guard
 from tests.servers.nats_server import NatsServer
 from tests.servers.ports import free_port
 from tests.servers.postgresql_server import PostgreSQLServer
-from tests.soak.checks import check_chain, check_changes, check_events, parted_now, told, unpublished
+from tests.soak.checks import check_chain, check_changes, check_events, check_harm, parted_now, told, unpublished
 from tests.soak.replica import Replica
 from tests.soak.requesting import Group, Ledger, Requester
 
@@ -154,6 +154,7 @@ async def soak(minutes: float, seed: int, folder: Path) -> list[str]:
             say(f"parked since a reorganisation really parted the new member: {len(parted)}")
             problems += await asyncio.to_thread(lambda: list(check_changes(engine, running.groups, parted)))
             problems += check_chain(around.devnet, running.groups, OWNER, parted)
+            problems += check_harm(around.devnet, running.groups, parted)
             problems += await check_events(engine, around.nats.url)
             await _cancelled([*others, *daemons])
         say("faults: " + " ".join(f"{name}={count}" for name, count in sorted(running.struck.items())))

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from orchestrator.devnet import Devnet
 from tests.integration.faults import chain_truth as truth
+from tests.integration.harm.truth import find_harm
 from tests.soak.requesting import Group
 
 _EFFECT = {"create_group": "create", "add_members": "add", "remove_members": "remove"}
@@ -71,6 +72,17 @@ def check_chain(devnet: Devnet, groups: Iterable[Group], account: str, parted: S
             yield f"group {group_id}: the members are {truth.participants(devnet, group_id)}"
         if len(truth.roots(devnet, group_id, range(1, agreeing + 1))) > 1:
             yield f"group {group_id}: its members' state roots differ"
+
+
+def check_harm(devnet: Devnet, groups: Iterable[Group], parted: Set[str]) -> Iterator[str]:
+    """No node is halted, and every member's node has its groups as the chain's transactions lead to."""
+    asked = [group for group in groups if group.asked]
+    harm = find_harm(devnet, [group.privacy_group_id for group in asked])
+    yield from (*harm.halted, *harm.locked)
+    known = {group.privacy_group_id for group in asked if group.asked[-1][0] in parted}
+    for line in (*harm.lost, *harm.rolled_back):
+        if not any(group in line for group in known):
+            yield line
 
 
 async def check_events(engine: sa.Engine, nats_url: str) -> list[str]:

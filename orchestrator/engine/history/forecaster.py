@@ -73,7 +73,7 @@ class Forecaster:
             question: What is asked.
 
         Raises:
-            NodeError: No member's node that can be seen has the block that is asked for.
+            NodeError: No member's node that can be seen has the block that is asked for, or none that may send answers.
             StoreError: What is kept can't be read or written.
         """
         staying = tuple(key for key in question.participants if key not in question.leaving)
@@ -91,6 +91,11 @@ class Forecaster:
         )
         through = max(question.through, at)
         candidates = _in_order(members, question.senders, through)
+        if not candidates:
+            # Not seeing a node says nothing of its bundle: it is looked at again.
+            said = "; ".join(f"{item.node}: {item.detail}" for item in (*unseen, *silent))
+            detail = f"no node that may send the addition could be looked at ({said})"
+            raise NodeError(Reason(slug="node_unreachable", detail=detail))
         senders = await self._senders.read(read.history, candidates, through)
         complete = _complete(read, through)
         newcomers = await self._newcomers.read(

@@ -7,11 +7,9 @@ from orchestrator.engine.history.branches import BranchWatch, holds_through
 from orchestrator.engine.history.ports import HistoryStore, KeptLogs, Mark
 from orchestrator.engine.node_ports import Head, NodeError
 from orchestrator.engine.watcher import ChainWatcher
+from orchestrator.membership.forecast.blocks import ADDITION_BYTES
 from orchestrator.membership.forecast.histories import Replay
 from orchestrator.membership.forecast.memberships import MembershipLog, replays_of
-
-ADDITION_BYTES = 64
-"""Length of the input of a marker that brings a group's history: payload key and history key."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,6 +30,7 @@ class PublicTransaction:
         gas_limit: In gas.
         gas_price: The most wei that it pays for a gas.
         data_bytes: Length of its input; of a marker 32, or 64 when it adds to a group that had existed before.
+        addition: Of a marker of 64 bytes these in hexadecimal; empty text elsewhere.
     """
 
     transaction_hash: str
@@ -40,6 +41,7 @@ class PublicTransaction:
     gas_limit: int
     gas_price: int
     data_bytes: int
+    addition: str = ""
 
     @property
     def marker(self) -> bool:
@@ -72,6 +74,10 @@ class ChainBlock:
     block_hash: str
     gas_limit: int
     transactions: tuple[PublicTransaction, ...]
+
+
+ADDITION_BYTES: Final = 64
+"""Length of the input of a marker that brings a group's history: payload key and history key."""
 
 
 class Flaw(StrEnum):
@@ -121,6 +127,19 @@ class Examination:
     def replayable(self) -> bool:
         """Whether a node can replay it, as far as public transactions decide."""
         return not self.flaws
+
+
+_FLAWS: Final = {
+    Flaw.ACCOUNT_TWICE: "account {account} has {count} transactions in it",
+    Flaw.BALANCE: "account {account} pays with what it was sent in the same block",
+    Flaw.GAS: "account {account} sent a transaction with more gas than the block has",
+}
+
+
+def flaws_in_words(examination: Examination) -> str:
+    """Return for a person why a block can't be replayed."""
+    said = (_FLAWS[flaw.flaw].format(account=flaw.account, count=len(flaw.transactions)) for flaw in examination.flaws)
+    return f"block {examination.number}: {'; '.join(said)}"
 
 
 def accounts_to_ask(block: ChainBlock) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from orchestrator.membership.forecast.agreement import disagreement
-from orchestrator.membership.forecast.blocks import Examination, Flaw
+from orchestrator.membership.forecast.blocks import Examination, flaws_in_words
 from orchestrator.membership.forecast.histories import GroupHistory
 from orchestrator.membership.forecast.newcomers import (
     Attested,
@@ -22,12 +22,6 @@ from orchestrator.membership.reasons import Judgement, Reason, rule_of
 
 MOST_NAMED: Final = 20
 """How many blocks are named of those that are alike: the first already decides."""
-
-_FLAWS: Final = {
-    Flaw.ACCOUNT_TWICE: "account {account} has {count} transactions in it",
-    Flaw.BALANCE: "account {account} pays with what it was sent in the same block",
-    Flaw.GAS: "account {account} sent a transaction with more gas than the block has",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,8 +117,9 @@ def _disagreement(facts: ForecastFacts) -> tuple[Danger, ...]:
 
 def _no_sender(standings: tuple[SenderStanding, ...]) -> tuple[Danger, ...]:
     if not standings:
-        reason = Reason(slug="bundle_may_be_torn", detail="no member's node could be looked at")
-        return (Danger(scope=Scope.SENDER, reason=reason),)
+        # Nothing is known against anybody: a node that does not answer now, or is behind, will be looked at again.
+        reason = Reason(slug="node_unreachable", detail="no member's node that may send could be looked at")
+        return (Danger(scope=Scope.MOMENT, reason=reason),)
     return tuple(
         Danger(
             scope=Scope.SENDER,
@@ -176,11 +171,9 @@ def _replayable(facts: ForecastFacts, number: int) -> bool:
 
 
 def _unreplayable(examination: Examination, members: tuple[str, ...]) -> Danger:
-    said = (_FLAWS[flaw.flaw].format(account=flaw.account, count=len(flaw.transactions)) for flaw in examination.flaws)
-    detail = f"block {examination.number}: {'; '.join(said)}"
     return Danger(
         scope=Scope.MEMBER,
-        reason=Reason(slug="block_not_replayable", detail=detail, members=members),
+        reason=Reason(slug="block_not_replayable", detail=flaws_in_words(examination), members=members),
         block_number=examination.number,
         transactions=tuple(name for flaw in examination.flaws for name in flaw.transactions),
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pytest
 
 from orchestrator.besu import FlexiblePrivacyGroups, HttpNode, Node, open_session, signer_from_key
-from orchestrator.besu.errors import ProtocolError
+from orchestrator.besu.errors import NotKnownError
 from orchestrator.besu.histories import BLOCKS_AT_ONCE, read_balances, read_blocks, read_memberships
 from orchestrator.besu.port import BesuNode
 from orchestrator.devnet import DevnetConfig, running_devnet
@@ -106,7 +106,7 @@ async def test_blocks_are_read_with_what_accounts_sent() -> None:
 
 
 async def test_a_block_that_a_node_does_not_have_is_not_an_empty_one() -> None:
-    """Beyond the head nothing is answered, which is a failure to read."""
+    """Beyond the head nothing is answered, which is not known, and no block without transactions."""
     async with a_group("23.10.3") as net:
-        with pytest.raises(ProtocolError, match="asked for block 1000000"):
+        with pytest.raises(NotKnownError, match="no block 1000000"):
             await read_blocks(net.nodes[0], [1_000_000])

@@ -272,7 +272,9 @@ async def test_of_two_sends_of_the_same_bytes_one_executes(version: str) -> None
                 chain_id=1337,
             )
         )
+        await net.devnet.call(1, "devnet_setBlockPeriod", [0])  # no block between the two
         sent = {await node.send_raw(raw), await node.send_raw(raw)}
+        await net.devnet.call(1, "devnet_mine", [])
         for pmt_hash in sent:
             await wait_mined(node, pmt_hash, socket=None, timeout_seconds=5, poll_seconds=0.02)
         receipts = [private for _, private in await node.receipts(sorted(sent))]

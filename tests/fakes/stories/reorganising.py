@@ -1,5 +1,6 @@
 """Stories of additions that a reorganisation takes back."""
 
+from orchestrator.membership import facts
 from orchestrator.membership.attempt import Action
 from orchestrator.membership.model import Kind, State
 from tests.fakes.simulated_daemon import SimulatedDaemon
@@ -47,6 +48,43 @@ def add_is_rolled_back() -> SimulatedDaemon:
     return daemon
 
 
+def lock_comes_back_after_the_end() -> SimulatedDaemon:
+    """A lock of ours that a deep reorganisation brings back is undone by the next change, and never another's."""
+    daemon = daemon_of("k1", "k2", confirmations=2)
+    chain = daemon.world.chain
+    until(daemon, daemon.accept(Kind.ADD_MEMBERS, ("k3",)), State.SUCCEEDED)
+    locked = next(block.number for block in chain.blocks if block.state.locked_by is not None)
+    chain.final = locked
+    chain.reorganise(len(chain.blocks))
+    chain.lose([marker.pmt_hash for marker in chain.pool])
+    chain.mine([])
+    assert chain.head.state.locked_by is not None
+    change = daemon.accept(Kind.ADD_MEMBERS, ("k4",))
+    until(daemon, change, State.UNLOCKING)
+    until(daemon, change, State.SUCCEEDED)
+    assert done(daemon) == [Action.LOCK, Action.UNLOCK, Action.LOCK, Action.ADD]
+    return daemon
+
+
+def addition_is_not_left_before_it_is_deep() -> SimulatedDaemon:
+    """A change that is cancelled while its addition can be taken back stays with it: the lock would come back alone."""
+    daemon = daemon_of("k1", "k2", confirmations=2)
+    chain = daemon.world.chain
+    daemon.world.conditions.lagging = {"k3"}
+    change = daemon.accept(Kind.ADD_MEMBERS, ("k3",))
+    until(daemon, change, State.REPLAYING)
+    daemon.ask(change, facts.CancelRequested())
+    daemon.work()
+    chain.reorganise(1)
+    chain.lose([marker.pmt_hash for marker in chain.pool])
+    chain.mine([])
+    until(daemon, change, State.ADDING)
+    parked = until(daemon, change, State.PARKED, State.FAILED)
+    assert parked.lock_block is None
+    assert chain.head.state.locked_by is None
+    return daemon
+
+
 def followers_addition_is_rolled_back() -> SimulatedDaemon:
     """The followers of a rolled back turn look anew, and find it done when their lead has brought it back."""
     daemon = daemon_of("k1", "k2", confirmations=2)
@@ -85,7 +123,7 @@ def lock_is_rolled_back_while_it_is_undone() -> SimulatedDaemon:
     daemon.world.conditions.unknown_keys = {"k3"}
     change = daemon.accept(Kind.ADD_MEMBERS, ("k3",))
     until(daemon, change, State.UNLOCKING)
-    chain.reorganise(1)
+    chain.reorganise(2)
     until(daemon, change, State.LOCKING, mine=False)
     until(daemon, change, State.FAILED)
     assert done(daemon) == [Action.LOCK, Action.UNLOCK]
@@ -99,4 +137,6 @@ STORIES = (
     followers_addition_is_rolled_back,
     lock_is_rolled_back_before_the_add,
     lock_is_rolled_back_while_it_is_undone,
+    lock_comes_back_after_the_end,
+    addition_is_not_left_before_it_is_deep,
 )

@@ -66,9 +66,11 @@ class End:
     Attributes:
         died: Whether the first life reached the point.
         state: Of the change.
+        reason: Why it is not done, as JSON; empty when it is.
         transactions: How many of the owner's private transactions executed in the group for it.
         members: Positions of the members' nodes, from 0.
         locked: Whether the group is locked.
+        undecided: What was signed for it and is neither mined nor burnt.
         sequences: Of the group's status events in the outbox, in order.
         published: The same on the queue.
         recovery: Of the second life; None when nothing was left to do.
@@ -78,9 +80,11 @@ class End:
 
     died: bool
     state: str
+    reason: str
     transactions: int
     members: frozenset[int]
     locked: bool
+    undecided: tuple[str, ...]
     sequences: tuple[int, ...]
     published: tuple[int, ...]
     recovery: Recovery | None
@@ -130,9 +134,11 @@ class Stage:
             return End(
                 died=died,
                 state=await asyncio.to_thread(watched.state),
+                reason=await asyncio.to_thread(watched.reason),
                 transactions=await node.private_nonce(OWNER, group) - bool(present),
                 members=frozenset(map(self._keys.index, view.participants)),
                 locked=view.locked,
+                undecided=await asyncio.to_thread(watched.undecided),
                 sequences=await asyncio.to_thread(watched.sequences),
                 published=await _published(broker, names),
                 recovery=recovery,

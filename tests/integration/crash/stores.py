@@ -85,6 +85,15 @@ class WatchedStore:
         """The change's state."""
         return ",".join(str(row[0]) for row in self._rows("SELECT state FROM changes"))
 
+    def reason(self) -> str:
+        """Why the change is not done, as JSON."""
+        return ",".join(str(row[0]) for row in self._rows("SELECT reason FROM changes WHERE reason IS NOT NULL"))
+
+    def undecided(self) -> tuple[str, ...]:
+        """What was signed and is neither mined nor burnt: its marker might still be mined."""
+        undecided = "SELECT action FROM attempts WHERE status IN ('signed', 'sent')"
+        return tuple(str(row[0]) for row in self._rows(undecided))
+
     def sequences(self) -> tuple[int, ...]:
         """The sequences of the group's status events, in order of their positions."""
         return tuple(int(row[0]) for row in self._rows("SELECT sequence FROM outbox ORDER BY position"))

@@ -26,6 +26,7 @@ from tests.integration.faults import chain_truth as truth
 from tests.integration.faults.jumping_clock import JumpingClock
 from tests.integration.faults.striking import FAULTS, Surroundings, heal
 from tests.servers.nats_server import NatsServer
+from tests.servers.ports import consecutive_ports
 from tests.servers.postgresql_server import PostgreSQLServer
 
 # A well-known public development key and its account.
@@ -224,7 +225,7 @@ async def stage(folder: Path, faults: Sequence[str], chance: Random) -> AsyncIte
         devnet = await stack.enter_async_context(
             running_devnet(
                 DevnetConfig(
-                    base_port=0,
+                    base_port=consecutive_ports(6),  # a node that was down must find its ports free again
                     block_period_seconds=BLOCK_SECONDS,
                     replay_ms_per_transaction=5.0,
                     enclave_timeout_ms=300.0,

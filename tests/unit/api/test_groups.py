@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 from aiohttp.test_utils import TestClient
 
-from orchestrator.api.ports import GroupStanding, MemberStanding
+from orchestrator.api.ports import GroupStanding, MemberStanding, UnforeseenError
 from orchestrator.membership.model import Kind
+from tests.fakes.forecasts import an_unsafe_forecast
 from tests.fakes.http_api import GROUP, GROUP_IN_PATH, KEYS, FakeParts
 
 Client = TestClient[Any, Any]
@@ -84,3 +85,44 @@ async def test_a_wrong_set_is_refused(client: Client, parts: FakeParts, body: ob
     assert response.status == 422
     assert (await response.json())["field"] == field
     assert parts.record.stored == {}
+
+
+async def test_a_forecast_names_the_block_and_what_to_do(client: Client, parts: FakeParts) -> None:
+    """The forecast has a verdict for a person and the dangers, risks and blind spots for machines."""
+    parts.forecasts.found = an_unsafe_forecast()
+    url_key = KEYS[2].replace("+", "-").replace("/", "_").rstrip("=")
+    response = await client.get(f"/v1/groups/{GROUP_IN_PATH}/forecast", params={"members": url_key})
+    found = await response.json()
+    assert response.status == 200, found
+    assert parts.forecasts.asked == [(GROUP, (KEYS[2],))]
+    assert (found["outlook"], found["members"][0]["blocks_to_replay"]) == ("unsafe", 40)
+    assert "block 8" in found["verdict"]
+    assert "Make a new group" in found["verdict"]
+    (danger,) = found["dangers"]
+    assert (danger["block_number"], danger["transactions"]) == (8, ["0xt1", "0xt2"])
+
+
+@pytest.mark.parametrize(
+    ("failure", "status"),
+    [
+        (None, 404),
+        (UnforeseenError("node unreachable", passing=True), 503),
+        (UnforeseenError("all are members", passing=False), 422),
+    ],
+)
+async def test_no_forecast_is_told_apart(
+    client: Client, parts: FakeParts, failure: Exception | None, status: int
+) -> None:
+    """A group that no node shows, nodes that don't answer and members that are in already answer differently."""
+    parts.forecasts.failure = failure
+    response = await client.get(f"/v1/groups/{GROUP_IN_PATH}/forecast", params={"members": KEYS[2]})
+    assert response.status == status
+
+
+@pytest.mark.parametrize(
+    "query", ["", "members=", "members=short", "member=x", "members=" + "&members=".join(["x"] * 65)]
+)
+async def test_a_forecast_of_no_enclave_key_is_refused(client: Client, parts: FakeParts, query: str) -> None:
+    """What names no enclave key, too many or something else answers 422, and no node is asked."""
+    assert (await client.get(f"/v1/groups/{GROUP_IN_PATH}/forecast?{query}")).status == 422
+    assert parts.forecasts.asked == []

@@ -13,6 +13,7 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance
 from orchestrator.api.openapi import openapi_document
 from orchestrator.api.operations import EVENT_STREAM, OPERATIONS
 from orchestrator.api.ports import GroupStanding
+from tests.fakes.forecasts import an_unsafe_forecast
 from tests.fakes.http_api import GROUP, FakeParts, Letter, make_change, make_parked_change, serving
 
 schema = schemathesis.openapi.from_dict(openapi_document())
@@ -26,6 +27,7 @@ def address() -> Iterator[str]:
     for change in (make_change("change-1"), make_parked_change("change-2")):
         parts.record.stored[change.change_id] = change
     parts.groups.known[GROUP] = GroupStanding(privacy_group_id=GROUP)
+    parts.forecasts.found = an_unsafe_forecast()
     parts.dead_letters.letters["7"] = Letter(letter_id="7", reason="why", body=b"{}")
     with serving(parts) as url:
         yield url

@@ -10,7 +10,7 @@ from orchestrator.cli.main import app
 
 TRYING = ("demo", "devnet")
 RUNNING = ("run", "migrate", "doctor", "audit")
-ASKING = ("create", "add", "remove", "set", "unlock")
+ASKING = ("plan", "create", "add", "remove", "set", "unlock")
 LOOKING = ("groups", "changes", "show", "watch", "schema")
 OPERATING = ("retry", "cancel", "dead-letters")
 VERBS = (*TRYING, *RUNNING, *ASKING, *LOOKING, *OPERATING)

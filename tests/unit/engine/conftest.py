@@ -18,6 +18,7 @@ from orchestrator.engine.history.forecaster import Forecaster
 from orchestrator.engine.intake import Intake
 from orchestrator.engine.observing import Observer, ProofRules
 from orchestrator.engine.requests import parse_request
+from orchestrator.engine.sending import Sending
 from orchestrator.engine.supervisor import LaneRules, Supervisor
 from orchestrator.engine.tracking import ReplayTracker
 from orchestrator.engine.watcher import ChainWatcher
@@ -55,19 +56,21 @@ class Rig:
         observer = Observer(self.fleet, ReplayTracker(poll), proof, clock, others)
         self.forecaster = Forecaster(self.fleet, histories)
         executor = Executor(
-            fleet=self.fleet,
-            signers=self.signers,
-            markers=FakeMarkers(),
-            contract=FakeContract(),
-            observer=observer,
-            forecaster=self.forecaster,
-            locks=store.locks,
-            additions=AdditionsUnderWay(
-                partial(store.changes, states=sorted(ADDS)), ReplayRules(block_period=timedelta(seconds=2))
+            sending=Sending(
+                fleet=self.fleet,
+                signers=self.signers,
+                markers=FakeMarkers(),
+                contract=FakeContract(),
+                forecaster=self.forecaster,
+                additions=AdditionsUnderWay(
+                    partial(store.changes, states=sorted(ADDS)), ReplayRules(block_period=timedelta(seconds=2))
+                ),
+                clock=clock,
+                new_id=self.new_id,
+                confirmations=confirmations,
             ),
-            clock=clock,
-            new_id=self.new_id,
-            confirmations=confirmations,
+            observer=observer,
+            locks=store.locks,
         )
         worker = Worker(store, executor, clock, self.stopping, lambda b, a: self.steps.append((b, a)))
         lanes = LaneRules(holder="test", lease=timedelta(hours=1), stop_within=timedelta(minutes=20))

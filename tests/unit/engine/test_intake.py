@@ -165,6 +165,27 @@ async def test_an_addition_right_behind_the_creation_is_accepted(rig: "Rig") -> 
     ]
 
 
+async def test_additions_to_one_group_are_stored_together(rig: "Rig", monkeypatch: pytest.MonkeyPatch) -> None:
+    """All that wait for one group are with the store, in their order, before it has committed the first."""
+    await rig.ask("create_group", "a", "b")
+    accept, given, all_given = rig.store.accept, [], asyncio.Event()
+
+    async def late(change: Any, *arguments: Any, **more: Any) -> Any:
+        given.append(change.request_id)
+        if len(given) == 3:
+            all_given.set()
+        await asyncio.wait_for(all_given.wait(), 5)
+        return await accept(change, *arguments, **more)
+
+    monkeypatch.setattr(rig.store, "accept", late)
+    queue = Queue()
+    for number in range(3):
+        queue.put(message(f"add-{number}", kind="add_members"))
+    await taken(rig.intake, queue, 3)
+    assert set(queue.settled.values()) == {"accepted"}
+    assert given == ["add-0", "add-1", "add-2"]
+
+
 async def test_an_addition_behind_one_that_failed_is_accepted(rig: "Rig") -> None:
     """A group whose creation is under way is known, also when the newest change of it has ended otherwise."""
     creation = await rig.ask("create_group", "a", "b")

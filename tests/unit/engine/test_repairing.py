@@ -57,6 +57,7 @@ class Asked:
         self.network = FakeNetwork()
         self.node = FakeNode(self.network, "node-new", NEW)
         FakeNode(self.network, "node-old", "old")
+        FakeNode(self.network, "node-older", "older")  # a head is believed once a second node shows it
         self.network.mine(9)
         self.fleet = Fleet([ChainWatcher(node, JumpingClock()) for node in self.network.nodes])
         self.repairer = Repairer(store, self.fleet, JumpingClock())

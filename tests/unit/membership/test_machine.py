@@ -190,9 +190,10 @@ def test_what_is_given_up_is_burnt(state: State) -> None:
 
 
 def test_the_attempt_of_the_state_before_is_not_sent_again() -> None:
-    """The lock is behind us: the addition is signed next."""
+    """The lock is behind us: the addition is signed next, once the block after the lock's is there."""
     lock = sent(LOCK, status=AttemptStatus.EFFECTIVE)
-    assert next_command(replace(ADDING, attempt=lock)) == Sign(action=Action.ADD, members=(NEW,))
+    after = (ADDING.lock_block or 0) + LOCK_WINDOW_BLOCKS - 1
+    assert next_command(replace(ADDING, attempt=lock)) == Sign(action=Action.ADD, members=(NEW,), after_block=after)
 
 
 def test_failures_lengthen_the_pause() -> None:
@@ -330,9 +331,17 @@ def overdue(change: Change) -> bool:
     return deadline_applies(replace(change, deadline=START), LATER)
 
 
+@pytest.mark.parametrize("state", [State.REPLAYING, State.VERIFYING])
+def test_a_deadline_waits_until_the_effect_is_deep(state: State) -> None:
+    """A reorganisation that took it back would find nobody who looks after the lock."""
+    effect = an_effect()
+    assert not overdue(replace(in_state(state), effect=effect))
+    assert overdue(replace(in_state(state), effect=replace(effect, deep=True)))
+
+
 def test_a_deadline_applies_where_something_can_be_given_up() -> None:
     """Not while an effect can't be called back, not to what is being undone, not to what rests parked or ended."""
-    applies = {state for state in State if overdue(in_state(state))}
+    applies = {state for state in State if overdue(replace(in_state(state), effect=None))}
     assert applies == {
         State.QUEUED,
         State.PREFLIGHT,

@@ -20,6 +20,7 @@ from orchestrator.membership.attempt import Action, Attempt, AttemptStatus
 from orchestrator.membership.errors import RefusedRequestError
 from orchestrator.membership.machine import next_command
 from orchestrator.membership.model import ACTION_OF, ENDED, RESTING, Change, Kind, State
+from orchestrator.membership.repair import repair_of
 from orchestrator.membership.replay import watched
 from tests.fakes.simulated_chain import DAEMON, PrivateTransaction, SimulatedChain, Stuck
 from tests.fakes.simulated_daemon import SimulatedDaemon
@@ -65,6 +66,7 @@ class SimulatedLives(RuleBasedStateMachine):
             self.an_ended_change_never_moves,
             self.succeeded_only_after_proof_on_every_observed_member,
             self.cancelled_only_before_the_first_transaction,
+            self.a_repair_that_removed_somebody_ends_well_or_not_at_all,
             self.what_is_given_up_can_not_be_mined,
             self.parted_members_are_told_of,
         ]
@@ -186,7 +188,7 @@ class SimulatedLives(RuleBasedStateMachine):
     def give_up_in_the_middle(self, state: State, steps: int, before_commit: bool) -> None:
         self._work_until(state, steps)
         for change in self.daemon.active:
-            if change.state in ACTION_OF and change.leads:
+            if change.state in ACTION_OF and change.leads and change.repair is None:
                 self.daemon.ask(change.change_id, facts.CancelRequested())
         self.daemon.work()
         self.die(before_commit)
@@ -234,7 +236,7 @@ class SimulatedLives(RuleBasedStateMachine):
     def an_addition_is_given_up(self, data: st.DataObject, operator: bool, steps: int, wins: bool, dies: bool) -> None:
         """By its deadline, by an operator, or since no block holds it; what wins is mined at last."""
         floats = self._float_an_addition()
-        adding = [c for c in self.daemon.active if c.state is State.ADDING and c.leads]
+        adding = [c for c in self.daemon.active if c.state is State.ADDING and c.leads and c.repair is None]
         if adding and operator:
             self.daemon.ask(adding[0].change_id, facts.CancelRequested())
         elif adding and adding[0].deadline is not None and data.draw(st.booleans()):
@@ -265,6 +267,40 @@ class SimulatedLives(RuleBasedStateMachine):
                 self.chain.mine(offered)
         return []
 
+    @precondition(lambda self: self.chain.head.state.participants)
+    @rule(heals=st.booleans(), steps=st.integers(0, 40), dies=st.sampled_from(["not", "before a commit", "after one"]))
+    def an_addition_gets_lost_and_is_repaired(self, heals: bool, steps: int, dies: str) -> None:
+        """Whatever else goes on; the daemon may die on the way."""
+        lost = self._lose_an_addition()
+        if lost is None:
+            return
+        self.daemon.ask(lost.change_id, facts.RepairRequested())
+        for _ in range(steps):
+            if not self.daemon.work():
+                self.chain.mine()
+            repair = self.daemon.store[lost.change_id].repair
+            if heals and repair is not None and repair.removed_block is not None:
+                self.daemon.world.conditions.lost = set()
+        if dies != "not":
+            self.die(before_commit=dies == "before a commit")
+
+    def _lose_an_addition(self) -> Change | None:
+        """Work until the addition of a member whose node loses the group is parked for it; None where that can't be."""
+        missing = [key for key in KEYS[2:] if key not in self.chain.head.state.participants]
+        if not missing or len(self.daemon.store) >= MOST_CHANGES:
+            return None
+        self.daemon.world.conditions.lost = set(missing[:1])
+        change_id = self.daemon.accept(Kind.ADD_MEMBERS, missing[:1])
+        for _ in range(80):
+            change = self.daemon.store[change_id]
+            if repair_of(change) is not None:
+                return change
+            if change.state in RESTING and change.state is not State.QUEUED:
+                return None
+            if not self.daemon.work():
+                self.chain.mine()
+        return None
+
     @rule(seconds=st.integers(1, 300))
     def time_passes(self, seconds: int) -> None:
         self.daemon.now += timedelta(seconds=seconds)
@@ -277,7 +313,9 @@ class SimulatedLives(RuleBasedStateMachine):
     @precondition(lambda self: any(c.state not in ENDED for c in self.daemon.store.values()))
     @rule(
         data=st.data(),
-        request=st.sampled_from([facts.CancelRequested(), facts.RetryRequested(), facts.ParkRequested()]),
+        request=st.sampled_from(
+            [facts.CancelRequested(), facts.RetryRequested(), facts.ParkRequested(), facts.RepairRequested()]
+        ),
     )
     def an_operator_asks(self, data: st.DataObject, request: facts.Fact) -> None:
         going_on = [c.change_id for c in self.daemon.store.values() if c.state not in ENDED]
@@ -290,6 +328,11 @@ class SimulatedLives(RuleBasedStateMachine):
 
     def an_ended_change_never_moves(self, before: Change, after: Change) -> None:
         assert before.state not in ENDED, f"{before.change_id} moved from {before.state} to {after.state}"
+
+    def a_repair_that_removed_somebody_ends_well_or_not_at_all(self, _before: Change, after: Change) -> None:
+        if after.state not in ENDED or after.repair is None or after.repair.removed_block is None:
+            return
+        assert after.state is State.SUCCEEDED, "the member would be left out"
 
     def succeeded_only_after_proof_on_every_observed_member(self, _before: Change, after: Change) -> None:
         if after.state is not State.SUCCEEDED:

@@ -179,6 +179,22 @@ async def test_after_the_lock_the_planned_node_is_asked_for(histories: SqlHistor
         await scene.forecaster.after_lock(replace(change, plan=None), head)
 
 
+async def test_after_the_lock_a_planned_node_that_does_not_answer_is_asked_again(histories: SqlHistoryStore) -> None:
+    """That it can't be looked at says nothing of its bundle: no forecast is made of the others."""
+    chain = a_group()
+    scene = Scene(chain, histories, "T", "S", "N")
+    await scene.seen()
+    head = await scene.watchers["S"].current()
+    scene.nodes["S"].down = True
+    plan = a_plan(node="S", to_add=("N",), participants=("T", "S"))
+    change = replace(a_change("add", members=("N",), privacy_group_id="G"), plan=plan)
+    with pytest.raises(NodeError, match=r"no node that may send .*S: node_unreachable") as raised:
+        await scene.forecaster.after_lock(change, head)
+    assert raised.value.reason.slug == "node_unreachable"
+    scene.nodes["S"].down = False
+    assert (await scene.forecaster.after_lock(change, head)).reason is None
+
+
 async def test_an_unseen_fresh_node_replays_all_of_it(histories: SqlHistoryStore) -> None:
     """A block that nobody can replay is known without seeing the node."""
     chain = a_group()

@@ -1,4 +1,4 @@
-"""What a forecast makes of the word of those who see a new member's node."""
+"""What a forecast makes of the word of those who see a new member's node, and of senders that nobody sees."""
 
 from dataclasses import replace
 
@@ -11,7 +11,7 @@ from orchestrator.membership.forecast.outlook import ForecastFacts, forecast
 from orchestrator.membership.forecast.senders import SenderFacts
 from orchestrator.membership.forecast.verdict import Outlook, Scope
 from orchestrator.membership.model import Vouched
-from orchestrator.membership.reasons import Reason
+from orchestrator.membership.reasons import Judgement, Reason, rule_of
 
 PEER = "0x627306090abab3a6e1400e9345bc60c78a8bef57"
 YES = Attested(account=PEER, block_number=8, last=0, reason=None)
@@ -81,3 +81,18 @@ def test_its_side_knows_what_the_node_lacks(last: int, replayed: int, safe: bool
     found = forecast(facts(vouched(replace(YES, last=last)), bad_block=5))
     assert [(expected.enclave_key, expected.blocks) for expected in found.replays] == [("N", replayed)]
     assert (found.reason is None) is safe
+
+
+def test_senders_that_do_not_answer_now_are_waited_for() -> None:
+    """That no node could be looked at says nothing of its bundle: it is tried again, and nobody has to act."""
+    found = forecast(replace(facts(vouched(YES)), senders=()))
+    (danger,) = found.dangers
+    assert (danger.scope, rule_of(danger.reason).judgement) == (Scope.MOMENT, Judgement.RETRY)
+    assert (found.sender, found.outlook) == (None, Outlook.UNSAFE)
+
+
+def test_what_is_not_read_yet_is_no_torn_bundle() -> None:
+    """Nobody was looked at as a sender: it is a matter of the moment, and the reason is the history."""
+    found = forecast(replace(facts(vouched(YES)), complete=False, senders=(), newcomers=()))
+    assert found.reason is not None
+    assert (found.reason.slug, {danger.scope for danger in found.dangers}) == ("history_not_read", {Scope.MOMENT})

@@ -1,0 +1,82 @@
+"""The documents of a forecast: what is to be expected of adding members to a group."""
+
+from pydantic import Field
+
+from orchestrator.api.documents import Document
+from orchestrator.membership.forecast.senders import Bundle
+from orchestrator.membership.forecast.verdict import Outlook, Scope
+
+
+class ForecastMemberDocument(Document):
+    """What is to be expected of adding one member."""
+
+    enclave_key: str
+    outlook: Outlook = Field(description="safe; unsafe; unknown: nothing seen speaks against it, not all was seen.")
+    node: str | None = Field(description="Its node's name; null when we have no access to it.")
+    blocks_to_replay: int = Field(description="Blocks of the group that its node has to replay.")
+    former: bool = Field(description="Whether its node has part of the group already.")
+    attested_by: str | None = Field(description="The account whose signed word it rests on; null for none.")
+
+
+class ForecastSenderDocument(Document):
+    """The member's node that would send the addition."""
+
+    enclave_key: str
+    node: str
+    bundle: Bundle = Field(
+        description="first_hand: it never replayed anything; whole: its roots show it; unknown; torn: it must not send."
+    )
+    detail: str
+
+
+class ForecastReasonDocument(Document):
+    """Why an addition must not be made."""
+
+    slug: str = Field(description="Stable name.")
+    detail: str = Field(description="What was seen.")
+    message: str = Field(description="What happened and what to do, for a person.")
+    remedy: str = Field(description="What a person can do.")
+    members: list[str] = Field(description="Enclave keys that it is about, when it is about members.")
+
+
+class DangerDocument(Document):
+    """Something that would go wrong."""
+
+    scope: Scope = Field(
+        description="What has to be another for it to go right: the sender, the member, the moment, or the group."
+    )
+    block_number: int | None = Field(description="The block that shows it; null when it is no block's doing.")
+    transactions: list[str] = Field(description="Public transactions that it comes from.")
+    reason: ForecastReasonDocument
+
+
+class RiskDocument(Document):
+    """Something that may go wrong and that nothing can settle: it refuses nothing."""
+
+    block_number: int
+    transactions: list[str] = Field(
+        description="Public transactions that can change what a private contract behind them in the block reads."
+    )
+
+
+class UnseenDocument(Document):
+    """Something that could not be looked at."""
+
+    enclave_key: str | None = Field(description="The member that it is about; null when it is about none alone.")
+    node: str | None = Field(description="Its node's name; null when we have no access to it.")
+    detail: str
+
+
+class ForecastDocument(Document):
+    """What is to be expected of adding members to a group; looked at, and nothing changed."""
+
+    privacy_group_id: str
+    block_number: int = Field(description="The block through which the group's history was looked at.")
+    block_hash: str = Field(description="Its hash: on another branch of the chain nothing of this holds.")
+    outlook: Outlook = Field(description="safe; unsafe; unknown: nothing seen speaks against it, not all was seen.")
+    verdict: str = Field(description="The same for a person, with the block that decides and what to do.")
+    members: list[ForecastMemberDocument]
+    sender: ForecastSenderDocument | None = Field(description="Who would send; null when nobody may.")
+    dangers: list[DangerDocument]
+    risks: list[RiskDocument]
+    unseen: list[UnseenDocument]
