@@ -47,9 +47,9 @@ PLANTED: Final = {
         Mistake(plant=mistakes.window_of_one, family=Family.REPLAYS),
         Mistake(plant=replay_mistakes.lock_block_not_looked_at, family=Family.REPLAYS, first=4),
         Mistake(plant=replay_mistakes.accounts_not_counted, family=Family.REPLAYS, first=3),
-        Mistake(plant=replay_mistakes.any_sender, family=Family.REPLAYS, first=6),
+        Mistake(plant=replay_mistakes.any_sender, family=Family.REPLAYS, first=14),
         Mistake(plant=replay_mistakes.neighbours_only, family=Family.REPLAYS, first=14),
-        Mistake(plant=replay_mistakes.roots_only, family=Family.REPLAYS, first=6),
+        Mistake(plant=replay_mistakes.roots_only, family=Family.REPLAYS, first=5),
         Mistake(plant=replay_mistakes.old_prefix_check, family=Family.REPLAYS, first=24),
         Mistake(plant=replay_mistakes.repair_from_old_verdict, family=Family.REPLAYS, first=34),
     )
