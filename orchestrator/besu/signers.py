@@ -15,9 +15,9 @@ from orchestrator.besu.private_transaction import (
     sign_private_transaction,
 )
 from orchestrator.besu.statements import sign_statement
+from orchestrator.secret_modes import is_too_open, lies_in
 
 _MAX_FILE_BYTES: Final = 64 << 10
-_OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 
 
 class SignerError(ValueError):
@@ -141,10 +141,11 @@ def _checked(signer: LocalSigner, expected_address: str | None, path: Path) -> L
 
 def _read_secret(path: Path, what: str) -> str:
     try:
-        mode = os.stat(path).st_mode
+        found = os.stat(path)
     except OSError as error:
         raise SignerError(f"the {what} {path} cannot be read: {error.strerror}") from None
-    if mode & _OTHERS:
+    mode, handed_over = found.st_mode, lies_in(str(path), os.environ.get("CREDENTIALS_DIRECTORY", ""))
+    if is_too_open(mode, owner=found.st_uid, reader=os.getuid(), handed_over=handed_over):
         raise SignerError(
             f"the {what} {path} has mode {stat.S_IMODE(mode):04o}: others can read it; run chmod 600 {path}"
         )

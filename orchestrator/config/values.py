@@ -1,6 +1,7 @@
 """Checks of single values: each returns the value in its normal form, or a `ValueError` says what to write instead."""
 
 import ipaddress
+import os
 import re
 import stat
 from pathlib import Path
@@ -10,6 +11,7 @@ from urllib.parse import SplitResult, parse_qs, urlsplit
 from pydantic import ValidationInfo
 
 from orchestrator.besu.identifiers import enclave_key_to_bytes, normal_address
+from orchestrator.secret_modes import is_too_open, lies_in
 
 STORE_SCHEMES: Final = ("sqlite", "postgresql")
 BROKER_SCHEMES: Final = ("embedded", "nats", "tls", "amqp", "amqps")
@@ -130,11 +132,13 @@ def check_file(path: Path, info: ValidationInfo) -> Path:
 
 
 def check_secret_file(path: Path, info: ValidationInfo) -> Path:
-    """A file with a secret (key, password, token): nobody but its owner may have any right to it."""
+    """A file with a secret (key, password, token): see `orchestrator.secret_modes` for who may have a right to it."""
     path = check_file(path, info)
     if _folder(info) is not None:
-        mode = stat.S_IMODE(path.stat().st_mode)
-        if mode & 0o077:
+        found = path.stat()
+        mode = stat.S_IMODE(found.st_mode)
+        handed_over = lies_in(str(path), os.environ.get("CREDENTIALS_DIRECTORY", ""))
+        if is_too_open(mode, owner=found.st_uid, reader=os.getuid(), handed_over=handed_over):
             raise ValueError(f"{path} has mode {mode:04o}, so others can read the secret; run: chmod 600 {path}")
     return path
 

@@ -55,6 +55,6 @@ QUICK = Scale(
     waiting=(10_000,),
     deaths=(),
     loop_groups=30,
-    harm=Load(groups=10, rounds=3, block_seconds=0.5, pair_blocks=8),
+    harm=Load(groups=20, rounds=3, pair_blocks=8),
     settle_seconds=3.0,
 )

@@ -250,6 +250,7 @@ class Scenario:
                 await asyncio.sleep(seconds)
                 network.congested = False
             case "gridlock":
+                await self._until_added()
                 network.congested = True
                 await asyncio.sleep(GRIDLOCK_BLOCKS * self._weather.block_seconds)
                 network.congested = False
@@ -276,6 +277,14 @@ class Scenario:
                 world.store_up = False
                 await asyncio.sleep(seconds)
                 world.store_up = True
+
+    async def _until_added(self) -> None:
+        """Wait for an addition that is not mined yet, for a while: of what stays in pools it is what does harm late."""
+        for _ in range(200):
+            self._world.advance()
+            if any(found.history_key is not None for found in self._world.emulation.network.pool.pending()):
+                return
+            await asyncio.sleep(self._weather.block_seconds / 20)
 
     def _cut(self, number: int) -> None:
         for frames in self._world.sockets.get(number, []):
