@@ -3,6 +3,8 @@
 import contextlib
 import os
 import socket
+import sqlite3
+import time
 import weakref
 from typing import Any
 
@@ -16,6 +18,7 @@ READERS = 2
 """Threads for reading, each with a connection."""
 LOCK_SECONDS = 5
 """How long the database waits for another process's lock."""
+WRITE_AHEAD_PAUSE_SECONDS = 0.02
 CONNECT_SECONDS = 5
 STATEMENT_SECONDS = 20
 """PostgreSQL ends a statement that runs longer."""
@@ -89,8 +92,8 @@ def engine_for(url: sa.URL, *, read_only: bool = False) -> sa.Engine:
     @sa.event.listens_for(engine, "connect")
     def _prepare(connection: Any, _record: object) -> None:
         connection.isolation_level = None  # this module begins transactions itself, at the right strength
+        _write_ahead(connection)
         for pragma in (
-            "journal_mode = WAL",
             "synchronous = FULL",  # what was acknowledged survives a power cut
             "foreign_keys = ON",
             *(("query_only = ON",) if read_only else ()),
@@ -102,6 +105,24 @@ def engine_for(url: sa.URL, *, read_only: bool = False) -> sa.Engine:
         connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
 
     return engine
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """Let readers and a writer work side by side, which is kept in the file from then on.
+
+    Of several processes that open a new file at once SQLite lets one do it and answers the others "locked" at once,
+    whatever their time-out: to wait for each other could go on for ever.
+    """
+    give_up_at = time.monotonic() + LOCK_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > give_up_at:
+                raise
+            time.sleep(WRITE_AHEAD_PAUSE_SECONDS)
+        else:
+            return
 
 
 def _postgresql_engine(url: sa.URL) -> sa.Engine:

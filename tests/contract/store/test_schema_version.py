@@ -1,7 +1,11 @@
 """Migrations, on both databases."""
 
 import asyncio
+import sqlite3
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+from threading import Timer
 
 import pytest
 import sqlalchemy as sa
@@ -72,6 +76,20 @@ def test_migrating_again_changes_nothing(database_url: str) -> None:
     with ThreadPoolExecutor(3) as threads:
         assert set(threads.map(migrate, [database_url] * 3)) == {required_version()}
     assert migrate(database_url) == required_version()
+
+
+def test_a_new_file_that_another_process_writes_to_is_waited_for(tmp_path: Path) -> None:
+    """SQLite answers who wants to make it a file with a write-ahead log "locked" at once, whatever the time-out."""
+    file = tmp_path / "new.db"
+    with closing(sqlite3.connect(file, isolation_level=None, check_same_thread=False)) as other:
+        other.execute("CREATE TABLE made (first)")
+        other.execute("BEGIN IMMEDIATE")
+        other.execute("INSERT INTO made VALUES (1)")
+        ending = Timer(0.1, other.execute, ["COMMIT"])
+        ending.start()
+        _execute(f"sqlite:///{file}", "SELECT 1")
+        ending.join()
+        assert other.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 
 async def test_a_store_without_tables_is_refused(database_url: str) -> None:
