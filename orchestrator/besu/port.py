@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from datetime import timedelta
 from functools import wraps
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
@@ -34,6 +35,11 @@ from orchestrator.membership.reasons import Reason
 P = ParamSpec("P")
 R = TypeVar("R")
 
+LOOKS: Final = 6
+LOOK_AGAIN: Final = timedelta(milliseconds=200)
+_OF_LATE_REPLICAS: Final = frozenset({"not_known_here", "node_error"})
+"""What a replica answers about a block that it lacks: null, no group, or an internal error."""
+
 ADDITION_BYTES: Final = 64
 """Length of the input of a PMT that adds to an existing group: payload key and history key."""
 
@@ -64,7 +70,24 @@ def _meaning(
     return translated
 
 
-_read = _meaning(read_failure)
+def _read(
+    method: Callable[Concatenate["BesuNode", P], Coroutine[Any, Any, R]],
+) -> Callable[Concatenate["BesuNode", P], Coroutine[Any, Any, R]]:
+    """Read, and read again a few times what is not known: behind a load balancer the next replica may know it."""
+    once = _meaning(read_failure)(method)
+
+    @wraps(method)
+    async def call(self: "BesuNode", /, *args: P.args, **kwargs: P.kwargs) -> R:
+        for _ in range(LOOKS - 1):
+            try:
+                return await once(self, *args, **kwargs)
+            except NodeError as error:
+                if error.reason.slug not in _OF_LATE_REPLICAS:
+                    raise
+            await asyncio.sleep(self._look_again_seconds)
+        return await once(self, *args, **kwargs)
+
+    return call
 
 
 class BesuNode:
@@ -76,6 +99,7 @@ class BesuNode:
         node: Its HTTP side.
         socket: Its WebSocket side; None when only HTTP is configured.
         enclave: Asks its enclave; None when that has no configured address.
+        look_again: Pause before what is not known is read again.
     """
 
     def __init__(
@@ -85,12 +109,15 @@ class BesuNode:
         node: Node,
         socket: NodeSocket | None,
         enclave: EnclaveProbe | None = None,
+        *,
+        look_again: timedelta = LOOK_AGAIN,
     ) -> None:
         self.name = name
         self.enclave_keys = tuple(enclave_keys)
         self._node = node
         self._socket = socket
         self._enclave = enclave
+        self._look_again_seconds = look_again.total_seconds()
         self._traits: NodeTraits | None = None
         self._reading_traits = asyncio.Lock()
         self._one_send = asyncio.Lock()

@@ -64,8 +64,7 @@ class ChainWatcher:
             newer = self.head
             if newer is not None and newer is not before and newer.number >= head.number:
                 return newer  # announced while the node was answering: its answer is older, and no reorganisation
-            await self._move(head)
-        return head
+            return await self._move(head)
 
     async def current(self) -> Head:
         """Return the head, asking the node only when nothing is known yet."""
@@ -169,12 +168,19 @@ class ChainWatcher:
 
     async def _advance(self, head: Head) -> None:
         async with self._advancing:
-            await self._move(head)
+            try:
+                await self._move(head)
+            except NodeError as error:  # the next head shows the same gap, and so does the poll
+                log.debug("head not placed", node=self.node.name, head=head.number, reason=str(error))
 
-    async def _move(self, head: Head) -> None:
-        """Make a head the newest; one at a time, since blocks are read on the way."""
-        if self.head is not None and head.block_hash == self.head.block_hash:
-            return
+    async def _move(self, head: Head) -> Head:
+        """Make a head the newest, one at a time, since blocks are read on the way; return the newest.
+
+        Raises:
+            NodeError: The node does not tell whether the head is of the chain that is known.
+        """
+        if self.head is not None and (head.block_hash == self.head.block_hash or await self._is_late(head, self.head)):
+            return self.head
         first = self._first_new(head, left=await self._left(head))
         if self._waited_for:
             for number in range(first, head.number):
@@ -190,17 +196,23 @@ class ChainWatcher:
         self.head = head
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
+        return head
+
+    async def _is_late(self, head: Head, newest: Head) -> bool:
+        """Whether a head is an older one of the same chain: of a replica that lags, or announced before a poll."""
+        if head.number > newest.number:
+            return False
+        known = self._hashes.get(head.number)
+        if known is not None:
+            return known == head.block_hash
+        return (await self.node.block(newest.number)).block_hash == newest.block_hash
 
     async def _left(self, head: Head) -> bool:
         """Whether the chain may have left the head that is known: over a gap no parent's hash tells."""
         before = self.head
         if before is None or head.number <= before.number + 1:
             return False
-        try:
-            block = await self.node.block(before.number)
-        except NodeError:
-            return True
-        return block.block_hash != before.block_hash
+        return (await self.node.block(before.number)).block_hash != before.block_hash
 
     def _first_new(self, head: Head, *, left: bool) -> int:
         """Return the first block to be read for a new head; forget all when the chain was reorganised."""

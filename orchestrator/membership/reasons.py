@@ -45,12 +45,15 @@ class Rule:
         member_specific: Other members of the same batch are not touched by it: split the batch.
         patience: For `Judgement.RETRY`: how many times in a row it is tried again before it is parked; None for the
             deadline only.
+        in_line: For `Judgement.RETRY`: it waits for another change of ours, which ends within some blocks: the pause
+            stays short.
     """
 
     judgement: Judgement
     remedy: str
     member_specific: bool = False
     patience: int | None = None
+    in_line: bool = False
 
 
 RULES: dict[str, Rule] = {
@@ -133,10 +136,12 @@ RULES: dict[str, Rule] = {
         judgement=Judgement.RETRY,
         remedy="Another addition to the same node is under way; this one follows it.",
         member_specific=True,
+        in_line=True,
     ),
     "marker_account_busy": Rule(
         judgement=Judgement.RETRY,
         remedy="The node's markers have one sender, of which a block must hold one only; this one follows.",
+        in_line=True,
     ),
     # The request can't be done.
     "group_unknown": Rule(

@@ -38,6 +38,10 @@ ADD_WITHIN_BLOCKS = 12
 FIRST_DELAY = timedelta(seconds=1)
 LONGEST_DELAY = timedelta(minutes=2)
 
+TRIES_IN_LINE = 3
+"""With so many tries the pause of a change that waits for another one of ours stops growing, at 8 s: nobody wakes it
+when the other ends, and a free node would stand idle for minutes while many wait for it."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryDecision:
@@ -84,7 +88,8 @@ def decide(change: Change, reason: Reason, now: datetime) -> RetryDecision:
         return RetryDecision(judgement=rule.judgement)
     if rule.patience is not None and reason.times > rule.patience:
         return RetryDecision(judgement=Judgement.PARK)
-    not_before = now + backoff(change.change_id, change.tries)
+    tries = min(change.tries, TRIES_IN_LINE) if rule.in_line else change.tries
+    not_before = now + backoff(f"{change.change_id}/{change.tries}" if rule.in_line else change.change_id, tries)
     if change.deadline is not None and not_before >= change.deadline:
         return RetryDecision(judgement=Judgement.TERMINAL)
     return RetryDecision(judgement=Judgement.RETRY, not_before=not_before)

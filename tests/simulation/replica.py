@@ -57,6 +57,7 @@ class Replica:
         self.skew_seconds = 0.0
         self.life: Life | None = None
         self.store: SqlChangeStore | None = None
+        self.fleet = Fleet([])
         self._stopping = asyncio.Event()
 
     @property
@@ -92,7 +93,7 @@ class Replica:
         database = ReplicaDatabase(world, life)
         self.store = store = SqlChangeStore(database, clock)
         nodes = [SimulatedNode(world, api, life, Node(Wire(world, api, life))) for api in world.emulation.apis]  # type: ignore[arg-type]  # it offers what is asked of an HttpNode
-        fleet = Fleet([ChainWatcher(node, clock, timedelta(seconds=1)) for node in nodes])
+        self.fleet = fleet = Fleet([ChainWatcher(node, clock, timedelta(seconds=1)) for node in nodes])
         signer = signer_from_key(OWNER_KEY)
         accounts = Accounts({OWNER: signer}, gas_limit=GAS_LIMIT, gas_price=0)
         new_id = new_ids(clock.now, world.chance.randbytes)

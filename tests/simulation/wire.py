@@ -23,10 +23,12 @@ from orchestrator.devnet.rpc.dispatch import Caller, NodeApi
 from orchestrator.engine.node_ports import Head, NodeError
 from orchestrator.membership.reasons import Reason
 from tests.simulation import lateness
+from tests.simulation.proxy import Silence
 from tests.simulation.world import Life, World
 
 READ_TRIES = 3
 TIMEOUT_SECONDS = 10.0
+PROXY_LAG_BLOCKS = 2
 SENDS = frozenset({"eea_sendRawTransaction", "eth_sendRawTransaction", "priv_distributeRawTransaction"})
 
 
@@ -78,33 +80,38 @@ class Wire:
         if world.happens(weather.lost_request):
             world.say(f"{self.url} loses the request")
             raise ConnectionLostError(f"the connection to {self.url} broke")
+        silence, place = world.proxy.pass_on(self.url, calls) if world.proxy is not None else (None, 0)
         late = world.happens(weather.late_request)
         delay = world.chance.uniform(timeout, 3 * timeout) if late else 0.0
-        work = world.spawn(self._at_node(calls, delay)) if sends or late else self._at_node(calls, delay)
+        late = late or silence is Silence.LATE_ANSWER
+        at_node = self._at_node(calls, delay, lags=silence is Silence.LATE_REPLICA)
+        work = world.spawn(at_node) if sends or late else at_node
         if late:
             await asyncio.sleep(timeout)
             raise NodeTimeoutError(f"{self.url} did not answer within {timeout:g} s")
         answers = await (asyncio.shield(work) if isinstance(work, asyncio.Task) else work)
         await self._life.moment(f"{self.url} answers {calls[0].method}")
-        if answers is None or world.happens(weather.lost_answer):
+        if answers is None or silence is Silence.LOST_ANSWER or world.happens(weather.lost_answer):
             world.say(f"{self.url} loses the answer to {calls[0].method}")
             raise ConnectionLostError(f"the connection to {self.url} broke")
+        if silence is Silence.NULL:
+            answers[place] = replace(answers[place], error=None, result=None)
         return answers
 
     def _runs(self) -> bool:
         return self._api.node.up
 
-    async def _at_node(self, calls: Sequence[Call], delay: float) -> list[Answer] | None:
+    async def _at_node(self, calls: Sequence[Call], delay: float, *, lags: bool) -> list[Answer] | None:
         await asyncio.sleep(delay + self._world.latency())
         if not self._runs():
             return None
-        known = self._known(calls)
+        known, caller = self._known(calls, lags=lags), Caller(lag_seconds=self._api.next_lag())
         answers = []
         for number, call in enumerate(calls):
             self._world.advance()
             asked = call if known is None else lateness.asked_of(call, known)
             request = {"jsonrpc": "2.0", "id": number, "method": asked.method, "params": list(asked.params)}
-            answer: NodeAnswer = self._api.handle(request)
+            answer: NodeAnswer = self._api.handle(request, caller)
             if answer.later is not None and answer.finish is not None:
                 await asyncio.sleep(answer.later.delay_seconds)
                 self._world.advance()
@@ -112,10 +119,14 @@ class Wire:
             answers.append(self._as_known(call, _read(number, answer.response or {}), known))
         return answers if self._runs() else None
 
-    def _known(self, calls: Sequence[Call]) -> int | None:
+    def _known(self, calls: Sequence[Call], *, lags: bool) -> int | None:
         """The newest block of a replica that lags and is asked just now; None when the newest one answers."""
         world = self._world
-        if not is_read(calls[0].method) or not world.happens(world.weather.late_replica):
+        if not is_read(calls[0].method):
+            return None
+        if lags:
+            return max(self._api.node.head.number - PROXY_LAG_BLOCKS, 0)
+        if not world.happens(world.weather.late_replica):
             return None
         return max(self._api.node.head.number - world.chance.randint(1, 3), 0)
 

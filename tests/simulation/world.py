@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from orchestrator.devnet.config import DevnetConfig
 from orchestrator.devnet.emulation import Emulation
 from orchestrator.store.database import Database
+from tests.simulation.proxy import Proxy
 from tests.simulation.weather import Weather
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ class World:
             seed=seed,
         )
         self.emulation = Emulation(config)
+        self.proxy: Proxy | None = None
         self.lives: dict[str, Life] = {}
         self.sockets: dict[int, list[asyncio.Queue[str | None]]] = {}
         self._tasks: set[asyncio.Task[Any]] = set()

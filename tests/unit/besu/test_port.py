@@ -2,6 +2,7 @@ import asyncio
 import copy
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -255,7 +256,7 @@ async def meeting(scripted: ScriptedNode, session: ClientSession) -> AsyncIterat
         met.append(silences)
         scripted.respond = silences.respond
         http = HttpNode(session, scripted.url, timeout_seconds=0.05 if silences.kind == "late" else 5)
-        return BesuNode("member1", [KEY], Node(http, name="member1"), None)
+        return BesuNode("member1", [KEY], Node(http, name="member1"), None, look_again=timedelta(0))
 
     yield make
     for silences in met:
@@ -474,7 +475,7 @@ async def test_a_version_that_nobody_says_parks(scripted: ScriptedNode, session:
     scripted.answers = Replica().answers() | {"web3_clientVersion": "besu/10.0.0.5/vnull/linux-x86_64/openjdk-java-17"}
     http = HttpNode(session, scripted.url)
     with pytest.raises(NodeError) as failure:
-        await BesuNode("member1", [KEY], Node(http), None).traits()
+        await BesuNode("member1", [KEY], Node(http), None, look_again=timedelta(0)).traits()
     assert (failure.value.reason.slug, failure.value.said) == ("version_unknown", Said.REFUSED)
     traits = await BesuNode("member1", [KEY], Node(http, version=(22, 4, 4)), None).traits()
     assert (traits.besu_version, traits.native_abi) == ((22, 4, 4), "bytes32")

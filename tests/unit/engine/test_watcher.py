@@ -4,8 +4,9 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from orchestrator.engine.node_ports import Block, Head
+from orchestrator.engine.node_ports import Block, Head, NodeError
 from orchestrator.engine.watcher import ChainWatcher
+from orchestrator.membership.reasons import Reason
 from tests.fakes.clock import JumpingClock
 from tests.fakes.network import FakeNetwork, FakeNode, digest
 
@@ -131,3 +132,40 @@ async def test_an_answer_that_a_new_head_overtakes_is_no_reorganisation() -> Non
     assert watcher.reorganisations == 0
     assert watcher.head is not None
     assert watcher.head.number == 3
+
+
+async def test_a_late_replicas_head_is_no_reorganisation() -> None:
+    """An older head of the same chain changes nothing."""
+    network = FakeNetwork()
+    node = FakeNode(network, "a", "A")
+    async with watching(node) as watcher:
+        for _ in range(3):
+            network.mine()
+            await settled()
+        node.held_at = network.head.number - 1
+        assert (await watcher.refresh()).number == network.head.number
+        assert watcher.head is not None
+        assert watcher.head.number == network.head.number
+    assert watcher.reorganisations == 0
+
+
+async def test_a_gap_that_can_not_be_looked_at_is_no_reorganisation() -> None:
+    """Whether the chain left the known head is asked again while the node does not tell."""
+    network = FakeNetwork()
+    node = FakeNode(network, "a", "A")
+    async with watching(node) as watcher:
+        network.mine()
+        await settled()
+        node.cut_subscriptions()
+        network.mine(3)
+        ask = node.block
+
+        async def silent(number: int) -> Block:
+            raise NodeError(Reason(slug="not_known_here", detail=f"block {number}"))
+
+        node.block = silent  # type: ignore[method-assign] # a replica that has it not
+        with pytest.raises(NodeError, match="not_known_here"):
+            await watcher.refresh()
+        node.block = ask  # type: ignore[method-assign] # as it was
+        assert (await watcher.refresh()).number == 4
+    assert watcher.reorganisations == 0

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -26,6 +27,15 @@ def test_a_pause_can_be_worked_out_again(key: str, tries: int) -> None:
 def test_changes_that_failed_together_do_not_come_back_together() -> None:
     """Of a hundred changes hardly two come back at the same moment."""
     assert len({backoff(f"change {n}", 5) for n in range(100)}) > 60
+
+
+@pytest.mark.parametrize("slug", [s for s, rule in RULES.items() if rule.in_line])
+def test_who_waits_for_another_change_looks_again_soon(slug: str) -> None:
+    """However often a change found a node taken by another one of ours, it asks again within ten seconds."""
+    for tries in range(50):
+        decision = decide(replace(a_change("a"), tries=tries), Reason(slug=slug, times=tries + 1), START)
+        assert decision.not_before is not None
+        assert decision.not_before - START <= timedelta(seconds=10)
 
 
 @pytest.mark.parametrize("slug", [s for s, rule in RULES.items() if rule.judgement is not Judgement.RETRY])
