@@ -89,7 +89,8 @@ def test_a_new_file_that_another_process_writes_to_is_waited_for(tmp_path: Path)
         ending.start()
         _execute(f"sqlite:///{file}", "SELECT 1")
         ending.join()
-        assert other.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    with closing(sqlite3.connect(file)) as seen:
+        assert seen.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 
 async def test_a_store_without_tables_is_refused(database_url: str) -> None:
