@@ -56,7 +56,7 @@ async def publish(url: str, *messages: bytes) -> None:
 
 async def published(stream: JetStreamContext, message: bytes) -> None:
     """Publish as a careful client does: no answer of the stream means that it has to be sent again."""
-    for _ in range(50):
+    for _ in range(300):
         try:
             await stream.publish("membership.requests", message, timeout=10)
         except NoStreamResponseError:

@@ -2,7 +2,7 @@
 
 import contextlib
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import wraps
 from typing import Any
@@ -104,6 +104,14 @@ def second_distribution() -> Planting:
     return patch.object(machine, "_next_for_attempt", wrong)
 
 
+@contextlib.contextmanager
+def _all(*plantings: Planting) -> Iterator[None]:
+    with contextlib.ExitStack() as stack:
+        for planting in plantings:
+            stack.enter_context(planting)
+        yield
+
+
 def depth_not_waited_for() -> Planting:
     """Success does not wait for confirmations."""
     right = replay.assess
@@ -111,7 +119,7 @@ def depth_not_waited_for() -> Planting:
     def wrong(change: Change, observed: ConvergenceObserved, now: Any) -> Any:
         return right(change, replace(observed, confirmations=0, proof_blocks=0), now)
 
-    return patch.object(reading_proofs, "assess", wrong)
+    return _all(patch.object(reading_proofs, "assess", wrong), patch.object(Executor, "_confirmations", 0))
 
 
 def unlocked_after_blocks() -> Planting:
@@ -156,7 +164,9 @@ def one_key_for_markers() -> Planting:
 def group_not_looked_at() -> Planting:
     """An addition is signed and broadcast on the strength of its lock, whatever became of that."""
 
-    return patch.object(sending, "moved_under_lock", _nothing)
+    return _all(
+        patch.object(sending, "moved_under_lock", _nothing), patch.object(settling, "moved_under_lock", _nothing)
+    )
 
 
 def removal_overtaken() -> Planting:
