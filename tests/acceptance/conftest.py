@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,6 +16,8 @@ from urllib.error import HTTPError
 
 import pytest
 
+from tests.servers.ports import consecutive_ports, free_port
+
 # The well-known public development keys of Besu's documentation; never use them where anything is of worth.
 OWNER_KEY = "8f2a55949038a9610f50fb23b5883af3b4ecb3c3bb792cbcefbd1542c692be63"
 OWNER = "0xFE3B557E8Fb62b89F4916B721be55cEb828dBd73"
@@ -28,20 +29,6 @@ ENCLAVE_KEYS = (
 )
 START_SECONDS = 30.0
 GROUP = "YWNjZXB0YW5jZS1ncm91cC1vZi0zMi1ieXRlcy4uLi4="
-
-
-def free_ports(count: int) -> int:
-    """Return the first of several consecutive ports that are free on loopback."""
-    for base in range(21_000 + os.getpid() % 5_000, 32_000, count):
-        with ExitStack() as stack:
-            try:
-                for port in range(base, base + count):
-                    taken = stack.enter_context(socket.socket())
-                    taken.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return base
-    raise OSError("no free ports")
 
 
 @contextmanager
@@ -159,11 +146,11 @@ def devnet_process(tmp_path: Path) -> Iterator[Callable[..., DevnetProcess]]:
     with ExitStack() as stack:
 
         def start(version: str = "23.10.3", period: float = 1.0, *more: str) -> DevnetProcess:
-            base = free_ports(6)
+            base = consecutive_ports(6)
             log = tmp_path / f"devnet-{base}.log"
             options = ["--nodes", "3", "--validators", "3", "--base-port", str(base), "--block-period", str(period)]
             stack.enter_context(process(["devnet", *options, "--besu-version", version, *more], log))
-            wait_until("ready", lambda: "ready" in log.read_text())
+            wait_until("ready", lambda: "\nready" in "\n" + log.read_text())
             return DevnetProcess(base)
 
         yield start
@@ -180,7 +167,7 @@ def daemon_process(tmp_path: Path) -> Iterator[Callable[..., DaemonProcess]]:
             key_file = tmp_path / "owner.key"
             key_file.write_text(OWNER_KEY)
             key_file.chmod(0o600)
-            port = free_ports(1)
+            port = free_port()
             nodes = "".join(
                 f'[[nodes]]\nname = "{member.name}"\nhttp = "{devnet.http(member.node)}"\n'
                 f'ws = "{devnet.ws(member.node)}"\nenclave_keys = ["{member.enclave_key}"]\n'

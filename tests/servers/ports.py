@@ -1,5 +1,6 @@
 """Ports for servers that must come back on the same one."""
 
+import os
 import random
 import socket
 from contextlib import ExitStack
@@ -14,11 +15,14 @@ _given: set[int] = set()
 def free_port() -> int:
     """A TCP port on 127.0.0.1 that nothing listens on, given out once per process.
 
+    Test processes that run side by side take theirs from different parts of the range: a port of a server that is down
+    for a while is not given to another one's.
+
     It lies below the range from which the kernel takes the ports of outgoing connections: a client that reconnects
     while its server is down could otherwise be given the server's own port, and even connect to itself.
     """
     for _ in range(_TRIES):
-        port = _chance.randrange(_FIRST, _first_ephemeral_port())
+        port = _chance.choice(_ours())
         if port in _given:
             continue
         with socket.socket() as probe:
@@ -49,6 +53,14 @@ def consecutive_ports(count: int) -> int:
         return first
     msg = f"no {count} free ports in a row found in {_TRIES} tries"
     raise RuntimeError(msg)
+
+
+def _ours() -> range:
+    ports = range(_FIRST, _first_ephemeral_port())
+    processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    place = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    share = len(ports) // processes
+    return ports[place * share : (place + 1) * share]
 
 
 def _first_ephemeral_port() -> int:

@@ -16,13 +16,17 @@ class Family(StrEnum):
     """Everything fails: crashes, lost answers, reorganisations, other clients."""
     REPLAYS = "replays"
     """Little fails, but groups share their members' nodes and are written to, so that replays can do harm."""
+    WINDOWS = "windows"
+    """Little fails, but much happens under the daemon's locks: markers stay in pools, and another client breaks in."""
     MIXED = "mixed"
-    """Of every five seeds the last is one of replays."""
+    """Of every five seeds the last is one of replays; every tenth is one of windows."""
 
     def of(self, seed: int) -> "Family":
-        """Return which of the two a seed is."""
+        """Return which of the others a seed is."""
         if self is not Family.MIXED:
             return self
+        if seed % 10 == 7:
+            return Family.WINDOWS
         return Family.REPLAYS if seed % 5 == 0 else Family.STORMS
 
 
@@ -149,10 +153,16 @@ def draw(chance: Random, family: Family) -> Weather:
 
     Args:
         chance: The seed's.
-        family: `Family.STORMS` or `Family.REPLAYS`.
+        family: Any but `Family.MIXED`.
     """
     weather = _storm(chance)
-    return weather if family is Family.STORMS else _replays(chance, weather)
+    match family:
+        case Family.REPLAYS:
+            return _replays(chance, weather)
+        case Family.WINDOWS:
+            return _windows(chance, weather)
+        case _:
+            return weather
 
 
 def _replays(chance: Random, weather: Weather) -> Weather:
@@ -198,6 +208,41 @@ def _replays(chance: Random, weather: Weather) -> Weather:
         busy=False,
         foreign=False,
         operator=False,
+    )
+
+
+def _windows(chance: Random, weather: Weather) -> Weather:
+    """Draw circumstances in which locks last, or are not the daemon's alone, and in which little else happens."""
+    foreign, nodes = chance.random() < 0.5, chance.choice((3, 4))
+    return replace(
+        weather,
+        nodes=nodes,
+        validators=nodes,
+        groups=chance.choice((1, 2)),
+        requests=chance.randint(4, 6),
+        block_seconds=1.0,
+        confirmations=chance.choice((0, 0, 2)),
+        replay_ms=0.0,
+        addition_ms=0.0,
+        gossip_ms=0.0,
+        public_traffic=False,
+        besu_version="23.10.3",
+        storm_seconds=120.0,
+        pause_seconds=3.0,
+        freeze=0.0,
+        lost_request=0.0,
+        lost_answer=0.0,
+        late_request=0.0,
+        refusal=0.0,
+        late_replica=0.0,
+        late_receipts=(0.0,) * nodes,
+        away=0.0,
+        store_refusal=0.0,
+        store_lost_answer=0.0,
+        store_late=0.0,
+        timed=() if foreign else ("gridlock",),
+        foreign=foreign,
+        operator=not foreign,
     )
 
 
