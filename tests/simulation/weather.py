@@ -17,16 +17,14 @@ class Family(StrEnum):
     REPLAYS = "replays"
     """Little fails, but groups share their members' nodes and are written to, so that replays can do harm."""
     WINDOWS = "windows"
-    """Little fails, but much happens under the daemon's locks: markers stay in pools, and another client breaks in."""
+    """Little fails, but the daemon's locks last: markers stay in pools while persons give changes up."""
     MIXED = "mixed"
-    """Of every five seeds the last is one of replays; every tenth is one of windows."""
+    """Of every five seeds the last is one of replays, the others are storms."""
 
     def of(self, seed: int) -> "Family":
-        """Return which of the others a seed is."""
+        """Return which kind a seed is."""
         if self is not Family.MIXED:
             return self
-        if seed % 10 == 7:
-            return Family.WINDOWS
         return Family.REPLAYS if seed % 5 == 0 else Family.STORMS
 
 
@@ -212,8 +210,8 @@ def _replays(chance: Random, weather: Weather) -> Weather:
 
 
 def _windows(chance: Random, weather: Weather) -> Weather:
-    """Draw circumstances in which locks last, or are not the daemon's alone, and in which little else happens."""
-    foreign, nodes = chance.random() < 0.5, chance.choice((3, 4))
+    """Draw circumstances in which locks last, and in which little else happens."""
+    nodes = chance.choice((3, 4))
     return replace(
         weather,
         nodes=nodes,
@@ -240,9 +238,9 @@ def _windows(chance: Random, weather: Weather) -> Weather:
         store_refusal=0.0,
         store_lost_answer=0.0,
         store_late=0.0,
-        timed=() if foreign else ("gridlock",),
-        foreign=foreign,
-        operator=not foreign,
+        timed=("gridlock",),
+        foreign=False,
+        operator=True,
     )
 
 
