@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from orchestrator.devnet import Devnet
 from orchestrator.devnet.chain import Block
@@ -94,7 +95,7 @@ def unreplayable_blocks(devnet: Devnet) -> frozenset[int]:
     return frozenset(
         block.number
         for block in _blocks(devnet)
-        if find_invalid(block.transactions, lambda account, at=block.number - 1: chain.account(account, at))  # type: ignore[misc]
+        if find_invalid(block.transactions, partial(chain.account, block_number=block.number - 1))
     )
 
 

@@ -40,7 +40,7 @@ class PublicLife(RuleBasedStateMachine):
     def send(self, account: object, node: int, account_nonce: int, gas_price: int, value: int) -> None:
         fields = {"account_nonce": account_nonce, "gas_price": gas_price, "value": value, "to": APPLICATION}
         try:
-            self.driver.public(account, node=node, **fields)  # type: ignore[arg-type]
+            self.driver.public(account, node=node, **fields)  # type: ignore[arg-type]  # each field has its own type
         except RpcError as error:
             if error.message not in REFUSALS:
                 raise

@@ -145,7 +145,7 @@ def test_a_node_says_its_identity_and_its_build(options: dict[str, str], shown: 
 def test_a_set_up_that_makes_no_sense_is_refused(options: dict[str, object]) -> None:
     """With the option's name in the message."""
     with pytest.raises(DevnetError, match=next(iter(options))):
-        DevnetConfig(**options)  # type: ignore[arg-type]
+        DevnetConfig(**options)  # type: ignore[arg-type]  # each option has its own type
 
 
 @pytest.mark.parametrize(("accounts", "per_block", "count"), [(2, 1, 2), (1, 2, 2), (3, 4, 12), (0, 5, 0)])
