@@ -15,6 +15,7 @@ import structlog
 
 from orchestrator.engine.attestation_messages import decode_attestation, encode_word
 from orchestrator.engine.fleet import Fleet
+from orchestrator.engine.newest_words import MOST_REMEMBERED, NewestWords
 from orchestrator.engine.node_ports import NodeError
 from orchestrator.engine.ports import BrokerError, Clock
 from orchestrator.engine.testimony import InvalidVerdictError
@@ -32,7 +33,6 @@ from orchestrator.membership.forecast.histories import GroupHistory
 from orchestrator.membership.forecast.newcomers import Attested, Unattested
 
 WAIT_SECONDS: Final = 10.0
-MOST_REMEMBERED: Final = 10_000
 
 log = structlog.get_logger()
 
@@ -66,7 +66,7 @@ class AttestationBook:
     def __init__(self, peers: Mapping[str, str], signer_of: Callable[[bytes, bytes], str | None]) -> None:
         self._peers = {key: account.lower() for key, account in peers.items()}
         self._signer_of = signer_of
-        self._newest: OrderedDict[tuple[str, str], tuple[Attestation, str]] = OrderedDict()
+        self._newest: NewestWords[tuple[Attestation, str]] = NewestWords()
         self._next_taken = asyncio.Event()
 
     def expects(self, enclave_key: str) -> bool:
@@ -75,7 +75,7 @@ class AttestationBook:
 
     def newest(self, privacy_group_id: str, enclave_key: str, now: datetime) -> tuple[Attestation, str] | None:
         """Return the newest answer that holds about a member in a group, and the account that signed it."""
-        found = self._newest.get((privacy_group_id, enclave_key))
+        found = self._newest.get(privacy_group_id, enclave_key)
         return found if found is not None and holds(found[0], now) else None
 
     @property
@@ -99,14 +99,8 @@ class AttestationBook:
         if refusal is not None or not isinstance(word, Attestation):
             log.warning("attestation ignored", reason=refusal, **names)
             return False
-        pair = (word.privacy_group_id, word.enclave_key)
-        known = self._newest.get(pair)
-        if known is not None and known[0].issued_at >= word.issued_at:
+        if not self._newest.keep(word.privacy_group_id, word.enclave_key, (word, signed.account), word.issued_at):
             return False
-        self._newest[pair] = (word, signed.account)
-        self._newest.move_to_end(pair)
-        while len(self._newest) > MOST_REMEMBERED:
-            self._newest.popitem(last=False)
         taken, self._next_taken = self._next_taken, asyncio.Event()
         taken.set()
         log.info("attestation taken", trouble=word.trouble or None, **names)

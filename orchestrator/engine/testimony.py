@@ -5,7 +5,6 @@ may publish anything: what is no valid verdict of a configured peer costs one li
 """
 
 import json
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Literal, Protocol
@@ -14,6 +13,7 @@ import structlog
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from orchestrator.engine.isolation import contained
+from orchestrator.engine.newest_words import NewestWords
 from orchestrator.engine.ports import Clock
 from orchestrator.membership.verdicts import (
     MOST_ROOTS,
@@ -29,7 +29,6 @@ from orchestrator.outside_text import told
 VERDICT_TYPE: Final = "membership.member.verdict.v1"
 SOURCE: Final = "/besu-membership-orchestrator"
 MAX_BODY_BYTES: Final = 512 * 1024
-MOST_REMEMBERED: Final = 10_000
 MOST_VALUES: Final = 4 * MOST_ROOTS + 600
 """Each root of a verdict is an object with three fields."""
 
@@ -153,7 +152,7 @@ class VerdictBook:
     def __init__(self, peers: Mapping[str, str], signer_of: Callable[[bytes, bytes], str | None]) -> None:
         self._peers = {key: account.lower() for key, account in peers.items()}
         self._signer_of = signer_of
-        self._newest: OrderedDict[tuple[str, str], SignedVerdict] = OrderedDict()
+        self._newest: NewestWords[SignedVerdict] = NewestWords()
 
     def expects(self, enclave_key: str) -> bool:
         """Return whether somebody is configured to speak for a member."""
@@ -161,7 +160,7 @@ class VerdictBook:
 
     def newest(self, privacy_group_id: str, enclave_key: str) -> SignedVerdict | None:
         """Return the newest believed verdict about a member in a group."""
-        return self._newest.get((privacy_group_id, enclave_key))
+        return self._newest.get(privacy_group_id, enclave_key)
 
     def take(self, body: bytes, now: datetime) -> bool:
         """Remember a verdict that came in, if it is to be believed and new; tells whether it was remembered."""
@@ -184,14 +183,8 @@ class VerdictBook:
                 by=signed.account,
             )
             return False
-        pair = (said.privacy_group_id, said.enclave_key)
-        known = self._newest.get(pair)
-        if known is not None and known.verdict.issued_at >= said.issued_at:
+        if not self._newest.keep(said.privacy_group_id, said.enclave_key, signed, said.issued_at):
             return False
-        self._newest[pair] = signed
-        self._newest.move_to_end(pair)
-        while len(self._newest) > MOST_REMEMBERED:
-            self._newest.popitem(last=False)
         log.info("verdict taken", group=said.privacy_group_id, member=said.enclave_key, by=signed.account)
         return True
 

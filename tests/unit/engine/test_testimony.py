@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from orchestrator.besu.signers import LocalSigner, signer_from_key
 from orchestrator.besu.statements import signer_of
-from orchestrator.engine import testimony
+from orchestrator.engine import newest_words, testimony
 from orchestrator.engine.testimony import (
     VERDICT_TYPE,
     InvalidVerdictError,
@@ -128,7 +128,7 @@ def test_long_messages_are_not_read() -> None:
 
 def test_the_book_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """The verdict that was taken longest ago makes room for a new one."""
-    monkeypatch.setattr(testimony, "MOST_REMEMBERED", 2)
+    monkeypatch.setattr(newest_words, "MOST_REMEMBERED", 2)
     known = book()
     groups = [MEMBER, GROUP, GROUP.replace("D", "E")]
     for group in groups:

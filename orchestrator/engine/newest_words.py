@@ -1,0 +1,33 @@
+"""The newest word of a peer about each member of each group; a bounded number of them."""
+
+from collections import OrderedDict
+from datetime import datetime
+from typing import Final, Generic, TypeVar
+
+Word = TypeVar("Word")
+
+MOST_REMEMBERED: Final = 10_000
+
+
+class NewestWords(Generic[Word]):
+    """Keeps the newest word about each member of each group, and forgets the one that came longest ago."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[tuple[str, str], tuple[datetime, Word]] = OrderedDict()
+
+    def get(self, privacy_group_id: str, enclave_key: str) -> Word | None:
+        """Return the newest word about a member in a group."""
+        kept = self._kept.get((privacy_group_id, enclave_key))
+        return kept[1] if kept is not None else None
+
+    def keep(self, privacy_group_id: str, enclave_key: str, word: Word, issued_at: datetime) -> bool:
+        """Keep a word unless one as new is there; tells whether it was kept."""
+        pair = (privacy_group_id, enclave_key)
+        known = self._kept.get(pair)
+        if known is not None and known[0] >= issued_at:
+            return False
+        self._kept[pair] = (issued_at, word)
+        self._kept.move_to_end(pair)
+        while len(self._kept) > MOST_REMEMBERED:
+            self._kept.popitem(last=False)
+        return True
