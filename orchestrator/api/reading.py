@@ -51,9 +51,8 @@ def group_id(text: str, field: str) -> str:
         decoded = b""
     canonical = base64.b64encode(decoded).decode()
     if len(decoded) != ID_BYTES or canonical.rstrip("=") != plain:
-        raise ProblemError(
-            HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-request", f"{field}: must be base64url of 32 bytes", field
-        )
+        detail = f"{field}: must be the base64 of 32 bytes (base64url in an address)"
+        raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-request", detail, field)
     return canonical
 
 
