@@ -13,7 +13,14 @@ from orchestrator.engine.tracking import ReplayTracker
 from orchestrator.engine.watcher import ChainWatcher
 from orchestrator.membership.facts import Bystanders, ConvergenceObserved, Sighting
 from orchestrator.membership.model import Change, Effect, GroupView, MemberProgress, Verdict
-from orchestrator.membership.replay import needs_further_blocks, proof_end, watched
+from orchestrator.membership.replay import (
+    SETTLED_BLOCKS,
+    TROUBLES,
+    in_trouble,
+    needs_further_blocks,
+    proof_end,
+    watched,
+)
 from orchestrator.membership.verdicts import SignedVerdict, sighting_of
 
 TICK_SECONDS = 1.0
@@ -108,8 +115,9 @@ class Observer:
             stalled_after_seconds=self._rules.stalled_after_seconds,
         )
         last = self._last_block(change, effect)
+        newest = await self._newest_block(change, effect)
         sightings = await asyncio.gather(
-            *(self._sight(change, effect, key, reference, last) for key in watched(change))
+            *(self._sight(change, effect, key, reference, last, newest) for key in watched(change))
         )
         return ConvergenceObserved(
             effect_block_hash=asked.effect_block_hash,
@@ -169,7 +177,7 @@ class Observer:
         """
         observed = [entry for entry in change.progress if entry.verdict is not Verdict.UNOBSERVED]
         spoken_for = any(self._speaks(change, entry.enclave_key) for entry in change.progress)
-        behind = [entry.enclave_key for entry in observed if entry.in_sync_through is None]
+        behind = [e.enclave_key for e in observed if e.in_sync_through is None or e.verdict in TROUBLES]
         held = [w for w in map(self._fleet.hosting, behind) if w is not None and _is_before(w, effect)]
         if held and not spoken_for:
             await held[0].wait_beyond(effect.block_number - 1, TICK_SECONDS)
@@ -198,7 +206,9 @@ class Observer:
     def _last_block(self, change: Change, effect: Effect) -> int:
         return proof_end(change, effect, self._rules.proof_blocks)
 
-    async def _sight(self, change: Change, effect: Effect, key: str, reference: ChainWatcher, last: int) -> Sighting:
+    async def _sight(
+        self, change: Change, effect: Effect, key: str, reference: ChainWatcher, last: int, newest: int
+    ) -> Sighting:
         watcher = self._fleet.hosting(key)
         if watcher is None:
             said = await self._testified(change, effect, key, reference, last)
@@ -210,7 +220,7 @@ class Observer:
             head = watcher.head or await watcher.refresh()
             if head.number < effect.block_number:
                 return await self._replaying(change, effect, watcher, reference, key, before)
-            views = await self._views(watcher, change, effect, before, min(head.number, last))
+            views = await self._views(watcher, change, effect, before, min(head.number, last), newest)
         except NodeError:
             replayed, total = (before.blocks_replayed, before.blocks_total) if before is not None else (0, 0)
             return Sighting(enclave_key=key, node=node.name, head=None, blocks_replayed=replayed, blocks_total=total)
@@ -284,21 +294,41 @@ class Observer:
         )
 
     async def _views(
-        self, watcher: ChainWatcher, change: Change, effect: Effect, before: MemberProgress | None, last: int
+        self,
+        watcher: ChainWatcher,
+        change: Change,
+        effect: Effect,
+        before: MemberProgress | None,
+        last: int,
+        newest: int,
     ) -> tuple[GroupView, ...]:
         """The whole state at the effect's block; at later ones the state root, which stands for it.
 
-        Later blocks are read on all nodes from the same block on, so that each finds its like on the reference.
+        Later blocks are read on all nodes from the same block on, so that each finds its like on the reference. What
+        is read late is the past, which a replay may have rewritten since: then the newest block is read, too, and once
+        a member differs, the newest ones only.
         """
         group = change.privacy_group_id
+        if in_trouble(change.progress):
+            return await watcher.node.roots(group, range(max(effect.block_number, newest - SETTLED_BLOCKS), newest + 1))
         if before is None or before.in_sync_through is None:
             # The witness's view at the effect's block was read when the effect was found.
             seen_there = effect.witness == watcher.node.name
             return (effect.view if seen_there else await watcher.node.view(group, effect.block_number),)
         seen = [entry.in_sync_through for entry in change.progress if entry.verdict is not Verdict.UNOBSERVED]
         common = min(effect.block_number - 1 if through is None else through for through in seen)
-        later = range(common + 1, last + 1) if common >= effect.block_number else ()
+        if common < effect.block_number:
+            return ()
+        later = [*range(common + 1, last + 1), *([newest] if newest > last else [])]
         return await self._early.roots(watcher, group, later) if later else ()
+
+    async def _newest_block(self, change: Change, effect: Effect) -> int:
+        """Return the newest block of all the nodes that have the effect's."""
+        hosts = list(dict.fromkeys(w for key in watched(change) if (w := self._fleet.hosting(key)) is not None))
+        if in_trouble(change.progress):
+            await asyncio.gather(*(host.refresh() for host in hosts), return_exceptions=True)
+        heads = [host.head.number for host in hosts if host.head is not None and not _is_before(host, effect)]
+        return min(heads, default=effect.block_number)
 
 
 def _is_before(watcher: ChainWatcher, effect: Effect) -> bool:

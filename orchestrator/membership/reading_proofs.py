@@ -12,7 +12,7 @@ from orchestrator.membership.model import Change, Effect, Kind, MemberProgress, 
 from orchestrator.membership.reading_attempts import to_be_sent_again
 from orchestrator.membership.reasons import Reason
 from orchestrator.membership.repair import lost_again
-from orchestrator.membership.replay import assess, last_proof_block
+from orchestrator.membership.replay import SETTLED_BLOCKS, assess, is_settled, last_proof_block
 from orchestrator.membership.signals import Signal
 
 Read = tuple[Signal, Change]
@@ -43,8 +43,10 @@ def read_converged(change: Change, fact: facts.ConvergenceObserved, now: datetim
     if seen.proven and fact.bystanders is not None:
         harm = rollback(fact.bystanders.groups)
         return _proven(change, effect) if harm is None else (Signal.PARK, replace(change, reason=harm))
-    if fact.head > last_proof_block(effect, change, fact):
-        trouble = _trouble(seen.progress)
+    last = last_proof_block(effect, change, fact)
+    if fact.head > last + SETTLED_BLOCKS:
+        patience = timedelta(seconds=fact.stalled_after_seconds)
+        trouble = _trouble(tuple(entry for entry in seen.progress if is_settled(entry, last, now, patience)))
         if trouble is not None:
             trouble = replace(trouble, detail=trouble.detail + lost_again(change))
             return Signal.PARK, replace(change, reason=trouble)

@@ -3,6 +3,9 @@
 The reference is an old member (one that was in the group before the change) whose node did not send: where a group is
 split, the sender and the newcomer agree with each other and with nobody else (docs/besu.md#stale-bundles). A new member
 may be equal at the effect's block and lose the group one block later, so the proof wants further blocks.
+
+A later replay of another group rewrites what a node shows of the past, and leaves what it has now alone
+(docs/besu.md#how-replay-damages-other-groups). So a difference in the past is none while the newest blocks agree.
 """
 
 from dataclasses import dataclass
@@ -19,6 +22,12 @@ MARK_EVERY = timedelta(seconds=10)
 LEAST_PROOF_BLOCKS = 2
 """Blocks after an addition's at which it is compared at the least: a rolled-back member can be right in the addition's
 block and wrong from the next on (docs/besu.md#how-replay-damages-other-groups)."""
+
+SETTLED_BLOCKS = 2
+"""Equal blocks behind one that differs after which the difference is one of the past: a node that really lost a group
+hands the loss on from each block to the next."""
+
+TROUBLES = frozenset({Verdict.DIVERGED, Verdict.MISSING})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,6 +135,24 @@ def _distance(plan: Plan | None, sighting: Sighting) -> tuple[bool, bool]:
     return sighting.enclave_key not in plan.participants, sighting.node == plan.node
 
 
+def in_trouble(progress: tuple[MemberProgress, ...]) -> bool:
+    """Return whether some member was last seen to differ: then only the newest blocks tell whether it does."""
+    return any(entry.verdict in TROUBLES for entry in progress)
+
+
+def is_settled(entry: MemberProgress, last: int, now: datetime, patience: timedelta) -> bool:
+    """Return whether a member that differs has been looked at in blocks that no replay has touched since.
+
+    Args:
+        entry: How far it is.
+        last: The last block of the proof.
+        now: The present time.
+        patience: After how long without movement a node is taken to stand.
+    """
+    beyond = entry.head is None or entry.head >= last + SETTLED_BLOCKS
+    return entry.verdict in TROUBLES and (beyond or now - entry.moved_at >= patience)
+
+
 def is_independent(change: Change) -> bool:
     """Return whether the effect was seen on an old member's node that did not send the change.
 
@@ -152,9 +179,11 @@ def progress_of(
         patience: A replay that has not moved for this long is stalled.
     """
     verdict, through = _verdict(sighting, reference)
+    if verdict is Verdict.REPLAYING and before is not None and before.verdict in TROUBLES:
+        verdict, through = before.verdict, before.in_sync_through  # nothing new was read of it
     if verdict is Verdict.REPLAYING and before is not None and before.in_sync_through is not None:
         verdict = Verdict.IN_SYNC  # nothing new was read of it; what was seen equal stays so
-    if before is not None and before.in_sync_through is not None and verdict is not Verdict.DIVERGED:
+    if before is not None and before.in_sync_through is not None and verdict not in TROUBLES:
         through = max(through or 0, before.in_sync_through)
     # A replay never goes back: what one poll could not see, an earlier one did.
     replayed = max(sighting.blocks_replayed, before.blocks_replayed if before else 0)
@@ -198,15 +227,21 @@ def _verdict(sighting: Sighting, reference: dict[int, GroupView]) -> tuple[Verdi
     if sighting.node is None and sighting.attested_by is None:
         return Verdict.UNOBSERVED, None
     through: int | None = None
+    trouble: tuple[Verdict, int | None] | None = None
+    equal_since = SETTLED_BLOCKS
     for view in sorted(sighting.views, key=lambda v: v.block_number):
         expected = reference.get(view.block_number)
         if expected is None:
             continue
-        if not view.exists and expected.exists:
-            return Verdict.MISSING, through
-        if not same_state(view, expected):
-            return Verdict.DIVERGED, through
-        through = view.block_number
+        if same_state(view, expected):
+            through = view.block_number
+            equal_since += 1
+        else:
+            lacks = not view.exists and expected.exists
+            trouble = (Verdict.MISSING if lacks else Verdict.DIVERGED), (through if trouble is None else trouble[1])
+            equal_since = 0
+    if trouble is not None and equal_since < SETTLED_BLOCKS:
+        return trouble
     if through is None:
         return Verdict.REPLAYING, None
     return Verdict.IN_SYNC, through

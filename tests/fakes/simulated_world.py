@@ -16,7 +16,7 @@ from orchestrator.membership.model import Change, Effect, GroupView, Kind
 from orchestrator.membership.reading import read
 from orchestrator.membership.reading_attempts import MINED_ALREADY
 from orchestrator.membership.reasons import Reason
-from orchestrator.membership.replay import last_proof_block, same_state, watched
+from orchestrator.membership.replay import same_state, watched
 from orchestrator.membership.retry import LOCK_WINDOW_BLOCKS, WIDEN_AFTER_BLOCKS
 from orchestrator.membership.signals import Signal
 from tests.fakes.changes import a_marker
@@ -336,8 +336,7 @@ class SimulatedWorld:
             proof_blocks=PROOF_BLOCKS,
             confirmations=self.chain.confirmations,
         )
-        last = min(head, last_proof_block(effect, change, observed))
-        sightings = tuple(self._sight(key, effect.block_number, last) for key in watched(change))
+        sightings = tuple(self._sight(key, effect.block_number, head) for key in watched(change))
         observed = replace(observed, sightings=sightings)
         read_again = read(change, observed, now)
         if read_again[0] is Signal.NOTED and read_again[1].progress == change.progress:

@@ -48,9 +48,9 @@ def test_a_proof_goes_on_with_what_was_seen() -> None:
     assert [entry.in_sync_through for entry in change.progress] == [12, 12, 12]
 
 
-@pytest.mark.parametrize(("head", "signal"), [(14, Signal.NOTED), (15, Signal.PARK)])
-def test_a_lost_member_is_reported_when_the_proofs_blocks_are_over(head: int, signal: Signal) -> None:
-    """Before that it may only be late."""
+@pytest.mark.parametrize(("head", "signal"), [(16, Signal.NOTED), (17, Signal.PARK)])
+def test_a_lost_member_is_reported_when_blocks_after_the_proof_show_it(head: int, signal: Signal) -> None:
+    """Before that it may only be late, or what its node shows of the past may have been rewritten."""
     lost = Sighting(enclave_key=NEW, node="n", head=head, views=(no_view(12),))
     found, change = read(REPLAYING, observed(*everybody()[:2], lost, effect=EFFECT, head=head), START)
     assert found is signal
@@ -64,12 +64,23 @@ def test_a_diverged_member_is_reported_before_a_missing_one() -> None:
     odd = replace(EFFECT.view, state_root="another")
     sightings = (
         seen(OLD, 12, effect=EFFECT),
-        Sighting(enclave_key=SECOND, node="n", head=15, views=(odd,)),
-        Sighting(enclave_key=NEW, node="n", head=15, views=(no_view(12),)),
+        Sighting(enclave_key=SECOND, node="n", head=17, views=(odd,)),
+        Sighting(enclave_key=NEW, node="n", head=17, views=(no_view(12),)),
     )
-    _, change = read(REPLAYING, observed(*sightings, effect=EFFECT, head=15), START)
+    _, change = read(REPLAYING, observed(*sightings, effect=EFFECT, head=17), START)
     assert change.reason is not None
     assert (change.reason.slug, change.reason.members) == ("member_diverged", (SECOND,))
+
+
+def test_a_member_that_differs_is_left_to_its_node_to_settle() -> None:
+    """The chain goes on; what a node shows at blocks that it does not have yet nobody knows."""
+    odd = replace(EFFECT.view, state_root="another")
+    differs = Sighting(enclave_key=NEW, node="n", head=12, views=(odd,))
+    noted, change = read(REPLAYING, observed(*everybody()[:2], differs, effect=EFFECT, head=900), START)
+    assert noted is Signal.NOTED
+    again = observed(*everybody()[:2], differs, effect=EFFECT, head=901)
+    late = START + timedelta(seconds=again.stalled_after_seconds)
+    assert read(change, again, late)[0] is Signal.PARK, "it stands, and differs where it stands"
 
 
 def test_a_member_that_is_late_is_waited_for() -> None:

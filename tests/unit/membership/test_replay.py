@@ -240,3 +240,45 @@ def test_a_word_that_is_waited_for_holds_up_the_proof() -> None:
     waiting = looked(CHANGE, *mine, unseen, awaited=(NEW,))
     assert not waiting.proven
     assert verdicts(waiting)[NEW] is Verdict.UNOBSERVED
+
+
+def rewritten(sighting: Sighting, *blocks: int) -> Sighting:
+    """The sighting of a node where a replay of another group rewrote the past at some blocks."""
+    earlier = "0x" + "11" * 32
+    views = (replace(v, state_root=earlier) if v.block_number in blocks else v for v in sighting.views)
+    return replace(sighting, views=tuple(views), head=max(v.block_number for v in sighting.views))
+
+
+@pytest.mark.parametrize(
+    ("newest", "verdict"),
+    [(13, Verdict.DIVERGED), (14, Verdict.DIVERGED), (15, Verdict.IN_SYNC), (20, Verdict.IN_SYNC)],
+)
+def test_the_newest_blocks_decide_and_not_the_past(newest: int, verdict: Verdict) -> None:
+    """A later replay of another group rewrites what a node shows of a block behind the addition's, and no more.
+
+    That node has the group: its newest blocks say so, and a repair would remove a healthy member.
+    """
+    blocks = range(12, newest + 1)
+    old = [seen(key, *blocks, effect=EFFECT) for key in (OLD, SECOND)]
+    found = looked(CHANGE, *old, rewritten(seen(NEW, *blocks, effect=EFFECT), 13), head=newest)
+    assert verdicts(found)[NEW] is verdict
+    assert found.proven is (verdict is Verdict.IN_SYNC)
+
+
+def test_who_lost_the_group_differs_in_the_newest_blocks() -> None:
+    """A loss is handed on from block to block, also where the past looks right in between."""
+    blocks = range(12, 20)
+    old = [seen(key, *blocks, effect=EFFECT) for key in (OLD, SECOND)]
+    found = looked(CHANGE, *old, rewritten(seen(NEW, *blocks, effect=EFFECT), 13, 16, 17, 18, 19), head=19)
+    assert verdicts(found)[NEW] is Verdict.DIVERGED
+
+
+def test_a_member_that_differed_and_does_not_answer_still_differs() -> None:
+    """Not knowing takes nothing back."""
+    blocks = (12, 13, 14)
+    old = [seen(key, *blocks, effect=EFFECT) for key in (OLD, SECOND)]
+    differs = looked(CHANGE, *old, rewritten(seen(NEW, *blocks, effect=EFFECT), 14))
+    silent = Sighting(enclave_key=NEW, node="node3", head=None)
+    found = looked(replace(CHANGE, progress=differs.progress), *old, silent)
+    assert verdicts(found)[NEW] is Verdict.DIVERGED
+    assert not found.proven
