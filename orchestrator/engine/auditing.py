@@ -31,6 +31,7 @@ BEHIND_BLOCKS = 5
 """A node further behind is not compared: it replays, or it is held; that is told elsewhere."""
 
 VIEW_CALLS = 5
+CALLS_TO_COMPARE = 2
 ASK_SECONDS = 60.0
 
 T = TypeVar("T")
@@ -105,9 +106,12 @@ async def audit(
     standings = await _roots(chosen, members, fleet, nodes, block, skipped, budget)
     closely = frozenset(suspects)
     comparisons = []
+    newest: tuple[dict[str, NodePort], int] | None = None
     for group in chosen:
-        seen = compare(group, block, standings[group], members[group])
-        comparison = await _closer(nodes, seen, budget) if seen.differing or group in closely else seen
+        comparison: Comparison | None = compare(group, block, standings[group], members[group])
+        if comparison is not None and (comparison.differing or group in closely):
+            newest = newest or await _newest(fleet, (nodes, block), budget)
+            comparison = await _closer(newest[0], replace(comparison, block_number=newest[1]), budget)
         if comparison is None:
             left_out = (*left_out, group)
         elif comparison.compared and (comparison.reference or comparison.undecided):
@@ -147,6 +151,20 @@ async def _comparable(
         skipped.setdefault(name, f"its block {block} is another one than most nodes have")
         del near[name]
     return near, block if len(near) > 1 else None
+
+
+async def _newest(
+    fleet: Fleet, compared: tuple[dict[str, NodePort], int], budget: _Budget
+) -> tuple[dict[str, NodePort], int]:
+    """Return the nodes and the block that groups which differ are looked at closely with: the newest.
+
+    A replay may have rewritten what a node shows of blocks of the past, without any harm to what it has now
+    (docs/besu.md#how-replay-damages-other-groups).
+    """
+    if budget.left < CALLS_TO_COMPARE * len(fleet.watchers):
+        return compared
+    nodes, block = await _comparable(fleet, 0, {}, budget)
+    return (nodes, block) if block is not None and block > compared[1] else compared
 
 
 async def _listings(

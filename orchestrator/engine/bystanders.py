@@ -106,8 +106,11 @@ class BystanderReader:
         looked_back = 0
         for group in had:
             pairs = [seen[witness, group] for witness in witnesses[group] if (witness, group) in seen]
-            others = tuple(pair[1] for pair in pairs)
-            odd = at_last[group] not in others if others else at_last[group] != at_first[group]
+            root, others, block = at_last[group], tuple(pair[1] for pair in pairs), last
+            odd = _is_odd(root, others, at_first[group])
+            if odd:
+                root, others, block = await self._newest(watcher, group, witnesses[group], root, others, last)
+                odd = _is_odd(root, others, at_first[group])
             older: tuple[str, ...] = ()
             if odd and looked_back < MOST_LOOKED_BACK:
                 looked_back += 1
@@ -119,15 +122,38 @@ class BystanderReader:
                     enclave_key=key,
                     node=watcher.node.name,
                     block_before=before,
-                    block_number=last,
+                    block_number=block,
                     root_before=at_first[group],
-                    root=at_last[group],
+                    root=root,
                     others_before=tuple(pair[0] for pair in pairs),
                     others=others,
                     older=older,
                 )
             )
         return found
+
+    async def _newest(
+        self,
+        watcher: ChainWatcher,
+        group: str,
+        witnesses: Sequence[str],
+        root: str,
+        others: tuple[str, ...],
+        last: int,
+    ) -> tuple[str, tuple[str, ...], int]:
+        """Read a group that looks rolled back at the nodes' newest block, where that is beyond the proof's last.
+
+        A replay since may have rewritten what the node shows of the past
+        (docs/besu.md#how-replay-damages-other-groups).
+        """
+        seen_by = [self._fleet.named(name) for name in witnesses]
+        heads = [host.head.number for host in (watcher, *seen_by) if host.head is not None]
+        block = min(heads, default=last)
+        if block <= last:
+            return root, others, last
+        root = (await self._roots(watcher, [group], block))[group]
+        answers = await asyncio.gather(*(self._roots(witness, [group], block) for witness in seen_by))
+        return root, tuple(answer[group] for answer in answers if answer[group]), block
 
     def _witnesses(self, watcher: ChainWatcher, members: Iterable[str], added: Sequence[str]) -> list[str]:
         """Names of other members' nodes; those that the same addition made replay come last."""
@@ -203,6 +229,10 @@ class BystanderReader:
             return await self._known_groups()
         except StoreError:
             return ()
+
+
+def _is_odd(root: str, others: tuple[str, ...], root_before: str) -> bool:
+    return root not in others if others else root != root_before
 
 
 def _of_node(watcher: ChainWatcher, listing: _Listing) -> set[str]:

@@ -23,7 +23,7 @@ from orchestrator.membership.divergence import agreed_members
 from orchestrator.membership.facts import Sighting
 from orchestrator.membership.joining import PROOF_BLOCKS, Join, is_over, tell_join
 from orchestrator.membership.model import Change, GroupView
-from orchestrator.membership.replay import progress_of
+from orchestrator.membership.replay import SETTLED_BLOCKS, in_trouble, progress_of
 from orchestrator.membership.status import StatusEvent
 
 CHECKPOINT: Final = "joining"
@@ -284,9 +284,13 @@ class Joiner:
                 blocks_total=span.total,
             )
             return seen, {}
-        last = min(head.number, (await reference.current()).number, join.since_block + PROOF_BLOCKS)
+        newest = min(head.number, (await reference.current()).number)
         through = join.entry.in_sync_through if join.entry is not None else None
-        blocks = range(join.since_block if through is None else through + 1, last + 1)
+        if join.entry is not None and in_trouble((join.entry,)):
+            blocks = range(max(join.since_block, newest - SETTLED_BLOCKS), newest + 1)
+        else:
+            last = min(newest, join.since_block + PROOF_BLOCKS)
+            blocks = range(join.since_block if through is None else through + 1, last + 1)
         views = await node.roots(group, blocks) if blocks else ()
         expected = await reference.node.roots(group, blocks) if blocks else ()
         total = join.entry.blocks_total if join.entry is not None else 0

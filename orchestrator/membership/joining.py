@@ -3,13 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from orchestrator.membership.model import MemberProgress, Verdict
+from orchestrator.membership.model import MemberProgress
+from orchestrator.membership.replay import SETTLED_BLOCKS, TROUBLES
 from orchestrator.membership.status import EventType, Json, StatusEvent, progress_data, visible
 
 PROOF_BLOCKS = 3
 """A member may lose a group one block after its addition (docs/besu.md#how-members-silently-diverge)."""
-
-FAILED = frozenset({Verdict.MISSING, Verdict.DIVERGED})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,8 +39,9 @@ def is_over(join: Join) -> bool:
     entry = join.entry
     if join.since_block is None or entry is None:
         return False
-    if entry.verdict in FAILED:
-        return True
+    if entry.verdict in TROUBLES:
+        # The past may be what a later replay made of it (docs/besu.md#how-replay-damages-other-groups).
+        return entry.head is not None and entry.head >= join.since_block + PROOF_BLOCKS + SETTLED_BLOCKS
     through = entry.head if join.reference is None else entry.in_sync_through
     return through is not None and through >= join.since_block + PROOF_BLOCKS
 

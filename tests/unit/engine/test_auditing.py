@@ -1,12 +1,13 @@
 """One audit on the fake network."""
 
 import json
+from dataclasses import replace
 
 from orchestrator.engine.auditing import AuditReport, audit
 from orchestrator.engine.fleet import Fleet
 from orchestrator.engine.watcher import ChainWatcher
 from orchestrator.membership.attempt import Action
-from orchestrator.membership.model import Verdict
+from orchestrator.membership.model import GroupView, Verdict
 from tests.fakes.clock import JumpingClock
 from tests.fakes.network import FakeNetwork, FakeNode, Group
 
@@ -72,6 +73,25 @@ async def test_the_first_differing_block_is_found() -> None:
     ((odd, verdict),) = found.differing
     assert (odd.enclave_key, verdict, found.first_block) == ("key1", Verdict.DIVERGED, 21)
     assert found.reference == "key0"
+
+
+async def test_a_difference_in_the_past_alone_is_none() -> None:
+    """A replay of another group rewrites what a node shows of the past: the newest block decides."""
+    members = Members()
+    members.network.write("g0000", 4)
+    past, node = members.network.head.number - 3, members.nodes[1]
+    usual = node._view
+
+    def view(group: str, number: int) -> GroupView:
+        return replace(usual(group, 3 if number == past else number), block_number=number)
+
+    node._view = view  # type: ignore[method-assign] # what a later replay leaves of the past
+    (comparison,) = (await members.audit(confirmations=3)).comparisons
+    assert comparison.agrees
+    assert comparison.block_number == members.network.head.number
+    members.nodes[2].diverges_from = past
+    (found,) = (await members.audit(confirmations=3)).differing
+    assert [standing.enclave_key for standing, _ in found.differing] == ["key2"]
 
 
 async def test_a_member_that_lost_the_group_is_missing() -> None:

@@ -47,25 +47,25 @@ class Added:
         self.asked += 1
         return ["g", "x", "unheard of"]
 
-    async def read(self) -> Bystanders:
+    async def read(self, last: int | None = None) -> Bystanders:
         for watcher in self.fleet.watchers:
             await watcher.refresh()
         view = GroupView(block_number=self.added, exists=True, participants=("a", "b", "c"))
         effect = Effect(block_number=self.added, block_hash="", view=view)
-        return await self.reader.read(self.change(), effect, self.network.head.number)
+        return await self.reader.read(self.change(), effect, last if last is not None else self.network.head.number)
 
     def change(self) -> Change:
         plan = a_plan(to_add=("c",), participants=("a", "b"))
         return a_change("1", group="g", state=State.REPLAYING, members=("c",), plan=plan)
 
-    def falls_back(self, group: str, to: int) -> None:
-        """Let node c show from the addition on what the group was at a block."""
+    def falls_back(self, group: str, to: int, until: int | None = None) -> None:
+        """Let node c show from the addition on, up to a block or for good, what the group was at a block."""
         shown, node = self.network.groups[group].views[to], self.nodes["c"]
         usual = node._view
 
         def view(group_id: str, number: int) -> GroupView:
             found = usual(group_id, number)
-            fallen = group_id == group and number >= self.added
+            fallen = group_id == group and self.added <= number <= (until if until is not None else number)
             return replace(shown, block_number=number) if fallen else found
 
         node._view = view  # type: ignore[method-assign] # what a replay with a window of one block leaves
@@ -145,3 +145,18 @@ async def test_a_witness_that_does_not_answer_is_none() -> None:
         added.network.head.number,
     )
     assert told(found)["x"].others == ()
+
+
+@pytest.mark.parametrize("group", ["x", "alone"])
+async def test_a_past_that_was_rewritten_is_no_rollback(group: str) -> None:
+    """Read late, the proof's last block may show what a replay made of it since: the newest block decides."""
+    added = Added()
+    last = added.network.head.number
+    added.network.mine(3)
+    added.falls_back(group, to=2, until=last)
+    found = told(await added.read(last))[group]
+    assert not was_rolled_back(found)
+    again = Added()
+    again.network.mine(3)
+    again.falls_back(group, to=2)
+    assert was_rolled_back(told(await again.read(last))[group]), "one that lasts is"

@@ -171,13 +171,13 @@ async def test_our_own_changes_are_no_joins(joining: Joining) -> None:
 
 
 async def test_a_member_that_lost_the_group_is_told_so(joining: Joining) -> None:
-    """A group that goes away after the addition ends the join with that verdict."""
+    """A group that goes away after the addition ends the join with that verdict, once newer blocks show the same."""
     joiner = joining.joiner("a", "c")
     await joining.look(joiner)
     joining.add()
     joining.replay_is_done()
     joining.nodes["c"].diverges_from = joining.network.head.number + 1
-    for _ in range(3):
+    for _ in range(5):
         await joining.look(joiner)
         joining.network.mine(2)
     last = (await joining.told())[-1]
