@@ -89,7 +89,10 @@ class Fleet:
         outsiders: list[Sender] = []
         failure: NodeError | None = None
         for watchers in (order[:1], order[1:]):  # mostly the first one will do; of the others none waits for another
-            looks = await asyncio.gather(*(_look(watcher, privacy_group_id) for watcher in watchers))
+            home = prefer or self._homes.get(privacy_group_id)
+            looks = await asyncio.gather(
+                *(_look(watcher, privacy_group_id, at_home=watcher.node.name == home) for watcher in watchers)
+            )
             for watcher, seen in zip(watchers, looks, strict=True):
                 if isinstance(seen, NodeError):
                     concerned = not wanted or not wanted.isdisjoint(watcher.node.enclave_keys)
@@ -109,6 +112,7 @@ class Fleet:
             return found[0]
         for sender in outsiders:
             if sender.enclave_key in wanted:
+                self._remember(privacy_group_id, sender.watcher.node.name)  # what is created next has its home there
                 return sender
         if outsiders:
             return outsiders[0]
@@ -130,9 +134,14 @@ class Fleet:
         self._homes[privacy_group_id] = name
 
 
-async def _look(watcher: ChainWatcher, privacy_group_id: str) -> tuple[Head, GroupView] | NodeError:
+async def _look(watcher: ChainWatcher, privacy_group_id: str, *, at_home: bool) -> tuple[Head, GroupView] | NodeError:
+    """Return a group's whole state at a node's head; where its home is another, one call tells whether it is there."""
     try:
         head = await watcher.current()
+        if not at_home:
+            (root,) = await watcher.node.roots(privacy_group_id, [head.number])
+            if not root.exists:
+                return head, root
         return head, await watcher.node.view(privacy_group_id, head.number)
     except NodeError as error:
         return error

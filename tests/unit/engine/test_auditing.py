@@ -82,8 +82,8 @@ async def test_a_difference_in_the_past_alone_is_none() -> None:
     past, node = members.network.head.number - 3, members.nodes[1]
     usual = node._view
 
-    def view(group: str, number: int) -> GroupView:
-        return replace(usual(group, 3 if number == past else number), block_number=number)
+    def view(group_id: str, number: int) -> GroupView:
+        return replace(usual(group_id, 3 if number == past else number), block_number=number)
 
     node._view = view  # type: ignore[method-assign] # what a later replay leaves of the past
     (comparison,) = (await members.audit(confirmations=3)).comparisons
