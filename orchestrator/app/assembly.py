@@ -15,14 +15,14 @@ from orchestrator.app.metrics import Metrics, NodeReading
 from orchestrator.besu.enclave_probe import EnclaveProbe
 from orchestrator.besu.http_client import HttpNode, open_session
 from orchestrator.besu.node import Node
-from orchestrator.besu.own_markers import OneTimeMarkers, one_time_key
+from orchestrator.besu.own_markers import OwnMarkers, one_time_account, pooled_keys
 from orchestrator.besu.port import BesuNode
-from orchestrator.besu.signers import Signer, signer_from_key, signer_from_key_file, signer_from_keystore
+from orchestrator.besu.signers import Signer, read_seed, signer_from_key, signer_from_key_file, signer_from_keystore
 from orchestrator.besu.signing import Accounts, ManagementCodec
 from orchestrator.besu.statements import signer_of
 from orchestrator.besu.tokens import TokenFile
 from orchestrator.besu.websocket_client import NodeSocket
-from orchestrator.config import AccountConfig, Config, NodeConfig
+from orchestrator.config import AccountConfig, Config, MarkersConfig, NodeConfig
 from orchestrator.engine.additions import AdditionsUnderWay
 from orchestrator.engine.admission import AdmissionRules
 from orchestrator.engine.bystanders import BystanderReader
@@ -33,6 +33,7 @@ from orchestrator.engine.history.forecaster import Forecaster
 from orchestrator.engine.ids import new_ids
 from orchestrator.engine.inquiring import AttestationBook, Inquirer, Policy
 from orchestrator.engine.intake import Intake
+from orchestrator.engine.marker_accounts import AccountPool, OneTimeAccounts
 from orchestrator.engine.observing import Observer, ProofRules
 from orchestrator.engine.ports import Clock
 from orchestrator.engine.sending import Sending
@@ -107,6 +108,15 @@ def open_account(account: AccountConfig) -> Signer:
     raise AccountError(f"accounts: {account.address} has neither key_file nor keystore and password_file")
 
 
+def keys_of_markers(markers: MarkersConfig) -> dict[str, bytes]:
+    """Return the keys of the configured marker accounts by address; none where each marker has a fresh one.
+
+    Raises:
+        SignerError: The seed can't be read.
+    """
+    return {} if markers.seed_file is None else pooled_keys(read_seed(markers.seed_file), markers.accounts)
+
+
 def store_url(config: Config) -> str:
     """Return the store's URL with its password, if it has one in a file."""
     if config.store.password_file is None:
@@ -176,6 +186,7 @@ async def assembled(config: Config, stopping: asyncio.Event, clock: Clock | None
     async with AsyncExitStack() as stack:
         signers = {account.address: await asyncio.to_thread(open_account, account) for account in config.accounts}
         accounts = Accounts(signers, gas_limit=config.chain.gas_limit, gas_price=config.chain.gas_price)
+        marker_keys = keys_of_markers(config.markers)
         database = await stack.enter_async_context(Database(store_url(config)))
         store = SqlChangeStore(database, clock)
         poll = timedelta(seconds=config.chain.poll_seconds)
@@ -197,9 +208,10 @@ async def assembled(config: Config, stopping: asyncio.Event, clock: Clock | None
             sending=Sending(
                 fleet=fleet,
                 signers=accounts,
-                markers=OneTimeMarkers(
-                    one_time_key, gas_limit=config.chain.gas_limit, gas_price=config.chain.gas_price
+                markers=OwnMarkers(
+                    gas_limit=config.chain.gas_limit, gas_price=config.chain.gas_price, keys=marker_keys
                 ),
+                marker_accounts=AccountPool(marker_keys, store) if marker_keys else OneTimeAccounts(one_time_account),
                 contract=ManagementCodec(),
                 forecaster=forecaster,
                 additions=AdditionsUnderWay(

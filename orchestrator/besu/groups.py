@@ -22,7 +22,7 @@ from orchestrator.besu.management_contract import (
 )
 from orchestrator.besu.node import Node
 from orchestrator.besu.outcome import Rejected, Rejection, Unseen, read_outcome
-from orchestrator.besu.own_markers import OneTimeMarkers, one_time_key
+from orchestrator.besu.own_markers import OwnMarkers, one_time_account
 from orchestrator.besu.private_transaction import USUAL_GAS_LIMIT, PrivateTransaction
 from orchestrator.besu.results import FoundGroup, GroupView
 from orchestrator.besu.signers import Signer
@@ -72,7 +72,7 @@ class FlexiblePrivacyGroups:
         self._mined_timeout_seconds = mined_timeout_seconds
         self._poll_seconds = poll_seconds
         self._chain_id: int | None = None
-        self._markers = OneTimeMarkers(one_time_key, gas_limit=USUAL_GAS_LIMIT, gas_price=gas_price)
+        self._markers = OwnMarkers(gas_limit=USUAL_GAS_LIMIT, gas_price=gas_price)
 
     async def create(self, members: Sequence[str], *, privacy_group_id: str | None = None) -> CreatedGroup:
         """Create a group; its members must contain this member. Takes one block.
@@ -165,7 +165,7 @@ class FlexiblePrivacyGroups:
         """Sign and distribute a private transaction; nothing executes before its marker is broadcast."""
         transaction = await self._transaction(group, data, private_nonce)
         payload_key = await self._node.distribute_raw(self._signer.sign(transaction))
-        return self._markers.make(payload_key, transaction.chain_id or 0)
+        return self._markers.make(payload_key, transaction.chain_id or 0, one_time_account())
 
     async def _sent_by_node(self, group: str, data: bytes, private_nonce: int) -> Marker:
         """Send a private transaction with a marker of the node's, which brings the history on every version."""

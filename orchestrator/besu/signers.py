@@ -19,6 +19,8 @@ from orchestrator.secret_modes import is_too_open, lies_in
 
 _MAX_FILE_BYTES: Final = 64 << 10
 
+SEED_BYTES: Final = 32
+
 
 class SignerError(ValueError):
     """An account's key cannot be used. The message names the file and never shows what it holds."""
@@ -96,6 +98,25 @@ def signer_from_key_file(path: Path, *, expected_address: str | None = None) -> 
     except (InvalidIdentifierError, InvalidPrivateTransactionError):
         raise SignerError(f"the key file {path} must hold a private key: 64 hexadecimal digits") from None
     return _checked(signer, expected_address, path)
+
+
+def read_seed(path: Path) -> bytes:
+    """Read the seed of marker accounts, 64 hexadecimal digits, from a file that only its owner can read.
+
+    Raises:
+        SignerError: the file is readable by others, cannot be read, or holds no seed.
+    """
+    text = _read_secret(path, "seed file").strip().removeprefix("0x")
+    try:
+        seed = bytes.fromhex(text)
+    except ValueError:
+        seed = b""
+    if len(seed) != SEED_BYTES:
+        raise SignerError(
+            f"the seed file {path} must hold 64 hexadecimal digits that nobody can guess, such as those of: "
+            "openssl rand -hex 32"
+        )
+    return seed
 
 
 def signer_from_keystore(path: Path, password_file: Path, *, expected_address: str | None = None) -> LocalSigner:

@@ -39,7 +39,16 @@ def _root(
 
 _VERBS: tuple[tuple[str, dict[str, Callable[..., None]]], ...] = (
     ("Try", {"demo": running.demo}),
-    ("Run", {"run": running.run, "migrate": running.migrate, "doctor": running.doctor, "audit": running.audit}),
+    (
+        "Run",
+        {
+            "run": running.run,
+            "migrate": running.migrate,
+            "doctor": running.doctor,
+            "audit": running.audit,
+            "markers": running.markers,
+        },
+    ),
     (
         "Ask",
         {

@@ -1,4 +1,4 @@
-"""Verbs that run something: run, migrate, devnet, doctor, audit, demo."""
+"""Verbs that run something: run, migrate, devnet, doctor, audit, markers, demo."""
 
 import asyncio
 from pathlib import Path
@@ -63,6 +63,23 @@ def audit(
     from orchestrator.cli.audit import audit as examine
 
     return examine(config=config, as_json=json)
+
+
+def markers(config: options.ConfigFile = options.DEFAULT_CONFIG, json: options.AsJson = False) -> None:
+    """List the accounts that sign markers ([markers]): to be permitted, and funded where gas costs."""
+    from orchestrator.app.assembly import keys_of_markers
+    from orchestrator.besu.signers import SignerError
+
+    try:
+        addresses = list(keys_of_markers(load(config).markers))
+    except SignerError as error:
+        raise fail(str(error), Exit.USAGE) from None
+    if json:
+        typer.echo(compact_json({"accounts": addresses}))
+    elif addresses:
+        typer.echo("\n".join(addresses))
+    else:
+        typer.echo("Each marker is signed by an account of its own that is used once: markers.seed_file is not set.")
 
 
 def devnet(context: typer.Context) -> None:

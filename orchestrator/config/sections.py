@@ -199,6 +199,19 @@ class AccountConfig(Section):
     private_key: SecretStr | None = Field(default=None, description="The private key; by environment only.")
 
 
+class MarkersConfig(Section):
+    """``[markers]``: accounts that sign markers where the network asks for permitted or paying ones."""
+
+    seed_file: SecretFile | None = Field(
+        default=None,
+        description="File with 64 hexadecimal digits that the accounts are derived from; a fresh account for each "
+        "marker without it.",
+    )
+    accounts: int = Field(
+        default=10, ge=1, le=1000, description="How many: each has one marker at a time, and one a block at most."
+    )
+
+
 class PeerConfig(Section):
     """``[[peers]]``: whose word is taken for a member whose node we have no access to."""
 
@@ -230,6 +243,7 @@ class Config(Section):
     chain: ChainConfig = ChainConfig()
     engine: EngineConfig = EngineConfig()
     admission: AdmissionConfig = AdmissionConfig()
+    markers: MarkersConfig = MarkersConfig()
     log: LogConfig = LogConfig()
     nodes: tuple[NodeConfig, ...] = Field(min_length=1, max_length=1024)
     accounts: tuple[AccountConfig, ...] = Field(default=(), max_length=1024)

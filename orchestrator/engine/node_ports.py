@@ -4,7 +4,7 @@ Every method that leaves the process is bounded in time by its adapter; what it 
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
@@ -276,14 +276,33 @@ class Burning(Protocol):
         """Their hash."""
 
 
-class Markers(Protocol):
-    """Makes marker transactions, each with an account of its own."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MarkerAccount:
+    """Who signs one marker.
 
-    def make(self, payload_key: bytes, chain_id: int) -> Marker:
-        """Return the marker of a distributed private transaction, signed by a fresh account."""
+    Attributes:
+        account: Its address, "0x…" in lower case.
+        account_nonce: The nonce on the public chain that the marker takes.
+        key: The private key of a one-time account; empty when `Markers` has it.
+    """
+
+    account: str
+    account_nonce: int = 0
+    key: bytes = field(default=b"", repr=False)
+
+
+class Markers(Protocol):
+    """Makes marker transactions, each with an account and nonce of its own."""
+
+    def make(self, payload_key: bytes, chain_id: int, account: MarkerAccount) -> Marker:
+        """Return the marker of a distributed private transaction."""
 
     def renew(self, marker: Marker) -> Marker:
-        """Return the same marker with one more gas, under the same account nonce."""
+        """Return the same marker with one more gas, and a higher price where it has one, under the same nonce.
+
+        Raises:
+            NodeError: Its account is not configured any more; so do the others.
+        """
 
     def burn(self, marker: Marker, more_gas: int = 0) -> Burning:
         """Return the transaction that makes a marker impossible to mine: same account and nonce, to itself.

@@ -9,7 +9,8 @@ from orchestrator.engine.broadcasting import offer, targets
 from orchestrator.engine.bundling import BundlingBook
 from orchestrator.engine.fleet import Fleet
 from orchestrator.engine.history.forecaster import Forecaster
-from orchestrator.engine.node_ports import Contract, Head, Markers, NodeError, Signers
+from orchestrator.engine.marker_accounts import MarkerAccounts
+from orchestrator.engine.node_ports import Contract, Head, MarkerAccount, Markers, NodeError, Signers
 from orchestrator.engine.nonces import NonceBook
 from orchestrator.engine.ports import Clock
 from orchestrator.engine.settling import SILENCE_SECONDS, moved_under_lock
@@ -39,6 +40,9 @@ DISTRIBUTES_HISTORY_SINCE = (21, 10, 2)
 HISTORY_KEY_BYTES = 64
 """Length of the payload key of an addition that brings the group's history (docs/besu.md#markers)."""
 
+UNDER_LOCK = frozenset({Action.ADD, Action.UNLOCK})
+"""What is sent while a group is locked."""
+
 OUTBID = "marker_outbid"
 """Reason of a node whose pool keeps another transaction of the marker's account nonce: an earlier form of it."""
 
@@ -62,7 +66,8 @@ class Sending:
     Attributes:
         fleet: The nodes.
         signers: The accounts.
-        markers: Makes markers with one-time accounts.
+        markers: Signs markers.
+        marker_accounts: Who signs them.
         contract: The management contract's codec.
         forecaster: Forecasts what new members' nodes make of a group's history.
         additions: What else is being added, by all lanes.
@@ -77,6 +82,7 @@ class Sending:
     fleet: Fleet
     signers: Signers
     markers: Markers
+    marker_accounts: MarkerAccounts
     contract: Contract
     forecaster: Forecaster
     additions: AdditionsUnderWay
@@ -93,10 +99,24 @@ class Sending:
         Raises:
             NodeError: The node does not answer or refuses.
         """
-        plan = _plan(change)
         if change.account not in self.signers.accounts:
             return Hindered(reason=Reason(slug="account_unavailable", detail=change.account))
         watcher = await self._sending_node(change, command)
+        attempt_id = self.new_id()
+        # Waited for before anything is looked at: what is seen then is still so when the transaction is distributed.
+        account = await self.marker_accounts.take(watcher, attempt_id, urgent=command.action in UNDER_LOCK)
+        fact: Fact | None = None
+        try:
+            fact = await self._sign(change, command, watcher, attempt_id, account)
+        finally:
+            if not (isinstance(fact, AttemptSigned) and fact.attempt.marker.ours):
+                await self.marker_accounts.give_back(account, attempt_id)
+        return fact
+
+    async def _sign(
+        self, change: Change, command: Sign, watcher: ChainWatcher, attempt_id: str, account: MarkerAccount
+    ) -> Fact:
+        plan = _plan(change)
         head = await watcher.current()
         if command.action is Action.UNLOCK:
             gone = await self._unlocked_already(watcher, change, plan, head)
@@ -120,7 +140,7 @@ class Sending:
             payload=self._payload(plan, command),
         )
         attempt = Attempt(
-            attempt_id=self.new_id(),
+            attempt_id=attempt_id,
             action=command.action,
             members=command.members,
             node=watcher.node.name,
@@ -139,7 +159,7 @@ class Sending:
             return Hindered(reason=Reason(slug="contract_of_other_version", detail=detail))
         if command.action is Action.ADD:
             self.bundling.remember(watcher.node.name, change.privacy_group_id, seconds)
-        attempt = replace(attempt, marker=self.markers.make(payload_key, traits.chain_id))
+        attempt = replace(attempt, marker=self.markers.make(payload_key, traits.chain_id, account))
         return AttemptSigned(attempt=attempt, seconds=seconds)
 
     async def _before_adding(self, watcher: ChainWatcher, change: Change, head: Head) -> Fact | None:

@@ -36,12 +36,14 @@ class AttemptStatus(StrEnum):
 class Marker:
     """The one public transaction that may carry an attempt: who signs it knows its hash before it is sent.
 
-    Its account is used for nothing else, so that no second marker of the attempt can ever be mined, and a transaction
-    of the same account and nonce takes it back (docs/besu.md#markers).
+    Its account signs nothing else under this nonce, so that no second marker of the attempt can ever be mined, and a
+    transaction of the same account and nonce takes it back (docs/besu.md#markers).
 
     Attributes:
-        account: The one-time account.
-        key: Its private key, 32 bytes. It guards nothing: the account holds no funds and signs one transaction.
+        account: The one-time account, or one of the configured marker accounts.
+        account_nonce: Its nonce on the public chain; 0 of a one-time account.
+        key: The private key of a one-time account, 32 bytes. It guards nothing: the account holds no funds and signs
+            one transaction. Empty for a configured account, whose key stays where the configuration has it.
         payload_key: What the distribution was answered with: 32 bytes, 64 for an addition to a group with history.
         gas_limit: Of the marker.
         gas_price: In wei.
@@ -51,6 +53,7 @@ class Marker:
     """
 
     account: str
+    account_nonce: int = 0
     key: bytes = field(repr=False)
     payload_key: bytes
     gas_limit: int

@@ -195,8 +195,13 @@ RULES: dict[str, Rule] = {
     ),
     "marker_account_refused": Rule(
         judgement=Judgement.PARK,
-        remedy="The network takes transactions of permitted or paying accounts only, and each marker has an account of "
-        "its own: let the nodes take free transactions of any account; nothing is lost meanwhile.",
+        remedy="The network takes transactions of permitted or paying accounts only: configure accounts for markers "
+        "([markers], orchestrator markers lists them) and have them permitted or funded; nothing is lost meanwhile.",
+    ),
+    "marker_accounts_busy": Rule(
+        judgement=Judgement.RETRY,
+        remedy="Each marker account signs one marker a block: configure more (markers.accounts), or wait.",
+        in_line=True,
     ),
     "marker_gas_refused": Rule(
         judgement=Judgement.PARK, remedy="Set a gas limit that the blocks hold and that a marker transaction needs."

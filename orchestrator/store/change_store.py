@@ -10,7 +10,7 @@ from orchestrator.engine.ports import Acceptance, Amendment, Clock, HistoryEntry
 from orchestrator.membership.attempt import Attempt
 from orchestrator.membership.model import Change, State
 from orchestrator.membership.status import StatusEvent
-from orchestrator.store import accepting, group_listing, leasing, reading, recording
+from orchestrator.store import accepting, group_listing, leasing, marker_nonces, reading, recording
 from orchestrator.store.database import Database
 from orchestrator.store.rows import micros, moment
 
@@ -119,6 +119,19 @@ class SqlChangeStore:
     async def locks(self, privacy_group_id: str) -> tuple[Attempt, ...]:
         """Return the newest locks that were signed for a group, newest first."""
         return await self._database.read(partial(reading.locks_of_group, privacy_group_id=privacy_group_id))
+
+    async def reserve_marker_nonce(self, account: str, account_nonce: int, attempt_id: str) -> bool:
+        """Give a marker account's nonce to an attempt; see `engine.marker_accounts.Ledger`."""
+        now = micros(self._clock.now())
+        unit = partial(
+            marker_nonces.reserve, account=account, account_nonce=account_nonce, attempt_id=attempt_id, now=now
+        )
+        return await self._database.write(unit, key=account)
+
+    async def free_marker_nonce(self, account: str, account_nonce: int, attempt_id: str) -> None:
+        """Take a marker account's nonce back from an attempt that was never stored."""
+        unit = partial(marker_nonces.free, account=account, account_nonce=account_nonce, attempt_id=attempt_id)
+        await self._database.write(unit, key=account)
 
     async def next_due(self) -> datetime | None:
         """Return when the next lane can be claimed; None when there is nothing to do."""

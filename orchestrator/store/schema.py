@@ -253,6 +253,16 @@ unextendable_groups = sa.Table(
     sa.Column("findings", sa.Text, nullable=False),
 )
 
+# Which nonce of a configured marker account is whose; one row for each account.
+marker_nonces = sa.Table(
+    "marker_nonces",
+    metadata,
+    sa.Column("account", sa.Text, primary_key=True),
+    sa.Column("account_nonce", sa.BigInteger, nullable=False),
+    sa.Column("attempt_id", sa.Text, nullable=False),
+    sa.Column("reserved_at", sa.BigInteger, nullable=False),
+)
+
 seen_additions = sa.Table(
     "seen_additions",
     metadata,

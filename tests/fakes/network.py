@@ -6,11 +6,13 @@ the emulated network in `orchestrator.devnet` is the faithful one.
 
 import asyncio
 import hashlib
+import itertools
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from orchestrator.engine.node_ports import Block, Head, NodeError, NodeTraits, PmtOutcome, Said
+from orchestrator.engine.marker_accounts import OneTimeAccounts
+from orchestrator.engine.node_ports import Block, Head, MarkerAccount, NodeError, NodeTraits, PmtOutcome, Said
 from orchestrator.membership.attempt import Action, Marker
 from orchestrator.membership.forecast.blocks import PRIVACY_PRECOMPILE, ChainBlock, PublicTransaction
 from orchestrator.membership.forecast.memberships import MembershipLog
@@ -82,15 +84,17 @@ class FakeBurn:
     transaction_hash: str
 
 
+def counted_accounts() -> OneTimeAccounts:
+    """Return accounts for markers that count up."""
+    numbers = itertools.count(1)
+    return OneTimeAccounts(lambda: MarkerAccount(account="", key=next(numbers).to_bytes(32)))
+
+
 class FakeMarkers:
-    """`orchestrator.engine.node_ports.Markers`, as JSON; its accounts count up."""
+    """`orchestrator.engine.node_ports.Markers`, as JSON."""
 
-    def __init__(self) -> None:
-        self.accounts = 0
-
-    def make(self, payload_key: bytes, chain_id: int) -> Marker:
-        self.accounts += 1
-        return self._marker(self.accounts.to_bytes(32), payload_key, chain_id, gas_limit=100)
+    def make(self, payload_key: bytes, chain_id: int, account: MarkerAccount) -> Marker:
+        return self._marker(account.key, payload_key, chain_id, gas_limit=100)
 
     def renew(self, marker: Marker) -> Marker:
         return self._marker(marker.key, marker.payload_key, marker.chain_id, gas_limit=marker.gas_limit + 1)

@@ -10,16 +10,17 @@ from unittest.mock import patch
 
 import sqlalchemy as sa
 
-from orchestrator.besu import own_markers
-from orchestrator.besu.own_markers import OneTimeMarkers
+from orchestrator.besu.own_markers import one_time_account
 from orchestrator.engine import broadcasting, executor, sending, settling, worker
 from orchestrator.engine.executor import Executor
 from orchestrator.engine.fleet import Fleet
 from orchestrator.engine.intake import Intake
-from orchestrator.engine.node_ports import Burning
+from orchestrator.engine.marker_accounts import OneTimeAccounts
+from orchestrator.engine.node_ports import Burning, MarkerAccount
 from orchestrator.engine.ports import Lane, Trigger
+from orchestrator.engine.watcher import ChainWatcher
 from orchestrator.membership import machine, reading_proofs, replay
-from orchestrator.membership.attempt import Attempt, Marker
+from orchestrator.membership.attempt import Attempt
 from orchestrator.membership.commands import Command, Send, Sign
 from orchestrator.membership.facts import AttemptSigned, AttemptUnmined, ConvergenceObserved, Fact
 from orchestrator.membership.machine import TRANSITIONS
@@ -153,12 +154,10 @@ def one_key_for_markers() -> Planting:
     """All markers are signed with one key, as by a node that has a fixed one."""
     numbers = itertools.count()
 
-    def wrong(self: OneTimeMarkers, payload_key: bytes, chain_id: int) -> Marker:
-        key = (1).to_bytes(32)
-        with patch.object(own_markers, "FIRST_ACCOUNT_NONCE", next(numbers)):
-            return self._signed(key, payload_key, self.gas_limit, self.gas_price, chain_id)
+    async def wrong(self: OneTimeAccounts, watcher: ChainWatcher, attempt_id: str, *, urgent: bool) -> MarkerAccount:
+        return replace(one_time_account((1).to_bytes(32)), account_nonce=next(numbers))
 
-    return patch.object(OneTimeMarkers, "make", wrong)
+    return patch.object(OneTimeAccounts, "take", wrong)
 
 
 def group_not_looked_at() -> Planting:

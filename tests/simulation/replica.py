@@ -5,7 +5,7 @@ from datetime import timedelta
 from functools import partial
 
 from orchestrator.besu.node import Node
-from orchestrator.besu.own_markers import OneTimeMarkers
+from orchestrator.besu.own_markers import OwnMarkers, one_time_account
 from orchestrator.besu.signers import signer_from_key
 from orchestrator.besu.signing import Accounts, ManagementCodec
 from orchestrator.engine.additions import AdditionsUnderWay
@@ -16,6 +16,7 @@ from orchestrator.engine.fleet import Fleet
 from orchestrator.engine.history.forecaster import Forecaster
 from orchestrator.engine.ids import new_ids
 from orchestrator.engine.intake import Intake
+from orchestrator.engine.marker_accounts import OneTimeAccounts
 from orchestrator.engine.observing import Observer, ProofRules
 from orchestrator.engine.ports import StoreError
 from orchestrator.engine.repairing import Repairer
@@ -102,7 +103,8 @@ class Replica:
             sending=Sending(
                 fleet=fleet,
                 signers=accounts,
-                markers=OneTimeMarkers(partial(world.chance.randbytes, 32), gas_limit=GAS_LIMIT, gas_price=0),
+                markers=OwnMarkers(gas_limit=GAS_LIMIT, gas_price=0),
+                marker_accounts=OneTimeAccounts(lambda: one_time_account(world.chance.randbytes(32))),
                 contract=ManagementCodec(),
                 forecaster=Forecaster(fleet, SqlHistoryStore(database)),
                 additions=AdditionsUnderWay(

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from orchestrator.app.assembly import connect_nodes
 from orchestrator.besu.management_contract import MANAGEMENT_PROXY, Method, encode_add_participants, encode_call
-from orchestrator.besu.own_markers import OneTimeMarkers, one_time_key
+from orchestrator.besu.own_markers import OwnMarkers, one_time_account
 from orchestrator.besu.private_transaction import PrivateTransaction
 from orchestrator.cli.deep_audit import DeepResult, examine
 from orchestrator.cli.main import app
@@ -113,8 +113,8 @@ async def test_a_split_by_a_stale_addition_is_not_judged_by_numbers(tmp_path: Pa
         payload_key = bytes.fromhex((await audited.devnet.call(1, "priv_distributeRawTransaction", [raw]))[2:])
         await audited.owner.unlock(group)
         await audited.devnet.call(1, "devnet_mine", [2])
-        markers = OneTimeMarkers(one_time_key, gas_limit=3_000_000, gas_price=0)
-        marker = markers.make(payload_key, audited.devnet.emulation.network.config.chain_id)
+        markers = OwnMarkers(gas_limit=3_000_000, gas_price=0)
+        marker = markers.make(payload_key, audited.devnet.emulation.network.config.chain_id, one_time_account())
         await audited.devnet.call(1, "eth_sendRawTransaction", ["0x" + marker.raw.hex()])
         await audited.devnet.call(1, "devnet_mine", [3])
         result = await deep(audited)

@@ -77,7 +77,7 @@ class Running:
 
 
 @asynccontextmanager
-async def running(folder: Path, **settings: object) -> AsyncIterator[Running]:
+async def running(folder: Path, *, more: str = "", **settings: object) -> AsyncIterator[Running]:
     given = {"base_port": 0, "block_period_seconds": 0.1, "replay_ms_per_transaction": 0, **settings}
     async with running_devnet(DevnetConfig(**given)) as devnet:  # type: ignore[arg-type] # keywords of the test
         key_file = folder / "owner.key"
@@ -89,7 +89,7 @@ async def running(folder: Path, **settings: object) -> AsyncIterator[Running]:
             text += f'enclave_keys = ["{node.enclave_key}"]\n'
         text += f'[[accounts]]\naddress = "{OWNER}"\nkey_file = "owner.key"\n'
         file = folder / "orchestrator.toml"
-        file.write_text(text)
+        file.write_text(text + more)
         config = load_config(file, {})
         await asyncio.to_thread(migrate, store_url(config))
         stopping = asyncio.Event()

@@ -14,7 +14,7 @@ from orchestrator.besu.http_client import HttpNode
 from orchestrator.besu.identifiers import bytes_to_hex
 from orchestrator.besu.management_contract import MANAGEMENT_PROXY, Abi, Method, encode_call, encode_participants
 from orchestrator.besu.node import Node
-from orchestrator.besu.own_markers import OneTimeMarkers
+from orchestrator.besu.own_markers import OwnMarkers, one_time_account
 from orchestrator.besu.port import BesuNode
 from orchestrator.engine.node_ports import Head, NodeError, NodePort, PmtOutcome, Said
 from orchestrator.membership.reasons import Judgement, rule_of
@@ -365,7 +365,7 @@ async def test_a_node_that_will_not_tell_says_so(
     assert rule_of(failure.value.reason).judgement is Judgement.PARK
 
 
-MARKER = OneTimeMarkers(lambda: b"\x11" * 32, gas_limit=22_024, gas_price=0).make(b"\x22" * 32, 1337)
+MARKER = OwnMarkers(gas_limit=22_024, gas_price=0).make(b"\x22" * 32, 1337, one_time_account(b"\x11" * 32))
 SENDERS: dict[str, tuple[str, Callable[[BesuNode], Awaitable[Any]]]] = {
     "send": ("eea_sendRawTransaction", lambda node: node.send(b"\1")),
     "distribute": ("priv_distributeRawTransaction", lambda node: node.distribute(b"\1")),

@@ -1,11 +1,13 @@
 """Verbs that run something, as processes and in the same process."""
 
+import json
 import sqlite3
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
+from orchestrator.besu.own_markers import pooled_keys
 from orchestrator.cli.main import app
 
 KEY = "A1aVtMxLCUHmBVHXoZzzBgPbW/wj5axDpW9X8l91SGo="
@@ -34,6 +36,24 @@ def test_a_missing_configuration_is_told(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["run", "--config", str(tmp_path / "absent.toml")])
     assert result.exit_code == 2
     assert "--config" in result.stderr
+
+
+def test_marker_accounts_are_listed(tmp_path: Path) -> None:
+    """`markers` prints one address a line, ready to be permitted; a seed that is none is told."""
+    path, seed = tmp_path / "orchestrator.toml", tmp_path / "markers.seed"
+    path.write_text(CONFIG)
+    assert "used once" in CliRunner().invoke(app, ["markers", "--config", str(path)]).stdout
+    path.write_text(CONFIG + '[markers]\nseed_file = "markers.seed"\naccounts = 3\n')
+    seed.write_text("07" * 32 + "\n")
+    seed.chmod(0o600)
+    listed = CliRunner().invoke(app, ["markers", "--config", str(path)]).stdout.split()
+    as_json = CliRunner().invoke(app, ["markers", "--config", str(path), "--json"]).stdout
+    assert json.loads(as_json) == {"accounts": listed}
+    assert listed == list(pooled_keys(b"\x07" * 32, 3))
+    seed.write_text("no seed")
+    refused = CliRunner().invoke(app, ["markers", "--config", str(path)])
+    assert refused.exit_code == 2
+    assert "64 hexadecimal digits" in refused.stderr
 
 
 def test_migrate_makes_the_database(tmp_path: Path) -> None:

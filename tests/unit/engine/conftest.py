@@ -30,7 +30,7 @@ from orchestrator.store.database import Database
 from orchestrator.store.history_store import SqlHistoryStore
 from orchestrator.store.schema_version import migrate
 from tests.fakes.clock import FastClock
-from tests.fakes.network import FakeContract, FakeMarkers, FakeNetwork, FakeNode, FakeSigners
+from tests.fakes.network import FakeContract, FakeMarkers, FakeNetwork, FakeNode, FakeSigners, counted_accounts
 
 OWNER = "0xFE3B557E8Fb62b89F4916B721be55cEb828dBd73"
 BLOCK_SECONDS = 1.0
@@ -60,6 +60,7 @@ class Rig:
                 fleet=self.fleet,
                 signers=self.signers,
                 markers=FakeMarkers(),
+                marker_accounts=counted_accounts(),
                 contract=FakeContract(),
                 forecaster=self.forecaster,
                 additions=AdditionsUnderWay(

@@ -7,6 +7,7 @@ import pytest
 from orchestrator.engine.broadcasting import targets
 from orchestrator.engine.executor import BURN_FORMS
 from orchestrator.engine.fleet import Fleet
+from orchestrator.engine.node_ports import MarkerAccount
 from orchestrator.engine.settling import burn
 from orchestrator.engine.watcher import ChainWatcher
 from orchestrator.membership.attempt import AttemptStatus
@@ -45,7 +46,7 @@ async def test_validators_get_it_first(version: tuple[int, int, int], expected: 
 async def test_what_burns_a_marker_changes_its_form(monkeypatch: pytest.MonkeyPatch) -> None:
     """A pool that shelved one form of it takes another a few blocks later, and whichever is mined burns the marker."""
     network, fleet = await a_network((25, 4, 1))
-    marker = MARKERS.make(b"key", CHAIN_ID)
+    marker = MARKERS.make(b"key", CHAIN_ID, MarkerAccount(account="", key=b"k"))
     attempt = sent(an_attempt("lock", AttemptStatus.SIGNED, node="follower", marker=marker))
     change, forms = a_change("add", attempt=attempt), [MARKERS.burn(marker, n) for n in range(BURN_FORMS)]
     shelved: list[str] = []
