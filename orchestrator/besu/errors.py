@@ -41,6 +41,7 @@
         ├── EnclaveError
         │   ├── EnclaveUnreachableError
         │   ├── EnclaveKeyUnknownError
+        │   ├── EnclaveRecipientAwayError
         │   └── EnclaveKeyNotHostedError
         ├── UnrelatedRefusalError
         └── UnknownRpcError
@@ -301,6 +302,14 @@ class EnclaveKeyUnknownError(EnclaveError):
     reason = "enclave_key_unknown"
     verdict = Verdict.REFUSED
     remedy = "check the member's key, and that its enclave runs and is connected to this one"
+
+
+class EnclaveRecipientAwayError(EnclaveError):
+    """No enclave that can be reached hosts a member's key: Tessera says the same of an unknown one and of one away."""
+
+    reason = "enclave_recipient_away"
+    verdict = Verdict.RETRY
+    remedy = "start the enclave of each member, and check the member's key"
 
 
 class EnclaveKeyNotHostedError(EnclaveError):

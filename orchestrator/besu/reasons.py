@@ -53,6 +53,7 @@ SLUGS: Final = {
     "enclave_error": "enclave_error",
     "enclave_unreachable": "enclave_unreachable",
     "enclave_key_unknown": "enclave_key_unknown",
+    "enclave_recipient_away": "enclave_recipient_away",
     "enclave_key_not_hosted": "sender_not_member",
     "unrelated": "node_error",
     "unknown_rpc_error": "node_error",

@@ -16,6 +16,7 @@ from orchestrator.besu.errors import (
     EnclaveError,
     EnclaveKeyNotHostedError,
     EnclaveKeyUnknownError,
+    EnclaveRecipientAwayError,
     EnclaveUnreachableError,
     ExecutionRevertedError,
     GroupUnknownError,
@@ -115,7 +116,8 @@ _RULES: Final = (
     _rule(-50100, "unable to decode|ether|must use privacygroupid|transaction type", TransactionRefusedError),
     _rule(-50100, "private transaction invalid|goquorum", TransactionRefusedError),
     _rule(-50100, "error (creating|deleting) privacy group", EnclaveError),
-    _rule(-50200, "^NodeMissingPeerUrl|^recipient not found", EnclaveKeyUnknownError),
+    _rule(-50200, "^NodeMissingPeerUrl", EnclaveKeyUnknownError),
+    _rule(-50200, "^recipient not found", EnclaveRecipientAwayError),  # Tessera, also while a peer is down
     _rule(-50200, "^EnclaveNoMatchingPrivateKey|^NoSenderKey", EnclaveKeyNotHostedError),
     _rule(-50200, "^NodePushingToPeer|^NodePropagatingToAllPeers", EnclaveUnreachableError),
     _rule(-50200, "^PrivacyGroupNotFound", GroupUnknownError),

@@ -4,6 +4,7 @@ A reason is named by a short stable slug that machines can match; what a person 
 """
 
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
 
 
@@ -47,6 +48,7 @@ class Rule:
             deadline only.
         in_line: For `Judgement.RETRY`: it waits for another change of ours, which ends within some blocks: the pause
             stays short.
+        pause: For `Judgement.RETRY`: the shortest pause; an addition's next try takes another lock.
     """
 
     judgement: Judgement
@@ -54,6 +56,7 @@ class Rule:
     member_specific: bool = False
     patience: int | None = None
     in_line: bool = False
+    pause: timedelta = timedelta(0)
 
 
 RULES: dict[str, Rule] = {
@@ -74,6 +77,15 @@ RULES: dict[str, Rule] = {
         remedy="Start the enclave of the member; a node whose enclave is down imports no block of the group.",
         member_specific=True,
         patience=10,
+    ),
+    "bundle_not_taken": Rule(
+        judgement=Judgement.RETRY,
+        remedy="The enclaves took the lock and not the addition with the group's history: start the new member's "
+        "enclave. If it runs, the history is too large for one of them: Tessera on H2 2.1 ends at 1 MiB, about 2,700 "
+        "small transactions; give it another database.",
+        member_specific=True,
+        patience=3,
+        pause=timedelta(seconds=60),
     ),
     "too_many_requests": Rule(judgement=Judgement.RETRY, remedy="Lower the load on the node or raise its limit."),
     # Somebody else acts on the group.
@@ -159,6 +171,14 @@ RULES: dict[str, Rule] = {
         judgement=Judgement.TERMINAL,
         remedy="Check the key; its enclave must be connected with the sender's enclave.",
         member_specific=True,
+    ),
+    "enclave_recipient_away": Rule(
+        judgement=Judgement.RETRY,
+        remedy="Tessera says the same of a key that nobody hosts and of an enclave that is down: start the enclaves of "
+        "all members, or check the key.",
+        member_specific=True,
+        patience=6,
+        pause=timedelta(seconds=30),
     ),
     "enclave_key_too_long": Rule(
         judgement=Judgement.TERMINAL,

@@ -89,7 +89,8 @@ def decide(change: Change, reason: Reason, now: datetime) -> RetryDecision:
     if rule.patience is not None and reason.times > rule.patience:
         return RetryDecision(judgement=Judgement.PARK)
     tries = min(change.tries, TRIES_IN_LINE) if rule.in_line else change.tries
-    not_before = now + backoff(f"{change.change_id}/{change.tries}" if rule.in_line else change.change_id, tries)
+    delay = backoff(f"{change.change_id}/{change.tries}" if rule.in_line else change.change_id, tries)
+    not_before = now + max(delay, rule.pause)
     if change.deadline is not None and not_before >= change.deadline:
         return RetryDecision(judgement=Judgement.TERMINAL)
     return RetryDecision(judgement=Judgement.RETRY, not_before=not_before)

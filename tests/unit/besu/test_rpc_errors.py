@@ -63,7 +63,7 @@ def test_every_error_that_besu_can_answer_is_mapped(code: int, message: str) -> 
         (
             -50200,
             "Recipient not found for key: A1aVtMxLCUHmAVHXoZzzBgPbW/wj5axDpW9X8l91SGo=",
-            errors.EnclaveKeyUnknownError,
+            errors.EnclaveRecipientAwayError,
         ),
         (-50200, "EnclaveNoMatchingPrivateKey", errors.EnclaveKeyNotHostedError),
         (-50200, "NodePushingToPeer", errors.EnclaveUnreachableError),

@@ -1,10 +1,13 @@
 import json
 from collections.abc import Awaitable, Callable
 
-from orchestrator.engine.node_ports import NodeError
+import pytest
+
+from orchestrator.engine.node_ports import NodeError, Said
 from orchestrator.membership.attempt import Action, AttemptStatus
 from orchestrator.membership.model import State, Verdict
 from orchestrator.membership.reasons import Reason
+from orchestrator.membership.retry import FAILURES_WHILE_LOCKED
 from tests.unit.engine.conftest import BLOCK_SECONDS, GROUP, Rig, key
 
 
@@ -82,6 +85,45 @@ async def test_a_refused_add_gives_the_lock_back(rig: Rig) -> None:
     assert change.reason.slug == "enclave_key_unknown"
     assert actions(rig) == ["create", "lock", "unlock"]
     assert not rig.network.groups[GROUP].locked
+
+
+@pytest.mark.parametrize("slug", ["enclave_key_unknown", "enclave_recipient_away"])
+async def test_an_enclave_of_a_member_that_is_away_is_waited_for(rig: Rig, slug: str) -> None:
+    """A member's key was known once: whatever the enclave says of it now passes, and no group is locked meanwhile."""
+    await rig.group_of("a", "b")
+    distribute, refused = rig.nodes["a"].distribute, 0
+
+    async def refuse_twice(raw: bytes) -> bytes:
+        nonlocal refused
+        if json.loads(raw)["action"] == "lock" and refused < 2:
+            refused += 1
+            raise NodeError(Reason(slug=slug, detail="it is away"), Said.REFUSED)
+        return await distribute(raw)
+
+    for node in rig.nodes.values():
+        node.distribute = refuse_twice  # type: ignore[method-assign] # the fault that is tested
+    (change,) = await rig.until_at_rest(await rig.ask("add_members", "c"))
+    assert (change.state, refused) == (State.SUCCEEDED, 2)
+    assert actions(rig) == ["create", "lock", "add"]
+
+
+async def test_a_new_members_enclave_that_is_away_is_waited_for(rig: Rig) -> None:
+    """Tessera tells no outage from an unknown key: the lock is given back, and the addition is tried again later."""
+    await rig.group_of("a", "b")
+    distribute, refused = rig.nodes["a"].distribute, 0
+
+    async def refuse_some(raw: bytes) -> bytes:
+        nonlocal refused
+        if json.loads(raw)["action"] == "add" and refused < FAILURES_WHILE_LOCKED:
+            refused += 1
+            raise NodeError(Reason(slug="enclave_recipient_away", detail="Recipient not found for key"), Said.REFUSED)
+        return await distribute(raw)
+
+    for node in rig.nodes.values():
+        node.distribute = refuse_some  # type: ignore[method-assign] # the fault that is tested
+    (change,) = await rig.until_at_rest(await rig.ask("add_members", "c"))
+    assert change.state is State.SUCCEEDED
+    assert actions(rig) == ["create", "lock", "unlock", "lock", "add"]
 
 
 async def test_a_lost_answer_is_found_on_the_chain(rig: Rig) -> None:

@@ -10,7 +10,7 @@ from orchestrator.membership.machine import next_command, step
 from orchestrator.membership.model import Change, Kind, State
 from orchestrator.membership.reading import read
 from orchestrator.membership.reading_attempts import MINED_ALREADY, given_up, to_be_sent_again
-from orchestrator.membership.reasons import Reason
+from orchestrator.membership.reasons import RULES, Reason
 from orchestrator.membership.retry import ADD_WITHIN_BLOCKS, FAILURES_WHILE_LOCKED
 from orchestrator.membership.signals import Signal
 from tests.fakes.changes import a_change, an_attempt, sent
@@ -148,6 +148,18 @@ def test_an_addition_that_can_not_pass_is_undone_at_once() -> None:
     """What does not pass is not waited for under a lock."""
     assert read(ADDING, facts.Hindered(reason=Reason(slug="unauthorized")), START)[0] is Signal.UNDO
     assert read(ADDING, facts.Hindered(reason=Reason(slug="enclave_key_unknown")), START)[0] is Signal.UNDO
+
+
+def test_an_addition_that_the_enclaves_do_not_take_is_tried_a_few_times() -> None:
+    """They took the lock a moment before, so the history may be too large for them, and each try locks the group."""
+    tired = replace(ADDING, failures=FAILURES_WHILE_LOCKED)
+    fact = facts.Hindered(reason=Reason(slug="enclave_unreachable", detail="Error communicating with enclave"))
+    signal, change = read(tired, fact, START)
+    assert signal is Signal.UNDO
+    assert change.reason is not None
+    assert change.reason.slug == "bundle_not_taken"
+    assert change.reason.detail.startswith("Error communicating with enclave")
+    assert RULES["bundle_not_taken"].patience == 3
 
 
 def test_the_lock_behind_it_does_not_count_as_the_addition_on_its_way() -> None:

@@ -54,6 +54,13 @@ def test_patience_is_used_up_by_the_same_reason_in_a_row(slug: str) -> None:
     assert decide(a_change("a"), Reason(slug=slug, times=patience + 1), START).judgement is Judgement.PARK
 
 
+def test_what_costs_a_lock_is_tried_again_after_its_pause() -> None:
+    """An enclave that is away is not asked with a locked group every second."""
+    decision = decide(a_change("a"), Reason(slug="enclave_recipient_away"), START)
+    assert decision.not_before is not None
+    assert decision.not_before - START >= RULES["enclave_recipient_away"].pause > timedelta(0)
+
+
 def test_other_reasons_tries_do_not_use_up_patience() -> None:
     """A change that waited a thousand times for a node meets a foreign lock with fresh patience."""
     change = a_change("a", tries=1000)
