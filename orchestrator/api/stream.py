@@ -93,6 +93,8 @@ class _Subscription:
                 async for event in events:
                     await response.send(event.text, id=event.resume_id, event=event.event_type)
             except (FeedClosedError, StoreError) as error:
-                await response.send(json.dumps({"detail": str(error)}), event="closed")
+                # Readers come back with the last id that they saw, for ever, if no other one is given to them.
+                resume_id = error.resume_id if isinstance(error, FeedClosedError) else None
+                await response.send(json.dumps({"detail": str(error)}), id=resume_id, event="closed")
         except (ConnectionError, TimeoutError):
             pass  # the client went

@@ -37,10 +37,15 @@ class BrokerError(Exception):
 
 
 class FeedClosedError(Exception):
-    """A subscription was ended from our side, since events that it asked for are deleted.
+    """A subscription was ended from our side.
 
-    Reading again from the id that the message names works.
+    Attributes:
+        resume_id: What to resume from when the id that was asked for is none any more; None for the last one received.
     """
+
+    def __init__(self, why: str | None, resume_id: str | None = None) -> None:
+        super().__init__(why)
+        self.resume_id = resume_id
 
 
 class Clock(Protocol):

@@ -184,10 +184,13 @@ class EventFeed:
         position = int(resume_id)
         if resume_id != OLDEST and position < await self._outbox.deleted_through():
             raise FeedClosedError(
-                f"events behind {resume_id} are deleted already; resume from {OLDEST} for the oldest that is kept"
+                f"events behind {resume_id} are deleted already; resume from {OLDEST} for the oldest that is kept",
+                resume_id=OLDEST,
             )
         if position > await self._outbox.last_position():
-            raise FeedClosedError(f"there is no event {resume_id} yet: it is from another store; resume from {OLDEST}")
+            raise FeedClosedError(
+                f"there is no event {resume_id} yet: it is from another store; resume from {OLDEST}", resume_id=OLDEST
+            )
         return position
 
     async def _catch_up(self, position: int, wanted: _Filter) -> AsyncIterator[tuple[StoredEvent | None, int]]:

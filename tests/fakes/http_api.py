@@ -170,6 +170,7 @@ class FakeFeed:
 
     events: list[FakeEvent] = field(default_factory=list)
     closed: str = ""
+    resume_from: str | None = None
     asked: list[dict[str, Any]] = field(default_factory=list)
     news: asyncio.Event = field(default_factory=asyncio.Event)
     readers: int = 0
@@ -191,7 +192,7 @@ class FakeFeed:
                         seen = int(event.resume_id)
                         yield event
                 if self.closed:
-                    raise FeedClosedError(self.closed)
+                    raise FeedClosedError(self.closed, resume_id=self.resume_from)
                 self.news.clear()
                 await self.news.wait()
         finally:

@@ -97,6 +97,15 @@ async def test_a_feed_that_ends_says_why(client: Client, parts: FakeParts) -> No
         assert last["event"] == "closed"
         assert "before 7" in last["data"]
         assert await asyncio.wait_for(response.content.read(), 5) in (b"\r\n", b"")
+        assert "id" not in last
+
+
+async def test_an_id_that_is_none_any_more_is_given_up(client: Client, parts: FakeParts) -> None:
+    """A reader comes back with the last id that it saw: it is given another one, or it would come back for ever."""
+    parts.feed.closed = "there is no event 900 yet: it is from another store"
+    parts.feed.resume_from = "0"
+    async with client.get("/v1/events", headers={"Last-Event-ID": "900"}) as response:
+        assert (await read_event(response))["id"] == "0"
 
 
 async def test_a_feed_that_ends_after_its_reader_is_no_defect(client: Client, parts: FakeParts) -> None:
