@@ -8,6 +8,7 @@ A later replay of another group rewrites what a node shows of the past, and leav
 (docs/besu.md#how-replay-damages-other-groups). So a difference in the past is none while the newest blocks agree.
 """
 
+from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -102,8 +103,10 @@ def assess(change: Change, observed: ConvergenceObserved, now: datetime) -> Asse
     reference = _reference(change.plan, effect, sightings)
     before = {entry.enclave_key: entry for entry in change.progress}
     patience = timedelta(seconds=observed.stalled_after_seconds)
+    kept = _kept(sightings, before)
     progress = tuple(
-        progress_of(sighting, reference, before.get(sighting.enclave_key), now, patience) for sighting in sightings
+        kept.get(s.enclave_key) or progress_of(s, reference, before.get(s.enclave_key), now, patience)
+        for s in sightings
     )
     seen = [entry for entry in progress if entry.verdict is not Verdict.UNOBSERVED]
     deep_enough = observed.head >= max(last, effect.block_number + observed.confirmations)
@@ -116,11 +119,25 @@ def assess(change: Change, observed: ConvergenceObserved, now: datetime) -> Asse
     return Assessment(rolled_back=False, proven=proven, progress=progress)
 
 
+def _kept(sightings: tuple[Sighting, ...], before: dict[str, MemberProgress]) -> dict[str, MemberProgress]:
+    """Return whose standing stays as it is: all that were compared, while they differ and one of them shows nothing.
+
+    Who is silent now may be the one that was the reference, and wrong: compared without it the others would agree, and
+    it would still count as equal to itself.
+    """
+    compared = {key: entry for key, entry in before.items() if entry.verdict in (Verdict.IN_SYNC, *TROUBLES)}
+    silent = any(sighting.enclave_key in compared and not sighting.views for sighting in sightings)
+    return compared if silent and in_trouble(tuple(before.values())) else {}
+
+
 def _reference(plan: Plan | None, effect: Effect, sightings: tuple[Sighting, ...]) -> dict[int, GroupView]:
     views: dict[int, GroupView] = {}
     for sighting in sorted(sightings, key=lambda s: _distance(plan, s)):
         if sighting.views and sighting.attested_by is None:
-            views = {view.block_number: view for view in sighting.views}
+            shown = Counter(view.block_number for other in sightings for view in other.views)
+            alone = sum(other.node is not None or other.attested_by is not None for other in sightings) == 1
+            # What only one of several members shows is compared with nobody's: it waits for a second one.
+            views = {view.block_number: view for view in sighting.views if alone or shown[view.block_number] > 1}
             break
     # At the effect's block the view was read when the effect was found, on an old member's node that did not send where
     # there is one (`engine.settling`).

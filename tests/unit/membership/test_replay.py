@@ -273,6 +273,28 @@ def test_who_lost_the_group_differs_in_the_newest_blocks() -> None:
     assert verdicts(found)[NEW] is Verdict.DIVERGED
 
 
+def test_a_reference_that_is_wrong_does_not_count_as_equal_when_it_is_silent() -> None:
+    """The others differ from it, and agree with each other as soon as it shows nothing: that proves nothing of it."""
+    blocks = range(12, 17)
+    others = [seen(key, *blocks, effect=EFFECT) for key in (SECOND, NEW)]
+    wrong = rewritten(seen(OLD, *blocks, effect=EFFECT), 13, 14, 15, 16)
+    found = looked(CHANGE, wrong, *others, head=16)
+    assert verdicts(found)[OLD] is Verdict.IN_SYNC, "it is the reference"
+    assert verdicts(found)[SECOND] is Verdict.DIVERGED
+    silent = Sighting(enclave_key=OLD, node="node1", head=None)
+    later = [seen(key, *range(12, 20), effect=EFFECT) for key in (SECOND, NEW)]
+    again = looked(replace(CHANGE, progress=found.progress), silent, *later, head=19)
+    assert not again.proven
+    assert again.progress == found.progress
+
+
+def test_one_member_alone_is_compared_with_nobody() -> None:
+    """What one of several members shows at a block counts when a second one shows the same."""
+    quiet = [Sighting(enclave_key=key, node=key, head=None) for key in (SECOND, NEW)]
+    found = looked(CHANGE, seen(OLD, 12, 13, 14, effect=EFFECT), *quiet)
+    assert next(e.in_sync_through for e in found.progress if e.enclave_key == OLD) == 12
+
+
 def test_a_member_that_differed_and_does_not_answer_still_differs() -> None:
     """Not knowing takes nothing back."""
     blocks = (12, 13, 14)
