@@ -1,7 +1,6 @@
 """Composition root: from a configuration to a running daemon. The only module that knows every adapter."""
 
 import asyncio
-import socket
 import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -11,6 +10,7 @@ from functools import partial
 from random import SystemRandom
 from urllib.parse import quote, urlsplit, urlunsplit
 
+from orchestrator.app.holder import holding
 from orchestrator.app.metrics import Metrics, NodeReading
 from orchestrator.besu.enclave_probe import EnclaveProbe
 from orchestrator.besu.http_client import HttpNode, open_session
@@ -180,7 +180,7 @@ async def assembled(config: Config, stopping: asyncio.Event, clock: Clock | None
 
     Raises:
         SignerError, AccountError: An account's key can't be had.
-        StoreError: The store can't be opened.
+        StoreError: The store can't be opened, or another process has the configured name.
     """
     clock = clock or SystemClock()
     async with AsyncExitStack() as stack:
@@ -229,12 +229,11 @@ async def assembled(config: Config, stopping: asyncio.Event, clock: Clock | None
             locks=store.locks,
         )
         lanes = LaneRules(
-            holder=f"{socket.gethostname()}/{config.api.listen}",
+            holder=await stack.enter_async_context(holding(config, database, store)),
             lease=timedelta(seconds=config.engine.lease_seconds),
             most_lanes=config.engine.lanes,
             stop_within=timedelta(seconds=config.engine.shutdown_seconds),
         )
-        await store.forget(holder=lanes.holder)
         metrics = Metrics(lambda: supervisor.running_lanes, lambda: _node_readings(nodes, fleet))
         worker = Worker(store, executor, clock, stopping, metrics.on_step)
         supervisor = Supervisor(store, worker, fleet, clock, lanes, stopping)

@@ -119,6 +119,11 @@ class EngineConfig(Section):
     """``[engine]``: how much is done at once."""
 
     lanes: int = Field(default=500, ge=1, le=10_000, description="Groups that are worked on at the same time.")
+    replica: Name | None = Field(
+        default=None,
+        description="Name of this replica, of which one process may run on a store; a restarted one takes up what it "
+        "held at once. Without it host name and api.listen are the name, as long as no other process has it.",
+    )
     lease_seconds: Annotated[float, Field(ge=1, le=600)] = Field(
         default=10.0, description="After so long without renewal another replica takes a lane over."
     )

@@ -168,8 +168,11 @@ class ChangeStore(Protocol):
     async def claim(self, *, holder: str, lease: timedelta, limit: int, now: datetime) -> tuple[Lane, ...]:
         """Take up to `limit` lanes that have something to do and that nobody holds, those due longest first."""
 
-    async def forget(self, *, holder: str) -> frozenset[str]:
-        """Give back the lanes that a holder's earlier life left held, and return their groups: for its start."""
+    async def forget(self, *, name: str) -> frozenset[str]:
+        """Give back what the earlier lives of a name, or one holder, left held, and return the groups of its lanes.
+
+        For the start of a process that has the name alone, and for the end of one.
+        """
 
     async def renew(
         self, *, holder: str, lease: timedelta, now: datetime, groups: Collection[str] | None = None

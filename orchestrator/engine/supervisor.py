@@ -28,7 +28,7 @@ class LaneRules:
     """How lanes are held.
 
     Attributes:
-        holder: This replica's name, the same after a restart.
+        holder: This process's name, which no other has.
         lease: For how long a lane is held without being renewed.
         most_lanes: Lanes that are driven at the same time.
         stop_within: How long a stop may take; lock windows are finished in it.

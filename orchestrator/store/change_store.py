@@ -64,9 +64,9 @@ class SqlChangeStore:
             partial(leasing.renew, holder=holder, lease_until=micros(now + lease), groups=groups)
         )
 
-    async def forget(self, *, holder: str) -> frozenset[str]:
-        """Give back the lanes that a holder's earlier life left held, and return their groups."""
-        return await self._database.write(partial(leasing.forget, holder=holder))
+    async def forget(self, *, name: str) -> frozenset[str]:
+        """Give back what the earlier lives of a name, or one holder, left held; return the groups of its lanes."""
+        return await self._database.write(partial(leasing.forget, name=name))
 
     async def holds(self, lane: Lane) -> bool:
         """Return whether a lane is still ours."""

@@ -2,44 +2,34 @@
 
 import contextlib
 import os
-import socket
 import sqlite3
 import time
-import weakref
 from typing import Any
+from urllib.parse import urlsplit
 
 import sqlalchemy as sa
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.pool import StaticPool
 
 from orchestrator.store.errors import ConstraintError, StoreUnavailableError
+from orchestrator.store.postgresql import LOCK_SECONDS, READ_ONLY, TRANSACTION_POOLING, postgresql_engine
 
 READERS = 2
 """Threads for reading, each with a connection."""
-LOCK_SECONDS = 5
-"""How long the database waits for another process's lock."""
 WRITE_AHEAD_PAUSE_SECONDS = 0.02
-CONNECT_SECONDS = 5
-STATEMENT_SECONDS = 20
-"""PostgreSQL ends a statement that runs longer."""
-IDLE_SECONDS = 3
-"""PostgreSQL ends a connection that leaves a transaction alone for so long.
-
-A replica that is stopped inside of one holds its locks, that of the outbox's positions among them, and every other
-replica waits: less than `LOCK_SECONDS`, and much less than a lease.
-"""
 
 
 def normalised(url: str) -> sa.URL:
     """Return the address of a database with the driver that is used for it.
 
     Args:
-        url: ``sqlite:///path``, ``sqlite://`` (in memory) or ``postgresql://user@host/name``.
+        url: ``sqlite:///path``, ``sqlite://`` (in memory) or ``postgresql://user@host/name``; several hosts as libpq
+            has them (``postgresql://user@first:5432,second:5432/name``), or by ``host`` in the query.
 
     Raises:
         ValueError: It is neither.
     """
-    parsed = sa.make_url(url)
+    parsed = _with_hosts(url)
     match parsed.get_backend_name():
         case "sqlite":
             return parsed.set(drivername="sqlite+pysqlite")
@@ -47,6 +37,16 @@ def normalised(url: str) -> sa.URL:
             return parsed.set(drivername="postgresql+psycopg")
         case other:
             raise ValueError(f"store.url names {other!r}: use sqlite:///file.db or postgresql://user@host/name")
+
+
+def _with_hosts(url: str) -> sa.URL:
+    """Return an address whose several hosts, which SQLAlchemy does not take there, are put into its query."""
+    parts = urlsplit(url)
+    user, at, hosts = parts.netloc.rpartition("@")
+    if "," not in hosts:
+        return sa.make_url(url)
+    alone = sa.make_url(parts._replace(netloc=f"{user}{at}").geturl())
+    return alone.update_query_dict({"host": [host if ":" in host else f"{host}:5432" for host in hosts.split(",")]})
 
 
 def is_in_memory(url: sa.URL) -> bool:
@@ -58,12 +58,39 @@ FOREIGN_ERRORS = (SQLAlchemyError, OverflowError, UnicodeError)
 """What the library and the drivers raise; the last two are drivers' answers to values that no column holds."""
 
 
-def translated(error: Exception) -> StoreUnavailableError | ConstraintError:
-    """Return the store's own error for one of the library's or a driver's."""
-    what = str(error.orig if isinstance(error, DBAPIError) and error.orig is not None else error).strip()
+def translated(error: Exception, url: sa.URL | None = None) -> StoreUnavailableError | ConstraintError:
+    """Return the store's own error for one of the library's or a driver's.
+
+    Args:
+        error: What was raised.
+        url: The database's address, for the message.
+    """
+    if isinstance(error, StoreUnavailableError):
+        return error
+    original = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
+    what = str(original).strip()
     if isinstance(error, IntegrityError | DataError | OverflowError | UnicodeError):
         return ConstraintError(f"the database refused what would break an invariant ({what}); this is a defect")
-    return StoreUnavailableError(f"the database could not do it ({what}); it is tried again")
+    if hint := _remedy(original, what, url):
+        return StoreUnavailableError(f"the database could not do it ({what}): {hint}")
+    return StoreUnavailableError(f"the database could not do it ({what})")
+
+
+def _remedy(original: BaseException, what: str, url: sa.URL | None) -> str:
+    """Return what to do about it, where that is known; empty otherwise."""
+    if isinstance(original, sqlite3.OperationalError) and url is not None:
+        if "readonly" in what or "unable to open" in what:
+            return f"let the daemon's user write {url.database} and its folder, or correct store.url"
+        if "is not a database" in what:
+            return f"{url.database} is another file; correct store.url"
+        return f"in {url.database}"
+    if getattr(original, "sqlstate", None) == READ_ONLY or "session is read-only" in what or "hot standby" in what:
+        return "store.url must lead to the primary, with sessions that may write"
+    if "prepared statement" in what:
+        return TRANSACTION_POOLING
+    if "unsupported startup parameter" in what:
+        return "a pooler refuses what store.url asks for by options; set it for the role: ALTER ROLE … SET …"
+    return ""
 
 
 def engine_for(url: sa.URL, *, read_only: bool = False) -> sa.Engine:
@@ -74,7 +101,7 @@ def engine_for(url: sa.URL, *, read_only: bool = False) -> sa.Engine:
         read_only: For readers: SQLite refuses writes, and their transactions take no write lock.
     """
     if url.get_backend_name() == "postgresql":
-        return _postgresql_engine(url)
+        return postgresql_engine(url, READERS, writes=not read_only)
     engine = sa.create_engine(
         url,
         connect_args={"check_same_thread": False, "timeout": LOCK_SECONDS},
@@ -123,46 +150,3 @@ def _write_ahead(connection: sqlite3.Connection) -> None:
             time.sleep(WRITE_AHEAD_PAUSE_SECONDS)
         else:
             return
-
-
-def _postgresql_engine(url: sa.URL) -> sa.Engine:
-    settings = {
-        "statement_timeout": STATEMENT_SECONDS * 1000,
-        "lock_timeout": LOCK_SECONDS * 1000,
-        "idle_in_transaction_session_timeout": IDLE_SECONDS * 1000,
-    }
-    engine = sa.create_engine(
-        url,
-        isolation_level="READ COMMITTED",
-        pool_pre_ping=True,
-        pool_size=READERS,
-        max_overflow=0,
-        pool_timeout=CONNECT_SECONDS,
-        connect_args={
-            "connect_timeout": CONNECT_SECONDS,
-            "application_name": "besu-membership-orchestrator",
-            "options": " ".join(f"-c {name}={value}" for name, value in settings.items()),
-            "keepalives_idle": 10,
-            "keepalives_interval": 5,
-            "keepalives_count": 3,
-            "tcp_user_timeout": STATEMENT_SECONDS * 1000,
-        },
-    )
-    opened: weakref.WeakSet[Any] = weakref.WeakSet()
-    _opened[engine] = opened
-    sa.event.listen(engine, "connect", lambda connection, _: opened.add(connection))
-    return engine
-
-
-_opened: weakref.WeakKeyDictionary[sa.Engine, weakref.WeakSet[Any]] = weakref.WeakKeyDictionary()
-
-
-def cut_connections(engine: sa.Engine) -> None:
-    """Shut the sockets of an engine's connections to PostgreSQL, so that whoever waits on one gets an error.
-
-    The driver itself waits without end for a server that keeps its connections open and answers nothing.
-    """
-    for connection in list(_opened.get(engine, ())):
-        if not connection.closed:
-            with contextlib.suppress(OSError), socket.socket(fileno=os.dup(connection.fileno())) as wire:
-                wire.shutdown(socket.SHUT_RDWR)

@@ -13,6 +13,7 @@ from datetime import timedelta
 from functools import partial
 from typing import Any, Self, TypeVar
 
+import psycopg
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
@@ -20,7 +21,6 @@ from orchestrator.engine.ports import StoreError
 from orchestrator.store.connections import (
     FOREIGN_ERRORS,
     READERS,
-    cut_connections,
     engine_for,
     is_in_memory,
     normalised,
@@ -29,6 +29,7 @@ from orchestrator.store.connections import (
 from orchestrator.store.errors import StoreUnavailableError
 from orchestrator.store.listening import listen
 from orchestrator.store.news import News
+from orchestrator.store.postgresql import cut_connections, require_sessions
 from orchestrator.store.probing import FileIdentity, check_file, file_identity, write_probe
 from orchestrator.store.schema_version import check_version, migrate_on
 from orchestrator.store.sharing import Job, Outcome, run_all
@@ -83,14 +84,16 @@ class Database:
 
     def _open(self) -> None:
         try:
+            if self.url.get_backend_name() == "postgresql":
+                require_sessions(self.url)
             with self._writing.begin() as connection:
                 if self.in_memory:
                     migrate_on(connection)
                 check_version(connection)
                 self._file = file_identity(self.url)
                 self.news.publish(False, newest_position(connection))
-        except SQLAlchemyError as error:
-            raise translated(error) from error
+        except (SQLAlchemyError, psycopg.Error) as error:
+            raise translated(error, self.url) from error
 
     async def close(self) -> None:
         """Finish the units of work that wait, and disconnect."""
@@ -188,7 +191,7 @@ class Database:
             with self._reading.begin() as connection:
                 return unit(connection)
         except FOREIGN_ERRORS as error:
-            raise translated(error) from error
+            raise translated(error, self.url) from error
 
     def _commit_together(self, jobs: Sequence[Job]) -> list[Outcome]:
         """Commit units in one transaction; when that fails, halve until only those that fail by themselves have."""
@@ -202,7 +205,7 @@ class Database:
         except FOREIGN_ERRORS as error:
             lost = isinstance(error, DBAPIError) and error.connection_invalidated
             if len(jobs) == 1 or lost or not began:
-                failure = translated(error)
+                failure = translated(error, self.url)
                 failure.__cause__ = error
                 return [Outcome(error=failure) for _ in jobs]
         except StoreUnavailableError as error:

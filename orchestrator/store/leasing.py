@@ -13,8 +13,18 @@ from itertools import islice, zip_longest
 import sqlalchemy as sa
 
 from orchestrator.engine.ports import Lane
+from orchestrator.store.holder_names import is_life_of
 from orchestrator.store.reading import active_changes, queued_changes
-from orchestrator.store.schema import ACTIVE, LONGEST_PAUSE_MICROSECONDS, PENDING, QUEUED, QUEUED_UNLOCK, changes, lanes
+from orchestrator.store.schema import (
+    ACTIVE,
+    LONGEST_PAUSE_MICROSECONDS,
+    PENDING,
+    QUEUED,
+    QUEUED_UNLOCK,
+    changes,
+    lanes,
+    leases,
+)
 from orchestrator.store.transaction import Transaction
 
 QUEUED_PER_LANE = 25
@@ -47,6 +57,8 @@ _HELD = (
     .order_by(lanes.c.privacy_group_id)
     .with_for_update()
 )
+_HOLDERS = sa.select(lanes.c.holder).where(sa.text("holder IS NOT NULL")).distinct()
+_LEASEHOLDERS = sa.select(leases.c.holder).distinct()
 _PRESENT = sa.bindparam("present", type_=sa.BigInteger)
 _UNFINISHED = (
     sa.select(changes.c.source, changes.c.account, sa.func.count())
@@ -163,13 +175,20 @@ def renew(transaction: Transaction, *, holder: str, lease_until: int, groups: Co
     return frozenset(held)
 
 
-def forget(transaction: Transaction, *, holder: str) -> frozenset[str]:
-    """Give back all lanes that a holder's earlier life left held; they are due as before."""
-    groups = _held_by(transaction.connection, holder)
+def forget(transaction: Transaction, *, name: str) -> frozenset[str]:
+    """Give back what the earlier lives of a name, or one holder, left held: lanes, due as before, and works to do
+    alone; returns the groups of the lanes.
+    """
+    connection = transaction.connection
+    of_lanes = connection.execute(_HOLDERS).scalars()
+    groups = [group for holder in of_lanes if is_life_of(holder, name) for group in _held_by(connection, holder)]
     if groups:
         freed = lanes.update().where(lanes.c.privacy_group_id.in_(groups)).values(holder=None, lease_until=None)
-        transaction.connection.execute(freed)
+        connection.execute(freed)
         transaction.work = True
+    left = [holder for holder in connection.execute(_LEASEHOLDERS).scalars() if is_life_of(holder, name)]
+    if left:
+        connection.execute(leases.delete().where(leases.c.holder.in_(left)))
     return frozenset(groups)
 
 

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import psycopg
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
@@ -11,6 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from orchestrator.store.connections import engine_for, normalised, translated
 from orchestrator.store.errors import SchemaVersionError
+from orchestrator.store.postgresql import require_sessions
 
 _MIGRATION_LOCK = 0x6D656D63
 """Key of the advisory lock that lets one process migrate a PostgreSQL store at a time."""
@@ -31,12 +33,14 @@ def schema_version(url: str) -> str | None:
     Raises:
         StoreUnavailableError: It can't be reached.
     """
-    engine = engine_for(normalised(url))
+    address = normalised(url)
+    engine = engine_for(address)
     try:
+        _require_sessions(address)
         with engine.connect() as connection:
             return _version(connection)
-    except SQLAlchemyError as error:
-        raise translated(error) from error
+    except (SQLAlchemyError, psycopg.Error) as error:
+        raise translated(error, address) from error
     finally:
         engine.dispose()
 
@@ -50,12 +54,14 @@ def migrate(url: str) -> str:
         SchemaVersionError: The store was made by a newer program.
         StoreUnavailableError: It can't be reached.
     """
-    engine = engine_for(normalised(url))
+    address = normalised(url)
+    engine = engine_for(address)
     try:
+        _require_sessions(address)
         with engine.begin() as connection:
             migrate_on(connection)
-    except SQLAlchemyError as error:
-        raise translated(error) from error
+    except (SQLAlchemyError, psycopg.Error) as error:
+        raise translated(error, address) from error
     finally:
         engine.dispose()
     return required_version()
@@ -92,6 +98,11 @@ def check_version(connection: sa.Connection) -> None:
     raise SchemaVersionError(
         f"the store {where} {what}, this program works with revision {wanted}: run `orchestrator migrate` first"
     )
+
+
+def _require_sessions(url: sa.URL) -> None:
+    if url.get_backend_name() == "postgresql":
+        require_sessions(url)
 
 
 def _refuse_unknown(found: str | None, url: sa.URL) -> None:

@@ -83,9 +83,9 @@ class Transaction:
             self.connection.execute(_INSERT_OUTBOX, self._rows)
             self.position = self.connection.execute(_NEWEST).scalar_one()
         if postgresql and self.work:
-            self.connection.execute(_NOTIFY, {"channel": WORK_CHANNEL, "payload": ""})
+            self.connection.execute(_NOTIFY, {"channel": WORK_CHANNEL, "position": ""})
         if postgresql and self.position:
-            self.connection.execute(_NOTIFY, {"channel": EVENTS_CHANNEL, "payload": str(self.position)})
+            self.connection.execute(_NOTIFY, {"channel": EVENTS_CHANNEL, "position": str(self.position)})
 
 
 _LOCK = (
@@ -98,7 +98,7 @@ _INSERT_OUTBOX = outbox.insert()
 _NEWEST = sa.select(sa.func.max(outbox.c.position))
 _NEWEST_DELETED = sa.select(sa.func.max(deletions.c.position))
 _TAKE_POSITION_LOCK = sa.text(f"SELECT pg_advisory_xact_lock({_POSITION_LOCK})")
-_NOTIFY = sa.text("SELECT pg_notify(:channel, :payload)")
+_NOTIFY = sa.text("SELECT pg_notify(:channel, concat(CAST(:position AS text), ' ', current_schema()))")
 
 Upsert = Callable[[sa.Table], postgresql.Insert | sqlite.Insert]
 """`insert` of one of the dialects."""

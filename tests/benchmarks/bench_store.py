@@ -187,7 +187,7 @@ async def _restart(url: str) -> None:
     begun = time.perf_counter()
     async with Database(url) as database:
         store = SqlChangeStore(database, SystemClock())
-        await store.forget(holder="bench")
+        await store.forget(name="bench")
         held = await store.claim(holder="bench", lease=LEASE, limit=500, now=SystemClock().now())
         lane = next(lane for lane in held if lane.queued and not lane.active)
         await store.record(lane, a_step(lane.queued[0], led(lane.queued[0])))

@@ -124,7 +124,7 @@ class Replica:
         intake = Intake(store, fleet, accounts, clock, new_id)
         while True:
             try:
-                await store.forget(holder=self.name)
+                await store.forget(name=self.name)
                 break
             except StoreError:
                 await clock.sleep(1.0)

@@ -159,7 +159,7 @@ class LaneMachine(RuleBasedStateMachine):
 
     @rule(holder=st.sampled_from(HOLDERS))
     def forget(self, holder: str) -> None:
-        freed = self.run(self.store.forget(holder=holder))
+        freed = self.run(self.store.forget(name=holder))
         assert freed == {group for group, lane in self.model.lanes.items() if lane.holder == holder}
         for group in freed:
             self.model.lanes[group].holder = None

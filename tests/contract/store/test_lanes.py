@@ -85,8 +85,8 @@ async def test_a_restarted_holder_gets_its_lanes_back_at_once(store: SqlChangeSt
     await store.accept(a_change("2", "other"), "hash", ())
     (lane, _) = await claim(store, 1)
     await store.record(lane, a_step(change, led(change)))
-    assert await store.forget(holder="one") == {"g", "other"}
-    assert await store.forget(holder="one") == frozenset()
+    assert await store.forget(name="one") == {"g", "other"}
+    assert await store.forget(name="one") == frozenset()
     with pytest.raises(LeaseLostError):
         await store.record(lane, Record(changes=()))
     again = {lane.privacy_group_id: lane for lane in await claim(store, 1.5)}

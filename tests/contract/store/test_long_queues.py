@@ -74,7 +74,7 @@ async def test_no_table_is_read_through(crowded_url: str, clock: JumpingClock) -
         await store.load(lane, now=now)
         await store.renew(holder="one", lease=timedelta(seconds=10), now=now)
         await store.release(lane, now=now)
-        await store.forget(holder="one")
+        await store.forget(name="one")
         await store.next_due()
         assert len(plans) >= 12
         for statement, plan in plans.items():

@@ -10,7 +10,8 @@ from orchestrator.membership.errors import ConflictingRequestError
 from orchestrator.membership.model import State
 from orchestrator.membership.status import announce
 from orchestrator.store import Database, SqlChangeStore, migrate
-from orchestrator.store.connections import IDLE_SECONDS, engine_for, normalised
+from orchestrator.store.connections import engine_for, normalised
+from orchestrator.store.postgresql import IDLE_SECONDS
 from orchestrator.store.schema import changes
 from orchestrator.store.transaction import _TAKE_POSITION_LOCK
 from tests.fakes.changes import ACCOUNT, a_change

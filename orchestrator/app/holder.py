@@ -1,0 +1,63 @@
+"""The name under which this process holds lanes and leases: no two processes ever have the same."""
+
+import asyncio
+import secrets
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Final
+
+import structlog
+
+from orchestrator.config import Config
+from orchestrator.engine.ports import StoreError
+from orchestrator.store.change_store import SqlChangeStore
+from orchestrator.store.database import Database
+from orchestrator.store.holder_names import LIFE_MARK, claimed_name
+
+CONFIGURED_SECONDS: Final = 3.0
+"""How long a configured name is tried for: what was killed a moment ago may still be ending."""
+DERIVED_SECONDS: Final = 1.0
+_GIVE_BACK_SECONDS: Final = 5.0
+
+log = structlog.get_logger()
+
+
+class NameTakenError(StoreError):
+    """Another process runs under the name that is configured for this one."""
+
+
+@asynccontextmanager
+async def holding(config: Config, database: Database, store: SqlChangeStore) -> AsyncIterator[str]:
+    """Give this process's name as a holder; what it holds is given back when the context ends.
+
+    `engine.replica`, or else host and address, is claimed first. Who has that alone takes up at once what an earlier
+    life of it left. Two containers of one template have the same host name and address: the second one goes on without
+    a claim, and what it leaves when it is killed is free when its leases are over.
+
+    Args:
+        config: The configuration.
+        database: The open database.
+        store: The record of changes on it.
+
+    Raises:
+        NameTakenError: `engine.replica` names a replica that runs.
+        StoreError: The database can't be asked.
+    """
+    configured = config.engine.replica
+    name = configured or f"{socket.gethostname()}/{config.api.listen}"
+    async with claimed_name(database.url, name, CONFIGURED_SECONDS if configured else DERIVED_SECONDS) as ours:
+        if configured and not ours:
+            raise NameTakenError(
+                f"another process runs as engine.replica {configured!r} on this store: give each replica a name of its "
+                "own (ORCHESTRATOR_ENGINE__REPLICA), or leave it out; if that one was killed, try again in 15 s"
+            )
+        life = secrets.token_hex(6)
+        holder = f"{name}{LIFE_MARK}{life}" if ours else f"{name} {life}"
+        freed = await store.forget(name=name) if ours else frozenset()
+        log.info("holds lanes as", holder=holder, taken_up=len(freed))
+        try:
+            yield holder
+        finally:
+            with suppress(StoreError, TimeoutError):
+                await asyncio.wait_for(store.forget(name=holder), _GIVE_BACK_SECONDS)
