@@ -33,7 +33,19 @@ class LeaseLostError(StoreError):
 
 
 class BrokerError(Exception):
-    """The message queue did not do what was asked in time; it reconnects by itself, and it may be tried again."""
+    """The message queue did not do what was asked in time; it reconnects by itself, and it may be tried again.
+
+    Attributes:
+        passing: Whether trying again may help.
+    """
+
+    passing = True
+
+
+class UnfitMessageError(BrokerError):
+    """The message queue takes everything but this very message, now and later: it is larger than its limit."""
+
+    passing = False
 
 
 class FeedClosedError(Exception):

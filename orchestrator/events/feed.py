@@ -219,6 +219,11 @@ class EventFeed:
             self._position = await self._outbox.last_position()
             self._started.set()
         found = await self._outbox.after(self._position, limit=BATCH)
+        if not found:
+            # Behind events that can't be read, or nothing would be waited for; those of the meantime are looked for.
+            newest = await self._outbox.last_position()
+            found = await self._outbox.after(self._position, limit=BATCH) if newest > self._position else ()
+            self._position = self._position if found else max(self._position, newest)
         for stored in found:
             with contained("event", position=stored.position):
                 self._hand_out(stored)

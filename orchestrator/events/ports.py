@@ -63,8 +63,14 @@ class Outbox(Protocol):
     held until the commit.) Within a group, positions and sequences rise together.
     """
 
-    async def pending(self, limit: int) -> Sequence[StoredEvent]:
-        """Return the first unpublished events, by position."""
+    async def pending(self, limit: int, without: Sequence[str] = ()) -> Sequence[StoredEvent]:
+        """Return the first unpublished events, by position, but none of some groups.
+
+        What can't be read is set aside by the outbox, which tells of it: it stands in nobody's way.
+        """
+
+    async def oldest_unpublished(self) -> datetime | None:
+        """Return when the first unpublished event was committed; None when all are published."""
 
     async def mark_published(self, positions: Sequence[int], *, at: datetime) -> None:
         """Mark events as published (again does no harm)."""
@@ -146,5 +152,6 @@ class Publisher(Protocol):
             body: The CloudEvents JSON document.
 
         Raises:
+            UnfitMessageError: The queue will never take this very event.
             BrokerError: It is not known to be stored; publish it again.
         """

@@ -4,13 +4,15 @@ An event is marked as published a moment after the queue has stored it; a crash 
 same id.
 
 Of several replicas the one that holds the lease publishes. When the queue is away events wait in the outbox, and
-nothing else is held up.
+nothing else is held up. Each group waits for itself: one whose next event is not taken rests, and is not even looked
+for meanwhile, or its waiting events would hide those of other groups. What the queue will never take is set aside.
 """
 
 import asyncio
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import groupby
 from typing import Final
@@ -31,9 +33,19 @@ MARK_SECONDS: Final = 0.1
 MOST_FAILURES: Final = 5
 """An event that fails so often, not because the queue is away, is set aside: its group must not wait for ever."""
 FIRST_PAUSE_SECONDS: Final = 0.1
-LONGEST_PAUSE_SECONDS: Final = 5.0
+LONGEST_PAUSE_SECONDS: Final = 1.0
+"""Between two tries while nothing at all is published."""
+LONGEST_REST_SECONDS: Final = 5.0
+"""Between two tries of one group."""
+MOST_RESTING: Final = 1000
 
 _log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Rest:
+    until: datetime
+    seconds: float
 
 
 class Relay:
@@ -44,6 +56,9 @@ class Relay:
         publisher: The message queue.
         clock: Time.
         holder: Name of this replica, unique among them.
+
+    Attributes:
+        trouble: Why events of some group, or all, are not published now; empty when they are.
     """
 
     def __init__(self, outbox: Outbox, publisher: Publisher, clock: Clock, holder: str) -> None:
@@ -57,6 +72,8 @@ class Relay:
         self._published: set[int] = set()
         self._mark_at: datetime | None = None
         self._failures: Counter[int] = Counter()
+        self._resting: dict[str, _Rest] = {}
+        self.trouble = ""
 
     async def run(self) -> None:
         """Publish until cancelled."""
@@ -64,7 +81,7 @@ class Relay:
             with contained("relay") as turning:
                 try:
                     await self._turn()
-                except (StoreError, BrokerError) as error:
+                except StoreError as error:
                     _log.warning("events are not published now, trying again", reason=str(error))
                     await self._pause()
             if turning.error is not None:
@@ -77,39 +94,56 @@ class Relay:
         """
         try:
             await self._clock.wait_for(self._publish_all(), seconds)
-        except (StoreError, BrokerError, TimeoutError) as error:
+        except (StoreError, TimeoutError) as error:
             _log.warning("status events are left for the next start", reason=str(error) or "no time left")
 
     async def _publish_all(self) -> None:
         if not await self._leased():
             return
+        self._resting.clear()
         while events := await self._unpublished():
             await self._publish(events)
             await self._mark_when_due()
         await self._mark()
         await self._outbox.release_lease(LEASE_NAME, holder=self._holder)
         self._renew_at = None
+        if self._resting:
+            _log.warning("status events are left for the next start", reason=self.trouble)
 
     async def _turn(self) -> None:
         if not await self._leased():
             await self._mark()
+            self._resting.clear()
+            self.trouble = ""
             await self._clock.sleep(LEASE.total_seconds() / 3)
             return
         events = await self._unpublished()
         if events:
-            await self._publish(events)
-            self._pause_seconds = FIRST_PAUSE_SECONDS
+            if await self._publish(events):
+                self._pause_seconds = FIRST_PAUSE_SECONDS
+            else:
+                await self._mark_when_due()
+                await self._pause()
         else:
-            seconds = MARK_SECONDS if self._published else POLL_SECONDS
+            seconds = MARK_SECONDS if self._published or self._resting else POLL_SECONDS
             with suppress(TimeoutError):
                 await self._clock.wait_for(self._outbox.wait_for_events(self._seen, seconds), seconds)
         await self._mark_when_due()
 
     async def _unpublished(self) -> list[StoredEvent]:
-        pending = await self._outbox.pending(BATCH + len(self._published))
-        if pending:
-            self._seen = max(self._seen, pending[-1].position)
-        return [stored for stored in pending if stored.position not in self._published]
+        now = self._clock.now()
+        # A time further away than any is set was set before the clock was set back.
+        latest = now + timedelta(seconds=LONGEST_REST_SECONDS)
+        resting = {group for group, rest in self._resting.items() if now < rest.until <= latest}
+        # Where nothing but resting groups' events is new there is nothing to be woken for.
+        newest = await self._outbox.last_position() if resting else 0
+        pending = await self._outbox.pending(BATCH + len(self._published), sorted(resting)[:MOST_RESTING])
+        self._seen = max(self._seen, newest, *(stored.position for stored in pending[-1:]))
+        return [
+            stored
+            for stored in pending
+            if stored.position not in self._published and stored.event.privacy_group_id not in resting
+        ]
 
     async def _mark_when_due(self) -> None:
         """Mark what is published, not each time: one commit for many events leaves the store to the lanes."""
@@ -138,45 +172,88 @@ class Relay:
         self._renew_at = now + LEASE / 3 if held else None
         return held
 
-    async def _publish(self, events: Sequence[StoredEvent]) -> None:
-        """Publish a batch; raises BrokerError when some of it could not be."""
+    async def _publish(self, events: Sequence[StoredEvent]) -> bool:
+        """Publish a batch; returns whether anything of it came further."""
         places = asyncio.Semaphore(GROUPS_AT_ONCE)
         by_group = sorted(events, key=lambda stored: (stored.event.privacy_group_id, stored.position))
         lanes = [list(lane) for _, lane in groupby(by_group, key=lambda stored: stored.event.privacy_group_id)]
+        turn = _Turn()
         async with asyncio.TaskGroup() as tasks:
-            running = [tasks.create_task(self._publish_lane(lane, places)) for lane in lanes]
-        for error in [task.result() for task in running]:
-            if error is not None:
-                raise error
+            for lane in lanes:
+                tasks.create_task(self._publish_lane(lane, places, turn))
+        if turn.reason is None and not self._resting:
+            self.trouble = ""
+        elif turn.reason is not None and turn.reason != self.trouble:
+            self.trouble = turn.reason
+            _log.warning(
+                "events are not published now, trying again",
+                reason=turn.reason,
+                groups=len(self._resting),
+                others_are_published=turn.advanced,
+            )
+        return turn.advanced
 
-    async def _publish_lane(self, lane: Sequence[StoredEvent], places: asyncio.Semaphore) -> BrokerError | None:
+    async def _publish_lane(self, lane: Sequence[StoredEvent], places: asyncio.Semaphore, turn: "_Turn") -> None:
         """Publish one group's events in order; stops at the first that fails, so that none overtakes it."""
+        group = lane[0].event.privacy_group_id
         async with places:
+            if turn.reason is not None and not turn.advanced:
+                return  # the queue seems to be away: it is not asked for each group
             for stored in lane:
-                with contained("event", position=stored.position, group=stored.event.privacy_group_id) as publishing:
-                    body = text_of(stored).encode()
-                    try:
-                        await self._publisher.publish(stored.event.type.value, stored.event_id, body)
-                    except BrokerError as error:
-                        return error
-                if publishing.error is not None and not self._set_aside(stored):
-                    return BrokerError(f"event {stored.event_id} could not be published: {publishing.error!r}")
+                reason = await self._failure(stored)
+                if reason is not None:
+                    turn.reason = reason
+                    self._let_rest(group)
+                    return
+                turn.advanced = True
                 self._published.add(stored.position)
+            self._resting.pop(group, None)
+
+    async def _failure(self, stored: StoredEvent) -> str | None:
+        """Publish an event; returns why it has to wait, None when it is published or set aside."""
+        with contained("event", position=stored.position, group=stored.event.privacy_group_id) as publishing:
+            body = text_of(stored).encode()
+            try:
+                await self._publisher.publish(stored.event.type.value, stored.event_id, body)
+            except BrokerError as error:
+                if error.passing:
+                    return str(error)
+                self._set_aside(stored, str(error))
+        if publishing.error is not None:
+            self._failures[stored.position] += 1
+            if self._failures[stored.position] < MOST_FAILURES:
+                return f"event {stored.event_id} could not be published: {publishing.error!r}"
+            self._set_aside(stored, repr(publishing.error))
         return None
 
-    def _set_aside(self, stored: StoredEvent) -> bool:
-        """Whether an event that can't be published was tried often enough: then those behind it go on without it.
+    def _set_aside(self, stored: StoredEvent, reason: str) -> None:
+        """Let those behind an event go on without it.
 
         It stays in the outbox, where subscribers over HTTP read it; a gap in the group's sequence tells of it.
         """
-        self._failures[stored.position] += 1
-        if self._failures[stored.position] < MOST_FAILURES:
-            return False
-        del self._failures[stored.position]
-        _log.error("event set aside", event_id=stored.event_id, group=stored.event.privacy_group_id)
+        self._failures.pop(stored.position, None)
+        group = stored.event.privacy_group_id
+        _log.error("event set aside", event_id=stored.event_id, group=group, reason=reason)
         contained_failures["event set aside"] += 1
-        return True
+
+    def _let_rest(self, group: str) -> None:
+        before = self._resting.get(group)
+        seconds = FIRST_PAUSE_SECONDS if before is None else min(before.seconds * 2, LONGEST_REST_SECONDS)
+        self._resting[group] = _Rest(self._clock.now() + timedelta(seconds=seconds), seconds)
 
     async def _pause(self) -> None:
         seconds, self._pause_seconds = self._pause_seconds, min(self._pause_seconds * 2, LONGEST_PAUSE_SECONDS)
         await self._clock.sleep(seconds)
+
+
+@dataclass(slots=True)
+class _Turn:
+    """What became of one batch so far.
+
+    Attributes:
+        advanced: Something was published or set aside.
+        reason: Why something has to wait; None for nothing.
+    """
+
+    advanced: bool = False
+    reason: str | None = None

@@ -2,13 +2,16 @@
 
 import json
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
+from typing import Any
 
 import sqlalchemy as sa
 
 from orchestrator.membership.status import EventType, StatusEvent
+from orchestrator.outside_text import told
 from orchestrator.store.rows import Row, moment, storable
 from orchestrator.store.schema import DELETED, THINNED, deletions, outbox
 from orchestrator.store.transaction import Transaction, Upsert, per_dialect
@@ -35,14 +38,40 @@ class StoredEvent:
     event: StatusEvent
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnreadableEvent:
+    """A row of the outbox that is no status event that this program knows.
+
+    Attributes:
+        position: Its place.
+        reason: What is wrong with it.
+    """
+
+    position: int
+    reason: str
+
+
+Page = tuple[tuple[StoredEvent, ...], tuple[UnreadableEvent, ...]]
+"""What a query found, by position: what can be read, and what can't."""
+
 _PENDING = (
     sa.select(outbox).where(sa.text("published_at IS NULL")).order_by(outbox.c.position).limit(sa.bindparam("limit"))
 )
+_OLDEST = sa.select(outbox.c.occurred_at).where(sa.text("published_at IS NULL")).order_by(outbox.c.position).limit(1)
 
 
-def pending(connection: sa.Connection, *, limit: int) -> tuple[StoredEvent, ...]:
-    """Return the first unpublished events, by position."""
-    return tuple(_stored(row) for row in connection.execute(_PENDING, {"limit": limit}).mappings())
+def pending(connection: sa.Connection, *, limit: int, without: Sequence[str] = ()) -> Page:
+    """Return the first unpublished events, by position, but none of some groups."""
+    statement = _PENDING
+    if without:
+        statement = statement.where(outbox.c.privacy_group_id.not_in([storable(group) for group in without]))
+    return _page(connection, statement, {"limit": limit})
+
+
+def oldest_unpublished(connection: sa.Connection) -> datetime | None:
+    """Return when the first unpublished event was committed; None when all are published."""
+    at = connection.execute(_OLDEST).scalar_one_or_none()
+    return None if at is None else moment(at)
 
 
 def mark_published(transaction: Transaction, *, positions: Sequence[int], at: int) -> None:
@@ -61,7 +90,7 @@ def after(
     privacy_group_id: str | None,
     change_id: str | None,
     types: Sequence[str],
-) -> tuple[StoredEvent, ...]:
+) -> Page:
     """Return the next events behind a position."""
     statement = sa.select(outbox).where(outbox.c.position > position).order_by(outbox.c.position).limit(limit)
     if privacy_group_id is not None:
@@ -70,7 +99,7 @@ def after(
         statement = statement.where(outbox.c.change_id == storable(change_id))
     if types:
         statement = statement.where(outbox.c.type.in_(types))
-    return tuple(_stored(row) for row in connection.execute(statement).mappings())
+    return _page(connection, statement, {})
 
 
 def deleted_through(connection: sa.Connection) -> int:
@@ -126,13 +155,44 @@ def delete(transaction: Transaction, *, positions: Sequence[int], thinning: bool
     return deleted
 
 
+def _page(connection: sa.Connection, statement: sa.Select[Any], values: Mapping[str, Any]) -> Page:
+    """Run a query on the outbox; a row that can't be read hides no other."""
+    try:
+        rows = list(connection.execute(statement, values).mappings())
+    except sa.exc.OperationalError as error:
+        if "Could not decode" not in str(error.orig):  # what sqlite3 says of a text that is no UTF-8
+            raise
+        positions = connection.execute(statement.with_only_columns(outbox.c.position), values).scalars().all()
+        return _sorted_out(positions, partial(_row_at, connection))
+    by_position = {row["position"]: row for row in rows}
+    return _sorted_out(list(by_position), by_position.__getitem__)
+
+
+def _sorted_out(positions: Sequence[int], row_at: Callable[[int], Row]) -> Page:
+    events, unreadable = [], []
+    for position in positions:
+        try:
+            events.append(_stored(row_at(position)))
+        except (sa.exc.OperationalError, ValueError, TypeError, OverflowError, RecursionError) as error:
+            reason = told(str(error)) or type(error).__name__
+            unreadable.append(UnreadableEvent(position=position, reason=reason))
+    return tuple(events), tuple(unreadable)
+
+
+def _row_at(connection: sa.Connection, position: int) -> Row:
+    return connection.execute(sa.select(outbox).where(outbox.c.position == position)).mappings().one()
+
+
 def _stored(row: Row) -> StoredEvent:
+    data = json.loads(row["data"])
+    if not isinstance(data, dict):
+        raise TypeError("its data are no JSON object")
     event = StatusEvent(
         type=EventType(row["type"]),
         privacy_group_id=row["privacy_group_id"],
         change_id=row["change_id"],
         request_id=row["request_id"],
-        data=json.loads(row["data"]),
+        data=data,
     )
     return StoredEvent(
         position=row["position"],

@@ -6,15 +6,26 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from functools import partial
 
+import structlog
+
+from orchestrator.engine.isolation import contained_failures
 from orchestrator.store import outbox, readers
 from orchestrator.store.database import Database
-from orchestrator.store.outbox import StoredEvent
+from orchestrator.store.outbox import StoredEvent, UnreadableEvent
 from orchestrator.store.readers import Checkpoint
 from orchestrator.store.rows import micros
 from orchestrator.store.transaction import newest_position
 
 _KEY = ""
 """What these units lock belongs to no group, and nobody else locks it."""
+
+
+_NEVER = 0
+"""When an event was published that was set aside instead."""
+_MOST_TOLD = 1000
+"""Unreadable events that are told of, each once; more are a store of something else."""
+
+_log = structlog.get_logger(__name__)
 
 
 class SqlOutbox:
@@ -26,10 +37,33 @@ class SqlOutbox:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._told: set[int] = set()
 
-    async def pending(self, limit: int) -> tuple[StoredEvent, ...]:
-        """Return the first unpublished events, by position."""
-        return await self._database.read(partial(outbox.pending, limit=limit))
+    async def pending(self, limit: int, without: Sequence[str] = ()) -> tuple[StoredEvent, ...]:
+        """Return the first unpublished events, by position, but none of some groups.
+
+        What can't be read is set aside: it counts as published from then on, and is told.
+        """
+        while True:
+            events, unreadable = await self._database.read(partial(outbox.pending, limit=limit, without=without))
+            if unreadable:
+                aside = [row.position for row in unreadable]
+                unit = partial(outbox.mark_published, positions=aside, at=_NEVER)
+                await self._database.write(unit, key=_KEY)
+                self._tell(unreadable)
+            if events or not unreadable:
+                return events
+
+    async def oldest_unpublished(self) -> datetime | None:
+        """Return when the first unpublished event was committed; None when all are published."""
+        return await self._database.read(outbox.oldest_unpublished)
+
+    def _tell(self, unreadable: Sequence[UnreadableEvent]) -> None:
+        for row in unreadable:
+            if row.position not in self._told and len(self._told) < _MOST_TOLD:
+                self._told.add(row.position)
+                contained_failures["event set aside"] += 1
+                _log.error("a status event can't be read, set aside", position=row.position, reason=row.reason)
 
     async def mark_published(self, positions: Sequence[int], *, at: datetime) -> None:
         """Mark events as published (again does no harm)."""
@@ -46,17 +80,24 @@ class SqlOutbox:
         change_id: str | None = None,
         types: Sequence[str] = (),
     ) -> tuple[StoredEvent, ...]:
-        """Return the next events behind a position, by position, whether published or not."""
-        return await self._database.read(
-            partial(
-                outbox.after,
-                position=position,
-                limit=limit,
-                privacy_group_id=privacy_group_id,
-                change_id=change_id,
-                types=types,
+        """Return the next events behind a position, by position, whether published or not; none that can't be read."""
+        found: list[StoredEvent] = []
+        while True:
+            events, unreadable = await self._database.read(
+                partial(
+                    outbox.after,
+                    position=position,
+                    limit=limit - len(found),
+                    privacy_group_id=privacy_group_id,
+                    change_id=change_id,
+                    types=types,
+                )
             )
-        )
+            self._tell(unreadable)
+            found += events
+            if not unreadable or len(found) >= limit:
+                return tuple(found)
+            position = max(position, unreadable[-1].position, *(stored.position for stored in events[-1:]))
 
     async def last_position(self) -> int:
         """Return the newest position that is visible, deleted ones included; 0 when there was never an event."""

@@ -79,7 +79,9 @@ async def test_no_table_is_read_through(crowded_url: str, clock: JumpingClock) -
         assert len(plans) >= 12
         for statement, plan in plans.items():
             text = f"{statement}\n" + "\n".join(plan)
-            assert not re.search(r"^\d+ \d+ \d+ SCAN|Seq Scan on (changes|lanes)", "\n".join(plan), re.MULTILINE), text
+            # `leases` has one row for each work that is done alone.
+            read_through = r"^\d+ \d+ \d+ SCAN (?!leases)|Seq Scan on (changes|lanes)"
+            assert not re.search(read_through, "\n".join(plan), re.MULTILINE), text
             if connection.dialect.name == "sqlite":  # it knows nothing of how the values are distributed
                 assert "state = 'queued'" not in statement or re.search(r"ix_changes_(queued|unlocks)", text), text
             assert "USE TEMP B-TREE FOR ORDER BY" not in text, text

@@ -74,7 +74,7 @@ async def test_a_configured_name_is_refused_to_a_second_process(databases: tuple
     """While one process runs under a configured name, another one does not start; afterwards it does."""
     stores = [SqlChangeStore(database, JumpingClock()) for database in databases]
     async with holding(configured("a"), databases[0], stores[0]):
-        with pytest.raises(NameTakenError, match="engine.replica 'a'"):
+        with pytest.raises(NameTakenError, match="engine\\.replica 'a'"):
             await AsyncExitStack().enter_async_context(holding(configured("a"), databases[1], stores[1]))
         async with holding(configured("b"), databases[1], stores[1]) as other:
             assert other.startswith("b#")

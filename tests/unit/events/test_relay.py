@@ -9,9 +9,11 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import sqlalchemy as sa
 
-from orchestrator.engine.ports import BrokerError
-from orchestrator.events.relay import LEASE, LEASE_NAME, MOST_FAILURES, Relay
+from orchestrator.engine.isolation import contained_failures
+from orchestrator.engine.ports import BrokerError, UnfitMessageError
+from orchestrator.events.relay import BATCH, LEASE, LEASE_NAME, MOST_FAILURES, Relay
 from orchestrator.store import SqlOutbox, schema
 from tests.fakes.clock import FastClock
 
@@ -26,6 +28,7 @@ class Queue:
         self.numbers: defaultdict[str, list[int]] = defaultdict(list)
         self.ids: list[str] = []
         self.refuse: set[int] = set()
+        self.never: set[int] = set()
         self.away = False
         self.published = asyncio.Condition()
 
@@ -35,6 +38,8 @@ class Queue:
         number = document["data"]["number"]
         if self.away or number in self.refuse:
             raise BrokerError("not now")
+        if number in self.never:
+            raise UnfitMessageError("too large")
         assert document["type"] == event_type
         assert document["id"] == event_id
         async with self.published:
@@ -202,3 +207,62 @@ async def test_an_event_that_can_not_be_published_is_set_aside(
         await until_marked(source.outbox)
     assert queue.numbers == {"a": [1, 3], "b": [4]}
     assert len(tries) == MOST_FAILURES
+
+
+async def test_a_group_that_waits_hides_no_other(source: "Source", queue: Queue, clock: FastClock) -> None:
+    """Behind more waiting events of one group than are read at a time, other groups' events are published all the same.
+
+    What keeps the group waiting is told, and no more when its cause is gone.
+    """
+    queue.refuse = {1}
+    await source.commit(2 * BATCH, group="a")
+    relay = Relay(source.outbox, queue, clock, "one")
+    async with running(relay):
+        await source.commit(3, group="b")
+        await queue.until(3)
+        assert queue.numbers == {"b": [513, 514, 515]}
+        assert relay.trouble == "not now"
+        queue.refuse = set()
+        await queue.until(2 * BATCH + 3)
+        await until_marked(source.outbox)
+    assert queue.numbers["a"] == list(range(1, 2 * BATCH + 1))
+    assert relay.trouble == ""
+
+
+async def test_what_the_queue_will_never_take_is_set_aside(source: "Source", queue: Queue, clock: FastClock) -> None:
+    """An event that is too large for the queue is set aside at once and counted; those behind it go on."""
+    queue.never = {1}
+    before = contained_failures["event set aside"]
+    await source.commit(3, group="a")
+    async with running(Relay(source.outbox, queue, clock, "one")):
+        await queue.until(2)
+        await until_marked(source.outbox)
+    assert queue.numbers == {"a": [2, 3]}
+    assert contained_failures["event set aside"] == before + 1
+
+
+@pytest.mark.parametrize("broken", ["{", "[]", "type", "text"])
+async def test_an_event_that_can_not_be_read_is_set_aside(
+    source: "Source", queue: Queue, clock: FastClock, broken: str
+) -> None:
+    """A row of the outbox with damaged data, or of an unknown type, holds up neither the relay nor who reads on."""
+    before = contained_failures["event set aside"]
+    await source.commit(3, group="a")
+    values: dict[str, Any] = {"data": broken}
+    if broken == "type":
+        values = {"type": "membership.change.unheard_of.v1"}
+    elif broken == "text":  # no UTF-8, which the driver refuses for all rows of a query
+        values = {"data": sa.text("CAST(x'7bff7d' AS TEXT)")}
+    await source.outbox._database.write(
+        lambda transaction: transaction.connection.execute(
+            schema.outbox.update().where(schema.outbox.c.position == 2).values(**values)
+        )
+    )
+    assert [stored.position for stored in await source.outbox.after(0, limit=2)] == [1, 3]
+    assert await source.outbox.oldest_unpublished() is not None
+    async with running(Relay(source.outbox, queue, clock, "one")):
+        await queue.until(2)
+        await until_marked(source.outbox)
+    assert queue.numbers == {"a": [1, 3]}
+    assert contained_failures["event set aside"] == before + 1
+    assert await source.outbox.oldest_unpublished() is None
