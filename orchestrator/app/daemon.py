@@ -39,6 +39,7 @@ from orchestrator.engine.testimony import VERDICT_TYPE, Taker, VerdictReader
 from orchestrator.engine.tracking import ReplayTracker
 from orchestrator.engine.vouching import Voucher
 from orchestrator.events.asyncapi import asyncapi_document
+from orchestrator.events.backlog import Backlog
 from orchestrator.events.feed import EventFeed
 from orchestrator.events.relay import Relay
 from orchestrator.events.retention import Retention
@@ -126,14 +127,17 @@ async def run_daemon(
             )
         )
         feed = EventFeed(engine.outbox, engine.clock)
-        address = await _serve_http(stack, config, engine, broker, feed)
+        relay = Relay(engine.outbox, broker, engine.clock, engine.holder)
+        backlog = Backlog(engine.outbox, engine.clock)
+        readiness = Readiness(engine.store, broker, engine.fleet, engine.clock, backlog, relay)
+        engine.metrics.watch_surroundings(lambda: readiness.working, lambda: backlog.seconds)
+        address = await _serve_http(stack, config, engine, broker, feed, readiness)
         async with asyncio.TaskGroup() as tasks:
             taking = tasks.create_task(kept_running("intake", partial(engine.intake.run, broker), engine.clock))
             driving = tasks.create_task(engine.supervisor.run())
-            relay = Relay(engine.outbox, broker, engine.clock, engine.holder)
             reporting = [
                 tasks.create_task(kept_running(type(part).__name__, part.run, engine.clock))
-                for part in _parts(config, engine, broker, relay, feed)
+                for part in (*_parts(config, engine, broker, relay, feed), *_self_watch(backlog, readiness))
             ]
             settle_interpreter()
             log.info("ready", api=address, nodes=len(config.nodes), accounts=len(config.accounts))
@@ -159,6 +163,11 @@ def _parts(config: Config, engine: Engine, broker: Broker, relay: Relay, feed: E
     if attester is not None:
         parts.append(attester)
     return (*parts, *_peers(config, engine, broker))
+
+
+def _self_watch(backlog: Backlog, readiness: Readiness) -> tuple[_Part, ...]:
+    """Return what looks whether store and queue work while nobody asks."""
+    return (backlog, readiness)
 
 
 def _peers(config: Config, engine: Engine, broker: Broker) -> tuple[_Part, ...]:
@@ -260,14 +269,16 @@ def _signing_secret(webhook: WebhookConfig) -> bytes | None:
     return None if secret is None else secret.encode()
 
 
-async def _serve_http(stack: AsyncExitStack, config: Config, engine: Engine, broker: Broker, feed: EventFeed) -> str:
+async def _serve_http(
+    stack: AsyncExitStack, config: Config, engine: Engine, broker: Broker, feed: EventFeed, readiness: Readiness
+) -> str:
     services = ApiServices(
         intake=engine.intake,
         changes=engine.store,
         groups=FleetGroups(engine.store, engine.fleet),
         forecasts=FleetForecasts(engine.fleet, engine.forecaster),
         feed=feed,
-        readiness=Readiness(engine.store, broker, engine.fleet, engine.clock),
+        readiness=readiness,
         dead_letters=broker,
         metrics=engine.metrics.registry,
         now=engine.clock.now,

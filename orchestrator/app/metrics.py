@@ -1,6 +1,6 @@
 """The daemon's own measurements, for ``/metrics``."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -78,6 +78,16 @@ class Metrics:
         )
         turned_away.set_function(lambda: admission.turned_away)
 
+    def watch_surroundings(self, working: Callable[[], Mapping[str, bool]], late_seconds: Callable[[], float]) -> None:
+        """Show whether store and queue work, and for how long the oldest unpublished status event has waited."""
+        late = Gauge(
+            "orchestrator_oldest_unpublished_seconds",
+            "For how long the oldest unpublished status event has waited; 0 when all are published.",
+            registry=self.registry,
+        )
+        late.set_function(late_seconds)
+        self.registry.register(_Surroundings(working))
+
     def on_step(self, before: Change, after: Change) -> None:
         """Count a committed step."""
         if after.state is not before.state:
@@ -93,6 +103,19 @@ class Metrics:
         self._twice.inc(max(after.account_twice - before.account_twice, 0))
         self._repeated.inc(max(after.repeated - before.repeated, 0))
         self._unextendable.set(unextendable)
+
+
+class _Surroundings(Collector):
+    def __init__(self, working: Callable[[], Mapping[str, bool]]) -> None:
+        self._working = working
+
+    def collect(self) -> Iterable[Metric]:
+        found = GaugeMetricFamily(
+            "orchestrator_working", "1 while store, broker (requests) and events do what is needed.", labels=["what"]
+        )
+        for what, works in sorted(self._working().items()):
+            found.add_metric([what], 1.0 if works else 0.0)
+        return (found,)
 
 
 class _Contained(Collector):

@@ -1,46 +1,86 @@
-"""What has to work for the daemon to do its work, for ``/readyz``."""
+"""What has to work for the daemon to do its work: asked by ``/readyz``, and looked at by itself for log and metrics."""
 
 from collections.abc import Awaitable, Callable
+from typing import Final
+
+import structlog
 
 from orchestrator.api.ports import Check
 from orchestrator.broker.port import Broker
 from orchestrator.engine.fleet import Fleet
+from orchestrator.engine.isolation import contained
 from orchestrator.engine.node_ports import NodeError
 from orchestrator.engine.ports import BrokerError, ChangeStore, Clock, StoreError
+from orchestrator.events.backlog import Backlog
+from orchestrator.events.relay import Relay
 
-CHECK_SECONDS = 3.0
+CHECK_SECONDS: Final = 3.0
+LOOK_SECONDS: Final = 5.0
+"""Between two looks without being asked: what is wrong shows in log and metrics within 10 s."""
+LATE_SECONDS: Final = 10.0
+"""A status event that has waited so long is late."""
+
+log = structlog.get_logger()
 
 
 class Readiness:
-    """Looks at the store, the message queue and every node.
+    """Looks at the store, both directions of the message queue, and every node.
 
     Args:
         store: The durable record.
         broker: The message queue.
         fleet: The nodes.
         clock: Time.
+        backlog: How late status events are.
+        relay: What publishes them here.
+
+    Attributes:
+        working: Of what is looked at without being asked, what was seen last: by name, whether it works.
     """
 
-    def __init__(self, store: ChangeStore, broker: Broker, fleet: Fleet, clock: Clock) -> None:
+    def __init__(
+        self, store: ChangeStore, broker: Broker, fleet: Fleet, clock: Clock, backlog: Backlog, relay: Relay
+    ) -> None:
         self._store = store
         self._broker = broker
         self._fleet = fleet
         self._clock = clock
+        self._backlog = backlog
+        self._relay = relay
+        self.working: dict[str, bool] = {}
 
     async def checks(self) -> tuple[Check, ...]:
         """Return what was looked at, each within a bounded time; one node that answers is enough to be ready."""
-        found = [await self._check("store", self._ask_store), await self._check("broker", self._broker.check)]
         nodes = [
             await self._check(f"node {watcher.node.name}", watcher.refresh, required=False)
             for watcher in self._fleet.watchers
         ]
         answering = sum(check.ok for check in nodes)
         any_node = Check(name="nodes", ok=answering > 0, detail=f"{answering} of {len(nodes)} answer")
-        return (*found, any_node, *nodes)
+        return (*await self._surroundings(), any_node, *nodes)
 
-    async def _ask_store(self) -> None:
-        """A store that is full or damaged still answers reads: only a write tells."""
-        await self._store.probe()
+    async def run(self) -> None:
+        """Look at store and queue now and then, and tell when something stops working or works again."""
+        while True:
+            await self._clock.sleep(LOOK_SECONDS)
+            with contained("readiness"):
+                for check in await self._surroundings():
+                    if self.working.get(check.name, True) and not check.ok:
+                        log.warning("does not work now", what=check.name, reason=check.detail)
+                    elif not self.working.get(check.name, True) and check.ok:
+                        log.info("works again", what=check.name)
+                    self.working[check.name] = check.ok
+
+    async def _surroundings(self) -> tuple[Check, ...]:
+        # A store that is full or damaged still answers reads: only a write tells.
+        found = [await self._check("store", self._store.probe), await self._check("broker", self._broker.check)]
+        events = await self._check("events", self._broker.check_events)
+        late = self._backlog.seconds
+        if events.ok and late > LATE_SECONDS:
+            reason = self._relay.trouble or "another replica publishes them, or the store is slow"
+            detail = f"the oldest unpublished status event has waited for {late:.0f} s: {reason}"
+            events = Check(name="events", ok=False, detail=detail)
+        return (*found, events)
 
     async def _check(self, name: str, ask: Callable[[], Awaitable[object]], *, required: bool = True) -> Check:
         try:

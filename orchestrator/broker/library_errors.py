@@ -3,14 +3,22 @@
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
+from traceback import walk_tb
 
-from aio_pika.exceptions import AMQPError
+from aio_pika.exceptions import AMQPError, ChannelPreconditionFailed
+from aiormq.exceptions import InvalidFrameError
 from nats.errors import Error as NatsError
+from nats.errors import MaxPayloadError
+from nats.js.errors import APIError, NoStreamResponseError, ServiceUnavailableError
+from pamqp import commands
 from pamqp.exceptions import PAMQPException
 
-from orchestrator.engine.ports import BrokerError
+from orchestrator.engine.ports import BrokerError, UnfitMessageError
+from orchestrator.outside_text import told
 
 _UNWIND_SECONDS = 0.5
+_LARGER_THAN_THE_STREAM_TAKES = 10054
+"""JetStream's own number for it."""
 
 LIBRARY_ERRORS = (NatsError, AMQPError, PAMQPException, OSError, TimeoutError, RuntimeError)
 """What a lost or refused connection may raise (aio-pika uses RuntimeError for a connection that is closed)."""
@@ -35,7 +43,49 @@ def as_broker_errors(queue: str, doing: str) -> Iterator[None]:
             raise
         raise BrokerError(f"{queue}: {doing} failed: the connection was lost") from error
     except LIBRARY_ERRORS as error:
-        raise BrokerError(f"{queue}: {doing} failed: {str(error) or type(error).__name__}") from error
+        kind = UnfitMessageError if _is_unfit(error) else BrokerError
+        raise kind(f"{queue}: {doing} failed: {reason_of(error)}") from error
+
+
+def reason_of(error: BaseException) -> str:
+    """Return why a library failed, in the server's own words where it said something, and what they mean."""
+    match error:
+        case NoStreamResponseError():
+            return "no stream has this subject, or JetStream is off for this account: nobody answered"
+        case ServiceUnavailableError():
+            return f"JetStream is off, on the server or for this account ({told(str(error.description))})"
+        case APIError():
+            return told(str(error.description))
+        case InvalidFrameError():
+            return _closing_words(error)
+        case TimeoutError():
+            return f"no answer in time ({str(error) or type(error).__name__})"
+    said = told(str(error))
+    return said or type(error).__name__
+
+
+def _closing_words(error: BaseException) -> str:
+    """Return why RabbitMQ closed a connection that was being opened: for a virtual host that this user has not.
+
+    aiormq's exception names the frame's type alone; the frame with the reason is where it was raised.
+    """
+    for frame, _ in walk_tb(error.__traceback__):
+        closing = frame.f_locals.get("frame")
+        if isinstance(closing, commands.Connection.Close):
+            return told(closing.reply_text)
+    return told(str(error))
+
+
+def _is_unfit(error: BaseException) -> bool:
+    """Whether a queue refused a message for its size, which it will do each time."""
+    match error:
+        case MaxPayloadError():
+            return True
+        case APIError():
+            return error.err_code == _LARGER_THAN_THE_STREAM_TAKES
+        case ChannelPreconditionFailed():
+            return "message size" in str(error)
+    return False
 
 
 async def close_quietly(closing: asyncio.Task[None], seconds: float) -> None:

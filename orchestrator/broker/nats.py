@@ -38,8 +38,12 @@ class NatsBroker:
     async def check(self) -> None:
         """See `Broker.check`."""
         session = await self._link.session()
-        with as_broker_errors(QUEUE, "asking for the stream"):
-            await session.jetstream.stream_info(session.requests)
+        with self._link.explained("asking for the stream and its consumer"):
+            await session.jetstream.consumer_info(session.requests, self._names.consumer)
+
+    async def check_events(self) -> None:
+        """See `Broker.check_events`."""
+        await self._link.check_events(await self._link.session())
 
     async def close(self) -> None:
         """Close the connection."""
@@ -61,6 +65,7 @@ class NatsBroker:
 
     async def publish(self, event_type: str, event_id: str, body: bytes) -> None:
         """See `Broker.publish`."""
+        await self._link.prepare_events(await self._link.session())
         await self._send(self._names.event_subject(event_type), event_id, body, _CLOUD_EVENT)
 
     async def request(self, body: bytes) -> None:
@@ -119,12 +124,13 @@ class NatsBroker:
     async def _send(self, subject: str, message_id: str, body: bytes, headers: Mapping[str, str]) -> None:
         session = await self._link.session()
         try:
-            with as_broker_errors(QUEUE, f"publishing on {subject}"):
+            with self._link.explained(f"publishing on {subject}"):
                 await session.jetstream.publish(
                     subject, body, timeout=self._limits.call_seconds, headers={**headers, Header.MSG_ID: message_id}
                 )
-        except BrokerError:
-            self._link.forget()
+        except BrokerError as error:
+            if error.passing:
+                self._link.forget()
             raise
 
     def _trigger(self, message: Msg) -> Trigger:

@@ -1,19 +1,25 @@
 """A connection to NATS that is made when first needed, and the streams on it."""
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Final
 
 import structlog
 from nats.aio.client import Client
+from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, RetentionPolicy, StorageType, StreamConfig
-from nats.js.errors import BadRequestError, NotFoundError
+from nats.js.errors import NotFoundError
 
 from orchestrator.broker.letters import HEADER_ROOM_BYTES
-from orchestrator.broker.library_errors import as_broker_errors, close_quietly
+from orchestrator.broker.library_errors import as_broker_errors, close_quietly, reason_of
 from orchestrator.broker.names import Access, Limits, Names
+from orchestrator.broker.nats_credentials import Credentials
 from orchestrator.engine.ports import BrokerError
+from orchestrator.membership.status import EventType
+from orchestrator.outside_text import told
 
 QUEUE: Final = "NATS"
 
@@ -48,6 +54,7 @@ class NatsLink:
     """Connects, reconnects and sees to it that streams and consumer are there.
 
     Streams that exist already are used as they are: whoever runs the servers may have made them with other limits.
+    Those of status events are looked for when they are needed: trouble with them stops no request.
     """
 
     def __init__(self, url: str, names: Names, limits: Limits, access: Access) -> None:
@@ -56,9 +63,13 @@ class NatsLink:
         self._limits = limits
         self._access = access
         self._lock = asyncio.Lock()
+        self._events_lock = asyncio.Lock()
         self._settled = asyncio.Event()  # either connected or closed, not in between
         self._client: Client | None = None
         self._session: Session | None = None
+        self._events_in: Session | None = None
+        self._events_tried_by: Client | None = None
+        self._refusal = ""
 
     async def session(self) -> Session:
         """Return the present session; connects and prepares first when there is none.
@@ -69,16 +80,72 @@ class NatsLink:
         async with self._lock:
             if self._session is not None and self._session.client.is_connected:
                 return self._session
-            with as_broker_errors(QUEUE, "connecting"):
+            with self.explained("connecting"):
                 client = await self._connected()
             try:
-                with as_broker_errors(QUEUE, "preparing streams"):
-                    self._session = await self._prepare(client)
+                with self.explained("preparing streams"):
+                    self._session = session = await self._prepare(client)
             except BrokerError:
                 # A connection that is up and brings no answers may never bring any again: the next try makes another.
                 await self._drop(client)
                 raise
-            return self._session
+        if self._events_tried_by is not client:
+            # Subscribers look for the stream before the first event; what is wrong with it is told where events go out.
+            self._events_tried_by = client
+            with suppress(BrokerError):
+                await self.prepare_events(session)
+        return session
+
+    @contextmanager
+    def explained(self, doing: str) -> Iterator[None]:
+        """Raise `BrokerError` for what the library raises, with what the server refused meanwhile.
+
+        To a request that the user has no right to make the server gives no answer, only a word beside it.
+        """
+        self._refusal = ""
+        try:
+            with as_broker_errors(QUEUE, doing):
+                yield
+        except BrokerError as error:
+            if self._refusal and error.passing:
+                raise BrokerError(f"{error}; the server said: {self._refusal}") from error
+            raise
+
+    async def prepare_events(self, session: Session) -> None:
+        """Have a stream of status events made when no type of them has one; looked for once for each connection.
+
+        Raises:
+            BrokerError: NATS does not answer, or refuses it.
+        """
+        async with self._events_lock:
+            if self._events_in is not session:
+                await self._lacking(session)
+                self._events_in = session
+
+    async def check_events(self, session: Session) -> None:
+        """Make sure that streams take all types of status events.
+
+        Raises:
+            BrokerError: NATS does not answer, or no stream has some subjects; the message names one of them.
+        """
+        lacking = await self._lacking(session)
+        if lacking:
+            raise BrokerError(
+                f"{QUEUE}: {len(lacking)} of {len(EventType)} types of status events have no stream, such as "
+                f"{lacking[0]}: have {self._names.events}.> added to the subjects of their stream"
+            )
+
+    async def _lacking(self, session: Session) -> list[str]:
+        """Return the subjects of status events that no stream has; one is made when none has any."""
+        subjects = [self._names.event_subject(kind.value) for kind in EventType]
+        with self.explained("looking for the stream of status events"):
+            lacking = [subject for subject in subjects if await self._stream_of(session.jetstream, subject) is None]
+            if len(lacking) < len(subjects):
+                return lacking
+            everything = f"{self._names.events}.>"
+            config = StreamConfig(max_age=self._limits.keep_events.total_seconds())
+            await self._stream(session.jetstream, everything, config)
+        return []
 
     def forget(self) -> None:
         """Have streams and consumer looked for again before the next use."""
@@ -107,7 +174,7 @@ class NatsLink:
         Raises:
             BrokerError: NATS does not answer, or refuses it.
         """
-        with as_broker_errors(QUEUE, f"preparing the stream of {subject}"):
+        with self.explained(f"preparing the stream of {subject}"):
             return await self._stream(session.jetstream, subject, config)
 
     async def close(self) -> None:
@@ -136,6 +203,8 @@ class NatsLink:
         return client
 
     async def _connect(self, client: Client) -> None:
+        path = self._access.credentials_file
+        credentials = None if path is None else Credentials(path)
         await client.connect(
             servers=self._url.split(","),
             name=self._names.consumer,
@@ -143,7 +212,8 @@ class NatsLink:
             token=self._access.token,
             user=self._access.user,
             password=self._access.password,
-            user_credentials=_text_or_none(self._access.credentials_file),
+            user_jwt_cb=None if credentials is None else credentials.jwt,
+            signature_cb=None if credentials is None else credentials.signature,
             connect_timeout=self._limits.connect_seconds,  # type: ignore[arg-type] # it only waits for so long
             allow_reconnect=False,
             max_reconnect_attempts=-1,
@@ -170,27 +240,30 @@ class NatsLink:
             ),
         )
         dead = await self._stream(jetstream, names.dead, StreamConfig())
-        await self._stream(
-            jetstream, f"{names.events}.>", StreamConfig(max_age=self._limits.keep_events.total_seconds())
-        )
         await self._consumer(jetstream, requests)
         return Session(client, jetstream, requests, dead, asyncio.Event())
 
     async def _stream(self, jetstream: JetStreamContext, subject: str, config: StreamConfig) -> str:
+        known = await self._stream_of(jetstream, subject)
+        if known is not None:
+            return known
+        name = subject.removesuffix(".>").replace(".", "-")
+        made = await jetstream.add_stream(
+            config.evolve(
+                name=name,
+                subjects=[subject],
+                storage=StorageType.FILE,
+                num_replicas=self._limits.replicas,
+                duplicate_window=_DUPLICATE_WINDOW_SECONDS,
+            )
+        )
+        return made.config.name or name
+
+    async def _stream_of(self, jetstream: JetStreamContext, subject: str) -> str | None:
         try:
             return await jetstream.find_stream_name_by_subject(subject)
         except NotFoundError:
-            name = subject.removesuffix(".>").replace(".", "-")
-            made = await jetstream.add_stream(
-                config.evolve(
-                    name=name,
-                    subjects=[subject],
-                    storage=StorageType.FILE,
-                    num_replicas=self._limits.replicas,
-                    duplicate_window=_DUPLICATE_WINDOW_SECONDS,
-                )
-            )
-            return made.config.name or name
+            return None
 
     async def _consumer(self, jetstream: JetStreamContext, stream: str) -> None:
         config = ConsumerConfig(
@@ -202,15 +275,27 @@ class NatsLink:
             max_deliver=-1,
         )
         try:
+            known = (await jetstream.consumer_info(stream, self._names.consumer)).config
+        except NotFoundError:
             await jetstream.add_consumer(stream, config)
-        except BadRequestError:
-            # It exists with settings that can't be changed: it is good enough if it consumes our subject.
-            known = await jetstream.consumer_info(stream, self._names.consumer)
-            if known.config.filter_subject not in (None, "", self._names.requests):
-                raise
+            return
+        if known.filter_subject not in (None, "", self._names.requests):
+            raise BrokerError(
+                f"{QUEUE}: the consumer {self._names.consumer} is there for {known.filter_subject}, not for "
+                f"{self._names.requests}: delete it, or give another name in broker.names"
+            )
+        if (known.ack_wait, known.max_ack_pending) != (config.ack_wait, config.max_ack_pending):
+            try:
+                await jetstream.add_consumer(stream, config)
+            except (NatsError, TimeoutError) as error:
+                # Made by an administrator, whose settings are good enough.
+                _log.info("the consumer is used as it is", consumer=self._names.consumer, reason=reason_of(error))
 
     async def _on_error(self, error: Exception) -> None:
-        _log.debug("NATS", error=str(error) or type(error).__name__)
+        said = told(str(error)) or type(error).__name__
+        if "permissions violation" in said.lower():
+            self._refusal = said
+        _log.debug("NATS", error=said)
 
     async def _on_closed(self) -> None:
         self._settled.set()
@@ -228,7 +313,3 @@ class NatsLink:
 
 async def _close(client: Client) -> None:
     await close_quietly(asyncio.create_task(client.close()), _CLOSE_SECONDS)
-
-
-def _text_or_none(path: object) -> str | None:
-    return None if path is None else str(path)

@@ -32,7 +32,14 @@ class Broker(Protocol):
     """
 
     async def check(self) -> None:
-        """Connect if necessary and make sure that the queue answers and has what is needed.
+        """Connect if necessary and make sure that the queue answers and has what is needed for triggers.
+
+        Raises:
+            BrokerError: It does not; the message says why.
+        """
+
+    async def check_events(self) -> None:
+        """Make sure that the queue has what is needed for all types of status events. Trouble there stops no trigger.
 
         Raises:
             BrokerError: It does not; the message says why.

@@ -47,6 +47,10 @@ class RabbitMQBroker:
             async with asyncio.timeout(self._limits.call_seconds), session.connection.channel() as channel:
                 await channel.get_queue(self._names.requests)
 
+    async def check_events(self) -> None:
+        """See `Broker.check_events`."""
+        await self._link.look_for_events(await self._link.session())
+
     async def close(self) -> None:
         """Close the connection."""
         await self._link.close()
@@ -66,13 +70,13 @@ class RabbitMQBroker:
 
     async def publish(self, event_type: str, event_id: str, body: bytes) -> None:
         """See `Broker.publish`."""
-        session = await self._link.session()
+        events = await self._link.events(await self._link.session())
         message = _persistent(body, {_CONTENT_TYPE: _CLOUD_EVENT}, event_id)
         subject = self._names.event_subject(event_type)
         with as_broker_errors(QUEUE, f"publishing {subject}"):
             async with asyncio.timeout(self._limits.call_seconds):
                 # Without a subscriber's queue an event goes nowhere, which is as it should be.
-                await session.events.publish(message, subject, mandatory=False)
+                await events.publish(message, subject, mandatory=False)
 
     async def request(self, body: bytes) -> None:
         """See `Broker.request`."""

@@ -7,11 +7,13 @@ from typing import Final
 
 import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange, ExchangeType, FieldValue
-from aio_pika.exceptions import ChannelPreconditionFailed
+from aio_pika.exceptions import ChannelNotFoundEntity, ChannelPreconditionFailed
+from aiormq.exceptions import ChannelAccessRefused
 from yarl import URL
 
 from orchestrator.broker.library_errors import as_broker_errors, close_quietly
 from orchestrator.broker.names import Access, Limits, Names
+from orchestrator.engine.ports import BrokerError
 
 QUEUE: Final = "RabbitMQ"
 
@@ -27,12 +29,10 @@ class Session:
     Attributes:
         connection: The connection.
         publishing: A channel with publisher confirms; a message that no queue takes raises.
-        events: The topic exchange of status events.
     """
 
     connection: AbstractConnection
     publishing: AbstractChannel
-    events: AbstractExchange
 
     @property
     def alive(self) -> bool:
@@ -43,7 +43,8 @@ class Session:
 class RabbitMQLink:
     """Connects, and sees to it that queues and exchange are there.
 
-    What exists already is used as it is: whoever runs the servers may have declared it with other arguments.
+    What exists already is used as it is: whoever runs the servers may have declared it with other arguments, for a user
+    who may declare nothing. The exchange of events is looked for when it is needed: trouble with it stops no request.
     """
 
     def __init__(self, url: str, names: Names, limits: Limits, access: Access) -> None:
@@ -57,7 +58,9 @@ class RabbitMQLink:
         self._limits = limits
         self._access = access
         self._lock = asyncio.Lock()
+        self._events_lock = asyncio.Lock()
         self._session: Session | None = None
+        self._events: tuple[Session, AbstractExchange] | None = None
 
     async def session(self) -> Session:
         """Return the present session; connects and declares first when there is none.
@@ -84,7 +87,30 @@ class RabbitMQLink:
             except BaseException:
                 await _close(connection)
                 raise
+            # Subscribers look for it before the first event; what is wrong with it is told where events go out.
+            with suppress(BrokerError):
+                await self.look_for_events(self._session)
             return self._session
+
+    async def events(self, session: Session) -> AbstractExchange:
+        """Return the topic exchange of status events; it is declared first when there is none.
+
+        Raises:
+            BrokerError: RabbitMQ does not answer, there is none and we may not declare it, or it has another type.
+        """
+        async with self._events_lock:
+            if self._events is not None and self._events[0] is session:
+                return self._events[1]
+            await self.look_for_events(session)
+            exchange = await session.publishing.get_exchange(self._names.events, ensure=False)
+            self._events = (session, exchange)
+            return exchange
+
+    async def look_for_events(self, session: Session) -> None:
+        """Make sure that the exchange of status events is there, whatever was seen before; raises as `events` does."""
+        with as_broker_errors(QUEUE, f"looking for the exchange {self._names.events}"):
+            async with asyncio.timeout(self._limits.call_seconds):
+                await declare_exchange(session.connection, self._names.events, ExchangeType.TOPIC)
 
     async def close(self) -> None:
         """Close the connection."""
@@ -108,13 +134,53 @@ class RabbitMQLink:
         }
         await self._queue(connection, self._names.requests, never_dropped)
         publishing = await connection.channel(publisher_confirms=True, on_return_raises=True)
-        events = await publishing.declare_exchange(self._names.events, ExchangeType.TOPIC, durable=True)
-        return Session(connection, publishing, events)
+        return Session(connection, publishing)
 
     async def _queue(self, connection: AbstractConnection, name: str, arguments: dict[str, FieldValue]) -> None:
-        async with connection.channel() as channel:
-            with suppress(ChannelPreconditionFailed):
+        # Looked for first: a user without the right to configure may use what others declared. What RabbitMQ refuses
+        # closes the channel, so each question has its own.
+        with suppress(ChannelNotFoundEntity):
+            async with connection.channel() as channel:
+                await channel.declare_queue(name, passive=True)
+                return
+        try:
+            async with connection.channel() as channel:
                 await channel.declare_queue(name, durable=True, arguments={"x-queue-type": "quorum", **arguments})
+        except ChannelAccessRefused as error:
+            raise BrokerError(_MISSING.format(what=f"queue {name}", said=error)) from error
+
+
+async def declare_exchange(connection: AbstractConnection, name: str, kind: ExchangeType) -> None:
+    """See to it that an exchange is there and is of the type that is needed, as far as we may know.
+
+    Raises:
+        BrokerError: It is not there and we may not declare it, or it has another type.
+    """
+    there = True
+    try:
+        async with connection.channel() as channel:
+            await channel.declare_exchange(name, kind, passive=True)
+    except ChannelNotFoundEntity:
+        there = False
+    try:
+        # Also of one that is there: only a declaration tells its type, and it is refused where the type is another.
+        async with connection.channel() as channel:
+            await channel.declare_exchange(name, kind, durable=True)
+    except ChannelAccessRefused as error:
+        if not there:
+            raise BrokerError(_MISSING.format(what=f"{kind} exchange {name}", said=error)) from error
+    except ChannelPreconditionFailed as error:
+        if "'type'" in str(error):
+            raise BrokerError(
+                f"{QUEUE}: the exchange {name} is not of the type {kind.value} ({error}): delete it, or give another "
+                "name in broker.names"
+            ) from error
+
+
+_MISSING: Final = (
+    QUEUE + ": the {what} is not there, and this user may not declare it ({said}): grant the right to configure it, or "
+    "have it declared (docs/servers.md)"
+)
 
 
 async def _close(connection: AbstractConnection) -> None:

@@ -12,7 +12,7 @@ from aio_pika import DeliveryMode, Message
 from aio_pika.abc import AbstractIncomingMessage, ExchangeType, FieldValue
 
 from orchestrator.broker.library_errors import LIBRARY_ERRORS, as_broker_errors
-from orchestrator.broker.rabbitmq_link import QUEUE, Session
+from orchestrator.broker.rabbitmq_link import QUEUE, Session, declare_exchange
 from orchestrator.engine.ports import BrokerError
 
 MOST_WAITING: Final = 1_000
@@ -38,7 +38,8 @@ async def publish(session: Session, name: str, message_id: str, body: bytes, sec
     )
     with as_broker_errors(QUEUE, f"publishing to {name}"):
         async with asyncio.timeout(seconds):
-            exchange = await session.publishing.declare_exchange(name, ExchangeType.FANOUT, durable=True)
+            await declare_exchange(session.connection, name, ExchangeType.FANOUT)
+            exchange = await session.publishing.get_exchange(name, ensure=False)
             await exchange.publish(message, "", mandatory=False)
 
 
@@ -63,7 +64,8 @@ async def read(session: Session, name: str, seconds: float) -> AsyncGenerator[by
         async with asyncio.timeout(seconds):
             channel = await session.connection.channel()
             await channel.set_qos(prefetch_count=_PREFETCH)
-            exchange = await channel.declare_exchange(name, ExchangeType.FANOUT, durable=True)
+            await declare_exchange(session.connection, name, ExchangeType.FANOUT)
+            exchange = await channel.get_exchange(name, ensure=False)
             queue = await channel.declare_queue(exclusive=True, auto_delete=True, arguments=_BOUNDS)
             await queue.bind(exchange)
             underlay = await channel.get_underlay_channel()

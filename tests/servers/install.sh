@@ -1,5 +1,6 @@
 #!/bin/sh
-# Installs what the tests start: PostgreSQL, NATS, RabbitMQ, Chromium and Node.js, from Debian's packages.
+# Installs what the tests start: PostgreSQL, pgbouncer, NATS, RabbitMQ, nginx, Chromium and Node.js, from Debian's
+# packages.
 # Does nothing when all is there. The packages' services are not started: tests start servers of their own.
 set -eu
 
@@ -11,6 +12,8 @@ present() {
 find_missing() {
     missing=""
     present initdb || missing="$missing postgresql"
+    present pgbouncer || missing="$missing pgbouncer"
+    present nginx || missing="$missing nginx-light"
     present nats-server || missing="$missing nats-server"
     { present rabbitmq-server && present erl_call && present epmd; } || missing="$missing rabbitmq-server"
     present chromium || present chromium-browser || present google-chrome || missing="$missing chromium"

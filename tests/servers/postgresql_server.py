@@ -45,12 +45,12 @@ class PostgreSQLServer(LoopbackServer):
     def create_database(self) -> str:
         """Create an empty database and return its name."""
         name = f"test_{uuid.uuid4().hex[:16]}"
-        self._execute(f'CREATE DATABASE "{name}"')
+        self.execute(f'CREATE DATABASE "{name}"')
         return name
 
     def drop_database(self, name: str) -> None:
         """Drop ``name``, ending the sessions that still use it."""
-        self._execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+        self.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
 
     def command(self) -> list[str]:
         """See LoopbackServer."""
@@ -84,15 +84,18 @@ class PostgreSQLServer(LoopbackServer):
             return False
         return True
 
+    def _make_data(self) -> list[str]:
+        return [
+            *(programs.postgresql("initdb"), "-D", str(self._data), "-U", _USER, "--auth=trust"),
+            *("--encoding=UTF8", "--locale=C", "--no-sync", "--no-instructions"),
+        ]
+
     def _initialise(self) -> None:
         user = self.run_as()
         if user is not None:
             shutil.chown(self.directory, user)
         outcome = subprocess.run(
-            [
-                *(programs.postgresql("initdb"), "-D", str(self._data), "-U", _USER, "--auth=trust"),
-                *("--encoding=UTF8", "--locale=C", "--no-sync", "--no-instructions"),
-            ],
+            self._make_data(),
             cwd=self.directory,
             env=self.environment(),
             user=user,
@@ -105,9 +108,26 @@ class PostgreSQLServer(LoopbackServer):
         )
         if outcome.returncode != 0:
             shutil.rmtree(self.directory, ignore_errors=True)
-            msg = f"initdb ended with code {outcome.returncode}: {outcome.stderr.strip()}"
+            msg = f"making its data ended with code {outcome.returncode}: {outcome.stderr.strip()}"
             raise ServerStartError(msg)
 
-    def _execute(self, statement: str) -> None:
-        with psycopg.connect(self.url, autocommit=True, connect_timeout=10) as connection:
+    def execute(self, statement: str, database: str = "postgres") -> None:
+        """Run a statement of SQL as the server's superuser."""
+        with psycopg.connect(self.url_of(database), autocommit=True, connect_timeout=10) as connection:
             connection.execute(statement.encode())
+
+
+class PostgreSQLStandby(PostgreSQLServer):
+    """A standby that follows a primary by streaming: it answers reads, and refuses writes."""
+
+    name = "postgresql-standby"
+
+    def __init__(self, primary: PostgreSQLServer) -> None:
+        self._primary = primary
+        super().__init__()
+
+    def _make_data(self) -> list[str]:
+        return [
+            *(programs.postgresql("pg_basebackup"), "-D", str(self._data), "-R", "-X", "stream", "-c", "fast"),
+            *("--no-sync", "-d", self._primary.url),
+        ]

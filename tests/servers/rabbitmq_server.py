@@ -85,6 +85,21 @@ log.file = false
         """Delete ``name`` with its queues; its connections end."""
         self._evaluate(f'ok = rabbit_vhost:delete(<<"{name}">>, <<"tests">>).')
 
+    def create_user(self, virtual_host: str, *, configure: str, write: str, read: str) -> str:
+        """Create a user with rights in ``virtual_host``, regular expressions each, and return its name and password."""
+        name = f"user-{uuid.uuid4().hex[:16]}"
+        self._evaluate(
+            f'ok = rabbit_auth_backend_internal:add_user(<<"{name}">>, <<"{name}">>, <<"tests">>), '
+            f"ok = rabbit_auth_backend_internal:set_permissions("
+            f'<<"{name}">>, <<"{virtual_host}">>, '
+            f'<<"{_escaped(configure)}">>, <<"{_escaped(write)}">>, <<"{_escaped(read)}">>, <<"tests">>).'
+        )
+        return name
+
+    def limit_messages(self, most_bytes: int) -> None:
+        """Refuse larger messages on connections that are opened from now on; 128 MiB is what it begins with."""
+        self._evaluate(f"ok = application:set_env(rabbit, max_message_size, {most_bytes}).")
+
     def write_tables(self) -> None:
         """Have the tables written that RabbitMQ writes with a delay of 3 s.
 
@@ -151,3 +166,7 @@ log.file = false
         if outcome.returncode != 0 or not outcome.stdout.startswith("{ok, ok}"):
             msg = f"RabbitMQ refused {expression!r}: {outcome.stdout}{outcome.stderr}"
             raise RuntimeError(msg)
+
+
+def _escaped(pattern: str) -> str:
+    return pattern.replace("\\", "\\\\")

@@ -1,8 +1,9 @@
 """One life of the daemon, in a forked process that ends itself with SIGKILL at a chosen moment.
 
 It is ``orchestrator run`` with its queue, lanes, relay and HTTP. Only what looks after other groups than the one that
-is changed (joins, audits) is left out, because all lives share one network, and the queue gives back unsettled
-triggers sooner. The production code has no hooks: the moments are told by wrapping two methods here.
+is changed (joins, audits) is left out, because all lives share one network, and what looks at the daemon itself, whose
+commits would be counted; and the queue gives back unsettled triggers sooner. The production code has no hooks: the
+moments are told by wrapping two methods here.
 """
 
 import asyncio
@@ -80,6 +81,7 @@ def live(config: str, log: str, trace: str, fatal: Point | None) -> None:
     os.dup2(said, 2)
     _Moments(os.open(trace, os.O_WRONLY | os.O_CREAT | os.O_APPEND), fatal).watch()
     daemon._watch = lambda *_: ()
+    daemon._self_watch = lambda *_: ()
     setattr(daemon, "Limits", partial(Limits, ack_wait=ACK_WAIT))  # noqa: B010 - it has no setting
     run(config=Path(config))
 
