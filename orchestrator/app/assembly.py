@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
 from random import SystemRandom
 from urllib.parse import quote, urlsplit, urlunsplit
 
@@ -22,7 +23,7 @@ from orchestrator.besu.signing import Accounts, ManagementCodec
 from orchestrator.besu.statements import signer_of
 from orchestrator.besu.tokens import TokenFile
 from orchestrator.besu.websocket_client import NodeSocket
-from orchestrator.config import AccountConfig, Config, MarkersConfig, NodeConfig
+from orchestrator.config import AccountConfig, Config, ConfigError, MarkersConfig, NodeConfig
 from orchestrator.engine.additions import AdditionsUnderWay
 from orchestrator.engine.admission import AdmissionRules
 from orchestrator.engine.bystanders import BystanderReader
@@ -117,12 +118,30 @@ def keys_of_markers(markers: MarkersConfig) -> dict[str, bytes]:
     return {} if markers.seed_file is None else pooled_keys(read_seed(markers.seed_file), markers.accounts)
 
 
+def secret_text(path: Path) -> str:
+    """Return what a secret's file holds, without what is around it.
+
+    Raises:
+        ConfigError: It can't be read, or is no text; the message names it and shows nothing of it.
+    """
+    try:
+        return path.read_text("utf-8-sig").strip()
+    except OSError as error:
+        raise ConfigError([f"{path}: can't be read: {error.strerror}"]) from error
+    except UnicodeDecodeError:
+        raise ConfigError([f"{path}: is no text in UTF-8; write the secret again"]) from None
+
+
 def store_url(config: Config) -> str:
-    """Return the store's URL with its password, if it has one in a file."""
+    """Return the store's URL with its password, if it has one in a file.
+
+    Raises:
+        ConfigError: The file can't be read.
+    """
     if config.store.password_file is None:
         return config.store.url
     parts = urlsplit(config.store.url)
-    password = quote(config.store.password_file.read_text().strip(), safe="")
+    password = quote(secret_text(config.store.password_file), safe="")
     user, _, host = parts.netloc.rpartition("@")
     return urlunsplit(parts._replace(netloc=f"{user}:{password}@{host}"))
 

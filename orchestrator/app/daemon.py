@@ -19,7 +19,7 @@ from orchestrator.api.connections import Connections
 from orchestrator.api.forecasting import FleetForecasts
 from orchestrator.api.group_reading import FleetGroups
 from orchestrator.api.ports import ApiServices
-from orchestrator.app.assembly import Engine, assembled, speakers
+from orchestrator.app.assembly import Engine, assembled, secret_text, speakers
 from orchestrator.app.interpreter import settle_interpreter
 from orchestrator.app.readiness import Readiness
 from orchestrator.besu.statements import signer_of
@@ -52,7 +52,7 @@ log = structlog.get_logger()
 
 
 def _secret(path: Path | None) -> str | None:
-    return None if path is None else path.read_text().strip()
+    return None if path is None else secret_text(path)
 
 
 def broker_names(config: BrokerConfig) -> Names:

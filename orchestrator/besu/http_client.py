@@ -35,12 +35,15 @@ from orchestrator.besu.json_rpc import (
 from orchestrator.besu.read_gathering import MOST_CALLS, ReadGatherer
 from orchestrator.besu.tokens import TokenFile
 from orchestrator.besu.turn_limit import TurnLimit
+from orchestrator.outside_text import told
 
 DEFAULT_TIMEOUT_SECONDS: Final = 10.0
 _READ_ATTEMPTS: Final = 3
 _WRITE_WORDS: Final = ("send", "distribute", "create", "delete", "add", "remove", "set")
 _JSON: Final = "application/json"
 _FORBIDDEN: Final = 403
+_TOLD_BYTES: Final = 1024
+_TOLD_CHARACTERS: Final = 120
 _TOO_MANY: Final = 429
 _HOST_REFUSED: Final = b"Host not authorized"
 _BATCH_STATUSES: Final = (400, 413)
@@ -260,9 +263,17 @@ class HttpNode:
                         f"{self.url} takes no requests under this host name; add it to the node's --host-allowlist"
                     )
                 # Besu answers errors of the request with 400 and 401 and says in JSON what they are.
-                if response.status >= 500 or response.status == _TOO_MANY or answered.lstrip()[:1] not in {b"{", b"["}:
+                # A gateway's JSON is none of Besu's: that has a version in it.
+                refused = response.status >= 400 and b'"jsonrpc"' not in answered
+                if (
+                    refused
+                    or response.status >= 500
+                    or response.status == _TOO_MANY
+                    or answered.lstrip()[:1] not in {b"{", b"["}
+                ):
+                    words = told(answered[:_TOLD_BYTES].decode("utf-8", "replace"), _TOLD_CHARACTERS).strip()
                     raise HttpStatusError(
-                        f"{self.url} answered HTTP {response.status} without JSON-RPC; "
+                        f"{self.url} answered HTTP {response.status} without JSON-RPC ({words or 'nothing'}); "
                         "check that it is a Besu node's address and what stands before it",
                         status=response.status,
                     )

@@ -1,5 +1,6 @@
 """Accounts that sign private transactions; their keys never appear in a representation, a message or a log."""
 
+import codecs
 import json
 import os
 import stat
@@ -18,6 +19,9 @@ from orchestrator.besu.statements import sign_statement
 from orchestrator.secret_modes import is_too_open, lies_in
 
 _MAX_FILE_BYTES: Final = 64 << 10
+_KEY_BYTES: Final = 32
+_KEYSTORE_VERSION: Final = 3
+_UTF_16: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 SEED_BYTES: Final = 32
 
@@ -80,7 +84,7 @@ def signer_from_key(private_key: bytes | str) -> LocalSigner:
         SignerError: it is no private key.
     """
     try:
-        secret = hex_to_bytes(private_key, max_bytes=32) if isinstance(private_key, str) else private_key
+        secret = hex_to_bytes(private_key.strip(), max_bytes=32) if isinstance(private_key, str) else private_key
         return LocalSigner(secret)
     except (InvalidIdentifierError, InvalidPrivateTransactionError):
         raise SignerError("the private key is not 32 bytes between 1 and the order of secp256k1") from None
@@ -133,14 +137,28 @@ def signer_from_keystore(path: Path, password_file: Path, *, expected_address: s
         keystore = json.loads(_read(path, "keystore"))
     except ValueError:
         raise SignerError(f"the keystore {path} is no JSON; it must be a keystore file of version 3") from None
-    try:
-        secret = _decrypt(keystore, password)
-    except (ValueError, TypeError, KeyError, NotImplementedError) as error:  # the last: of another version than 3
+    version = keystore.get("version") if isinstance(keystore, dict) else None
+    if str(version) != str(_KEYSTORE_VERSION):
         raise SignerError(
-            f"the keystore {path} cannot be opened with the password in {password_file} ({type(error).__name__}); "
+            f"the keystore {path} is of version {str(version)[:20]}; it must be a keystore file of version 3"
+        )
+    try:
+        secret = _decrypt(keystore | {"version": _KEYSTORE_VERSION}, password)
+    except (ValueError, TypeError, KeyError, NotImplementedError) as error:
+        what = "another password" if "MAC mismatch" in str(error) else type(error).__name__
+        raise SignerError(
+            f"the keystore {path} cannot be opened with the password in {password_file} ({what}); "
             "check that both belong together and that the keystore is of version 3"
         ) from None
-    return _checked(LocalSigner(secret), expected_address, path)
+    if len(secret) < _KEY_BYTES:
+        # Its maker dropped leading zeros. The address that has to come out proves that this is what was dropped.
+        secret = secret.rjust(_KEY_BYTES, b"\0")
+        expected_address = expected_address or str(keystore.get("address", ""))
+    try:
+        signer = LocalSigner(secret)
+    except InvalidPrivateTransactionError:
+        raise SignerError(f"the keystore {path} holds no private key of secp256k1") from None
+    return _checked(signer, expected_address, path)
 
 
 def _decrypt(keystore: Any, password: str) -> bytes:
@@ -155,8 +173,14 @@ def _decrypt(keystore: Any, password: str) -> bytes:
 
 
 def _checked(signer: LocalSigner, expected_address: str | None, path: Path) -> LocalSigner:
-    if expected_address is not None and normal_address(expected_address) != signer.address:
-        raise SignerError(f"{path} holds the key of {signer.address}, not of {expected_address}")
+    if expected_address is None:
+        return signer
+    try:
+        expected = normal_address(expected_address if expected_address.startswith("0x") else f"0x{expected_address}")
+    except InvalidIdentifierError:
+        expected = ""
+    if expected != signer.address:
+        raise SignerError(f"{path} holds the key of {signer.address}, not of {expected_address or 'a named account'}")
     return signer
 
 
@@ -181,7 +205,9 @@ def _read(path: Path, what: str) -> str:
         raise SignerError(f"the {what} {path} cannot be read: {error.strerror}") from None
     if len(content) > _MAX_FILE_BYTES:
         raise SignerError(f"the {what} {path} is larger than {_MAX_FILE_BYTES} bytes")
+    if content.startswith(_UTF_16):
+        raise SignerError(f"the {what} {path} is written in UTF-16: write it again as UTF-8 (or plain ASCII)")
     try:
-        return content.decode("utf-8")
+        return content.decode("utf-8-sig")  # some editors put a mark in front
     except UnicodeDecodeError:
         raise SignerError(f"the {what} {path} is no text") from None

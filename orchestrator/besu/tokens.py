@@ -41,7 +41,7 @@ class TokenFile:
     def _read(self, size: int) -> str:
         if size > _MAX_TOKEN_BYTES:
             raise TokenError(f"the token file {self._path} has {size} bytes; a token has at most {_MAX_TOKEN_BYTES}")
-        token = self._path.read_text("utf-8", "replace").strip()
+        token = self._path.read_text("utf-8-sig", "replace").strip()
         if not token.isascii() or not token.isprintable() or len(token.split()) != 1:
             raise TokenError(f"the token file {self._path} must hold one token and nothing else")
         return token

@@ -132,6 +132,7 @@ def _ended_with(config: "Config") -> None:
     from orchestrator.app import AccountError, run_daemon
     from orchestrator.app.daemon import stopping_on_signals
     from orchestrator.besu.signers import SignerError
+    from orchestrator.config import ConfigError
     from orchestrator.engine.ports import BrokerError, StoreError
 
     async def until_stopped() -> None:
@@ -141,7 +142,7 @@ def _ended_with(config: "Config") -> None:
 
     try:
         asyncio.run(until_stopped())
-    except (AccountError, SignerError) as error:
+    except (AccountError, ConfigError, SignerError) as error:
         raise fail(str(error), Exit.USAGE) from None
     except (StoreError, BrokerError, OSError) as error:
         raise fail(str(error)) from None

@@ -1,5 +1,6 @@
 """Reading the configuration: the TOML file, the environment over it, then every mistake at once."""
 
+import codecs
 import os
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -66,8 +67,10 @@ def _read(path: Path) -> dict[str, Any]:
         raise ConfigError([f"{path}: can't be read: {error.strerror}; name the file with --config"]) from error
     if len(text) > MAX_FILE_BYTES:
         raise ConfigError([f"{path}: is larger than {MAX_FILE_BYTES} bytes; that is no configuration"])
+    if text.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise ConfigError([f"{path}: is written in UTF-16: write it again as UTF-8"])
     try:
-        return tomllib.loads(text.decode("utf-8"))
+        return tomllib.loads(text.decode("utf-8-sig"))  # some editors put a mark in front
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError([f"{path}: is not valid TOML: {error}"]) from error
 

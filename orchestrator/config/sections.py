@@ -197,7 +197,9 @@ class AccountConfig(Section):
 
     address: Annotated[str, AfterValidator(values.check_address)] = Field(description="0x and 40 digits; unique.")
     keystore: File | None = Field(default=None, description="Keystore V3 file.")
-    password_file: SecretFile | None = Field(default=None, description="File with the keystore's password.")
+    password_file: Annotated[Path, AfterValidator(values.check_password_file)] | None = Field(
+        default=None, description="File with the keystore's password."
+    )
     key_file: SecretFile | None = Field(
         default=None, description="File with the private key in hexadecimal; readable by its owner only (mode 0600)."
     )

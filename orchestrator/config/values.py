@@ -119,6 +119,10 @@ def in_folder(path: Path, info: ValidationInfo) -> Path:
 
 def check_file(path: Path, info: ValidationInfo) -> Path:
     """A file that can be read and is not empty."""
+    return _readable(path, info, may_be_empty=False)
+
+
+def _readable(path: Path, info: ValidationInfo, *, may_be_empty: bool) -> Path:
     path = in_folder(path, info)
     if _folder(info) is not None:
         try:
@@ -126,14 +130,22 @@ def check_file(path: Path, info: ValidationInfo) -> Path:
                 empty = not file.read(1)
         except OSError as error:
             raise ValueError(f"{path} can't be read: {error.strerror}") from error
-        if empty:
+        if empty and not may_be_empty:
             raise ValueError(f"{path} is empty")
     return path
 
 
 def check_secret_file(path: Path, info: ValidationInfo) -> Path:
     """A file with a secret (key, password, token): see `orchestrator.secret_modes` for who may have a right to it."""
-    path = check_file(path, info)
+    return _closed(_readable(path, info, may_be_empty=False), info)
+
+
+def check_password_file(path: Path, info: ValidationInfo) -> Path:
+    """The same with the password of a keystore, which may be the empty one."""
+    return _closed(_readable(path, info, may_be_empty=True), info)
+
+
+def _closed(path: Path, info: ValidationInfo) -> Path:
     if _folder(info) is not None:
         found = path.stat()
         mode = stat.S_IMODE(found.st_mode)

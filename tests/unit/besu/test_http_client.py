@@ -181,6 +181,33 @@ async def test_other_answers_are_no_answers(
     assert failure.value.retryable
 
 
+@pytest.mark.parametrize(
+    ("status", "body"), [(404, '{"message": "no Route matched"}'), (403, '{"error": "forbidden"}'), (401, "<html>no")]
+)
+async def test_a_gateways_refusal_is_told_in_its_words(
+    scripted: ScriptedNode, session: ClientSession, status: int, body: str
+) -> None:
+    """What stands before a node answers in JSON or not: status and first words are told."""
+
+    async def respond(_: web.Request) -> web.Response:
+        return web.Response(status=status, text=body)
+
+    scripted.respond = respond
+    with pytest.raises(HttpStatusError, match=f"HTTP {status} .*{body[:10]}"):
+        await HttpNode(session, scripted.url).call("ping")
+
+
+async def test_a_host_name_that_a_node_does_not_take_is_told(scripted: ScriptedNode, session: ClientSession) -> None:
+    """Besu's answer to a host name that it was not told of says which option lets it in."""
+
+    async def respond(_: web.Request) -> web.Response:
+        return web.Response(status=403, text='{"message":"Host not authorized."}')
+
+    scripted.respond = respond
+    with pytest.raises(HostNotAllowedError, match="--host-allowlist"):
+        await HttpNode(session, scripted.url).call("ping")
+
+
 @pytest.mark.parametrize(("status", "tries"), [(413, 1), (404, 1), (429, 3), (503, 3)])
 async def test_a_read_that_is_refused_for_what_it_is_is_asked_once(
     scripted: ScriptedNode, session: ClientSession, status: int, tries: int

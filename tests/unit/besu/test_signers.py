@@ -20,6 +20,13 @@ from eth_account import Account
 print(json.dumps(Account.encrypt(sys.argv[1], sys.argv[2], kdf="pbkdf2", iterations=1)))
 """
 
+MAKE_SHORT_KEYSTORE = """
+import json, sys
+from eth_keyfile import create_keyfile_json
+made = create_keyfile_json(bytes.fromhex(sys.argv[1]), b"", kdf="pbkdf2", iterations=1)
+print(json.dumps(made | {"version": "3", "address": sys.argv[2]}))
+"""
+
 NESTED_JSON = """
 import sys
 from pathlib import Path
@@ -149,3 +156,34 @@ def test_opening_a_keystore_leaves_nested_json_harmless(tmp_path: Path, keystore
         [sys.executable, "-c", NESTED_JSON, str(keystore), str(password)], check=False, capture_output=True, text=True
     )
     assert (ran.returncode, ran.stdout) == (0, "refused\n")
+
+
+def test_a_keystore_whose_maker_dropped_zeros_is_opened(tmp_path: Path) -> None:
+    """A secret of 31 bytes is a key that began with a zero when the named account comes out, and no other.
+
+    The empty password is one; a version written as text, and a byte order mark, are those of some makers.
+    """
+    key = bytes.fromhex("00" + KEY[2:])
+    address = signer_from_key(key).address
+    asked = [sys.executable, "-c", MAKE_SHORT_KEYSTORE, key[1:].hex(), address.removeprefix("0x")]
+    made = subprocess.run(asked, check=True, capture_output=True)
+    path, password = tmp_path / "keystore.json", secret_file(tmp_path / "password", "")
+    path.write_bytes(b"\xef\xbb\xbf" + made.stdout)
+    assert signer_from_keystore(path, password, expected_address=address).address == address
+    assert signer_from_keystore(path, password).address == address
+    with pytest.raises(SignerError, match=f"not of {ADDRESS}"):
+        signer_from_keystore(path, password, expected_address=ADDRESS)
+    path.write_text(made.stdout.decode().replace(address.removeprefix("0x"), ADDRESS))
+    with pytest.raises(SignerError, match=f"not of {ADDRESS}"):
+        signer_from_keystore(path, password)
+
+
+def test_marks_and_line_breaks_of_editors_are_no_part_of_a_key(tmp_path: Path) -> None:
+    """A byte order mark or line breaks around a key do no harm; UTF-16 is named with what to do."""
+    path = secret_file(tmp_path / "key", "")
+    path.write_bytes(b"\xef\xbb\xbf" + KEY.encode() + b"\r\n")
+    assert signer_from_key_file(path).address == ADDRESS
+    assert signer_from_key(KEY + "\n").address == ADDRESS
+    path.write_bytes(KEY.encode("utf-16"))
+    with pytest.raises(SignerError, match="written in UTF-16: write it again as UTF-8"):
+        signer_from_key_file(path)
