@@ -119,11 +119,14 @@ def load(path: Path) -> "Config":
 
 def _migrated(config: "Config") -> str:
     from orchestrator.app import store_url
+    from orchestrator.config import ConfigError
     from orchestrator.engine.ports import StoreError
     from orchestrator.store.schema_version import migrate as bring_up
 
     try:
         return bring_up(store_url(config))
+    except ConfigError as error:
+        raise fail(str(error), Exit.USAGE) from None
     except StoreError as error:
         raise fail(str(error)) from None
 

@@ -20,14 +20,19 @@ LOOPBACK_NAMES: Final = frozenset({"localhost"})
 
 
 def check_store_url(url: str, info: ValidationInfo) -> str:
-    """A database: ``sqlite:///file.db`` or ``postgresql://user@host/name``; a relative file starts at the folder."""
+    """A database: ``sqlite:///file.db`` or ``postgresql://user@host/name``; a relative file starts at the folder.
+
+    Of PostgreSQL several hosts may be named, separated by commas.
+    """
     scheme, separator, rest = url.partition("://")
     if not separator or scheme not in STORE_SCHEMES:
         raise ValueError('must be "sqlite:///file.db" or "postgresql://user@host/database"')
     if scheme == "sqlite" and (not rest.startswith("/") or len(rest) < 2):
         raise ValueError('must name a file: "sqlite:///file.db" (three slashes; four for an absolute path)')
     if scheme == "postgresql":
-        _parts(url)
+        before, at, hosts = urlsplit(url).netloc.rpartition("@")
+        for host in hosts.split(","):  # as libpq has several: the first that fits is used
+            _parts(f"postgresql://{before}{at}{host}/")
     folder = _folder(info)
     if scheme == "sqlite" and folder is not None:
         return f"sqlite:///{folder / rest[1:]}"

@@ -167,6 +167,8 @@ def test_every_mistake_is_told_with_its_key(load: Load) -> None:
         (NODE + ACCOUNT.replace("owner", "nobody"), "accounts.0.key_file: "),
         (NODE + ACCOUNT + "private_key = '0x1'", "accounts.0.private_key: a secret must not stand"),
         (NODE + "[store]\nurl = 'postgresql://o:word@db/o'", "store.url: holds a password"),
+        (NODE + "[store]\nurl = 'postgresql://o@one:1,two:x/o'", "store.url: is no address"),
+        (NODE + "[store]\nurl = 'postgresql://o:word@one,two/o'", "store.url: holds a password"),
         (NODE + "[store]\nurl = 'mysql://db/o'", "store.url: must be"),
         (NODE + "[store]\nurl = 'sqlite://a.db'", "store.url: must name a file"),
         (NODE + "[broker]\nurl = 'nats://token@host'", "broker.url: holds a password"),
@@ -189,6 +191,19 @@ def test_a_cluster_is_several_addresses(load: Load) -> None:
     """The servers of a NATS cluster are given in one text, separated by commas."""
     url = "nats://one:4222,nats://two:4222"
     assert load(NODE + f"[broker]\nurl = '{url}'").broker.url == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://u@one:5432,two:5433/d",
+        "postgresql://u@/d?host=one:1&host=two:2",
+        "postgresql://u@h/d?options=-cx%3Dy",
+    ],
+)
+def test_an_address_of_postgresql_is_taken_as_it_is(load: Load, url: str) -> None:
+    """Several hosts in both ways to write them, and options, are left to the driver."""
+    assert load(NODE + f"[store]\nurl = '{url}'").store.url == url
 
 
 @pytest.mark.parametrize("listen", ["127.0.0.1:0", "[::1]:8080", "localhost:80", "127.9.9.9:65535"])
@@ -316,3 +331,36 @@ def test_a_secret_that_others_can_read_is_refused(load: Load, tmp_path: Path, te
     assert any("mode 0640" in problem and "chmod 600" in problem for problem in problems_of(load, text))
     (tmp_path / "secret").chmod(0o600)
     load(text)
+
+
+def test_secrets_are_taken_as_services_hand_them_over(
+    load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file in systemd's folder of credentials may have mode 0440, which is how its access list shows; not 0444."""
+    secret = tmp_path / "secret"
+    secret.write_text("secret")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    text = '[broker]\nurl = "nats://h"\ntoken_file = "secret"\n' + NODE
+    secret.chmod(0o440)
+    load(text)
+    secret.chmod(0o444)
+    assert any("mode 0444" in problem for problem in problems_of(load, text))
+
+
+def test_the_empty_password_of_a_keystore_is_one(load: Load, tmp_path: Path) -> None:
+    """A keystore's password may be empty; no other secret may."""
+    for name in ("owner.json", "empty"):
+        (tmp_path / name).touch(mode=0o600)
+    (tmp_path / "owner.json").write_text("{}")
+    load(NODE + ACCOUNT.replace('key_file = "owner.key"', 'keystore = "owner.json"\npassword_file = "empty"'))
+    text = '[broker]\nurl = "nats://h"\ntoken_file = "empty"\n' + NODE
+    assert any("empty is empty" in problem for problem in problems_of(load, text))
+
+
+def test_marks_of_editors_are_no_mistake(load: Load, tmp_path: Path) -> None:
+    """A byte order mark before the first section is left out; UTF-16 is named."""
+    assert load("\ufeff" + NODE).nodes
+    path = tmp_path / "utf16.toml"
+    path.write_bytes(NODE.encode("utf-16"))
+    with pytest.raises(ConfigError, match="written in UTF-16"):
+        load_config(path, {})

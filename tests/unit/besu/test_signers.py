@@ -20,11 +20,19 @@ from eth_account import Account
 print(json.dumps(Account.encrypt(sys.argv[1], sys.argv[2], kdf="pbkdf2", iterations=1)))
 """
 
+# Keystore V3 by hand: libraries make none of a shorter secret.
 MAKE_SHORT_KEYSTORE = """
-import json, sys
-from eth_keyfile import create_keyfile_json
-made = create_keyfile_json(bytes.fromhex(sys.argv[1]), b"", kdf="pbkdf2", iterations=1)
-print(json.dumps(made | {"version": "3", "address": sys.argv[2]}))
+import hashlib, json, sys
+from eth_keyfile.keyfile import encrypt_aes_ctr, keccak
+secret, salt, iv = bytes.fromhex(sys.argv[1]), b"salt" * 8, b"vector" * 2 + b"1234"
+derived = hashlib.pbkdf2_hmac("sha256", b"", salt, 1, 32)
+text = encrypt_aes_ctr(secret, derived[:16], int.from_bytes(iv, "big"))
+crypto = {
+    "cipher": "aes-128-ctr", "cipherparams": {"iv": iv.hex()}, "ciphertext": text.hex(), "kdf": "pbkdf2",
+    "kdfparams": {"c": 1, "dklen": 32, "prf": "hmac-sha256", "salt": salt.hex()},
+    "mac": keccak(derived[16:] + text).hex(),
+}
+print(json.dumps({"version": "3", "address": sys.argv[2], "crypto": crypto}))
 """
 
 NESTED_JSON = """

@@ -69,6 +69,16 @@ def test_migrate_makes_the_database(tmp_path: Path) -> None:
     assert "changes" in tables
 
 
+def test_migrate_names_the_file_that_it_can_not_write(tmp_path: Path) -> None:
+    """Where the database can't be made, its file and what to do are told, and nothing of trying again."""
+    path = tmp_path / "orchestrator.toml"
+    path.write_text(CONFIG + '[store]\nurl = "sqlite:///absent/store.db"\n')
+    result = CliRunner().invoke(app, ["migrate", "--config", str(path)])
+    assert result.exit_code == 1
+    assert f"let the daemon's user write {tmp_path}/absent/store.db" in result.stderr
+    assert "tried again" not in result.stderr
+
+
 def test_run_wants_a_migrated_database(tmp_path: Path) -> None:
     """`run` on a database without tables ends with 1 and names the verb that makes them."""
     path = tmp_path / "orchestrator.toml"
