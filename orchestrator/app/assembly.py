@@ -156,6 +156,7 @@ class Engine:
     """The engine and what others talk to.
 
     Attributes:
+        database: The open database under the three records.
         store: The durable record of changes.
         outbox: The durable status events.
         fleet: The nodes.
@@ -172,6 +173,7 @@ class Engine:
         watched: What the watch over new blocks found.
     """
 
+    database: Database
     store: SqlChangeStore
     outbox: SqlOutbox
     fleet: Fleet
@@ -264,6 +266,7 @@ async def assembled(config: Config, stopping: asyncio.Event, clock: Clock | None
         intake = Intake(store, fleet, accounts, clock, new_id, bounds)
         metrics.watch_admission(intake.admission)
         yield Engine(
+            database=database,
             store=store,
             outbox=SqlOutbox(database),
             fleet=fleet,

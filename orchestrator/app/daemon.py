@@ -22,6 +22,8 @@ from orchestrator.api.ports import ApiServices
 from orchestrator.app.assembly import Engine, assembled, secret_text, speakers
 from orchestrator.app.interpreter import settle_interpreter
 from orchestrator.app.readiness import Readiness
+from orchestrator.app.surroundings import examine
+from orchestrator.besu.inspection import Level
 from orchestrator.besu.statements import signer_of
 from orchestrator.broker.connecting import connect
 from orchestrator.broker.names import Access, Limits, Names
@@ -31,7 +33,7 @@ from orchestrator.engine.attestation_messages import ATTESTATION_TYPE, INQUIRY_T
 from orchestrator.engine.attesting import Attester
 from orchestrator.engine.auditor import Auditor, AuditRules
 from orchestrator.engine.block_watch import BlockWatch, WatchRules
-from orchestrator.engine.isolation import kept_running
+from orchestrator.engine.isolation import contained, kept_running
 from orchestrator.engine.joining import Joiner
 from orchestrator.engine.ports import Clock
 from orchestrator.engine.repairing import Repairer
@@ -126,6 +128,7 @@ async def run_daemon(
                 access=broker_access(config.broker),
             )
         )
+        await _tell_of_surroundings(config, engine, broker)
         feed = EventFeed(engine.outbox, engine.clock)
         relay = Relay(engine.outbox, broker, engine.clock, engine.holder)
         backlog = Backlog(engine.outbox, engine.clock)
@@ -149,6 +152,17 @@ async def run_daemon(
                 task.cancel()
             await relay.drain(DRAIN_SECONDS)
     log.info("stopped")
+
+
+async def _tell_of_surroundings(config: Config, engine: Engine, broker: Broker) -> None:
+    """Log what is not as it should be around the daemon, before it takes anything; none of it keeps it from starting.
+
+    What is away at the start comes back by itself, and is told again while it is away.
+    """
+    with contained("surroundings"):
+        for finding in await examine(config, engine.database, broker):
+            if finding.level is not Level.OK:
+                log.warning("surroundings", check=finding.check, what=finding.what, remedy=finding.remedy)
 
 
 class _Part(Protocol):

@@ -20,6 +20,7 @@ from orchestrator.broker.nats_verdicts import VERDICT_STREAM, read
 from orchestrator.broker.pausing import Pauses
 from orchestrator.broker.port import DeadLetter
 from orchestrator.engine.ports import BrokerError, Trigger
+from orchestrator.membership.status import EventType
 
 _CLOUD_EVENT: Final = {"content-type": "application/cloudevents+json"}
 
@@ -44,6 +45,17 @@ class NatsBroker:
     async def check_events(self) -> None:
         """See `Broker.check_events`."""
         await self._link.check_events(await self._link.session())
+
+    async def largest_message(self) -> int | None:
+        """See `Broker.largest_message`; the stream's limit only where we have the right to ask for it."""
+        session = await self._link.session()
+        most = session.client.max_payload
+        with suppress(BrokerError), self._link.explained("asking for the stream of status events"):
+            subject = self._names.event_subject(EventType.CHANGE_ACCEPTED.value)
+            name = await session.jetstream.find_stream_name_by_subject(subject)
+            of_stream = (await session.jetstream.stream_info(name)).config.max_msg_size
+            most = min(most, of_stream) if of_stream is not None and of_stream > 0 else most
+        return most
 
     async def close(self) -> None:
         """Close the connection."""

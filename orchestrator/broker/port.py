@@ -45,6 +45,9 @@ class Broker(Protocol):
             BrokerError: It does not; the message says why.
         """
 
+    async def largest_message(self) -> int | None:
+        """Return how many bytes a status event may have, as far as the queue tells; None when it does not."""
+
     def triggers(self) -> AsyncGenerator[Trigger, None]:
         """Yield triggers until closed, over any number of reconnections.
 

@@ -51,6 +51,10 @@ class RabbitMQBroker:
         """See `Broker.check_events`."""
         await self._link.look_for_events(await self._link.session())
 
+    async def largest_message(self) -> int | None:
+        """See `Broker.largest_message`; AMQP does not tell."""
+        return None
+
     async def close(self) -> None:
         """Close the connection."""
         await self._link.close()

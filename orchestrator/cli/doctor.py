@@ -1,4 +1,4 @@
-"""``orchestrator doctor``: is everything as the daemon needs it? Asks all configured nodes, changes nothing."""
+"""``orchestrator doctor``: is everything as the daemon needs it? Asks nodes, store and queue; changes no group."""
 
 import asyncio
 import json
@@ -16,7 +16,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from orchestrator.app import AccountError, open_account, tls_context
+from orchestrator.app import AccountError, broker_access, broker_names, open_account, store_url, tls_context
+from orchestrator.app.surroundings import disk, examine_queue, examine_store, secrets, store_trouble
 from orchestrator.besu.http_client import HttpNode, open_session
 from orchestrator.besu.inspection import Expected, Finding, Level, in_order, is_healthy
 from orchestrator.besu.inspection_enclave import member_sets
@@ -26,10 +27,12 @@ from orchestrator.besu.inspection_watch import watch_findings
 from orchestrator.besu.node import Node
 from orchestrator.besu.signers import SignerError
 from orchestrator.besu.tokens import TokenFile
-from orchestrator.cli.known_groups import kept_watch, known_groups
+from orchestrator.broker.connecting import connect
+from orchestrator.cli.known_groups import is_unmade, kept_watch, known_groups
 from orchestrator.config import AccountConfig, Config, ConfigError, NodeConfig, load_config
 from orchestrator.engine.ports import StoreError
 from orchestrator.outside_text import one_line
+from orchestrator.store.database import Database
 
 MEMBER_KEYS: Final = 6
 """Enclave keys whose sets are tried at the enclaves: two and more of six are 57 sets."""
@@ -83,6 +86,7 @@ async def examine(config: Config, *, head_within_seconds: float = 15.0) -> tuple
             seeing = asking.create_task(inspector.inspect(targets))
             opening = [asking.create_task(asyncio.to_thread(_key_trouble, account)) for account in config.accounts]
             listing = asking.create_task(_stored_groups(config))
+            looking_around = asking.create_task(_surroundings(config))
         seen = seeing.result()
         accounts = {
             account.address: trouble.result() for account, trouble in zip(config.accounts, opening, strict=True)
@@ -90,7 +94,7 @@ async def examine(config: Config, *, head_within_seconds: float = 15.0) -> tuple
         known, store = listing.result()
         nodes = {target.node.name: target.node for target in targets}
         owned = await owned_groups(seen, nodes, [address for address, bad in accounts.items() if bad is None], known)
-    return in_order((*judge(seen, expected, accounts, owned), *store))
+    return in_order((*judge(seen, expected, accounts, owned), *store, *looking_around.result()))
 
 
 def as_document(findings: tuple[Finding, ...]) -> str:
@@ -163,15 +167,8 @@ async def _stored_groups(config: Config) -> tuple[tuple[str, ...], tuple[Finding
     try:
         groups = await known_groups(config)
         watched = await kept_watch(config)
-    except StoreError as error:
-        trouble = Finding(
-            check="store",
-            level=Level.ERROR,
-            what=f"the store can't be read: {error}",
-            why="The daemon takes requests only when it can store them.",
-            remedy="Start the database, correct store.url, or run `orchestrator migrate`.",
-        )
-        return (), (trouble,)
+    except (StoreError, ConfigError) as error:
+        return (), (store_trouble(str(error)),)
     if groups is None or watched is None:
         note = Finding(
             check="store",
@@ -183,3 +180,32 @@ async def _stored_groups(config: Config) -> tuple[tuple[str, ...], tuple[Finding
         return (), (note,)
     well = Finding(check="store", level=Level.OK, what=f"the store answers and knows {len(groups)} group(s)")
     return groups, (well, *watch_findings(*watched))
+
+
+async def _surroundings(config: Config) -> tuple[Finding, ...]:
+    """Return what is around the daemon itself; what makes the store unreadable is told by `_stored_groups`."""
+    return (*await _writable_store(config), *await _queue(config), *secrets(config), *disk(config))
+
+
+async def _writable_store(config: Config) -> tuple[Finding, ...]:
+    try:
+        url = store_url(config)
+        if is_unmade(url):
+            return ()
+        async with Database(url) as database:
+            return await examine_store(config, database)
+    except (StoreError, ConfigError):
+        return ()
+
+
+async def _queue(config: Config) -> tuple[Finding, ...]:
+    broker = config.broker
+    if broker.url == "embedded:":
+        note = Finding(check="queue", level=Level.NOTE, what="`orchestrator run` starts a message queue of its own")
+        return (note,)
+    try:
+        access = broker_access(broker)
+    except ConfigError:
+        return ()  # told by its file's own check
+    async with connect(broker.url, directory=broker.data_dir, names=broker_names(broker), access=access) as queue:
+        return await examine_queue(queue)

@@ -19,7 +19,9 @@ from orchestrator.config.sections import (
     PeerConfig,
     StoreConfig,
     WebhookConfig,
+    secret_files,
 )
+from orchestrator.config.values import secret_trouble
 
 __all__ = [
     "AccountConfig",
@@ -38,4 +40,6 @@ __all__ = [
     "StoreConfig",
     "WebhookConfig",
     "load_config",
+    "secret_files",
+    "secret_trouble",
 ]

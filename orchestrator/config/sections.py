@@ -256,3 +256,16 @@ class Config(Section):
     accounts: tuple[AccountConfig, ...] = Field(default=(), max_length=1024)
     peers: tuple[PeerConfig, ...] = Field(default=(), max_length=4096)
     webhooks: tuple[WebhookConfig, ...] = Field(default=(), max_length=64)
+
+
+def secret_files(config: Config) -> tuple[Path, ...]:
+    """Return the files with secrets that a configuration names, each once."""
+    broker = config.broker
+    named = (
+        config.store.password_file,
+        *(broker.password_file, broker.token_file, broker.credentials_file, broker.key_file),
+        *(node.token_file for node in config.nodes),
+        *(path for account in config.accounts for path in (account.password_file, account.key_file)),
+        *(webhook.secret_file for webhook in config.webhooks),
+    )
+    return tuple(dict.fromkeys(path for path in named if path is not None))

@@ -151,13 +151,23 @@ def check_password_file(path: Path, info: ValidationInfo) -> Path:
 
 
 def _closed(path: Path, info: ValidationInfo) -> Path:
-    if _folder(info) is not None:
-        found = path.stat()
-        mode = stat.S_IMODE(found.st_mode)
-        handed_over = lies_in(str(path), os.environ.get("CREDENTIALS_DIRECTORY", ""))
-        if is_too_open(mode, owner=found.st_uid, reader=os.getuid(), handed_over=handed_over):
-            raise ValueError(f"{path} has mode {mode:04o}, so others can read the secret; run: chmod 600 {path}")
+    if _folder(info) is not None and (said := secret_trouble(path)) is not None:
+        raise ValueError(said)
     return path
+
+
+def secret_trouble(path: Path) -> str | None:
+    """Return what is wrong with a secret's file: that it can't be read, or that others can; None when nothing is."""
+    try:
+        with path.open("rb"):
+            found = path.stat()
+    except OSError as error:
+        return f"{path} can't be read: {error.strerror}"
+    mode = stat.S_IMODE(found.st_mode)
+    handed_over = lies_in(str(path), os.environ.get("CREDENTIALS_DIRECTORY", ""))
+    if is_too_open(mode, owner=found.st_uid, reader=os.getuid(), handed_over=handed_over):
+        return f"{path} has mode {mode:04o}, so others can read the secret; run: chmod 600 {path}"
+    return None
 
 
 def has_password(url: str) -> bool:
