@@ -13,19 +13,20 @@ from tests.servers.postgresql_server import PostgreSQLServer
 class PgBouncerServer(LoopbackServer):
     """pgbouncer on 127.0.0.1 before a PostgreSQL server, whose users it lets in without a password.
 
-    ``settings`` is added to the section ``[pgbouncer]`` of its configuration as it is.
+    ``settings`` is added to the section ``[pgbouncer]`` of its configuration as it is, ``databases`` to the other one.
     """
 
     name = "pgbouncer"
     start_seconds = 10.0
 
-    def __init__(self, behind: PostgreSQLServer, settings: str) -> None:
+    def __init__(self, behind: PostgreSQLServer, settings: str, databases: str = "") -> None:
         super().__init__()
+        databases = databases or f"* = host=127.0.0.1 port={behind.port}"
         (self.directory / "users.txt").write_text('"orchestrator" ""\n')
         (self.directory / "pgbouncer.ini").write_text(
             f"""
 [databases]
-* = host=127.0.0.1 port={behind.port}
+{databases}
 
 [pgbouncer]
 listen_addr = 127.0.0.1

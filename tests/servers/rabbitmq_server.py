@@ -1,5 +1,6 @@
 """A real RabbitMQ server: its own node, port mapper, cookie and data, all on loopback."""
 
+import base64
 import os
 import secrets
 import socket
@@ -95,6 +96,11 @@ log.file = false
             f'<<"{_escaped(configure)}">>, <<"{_escaped(write)}">>, <<"{_escaped(read)}">>, <<"tests">>).'
         )
         return name
+
+    def import_definitions(self, definitions: str) -> None:
+        """Declare what a JSON document of definitions names, as ``rabbitmqctl import_definitions`` does."""
+        encoded = base64.b64encode(definitions.encode()).decode()
+        self._evaluate(f'ok = rabbit_definitions:import_raw(base64:decode(<<"{encoded}">>)).')
 
     def limit_messages(self, most_bytes: int) -> None:
         """Refuse larger messages on connections that are opened from now on; 128 MiB is what it begins with."""

@@ -2,103 +2,23 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import nats
 import pytest
-import structlog
 from nats.js.api import StreamConfig
 
-from orchestrator.app import run_daemon
 from orchestrator.app.surroundings import examine
 from orchestrator.besu.inspection import Level
 from orchestrator.broker.connecting import connect
-from orchestrator.config import Config, load_config
-from orchestrator.membership.status import EventType, StatusEvent
+from orchestrator.membership.status import EventType
 from orchestrator.store import Database, SqlChangeStore, migrate
 from tests.fakes.clock import JumpingClock
+from tests.integration.servers.running import configured, daemon_on, status, until
 from tests.servers.nats_server import NatsServer
 from tests.servers.postgresql_server import PostgreSQLServer, PostgreSQLStandby
 from tests.servers.switch import Switch
-
-PATIENCE_SECONDS = 40.0
-"""A busy machine is slow; what is claimed of time is the sum of the daemon's own intervals."""
-
-
-def configured(folder: Path, store: str, broker: str) -> Config:
-    (folder / "owner.key").touch(mode=0o600)
-    (folder / "owner.key").write_text("8f2a55949038a9610f50fb23b5883af3b4ecb3c3bb792cbcefbd1542c692be63")
-    (folder / "orchestrator.toml").write_text(
-        f"""
-[store]
-url = "{store}"
-[broker]
-url = "{broker}"
-[api]
-listen = "127.0.0.1:0"
-[[nodes]]
-name = "member1"
-http = "http://127.0.0.1:1"
-enclave_keys = ["BULeR8JyUWhiuuCMU/HLA0Q5pzkYT+cHII3ZKBey3Bo="]
-[[accounts]]
-address = "0xfe3b557e8fb62b89f4916b721be55ceb828dbd73"
-key_file = "owner.key"
-"""
-    )
-    return load_config(folder / "orchestrator.toml", {})
-
-
-@dataclass(frozen=True)
-class Running:
-    """A daemon, seen from outside."""
-
-    url: str
-    session: aiohttp.ClientSession
-    said: list[Any]
-
-    async def told(self, what: str, *, works: bool, detail: str = "") -> None:
-        """Wait until readiness, metrics and log agree on whether something works."""
-
-        async def seen() -> bool:
-            async with self.session.get(f"{self.url}/readyz") as answer:
-                checks = {check["name"]: check for check in (await answer.json())["checks"]}
-            if checks[what]["ok"] is not works or detail not in checks[what]["detail"]:
-                return False
-            async with self.session.get(f"{self.url}/metrics") as answer:
-                if f'orchestrator_working{{what="{what}"}} {1.0 if works else 0.0}' not in await answer.text():
-                    return False
-            words = "works again" if works else "does not work now"
-            return any(entry["event"] == words and entry.get("what") == what for entry in self.said)
-
-        await until(seen)
-
-
-async def until(seen: Callable[[], Any]) -> None:
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        while not await seen():  # noqa: ASYNC110 - servers and metrics have no event to wait for
-            await asyncio.sleep(0.2)
-
-
-@asynccontextmanager
-async def daemon_on(config: Config) -> AsyncIterator[Running]:
-    stopping, ready = asyncio.Event(), asyncio.get_running_loop().create_future()
-    with structlog.testing.capture_logs() as said:
-        running = asyncio.create_task(run_daemon(config, stopping, ready.set_result))
-        try:
-            await asyncio.wait({running, ready}, return_when=asyncio.FIRST_COMPLETED, timeout=PATIENCE_SECONDS)
-            if running.done():
-                await running
-            async with aiohttp.ClientSession() as session:
-                yield Running(await ready, session, said)
-            assert not running.done()
-        finally:
-            stopping.set()
-            await asyncio.wait_for(running, PATIENCE_SECONDS)
 
 
 async def test_a_failover_and_a_narrow_stream_are_told_and_over_by_themselves(
@@ -133,10 +53,6 @@ async def test_a_failover_and_a_narrow_stream_are_told_and_over_by_themselves(
             await daemon.told("events", works=True)
             await until(lambda: has_messages(stream, 2))
     await client.close()
-
-
-def status(group: str, kind: EventType) -> StatusEvent:
-    return StatusEvent(type=kind, privacy_group_id=group, change_id=None, request_id=None, data={})
 
 
 async def has_messages(stream: Any, number: int) -> bool:
