@@ -129,7 +129,7 @@ def store_trouble(said: str) -> Finding:
 
 
 async def _requests(broker: Broker) -> tuple[Finding, ...]:
-    said = await _trouble(broker.check)
+    said = await _trouble(broker.check) or await _trouble(broker.check_rights)
     if said is None:
         return (Finding(check="queue", level=Level.OK, what="requests can be taken from the queue, and buried"),)
     trouble = Finding(

@@ -19,6 +19,7 @@ from orchestrator.outside_text import told
 _UNWIND_SECONDS = 0.5
 _LARGER_THAN_THE_STREAM_TAKES = 10054
 """JetStream's own number for it."""
+_JETSTREAM_OFF = frozenset({10039, 10076})
 
 LIBRARY_ERRORS = (NatsError, AMQPError, PAMQPException, OSError, TimeoutError, RuntimeError)
 """What a lost or refused connection may raise (aio-pika uses RuntimeError for a connection that is closed)."""
@@ -53,7 +54,9 @@ def reason_of(error: BaseException) -> str:
         case NoStreamResponseError():
             return "no stream has this subject, or JetStream is off for this account: nobody answered"
         case ServiceUnavailableError():
-            return f"JetStream is off, on the server or for this account ({told(str(error.description))})"
+            said = told(str(error.description))
+            off = error.err_code is None or error.err_code in _JETSTREAM_OFF
+            return f"JetStream is off, on the server or for this account ({said})" if off else said
         case APIError():
             return told(str(error.description))
         case InvalidFrameError():

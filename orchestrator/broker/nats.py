@@ -22,6 +22,7 @@ from orchestrator.broker.port import DeadLetter
 from orchestrator.engine.ports import BrokerError, Trigger
 from orchestrator.membership.status import EventType
 
+_ONE_NOW: Final = b'{"batch": 1, "no_wait": true}'
 _CLOUD_EVENT: Final = {"content-type": "application/cloudevents+json"}
 
 _log = structlog.get_logger(__name__)
@@ -35,16 +36,34 @@ class NatsBroker:
         self._limits = limits
         self._link = NatsLink(url, names, limits, access)
         self._in_flight = InFlight(limits.in_flight)
+        self._intake_trouble = ""
 
     async def check(self) -> None:
         """See `Broker.check`."""
         session = await self._link.session()
         with self._link.explained("asking for the stream and its consumer"):
             await session.jetstream.consumer_info(session.requests, self._names.consumer)
+        if self._intake_trouble:
+            raise BrokerError(self._intake_trouble)
 
     async def check_events(self) -> None:
         """See `Broker.check_events`."""
         await self._link.check_events(await self._link.session())
+
+    async def check_rights(self) -> None:
+        """See `Broker.check_rights`."""
+        session = await self._link.session()
+        subject = f"$JS.API.CONSUMER.MSG.NEXT.{session.requests}.{self._names.consumer}"
+        inbox = session.client.new_inbox()
+        with self._link.explained("taking a request for a try"):
+            subscription = await session.client.subscribe(inbox)
+            try:
+                await session.client.publish(subject, _ONE_NOW, inbox)
+                found = await subscription.next_msg(self._limits.call_seconds)
+                if found.reply:
+                    await found.nak()
+            finally:
+                await subscription.unsubscribe()
 
     async def largest_message(self) -> int | None:
         """See `Broker.largest_message`; the stream's limit only where we have the right to ask for it."""
@@ -67,13 +86,18 @@ class NatsBroker:
         while True:
             try:
                 session = await self._link.session()
-                async with aclosing(pull(session, self._names.consumer, self._in_flight)) as messages:
-                    async for message in messages:
-                        pauses.reset()
-                        yield self._trigger(message)
+                with self._link.explained("taking requests"):
+                    async with aclosing(pull(session, self._names.consumer, self._in_flight, self._hears)) as messages:
+                        async for message in messages:
+                            pauses.reset()
+                            yield self._trigger(message)
             except BrokerError as error:
+                self._intake_trouble = str(error)
                 self._link.forget()
                 await pauses.pause(str(error))
+
+    def _hears(self) -> None:
+        self._intake_trouble = ""
 
     async def publish(self, event_type: str, event_id: str, body: bytes) -> None:
         """See `Broker.publish`."""

@@ -70,6 +70,7 @@ class NatsLink:
         self._events_in: Session | None = None
         self._events_tried_by: Client | None = None
         self._refusal = ""
+        self._refusals = 0
 
     async def session(self) -> Session:
         """Return the present session; connects and prepares first when there is none.
@@ -102,12 +103,12 @@ class NatsLink:
 
         To a request that the user has no right to make the server gives no answer, only a word beside it.
         """
-        self._refusal = ""
+        before = self._refusals
         try:
             with as_broker_errors(QUEUE, doing):
                 yield
         except BrokerError as error:
-            if self._refusal and error.passing:
+            if self._refusals > before and error.passing:
                 raise BrokerError(f"{error}; the server said: {self._refusal}") from error
             raise
 
@@ -295,6 +296,7 @@ class NatsLink:
         said = told(str(error)) or type(error).__name__
         if "permissions violation" in said.lower():
             self._refusal = said
+            self._refusals += 1
         _log.debug("NATS", error=said)
 
     async def _on_closed(self) -> None:

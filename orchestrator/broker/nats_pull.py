@@ -6,7 +6,7 @@ a batch back until the batch is full or its time is over.
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import suppress
 from itertools import count
 from typing import Final
@@ -62,13 +62,16 @@ class InFlight:
         return self.limit - self._count
 
 
-async def pull(session: Session, consumer: str, in_flight: InFlight) -> AsyncGenerator[Msg, None]:
+async def pull(
+    session: Session, consumer: str, in_flight: InFlight, hears: Callable[[], None]
+) -> AsyncGenerator[Msg, None]:
     """Yield messages while the connection lasts.
 
     Args:
         session: The connection.
         consumer: Name of the durable consumer.
         in_flight: Counts what was given out; the caller counts what is settled.
+        hears: Called whenever the server answers, be it that there is nothing.
 
     Raises:
         BrokerError: The connection, the stream or the consumer was lost.
@@ -85,6 +88,7 @@ async def pull(session: Session, consumer: str, in_flight: InFlight) -> AsyncGen
             await _ask(session, consumer, f"{inbox}.{number}", wanted)
             while wanted:
                 message = await _next(arrived)
+                hears()
                 status = _status_of(message)
                 if status is None:
                     wanted -= 1

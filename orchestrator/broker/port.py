@@ -45,6 +45,13 @@ class Broker(Protocol):
             BrokerError: It does not; the message says why.
         """
 
+    async def check_rights(self) -> None:
+        """Make sure of what only trying tells, once and not while working: take a request and give it back.
+
+        Raises:
+            BrokerError: It can't be done; the message says why.
+        """
+
     async def largest_message(self) -> int | None:
         """Return how many bytes a status event may have, as far as the queue tells; None when it does not."""
 

@@ -10,6 +10,7 @@ from typing import Final
 import structlog
 from aio_pika import DeliveryMode, Message
 from aio_pika.abc import AbstractIncomingMessage, AbstractQueue
+from aiormq.exceptions import ChannelLockedResource
 
 from orchestrator.broker import rabbitmq_verdicts
 from orchestrator.broker.letters import REASON_HEADER, buried, original_headers
@@ -39,6 +40,7 @@ class RabbitMQBroker:
         self._names = names
         self._limits = limits
         self._link = RabbitMQLink(url, names, limits, access)
+        self._intake_trouble = ""
 
     async def check(self) -> None:
         """See `Broker.check`."""
@@ -46,10 +48,24 @@ class RabbitMQBroker:
         with as_broker_errors(QUEUE, "looking for the queue"):
             async with asyncio.timeout(self._limits.call_seconds), session.connection.channel() as channel:
                 await channel.get_queue(self._names.requests)
+        if self._intake_trouble:
+            raise BrokerError(self._intake_trouble)
 
     async def check_events(self) -> None:
         """See `Broker.check_events`."""
         await self._link.look_for_events(await self._link.session())
+
+    async def check_rights(self) -> None:
+        """See `Broker.check_rights`; closing the channel gives back what was taken. Tries dead letters, too."""
+        session = await self._link.session()
+        with as_broker_errors(QUEUE, "taking a request for a try"):
+            async with asyncio.timeout(self._limits.call_seconds), session.connection.channel() as channel:
+                with suppress(ChannelLockedResource):  # of a queue that one consumer has alone
+                    await (await channel.get_queue(self._names.requests)).get(no_ack=False, fail=False)
+        with as_broker_errors(QUEUE, "publishing on the default exchange, by which dead letters go"):
+            async with asyncio.timeout(self._limits.call_seconds), session.connection.channel() as channel:
+                nowhere = f"{self._names.consumer}-{uuid.uuid4()}"
+                await channel.default_exchange.publish(Message(b""), nowhere, mandatory=False)
 
     async def largest_message(self) -> int | None:
         """See `Broker.largest_message`; AMQP does not tell."""
@@ -70,6 +86,7 @@ class RabbitMQBroker:
                         pauses.reset()
                         yield self._trigger(message)
             except BrokerError as error:
+                self._intake_trouble = str(error)
                 await pauses.pause(str(error))
 
     async def publish(self, event_type: str, event_id: str, body: bytes) -> None:
@@ -164,6 +181,7 @@ class RabbitMQBroker:
                 underlay.on_consumer_cancel_callbacks.add(over)
                 channel.close_callbacks.add(over)
                 tag = await queue.consume(arrived.put)
+        self._intake_trouble = ""
         try:
             while (message := await arrived.get()) is not None:
                 yield message

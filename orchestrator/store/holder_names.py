@@ -17,6 +17,7 @@ import psycopg
 import sqlalchemy as sa
 import structlog
 
+from orchestrator.engine.isolation import contained
 from orchestrator.store.connections import is_in_memory
 from orchestrator.store.errors import StoreUnavailableError
 from orchestrator.store.postgresql import CONNECT_SECONDS, connect_arguments
@@ -109,6 +110,7 @@ class _Keeper:
         self._arguments = connect_arguments(url)
         self._name = name
         self._connection: psycopg.AsyncConnection | None = None
+        self._ours = True
 
     async def take(self, seconds: float) -> bool:
         until = time.monotonic() + seconds
@@ -125,21 +127,22 @@ class _Keeper:
 
     async def keep(self) -> None:
         """Look now and then whether the connection is there, and make another when it is not."""
-        told = False
         while True:
             await asyncio.sleep(_PROBE_SECONDS)
-            try:
-                if self._connection is not None and not self._connection.closed:
-                    async with asyncio.timeout(_ANSWER_SECONDS):
-                        await self._connection.execute(b"SELECT 1")
-                    continue
-                ours = await self._try()
-            except (psycopg.Error, OSError, TimeoutError):
-                await self.close()  # the lanes' own renewals tell of a database that is away
-                continue
-            if not ours and not told:
-                log.error("another process took this replica's name over while the database was away", name=self._name)
-            told = not ours
+            with contained("replica name"):
+                try:
+                    await self._look()
+                except (psycopg.Error, OSError, TimeoutError):
+                    await self.close()  # the lanes' own renewals tell of a database that is away
+
+    async def _look(self) -> None:
+        if self._connection is not None and not self._connection.closed and self._ours:
+            async with asyncio.timeout(_ANSWER_SECONDS):
+                await self._connection.execute(b"SELECT 1")
+            return
+        before, self._ours = self._ours, await self._try()
+        if before and not self._ours:
+            log.error("another process took this replica's name over while the database was away", name=self._name)
 
     async def close(self) -> None:
         connection, self._connection = self._connection, None
@@ -149,7 +152,7 @@ class _Keeper:
                     await connection.close()
 
     async def _try(self) -> bool:
-        if self._connection is None:
+        if self._connection is None or self._connection.closed:
             async with asyncio.timeout(2 * CONNECT_SECONDS):
                 self._connection = await psycopg.AsyncConnection.connect(**self._arguments, autocommit=True)
                 await self._connection.execute(_NOTICE_DEATH)

@@ -38,7 +38,8 @@ auth_file = {self.directory}/users.txt
 """
         )
         if (user := self.run_as()) is not None:
-            shutil.chown(self.directory, user)
+            for path in (self.directory, *self.directory.iterdir()):
+                shutil.chown(path, user)
 
     def url_of(self, database: str) -> str:
         """Address of a database of the server behind it."""

@@ -35,12 +35,20 @@ async def works(broker: Broker) -> None:
     """Make sure that triggers come in, dead letters are kept and events go out."""
     await broker.check()
     await broker.check_events()
+    await broker.check_rights()
     await broker.publish(TYPE, "1", b"{}")
     await broker.request(b"{}")
+    await broker.check_rights()  # gives back what it took
     async for trigger in broker.triggers():
         await trigger.bury("for a try")
         break
     assert [letter.body for letter in await broker.dead_letters()] == [b"{}"]
+
+
+async def until_it_fails(broker: Broker) -> None:
+    while True:
+        await broker.check()
+        await asyncio.sleep(0.05)
 
 
 async def test_credentials_open_a_server_in_operator_mode(tmp_path: Path) -> None:
@@ -83,6 +91,7 @@ async def test_a_user_who_may_make_no_streams_uses_what_is_there() -> None:
     authorization {{ users: [
         {{ user: admin, password: a }}
         {{ user: least, password: l, permissions: {{ publish: {json.dumps(least)}, subscribe: "_INBOX.>" }} }}
+        {{ user: deaf, password: d, permissions: {{ publish: {json.dumps(least[:2])}, subscribe: "_INBOX.>" }} }}
         {{ user: none, password: n, permissions: {{ publish: "membership.>", subscribe: "_INBOX.>" }} }}
     ] }}
     """
@@ -95,6 +104,16 @@ async def test_a_user_who_may_make_no_streams_uses_what_is_there() -> None:
             await broker.check_events()
         async with opened(server, Access(user="least", password="l")) as broker:
             await works(broker)
+        async with opened(server, Access(user="deaf", password="d")) as broker:
+            await broker.check()
+            said = r"(?i)permissions violation for publish to .\$js\.api\.consumer\.msg\.next"
+            with pytest.raises(BrokerError, match=said):
+                await broker.check_rights()
+            taking = asyncio.ensure_future(anext(broker.triggers()))
+            with pytest.raises(BrokerError, match=said):
+                await until_it_fails(broker)
+            taking.cancel()
+            await asyncio.wait({taking})
 
 
 async def test_a_stream_for_some_of_the_events_is_found_and_said(nats_server: NatsServer) -> None:

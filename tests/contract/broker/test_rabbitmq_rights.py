@@ -41,6 +41,12 @@ def as_user(server: RabbitMQServer, url: str, virtual_host: str, rights: dict[st
     return url.replace("guest:guest", f"{name}:{name}")
 
 
+async def until_it_fails(broker: Broker) -> None:
+    while True:
+        await broker.check()
+        await asyncio.sleep(0.05)
+
+
 async def test_a_user_who_may_declare_nothing_uses_what_is_there(
     rabbitmq_server: RabbitMQServer, rabbitmq_url: str, rabbitmq_virtual_host: str
 ) -> None:
@@ -50,8 +56,10 @@ async def test_a_user_who_may_declare_nothing_uses_what_is_there(
     async with opened(url) as broker, asyncio.timeout(20):
         await broker.check()
         await broker.check_events()
+        await broker.check_rights()
         await broker.publish(TYPE, "1", b"{}")
         await broker.request(b"{}")
+        await broker.check_rights()  # gives back what it took
         async for trigger in broker.triggers():
             await trigger.bury("for a try")
             break
@@ -115,3 +123,25 @@ async def test_a_wrong_virtual_host_is_told_in_the_servers_words(rabbitmq_url: s
     async with opened(rabbitmq_url.replace("guest:guest", "guest:wrong")) as broker, asyncio.timeout(20):
         with pytest.raises(BrokerError, match=r"(?i)refused|password"):
             await broker.check()
+
+
+@pytest.mark.parametrize(
+    ("lacking", "said"), [("read", "queue 'membership.requests'"), ("write", "exchange 'amq.default'")]
+)
+async def test_a_right_that_lacks_is_told_before_anything_is_taken_and_while_working(
+    rabbitmq_server: RabbitMQServer, rabbitmq_url: str, rabbitmq_virtual_host: str, lacking: str, said: str
+) -> None:
+    """Who may not read the queue, or not publish dead letters, is told so by a try; refused intake is not well."""
+    await declared(rabbitmq_url)
+    rights = USING | {lacking: "^$"}
+    url = await asyncio.to_thread(as_user, rabbitmq_server, rabbitmq_url, rabbitmq_virtual_host, rights)
+    async with opened(url) as broker, asyncio.timeout(20):
+        await broker.check()
+        with pytest.raises(BrokerError, match=said):
+            await broker.check_rights()
+        if lacking == "read":
+            taking = asyncio.ensure_future(anext(broker.triggers()))
+            with pytest.raises(BrokerError, match=said):
+                await until_it_fails(broker)
+            taking.cancel()
+            await asyncio.wait({taking})

@@ -91,11 +91,13 @@ async def test_what_a_killed_process_held_is_taken_up_at_once(url: str, database
         *(sys.executable, "-c", LIFE, config.model_dump_json(), url), stdout=subprocess.PIPE
     )
     assert life.stdout is not None
-    async with asyncio.timeout(30):
-        while line := await life.stdout.readline():
-            if line == b"held\n":
-                break
+    try:
+        async with asyncio.timeout(30):
+            while line := await life.stdout.readline():
+                if line == b"held\n":
+                    break
         assert await store.claim(holder="other", lease=LEASE, limit=9, now=START) == ()
+    finally:
         life.kill()
         await life.wait()
     async with holding(config, databases[0], store) as holder:

@@ -26,6 +26,9 @@ SERVE_ONE = {
     "events/feed.py::subscribe": "reads for one subscriber",
     "store/listening.py::listen": "keeps one connection; what it hears is the store's own",
     "store/listening.py::_hear": "keeps one connection; what it hears is the store's own",
+    "store/holder_names.py::_locked": "waits for one lock for one caller, at the start",
+    "store/outbox_store.py::pending": "reads one page for one caller, and sets aside what can't be read",
+    "store/outbox_store.py::after": "reads one page for one caller, and leaves out what can't be read",
     "engine/worker.py::run": "drives one lane, which the supervisor contains",
     "engine/worker.py::_drive": "drives one lane, which the supervisor contains",
 }
