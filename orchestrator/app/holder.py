@@ -4,7 +4,7 @@ import asyncio
 import secrets
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Final
 
 import structlog
@@ -13,6 +13,7 @@ from orchestrator.config import Config
 from orchestrator.engine.ports import StoreError
 from orchestrator.store.change_store import SqlChangeStore
 from orchestrator.store.database import Database
+from orchestrator.store.errors import StoreUnavailableError
 from orchestrator.store.holder_names import LIFE_MARK, claimed_name
 
 CONFIGURED_SECONDS: Final = 3.0
@@ -46,7 +47,15 @@ async def holding(config: Config, database: Database, store: SqlChangeStore) -> 
     """
     configured = config.engine.replica
     name = configured or f"{socket.gethostname()}/{config.api.listen}"
-    async with claimed_name(database.url, name, CONFIGURED_SECONDS if configured else DERIVED_SECONDS) as ours:
+    async with AsyncExitStack() as stack:
+        try:
+            seconds = CONFIGURED_SECONDS if configured else DERIVED_SECONDS
+            ours = await stack.enter_async_context(claimed_name(database.url, name, seconds))
+        except StoreUnavailableError as error:
+            if configured:
+                raise
+            log.warning("goes on without a name of its own", reason=str(error))
+            ours = False
         if configured and not ours:
             raise NameTakenError(
                 f"another process runs as engine.replica {configured!r} on this store: give each replica a name of its "

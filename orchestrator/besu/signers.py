@@ -137,7 +137,8 @@ def signer_from_keystore(path: Path, password_file: Path, *, expected_address: s
         keystore = json.loads(_read(path, "keystore"))
     except ValueError:
         raise SignerError(f"the keystore {path} is no JSON; it must be a keystore file of version 3") from None
-    version = keystore.get("version") if isinstance(keystore, dict) else None
+    keystore = {str(name).lower(): value for name, value in keystore.items()} if isinstance(keystore, dict) else {}
+    version = keystore.get("version")
     if str(version) != str(_KEYSTORE_VERSION):
         raise SignerError(
             f"the keystore {path} is of version {str(version)[:20]}; it must be a keystore file of version 3"
@@ -150,9 +151,9 @@ def signer_from_keystore(path: Path, password_file: Path, *, expected_address: s
             f"the keystore {path} cannot be opened with the password in {password_file} ({what}); "
             "check that both belong together and that the keystore is of version 3"
         ) from None
-    if len(secret) < _KEY_BYTES:
-        # Its maker dropped leading zeros. The address that has to come out proves that this is what was dropped.
-        secret = secret.rjust(_KEY_BYTES, b"\0")
+    if len(secret) != _KEY_BYTES:
+        # Its maker dropped leading zeros, or put one before. The address that has to come out proves that it was that.
+        secret = secret.lstrip(b"\0").rjust(_KEY_BYTES, b"\0")
         expected_address = expected_address or str(keystore.get("address", ""))
     try:
         signer = LocalSigner(secret)
@@ -192,7 +193,8 @@ def _read_secret(path: Path, what: str) -> str:
     mode, handed_over = found.st_mode, lies_in(str(path), os.environ.get("CREDENTIALS_DIRECTORY", ""))
     if is_too_open(mode, owner=found.st_uid, reader=os.getuid(), handed_over=handed_over):
         raise SignerError(
-            f"the {what} {path} has mode {stat.S_IMODE(mode):04o}: others can read it; run chmod 600 {path}"
+            f"the {what} {path} has mode {stat.S_IMODE(mode):04o}: others can read it; run chmod 600 {path}, or "
+            "have it handed over with mode 0400 or 0440 (docs/servers.md)"
         )
     return _read(path, what)
 

@@ -263,6 +263,7 @@ def secret_files(config: Config) -> tuple[Path, ...]:
     broker = config.broker
     named = (
         config.store.password_file,
+        config.markers.seed_file,
         *(broker.password_file, broker.token_file, broker.credentials_file, broker.key_file),
         *(node.token_file for node in config.nodes),
         *(path for account in config.accounts for path in (account.password_file, account.key_file)),

@@ -166,7 +166,10 @@ def secret_trouble(path: Path) -> str | None:
     mode = stat.S_IMODE(found.st_mode)
     handed_over = lies_in(str(path), os.environ.get("CREDENTIALS_DIRECTORY", ""))
     if is_too_open(mode, owner=found.st_uid, reader=os.getuid(), handed_over=handed_over):
-        return f"{path} has mode {mode:04o}, so others can read the secret; run: chmod 600 {path}"
+        return (
+            f"{path} has mode {mode:04o}, so others can read the secret; run: chmod 600 {path}, or have it handed over "
+            "with mode 0400 or 0440 (docs/servers.md)"
+        )
     return None
 
 

@@ -60,7 +60,7 @@ async def claimed_name(url: sa.URL, name: str, seconds: float) -> AsyncIterator[
     elif url.get_backend_name() == "sqlite":
         path = f"{url.database}.{name.replace('/', '-').replace(os.sep, '-')}.lock"
         with _opened(path) as descriptor:
-            yield await _locked(descriptor, seconds)
+            yield await _locked(descriptor, path, seconds)
     else:
         keeper = _Keeper(url, name)
         try:
@@ -90,15 +90,19 @@ def _opened(path: str) -> Iterator[int]:
         os.close(descriptor)
 
 
-async def _locked(descriptor: int, seconds: float) -> bool:
+async def _locked(descriptor: int, path: str, seconds: float) -> bool:
     until = time.monotonic() + seconds
     while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             if time.monotonic() > until:
                 return False
             await asyncio.sleep(_TRY_SECONDS)
+        except OSError as error:
+            raise StoreUnavailableError(
+                f"{path} can't be locked ({error.strerror}): SQLite itself needs a folder whose files can be"
+            ) from error
         else:
             return True
 

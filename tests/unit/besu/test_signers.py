@@ -181,6 +181,9 @@ def test_a_keystore_whose_maker_dropped_zeros_is_opened(tmp_path: Path) -> None:
     assert signer_from_keystore(path, password).address == address
     with pytest.raises(SignerError, match=f"not of {ADDRESS}"):
         signer_from_keystore(path, password, expected_address=ADDRESS)
+    longer = subprocess.run([*asked[:3], "0000" + key[1:].hex(), *asked[4:]], check=True, capture_output=True)
+    path.write_text(longer.stdout.decode().replace('"version"', '"Version"'))
+    assert signer_from_keystore(path, password, expected_address=address).address == address
     path.write_text(made.stdout.decode().replace(address.removeprefix("0x"), ADDRESS))
     with pytest.raises(SignerError, match=f"not of {ADDRESS}"):
         signer_from_keystore(path, password)
