@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
 
 from orchestrator.besu import subscriptions
 from orchestrator.besu.errors import BesuError, NodeTimeoutError, ProtocolError
@@ -25,6 +25,7 @@ MAX_MESSAGE_BYTES: Final = 1 << 20
 MAX_BYTES_PER_SECOND: Final = 2 << 20
 """More is left to the connection, which then fills and holds the node up: reading is work that nobody else can do."""
 
+_REFUSAL_BYTES: Final = 1024
 _OUTSIDE_ERRORS: Final = (OSError, ConnectionClosed, InvalidHandshake, InvalidURI, TimeoutError, BesuError, TokenError)
 
 
@@ -315,4 +316,8 @@ def _first_message(errors: BaseExceptionGroup[BaseException]) -> str:
     error: BaseException = errors
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
+    if isinstance(error, InvalidStatus):
+        words = (error.response.body or b"")[:_REFUSAL_BYTES].decode("utf-8", "replace").strip()
+        advice = "; add the host name to the node's --host-allowlist" if "Host not authorized" in words else ""
+        return told(f"the upgrade was answered with HTTP {error.response.status_code} ({words or 'nothing'}){advice}")
     return told(f"{type(error).__name__}: {error}")

@@ -80,6 +80,26 @@ async def test_a_server_that_is_not_there_yet_is_waited_for(unused_tcp_port: int
         assert "Error" in socket.last_error
 
 
+async def test_a_refused_upgrade_is_told_in_the_servers_words() -> None:
+    """Status and first words of the refusal are told, and for a host name that Besu does not take what to do."""
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        body = b'{"message":"Host not authorized."}'
+        writer.write(b"HTTP/1.1 403 Forbidden\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(refuse, "127.0.0.1", 0)
+    async with server, node_socket(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}") as socket:
+        socket.subscribe_heads()
+        await until(lambda: socket.last_error is not None)
+        assert socket.last_error is not None
+        assert "HTTP 403" in socket.last_error
+        assert "Host not authorized" in socket.last_error
+        assert "--host-allowlist" in socket.last_error
+
+
 async def test_a_refused_topic_raises_to_its_reader_only(scripted_socket: ScriptedSocket) -> None:
     """A tenant that may not hear a group gets the node's error; other subscriptions go on."""
     scripted_socket.refusals["logs"] = AnsweredError(-40100, "Unauthorized")
