@@ -188,12 +188,25 @@ async def _seen_by_others(
             continue  # a member that lost the group is the proof's to tell
         if same_state(seen, effect.view):
             return AttemptSettled(effect=replace(effect, view=seen, witness=other.node.name))
+        await _require_same_block(watcher, other, effect)
         detail = (
             f"the addition was mined in block {effect.block_number} on an older state of the group: node "
             f"{watcher.node.name} and the new members executed it, node {other.node.name} did not"
         )
         return AttemptSettled(effect=effect, reason=Reason(slug="group_split", detail=detail, members=attempt.members))
     return AttemptSettled(effect=effect)
+
+
+async def _require_same_block(watcher: ChainWatcher, other: ChainWatcher, effect: Effect) -> None:
+    """Raise `NodeError` unless both nodes still have the block that executed the attempt.
+
+    Groups are read by block number: when a reorganisation replaces the block between two reads, the difference between
+    them is none between members.
+    """
+    for node in (watcher.node, other.node):
+        if (await node.block(effect.block_number)).block_hash != effect.block_hash:
+            detail = f"block {effect.block_number} is another one on node {node.name} than when the addition executed"
+            raise NodeError(Reason(slug="outcome_unknown", detail=detail))
 
 
 async def _told_elsewhere(
