@@ -37,6 +37,8 @@ from orchestrator.store.sharing import Job, Outcome
 BLOCK_SECONDS = 0.2
 ACK_WAIT = timedelta(seconds=2)
 CLAIMED = "claimed"
+SENDING = {"priv_distributeRawTransaction", "eth_sendRawTransaction"}
+"""The methods that send something. They are counted by themselves: what is read before them differs by life."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -44,7 +46,8 @@ class Point:
     """A moment of a life.
 
     Attributes:
-        kind: ``"commit"``, ``"rpc"`` (an HTTP request to a node) or ``CLAIMED`` (no point to die at: a mark).
+        kind: ``"commit"``, ``"send"`` and ``"rpc"`` (an HTTP request to a node that sends something, and any other), or
+            ``CLAIMED`` (no point to die at: a mark).
         number: Which one since the request was accepted, that commit being the first; 0 before it.
         when: ``"before"``, or ``"after"``: it is done, and the daemon has not learned of it.
     """
@@ -93,7 +96,7 @@ class _Moments:
         self._trace = trace
         self._fatal = fatal
         self._accepted = False
-        self._numbers = {"commit": 0, "rpc": 0}
+        self._numbers = {"commit": 0, "send": 0, "rpc": 0}
         self._committing = 0
         self._label = ""
 
@@ -112,10 +115,12 @@ class _Moments:
             return outcomes
 
         async def ask(node: HttpNode, body: bytes, headers: dict[str, str], seconds: float) -> bytes:
-            number, label = self._next("rpc"), label_of_body(body)
-            self._at("rpc", number, "before", label)
+            label = label_of_body(body)
+            kind = "send" if SENDING & set(label.split("+")) else "rpc"
+            number = self._next(kind)
+            self._at(kind, number, "before", label)
             answer = await exchange(node, body, headers, seconds)
-            self._at("rpc", number, "after", label)
+            self._at(kind, number, "after", label)
             return answer
 
         Database._commit_together = commit  # type: ignore[method-assign, assignment] # wrapped

@@ -26,7 +26,8 @@ OWNER_KEY = "8f2a55949038a9610f50fb23b5883af3b4ecb3c3bb792cbcefbd1542c692be63"
 """The key of the public development account 0xfe3b…; it must never hold anything of value."""
 OWNER = "0xFE3B557E8Fb62b89F4916B721be55cEb828dBd73"
 PATIENCE_SECONDS = 90.0
-LOOK_SECONDS = 0.05
+LOOK_SECONDS = 0.1
+LAUNCHER = "tests.integration.crash.launcher"
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,10 +176,20 @@ class Stage:
 
 
 @asynccontextmanager
-async def stage(directory: Path, nats_url: str, postgresql: PostgreSQLServer | None) -> AsyncIterator[Stage]:
-    """Set the stage."""
+async def stage(
+    directory: Path, nats_url: str, postgresql: PostgreSQLServer | None, *, preload: str = LAUNCHER
+) -> AsyncIterator[Stage]:
+    """Set the stage.
+
+    Args:
+        directory: For files.
+        nats_url: The queue's server.
+        postgresql: The stores' server; None for SQLite.
+        preload: The module that the process has loaded from which devnet and lives are forked.
+    """
     stores = Stores(directory, postgresql)
     processes = _processes()
+    processes.set_forkserver_preload([preload])
     here, there = processes.Pipe()
     network = processes.Process(target=serve_devnet, args=(there,), daemon=True)
     network.start()
@@ -195,9 +206,7 @@ async def stage(directory: Path, nats_url: str, postgresql: PostgreSQLServer | N
 
 def _processes() -> ForkServerContext:
     """Return the way to start processes: forked from a server that has everything imported."""
-    context = get_context("forkserver")
-    context.set_forkserver_preload(["tests.integration.crash.launcher"])
-    return context
+    return get_context("forkserver")
 
 
 class _Lives:
