@@ -141,7 +141,7 @@ class Middle:
 def middle(request: pytest.FixtureRequest) -> Middle:
     if request.param == "nats":
         nats_server: NatsServer = request.getfixturevalue("nats_server")
-        return Middle(nats_server.url, 5000, True, nats_server.kill, nats_server.start, nats_subscriber)
+        return Middle(nats_server.url, 2000, True, nats_server.kill, nats_server.start, nats_subscriber)
     url: str = request.getfixturevalue("rabbitmq_url")
     server: RabbitMQServer = request.getfixturevalue("rabbitmq_server")
 
