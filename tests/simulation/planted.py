@@ -32,7 +32,7 @@ PLANTED: Final = {
     found.plant.__name__: found
     for found in (
         Mistake(plant=mistakes.acknowledged_before_commit, family=Family.STORMS),
-        Mistake(plant=mistakes.lock_not_undone, family=Family.STORMS, first=53),
+        Mistake(plant=mistakes.lock_not_undone, family=Family.STORMS, first=56),
         Mistake(plant=mistakes.lease_not_checked, family=Family.STORMS),
         Mistake(plant=mistakes.fencing_not_checked, family=Family.STORMS, first=8),
         Mistake(plant=mistakes.sent_before_stored, family=Family.STORMS),
@@ -50,7 +50,7 @@ PLANTED: Final = {
         Mistake(plant=replay_mistakes.any_sender, family=Family.REPLAYS, first=14),
         Mistake(plant=replay_mistakes.neighbours_only, family=Family.REPLAYS, first=14),
         Mistake(plant=replay_mistakes.roots_only, family=Family.REPLAYS, first=5),
-        Mistake(plant=replay_mistakes.old_prefix_check, family=Family.REPLAYS, first=24),
+        Mistake(plant=replay_mistakes.old_prefix_check, family=Family.REPLAYS, first=26),
         Mistake(plant=replay_mistakes.repair_from_old_verdict, family=Family.REPLAYS, first=34),
     )
 }
