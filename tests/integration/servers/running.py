@@ -69,7 +69,7 @@ class Running:
 async def until(seen: Callable[[], Any]) -> None:
     async with asyncio.timeout(PATIENCE_SECONDS):
         while not await seen():  # noqa: ASYNC110 - servers and metrics have no event to wait for
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(0.5)
 
 
 @asynccontextmanager
@@ -89,5 +89,6 @@ async def daemon_on(config: Config) -> AsyncIterator[Running]:
             await asyncio.wait_for(running, PATIENCE_SECONDS)
 
 
-def status(group: str, kind: EventType) -> StatusEvent:
-    return StatusEvent(type=kind, privacy_group_id=group, change_id=None, request_id=None, data={})
+def status(group: str, kind: EventType, **data: str) -> StatusEvent:
+    """A status event of a group that belongs to no change."""
+    return StatusEvent(type=kind, privacy_group_id=group, change_id=None, request_id=None, data=data)

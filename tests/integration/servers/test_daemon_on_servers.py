@@ -26,10 +26,11 @@ async def test_a_failover_and_a_narrow_stream_are_told_and_over_by_themselves(
 ) -> None:
     """The store's address leads to a standby for a while, and the events' stream takes some types only.
 
-    Each is told while it lasts, the daemon goes on, and what waited is published when its stream is mended.
+    Each is told while it lasts, the daemon goes on, and what waited is published when its stream is mended. An event
+    that the stream will never take is set aside.
     """
     client = await nats.connect(nats_server.url)
-    narrow = StreamConfig(name="events", subjects=["membership.events.membership.change.*.v1"])
+    narrow = StreamConfig(name="events", subjects=["membership.events.membership.change.*.v1"], max_msg_size=20_000)
     await client.jetstream().add_stream(narrow)
     own = postgresql_server.url_of(postgresql_database)
     await asyncio.to_thread(migrate, own)
@@ -42,9 +43,11 @@ async def test_a_failover_and_a_narrow_stream_are_told_and_over_by_themselves(
             await daemon.told("events", works=False, detail="no stream, such as membership.events.membership.")
             store = SqlChangeStore(database, JumpingClock())
             await store.announce([status("late", EventType.GROUP_LOCKED)])
+            await store.announce([status("other", EventType.CHANGE_PARKED, detail="x" * 30_000)])
             await store.announce([status("other", EventType.CHANGE_PARKED)])
             stream = client.jetstream()
-            await until(lambda: has_messages(stream, 1))  # the other group's
+            await until(lambda: has_messages(stream, 1))  # the other group's second; its first is too large
+            assert any(entry["event"] == "event set aside" for entry in daemon.said)
             way.lead_to(standby.port, cut=True)
             await daemon.told("store", works=False, detail="must lead to the primary")
             way.lead_to(postgresql_server.port, cut=False)

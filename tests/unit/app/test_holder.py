@@ -1,6 +1,7 @@
 """Names under which processes hold lanes: never shared, and taken up at once after a death."""
 
 import asyncio
+import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -17,23 +18,22 @@ from tests.fakes.changes import a_change
 from tests.fakes.clock import START, JumpingClock
 
 LEASE = timedelta(hours=1)
+# What `holding` does for a process of the same name, without what else belongs to a daemon.
 LIFE = """
 import asyncio, datetime, sys
-from orchestrator.app.holder import holding
-from orchestrator.config import Config
 from orchestrator.engine.clock import SystemClock
 from orchestrator.store import Database, SqlChangeStore, SqlOutbox
+from orchestrator.store.holder_names import claimed_name
 
-async def live(document, url):
-    config = Config.model_validate_json(document)
-    async with Database(url) as database:
-        store = SqlChangeStore(database, SystemClock())
-        async with holding(config, database, store) as holder:
-            lease, now = datetime.timedelta(hours=1), datetime.datetime.now(datetime.UTC)
-            await store.claim(holder=holder, lease=lease, limit=9, now=now)
-            await SqlOutbox(database).acquire_lease("relay", holder=holder, lease=lease, now=now)
-            print("held", flush=True)
-            await asyncio.Event().wait()
+async def live(name, url):
+    async with Database(url) as database, claimed_name(database.url, name, 1.0) as ours:
+        assert ours
+        lease, now = datetime.timedelta(hours=1), datetime.datetime.now(datetime.UTC)
+        holder = f"{name}#life"
+        await SqlChangeStore(database, SystemClock()).claim(holder=holder, lease=lease, limit=9, now=now)
+        await SqlOutbox(database).acquire_lease("relay", holder=holder, lease=lease, now=now)
+        print("held", flush=True)
+        await asyncio.Event().wait()
 
 asyncio.run(live(*sys.argv[1:]))
 """
@@ -88,7 +88,7 @@ async def test_what_a_killed_process_held_is_taken_up_at_once(url: str, database
     await store.accept(a_change("1"), "hash", ())
     config = configured()
     life = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", LIFE, config.model_dump_json(), url), stdout=subprocess.PIPE
+        *(sys.executable, "-c", LIFE, f"{socket.gethostname()}/{config.api.listen}", url), stdout=subprocess.PIPE
     )
     assert life.stdout is not None
     try:
