@@ -11,7 +11,8 @@ from orchestrator.engine.ports import BrokerError
 if TYPE_CHECKING:
     from tests.contract.broker.conftest import QueueUnderTest
 
-SECONDS = 20.0
+SECONDS = 60.0
+"""Several calls may each wait out their time-out of 5 s for an answer that went down with the server."""
 
 
 @asynccontextmanager
