@@ -11,6 +11,7 @@ from tests.unit.test_repository import ROOT, documents, relative, texts
 FACTS = ROOT / "docs" / "besu.md"
 PLACE = r"#[a-z][a-z0-9-]*(?:, \d{1,2}\b(?![,.]?\d))?"
 CITATION = re.compile(rf"docs/besu\.md(?P<places>{PLACE}(?:(?:,| and)\s+(?:# )?{PLACE})*)")
+PATH = re.compile(r"`((?:orchestrator|tests)/[\w/.]+)`")
 CODE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -82,3 +83,10 @@ def test_links_to_headings_find_them() -> None:
             if linked.suffix == ".md" and anchor not in sections(linked):
                 wrong.append(f"{relative(document)} links to {target}#{anchor}")
     assert wrong == []
+
+
+def test_paths_that_documents_name_are_there() -> None:
+    """Every file and folder of code or tests that a document names exists."""
+    named = [(relative(document), path) for document in documents() for path in PATH.findall(document.read_text())]
+    assert [f"{document}: {path}" for document, path in named if not (ROOT / path).exists()] == []
+    assert len(named) > 50
