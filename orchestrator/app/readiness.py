@@ -1,5 +1,6 @@
 """What has to work for the daemon to do its work: asked by ``/readyz``, and looked at by itself for log and metrics."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -73,14 +74,17 @@ class Readiness:
 
     async def _surroundings(self) -> tuple[Check, ...]:
         # A store that is full or damaged still answers reads: only a write tells.
-        found = [await self._check("store", self._store.probe), await self._check("broker", self._broker.check)]
-        events = await self._check("events", self._broker.check_events)
+        store, requests, events = await asyncio.gather(
+            self._check("store", self._store.probe),
+            self._check("broker", self._broker.check),
+            self._check("events", self._broker.check_events),
+        )
         late = self._backlog.seconds
         if events.ok and late > LATE_SECONDS:
             reason = self._relay.trouble or "another replica publishes them, or the store is slow"
             detail = f"the oldest unpublished status event has waited for {late:.0f} s: {reason}"
             events = Check(name="events", ok=False, detail=detail)
-        return (*found, events)
+        return (store, requests, events)
 
     async def _check(self, name: str, ask: Callable[[], Awaitable[object]], *, required: bool = True) -> Check:
         try:

@@ -16,6 +16,7 @@ from nats.errors import Error as NatsError
 _MAX_FILE_BYTES: Final = 64 << 10
 _PART: Final = r"-----BEGIN {name}-----\s+(\S+)\s+-+END {name}-"
 _JWT: Final = re.compile(_PART.format(name="NATS USER JWT"))
+_BARE_SEED: Final = re.compile(r"SU[A-Z2-7]{56}")
 _SEED: Final = re.compile(_PART.format(name="USER NKEY SEED"))
 
 
@@ -32,6 +33,15 @@ class Credentials:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+
+    def bare_seed(self) -> str | None:
+        """Return the seed of a file that holds one and no JWT, as ``nk -gen user`` makes it; None for other files.
+
+        Raises:
+            CredentialsError: The file can't be read.
+        """
+        found = _BARE_SEED.fullmatch(self._text().strip())
+        return None if found is None else found[0]
 
     def jwt(self) -> bytearray:
         """Return the user's JWT.
@@ -58,15 +68,18 @@ class Credentials:
             ) from error
         return base64.b64encode(signed)
 
-    def _part(self, pattern: re.Pattern[str], name: str) -> str:
+    def _text(self) -> str:
         try:
             with self._path.open("rb") as file:
-                text = file.read(_MAX_FILE_BYTES).decode("utf-8", "replace")
+                return file.read(_MAX_FILE_BYTES).decode("utf-8", "replace")
         except OSError as error:
             raise CredentialsError(f"the credentials {self._path} can't be read: {error.strerror}") from error
-        found = pattern.search(text)
+
+    def _part(self, pattern: re.Pattern[str], name: str) -> str:
+        found = pattern.search(self._text())
         if found is None:
             raise CredentialsError(
-                f"{self._path} has no part BEGIN {name}: it must be a file of credentials as `nsc generate creds` makes"
+                f"{self._path} has no part BEGIN {name}: it must be a file of credentials as `nsc generate creds` "
+                "makes, or the seed of a user's key alone"
             )
         return found[1]

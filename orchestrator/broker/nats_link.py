@@ -206,6 +206,8 @@ class NatsLink:
     async def _connect(self, client: Client) -> None:
         path = self._access.credentials_file
         credentials = None if path is None else Credentials(path)
+        seed = None if credentials is None else credentials.bare_seed()
+        with_jwt = credentials if seed is None else None
         await client.connect(
             servers=self._url.split(","),
             name=self._names.consumer,
@@ -213,8 +215,9 @@ class NatsLink:
             token=self._access.token,
             user=self._access.user,
             password=self._access.password,
-            user_jwt_cb=None if credentials is None else credentials.jwt,
-            signature_cb=None if credentials is None else credentials.signature,
+            user_jwt_cb=None if with_jwt is None else with_jwt.jwt,
+            signature_cb=None if with_jwt is None else with_jwt.signature,
+            nkeys_seed_str=seed,
             connect_timeout=self._limits.connect_seconds,  # type: ignore[arg-type] # it only waits for so long
             allow_reconnect=False,
             max_reconnect_attempts=-1,

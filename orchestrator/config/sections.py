@@ -65,7 +65,9 @@ class BrokerConfig(Section):
     user: str | None = Field(default=None, max_length=256, description="User name.")
     password_file: SecretFile | None = Field(default=None, description="File with the user's password.")
     token_file: SecretFile | None = Field(default=None, description="File with a NATS token.")
-    credentials_file: SecretFile | None = Field(default=None, description="NATS credentials (JWT and seed).")
+    credentials_file: SecretFile | None = Field(
+        default=None, description="NATS credentials (JWT and seed, or a seed alone)."
+    )
     ca_file: File | None = Field(default=None, description="PEM of the authority that signed the server's certificate.")
     certificate_file: File | None = Field(default=None, description="PEM of the client's certificate.")
     key_file: SecretFile | None = Field(default=None, description="PEM of the client certificate's key.")

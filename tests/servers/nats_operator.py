@@ -69,6 +69,12 @@ def make_operator() -> Operator:
     )
 
 
+def make_nkey() -> tuple[str, str]:
+    """Make a user's key; returns its public half, by which servers name the user, and the seed."""
+    user = _key(b"U")
+    return _id(user), bytes(user.seed).decode()
+
+
 def _key(kind: bytes) -> Any:
     prefixes = {b"O": nkeys.PREFIX_BYTE_OPERATOR, b"A": nkeys.PREFIX_BYTE_ACCOUNT, b"U": nkeys.PREFIX_BYTE_USER}
     return nkeys.from_seed(nkeys.encode_seed(os.urandom(32), prefixes[kind]))

@@ -14,7 +14,7 @@ from orchestrator.broker.connecting import connect
 from orchestrator.broker.names import Access, Limits, Names
 from orchestrator.broker.port import Broker
 from orchestrator.engine.ports import BrokerError, UnfitMessageError
-from tests.servers.nats_operator import make_operator
+from tests.servers.nats_operator import make_nkey, make_operator
 from tests.servers.nats_server import NatsServer
 
 NAMES = Names()
@@ -73,6 +73,22 @@ async def test_credentials_open_a_server_in_operator_mode(tmp_path: Path) -> Non
                     await broker.check()
                 operator.write_credentials(path)
                 await broker.check()
+
+
+async def test_a_seed_alone_opens_a_server_that_names_users_by_their_keys(tmp_path: Path) -> None:
+    """Where users are named by `nkey` the file holds the seed and no JWT; another key's is refused."""
+    user, seed = make_nkey()
+    path = tmp_path / "user.nk"
+    path.touch(mode=0o600)
+    with NatsServer(settings=f"authorization {{ users: [ {{ nkey: {user} }} ] }}") as server:
+        for content, well in ((seed + "\n", True), (make_nkey()[1], False)):
+            path.write_text(content)
+            async with opened(server, Access(credentials_file=path)) as broker:
+                if well:
+                    await works(broker)
+                else:
+                    with pytest.raises(BrokerError, match=r"(?i)authorization violation"):
+                        await broker.check()
 
 
 async def test_a_user_who_may_make_no_streams_uses_what_is_there() -> None:
