@@ -1,0 +1,72 @@
+"""Where a node finds its enclave behind a guard: loopback or a Unix socket only, with TLS if wanted."""
+
+import contextlib
+import socket
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Final
+
+from aiohttp import web
+
+SOCKET_MODE: Final = 0o600
+LARGEST_BODY_BYTES: Final = 512 * 1024 * 1024
+"""More than the largest bundle that a node can send; bodies are passed on as they come and not held."""
+
+Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@contextlib.asynccontextmanager
+async def listening(answer: Answer, listen: str, tls: ssl.SSLContext | None = None) -> AsyncIterator[str]:
+    """Answer requests at an address as long as the block is in; yields the address.
+
+    Args:
+        answer: Answers a request.
+        listen: "host:port" on loopback, port 0 for a free one; or "unix:/path", which is made readable by this user
+            only.
+        tls: To be spoken at a port; None for plain HTTP.
+
+    Raises:
+        OSError: The address is taken or can't be had.
+    """
+    application = web.Application(client_max_size=LARGEST_BODY_BYTES)
+    application.router.add_route("*", "/{path:.*}", answer)
+    runner = web.AppRunner(application, access_log=None, shutdown_timeout=2.0, handle_signals=False)
+    await runner.setup()
+    try:
+        if listen.startswith("unix:"):
+            yield await _on_socket(runner, Path(listen.removeprefix("unix:")))
+        else:
+            host, _, port = listen.rpartition(":")
+            yield await _on_port(runner, host, int(port), tls)
+    finally:
+        await runner.cleanup()
+
+
+async def _on_socket(runner: web.AppRunner, path: Path) -> str:
+    bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            if path.is_socket():
+                path.unlink()
+        bound.bind(str(path))
+        path.chmod(SOCKET_MODE)
+    except OSError:
+        bound.close()
+        raise
+    await web.SockSite(runner, bound).start()
+    return f"unix:{path}"
+
+
+async def _on_port(runner: web.AppRunner, host: str, port: int, tls: ssl.SSLContext | None) -> str:
+    bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # A second guard may stand behind the same address: the kernel gives it the connections of one that is gone.
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        bound.bind((host.strip("[]"), port))
+    except OSError:
+        bound.close()
+        raise
+    await web.SockSite(runner, bound, ssl_context=tls).start()
+    return f"{'https' if tls else 'http'}://{host}:{bound.getsockname()[1]}"
