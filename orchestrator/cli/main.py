@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from orchestrator import __version__
-from orchestrator.cli import asking, looking, operating, planning, running
+from orchestrator.cli import asking, guarding, looking, operating, planning, running
 
 app = typer.Typer(
     name="orchestrator",
@@ -47,6 +47,7 @@ _VERBS: tuple[tuple[str, dict[str, Callable[..., None]]], ...] = (
             "doctor": running.doctor,
             "audit": running.audit,
             "markers": running.markers,
+            "rescue": guarding.rescue,
         },
     ),
     (
@@ -77,6 +78,7 @@ for _panel, _verbs in _VERBS:
         app.command(_name, rich_help_panel=_panel)(_verb)
 
 app.add_typer(planning.app, name="plan", rich_help_panel="Ask")
+app.add_typer(guarding.app, name="guard", rich_help_panel="Run")
 
 # The devnet reads its own options, so that they stand in one place.
 app.command(

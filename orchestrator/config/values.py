@@ -16,6 +16,8 @@ from orchestrator.secret_modes import is_too_open, lies_in
 STORE_SCHEMES: Final = ("sqlite", "postgresql")
 BROKER_SCHEMES: Final = ("embedded", "nats", "tls", "amqp", "amqps")
 _BESU_VERSION: Final = re.compile(r"(\d{1,4})\.(\d{1,4})\.(\d{1,4})", re.ASCII)
+MOST_SOCKET_PATH: Final = 100
+MOST_PORT: Final = 65_535
 LOOPBACK_NAMES: Final = frozenset({"localhost"})
 
 
@@ -102,8 +104,28 @@ def check_listen(listen: str) -> str:
             f"{host} is not a loopback address; the API has no access control, so it listens on 127.0.0.1, [::1] or "
             "localhost only. Put a reverse proxy with authentication in front of it to reach it from elsewhere"
         )
-    if not 0 <= port <= 65_535:
-        raise ValueError(f"port {port} does not exist; give one up to 65535 (0 takes a free one)")
+    if not 0 <= port <= MOST_PORT:
+        raise ValueError(f"port {port} does not exist; give one up to {MOST_PORT} (0 takes a free one)")
+    return listen
+
+
+def check_guard_listen(listen: str) -> str:
+    """Where a guard listens: ``host:port`` on loopback, or ``unix:/path``.
+
+    Whoever reaches it reaches the enclave, which has no access control: other addresses are refused.
+    """
+    if listen.startswith("unix:"):
+        if not listen.startswith("unix:/") or len(listen) > MOST_SOCKET_PATH:
+            raise ValueError(f'must be "unix:/path", at most {MOST_SOCKET_PATH} characters')
+        return listen
+    host, port = split_listen(listen)
+    if host not in LOOPBACK_NAMES and not _is_loopback(host):
+        raise ValueError(
+            f"{host} is not a loopback address; whoever reaches the guard reaches the enclave, so it listens on "
+            "127.0.0.1, [::1], localhost or a Unix socket only"
+        )
+    if not 0 <= port <= MOST_PORT:
+        raise ValueError(f"port {port} does not exist; give one up to {MOST_PORT} (0 takes a free one)")
     return listen
 
 

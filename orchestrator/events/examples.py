@@ -159,6 +159,35 @@ _DATA: Final[dict[EventType, dict[str, Json]]] = {
             )
         ),
     },
+    EventType.GROUP_GUARDED: {
+        "node": "member3",
+        "member": _NEW,
+        "outcome": "refused",
+        "history_key": "5xf1quvp8gxZRvpSv54FMHO9Rsq37DAvNBe25ojxKNo=",
+        "head": 2310,
+        "owner": "0xfe3b557e8fb62b89f4916b721be55ceb828dbd73",
+        "sent_by": _SENDER,
+        "rule": "block_not_replayable",
+        "detail": "block 2290: account 0xf17f52151ebef6c7334fad080c5704d77216b732 has 2 transactions in it",
+    },
+    EventType.GROUP_ADDITION_REPEATED: {
+        "block_number": 2544,
+        "transaction": _OTHER_ROOT,
+        "sender": "0xf17f52151ebef6c7334fad080c5704d77216b732",
+        "first_block": 2051,
+        "first_transaction": _HASH,
+        "affected": [
+            {
+                "node": "member3",
+                "member": _NEW,
+                "state_root": _OTHER_ROOT,
+                "other_root": _ROOT,
+                "fell_back": True,
+            }
+        ],
+        "cure": [_NEW],
+        "through": "member2",
+    },
     EventType.GROUP_JOINING: _JOIN | {"progress": [_progress("replaying", 304, 2047, None)]},
     EventType.GROUP_JOINED: _JOIN | {"progress": [_progress("in_sync", 812, 2051, 2051)]},
 }
@@ -169,6 +198,8 @@ _WITHOUT_CHANGE: Final = frozenset(
         EventType.GROUP_DIVERGED,
         EventType.GROUP_CONVERGED,
         EventType.GROUP_UNEXTENDABLE,
+        EventType.GROUP_GUARDED,
+        EventType.GROUP_ADDITION_REPEATED,
         EventType.GROUP_JOINING,
         EventType.GROUP_JOINED,
     }

@@ -81,6 +81,16 @@ class Unreplayable(_Part):
     transactions: list[str] = Field(description="Their hashes, in the order of the block.")
 
 
+class Affected(_Part):
+    """A member's node whose sight of a group changed in the block of a repeated marker."""
+
+    node: str = Field(description="Name of the node in the configuration.")
+    member: str = Field(description="The member's enclave key.")
+    state_root: str = Field(description="What it shows after the block.")
+    other_root: str = Field(description="What most other members show there; empty when none does.")
+    fell_back: bool = Field(description="Whether it showed that root in an earlier block.")
+
+
 class EventData(_Part):
     """What every status event says."""
 
@@ -236,6 +246,35 @@ class GroupUnextendableData(EventData):
     reason: Reason = Field(description="The same for a person, and what can be done.")
 
 
+class GroupGuardedData(EventData):
+    """A guard before a node's enclave decided about a history that somebody sent to have the node replay it."""
+
+    node: str = Field(description="Name of the guarded node in the configuration.")
+    member: str = Field(description="The node's enclave key.")
+    outcome: Literal["passed", "refused"] = Field(description="What the node was answered.")
+    history_key: str = Field(description="The history's key in the enclave.")
+    head: int = Field(description="The node's head: the marker is in the block after it, or is to be.")
+    owner: str = Field(description="Who made the group, as the history says.")
+    sent_by: str = Field(description="The enclave key that sent it; empty when it was not told.")
+    rule: str = Field(description="Which rule decided, in a word.")
+    detail: str = Field(description="What was seen.")
+
+
+class GroupAdditionRepeatedData(EventData):
+    """The marker of an addition was mined again: who holds its history may have fallen back to it."""
+
+    block_number: int = Field(description="The block of the repetition.")
+    transaction: str = Field(description="The repetition.")
+    sender: str = Field(description="The account that signed it.")
+    first_block: int = Field(description="The block in which the marker was seen first.")
+    first_transaction: str = Field(description="The transaction there.")
+    affected: list[Affected] = Field(description="Members that show another state than the others now.")
+    cure: list[str] = Field(
+        description="Members to remove and then to add again in one request; none when none differs."
+    )
+    through: str | None = Field(description="Name of a node to do it through: a member's that has no such history.")
+
+
 class GroupJoiningData(EventData):
     """Somebody else adds a member that one of our nodes hosts; that node replays the group's history."""
 
@@ -266,6 +305,8 @@ DATA: Final[dict[EventType, type[EventData]]] = {
     EventType.GROUP_DIVERGED: GroupDivergedData,
     EventType.GROUP_CONVERGED: GroupConvergedData,
     EventType.GROUP_UNEXTENDABLE: GroupUnextendableData,
+    EventType.GROUP_GUARDED: GroupGuardedData,
+    EventType.GROUP_ADDITION_REPEATED: GroupAdditionRepeatedData,
     EventType.GROUP_JOINING: GroupJoiningData,
     EventType.GROUP_JOINED: GroupJoinedData,
 }

@@ -96,7 +96,7 @@ class DecisionFile:
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
-            log.error("decision not kept", file=str(self._path), reason=error.strerror)
+            log.warning("decision not kept", file=str(self._path), reason=error.strerror)
 
     def _remember(self, decided: Decided) -> None:
         self._newest[decided.key] = decided
@@ -111,7 +111,7 @@ def _read(path: Path) -> Iterator[Decided]:
     except FileNotFoundError:
         return
     except OSError as error:
-        log.error("decisions not read: bundles are judged anew", file=str(path), reason=error.strerror)
+        log.warning("decisions not read: bundles are judged anew", file=str(path), reason=error.strerror)
         return
     for line in lines[-2 * MOST_KEPT :]:
         try:

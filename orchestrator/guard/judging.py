@@ -1,7 +1,7 @@
 """Judging the bundles that a node asks for: each once at a time, in bounded time, and again as it was judged before.
 
-A node whose enclave takes long waits, asks again, and is none the worse for it (docs/besu.md#enclaves-that-fail, 1): so a
-bundle is held back while it is judged, and the next request for it joins the judgement that is under way.
+A node whose enclave takes long waits, asks again, and is none the worse for it (docs/besu.md#enclaves-that-fail, 1): so
+a bundle is held back while it is judged, and the next request for it joins the judgement that is under way.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from orchestrator.engine.node_ports import Head, NodeError
 from orchestrator.engine.ports import Clock, StoreError
 from orchestrator.guard.decisions import Decided, DecisionFile
 from orchestrator.guard.reading import FactReader
-from orchestrator.guard.wire import PayloadRequest, bundle_in
+from orchestrator.guard.wire import bundle_in
 from orchestrator.membership.guarding import Decision, GuardRules, Outcome, ReceivedBundle, asked_again, held, judge
 
 ADDING: Final = timedelta(seconds=10)
@@ -95,22 +95,22 @@ class Judge:
         while len(self._adding) > MOST_REMEMBERED:
             self._adding.popitem(last=False)
 
-    def reads(self, request: PayloadRequest) -> None:
+    def looks(self) -> None:
         """The node looked for a transaction of before it came into a group: it may read that bundle, too."""
         self._looking_since = self._clock.now()
 
-    async def passes(self, request: PayloadRequest, body: Callable[[], Awaitable[bytes | None]]) -> bool:
+    async def passes(self, key: str, body: Callable[[], Awaitable[bytes | None]]) -> bool:
         """Return whether a node gets a bundle.
 
         Args:
-            request: What it asked for.
+            key: What it asked for, base64.
             body: Reads the enclave's answer; None when it is larger than is read.
         """
-        under_way = self._under_way.get(request.key)
+        under_way = self._under_way.get(key)
         if under_way is None:
-            under_way = asyncio.ensure_future(self._decided(request.key, await body()))
-            self._under_way[request.key] = under_way
-            under_way.add_done_callback(lambda _: self._under_way.pop(request.key, None))
+            under_way = asyncio.ensure_future(self._decided(key, await body()))
+            self._under_way[key] = under_way
+            under_way.add_done_callback(lambda _: self._under_way.pop(key, None))
         else:
             await body()
         # A node that stops waiting does not stop the judgement, which its next request joins.

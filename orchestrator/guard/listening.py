@@ -44,18 +44,21 @@ async def listening(answer: Answer, listen: str, tls: ssl.SSLContext | None = No
 
 
 async def _on_socket(runner: web.AppRunner, path: Path) -> str:
+    await web.SockSite(runner, _bound_to(path)).start()
+    return f"unix:{path}"
+
+
+def _bound_to(path: Path) -> socket.socket:
     bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        with contextlib.suppress(FileNotFoundError):
-            if path.is_socket():
-                path.unlink()
+        if path.is_socket():
+            path.unlink()  # of a guard that was killed
         bound.bind(str(path))
         path.chmod(SOCKET_MODE)
     except OSError:
         bound.close()
         raise
-    await web.SockSite(runner, bound).start()
-    return f"unix:{path}"
+    return bound
 
 
 async def _on_port(runner: web.AppRunner, host: str, port: int, tls: ssl.SSLContext | None) -> str:

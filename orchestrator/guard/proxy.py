@@ -38,18 +38,18 @@ class Judges(Protocol):
     def refused(self, key: str) -> bool:
         """Return whether a key is refused without looking."""
 
-    async def passes(self, request: PayloadRequest, body: Callable[[], Awaitable[bytes | None]]) -> bool:
+    async def passes(self, key: str, body: Callable[[], Awaitable[bytes | None]]) -> bool:
         """Return whether a node gets a bundle.
 
         Args:
-            request: What it asked for.
+            key: What it asked for, base64.
             body: Reads the enclave's answer; None when it is larger than is read.
         """
 
     def adds(self, privacy_group_id: str) -> None:
         """The node is about to add members to a group: it may read the bundle that it was itself added with."""
 
-    def reads(self, request: PayloadRequest) -> None:
+    def looks(self) -> None:
         """The node looked for a transaction of before it came into a group: it may read that bundle, too."""
 
 
@@ -126,7 +126,7 @@ class EnclaveProxy:
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=IDLE_SECONDS),
             ) as response:
                 if asked is not None and response.status == 404 and asked.reader is not None:
-                    self._judge.reads(asked)
+                    self._judge.looks()
                 return await self._pass_back(request, asked, response, began_at)
         except (aiohttp.ClientError, OSError, TimeoutError):
             self.counts.failures += 1
@@ -175,7 +175,7 @@ class EnclaveProxy:
             if is_history:
                 self.counts.bundles += 1
                 whole = _Whole(response, start, self._largest_bundle_bytes)
-                if not await self._judge.passes(asked, whole.read):
+                if not await self._judge.passes(asked.key, whole.read):
                     return self._not_found()
                 start = whole.start
         back = web.StreamResponse(status=response.status, headers=_passed(response.headers))

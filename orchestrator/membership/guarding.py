@@ -77,7 +77,7 @@ class ReceivedBundle:
 
     Attributes:
         privacy_group_id: The group.
-        calls: Its transactions, oldest first; never none.
+        calls: Its transactions, oldest first; none only when they could not be read.
         sent_by: The enclave key that sent it; empty when it is not told.
         members: The group's members at its end.
         locked: Whether the group is locked at its end; None when its contract was replaced, so that nobody knows.
@@ -95,8 +95,8 @@ class ReceivedBundle:
 
     @property
     def owner(self) -> str:
-        """The account that made the group."""
-        return self.calls[0].account
+        """The account that made the group; empty when nothing could be read."""
+        return self.calls[0].account if self.calls else ""
 
     @property
     def last_root(self) -> str:
@@ -198,7 +198,7 @@ def held(bundle: ReceivedBundle, own_root: str) -> Decision | None:
     if own_root == bundle.last_root:
         return Decision(outcome=Outcome.PASSED, slug="nothing_to_replay")
     if all(call.state_root != own_root for call in bundle.calls):
-        detail = "the node has the group beyond the end of this history and would fall back to it"
+        detail = "the node's state of the group is none that this history ends with or goes through: it would fall back"
         return Decision(outcome=Outcome.REFUSED, slug="held_beyond", detail=detail)
     return None
 
