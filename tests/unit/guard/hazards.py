@@ -106,9 +106,13 @@ async def forged(network: GuardedNetwork, victim: int, group: str) -> bytes:
     await network.lock(group)
     await network.block()
     payload = await network.distribute(network.addition(victim), group)
-    enclaves = network.network.enclaves
-    sender = network.network.nodes[0]
+    return payload[:32] + without(network, payload, 1, victim)
+
+
+def without(network: GuardedNetwork, payload: bytes, left_out: int, victim: int) -> bytes:
+    """Hand the sender's enclave the history of an addition without one of its transactions; returns its key."""
+    enclaves, sender = network.network.enclaves, network.network.nodes[0]
     whole = enclaves.receive(sender.enclave, payload[32:])
     assert isinstance(whole, HistoryPayload)
-    cut = HistoryPayload((*whole.records[:1], *whole.records[2:]))
-    return payload[:32] + enclaves.send(sender.enclave, sender.key, [network.keys[victim - 1]], cut)
+    cut = HistoryPayload((*whole.records[:left_out], *whole.records[left_out + 1 :]))
+    return enclaves.send(sender.enclave, sender.key, [network.keys[victim - 1]], cut)
