@@ -70,7 +70,7 @@ def approve(
         privacy_group_id_to_bytes,
     )
     from orchestrator.guard.approvals import ApprovalFile, InvalidApprovalsError
-    from orchestrator.membership.guarding import Approval
+    from orchestrator.membership.received_bundles import Approval
 
     try:
         privacy_group_id_to_bytes(group)

@@ -13,6 +13,7 @@ from pydantic.fields import FieldInfo
 
 from orchestrator.events.examples import example
 from orchestrator.events.schema import DATA, ChangeData, EventData, Progress, Reason, StatusDocument
+from orchestrator.events.schema import Affected as AffectedPart
 from orchestrator.events.schema import Differing as DifferingPart
 from orchestrator.events.schema import Effect as EffectPart
 from orchestrator.events.schema import Unreplayable as UnreplayablePart
@@ -21,7 +22,7 @@ from orchestrator.membership.status import EventType
 BEGIN: Final = "<!-- reference: begin (made by orchestrator.events.reference) -->"
 END: Final = "<!-- reference: end -->"
 
-_PARTS: Final = (EffectPart, Progress, Reason, DifferingPart, UnreplayablePart)
+_PARTS: Final = (EffectPart, Progress, Reason, DifferingPart, UnreplayablePart, AffectedPart)
 
 
 def reference() -> str:

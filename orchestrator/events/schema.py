@@ -82,13 +82,13 @@ class Unreplayable(_Part):
 
 
 class Affected(_Part):
-    """A member's node whose sight of a group changed in the block of a repeated marker."""
+    """A member's node on which an addition was executed again, its marker having been mined again."""
 
     node: str = Field(description="Name of the node in the configuration.")
     member: str = Field(description="The member's enclave key.")
     state_root: str = Field(description="What it shows after the block.")
-    other_root: str = Field(description="What most other members show there; empty when none does.")
-    fell_back: bool = Field(description="Whether it showed that root in an earlier block.")
+    other_root: str = Field(description="What the others show there; empty when none is seen.")
+    fell_back: bool = Field(description="Whether it shows, for the block before, the group under its old lock.")
 
 
 class EventData(_Part):
@@ -270,7 +270,7 @@ class GroupAdditionRepeatedData(EventData):
     first_transaction: str = Field(description="The transaction there.")
     affected: list[Affected] = Field(description="Members that show another state than the others now.")
     cure: list[str] = Field(
-        description="Members to remove and then to add again in one request; none when none differs."
+        description="Members to remove, and then to add again in one request; none when nobody shows what is right."
     )
     through: str | None = Field(description="Name of a node to do it through: a member's that has no such history.")
 

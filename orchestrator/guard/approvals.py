@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import structlog
 
-from orchestrator.membership.guarding import Approval
+from orchestrator.membership.received_bundles import Approval
 
 MOST_APPROVALS: Final = 10_000
 

@@ -20,7 +20,8 @@ from orchestrator.engine.watcher import ChainWatcher
 from orchestrator.guard.proxy import Upstream
 from orchestrator.guard.reading import FactReader
 from orchestrator.guard.wire import bundle_in
-from orchestrator.membership.guarding import GuardRules, ReceivedBundle, judge
+from orchestrator.membership.guarding import GuardRules, judge
+from orchestrator.membership.received_bundles import ReceivedBundle
 
 MOST_READ_TRANSACTIONS: Final = 1_000_000
 MOST_PENDING: Final = 2_000

@@ -20,7 +20,8 @@ from orchestrator.engine.ports import Clock, StoreError
 from orchestrator.guard.decisions import Decided, DecisionFile
 from orchestrator.guard.reading import FactReader
 from orchestrator.guard.wire import bundle_in
-from orchestrator.membership.guarding import Decision, GuardRules, Outcome, ReceivedBundle, asked_again, held, judge
+from orchestrator.membership.guarding import Decision, GuardRules, Outcome, asked_again, held, judge
+from orchestrator.membership.received_bundles import ReceivedBundle
 
 ADDING: Final = timedelta(seconds=10)
 """How long after a node began to send an addition it may read, once, the bundle that it was itself added with."""

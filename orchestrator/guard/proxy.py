@@ -14,6 +14,7 @@ from typing import Final, NoReturn, Protocol
 import aiohttp
 from aiohttp import web
 from multidict import CIMultiDict, CIMultiDictProxy
+from yarl import URL
 
 from orchestrator.guard.wire import NOT_FOUND, PayloadRequest, added_group, payload_request, tells
 
@@ -117,7 +118,7 @@ class EnclaveProxy:
         try:
             async with self._session.request(
                 request.method,
-                self._upstream.url + request.raw_path,
+                URL(self._upstream.url + request.raw_path, encoded=True),
                 data=body,
                 headers=self._headers(request, streamed=isinstance(body, aiohttp.StreamReader)),
                 skip_auto_headers=_NOT_ADDED,

@@ -19,8 +19,9 @@ from orchestrator.engine.node_ports import Head, NodeError
 from orchestrator.engine.watcher import ChainWatcher
 from orchestrator.membership.forecast.histories import GroupHistory
 from orchestrator.membership.forecast.newcomers import Departure, departure
-from orchestrator.membership.guarding import GuardFacts, ReceivedBundle, final_run, held, history_of
+from orchestrator.membership.guarding import GuardFacts, held
 from orchestrator.membership.reasons import Reason
+from orchestrator.membership.received_bundles import ReceivedBundle, final_run, history_of
 
 MOST_PENDING: Final = 2_000
 MOST_NEWER: Final = 16

@@ -28,7 +28,8 @@ from orchestrator.guard.proxy import EnclaveProxy, Upstream
 from orchestrator.guard.reading import FactReader
 from orchestrator.guard.telling import GuardMetrics, decision_event, notify, status_answer
 from orchestrator.membership.forecast.schedule import ADDS
-from orchestrator.membership.guarding import Accept, GuardRules, ReceivedBundle
+from orchestrator.membership.guarding import Accept, GuardRules
+from orchestrator.membership.received_bundles import ReceivedBundle
 from orchestrator.store.change_store import SqlChangeStore
 from orchestrator.store.database import Database
 

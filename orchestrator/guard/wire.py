@@ -21,7 +21,7 @@ from orchestrator.besu.management_contract import (
     decode_call,
 )
 from orchestrator.besu.private_transaction import InvalidPrivateTransactionError, decode_private_transaction
-from orchestrator.membership.guarding import BundledCall, ReceivedBundle
+from orchestrator.membership.received_bundles import BundledCall, ReceivedBundle
 
 NOT_FOUND: Final = b'{"error":"EnclavePayloadNotFound"}'
 """What an enclave answers, with status 404, for a payload that it doesn't have."""

@@ -1,4 +1,4 @@
-"""A devnet whose nodes speak to their enclaves over HTTP, and what is done to it: by owners, applications, attackers."""
+"""A devnet whose nodes speak to their enclaves over HTTP, and what owners, applications and attackers do to it."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -41,7 +41,7 @@ WAIT_SECONDS = 20.0
 async def until(condition: Callable[[], object]) -> None:
     """Come back when a condition holds."""
     async with asyncio.timeout(WAIT_SECONDS):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - nodes tell nobody
             await asyncio.sleep(0.002)
 
 

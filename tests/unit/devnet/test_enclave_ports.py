@@ -50,7 +50,8 @@ async def test_the_interface_answers_as_orion_does() -> None:
             assert (response.status, await response.text()) == (200, "I'm up!")
         payload, _ = await network.add(group, 3)
         status, answer = await received(network, 3, payload[32:])
-        assert status == 200 and set(answer) == {"payload", "senderKey", "privacyGroupId"}
+        assert status == 200
+        assert set(answer) == {"payload", "senderKey", "privacyGroupId"}
         assert answer["senderKey"] == network.keys[0]
         bundle = decode_bundle(base64.b64decode(base64.b64decode(answer["payload"])), 10)
         assert [item.signed.transaction.private_nonce for item in bundle] == [0, 1]

@@ -19,8 +19,11 @@ from orchestrator.guard.judging import Judge, JudgeSettings
 from orchestrator.guard.listening import listening
 from orchestrator.guard.proxy import EnclaveProxy, Upstream
 from orchestrator.guard.reading import FactReader
-from orchestrator.membership.guarding import Approval, GuardRules
+from orchestrator.membership.guarding import GuardRules
+from orchestrator.membership.received_bundles import Approval
 from tests.fakes.guarded_network import GuardedNetwork
+
+ALL_SAFE = GuardRules()
 
 
 class Guard:
@@ -52,7 +55,7 @@ class Guard:
 async def guard(
     network: GuardedNetwork,
     number: int,
-    rules: GuardRules = GuardRules(),
+    rules: GuardRules = ALL_SAFE,
     *,
     file: Path | None = None,
     approvals: tuple[Approval, ...] = (),

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from orchestrator.guard.judging import JudgeSettings
-from orchestrator.membership.guarding import Accept, Approval, GuardRules
+from orchestrator.membership.guarding import Accept, GuardRules
+from orchestrator.membership.received_bundles import Approval
 from tests.fakes.guarded_network import APPLICATION, OTHER_KEY, GuardedNetwork, guarded_network
 from tests.unit.guard import hazards
 from tests.unit.guard.staging import guard
@@ -27,7 +28,7 @@ HALTING: dict[str, Hazard] = {
 
 @pytest.mark.parametrize("reason", HALTING)
 async def test_what_halts_a_node_is_not_found_behind_a_guard(reason: str) -> None:
-    """Without a guard the node stands for good; behind one it goes on, and its other group is as its members have it."""
+    """Without a guard the node stands for good; behind one it goes on, and its other group is as it is elsewhere."""
     async with guarded_network() as network:
         own = network.group("own")
         await network.create(own, VICTIM, 1)
@@ -65,7 +66,7 @@ async def test_a_lock_in_the_block_before_does_not_cost_the_node_another_group()
 
 
 async def test_histories_that_would_not_make_a_member_are_not_replayed() -> None:
-    """An addition without a lock would fail and leave its history on the node; a long one would take the node's time."""
+    """An addition without a lock would fail and leave its history there; a long one would take the node's time."""
     async with guarded_network() as network:
         async with guard(network, VICTIM, GuardRules(most_transactions=10)) as standing:
             payload = await hazards.unlocked(network, VICTIM, network.group("G"))
@@ -92,12 +93,14 @@ async def test_an_honest_addition_passes_and_a_copied_marker_does_not(tmp_path: 
         async with guard(network, 1) as sender, guard(network, VICTIM) as newcomer:
             payload, _ = await network.add(group, VICTIM)
             assert network.root(VICTIM, group) == network.root(1, group) == network.root(2, group)
-            assert newcomer.reasons == ["safe"] and sender.reasons == []
+            assert newcomer.reasons == ["safe"]
+            assert sender.reasons == []
             await network.write(group, 2, key=OTHER_KEY)
             await network.block(network.marker(payload))
             await network.write(group, 2, key=OTHER_KEY)
             assert network.root(VICTIM, group) == network.root(1, group) == network.root(2, group)
-            assert newcomer.reasons == ["held_beyond"] and sender.reasons == ["held_beyond"]
+            assert newcomer.reasons == ["held_beyond"]
+            assert sender.reasons == ["held_beyond"]
             await network.add(group, 4, node=VICTIM)
             assert network.root(4, group) == network.root(2, group)
         async with guard(network, 1), guard(network, VICTIM):
@@ -107,7 +110,7 @@ async def test_an_honest_addition_passes_and_a_copied_marker_does_not(tmp_path: 
 
 
 async def test_a_copied_marker_does_not_pass_for_the_nodes_own_reading() -> None:
-    """While the node sends an addition, a copy that is seen in its pool is refused, and the addition can be sent again."""
+    """While the node sends an addition, a copy that is seen in its pool is refused."""
     async with guarded_network() as network:
         group = network.group("G")
         await network.create(group, 1, 2)
@@ -186,14 +189,16 @@ async def test_roots_that_no_replay_reaches_stop_a_node_until_it_is_restarted() 
         payload = payload[:32] + hazards.without(network, payload, 1, VICTIM)
         async with guard(network, VICTIM, GuardRules(stalled_after_seconds=0.0)) as standing:
             await network.block(network.marker(payload))
-            assert network.halted(VICTIM) and standing.reasons == ["safe"]
+            assert network.halted(VICTIM)
+            assert standing.reasons == ["safe"]
             for _ in range(2):
                 await network.call(1, "devnet_setEnclaveUrl", VICTIM, standing.url)
                 await network.imported()
             assert network.halted(VICTIM)
             await network.call(1, "devnet_setEnclaveUrl", VICTIM, standing.url)
             await network.imported()
-            assert not network.halted(VICTIM) and standing.reasons == ["replay_failed"]
+            assert not network.halted(VICTIM)
+            assert standing.reasons == ["replay_failed"]
 
 
 async def test_another_node_of_ours_that_is_a_member_shows_such_a_history() -> None:
@@ -208,7 +213,8 @@ async def test_another_node_of_ours_that_is_a_member_shows_such_a_history() -> N
         payload = honest[:32] + hazards.without(network, honest, 1, VICTIM)
         async with guard(network, VICTIM, witnesses=(2,)) as standing:
             await network.block(network.marker(payload))
-            assert not network.halted(VICTIM) and standing.reasons == ["bundle_may_be_torn"]
+            assert not network.halted(VICTIM)
+            assert standing.reasons == ["bundle_may_be_torn"]
 
 
 async def test_a_decision_is_given_again_after_a_restart_of_the_guard(tmp_path: Path) -> None:
@@ -223,7 +229,8 @@ async def test_a_decision_is_given_again_after_a_restart_of_the_guard(tmp_path: 
         async with guard(network, VICTIM, file=file) as standing:
             await network.block(network.marker(payload))
             assert network.root(VICTIM, group) is None
-            assert standing.reasons == ["not_agreed_to"] and standing.told == []
+            assert standing.reasons == ["not_agreed_to"]
+            assert standing.told == []
 
 
 @pytest.mark.parametrize("undecided", ["pass", "refuse"])
@@ -243,25 +250,29 @@ async def test_what_can_not_be_judged_in_time_is_passed_or_refused_as_configured
 
 async def test_honest_additions_are_all_taken() -> None:
     """New members, several at once, a former member that comes back, a key of the sender's node: none is refused."""
-    async with guarded_network(nodes=5) as network:
-        async with guard(network, 1) as first, guard(network, VICTIM) as third, guard(network, 4) as fourth:
-            group = network.group("G")
-            await network.create(group, 1, 2)
-            await network.write(group)
-            await network.add(group, VICTIM, 4)
-            await network.write(group, 4, key=OTHER_KEY)
-            await network.remove(group, VICTIM)
-            await network.write(group, 2)
-            await network.add(group, VICTIM, node=4)
-            await network.add(group, 5, node=VICTIM)
-            await network.write(group, 2)
-            others = [network.group(f"other {number}") for number in range(3)]
-            for other in others:
-                await network.create(other, 4, 5)
-                await network.execute(b"\x05", other, 4, to=APPLICATION)
-                await network.add(other, VICTIM, node=4)
-            for other in others:
-                assert network.root(VICTIM, other) == network.root(5, other)
-            assert {network.root(number, group) for number in (1, 3, 4, 5)} == {network.root(2, group)}
-            said = {reason for one in (first, third, fourth) for reason in one.reasons}
-            assert said == {"safe"}
+    async with (
+        guarded_network(nodes=5) as network,
+        guard(network, 1) as first,
+        guard(network, VICTIM) as third,
+        guard(network, 4) as fourth,
+    ):
+        group = network.group("G")
+        await network.create(group, 1, 2)
+        await network.write(group)
+        await network.add(group, VICTIM, 4)
+        await network.write(group, 4, key=OTHER_KEY)
+        await network.remove(group, VICTIM)
+        await network.write(group, 2)
+        await network.add(group, VICTIM, node=4)
+        await network.add(group, 5, node=VICTIM)
+        await network.write(group, 2)
+        others = [network.group(f"other {number}") for number in range(3)]
+        for other in others:
+            await network.create(other, 4, 5)
+            await network.execute(b"\x05", other, 4, to=APPLICATION)
+            await network.add(other, VICTIM, node=4)
+        for other in others:
+            assert network.root(VICTIM, other) == network.root(5, other)
+        assert {network.root(number, group) for number in (1, 3, 4, 5)} == {network.root(2, group)}
+        said = {reason for one in (first, third, fourth) for reason in one.reasons}
+        assert said == {"safe"}

@@ -57,19 +57,23 @@ async def test_a_halted_node_is_back_with_one_command_and_one_restart(hazard: st
         assert network.halted(VICTIM)
         await network.write(own, 1)
         looked = await rescued(aims(network, dry_run=True), lambda _line: None)
-        assert looked.done and looked.document["cause"] == "addition"
+        assert looked.done
+        assert looked.document["cause"] == "addition"
         (addition,) = looked.document["additions"]
         assert (addition["privacy_group_id"], addition["reason"]) == (group, reason)
         assert network.halted(VICTIM)
         report = await brought_back(network)
-        assert report.done and not network.halted(VICTIM)
+        assert report.done
+        assert not network.halted(VICTIM)
         agree = {proof["privacy_group_id"]: proof["agrees"] for proof in report.document["groups"]}
-        assert agree[own] is True and False not in agree.values()
+        assert agree[own] is True
+        assert False not in agree.values()
         assert network.root(VICTIM, own) == network.root(1, own)
         assert network.root(VICTIM, group) == before
         assert group not in agree
         (then,) = report.document["afterwards"]
-        assert group in then and addition["owner"] in then
+        assert group in then
+        assert addition["owner"] in then
 
 
 async def test_a_chain_that_stands_goes_on() -> None:
@@ -104,7 +108,8 @@ async def test_a_chain_that_stands_goes_on() -> None:
         address = next(line for line in told if line.startswith("ready ")).removeprefix("ready ")
         await network.call(1, "devnet_setEnclaveUrl", 2, address)
         report = await running
-        assert report.document["cause"] == "chain_stands" and report.done
+        assert report.document["cause"] == "chain_stands"
+        assert report.done
         assert network.network.chain.head.number > head
         assert network.root(2, group) is None
 
@@ -139,5 +144,5 @@ async def test_a_node_that_is_not_restarted_is_asked_for_again() -> None:
     async with guarded_network() as network:
         payload = await poisoned(network, VICTIM, network.group("G"))
         await network.block(network.marker(payload))
-        with pytest.raises(RescueError, match="--privacy-url=http://127.0.0.1"):
+        with pytest.raises(RescueError, match=r"--privacy-url=http://127\.0\.0\.1"):
             await rescued(aims(network, wait_seconds=0.05), lambda _line: None)
