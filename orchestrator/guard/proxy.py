@@ -22,6 +22,8 @@ LARGEST_READ_BYTES: Final = 256 * 1024
 """Requests up to this size are read before they are passed on: they may be an addition, or ask for a payload."""
 TELLING_BYTES: Final = 16 * 1024
 """Of an answer so many bytes are looked at for what it is."""
+SMALL_BYTES: Final = 64 * 1024
+"""Answers up to this size go out in one piece, which takes half the time."""
 CONNECT_SECONDS: Final = 5.0
 IDLE_SECONDS: Final = 30.0
 """Besu itself gives up after 5 s; an enclave that is slower than this is cut off."""
@@ -179,6 +181,11 @@ class EnclaveProxy:
                 if not await self._judge.passes(asked.key, whole.read):
                     return self._not_found()
                 start = whole.start
+        length = response.content_length
+        if length is not None and length <= SMALL_BYTES:
+            body = start + await response.content.read()
+            self.counts.seconds += time.perf_counter() - began_at
+            return web.Response(status=response.status, headers=_passed(response.headers), body=body)
         back = web.StreamResponse(status=response.status, headers=_passed(response.headers))
         back.content_length = response.content_length
         await back.prepare(request)

@@ -34,16 +34,28 @@ class Guard:
         judge: What judges.
         decisions: What was decided.
         url: Where it answers.
+        told: The decisions that subscribers would be told.
     """
 
     def __init__(
-        self, proxy: EnclaveProxy, judge: Judge, decisions: DecisionFile, url: str, told: list[Decided]
+        self,
+        proxy: EnclaveProxy,
+        judge: Judge,
+        decisions: DecisionFile,
+        url: str,
+        told: list[Decided],
+        port: AsyncExitStack,
     ) -> None:
         self.proxy = proxy
         self.judge = judge
         self.decisions = decisions
         self.url = url
         self.told = told
+        self._port = port
+
+    async def stop(self) -> None:
+        """Close its port: whoever asks meets nobody."""
+        await self._port.aclose()
 
     @property
     def reasons(self) -> list[str]:
@@ -86,9 +98,10 @@ async def guard(
         enclave = await stack.enter_async_context(aiohttp.ClientSession(auto_decompress=False, trust_env=False))
         upstream = Upstream(url=network.devnet.nodes[number - 1].enclave_url)
         proxy = EnclaveProxy(enclave, upstream, judge, largest_bundle_bytes=64 << 20)
-        url = await stack.enter_async_context(listening(proxy.answer, "127.0.0.1:0"))
+        port = await stack.enter_async_context(AsyncExitStack())
+        url = await port.enter_async_context(listening(proxy.answer, "127.0.0.1:0"))
         await network.call(1, "devnet_setEnclaveUrl", number, url)
         try:
-            yield Guard(proxy, judge, decisions, url, told)
+            yield Guard(proxy, judge, decisions, url, told, port)
         finally:
             await network.call(1, "devnet_setEnclaveUrl", number, None)

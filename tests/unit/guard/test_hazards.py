@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from orchestrator.guard.judging import JudgeSettings
+from orchestrator.guard.listening import listening
 from orchestrator.membership.guarding import Accept, GuardRules
 from orchestrator.membership.received_bundles import Approval
-from tests.fakes.guarded_network import APPLICATION, OTHER_KEY, GuardedNetwork, guarded_network
+from tests.fakes.guarded_network import APPLICATION, OTHER_KEY, GuardedNetwork, guarded_network, until
 from tests.unit.guard import hazards
 from tests.unit.guard.staging import guard
 
@@ -276,3 +277,22 @@ async def test_honest_additions_are_all_taken() -> None:
         assert {network.root(number, group) for number in (1, 3, 4, 5)} == {network.root(2, group)}
         said = {reason for one in (first, third, fourth) for reason in one.reasons}
         assert said == {"safe"}
+
+
+async def test_a_guard_that_dies_delays_blocks_until_it_is_back() -> None:
+    """The node waits for its enclave meanwhile, misses nothing, and is given what it was given before."""
+    async with guarded_network() as network:
+        group = network.group("G")
+        await network.create(group, 1, 2)
+        async with guard(network, VICTIM) as standing:
+            await network.lock(group)
+            await network.block()
+            payload = await network.distribute(network.addition(VICTIM), group)
+            await standing.stop()
+            network.network.append_block([network.marker(payload)])
+            node = network.network.nodes[VICTIM - 1]
+            await until(lambda: network.network.nodes[0].head is network.network.chain.head)
+            assert node.head is not network.network.chain.head
+            async with listening(standing.proxy.answer, standing.url.removeprefix("http://")):
+                await network.imported()
+                assert network.root(VICTIM, group) == network.root(1, group)
