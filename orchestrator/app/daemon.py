@@ -20,6 +20,7 @@ from orchestrator.api.forecasting import FleetForecasts
 from orchestrator.api.group_reading import FleetGroups
 from orchestrator.api.ports import ApiServices
 from orchestrator.app.assembly import Engine, assembled, secret_text, speakers
+from orchestrator.app.guard_words import GuardWords
 from orchestrator.app.interpreter import settle_interpreter
 from orchestrator.app.readiness import Readiness
 from orchestrator.app.surroundings import examine
@@ -201,6 +202,7 @@ def _peers(config: Config, engine: Engine, broker: Broker) -> tuple[_Part, ...]:
         signer_of,
         broker.publish_verdict,
         engine.clock,
+        GuardWords(config, engine.clock).why,
     )
     takers[INQUIRY_TYPE] = voucher.take
     return (VerdictReader(broker, takers, engine.clock), voucher)

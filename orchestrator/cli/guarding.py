@@ -69,8 +69,8 @@ def approve(
         normal_hash,
         privacy_group_id_to_bytes,
     )
-    from orchestrator.guard.approvals import ApprovalFile, InvalidApprovalsError
     from orchestrator.membership.received_bundles import Approval
+    from orchestrator.store.guard_approvals import ApprovalFile, InvalidApprovalsError
 
     try:
         privacy_group_id_to_bytes(group)
@@ -95,7 +95,7 @@ def approve(
 def decisions(context: typer.Context, json: options.AsJson = False) -> None:
     """Show what the guard decided, oldest first."""
     loaded = load(context.obj)
-    from orchestrator.guard.decisions import DecisionFile, document_of
+    from orchestrator.store.guard_decisions import DecisionFile, document_of
 
     for decided in DecisionFile(loaded.guard.decisions_file).all():
         if json:

@@ -19,8 +19,6 @@ from orchestrator.engine.clock import SystemClock
 from orchestrator.engine.fleet import Fleet
 from orchestrator.engine.ports import Clock, StoreError
 from orchestrator.engine.watcher import ChainWatcher
-from orchestrator.guard.approvals import ApprovalFile
-from orchestrator.guard.decisions import Decided, DecisionFile
 from orchestrator.guard.histories import MemoryHistories
 from orchestrator.guard.judging import Judge, JudgeSettings
 from orchestrator.guard.listening import listening
@@ -32,6 +30,8 @@ from orchestrator.membership.guarding import Accept, GuardRules
 from orchestrator.membership.received_bundles import ReceivedBundle
 from orchestrator.store.change_store import SqlChangeStore
 from orchestrator.store.database import Database
+from orchestrator.store.guard_approvals import ApprovalFile
+from orchestrator.store.guard_decisions import Decided, DecisionFile
 
 MOST_UNTOLD: Final = 1_000
 TOLD_AGAIN_SECONDS: Final = 5.0

@@ -13,7 +13,6 @@ from orchestrator.besu.port import BesuNode
 from orchestrator.engine.clock import SystemClock
 from orchestrator.engine.fleet import Fleet
 from orchestrator.engine.watcher import ChainWatcher
-from orchestrator.guard.decisions import Decided, DecisionFile
 from orchestrator.guard.histories import MemoryHistories
 from orchestrator.guard.judging import Judge, JudgeSettings
 from orchestrator.guard.listening import listening
@@ -21,6 +20,7 @@ from orchestrator.guard.proxy import EnclaveProxy, Upstream
 from orchestrator.guard.reading import FactReader
 from orchestrator.membership.guarding import GuardRules
 from orchestrator.membership.received_bundles import Approval
+from orchestrator.store.guard_decisions import Decided, DecisionFile
 from tests.fakes.guarded_network import GuardedNetwork
 
 ALL_SAFE = GuardRules()

@@ -12,11 +12,11 @@ from typer.testing import CliRunner
 from orchestrator.cli.main import app
 from orchestrator.config import Config, load_config
 from orchestrator.engine.clock import SystemClock
-from orchestrator.guard.approvals import ApprovalFile, InvalidApprovalsError, read_approvals
 from orchestrator.guard.service import GuardError, running_guard
 from orchestrator.membership.received_bundles import Approval
 from orchestrator.store.change_store import SqlChangeStore
 from orchestrator.store.database import Database
+from orchestrator.store.guard_approvals import ApprovalFile, InvalidApprovalsError, read_approvals
 from orchestrator.store.outbox_store import SqlOutbox
 from orchestrator.store.schema_version import migrate
 from tests.fakes.guarded_network import GuardedNetwork, guarded_network, until
