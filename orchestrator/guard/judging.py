@@ -28,6 +28,7 @@ ADDING: Final = timedelta(seconds=10)
 LOOKING: Final = timedelta(seconds=2)
 """How long after a node looked for a transaction that its enclave doesn't have it may read such bundles."""
 MOST_REMEMBERED: Final = 1_000
+ASKED_AGAIN_SECONDS: Final = 0.5
 
 log = structlog.get_logger()
 
@@ -84,6 +85,8 @@ class Judge:
         self._passing: OrderedDict[str, _Passing] = OrderedDict()
         self._adding: OrderedDict[str, datetime] = OrderedDict()
         self._looking_since: datetime | None = None
+        self._silence: dict[str, str] = {}
+        self._newest = 0
 
     def refused(self, key: str) -> bool:
         """Return whether a key is refused without looking: it was, and a decision is given again."""
@@ -112,8 +115,6 @@ class Judge:
             under_way = asyncio.ensure_future(self._decided(key, await body()))
             self._under_way[key] = under_way
             under_way.add_done_callback(lambda _: self._under_way.pop(key, None))
-        else:
-            await body()
         # A node that stops waiting does not stop the judgement, which its next request joins.
         return (await asyncio.shield(under_way)).passed
 
@@ -129,14 +130,17 @@ class Judge:
         try:
             bundle = await self._bundle(body)
             head, decision = await self._clock.wait_for(
-                self._judged(key, bundle), self._settings.within.total_seconds()
+                self._judged_patiently(key, bundle), self._settings.within.total_seconds()
             )
         except InvalidBundleError as error:
             decision = Decision(outcome=Outcome.REFUSED, slug="bundle_unreadable", detail=str(error), lasting=True)
-        except (NodeError, StoreError) as error:
-            decision = self._undecided(str(error))
         except TimeoutError:
-            decision = self._undecided(f"it was not judged within {self._settings.within.total_seconds():g} s")
+            why = self._silence.pop(key, "")
+            within = f"{self._settings.within.total_seconds():g} s"
+            decision = self._undecided(f"it was not judged within {within}" + (f": {why}" if why else ""))
+        except Exception as error:
+            log.exception("bundle not judged", key=key)
+            decision = self._undecided(f"a defect of the guard, {type(error).__name__}: its log has the traceback")
         earlier = self._decisions.newest(key)
         if earlier is None or earlier.decision != decision or earlier.head != head:
             decided = Decided(
@@ -179,8 +183,21 @@ class Judge:
         # Thousands of signatures are recovered: not on the event loop, where everything else passes through.
         return await asyncio.to_thread(bundle_in, body, self._settings.rules.most_transactions)
 
+    async def _judged_patiently(self, key: str, bundle: ReceivedBundle) -> tuple[int, Decision]:
+        """Judge as soon as the node tells what is needed: while it imports a block it may be slow to."""
+        while True:
+            try:
+                judged = await self._judged(key, bundle)
+            except (NodeError, StoreError) as error:
+                self._silence[key] = str(error)
+                await self._clock.sleep(ASKED_AGAIN_SECONDS)
+            else:
+                self._silence.pop(key, None)
+                return judged
+
     async def _judged(self, key: str, bundle: ReceivedBundle) -> tuple[int, Decision]:
         head = await self._facts.head()
+        self._newest = max(self._newest, head.number)
         own_root = await self._facts.own_root(bundle.privacy_group_id, head.number)
         found = held(bundle, own_root)
         if found is not None and not found.passed and await self._reads_own_past(key, bundle):
@@ -197,7 +214,8 @@ class Judge:
 
     def _again(self, key: str, earlier: Decided, head: Head) -> Decision:
         passing = self._passing.get(key)
-        if passing is None or passing.head != head.number:
+        # A node that was further on and synchronises anew is not one that stands.
+        if passing is None or passing.head != head.number or head.number < self._newest:
             passing = _Passing(head=head.number, since=earlier.at, times=1)
             self._passing[key] = passing
         seconds = (self._clock.now() - passing.since).total_seconds()

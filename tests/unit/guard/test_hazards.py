@@ -296,3 +296,35 @@ async def test_a_guard_that_dies_delays_blocks_until_it_is_back() -> None:
             async with listening(standing.proxy.answer, standing.url.removeprefix("http://")):
                 await network.imported()
                 assert network.root(VICTIM, group) == network.root(1, group)
+
+
+async def test_a_node_that_does_not_answer_at_once_is_asked_again() -> None:
+    """A failing call delays the judgement and decides nothing; so does an honest addition whose node is slow."""
+    async with guarded_network() as network:
+        group = network.group("G")
+        await network.create(group, 1, 2)
+        async with guard(network, VICTIM) as standing:
+            await network.lock(group)
+            await network.block()
+            payload = await network.distribute(network.addition(VICTIM), group)
+            fault = {"kind": "status", "node": VICTIM, "count": 4, "status": 503}
+            await network.call(1, "devnet_rpcFault", fault)
+            await network.block(network.marker(payload))
+            assert standing.reasons == ["safe"]
+            assert network.root(VICTIM, group) == network.root(1, group)
+
+
+async def test_a_defect_of_the_guard_is_nothing_that_the_node_stands_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever goes wrong in judging, the bundle is dealt with as one that could not be judged."""
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("a defect")
+
+    monkeypatch.setattr("orchestrator.guard.judging.judge", broken)
+    async with guarded_network() as network:
+        group = network.group("G")
+        await network.create(group, 1, 2)
+        async with guard(network, VICTIM) as standing:
+            await network.add(group, VICTIM)
+            assert standing.reasons == ["not_judged"]
+            assert not network.halted(VICTIM)
