@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from orchestrator import __version__
-from orchestrator.cli import asking, guarding, looking, operating, planning, running
+from orchestrator.cli import asking, curing, guarding, looking, operating, planning, running
 
 app = typer.Typer(
     name="orchestrator",
@@ -48,6 +48,7 @@ _VERBS: tuple[tuple[str, dict[str, Callable[..., None]]], ...] = (
             "audit": running.audit,
             "markers": running.markers,
             "rescue": guarding.rescue,
+            "cure": curing.cure,
         },
     ),
     (
