@@ -268,20 +268,6 @@ async def test_two_guards_stand_behind_one_address() -> None:
         await asyncio.sleep(0)
 
 
-def test_a_bundle_is_read_as_it_was_written() -> None:
-    """Encoding and decoding are each other's inverse, and both tell it from a private transaction."""
-    items = (transaction(0), transaction(1, b"\x01" * 70))
-    assert decode_bundle(encode_bundle(items), 2) == items
-    assert is_bundle(encode_bundle(items)[:32])
-    with pytest.raises(InvalidBundleError, match="more than 1"):
-        decode_bundle(encode_bundle(items), 1)
-    for cut in range(0, len(BUNDLE), 7):
-        with pytest.raises(InvalidBundleError):
-            decode_bundle(BUNDLE[:cut], 10)
-    with pytest.raises(InvalidBundleError, match="empty"):
-        decode_bundle(b"\xc0", 10)
-
-
 @given(st.binary(max_size=200))
 def test_no_bytes_are_read_as_anything_but_a_bundle_or_an_error(content: bytes) -> None:
     """Neither the codec nor what looks at requests raises anything else."""

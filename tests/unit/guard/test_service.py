@@ -3,6 +3,8 @@
 import asyncio
 import json
 import socket
+import sys
+from asyncio.subprocess import DEVNULL, PIPE
 from pathlib import Path
 
 import aiohttp
@@ -129,3 +131,25 @@ def test_approvals_are_read_strictly(tmp_path: Path) -> None:
             file.add(first)
         assert path.read_text() == text
     assert [one.privacy_group_id for one in file.approvals()] == ["G", "H"]
+
+
+async def test_the_command_runs_until_it_is_told_to_stop(tmp_path: Path) -> None:
+    """It prints where the node finds its enclave, passes requests, and ends with 0 on SIGTERM."""
+    async with guarded_network() as network:
+        configured(network, tmp_path)
+        program = [sys.executable, "-m", "orchestrator", "guard", "--config", str(tmp_path / "orchestrator.toml")]
+        process = await asyncio.create_subprocess_exec(*program, stdout=PIPE, stderr=DEVNULL)
+        try:
+            assert process.stdout is not None
+            async with asyncio.timeout(30):
+                ready = (await process.stdout.readline()).decode().split()
+            assert ready[0] == "ready"
+            async with aiohttp.ClientSession() as session, session.get(ready[1] + "/upcheck") as response:
+                assert await response.text() == "I'm up!"
+            process.terminate()
+            async with asyncio.timeout(30):
+                assert await process.wait() == 0
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
