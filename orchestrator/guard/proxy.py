@@ -7,7 +7,7 @@ node waits for its enclave as it does without a guard (docs/besu.md#enclaves-tha
 
 import ssl
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Final, NoReturn, Protocol
 
@@ -27,6 +27,8 @@ SMALL_BYTES: Final = 64 * 1024
 CONNECT_SECONDS: Final = 5.0
 IDLE_SECONDS: Final = 30.0
 """Besu itself gives up after 5 s; an enclave that is slower than this is cut off."""
+
+Body = bytes | aiohttp.StreamReader | AsyncIterator[bytes] | None
 
 _NOT_ADDED: Final = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
 _HOP_BY_HOP: Final = frozenset(
@@ -122,7 +124,7 @@ class EnclaveProxy:
                 request.method,
                 URL(self._upstream.url + request.raw_path, encoded=True),
                 data=body,
-                headers=self._headers(request, streamed=isinstance(body, aiohttp.StreamReader)),
+                headers=self._headers(request, streamed=not isinstance(body, bytes)),
                 skip_auto_headers=_NOT_ADDED,
                 allow_redirects=False,
                 ssl=self._upstream.tls or True,
@@ -144,15 +146,18 @@ class EnclaveProxy:
         passed.update(self._upstream.headers())
         return passed
 
-    async def _request_body(
-        self, request: web.Request
-    ) -> tuple[bytes | aiohttp.StreamReader | None, PayloadRequest | None]:
+    async def _request_body(self, request: web.Request) -> tuple[Body, PayloadRequest | None]:
         if not request.can_read_body:
             return None, None
-        length = request.content_length
-        if length is None or length > LARGEST_READ_BYTES:
+        if (request.content_length or 0) > LARGEST_READ_BYTES:
             return request.content, None
-        body = await request.read()
+        parts, size = [], 0
+        while chunk := await request.content.readany():
+            parts.append(chunk)
+            size += len(chunk)
+            if size > LARGEST_READ_BYTES:
+                return _followed(b"".join(parts), request.content), None
+        body = b"".join(parts)
         if request.path == "/receive":
             return body, payload_request(body)
         if request.path == "/send" and (group := added_group(body)) is not None:
@@ -223,6 +228,12 @@ class _Whole:
                 return None
         self.start = b"".join(parts)
         return self.start
+
+
+async def _followed(start: bytes, rest: aiohttp.StreamReader) -> AsyncIterator[bytes]:
+    yield start
+    async for chunk in rest.iter_any():
+        yield chunk
 
 
 def _passed(headers: CIMultiDictProxy[str]) -> CIMultiDict[str]:

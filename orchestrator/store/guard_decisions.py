@@ -19,6 +19,7 @@ from orchestrator.membership.guarding import Decision, Outcome
 from orchestrator.outside_text import told
 
 MOST_KEPT: Final = 50_000
+FILE_MODE: Final = 0o600
 
 log = structlog.get_logger()
 
@@ -73,8 +74,11 @@ class DecisionFile:
     def __init__(self, path: Path | None) -> None:
         self._path = path
         self._newest: OrderedDict[str, Decided] = OrderedDict()
-        for decided in _read(path) if path is not None else ():
+        lines = _lines(path) if path is not None else []
+        for decided in _read(lines):
             self._remember(decided)
+        if path is not None and len(lines) > 2 * MOST_KEPT:
+            self._shorten(path)
 
     def newest(self, key: str) -> Decided | None:
         """Return the newest decision about a bundle."""
@@ -90,13 +94,23 @@ class DecisionFile:
         if self._path is None:
             return
         try:
-            descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+            descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, FILE_MODE)
             with os.fdopen(descriptor, "ab") as file:
-                file.write(json.dumps(document_of(decided)).encode() + b"\n")
+                file.write(_line(decided))
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
             log.warning("decision not kept", file=str(self._path), reason=error.strerror)
+
+    def _shorten(self, path: Path) -> None:
+        """Write what is remembered in place of a file that has grown."""
+        temporary = path.with_name(path.name + ".new")
+        try:
+            temporary.write_bytes(b"".join(map(_line, self._newest.values())))
+            temporary.chmod(FILE_MODE)
+            temporary.replace(path)
+        except OSError as error:
+            log.warning("decisions not shortened", file=str(path), reason=error.strerror)
 
     def _remember(self, decided: Decided) -> None:
         self._newest[decided.key] = decided
@@ -105,15 +119,22 @@ class DecisionFile:
             self._newest.popitem(last=False)
 
 
-def _read(path: Path) -> Iterator[Decided]:
+def _line(decided: Decided) -> bytes:
+    return json.dumps(document_of(decided)).encode() + b"\n"
+
+
+def _lines(path: Path) -> list[bytes]:
     try:
-        lines = path.read_bytes().splitlines()
+        return path.read_bytes().splitlines()
     except FileNotFoundError:
-        return
+        return []
     except OSError as error:
         log.warning("decisions not read: bundles are judged anew", file=str(path), reason=error.strerror)
-        return
-    for line in lines[-2 * MOST_KEPT :]:
+        return []
+
+
+def _read(lines: list[bytes]) -> Iterator[Decided]:
+    for line in lines:
         try:
             found = json.loads(line)
             yield Decided(
