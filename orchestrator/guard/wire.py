@@ -22,12 +22,16 @@ from orchestrator.besu.management_contract import (
 )
 from orchestrator.besu.private_transaction import InvalidPrivateTransactionError, decode_private_transaction
 from orchestrator.membership.received_bundles import BundledCall, ReceivedBundle
+from orchestrator.outside_text import told
 
 NOT_FOUND: Final = b'{"error":"EnclavePayloadNotFound"}'
 """What an enclave answers, with status 404, for a payload that it doesn't have."""
 
 TELLING_CHARACTERS: Final = 64
 """So many characters of a payload's base64, which is twice, tell what it is."""
+
+LONGEST_KEY: Final = 128
+"""Characters of an enclave key: base64 of 91 bytes has 124."""
 
 _PAYLOAD: Final = re.compile(rb'"payload"\s*:\s*"')
 _UPGRADE: Final = bytes.fromhex("3659cfe6")
@@ -116,7 +120,8 @@ def bundle_in(body: bytes, most: int) -> ReceivedBundle:
         content = base64.b64decode(base64.b64decode(payload, validate=True), validate=True)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise InvalidBundleError(f"the answer holds no payload ({type(error).__name__})") from error
-    return received_bundle(decode_bundle(content, most), sender if isinstance(sender, str) else "")
+        sent_by = told(sender[:LONGEST_KEY]) if isinstance(sender, str) else ""
+    return received_bundle(decode_bundle(content, most), sent_by)
 
 
 def received_bundle(items: tuple[BundledTransaction, ...], sent_by: str) -> ReceivedBundle:
