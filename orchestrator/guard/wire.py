@@ -120,7 +120,7 @@ def bundle_in(body: bytes, most: int) -> ReceivedBundle:
         content = base64.b64decode(base64.b64decode(payload, validate=True), validate=True)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise InvalidBundleError(f"the answer holds no payload ({type(error).__name__})") from error
-        sent_by = told(sender[:LONGEST_KEY]) if isinstance(sender, str) else ""
+    sent_by = told(sender[:LONGEST_KEY]) if isinstance(sender, str) else ""
     return received_bundle(decode_bundle(content, most), sent_by)
 
 
