@@ -250,6 +250,10 @@ class GuardConfig(Section):
     listen: Annotated[str, AfterValidator(values.check_guard_listen)] = Field(
         default="127.0.0.1:8889", description="Where the node finds its enclave: host:port on loopback, or unix:/path."
     )
+    shared_port: bool = Field(
+        default=False,
+        description="Whether a second guard of the same node has the same `listen`; never one of another.",
+    )
     status: Annotated[str, AfterValidator(values.check_listen)] | None = Field(
         default=None, description="host:port on loopback for `/metrics`, `/decisions` and `/healthz`; none: not served."
     )

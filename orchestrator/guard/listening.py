@@ -17,7 +17,9 @@ Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 @contextlib.asynccontextmanager
-async def listening(answer: Answer, listen: str, tls: ssl.SSLContext | None = None) -> AsyncIterator[str]:
+async def listening(
+    answer: Answer, listen: str, tls: ssl.SSLContext | None = None, *, shared: bool = False
+) -> AsyncIterator[str]:
     """Answer requests at an address as long as the block is in; yields the address.
 
     Args:
@@ -25,6 +27,8 @@ async def listening(answer: Answer, listen: str, tls: ssl.SSLContext | None = No
         listen: "host:port" on loopback, port 0 for a free one; or "unix:/path", which is made readable by this user
             only.
         tls: To be spoken at a port; None for plain HTTP.
+        shared: Whether a second guard of this user may have the same port. Guards of different nodes must not: each
+            would ask its own enclave for the other's payloads.
 
     Raises:
         OSError: The address is taken or can't be had.
@@ -38,7 +42,7 @@ async def listening(answer: Answer, listen: str, tls: ssl.SSLContext | None = No
             yield await _on_socket(runner, Path(listen.removeprefix("unix:")))
         else:
             host, _, port = listen.rpartition(":")
-            yield await _on_port(runner, host, int(port), tls)
+            yield await _on_port(runner, host, int(port), tls, shared=shared)
     finally:
         await runner.cleanup()
 
@@ -61,12 +65,13 @@ def _bound_to(path: Path) -> socket.socket:
     return bound
 
 
-async def _on_port(runner: web.AppRunner, host: str, port: int, tls: ssl.SSLContext | None) -> str:
+async def _on_port(runner: web.AppRunner, host: str, port: int, tls: ssl.SSLContext | None, *, shared: bool) -> str:
     bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        # A second guard may stand behind the same address: the kernel gives it the connections of one that is gone.
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if shared:
+            # The kernel gives a second one the connections of one that is gone.
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         bound.bind((host.strip("[]"), port))
     except OSError:
         bound.close()

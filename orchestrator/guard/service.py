@@ -166,7 +166,7 @@ async def running_guard(config: Config, clock: Clock | None = None) -> AsyncIter
         proxy = EnclaveProxy(enclave, upstream, judge, largest_bundle_bytes=guard.largest_bundle_mb << 20)
         metrics = telling.metrics = GuardMetrics(proxy.counts)
         await stack.enter_async_context(_tasks(telling.run(clock), approves.run(clock)))
-        address = await stack.enter_async_context(listening(proxy.answer, guard.listen, tls))
+        address = await stack.enter_async_context(listening(proxy.answer, guard.listen, tls, shared=guard.shared_port))
         status = None
         if guard.status is not None:
             shown = status_answer(metrics, decisions)

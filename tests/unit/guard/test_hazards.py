@@ -328,3 +328,18 @@ async def test_a_defect_of_the_guard_is_nothing_that_the_node_stands_before(monk
             await network.add(group, VICTIM)
             assert standing.reasons == ["not_judged"]
             assert not network.halted(VICTIM)
+
+
+@pytest.mark.parametrize("version", ["21.10.2", "22.4.4", "25.4.1", "25.5.0"])
+async def test_each_line_of_besu_is_guarded(version: str) -> None:
+    """Both dialects of the management contract: an honest addition passes, one that halts the node doesn't."""
+    async with guarded_network(besu_version=version) as network, guard(network, VICTIM) as standing:
+        group = network.group("G")
+        await network.create(group, 1, 2)
+        await network.add(group, VICTIM)
+        payload = await hazards.poisoned(network, VICTIM, network.group("H"))
+        await network.block(network.marker(payload))
+        assert standing.reasons == ["safe", "block_not_replayable"]
+        assert not network.halted(VICTIM)
+        # 25.5.0 loses the groups of a node that is no validator (docs/besu.md#versions, 6), guard or not.
+        assert (network.root(VICTIM, group) == network.root(1, group)) is (version != "25.5.0")

@@ -1,6 +1,5 @@
 """What passes between a node and its enclave: byte for byte, in constant memory, nothing answered for the enclave."""
 
-import asyncio
 import base64
 import json
 import ssl
@@ -258,14 +257,16 @@ async def test_it_listens_on_a_socket_of_its_user_and_with_tls(tmp_path: Path) -
 
 
 async def test_two_guards_stand_behind_one_address() -> None:
-    """When one is gone the other answers."""
+    """When one is gone the other answers; without being told so a second one can't have the port."""
     first, second = Enclave(), Enclave()
-    async with listening(second.answer, "127.0.0.1:0") as url:
-        async with listening(first.answer, url.removeprefix("http://")):
+    async with listening(second.answer, "127.0.0.1:0", shared=True) as url:
+        async with listening(first.answer, url.removeprefix("http://"), shared=True):
             pass
+        with pytest.raises(OSError, match="in use"):
+            async with listening(first.answer, url.removeprefix("http://")):
+                pass
         async with aiohttp.ClientSession() as session, session.get(url + "/upcheck") as response:
             assert response.status == 200
-        await asyncio.sleep(0)
 
 
 @given(st.binary(max_size=200))

@@ -1,10 +1,13 @@
 """A node that each hazard halted is brought back: one command, one restart, its other groups as their members'."""
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable
 
 import pytest
+from typer.testing import CliRunner
 
+from orchestrator.cli.main import app
 from orchestrator.cli.rescuing import RescueAims, RescueError, RescueReport, rescued
 from tests.fakes.guarded_network import OTHER_KEY, GuardedNetwork, guarded_network, until
 from tests.unit.guard.hazards import diverged_member, former_member, poisoned, torn
@@ -137,6 +140,25 @@ async def test_what_is_no_addition_is_told_as_what_it_looks_like() -> None:
         await network.imported()
         await network.call(1, "devnet_setNode", VICTIM, False)
         assert await cause() == "node_unreachable"
+
+
+async def test_the_command_prints_one_document() -> None:
+    """With --dry-run and --json: why the node stands, what to do, and exit code 0 since there is something to do."""
+    async with guarded_network() as network:
+        group = network.group("G")
+        payload = await poisoned(network, VICTIM, group)
+        await network.block(network.marker(payload))
+        wanted = aims(network)
+        arguments = ["rescue", "--node", wanted.node, "--enclave", wanted.enclave, "--look", "0.05"]
+        arguments += [part for url in wanted.neighbours for part in ("--neighbour", url)]
+        done = await asyncio.to_thread(CliRunner().invoke, app, [*arguments, "--dry-run", "--json"])
+        assert done.exit_code == 0, done.output
+        document = json.loads(done.output)
+        assert document["cause"] == "addition"
+        assert document["additions"][0]["privacy_group_id"] == group
+        assert "--privacy-url=http://127.0.0.1:8889" in document["steps"][0]
+        refused = await asyncio.to_thread(CliRunner().invoke, app, [*arguments, "--listen", "0.0.0.0:1"])
+        assert refused.exit_code == 2
 
 
 async def test_a_node_that_is_not_restarted_is_asked_for_again() -> None:
