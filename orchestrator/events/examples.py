@@ -2,10 +2,11 @@
 
 from typing import Final
 
-from orchestrator.events.envelope import SOURCE
+from orchestrator.events.envelope import PLACE_DIGITS
 from orchestrator.membership.reasons import Reason
 from orchestrator.membership.status import EventType, Json, reason_data
 
+_SOURCE: Final = "urn:uuid:3f1c9f0e-8f55-4d0b-9d5c-0c1d2e3f4a5b"
 _GROUP: Final = "DyAOiF/ynpc+JXa2YAGB0bCitSlOMNm+ShmB/7M6C4w="
 _OLD: Final = "A1aVtMxLCUHmBVHXoZzzBgPbW/wj5axDpW9X8l91SGo="
 _SENDER: Final = "Ko2bVqD+nNlNYL5EE7y3IdOnviftjiizpjRt+HTuFBs="
@@ -220,11 +221,12 @@ def example(event_type: EventType) -> dict[str, Json]:
     return {
         "specversion": "1.0",
         "id": f"b6f8c1de-3f5a-5c7e-9a1b-2c4d6e8f0a{place:02x}",
-        "source": SOURCE,
+        "source": _SOURCE,
         "type": event_type.value,
         "time": f"2026-11-23T13:45:{place:02d}.250000Z",
         "datacontenttype": "application/json",
-        "sequence": str(place),
+        "sequence": f"{place + 40:0{PLACE_DIGITS}d}",
+        "formerid": f"0d3e5f60-3f5a-5c7e-9a1b-2c4d6e8f0a{place:02x}",
         "data": ids | _DATA[event_type],
         "subject": _GROUP,
     }

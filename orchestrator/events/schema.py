@@ -321,15 +321,23 @@ class StatusDocument(BaseModel, Generic[_D]):
     model_config = ConfigDict(frozen=True, json_schema_serialization_defaults_required=False)
 
     specversion: Literal["1.0"]
-    id: str = Field(description="Unique; an event that is delivered again has the same.")
-    source: Literal["/besu-membership-orchestrator"] = Field(description="Always the same.")
+    id: str = Field(description="Unique, also among stores; an event that is delivered again has the same.")
+    source: str = Field(
+        description="An absolute URI: `events.source` of the configuration, else `urn:uuid:` and the store's own id."
+    )
     type: str
     subject: str | None = Field(
         default=None, description="The privacy group id, by which events are ordered; left out when there is none."
     )
     time: datetime = Field(description="When it was committed, UTC.")
     datacontenttype: Literal["application/json"]
-    sequence: str = Field(description="`data.sequence` as text, as CloudEvents' extension of that name wants it.")
+    sequence: str = Field(
+        description="Place among the events of this source, 20 digits: ordered as text; the group's own count is "
+        "`data.sequence`."
+    )
+    formerid: str | None = Field(
+        default=None, description="The id that earlier releases gave this event; goes with the next release."
+    )
     data: _D
 
 
