@@ -149,6 +149,12 @@ class ChangeDetailDocument(ChangeDocument):
     attempts: list[AttemptDocument]
 
 
+class ChangeBatch(Document):
+    """The changes that a batch of events asked for, in its order."""
+
+    changes: list[ChangeDocument]
+
+
 class ChangePage(Document):
     """Changes, newest first."""
 

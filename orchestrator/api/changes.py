@@ -5,7 +5,8 @@ from http import HTTPStatus
 from aiohttp import web
 from pydantic import BaseModel
 
-from orchestrator.api.change_documents import ChangePage, change_document, detail_document
+from orchestrator.api.asking import asked_changes
+from orchestrator.api.change_documents import ChangeBatch, ChangePage, change_document, detail_document
 from orchestrator.api.ports import ApiServices
 from orchestrator.api.problems import ProblemError
 from orchestrator.api.reading import (
@@ -14,13 +15,11 @@ from orchestrator.api.reading import (
     choices,
     group_parameter,
     id_parameter,
-    idempotency_key,
-    json_body,
     page_size,
 )
+from orchestrator.engine.cloud_events import BATCH_TYPE, media
 from orchestrator.engine.ports import Acceptance, Record
 from orchestrator.engine.recording import record_of
-from orchestrator.engine.requests import parse_request
 from orchestrator.membership.facts import CancelRequested, RetryRequested
 from orchestrator.membership.machine import step
 from orchestrator.membership.model import ENDED, Change, State
@@ -45,8 +44,13 @@ def accepted(acceptance: Acceptance) -> web.Response:
 async def post_change(request: web.Request) -> web.Response:
     """Ask for a change."""
     check_parameters(request, ())
-    wanted = parse_request(idempotency_key(request), await json_body(request))
-    return accepted(await request.app[SERVICES].intake.submit(wanted))
+    wanted = await asked_changes(request)
+    # One after the other: a batch that is interrupted can be sent again, and what was accepted is recognised.
+    found = [await request.app[SERVICES].intake.submit(one) for one in wanted]
+    if media(request.headers.get("Content-Type", "")) != BATCH_TYPE:
+        return accepted(found[0])
+    status = HTTPStatus.OK if all(acceptance.duplicate for acceptance in found) else HTTPStatus.ACCEPTED
+    return json_response(ChangeBatch(changes=[change_document(acceptance.change) for acceptance in found]), status)
 
 
 async def list_changes(request: web.Request) -> web.Response:
@@ -60,11 +64,11 @@ async def list_changes(request: web.Request) -> web.Response:
         before=id_parameter(request, "before") or "",
     )
     page, more = found[:limit], len(found) > limit
-    return json_response(
-        ChangePage(
-            changes=[change_document(change) for change in page], next=page[-1].change_id if more and page else None
-        )
-    )
+    following = page[-1].change_id if more and page else None
+    response = json_response(ChangePage(changes=[change_document(change) for change in page], next=following))
+    if following is not None:
+        response.headers["Link"] = f'<{request.rel_url.update_query(before=following)}>; rel="next"'
+    return response
 
 
 async def get_change(request: web.Request) -> web.Response:

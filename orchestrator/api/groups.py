@@ -4,12 +4,13 @@ from http import HTTPStatus
 
 from aiohttp import web
 
+from orchestrator.api.asking import idempotency_key
 from orchestrator.api.changes import SERVICES, accepted, json_response
 from orchestrator.api.forecast_documents import ForecastDocument
 from orchestrator.api.group_documents import DesiredMembers, GroupPage, group_document
 from orchestrator.api.ports import UnforeseenError
 from orchestrator.api.problems import ProblemError
-from orchestrator.api.reading import check_parameters, group_id, idempotency_key, json_body, member_keys, path_id
+from orchestrator.api.reading import check_parameters, group_id, json_body, member_keys, path_id
 from orchestrator.engine.requests import InvalidRequestError, parse_request
 from orchestrator.membership.forecast_document import forecast_data
 from orchestrator.membership.model import Kind

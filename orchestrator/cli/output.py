@@ -78,7 +78,8 @@ def with_daemon(url: str, work: Callable[["DaemonClient"], Awaitable[T]]) -> T:
     try:
         return asyncio.run(connected())
     except RefusedError as error:
-        raise fail(str(error), Exit.USAGE if error.status in _USAGE else Exit.FAILED) from None
+        mistaken = error.status in _USAGE and not error.conflicting
+        raise fail(str(error), Exit.USAGE if mistaken else Exit.FAILED) from None
     except DaemonError as error:
         raise fail(str(error)) from None
     except BaseExceptionGroup as group:

@@ -156,6 +156,8 @@ async function readAll() {
   showGroups();
 }
 
+const RECONNECT_MS = 2000;
+
 function listen() {
   const source = new EventSource("/v1/events");
   const say = (text, tone) => {
@@ -166,7 +168,11 @@ function listen() {
     say("live", "good");
     soon("all", readAll);
   };
-  source.onerror = () => say("disconnected, trying again…", "warn");
+  source.onerror = () => {
+    say("disconnected, trying again…", "warn");
+    // A proxy that answers for a daemon that is away ends an EventSource for good; everything is read again when open.
+    if (source.readyState === EventSource.CLOSED) setTimeout(listen, RECONNECT_MS);
+  };
   for (const type of TYPES) {
     source.addEventListener(type, (message) => {
       const event = JSON.parse(message.data);
