@@ -77,11 +77,26 @@ class BrokerConfig(Section):
     names: BrokerNames = BrokerNames()
 
 
+class EventsConfig(Section):
+    """``[events]``: status events."""
+
+    source: Annotated[str, AfterValidator(values.check_source)] | None = Field(
+        default=None,
+        description="CloudEvents `source` of status events, an absolute URI such as `https://org.example/membership`; "
+        "without it `urn:uuid:` and the store's own id.",
+    )
+
+
 class ApiConfig(Section):
     """``[api]``: HTTP."""
 
     listen: Annotated[str, AfterValidator(values.check_listen)] = Field(
         default="127.0.0.1:8080", description="host:port on loopback; port 0 takes a free one."
+    )
+    origins: tuple[Annotated[str, AfterValidator(values.check_origin)], ...] = Field(
+        default=(),
+        max_length=16,
+        description="Addresses of a proxy before it, such as `https://console.example.org`: their pages may use it.",
     )
 
 
@@ -237,6 +252,16 @@ class WebhookConfig(Section):
     url: Annotated[str, AfterValidator(values.check_http_url)] = Field(description="Where to post.")
     secret_file: SecretFile | None = Field(default=None, description="File with the secret that signs each body.")
     secret: SecretStr | None = Field(default=None, description="The secret; by environment only.")
+    authorization_file: SecretFile | None = Field(
+        default=None,
+        description="File with the `Authorization` header's value, or with a token, which is sent as `Bearer`; read "
+        "anew for each post.",
+    )
+    origin: Annotated[str, AfterValidator(values.check_host_name)] | None = Field(
+        default=None,
+        description="Our DNS name: the endpoint is asked (OPTIONS, `WebHook-Request-Origin`) whether it wants our "
+        "events.",
+    )
     types: tuple[Annotated[str, Field(max_length=128)], ...] = Field(
         default=(), max_length=64, description="Event types to post; none for all."
     )
@@ -321,6 +346,7 @@ class Config(Section):
 
     store: StoreConfig = StoreConfig()
     broker: BrokerConfig = BrokerConfig()
+    events: EventsConfig = EventsConfig()
     api: ApiConfig = ApiConfig()
     chain: ChainConfig = ChainConfig()
     engine: EngineConfig = EngineConfig()
