@@ -287,7 +287,7 @@ def test_every_key_is_documented() -> None:
 def documented_rows(model: type[BaseModel], path: str) -> list[str]:
     rows = []
     for name, field in model.model_fields.items():
-        section = re.search(r"orchestrator\.config\.sections\.(\w+)", repr(field.annotation))
+        section = re.search(r"orchestrator\.config\.(?:guard_)?sections?\.(\w+)", repr(field.annotation))
         if section is not None:
             from orchestrator.config import sections  # noqa: PLC0415 - only here: the class is found by its name
 

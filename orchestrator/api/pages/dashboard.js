@@ -4,7 +4,7 @@
 const SHOWN_CHANGES = 100;
 const SHOWN_EVENTS = 200;
 const KINDS = ["accepted", "started", "progressed", "succeeded", "failed", "parked", "cancelled"];
-const GROUP_NEWS = ["locking", "locked", "unlocked", "members_changed", "diverged", "converged", "joining", "joined", "unextendable"];
+const GROUP_NEWS = ["locking", "locked", "unlocked", "members_changed", "diverged", "converged", "joining", "joined", "unextendable", "guarded", "addition_repeated"];
 const TYPES = [
   ...KINDS.map((name) => `membership.change.${name}.v1`),
   ...GROUP_NEWS.map((name) => `membership.group.${name}.v1`),
