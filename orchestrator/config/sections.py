@@ -276,6 +276,6 @@ def secret_files(config: Config) -> tuple[Path, ...]:
         *(broker.password_file, broker.token_file, broker.credentials_file, broker.key_file),
         *(node.token_file for node in config.nodes),
         *(path for account in config.accounts for path in (account.password_file, account.key_file)),
-        *(webhook.secret_file for webhook in config.webhooks),
+        *(path for webhook in config.webhooks for path in (webhook.secret_file, webhook.authorization_file)),
     )
     return tuple(dict.fromkeys(path for path in named if path is not None))
