@@ -34,6 +34,7 @@ from orchestrator.engine.history.forecaster import Forecaster
 from orchestrator.engine.ids import new_ids
 from orchestrator.engine.inquiring import AttestationBook, Inquirer, Policy
 from orchestrator.engine.intake import Intake
+from orchestrator.engine.leases import Leases
 from orchestrator.engine.marker_accounts import AccountPool, OneTimeAccounts
 from orchestrator.engine.observing import Observer, ProofRules
 from orchestrator.engine.ports import Clock
@@ -225,6 +226,7 @@ async def assembled(config: Config, stopping: asyncio.Event, clock: Clock | None
         policy = Policy(config.chain.attestations)
         inquirer = Inquirer(fleet, attestations, speakers(config), accounts, clock, policy)
         forecaster = Forecaster(fleet, SqlHistoryStore(database), inquirer)
+        leases = Leases(clock)
         executor = Executor(
             sending=Sending(
                 fleet=fleet,
@@ -242,6 +244,7 @@ async def assembled(config: Config, stopping: asyncio.Event, clock: Clock | None
                         apart=config.engine.replays_apart,
                     ),
                 ),
+                leases=leases,
                 clock=clock,
                 new_id=new_id,
                 confirmations=config.chain.confirmations,
@@ -257,7 +260,7 @@ async def assembled(config: Config, stopping: asyncio.Event, clock: Clock | None
         )
         metrics = Metrics(lambda: supervisor.running_lanes, lambda: _node_readings(nodes, fleet))
         worker = Worker(store, executor, clock, stopping, metrics.on_step)
-        supervisor = Supervisor(store, worker, fleet, clock, lanes, stopping)
+        supervisor = Supervisor(store, worker, fleet, clock, lanes, stopping, leases)
         bounds = AdmissionRules(
             per_source=config.admission.per_source,
             per_account=config.admission.per_account,

@@ -122,7 +122,7 @@ class EngineConfig(Section):
         "held at once. Without it host name and api.listen are the name, as long as no other process has it.",
     )
     lease_seconds: Annotated[float, Field(ge=1, le=600)] = Field(
-        default=10.0, description="After so long without renewal another replica takes a lane over."
+        default=8.0, description="After so long without renewal another replica takes a lane over."
     )
     shutdown_seconds: Seconds = Field(default=20.0, description="What may be finished after SIGTERM.")
     repair: Literal["off", "once"] = Field(
