@@ -1,0 +1,67 @@
+"""Through which node a group is changed, while some hang."""
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
+from orchestrator.engine import fleet as fleet_module
+from orchestrator.engine.fleet import Fleet
+from orchestrator.engine.watcher import ChainWatcher
+from orchestrator.membership.model import GroupView
+from tests.fakes.clock import JumpingClock
+from tests.fakes.network import FakeNetwork, FakeNode, Group
+
+GROUP = "group"
+SECONDS = 5.0
+
+
+@pytest.fixture
+def network() -> FakeNetwork:
+    return FakeNetwork()
+
+
+@pytest.fixture
+def fleet(network: FakeNetwork, monkeypatch: pytest.MonkeyPatch) -> Fleet:
+    """Nodes c, a and b, of which c hangs and is asked first."""
+    monkeypatch.setattr(fleet_module, "LOOK_SECONDS", 0.02)
+    nodes = [FakeNode(network, name, name.upper()) for name in "cab"]
+    monkeypatch.setattr(nodes[0], "roots", hanging)
+    return Fleet([ChainWatcher(node, JumpingClock()) for node in nodes])
+
+
+async def hanging(_: str, __: Sequence[int]) -> tuple[GroupView, ...]:
+    await asyncio.Event().wait()
+    raise AssertionError("it was cancelled")
+
+
+async def known_heads(network: FakeNetwork, fleet: Fleet) -> None:
+    network.mine(5)
+    for watcher in fleet.watchers:
+        await watcher.refresh()
+
+
+async def test_a_creation_does_not_wait_for_a_node_that_shall_not_be_in(network: FakeNetwork, fleet: Fleet) -> None:
+    """A node that hangs and is to be no member of a new group is not waited for."""
+    await known_heads(network, fleet)
+    async with asyncio.timeout(SECONDS):
+        sender = await fleet.sender_for(GROUP, ["A", "B"], ())
+    assert sender.watcher.node.name in "ab"
+
+
+async def test_a_group_that_another_node_has_does_not_wait(network: FakeNetwork, fleet: Fleet) -> None:
+    """Once a member's node shows the group, the others are waited for no longer than a moment."""
+    network.groups[GROUP] = Group(owner="0xo", participants=("B",))
+    await known_heads(network, fleet)
+    async with asyncio.timeout(SECONDS):
+        sender = await fleet.sender_for(GROUP, (), ())
+    assert sender.watcher.node.name == "b"
+
+
+async def test_who_may_have_the_group_is_waited_for(network: FakeNetwork, fleet: Fleet) -> None:
+    """While only a member that is to leave shows the group, a node that has not answered may be one that stays."""
+    network.groups[GROUP] = Group(owner="0xo", participants=("B", "C"))
+    await known_heads(network, fleet)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.3):
+            await fleet.sender_for(GROUP, (), ["B"])
