@@ -20,6 +20,13 @@ from orchestrator.membership.reasons import Reason
 KEPT_BLOCKS = 256
 """How many blocks are remembered: enough for every lane that can still wait for one of their PMTs."""
 
+DISOWNED_AFTER = 10
+"""After so many heads in a row that come without the block of the head that is known, that head is given up.
+
+A late replica lacks a block for a moment. A node that overstated its head once never shows that block, and would be
+taken for a node that does not answer, until a restart.
+"""
+
 log = structlog.get_logger()
 
 
@@ -39,6 +46,7 @@ class ChainWatcher:
         self._clock = clock
         self._poll_seconds = poll.total_seconds()
         self.reorganisations = 0
+        self._disowned = 0
         self._hashes: OrderedDict[int, str] = OrderedDict()
         self._blocks: OrderedDict[int, Block] = OrderedDict()
         self._waited_for: dict[str, int] = {}
@@ -205,7 +213,18 @@ class ChainWatcher:
         known = self._hashes.get(head.number)
         if known is not None:
             return known == head.block_hash
-        return (await self.node.block(newest.number)).block_hash == newest.block_hash
+        try:
+            kept = (await self.node.block(newest.number)).block_hash == newest.block_hash
+        except NodeError as error:
+            if error.reason.slug != "not_known_here":
+                raise
+            self._disowned += 1
+            if self._disowned < DISOWNED_AFTER:
+                raise
+            log.warning("head given up", node=self.node.name, head=newest.number, shown=head.number)
+            kept = False
+        self._disowned = 0
+        return kept
 
     async def _left(self, head: Head) -> bool:
         """Whether the chain may have left the head that is known: over a gap no parent's hash tells."""
