@@ -296,7 +296,8 @@ class BlockWatch:
         return True
 
     async def _next_head(self) -> None:
-        newest = self._fleet.newest_head()
+        head = self._fleet.newest().head if self._fleet.watchers else None
+        newest = head.number if head is not None else 0
         # Who is beyond that already needs a second one to be believed.
         waiting = [
             asyncio.ensure_future(w.wait_beyond(newest, IDLE_SECONDS))

@@ -11,6 +11,9 @@ from orchestrator.membership.reasons import Reason
 
 REMEMBERED_GROUPS = 10_000
 
+CAN_BE_OUTVOTED = 3
+"""Of so many heads two that agree say more than one that is ahead."""
+
 LOOK_SECONDS = 1.0
 """How long nodes are waited for that are not needed to tell through which one to send."""
 
@@ -70,9 +73,10 @@ class Fleet:
 
     def newest(self) -> ChainWatcher:
         """Return a node that has the newest block which a second node confirms."""
-        confirmed = self.newest_head()
-        heads = {w: w.head.number if w.head is not None else -1 for w in self.watchers}
-        return max(self.watchers, key=lambda w: -1 if heads[w] > confirmed else heads[w])
+        heads = _live_heads(self.watchers)
+        # Of two nobody can say which one overstates and which one is behind; the latter is seen more often.
+        bound = max(heads.values(), default=0) if len(heads) < CAN_BE_OUTVOTED else self.newest_head()
+        return max(self.watchers, key=lambda w: heads[w] if heads.get(w, bound + 1) <= bound else -1)
 
     def home_of(self, privacy_group_id: str) -> ChainWatcher | None:
         """Return the node that had a group when it was last sent through; it may have lost it since."""
@@ -212,7 +216,13 @@ def _sending_key(node: NodePort, members: tuple[str, ...]) -> str | None:
     return next((key for key in node.enclave_keys if key in members), None)
 
 
+def _live_heads(watchers: Iterable[ChainWatcher]) -> dict[ChainWatcher, int]:
+    """Return the heads of the nodes that answer; of all when none does."""
+    heads = {w: w.head.number for w in watchers if w.head is not None}
+    return {w: number for w, number in heads.items() if not w.silent} or heads
+
+
 def confirmed_head(watchers: Iterable[ChainWatcher]) -> int:
     """Return the number of the newest block that at least two of some nodes have; that of the only one otherwise."""
-    heads = sorted((w.head.number for w in watchers if w.head is not None), reverse=True)
+    heads = sorted(_live_heads(watchers).values(), reverse=True)
     return heads[min(1, len(heads) - 1)] if heads else 0

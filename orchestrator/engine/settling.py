@@ -98,7 +98,8 @@ def compared_with_lock(plan: Plan, view: GroupView, private_nonce: int) -> Group
 
 async def _settle_at(fleet: Fleet, watcher: ChainWatcher, change: Change, attempt: Attempt) -> Fact:
     sent = attempt.sent_block if attempt.sent_block is not None else attempt.since_block
-    until = sent + WIDEN_AFTER_BLOCKS
+    # A head that was overstated when the marker was sent is never reached.
+    until = min(sent, (await watcher.current()).number) + WIDEN_AFTER_BLOCKS
     while True:
         # While an addition is on its way each block is looked at: what somebody else does under our lock harms it.
         head = await watcher.current()

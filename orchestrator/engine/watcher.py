@@ -43,6 +43,7 @@ class ChainWatcher:
         self.node = node
         self.head: Head | None = None
         self.subscribed = False
+        self.silent = False
         self._clock = clock
         self._poll_seconds = poll.total_seconds()
         self.reorganisations = 0
@@ -67,7 +68,12 @@ class ChainWatcher:
             NodeError: It does not answer.
         """
         before = self.head
-        head = await self.node.head()
+        try:
+            head = await self.node.head()
+        except NodeError:
+            self.silent = True
+            raise
+        self.silent = False
         async with self._advancing:
             newer = self.head
             if newer is not None and newer is not before and newer.number >= head.number:
@@ -151,7 +157,7 @@ class ChainWatcher:
                     async for head in self.node.heads():
                         if not self.subscribed:
                             log.info("heads subscribed", node=self.node.name)
-                        self.subscribed, failures = True, 0
+                        self.subscribed, self.silent, failures = True, False, 0
                         await self._advance(head)
                 except NodeError as error:
                     log.debug("heads lost", node=self.node.name, reason=str(error))
@@ -192,7 +198,8 @@ class ChainWatcher:
         first = self._first_new(head, left=await self._left(head))
         if self._waited_for:
             for number in range(first, head.number):
-                await self._read_block(number)
+                if not await self._read_block(number):
+                    break  # receipts tell the rest; below an overstated head there are hundreds that nobody has
             if head.transactions is None:
                 await self._read_block(head.number)
         if head.transactions is not None:
@@ -251,14 +258,15 @@ class ChainWatcher:
         self._found.clear()
         return max(min(oldest, head.number), head.number - KEPT_BLOCKS + 1)
 
-    async def _read_block(self, number: int) -> None:
+    async def _read_block(self, number: int) -> bool:
         try:
             # In full, since what accounts sent in it is asked for next (docs/besu.md#what-a-replay-needs).
             (block,) = await self.node.blocks([number])
         except NodeError as error:
             log.warning("block not read", node=self.node.name, block=number, reason=str(error))
-            return
+            return False
         self._remember(block)
+        return True
 
     def _remember(self, block: Block) -> None:
         self._blocks[block.number] = block

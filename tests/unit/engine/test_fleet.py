@@ -7,6 +7,7 @@ import pytest
 
 from orchestrator.engine import fleet as fleet_module
 from orchestrator.engine.fleet import Fleet
+from orchestrator.engine.node_ports import Head
 from orchestrator.engine.watcher import ChainWatcher
 from orchestrator.membership.model import GroupView
 from tests.fakes.clock import JumpingClock
@@ -65,3 +66,23 @@ async def test_who_may_have_the_group_is_waited_for(network: FakeNetwork, fleet:
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.3):
             await fleet.sender_for(GROUP, (), ["B"])
+
+
+@pytest.mark.parametrize(
+    ("heads", "silent", "newest"),
+    [
+        ({"a": 9, "b": 9, "c": 99}, "", "a"),  # c alone says so
+        ({"a": 9, "b": 7, "c": 7}, "bc", "a"),  # the others do not answer: their heads are old
+        ({"a": 9, "b": 7}, "", "a"),  # one may overstate, or the other be behind
+        ({"a": 9}, "a", "a"),
+    ],
+)
+def test_the_newest_node_is_one_that_is_believed(heads: dict[str, int], silent: str, newest: str) -> None:
+    """The node to read the newest blocks from answers, and where there are three, another one confirms its head."""
+    network = FakeNetwork()
+    watchers = [ChainWatcher(FakeNode(network, name, name), JumpingClock()) for name in heads]
+    for watcher in watchers:
+        name = watcher.node.name
+        watcher.head = Head(number=heads[name], block_hash="", parent_hash="")
+        watcher.silent = name in silent
+    assert Fleet(watchers).newest().node.name == newest

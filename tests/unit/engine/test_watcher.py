@@ -210,3 +210,40 @@ async def test_silence_gives_up_no_head(monkeypatch: pytest.MonkeyPatch) -> None
         with pytest.raises(NodeError):
             await watcher.refresh()
     assert watcher.head == newest
+
+
+async def test_a_far_jump_is_read_until_a_block_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Below a head that was overstated one block is asked for, not hundreds, however many wait for a PMT."""
+    network = FakeNetwork()
+    node = FakeNode(network, "a", "A")
+    watcher = ChainWatcher(node, JumpingClock())
+    network.mine(5)
+    await watcher.refresh()
+    waiting = asyncio.create_task(watcher.wait_mined(["0x1"], until_block=10**9, seconds=60))
+    await asyncio.sleep(0)
+    asked: list[list[int]] = []
+
+    async def nothing(numbers: list[int]) -> tuple[Block, ...]:
+        asked.append(list(numbers))
+        raise NodeError(Reason(slug="not_known_here", detail="null"))
+
+    monkeypatch.setattr(node, "blocks", nothing)
+    monkeypatch.setattr(node, "_head", lambda: FAR_AHEAD)
+    await watcher.refresh()
+    waiting.cancel()
+    assert len(asked) <= 2
+
+
+async def test_a_node_that_does_not_answer_is_silent() -> None:
+    """A node is silent from the first question that it does not answer until the next that it does."""
+    network = FakeNetwork()
+    node = FakeNode(network, "a", "A")
+    watcher = ChainWatcher(node, JumpingClock())
+    await watcher.refresh()
+    node.down = True
+    with pytest.raises(NodeError):
+        await watcher.refresh()
+    assert watcher.silent
+    node.down = False
+    await watcher.refresh()
+    assert not watcher.silent
