@@ -46,8 +46,8 @@ def _coverage_guided(seconds: float) -> int:
     """Run the targets that are guided by coverage, where that is possible; returns 1 when one found something."""
     if importlib.util.find_spec("atheris") is None:
         typer.echo(
-            "coverage-guided fuzzing is left out: atheris is not installed, for it has no wheel for this interpreter and "
-            "system; Hypothesis and the campaigns go on"
+            "coverage-guided fuzzing is left out: atheris is not installed (it has no wheel for this interpreter and "
+            "system); Hypothesis and the campaigns go on"
         )
         return 0
     each = max(5, int(seconds / len(TARGETS)))
