@@ -18,6 +18,7 @@ from orchestrator.log import configure_logging
 from tests.benchmarks import (
     bench_clients,
     bench_engines,
+    bench_flood,
     bench_guard,
     bench_harm,
     bench_lanes,
@@ -44,6 +45,7 @@ BENCHMARKS: tuple[tuple[tuple[str, ...], str, Measure], ...] = (
     (("guard",), "a node behind a guard", bench_guard.measure),
     (("i",), "dying at every point", bench_recovery.measure),
     (("j",), "going on for another replica", bench_takeover.measure),
+    (("k",), "beside a sender of thousands", bench_flood.measure),
 )
 """The parts that a benchmark measures, what it is, and the benchmark."""
 

@@ -117,13 +117,15 @@ def group_id(name: str) -> str:
     return base64.b64encode(hashlib.sha256(name.encode()).digest()).decode()
 
 
-def trigger(request_id: str, kind: str, group: str, members: Sequence[str], account: str = OWNER) -> bytes:
+def trigger(
+    request_id: str, kind: str, group: str, members: Sequence[str], account: str = OWNER, source: str = "/benchmark"
+) -> bytes:
     """Return a request as a CloudEvent."""
     data = {"kind": kind, "privacy_group_id": group, "members": list(members), "account": account}
     document = {
         "specversion": "1.0",
         "id": request_id,
-        "source": "/benchmark",
+        "source": source,
         "type": REQUEST_TYPE,
         "datacontenttype": "application/json",
         "data": data,
