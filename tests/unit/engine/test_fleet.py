@@ -7,7 +7,7 @@ import pytest
 
 from orchestrator.engine import fleet as fleet_module
 from orchestrator.engine.fleet import Fleet
-from orchestrator.engine.node_ports import Head
+from orchestrator.engine.node_ports import Head, NodeError
 from orchestrator.engine.watcher import ChainWatcher
 from orchestrator.membership.model import GroupView
 from tests.fakes.clock import JumpingClock
@@ -86,3 +86,14 @@ def test_the_newest_node_is_one_that_is_believed(heads: dict[str, int], silent: 
         watcher.head = Head(number=heads[name], block_hash="", parent_hash="")
         watcher.silent = name in silent
     assert Fleet(watchers).newest().node.name == newest
+
+
+async def test_a_member_that_is_to_leave_is_no_sender_while_others_do_not_answer(network: FakeNetwork) -> None:
+    """A removal waits for the nodes of those that stay: that they do not answer does not make the group be empty."""
+    stays, leaves = FakeNode(network, "stays", "A"), FakeNode(network, "leaves", "B")
+    network.groups[GROUP] = Group(owner="0xo", participants=("A", "B"))
+    fleet = Fleet([ChainWatcher(node, JumpingClock()) for node in (stays, leaves)])
+    await known_heads(network, fleet)
+    stays.down = True
+    with pytest.raises(NodeError, match="stays"):
+        await fleet.sender_for(GROUP, (), ["B"])
