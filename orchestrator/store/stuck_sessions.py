@@ -17,7 +17,7 @@ import structlog
 
 from orchestrator.engine.isolation import contained
 from orchestrator.engine.ports import StoreError
-from orchestrator.store.connections import IDLE_SECONDS
+from orchestrator.store.postgresql import IDLE_SECONDS
 
 LOOK_SECONDS: Final = 1.0
 

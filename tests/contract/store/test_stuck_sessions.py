@@ -10,7 +10,7 @@ from typing import TypeVar
 import psycopg
 
 from orchestrator.store import Database, SqlChangeStore, migrate
-from orchestrator.store.connections import IDLE_SECONDS
+from orchestrator.store.postgresql import IDLE_SECONDS
 from orchestrator.store.stuck_sessions import end_stuck
 from tests.fakes.changes import a_change
 from tests.fakes.clock import START, JumpingClock
