@@ -23,13 +23,20 @@ LOOK_SECONDS: Final = 1.0
 
 log = structlog.get_logger()
 
-# Only who has written holds what others wait for. Of other roles' sessions PostgreSQL shows nothing here.
+# Only who has written holds what others wait for. Who is waited for, waits for no lock and has begun nothing new for so
+# long is ended in whatever state it is: its work is done again. Of other roles' sessions PostgreSQL shows nothing here.
 _END = sa.text("""
     SELECT pg_terminate_backend(pid)
     FROM pg_stat_activity
     WHERE datname = current_database() AND usename = current_user
       AND application_name = current_setting('application_name') AND pid <> pg_backend_pid()
-      AND backend_xid IS NOT NULL AND state = 'active' AND wait_event_type = 'Client'
+      AND (
+        backend_xid IS NOT NULL AND state = 'active' AND wait_event_type = 'Client'
+        OR wait_event_type IS DISTINCT FROM 'Lock' AND pid IN (
+          SELECT unnest(pg_blocking_pids(waiting.pid)) FROM pg_stat_activity AS waiting
+          WHERE waiting.datname = current_database() AND waiting.wait_event_type = 'Lock'
+        )
+      )
       AND state_change < clock_timestamp() - make_interval(secs => :seconds)
 """)
 
@@ -56,7 +63,8 @@ async def end_stuck_sessions(read: Callable[[Callable[[sa.Connection], int]], Aw
         with contained("stuck sessions"):
             try:
                 ended = await read(partial(end_stuck, after=after))
-            except StoreError:
-                continue  # whoever needs it tells that it is away
+            except StoreError as error:  # whoever needs it tells that it is away
+                log.debug("sessions not looked at", reason=str(error))
+                continue
             if ended:
                 log.warning("a replica stood still inside a transaction and was cut off", sessions=ended)

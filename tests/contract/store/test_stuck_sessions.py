@@ -8,6 +8,7 @@ from functools import partial
 from typing import TypeVar
 
 import psycopg
+import pytest
 
 from orchestrator.store import Database, SqlChangeStore, migrate
 from orchestrator.store.postgresql import IDLE_SECONDS
@@ -58,6 +59,23 @@ async def test_a_replica_that_is_stopped_amid_a_pipeline_holds_nothing(
             await until(lambda: database.read(partial(end_stuck, after=AT_ONCE)))
             lanes = await until(lambda: store.claim(holder="one", lease=LEASE, limit=1, now=START))
         assert [lane.privacy_group_id for lane in lanes] == [a_change("1").privacy_group_id]
+
+
+async def test_who_holds_others_up_is_ended_in_whatever_state(postgresql_url: str, clock: JumpingClock) -> None:
+    """A session that others wait for, and that has begun nothing new for long, is ended amid a statement, too."""
+    await asyncio.to_thread(migrate, postgresql_url)
+    async with Database(postgresql_url) as database:
+        store = SqlChangeStore(database, clock)
+        await store.accept(a_change("1"), "hash", ())
+        holding = await psycopg.AsyncConnection.connect(postgresql_url, application_name="besu-membership-orchestrator")
+        await holding.execute("UPDATE lanes SET last_sequence = last_sequence")
+        sleeping = asyncio.create_task(holding.execute("SELECT pg_sleep(60)"))
+        accepting = asyncio.create_task(store.accept(a_change("2"), "hash", ()))
+        await until(lambda: database.read(partial(end_stuck, after=AT_ONCE)))
+        await accepting
+        with pytest.raises(psycopg.Error):
+            await sleeping
+        await holding.close()
 
 
 async def test_sessions_of_others_are_let_alone(postgresql_url: str) -> None:
