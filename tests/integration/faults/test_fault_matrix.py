@@ -11,6 +11,8 @@ from tests.integration.faults.striking import FAULTS
 PATIENCE_SECONDS = 300
 """Six lives at once share the machine; each of their waits has a limit of its own."""
 NAMES = tuple(FAULTS)
+# They mostly wait, beside what the other test process computes.
+pytestmark = [pytest.mark.timeout(PATIENCE_SECONDS), pytest.mark.xdist_group("faults")]
 
 
 def cases_of(first: str) -> tuple[tuple[str, ...], ...]:
@@ -29,7 +31,6 @@ def test_every_pair_is_tried() -> None:
     assert len(cases) == len(set(cases)) == len(NAMES) + len(NAMES) * (len(NAMES) - 1) // 2
 
 
-@pytest.mark.timeout(PATIENCE_SECONDS)
 @pytest.mark.parametrize("first", NAMES)
 async def test_a_group_lives_its_life_through_two_faults(tmp_path: Path, first: str) -> None:
     """Whatever two things fail while a member is added, all three changes succeed, each once, and unlock the group."""
