@@ -34,7 +34,7 @@ from orchestrator.engine.attestation_messages import ATTESTATION_TYPE, INQUIRY_T
 from orchestrator.engine.attesting import Attester
 from orchestrator.engine.auditor import Auditor, AuditRules
 from orchestrator.engine.block_watch import BlockWatch, WatchRules
-from orchestrator.engine.isolation import contained, kept_running
+from orchestrator.engine.isolation import cancelled, contained, kept_running
 from orchestrator.engine.joining import Joiner
 from orchestrator.engine.ports import Clock
 from orchestrator.engine.repairing import Repairer
@@ -155,8 +155,7 @@ async def run_daemon(
             await stopping.wait()
             taking.cancel()
             await driving
-            for task in reporting:
-                task.cancel()
+            await cancelled([taking, *reporting])
             await relay.drain(DRAIN_SECONDS)
     log.info("stopped")
 

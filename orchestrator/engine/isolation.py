@@ -5,10 +5,12 @@ as a whole. What was contained is a defect, or input that nobody thought of: it 
 and told to the caller, who decides what becomes of the item (a dead letter, an event set aside, a lane that rests).
 """
 
+import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Final
 
 import structlog
@@ -17,6 +19,7 @@ from orchestrator.engine.ports import Clock
 
 FIRST_PAUSE_SECONDS: Final = 0.5
 LONGEST_PAUSE_SECONDS: Final = 30.0
+CANCEL_AGAIN: Final = timedelta(seconds=3)
 
 contained_failures: Final[Counter[str]] = Counter()
 """How often something was contained since the start, by what it was; read by the metrics."""
@@ -74,3 +77,20 @@ async def kept_running(what: str, run: Callable[[], Awaitable[None]], clock: Clo
             pause = FIRST_PAUSE_SECONDS
         await clock.sleep(pause)
         pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+
+
+async def cancelled(tasks: Iterable[asyncio.Task[None]], again: timedelta = CANCEL_AGAIN) -> None:
+    """Cancel tasks, and again those that go on, until all have ended.
+
+    Before Python 3.12 `asyncio.wait_for`, by which clients of message queues wait for answers, drops a cancellation
+    that comes together with the answer. An endless loop then goes on, and whoever cancelled it once waits for ever.
+
+    Args:
+        tasks: The tasks; what they raise is theirs.
+        again: How long one may take to end before it is cancelled again.
+    """
+    running = set(tasks)
+    while running:
+        for task in running:
+            task.cancel()
+        _, running = await asyncio.wait(running, timeout=again.total_seconds())

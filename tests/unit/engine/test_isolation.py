@@ -2,12 +2,13 @@
 
 import ast
 import asyncio
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 import orchestrator
-from orchestrator.engine.isolation import contained, contained_failures, kept_running
+from orchestrator.engine.isolation import cancelled, contained, contained_failures, kept_running
 from tests.fakes.clock import JumpingClock
 
 ROOT = Path(orchestrator.__file__).parent
@@ -139,3 +140,24 @@ def _calls(tree: ast.AST, names: set[str]) -> bool:
         for node in ast.walk(tree)
         if isinstance(node, ast.Call)
     )
+
+
+async def test_a_dropped_cancellation_comes_again() -> None:
+    """A loop that drops a cancellation, as a client library may, ends all the same."""
+    dropped = asyncio.Event()
+
+    async def serve() -> None:
+        while True:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                if dropped.is_set():
+                    raise
+                dropped.set()
+
+    serving = asyncio.create_task(serve())
+    await asyncio.sleep(0)
+    async with asyncio.timeout(10):
+        await cancelled([serving], again=timedelta(milliseconds=10))
+    assert dropped.is_set()
+    assert serving.cancelled()
