@@ -64,7 +64,6 @@ def test_each_test_gets_an_empty_database(postgresql_url: str) -> None:
     assert tables == []
 
 
-@pytest.mark.xdist_group("rabbitmq")
 async def test_rabbitmq_keeps_a_message_over_a_kill(rabbitmq_server: RabbitMQServer, rabbitmq_url: str) -> None:
     """A message that a quorum queue confirmed is still there after SIGKILL and a start on the same port."""
     queue_type: FieldTable = {"x-queue-type": "quorum"}
@@ -85,8 +84,7 @@ async def test_rabbitmq_keeps_a_message_over_a_kill(rabbitmq_server: RabbitMQSer
     await connection.close()
 
 
-@pytest.mark.xdist_group("rabbitmq")
-async def test_each_test_gets_an_empty_virtual_host(rabbitmq_url: str) -> None:
+async def test_each_test_gets_an_empty_rabbitmq(rabbitmq_url: str) -> None:
     """A queue of another test does not exist in a test's own virtual host."""
     connection = await aio_pika.connect(rabbitmq_url)
     with pytest.raises(aio_pika.exceptions.ChannelNotFoundEntity):

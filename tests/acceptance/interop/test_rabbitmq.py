@@ -8,8 +8,6 @@ import pytest
 from tests.acceptance.interop.conftest import Interop, interop
 from tests.servers.rabbitmq_server import RabbitMQServer
 
-pytestmark = pytest.mark.xdist_group("rabbitmq")
-
 
 @pytest.fixture(scope="module")
 def running(folder: Path, _rabbitmq: RabbitMQServer) -> Iterator[Interop]:

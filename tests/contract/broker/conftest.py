@@ -136,7 +136,7 @@ def _of_embedded(server: EmbeddedServer) -> QueueUnderTest:
     )
 
 
-@pytest.fixture(params=["embedded", "nats", pytest.param("rabbitmq", marks=pytest.mark.xdist_group("rabbitmq"))])
+@pytest.fixture(params=["embedded", "nats", "rabbitmq"])
 async def queue(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[QueueUnderTest]:
     """Each kind of message queue in turn, empty."""
     match request.param:

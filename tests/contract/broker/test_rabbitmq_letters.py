@@ -5,13 +5,11 @@ from collections import Counter
 from pathlib import Path
 
 import aio_pika
-import pytest
 
 from orchestrator.broker.connecting import connect
 from orchestrator.broker.rabbitmq_letters import RENEWED_AT
 from tests.contract.broker.conftest import NAMES
 
-pytestmark = pytest.mark.xdist_group("rabbitmq")
 LIMIT = 20
 """What RabbitMQ 4 sets where nobody says otherwise."""
 

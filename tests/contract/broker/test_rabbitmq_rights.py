@@ -15,7 +15,6 @@ from orchestrator.broker.port import Broker
 from orchestrator.engine.ports import BrokerError, UnfitMessageError
 from tests.servers.rabbitmq_server import RabbitMQServer
 
-pytestmark = pytest.mark.xdist_group("rabbitmq")
 NAMES = Names()
 TYPE = "membership.change.accepted.v1"
 USING = {"configure": "^$", "write": r"^(amq\.default|membership\.events)$", "read": r"^membership\.requests.*$"}

@@ -97,7 +97,6 @@ async def test_nats_with_a_token() -> None:
             await reaches(server.url, Access())
 
 
-@pytest.mark.xdist_group("rabbitmq")
 async def test_rabbitmq_with_tls_and_password(certificates: Certificates) -> None:
     """Over TLS with the authority and the right password RabbitMQ is reached, else refused."""
     folder = certificates.directory

@@ -17,8 +17,7 @@ from tests.integration.crash.launcher import SENDING, Point
 from tests.integration.crash.lives import End, Stage, stage
 from tests.servers.postgresql_server import PostgreSQLServer
 
-# One after the other on one test process: two of them would run ten lives at once.
-pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("crash")]
+pytestmark = pytest.mark.timeout(600)
 
 PREPARATION = "tests.integration.crash.preparation"
 AT_ONCE = 5

@@ -136,7 +136,7 @@ class Middle:
 
 
 @pytest.fixture(
-    params=["nats", pytest.param("rabbitmq", marks=pytest.mark.xdist_group("rabbitmq"))],
+    params=["nats", "rabbitmq"],
 )
 def middle(request: pytest.FixtureRequest) -> Middle:
     if request.param == "nats":

@@ -11,8 +11,7 @@ from tests.integration.faults.striking import FAULTS
 PATIENCE_SECONDS = 300
 """Six lives at once share the machine; each of their waits has a limit of its own."""
 NAMES = tuple(FAULTS)
-# They mostly wait, beside what the other test process computes.
-pytestmark = [pytest.mark.timeout(PATIENCE_SECONDS), pytest.mark.xdist_group("faults")]
+pytestmark = pytest.mark.timeout(PATIENCE_SECONDS)
 
 
 def cases_of(first: str) -> tuple[tuple[str, ...], ...]:

@@ -127,7 +127,6 @@ async def prepared(broker: Broker) -> None:
     await broker.check_events()
 
 
-@pytest.mark.xdist_group("rabbitmq")
 @pytest.mark.parametrize("convenient", [False, True])
 async def test_the_rights_of_rabbitmq_are_enough(
     rabbitmq_server: RabbitMQServer, rabbitmq_url: str, rabbitmq_virtual_host: str, convenient: bool
