@@ -19,7 +19,7 @@ from orchestrator.engine.ports import Clock
 
 FIRST_PAUSE_SECONDS: Final = 0.5
 LONGEST_PAUSE_SECONDS: Final = 30.0
-CANCEL_AGAIN: Final = timedelta(seconds=3)
+CANCEL_AGAIN: Final = timedelta(seconds=10)
 
 contained_failures: Final[Counter[str]] = Counter()
 """How often something was contained since the start, by what it was; read by the metrics."""
