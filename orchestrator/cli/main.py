@@ -40,15 +40,10 @@ def _root(
 _VERBS: tuple[tuple[str, dict[str, Callable[..., None]]], ...] = (
     ("Try", {"demo": running.demo}),
     (
-        "Run",
-        {
-            "run": running.run,
-            "migrate": running.migrate,
-            "doctor": running.doctor,
-            "audit": running.audit,
-            "markers": running.markers,
-        },
+        "Set up",
+        {"init": running.init},
     ),
+    ("Run", {"run": running.run, "migrate": running.migrate, "doctor": running.doctor, "audit": running.audit, "markers": running.markers}),
     (
         "Ask",
         {

@@ -13,6 +13,53 @@ if TYPE_CHECKING:
     from orchestrator.config import Config
 
 
+def init(
+    directory: Annotated[
+        Path, typer.Option("--directory", "-d", help="Where the files go; made when missing.", file_okay=False)
+    ] = Path(),
+    node: Annotated[
+        list[str] | None,
+        typer.Option(help="A node and its address; may be repeated.", metavar="NAME=URL", show_default=False),
+    ] = None,
+    enclave_key: Annotated[
+        list[str] | None,
+        typer.Option(help="The public key of its enclave, or the file that holds it.", metavar="NAME=KEY"),
+    ] = None,
+    ws: Annotated[
+        list[str] | None,
+        typer.Option(help="Its WebSocket address, when it is not the port behind.", metavar="NAME=URL"),
+    ] = None,
+    token_file: Annotated[list[str] | None, typer.Option(help="The file with its token.", metavar="NAME=FILE")] = None,
+    new_account: Annotated[bool, typer.Option("--new-account", help="Make a new account, which is to own groups.")] = (
+        False
+    ),
+    key_file: Annotated[
+        Path | None, typer.Option(help="The owner's private key, in a file of mode 0600.", metavar="FILE")
+    ] = None,
+    keystore: Annotated[Path | None, typer.Option(help="The owner's keystore (version 3).", metavar="FILE")] = None,
+    password_file: Annotated[Path | None, typer.Option(help="The keystore's password.", metavar="FILE")] = None,
+    listen: Annotated[str, typer.Option(help="Where the daemon is to listen.", metavar="HOST:PORT")] = "127.0.0.1:8080",
+) -> None:
+    """Ask your nodes what they are, write a configuration, and let the doctor look at it. Asks for what is missing."""
+    from orchestrator.cli.init import Answers, enclave_keys, named
+    from orchestrator.cli.init import init as write
+
+    write(
+        Answers(
+            directory=directory,
+            nodes=named("--node", node or ()),
+            enclave_keys=enclave_keys(enclave_key or ()),
+            ws=named("--ws", ws or ()),
+            token_files={name: Path(file) for name, file in named("--token-file", token_file or ()).items()},
+            key_file=key_file,
+            keystore=keystore,
+            password_file=password_file,
+            new_account=new_account,
+            listen=listen,
+        )
+    )
+
+
 def run(
     config: options.ConfigFile = options.DEFAULT_CONFIG,
     migrate: Annotated[bool, typer.Option("--migrate", help="Bring the database up to date first.")] = False,
@@ -84,13 +131,9 @@ def markers(config: options.ConfigFile = options.DEFAULT_CONFIG, json: options.A
 
 def devnet(context: typer.Context) -> None:
     """Run a network of emulated Besu nodes and enclaves; prints `ready` when it answers."""
-    from orchestrator.devnet import DevnetError, serve
-    from orchestrator.devnet.__main__ import config_from_arguments
+    from orchestrator.cli.devnet import run as serve
 
-    try:
-        asyncio.run(serve(config_from_arguments(context.args)))
-    except DevnetError as error:
-        raise fail(str(error), Exit.USAGE) from None
+    serve(context.args)
 
 
 def demo(

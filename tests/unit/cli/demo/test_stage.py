@@ -28,4 +28,4 @@ def test_no_free_ports_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_owner_is_the_public_development_account() -> None:
     """The demo's account is the well-known one that the key belongs to."""
-    assert address_of_private_key(stage._OWNER_KEY) == stage.OWNER
+    assert address_of_private_key(stage.DEVELOPMENT_KEYS[stage.OWNER]) == stage.OWNER
