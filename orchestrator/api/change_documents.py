@@ -149,11 +149,20 @@ class ChangeDetailDocument(ChangeDocument):
     attempts: list[AttemptDocument]
 
 
+class CancelDocument(Document):
+    """Why a change is cancelled."""
+
+    reason: str = Field(default="", description="Why, for whoever reads the change later.")
+
+
 class ChangePage(Document):
     """Changes, newest first."""
 
     changes: list[ChangeDocument]
     next: str | None = Field(description="Give it as `before` to get the next page; null when this was the last.")
+    total: int | None = Field(
+        default=None, description="How many changes there are on all pages; null unless `count=true` asks for it."
+    )
 
 
 def reason_document(reason: Reason) -> ReasonDocument:

@@ -48,6 +48,7 @@ from orchestrator.store.block_watch_store import SqlWatchRecord
 from orchestrator.store.change_store import SqlChangeStore
 from orchestrator.store.database import Database
 from orchestrator.store.history_store import SqlHistoryStore
+from orchestrator.store.name_store import SqlGroupNames
 from orchestrator.store.outbox_store import SqlOutbox
 
 MOST_ADDITIONS = 1_000
@@ -171,6 +172,7 @@ class Engine:
         attestations: What other organisations' daemons answered about new members.
         inquirer: Asks them.
         watched: What the watch over new blocks found.
+        names: What people call groups.
     """
 
     database: Database
@@ -188,6 +190,7 @@ class Engine:
     attestations: AttestationBook
     inquirer: Inquirer
     watched: SqlWatchRecord
+    names: SqlGroupNames
 
 
 @asynccontextmanager
@@ -281,6 +284,7 @@ async def assembled(config: Config, stopping: asyncio.Event, clock: Clock | None
             attestations=attestations,
             inquirer=inquirer,
             watched=SqlWatchRecord(database),
+            names=SqlGroupNames(database),
         )
 
 

@@ -21,6 +21,7 @@ from orchestrator.api.group_reading import FleetGroups
 from orchestrator.api.ports import ApiServices
 from orchestrator.app.assembly import Engine, assembled, secret_text, speakers
 from orchestrator.app.interpreter import settle_interpreter
+from orchestrator.app.naming import GroupNames
 from orchestrator.app.readiness import Readiness
 from orchestrator.app.surroundings import examine
 from orchestrator.besu.inspection import Level
@@ -290,6 +291,8 @@ async def _serve_http(
         intake=engine.intake,
         changes=engine.store,
         groups=FleetGroups(engine.store, engine.fleet),
+        names=GroupNames(config.groups, engine.names),
+        nodes={node.name: node.enclave_keys for node in config.nodes},
         forecasts=FleetForecasts(engine.fleet, engine.forecaster),
         feed=feed,
         readiness=readiness,

@@ -66,6 +66,8 @@ def _write_configuration(directory: Path, devnet: Devnet) -> None:
             comment="A public development account: never to hold anything of value.",
         )
     ]
-    files = ((KEY_FILE_NAME, DEVELOPMENT_KEYS[owner] + "\n", 0o600), (FILE_NAME, configuration_text(nodes, accounts), 0o644))
+    files = (
+        (KEY_FILE_NAME, DEVELOPMENT_KEYS[owner] + "\n", 0o600),
+        (FILE_NAME, configuration_text(nodes, accounts), 0o644),
+    )
     write_files(directory, files)
-

@@ -55,9 +55,7 @@ class Look:
         return f"{self.client}, chain id {self.chain_id} when this was written."
 
 
-async def look_at(
-    nodes: Mapping[str, str], ws: Mapping[str, str], token_files: Mapping[str, Path]
-) -> tuple[Look, ...]:
+async def look_at(nodes: Mapping[str, str], ws: Mapping[str, str], token_files: Mapping[str, Path]) -> tuple[Look, ...]:
     """Return what was seen of nodes; all are asked at the same time, each within `ANSWER_SECONDS`.
 
     Args:

@@ -12,8 +12,9 @@ import typer
 from rich.console import Console
 
 from orchestrator.besu.identifiers import InvalidIdentifierError, enclave_key_to_bytes
+from orchestrator.besu.inspection import is_healthy
 from orchestrator.besu.signers import SignerError, signer_from_key, signer_from_key_file, signer_from_keystore
-from orchestrator.cli.doctor import examine, is_healthy, show
+from orchestrator.cli.doctor import examine, show
 from orchestrator.cli.first_look import Look, look_at
 from orchestrator.cli.new_configuration import (
     FILE_NAME,
@@ -115,9 +116,11 @@ def _problems(given: Answers) -> list[str]:
     problems = []
     if not given.nodes:
         problems.append("--node: name your nodes, such as --node member1=http://127.0.0.1:8545")
-    for name in given.nodes:
-        if name not in given.enclave_keys:
-            problems.append(f"--enclave-key: none for {name}; give --enclave-key {name}=KEY (or the file that holds it)")
+    problems += [
+        f"--enclave-key: none for {name}; give --enclave-key {name}=KEY (or the file that holds it)"
+        for name in given.nodes
+        if name not in given.enclave_keys
+    ]
     for option, named in (
         ("--enclave-key", given.enclave_keys),
         ("--ws", given.ws),
@@ -186,7 +189,9 @@ def _verdict(path: Path) -> None:
     findings = asyncio.run(examine(config))
     show(findings, Console(file=sys.stdout, highlight=False))
     if not is_healthy(findings):
-        raise fail(f"{path} is written; mend what the doctor found, then look again: orchestrator doctor --config {path}")
+        raise fail(
+            f"{path} is written; mend what the doctor found, then look again: orchestrator doctor --config {path}"
+        )
     typer.echo(f"next: orchestrator run --config {path}")
 
 

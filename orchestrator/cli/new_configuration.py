@@ -124,7 +124,7 @@ def _is_there(path: Path, text: str) -> bool:
         same = False
     if not same:
         raise NewConfigurationError(
-            f"{path} is there already and is another one; it is not overwritten. Name another directory, or move it away"
+            f"{path} is there already, with another text, and is not overwritten: name another directory, or move it"
         )
     return True
 

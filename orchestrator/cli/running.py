@@ -40,7 +40,10 @@ def init(
     password_file: Annotated[Path | None, typer.Option(help="The keystore's password.", metavar="FILE")] = None,
     listen: Annotated[str, typer.Option(help="Where the daemon is to listen.", metavar="HOST:PORT")] = "127.0.0.1:8080",
 ) -> None:
-    """Ask your nodes what they are, write a configuration, and let the doctor look at it. Asks for what is missing."""
+    """Write a configuration for your nodes.
+
+    They are asked what they are; on a terminal it asks for what the options leave open; the doctor has the last word.
+    """
     from orchestrator.cli.init import Answers, enclave_keys, named
     from orchestrator.cli.init import init as write
 
@@ -64,7 +67,9 @@ def run(
     config: options.ConfigFile = options.DEFAULT_CONFIG,
     migrate: Annotated[bool, typer.Option("--migrate", help="Bring the database up to date first.")] = False,
 ) -> None:
-    """Run the daemon until SIGTERM or SIGINT. Prints `ready ADDRESS` once it takes requests."""
+    """Run the daemon.
+
+    It runs until SIGTERM or SIGINT. Prints `ready ADDRESS` once it takes requests."""
     loaded = load(config)
     from orchestrator.app.hardening import harden_process
     from orchestrator.log import configure_logging
@@ -77,7 +82,7 @@ def run(
 
 
 def migrate(config: options.ConfigFile = options.DEFAULT_CONFIG, json: options.AsJson = False) -> None:
-    """Make or bring up to date the database that the configuration names."""
+    """Make the database, or bring it up to date."""
     version = _migrated(load(config))
     typer.echo(compact_json({"version": version}) if json else f"the database is at version {version}")
 
@@ -89,7 +94,9 @@ def doctor(
     ] = 15.0,
     json: options.AsJson = False,
 ) -> None:
-    """Check nodes, enclaves, accounts and database. Exit code 0 when nothing is worse than a warning."""
+    """Check nodes, enclaves, accounts and database.
+
+    Exit code 0 when nothing is worse than a warning."""
     from orchestrator.cli.doctor import doctor as examine
 
     examine(config=config, as_json=json, head_within=head_within)
@@ -102,7 +109,9 @@ def audit(
     ] = False,
     json: options.AsJson = False,
 ) -> None:
-    """Compare the members of all groups on their nodes. Exit code 1 when some differ or none could be compared."""
+    """Compare the members of all groups on their nodes.
+
+    Exit code 1 when some differ or none could be compared."""
     if deep:
         from orchestrator.cli.deep_audit import audit as look
 
@@ -130,7 +139,7 @@ def markers(config: options.ConfigFile = options.DEFAULT_CONFIG, json: options.A
 
 
 def devnet(context: typer.Context) -> None:
-    """Run a network of emulated Besu nodes and enclaves; prints `ready` when it answers."""
+    """Run emulated Besu nodes and enclaves."""
     from orchestrator.cli.devnet import run as serve
 
     serve(context.args)
@@ -142,7 +151,10 @@ def demo(
         Path | None, typer.Option(help="Keep the configuration, logs and database here.", file_okay=False)
     ] = None,
 ) -> None:
-    """Show the main job on emulated nodes: a member is added to a group with a history and proven in sync."""
+    """Show the main job on emulated nodes.
+
+    A member is added to a group with a history, and proven in sync.
+    """
     from orchestrator.cli.demo.story import tell
 
     raise typer.Exit(tell(keep=keep, directory=directory))

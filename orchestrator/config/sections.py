@@ -9,6 +9,7 @@ from orchestrator.config import values
 
 Seconds = Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)]
 Name = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+GroupName = Annotated[str, Field(min_length=1, max_length=40, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 Subject = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$")]
 
 
@@ -258,6 +259,9 @@ class Config(Section):
     accounts: tuple[AccountConfig, ...] = Field(default=(), max_length=1024)
     peers: tuple[PeerConfig, ...] = Field(default=(), max_length=4096)
     webhooks: tuple[WebhookConfig, ...] = Field(default=(), max_length=64)
+    groups: dict[GroupName, Annotated[str, AfterValidator(values.check_group_id)]] = Field(
+        default={}, max_length=10_000, description='Names of groups: name = "privacy group id".'
+    )
 
 
 def secret_files(config: Config) -> tuple[Path, ...]:

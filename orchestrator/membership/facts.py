@@ -302,7 +302,13 @@ class DeadlinePassed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CancelRequested:
-    """An operator asked to cancel."""
+    """An operator asked to cancel.
+
+    Attributes:
+        detail: Why, in the operator's words; empty when they gave none.
+    """
+
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -194,6 +194,11 @@ RULES: dict[str, Rule] = {
         judgement=Judgement.TERMINAL, remedy="Look at the node's answer; gas limit and price are configurable."
     ),
     "deadline_passed": Rule(judgement=Judgement.TERMINAL, remedy="Ask again with a longer deadline."),
+    "cancelled_by_operator": Rule(judgement=Judgement.TERMINAL, remedy="Ask again if it is still wanted."),
+    "closed_by_operator": Rule(
+        judgement=Judgement.TERMINAL,
+        remedy="Nothing of it is left in the group. Ask again if it is still wanted.",
+    ),
     # A person has to decide.
     "parked_by_operator": Rule(judgement=Judgement.PARK, remedy="Retry it to go on."),
     "node_unsuitable": Rule(

@@ -60,6 +60,11 @@ class Stage:
     directory: Path
 
 
+def members_by_name() -> dict[str, tuple[str]]:
+    """Return the members' enclave keys by the name of their node."""
+    return {f"member{number}": (enclave_key_of(number),) for number in range(1, MEMBERS + 1)}
+
+
 @asynccontextmanager
 async def set_up(directory: Path) -> AsyncIterator[Stage]:
     """Start everything; it is ended when the context is left.
@@ -88,7 +93,7 @@ async def set_up(directory: Path) -> AsyncIterator[Stage]:
         await queue.check()
         daemon = await stack.enter_async_context(connect(address))
         yield Stage(
-            members=tuple(enclave_key_of(number) for number in range(1, MEMBERS + 1)),
+            members=tuple(key for (key,) in members_by_name().values()),
             nodes=nodes,
             daemon=daemon,
             address=address,

@@ -9,7 +9,7 @@ from orchestrator import __version__
 from orchestrator.cli.main import app
 
 TRYING = ("demo", "devnet")
-RUNNING = ("run", "migrate", "doctor", "audit")
+RUNNING = ("init", "doctor", "migrate", "run", "audit")
 ASKING = ("plan", "create", "add", "remove", "set", "unlock")
 LOOKING = ("groups", "changes", "show", "watch", "schema")
 OPERATING = ("retry", "cancel", "dead-letters")

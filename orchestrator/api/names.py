@@ -1,0 +1,95 @@
+"""``/v1/names``: what people call nodes and groups, so that clients can take and show names for keys and ids."""
+
+import re
+from http import HTTPStatus
+from typing import Final
+
+from aiohttp import web
+from pydantic import Field
+
+from orchestrator.api.changes import SERVICES, json_response
+from orchestrator.api.documents import Document
+from orchestrator.api.problems import ProblemError
+from orchestrator.api.reading import check_parameters, group_id, json_body
+from orchestrator.engine.requests import InvalidRequestError
+
+NAME_PATTERN: Final = "^[A-Za-z0-9][A-Za-z0-9._-]{0,39}$"
+"""Shorter than any group id, so that no name can be taken for one."""
+_NAME: Final = re.compile(NAME_PATTERN.removesuffix("$") + r"\Z")
+
+
+class NodeNameDocument(Document):
+    """One configured node."""
+
+    name: str
+    enclave_keys: list[str] = Field(description="The members that it hosts; the first one sends.")
+
+
+class GroupNameDocument(Document):
+    """A name that stands for a group."""
+
+    name: str
+    privacy_group_id: str
+
+
+class NamesDocument(Document):
+    """All names."""
+
+    nodes: list[NodeNameDocument]
+    groups: list[GroupNameDocument]
+
+
+class NamedGroup(Document):
+    """The group that a name is to stand for."""
+
+    privacy_group_id: str = Field(description="The group's id, base64 or base64url.", max_length=64)
+
+
+def is_name(text: str) -> bool:
+    """Return whether a text may be the name of a group."""
+    return _NAME.match(text) is not None
+
+
+async def list_names(request: web.Request) -> web.Response:
+    """List the names of nodes and groups."""
+    check_parameters(request, ())
+    services = request.app[SERVICES]
+    groups = await services.names.names()
+    return json_response(
+        NamesDocument(
+            nodes=[NodeNameDocument(name=name, enclave_keys=list(keys)) for name, keys in services.nodes.items()],
+            groups=[GroupNameDocument(name=name, privacy_group_id=group) for name, group in groups.items()],
+        )
+    )
+
+
+async def put_name(request: web.Request) -> web.Response:
+    """Let a name stand for a group, for good."""
+    check_parameters(request, ())
+    name = request.match_info["name"]
+    if not is_name(name):
+        detail = "name: must be 1 to 40 letters, digits, '.', '_' and '-', the first of them a letter or digit"
+        raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-request", detail, "name")
+    services = request.app[SERVICES]
+    wanted = _wanted(await json_body(request))
+    stands_for = wanted if name not in services.nodes else ""
+    if stands_for:
+        stands_for = await services.names.give(name, wanted)
+    if stands_for != wanted:
+        of = f"the group {stands_for}" if stands_for else "a node"
+        raise ProblemError(
+            HTTPStatus.CONFLICT, "name-taken", f"The name {name} stands for {of} already; choose another one.", "name"
+        )
+    return json_response(GroupNameDocument(name=name, privacy_group_id=wanted))
+
+
+def _wanted(body: object) -> str:
+    if not isinstance(body, dict):
+        raise InvalidRequestError("body", "must be an object")
+    for name in body:
+        if name not in NamedGroup.model_fields:
+            raise InvalidRequestError(str(name)[:80], f"is not a known field: {', '.join(NamedGroup.model_fields)}")
+    given = body.get("privacy_group_id")
+    if not isinstance(given, str):
+        raise InvalidRequestError("privacy_group_id", "is required: base64 of 32 bytes")
+    return group_id(given, "privacy_group_id")
