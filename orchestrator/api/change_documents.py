@@ -29,8 +29,12 @@ class ProgressDocument(Document):
 
     enclave_key: str
     verdict: Verdict
-    blocks_replayed: int = Field(description="Blocks of the group's span that the member's node has replayed.")
-    blocks_total: int = Field(description="Blocks of the group's span; 0 while unknown.")
+    blocks_replayed: int = Field(description="Blocks of the group's history that the member's node has replayed.")
+    blocks_total: int = Field(description="Blocks of the group's history; 0 while unknown.")
+    transactions_replayed: int = Field(default=0, description="Transactions in those blocks.")
+    transactions_total: int = Field(
+        default=0, description="Transactions in all of the span's blocks; 0 while unknown. They tell what is left."
+    )
     head: int | None = Field(description="The node's head; null while it does not answer.")
     moved_at: datetime = Field(description="When it last moved.")
     in_sync_through: int | None = Field(description="The newest block at which it was seen equal to the others.")

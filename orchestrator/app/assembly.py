@@ -31,6 +31,7 @@ from orchestrator.engine.clock import SystemClock
 from orchestrator.engine.executor import Executor
 from orchestrator.engine.fleet import Fleet
 from orchestrator.engine.history.forecaster import Forecaster
+from orchestrator.engine.history.work import ReplayWork
 from orchestrator.engine.ids import new_ids
 from orchestrator.engine.inquiring import AttestationBook, Inquirer, Policy
 from orchestrator.engine.intake import Intake
@@ -173,6 +174,7 @@ class Engine:
         inquirer: Asks them.
         watched: What the watch over new blocks found.
         names: What people call groups.
+        work: How much replays have to execute.
     """
 
     database: Database
@@ -191,6 +193,7 @@ class Engine:
     inquirer: Inquirer
     watched: SqlWatchRecord
     names: SqlGroupNames
+    work: ReplayWork
 
 
 @asynccontextmanager
@@ -227,7 +230,10 @@ async def assembled(config: Config, stopping: asyncio.Event, clock: Clock | None
         attestations = AttestationBook({peer.enclave_key: peer.account for peer in config.peers}, signer_of)
         policy = Policy(config.chain.attestations)
         inquirer = Inquirer(fleet, attestations, speakers(config), accounts, clock, policy)
-        forecaster = Forecaster(fleet, SqlHistoryStore(database), inquirer)
+        histories = SqlHistoryStore(database)
+        forecaster = Forecaster(fleet, histories, inquirer)
+        work = ReplayWork(histories)
+        tracker = ReplayTracker(work=work.of_group)
         executor = Executor(
             sending=Sending(
                 fleet=fleet,
@@ -249,7 +255,7 @@ async def assembled(config: Config, stopping: asyncio.Event, clock: Clock | None
                 new_id=new_id,
                 confirmations=config.chain.confirmations,
             ),
-            observer=Observer(fleet, ReplayTracker(), rules, clock, BystanderReader(fleet, store.groups), book),
+            observer=Observer(fleet, tracker, rules, clock, BystanderReader(fleet, store.groups), book),
             locks=store.locks,
         )
         lanes = LaneRules(
@@ -285,6 +291,7 @@ async def assembled(config: Config, stopping: asyncio.Event, clock: Clock | None
             inquirer=inquirer,
             watched=SqlWatchRecord(database),
             names=SqlGroupNames(database),
+            work=work,
         )
 
 

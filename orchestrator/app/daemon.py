@@ -224,7 +224,7 @@ def _watch(config: Config, engine: Engine, attester: Attester | None) -> tuple[_
             engine.fleet,
             engine.store,
             engine.outbox,
-            ReplayTracker(),
+            ReplayTracker(work=engine.work.of_group),
             engine.clock,
             engine.holder,
             stalled_after,

@@ -67,9 +67,10 @@ def _parts(document: dict[str, Any], words: Words) -> Iterator[str]:
         yield words.told(str(reason.get("message", "")))
     if "message" in said:
         yield f"{said.get('field', '')}: {said['message']}"
-    for name in ("block_number", "locked_blocks"):
-        if name in said:
-            yield f"{name.replace('_', ' ')} {said[name]}"
+    if "block_number" in said:
+        yield f"block {said['block_number']}"
+    if "locked_blocks" in said:
+        yield f"locked for {said['locked_blocks']} blocks"
 
 
 def _member(member: dict[str, Any], words: Words) -> str:

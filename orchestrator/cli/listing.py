@@ -8,6 +8,8 @@ from rich.table import Table
 from rich.text import Text
 
 GAP = 2
+LAST_COLUMN = 30
+"""What is kept for the last column, where that much is in it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +39,9 @@ class Listing:
         shown = self._fitting(console.width)
         table = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), expand=False)
         for column in shown:
-            table.add_column(self.headings[column], no_wrap=True, overflow="ellipsis")
+            # Only the last column gives way: it is the one with sentences.
+            least = None if column == shown[-1] else self._width(column)
+            table.add_column(self.headings[column], no_wrap=True, overflow="ellipsis", min_width=least)
         for row in self.rows:
             # A cell that holds text of others is no markup.
             table.add_row(*(cell if isinstance(cell, Text) else Text(cell) for cell in (row[c] for c in shown)))
@@ -47,7 +51,8 @@ class Listing:
         """Return the columns that are shown: at the least, all that are never given up."""
         shown = list(range(len(self.headings)))
         for name in self.given_up:
-            if sum(self._width(column) + GAP for column in shown) - GAP <= columns:
+            widths = [self._width(column) + GAP for column in shown]
+            if sum(widths[:-1]) + min(self._width(shown[-1]), LAST_COLUMN) <= columns:
                 break
             shown.remove(self.headings.index(name))
         return shown

@@ -13,6 +13,7 @@ from orchestrator.cli.output import (
     fail,
     on_terminal,
     print_json,
+    say,
     stdout_console,
     with_daemon,
 )
@@ -59,7 +60,7 @@ def groups(
     if json:
         return print_json(page)
     if not page.groups:
-        return _say("no groups; make one: orchestrator create MEMBER MEMBER --name NAME")
+        return say("no groups; make one: orchestrator create MEMBER MEMBER --name NAME")
     from orchestrator.cli.tables import groups_listing
 
     groups_listing(page.groups, words).print_on(stdout_console())
@@ -91,7 +92,7 @@ def changes(
     if json:
         return print_json(page)
     if not page.changes:
-        return _say("no changes; ask for one: orchestrator create, add, remove or set")
+        return say("no changes; ask for one: orchestrator create, add, remove or set")
     from orchestrator.cli.tables import changes_listing
 
     changes_listing(page.changes, words).print_on(stdout_console())
@@ -236,11 +237,6 @@ def _types(texts: "Sequence[str]", mistakes: list[str]) -> list[str]:
     return found
 
 
-def _say(text: str) -> None:
-    """Tell a person something that is no part of what a program reads."""
-    typer.echo(text, err=True)
-
-
 def _say_more(shown: int, total: int | None, following: str) -> None:
     if following:
-        _say(f"showing {shown:,}{'' if total is None else f' of {total:,}'}; go on with: {following}")
+        say(f"showing {shown:,}{'' if total is None else f' of {total:,}'}; go on with: {following}")

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from orchestrator.cli import options
-from orchestrator.cli.output import Exit, exit_code, on_terminal, print_json, stdout_console, with_daemon
+from orchestrator.cli.output import Exit, exit_code, on_terminal, print_json, say, stdout_console, with_daemon
 
 if TYPE_CHECKING:
     from orchestrator.api.change_documents import ChangeDocument
@@ -93,7 +93,7 @@ def dead_letters(
     if json:
         return print_json(page)
     if not page.dead_letters:
-        return typer.echo("no message was refused", err=True)
+        return say("no message was refused")
     from orchestrator.cli.tables import dead_letters_listing
 
     return dead_letters_listing(page).print_on(stdout_console())

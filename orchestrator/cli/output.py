@@ -78,9 +78,27 @@ def compact_json(document: object) -> str:
     return json.dumps(document, ensure_ascii=False, separators=(",", ":"))
 
 
+def broken(text: str) -> str:
+    """Return a text for standard error, its lines broken between words where they are longer than the terminal."""
+    if not sys.stderr.isatty():
+        return text
+    import shutil
+    import textwrap
+
+    width = shutil.get_terminal_size().columns
+    lines = (textwrap.wrap(line, width, break_long_words=False, break_on_hyphens=False) for line in text.splitlines())
+    return "\n".join("\n".join(wrapped) for wrapped in lines)
+
+
+def say(text: str) -> None:
+    """Tell a person something that is no part of what a program reads."""
+    typer.echo(broken(text), err=True)
+
+
 def fail(message: str, code: Exit = Exit.FAILED) -> typer.Exit:
     """Print an error on standard error; raise what is returned."""
-    typer.secho(f"orchestrator: {message}", err=True, fg=typer.colors.RED, color=False if without_style() else None)
+    colour = False if without_style() else None
+    typer.secho(broken(f"orchestrator: {message}"), err=True, fg=typer.colors.RED, color=colour)
     return typer.Exit(code)
 
 
@@ -116,7 +134,7 @@ def with_daemon(
             raise
         raise fail(str(_first(known))) from None
     except KeyboardInterrupt:
-        typer.echo(on_interrupt(), err=True)
+        say(on_interrupt())
         raise typer.Exit(Exit.INTERRUPTED) from None
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from orchestrator.cli import options
-from orchestrator.cli.output import Exit, on_terminal, print_json, stdout_console, with_daemon
+from orchestrator.cli.output import Exit, on_terminal, print_json, say, stdout_console, with_daemon
 
 if TYPE_CHECKING:
     from orchestrator.api.forecast_documents import ForecastDocument
@@ -67,7 +67,7 @@ def forecast_lines(found: "ForecastDocument", words: "Words", *, transactions: b
     lines = [f"forecast at block {found.block_number}: {words.told(found.verdict)}"]
     for member in found.members:
         had = " (it has the earlier ones)" if member.former else ""
-        replay = f", {member.blocks_to_replay} blocks to replay{had}"
+        replay = f", {blocks(member.blocks_to_replay)} to replay{had}"
         word = "" if member.attested_by is None else f", by the word of {member.attested_by}"
         lines.append(f"  member {words.member(member.enclave_key)}: {member.outlook}{replay}{word}")
     if found.sender is not None:
@@ -89,6 +89,11 @@ def forecast_lines(found: "ForecastDocument", words: "Words", *, transactions: b
         whom = words.member(entry.enclave_key) if entry.enclave_key else "all"
         lines.append(f"  not seen: {whom}: {words.told(entry.detail)}")
     return lines
+
+
+def blocks(count: int) -> str:
+    """Return a number of blocks in words."""
+    return f"{count:,} block" if count == 1 else f"{count:,} blocks"
 
 
 def print_lines(lines: list[str]) -> None:
@@ -113,6 +118,6 @@ async def show_first(client: "DaemonClient", group: str, members: list[str], wor
     try:
         found = await client.forecast(group, members)
     except RefusedError as error:
-        typer.echo(f"no forecast: {error}", err=True)
+        say(f"no forecast: {error}")
         return
     print_lines(forecast_lines(found, words))

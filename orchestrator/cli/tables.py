@@ -17,6 +17,8 @@ from orchestrator.outside_text import told
 
 STATE_STYLE = {"succeeded": "green", "failed": "red", "parked": "yellow", "cancelled": "dim", "queued": "dim"}
 VERDICT_STYLE = {"in_sync": "green", "replaying": "", "unobserved": "dim"}
+EARLY_SHARE = 0.1
+"""Of a replay: before so much of it is done, how fast it goes is little more than a guess."""
 _BAR_WIDTH = 24
 
 
@@ -37,13 +39,28 @@ def replay_text(member: ProgressDocument, words: Words) -> str:
 
 
 def counted(member: ProgressDocument) -> str:
-    """Return how much of a replay is done: in the group's transactions where they are known, else in blocks."""
-    return f"{member.blocks_replayed} of {member.blocks_total} blocks" if member.blocks_total else ""
+    """Return how much of a replay is done, in words: by its transactions where they are known, else by its blocks."""
+    if member.transactions_total:
+        return f"{member.transactions_replayed:,} of {member.transactions_total:,} transactions"
+    return f"{member.blocks_replayed:,} of {member.blocks_total:,} blocks" if member.blocks_total else ""
+
+
+def done_of(member: ProgressDocument) -> tuple[int, int]:
+    """Return how much of a replay is done, and of how much; 0 of 0 while that is unknown."""
+    if member.transactions_total:
+        return member.transactions_replayed, member.transactions_total
+    return member.blocks_replayed, member.blocks_total
 
 
 def time_left(member: ProgressDocument) -> str:
-    """Return how long a replay will still take, in words; empty while that can't be told."""
-    return "" if not member.remaining_seconds else f"about {ago(member.remaining_seconds)} left"
+    """Return how long a replay will still take, in words: a range at first; empty while that can't be told."""
+    seconds = member.remaining_seconds
+    if not seconds:
+        return ""
+    done, total = done_of(member)
+    if done < EARLY_SHARE * total:
+        return f"{ago(seconds / 2)} to {ago(seconds * 2)} left"
+    return f"about {ago(seconds)} left"
 
 
 def live_change(change: ChangeDocument, words: Words) -> RenderableType:
@@ -55,12 +72,12 @@ def live_change(change: ChangeDocument, words: Words) -> RenderableType:
     for _ in range(4):
         bars.add_column(no_wrap=True)
     for member in change.progress:
-        total = member.blocks_total or None
+        done, total = done_of(member)
         verdict = Text(member.verdict.value.replace("_", " "), VERDICT_STYLE.get(member.verdict.value, "yellow"))
         left = time_left(member)
         bars.add_row(
             Text(words.member(member.enclave_key), "dim"),
-            ProgressBar(total=total, completed=member.blocks_replayed, width=_BAR_WIDTH, pulse=total is None),
+            ProgressBar(total=total or None, completed=done, width=_BAR_WIDTH, pulse=not total),
             counted(member),
             Text(left, "dim") if left else verdict,
         )

@@ -168,10 +168,12 @@ class Mark:
     Attributes:
         at: When.
         blocks: Blocks that were replayed then.
+        transactions: Transactions in them; 0 while unknown.
     """
 
     at: datetime
     blocks: int
+    transactions: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,6 +191,8 @@ class MemberProgress:
         marks: Where the replay was within the last minute, oldest first (a bounded number).
         attested_by: The account whose signed word the verdict rests on; None when we looked at the node ourselves, or
             when nobody could.
+        transactions_replayed: Transactions in the blocks that the node has replayed.
+        transactions_total: Transactions in all of them; 0 while unknown.
     """
 
     enclave_key: str
@@ -200,6 +204,8 @@ class MemberProgress:
     in_sync_through: int | None = None
     marks: tuple[Mark, ...] = ()
     attested_by: str | None = None
+    transactions_replayed: int = 0
+    transactions_total: int = 0
 
     @property
     def blocks_per_second(self) -> float | None:
@@ -212,9 +218,15 @@ class MemberProgress:
 
     @property
     def remaining_seconds(self) -> float | None:
-        """How long the replay will still take at that rate; None while that can't be told."""
+        """How long the replay will still take at that rate, by its transactions if known; None while not to be told."""
         rate = self.blocks_per_second
-        return (self.blocks_total - self.blocks_replayed) / rate if rate and self.blocks_total else None
+        if not rate or not self.blocks_total:
+            return None
+        done = self.transactions_replayed - self.marks[0].transactions
+        if done <= 0:
+            return (self.blocks_total - self.blocks_replayed) / rate
+        seconds = (self.moved_at - self.marks[0].at).total_seconds()
+        return (self.transactions_total - self.transactions_replayed) * seconds / done
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

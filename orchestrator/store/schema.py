@@ -216,6 +216,8 @@ examined_blocks = sa.Table(
     sa.Column("block_hash", sa.Text, nullable=False),
     # A JSON text; empty for a block in which nothing was found.
     sa.Column("findings", sa.Text, nullable=False),
+    # Private transactions in it; what a replay of it costs.
+    sa.Column("markers", sa.BigInteger),
 )
 
 membership_logs = sa.Table(

@@ -21,6 +21,7 @@ from orchestrator.cli.demo.screen import Screen, summary
 from orchestrator.cli.demo.stage import OWNER, Stage, StageError, members_by_name, set_up
 from orchestrator.cli.demo.writing import ACCOUNTS, WritingError, write
 from orchestrator.cli.output import Exit, fail, stdout_console
+from orchestrator.cli.tables import done_of
 from orchestrator.cli.words import Words
 from orchestrator.engine.ports import BrokerError
 from orchestrator.engine.requests import REQUEST_TYPE
@@ -100,12 +101,12 @@ async def _main_job(stage: Stage, screen: Screen) -> bool:
     screen.note(f"{TRANSACTIONS} private transactions in {blocks} blocks")
 
     screen.step("Adding the third member by a message on the queue")
-    with screen.bar("member3 replays", "blocks") as bar:
+    with screen.bar("member3 replays", "transactions") as bar:
 
         def show(change: ChangeDetailDocument) -> None:
             for member in change.progress:
                 if member.enclave_key == third and member.blocks_total:
-                    bar.update(member.blocks_replayed, member.blocks_total, member.remaining_seconds)
+                    bar.update(*done_of(member), member.remaining_seconds)
 
         await _change(stage, screen, Kind.ADD_MEMBERS, group, (third,), show)
     standing = await stage.daemon.group(group)

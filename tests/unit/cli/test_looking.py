@@ -139,7 +139,7 @@ def test_nothing_is_padded_in_a_pipe(run: Run, parts: FakeParts) -> None:
 @pytest.mark.parametrize(
     ("data", "said"),
     [
-        ({"block_number": 17, "locked_blocks": 1}, "block number 17  locked blocks 1"),
+        ({"block_number": 17, "locked_blocks": 1}, "block 17  locked for 1 blocks"),
         (
             {"progress": [{"member": KEYS[2], "verdict": "replaying", "blocks_replayed": 3, "blocks_total": 8}]},
             f"{KEYS[2]} replaying 3/8",

@@ -1,4 +1,4 @@
-"""What people call groups, and which chain each node was on."""
+"""What people call groups, which chain each node was on, and how many private transactions a block has."""
 
 from collections.abc import Sequence
 
@@ -13,6 +13,7 @@ depends_on: str | Sequence[str] | None = None
 
 def upgrade() -> None:
     """Make the tables."""
+    op.add_column("examined_blocks", sa.Column("markers", sa.BigInteger(), nullable=True))
     op.create_table(
         "group_names",
         sa.Column("name", sa.Text(), nullable=False),
@@ -31,6 +32,8 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Drop the tables."""
+    """Drop them."""
     for table in ("node_chains", "group_names"):
         op.drop_table(table)
+    with op.batch_alter_table("examined_blocks") as examined_blocks:
+        examined_blocks.drop_column("markers")
