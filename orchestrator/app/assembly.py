@@ -27,6 +27,7 @@ from orchestrator.config import AccountConfig, Config, ConfigError, MarkersConfi
 from orchestrator.engine.additions import AdditionsUnderWay
 from orchestrator.engine.admission import AdmissionRules
 from orchestrator.engine.bystanders import BystanderReader
+from orchestrator.engine.chain_guard import ChainGuard
 from orchestrator.engine.clock import SystemClock
 from orchestrator.engine.executor import Executor
 from orchestrator.engine.fleet import Fleet
@@ -46,6 +47,7 @@ from orchestrator.engine.watcher import ChainWatcher
 from orchestrator.engine.worker import Worker
 from orchestrator.membership.forecast.schedule import ADDS, ReplayRules
 from orchestrator.store.block_watch_store import SqlWatchRecord
+from orchestrator.store.chain_store import SqlNodeChains
 from orchestrator.store.change_store import SqlChangeStore
 from orchestrator.store.database import Database
 from orchestrator.store.history_store import SqlHistoryStore
@@ -174,6 +176,7 @@ class Engine:
         inquirer: Asks them.
         watched: What the watch over new blocks found.
         names: What people call groups.
+        chains: Notices a node that is on another chain than before.
         work: How much replays have to execute.
     """
 
@@ -193,6 +196,7 @@ class Engine:
     inquirer: Inquirer
     watched: SqlWatchRecord
     names: SqlGroupNames
+    chains: ChainGuard
     work: ReplayWork
 
 
@@ -291,6 +295,7 @@ async def assembled(config: Config, stopping: asyncio.Event, clock: Clock | None
             inquirer=inquirer,
             watched=SqlWatchRecord(database),
             names=SqlGroupNames(database),
+            chains=ChainGuard(fleet, SqlNodeChains(database), clock),
             work=work,
         )
 

@@ -34,6 +34,7 @@ from orchestrator.engine.attestation_messages import ATTESTATION_TYPE, INQUIRY_T
 from orchestrator.engine.attesting import Attester
 from orchestrator.engine.auditor import Auditor, AuditRules
 from orchestrator.engine.block_watch import BlockWatch, WatchRules
+from orchestrator.engine.chain_guard import ChainGuard, OtherChainError
 from orchestrator.engine.isolation import contained, kept_running
 from orchestrator.engine.joining import Joiner
 from orchestrator.engine.ports import Clock
@@ -117,9 +118,11 @@ async def run_daemon(
         StoreError: The store can't be opened or has another schema.
         BrokerError: The embedded message queue did not start.
         OSError: The HTTP interface can't listen.
+        OtherChainError: A node is on another chain than the store knows it on.
     """
     async with AsyncExitStack() as stack:
         engine = await stack.enter_async_context(assembled(config, stopping, clock))
+        await engine.chains.check()
         broker = await stack.enter_async_context(
             connect(
                 config.broker.url,
@@ -146,13 +149,28 @@ async def run_daemon(
             settle_interpreter()
             log.info("ready", api=address, nodes=len(config.nodes), accounts=len(config.accounts))
             on_ready(address)
+            guarding = tasks.create_task(_stopped_by(engine.chains, stopping))
             await stopping.wait()
+            guarding.cancel()
             taking.cancel()
             await driving
             for task in reporting:
                 task.cancel()
             await relay.drain(DRAIN_SECONDS)
     log.info("stopped")
+    if guarding.done() and not guarding.cancelled() and (trouble := guarding.result()) is not None:
+        raise trouble
+
+
+async def _stopped_by(chains: ChainGuard, stopping: asyncio.Event) -> OtherChainError | None:
+    """Watch the nodes' chains; stop the daemon in order when one is another one, and return why."""
+    try:
+        await chains.run()
+    except OtherChainError as error:
+        log.critical("a node is on another chain, stopping", reason=str(error))
+        stopping.set()
+        return error
+    return None
 
 
 async def _tell_of_surroundings(config: Config, engine: Engine, broker: Broker) -> None:

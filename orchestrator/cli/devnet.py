@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from orchestrator.cli.new_configuration import (
+    DEFAULT_LISTEN,
     FILE_NAME,
     KEY_FILE_NAME,
     AccountEntry,
@@ -32,6 +33,9 @@ def run(arguments: list[str]) -> None:
         metavar="DIR",
         help=f"write DIR/{FILE_NAME} and the owner's key for this network, and keep the network in DIR/{_CHAIN}",
     )
+    parser.add_argument(
+        "--listen", default=DEFAULT_LISTEN, metavar="HOST:PORT", help="where a daemon with that configuration listens"
+    )
     given = parser.parse_args(arguments)
     directory: Path | None = given.write_config
     if directory is not None and given.data_dir is None:
@@ -39,7 +43,7 @@ def run(arguments: list[str]) -> None:
 
     def write(devnet: Devnet) -> None:
         if directory is not None:
-            _write_configuration(directory, devnet)
+            _write_configuration(directory, devnet, given.listen)
 
     try:
         asyncio.run(serve(config_of(given), write))
@@ -47,7 +51,7 @@ def run(arguments: list[str]) -> None:
         raise fail(str(error), Exit.USAGE) from None
 
 
-def _write_configuration(directory: Path, devnet: Devnet) -> None:
+def _write_configuration(directory: Path, devnet: Devnet, listen: str) -> None:
     owner = RECORDED_VALIDATORS[0]
     nodes = [
         NodeEntry(
@@ -68,6 +72,6 @@ def _write_configuration(directory: Path, devnet: Devnet) -> None:
     ]
     files = (
         (KEY_FILE_NAME, DEVELOPMENT_KEYS[owner] + "\n", 0o600),
-        (FILE_NAME, configuration_text(nodes, accounts), 0o644),
+        (FILE_NAME, configuration_text(nodes, accounts, listen=listen), 0o644),
     )
     write_files(directory, files)

@@ -25,7 +25,7 @@ from orchestrator.cli.new_configuration import (
     configuration_text,
     write_files,
 )
-from orchestrator.cli.output import Exit, fail
+from orchestrator.cli.output import Exit, fail, quieten
 from orchestrator.config import ConfigError, load_config
 
 _LONGEST_KEY_FILE: Final = 4096
@@ -69,6 +69,7 @@ def init(given: Answers) -> None:
     problems = _problems(given)
     if problems:
         raise _several(problems)
+    quieten()
     looks = asyncio.run(look_at(given.nodes, given.ws, given.token_files))
     problems = [f"{look.name}: {look.trouble}" for look in looks if look.trouble]
     if problems:

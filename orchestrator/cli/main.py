@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from orchestrator import __version__
-from orchestrator.cli import asking, looking, operating, planning, running
+from orchestrator.cli import asking, looking, operating, planning, publishing, running
 
 _HELP_OPTIONS = {"help_option_names": ["-h", "--help"]}
 
@@ -70,6 +70,7 @@ _VERBS: tuple[tuple[str, dict[str, Callable[..., None]]], ...] = (
             "remove": asking.remove,
             "set": asking.set_members,
             "unlock": asking.unlock,
+            "publish": publishing.publish,
         },
     ),
     (

@@ -102,6 +102,13 @@ def fail(message: str, code: Exit = Exit.FAILED) -> typer.Exit:
     return typer.Exit(code)
 
 
+def quieten() -> None:
+    """Keep the log of what looks at nodes off the terminal: what it comes to is told by the verb itself."""
+    from orchestrator.log import configure_logging
+
+    configure_logging("error")
+
+
 def with_daemon(
     url: str, work: Callable[["DaemonClient"], Awaitable[T]], on_interrupt: Callable[[], str] = lambda: ""
 ) -> T:

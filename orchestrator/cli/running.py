@@ -191,20 +191,32 @@ def _ended_with(config: "Config") -> None:
     from orchestrator.app.daemon import stopping_on_signals
     from orchestrator.besu.signers import SignerError
     from orchestrator.config import ConfigError
+    from orchestrator.engine.chain_guard import OtherChainError
     from orchestrator.engine.ports import BrokerError, StoreError
 
     async def until_stopped() -> None:
         stopping = asyncio.Event()
         with stopping_on_signals(stopping):
-            await run_daemon(config, stopping, _say_ready)
+            await run_daemon(config, stopping, lambda address: _say_ready(address, config))
 
     try:
         asyncio.run(until_stopped())
     except (AccountError, ConfigError, SignerError) as error:
         raise fail(str(error), Exit.USAGE) from None
-    except (StoreError, BrokerError, OSError) as error:
+    except (StoreError, BrokerError, OtherChainError, OSError) as error:
         raise fail(str(error)) from None
 
 
-def _say_ready(address: str) -> None:
+def _say_ready(address: str, config: "Config") -> None:
     typer.echo(f"ready {address}")
+    typer.echo(f"dashboard {address}/  API {address}/docs")
+    from orchestrator.outside_text import LONGEST_TOLD, redacted
+
+    queue = redacted(config.broker.url, LONGEST_TOLD)
+    if queue == "embedded:":
+        queue = f"embedded NATS, its address is in {config.broker.data_dir / 'url'}"
+    typer.echo(f"queue {queue}")
+    for node in config.nodes:
+        typer.echo(f"node {node.name} {node.http}")
+    for account in config.accounts:
+        typer.echo(f"account {account.address}")

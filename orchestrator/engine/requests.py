@@ -33,6 +33,7 @@ OWN_SOURCE: Final = "/besu-membership-orchestrator"
 """The source of requests that come without one: over HTTP, from the command line, and the daemon's own."""
 
 _LONGEST_FIELD = 128
+_MOST_MISTAKES = 5
 _LONGEST_KEY_CHARACTERS = 124
 _HEADER_PREFIXES = ("ce-", "cloudevents:", "cloudevents_")
 _ATTRIBUTE = re.compile(r"[a-z0-9]+\Z")
@@ -189,7 +190,7 @@ def parse_request(request_id: str, data: object, *, path: str = "", source: str 
         source: Who asks; ids are unique within a source (CloudEvents 1.0.2, ``source`` + ``id``).
 
     Raises:
-        InvalidRequestError: It is not valid; the first wrong field is named.
+        InvalidRequestError: It is not valid; its field is the first wrong one, and its message has the others.
     """
     _check_size(request_id, data, path)
     try:
@@ -197,7 +198,7 @@ def parse_request(request_id: str, data: object, *, path: str = "", source: str 
     except RecursionError:
         raise InvalidRequestError(path or "body", "is nested too deeply", request_id=request_id) from None
     except ValidationError as error:
-        field, message = _first_mistake(error, path)
+        field, message = _mistakes(error, path)
         raise InvalidRequestError(
             field, message, request_id=request_id, privacy_group_id=_group_named_in(data)
         ) from None
@@ -326,12 +327,19 @@ _PHRASES: Final = {
 }
 
 
-def _first_mistake(error: ValidationError, path: str) -> tuple[str, str]:
-    mistake: ErrorDetails = error.errors(include_url=False)[0]
-    inner = str(mistake.get("ctx", {}).get("field", ""))
-    field = ".".join(part for part in (path, *map(str, mistake["loc"]), inner) if part)
-    message = _PHRASES.get(mistake["type"], mistake["msg"])
-    return field or "body", message
+def _mistakes(error: ValidationError, path: str) -> tuple[str, str]:
+    """Return the first wrong field, and what is wrong with it and then with others: a sender mends them in one go."""
+    found = [_mistake(details, path) for details in error.errors(include_url=False)[: _MOST_MISTAKES + 1]]
+    (field, message), *others = found
+    told_along = [f"{name} {what}" for name, what in others[: _MOST_MISTAKES - 1]]
+    more = ["…"] if len(found) > _MOST_MISTAKES else []
+    return field, "; ".join((message, *told_along, *more))
+
+
+def _mistake(details: ErrorDetails, path: str) -> tuple[str, str]:
+    inner = str(details.get("ctx", {}).get("field", ""))
+    field = ".".join(part for part in (path, *map(str, details["loc"]), inner) if part)
+    return field or "body", _PHRASES.get(details["type"], details["msg"])
 
 
 def _group_named_in(data: object) -> str | None:

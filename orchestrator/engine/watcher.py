@@ -39,6 +39,7 @@ class ChainWatcher:
         self._clock = clock
         self._poll_seconds = poll.total_seconds()
         self.reorganisations = 0
+        self._away = False
         self._hashes: OrderedDict[int, str] = OrderedDict()
         self._blocks: OrderedDict[int, Block] = OrderedDict()
         self._waited_for: dict[str, int] = {}
@@ -148,7 +149,7 @@ class ChainWatcher:
                 except NodeError as error:
                     log.debug("heads lost", node=self.node.name, reason=str(error))
             if self.subscribed:
-                log.warning("heads lost, polling until they are back", node=self.node.name)
+                log.info("heads lost, polling until they are back", node=self.node.name)
             self.subscribed = False
             failures += 1
             await self._clock.sleep(min(0.2 * 2 ** min(failures, 10), 10.0))
@@ -164,9 +165,23 @@ class ChainWatcher:
                 try:
                     await self.refresh()
                 except NodeError as error:
-                    log.debug("node does not answer", node=self.node.name, reason=str(error))
+                    self._is_away(str(error))
+                else:
+                    self._is_back()
+
+    def _is_away(self, reason: str) -> None:
+        """Tell once that the node does not answer, with its reason; how it goes on is for who looks closely."""
+        tell = log.debug if self._away else log.warning
+        tell("node is away", node=self.node.name, reason=reason)
+        self._away = True
+
+    def _is_back(self) -> None:
+        if self._away:
+            log.warning("node is back", node=self.node.name)
+        self._away = False
 
     async def _advance(self, head: Head) -> None:
+        self._is_back()
         async with self._advancing:
             try:
                 await self._move(head)

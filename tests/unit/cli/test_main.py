@@ -10,7 +10,7 @@ from orchestrator.cli.main import app
 
 TRYING = ("demo", "devnet")
 RUNNING = ("init", "doctor", "migrate", "run", "audit")
-ASKING = ("plan", "create", "add", "remove", "set", "unlock")
+ASKING = ("plan", "create", "add", "remove", "set", "unlock", "publish")
 LOOKING = ("groups", "changes", "show", "watch", "schema")
 OPERATING = ("retry", "cancel", "dead-letters")
 VERBS = (*TRYING, *RUNNING, *ASKING, *LOOKING, *OPERATING)
