@@ -5,6 +5,7 @@ from http import HTTPStatus
 from aiohttp import web
 
 from orchestrator.api.changes import SERVICES, accepted, json_response
+from orchestrator.api.documents import path_id
 from orchestrator.api.forecast_documents import ForecastDocument
 from orchestrator.api.group_documents import DesiredMembers, GroupPage, group_document
 from orchestrator.api.ports import UnforeseenError
@@ -18,7 +19,6 @@ from orchestrator.api.reading import (
     json_body,
     member_keys,
     page_size,
-    path_id,
 )
 from orchestrator.engine.requests import InvalidRequestError, parse_request
 from orchestrator.membership.forecast_document import forecast_data

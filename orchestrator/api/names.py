@@ -1,53 +1,20 @@
 """``/v1/names``: what people call nodes and groups, so that clients can take and show names for keys and ids."""
 
-import re
 from http import HTTPStatus
-from typing import Final
 
 from aiohttp import web
-from pydantic import Field
 
 from orchestrator.api.changes import SERVICES, json_response
-from orchestrator.api.documents import Document
+from orchestrator.api.name_documents import (
+    GroupNameDocument,
+    NamedGroup,
+    NamesDocument,
+    NodeNameDocument,
+    is_name,
+)
 from orchestrator.api.problems import ProblemError
 from orchestrator.api.reading import check_parameters, group_id, json_body
 from orchestrator.engine.requests import InvalidRequestError
-
-NAME_PATTERN: Final = "^[A-Za-z0-9][A-Za-z0-9._-]{0,39}$"
-"""Shorter than any group id, so that no name can be taken for one."""
-_NAME: Final = re.compile(NAME_PATTERN.removesuffix("$") + r"\Z")
-
-
-class NodeNameDocument(Document):
-    """One configured node."""
-
-    name: str
-    enclave_keys: list[str] = Field(description="The members that it hosts; the first one sends.")
-
-
-class GroupNameDocument(Document):
-    """A name that stands for a group."""
-
-    name: str
-    privacy_group_id: str
-
-
-class NamesDocument(Document):
-    """All names."""
-
-    nodes: list[NodeNameDocument]
-    groups: list[GroupNameDocument]
-
-
-class NamedGroup(Document):
-    """The group that a name is to stand for."""
-
-    privacy_group_id: str = Field(description="The group's id, base64 or base64url.", max_length=64)
-
-
-def is_name(text: str) -> bool:
-    """Return whether a text may be the name of a group."""
-    return _NAME.match(text) is not None
 
 
 async def list_names(request: web.Request) -> web.Response:

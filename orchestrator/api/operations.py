@@ -10,7 +10,7 @@ from orchestrator.api.change_documents import CancelDocument, ChangeDetailDocume
 from orchestrator.api.documents import DeadLetterPage, ReadinessDocument
 from orchestrator.api.forecast_documents import ForecastDocument
 from orchestrator.api.group_documents import DesiredMembers, GroupDocument, GroupPage
-from orchestrator.api.names import NAME_PATTERN, GroupNameDocument, NamedGroup, NamesDocument
+from orchestrator.api.name_documents import NAME_PATTERN, GroupNameDocument, NamedGroup, NamesDocument
 from orchestrator.api.problems import Handler
 from orchestrator.api.reading import (
     DEFAULT_PAGE,

@@ -36,11 +36,6 @@ BODY_SECONDS: Final = 10.0
 Choice = TypeVar("Choice", bound=StrEnum)
 
 
-def path_id(privacy_group_id: str) -> str:
-    """Return a privacy group id (base64) as it stands in paths (base64url without padding)."""
-    return privacy_group_id.replace("+", "-").replace("/", "_").rstrip("=")
-
-
 def group_id(text: str, field: str) -> str:
     """Return a privacy group id in base64 from base64url or base64, with or without padding.
 

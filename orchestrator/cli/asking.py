@@ -177,7 +177,7 @@ def _new_id(known: "References", text: str) -> str:
 
 
 def _name_mistake(known: "References", name: str) -> str:
-    from orchestrator.api.names import is_name
+    from orchestrator.api.name_documents import is_name
 
     if not is_name(name):
         return f"--name: {name[:60]!r} must be 1 to 40 letters, digits, '.', '_' and '-', the first a letter or digit"

@@ -12,11 +12,10 @@ import aiohttp
 from pydantic import BaseModel, ValidationError
 
 from orchestrator.api.change_documents import ChangeDetailDocument, ChangeDocument, ChangePage
-from orchestrator.api.documents import DeadLetterPage
+from orchestrator.api.documents import DeadLetterPage, path_id
 from orchestrator.api.forecast_documents import ForecastDocument
 from orchestrator.api.group_documents import GroupDocument, GroupPage
-from orchestrator.api.names import NamesDocument
-from orchestrator.api.reading import path_id
+from orchestrator.api.name_documents import NamesDocument
 
 TIMEOUT_SECONDS: Final = 30.0
 SILENCE_SECONDS: Final = 45.0

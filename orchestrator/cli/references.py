@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
 
-from orchestrator.besu.identifiers import InvalidIdentifierError, enclave_key_to_bytes, privacy_group_id_to_bytes
 from orchestrator.cli.client import DaemonClient, UsageError
 from orchestrator.cli.words import Words
+from orchestrator.engine.requests import ENCLAVE_KEY_BYTES, GROUP_ID_BYTES, base64_bytes
 
 LEAST_PREFIX: Final = 4
 """Characters of a key or id that are taken for its beginning: fewer are a slip of the hand."""
@@ -95,9 +95,7 @@ class References:
             self.mistakes.append(f"{text} hosts {len(keys)} members; name one of them: {', '.join(keys)}")
             return None
         text = text.rpartition("/")[2] if text.partition("/")[0] in self.words.nodes else text
-        try:
-            enclave_key_to_bytes(text)
-        except InvalidIdentifierError:
+        if base64_bytes(text) not in ENCLAVE_KEY_BYTES:
             known = [key for keys in self.words.nodes.values() for key in keys if key.startswith(text)]
             if _is_beginning(text, 124) and known:
                 return self._one("member", text, known, "") or None
@@ -146,11 +144,7 @@ async def words_of(client: DaemonClient, *, full: bool) -> Words:
 def whole_group_id(text: str) -> str | None:
     """Return a group id in base64 when a text is a whole one, in base64 or base64url; else None."""
     plain = text.replace("-", "+").replace("_", "/").rstrip("=") + "="
-    try:
-        privacy_group_id_to_bytes(plain)
-    except InvalidIdentifierError:
-        return None
-    return plain
+    return plain if base64_bytes(plain) == GROUP_ID_BYTES else None
 
 
 def _plain(text: str) -> str:

@@ -63,13 +63,13 @@ class InvalidRequestError(ValueError):
 
 
 def _checked_group_id(text: str) -> str:
-    if _base64_bytes(text) != GROUP_ID_BYTES:
+    if base64_bytes(text) != GROUP_ID_BYTES:
         raise PydanticCustomError("group_id", "must be canonical base64 of exactly 32 bytes")
     return text
 
 
 def _checked_enclave_key(text: str) -> str:
-    if _base64_bytes(text) not in ENCLAVE_KEY_BYTES:
+    if base64_bytes(text) not in ENCLAVE_KEY_BYTES:
         raise PydanticCustomError(
             "enclave_key", "must be an enclave key: canonical base64 of 32 bytes (NaCl) or 91 bytes (EC)"
         )
@@ -344,10 +344,10 @@ def _mistake(details: ErrorDetails, path: str) -> tuple[str, str]:
 
 def _group_named_in(data: object) -> str | None:
     named = data.get("privacy_group_id") if isinstance(data, dict) else None
-    return named if isinstance(named, str) and _base64_bytes(named) == GROUP_ID_BYTES else None
+    return named if isinstance(named, str) and base64_bytes(named) == GROUP_ID_BYTES else None
 
 
-def _base64_bytes(text: str) -> int | None:
+def base64_bytes(text: str) -> int | None:
     """Return how many bytes a canonical base64 text holds: two spellings of one key would be two members."""
     if len(text) > _LONGEST_KEY_CHARACTERS:
         return None

@@ -11,7 +11,7 @@ from typing import Any
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
-from orchestrator.api import make_api
+from orchestrator.api.application import make_api
 from orchestrator.api.ports import ApiServices, BuriedMessage, Check, GroupListing, GroupStanding
 from orchestrator.engine.ports import Acceptance, Amendment, FeedClosedError, HistoryEntry, LeaseLostError
 from orchestrator.engine.requests import ChangeRequest
