@@ -9,7 +9,7 @@ from orchestrator.api.documents import Document
 from orchestrator.engine.ports import HistoryEntry
 from orchestrator.membership.attempt import Action, Attempt, AttemptStatus
 from orchestrator.membership.model import ENDED, Change, Kind, Plan, State, Verdict
-from orchestrator.membership.reasons import Judgement, Reason, describe, rule_of
+from orchestrator.membership.reasons import Judgement, Reason, commands_for, describe, rule_of
 from orchestrator.membership.replay import is_independent
 
 
@@ -22,6 +22,7 @@ class ReasonDocument(Document):
     remedy: str = Field(description="What a person can do.")
     judgement: Judgement = Field(description="retry: it is tried again; terminal: it failed; park: a person must act.")
     members: list[str] = Field(description="Enclave keys that it is about, when it is about members.")
+    commands: list[str] = Field(default=[], description="What to type for the remedy, in this order.")
 
 
 class ProgressDocument(Document):
@@ -169,8 +170,8 @@ class ChangePage(Document):
     )
 
 
-def reason_document(reason: Reason) -> ReasonDocument:
-    """Return a reason as the API shows it."""
+def reason_document(reason: Reason, change: Change) -> ReasonDocument:
+    """Return a reason of a change as the API shows it."""
     rule = rule_of(reason)
     return ReasonDocument(
         slug=reason.slug,
@@ -179,6 +180,7 @@ def reason_document(reason: Reason) -> ReasonDocument:
         remedy=rule.remedy,
         judgement=rule.judgement,
         members=list(reason.members),
+        commands=list(commands_for(reason, change_id=change.change_id, privacy_group_id=change.privacy_group_id)),
     )
 
 
@@ -189,8 +191,8 @@ def change_fields(change: Change) -> dict[str, Any]:
         **{name: getattr(change, name) for name in _SAME_IN_CHANGE},
         "ended": change.state in ENDED,
         "members": list(change.members),
-        "reason": None if change.reason is None else reason_document(change.reason),
-        "waits_for": None if change.waits_for is None else reason_document(change.waits_for),
+        "reason": None if change.reason is None else reason_document(change.reason, change),
+        "waits_for": None if change.waits_for is None else reason_document(change.waits_for, change),
         "progress": [ProgressDocument.model_validate(entry) for entry in change.progress],
         "effect": None
         if effect is None

@@ -10,10 +10,7 @@ from orchestrator.cli.tables import STATE_STYLE, VERDICT_STYLE, counted, yes_no
 from orchestrator.cli.words import Words
 from orchestrator.outside_text import told
 
-_NEXT = {
-    "parked": "orchestrator retry {0}, or orchestrator cancel {0}",
-    "failed": "ask again when it is mended",
-}
+_ASKS_A_PERSON = ("parked", "failed")
 
 
 def print_change(console: Console, change: ChangeDetailDocument, words: Words) -> None:
@@ -70,8 +67,8 @@ def _facts(change: ChangeDetailDocument, words: Words) -> list[tuple[str, str | 
     if change.reason is not None:
         what = words.told(change.reason.detail or change.reason.message)
         facts += [("why", f"{change.reason.slug.replace('_', ' ')}: {what}"), ("what to do", change.reason.remedy)]
-    if change.state.value in _NEXT:
-        facts.append(("then", _NEXT[change.state.value].format(words.change(change.change_id))))
+        if change.state.value in _ASKS_A_PERSON and change.reason.commands:
+            facts.append(("type", "\n".join(map(words.told, change.reason.commands))))
     if change.waits_for is not None:
         facts.append(("waits for", words.told(change.waits_for.message)))
     if change.tries:

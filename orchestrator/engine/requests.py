@@ -14,8 +14,9 @@ from typing import Annotated, Any, Final, NoReturn, Self
 from urllib.parse import unquote
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
-from pydantic_core import ErrorDetails, PydanticCustomError
+from pydantic_core import PydanticCustomError
 
+from orchestrator.engine.request_mistakes import MAX_DEADLINE_SECONDS, MAX_MEMBERS, PHRASES, mistakes_of
 from orchestrator.engine.strict_json import StrictJsonError, first_repeated, load, shown
 from orchestrator.membership.model import Kind
 from orchestrator.outside_text import told
@@ -24,8 +25,6 @@ REQUEST_TYPE: Final = "membership.change.requested.v1"
 MAX_BODY_BYTES: Final = 256 * 1024
 MAX_ID_CHARACTERS: Final = 256
 MAX_SOURCE_CHARACTERS: Final = 1024
-MAX_MEMBERS: Final = 64
-MAX_DEADLINE_SECONDS: Final = 7 * 24 * 3600
 GROUP_ID_BYTES: Final = 32
 ENCLAVE_KEY_BYTES: Final = (32, 91)
 
@@ -33,7 +32,6 @@ OWN_SOURCE: Final = "/besu-membership-orchestrator"
 """The source of requests that come without one: over HTTP, from the command line, and the daemon's own."""
 
 _LONGEST_FIELD = 128
-_MOST_MISTAKES = 5
 _LONGEST_KEY_CHARACTERS = 124
 _HEADER_PREFIXES = ("ce-", "cloudevents:", "cloudevents_")
 _ATTRIBUTE = re.compile(r"[a-z0-9]+\Z")
@@ -198,7 +196,7 @@ def parse_request(request_id: str, data: object, *, path: str = "", source: str 
     except RecursionError:
         raise InvalidRequestError(path or "body", "is nested too deeply", request_id=request_id) from None
     except ValidationError as error:
-        field, message = _mistakes(error, path)
+        field, message = mistakes_of(error, path)
         raise InvalidRequestError(
             field, message, request_id=request_id, privacy_group_id=_group_named_in(data)
         ) from None
@@ -243,7 +241,7 @@ def _check_size(request_id: str, data: object, path: str) -> None:
     if isinstance(members, list) and len(members) > MAX_MEMBERS:
         raise InvalidRequestError(
             f"{within}members",
-            _PHRASES["too_long"],
+            PHRASES["too_long"],
             request_id=request_id,
             privacy_group_id=_group_named_in(data),
         )
@@ -309,37 +307,6 @@ def _text(value: object, field: str, longest: int) -> str:
 
 def _refuse(field: str, message: str) -> NoReturn:
     raise PydanticCustomError("unfit", "{message}", {"field": field, "message": message})
-
-
-_PHRASES: Final = {
-    "missing": "is required",
-    "extra_forbidden": "is not a known field",
-    "string_type": "must be text",
-    "tuple_type": "must be a list",
-    "int_type": "must be a whole number",
-    "int_from_float": "must be a whole number",
-    "too_long": f"must name at most {MAX_MEMBERS} enclave keys",
-    "greater_than_equal": f"must be 1 to {MAX_DEADLINE_SECONDS} seconds",
-    "less_than_equal": f"must be 1 to {MAX_DEADLINE_SECONDS} seconds",
-    "enum": f"must be one of {', '.join(Kind)}",
-    "model_type": "must be an object",
-    "model_attributes_type": "must be an object",
-}
-
-
-def _mistakes(error: ValidationError, path: str) -> tuple[str, str]:
-    """Return the first wrong field, and what is wrong with it and then with others: a sender mends them in one go."""
-    found = [_mistake(details, path) for details in error.errors(include_url=False)[: _MOST_MISTAKES + 1]]
-    (field, message), *others = found
-    told_along = [f"{name} {what}" for name, what in others[: _MOST_MISTAKES - 1]]
-    more = ["…"] if len(found) > _MOST_MISTAKES else []
-    return field, "; ".join((message, *told_along, *more))
-
-
-def _mistake(details: ErrorDetails, path: str) -> tuple[str, str]:
-    inner = str(details.get("ctx", {}).get("field", ""))
-    field = ".".join(part for part in (path, *map(str, details["loc"]), inner) if part)
-    return field or "body", _PHRASES.get(details["type"], details["msg"])
 
 
 def _group_named_in(data: object) -> str | None:

@@ -306,11 +306,7 @@ class DeadlinePassed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CancelRequested:
-    """An operator asked to cancel.
-
-    Attributes:
-        detail: Why, in the operator's words; empty when they gave none.
-    """
+    """An operator asked to cancel; `detail` says why, in their words."""
 
     detail: str = ""
 
