@@ -46,8 +46,6 @@ class Rule:
         member_specific: Other members of the same batch are not touched by it: split the batch.
         patience: For `Judgement.RETRY`: how many times in a row it is tried again before it is parked; None for the
             deadline only.
-        commands: What to type for it: the arguments of ``orchestrator``, with places for ``{change}``, ``{group}`` and
-            ``{members}``; that a parked change is retried afterwards needs no saying.
         in_line: For `Judgement.RETRY`: it waits for another change of ours, which ends within some blocks: the pause
             stays short.
         pause: For `Judgement.RETRY`: the shortest pause; an addition's next try takes another lock.
@@ -59,7 +57,6 @@ class Rule:
     patience: int | None = None
     in_line: bool = False
     pause: timedelta = timedelta(0)
-    commands: tuple[str, ...] = ()
 
 
 RULES: dict[str, Rule] = {
@@ -95,7 +92,6 @@ RULES: dict[str, Rule] = {
     "locked_by_other": Rule(
         judgement=Judgement.RETRY,
         remedy="Wait for the owner who locked it, or run `orchestrator unlock` if that client is gone.",
-        commands=("unlock {group}",),
         patience=8,
     ),
     "group_moved": Rule(
@@ -163,7 +159,6 @@ RULES: dict[str, Rule] = {
     "group_unknown": Rule(
         judgement=Judgement.TERMINAL,
         remedy="Check the group id, and that one of the configured nodes is a member.",
-        commands=("groups",),
     ),
     "group_exists": Rule(judgement=Judgement.TERMINAL, remedy="Choose another group id, or add members to the group."),
     "not_owner": Rule(
@@ -211,7 +206,6 @@ RULES: dict[str, Rule] = {
         judgement=Judgement.PARK,
         remedy="Enable flexible privacy groups and the EEA, PRIV and ETH methods on the node; `orchestrator doctor` "
         "says what is missing.",
-        commands=("doctor",),
     ),
     "enclave_error": Rule(
         judgement=Judgement.RETRY, remedy="Look at the enclave's log.", member_specific=True, patience=5
@@ -285,7 +279,6 @@ RULES: dict[str, Rule] = {
     "members_differ": Rule(
         judgement=Judgement.PARK,
         remedy="Remove the member that differs, and add it again where the forecast of that is safe.",
-        commands=("audit", "remove {group} {members}", "plan add {group} {members}", "add {group} {members}"),
     ),
     "members_undecided": Rule(
         judgement=Judgement.PARK,
@@ -296,14 +289,12 @@ RULES: dict[str, Rule] = {
     "member_missing": Rule(
         judgement=Judgement.PARK,
         remedy="The member's node lost the group: remove the member and add it again.",
-        commands=("remove {group} {members}", "plan add {group} {members}", "add {group} {members}"),
         member_specific=True,
     ),
     "member_diverged": Rule(
         judgement=Judgement.PARK,
         remedy="Compare the members with `orchestrator audit`: it tells who is odd where the state roots can, and what "
         "each of them lacks. Remove the odd one and add it again; where they can't tell, change none of them yet.",
-        commands=("audit",),
         member_specific=True,
     ),
     "repair_overtaken": Rule(
@@ -337,21 +328,6 @@ RULES: dict[str, Rule] = {
 def rule_of(reason: Reason) -> Rule:
     """Return the rule of a reason; an unknown slug is a node's error that nobody has seen yet."""
     return RULES.get(reason.slug, RULES["node_error"])
-
-
-def commands_for(reason: Reason, *, change_id: str, privacy_group_id: str) -> tuple[str, ...]:
-    """Return the commands of the remedy as they are to be typed, in their order; none where there is none to type.
-
-    Args:
-        reason: Why the change waits, failed or is parked.
-        change_id: The change.
-        privacy_group_id: Its group.
-    """
-    rule = rule_of(reason)
-    parked = () if rule.judgement is Judgement.TERMINAL else ("retry {change}",)
-    said = {"change": change_id, "group": privacy_group_id, "members": " ".join(reason.members)}
-    wanted = (text for text in (*rule.commands, *parked) if reason.members or "{members}" not in text)
-    return tuple(f"orchestrator {text.format(**said)}" for text in wanted)
 
 
 def describe(reason: Reason) -> str:

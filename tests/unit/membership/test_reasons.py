@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator import membership
-from orchestrator.membership.reasons import RULES, Judgement, Reason, commands_for, describe, rule_of
+from orchestrator.membership.reasons import RULES, Judgement, Reason, describe, rule_of
 
 SOURCES = sorted(Path(membership.__file__).parents[1].rglob("*.py"))
 
@@ -37,19 +37,6 @@ def test_slugs_are_stable_words(slug: str) -> None:
     """Machines match slugs: lower-case words joined by underscores."""
     assert slug.replace("_", "").isalpha()
     assert slug == slug.lower()
-
-
-def test_the_commands_of_a_remedy_can_be_typed_as_they_are() -> None:
-    """Change, group and members stand in them; what would name no member is left out; the last one retries."""
-    ids = {"change_id": "c1", "privacy_group_id": "g1"}
-    lost = commands_for(Reason(slug="member_missing", members=("k1", "k2")), **ids)
-    assert lost[0] == "orchestrator remove g1 k1 k2"
-    assert lost[-2:] == ("orchestrator add g1 k1 k2", "orchestrator retry c1")
-    assert commands_for(Reason(slug="member_missing"), **ids) == ("orchestrator retry c1",)
-    assert commands_for(Reason(slug="locked_by_other"), **ids)[0] == "orchestrator unlock g1"
-    assert commands_for(Reason(slug="not_owner"), **ids) == ()
-    for slug in RULES:
-        assert all("{" not in command for command in commands_for(Reason(slug=slug, members=("k",)), **ids))
 
 
 def test_an_unknown_slug_is_judged_as_a_nodes_error() -> None:
