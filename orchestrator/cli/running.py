@@ -122,7 +122,10 @@ def audit(
 
 
 def markers(config: options.ConfigFile = options.DEFAULT_CONFIG, json: options.AsJson = False) -> None:
-    """List the accounts that sign markers ([markers]): to be permitted, and funded where gas costs."""
+    """List the accounts that sign markers.
+
+    They are those of [markers]: to be permitted, and funded where gas costs.
+    """
     from orchestrator.app.assembly import keys_of_markers
     from orchestrator.besu.signers import SignerError
 

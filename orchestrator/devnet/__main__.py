@@ -23,7 +23,9 @@ def config_from_arguments(arguments: list[str]) -> DevnetConfig:
 def argument_parser() -> argparse.ArgumentParser:
     """Return what reads the options; `config_of` makes a configuration of them."""
     parser = argparse.ArgumentParser(
-        prog="orchestrator devnet", description="Run a network of emulated Besu nodes and enclaves; see docs/devnet.md."
+        prog="orchestrator devnet",
+        usage="%(prog)s [options]",
+        description="Run a network of emulated Besu nodes and enclaves; see docs/devnet.md.",
     )
     parser.add_argument("--nodes", type=int, default=3, help="members' nodes, each with an enclave")
     parser.add_argument("--validators", type=int, default=None, help="how many of them make blocks (default: 3)")

@@ -7,10 +7,11 @@ from orchestrator.membership.reasons import Judgement, Reason, rule_of
 _ANEW: Final = ("remove {group} {members}", "plan add {group} {members}", "add {group} {members}")
 
 COMMANDS: Final[dict[str, tuple[str, ...]]] = {
-    "locked_by_other": ("unlock {group}",),
+    # Not the unlock itself: whether that client is gone, the daemon can't see.
+    "locked_by_other": ("groups {group}",),
     "group_unknown": ("groups",),
     "node_unsuitable": ("doctor",),
-    "members_differ": ("audit", *_ANEW),
+    "members_differ": ("audit",),
     "member_missing": _ANEW,
     "member_diverged": ("audit",),
     "members_undecided": ("audit",),

@@ -11,7 +11,7 @@ def test_the_commands_of_a_remedy_can_be_typed_as_they_are() -> None:
     assert lost[0] == "orchestrator remove g1 k1 k2"
     assert lost[-2:] == ("orchestrator add g1 k1 k2", "orchestrator retry c1")
     assert commands_for(Reason(slug="member_missing"), **ids) == ("orchestrator retry c1",)
-    assert commands_for(Reason(slug="locked_by_other"), **ids)[0] == "orchestrator unlock g1"
+    assert commands_for(Reason(slug="locked_by_other"), **ids)[0] == "orchestrator groups g1"
     assert commands_for(Reason(slug="not_owner"), **ids) == ()
     for slug in RULES:
         assert all("{" not in command for command in commands_for(Reason(slug=slug, members=("k",)), **ids))
