@@ -6,16 +6,20 @@ from pathlib import Path
 
 from typer.testing import CliRunner
 
+from orchestrator.cli.main import app
+
 DOCUMENT = Path(__file__).parent / "cli.md"
 HEAD = """# Command line
 
 Every verb with its options, as `orchestrator VERB --help` prints it. Written by `docs/write_cli.py`.
 
-Members are given by the name of the node that hosts them, by their enclave key, or by its beginning; groups by a name, their id (base64 or
-base64url), or its beginning; changes by their id or its beginning. All mistakes of a command are told at once.
+Members are given by the name of the node that hosts them, by their enclave key, or by its beginning; groups by a name,
+their id (base64 or base64url), or its beginning; changes by their id or its beginning. All mistakes of a command are
+told at once.
 
-On a terminal lists fit its width; elsewhere fields stand between tabs, keys and ids in full, and verbs that ask print one id on standard output
-and everything else on standard error. `--json` prints whole documents. `NO_COLOR` takes colour, bold and dim away.
+On a terminal lists fit its width; elsewhere fields stand between tabs, keys and ids in full, and verbs that ask print
+one id on standard output and everything else on standard error. `--json` prints whole documents. `NO_COLOR` takes
+colour, bold and dim away.
 
 | exit code | |
 |---|---|
@@ -34,8 +38,6 @@ and everything else on standard error. `--json` prints whole documents. `NO_COLO
 
 def written() -> str:
     """Return the document."""
-    from orchestrator.cli.main import app
-
     runner = CliRunner(env={"COLUMNS": "80", "TERMINAL_WIDTH": "80", "NO_COLOR": "1"})
     help_ = runner.invoke(app, ["--help"], prog_name="orchestrator").output
     verbs = [line.split()[0] for line in help_.splitlines() if line.startswith("  ") and line[2:3].isalpha()]

@@ -60,11 +60,10 @@ class Answers:
 
 def init(given: Answers) -> None:
     """Write a configuration and end with the doctor's verdict on it; wrong options end the program with 2."""
-    asking = sys.stdin.isatty()
     path = given.directory / FILE_NAME
     if path.exists():
         raise fail(f"{path} is there already; name another place with --directory, or move it away", Exit.USAGE)
-    if asking:
+    if _on_terminal():
         given = _asked_for(given)
     problems = _problems(given)
     if problems:
@@ -86,6 +85,10 @@ def init(given: Answers) -> None:
     for file in written:
         typer.echo(f"wrote {file}")
     _verdict(path)
+
+
+def _on_terminal() -> bool:
+    return sys.stdin.isatty()
 
 
 def _asked_for(given: Answers) -> Answers:
