@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 from orchestrator.besu.inspection import Finding, Level, NodeSeen, NodeSilent
-from orchestrator.engine.chain_guard import NodeChain, difference
+from orchestrator.engine.chain_guard import WAY_OUT, NodeChain, difference
 
 CHECK = "chain-before"
 
@@ -26,13 +26,12 @@ def chain_findings(seen: Sequence[NodeSeen | NodeSilent], remembered: Mapping[st
         if not trouble:
             yield Finding(check=CHECK, level=Level.OK, node=node.name, what="is on the chain that it was on before")
             continue
-        what, _, rest = trouble.removeprefix(f"node {node.name} ").partition(". ")
         yield Finding(
             check=CHECK,
             level=Level.ERROR,
             node=node.name,
-            what=what,
+            what=trouble.removeprefix(f"node {node.name} "),
             why="What the database knows of groups, locks and transactions holds on the chain from before: the daemon "
             "does not start.",
-            remedy=f"{rest}.",
+            remedy=WAY_OUT,
         )

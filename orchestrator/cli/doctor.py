@@ -131,11 +131,15 @@ def show(findings: tuple[Finding, ...], console: Console) -> None:
         console.print(table)
     else:
         for finding in findings:
-            words = " ".join(part for part in (f"{finding.what}.", finding.why, finding.remedy) if part)
+            words = " ".join(part for part in (_sentence(finding.what), finding.why, finding.remedy) if part)
             line = f"{finding.level.value:7} {finding.node or 'network'} {finding.check}: {words}"
             console.print(line, markup=False, highlight=False, soft_wrap=True)
     counts = ", ".join(f"{sum(f.level is level for f in findings)} {level.value}" for level in reversed(Level))
     console.print(f"{counts}. Each check is explained in docs/operations.md.", highlight=False, soft_wrap=True)
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith((".", "?", "!")) else f"{text}."
 
 
 def _words(finding: Finding) -> Text:

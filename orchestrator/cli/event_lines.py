@@ -55,7 +55,7 @@ def _parts(document: dict[str, Any], words: Words) -> Iterator[str]:
     data = document.get("data")
     said: dict[str, Any] = data if isinstance(data, dict) else {}
     yield _clock(document.get("time"))
-    yield kind
+    yield kind.removeprefix("change.")
     yield words.group(str(document.get("subject", "")))
     if "state" in said:
         yield f"{verb_of(str(said.get('kind', '')))} {said['state']}".strip()

@@ -25,6 +25,11 @@ ANSWER_SECONDS: Final = 5.0
 EVERY: Final = timedelta(minutes=1)
 LOOK_SECONDS: Final = 1.0
 
+WAY_OUT: Final = (
+    "Correct the node's address if it is a mistake. If the network was made anew, nothing in the database holds there: "
+    "stop the daemon, move the database away (store.url), and run `orchestrator run --migrate`."
+)
+
 log = structlog.get_logger()
 
 
@@ -76,11 +81,7 @@ def difference(node: str, known: NodeChain, now: NodeChain, hash_now: str | None
         what = f"its block {known.number} was {known.block_hash} and is {hash_now}, deeper than reorganisations go"
     else:
         return ""
-    return (
-        f"node {node} is on another chain than before: {what}. Correct the node's address if it is a mistake. If the "
-        "network was made anew, nothing in the database holds there: stop the daemon, move the database away "
-        "(store.url), and run `orchestrator run --migrate`"
-    )
+    return f"node {node} is on another chain than before: {what}"
 
 
 class ChainGuard:
@@ -96,7 +97,7 @@ class ChainGuard:
         self._fleet = fleet
         self._record = record
         self._clock = clock
-        self._reorganisations: dict[str, int] = {}
+        self._signs: dict[str, tuple[int, int]] = {}
 
     async def check(self) -> None:
         """Compare all nodes that answer, and remember those that are new.
@@ -108,10 +109,10 @@ class ChainGuard:
         known = await self._record.chains()
         found = await asyncio.gather(*(self._compare(w, known.get(w.node.name)) for w in self._fleet.watchers))
         if troubles := [trouble for trouble in found if trouble]:
-            raise OtherChainError("\n".join(troubles))
+            raise OtherChainError("; ".join(troubles) + ". " + WAY_OUT)
 
     async def run(self) -> None:
-        """Compare again every `EVERY`, and at once when a node's chain was reorganised.
+        """Compare again every `EVERY`, and at once when a node was away or its chain was reorganised.
 
         Raises:
             OtherChainError: A node is on another chain.
@@ -120,10 +121,10 @@ class ChainGuard:
         while True:
             await self._clock.sleep(LOOK_SECONDS)
             waited += timedelta(seconds=LOOK_SECONDS)
-            seen = {watcher.node.name: watcher.reorganisations for watcher in self._fleet.watchers}
-            if waited < EVERY and seen == self._reorganisations:
+            signs = {w.node.name: (w.reorganisations, w.returns) for w in self._fleet.watchers}
+            if waited < EVERY and signs == self._signs:
                 continue
-            self._reorganisations, waited = seen, timedelta()
+            self._signs, waited = signs, timedelta()
             trouble: OtherChainError | None = None
             with contained("chains"):
                 try:

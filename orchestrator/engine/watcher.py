@@ -39,6 +39,7 @@ class ChainWatcher:
         self._clock = clock
         self._poll_seconds = poll.total_seconds()
         self.reorganisations = 0
+        self.returns = 0
         self._away = False
         self._hashes: OrderedDict[int, str] = OrderedDict()
         self._blocks: OrderedDict[int, Block] = OrderedDict()
@@ -144,6 +145,7 @@ class ChainWatcher:
                     async for head in self.node.heads():
                         if not self.subscribed:
                             log.info("heads subscribed", node=self.node.name)
+                            self.returns += 1
                         self.subscribed, failures = True, 0
                         await self._advance(head)
                 except NodeError as error:
@@ -165,7 +167,10 @@ class ChainWatcher:
                 try:
                     await self.refresh()
                 except NodeError as error:
-                    self._is_away(str(error))
+                    if error.reason.slug == "not_known_here":  # it answers, only not with what was asked for
+                        log.debug("head not read", node=self.node.name, reason=str(error))
+                    else:
+                        self._is_away(str(error))
                 else:
                     self._is_back()
 
@@ -178,6 +183,7 @@ class ChainWatcher:
     def _is_back(self) -> None:
         if self._away:
             log.warning("node is back", node=self.node.name)
+            self.returns += 1
         self._away = False
 
     async def _advance(self, head: Head) -> None:

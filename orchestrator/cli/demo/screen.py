@@ -44,7 +44,7 @@ class Screen:
 
     def note(self, text: str) -> None:
         """Tell something beside."""
-        self._console.print(Text(f"  {text}"), soft_wrap=True)
+        self._console.print(Text(f"  {text}"), soft_wrap=not self._console.is_terminal)
 
     def event(self, document: dict[str, Any]) -> None:
         """Show a status event as it arrived."""

@@ -87,7 +87,7 @@ def test_watch_prints_events(run: Run, parts: FakeParts, as_json: bool) -> None:
     if as_json:
         assert json.loads(result.stdout) == document
     else:
-        assert result.stdout.startswith("7 12:00:00  change.accepted")
+        assert result.stdout.startswith("7 12:00:00  accepted")
     assert parts.feed.asked[0]["privacy_group_id"] == GROUP
     assert parts.feed.asked[0]["resume_id"] == "0"
     assert parts.feed.asked[0]["types"] == ("membership.change.accepted.v1",)
@@ -146,8 +146,8 @@ def test_nothing_is_padded_in_a_pipe(run: Run, parts: FakeParts) -> None:
         ),
         ({"reason": {"message": "node unreachable. Start the node."}}, "node unreachable. Start the node."),
         ({"field": "data.members", "message": "must be a list"}, "data.members: must be a list"),
-        (None, "change.accepted"),
-        ("text", "change.accepted"),
+        (None, "accepted"),
+        ("text", "accepted"),
     ],
 )
 def test_an_event_is_one_line(data: object, said: str) -> None:

@@ -132,7 +132,7 @@ def test_an_event_is_one_line(run: Run, parts: FakeParts) -> None:
     parts.feed.events.append(FakeEvent(resume_id="7", event_type=document["type"], text=json.dumps(document)))  # type: ignore[arg-type] # its type is text
     parts.feed.closed = "the daemon stops"
     assert seen(run("watch", "--since", "0")) == [
-        "7 12:00:00  change.progressed  trade  add replaying  member1 in sync 9/9…"
+        "7 12:00:00  progressed  trade  add replaying  member1 in sync 9/9  member2 in…"
     ]
 
 
