@@ -11,8 +11,8 @@ from orchestrator.cli.output import Exit, exit_code, on_terminal, print_json, wi
 
 if TYPE_CHECKING:
     from orchestrator.api.change_documents import ChangeDocument
-    from orchestrator.cli.client import DaemonClient
     from orchestrator.cli.references import References
+    from orchestrator.client import DaemonClient
 
 
 def create(

@@ -9,10 +9,10 @@ from rich.console import Console
 from rich.live import Live
 
 from orchestrator.api.change_documents import ChangeDetailDocument, ChangeDocument
-from orchestrator.cli.client import DaemonClient, following
 from orchestrator.cli.output import on_terminal, stdout_console
 from orchestrator.cli.tables import change_line, live_change, replay_text
 from orchestrator.cli.words import SHORT_CHANGE, Words
+from orchestrator.client import DaemonClient, following
 
 _RESTS = frozenset({"succeeded", "failed", "cancelled", "parked"})
 

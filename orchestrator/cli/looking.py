@@ -21,9 +21,9 @@ from orchestrator.cli.output import (
 if TYPE_CHECKING:
     from orchestrator.api.change_documents import ChangeDetailDocument, ChangeDocument, ChangePage
     from orchestrator.api.group_documents import GroupDocument, GroupPage
-    from orchestrator.cli.client import DaemonClient, ReceivedEvent
     from orchestrator.cli.references import References
     from orchestrator.cli.words import Words
+    from orchestrator.client import DaemonClient, ReceivedEvent
 
 
 def groups(

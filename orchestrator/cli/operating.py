@@ -10,8 +10,8 @@ from orchestrator.cli.output import Exit, exit_code, on_terminal, print_json, sa
 if TYPE_CHECKING:
     from orchestrator.api.change_documents import ChangeDocument
     from orchestrator.api.documents import DeadLetterPage
-    from orchestrator.cli.client import DaemonClient
     from orchestrator.cli.words import Words
+    from orchestrator.client import DaemonClient
 
 
 def retry(

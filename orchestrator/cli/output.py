@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
     from rich.console import Console
 
-    from orchestrator.cli.client import DaemonClient
+    from orchestrator.client import DaemonClient
 
 T = TypeVar("T")
 
@@ -119,7 +119,7 @@ def with_daemon(
         work: What to do.
         on_interrupt: Returns what is said when Ctrl-C ends it.
     """
-    from orchestrator.cli.client import DaemonError, RefusedError, UsageError, connect
+    from orchestrator.client import DaemonError, RefusedError, UsageError, connect
 
     async def connected() -> T:
         async with connect(url) as client:

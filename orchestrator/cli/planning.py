@@ -10,8 +10,8 @@ from orchestrator.cli.output import Exit, on_terminal, print_json, say, stdout_c
 
 if TYPE_CHECKING:
     from orchestrator.api.forecast_documents import ForecastDocument
-    from orchestrator.cli.client import DaemonClient
     from orchestrator.cli.words import Words
+    from orchestrator.client import DaemonClient
 
 app = typer.Typer(help="Tell what would come of a change.", no_args_is_help=True)
 
@@ -67,7 +67,8 @@ def forecast_lines(found: "ForecastDocument", words: "Words", *, transactions: b
     lines = [f"forecast at block {found.block_number}: {words.told(found.verdict)}"]
     for member in found.members:
         had = " (it has the earlier ones)" if member.former else ""
-        replay = f", {blocks(member.blocks_to_replay)} to replay{had}"
+        held = f" with up to {member.transactions_to_replay:,} transactions" if member.transactions_to_replay else ""
+        replay = f", {blocks(member.blocks_to_replay)}{held} to replay{had}"
         word = "" if member.attested_by is None else f", by the word of {member.attested_by}"
         lines.append(f"  member {words.member(member.enclave_key)}: {member.outlook}{replay}{word}")
     if found.sender is not None:
@@ -113,7 +114,7 @@ async def show_first(client: "DaemonClient", group: str, members: list[str], wor
 
     The daemon looks itself before it locks anything, and parks what must not be done.
     """
-    from orchestrator.cli.client import RefusedError
+    from orchestrator.client import RefusedError
 
     try:
         found = await client.forecast(group, members)

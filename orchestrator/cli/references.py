@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
 
-from orchestrator.cli.client import DaemonClient, UsageError
 from orchestrator.cli.words import Words
+from orchestrator.client import DaemonClient, UsageError
 from orchestrator.engine.requests import ENCLAVE_KEY_BYTES, GROUP_ID_BYTES, base64_bytes
 
 LEAST_PREFIX: Final = 4

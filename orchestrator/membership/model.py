@@ -101,6 +101,7 @@ class ExpectedReplay:
         enclave_key: The member.
         node: Its node's name; None when we have no access to it.
         blocks: How many of the group's blocks.
+        transactions: How many transactions are in them, those of other groups included; 0 where it is not known.
         former: Whether the node has part of the group already, so that nothing else may be added to it meanwhile.
     """
 
@@ -108,6 +109,7 @@ class ExpectedReplay:
     node: str | None
     blocks: int
     former: bool = False
+    transactions: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,8 +193,7 @@ class MemberProgress:
         marks: Where the replay was within the last minute, oldest first (a bounded number).
         attested_by: The account whose signed word the verdict rests on; None when we looked at the node ourselves, or
             when nobody could.
-        transactions_replayed: Transactions in the blocks that the node has replayed.
-        transactions_total: Transactions in all of them; 0 while unknown.
+        transactions_replayed, transactions_total: Transactions in those blocks; 0 while unknown.
     """
 
     enclave_key: str

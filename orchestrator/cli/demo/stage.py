@@ -11,7 +11,6 @@ from typing import Final
 from orchestrator.broker.connecting import connect as connect_broker
 from orchestrator.broker.embedded import embedded_url
 from orchestrator.broker.port import Broker
-from orchestrator.cli.client import DaemonClient, connect
 from orchestrator.cli.demo.processes import orchestrator_process
 from orchestrator.cli.new_configuration import (
     FILE_NAME,
@@ -21,6 +20,7 @@ from orchestrator.cli.new_configuration import (
     configuration_text,
     write_files,
 )
+from orchestrator.client import DaemonClient, connect
 from orchestrator.devnet.accounts import DEVELOPMENT_KEYS, enclave_key_of
 
 MEMBERS: Final = 3

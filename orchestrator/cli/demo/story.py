@@ -15,7 +15,6 @@ from typing import Final
 from orchestrator.api.change_documents import ChangeDetailDocument
 from orchestrator.api.group_documents import GroupDocument
 from orchestrator.besu import BesuError
-from orchestrator.cli.client import DaemonError, DaemonUnreachableError, following
 from orchestrator.cli.demo.processes import ProcessError
 from orchestrator.cli.demo.screen import Screen, summary
 from orchestrator.cli.demo.stage import OWNER, Stage, StageError, members_by_name, set_up
@@ -23,6 +22,7 @@ from orchestrator.cli.demo.writing import ACCOUNTS, WritingError, write
 from orchestrator.cli.output import Exit, fail, stdout_console
 from orchestrator.cli.tables import done_of
 from orchestrator.cli.words import Words
+from orchestrator.client import DaemonError, DaemonUnreachableError, following
 from orchestrator.engine.ports import BrokerError
 from orchestrator.engine.requests import REQUEST_TYPE
 from orchestrator.log import configure_logging

@@ -1,4 +1,13 @@
-"""A client of the daemon's HTTP API, as the command line uses it."""
+"""A client of the daemon's HTTP API and of its status events; the command line is made with it.
+
+    async with connect("http://127.0.0.1:8080") as daemon:
+        change = await daemon.ask("add-member3", {"kind": "add_members", "privacy_group_id": group, "members": [key]})
+        async for event in daemon.events(change_id=change.change_id, resume_id="0"):
+            ...
+
+Documents are the models of `orchestrator.api`; what a newer daemon says more is left out. A call that fails raises
+`DaemonError`: `RefusedError` with the daemon's own words, `DaemonUnreachableError` when none answers.
+"""
 
 import asyncio
 import json
