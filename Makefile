@@ -11,6 +11,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 LOCK := $(BIN)/python -m uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --python-version 3.11
 CLIENT := tests/clients/web3js-quorum
+INTEROP := tests/clients/interop
 
 .DEFAULT_GOAL := help
 .PHONY: help demo setup servers check test bench simulate soak fuzz lock clean
@@ -21,7 +22,7 @@ help: ## List what can be made
 demo: $(VENV)/installed ## Set up and run the main job on emulated nodes: under a minute, ends with "in sync"
 	$(BIN)/orchestrator demo
 
-setup: $(VENV)/installed-dev servers $(CLIENT)/node_modules/.installed ## Prepare .venv and the servers that tests need
+setup: $(VENV)/installed-dev servers $(CLIENT)/node_modules/.installed $(INTEROP)/node_modules/.installed $(INTEROP)/.venv/installed ## Prepare .venv and the servers that tests need
 
 servers: ## Install the servers that tests start (Debian packages; as root or by sudo)
 	@sh tests/servers/install.sh
@@ -52,9 +53,10 @@ lock: $(VENV)/installed ## Lock the requirements again after a change in pyproje
 	$(LOCK) $(UPGRADE) pyproject.toml --output-file requirements.txt
 	$(LOCK) $(UPGRADE) pyproject.toml --group dev --constraints requirements.txt --output-file requirements-dev.txt
 	$(LOCK) --group build --constraints requirements-dev.txt --output-file requirements-build.txt
+	$(LOCK) $(UPGRADE) $(INTEROP)/requirements.in --output-file $(INTEROP)/requirements.txt
 
 clean: ## Remove everything that was made here
-	rm -rf $(VENV) $(CLIENT)/node_modules dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(CLIENT)/node_modules $(INTEROP)/node_modules $(INTEROP)/.venv dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find orchestrator tests -name __pycache__ -prune -exec rm -rf {} +
 
 # pip comes from the machine (or from Python itself) once, to bring in the locked one.
@@ -77,6 +79,11 @@ $(VENV)/installed-dev: $(VENV)/installed requirements-dev.txt
 	$(PIP) install --require-hashes -r requirements-dev.txt
 	@touch $@
 
-$(CLIENT)/node_modules/.installed: $(CLIENT)/package-lock.json | servers
-	npm ci --prefix $(CLIENT) --ignore-scripts --no-audit --no-fund --loglevel=error
+$(CLIENT)/node_modules/.installed $(INTEROP)/node_modules/.installed: %/node_modules/.installed: %/package-lock.json | servers
+	npm ci --prefix $* --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@
+
+$(INTEROP)/.venv/installed: $(INTEROP)/requirements.txt | $(VENV)/installed
+	$(BIN)/python -m venv --clear --without-pip $(INTEROP)/.venv
+	$(PIP) --python $(INTEROP)/.venv/bin/python install --require-hashes -r $(INTEROP)/requirements.txt
 	@touch $@

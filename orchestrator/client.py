@@ -60,12 +60,14 @@ class RefusedError(DaemonError):
     Attributes:
         status: HTTP status.
         field: The field that is wrong, if one is.
+        conflicting: Whether the request is valid, but its id is known with another one.
     """
 
-    def __init__(self, status: int, detail: str, field: str | None) -> None:
+    def __init__(self, status: int, detail: str, field: str | None, conflicting: bool = False) -> None:
         super().__init__(detail)
         self.status = status
         self.field = field
+        self.conflicting = conflicting
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,7 +279,8 @@ async def _parse_stream(response: aiohttp.ClientResponse) -> AsyncIterator[Recei
 def _refusal(status: int, body: bytes) -> RefusedError:
     try:
         problem = json.loads(body)
-        return RefusedError(status, str(problem["detail"]), problem.get("field"))
+        conflicting = str(problem.get("type")).endswith(":conflicting-request")
+        return RefusedError(status, str(problem["detail"]), problem.get("field"), conflicting)
     except (ValueError, KeyError, TypeError, AttributeError):
         return RefusedError(status, f"the answer was HTTP {status}; is this the daemon's address?", None)
 

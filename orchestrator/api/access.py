@@ -14,6 +14,9 @@ from aiohttp import web
 
 from orchestrator.api.problems import Handler, ProblemError
 
+ORIGINS = web.AppKey("origins", tuple[str, ...])
+"""Origins besides our own whose pages may use the API: those of a proxy that stands before it, lower case."""
+
 _SAFE_SITES: Final = frozenset({"same-origin", "none"})
 
 SECURITY_HEADERS: Final = {
@@ -32,17 +35,24 @@ SECURITY_HEADERS: Final = {
 @web.middleware
 async def access_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Refuse requests that name another host than loopback, or that a page from elsewhere sent."""
-    if not is_loopback_host(request.host):
+    origins = request.app[ORIGINS]
+    if "Host" not in request.headers:
+        raise ProblemError(HTTPStatus.BAD_REQUEST, "no-host", "Each request needs a Host header.", "Host")
+    if not is_loopback_host(request.host) and request.host.lower() not in {urlsplit(one).netloc for one in origins}:
         raise ProblemError(
             HTTPStatus.MISDIRECTED_REQUEST,
             "foreign-host",
-            "The Host header names no loopback address; use http://127.0.0.1 or http://localhost with the API's port.",
+            "The Host header names no loopback address; use http://127.0.0.1 or http://localhost with the API's port, "
+            "or name the proxy's address in api.origins.",
             "Host",
         )
     origin = request.headers.get("Origin")
-    if origin is not None and origin.lower() != f"{request.scheme}://{request.host}".lower():
+    if origin is not None and origin.lower() not in (f"{request.scheme}://{request.host}".lower(), *origins):
         raise ProblemError(
-            HTTPStatus.FORBIDDEN, "foreign-origin", "Pages of other origins may not use the API.", "Origin"
+            HTTPStatus.FORBIDDEN,
+            "foreign-origin",
+            "Pages of other origins may not use the API; that of a proxy's pages is named in api.origins.",
+            "Origin",
         )
     site = request.headers.get("Sec-Fetch-Site", "none").lower()
     navigation = request.method == "GET" and request.headers.get("Sec-Fetch-Mode") == "navigate"

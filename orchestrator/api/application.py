@@ -6,7 +6,7 @@ from typing import Final
 
 from aiohttp import web
 
-from orchestrator.api.access import access_middleware, add_security_headers
+from orchestrator.api.access import ORIGINS, access_middleware, add_security_headers
 from orchestrator.api.changes import SERVICES
 from orchestrator.api.connections import connection_middleware
 from orchestrator.api.openapi import openapi_document
@@ -36,8 +36,11 @@ def make_api(services: ApiServices) -> web.Application:
     )
     app[SERVICES] = services
     app[STREAMS] = Streams()
+    app[ORIGINS] = services.origins
     for operation in OPERATIONS:
         app.router.add_route(operation.method, operation.path, operation.handler)
+        if operation.method == "GET":
+            app.router.add_route("HEAD", operation.path, operation.handler)
     _add_text(app, "/openapi.json", json.dumps(openapi_document()), "application/json")
     for path, document in services.documents.items():
         _add_text(app, path, document, "application/json")

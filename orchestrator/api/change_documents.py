@@ -161,6 +161,12 @@ class CancelDocument(Document):
     reason: str = Field(default="", description="Why, for whoever reads the change later.")
 
 
+class ChangeBatch(Document):
+    """The changes that a batch of events asked for, in its order."""
+
+    changes: list[ChangeDocument]
+
+
 class ChangePage(Document):
     """Changes, newest first."""
 

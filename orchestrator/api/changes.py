@@ -6,7 +6,14 @@ from typing import TypedDict
 from aiohttp import web
 from pydantic import BaseModel
 
-from orchestrator.api.change_documents import CancelDocument, ChangePage, change_document, detail_document
+from orchestrator.api.asking import asked_changes
+from orchestrator.api.change_documents import (
+    CancelDocument,
+    ChangeBatch,
+    ChangePage,
+    change_document,
+    detail_document,
+)
 from orchestrator.api.ports import ApiServices
 from orchestrator.api.problems import ProblemError
 from orchestrator.api.reading import (
@@ -16,13 +23,13 @@ from orchestrator.api.reading import (
     flag,
     id_of_group,
     id_parameter,
-    idempotency_key,
     json_body,
     page_size,
 )
+from orchestrator.engine.cloud_events import BATCH_TYPE, media
 from orchestrator.engine.ports import Acceptance, Record
 from orchestrator.engine.recording import record_of
-from orchestrator.engine.requests import InvalidRequestError, parse_request
+from orchestrator.engine.requests import InvalidRequestError
 from orchestrator.membership.facts import CancelRequested, RetryRequested
 from orchestrator.membership.machine import step
 from orchestrator.membership.model import ENDED, Change, State
@@ -56,8 +63,13 @@ def accepted(acceptance: Acceptance) -> web.Response:
 async def post_change(request: web.Request) -> web.Response:
     """Ask for a change."""
     check_parameters(request, ())
-    wanted = parse_request(idempotency_key(request), await json_body(request))
-    return accepted(await request.app[SERVICES].intake.submit(wanted))
+    wanted = await asked_changes(request)
+    # One after the other: a batch that is interrupted can be sent again, and what was accepted is recognised.
+    found = [await request.app[SERVICES].intake.submit(one) for one in wanted]
+    if media(request.headers.get("Content-Type", "")) != BATCH_TYPE:
+        return accepted(found[0])
+    status = HTTPStatus.OK if all(acceptance.duplicate for acceptance in found) else HTTPStatus.ACCEPTED
+    return json_response(ChangeBatch(changes=[change_document(acceptance.change) for acceptance in found]), status)
 
 
 async def list_changes(request: web.Request) -> web.Response:
@@ -72,13 +84,14 @@ async def list_changes(request: web.Request) -> web.Response:
     }
     found = await record.changes(**chosen, limit=limit + 1, before=id_parameter(request, "before") or "")
     page, more = found[:limit], len(found) > limit
-    return json_response(
-        ChangePage(
-            changes=[change_document(change) for change in page],
-            next=page[-1].change_id if more and page else None,
-            total=await record.count(**chosen) if flag(request, "count") else None,
-        )
+    following = page[-1].change_id if more and page else None
+    total = await record.count(**chosen) if flag(request, "count") else None
+    response = json_response(
+        ChangePage(changes=[change_document(change) for change in page], next=following, total=total)
     )
+    if following is not None:
+        response.headers["Link"] = f'<{request.rel_url.update_query(before=following)}>; rel="next"'
+    return response
 
 
 async def get_change(request: web.Request) -> web.Response:

@@ -9,6 +9,7 @@ from typing import Final
 
 from aiohttp import web
 
+from orchestrator.api.http_protocol import HttpProtocol
 from orchestrator.api.problems import Handler
 
 MAX_CONNECTIONS: Final = 512
@@ -23,7 +24,7 @@ class Connections:
     """The connections of one server; it is the factory of their protocols.
 
     Args:
-        server: Makes the protocols that speak HTTP.
+        server: Whom the protocols that speak HTTP belong to.
         most: Connections at a time; those beyond are closed at once.
         header_seconds, idle_seconds: See `HEADER_SECONDS`, `IDLE_SECONDS`.
     """
@@ -51,7 +52,8 @@ class Connections:
 
     def __call__(self) -> asyncio.Protocol:
         """Return the protocol of a new connection."""
-        return _Connection(self, self._server())
+        protocol = HttpProtocol(self._server, loop=asyncio.get_running_loop(), access_log=None)  # type: ignore[arg-type] # None is for none
+        return _Connection(self, protocol)
 
     def opened(self, connection: "_Connection") -> bool:
         """Note a connection; False when there are too many."""

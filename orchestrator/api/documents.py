@@ -6,9 +6,9 @@ from orchestrator.api.ports import BuriedMessage, Check
 
 
 class Document(BaseModel):
-    """A JSON object with exactly its fields."""
+    """A JSON object that may get further fields in later versions: readers ignore those that they don't know."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, from_attributes=True)
+    model_config = ConfigDict(frozen=True, from_attributes=True)
 
 
 class DeadLetterDocument(Document):
@@ -44,7 +44,7 @@ class ReadinessDocument(Document):
 class Problem(BaseModel):
     """What went wrong, as RFC 9457 has it."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(frozen=True)
 
     type: str = Field(description="Stable name of the problem, a URI.")
     title: str

@@ -1,6 +1,6 @@
 """The JSON documents that the API answers with about groups."""
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from orchestrator.api.documents import Document
 from orchestrator.api.ports import GroupStanding
@@ -47,6 +47,8 @@ class GroupPage(Document):
 
 class DesiredMembers(Document):
     """The members that a group shall have; otherwise as in a change that is asked for."""
+
+    model_config = ConfigDict(extra="forbid")
 
     members: list[str] = Field(description="All enclave keys that shall be members, each once.", min_length=1)
     account: str | None = Field(

@@ -4,6 +4,7 @@ from http import HTTPStatus
 
 from aiohttp import web
 
+from orchestrator.api.asking import idempotency_key
 from orchestrator.api.changes import SERVICES, accepted, json_response
 from orchestrator.api.documents import path_id
 from orchestrator.api.forecast_documents import ForecastDocument
@@ -15,7 +16,6 @@ from orchestrator.api.reading import (
     group_id,
     group_prefix,
     id_of_group,
-    idempotency_key,
     json_body,
     member_keys,
     page_size,

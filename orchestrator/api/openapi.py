@@ -11,19 +11,25 @@ from orchestrator.api.operations import JSON, OPERATIONS, Answer, Operation
 from orchestrator.api.problems import CONTENT_TYPE
 
 _TITLES = {
-    400: "A header is missing or wrong.",
+    400: "A header is missing, wrong, or there twice.",
     403: "The request comes from a page of another origin.",
     404: "There is no such thing.",
     408: "The body did not come in time.",
     409: "It can't be done as things are.",
     413: "The body is too large.",
-    415: "The body is not JSON.",
+    415: "The body is of a media type that is not read.",
     421: "The Host header names no loopback address.",
+    431: "The address or a header is too long.",
     422: "A value is wrong; `field` names it.",
     429: "Too much of this sender's or account's is unfinished.",
     503: "Something that is needed does not answer; ask again.",
 }
-_EVERYWHERE = (403, 421)
+_EVERYWHERE = (400, 403, 421, 431)
+_ABOUT = (
+    "Changes of the membership of Hyperledger Besu flexible privacy groups. Answers on loopback only; there is no "
+    "access control. Within v1 answers only get further fields: ignore those that you don't know. Every path that "
+    "answers GET answers HEAD."
+)
 
 
 def openapi_document() -> dict[str, Any]:
@@ -34,6 +40,8 @@ def openapi_document() -> dict[str, Any]:
     models += [(model, "validation") for model in bodies]
     models.sort(key=lambda entry: entry[0].__name__)
     _, schemas = models_json_schema(models, ref_template="#/components/schemas/{model}")
+    for name, schema in schemas["$defs"].items():
+        _plain(name, schema)
     paths: dict[str, dict[str, Any]] = {}
     for operation in OPERATIONS:
         paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation)
@@ -42,10 +50,17 @@ def openapi_document() -> dict[str, Any]:
         "info": {
             "title": "Besu membership orchestrator",
             "version": __version__,
-            "description": "Changes of the membership of Hyperledger Besu flexible privacy groups. "
-            "Answers on loopback only; there is no access control.",
+            "description": _ABOUT,
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
+        "servers": [
+            {
+                "url": "http://127.0.0.1:{port}",
+                "description": "The daemon, from its own machine.",
+                "variables": {"port": {"default": "8080", "description": "That of api.listen."}},
+            }
+        ],
+        "security": [],
         "paths": paths,
         "components": {"schemas": schemas["$defs"]},
     }
@@ -67,7 +82,7 @@ def _operation(operation: Operation) -> dict[str, Any]:
         ],
         "responses": {
             **{str(status): _answer(answer) for status, answer in operation.answers.items()},
-            **{str(status): _problem(status) for status in (*operation.problems, *_EVERYWHERE)},
+            **{str(status): _problem(status) for status in sorted({*operation.problems, *_EVERYWHERE})},
         },
     }
     if operation.body is not None:
@@ -75,7 +90,17 @@ def _operation(operation: Operation) -> dict[str, Any]:
             "required": operation.body_required,
             "content": {JSON: {"schema": _reference(operation.body)}},
         }
+    if operation.description:
+        described["description"] = operation.description
     return described
+
+
+def _plain(name: str, schema: dict[str, Any]) -> None:
+    """Leave out what generators stumble over: defaults make fields required to some, and Go has one scope for names."""
+    for field in schema.get("properties", {}).values():
+        field.pop("default", None)
+    if "enum" in schema:
+        schema["x-enum-varnames"] = [f"{name}_{value}".upper() for value in schema["enum"]]
 
 
 def _answer(answer: Answer) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Every operation of the API in one table: the routes are made from it, and so is ``/openapi.json``."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from pydantic import BaseModel
@@ -78,6 +78,7 @@ class Operation:
         parameters: What it takes.
         body: Document that it takes.
         body_required: Whether there must be one.
+        description: What the summary does not say.
     """
 
     method: str
@@ -88,14 +89,19 @@ class Operation:
     parameters: tuple[Parameter, ...] = ()
     body: type[BaseModel] | None = None
     body_required: bool = True
+    description: str = ""
 
 
 _KEY = Parameter(
     name="Idempotency-Key",
     place="header",
-    description="The request's id, chosen by the client: sending the same request again under it is safe.",
+    description="The request's id, chosen by the client, as it is or in quotes: sending the same request again under "
+    "it is safe.",
     schema={"type": "string", "minLength": 1, "maxLength": 256},
     required=True,
+)
+_KEY_OR_EVENT = replace(
+    _KEY, description=f"{_KEY.description} Required, except with a CloudEvent, which has an id.", required=False
 )
 _CHANGE = Parameter(
     name="change_id",
@@ -140,10 +146,12 @@ OPERATIONS: Final = (
         method="POST",
         path="/v1/changes",
         handler=changes.post_change,
-        parameters=(_KEY,),
+        parameters=(_KEY_OR_EVENT,),
         body=RequestData,
+        # Not among the bodies: generators make of several media types what cannot be called.
+        description="Also takes CloudEvents, in binary, structured and batched mode; /asyncapi.json has their schema.",
         answers=_ACCEPTED,
-        problems=(400, 408, 409, 413, 415, 422, 429, 503),
+        problems=(400, 408, 413, 415, 422, 429, 503),
     ),
     Operation(
         method="GET",
@@ -240,7 +248,7 @@ OPERATIONS: Final = (
         parameters=(_GROUP, _KEY),
         body=DesiredMembers,
         answers=_ACCEPTED,
-        problems=(400, 408, 409, 413, 415, 422, 429, 503),
+        problems=(400, 408, 413, 415, 422, 429, 503),
     ),
     Operation(
         method="GET",
@@ -264,12 +272,7 @@ OPERATIONS: Final = (
         handler=stream.stream_events,
         parameters=(
             _GROUP_FILTER,
-            Parameter(
-                name="change",
-                place="query",
-                description="Only this change.",
-                schema={"type": "string", "pattern": ID_PATTERN},
-            ),
+            _query("change", "Only this change.", type="string", pattern=ID_PATTERN),
             Parameter(
                 name="type",
                 place="query",
@@ -321,7 +324,7 @@ OPERATIONS: Final = (
         path="/livez",
         handler=upkeep.livez,
         answers={200: Answer(description="The process works.", media_type=TEXT)},
-        problems=(422,),
+        problems=(),
     ),
     Operation(
         method="GET",
@@ -331,13 +334,15 @@ OPERATIONS: Final = (
             200: Answer(description="Everything that is needed answers.", model=ReadinessDocument),
             503: Answer(description="Something that is needed does not answer.", model=ReadinessDocument),
         },
-        problems=(422,),
+        problems=(),
     ),
     Operation(
         method="GET",
         path="/metrics",
         handler=upkeep.metrics,
-        answers={200: Answer(description="Prometheus' text format.", media_type=TEXT)},
-        problems=(422,),
+        answers={
+            200: Answer(description="Prometheus' text format, or OpenMetrics when that is asked for.", media_type=TEXT)
+        },
+        problems=(),
     ),
 )

@@ -306,6 +306,7 @@ class ApiServices:
         metrics: What ``/metrics`` shows.
         now: Returns the present time, timezone-aware UTC.
         documents: Further JSON documents to serve, by path (``/asyncapi.json``).
+        origins: Addresses (scheme and host, lower case) of proxies whose pages may use the API.
     """
 
     intake: RequestIntake
@@ -320,3 +321,4 @@ class ApiServices:
     metrics: CollectorRegistry
     now: Callable[[], datetime]
     documents: Mapping[str, str] = field(default_factory=dict)
+    origins: tuple[str, ...] = ()

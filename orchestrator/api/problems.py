@@ -75,8 +75,10 @@ def _of(error: Exception, request: web.Request) -> _Answer:
             field = error.field.removeprefix("data.")
             return _Answer(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-request", f"{field}: {error.message}", field)
         case ConflictingRequestError():
-            detail = f"{error} Send another Idempotency-Key for another request."
-            return _Answer(HTTPStatus.CONFLICT, "conflicting-request", detail, "Idempotency-Key")
+            # 422 is what the Idempotency-Key draft wants for a key that comes again with another body.
+            detail = f"{error} Another request needs another id."
+            field = "Idempotency-Key" if "Idempotency-Key" in request.headers else "id"
+            return _Answer(HTTPStatus.UNPROCESSABLE_ENTITY, "conflicting-request", detail, field)
         case LeaseLostError():
             detail = "The change is being worked on at this moment; ask again when it rests."
             return _Answer(HTTPStatus.CONFLICT, "being-worked-on", detail, again=True)
@@ -84,6 +86,9 @@ def _of(error: Exception, request: web.Request) -> _Answer:
             return _Answer(HTTPStatus.CONFLICT, "impossible-now", str(error))
         case TooManyUnfinishedError():
             return _Answer(HTTPStatus.TOO_MANY_REQUESTS, "too-many-unfinished", str(error), again=True)
+        case web.RequestPayloadError():
+            detail = "The body could not be read to its end, or unpacked as its Content-Encoding says."
+            return _Answer(HTTPStatus.BAD_REQUEST, "unreadable-body", detail, "body")
         case TimeoutError():
             detail = "The body did not come in time; send it again, at once."
             return _Answer(HTTPStatus.REQUEST_TIMEOUT, "body-late", detail, "body")
@@ -114,17 +119,20 @@ def _of_http(request: web.Request, error: web.HTTPException) -> _Answer:
             return _Answer(status, status.phrase.lower().replace(" ", "-"), error.text or status.phrase)
 
 
-def _document(answer: _Answer) -> web.Response:
+def problem_response(status: HTTPStatus, slug: str, detail: str, field: str | None = None) -> web.Response:
+    """Return an answer that is a problem document; see `ProblemError` for what its parts are."""
     document = Problem(
-        type=f"urn:orchestrator:problem:{answer.slug}",
-        title=answer.slug.replace("-", " ").capitalize(),
-        status=answer.status,
-        detail=answer.detail,
-        field=answer.field,
+        type=f"urn:orchestrator:problem:{slug}",
+        title=slug.replace("-", " ").capitalize(),
+        status=status,
+        detail=detail,
+        field=field,
     )
-    response = web.Response(
-        text=document.model_dump_json(exclude_none=True), status=answer.status, content_type=CONTENT_TYPE
-    )
+    return web.Response(text=document.model_dump_json(exclude_none=True), status=status, content_type=CONTENT_TYPE)
+
+
+def _document(answer: _Answer) -> web.Response:
+    response = problem_response(answer.status, answer.slug, answer.detail, answer.field)
     if answer.again:
         response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
     if answer.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:

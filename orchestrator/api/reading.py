@@ -12,7 +12,7 @@ from typing import Final, TypeVar
 from aiohttp import web
 
 from orchestrator.api.problems import ProblemError
-from orchestrator.engine.requests import InvalidRequestError, checked_request_id, parse_json, parse_request
+from orchestrator.engine.requests import parse_json, parse_request
 from orchestrator.membership.model import Kind
 
 ID_BYTES: Final = 32
@@ -72,27 +72,18 @@ async def json_body(request: web.Request) -> object:
         raise ProblemError(
             HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "not-json", "Send Content-Type: application/json.", "Content-Type"
         )
-    async with asyncio.timeout(BODY_SECONDS):
-        body = await request.read()
-    return parse_json(body)
+    return parse_json(await body_of(request))
 
 
-def idempotency_key(request: web.Request) -> str:
-    """Return the request's id.
+async def body_of(request: web.Request) -> bytes:
+    """Return the body.
 
     Raises:
-        ProblemError: There is none, or it can't be one.
+        web.HTTPRequestEntityTooLarge: It is too large.
+        TimeoutError: It did not come in time.
     """
-    text = request.headers.get("Idempotency-Key")
-    try:
-        return checked_request_id(text, field="Idempotency-Key")
-    except InvalidRequestError as error:
-        raise ProblemError(
-            HTTPStatus.BAD_REQUEST,
-            "no-idempotency-key",
-            f"Idempotency-Key {error.message}; choose a new one for each request and keep it when sending again.",
-            "Idempotency-Key",
-        ) from None
+    async with asyncio.timeout(BODY_SECONDS):
+        return await request.read()
 
 
 def check_parameters(request: web.Request, known: Sequence[str]) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Final
 
@@ -19,6 +20,8 @@ MAX_STREAMS: Final = 256
 SEND_TIMEOUT_SECONDS: Final = 10.0
 PING_SECONDS: Final = 15.0
 RECONNECT_MS: Final = 1000
+_NEVER_SECONDS: Final = 10.0**9
+_COMMENT: Final = b": still here\r\n"
 MAX_ID_DIGITS: Final = 18
 """A position in the outbox is a number of 64 bits."""
 
@@ -38,21 +41,38 @@ async def stream_events(request: web.Request) -> web.StreamResponse:
         detail = f"{MAX_STREAMS} subscribers are connected, more are not served; close one or use the message queue."
         raise ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, "too-many-subscribers", detail)
     subscription = _Subscription(request)
-    response = EventSourceResponse(send_timeout=SEND_TIMEOUT_SECONDS, ping_interval=PING_SECONDS)
+    if request.method == "HEAD":
+        return web.Response(headers={"Content-Type": "text/event-stream"})
+    response = EventSourceResponse(send_timeout=SEND_TIMEOUT_SECONDS, ping_interval=_NEVER_SECONDS)
     await response.prepare(request)
     streams.add(response)
     try:
         async with response, asyncio.TaskGroup() as tasks:
-            await response.write(f"retry: {RECONNECT_MS}\r\n\r\n".encode())
+            await response.write(_COMMENT)  # what was only prepared is not on its way yet
+            pinging = tasks.create_task(_ping(response))
             pump = tasks.create_task(subscription.pump(request.app[SERVICES], response))
             pump.add_done_callback(lambda _: response.stop_streaming())
             await response.wait()
             pump.cancel()
+            pinging.cancel()
     except (ConnectionError, TimeoutError):
         pass  # the client went
     finally:
         streams.discard(response)
     return response
+
+
+async def _ping(response: EventSourceResponse) -> None:
+    """Send a comment now and then, so that whoever is between knows that the connection lives.
+
+    The library's own ends with an empty line, which some readers take for an event without data.
+    """
+    with suppress(ConnectionError, TimeoutError, RuntimeError):  # the client went, or the stream ended
+        while True:
+            await asyncio.sleep(PING_SECONDS)
+            async with asyncio.timeout(SEND_TIMEOUT_SECONDS):
+                await response.write(_COMMENT)
+    response.stop_streaming()
 
 
 async def end_streams(app: web.Application) -> None:
@@ -88,10 +108,12 @@ class _Subscription:
             change_id=self._change_id,
             types=self._types,
         )
+        reconnect: int | None = RECONNECT_MS  # said once, with an event: alone it would look like an empty one
         try:
             try:
                 async for event in events:
-                    await response.send(event.text, id=event.resume_id, event=event.event_type)
+                    await response.send(event.text, id=event.resume_id, event=event.event_type, retry=reconnect)
+                    reconnect = None
             except (FeedClosedError, StoreError) as error:
                 # Readers come back with the last id that they saw, for ever, if no other one is given to them.
                 resume_id = error.resume_id if isinstance(error, FeedClosedError) else None

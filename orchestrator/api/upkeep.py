@@ -3,7 +3,7 @@
 from http import HTTPStatus
 
 from aiohttp import web
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.exposition import choose_encoder
 
 from orchestrator.api.changes import SERVICES, json_response
 from orchestrator.api.documents import DeadLetterPage, dead_letter_document, readiness_document
@@ -11,24 +11,21 @@ from orchestrator.api.problems import ProblemError
 from orchestrator.api.reading import check_parameters, page_size
 
 
-async def livez(request: web.Request) -> web.Response:
-    """Answer as long as the process works at all."""
-    check_parameters(request, ())
+async def livez(_request: web.Request) -> web.Response:
+    """Answer as long as the process works at all; parameters that others' probes send mean nothing."""
     return web.Response(text="ok\n")
 
 
 async def readyz(request: web.Request) -> web.Response:
     """Tell whether everything that is needed answers: 200 or 503."""
-    check_parameters(request, ())
     document = readiness_document(await request.app[SERVICES].readiness.checks())
     return json_response(document, HTTPStatus.OK if document.ready else HTTPStatus.SERVICE_UNAVAILABLE)
 
 
 async def metrics(request: web.Request) -> web.Response:
-    """Show the metrics in Prometheus' text format."""
-    check_parameters(request, ())
-    text = generate_latest(request.app[SERVICES].metrics)
-    return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE_LATEST})
+    """Show the metrics in the text format that is asked for: Prometheus' own, or OpenMetrics."""
+    encode, content_type = choose_encoder(request.headers.get("Accept", ""))
+    return web.Response(body=encode(request.app[SERVICES].metrics), headers={"Content-Type": content_type})
 
 
 async def list_dead_letters(request: web.Request) -> web.Response:

@@ -281,7 +281,7 @@ async def assembled(config: Config, stopping: asyncio.Event, clock: Clock | None
         yield Engine(
             database=database,
             store=store,
-            outbox=SqlOutbox(database),
+            outbox=SqlOutbox(database, config.events.source),
             fleet=fleet,
             intake=intake,
             supervisor=supervisor,

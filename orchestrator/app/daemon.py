@@ -20,6 +20,7 @@ from orchestrator.api.forecasting import FleetForecasts
 from orchestrator.api.group_reading import FleetGroups
 from orchestrator.api.ports import ApiServices
 from orchestrator.app.assembly import Engine, assembled, secret_text, speakers
+from orchestrator.app.guard_words import GuardWords
 from orchestrator.app.interpreter import settle_interpreter
 from orchestrator.app.naming import GroupNames
 from orchestrator.app.readiness import Readiness
@@ -34,7 +35,6 @@ from orchestrator.engine.attestation_messages import ATTESTATION_TYPE, INQUIRY_T
 from orchestrator.engine.attesting import Attester
 from orchestrator.engine.auditor import Auditor, AuditRules
 from orchestrator.engine.block_watch import BlockWatch, WatchRules
-from orchestrator.engine.chain_guard import ChainGuard, OtherChainError
 from orchestrator.engine.isolation import contained, kept_running
 from orchestrator.engine.joining import Joiner
 from orchestrator.engine.ports import Clock
@@ -44,13 +44,17 @@ from orchestrator.engine.tracking import ReplayTracker
 from orchestrator.engine.vouching import Voucher
 from orchestrator.events.asyncapi import asyncapi_document
 from orchestrator.events.backlog import Backlog
+from orchestrator.events.delivery import Endpoint
 from orchestrator.events.feed import EventFeed
+from orchestrator.events.neighbours import Neighbours
 from orchestrator.events.relay import Relay
 from orchestrator.events.retention import Retention
-from orchestrator.events.webhooks import Endpoint, Webhooks
+from orchestrator.events.webhooks import Webhooks
 
 DRAIN_SECONDS = 5.0
 """What publishing the last status events may take when the daemon stops."""
+
+_LONGEST_AUTHORIZATION = 16 << 10
 
 log = structlog.get_logger()
 
@@ -136,7 +140,9 @@ async def run_daemon(
         feed = EventFeed(engine.outbox, engine.clock)
         relay = Relay(engine.outbox, broker, engine.clock, engine.holder)
         backlog = Backlog(engine.outbox, engine.clock)
-        readiness = Readiness(engine.store, broker, engine.fleet, engine.clock, backlog, relay)
+        neighbours = Neighbours(broker, partial(_own_source, engine), engine.clock)
+        engine.metrics.watch_neighbours(lambda: len(neighbours.sources))
+        readiness = Readiness(engine.store, broker, engine.fleet, engine.clock, backlog, relay, neighbours)
         engine.metrics.watch_surroundings(lambda: readiness.working, lambda: backlog.seconds)
         address = await _serve_http(stack, config, engine, broker, feed, readiness)
         async with asyncio.TaskGroup() as tasks:
@@ -144,12 +150,12 @@ async def run_daemon(
             driving = tasks.create_task(engine.supervisor.run())
             reporting = [
                 tasks.create_task(kept_running(type(part).__name__, part.run, engine.clock))
-                for part in (*_parts(config, engine, broker, relay, feed), *_self_watch(backlog, readiness))
+                for part in (*_parts(config, engine, broker, relay, feed), *_self_watch(backlog, readiness), neighbours)
             ]
             settle_interpreter()
             log.info("ready", api=address, nodes=len(config.nodes), accounts=len(config.accounts))
             on_ready(address)
-            guarding = tasks.create_task(_stopped_by(engine.chains, stopping))
+            guarding = tasks.create_task(engine.chains.watch(stopping))
             await stopping.wait()
             guarding.cancel()
             taking.cancel()
@@ -160,17 +166,6 @@ async def run_daemon(
     log.info("stopped")
     if guarding.done() and not guarding.cancelled() and (trouble := guarding.result()) is not None:
         raise trouble
-
-
-async def _stopped_by(chains: ChainGuard, stopping: asyncio.Event) -> OtherChainError | None:
-    """Watch the nodes' chains; stop the daemon in order when one is another one, and return why."""
-    try:
-        await chains.run()
-    except OtherChainError as error:
-        log.critical("a node is on another chain, stopping", reason=str(error))
-        stopping.set()
-        return error
-    return None
 
 
 async def _tell_of_surroundings(config: Config, engine: Engine, broker: Broker) -> None:
@@ -220,6 +215,7 @@ def _peers(config: Config, engine: Engine, broker: Broker) -> tuple[_Part, ...]:
         signer_of,
         broker.publish_verdict,
         engine.clock,
+        GuardWords(config, engine.clock).why,
     )
     takers[INQUIRY_TYPE] = voucher.take
     return (VerdictReader(broker, takers, engine.clock), voucher)
@@ -278,6 +274,10 @@ def _upkeep(config: Config, engine: Engine) -> tuple[Webhooks | Retention, ...]:
             name=webhook.name,
             url=webhook.url,
             secret=_signing_secret(webhook),
+            authorization=None
+            if webhook.authorization_file is None
+            else partial(_authorization, webhook.authorization_file),
+            origin=webhook.origin,
             types=webhook.types,
             allow_private=webhook.allow_private,
         )
@@ -302,6 +302,19 @@ def _signing_secret(webhook: WebhookConfig) -> bytes | None:
     return None if secret is None else secret.encode()
 
 
+def _authorization(path: Path) -> str:
+    """Return an ``Authorization`` header's value; the file may be replaced while the daemon runs."""
+    with path.open(encoding="utf-8") as file:
+        text = file.read(_LONGEST_AUTHORIZATION + 1).strip()
+    if not text or len(text) > _LONGEST_AUTHORIZATION or not (text.isascii() and text.isprintable()):
+        raise ValueError(f"{path} must hold one line of ASCII: a token, or the whole value of the header")
+    return text if " " in text else f"Bearer {text}"
+
+
+async def _own_source(engine: Engine) -> str:
+    return (await engine.outbox.identity()).source
+
+
 async def _serve_http(
     stack: AsyncExitStack, config: Config, engine: Engine, broker: Broker, feed: EventFeed, readiness: Readiness
 ) -> str:
@@ -317,6 +330,7 @@ async def _serve_http(
         dead_letters=broker,
         metrics=engine.metrics.registry,
         now=engine.clock.now,
+        origins=config.api.origins,
         documents={"/asyncapi.json": json.dumps(_asyncapi(config))},
     )
     runner = web.AppRunner(make_api(services), access_log=None, shutdown_timeout=2.0)

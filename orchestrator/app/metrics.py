@@ -3,18 +3,26 @@
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from orchestrator import __version__
 from orchestrator.besu.http_client import CallCounts
 from orchestrator.engine.admission import Admission
 from orchestrator.engine.isolation import contained_failures
-from orchestrator.membership.model import RESTING, Change, State
+from orchestrator.membership.model import RESTING, Change, Kind, State
 from orchestrator.membership.unextendable import WatchTally
 
 _LOCK_BLOCKS: Final = (1, 2, 3, 5, 8, 13, 21, 34, 55)
 
+CONTAINED: Final = (
+    *("attestation", "attesting", "audit", "backlog", "claim", "embedded message queue", "event", "event set aside"),
+    *("feed", "head", "heads", "inquiry", "intake", "join", "joining", "lane"),
+    *("message of an organisation", "neighbours", "readiness", "relay", "renewal", "repair", "repairs", "replica name"),
+    *("retention", "surroundings", "told event", "trigger", "vouching", "watched block", "webhook"),
+)
+"""What failures are contained of: counted from the start, so that the first one is an increase."""
 
 NodeReading = tuple[str, CallCounts, int | None, bool]
 """A node's name, what it was asked, its head (None while unknown), and whether its heads come by WebSocket."""
@@ -37,9 +45,14 @@ class Metrics:
         self._steps = Counter(
             "orchestrator_transitions_total", "Steps that changed a state.", ["state"], registry=self.registry
         )
+        for state in State:
+            self._steps.labels(state.value)
         self._ended = Counter(
             "orchestrator_changes_total", "Changes that came to rest.", ["kind", "state"], registry=self.registry
         )
+        for kind in Kind:
+            for state in RESTING - {State.QUEUED}:
+                self._ended.labels(kind.value, state.value)
         self._locked = Histogram(
             "orchestrator_lock_blocks",
             "For how many blocks a group was locked by us.",
@@ -64,6 +77,9 @@ class Metrics:
             "Known groups that can't be given to a node that has to replay them.",
             registry=self.registry,
         )
+        build = Gauge("orchestrator_build_info", "Always 1; what runs.", ["version"], registry=self.registry)
+        build.labels(__version__).set(1)
+        ProcessCollector(registry=self.registry)
         self.registry.register(_Nodes(nodes))
         self.registry.register(_Contained())
 
@@ -73,10 +89,16 @@ class Metrics:
             "orchestrator_largest_source", "Unfinished changes of the source with the most.", registry=self.registry
         )
         largest.set_function(lambda: admission.largest)
-        turned_away = Gauge(
-            "orchestrator_turned_away", "Requests over a bound of admission, since the start.", registry=self.registry
+        self.registry.register(_TurnedAway(admission))
+
+    def watch_neighbours(self, sources: Callable[[], int]) -> None:
+        """Show how many other sources publish events where ours go."""
+        foreign = Gauge(
+            "orchestrator_foreign_sources",
+            "Other stores whose events were seen under our names.",
+            registry=self.registry,
         )
-        turned_away.set_function(lambda: admission.turned_away)
+        foreign.set_function(sources)
 
     def watch_surroundings(self, working: Callable[[], Mapping[str, bool]], late_seconds: Callable[[], float]) -> None:
         """Show whether store and queue work, and for how long the oldest unpublished status event has waited."""
@@ -105,6 +127,15 @@ class Metrics:
         self._unextendable.set(unextendable)
 
 
+class _TurnedAway(Collector):
+    def __init__(self, admission: Admission) -> None:
+        self._admission = admission
+
+    def collect(self) -> Iterable[Metric]:
+        text = "Requests over a bound of admission."
+        return (CounterMetricFamily("orchestrator_turned_away", text, value=self._admission.turned_away),)
+
+
 class _Surroundings(Collector):
     def __init__(self, working: Callable[[], Mapping[str, bool]]) -> None:
         self._working = working
@@ -123,7 +154,7 @@ class _Contained(Collector):
         found = CounterMetricFamily(
             "orchestrator_contained", "Failures of single items that stopped nothing else.", labels=["what"]
         )
-        for what, number in sorted(contained_failures.items()):
+        for what, number in sorted({**dict.fromkeys(CONTAINED, 0), **contained_failures}.items()):
             found.add_metric([what], number)
         return (found,)
 
@@ -142,6 +173,7 @@ class _Nodes(Collector):
             calls.add_metric([name], counts.calls)
             requests.add_metric([name], counts.http_requests)
             failures.add_metric([name], counts.failures)
-            heads.add_metric([name], -1 if head is None else head)
+            if head is not None:  # no block is a number that a rule could take for one
+                heads.add_metric([name], head)
             live.add_metric([name], 1.0 if subscribed else 0.0)
         return (calls, requests, failures, heads, live)

@@ -13,6 +13,7 @@ from orchestrator.engine.isolation import contained
 from orchestrator.engine.node_ports import NodeError
 from orchestrator.engine.ports import BrokerError, ChangeStore, Clock, StoreError
 from orchestrator.events.backlog import Backlog
+from orchestrator.events.neighbours import Neighbours
 from orchestrator.events.relay import Relay
 
 CHECK_SECONDS: Final = 3.0
@@ -34,18 +35,27 @@ class Readiness:
         clock: Time.
         backlog: How late status events are.
         relay: What publishes them here.
+        neighbours: Who else publishes events where ours go.
 
     Attributes:
         working: Of what is looked at without being asked, what was seen last: by name, whether it works.
     """
 
     def __init__(
-        self, store: ChangeStore, broker: Broker, fleet: Fleet, clock: Clock, backlog: Backlog, relay: Relay
+        self,
+        store: ChangeStore,
+        broker: Broker,
+        fleet: Fleet,
+        clock: Clock,
+        backlog: Backlog,
+        relay: Relay,
+        neighbours: Neighbours,
     ) -> None:
         self._store = store
         self._broker = broker
         self._fleet = fleet
         self._clock = clock
+        self._neighbours = neighbours
         self._backlog = backlog
         self._relay = relay
         self.working: dict[str, bool] = {}
@@ -58,7 +68,12 @@ class Readiness:
         ]
         answering = sum(check.ok for check in nodes)
         any_node = Check(name="nodes", ok=answering > 0, detail=f"{answering} of {len(nodes)} answer")
-        return (*await self._surroundings(), any_node, *nodes)
+        return (*await self._surroundings(), any_node, *nodes, self._alone())
+
+    def _alone(self) -> Check:
+        others = ", ".join(self._neighbours.sources)
+        detail = f"{others}: publishes under the same names; give each daemon its own broker.names, or one store"
+        return Check(name="neighbours", ok=not others, required=False, detail=detail if others else "")
 
     async def run(self) -> None:
         """Look at store and queue now and then, and tell when something stops working or works again."""

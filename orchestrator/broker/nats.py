@@ -19,6 +19,7 @@ from orchestrator.broker.nats_pull import InFlight, pull
 from orchestrator.broker.nats_verdicts import VERDICT_STREAM, read
 from orchestrator.broker.pausing import Pauses
 from orchestrator.broker.port import DeadLetter
+from orchestrator.engine.cloud_events import NATS
 from orchestrator.engine.ports import BrokerError, Trigger
 from orchestrator.membership.status import EventType
 
@@ -104,6 +105,18 @@ class NatsBroker:
         await self._link.prepare_events(await self._link.session())
         await self._send(self._names.event_subject(event_type), event_id, body, _CLOUD_EVENT)
 
+    async def newest_event(self) -> bytes | None:
+        """See `Broker.newest_event`."""
+        session = await self._link.session()
+        subjects = f"{self._names.events}.>"
+        with as_broker_errors(QUEUE, "reading the newest event"):
+            try:
+                stream = await session.jetstream.find_stream_name_by_subject(subjects)
+                found = await session.jetstream.get_last_msg(stream, subjects)
+            except NotFoundError:
+                return None
+        return found.data
+
     async def request(self, body: bytes) -> None:
         """See `Broker.request`."""
         # Only the very same document is a duplicate: another one under the same request id must be seen to clash.
@@ -183,7 +196,10 @@ class NatsBroker:
             with self._settling("burying"):
                 await self._bury(message, reason)
 
-        headers = {name.lower(): value for name, value in (message.headers or {}).items()}
+        headers: dict[str, str] = {}
+        for name, value in (message.headers or {}).items():
+            # A second one in another case keeps its name: who reads the headers has to see both.
+            headers[name if name.lower() in headers else name.lower()] = value
         return Trigger(
             body=message.data,
             headers=headers,
@@ -191,6 +207,7 @@ class NatsBroker:
             postpone=postpone,
             bury=bury,
             delivery=_delivery_of(message),
+            binding=NATS,
         )
 
     @contextmanager

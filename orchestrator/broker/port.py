@@ -65,6 +65,12 @@ class Broker(Protocol):
     async def publish(self, event_type: str, event_id: str, body: bytes) -> None:
         """Publish a status event (a CloudEvents JSON document); returns when the queue has stored it."""
 
+    async def newest_event(self) -> bytes | None:
+        """Return the newest status event under our subjects, whoever published it; None when there is none.
+
+        RabbitMQ keeps none: there it is the newest since the last call, and nothing at the first.
+        """
+
     async def request(self, body: bytes) -> None:
         """Publish a trigger (a CloudEvents JSON document); returns when the queue has stored it."""
 

@@ -18,12 +18,13 @@ from orchestrator.broker.library_errors import LIBRARY_ERRORS, as_broker_errors
 from orchestrator.broker.names import Access, Limits, Names
 from orchestrator.broker.pausing import Pauses
 from orchestrator.broker.port import DeadLetter
+from orchestrator.broker.rabbitmq_letters import deliveries_before, letter_id_of, letters, turn
 from orchestrator.broker.rabbitmq_link import QUEUE, RabbitMQLink, Session
+from orchestrator.engine.cloud_events import AMQP
 from orchestrator.engine.ports import BrokerError, Trigger
 
 _CLOUD_EVENT: Final = "application/cloudevents+json"
 _CONTENT_TYPE: Final = "content-type"
-_COUNT_HEADER: Final = "x-delivery-count"
 _MAX_MESSAGE_BYTES: Final = 16 * 1024 * 1024
 _MOST_SEARCHED: Final = 10_000
 
@@ -40,6 +41,8 @@ class RabbitMQBroker:
         self._names = names
         self._limits = limits
         self._link = RabbitMQLink(url, names, limits, access)
+        self._looking = asyncio.Lock()
+        self._sample: tuple[Session, AbstractQueue] | None = None
         self._intake_trouble = ""
 
     async def check(self) -> None:
@@ -99,6 +102,21 @@ class RabbitMQBroker:
                 # Without a subscriber's queue an event goes nowhere, which is as it should be.
                 await events.publish(message, subject, mandatory=False)
 
+    async def newest_event(self) -> bytes | None:
+        """See `Broker.newest_event`."""
+        session = await self._link.session()
+        with as_broker_errors(QUEUE, "reading the newest event"):
+            async with asyncio.timeout(self._limits.call_seconds):
+                if self._sample is None or self._sample[0] is not session:
+                    channel = await session.connection.channel()
+                    sampling = await channel.declare_queue(
+                        exclusive=True, auto_delete=True, arguments={"x-max-length": 1}
+                    )
+                    await sampling.bind(self._names.events, f"{self._names.events}.#")
+                    self._sample = (session, sampling)
+                message = await self._sample[1].get(no_ack=True, fail=False)
+        return None if message is None else message.body
+
     async def request(self, body: bytes) -> None:
         """See `Broker.request`."""
         message_id = hashlib.sha256(body).hexdigest()
@@ -126,38 +144,41 @@ class RabbitMQBroker:
 
     async def dead_letters(self, limit: int = 100) -> tuple[DeadLetter, ...]:
         """See `Broker.dead_letters`."""
-        letters: list[DeadLetter] = []
-        session = await self._link.session()
-        with as_broker_errors(QUEUE, "reading dead letters"):
-            # Closing the channel gives everything back that was looked at.
-            async with asyncio.timeout(self._limits.call_seconds), session.connection.channel() as channel:
-                queue = await channel.get_queue(self._names.dead)
-                async for message in _look_through(queue, limit):
-                    headers = _headers_of(message)
-                    reason = headers.get(REASON_HEADER, "delivered too often")
-                    letters.append(
-                        DeadLetter(
-                            letter_id=_letter_id(message),
-                            reason=reason,
-                            body=message.body,
-                            headers=original_headers(headers),
-                        )
-                    )
-        return tuple(letters)
+        found: dict[str, DeadLetter] = {}
+        async with self._letters(limit, "reading dead letters") as held:
+            async for message in held:
+                headers = _headers_of(message)
+                letter = DeadLetter(
+                    letter_id=letter_id_of(message),
+                    reason=headers.get(REASON_HEADER, "delivered too often"),
+                    body=message.body,
+                    headers=original_headers(headers),
+                )
+                found.setdefault(letter.letter_id, letter)
+        return tuple(found.values())
 
     async def replay(self, letter_id: str) -> None:
         """See `Broker.replay`."""
-        session = await self._link.session()
-        with as_broker_errors(QUEUE, "replaying a dead letter"):
-            async with asyncio.timeout(self._limits.call_seconds), session.connection.channel() as channel:
-                queue = await channel.get_queue(self._names.dead)
-                async for message in _look_through(queue, _MOST_SEARCHED):
-                    if _letter_id(message) == letter_id:
-                        headers = original_headers(_headers_of(message))
-                        await self._send(self._names.requests, _persistent(message.body, headers, letter_id))
-                        await message.ack()
-                        return
+        async with self._letters(_MOST_SEARCHED, "replaying a dead letter") as held:
+            async for message in held:
+                if letter_id_of(message) == letter_id:
+                    headers = original_headers(_headers_of(message))
+                    await self._send(self._names.requests, _persistent(message.body, headers, letter_id))
+                    await message.ack()
+                    return
         raise KeyError(letter_id)
+
+    @asynccontextmanager
+    async def _letters(self, limit: int, doing: str) -> AsyncIterator[AsyncIterator[AbstractIncomingMessage]]:
+        session = await self._link.session()
+        with as_broker_errors(QUEUE, doing):
+            async with (
+                asyncio.timeout(self._limits.call_seconds),
+                self._looking,
+                turn(session, self._names.dead),
+                aclosing(letters(session, self._names.dead, limit)) as held,
+            ):
+                yield held
 
     async def _send(self, queue_name: str, message: Message) -> None:
         session = await self._link.session()
@@ -223,7 +244,8 @@ class RabbitMQBroker:
             acknowledge=acknowledge,
             postpone=postpone,
             bury=bury,
-            delivery=_delivery_of(message),
+            delivery=deliveries_before(message) + 1,
+            binding=AMQP,
         )
 
 
@@ -237,24 +259,6 @@ async def _settling(doing: str, message: AbstractIncomingMessage) -> AsyncIterat
         _log.warning("a trigger will be delivered again", reason=str(error))
         with suppress(BrokerError), as_broker_errors(QUEUE, "giving back"):
             await message.nack()
-
-
-async def _look_through(queue: AbstractQueue, limit: int) -> AsyncIterator[AbstractIncomingMessage]:
-    for _ in range(limit):
-        message = await queue.get(no_ack=False, fail=False)
-        if message is None:
-            return
-        yield message
-
-
-def _delivery_of(message: AbstractIncomingMessage) -> int:
-    """Return how often a message was delivered; quorum queues count how often it came back."""
-    before = message.headers.get(_COUNT_HEADER)
-    return before + 1 if isinstance(before, int) else 1
-
-
-def _letter_id(message: AbstractIncomingMessage) -> str:
-    return message.message_id or hashlib.sha256(message.body).hexdigest()
 
 
 def _headers_of(message: AbstractIncomingMessage) -> dict[str, str]:

@@ -123,7 +123,8 @@ class RabbitMQLink:
             await _close(session.connection)
 
     async def _prepare(self, connection: AbstractConnection) -> Session:
-        await self._queue(connection, self._names.dead, {})
+        # Looking at a dead letter is a delivery, and RabbitMQ 4 drops a message after 20 if nobody says otherwise.
+        await self._queue(connection, self._names.dead, {"x-delivery-limit": _MANY_DELIVERIES})
         # A message that was returned very often is dead-lettered rather than dropped, which is RabbitMQ 4's default.
         # The strategy "at-least-once" would be safer still, but its supervisor does not come back in RabbitMQ 3.10 once
         # it has failed, and then the whole queue fails.

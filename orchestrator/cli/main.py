@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from orchestrator import __version__
-from orchestrator.cli import asking, looking, operating, planning, publishing, running
+from orchestrator.cli import asking, curing, guarding, looking, operating, planning, publishing, running
 
 _HELP_OPTIONS = {"help_option_names": ["-h", "--help"]}
 
@@ -91,6 +91,8 @@ _VERBS: tuple[tuple[str, dict[str, Callable[..., None]]], ...] = (
             "cancel": operating.cancel,
             "dead-letters": operating.dead_letters,
             "markers": running.markers,
+            "rescue": guarding.rescue,
+            "cure": curing.cure,
         },
     ),
 )
@@ -100,6 +102,7 @@ for _panel, _verbs in _VERBS:
         app.command(_name, rich_help_panel=_panel, context_settings=_HELP_OPTIONS)(_verb)
 
 app.add_typer(planning.app, name="plan", rich_help_panel="Look", context_settings=_HELP_OPTIONS)
+app.add_typer(guarding.app, name="guard", rich_help_panel="Operate", context_settings=_HELP_OPTIONS)
 
 # The devnet reads its own options, so that they stand in one place.
 app.command(

@@ -132,7 +132,8 @@ def with_daemon(
             fail(mistake)
         raise fail(error.mistakes[-1], Exit.USAGE) from None
     except RefusedError as error:
-        raise fail(str(error), Exit.USAGE if error.status in _USAGE else Exit.FAILED) from None
+        mistaken = error.status in _USAGE and not error.conflicting
+        raise fail(str(error), Exit.USAGE if mistaken else Exit.FAILED) from None
     except DaemonError as error:
         raise fail(str(error)) from None
     except BaseExceptionGroup as group:

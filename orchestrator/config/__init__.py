@@ -3,6 +3,7 @@
 `load_config` is the way in. Where a value comes from and what it may be is in ``docs/configuration.md``.
 """
 
+from orchestrator.config.guard_section import GuardConfig
 from orchestrator.config.loading import ConfigError, load_config
 from orchestrator.config.sections import (
     AccountConfig,
@@ -33,6 +34,7 @@ __all__ = [
     "Config",
     "ConfigError",
     "EngineConfig",
+    "GuardConfig",
     "LogConfig",
     "MarkersConfig",
     "NodeConfig",

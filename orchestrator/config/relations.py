@@ -52,7 +52,23 @@ def relation_problems(values: Mapping[str, Any]) -> list[str]:
         if ("secret_file" in webhook) == ("secret" in webhook):
             variable = _variable("webhooks", index, "secret")
             problems.append(f"webhooks.{index}: give either secret_file or {variable}; receivers check it")
+    problems += _guard_problems(_table(values.get("guard")), nodes)
     return problems + _broker_problems(_table(values.get("broker")))
+
+
+def _guard_problems(guard: Mapping[str, Any], nodes: list[tuple[int, dict[str, Any]]]) -> list[str]:
+    problems = []
+    node = guard.get("node")
+    if isinstance(node, str) and node not in [entry.get("name") for _, entry in nodes]:
+        problems.append(f"guard.node: {node[:100]} is none of nodes")
+    for certificate, key in (("certificate_file", "key_file"), ("enclave_certificate_file", "enclave_key_file")):
+        if (certificate in guard) != (key in guard):
+            problems.append(f"guard: a certificate needs both {certificate} and {key}")
+    if "client_ca_file" in guard and "certificate_file" not in guard:
+        problems.append("guard.client_ca_file: needs certificate_file, without which there is no TLS")
+    if guard.get("accept") == "known-owners" and not _items(guard.get("known_owners")):
+        problems.append("guard.known_owners: is empty, so that known-owners would accept nothing")
+    return problems
 
 
 def _speaker_problems(nodes: list[tuple[int, dict[str, Any]]], known: set[Any]) -> list[str]:

@@ -3,32 +3,11 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
+from pydantic import AfterValidator, Field, SecretStr
 
 from orchestrator.config import values
-
-Seconds = Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)]
-Name = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
-GroupName = Annotated[str, Field(min_length=1, max_length=40, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
-Subject = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$")]
-
-
-Folder = Annotated[Path, AfterValidator(values.in_folder)]
-File = Annotated[Path, AfterValidator(values.check_file)]
-SecretFile = Annotated[Path, AfterValidator(values.check_secret_file)]
-
-
-class Section(BaseModel):
-    """A table of the file: unknown keys are mistakes, values do not change."""
-
-    # Defaults are validated like given values, so that a default path starts at the configuration's folder too.
-    model_config = ConfigDict(
-        extra="forbid",
-        frozen=True,
-        hide_input_in_errors=True,
-        validate_default=True,
-        revalidate_instances="always",
-    )
+from orchestrator.config.guard_section import GuardConfig
+from orchestrator.config.kinds import File, Folder, GroupName, Name, Seconds, SecretFile, Section, Subject
 
 
 class StoreConfig(Section):
@@ -78,11 +57,26 @@ class BrokerConfig(Section):
     names: BrokerNames = BrokerNames()
 
 
+class EventsConfig(Section):
+    """``[events]``: status events."""
+
+    source: Annotated[str, AfterValidator(values.check_source)] | None = Field(
+        default=None,
+        description="CloudEvents `source` of status events, an absolute URI such as `https://org.example/membership`; "
+        "without it `urn:uuid:` and the store's own id.",
+    )
+
+
 class ApiConfig(Section):
     """``[api]``: HTTP."""
 
     listen: Annotated[str, AfterValidator(values.check_listen)] = Field(
         default="127.0.0.1:8080", description="host:port on loopback; port 0 takes a free one."
+    )
+    origins: tuple[Annotated[str, AfterValidator(values.check_origin)], ...] = Field(
+        default=(),
+        max_length=16,
+        description="Addresses of a proxy before it, such as `https://console.example.org`: their pages may use it.",
     )
 
 
@@ -238,6 +232,16 @@ class WebhookConfig(Section):
     url: Annotated[str, AfterValidator(values.check_http_url)] = Field(description="Where to post.")
     secret_file: SecretFile | None = Field(default=None, description="File with the secret that signs each body.")
     secret: SecretStr | None = Field(default=None, description="The secret; by environment only.")
+    authorization_file: SecretFile | None = Field(
+        default=None,
+        description="File with the `Authorization` header's value, or with a token, which is sent as `Bearer`; read "
+        "anew for each post.",
+    )
+    origin: Annotated[str, AfterValidator(values.check_host_name)] | None = Field(
+        default=None,
+        description="Our DNS name: the endpoint is asked (OPTIONS, `WebHook-Request-Origin`) whether it wants our "
+        "events.",
+    )
     types: tuple[Annotated[str, Field(max_length=128)], ...] = Field(
         default=(), max_length=64, description="Event types to post; none for all."
     )
@@ -249,12 +253,14 @@ class Config(Section):
 
     store: StoreConfig = StoreConfig()
     broker: BrokerConfig = BrokerConfig()
+    events: EventsConfig = EventsConfig()
     api: ApiConfig = ApiConfig()
     chain: ChainConfig = ChainConfig()
     engine: EngineConfig = EngineConfig()
     admission: AdmissionConfig = AdmissionConfig()
     markers: MarkersConfig = MarkersConfig()
     log: LogConfig = LogConfig()
+    guard: GuardConfig = GuardConfig()
     nodes: tuple[NodeConfig, ...] = Field(min_length=1, max_length=1024)
     accounts: tuple[AccountConfig, ...] = Field(default=(), max_length=1024)
     peers: tuple[PeerConfig, ...] = Field(default=(), max_length=4096)

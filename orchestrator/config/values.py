@@ -16,6 +16,14 @@ from orchestrator.secret_modes import is_too_open, lies_in
 STORE_SCHEMES: Final = ("sqlite", "postgresql")
 BROKER_SCHEMES: Final = ("embedded", "nats", "tls", "amqp", "amqps")
 _BESU_VERSION: Final = re.compile(r"(\d{1,4})\.(\d{1,4})\.(\d{1,4})", re.ASCII)
+MOST_SOCKET_PATH: Final = 100
+MOST_PORT: Final = 65_535
+_SOURCE: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=%-]+")
+_LONGEST_SOURCE: Final = 256
+_HOST_NAME: Final = re.compile(
+    r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)*[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+)
+_LONGEST_HOST: Final = 253
 LOOPBACK_NAMES: Final = frozenset({"localhost"})
 
 
@@ -60,9 +68,39 @@ def check_http_url(url: str) -> str:
     return _check_url(url, ("http", "https"), "http://host:8545")
 
 
+def check_origin(url: str) -> str:
+    """Where a page comes from: scheme, host and port, without a path."""
+    parts = _parts(url)
+    host = parts.netloc.lower()
+    if (
+        parts.scheme not in ("http", "https")
+        or not parts.hostname
+        or "@" in host
+        or url != f"{parts.scheme}://{parts.netloc}"
+    ):
+        raise ValueError('must be scheme and host without a path, such as "https://console.example.org"')
+    return f"{parts.scheme}://{host}"
+
+
+def check_host_name(name: str) -> str:
+    """A DNS name."""
+    if len(name) > _LONGEST_HOST or not _HOST_NAME.fullmatch(name):
+        raise ValueError('must be a DNS name, such as "membership.example.org"')
+    return name.lower()
+
+
 def check_ws_url(url: str) -> str:
     """A node's WebSocket address."""
     return _check_url(url, ("ws", "wss"), "ws://host:8546")
+
+
+def check_source(uri: str) -> str:
+    """A CloudEvents source of our own: an absolute URI, so that no other organisation has the same."""
+    if len(uri) > _LONGEST_SOURCE or not _SOURCE.fullmatch(uri):
+        raise ValueError(
+            'must be an absolute URI of at most 256 characters: "https://org.example/membership", or "urn:uuid:…"'
+        )
+    return uri
 
 
 def check_besu_version(text: str) -> str:
@@ -108,8 +146,28 @@ def check_listen(listen: str) -> str:
             f"{host} is not a loopback address; the API has no access control, so it listens on 127.0.0.1, [::1] or "
             "localhost only. Put a reverse proxy with authentication in front of it to reach it from elsewhere"
         )
-    if not 0 <= port <= 65_535:
-        raise ValueError(f"port {port} does not exist; give one up to 65535 (0 takes a free one)")
+    if not 0 <= port <= MOST_PORT:
+        raise ValueError(f"port {port} does not exist; give one up to {MOST_PORT} (0 takes a free one)")
+    return listen
+
+
+def check_guard_listen(listen: str) -> str:
+    """Where a guard listens: ``host:port`` on loopback, or ``unix:/path``.
+
+    Whoever reaches it reaches the enclave, which has no access control: other addresses are refused.
+    """
+    if listen.startswith("unix:"):
+        if not listen.startswith("unix:/") or len(listen) > MOST_SOCKET_PATH:
+            raise ValueError(f'must be "unix:/path", at most {MOST_SOCKET_PATH} characters')
+        return listen
+    host, port = split_listen(listen)
+    if host not in LOOPBACK_NAMES and not _is_loopback(host):
+        raise ValueError(
+            f"{host} is not a loopback address; whoever reaches the guard reaches the enclave, so it listens on "
+            "127.0.0.1, [::1], localhost or a Unix socket only"
+        )
+    if not 0 <= port <= MOST_PORT:
+        raise ValueError(f"port {port} does not exist; give one up to {MOST_PORT} (0 takes a free one)")
     return listen
 
 

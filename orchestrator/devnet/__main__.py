@@ -92,6 +92,10 @@ def argument_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--tls-certificate-file", type=Path, default=None)
     parser.add_argument("--tls-key-file", type=Path, default=None)
+    parser.add_argument(
+        "--enclave-http", action="store_true", help="enclaves have ports, and nodes speak to them there"
+    )
+    parser.add_argument("--enclave-kind", default="orion", help="orion or tessera: in whose words they answer there")
     parser.add_argument("--virtual-time", action="store_true", help="time moves only when devnet_advanceTime moves it")
     return parser
 
@@ -135,6 +139,8 @@ def config_of(given: argparse.Namespace) -> DevnetConfig:
         extra_enclave_keys=_tenant_keys(given.tenant_key, multi_tenant=given.jwt_public_key_file is not None),
         tls_certificate_file=given.tls_certificate_file,
         tls_key_file=given.tls_key_file,
+        enclave_http=given.enclave_http,
+        enclave_kind=given.enclave_kind,
         virtual_time=given.virtual_time,
     )
 

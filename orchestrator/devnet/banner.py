@@ -15,12 +15,14 @@ class DevnetNode:
         number: from 1.
         http_url, ws_url: addresses on loopback.
         enclave_key: the node's own, base64.
+        enclave_url: its enclave's address; empty where enclaves have no ports.
     """
 
     number: int
     http_url: str
     ws_url: str
     enclave_key: str
+    enclave_url: str = ""
 
 
 def banner_lines(config: DevnetConfig, nodes: Iterable[DevnetNode]) -> Iterator[str]:

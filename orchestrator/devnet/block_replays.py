@@ -4,11 +4,12 @@ Source: Besu 23.10.3, PrivacyBlockProcessor.
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
+from orchestrator.besu.bundles import BundleItem
 from orchestrator.devnet.chain import Block, Chain
-from orchestrator.devnet.enclave import Enclave, EnclaveNetwork, HistoryPayload
+from orchestrator.devnet.enclave import HistoryPayload, Payload
 from orchestrator.devnet.encoding import from_base64
 from orchestrator.devnet.execution import ExecutionRules, execute, fresh_state
 from orchestrator.devnet.execution_cache import ExecutionCache, context_of
@@ -20,9 +21,9 @@ from orchestrator.devnet.replayability import find_invalid
 
 
 def bundles_of(
-    enclaves: EnclaveNetwork, enclave: Enclave, transactions: Sequence[PublicTransaction]
+    receive: Callable[[bytes], Payload | None], transactions: Sequence[PublicTransaction]
 ) -> deque[tuple[bytes, HistoryPayload]]:
-    """Key and history of each bundle that a block's markers point to and an enclave holds, in the block's order.
+    """Key and history of each bundle that a block's markers point to and an enclave answers, in the block's order.
 
     Whoever signed the marker: the enclave is asked for the second key of its input, and nothing else decides.
 
@@ -32,7 +33,7 @@ def bundles_of(
     found: deque[tuple[bytes, HistoryPayload]] = deque()
     for transaction in transactions:
         history_key = transaction.history_key
-        payload = enclaves.receive(enclave, history_key) if history_key is not None else None
+        payload = receive(history_key) if history_key is not None else None
         if history_key is not None and isinstance(payload, HistoryPayload):
             found.append((history_key, payload))
     return found
@@ -94,7 +95,7 @@ class BlockReplays:
         invalid = find_invalid(block.transactions, lambda address: self.chain.account(address, parent))
         return invalid.why if invalid is not None else None
 
-    def _execute(self, before: GroupState | None, record: ExecutedTransaction, block: Block) -> ExecutedTransaction:
+    def _execute(self, before: GroupState | None, record: BundleItem, block: Block) -> ExecutedTransaction:
         state = before if before is not None else fresh_state(self.rules)
         execution = self.cache.get(state, record.pmt_hash, block)
         if execution is None:

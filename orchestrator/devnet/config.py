@@ -15,6 +15,7 @@ MAX_NODES: Final = 64
 MAX_HISTORY: Final = 1_000_000
 _MAX_PORT: Final = 65_535
 MAX_REPLICAS: Final = 10
+ENCLAVE_KINDS: Final = ("orion", "tessera")
 _HOUR_MS: Final = 3_600_000
 _NAME: Final = re.compile(r"[!-~]{0,100}")
 _ADDRESS: Final = re.compile(r"0x[0-9a-f]{40}")
@@ -27,7 +28,8 @@ class DevnetConfig:
     Attributes:
         nodes: members' nodes, each with an enclave.
         validators: how many of them, from the first, make blocks; blocks stop when two thirds of them do not follow.
-        base_port: node i (from 1) answers HTTP on base_port + 2(i - 1), WebSocket on the next; 0 takes free ports.
+        base_port: node i (from 1) answers HTTP on base_port + 2(i - 1), WebSocket on the next, its enclave, if it has a
+            port, on base_port + 2 nodes + i - 1; 0 takes free ports.
         block_period_seconds: between blocks; 0 makes blocks only when ``devnet_mine`` is called.
         besu_version: from "20.10.0" to "25.5.0".
         replay_ms_per_transaction: what a new member's node takes for each transaction of a group's history.
@@ -63,6 +65,8 @@ class DevnetConfig:
         extra_enclave_keys: by node (from 1), further enclave keys that its enclave hosts: tenants.
         jwt_public_key_file: PEM; every call needs a token (docs/besu.md#multi-tenancy). None: no authentication.
         tls_certificate_file, tls_key_file: PEM; HTTP and WebSocket then speak TLS.
+        enclave_http: enclaves answer on ports of their own, and the nodes speak to them there.
+        enclave_kind: in whose words they answer then: "orion" or "tessera".
         virtual_time: time stands still until something waits or ``devnet_advanceTime`` moves it.
         host: address that the nodes listen on; loopback only.
     """
@@ -103,6 +107,8 @@ class DevnetConfig:
     jwt_public_key_file: Path | None = None
     tls_certificate_file: Path | None = None
     tls_key_file: Path | None = None
+    enclave_http: bool = False
+    enclave_kind: str = "orion"
     virtual_time: bool = False
     host: str = "127.0.0.1"
 
@@ -141,8 +147,13 @@ class DevnetConfig:
             problems.append(f"nodes is {self.nodes}; give 1 to {MAX_NODES}")
         elif not 1 <= self.validators <= self.nodes:
             problems.append(f"validators is {self.validators}; give 1 to {self.nodes}, the number of nodes")
-        if self.base_port and not 1 <= self.base_port <= _MAX_PORT - 2 * self.nodes:
-            problems.append(f"base_port is {self.base_port}; {2 * self.nodes} ports from it must fit below 65,536")
+        ports = (3 if self.enclave_http else 2) * self.nodes
+        if self.base_port and not 1 <= self.base_port <= _MAX_PORT - ports:
+            problems.append(f"base_port is {self.base_port}; {ports} ports from it must fit below 65,536")
+        if self.enclave_kind not in ENCLAVE_KINDS:
+            problems.append(f"enclave_kind is {self.enclave_kind[:20]!r}; give {' or '.join(ENCLAVE_KINDS)}")
+        if self.enclave_http and self.virtual_time:
+            problems.append("enclave_http needs real time: what an enclave takes over HTTP passes by itself")
         try:
             behaviour = behaviour_of(self.besu_version)
         except UnknownBesuVersionError as error:

@@ -8,6 +8,8 @@ from orchestrator.devnet.rpc.control import Controls
 from orchestrator.devnet.rpc.dispatch import NodeApi
 
 MAX_BLOCKS_AT_ONCE: Final = 10_000
+PROPOSED_AGAIN_SECONDS: Final = 0.05
+"""After so long a block is proposed again that validators could not check, their enclaves not having answered yet."""
 
 
 class Emulation:
@@ -50,7 +52,9 @@ class Emulation:
             is_made = self.network.make_block(due) is not None
             self._next_block_at = due + self._period
             made += 1
-            if not is_made and (over_at := self.network.advance(due)) is not None:
+            if not is_made and self.network.proposal_waits:
+                self._next_block_at = min(self._next_block_at, due + PROPOSED_AGAIN_SECONDS)
+            elif not is_made and (over_at := self.network.advance(due)) is not None:
                 # Validators that are still importing make the block that is overdue as soon as they are done.
                 self._next_block_at = min(self._next_block_at, max(over_at, due))
         wake_at = self.network.advance(now)

@@ -6,8 +6,8 @@ from typing import TypeAlias
 
 from eth_hash.auto import keccak
 
+from orchestrator.besu.bundles import BundleItem
 from orchestrator.besu.private_transaction import SignedPrivateTransaction
-from orchestrator.devnet.private_state import ExecutedTransaction
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class TransactionPayload:
 class HistoryPayload:
     """A group's history as its sender's node had it, for new members to replay; whole unless that node was damaged."""
 
-    records: tuple[ExecutedTransaction, ...]
+    records: tuple[BundleItem, ...]
 
 
 Payload: TypeAlias = TransactionPayload | HistoryPayload
@@ -66,7 +66,7 @@ class EnclaveNetwork:
 
     def __init__(self, enclaves: Iterable[Enclave]) -> None:
         self._host = {key: enclave for enclave in enclaves for key in enclave.keys}
-        self._payloads: dict[bytes, tuple[frozenset[str], Payload]] = {}
+        self._payloads: dict[bytes, tuple[frozenset[str], Payload, str]] = {}
         self._sent = 0
         self.on_send: Callable[[str, tuple[str, ...], Payload], None] | None = None
 
@@ -90,7 +90,7 @@ class EnclaveNetwork:
             raise EnclaveDownError("the enclave of a recipient does not answer")
         self._sent += 1
         payload_key = keccak(b"payload %d " % self._sent + sender_key.encode("ascii"))
-        self._payloads[payload_key] = (audience, payload)
+        self._payloads[payload_key] = (audience, payload, sender_key)
         if self.on_send is not None:
             self.on_send(sender_key, tuple(sorted(audience)), payload)
         return payload_key
@@ -106,6 +106,11 @@ class EnclaveNetwork:
         found = self._payloads.get(payload_key)
         if found is None or payload_key in enclave.lost:
             return None
-        audience, payload = found
+        audience, payload, _ = found
         readers = enclave.keys if key is None else (key,) if key in enclave.keys else ()
         return payload if any(reader in audience for reader in readers) else None
+
+    def sender_of(self, payload_key: bytes) -> tuple[str, tuple[str, ...]]:
+        """The key that sent a payload, and all keys that may read it."""
+        audience, _, sender_key = self._payloads[payload_key]
+        return sender_key, tuple(sorted(audience))

@@ -12,6 +12,7 @@ from orchestrator.devnet import errors
 from orchestrator.devnet.clock import Clock
 from orchestrator.devnet.encoding import to_json
 from orchestrator.devnet.errors import RpcError
+from orchestrator.devnet.in_process import waited_for
 from orchestrator.devnet.jwt_auth import Principal, TokenVerifier
 from orchestrator.devnet.rpc.dispatch import Answer, Caller, NodeApi
 from orchestrator.devnet.rpc.subscriptions import Connection
@@ -142,10 +143,9 @@ class Gateway:
         self._advance()
         answer = self.api.handle(request, Caller(tenant=tenant, connection=connection, lag_seconds=lag_seconds))
         if answer.later is not None and answer.finish is not None:
-            delay, finish = answer.later.delay_seconds, answer.finish
+            finish = answer.finish
             try:
-                if delay > 0:
-                    await self._clock.sleep(delay)
+                await waited_for(answer.later, self.api.node, self._clock)
             finally:
                 # A client that leaves does not stop the node: what it took is finished.
                 self._advance()

@@ -4,6 +4,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from orchestrator.devnet.clock import Clock
+from orchestrator.devnet.enclave_link import held_over_http
+from orchestrator.devnet.node import Node
 from orchestrator.devnet.rpc.dispatch import Caller, NodeApi
 from orchestrator.devnet.rpc.subscriptions import Connection
 from orchestrator.devnet.submission import Submission
@@ -50,10 +52,23 @@ class InProcessNode:
         if not isinstance(result, Submission):
             return result
         try:
-            if result.delay_seconds > 0:
-                await self._clock.sleep(result.delay_seconds)
+            await waited_for(result, self._api.node, self._clock)
         finally:
             # A caller that leaves does not stop the node: what it took is finished.
             self._advance()
             answer = result.complete()
         return answer
+
+
+async def waited_for(submission: Submission, node: Node, clock: Clock) -> None:
+    """Come back when a submission can be completed: where it goes over HTTP its enclave has answered, its time is up.
+
+    Args:
+        submission: the submission.
+        node: the node that took it.
+        clock: where it takes its time.
+    """
+    if submission.exchange is not None and node.link is not None:
+        await held_over_http(submission.exchange, node.link.client)
+    if submission.delay_seconds > 0:
+        await clock.sleep(submission.delay_seconds)

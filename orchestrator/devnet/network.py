@@ -40,6 +40,7 @@ class Network:
         receipts_late_seconds: by node, how long after a block its private receipts are not there yet.
         congested: whether other traffic fills the blocks, so that marker transactions wait in the pool.
         now: seconds of the clock that drives it, as it was last told.
+        proposal_waits: whether the newest proposal waited for an enclave that is asked over HTTP.
         on_block: called with every block that is made and its salt.
         on_fork: called with the number of blocks that a reorganisation takes off.
     """
@@ -57,6 +58,7 @@ class Network:
         self.congested = False
         self.permitted: frozenset[str] | None = None
         self.now = now
+        self.proposal_waits = False
         self._draws = 0
         self.marker_accounts: dict[int, SigningAccount] = {
             number: marker_account(self.draw(b"fixed marker key %d" % number))
@@ -286,7 +288,9 @@ class Network:
     def _agreed(self, transactions: list[PublicTransaction]) -> bool:
         """Whether enough validators agree to a block: one that can't replay what it is added to has no vote for it."""
         following = filter(self._follows, self.validators)
-        return self._is_quorum(sum(node.check_proposal(transactions) for node in following))
+        votes = [node.check_proposal(transactions) for node in following]
+        self.proposal_waits = None in votes
+        return self._is_quorum(sum(vote is True for vote in votes))
 
     def _follows(self, node: Node) -> bool:
         well = node.up and node.halted is None and node.number not in self._cut_from_blocks

@@ -13,7 +13,8 @@ from orchestrator.devnet.accounts import validator_address_of
 from orchestrator.devnet.block_replays import BlockReplays, bundles_of
 from orchestrator.devnet.chain import Block, Chain
 from orchestrator.devnet.contract import is_removal
-from orchestrator.devnet.enclave import Enclave, EnclaveNetwork, TransactionPayload
+from orchestrator.devnet.enclave import Enclave, EnclaveNetwork, Payload, TransactionPayload
+from orchestrator.devnet.enclave_link import EnclaveLink
 from orchestrator.devnet.encoding import from_base64
 from orchestrator.devnet.execution import ExecutionRules, fresh_state, process
 from orchestrator.devnet.execution_cache import ExecutionCache, context_of
@@ -71,6 +72,7 @@ class Node:
     Attributes:
         number: from 1.
         enclave: its enclave; ``enclave.keys[0]`` is the node's own key.
+        link: how it asks its enclave over HTTP; None: it asks without.
         up: whether it runs.
         halted: why it will never import another block; None while it is well.
         head: the last imported block.
@@ -102,6 +104,7 @@ class Node:
     ) -> None:
         self.number = number
         self.enclave = enclave
+        self.link: EnclaveLink | None = None
         self.up = True
         self.halted: str | None = None
         self.head = chain.head
@@ -142,7 +145,7 @@ class Node:
         while self.up and self.halted is None:
             self._leave_fork()
             block = self._chain.block(self.head.number + 1)
-            if block is None or (block.markers and not self.enclave.up):
+            if block is None or not self._has_payloads(block):
                 break
             if self._import is None:
                 self._import = self._begin(block, now)
@@ -165,13 +168,16 @@ class Node:
             self._refuse_offered_blocks()
         return None
 
-    def check_proposal(self, transactions: Sequence[PublicTransaction]) -> bool:
-        """Tell whether this node, as a validator, agrees to a block of these transactions after its head.
+    def check_proposal(self, transactions: Sequence[PublicTransaction]) -> bool | None:
+        """Tell whether this node, as a validator, agrees to a block of these transactions after its head; None while
+        its enclave has not answered.
 
         Checking replays what they add this node to, before the block is made: where that fails, the node has no vote
         for it, and keeps what was replayed until then (docs/besu.md#what-a-replay-needs).
         """
-        if not (self.enclave.up and bundles_of(self._enclaves, self.enclave, transactions)):
+        if self.link is not None and not self.link.has(transactions):
+            return None
+        if not ((self.enclave.up or self.link is not None) and bundles_of(self._receive, transactions)):
             return True
         tried = {group: timeline.copy() for group, timeline in self.timelines.items()}
         try:
@@ -188,9 +194,25 @@ class Node:
         A node that stood before a block tries it again.
         """
         self._import = None
+        if self.link is not None:
+            self.link.forget()
         self.halted = self._stands_before = None
         self._synchronised_to = self._chain.head.number
         self._free_at = max(self._free_at, now)
+
+    def _has_payloads(self, block: Block) -> bool:
+        if not block.markers:
+            return True
+        if self.link is None:
+            return self.enclave.up
+        if self._import is None:
+            self.link.begin(block.hash)
+        return self.link.has(block.transactions)
+
+    def _receive(self, payload_key: bytes) -> Payload | None:
+        if self.link is None:
+            return self._enclaves.receive(self.enclave, payload_key)
+        return self.link.receive(payload_key)
 
     def _begin(self, block: Block, now: float) -> _BlockImport:
         heads = None
@@ -204,7 +226,7 @@ class Node:
         return BlockReplays(
             timelines=timelines,
             head=self.head,
-            bundles=bundles_of(self._enclaves, self.enclave, transactions),
+            bundles=bundles_of(self._receive, transactions),
             chain=self._chain,
             cache=self.cache,
             rules=self.rules,
@@ -236,7 +258,7 @@ class Node:
     def _execute_marker(
         self, block: Block, transaction: PublicTransaction, executed: dict[bytes, list[ExecutedTransaction]]
     ) -> None:
-        payload = self._enclaves.receive(self.enclave, transaction.payload_key)
+        payload = self._receive(transaction.payload_key)
         if not isinstance(payload, TransactionPayload):
             return
         group = from_base64(payload.signed.transaction.privacy_group_id or "") or b""

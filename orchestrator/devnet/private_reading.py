@@ -6,9 +6,10 @@ before the node's own joining through the last history bundle that it replayed o
 
 from dataclasses import dataclass
 
+from orchestrator.besu.bundles import BundleItem
 from orchestrator.besu.private_transaction import SignedPrivateTransaction
 from orchestrator.devnet.chain import Block, Chain
-from orchestrator.devnet.enclave import EnclaveNetwork, HistoryPayload, TransactionPayload
+from orchestrator.devnet.enclave import EnclaveNetwork, HistoryPayload, Payload, TransactionPayload
 from orchestrator.devnet.encoding import from_base64
 from orchestrator.devnet.node import Node
 from orchestrator.devnet.private_state import NOT_EXECUTED, ExecutedTransaction, GroupState, PrivateReceipt
@@ -72,21 +73,32 @@ def find_private_transaction(
 
 def history_bundle(
     enclaves: EnclaveNetwork, node: Node, privacy_group_id: bytes, block_number: int
-) -> tuple[ExecutedTransaction, ...]:
+) -> tuple[BundleItem, ...]:
     """The history that a node bundles for new members of a group, read at a block; none when it has none.
-
-    What the node was itself added with comes first, whole, and is followed by as much of its own history as is longer:
-    where its head maps are damaged, the bundle is torn (Besu 23.10.3, FlexiblePrivacyController).
 
     Raises:
         EnclaveDownError: the node's enclave does not answer.
     """
+    walked, history_key = walked_history(node, privacy_group_id, block_number)
+    first = enclaves.receive(node.enclave, history_key) if walked and history_key is not None else None
+    return joined_history(first, walked)
+
+
+def walked_history(
+    node: Node, privacy_group_id: bytes, block_number: int
+) -> tuple[list[ExecutedTransaction], bytes | None]:
+    """A group's history as the node's head maps have it, and the key of the bundle that it was itself added with."""
     timeline = node.timelines.get(privacy_group_id)
-    walked = timeline.walk(block_number) if timeline is not None else []
-    if timeline is None or not walked:
-        return ()
-    first = enclaves.receive(node.enclave, timeline.history_key) if timeline.history_key is not None else None
-    records = first.records if isinstance(first, HistoryPayload) else ()
+    return ([], None) if timeline is None else (timeline.walk(block_number), timeline.history_key)
+
+
+def joined_history(first: Payload | None, walked: list[ExecutedTransaction]) -> tuple[BundleItem, ...]:
+    """What a node bundles: the bundle that it was itself added with, and as much of its own history as is longer.
+
+    The first part comes whole; where the node's head maps are damaged, the bundle is torn (Besu 23.10.3,
+    FlexiblePrivacyController).
+    """
+    records = first.records if isinstance(first, HistoryPayload) and walked else ()
     return (*records, *walked[len(records) :])
 
 

@@ -74,3 +74,8 @@ class ExecutedTransaction:
     signed: SignedPrivateTransaction
     state: GroupState
     receipt: PrivateReceipt
+
+    @property
+    def root(self) -> bytes:
+        """The state root after it."""
+        return self.state.root

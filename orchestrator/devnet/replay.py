@@ -7,6 +7,7 @@ PrivateStateRehydration, PrivateGroupRehydrationBlockProcessor.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from orchestrator.besu.bundles import BundleItem
 from orchestrator.devnet.chain import Block
 from orchestrator.devnet.head_maps import GroupTimeline, recommit_block
 from orchestrator.devnet.private_state import ExecutedTransaction, GroupState
@@ -49,7 +50,7 @@ class ReplayRules:
 
     block_at: Callable[[int], Block | None]
     invalid_in: Callable[[Block], str | None]
-    execute: Callable[[GroupState | None, ExecutedTransaction, Block], ExecutedTransaction]
+    execute: Callable[[GroupState | None, BundleItem, Block], ExecutedTransaction]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -70,13 +71,13 @@ class ReplayJob:
     privacy_group_id: bytes
     timelines: dict[bytes, GroupTimeline]
     newest: int
-    records: Sequence[ExecutedTransaction]
+    records: Sequence[BundleItem]
     steps: Sequence[ReplayStep]
     history_key: bytes
     applied: int = 0
     started_at: float | None = None
     _step: int = 0
-    _wanted: Mapping[bytes, ExecutedTransaction] | None = None
+    _wanted: Mapping[bytes, BundleItem] | None = None
 
     @property
     def done(self) -> bool:
@@ -120,7 +121,7 @@ class ReplayJob:
                 "state of the parent block alone; the node will not import another block",
                 (f"Invalid transaction: {invalid}", "NoSuchElementException: No value present"),
             )
-        if timeline.executed_in(block.number)[-1].state.root != self.records[step.end - 1].state.root:
+        if timeline.executed_in(block.number)[-1].state.root != self.records[step.end - 1].root:
             raise ReplayFailedError(
                 f"replaying block {block.number}: the state differs from the group's history, because this node's own "
                 "history of the group is not the beginning of it; the node will not import another block",
@@ -147,8 +148,8 @@ class ReplayJob:
 
 
 def records_to_replay(
-    timeline: GroupTimeline | None, head_number: int, history: Sequence[ExecutedTransaction]
-) -> Sequence[ExecutedTransaction]:
+    timeline: GroupTimeline | None, head_number: int, history: Sequence[BundleItem]
+) -> Sequence[BundleItem]:
     """Choose what a node replays of a group's history.
 
     All of it on a new member; what comes after its own last transaction on a former one; nothing when its root is the
@@ -158,7 +159,7 @@ def records_to_replay(
     own = timeline.last_by_map(head_number) if timeline is not None else None
     if own is None:
         return history
-    if own.state.root == history[-1].state.root:
+    if own.state.root == history[-1].root:
         return ()
     for at, record in enumerate(history):
         if record.pmt_hash == own.pmt_hash:
@@ -169,7 +170,7 @@ def records_to_replay(
 def plan_replay(
     timelines: dict[bytes, GroupTimeline],
     privacy_group_id: bytes,
-    history: Sequence[ExecutedTransaction],
+    history: Sequence[BundleItem],
     head_number: int,
     number_of: Callable[[bytes], int | None],
     history_key: bytes,

@@ -13,6 +13,7 @@ from orchestrator.devnet.banner import DevnetNode, banner_lines
 from orchestrator.devnet.clock import Clock, LoopClock, VirtualClock
 from orchestrator.devnet.config import DevnetConfig
 from orchestrator.devnet.emulation import Emulation
+from orchestrator.devnet.enclave_ports import EnclavePorts
 from orchestrator.devnet.errors import DevnetError, RpcError
 from orchestrator.devnet.gateway import Gateway
 from orchestrator.devnet.history import make_history
@@ -68,6 +69,7 @@ class Devnet:
             )
             for index, api in enumerate(self.emulation.apis)
         ]
+        self._enclaves = EnclavePorts(self.emulation.network, self._advance_and_kick) if config.enclave_http else None
 
     async def call(self, node: int, method: str, params: Sequence[Any] = (), *, tenant: str | None = None) -> Any:
         """Call a method of node ``node`` (from 1) without a socket and return its result.
@@ -88,6 +90,10 @@ class Devnet:
         else:
             self.emulation.network.advance(self._clock.now())
 
+    def _advance_and_kick(self) -> None:
+        self._advance()
+        self._kick.set()
+
     async def settle(self) -> None:
         """Open and close the ports of nodes that were switched on or off."""
         while self._switches:
@@ -103,6 +109,8 @@ class Devnet:
         Raises:
             DevnetError: a port is taken.
         """
+        if self._enclaves is not None:
+            await self._enclaves.open()
         for server in self._servers:
             try:
                 await server.open()
@@ -118,6 +126,7 @@ class Devnet:
                 http_url=f"http{scheme}://{self.config.host}:{server.http_port}",
                 ws_url=f"ws{scheme}://{self.config.host}:{server.websocket_port}",
                 enclave_key=api.node.key,
+                enclave_url=self._enclaves.urls[api.node.number - 1] if self._enclaves is not None else "",
             )
             for api, server in zip(self.emulation.apis, self._servers, strict=True)
         )
@@ -126,11 +135,19 @@ class Devnet:
         """Close all ports."""
         for server in self._servers:
             await server.close()
+        if self._enclaves is not None:
+            await self._enclaves.close()
         if self._journal is not None:
             self._journal.close()
 
     async def run(self) -> None:
         """Make blocks and let replays go on as time passes, for ever."""
+        async with asyncio.TaskGroup() as tasks:
+            if self._enclaves is not None:
+                tasks.create_task(self._enclaves.run())
+            tasks.create_task(self._make_blocks())
+
+    async def _make_blocks(self) -> None:
         is_virtual = isinstance(self._clock, VirtualClock)
         while True:
             self._kick.clear()

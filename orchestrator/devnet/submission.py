@@ -5,7 +5,7 @@ for the order of the checks.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from orchestrator.besu.management_contract import MANAGEMENT_PROXY, ManagementContractError
 from orchestrator.besu.private_transaction import (
@@ -22,13 +22,14 @@ from orchestrator.devnet.enclave import (
     TransactionPayload,
     UnknownRecipientError,
 )
+from orchestrator.devnet.enclave_link import EnclaveAnswer, EnclaveRequest, Exchange, ReceivePayload, SendPayload, held
 from orchestrator.devnet.encoding import data, from_base64
 from orchestrator.devnet.errors import RpcError
 from orchestrator.devnet.marker_place import MarkerPlace
 from orchestrator.devnet.marker_signing import sign_marker
 from orchestrator.devnet.network import Network
 from orchestrator.devnet.node import Node
-from orchestrator.devnet.private_reading import history_bundle, members_at, state_at
+from orchestrator.devnet.private_reading import joined_history, members_at, state_at, walked_history
 from orchestrator.devnet.public_transaction import intrinsic_gas
 from orchestrator.devnet.transaction_pool import PoolFullError
 
@@ -38,13 +39,29 @@ class Submission:
     """A submission under way.
 
     Attributes:
-        delay_seconds: how long the node takes to answer.
         complete: call it once, after the delay: it puts the marker into the pool and returns the answer, or raises
             ``RpcError``.
+        exchange: what has to be said to the enclave over HTTP first; then ``delay_seconds`` is known. None where the
+            node asks its enclave without.
     """
 
-    delay_seconds: float
+    _sent: "_Distribution"
     complete: Callable[[], str]
+    exchange: Exchange | None = None
+
+    @property
+    def delay_seconds(self) -> float:
+        """How long the node takes to answer, once the enclave has."""
+        return self._sent.delay_seconds
+
+
+@dataclass(slots=True)
+class _Distribution:
+    """What became of the payloads of a submission: an enclave that never answered is one that can't be reached."""
+
+    payload: bytes = b""
+    delay_seconds: float = 0.0
+    failure: RpcError | None = field(default_factory=errors.enclave_unreachable)
 
 
 def submit(network: Network, node: Node, raw: str, tenant: str | None) -> Submission:
@@ -60,15 +77,15 @@ def submit(network: Network, node: Node, raw: str, tenant: str | None) -> Submis
         RpcError: as the node answers at once.
     """
     signed, key = _checked(network, node, raw, tenant)
-    payload, delay, failure = _distribute(network, node, signed, key)
+    sent, exchange = _distribute(network, node, signed, key)
     place = MarkerPlace(network, node)
     transaction = signed.transaction
 
     def complete() -> str:
         place.leave()
-        if failure is not None:
-            raise failure
-        if intrinsic_gas(payload) > transaction.gas_limit:
+        if sent.failure is not None:
+            raise sent.failure
+        if intrinsic_gas(sent.payload) > transaction.gas_limit:
             raise errors.privacy(
                 f"{network.behaviour.marker_word} Marker Transaction failed due to intrinsic gas exceeding the limit. "
                 "Gas limit used from the Private Transaction."
@@ -79,7 +96,7 @@ def submit(network: Network, node: Node, raw: str, tenant: str | None) -> Submis
             account_nonce=account_nonce,
             gas_price=transaction.gas_price,
             gas_limit=transaction.gas_limit,
-            payload=payload,
+            payload=sent.payload,
         )
         try:
             network.pool.submit(node, marker)
@@ -87,7 +104,7 @@ def submit(network: Network, node: Node, raw: str, tenant: str | None) -> Submis
             raise errors.internal_error() from error
         return data(marker.hash)
 
-    return Submission(delay, complete)
+    return Submission(sent, complete, exchange)
 
 
 def distribute(network: Network, node: Node, raw: str, tenant: str | None) -> Submission:
@@ -101,14 +118,14 @@ def distribute(network: Network, node: Node, raw: str, tenant: str | None) -> Su
     if signed.transaction.private_from != key:
         raise errors.privacy("Private from does not match enclave public key")
     bundles = network.behaviour.distributes_history
-    payload, delay, failure = _distribute(network, node, signed, key, bundles=bundles)
+    sent, exchange = _distribute(network, node, signed, key, bundles=bundles)
 
     def complete() -> str:
-        if failure is not None:
-            raise failure
-        return data(payload)
+        if sent.failure is not None:
+            raise sent.failure
+        return data(sent.payload)
 
-    return Submission(delay, complete)
+    return Submission(sent, complete, exchange)
 
 
 def _checked(network: Network, node: Node, raw: str, tenant: str | None) -> tuple[SignedPrivateTransaction, str]:
@@ -165,36 +182,70 @@ def _check_group(network: Network, signed: SignedPrivateTransaction, members: tu
 
 def _distribute(
     network: Network, node: Node, signed: SignedPrivateTransaction, key: str, *, bundles: bool = True
-) -> tuple[bytes, float, RpcError | None]:
+) -> tuple[_Distribution, Exchange | None]:
     """Send the payloads, with the history where it ``bundles``.
 
-    Returns the marker's input, the time that it takes, and what went wrong in that time.
+    Returns the marker's input, the time that it takes, and what went wrong in that time; and what is to be said over
+    HTTP first, with which they come to be known.
     """
+    sent = _Distribution()
+    added = _added(signed) if _is_addition(network, signed) else ()
+    exchange = _exchange(network, node, signed, key, added, sent, bundles=bundles)
+    if node.link is not None:
+        return sent, exchange
+    enclaves = network.enclaves
+
+    def answer(request: EnclaveRequest) -> EnclaveAnswer:
+        if isinstance(request, SendPayload):
+            return enclaves.send(node.enclave, request.sender_key, request.recipients, request.payload)
+        return enclaves.receive(node.enclave, request.payload_key)
+
+    held(exchange, answer)
+    return sent, None
+
+
+def _exchange(
+    network: Network,
+    node: Node,
+    signed: SignedPrivateTransaction,
+    key: str,
+    added: tuple[str, ...],
+    sent: _Distribution,
+    *,
+    bundles: bool,
+) -> Exchange:
     config = network.config
     group = _group(signed)
     state = state_at(node, group, node.head.number)
-    added = _added(signed) if _is_addition(network, signed) else ()
     recipients = (*members_at(node, group, node.head.number), *added)
     version = state.contract.version if state is not None else NO_VERSION
     delay = config.submission_ms / 1000
     try:
-        payload = network.enclaves.send(
-            node.enclave, signed.transaction.private_from, recipients, TransactionPayload(signed, version)
-        )
+        said = yield SendPayload(signed.transaction.private_from, recipients, TransactionPayload(signed, version))
+        payload = _key(said)
         if bundles and _is_addition(network, signed):
-            history = history_bundle(network.enclaves, node, group, node.head.number)
+            walked, history_key = walked_history(node, group, node.head.number)
+            first = (yield ReceivePayload(history_key)) if walked and history_key is not None else None
+            history = joined_history(first if isinstance(first, HistoryPayload) else None, walked)
             if history:
-                payload += network.enclaves.send(node.enclave, key, added, HistoryPayload(history))
+                payload += _key((yield SendPayload(key, added, HistoryPayload(history))))
                 delay += config.addition_ms / 1000 + config.bundle_seconds_per_transaction * len(history)
     except UnknownRecipientError:
-        return b"", 0.0, RpcError(errors.ENCLAVE, "NodeMissingPeerUrl")
+        sent.failure = RpcError(errors.ENCLAVE, "NodeMissingPeerUrl")
     except NotOurKeyError:
-        return b"", 0.0, RpcError(errors.ENCLAVE, "EnclaveNoMatchingPrivateKey")
+        sent.failure = RpcError(errors.ENCLAVE, "EnclaveNoMatchingPrivateKey")
     except EnclaveDownError:
         # A node sees at once that its own enclave is gone; its enclave waits for another's.
-        waits = config.enclave_timeout_ms / 1000 if node.enclave.up else 0.0
-        return b"", waits, errors.enclave_unreachable()
-    return payload, network.take_turn(delay), None
+        sent.delay_seconds = config.enclave_timeout_ms / 1000 if node.enclave.up else 0.0
+        sent.failure = errors.enclave_unreachable()
+    else:
+        sent.payload, sent.delay_seconds, sent.failure = payload, network.take_turn(delay), None
+
+
+def _key(answer: EnclaveAnswer) -> bytes:
+    if not isinstance(answer, bytes):
+        raise EnclaveDownError("the enclave answered no key")
+    return answer
 
 
 def _group(signed: SignedPrivateTransaction) -> bytes:

@@ -5,6 +5,7 @@ from it. Blocks of before the daemon's first start are for `orchestrator audit -
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -13,6 +14,7 @@ from typing import Final, Protocol
 import structlog
 
 from orchestrator.engine.executed_groups import executed_in
+from orchestrator.engine.fallen_back import fallen_back
 from orchestrator.engine.fleet import Fleet
 from orchestrator.engine.history.branches import holds_through
 from orchestrator.engine.history.ports import Mark
@@ -20,6 +22,7 @@ from orchestrator.engine.isolation import contained
 from orchestrator.engine.node_ports import Block, Head, NodeError
 from orchestrator.engine.ports import Clock, StoreError
 from orchestrator.engine.watcher import ChainWatcher
+from orchestrator.membership.fallen_back import repetition_events
 from orchestrator.membership.forecast.blocks import ChainBlock, Examination, accounts_to_ask, examine, flaws_in_words
 from orchestrator.membership.reasons import Reason
 from orchestrator.membership.status import StatusEvent
@@ -41,6 +44,8 @@ MOST_MISSED: Final = 20_000
 """Blocks that are caught up with after a standstill; what lies before is for the deep audit."""
 GROUPS_AT_ONCE: Final = 500
 MOST_FAILURES: Final = 3
+MOST_LISTED: Final = 10_000
+"""Groups of one node that are looked at after an old addition was sent again."""
 KEEP_EVERY: Final = 16
 """Blocks after which it is kept how far was looked, when nothing was found."""
 
@@ -238,7 +243,24 @@ class BlockWatch:
                 first_block=one.first_block,
                 first_transaction=one.first_transaction,
             )
+            fallen = await fallen_back(self._fleet, await self._known_here(), one)
+            await self._groups.announce(repetition_events(one, fallen))
+            for group in fallen:
+                log.warning(
+                    "the group was split by an old addition",
+                    group=group.privacy_group_id,
+                    members=[member.enclave_key for member in group.members],
+                    through=group.through,
+                )
         return tally.with_repetitions(found)
+
+    async def _known_here(self) -> list[str]:
+        """Groups that changes succeeded in, and those that nodes list: a stranger's addition is in no change."""
+        known = dict.fromkeys(await self._groups.groups())
+        for watcher in self._fleet.watchers:
+            with contextlib.suppress(NodeError):
+                known |= dict.fromkeys(list(await watcher.node.groups([]))[:MOST_LISTED])
+        return list(known)
 
     async def _tell(self, examination: Examination) -> None:
         known = [group for group in await self._groups.groups() if group not in self._closed]

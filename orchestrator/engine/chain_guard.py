@@ -134,6 +134,16 @@ class ChainGuard:
             if trouble is not None:
                 raise trouble
 
+    async def watch(self, stopping: asyncio.Event) -> OtherChainError | None:
+        """Run until a node is on another chain; then ask for an orderly stop, and return why."""
+        try:
+            await self.run()
+        except OtherChainError as error:
+            log.critical("a node is on another chain, stopping", reason=str(error))
+            stopping.set()
+            return error
+        return None
+
     async def _compare(self, watcher: ChainWatcher, known: NodeChain | None) -> str:
         node = watcher.node
         try:

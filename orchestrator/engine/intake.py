@@ -175,7 +175,7 @@ class Intake:
             await trigger.bury(f"it was delivered {trigger.delivery} times and never settled")
             return None
         try:
-            request = parse_trigger(trigger.body, trigger.headers)
+            request = parse_trigger(trigger.body, trigger.headers, trigger.binding)
             acceptance = await self.submit(request)
         except InvalidRequestError as error:
             await self._refuse(trigger, error)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
 
+from orchestrator.engine.cloud_events import NATS, Binding
 from orchestrator.membership.attempt import Attempt
 from orchestrator.membership.model import Change, State
 from orchestrator.membership.status import StatusEvent
@@ -252,6 +253,7 @@ class Trigger:
     Attributes:
         body: The message's bytes (bounded by the broker adapter).
         headers: Headers, lower-case names (CloudEvents' binary mode has its attributes here).
+        binding: How the protocol that it came by carries CloudEvents.
         acknowledge: To be awaited after the change is committed.
         postpone: Gives the message back, to be delivered again after some seconds.
         bury: Puts the message and a reason on the dead-letter subject, then acknowledges it.
@@ -264,6 +266,7 @@ class Trigger:
     postpone: Callable[[float], Awaitable[None]]
     bury: Callable[[str], Awaitable[None]]
     delivery: int = 1
+    binding: Binding = NATS
 
 
 class TriggerSource(Protocol):

@@ -1,7 +1,7 @@
 """Requests for a change of membership as they come in: CloudEvents around one small validated document. Pure.
 
 One parser serves every way in (message queue, HTTP, command line), so that a request means the same everywhere.
-Structured and binary mode follow CloudEvents 1.0.2: its JSON format and its HTTP, NATS and AMQP bindings.
+`orchestrator.engine.cloud_events` knows how each protocol carries them.
 """
 
 import base64
@@ -11,11 +11,11 @@ import re
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Annotated, Any, Final, NoReturn, Self
-from urllib.parse import unquote
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
+from orchestrator.engine.cloud_events import NATS, Binding, CloudEvent, InvalidEventError, decode, decode_batch
 from orchestrator.engine.request_mistakes import MAX_DEADLINE_SECONDS, MAX_MEMBERS, PHRASES, mistakes_of
 from orchestrator.engine.strict_json import StrictJsonError, first_repeated, load, shown
 from orchestrator.membership.model import Kind
@@ -33,11 +33,7 @@ OWN_SOURCE: Final = "/besu-membership-orchestrator"
 
 _LONGEST_FIELD = 128
 _LONGEST_KEY_CHARACTERS = 124
-_HEADER_PREFIXES = ("ce-", "cloudevents:", "cloudevents_")
-_ATTRIBUTE = re.compile(r"[a-z0-9]+\Z")
 _ACCOUNT = re.compile(r"0x[0-9a-fA-F]{40}\Z")
-_STRUCTURED = re.compile(r"application/cloudevents\+json\s*(?:;.*)?\Z", re.IGNORECASE)
-_JSON_TYPE = re.compile(r"[a-z]+/(?:[a-z0-9.-]+\+)?json\s*(?:;.*)?\Z", re.IGNORECASE)
 
 
 class InvalidRequestError(ValueError):
@@ -80,6 +76,11 @@ def _checked_account(text: str) -> str:
     return text
 
 
+def _whole(value: object) -> object:
+    """Return 60 for 60.0: to JSON, and to who writes all numbers with a point, it is the same number."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 class RequestData(BaseModel):
     """What is asked for: the ``data`` of a trigger and the body of an HTTP request."""
 
@@ -99,10 +100,8 @@ class RequestData(BaseModel):
     account: Annotated[str, AfterValidator(_checked_account)] | None = Field(
         default=None, description="The owner's account: 0x and 40 digits. May be left out when one is configured."
     )
-    deadline_seconds: int | None = Field(
+    deadline_seconds: Annotated[int, Field(ge=1, le=MAX_DEADLINE_SECONDS), BeforeValidator(_whole)] | None = Field(
         default=None,
-        ge=1,
-        le=MAX_DEADLINE_SECONDS,
         description="When to give up, in seconds after acceptance; never when left out.",
     )
 
@@ -143,36 +142,56 @@ class ChangeRequest(RequestData):
     source: str = Field(default=OWN_SOURCE, min_length=1, max_length=MAX_SOURCE_CHARACTERS)
 
 
-def parse_trigger(body: bytes, headers: Mapping[str, str]) -> ChangeRequest:
+def parse_trigger(body: bytes, headers: Mapping[str, str], binding: Binding = NATS) -> ChangeRequest:
     """Read a CloudEvent, in structured or in binary mode, as a request for a change.
 
     Args:
         body: The message, at most `MAX_BODY_BYTES`.
-        headers: Its headers, names in lower case. ``ce-…`` (HTTP, NATS) or ``cloudEvents:…`` (AMQP) headers mean binary
-            mode: the attributes are there, and the body is the data.
+        headers: Its headers, names in lower case.
+        binding: How it was carried.
 
     Raises:
         InvalidRequestError: It is no CloudEvent of type `REQUEST_TYPE`, or what it asks for is not valid.
     """
     if len(body) > MAX_BODY_BYTES:
         raise InvalidRequestError("body", f"has {len(body)} bytes, at most {MAX_BODY_BYTES} are allowed")
-    content_type = headers.get("content-type", "")
-    attributes: dict[str, object] = _attributes_in(headers)
-    binary = bool(attributes)
-    if binary:
-        attributes.setdefault("datacontenttype", content_type or None)
-    else:
-        if content_type.lower().startswith("application/cloudevents") and not _STRUCTURED.match(content_type):
-            raise InvalidRequestError("content-type", f"{shown(content_type)} is not read here; send one JSON event")
-        document = _load(body, "body")
-        if not isinstance(document, dict):
-            raise InvalidRequestError("body", "must be one JSON object, a CloudEvent")
-        attributes = document
-    request_id = checked_request_id(attributes.get("id"), field="id")
     try:
-        source = _check_attributes(attributes)
-        data = _load(body, "data") if binary else _data_of(attributes)
-        return parse_request(request_id, data, path="data", source=source)
+        found = decode(body, headers, binding)
+    except InvalidEventError as error:
+        raise InvalidRequestError(error.field, error.message) from None
+    return _request_of(found)
+
+
+def parse_batch(body: bytes) -> tuple[ChangeRequest, ...]:
+    """Read a list of CloudEvents as requests; all of them are valid, or none is taken.
+
+    Raises:
+        InvalidRequestError: It is none, or an event in it is not valid: its place stands before the field.
+    """
+    if len(body) > MAX_BODY_BYTES:
+        raise InvalidRequestError("body", f"has {len(body)} bytes, at most {MAX_BODY_BYTES} are allowed")
+    try:
+        found = decode_batch(body)
+    except InvalidEventError as error:
+        raise InvalidRequestError(error.field, error.message) from None
+    requests = []
+    for place, cloud_event in enumerate(found):
+        try:
+            requests.append(_request_of(cloud_event))
+        except InvalidRequestError as error:
+            field = f"{place}.{error.field}"
+            raise InvalidRequestError(field, error.message, request_id=error.request_id) from None
+    return tuple(requests)
+
+
+def _request_of(found: CloudEvent) -> ChangeRequest:
+    request_id = checked_request_id(found.attributes.get("id"), field="id")
+    try:
+        found.checked_type(REQUEST_TYPE)
+        source = _text(found.attributes.get("source"), "source", MAX_SOURCE_CHARACTERS)
+        return parse_request(request_id, found.data(), path="data", source=source)
+    except InvalidEventError as error:
+        raise InvalidRequestError(error.field, error.message, request_id=request_id) from None
     except InvalidRequestError as error:
         error.request_id = request_id
         raise
@@ -245,47 +264,6 @@ def _check_size(request_id: str, data: object, path: str) -> None:
             request_id=request_id,
             privacy_group_id=_group_named_in(data),
         )
-
-
-def _attributes_in(headers: Mapping[str, str]) -> dict[str, object]:
-    found: dict[str, object] = {}
-    for name, value in headers.items():
-        prefix = next((prefix for prefix in _HEADER_PREFIXES if name.startswith(prefix)), None)
-        if prefix is not None:
-            # HTTP and NATS headers carry percent-encoded text, AMQP properties carry text.
-            found[name.removeprefix(prefix)] = unquote(value) if prefix == "ce-" else value
-    return found
-
-
-def _check_attributes(attributes: Mapping[str, object]) -> str:
-    """Check a CloudEvent's attributes and return its source."""
-    for name in attributes:
-        if name != "data_base64" and not _ATTRIBUTE.match(name):
-            raise InvalidRequestError(shown(name), "is no name of a CloudEvents attribute: lower-case letters, digits")
-    version = attributes.get("specversion")
-    if version != "1.0":
-        raise InvalidRequestError("specversion", f'must be "1.0", not {shown(version)}')
-    if attributes.get("type") != REQUEST_TYPE:
-        raise InvalidRequestError("type", f"must be {REQUEST_TYPE}, not {shown(attributes.get('type'))}")
-    source = _text(attributes.get("source"), "source", MAX_SOURCE_CHARACTERS)
-    content_type = attributes.get("datacontenttype")
-    if content_type is not None and not (isinstance(content_type, str) and _JSON_TYPE.match(content_type)):
-        raise InvalidRequestError("datacontenttype", f"must be application/json, not {shown(content_type)}")
-    return source
-
-
-def _data_of(document: Mapping[str, object]) -> object:
-    if "data_base64" in document:
-        encoded = document["data_base64"]
-        if "data" in document or not isinstance(encoded, str):
-            raise InvalidRequestError("data_base64", "must be text, and stand instead of data")
-        try:
-            return _load(base64.b64decode(encoded, validate=True), "data_base64")
-        except ValueError:  # binascii.Error is one; text that is not ASCII raises another
-            raise InvalidRequestError("data_base64", "is no base64") from None
-    if "data" not in document:
-        raise InvalidRequestError("data", "is required: it says what is asked for")
-    return document["data"]
 
 
 def _load(document: bytes, field: str) -> object:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from orchestrator.engine.additions import AdditionsUnderWay
 from orchestrator.engine.broadcasting import offer, targets
 from orchestrator.engine.bundling import BundlingBook
+from orchestrator.engine.distribution import distribute
 from orchestrator.engine.fleet import Fleet
 from orchestrator.engine.history.forecaster import Forecaster
 from orchestrator.engine.marker_accounts import MarkerAccounts
@@ -42,12 +43,6 @@ HISTORY_KEY_BYTES = 64
 
 UNDER_LOCK = frozenset({Action.ADD, Action.UNLOCK})
 """What is sent while a group is locked."""
-
-NAMES_NEWCOMERS = frozenset({Action.CREATE, Action.ADD})
-"""What goes to enclaves that may never have been heard of."""
-
-UNKNOWN_RECIPIENT = frozenset({"enclave_key_unknown", "enclave_recipient_away"})
-"""Reasons of an enclave that does not know who hosts a key."""
 
 OUTBID = "marker_outbid"
 """Reason of a node whose pool keeps another transaction of the marker's account nonce: an earlier form of it."""
@@ -158,7 +153,7 @@ class Sending:
         if command.action is Action.ADD and traits.besu_version < DISTRIBUTES_HISTORY_SINCE:
             return AttemptSigned(attempt=attempt)
         begun_at = self.clock.now()
-        payload_key = await _distributed(watcher, raw, command)
+        payload_key = await distribute(watcher, raw, command.action)
         seconds = max((self.clock.now() - begun_at).total_seconds(), 0.0)
         if command.action is Action.ADD and len(payload_key) != HISTORY_KEY_BYTES:
             detail = f"node {watcher.node.name} did not take the transaction for an addition and attached no history"
@@ -313,16 +308,6 @@ class Sending:
         ):
             raise silence(watcher.node.name)
         return watcher
-
-
-async def _distributed(watcher: ChainWatcher, raw: bytes, command: Sign) -> bytes:
-    try:
-        return await watcher.node.distribute(raw)
-    except NodeError as error:
-        if command.action in NAMES_NEWCOMERS or error.reason.slug not in UNKNOWN_RECIPIENT:
-            raise
-        # All recipients are members, whose keys were known once: an enclave is away (docs/besu.md#tessera).
-        raise NodeError(replace(error.reason, slug="enclave_unreachable"), error.said) from error
 
 
 async def _offer(watcher: ChainWatcher, attempt: Attempt) -> NodeError | None:

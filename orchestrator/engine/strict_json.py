@@ -1,4 +1,4 @@
-"""JSON as it is read from outside: UTF-8, no name twice in one object, and no numbers that JSON does not have. Pure."""
+"""JSON as it is read from outside: UTF-8, no name twice in one object, no numbers that JSON does not have. Pure."""
 
 import json
 from collections.abc import Iterable
@@ -12,13 +12,13 @@ class StrictJsonError(ValueError):
 
 
 def load(document: bytes) -> object:
-    """Parse a document, in time in proportion to its length.
+    """Parse a document, in time in proportion to its length. A byte order mark before it is passed over.
 
     Raises:
         StrictJsonError: It is none.
     """
     try:
-        return json.loads(document.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant)
+        return json.loads(document.decode("utf-8-sig"), object_pairs_hook=_unique, parse_constant=_no_constant)
     except StrictJsonError:
         raise
     except (ValueError, RecursionError) as error:

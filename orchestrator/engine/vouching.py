@@ -42,6 +42,11 @@ ANSWER_SECONDS: Final = 8.0
 log = structlog.get_logger()
 
 
+async def _nobody(_node: str, _group: str) -> str | None:
+    """No guard stands before any node."""
+    return None
+
+
 class Newcomers(Protocol):
     """What of `orchestrator.engine.history.forecaster.Forecaster` answers use."""
 
@@ -66,6 +71,7 @@ class Voucher:
         signer_of: Tells the account that signed a statement; None when it is no signature.
         publish: Gives an answer's bytes to the message queue; may raise `BrokerError`.
         clock: Time.
+        guarded: Tells why a guard before a node, by its name, would refuse a group's history; None: it would not.
     """
 
     def __init__(
@@ -78,7 +84,9 @@ class Voucher:
         signer_of: Callable[[bytes, bytes], str | None],
         publish: Callable[[bytes], Awaitable[None]],
         clock: Clock,
+        guarded: Callable[[str, str], Awaitable[str | None]] = _nobody,
     ) -> None:
+        self._guarded = guarded
         self._fleet = fleet
         self._newcomers = newcomers
         self._speakers = dict(speakers)
@@ -165,6 +173,8 @@ class Voucher:
         self._promised = {key: kept for key, kept in self._promised.items() if kept.until > now}
         others = [p for key, p in self._promised.items() if key[0] != pair[0] and p.node == watcher.node.name]
         trouble, detail = trouble_of(inquiry, own, seen, found, others)
+        if not trouble and (why := await self._guarded(watcher.node.name, pair[0])) is not None:
+            trouble, detail = "refused_by_guard", why
         word = Attestation(
             privacy_group_id=pair[0],
             enclave_key=pair[1],

@@ -9,15 +9,16 @@ from typing import Final
 
 from orchestrator.events.ports import StoredEvent
 
-SOURCE: Final = "/besu-membership-orchestrator"
-"""CloudEvents ``source``: ids are unique within one store."""
+PLACE_DIGITS: Final = 20
+"""A place in the outbox is a number of 64 bits: with leading zeros its text is ordered as the number is."""
 
 
 def document(stored: StoredEvent) -> dict[str, object]:
     """Return the CloudEvents document of a status event.
 
-    ``subject`` is the privacy group id, the extension ``sequence`` counts the group's events from 1 without gaps (as
-    text, as the CloudEvents extension of that name wants it); ``data`` repeats it as a number beside the ids.
+    ``subject`` is the privacy group id. The extension ``sequence`` is the event's place among all of its source, as
+    text that is ordered as the events are; ``data.sequence`` counts the group's events from 1 without gaps.
+    ``formerid`` is the id that earlier releases gave the event, for subscribers that still know events by it.
 
     Args:
         stored: The event.
@@ -33,11 +34,12 @@ def document(stored: StoredEvent) -> dict[str, object]:
     found: dict[str, object] = {
         "specversion": "1.0",
         "id": stored.event_id,
-        "source": SOURCE,
+        "source": stored.source,
         "type": event.type.value,
         "time": stored.at.isoformat().replace("+00:00", "Z"),
         "datacontenttype": "application/json",
-        "sequence": str(stored.sequence),
+        "sequence": f"{stored.position:0{PLACE_DIGITS}d}",
+        "formerid": stored.former_id,
         "data": data,
     }
     if event.privacy_group_id:

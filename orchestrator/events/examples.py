@@ -2,10 +2,11 @@
 
 from typing import Final
 
-from orchestrator.events.envelope import SOURCE
+from orchestrator.events.envelope import PLACE_DIGITS
 from orchestrator.membership.reasons import Reason
 from orchestrator.membership.status import EventType, Json, reason_data
 
+_SOURCE: Final = "urn:uuid:3f1c9f0e-8f55-4d0b-9d5c-0c1d2e3f4a5b"
 _GROUP: Final = "DyAOiF/ynpc+JXa2YAGB0bCitSlOMNm+ShmB/7M6C4w="
 _OLD: Final = "A1aVtMxLCUHmBVHXoZzzBgPbW/wj5axDpW9X8l91SGo="
 _SENDER: Final = "Ko2bVqD+nNlNYL5EE7y3IdOnviftjiizpjRt+HTuFBs="
@@ -159,6 +160,35 @@ _DATA: Final[dict[EventType, dict[str, Json]]] = {
             )
         ),
     },
+    EventType.GROUP_GUARDED: {
+        "node": "member3",
+        "member": _NEW,
+        "outcome": "refused",
+        "history_key": "5xf1quvp8gxZRvpSv54FMHO9Rsq37DAvNBe25ojxKNo=",
+        "head": 2310,
+        "owner": "0xfe3b557e8fb62b89f4916b721be55ceb828dbd73",
+        "sent_by": _SENDER,
+        "rule": "block_not_replayable",
+        "detail": "block 2290: account 0xf17f52151ebef6c7334fad080c5704d77216b732 has 2 transactions in it",
+    },
+    EventType.GROUP_ADDITION_REPEATED: {
+        "block_number": 2544,
+        "transaction": _OTHER_ROOT,
+        "sender": "0xf17f52151ebef6c7334fad080c5704d77216b732",
+        "first_block": 2051,
+        "first_transaction": _HASH,
+        "affected": [
+            {
+                "node": "member3",
+                "member": _NEW,
+                "state_root": _OTHER_ROOT,
+                "other_root": _ROOT,
+                "fell_back": True,
+            }
+        ],
+        "cure": [_NEW],
+        "through": "member2",
+    },
     EventType.GROUP_JOINING: _JOIN | {"progress": [_progress("replaying", 304, 2047, None)]},
     EventType.GROUP_JOINED: _JOIN | {"progress": [_progress("in_sync", 812, 2051, 2051)]},
 }
@@ -169,6 +199,8 @@ _WITHOUT_CHANGE: Final = frozenset(
         EventType.GROUP_DIVERGED,
         EventType.GROUP_CONVERGED,
         EventType.GROUP_UNEXTENDABLE,
+        EventType.GROUP_GUARDED,
+        EventType.GROUP_ADDITION_REPEATED,
         EventType.GROUP_JOINING,
         EventType.GROUP_JOINED,
     }
@@ -189,11 +221,12 @@ def example(event_type: EventType) -> dict[str, Json]:
     return {
         "specversion": "1.0",
         "id": f"b6f8c1de-3f5a-5c7e-9a1b-2c4d6e8f0a{place:02x}",
-        "source": SOURCE,
+        "source": _SOURCE,
         "type": event_type.value,
         "time": f"2026-11-23T13:45:{place:02d}.250000Z",
         "datacontenttype": "application/json",
-        "sequence": str(place),
+        "sequence": f"{place + 40:0{PLACE_DIGITS}d}",
+        "formerid": f"0d3e5f60-3f5a-5c7e-9a1b-2c4d6e8f0a{place:02x}",
         "data": ids | _DATA[event_type],
         "subject": _GROUP,
     }

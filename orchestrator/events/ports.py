@@ -20,7 +20,15 @@ class StoredEvent(Protocol):
 
     @property
     def event_id(self) -> str:
-        """Unique; the CloudEvents id, and the id by which the message queue drops duplicates."""
+        """Unique among all stores; the CloudEvents id, and the id by which the message queue drops duplicates."""
+
+    @property
+    def former_id(self) -> str:
+        """The id that it had before stores had names: different events of two stores may have had the same."""
+
+    @property
+    def source(self) -> str:
+        """The CloudEvents source: an absolute URI that names the store, or what the configuration says."""
 
     @property
     def sequence(self) -> int:

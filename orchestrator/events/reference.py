@@ -12,16 +12,18 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from orchestrator.events.examples import example
-from orchestrator.events.schema import DATA, ChangeData, EventData, Progress, Reason, StatusDocument
-from orchestrator.events.schema import Differing as DifferingPart
-from orchestrator.events.schema import Effect as EffectPart
-from orchestrator.events.schema import Unreplayable as UnreplayablePart
+from orchestrator.events.schema import DATA, ChangeData, EventData, StatusDocument
+from orchestrator.events.schema_parts import Affected as AffectedPart
+from orchestrator.events.schema_parts import Differing as DifferingPart
+from orchestrator.events.schema_parts import Effect as EffectPart
+from orchestrator.events.schema_parts import Progress, Reason
+from orchestrator.events.schema_parts import Unreplayable as UnreplayablePart
 from orchestrator.membership.status import EventType
 
 BEGIN: Final = "<!-- reference: begin (made by orchestrator.events.reference) -->"
 END: Final = "<!-- reference: end -->"
 
-_PARTS: Final = (EffectPart, Progress, Reason, DifferingPart, UnreplayablePart)
+_PARTS: Final = (EffectPart, Progress, Reason, DifferingPart, UnreplayablePart, AffectedPart)
 
 
 def reference() -> str:

@@ -9,79 +9,12 @@ from typing import Any, Final, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
-from orchestrator.membership.forecast.blocks import Flaw
-from orchestrator.membership.model import Kind, State, Verdict
+from orchestrator.events.schema_parts import Affected, Differing, Effect, Part, Progress, Reason, Unreplayable
+from orchestrator.membership.model import Kind, State
 from orchestrator.membership.status import EventType
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, json_schema_serialization_defaults_required=False)
-
-
-class Reason(_Part):
-    """Why a change waits, is undone, failed or is parked."""
-
-    slug: str = Field(description="Stable name of the reason, for programs.")
-    detail: str = Field(description="What was seen, with names and numbers; may be empty.")
-    message: str = Field(description="A sentence for a person.")
-    remedy: str = Field(description="What a person can do about it.")
-    members: list[str] = Field(description="Enclave keys that it is about; empty when it is not about members.")
-
-
-class Progress(_Part):
-    """How one member's node stands to the group."""
-
-    member: str = Field(description="Enclave key.")
-    verdict: Verdict = Field(
-        description="replaying; in_sync; missing (the node has no state for the group); diverged (another state); "
-        "stalled (no progress for a while); unobserved (no access to its node)."
-    )
-    blocks_replayed: int = Field(ge=0, description="Blocks of the group's history that the node has replayed.")
-    blocks_total: int = Field(ge=0, description="Blocks of the group's history; 0 while not known.")
-    blocks_per_second: float | None = Field(description="How fast it replays; null while that can't be told.")
-    remaining_seconds: float | None = Field(description="What the replay will still take; null while not known.")
-    head: int | None = Field(description="The node's newest block; null while it does not answer.")
-    in_sync_through: int | None = Field(description="Newest block at which its state was seen equal; null before that.")
-    attested_by: str | None = Field(
-        description="Account whose signed word the verdict rests on; null when the node itself was looked at."
-    )
-
-
-class Effect(_Part):
-    """Where the group's state first showed what was asked for."""
-
-    block_number: int = Field(description="That block.")
-    block_hash: str = Field(description="Its hash.")
-    version: str = Field(description="The group's version there, 0x and 64 digits.")
-    state_root: str = Field(description="The group's state root there, 0x and 64 digits; empty when none was given.")
-    participants: list[str] = Field(description="The members there, enclave keys in the contract's order.")
-
-
-class Differing(_Part):
-    """A member whose node shows the group otherwise than the reference."""
-
-    member: str = Field(description="Enclave key.")
-    node: str = Field(description="Name of its node in the configuration.")
-    verdict: Verdict = Field(description="missing (no state for the group) or diverged (another state root).")
-    state_root: str | None = Field(description="What its node shows at that block; null when nothing.")
-    lacks: list[str] = Field(
-        description="Marker transactions of the first differing block that its node has no private receipt of, and "
-        "another member's node has."
-    )
-
-
-class Unreplayable(_Part):
-    """Public transactions that make a block one that no node can replay."""
-
-    flaw: Flaw = Field(
-        description="account_twice (the account has more than one transaction in the block); balance (it pays with "
-        "what it was sent in the block); gas (more than the block has)."
-    )
-    account: str = Field(description="The account that signed them.")
-    transactions: list[str] = Field(description="Their hashes, in the order of the block.")
-
-
-class EventData(_Part):
+class EventData(Part):
     """What every status event says."""
 
     privacy_group_id: str | None = Field(
@@ -236,6 +169,35 @@ class GroupUnextendableData(EventData):
     reason: Reason = Field(description="The same for a person, and what can be done.")
 
 
+class GroupGuardedData(EventData):
+    """A guard before a node's enclave decided about a history that somebody sent to have the node replay it."""
+
+    node: str = Field(description="Name of the guarded node in the configuration.")
+    member: str = Field(description="The node's enclave key.")
+    outcome: Literal["passed", "refused"] = Field(description="What the node was answered.")
+    history_key: str = Field(description="The history's key in the enclave.")
+    head: int = Field(description="The node's head: the marker is in the block after it, or is to be.")
+    owner: str = Field(description="Who made the group, as the history says.")
+    sent_by: str = Field(description="The enclave key that sent it; empty when it was not told.")
+    rule: str = Field(description="Which rule decided, in a word.")
+    detail: str = Field(description="What was seen.")
+
+
+class GroupAdditionRepeatedData(EventData):
+    """The marker of an addition was mined again: who holds its history may have fallen back to it."""
+
+    block_number: int = Field(description="The block of the repetition.")
+    transaction: str = Field(description="The repetition.")
+    sender: str = Field(description="The account that signed it.")
+    first_block: int = Field(description="The block in which the marker was seen first.")
+    first_transaction: str = Field(description="The transaction there.")
+    affected: list[Affected] = Field(description="Members that show another state than the others now.")
+    cure: list[str] = Field(
+        description="Members to remove, and then to add again in one request; none when nobody shows what is right."
+    )
+    through: str | None = Field(description="Name of a node to do it through: a member's that has no such history.")
+
+
 class GroupJoiningData(EventData):
     """Somebody else adds a member that one of our nodes hosts; that node replays the group's history."""
 
@@ -266,6 +228,8 @@ DATA: Final[dict[EventType, type[EventData]]] = {
     EventType.GROUP_DIVERGED: GroupDivergedData,
     EventType.GROUP_CONVERGED: GroupConvergedData,
     EventType.GROUP_UNEXTENDABLE: GroupUnextendableData,
+    EventType.GROUP_GUARDED: GroupGuardedData,
+    EventType.GROUP_ADDITION_REPEATED: GroupAdditionRepeatedData,
     EventType.GROUP_JOINING: GroupJoiningData,
     EventType.GROUP_JOINED: GroupJoinedData,
 }
@@ -280,15 +244,23 @@ class StatusDocument(BaseModel, Generic[_D]):
     model_config = ConfigDict(frozen=True, json_schema_serialization_defaults_required=False)
 
     specversion: Literal["1.0"]
-    id: str = Field(description="Unique; an event that is delivered again has the same.")
-    source: Literal["/besu-membership-orchestrator"] = Field(description="Always the same.")
+    id: str = Field(description="Unique, also among stores; an event that is delivered again has the same.")
+    source: str = Field(
+        description="An absolute URI: `events.source` of the configuration, else `urn:uuid:` and the store's own id."
+    )
     type: str
     subject: str | None = Field(
         default=None, description="The privacy group id, by which events are ordered; left out when there is none."
     )
     time: datetime = Field(description="When it was committed, UTC.")
     datacontenttype: Literal["application/json"]
-    sequence: str = Field(description="`data.sequence` as text, as CloudEvents' extension of that name wants it.")
+    sequence: str = Field(
+        description="Place among the events of this source, 20 digits: ordered as text; the group's own count is "
+        "`data.sequence`."
+    )
+    formerid: str | None = Field(
+        default=None, description="The id that earlier releases gave this event; goes with the next release."
+    )
     data: _D
 
 

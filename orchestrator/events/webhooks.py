@@ -5,53 +5,25 @@ is tried only now and then, until it takes an event again.
 """
 
 import asyncio
-import hashlib
-import hmac
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-import aiohttp
 import structlog
-from yarl import URL
 
 from orchestrator.engine.isolation import contained
 from orchestrator.engine.ports import Clock, StoreError
-from orchestrator.events.addresses import PublicResolver, check_literal
-from orchestrator.events.envelope import text_of
+from orchestrator.events.delivery import Delivery, DeliveryError, Endpoint, delivery_session
 from orchestrator.events.ports import Outbox, StoredEvent
-from orchestrator.outside_text import told
 
-CONTENT_TYPE: Final = "application/cloudevents+json"
-SIGNATURE_HEADER: Final = "X-Signature-256"
 LEASE: Final = timedelta(seconds=60)
 BATCH: Final = 50
 POLL_SECONDS: Final = 1.0
 STORE_RETRY_SECONDS: Final = 2.0
-GONE: Final = 410
 
 _log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Endpoint:
-    """Where events are posted to.
-
-    Attributes:
-        name: Name of its checkpoint; unique.
-        url: An ``http`` or ``https`` address.
-        secret: Shared with the receiver, for the signature; no signature when None.
-        types: Types of events to post; empty for all.
-        allow_private: Whether the address may be a private or loopback one.
-    """
-
-    name: str
-    url: str
-    secret: bytes | None = field(default=None, repr=False)
-    types: tuple[str, ...] = ()
-    allow_private: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,23 +47,6 @@ class Persistence:
     def pause_seconds(self, failures: int) -> float:
         """Return how long to wait after so many failures in a row."""
         return min(self.first_pause_seconds * 2.0 ** min(failures - 1, 30), self.longest_pause_seconds)
-
-
-class DeliveryError(Exception):
-    """An endpoint did not take an event.
-
-    Attributes:
-        gone: It says that it will never take one again (410).
-    """
-
-    def __init__(self, message: str, *, gone: bool = False) -> None:
-        super().__init__(message)
-        self.gone = gone
-
-
-def signature(secret: bytes, content: bytes) -> str:
-    """Return what `SIGNATURE_HEADER` says: ``sha256=`` and the hexadecimal HMAC-SHA256 of the body."""
-    return "sha256=" + hmac.new(secret, content, hashlib.sha256).hexdigest()
 
 
 class Webhooks:
@@ -126,8 +81,9 @@ class Webhooks:
                 tasks.create_task(self._serve(endpoint))
 
     async def _serve(self, endpoint: Endpoint) -> None:
-        async with _session(endpoint, self._persistence.timeout_seconds) as session:
-            lane = _EndpointLane(endpoint, session, self._outbox, self._clock, self._holder, self._persistence)
+        async with delivery_session(endpoint, self._persistence.timeout_seconds) as session:
+            delivery = Delivery(endpoint, session, self._clock)
+            lane = _EndpointLane(endpoint, delivery, self._outbox, self._clock, self._holder, self._persistence)
             while True:
                 with contained("webhook", webhook=endpoint.name) as posting:
                     try:
@@ -145,14 +101,14 @@ class _EndpointLane:
     def __init__(
         self,
         endpoint: Endpoint,
-        session: aiohttp.ClientSession,
+        delivery: Delivery,
         outbox: Outbox,
         clock: Clock,
         holder: str,
         persistence: Persistence,
     ) -> None:
         self._endpoint = endpoint
-        self._session = session
+        self._delivery = delivery
         self._outbox = outbox
         self._clock = clock
         self._holder = holder
@@ -188,14 +144,15 @@ class _EndpointLane:
         began = self._clock.now()
         try:
             for stored in events:
-                await self._post(stored)
+                await self._delivery.post(stored)
                 done, failures, paused_since = stored.position, 0, None
-                if self._clock.now() - began > LEASE / 3:
+                if self._delivery.spacing_seconds or self._clock.now() - began > LEASE / 3:
                     break
         except DeliveryError as error:
             await self._failed(error, done, failures + 1, paused_since)
         else:
             await self._outbox.save_checkpoint(self._name, position=done)
+            await self._wait_holding(self._delivery.spacing_seconds)
 
     async def _failed(self, error: DeliveryError, position: int, failures: int, paused_since: datetime | None) -> None:
         if paused_since is None and (error.gone or failures >= self._persistence.failures_before_pause):
@@ -207,6 +164,7 @@ class _EndpointLane:
         seconds = (
             self._persistence.pause_seconds(failures) if paused_since is None else self._persistence.paused_seconds
         )
+        seconds = max(seconds, error.again_in_seconds)
         _log.info("webhook did not take an event", webhook=self._endpoint.name, reason=str(error), again_in=seconds)
         await self._wait_holding(seconds)
 
@@ -217,32 +175,3 @@ class _EndpointLane:
             await self._clock.sleep(min(step, seconds))
             seconds -= step
             await self._outbox.acquire_lease(self._name, holder=self._holder, lease=LEASE, now=self._clock.now())
-
-    async def _post(self, stored: StoredEvent) -> None:
-        content = text_of(stored).encode()
-        headers = {"Content-Type": CONTENT_TYPE}
-        if self._endpoint.secret is not None:
-            headers[SIGNATURE_HEADER] = signature(self._endpoint.secret, content)
-        try:
-            if not self._endpoint.allow_private:
-                check_literal(URL(self._endpoint.url).raw_host or "")  # as the library connects to it
-            async with self._session.post(
-                self._endpoint.url, data=content, headers=headers, allow_redirects=False
-            ) as answer:
-                status = answer.status
-        except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
-            # A host name that no resolver takes (a label of more than 63 characters) is a ValueError, UnicodeError.
-            raise DeliveryError(f"{type(error).__name__}: {told(str(error))}".rstrip(": ")) from error
-        if not 200 <= status < 300:
-            raise DeliveryError(f"it answered {status}", gone=status == GONE)
-
-
-@asynccontextmanager
-async def _session(endpoint: Endpoint, timeout_seconds: float) -> AsyncIterator[aiohttp.ClientSession]:
-    resolver = None if endpoint.allow_private else PublicResolver()
-    connector = aiohttp.TCPConnector(limit=2, resolver=resolver, use_dns_cache=False)
-    timeout = aiohttp.ClientTimeout(total=timeout_seconds)
-    async with aiohttp.ClientSession(
-        connector=connector, timeout=timeout, trust_env=False, cookie_jar=aiohttp.DummyCookieJar()
-    ) as session:
-        yield session

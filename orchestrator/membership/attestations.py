@@ -35,6 +35,7 @@ TROUBLES: Final = (
     "node_behind",
     "node_unreachable",
     "not_at_this_block",
+    "refused_by_guard",
 )
 """Reasons that an answer may give."""
 

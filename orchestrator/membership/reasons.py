@@ -270,6 +270,12 @@ RULES: dict[str, Rule] = {
         "hosted on another node.",
         member_specific=True,
     ),
+    "refused_by_guard": Rule(
+        judgement=Judgement.PARK,
+        remedy="The guard before the member's node keeps this group's history from it: have its operator approve the "
+        "addition, or mend what it names; then retry.",
+        member_specific=True,
+    ),
     "attestation_missing": Rule(
         judgement=Judgement.PARK,
         remedy="Have the operator of the member's node run a daemon with nodes.speaker, name its account under "

@@ -36,6 +36,8 @@ class EventType(StrEnum):
     GROUP_JOINING = "membership.group.joining.v1"
     GROUP_JOINED = "membership.group.joined.v1"
     GROUP_UNEXTENDABLE = "membership.group.unextendable.v1"
+    GROUP_GUARDED = "membership.group.guarded.v1"
+    GROUP_ADDITION_REPEATED = "membership.group.addition_repeated.v1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,17 +6,35 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 
 from orchestrator.membership.status import EventType, StatusEvent
 from orchestrator.outside_text import told
 from orchestrator.store.rows import Row, moment, storable
-from orchestrator.store.schema import DELETED, THINNED, deletions, outbox
+from orchestrator.store.schema import DELETED, THINNED, deletions, identity, outbox
 from orchestrator.store.transaction import Transaction, Upsert, per_dialect
 
-_NAMESPACE = uuid.UUID("6c0a8bb5-1d27-4b7a-9c39-5f2f1f0d9a11")
+FORMER_SOURCE: Final = "/besu-membership-orchestrator"
+"""The source of status events from before stores had names of their own, the same for all of them."""
+
+_FORMER_NAMESPACE: Final = uuid.UUID("6c0a8bb5-1d27-4b7a-9c39-5f2f1f0d9a11")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """What tells the status events of one store from those of others.
+
+    Attributes:
+        store_id: The store's own name; every event's id is made from it.
+        source: The CloudEvents source of its events.
+        former_through: Events up to this position have the id and the source of before stores had names.
+    """
+
+    store_id: uuid.UUID
+    source: str
+    former_through: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +43,9 @@ class StoredEvent:
 
     Attributes:
         position: Place in the order of all events.
-        event_id: Unique, and the same whenever and by whomever it is read.
+        event_id: Unique among the events of all stores, and the same whenever and by whomever it is read.
+        former_id: The id that it had before stores had names: the same for different events of two stores.
+        source: Where it comes from; see `Identity`.
         sequence: Place in the order of its group's events, from 1 without gaps.
         at: When it was committed, UTC.
         event: What happened.
@@ -33,6 +53,8 @@ class StoredEvent:
 
     position: int
     event_id: str
+    former_id: str
+    source: str
     sequence: int
     at: datetime
     event: StatusEvent
@@ -60,12 +82,24 @@ _PENDING = (
 _OLDEST = sa.select(outbox.c.occurred_at).where(sa.text("published_at IS NULL")).order_by(outbox.c.position).limit(1)
 
 
-def pending(connection: sa.Connection, *, limit: int, without: Sequence[str] = ()) -> Page:
+def identity_of(connection: sa.Connection, *, source: str | None) -> Identity:
+    """Return what tells this store's events from those of others.
+
+    Args:
+        connection: A connection.
+        source: Their source; None for one that names the store.
+    """
+    row = connection.execute(sa.select(identity)).one()
+    store_id = uuid.UUID(row.store_id)
+    return Identity(store_id=store_id, source=source or store_id.urn, former_through=row.former_through)
+
+
+def pending(connection: sa.Connection, *, limit: int, own: Identity, without: Sequence[str] = ()) -> Page:
     """Return the first unpublished events, by position, but none of some groups."""
     statement = _PENDING
     if without:
         statement = statement.where(outbox.c.privacy_group_id.not_in([storable(group) for group in without]))
-    return _page(connection, statement, {"limit": limit})
+    return _page(connection, statement, {"limit": limit}, own)
 
 
 def oldest_unpublished(connection: sa.Connection) -> datetime | None:
@@ -90,6 +124,7 @@ def after(
     privacy_group_id: str | None,
     change_id: str | None,
     types: Sequence[str],
+    own: Identity,
 ) -> Page:
     """Return the next events behind a position."""
     statement = sa.select(outbox).where(outbox.c.position > position).order_by(outbox.c.position).limit(limit)
@@ -99,7 +134,7 @@ def after(
         statement = statement.where(outbox.c.change_id == storable(change_id))
     if types:
         statement = statement.where(outbox.c.type.in_(types))
-    return _page(connection, statement, {})
+    return _page(connection, statement, {}, own)
 
 
 def deleted_through(connection: sa.Connection) -> int:
@@ -155,7 +190,7 @@ def delete(transaction: Transaction, *, positions: Sequence[int], thinning: bool
     return deleted
 
 
-def _page(connection: sa.Connection, statement: sa.Select[Any], values: Mapping[str, Any]) -> Page:
+def _page(connection: sa.Connection, statement: sa.Select[Any], values: Mapping[str, Any], own: Identity) -> Page:
     """Run a query on the outbox; a row that can't be read hides no other."""
     try:
         rows = list(connection.execute(statement, values).mappings())
@@ -163,16 +198,16 @@ def _page(connection: sa.Connection, statement: sa.Select[Any], values: Mapping[
         if "Could not decode" not in str(error.orig):  # what sqlite3 says of a text that is no UTF-8
             raise
         positions = connection.execute(statement.with_only_columns(outbox.c.position), values).scalars().all()
-        return _sorted_out(positions, partial(_row_at, connection))
+        return _sorted_out(positions, partial(_row_at, connection), own)
     by_position = {row["position"]: row for row in rows}
-    return _sorted_out(list(by_position), by_position.__getitem__)
+    return _sorted_out(list(by_position), by_position.__getitem__, own)
 
 
-def _sorted_out(positions: Sequence[int], row_at: Callable[[int], Row]) -> Page:
+def _sorted_out(positions: Sequence[int], row_at: Callable[[int], Row], own: Identity) -> Page:
     events, unreadable = [], []
     for position in positions:
         try:
-            events.append(_stored(row_at(position)))
+            events.append(_stored(row_at(position), own))
         except (sa.exc.OperationalError, ValueError, TypeError, OverflowError, RecursionError) as error:
             reason = told(str(error)) or type(error).__name__
             unreadable.append(UnreadableEvent(position=position, reason=reason))
@@ -183,7 +218,7 @@ def _row_at(connection: sa.Connection, position: int) -> Row:
     return connection.execute(sa.select(outbox).where(outbox.c.position == position)).mappings().one()
 
 
-def _stored(row: Row) -> StoredEvent:
+def _stored(row: Row, own: Identity) -> StoredEvent:
     data = json.loads(row["data"])
     if not isinstance(data, dict):
         raise TypeError("its data are no JSON object")
@@ -194,16 +229,28 @@ def _stored(row: Row) -> StoredEvent:
         request_id=row["request_id"],
         data=data,
     )
+    former_id = _former_id(event, row["sequence"])
+    former = row["position"] <= own.former_through
     return StoredEvent(
         position=row["position"],
-        event_id=_event_id(event, row["sequence"]),
+        event_id=former_id if former else _event_id(row, own),
+        former_id=former_id,
+        source=FORMER_SOURCE if former else own.source,
         sequence=row["sequence"],
         at=moment(row["occurred_at"]),
         event=event,
     )
 
 
-def _event_id(event: StatusEvent, sequence: int) -> str:
-    """Name an event by what it is: the ids in it keep events of another store, with the same numbers, apart."""
+def _event_id(row: Row, own: Identity) -> str:
+    """Name an event by its store, its place and its time.
+
+    A store that was restored from a backup gives places out again: the time, to the microsecond, tells those apart.
+    """
+    names = [row[name] for name in ("position", "occurred_at", "type", "privacy_group_id", "sequence", "change_id")]
+    return str(uuid.uuid5(own.store_id, json.dumps(names)))
+
+
+def _former_id(event: StatusEvent, sequence: int) -> str:
     names = [event.privacy_group_id, sequence, event.change_id, event.request_id]
-    return str(uuid.uuid5(_NAMESPACE, json.dumps(names)))
+    return str(uuid.uuid5(_FORMER_NAMESPACE, json.dumps(names)))

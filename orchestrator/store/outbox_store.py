@@ -2,16 +2,17 @@
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 
+import sqlalchemy as sa
 import structlog
 
 from orchestrator.engine.isolation import contained_failures
 from orchestrator.store import outbox, readers
 from orchestrator.store.database import Database
-from orchestrator.store.outbox import StoredEvent, UnreadableEvent
+from orchestrator.store.outbox import Identity, Page, StoredEvent, UnreadableEvent
 from orchestrator.store.readers import Checkpoint
 from orchestrator.store.rows import micros
 from orchestrator.store.transaction import newest_position
@@ -33,11 +34,29 @@ class SqlOutbox:
 
     Args:
         database: An open database.
+        source: The CloudEvents source of its events, an absolute URI; None for one that names the store.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, source: str | None = None) -> None:
         self._database = database
+        self._source = source
+        self._known: Identity | None = None
         self._told: set[int] = set()
+
+    async def identity(self) -> Identity:
+        """Return what tells this store's events from those of others."""
+        if self._known is not None:
+            return self._known
+        return await self._database.read(self._own)
+
+    def _own(self, connection: sa.Connection) -> Identity:
+        """Return it within a unit that reads: it is read once, and never changes."""
+        if self._known is None:
+            self._known = outbox.identity_of(connection, source=self._source)
+        return self._known
+
+    async def _page(self, unit: Callable[..., Page]) -> Page:
+        return await self._database.read(lambda connection: unit(connection, own=self._own(connection)))
 
     async def pending(self, limit: int, without: Sequence[str] = ()) -> tuple[StoredEvent, ...]:
         """Return the first unpublished events, by position, but none of some groups.
@@ -45,7 +64,7 @@ class SqlOutbox:
         What can't be read is set aside: it counts as published from then on, and is told.
         """
         while True:
-            events, unreadable = await self._database.read(partial(outbox.pending, limit=limit, without=without))
+            events, unreadable = await self._page(partial(outbox.pending, limit=limit, without=without))
             if unreadable:
                 aside = [row.position for row in unreadable]
                 unit = partial(outbox.mark_published, positions=aside, at=_NEVER)
@@ -83,7 +102,7 @@ class SqlOutbox:
         """Return the next events behind a position, by position, whether published or not; none that can't be read."""
         found: list[StoredEvent] = []
         while True:
-            events, unreadable = await self._database.read(
+            events, unreadable = await self._page(
                 partial(
                     outbox.after,
                     position=position,

@@ -171,6 +171,14 @@ outbox = sa.Table(
     sqlite_autoincrement=True,  # a position is not given out again after compaction
 )
 
+# One row: the store's own name, which is in the id of each status event, and the newest event from before it had one.
+identity = sa.Table(
+    "identity",
+    metadata,
+    sa.Column("store_id", sa.Text, primary_key=True),
+    sa.Column("former_through", sa.BigInteger, nullable=False),
+)
+
 leases = sa.Table(
     "leases",
     metadata,

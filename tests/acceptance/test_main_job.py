@@ -112,7 +112,7 @@ def test_a_group_of_the_public_client_gets_a_third_member(
     assert sorted(seen["participants"]) == sorted(ENCLAVE_KEYS)
 
     events = asyncio.run(status_events(nats_url, "membership.change.succeeded.v1"))
-    assert [int(event["sequence"]) for event in events] == list(range(1, len(events) + 1))
+    assert [event["data"]["sequence"] for event in events] == list(range(1, len(events) + 1))
     types = [event["type"].removeprefix("membership.").removesuffix(".v1") for event in events]
     order = ["change.accepted", "change.started", "group.locking", "group.locked", "group.unlocked"]
     assert [name for name in types if name in order] == order

@@ -17,6 +17,7 @@ from orchestrator.log import configure_logging
 from tests.benchmarks import (
     bench_clients,
     bench_engines,
+    bench_guard,
     bench_harm,
     bench_lanes,
     bench_loop,
@@ -38,6 +39,7 @@ BENCHMARKS: tuple[tuple[tuple[str, ...], str, Measure], ...] = (
     (("f",), "starting on a long queue", bench_restart.measure),
     (("h",), "the event loop", bench_loop.measure),
     (("harm",), "who does harm under load", bench_harm.measure),
+    (("guard",), "a node behind a guard", bench_guard.measure),
     (("i",), "dying at every point", bench_recovery.measure),
 )
 """The parts that a benchmark measures, what it is, and the benchmark."""

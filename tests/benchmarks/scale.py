@@ -23,6 +23,8 @@ class Scale:
         deaths: Which kinds of change die at every point.
         loop_groups: Groups at once while the event loop is watched.
         harm: What goes on while it is looked who does harm.
+        additions: Hostile and honest additions to a guarded node, each.
+        imports: Blocks that a node imports with and without a guard, each.
         settle_seconds: How long a restarted daemon is left to itself before its memory is read.
     """
 
@@ -39,6 +41,8 @@ class Scale:
     deaths: tuple[str, ...] = ("create_group", "add_members", "remove_members")
     loop_groups: int = 100
     harm: Load = field(default_factory=lambda: Load(groups=100, rounds=5))
+    additions: int = 200
+    imports: int = 200
     settle_seconds: float = 10.0
 
 
@@ -56,5 +60,7 @@ QUICK = Scale(
     deaths=(),
     loop_groups=30,
     harm=Load(groups=20, rounds=3, pair_blocks=8),
+    additions=22,
+    imports=50,
     settle_seconds=3.0,
 )

@@ -12,6 +12,7 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 
 from orchestrator.api.application import make_api
+from orchestrator.api.connections import Connections
 from orchestrator.api.ports import ApiServices, BuriedMessage, Check, GroupListing, GroupStanding
 from orchestrator.engine.ports import Acceptance, Amendment, FeedClosedError, HistoryEntry, LeaseLostError
 from orchestrator.engine.requests import ChangeRequest
@@ -313,6 +314,7 @@ class FakeParts:
             dead_letters=self.dead_letters,
             metrics=self.metrics,
             now=lambda: NOW,
+            origins=("https://console.example.org",),
         )
 
 
@@ -323,8 +325,9 @@ def serving(parts: FakeParts) -> Iterator[str]:
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
     try:
-        runner = asyncio.run_coroutine_threadsafe(_start(parts), loop).result(10)
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+        runner, listening = asyncio.run_coroutine_threadsafe(_start(parts), loop).result(10)
+        yield f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
+        loop.call_soon_threadsafe(listening.close)
         asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(10)
     finally:
         loop.call_soon_threadsafe(loop.stop)
@@ -332,11 +335,12 @@ def serving(parts: FakeParts) -> Iterator[str]:
         loop.close()
 
 
-async def _start(parts: FakeParts) -> web.AppRunner:
+async def _start(parts: FakeParts) -> tuple[web.AppRunner, asyncio.Server]:
     runner = web.AppRunner(make_api(parts.services()), shutdown_timeout=1.0)
     await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    return runner
+    assert runner.server is not None
+    listening = await asyncio.get_running_loop().create_server(Connections(runner.server), "127.0.0.1", 0)
+    return runner, listening
 
 
 def make_change(change_id: str = "change-1", **fields: Any) -> Change:

@@ -52,3 +52,12 @@ def web3js_quorum() -> Path:
         msg = f"{folder}/node_modules is missing: run `make setup`, which installs the client"
         raise ProgramMissingError(msg)
     return folder
+
+
+def interop() -> Path:
+    """The folder from which ``node`` finds other JavaScript clients, and in whose ``.venv`` Python finds others."""
+    folder = Path(__file__).parents[1] / "clients" / "interop"
+    if not ((folder / "node_modules").is_dir() and (folder / ".venv" / "installed").exists()):
+        msg = f"clients are missing in {folder}: run `make setup`, which installs them"
+        raise ProgramMissingError(msg)
+    return folder

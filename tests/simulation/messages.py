@@ -68,7 +68,7 @@ class MessageQueue:
         if self._world.happens(self._world.weather.lost_event):
             raise BrokerError("the event was lost")
         await asyncio.sleep(self._world.latency())
-        self.published.setdefault(event.get("subject", "requests"), []).append(int(event["sequence"]))
+        self.published.setdefault(event.get("subject", "requests"), []).append(int(event["data"]["sequence"]))
         await life.moment(f"published {event_type}")
         if self._world.happens(self._world.weather.lost_event):
             raise BrokerError("the answer was lost")

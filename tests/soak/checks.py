@@ -124,7 +124,7 @@ async def _published(nats_url: str) -> tuple[dict[str, list[int]], int]:
         state = (await jetstream.stream_info("membership-events")).state
         for number in range(state.first_seq, state.last_seq + 1):
             event = json.loads((await jetstream.get_msg("membership-events", number)).data or b"")
-            found[event.get("subject", "")].append(int(event["sequence"]))
+            found[event.get("subject", "")].append(int(event["data"]["sequence"]))
     finally:
         await connection.close()
     return found, int(dead)

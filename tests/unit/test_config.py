@@ -287,7 +287,7 @@ def test_every_key_is_documented() -> None:
 def documented_rows(model: type[BaseModel], path: str) -> list[str]:
     rows = []
     for name, field in model.model_fields.items():
-        section = re.search(r"orchestrator\.config\.sections\.(\w+)", repr(field.annotation))
+        section = re.search(r"orchestrator\.config\.(?:guard_)?sections?\.(\w+)", repr(field.annotation))
         if section is not None:
             from orchestrator.config import sections  # noqa: PLC0415 - only here: the class is found by its name
 
@@ -364,3 +364,36 @@ def test_marks_of_editors_are_no_mistake(load: Load, tmp_path: Path) -> None:
     path.write_bytes(NODE.encode("utf-16"))
     with pytest.raises(ConfigError, match="written in UTF-16"):
         load_config(path, {})
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "right", "wrong"),
+    [
+        ("[events]", "source", "https://org.example/membership", "/besu-membership-orchestrator"),
+        ("[events]", "source", "urn:uuid:3f1c9f0e-8f55-4d0b-9d5c-0c1d2e3f4a5b", "urn:with space"),
+        (
+            "[[webhooks]]\nname = 'a'\nurl = 'https://org.example'",
+            "origin",
+            "membership.example.org",
+            "https://x.example",
+        ),
+        ("[[webhooks]]\nname = 'a'\nurl = 'https://org.example'", "origin", "localhost", "a..b"),
+    ],
+)
+def test_what_others_are_told_is_checked(load: Load, section: str, key: str, right: str, wrong: str) -> None:
+    """A source has to be an absolute URI, and an origin a DNS name."""
+    secret = {"ORCHESTRATOR_WEBHOOKS__0__SECRET": "shared"} if "webhooks" in section else {}
+    load(f"{NODE}\n{section}\n{key} = '{right}'\n", **secret)
+    (problem,) = problems_of(load, f"{NODE}\n{section}\n{key} = '{wrong}'\n", **secret)
+    assert key in problem
+
+
+@pytest.mark.parametrize(
+    "wrong", ["console.example.org", "https://x.example/", "ftp://x.example", "https://u@x.example"]
+)
+def test_an_origin_of_pages_is_scheme_and_host(load: Load, wrong: str) -> None:
+    """Where a proxy's pages come from is written as browsers write it, in lower case."""
+    assert load(f"{NODE}\n[api]\norigins = ['https://Console.example.org']\n").api.origins == (
+        "https://console.example.org",
+    )
+    assert problems_of(load, f"{NODE}\n[api]\norigins = ['{wrong}']\n")[0].startswith("api.origins.0")

@@ -4,7 +4,7 @@
 const SHOWN_CHANGES = 100;
 const SHOWN_EVENTS = 200;
 const KINDS = ["accepted", "started", "progressed", "succeeded", "failed", "parked", "cancelled"];
-const GROUP_NEWS = ["locking", "locked", "unlocked", "members_changed", "diverged", "converged", "joining", "joined", "unextendable"];
+const GROUP_NEWS = ["locking", "locked", "unlocked", "members_changed", "diverged", "converged", "joining", "joined", "unextendable", "guarded", "addition_repeated"];
 const TYPES = [
   ...KINDS.map((name) => `membership.change.${name}.v1`),
   ...GROUP_NEWS.map((name) => `membership.group.${name}.v1`),
@@ -156,6 +156,8 @@ async function readAll() {
   showGroups();
 }
 
+const RECONNECT_MS = 2000;
+
 function listen() {
   const source = new EventSource("/v1/events");
   const say = (text, tone) => {
@@ -166,7 +168,11 @@ function listen() {
     say("live", "good");
     soon("all", readAll);
   };
-  source.onerror = () => say("disconnected, trying again…", "warn");
+  source.onerror = () => {
+    say("disconnected, trying again…", "warn");
+    // A proxy that answers for a daemon that is away ends an EventSource for good; everything is read again when open.
+    if (source.readyState === EventSource.CLOSED) setTimeout(listen, RECONNECT_MS);
+  };
   for (const type of TYPES) {
     source.addEventListener(type, (message) => {
       const event = JSON.parse(message.data);

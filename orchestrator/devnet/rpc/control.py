@@ -118,6 +118,19 @@ def _set_enclave(controls: Controls, call: Call) -> bool:
     return True
 
 
+def _set_enclave_url(controls: Controls, call: Call) -> bool:
+    node, url = _node(call, 0), call.optional(1)
+    if node.link is None:
+        raise _wrong("enclaves have no addresses here; start the devnet with --enclave-http")
+    if not isinstance(url, str | None) or (
+        url is not None and not url.startswith(("http://127.0.0.1", "http://localhost"))
+    ):
+        raise _wrong("parameter 2 must be an http address on this machine, or null for the enclave's own")
+    node.link.url = node.link.own_url if url is None else url
+    node.restart(controls.network.now)
+    return True
+
+
 def _set_node(controls: Controls, call: Call) -> bool:
     node, up = _node(call, 0), _flag(call, 1)
     controls.network.set_up(node, up)
@@ -284,6 +297,7 @@ _METHODS: Final[dict[str, Callable[[Controls, Call], Any]]] = {
     "devnet_setBlockPeriod": _set_block_period,
     "devnet_setCongested": _set_congested,
     "devnet_setEnclave": _set_enclave,
+    "devnet_setEnclaveUrl": _set_enclave_url,
     "devnet_setNode": _set_node,
     "devnet_setPropagation": _set_propagation,
     "devnet_permitAccounts": _permit_accounts,

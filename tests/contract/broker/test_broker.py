@@ -248,3 +248,13 @@ async def test_settling_without_a_connection_does_no_harm(queue: "QueueUnderTest
         again = await take(triggers)
         assert again.body == b"held"
         await again.acknowledge()
+
+
+async def test_the_newest_event_is_seen_whoever_published_it(queue: "QueueUnderTest") -> None:
+    """Events that another daemon publishes under the same subjects can be noticed."""
+    async with queue.open() as broker, queue.open() as other:
+        assert await broker.newest_event() is None
+        await broker.publish("membership.change.accepted.v1", "event-1", b"ours")
+        assert await broker.newest_event() == b"ours"
+        await other.publish("membership.group.joining.v1", "event-2", b"another's")
+        assert await broker.newest_event() == b"another's"

@@ -296,4 +296,4 @@ async def _published(broker: NatsBroker, names: Names) -> tuple[int, ...]:
     stream = await jetstream.find_stream_name_by_subject(f"{names.events}.>")
     count = (await jetstream.stream_info(stream)).state.messages
     messages = [await jetstream.get_msg(stream, seq=number) for number in range(1, count + 1)]
-    return tuple(int(json.loads(message.data or b"")["sequence"]) for message in messages)
+    return tuple(int(json.loads(message.data or b"")["data"]["sequence"]) for message in messages)

@@ -13,7 +13,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from orchestrator.events.webhooks import SIGNATURE_HEADER
+from orchestrator.events.signatures import SIGNATURE_HEADER
 
 if TYPE_CHECKING:
     from tests.integration.events.conftest import Daemon

@@ -94,4 +94,27 @@ async def test_unknown_paths_and_methods_are_problems(client: Client) -> None:
     wrong = await client.delete("/v1/changes")
     assert (missing.status, wrong.status) == (404, 405)
     assert missing.content_type == wrong.content_type == "application/problem+json"
-    assert set(wrong.headers["Allow"].split(",")) == {"GET", "POST"}
+    assert set(wrong.headers["Allow"].split(",")) == {"GET", "HEAD", "POST"}
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "console.example.org", "CONSOLE.example.org"])
+async def test_pages_behind_a_known_proxy_may_act(client: Client, parts: FakeParts, host: str) -> None:
+    """A page that came by a configured proxy may use the API, whether the proxy passes its own Host on or not."""
+    parts.record.stored["change-1"] = make_change()
+    headers = {"Origin": "https://console.example.org", "Sec-Fetch-Site": "same-origin", "Host": host}
+    assert (await client.post("/v1/changes/change-1/cancel", headers=headers)).status == 200
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "http://console.example.org"},
+        {"Origin": "https://console.example.org:444"},
+        {"Origin": "https://console.example.org", "Host": "other.example.org"},
+        {"Origin": "https://console.example.org", "Sec-Fetch-Site": "cross-site"},
+    ],
+)
+async def test_a_proxy_is_known_by_its_whole_address(client: Client, parts: FakeParts, headers: dict[str, str]) -> None:
+    """Another scheme or port, another host, and a page of another site are foreign as ever."""
+    parts.record.stored["change-1"] = make_change()
+    assert (await client.post("/v1/changes/change-1/cancel", headers=headers)).status in (403, 421)

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from aiohttp.test_utils import TestClient
+from yarl import URL
 
 from orchestrator.engine.ports import StoreError
 from orchestrator.membership.model import State
@@ -48,10 +49,10 @@ async def test_the_same_request_is_the_same_change(client: Client) -> None:
 
 
 async def test_another_request_under_the_same_key_is_refused(client: Client) -> None:
-    """Another request under a known key answers 409 and changes nothing."""
+    """Another request under a known key answers 422, as the key's draft wants it, and changes nothing."""
     await client.post("/v1/changes", json=BODY, headers=key())
     response = await client.post("/v1/changes", json={**BODY, "members": [KEYS[1]]}, headers=key())
-    assert response.status == 409
+    assert response.status == 422
     assert (await response.json())["type"] == "urn:orchestrator:problem:conflicting-request"
 
 
@@ -247,3 +248,15 @@ async def test_a_change_that_has_sent_is_not_cancelled(client: Client, parts: Fa
     response = await client.post("/v1/changes/change-1/cancel")
     assert response.status == 409
     assert (await response.json())["type"] == "urn:orchestrator:problem:impossible-now"
+
+
+async def test_the_next_page_is_linked(client: Client, parts: FakeParts) -> None:
+    """A page names the next one also as a Link, with the filters that it was asked with; the last one does not."""
+    for number in range(3):
+        parts.record.stored[f"change-{number}"] = make_change(f"change-{number}")
+    page = await client.get("/v1/changes", params={"limit": "2", "group": GROUP_IN_PATH})
+    link = URL(str(page.links["next"]["url"]))
+    assert dict(link.query) == {"limit": "2", "group": GROUP_IN_PATH, "before": "change-1"}
+    last = await client.get(str(link.relative()))
+    assert [change["change_id"] for change in (await last.json())["changes"]] == ["change-0"]
+    assert "next" not in last.links

@@ -7,7 +7,7 @@ from importlib.resources import files
 
 import pytest
 from aiohttp.test_utils import TestServer
-from playwright.async_api import ConsoleMessage, Page, Request, async_playwright, expect
+from playwright.async_api import ConsoleMessage, Page, Request, Route, async_playwright, expect
 
 from orchestrator.api.ports import GroupStanding
 from orchestrator.membership.model import MemberProgress, State, Verdict
@@ -113,3 +113,21 @@ async def test_the_documentation_lists_operations(page: Page, server: TestServer
     await page.goto(str(server.make_url("/docs")))
     await expect(page.locator("code", has_text="PUT /v1/groups/{group_id}/members")).to_be_visible()
     await expect(page.locator("summary", has_text="ChangeDetailDocument")).to_be_visible()
+
+
+async def test_the_dashboard_outlives_a_proxy_that_answers_for_the_daemon(page: Page, server: TestServer) -> None:
+    """What is no stream ends an EventSource for good; the page makes another one, and says so meanwhile."""
+    failed: list[str] = []
+
+    async def away_once(route: Route) -> None:
+        if failed:
+            await route.continue_()
+        else:
+            failed.append(route.request.url)
+            # As final as a 502, of which the browser would complain on its console.
+            await route.fulfill(status=204)
+
+    await page.route("**/v1/events", away_once)
+    await page.goto(str(server.make_url("/")))
+    await expect(page.locator("#connection")).to_contain_text("trying again")
+    await expect(page.locator("#connection")).to_have_text("live", timeout=10_000)

@@ -53,6 +53,30 @@ def test_the_document_is_valid() -> None:
         assert reference.removeprefix("#/components/schemas/") in document["components"]["schemas"]
 
 
+def test_answers_may_get_further_fields() -> None:
+    """Clients made from the document today read the answers of later versions; only requests are closed."""
+    schemas = openapi_document()["components"]["schemas"]
+    closed = {name for name, schema in schemas.items() if schema.get("additionalProperties") is False}
+    assert closed == {op.body.__name__ for op in OPERATIONS if op.body is not None}
+
+
+def test_no_field_has_a_default() -> None:
+    """Generators take a field with a default for one that is always there, and null for one that has to be sent."""
+    schemas = openapi_document()["components"]["schemas"]
+    fields = [field for schema in schemas.values() for field in schema.get("properties", {}).values()]
+    assert fields
+    assert not [field for field in fields if "default" in field]
+
+
+def test_words_have_names_of_their_own() -> None:
+    """Where a language has one scope for all constants, a word that two lists share is no clash."""
+    schemas = openapi_document()["components"]["schemas"]
+    words = [schema["enum"] for schema in schemas.values() if "enum" in schema]
+    names = [name for schema in schemas.values() for name in schema.get("x-enum-varnames", [])]
+    assert len(set(names)) == len(names) == sum(map(len, words))
+    assert len({word for listed in words for word in listed}) < len(names)
+
+
 def references(value: Any) -> Iterator[str]:
     if isinstance(value, dict):
         if isinstance(value.get("$ref"), str):

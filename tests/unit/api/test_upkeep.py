@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 from aiohttp.test_utils import TestClient
 from prometheus_client import Counter
 
@@ -48,3 +49,29 @@ async def test_dead_letters_are_listed_and_replayed(client: Client, parts: FakeP
     assert page["dead_letters"] == [{"letter_id": "7", "reason": "body: is no JSON", "body": "\ufffd{"}]
     assert (await client.post("/v1/dead-letters/7/replay")).status == 204
     assert (await client.post("/v1/dead-letters/7/replay")).status == 404
+
+
+@pytest.mark.parametrize("path", ["/livez?verbose", "/readyz?verbose=1", "/metrics?target=x&module=y"])
+async def test_probes_may_send_parameters(client: Client, path: str) -> None:
+    """What others' probes add to an address does not take the daemon down for them."""
+    assert (await client.get(path)).status == 200
+
+
+@pytest.mark.parametrize(
+    "path", ["/livez", "/readyz", "/metrics", "/v1/changes", "/v1/groups", "/v1/events", "/", "/openapi.json"]
+)
+async def test_whatever_can_be_got_has_a_head(client: Client, path: str) -> None:
+    """HEAD answers as GET does, with the same headers and no body."""
+    head = await client.head(path)
+    assert (head.status, await head.read()) == (200, b"")
+    async with client.get(path) as got:
+        assert (got.status, got.headers["Content-Type"]) == (200, head.headers["Content-Type"])
+
+
+async def test_open_metrics_are_given_who_asks_for_them(client: Client) -> None:
+    """The text format is the one that the scraper prefers."""
+    plain = await client.get("/metrics")
+    open_metrics = await client.get("/metrics", headers={"Accept": "application/openmetrics-text;version=1.0.0"})
+    assert plain.content_type == "text/plain"
+    assert open_metrics.content_type == "application/openmetrics-text"
+    assert (await open_metrics.text()).endswith("# EOF\n")

@@ -71,8 +71,17 @@ class Organisations:
         self.book = AttestationBook({MEMBER: JOINER.address}, signer_of)
         self.inquirer = Inquirer(Fleet([ours]), self.book, {"m1": ADDER.address}, Accounts(ADDER), self.clock, policy)
         self.inquirer.ask_by(self.ask)
+        self.guarded: str | None = None
         self.voucher = Voucher(
-            Fleet([theirs]), self, {"m3": JOINER.address}, askers, Accounts(JOINER), signer_of, self.say, self.clock
+            Fleet([theirs]),
+            self,
+            {"m3": JOINER.address},
+            askers,
+            Accounts(JOINER),
+            signer_of,
+            self.say,
+            self.clock,
+            self.why,
         )
         self.delivers = True
         self.asked = asyncio.Event()
@@ -80,6 +89,10 @@ class Organisations:
     async def newcomer(self, history: GroupHistory, enclave_key: str) -> NewcomerFacts | None:
         assert (history.privacy_group_id, enclave_key) == (GROUP, MEMBER)
         return self.facts
+
+    async def why(self, node: str, privacy_group_id: str) -> str | None:
+        assert (node, privacy_group_id) == ("m3", GROUP)
+        return self.guarded
 
     async def ask(self, body: bytes) -> None:
         self.questions.append(body)
@@ -128,6 +141,16 @@ async def test_what_speaks_against_it_comes_back() -> None:
     assert found.reason is not None
     assert (found.reason.slug, found.reason.members) == ("former_member_unsafe", (MEMBER,))
     assert "m3" not in found.reason.detail, "what others read names no node of ours"
+
+
+async def test_a_guard_that_would_refuse_the_history_is_told_before_anything_is_locked() -> None:
+    """The adder reads that the member's guard refuses, and why, instead of finding its addition lost."""
+    both = Organisations()
+    both.guarded = "nobody there has agreed to this addition"
+    found = await both.about()
+    assert isinstance(found, Attested)
+    assert found.reason is not None
+    assert (found.reason.slug, found.reason.detail) == ("refused_by_guard", both.guarded)
 
 
 @pytest.mark.parametrize("policy", [Policy.PREFER, Policy.REQUIRE])

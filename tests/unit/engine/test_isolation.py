@@ -19,6 +19,7 @@ SERVE_ONE = {
     "broker/rabbitmq.py::verdicts": "reads for one consumer, the testimony, which contains what it does with a message",
     "broker/rabbitmq.py::dead_letters": "reads one page for one caller",
     "broker/rabbitmq.py::replay": "looks for one letter for one caller",
+    "broker/rabbitmq_letters.py::_lock": "waits for the turn of one caller",
     "engine/watcher.py::_mined": "waits for one change",
     "engine/inquiring.py::_until_known": "waits for one change; the supervisor contains its lane",
     "engine/settling.py::_settle_at": "settles one attempt; the supervisor contains its lane",

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orchestrator.engine.cloud_events import AMQP, HTTP, NATS, Binding
 from orchestrator.engine.request_mistakes import MAX_DEADLINE_SECONDS, MAX_MEMBERS
 from orchestrator.engine.requests import (
     MAX_BODY_BYTES,
@@ -16,6 +17,7 @@ from orchestrator.engine.requests import (
     ChangeRequest,
     InvalidRequestError,
     checked_request_id,
+    parse_batch,
     parse_json,
     parse_request,
     parse_trigger,
@@ -74,17 +76,19 @@ def test_a_structured_event_is_read() -> None:
 
 
 @pytest.mark.parametrize(
-    "headers",
+    ("headers", "binding"),
     [
-        binary_headers(**{"ce-id": "r%201%C3%A9"}),
-        {f"cloudevents:{n.removeprefix('ce-')}": v for n, v in binary_headers(**{"ce-id": "r 1é"}).items()},
-        {f"cloudevents_{n.removeprefix('ce-')}": v for n, v in binary_headers(**{"ce-id": "r 1é"}).items()},
+        (binary_headers(**{"ce-id": "r%201%C3%A9"}), HTTP),
+        (binary_headers(**{"ce-id": "r%201%C3%A9"}), NATS),
+        ({f"cloudevents:{n.removeprefix('ce-')}": v for n, v in binary_headers(**{"ce-id": "r 1é"}).items()}, AMQP),
+        ({f"cloudevents_{n.removeprefix('ce-')}": v for n, v in binary_headers(**{"ce-id": "r 1é"}).items()}, AMQP),
+        (binary_headers(**{"ce-id": "r 1é"}), AMQP),
     ],
-    ids=["http and nats", "amqp", "amqp, other spelling"],
+    ids=["http", "nats", "amqp", "amqp, other spelling", "amqp, HTTP's headers"],
 )
-def test_a_binary_event_is_read(headers: dict[str, str]) -> None:
+def test_a_binary_event_is_read(headers: dict[str, str], binding: Binding) -> None:
     """With attributes in headers and the data as the body it is the same; HTTP and NATS headers are percent-encoded."""
-    request = parse_trigger(json.dumps(ADD).encode(), headers | {"content-type": "application/json"})
+    request = parse_trigger(json.dumps(ADD).encode(), headers | {"content-type": "application/json"}, binding)
     assert request == parse_request("r 1é", ADD, source="/test")
 
 
@@ -196,6 +200,25 @@ def test_the_hash_is_that_of_what_is_asked_for() -> None:
 def test_another_request_has_another_hash(other: dict[str, Any]) -> None:
     """Whatever is asked for is in the hash."""
     assert parse_request("1", ADD | other).body_hash != parse_request("1", ADD).body_hash
+
+
+def test_a_whole_number_may_be_written_with_a_point() -> None:
+    """60.0 is 60: the same request, and the same change."""
+    whole, pointed = (parse_request("r", ADD | {"deadline_seconds": seconds}) for seconds in (60, 60.0))
+    assert (whole, whole.body_hash) == (pointed, pointed.body_hash)
+
+
+def test_a_batch_is_valid_as_a_whole() -> None:
+    """Each event of a batch becomes a request; when one is not valid its place is named, and none is taken."""
+    events = [json.loads(an_envelope(id=f"r-{number}")) for number in range(3)]
+    assert [request.request_id for request in parse_batch(json.dumps(events).encode())] == ["r-0", "r-1", "r-2"]
+    events[1]["data"] = ADD | {"members": []}
+    with pytest.raises(InvalidRequestError) as refused:
+        parse_batch(json.dumps(events).encode())
+    assert (refused.value.field, refused.value.request_id) == ("1.data.members", "r-1")
+    for wrong in (b"{}", b" " * (MAX_BODY_BYTES + 1)):
+        with pytest.raises(InvalidRequestError, match="body"):
+            parse_batch(wrong)
 
 
 def test_plain_json_is_parsed_as_strictly() -> None:

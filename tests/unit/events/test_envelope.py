@@ -26,6 +26,8 @@ class Stored:
     event: StatusEvent
     position: int = 9
     event_id: str = "id-1"
+    former_id: str = "id-0"
+    source: str = "urn:test:store"
     sequence: int = 4
     at: datetime = AT
 
@@ -38,11 +40,12 @@ def test_the_document_of_an_event() -> None:
     assert document(Stored(event)) == {
         "specversion": "1.0",
         "id": "id-1",
-        "source": "/besu-membership-orchestrator",
+        "source": "urn:test:store",
         "type": "membership.group.locked.v1",
         "time": "2026-01-02T03:04:05.678901Z",
         "datacontenttype": "application/json",
-        "sequence": "4",
+        "sequence": "00000000000000000009",
+        "formerid": "id-0",
         "subject": "g",
         "data": {"privacy_group_id": "g", "change_id": "c", "request_id": "r", "sequence": 4, "block_number": 7},
     }

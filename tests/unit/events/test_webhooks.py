@@ -1,21 +1,26 @@
 """Webhooks, posted to a real HTTP server on loopback."""
 
 import asyncio
+import base64
 import hashlib
 import hmac
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from datetime import timedelta
+from email.utils import format_datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from aiohttp import web
 
+from orchestrator.events.delivery import LONGEST_RETRY_AFTER_SECONDS, Endpoint, retry_after_seconds
 from orchestrator.events.ports import Checkpoint
-from orchestrator.events.webhooks import SIGNATURE_HEADER, Endpoint, Persistence, Webhooks, signature
+from orchestrator.events.signatures import SIGNATURE_HEADER, signature, standard_key
+from orchestrator.events.webhooks import Persistence, Webhooks
 from orchestrator.membership.status import EventType
-from tests.fakes.clock import FastClock
+from tests.fakes.clock import START, FastClock
 
 if TYPE_CHECKING:
     from tests.unit.events.conftest import Source
@@ -41,7 +46,16 @@ class Receiver:
         self.tried: list[int] = []
         self.taken: list[int] = []
         self.requests: list[tuple[dict[str, str], bytes]] = []
+        self.retry_after: str | None = None
+        self.permission: dict[str, str] | None = None
+        self.asked: list[str | None] = []
         self.moved = asyncio.Condition()
+
+    async def permit(self, request: web.Request) -> web.Response:
+        self.asked.append(request.headers.get("WebHook-Request-Origin"))
+        if self.permission is None:
+            return web.Response(status=405)
+        return web.Response(headers=self.permission)
 
     async def handle(self, request: web.Request) -> web.Response:
         body = await request.read()
@@ -55,8 +69,10 @@ class Receiver:
             self.moved.notify_all()
         if self.hangs:
             await asyncio.sleep(60)
-        location = {"Location": self.url} if 300 <= status < 400 else {}
-        return web.Response(status=status, headers=location)
+        headers = {"Location": self.url} if 300 <= status < 400 else {}
+        if self.retry_after is not None:
+            headers["Retry-After"] = self.retry_after
+        return web.Response(status=status, headers=headers)
 
     async def until_taken(self, numbers: list[int]) -> None:
         async with asyncio.timeout(15), self.moved:
@@ -73,6 +89,7 @@ async def serving() -> AsyncIterator[Receiver]:
     receiver = Receiver()
     app = web.Application()
     app.router.add_post("/hook", receiver.handle)
+    app.router.add_route("OPTIONS", "/hook", receiver.permit)
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -249,3 +266,103 @@ def test_pauses_grow_to_a_bound() -> None:
 def test_the_secret_does_not_show() -> None:
     """An endpoint in a log has no secret in it."""
     assert "shared" not in repr(Endpoint(name="a", url="b", secret=SECRET))
+
+
+@pytest.mark.parametrize("secret", [b"shared", b"whsec_" + base64.b64encode(b"k" * 24), b"whsec_no base64"])
+async def test_a_library_for_standard_webhooks_verifies_them(
+    source: "Source", clock: FastClock, receiver: Receiver, secret: bytes
+) -> None:
+    """Id, time and signature are such as Standard Webhooks has them, over exactly the bytes that were posted."""
+    async with posting(source, clock, endpoint(receiver, secret=secret)):
+        await source.commit(1)
+        await receiver.until_taken([1])
+    ((headers, body),) = receiver.requests
+    event_id, seconds = headers["webhook-id"], headers["webhook-timestamp"]
+    assert event_id == json.loads(body)["id"]
+    assert abs(int(seconds) - clock.now().timestamp()) < 600
+    signed = f"{event_id}.{seconds}.".encode() + body
+    expected = base64.b64encode(hmac.new(standard_key(secret), signed, hashlib.sha256).digest()).decode()
+    assert headers["webhook-signature"] == f"v1,{expected}"
+    assert standard_key(b"whsec_" + base64.b64encode(b"k" * 24)) == b"k" * 24
+
+
+@pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.parametrize("form", ["seconds", "date"])
+async def test_an_endpoint_is_left_alone_for_as_long_as_it_says(
+    source: "Source", clock: FastClock, receiver: Receiver, status: int, form: str
+) -> None:
+    """Retry-After, in seconds or as a date, is waited for when it is longer than the pause would be."""
+    receiver.statuses = [status]
+    at = clock.now() + timedelta(seconds=30)
+    receiver.retry_after = "30" if form == "seconds" else format_datetime(at, usegmt=True)
+    began = clock.now()
+    async with posting(source, clock, endpoint(receiver)):
+        await source.commit(1)
+        await receiver.until_taken([1])
+    assert clock.now() - began >= timedelta(seconds=28)
+
+
+@pytest.mark.parametrize("said", ["-5", "soon", "1e9", "", "٣", "Thu, 99 Nov 2026 25:00:00 GMT"])
+async def test_what_is_no_time_is_not_waited_for(
+    source: "Source", clock: FastClock, receiver: Receiver, said: str
+) -> None:
+    """A Retry-After that says nothing leaves the usual pause."""
+    receiver.statuses = [503]
+    receiver.retry_after = said.encode().decode("latin-1")
+    began = clock.now()
+    async with posting(source, clock, endpoint(receiver)):
+        await source.commit(1)
+        await receiver.until_taken([1])
+    assert clock.now() - began < timedelta(seconds=LONGEST_RETRY_AFTER_SECONDS)
+    assert retry_after_seconds(said, clock.now()) == 0
+
+
+def test_no_endpoint_is_left_alone_for_longer_than_an_hour() -> None:
+    """However long a Retry-After is, in seconds or as a date."""
+    for said in ("9" * 40, "Thu, 01 Jan 2099 00:00:00 GMT", "Thu, 01 Jan 2099 00:00:00"):
+        assert retry_after_seconds(said, START) == LONGEST_RETRY_AFTER_SECONDS
+
+
+async def test_the_authorization_is_read_for_each_post(source: "Source", clock: FastClock, receiver: Receiver) -> None:
+    """A token that is replaced while the daemon runs is used from then on; one that can't be read is waited for."""
+    values: list[str | None] = ["Bearer one", None, "Bearer two"]
+
+    def authorization() -> str:
+        value = values.pop(0)
+        if value is None:
+            raise FileNotFoundError("it is being replaced")
+        return value
+
+    async with posting(source, clock, endpoint(receiver, authorization=authorization)):
+        await source.commit(2)
+        await receiver.until_taken([1, 2])
+    assert [headers["Authorization"] for headers, _ in receiver.requests] == ["Bearer one", "Bearer two"]
+    assert "Bearer" not in repr(endpoint(receiver, authorization=lambda: "Bearer x"))
+
+
+async def test_events_are_posted_with_permission_only(source: "Source", clock: FastClock, receiver: Receiver) -> None:
+    """An endpoint that is asked gets nothing before it allows our name, and is asked once while it takes events."""
+    async with posting(source, clock, endpoint(receiver, origin="membership.example.org")):
+        await source.commit(1)
+        await until_checkpoint(source, lambda known: known.failures >= 2)
+        assert receiver.tried == []
+        receiver.permission = {"WebHook-Allowed-Origin": "other.example.org"}
+        failed = (await until_checkpoint(source, lambda known: "other.example.org" in known.detail)).failures
+        receiver.permission = {"WebHook-Allowed-Origin": "membership.example.org"}
+        await receiver.until_taken([1])
+        asked = len(receiver.asked)
+        await source.commit(2)
+        await receiver.until_taken([1, 2, 3])
+    assert failed >= 3
+    assert set(receiver.asked) == {"membership.example.org"}
+    assert len(receiver.asked) == asked
+
+
+async def test_events_come_no_faster_than_allowed(source: "Source", clock: FastClock, receiver: Receiver) -> None:
+    """The rate that an endpoint allows, in requests a minute, is kept."""
+    receiver.permission = {"WebHook-Allowed-Origin": "*", "WebHook-Allowed-Rate": "6"}
+    began = clock.now()
+    async with posting(source, clock, endpoint(receiver, origin="membership.example.org")):
+        await source.commit(3)
+        await receiver.until_taken([1, 2, 3])
+    assert clock.now() - began >= timedelta(seconds=20)

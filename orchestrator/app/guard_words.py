@@ -1,0 +1,62 @@
+"""What the guard before one of our nodes would make of a group's history, for those who ask before they add to it."""
+
+import asyncio
+from datetime import timedelta
+from typing import Final
+
+from orchestrator.config import Config
+from orchestrator.engine.ports import Clock
+from orchestrator.store.guard_approvals import ApprovalFile
+from orchestrator.store.guard_decisions import Decided, DecisionFile
+
+TOLD_FOR: Final = timedelta(hours=1)
+"""How long a refusal that the next addition may not meet is told."""
+
+_PASSING: Final = frozenset({"newcomer_busy", "other_group_rolled_back", "held_beyond"})
+"""Refusals that were of their block."""
+
+
+class GuardWords:
+    """Reads what a guard decided, where the daemon's configuration is the guard's as well.
+
+    Args:
+        config: The configuration.
+        clock: Time.
+    """
+
+    def __init__(self, config: Config, clock: Clock) -> None:
+        self._guard = config.guard
+        self._node = config.guard.node or config.nodes[0].name
+        self._approvals = ApprovalFile(config.guard.approvals_file)
+        self._clock = clock
+
+    async def why(self, node: str, privacy_group_id: str) -> str | None:
+        """Return why the guard would refuse the history of a group; None when nothing says that it would.
+
+        Args:
+            node: Name of the new member's node.
+            privacy_group_id: The group.
+        """
+        if node != self._node:
+            return None
+        return await asyncio.to_thread(self._looked_up, privacy_group_id)
+
+    def _looked_up(self, group: str) -> str | None:
+        approved = any(approval.privacy_group_id == group for approval in self._approvals.approvals())
+        if self._guard.accept == "asked" and not approved:
+            return "nobody there has agreed to this addition"
+        found = [d for d in DecisionFile(self._guard.decisions_file).all() if d.privacy_group_id == group]
+        if not found or found[-1].decision.passed:
+            return None
+        return self._of(found[-1], approved=approved)
+
+    def _of(self, newest: Decided, *, approved: bool) -> str | None:
+        said = newest.decision
+        if said.slug == "owner_not_known":
+            known = self._guard.accept != "known-owners" or newest.owner in self._guard.known_owners
+            return None if known else "the group's owner is none of those that are known there"
+        if said.slug in _PASSING or (said.slug == "not_agreed_to" and (approved or self._guard.accept != "asked")):
+            return None
+        recent = self._clock.now() - newest.at <= TOLD_FOR
+        # The guard's own words may name other groups of its node: the rule alone tells who asks enough.
+        return f"at block {newest.head} it refused the history: {said.slug.replace('_', ' ')}" if recent else None

@@ -1,0 +1,114 @@
+"""A node asks its enclave over HTTP, as Besu does: each request takes 5 s at most."""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import Callable
+from typing import Any, Final
+
+import aiohttp
+
+from orchestrator.devnet.enclave import EnclaveDownError, NotOurKeyError, Payload, UnknownRecipientError
+from orchestrator.devnet.enclave_link import EnclaveAnswer, EnclaveLink, EnclaveRequest, ReceivePayload, SendPayload
+from orchestrator.devnet.enclave_wire import InvalidPayloadError, payload_of, payload_text
+from orchestrator.devnet.encoding import from_base64, to_base64
+
+REQUEST_SECONDS: Final = 5.0
+"""Besu 23.10.3, VertxRequestTransmitter."""
+AGAIN_SECONDS: Final = 0.2
+"""After so long a node whose enclave did not answer tries the block again."""
+_JSON: Final = "application/json"
+_ORION: Final = "application/vnd.orion.v1+json"
+
+
+class AskedEnclave:
+    """Asks an enclave at the address that a node's link has at the moment.
+
+    Args:
+        session: an HTTP session.
+    """
+
+    def __init__(self, session: aiohttp.ClientSession) -> None:
+        self._session = session
+        self.link: EnclaveLink | None = None
+
+    async def ask(self, request: EnclaveRequest) -> EnclaveAnswer:
+        """Return what the enclave answers.
+
+        Raises:
+            EnclaveDownError, NotOurKeyError, UnknownRecipientError: as the enclave answers, or doesn't.
+        """
+        if isinstance(request, SendPayload):
+            body = {
+                "payload": payload_text(request.payload),
+                "from": request.sender_key,
+                "to": list(request.recipients),
+            }
+            status, answer = await self._post("/send", _JSON, body)
+            return _sent_key(status, answer)
+        status, answer = await self._post("/receive", _ORION, {"key": to_base64(request.payload_key), "to": None})
+        return _received(status, answer)
+
+    async def _post(self, path: str, content_type: str, body: dict[str, Any]) -> tuple[int, Any]:
+        if self.link is None:
+            raise EnclaveDownError("there is no enclave to ask")
+        try:
+            async with self._session.post(
+                self.link.url.rstrip("/") + path,
+                data=json.dumps(body),
+                headers={"Content-Type": content_type},
+                timeout=aiohttp.ClientTimeout(total=REQUEST_SECONDS),
+            ) as response:
+                text = await response.text()
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            raise EnclaveDownError(f"the enclave does not answer ({type(error).__name__})") from error
+        try:
+            return response.status, json.loads(text)
+        except ValueError:
+            return response.status, {"error": text}
+
+
+def _received(status: int, answer: Any) -> Payload | None:
+    if 400 <= status < 500:
+        return None
+    try:
+        return payload_of(answer.get("payload"))
+    except (InvalidPayloadError, AttributeError) as error:
+        raise EnclaveDownError(f"the enclave answers HTTP status {status} and no payload") from error
+
+
+def _sent_key(status: int, answer: Any) -> bytes:
+    said = answer if isinstance(answer, dict) else {}
+    key = from_base64(said["key"]) if status == 200 and isinstance(said.get("key"), str) else None
+    if key is not None:
+        return key
+    error = str(said.get("error"))
+    if error == "NodeMissingPeerUrl" or error.startswith("Recipient not found"):
+        raise UnknownRecipientError(error)
+    if error == "EnclaveNoMatchingPrivateKey":
+        raise NotOurKeyError(error)
+    raise EnclaveDownError(error)
+
+
+async def fetch_payloads(link: EnclaveLink, wanted: asyncio.Event, on_answer: Callable[[], None]) -> None:
+    """Ask for what a node waits for, one key after the other, for ever.
+
+    Args:
+        link: the node's.
+        wanted: set when there is something to ask.
+        on_answer: called after each answer.
+    """
+    while True:
+        await wanted.wait()
+        wanted.clear()
+        for key in link.wanted:
+            try:
+                answer = await link.client.ask(ReceivePayload(key))
+            except EnclaveDownError:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(AGAIN_SECONDS):
+                        await wanted.wait()
+                wanted.set()
+                break
+            link.answered(key, None if isinstance(answer, bytes) else answer)
+        on_answer()

@@ -1,0 +1,60 @@
+"""What a guard read of histories, in memory: after a restart it is read again."""
+
+from collections.abc import Collection, Sequence
+from typing import Final
+
+from orchestrator.engine.history.ports import KeptBlocks, KeptLogs, Mark
+from orchestrator.membership.forecast.blocks import Examination
+from orchestrator.membership.forecast.histories import GroupBlock
+from orchestrator.membership.forecast.memberships import MembershipLog
+
+MOST_EXAMINED: Final = 100_000
+
+
+class MemoryHistories:
+    """Keeps what blocks are to a replay, and who came into the groups of nodes; a bounded number of blocks."""
+
+    def __init__(self) -> None:
+        self._blocks: dict[str, KeptBlocks] = {}
+        self._examined: dict[int, Examination] = {}
+        self._logs: dict[str, KeptLogs] = {}
+
+    async def group_blocks(self, privacy_group_id: str) -> KeptBlocks:
+        """Return what is kept of a group."""
+        return self._blocks.get(privacy_group_id, KeptBlocks())
+
+    async def keep_group_blocks(
+        self, privacy_group_id: str, above: int, blocks: Sequence[GroupBlock], mark: Mark
+    ) -> None:
+        """Put these blocks in place of all that are kept of the group above a number."""
+        below = [block for block in (await self.group_blocks(privacy_group_id)).blocks if block.number <= above]
+        self._blocks[privacy_group_id] = KeptBlocks(blocks=(*below, *blocks), mark=mark)
+
+    async def examinations(self, numbers: Collection[int]) -> tuple[Examination, ...]:
+        """Return what is kept of these blocks."""
+        return tuple(self._examined[number] for number in numbers if number in self._examined)
+
+    async def newest_examinations(self, limit: int, below: int) -> tuple[Examination, ...]:
+        """Return the examined blocks below a number, newest first."""
+        numbers = sorted((number for number in self._examined if number < below), reverse=True)
+        return tuple(self._examined[number] for number in numbers[:limit])
+
+    async def keep_examinations(self, examinations: Sequence[Examination]) -> None:
+        """Keep what blocks are to a replay, in place of what was known of blocks of these numbers."""
+        for examination in examinations:
+            self._examined.pop(examination.number, None)
+            self._examined[examination.number] = examination
+        while len(self._examined) > MOST_EXAMINED:
+            del self._examined[next(iter(self._examined))]
+
+    async def forget_examinations(self, above: int) -> None:
+        """Forget the blocks above a number."""
+        self._examined = {number: found for number, found in self._examined.items() if number <= above}
+
+    async def membership_logs(self, node_key: str) -> KeptLogs:
+        """Return what is kept of a node's groups; a node is known by its first enclave key."""
+        return self._logs.get(node_key, KeptLogs())
+
+    async def keep_membership_logs(self, node_key: str, logs: Sequence[MembershipLog], mark: Mark) -> None:
+        """Put these logs in place of all that are kept of the node."""
+        self._logs[node_key] = KeptLogs(logs=tuple(logs), mark=mark)

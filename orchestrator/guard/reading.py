@@ -1,0 +1,222 @@
+"""What a guard reads of its node and of the chain, to judge a bundle. The node's head is the parent of the block."""
+
+import asyncio
+import base64
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from orchestrator.besu.answers import optional, read_quantity
+from orchestrator.besu.errors import BesuError, RpcError
+from orchestrator.besu.http_client import HttpNode
+from orchestrator.besu.json_rpc import Call
+from orchestrator.engine.fleet import Fleet
+from orchestrator.engine.history.examinations import ExaminedBlocks
+from orchestrator.engine.history.newcomers import NewcomerReader
+from orchestrator.engine.history.ports import HistoryStore
+from orchestrator.engine.history.replays import NodeReplays
+from orchestrator.engine.history.roots import NodeRoots
+from orchestrator.engine.node_ports import Head, NodeError
+from orchestrator.engine.watcher import ChainWatcher
+from orchestrator.membership.forecast.histories import GroupHistory
+from orchestrator.membership.forecast.newcomers import Departure, departure
+from orchestrator.membership.guarding import GuardFacts, held
+from orchestrator.membership.reasons import Reason
+from orchestrator.membership.received_bundles import ReceivedBundle, final_run, history_of
+
+MOST_PENDING: Final = 2_000
+MOST_NEWER: Final = 16
+"""Transactions of a pool, and blocks that others have already, that are looked at for a copied marker."""
+MOST_WITNESSES: Final = 3
+"""Other nodes of ours that are asked whether a bundle is what the group was."""
+
+
+class FactReader:
+    """Reads what the rules need.
+
+    Args:
+        fleet: The guarded node, and others of the same operator.
+        watcher: The guarded node.
+        http: The same, for what only the chain tells.
+        store: Keeps what was read.
+        approves: Tells whether somebody here has agreed to an addition.
+    """
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        watcher: ChainWatcher,
+        http: HttpNode,
+        store: HistoryStore,
+        approves: Callable[[ReceivedBundle], bool],
+    ) -> None:
+        self._fleet = fleet
+        self._watcher = watcher
+        self._http = http
+        self._replays = NodeReplays(store)
+        self._examined = ExaminedBlocks(store)
+        self._approves = approves
+
+    @property
+    def own_keys(self) -> tuple[str, ...]:
+        """The enclave keys that the node hosts."""
+        return self._watcher.node.enclave_keys
+
+    async def is_pending(self, key: str) -> bool:
+        """Return whether a marker with a bundle's key is seen in the node's pool, or in a block that it has not yet.
+
+        Args:
+            key: The bundle's key, base64.
+
+        Raises:
+            NodeError: The node does not answer.
+        """
+        half = base64.b64decode(key).hex()
+        try:
+            pool = await self._http.call("txpool_besuTransactions")
+            found = pool if isinstance(pool, list) else []
+            hashes = [item["hash"] for item in found[:MOST_PENDING] if isinstance(item, dict) and "hash" in item]
+            answers = await self._http.batch([Call("eth_getTransactionByHash", (item,)) for item in hashes])
+        except RpcError:
+            answers = []  # the node has no such method for us: what other nodes show is left
+        except BesuError as error:
+            raise _unanswered(self._watcher.node.name, str(error)) from error
+        inputs = (str(a.result.get("input")) for a in answers if isinstance(a.result, dict))
+        if any(text[2 + len(half) :] == half for text in inputs):
+            return True
+        others = [watcher for watcher in self._fleet.watchers if watcher is not self._watcher]
+        newer = await asyncio.gather(*(_newer(w, self._watcher) for w in others), return_exceptions=True)
+        return any(half in found for found in newer if isinstance(found, set))
+
+    async def head(self) -> Head:
+        """Return the node's head now.
+
+        Raises:
+            NodeError: It does not answer.
+        """
+        return await self._watcher.refresh()
+
+    async def own_root(self, privacy_group_id: str, head: int) -> str:
+        """Return the node's root of a group at a block; empty text when it has none.
+
+        Raises:
+            NodeError: It does not answer.
+        """
+        (view,) = await self._watcher.node.roots(privacy_group_id, [head])
+        return view.state_root if view.exists else ""
+
+    async def facts(self, bundle: ReceivedBundle, head: Head, others_passed: Sequence[str]) -> GuardFacts:
+        """Return what the rules need to judge a bundle.
+
+        Args:
+            bundle: The bundle.
+            head: The node's head.
+            others_passed: Groups that the node was let replay at this head.
+
+        Raises:
+            NodeError: The node does not answer.
+            StoreError: Never, with a store in memory.
+        """
+        own_root = await self.own_root(bundle.privacy_group_id, head.number)
+        blocks: dict[str, int] = {}
+        disturbed: tuple[str, ...] = ()
+        found: Departure | None = None
+        witness: str | None = None
+        if held(bundle, own_root) is None and bundle.trouble is None:
+            blocks = await self._located([call.pmt_hash for call in bundle.calls], head.number)
+            history = history_of(bundle, blocks, head.number)
+            if own_root:
+                found = await self._departure(history)
+            disturbed = await self._disturbed(history)
+            witness = await self._witness(history, bundle.members)
+        return GuardFacts(
+            bundle=bundle,
+            blocks=blocks,
+            head=head.number,
+            own_root=own_root,
+            departure=found,
+            examinations=await self._examined.examine(sorted(set(blocks.values())), self._watcher),
+            disturbed=disturbed,
+            others_passed=tuple(group for group in others_passed if group != bundle.privacy_group_id),
+            witness=witness,
+            approved=self._approves(bundle),
+        )
+
+    async def _located(self, pmt_hashes: Sequence[str], head: int) -> dict[str, int]:
+        """Return by marker the block that holds it; what is in no block up to the head is left out."""
+        try:
+            answers = await self._http.batch([Call("eth_getTransactionByHash", (pmt,)) for pmt in pmt_hashes])
+        except BesuError as error:
+            raise _unanswered(self._watcher.node.name, str(error)) from error
+        found = {}
+        for pmt_hash, answer in zip(pmt_hashes, answers, strict=True):
+            if answer.error is not None:
+                raise _unanswered(self._watcher.node.name, str(answer.error))
+            number = (
+                optional(read_quantity, answer.result.get("blockNumber")) if isinstance(answer.result, dict) else None
+            )
+            if number is not None and number <= head:
+                found[pmt_hash] = number
+        return found
+
+    async def _departure(self, history: GroupHistory) -> Departure:
+        # Roots are read anew each time: a replay that failed half way has changed old ones.
+        reader = NewcomerReader(self._fleet, self._replays, NodeRoots())
+        key = self._watcher.node.enclave_keys[0]
+        found = await reader.read(history, [key], (), (), history.through, ask=False)
+        if found is None or found[0].holds is None:
+            why = found[0].unseen if found is not None else "more is to be read of it than in one look"
+            raise _unanswered(self._watcher.node.name, str(why))
+        return departure(history, found[0])
+
+    async def _disturbed(self, history: GroupHistory) -> tuple[str, ...]:
+        """Return groups of the node with a transaction in the run of blocks that ends with the head."""
+        run = final_run((block.number for block in history.blocks), history.through)
+        if not run:
+            return ()
+        held_groups = [group for group in await self._watcher.node.groups([]) if group != history.privacy_group_id]
+        if not held_groups:
+            return ()
+        before = await self._watcher.node.roots_of(held_groups, run.start - 1)
+        disturbed: dict[str, None] = {}
+        for number in run:
+            after = await self._watcher.node.roots_of(held_groups, number)
+            seen = zip(held_groups, before, after, strict=True)
+            disturbed |= dict.fromkeys(group for group, old, new in seen if new.state_root != old.state_root)
+            before = after
+        return tuple(disturbed)
+
+    async def _witness(self, history: GroupHistory, members: Sequence[str]) -> str | None:
+        """Return what nodes of ours that are members show differently from a bundle."""
+        seeing = dict.fromkeys(w for key in members if (w := self._fleet.hosting(key)) is not None)
+        others = [watcher for watcher in seeing if watcher is not self._watcher][:MOST_WITNESSES]
+        said = await asyncio.gather(*(_shown(watcher, history) for watcher in others))
+        return next((trouble for trouble in said if trouble is not None), None)
+
+
+async def _shown(watcher: ChainWatcher, history: GroupHistory) -> str | None:
+    """Return what a member's node shows that a history lacks: a root, before one of its blocks or at the end."""
+    roots = {block.state_root for block in history.blocks}
+    before = [block.number - 1 for block in history.blocks[1:]]
+    try:
+        if (await watcher.refresh()).number < history.through:
+            return None
+        views = await watcher.node.roots(history.privacy_group_id, [*before, history.through])
+    except NodeError:
+        return None
+    # A root of the history at another place is a damaged map of that node's, and says nothing of the history.
+    odd = next((view for view in views if view.exists and view.state_root not in roots), None)
+    if odd is None:
+        return None
+    return f"node {watcher.node.name} shows a state at block {odd.block_number} that the history does not go through"
+
+
+async def _newer(watcher: ChainWatcher, guarded: ChainWatcher) -> set[str]:
+    """The history keys, in hexadecimal, of markers in the next blocks that another node has and the guarded one not."""
+    own, newest = (await guarded.current()).number, (await watcher.refresh()).number
+    blocks = await watcher.node.blocks(range(own + 1, min(newest, own + MOST_NEWER) + 1)) if newest > own else ()
+    seen = (item.addition for block in blocks if block.content is not None for item in block.content.transactions)
+    return {addition.removeprefix("0x")[64:] for addition in seen if addition}
+
+
+def _unanswered(node: str, detail: str) -> NodeError:
+    return NodeError(Reason(slug="node_unreachable", detail=f"node {node}: {detail}"))

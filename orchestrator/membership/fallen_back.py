@@ -1,0 +1,86 @@
+"""Members whose nodes fell back because an addition's marker was mined again, and what cures it. Pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from orchestrator.membership.status import EventType, Json, StatusEvent
+from orchestrator.membership.unextendable import Repetition
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FallenMember:
+    """A member's node that shows another state of a group since the block of a repeated marker.
+
+    Attributes:
+        node: Its name.
+        enclave_key: The member.
+        state_root: What it shows after the block.
+        fell_back: Whether it shows, for the block before, what the group was under the lock of back then.
+    """
+
+    node: str
+    enclave_key: str
+    state_root: str
+    fell_back: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FallenBack:
+    """A group that was split by a repeated marker.
+
+    Attributes:
+        privacy_group_id: The group.
+        members: Those that fell back.
+        other_root: What the others show after the block; empty when nobody else can be seen.
+        through: A node through which to remove and add them: a member's that did not fall back; None when none is seen.
+    """
+
+    privacy_group_id: str
+    members: tuple[FallenMember, ...]
+    other_root: str
+    through: str | None
+
+
+def repetition_events(repetition: Repetition, found: Sequence[FallenBack]) -> tuple[StatusEvent, ...]:
+    """Return what subscribers are told of a repeated marker: of each group that it split, or that it split none.
+
+    Args:
+        repetition: The marker.
+        found: The groups.
+    """
+    told: dict[str, Json] = {
+        "block_number": repetition.block_number,
+        "transaction": repetition.transaction_hash,
+        "sender": repetition.sender,
+        "first_block": repetition.first_block,
+        "first_transaction": repetition.first_transaction,
+    }
+    if not found:
+        nothing: dict[str, Json] = {"affected": [], "cure": [], "through": None}
+        return (_event("", told | nothing),)
+    return tuple(
+        _event(
+            group.privacy_group_id,
+            told
+            | {
+                "affected": [
+                    {
+                        "node": member.node,
+                        "member": member.enclave_key,
+                        "state_root": member.state_root,
+                        "other_root": group.other_root,
+                        "fell_back": member.fell_back,
+                    }
+                    for member in group.members
+                ],
+                # Without a member that did not fall back nobody shows what is right: nothing is offered.
+                "cure": [member.enclave_key for member in group.members] if group.through is not None else [],
+                "through": group.through,
+            },
+        )
+        for group in found
+    )
+
+
+def _event(group: str, data: dict[str, Json]) -> StatusEvent:
+    return StatusEvent(type=EventType.GROUP_ADDITION_REPEATED, privacy_group_id=group, data=data)

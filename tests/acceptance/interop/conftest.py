@@ -1,0 +1,123 @@
+"""A daemon whose nodes are away, and clients that nobody here wrote, driven by the examples of the documentation."""
+
+import json
+import re
+import subprocess
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.acceptance.conftest import ENCLAVE_KEYS, OWNER, OWNER_KEY, process, wait_until
+from tests.servers import programs
+from tests.servers.ports import free_port
+
+DOCS = Path(__file__).parents[3] / "docs"
+EXAMPLE = re.compile(r"<!-- example: ([a-z-]+) -->\n```([a-z]+)\n(.*?)```\n", re.DOTALL)
+SECONDS = 60
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interop:
+    """A running daemon and the clients.
+
+    Attributes:
+        url: The daemon's address.
+        broker_url: That of its message queue.
+        log: What the daemon says.
+        clients: The folder of the clients.
+        node: The program that runs JavaScript.
+    """
+
+    url: str
+    broker_url: str
+    log: Path
+    clients: Path
+    node: str
+
+    def get(self, path: str) -> Any:
+        with urllib.request.urlopen(self.url + path, timeout=20) as answer:  # noqa: S310 - loopback
+            return json.load(answer)
+
+    def example(self, document: str, name: str) -> str:
+        """Return an example of the documentation, with this daemon's addresses."""
+        (text,) = [text for found, _, text in EXAMPLE.findall((DOCS / document).read_text()) if found == name]
+        for documented, running in (
+            ("http://127.0.0.1:8080", self.url),
+            ("nats://127.0.0.1:4222", self.broker_url),
+            ("amqp://127.0.0.1", self.broker_url),
+        ):
+            text = text.replace(documented, running)
+        return str(text)
+
+    def javascript(self, script: str, *arguments: str) -> str:
+        """Run a script where the clients are found; returns what it printed."""
+        return self._run([self.node, "--input-type=module", "-", *arguments], script, self.clients)
+
+    def python(self, script: str, folder: Path | None = None) -> str:
+        """Run a script in the clients' environment; returns what it printed."""
+        return self._run([str(self.clients / ".venv" / "bin" / "python"), "-"], script, folder or self.clients)
+
+    def tool(self, *command: str, folder: Path) -> str:
+        """Run a program; returns what it printed."""
+        return self._run(list(command), "", folder)
+
+    def _run(self, command: list[str], script: str, folder: Path) -> str:
+        ran = subprocess.run(
+            command, input=script, text=True, capture_output=True, timeout=SECONDS, cwd=folder, check=False
+        )
+        assert ran.returncode == 0, f"{ran.stderr}\n{ran.stdout}\n{self.log.read_text()[-2000:]}"
+        return ran.stdout
+
+    def started(self, script: str) -> subprocess.Popen[str]:
+        """Start JavaScript that waits for something; its output is a pipe."""
+        program = [self.node, "--input-type=module", "--eval", script]
+        return subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=self.clients)
+
+    def asked(self, request_id: str) -> dict[str, Any]:
+        """Return the change that a request became, once it is there."""
+
+        def look() -> Any:
+            changes = self.get("/v1/changes?limit=500")["changes"]
+            return next((change for change in changes if change["request_id"] == request_id), None)
+
+        found: dict[str, Any] = wait_until(f"a change of {request_id}", look)
+        return found
+
+
+@contextmanager
+def interop(folder: Path, broker_url: str, extra: str = "") -> Iterator[Interop]:
+    """Run a daemon on a message queue; its one node does not answer, so that changes are accepted and wait."""
+    key_file = folder / "owner.key"
+    key_file.write_text(OWNER_KEY)
+    key_file.chmod(0o600)
+    port, dead = free_port(), free_port()
+    config = folder / "orchestrator.toml"
+    config.write_text(
+        '[store]\nurl = "sqlite:///orchestrator.db"\n'
+        f'[api]\nlisten = "127.0.0.1:{port}"\n[[nodes]]\nname = "away"\nhttp = "http://127.0.0.1:{dead}"\n'
+        f'enclave_keys = ["{ENCLAVE_KEYS[0]}"]\n[[accounts]]\naddress = "{OWNER}"\nkey_file = "{key_file}"\n{extra}'
+    )
+    log = folder / "daemon.log"
+    found = Interop(
+        url=f"http://127.0.0.1:{port}",
+        broker_url=broker_url,
+        log=log,
+        clients=programs.interop(),
+        node=programs.find_program("node"),
+    )
+    # An address with a password has no place in the file.
+    environment = {"ORCHESTRATOR_BROKER__URL": broker_url}
+    with process(["run", "--migrate", "--config", str(config)], log, environment):
+        wait_until("the daemon", lambda: found.get("/v1/changes") is not None)
+        yield found
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of the module's own."""
+    return tmp_path_factory.mktemp("interop")

@@ -1,0 +1,107 @@
+"""A guard in front of a devnet node's enclave, in this process."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+
+import aiohttp
+
+from orchestrator.besu.http_client import HttpNode, open_session
+from orchestrator.besu.node import Node
+from orchestrator.besu.port import BesuNode
+from orchestrator.engine.clock import SystemClock
+from orchestrator.engine.fleet import Fleet
+from orchestrator.engine.watcher import ChainWatcher
+from orchestrator.guard.histories import MemoryHistories
+from orchestrator.guard.judging import Judge, JudgeSettings
+from orchestrator.guard.listening import listening
+from orchestrator.guard.proxy import EnclaveProxy, Upstream
+from orchestrator.guard.reading import FactReader
+from orchestrator.membership.guarding import GuardRules
+from orchestrator.membership.received_bundles import Approval
+from orchestrator.store.guard_decisions import Decided, DecisionFile
+from tests.fakes.guarded_network import GuardedNetwork
+
+ALL_SAFE = GuardRules()
+
+
+class Guard:
+    """A running guard.
+
+    Attributes:
+        proxy: What passes through.
+        judge: What judges.
+        decisions: What was decided.
+        url: Where it answers.
+        told: The decisions that subscribers would be told.
+    """
+
+    def __init__(
+        self,
+        proxy: EnclaveProxy,
+        judge: Judge,
+        decisions: DecisionFile,
+        url: str,
+        told: list[Decided],
+        port: AsyncExitStack,
+    ) -> None:
+        self.proxy = proxy
+        self.judge = judge
+        self.decisions = decisions
+        self.url = url
+        self.told = told
+        self._port = port
+
+    async def stop(self) -> None:
+        """Close its port: whoever asks meets nobody."""
+        await self._port.aclose()
+
+    @property
+    def reasons(self) -> list[str]:
+        """Why bundles were passed or refused, oldest first."""
+        return [decided.decision.slug for decided in self.decisions.all()]
+
+
+@asynccontextmanager
+async def guard(
+    network: GuardedNetwork,
+    number: int,
+    rules: GuardRules = ALL_SAFE,
+    *,
+    file: Path | None = None,
+    approvals: tuple[Approval, ...] = (),
+    witnesses: tuple[int, ...] = (),
+    settings: JudgeSettings | None = None,
+) -> AsyncIterator[Guard]:
+    """Put a guard between a node and its enclave; taken out again at the end."""
+    async with AsyncExitStack() as stack:
+        session = await stack.enter_async_context(open_session())
+        nodes = []
+        for one in (number, *witnesses):
+            seen = network.devnet.nodes[one - 1]
+            http = HttpNode(session, seen.http_url)
+            nodes.append((http, BesuNode(f"member{one}", (seen.enclave_key,), Node(http, name=f"member{one}"), None)))
+        clock = SystemClock()
+        fleet = Fleet([ChainWatcher(node, clock, timedelta(seconds=1)) for _, node in nodes])
+        reader = FactReader(
+            fleet,
+            fleet.watchers[0],
+            nodes[0][0],
+            MemoryHistories(),
+            lambda bundle: any(approval.covers(bundle) for approval in approvals),
+        )
+        told: list[Decided] = []
+        decisions = DecisionFile(file)
+        judge = Judge(reader, decisions, settings or JudgeSettings(rules=rules), clock, told.append)
+        stack.push_async_callback(judge.close)
+        enclave = await stack.enter_async_context(aiohttp.ClientSession(auto_decompress=False, trust_env=False))
+        upstream = Upstream(url=network.devnet.nodes[number - 1].enclave_url)
+        proxy = EnclaveProxy(enclave, upstream, judge, largest_bundle_bytes=64 << 20)
+        port = await stack.enter_async_context(AsyncExitStack())
+        url = await port.enter_async_context(listening(proxy.answer, "127.0.0.1:0"))
+        await network.call(1, "devnet_setEnclaveUrl", number, url)
+        try:
+            yield Guard(proxy, judge, decisions, url, told, port)
+        finally:
+            await network.call(1, "devnet_setEnclaveUrl", number, None)
