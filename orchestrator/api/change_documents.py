@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from orchestrator.api.documents import Document
 from orchestrator.engine.ports import HistoryEntry
@@ -157,6 +157,8 @@ class ChangeDetailDocument(ChangeDocument):
 
 class CancelDocument(Document):
     """Why a change is cancelled."""
+
+    model_config = ConfigDict(extra="forbid")
 
     reason: str = Field(default="", description="Why, for whoever reads the change later.")
 

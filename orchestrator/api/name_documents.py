@@ -3,7 +3,7 @@
 import re
 from typing import Final
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from orchestrator.api.documents import Document
 
@@ -35,6 +35,8 @@ class NamesDocument(Document):
 
 class NamedGroup(Document):
     """The group that a name is to stand for."""
+
+    model_config = ConfigDict(extra="forbid")
 
     privacy_group_id: str = Field(description="The group's id, base64 or base64url.", max_length=64)
 
