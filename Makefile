@@ -45,7 +45,7 @@ simulate: $(VENV)/installed-dev ## Run SEEDS deterministic simulations of engine
 soak: setup ## Run changes under random faults for MINUTES, then check the invariants
 	$(BIN)/python -m tests.soak --minutes $(MINUTES) $(ARGS)
 
-fuzz: $(VENV)/installed-dev ## Lie to the daemon, by growing seeds and with Hypothesis, for MINUTES
+fuzz: $(VENV)/installed-fuzz ## Lie to the daemon by growing seeds, with Hypothesis and guided by coverage, for MINUTES
 	$(BIN)/python -m tests.hostile --minutes $(MINUTES) $(ARGS)
 
 lock: $(VENV)/installed ## Lock the requirements again after a change in pyproject.toml (UPGRADE=--upgrade: newest versions)
@@ -54,6 +54,7 @@ lock: $(VENV)/installed ## Lock the requirements again after a change in pyproje
 	$(LOCK) $(UPGRADE) pyproject.toml --group dev --constraints requirements.txt --output-file requirements-dev.txt
 	$(LOCK) --group build --constraints requirements-dev.txt --output-file requirements-build.txt
 	$(LOCK) $(UPGRADE) $(INTEROP)/requirements.in --output-file $(INTEROP)/requirements.txt
+	$(LOCK) $(UPGRADE) --group fuzz --output-file requirements-fuzz.txt
 
 clean: ## Remove everything that was made here
 	rm -rf $(VENV) $(CLIENT)/node_modules $(INTEROP)/node_modules $(INTEROP)/.venv dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
@@ -77,6 +78,11 @@ $(VENV)/installed: $(BIN)/python requirements-build.txt requirements.txt pyproje
 
 $(VENV)/installed-dev: $(VENV)/installed requirements-dev.txt
 	$(PIP) install --require-hashes -r requirements-dev.txt
+	@touch $@
+
+# It comes as wheels for some interpreters and systems only; without it `make fuzz` says what it leaves out.
+$(VENV)/installed-fuzz: $(VENV)/installed-dev requirements-fuzz.txt
+	-$(PIP) install --require-hashes --only-binary :all: -r requirements-fuzz.txt
 	@touch $@
 
 $(CLIENT)/node_modules/.installed $(INTEROP)/node_modules/.installed: %/node_modules/.installed: %/package-lock.json | servers

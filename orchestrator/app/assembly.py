@@ -36,6 +36,7 @@ from orchestrator.engine.history.work import ReplayWork
 from orchestrator.engine.ids import new_ids
 from orchestrator.engine.inquiring import AttestationBook, Inquirer, Policy
 from orchestrator.engine.intake import Intake
+from orchestrator.engine.leases import Leases
 from orchestrator.engine.marker_accounts import AccountPool, OneTimeAccounts
 from orchestrator.engine.observing import Observer, ProofRules
 from orchestrator.engine.ports import Clock
@@ -238,6 +239,7 @@ async def assembled(config: Config, stopping: asyncio.Event, clock: Clock | None
         forecaster = Forecaster(fleet, histories, inquirer)
         work = ReplayWork(histories)
         tracker = ReplayTracker(work=work.of_group)
+        leases = Leases(clock)
         executor = Executor(
             sending=Sending(
                 fleet=fleet,
@@ -255,6 +257,7 @@ async def assembled(config: Config, stopping: asyncio.Event, clock: Clock | None
                         apart=config.engine.replays_apart,
                     ),
                 ),
+                leases=leases,
                 clock=clock,
                 new_id=new_id,
                 confirmations=config.chain.confirmations,
@@ -270,7 +273,7 @@ async def assembled(config: Config, stopping: asyncio.Event, clock: Clock | None
         )
         metrics = Metrics(lambda: supervisor.running_lanes, lambda: _node_readings(nodes, fleet))
         worker = Worker(store, executor, clock, stopping, metrics.on_step)
-        supervisor = Supervisor(store, worker, fleet, clock, lanes, stopping)
+        supervisor = Supervisor(store, worker, fleet, clock, lanes, stopping, leases)
         bounds = AdmissionRules(
             per_source=config.admission.per_source,
             per_account=config.admission.per_account,

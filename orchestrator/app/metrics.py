@@ -17,8 +17,8 @@ from orchestrator.membership.unextendable import WatchTally
 _LOCK_BLOCKS: Final = (1, 2, 3, 5, 8, 13, 21, 34, 55)
 
 CONTAINED: Final = (
-    *("attestation", "attesting", "audit", "backlog", "claim", "embedded message queue", "event", "event set aside"),
-    *("feed", "head", "heads", "inquiry", "intake", "join", "joining", "lane"),
+    *("attestation", "attesting", "audit", "backlog", "claim", "decision told", "embedded message queue", "event"),
+    *("event set aside", "feed", "head", "heads", "inquiry", "intake", "join", "joining", "lane"),
     *("message of an organisation", "neighbours", "readiness", "relay", "renewal", "repair", "repairs", "replica name"),
     *("retention", "surroundings", "told event", "trigger", "vouching", "watched block", "webhook"),
 )

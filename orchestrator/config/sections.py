@@ -122,7 +122,7 @@ class EngineConfig(Section):
         "held at once. Without it host name and api.listen are the name, as long as no other process has it.",
     )
     lease_seconds: Annotated[float, Field(ge=1, le=600)] = Field(
-        default=10.0, description="After so long without renewal another replica takes a lane over."
+        default=8.0, description="After so long without renewal another replica takes a lane over."
     )
     shutdown_seconds: Seconds = Field(default=20.0, description="What may be finished after SIGTERM.")
     repair: Literal["off", "once"] = Field(
@@ -279,6 +279,6 @@ def secret_files(config: Config) -> tuple[Path, ...]:
         *(broker.password_file, broker.token_file, broker.credentials_file, broker.key_file),
         *(node.token_file for node in config.nodes),
         *(path for account in config.accounts for path in (account.password_file, account.key_file)),
-        *(webhook.secret_file for webhook in config.webhooks),
+        *(path for webhook in config.webhooks for path in (webhook.secret_file, webhook.authorization_file)),
     )
     return tuple(dict.fromkeys(path for path in named if path is not None))

@@ -166,7 +166,7 @@ class BlockWatch:
             NodeError: No node answers; the same blocks are looked at again.
             StoreError: It could not be kept; likewise.
         """
-        watcher = max(self._fleet.watchers, key=lambda w: -1 if w.head is None else w.head.number)
+        watcher = self._fleet.newest()
         newest = await watcher.current()
         last = newest.number - self._rules.confirmations
         mark = self._mark or await self._begin(watcher, newest, last)
@@ -296,8 +296,14 @@ class BlockWatch:
         return True
 
     async def _next_head(self) -> None:
-        newest = self._fleet.newest_head()
-        waiting = [asyncio.ensure_future(w.wait_beyond(newest, IDLE_SECONDS)) for w in self._fleet.watchers]
+        head = self._fleet.newest().head if self._fleet.watchers else None
+        newest = head.number if head is not None else 0
+        # Who is beyond that already needs a second one to be believed.
+        waiting = [
+            asyncio.ensure_future(w.wait_beyond(newest, IDLE_SECONDS))
+            for w in self._fleet.watchers
+            if w.head is None or w.head.number <= newest
+        ]
         if not waiting:
             return await self._clock.sleep(IDLE_SECONDS)
         try:

@@ -1,6 +1,7 @@
 """Through which nodes a marker, or what burns it, goes out, and in which order."""
 
 import asyncio
+from collections.abc import Callable
 
 from orchestrator.engine.fleet import Fleet
 from orchestrator.engine.node_ports import NodeError, NodeTraits, Said
@@ -32,8 +33,15 @@ async def targets(fleet: Fleet, home: ChainWatcher) -> tuple[list[ChainWatcher],
     return first, [node for node in nodes if node not in first]
 
 
-async def offer(watcher: ChainWatcher, raw: bytes, transaction_hash: str) -> NodeError | None:
-    """Hand a public transaction to one node; returns why it did not take it, None when it has it."""
+async def offer(
+    watcher: ChainWatcher, raw: bytes, transaction_hash: str, require_lease: Callable[[], None]
+) -> NodeError | None:
+    """Hand a public transaction to one node; returns why it did not take it, None when it has it.
+
+    Raises:
+        LeaseLostError: `require_lease` raised it: nothing was sent.
+    """
+    require_lease()
     try:
         async with asyncio.timeout(OFFER_SECONDS):
             await watcher.node.broadcast(raw, transaction_hash)

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from orchestrator.engine.fleet import Fleet
 from orchestrator.engine.node_ports import NodeError
@@ -136,7 +137,8 @@ class Executor:
 
     async def _burn(self, change: Change, attempt: Attempt) -> Fact:
         forms = [self.sending.markers.burn(attempt.marker, n) for n in range(BURN_FORMS)] if attempt.marker.ours else []
-        fact = await burn(self._fleet, change, attempt, forms, self._confirmations)
+        require_lease = partial(self.sending.leases.require, change.privacy_group_id)
+        fact = await burn(self._fleet, change, attempt, forms, self._confirmations, require_lease)
         if fact is None:
             return AttemptBurnt(head=self._newest(attempt))
         return await self._deep(change, attempt, fact)

@@ -211,16 +211,13 @@ class Inquirer:
         if found is None:
             return None
         word, account = found
-        watcher = self._newest_watcher()
+        watcher = self._fleet.newest()
         if word.chain_id != (await watcher.node.traits()).chain_id:
             return None
         seen_here = (await watcher.current()).number >= word.block_number
         if seen_here and (await watcher.block(word.block_number)).block_hash != word.block_hash:
             return None
         return Attested(account=account, block_number=word.block_number, last=word.last, reason=word.reason)
-
-    def _newest_watcher(self) -> ChainWatcher:
-        return max(self._fleet.watchers, key=lambda w: w.head.number if w.head is not None else -1)
 
     def _speaker(self) -> tuple[ChainWatcher, str]:
         for watcher in self._fleet.watchers:

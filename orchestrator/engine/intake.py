@@ -2,7 +2,8 @@
 
 Validate, de-duplicate, store, then acknowledge. What can't be accepted is buried with the reason; what can't be
 decided now (the store is away) is given back to the queue. Requests of one group are accepted in the order in which
-they came in, so that an addition right behind its group's creation finds it. Whatever a message causes stays with it.
+they came in, so that an addition right behind its group's creation finds it; where the creation went to another
+replica, the addition comes again. Whatever a message causes stays with it.
 """
 
 import asyncio
@@ -38,12 +39,22 @@ REMEMBERED_GROUPS: Final = 10_000
 MOST_FAILURES: Final = 5
 """A message whose handling failed, for no reason that was foreseen, is a dead letter at this delivery."""
 
+MOST_UNKNOWN: Final = 3
+"""A request for a group that nobody knows is a dead letter at this delivery, six seconds after the first.
+
+Its creation may be in another replica's hands, and comes to a third one five seconds after that one died (`ack_wait`).
+"""
+
 MOST_DELIVERIES: Final = 1_000
 """No message is delivered more often, whatever the reason: not even one that ends the process before it is read."""
 
 _POSSIBLE: Final = tuple(state for state in State if state not in ENDED or state is State.SUCCEEDED)
 
 log = structlog.get_logger()
+
+
+class UnknownGroupError(InvalidRequestError):
+    """Nobody knows the group: neither the store nor any node."""
 
 
 def new_group_id() -> str:
@@ -98,7 +109,7 @@ class Intake:
 
     async def _accept(self, request: ChangeRequest, account: str, group: str, turn: AsyncExitStack) -> Acceptance:
         if request.kind is not Kind.CREATE_GROUP and not await self._may_exist(group):
-            raise InvalidRequestError(
+            raise UnknownGroupError(
                 "data.privacy_group_id",
                 "no configured node has this group: check the id, or create the group first",
                 request_id=request.request_id,
@@ -178,6 +189,8 @@ class Intake:
             request = parse_trigger(trigger.body, trigger.headers, trigger.binding)
             acceptance = await self.submit(request)
         except InvalidRequestError as error:
+            if isinstance(error, UnknownGroupError) and trigger.delivery < MOST_UNKNOWN:
+                return _pause(trigger)
             await self._refuse(trigger, error)
         except ConflictingRequestError as error:
             await self._refuse(trigger, InvalidRequestError("id", str(error)))

@@ -162,7 +162,10 @@ class Joiner:
             if watcher.head is None:
                 continue
             head, name = watcher.head.number, watcher.node.name
-            first = max(self._scanned.get(name, head) + 1, head - BLOCKS_AT_ONCE + 1)
+            scanned = self._scanned.get(name, head)
+            if scanned > head:  # it showed a head that it does not have any more
+                scanned = head - 1
+            first = max(scanned + 1, head - BLOCKS_AT_ONCE + 1)
             try:
                 seen |= first <= head and bool(await watcher.node.additions(first, head))
                 self._scanned[name] = head

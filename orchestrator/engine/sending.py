@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from orchestrator.engine.additions import AdditionsUnderWay
 from orchestrator.engine.broadcasting import offer, targets
@@ -10,6 +11,7 @@ from orchestrator.engine.bundling import BundlingBook
 from orchestrator.engine.distribution import distribute
 from orchestrator.engine.fleet import Fleet
 from orchestrator.engine.history.forecaster import Forecaster
+from orchestrator.engine.leases import Leases
 from orchestrator.engine.marker_accounts import MarkerAccounts
 from orchestrator.engine.node_ports import Contract, Head, MarkerAccount, Markers, NodeError, Signers
 from orchestrator.engine.nonces import NonceBook
@@ -72,6 +74,7 @@ class Sending:
         contract: The management contract's codec.
         forecaster: Forecasts what new members' nodes make of a group's history.
         additions: What else is being added, by all lanes.
+        leases: Until when lanes are held: nothing leaves for a node later.
         clock: Time.
         new_id: Makes unique ids.
         confirmations: How deep what ends a batch without an effect must be.
@@ -87,6 +90,7 @@ class Sending:
     contract: Contract
     forecaster: Forecaster
     additions: AdditionsUnderWay
+    leases: Leases
     clock: Clock
     new_id: Callable[[], str]
     confirmations: int = 0
@@ -99,6 +103,7 @@ class Sending:
 
         Raises:
             NodeError: The node does not answer or refuses.
+            LeaseLostError: The lane is not ours any more.
         """
         if change.account not in self.signers.accounts:
             return Hindered(reason=Reason(slug="account_unavailable", detail=change.account))
@@ -152,6 +157,7 @@ class Sending:
         )
         if command.action is Action.ADD and traits.besu_version < DISTRIBUTES_HISTORY_SINCE:
             return AttemptSigned(attempt=attempt)
+        self.leases.require(change.privacy_group_id)
         begun_at = self.clock.now()
         payload_key = await distribute(watcher, raw, command.action)
         seconds = max((self.clock.now() - begun_at).total_seconds(), 0.0)
@@ -185,6 +191,7 @@ class Sending:
 
         Raises:
             NodeError: The sending node does not answer, or a node does not get the block.
+            LeaseLostError: The lane is not ours any more.
         """
         attempt = command.attempt
         watcher = self.fleet.named(attempt.node)
@@ -200,7 +207,7 @@ class Sending:
                 return GaveWay(reason=first.reason) if first.yields else Hindered(reason=first.reason)
         if not attempt.marker.ours:
             return await self._send_by_node(change, watcher, attempt)
-        return await self._broadcast(watcher, attempt, widely=command.widely)
+        return await self._broadcast(watcher, change, attempt, widely=command.widely)
 
     async def _send_by_node(self, change: Change, watcher: ChainWatcher, attempt: Attempt) -> Fact:
         # The node may sign all of its markers with one key: two of them in a block make that block unreplayable.
@@ -211,6 +218,7 @@ class Sending:
             reason = marker_obstacle(name, [PendingMarker(account=name, change_id=last.change_id)])
             if reason is not None:
                 return Hindered(reason=reason)
+        self.leases.require(change.privacy_group_id)
         begun_at = self.clock.now()
         try:
             pmt_hash = await watcher.node.send(attempt.raw)
@@ -222,12 +230,13 @@ class Sending:
         self.node_markers[watcher.node.name] = NodeSigned(pmt_hash, change.change_id, head.number)
         return AttemptSent(head=head.number, nodes=(watcher.node.name,), pmt_hash=pmt_hash)
 
-    async def _broadcast(self, watcher: ChainWatcher, attempt: Attempt, *, widely: bool) -> Fact:
+    async def _broadcast(self, watcher: ChainWatcher, change: Change, attempt: Attempt, *, widely: bool) -> Fact:
+        require_lease = partial(self.leases.require, change.privacy_group_id)
         took: list[str] = []
         refusals: list[NodeError] = []
         first, others = await targets(self.fleet, watcher)
         for nodes in [first, others] if widely else [first, *([other] for other in others)]:
-            offers = await asyncio.gather(*(_offer(target, attempt) for target in nodes))
+            offers = await asyncio.gather(*(_offer(target, attempt, require_lease) for target in nodes))
             refusals += [error for error in offers if error is not None]
             took += [target.node.name for target, error in zip(nodes, offers, strict=True) if error is None]
             if took and not widely:
@@ -310,8 +319,8 @@ class Sending:
         return watcher
 
 
-async def _offer(watcher: ChainWatcher, attempt: Attempt) -> NodeError | None:
-    error = await offer(watcher, attempt.marker.raw, attempt.marker.pmt_hash)
+async def _offer(watcher: ChainWatcher, attempt: Attempt, require_lease: Callable[[], None]) -> NodeError | None:
+    error = await offer(watcher, attempt.marker.raw, attempt.marker.pmt_hash, require_lease)
     return None if error is not None and error.reason.slug == OUTBID else error
 
 

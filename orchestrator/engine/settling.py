@@ -4,7 +4,7 @@ A node that doesn't know decides nothing: another member's node is asked, or the
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from orchestrator.engine.broadcasting import offer, targets
@@ -98,7 +98,8 @@ def compared_with_lock(plan: Plan, view: GroupView, private_nonce: int) -> Group
 
 async def _settle_at(fleet: Fleet, watcher: ChainWatcher, change: Change, attempt: Attempt) -> Fact:
     sent = attempt.sent_block if attempt.sent_block is not None else attempt.since_block
-    until = sent + WIDEN_AFTER_BLOCKS
+    # A head that was overstated when the marker was sent is never reached.
+    until = min(sent, (await watcher.current()).number) + WIDEN_AFTER_BLOCKS
     while True:
         # While an addition is on its way each block is looked at: what somebody else does under our lock harms it.
         head = await watcher.current()
@@ -244,7 +245,14 @@ async def _view_of_effect(
     raise NodeError(Reason(slug="outcome_unknown", detail=detail))
 
 
-async def burn(fleet: Fleet, change: Change, attempt: Attempt, forms: Sequence[Burning], depth: int) -> Fact | None:
+async def burn(
+    fleet: Fleet,
+    change: Change,
+    attempt: Attempt,
+    forms: Sequence[Burning],
+    depth: int,
+    require_lease: Callable[[], None],
+) -> Fact | None:
     """Broadcast what burns an attempt's marker through every node, and see which of the two is mined.
 
     A pending burn is nothing: a pool that holds the marker, or a cut-off node's, can bring it back, so the burn is sent
@@ -258,12 +266,14 @@ async def burn(fleet: Fleet, change: Change, attempt: Attempt, forms: Sequence[B
         forms: What burns it, in several forms of which one can be mined; none for a marker that a node signed, which
             can only be outlasted.
         depth: How many blocks below the head count as mined for good.
+        require_lease: Raises `LeaseLostError` when the group's lane is not ours any more.
 
     Returns:
         `AttemptSettled` when the marker was mined, `AttemptUnmined` when neither is yet; None when it is burnt.
 
     Raises:
         NodeError: No node tells, or the chain stands still.
+        LeaseLostError: The lane was lost; nothing was sent from then on.
     """
     if not forms:
         return await _outlast(fleet, change, attempt)
@@ -271,7 +281,8 @@ async def burn(fleet: Fleet, change: Change, attempt: Attempt, forms: Sequence[B
     burning = forms[fleet.newest_head() // RENEW_AFTER_BLOCKS % len(forms)]
     for nodes in await targets(fleet, fleet.named(attempt.node)):
         # Who refuses holds the marker, or a block of its has it: what is in the blocks decides.
-        await asyncio.gather(*(offer(watcher, burning.raw, burning.transaction_hash) for watcher in nodes))
+        offers = (offer(watcher, burning.raw, burning.transaction_hash, require_lease) for watcher in nodes)
+        await asyncio.gather(*offers)
     for watcher in witnesses(fleet, change, attempt):
         try:
             head = await watcher.current()

@@ -14,6 +14,7 @@ import structlog
 
 from orchestrator.engine.fleet import Fleet
 from orchestrator.engine.isolation import contained
+from orchestrator.engine.leases import Leases
 from orchestrator.engine.ports import ChangeStore, Clock, Lane, StoreError
 from orchestrator.engine.worker import Worker
 
@@ -35,7 +36,7 @@ class LaneRules:
     """
 
     holder: str
-    lease: timedelta = timedelta(seconds=10)
+    lease: timedelta = timedelta(seconds=8)
     most_lanes: int = 500
     stop_within: timedelta = timedelta(seconds=20)
 
@@ -50,10 +51,18 @@ class Supervisor:
         clock: Time.
         rules: How lanes are held.
         stopping: Set when the daemon is to stop.
+        leases: Told until when lanes are held.
     """
 
     def __init__(
-        self, store: ChangeStore, worker: Worker, fleet: Fleet, clock: Clock, rules: LaneRules, stopping: asyncio.Event
+        self,
+        store: ChangeStore,
+        worker: Worker,
+        fleet: Fleet,
+        clock: Clock,
+        rules: LaneRules,
+        stopping: asyncio.Event,
+        leases: Leases,
     ) -> None:
         self._store = store
         self._worker = worker
@@ -61,6 +70,7 @@ class Supervisor:
         self._clock = clock
         self._rules = rules
         self._stopping = stopping
+        self._leases = leases
         self._lanes: dict[str, asyncio.Task[None]] = {}
         self._freed = asyncio.Event()
 
@@ -90,9 +100,11 @@ class Supervisor:
                 try:
                     self._freed.clear()
                     if free > 0:
+                        now = self._clock.now()
                         lanes = await self._store.claim(
-                            holder=self._rules.holder, lease=self._rules.lease, limit=free, now=self._clock.now()
+                            holder=self._rules.holder, lease=self._rules.lease, limit=free, now=now
                         )
+                        self._leases.prolong((lane.privacy_group_id for lane in lanes), now + self._rules.lease)
                     else:
                         await self._freed.wait()
                     if free > 0 and not lanes:
@@ -129,6 +141,7 @@ class Supervisor:
         """Renew a lane no more; told of every task, of those too that were cancelled before their first step."""
         if self._lanes.get(group) is task:
             del self._lanes[group]
+            self._leases.end(group)
         self._freed.set()
 
     async def _renew(self) -> None:
@@ -142,12 +155,11 @@ class Supervisor:
             with contained("renewal"):
                 try:
                     # Only what is driven: the lease of a lane that failed has to run out.
+                    now = self._clock.now()
                     held = await self._store.renew(
-                        holder=self._rules.holder,
-                        lease=self._rules.lease,
-                        now=self._clock.now(),
-                        groups=tuple(driven),
+                        holder=self._rules.holder, lease=self._rules.lease, now=now, groups=tuple(driven)
                     )
+                    self._leases.prolong(held & self._lanes.keys(), now + self._rules.lease)
                 except StoreError as error:
                     log.warning("leases not renewed", reason=str(error))
             for group, task in driven.items():

@@ -49,10 +49,6 @@ async def _survey(fleet: Fleet, change: Change, forecaster: Forecaster) -> Surve
     sender, ahead = await asyncio.gather(
         fleet.sender_for(change.privacy_group_id, candidates, leaving), _standing_ahead(home, change)
     )
-    # With the sender's head, and not after all that follows: a slow survey is not behind. Nodes that have nothing to do
-    # with the group may say what they want.
-    concerned = dict.fromkeys(map(fleet.hosting, (*change.members, *sender.view.participants)))
-    newest = confirmed_head(watcher for watcher in concerned if watcher is not None)
     repairables = await _repairables(fleet, change, sender)
     forecast = await _forecast(fleet, change, forecaster, sender, leaving, repairables)
     if forecast is not None and forecast.sender is not None and forecast.sender.node != sender.watcher.node.name:
@@ -72,11 +68,15 @@ async def _survey(fleet: Fleet, change: Change, forecaster: Forecaster) -> Surve
         # The view shows the group at a block, the newest state does not: a replica behind the address is late.
         detail = f"node {node.name} shows the group at block {sender.head.number}, and then no contract of it"
         raise NodeError(Reason(slug="not_known_here", detail=detail))
+    # Both heads of this moment: what came while others were asked makes nobody be behind. Nodes that have nothing to do
+    # with the group may say what they want.
+    present = await sender.watcher.current()
+    newest = confirmed_head(watcher for watcher in map(fleet.hosting, keys) if watcher is not None)
     return Surveyed(
         node=node.name,
         head=sender.head.number,
         head_hash=sender.head.block_hash,
-        newest_head=max(newest, sender.head.number),
+        newest_head=sender.head.number + max(newest - present.number, 0),
         syncing=syncing,
         view=sender.view,
         abi=abi,

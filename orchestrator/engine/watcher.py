@@ -20,6 +20,13 @@ from orchestrator.membership.reasons import Reason
 KEPT_BLOCKS = 256
 """How many blocks are remembered: enough for every lane that can still wait for one of their PMTs."""
 
+DISOWNED_AFTER = 10
+"""After so many heads in a row that come without the block of the head that is known, that head is given up.
+
+A late replica lacks a block for a moment. A node that overstated its head once never shows that block, and would be
+taken for a node that does not answer, until a restart.
+"""
+
 log = structlog.get_logger()
 
 
@@ -36,11 +43,13 @@ class ChainWatcher:
         self.node = node
         self.head: Head | None = None
         self.subscribed = False
+        self.silent = False
         self._clock = clock
         self._poll_seconds = poll.total_seconds()
         self.reorganisations = 0
         self.returns = 0
         self._away = False
+        self._disowned = 0
         self._hashes: OrderedDict[int, str] = OrderedDict()
         self._blocks: OrderedDict[int, Block] = OrderedDict()
         self._waited_for: dict[str, int] = {}
@@ -61,7 +70,12 @@ class ChainWatcher:
             NodeError: It does not answer.
         """
         before = self.head
-        head = await self.node.head()
+        try:
+            head = await self.node.head()
+        except NodeError:
+            self.silent = True
+            raise
+        self.silent = False
         async with self._advancing:
             newer = self.head
             if newer is not None and newer is not before and newer.number >= head.number:
@@ -146,7 +160,7 @@ class ChainWatcher:
                         if not self.subscribed:
                             log.info("heads subscribed", node=self.node.name)
                             self.returns += 1
-                        self.subscribed, failures = True, 0
+                        self.subscribed, self.silent, failures = True, False, 0
                         await self._advance(head)
                 except NodeError as error:
                     log.debug("heads lost", node=self.node.name, reason=str(error))
@@ -205,7 +219,8 @@ class ChainWatcher:
         first = self._first_new(head, left=await self._left(head))
         if self._waited_for:
             for number in range(first, head.number):
-                await self._read_block(number)
+                if not await self._read_block(number):
+                    break  # receipts tell the rest; below an overstated head there are hundreds that nobody has
             if head.transactions is None:
                 await self._read_block(head.number)
         if head.transactions is not None:
@@ -226,7 +241,18 @@ class ChainWatcher:
         known = self._hashes.get(head.number)
         if known is not None:
             return known == head.block_hash
-        return (await self.node.block(newest.number)).block_hash == newest.block_hash
+        try:
+            kept = (await self.node.block(newest.number)).block_hash == newest.block_hash
+        except NodeError as error:
+            if error.reason.slug != "not_known_here":
+                raise
+            self._disowned += 1
+            if self._disowned < DISOWNED_AFTER:
+                raise
+            log.warning("head given up", node=self.node.name, head=newest.number, shown=head.number)
+            kept = False
+        self._disowned = 0
+        return kept
 
     async def _left(self, head: Head) -> bool:
         """Whether the chain may have left the head that is known: over a gap no parent's hash tells."""
@@ -253,14 +279,15 @@ class ChainWatcher:
         self._found.clear()
         return max(min(oldest, head.number), head.number - KEPT_BLOCKS + 1)
 
-    async def _read_block(self, number: int) -> None:
+    async def _read_block(self, number: int) -> bool:
         try:
             # In full, since what accounts sent in it is asked for next (docs/besu.md#what-a-replay-needs).
             (block,) = await self.node.blocks([number])
         except NodeError as error:
             log.warning("block not read", node=self.node.name, block=number, reason=str(error))
-            return
+            return False
         self._remember(block)
+        return True
 
     def _remember(self, block: Block) -> None:
         self._blocks[block.number] = block

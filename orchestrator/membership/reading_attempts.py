@@ -60,6 +60,9 @@ def read_unmined(change: Change, fact: facts.AttemptUnmined) -> Read:
     if _lock_rolled_back(change, fact.private_nonce):
         return _relock(change)
     attempt = replace(_attempt(change), seen_block=fact.head)
+    if attempt.marker.ours and fact.head < (attempt.sent_block or 0):
+        # The node overstated its head when the marker was sent, or the chain was reorganised: waiting begins here.
+        attempt = replace(attempt, sent_block=fact.head, since_block=min(attempt.since_block, fact.head))
     change = replace(change, attempt=attempt, failures=0)
     if change.state is State.ADDING and fact.head - attempt.since_block >= ADD_WITHIN_BLOCKS:
         return _undo(change, Reason(slug="add_unmined", detail=f"no block up to {fact.head} holds the addition"))

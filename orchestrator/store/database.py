@@ -33,6 +33,7 @@ from orchestrator.store.postgresql import cut_connections, require_sessions
 from orchestrator.store.probing import FileIdentity, check_file, file_identity, write_probe
 from orchestrator.store.schema_version import check_version, migrate_on
 from orchestrator.store.sharing import Job, Outcome, run_all
+from orchestrator.store.stuck_sessions import end_stuck_sessions
 from orchestrator.store.transaction import Transaction, Unit, newest_position
 from orchestrator.store.writer import Writer
 
@@ -59,7 +60,7 @@ class Database:
         self._reading = self._writing if self.in_memory else engine_for(self.url, read_only=True)
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="store-reader")
         self._writer = Writer(self._commit_together, self.news.publish)
-        self._listening: asyncio.Task[None] | None = None
+        self._beside: list[asyncio.Task[None]] = []
         self._places = asyncio.BoundedSemaphore(WAITING_UNITS)
         self._file: FileIdentity | None = None
 
@@ -80,7 +81,10 @@ class Database:
             raise
         self._writer.start(asyncio.get_running_loop())
         if self.url.get_backend_name() == "postgresql":
-            self._listening = asyncio.create_task(listen(self.url, self.news, partial(self.read, newest_position)))
+            self._beside = [
+                asyncio.create_task(listen(self.url, self.news, partial(self.read, newest_position))),
+                asyncio.create_task(end_stuck_sessions(self.read)),
+            ]
 
     def _open(self) -> None:
         try:
@@ -97,9 +101,9 @@ class Database:
 
     async def close(self) -> None:
         """Finish the units of work that wait, and disconnect."""
-        if self._listening is not None:
-            self._listening.cancel()
-            await asyncio.wait([self._listening])
+        for task in self._beside:
+            task.cancel()
+        await asyncio.gather(*self._beside, return_exceptions=True)
         await self._finish(self._writer.stop)
         await self._finish(self._readers.shutdown)
         self._writing.dispose()

@@ -135,6 +135,7 @@ def test_an_add_keeps_two_blocks_from_its_lock_and_no_more_with_a_history_of_200
     assert unlocked["data"]["locked_blocks"] == 2
 
 
+UNKNOWN_GROUP = "dW5rbm93biBncm91cCBvZiB0aGUgYWNjZXB0YW5jZSE="
 BAD = {
     "data.kind": trigger("bad-kind", "befriend", ENCLAVE_KEYS[2:]),
     "data.privacy_group_id": trigger("bad-group", "add_members", ENCLAVE_KEYS[2:], privacy_group_id="c2hvcnQ="),
@@ -144,7 +145,12 @@ BAD = {
     "data.account": trigger(
         "bad-account", "add_members", ENCLAVE_KEYS[2:], account="0x00000000000000000000000000000000000000aa"
     ),
-    "no configured node has this group": trigger("unknown-group", "add_members", ENCLAVE_KEYS[2:]),
+    "no configured node has this group": trigger(
+        "unknown-group",
+        "add_members",
+        ENCLAVE_KEYS[2:],
+        privacy_group_id=UNKNOWN_GROUP,
+    ),
     "body": b'{"specversion": "1.0", "padding": "' + b"x" * 300_000 + b'"}',
 }
 

@@ -8,6 +8,7 @@ import asyncio
 import sys
 import tempfile
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,14 @@ from orchestrator.log import configure_logging
 from tests.benchmarks import (
     bench_clients,
     bench_engines,
+    bench_flood,
     bench_guard,
     bench_harm,
     bench_lanes,
     bench_loop,
     bench_recovery,
     bench_restart,
+    bench_takeover,
 )
 from tests.benchmarks.figures import Figure, show, write_json
 from tests.benchmarks.machine import describe_machine
@@ -41,6 +44,8 @@ BENCHMARKS: tuple[tuple[tuple[str, ...], str, Measure], ...] = (
     (("harm",), "who does harm under load", bench_harm.measure),
     (("guard",), "a node behind a guard", bench_guard.measure),
     (("i",), "dying at every point", bench_recovery.measure),
+    (("j",), "going on for another replica", bench_takeover.measure),
+    (("k",), "beside a sender of thousands", bench_flood.measure),
 )
 """The parts that a benchmark measures, what it is, and the benchmark."""
 
@@ -57,7 +62,7 @@ def main() -> int:
             continue
         console.print(f"measuring {', '.join(sorted(wanted))}: {title} …")
         with tempfile.TemporaryDirectory(prefix="bench-") as directory:
-            measured = asyncio.run(measure(Path(directory), QUICK if options.quick else FULL))
+            measured = asyncio.run(measure(Path(directory), options.scale))
         figures += [figure for figure in measured if figure.part in wanted]
     figures.sort(key=lambda figure: figure.part)
     machine = describe_machine()
@@ -78,12 +83,16 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--json", type=Path, metavar="FILE", default=Path("build/benchmarks.json"), help="where the figures go, too"
     )
+    parser.add_argument("--takeovers", type=int, metavar="N", help="part j: kill and stop a replica N times each")
     parser.add_argument("--strict", action="store_true", help="exit with 1 when a figure misses its bound")
     given = parser.parse_args(arguments)
     asked = set(given.only.split(","))
     if asked - known:
         parser.error(f"--only takes {', '.join(sorted(known))}, separated by commas, not {given.only!r}")
     given.only = asked
+    given.scale = QUICK if given.quick else FULL
+    if given.takeovers is not None:
+        given.scale = replace(given.scale, takeovers=max(given.takeovers, 1))
     return given
 
 

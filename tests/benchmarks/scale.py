@@ -21,6 +21,8 @@ class Scale:
         jobs: Jobs in the comparison with other job engines.
         waiting: Queue lengths at a restart.
         deaths: Which kinds of change die at every point.
+        takeovers: How often a replica is killed, and how often one is stopped, while another one is there.
+        flood: Requests of one sender, beside which another one's is measured.
         loop_groups: Groups at once while the event loop is watched.
         harm: What goes on while it is looked who does harm.
         additions: Hostile and honest additions to a guarded node, each.
@@ -39,6 +41,8 @@ class Scale:
     jobs: int = 5000
     waiting: tuple[int, ...] = (1_000, 10_000, 100_000)
     deaths: tuple[str, ...] = ("create_group", "add_members", "remove_members")
+    takeovers: int = 20
+    flood: int = 2000
     loop_groups: int = 100
     harm: Load = field(default_factory=lambda: Load(groups=100, rounds=5))
     additions: int = 200
@@ -58,6 +62,8 @@ QUICK = Scale(
     jobs=500,
     waiting=(10_000,),
     deaths=(),
+    takeovers=2,
+    flood=200,
     loop_groups=30,
     harm=Load(groups=20, rounds=3, pair_blocks=8),
     additions=22,

@@ -117,13 +117,15 @@ def group_id(name: str) -> str:
     return base64.b64encode(hashlib.sha256(name.encode()).digest()).decode()
 
 
-def trigger(request_id: str, kind: str, group: str, members: Sequence[str], account: str = OWNER) -> bytes:
+def trigger(
+    request_id: str, kind: str, group: str, members: Sequence[str], account: str = OWNER, source: str = "/benchmark"
+) -> bytes:
     """Return a request as a CloudEvent."""
     data = {"kind": kind, "privacy_group_id": group, "members": list(members), "account": account}
     document = {
         "specversion": "1.0",
         "id": request_id,
-        "source": "/benchmark",
+        "source": source,
         "type": REQUEST_TYPE,
         "datacontenttype": "application/json",
         "data": data,
@@ -218,24 +220,45 @@ async def stage(
         yield devnet, daemon
 
 
-def write_config(directory: Path, devnet: Devnet, queue_url: str) -> Path:
-    """Write the daemon's configuration and key file."""
+def write_config(
+    directory: Path,
+    devnet: Devnet,
+    queue_url: str,
+    *,
+    store_url: str | None = None,
+    http: Sequence[str] = (),
+    listen: str = "127.0.0.1:0",
+    more: Sequence[str] = (),
+) -> Path:
+    """Write the daemon's configuration and key file.
+
+    Args:
+        directory: For both.
+        devnet: The nodes.
+        queue_url: The message queue.
+        store_url: The database; None for a file of its own.
+        http: Where the nodes answer, instead of directly.
+        listen: Where the daemon's own interface is.
+        more: Further sections.
+    """
+    default = f"sqlite:///{directory}/orchestrator.db"
+    urls = list(http) or [devnet.http(number) for number in range(1, devnet.nodes + 1)]
     key_file = directory / "owner.key"
     key_file.touch(mode=0o600)
     key_file.write_text(OWNER_KEY)
     parts = [
-        f'[store]\nurl = "sqlite:///{directory / "orchestrator.db"}"',
+        f'[store]\nurl = "{store_url or default}"',
         f'[broker]\nurl = "{queue_url}"',
-        '[api]\nlisten = "127.0.0.1:0"',
+        f'[api]\nlisten = "{listen}"',
         f'[[accounts]]\naddress = "{OWNER}"\nkey_file = "{key_file}"',
     ]
     parts += [
-        f'[[nodes]]\nname = "member{number}"\nhttp = "{devnet.http(number)}"\nws = "{devnet.ws(number)}"\n'
+        f'[[nodes]]\nname = "member{number}"\nhttp = "{urls[number - 1]}"\nws = "{devnet.ws(number)}"\n'
         f'enclave_keys = ["{key}"]'
         for number, key in enumerate(devnet.members, start=1)
     ]
     path = directory / "orchestrator.toml"
-    path.write_text("\n\n".join(parts) + "\n")
+    path.write_text("\n\n".join([*parts, *more]) + "\n")
     return path
 
 

@@ -1,6 +1,7 @@
-"""``make fuzz``: campaigns by growing seeds until the time is over, or one that is to be repeated."""
+"""``make fuzz``: by coverage, by Hypothesis, then campaigns by growing seeds; or one that is to be repeated."""
 
 import argparse
+import importlib.util
 import os
 import subprocess
 import sys
@@ -10,6 +11,10 @@ from itertools import count
 import typer
 
 from tests.hostile.campaigns import CAMPAIGNS, run
+from tests.hostile.targets import TARGETS
+
+SHARE_OF_COVERAGE = 0.25
+"""Of the time."""
 
 
 def main() -> int:
@@ -24,6 +29,8 @@ def main() -> int:
         return 0
     if chosen.minutes <= 0:
         parser.error("--minutes must be more than 0: nothing would be tried")
+    if _coverage_guided(chosen.minutes * 60 * SHARE_OF_COVERAGE):
+        return 1
     examples = max(200, int(chosen.minutes * 1000))
     codecs = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/hostile/test_codecs.py"],
@@ -33,6 +40,25 @@ def main() -> int:
     if codecs.returncode:
         return 1
     return _campaigns(time.monotonic() + chosen.minutes * 60, chosen.first_seed)
+
+
+def _coverage_guided(seconds: float) -> int:
+    """Run the targets that are guided by coverage, where that is possible; returns 1 when one found something."""
+    if importlib.util.find_spec("atheris") is None:
+        typer.echo(
+            "coverage-guided fuzzing is left out: atheris is not installed (it has no wheel for this interpreter and "
+            "system); Hypothesis and the campaigns go on"
+        )
+        return 0
+    each = max(5, int(seconds / len(TARGETS)))
+    for target in TARGETS:
+        command = [sys.executable, "-m", "tests.hostile.coverage_guided", target, "--seconds", str(each)]
+        if subprocess.run(command, check=False).returncode:
+            typer.echo(
+                f"found by {target!r}: what ended it is a file in tests/hostile/crashers/{target} now, keep it there"
+            )
+            return 1
+    return 0
 
 
 def _campaigns(until: float, first_seed: int) -> int:

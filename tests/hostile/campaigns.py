@@ -1,4 +1,4 @@
-"""What is tried against the daemon by a seed: a lying node, a hostile queue, and verdicts of nobody.
+"""What is tried against the daemon by a seed: lying nodes, a hostile queue, and verdicts of nobody.
 
 Each campaign raises AssertionError with what was wrong; the seed repeats it.
 """
@@ -31,6 +31,7 @@ from tests.fakes.clock import FastClock
 from tests.fakes.network import FakeSigners
 from tests.hostile.loop_time import measured
 from tests.hostile.lying_node import HOSTILE_TEXTS, HOSTILE_VALUES, Liar, recorded_results, serving
+from tests.hostile.whole_daemon import lying_member
 
 MOST_SECONDS_ON_THE_LOOP: Final = 0.1
 RPC_SECONDS: Final = 0.5
@@ -127,6 +128,7 @@ CAMPAIGNS: Final[dict[str, Callable[[int], Awaitable[None]]]] = {
     "lying node": lying_node,
     "hostile queue": hostile_queue,
     "verdicts of nobody": verdicts_of_nobody,
+    "lying member": lying_member,
 }
 
 

@@ -4,13 +4,15 @@ import asyncio
 import json
 import threading
 from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from random import Random
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from aiohttp import web
+
+T = TypeVar("T")
 
 RECORDINGS: Final = Path(__file__).parents[1] / "contract/devnet/recordings"
 HOSTILE_TEXTS: Final = (
@@ -76,7 +78,18 @@ class Liar:
             ("plain", "cut", "huge", "slow", "mixed", "missing", "junk", "status"), (70, 4, 3, 2, 6, 5, 5, 5)
         )[0]
         self.told.append(kind)
-        text = json.dumps(answers if isinstance(body, list) else answers[0]).encode()
+        return await self.disturbed(kind, answers, whole=isinstance(body, list))
+
+    async def disturbed(self, kind: str, answers: list[Any], *, whole: bool, slow_seconds: float = 0.6) -> web.Response:
+        """Return an HTTP response in which something is wrong.
+
+        Args:
+            kind: What: "plain" for nothing.
+            answers: What it would say.
+            whole: Whether a batch was asked for.
+            slow_seconds: How long a slow one takes.
+        """
+        text = json.dumps(answers if whole else answers[0]).encode()
         match kind:
             case "cut":
                 text = text[: self._random.randrange(len(text) + 1)]
@@ -89,7 +102,7 @@ class Liar:
                     ]
                 )
             case "slow":
-                await asyncio.sleep(0.6)
+                await asyncio.sleep(slow_seconds)
             case "mixed":
                 self._random.shuffle(answers)
                 text = json.dumps(answers).encode()
@@ -106,16 +119,17 @@ class Liar:
     def _answer(self, call: dict[str, Any]) -> dict[str, Any]:
         head = {"jsonrpc": "2.0", "id": call["id"]}
         if self._random.random() < 0.15:
-            return head | {"error": self._error()}
+            return head | {"error": self.error()}
         method = call["method"]
         if method == "priv_findPrivacyGroup" and self._random.random() < 0.3:
-            return head | {"result": [self._forged_group() for _ in range(self._random.choice([3, 5000]))]}
+            return head | {"result": [self.forged_group() for _ in range(self._random.choice([3, 5000]))]}
         result = self._random.choice(self._results.get(method) or [None])
         if self._random.random() < 0.4:
-            result = self._mutated(result)
+            result = self.mutated(result)
         return head | {"result": result}
 
-    def _error(self) -> Any:
+    def error(self) -> Any:
+        """Return an error that no node gives."""
         pick = self._random.choice
         return pick(
             [
@@ -127,44 +141,59 @@ class Liar:
             ]
         )
 
-    def _forged_group(self) -> dict[str, Any]:
+    def forged_group(self) -> dict[str, Any]:
+        """Return a group that there is not."""
         return {
             "privacyGroupId": self._random.randbytes(32).hex(),
             "members": [self._random.choice(HOSTILE_TEXTS)],
             "type": self._random.choice(["FLEXIBLE", "ONCHAIN", None]),
         }
 
-    def _mutated(self, value: Any) -> Any:
+    def mutated(self, value: Any) -> Any:
+        """Return a value in which something is changed."""
         if isinstance(value, dict) and value and self._random.random() < 0.9:
             name = self._random.choice(sorted(value))
-            return value | {name: self._mutated(value[name])}
+            return value | {name: self.mutated(value[name])}
         if isinstance(value, list) and value and self._random.random() < 0.9:
             place = self._random.randrange(len(value))
-            return [*value[:place], self._mutated(value[place]), *value[place + 1 :]]
+            return [*value[:place], self.mutated(value[place]), *value[place + 1 :]]
         return self._random.choice((*HOSTILE_TEXTS, *HOSTILE_VALUES))
 
 
 @contextmanager
 def serving(liar: Liar) -> Iterator[str]:
     """Serve on loopback, in a thread of its own: what lying takes is not the reader's time; gives the address."""
+    with in_a_thread(lambda stack: serve_http(liar.respond, stack)) as url:
+        yield url
+
+
+async def serve_http(respond: Callable[[web.Request], Awaitable[web.StreamResponse]], stack: AsyncExitStack) -> str:
+    """Answer HTTP requests until the stack is closed; returns the address."""
+    app = web.Application(client_max_size=64 << 20)
+    app.router.add_post("/", respond)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
+    await runner.setup()
+    stack.push_async_callback(runner.cleanup)
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    return f"http://127.0.0.1:{runner.addresses[0][1]}/"
+
+
+@contextmanager
+def in_a_thread(start: Callable[[AsyncExitStack], Awaitable[T]]) -> Iterator[T]:
+    """Run servers on an event loop of their own while the context lasts; gives what starting them returned."""
     loop = asyncio.new_event_loop()
     ready = threading.Event()
-    address: list[str] = []
+    started: list[T] = []
+    stack = AsyncExitStack()
 
-    async def start() -> web.AppRunner:
-        app = web.Application(client_max_size=64 << 20)
-        app.router.add_post("/", liar.respond)
-        runner = web.AppRunner(app, access_log=None)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        address.append(f"http://127.0.0.1:{runner.addresses[0][1]}/")
-        return runner
+    async def begin() -> None:
+        started.append(await start(stack))
 
     def run() -> None:
-        runner = loop.run_until_complete(start())
+        loop.run_until_complete(begin())
         ready.set()
         loop.run_forever()
-        loop.run_until_complete(runner.cleanup())
+        loop.run_until_complete(stack.aclose())
         loop.close()
 
     thread = threading.Thread(target=run, daemon=True)
@@ -172,7 +201,7 @@ def serving(liar: Liar) -> Iterator[str]:
     if not ready.wait(10):
         raise RuntimeError("the lying node does not start")
     try:
-        yield address[0]
+        yield started[0]
     finally:
         loop.call_soon_threadsafe(loop.stop)
         thread.join(10)

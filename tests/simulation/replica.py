@@ -16,6 +16,7 @@ from orchestrator.engine.fleet import Fleet
 from orchestrator.engine.history.forecaster import Forecaster
 from orchestrator.engine.ids import new_ids
 from orchestrator.engine.intake import Intake
+from orchestrator.engine.leases import Leases
 from orchestrator.engine.marker_accounts import OneTimeAccounts
 from orchestrator.engine.observing import Observer, ProofRules
 from orchestrator.engine.ports import StoreError
@@ -99,6 +100,7 @@ class Replica:
         accounts = Accounts({OWNER: signer}, gas_limit=GAS_LIMIT, gas_price=0)
         new_id = new_ids(clock.now, world.chance.randbytes)
         rules = ProofRules(proof_blocks=2, confirmations=world.weather.confirmations)
+        leases = Leases(clock)
         executor = Executor(
             sending=Sending(
                 fleet=fleet,
@@ -111,6 +113,7 @@ class Replica:
                     partial(store.changes, states=sorted(ADDS)),
                     ReplayRules(block_period=timedelta(seconds=world.weather.block_seconds)),
                 ),
+                leases=leases,
                 clock=clock,
                 new_id=new_id,
                 confirmations=world.weather.confirmations,
@@ -120,7 +123,7 @@ class Replica:
         )
         lanes = LaneRules(holder=self.name, stop_within=timedelta(seconds=20))
         worker = Worker(store, executor, clock, stopping, lambda *_: None)
-        supervisor = Supervisor(store, worker, fleet, clock, lanes, stopping)
+        supervisor = Supervisor(store, worker, fleet, clock, lanes, stopping, leases)
         intake = Intake(store, fleet, accounts, clock, new_id)
         while True:
             try:

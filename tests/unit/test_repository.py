@@ -14,7 +14,7 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "orchestrator"
 TESTS = ROOT / "tests"
-LOCKS = ["requirements.txt", "requirements-dev.txt", "requirements-build.txt"]
+LOCKS = ["requirements.txt", "requirements-dev.txt", "requirements-build.txt", "requirements-fuzz.txt"]
 VAGUE = {"manager", "handler", "helper", "helpers", "util", "utils", "base", "common", "misc"}
 LARGEST_MODULE_LINES = 350
 NOT_OURS = {".hypothesis", ".git", ".venv", "node_modules", "__pycache__", "dist", "build"}
@@ -71,6 +71,7 @@ def project() -> dict[str, list[Requirement]]:
         "requirements.txt": [Requirement(line) for line in text["project"]["dependencies"]],
         "requirements-dev.txt": [Requirement(line) for line in development + groups["build"]],
         "requirements-build.txt": [Requirement(line) for line in groups["build"]],
+        "requirements-fuzz.txt": [Requirement(line) for line in groups["fuzz"]],
     }
 
 

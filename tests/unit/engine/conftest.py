@@ -16,6 +16,7 @@ from orchestrator.engine.executor import Executor
 from orchestrator.engine.fleet import Fleet
 from orchestrator.engine.history.forecaster import Forecaster
 from orchestrator.engine.intake import Intake
+from orchestrator.engine.leases import Leases
 from orchestrator.engine.observing import Observer, ProofRules
 from orchestrator.engine.requests import parse_request
 from orchestrator.engine.sending import Sending
@@ -55,6 +56,7 @@ class Rig:
         proof = ProofRules(confirmations=confirmations)
         observer = Observer(self.fleet, ReplayTracker(poll), proof, clock, others)
         self.forecaster = Forecaster(self.fleet, histories)
+        leases = Leases(clock)
         executor = Executor(
             sending=Sending(
                 fleet=self.fleet,
@@ -66,6 +68,7 @@ class Rig:
                 additions=AdditionsUnderWay(
                     partial(store.changes, states=sorted(ADDS)), ReplayRules(block_period=timedelta(seconds=2))
                 ),
+                leases=leases,
                 clock=clock,
                 new_id=self.new_id,
                 confirmations=confirmations,
@@ -75,7 +78,7 @@ class Rig:
         )
         worker = Worker(store, executor, clock, self.stopping, lambda b, a: self.steps.append((b, a)))
         lanes = LaneRules(holder="test", lease=timedelta(hours=1), stop_within=timedelta(minutes=20))
-        self.supervisor = Supervisor(store, worker, self.fleet, clock, lanes, self.stopping)
+        self.supervisor = Supervisor(store, worker, self.fleet, clock, lanes, self.stopping, leases)
         self.intake = Intake(store, self.fleet, self.signers, clock, self.new_id)
 
     async def ask(self, kind: str, *names: str, request_id: str | None = None, **more: object) -> Change:

@@ -11,7 +11,7 @@ import structlog
 from orchestrator.engine import block_watch
 from orchestrator.engine.block_watch import BlockWatch, WatchRules
 from orchestrator.engine.fleet import Fleet
-from orchestrator.engine.node_ports import NodeError
+from orchestrator.engine.node_ports import Head, NodeError
 from orchestrator.engine.watcher import ChainWatcher
 from orchestrator.membership.attempt import Action
 from orchestrator.membership.forecast.blocks import PRIVACY_PRECOMPILE, ChainBlock, Examination, PublicTransaction
@@ -98,6 +98,29 @@ async def watched(tmp_path: Path) -> AsyncIterator[Watched]:
     migrate(url)
     async with Database(url) as database:
         yield Watched(database)
+
+
+async def test_a_node_that_overstates_its_head_stops_no_watch(watched: Watched) -> None:
+    """While one node shows a head that no other confirms, blocks are watched on the others, and waiting is waiting."""
+    watch = watched.watch()
+    await watched.seen(watch)
+    far = Head(number=0x7FFFFFFFFFFF, block_hash="far", parent_hash="away")
+    watched.watchers[0].head = far
+    watched.public(*TWICE)
+    watched.network.mine()
+    for watcher in watched.watchers[1:]:
+        await watcher.refresh()
+    while await watch.look():
+        pass
+    assert watched.looks[-1][0].account_twice == 1
+    waiting = asyncio.create_task(watch._next_head())
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert not waiting.done()
+    watched.network.mine()
+    for watcher in watched.watchers[1:]:
+        await watcher.refresh()
+    await waiting
 
 
 async def test_a_block_that_closes_a_group_is_told_once(watched: Watched) -> None:

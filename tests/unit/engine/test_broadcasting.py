@@ -8,6 +8,7 @@ from orchestrator.engine.broadcasting import targets
 from orchestrator.engine.executor import BURN_FORMS
 from orchestrator.engine.fleet import Fleet
 from orchestrator.engine.node_ports import MarkerAccount
+from orchestrator.engine.ports import LeaseLostError
 from orchestrator.engine.settling import burn
 from orchestrator.engine.watcher import ChainWatcher
 from orchestrator.membership.attempt import AttemptStatus
@@ -53,7 +54,7 @@ async def test_what_burns_a_marker_changes_its_form(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(network, "broadcast", lambda _, transaction_hash: shelved.append(transaction_hash))
 
     async def tried() -> object:
-        burning = asyncio.create_task(burn(fleet, change, attempt, forms, 0))
+        burning = asyncio.create_task(burn(fleet, change, attempt, forms, 0, lambda: None))
         while not burning.done():
             await asyncio.sleep(0)
             network.mine()
@@ -68,3 +69,17 @@ async def test_what_burns_a_marker_changes_its_form(monkeypatch: pytest.MonkeyPa
     network.broadcast(forms[1].raw, forms[1].transaction_hash)
     network.mine()
     assert await tried() is None
+
+
+async def test_what_burns_a_marker_is_not_sent_for_a_lost_lane(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the lane is not ours any more, no node gets what burns a marker: another replica decides what is sent."""
+    network, fleet = await a_network((25, 4, 1))
+    marker = MARKERS.make(b"key", CHAIN_ID, MarkerAccount(account="", key=b"k"))
+    attempt = sent(an_attempt("lock", AttemptStatus.SIGNED, node="follower", marker=marker))
+    monkeypatch.setattr(network, "broadcast", lambda *_: pytest.fail("it was sent"))
+
+    def require_lease() -> None:
+        raise LeaseLostError("taken over")
+
+    with pytest.raises(LeaseLostError):
+        await burn(fleet, a_change("add", attempt=attempt), attempt, [MARKERS.burn(marker)], 0, require_lease)

@@ -31,6 +31,7 @@ class Queue:
     waiting: asyncio.Queue[tuple[bytes, int]] = field(default_factory=asyncio.Queue)
     settled: dict[bytes, str] = field(default_factory=dict)
     changed: asyncio.Condition = field(default_factory=asyncio.Condition)
+    postponed_to: "Queue | None" = None
 
     def put(self, body: bytes, delivery: int = 1) -> None:
         self.waiting.put_nowait((body, delivery))
@@ -51,7 +52,7 @@ class Queue:
                 self.changed.notify_all()
 
         async def postpone(_: float) -> None:
-            self.put(body, delivery + 1)
+            (self.postponed_to or self).put(body, delivery + 1)
 
         return Trigger(
             body=body,
@@ -83,6 +84,26 @@ async def taken(intake: Intake, queue: Queue, count: int) -> None:
         running.cancel()
         await asyncio.wait({running})
     assert running.cancelled(), "the intake ended by itself"
+
+
+async def test_an_addition_whose_creation_went_to_another_replica_is_accepted(rig: "Rig") -> None:
+    """A request for a group that nobody knows yet comes again before it is refused: its creation may be on its way."""
+    first, later, there = Queue(), Queue(), Queue()
+    addition, stray = message("add", kind="add_members"), message("stray", group=OTHER_GROUP, kind="add_members")
+    first.postponed_to = later
+    first.put(addition)
+    first.put(stray)
+    running = asyncio.create_task(rig.intake.run(first))
+    async with asyncio.timeout(10):
+        while later.waiting.qsize() < 2:
+            await rig.clock.sleep(1)
+    running.cancel()
+    there.put(message("create"))
+    await taken(Intake(rig.store, rig.fleet, rig.signers, rig.clock, rig.new_id), there, 1)
+    await taken(rig.intake, later, 2)
+    assert first.settled == {}
+    assert later.settled[addition] == "accepted"
+    assert "no configured node has this group" in later.settled[stray]
 
 
 async def test_base64_that_is_not_ascii_is_a_dead_letter(rig: "Rig") -> None:

@@ -4,6 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 from orchestrator.engine.fleet import Fleet
+from orchestrator.engine.leases import Leases
 from orchestrator.engine.ports import Lane
 from orchestrator.engine.supervisor import LaneRules, Supervisor
 from tests.fakes.clock import FastClock
@@ -67,9 +68,9 @@ async def until(condition: Any) -> None:
 
 async def test_a_lane_that_is_claimed_during_a_renewal_is_not_taken_for_lost() -> None:
     """A renewal says nothing about a lane that was claimed after it was asked for: it is driven and renewed later."""
-    store, worker, stopping = SlowStore(), EndlessWorker(), asyncio.Event()
+    store, worker, clock, stopping = SlowStore(), EndlessWorker(), FastClock(), asyncio.Event()
     rules = LaneRules(holder="test", lease=timedelta(seconds=3), stop_within=timedelta(seconds=0.01))
-    supervisor = Supervisor(store, worker, Fleet([]), FastClock(), rules, stopping)  # type: ignore[arg-type] # small stand-ins
+    supervisor = Supervisor(store, worker, Fleet([]), clock, rules, stopping, Leases(clock))  # type: ignore[arg-type] # small stand-ins
     running = asyncio.create_task(supervisor.run())
     await until(lambda: len(store.asked) > 1)
     assert worker.working == {"first", "second"}
@@ -80,9 +81,9 @@ async def test_a_lane_that_is_claimed_during_a_renewal_is_not_taken_for_lost() -
 
 async def test_a_lane_that_is_cancelled_before_its_first_step_is_not_renewed() -> None:
     """Whatever ends a lane's task, and when, its lease is renewed no more, so that the lane can be claimed again."""
-    stopping = asyncio.Event()
+    clock, stopping = FastClock(), asyncio.Event()
     rules = LaneRules(holder="test", lease=timedelta(seconds=3))
-    supervisor = Supervisor(SlowStore(), EndlessWorker(), Fleet([]), FastClock(), rules, stopping)  # type: ignore[arg-type] # small stand-ins
+    supervisor = Supervisor(SlowStore(), EndlessWorker(), Fleet([]), clock, rules, stopping, Leases(clock))  # type: ignore[arg-type] # small stand-ins
     running = asyncio.create_task(supervisor.run())
     await until(lambda: supervisor.running_lanes)
     for task in supervisor._lanes.values():

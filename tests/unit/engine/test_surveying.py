@@ -81,6 +81,37 @@ async def test_a_group_of_its_own_with_the_same_id_is_seen(
     assert member.of_another_group is of_another
 
 
+async def test_a_slow_survey_is_not_behind(histories: SqlHistoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocks that came while a node was asked make the sending node be behind no other one."""
+    network, old, _, fleet = a_network()
+    owns = old.owns
+
+    async def slowly(group: str, account: str) -> bool:
+        network.mine(20)
+        for watcher in fleet.watchers:
+            await watcher.refresh()
+        return bool(await owns(group, account))
+
+    monkeypatch.setattr(old, "owns", slowly)
+    change = a_change("add", members=("B",), account="0xo")
+    surveyed = await survey(fleet, change, Forecaster(fleet, histories))
+    assert surveyed.newest_head == surveyed.head
+
+
+async def test_a_node_that_is_behind_is_seen(histories: SqlHistoryStore) -> None:
+    """A sending node that lacks blocks which two other members' nodes have is behind by as many."""
+    network, old, _, _ = a_network()
+    third = FakeNode(network, "third", "C")
+    old.held_at = 5
+    network.mine(20)
+    fleet = Fleet([ChainWatcher(node, JumpingClock()) for node in network.nodes])
+    for watcher in fleet.watchers:
+        await watcher.refresh()
+    surveyed = await survey(fleet, a_change("add", members=("B", "C"), account="0xo"), Forecaster(fleet, histories))
+    assert third.calls
+    assert surveyed.newest_head - surveyed.head == 20
+
+
 # --- what a repair is about -----------------------------------------------------------------------------------------
 
 

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from orchestrator.engine.node_ports import Block, Head, NodeError
-from orchestrator.engine.watcher import ChainWatcher
+from orchestrator.engine.watcher import DISOWNED_AFTER, ChainWatcher
 from orchestrator.membership.reasons import Reason
 from tests.fakes.clock import JumpingClock
 from tests.fakes.network import FakeNetwork, FakeNode, digest
@@ -169,3 +169,81 @@ async def test_a_gap_that_can_not_be_looked_at_is_no_reorganisation() -> None:
         node.block = ask  # type: ignore[method-assign] # as it was
         assert (await watcher.refresh()).number == 4
     assert watcher.reorganisations == 0
+
+
+FAR_AHEAD = Head(number=0x7FFFFFFFFFFF, block_hash="far", parent_hash="away")
+
+
+async def test_a_head_that_was_overstated_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A node that showed a head which it never shows again is followed once more, after some heads."""
+    network = FakeNetwork()
+    node = FakeNode(network, "a", "A")
+    watcher = ChainWatcher(node, JumpingClock())
+    with monkeypatch.context() as lying:
+        lying.setattr(node, "_head", lambda: FAR_AHEAD)
+        await watcher.refresh()
+    for _ in range(DISOWNED_AFTER - 1):
+        network.mine()
+        with pytest.raises(NodeError):
+            await watcher.refresh()
+        assert watcher.head == FAR_AHEAD
+    network.mine()
+    assert (await watcher.refresh()).number == network.head.number
+    network.mine()
+    assert (await watcher.refresh()).number == network.head.number
+
+
+async def test_silence_gives_up_no_head(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However often a node does not answer about the block of its newest head, that says nothing about the head."""
+    network = FakeNetwork()
+    node = FakeNode(network, "a", "A")
+    watcher = ChainWatcher(node, JumpingClock())
+    network.mine(5)
+    newest = await watcher.refresh()
+
+    async def silent(_: int) -> Block:
+        raise NodeError(Reason(slug="node_unreachable", detail="node a"))
+
+    monkeypatch.setattr(node, "block", silent)
+    monkeypatch.setattr(node, "held_at", 2)
+    for _ in range(2 * DISOWNED_AFTER):
+        with pytest.raises(NodeError):
+            await watcher.refresh()
+    assert watcher.head == newest
+
+
+async def test_a_far_jump_is_read_until_a_block_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Below a head that was overstated one block is asked for, not hundreds, however many wait for a PMT."""
+    network = FakeNetwork()
+    node = FakeNode(network, "a", "A")
+    watcher = ChainWatcher(node, JumpingClock())
+    network.mine(5)
+    await watcher.refresh()
+    waiting = asyncio.create_task(watcher.wait_mined(["0x1"], until_block=10**9, seconds=60))
+    await asyncio.sleep(0)
+    asked: list[list[int]] = []
+
+    async def nothing(numbers: list[int]) -> tuple[Block, ...]:
+        asked.append(list(numbers))
+        raise NodeError(Reason(slug="not_known_here", detail="null"))
+
+    monkeypatch.setattr(node, "blocks", nothing)
+    monkeypatch.setattr(node, "_head", lambda: FAR_AHEAD)
+    await watcher.refresh()
+    waiting.cancel()
+    assert len(asked) <= 2
+
+
+async def test_a_node_that_does_not_answer_is_silent() -> None:
+    """A node is silent from the first question that it does not answer until the next that it does."""
+    network = FakeNetwork()
+    node = FakeNode(network, "a", "A")
+    watcher = ChainWatcher(node, JumpingClock())
+    await watcher.refresh()
+    node.down = True
+    with pytest.raises(NodeError):
+        await watcher.refresh()
+    assert watcher.silent
+    node.down = False
+    await watcher.refresh()
+    assert not watcher.silent

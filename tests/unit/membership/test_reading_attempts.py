@@ -4,14 +4,14 @@ import pytest
 
 from orchestrator.membership import facts
 from orchestrator.membership.attempt import Action, Attempt, AttemptStatus
-from orchestrator.membership.commands import Burn, Send, Sign
+from orchestrator.membership.commands import Burn, Renew, Send, Sign
 from orchestrator.membership.errors import ImpossibleStepError
 from orchestrator.membership.machine import next_command, step
 from orchestrator.membership.model import Change, Kind, State
 from orchestrator.membership.reading import read
 from orchestrator.membership.reading_attempts import MINED_ALREADY, given_up, to_be_sent_again
 from orchestrator.membership.reasons import RULES, Reason
-from orchestrator.membership.retry import ADD_WITHIN_BLOCKS, FAILURES_WHILE_LOCKED
+from orchestrator.membership.retry import ADD_WITHIN_BLOCKS, FAILURES_WHILE_LOCKED, WIDEN_AFTER_BLOCKS
 from orchestrator.membership.signals import Signal
 from tests.fakes.changes import a_change, an_attempt, sent
 from tests.fakes.clock import START
@@ -87,6 +87,16 @@ def test_a_broadcast_attempt_is_on_its_way() -> None:
     again = read(looked, facts.AttemptSent(head=14), START)[1]
     assert again.attempt is not None
     assert (again.attempt.sent_block, again.attempt.seen_block) == (14, None)
+
+
+def test_a_block_that_the_node_never_had_is_not_waited_for() -> None:
+    """When the marker was sent at a head that was overstated, waiting for its block begins at the head that is seen."""
+    far = read(LOCKING, facts.AttemptSent(head=1 << 47), START)[1]
+    seen = read(far, facts.AttemptUnmined(head=14), START)[1]
+    assert seen.attempt is not None
+    assert (seen.attempt.sent_block, seen.attempt.seen_block) == (14, 14)
+    later = read(seen, facts.AttemptUnmined(head=14 + WIDEN_AFTER_BLOCKS), START)[1]
+    assert isinstance(next_command(later), Renew)
 
 
 def test_a_first_broadcast_that_every_node_refused_reached_nobody() -> None:
