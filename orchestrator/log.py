@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from itertools import islice
 from typing import Final, Literal, TextIO
 
+import stamina.instrumentation
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
@@ -76,9 +77,17 @@ def configure_logging(level: str = "info", form: Format = "auto", stream: TextIO
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *ending],
         )
     )
+    # Who makes a call tells what became of it; that it was tried again on the way is for who looks closely.
+    stamina.instrumentation.set_on_retry_hooks([_tell_retry])
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(max(number, logging.WARNING))
+
+
+def _tell_retry(details: stamina.instrumentation.RetryDetails) -> None:
+    structlog.get_logger().debug(
+        "tried again", times=details.retry_num, after_seconds=details.wait_for, reason=str(details.caused_by)
+    )
 
 
 def redact(_logger: WrappedLogger, _method: str, entry: EventDict) -> EventDict:

@@ -1,7 +1,4 @@
-"""HTTP: changes, groups, status events as server-sent events, the dashboard, and what monitoring asks for."""
+"""HTTP: changes, groups, status events as server-sent events, the dashboard, and what monitoring asks for.
 
-from orchestrator.api.application import make_api
-from orchestrator.api.group_reading import FleetGroups
-from orchestrator.api.ports import ApiServices
-
-__all__ = ["ApiServices", "FleetGroups", "make_api"]
+Nothing is imported here: the command line uses the documents alone, and has to be quick.
+"""

@@ -3,13 +3,14 @@
 from datetime import datetime
 from typing import Any
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from orchestrator.api.documents import Document
 from orchestrator.engine.ports import HistoryEntry
 from orchestrator.membership.attempt import Action, Attempt, AttemptStatus
 from orchestrator.membership.model import ENDED, Change, Kind, Plan, State, Verdict
 from orchestrator.membership.reasons import Judgement, Reason, describe, rule_of
+from orchestrator.membership.remedies import commands_for
 from orchestrator.membership.replay import is_independent
 
 
@@ -22,6 +23,7 @@ class ReasonDocument(Document):
     remedy: str = Field(description="What a person can do.")
     judgement: Judgement = Field(description="retry: it is tried again; terminal: it failed; park: a person must act.")
     members: list[str] = Field(description="Enclave keys that it is about, when it is about members.")
+    commands: list[str] = Field(default=[], description="What to type for the remedy, in this order.")
 
 
 class ProgressDocument(Document):
@@ -29,8 +31,12 @@ class ProgressDocument(Document):
 
     enclave_key: str
     verdict: Verdict
-    blocks_replayed: int = Field(description="Blocks of the group's span that the member's node has replayed.")
-    blocks_total: int = Field(description="Blocks of the group's span; 0 while unknown.")
+    blocks_replayed: int = Field(description="Blocks of the group's history that the member's node has replayed.")
+    blocks_total: int = Field(description="Blocks of the group's history; 0 while unknown.")
+    transactions_replayed: int = Field(default=0, description="Transactions in those blocks.")
+    transactions_total: int = Field(
+        default=0, description="Transactions in all of the span's blocks; 0 while unknown. They tell what is left."
+    )
     head: int | None = Field(description="The node's head; null while it does not answer.")
     moved_at: datetime = Field(description="When it last moved.")
     in_sync_through: int | None = Field(description="The newest block at which it was seen equal to the others.")
@@ -149,6 +155,14 @@ class ChangeDetailDocument(ChangeDocument):
     attempts: list[AttemptDocument]
 
 
+class CancelDocument(Document):
+    """Why a change is cancelled."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    reason: str = Field(default="", description="Why, for whoever reads the change later.")
+
+
 class ChangeBatch(Document):
     """The changes that a batch of events asked for, in its order."""
 
@@ -160,10 +174,13 @@ class ChangePage(Document):
 
     changes: list[ChangeDocument]
     next: str | None = Field(description="Give it as `before` to get the next page; null when this was the last.")
+    total: int | None = Field(
+        default=None, description="How many changes there are on all pages; null unless `count=true` asks for it."
+    )
 
 
-def reason_document(reason: Reason) -> ReasonDocument:
-    """Return a reason as the API shows it."""
+def reason_document(reason: Reason, change: Change) -> ReasonDocument:
+    """Return a reason of a change as the API shows it."""
     rule = rule_of(reason)
     return ReasonDocument(
         slug=reason.slug,
@@ -172,6 +189,7 @@ def reason_document(reason: Reason) -> ReasonDocument:
         remedy=rule.remedy,
         judgement=rule.judgement,
         members=list(reason.members),
+        commands=list(commands_for(reason, change_id=change.change_id, privacy_group_id=change.privacy_group_id)),
     )
 
 
@@ -182,8 +200,8 @@ def change_fields(change: Change) -> dict[str, Any]:
         **{name: getattr(change, name) for name in _SAME_IN_CHANGE},
         "ended": change.state in ENDED,
         "members": list(change.members),
-        "reason": None if change.reason is None else reason_document(change.reason),
-        "waits_for": None if change.waits_for is None else reason_document(change.waits_for),
+        "reason": None if change.reason is None else reason_document(change.reason, change),
+        "waits_for": None if change.waits_for is None else reason_document(change.waits_for, change),
         "progress": [ProgressDocument.model_validate(entry) for entry in change.progress],
         "effect": None
         if effect is None

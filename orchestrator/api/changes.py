@@ -1,30 +1,49 @@
 """``/v1/changes``: asking for changes, following them, and an operator's retry and cancel."""
 
 from http import HTTPStatus
+from typing import TypedDict
 
 from aiohttp import web
 from pydantic import BaseModel
 
 from orchestrator.api.asking import asked_changes
-from orchestrator.api.change_documents import ChangeBatch, ChangePage, change_document, detail_document
+from orchestrator.api.change_documents import (
+    CancelDocument,
+    ChangeBatch,
+    ChangePage,
+    change_document,
+    detail_document,
+)
 from orchestrator.api.ports import ApiServices
 from orchestrator.api.problems import ProblemError
 from orchestrator.api.reading import (
     change_id,
     check_parameters,
     choices,
-    group_parameter,
+    flag,
+    id_of_group,
     id_parameter,
+    json_body,
     page_size,
 )
 from orchestrator.engine.cloud_events import BATCH_TYPE, media
 from orchestrator.engine.ports import Acceptance, Record
 from orchestrator.engine.recording import record_of
+from orchestrator.engine.requests import InvalidRequestError
 from orchestrator.membership.facts import CancelRequested, RetryRequested
 from orchestrator.membership.machine import step
 from orchestrator.membership.model import ENDED, Change, State
+from orchestrator.outside_text import LONGEST_TOLD, told
 
 SERVICES = web.AppKey("services", ApiServices)
+
+
+class Chosen(TypedDict):
+    """Which changes are listed, and counted."""
+
+    privacy_group_id: str | None
+    states: tuple[State, ...]
+    prefix: str
 
 
 def json_response(document: BaseModel, status: int = HTTPStatus.OK) -> web.Response:
@@ -55,17 +74,21 @@ async def post_change(request: web.Request) -> web.Response:
 
 async def list_changes(request: web.Request) -> web.Response:
     """List changes, newest first."""
-    check_parameters(request, ("group", "state", "limit", "before"))
+    check_parameters(request, ("group", "state", "id", "limit", "before", "count"))
     limit = page_size(request)
-    found = await request.app[SERVICES].changes.changes(
-        privacy_group_id=group_parameter(request),
-        states=choices(request, "state", State),
-        limit=limit + 1,
-        before=id_parameter(request, "before") or "",
-    )
+    record = request.app[SERVICES].changes
+    chosen: Chosen = {
+        "privacy_group_id": id_of_group(request),
+        "states": choices(request, "state", State),
+        "prefix": id_parameter(request, "id") or "",
+    }
+    found = await record.changes(**chosen, limit=limit + 1, before=id_parameter(request, "before") or "")
     page, more = found[:limit], len(found) > limit
     following = page[-1].change_id if more and page else None
-    response = json_response(ChangePage(changes=[change_document(change) for change in page], next=following))
+    total = await record.count(**chosen) if flag(request, "count") else None
+    response = json_response(
+        ChangePage(changes=[change_document(change) for change in page], next=following, total=total)
+    )
     if following is not None:
         response.headers["Link"] = f'<{request.rel_url.update_query(before=following)}>; rel="next"'
     return response
@@ -90,7 +113,23 @@ async def retry_change(request: web.Request) -> web.Response:
 
 async def cancel_change(request: web.Request) -> web.Response:
     """Cancel a change before its first transaction, or give up one that is at work."""
-    return await _amend(request, CancelRequested(), "cancelled", tuple(state for state in State if state not in ENDED))
+    unended = tuple(state for state in State if state not in ENDED)
+    return await _amend(request, CancelRequested(detail=await _reason(request)), "cancelled", unended)
+
+
+async def _reason(request: web.Request) -> str:
+    """Return the reason in the body; empty without a body.
+
+    Raises:
+        InvalidRequestError: The body is something else.
+    """
+    if not request.body_exists:
+        return ""
+    body = await json_body(request)
+    reason = body.get("reason", "") if isinstance(body, dict) else None
+    if not isinstance(reason, str) or not isinstance(body, dict) or set(body) - set(CancelDocument.model_fields):
+        raise InvalidRequestError("reason", f"must be text of at most {LONGEST_TOLD} characters, and alone")
+    return told(reason)
 
 
 async def _amend(

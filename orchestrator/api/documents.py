@@ -53,6 +53,11 @@ class Problem(BaseModel):
     field: str | None = Field(default=None, description="The field that is wrong.")
 
 
+def path_id(privacy_group_id: str) -> str:
+    """Return a privacy group id (base64) as it stands in paths (base64url without padding)."""
+    return privacy_group_id.replace("+", "-").replace("/", "_").rstrip("=")
+
+
 def dead_letter_document(letter: BuriedMessage) -> DeadLetterDocument:
     """Return a dead letter as the API shows it."""
     return DeadLetterDocument(

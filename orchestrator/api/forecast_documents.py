@@ -14,6 +14,9 @@ class ForecastMemberDocument(Document):
     outlook: Outlook = Field(description="safe; unsafe; unknown: nothing seen speaks against it, not all was seen.")
     node: str | None = Field(description="Its node's name; null when we have no access to it.")
     blocks_to_replay: int = Field(description="Blocks of the group that its node has to replay.")
+    transactions_to_replay: int = Field(
+        default=0, description="Private transactions in them, those of other groups included; 0 where not counted."
+    )
     former: bool = Field(description="Whether its node has part of the group already.")
     attested_by: str | None = Field(description="The account whose signed word it rests on; null for none.")
 

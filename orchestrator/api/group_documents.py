@@ -30,12 +30,19 @@ class GroupDocument(Document):
     members: list[MemberStandingDocument]
     in_sync: bool | None
     unfinished: list[str] = Field(description="Ids of changes that have not ended.")
+    managed: bool = Field(
+        default=True, description="Whether a change was ever asked for; false for a group that only the nodes know."
+    )
 
 
 class GroupPage(Document):
-    """The known groups."""
+    """Known groups: those with the newest changes first, then those that only the nodes know."""
 
     groups: list[GroupDocument]
+    next: str | None = Field(
+        default=None, description="Give it as `after` to get the next page; null when this was the last."
+    )
+    total: int | None = Field(default=None, description="How many groups there are on all pages.")
 
 
 class DesiredMembers(Document):
@@ -62,4 +69,5 @@ def group_document(group: GroupStanding, path_id: str) -> GroupDocument:
         members=[MemberStandingDocument.model_validate(member) for member in group.members],
         in_sync=group.in_sync,
         unfinished=list(group.unfinished),
+        managed=group.managed,
     )

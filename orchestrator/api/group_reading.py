@@ -1,49 +1,84 @@
 """Groups as the configured nodes show them now."""
 
 import asyncio
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Final
 
-from orchestrator.api.ports import ChangeRecord, GroupStanding, MemberStanding
+from orchestrator.api.ports import ChangeRecord, GroupListing, GroupStanding, MemberStanding
 from orchestrator.engine.fleet import Fleet, Sender
 from orchestrator.engine.node_ports import NodeError
+from orchestrator.engine.watcher import ChainWatcher
 from orchestrator.membership.model import ENDED, Change, GroupView, State
 
-MAX_GROUPS: Final = 200
+MAX_GROUPS: Final = 10_000
 CHANGES_LOOKED_AT: Final = 500
 AT_ONCE: Final = 16
 READ_SECONDS: Final = 10.0
+FOUND_SECONDS: Final = 10.0
+"""How old the nodes' own lists may be: whoever turns pages, or looks an id up, asks them once."""
 
 _UNFINISHED: Final = tuple(state for state in State if state not in ENDED)
 
 
 class FleetGroups:
-    """Reads groups off the nodes: those that changes were asked for, or one that is named.
+    """Reads groups off the nodes: those that changes were asked for, those that nodes list, or one that is named.
 
     Args:
-        changes: Tells which groups there are.
+        changes: Tells which groups changes were asked for.
         fleet: The nodes.
+        now: Seconds of a clock that never goes back.
     """
 
-    def __init__(self, changes: ChangeRecord, fleet: Fleet) -> None:
+    def __init__(self, changes: ChangeRecord, fleet: Fleet, now: Callable[[], float] = time.monotonic) -> None:
         self._changes = changes
         self._fleet = fleet
+        self._now = now
         self._places = asyncio.Semaphore(AT_ONCE)
+        self._found: tuple[float, tuple[str, ...]] | None = None
 
-    async def groups(self) -> tuple[GroupStanding, ...]:
-        """Return the known groups, those with the newest changes first; at most `MAX_GROUPS`.
+    async def groups(self, *, limit: int, after: str = "", prefix: str = "") -> GroupListing:
+        """Return known groups: those with the newest changes first, then those that only the nodes know.
 
         What no node answers is left open.
 
         Raises:
+            KeyError: `after` is none of them.
             StoreError: The store does not answer.
         """
+        asked_for = await self._changes.groups_asked_for(limit=MAX_GROUPS)
+        known = dict.fromkeys((*asked_for, *await self._listed()))
+        ids = [group for group in known if group.startswith(prefix)][:MAX_GROUPS]
+        try:
+            first = ids.index(after) + 1 if after else 0
+        except ValueError:
+            raise KeyError(after) from None
+        page = ids[first : first + limit]
         newest = await self._changes.changes(limit=CHANGES_LOOKED_AT)
-        older = await self._changes.groups(limit=MAX_GROUPS)
-        ids = list(dict.fromkeys((*(change.privacy_group_id for change in newest), *older)))[:MAX_GROUPS]
+        managed = frozenset(asked_for)
         async with asyncio.TaskGroup() as tasks:
-            reads = [tasks.create_task(self._standing(group, newest)) for group in ids]
-        return tuple(read.result() for read in reads)
+            reads = [tasks.create_task(self._standing(group, newest, managed=group in managed)) for group in page]
+        return GroupListing(
+            groups=tuple(read.result() for read in reads),
+            following=page[-1] if page and first + limit < len(ids) else None,
+            total=len(ids),
+        )
+
+    async def _listed(self) -> tuple[str, ...]:
+        """Return the groups that nodes list, sorted; a node that does not answer lists none."""
+        if self._found is None or self._now() - self._found[0] > FOUND_SECONDS:
+            asked = [self._listed_by(w, key) for w in self._fleet.watchers for key in w.node.enclave_keys]
+            listings = await asyncio.gather(*asked)
+            self._found = (self._now(), tuple(sorted({group for listing in listings for group in listing})))
+        return self._found[1]
+
+    async def _listed_by(self, watcher: ChainWatcher, key: str) -> Iterable[str]:
+        try:
+            async with self._places, asyncio.timeout(READ_SECONDS):
+                return await watcher.node.groups([key])
+        except (NodeError, TimeoutError):
+            return ()
 
     async def group(self, privacy_group_id: str) -> GroupStanding | None:
         """Return a group with its members; None when neither a node nor a change knows it.
@@ -53,17 +88,18 @@ class FleetGroups:
         """
         changes = await self._changes.changes(privacy_group_id=privacy_group_id, states=_UNFINISHED, limit=20)
         sender = await self._sender(privacy_group_id)
+        managed = bool(changes or await self._changes.changes(privacy_group_id=privacy_group_id, limit=1))
         if sender is None or not sender.view.exists:
-            known = changes or await self._changes.changes(privacy_group_id=privacy_group_id, limit=1)
-            return _standing(privacy_group_id, None, changes) if known else None
+            return _standing(privacy_group_id, None, changes) if managed else None
         members = await self._members(privacy_group_id, sender.view)
-        return _standing(privacy_group_id, sender.view, changes, members)
+        return replace(_standing(privacy_group_id, sender.view, changes, members), managed=managed)
 
-    async def _standing(self, privacy_group_id: str, newest: Iterable[Change]) -> GroupStanding:
+    async def _standing(self, privacy_group_id: str, newest: Iterable[Change], *, managed: bool) -> GroupStanding:
         async with self._places:
             sender = await self._sender(privacy_group_id)
         view = None if sender is None or not sender.view.exists else sender.view
-        return _standing(privacy_group_id, view, [c for c in newest if c.privacy_group_id == privacy_group_id])
+        own = [change for change in newest if change.privacy_group_id == privacy_group_id]
+        return replace(_standing(privacy_group_id, view, own), managed=managed)
 
     async def _sender(self, privacy_group_id: str) -> Sender | None:
         try:

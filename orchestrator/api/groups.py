@@ -6,11 +6,20 @@ from aiohttp import web
 
 from orchestrator.api.asking import idempotency_key
 from orchestrator.api.changes import SERVICES, accepted, json_response
+from orchestrator.api.documents import path_id
 from orchestrator.api.forecast_documents import ForecastDocument
 from orchestrator.api.group_documents import DesiredMembers, GroupPage, group_document
 from orchestrator.api.ports import UnforeseenError
 from orchestrator.api.problems import ProblemError
-from orchestrator.api.reading import check_parameters, group_id, json_body, member_keys, path_id
+from orchestrator.api.reading import (
+    check_parameters,
+    group_id,
+    group_prefix,
+    id_of_group,
+    json_body,
+    member_keys,
+    page_size,
+)
 from orchestrator.engine.requests import InvalidRequestError, parse_request
 from orchestrator.membership.forecast_document import forecast_data
 from orchestrator.membership.model import Kind
@@ -18,9 +27,24 @@ from orchestrator.membership.model import Kind
 
 async def list_groups(request: web.Request) -> web.Response:
     """List the known groups."""
-    check_parameters(request, ())
-    found = await request.app[SERVICES].groups.groups()
-    return json_response(GroupPage(groups=[group_document(group, path_id(group.privacy_group_id)) for group in found]))
+    check_parameters(request, ("id", "limit", "after"))
+    after = id_of_group(request, "after") or ""
+    try:
+        found = await request.app[SERVICES].groups.groups(
+            limit=page_size(request),
+            after=after,
+            prefix=group_prefix(request, "id"),
+        )
+    except KeyError:
+        detail = f"after: there is no group {after}; give the `next` of the page before"
+        raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-request", detail, "after") from None
+    return json_response(
+        GroupPage(
+            groups=[group_document(group, path_id(group.privacy_group_id)) for group in found.groups],
+            next=found.following,
+            total=found.total,
+        )
+    )
 
 
 async def get_group(request: web.Request) -> web.Response:

@@ -86,7 +86,10 @@ def _operation(operation: Operation) -> dict[str, Any]:
         },
     }
     if operation.body is not None:
-        described["requestBody"] = {"required": True, "content": {JSON: {"schema": _reference(operation.body)}}}
+        described["requestBody"] = {
+            "required": operation.body_required,
+            "content": {JSON: {"schema": _reference(operation.body)}},
+        }
     if operation.description:
         described["description"] = operation.description
     return described

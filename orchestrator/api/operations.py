@@ -5,13 +5,21 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
-from orchestrator.api import changes, groups, stream, upkeep
-from orchestrator.api.change_documents import ChangeDetailDocument, ChangeDocument, ChangePage
+from orchestrator.api import changes, groups, names, stream, upkeep
+from orchestrator.api.change_documents import CancelDocument, ChangeDetailDocument, ChangeDocument, ChangePage
 from orchestrator.api.documents import DeadLetterPage, ReadinessDocument
 from orchestrator.api.forecast_documents import ForecastDocument
 from orchestrator.api.group_documents import DesiredMembers, GroupDocument, GroupPage
+from orchestrator.api.name_documents import NAME_PATTERN, GroupNameDocument, NamedGroup, NamesDocument
 from orchestrator.api.problems import Handler
-from orchestrator.api.reading import DEFAULT_PAGE, ID_PATTERN, MAX_PAGE, MOST_FORECAST
+from orchestrator.api.reading import (
+    DEFAULT_PAGE,
+    GROUP_PATTERN,
+    GROUP_PREFIX_PATTERN,
+    ID_PATTERN,
+    MAX_PAGE,
+    MOST_FORECAST,
+)
 from orchestrator.engine.requests import RequestData
 from orchestrator.membership.model import State
 from orchestrator.membership.status import EventType
@@ -69,6 +77,7 @@ class Operation:
         problems: Statuses that answer with a problem document.
         parameters: What it takes.
         body: Document that it takes.
+        body_required: Whether there must be one.
         description: What the summary does not say.
     """
 
@@ -79,6 +88,7 @@ class Operation:
     problems: tuple[int, ...]
     parameters: tuple[Parameter, ...] = ()
     body: type[BaseModel] | None = None
+    body_required: bool = True
     description: str = ""
 
 
@@ -119,6 +129,13 @@ _LIMIT = Parameter(
     description="At most so many.",
     schema={"type": "integer", "minimum": 1, "maximum": MAX_PAGE, "default": DEFAULT_PAGE},
 )
+
+
+def _query(name: str, description: str, **schema: Any) -> Parameter:
+    return Parameter(name=name, place="query", description=description, schema=schema)
+
+
+_NAME: Schema = {"type": "string", "pattern": NAME_PATTERN}
 _ACCEPTED = {
     202: Answer(description="Accepted; Location names the change.", model=ChangeDocument),
     200: Answer(description="Was asked for before under this id; the same change.", model=ChangeDocument),
@@ -148,13 +165,10 @@ OPERATIONS: Final = (
                 description="Only these states; may be repeated.",
                 schema={"type": "array", "items": {"enum": [state.value for state in State]}, "maxItems": 32},
             ),
+            _query("id", "Only those whose id begins so.", type="string", pattern=ID_PATTERN),
             _LIMIT,
-            Parameter(
-                name="before",
-                place="query",
-                description="The `next` of the page before.",
-                schema={"type": "string", "pattern": ID_PATTERN},
-            ),
+            _query("before", "The `next` of the page before.", type="string", pattern=ID_PATTERN),
+            _query("count", "Whether to say how many there are on all pages.", type="boolean", default=False),
         ),
         answers={200: Answer(description="Changes, newest first.", model=ChangePage)},
         problems=(422, 503),
@@ -180,14 +194,21 @@ OPERATIONS: Final = (
         path="/v1/changes/{change_id}/cancel",
         handler=changes.cancel_change,
         parameters=(_CHANGE,),
+        body=CancelDocument,
+        body_required=False,
         answers={200: Answer(description="It is cancelled.", model=ChangeDocument)},
-        problems=(404, 409, 422, 503),
+        problems=(404, 408, 409, 413, 415, 422, 503),
     ),
     Operation(
         method="GET",
         path="/v1/groups",
         handler=groups.list_groups,
-        answers={200: Answer(description="The known groups.", model=GroupPage)},
+        parameters=(
+            _query("id", "Only those whose id begins so.", type="string", pattern=GROUP_PREFIX_PATTERN),
+            _LIMIT,
+            _query("after", "The `next` of the page before.", type="string", pattern=GROUP_PATTERN),
+        ),
+        answers={200: Answer(description="Known groups.", model=GroupPage)},
         problems=(422, 503),
     ),
     Operation(
@@ -231,16 +252,27 @@ OPERATIONS: Final = (
     ),
     Operation(
         method="GET",
+        path="/v1/names",
+        handler=names.list_names,
+        answers={200: Answer(description="All names.", model=NamesDocument)},
+        problems=(422, 503),
+    ),
+    Operation(
+        method="PUT",
+        path="/v1/names/{name}",
+        handler=names.put_name,
+        parameters=(Parameter(name="name", place="path", description="The name.", schema=_NAME, required=True),),
+        body=NamedGroup,
+        answers={200: Answer(description="It stands for the group.", model=GroupNameDocument)},
+        problems=(408, 409, 413, 415, 422, 503),
+    ),
+    Operation(
+        method="GET",
         path="/v1/events",
         handler=stream.stream_events,
         parameters=(
             _GROUP_FILTER,
-            Parameter(
-                name="change",
-                place="query",
-                description="Only this change.",
-                schema={"type": "string", "pattern": ID_PATTERN},
-            ),
+            _query("change", "Only this change.", type="string", pattern=ID_PATTERN),
             Parameter(
                 name="type",
                 place="query",

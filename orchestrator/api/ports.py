@@ -46,12 +46,23 @@ class ChangeRecord(Protocol):
         """Return a change."""
 
     async def changes(
-        self, *, privacy_group_id: str | None = None, states: Sequence[State] = (), limit: int = 100, before: str = ""
+        self,
+        *,
+        privacy_group_id: str | None = None,
+        states: Sequence[State] = (),
+        limit: int = 100,
+        before: str = "",
+        prefix: str = "",
     ) -> tuple[Change, ...]:
-        """Return changes, newest first; `before` is the change id to go on after."""
+        """Return changes, newest first; `before` is the id to go on after, `prefix` what their ids begin with."""
 
-    async def groups(self, *, limit: int = 10_000) -> tuple[str, ...]:
-        """Return the ids of groups that a change succeeded in."""
+    async def count(
+        self, *, privacy_group_id: str | None = None, states: Sequence[State] = (), prefix: str = ""
+    ) -> int:
+        """Return how many changes there are of the kind that `changes` lists."""
+
+    async def groups_asked_for(self, *, limit: int = 10_000) -> tuple[str, ...]:
+        """Return the ids of groups that changes were asked for, those with the newest change first."""
 
     async def history(self, change_id: str) -> tuple[HistoryEntry, ...]:
         """Return what happened to a change, oldest first."""
@@ -97,6 +108,7 @@ class GroupStanding:
         in_sync: Whether all members that can be seen show the same state root and version; None when fewer than two can
             be seen, or when that was not looked at.
         unfinished: Ids of changes that have not ended, newest first (a bounded number).
+        managed: Whether a change was ever asked for; False for a group that only the nodes know.
     """
 
     privacy_group_id: str
@@ -107,16 +119,51 @@ class GroupStanding:
     members: tuple[MemberStanding, ...] = ()
     in_sync: bool | None = None
     unfinished: tuple[str, ...] = ()
+    managed: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupListing:
+    """A page of the known groups.
+
+    Attributes:
+        groups: The groups of the page.
+        following: The id to go on after; None when this is the last page.
+        total: How many groups there are on all pages.
+    """
+
+    groups: tuple[GroupStanding, ...]
+    following: str | None
+    total: int
 
 
 class GroupReader(Protocol):
     """Reads groups off the nodes; fulfilled by `orchestrator.api.group_reading.FleetGroups`."""
 
-    async def groups(self) -> tuple[GroupStanding, ...]:
-        """Return the known groups, those with the newest changes first (a bounded number)."""
+    async def groups(self, *, limit: int, after: str = "", prefix: str = "") -> GroupListing:
+        """Return known groups: those with the newest changes first, then those that only the nodes know.
+
+        Args:
+            limit: How many, at most.
+            after: Id of the group to go on after; empty for the first page.
+            prefix: Only those whose id, in base64, begins so.
+
+        Raises:
+            KeyError: `after` is none of them.
+        """
 
     async def group(self, privacy_group_id: str) -> GroupStanding | None:
         """Return a group with its members; None when neither a node nor a change knows it."""
+
+
+class GroupNames(Protocol):
+    """What people call groups."""
+
+    async def names(self) -> Mapping[str, str]:
+        """Return the groups' ids by name."""
+
+    async def give(self, name: str, privacy_group_id: str) -> str:
+        """Let a name stand for a group unless it stands for one already; return the id that it stands for then."""
 
 
 class ForecastReader(Protocol):
@@ -250,6 +297,8 @@ class ApiServices:
         intake: Takes requests.
         changes: Reads changes and amends resting ones.
         groups: Reads groups.
+        names: What people call groups.
+        nodes: The configured nodes' enclave keys by their name.
         forecasts: Forecasts additions.
         feed: Status events.
         readiness: What ``/readyz`` answers.
@@ -263,6 +312,8 @@ class ApiServices:
     intake: RequestIntake
     changes: ChangeRecord
     groups: GroupReader
+    names: GroupNames
+    nodes: Mapping[str, Sequence[str]]
     forecasts: ForecastReader
     feed: EventFeed
     readiness: Readiness

@@ -23,6 +23,9 @@ MOST_FORECAST: Final = 16
 """Members that one forecast is asked for: the longest keys, all of them percent-encoded, still make a line of HTTP."""
 ID_PATTERN: Final = "^[A-Za-z0-9_-]{1,64}$"
 _ID: Final = re.compile(ID_PATTERN.removesuffix("$") + r"\Z")
+GROUP_PATTERN: Final = "^[A-Za-z0-9+/_-]{42}[AEIMQUYcgkosw048]=?$"
+GROUP_PREFIX_PATTERN: Final = "^[A-Za-z0-9+/_-]{0,43}=?$"
+_GROUP_PREFIX: Final = re.compile(GROUP_PREFIX_PATTERN.removesuffix("$") + r"\Z")
 _LONGEST_ID: Final = 128
 _LONGEST_KEY: Final = 256
 _TO_BASE64: Final = str.maketrans("-_ ", "+/+")
@@ -31,11 +34,6 @@ BODY_SECONDS: Final = 10.0
 """What sending a body may take: it has 256 KiB at most."""
 
 Choice = TypeVar("Choice", bound=StrEnum)
-
-
-def path_id(privacy_group_id: str) -> str:
-    """Return a privacy group id (base64) as it stands in paths (base64url without padding)."""
-    return privacy_group_id.replace("+", "-").replace("/", "_").rstrip("=")
 
 
 def group_id(text: str, field: str) -> str:
@@ -127,6 +125,30 @@ def page_size(request: web.Request) -> int:
     return number
 
 
+def flag(request: web.Request, name: str) -> bool:
+    """Return a parameter that is ``true`` or ``false``; false when it is left out.
+
+    Raises:
+        ProblemError: It is neither.
+    """
+    text = request.query.get(name, "false")
+    if text not in ("true", "false"):
+        raise _wrong(name, "must be true or false")
+    return text == "true"
+
+
+def group_prefix(request: web.Request, name: str) -> str:
+    """Return a parameter that is the beginning of a privacy group id, in base64; empty when it is left out.
+
+    Raises:
+        ProblemError: It can't be one.
+    """
+    text = request.query.get(name, "").translate(_TO_BASE64)  # a plus that was not percent-encoded is a space
+    if not _GROUP_PREFIX.match(text):
+        raise _wrong(name, "must be the beginning of a group id: at most 44 characters of base64 or base64url")
+    return text
+
+
 def id_parameter(request: web.Request, name: str) -> str | None:
     """Return a parameter that is an id.
 
@@ -139,15 +161,15 @@ def id_parameter(request: web.Request, name: str) -> str | None:
     return text
 
 
-def group_parameter(request: web.Request) -> str | None:
-    """Return the parameter ``group`` as a privacy group id in base64.
+def id_of_group(request: web.Request, name: str = "group") -> str | None:
+    """Return a parameter that is a privacy group id, in base64; None when it is left out.
 
     Raises:
         ProblemError: It is none.
     """
-    text = request.query.get("group")
+    text = request.query.get(name)
     # A plus that was not percent-encoded arrives as a space.
-    return None if text is None else group_id(text.replace(" ", "+"), "group")
+    return None if text is None else group_id(text.replace(" ", "+"), name)
 
 
 def member_keys(request: web.Request, privacy_group_id: str) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from aiohttp_sse import EventSourceResponse
 from orchestrator.api.changes import SERVICES
 from orchestrator.api.ports import ApiServices
 from orchestrator.api.problems import ProblemError
-from orchestrator.api.reading import check_parameters, choices, group_parameter, id_parameter
+from orchestrator.api.reading import check_parameters, choices, id_of_group, id_parameter
 from orchestrator.engine.ports import FeedClosedError, StoreError
 from orchestrator.membership.status import EventType
 
@@ -96,7 +96,7 @@ class _Subscription:
                 "Last-Event-ID: must be the id of an event that was received before, or 0 for the oldest kept.",
                 "Last-Event-ID",
             )
-        self._privacy_group_id = group_parameter(request)
+        self._privacy_group_id = id_of_group(request)
         self._change_id = id_parameter(request, "change")
         self._types = choices(request, "type", EventType)
 

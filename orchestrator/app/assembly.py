@@ -27,10 +27,12 @@ from orchestrator.config import AccountConfig, Config, ConfigError, MarkersConfi
 from orchestrator.engine.additions import AdditionsUnderWay
 from orchestrator.engine.admission import AdmissionRules
 from orchestrator.engine.bystanders import BystanderReader
+from orchestrator.engine.chain_guard import ChainGuard
 from orchestrator.engine.clock import SystemClock
 from orchestrator.engine.executor import Executor
 from orchestrator.engine.fleet import Fleet
 from orchestrator.engine.history.forecaster import Forecaster
+from orchestrator.engine.history.work import ReplayWork
 from orchestrator.engine.ids import new_ids
 from orchestrator.engine.inquiring import AttestationBook, Inquirer, Policy
 from orchestrator.engine.intake import Intake
@@ -46,9 +48,11 @@ from orchestrator.engine.watcher import ChainWatcher
 from orchestrator.engine.worker import Worker
 from orchestrator.membership.forecast.schedule import ADDS, ReplayRules
 from orchestrator.store.block_watch_store import SqlWatchRecord
+from orchestrator.store.chain_store import SqlNodeChains
 from orchestrator.store.change_store import SqlChangeStore
 from orchestrator.store.database import Database
 from orchestrator.store.history_store import SqlHistoryStore
+from orchestrator.store.name_store import SqlGroupNames
 from orchestrator.store.outbox_store import SqlOutbox
 
 MOST_ADDITIONS = 1_000
@@ -172,6 +176,9 @@ class Engine:
         attestations: What other organisations' daemons answered about new members.
         inquirer: Asks them.
         watched: What the watch over new blocks found.
+        names: What people call groups.
+        chains: Notices a node that is on another chain than before.
+        work: How much replays have to execute.
     """
 
     database: Database
@@ -189,6 +196,9 @@ class Engine:
     attestations: AttestationBook
     inquirer: Inquirer
     watched: SqlWatchRecord
+    names: SqlGroupNames
+    chains: ChainGuard
+    work: ReplayWork
 
 
 @asynccontextmanager
@@ -225,7 +235,10 @@ async def assembled(config: Config, stopping: asyncio.Event, clock: Clock | None
         attestations = AttestationBook({peer.enclave_key: peer.account for peer in config.peers}, signer_of)
         policy = Policy(config.chain.attestations)
         inquirer = Inquirer(fleet, attestations, speakers(config), accounts, clock, policy)
-        forecaster = Forecaster(fleet, SqlHistoryStore(database), inquirer)
+        histories = SqlHistoryStore(database)
+        forecaster = Forecaster(fleet, histories, inquirer)
+        work = ReplayWork(histories)
+        tracker = ReplayTracker(work=work.of_group)
         leases = Leases(clock)
         executor = Executor(
             sending=Sending(
@@ -249,7 +262,7 @@ async def assembled(config: Config, stopping: asyncio.Event, clock: Clock | None
                 new_id=new_id,
                 confirmations=config.chain.confirmations,
             ),
-            observer=Observer(fleet, ReplayTracker(), rules, clock, BystanderReader(fleet, store.groups), book),
+            observer=Observer(fleet, tracker, rules, clock, BystanderReader(fleet, store.groups), book),
             locks=store.locks,
         )
         lanes = LaneRules(
@@ -284,6 +297,9 @@ async def assembled(config: Config, stopping: asyncio.Event, clock: Clock | None
             attestations=attestations,
             inquirer=inquirer,
             watched=SqlWatchRecord(database),
+            names=SqlGroupNames(database),
+            chains=ChainGuard(fleet, SqlNodeChains(database), clock),
+            work=work,
         )
 
 

@@ -22,6 +22,7 @@ from orchestrator.api.ports import ApiServices
 from orchestrator.app.assembly import Engine, assembled, secret_text, speakers
 from orchestrator.app.guard_words import GuardWords
 from orchestrator.app.interpreter import settle_interpreter
+from orchestrator.app.naming import GroupNames
 from orchestrator.app.readiness import Readiness
 from orchestrator.app.surroundings import examine
 from orchestrator.besu.inspection import Level
@@ -121,9 +122,11 @@ async def run_daemon(
         StoreError: The store can't be opened or has another schema.
         BrokerError: The embedded message queue did not start.
         OSError: The HTTP interface can't listen.
+        OtherChainError: A node is on another chain than the store knows it on.
     """
     async with AsyncExitStack() as stack:
         engine = await stack.enter_async_context(assembled(config, stopping, clock))
+        await engine.chains.check()
         broker = await stack.enter_async_context(
             connect(
                 config.broker.url,
@@ -152,12 +155,16 @@ async def run_daemon(
             settle_interpreter()
             log.info("ready", api=address, nodes=len(config.nodes), accounts=len(config.accounts))
             on_ready(address)
+            guarding = tasks.create_task(engine.chains.watch(stopping))
             await stopping.wait()
+            guarding.cancel()
             taking.cancel()
             await driving
             await cancelled([taking, *reporting])
             await relay.drain(DRAIN_SECONDS)
     log.info("stopped")
+    if guarding.done() and not guarding.cancelled() and (trouble := guarding.result()) is not None:
+        raise trouble
 
 
 async def _tell_of_surroundings(config: Config, engine: Engine, broker: Broker) -> None:
@@ -230,7 +237,7 @@ def _watch(config: Config, engine: Engine, attester: Attester | None) -> tuple[_
             engine.fleet,
             engine.store,
             engine.outbox,
-            ReplayTracker(),
+            ReplayTracker(work=engine.work.of_group),
             engine.clock,
             engine.holder,
             stalled_after,
@@ -314,6 +321,8 @@ async def _serve_http(
         intake=engine.intake,
         changes=engine.store,
         groups=FleetGroups(engine.store, engine.fleet),
+        names=GroupNames(config.groups, engine.names),
+        nodes={node.name: node.enclave_keys for node in config.nodes},
         forecasts=FleetForecasts(engine.fleet, engine.forecaster),
         feed=feed,
         readiness=readiness,

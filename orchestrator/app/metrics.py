@@ -18,7 +18,7 @@ _LOCK_BLOCKS: Final = (1, 2, 3, 5, 8, 13, 21, 34, 55)
 
 CONTAINED: Final = (
     *("attestation", "attesting", "audit", "backlog", "claim", "decision told", "embedded message queue", "event"),
-    *("event set aside", "feed", "head", "heads", "inquiry", "intake", "join", "joining", "lane"),
+    *("chains", "event set aside", "feed", "head", "heads", "inquiry", "intake", "join", "joining", "lane"),
     *("message of an organisation", "neighbours", "readiness", "relay", "renewal", "repair", "repairs", "replica name"),
     *("retention", "surroundings", "told event", "trigger", "vouching", "watched block", "webhook"),
 )

@@ -34,6 +34,7 @@ CHECKS: Final = (
     "enclave",
     "offchain-groups",
     "same-chain",
+    "chain-before",
     "mixed-versions",
     "head-spread",
     "account-key",

@@ -308,7 +308,8 @@ class NatsLink:
     async def _on_disconnected(self) -> None:
         self._settled.clear()
         self._end_session()
-        _log.warning("message queue is away, reconnecting", queue="NATS")
+        if self._client is not None:  # else it is we who close it
+            _log.warning("message queue is away, reconnecting", queue="NATS")
 
     async def _on_reconnected(self) -> None:
         self._settled.set()

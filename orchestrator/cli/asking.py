@@ -1,22 +1,25 @@
 """Verbs that ask for a change: create, add, remove, set, unlock."""
 
 import secrets
-import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from orchestrator.cli import options
-from orchestrator.cli.output import Exit, exit_code, print_json, with_daemon
+from orchestrator.cli.output import Exit, exit_code, on_terminal, print_json, with_daemon
 
 if TYPE_CHECKING:
     from orchestrator.api.change_documents import ChangeDocument
-    from orchestrator.cli.client import DaemonClient
+    from orchestrator.cli.references import References
+    from orchestrator.client import DaemonClient
 
 
 def create(
     members: options.Members,
+    name: Annotated[
+        str | None, typer.Option(help="What the group is to be called, here and wherever it is shown.", metavar="NAME")
+    ] = None,
     group: Annotated[
         str | None, typer.Option(help="Privacy group id, base64 of 32 bytes; chosen when left out.", metavar="GROUP")
     ] = None,
@@ -27,8 +30,12 @@ def create(
     url: options.Url = options.DEFAULT_URL,
     json: options.AsJson = False,
 ) -> None:
-    """Create a group of these members; one of them must be hosted by a node of the daemon."""
-    _ask("create_group", group, members, account, deadline, request_id, wait, url, json)
+    """Create a group.
+
+    One of its members must be hosted by a node of the daemon. The group's id is printed last, and alone on standard
+    output when that is no terminal.
+    """
+    _ask("create_group", group, members, account, deadline, request_id, wait, url, json, name)
 
 
 def add(
@@ -41,7 +48,10 @@ def add(
     url: options.Url = options.DEFAULT_URL,
     json: options.AsJson = False,
 ) -> None:
-    """Add members to a group and follow until every one of them is proven in sync."""
+    """Add members to a group.
+
+    Followed until every one of them is proven in sync.
+    """
     _ask("add_members", group, members, account, deadline, request_id, wait, url, json)
 
 
@@ -69,7 +79,10 @@ def set_members(
     url: options.Url = options.DEFAULT_URL,
     json: options.AsJson = False,
 ) -> None:
-    """Make these the members of a group: add who is missing, remove who is not named."""
+    """Make these the members of a group.
+
+    Who is missing is added, who is not named is removed.
+    """
     _ask("set_members", group, members, account, deadline, request_id, wait, url, json)
 
 
@@ -82,7 +95,9 @@ def unlock(
     url: options.Url = options.DEFAULT_URL,
     json: options.AsJson = False,
 ) -> None:
-    """Break a lock that another client left behind. Make sure first that it is not about to add a member."""
+    """Break a lock that another client left behind.
+
+    Make sure first that it is not about to add a member."""
     _ask("unlock_group", group, (), account, deadline, request_id, wait, url, json)
 
 
@@ -96,36 +111,94 @@ def _ask(
     wait: bool,
     url: str,
     as_json: bool,
+    name: str | None = None,
 ) -> None:
-    wanted = {
-        "kind": kind,
-        "privacy_group_id": group,
-        "members": list(members),
-        "account": account,
-        "deadline_seconds": deadline,
-    }
-    data = {name: value for name, value in wanted.items() if value not in (None, [])}
-    name = request_id or f"cli-{secrets.token_hex(12)}"
+    asked: list[ChangeDocument] = []
 
     async def work(client: "DaemonClient") -> "ChangeDocument":
         from orchestrator.cli.following import follow, quiet, shown
+        from orchestrator.cli.references import references
 
-        if kind == "add_members" and not as_json and _on_terminal():
+        known = await references(client, full=not on_terminal())
+        data = await _wanted(known, kind, group, members, name)
+        data |= {"account": account, "deadline_seconds": deadline}
+        data = {field: value for field, value in data.items() if value not in (None, [])}
+        if kind == "add_members" and not as_json and on_terminal():
             from orchestrator.cli.planning import show_first
 
-            await show_first(client, group or "", list(members))
-        change = await client.ask(name, data)
+            await show_first(client, data["privacy_group_id"], data["members"], known.words)
+        change = await client.ask(request_id or f"cli-{secrets.token_hex(12)}", data)
+        asked.append(change)
+        if name is not None:
+            await client.name_group(name, change.privacy_group_id)
         if not wait:
             return change
-        return await follow(client, change, quiet() if as_json else shown())
+        return await follow(client, change, quiet() if as_json else shown(known.words))
 
-    change = with_daemon(url, work)
+    def interrupted() -> str:
+        from orchestrator.cli.following import goes_on
+
+        return goes_on(asked[-1] if asked else None)
+
+    change = with_daemon(url, work, interrupted)
     if as_json:
         print_json(change)
-    elif not wait:
-        typer.echo(f"{change.change_id} {change.state.value} (group {change.privacy_group_id})")
+    else:
+        _print_id(change, waited=wait)
     raise typer.Exit(exit_code(change.state.value) if wait else Exit.DONE)
 
 
-def _on_terminal() -> bool:
-    return sys.stdout.isatty()
+async def _wanted(
+    known: "References", kind: str, group: str | None, members: Sequence[str], name: str | None
+) -> dict[str, Any]:
+    """Return what is asked for, with whole keys and ids.
+
+    Raises:
+        UsageError: Something of it can't be meant; all of it is told.
+    """
+    data: dict[str, Any] = {"kind": kind, "members": known.members(members)}
+    if group is not None:
+        data["privacy_group_id"] = await known.group(group) if kind != "create_group" else _new_id(known, group)
+    if name is not None and (mistake := _name_mistake(known, name)):
+        known.mistakes.append(mistake)
+    known.check()
+    return data
+
+
+def _new_id(known: "References", text: str) -> str:
+    from orchestrator.cli.references import whole_group_id
+
+    found = whole_group_id(text)
+    if found is None:
+        known.mistakes.append(
+            f"--group: {text[:60]!r} is no group id: base64 of 32 bytes; leave it out to have one chosen"
+        )
+    return found or ""
+
+
+def _name_mistake(known: "References", name: str) -> str:
+    from orchestrator.api.name_documents import is_name
+
+    if not is_name(name):
+        return f"--name: {name[:60]!r} must be 1 to 40 letters, digits, '.', '_' and '-', the first a letter or digit"
+    if name in known.words.nodes:
+        return f"--name: {name} is a node's name"
+    if name in known.words.groups:
+        return f"--name: {name} is the name of the group {known.words.groups[name]}"
+    return ""
+
+
+def _print_id(change: "ChangeDocument", *, waited: bool) -> None:
+    """Print last what the next command needs: a new group's id, else the change's; alone when no person looks."""
+    made = change.kind.value == "create_group"
+    if not waited:
+        typer.echo(f"change {change.change_id} {change.state.value}", err=not on_terminal())
+    if not on_terminal():
+        typer.echo(change.privacy_group_id if made else change.change_id)
+        return
+    if not waited:
+        typer.echo(
+            f"change {change.change_id} {change.state.value}; follow it with: orchestrator watch {change.change_id}"
+        )
+    if made:
+        typer.echo(f"group {change.privacy_group_id}")

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from orchestrator.app.assembly import connect_nodes
 from orchestrator.cli.known_groups import known_groups
-from orchestrator.cli.output import Exit, fail
+from orchestrator.cli.output import Exit, fail, quieten
 from orchestrator.config import Config, ConfigError, load_config
 from orchestrator.engine.auditing import AuditReport
 from orchestrator.engine.auditing import audit as compare_members
@@ -28,6 +28,7 @@ MOST_CALLS = 100_000
 
 def audit(*, config: Path, as_json: bool) -> None:
     """Compare the members of all groups once; exit code 1 when some differ, or when nothing could be compared."""
+    quieten()
     try:
         report = asyncio.run(examine(load_config(config)))
     except ConfigError as error:

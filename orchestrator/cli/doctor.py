@@ -4,6 +4,7 @@ import asyncio
 import json
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import asdict
 from pathlib import Path
@@ -20,6 +21,7 @@ from orchestrator.app import AccountError, broker_access, broker_names, open_acc
 from orchestrator.app.surroundings import disk, examine_queue, examine_store, secrets, store_trouble
 from orchestrator.besu.http_client import HttpNode, open_session
 from orchestrator.besu.inspection import Expected, Finding, Level, in_order, is_healthy
+from orchestrator.besu.inspection_before import chain_findings
 from orchestrator.besu.inspection_enclave import member_sets
 from orchestrator.besu.inspection_network import judge
 from orchestrator.besu.inspection_reading import Inspector, Target, owned_groups
@@ -28,8 +30,10 @@ from orchestrator.besu.node import Node
 from orchestrator.besu.signers import SignerError
 from orchestrator.besu.tokens import TokenFile
 from orchestrator.broker.connecting import connect
-from orchestrator.cli.known_groups import is_unmade, kept_watch, known_groups
+from orchestrator.cli.known_groups import is_unmade, kept_chains, kept_watch, known_groups
+from orchestrator.cli.output import quieten
 from orchestrator.config import AccountConfig, Config, ConfigError, NodeConfig, load_config
+from orchestrator.engine.chain_guard import NodeChain
 from orchestrator.engine.ports import StoreError
 from orchestrator.outside_text import one_line
 from orchestrator.store.database import Database
@@ -55,6 +59,7 @@ def doctor(
     except ConfigError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from None
+    quieten()
     findings = asyncio.run(examine(loaded, head_within_seconds=head_within))
     if as_json:
         typer.echo(as_document(findings))
@@ -91,10 +96,11 @@ async def examine(config: Config, *, head_within_seconds: float = 15.0) -> tuple
         accounts = {
             account.address: trouble.result() for account, trouble in zip(config.accounts, opening, strict=True)
         }
-        known, store = listing.result()
+        known, chains, store = listing.result()
         nodes = {target.node.name: target.node for target in targets}
         owned = await owned_groups(seen, nodes, [address for address, bad in accounts.items() if bad is None], known)
-    return in_order((*judge(seen, expected, accounts, owned), *store, *looking_around.result()))
+    around = looking_around.result()
+    return in_order((*judge(seen, expected, accounts, owned), *chain_findings(seen, chains), *store, *around))
 
 
 def as_document(findings: tuple[Finding, ...]) -> str:
@@ -125,11 +131,15 @@ def show(findings: tuple[Finding, ...], console: Console) -> None:
         console.print(table)
     else:
         for finding in findings:
-            words = " ".join(part for part in (f"{finding.what}.", finding.why, finding.remedy) if part)
+            words = " ".join(part for part in (_sentence(finding.what), finding.why, finding.remedy) if part)
             line = f"{finding.level.value:7} {finding.node or 'network'} {finding.check}: {words}"
             console.print(line, markup=False, highlight=False, soft_wrap=True)
     counts = ", ".join(f"{sum(f.level is level for f in findings)} {level.value}" for level in reversed(Level))
     console.print(f"{counts}. Each check is explained in docs/operations.md.", highlight=False, soft_wrap=True)
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith((".", "?", "!")) else f"{text}."
 
 
 def _words(finding: Finding) -> Text:
@@ -162,13 +172,16 @@ def _key_trouble(account: AccountConfig) -> str | None:
     return None
 
 
-async def _stored_groups(config: Config) -> tuple[tuple[str, ...], tuple[Finding, ...]]:
-    """Return the groups that the store knows, and what was seen of the store and found in it."""
+async def _stored_groups(
+    config: Config,
+) -> tuple[tuple[str, ...], Mapping[str, NodeChain], tuple[Finding, ...]]:
+    """Return the groups and the nodes' chains that the store knows, and what was seen of the store and found in it."""
     try:
         groups = await known_groups(config)
         watched = await kept_watch(config)
+        chains = await kept_chains(config)
     except (StoreError, ConfigError) as error:
-        return (), (store_trouble(str(error)),)
+        return (), {}, (store_trouble(str(error)),)
     if groups is None or watched is None:
         note = Finding(
             check="store",
@@ -177,9 +190,9 @@ async def _stored_groups(config: Config) -> tuple[tuple[str, ...], tuple[Finding
             why="Only groups that nodes list could be looked at.",
             remedy="`orchestrator migrate` makes it.",
         )
-        return (), (note,)
+        return (), {}, (note,)
     well = Finding(check="store", level=Level.OK, what=f"the store answers and knows {len(groups)} group(s)")
-    return groups, (well, *watch_findings(*watched))
+    return groups, chains, (well, *watch_findings(*watched))
 
 
 async def _surroundings(config: Config) -> tuple[Finding, ...]:

@@ -1,6 +1,5 @@
-"""Following a change to its end: a live line with a progress bar on a terminal, plain lines elsewhere."""
+"""Following a change to its end: a live line with progress bars on a terminal, plain lines elsewhere."""
 
-import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
@@ -10,10 +9,19 @@ from rich.console import Console
 from rich.live import Live
 
 from orchestrator.api.change_documents import ChangeDetailDocument, ChangeDocument
-from orchestrator.cli.client import DaemonClient, following
+from orchestrator.cli.output import on_terminal, stdout_console
 from orchestrator.cli.tables import change_line, live_change, replay_text
+from orchestrator.cli.words import SHORT_CHANGE, Words
+from orchestrator.client import DaemonClient, following
 
 _RESTS = frozenset({"succeeded", "failed", "cancelled", "parked"})
+
+
+def goes_on(change: ChangeDocument | None) -> str:
+    """Return what is said when somebody stops following a change."""
+    if change is None or change.ended:
+        return ""
+    return f"it goes on; follow it with: orchestrator watch {change.change_id[:SHORT_CHANGE]}"
 
 
 class Display(Protocol):
@@ -38,9 +46,14 @@ async def follow(
                 await news()
 
 
-def shown() -> AbstractContextManager[Display]:
-    """Return the display that fits standard output."""
-    return LiveDisplay(Console(highlight=False)) if sys.stdout.isatty() else nullcontext(LineDisplay())
+def shown(words: Words) -> AbstractContextManager[Display]:
+    """Return the display that fits: drawn in place on a terminal; elsewhere lines, on standard error.
+
+    Standard output is then left to the one line that a program wants: the id.
+    """
+    if on_terminal():
+        return LiveDisplay(stdout_console(), words)
+    return nullcontext(LineDisplay(words, lambda line: typer.echo(line, err=True)))
 
 
 def quiet() -> AbstractContextManager[Display]:
@@ -52,17 +65,19 @@ class LineDisplay:
     """Prints a line whenever the state, a member's verdict or its progress has changed.
 
     Args:
+        words: What keys and ids are called.
         write: Takes each line.
     """
 
-    def __init__(self, write: Callable[[str], None] = typer.echo) -> None:
+    def __init__(self, words: Words, write: Callable[[str], None]) -> None:
+        self._words = words
         self._write = write
         self._last = ""
         self._members: dict[str, tuple[str, int, int]] = {}
 
     def update(self, change: ChangeDocument) -> None:
         """Print what is new."""
-        line = change_line(change)
+        line = change_line(change, self._words)
         if line != self._last:
             self._last = line
             self._write(line)
@@ -71,7 +86,7 @@ class LineDisplay:
             unknown = standing == ("replaying", 0, 0)
             if not unknown and self._members.get(member.enclave_key) != standing:
                 self._members[member.enclave_key] = standing
-                self._write(f"  {replay_text(member)}")
+                self._write(f"  {replay_text(member, self._words)}")
 
 
 class LiveDisplay:
@@ -79,10 +94,12 @@ class LiveDisplay:
 
     Args:
         console: A terminal.
+        words: What keys and ids are called.
     """
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, words: Words) -> None:
         self._live = Live(console=console, refresh_per_second=8, transient=False)
+        self._words = words
 
     def __enter__(self) -> "LiveDisplay":
         self._live.start()
@@ -93,7 +110,7 @@ class LiveDisplay:
 
     def update(self, change: ChangeDocument) -> None:
         """Draw the change as it is now."""
-        self._live.update(live_change(change))
+        self._live.update(live_change(change, self._words))
 
 
 class _Nothing:

@@ -1,13 +1,16 @@
 """What the store knows, for verbs that look at nodes without a daemon."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 from orchestrator.app import store_url
 from orchestrator.config import Config
+from orchestrator.engine.chain_guard import NodeChain
 from orchestrator.engine.clock import SystemClock
 from orchestrator.membership.unextendable import Unextendable, WatchTally
 from orchestrator.store.block_watch_store import SqlWatchRecord
+from orchestrator.store.chain_store import SqlNodeChains
 from orchestrator.store.change_store import SqlChangeStore
 from orchestrator.store.database import Database
 
@@ -41,6 +44,19 @@ async def kept_watch(config: Config) -> tuple[WatchTally, tuple[Unextendable, ..
         closed = {found.privacy_group_id: found for found in await record.unextendable()}
         closed |= {found.privacy_group_id: found for found in await record.closed_by_past()}
         return (await record.watched())[1], tuple(closed[group] for group in sorted(closed))
+
+
+async def kept_chains(config: Config) -> Mapping[str, NodeChain]:
+    """Return which chain each node was on, as the store has it; nothing without a store. Makes none.
+
+    Raises:
+        StoreError: The store can't be read.
+    """
+    url = store_url(config)
+    if is_unmade(url):
+        return {}
+    async with Database(url) as database:
+        return await SqlNodeChains(database).chains()
 
 
 def is_unmade(url: str) -> bool:

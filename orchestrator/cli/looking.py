@@ -1,98 +1,173 @@
 """Verbs that look: groups, changes, show, watch, schema."""
 
-from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from orchestrator.cli import options
-from orchestrator.cli.output import Exit, compact_json, fail, print_json, stdout_console, with_daemon
+from orchestrator.cli.output import (
+    Exit,
+    compact_json,
+    exit_code,
+    fail,
+    on_terminal,
+    print_json,
+    say,
+    stdout_console,
+    with_daemon,
+)
 
 if TYPE_CHECKING:
-    from orchestrator.api.change_documents import ChangePage
+    from orchestrator.api.change_documents import ChangeDetailDocument, ChangeDocument, ChangePage
     from orchestrator.api.group_documents import GroupDocument, GroupPage
-    from orchestrator.cli.client import DaemonClient, ReceivedEvent
+    from orchestrator.cli.references import References
+    from orchestrator.cli.words import Words
+    from orchestrator.client import DaemonClient, ReceivedEvent
 
 
 def groups(
     group: Annotated[str | None, typer.Argument(metavar="[GROUP]", help="Only this group, with its members.")] = None,
+    limit: Annotated[int, typer.Option(help="At most so many.", min=1, max=500)] = 50,
+    after: Annotated[
+        str | None, typer.Option(help="Go on after this group, as the list before says.", metavar="GROUP")
+    ] = None,
     url: options.Url = options.DEFAULT_URL,
     json: options.AsJson = False,
 ) -> None:
-    """Show the known groups, or one and how each of its members stands."""
+    """Show the known groups, or one with its members."""
 
-    async def one(client: "DaemonClient") -> "GroupDocument":
-        return await client.group(group or "")
+    async def one(client: "DaemonClient") -> "tuple[GroupDocument, Words]":
+        known = await _known(client)
+        wanted = await known.group(group or "")
+        known.check()
+        return await client.group(wanted), known.words
 
-    async def every(client: "DaemonClient") -> "GroupPage":
-        return await client.groups()
+    async def every(client: "DaemonClient") -> "tuple[GroupPage, Words]":
+        known = await _known(client)
+        start = "" if after is None else await known.group(after)
+        known.check()
+        return await client.groups(limit=limit, after=start), known.words
 
     if group is not None:
-        found = with_daemon(url, one)
+        found, words = with_daemon(url, one)
         if json:
             return print_json(found)
-        from orchestrator.cli.tables import group_details
+        from orchestrator.cli.details import print_group
 
-        return stdout_console().print(group_details(found))
-    page = with_daemon(url, every)
+        return print_group(stdout_console(), found, words)
+    page, words = with_daemon(url, every)
     if json:
         return print_json(page)
-    from orchestrator.cli.tables import groups_table
+    if not page.groups:
+        return say("no groups; make one: orchestrator create MEMBER MEMBER --name NAME")
+    from orchestrator.cli.tables import groups_listing
 
-    return stdout_console().print(groups_table(page))
+    groups_listing(page.groups, words).print_on(stdout_console())
+    return _say_more(len(page.groups), page.total, f"orchestrator groups --after {page.next}" if page.next else "")
 
 
 def changes(
     group: Annotated[str | None, typer.Option(help="Only this group.", metavar="GROUP")] = None,
     state: Annotated[list[str] | None, typer.Option(help="Only this state; may be repeated.", metavar="STATE")] = None,
     limit: Annotated[int, typer.Option(help="At most so many.", min=1, max=500)] = 50,
+    before: Annotated[
+        str | None, typer.Option(help="Go on before this change, as the list before says.", metavar="CHANGE")
+    ] = None,
     url: options.Url = options.DEFAULT_URL,
     json: options.AsJson = False,
 ) -> None:
     """List changes, newest first."""
 
-    async def work(client: "DaemonClient") -> "ChangePage":
-        return await client.changes(group=group, states=state or (), limit=limit)
+    async def work(client: "DaemonClient") -> "tuple[ChangePage, Words]":
+        known = await _known(client)
+        wanted = None if group is None else await known.group(group)
+        start = "" if before is None else await known.change(before)
+        known.mistakes += _unknown_states(state or ())
+        known.check()
+        page = await client.changes(group=wanted, states=state or (), limit=limit, before=start, count=True)
+        return page, known.words
 
-    page = with_daemon(url, work)
+    page, words = with_daemon(url, work)
     if json:
         return print_json(page)
-    from orchestrator.cli.tables import changes_table
+    if not page.changes:
+        return say("no changes; ask for one: orchestrator create, add, remove or set")
+    from orchestrator.cli.tables import changes_listing
 
-    return stdout_console().print(changes_table(page.changes))
+    changes_listing(page.changes, words).print_on(stdout_console())
+    filters = "".join(f" --state {name}" for name in state or ()) + (f" --group {group}" if group else "")
+    following = f"orchestrator changes{filters} --before {page.next}" if page.next else ""
+    return _say_more(len(page.changes), page.total, following)
 
 
 def show(change: options.ChangeId, url: options.Url = options.DEFAULT_URL, json: options.AsJson = False) -> None:
-    """Show a change and why it is where it is: reason, remedy, members, transactions, history."""
-    found = with_daemon(url, lambda client: client.change(change))
+    """Show a change and why it is where it is.
+
+    Reason, remedy, members, transactions and history.
+    """
+
+    async def work(client: "DaemonClient") -> "tuple[ChangeDetailDocument, Words]":
+        known = await _known(client)
+        wanted = await known.change(change)
+        known.check()
+        return await client.change(wanted), known.words
+
+    found, words = with_daemon(url, work)
     if json:
         return print_json(found)
-    from orchestrator.cli.tables import change_details
+    from orchestrator.cli.details import print_change
 
-    return stdout_console().print(change_details(found))
+    return print_change(stdout_console(), found, words)
 
 
 def watch(
-    group: Annotated[str | None, typer.Option(help="Only this group.", metavar="GROUP")] = None,
-    change: Annotated[str | None, typer.Option(help="Only this change.", metavar="CHANGE")] = None,
-    kind: Annotated[list[str] | None, typer.Option("--type", help="Only this type.", metavar="TYPE")] = None,
+    what: Annotated[
+        str | None,
+        typer.Argument(metavar="[CHANGE|GROUP]", help="A change, which is followed to its end, or a group's events."),
+    ] = None,
+    kind: Annotated[
+        list[str] | None,
+        typer.Option("--type", help="Only this type, such as parked or group.locked; may be repeated.", metavar="TYPE"),
+    ] = None,
     since: Annotated[
         str | None, typer.Option(help="Go on behind this event id; 0 for the oldest that is kept.", metavar="ID")
     ] = None,
     url: options.Url = options.DEFAULT_URL,
     json: options.AsJson = False,
 ) -> None:
-    """Print status events as they happen, until interrupted."""
+    """Follow a change, or print events as they happen.
 
-    async def work(client: "DaemonClient") -> None:
-        resume_id = since
-        async for event in client.events(resume_id=resume_id, group=group, change_id=change, types=kind or ()):
+    A change is followed to its end, events are printed until interrupted.
+    """
+    followed: list[ChangeDocument] = []
+
+    async def work(client: "DaemonClient") -> "ChangeDocument | None":
+        known = await _known(client)
+        change, group = (None, None) if what is None else await known.change_or_group(what)
+        types = _types(kind or (), known.mistakes)
+        if since is not None and not (since.isascii() and since.isdigit()):
+            known.mistakes.append(f"--since: {since[:40]!r} is no id of an event, which is a number")
+        known.check()
+        if change is not None and not (json or since or types):
+            from orchestrator.cli.following import follow, shown
+
+            followed.append(await client.change(change))
+            return await follow(client, followed[-1], shown(known.words))
+        async for event in client.events(resume_id=since, group=group, change_id=change, types=types):
             if event.event_type == "closed":
                 raise fail(str(event.document.get("detail", "the daemon ended the stream")))
-            _print_event(event, as_json=json)
+            _print_event(event, known.words, as_json=json)
         raise fail("the daemon ended the stream; it may be stopping")
 
-    with_daemon(url, work)
+    def interrupted() -> str:
+        from orchestrator.cli.following import goes_on
+
+        return goes_on(followed[-1] if followed else None)
+
+    ended = with_daemon(url, work, interrupted)
+    if ended is not None:
+        raise typer.Exit(exit_code(ended.state.value))
 
 
 def schema(
@@ -101,7 +176,10 @@ def schema(
         typer.Argument(metavar="[TYPE]", help="A status event's type; without it: all, as AsyncAPI."),
     ] = None,
 ) -> None:
-    """Print what goes over the message queue: the AsyncAPI document, or the JSON Schema of one type of status event."""
+    """Print what goes over the message queue.
+
+    The AsyncAPI document, or the JSON Schema of one type of status event.
+    """
     from orchestrator import __version__
     from orchestrator.events.asyncapi import asyncapi_document
     from orchestrator.events.schema import json_schema
@@ -115,41 +193,50 @@ def schema(
         raise fail(f"{kind} is no type of status event; there are: {', '.join(EventType)}", Exit.USAGE) from None
 
 
-def _print_event(event: "ReceivedEvent", *, as_json: bool) -> None:
+def _print_event(event: "ReceivedEvent", words: "Words", *, as_json: bool) -> None:
     if as_json:
         typer.echo(compact_json(event.document))
         return
-    typer.echo(f"{event.resume_id} {event_line(event.document)}")
+    from orchestrator.cli.event_lines import event_line
+
+    width = stdout_console().width - len(event.resume_id) - 1 if on_terminal() else None
+    typer.echo(f"{event.resume_id} {event_line(event.document, words, width)}")
 
 
-def event_line(document: dict[str, Any]) -> str:
-    """Return a status event in one line for a person."""
-    kind = str(document.get("type", "")).removeprefix("membership.").removesuffix(".v1")
-    data = document.get("data")
-    said: dict[str, Any] = data if isinstance(data, dict) else {}
-    parts = [_clock(document.get("time")), kind, str(document.get("subject", ""))]
-    if "state" in said:
-        parts.append(f"{said.get('kind', '')} {said['state']}".strip())
-    parts += [f"{name.replace('_', ' ')} {said[name]}" for name in ("block_number", "locked_blocks") if name in said]
-    for member in said.get("progress") or ():
-        if isinstance(member, dict):
-            parts.append(_member(member))
-    reason = said.get("reason")
-    if isinstance(reason, dict):
-        parts.append(str(reason.get("message", "")))
-    if "message" in said:
-        parts.append(f"{said.get('field', '')}: {said['message']}")
-    return "  ".join(part for part in parts if part)
+async def _known(client: "DaemonClient") -> "References":
+    from orchestrator.cli.references import references
+
+    return await references(client, full=not on_terminal() or stdout_console().width >= _wide())
 
 
-def _member(member: dict[str, Any]) -> str:
-    name = str(member.get("member", ""))[:12]
-    counted = f" {member['blocks_replayed']}/{member['blocks_total']}" if member.get("blocks_total") else ""
-    return f"{name}… {member.get('verdict', '')}{counted}"
+def _wide() -> int:
+    from orchestrator.cli.words import WIDE_COLUMNS
+
+    return WIDE_COLUMNS
 
 
-def _clock(time: object) -> str:
-    try:
-        return f"{datetime.fromisoformat(str(time)):%H:%M:%S}"
-    except ValueError:
-        return ""
+def _unknown_states(states: "Sequence[str]") -> list[str]:
+    from orchestrator.membership.model import State
+
+    known = ", ".join(State)
+    return [f"--state: {text[:40]!r} is none; there are: {known}" for text in states if text not in set(State)]
+
+
+def _types(texts: "Sequence[str]", mistakes: list[str]) -> list[str]:
+    """Return the types that are meant: whole, or as much of the name as tells them apart."""
+    from orchestrator.membership.status import EventType
+
+    found = []
+    for text in texts:
+        short = text.removeprefix("membership.").removesuffix(".v1")
+        names = {kind.value.removeprefix("membership.").removesuffix(".v1"): kind.value for kind in EventType}
+        matching = [value for name, value in names.items() if short in (name, name.rpartition(".")[2])]
+        if not matching:
+            mistakes.append(f"--type: {text[:60]!r} is none; there are: {', '.join(names)}")
+        found += matching
+    return found
+
+
+def _say_more(shown: int, total: int | None, following: str) -> None:
+    if following:
+        say(f"showing {shown:,}{'' if total is None else f' of {total:,}'}; go on with: {following}")

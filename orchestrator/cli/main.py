@@ -4,19 +4,41 @@ Verbs import what they need when they run, so that ``--help`` is quick.
 """
 
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from orchestrator import __version__
-from orchestrator.cli import asking, curing, guarding, looking, operating, planning, running
+from orchestrator.cli import asking, curing, guarding, looking, operating, planning, publishing, running
+
+_HELP_OPTIONS = {"help_option_names": ["-h", "--help"]}
+
+
+class _InPanels(TyperGroup):
+    """Lists the verbs by what they are for, without the libraries that would take longer to load than to read."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write the list."""
+        del ctx
+        panels: dict[str, list[tuple[str, str]]] = {}
+        longest = max(map(len, self.commands))
+        for name, command in self.commands.items():
+            line = command.get_short_help_str(formatter.width - longest - 6)
+            panels.setdefault(getattr(command, "rich_help_panel", "") or "", []).append((name.ljust(longest), line))
+        for panel in (name for name, _ in _VERBS):
+            with formatter.section(panel):
+                formatter.write_dl(panels[panel])
+
 
 app = typer.Typer(
     name="orchestrator",
+    cls=_InPanels,
+    context_settings=_HELP_OPTIONS,
     help="Adds and removes members of Hyperledger Besu flexible privacy groups, durably, and proves that every "
-    "member's node agrees.\n\nExit codes: 0 done, 1 failed, 2 wrong usage, 3 parked (a person is needed).",
+    "member's node agrees.\n\nExit codes: 0 done, 1 failed, 2 wrong usage, 3 parked (a person is needed), "
+    "130 interrupted.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,  # it would print the values of local variables, secrets among them
     rich_markup_mode=None,
 )
@@ -39,26 +61,16 @@ def _root(
 
 _VERBS: tuple[tuple[str, dict[str, Callable[..., None]]], ...] = (
     ("Try", {"demo": running.demo}),
+    ("Set up", {"init": running.init, "doctor": running.doctor, "migrate": running.migrate, "run": running.run}),
     (
-        "Run",
-        {
-            "run": running.run,
-            "migrate": running.migrate,
-            "doctor": running.doctor,
-            "audit": running.audit,
-            "markers": running.markers,
-            "rescue": guarding.rescue,
-            "cure": curing.cure,
-        },
-    ),
-    (
-        "Ask",
+        "Ask for a change",
         {
             "create": asking.create,
             "add": asking.add,
             "remove": asking.remove,
             "set": asking.set_members,
             "unlock": asking.unlock,
+            "publish": publishing.publish,
         },
     ),
     (
@@ -68,18 +80,29 @@ _VERBS: tuple[tuple[str, dict[str, Callable[..., None]]], ...] = (
             "changes": looking.changes,
             "show": looking.show,
             "watch": looking.watch,
+            "audit": running.audit,
             "schema": looking.schema,
         },
     ),
-    ("Operate", {"retry": operating.retry, "cancel": operating.cancel, "dead-letters": operating.dead_letters}),
+    (
+        "Operate",
+        {
+            "retry": operating.retry,
+            "cancel": operating.cancel,
+            "dead-letters": operating.dead_letters,
+            "markers": running.markers,
+            "rescue": guarding.rescue,
+            "cure": curing.cure,
+        },
+    ),
 )
 
 for _panel, _verbs in _VERBS:
     for _name, _verb in _verbs.items():
-        app.command(_name, rich_help_panel=_panel)(_verb)
+        app.command(_name, rich_help_panel=_panel, context_settings=_HELP_OPTIONS)(_verb)
 
-app.add_typer(planning.app, name="plan", rich_help_panel="Ask")
-app.add_typer(guarding.app, name="guard", rich_help_panel="Run")
+app.add_typer(planning.app, name="plan", rich_help_panel="Look", context_settings=_HELP_OPTIONS)
+app.add_typer(guarding.app, name="guard", rich_help_panel="Operate", context_settings=_HELP_OPTIONS)
 
 # The devnet reads its own options, so that they stand in one place.
 app.command(

@@ -5,21 +5,66 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from orchestrator.cli import options
-from orchestrator.cli.output import print_json, stdout_console, with_daemon
+from orchestrator.cli.output import Exit, exit_code, on_terminal, print_json, say, stdout_console, with_daemon
 
 if TYPE_CHECKING:
+    from orchestrator.api.change_documents import ChangeDocument
     from orchestrator.api.documents import DeadLetterPage
-    from orchestrator.cli.client import DaemonClient
+    from orchestrator.cli.words import Words
+    from orchestrator.client import DaemonClient
 
 
-def retry(change: options.ChangeId, url: options.Url = options.DEFAULT_URL, json: options.AsJson = False) -> None:
-    """Try a parked change again, from the beginning."""
-    _amend(change, "retry", url, json)
+def retry(
+    change: options.ChangeId,
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Follow it to its end.")] = False,
+    url: options.Url = options.DEFAULT_URL,
+    json: options.AsJson = False,
+) -> None:
+    """Try a parked change again."""
+    from orchestrator.cli.following import follow, goes_on, quiet, shown
+
+    asked: list[ChangeDocument] = []
+
+    async def work(client: "DaemonClient") -> "ChangeDocument":
+        change_id, words = await _meant(client, change)
+        asked.append(await client.amend(change_id, "retry"))
+        if not wait:
+            return asked[-1]
+        return await follow(client, asked[-1], quiet() if json else shown(words))
+
+    found = with_daemon(url, work, lambda: goes_on(asked[-1] if asked else None))
+    _print(found, as_json=json)
+    raise typer.Exit(exit_code(found.state.value) if wait else Exit.DONE)
 
 
-def cancel(change: options.ChangeId, url: options.Url = options.DEFAULT_URL, json: options.AsJson = False) -> None:
-    """Cancel a change that is still queued, or parked."""
-    _amend(change, "cancel", url, json)
+def cancel(
+    change: options.ChangeId,
+    reason: Annotated[str | None, typer.Option(help="Why, for whoever reads the change later.", metavar="TEXT")] = None,
+    url: options.Url = options.DEFAULT_URL,
+    json: options.AsJson = False,
+) -> None:
+    """Cancel a queued change, or close a parked one."""
+
+    async def work(client: "DaemonClient") -> "ChangeDocument":
+        change_id, _ = await _meant(client, change)
+        return await client.amend(change_id, "cancel", reason)
+
+    _print(with_daemon(url, work), as_json=json)
+
+
+async def _meant(client: "DaemonClient", text: str) -> "tuple[str, Words]":
+    from orchestrator.cli.references import references
+
+    known = await references(client, full=not on_terminal())
+    change_id = await known.change(text)
+    known.check()
+    return change_id, known.words
+
+
+def _print(change: "ChangeDocument", *, as_json: bool) -> None:
+    if as_json:
+        return print_json(change)
+    return typer.echo(f"{change.change_id} {change.state.value}")
 
 
 def dead_letters(
@@ -31,7 +76,7 @@ def dead_letters(
     url: options.Url = options.DEFAULT_URL,
     json: options.AsJson = False,
 ) -> None:
-    """List messages that could not be accepted, with the reason; or replay them."""
+    """List what could not be accepted, or replay it."""
 
     async def again(client: "DaemonClient") -> None:
         for letter in replay or ():
@@ -47,13 +92,8 @@ def dead_letters(
     page = with_daemon(url, oldest)
     if json:
         return print_json(page)
-    from orchestrator.cli.tables import dead_letters_table
+    if not page.dead_letters:
+        return say("no message was refused")
+    from orchestrator.cli.tables import dead_letters_listing
 
-    return stdout_console().print(dead_letters_table(page))
-
-
-def _amend(change_id: str, verb: str, url: str, as_json: bool) -> None:
-    change = with_daemon(url, lambda client: client.amend(change_id, verb))
-    if as_json:
-        return print_json(change)
-    return typer.echo(f"{change.change_id} {change.state.value}")
+    return dead_letters_listing(page).print_on(stdout_console())

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import sys
 from collections.abc import Awaitable, Callable
 from enum import IntEnum
@@ -14,9 +15,12 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
     from rich.console import Console
 
-    from orchestrator.cli.client import DaemonClient
+    from orchestrator.client import DaemonClient
 
 T = TypeVar("T")
+
+PIPE_COLUMNS = 10_000
+"""Nothing that is read by a program is wrapped."""
 
 
 class Exit(IntEnum):
@@ -26,6 +30,7 @@ class Exit(IntEnum):
     FAILED = 1
     USAGE = 2
     PARKED = 3
+    INTERRUPTED = 130
 
 
 _OF_STATE = {"succeeded": Exit.DONE, "failed": Exit.FAILED, "cancelled": Exit.FAILED, "parked": Exit.PARKED}
@@ -44,11 +49,23 @@ def exit_code(state: str) -> Exit:
     return _OF_STATE.get(state, Exit.DONE)
 
 
+def on_terminal() -> bool:
+    """Return whether a person looks at what is printed."""
+    return sys.stdout.isatty()
+
+
+def without_style() -> bool:
+    """Return whether nothing may be coloured, bold or dim (https://no-color.org)."""
+    return bool(os.environ.get("NO_COLOR"))
+
+
 def stdout_console() -> "Console":
-    """Return where tables and lines go; no width limit when nobody looks."""
+    """Return where tables and lines go: as wide as the terminal; without limit and style when nobody looks."""
     from rich.console import Console
 
-    return Console(highlight=False, soft_wrap=not sys.stdout.isatty(), width=None if sys.stdout.isatty() else 200)
+    if on_terminal():
+        return Console(highlight=False, color_system=None if without_style() else "auto")
+    return Console(highlight=False, color_system=None, soft_wrap=True, width=PIPE_COLUMNS)
 
 
 def print_json(document: "BaseModel") -> None:
@@ -61,15 +78,48 @@ def compact_json(document: object) -> str:
     return json.dumps(document, ensure_ascii=False, separators=(",", ":"))
 
 
+def broken(text: str) -> str:
+    """Return a text for standard error, its lines broken between words where they are longer than the terminal."""
+    if not sys.stderr.isatty():
+        return text
+    import shutil
+    import textwrap
+
+    width = shutil.get_terminal_size().columns
+    lines = (textwrap.wrap(line, width, break_long_words=False, break_on_hyphens=False) for line in text.splitlines())
+    return "\n".join("\n".join(wrapped) for wrapped in lines)
+
+
+def say(text: str) -> None:
+    """Tell a person something that is no part of what a program reads."""
+    typer.echo(broken(text), err=True)
+
+
 def fail(message: str, code: Exit = Exit.FAILED) -> typer.Exit:
     """Print an error on standard error; raise what is returned."""
-    typer.secho(f"orchestrator: {message}", err=True, fg=typer.colors.RED)
+    colour = False if without_style() else None
+    typer.secho(broken(f"orchestrator: {message}"), err=True, fg=typer.colors.RED, color=colour)
     return typer.Exit(code)
 
 
-def with_daemon(url: str, work: Callable[["DaemonClient"], Awaitable[T]]) -> T:
-    """Do something with the daemon at an address; errors end the program with their message."""
-    from orchestrator.cli.client import DaemonError, RefusedError, connect
+def quieten() -> None:
+    """Keep the log of what looks at nodes off the terminal: what it comes to is told by the verb itself."""
+    from orchestrator.log import configure_logging
+
+    configure_logging("error")
+
+
+def with_daemon(
+    url: str, work: Callable[["DaemonClient"], Awaitable[T]], on_interrupt: Callable[[], str] = lambda: ""
+) -> T:
+    """Do something with the daemon at an address; errors end the program with their message.
+
+    Args:
+        url: The daemon's address.
+        work: What to do.
+        on_interrupt: Returns what is said when Ctrl-C ends it.
+    """
+    from orchestrator.client import DaemonError, RefusedError, UsageError, connect
 
     async def connected() -> T:
         async with connect(url) as client:
@@ -77,6 +127,10 @@ def with_daemon(url: str, work: Callable[["DaemonClient"], Awaitable[T]]) -> T:
 
     try:
         return asyncio.run(connected())
+    except UsageError as error:
+        for mistake in error.mistakes[:-1]:
+            fail(mistake)
+        raise fail(error.mistakes[-1], Exit.USAGE) from None
     except RefusedError as error:
         mistaken = error.status in _USAGE and not error.conflicting
         raise fail(str(error), Exit.USAGE if mistaken else Exit.FAILED) from None
@@ -88,8 +142,8 @@ def with_daemon(url: str, work: Callable[["DaemonClient"], Awaitable[T]]) -> T:
             raise
         raise fail(str(_first(known))) from None
     except KeyboardInterrupt:
-        typer.echo("", err=True)
-        raise typer.Exit(Exit.FAILED) from None
+        say(on_interrupt())
+        raise typer.Exit(Exit.INTERRUPTED) from None
 
 
 def _first(error: BaseException) -> BaseException:

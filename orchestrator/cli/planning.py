@@ -1,17 +1,19 @@
 """``orchestrator plan``: what would come of a change, before anything is asked for."""
 
+import textwrap
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from orchestrator.cli import options
-from orchestrator.cli.output import Exit, print_json, with_daemon
+from orchestrator.cli.output import Exit, on_terminal, print_json, say, stdout_console, with_daemon
 
 if TYPE_CHECKING:
     from orchestrator.api.forecast_documents import ForecastDocument
-    from orchestrator.cli.client import DaemonClient
+    from orchestrator.cli.words import Words
+    from orchestrator.client import DaemonClient
 
-app = typer.Typer(help="Tell what would come of a change; changes nothing.", no_args_is_help=True)
+app = typer.Typer(help="Tell what would come of a change.", no_args_is_help=True)
 
 Bulk = Annotated[bool, typer.Option("--transactions", help="Name the public transactions, too.")]
 
@@ -30,12 +32,20 @@ def add(
     json: options.AsJson = False,
 ) -> None:
     """Forecast the addition of members. Exit code 0: nothing seen speaks against it; 1: not now; 3: not at all."""
-    found = with_daemon(url, lambda client: client.forecast(group, members))
+
+    async def work(client: "DaemonClient") -> "tuple[ForecastDocument, Words]":
+        from orchestrator.cli.references import references
+
+        known = await references(client, full=not on_terminal())
+        wanted, keys = await known.group(group), known.members(members)
+        known.check()
+        return await client.forecast(wanted, keys), known.words
+
+    found, words = with_daemon(url, work)
     if json:
         print_json(found)
     else:
-        for line in forecast_lines(found, transactions=transactions):
-            typer.echo(line)
+        print_lines(forecast_lines(found, words, transactions=transactions))
     raise typer.Exit(exit_code(found))
 
 
@@ -46,25 +56,29 @@ def exit_code(found: "ForecastDocument") -> Exit:
     return Exit.FAILED if all(danger.scope == "moment" for danger in found.dangers) else Exit.PARKED
 
 
-def forecast_lines(found: "ForecastDocument", *, transactions: bool = False) -> list[str]:
+def forecast_lines(found: "ForecastDocument", words: "Words", *, transactions: bool = False) -> list[str]:
     """Return a forecast in plain lines, the verdict first.
 
     Args:
         found: The forecast.
+        words: What keys and ids are called.
         transactions: Whether the public transactions behind dangers and risks are named.
     """
-    lines = [f"forecast at block {found.block_number}: {found.verdict}"]
+    lines = [f"forecast at block {found.block_number}: {words.told(found.verdict)}"]
     for member in found.members:
         had = " (it has the earlier ones)" if member.former else ""
-        replay = f", {member.blocks_to_replay} blocks to replay{had}"
+        held = f" with up to {member.transactions_to_replay:,} transactions" if member.transactions_to_replay else ""
+        replay = f", {blocks(member.blocks_to_replay)}{held} to replay{had}"
         word = "" if member.attested_by is None else f", by the word of {member.attested_by}"
-        lines.append(f"  member {member.enclave_key}: {member.outlook}{replay}{word}")
+        lines.append(f"  member {words.member(member.enclave_key)}: {member.outlook}{replay}{word}")
     if found.sender is not None:
         about = f" ({found.sender.detail})" if found.sender.detail else ""
         bundle = found.sender.bundle.replace("_", " ")
-        lines.append(f"  sent by {found.sender.enclave_key} on {found.sender.node}: bundle {bundle}{about}")
+        lines.append(
+            f"  sent by {words.member(found.sender.enclave_key)} on {found.sender.node}: bundle {bundle}{about}"
+        )
     for danger in found.dangers:
-        lines.append(f"  danger ({danger.scope}): {danger.reason.message}")
+        lines.append(f"  danger ({danger.scope}): {words.told(danger.reason.message)}")
         lines += [f"    transaction {name}" for name in danger.transactions if transactions]
     for risk in found.risks:
         lines.append(
@@ -72,21 +86,39 @@ def forecast_lines(found: "ForecastDocument", *, transactions: bool = False) -> 
             "have changed what private code read"
         )
         lines += [f"    transaction {name}" for name in risk.transactions if transactions]
-    lines += [f"  not seen: {entry.enclave_key or 'all'}: {entry.detail}" for entry in found.unseen]
+    for entry in found.unseen:
+        whom = words.member(entry.enclave_key) if entry.enclave_key else "all"
+        lines.append(f"  not seen: {whom}: {words.told(entry.detail)}")
     return lines
 
 
-async def show_first(client: "DaemonClient", group: str, members: list[str]) -> None:
+def blocks(count: int) -> str:
+    """Return a number of blocks in words."""
+    return f"{count:,} block" if count == 1 else f"{count:,} blocks"
+
+
+def print_lines(lines: list[str]) -> None:
+    """Print lines; on a terminal longer ones are broken between their words and go on below their beginning."""
+    if not on_terminal():
+        for line in lines:
+            typer.echo(line)
+        return
+    width = stdout_console().width
+    for line in lines:
+        inner = " " * (len(line) - len(line.lstrip()) + 2)
+        typer.echo(textwrap.fill(line, width, subsequent_indent=inner, break_long_words=False, break_on_hyphens=False))
+
+
+async def show_first(client: "DaemonClient", group: str, members: list[str], words: "Words") -> None:
     """Show the forecast of an addition that is about to be asked for; that there is none prevents nothing.
 
     The daemon looks itself before it locks anything, and parks what must not be done.
     """
-    from orchestrator.cli.client import RefusedError
+    from orchestrator.client import RefusedError
 
     try:
         found = await client.forecast(group, members)
     except RefusedError as error:
-        typer.echo(f"no forecast: {error}", err=True)
+        say(f"no forecast: {error}")
         return
-    for line in forecast_lines(found):
-        typer.echo(line)
+    print_lines(forecast_lines(found, words))

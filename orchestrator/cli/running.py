@@ -13,11 +13,63 @@ if TYPE_CHECKING:
     from orchestrator.config import Config
 
 
+def init(
+    directory: Annotated[
+        Path, typer.Option("--directory", "-d", help="Where the files go; made when missing.", file_okay=False)
+    ] = Path(),
+    node: Annotated[
+        list[str] | None,
+        typer.Option(help="A node and its address; may be repeated.", metavar="NAME=URL", show_default=False),
+    ] = None,
+    enclave_key: Annotated[
+        list[str] | None,
+        typer.Option(help="The public key of its enclave, or the file that holds it.", metavar="NAME=KEY"),
+    ] = None,
+    ws: Annotated[
+        list[str] | None,
+        typer.Option(help="Its WebSocket address, when it is not the port behind.", metavar="NAME=URL"),
+    ] = None,
+    token_file: Annotated[list[str] | None, typer.Option(help="The file with its token.", metavar="NAME=FILE")] = None,
+    new_account: Annotated[bool, typer.Option("--new-account", help="Make a new account, which is to own groups.")] = (
+        False
+    ),
+    key_file: Annotated[
+        Path | None, typer.Option(help="The owner's private key, in a file of mode 0600.", metavar="FILE")
+    ] = None,
+    keystore: Annotated[Path | None, typer.Option(help="The owner's keystore (version 3).", metavar="FILE")] = None,
+    password_file: Annotated[Path | None, typer.Option(help="The keystore's password.", metavar="FILE")] = None,
+    listen: Annotated[str, typer.Option(help="Where the daemon is to listen.", metavar="HOST:PORT")] = "127.0.0.1:8080",
+) -> None:
+    """Write a configuration for your nodes.
+
+    They are asked what they are; on a terminal it asks for what the options leave open; the doctor has the last word.
+    """
+    from orchestrator.cli.init import Answers, enclave_keys, named
+    from orchestrator.cli.init import init as write
+
+    write(
+        Answers(
+            directory=directory,
+            nodes=named("--node", node or ()),
+            enclave_keys=enclave_keys(enclave_key or ()),
+            ws=named("--ws", ws or ()),
+            token_files={name: Path(file) for name, file in named("--token-file", token_file or ()).items()},
+            key_file=key_file,
+            keystore=keystore,
+            password_file=password_file,
+            new_account=new_account,
+            listen=listen,
+        )
+    )
+
+
 def run(
     config: options.ConfigFile = options.DEFAULT_CONFIG,
     migrate: Annotated[bool, typer.Option("--migrate", help="Bring the database up to date first.")] = False,
 ) -> None:
-    """Run the daemon until SIGTERM or SIGINT. Prints `ready ADDRESS` once it takes requests."""
+    """Run the daemon.
+
+    It runs until SIGTERM or SIGINT. Prints `ready ADDRESS` once it takes requests."""
     loaded = load(config)
     from orchestrator.app.hardening import harden_process
     from orchestrator.log import configure_logging
@@ -30,7 +82,7 @@ def run(
 
 
 def migrate(config: options.ConfigFile = options.DEFAULT_CONFIG, json: options.AsJson = False) -> None:
-    """Make or bring up to date the database that the configuration names."""
+    """Make the database, or bring it up to date."""
     version = _migrated(load(config))
     typer.echo(compact_json({"version": version}) if json else f"the database is at version {version}")
 
@@ -42,7 +94,9 @@ def doctor(
     ] = 15.0,
     json: options.AsJson = False,
 ) -> None:
-    """Check nodes, enclaves, accounts and database. Exit code 0 when nothing is worse than a warning."""
+    """Check nodes, enclaves, accounts and database.
+
+    Exit code 0 when nothing is worse than a warning."""
     from orchestrator.cli.doctor import doctor as examine
 
     examine(config=config, as_json=json, head_within=head_within)
@@ -55,7 +109,9 @@ def audit(
     ] = False,
     json: options.AsJson = False,
 ) -> None:
-    """Compare the members of all groups on their nodes. Exit code 1 when some differ or none could be compared."""
+    """Compare the members of all groups on their nodes.
+
+    Exit code 1 when some differ or none could be compared."""
     if deep:
         from orchestrator.cli.deep_audit import audit as look
 
@@ -66,7 +122,10 @@ def audit(
 
 
 def markers(config: options.ConfigFile = options.DEFAULT_CONFIG, json: options.AsJson = False) -> None:
-    """List the accounts that sign markers ([markers]): to be permitted, and funded where gas costs."""
+    """List the accounts that sign markers.
+
+    They are those of [markers]: to be permitted, and funded where gas costs.
+    """
     from orchestrator.app.assembly import keys_of_markers
     from orchestrator.besu.signers import SignerError
 
@@ -83,14 +142,10 @@ def markers(config: options.ConfigFile = options.DEFAULT_CONFIG, json: options.A
 
 
 def devnet(context: typer.Context) -> None:
-    """Run a network of emulated Besu nodes and enclaves; prints `ready` when it answers."""
-    from orchestrator.devnet import DevnetError, serve
-    from orchestrator.devnet.__main__ import config_from_arguments
+    """Run emulated Besu nodes and enclaves."""
+    from orchestrator.cli.devnet import run as serve
 
-    try:
-        asyncio.run(serve(config_from_arguments(context.args)))
-    except DevnetError as error:
-        raise fail(str(error), Exit.USAGE) from None
+    serve(context.args)
 
 
 def demo(
@@ -99,7 +154,10 @@ def demo(
         Path | None, typer.Option(help="Keep the configuration, logs and database here.", file_okay=False)
     ] = None,
 ) -> None:
-    """Show the main job on emulated nodes: a member is added to a group with a history and proven in sync."""
+    """Show the main job on emulated nodes.
+
+    A member is added to a group with a history, and proven in sync.
+    """
     from orchestrator.cli.demo.story import tell
 
     raise typer.Exit(tell(keep=keep, directory=directory))
@@ -136,20 +194,32 @@ def _ended_with(config: "Config") -> None:
     from orchestrator.app.daemon import stopping_on_signals
     from orchestrator.besu.signers import SignerError
     from orchestrator.config import ConfigError
+    from orchestrator.engine.chain_guard import OtherChainError
     from orchestrator.engine.ports import BrokerError, StoreError
 
     async def until_stopped() -> None:
         stopping = asyncio.Event()
         with stopping_on_signals(stopping):
-            await run_daemon(config, stopping, _say_ready)
+            await run_daemon(config, stopping, lambda address: _say_ready(address, config))
 
     try:
         asyncio.run(until_stopped())
     except (AccountError, ConfigError, SignerError) as error:
         raise fail(str(error), Exit.USAGE) from None
-    except (StoreError, BrokerError, OSError) as error:
+    except (StoreError, BrokerError, OtherChainError, OSError) as error:
         raise fail(str(error)) from None
 
 
-def _say_ready(address: str) -> None:
+def _say_ready(address: str, config: "Config") -> None:
     typer.echo(f"ready {address}")
+    typer.echo(f"dashboard {address}/  API {address}/docs")
+    from orchestrator.outside_text import LONGEST_TOLD, redacted
+
+    queue = redacted(config.broker.url, LONGEST_TOLD)
+    if queue == "embedded:":
+        queue = f"embedded NATS, its address is in {config.broker.data_dir / 'url'}"
+    typer.echo(f"queue {queue}")
+    for node in config.nodes:
+        typer.echo(f"node {node.name} {node.http}")
+    for account in config.accounts:
+        typer.echo(f"account {account.address}")

@@ -7,7 +7,7 @@ from pydantic import AfterValidator, Field, SecretStr
 
 from orchestrator.config import values
 from orchestrator.config.guard_section import GuardConfig
-from orchestrator.config.kinds import File, Folder, Name, Seconds, SecretFile, Section, Subject
+from orchestrator.config.kinds import File, Folder, GroupName, Name, Seconds, SecretFile, Section, Subject
 
 
 class StoreConfig(Section):
@@ -265,6 +265,9 @@ class Config(Section):
     accounts: tuple[AccountConfig, ...] = Field(default=(), max_length=1024)
     peers: tuple[PeerConfig, ...] = Field(default=(), max_length=4096)
     webhooks: tuple[WebhookConfig, ...] = Field(default=(), max_length=64)
+    groups: dict[GroupName, Annotated[str, AfterValidator(values.check_group_id)]] = Field(
+        default={}, max_length=10_000, description='Names of groups: name = "privacy group id".'
+    )
 
 
 def secret_files(config: Config) -> tuple[Path, ...]:

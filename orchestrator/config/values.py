@@ -10,7 +10,7 @@ from urllib.parse import SplitResult, parse_qs, urlsplit
 
 from pydantic import ValidationInfo
 
-from orchestrator.besu.identifiers import enclave_key_to_bytes, normal_address
+from orchestrator.besu.identifiers import enclave_key_to_bytes, normal_address, privacy_group_id_to_bytes
 from orchestrator.secret_modes import is_too_open, lies_in
 
 STORE_SCHEMES: Final = ("sqlite", "postgresql")
@@ -122,6 +122,12 @@ def check_enclave_key(key: str) -> str:
     """An enclave public key in base64."""
     enclave_key_to_bytes(key)
     return key
+
+
+def check_group_id(privacy_group_id: str) -> str:
+    """A privacy group id in base64."""
+    privacy_group_id_to_bytes(privacy_group_id)
+    return privacy_group_id
 
 
 def check_address(address: str) -> str:

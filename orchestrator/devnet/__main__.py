@@ -17,8 +17,15 @@ def config_from_arguments(arguments: list[str]) -> DevnetConfig:
     Raises:
         DevnetError: the options do not fit together.
     """
+    return config_of(argument_parser().parse_args(arguments))
+
+
+def argument_parser() -> argparse.ArgumentParser:
+    """Return what reads the options; `config_of` makes a configuration of them."""
     parser = argparse.ArgumentParser(
-        prog="orchestrator devnet", description="Run a network of emulated Besu nodes and enclaves; see docs/devnet.md."
+        prog="orchestrator devnet",
+        usage="%(prog)s [options]",
+        description="Run a network of emulated Besu nodes and enclaves; see docs/devnet.md.",
     )
     parser.add_argument("--nodes", type=int, default=3, help="members' nodes, each with an enclave")
     parser.add_argument("--validators", type=int, default=None, help="how many of them make blocks (default: 3)")
@@ -90,7 +97,15 @@ def config_from_arguments(arguments: list[str]) -> DevnetConfig:
     )
     parser.add_argument("--enclave-kind", default="orion", help="orion or tessera: in whose words they answer there")
     parser.add_argument("--virtual-time", action="store_true", help="time moves only when devnet_advanceTime moves it")
-    given = parser.parse_args(arguments)
+    return parser
+
+
+def config_of(given: argparse.Namespace) -> DevnetConfig:
+    """Return the configuration that options ask for.
+
+    Raises:
+        DevnetError: the options do not fit together.
+    """
     return DevnetConfig(
         nodes=given.nodes,
         validators=min(3, given.nodes) if given.validators is None else given.validators,

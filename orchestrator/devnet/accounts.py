@@ -20,6 +20,13 @@ RECORDED_VALIDATORS: Final = (
     "0x627306090abab3a6e1400e9345bc60c78a8bef57",
     "0xf17f52151ebef6c7334fad080c5704d77216b732",
 )
+DEVELOPMENT_KEYS: Final = {
+    RECORDED_VALIDATORS[0]: "8f2a55949038a9610f50fb23b5883af3b4ecb3c3bb792cbcefbd1542c692be63",
+    RECORDED_VALIDATORS[1]: "c87509a1c067bbde78beb793e6fa76530b6382a4c0241e5e4a9ec0a0f44dc0d3",
+    RECORDED_VALIDATORS[2]: "ae6ae8e5ccbfb04590405997ee2d52d2b330726137b875053c36d94e974d162f",
+}
+"""The well-known public private keys of those accounts: they must never hold anything of value."""
+
 RECORDED_TENANT_KEY: Final = "A1aVtMxLCUHmBVHXoZzzBgPbW/wj5axDpW9X8l91SGo="
 """Second tenant of node 1 in the recorded multi-tenant network."""
 

@@ -6,10 +6,10 @@ import signal
 import ssl
 import sys
 import time
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Final
 
+from orchestrator.devnet.banner import DevnetNode, banner_lines
 from orchestrator.devnet.clock import Clock, LoopClock, VirtualClock
 from orchestrator.devnet.config import DevnetConfig
 from orchestrator.devnet.emulation import Emulation
@@ -23,24 +23,6 @@ from orchestrator.devnet.jwt_auth import TokenVerifier
 from orchestrator.devnet.servers import NodeServer
 
 _IDLE_SECONDS: Final = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class DevnetNode:
-    """Where a node of a running devnet answers.
-
-    Attributes:
-        number: from 1.
-        http_url, ws_url: addresses on loopback.
-        enclave_key: the node's own, base64.
-        enclave_url: its enclave's address; empty where enclaves have no ports.
-    """
-
-    number: int
-    http_url: str
-    ws_url: str
-    enclave_key: str
-    enclave_url: str = ""
 
 
 class Devnet:
@@ -212,8 +194,12 @@ async def running_devnet(config: DevnetConfig, clock: Clock | None = None) -> As
         await devnet.close()
 
 
-async def serve(config: DevnetConfig) -> None:
-    """Run a devnet until SIGINT or SIGTERM; prints the line ``ready`` when it answers.
+async def serve(config: DevnetConfig, on_open: Callable[[Devnet], None] = lambda _: None) -> None:
+    """Run a devnet until SIGINT or SIGTERM; prints the line ``ready`` when it answers, then where and for whom.
+
+    Args:
+        config: as it is to be set up.
+        on_open: told the devnet before that line is printed.
 
     Raises:
         DevnetError: it cannot be started.
@@ -223,8 +209,9 @@ async def serve(config: DevnetConfig) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     try:
-        async with running_devnet(config):
-            sys.stdout.write("ready\n")
+        async with running_devnet(config) as devnet:
+            on_open(devnet)
+            sys.stdout.write("\n".join(("ready", *banner_lines(devnet.config, devnet.nodes), "")))
             sys.stdout.flush()
             await stop.wait()
     finally:

@@ -285,6 +285,8 @@ class Joiner:
                 head=head.number,
                 blocks_replayed=span.replayed,
                 blocks_total=span.total,
+                transactions_replayed=span.transactions_replayed,
+                transactions_total=span.transactions_total,
             )
             return seen, {}
         newest = min(head.number, (await reference.current()).number)

@@ -291,6 +291,8 @@ class Observer:
             head=head,
             blocks_replayed=known.replayed,
             blocks_total=known.total,
+            transactions_replayed=known.transactions_replayed,
+            transactions_total=known.transactions_total,
         )
 
     async def _views(

@@ -13,9 +13,10 @@ from datetime import timedelta
 from typing import Annotated, Any, Final, NoReturn, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
-from pydantic_core import ErrorDetails, PydanticCustomError
+from pydantic_core import PydanticCustomError
 
 from orchestrator.engine.cloud_events import NATS, Binding, CloudEvent, InvalidEventError, decode, decode_batch
+from orchestrator.engine.request_mistakes import MAX_DEADLINE_SECONDS, MAX_MEMBERS, PHRASES, mistakes_of
 from orchestrator.engine.strict_json import StrictJsonError, first_repeated, load, shown
 from orchestrator.membership.model import Kind
 from orchestrator.outside_text import told
@@ -24,8 +25,6 @@ REQUEST_TYPE: Final = "membership.change.requested.v1"
 MAX_BODY_BYTES: Final = 256 * 1024
 MAX_ID_CHARACTERS: Final = 256
 MAX_SOURCE_CHARACTERS: Final = 1024
-MAX_MEMBERS: Final = 64
-MAX_DEADLINE_SECONDS: Final = 7 * 24 * 3600
 GROUP_ID_BYTES: Final = 32
 ENCLAVE_KEY_BYTES: Final = (32, 91)
 
@@ -58,13 +57,13 @@ class InvalidRequestError(ValueError):
 
 
 def _checked_group_id(text: str) -> str:
-    if _base64_bytes(text) != GROUP_ID_BYTES:
+    if base64_bytes(text) != GROUP_ID_BYTES:
         raise PydanticCustomError("group_id", "must be canonical base64 of exactly 32 bytes")
     return text
 
 
 def _checked_enclave_key(text: str) -> str:
-    if _base64_bytes(text) not in ENCLAVE_KEY_BYTES:
+    if base64_bytes(text) not in ENCLAVE_KEY_BYTES:
         raise PydanticCustomError(
             "enclave_key", "must be an enclave key: canonical base64 of 32 bytes (NaCl) or 91 bytes (EC)"
         )
@@ -208,7 +207,7 @@ def parse_request(request_id: str, data: object, *, path: str = "", source: str 
         source: Who asks; ids are unique within a source (CloudEvents 1.0.2, ``source`` + ``id``).
 
     Raises:
-        InvalidRequestError: It is not valid; the first wrong field is named.
+        InvalidRequestError: It is not valid; its field is the first wrong one, and its message has the others.
     """
     _check_size(request_id, data, path)
     try:
@@ -216,7 +215,7 @@ def parse_request(request_id: str, data: object, *, path: str = "", source: str 
     except RecursionError:
         raise InvalidRequestError(path or "body", "is nested too deeply", request_id=request_id) from None
     except ValidationError as error:
-        field, message = _first_mistake(error, path)
+        field, message = mistakes_of(error, path)
         raise InvalidRequestError(
             field, message, request_id=request_id, privacy_group_id=_group_named_in(data)
         ) from None
@@ -261,7 +260,7 @@ def _check_size(request_id: str, data: object, path: str) -> None:
     if isinstance(members, list) and len(members) > MAX_MEMBERS:
         raise InvalidRequestError(
             f"{within}members",
-            _PHRASES["too_long"],
+            PHRASES["too_long"],
             request_id=request_id,
             privacy_group_id=_group_named_in(data),
         )
@@ -288,36 +287,12 @@ def _refuse(field: str, message: str) -> NoReturn:
     raise PydanticCustomError("unfit", "{message}", {"field": field, "message": message})
 
 
-_PHRASES: Final = {
-    "missing": "is required",
-    "extra_forbidden": "is not a known field",
-    "string_type": "must be text",
-    "tuple_type": "must be a list",
-    "int_type": "must be a whole number",
-    "int_from_float": "must be a whole number",
-    "too_long": f"must name at most {MAX_MEMBERS} enclave keys",
-    "greater_than_equal": f"must be 1 to {MAX_DEADLINE_SECONDS} seconds",
-    "less_than_equal": f"must be 1 to {MAX_DEADLINE_SECONDS} seconds",
-    "enum": f"must be one of {', '.join(Kind)}",
-    "model_type": "must be an object",
-    "model_attributes_type": "must be an object",
-}
-
-
-def _first_mistake(error: ValidationError, path: str) -> tuple[str, str]:
-    mistake: ErrorDetails = error.errors(include_url=False)[0]
-    inner = str(mistake.get("ctx", {}).get("field", ""))
-    field = ".".join(part for part in (path, *map(str, mistake["loc"]), inner) if part)
-    message = _PHRASES.get(mistake["type"], mistake["msg"])
-    return field or "body", message
-
-
 def _group_named_in(data: object) -> str | None:
     named = data.get("privacy_group_id") if isinstance(data, dict) else None
-    return named if isinstance(named, str) and _base64_bytes(named) == GROUP_ID_BYTES else None
+    return named if isinstance(named, str) and base64_bytes(named) == GROUP_ID_BYTES else None
 
 
-def _base64_bytes(text: str) -> int | None:
+def base64_bytes(text: str) -> int | None:
     """Return how many bytes a canonical base64 text holds: two spellings of one key would be two members."""
     if len(text) > _LONGEST_KEY_CHARACTERS:
         return None

@@ -7,6 +7,7 @@ from them.
 """
 
 from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -14,6 +15,9 @@ from orchestrator.engine.node_ports import NodePort
 
 PROBES = 2
 """Historical calls for each poll, in one round trip."""
+
+Work = tuple[int, int]
+"""The number of a block, and how many transactions a replay executes there."""
 
 POLLS_OF_A_NODE = 4
 """Replays on one node that are polled within an interval."""
@@ -28,27 +32,48 @@ class Span:
         last: Last block that is replayed.
         through: Newest block known to be replayed; ``first - 1`` for none.
         stride: How far ahead of `through` the next probe looks.
+        work: The blocks that hold something of the group, ascending, with the transactions in each; empty where that
+            is not known.
     """
 
     first: int
     last: int
     through: int
     stride: int
+    work: tuple[Work, ...] = ()
 
     @property
     def replayed(self) -> int:
-        """Blocks replayed."""
+        """Blocks replayed: of those that hold something of the group, where they are known."""
+        if self.work:
+            return sum(number <= self.through for number, _ in self.work)
         return self.through - self.first + 1
 
     @property
     def total(self) -> int:
-        """Blocks to replay."""
-        return self.last - self.first + 1
+        """Blocks to replay, of the same."""
+        return len(self.work) if self.work else self.last - self.first + 1
+
+    @property
+    def transactions_replayed(self) -> int:
+        """Transactions replayed; 0 where they are not known."""
+        return sum(transactions for number, transactions in self.work if number <= self.through)
+
+    @property
+    def transactions_total(self) -> int:
+        """Transactions to replay; 0 where they are not known."""
+        return sum(transactions for _, transactions in self.work)
 
 
-def span(first: int, last: int) -> Span:
-    """Return the span of a replay of which nothing is known."""
-    return Span(first=first, last=last, through=first - 1, stride=max(1, (last - first + 1) // 8))
+def span(first: int, last: int, work: Sequence[Work] = ()) -> Span:
+    """Return the span of a replay of which nothing is known but, perhaps, what is in its blocks."""
+    within = tuple((number, transactions) for number, transactions in work if first <= number <= last)
+    return Span(first=first, last=last, through=first - 1, stride=max(1, (last - first + 1) // 8), work=within)
+
+
+async def nothing_known(_group: str) -> tuple[Work, ...]:
+    """Know nothing of what is in a group's blocks."""
+    return ()
 
 
 def probes(known: Span) -> tuple[int, ...]:
@@ -74,10 +99,16 @@ class ReplayTracker:
 
     Args:
         interval: The shortest time between two polls of one replay.
+        work: Returns by group what its blocks hold, as far as that is known; asked once for each replay.
     """
 
-    def __init__(self, interval: timedelta = timedelta(seconds=1)) -> None:
+    def __init__(
+        self,
+        interval: timedelta = timedelta(seconds=1),
+        work: Callable[[str], Awaitable[Sequence[Work]]] = nothing_known,
+    ) -> None:
         self._interval = interval
+        self._work = work
         self._spans: dict[tuple[str, str], tuple[Span, datetime]] = {}
         self._firsts: dict[str, int] = {}
         self._polls: dict[str, deque[datetime]] = {}
@@ -102,7 +133,7 @@ class ReplayTracker:
             if now - polled_at < self._interval or not self._has_turn(node.name, now):
                 return known
         elif self._has_turn(node.name, now):
-            known = span(await self._first_block(old_member, group, last), last)
+            known = span(await self._first_block(old_member, group, last), last, await self._work(group))
         else:
             return Span(first=last + 1, last=last, through=last, stride=1)
         blocks = probes(known)[:PROBES]

@@ -47,6 +47,8 @@ class ChainWatcher:
         self._clock = clock
         self._poll_seconds = poll.total_seconds()
         self.reorganisations = 0
+        self.returns = 0
+        self._away = False
         self._disowned = 0
         self._hashes: OrderedDict[int, str] = OrderedDict()
         self._blocks: OrderedDict[int, Block] = OrderedDict()
@@ -157,12 +159,13 @@ class ChainWatcher:
                     async for head in self.node.heads():
                         if not self.subscribed:
                             log.info("heads subscribed", node=self.node.name)
+                            self.returns += 1
                         self.subscribed, self.silent, failures = True, False, 0
                         await self._advance(head)
                 except NodeError as error:
                     log.debug("heads lost", node=self.node.name, reason=str(error))
             if self.subscribed:
-                log.warning("heads lost, polling until they are back", node=self.node.name)
+                log.info("heads lost, polling until they are back", node=self.node.name)
             self.subscribed = False
             failures += 1
             await self._clock.sleep(min(0.2 * 2 ** min(failures, 10), 10.0))
@@ -178,9 +181,27 @@ class ChainWatcher:
                 try:
                     await self.refresh()
                 except NodeError as error:
-                    log.debug("node does not answer", node=self.node.name, reason=str(error))
+                    if error.reason.slug == "not_known_here":  # it answers, only not with what was asked for
+                        log.debug("head not read", node=self.node.name, reason=str(error))
+                    else:
+                        self._is_away(str(error))
+                else:
+                    self._is_back()
+
+    def _is_away(self, reason: str) -> None:
+        """Tell once that the node does not answer, with its reason; how it goes on is for who looks closely."""
+        tell = log.debug if self._away else log.warning
+        tell("node is away", node=self.node.name, reason=reason)
+        self._away = True
+
+    def _is_back(self) -> None:
+        if self._away:
+            log.warning("node is back", node=self.node.name)
+            self.returns += 1
+        self._away = False
 
     async def _advance(self, head: Head) -> None:
+        self._is_back()
         async with self._advancing:
             try:
                 await self._move(head)

@@ -207,6 +207,8 @@ class Sighting:
         views: The group there at the proof's blocks that it has reached, oldest first.
         blocks_replayed: Blocks of the group's span that it has replayed.
         blocks_total: Blocks of the group's span; 0 while unknown.
+        transactions_replayed: Transactions in the blocks that it has replayed.
+        transactions_total: Transactions in all of them; 0 while unknown.
     """
 
     enclave_key: str
@@ -215,6 +217,8 @@ class Sighting:
     views: tuple[GroupView, ...] = ()
     blocks_replayed: int = 0
     blocks_total: int = 0
+    transactions_replayed: int = 0
+    transactions_total: int = 0
     attested_by: str | None = None
 
 
@@ -302,7 +306,9 @@ class DeadlinePassed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CancelRequested:
-    """An operator asked to cancel."""
+    """An operator asked to cancel; `detail` says why, in their words."""
+
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,6 +27,7 @@ def forecast_data(forecast: Forecast) -> dict[str, Json]:
                 "node": replay.node,
                 "outlook": _outlook_of(forecast, replay.enclave_key).value,
                 "blocks_to_replay": replay.blocks,
+                "transactions_to_replay": replay.transactions,
                 "former": replay.former,
                 "attested_by": vouched.get(replay.enclave_key),
             }

@@ -91,6 +91,7 @@ TRANSITIONS: dict[tuple[State, Signal], State] = {
     # A person acts.
     (S.PARKED, G.RETRY): S.QUEUED,
     (S.PARKED, G.CANCEL): S.CANCELLED,
+    (S.PARKED, G.FAIL): S.FAILED,
 }
 """(state, signal) → state. What is not listed is impossible and raises `ImpossibleStepError`."""
 

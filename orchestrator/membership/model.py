@@ -101,6 +101,7 @@ class ExpectedReplay:
         enclave_key: The member.
         node: Its node's name; None when we have no access to it.
         blocks: How many of the group's blocks.
+        transactions: How many transactions are in them, those of other groups included; 0 where it is not known.
         former: Whether the node has part of the group already, so that nothing else may be added to it meanwhile.
     """
 
@@ -108,6 +109,7 @@ class ExpectedReplay:
     node: str | None
     blocks: int
     former: bool = False
+    transactions: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,10 +170,12 @@ class Mark:
     Attributes:
         at: When.
         blocks: Blocks that were replayed then.
+        transactions: Transactions in them; 0 while unknown.
     """
 
     at: datetime
     blocks: int
+    transactions: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,6 +193,7 @@ class MemberProgress:
         marks: Where the replay was within the last minute, oldest first (a bounded number).
         attested_by: The account whose signed word the verdict rests on; None when we looked at the node ourselves, or
             when nobody could.
+        transactions_replayed, transactions_total: Transactions in those blocks; 0 while unknown.
     """
 
     enclave_key: str
@@ -200,6 +205,8 @@ class MemberProgress:
     in_sync_through: int | None = None
     marks: tuple[Mark, ...] = ()
     attested_by: str | None = None
+    transactions_replayed: int = 0
+    transactions_total: int = 0
 
     @property
     def blocks_per_second(self) -> float | None:
@@ -212,9 +219,15 @@ class MemberProgress:
 
     @property
     def remaining_seconds(self) -> float | None:
-        """How long the replay will still take at that rate; None while that can't be told."""
+        """How long the replay will still take at that rate, by its transactions if known; None while not to be told."""
         rate = self.blocks_per_second
-        return (self.blocks_total - self.blocks_replayed) / rate if rate and self.blocks_total else None
+        if not rate or not self.blocks_total:
+            return None
+        done = self.transactions_replayed - self.marks[0].transactions
+        if done <= 0:
+            return (self.blocks_total - self.blocks_replayed) / rate
+        seconds = (self.moved_at - self.marks[0].at).total_seconds()
+        return (self.transactions_total - self.transactions_replayed) * seconds / done
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

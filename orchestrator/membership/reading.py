@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from orchestrator.membership import facts
+from orchestrator.membership.attempt import Action, AttemptStatus
 from orchestrator.membership.errors import RefusedRequestError
 from orchestrator.membership.judging import counted, judge
 from orchestrator.membership.model import ACTION_OF, Change, Effect, Kind, State, Verdict
@@ -28,6 +29,9 @@ from orchestrator.membership.retry import WIDEN_AFTER_BLOCKS
 from orchestrator.membership.signals import Signal
 
 Read = tuple[Signal, Change]
+
+_NO_EFFECT = (Action.LOCK, Action.UNLOCK)
+"""What changes no member; a lock of ours that is left is `lock_block`."""
 
 REPLAY_OVERDUE = "replay_overdue"
 """Reason of a change whose deadline passed while its members were not in sync yet."""
@@ -73,7 +77,7 @@ def read(change: Change, fact: facts.Fact, now: datetime) -> Read:
         case facts.DeadlinePassed():
             return _deadline_passed(change, fact)
         case facts.CancelRequested():
-            return _cancelled(change, now)
+            return _cancelled(change, fact, now)
         case facts.ParkRequested():
             return _parked(change, fact)
         case facts.RetryRequested():
@@ -161,7 +165,7 @@ def _deadline_passed(change: Change, fact: facts.DeadlinePassed) -> Read:
             return Signal.FAIL, replace(given_up(change), reason=reason)
 
 
-def _cancelled(change: Change, now: datetime) -> Read:
+def _cancelled(change: Change, fact: facts.CancelRequested, now: datetime) -> Read:
     if change.repair is not None and change.state not in (State.REPLAYING, State.VERIFYING, State.PARKED):
         raise RefusedRequestError(
             f"change {change.change_id} can't be cancelled: it removes members to add them again, and would leave them "
@@ -171,11 +175,23 @@ def _cancelled(change: Change, now: datetime) -> Read:
         # At work it is given up as by its deadline: what can be mined is burnt, a lock of ours undone.
         return Signal.NOTED, replace(change, deadline=now)
     if change.transacted:
+        if _can_be_closed(change):
+            return Signal.FAIL, replace(change, reason=Reason(slug="closed_by_operator", detail=fact.detail))
         raise RefusedRequestError(
             f"change {change.change_id} can't be cancelled: it has sent a transaction to the group. "
             "Retry it when it is parked; to take its members out again, ask for their removal."
         )
-    return Signal.CANCEL, change
+    if not fact.detail:
+        return Signal.CANCEL, change
+    return Signal.CANCEL, replace(change, reason=Reason(slug="cancelled_by_operator", detail=fact.detail))
+
+
+def _can_be_closed(change: Change) -> bool:
+    """Whether a parked change left nothing in the group and nothing of it is to come: a failed one had no effect."""
+    attempt = change.attempt
+    acted = attempt is not None and attempt.status is AttemptStatus.EFFECTIVE and attempt.action not in _NO_EFFECT
+    done = acted or change.effect is not None or change.repair is not None
+    return change.state is State.PARKED and change.in_flight is None and change.lock_block is None and not done
 
 
 def _parked(change: Change, fact: facts.ParkRequested) -> Read:

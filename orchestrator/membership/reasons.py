@@ -157,7 +157,8 @@ RULES: dict[str, Rule] = {
     ),
     # The request can't be done.
     "group_unknown": Rule(
-        judgement=Judgement.TERMINAL, remedy="Check the group id, and that one of the configured nodes is a member."
+        judgement=Judgement.TERMINAL,
+        remedy="Check the group id, and that one of the configured nodes is a member.",
     ),
     "group_exists": Rule(judgement=Judgement.TERMINAL, remedy="Choose another group id, or add members to the group."),
     "not_owner": Rule(
@@ -194,6 +195,11 @@ RULES: dict[str, Rule] = {
         judgement=Judgement.TERMINAL, remedy="Look at the node's answer; gas limit and price are configurable."
     ),
     "deadline_passed": Rule(judgement=Judgement.TERMINAL, remedy="Ask again with a longer deadline."),
+    "cancelled_by_operator": Rule(judgement=Judgement.TERMINAL, remedy="Ask again if it is still wanted."),
+    "closed_by_operator": Rule(
+        judgement=Judgement.TERMINAL,
+        remedy="Nothing of it is left in the group. Ask again if it is still wanted.",
+    ),
     # A person has to decide.
     "parked_by_operator": Rule(judgement=Judgement.PARK, remedy="Retry it to go on."),
     "node_unsuitable": Rule(
@@ -333,5 +339,5 @@ def rule_of(reason: Reason) -> Rule:
 def describe(reason: Reason) -> str:
     """Return one sentence for a person: what happened and what to do."""
     what = reason.slug.replace("_", " ")
-    detail = f": {reason.detail}" if reason.detail else ""
+    detail = f": {reason.detail.rstrip('.')}" if reason.detail else ""
     return f"{what}{detail}. {rule_of(reason).remedy}"

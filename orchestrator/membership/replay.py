@@ -205,8 +205,10 @@ def progress_of(
     # A replay never goes back: what one poll could not see, an earlier one did.
     replayed = max(sighting.blocks_replayed, before.blocks_replayed if before else 0)
     total = max(sighting.blocks_total, before.blocks_total if before else 0)
+    transactions = max(sighting.transactions_replayed, before.transactions_replayed if before else 0)
+    transactions_total = max(sighting.transactions_total, before.transactions_total if before else 0)
     if verdict is Verdict.IN_SYNC:
-        replayed = total
+        replayed, transactions = total, transactions_total
     moved_at = now
     if before is not None and _standing(before) == (verdict, replayed, sighting.head):
         moved_at = before.moved_at
@@ -223,8 +225,12 @@ def progress_of(
         head=sighting.head,
         moved_at=moved_at,
         in_sync_through=through,
-        marks=_marked(before.marks if before is not None else (), Mark(at=now, blocks=replayed)),
+        marks=_marked(
+            before.marks if before is not None else (), Mark(at=now, blocks=replayed, transactions=transactions)
+        ),
         attested_by=sighting.attested_by,
+        transactions_replayed=transactions,
+        transactions_total=transactions_total,
     )
 
 

@@ -95,14 +95,28 @@ class SqlChangeStore:
         return await self._database.read(partial(reading.change_by_id, change_id=change_id))
 
     async def changes(
-        self, *, privacy_group_id: str | None = None, states: Sequence[State] = (), limit: int = 100, before: str = ""
+        self,
+        *,
+        privacy_group_id: str | None = None,
+        states: Sequence[State] = (),
+        limit: int = 100,
+        before: str = "",
+        prefix: str = "",
     ) -> tuple[Change, ...]:
-        """Return changes, newest first; `before` is the change id to go on after."""
-        return await self._database.read(
-            partial(
-                reading.newest_changes, privacy_group_id=privacy_group_id, states=states, limit=limit, before=before
-            )
-        )
+        """Return changes, newest first; `before` is the id to go on after, `prefix` what their ids begin with."""
+        chosen = reading.Choice(privacy_group_id=privacy_group_id, states=tuple(states), prefix=prefix)
+        return await self._database.read(partial(reading.newest_changes, chosen=chosen, limit=limit, before=before))
+
+    async def count(
+        self, *, privacy_group_id: str | None = None, states: Sequence[State] = (), prefix: str = ""
+    ) -> int:
+        """Return how many changes there are of the kind that `changes` lists."""
+        chosen = reading.Choice(privacy_group_id=privacy_group_id, states=tuple(states), prefix=prefix)
+        return await self._database.read(partial(reading.count_changes, chosen=chosen))
+
+    async def groups_asked_for(self, *, limit: int = 10_000) -> tuple[str, ...]:
+        """Return the ids of groups that changes were asked for, those with the newest change first."""
+        return await self._database.read(partial(group_listing.groups_asked_for, limit=limit))
 
     async def groups(self, *, limit: int = 10_000) -> tuple[str, ...]:
         """Return the ids of groups that a change succeeded in."""

@@ -105,7 +105,10 @@ def newest_examinations(connection: sa.Connection, *, limit: int, below: int) ->
 
 def keep_examinations(transaction: Transaction, *, examined: Sequence[Examination]) -> None:
     """Keep what blocks are to a replay."""
-    rows = [{"number": e.number, "block_hash": e.block_hash, "findings": findings_text(e)} for e in examined]
+    rows = [
+        {"number": e.number, "block_hash": e.block_hash, "findings": findings_text(e), "markers": e.markers}
+        for e in examined
+    ]
     if rows:
         transaction.connection.execute(_PUT_EXAMINATION[transaction.connection.dialect.name], rows)
 
@@ -184,4 +187,5 @@ def examination_of(row: Row) -> Examination:
             for flaw, account, transactions in found["flaws"]
         ),
         unsettling=tuple(found["unsettling"]),
+        markers=row.get("markers"),
     )

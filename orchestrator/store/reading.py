@@ -1,6 +1,7 @@
 """Units of work that only read changes and what belongs to them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import takewhile
 
 import sqlalchemy as sa
@@ -82,21 +83,46 @@ def queued_changes(connection: sa.Connection, group: str, *, now: int, limit: in
     return tuple(_change(row) for row in ready)
 
 
-def newest_changes(
-    connection: sa.Connection, *, privacy_group_id: str | None, states: Sequence[State], limit: int, before: str
-) -> tuple[Change, ...]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """Which changes are meant.
+
+    Attributes:
+        privacy_group_id: Only this group's; None for all.
+        states: Only these states; none for all.
+        prefix: Only those whose id begins so: letters and digits.
+    """
+
+    privacy_group_id: str | None = None
+    states: tuple[State, ...] = ()
+    prefix: str = ""
+
+    def conditions(self) -> Iterator[sa.ColumnElement[bool] | sa.TextClause]:
+        """Yield what must hold for a row."""
+        if self.privacy_group_id is not None:
+            yield changes.c.privacy_group_id == storable(self.privacy_group_id)
+        if self.states:
+            yield changes.c.state.in_([state.value for state in self.states])
+            if self.privacy_group_id is None and State.QUEUED not in self.states:
+                yield NOT_QUEUED  # lets the index by state be used
+        if self.prefix:
+            prefix = storable(self.prefix)
+            yield sa.func.substr(changes.c.change_id, 1, len(prefix)) == prefix  # LIKE would not mind the case
+
+
+def newest_changes(connection: sa.Connection, *, chosen: Choice, limit: int, before: str) -> tuple[Change, ...]:
     """Return changes, newest first, from the one after `before` on."""
-    statement = _select.order_by(changes.c.position.desc()).limit(limit)
-    if privacy_group_id is not None:
-        statement = statement.where(changes.c.privacy_group_id == storable(privacy_group_id))
-    if states:
-        statement = statement.where(changes.c.state.in_([state.value for state in states]))
-        if privacy_group_id is None and State.QUEUED not in states:
-            statement = statement.where(NOT_QUEUED)  # lets the index by state be used
+    statement = _select.where(*chosen.conditions()).order_by(changes.c.position.desc()).limit(limit)
     if before:
         position = sa.select(changes.c.position).where(changes.c.change_id == storable(before)).scalar_subquery()
         statement = statement.where(changes.c.position < position)
     return tuple(_change(row) for row in connection.execute(statement).mappings())
+
+
+def count_changes(connection: sa.Connection, chosen: Choice) -> int:
+    """Return how many changes there are."""
+    statement = sa.select(sa.func.count()).select_from(changes).where(*chosen.conditions())
+    return int(connection.execute(statement).scalar_one())
 
 
 def history_of_change(connection: sa.Connection, change_id: str) -> tuple[HistoryEntry, ...]:

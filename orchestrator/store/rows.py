@@ -189,7 +189,7 @@ def _progress(values: Values) -> MemberProgress:
     read = {
         "verdict": Verdict(values["verdict"]),
         "moved_at": moment(values["moved_at"]),
-        "marks": tuple(Mark(at=moment(mark["at"]), blocks=mark["blocks"]) for mark in values.get("marks", ())),
+        "marks": tuple(Mark(**mark | {"at": moment(mark["at"])}) for mark in values.get("marks", ())),
     }
     return MemberProgress(**values | read)
 

@@ -224,6 +224,8 @@ examined_blocks = sa.Table(
     sa.Column("block_hash", sa.Text, nullable=False),
     # A JSON text; empty for a block in which nothing was found.
     sa.Column("findings", sa.Text, nullable=False),
+    # Private transactions in it; what a replay of it costs.
+    sa.Column("markers", sa.BigInteger),
 )
 
 membership_logs = sa.Table(
@@ -293,4 +295,23 @@ watched_blocks = sa.Table(
     sa.Column("account", sa.Text, nullable=False),
     sa.Column("repeated", sa.BigInteger, nullable=False),
     sa.Column("newest_repeated", sa.Text, nullable=False),
+)
+
+# What people call groups.
+group_names = sa.Table(
+    "group_names",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("privacy_group_id", sa.Text, nullable=False),
+)
+
+# Which chain each node was on, with one block of it that was deep enough to stay.
+node_chains = sa.Table(
+    "node_chains",
+    metadata,
+    sa.Column("node", sa.Text, primary_key=True),
+    sa.Column("chain_id", sa.BigInteger, nullable=False),
+    sa.Column("genesis_hash", sa.Text, nullable=False),
+    sa.Column("number", sa.BigInteger, nullable=False),
+    sa.Column("block_hash", sa.Text, nullable=False),
 )

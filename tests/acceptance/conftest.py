@@ -33,7 +33,7 @@ GROUP = "YWNjZXB0YW5jZS1ncm91cC1vZi0zMi1ieXRlcy4uLi4="
 
 @contextmanager
 def process(
-    arguments: list[str], log: Path, environment: dict[str, str] | None = None
+    arguments: list[str], log: Path, environment: dict[str, str] | None = None, cwd: Path | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Run `orchestrator …` until the context ends; its output goes to a file."""
     with log.open("ab") as output:
@@ -43,6 +43,7 @@ def process(
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
             env={**os.environ, **(environment or {})},
+            cwd=cwd,
         )
     try:
         yield running

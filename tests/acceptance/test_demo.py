@@ -23,9 +23,9 @@ def test_the_demo_ends_in_sync() -> None:
     lines = run.stdout.splitlines()
     assert "in sync" in lines
     assert "  200 private transactions in 10 blocks" in lines
-    assert re.search(r"member3 replays: (\d+) of \1 blocks", run.stdout)
-    locked = re.search(r"group\.locked .*block number (\d+)", run.stdout)
-    unlocked = re.search(r"group\.unlocked .*block number (\d+)", run.stdout)
+    assert re.search(r"member3 replays: (\d+) of \1 transactions", run.stdout)
+    locked = re.search(r"group\.locked .*block (\d+)", run.stdout)
+    unlocked = re.search(r"group\.unlocked .*block (\d+)", run.stdout)
     assert locked is not None
     assert unlocked is not None
     assert int(unlocked[1]) > int(locked[1])

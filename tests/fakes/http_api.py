@@ -11,9 +11,9 @@ from typing import Any
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
-from orchestrator.api import make_api
+from orchestrator.api.application import make_api
 from orchestrator.api.connections import Connections
-from orchestrator.api.ports import ApiServices, BuriedMessage, Check, GroupStanding
+from orchestrator.api.ports import ApiServices, BuriedMessage, Check, GroupListing, GroupStanding
 from orchestrator.engine.ports import Acceptance, Amendment, FeedClosedError, HistoryEntry, LeaseLostError
 from orchestrator.engine.requests import ChangeRequest
 from orchestrator.membership.attempt import Action, Attempt, AttemptStatus
@@ -91,7 +91,13 @@ class FakeRecord:
         return self.stored.get(change_id)
 
     async def changes(
-        self, *, privacy_group_id: str | None = None, states: Sequence[State] = (), limit: int = 100, before: str = ""
+        self,
+        *,
+        privacy_group_id: str | None = None,
+        states: Sequence[State] = (),
+        limit: int = 100,
+        before: str = "",
+        prefix: str = "",
     ) -> tuple[Change, ...]:
         """Return changes, newest first."""
         self._fail()
@@ -102,9 +108,23 @@ class FakeRecord:
         found = [
             change
             for change in newest
-            if privacy_group_id in (None, change.privacy_group_id) and (not states or change.state in states)
+            if privacy_group_id in (None, change.privacy_group_id)
+            and (not states or change.state in states)
+            and change.change_id.startswith(prefix)
         ]
         return tuple(found[:limit])
+
+    async def count(
+        self, *, privacy_group_id: str | None = None, states: Sequence[State] = (), prefix: str = ""
+    ) -> int:
+        """Return how many there are."""
+        found = await self.changes(privacy_group_id=privacy_group_id, states=states, limit=1_000_000, prefix=prefix)
+        return len(found)
+
+    async def groups_asked_for(self, *, limit: int = 10_000) -> tuple[str, ...]:
+        """Return the groups of all changes, the newest first."""
+        newest = (change.privacy_group_id for change in reversed(self.stored.values()))
+        return tuple(dict.fromkeys(newest))[:limit]
 
     async def groups(self, *, limit: int = 10_000) -> tuple[str, ...]:
         """Return the groups of succeeded changes."""
@@ -131,13 +151,37 @@ class FakeGroups:
 
     known: dict[str, GroupStanding] = field(default_factory=dict)
 
-    async def groups(self) -> tuple[GroupStanding, ...]:
-        """Return all."""
-        return tuple(self.known.values())
+    async def groups(self, *, limit: int, after: str = "", prefix: str = "") -> GroupListing:
+        """Return a page of them."""
+        ids = [group for group in self.known if group.startswith(prefix)]
+        if after and after not in ids:
+            raise KeyError(after)
+        first = ids.index(after) + 1 if after else 0
+        page = ids[first : first + limit]
+        return GroupListing(
+            groups=tuple(self.known[group] for group in page),
+            following=page[-1] if first + limit < len(ids) else None,
+            total=len(ids),
+        )
 
     async def group(self, privacy_group_id: str) -> GroupStanding | None:
         """Return one."""
         return self.known.get(privacy_group_id)
+
+
+@dataclass
+class FakeNames:
+    """Names in a dictionary."""
+
+    given: dict[str, str] = field(default_factory=dict)
+
+    async def names(self) -> dict[str, str]:
+        """Return all."""
+        return self.given
+
+    async def give(self, name: str, privacy_group_id: str) -> str:
+        """Give a name that is free."""
+        return self.given.setdefault(name, privacy_group_id)
 
 
 @dataclass
@@ -241,6 +285,8 @@ class FakeParts:
 
     record: FakeRecord = field(default_factory=FakeRecord)
     groups: FakeGroups = field(default_factory=FakeGroups)
+    names: FakeNames = field(default_factory=FakeNames)
+    nodes: dict[str, tuple[str, ...]] = field(default_factory=dict)
     forecasts: FakeForecasts = field(default_factory=FakeForecasts)
     feed: FakeFeed = field(default_factory=FakeFeed)
     readiness: FakeReadiness = field(default_factory=FakeReadiness)
@@ -260,6 +306,8 @@ class FakeParts:
             intake=self.record,
             changes=self.record,
             groups=self.groups,
+            names=self.names,
+            nodes=self.nodes,
             forecasts=self.forecasts,
             feed=self.feed,
             readiness=self.readiness,

@@ -12,7 +12,7 @@ import pytest
 from aiohttp import ClientSession, web
 from websockets.asyncio.server import ServerConnection, serve
 
-from orchestrator.api import make_api
+from orchestrator.api.application import make_api
 from orchestrator.besu.websocket_client import MAX_BYTES_PER_SECOND, MAX_MESSAGE_BYTES, NodeSocket
 from tests.fakes.http_api import FakeParts
 from tests.hostile.campaigns import _FILLED, MOST_SECONDS_ON_THE_LOOP

@@ -152,7 +152,7 @@ function readGroup(id) {
 async function readAll() {
   for (const change of (await read(`/v1/changes?limit=${SHOWN_CHANGES}`)).changes) changes.set(change.change_id, change);
   showChanges();
-  for (const group of (await read("/v1/groups")).groups) groups.set(group.privacy_group_id, group);
+  for (const group of (await read("/v1/groups?limit=200")).groups) groups.set(group.privacy_group_id, group);
   showGroups();
 }
 

@@ -6,15 +6,16 @@ from typing import Any, Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-from rich.table import Table
 from rich.text import Text
 
 from orchestrator.api.change_documents import ChangeDocument
 from orchestrator.api.group_documents import GroupDocument
-from orchestrator.cli.looking import event_line
-from orchestrator.cli.tables import replay_text, time_left
+from orchestrator.cli.event_lines import event_line
+from orchestrator.cli.listing import Listing
+from orchestrator.cli.tables import replay_text
+from orchestrator.cli.words import Words, ago
 
-_SHORT = 18
+_INDENT = "    "
 _LINE_EVERY = 0.2
 
 
@@ -30,10 +31,12 @@ class Screen:
 
     Args:
         console: A terminal, or anything else.
+        words: What members and groups are called.
     """
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, words: Words) -> None:
         self._console = console
+        self.words = words
 
     def step(self, text: str) -> None:
         """Announce what is done next."""
@@ -41,11 +44,12 @@ class Screen:
 
     def note(self, text: str) -> None:
         """Tell something beside."""
-        self._console.print(Text(f"  {text}"), soft_wrap=True)
+        self._console.print(Text(f"  {text}"), soft_wrap=not self._console.is_terminal)
 
     def event(self, document: dict[str, Any]) -> None:
         """Show a status event as it arrived."""
-        self._console.print(Text(f"    {event_line(document)}", "dim"), soft_wrap=True)
+        columns = self._console.width - len(_INDENT) if self._console.is_terminal else None
+        self._console.print(Text(_INDENT + event_line(document, self.words, columns), "dim"), soft_wrap=True)
 
     @contextmanager
     def bar(self, text: str, unit: str) -> Iterator[Bar]:
@@ -68,25 +72,26 @@ class Screen:
 
                 def update(self, done: int, total: int, seconds_left: float | None = None) -> None:
                     """Redraw it."""
-                    left = time_left(seconds_left) if seconds_left else ""
+                    left = f"about {ago(seconds_left)} left" if seconds_left else ""
                     progress.update(task, completed=done, total=total or None, left=left)
 
             yield Drawn()
 
-    def members(self, group: GroupDocument, members: tuple[str, ...]) -> None:
+    def members(self, group: GroupDocument) -> None:
         """Show each member's root, version and participants as its own node has them."""
-        table = Table("member", "node", "state root", "version", "participants", "block", box=None, pad_edge=False)
-        names = {key: f"member{number}" for number, key in enumerate(members, start=1)}
-        for member in group.members:
-            table.add_row(
-                names.get(member.enclave_key, _short(member.enclave_key)),
-                member.node or "(no access)",
-                _short(member.state_root),
-                _short(member.version),
-                ", ".join(sorted(names.get(key, _short(key)) for key in member.participants)),
-                str(group.block_number),
-            )
-        self._console.print(table)
+        Listing(
+            headings=("member", "state root", "version", "participants", "block"),
+            rows=tuple(
+                (
+                    self.words.member(member.enclave_key),
+                    self.words.hash(member.state_root),
+                    self.words.hash(member.version),
+                    ", ".join(sorted(map(self.words.member, member.participants))),
+                    str(group.block_number),
+                )
+                for member in group.members
+            ),
+        ).print_on(self._console)
 
     def verdict(self, text: str, *, good: bool) -> None:
         """Say how it came out."""
@@ -107,16 +112,12 @@ class _Lines:
         share = done / total if total else 0.0
         if total and (share >= self._shown + _LINE_EVERY or share == 1.0 != self._shown):
             self._shown = share
-            left = f", {time_left(seconds_left)}" if seconds_left else ""
+            left = f", about {ago(seconds_left)} left" if seconds_left else ""
             self._screen.note(f"{self._text}: {done} of {total} {self._unit}{left}")
 
 
-def summary(change: ChangeDocument) -> str:
+def summary(change: ChangeDocument, words: Words) -> str:
     """Return what became of a change, in one line."""
-    members = "; ".join(replay_text(member) for member in change.progress)
+    members = "; ".join(replay_text(member, words) for member in change.progress)
     why = f": {change.reason.message}" if change.reason is not None else ""
     return f"{change.kind.value.replace('_', ' ')} {change.state.value}{why} ({members})"
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= _SHORT else f"{text[:_SHORT]}…"

@@ -1,6 +1,5 @@
 """The demo's stage: three emulated nodes, the embedded message queue and the daemon, each as an operator runs it."""
 
-import os
 import random
 import socket
 from collections.abc import AsyncIterator
@@ -12,9 +11,17 @@ from typing import Final
 from orchestrator.broker.connecting import connect as connect_broker
 from orchestrator.broker.embedded import embedded_url
 from orchestrator.broker.port import Broker
-from orchestrator.cli.client import DaemonClient, connect
 from orchestrator.cli.demo.processes import orchestrator_process
-from orchestrator.devnet.accounts import enclave_key_of
+from orchestrator.cli.new_configuration import (
+    FILE_NAME,
+    KEY_FILE_NAME,
+    AccountEntry,
+    NodeEntry,
+    configuration_text,
+    write_files,
+)
+from orchestrator.client import DaemonClient, connect
+from orchestrator.devnet.accounts import DEVELOPMENT_KEYS, enclave_key_of
 
 MEMBERS: Final = 3
 BESU_VERSION: Final = "23.10.3"
@@ -23,8 +30,6 @@ REPLAY_MS_PER_TRANSACTION: Final = 12.0
 CHAIN_ID: Final = 1337
 
 OWNER: Final = "0xfe3b557e8fb62b89f4916b721be55ceb828dbd73"
-# The well-known public development key of the account above: never to hold anything of value.
-_OWNER_KEY: Final = "8f2a55949038a9610f50fb23b5883af3b4ecb3c3bb792cbcefbd1542c692be63"
 
 _PORTS: Final = range(20_000, 30_000, 2 * MEMBERS)
 _PORT_TRIES: Final = 100
@@ -55,6 +60,11 @@ class Stage:
     directory: Path
 
 
+def members_by_name() -> dict[str, tuple[str]]:
+    """Return the members' enclave keys by the name of their node."""
+    return {f"member{number}": (enclave_key_of(number),) for number in range(1, MEMBERS + 1)}
+
+
 @asynccontextmanager
 async def set_up(directory: Path) -> AsyncIterator[Stage]:
     """Start everything; it is ended when the context is left.
@@ -83,7 +93,7 @@ async def set_up(directory: Path) -> AsyncIterator[Stage]:
         await queue.check()
         daemon = await stack.enter_async_context(connect(address))
         yield Stage(
-            members=tuple(enclave_key_of(number) for number in range(1, MEMBERS + 1)),
+            members=tuple(key for (key,) in members_by_name().values()),
             nodes=nodes,
             daemon=daemon,
             address=address,
@@ -129,22 +139,17 @@ def _devnet_options(first_port: int) -> list[str]:
 
 
 def _write_configuration(directory: Path, first_port: int) -> Path:
-    key_file = directory / "owner.key"
-    descriptor = os.open(key_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(_OWNER_KEY + "\n")
-    parts = [
-        '[store]\nurl = "sqlite:///orchestrator.db"\n',
-        '[broker]\nurl = "embedded:"\ndata_dir = "broker"\n',
-        '[api]\nlisten = "127.0.0.1:0"\n',
-        f'[[accounts]]\naddress = "{OWNER}"\nkey_file = "owner.key"\n',
-    ]
-    for index in range(MEMBERS):
-        port = first_port + 2 * index
-        parts.append(
-            f'[[nodes]]\nname = "member{index + 1}"\nhttp = "http://127.0.0.1:{port}"\n'
-            f'ws = "ws://127.0.0.1:{port + 1}"\nenclave_keys = ["{enclave_key_of(index + 1)}"]\n'
+    nodes = [
+        NodeEntry(
+            name=f"member{number}",
+            http=f"http://127.0.0.1:{first_port + 2 * (number - 1)}",
+            ws=f"ws://127.0.0.1:{first_port + 2 * (number - 1) + 1}",
+            enclave_keys=(enclave_key_of(number),),
         )
-    path = directory / "orchestrator.toml"
-    path.write_text("\n".join(parts))
-    return path
+        for number in range(1, MEMBERS + 1)
+    ]
+    text = configuration_text(nodes, [AccountEntry(address=OWNER, key_file=KEY_FILE_NAME)], listen="127.0.0.1:0")
+    for name in (KEY_FILE_NAME, FILE_NAME):  # of an earlier demo in the same place: its ports are others
+        (directory / name).unlink(missing_ok=True)
+    files = ((KEY_FILE_NAME, DEVELOPMENT_KEYS[OWNER] + "\n", 0o600), (FILE_NAME, text, 0o644))
+    return write_files(directory, files)[-1]

@@ -12,17 +12,17 @@ from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Final
 
-from rich.console import Console
-
 from orchestrator.api.change_documents import ChangeDetailDocument
 from orchestrator.api.group_documents import GroupDocument
 from orchestrator.besu import BesuError
-from orchestrator.cli.client import DaemonError, DaemonUnreachableError, following
 from orchestrator.cli.demo.processes import ProcessError
 from orchestrator.cli.demo.screen import Screen, summary
-from orchestrator.cli.demo.stage import OWNER, Stage, StageError, set_up
+from orchestrator.cli.demo.stage import OWNER, Stage, StageError, members_by_name, set_up
 from orchestrator.cli.demo.writing import ACCOUNTS, WritingError, write
-from orchestrator.cli.output import Exit, fail
+from orchestrator.cli.output import Exit, fail, stdout_console
+from orchestrator.cli.tables import done_of
+from orchestrator.cli.words import Words
+from orchestrator.client import DaemonError, DaemonUnreachableError, following
 from orchestrator.engine.ports import BrokerError
 from orchestrator.engine.requests import REQUEST_TYPE
 from orchestrator.log import configure_logging
@@ -30,7 +30,6 @@ from orchestrator.membership.model import Kind, State
 
 TRANSACTIONS: Final = 200
 PATIENCE_SECONDS: Final = 120.0
-LINE_WIDTH: Final = 160
 _POLL_SECONDS: Final = 0.1
 _RESTING: Final = (State.SUCCEEDED, State.FAILED, State.CANCELLED, State.PARKED)
 
@@ -49,10 +48,7 @@ def tell(*, keep: bool, directory: Path | None) -> int:
         directory: Where configuration, logs and data are kept; None for a temporary one.
     """
     configure_logging("error")  # the daemon's log is a file; ours would tell of the orderly end as of trouble
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = LINE_WIDTH
-    screen = Screen(console)
+    screen = Screen(stdout_console(), Words(nodes=members_by_name(), full=False))
     if directory is not None:
         directory.mkdir(parents=True, exist_ok=True)
         directory = directory.resolve()
@@ -73,7 +69,7 @@ async def _interruptible(screen: Screen, keep: bool, directory: Path | None) -> 
         return await telling
     except asyncio.CancelledError:
         screen.note("stopped")
-        return Exit.FAILED
+        return Exit.INTERRUPTED
 
 
 async def _tell(screen: Screen, keep: bool, directory: Path | None) -> int:
@@ -105,16 +101,16 @@ async def _main_job(stage: Stage, screen: Screen) -> bool:
     screen.note(f"{TRANSACTIONS} private transactions in {blocks} blocks")
 
     screen.step("Adding the third member by a message on the queue")
-    with screen.bar("member3 replays", "blocks") as bar:
+    with screen.bar("member3 replays", "transactions") as bar:
 
         def show(change: ChangeDetailDocument) -> None:
             for member in change.progress:
                 if member.enclave_key == third and member.blocks_total:
-                    bar.update(member.blocks_replayed, member.blocks_total, member.remaining_seconds)
+                    bar.update(*done_of(member), member.remaining_seconds)
 
         await _change(stage, screen, Kind.ADD_MEMBERS, group, (third,), show)
     standing = await stage.daemon.group(group)
-    screen.members(standing, stage.members)
+    screen.members(standing)
     in_sync = _is_in_sync(standing, stage.members)
     screen.verdict("in sync" if in_sync else "not in sync", good=in_sync)
 
@@ -156,10 +152,10 @@ async def _change(
     if show is not None:
         show(change)
     if change.state is not State.SUCCEEDED:
-        raise StoryError(summary(change))
+        raise StoryError(summary(change, screen.words))
     # The last status event may be a moment behind the answer.
     await asyncio.sleep(_POLL_SECONDS)
-    screen.note(summary(change))
+    screen.note(summary(change, screen.words))
 
 
 async def _accepted(stage: Stage, group: str, request_id: str) -> str:

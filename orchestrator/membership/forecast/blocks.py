@@ -116,12 +116,14 @@ class Examination:
         flaws: What makes it unreplayable for every group that has an executed transaction in it.
         unsettling: Public transactions that can change what a private contract behind them in the block reads. The
             replay then computes another root, and halts; nothing shows what private code reads.
+        markers: How many private transactions are in it, of all groups; None where that was not counted.
     """
 
     number: int
     block_hash: str
     flaws: tuple[FlawedTransactions, ...] = ()
     unsettling: tuple[str, ...] = ()
+    markers: int | None = None
 
     @property
     def replayable(self) -> bool:
@@ -181,7 +183,11 @@ def examine(block: ChainBlock, balances: Mapping[str, int]) -> Examination:
     last_marker = max((place for place, t in enumerate(block.transactions) if t.marker), default=0)
     unsettling = (t.transaction_hash for t in block.transactions[:last_marker] if t.changes_contracts)
     return Examination(
-        number=block.number, block_hash=block.block_hash, flaws=tuple(flaws), unsettling=tuple(unsettling)
+        number=block.number,
+        block_hash=block.block_hash,
+        flaws=tuple(flaws),
+        unsettling=tuple(unsettling),
+        markers=sum(t.marker for t in block.transactions),
     )
 
 

@@ -83,6 +83,7 @@ def forecast(facts: ForecastFacts) -> Forecast:
                 node=newcomer.node,
                 blocks=0 if newcomer.shared else len(facts.history.after(lacking[newcomer.enclave_key])),
                 former=bool(newcomer.holds) and not newcomer.shared,
+                transactions=0 if newcomer.shared else _transactions(facts, lacking[newcomer.enclave_key]),
             )
             for newcomer in facts.newcomers
         ),
@@ -162,6 +163,13 @@ def _said(word: Attested | Unattested, key: tuple[str, ...]) -> list[Danger]:
     reason = Reason(slug=word.reason.slug, detail=detail, members=key)
     passes = rule_of(reason).judgement is Judgement.RETRY
     return [Danger(scope=Scope.MOMENT if passes else Scope.MEMBER, reason=reason, block_number=word.block_number)]
+
+
+def _transactions(facts: ForecastFacts, after: int) -> int:
+    """How many transactions a replay executes at the most; 0 where they were not counted."""
+    counted = [facts.examinations.get(block.number) for block in facts.history.after(after)]
+    markers = [None if seen is None else seen.markers for seen in counted]
+    return 0 if None in markers else sum(number or 0 for number in markers)
 
 
 def _replayable(facts: ForecastFacts, number: int) -> bool:

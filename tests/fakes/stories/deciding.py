@@ -3,6 +3,7 @@
 from orchestrator.membership import facts
 from orchestrator.membership.model import Kind, State
 from tests.fakes.simulated_daemon import SimulatedDaemon
+from tests.fakes.stories.adding import add_is_undone_and_parked
 from tests.fakes.stories.telling import daemon_of, until
 
 
@@ -36,7 +37,20 @@ def preflight_ends() -> SimulatedDaemon:
     return daemon
 
 
+def a_parked_change_is_closed() -> SimulatedDaemon:
+    """An addition that was undone and parked is closed: it fails, with what the operator said."""
+    daemon = add_is_undone_and_parked()
+    (parked,) = (change for change in daemon.store.values() if change.state is State.PARKED)
+    assert parked.transacted
+    daemon.ask(parked.change_id, facts.CancelRequested(detail="not wanted any more"))
+    closed = daemon.store[parked.change_id]
+    assert closed.reason is not None
+    assert (closed.state, closed.reason.slug) == (State.FAILED, "closed_by_operator")
+    return daemon
+
+
 STORIES = (
+    a_parked_change_is_closed,
     operators_requests,
     preflight_ends,
 )

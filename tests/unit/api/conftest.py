@@ -7,7 +7,7 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 from aiohttp.web import BaseRunner
 
-from orchestrator.api import make_api
+from orchestrator.api.application import make_api
 from tests.fakes.http_api import FakeParts
 
 

@@ -231,8 +231,19 @@ async def test_a_defect_does_not_leak(client: Client, parts: FakeParts) -> None:
     assert "inner words" not in await response.text()
 
 
+async def test_a_parked_change_is_closed_with_a_reason(client: Client, parts: FakeParts) -> None:
+    """A parked change that left nothing in the group fails with the operator's reason; another body is refused."""
+    parts.record.stored["change-1"] = replace(make_parked_change(), effect=None, attempt=None)
+    for body in ({"reason": 1}, {"why": "gone"}, ["gone"]):
+        assert (await client.post("/v1/changes/change-1/cancel", json=body)).status == 422
+    response = await client.post("/v1/changes/change-1/cancel", json={"reason": "member3 left the consortium"})
+    document = await response.json()
+    assert (document["state"], document["reason"]["slug"]) == ("failed", "closed_by_operator")
+    assert document["reason"]["detail"] == "member3 left the consortium"
+
+
 async def test_a_change_that_has_sent_is_not_cancelled(client: Client, parts: FakeParts) -> None:
-    """Cancelling a parked change whose transaction was sent answers 409 and says why, instead of failing."""
+    """Cancelling a parked change whose addition was executed answers 409 and says why, instead of failing."""
     parts.record.stored["change-1"] = replace(make_parked_change(), transacted=True)
     response = await client.post("/v1/changes/change-1/cancel")
     assert response.status == 409

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 from aiohttp import web
 
-from orchestrator.api import make_api
+from orchestrator.api.application import make_api
 from orchestrator.api.connections import Connections
 from tests.fakes.http_api import FakeParts
 

@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
+from orchestrator.api.ports import GroupStanding
 from orchestrator.cli.main import app
 from orchestrator.membership.model import Kind, MemberProgress, State, Verdict
 from orchestrator.membership.reasons import Reason
-from tests.fakes.http_api import ACCOUNT, GROUP, KEYS, NOW, FakeParts
+from tests.fakes.http_api import ACCOUNT, GROUP, GROUP_IN_PATH, KEYS, NOW, FakeParts
 
 Run = Callable[..., Result]
 
@@ -41,7 +42,8 @@ def test_each_verb_asks_for_its_kind(
     assert result.exit_code == 0
     (change,) = parts.record.stored.values()
     assert (change.kind, change.privacy_group_id, change.members) == (kind, GROUP, members)
-    assert change.change_id in result.stdout
+    assert result.stdout.strip() == (GROUP if kind is Kind.CREATE_GROUP else change.change_id)
+    assert change.change_id in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -53,11 +55,12 @@ def test_the_exit_code_tells_how_it_ended(run: Run, parts: FakeParts, state: Sta
     parts.record.coming.append({"state": state, "reason": reason})
     result = run("add", GROUP, KEYS[2])
     assert result.exit_code == code
-    assert state.value in result.stdout
+    assert state.value in result.stderr
+    assert result.stdout.strip() == "change-1"
 
 
 def test_progress_is_told_in_lines(run: Run, parts: FakeParts) -> None:
-    """Off a terminal each step and each move of a replay is one plain line, and no line comes twice."""
+    """Off a terminal each step and each move of a replay is one plain line on standard error, and none comes twice."""
     parts.record.coming += [
         {"state": State.LOCKING},
         {"state": State.REPLAYING, "progress": progress(10)},
@@ -67,7 +70,7 @@ def test_progress_is_told_in_lines(run: Run, parts: FakeParts) -> None:
     ]
     result = run("add", GROUP, KEYS[2])
     lines = [
-        line.replace("change-1 add members ", "").replace(KEYS[2], "member") for line in result.stdout.splitlines()
+        line.replace("change-1 add members ", "").replace(KEYS[2], "member") for line in result.stderr.splitlines()
     ]
     assert [line.partition(", about")[0] for line in lines] == [
         "queued",
@@ -96,11 +99,54 @@ def test_asking_again_is_the_same_change(run: Run, parts: FakeParts) -> None:
 
 
 def test_a_wrong_request_is_wrong_usage(run: Run, parts: FakeParts) -> None:
-    """What the daemon refuses as not valid ends with 2 and names the field; nothing is asked for."""
-    result = run("add", "short", KEYS[2])
+    """What can't be meant ends with 2, every mistake on a line of its own; nothing is asked for."""
+    parts.nodes["member1"] = (KEYS[0],)
+    result = run("add", "short", "nobody", KEYS[2], KEYS[2], "member1")
     assert result.exit_code == 2
-    assert "privacy_group_id" in result.stderr
+    lines = result.stderr.splitlines()
+    assert len(lines) == 3
+    assert any("there is no group short" in line for line in lines)
+    assert any("'nobody' is no member: give a node's name (member1)" in line for line in lines)
+    assert any(f"{KEYS[2]} is named more than once" in line for line in lines)
     assert parts.record.stored == {}
+
+
+def test_members_and_groups_are_named(run: Run, parts: FakeParts) -> None:
+    """A node's name stands for its member, a group's name or a unique beginning of its id for the group."""
+    parts.nodes |= {"member1": (KEYS[0],), "member3": (KEYS[2],)}
+    parts.groups.known[GROUP] = GroupStanding(privacy_group_id=GROUP)
+    made = run("create", "member1", KEYS[1][:8], KEYS[1], "--group", GROUP, "--name", "trade", "--no-wait")
+    assert "is no member" in made.stderr
+    made = run("create", "member1", KEYS[1], "--group", GROUP, "--name", "trade", "--no-wait")
+    assert (made.exit_code, made.stdout.strip(), parts.names.given) == (0, GROUP, {"trade": GROUP})
+    for group in ("trade", GROUP[:6], GROUP[:10] + "…", GROUP_IN_PATH):
+        assert run("add", group, "member3", "--no-wait").exit_code == 0
+    changes = list(parts.record.stored.values())
+    assert [change.members for change in changes] == [KEYS[:2], *[KEYS[2:]] * 4]
+    assert {change.privacy_group_id for change in changes} == {GROUP}
+
+
+def test_a_name_stands_for_one_group(run: Run, parts: FakeParts) -> None:
+    """A name that is taken, or can't be one, is refused before a group is made."""
+    parts.nodes["member1"] = (KEYS[0],)
+    parts.names.given["trade"] = GROUP
+    for name in ("trade", "member1", "-x", "a" * 41):
+        result = run("create", KEYS[0], KEYS[1], f"--name={name}", "--no-wait")
+        assert (result.exit_code, "--name" in result.stderr) == (2, True)
+    assert parts.record.stored == {}
+
+
+def test_ctrl_c_says_that_it_goes_on(run: Run, parts: FakeParts, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever stops following gets 130, and the command that goes on following."""
+
+    async def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("orchestrator.cli.following.follow", interrupted)
+    result = run("add", GROUP, KEYS[2])
+    assert result.exit_code == 130
+    assert "it goes on; follow it with: orchestrator watch change-1" in result.stderr
+    assert len(parts.record.stored) == 1
 
 
 def test_a_conflict_is_a_failure(run: Run) -> None:

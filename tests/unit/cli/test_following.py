@@ -8,13 +8,14 @@ from rich.console import Console
 
 from orchestrator.api.change_documents import change_document
 from orchestrator.cli.following import LiveDisplay
+from orchestrator.cli.words import Words
 from orchestrator.membership.model import MemberProgress, State, Verdict
 from tests.fakes.http_api import KEYS, make_change, make_parked_change
 
 
 def drawn(*changes: object) -> str:
     console = Console(file=io.StringIO(), force_terminal=True, width=140, color_system=None)
-    with LiveDisplay(console) as display:
+    with LiveDisplay(console, Words()) as display:
         for change in changes:
             display.update(change)  # type: ignore[arg-type] # documents
     assert isinstance(console.file, io.StringIO)

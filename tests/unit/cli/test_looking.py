@@ -8,7 +8,7 @@ import pytest
 from typer.testing import Result
 
 from orchestrator.api.ports import GroupStanding, MemberStanding
-from orchestrator.cli.looking import event_line
+from orchestrator.cli.event_lines import event_line
 from tests.fakes.http_api import GROUP, KEYS, RAW, FakeEvent, FakeParts, make_change, make_parked_change
 
 Run = Callable[..., Result]
@@ -81,29 +81,73 @@ def test_watch_prints_events(run: Run, parts: FakeParts, as_json: bool) -> None:
     document = accepted()
     parts.feed.events.append(FakeEvent(resume_id="7", event_type=document["type"], text=json.dumps(document)))
     parts.feed.closed = "the daemon stops"
-    result = run("watch", "--since", "0", "--group", GROUP, "--change", "change-1", *(["--json"] if as_json else []))
+    result = run("watch", GROUP, "--since", "0", "--type", "accepted", *(["--json"] if as_json else []))
     assert result.exit_code == 1
     assert "the daemon stops" in result.stderr
     if as_json:
         assert json.loads(result.stdout) == document
     else:
-        assert result.stdout.startswith("7 12:00:00  change.accepted")
+        assert result.stdout.startswith("7 12:00:00  accepted")
     assert parts.feed.asked[0]["privacy_group_id"] == GROUP
     assert parts.feed.asked[0]["resume_id"] == "0"
+    assert parts.feed.asked[0]["types"] == ("membership.change.accepted.v1",)
+
+
+def test_watch_follows_a_change_to_its_end(run: Run, parts: FakeParts) -> None:
+    """`watch` of a change ends when it rests, with the exit code of how it ended."""
+    parts.record.stored["change-1"] = make_parked_change()
+    result = run("watch", "change")
+    assert (result.exit_code, "member missing" in result.stderr) == (3, True)
+
+
+def test_watch_knows_what_it_is_asked_for(run: Run) -> None:
+    """A change, group or type that there is not is wrong usage, and all is told at once."""
+    result = run("watch", "nothing", "--type", "ended", "--since", "x")
+    assert result.exit_code == 2
+    assert [word in result.stderr for word in ("neither a change nor a group", "--type: 'ended'", "--since")] == [
+        True
+    ] * 3
+
+
+def test_lists_say_how_many_are_left(run: Run, parts: FakeParts) -> None:
+    """A list that is cut off says how many there are and how to go on; empty ones say what to do."""
+    assert "orchestrator create" in run("groups").stderr
+    assert "orchestrator create" in run("changes").stderr
+    for number in range(1, 4):
+        parts.record.stored[f"change-{number}"] = make_change(f"change-{number}")
+        group = f"{number}" + GROUP[1:]
+        parts.groups.known[group] = GroupStanding(privacy_group_id=group, managed=number < 3)
+    first = run("changes", "--limit", "2")
+    assert first.stderr.strip() == "showing 2 of 3; go on with: orchestrator changes --before change-2"
+    assert run("changes", "--before", "change-2").stdout.splitlines()[1].startswith("change-1\t")
+    groups = run("groups", "--limit", "2")
+    assert "showing 2 of 3; go on with: orchestrator groups --after 2" in groups.stderr
+    rest = run("groups", "--after", "2" + GROUP[1:]).stdout.splitlines()
+    assert (len(rest), rest[1].endswith("not managed yet")) == (2, True)
+
+
+def test_nothing_is_padded_in_a_pipe(run: Run, parts: FakeParts) -> None:
+    """Off a terminal fields stand between tabs, whole and without spaces around."""
+    parts.record.stored["change-1"] = make_parked_change()
+    heading, line = run("changes").stdout.splitlines()
+    fields = line.split("\t")
+    assert len(fields) == len(heading.split("\t"))
+    assert fields[:3] == ["change-1", "add_members", GROUP]
+    assert all(field == field.strip() for field in fields)
 
 
 @pytest.mark.parametrize(
     ("data", "said"),
     [
-        ({"block_number": 17, "locked_blocks": 1}, "block number 17  locked blocks 1"),
+        ({"block_number": 17, "locked_blocks": 1}, "block 17  locked for 1 blocks"),
         (
             {"progress": [{"member": KEYS[2], "verdict": "replaying", "blocks_replayed": 3, "blocks_total": 8}]},
-            "1iTZde/ndBHv… replaying 3/8",
+            f"{KEYS[2]} replaying 3/8",
         ),
         ({"reason": {"message": "node unreachable. Start the node."}}, "node unreachable. Start the node."),
         ({"field": "data.members", "message": "must be a list"}, "data.members: must be a list"),
-        (None, "change.accepted"),
-        ("text", "change.accepted"),
+        (None, "accepted"),
+        ("text", "accepted"),
     ],
 )
 def test_an_event_is_one_line(data: object, said: str) -> None:

@@ -9,8 +9,8 @@ from orchestrator import __version__
 from orchestrator.cli.main import app
 
 TRYING = ("demo", "devnet")
-RUNNING = ("run", "migrate", "doctor", "audit")
-ASKING = ("plan", "create", "add", "remove", "set", "unlock")
+RUNNING = ("init", "doctor", "migrate", "run", "audit")
+ASKING = ("plan", "create", "add", "remove", "set", "unlock", "publish")
 LOOKING = ("groups", "changes", "show", "watch", "schema")
 OPERATING = ("retry", "cancel", "dead-letters")
 VERBS = (*TRYING, *RUNNING, *ASKING, *LOOKING, *OPERATING)

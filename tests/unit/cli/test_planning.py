@@ -60,7 +60,7 @@ def test_add_shows_the_forecast_on_a_terminal(run: Run, parts: FakeParts) -> Non
     """On a terminal the forecast comes before the change; without one the change is asked for all the same."""
     parts.forecasts.found = a_safe_forecast()
     parts.record.coming.append({"state": State.SUCCEEDED})
-    with patch("orchestrator.cli.asking._on_terminal", return_value=True):
+    with patch("orchestrator.cli.asking.on_terminal", return_value=True):
         result = run("add", GROUP, KEYS[2], "--no-wait")
         parts.forecasts.found = None
         unforeseen = run("add", GROUP, KEYS[1], "--no-wait")

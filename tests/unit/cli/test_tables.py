@@ -5,7 +5,7 @@ import io
 from rich.console import Console
 
 from orchestrator.api.documents import DeadLetterDocument, DeadLetterPage
-from orchestrator.cli.tables import dead_letters_table
+from orchestrator.cli.tables import dead_letters_listing
 
 
 def test_a_dead_letter_moves_no_cursor() -> None:
@@ -13,6 +13,6 @@ def test_a_dead_letter_moves_no_cursor() -> None:
     hostile = "\x1b]0;title\x07\x1b[2J\u202e[bold]x[/bold]"
     page = DeadLetterPage(dead_letters=[DeadLetterDocument(letter_id=hostile, reason=hostile, body=hostile)])
     shown = io.StringIO()
-    Console(file=shown, width=200, force_terminal=True, color_system=None).print(dead_letters_table(page))
+    dead_letters_listing(page).print_on(Console(file=shown, width=200, force_terminal=True, color_system=None))
     assert not set(shown.getvalue().replace("\x1b[1m", "").replace("\x1b[0m", "")) & {"\x1b", "\x07", "\u202e"}
     assert "[bold]x" in shown.getvalue()

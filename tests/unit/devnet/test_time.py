@@ -177,7 +177,7 @@ async def test_a_damaged_file_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 async def test_the_program_prints_ready_and_stops_at_a_signal(number: signal.Signals) -> None:
-    """One line on standard output, exit code 0, nothing on standard error."""
+    """``ready`` first, then nodes, keys and accounts on lines of 80 columns; exit code 0, nothing on standard error."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         *("-m", "orchestrator.devnet", "--base-port", "0", "--nodes", "2", "--block-period", "0.1"),
@@ -195,7 +195,10 @@ async def test_the_program_prints_ready_and_stops_at_a_signal(number: signal.Sig
             await process.wait()
 
     assert line == b"ready\n"
-    assert (process.returncode, out, err) == (0, b"", b"")
+    assert (process.returncode, err) == (0, b"")
+    assert out.count(b"ws://127.0.0.1:") == 2
+    assert b"BULeR8JyUWhiuuCMU/HLA0Q5pzkYT+cHII3ZKBey3Bo=" in out
+    assert max(map(len, out.splitlines())) <= 80
 
 
 async def test_the_program_says_what_is_wrong_with_its_options() -> None:

@@ -10,10 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.engine.cloud_events import AMQP, HTTP, NATS, Binding
+from orchestrator.engine.request_mistakes import MAX_DEADLINE_SECONDS, MAX_MEMBERS
 from orchestrator.engine.requests import (
     MAX_BODY_BYTES,
-    MAX_DEADLINE_SECONDS,
-    MAX_MEMBERS,
     REQUEST_TYPE,
     ChangeRequest,
     InvalidRequestError,
@@ -35,6 +34,16 @@ ADD: dict[str, Any] = {"kind": "add_members", "privacy_group_id": GROUP, "member
 def an_envelope(data: object = ADD, **attributes: object) -> bytes:
     event = {"specversion": "1.0", "id": "r-1", "source": "/test", "type": REQUEST_TYPE, "data": data} | attributes
     return json.dumps({name: value for name, value in event.items() if value != "left out"}).encode()
+
+
+def test_all_mistakes_are_told_at_once() -> None:
+    """The field is the first wrong one, and the message names the others, a bounded number of them."""
+    wrong = {"kind": "add", "privacy_group_id": "short", "members": ["x"] * 9, "account": "0x1", "deadline_seconds": 0}
+    error = refusal(an_envelope(wrong))
+    assert error.field == "data.kind"
+    for said in ("must be one of", "data.privacy_group_id must be canonical base64", "data.members.0 must be", "…"):
+        assert said in error.message
+    assert error.message.count(";") == 5
 
 
 def binary_headers(**more: str) -> dict[str, str]:

@@ -26,6 +26,19 @@ def test_progress_is_monotone_and_never_ahead_of_the_node(first: int, length: in
         assert 0 <= known.replayed <= known.total == length
 
 
+@given(
+    counts=st.lists(st.tuples(st.booleans(), st.integers(1, 500)), min_size=1, max_size=60), through=st.integers(0, 70)
+)
+def test_progress_is_told_by_what_is_in_the_blocks(counts: list[tuple[bool, int]], through: int) -> None:
+    """Where the transactions of each block are known, those replayed are counted, and blocks without any are none."""
+    work = [(number, count) for number, (held, count) in enumerate(counts, start=1) if held]
+    known = learn(span(1, len(counts), work), {min(through, len(counts)): True} if through else {})
+    done = [count for number, count in work if number <= known.through]
+    if work:
+        assert (known.replayed, known.total) == (len(done), len(work))
+    assert (known.transactions_replayed, known.transactions_total) == (sum(done), sum(count for _, count in work))
+
+
 @given(length=st.integers(1, 100_000))
 def test_a_finished_replay_is_found_in_logarithmic_time(length: int) -> None:
     """When everything is replayed, the probes reach the end in a number of polls that grows with the logarithm."""

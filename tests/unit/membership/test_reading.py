@@ -1,5 +1,6 @@
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -154,6 +155,22 @@ def test_a_change_that_has_sent_nothing_can_be_cancelled() -> None:
     """An attempt that every node refused for certain is no transaction."""
     void = an_attempt("l", AttemptStatus.VOID)
     assert read(a_change("a", attempt=void), facts.CancelRequested(), START)[0] is Signal.CANCEL
+    signal, cancelled = read(a_change("a"), facts.CancelRequested(detail="not wanted"), START)
+    assert (signal, cancelled.reason) == (
+        Signal.CANCEL,
+        Reason(slug="cancelled_by_operator", detail="not wanted"),
+    )
+
+
+def test_a_parked_change_is_closed_when_nothing_of_it_is_to_come() -> None:
+    """A parked change that has sent fails by an operator's word, unless something of it is open, or is in the group."""
+    parked = a_change("a", state=State.PARKED, transacted=True)
+    signal, closed = read(parked, facts.CancelRequested(detail="gone"), START)
+    assert (signal, closed.reason) == (Signal.FAIL, Reason(slug="closed_by_operator", detail="gone"))
+    stills: tuple[dict[str, Any], ...] = ({"lock_block": 7}, {"attempt": SENT}, {"effect": an_effect()})
+    for still in stills:
+        with pytest.raises(RefusedRequestError):
+            read(replace(parked, **still), facts.CancelRequested(), START)
 
 
 def test_a_change_that_has_sent_something_can_not_be_cancelled() -> None:

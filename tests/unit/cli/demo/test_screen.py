@@ -8,7 +8,10 @@ from rich.console import Console
 from orchestrator.api.group_documents import group_document
 from orchestrator.api.ports import GroupStanding, MemberStanding
 from orchestrator.cli.demo.screen import Screen
+from orchestrator.cli.words import Words
 from tests.fakes.http_api import GROUP, GROUP_IN_PATH, KEYS
+
+WORDS = Words(nodes={f"member{number}": (key,) for number, key in enumerate(KEYS, start=1)}, full=False)
 
 
 @pytest.fixture
@@ -24,7 +27,7 @@ def text_of(console: Console) -> str:
 
 def test_a_bar_is_a_few_lines_off_a_terminal(plain: Console) -> None:
     """Off a terminal a bar is a line for each fifth and one for the end, with the time that is left."""
-    with Screen(plain).bar("member3 replays", "blocks") as bar:
+    with Screen(plain, WORDS).bar("member3 replays", "blocks") as bar:
         for done in range(101):
             bar.update(done, 100, 100.0 - done)
         bar.update(100, 100)
@@ -37,7 +40,7 @@ def test_a_bar_is_a_few_lines_off_a_terminal(plain: Console) -> None:
 def test_a_bar_is_drawn_on_a_terminal() -> None:
     """On a terminal a bar shows how much of how much, and the time that is left."""
     console = Console(file=io.StringIO(), width=120, force_terminal=True, color_system=None)
-    with Screen(console).bar("member3 replays", "blocks") as bar:
+    with Screen(console, WORDS).bar("member3 replays", "blocks") as bar:
         bar.update(30, 40, 7.2)
     assert "30 of 40 blocks" in text_of(console)
     assert "about 7 s left" in text_of(console)
@@ -62,7 +65,7 @@ def test_members_are_shown_with_root_version_and_participants(plain: Console) ->
             for number, key in enumerate(KEYS, start=1)
         ),
     )
-    Screen(plain).members(group_document(standing, GROUP_IN_PATH), KEYS)
+    Screen(plain, WORDS).members(group_document(standing, GROUP_IN_PATH))
     lines = text_of(plain).splitlines()
     assert len(lines) == 4
     assert all("member1, member2, member3" in line and "0x3434" in line and "0x1212" in line for line in lines[1:])

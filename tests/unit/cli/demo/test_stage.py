@@ -6,6 +6,7 @@ import pytest
 
 from orchestrator.besu.private_transaction import address_of_private_key
 from orchestrator.cli.demo import stage
+from orchestrator.devnet.accounts import DEVELOPMENT_KEYS
 
 
 def test_free_ports_are_free() -> None:
@@ -28,4 +29,4 @@ def test_no_free_ports_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_owner_is_the_public_development_account() -> None:
     """The demo's account is the well-known one that the key belongs to."""
-    assert address_of_private_key(stage._OWNER_KEY) == stage.OWNER
+    assert address_of_private_key(DEVELOPMENT_KEYS[stage.OWNER]) == stage.OWNER

@@ -8,7 +8,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from orchestrator.cli.client import (
+from orchestrator.client import (
     DaemonClient,
     DaemonError,
     DaemonUnreachableError,

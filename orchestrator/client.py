@@ -1,4 +1,13 @@
-"""A client of the daemon's HTTP API, as the command line uses it."""
+"""A client of the daemon's HTTP API and of its status events; the command line is made with it.
+
+    async with connect("http://127.0.0.1:8080") as daemon:
+        change = await daemon.ask("add-member3", {"kind": "add_members", "privacy_group_id": group, "members": [key]})
+        async for event in daemon.events(change_id=change.change_id, resume_id="0"):
+            ...
+
+Documents are the models of `orchestrator.api`; what a newer daemon says more is left out. A call that fails raises
+`DaemonError`: `RefusedError` with the daemon's own words, `DaemonUnreachableError` when none answers.
+"""
 
 import asyncio
 import json
@@ -12,10 +21,10 @@ import aiohttp
 from pydantic import BaseModel, ValidationError
 
 from orchestrator.api.change_documents import ChangeDetailDocument, ChangeDocument, ChangePage
-from orchestrator.api.documents import DeadLetterPage
+from orchestrator.api.documents import DeadLetterPage, path_id
 from orchestrator.api.forecast_documents import ForecastDocument
 from orchestrator.api.group_documents import GroupDocument, GroupPage
-from orchestrator.api.reading import path_id
+from orchestrator.api.name_documents import NamesDocument
 
 TIMEOUT_SECONDS: Final = 30.0
 SILENCE_SECONDS: Final = 45.0
@@ -31,6 +40,18 @@ class DaemonError(Exception):
 
 class DaemonUnreachableError(DaemonError):
     """No daemon answers at the address."""
+
+
+class UsageError(DaemonError):
+    """What was asked for can't be meant; the daemon was not asked for it.
+
+    Attributes:
+        mistakes: What is wrong, a sentence each.
+    """
+
+    def __init__(self, mistakes: Sequence[str]) -> None:
+        super().__init__("\n".join(mistakes))
+        self.mistakes = tuple(mistakes)
 
 
 class RefusedError(DaemonError):
@@ -85,20 +106,51 @@ class DaemonClient:
         """Return a change with its history."""
         return _read(ChangeDetailDocument, await self._call("GET", f"/v1/changes/{change_id}"))
 
-    async def changes(self, *, group: str | None, states: Sequence[str], limit: int) -> ChangePage:
-        """Return the newest changes."""
+    async def changes(
+        self,
+        *,
+        group: str | None,
+        states: Sequence[str],
+        limit: int,
+        before: str = "",
+        prefix: str = "",
+        count: bool = False,
+    ) -> ChangePage:
+        """Return the newest changes, from the one after `before` on; `prefix` is what their ids begin with."""
         query = [("limit", str(limit)), *(("state", state) for state in states)]
         if group is not None:
             query.append(("group", path_id(group)))
+        query += [(name, value) for name, value in (("before", before), ("id", prefix)) if value]
+        query += [("count", "true")] if count else []
         return _read(ChangePage, await self._call("GET", "/v1/changes", params=query))
 
-    async def amend(self, change_id: str, verb: str) -> ChangeDocument:
-        """Retry or cancel a change."""
-        return _read(ChangeDocument, await self._call("POST", f"/v1/changes/{change_id}/{verb}"))
+    async def amend(self, change_id: str, verb: str, reason: str | None = None) -> ChangeDocument:
+        """Retry or cancel a change, the latter with a reason where there is one."""
+        said = {} if reason is None else {"json": {"reason": reason}}
+        return _read(ChangeDocument, await self._call("POST", f"/v1/changes/{change_id}/{verb}", **said))
 
-    async def groups(self) -> GroupPage:
-        """Return the known groups."""
-        return _read(GroupPage, await self._call("GET", "/v1/groups"))
+    async def groups(self, *, limit: int = 100, after: str = "", prefix: str = "") -> GroupPage:
+        """Return known groups, from the one after `after` on; `prefix` is what their ids begin with."""
+        query = [("limit", str(limit))]
+        query += [(name, path_id(value)) for name, value in (("after", after), ("id", prefix)) if value]
+        return _read(GroupPage, await self._call("GET", "/v1/groups", params=query))
+
+    async def names(self) -> NamesDocument:
+        """Return what nodes and groups are called; nothing where the daemon does not know of names."""
+        try:
+            return _read(NamesDocument, await self._call("GET", "/v1/names"))
+        except RefusedError as error:
+            if error.status == HTTPStatus.NOT_FOUND:
+                return NamesDocument(nodes=[], groups=[])
+            raise
+
+    async def name_group(self, name: str, privacy_group_id: str) -> None:
+        """Let a name stand for a group.
+
+        Raises:
+            RefusedError: It stands for another one.
+        """
+        await self._call("PUT", f"/v1/names/{name}", json={"privacy_group_id": privacy_group_id})
 
     async def group(self, privacy_group_id: str) -> GroupDocument:
         """Return a group and how its members stand."""

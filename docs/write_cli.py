@@ -1,0 +1,61 @@
+"""Writes ``docs/cli.md`` from the command line itself: run ``python docs/write_cli.py`` after a change of a verb."""
+
+import os
+import sys
+from pathlib import Path
+
+from typer.testing import CliRunner
+
+from orchestrator.cli.main import app
+
+DOCUMENT = Path(__file__).parent / "cli.md"
+HEAD = """# Command line
+
+Every verb with its options, as `orchestrator VERB --help` prints it. Written by `docs/write_cli.py`.
+
+Members are given by the name of the node that hosts them, by their enclave key, or by its beginning; groups by a name,
+their id (base64 or base64url), or its beginning; changes by their id or its beginning. All mistakes of a command are
+told at once.
+
+On a terminal lists fit its width; elsewhere fields stand between tabs, keys and ids in full, and verbs that ask print
+one id on standard output and everything else on standard error. `--json` prints whole documents. `NO_COLOR` takes
+colour, bold and dim away.
+
+| exit code | |
+|---|---|
+| 0 | done |
+| 1 | failed or cancelled; for `doctor` and `audit`: something is wrong |
+| 2 | wrong usage |
+| 3 | parked: a person is needed |
+| 130 | interrupted; a change that was asked for goes on |
+
+| variable | |
+|---|---|
+| `ORCHESTRATOR_URL` | address of the daemon, for verbs that talk to it |
+| `ORCHESTRATOR_CONFIG` | the configuration file, for verbs that read one |
+"""
+
+
+def written() -> str:
+    """Return the document."""
+    runner = CliRunner(env={"COLUMNS": "80", "TERMINAL_WIDTH": "80", "NO_COLOR": "1"})
+    help_ = runner.invoke(app, ["--help"], prog_name="orchestrator").output
+    verbs = [line.split()[0] for line in help_.splitlines() if line.startswith("  ") and line[2:3].isalpha()]
+    known = {command.name for command in app.registered_commands} | {group.name for group in app.registered_groups}
+    parts = [HEAD, _block("orchestrator", help_)]
+    for verb in (verb for verb in verbs if verb in known):
+        words = [verb, "add"] if verb == "plan" else [verb]
+        output = runner.invoke(app, [*words, "--help"], prog_name="orchestrator").output
+        parts.append(_block(f"orchestrator {' '.join(words)}", output))
+    return "\n".join(parts)
+
+
+def _block(title: str, text: str) -> str:
+    lines = "\n".join(line.rstrip() for line in text.strip().splitlines())
+    return f"## {title}\n```text\n{lines}\n```\n"
+
+
+if __name__ == "__main__":
+    os.environ["COLUMNS"] = "80"
+    DOCUMENT.write_text(written(), "utf-8")
+    sys.stdout.write(f"{DOCUMENT}\n")
