@@ -1,10 +1,9 @@
 """The client library as the engine's port to a node."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import timedelta
-from functools import wraps
-from typing import Any, Concatenate, Final, ParamSpec, TypeVar
+from typing import Final
 
 from orchestrator.besu.enclave_probe import EnclaveProbe
 from orchestrator.besu.errors import (
@@ -21,6 +20,7 @@ from orchestrator.besu.management_contract import (
     ManagementContractError,
 )
 from orchestrator.besu.node import Node
+from orchestrator.besu.port_failures import LOOK_AGAIN, meaning, read_again
 from orchestrator.besu.reasons import distribution_failure, marker_failure, read_failure, send_failure
 from orchestrator.besu.receipts import outcome_of
 from orchestrator.besu.results import Head as SeenHead
@@ -32,62 +32,11 @@ from orchestrator.membership.forecast.memberships import MembershipLog
 from orchestrator.membership.model import GroupView
 from orchestrator.membership.reasons import Reason
 
-P = ParamSpec("P")
-R = TypeVar("R")
-
-LOOKS: Final = 6
-LOOK_AGAIN: Final = timedelta(milliseconds=200)
-_OF_LATE_REPLICAS: Final = frozenset({"not_known_here", "node_error"})
-"""What a replica answers about a block that it lacks: null, no group, or an internal error."""
-
 ADDITION_BYTES: Final = 64
 """Length of the input of a PMT that adds to an existing group: payload key and history key."""
 
 BYTES_ABI_SINCE: Final = (22, 10, 0)
 """From here on a node recognises only ``addParticipants(bytes[])`` as an addition (docs/besu.md#versions)."""
-
-
-def _meaning(
-    failure: Callable[[BesuError, str], NodeError],
-) -> Callable[
-    [Callable[Concatenate["BesuNode", P], Coroutine[Any, Any, R]]],
-    Callable[Concatenate["BesuNode", P], Coroutine[Any, Any, R]],
-]:
-    """Raise what a failure of the client library means for the kind of request that failed."""
-
-    def translated(
-        method: Callable[Concatenate["BesuNode", P], Coroutine[Any, Any, R]],
-    ) -> Callable[Concatenate["BesuNode", P], Coroutine[Any, Any, R]]:
-        @wraps(method)
-        async def call(self: "BesuNode", /, *args: P.args, **kwargs: P.kwargs) -> R:
-            try:
-                return await method(self, *args, **kwargs)
-            except BesuError as error:
-                raise failure(error, self.name) from error
-
-        return call
-
-    return translated
-
-
-def _read(
-    method: Callable[Concatenate["BesuNode", P], Coroutine[Any, Any, R]],
-) -> Callable[Concatenate["BesuNode", P], Coroutine[Any, Any, R]]:
-    """Read, and read again a few times what is not known: behind a load balancer the next replica may know it."""
-    once = _meaning(read_failure)(method)
-
-    @wraps(method)
-    async def call(self: "BesuNode", /, *args: P.args, **kwargs: P.kwargs) -> R:
-        for _ in range(LOOKS - 1):
-            try:
-                return await once(self, *args, **kwargs)
-            except NodeError as error:
-                if error.reason.slug not in _OF_LATE_REPLICAS:
-                    raise
-            await asyncio.sleep(self._look_again_seconds)
-        return await once(self, *args, **kwargs)
-
-    return call
 
 
 class BesuNode:
@@ -100,6 +49,9 @@ class BesuNode:
         socket: Its WebSocket side; None when only HTTP is configured.
         enclave: Asks its enclave; None when that has no configured address.
         look_again: Pause before what is not known is read again.
+
+    Attributes:
+        barred: Why the node is not to be asked; empty while it is.
     """
 
     def __init__(
@@ -117,7 +69,8 @@ class BesuNode:
         self._node = node
         self._socket = socket
         self._enclave = enclave
-        self._look_again_seconds = look_again.total_seconds()
+        self.look_again_seconds = look_again.total_seconds()
+        self.barred = ""
         self._traits: NodeTraits | None = None
         self._reading_traits = asyncio.Lock()
         self._one_send = asyncio.Lock()
@@ -128,7 +81,7 @@ class BesuNode:
         """How much the node was asked."""
         return self._node.http.counts
 
-    @_read
+    @read_again
     async def traits(self) -> NodeTraits:
         """Return version, chain id, dialect and role; read once, however many lanes ask for them at the start."""
         if self._traits is None:
@@ -155,17 +108,17 @@ class BesuNode:
         except (MethodNotFoundError, MethodNotEnabledError):
             return None
 
-    @_read
+    @read_again
     async def head(self) -> Head:
         """Return the newest block."""
         return _head(await self._node.head())
 
-    @_read
+    @read_again
     async def syncing(self) -> bool:
         """Return whether the node says that it is catching up."""
         return await self._node.syncing() is not None
 
-    @_read
+    @read_again
     async def block(self, number: int) -> Block:
         """Return a block with the hashes of its transactions."""
         header = await self._node.header(number)
@@ -173,24 +126,24 @@ class BesuNode:
             raise ProtocolError(f"asked for block {number}, answered a part of block {header.number}")
         return Block(number=header.number, block_hash=header.hash, transactions=header.transaction_hashes)
 
-    @_read
+    @read_again
     async def blocks(self, block_numbers: Sequence[int]) -> tuple[Block, ...]:
         """Return blocks with their transactions in full."""
         return await read_blocks(self._node, block_numbers)
 
-    @_read
+    @read_again
     async def balances(self, accounts: Sequence[str], block_number: int) -> Mapping[str, int]:
         """Return what accounts have after a block, in wei."""
         return await read_balances(self._node, accounts, block_number)
 
-    @_read
+    @read_again
     async def memberships(
         self, privacy_group_ids: Sequence[str], first_block: int, last_block: int
     ) -> tuple[MembershipLog, ...]:
         """Return who came into groups and who left them."""
         return await read_memberships(self._node, privacy_group_ids, first_block, last_block)
 
-    @_read
+    @read_again
     async def view(self, privacy_group_id: str, block_number: int) -> GroupView:
         """Return the group at a block."""
         seen = await self._node.group_state(privacy_group_id, block_number)
@@ -205,13 +158,13 @@ class BesuNode:
             state_root=seen.state_root,
         )
 
-    @_read
+    @read_again
     async def lock_view(self, privacy_group_id: str, block_number: int) -> GroupView:
         """Return whether the group is there and locked at a block."""
         locked = await self._node.group_lock(privacy_group_id, block_number)
         return GroupView(block_number=block_number, exists=locked is not None, locked=locked is True)
 
-    @_read
+    @read_again
     async def roots(self, privacy_group_id: str, block_numbers: Sequence[int]) -> tuple[GroupView, ...]:
         """Return the group's state roots at blocks."""
         roots = await self._node.state_roots(privacy_group_id, block_numbers)
@@ -220,7 +173,7 @@ class BesuNode:
             for number, root in zip(block_numbers, roots, strict=True)
         )
 
-    @_read
+    @read_again
     async def roots_of(self, privacy_group_ids: Sequence[str], block_number: int) -> tuple[GroupView, ...]:
         """Return many groups' state roots at a block."""
         roots = await self._node.state_roots_of(privacy_group_ids, block_number)
@@ -228,7 +181,7 @@ class BesuNode:
             GroupView(block_number=block_number, exists=root is not None, state_root=root or "") for root in roots
         )
 
-    @_read
+    @read_again
     async def abi(self, privacy_group_id: str) -> str | None:
         """Return the dialect of the group's contract; it never changes, so it is read once."""
         if privacy_group_id not in self._abis:
@@ -241,17 +194,17 @@ class BesuNode:
             self._abis[privacy_group_id] = "unusable" if abi is Abi.LEGACY else abi.value
         return self._abis[privacy_group_id]
 
-    @_read
+    @read_again
     async def owns(self, privacy_group_id: str, account: str) -> bool | None:
         """Return whether an account owns the group."""
         return await self._node.is_owner(privacy_group_id, account)
 
-    @_read
+    @read_again
     async def private_nonce(self, privacy_group_id: str, account: str) -> int:
         """Return the next private nonce."""
         return await self._node.private_nonce(account, privacy_group_id)
 
-    @_read
+    @read_again
     async def outcomes(self, pmt_hashes: Sequence[str]) -> tuple[PmtOutcome, ...]:
         """Return what each PMT came to; public receipts are read only where there is no private one."""
         receipts = await asyncio.gather(*(self._node.private_receipt(pmt_hash) for pmt_hash in pmt_hashes))
@@ -265,24 +218,24 @@ class BesuNode:
             found[pmt_hash] = outcome_of(pmt_hash, public or private, private)
         return tuple(found[pmt_hash] for pmt_hash in pmt_hashes)
 
-    @_meaning(send_failure)
+    @meaning(send_failure)
     async def send(self, raw: bytes) -> str:
         """Send a signed private transaction, one at a time: sends that overlap can get one public nonce."""
         async with self._one_send:
             return await self._node.send_raw(raw)
 
-    @_read
+    @read_again
     async def pooled(self, pmt_hashes: Sequence[str]) -> bool | None:
         """Return True when one of the PMTs waits in the node's pool, False when all are in blocks; None: not known."""
         waits = await self._node.pooled(pmt_hashes)
         return True if True in waits else None if None in waits else False
 
-    @_meaning(distribution_failure)
+    @meaning(distribution_failure)
     async def distribute(self, raw: bytes) -> bytes:
         """Store a signed private transaction in its members' enclaves and return its payload key, 32 or 64 bytes."""
         return await self._node.distribute_raw(raw)
 
-    @_meaning(marker_failure)
+    @meaning(marker_failure)
     async def broadcast(self, raw: bytes, transaction_hash: str) -> None:
         """Hand a signed marker, or a burn, to the node's pool; that the pool has it already is a success."""
         try:
@@ -292,12 +245,12 @@ class BesuNode:
         if answered != transaction_hash:
             raise ProtocolError(f"transaction {transaction_hash} was sent, {answered} was answered")
 
-    @_read
+    @read_again
     async def account_nonce(self, account: str, block_number: int | None = None) -> int:
         """Return how many public transactions of an account are mined, up to a block or up to the node's head."""
         return await self._node.account_nonce(account, block_number)
 
-    @_read
+    @read_again
     async def additions(self, first_block: int, last_block: int) -> tuple[int, ...]:
         """Return the blocks that hold an addition's PMT."""
         blocks = await self._node.blocks(first_block, last_block)
@@ -307,12 +260,12 @@ class BesuNode:
             if any(item.to == PRIVACY_PRECOMPILE and len(item.data) == ADDITION_BYTES for item in block.transactions)
         )
 
-    @_read
+    @read_again
     async def has_state(self, privacy_group_id: str, block_numbers: Sequence[int]) -> tuple[bool, ...]:
         """Return, for each block, whether the node has replayed the group that far."""
         return await self._node.replayed_at(privacy_group_id, block_numbers)
 
-    @_read
+    @read_again
     async def groups(self, enclave_keys: Sequence[str]) -> Mapping[str, tuple[str, ...]]:
         """Return the groups that all of these keys are members of, with all their members."""
         return {found.privacy_group_id: found.members for found in await self._node.find_groups(enclave_keys)}

@@ -1,4 +1,7 @@
-"""Remembering which chain each node was on: a node that comes back with another one is not to be worked with.
+"""Remembering which chain each node was on: a node that comes back with another one is not worked with.
+
+It is left out as one that does not answer, and asked now and then whether it is back; the others go on, for one node
+must not stop a daemon. Only when all nodes are on another chain the network itself is another one.
 
 What the store knows of groups, attempts and locks holds on one chain. A network that was made anew under the same
 addresses looks like a reorganisation of everything, and whatever is signed for it then rests on what never happened
@@ -61,7 +64,7 @@ class ChainRecord(Protocol):
 
 
 class OtherChainError(Exception):
-    """A node is on another chain than the store knows it on; the message says what to do."""
+    """All nodes are on another chain than the store knows them on; the message says what to do."""
 
 
 def difference(node: str, known: NodeChain, now: NodeChain, hash_now: str | None) -> str:
@@ -100,22 +103,29 @@ class ChainGuard:
         self._signs: dict[str, tuple[int, int]] = {}
 
     async def check(self) -> None:
-        """Compare all nodes that answer, and remember those that are new.
+        """Compare all nodes that answer, remember those that are new, and leave out those on another chain.
 
         Raises:
-            OtherChainError: One is on another chain.
+            OtherChainError: All of them are.
             StoreError: The store does not answer.
         """
         known = await self._record.chains()
         found = await asyncio.gather(*(self._compare(w, known.get(w.node.name)) for w in self._fleet.watchers))
-        if troubles := [trouble for trouble in found if trouble]:
-            raise OtherChainError("; ".join(troubles) + ". " + WAY_OUT)
+        for watcher, trouble in zip(self._fleet.watchers, found, strict=True):
+            node = watcher.node
+            if trouble and not node.barred:
+                log.critical("a node is on another chain, it is left out", reason=trouble, remedy=WAY_OUT)
+            elif trouble == "" and node.barred:
+                log.warning("a node is back on its chain", node=node.name)
+            node.barred = node.barred if trouble is None else trouble
+        if found and all(found):
+            raise OtherChainError("; ".join(str(trouble) for trouble in found) + ". " + WAY_OUT)
 
     async def run(self) -> None:
         """Compare again every `EVERY`, and at once when a node was away or its chain was reorganised.
 
         Raises:
-            OtherChainError: A node is on another chain.
+            OtherChainError: All nodes are on another chain.
         """
         waited = timedelta()
         while True:
@@ -135,16 +145,17 @@ class ChainGuard:
                 raise trouble
 
     async def watch(self, stopping: asyncio.Event) -> OtherChainError | None:
-        """Run until a node is on another chain; then ask for an orderly stop, and return why."""
+        """Run until all nodes are on another chain; then ask for an orderly stop, and return why."""
         try:
             await self.run()
         except OtherChainError as error:
-            log.critical("a node is on another chain, stopping", reason=str(error))
+            log.critical("the network is another one, stopping", reason=str(error))
             stopping.set()
             return error
         return None
 
-    async def _compare(self, watcher: ChainWatcher, known: NodeChain | None) -> str:
+    async def _compare(self, watcher: ChainWatcher, known: NodeChain | None) -> str | None:
+        """Return how a node's chain differs: empty when it does not, None when the node does not tell."""
         node = watcher.node
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
@@ -157,7 +168,7 @@ class ChainGuard:
                 there = (await node.block(known.number)).block_hash if known and known.number <= head else None
         except (NodeError, TimeoutError) as error:
             log.debug("chain not compared", node=node.name, reason=str(error))
-            return ""
+            return None
         if known is not None and (trouble := difference(node.name, known, now, there)):
             return trouble
         if known is None or number >= known.number + DEEP_BLOCKS:

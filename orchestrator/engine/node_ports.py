@@ -127,7 +127,13 @@ class NodePort(Protocol):
     A reader raises it with `Said.NOT_KNOWN` for every kind of silence (null, a block beyond the head, no answer, a
     failure inside the node), and with `Said.REFUSED` only where the node will not tell until a person acts. A sender
     raises it with `Said.REFUSED` or `Said.PERHAPS_DONE`.
+
+    Attributes:
+        barred: Why the node is not to be asked; empty while it is. All but what tells its chain (`traits`, `head`,
+            `block`) then raises `NodeError`.
     """
+
+    barred: str
 
     @property
     def name(self) -> str:

@@ -62,6 +62,11 @@ class Rule:
 RULES: dict[str, Rule] = {
     # The network is not well now.
     "node_unreachable": Rule(judgement=Judgement.RETRY, remedy="Start the node or mend the way to it."),
+    "node_on_other_chain": Rule(
+        judgement=Judgement.RETRY,
+        remedy="Correct the node's address; if the network was made anew, nothing in the database holds there: move it "
+        "away.",
+    ),
     "node_behind": Rule(
         judgement=Judgement.RETRY, remedy="Wait until the node has caught up; look at its peers and its enclave."
     ),

@@ -302,6 +302,7 @@ class FakeNode:
         self.network = network
         self.name = name
         self.enclave_keys = enclave_keys
+        self.barred = ""
         self.held_at: int | None = None
         self.down = False
         self.loses_group_from: int | None = None

@@ -488,3 +488,19 @@ async def test_an_identity_is_no_version(scripted: ScriptedNode, session: Client
     }
     traits = await BesuNode("member1", [KEY], Node(HttpNode(session, scripted.url)), None).traits()
     assert traits.besu_version == (23, 10, 3)
+
+
+async def test_a_barred_node_is_asked_for_its_chain_alone(session: ClientSession, scripted: ScriptedNode) -> None:
+    """What is on another chain takes no transaction and tells nothing of groups; it can still be seen to be back."""
+    http = HttpNode(session, scripted.url)
+    node = BesuNode("member1", [KEY], Node(http), None, look_again=timedelta(0))
+    node.barred = "node member1 is on another chain than before"
+    for asked in (node.distribute(b"\1"), node.view(GROUP, HEAD), node.broadcast(MARKER.raw, MARKER.pmt_hash)):
+        with pytest.raises(NodeError) as refused:
+            await asked
+        assert (refused.value.reason.slug, refused.value.certain) == ("node_on_other_chain", True)
+    assert not scripted.methods
+    scripted.answers = {"eth_getBlockByNumber": None}
+    with pytest.raises(NodeError) as unknown:
+        await node.block(3)
+    assert unknown.value.reason.slug != "node_on_other_chain"

@@ -1,6 +1,7 @@
 """A node that comes back with another chain is noticed."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -63,6 +64,27 @@ async def test_another_chain_is_refused_with_the_way_out(change: dict[str, objec
     assert record["member1"] is other
     with pytest.raises(OtherChainError):
         await asyncio.wait_for(guard.run(), 10)
+
+
+async def test_one_node_on_another_chain_is_left_out_until_it_is_back() -> None:
+    """Who runs one node can't stop a daemon that works with others."""
+    network, clock, record = FakeNetwork(), FastClock(), Remembered()
+    network.mine(10)
+    nodes = [FakeNode(network, name, name) for name in ("member1", "member2")]
+    guard = ChainGuard(Fleet([ChainWatcher(node, clock) for node in nodes]), record, clock)
+    await guard.check()
+    right = record["member2"]
+    record["member2"] = replace(right, genesis_hash="0xanother")
+    await guard.check()
+    assert [bool(node.barred) for node in nodes] == [False, True]
+    assert "its first block was 0xanother" in nodes[1].barred
+    nodes[1].down = True
+    await guard.check()
+    assert nodes[1].barred, "silent, it may still be on the other chain"
+    nodes[1].down = False
+    record["member2"] = right
+    await guard.check()
+    assert not nodes[1].barred
 
 
 async def test_a_node_that_does_not_answer_decides_nothing() -> None:
