@@ -98,6 +98,7 @@ class MessageQueue:
             yield Trigger(
                 body=message.body,
                 headers={},
+                delivery=message.deliveries,
                 acknowledge=partial(self._acknowledge, life, message, again),
                 postpone=partial(self._postpone, life, message, again),
                 bury=partial(self._bury, life, message, again),
