@@ -166,7 +166,8 @@ def is_settled(entry: MemberProgress, last: int, now: datetime, patience: timede
         now: The present time.
         patience: After how long without movement a node is taken to stand.
     """
-    beyond = entry.head is None or entry.head >= last + SETTLED_BLOCKS
+    # What somebody else says of a member ends with the proof's last block: nothing newer of it will come.
+    beyond = entry.attested_by is not None or entry.head is None or entry.head >= last + SETTLED_BLOCKS
     return entry.verdict in TROUBLES and (beyond or now - entry.moved_at >= patience)
 
 

@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from orchestrator.devnet import Devnet, DevnetError, running_devnet
 from orchestrator.devnet.accounts import enclave_key_of
 from orchestrator.devnet.servers import MAX_BODY_BYTES
+from tests.servers.ports import consecutive_ports
 from tests.unit.devnet.driving import DEFAULTS
 
 WAIT_SECONDS = 5.0
@@ -59,9 +60,7 @@ async def test_each_node_answers_on_its_two_ports(devnet: Devnet, session: aioht
 
 async def test_ports_count_from_the_base_port() -> None:
     """Node i answers HTTP on base + 2(i - 1) and WebSocket on the next port."""
-    async with running_devnet(DEFAULTS) as free:
-        base = min(int(node.http_url.rsplit(":", 1)[1]) for node in free.nodes)
-    base = base if base < 60_000 else 40_000
+    base = consecutive_ports(4)
     async with running_devnet(replace(DEFAULTS, base_port=base, nodes=2, validators=1)) as devnet:
         urls = [(node.http_url, node.ws_url) for node in devnet.nodes]
 
