@@ -34,7 +34,7 @@ check: $(VENV)/installed-dev ## Lint, formatting, types and import layers
 	$(BIN)/lint-imports
 
 test: setup ## All tests
-	$(BIN)/python -m pytest -n 2 --dist loadscope $(ARGS)
+	$(BIN)/python -m pytest -n 3 --dist loadscope $(ARGS)
 
 bench: setup ## Measure, print a table and write it as JSON
 	$(BIN)/python -m tests.benchmarks $(ARGS)
