@@ -17,6 +17,7 @@ MAX_BODY_BYTES: Final = 5 * 1024 * 1024
 MAX_FRAME_BYTES: Final = 1024 * 1024
 MAX_QUEUED_FRAMES: Final = 10_000
 SEND_TIMEOUT_SECONDS: Final = 30.0
+ACCEPTING_TURNS: Final = 20
 
 
 class WebSocketClient:
@@ -101,8 +102,8 @@ class NodeServer:
         for runner in runners:
             server = runner.server
             await runner.cleanup()
-            # A connection that was accepted while the port closed reaches the server only after its clean-up.
-            for _ in range(3):
+            # A connection that was accepted while the port closed reaches the server some turns of the loop later.
+            for _ in range(ACCEPTING_TURNS):
                 await asyncio.sleep(0)
             if server is not None:
                 await server.shutdown(0)
