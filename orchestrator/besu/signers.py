@@ -145,7 +145,7 @@ def signer_from_keystore(path: Path, password_file: Path, *, expected_address: s
         )
     try:
         secret = _decrypt(keystore | {"version": _KEYSTORE_VERSION}, password)
-    except (ValueError, TypeError, KeyError, NotImplementedError) as error:
+    except (ValueError, TypeError, KeyError, RuntimeError) as error:  # the last: a cipher that the library lacks
         what = "another password" if "MAC mismatch" in str(error) else type(error).__name__
         raise SignerError(
             f"the keystore {path} cannot be opened with the password in {password_file} ({what}); "

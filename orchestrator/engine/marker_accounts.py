@@ -65,7 +65,13 @@ class OneTimeAccounts:
     def __init__(self, draw: Callable[[], MarkerAccount]) -> None:
         self._draw = draw
 
-    async def take(self, watcher: ChainWatcher, attempt_id: str, *, urgent: bool) -> MarkerAccount:  # noqa: ARG002
+    async def take(  # a fresh one depends on nothing
+        self,
+        watcher: ChainWatcher,  # noqa: ARG002 - see above
+        attempt_id: str,  # noqa: ARG002 - see above
+        *,
+        urgent: bool,  # noqa: ARG002 - see above
+    ) -> MarkerAccount:
         """Return a fresh account; see `MarkerAccounts`."""
         return self._draw()
 

@@ -82,9 +82,10 @@ def test_locks_name_no_place_to_download_from(lock: str) -> None:
     assert not re.search(r"://|--(extra-)?index-url|--find-links|--trusted-host| @ ", text)
 
 
-def test_the_javascript_lock_names_no_place_to_download_from() -> None:
-    """The JavaScript client's lock file has versions and hashes only."""
-    text = (TESTS / "clients" / "web3js-quorum" / "package-lock.json").read_text()
+@pytest.mark.parametrize("client", ["web3js-quorum", "interop"])
+def test_the_javascript_locks_name_no_place(client: str) -> None:
+    """The lock files of JavaScript clients have versions and hashes only, and ask for no money."""
+    text = (TESTS / "clients" / client / "package-lock.json").read_text()
     assert "://" not in text
     packages = json.loads(text)["packages"]
     assert packages

@@ -76,7 +76,8 @@ async def test_connections_that_turn_read_only_are_thrown_away(
     """A session that was opened while the server gave read-only ones is not used again when it gives others."""
     async with opened(postgresql_url) as store:
         # As managed servers do when their disk is nearly full.
-        sessions = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{postgresql_database}'"  # noqa: S608
+        database = f"datname = '{postgresql_database}'"
+        sessions = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {database}"  # noqa: S608 - our own
         read_only = f'ALTER DATABASE "{postgresql_database}" SET default_transaction_read_only'
         await store.probe()
         await asyncio.to_thread(postgresql_server.execute, sessions)

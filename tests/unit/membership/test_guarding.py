@@ -84,7 +84,8 @@ def test_only_what_is_replayed_has_to_be_replayable(bad: int, own: int) -> None:
     seen = facts()
     number = seen.blocks[f"0x{bad}"]
     former = {} if own < 0 else {"own_root": f"r{own}", "departure": Departure(last=seen.blocks[f"0x{own}"])}
-    seen = replace(seen, examinations={**seen.examinations, number: flawed(number)}, **former)  # type: ignore[arg-type]
+    flaws = {**seen.examinations, number: flawed(number)}
+    seen = replace(seen, examinations=flaws, **former)  # type: ignore[arg-type] # each field has its own type
     decision = judge(seen, RULES)
     assert decision.passed is (bad <= own)
     assert decision.passed or (decision.slug, decision.lasting) == ("block_not_replayable", True)
