@@ -2,6 +2,7 @@
 
 import json
 from importlib.resources import files
+from pathlib import PurePath
 from typing import Final
 
 from aiohttp import web
@@ -16,13 +17,8 @@ from orchestrator.api.problems import problem_middleware
 from orchestrator.api.stream import STREAMS, Streams, end_streams
 from orchestrator.engine.requests import MAX_BODY_BYTES
 
-_PAGES: Final = {
-    "/": ("dashboard.html", "text/html"),
-    "/docs": ("docs.html", "text/html"),
-    "/static/dashboard.js": ("dashboard.js", "text/javascript"),
-    "/static/docs.js": ("docs.js", "text/javascript"),
-    "/static/style.css": ("style.css", "text/css"),
-}
+_PAGES: Final = {"/": "dashboard.html", "/docs": "docs.html"}
+_MEDIA_TYPES: Final = {".js": "text/javascript", ".css": "text/css"}
 
 
 def make_api(services: ApiServices) -> web.Application:
@@ -44,8 +40,13 @@ def make_api(services: ApiServices) -> web.Application:
     _add_text(app, "/openapi.json", json.dumps(openapi_document()), "application/json")
     for path, document in services.documents.items():
         _add_text(app, path, document, "application/json")
-    for path, (name, media_type) in _PAGES.items():
-        _add_text(app, path, files("orchestrator.api").joinpath("pages", name).read_text("utf-8"), media_type)
+    pages = files("orchestrator.api").joinpath("pages")
+    for path, name in _PAGES.items():
+        _add_text(app, path, pages.joinpath(name).read_text("utf-8"), "text/html")
+    for file in pages.iterdir():
+        media_type = _MEDIA_TYPES.get(PurePath(file.name).suffix)
+        if media_type is not None:
+            _add_text(app, f"/static/{file.name}", file.read_text("utf-8"), media_type)
     app.on_response_prepare.append(add_security_headers)
     app.on_shutdown.append(end_streams)
     return app

@@ -7,7 +7,8 @@ from pydantic.json_schema import models_json_schema
 
 from orchestrator import __version__
 from orchestrator.api.documents import Problem
-from orchestrator.api.operations import JSON, OPERATIONS, Answer, Operation
+from orchestrator.api.operation import JSON, Answer, Operation
+from orchestrator.api.operations import OPERATIONS
 from orchestrator.api.problems import CONTENT_TYPE
 
 _TITLES = {

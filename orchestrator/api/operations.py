@@ -1,17 +1,16 @@
 """Every operation of the API in one table: the routes are made from it, and so is ``/openapi.json``."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Final
 
-from pydantic import BaseModel
-
-from orchestrator.api import changes, groups, names, stream, upkeep
+from orchestrator.api import changes, groups, names, overview, stream, upkeep
 from orchestrator.api.change_documents import CancelDocument, ChangeDetailDocument, ChangeDocument, ChangePage
 from orchestrator.api.documents import DeadLetterPage, ReadinessDocument
 from orchestrator.api.forecast_documents import ForecastDocument
 from orchestrator.api.group_documents import DesiredMembers, GroupDocument, GroupPage
 from orchestrator.api.name_documents import NAME_PATTERN, GroupNameDocument, NamedGroup, NamesDocument
-from orchestrator.api.problems import Handler
+from orchestrator.api.operation import EVENT_STREAM, TEXT, Answer, Operation, Parameter, Schema
+from orchestrator.api.overview import AttentionDocument, NodesDocument
 from orchestrator.api.reading import (
     DEFAULT_PAGE,
     GROUP_PATTERN,
@@ -23,74 +22,6 @@ from orchestrator.api.reading import (
 from orchestrator.engine.requests import RequestData
 from orchestrator.membership.model import State
 from orchestrator.membership.status import EventType
-
-Schema = dict[str, Any]
-
-JSON: Final = "application/json"
-TEXT: Final = "text/plain"
-EVENT_STREAM: Final = "text/event-stream"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Parameter:
-    """One parameter of an operation.
-
-    Attributes:
-        name: Its name.
-        place: ``path``, ``query`` or ``header``.
-        description: What it means.
-        schema: JSON Schema of its value.
-        required: Whether it must be given.
-    """
-
-    name: str
-    place: str
-    description: str
-    schema: Schema
-    required: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """One answer of an operation that is no problem document.
-
-    Attributes:
-        description: When it is given.
-        model: Its document; None for another media type or no body.
-        media_type: Of its body; None for no body.
-    """
-
-    description: str
-    model: type[BaseModel] | None = None
-    media_type: str | None = JSON
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Operation:
-    """One method of one path.
-
-    Attributes:
-        method: HTTP method.
-        path: With its parameters in braces.
-        handler: What does it; its docstring is the summary.
-        answers: By status.
-        problems: Statuses that answer with a problem document.
-        parameters: What it takes.
-        body: Document that it takes.
-        body_required: Whether there must be one.
-        description: What the summary does not say.
-    """
-
-    method: str
-    path: str
-    handler: Handler
-    answers: dict[int, Answer]
-    problems: tuple[int, ...]
-    parameters: tuple[Parameter, ...] = ()
-    body: type[BaseModel] | None = None
-    body_required: bool = True
-    description: str = ""
-
 
 _KEY = Parameter(
     name="Idempotency-Key",
@@ -249,6 +180,20 @@ OPERATIONS: Final = (
         body=DesiredMembers,
         answers=_ACCEPTED,
         problems=(400, 408, 413, 415, 422, 429, 503),
+    ),
+    Operation(
+        method="GET",
+        path="/v1/attention",
+        handler=overview.list_needs,
+        answers={200: Answer(description="What needs a person, the most urgent first.", model=AttentionDocument)},
+        problems=(422, 503),
+    ),
+    Operation(
+        method="GET",
+        path="/v1/nodes",
+        handler=overview.list_nodes,
+        answers={200: Answer(description="The nodes.", model=NodesDocument)},
+        problems=(422, 503),
     ),
     Operation(
         method="GET",

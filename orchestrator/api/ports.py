@@ -7,6 +7,7 @@ from typing import Protocol
 
 from prometheus_client import CollectorRegistry
 
+from orchestrator.api.overview_ports import OverviewReader
 from orchestrator.engine.ports import Acceptance, Amendment, HistoryEntry
 from orchestrator.engine.requests import ChangeRequest
 from orchestrator.membership.attempt import Attempt
@@ -300,6 +301,7 @@ class ApiServices:
         names: What people call groups.
         nodes: The configured nodes' enclave keys by their name.
         forecasts: Forecasts additions.
+        overview: What needs a person, and how the nodes are.
         feed: Status events.
         readiness: What ``/readyz`` answers.
         dead_letters: Messages that could not be accepted.
@@ -315,6 +317,7 @@ class ApiServices:
     names: GroupNames
     nodes: Mapping[str, Sequence[str]]
     forecasts: ForecastReader
+    overview: OverviewReader
     feed: EventFeed
     readiness: Readiness
     dead_letters: DeadLetters

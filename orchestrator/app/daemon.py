@@ -18,6 +18,7 @@ from orchestrator.api.application import make_api
 from orchestrator.api.connections import Connections
 from orchestrator.api.forecasting import FleetForecasts
 from orchestrator.api.group_reading import FleetGroups
+from orchestrator.api.overview_reading import Overview
 from orchestrator.api.ports import ApiServices
 from orchestrator.app.assembly import Engine, assembled, secret_text, speakers
 from orchestrator.app.guard_words import GuardWords
@@ -27,6 +28,7 @@ from orchestrator.app.readiness import Readiness
 from orchestrator.app.surroundings import examine
 from orchestrator.besu.inspection import Level
 from orchestrator.besu.statements import signer_of
+from orchestrator.besu.versions import notes_of
 from orchestrator.broker.connecting import connect
 from orchestrator.broker.names import Access, Limits, Names
 from orchestrator.broker.port import Broker
@@ -37,6 +39,7 @@ from orchestrator.engine.auditor import Auditor, AuditRules
 from orchestrator.engine.block_watch import BlockWatch, WatchRules
 from orchestrator.engine.isolation import cancelled, contained, kept_running
 from orchestrator.engine.joining import Joiner
+from orchestrator.engine.news import NewsReader
 from orchestrator.engine.ports import Clock
 from orchestrator.engine.repairing import Repairer
 from orchestrator.engine.testimony import VERDICT_TYPE, Taker, VerdictReader
@@ -324,6 +327,7 @@ async def _serve_http(
         names=GroupNames(config.groups, engine.names),
         nodes={node.name: node.enclave_keys for node in config.nodes},
         forecasts=FleetForecasts(engine.fleet, engine.forecaster),
+        overview=Overview(engine.store, engine.fleet, NewsReader(engine.outbox), readiness, engine.clock.now, notes_of),
         feed=feed,
         readiness=readiness,
         dead_letters=broker,

@@ -62,10 +62,9 @@ class Readiness:
 
     async def checks(self) -> tuple[Check, ...]:
         """Return what was looked at, each within a bounded time; one node that answers is enough to be ready."""
-        nodes = [
-            await self._check(f"node {watcher.node.name}", watcher.refresh, required=False)
-            for watcher in self._fleet.watchers
-        ]
+        nodes = await asyncio.gather(
+            *(self._check(f"node {w.node.name}", w.refresh, required=False) for w in self._fleet.watchers)
+        )
         answering = sum(check.ok for check in nodes)
         any_node = Check(name="nodes", ok=answering > 0, detail=f"{answering} of {len(nodes)} answer")
         return (*await self._surroundings(), any_node, *nodes, self._alone())

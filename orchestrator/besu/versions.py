@@ -35,3 +35,17 @@ def native_abi(version: Version) -> Abi:
 def unlock_works(version: Version) -> bool:
     """Whether ``unlock()`` executes; ``priv_call`` says so on every version, wrongly before 21.7.4."""
     return version >= UNLOCK_SINCE
+
+
+def notes_of(version: Version) -> tuple[str, ...]:
+    """Return what whoever runs a version has to know of flexible groups there, one sentence each."""
+    notes = ["Flexible groups are early access in every version, and gone from Besu 25.6.0 on: do not upgrade past it."]
+    if version < UNLOCK_SINCE:
+        notes.append("A locked group refuses unlock() before 21.7.4: it is unlocked by an addition of nobody.")
+    if version < DISTRIBUTES_HISTORY_SINCE:
+        notes.append("Before 21.10.2 only a send bundles a group's history: no marker of one's own carries it.")
+    if version < BYTES_ABI_SINCE:
+        notes.append("Groups made here can't be extended by nodes from 22.10.0 on, nor the other way round.")
+    if version >= LOSES_ADDED_GROUPS:
+        notes.append("25.5.0 loses groups that a node is added to: run 25.4.1 on nodes that shall be added.")
+    return tuple(notes)

@@ -13,10 +13,12 @@ from prometheus_client import CollectorRegistry
 
 from orchestrator.api.application import make_api
 from orchestrator.api.connections import Connections
+from orchestrator.api.overview_ports import Attention, NodeStanding
 from orchestrator.api.ports import ApiServices, BuriedMessage, Check, GroupListing, GroupStanding
 from orchestrator.engine.ports import Acceptance, Amendment, FeedClosedError, HistoryEntry, LeaseLostError
 from orchestrator.engine.requests import ChangeRequest
 from orchestrator.membership.attempt import Action, Attempt, AttemptStatus
+from orchestrator.membership.attention import Need
 from orchestrator.membership.errors import ConflictingRequestError
 from orchestrator.membership.forecast.verdict import Forecast
 from orchestrator.membership.model import Change, Effect, GroupView, Kind, MemberProgress, State, Verdict
@@ -200,6 +202,22 @@ class FakeForecasts:
         return self.found
 
 
+@dataclass
+class FakeOverview:
+    """What a test says that there is to see."""
+
+    needs: tuple[Need, ...] = ()
+    standings: tuple[NodeStanding, ...] = ()
+
+    async def attention(self) -> Attention:
+        """Return what needs a person."""
+        return Attention(at=NOW, needs=self.needs, total=len(self.needs))
+
+    async def nodes(self) -> tuple[NodeStanding, ...]:
+        """Return the nodes."""
+        return self.standings
+
+
 @dataclass(frozen=True)
 class FakeEvent:
     """One event of the feed."""
@@ -288,6 +306,7 @@ class FakeParts:
     names: FakeNames = field(default_factory=FakeNames)
     nodes: dict[str, tuple[str, ...]] = field(default_factory=dict)
     forecasts: FakeForecasts = field(default_factory=FakeForecasts)
+    overview: FakeOverview = field(default_factory=FakeOverview)
     feed: FakeFeed = field(default_factory=FakeFeed)
     readiness: FakeReadiness = field(default_factory=FakeReadiness)
     dead_letters: FakeDeadLetters = field(default_factory=FakeDeadLetters)
@@ -309,6 +328,7 @@ class FakeParts:
             names=self.names,
             nodes=self.nodes,
             forecasts=self.forecasts,
+            overview=self.overview,
             feed=self.feed,
             readiness=self.readiness,
             dead_letters=self.dead_letters,

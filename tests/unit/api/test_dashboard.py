@@ -4,15 +4,28 @@ import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from importlib.resources import files
+from typing import Any
 
 import pytest
 from aiohttp.test_utils import TestServer
 from playwright.async_api import ConsoleMessage, Page, Request, Route, async_playwright, expect
 
-from orchestrator.api.ports import GroupStanding
+from orchestrator.api.overview_ports import NodeStanding
+from orchestrator.api.ports import GroupStanding, MemberStanding
+from orchestrator.membership.attention import Need, Urgency
 from orchestrator.membership.model import MemberProgress, State, Verdict
 from orchestrator.membership.status import EventType
-from tests.fakes.http_api import GROUP, KEYS, NOW, FakeEvent, FakeParts, make_change, make_parked_change
+from tests.fakes.forecasts import a_safe_forecast, an_unsafe_forecast
+from tests.fakes.http_api import (
+    GROUP,
+    GROUP_IN_PATH,
+    KEYS,
+    NOW,
+    FakeEvent,
+    FakeParts,
+    make_change,
+    make_parked_change,
+)
 
 
 @pytest.fixture
@@ -21,7 +34,8 @@ async def page(chromium_path: str) -> AsyncIterator[Page]:
     complaints: list[str] = []
 
     def note(message: ConsoleMessage) -> None:
-        if message.type in ("error", "warning"):
+        # What a test cut off by itself is no complaint.
+        if message.type in ("error", "warning") and "ERR_INTERNET_DISCONNECTED" not in message.text:
             complaints.append(message.text)
 
     async with async_playwright() as playwright:
@@ -53,30 +67,199 @@ def progressed(number: int) -> FakeEvent:
     return FakeEvent(resume_id=str(number), event_type=kind, text=json.dumps(document))
 
 
-async def test_the_dashboard_follows_a_replay(page: Page, server: TestServer, parts: FakeParts) -> None:
-    """Groups and changes are shown, and the progress bar moves when an event tells of progress, without a reload."""
-    parts.groups.known[GROUP] = GroupStanding(
-        privacy_group_id=GROUP, block_number=52, participants=KEYS, locked=False, version="0x12", in_sync=True
-    )
+def standing(**fields: Any) -> GroupStanding:
+    values: dict[str, Any] = {
+        "privacy_group_id": GROUP,
+        "block_number": 52,
+        "participants": KEYS,
+        "locked": False,
+        "version": "0x12",
+    }
+    return GroupStanding(**values | fields)
+
+
+async def test_the_overview_follows_a_replay_to_its_end(page: Page, server: TestServer, parts: FakeParts) -> None:
+    """The bar moves when an event tells of progress, without a reload, and the change leaves when it has succeeded."""
+    parts.groups.known[GROUP] = standing()
     change = replace(make_change(), state=State.REPLAYING, progress=(replaying(10),))
     parts.record.stored["change-1"] = change
     await page.goto(str(server.make_url("/")))
 
-    await expect(page.locator(f'tr[data-group="{GROUP}"]')).to_contain_text("in sync")
     row = page.locator('tr[data-change="change-1"]')
     await expect(row.locator("progress")).to_have_js_property("value", 10)
     await expect(row).to_contain_text("10 of 40 blocks")
     await expect(page.locator("#connection")).to_have_text("live")
+    await expect(page.locator("#needs")).to_have_text("Nothing needs you.")
 
     parts.record.stored["change-1"] = replace(change, progress=(replaying(30),))
     parts.feed.publish(progressed(1))
     await expect(row.locator("progress")).to_have_js_property("value", 30)
-    await expect(page.locator("#log")).to_contain_text("change.progressed")
+
+    parts.record.stored["change-1"] = replace(change, state=State.SUCCEEDED)
+    parts.feed.publish(progressed(2))
+    await expect(row).to_have_count(0)
+
+
+async def test_what_needs_somebody_comes_first(page: Page, server: TestServer, parts: FakeParts) -> None:
+    """Each need is shown above everything else, with what to do, what to type, and the way to what it is about."""
+    parts.overview.needs = (
+        Need(
+            slug="member_missing",
+            urgency=Urgency.BROKEN,
+            what="member missing: node member3 has no state",
+            remedy="Remove the member and add it again.",
+            since=NOW,
+            change_id="change-1",
+            privacy_group_id=GROUP,
+            commands=("orchestrator retry change-1",),
+        ),
+        Need(slug="node_behind", urgency=Urgency.WAITING, what="node member2 is 30 blocks behind", node="member2"),
+    )
+    parts.record.stored["change-1"] = make_parked_change()
+    await page.goto(str(server.make_url("/")))
+    needs = page.locator(".need")
+    await expect(needs).to_have_count(2)
+    await expect(needs.first).to_contain_text("Remove the member and add it again.")
+    await expect(needs.first.locator("code")).to_have_text("orchestrator retry change-1")
+    assert await page.locator("h2").first.inner_text() == "Needs you (2)"
+    await needs.first.locator("a").first.click()
+    await expect(page.locator("h2")).to_contain_text("parked")
+
+
+async def test_a_change_tells_everything(page: Page, server: TestServer, parts: FakeParts) -> None:
+    """The page of a change shows why it is parked, its transaction, its effect and each member's verdict."""
+    parts.record.stored["change-1"] = make_parked_change()
+    await page.goto(str(server.make_url("/#/changes/change-1")))
+    main = page.locator("main")
+    await expect(main).to_contain_text("member missing")
+    await expect(main).to_contain_text("through block 9")
+    await expect(page.get_by_role("table", name="Transactions")).to_contain_text("effective")
+
+
+async def test_a_parked_change_is_retried(page: Page, server: TestServer, parts: FakeParts) -> None:
+    """The button asks the daemon, and the page shows what became of it."""
+    parts.record.stored["change-1"] = make_parked_change()
+    await page.goto(str(server.make_url("/#/changes/change-1")))
+    await page.get_by_role("button", name="retry", exact=True).click()
+    await expect(page.locator("h2")).not_to_contain_text("parked")
+    assert parts.record.stored["change-1"].state is not State.PARKED
+
+
+async def test_what_is_refused_is_said(page: Page, server: TestServer, parts: FakeParts) -> None:
+    """A retry that the daemon refuses is told in its words, and nothing else happens."""
+    parts.record.stored["change-1"] = make_parked_change()
+
+    async def refuse(route: Route) -> None:
+        # As a refusal by role would be; a status of 400 and more is a complaint on the console.
+        body = json.dumps({"detail": "The role viewer may not retry.", "status": 403})
+        await route.fulfill(status=300, content_type="application/problem+json", body=body)
+
+    await page.route("**/retry", refuse)
+    await page.goto(str(server.make_url("/#/changes/change-1")))
+    await page.get_by_role("button", name="retry", exact=True).click()
+    await expect(page.locator("#notices")).to_contain_text("The role viewer may not retry.")
+    assert parts.record.stored["change-1"].state is State.PARKED
+
+
+async def test_cancelling_asks_for_a_reason(page: Page, server: TestServer, parts: FakeParts) -> None:
+    """Without a reason nothing is sent; with one the change is cancelled, and the reason is kept."""
+    parts.record.stored["change-1"] = make_change()
+    await page.goto(str(server.make_url("/#/changes/change-1")))
+    await page.get_by_text("cancel…").click()
+    await page.get_by_role("button", name="cancel it").click()
+    assert parts.record.stored["change-1"].state is State.QUEUED
+    await page.get_by_label("Why").fill("asked by mistake")
+    await page.get_by_role("button", name="cancel it").click()
+    await expect(page.locator("h2")).to_contain_text("cancelled")
+    assert "asked by mistake" in str(parts.record.stored["change-1"].reason)
+
+
+async def test_an_addition_shows_its_forecast_first(page: Page, server: TestServer, parts: FakeParts) -> None:
+    """Nothing is asked for before the forecast was shown; then one button asks, and leads to the change."""
+    parts.groups.known[GROUP] = standing(participants=KEYS[:2])
+    parts.nodes = {"member3": (KEYS[2],)}
+    parts.forecasts.found = an_unsafe_forecast()
+    await page.goto(str(server.make_url(f"/#/groups/{GROUP_IN_PATH}")))
+    await page.get_by_label("Members").fill(KEYS[2])
+    look = page.get_by_role("button", name="show what would happen")
+    await look.click()
+    await expect(page.locator(".plan")).to_contain_text("forecast: unsafe")
+    assert parts.record.stored == {}
+    parts.forecasts.found = a_safe_forecast()
+    await look.click()
+    await expect(page.locator(".plan")).to_contain_text("forecast: safe")
+    await page.get_by_role("button", name="yes, add").click()
+    await expect(page.locator("h2")).to_contain_text("add members")
+    (change,) = parts.record.stored.values()
+    assert change.members == (KEYS[2],)
+
+
+async def test_a_group_shows_who_differs(page: Page, server: TestServer, parts: FakeParts) -> None:
+    """A diverged group is not called open and well: the member that differs is named."""
+    members = tuple(
+        MemberStanding(enclave_key=key, node=f"member{place}", head=52, exists=True, state_root=root)
+        for place, (key, root) in enumerate(zip(KEYS, ("0x1", "0x1", "0x2"), strict=True), 1)
+    )
+    parts.groups.known[GROUP] = standing(members=members, in_sync=False)
+    await page.goto(str(server.make_url(f"/#/groups/{GROUP_IN_PATH}")))
+    await expect(page.locator("dl")).to_contain_text("members differ")
+    await expect(page.get_by_role("row", name="member3")).to_contain_text("differs")
+
+
+async def test_nodes_that_are_away_are_not_none(page: Page, server: TestServer, parts: FakeParts) -> None:
+    """With all nodes down the page says so; it does not look like a network without groups."""
+    parts.overview.standings = (
+        NodeStanding(name="member1", enclave_keys=KEYS[:1], answers=False, trouble="no answer in 3 s", head=12),
+    )
+    parts.overview.needs = (Need(slug="nodes_away", urgency=Urgency.BROKEN, what="nodes: 0 of 1 answer"),)
+    parts.groups.known[GROUP] = GroupStanding(privacy_group_id=GROUP)
+    await page.goto(str(server.make_url("/")))
+    await expect(page.locator(".need")).to_contain_text("0 of 1 answer")
+    await expect(page.locator(f'tr[data-group="{GROUP}"]')).to_contain_text("not seen now")
+    await page.get_by_role("link", name="Nodes").click()
+    await expect(page.locator('tr[data-node="member1"]')).to_contain_text("away: no answer in 3 s")
+
+
+async def test_an_old_picture_is_called_old(page: Page, server: TestServer, parts: FakeParts) -> None:
+    """When the daemon does not answer any more, a banner says for how long, and what was there stays readable."""
+    parts.groups.known[GROUP] = standing()
+    await page.clock.install()
+    await page.goto(str(server.make_url("/")))
+    await expect(page.locator(f'tr[data-group="{GROUP}"]')).to_be_visible()
+    await page.context.set_offline(True)
+    await page.clock.fast_forward(40_000)
+    await expect(page.locator("#stale")).to_contain_text("has not answered for")
+    await expect(page.locator(f'tr[data-group="{GROUP}"]')).to_be_visible()
+
+
+async def test_two_thousand_groups_stay_one_page(page: Page, server: TestServer, parts: FakeParts) -> None:
+    """The overview of 2,000 groups shows a page of them and finds any other by the beginning of its id."""
+    for number in range(2000):
+        group = f"{number:06d}{GROUP[6:]}"
+        parts.groups.known[group] = standing(privacy_group_id=group)
+    await page.goto(str(server.make_url("/")))
+    await expect(page.locator("#groups")).to_contain_text("showing 25 of 2000")
+    assert await page.evaluate("document.documentElement.scrollHeight") < 4000
+    await page.get_by_label("Name, or id begins with").fill("001999")
+    await page.keyboard.press("Enter")
+    await expect(page.locator("#groups tbody tr")).to_have_count(1)
+
+
+async def test_a_phone_shows_cards(page: Page, server: TestServer, parts: FakeParts) -> None:
+    """On a narrow screen nothing has to be scrolled sideways, and each value still names its column."""
+    await page.set_viewport_size({"width": 390, "height": 844})
+    parts.groups.known[GROUP] = standing()
+    parts.record.stored["change-1"] = make_parked_change()
+    parts.record.stored["change-2"] = replace(make_change("change-2"), state=State.REPLAYING, progress=(replaying(10),))
+    for path in ("/", "/#/changes", "/#/changes/change-1", f"/#/groups/{GROUP_IN_PATH}", "/#/nodes"):
+        await page.goto(str(server.make_url(path)))
+        await expect(page.locator("h2").first).to_be_visible()
+        assert await page.evaluate("document.documentElement.scrollWidth") <= 390, path
 
 
 def test_every_type_of_event_is_listened_for() -> None:
     """The dashboard subscribes to each type of status event that there is."""
-    script = files("orchestrator.api").joinpath("pages", "dashboard.js").read_text("utf-8")
+    script = files("orchestrator.api").joinpath("pages", "daemon.js").read_text("utf-8")
     for kind in EventType:
         assert f'"{kind.value.split(".")[2]}"' in script or f'"{kind.value}"' in script
 
@@ -87,9 +270,10 @@ async def test_what_others_wrote_stays_text(page: Page, server: TestServer, part
     assert parked.reason is not None
     detail = "<img src=x onerror=alert(1)>"
     parts.record.stored["change-1"] = replace(parked, reason=replace(parked.reason, detail=detail))
-    await page.goto(str(server.make_url("/")))
-    await expect(page.locator('tr[data-change="change-1"]')).to_contain_text(detail)
-    assert await page.locator("img").count() == 0
+    for path in ("/#/changes", "/#/changes/change-1"):
+        await page.goto(str(server.make_url(path)))
+        await expect(page.locator("main")).to_contain_text(detail)
+        assert await page.locator("img").count() == 0
 
 
 @pytest.mark.parametrize("path", ["/", "/docs"])

@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, settings
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from orchestrator.api.openapi import openapi_document
-from orchestrator.api.operations import EVENT_STREAM, OPERATIONS
+from orchestrator.api.operation import EVENT_STREAM
+from orchestrator.api.operations import OPERATIONS
 from orchestrator.api.ports import GroupStanding
 from tests.fakes.forecasts import an_unsafe_forecast
 from tests.fakes.http_api import GROUP, FakeParts, Letter, make_change, make_parked_change, serving

@@ -1,0 +1,108 @@
+// What an operator can do from here: each shows what would happen first, and asks for a reason where it breaks a lock.
+import { pathId, read, send } from "./daemon.js";
+import { identifier, make, names, notice, span } from "./dom.js";
+
+async function doing(view, button, work) {
+  button.disabled = true;
+  try {
+    await work();
+    view.again();
+  } catch (error) {
+    const more = error.status === 403 || error.status === 401 ? "you may not: " : "";
+    notice(`${more}${error.message}`, "bad");
+  } finally {
+    button.disabled = false;
+  }
+}
+
+export function retry(view, change) {
+  if (change.state !== "parked") return null;
+  const button = make("button", { type: "button", class: "main" }, "retry");
+  button.addEventListener("click", () => doing(view, button, async () => {
+    await send("POST", `/v1/changes/${encodeURIComponent(change.change_id)}/retry`);
+    notice("queued again");
+  }));
+  return button;
+}
+
+export function cancel(view, change) {
+  if (change.ended) return null;
+  const reason = make("input", { id: "reason", required: true, maxlength: 200, autocomplete: "off" });
+  const button = make("button", { type: "submit" }, "cancel it");
+  const held = change.lock_block === null ? "" : "The group is locked for it: what was sent is taken back first, and the group is unlocked. ";
+  return make("details", {}, make("summary", {}, "cancel…"),
+    make("form", { onsubmit: (event) => {
+      event.preventDefault();
+      doing(view, button, async () => {
+        await send("POST", `/v1/changes/${encodeURIComponent(change.change_id)}/cancel`, { reason: reason.value });
+        notice("cancelled, or being undone");
+      });
+    } }, make("p", {}, held, "What was done already stays done."), make("label", { for: "reason" }, "Why ", reason), " ", button));
+}
+
+const KINDS = [["add_members", "add"], ["remove_members", "remove"], ["set_members", "set exactly"], ["unlock_group", "unlock"]];
+
+/** Return the form that asks for a change of a group. */
+export function asking(view, group) {
+  const kind = make("select", { id: "kind" }, KINDS.map(([value, text]) => make("option", { value }, text)));
+  const members = make("input", { id: "members", list: "known", autocomplete: "off", placeholder: "names or enclave keys, with spaces between" });
+  const known = make("datalist", { id: "known" }, [...names].filter(([key]) => key !== group.privacy_group_id).map(([, name]) => make("option", { value: name })));
+  const reason = make("input", { id: "why", maxlength: 200, autocomplete: "off" });
+  const why = make("label", { for: "why", hidden: true }, "Why ", reason);
+  const plan = make("div", { class: "plan", "aria-live": "polite" });
+  const look = make("button", { type: "submit" }, "show what would happen");
+  kind.addEventListener("change", () => {
+    const unlocking = kind.value === "unlock_group";
+    why.hidden = !unlocking;
+    reason.required = unlocking;
+    members.disabled = unlocking;
+    plan.replaceChildren();
+  });
+  members.addEventListener("input", () => plan.replaceChildren());
+  const form = make("form", { onsubmit: (event) => {
+    event.preventDefault();
+    doing({ again: () => {} }, look, () => show());
+  } }, make("label", { for: "kind" }, "What ", kind), " ", make("label", { for: "members" }, "Members ", members), known, " ", why, " ", look);
+
+  async function show() {
+    const wanted = kind.value === "unlock_group" ? [] : chosen(members.value);
+    if (kind.value !== "unlock_group" && wanted.length === 0) throw new Error("name at least one member");
+    const told = await forecast(group, kind.value, wanted);
+    const button = make("button", { type: "button", class: "main" }, `yes, ${KINDS.find(([value]) => value === kind.value)[1]}`);
+    button.addEventListener("click", () => doing(view, button, async () => {
+      const asked = await send("POST", "/v1/changes", { kind: kind.value, privacy_group_id: group.privacy_group_id, ...(wanted.length ? { members: wanted } : {}) });
+      notice("accepted");
+      location.hash = `#/changes/${encodeURIComponent(asked.change_id)}`;
+    }));
+    plan.replaceChildren(...told, button);
+  }
+  return make("section", { "aria-labelledby": "h-ask" }, make("h3", { id: "h-ask" }, "Ask for a change"), form, plan);
+}
+
+function chosen(text) {
+  const keys = new Map([...names].map(([key, name]) => [name, key]));
+  return text.split(/[\s,]+/).filter(Boolean).map((word) => keys.get(word) ?? word);
+}
+
+async function forecast(group, kind, wanted) {
+  const said = [];
+  const present = new Set(group.participants);
+  const coming = kind === "remove_members" || kind === "unlock_group" ? [] : wanted.filter((key) => !present.has(key));
+  const going = kind === "remove_members" ? wanted : kind === "set_members" ? group.participants.filter((key) => !wanted.includes(key)) : [];
+  if (kind === "unlock_group") {
+    said.push(make("p", { class: "warn" }, "Unlocks the group, whoever locked it. A client that still works under that lock is cut off in the middle: be sure that it is gone."));
+  }
+  for (const key of going) said.push(make("p", {}, "removes ", identifier(key), present.has(key) ? ": its node keeps what it has seen so far" : " (is no member)"));
+  for (const key of coming) said.push(make("p", {}, "adds ", identifier(key)));
+  if (coming.length) {
+    const query = coming.map((key) => `members=${encodeURIComponent(key)}`).join("&");
+    const found = await read(`/v1/groups/${pathId(group.privacy_group_id)}/forecast?${query}`);
+    const tone = { safe: "good", unsafe: "bad", unknown: "warn" }[found.outlook];
+    said.push(make("p", {}, span(`forecast: ${found.outlook}. `, tone), found.verdict));
+    for (const member of found.members) {
+      said.push(make("p", { class: "quiet" }, identifier(member.enclave_key), ` replays ${member.blocks_to_replay} blocks, ${member.transactions_to_replay} transactions`));
+    }
+  }
+  if (said.length === 0) said.push(make("p", {}, "Nothing would change: the group is so already."));
+  return said;
+}

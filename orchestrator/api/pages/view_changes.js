@@ -1,0 +1,40 @@
+// All changes, newest first, by pages; found by the beginning of an id, a state, or a group.
+import { read } from "./daemon.js";
+import { make, table } from "./dom.js";
+import { CHANGE_COLUMNS, changeRow, words } from "./shapes.js";
+
+const STATES = ["queued", "preflight", "creating", "locking", "adding", "removing", "unlocking", "verifying", "replaying", "parked", "succeeded", "failed", "cancelled"];
+const chosen = { state: "", id: "" };
+
+export async function changes(view) {
+  const filter = `${chosen.state ? `&state=${chosen.state}` : ""}${chosen.id ? `&id=${encodeURIComponent(chosen.id)}` : ""}`;
+  const page = await read(`/v1/changes?limit=50&count=true${filter}`);
+  const rows = page.changes.map(changeRow);
+  const list = make("div", {});
+  const more = make("button", { type: "button" }, "more");
+  let next = page.next;
+  const draw = () => {
+    list.replaceChildren(
+      table("Changes", CHANGE_COLUMNS, rows, "No change is like that."),
+      make("p", { class: "quiet" }, `showing ${rows.length} of ${page.total}`));
+    more.hidden = next === null;
+  };
+  more.addEventListener("click", async () => {
+    const following = await read(`/v1/changes?limit=50&before=${encodeURIComponent(next)}${filter}`);
+    rows.push(...following.changes.map(changeRow));
+    next = following.next;
+    view.rest = true; // what was turned to stays until the view is left
+    draw();
+  });
+  draw();
+  const state = make("select", { id: "state", onchange: () => { chosen.state = state.value; view.again(); } },
+    make("option", { value: "" }, "any state"),
+    STATES.map((name) => make("option", { value: name, selected: chosen.state === name }, words(name))));
+  const id = make("input", { id: "id", type: "search", value: chosen.id, pattern: "[A-Za-z0-9_\\-]*", maxlength: 64,
+    onchange: () => { if (id.checkValidity()) { chosen.id = id.value; view.again(); } } });
+  view.show(
+    make("h2", {}, "Changes"),
+    make("form", { class: "filters", onsubmit: (event) => event.preventDefault() },
+      make("label", { for: "state" }, "State ", state), make("label", { for: "id" }, "Id begins with ", id)),
+    list, more);
+}

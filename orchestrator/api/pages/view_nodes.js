@@ -1,0 +1,32 @@
+// The configured nodes: how far each is, how it is followed, which version it runs and what that means.
+import { read } from "./daemon.js";
+import { identifier, make, span, table } from "./dom.js";
+
+export async function nodes(view) {
+  const found = await read("/v1/nodes");
+  const rows = found.nodes.map((node) => ({
+    dataset: { node: node.name },
+    cells: [
+      node.name,
+      node.answers ? span("answers", "good") : span(`away: ${node.trouble}`, "bad"),
+      node.head === null ? "" : [String(node.head), lag(node)],
+      node.subscribed ? span("live", "good") : span("polled", "warn"),
+      node.milliseconds === null ? "" : `${node.milliseconds} ms`,
+      [node.besu_version || span("not known", "quiet"), node.validator ? " (validator)" : ""],
+      node.enclave_keys.map((key) => [identifier(key), " "]),
+    ],
+  }));
+  const notes = new Map();
+  for (const node of found.nodes) for (const note of node.notes) notes.set(note, [...(notes.get(note) ?? []), node.name]);
+  view.show(
+    make("h2", {}, "Nodes"),
+    table("Nodes", ["Node", "Now", "Head", "Heads come", "Answers in", "Besu", "Enclave keys"], rows, "No node is configured."),
+    notes.size ? make("h3", {}, "What their versions mean") : null,
+    make("ul", {}, [...notes].map(([note, names]) => make("li", {}, note, span(` (${names.join(", ")})`, "quiet")))),
+  );
+}
+
+function lag(node) {
+  if (!node.behind) return "";
+  return node.behind > 0 ? span(` ${node.behind} behind`, "warn") : span(` ${-node.behind} ahead of the others`, "warn");
+}
