@@ -66,6 +66,11 @@ export function command(text) {
   return make("div", { class: "command" }, make("code", {}, text), button);
 }
 
+/** Return text in which what stands between backticks is something to type. */
+export function prose(text) {
+  return text.split("`").map((part, place) => (place % 2 ? make("code", {}, part) : part));
+}
+
 export function notice(text, tone = "") {
   const made = make("p", { class: `notice ${tone}` }, text);
   document.getElementById("notices").append(made);

@@ -1,5 +1,5 @@
 // Pieces that several views show: a change's state, its progress, who is a member, what needs a person.
-import { command, identifier, make, span } from "./dom.js";
+import { command, identifier, make, prose, span } from "./dom.js";
 import { pathId } from "./daemon.js";
 import { ago, duration } from "./times.js";
 
@@ -36,7 +36,7 @@ export function reasonOf(reason) {
   if (!reason) return null;
   return make("div", { class: "reason" },
     make("p", {}, span(`${words(reason.slug)}`, reason.judgement === "retry" ? "warn" : "bad"), reason.detail ? `: ${reason.detail}` : ""),
-    make("p", { class: "quiet" }, reason.remedy),
+    make("p", { class: "quiet" }, prose(reason.remedy)),
     (reason.commands ?? []).map(command));
 }
 
@@ -67,7 +67,7 @@ export function need(one) {
   return make("li", { class: `need ${URGENCY[one.urgency]}`, dataset: { slug: one.slug, urgency: one.urgency } },
     make("p", {}, make("strong", { class: `pill ${URGENCY[one.urgency]}` }, URGENT[one.urgency]), " ", one.what),
     make("p", { class: "quiet" }, about, about.length && one.since ? ", since " : "", one.since ? ago(one.since) : ""),
-    make("p", {}, one.remedy),
+    make("p", {}, prose(one.remedy)),
     one.commands.map(command));
 }
 
