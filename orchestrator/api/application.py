@@ -9,6 +9,7 @@ from aiohttp import web
 
 from orchestrator.api.access import ORIGINS, access_middleware, add_security_headers
 from orchestrator.api.changes import SERVICES
+from orchestrator.api.conditional import WAITING, Waiting, conditional_middleware
 from orchestrator.api.connections import connection_middleware
 from orchestrator.api.openapi import openapi_document
 from orchestrator.api.operations import OPERATIONS
@@ -28,10 +29,12 @@ def make_api(services: ApiServices) -> web.Application:
         services: The parts of the daemon that it talks to.
     """
     app = web.Application(
-        middlewares=[connection_middleware, problem_middleware, access_middleware], client_max_size=MAX_BODY_BYTES
+        middlewares=[connection_middleware, problem_middleware, access_middleware, conditional_middleware],
+        client_max_size=MAX_BODY_BYTES,
     )
     app[SERVICES] = services
     app[STREAMS] = Streams()
+    app[WAITING] = Waiting()
     app[ORIGINS] = services.origins
     for operation in OPERATIONS:
         app.router.add_route(operation.method, operation.path, operation.handler)

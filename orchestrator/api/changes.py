@@ -10,10 +10,12 @@ from orchestrator.api.asking import asked_changes
 from orchestrator.api.change_documents import (
     CancelDocument,
     ChangeBatch,
+    ChangeDetailDocument,
     ChangePage,
     change_document,
     detail_document,
 )
+from orchestrator.api.conditional import has_the_same, news_of
 from orchestrator.api.ports import ApiServices
 from orchestrator.api.problems import ProblemError
 from orchestrator.api.reading import (
@@ -95,15 +97,27 @@ async def list_changes(request: web.Request) -> web.Response:
 
 
 async def get_change(request: web.Request) -> web.Response:
-    """Show a change with its history and attempts."""
+    """Show a change with its history and attempts; with ``Prefer: wait=n``, as soon as there is news of it."""
     check_parameters(request, ())
+    async with news_of(request, request.app[SERVICES].feed, change_id(request)) as news:
+        document = await _detail(request)
+        if news is not None and not document.ended and has_the_same(request, document.model_dump_json()):
+            await news()
+            document = await _detail(request)
+    response = json_response(document)
+    if news is not None:
+        response.headers["Preference-Applied"] = "wait"
+    return response
+
+
+async def _detail(request: web.Request) -> ChangeDetailDocument:
     record = request.app[SERVICES].changes
     change = await record.change(change_id(request))
     if change is None:
         raise _unknown(request)
     history = await record.history(change.change_id)
     attempts = await record.attempts(change.change_id)
-    return json_response(detail_document(change, history, attempts))
+    return detail_document(change, history, attempts)
 
 
 async def retry_change(request: web.Request) -> web.Response:
