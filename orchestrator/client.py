@@ -16,6 +16,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final, TypeVar
+from urllib.parse import quote
 
 import aiohttp
 from pydantic import BaseModel, ValidationError
@@ -25,6 +26,8 @@ from orchestrator.api.documents import DeadLetterPage, path_id
 from orchestrator.api.forecast_documents import ForecastDocument
 from orchestrator.api.group_documents import GroupDocument, GroupPage
 from orchestrator.api.name_documents import NamesDocument
+from orchestrator.api.overview_documents import AttentionDocument, NodesDocument
+from orchestrator.api.webhook_documents import TriedDocument, WebhookDocument, WebhooksDocument
 
 TIMEOUT_SECONDS: Final = 30.0
 SILENCE_SECONDS: Final = 45.0
@@ -171,6 +174,33 @@ class DaemonClient:
     async def replay(self, letter_id: str) -> None:
         """Put a dead letter back among the triggers."""
         await self._call("POST", f"/v1/dead-letters/{letter_id}/replay")
+
+    async def attention(self) -> AttentionDocument:
+        """Return what needs a person, the most urgent first."""
+        return _read(AttentionDocument, await self._call("GET", "/v1/attention"))
+
+    async def nodes(self) -> NodesDocument:
+        """Return how each configured node is."""
+        return _read(NodesDocument, await self._call("GET", "/v1/nodes"))
+
+    async def webhooks(self) -> WebhooksDocument:
+        """Return how far each webhook is."""
+        return _read(WebhooksDocument, await self._call("GET", "/v1/webhooks"))
+
+    async def steer_webhook(self, name: str, verb: str, after: int | None = None) -> WebhookDocument:
+        """Let a webhook ``pause``, ``resume``, or ``redrive`` everything behind an event.
+
+        Args:
+            name: The webhook.
+            verb: What it shall do.
+            after: With ``redrive``, the number of that event.
+        """
+        body: dict[str, Any] = {} if after is None else {"json": {"after": after}}
+        return _read(WebhookDocument, await self._call("POST", f"/v1/webhooks/{quote(name, safe='')}/{verb}", **body))
+
+    async def try_webhook(self, name: str) -> TriedDocument:
+        """Post a test event to a webhook."""
+        return _read(TriedDocument, await self._call("POST", f"/v1/webhooks/{quote(name, safe='')}/test"))
 
     async def events(
         self,

@@ -3,14 +3,14 @@
 from dataclasses import replace
 from typing import Any, Final
 
-from orchestrator.api import changes, groups, names, overview, stream, upkeep
+from orchestrator.api import changes, groups, names, overview, stream, upkeep, webhooks
 from orchestrator.api.change_documents import CancelDocument, ChangeDetailDocument, ChangeDocument, ChangePage
 from orchestrator.api.documents import DeadLetterPage, ReadinessDocument
 from orchestrator.api.forecast_documents import ForecastDocument
 from orchestrator.api.group_documents import DesiredMembers, GroupDocument, GroupPage
 from orchestrator.api.name_documents import NAME_PATTERN, GroupNameDocument, NamedGroup, NamesDocument
 from orchestrator.api.operation import EVENT_STREAM, TEXT, Answer, Operation, Parameter, Schema
-from orchestrator.api.overview import AttentionDocument, NodesDocument
+from orchestrator.api.overview_documents import AttentionDocument, NodesDocument
 from orchestrator.api.reading import (
     DEFAULT_PAGE,
     GROUP_PATTERN,
@@ -19,6 +19,7 @@ from orchestrator.api.reading import (
     MAX_PAGE,
     MOST_FORECAST,
 )
+from orchestrator.api.webhook_documents import SendAgainDocument, TriedDocument, WebhookDocument, WebhooksDocument
 from orchestrator.engine.requests import RequestData
 from orchestrator.membership.model import State
 from orchestrator.membership.status import EventType
@@ -66,6 +67,13 @@ def _query(name: str, description: str, **schema: Any) -> Parameter:
     return Parameter(name=name, place="query", description=description, schema=schema)
 
 
+_WEBHOOK = Parameter(
+    name="name",
+    place="path",
+    description="The webhook's name in the configuration.",
+    schema={"type": "string", "minLength": 1, "maxLength": 128},
+    required=True,
+)
 _NAME: Schema = {"type": "string", "pattern": NAME_PATTERN}
 _ACCEPTED = {
     202: Answer(description="Accepted; Location names the change.", model=ChangeDocument),
@@ -263,6 +271,37 @@ OPERATIONS: Final = (
         ),
         answers={204: Answer(description="It is among the triggers again.", media_type=None)},
         problems=(404, 422, 503),
+    ),
+    Operation(
+        method="GET",
+        path="/v1/webhooks",
+        handler=webhooks.list_webhooks,
+        answers={200: Answer(description="The webhooks.", model=WebhooksDocument)},
+        problems=(422, 503),
+    ),
+    *(
+        Operation(
+            method="POST",
+            path=f"/v1/webhooks/{{name}}/{verb}",
+            handler=handler,
+            parameters=(_WEBHOOK,),
+            answers={200: Answer(description=description, model=model)},
+            problems=(404, 422, 503),
+        )
+        for verb, handler, description, model in (
+            ("pause", webhooks.pause_webhook, "It is stopped.", WebhookDocument),
+            ("resume", webhooks.resume_webhook, "It goes on.", WebhookDocument),
+            ("test", webhooks.try_webhook, "Whether the receiver took it.", TriedDocument),
+        )
+    ),
+    Operation(
+        method="POST",
+        path="/v1/webhooks/{name}/redrive",
+        handler=webhooks.redrive_webhook,
+        parameters=(_WEBHOOK,),
+        body=SendAgainDocument,
+        answers={200: Answer(description="It goes on from there.", model=WebhookDocument)},
+        problems=(404, 408, 413, 415, 422, 503),
     ),
     Operation(
         method="GET",

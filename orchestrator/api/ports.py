@@ -8,6 +8,7 @@ from typing import Protocol
 from prometheus_client import CollectorRegistry
 
 from orchestrator.api.overview_ports import OverviewReader
+from orchestrator.api.webhook_ports import WebhookControl
 from orchestrator.engine.ports import Acceptance, Amendment, HistoryEntry
 from orchestrator.engine.requests import ChangeRequest
 from orchestrator.membership.attempt import Attempt
@@ -305,6 +306,7 @@ class ApiServices:
         feed: Status events.
         readiness: What ``/readyz`` answers.
         dead_letters: Messages that could not be accepted.
+        webhooks: How far each webhook is.
         metrics: What ``/metrics`` shows.
         now: Returns the present time, timezone-aware UTC.
         documents: Further JSON documents to serve, by path (``/asyncapi.json``).
@@ -321,6 +323,7 @@ class ApiServices:
     feed: EventFeed
     readiness: Readiness
     dead_letters: DeadLetters
+    webhooks: WebhookControl
     metrics: CollectorRegistry
     now: Callable[[], datetime]
     documents: Mapping[str, str] = field(default_factory=dict)

@@ -26,13 +26,14 @@ from orchestrator.app.interpreter import settle_interpreter
 from orchestrator.app.naming import GroupNames
 from orchestrator.app.readiness import Readiness
 from orchestrator.app.surroundings import examine
+from orchestrator.app.webhook_endpoints import endpoints
 from orchestrator.besu.inspection import Level
 from orchestrator.besu.statements import signer_of
 from orchestrator.besu.versions import notes_of
 from orchestrator.broker.connecting import connect
 from orchestrator.broker.names import Access, Limits, Names
 from orchestrator.broker.port import Broker
-from orchestrator.config import BrokerConfig, Config, WebhookConfig
+from orchestrator.config import BrokerConfig, Config
 from orchestrator.engine.attestation_messages import ATTESTATION_TYPE, INQUIRY_TYPE
 from orchestrator.engine.attesting import Attester
 from orchestrator.engine.auditor import Auditor, AuditRules
@@ -47,17 +48,16 @@ from orchestrator.engine.tracking import ReplayTracker
 from orchestrator.engine.vouching import Voucher
 from orchestrator.events.asyncapi import asyncapi_document
 from orchestrator.events.backlog import Backlog
-from orchestrator.events.delivery import Endpoint
 from orchestrator.events.feed import EventFeed
 from orchestrator.events.neighbours import Neighbours
 from orchestrator.events.relay import Relay
 from orchestrator.events.retention import Retention
+from orchestrator.events.webhook_control import WebhookControl
 from orchestrator.events.webhooks import Webhooks
 
 DRAIN_SECONDS = 5.0
 """What publishing the last status events may take when the daemon stops."""
 
-_LONGEST_AUTHORIZATION = 16 << 10
 
 log = structlog.get_logger()
 
@@ -271,23 +271,9 @@ def _watch(config: Config, engine: Engine, attester: Attester | None) -> tuple[_
 
 def _upkeep(config: Config, engine: Engine) -> tuple[Webhooks | Retention, ...]:
     """Return what else is done with status events: webhooks, and deleting old ones."""
-    endpoints = [
-        Endpoint(
-            name=webhook.name,
-            url=webhook.url,
-            secret=_signing_secret(webhook),
-            authorization=None
-            if webhook.authorization_file is None
-            else partial(_authorization, webhook.authorization_file),
-            origin=webhook.origin,
-            types=webhook.types,
-            allow_private=webhook.allow_private,
-        )
-        for webhook in config.webhooks
-    ]
     keep = timedelta(days=config.engine.events_kept_days)
     return (
-        Webhooks(engine.outbox, endpoints, engine.clock, engine.holder),
+        Webhooks(engine.outbox, endpoints(config), engine.clock, engine.holder),
         Retention(engine.outbox, engine.clock, engine.holder, keep),
     )
 
@@ -295,22 +281,6 @@ def _upkeep(config: Config, engine: Engine) -> tuple[Webhooks | Retention, ...]:
 def _asyncapi(config: Config) -> dict[str, Any]:
     names = broker_names(config.broker)
     return asyncapi_document(version=__version__, requests=names.requests, dead=names.dead, events=names.events)
-
-
-def _signing_secret(webhook: WebhookConfig) -> bytes | None:
-    if webhook.secret is not None:
-        return webhook.secret.get_secret_value().encode()
-    secret = _secret(webhook.secret_file)
-    return None if secret is None else secret.encode()
-
-
-def _authorization(path: Path) -> str:
-    """Return an ``Authorization`` header's value; the file may be replaced while the daemon runs."""
-    with path.open(encoding="utf-8") as file:
-        text = file.read(_LONGEST_AUTHORIZATION + 1).strip()
-    if not text or len(text) > _LONGEST_AUTHORIZATION or not (text.isascii() and text.isprintable()):
-        raise ValueError(f"{path} must hold one line of ASCII: a token, or the whole value of the header")
-    return text if " " in text else f"Bearer {text}"
 
 
 async def _own_source(engine: Engine) -> str:
@@ -331,6 +301,7 @@ async def _serve_http(
         feed=feed,
         readiness=readiness,
         dead_letters=broker,
+        webhooks=WebhookControl(engine.outbox, endpoints(config), engine.clock),
         metrics=engine.metrics.registry,
         now=engine.clock.now,
         origins=config.api.origins,

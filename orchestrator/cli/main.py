@@ -10,7 +10,18 @@ import typer
 from typer.core import TyperGroup
 
 from orchestrator import __version__
-from orchestrator.cli import asking, curing, guarding, looking, operating, planning, publishing, running
+from orchestrator.cli import (
+    asking,
+    attention,
+    curing,
+    guarding,
+    looking,
+    operating,
+    planning,
+    publishing,
+    running,
+    webhooks,
+)
 
 _HELP_OPTIONS = {"help_option_names": ["-h", "--help"]}
 
@@ -76,6 +87,7 @@ _VERBS: tuple[tuple[str, dict[str, Callable[..., None]]], ...] = (
     (
         "Look",
         {
+            "attention": attention.attention,
             "groups": looking.groups,
             "changes": looking.changes,
             "show": looking.show,
@@ -102,6 +114,7 @@ for _panel, _verbs in _VERBS:
         app.command(_name, rich_help_panel=_panel, context_settings=_HELP_OPTIONS)(_verb)
 
 app.add_typer(planning.app, name="plan", rich_help_panel="Look", context_settings=_HELP_OPTIONS)
+app.add_typer(webhooks.app, name="webhooks", rich_help_panel="Operate", context_settings=_HELP_OPTIONS)
 app.add_typer(guarding.app, name="guard", rich_help_panel="Operate", context_settings=_HELP_OPTIONS)
 
 # The devnet reads its own options, so that they stand in one place.

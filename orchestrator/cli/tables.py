@@ -10,6 +10,7 @@ from rich.text import Text
 from orchestrator.api.change_documents import ChangeDocument, ProgressDocument
 from orchestrator.api.documents import DeadLetterPage
 from orchestrator.api.group_documents import GroupDocument
+from orchestrator.api.webhook_documents import WebhookDocument
 from orchestrator.cli.event_lines import verb_of
 from orchestrator.cli.listing import Listing
 from orchestrator.cli.words import Words, ago
@@ -135,6 +136,33 @@ def dead_letters_listing(page: DeadLetterPage) -> Listing:
             (told(letter.letter_id, 200), told(letter.reason, 200), told(letter.body, 200))
             for letter in page.dead_letters
         ),
+    )
+
+
+def webhooks_listing(webhooks: Sequence[WebhookDocument]) -> Listing:
+    """Return webhooks as a list, with what keeps each."""
+
+    def state(webhook: WebhookDocument) -> Text:
+        if webhook.stopped_since is not None:
+            return Text("stopped", "yellow")
+        if webhook.paused_since is not None:
+            return Text("failing, tried now and then", "red")
+        return Text(f"{webhook.failures} failures", "yellow") if webhook.failures else Text("posts", "green")
+
+    return Listing(
+        headings=("webhook", "to", "state", "event", "to go", "last failure"),
+        rows=tuple(
+            (
+                webhook.name,
+                webhook.address,
+                state(webhook),
+                "" if webhook.position is None else str(webhook.position),
+                str(webhook.behind),
+                told(webhook.detail, 200),
+            )
+            for webhook in webhooks
+        ),
+        given_up=("to", "event"),
     )
 
 

@@ -4,6 +4,7 @@ The handshake is that of CloudEvents' web hooks for event delivery (1.0.2, secti
 """
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -25,6 +26,8 @@ CONTENT_TYPE: Final = "application/cloudevents+json"
 LONGEST_RETRY_AFTER_SECONDS: Final = 3600.0
 MOST_PER_MINUTE: Final = 6_000
 GONE: Final = 410
+TEST_TYPE: Final = "membership.test.v1"
+TEST_SOURCE: Final = "/besu-membership-orchestrator/test"
 _SECONDS: Final = 60.0
 _LONGEST_NUMBER: Final = 9
 
@@ -113,12 +116,37 @@ class Delivery:
         self.spacing_seconds = _SECONDS / min(int(rate), MOST_PER_MINUTE) if known else 0.0
         self._permitted = True
 
+    async def try_out(self, event_id: str) -> None:
+        """Post an event that stands for nothing, as others are posted.
+
+        Args:
+            event_id: Its id.
+
+        Raises:
+            DeliveryError: The endpoint did not take it.
+        """
+        if not self._permitted:
+            await self._ask()
+        document = {
+            "specversion": "1.0",
+            "id": event_id,
+            "source": TEST_SOURCE,
+            "type": TEST_TYPE,
+            "time": self._clock.now().isoformat().replace("+00:00", "Z"),
+            "datacontenttype": "application/json",
+            "data": {},
+        }
+        await self._post_text(event_id, json.dumps(document))
+
     async def _post(self, stored: StoredEvent) -> None:
-        content = text_of(stored).encode()
+        await self._post_text(stored.event_id, text_of(stored))
+
+    async def _post_text(self, event_id: str, text: str) -> None:
+        content = text.encode()
         headers = {"Content-Type": CONTENT_TYPE}
         if self._endpoint.secret is not None:
             headers[SIGNATURE_HEADER] = signature(self._endpoint.secret, content)
-            headers |= standard_headers(self._endpoint.secret, stored.event_id, self._clock.now(), content)
+            headers |= standard_headers(self._endpoint.secret, event_id, self._clock.now(), content)
         status, answered = await self._send("POST", headers, content)
         if not 200 <= status < 300:
             raise DeliveryError(f"it answered {status}", gone=status == GONE, again_in_seconds=self._again_in(answered))

@@ -17,11 +17,14 @@ from orchestrator.engine.isolation import contained
 from orchestrator.engine.ports import Clock, StoreError
 from orchestrator.events.delivery import Delivery, DeliveryError, Endpoint, delivery_session
 from orchestrator.events.ports import Outbox, StoredEvent
+from orchestrator.events.webhook_control import Wish, checkpoint_name, save_wish, wish_for
 
 LEASE: Final = timedelta(seconds=60)
 BATCH: Final = 50
 POLL_SECONDS: Final = 1.0
 STORE_RETRY_SECONDS: Final = 2.0
+STOPPED_SECONDS: Final = 5.0
+"""How often a webhook that waits, or that an operator stopped, looks whether it shall go on."""
 
 _log = structlog.get_logger(__name__)
 
@@ -113,13 +116,21 @@ class _EndpointLane:
         self._clock = clock
         self._holder = holder
         self._persistence = persistence
-        self._name = f"webhook:{endpoint.name}"
+        self._name = checkpoint_name(endpoint.name)
 
     async def turn(self) -> None:
         """Post what there is, or wait for it."""
         now = self._clock.now()
         if not await self._outbox.acquire_lease(self._name, holder=self._holder, lease=LEASE, now=now):
             await self._clock.sleep(LEASE.total_seconds() / 3)
+            return
+        wish = await wish_for(self._outbox, self._endpoint.name)
+        if wish.position is not None:
+            # Written here and not by who wishes: only the holder of the lease moves the checkpoint.
+            await self._outbox.save_checkpoint(self._name, position=wish.position)
+            await save_wish(self._outbox, self._endpoint.name, Wish(stopped_since=wish.stopped_since))
+        if wish.stopped_since is not None:
+            await self._clock.sleep(STOPPED_SECONDS)
             return
         known = await self._outbox.checkpoint(self._name)
         newest = await self._outbox.last_position()
@@ -169,9 +180,10 @@ class _EndpointLane:
         await self._wait_holding(seconds)
 
     async def _wait_holding(self, seconds: float) -> None:
-        """Wait, and keep the lease: another replica would try at once."""
-        step = LEASE.total_seconds() / 3
+        """Wait, and keep the lease: another replica would try at once. An operator's wish ends it."""
         while seconds > 0:
-            await self._clock.sleep(min(step, seconds))
-            seconds -= step
+            await self._clock.sleep(min(STOPPED_SECONDS, seconds))
+            seconds -= STOPPED_SECONDS
             await self._outbox.acquire_lease(self._name, holder=self._holder, lease=LEASE, now=self._clock.now())
+            if await wish_for(self._outbox, self._endpoint.name) != Wish():
+                return

@@ -17,6 +17,7 @@ from orchestrator.api.overview_ports import Attention, NodeStanding
 from orchestrator.api.ports import ApiServices, BuriedMessage, Check, GroupListing, GroupStanding
 from orchestrator.engine.ports import Acceptance, Amendment, FeedClosedError, HistoryEntry, LeaseLostError
 from orchestrator.engine.requests import ChangeRequest
+from orchestrator.events.webhook_control import WebhookStanding
 from orchestrator.membership.attempt import Action, Attempt, AttemptStatus
 from orchestrator.membership.attention import Need
 from orchestrator.membership.errors import ConflictingRequestError
@@ -298,6 +299,41 @@ class FakeDeadLetters:
 
 
 @dataclass
+class FakeWebhooks:
+    """Webhooks in a dictionary."""
+
+    known: dict[str, WebhookStanding] = field(default_factory=dict)
+    taken: tuple[bool, str] = (True, "it took the event")
+
+    async def webhooks(self) -> Sequence[WebhookStanding]:
+        """Return all."""
+        return tuple(self.known.values())
+
+    async def stop(self, name: str) -> WebhookStanding:
+        """Stop one."""
+        self.known[name] = replace(self.known[name], stopped_since=NOW)
+        return self.known[name]
+
+    async def resume(self, name: str) -> WebhookStanding:
+        """Let one go on."""
+        self.known[name] = replace(self.known[name], stopped_since=None, paused_since=None, failures=0)
+        return self.known[name]
+
+    async def send_again(self, name: str, position: int) -> WebhookStanding:
+        """Send one again what it had."""
+        if position > 10:
+            raise ValueError(f"there is no event {position}; the newest is 10")
+        self.known[name] = replace(self.known[name], position=position)
+        return self.known[name]
+
+    async def try_out(self, name: str) -> tuple[bool, str]:
+        """Say what a test says."""
+        if name not in self.known:
+            raise KeyError(name)
+        return self.taken
+
+
+@dataclass
 class FakeParts:
     """All of them together."""
 
@@ -310,6 +346,7 @@ class FakeParts:
     feed: FakeFeed = field(default_factory=FakeFeed)
     readiness: FakeReadiness = field(default_factory=FakeReadiness)
     dead_letters: FakeDeadLetters = field(default_factory=FakeDeadLetters)
+    webhooks: FakeWebhooks = field(default_factory=FakeWebhooks)
     metrics: CollectorRegistry = field(default_factory=CollectorRegistry)
 
     def __post_init__(self) -> None:
@@ -332,6 +369,7 @@ class FakeParts:
             feed=self.feed,
             readiness=self.readiness,
             dead_letters=self.dead_letters,
+            webhooks=self.webhooks,
             metrics=self.metrics,
             now=lambda: NOW,
             origins=("https://console.example.org",),
