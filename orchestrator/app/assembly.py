@@ -306,4 +306,11 @@ async def assembled(config: Config, stopping: asyncio.Event, clock: Clock | None
 def _node_readings(nodes: list[BesuNode], fleet: Fleet) -> Iterator[NodeReading]:
     for node, watcher in zip(nodes, fleet.watchers, strict=True):
         head = watcher.head.number if watcher.head is not None else None
-        yield node.name, node.counts, head, watcher.subscribed
+        yield NodeReading(
+            name=node.name,
+            counts=node.counts,
+            head=head,
+            subscribed=watcher.subscribed,
+            reorganisations=watcher.reorganisations,
+            gaps=watcher.gaps,
+        )

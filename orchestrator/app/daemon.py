@@ -23,6 +23,7 @@ from orchestrator.api.ports import ApiServices
 from orchestrator.app.assembly import Engine, assembled, secret_text, speakers
 from orchestrator.app.guard_words import GuardWords
 from orchestrator.app.interpreter import settle_interpreter
+from orchestrator.app.loop_lag import LoopLag
 from orchestrator.app.naming import GroupNames
 from orchestrator.app.readiness import Readiness
 from orchestrator.app.surroundings import examine
@@ -151,9 +152,15 @@ async def run_daemon(
         async with asyncio.TaskGroup() as tasks:
             taking = tasks.create_task(kept_running("intake", partial(engine.intake.run, broker), engine.clock))
             driving = tasks.create_task(engine.supervisor.run())
+            lag = LoopLag()
+            engine.metrics.watch_loop(lambda: lag.seconds)
             reporting = [
                 tasks.create_task(kept_running(type(part).__name__, part.run, engine.clock))
-                for part in (*_parts(config, engine, broker, relay, feed), *_self_watch(backlog, readiness), neighbours)
+                for part in (
+                    *_parts(config, engine, broker, relay, feed),
+                    *_self_watch(backlog, readiness, lag),
+                    neighbours,
+                )
             ]
             settle_interpreter()
             log.info("ready", api=address, nodes=len(config.nodes), accounts=len(config.accounts))
@@ -195,9 +202,9 @@ def _parts(config: Config, engine: Engine, broker: Broker, relay: Relay, feed: E
     return (*parts, *_peers(config, engine, broker))
 
 
-def _self_watch(backlog: Backlog, readiness: Readiness) -> tuple[_Part, ...]:
-    """Return what looks whether store and queue work while nobody asks."""
-    return (backlog, readiness)
+def _self_watch(backlog: Backlog, readiness: Readiness, lag: LoopLag) -> tuple[_Part, ...]:
+    """Return what looks whether store, queue and event loop work while nobody asks."""
+    return (backlog, readiness, lag)
 
 
 def _peers(config: Config, engine: Engine, broker: Broker) -> tuple[_Part, ...]:
@@ -263,7 +270,9 @@ def _watch(config: Config, engine: Engine, attester: Attester | None) -> tuple[_
         rules = AuditRules(
             holder=engine.holder, every_blocks=config.chain.audit_blocks, confirmations=config.chain.confirmations
         )
-        found.append(Auditor(engine.fleet, engine.store, engine.outbox, engine.clock, rules))
+        auditor = Auditor(engine.fleet, engine.store, engine.outbox, engine.clock, rules)
+        engine.metrics.watch_groups(lambda: len(auditor.diverged))
+        found.append(auditor)
     if config.engine.repair == "once":
         found.append(Repairer(engine.store, engine.fleet, engine.clock))
     return tuple(found)

@@ -1,31 +1,49 @@
 """The daemon's own measurements, for ``/metrics``."""
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from orchestrator import __version__
+from orchestrator.app.step_metrics import StepMetrics
 from orchestrator.besu.http_client import CallCounts
 from orchestrator.engine.admission import Admission
 from orchestrator.engine.isolation import contained_failures
 from orchestrator.membership.model import RESTING, Change, Kind, State
 from orchestrator.membership.unextendable import WatchTally
 
-_LOCK_BLOCKS: Final = (1, 2, 3, 5, 8, 13, 21, 34, 55)
-
 CONTAINED: Final = (
     *("attestation", "attesting", "audit", "backlog", "claim", "decision told", "embedded message queue", "event"),
-    *("chains", "event set aside", "feed", "head", "heads", "inquiry", "intake", "join", "joining", "lane"),
+    *("chains", "event set aside", "feed", "head", "heads", "inquiry", "intake", "join", "joining", "lane", "loop lag"),
     *("message of an organisation", "neighbours", "readiness", "relay", "renewal", "repair", "repairs", "replica name"),
     *("retention", "stuck sessions", "surroundings", "told event", "trigger", "vouching", "watched block", "webhook"),
 )
 """What failures are contained of: counted from the start, so that the first one is an increase."""
 
-NodeReading = tuple[str, CallCounts, int | None, bool]
-"""A node's name, what it was asked, its head (None while unknown), and whether its heads come by WebSocket."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeReading:
+    """What is counted of a node.
+
+    Attributes:
+        name: Its name.
+        counts: What it was asked.
+        head: Its head; None while that is unknown.
+        subscribed: Whether its heads come by WebSocket.
+        reorganisations: How often its chain was reorganised.
+        gaps: How often its heads had to be caught up with, since the WebSocket was away or silent.
+    """
+
+    name: str
+    counts: CallCounts
+    head: int | None
+    subscribed: bool
+    reorganisations: int = 0
+    gaps: int = 0
 
 
 class Metrics:
@@ -42,23 +60,13 @@ class Metrics:
         nodes: Callable[[], Iterable[NodeReading]],
     ) -> None:
         self.registry = CollectorRegistry()
-        self._steps = Counter(
-            "orchestrator_transitions_total", "Steps that changed a state.", ["state"], registry=self.registry
-        )
-        for state in State:
-            self._steps.labels(state.value)
+        self._of_steps = StepMetrics(self.registry)
         self._ended = Counter(
             "orchestrator_changes_total", "Changes that came to rest.", ["kind", "state"], registry=self.registry
         )
         for kind in Kind:
             for state in RESTING - {State.QUEUED}:
                 self._ended.labels(kind.value, state.value)
-        self._locked = Histogram(
-            "orchestrator_lock_blocks",
-            "For how many blocks a group was locked by us.",
-            buckets=_LOCK_BLOCKS,
-            registry=self.registry,
-        )
         lanes = Gauge("orchestrator_lanes", "Lanes that are driven now.", registry=self.registry)
         lanes.set_function(running_lanes)
         self._blocks = Counter(
@@ -91,6 +99,22 @@ class Metrics:
         largest.set_function(lambda: admission.largest)
         self.registry.register(_TurnedAway(admission))
 
+    def watch_groups(self, diverged: Callable[[], int]) -> None:
+        """Show how many groups' members were last seen to differ."""
+        differing = Gauge(
+            "orchestrator_diverged_groups", "Groups whose members were last seen to differ.", registry=self.registry
+        )
+        differing.set_function(diverged)
+
+    def watch_loop(self, lag_seconds: Callable[[], float]) -> None:
+        """Show how late the event loop is."""
+        lag = Gauge(
+            "orchestrator_loop_lag_seconds",
+            "By how much the event loop was late at the worst in the last minute.",
+            registry=self.registry,
+        )
+        lag.set_function(lag_seconds)
+
     def watch_neighbours(self, sources: Callable[[], int]) -> None:
         """Show how many other sources publish events where ours go."""
         foreign = Gauge(
@@ -112,12 +136,9 @@ class Metrics:
 
     def on_step(self, before: Change, after: Change) -> None:
         """Count a committed step."""
-        if after.state is not before.state:
-            self._steps.labels(after.state.value).inc()
-            if after.state in RESTING and after.state is not State.QUEUED:
-                self._ended.labels(after.kind.value, after.state.value).inc()
-        if before.lock_block is not None and after.lock_block is None and before.leads and after.effect is not None:
-            self._locked.observe(after.effect.block_number - before.lock_block)
+        self._of_steps.on_step(before, after)
+        if after.state is not before.state and after.state in RESTING and after.state is not State.QUEUED:
+            self._ended.labels(after.kind.value, after.state.value).inc()
 
     def on_look(self, before: WatchTally, after: WatchTally, unextendable: int) -> None:
         """Count what a look at new blocks found."""
@@ -169,11 +190,20 @@ class _Nodes(Collector):
         failures = CounterMetricFamily("orchestrator_rpc_failures", "HTTP requests without answer.", labels=["node"])
         heads = GaugeMetricFamily("orchestrator_node_head", "Newest block.", labels=["node"])
         live = GaugeMetricFamily("orchestrator_node_subscribed", "1 while heads come by WebSocket.", labels=["node"])
-        for name, counts, head, subscribed in self._nodes():
-            calls.add_metric([name], counts.calls)
-            requests.add_metric([name], counts.http_requests)
-            failures.add_metric([name], counts.failures)
-            if head is not None:  # no block is a number that a rule could take for one
-                heads.add_metric([name], head)
-            live.add_metric([name], 1.0 if subscribed else 0.0)
-        return (calls, requests, failures, heads, live)
+        reorganised = CounterMetricFamily(
+            "orchestrator_node_reorganisations", "Reorganisations of its chain.", labels=["node"]
+        )
+        gaps = CounterMetricFamily(
+            "orchestrator_node_gaps", "Times that its WebSocket was away or silent.", labels=["node"]
+        )
+        for node in self._nodes():
+            name = [node.name]
+            calls.add_metric(name, node.counts.calls)
+            requests.add_metric(name, node.counts.http_requests)
+            failures.add_metric(name, node.counts.failures)
+            if node.head is not None:  # no block is a number that a rule could take for one
+                heads.add_metric(name, node.head)
+            live.add_metric(name, 1.0 if node.subscribed else 0.0)
+            reorganised.add_metric(name, node.reorganisations)
+            gaps.add_metric(name, node.gaps)
+        return (calls, requests, failures, heads, live, reorganised, gaps)

@@ -48,6 +48,7 @@ class ChainWatcher:
         self._poll_seconds = poll.total_seconds()
         self.reorganisations = 0
         self.returns = 0
+        self.gaps = 0
         self._away = False
         self._disowned = 0
         self._hashes: OrderedDict[int, str] = OrderedDict()
@@ -166,6 +167,7 @@ class ChainWatcher:
                     log.debug("heads lost", node=self.node.name, reason=str(error))
             if self.subscribed:
                 log.info("heads lost, polling until they are back", node=self.node.name)
+                self.gaps += 1
             self.subscribed = False
             failures += 1
             await self._clock.sleep(min(0.2 * 2 ** min(failures, 10), 10.0))

@@ -18,8 +18,8 @@ class Heads:
     """Two nodes, of which the second has not answered yet."""
 
     def __call__(self) -> Iterator[NodeReading]:
-        yield "one", CallCounts(), 7, True
-        yield "two", CallCounts(), None, False
+        yield NodeReading(name="one", counts=CallCounts(), head=7, subscribed=True, gaps=2)
+        yield NodeReading(name="two", counts=CallCounts(), head=None, subscribed=False)
 
 
 @pytest.fixture
