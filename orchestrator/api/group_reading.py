@@ -2,14 +2,16 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Final
 
+from orchestrator.api.overview_reading import News
 from orchestrator.api.ports import ChangeRecord, GroupListing, GroupStanding, MemberStanding
 from orchestrator.engine.fleet import Fleet, Sender
 from orchestrator.engine.node_ports import NodeError
 from orchestrator.engine.watcher import ChainWatcher
+from orchestrator.membership.group_news import GroupNews
 from orchestrator.membership.model import ENDED, Change, GroupView, State
 
 MAX_GROUPS: Final = 10_000
@@ -28,11 +30,15 @@ class FleetGroups:
     Args:
         changes: Tells which groups changes were asked for.
         fleet: The nodes.
+        news: What was told of groups: the audit's word on those that are listed.
         now: Seconds of a clock that never goes back.
     """
 
-    def __init__(self, changes: ChangeRecord, fleet: Fleet, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, changes: ChangeRecord, fleet: Fleet, news: News, now: Callable[[], float] = time.monotonic
+    ) -> None:
         self._changes = changes
+        self._news = news
         self._fleet = fleet
         self._now = now
         self._places = asyncio.Semaphore(AT_ONCE)
@@ -57,10 +63,11 @@ class FleetGroups:
         page = ids[first : first + limit]
         newest = await self._changes.changes(limit=CHANGES_LOOKED_AT)
         managed = frozenset(asked_for)
+        news = await self._news.groups()
         async with asyncio.TaskGroup() as tasks:
             reads = [tasks.create_task(self._standing(group, newest, managed=group in managed)) for group in page]
         return GroupListing(
-            groups=tuple(read.result() for read in reads),
+            groups=tuple(_with_news(read.result(), news) for read in reads),
             following=page[-1] if page and first + limit < len(ids) else None,
             total=len(ids),
         )
@@ -178,3 +185,9 @@ def _in_sync(members: tuple[MemberStanding, ...]) -> bool | None:
         return None
     shown = {(frozenset(member.participants), member.version, member.state_root) for member in seen}
     return all(member.exists for member in seen) and len(shown) == 1
+
+
+def _with_news(group: GroupStanding, news: Mapping[str, GroupNews]) -> GroupStanding:
+    """A list compares nobody's state anew, and says what the audit found."""
+    told = news.get(group.privacy_group_id)
+    return group if told is None or told.diverged is None else replace(group, in_sync=False)

@@ -108,7 +108,7 @@ class GroupStanding:
         version: Its version.
         members: One entry for each participant; only when one group is asked for.
         in_sync: Whether all members that can be seen show the same state root and version; None when fewer than two can
-            be seen, or when that was not looked at.
+            be seen, or when that was not looked at. In a list, False for a group that the audit found to differ.
         unfinished: Ids of changes that have not ended, newest first (a bounded number).
         managed: Whether a change was ever asked for; False for a group that only the nodes know.
     """

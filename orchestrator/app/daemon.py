@@ -289,7 +289,9 @@ def _upkeep(config: Config, engine: Engine) -> tuple[Webhooks | Retention, ...]:
 
 def _asyncapi(config: Config) -> dict[str, Any]:
     names = broker_names(config.broker)
-    return asyncapi_document(version=__version__, requests=names.requests, dead=names.dead, events=names.events)
+    return asyncapi_document(
+        version=__version__, requests=names.requests, dead=names.dead, events=names.events, verdicts=names.verdicts
+    )
 
 
 async def _own_source(engine: Engine) -> str:
@@ -299,14 +301,15 @@ async def _own_source(engine: Engine) -> str:
 async def _serve_http(
     stack: AsyncExitStack, config: Config, engine: Engine, broker: Broker, feed: EventFeed, readiness: Readiness
 ) -> str:
+    news = NewsReader(engine.outbox)
     services = ApiServices(
         intake=engine.intake,
         changes=engine.store,
-        groups=FleetGroups(engine.store, engine.fleet),
+        groups=FleetGroups(engine.store, engine.fleet, news),
         names=GroupNames(config.groups, engine.names),
         nodes={node.name: node.enclave_keys for node in config.nodes},
         forecasts=FleetForecasts(engine.fleet, engine.forecaster),
-        overview=Overview(engine.store, engine.fleet, NewsReader(engine.outbox), readiness, engine.clock.now, notes_of),
+        overview=Overview(engine.store, engine.fleet, news, readiness, engine.clock.now, notes_of),
         feed=feed,
         readiness=readiness,
         dead_letters=broker,

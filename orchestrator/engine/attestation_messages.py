@@ -28,7 +28,9 @@ class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class _Root(_Part):
+class InquiryRoot(_Part):
+    """A block of the group's history, and the state root behind it."""
+
     block_number: _Block
     state_root: _Hash
 
@@ -42,21 +44,25 @@ class _Said(_Part):
     signature: Annotated[str, Field(pattern=r"^0x[0-9a-f]{130}$")]
 
 
-class _Asked(_Said):
-    blocks: Annotated[tuple[_Root, ...], Field(max_length=MOST_BLOCKS)]
+class InquiryData(_Said):
+    """The question whether a member may be added: would its node survive the group's history?"""
+
+    blocks: Annotated[tuple[InquiryRoot, ...], Field(max_length=MOST_BLOCKS)]
     whole: bool
     through: _Block
     through_hash: _Hash
 
     @model_validator(mode="after")
-    def _in_order(self) -> "_Asked":
+    def _in_order(self) -> "InquiryData":
         numbers = [root.block_number for root in self.blocks]
         if numbers != sorted(set(numbers)):
             raise ValueError("blocks: must be in order, each once")
         return self
 
 
-class _Answered(_Said):
+class AttestationData(_Said):
+    """The answer of the member's own daemon; an empty ``trouble`` says that it may."""
+
     block_number: _Block
     block_hash: _Hash
     last: _Block
@@ -69,11 +75,11 @@ _D = TypeVar("_D", bound=BaseModel)
 
 
 class _AskedDocument(BaseModel):
-    data: _Asked
+    data: InquiryData
 
 
 class _AnsweredDocument(BaseModel):
-    data: _Answered
+    data: AttestationData
 
 
 def encode_word(signed: Signed) -> bytes:

@@ -54,17 +54,21 @@ class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class _Root(_Part):
+class VerdictRoot(_Part):
+    """The group's state root at one block, signed by who shows it; empty where the node has no state of the group."""
+
     block_number: _Block
     block_hash: _Hash
     state_root: _Hash | Literal[""]
 
 
-class _Data(_Part):
+class VerdictData(_Part):
+    """What a member's own daemon saw on its node, and signed."""
+
     privacy_group_id: Annotated[str, Field(min_length=44, max_length=44)]
     member: Annotated[str, Field(min_length=1, max_length=124)]
     chain_id: _Block
-    roots: Annotated[tuple[_Root, ...], Field(min_length=1, max_length=MOST_ROOTS)]
+    roots: Annotated[tuple[VerdictRoot, ...], Field(min_length=1, max_length=MOST_ROOTS)]
     head: _Block
     issued_at: AwareDatetime
     account: Annotated[str, Field(pattern=r"^0x[0-9a-f]{40}$")]
@@ -73,7 +77,7 @@ class _Data(_Part):
 
 class _Document(BaseModel):
     type: Literal["membership.member.verdict.v1"]
-    data: _Data
+    data: VerdictData
 
 
 def encode_verdict(signed: SignedVerdict) -> bytes:

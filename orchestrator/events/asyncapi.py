@@ -1,16 +1,27 @@
 """The AsyncAPI 3.0 document: what comes in by the message queue and what goes out. Pure, made from the models."""
 
-from typing import Any, Final
+from typing import Any, Final, Literal
 
+from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from orchestrator.engine.attestation_messages import ATTESTATION_TYPE, INQUIRY_TYPE, AttestationData, InquiryData
 from orchestrator.engine.requests import REQUEST_TYPE, RequestData
+from orchestrator.engine.testimony import VERDICT_TYPE, VerdictData
 from orchestrator.events.examples import example
 from orchestrator.events.schema import DATA, DOCUMENTS
 from orchestrator.membership.status import EventType
 
 ASYNCAPI_VERSION: Final = "3.0.0"
 CLOUD_EVENT: Final = "application/cloudevents+json"
+
+_SIGNED: Final[dict[str, type[BaseModel]]] = {
+    VERDICT_TYPE: VerdictData,
+    INQUIRY_TYPE: InquiryData,
+    ATTESTATION_TYPE: AttestationData,
+}
+
+_Shape = tuple[type[BaseModel], Literal["serialization", "validation"]]
 
 _ABOUT: Final = (
     "Changes of the members of Besu flexible privacy groups: requests come in by a message queue, status events go out "
@@ -26,6 +37,7 @@ def asyncapi_document(
     requests: str = "membership.requests",
     dead: str = "membership.requests.dead",
     events: str = "membership.events",
+    verdicts: str = "membership.verdicts",
 ) -> dict[str, Any]:
     """Return the document.
 
@@ -34,13 +46,23 @@ def asyncapi_document(
         requests: Subject or queue of requests.
         dead: Subject or queue of dead letters.
         events: What stands before the type in the subject or routing key of an event.
+        verdicts: Subject or exchange of what organisations' daemons tell each other.
     """
+    outgoing: list[_Shape] = [(model, "serialization") for model in DOCUMENTS.values()]
+    taken: list[type[BaseModel]] = [RequestData, *_SIGNED.values()]
+    incoming: list[_Shape] = [(model, "validation") for model in taken]
     _, definitions = models_json_schema(
-        [(model, "serialization") for model in DOCUMENTS.values()] + [(RequestData, "validation")],
+        [*outgoing, *incoming],
         ref_template="#/components/schemas/{model}",
     )
     schemas: dict[str, Any] = definitions["$defs"]
-    schemas["ChangeRequest"] = _request_schema()
+    schemas["ChangeRequest"] = _event_schema(REQUEST_TYPE, RequestData.__name__) | {
+        "description": "A CloudEvents 1.0 document; its id is the idempotency key."
+    }
+    for kind, model in _SIGNED.items():
+        schemas[_signed_title(model)] = _event_schema(kind, model.__name__) | {
+            "description": "A CloudEvents 1.0 document; what is in data is signed by the account that it names."
+        }
     return {
         "asyncapi": ASYNCAPI_VERSION,
         "info": {
@@ -61,11 +83,21 @@ def asyncapi_document(
                 "description": "Requests that could not be accepted, as they came.",
                 "messages": {"deadLetter": {"$ref": "#/components/messages/deadLetter"}},
             },
+            "verdicts": {
+                "address": verdicts,
+                "description": "What the daemons of several organisations tell each other, signed; others need it not.",
+                "messages": {
+                    _signed_key(model): {"$ref": f"#/components/messages/{_signed_key(model)}"}
+                    for model in _SIGNED.values()
+                },
+            },
             **{_key(kind): _channel(kind, events) for kind in EventType},
         },
         "operations": {
             "receiveRequest": {"action": "receive", "channel": {"$ref": "#/channels/requests"}},
             "buryRequest": {"action": "send", "channel": {"$ref": "#/channels/dead"}},
+            "sendSigned": {"action": "send", "channel": {"$ref": "#/channels/verdicts"}},
+            "receiveSigned": {"action": "receive", "channel": {"$ref": "#/channels/verdicts"}},
             **{
                 f"send{_title(kind)}": {"action": "send", "channel": {"$ref": f"#/channels/{_key(kind)}"}}
                 for kind in EventType
@@ -89,6 +121,15 @@ def asyncapi_document(
                         },
                     },
                 },
+                **{
+                    _signed_key(model): {
+                        "name": kind,
+                        "summary": " ".join((model.__doc__ or "").split()),
+                        "contentType": CLOUD_EVENT,
+                        "payload": {"$ref": f"#/components/schemas/{_signed_title(model)}"},
+                    }
+                    for kind, model in _SIGNED.items()
+                },
                 **{_key(kind): _message(kind) for kind in EventType},
             },
             "schemas": schemas,
@@ -96,21 +137,29 @@ def asyncapi_document(
     }
 
 
-def _request_schema() -> dict[str, Any]:
+def _event_schema(kind: str, data: str) -> dict[str, Any]:
     text = {"type": "string", "minLength": 1}
     return {
         "type": "object",
-        "description": "A CloudEvents 1.0 document; its id is the idempotency key.",
         "required": ["specversion", "id", "source", "type", "data"],
         "properties": {
             "specversion": {"const": "1.0"},
             "id": text | {"maxLength": 256},
             "source": text | {"maxLength": 1024},
-            "type": {"const": REQUEST_TYPE},
+            "type": {"const": kind},
             "datacontenttype": {"type": "string"},
-            "data": {"$ref": "#/components/schemas/RequestData"},
+            "data": {"$ref": f"#/components/schemas/{data}"},
         },
     }
+
+
+def _signed_title(model: type[BaseModel]) -> str:
+    return f"Signed{model.__name__.removesuffix('Data')}"
+
+
+def _signed_key(model: type[BaseModel]) -> str:
+    title = _signed_title(model)
+    return title[0].lower() + title[1:]
 
 
 def _channel(kind: EventType, events: str) -> dict[str, Any]:

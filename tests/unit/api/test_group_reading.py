@@ -5,11 +5,22 @@ import pytest
 from orchestrator.api.group_reading import FleetGroups
 from orchestrator.engine.fleet import Fleet
 from orchestrator.engine.watcher import ChainWatcher
+from orchestrator.membership.group_news import GroupNews, Told
 from tests.fakes.clock import FastClock
-from tests.fakes.http_api import ACCOUNT, GROUP, KEYS, FakeRecord, make_change
+from tests.fakes.http_api import ACCOUNT, GROUP, KEYS, NOW, FakeRecord, make_change
 from tests.fakes.network import FakeNetwork, FakeNode, Group
 
 OTHER_GROUP = "Z3JvdXAtb2YtdGhlLXVuaXQtdGVzdHMtMzItYnl0ZXM="
+
+
+class FakeNews:
+    """What a test says that was told."""
+
+    def __init__(self, told: dict[str, GroupNews]) -> None:
+        self._told = told
+
+    async def groups(self) -> dict[str, GroupNews]:
+        return self._told
 
 
 class Scene:
@@ -22,7 +33,8 @@ class Scene:
         self.network.mine(3)
         self.record = FakeRecord()
         fleet = Fleet([ChainWatcher(node, FastClock()) for node in self.nodes])
-        self.groups = FleetGroups(self.record, fleet)
+        self.told: dict[str, GroupNews] = {}
+        self.groups = FleetGroups(self.record, fleet, FakeNews(self.told))
 
 
 @pytest.fixture
@@ -64,6 +76,16 @@ async def test_one_visible_member_proves_nothing(scene: Scene) -> None:
     group = await scene.groups.group(GROUP)
     assert group is not None
     assert (group.members[1].exists, group.in_sync) == (None, None)
+
+
+async def test_a_list_tells_what_the_audit_found(scene: Scene) -> None:
+    """A group whose members were found to differ is listed as such; of others a list says nothing."""
+    scene.record.stored["change-1"] = make_change()
+    (group,) = (await scene.groups.groups(limit=5)).groups
+    assert group.in_sync is None
+    scene.told[GROUP] = GroupNews(diverged=Told(at=NOW, data={}))
+    (group,) = (await scene.groups.groups(limit=5)).groups
+    assert group.in_sync is False
 
 
 async def test_an_unknown_group_is_none(scene: Scene) -> None:

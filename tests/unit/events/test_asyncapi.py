@@ -10,7 +10,7 @@ from orchestrator.engine.requests import REQUEST_TYPE
 from orchestrator.events.asyncapi import asyncapi_document
 from orchestrator.membership.status import EventType
 
-DOCUMENT = asyncapi_document(version="1.2.3", requests="in", dead="in.dead", events="out")
+DOCUMENT = asyncapi_document(version="1.2.3", requests="in", dead="in.dead", events="out", verdicts="words")
 
 
 def references(part: Any) -> Iterator[str]:
@@ -42,7 +42,7 @@ def test_all_references_lead_somewhere() -> None:
 def test_it_tells_every_channel() -> None:
     """Requests, dead letters and each type of event have their address, under the configured names."""
     addresses = {channel["address"] for channel in DOCUMENT["channels"].values()}
-    assert addresses == {"in", "in.dead"} | {f"out.{event_type.value}" for event_type in EventType}
+    assert addresses == {"in", "in.dead", "words"} | {f"out.{event_type.value}" for event_type in EventType}
     assert DOCUMENT["asyncapi"] == "3.0.0"
     assert DOCUMENT["info"]["version"] == "1.2.3"
     assert json.loads(json.dumps(DOCUMENT)) == DOCUMENT
@@ -70,3 +70,12 @@ def test_requests_are_described() -> None:
     validator.validate(request)
     assert not validator.is_valid(request | {"type": "other"})
     assert not validator.is_valid(request | {"data": {"kind": "create_group", "surprise": 1}})
+
+
+def test_what_organisations_tell_each_other_is_there() -> None:
+    """The channel of signed words has its three messages, each with the shape that is read."""
+    channel = DOCUMENT["channels"]["verdicts"]
+    assert set(channel["messages"]) == {"signedVerdict", "signedInquiry", "signedAttestation"}
+    verdict = at(at(channel["messages"]["signedVerdict"]["$ref"])["payload"]["$ref"])
+    data = at(verdict["properties"]["data"]["$ref"])
+    assert {"member", "roots", "account", "signature"} <= set(data["required"])
