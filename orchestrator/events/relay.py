@@ -27,7 +27,7 @@ from orchestrator.events.ports import Outbox, Publisher, StoredEvent
 LEASE_NAME: Final = "relay"
 LEASE: Final = timedelta(seconds=15)
 BATCH: Final = 256
-GROUPS_AT_ONCE: Final = 16
+GROUPS_AT_ONCE: Final = 64
 POLL_SECONDS: Final = 1.0
 MARK_SECONDS: Final = 0.1
 MOST_FAILURES: Final = 5
