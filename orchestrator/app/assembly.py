@@ -44,6 +44,7 @@ from orchestrator.engine.sending import Sending
 from orchestrator.engine.supervisor import LaneRules, Supervisor
 from orchestrator.engine.testimony import VerdictBook
 from orchestrator.engine.tracking import ReplayTracker
+from orchestrator.engine.turns import Turns
 from orchestrator.engine.watcher import ChainWatcher
 from orchestrator.engine.worker import Worker
 from orchestrator.membership.forecast.schedule import ADDS, ReplayRules
@@ -272,14 +273,16 @@ async def assembled(config: Config, stopping: asyncio.Event, clock: Clock | None
             stop_within=timedelta(seconds=config.engine.shutdown_seconds),
         )
         metrics = Metrics(lambda: supervisor.running_lanes, lambda: _node_readings(nodes, fleet))
-        worker = Worker(store, executor, clock, stopping, metrics.on_step)
+        turns = Turns()
+        worker = Worker(store, executor, clock, stopping, metrics.on_step, turns)
         supervisor = Supervisor(store, worker, fleet, clock, lanes, stopping, leases)
         bounds = AdmissionRules(
             per_source=config.admission.per_source,
             per_account=config.admission.per_account,
             when_full=config.admission.when_full,
         )
-        intake = Intake(store, fleet, accounts, clock, new_id, bounds)
+        intake = Intake(store, fleet, accounts, clock, new_id, bounds, turns)
+        metrics.watch_shares(lambda: supervisor.largest_share, lambda: turns.waiting)
         metrics.watch_admission(intake.admission)
         yield Engine(
             database=database,

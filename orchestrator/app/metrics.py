@@ -115,6 +115,21 @@ class Metrics:
         )
         lag.set_function(lag_seconds)
 
+    def watch_shares(self, largest: Callable[[], int], waiting: Callable[[], int]) -> None:
+        """Show how lanes are shared out among senders."""
+        of_largest = Gauge(
+            "orchestrator_largest_source_lanes",
+            "Lanes of the source with the most, of those driven now.",
+            registry=self.registry,
+        )
+        of_largest.set_function(largest)
+        resting = Gauge(
+            "orchestrator_lanes_waiting_for_turn",
+            "Lanes that wait for their turn at work; 0 while one source has lanes only.",
+            registry=self.registry,
+        )
+        resting.set_function(waiting)
+
     def watch_neighbours(self, sources: Callable[[], int]) -> None:
         """Show how many other sources publish events where ours go."""
         foreign = Gauge(

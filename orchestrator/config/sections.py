@@ -115,7 +115,12 @@ class ChainConfig(Section):
 class EngineConfig(Section):
     """``[engine]``: how much is done at once."""
 
-    lanes: int = Field(default=500, ge=1, le=10_000, description="Groups that are worked on at the same time.")
+    lanes: int = Field(
+        default=500,
+        ge=1,
+        le=10_000,
+        description="Groups that are worked on at the same time; one source gets nine tenths of them at most.",
+    )
     replica: Name | None = Field(
         default=None,
         description="Name of this replica, of which one process may run on a store; a restarted one takes up what it "

@@ -22,6 +22,7 @@ from orchestrator.engine.isolation import contained
 from orchestrator.engine.node_ports import NodeError, Signers
 from orchestrator.engine.ports import Acceptance, BrokerError, ChangeStore, Clock, StoreError, Trigger, TriggerSource
 from orchestrator.engine.requests import ChangeRequest, InvalidRequestError, parse_trigger
+from orchestrator.engine.turns import INTAKE, Turns
 from orchestrator.engine.watcher import ChainWatcher
 from orchestrator.membership.errors import ConflictingRequestError
 from orchestrator.membership.model import ENDED, Change, Kind, State
@@ -72,6 +73,7 @@ class Intake:
         clock: Time.
         new_id: Makes change ids.
         rules: How much of one sender's may be unfinished; None for the defaults.
+        turns: Told while requests are being accepted, so that lanes leave room for it.
     """
 
     def __init__(
@@ -82,7 +84,9 @@ class Intake:
         clock: Clock,
         new_id: Callable[[], str],
         rules: AdmissionRules | None = None,
+        turns: Turns | None = None,
     ) -> None:
+        self._accepting = turns or Turns()
         self._store = store
         self._fleet = fleet
         self._signers = signers
@@ -104,6 +108,7 @@ class Intake:
         account = self._account(request)
         group = request.privacy_group_id or new_group_id()
         async with AsyncExitStack() as turn:
+            turn.enter_context(self._accepting.present(INTAKE))
             await turn.enter_async_context(self._turn_of(group))
             return await self._accept(request, account, group, turn)
 

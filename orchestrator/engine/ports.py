@@ -96,12 +96,14 @@ class Lane:
         token: Fencing token; every write names it, and one that is not the newest is refused.
         active: Changes of the group that are neither resting nor ended, the lead first.
         queued: Changes that may start now, oldest first (a bounded number).
+        source: Who asked for what made it due.
     """
 
     privacy_group_id: str
     token: int
     active: tuple[Change, ...]
     queued: tuple[Change, ...]
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,8 +180,27 @@ class ChangeStore(Protocol):
     async def announce(self, events: Sequence[StatusEvent]) -> None:
         """Store events that belong to no change."""
 
-    async def claim(self, *, holder: str, lease: timedelta, limit: int, now: datetime) -> tuple[Lane, ...]:
-        """Take up to `limit` lanes that have something to do and that nobody holds, those due longest first."""
+    async def claim(
+        self,
+        *,
+        holder: str,
+        lease: timedelta,
+        limit: int,
+        now: datetime,
+        held: Mapping[str, int] | None = None,
+        most_of_source: int | None = None,
+    ) -> tuple[Lane, ...]:
+        """Take up to `limit` lanes that have something to do and that nobody holds.
+
+        Args:
+            holder: Who takes them.
+            lease: For how long.
+            limit: How many at most.
+            now: The present time.
+            held: How many of each source this holder has: who has the fewest is served first, of one source the lanes
+                due longest.
+            most_of_source: How many of one source it may have, those held included; None for no bound.
+        """
 
     async def forget(self, *, name: str) -> frozenset[str]:
         """Give back what the earlier lives of a name, or one holder, left held, and return the groups of its lanes.

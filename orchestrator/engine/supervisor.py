@@ -6,6 +6,7 @@ is claimed again from its last commit.
 
 import asyncio
 import contextlib
+from collections import Counter
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -20,6 +21,9 @@ from orchestrator.engine.worker import Worker
 
 IDLE_SECONDS = 5.0
 """How long to sleep at most when nothing is known to be due; another replica's news could have been missed."""
+
+SHARE_SECONDS = 0.5
+"""How long to sleep at most while a source has all lanes that it may have: what else comes due is not asked for."""
 
 log = structlog.get_logger()
 
@@ -39,6 +43,11 @@ class LaneRules:
     lease: timedelta = timedelta(seconds=8)
     most_lanes: int = 500
     stop_within: timedelta = timedelta(seconds=20)
+
+    @property
+    def most_of_source(self) -> int:
+        """Lanes of one source at the same time: some are always left for who comes next."""
+        return max(1, self.most_lanes * 9 // 10)
 
 
 class Supervisor:
@@ -72,12 +81,21 @@ class Supervisor:
         self._stopping = stopping
         self._leases = leases
         self._lanes: dict[str, asyncio.Task[None]] = {}
+        self._sources: dict[str, str] = {}
         self._freed = asyncio.Event()
 
     @property
     def running_lanes(self) -> int:
         """How many lanes are driven now."""
         return len(self._lanes)
+
+    @property
+    def largest_share(self) -> int:
+        """How many lanes the source with the most has now."""
+        return max(self._held().values(), default=0)
+
+    def _held(self) -> Counter[str]:
+        return Counter(self._sources.values())
 
     async def run(self) -> None:
         """Drive lanes until `stopping` is set and the lock windows are finished."""
@@ -102,12 +120,19 @@ class Supervisor:
                     if free > 0:
                         now = self._clock.now()
                         lanes = await self._store.claim(
-                            holder=self._rules.holder, lease=self._rules.lease, limit=free, now=now
+                            holder=self._rules.holder,
+                            lease=self._rules.lease,
+                            limit=free,
+                            now=now,
+                            held=self._held(),
+                            most_of_source=self._rules.most_of_source,
                         )
                         self._leases.prolong((lane.privacy_group_id for lane in lanes), now + self._rules.lease)
                     else:
                         await self._freed.wait()
-                    if free > 0 and not lanes:
+                    if free > 0 and not lanes and self.largest_share >= self._rules.most_of_source:
+                        await self._rest_at_share()
+                    elif free > 0 and not lanes:
                         await self._rest(await self._idle_seconds())
                 except StoreError as error:
                     log.warning("store does not answer", reason=str(error))
@@ -117,11 +142,22 @@ class Supervisor:
             for lane in lanes:
                 task = tasks.create_task(self._drive(lane))
                 self._lanes[lane.privacy_group_id] = task
+                self._sources[lane.privacy_group_id] = lane.source
                 task.add_done_callback(partial(self._ended, lane.privacy_group_id))
 
     async def _rest(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
             await self._clock.wait_for(self._store.wait_for_work(IDLE_SECONDS), seconds)
+
+    async def _rest_at_share(self) -> None:
+        """Rest until a lane ends or something comes due: what is due already may be of a source that has its share."""
+        news = [asyncio.ensure_future(wait) for wait in (self._freed.wait(), self._store.wait_for_work(SHARE_SECONDS))]
+        try:
+            with contextlib.suppress(TimeoutError):
+                await self._clock.wait_for(asyncio.wait(news, return_when=asyncio.FIRST_COMPLETED), SHARE_SECONDS)
+        finally:
+            for waiting in news:
+                waiting.cancel()
 
     async def _idle_seconds(self) -> float:
         due = await self._store.next_due()
@@ -141,6 +177,7 @@ class Supervisor:
         """Renew a lane no more; told of every task, of those too that were cancelled before their first step."""
         if self._lanes.get(group) is task:
             del self._lanes[group]
+            del self._sources[group]
             self._leases.end(group)
         self._freed.set()
 

@@ -15,6 +15,7 @@ import structlog
 from orchestrator.engine.isolation import contained
 from orchestrator.engine.node_ports import Block, Head, NodeError, NodePort
 from orchestrator.engine.ports import Clock
+from orchestrator.engine.turns import resting
 from orchestrator.membership.reasons import Reason
 
 KEPT_BLOCKS = 256
@@ -91,10 +92,11 @@ class ChainWatcher:
         """Return the first head above a number, or None when there is none after so long."""
         if self.head is not None and self.head.number > number:
             return self.head
-        try:
-            return await self._clock.wait_for(self._beyond(number), seconds)
-        except TimeoutError:
-            return None
+        async with resting():
+            try:
+                return await self._clock.wait_for(self._beyond(number), seconds)
+            except TimeoutError:
+                return None
 
     async def wait_mined(self, pmt_hashes: Iterable[str], until_block: int, seconds: float) -> Block | None:
         """Wait until a block holds one of the PMTs.
@@ -111,7 +113,8 @@ class ChainWatcher:
         for pmt_hash in hashes:
             self._waited_for[pmt_hash] = self._waited_for.get(pmt_hash, 0) + 1
         try:
-            return await self._clock.wait_for(self._mined(hashes, until_block), seconds)
+            async with resting():
+                return await self._clock.wait_for(self._mined(hashes, until_block), seconds)
         except TimeoutError:
             return None
         finally:

@@ -14,6 +14,7 @@ import structlog
 from orchestrator.engine.executor import Executor
 from orchestrator.engine.ports import ChangeStore, Clock, Lane, LeaseLostError, Record, StoreError
 from orchestrator.engine.recording import is_lasting, record_of
+from orchestrator.engine.turns import Turns, resting
 from orchestrator.membership import facts
 from orchestrator.membership.batch import next_batch
 from orchestrator.membership.commands import Burn, Command, Pause, Send, Sign
@@ -44,6 +45,7 @@ class Worker:
         clock: Time.
         stopping: Set when the daemon is to stop.
         on_step: Told of each committed step (before, after), for the metrics.
+        turns: Places at work, given to senders in turn; None for the worker's own.
     """
 
     def __init__(
@@ -53,7 +55,9 @@ class Worker:
         clock: Clock,
         stopping: asyncio.Event,
         on_step: Callable[[Change, Change], None],
+        turns: Turns | None = None,
     ) -> None:
+        self._turns = turns or Turns()
         self._store = store
         self._executor = executor
         self._clock = clock
@@ -67,6 +71,10 @@ class Worker:
         A lane whose lease is lost is left alone: another replica goes on with it. A change that an operator amended
         meanwhile is a lost lease, too, only that giving the lane back then works.
         """
+        with self._turns.present(lane.source):
+            await self._run(lane)
+
+    async def _run(self, lane: Lane) -> None:
         try:
             while True:
                 left = len(lane.queued)
@@ -105,15 +113,19 @@ class Worker:
             turn = tuple(change for change in turn if change.state not in RESTING)
             if not turn:
                 return
-            overdue = [change for change in turn if deadline_applies(change, self._clock.now())]
-            if overdue:
-                turn = await self._give_up(lane, turn, overdue[0])
-            elif any(change.state is State.PREFLIGHT for change in turn):
-                turn = await self._preflight(lane, turn)
-            elif any(change.state in ACTION_OF for change in turn):
-                turn = await self._transact(lane, turn)
-            else:
-                turn = await self._prove(lane, turn)
+            async with self._turns.turn(lane.source):
+                turn = await self._further(lane, turn)
+
+    async def _further(self, lane: Lane, turn: tuple[Change, ...]) -> tuple[Change, ...]:
+        """Take one step with a turn."""
+        overdue = [change for change in turn if deadline_applies(change, self._clock.now())]
+        if overdue:
+            return await self._give_up(lane, turn, overdue[0])
+        if any(change.state is State.PREFLIGHT for change in turn):
+            return await self._preflight(lane, turn)
+        if any(change.state in ACTION_OF for change in turn):
+            return await self._transact(lane, turn)
+        return await self._prove(lane, turn)
 
     async def _give_up(self, lane: Lane, turn: tuple[Change, ...], change: Change) -> tuple[Change, ...]:
         fact = facts.DeadlinePassed(deadline=change.deadline or self._clock.now())
@@ -213,7 +225,8 @@ class Worker:
     async def _undeterred(self, lane: Lane, change: Change, command: Command) -> facts.Fact:
         """Do a command; a defect is a fact, too, so that a lock of ours is undone and the change parks."""
         if isinstance(command, Pause):
-            await self._clock.sleep(command.seconds)
+            async with resting():
+                await self._clock.sleep(command.seconds)
             command = command.then
         if change.state in ACTION_OF and not await self._patiently(lambda: self._store.holds(lane)):
             # A process that was stopped and woke up finds its lane taken over: it must send nothing any more.

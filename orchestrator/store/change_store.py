@@ -49,11 +49,21 @@ class SqlChangeStore:
         unit = partial(accepting.announce_alone, events=events, at=self._clock.now())
         await self._database.write(unit, key=groups.pop() if len(groups) == 1 else None)
 
-    async def claim(self, *, holder: str, lease: timedelta, limit: int, now: datetime) -> tuple[Lane, ...]:
+    async def claim(
+        self,
+        *,
+        holder: str,
+        lease: timedelta,
+        limit: int,
+        now: datetime,
+        held: Mapping[str, int] | None = None,
+        most_of_source: int | None = None,
+    ) -> tuple[Lane, ...]:
         """Take up to `limit` lanes that have something to do and that nobody holds, of each source in turn."""
         self._work.clear()  # what comes due from here on ends the next `wait_for_work`
+        shares = leasing.Shares(limit=limit, held=held or {}, most_of_source=most_of_source)
         return await self._database.write(
-            partial(leasing.claim, holder=holder, now=micros(now), lease_until=micros(now + lease), limit=limit)
+            partial(leasing.claim, holder=holder, now=micros(now), lease_until=micros(now + lease), shares=shares)
         )
 
     async def renew(

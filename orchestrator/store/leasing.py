@@ -6,9 +6,9 @@ as soon as its lease is over. On PostgreSQL the lane's row is locked first and p
 statement, which sees what the previous owner of that lock committed.
 """
 
-from collections.abc import Collection, Sequence
-from dataclasses import replace
-from itertools import islice, zip_longest
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from heapq import heapify, heappop, heapreplace
 
 import sqlalchemy as sa
 
@@ -96,25 +96,71 @@ _NEXT_EXPIRED = sa.select(
 ).where(sa.text("holder IS NOT NULL"), lanes.c.due_at.is_not(None))
 
 
-def claim(transaction: Transaction, *, holder: str, now: int, lease_until: int, limit: int) -> tuple[Lane, ...]:
-    """Take up to `limit` lanes that are due and that nobody holds: of each source in turn, those due longest first."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shares:
+    """How many lanes are taken, and whose.
+
+    Attributes:
+        limit: How many at most.
+        held: How many of each source the holder has.
+        most_of_source: How many of one source it may have, those held included; None for no bound.
+    """
+
+    limit: int
+    held: Mapping[str, int] = field(default_factory=dict)
+    most_of_source: int | None = None
+
+    def left(self, source: str) -> int:
+        """Return how many more of a source may be taken."""
+        if self.most_of_source is None:
+            return self.limit
+        return max(0, min(self.limit, self.most_of_source - self.held.get(source, 0)))
+
+
+def shared_out(waiting: Mapping[str, Sequence[str]], shares: Shares) -> list[str]:
+    """Choose lanes one after the other, each of the source that has the fewest then.
+
+    Args:
+        waiting: Each source's free lanes in their order; of equal sources the first named is served first.
+        shares: How many are taken.
+    """
+    turns = [
+        (shares.held.get(source, 0), place, 0, groups[: shares.left(source)])
+        for place, (source, groups) in enumerate(waiting.items())
+        if groups[: shares.left(source)]
+    ]
+    heapify(turns)
+    chosen: list[str] = []
+    while turns and len(chosen) < shares.limit:
+        has, place, taken, groups = turns[0]
+        chosen.append(groups[taken])
+        if taken + 1 < len(groups):
+            heapreplace(turns, (has + 1, place, taken + 1, groups))
+        else:
+            heappop(turns)
+    return chosen
+
+
+def claim(transaction: Transaction, *, holder: str, now: int, lease_until: int, shares: Shares) -> tuple[Lane, ...]:
+    """Take lanes that are due and that nobody holds: of each source in turn, those due longest first."""
     connection = transaction.connection
     times = {"now": now, "beyond": now + LONGEST_PAUSE_MICROSECONDS}
-    groups = _in_turn(connection, times, limit)
+    groups = _in_turn(connection, times, shares)
     if not groups:
         return ()
     taken = (
         lanes.update()
         .where(lanes.c.privacy_group_id.in_(groups))
         .values(holder=holder, lease_until=lease_until, token=lanes.c.token + 1)
-        .returning(lanes.c.privacy_group_id, lanes.c.token)
+        .returning(lanes.c.privacy_group_id, lanes.c.token, lanes.c.source)
     )
-    tokens = {row.privacy_group_id: row.token for row in connection.execute(taken)}
+    found = {row.privacy_group_id: row for row in connection.execute(taken)}
     active = active_changes(connection, groups)
     return tuple(
         Lane(
             privacy_group_id=group,
-            token=tokens[group],
+            token=found[group].token,
+            source=found[group].source,
             active=active[group],
             queued=queued_changes(connection, group, now=now, limit=QUEUED_PER_LANE),
         )
@@ -122,20 +168,23 @@ def claim(transaction: Transaction, *, holder: str, now: int, lease_until: int, 
     )
 
 
-def _in_turn(connection: sa.Connection, times: dict[str, int], limit: int) -> list[str]:
+def _in_turn(connection: sa.Connection, times: dict[str, int], shares: Shares) -> list[str]:
     """Return groups whose lanes can be taken, one of each source in turn, those due longest first.
 
     A sender of thousands of requests then is not in front of everybody else.
     """
     sources = _due_sources(connection)
     if len(sources) < 2:
+        limit = min((shares.left(source) for source in sources), default=0)
         return list(connection.execute(_CLAIMABLE, times | {"limit": limit}).scalars())
-    waiting = [
-        connection.execute(_CLAIMABLE_OF_SOURCE, times | {"limit": limit, "of_source": source}).scalars().all()
+    waiting = {
+        source: connection.execute(_CLAIMABLE_OF_SOURCE, times | {"limit": shares.left(source), "of_source": source})
+        .scalars()
+        .all()
         for source in sources
-    ]
-    turns = (group for turn in zip_longest(*waiting) for group in turn if group is not None)
-    return list(islice(turns, limit))
+        if shares.left(source)
+    }
+    return shared_out(waiting, shares)
 
 
 def _due_sources(connection: sa.Connection) -> list[str]:

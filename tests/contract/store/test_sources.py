@@ -57,6 +57,53 @@ async def test_lanes_are_claimed_from_each_source_in_turn(store: SqlChangeStore)
     assert len(rest) == 27
 
 
+async def test_who_has_the_fewest_lanes_is_served_first(store: SqlChangeStore) -> None:
+    """A source that has lanes waits until the others have as many; its lanes are named with it."""
+    for number in range(10):
+        await store.accept(a_change(f"a-{number}", f"a{number}", at=number), "hash", (), source="/a")
+        await store.accept(a_change(f"b-{number}", f"b{number}", at=20 + number), "hash", (), source="/b")
+    now = START + timedelta(seconds=60)
+    lanes = await store.claim(holder="one", lease=LEASE, limit=5, now=now, held={"/a": 3})
+    assert [(lane.privacy_group_id, lane.source) for lane in lanes] == [
+        ("b0", "/b"),
+        ("b1", "/b"),
+        ("b2", "/b"),
+        ("a0", "/a"),
+        ("b3", "/b"),
+    ]
+
+
+async def test_a_source_gets_its_share_and_no_more(store: SqlChangeStore) -> None:
+    """However many lanes are free, one source has a bounded number of them, alone as beside others; others go on."""
+    for number in range(10):
+        await store.accept(a_change(f"a-{number}", f"a{number}", at=number), "hash", (), source="/a")
+    now = START + timedelta(seconds=60)
+    alone = await store.claim(holder="one", lease=LEASE, limit=9, now=now, held={"/a": 2}, most_of_source=6)
+    assert [lane.privacy_group_id for lane in alone] == ["a0", "a1", "a2", "a3"]
+    await store.accept(a_change("b", "b", at=50), "hash", (), source="/b")
+    beside = await store.claim(holder="one", lease=LEASE, limit=9, now=now, held={"/a": 6}, most_of_source=6)
+    assert [lane.privacy_group_id for lane in beside] == ["b"]
+    assert await store.claim(holder="one", lease=LEASE, limit=9, now=now, held={"/a": 9}, most_of_source=6) == ()
+
+
+async def test_replicas_share_out_the_sources_each_for_itself(store_url: str, clock: JumpingClock) -> None:
+    """Two replicas beside a flood each take the share of it that they have room for, and either serves the others."""
+    async with Database(store_url) as one, Database(store_url) as other:
+        replicas = {"one": SqlChangeStore(one, clock), "two": SqlChangeStore(other, clock)}
+        for number in range(20):
+            await replicas["one"].accept(a_change(f"a-{number}", f"a{number:02}", at=number), "hash", (), source="/a")
+        now = START + timedelta(seconds=60)
+        held = {"/a": 0}
+        for holder, store in replicas.items():
+            lanes = await store.claim(holder=holder, lease=LEASE, limit=9, now=now, held=held, most_of_source=6)
+            assert [lane.source for lane in lanes] == ["/a"] * 6
+        for number in range(2):
+            await replicas["one"].accept(a_change(f"b-{number}", f"b{number}", at=50), "hash", (), source="/b")
+        for holder, store in replicas.items():
+            lanes = await store.claim(holder=holder, lease=LEASE, limit=1, now=now, held={"/a": 5}, most_of_source=6)
+            assert [lane.source for lane in lanes] == ["/b"], holder
+
+
 async def test_what_is_unfinished_is_counted(store: SqlChangeStore) -> None:
     """Changes that are neither ended nor parked are counted by source and account."""
     for number, state in enumerate((State.QUEUED, State.QUEUED, State.PARKED, State.SUCCEEDED)):

@@ -26,6 +26,7 @@ class Heads:
 def samples() -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
     metrics = Metrics(lambda: 3, Heads())
     metrics.watch_neighbours(lambda: 1)
+    metrics.watch_shares(lambda: 450, lambda: 12)
     families = text_string_to_metric_families(generate_latest(metrics.registry).decode())
     return {
         (sample.name, frozenset(sample.labels.items())): sample.value
@@ -61,6 +62,12 @@ def test_process_and_build_are_told(samples: dict[tuple[str, frozenset[tuple[str
     assert samples["process_resident_memory_bytes", frozenset()] > 0
     assert ("process_cpu_seconds_total", frozenset()) in samples
     assert samples["orchestrator_foreign_sources", frozenset()] == 1
+
+
+def test_how_lanes_are_shared_out_is_told(samples: dict[tuple[str, frozenset[tuple[str, str]]], float]) -> None:
+    """How many lanes the source with the most has, and how many wait for their turn, are there to be watched."""
+    assert samples["orchestrator_largest_source_lanes", frozenset()] == 450
+    assert samples["orchestrator_lanes_waiting_for_turn", frozenset()] == 12
 
 
 def test_every_kind_of_contained_failure_is_listed() -> None:

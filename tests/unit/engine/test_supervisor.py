@@ -7,6 +7,8 @@ from orchestrator.engine.fleet import Fleet
 from orchestrator.engine.leases import Leases
 from orchestrator.engine.ports import Lane
 from orchestrator.engine.supervisor import LaneRules, Supervisor
+from orchestrator.store import Database, SqlChangeStore
+from tests.fakes.changes import a_change
 from tests.fakes.clock import FastClock
 
 
@@ -43,18 +45,33 @@ class SlowStore:
         self.work.clear()
 
 
+class CountedStore(SqlChangeStore):
+    """Counts claims."""
+
+    claims = 0
+
+    async def claim(self, **asked: Any) -> tuple[Lane, ...]:
+        self.claims += 1
+        return await super().claim(**asked)
+
+
 class EndlessWorker:
     """Works on each lane until it is stopped."""
 
     def __init__(self) -> None:
         self.working: set[str] = set()
+        self._ends: dict[str, asyncio.Event] = {}
 
     async def run(self, claimed: Lane) -> None:
         self.working.add(claimed.privacy_group_id)
         try:
-            await asyncio.Event().wait()
+            await self._ends.setdefault(claimed.privacy_group_id, asyncio.Event()).wait()
         finally:
             self.working.discard(claimed.privacy_group_id)
+
+    def end(self, group: str) -> None:
+        """Let go of a lane, which is not given back: it is not claimed again."""
+        self._ends[group].set()
 
     def interrupt(self) -> None:
         """There is nothing to interrupt."""
@@ -91,3 +108,29 @@ async def test_a_lane_that_is_cancelled_before_its_first_step_is_not_renewed() -
     await until(lambda: not supervisor.running_lanes)
     stopping.set()
     await running
+
+
+async def test_a_flood_leaves_lanes_for_who_comes_next() -> None:
+    """One source drives nine tenths of the lanes at most; another's first change has a lane at once."""
+    clock, stopping = FastClock(factor=1), asyncio.Event()
+    worker = EndlessWorker()
+    rules = LaneRules(holder="test", lease=timedelta(hours=1), most_lanes=10, stop_within=timedelta(seconds=0.01))
+    async with Database("sqlite://") as database:
+        store = CountedStore(database, clock)
+        supervisor = Supervisor(store, worker, Fleet([]), clock, rules, stopping, Leases(clock))  # type: ignore[arg-type] # a small stand-in
+        for number in range(30):
+            await store.accept(a_change(f"a{number}", f"a{number:02}"), "hash", (), source="/flood")
+        running = asyncio.create_task(supervisor.run())
+        await until(lambda: supervisor.running_lanes == 9 and store.claims > 1)
+        assert worker.working == {f"a{number:02}" for number in range(9)}
+        assert supervisor.largest_share == 9
+        claims = store.claims
+        await store.accept(a_change("b", "b"), "hash", (), source="/other")
+        await until(lambda: "b" in worker.working)
+        # What is due and may not be taken is not asked for again and again.
+        assert store.claims <= claims + 2
+        worker.end("a00")
+        await until(lambda: len(worker.working) == 10 and "a00" not in worker.working)
+        assert worker.working == {"b", *(f"a{number:02}" for number in range(1, 10))}
+        stopping.set()
+        await running
