@@ -30,7 +30,7 @@ from orchestrator.store.errors import StoreUnavailableError
 from orchestrator.store.listening import listen
 from orchestrator.store.news import News
 from orchestrator.store.postgresql import cut_connections, require_sessions
-from orchestrator.store.probing import FileIdentity, check_file, file_identity, write_probe
+from orchestrator.store.probing import FileIdentity, check_beginning, check_file, file_identity, write_probe
 from orchestrator.store.schema_version import check_version, migrate_on
 from orchestrator.store.sharing import Job, Outcome, run_all
 from orchestrator.store.stuck_sessions import end_stuck_sessions
@@ -63,6 +63,7 @@ class Database:
         self._beside: list[asyncio.Task[None]] = []
         self._places = asyncio.BoundedSemaphore(WAITING_UNITS)
         self._file: FileIdentity | None = None
+        self._damage: StoreUnavailableError | None = None
 
     async def start(self) -> None:
         """Open the database for use.
@@ -173,22 +174,38 @@ class Database:
             cut_connections(engine)
 
     async def probe(self) -> None:
-        """Make sure that the store takes a write now, and that its file is the one that was opened.
+        """Make sure that the store takes a write now, and that its file is the one that was opened, and whole.
+
+        A file in which damage was found takes nothing until this finds none.
 
         Raises:
             StoreError: It does not; the message says why.
         """
+        if self._file is not None:
+            try:
+                await self.read(check_file)
+            except StoreUnavailableError as error:
+                self._damage = error
+                self._require_own_file()  # a file that is not there is told as that
+                raise
+            self._damage = None
         await self.write(write_probe)
-        if not self.in_memory and self.url.get_backend_name() == "sqlite":
-            await self.read(check_file)
 
-    def _require_file(self) -> None:
+    def _require_own_file(self) -> None:
         """Refuse to go on in a file that was deleted or replaced: what is committed there is gone with the process."""
         if self._file is not None and file_identity(self.url) != self._file:
             raise StoreUnavailableError(
                 f"the database file {self.url.database} was deleted or replaced while it was open; "
                 "put it back (or restore a backup) and start the daemon again"
             )
+
+    def _require_whole_file(self) -> None:
+        """Refuse to go on in a damaged file: what is in memory of it may be read and written all the same."""
+        self._require_own_file()
+        if self._damage is not None:
+            raise self._damage
+        if self._file is not None:
+            check_beginning(self.url)
 
     def _read(self, unit: Callable[[sa.Connection], T]) -> T:
         try:
@@ -201,7 +218,7 @@ class Database:
         """Commit units in one transaction; when that fails, halve until only those that fail by themselves have."""
         began = False
         try:
-            self._require_file()
+            self._require_whole_file()
             with self._writing.begin() as connection:
                 began = True
                 transaction = Transaction(connection)

@@ -47,20 +47,36 @@ def write_probe(transaction: Transaction) -> None:
     transaction.connection.execute(_PROBE[transaction.connection.dialect.name], row)
 
 
+def check_beginning(url: sa.URL) -> int:
+    """Look at the beginning of an SQLite file, which costs next to nothing; returns the file's size in bytes.
+
+    Raises:
+        StoreUnavailableError: It is damaged.
+    """
+    path = Path(str(url.database))
+    try:
+        with path.open("rb", buffering=0) as file:
+            whole = file.read(len(_HEADER)) == _HEADER
+            size = os.fstat(file.fileno()).st_size
+    except OSError as error:
+        raise StoreUnavailableError(f"the database file {path} can't be read: {error.strerror}") from error
+    if not whole:
+        raise _damaged(url)
+    return size
+
+
 def check_file(connection: sa.Connection) -> None:
     """Look through an SQLite file that is not large, and at the beginning of any.
 
     Raises:
         StoreUnavailableError: It is damaged.
     """
-    path = Path(str(connection.engine.url.database))
-    try:
-        with path.open("rb") as file:
-            whole = file.read(len(_HEADER)) == _HEADER
-            size = os.fstat(file.fileno()).st_size
-    except OSError as error:
-        raise StoreUnavailableError(f"the database file {path} can't be read: {error.strerror}") from error
-    if whole and size <= CHECKED_BYTES:
-        whole = connection.execute(sa.text("PRAGMA quick_check(1)")).scalar_one() == "ok"
-    if not whole:
-        raise StoreUnavailableError(f"the database file {path} is damaged: stop the daemon and restore a backup")
+    url = connection.engine.url
+    if check_beginning(url) > CHECKED_BYTES:
+        return
+    if connection.execute(sa.text("PRAGMA quick_check(1)")).scalar_one() != "ok":
+        raise _damaged(url)
+
+
+def _damaged(url: sa.URL) -> StoreUnavailableError:
+    return StoreUnavailableError(f"the database file {url.database} is damaged: stop the daemon and restore a backup")

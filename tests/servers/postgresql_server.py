@@ -111,6 +111,13 @@ class PostgreSQLServer(LoopbackServer):
             msg = f"making its data ended with code {outcome.returncode}: {outcome.stderr.strip()}"
             raise ServerStartError(msg)
 
+    def follow_nobody(self) -> None:
+        """Have the next start be one of a standby without a primary: it answers reads until it is promoted."""
+        signal_file = self._data / "standby.signal"
+        signal_file.touch()
+        if (user := self.run_as()) is not None:
+            shutil.chown(signal_file, user)
+
     def execute(self, statement: str, database: str = "postgres") -> None:
         """Run a statement of SQL as the server's superuser."""
         with psycopg.connect(self.url_of(database), autocommit=True, connect_timeout=10) as connection:

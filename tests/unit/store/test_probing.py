@@ -68,6 +68,23 @@ async def test_a_damaged_store_is_not_ready(path: Path) -> None:
             await database.probe()
 
 
+async def test_a_damaged_store_takes_nothing(path: Path) -> None:
+    """An overwritten file takes nothing, though the database has its pages in memory, until it is whole again."""
+    async with Database(f"sqlite:///{path}") as database:
+        store = SqlChangeStore(database, JumpingClock())
+        await store.accept(a_change("1"), "hash", ())
+        with path.open("r+b") as file:
+            file.write(b"\xff" * 16)
+        with pytest.raises(StoreUnavailableError, match="damaged"):
+            await store.accept(a_change("2"), "hash", ())
+        with pytest.raises(StoreUnavailableError, match="damaged"):
+            await database.probe()
+        with path.open("r+b") as file:
+            file.write(b"SQLite format 3\x00")
+        await database.probe()
+        await store.accept(a_change("2"), "hash", ())
+
+
 async def test_a_full_store_is_not_ready(path: Path) -> None:
     """When there is no room for a commit the probe fails, although reads are answered."""
     async with Database(f"sqlite:///{path}") as database:
