@@ -78,11 +78,13 @@ def translated(error: Exception, url: sa.URL | None = None) -> StoreUnavailableE
 
 def _remedy(original: BaseException, what: str, url: sa.URL | None) -> str:
     """Return what to do about it, where that is known; empty otherwise."""
-    if isinstance(original, sqlite3.OperationalError) and url is not None:
+    if isinstance(original, sqlite3.DatabaseError) and url is not None:
         if "readonly" in what or "unable to open" in what:
             return f"let the daemon's user write {url.database} and its folder, or correct store.url"
         if "is not a database" in what:
-            return f"{url.database} is another file; correct store.url"
+            return f"{url.database} is damaged, or another file; restore a backup, or correct store.url"
+        if "malformed" in what:
+            return f"{url.database} is damaged; stop the daemon and restore a backup"
         return f"in {url.database}"
     if getattr(original, "sqlstate", None) == READ_ONLY or "session is read-only" in what or "hot standby" in what:
         return "store.url must lead to the primary, with sessions that may write"
