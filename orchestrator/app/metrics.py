@@ -20,7 +20,17 @@ CONTAINED: Final = (
     *("attestation", "attesting", "audit", "backlog", "claim", "decision told", "embedded message queue", "event"),
     *("chains", "event set aside", "feed", "head", "heads", "inquiry", "intake", "join", "joining", "lane", "loop lag"),
     *("message of an organisation", "neighbours", "readiness", "relay", "renewal", "repair", "repairs", "replica name"),
-    *("retention", "stuck sessions", "surroundings", "told event", "trigger", "vouching", "watched block", "webhook"),
+    *(
+        "retention",
+        "stuck sessions",
+        "surroundings",
+        "told event",
+        "trigger",
+        "unreadable change",
+        "vouching",
+        "watched block",
+        "webhook",
+    ),
 )
 """What failures are contained of: counted from the start, so that the first one is an increase."""
 

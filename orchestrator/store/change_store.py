@@ -6,12 +6,14 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 
+from orchestrator.engine.isolation import contained
 from orchestrator.engine.ports import Acceptance, Amendment, Clock, HistoryEntry, Lane, Record
 from orchestrator.membership.attempt import Attempt
 from orchestrator.membership.model import Change, State
 from orchestrator.membership.status import StatusEvent
 from orchestrator.store import accepting, group_listing, leasing, marker_nonces, reading, recording
 from orchestrator.store.database import Database
+from orchestrator.store.errors import UnreadableChangeError
 from orchestrator.store.rows import micros, moment
 
 
@@ -62,9 +64,13 @@ class SqlChangeStore:
         """Take up to `limit` lanes that have something to do and that nobody holds, of each source in turn."""
         self._work.clear()  # what comes due from here on ends the next `wait_for_work`
         shares = leasing.Shares(limit=limit, held=held or {}, most_of_source=most_of_source)
-        return await self._database.write(
-            partial(leasing.claim, holder=holder, now=micros(now), lease_until=micros(now + lease), shares=shares)
-        )
+        unreadable: list[UnreadableChangeError] = []
+        unit = partial(leasing.claim, holder=holder, now=micros(now), lease_until=micros(now + lease), shares=shares)
+        lanes = await self._database.write(partial(unit, unreadable=unreadable))
+        for error in unreadable:
+            with contained("unreadable change", why=str(error)):
+                raise error
+        return lanes
 
     async def renew(
         self, *, holder: str, lease: timedelta, now: datetime, groups: Collection[str] | None = None

@@ -120,6 +120,7 @@ def engine_for(url: sa.URL, *, read_only: bool = False) -> sa.Engine:
 
     @sa.event.listens_for(engine, "connect")
     def _prepare(connection: Any, _record: object) -> None:
+        connection.text_factory = _text
         connection.isolation_level = None  # this module begins transactions itself, at the right strength
         _write_ahead(connection)
         for pragma in (
@@ -134,6 +135,17 @@ def engine_for(url: sa.URL, *, read_only: bool = False) -> sa.Engine:
         connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
 
     return engine
+
+
+def _text(stored: bytes) -> str:
+    """Return a text of an SQLite file, which keeps whatever bytes it was given.
+
+    The driver would fail the whole query for one that is no text, also what it says of other rows.
+    """
+    try:
+        return stored.decode()
+    except UnicodeDecodeError:
+        return "\N{REPLACEMENT CHARACTER}"  # no JSON, and no name of anything
 
 
 def _write_ahead(connection: sqlite3.Connection) -> None:

@@ -14,6 +14,12 @@ class StoreUnavailableError(StoreError):
     """The database can't be reached, ended the connection, or did not answer in time; try again later."""
 
 
+class UnreadableChangeError(StoreError):
+    """A row of a change is none that this program knows: damaged, or written by a newer version."""
+
+    passing = False
+
+
 class ConstraintError(StoreError):
     """The database refused what would break an invariant that it holds; trying again changes nothing."""
 

@@ -13,6 +13,7 @@ from heapq import heapify, heappop, heapreplace
 import sqlalchemy as sa
 
 from orchestrator.engine.ports import Lane
+from orchestrator.store.errors import UnreadableChangeError
 from orchestrator.store.holder_names import is_life_of
 from orchestrator.store.reading import active_changes, queued_changes
 from orchestrator.store.schema import (
@@ -32,6 +33,9 @@ QUEUED_PER_LANE = 25
 
 MOST_SOURCES = 32
 """Sources that are looked at for one claim; each costs a look into an index."""
+
+UNREADABLE_MICROSECONDS = 60 * 1_000_000
+"""After so long a lane with a change that can't be read is looked at again: somebody may have mended it."""
 
 _FREE = (
     sa.text("due_at IS NOT NULL"),
@@ -141,8 +145,25 @@ def shared_out(waiting: Mapping[str, Sequence[str]], shares: Shares) -> list[str
     return chosen
 
 
-def claim(transaction: Transaction, *, holder: str, now: int, lease_until: int, shares: Shares) -> tuple[Lane, ...]:
-    """Take lanes that are due and that nobody holds: of each source in turn, those due longest first."""
+def claim(
+    transaction: Transaction,
+    *,
+    holder: str,
+    now: int,
+    lease_until: int,
+    shares: Shares,
+    unreadable: list[UnreadableChangeError],
+) -> tuple[Lane, ...]:
+    """Take lanes that are due and that nobody holds: of each source in turn, those due longest first.
+
+    Args:
+        transaction: A transaction.
+        holder: Who takes them.
+        now: The present time, microseconds.
+        lease_until: Until when, likewise.
+        shares: How many, and whose.
+        unreadable: Gets what can't be read; the lanes of these changes rest.
+    """
     connection = transaction.connection
     times = {"now": now, "beyond": now + LONGEST_PAUSE_MICROSECONDS}
     groups = _in_turn(connection, times, shares)
@@ -155,17 +176,34 @@ def claim(transaction: Transaction, *, holder: str, now: int, lease_until: int, 
         .returning(lanes.c.privacy_group_id, lanes.c.token, lanes.c.source)
     )
     found = {row.privacy_group_id: row for row in connection.execute(taken)}
-    active = active_changes(connection, groups)
-    return tuple(
-        Lane(
-            privacy_group_id=group,
-            token=found[group].token,
-            source=found[group].source,
-            active=active[group],
-            queued=queued_changes(connection, group, now=now, limit=QUEUED_PER_LANE),
-        )
-        for group in groups
-    )
+    try:
+        active = active_changes(connection, groups)
+    except UnreadableChangeError:
+        active = {}  # whose it is shows when each group is read for itself
+    claimed: list[Lane] = []
+    unreadable.clear()  # of an earlier run of the same unit
+    for group in groups:
+        try:
+            claimed.append(
+                Lane(
+                    privacy_group_id=group,
+                    token=found[group].token,
+                    source=found[group].source,
+                    active=active[group] if active else active_changes(connection, [group])[group],
+                    queued=queued_changes(connection, group, now=now, limit=QUEUED_PER_LANE),
+                )
+            )
+        except UnreadableChangeError as error:
+            unreadable.append(error)
+    _set_aside(connection, set(groups) - {lane.privacy_group_id for lane in claimed}, now)
+    return tuple(claimed)
+
+
+def _set_aside(connection: sa.Connection, groups: Collection[str], now: int) -> None:
+    """Let lanes rest whose changes can't be read: nobody knows what was sent for them, so nothing is done in them."""
+    if groups:
+        resting = {"holder": None, "lease_until": None, "due_at": now + UNREADABLE_MICROSECONDS}
+        connection.execute(lanes.update().where(lanes.c.privacy_group_id.in_(groups)).values(resting))
 
 
 def _in_turn(connection: sa.Connection, times: dict[str, int], shares: Shares) -> list[str]:

@@ -6,9 +6,11 @@ from itertools import takewhile
 
 import sqlalchemy as sa
 
+from orchestrator.engine.isolation import contained
 from orchestrator.engine.ports import HistoryEntry
 from orchestrator.membership.attempt import Action, Attempt
 from orchestrator.membership.model import Change, State
+from orchestrator.store.errors import UnreadableChangeError
 from orchestrator.store.rows import attempt_of, change_of, history_of, request_key, storable
 from orchestrator.store.schema import (
     ACTIVE,
@@ -116,7 +118,12 @@ def newest_changes(connection: sa.Connection, *, chosen: Choice, limit: int, bef
     if before:
         position = sa.select(changes.c.position).where(changes.c.change_id == storable(before)).scalar_subquery()
         statement = statement.where(changes.c.position < position)
-    return tuple(_change(row) for row in connection.execute(statement).mappings())
+    found = []
+    for row in connection.execute(statement).mappings():
+        # One that can't be read hides no other; who asks for it alone is told.
+        with contained("unreadable change", change_id=row["change_id"]):
+            found.append(_change(row))
+    return tuple(found)
 
 
 def count_changes(connection: sa.Connection, chosen: Choice) -> int:
@@ -156,6 +163,17 @@ def locks_of_group(connection: sa.Connection, privacy_group_id: str) -> tuple[At
 
 
 def _change(row: sa.RowMapping) -> Change:
-    if row[_ATTEMPT + "attempt_id"] is None:
-        return change_of(row, None)
-    return change_of(row, attempt_of({column: row[_ATTEMPT + column] for column in _ATTEMPT_COLUMNS}))
+    """Return the change of a row.
+
+    Raises:
+        UnreadableChangeError: It is none.
+    """
+    try:
+        if row[_ATTEMPT + "attempt_id"] is None:
+            return change_of(row, None)
+        return change_of(row, attempt_of({column: row[_ATTEMPT + column] for column in _ATTEMPT_COLUMNS}))
+    except Exception as error:
+        raise UnreadableChangeError(
+            f"change {row['change_id']} of group {row['privacy_group_id']} can't be read ({error!r}): the row is "
+            "damaged, or a newer version wrote it; run that version, or restore the row from a backup. The group waits"
+        ) from error
