@@ -59,6 +59,15 @@ class Checks:
         if not self.rows("SELECT 1 FROM changes WHERE request_id = ?", message.request_id):
             self.broke(None, f"request {message.request_id} was acknowledged and is not stored")
 
+    def leaves(self, life: Life, method: str, raw: str) -> None:
+        """Nothing leaves a replica for a group whose lane another one has taken over, also when it stood still."""
+        if self._world.clocks_jump:
+            return  # a lease is as long as the clocks say
+        group = self.ledger.group_of(raw, public=method == "eth_sendRawTransaction")
+        holder, _ = self.held().get(group, (life.name, 0))
+        if holder.partition(".")[0] != life.name.partition(".")[0]:
+            self.broke(life, f"sends for {group}, whose lane {holder} holds")
+
     def sent(self, life: Life, method: str, raw: str) -> None:
         """What is sent can be taken back, and what is broadcast is stored before."""
         self.sends += 1

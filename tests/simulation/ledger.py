@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from orchestrator.besu.private_transaction import decode_private_transaction
 from orchestrator.devnet.chain import Block
 from orchestrator.devnet.encoding import data
 from orchestrator.devnet.private_reading import state_at
@@ -131,6 +132,14 @@ class Ledger:
             self._check_rivals(life, carrier)
             self._check_lock(life, carrier)
         carrier.offered = True
+
+    def group_of(self, raw: str, *, public: bool) -> str:
+        """Return the group that a transaction is for, private or public; empty for none that is known."""
+        sent = bytes.fromhex(raw.removeprefix("0x"))
+        if not public:
+            return decode_private_transaction(sent).transaction.privacy_group_id or ""
+        found = self._store.rows(_STORED, decode_public_transaction(sent).sender)
+        return str(found[0][1]) if found else ""
 
     def sent_by_node(self, life: Life, raw: str) -> None:
         """Look at a private transaction whose marker a node is to sign: old nodes' additions only, and only once."""

@@ -15,6 +15,7 @@ from orchestrator.engine import broadcasting, executor, sending, settling, worke
 from orchestrator.engine.executor import Executor
 from orchestrator.engine.fleet import Fleet
 from orchestrator.engine.intake import Intake
+from orchestrator.engine.leases import Leases
 from orchestrator.engine.marker_accounts import OneTimeAccounts
 from orchestrator.engine.node_ports import Burning, MarkerAccount
 from orchestrator.engine.ports import Lane, Trigger
@@ -26,7 +27,7 @@ from orchestrator.membership.facts import AttemptSigned, AttemptUnmined, Converg
 from orchestrator.membership.machine import TRANSITIONS
 from orchestrator.membership.model import ACTION_OF, Change, Kind, State
 from orchestrator.membership.signals import Signal
-from orchestrator.store import leasing, reading, recording
+from orchestrator.store import SqlChangeStore, leasing, reading, recording
 from orchestrator.store.schema import lanes
 from orchestrator.store.transaction import Transaction
 
@@ -63,6 +64,15 @@ def lease_not_checked() -> Planting:
         return right(transaction, holder=holder, **more)
 
     return patch.object(leasing, "claim", claim)
+
+
+def woken_replica_sends() -> Planting:
+    """A replica that stood still while its lane was taken over sends: the lease is not looked at."""
+
+    async def held(*_: Any) -> bool:
+        return True
+
+    return _all(patch.object(Leases, "require", lambda *_: None), patch.object(SqlChangeStore, "holds", held))
 
 
 def fencing_not_checked() -> Planting:

@@ -34,6 +34,7 @@ PLANTED: Final = {
         Mistake(plant=mistakes.acknowledged_before_commit, family=Family.STORMS),
         Mistake(plant=mistakes.lock_not_undone, family=Family.STORMS, first=56),
         Mistake(plant=mistakes.lease_not_checked, family=Family.STORMS),
+        Mistake(plant=mistakes.woken_replica_sends, family=Family.PAUSES, first=17),
         Mistake(plant=mistakes.fencing_not_checked, family=Family.STORMS, first=8),
         Mistake(plant=mistakes.sent_before_stored, family=Family.STORMS),
         Mistake(plant=mistakes.second_distribution, family=Family.STORMS, first=19),

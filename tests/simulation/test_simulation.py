@@ -8,6 +8,7 @@ import pytest
 from tests.simulation.planted import PLANTED, WITHIN_SEEDS
 
 SEEDS = 60
+PAUSED_SEEDS = 8
 ROOT = Path(__file__).parents[2]
 
 
@@ -28,6 +29,13 @@ def simulate(*arguments: str) -> subprocess.CompletedProcess[str]:
 def test_invariants_hold_under_every_schedule_of_faults() -> None:
     """Whatever fails in whatever order: nothing is lost, nothing is done twice, no group is left locked."""
     done = simulate("--seeds", str(SEEDS))
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
+
+
+@pytest.mark.timeout(600)
+def test_a_replica_that_stood_still_sends_nothing_for_others() -> None:
+    """The same where replicas stand still for longer than a lease, and wake up after another one took over."""
+    done = simulate("--seeds", str(PAUSED_SEEDS), "--family", "pauses")
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
 
 

@@ -18,6 +18,8 @@ class Family(StrEnum):
     """Little fails, but groups share their members' nodes and are written to, so that replays can do harm."""
     WINDOWS = "windows"
     """Little fails, but the daemon's locks last: markers stay in pools while persons give changes up."""
+    PAUSES = "pauses"
+    """Little fails, but replicas stand still, again and again, for longer than a lease, and wake up."""
     MIXED = "mixed"
     """Of every five seeds the last is one of replays, the others are storms."""
 
@@ -159,6 +161,8 @@ def draw(chance: Random, family: Family) -> Weather:
             return _replays(chance, weather)
         case Family.WINDOWS:
             return _windows(chance, weather)
+        case Family.PAUSES:
+            return _pauses(chance, weather)
         case _:
             return weather
 
@@ -241,6 +245,36 @@ def _windows(chance: Random, weather: Weather) -> Weather:
         timed=("gridlock",),
         foreign=False,
         operator=True,
+    )
+
+
+def _pauses(chance: Random, weather: Weather) -> Weather:
+    """Draw circumstances in which replicas stand still, and in which little else happens."""
+    return replace(
+        weather,
+        replicas=chance.choice((2, 2, 3)),
+        groups=chance.choice((1, 2, 3)),
+        requests=chance.randint(4, 8),
+        block_seconds=chance.choice((1.0, 2.0)),
+        replay_ms=0.0,
+        addition_ms=0.0,
+        public_traffic=False,
+        storm_seconds=chance.choice((90.0, 180.0)),
+        crash=chance.choice((0.0, 0.0, 0.002)),
+        freeze=chance.choice((0.005, 0.01, 0.02)),
+        lost_request=0.0,
+        lost_answer=chance.choice((0.0, 0.01)),
+        late_request=0.0,
+        refusal=0.0,
+        late_replica=0.0,
+        late_receipts=(0.0,) * weather.nodes,
+        store_refusal=0.0,
+        store_lost_answer=0.0,
+        store_late=0.0,
+        timed=(),
+        busy=chance.random() < 0.5,
+        foreign=False,
+        operator=False,
     )
 
 

@@ -69,10 +69,12 @@ class Wire:
 
     async def _exchange_once(self, calls: Sequence[Call], timeout: float) -> list[Answer]:
         world, weather = self._world, self._world.weather
+        sends = calls[0].method in SENDS
+        if sends:
+            world.checks.leaves(self._life, calls[0].method, calls[0].params[0])
         await self._life.moment(f"{self.url} {calls[0].method}")
         if not self._api.node.up:
             raise NodeUnreachableError(f"no connection to {self.url}")
-        sends = calls[0].method in SENDS
         if sends:
             world.checks.sent(self._life, calls[0].method, calls[0].params[0])
         if world.happens(weather.refusal):

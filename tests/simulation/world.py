@@ -45,6 +45,7 @@ class World:
         self.trace = trace
         self.stormy = True
         self.reorganises = "reorganisation" in weather.timed
+        self.clocks_jump = "clock_jump" in weather.timed
         self.store_up = True
         self.events = 0
         self.loop = asyncio.get_running_loop()
