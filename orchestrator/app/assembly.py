@@ -313,6 +313,7 @@ def _node_readings(nodes: list[BesuNode], fleet: Fleet) -> Iterator[NodeReading]
             name=node.name,
             counts=node.counts,
             head=head,
+            behind=fleet.newest_head() - head if head is not None else 0,
             subscribed=watcher.subscribed,
             reorganisations=watcher.reorganisations,
             gaps=watcher.gaps,

@@ -43,6 +43,7 @@ class NodeReading:
         name: Its name.
         counts: What it was asked.
         head: Its head; None while that is unknown.
+        behind: By how many blocks it is behind the newest head that a second node confirms; negative when it is ahead.
         subscribed: Whether its heads come by WebSocket.
         reorganisations: How often its chain was reorganised.
         gaps: How often its heads had to be caught up with, since the WebSocket was away or silent.
@@ -51,6 +52,7 @@ class NodeReading:
     name: str
     counts: CallCounts
     head: int | None
+    behind: int = 0
     subscribed: bool
     reorganisations: int = 0
     gaps: int = 0
@@ -214,6 +216,11 @@ class _Nodes(Collector):
         requests = CounterMetricFamily("orchestrator_rpc_http_requests", "HTTP requests.", labels=["node"])
         failures = CounterMetricFamily("orchestrator_rpc_failures", "HTTP requests without answer.", labels=["node"])
         heads = GaugeMetricFamily("orchestrator_node_head", "Newest block.", labels=["node"])
+        behind = GaugeMetricFamily(
+            "orchestrator_node_behind_blocks",
+            "Blocks behind the newest head that a second node confirms; negative when ahead.",
+            labels=["node"],
+        )
         live = GaugeMetricFamily("orchestrator_node_subscribed", "1 while heads come by WebSocket.", labels=["node"])
         reorganised = CounterMetricFamily(
             "orchestrator_node_reorganisations", "Reorganisations of its chain.", labels=["node"]
@@ -228,7 +235,8 @@ class _Nodes(Collector):
             failures.add_metric(name, node.counts.failures)
             if node.head is not None:  # no block is a number that a rule could take for one
                 heads.add_metric(name, node.head)
+                behind.add_metric(name, node.behind)
             live.add_metric(name, 1.0 if node.subscribed else 0.0)
             reorganised.add_metric(name, node.reorganisations)
             gaps.add_metric(name, node.gaps)
-        return (calls, requests, failures, heads, live, reorganised, gaps)
+        return (calls, requests, failures, heads, behind, live, reorganised, gaps)

@@ -8,6 +8,8 @@ from orchestrator.besu.inspection_node import judge_node, judge_silent
 from orchestrator.besu.versions import dotted
 
 SPREAD_BLOCKS: Final = 5
+CAN_BE_OUTVOTED: Final = 3
+"""Of so many heads two that agree say more than one that is ahead."""
 SHOWN_GROUPS: Final = 3
 
 ALWAYS: Final = (
@@ -100,8 +102,21 @@ def _versions(nodes: Sequence[NodeSeen]) -> Iterator[Finding]:
 
 def _spread(nodes: Sequence[NodeSeen]) -> Iterator[Finding]:
     heads = {node.name: node.head.number for node in nodes}
-    newest = max(heads.values(), default=0)
+    # One node alone may overstate its head. Of two nobody can say which; that one is behind is seen more often.
+    highest = sorted(heads.values(), reverse=True)[:CAN_BE_OUTVOTED]
+    newest = highest[1] if len(highest) == CAN_BE_OUTVOTED else max(heads.values(), default=0)
     behind = {name: head for name, head in heads.items() if newest - head > SPREAD_BLOCKS}
+    ahead = {name: head for name, head in heads.items() if head - newest > SPREAD_BLOCKS}
+    if ahead:
+        told = ", ".join(f"{name} at {head}" for name, head in ahead.items())
+        yield Finding(
+            check="head-spread",
+            level=Level.WARNING,
+            what=f"ahead of block {newest}, which every other node is at or below: {told}",
+            why="A head that no second node shows is believed by nobody: the node is on a branch of its own, overstates "
+            "its head, or all the others stand still.",
+            remedy="Compare the hash of a block of it with the others' (eth_getBlockByNumber), and look at its peers.",
+        )
     if behind:
         told = ", ".join(f"{name} at {head}" for name, head in behind.items())
         yield Finding(
@@ -112,7 +127,7 @@ def _spread(nodes: Sequence[NodeSeen]) -> Iterator[Finding]:
             "group whose old state was no prefix of the history.",
             remedy="See `orchestrator changes` for adds that replay; look at the node's enclave and its log.",
         )
-    elif len(heads) > 1:
+    if len(heads) > 1 and not behind and not ahead:
         yield Finding(check="head-spread", level=Level.OK, what=f"all within {SPREAD_BLOCKS} blocks of block {newest}")
 
 

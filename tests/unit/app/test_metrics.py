@@ -18,7 +18,7 @@ class Heads:
     """Two nodes, of which the second has not answered yet."""
 
     def __call__(self) -> Iterator[NodeReading]:
-        yield NodeReading(name="one", counts=CallCounts(), head=7, subscribed=True, gaps=2)
+        yield NodeReading(name="one", counts=CallCounts(), head=7, behind=-9, subscribed=True, gaps=2)
         yield NodeReading(name="two", counts=CallCounts(), head=None, subscribed=False)
 
 
@@ -54,6 +54,8 @@ def test_what_is_not_known_is_not_there(samples: dict[tuple[str, frozenset[tuple
     """A node whose head is unknown has none, rather than a number that is no block."""
     heads = {labels: value for (name, labels), value in samples.items() if name == "orchestrator_node_head"}
     assert heads == {frozenset({("node", "one")}): 7.0}
+    far = {labels: value for (name, labels), value in samples.items() if name == "orchestrator_node_behind_blocks"}
+    assert far == {frozenset({("node", "one")}): -9.0}
 
 
 def test_process_and_build_are_told(samples: dict[tuple[str, frozenset[tuple[str, str]]], float]) -> None:

@@ -180,6 +180,18 @@ def test_nodes_are_compared(check: str, level: Level, other: dict[str, Any]) -> 
     assert [f.node for f in findings if f.check == check] == [""]
 
 
+@pytest.mark.parametrize(("number", "named"), [(0x7FFFFFFFFFFF, "ahead of block 100"), (80, "behind block 100")])
+def test_a_node_far_from_the_others_is_named_and_they_are_not(number: int, named: str) -> None:
+    """Of three nodes the one that is far ahead, or far behind, is the odd one: the heads of two that agree count."""
+    others = [replace(HEALTHY, name=name, head=head(100)) for name in ("member1", "member2")]
+    findings = judge([*others, replace(HEALTHY, name="odd", head=head(number))], EXPECTED, {"0xa": None}, {})
+    (found,) = [f for f in findings if f.check == "head-spread"]
+    assert found.level is Level.WARNING
+    assert found.what.startswith(named)
+    assert f"odd at {number}" in found.what
+    assert "member" not in found.what
+
+
 def test_accounts_are_told_with_what_they_own() -> None:
     """An account whose key does not load is an error; one that owns nothing is noted; no account is a warning."""
     findings = judge([HEALTHY], EXPECTED, {"0xa": None, "0xb": "wrong password", "0xc": None}, {"0xa": ("g1",)})
