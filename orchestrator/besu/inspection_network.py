@@ -113,8 +113,8 @@ def _spread(nodes: Sequence[NodeSeen]) -> Iterator[Finding]:
             check="head-spread",
             level=Level.WARNING,
             what=f"ahead of block {newest}, which every other node is at or below: {told}",
-            why="A head that no second node shows is believed by nobody: the node is on a branch of its own, overstates "
-            "its head, or all the others stand still.",
+            why="What no second node shows decides nothing: the node is on a branch of its own, overstates its head, "
+            "or all the others stand still.",
             remedy="Compare the hash of a block of it with the others' (eth_getBlockByNumber), and look at its peers.",
         )
     if behind:
