@@ -7,6 +7,7 @@ from pathlib import Path
 
 from orchestrator.devnet.accounts import RECORDED_TENANT_KEY
 from orchestrator.devnet.config import DevnetConfig
+from orchestrator.devnet.enclave_kinds import ORION
 from orchestrator.devnet.errors import DevnetError
 from orchestrator.devnet.runtime import serve
 
@@ -81,6 +82,13 @@ def argument_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--identity", default="", help="as Besu's option: web3_clientVersion is besu/IDENTITY/v…")
     parser.add_argument("--build", default="", help="said in web3_clientVersion instead of the version, e.g. null")
+    parser.add_argument(
+        "--rpc-api",
+        action="append",
+        default=[],
+        metavar="API",
+        help="an API that nodes enable, such as eth; may be given several times (default: all that are emulated)",
+    )
     parser.add_argument("--max-batch-size", type=int, default=None, help="as Besu's --rpc-http-max-batch-size")
     parser.add_argument("--host-allowlist", action="append", default=[], metavar="HOST", help="as Besu's option")
     parser.add_argument(
@@ -95,7 +103,23 @@ def argument_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--enclave-http", action="store_true", help="enclaves have ports, and nodes speak to them there"
     )
-    parser.add_argument("--enclave-kind", default="orion", help="orion or tessera: in whose words they answer there")
+    parser.add_argument(
+        "--enclave",
+        "--enclave-kind",
+        action="append",
+        default=[],
+        metavar="[NODE=]KIND",
+        help="orion (default) or tessera: the kind of all enclaves, or of one node's; may be given several times",
+    )
+    parser.add_argument(
+        "--bundle-limit-bytes", type=int, default=None, help="the largest history that enclaves take; 0: no limit"
+    )
+    parser.add_argument(
+        "--peer-loss",
+        type=float,
+        default=0.0,
+        help="how likely (0 to 1) a node loses its peers for good when its enclave is dead while a block needs it",
+    )
     parser.add_argument("--virtual-time", action="store_true", help="time moves only when devnet_advanceTime moves it")
     return parser
 
@@ -133,6 +157,7 @@ def config_of(given: argparse.Namespace) -> DevnetConfig:
         replica_lags_ms=_lags(given.replicas),
         identity=given.identity,
         build=given.build,
+        rpc_apis=tuple(api.lower() for api in given.rpc_api),
         max_batch_requests=given.max_batch_size,
         host_allowlist=frozenset(given.host_allowlist or {"*"}),
         enclave_keys={node: keys[-1] for node, keys in _keys("--enclave-key", given.enclave_key).items()},
@@ -140,7 +165,10 @@ def config_of(given: argparse.Namespace) -> DevnetConfig:
         tls_certificate_file=given.tls_certificate_file,
         tls_key_file=given.tls_key_file,
         enclave_http=given.enclave_http,
-        enclave_kind=given.enclave_kind,
+        enclave=_kind(given.enclave),
+        enclaves=_kinds(given.enclave),
+        bundle_limit_bytes=given.bundle_limit_bytes,
+        peer_loss=given.peer_loss,
         virtual_time=given.virtual_time,
     )
 
@@ -157,6 +185,22 @@ def _keys(option: str, given: list[str]) -> dict[int, tuple[str, ...]]:
             raise DevnetError(f"{option} {item!r} must be a node's number, '=' and an enclave key")
         keys[int(node)] = (*keys.get(int(node), ()), key)
     return keys
+
+
+def _kind(given: list[str]) -> str:
+    """The kind of all enclaves that have none of their own."""
+    return next((item for item in reversed(given) if "=" not in item), ORION.name)
+
+
+def _kinds(given: list[str]) -> dict[int, str]:
+    kinds = {}
+    for item in given:
+        node, separator, kind = item.partition("=")
+        if separator and not node.isdigit():
+            raise DevnetError(f"--enclave {item!r} must be orion or tessera, or a node's number, '=' and one of them")
+        if separator:
+            kinds[int(node)] = kind
+    return kinds
 
 
 def _lags(given: list[str]) -> dict[int, tuple[float, ...]]:

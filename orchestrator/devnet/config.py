@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from orchestrator.devnet.accounts import enclave_key_of
+from orchestrator.devnet.enclave_kinds import ENCLAVE_KINDS, EnclaveKind, EnclaveTerms
 from orchestrator.devnet.encoding import from_base64
 from orchestrator.devnet.errors import DevnetError
 from orchestrator.devnet.versions import UnknownBesuVersionError, behaviour_of
@@ -15,7 +16,6 @@ MAX_NODES: Final = 64
 MAX_HISTORY: Final = 1_000_000
 _MAX_PORT: Final = 65_535
 MAX_REPLICAS: Final = 10
-ENCLAVE_KINDS: Final = ("orion", "tessera")
 _HOUR_MS: Final = 3_600_000
 _NAME: Final = re.compile(r"[!-~]{0,100}")
 _ADDRESS: Final = re.compile(r"0x[0-9a-f]{40}")
@@ -33,14 +33,16 @@ class DevnetConfig:
         block_period_seconds: between blocks; 0 makes blocks only when ``devnet_mine`` is called.
         besu_version: from "20.10.0" to "25.5.0".
         replay_ms_per_transaction: what a new member's node takes for each transaction of a group's history.
-        bundle_ms_per_transaction: what bundling the history takes at submission; None: a fifth of the replay.
+        bundle_ms_per_transaction: what bundling the history takes at submission; None: with Orion a fifth of the
+            replay, with Tessera 1.2 times the replay.
         submission_ms: what any ``eea_sendRawTransaction`` takes.
         sends_at_once: how many sends all nodes together work on at a time, since they share a machine's processors;
             others wait for their turn. 0: any number.
         addition_ms: what an add to a group that has a history takes on top, besides bundling each transaction.
         marker_ms: what executing one marker transaction takes: a validator that checks the proposal of its block, and
             then each node that imports the block.
-        enclave_timeout_ms: what a submission takes that cannot reach an enclave.
+        enclave_timeout_ms: how long a node waits for its enclave, which in turn waits for a frozen one: Tessera three
+            quarters of it.
         history: private transactions that a group of the first two nodes has at the start; 0 for no group.
         data_dir: where the network is kept between runs; None keeps nothing.
         seed: of everything random: the same seed and calls give the same hashes.
@@ -59,6 +61,7 @@ class DevnetConfig:
         replica_lags_ms: by node (from 1), how late the replicas are that answer in turn on the node's HTTP address.
         identity: what nodes put into ``web3_clientVersion`` after their name, as Besu's option; "" for nothing.
         build: what nodes say there instead of their version, for instance "null"; "" for the version.
+        rpc_apis: APIs that nodes enable, as Besu's ``--rpc-http-api``, in lower case; empty for all that are emulated.
         max_batch_requests: the most requests in one batch, as Besu's option; None for the version's own limit.
         host_allowlist: names in the ``Host`` header that are served, as Besu's option; "*" for all.
         enclave_keys: by node (from 1), the own enclave key of nodes that are to have another than usual.
@@ -66,7 +69,14 @@ class DevnetConfig:
         jwt_public_key_file: PEM; every call needs a token (docs/besu.md#multi-tenancy). None: no authentication.
         tls_certificate_file, tls_key_file: PEM; HTTP and WebSocket then speak TLS.
         enclave_http: enclaves answer on ports of their own, and the nodes speak to them there.
-        enclave_kind: in whose words they answer then: "orion" or "tessera".
+        enclave: what kind of enclave each node has: "orion" or "tessera".
+        enclaves: by node (from 1), the kind of those that have another.
+        enclave_meets_ms: how long enclaves take to know each other again after one of them was away; None: what is
+            usual with their kind.
+        bundle_limit_bytes: the largest history that an enclave takes, as text in base64; None: no limit with Orion,
+            1 MiB with Tessera (on H2 2.1.210). 0: no limit.
+        catch_up_ms: after its enclave was away a node tries again to import only after so long.
+        peer_loss: how likely a node loses its peers for good when its enclave is dead while a block needs it.
         virtual_time: time stands still until something waits or ``devnet_advanceTime`` moves it.
         host: address that the nodes listen on; loopback only.
     """
@@ -100,6 +110,7 @@ class DevnetConfig:
     replica_lags_ms: Mapping[int, tuple[float, ...]] = field(default_factory=dict)
     identity: str = ""
     build: str = ""
+    rpc_apis: tuple[str, ...] = ()
     max_batch_requests: int | None = None
     host_allowlist: frozenset[str] = frozenset({"*"})
     enclave_keys: Mapping[int, str] = field(default_factory=dict)
@@ -108,7 +119,12 @@ class DevnetConfig:
     tls_certificate_file: Path | None = None
     tls_key_file: Path | None = None
     enclave_http: bool = False
-    enclave_kind: str = "orion"
+    enclave: str = "orion"
+    enclaves: Mapping[int, str] = field(default_factory=dict)
+    enclave_meets_ms: float | None = None
+    bundle_limit_bytes: int | None = None
+    catch_up_ms: float = 0.0
+    peer_loss: float = 0.0
     virtual_time: bool = False
     host: str = "127.0.0.1"
 
@@ -127,11 +143,27 @@ class DevnetConfig:
         """In seconds."""
         return self.marker_ms / 1000
 
-    @property
-    def bundle_seconds_per_transaction(self) -> float:
-        """In seconds."""
+    def bundle_seconds_of(self, kind: EnclaveKind) -> float:
+        """What bundling takes for each transaction through such an enclave."""
         ms = self.bundle_ms_per_transaction
-        return (self.replay_ms_per_transaction / 5 if ms is None else ms) / 1000
+        return (self.replay_ms_per_transaction * kind.bundling if ms is None else ms) / 1000
+
+    @property
+    def enclave_terms(self) -> EnclaveTerms:
+        """What the enclaves have in common."""
+        return EnclaveTerms(
+            wait_seconds=self.enclave_timeout_ms / 1000,
+            meets_seconds=None if self.enclave_meets_ms is None else self.enclave_meets_ms / 1000,
+            bundle_limit_bytes=self.bundle_limit_bytes,
+        )
+
+    def keys_of(self, node: int) -> tuple[str, ...]:
+        """All keys of a node's enclave."""
+        return (self.enclave_key_of(node), *self.extra_enclave_keys.get(node, ()))
+
+    def enclave_of(self, node: int) -> EnclaveKind:
+        """The kind of a node's enclave."""
+        return ENCLAVE_KINDS[self.enclaves.get(node, self.enclave)]
 
     def lags_of(self, node: int) -> tuple[float, ...]:
         """How late each replica of a node is, in seconds; none without replicas."""
@@ -150,8 +182,22 @@ class DevnetConfig:
         ports = (3 if self.enclave_http else 2) * self.nodes
         if self.base_port and not 1 <= self.base_port <= _MAX_PORT - ports:
             problems.append(f"base_port is {self.base_port}; {ports} ports from it must fit below 65,536")
-        if self.enclave_kind not in ENCLAVE_KINDS:
-            problems.append(f"enclave_kind is {self.enclave_kind[:20]!r}; give {' or '.join(ENCLAVE_KINDS)}")
+        problems.extend(
+            f"enclave is {kind[:20]!r}; give {' or '.join(ENCLAVE_KINDS)}"
+            for kind in (self.enclave, *self.enclaves.values())
+            if kind not in ENCLAVE_KINDS
+        )
+        problems.extend(
+            f"enclaves names node {node}; there are 1 to {self.nodes}"
+            for node in self.enclaves
+            if not 1 <= node <= self.nodes
+        )
+        if self.enclave_meets_ms is not None and not 0 <= self.enclave_meets_ms <= _HOUR_MS:
+            problems.append(f"enclave_meets_ms is {self.enclave_meets_ms}; it must be from 0 to an hour")
+        if self.bundle_limit_bytes is not None and self.bundle_limit_bytes < 0:
+            problems.append(f"bundle_limit_bytes is {self.bundle_limit_bytes}; give 0 (no limit) or more")
+        if not 0 <= self.peer_loss <= 1:
+            problems.append(f"peer_loss is {self.peer_loss}; give 0 (never) to 1 (always)")
         if self.enclave_http and self.virtual_time:
             problems.append("enclave_http needs real time: what an enclave takes over HTTP passes by itself")
         try:
@@ -173,6 +219,7 @@ class DevnetConfig:
                 "marker_ms",
                 "enclave_timeout_ms",
                 "gossip_ms",
+                "catch_up_ms",
             )
             if not 0 <= getattr(self, name) <= (_HOUR_MS if "_ms" in name else 3_600)
         )

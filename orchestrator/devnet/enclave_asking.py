@@ -1,4 +1,4 @@
-"""A node asks its enclave over HTTP, as Besu does: each request takes 5 s at most."""
+"""A node asks its enclave over HTTP, as Besu does: each request has its limit of time."""
 
 import asyncio
 import contextlib
@@ -8,13 +8,12 @@ from typing import Any, Final
 
 import aiohttp
 
-from orchestrator.devnet.enclave import EnclaveDownError, NotOurKeyError, Payload, UnknownRecipientError
+from orchestrator.devnet.enclave import EnclaveDownError, Payload
+from orchestrator.devnet.enclave_kinds import SendRefusedError
 from orchestrator.devnet.enclave_link import EnclaveAnswer, EnclaveLink, EnclaveRequest, ReceivePayload, SendPayload
 from orchestrator.devnet.enclave_wire import InvalidPayloadError, payload_of, payload_text
 from orchestrator.devnet.encoding import from_base64, to_base64
 
-REQUEST_SECONDS: Final = 5.0
-"""Besu 23.10.3, VertxRequestTransmitter."""
 AGAIN_SECONDS: Final = 0.2
 """After so long a node whose enclave did not answer tries the block again."""
 _JSON: Final = "application/json"
@@ -26,17 +25,19 @@ class AskedEnclave:
 
     Args:
         session: an HTTP session.
+        wait_seconds: what a request may take.
     """
 
-    def __init__(self, session: aiohttp.ClientSession) -> None:
+    def __init__(self, session: aiohttp.ClientSession, wait_seconds: float) -> None:
         self._session = session
+        self._wait_seconds = wait_seconds
         self.link: EnclaveLink | None = None
 
     async def ask(self, request: EnclaveRequest) -> EnclaveAnswer:
         """Return what the enclave answers.
 
         Raises:
-            EnclaveDownError, NotOurKeyError, UnknownRecipientError: as the enclave answers, or doesn't.
+            EnclaveDownError, SendRefusedError: as the enclave answers, or doesn't.
         """
         if isinstance(request, SendPayload):
             body = {
@@ -57,7 +58,7 @@ class AskedEnclave:
                 self.link.url.rstrip("/") + path,
                 data=json.dumps(body),
                 headers={"Content-Type": content_type},
-                timeout=aiohttp.ClientTimeout(total=REQUEST_SECONDS),
+                timeout=aiohttp.ClientTimeout(total=self._wait_seconds),
             ) as response:
                 text = await response.text()
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
@@ -82,12 +83,7 @@ def _sent_key(status: int, answer: Any) -> bytes:
     key = from_base64(said["key"]) if status == 200 and isinstance(said.get("key"), str) else None
     if key is not None:
         return key
-    error = str(said.get("error"))
-    if error == "NodeMissingPeerUrl" or error.startswith("Recipient not found"):
-        raise UnknownRecipientError(error)
-    if error == "EnclaveNoMatchingPrivateKey":
-        raise NotOurKeyError(error)
-    raise EnclaveDownError(error)
+    raise SendRefusedError(status, str(said.get("error")))
 
 
 async def fetch_payloads(link: EnclaveLink, wanted: asyncio.Event, on_answer: Callable[[], None]) -> None:

@@ -40,7 +40,7 @@ class EnclaveClient(Protocol):
         """Return what the enclave answers.
 
         Raises:
-            EnclaveDownError, NotOurKeyError, UnknownRecipientError: as the enclave answers, or doesn't.
+            EnclaveDownError, SendRefusedError: as the enclave answers, or doesn't.
         """
 
 
@@ -112,7 +112,7 @@ async def held_over_http(exchange: Exchange, client: EnclaveClient) -> None:
     """Hold an exchange with an enclave over HTTP.
 
     Raises:
-        EnclaveDownError, NotOurKeyError, UnknownRecipientError: what the exchange doesn't deal with itself.
+        EnclaveDownError, SendRefusedError: what the exchange doesn't deal with itself.
     """
     try:
         request = next(exchange)
@@ -131,7 +131,7 @@ def held(exchange: Exchange, answer: Callable[[EnclaveRequest], EnclaveAnswer]) 
     """Hold an exchange with an enclave of this process.
 
     Raises:
-        EnclaveDownError, NotOurKeyError, UnknownRecipientError: what the exchange doesn't deal with itself.
+        EnclaveDownError, SendRefusedError: what the exchange doesn't deal with itself.
     """
     try:
         request = next(exchange)

@@ -18,12 +18,13 @@ class EnclavePorts:
     Args:
         network: the devnet.
         on_answer: called when a node's enclave answered.
+        advance: brings the network to the present time.
 
     Attributes:
         urls: where they answer, once they were opened; ``urls[0]`` is node 1's.
     """
 
-    def __init__(self, network: Network, on_answer: Callable[[], None]) -> None:
+    def __init__(self, network: Network, on_answer: Callable[[], None], advance: Callable[[], None]) -> None:
         config = network.config
         first = config.base_port and config.base_port + 2 * config.nodes
         self.urls: list[str] = []
@@ -35,9 +36,9 @@ class EnclavePorts:
             EnclaveServer(
                 network.enclaves,
                 node.enclave,
-                kind=config.enclave_kind,
                 host=config.host,
                 port=first and first + node.number - 1,
+                advance=advance,
             )
             for node in network.nodes
         ]
@@ -56,7 +57,7 @@ class EnclavePorts:
                 raise DevnetError(
                     f"enclave port {server.port} cannot be opened ({error.strerror}); choose another base port"
                 ) from error
-            client = AskedEnclave(self._session)
+            client = AskedEnclave(self._session, self._network.enclaves.wait_seconds)
             client.link = node.link = EnclaveLink(server.url, client, wanted.set)
         self.urls = [server.url for server in self._servers]
 
@@ -66,6 +67,11 @@ class EnclavePorts:
             for node, wanted in zip(self._network.nodes, self._wanted, strict=True):
                 if node.link is not None:
                     tasks.create_task(fetch_payloads(node.link, wanted, self._on_answer))
+
+    async def settle(self) -> None:
+        """Close the ports of enclaves that were killed, and open those of enclaves that are back."""
+        for server in self._servers:
+            await server.follow()
 
     async def close(self) -> None:
         """Close all ports."""

@@ -14,6 +14,7 @@ import rlp
 from orchestrator.besu.bundles import InvalidBundleError, decode_bundle, encode_bundle, is_bundle
 from orchestrator.besu.private_transaction import InvalidPrivateTransactionError, decode_private_transaction
 from orchestrator.devnet.enclave import HistoryPayload, Payload, TransactionPayload
+from orchestrator.devnet.enclave_kinds import EnclaveKind, SendRefusedError
 
 MOST_TRANSACTIONS: Final = 1_000_000
 _VERSION_BYTES: Final = 32
@@ -70,29 +71,18 @@ def payload_of(text: Any) -> Payload:
         raise InvalidPayloadError(f"the payload is none of Besu's ({type(error).__name__})") from error
 
 
-def not_found(kind: str, key: str) -> EnclaveReply:
+def refused(kind: EnclaveKind, error: SendRefusedError) -> EnclaveReply:
+    """The answer to a send that the enclave refuses."""
+    return EnclaveReply(error.status, {"error": error.said} if kind.writes_json else error.said)
+
+
+def not_found(kind: EnclaveKind, key: str) -> EnclaveReply:
     """The answer to who asks for a payload that the enclave doesn't have."""
-    if kind == "tessera":
-        return EnclaveReply(404, f"Message with hash {key[:64]} was not found")
-    return EnclaveReply(404, {"error": "EnclavePayloadNotFound"})
+    said = kind.not_found.format(key=key[:64])
+    return EnclaveReply(404, {"error": said} if kind.writes_json else said)
 
 
-def unknown_recipient(kind: str, key: str) -> EnclaveReply:
-    """The answer to a send to a key that nobody hosts."""
-    if kind == "tessera":
-        return EnclaveReply(404, f"Recipient not found for key: {key[:128]}")
-    return EnclaveReply(500, {"error": "NodeMissingPeerUrl"})
-
-
-def foreign_sender(kind: str) -> EnclaveReply:
-    """The answer to a send from a key that the enclave doesn't host."""
-    if kind == "tessera":
-        return EnclaveReply(404, "Private key not found for public key")
-    return EnclaveReply(500, {"error": "EnclaveNoMatchingPrivateKey"})
-
-
-def unpropagated(kind: str) -> EnclaveReply:
-    """The answer to a send that did not reach all recipients' enclaves."""
-    if kind == "tessera":
-        return EnclaveReply(500, "Unable to push payload to recipient")
-    return EnclaveReply(500, {"error": "NodePropagatingToAllPeers"})
+def failed(kind: EnclaveKind) -> EnclaveReply:
+    """What an enclave answers to everything while it can't reach its database."""
+    said = "Could not open connection"
+    return EnclaveReply(500, {"error": said} if kind.writes_json else said)

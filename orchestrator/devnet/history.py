@@ -93,7 +93,7 @@ def _write(
             chain_id=network.config.chain_id,
         )
         signed = sign_quickly(transaction)
-        payload_key = network.enclaves.send(node.enclave, node.key, keys, TransactionPayload(signed, version))
+        payload_key, _ = network.enclaves.send(node.enclave, node.key, keys, TransactionPayload(signed, version))
         markers.append(
             sign_marker(
                 marker_account(network.draw(b"marker key")),

@@ -12,12 +12,13 @@ from orchestrator.devnet.accounts import DEVELOPMENT_BALANCES_WEI, validator_add
 from orchestrator.devnet.admission import AdmissionTerms
 from orchestrator.devnet.chain import Block, Chain, make_block
 from orchestrator.devnet.config import DevnetConfig
-from orchestrator.devnet.enclave import Enclave, EnclaveNetwork
+from orchestrator.devnet.enclave import Condition, Enclave, EnclaveNetwork
 from orchestrator.devnet.execution import ExecutionRules
 from orchestrator.devnet.execution_cache import ExecutionCache
 from orchestrator.devnet.gossip import NodePools
 from orchestrator.devnet.marker_signing import marker_account
 from orchestrator.devnet.node import Node
+from orchestrator.devnet.peer_loss import PeerLoss
 from orchestrator.devnet.public_signing import SigningAccount
 from orchestrator.devnet.public_traffic import PublicTraffic
 from orchestrator.devnet.public_transaction import PublicTransaction
@@ -74,11 +75,8 @@ class Network:
         self.on_fork: Callable[[int], None] | None = None
         self._sends_until = [now] * config.sends_at_once
         self._pool_listeners: dict[int, Callable[[list[PublicTransaction], bool], None]] = {}
-        enclaves = [
-            Enclave((config.enclave_key_of(number), *config.extra_enclave_keys.get(number, ())))
-            for number in range(1, config.nodes + 1)
-        ]
-        self.enclaves = EnclaveNetwork(enclaves)
+        enclaves = [Enclave(config.keys_of(n), config.enclave_of(n)) for n in range(1, config.nodes + 1)]
+        self.enclaves = EnclaveNetwork(enclaves, lambda: self.now, config.enclave_terms)
         cache = ExecutionCache()
         self.nodes = [
             Node(
@@ -99,6 +97,7 @@ class Network:
         self.receipts_late_seconds: dict[int, float] = {}
         self._cut_from_pools: set[int] = set()
         self._cut_from_blocks: set[int] = set()
+        self._peer_loss = PeerLoss(self.draw)
         self._cleaned_to = {node.number: node.head for node in self.nodes}
         self.pool = NodePools(
             self.nodes,
@@ -144,7 +143,20 @@ class Network:
         if node.up is not up:
             node.restart(self.now)
         node.up = up
+        if not up and self._peer_loss.restarted(node):
+            self._cut_from_pools.discard(node.number)
+            self._cut_from_blocks.discard(node.number)
         self._connect(node, forget=not up)
+
+    def set_enclave(self, node: Node, condition: Condition, peer_loss: float | None = None) -> None:
+        """Let a node's enclave fail, or come back; when killed its node may lose its peers (None: as configured)."""
+        was_up = node.enclave.up
+        self.enclaves.set_condition(node.enclave, condition)
+        self._peer_loss.enclave_changed(node)
+        if condition is Condition.UP and not was_up:
+            node.restart(self.now, self.config.catch_up_ms / 1000)
+        elif condition is Condition.KILLED:
+            self._peer_loss.enclave_killed(node, self.config.peer_loss if peer_loss is None else peer_loss)
 
     def set_propagation(self, node: Node, *, transactions: bool, blocks: bool) -> None:
         """Connect a node with the others, or cut it off from their pools or from new blocks."""
@@ -158,13 +170,18 @@ class Network:
     def advance(self, now: float) -> float | None:
         """Let every node import what it can by ``now``; return when to come back, None when nothing is under way."""
         self.now = max(now, self.now)
+        thawed, thaw_at = self.enclaves.thaw()
+        for enclave in thawed:
+            self.set_enclave(next(node for node in self.nodes if node.enclave is enclave), Condition.UP)
         following = [node for node in self.nodes if node.number not in self._cut_from_blocks]
         waits = [wait for node in following if (wait := node.advance(self.now)) is not None]
+        for node in self._peer_loss.take(self.nodes):
+            self.set_propagation(node, transactions=False, blocks=False)
         self._forget_mined()
         for replicas in self.replicas.values():
             replicas.note(self.now)
         delivery = self.pool.advance(self.now)
-        return min(waits if delivery is None else [*waits, delivery], default=None)
+        return min((at for at in (*waits, delivery, thaw_at) if at is not None), default=None)
 
     def take_turn(self, seconds: float) -> float:
         """Return in how many seconds a send is done that takes so long, behind those that were begun before."""

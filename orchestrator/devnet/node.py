@@ -142,6 +142,8 @@ class Node:
         if self._stands_before is not None and self._chain.block(self._stands_before.number) is not self._stands_before:
             # The block that this node could not import was reorganised away.
             self.halted = self._stands_before = None
+        # Over HTTP the enclave's slowness passes by itself.
+        seconds_each = self.marker_seconds + (self.enclave.slow_seconds if self.link is None else 0.0)
         while self.up and self.halted is None:
             self._leave_fork()
             block = self._chain.block(self.head.number + 1)
@@ -149,7 +151,7 @@ class Node:
                 break
             if self._import is None:
                 self._import = self._begin(block, now)
-            ready_at = max(self._free_at, self._chain.arrived_at(block.number)) + block.markers * self.marker_seconds
+            ready_at = max(self._free_at, self._chain.arrived_at(block.number)) + block.markers * seconds_each
             if ready_at > now:
                 return ready_at
             try:
@@ -188,23 +190,26 @@ class Node:
             return False
         return True
 
-    def restart(self, now: float) -> None:
-        """Forget an import that was under way, as a node does that goes down or whose enclave was away.
+    @property
+    def next_has_markers(self) -> bool:
+        """Whether the block after its head is there and has payloads to be asked for."""
+        block = self._chain.block(self.head.number + 1)
+        return block is not None and block.markers > 0
 
-        A node that stood before a block tries it again.
-        """
+    def restart(self, now: float, after_seconds: float = 0.0) -> None:
+        """Forget an import that was under way (node or enclave was away); try again after so many seconds."""
         self._import = None
         if self.link is not None:
             self.link.forget()
         self.halted = self._stands_before = None
         self._synchronised_to = self._chain.head.number
-        self._free_at = max(self._free_at, now)
+        self._free_at = max(self._free_at, now + after_seconds)
 
     def _has_payloads(self, block: Block) -> bool:
         if not block.markers:
             return True
         if self.link is None:
-            return self.enclave.up
+            return self.enclave.up and self.enclave.slow_seconds < self._enclaves.wait_seconds
         if self._import is None:
             self.link.begin(block.hash)
         return self.link.has(block.transactions)

@@ -69,7 +69,9 @@ class Devnet:
             )
             for index, api in enumerate(self.emulation.apis)
         ]
-        self._enclaves = EnclavePorts(self.emulation.network, self._advance_and_kick) if config.enclave_http else None
+        self._enclaves = (
+            EnclavePorts(self.emulation.network, self._advance_and_kick, self._advance) if config.enclave_http else None
+        )
 
     async def call(self, node: int, method: str, params: Sequence[Any] = (), *, tenant: str | None = None) -> Any:
         """Call a method of node ``node`` (from 1) without a socket and return its result.
@@ -95,13 +97,15 @@ class Devnet:
         self._kick.set()
 
     async def settle(self) -> None:
-        """Open and close the ports of nodes that were switched on or off."""
+        """Open and close the ports of nodes and enclaves that were switched on or off."""
         while self._switches:
             number, up = self._switches.pop(0)
             server = self._servers[number - 1]
             await server.close()
             if up:
                 await server.open()
+        if self._enclaves is not None and self._enclaves.urls:
+            await self._enclaves.settle()
 
     async def open(self) -> None:
         """Listen on all ports.

@@ -15,13 +15,8 @@ from orchestrator.besu.private_transaction import (
 )
 from orchestrator.devnet import errors
 from orchestrator.devnet.contract import NO_VERSION, added_keys, is_addition
-from orchestrator.devnet.enclave import (
-    EnclaveDownError,
-    HistoryPayload,
-    NotOurKeyError,
-    TransactionPayload,
-    UnknownRecipientError,
-)
+from orchestrator.devnet.enclave import EnclaveDownError, HistoryPayload, TransactionPayload
+from orchestrator.devnet.enclave_kinds import SendRefusedError, told_by_besu
 from orchestrator.devnet.enclave_link import EnclaveAnswer, EnclaveRequest, Exchange, ReceivePayload, SendPayload, held
 from orchestrator.devnet.encoding import data, from_base64
 from orchestrator.devnet.errors import RpcError
@@ -193,14 +188,20 @@ def _distribute(
     exchange = _exchange(network, node, signed, key, added, sent, bundles=bundles)
     if node.link is not None:
         return sent, exchange
-    enclaves = network.enclaves
+    enclaves, waited_seconds = network.enclaves, 0.0
 
     def answer(request: EnclaveRequest) -> EnclaveAnswer:
+        nonlocal waited_seconds
         if isinstance(request, SendPayload):
-            return enclaves.send(node.enclave, request.sender_key, request.recipients, request.payload)
+            key, seconds = enclaves.send(
+                node.enclave, request.sender_key, request.recipients, request.payload, waited_seconds
+            )
+            waited_seconds += seconds
+            return key
         return enclaves.receive(node.enclave, request.payload_key)
 
     held(exchange, answer)
+    sent.delay_seconds += waited_seconds
     return sent, None
 
 
@@ -229,15 +230,11 @@ def _exchange(
             history = joined_history(first if isinstance(first, HistoryPayload) else None, walked)
             if history:
                 payload += _key((yield SendPayload(key, added, HistoryPayload(history))))
-                delay += config.addition_ms / 1000 + config.bundle_seconds_per_transaction * len(history)
-    except UnknownRecipientError:
-        sent.failure = RpcError(errors.ENCLAVE, "NodeMissingPeerUrl")
-    except NotOurKeyError:
-        sent.failure = RpcError(errors.ENCLAVE, "EnclaveNoMatchingPrivateKey")
-    except EnclaveDownError:
-        # A node sees at once that its own enclave is gone; its enclave waits for another's.
-        sent.delay_seconds = config.enclave_timeout_ms / 1000 if node.enclave.up else 0.0
-        sent.failure = errors.enclave_unreachable()
+                delay += config.addition_ms / 1000 + config.bundle_seconds_of(node.enclave.kind) * len(history)
+    except SendRefusedError as error:
+        sent.delay_seconds, sent.failure = error.seconds, told_by_besu(error.said)
+    except EnclaveDownError as error:
+        sent.delay_seconds, sent.failure = error.seconds, errors.enclave_unreachable()
     else:
         sent.payload, sent.delay_seconds, sent.failure = payload, network.take_turn(delay), None
 

@@ -6,6 +6,7 @@ from typing import Any, Final
 from orchestrator.devnet import errors
 from orchestrator.devnet.config import MAX_REPLICAS
 from orchestrator.devnet.divergence import diverge
+from orchestrator.devnet.enclave import Condition
 from orchestrator.devnet.encoding import data, from_base64, quantity
 from orchestrator.devnet.errors import INVALID_PARAMS, RpcError
 from orchestrator.devnet.faults import FaultKind, RpcFault, RpcFaults
@@ -15,6 +16,7 @@ from orchestrator.devnet.public_traffic import MAX_ACCOUNTS, MAX_PER_BLOCK, Publ
 from orchestrator.devnet.rpc.call import Call, read_address, read_bytes, read_quantity
 
 MAX_MINED_AT_ONCE: Final = 10_000
+CONDITIONS: Final = {condition.value: condition for condition in Condition}
 _MAX_SECONDS: Final = 3_600.0
 
 
@@ -111,10 +113,24 @@ def _set_congested(controls: Controls, call: Call) -> bool:
 
 
 def _set_enclave(controls: Controls, call: Call) -> bool:
-    node, up = _node(call, 0), _flag(call, 1)
-    if up and not node.enclave.up:
-        node.restart(controls.network.now)
-    node.enclave.up = up
+    node, given = _node(call, 0), call.optional(1)
+    condition = CONDITIONS.get(given) if isinstance(given, str) else None
+    if isinstance(given, bool):
+        condition = Condition.UP if given else Condition.FROZEN
+    if condition is None:
+        raise _wrong(f"parameter 2 must be true, false (frozen), or one of {', '.join(CONDITIONS)}")
+    if condition is Condition.FROZEN:
+        controls.network.set_enclave(node, condition)
+        seconds = call.optional(2)
+        node.enclave.thaws_at = None if seconds is None else controls.network.now + _seconds(seconds, "parameter 3")
+        return True
+    loses_peers = None if call.optional(2) is None else _flag(call, 2)
+    controls.network.set_enclave(node, condition, None if loses_peers is None else float(loses_peers))
+    return True
+
+
+def _slow_enclave(_: Controls, call: Call) -> bool:
+    _node(call, 0).enclave.slow_seconds = _seconds(call.optional(1), "parameter 2")
     return True
 
 
@@ -259,6 +275,9 @@ def _status(controls: Controls, _: Call) -> list[dict[str, Any]]:
             "node": node.number,
             "up": node.up,
             "enclaveUp": node.enclave.up,
+            "enclave": node.enclave.kind.name,
+            "enclaveCondition": node.enclave.condition.value,
+            "peers": controls.network.peers_of(node),
             "enclaveKeys": list(node.enclave.keys),
             "head": quantity(node.head.number),
             "halted": node.halted,
@@ -297,6 +316,7 @@ _METHODS: Final[dict[str, Callable[[Controls, Call], Any]]] = {
     "devnet_setBlockPeriod": _set_block_period,
     "devnet_setCongested": _set_congested,
     "devnet_setEnclave": _set_enclave,
+    "devnet_slowEnclave": _slow_enclave,
     "devnet_setEnclaveUrl": _set_enclave_url,
     "devnet_setNode": _set_node,
     "devnet_setPropagation": _set_propagation,

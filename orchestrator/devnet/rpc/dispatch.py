@@ -55,6 +55,10 @@ class Answer:
     finish: Callable[[], "Answer"] | None = None
 
 
+_API_OF: Final = {"privx": "priv"}
+"""By the beginning of a method's name the API that enables it, where that has another name."""
+
+
 class NodeApi:
     """The methods of one node, with its filters and subscriptions."""
 
@@ -92,12 +96,17 @@ class NodeApi:
             if fault.kind is FaultKind.ERROR:
                 raise RpcError(fault.code, fault.message)
             return None
-        if method in self.network.behaviour.find_methods:
-            return priv.find_groups(call)
-        found = _METHODS.get(method)
+        is_find = method in self.network.behaviour.find_methods
+        found = priv.find_groups if is_find else _METHODS.get(method)
         if found is None:
             raise errors.method_not_found()
+        if not self._enables(method):
+            raise errors.method_not_enabled()
         return found(call)
+
+    def _enables(self, method: str) -> bool:
+        enabled, api = self.network.config.rpc_apis, method.partition("_")[0]
+        return not enabled or api == "rpc" or _API_OF.get(api, api) in enabled
 
     def next_lag(self) -> float:
         """How late the replica is that the next request over HTTP meets, in seconds."""

@@ -159,6 +159,8 @@ def _sha3(call: Call) -> str:
 
 
 def _modules(call: Call) -> dict[str, str]:
+    if call.network.config.rpc_apis:
+        return dict.fromkeys(call.network.config.rpc_apis, "1.0")
     names = ["eea", "txpool", "trace", "debug", "ibft", "eth", "web3", "admin", "priv", "net", "miner"]
     if call.network.behaviour.qbft_api:
         names.append("qbft")

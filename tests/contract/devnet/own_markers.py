@@ -132,7 +132,11 @@ def _funded(exchanges: list[Exchange]) -> dict[str, int]:
 
 
 class Stagehand:
-    """Does what the recording's script did between the exchanges."""
+    """Does what the recording's script did between the exchanges.
+
+    Attributes:
+        rivals: PMTs of which one other with the same private nonce is in the same block: chance tells which executes.
+    """
 
     def __init__(self, recording: Recording, devnet: Devnet, comparison: Comparison) -> None:
         self._recording = recording
@@ -150,6 +154,7 @@ class Stagehand:
             if exchange.method == "eth_getTransactionReceipt" and exchange.result is not None
         }
         self._signed_at: dict[tuple[str, int], bytes] = {}
+        self.rivals: set[str] = set()
 
     def needed_head(self, exchange: Exchange) -> int:
         """The head that the network must have had; rivals for one place wait until the last of them was sent."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+BLOCKS = frozenset({"eth_getBlockByNumber", "eth_getBlockByHash"})
 SENDING = frozenset({"eea_sendRawTransaction", "eth_sendRawTransaction"})
 
 
@@ -23,6 +24,8 @@ class Exchange:
         body: raw HTTP body.
         tenant: whose token was sent; "" without multi-tenancy, None for no token.
         cut_text: the beginning of the answer, where only that was recorded; ``response`` is then None.
+        event: what was done to an enclave instead of an exchange.
+        elapsed_seconds: what the answer took; 0 where that was not recorded.
     """
 
     line: int
@@ -36,6 +39,8 @@ class Exchange:
     body: str | None
     tenant: str | None
     cut_text: str | None
+    event: str | None = None
+    elapsed_seconds: float = 0.0
 
     @property
     def result(self) -> Any:
@@ -50,6 +55,7 @@ class Recording:
     Attributes:
         name: the file's, without ending.
         besu: the version.
+        enclave: the kind of the nodes' enclaves.
         exchanges: in order.
         mined_in: block number of each public transaction whose receipt was seen, by recorded hash.
     """
@@ -58,11 +64,38 @@ class Recording:
     besu: str
     exchanges: tuple[Exchange, ...]
     mined_in: dict[str, int]
+    enclave: str = "orion"
 
     @property
     def has_own_markers(self) -> bool:
         """Whether markers were signed by the scenario, which ran on several networks of four nodes."""
         return any(exchange.method == "eth_sendRawTransaction" and exchange.result for exchange in self.exchanges)
+
+    @property
+    def apis(self) -> tuple[str, ...]:
+        """The APIs that the nodes enabled; none where the recording does not tell."""
+        listed = next((exchange.result for exchange in self.exchanges if exchange.method == "rpc_modules"), None)
+        return tuple(listed or ())
+
+    @property
+    def base_fee(self) -> bool:
+        """Whether the network has a base fee, as far as blocks were read over HTTP."""
+        blocks = [e.result for e in self.exchanges if e.method in BLOCKS and isinstance(e.result, dict)]
+        return not blocks or any("baseFeePerGas" in block for block in blocks)
+
+    def told_of(self, exchange: Exchange) -> Any:
+        """An answer without the groups that were made before the recording began."""
+        if not self.has_events or not (exchange.method or "").startswith("privx_find"):
+            return exchange.response
+        groups = {e.params[1] for e in self.exchanges if e.method == "priv_getTransactionCount"}
+        known = [group for group in exchange.result if group["privacyGroupId"] in groups]
+        known.sort(key=lambda group: str(group["privacyGroupId"]))
+        return {**exchange.response, "result": known}
+
+    @property
+    def has_events(self) -> bool:
+        """Whether enclaves were made to fail."""
+        return any(exchange.event is not None for exchange in self.exchanges)
 
 
 def read_recording(path: Path) -> Recording:
@@ -74,7 +107,8 @@ def read_recording(path: Path) -> Recording:
         for exchange in exchanges
         if exchange.method == "eth_getTransactionReceipt" and exchange.result is not None
     }
-    return Recording(path.stem, rows[0]["besu"], exchanges, mined_in)
+    kind = rows[0].get("enclave", "orion").partition("-")[0]
+    return Recording(path.stem, rows[0]["besu"], exchanges, mined_in, kind)
 
 
 def _exchange(line: int, row: dict[str, Any]) -> Exchange:
@@ -98,6 +132,8 @@ def _exchange(line: int, row: dict[str, Any]) -> Exchange:
         body=row.get("body"),
         tenant=row.get("tenant", ""),
         cut_text=cut_text,
+        event=row.get("event"),
+        elapsed_seconds=(row.get("elapsed_ms") or 0.0) / 1000,
     )
 
 

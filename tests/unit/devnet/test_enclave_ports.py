@@ -73,14 +73,14 @@ async def test_a_node_waits_for_its_enclave_and_goes_on() -> None:
         group = network.group("G")
         await network.create(group, 1, 2)
         payload = await network.distribute(b"\x01", group, to="0x" + "11" * 20)
-        network.network.nodes[1].enclave.up = False
+        await network.call(1, "devnet_setEnclave", 2, False)
         network.network.append_block([network.marker(payload)])
         await until(lambda: network.network.nodes[0].head is network.network.chain.head)
         assert network.network.nodes[1].head is not network.network.chain.head
         with pytest.raises(RpcError, match="Error communicating with enclave"):
             async with asyncio.timeout(20):
                 await network.distribute(b"\x02", group, 2, to="0x" + "11" * 20)
-        network.network.nodes[1].enclave.up = True
+        await network.call(1, "devnet_setEnclave", 2, True)
         await network.imported()
         assert network.root(1, group) == network.root(2, group)
 
@@ -106,7 +106,7 @@ async def test_validators_check_proposals_over_http() -> None:
 
 async def test_tessera_answers_in_its_own_words() -> None:
     """A payload that is not there is told as text, not as JSON."""
-    async with guarded_network(enclave_kind="tessera") as network:
+    async with guarded_network(enclave="tessera") as network:
         status, text = await received(network, 1, bytes(32))
         assert (status, text[:17]) == (404, "Message with hash")
         group = network.group("G")
@@ -119,5 +119,5 @@ def test_ports_need_real_time() -> None:
     """A devnet with virtual time has no enclaves' ports, and says so."""
     with pytest.raises(DevnetError, match="real time"):
         DevnetConfig(enclave_http=True, virtual_time=True)
-    with pytest.raises(DevnetError, match="enclave_kind"):
-        DevnetConfig(enclave_kind="none")
+    with pytest.raises(DevnetError, match="enclave is"):
+        DevnetConfig(enclave="none")

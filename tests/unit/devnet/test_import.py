@@ -96,9 +96,9 @@ def test_a_submission_that_cannot_reach_an_enclave_fails_after_the_time_out() ->
 
 
 def test_without_its_own_enclave_a_node_cannot_look_into_transactions() -> None:
-    """Submitting fails at once, receipts end in an internal error, public calls work."""
+    """Submitting fails, at once where connections are refused; receipts end in an internal error, public calls work."""
     driver = prepared()
-    driver.call(1, "devnet_setEnclave", 1, False)
+    driver.call(1, "devnet_setEnclave", 1, "killed")
     with pytest.raises(RpcError, match="-50100 Error communicating with enclave"):
         driver.send(b"x", to=APPLICATION)
     with pytest.raises(RpcError, match="-32603 Internal error"):

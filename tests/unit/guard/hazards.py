@@ -115,4 +115,4 @@ def without(network: GuardedNetwork, payload: bytes, left_out: int, victim: int)
     whole = enclaves.receive(sender.enclave, payload[32:])
     assert isinstance(whole, HistoryPayload)
     cut = HistoryPayload((*whole.records[:left_out], *whole.records[left_out + 1 :]))
-    return enclaves.send(sender.enclave, sender.key, [network.keys[victim - 1]], cut)
+    return enclaves.send(sender.enclave, sender.key, [network.keys[victim - 1]], cut)[0]

@@ -133,10 +133,10 @@ async def test_what_is_no_addition_is_told_as_what_it_looks_like() -> None:
         assert await cause() == "no_peers"
         await network.call(1, "devnet_setPropagation", VICTIM, True, True)
         payload = await network.distribute(b"\x01", group, to="0x" + "11" * 20, key=OTHER_KEY)
-        network.network.nodes[VICTIM - 1].enclave.up = False
+        await network.call(1, "devnet_setEnclave", VICTIM, False)
         network.network.append_block([network.marker(payload)])
         assert await cause() == "enclave_away"
-        network.network.nodes[VICTIM - 1].enclave.up = True
+        await network.call(1, "devnet_setEnclave", VICTIM, True)
         await network.imported()
         await network.call(1, "devnet_setNode", VICTIM, False)
         assert await cause() == "node_unreachable"
