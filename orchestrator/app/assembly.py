@@ -26,9 +26,11 @@ from orchestrator.besu.websocket_client import NodeSocket
 from orchestrator.config import AccountConfig, Config, ConfigError, MarkersConfig, NodeConfig
 from orchestrator.engine.additions import AdditionsUnderWay
 from orchestrator.engine.admission import AdmissionRules
+from orchestrator.engine.bundle_sizes import BundleSizes
 from orchestrator.engine.bystanders import BystanderReader
 from orchestrator.engine.chain_guard import ChainGuard
 from orchestrator.engine.clock import SystemClock
+from orchestrator.engine.enclave_doubts import doubts_of
 from orchestrator.engine.executor import Executor
 from orchestrator.engine.fleet import Fleet
 from orchestrator.engine.history.forecaster import Forecaster
@@ -91,8 +93,13 @@ async def connect_nodes(stack: AsyncExitStack, nodes: tuple[NodeConfig, ...]) ->
                 NodeSocket(configured.ws, random=SystemRandom(), token=token, tls=tls)
             )
         node = Node(http, name=configured.name, version=configured.version)
-        enclave = EnclaveProbe(session, configured.enclave, tls) if configured.enclave is not None else None
-        connected.append(BesuNode(configured.name, configured.enclave_keys, node, link, enclave))
+        enclave = None
+        if configured.enclave is not None:
+            enclave = EnclaveProbe(session, configured.enclave, tls, parties_url=configured.enclave_parties)
+        limit_bytes = configured.bundle_limit_bytes
+        connected.append(
+            BesuNode(configured.name, configured.enclave_keys, node, link, enclave, bundle_limit_bytes=limit_bytes)
+        )
     return connected
 
 
@@ -258,6 +265,7 @@ async def assembled(config: Config, stopping: asyncio.Event, clock: Clock | None
                         apart=config.engine.replays_apart,
                     ),
                 ),
+                doubts=doubts_of(fleet, accounts, ManagementCodec(), new_id, BundleSizes(work.of_group).of_group),
                 leases=leases,
                 clock=clock,
                 new_id=new_id,

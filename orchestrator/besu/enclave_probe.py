@@ -6,6 +6,7 @@ tells; Orion and Tessera answer ``GET /upcheck`` on their port for clients.
 """
 
 import asyncio
+import json
 import ssl
 import time
 from collections.abc import Callable
@@ -15,6 +16,9 @@ import aiohttp
 
 SECONDS: Final = 3.0
 """How long an enclave may take; Besu itself waits 5 s (docs/besu.md#errors-at-submission)."""
+
+MAX_KEYS_BYTES: Final = 1024 * 1024
+_OK: Final = 200
 
 AGE_SECONDS: Final = 1.0
 """How old an answer may be: the lanes that look before the same block ask once."""
@@ -37,6 +41,31 @@ async def upcheck(session: aiohttp.ClientSession, url: str, tls: ssl.SSLContext 
         return response.status
 
 
+async def party_keys(session: aiohttp.ClientSession, url: str, tls: ssl.SSLContext | None) -> frozenset[str] | None:
+    """Return the keys that an enclave knows a host of, itself included; None when it does not tell.
+
+    Tessera's server for third parties tells (docs/besu.md#tessera, 2); Orion doesn't.
+
+    Args:
+        session: An HTTP session.
+        url: The enclave's address.
+        tls: For "https"; None for the system's authorities.
+    """
+    limit = aiohttp.ClientTimeout(total=SECONDS)
+    try:
+        async with session.get(f"{url.rstrip('/')}/partyinfo/keys", timeout=limit, ssl=tls or True) as response:
+            body = await response.content.read(MAX_KEYS_BYTES + 1)
+    except (aiohttp.ClientError, OSError, TimeoutError):
+        return None
+    if response.status != _OK or len(body) > MAX_KEYS_BYTES:
+        return None
+    try:
+        listed = json.loads(body)["keys"]
+        return frozenset(item["key"] for item in listed if isinstance(item["key"], str)) or None
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None
+
+
 class EnclaveProbe:
     """Tells whether one enclave is up; those who ask at the same time get one answer.
 
@@ -45,6 +74,7 @@ class EnclaveProbe:
         url: The enclave's address for clients.
         tls: For "https"; None for the system's authorities.
         now: Seconds of a clock that never goes back.
+        parties_url: Where it lists the keys that it knows; None for the same address.
     """
 
     def __init__(
@@ -53,10 +83,13 @@ class EnclaveProbe:
         url: str,
         tls: ssl.SSLContext | None = None,
         now: Callable[[], float] = time.monotonic,
+        *,
+        parties_url: str | None = None,
     ) -> None:
         self._session = session
         self._url = url
         self._tls = tls
+        self._parties_url = url if parties_url is None else parties_url
         self._now = now
         self._one = asyncio.Lock()
         self._asked_at: float | None = None
@@ -69,6 +102,10 @@ class EnclaveProbe:
                 self._found = await self._ask()
                 self._asked_at = self._now()
             return self._found
+
+    async def known_keys(self) -> frozenset[str] | None:
+        """Return the keys that the enclave knows a host of; None when it does not tell."""
+        return await party_keys(self._session, self._parties_url, self._tls)
 
     async def _ask(self) -> str | None:
         try:

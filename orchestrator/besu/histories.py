@@ -18,6 +18,7 @@ BLOCKS_AT_ONCE: Final = 64
 """Blocks in one batch: a block of a busy chain takes up to hundreds of kilobytes."""
 
 GROUPS_AT_ONCE: Final = 16
+MOST_SIZES: Final = 128
 LOG_BLOCKS_AT_ONCE: Final = 10_000
 """Groups in one batch of logs, and blocks in one question: a node looks each block up, for each group."""
 
@@ -42,6 +43,26 @@ async def read_blocks(node: Node, block_numbers: Sequence[int]) -> tuple[Block, 
                 raise ProtocolError(f"asked for block {number}, answered another")
             found.append(_whole(block))
     return tuple(found)
+
+
+async def read_private_sizes(node: Node, privacy_group_id: str, block_numbers: Sequence[int]) -> tuple[int, ...]:
+    """Return the sizes in bytes of a group's signed transactions in some blocks; those of at most `MOST_SIZES` markers.
+
+    Args:
+        node: Where to read.
+        privacy_group_id: The group.
+        block_numbers: Which; the node has to have them.
+
+    Raises:
+        BesuError: The node cannot be read, or has not all of the blocks.
+    """
+    blocks = await read_blocks(node, block_numbers)
+    content = [block.content for block in blocks if block.content is not None]
+    markers = [item.transaction_hash for block in content for item in block.transactions if item.marker][:MOST_SIZES]
+    found = await node.private_transactions(markers) if markers else ()
+    return tuple(
+        len(item.raw) for item in found if item is not None and item.transaction.privacy_group_id == privacy_group_id
+    )
 
 
 async def read_balances(node: Node, accounts: Sequence[str], block_number: int) -> Mapping[str, int]:

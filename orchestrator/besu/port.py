@@ -12,7 +12,7 @@ from orchestrator.besu.errors import (
     MethodNotFoundError,
     ProtocolError,
 )
-from orchestrator.besu.histories import read_balances, read_blocks, read_memberships
+from orchestrator.besu.histories import read_balances, read_blocks, read_memberships, read_private_sizes
 from orchestrator.besu.http_client import CallCounts
 from orchestrator.besu.management_contract import (
     PRIVACY_PRECOMPILE,
@@ -48,6 +48,7 @@ class BesuNode:
         node: Its HTTP side.
         socket: Its WebSocket side; None when only HTTP is configured.
         enclave: Asks its enclave; None when that has no configured address.
+        bundle_limit_bytes: The largest history that the enclave takes; None when that is not known.
         look_again: Pause before what is not known is read again.
 
     Attributes:
@@ -62,6 +63,7 @@ class BesuNode:
         socket: NodeSocket | None,
         enclave: EnclaveProbe | None = None,
         *,
+        bundle_limit_bytes: int | None = None,
         look_again: timedelta = LOOK_AGAIN,
     ) -> None:
         self.name = name
@@ -69,6 +71,7 @@ class BesuNode:
         self._node = node
         self._socket = socket
         self._enclave = enclave
+        self.bundle_limit_bytes = bundle_limit_bytes
         self.look_again_seconds = look_again.total_seconds()
         self.barred = ""
         self._traits: NodeTraits | None = None
@@ -251,6 +254,11 @@ class BesuNode:
         return await self._node.account_nonce(account, block_number)
 
     @read_again
+    async def private_sizes(self, privacy_group_id: str, block_numbers: Sequence[int]) -> tuple[int, ...]:
+        """Return the sizes in bytes of a group's signed transactions in some blocks, as far as the node has them."""
+        return await read_private_sizes(self._node, privacy_group_id, block_numbers)
+
+    @read_again
     async def additions(self, first_block: int, last_block: int) -> tuple[int, ...]:
         """Return the blocks that hold an addition's PMT."""
         blocks = await self._node.blocks(first_block, last_block)
@@ -273,6 +281,10 @@ class BesuNode:
     async def enclave_trouble(self) -> str | None:
         """Return what is wrong with the node's enclave; None when it is up or can't be asked."""
         return None if self._enclave is None else await self._enclave.trouble()
+
+    async def enclave_knows(self) -> frozenset[str] | None:
+        """Return the keys that the node's enclave knows a host of; None when it does not tell."""
+        return None if self._enclave is None else await self._enclave.known_keys()
 
     async def heads(self) -> AsyncIterator[Head]:
         """Yield new heads; raises `NodeError` when the connection is lost, and may then be called again."""

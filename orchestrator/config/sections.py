@@ -175,6 +175,15 @@ class NodeConfig(Section):
         default=None,
         description="The enclave's address for clients; asked whether it is up before anything is sent.",
     )
+    enclave_parties: Annotated[str, AfterValidator(values.check_http_url)] | None = Field(
+        default=None,
+        description="Where Tessera's server for third parties lists the keys that it knows, if not at `enclave`.",
+    )
+    bundle_limit_bytes: Annotated[int, Field(gt=0)] | None = Field(
+        default=None,
+        description="The largest history that the enclave takes: 1048576 with Tessera on H2 2.1.210, 65535 with "
+        "Tessera on MySQL as its table is defined; none: not known.",
+    )
     speaker: Annotated[str, AfterValidator(values.check_address)] | None = Field(
         default=None,
         description="Which of `accounts` signs what this node shows for other organisations; none: nothing is told.",

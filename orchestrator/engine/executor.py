@@ -93,6 +93,7 @@ class Executor:
         )
         if surveyed.view.locked and change.kind is not Kind.UNLOCK_GROUP:
             surveyed = replace(surveyed, own_lock=await self._own_lock(change, surveyed))
+        surveyed = await self.sending.doubts.look(change, await self.sending.doubts.measured(change, surveyed))
         if surveyed.forecast is not None:
             reason = await self.sending.additions.busy(change, surveyed.forecast)
             if reason is not None:

@@ -143,6 +143,10 @@ class NodePort(Protocol):
     def enclave_keys(self) -> tuple[str, ...]:
         """The enclave keys that the node hosts; the first is the one it sends from."""
 
+    @property
+    def bundle_limit_bytes(self) -> int | None:
+        """The largest history that its enclave takes, as it keeps it; None when that is not known."""
+
     async def traits(self) -> NodeTraits:
         """Return what does not change while the node runs (read once, kept until the connection fails)."""
 
@@ -221,6 +225,9 @@ class NodePort(Protocol):
     async def outcomes(self, pmt_hashes: Sequence[str]) -> tuple[PmtOutcome, ...]:
         """Return what each PMT came to, in one or two round trips."""
 
+    async def private_sizes(self, privacy_group_id: str, block_numbers: Sequence[int]) -> tuple[int, ...]:
+        """Return the sizes in bytes of a group's signed transactions in some blocks, as far as the node has them."""
+
     async def additions(self, first_block: int, last_block: int) -> tuple[int, ...]:
         """Return the blocks, from one to another, that hold an addition to a group that had existed before.
 
@@ -245,6 +252,9 @@ class NodePort(Protocol):
 
     async def enclave_trouble(self) -> str | None:
         """Return what is wrong with the node's enclave, for a person; None when it is up, or has no known address."""
+
+    async def enclave_knows(self) -> frozenset[str] | None:
+        """Return the keys that the node's enclave knows a host of; None when it does not tell."""
 
     def heads(self) -> AsyncIterator[Head]:
         """Yield new heads as the node announces them; ends or raises `NodeError` when the subscription is lost."""

@@ -8,7 +8,7 @@ from functools import partial
 from orchestrator.engine.additions import AdditionsUnderWay
 from orchestrator.engine.broadcasting import offer, targets
 from orchestrator.engine.bundling import BundlingBook
-from orchestrator.engine.distribution import distribute
+from orchestrator.engine.enclave_doubts import EnclaveDoubts
 from orchestrator.engine.fleet import Fleet
 from orchestrator.engine.history.forecaster import Forecaster
 from orchestrator.engine.leases import Leases
@@ -74,6 +74,7 @@ class Sending:
         contract: The management contract's codec.
         forecaster: Forecasts what new members' nodes make of a group's history.
         additions: What else is being added, by all lanes.
+        doubts: Tells apart why enclaves don't take something.
         leases: Until when lanes are held: nothing leaves for a node later.
         clock: Time.
         new_id: Makes unique ids.
@@ -90,6 +91,7 @@ class Sending:
     contract: Contract
     forecaster: Forecaster
     additions: AdditionsUnderWay
+    doubts: EnclaveDoubts
     leases: Leases
     clock: Clock
     new_id: Callable[[], str]
@@ -108,6 +110,7 @@ class Sending:
         if change.account not in self.signers.accounts:
             return Hindered(reason=Reason(slug="account_unavailable", detail=change.account))
         watcher = await self._sending_node(change, command)
+        await self.doubts.pace.wait(change.privacy_group_id, watcher)
         attempt_id = self.new_id()
         # Waited for before anything is looked at: what is seen then is still so when the transaction is distributed.
         account = await self.marker_accounts.take(watcher, attempt_id, urgent=command.action in UNDER_LOCK)
@@ -159,7 +162,7 @@ class Sending:
             return AttemptSigned(attempt=attempt)
         self.leases.require(change.privacy_group_id)
         begun_at = self.clock.now()
-        payload_key = await distribute(watcher, raw, command.action)
+        payload_key = await self.doubts.distributed(change, watcher, command.action, raw)
         seconds = max((self.clock.now() - begun_at).total_seconds(), 0.0)
         if command.action is Action.ADD and len(payload_key) != HISTORY_KEY_BYTES:
             detail = f"node {watcher.node.name} did not take the transaction for an addition and attached no history"
@@ -223,7 +226,8 @@ class Sending:
         try:
             pmt_hash = await watcher.node.send(attempt.raw)
         except NodeError as error:
-            return SendFailed(reason=error.reason, certain=error.certain, head=(await watcher.current()).number)
+            found = await self.doubts.blamed(change, watcher, attempt.action, error)
+            return SendFailed(reason=found.reason, certain=found.certain, head=(await watcher.current()).number)
         seconds = max((self.clock.now() - begun_at).total_seconds(), 0.0)
         self.bundling.remember(attempt.node, change.privacy_group_id, seconds)
         head = await watcher.current()

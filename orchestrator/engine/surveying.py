@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from orchestrator.engine.fleet import Fleet, Sender, confirmed_head
 from orchestrator.engine.history.forecaster import Forecaster, Question
@@ -72,6 +72,9 @@ async def _survey(fleet: Fleet, change: Change, forecaster: Forecaster) -> Surve
     # with the group may say what they want.
     present = await sender.watcher.current()
     newest = confirmed_head(watcher for watcher in map(fleet.hosting, keys) if watcher is not None)
+    heard = await node.enclave_knows()
+    if heard is not None:
+        members = [replace(member, unheard=member.enclave_key not in heard) for member in members]
     return Surveyed(
         node=node.name,
         head=sender.head.number,

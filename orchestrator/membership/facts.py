@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from orchestrator.membership.attempt import Attempt
+from orchestrator.membership.bundle_limits import BundleSize
 from orchestrator.membership.forecast.verdict import Forecast
 from orchestrator.membership.model import Effect, GroupView
 from orchestrator.membership.reasons import Reason
@@ -34,10 +35,9 @@ class MemberSurvey:
         validator: Whether the node proposes blocks; None when unknown.
         of_another_group: Whether that state is of a group of the key's own that has the same id.
         enclave_trouble: What is wrong with that node's enclave, for a person; None when it is up or can't be asked.
-        agrees: Whether the node shows the same state of the group as the node to send through, at a block that both
-            have; None when that is not known, or was not asked since nobody is to be repaired.
-        moved_block: The newest block after the addition that got lost in which the member came or went, as the group's
-            logs have it; None when there is none, or when it was not asked.
+        unheard: Whether the enclave of the node to send through knows nobody who hosts the key.
+        agrees: Whether the node shows the group's state as the node to send through does; None: not known, not asked.
+        moved_block: The newest block after the lost addition in which the member came or went; None: none, not asked.
     """
 
     enclave_key: str
@@ -47,6 +47,7 @@ class MemberSurvey:
     validator: bool | None = None
     of_another_group: bool = False
     enclave_trouble: str | None = None
+    unheard: bool = False
     agrees: bool | None = None
     moved_block: int | None = None
 
@@ -68,10 +69,10 @@ class Surveyed:
         owner: Whether the account owns the group; None when it could not be told.
         sender_key: The enclave key that the node sends from.
         members: One survey for each key that is asked for, and for each present member.
-        own_lock: The private nonce of a lock of ours that holds the group, though no change is under way that knows it;
-            None when there is none.
+        own_lock: The private nonce of a lock of ours that holds the group and that no change knows; None: none.
         bundling_seconds: What sending the last addition to the group took the node; None when that is not known.
-        forecast: What is to be expected of adding those who are no members yet; None when nobody is to be added.
+        bundle: How large the history of an addition is; None when that was not measured.
+        forecast: What is to be expected of adding those who are no members yet; None when nobody is added.
     """
 
     node: str
@@ -88,6 +89,7 @@ class Surveyed:
     members: tuple[MemberSurvey, ...]
     own_lock: int | None = None
     bundling_seconds: float | None = None
+    bundle: BundleSize | None = None
     forecast: Forecast | None = None
 
 
@@ -125,8 +127,7 @@ class SendFailed:
 
     Attributes:
         reason: Why.
-        certain: True when every node that was asked refused it, so that no pool has it by this send; False when an
-            answer was lost.
+        certain: Every node that was asked refused it, so that no pool has it by this send; no answer was lost.
         head: The newest head that is known.
     """
 

@@ -16,7 +16,13 @@ from orchestrator.membership.judging import share_end, shared_reason
 from orchestrator.membership.model import ACTION_OF, Change, State
 from orchestrator.membership.reading import read, waiting_for
 from orchestrator.membership.reading_attempts import relocks, to_be_sent_again
-from orchestrator.membership.retry import LOCK_WINDOW_BLOCKS, RENEW_AFTER_BLOCKS, WIDEN_AFTER_BLOCKS, backoff
+from orchestrator.membership.retry import (
+    LOCK_WINDOW_BLOCKS,
+    LONGEST_DELAY_UNDER_LOCK,
+    RENEW_AFTER_BLOCKS,
+    WIDEN_AFTER_BLOCKS,
+    backoff,
+)
 from orchestrator.membership.signals import Signal
 
 S, G = State, Signal
@@ -193,6 +199,8 @@ def _after_pause(change: Change, command: Command) -> Command:
     if change.failures == 0:
         return command
     pause = backoff(f"{change.change_id}/{change.state}", change.failures - 1)
+    if change.state in (State.ADDING, State.UNLOCKING):
+        pause = min(pause, LONGEST_DELAY_UNDER_LOCK)
     return Pause(seconds=pause.total_seconds(), then=command)
 
 

@@ -5,6 +5,7 @@ Source of the rules: docs/besu.md#versions, #looking-before-leaping, #how-member
 
 from dataclasses import replace
 
+from orchestrator.membership.bundle_limits import exceeds, told_size
 from orchestrator.membership.facts import MemberSurvey, Surveyed
 from orchestrator.membership.key_lengths import unfit_keys
 from orchestrator.membership.model import Change, Kind, Plan
@@ -39,6 +40,7 @@ def plan_for(change: Change, seen: Surveyed) -> Plan | Reason:
         or _member_trouble(change, seen)
         or _replay_trouble(change, seen)
         or _enclave_trouble(change, seen)
+        or _bundle_trouble(change, seen)
         or _plan(change, seen)
     )
 
@@ -113,12 +115,30 @@ def _enclave_trouble(change: Change, seen: Surveyed) -> Reason | None:
     to_add, to_remove = _difference(change, seen)
     if not (to_add or to_remove or (change.kind is Kind.UNLOCK_GROUP and seen.view.locked)):
         return None
-    concerned = {*to_add, *seen.view.participants}
-    down = [m for m in seen.members if m.enclave_key in concerned and m.enclave_trouble is not None]
-    if not down:
+    concerned = [m for m in seen.members if m.enclave_key in {*to_add, *seen.view.participants}]
+    troubles = {
+        m.enclave_key: f"node {m.node or 'of others'}: {m.enclave_trouble}" for m in concerned if m.enclave_trouble
+    }
+    unheard = [m for m in concerned if m.unheard and m.enclave_key not in troubles]
+    # A member's key was known once, and that of one of our nodes is hosted: such an enclave is away.
+    away = [m for m in unheard if m.node is not None or m.enclave_key in seen.view.participants]
+    troubles |= {m.enclave_key: f"the enclave of node {seen.node} knows nobody who hosts its key" for m in away}
+    if troubles:
+        return Reason(slug="enclave_unreachable", detail="; ".join(troubles.values()), members=tuple(troubles))
+    if unheard:
+        detail = f"the enclave of node {seen.node} knows nobody who hosts the key"
+        return Reason(slug="enclave_recipient_away", detail=detail, members=tuple(m.enclave_key for m in unheard))
+    return None
+
+
+def _bundle_trouble(change: Change, seen: Surveyed) -> Reason | None:
+    """An addition carries the group's whole history, and an enclave may take no value that is so large."""
+    refused = change.reason is not None and change.reason.slug == "bundle_not_taken"
+    limit = exceeds(seen.bundle, was_refused=refused)
+    if seen.bundle is None or limit is None or not _difference(change, seen)[0]:
         return None
-    detail = "; ".join(f"node {m.node}: {m.enclave_trouble}" for m in down)
-    return Reason(slug="enclave_unreachable", detail=detail, members=tuple(m.enclave_key for m in down))
+    whose = "nodes.bundle_limit_bytes" if seen.bundle.limit_bytes is not None else "Tessera on H2 2.1.210"
+    return Reason(slug="bundle_too_large", detail=f"{limit:,} bytes is the limit ({whose}){told_size(seen.bundle)}")
 
 
 def _mixed_versions(seen: Surveyed, to_add: tuple[str, ...]) -> Reason | None:

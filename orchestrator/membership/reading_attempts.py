@@ -125,23 +125,11 @@ def read_hindered(change: Change, reason: Reason, now: datetime) -> Read:
     passing = rule_of(reason).judgement is Judgement.RETRY
     if change.state is State.ADDING:
         # The group waits, locked. The unlock may go through another node, with the same private nonce.
-        if passing and failures < FAILURES_WHILE_LOCKED:
+        # Enclaves that took a small transaction meanwhile would not take this one the next time either.
+        if passing and reason.slug != "bundle_not_taken" and failures < FAILURES_WHILE_LOCKED:
             return Signal.NOTED, replace(change, failures=failures)
-        return _undo(given_up(change), _of_bundle(change, reason))
+        return _undo(given_up(change), reason)
     return _set_back(given_up(change), counted(change, reason), now)
-
-
-def _of_bundle(change: Change, reason: Reason) -> Reason:
-    """Tell an addition that the enclaves don't take from an enclave that is away: they took its lock a moment before.
-
-    An outage of the new member's enclave and a history that is too large for one of them look alike
-    (docs/besu.md#tessera), and each further try locks the group.
-    """
-    if reason.slug != "enclave_unreachable":
-        return reason
-    blocks = max((replay.blocks for replay in change.plan.replays), default=0) if change.plan is not None else 0
-    history = f"; it carries the transactions of {blocks} blocks" if blocks else ""
-    return replace(reason, slug="bundle_not_taken", detail=reason.detail + history)
 
 
 def given_up(change: Change) -> Change:

@@ -81,16 +81,18 @@ RULES: dict[str, Rule] = {
         judgement=Judgement.RETRY,
         remedy="Start the enclave of the member; a node whose enclave is down imports no block of the group.",
         member_specific=True,
-        patience=10,
     ),
     "bundle_not_taken": Rule(
         judgement=Judgement.RETRY,
-        remedy="The enclaves took the lock and not the addition with the group's history: start the new member's "
-        "enclave. If it runs, the history is too large for one of them: Tessera on H2 2.1 ends at 1 MiB, about 2,700 "
-        "small transactions; give it another database.",
+        remedy="The group's history is too large for an enclave (Tessera on H2 2.1.210 ends at 1 MiB): give it another "
+        "database, then retry.",
         member_specific=True,
-        patience=3,
+        patience=1,
         pause=timedelta(seconds=60),
+    ),
+    "bundle_too_large": Rule(
+        judgement=Judgement.PARK,
+        remedy="Give the enclaves a database that takes it, or correct nodes.bundle_limit_bytes; then retry.",
     ),
     "too_many_requests": Rule(judgement=Judgement.RETRY, remedy="Lower the load on the node or raise its limit."),
     # Somebody else acts on the group.
@@ -183,7 +185,7 @@ RULES: dict[str, Rule] = {
         remedy="Tessera says the same of a key that nobody hosts and of an enclave that is down: start the enclaves of "
         "all members, or check the key.",
         member_specific=True,
-        patience=6,
+        patience=30,
         pause=timedelta(seconds=30),
     ),
     "enclave_key_too_long": Rule(

@@ -38,6 +38,9 @@ ADD_WITHIN_BLOCKS = 12
 FIRST_DELAY = timedelta(seconds=1)
 LONGEST_DELAY = timedelta(minutes=2)
 
+LONGEST_DELAY_UNDER_LOCK = timedelta(seconds=30)
+"""While a lock of ours stands nobody else can use the group."""
+
 TRIES_IN_LINE = 3
 """With so many tries the pause of a change that waits for another one of ours stops growing, at 8 s: nobody wakes it
 when the other ends, and a free node would stand idle for minutes while many wait for it."""

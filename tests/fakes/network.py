@@ -314,6 +314,8 @@ class FakeNode:
         self.version = (23, 10, 3)
         self.validator: bool | None = True
         self.enclave_fault: str | None = None
+        self.known_keys: frozenset[str] | None = None
+        self.bundle_limit_bytes: int | None = None
         self.lacks: set[str] = set()  # markers whose private receipt it has not
         self.calls = 0
         self.blocks_read = 0
@@ -360,6 +362,14 @@ class FakeNode:
 
     async def enclave_trouble(self) -> str | None:
         return self.enclave_fault
+
+    async def enclave_knows(self) -> frozenset[str] | None:
+        return self.known_keys
+
+    async def private_sizes(self, privacy_group_id: str, block_numbers: Sequence[int]) -> tuple[int, ...]:
+        self._ask()
+        held = self.network.groups.get(privacy_group_id)
+        return (180,) * len(block_numbers) if held is not None else ()
 
     async def syncing(self) -> bool:
         self._ask()

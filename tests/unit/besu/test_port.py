@@ -136,7 +136,18 @@ READERS: dict[str, Callable[[BesuNode], Awaitable[Any]]] = {
     "groups": lambda node: node.groups([KEY]),
     "account_nonce": lambda node: node.account_nonce(ACCOUNT, HEAD),
 }
-NO_READERS = {"name", "enclave_keys", "send", "distribute", "broadcast", "heads", "enclave_trouble"}
+NO_READERS = {
+    "name",
+    "enclave_keys",
+    "bundle_limit_bytes",
+    "send",
+    "distribute",
+    "broadcast",
+    "heads",
+    "enclave_trouble",
+    "enclave_knows",
+    "private_sizes",  # an estimate: what a node lacks is left out of it
+}
 AT_A_BLOCK = (
     "block",
     "blocks",

@@ -11,10 +11,13 @@ from pathlib import Path
 import pytest
 
 from orchestrator.engine.additions import AdditionsUnderWay
+from orchestrator.engine.bundle_sizes import BundleSizes
 from orchestrator.engine.bystanders import BystanderReader
+from orchestrator.engine.enclave_doubts import doubts_of
 from orchestrator.engine.executor import Executor
 from orchestrator.engine.fleet import Fleet
 from orchestrator.engine.history.forecaster import Forecaster
+from orchestrator.engine.history.work import ReplayWork
 from orchestrator.engine.intake import Intake
 from orchestrator.engine.leases import Leases
 from orchestrator.engine.observing import Observer, ProofRules
@@ -68,6 +71,13 @@ class Rig:
                 additions=AdditionsUnderWay(
                     partial(store.changes, states=sorted(ADDS)), ReplayRules(block_period=timedelta(seconds=2))
                 ),
+                doubts=doubts_of(
+                    self.fleet,
+                    self.signers,
+                    FakeContract(),
+                    self.new_id,
+                    BundleSizes(ReplayWork(histories).of_group).of_group,
+                ),
                 leases=leases,
                 clock=clock,
                 new_id=self.new_id,
@@ -110,10 +120,11 @@ GROUP = "Z3JvdXAtb2YtdGhlLXVuaXQtdGVzdHMtMzItYnl0ZXM="
 
 
 def key(name: str) -> str:
-    """Return the enclave key of a node."""
+    """Return the enclave key of a node, or of a stranger's."""
     return {
         "a": "YWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWE=",
         "b": "YmJiYmJiYmJiYmJiYmJiYmJiYmJiYmJiYmJiYmJiYmI=",
+        "stranger": "ZGRkZGRkZGRkZGRkZGRkZGRkZGRkZGRkZGRkZGRkZGQ=",
     }.get(name, "Y2NjY2NjY2NjY2NjY2NjY2NjY2NjY2NjY2NjY2NjY2M=")
 
 

@@ -160,16 +160,24 @@ def test_an_addition_that_can_not_pass_is_undone_at_once() -> None:
     assert read(ADDING, facts.Hindered(reason=Reason(slug="enclave_key_unknown")), START)[0] is Signal.UNDO
 
 
-def test_an_addition_that_the_enclaves_do_not_take_is_tried_a_few_times() -> None:
-    """They took the lock a moment before, so the history may be too large for them, and each try locks the group."""
-    tired = replace(ADDING, failures=FAILURES_WHILE_LOCKED)
-    fact = facts.Hindered(reason=Reason(slug="enclave_unreachable", detail="Error communicating with enclave"))
-    signal, change = read(tired, fact, START)
+def test_an_addition_whose_history_is_not_taken_gives_the_lock_back_at_once() -> None:
+    """The enclaves took a small transaction meanwhile: trying again under the lock would only hold the group."""
+    fact = facts.Hindered(reason=Reason(slug="bundle_not_taken", detail="Error communicating with enclave"))
+    signal, change = read(ADDING, fact, START)
     assert signal is Signal.UNDO
     assert change.reason is not None
     assert change.reason.slug == "bundle_not_taken"
-    assert change.reason.detail.startswith("Error communicating with enclave")
-    assert RULES["bundle_not_taken"].patience == 3
+    assert RULES["bundle_not_taken"].patience == 1
+
+
+def test_an_addition_that_an_enclave_away_keeps_back_is_tried_under_its_lock() -> None:
+    """An enclave that is away may be back in a moment; the lock is given back when it is not."""
+    away = facts.Hindered(reason=Reason(slug="enclave_unreachable", detail="Error communicating with enclave"))
+    assert read(ADDING, away, START)[0] is Signal.NOTED
+    signal, change = read(replace(ADDING, failures=FAILURES_WHILE_LOCKED), away, START)
+    assert signal is Signal.UNDO
+    assert change.reason is not None
+    assert change.reason.slug == "enclave_unreachable"
 
 
 def test_the_lock_behind_it_does_not_count_as_the_addition_on_its_way() -> None:
