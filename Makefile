@@ -14,7 +14,7 @@ CLIENT := tests/clients/web3js-quorum
 INTEROP := tests/clients/interop
 
 .DEFAULT_GOAL := help
-.PHONY: help demo setup servers check test bench simulate soak fuzz lock clean
+.PHONY: help demo setup servers check test bench simulate outages soak fuzz lock clean
 
 help: ## List what can be made
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -41,6 +41,9 @@ bench: setup ## Measure, print a table and write it as JSON
 
 simulate: $(VENV)/installed-dev ## Run SEEDS deterministic simulations of engine, store, broker and nodes under faults
 	$(BIN)/python -m tests.simulation --seeds $(SEEDS) $(ARGS)
+
+outages: $(VENV)/installed-dev ## Play 75 outages of enclaves, nodes and their interfaces, with Orion and with Tessera
+	$(BIN)/python -m tests.integration.outages $(ARGS)
 
 soak: setup ## Run changes under random faults for MINUTES, then check the invariants
 	$(BIN)/python -m tests.soak --minutes $(MINUTES) $(ARGS)

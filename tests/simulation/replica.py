@@ -10,10 +10,13 @@ from orchestrator.besu.signers import signer_from_key
 from orchestrator.besu.signing import Accounts, ManagementCodec
 from orchestrator.engine.additions import AdditionsUnderWay
 from orchestrator.engine.auditor import Auditor, AuditRules
+from orchestrator.engine.bundle_sizes import BundleSizes
 from orchestrator.engine.bystanders import BystanderReader
+from orchestrator.engine.enclave_doubts import doubts_of
 from orchestrator.engine.executor import Executor
 from orchestrator.engine.fleet import Fleet
 from orchestrator.engine.history.forecaster import Forecaster
+from orchestrator.engine.history.work import ReplayWork
 from orchestrator.engine.ids import new_ids
 from orchestrator.engine.intake import Intake
 from orchestrator.engine.leases import Leases
@@ -100,7 +103,7 @@ class Replica:
         accounts = Accounts({OWNER: signer}, gas_limit=GAS_LIMIT, gas_price=0)
         new_id = new_ids(clock.now, world.chance.randbytes)
         rules = ProofRules(proof_blocks=2, confirmations=world.weather.confirmations)
-        leases = Leases(clock)
+        leases, histories = Leases(clock), SqlHistoryStore(database)
         executor = Executor(
             sending=Sending(
                 fleet=fleet,
@@ -108,10 +111,13 @@ class Replica:
                 markers=OwnMarkers(gas_limit=GAS_LIMIT, gas_price=0),
                 marker_accounts=OneTimeAccounts(lambda: one_time_account(world.chance.randbytes(32))),
                 contract=ManagementCodec(),
-                forecaster=Forecaster(fleet, SqlHistoryStore(database)),
+                forecaster=Forecaster(fleet, histories),
                 additions=AdditionsUnderWay(
                     partial(store.changes, states=sorted(ADDS)),
                     ReplayRules(block_period=timedelta(seconds=world.weather.block_seconds)),
+                ),
+                doubts=doubts_of(
+                    fleet, accounts, ManagementCodec(), new_id, BundleSizes(ReplayWork(histories).of_group).of_group
                 ),
                 leases=leases,
                 clock=clock,

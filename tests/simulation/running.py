@@ -20,7 +20,7 @@ CHUNK = 5
 def run_seed(seed: int, family: Family = Family.MIXED, *, trace: bool = False) -> Result:
     """Run one seed of a family from nothing."""
     errors: list[str] = []
-    _configure_logging(errors, trace=trace)
+    configure_logging(errors, trace=trace)
     gc.disable()  # when garbage is found must not depend on what ran before
     try:
         return virtual_time.run(play(seed, family.of(seed), errors, trace=trace))
@@ -29,7 +29,7 @@ def run_seed(seed: int, family: Family = Family.MIXED, *, trace: bool = False) -
         gc.freeze()
 
 
-def _configure_logging(errors: list[str], *, trace: bool) -> None:
+def configure_logging(errors: list[str], *, trace: bool) -> None:
     """Let what is logged as an error break the run: the engine logs so only what is a defect."""
 
     def keep(_: object, method: str, entry: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

@@ -18,6 +18,7 @@ from orchestrator.besu.http_client import is_read
 from orchestrator.besu.json_rpc import Answer, Call, result_of
 from orchestrator.besu.port import BesuNode
 from orchestrator.besu.rpc_errors import rpc_error
+from orchestrator.devnet.faults import TRANSPORT, FaultKind, RpcFault
 from orchestrator.devnet.rpc.dispatch import Answer as NodeAnswer
 from orchestrator.devnet.rpc.dispatch import Caller, NodeApi
 from orchestrator.engine.node_ports import Head, NodeError
@@ -77,6 +78,11 @@ class Wire:
             raise NodeUnreachableError(f"no connection to {self.url}")
         if sends:
             world.checks.sent(self._life, calls[0].method, calls[0].params[0])
+        fault = world.emulation.controls.faults.take(
+            self._api.node.number, [call.method for call in calls], TRANSPORT, in_batch=len(calls) > 1
+        )
+        if fault is not None:
+            await self._meet(fault, timeout)
         if world.happens(weather.refusal):
             raise HttpStatusError(f"{self.url} answered 503", status=503)
         if world.happens(weather.lost_request):
@@ -93,12 +99,24 @@ class Wire:
             raise NodeTimeoutError(f"{self.url} did not answer within {timeout:g} s")
         answers = await (asyncio.shield(work) if isinstance(work, asyncio.Task) else work)
         await self._life.moment(f"{self.url} answers {calls[0].method}")
+        if fault is not None and fault.kind in (FaultKind.LOST, FaultKind.HALF):
+            raise ConnectionLostError(f"the connection to {self.url} broke")
         if answers is None or silence is Silence.LOST_ANSWER or world.happens(weather.lost_answer):
             world.say(f"{self.url} loses the answer to {calls[0].method}")
             raise ConnectionLostError(f"the connection to {self.url} broke")
         if silence is Silence.NULL:
             answers[place] = replace(answers[place], error=None, result=None)
         return answers
+
+    async def _meet(self, fault: RpcFault, timeout: float) -> None:
+        """Meet what was armed by ``devnet_rpcFault`` before the node is asked."""
+        if fault.kind is FaultKind.STATUS:
+            raise HttpStatusError(f"{self.url} answered {fault.status}", status=fault.status)
+        if fault.kind is FaultKind.RESET:
+            raise ConnectionLostError(f"the connection to {self.url} broke")
+        await asyncio.sleep(min(fault.seconds, timeout))
+        if fault.seconds >= timeout:
+            raise NodeTimeoutError(f"{self.url} did not answer within {timeout:g} s")
 
     def _runs(self) -> bool:
         return self._api.node.up

@@ -33,11 +33,21 @@ class World:
         chance: The one source of chance.
         database: The store, in memory.
         trace: Whether to print what happens.
+        enclave: The kind of all enclaves.
     """
 
     checks: "Checks"
 
-    def __init__(self, seed: int, weather: Weather, chance: Random, database: Database, *, trace: bool = False) -> None:
+    def __init__(
+        self,
+        seed: int,
+        weather: Weather,
+        chance: Random,
+        database: Database,
+        *,
+        trace: bool = False,
+        enclave: str = "orion",
+    ) -> None:
         self.seed = seed
         self.weather = weather
         self.chance = chance
@@ -58,6 +68,7 @@ class World:
             replay_ms_per_transaction=weather.replay_ms,
             addition_ms=weather.addition_ms,
             fixed_marker_key=weather.public_traffic,
+            enclave=enclave,
             seed=seed,
         )
         self.emulation = Emulation(config)
