@@ -1,7 +1,6 @@
 """What an inspection of nodes says: findings, and what was seen of a node to come to them. Pure.
 
-`inspection_reading` asks, `inspection_node` and `inspection_network` judge. Each check has a slug that stays, and an
-entry in ``docs/operations.md``.
+`inspection_reading` asks, `inspection_node` and `inspection_network` judge; `inspection_checks` has the table.
 """
 
 from collections.abc import Iterable
@@ -9,51 +8,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from orchestrator.besu.inspection_checks import CHECKS
 from orchestrator.besu.results import ClientVersion, Head, Syncing
 from orchestrator.besu.versions import Version
-
-CHECKS: Final = (
-    "reachable",
-    "batches",
-    "chain-id",
-    "version",
-    "api-groups",
-    "distribution",
-    "subscriptions",
-    "flexible-groups",
-    "offchain-methods",
-    "find-method",
-    "group-dialect",
-    "receives-groups",
-    "peers",
-    "head-age",
-    "clock-skew",
-    "sync",
-    "gas-price",
-    "pmt-key",
-    "enclave",
-    "offchain-groups",
-    "same-chain",
-    "chain-before",
-    "mixed-versions",
-    "head-spread",
-    "account-key",
-    "owned-groups",
-    "store",
-    "store-clock",
-    "queue",
-    "events",
-    "message-limit",
-    "secrets",
-    "disk",
-    "replayable-blocks",
-    "extendable-groups",
-    "repeated-additions",
-    "early-access",
-    "enclave-log",
-)
-"""The slugs of all checks, in the order in which findings are shown."""
-
 
 PROBED_BATCH: Final = 8
 """Requests that are sent together to see whether batches are taken: more than one look at a group has."""
@@ -118,18 +75,54 @@ class HeadDelivered:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Pair:
+    """An account with more than one public transaction in a block.
+
+    Attributes:
+        block_number: The block.
+        account: The account.
+        times: How many transactions of it are in the block.
+        markers: Whether one of them is a PMT.
+        groups: Ids of groups with an executed transaction in the block, as far as the node that was asked has them.
+    """
+
+    block_number: int
+    account: str
+    times: int
+    markers: bool = False
+    groups: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MarkerKeys:
-    """Who signed the newest PMTs.
+    """Who signed the newest PMTs, and who is twice in one of the newest blocks.
 
     Attributes:
         blocks: How many blocks were looked at.
         seen: PMTs in them, of all nodes.
         own: (sender, public nonce) of the PMTs that this node made, as far as their payload shows it.
+        pairs: Accounts that are twice in a block, oldest first, a bounded number.
     """
 
     blocks: int
     seen: int
     own: tuple[tuple[str, int], ...]
+    pairs: tuple[Pair, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeysSeen:
+    """Which enclave keys a node acts as, or an enclave hosts, of those that were tried.
+
+    Attributes:
+        own: Of the keys that the configuration names for the node.
+        foreign: Those of them that it refused.
+        others: Of the keys that the configuration names for other nodes; they are tried when one was refused.
+    """
+
+    own: tuple[str, ...] = ()
+    foreign: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,10 +132,33 @@ class EnclaveSeen:
     Attributes:
         status: HTTP status of ``/upcheck``.
         offchain_groups: Ids of groups that it keeps itself; None when it could not be asked.
+        keys: Which keys it hosts; None when it was not asked.
+        is_node: Whether it answers as a Besu node does: no enclave at all.
     """
 
     status: int
     offchain_groups: tuple[str, ...] | None
+    keys: KeysSeen | Unanswered | None = None
+    is_node: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NextBlock:
+    """The block that a node which stands still has to import next, as another node has it.
+
+    Attributes:
+        number: Its number.
+        newest: The newest block of the node that has it.
+        markers: Private transactions in it.
+        additions: Those of them that bring a group's history.
+        groups: Ids of the groups that are added to, as far as the other node has them.
+    """
+
+    number: int
+    newest: int
+    markers: int
+    additions: int
+    groups: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,6 +167,9 @@ class NodeSeen:
 
     Attributes:
         name: Its name in the configuration.
+        url: Its HTTP address.
+        ws_url: Its WebSocket address; empty for none.
+        enclave_url: Its enclave's address; empty for none.
         enclave_keys: Its keys in the configuration.
         seen_at: The local clock when the head was read, seconds since 1970.
         client: What it says that it is.
@@ -170,13 +189,20 @@ class NodeSeen:
         head: Its newest block.
         block_seconds: Mean time between its newest blocks; None when it can't be told.
         gas_price: The price that it wants, in wei.
-        base_fee: Of the newest block, in wei; 0 where there is none.
+        base_fee: Of the newest block, in wei; None where there is none.
         markers: Who signed the newest PMTs.
         subscription: The first head over WebSocket; None when no address is configured.
         enclave: What its enclave answered; None when no address is configured.
+        keys: Which of the configured keys it acts as.
+        tenant: Whether it is asked with a token: it then acts as that token's key alone.
+        identity: Its own address on the network.
+        socket_identity: The address of the node at the WebSocket address; None when none is configured.
     """
 
     name: str
+    url: str
+    ws_url: str
+    enclave_url: str
     enclave_keys: tuple[str, ...]
     seen_at: float
     client: ClientVersion | Unanswered
@@ -196,10 +222,14 @@ class NodeSeen:
     head: Head
     block_seconds: float | None
     gas_price: int | Unanswered
-    base_fee: int | Unanswered
+    base_fee: int | Unanswered | None
     markers: MarkerKeys | Unanswered
     subscription: HeadDelivered | Unanswered | None
     enclave: EnclaveSeen | Unanswered | None
+    keys: KeysSeen | Unanswered
+    tenant: bool
+    identity: str | Unanswered
+    socket_identity: str | Unanswered | None
 
     @property
     def version(self) -> Version | None:

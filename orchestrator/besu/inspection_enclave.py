@@ -1,4 +1,4 @@
-"""Asking an enclave at its own address: is it up, and does it keep offchain groups?
+"""Asking an enclave at its own address: is it up, whose is it, and does it keep offchain groups?
 
 Orion and Tessera answer ``GET /upcheck`` and ``POST /findPrivacyGroup`` on the port for clients.
 """
@@ -11,7 +11,8 @@ from typing import Any, Final
 import aiohttp
 
 from orchestrator.besu.enclave_probe import upcheck
-from orchestrator.besu.inspection import EnclaveSeen, Unanswered
+from orchestrator.besu.inspection import EnclaveSeen, KeysSeen, Unanswered
+from orchestrator.besu.inspection_proofs import NotForClientsError, is_node, keys_of_enclave
 
 MEMBER_SETS: Final = 64
 """Sets of members that are asked for, at most."""
@@ -23,7 +24,13 @@ _OFFCHAIN: Final = "PANTHEON"
 
 
 async def ask_enclave(
-    session: aiohttp.ClientSession, url: str, member_sets: Sequence[tuple[str, ...]], tls: ssl.SSLContext | None
+    session: aiohttp.ClientSession,
+    url: str,
+    member_sets: Sequence[tuple[str, ...]],
+    tls: ssl.SSLContext | None,
+    *,
+    own: Sequence[str] = (),
+    others: Sequence[str] = (),
 ) -> EnclaveSeen | Unanswered:
     """Return what an enclave answers.
 
@@ -32,13 +39,16 @@ async def ask_enclave(
         url: The enclave's address for clients.
         member_sets: Sets of enclave keys that an offchain group may have; it lists groups of exactly one set at a time.
         tls: For "https"; None for the system's authorities.
+        own: The keys that it is to host.
+        others: Keys of other nodes' enclaves.
     """
     url = url.rstrip("/")
     limit = aiohttp.ClientTimeout(total=_SECONDS)
     try:
         status = await upcheck(session, url, tls, _SECONDS)
         if status != 200:
-            return EnclaveSeen(status=status, offchain_groups=None)
+            return EnclaveSeen(status=status, offchain_groups=None, is_node=await is_node(session, url, tls))
+        keys = await _keys(session, url, tls, own, others)
         found: dict[str, None] = {}
         for members in member_sets[:MEMBER_SETS]:
             body = {"addresses": list(members)}
@@ -46,13 +56,22 @@ async def ask_enclave(
                 if response.status == 404:
                     continue
                 if response.status != 200:
-                    return EnclaveSeen(status=status, offchain_groups=None)
+                    return EnclaveSeen(status=status, offchain_groups=None, keys=keys)
                 found.update(dict.fromkeys(_offchain_ids(await _read(response))))
     except ValueError as error:
         return Unanswered("enclave_unreachable", f"{url} answered something else than an enclave does: {error}")
     except (aiohttp.ClientError, OSError, TimeoutError) as error:
         return Unanswered("enclave_unreachable", f"{url} does not answer ({type(error).__name__})")
-    return EnclaveSeen(status=status, offchain_groups=tuple(found))
+    return EnclaveSeen(status=status, offchain_groups=tuple(found), keys=keys)
+
+
+async def _keys(
+    session: aiohttp.ClientSession, url: str, tls: ssl.SSLContext | None, own: Sequence[str], others: Sequence[str]
+) -> KeysSeen | Unanswered:
+    try:
+        return await keys_of_enclave(session, url, tls, own, others)
+    except NotForClientsError as error:
+        return Unanswered("not_for_clients", str(error))
 
 
 def member_sets(enclave_keys: Sequence[str], limit: int = MEMBER_SETS) -> tuple[tuple[str, ...], ...]:

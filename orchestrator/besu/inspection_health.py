@@ -5,7 +5,13 @@ The facts are docs/besu.md#nonces, #replay-measured, #outcomes.
 
 from collections.abc import Iterator
 
-from orchestrator.besu.inspection import Expected, Finding, HeadDelivered, Level, NodeSeen, Unanswered
+from orchestrator.besu.inspection import EnclaveSeen, Expected, Finding, HeadDelivered, Level, NodeSeen, Unanswered
+
+RESTART_ALL = (
+    "If they run and all stand at one block, the next one adds a member whose node can't import it and whose vote is "
+    "needed: restart all nodes together, since their pools forget the addition only so; the group stays locked."
+)
+"""Measured: a restart of one does not help (docs/besu.md#what-a-replay-needs)."""
 
 API_REMEDY = "List ETH, NET, WEB3, EEA and PRIV (and IBFT, QBFT or CLIQUE) in --rpc-http-api and --rpc-ws-api."
 
@@ -55,7 +61,8 @@ def _peers(seen: NodeSeen) -> Iterator[Finding]:
             node=seen.name,
             what="has no peers",
             why="It hears of no blocks and its PMTs reach no validator.",
-            remedy="Check its bootnodes or static nodes and the port for peers.",
+            remedy="If its enclave was down: restart this node's Besu, which drops its peers then and may take none "
+            "again when the enclave is back. Else check its bootnodes or static nodes and the port for peers.",
         )
     else:
         yield ok("peers", seen, f"{seen.peers} peers")
@@ -119,7 +126,7 @@ def _gas_price(seen: NodeSeen, expected: Expected) -> Iterator[Finding]:
         if isinstance(cause, Unanswered):
             yield unknown("gas-price", seen, "the gas price", cause)
         return
-    wanted = max(seen.gas_price, seen.base_fee)
+    wanted = max(seen.gas_price, seen.base_fee or 0)
     if wanted > expected.gas_price:
         yield Finding(
             check="gas-price",
@@ -158,16 +165,27 @@ def _marker_key(seen: NodeSeen) -> Iterator[Finding]:
     elif len(set(senders)) < len(senders) or any(nonce > 0 for _, nonce in own):
         yield Finding(
             check="pmt-key",
-            level=Level.NOTE,
+            level=Level.WARNING,
             node=seen.name,
             what=f"signs its PMTs with a fixed key ({len(own)} PMTs by {len(set(senders))} sender(s))",
-            why="It loses PMTs that are sent at once, and two of them in one block make that block one that no new "
-            "member can replay.",
-            remedy="The daemon's markers have keys of their own. Other clients of the node should send one transaction "
-            "a block.",
+            why="Two of its PMTs in one block, of one group or of two, close every group with a transaction in that "
+            "block to new nodes for good. Of PMTs that are sent at once it loses some.",
+            remedy=_fixed_key_remedy(seen),
         )
     else:
         yield ok("pmt-key", seen, f"each PMT of its members has a sender of its own ({len(own)} PMTs seen)")
+
+
+def _fixed_key_remedy(seen: NodeSeen) -> str:
+    if isinstance(seen.gas_price, int) and seen.gas_price > 0:
+        return (
+            "Gas has a price here, so that the key is needed: let clients of this node wait until a transaction is "
+            "mined before they send the next. The daemon's markers have keys of their own."
+        )
+    return (
+        "Start the node without --privacy-marker-transaction-signing-key-file; until then let its clients wait until a "
+        "transaction is mined before they send the next. The daemon's markers have keys of their own."
+    )
 
 
 def _enclave(seen: NodeSeen) -> Iterator[Finding]:
@@ -177,6 +195,16 @@ def _enclave(seen: NodeSeen) -> Iterator[Finding]:
         return
     if isinstance(got, Unanswered) or got.status != 200:
         what = got.message if isinstance(got, Unanswered) else f"/upcheck answered HTTP {got.status}"
+        if isinstance(got, EnclaveSeen) and got.is_node:
+            yield Finding(
+                check="enclave",
+                level=Level.ERROR,
+                node=seen.name,
+                what=f"nodes.enclave ({seen.enclave_url}) is a node's JSON-RPC, not an enclave",
+                why="The daemon asks there whether the enclave is up, and takes the answer for an outage.",
+                remedy="Give the address that Besu has in --privacy-url, or leave nodes.enclave out.",
+            )
+            return
         yield Finding(
             check="enclave",
             level=Level.ERROR,
@@ -184,7 +212,8 @@ def _enclave(seen: NodeSeen) -> Iterator[Finding]:
             what=f"the enclave is not well: {what}",
             why="Without its enclave a node sends no private transaction and stops at the first block that holds one "
             "for it.",
-            remedy="Start the enclave, or correct nodes.enclave; nodes catch up by themselves when it is back.",
+            remedy="Start the enclave, or correct nodes.enclave. The node catches up by itself when it is back; if it "
+            "has no peers then, restart its Besu.",
         )
         return
     yield ok("enclave", seen, "/upcheck answers")

@@ -3,8 +3,20 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
-from orchestrator.besu.inspection import Expected, Finding, Level, NodeSeen, NodeSilent, Unanswered, in_order
+from orchestrator.besu.inspection import (
+    Expected,
+    Finding,
+    Level,
+    NextBlock,
+    NodeSeen,
+    NodeSilent,
+    Unanswered,
+    in_order,
+)
+from orchestrator.besu.inspection_identity import judge_identities
 from orchestrator.besu.inspection_node import judge_node, judge_silent
+from orchestrator.besu.inspection_pairs import pair_findings
+from orchestrator.besu.inspection_standstill import standstill_findings
 from orchestrator.besu.versions import dotted
 
 SPREAD_BLOCKS: Final = 5
@@ -23,9 +35,10 @@ ALWAYS: Final = (
     Finding(
         check="enclave-log",
         level=Level.NOTE,
-        what="PrivacyGroupNotFound in the logs of Orion and Tessera is expected",
-        why="Enclaves do not know flexible groups: they log it for every transaction of one.",
-        remedy="Leave it out of alerts.",
+        what="in the enclaves' logs these are expected: Orion's PrivacyGroupNotFound, Tessera's `Message with hash … "
+        "was not found` (INFO)",
+        why="Enclaves do not know flexible groups, and are asked for the payloads of others' transactions, too.",
+        remedy="Leave them out of alerts.",
     ),
 )
 
@@ -35,6 +48,7 @@ def judge(
     expected: Expected,
     accounts: Mapping[str, str | None],
     owned: Mapping[str, Sequence[str]],
+    standing: Mapping[str, NextBlock | Unanswered] | None = None,
 ) -> tuple[Finding, ...]:
     """Return all findings, in the order in which they are shown.
 
@@ -43,11 +57,15 @@ def judge(
         expected: What the configuration expects.
         accounts: By address, why the account's key does not load; None when it does.
         owned: By address, ids of the groups that the account owns, as far as they are known.
+        standing: By name, the next block of each node that stands still while others move.
     """
     found: list[Finding] = []
     for node in nodes:
         found += [judge_silent(node)] if isinstance(node, NodeSilent) else judge_node(node, expected)
     answering = [node for node in nodes if isinstance(node, NodeSeen)]
+    found += judge_identities(answering)
+    found += standstill_findings(answering, standing or {})
+    found += pair_findings(answering)
     found += _same_chain(answering)
     found += _versions(answering)
     found += _spread(answering)
@@ -123,9 +141,8 @@ def _spread(nodes: Sequence[NodeSeen]) -> Iterator[Finding]:
             check="head-spread",
             level=Level.WARNING,
             what=f"behind block {newest}: {told}",
-            why="A node that stands still while others go on replays a group, lacks its enclave, or is halted by a "
-            "group whose old state was no prefix of the history.",
-            remedy="See `orchestrator changes` for adds that replay; look at the node's enclave and its log.",
+            why="Nothing is sent through a node that is behind, and a replay, its enclave or its peers may hold it.",
+            remedy="`stands-still` says of each that does not move what holds it; one that moves catches up.",
         )
     if len(heads) > 1 and not behind and not ahead:
         yield Finding(check="head-spread", level=Level.OK, what=f"all within {SPREAD_BLOCKS} blocks of block {newest}")

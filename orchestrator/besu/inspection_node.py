@@ -4,7 +4,14 @@ from collections.abc import Iterator
 
 from orchestrator.besu.inspection import PROBED_BATCH, Expected, Finding, Level, NodeSeen, NodeSilent, Unanswered
 from orchestrator.besu.inspection_health import API_REMEDY, judge_health, ok, unknown
-from orchestrator.besu.versions import LOSES_ADDED_GROUPS, REMOVED_IN, UNLOCK_SINCE, dotted, native_abi
+from orchestrator.besu.versions import (
+    LOSES_ADDED_GROUPS,
+    PASSES_OVER_UNPRICED,
+    REMOVED_IN,
+    UNLOCK_SINCE,
+    dotted,
+    native_abi,
+)
 
 FIRST_USABLE = (1, 5, 3)
 """Groups of earlier versions are unusable since 1.5.3."""
@@ -47,6 +54,7 @@ def judge_node(seen: NodeSeen, expected: Expected) -> tuple[Finding, ...]:
         *_chain_id(seen),
         *_version(seen),
         *_receives(seen),
+        *_unpriced(seen),
         *_apis(seen),
         *_distribution(seen),
         *_subscription(seen, expected),
@@ -179,7 +187,24 @@ def _receives(seen: NodeSeen) -> Iterator[Finding]:
         if makes_blocks
         else "Such a node never receives a group that it is added to, and nobody is told.",
         remedy="Run Besu 25.4.1 or older on this node."
-        + ("" if makes_blocks else " Additions of its keys are parked until then."),
+        + ("" if makes_blocks else " Additions of its keys are parked until then; nothing overrides that."),
+    )
+
+
+def _unpriced(seen: NodeSeen) -> Iterator[Finding]:
+    """Where there is no base fee, later versions mine without a price only what came through a validator's own API."""
+    if seen.version is None or seen.version < PASSES_OVER_UNPRICED or seen.base_fee is not None:
+        return
+    if seen.validator is not False or seen.gas_price != 0:
+        return
+    yield Finding(
+        check="unpriced-sends",
+        level=Level.WARNING,
+        node=seen.name,
+        what=f"runs Besu {dotted(seen.version)} and makes no blocks, on a network without gas price and base fee",
+        why="Validators keep what came through it and never mine it: applications that send through it get a hash, and "
+        "nothing follows. The daemon sends its markers through validators.",
+        remedy="Start the validators with --tx-pool=legacy, or let applications send through a validator.",
     )
 
 

@@ -1,57 +1,43 @@
 """Asking nodes and enclaves what an inspection judges; every question has a limit of time and of size."""
 
 import asyncio
+import secrets
 import ssl
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import Final, TypeVar
+from typing import Final
 
 import aiohttp
 
-from orchestrator.besu import answers
-from orchestrator.besu.errors import (
-    BesuError,
-    MethodNotEnabledError,
-    MethodNotFoundError,
-    PrivacyDisabledError,
-    RpcError,
-    UnauthorizedError,
-)
+from orchestrator.besu import inspection_questions as questions
+from orchestrator.besu.errors import BesuError
 from orchestrator.besu.inspection import (
-    PROBED_BATCH,
     EnclaveSeen,
     Expected,
     HeadDelivered,
-    MarkerKeys,
+    KeysSeen,
+    NextBlock,
     NodeSeen,
     NodeSilent,
     Unanswered,
 )
 from orchestrator.besu.inspection_enclave import ask_enclave
-from orchestrator.besu.json_rpc import Call, result_of
-from orchestrator.besu.management_contract import PRIVACY_PRECOMPILE, Abi, ManagementContractError
-from orchestrator.besu.node import FIND_METHODS, Node
+from orchestrator.besu.inspection_proofs import identity_behind, identity_of, keys_of_node
+from orchestrator.besu.inspection_questions import asked
+from orchestrator.besu.node import Node
 from orchestrator.besu.results import Head
-from orchestrator.besu.tokens import TokenError, TokenFile
-from orchestrator.besu.versions import native_abi
+from orchestrator.besu.tokens import TokenFile
 from orchestrator.besu.websocket_client import NodeSocket
 
-ANSWER_SECONDS: Final = 15.0
-"""For each question."""
 CONNECT_SECONDS: Final = 5.0
 LONGEST_WAIT_SECONDS: Final = 120.0
 """For a head over WebSocket, however slow the chain is."""
 
-MARKER_BLOCKS: Final = 64
-MARKERS: Final = 64
-PERIOD_BLOCKS: Final = 10
-KEYS: Final = 16
-GROUPS: Final = 1_000
-DIALECTS: Final = 50
 OWNER_QUESTIONS: Final = 512
 
-T = TypeVar("T")
+STANDS_BLOCKS: Final = 5
+"""So far behind the newest block a node stands still for sure, also while no block is made just now."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +61,10 @@ class Target:
     tls: ssl.SSLContext | None = None
 
 
+Heard = HeadDelivered | Unanswered | None
+"""The first head that a WebSocket delivers."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inspector:
     """Asks nodes.
@@ -95,37 +85,51 @@ class Inspector:
 
     async def inspect(self, targets: Sequence[Target]) -> tuple[NodeSeen | NodeSilent, ...]:
         """Return what was seen of each node; all are asked at the same time."""
-        return tuple(await asyncio.gather(*(self.inspect_node(target) for target in targets)))
+        keys = [key for target in targets for key in target.enclave_keys]
+        return tuple(await asyncio.gather(*(self.inspect_node(target, keys) for target in targets)))
 
-    async def inspect_node(self, target: Target) -> NodeSeen | NodeSilent:
-        """Return what was seen of a node."""
+    async def inspect_node(self, target: Target, keys: Sequence[str] = ()) -> NodeSeen | NodeSilent:
+        """Return what was seen of a node.
+
+        Args:
+            target: The node.
+            keys: The enclave keys of all configured nodes.
+        """
         node = target.node
-        head = await _asked(node.head())
+        head = await asked(node.head())
         if isinstance(head, Unanswered):
             return NodeSilent(node.name, node.http.url, head)
         seen_at = self.now()
-        period = await _asked(_block_seconds(node, head))
+        others = [key for key in keys if key not in target.enclave_keys]
+        period = await asked(questions.block_seconds(node, head))
         async with asyncio.TaskGroup() as asking:
-            find = asking.create_task(_find(target))
-            offchain = asking.create_task(_asked(_answers_offchain(target)))
-            subscription = asking.create_task(self._subscription(target, period))
-            enclave = asking.create_task(self._enclave(target))
-            markers = asking.create_task(_asked(_markers(target, head)))
-            client = asking.create_task(_asked(node.client_version()))
-            batches = asking.create_task(_asked(_most_in_batch(node)))
-            distributes = asking.create_task(_asked(_distributes(node)))
-            chain_id = asking.create_task(_asked(node.chain_id()))
-            genesis = asking.create_task(_asked(_genesis(node)))
-            api_groups = asking.create_task(_asked(node.api_groups()))
-            validator = asking.create_task(_asked(_validates(node)))
-            peers = asking.create_task(_asked(node.peer_count()))
-            syncing = asking.create_task(_asked(node.syncing()))
-            gas_price = asking.create_task(_asked(_quantity(node, "eth_gasPrice")))
-            base_fee = asking.create_task(_asked(_base_fee(node)))
+            find = asking.create_task(questions.find(node, target.enclave_keys))
+            offchain = asking.create_task(asked(questions.answers_offchain(node, target.enclave_keys)))
+            socket = asking.create_task(self._socket(target, period))
+            enclave = asking.create_task(self._enclave(target, others))
+            markers = asking.create_task(asked(questions.markers(node, target.enclave_keys, head)))
+            client = asking.create_task(asked(node.client_version()))
+            batches = asking.create_task(asked(questions.most_in_batch(node)))
+            distributes = asking.create_task(asked(questions.distributes(node)))
+            chain_id = asking.create_task(asked(node.chain_id()))
+            genesis = asking.create_task(asked(questions.genesis(node)))
+            api_groups = asking.create_task(asked(node.api_groups()))
+            validator = asking.create_task(asked(questions.validates(node)))
+            peers = asking.create_task(asked(node.peer_count()))
+            syncing = asking.create_task(asked(node.syncing()))
+            gas_price = asking.create_task(asked(questions.quantity(node, "eth_gasPrice")))
+            base_fee = asking.create_task(asked(questions.base_fee(node)))
+            acting = asking.create_task(_acts_as(target, others))
+            identity = asking.create_task(asked(identity_of(node)))
         found = find.result()
         groups = found if isinstance(found, Unanswered) else found[1]
+        heard, behind = socket.result()
+        foreign = await asked(questions.foreign(node, groups))
         return NodeSeen(
             name=node.name,
+            url=node.http.url,
+            ws_url=target.ws_url or "",
+            enclave_url=target.enclave_url or "",
             enclave_keys=target.enclave_keys,
             seen_at=seen_at,
             client=client.result(),
@@ -137,7 +141,7 @@ class Inspector:
             api_groups=api_groups.result(),
             find_method=found if isinstance(found, Unanswered) else found[0],
             groups=groups,
-            foreign_groups=await _asked(_foreign(node, groups)),
+            foreign_groups=foreign,
             offchain_answered=offchain.result(),
             validator=validator.result(),
             peers=peers.result(),
@@ -147,43 +151,83 @@ class Inspector:
             gas_price=gas_price.result(),
             base_fee=base_fee.result(),
             markers=markers.result(),
-            subscription=subscription.result(),
+            subscription=heard,
             enclave=enclave.result(),
+            keys=acting.result(),
+            tenant=target.token is not None,
+            identity=identity.result(),
+            socket_identity=behind,
         )
 
-    async def _enclave(self, target: Target) -> EnclaveSeen | Unanswered | None:
+    async def _enclave(self, target: Target, others: Sequence[str]) -> EnclaveSeen | Unanswered | None:
         if target.enclave_url is None:
             return None
         sets = [members for members in self.member_sets if set(members).intersection(target.enclave_keys)]
-        return await ask_enclave(self.session, target.enclave_url, sets, target.tls)
+        return await ask_enclave(
+            self.session, target.enclave_url, sets, target.tls, own=target.enclave_keys, others=others
+        )
 
-    async def _subscription(
-        self, target: Target, period: float | Unanswered | None
-    ) -> HeadDelivered | Unanswered | None:
+    async def _socket(self, target: Target, period: float | Unanswered | None) -> tuple[Heard, str | Unanswered | None]:
+        """Return what the WebSocket delivered, and which node is behind it."""
         if target.ws_url is None:
-            return None
+            return None, None
         block_seconds = period if isinstance(period, float) else 0.0
         within = min(max(self.expected.head_within_seconds, 3 * block_seconds), LONGEST_WAIT_SECONDS)
         async with NodeSocket(target.ws_url, random=self.random, token=target.token, tls=target.tls) as socket:
             reader = socket.subscribe_heads()
             if not await socket.wait_connected(min(CONNECT_SECONDS, within)):
-                return Unanswered("not_connected", socket.last_error or f"no connection to {target.ws_url}")
+                failed = Unanswered("not_connected", socket.last_error or f"no connection to {target.ws_url}")
+                return failed, failed
+            behind = await asked(identity_behind(socket))
             began = self.now()
             try:
                 async with asyncio.timeout(within):
                     async for item in reader:
                         if isinstance(item, Head):
                             at = self.now()
-                            return HeadDelivered(
+                            delivered = HeadDelivered(
                                 block_number=item.number,
                                 after_seconds=at - began,
                                 clock_lead_seconds=at - item.timestamp,
                             )
+                            return delivered, behind
             except TimeoutError:
-                return Unanswered("timeout", f"nothing came in {within:g} s")
+                return Unanswered("timeout", f"nothing came in {within:g} s"), behind
             except BesuError as error:
-                return Unanswered(error.reason, str(error))
-        return Unanswered("not_connected", socket.last_error or "the connection ended")
+                return Unanswered(error.reason, str(error)), behind
+        return Unanswered("not_connected", socket.last_error or "the connection ended"), behind
+
+
+async def standing(
+    seen: Sequence[NodeSeen | NodeSilent], nodes: Mapping[str, Node]
+) -> Mapping[str, NextBlock | Unanswered]:
+    """Look once more at nodes that were behind: by name, the block that each that has not moved is to import next.
+
+    Args:
+        seen: What was seen of the nodes.
+        nodes: The nodes by name.
+    """
+    heads = {node.name: node.head.number for node in seen if isinstance(node, NodeSeen)}
+    later = {name: await asked(nodes[name].head()) for name in heads}
+    numbers = {name: head.number for name, head in later.items() if isinstance(head, Head)}
+    ahead = max(numbers, key=lambda name: numbers[name], default=None)
+    if ahead is None:
+        return {}
+    # One block may just be on its way to a node.
+    still = [name for name, number in numbers.items() if number <= heads[name] and numbers[ahead] - number > 1]
+    moved = numbers[ahead] > heads[ahead] or numbers[ahead] - min(numbers.values()) > STANDS_BLOCKS
+    if not moved:
+        return {}
+    return {name: await asked(questions.next_block(nodes[ahead], numbers[name] + 1, numbers[ahead])) for name in still}
+
+
+async def _acts_as(target: Target, others: Sequence[str]) -> KeysSeen | Unanswered:
+    chain_id = await asked(target.node.chain_id())
+    if isinstance(chain_id, Unanswered):
+        return chain_id
+    # An id that anybody could know in advance is one that somebody could give a group.
+    group = secrets.token_bytes(32)
+    return await asked(keys_of_node(target.node, chain_id, group, target.enclave_keys, others))
 
 
 async def owned_groups(
@@ -205,137 +249,20 @@ async def owned_groups(
             for group in node.groups:
                 where.setdefault(group, node.name)
     answering = [node.name for node in seen if isinstance(node, NodeSeen)]
-    questions = [(account, group, [name]) for account in accounts for group, name in where.items()]
-    questions += [(account, group, answering) for account in accounts for group in known if group not in where]
-    asked = questions[:OWNER_QUESTIONS]
-    told = await asyncio.gather(*(_owns(nodes, account, group, names) for account, group, names in asked))
+    wanted = [(account, group, [name]) for account in accounts for group, name in where.items()]
+    wanted += [(account, group, answering) for account in accounts for group in known if group not in where]
+    chosen = wanted[:OWNER_QUESTIONS]
+    told = await asyncio.gather(*(_owns(nodes, account, group, names) for account, group, names in chosen))
     found: dict[str, list[str]] = {account: [] for account in accounts}
-    for (account, group, _), owns in zip(asked, told, strict=True):
+    for (account, group, _), owns in zip(chosen, told, strict=True):
         if owns:
             found[account].append(group)
     return {account: tuple(groups) for account, groups in found.items()}
 
 
-async def _asked(question: Awaitable[T]) -> T | Unanswered:
-    try:
-        async with asyncio.timeout(ANSWER_SECONDS):
-            return await question
-    except BesuError as error:
-        return Unanswered(error.reason, str(error))
-    except TokenError as error:
-        return Unanswered("unauthorized", str(error))
-    except TimeoutError:
-        return Unanswered("timeout", f"no answer within {ANSWER_SECONDS:g} s")
-
-
 async def _owns(nodes: Mapping[str, Node], account: str, group: str, names: Sequence[str]) -> bool:
     for name in names:
-        owns = await _asked(nodes[name].is_owner(group, account))
+        owns = await asked(nodes[name].is_owner(group, account))
         if isinstance(owns, bool):
             return owns
     return False
-
-
-async def _find(target: Target) -> tuple[str, tuple[str, ...]] | Unanswered:
-    """Return the find method's name and the groups of the node's keys: it lists groups that *contain* the keys given.
-
-    Source: ``findPrivacyGroupByMembers`` of Besu's ``FlexiblePrivacyController``.
-    """
-    failure = Unanswered("method_not_found", "none of the find methods is known")
-    for method in FIND_METHODS:
-        found: dict[str, None] = {}
-        for key in target.enclave_keys[:KEYS]:
-            listed = await _asked(target.node.http.call(method, [key]))
-            if isinstance(listed, Unanswered):
-                failure = listed
-                break
-            groups = answers.read_list(answers.read_found_group, listed)
-            found.update(dict.fromkeys(group.privacy_group_id for group in groups[:GROUPS]))
-        else:
-            return method, tuple(found)
-        if failure.reason not in {MethodNotFoundError.reason, MethodNotEnabledError.reason}:
-            break
-    return failure
-
-
-async def _foreign(node: Node, groups: tuple[str, ...] | Unanswered) -> tuple[str, ...]:
-    """Return the groups whose contract is of another dialect than the node's, of the first `DIALECTS`."""
-    if isinstance(groups, Unanswered):
-        return ()
-    try:
-        native = native_abi(await node.version())
-    except BesuError:
-        return ()  # what the version is has a finding of its own
-    spoken = await asyncio.gather(*(_dialect(node, group) for group in groups[:DIALECTS]))
-    return tuple(group for group, abi in zip(groups, spoken, strict=False) if abi is not native)
-
-
-async def _dialect(node: Node, group: str) -> Abi | None:
-    try:
-        return await node.group_abi(group)
-    except ManagementContractError:
-        return None
-
-
-async def _answers_offchain(target: Target) -> bool:
-    await target.node.http.call("priv_findPrivacyGroup", list(target.enclave_keys[:1]))
-    return True
-
-
-async def _validates(node: Node) -> bool:
-    return (await node.own_address()).lower() in {address.lower() for address in await node.validators()}
-
-
-async def _most_in_batch(node: Node) -> int:
-    answered = await node.http.batch([Call("eth_chainId")] * PROBED_BATCH)
-    for answer in answered:
-        result_of(answer)
-    return min(node.http.most_in_batch, PROBED_BATCH)
-
-
-async def _distributes(node: Node) -> bool:
-    """Ask the method with bytes that are no transaction: a node that has it says so of the bytes."""
-    try:
-        await node.distribute_raw(b"\xc0")
-    except (MethodNotFoundError, MethodNotEnabledError, PrivacyDisabledError, UnauthorizedError):
-        raise
-    except RpcError:
-        pass
-    return True
-
-
-async def _genesis(node: Node) -> str:
-    return (await node.header(0)).hash
-
-
-async def _quantity(node: Node, method: str) -> int:
-    return answers.read_quantity(await node.http.call(method))
-
-
-async def _base_fee(node: Node) -> int:
-    block = await node.http.call("eth_getBlockByNumber", "latest", False)
-    fee = block.get("baseFeePerGas") if isinstance(block, dict) else None
-    return answers.read_quantity(fee) if fee is not None else 0
-
-
-async def _block_seconds(node: Node, head: Head) -> float | None:
-    # The genesis block's time is its file's; block 1 is the first that was made.
-    earlier = max(head.number - PERIOD_BLOCKS, 1)
-    if head.number <= earlier:
-        return None
-    first = await node.header(earlier)
-    return (head.timestamp - first.timestamp) / (head.number - earlier)
-
-
-async def _markers(target: Target, head: Head) -> MarkerKeys:
-    first = max(head.number - MARKER_BLOCKS + 1, 0)
-    blocks = await target.node.blocks(first, head.number)
-    seen = [item for block in blocks for item in block.transactions if item.to == PRIVACY_PRECOMPILE]
-    newest = seen[-MARKERS:]
-    carried = await target.node.private_transactions([item.transaction_hash for item in newest]) if newest else ()
-    own = tuple(
-        (item.sender, item.sender_nonce)
-        for item, signed in zip(newest, carried, strict=True)
-        if signed is not None and signed.transaction.private_from in target.enclave_keys
-    )
-    return MarkerKeys(blocks=len(blocks), seen=len(seen), own=own)

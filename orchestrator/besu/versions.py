@@ -15,6 +15,9 @@ DISTRIBUTES_HISTORY_SINCE: Final[Version] = (21, 10, 2)
 BYTES_ABI_SINCE: Final[Version] = (22, 10, 0)
 """Groups are created with ``bytes[]`` from here on, and only ``bytes[]`` additions are recognised."""
 
+PASSES_OVER_UNPRICED: Final[Version] = (24, 5, 0)
+"""From here on, without a base fee, a validator mines without a price only what came through its own API."""
+
 LOSES_ADDED_GROUPS: Final[Version] = (25, 5, 0)
 """A node of this version that makes no blocks never receives a group that it is added to."""
 

@@ -13,7 +13,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
 
 from orchestrator.besu import subscriptions
-from orchestrator.besu.errors import BesuError, NodeTimeoutError, ProtocolError
+from orchestrator.besu.errors import BesuError, ConnectionLostError, NodeTimeoutError, ProtocolError
 from orchestrator.besu.json_rpc import Answer, Call, Notification, decode_message, encode_request, result_of
 from orchestrator.besu.subscriptions import Allowance, Inbox, Item, Subscriptions, Topic, reconnect_delay_seconds
 from orchestrator.besu.tokens import TokenError, TokenFile
@@ -185,6 +185,25 @@ class NodeSocket:
     def is_live(self, local_id: int) -> bool:
         """Whether the node delivers this subscription now."""
         return self._protocol.is_live(local_id)
+
+    async def ask(self, call: Call) -> Any:
+        """Return what the node answers to a call over this connection.
+
+        Raises:
+            RpcError: the node answers with an error.
+            TransportError: there is no connection, it ended meanwhile, or no answer came in time.
+        """
+        connection = self._connection
+        if connection is None:
+            raise ConnectionLostError(f"{self.url} is not connected")
+        try:
+            return result_of(await self._ask(connection, call))
+        except ConnectionClosed:
+            raise ConnectionLostError(f"{self.url} ended the connection") from None
+        except asyncio.CancelledError:
+            if connection is self._connection:  # it is the caller that was cancelled
+                raise
+            raise ConnectionLostError(f"{self.url} ended the connection") from None
 
     async def forget(self, local_id: int) -> None:
         """Drop a subscription, on the node too when it is connected; use ``Subscription.close``."""

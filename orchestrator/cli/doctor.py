@@ -24,7 +24,7 @@ from orchestrator.besu.inspection import Expected, Finding, Level, in_order, is_
 from orchestrator.besu.inspection_before import chain_findings
 from orchestrator.besu.inspection_enclave import member_sets
 from orchestrator.besu.inspection_network import judge
-from orchestrator.besu.inspection_reading import Inspector, Target, owned_groups
+from orchestrator.besu.inspection_reading import Inspector, Target, owned_groups, standing
 from orchestrator.besu.inspection_watch import watch_findings
 from orchestrator.besu.node import Node
 from orchestrator.besu.signers import SignerError
@@ -98,9 +98,11 @@ async def examine(config: Config, *, head_within_seconds: float = 15.0) -> tuple
         }
         known, chains, store = listing.result()
         nodes = {target.node.name: target.node for target in targets}
+        nodes = {target.node.name: target.node for target in targets}
+        still = await standing(seen, nodes)
         owned = await owned_groups(seen, nodes, [address for address, bad in accounts.items() if bad is None], known)
     around = looking_around.result()
-    return in_order((*judge(seen, expected, accounts, owned), *chain_findings(seen, chains), *store, *around))
+    return in_order((*judge(seen, expected, accounts, owned, still), *chain_findings(seen, chains), *store, *around))
 
 
 def as_document(findings: tuple[Finding, ...]) -> str:

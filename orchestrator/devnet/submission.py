@@ -109,9 +109,7 @@ def distribute(network: Network, node: Node, raw: str, tenant: str | None) -> Su
     Raises:
         RpcError: as the node answers at once.
     """
-    signed, key = _checked(network, node, raw, tenant)
-    if signed.transaction.private_from != key:
-        raise errors.privacy("Private from does not match enclave public key")
+    signed, key = _checked(network, node, raw, tenant, from_own_key=True)
     bundles = network.behaviour.distributes_history
     sent, exchange = _distribute(network, node, signed, key, bundles=bundles)
 
@@ -123,14 +121,16 @@ def distribute(network: Network, node: Node, raw: str, tenant: str | None) -> Su
     return Submission(sent, complete, exchange)
 
 
-def _checked(network: Network, node: Node, raw: str, tenant: str | None) -> tuple[SignedPrivateTransaction, str]:
+def _checked(
+    network: Network, node: Node, raw: str, tenant: str | None, *, from_own_key: bool = False
+) -> tuple[SignedPrivateTransaction, str]:
     behaviour = network.behaviour
     try:
         signed = decode_private_transaction(raw)
     except InvalidPrivateTransactionError as error:
         raise errors.undecodable() from error
     transaction, key = signed.transaction, tenant or node.key
-    if behaviour.node_checks_private_from and transaction.private_from != key:
+    if (from_own_key or behaviour.node_checks_private_from) and transaction.private_from != key:
         raise errors.privacy("Private from does not match enclave public key")
     if transaction.restriction != "restricted":
         word = "Unimplemented" if behaviour.group_word == "Onchain" else "Unsupported"

@@ -13,6 +13,7 @@ from orchestrator.engine.tracking import ReplayTracker
 from orchestrator.engine.watcher import ChainWatcher
 from orchestrator.membership.facts import Bystanders, ConvergenceObserved, Sighting
 from orchestrator.membership.model import Change, Effect, GroupView, MemberProgress, Verdict
+from orchestrator.membership.preflight import LOSES_ADDED_GROUPS
 from orchestrator.membership.replay import (
     SETTLED_BLOCKS,
     TROUBLES,
@@ -227,6 +228,10 @@ class Observer:
         self._tracker.forget(node.name, group)
         total = before.blocks_total if before is not None else 0
         there = all(view.exists for view in views)
+        try:
+            forgetful = not there and (await node.traits()).besu_version == LOSES_ADDED_GROUPS
+        except NodeError:
+            forgetful = False
         return Sighting(
             enclave_key=key,
             node=node.name,
@@ -234,6 +239,7 @@ class Observer:
             views=views,
             blocks_replayed=total if there else 0,
             blocks_total=total,
+            forgetful=forgetful,
         )
 
     def _speaks(self, change: Change, key: str) -> bool:

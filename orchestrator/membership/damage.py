@@ -74,8 +74,11 @@ REMEDIES: dict[Damage, Remedy] = {
     ),
     Damage.BEYOND_REPAIR: Remedy(
         severity=Severity.DAMAGE,
-        repair="Remove the member, and add a key that is hosted on another node.",
-        never="Never re-add member {members} on node {node}: it would halt for good.",
+        repair="Remove the member, and add a key that is hosted on another node. To have it on this one, delete Besu's "
+        "data and the enclave's store together first: it comes back as a new node, without the private data of all its "
+        "groups.",
+        never="Never re-add member {members} on node {node} as it is, nor after Besu's data alone was deleted: it would "
+        "halt for good.",
     ),
     Damage.DIFFERS: Remedy(
         severity=Severity.DAMAGE,
@@ -85,9 +88,10 @@ REMEDIES: dict[Damage, Remedy] = {
     ),
     Damage.STANDS_STILL: Remedy(
         severity=Severity.DAMAGE,
-        repair="Look at its log and its enclave: a replay or an enclave that is down holds it for a while, a failed "
-        "root check or an invalid block for good (docs/besu.md#what-a-replay-needs).",
-        never="Never delete its database or its enclave's store: it meets the same block, and private data are lost.",
+        repair="`orchestrator doctor` says what holds it: a replay or an enclave that is down holds it for a while, lost "
+        "peers until its Besu is restarted, a failed root check or an invalid block for good: `orchestrator rescue`.",
+        never="Never delete Besu's data alone: it meets the same block again. With its enclave's store together it comes "
+        "back, without the private data of all its groups.",
     ),
     Damage.NO_SENDER: Remedy(
         severity=Severity.DANGER,

@@ -205,6 +205,7 @@ class Sighting:
         node: Name of the node; None when we have no access to it.
         head: Its head; None when it does not answer.
         attested_by: The account whose signed word this is, when we have no access to the node; None for no such word.
+        forgetful: Whether its version of Besu loses groups that it is added to.
         views: The group there at the proof's blocks that it has reached, oldest first.
         blocks_replayed: Blocks of the group's span that it has replayed.
         blocks_total: Blocks of the group's span; 0 while unknown.
@@ -221,6 +222,7 @@ class Sighting:
     transactions_replayed: int = 0
     transactions_total: int = 0
     attested_by: str | None = None
+    forgetful: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -46,7 +46,8 @@ def read_converged(change: Change, fact: facts.ConvergenceObserved, now: datetim
     last = last_proof_block(effect, change, fact)
     if fact.head > last + SETTLED_BLOCKS:
         patience = timedelta(seconds=fact.stalled_after_seconds)
-        trouble = _trouble(tuple(entry for entry in seen.progress if is_settled(entry, last, now, patience)))
+        settled = tuple(entry for entry in seen.progress if is_settled(entry, last, now, patience))
+        trouble = _trouble(settled, frozenset(found.enclave_key for found in fact.sightings if found.forgetful))
         if trouble is not None:
             trouble = replace(trouble, detail=trouble.detail + lost_again(change))
             return Signal.PARK, replace(change, reason=trouble)
@@ -81,10 +82,12 @@ def _is_as_asked(change: Change, present: set[str]) -> bool:
             return True
 
 
-def _trouble(progress: tuple[MemberProgress, ...]) -> Reason | None:
+def _trouble(progress: tuple[MemberProgress, ...], forgetful: frozenset[str]) -> Reason | None:
     for verdict, slug in ((Verdict.DIVERGED, "member_diverged"), (Verdict.MISSING, "member_missing")):
         keys = tuple(entry.enclave_key for entry in progress if entry.verdict is verdict)
         if keys:
+            if verdict is Verdict.MISSING and not forgetful.isdisjoint(keys):
+                slug = "member_forgotten"  # adding it again is refused, or lost again (docs/besu.md#versions, 6)
             return Reason(slug=slug, detail=", ".join(keys), members=keys)
     return None
 

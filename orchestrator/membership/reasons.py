@@ -68,7 +68,9 @@ RULES: dict[str, Rule] = {
         "away.",
     ),
     "node_behind": Rule(
-        judgement=Judgement.RETRY, remedy="Wait until the node has caught up; look at its peers and its enclave."
+        judgement=Judgement.RETRY,
+        remedy="Wait until the node has caught up. If it stands still, `orchestrator doctor` says what holds it; one "
+        "without peers after an outage of its enclave needs a restart of its Besu.",
     ),
     "node_error": Rule(judgement=Judgement.RETRY, remedy="Look at the node's log.", patience=20),
     "not_known_here": Rule(
@@ -76,7 +78,12 @@ RULES: dict[str, Rule] = {
         remedy="The node has no answer to this yet: look whether it, or a replica behind its address, is late.",
         patience=20,
     ),
-    "no_head": Rule(judgement=Judgement.RETRY, remedy="The chain makes no blocks: look at the validators."),
+    "no_head": Rule(
+        judgement=Judgement.RETRY,
+        remedy="The chain makes no blocks: two thirds of the validators must run. If they run and all nodes stand at "
+        "one block, the next one adds a member whose node can't import it and whose vote is needed: restart all nodes "
+        "together, since only then their pools forget that addition; one alone does not help. The group stays locked.",
+    ),
     "enclave_unreachable": Rule(
         judgement=Judgement.RETRY,
         remedy="Start the enclave of the member; a node whose enclave is down imports no block of the group.",
@@ -251,7 +258,8 @@ RULES: dict[str, Rule] = {
     ),
     "member_would_not_receive": Rule(
         judgement=Judgement.PARK,
-        remedy="Run Besu 25.4.1 or older on the member's node: 25.5.0 loses the groups that it is added to.",
+        remedy="Run Besu 25.4.1 or older on the member's node: 25.5.0 loses the groups that it is added to. Nothing "
+        "overrides this.",
         member_specific=True,
     ),
     "group_id_taken": Rule(
@@ -274,7 +282,8 @@ RULES: dict[str, Rule] = {
     "former_member_unsafe": Rule(
         judgement=Judgement.PARK,
         remedy="The member's node can't go on from the state that it has: it would halt for good. Add a key that is "
-        "hosted on another node.",
+        "hosted on another node; or delete Besu's data and the enclave's store of this one together, by which it loses "
+        "the private data of all its groups. Besu's data alone does not help: it halts again.",
         member_specific=True,
     ),
     "refused_by_guard": Rule(
@@ -304,10 +313,17 @@ RULES: dict[str, Rule] = {
         remedy="The member's node lost the group: remove the member and add it again.",
         member_specific=True,
     ),
+    "member_forgotten": Rule(
+        judgement=Judgement.PARK,
+        remedy="Besu 25.5.0 forgot the group, and forgets it again however often the member is added: run 25.4.1 or "
+        "older on the member's node first, then remove the member and add it again.",
+        member_specific=True,
+    ),
     "member_diverged": Rule(
         judgement=Judgement.PARK,
-        remedy="Compare the members with `orchestrator audit`: it tells who is odd where the state roots can, and what "
-        "each of them lacks. Remove the odd one and add it again; where they can't tell, change none of them yet.",
+        remedy="Run `orchestrator audit --deep`. It says `member_differs`: remove the member and add it again. It says "
+        "`member_beyond_repair`: its node would halt; add a key on another node, or delete Besu's data and the "
+        "enclave's store together. It says `members_undecided`: the roots can't tell who is right, change none yet.",
         member_specific=True,
     ),
     "repair_overtaken": Rule(

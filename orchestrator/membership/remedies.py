@@ -13,7 +13,10 @@ COMMANDS: Final[dict[str, tuple[str, ...]]] = {
     "node_unsuitable": ("doctor",),
     "members_differ": ("audit",),
     "member_missing": _ANEW,
-    "member_diverged": ("audit",),
+    "member_forgotten": ("doctor", *_ANEW),
+    "member_diverged": ("audit --deep",),
+    "no_head": ("doctor",),
+    "node_behind": ("doctor",),
     "members_undecided": ("audit",),
 }
 """By a reason's slug: arguments of ``orchestrator``, with places for ``{change}``, ``{group}`` and ``{members}``."""

@@ -12,7 +12,7 @@ from orchestrator.membership.model import Change, Kind, Plan, Repair, State, Ver
 from orchestrator.membership.reasons import Reason
 
 LOST = frozenset({Verdict.MISSING, Verdict.DIVERGED})
-REASONS = frozenset({"member_missing", "member_diverged"})
+REASONS = frozenset({"member_missing", "member_diverged", "member_forgotten"})
 OVERTAKEN = "repair_overtaken"
 
 PATIENCE = 5

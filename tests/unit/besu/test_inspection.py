@@ -13,6 +13,7 @@ from orchestrator.besu.inspection import (
     Expected,
     Finding,
     HeadDelivered,
+    KeysSeen,
     Level,
     MarkerKeys,
     NodeSeen,
@@ -43,6 +44,9 @@ def client(*version: int, product: str = "besu") -> ClientVersion:
 SKEWED = HeadDelivered(block_number=1, after_seconds=1, clock_lead_seconds=40)
 HEALTHY = NodeSeen(
     name="member1",
+    url="http://member1:8545",
+    ws_url="ws://member1:8546",
+    enclave_url="http://enclave1:9102",
     enclave_keys=("A",),
     seen_at=NOW,
     client=client(23, 10, 3),
@@ -65,7 +69,11 @@ HEALTHY = NodeSeen(
     base_fee=0,
     markers=MarkerKeys(blocks=64, seen=2, own=(("0xs1", 0), ("0xs2", 0))),
     subscription=HeadDelivered(block_number=101, after_seconds=1.2, clock_lead_seconds=0.4),
-    enclave=EnclaveSeen(status=200, offchain_groups=()),
+    enclave=EnclaveSeen(status=200, offchain_groups=(), keys=KeysSeen(own=("A",))),
+    keys=KeysSeen(own=("A",)),
+    tenant=False,
+    identity="0xnode1",
+    socket_identity="0xnode1",
 )
 
 
@@ -120,8 +128,8 @@ def test_a_healthy_node_has_only_good_findings() -> None:
         ("gas-price", Level.WARNING, {"gas_price": 1000}),
         ("gas-price", Level.WARNING, {"base_fee": 7}),
         ("gas-price", Level.WARNING, {"gas_price": REFUSED}),
-        ("pmt-key", Level.NOTE, {"markers": MarkerKeys(blocks=64, seen=2, own=(("0xs", 0), ("0xs", 1)))}),
-        ("pmt-key", Level.NOTE, {"markers": MarkerKeys(blocks=64, seen=1, own=(("0xs", 9),))}),
+        ("pmt-key", Level.WARNING, {"markers": MarkerKeys(blocks=64, seen=2, own=(("0xs", 0), ("0xs", 1)))}),
+        ("pmt-key", Level.WARNING, {"markers": MarkerKeys(blocks=64, seen=1, own=(("0xs", 9),))}),
         ("pmt-key", Level.NOTE, {"markers": MarkerKeys(blocks=64, seen=0, own=())}),
         ("pmt-key", Level.WARNING, {"markers": REFUSED}),
         ("enclave", Level.NOTE, {"enclave": None}),
