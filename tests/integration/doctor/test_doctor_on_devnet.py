@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,16 +15,11 @@ from typer.testing import CliRunner, Result
 
 from orchestrator.besu import FlexiblePrivacyGroups, HttpNode, Node, open_session, signer_from_key
 from orchestrator.besu.inspection import Finding, Level, is_healthy
-from orchestrator.besu.management_contract import MANAGEMENT_PROXY, Method, encode_call
-from orchestrator.besu.private_transaction import PrivateTransaction
-from orchestrator.besu.waiting import wait_mined
+from orchestrator.besu.management_contract import Method
 from orchestrator.cli.doctor import doctor, examine, show
 from orchestrator.config import load_config
 from orchestrator.devnet import Devnet, DevnetConfig, running_devnet
-
-OWNER = "0xfe3b557e8fb62b89f4916b721be55ceb828dbd73"
-# The well-known public development key of this account.
-OWNER_KEY = "8f2a55949038a9610f50fb23b5883af3b4ecb3c3bb792cbcefbd1542c692be63"
+from tests.integration.doctor.applications import OWNER, OWNER_KEY, apply
 
 
 @dataclass
@@ -55,23 +50,6 @@ class Examined:
         async with open_session() as session:
             http = HttpNode(session, node.http_url)
             yield FlexiblePrivacyGroups(Node(http), signer_from_key(OWNER_KEY), node.enclave_key, poll_seconds=0.02)
-
-    async def apply(self, group: str, calls: Sequence[Method]) -> None:
-        """Send calls one after the other through the first node, as applications do: with markers of the node's."""
-        first = self.devnet.nodes[0]
-        async with open_session() as session:
-            node = Node(HttpNode(session, first.http_url))
-            for private_nonce, method in enumerate(calls, await node.private_nonce(OWNER, group)):
-                transaction = PrivateTransaction(
-                    private_nonce=private_nonce,
-                    private_from=first.enclave_key,
-                    to=MANAGEMENT_PROXY,
-                    data=encode_call(method),
-                    privacy_group_id=group,
-                    chain_id=await node.chain_id(),
-                )
-                pmt_hash = await node.send_raw(signer_from_key(OWNER_KEY).sign(transaction))
-                await wait_mined(node, pmt_hash, socket=None, timeout_seconds=10, poll_seconds=0.02)
 
     async def command(self, *arguments: str) -> Result:
         """Run the command in a thread of its own, as it has an event loop of its own."""
@@ -172,10 +150,13 @@ async def test_a_fixed_marker_key_is_seen(examined: Starting) -> None:
     async with examined(fixed_marker_key=True, history=0) as network:
         async with network.owner() as owner:
             created = await owner.create([node.enclave_key for node in network.devnet.nodes])
-        await network.apply(created.privacy_group_id, [Method.LOCK, Method.UNLOCK])
+        await apply(network.devnet, created.privacy_group_id, [Method.LOCK, Method.UNLOCK])
         findings = await network.examine()
-    (noted,) = [f for f in findings if f.check == "pmt-key" and f.node == "m1"]
-    assert "fixed key" in noted.what
+    (warned,) = [f for f in findings if f.check == "pmt-key" and f.node == "m1"]
+    assert warned.level is Level.WARNING
+    assert "fixed key" in warned.what
+    assert "close every group with a transaction in that block" in warned.why
+    assert "--privacy-marker-transaction-signing-key-file" in warned.remedy
 
 
 async def test_a_node_that_replays_is_behind(examined: Starting) -> None:
@@ -185,11 +166,56 @@ async def test_a_node_that_replays_is_behind(examined: Starting) -> None:
             (group,) = await owner.find([network.devnet.nodes[0].enclave_key])
             await owner.add(group.privacy_group_id, [network.devnet.nodes[2].enclave_key])
         await network.devnet.call(1, "devnet_mine", [7])
-        findings = await network.examine()
+        findings = await network.examine(head_within_seconds=1.5)
     (spread,) = [f for f in findings if f.check == "head-spread"]
     assert spread.level is Level.WARNING
     assert "m3 at" in spread.what
     assert levels(findings, "sync") == [Level.OK, Level.OK, Level.WARNING]
+    (still,) = [f for f in findings if f.check == "stands-still" and f.level is not Level.OK]
+    assert (still.node, still.level) == ("m3", Level.WARNING)
+    assert f"adds it or another node to {group.privacy_group_id}" in still.what
+    assert f"orchestrator rescue --node {network.devnet.nodes[2].http_url}" in still.remedy
+
+
+async def test_a_node_without_its_enclave_is_told_why_it_stands(examined: Starting) -> None:
+    """A node whose enclave is down stands before the next private transaction, and is told so without its address."""
+    async with examined(validators=1, history=2) as network:
+        async with network.owner() as owner:
+            (group,) = await owner.find([network.devnet.nodes[0].enclave_key])
+        await network.devnet.call(1, "devnet_setEnclave", [3, False])
+        mined = await apply(network.devnet, group.privacy_group_id, [Method.LOCK])
+        await network.devnet.call(1, "devnet_mine", [2])
+        findings = await network.examine(head_within_seconds=1.5)
+    (still,) = [f for f in findings if f.check == "stands-still" and f.level is not Level.OK]
+    assert (still.node, still.level) == ("m3", Level.ERROR)
+    assert f"stands at block {mined - 1}" in still.what
+    assert "its enclave must hand over" in still.what
+
+
+async def test_accounts_that_send_twice_close_the_groups_in_their_blocks(examined: Starting) -> None:
+    """Without a store, too, the newest blocks tell which account was twice in one, and which group that closed."""
+    async with examined(history=2) as network:
+        async with network.owner() as owner:
+            (group,) = await owner.find([network.devnet.nodes[0].enclave_key])
+        well = await network.examine()
+        assert levels(well, "account-twice") == [Level.OK]
+        (account,) = await network.devnet.call(1, "devnet_publicTraffic", [1, 2])
+        mined = await apply(network.devnet, group.privacy_group_id, [Method.LOCK])
+        findings = await network.examine()
+    (twice,) = [f for f in findings if f.check == "account-twice"]
+    assert twice.level is Level.WARNING
+    assert f"account {account}, 2 transactions" in twice.what
+    (closed,) = [f for f in findings if f.check == "extendable-groups"]
+    assert f"{group.privacy_group_id} since block {mined} at the latest" in closed.what
+
+
+async def test_sends_that_are_never_mined_are_foretold(examined: Starting) -> None:
+    """On a later version without price and base fee, a node that makes no blocks is no node to send through."""
+    async with examined(besu_version="25.4.1", validators=2, base_fee=False) as network:
+        findings = await network.examine()
+    (warned,) = [f for f in findings if f.check == "unpriced-sends"]
+    assert (warned.node, warned.level) == ("m3", Level.WARNING)
+    assert "--tx-pool=legacy" in warned.remedy
 
 
 async def test_an_account_of_another_key_is_an_error(examined: Starting) -> None:

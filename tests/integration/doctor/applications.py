@@ -1,0 +1,34 @@
+"""What applications do to a group while the doctor looks."""
+
+from collections.abc import Sequence
+
+from orchestrator.besu import HttpNode, Node, open_session, signer_from_key
+from orchestrator.besu.management_contract import MANAGEMENT_PROXY, Method, encode_call
+from orchestrator.besu.private_transaction import PrivateTransaction
+from orchestrator.besu.waiting import wait_mined
+from orchestrator.devnet import Devnet
+
+OWNER = "0xfe3b557e8fb62b89f4916b721be55ceb828dbd73"
+# The well-known public development key of this account.
+OWNER_KEY = "8f2a55949038a9610f50fb23b5883af3b4ecb3c3bb792cbcefbd1542c692be63"
+
+
+async def apply(devnet: Devnet, group: str, calls: Sequence[Method]) -> int:
+    """Send calls one after the other through the first node, with markers of the node's; return the last block."""
+    first = devnet.nodes[0]
+    mined = 0
+    async with open_session() as session:
+        node = Node(HttpNode(session, first.http_url))
+        for private_nonce, method in enumerate(calls, await node.private_nonce(OWNER, group)):
+            transaction = PrivateTransaction(
+                private_nonce=private_nonce,
+                private_from=first.enclave_key,
+                to=MANAGEMENT_PROXY,
+                data=encode_call(method),
+                privacy_group_id=group,
+                chain_id=await node.chain_id(),
+            )
+            pmt_hash = await node.send_raw(signer_from_key(OWNER_KEY).sign(transaction))
+            receipt = await wait_mined(node, pmt_hash, socket=None, timeout_seconds=10, poll_seconds=0.02)
+            mined = receipt.block_number
+    return mined
