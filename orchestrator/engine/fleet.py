@@ -71,6 +71,24 @@ class Fleet:
         """Return the newest head that a second node confirms, 0 before the first: one alone may overstate its own."""
         return confirmed_head(self.watchers)
 
+    async def ask_those_behind(self, blocks: int) -> None:
+        """Ask nodes that seem behind what their head is: a WebSocket that delivers nothing makes a node seem so.
+
+        One that does not answer within a moment stays as it is known.
+
+        Args:
+            blocks: Whose head is further behind the newest is asked.
+        """
+        newest = self.newest_head()
+        behind = [w for w in self.watchers if w.head is not None and newest - w.head.number > blocks]
+        if not behind:
+            return
+        asked = [asyncio.create_task(watcher.refresh()) for watcher in behind]
+        _, late = await asyncio.wait(asked, timeout=LOOK_SECONDS)
+        for task in late:
+            task.cancel()
+        await asyncio.gather(*asked, return_exceptions=True)
+
     def newest(self) -> ChainWatcher:
         """Return a node that has the newest block which a second node confirms."""
         heads = _live_heads(self.watchers)

@@ -259,7 +259,9 @@ class Sending:
         for newcomer in hosts:
             if newcomer is None or newcomer is watcher:
                 continue
-            if await newcomer.wait_beyond(number - 1, NEWCOMER_SECONDS) is None and await _answers(newcomer):
+            if await newcomer.wait_beyond(number - 1, NEWCOMER_SECONDS) is not None or not await _answers(newcomer):
+                continue
+            if newcomer.head is None or newcomer.head.number < number:
                 detail = (
                     f"the new member's node {newcomer.node.name} does not get block {number}, which follows the lock"
                 )

@@ -29,9 +29,11 @@ async def survey(fleet: Fleet, change: Change, forecaster: Forecaster) -> Survey
         NodeError: The node to send through does not answer.
         StoreError: What is kept of histories can't be read or written.
     """
+    await fleet.ask_those_behind(BEHIND_BLOCKS)
     seen = await _survey(fleet, change, forecaster)
     if fleet.newest_head() - seen.head > BEHIND_BLOCKS:
         # The word of somebody else was waited for: now it is known, and what was seen before is old.
+        await fleet.ask_those_behind(BEHIND_BLOCKS)
         seen = await _survey(fleet, change, forecaster)
     return seen
 

@@ -28,6 +28,10 @@ A late replica lacks a block for a moment. A node that overstated its head once 
 taken for a node that does not answer, until a restart.
 """
 
+SILENT_AFTER = 2
+"""So many looks in a row that find a newer head than a subscription delivered say that it delivers none: one look may
+just have come before it."""
+
 log = structlog.get_logger()
 
 
@@ -51,6 +55,8 @@ class ChainWatcher:
         self.returns = 0
         self.gaps = 0
         self._away = False
+        self._deliveries = 0
+        self._silences = 0
         self._disowned = 0
         self._hashes: OrderedDict[int, str] = OrderedDict()
         self._blocks: OrderedDict[int, Block] = OrderedDict()
@@ -165,6 +171,7 @@ class ChainWatcher:
                             log.info("heads subscribed", node=self.node.name)
                             self.returns += 1
                         self.subscribed, self.silent, failures = True, False, 0
+                        self._deliveries, self._silences = self._deliveries + 1, 0
                         await self._advance(head)
                 except NodeError as error:
                     log.debug("heads lost", node=self.node.name, reason=str(error))
@@ -178,9 +185,9 @@ class ChainWatcher:
     async def _poll(self) -> None:
         # A subscription that is silent is polled too, only rarely: a socket can be open and deliver nothing.
         while True:
-            before = self.head
-            await self._clock.sleep(self._poll_seconds * (5 if self.subscribed else 1))
-            if self.subscribed and self.head is not before:
+            before, heard = self.head, self._deliveries
+            await self._clock.sleep(self._poll_seconds * (5 if self.subscribed and not self._silences else 1))
+            if self.subscribed and self._deliveries != heard:
                 continue
             with contained("head", node=self.node.name):
                 try:
@@ -192,6 +199,16 @@ class ChainWatcher:
                         self._is_away(str(error))
                 else:
                     self._is_back()
+                    self._notice_silence(before, heard)
+
+    def _notice_silence(self, before: Head | None, heard: int) -> None:
+        """Take a subscription for none whose node has newer blocks than it delivers, until it delivers again."""
+        if not self.subscribed or self._deliveries != heard or self.head is before:
+            return
+        self._silences += 1
+        if self._silences >= SILENT_AFTER:
+            self.subscribed = False
+            log.warning("subscription is silent, polling until it delivers", node=self.node.name)
 
     def _is_away(self, reason: str) -> None:
         """Tell once that the node does not answer, with its reason; how it goes on is for who looks closely."""

@@ -319,11 +319,12 @@ class FakeNode:
         self.lacks: set[str] = set()  # markers whose private receipt it has not
         self.calls = 0
         self.blocks_read = 0
+        self.mute = False  # its WebSocket stays open and delivers nothing
         self._subscribers: list[asyncio.Queue[Head | None]] = []
         network.nodes.append(self)
 
     def announce(self) -> None:
-        if not self.down and self.held_at is None:
+        if not self.down and not self.mute and self.held_at is None:
             for queue in self._subscribers:
                 queue.put_nowait(self._head())
 

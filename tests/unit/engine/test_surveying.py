@@ -184,3 +184,18 @@ async def test_what_can_not_be_compared_neither_agrees_nor_differs(fault: str, h
         new.block = elsewhere  # type: ignore[method-assign] # of another branch
     surveyed = await survey(fleet, change, Forecaster(fleet, histories))
     assert of_member(surveyed) == (None, None)
+
+
+async def test_a_silent_websocket_makes_no_node_late(histories: SqlHistoryStore) -> None:
+    """What a node's WebSocket did not deliver is asked over HTTP before anybody is called behind."""
+    network, old, new, _ = a_network()
+    third = FakeNode(network, "third", "C")
+    watchers = [ChainWatcher(node, JumpingClock()) for node in (old, new, third)]
+    for watcher in watchers:
+        await watcher.refresh()
+    network.mine(20)
+    for watcher in watchers[1:]:
+        await watcher.refresh()  # theirs deliver
+    fleet = Fleet(watchers)
+    seen = await survey(fleet, a_change("add", members=("B",), account="0xo"), Forecaster(fleet, histories))
+    assert seen.head == seen.newest_head == network.head.number

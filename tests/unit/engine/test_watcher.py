@@ -3,6 +3,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
+from structlog.testing import capture_logs
 
 from orchestrator.engine.node_ports import Block, Head, NodeError
 from orchestrator.engine.watcher import DISOWNED_AFTER, ChainWatcher
@@ -247,3 +248,27 @@ async def test_a_node_that_does_not_answer_is_silent() -> None:
     node.down = False
     await watcher.refresh()
     assert not watcher.silent
+
+
+async def test_a_subscription_that_delivers_nothing_is_taken_for_none() -> None:
+    """When the node has newer blocks than its WebSocket delivers, it is polled each second, and told as what it is."""
+    network = FakeNetwork()
+    node = FakeNode(network, "a", "A")
+    with capture_logs() as logs:
+        async with watching(node) as watcher:
+            network.mine()
+            await settled()
+            assert watcher.subscribed
+            node.mute = True
+            for _ in range(10):
+                network.mine()
+                await settled()
+            assert not watcher.subscribed
+            assert watcher.head is not None
+            assert watcher.head.number == network.head.number
+            node.mute = False
+            network.mine()
+            await settled()
+            assert watcher.subscribed
+    told = [entry["event"] for entry in logs if entry["log_level"] == "warning"]
+    assert told == ["subscription is silent, polling until it delivers"]
