@@ -1,12 +1,13 @@
 """Noticing that one of our own nodes is added to a group by somebody else, and following it there.
 
 A block with an addition's PMT, on any of our nodes, is the occasion to ask the nodes for their groups; once a minute
-they are asked without one. A member that is new on one of our nodes, and that no change of ours brought there, is a
-join. While its node replays it can be followed only if another of our nodes is a member already: until the replay is
+they are asked without one. A member that was added on one of our nodes, and that no change of ours brought there, is a
+join; those that a group was made with are none. While its node replays it can be followed only if another of our nodes is a member already: until the replay is
 done the new node itself can't tell which group it is.
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final, Protocol
@@ -197,7 +198,7 @@ class Joiner:
                     continue
                 if pair in self._joins:
                     self._joins[pair] = replace(self._joins[pair], members=members)
-                elif await self._is_news(watcher, group, key):
+                elif await self._is_news(watcher, group, key, listed):
                     others = (k for k in listed if k != key and (group, k) not in self._joins)
                     self._joins[pair] = Join(
                         privacy_group_id=group,
@@ -216,8 +217,8 @@ class Joiner:
                 log.info("joins no more", group=pair[0], enclave_key=join.enclave_key)
                 del self._joins[pair]
 
-    async def _is_news(self, watcher: ChainWatcher, group: str, key: str) -> bool:
-        """Whether a member was not there before, and came by no change of ours."""
+    async def _is_news(self, watcher: ChainWatcher, group: str, key: str, listed: dict[str, tuple[str, ...]]) -> bool:
+        """Whether a member was added to a group that was there before it, and by no change of ours."""
         if self._since is None:
             return False  # what is there at the very first look is no news
         ours = await self._changes.changes(privacy_group_id=group, limit=CHANGES_OF_GROUP)
@@ -227,7 +228,15 @@ class Joiner:
             before = await watcher.node.view(group, self._since)
         except NodeError:
             return True
-        return not before.exists or key not in before.participants
+        if before.exists and key in before.participants:
+            return False
+        hosts = dict.fromkeys(host for other in listed if (host := self._fleet.hosting(other)) is not None)
+        for host in hosts:
+            with suppress(NodeError):
+                founded = await _founded(host, group, key, self._since)
+                if founded is not None:
+                    return not founded
+        return True
 
     async def _follow(self, pair: tuple[str, str], join: Join, listed: dict[str, tuple[str, ...]]) -> None:
         watcher = self._fleet.named(join.node)
@@ -308,3 +317,14 @@ class Joiner:
             blocks_total=total,
         )
         return seen, {view.block_number: view for view in expected}
+
+
+async def _founded(watcher: ChainWatcher, group: str, key: str, since: int) -> bool | None:
+    """Whether a member is in a group by its creation, which is nobody's joining; None where the node can't tell."""
+    logs = await watcher.node.memberships([group], since + 1, (await watcher.current()).number)
+    added = [log.block_number for log in logs if log.added and log.member == key]
+    if not added:
+        return None
+    first = min(log.block_number for log in logs)
+    # A new member's own node has the group's blocks before its addition, too, once it has replayed them.
+    return max(added) == first and not (await watcher.node.view(group, first - 1)).exists

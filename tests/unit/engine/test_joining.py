@@ -1,5 +1,6 @@
 """Following joins on the fake network, with a real SQLite store."""
 
+import json
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
@@ -195,3 +196,20 @@ async def test_a_quiet_chain_costs_one_look_for_additions(joining: Joining) -> N
         await joining.look(joiner)
     heads, additions = 10, 10
     assert joining.nodes["a"].calls - before == heads + additions
+
+
+async def test_who_founded_a_group_does_not_join_it(joining: Joining) -> None:
+    """When somebody makes a group and adds a third member, only the third one's joining is told."""
+    joiner = joining.joiner("a", "b", "c")
+    await joining.look(joiner)
+    create = {"group": "new", "account": "0xp", "action": "create", "members": ["a", "b"], "nonce": 0, "from": ""}
+    joining.network.submit(json.dumps(create).encode())
+    joining.network.mine(2)
+    for action in (Action.LOCK, Action.ADD):
+        joining.network.act("new", action, ["c"] if action is Action.ADD else [])
+    for _ in range(5):
+        await joining.look(joiner)
+        joining.network.mine()
+    told = [event for event in await joining.told() if event.privacy_group_id == "new"]
+    assert {event.data["member"] for event in told} == {"c"}
+    assert told[-1].type is JOINED
