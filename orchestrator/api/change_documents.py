@@ -8,8 +8,9 @@ from pydantic import ConfigDict, Field
 from orchestrator.api.documents import Document
 from orchestrator.engine.ports import HistoryEntry
 from orchestrator.membership.attempt import Action, Attempt, AttemptStatus
+from orchestrator.membership.judgements import Judgement
 from orchestrator.membership.model import ENDED, Change, Kind, Plan, State, Verdict
-from orchestrator.membership.reasons import Judgement, Reason, describe, rule_of
+from orchestrator.membership.reasons import Reason, describe, rule_of
 from orchestrator.membership.remedies import commands_for
 from orchestrator.membership.replay import is_independent
 

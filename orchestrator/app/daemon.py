@@ -44,6 +44,7 @@ from orchestrator.engine.joining import Joiner
 from orchestrator.engine.news import NewsReader
 from orchestrator.engine.ports import Clock
 from orchestrator.engine.repairing import Repairer
+from orchestrator.engine.standstill import StandstillWatch
 from orchestrator.engine.testimony import VERDICT_TYPE, Taker, VerdictReader
 from orchestrator.engine.tracking import ReplayTracker
 from orchestrator.engine.vouching import Voucher
@@ -254,6 +255,10 @@ def _watch(config: Config, engine: Engine, attester: Attester | None) -> tuple[_
             witness=attester,
         )
     ]
+    still = StandstillWatch(engine.fleet, engine.store, engine.outbox, engine.clock, engine.holder, stalled_after)
+    names = [watcher.node.name for watcher in engine.fleet.watchers]
+    engine.metrics.watch_standstills(lambda: {name: name in still.standing for name in names})
+    found.append(still)
     watch_rules = WatchRules(holder=engine.holder, confirmations=config.chain.confirmations)
     found.append(
         BlockWatch(

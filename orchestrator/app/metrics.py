@@ -22,6 +22,7 @@ CONTAINED: Final = (
     *("message of an organisation", "neighbours", "readiness", "relay", "renewal", "repair", "repairs", "replica name"),
     *(
         "retention",
+        "standstill",
         "stuck sessions",
         "surroundings",
         "told event",
@@ -161,6 +162,10 @@ class Metrics:
         late.set_function(late_seconds)
         self.registry.register(_Surroundings(working))
 
+    def watch_standstills(self, standing: Callable[[], Mapping[str, bool]]) -> None:
+        """Show which nodes stand still while others move."""
+        self.registry.register(_Standstills(standing))
+
     def on_step(self, before: Change, after: Change) -> None:
         """Count a committed step."""
         self._of_steps.on_step(before, after)
@@ -194,6 +199,18 @@ class _Surroundings(Collector):
         )
         for what, works in sorted(self._working().items()):
             found.add_metric([what], 1.0 if works else 0.0)
+        return (found,)
+
+
+class _Standstills(Collector):
+    def __init__(self, standing: Callable[[], Mapping[str, bool]]) -> None:
+        self._standing = standing
+
+    def collect(self) -> Iterable[Metric]:
+        text = "1 while the node imports no blocks and others do."
+        found = GaugeMetricFamily("orchestrator_node_standing_still", text, labels=["node"])
+        for node, stands in sorted(self._standing().items()):
+            found.add_metric([node], 1.0 if stands else 0.0)
         return (found,)
 
 

@@ -6,12 +6,7 @@ The facts are docs/besu.md#nonces, #replay-measured, #outcomes.
 from collections.abc import Iterator
 
 from orchestrator.besu.inspection import EnclaveSeen, Expected, Finding, HeadDelivered, Level, NodeSeen, Unanswered
-
-RESTART_ALL = (
-    "If they run and all stand at one block, the next one adds a member whose node can't import it and whose vote is "
-    "needed: restart all nodes together, since their pools forget the addition only so; the group stays locked."
-)
-"""Measured: a restart of one does not help (docs/besu.md#what-a-replay-needs)."""
+from orchestrator.membership.cures import RESTART_ALL, RESTART_BESU
 
 API_REMEDY = "List ETH, NET, WEB3, EEA and PRIV (and IBFT, QBFT or CLIQUE) in --rpc-http-api and --rpc-ws-api."
 
@@ -61,8 +56,7 @@ def _peers(seen: NodeSeen) -> Iterator[Finding]:
             node=seen.name,
             what="has no peers",
             why="It hears of no blocks and its PMTs reach no validator.",
-            remedy="If its enclave was down: restart this node's Besu, which drops its peers then and may take none "
-            "again when the enclave is back. Else check its bootnodes or static nodes and the port for peers.",
+            remedy=f"{RESTART_BESU} Else check its bootnodes or static nodes and the port for peers.",
         )
     else:
         yield ok("peers", seen, f"{seen.peers} peers")
@@ -97,7 +91,7 @@ def _head_age(seen: NodeSeen, expected: Expected) -> Iterator[Finding]:
         node=seen.name,
         what=f"its newest block {seen.head.number} is {age:.0f} s old",
         why="Nothing can be changed without new blocks; a replay or an enclave that is down holds a node, too.",
-        remedy="Look at the validators (two thirds must run), at the node's peers and at its enclave.",
+        remedy=f"Look at the validators, at the node's peers and at its enclave. {RESTART_ALL}",
     )
 
 

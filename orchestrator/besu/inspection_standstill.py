@@ -1,19 +1,12 @@
-"""Judging why a node stands still while others move. Pure.
-
-The facts are docs/besu.md#replay-measured, #what-a-replay-needs, #enclaves-that-fail.
-"""
+"""Judging why a node stands still while others move. Pure; causes and remedies are those of `membership.standstill`."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
 from orchestrator.besu.inspection import EnclaveSeen, Finding, Level, NextBlock, NodeSeen, Unanswered
+from orchestrator.membership.cures import RESTART_BESU
+from orchestrator.membership.standstill import REMEDIES, Hold, hold_of
 
 CHECK = "stands-still"
-
-_RESTART = (
-    "Restart this node's Besu: one whose enclave refused connections drops its peers, and may take none again when the "
-    "enclave is back."
-)
-_NOT_CURES = "Deleting its database does not help: it meets the same block again."
 
 
 def standstill_findings(
@@ -33,54 +26,61 @@ def _of(seen: NodeSeen, ahead: NextBlock | Unanswered | None, nodes: Sequence[No
         if len(nodes) > 1:
             yield Finding(check=CHECK, level=Level.OK, node=seen.name, what="moves with the others")
         return
-    if isinstance(ahead, Unanswered):
-        what, level = f"stands at block {seen.head.number}; what comes next can't be told: {ahead.message}", Level.ERROR
-        why, remedy = "The others move on.", "Look at its peers, its enclave and its log."
-    else:
+    known = isinstance(ahead, NextBlock)
+    hold = hold_of(
+        enclave_down=_enclave_is_down(seen),
+        peers=None if isinstance(seen.peers, Unanswered) else seen.peers,
+        additions=ahead.additions if isinstance(ahead, NextBlock) else 0,
+        markers=ahead.markers if isinstance(ahead, NextBlock) else 0,
+    )
+    newest = max((node.head.number for node in nodes), default=seen.head.number)
+    stands = f"stands at block {seen.head.number} while others have {newest}"
+    if isinstance(ahead, NextBlock):
         stands = f"stands at block {ahead.number - 1} while others have {ahead.newest}"
-        level, cause, remedy = _cause(seen, ahead, nodes)
-        what = f"{stands}: {cause}"
-        why = "It imports nothing: nothing can be sent through it or proven of it, and changes with its member wait."
-    yield Finding(check=CHECK, level=level, node=seen.name, what=what, why=why, remedy=remedy)
+    yield Finding(
+        check=CHECK,
+        level=Level.WARNING if known and hold is Hold.ADDITION else Level.ERROR,
+        node=seen.name,
+        what=f"{stands}: {_cause(hold, ahead)}",
+        why="It imports nothing: nothing can be sent through it or proven of it, and changes with its member wait.",
+        remedy=_remedy(hold, seen, nodes),
+    )
 
 
-def _cause(seen: NodeSeen, ahead: NextBlock, nodes: Sequence[NodeSeen]) -> tuple[Level, str, str]:
-    held = _in_words(ahead)
-    down = isinstance(seen.enclave, Unanswered) or (
+def _enclave_is_down(seen: NodeSeen) -> bool:
+    return isinstance(seen.enclave, Unanswered) or (
         isinstance(seen.enclave, EnclaveSeen) and seen.enclave.status != 200
     )
-    alone = seen.peers == 0
-    if down:
-        after = (
-            f" Then, as it has no peers: {_RESTART}" if alone else " If it has no peers then, restart its Besu, too."
-        )
-        remedy = "Start the enclave; the node catches up by itself within seconds." + after
-        return Level.ERROR, f"its enclave does not answer; {held}", remedy
-    if alone:
-        return Level.ERROR, "it has no peers, so that no block reaches it", _RESTART
-    if ahead.additions:
-        names = f" to {', '.join(ahead.groups)}" if ahead.groups else ""
-        cause = f"block {ahead.number} adds it or another node{names}: it replays that group's history, or can't"
-        remedy = f"Wait if it moves (`orchestrator watch`). If it does not: {_rescue(seen, nodes)} {_NOT_CURES}"
-        return Level.WARNING, cause, remedy
-    if ahead.markers:
-        remedy = "Look at its enclave (it must answer /receive, not only /upcheck) and at its log; give its address as "
-        remedy += "nodes.enclave to have it asked." if seen.enclave is None else "nodes.enclave is well."
-        return Level.ERROR, f"{held}, which its enclave must hand over", remedy
-    return (
-        Level.ERROR,
-        held,
-        "Look at its log (`Invalid block`, BREACH_OF_PROTOCOL) and at its peers; restart its Besu.",
-    )
 
 
-def _in_words(ahead: NextBlock) -> str:
-    if not ahead.markers:
-        return f"block {ahead.number} holds no private transaction, so that neither a replay nor the enclave holds it"
-    return f"block {ahead.number} holds {ahead.markers} private transaction(s)"
+def _cause(hold: Hold, ahead: NextBlock | Unanswered) -> str:
+    match hold:
+        case Hold.ENCLAVE:
+            return "its enclave does not answer"
+        case Hold.PEERS:
+            return "it has no peers, so that no block reaches it"
+    if isinstance(ahead, Unanswered):
+        return f"what the next block holds can't be told ({ahead.message})"
+    match hold:
+        case Hold.ADDITION:
+            names = f" to {', '.join(ahead.groups)}" if ahead.groups else ""
+            return f"block {ahead.number} adds it or another node{names}: it replays that group's history, or can't"
+        case Hold.PAYLOAD:
+            return (
+                f"block {ahead.number} holds {ahead.markers} private transaction(s), which its enclave must hand over"
+            )
+    return f"block {ahead.number} holds no private transaction, so that neither a replay nor the enclave holds it"
 
 
-def _rescue(seen: NodeSeen, nodes: Sequence[NodeSeen]) -> str:
-    neighbour = next((node.url for node in nodes if node is not seen), "URL")
-    enclave = seen.enclave_url or "URL-OF-ITS-ENCLAVE"
-    return f"`orchestrator rescue --node {seen.url} --enclave {enclave} --neighbour {neighbour} --dry-run`."
+def _remedy(hold: Hold, seen: NodeSeen, nodes: Sequence[NodeSeen]) -> str:
+    remedy = REMEDIES[hold]
+    if hold is Hold.ENCLAVE and seen.peers == 0:
+        return f"Start the enclave. Then, as the node has no peers: {RESTART_BESU}"
+    if hold is Hold.ADDITION:
+        neighbour = next((node.url for node in nodes if node is not seen), "URL")
+        enclave = seen.enclave_url or "URL-OF-ITS-ENCLAVE"
+        command = f"orchestrator rescue --node {seen.url} --enclave {enclave} --neighbour {neighbour} --dry-run"
+        return remedy.replace("`orchestrator rescue`", f"`{command}`")
+    if hold is Hold.PAYLOAD and seen.enclave is None:
+        return f"{remedy} Give its address as nodes.enclave to have it asked."
+    return remedy

@@ -278,6 +278,11 @@ class BesuNode:
         """Return the groups that all of these keys are members of, with all their members."""
         return {found.privacy_group_id: found.members for found in await self._node.find_groups(enclave_keys)}
 
+    @read_again
+    async def peers(self) -> int:
+        """Return how many nodes it is connected to."""
+        return await self._node.peer_count()
+
     async def enclave_trouble(self) -> str | None:
         """Return what is wrong with the node's enclave; None when it is up or can't be asked."""
         return None if self._enclave is None else await self._enclave.trouble()

@@ -12,7 +12,8 @@ from orchestrator.besu.errors import (
     VersionUnknownError,
 )
 from orchestrator.engine.node_ports import NodeError, Said
-from orchestrator.membership.reasons import RULES, Judgement, Reason
+from orchestrator.membership.judgements import Judgement
+from orchestrator.membership.reasons import RULES, Reason
 
 SLUGS: Final = {
     "node_unreachable": "node_unreachable",

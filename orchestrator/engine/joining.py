@@ -2,8 +2,8 @@
 
 A block with an addition's PMT, on any of our nodes, is the occasion to ask the nodes for their groups; once a minute
 they are asked without one. A member that was added on one of our nodes, and that no change of ours brought there, is a
-join; those that a group was made with are none. While its node replays it can be followed only if another of our nodes is a member already: until the replay is
-done the new node itself can't tell which group it is.
+join; those that a group was made with are none. While its node replays it can be followed only if another of our nodes
+is a member already: until the replay is done the new node itself can't tell which group it is.
 """
 
 from collections.abc import Sequence

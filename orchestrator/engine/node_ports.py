@@ -250,6 +250,9 @@ class NodePort(Protocol):
         (docs/besu.md#addresses-and-events, 6).
         """
 
+    async def peers(self) -> int:
+        """Return how many nodes it is connected to."""
+
     async def enclave_trouble(self) -> str | None:
         """Return what is wrong with the node's enclave, for a person; None when it is up, or has no known address."""
 

@@ -4,6 +4,7 @@ from typing import Final
 
 from orchestrator.events.envelope import PLACE_DIGITS
 from orchestrator.membership.reasons import Reason
+from orchestrator.membership.standstill import REMEDIES, Hold
 from orchestrator.membership.status import EventType, Json, reason_data
 
 _SOURCE: Final = "urn:uuid:3f1c9f0e-8f55-4d0b-9d5c-0c1d2e3f4a5b"
@@ -189,9 +190,21 @@ _DATA: Final[dict[EventType, dict[str, Json]]] = {
         "cure": [_NEW],
         "through": "member2",
     },
+    EventType.NODE_STANDING_STILL: {
+        "node": "member3",
+        "head": 2046,
+        "newest_head": 2110,
+        "since": "2026-11-23T13:40:02+00:00",
+        "hold": Hold.PEERS.value,
+        "detail": "it has no peers; block 2047 holds 1 private transaction(s), 0 of them with a history",
+        "remedy": REMEDIES[Hold.PEERS],
+    },
+    EventType.NODE_MOVING: {"node": "member3", "head": 2161},
     EventType.GROUP_JOINING: _JOIN | {"progress": [_progress("replaying", 304, 2047, None)]},
     EventType.GROUP_JOINED: _JOIN | {"progress": [_progress("in_sync", 812, 2051, 2051)]},
 }
+
+_ABOUT_NODES: Final = frozenset({EventType.NODE_STANDING_STILL, EventType.NODE_MOVING})
 
 _WITHOUT_CHANGE: Final = frozenset(
     {
@@ -203,6 +216,7 @@ _WITHOUT_CHANGE: Final = frozenset(
         EventType.GROUP_ADDITION_REPEATED,
         EventType.GROUP_JOINING,
         EventType.GROUP_JOINED,
+        *_ABOUT_NODES,
     }
 )
 
@@ -213,7 +227,7 @@ def example(event_type: EventType) -> dict[str, Json]:
     about_change = event_type not in _WITHOUT_CHANGE
     asked = about_change or event_type is EventType.REQUEST_REJECTED
     ids: dict[str, Json] = {
-        "privacy_group_id": _GROUP,
+        "privacy_group_id": None if event_type in _ABOUT_NODES else _GROUP,
         "change_id": "01JD9Q4T6W2V8B3K5M7N9P1R3S" if about_change else None,
         "request_id": "add-member3-2026-11-23" if asked else None,
         "sequence": place,
@@ -228,5 +242,5 @@ def example(event_type: EventType) -> dict[str, Json]:
         "sequence": f"{place + 40:0{PLACE_DIGITS}d}",
         "formerid": f"0d3e5f60-3f5a-5c7e-9a1b-2c4d6e8f0a{place:02x}",
         "data": ids | _DATA[event_type],
-        "subject": _GROUP,
+        **({} if event_type in _ABOUT_NODES else {"subject": _GROUP}),
     }

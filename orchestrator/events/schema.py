@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from orchestrator.events.schema_parts import Affected, Differing, Effect, Part, Progress, Reason, Unreplayable
 from orchestrator.membership.model import Kind, State
+from orchestrator.membership.standstill import Hold
 from orchestrator.membership.status import EventType
 
 
@@ -18,7 +19,8 @@ class EventData(Part):
     """What every status event says."""
 
     privacy_group_id: str | None = Field(
-        description="The group, base64 of 32 bytes; null for a rejected request that names no valid group."
+        description="The group, base64 of 32 bytes; null for a rejected request that names no valid group, and for "
+        "what is about a node."
     )
     change_id: str | None = Field(description="The change; null when it is about none.")
     request_id: str | None = Field(description="The id of the request; null when there was none or it had no valid id.")
@@ -198,6 +200,29 @@ class GroupAdditionRepeatedData(EventData):
     through: str | None = Field(description="Name of a node to do it through: a member's that has no such history.")
 
 
+class NodeStandingStillData(EventData):
+    """A configured node imports no blocks while others do; about a node, so that `privacy_group_id` is null."""
+
+    node: str = Field(description="Name of the node in the configuration.")
+    head: int = Field(description="The block at which it stands.")
+    newest_head: int = Field(description="The newest block of the others.")
+    since: datetime = Field(description="When it was first seen at that block.")
+    hold: Hold = Field(
+        description="What holds it: its `enclave` does not answer; it has no `peers`; the next block brings an "
+        "`addition` whose history it replays, or can't; the next block holds a `payload` that its enclave has to "
+        "hand over; `unknown`. Told again when that changes."
+    )
+    detail: str = Field(description="What was seen, for a person.")
+    remedy: str = Field(description="What to do.")
+
+
+class NodeMovingData(EventData):
+    """A node that stood still is near the newest block again."""
+
+    node: str = Field(description="Name of the node in the configuration.")
+    head: int = Field(description="Its newest block.")
+
+
 class GroupJoiningData(EventData):
     """Somebody else adds a member that one of our nodes hosts; that node replays the group's history."""
 
@@ -232,6 +257,8 @@ DATA: Final[dict[EventType, type[EventData]]] = {
     EventType.GROUP_ADDITION_REPEATED: GroupAdditionRepeatedData,
     EventType.GROUP_JOINING: GroupJoiningData,
     EventType.GROUP_JOINED: GroupJoinedData,
+    EventType.NODE_STANDING_STILL: NodeStandingStillData,
+    EventType.NODE_MOVING: NodeMovingData,
 }
 """What the ``data`` of each type of event holds."""
 

@@ -11,8 +11,9 @@ from enum import IntEnum
 from typing import Final
 
 from orchestrator.membership.group_news import GroupNews
+from orchestrator.membership.judgements import Judgement
 from orchestrator.membership.model import ENDED, Change, State, Verdict
-from orchestrator.membership.reasons import Judgement, Reason, rule_of
+from orchestrator.membership.reasons import Reason, rule_of
 from orchestrator.membership.remedies import commands_for
 from orchestrator.membership.status import Json
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from orchestrator.membership.cures import DELETE_BOTH
 from orchestrator.membership.forecast.blocks import Examination, flaws_in_words
 from orchestrator.membership.forecast.newcomers import Departure
 from orchestrator.membership.forecast.senders import Bundle, SenderStanding
@@ -74,11 +75,9 @@ REMEDIES: dict[Damage, Remedy] = {
     ),
     Damage.BEYOND_REPAIR: Remedy(
         severity=Severity.DAMAGE,
-        repair="Remove the member, and add a key that is hosted on another node. To have it on this one, delete Besu's "
-        "data and the enclave's store together first: it comes back as a new node, without the private data of all its "
-        "groups.",
-        never="Never re-add member {members} on node {node} as it is, nor after Besu's data alone was deleted: it would "
-        "halt for good.",
+        repair=f"Remove the member, and add a key that is hosted on another node; {DELETE_BOTH}",
+        never="Never re-add member {members} on node {node} as it is, nor after Besu's data alone was deleted: it "
+        "would halt for good.",
     ),
     Damage.DIFFERS: Remedy(
         severity=Severity.DAMAGE,
@@ -88,10 +87,10 @@ REMEDIES: dict[Damage, Remedy] = {
     ),
     Damage.STANDS_STILL: Remedy(
         severity=Severity.DAMAGE,
-        repair="`orchestrator doctor` says what holds it: a replay or an enclave that is down holds it for a while, lost "
-        "peers until its Besu is restarted, a failed root check or an invalid block for good: `orchestrator rescue`.",
-        never="Never delete Besu's data alone: it meets the same block again. With its enclave's store together it comes "
-        "back, without the private data of all its groups.",
+        repair="`orchestrator doctor` says what holds it: a replay or an enclave that is down for a while, lost peers "
+        "until its Besu is restarted, a failed root check or an invalid block for good (`orchestrator rescue`).",
+        never="Never delete Besu's data alone: it meets the same block again. With the enclave's store together it "
+        "comes back without the private data of all its groups.",
     ),
     Damage.NO_SENDER: Remedy(
         severity=Severity.DANGER,

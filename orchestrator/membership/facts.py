@@ -209,8 +209,7 @@ class Sighting:
         views: The group there at the proof's blocks that it has reached, oldest first.
         blocks_replayed: Blocks of the group's span that it has replayed.
         blocks_total: Blocks of the group's span; 0 while unknown.
-        transactions_replayed: Transactions in the blocks that it has replayed.
-        transactions_total: Transactions in all of them; 0 while unknown.
+        transactions_replayed, transactions_total: The transactions in them; 0 while unknown.
     """
 
     enclave_key: str

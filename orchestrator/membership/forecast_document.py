@@ -1,7 +1,8 @@
 """A forecast as others see it: one document, for the API, the command line and status events. Pure."""
 
 from orchestrator.membership.forecast.verdict import Danger, Forecast, Outlook, Scope
-from orchestrator.membership.reasons import Judgement, rule_of
+from orchestrator.membership.judgements import Judgement
+from orchestrator.membership.reasons import rule_of
 from orchestrator.membership.status import Json, reason_data
 
 _VERDICTS = {

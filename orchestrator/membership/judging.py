@@ -3,8 +3,9 @@
 from dataclasses import replace
 from datetime import datetime
 
+from orchestrator.membership.judgements import Judgement
 from orchestrator.membership.model import Change, State
-from orchestrator.membership.reasons import Judgement, Reason, rule_of
+from orchestrator.membership.reasons import Reason, rule_of
 from orchestrator.membership.repair import PATIENCE
 from orchestrator.membership.retry import RetryDecision, decide
 from orchestrator.membership.signals import Signal

@@ -14,9 +14,10 @@ from datetime import datetime
 from orchestrator.membership import facts
 from orchestrator.membership.attempt import Action, Attempt, AttemptStatus
 from orchestrator.membership.errors import ImpossibleStepError
+from orchestrator.membership.judgements import Judgement
 from orchestrator.membership.judging import counted, judge
 from orchestrator.membership.model import ACTION_OF, Change, Effect, GroupView, Kind, Plan, State
-from orchestrator.membership.reasons import Judgement, Reason, rule_of
+from orchestrator.membership.reasons import Reason, rule_of
 from orchestrator.membership.repair import readds
 from orchestrator.membership.retry import ADD_WITHIN_BLOCKS, FAILURES_WHILE_LOCKED, WIDEN_AFTER_BLOCKS
 from orchestrator.membership.signals import Signal

@@ -86,9 +86,9 @@ def _trouble(progress: tuple[MemberProgress, ...], forgetful: frozenset[str]) ->
     for verdict, slug in ((Verdict.DIVERGED, "member_diverged"), (Verdict.MISSING, "member_missing")):
         keys = tuple(entry.enclave_key for entry in progress if entry.verdict is verdict)
         if keys:
-            if verdict is Verdict.MISSING and not forgetful.isdisjoint(keys):
-                slug = "member_forgotten"  # adding it again is refused, or lost again (docs/besu.md#versions, 6)
-            return Reason(slug=slug, detail=", ".join(keys), members=keys)
+            # Adding it again is refused there, or lost again (docs/besu.md#versions, 6).
+            forgotten = verdict is Verdict.MISSING and not forgetful.isdisjoint(keys)
+            return Reason(slug="member_forgotten" if forgotten else slug, detail=", ".join(keys), members=keys)
     return None
 
 

@@ -5,18 +5,9 @@ A reason is named by a short stable slug that machines can match; what a person 
 
 from dataclasses import dataclass
 from datetime import timedelta
-from enum import StrEnum
 
-
-class Judgement(StrEnum):
-    """What a reason means for the change."""
-
-    RETRY = "retry"
-    """It may work later: back to the queue, after a back-off."""
-    TERMINAL = "terminal"
-    """It can't work: the change fails."""
-    PARK = "park"
-    """A person has to look or act: the change waits for them."""
+from orchestrator.membership.cures import DELETE_BOTH, RESTART_ALL
+from orchestrator.membership.judgements import Judgement, Rule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,29 +27,6 @@ class Reason:
     times: int = 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rule:
-    """What a reason means and what to do about it.
-
-    Attributes:
-        judgement: See `Judgement`.
-        remedy: What a person can do.
-        member_specific: Other members of the same batch are not touched by it: split the batch.
-        patience: For `Judgement.RETRY`: how many times in a row it is tried again before it is parked; None for the
-            deadline only.
-        in_line: For `Judgement.RETRY`: it waits for another change of ours, which ends within some blocks: the pause
-            stays short.
-        pause: For `Judgement.RETRY`: the shortest pause; an addition's next try takes another lock.
-    """
-
-    judgement: Judgement
-    remedy: str
-    member_specific: bool = False
-    patience: int | None = None
-    in_line: bool = False
-    pause: timedelta = timedelta(0)
-
-
 RULES: dict[str, Rule] = {
     # The network is not well now.
     "node_unreachable": Rule(judgement=Judgement.RETRY, remedy="Start the node or mend the way to it."),
@@ -69,8 +37,7 @@ RULES: dict[str, Rule] = {
     ),
     "node_behind": Rule(
         judgement=Judgement.RETRY,
-        remedy="Wait until the node has caught up. If it stands still, `orchestrator doctor` says what holds it; one "
-        "without peers after an outage of its enclave needs a restart of its Besu.",
+        remedy="Wait until the node has caught up; if it stands still, `orchestrator doctor` says what holds it.",
     ),
     "node_error": Rule(judgement=Judgement.RETRY, remedy="Look at the node's log.", patience=20),
     "not_known_here": Rule(
@@ -79,10 +46,7 @@ RULES: dict[str, Rule] = {
         patience=20,
     ),
     "no_head": Rule(
-        judgement=Judgement.RETRY,
-        remedy="The chain makes no blocks: two thirds of the validators must run. If they run and all nodes stand at "
-        "one block, the next one adds a member whose node can't import it and whose vote is needed: restart all nodes "
-        "together, since only then their pools forget that addition; one alone does not help. The group stays locked.",
+        judgement=Judgement.RETRY, remedy=f"The chain makes no blocks: look at the validators. {RESTART_ALL}"
     ),
     "enclave_unreachable": Rule(
         judgement=Judgement.RETRY,
@@ -258,7 +222,7 @@ RULES: dict[str, Rule] = {
     ),
     "member_would_not_receive": Rule(
         judgement=Judgement.PARK,
-        remedy="Run Besu 25.4.1 or older on the member's node: 25.5.0 loses the groups that it is added to. Nothing "
+        remedy="Run Besu 25.4.1 or older on the member's node: 25.5.0 loses the groups that it is added to. No option "
         "overrides this.",
         member_specific=True,
     ),
@@ -282,8 +246,7 @@ RULES: dict[str, Rule] = {
     "former_member_unsafe": Rule(
         judgement=Judgement.PARK,
         remedy="The member's node can't go on from the state that it has: it would halt for good. Add a key that is "
-        "hosted on another node; or delete Besu's data and the enclave's store of this one together, by which it loses "
-        "the private data of all its groups. Besu's data alone does not help: it halts again.",
+        f"hosted on another node; {DELETE_BOTH}",
         member_specific=True,
     ),
     "refused_by_guard": Rule(
@@ -321,9 +284,9 @@ RULES: dict[str, Rule] = {
     ),
     "member_diverged": Rule(
         judgement=Judgement.PARK,
-        remedy="Run `orchestrator audit --deep`. It says `member_differs`: remove the member and add it again. It says "
-        "`member_beyond_repair`: its node would halt; add a key on another node, or delete Besu's data and the "
-        "enclave's store together. It says `members_undecided`: the roots can't tell who is right, change none yet.",
+        remedy="Run `orchestrator audit --deep`. It says member_differs: remove the member and add it again. It says "
+        f"member_beyond_repair: its node would halt, add a key on another node; {DELETE_BOTH} It says "
+        "members_undecided: the roots can't tell who is right, change none yet.",
         member_specific=True,
     ),
     "repair_overtaken": Rule(

@@ -2,7 +2,8 @@
 
 from typing import Final
 
-from orchestrator.membership.reasons import Judgement, Reason, rule_of
+from orchestrator.membership.judgements import Judgement
+from orchestrator.membership.reasons import Reason, rule_of
 
 _ANEW: Final = ("remove {group} {members}", "plan add {group} {members}", "add {group} {members}")
 

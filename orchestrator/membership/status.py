@@ -38,6 +38,8 @@ class EventType(StrEnum):
     GROUP_UNEXTENDABLE = "membership.group.unextendable.v1"
     GROUP_GUARDED = "membership.group.guarded.v1"
     GROUP_ADDITION_REPEATED = "membership.group.addition_repeated.v1"
+    NODE_STANDING_STILL = "membership.node.standing_still.v1"
+    NODE_MOVING = "membership.node.moving.v1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +49,7 @@ class StatusEvent:
     Attributes:
         type: Its type.
         privacy_group_id: The group it is about: events are ordered within a group. Empty for a rejected request that
-            names no valid group.
+            names no valid group, and for what is about a node.
         change_id: The change it is about, if any.
         request_id: The trigger's id, if any.
         data: What it says, beyond the ids.

@@ -319,6 +319,7 @@ class FakeNode:
         self.lacks: set[str] = set()  # markers whose private receipt it has not
         self.calls = 0
         self.blocks_read = 0
+        self.alone = False  # it has no peers
         self.mute = False  # its WebSocket stays open and delivers nothing
         self._subscribers: list[asyncio.Queue[Head | None]] = []
         network.nodes.append(self)
@@ -360,6 +361,10 @@ class FakeNode:
     async def head(self) -> Head:
         self._ask()
         return self._head()
+
+    async def peers(self) -> int:
+        self._ask()
+        return 0 if self.alone else len(self.network.nodes) - 1
 
     async def enclave_trouble(self) -> str | None:
         return self.enclave_fault

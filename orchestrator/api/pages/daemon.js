@@ -7,6 +7,8 @@ export const TYPES = [
   ...CHANGE_NEWS.map((name) => `membership.change.${name}.v1`),
   ...GROUP_NEWS.map((name) => `membership.group.${name}.v1`),
   "membership.request.rejected.v1",
+  "membership.node.standing_still.v1",
+  "membership.node.moving.v1",
 ];
 
 let answeredAt = Date.now();

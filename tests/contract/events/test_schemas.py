@@ -110,7 +110,7 @@ def assert_described(event_type: EventType, document: dict[str, Any]) -> None:
 
 
 def _without_times(document: dict[str, Any]) -> dict[str, Any]:
-    data = {name: value for name, value in document["data"].items() if name != "not_before"}
+    data = {name: value for name, value in document["data"].items() if name not in {"not_before", "since"}}
     return {name: value for name, value in document.items() if name != "time"} | {"data": data}
 
 

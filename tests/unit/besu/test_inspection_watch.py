@@ -1,6 +1,7 @@
 """What the watch over new blocks found, as findings."""
 
-from orchestrator.besu.inspection import CHECKS, Level
+from orchestrator.besu.inspection import Level
+from orchestrator.besu.inspection_checks import CHECKS
 from orchestrator.besu.inspection_watch import watch_findings
 from orchestrator.membership.forecast.blocks import Examination, Flaw, FlawedTransactions
 from orchestrator.membership.unextendable import Unextendable, WatchTally

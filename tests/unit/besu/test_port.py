@@ -17,7 +17,8 @@ from orchestrator.besu.node import Node
 from orchestrator.besu.own_markers import OwnMarkers, one_time_account
 from orchestrator.besu.port import BesuNode
 from orchestrator.engine.node_ports import Head, NodeError, NodePort, PmtOutcome, Said
-from orchestrator.membership.reasons import Judgement, rule_of
+from orchestrator.membership.judgements import Judgement
+from orchestrator.membership.reasons import rule_of
 from tests.fakes.scripted_rpc import AnsweredError, ScriptedNode
 
 HASH = "0x" + "11" * 32

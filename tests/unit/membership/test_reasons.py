@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 
 from orchestrator import membership
-from orchestrator.membership.reasons import RULES, Judgement, Reason, describe, rule_of
+from orchestrator.membership.judgements import Judgement
+from orchestrator.membership.reasons import RULES, Reason, describe, rule_of
 
 SOURCES = sorted(Path(membership.__file__).parents[1].rglob("*.py"))
 

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.membership.reasons import RULES, Judgement, Reason
+from orchestrator.membership.judgements import Judgement
+from orchestrator.membership.reasons import RULES, Reason
 from orchestrator.membership.retry import FIRST_DELAY, LONGEST_DELAY, backoff, decide
 from tests.fakes.changes import a_change
 from tests.fakes.clock import START
