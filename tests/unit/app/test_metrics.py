@@ -27,6 +27,7 @@ def samples() -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
     metrics = Metrics(lambda: 3, Heads())
     metrics.watch_neighbours(lambda: 1)
     metrics.watch_shares(lambda: 450, lambda: 12)
+    metrics.watch_standstills(lambda: {"one": True, "two": False})
     families = text_string_to_metric_families(generate_latest(metrics.registry).decode())
     return {
         (sample.name, frozenset(sample.labels.items())): sample.value
@@ -84,3 +85,10 @@ def test_every_kind_of_contained_failure_is_listed() -> None:
             ):
                 named |= {first.value for first in node.args[:1] if isinstance(first, ast.Constant)}
     assert named <= set(CONTAINED)
+
+
+def test_nodes_that_stand_still_are_shown(samples: dict[tuple[str, frozenset[tuple[str, str]]], float]) -> None:
+    """Each node has a sample, 1 while it stands still and others move."""
+    name = "orchestrator_node_standing_still"
+    assert samples[name, frozenset({("node", "one")})] == 1.0
+    assert samples[name, frozenset({("node", "two")})] == 0.0

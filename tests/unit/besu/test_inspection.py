@@ -15,8 +15,10 @@ from orchestrator.besu.inspection import (
     KeysSeen,
     Level,
     MarkerKeys,
+    NextBlock,
     NodeSeen,
     NodeSilent,
+    Pair,
     Unanswered,
     in_order,
     is_healthy,
@@ -77,6 +79,15 @@ HEALTHY = NodeSeen(
 )
 
 
+PAIR = Pair(block_number=9, account="0xp", times=2)
+ADDING = NextBlock(number=81, newest=100, markers=1, additions=1, groups=("g",))
+SENDING = replace(ADDING, additions=0)
+
+
+def hosting(keys: KeysSeen | Unanswered) -> EnclaveSeen:
+    return EnclaveSeen(status=200, offchain_groups=(), keys=keys)
+
+
 def worst(findings: tuple[Finding, ...], check: str) -> Level:
     levels = [finding.level for finding in findings if finding.check == check]
     assert levels, f"no finding of {check}"
@@ -132,6 +143,17 @@ def test_a_healthy_node_has_only_good_findings() -> None:
         ("pmt-key", Level.WARNING, {"markers": MarkerKeys(blocks=64, seen=1, own=(("0xs", 9),))}),
         ("pmt-key", Level.NOTE, {"markers": MarkerKeys(blocks=64, seen=0, own=())}),
         ("pmt-key", Level.WARNING, {"markers": REFUSED}),
+        ("enclave-key", Level.ERROR, {"keys": KeysSeen(foreign=("A",))}),
+        ("enclave-key", Level.WARNING, {"keys": KeysSeen(own=("A",), foreign=("B",))}),
+        ("enclave-key", Level.OK, {"keys": KeysSeen(own=("A",), foreign=("B",)), "tenant": True}),
+        ("enclave-key", Level.WARNING, {"keys": REFUSED}),
+        ("websocket-node", Level.NOTE, {"socket_identity": REFUSED}),
+        ("websocket-node", Level.WARNING, {"socket_identity": "0xanother"}),
+        ("enclave-host", Level.ERROR, {"enclave": hosting(KeysSeen(foreign=("A",)))}),
+        ("enclave-host", Level.ERROR, {"enclave": hosting(REFUSED)}),
+        ("enclave", Level.ERROR, {"enclave": EnclaveSeen(status=404, offchain_groups=None, is_node=True)}),
+        ("unpriced-sends", Level.WARNING, {"client": client(25, 4, 1), "validator": False, "base_fee": None}),
+        ("account-twice", Level.WARNING, {"markers": MarkerKeys(blocks=64, seen=0, own=(), pairs=(PAIR,))}),
         ("enclave", Level.NOTE, {"enclave": None}),
         ("enclave", Level.ERROR, {"enclave": EnclaveSeen(status=500, offchain_groups=None)}),
         ("enclave", Level.ERROR, {"enclave": Unanswered("enclave_unreachable", "refused")}),
@@ -141,7 +163,7 @@ def test_a_healthy_node_has_only_good_findings() -> None:
 )  # fmt: skip
 def test_each_trouble_of_a_node_is_found(check: str, level: Level, changes: dict[str, Any]) -> None:
     """What is wrong with a node shows in its check, with a reason; a warning or an error says what to do."""
-    findings = judge_node(replace(HEALTHY, **changes), EXPECTED)
+    findings = judge([replace(HEALTHY, **changes)], EXPECTED, {"0xa": None}, {"0xa": ("g1",)})
     assert worst(findings, check) is level
     for finding in findings:
         assert finding.check in CHECKS
@@ -298,3 +320,28 @@ def test_a_host_name_that_the_node_refuses_is_told_from_a_node_that_is_down() ->
     (finding,) = judge([NodeSilent("member1", "http://node:8545", cause)], EXPECTED, {"0x1": None}, {"0x1": ("g",)})[:1]
     assert (finding.check, finding.level) == ("reachable", Level.ERROR)
     assert "--host-allowlist" in finding.remedy
+
+
+@pytest.mark.parametrize(
+    ("changes", "ahead", "level", "word"),
+    [
+        ({"peers": 0}, ADDING, Level.ERROR, "Restart this node's Besu"),
+        ({"enclave": REFUSED}, SENDING, Level.ERROR, "Start the enclave"),
+        ({}, ADDING, Level.WARNING, "rescue --node"),
+        ({}, SENDING, Level.ERROR, "/receive"),
+        ({}, replace(SENDING, markers=0), Level.ERROR, "`Invalid block`"),
+        ({}, REFUSED, Level.ERROR, "log"),
+    ],
+)  # fmt: skip
+def test_what_holds_a_node_is_told_with_its_remedy(
+    changes: dict[str, Any], ahead: NextBlock | Unanswered, level: Level, word: str
+) -> None:
+    """Peers, enclave and the next block tell why a node stands still, and each cause has a remedy of its own."""
+    still = replace(HEALTHY, name="member2", head=head(80), identity="0xnode2", socket_identity="0xnode2", **changes)
+    findings = judge([HEALTHY, still], EXPECTED, {"0xa": None}, {"0xa": ("g1",)}, {"member2": ahead})
+    (found,) = [f for f in findings if f.check == "stands-still" and f.node == "member2"]
+    assert found.level is level
+    assert "stands at block 80 while others have 100" in found.what
+    assert word in found.remedy
+    (well,) = [f for f in findings if f.check == "stands-still" and f.node == "member1"]
+    assert well.level is Level.OK

@@ -10,6 +10,7 @@ from orchestrator.membership.facts import Sighting
 from orchestrator.membership.machine import next_command
 from orchestrator.membership.model import Change, Kind, State
 from orchestrator.membership.reading import read
+from orchestrator.membership.reasons import rule_of
 from orchestrator.membership.signals import Signal
 from tests.fakes.changes import a_change, an_attempt
 from tests.fakes.clock import START
@@ -57,6 +58,16 @@ def test_a_lost_member_is_reported_when_blocks_after_the_proof_show_it(head: int
     if signal is Signal.PARK:
         assert change.reason is not None
         assert (change.reason.slug, change.reason.members) == ("member_missing", (NEW,))
+
+
+def test_a_member_that_its_version_forgot_is_not_to_be_added_as_it_is() -> None:
+    """On Besu 25.5.0 adding the member again is refused, or lost again: the remedy begins with the version."""
+    lost = Sighting(enclave_key=NEW, node="n", head=17, views=(no_view(12),), forgetful=True)
+    found, change = read(REPLAYING, observed(*everybody()[:2], lost, effect=EFFECT, head=17), START)
+    assert found is Signal.PARK
+    assert change.reason is not None
+    assert (change.reason.slug, change.reason.members) == ("member_forgotten", (NEW,))
+    assert "run 25.4.1 or older on the member's node first" in rule_of(change.reason).remedy
 
 
 def test_a_diverged_member_is_reported_before_a_missing_one() -> None:

@@ -17,6 +17,18 @@ def test_the_commands_of_a_remedy_can_be_typed_as_they_are() -> None:
         assert all("{" not in command for command in commands_for(Reason(slug=slug, members=("k",)), **ids))
 
 
+def test_remedies_say_what_was_measured_to_help() -> None:
+    """All nodes restarted for a chain that stands; Besu's data and the enclave's together for a node that can't go on."""
+    assert "restart all nodes together" in RULES["no_head"].remedy
+    for slug in ("member_diverged", "former_member_unsafe"):
+        assert "Besu's data and the enclave's store of this one together" in RULES[slug].remedy
+        assert "Besu's data alone does not help" in RULES[slug].remedy
+    assert commands_for(Reason(slug="member_diverged"), change_id="c", privacy_group_id="g")[0] == (
+        "orchestrator audit --deep"
+    )
+    assert "No option overrides" in RULES["member_would_not_receive"].remedy
+
+
 def test_commands_are_those_of_reasons_that_there_are() -> None:
     """No command is kept for a reason that nobody gives."""
     assert COMMANDS.keys() <= RULES.keys()
