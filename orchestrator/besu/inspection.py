@@ -36,6 +36,7 @@ class Finding:
         node: The node's name; empty when it concerns the whole network or the configuration.
         why: Why it matters; empty when all is well.
         remedy: What to do; empty when there is nothing to be done.
+        copy: Lines of the remedy to write or to type as they are.
     """
 
     check: str
@@ -44,6 +45,7 @@ class Finding:
     node: str = ""
     why: str = ""
     remedy: str = ""
+    copy: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

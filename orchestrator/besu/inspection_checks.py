@@ -74,5 +74,8 @@ TABLE: Final = (
 )
 """Every check."""
 
+DOCUMENTATION: Final = {check.slug: check.documentation for check in TABLE}
+"""Where each check is explained, by its slug."""
+
 CHECKS: Final = tuple(check.slug for check in TABLE)
 """The slugs of all checks."""

@@ -72,8 +72,7 @@ def _sync(seen: NodeSeen) -> Iterator[Finding]:
             node=seen.name,
             what=f"is catching up: block {seen.syncing.current_block} of {seen.syncing.highest_block}",
             why="Its private nonces and histories are old; nothing is sent through it. A replay looks like this, too.",
-            remedy="Wait. If it does not move, look at its enclave: while that is down, no block with a payload for it "
-            "is imported.",
+            remedy="Wait while it moves; `stands-still` says what holds one that does not.",
         )
     else:
         yield ok("sync", seen, "in sync")
@@ -185,7 +184,8 @@ def _fixed_key_remedy(seen: NodeSeen) -> str:
 def _enclave(seen: NodeSeen) -> Iterator[Finding]:
     got = seen.enclave
     if got is None:
-        yield ok("enclave", seen, "is not checked: the node has no enclave address in nodes.enclave", level=Level.NOTE)
+        what = "is not checked, nor whether it hosts the node's key: there is no address in nodes.enclave"
+        yield ok("enclave", seen, what, level=Level.NOTE)
         return
     if isinstance(got, Unanswered) or got.status != 200:
         what = got.message if isinstance(got, Unanswered) else f"/upcheck answered HTTP {got.status}"

@@ -43,9 +43,8 @@ def _key(seen: NodeSeen, nodes: Sequence[NodeSeen]) -> Iterator[Finding]:
             node=seen.name,
             what=f"acts as {', '.join(keys.own)}, and not as {', '.join(keys.foreign)}",
             why="" if seen.tenant else "It sends nothing from the others, and keeps no group that only they are in.",
-            remedy=""
-            if seen.tenant
-            else f"Take them out of nodes.enclave_keys: {_setting(seen, _keys_line(keys.own))}",
+            remedy="" if seen.tenant else f"Under [[nodes]] {seen.name} take the others out:",
+            copy=() if seen.tenant else (_keys_line(keys.own),),
         )
     else:
         named = ", ".join(keys.foreign)
@@ -56,9 +55,10 @@ def _key(seen: NodeSeen, nodes: Sequence[NodeSeen]) -> Iterator[Finding]:
             what=f"does not act as {named}" + _instead(keys, nodes, "; it acts as"),
             why="The node refuses what is sent from that key, and what it shows is taken for another member's: a proof "
             "would compare the wrong members.",
-            remedy=_setting(seen, _keys_line(keys.others))
+            remedy=f"Under [[nodes]] {seen.name} write:"
             if keys.others
             else "Set nodes.enclave_keys to what is in the node's --privacy-public-key-file, one line of base64.",
+            copy=(_keys_line(keys.others),) if keys.others else (),
         )
 
 
@@ -83,10 +83,9 @@ def _socket(seen: NodeSeen, nodes: Sequence[NodeSeen]) -> Iterator[Finding]:
     swapped = other is not None and other.socket_identity == seen.identity
     whose = "a node that is not configured" if other is None else f"node {other.name}"
     remedy = "Give the address of this node's own WebSocket (--rpc-ws-host, --rpc-ws-port; usually port 8546)."
+    lines: tuple[str, ...] = ()
     if swapped and other is not None:
-        remedy = (
-            f"Exchange them: {_setting(seen, _line('ws', other.ws_url))}; {_setting(other, _line('ws', seen.ws_url))}"
-        )
+        remedy, lines = "Exchange them:", _both(seen, other, "ws", other.ws_url, seen.ws_url)
     yield Finding(
         check=check,
         # Behind a balancer another replica may answer; that of another member never should.
@@ -96,6 +95,7 @@ def _socket(seen: NodeSeen, nodes: Sequence[NodeSeen]) -> Iterator[Finding]:
         why="Its blocks are taken for this node's: what is asked of this one then is not there yet, and waits for it "
         "miss what happens here.",
         remedy=remedy,
+        copy=lines,
     )
 
 
@@ -113,47 +113,47 @@ def _enclave_host(seen: NodeSeen, nodes: Sequence[NodeSeen]) -> Iterator[Finding
             why="Whether the enclave takes transactions can't be seen there: Tessera is up on all its ports.",
             remedy="Give the address that Besu has in --privacy-url (Tessera: the server of type Q2T).",
         )
-    elif not keys.foreign:
-        yield ok(check, seen, f"the enclave hosts {', '.join(keys.own)}")
-    elif keys.own:
-        yield Finding(
-            check=check,
-            level=Level.WARNING,
-            node=seen.name,
-            what=f"the enclave hosts {', '.join(keys.own)}, and not {', '.join(keys.foreign)}",
-            why="Nothing can be sent from a key that the node's enclave does not host.",
-            remedy="Take the key out of nodes.enclave_keys, or give the enclave its private key.",
-        )
-    else:
+    elif _hosts(got, seen):
+        # That the configuration names another key is told by `enclave-key`: a second remedy would undo the first.
+        yield ok(check, seen, f"the enclave hosts {', '.join(_acted(seen))}")
+    elif {key for node in nodes for key in node.enclave_keys}.intersection(_acted(seen)):
         yield _foreign_enclave(seen, keys, nodes)
+    else:
+        yield ok(check, seen, "can't be told before the node's key is right", level=Level.NOTE)
 
 
 def _foreign_enclave(seen: NodeSeen, keys: KeysSeen, nodes: Sequence[NodeSeen]) -> Finding:
-    named = ", ".join(keys.foreign)
-    acts = not isinstance(seen.keys, Unanswered) and bool(seen.keys.own)
-    whose = next((node for node in nodes if node is not seen and set(keys.others) & set(node.enclave_keys)), None)
+    whose = next((node for node in nodes if node is not seen and set(keys.others) & set(_acted(node))), None)
     swapped = whose is not None and _hosts(whose.enclave, seen)
-    remedy = "Give the address that Besu has in --privacy-url. If it is this one, the node's --privacy-public-key-file "
-    remedy += "holds a key that its enclave lacks: give the enclave that key, or the node the enclave's."
+    lines: tuple[str, ...] = ()
+    remedy = "Give the address that Besu has in --privacy-url. If it is this one, the node's "
+    remedy += (
+        "--privacy-public-key-file holds a key that its enclave lacks: give the enclave that key, or the node the "
+    )
+    remedy += "enclave's."
     if swapped and whose is not None:
-        ours, theirs = _line("enclave", whose.enclave_url), _line("enclave", seen.enclave_url)
-        remedy = f"Exchange them: {_setting(seen, ours)}; {_setting(whose, theirs)}"
-    elif not acts and keys.others:
-        remedy = _setting(seen, _keys_line(keys.others))
+        remedy, lines = "Exchange them:", _both(seen, whose, "enclave", whose.enclave_url, seen.enclave_url)
     return Finding(
         check="enclave-host",
         level=Level.ERROR,
         node=seen.name,
-        what=f"the enclave at {seen.enclave_url} does not host {named}" + _instead(keys, nodes, "; it hosts"),
+        what=f"the enclave at {seen.enclave_url} does not host {', '.join(_acted(seen))}"
+        + _instead(keys, nodes, "; it hosts"),
         why="An enclave that is asked in place of this node's says nothing of it; and a node whose own enclave lacks "
         "its key sends nothing (EnclaveNoMatchingPrivateKey; with Tessera: Error communicating with enclave).",
         remedy=remedy,
+        copy=lines,
     )
+
+
+def _acted(seen: NodeSeen) -> tuple[str, ...]:
+    """The keys that a node acts as, whatever the configuration says; the latter where it could not be asked."""
+    return seen.enclave_keys if isinstance(seen.keys, Unanswered) else seen.keys.own or seen.keys.others
 
 
 def _hosts(enclave: EnclaveSeen | Unanswered | None, seen: NodeSeen) -> bool:
     keys = enclave.keys if isinstance(enclave, EnclaveSeen) else None
-    return isinstance(keys, KeysSeen) and bool(set(keys.others) & set(seen.enclave_keys))
+    return isinstance(keys, KeysSeen) and bool({*keys.own, *keys.others} & set(_acted(seen)))
 
 
 def _instead(keys: KeysSeen, nodes: Sequence[NodeSeen], word: str) -> str:
@@ -168,9 +168,5 @@ def _keys_line(keys: Sequence[str]) -> str:
     return "enclave_keys = [" + ", ".join(f'"{key}"' for key in keys) + "]"
 
 
-def _line(name: str, value: str) -> str:
-    return f'{name} = "{value}"'
-
-
-def _setting(seen: NodeSeen, line: str) -> str:
-    return f'Under [[nodes]] name = "{seen.name}" write {line}'
+def _both(seen: NodeSeen, other: NodeSeen, name: str, ours: str, theirs: str) -> tuple[str, ...]:
+    return (f'{name} = "{ours}"  # of {seen.name}', f'{name} = "{theirs}"  # of {other.name}')

@@ -14,7 +14,7 @@ from orchestrator.besu.inspection import (
     in_order,
 )
 from orchestrator.besu.inspection_identity import judge_identities
-from orchestrator.besu.inspection_node import judge_node, judge_silent
+from orchestrator.besu.inspection_node import NO_HEAD, judge_node, judge_silent
 from orchestrator.besu.inspection_pairs import pair_findings
 from orchestrator.besu.inspection_standstill import standstill_findings
 from orchestrator.besu.versions import dotted
@@ -70,7 +70,17 @@ def judge(
     found += _versions(answering)
     found += _spread(answering)
     found += _accounts(accounts, owned)
-    return in_order((*found, *ALWAYS))
+    return in_order((*_explained(found, standing or {}), *ALWAYS))
+
+
+def _explained(findings: Sequence[Finding], standing: Mapping[str, NextBlock | Unanswered]) -> Iterator[Finding]:
+    """Take back what follows from a node's standing still: one cause has one remedy."""
+    for finding in findings:
+        if finding.node in standing and finding.check == "subscriptions" and finding.what.startswith(NO_HEAD):
+            what = "its WebSocket delivers no head, since the node stands still: see `stands-still`"
+            yield Finding(check=finding.check, level=Level.NOTE, node=finding.node, what=what)
+        else:
+            yield finding
 
 
 def _values(nodes: Sequence[NodeSeen], read: Callable[[NodeSeen], object]) -> dict[object, list[str]]:

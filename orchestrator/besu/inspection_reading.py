@@ -4,7 +4,7 @@ import asyncio
 import secrets
 import ssl
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Final
 
@@ -35,6 +35,8 @@ LONGEST_WAIT_SECONDS: Final = 120.0
 """For a head over WebSocket, however slow the chain is."""
 
 OWNER_QUESTIONS: Final = 512
+GROUPS: Final = 100
+"""Whose members are tried for the key of a node that acts as none of the configured ones."""
 
 STANDS_BLOCKS: Final = 5
 """So far behind the newest block a node stands still for sure, also while no block is made just now."""
@@ -227,7 +229,14 @@ async def _acts_as(target: Target, others: Sequence[str]) -> KeysSeen | Unanswer
         return chain_id
     # An id that anybody could know in advance is one that somebody could give a group.
     group = secrets.token_bytes(32)
-    return await asked(keys_of_node(target.node, chain_id, group, target.enclave_keys, others))
+    seen = await asked(keys_of_node(target.node, chain_id, group, target.enclave_keys, others))
+    if isinstance(seen, Unanswered) or seen.own or seen.others:
+        return seen
+    listed = await asked(target.node.find_groups(()))
+    members = () if isinstance(listed, Unanswered) else (key for found in listed[:GROUPS] for key in found.members)
+    strangers = [key for key in dict.fromkeys(members) if key not in {*target.enclave_keys, *others}]
+    found = await asked(keys_of_node(target.node, chain_id, group, strangers, ()))
+    return seen if isinstance(found, Unanswered) else replace(seen, others=found.own)
 
 
 async def owned_groups(

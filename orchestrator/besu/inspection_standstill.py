@@ -43,7 +43,8 @@ def _of(seen: NodeSeen, ahead: NextBlock | Unanswered | None, nodes: Sequence[No
         node=seen.name,
         what=f"{stands}: {_cause(hold, ahead)}",
         why="It imports nothing: nothing can be sent through it or proven of it, and changes with its member wait.",
-        remedy=_remedy(hold, seen, nodes),
+        remedy=_remedy(hold, seen),
+        copy=_commands(hold, seen, nodes),
     )
 
 
@@ -72,15 +73,17 @@ def _cause(hold: Hold, ahead: NextBlock | Unanswered) -> str:
     return f"block {ahead.number} holds no private transaction, so that neither a replay nor the enclave holds it"
 
 
-def _remedy(hold: Hold, seen: NodeSeen, nodes: Sequence[NodeSeen]) -> str:
-    remedy = REMEDIES[hold]
+def _remedy(hold: Hold, seen: NodeSeen) -> str:
     if hold is Hold.ENCLAVE and seen.peers == 0:
         return f"Start the enclave. Then, as the node has no peers: {RESTART_BESU}"
-    if hold is Hold.ADDITION:
-        neighbour = next((node.url for node in nodes if node is not seen), "URL")
-        enclave = seen.enclave_url or "URL-OF-ITS-ENCLAVE"
-        command = f"orchestrator rescue --node {seen.url} --enclave {enclave} --neighbour {neighbour} --dry-run"
-        return remedy.replace("`orchestrator rescue`", f"`{command}`")
     if hold is Hold.PAYLOAD and seen.enclave is None:
-        return f"{remedy} Give its address as nodes.enclave to have it asked."
-    return remedy
+        return f"{REMEDIES[hold]} Give its address as nodes.enclave to have it asked."
+    return REMEDIES[hold]
+
+
+def _commands(hold: Hold, seen: NodeSeen, nodes: Sequence[NodeSeen]) -> tuple[str, ...]:
+    if hold is not Hold.ADDITION:
+        return ()
+    neighbour = next((node.url for node in nodes if node is not seen), "URL")
+    asked = f"--node {seen.url} --enclave {seen.enclave_url or 'URL-OF-ITS-ENCLAVE'} --neighbour {neighbour}"
+    return (f"orchestrator rescue {asked} --dry-run",)

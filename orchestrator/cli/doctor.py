@@ -1,12 +1,10 @@
 """``orchestrator doctor``: is everything as the daemon needs it? Asks nodes, store and queue; changes no group."""
 
 import asyncio
-import json
 import sys
 import time
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
-from dataclasses import asdict
 from pathlib import Path
 from random import SystemRandom
 from typing import Annotated, Final
@@ -14,8 +12,6 @@ from typing import Annotated, Final
 import typer
 from aiohttp import ClientSession
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from orchestrator.app import AccountError, broker_access, broker_names, open_account, store_url, tls_context
 from orchestrator.app.surroundings import disk, examine_queue, examine_store, secrets, store_trouble
@@ -30,18 +26,16 @@ from orchestrator.besu.node import Node
 from orchestrator.besu.signers import SignerError
 from orchestrator.besu.tokens import TokenFile
 from orchestrator.broker.connecting import connect
+from orchestrator.cli.findings import as_document, show
 from orchestrator.cli.known_groups import is_unmade, kept_chains, kept_watch, known_groups
 from orchestrator.cli.output import quieten
 from orchestrator.config import AccountConfig, Config, ConfigError, NodeConfig, load_config
 from orchestrator.engine.chain_guard import NodeChain
 from orchestrator.engine.ports import StoreError
-from orchestrator.outside_text import one_line
 from orchestrator.store.database import Database
 
 MEMBER_KEYS: Final = 6
 """Enclave keys whose sets are tried at the enclaves: two and more of six are 57 sets."""
-
-_STYLES: Final = {Level.OK: "green", Level.NOTE: "cyan", Level.WARNING: "yellow", Level.ERROR: "bold red"}
 
 ConfigFile = Annotated[Path, typer.Option("--config", help="The configuration file.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for monitoring.")]
@@ -103,54 +97,6 @@ async def examine(config: Config, *, head_within_seconds: float = 15.0) -> tuple
         owned = await owned_groups(seen, nodes, [address for address, bad in accounts.items() if bad is None], known)
     around = looking_around.result()
     return in_order((*judge(seen, expected, accounts, owned, still), *chain_findings(seen, chains), *store, *around))
-
-
-def as_document(findings: tuple[Finding, ...]) -> str:
-    """Return the findings as one JSON document."""
-    worst = max((list(Level).index(finding.level) for finding in findings), default=0)
-    document = {
-        "healthy": is_healthy(findings),
-        "worst": list(Level)[worst].value,
-        "findings": [asdict(finding) for finding in findings],
-    }
-    return json.dumps(document, indent=2, ensure_ascii=False)
-
-
-def show(findings: tuple[Finding, ...], console: Console) -> None:
-    """Show the findings: a table on a terminal, a line for each elsewhere."""
-    if console.is_terminal:
-        table = Table("node", "check", "", "what, why, what to do", expand=True, show_lines=False)
-        before = ""
-        for finding in findings:
-            name = finding.node or "network"
-            table.add_row(
-                Text("" if name == before else name, style="bold"),
-                Text(finding.check),
-                Text(finding.level.value, style=_STYLES[finding.level]),
-                _words(finding),
-            )
-            before = name
-        console.print(table)
-    else:
-        for finding in findings:
-            words = " ".join(part for part in (_sentence(finding.what), finding.why, finding.remedy) if part)
-            line = f"{finding.level.value:7} {finding.node or 'network'} {finding.check}: {words}"
-            console.print(line, markup=False, highlight=False, soft_wrap=True)
-    counts = ", ".join(f"{sum(f.level is level for f in findings)} {level.value}" for level in reversed(Level))
-    console.print(f"{counts}. Each check is explained in docs/operations.md.", highlight=False, soft_wrap=True)
-
-
-def _sentence(text: str) -> str:
-    return text if text.endswith((".", "?", "!")) else f"{text}."
-
-
-def _words(finding: Finding) -> Text:
-    words = Text(one_line(finding.what))
-    if finding.level is not Level.OK:
-        for part, style in ((finding.why, "dim"), (finding.remedy, "italic")):
-            if part:
-                words.append("\n" + part, style=style)
-    return words
 
 
 def _target(session: ClientSession, node: NodeConfig) -> Target:

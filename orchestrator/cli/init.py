@@ -14,7 +14,8 @@ from rich.console import Console
 from orchestrator.besu.identifiers import InvalidIdentifierError, enclave_key_to_bytes
 from orchestrator.besu.inspection import is_healthy
 from orchestrator.besu.signers import SignerError, signer_from_key, signer_from_key_file, signer_from_keystore
-from orchestrator.cli.doctor import examine, show
+from orchestrator.cli.doctor import examine
+from orchestrator.cli.findings import show
 from orchestrator.cli.first_look import Look, look_at
 from orchestrator.cli.new_configuration import (
     FILE_NAME,

@@ -16,7 +16,8 @@ from typer.testing import CliRunner, Result
 from orchestrator.besu import FlexiblePrivacyGroups, HttpNode, Node, open_session, signer_from_key
 from orchestrator.besu.inspection import Finding, Level, is_healthy
 from orchestrator.besu.management_contract import Method
-from orchestrator.cli.doctor import doctor, examine, show
+from orchestrator.cli.doctor import doctor, examine
+from orchestrator.cli.findings import show
 from orchestrator.config import load_config
 from orchestrator.devnet import Devnet, DevnetConfig, running_devnet
 from tests.integration.doctor.applications import OWNER, OWNER_KEY, apply
@@ -174,7 +175,7 @@ async def test_a_node_that_replays_is_behind(examined: Starting) -> None:
     (still,) = [f for f in findings if f.check == "stands-still" and f.level is not Level.OK]
     assert (still.node, still.level) == ("m3", Level.WARNING)
     assert f"adds it or another node to {group.privacy_group_id}" in still.what
-    assert f"orchestrator rescue --node {network.devnet.nodes[2].http_url}" in still.remedy
+    assert still.copy[0].startswith(f"orchestrator rescue --node {network.devnet.nodes[2].http_url}")
 
 
 async def test_a_node_without_its_enclave_is_told_why_it_stands(examined: Starting) -> None:
@@ -287,19 +288,26 @@ async def test_the_command_tells_monitoring(examined: Starting) -> None:
     assert well.exit_code == 0, well.output
     document = json.loads(well.stdout)
     assert document["healthy"] is True
-    assert {"check", "level", "node", "what", "why", "remedy"} == set(document["findings"][0])
+    assert {"check", "level", "node", "what", "why", "remedy", "copy", "documentation"} == set(document["findings"][0])
     assert ill.exit_code == 1
     assert "error   m3 reachable" in ill.stdout
     assert wrong.exit_code == 2
 
 
-async def test_the_table_fits_a_terminal(examined: Starting) -> None:
-    """On a terminal the findings are a table that names each node once."""
+async def test_what_is_wrong_comes_first_on_a_terminal(examined: Starting) -> None:
+    """At 80 columns nothing is cut off, errors come first, and lines to copy stand alone and whole."""
     async with examined() as network:
+        own, other = (node.enclave_key for node in network.devnet.nodes[:2])
+        network.file.write_text(network.file.read_text().replace(own, "A1aVtMxLCUHmBVHXoZzzBgPbW/wj5axDpW9X8l91SGo="))
         findings = await network.examine()
-    console = Console(width=100, force_terminal=True, color_system=None, record=True)
+    console = Console(width=80, force_terminal=True, color_system=None, record=True)
     with console.capture() as captured:
         show(findings, console)
     lines = captured.get().splitlines()
-    assert max(map(len, lines[:-1])) <= 100
-    assert sum(" m1 " in line for line in lines) == 1
+    assert max(map(len, lines)) <= 80
+    assert lines[0] == "error m1 enclave-key"
+    assert f'    enclave_keys = ["{own}"]' in lines
+    assert "…" not in captured.get().replace("hash …", "")
+    (well,) = [line for line in lines if line.startswith("ok m2:")]
+    assert "reachable" in well
+    assert other not in own

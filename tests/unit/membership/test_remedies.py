@@ -18,7 +18,7 @@ def test_the_commands_of_a_remedy_can_be_typed_as_they_are() -> None:
 
 
 def test_remedies_say_what_was_measured_to_help() -> None:
-    """All nodes restarted for a chain that stands; Besu's data and the enclave's together for a node that can't go on."""
+    """All nodes restarted for a chain that stands; both stores deleted together for a node that can't go on."""
     assert "restart all nodes together" in RULES["no_head"].remedy
     for slug in ("member_diverged", "former_member_unsafe"):
         assert "Besu's data and the enclave's store of this one together" in RULES[slug].remedy
