@@ -142,6 +142,7 @@ def _parked(change: Change) -> Need:
 _BROKEN: Final = frozenset(
     {
         "member_missing",
+        "member_forgotten",
         "member_diverged",
         "members_differ",
         "members_undecided",

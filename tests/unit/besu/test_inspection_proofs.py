@@ -29,7 +29,7 @@ class Enclave:
 
     def __init__(self) -> None:
         self.hosted = OWN
-        self.words = ORION
+        self.words: tuple[tuple[int, str], ...] = ORION
         self.asked: list[dict[str, object]] = []
 
     async def send(self, request: web.Request) -> web.Response:
