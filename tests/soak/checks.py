@@ -16,7 +16,7 @@ from tests.soak.requesting import Group
 _EFFECT = {"create_group": "create", "add_members": "add", "remove_members": "remove"}
 
 
-_PARTED = frozenset({"member_diverged", "member_missing"})
+_PARTED = frozenset({"member_diverged", "member_missing", "member_forgotten"})
 
 
 def parted_now(devnet: Devnet, groups: Iterable[Group]) -> set[str]:
