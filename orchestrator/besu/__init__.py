@@ -1,8 +1,8 @@
 """Client library for Hyperledger Besu nodes with flexible privacy groups.
 
-``FlexiblePrivacyGroups`` does what an owner wants done; ``Node`` and ``NodeSocket`` are one node's calls and
-subscriptions; ``sign_private_transaction`` signs. All errors of nodes are ``BesuError``, see the
-module ``errors``.
+``FlexiblePrivacyGroups`` does what an owner wants done, ``PrivateAccount`` what an application does; ``Node`` and
+``NodeSocket`` are one node's calls and subscriptions; ``sign_private_transaction`` signs. All errors of nodes are
+``BesuError``, see the module ``errors``.
 """
 
 from orchestrator.besu.errors import BesuError, ProtocolError, RpcError, TransportError, Verdict
@@ -12,6 +12,7 @@ from orchestrator.besu.http_client import HttpNode, open_session
 from orchestrator.besu.management_contract import Abi, Method
 from orchestrator.besu.node import Node
 from orchestrator.besu.outcome import Done, MemberOutcome, Rejected, Rejection, Unseen, read_outcome
+from orchestrator.besu.private_account import PrivateAccount
 from orchestrator.besu.private_transaction import (
     PrivateTransaction,
     SignedPrivateTransaction,
@@ -48,6 +49,7 @@ __all__ = [
     "Node",
     "NodeSocket",
     "NotMinedError",
+    "PrivateAccount",
     "PrivateReceipt",
     "PrivateTransaction",
     "ProtocolError",

@@ -1,7 +1,7 @@
 """One Besu node: everything that is read from it and sent to it, as typed values; its public chain in `ChainNode`."""
 
 from collections.abc import Sequence
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from orchestrator.besu import answers
 from orchestrator.besu.chain_node import ChainNode
@@ -184,6 +184,39 @@ class Node(ChainNode):
             return None
         return abi_of_code(answers.read_data(code))
 
+    async def private_code(self, privacy_group_id: str, address: str, block_number: int | None = None) -> bytes | None:
+        """Return the code of a contract in a group; None when the node tells none: no such contract, group or block."""
+        block = "latest" if block_number is None else hex(block_number)
+        code = await self.http.call("priv_getCode", privacy_group_id, address, block)
+        return answers.optional(answers.read_data, code)
+
+    async def private_call(
+        self,
+        privacy_group_id: str,
+        to: str,
+        data: bytes,
+        *,
+        sender: str | None = None,
+        block_number: int | None = None,
+    ) -> bytes:
+        """Call a contract of a group without sending anything, and return what it answered: nothing for no contract.
+
+        Args:
+            privacy_group_id: the group.
+            to: the contract.
+            data: the call.
+            sender: the account that it seems to come from; Besu's default for None.
+            block_number: the block whose state is read; None for the head.
+
+        Raises:
+            NotKnownError: the node does not have the block.
+            RpcError: the contract failed; by which error depends on the line (docs/besu.md#looking-before-leaping).
+        """
+        asked = {"to": to, "data": bytes_to_hex(data)} | ({} if sender is None else {"from": sender})
+        block = "latest" if block_number is None else hex(block_number)
+        answered = await self.http.call("priv_call", privacy_group_id, asked, block)
+        return answers.known(answers.read_data, answered, "such block")
+
     async def find_groups(self, members: Sequence[str]) -> tuple[FoundGroup, ...]:
         """Return the groups that all of these enclave keys are members of, by the method that this node's version has.
 
@@ -229,9 +262,22 @@ class Node(ChainNode):
         first_block: int,
         last_block: int,
         addresses: Sequence[str] = MANAGEMENT_ADDRESSES,
+        topics: Sequence[Any] = (),
     ) -> tuple[Log, ...]:
-        """Return the logs that contracts of a group wrote from ``first_block`` to ``last_block``, both included."""
-        wanted = {"fromBlock": hex(first_block), "toBlock": hex(last_block), "address": list(addresses)}
+        """Return the logs that contracts of a group wrote from ``first_block`` to ``last_block``, both included.
+
+        Args:
+            privacy_group_id: the group.
+            first_block: the first block, not more than the node's head.
+            last_block: the last block.
+            addresses: the contracts; none for all of the group.
+            topics: by position a topic, a list of those that fit, or None for any.
+        """
+        wanted: dict[str, Any] = {"fromBlock": hex(first_block), "toBlock": hex(last_block)}
+        if addresses:
+            wanted["address"] = list(addresses)
+        if topics:
+            wanted["topics"] = list(topics)
         return answers.read_list(answers.read_log, await self.http.call("priv_getLogs", privacy_group_id, wanted))
 
     async def send_raw(self, raw: bytes, *, timeout: float = SEND_TIMEOUT_SECONDS) -> str:

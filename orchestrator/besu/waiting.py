@@ -1,12 +1,15 @@
 """Waiting for a PMT: woken by new heads, polling while no socket delivers them."""
 
 import asyncio
-from typing import Final
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar
 
 from orchestrator.besu.errors import BesuError, TransportError
 from orchestrator.besu.node import Node
 from orchestrator.besu.results import Head, PublicReceipt
 from orchestrator.besu.websocket_client import NodeSocket, Subscription
+
+T = TypeVar("T")
 
 _LIVE_POLL_SECONDS: Final = 5.0
 """How often to look all the same while heads arrive: a head may say nothing of its transactions."""
@@ -59,6 +62,25 @@ async def wait_mined(
     finally:
         if subscription is not None:
             await subscription.close()
+
+
+async def wait_known(
+    look: Callable[[], Awaitable[T | None]], *, timeout_seconds: float, poll_seconds: float
+) -> T | None:
+    """Ask until there is something to tell, and return it; None when there was nothing in time.
+
+    Args:
+        look: returns what is known, or None.
+        timeout_seconds: how long to wait.
+        poll_seconds: time between two looks.
+    """
+    try:
+        async with asyncio.timeout(timeout_seconds):
+            while (found := await look()) is None:  # noqa: ASYNC110 - it happens on the node
+                await asyncio.sleep(poll_seconds)
+            return found
+    except TimeoutError:
+        return None
 
 
 async def _look(node: Node, pmt_hash: str) -> PublicReceipt | None:
