@@ -27,6 +27,15 @@ class ReasonDocument(Document):
     commands: list[str] = Field(default=[], description="What to type for the remedy, in this order.")
 
 
+class TimeLeftDocument(Document):
+    """What a replay will still take. Neither end rises, unless there is more to replay or it has become much slower."""
+
+    low_seconds: float
+    likely_seconds: float
+    high_seconds: float
+    slower: bool = Field(description="It was told anew, since the replay has become slower.")
+
+
 class ProgressDocument(Document):
     """One member's way to being in sync."""
 
@@ -46,8 +55,9 @@ class ProgressDocument(Document):
     )
     blocks_per_second: float | None = Field(description="How fast the replay goes; null while that can't be told.")
     remaining_seconds: float | None = Field(
-        description="What the replay will still take; null while that can't be told."
+        description="What the replay will likely still take; null while that can't be told."
     )
+    left: TimeLeftDocument | None = Field(default=None, description="The same as a range; null while it can't be told.")
 
 
 class EffectDocument(Document):

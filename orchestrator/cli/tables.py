@@ -18,8 +18,8 @@ from orchestrator.outside_text import told
 
 STATE_STYLE = {"succeeded": "green", "failed": "red", "parked": "yellow", "cancelled": "dim", "queued": "dim"}
 VERDICT_STYLE = {"in_sync": "green", "replaying": "", "unobserved": "dim"}
-EARLY_SHARE = 0.1
-"""Of a replay: before so much of it is done, how fast it goes is little more than a guess."""
+NARROW = 1.6
+"""A range whose ends are so near to each other is one number to a reader."""
 _BAR_WIDTH = 24
 
 
@@ -54,14 +54,15 @@ def done_of(member: ProgressDocument) -> tuple[int, int]:
 
 
 def time_left(member: ProgressDocument) -> str:
-    """Return how long a replay will still take, in words: a range at first; empty while that can't be told."""
-    seconds = member.remaining_seconds
-    if not seconds:
+    """Return how long a replay will still take, in words; empty while that can't be told."""
+    left = member.left
+    if left is None or not member.remaining_seconds:
         return ""
-    done, total = done_of(member)
-    if done < EARLY_SHARE * total:
-        return f"{ago(seconds / 2)} to {ago(seconds * 2)} left"
-    return f"about {ago(seconds)} left"
+    slower = "slower now: " if left.slower else ""
+    low, high = ago(left.low_seconds), ago(left.high_seconds)
+    if left.high_seconds <= NARROW * left.low_seconds or low == high:
+        return f"{slower}about {ago(member.remaining_seconds)} left"
+    return f"{slower}{low} to {high} left"
 
 
 def live_change(change: ChangeDocument, words: Words) -> RenderableType:

@@ -10,6 +10,7 @@ from enum import StrEnum
 
 from orchestrator.membership.attempt import Action, Attempt
 from orchestrator.membership.reasons import Reason
+from orchestrator.membership.replay_time import TimeLeft
 
 
 class Kind(StrEnum):
@@ -194,6 +195,7 @@ class MemberProgress:
         attested_by: The account whose signed word the verdict rests on; None when we looked at the node ourselves, or
             when nobody could.
         transactions_replayed, transactions_total: Transactions in those blocks; 0 while unknown.
+        left: What the replay will still take, as it was told last; None before its rate can be told.
     """
 
     enclave_key: str
@@ -207,6 +209,7 @@ class MemberProgress:
     attested_by: str | None = None
     transactions_replayed: int = 0
     transactions_total: int = 0
+    left: TimeLeft | None = None
 
     @property
     def blocks_per_second(self) -> float | None:
@@ -219,15 +222,8 @@ class MemberProgress:
 
     @property
     def remaining_seconds(self) -> float | None:
-        """How long the replay will still take at that rate, by its transactions if known; None while not to be told."""
-        rate = self.blocks_per_second
-        if not rate or not self.blocks_total:
-            return None
-        done = self.transactions_replayed - self.marks[0].transactions
-        if done <= 0:
-            return (self.blocks_total - self.blocks_replayed) / rate
-        seconds = (self.moved_at - self.marks[0].at).total_seconds()
-        return (self.transactions_total - self.transactions_replayed) * seconds / done
+        """How long the replay will likely still take; None while not to be told. It rises only as `TimeLeft` does."""
+        return None if self.left is None or self.verdict is not Verdict.REPLAYING else self.left.likely_seconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

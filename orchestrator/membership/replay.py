@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 
 from orchestrator.membership.facts import ConvergenceObserved, Sighting
 from orchestrator.membership.model import Change, Effect, GroupView, Kind, Mark, MemberProgress, Plan, Verdict
+from orchestrator.membership.replay_time import TimeLeft, estimate, told
 
 RATE_WINDOW = timedelta(minutes=1)
 """What a replay's rate is read from."""
@@ -218,6 +219,9 @@ def progress_of(
         moved_at = before.moved_at if unchanged else now
         if unchanged and now - moved_at >= patience:
             verdict = Verdict.STALLED
+    marks = _marked(
+        before.marks if before is not None else (), Mark(at=now, blocks=replayed, transactions=transactions)
+    )
     return MemberProgress(
         enclave_key=sighting.enclave_key,
         verdict=verdict,
@@ -226,13 +230,29 @@ def progress_of(
         head=sighting.head,
         moved_at=moved_at,
         in_sync_through=through,
-        marks=_marked(
-            before.marks if before is not None else (), Mark(at=now, blocks=replayed, transactions=transactions)
-        ),
+        marks=marks,
         attested_by=sighting.attested_by,
         transactions_replayed=transactions,
         transactions_total=transactions_total,
+        left=_left(verdict, marks, (replayed, total), (transactions, transactions_total), moved_at, before),
     )
+
+
+def _left(
+    verdict: Verdict,
+    marks: tuple[Mark, ...],
+    blocks: tuple[int, int],
+    transactions: tuple[int, int],
+    moved_at: datetime,
+    before: MemberProgress | None,
+) -> TimeLeft | None:
+    """Return what a replay will still take, by its transactions where they are known: blocks hold more or fewer."""
+    if verdict is not Verdict.REPLAYING:
+        return None  # one that stood and moves again is told anew
+    first = marks[0]
+    (done, total), began = (transactions, first.transactions) if transactions[1] else (blocks, first.blocks)
+    new = estimate(before=began, done=done, total=total, taken=moved_at - first.at)
+    return told(new, before.left if before is not None else None)
 
 
 def _marked(marks: tuple[Mark, ...], newest: Mark) -> tuple[Mark, ...]:

@@ -30,6 +30,7 @@ from orchestrator.membership.model import (
     Vouched,
 )
 from orchestrator.membership.reasons import Reason
+from orchestrator.membership.replay_time import TimeLeft
 
 T = TypeVar("T")
 
@@ -190,6 +191,7 @@ def _progress(values: Values) -> MemberProgress:
         "verdict": Verdict(values["verdict"]),
         "moved_at": moment(values["moved_at"]),
         "marks": tuple(Mark(**mark | {"at": moment(mark["at"])}) for mark in values.get("marks", ())),
+        "left": TimeLeft(**values["left"]) if values.get("left") is not None else None,
     }
     return MemberProgress(**values | read)
 

@@ -13,7 +13,7 @@ from orchestrator.api.group_documents import GroupDocument
 from orchestrator.cli.event_lines import event_line
 from orchestrator.cli.listing import Listing
 from orchestrator.cli.tables import replay_text
-from orchestrator.cli.words import Words, ago
+from orchestrator.cli.words import Words
 
 _INDENT = "    "
 _LINE_EVERY = 0.2
@@ -22,8 +22,8 @@ _LINE_EVERY = 0.2
 class Bar(Protocol):
     """Shows how much of something is done."""
 
-    def update(self, done: int, total: int, seconds_left: float | None = None) -> None:
-        """Show that so much is done, and how long the rest will take where that is known."""
+    def update(self, done: int, total: int, left: str = "") -> None:
+        """Show that so much is done, and in words how long the rest will take where that is known."""
 
 
 class Screen:
@@ -70,9 +70,8 @@ class Screen:
             class Drawn:
                 """The bar on the terminal."""
 
-                def update(self, done: int, total: int, seconds_left: float | None = None) -> None:
+                def update(self, done: int, total: int, left: str = "") -> None:
                     """Redraw it."""
-                    left = f"about {ago(seconds_left)} left" if seconds_left else ""
                     progress.update(task, completed=done, total=total or None, left=left)
 
             yield Drawn()
@@ -107,13 +106,12 @@ class _Lines:
         self._unit = unit
         self._shown = -1.0
 
-    def update(self, done: int, total: int, seconds_left: float | None = None) -> None:
+    def update(self, done: int, total: int, left: str = "") -> None:
         """Print a line when enough has moved."""
         share = done / total if total else 0.0
         if total and (share >= self._shown + _LINE_EVERY or share == 1.0 != self._shown):
             self._shown = share
-            left = f", about {ago(seconds_left)} left" if seconds_left else ""
-            self._screen.note(f"{self._text}: {done} of {total} {self._unit}{left}")
+            self._screen.note(f"{self._text}: {done} of {total} {self._unit}{', ' if left else ''}{left}")
 
 
 def summary(change: ChangeDocument, words: Words) -> str:

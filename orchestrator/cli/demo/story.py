@@ -20,7 +20,7 @@ from orchestrator.cli.demo.screen import Screen, summary
 from orchestrator.cli.demo.stage import OWNER, Stage, StageError, members_by_name, set_up
 from orchestrator.cli.demo.writing import ACCOUNTS, WritingError, write
 from orchestrator.cli.output import Exit, fail, stdout_console
-from orchestrator.cli.tables import done_of
+from orchestrator.cli.tables import done_of, time_left
 from orchestrator.cli.words import Words
 from orchestrator.client import DaemonError, DaemonUnreachableError, following
 from orchestrator.engine.ports import BrokerError
@@ -106,7 +106,7 @@ async def _main_job(stage: Stage, screen: Screen) -> bool:
         def show(change: ChangeDetailDocument) -> None:
             for member in change.progress:
                 if member.enclave_key == third and member.blocks_total:
-                    bar.update(*done_of(member), member.remaining_seconds)
+                    bar.update(*done_of(member), time_left(member))
 
         await _change(stage, screen, Kind.ADD_MEMBERS, group, (third,), show)
     standing = await stage.daemon.group(group)
