@@ -6,8 +6,10 @@ from typing import Any
 from pydantic import ConfigDict, Field
 
 from orchestrator.api.documents import Document
+from orchestrator.engine.durations import AdditionTime
 from orchestrator.engine.ports import HistoryEntry
 from orchestrator.membership.attempt import Action, Attempt, AttemptStatus
+from orchestrator.membership.forecast.durations import Quantity
 from orchestrator.membership.judgements import Judgement
 from orchestrator.membership.model import ENDED, Change, Kind, Plan, State, Verdict
 from orchestrator.membership.reasons import Reason, describe, rule_of
@@ -158,12 +160,28 @@ class PlanDocument(Document):
     )
 
 
+class AdditionTimeDocument(Document):
+    """What was forecast of one part of an addition, and what it took."""
+
+    quantity: Quantity = Field(description="What: bundling the history, the lock, or a new member's replay.")
+    enclave_key: str = Field(description="The new member that replays; empty for what the sender does.")
+    node: str
+    besu_version: str
+    transactions: int
+    expected_seconds: float | None = Field(description="What was forecast; null when it was not.")
+    taken_seconds: float | None = Field(description="What it took; null before it is over, or when nobody saw it.")
+
+
 class ChangeDetailDocument(ChangeDocument):
     """One change with everything that tells why it is where it is."""
 
     plan: PlanDocument | None = Field(description="What is to be done; null before the group was looked at.")
     history: list[HistoryDocument]
     attempts: list[AttemptDocument]
+    times: list[AdditionTimeDocument] = Field(
+        default_factory=list,
+        description="For an addition: what was forecast of its lock and replays, and what they took.",
+    )
 
 
 class CancelDocument(Document):
@@ -256,9 +274,9 @@ def _plan_document(plan: Plan) -> PlanDocument:
 
 
 def detail_document(
-    change: Change, history: tuple[HistoryEntry, ...], attempts: tuple[Attempt, ...]
+    change: Change, history: tuple[HistoryEntry, ...], attempts: tuple[Attempt, ...], times: tuple[AdditionTime, ...]
 ) -> ChangeDetailDocument:
-    """Return a change with its history and attempts."""
+    """Return a change with its history, its attempts and what it took."""
     return ChangeDetailDocument(
         **change_fields(change),
         plan=None if change.plan is None else _plan_document(change.plan),
@@ -271,6 +289,7 @@ def detail_document(
             )
             for attempt in attempts
         ],
+        times=[AdditionTimeDocument.model_validate(time) for time in times],
     )
 
 

@@ -117,7 +117,8 @@ async def _detail(request: web.Request) -> ChangeDetailDocument:
         raise _unknown(request)
     history = await record.history(change.change_id)
     attempts = await record.attempts(change.change_id)
-    return detail_document(change, history, attempts)
+    times = await request.app[SERVICES].times.of_change(change.lead_id or change.change_id)
+    return detail_document(change, history, attempts, times)
 
 
 async def retry_change(request: web.Request) -> web.Response:

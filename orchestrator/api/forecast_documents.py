@@ -3,8 +3,11 @@
 from pydantic import Field
 
 from orchestrator.api.documents import Document
+from orchestrator.api.ports import Foreseen
 from orchestrator.membership.forecast.senders import Bundle
 from orchestrator.membership.forecast.verdict import Outlook, Scope
+from orchestrator.membership.forecast_document import forecast_data
+from orchestrator.membership.status import reason_data
 
 
 class ForecastMemberDocument(Document):
@@ -70,6 +73,37 @@ class UnseenDocument(Document):
     detail: str
 
 
+class ExpectedDocument(Document):
+    """How long something will take, in seconds."""
+
+    low_seconds: float
+    likely_seconds: float
+    high_seconds: float
+    measured: int = Field(description="Additions measured on this node and line that it rests on.")
+    rough: bool = Field(description="Fewer than three were measured: it rests on other networks' figures.")
+
+
+class ReplayTimeDocument(Document):
+    """How long a new member's node will replay."""
+
+    enclave_key: str
+    time: ExpectedDocument
+    blocks_behind: int = Field(description="By how many blocks its node falls behind the head, at the most.")
+
+
+class DurationsDocument(Document):
+    """How long the addition will take."""
+
+    transactions: int = Field(
+        description="Private transactions in the group's blocks, those of other groups in them included."
+    )
+    bundle_bytes: int = Field(description="What the history takes in the enclave if its transactions are small.")
+    fits: bool = Field(description="Whether that is within 1 MiB, the smallest limit of an enclave that was met.")
+    bundling: ExpectedDocument = Field(description="How long the sender's node collects the history.")
+    lock: ExpectedDocument = Field(description="How long the group is locked.")
+    replays: list[ReplayTimeDocument]
+
+
 class ForecastDocument(Document):
     """What is to be expected of adding members to a group; looked at, and nothing changed."""
 
@@ -83,3 +117,17 @@ class ForecastDocument(Document):
     dangers: list[DangerDocument]
     risks: list[RiskDocument]
     unseen: list[UnseenDocument]
+    preflight: ForecastReasonDocument | None = Field(
+        default=None, description="Why the daemon would not begin it now; null when it would."
+    )
+    durations: DurationsDocument | None = Field(
+        default=None, description="How long it would take; null when that can't be told."
+    )
+
+
+def forecast_document(found: Foreseen) -> ForecastDocument:
+    """Return what would come of an addition as the API shows it."""
+    preflight = None if found.preflight is None else reason_data(found.preflight)
+    return ForecastDocument.model_validate(
+        forecast_data(found.forecast) | {"preflight": preflight, "durations": found.durations}
+    )

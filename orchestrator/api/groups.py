@@ -7,7 +7,7 @@ from aiohttp import web
 from orchestrator.api.asking import idempotency_key
 from orchestrator.api.changes import SERVICES, accepted, json_response
 from orchestrator.api.documents import path_id
-from orchestrator.api.forecast_documents import ForecastDocument
+from orchestrator.api.forecast_documents import forecast_document
 from orchestrator.api.group_documents import DesiredMembers, GroupPage, group_document
 from orchestrator.api.ports import UnforeseenError
 from orchestrator.api.problems import ProblemError
@@ -21,7 +21,6 @@ from orchestrator.api.reading import (
     page_size,
 )
 from orchestrator.engine.requests import InvalidRequestError, parse_request
-from orchestrator.membership.forecast_document import forecast_data
 from orchestrator.membership.model import Kind
 
 
@@ -72,7 +71,7 @@ async def get_forecast(request: web.Request) -> web.Response:
     if found is None:
         detail = f"No configured node shows the group {privacy_group_id}."
         raise ProblemError(HTTPStatus.NOT_FOUND, "unknown-group", detail, "group_id")
-    return json_response(ForecastDocument.model_validate(forecast_data(found)))
+    return json_response(forecast_document(found))
 
 
 async def put_members(request: web.Request) -> web.Response:

@@ -30,6 +30,7 @@ from orchestrator.engine.bundle_sizes import BundleSizes
 from orchestrator.engine.bystanders import BystanderReader
 from orchestrator.engine.chain_guard import ChainGuard
 from orchestrator.engine.clock import SystemClock
+from orchestrator.engine.durations import AdditionTimes
 from orchestrator.engine.enclave_doubts import doubts_of
 from orchestrator.engine.executor import Executor
 from orchestrator.engine.fleet import Fleet
@@ -50,6 +51,7 @@ from orchestrator.engine.turns import Turns
 from orchestrator.engine.watcher import ChainWatcher
 from orchestrator.engine.worker import Worker
 from orchestrator.membership.forecast.schedule import ADDS, ReplayRules
+from orchestrator.membership.model import Change
 from orchestrator.store.block_watch_store import SqlWatchRecord
 from orchestrator.store.chain_store import SqlNodeChains
 from orchestrator.store.change_store import SqlChangeStore
@@ -57,6 +59,7 @@ from orchestrator.store.database import Database
 from orchestrator.store.history_store import SqlHistoryStore
 from orchestrator.store.name_store import SqlGroupNames
 from orchestrator.store.outbox_store import SqlOutbox
+from orchestrator.store.time_store import SqlAdditionTimes
 
 MOST_ADDITIONS = 1_000
 """Additions under way that are looked at before another one begins: more than lanes are driven at a time."""
@@ -187,6 +190,7 @@ class Engine:
         names: What people call groups.
         chains: Notices a node that is on another chain than before.
         work: How much replays have to execute.
+        times: What additions take.
     """
 
     database: Database
@@ -207,6 +211,7 @@ class Engine:
     names: SqlGroupNames
     chains: ChainGuard
     work: ReplayWork
+    times: AdditionTimes
 
 
 @asynccontextmanager
@@ -282,7 +287,21 @@ async def assembled(config: Config, stopping: asyncio.Event, clock: Clock | None
         )
         metrics = Metrics(lambda: supervisor.running_lanes, lambda: _node_readings(nodes, fleet))
         turns = Turns()
-        worker = Worker(store, executor, clock, stopping, metrics.on_step, turns)
+        times = AdditionTimes(
+            SqlAdditionTimes(database),
+            fleet,
+            work.of_group,
+            executor.sending.bundling,
+            clock,
+            config.chain.block_period_seconds,
+            metrics.on_forecast,
+        )
+
+        def on_step(before: Change, after: Change) -> None:
+            metrics.on_step(before, after)
+            times.on_step(before, after)
+
+        worker = Worker(store, executor, clock, stopping, on_step, turns)
         supervisor = Supervisor(store, worker, fleet, clock, lanes, stopping, leases)
         bounds = AdmissionRules(
             per_source=config.admission.per_source,
@@ -311,6 +330,7 @@ async def assembled(config: Config, stopping: asyncio.Event, clock: Clock | None
             names=SqlGroupNames(database),
             chains=ChainGuard(fleet, SqlNodeChains(database), clock),
             work=work,
+            times=times,
         )
 
 

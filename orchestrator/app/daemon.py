@@ -244,6 +244,7 @@ def _watch(config: Config, engine: Engine, attester: Attester | None) -> tuple[_
     """Return what looks after groups that no change is about now: joins, blocks, audits, and repairs where on."""
     stalled_after = timedelta(seconds=config.chain.stalled_after_seconds)
     found: list[_Part] = [
+        engine.times,
         Joiner(
             engine.fleet,
             engine.store,
@@ -253,7 +254,7 @@ def _watch(config: Config, engine: Engine, attester: Attester | None) -> tuple[_
             engine.holder,
             stalled_after,
             witness=attester,
-        )
+        ),
     ]
     still = StandstillWatch(engine.fleet, engine.store, engine.outbox, engine.clock, engine.holder, stalled_after)
     names = [watcher.node.name for watcher in engine.fleet.watchers]
@@ -313,7 +314,8 @@ async def _serve_http(
         groups=FleetGroups(engine.store, engine.fleet, news),
         names=GroupNames(config.groups, engine.names),
         nodes={node.name: node.enclave_keys for node in config.nodes},
-        forecasts=FleetForecasts(engine.fleet, engine.forecaster),
+        forecasts=FleetForecasts(engine.fleet, engine.forecaster, engine.times, engine.accounts.accounts),
+        times=engine.times,
         overview=Overview(engine.store, engine.fleet, news, readiness, engine.clock.now, notes_of),
         feed=feed,
         readiness=readiness,

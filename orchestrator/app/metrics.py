@@ -13,12 +13,16 @@ from orchestrator.app.step_metrics import StepMetrics
 from orchestrator.besu.http_client import CallCounts
 from orchestrator.engine.admission import Admission
 from orchestrator.engine.isolation import contained_failures
+from orchestrator.membership.forecast.durations import Quantity
 from orchestrator.membership.model import RESTING, Change, Kind, State
 from orchestrator.membership.unextendable import WatchTally
 
+_ERRORS: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.0)
+
 CONTAINED: Final = (
-    *("attestation", "attesting", "audit", "backlog", "claim", "decision told", "embedded message queue", "event"),
-    *("chains", "event set aside", "feed", "head", "heads", "inquiry", "intake", "join", "joining", "lane", "loop lag"),
+    *("attestation", "attesting", "audit", "backlog", "claim", "decision told", "durations", "embedded message queue"),
+    *("chains", "event", "event set aside", "feed", "head", "heads", "inquiry", "intake", "join", "joining", "lane"),
+    "loop lag",
     *("message of an organisation", "neighbours", "readiness", "relay", "renewal", "repair", "repairs", "replica name"),
     *(
         "retention",
@@ -80,6 +84,15 @@ class Metrics:
         for kind in Kind:
             for state in RESTING - {State.QUEUED}:
                 self._ended.labels(kind.value, state.value)
+        self._errors = Histogram(
+            "orchestrator_forecast_error_ratio",
+            "By which part of what an addition took its forecast was off.",
+            ["quantity"],
+            buckets=_ERRORS,
+            registry=self.registry,
+        )
+        for quantity in Quantity:
+            self._errors.labels(quantity.value)
         lanes = Gauge("orchestrator_lanes", "Lanes that are driven now.", registry=self.registry)
         lanes.set_function(running_lanes)
         self._blocks = Counter(
@@ -171,6 +184,10 @@ class Metrics:
         self._of_steps.on_step(before, after)
         if after.state is not before.state and after.state in RESTING and after.state is not State.QUEUED:
             self._ended.labels(after.kind.value, after.state.value).inc()
+
+    def on_forecast(self, quantity: Quantity, error: float) -> None:
+        """Count a forecast that is over, and by which part of the truth it was off."""
+        self._errors.labels(quantity.value).observe(error)
 
     def on_look(self, before: WatchTally, after: WatchTally, unextendable: int) -> None:
         """Count what a look at new blocks found."""

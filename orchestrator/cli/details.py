@@ -3,7 +3,13 @@
 from rich.console import Console
 from rich.text import Text
 
-from orchestrator.api.change_documents import ChangeDetailDocument, PlanDocument, ProgressDocument, RepairDocument
+from orchestrator.api.change_documents import (
+    AdditionTimeDocument,
+    ChangeDetailDocument,
+    PlanDocument,
+    ProgressDocument,
+    RepairDocument,
+)
 from orchestrator.api.group_documents import GroupDocument
 from orchestrator.cli.listing import Listing, print_facts
 from orchestrator.cli.tables import STATE_STYLE, VERDICT_STYLE, counted, yes_no
@@ -95,6 +101,7 @@ def _facts(change: ChangeDetailDocument, words: Words) -> list[tuple[str, str | 
     if change.independent is not None:
         seen = "an old member's node that did not send it" if change.independent else "no node but its sender's"
         facts.append(("seen on", seen))
+    facts += [("took", _taken_text(time, words)) for time in change.times]
     if change.repair is not None:
         facts.append(("repair", _repair_text(change.repair)))
     return facts
@@ -110,6 +117,13 @@ def _plan_text(plan: PlanDocument, words: Words) -> str:
     if plan.bundling_seconds is None:
         return text
     return f"{text}; bundling the history took {plan.bundling_seconds:.1f} s at the last addition, under the lock"
+
+
+def _taken_text(time: AdditionTimeDocument, words: Words) -> str:
+    who = f"{words.member(time.enclave_key)}'s " if time.enclave_key else ""
+    forecast = "no forecast" if time.expected_seconds is None else f"forecast {time.expected_seconds:.1f} s"
+    taken = "not over" if time.taken_seconds is None else f"{time.taken_seconds:.1f} s"
+    return f"{who}{time.quantity.value} of {time.transactions:,} transactions: {taken}, {forecast}"
 
 
 def _repair_text(repair: RepairDocument) -> str:

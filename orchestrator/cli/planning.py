@@ -7,9 +7,10 @@ import typer
 
 from orchestrator.cli import options
 from orchestrator.cli.output import Exit, on_terminal, print_json, say, stdout_console, with_daemon
+from orchestrator.cli.words import ago
 
 if TYPE_CHECKING:
-    from orchestrator.api.forecast_documents import ForecastDocument
+    from orchestrator.api.forecast_documents import DurationsDocument, ExpectedDocument, ForecastDocument
     from orchestrator.cli.words import Words
     from orchestrator.client import DaemonClient
 
@@ -77,6 +78,10 @@ def forecast_lines(found: "ForecastDocument", words: "Words", *, transactions: b
         lines.append(
             f"  sent by {words.member(found.sender.enclave_key)} on {found.sender.node}: bundle {bundle}{about}"
         )
+    if found.durations is not None:
+        lines += duration_lines(found.durations, words)
+    if found.preflight is not None and found.preflight.slug not in {danger.reason.slug for danger in found.dangers}:
+        lines.append(f"  it would not begin now: {words.told(found.preflight.message)}")
     for danger in found.dangers:
         lines.append(f"  danger ({danger.scope}): {words.told(danger.reason.message)}")
         lines += [f"    transaction {name}" for name in danger.transactions if transactions]
@@ -90,6 +95,34 @@ def forecast_lines(found: "ForecastDocument", words: "Words", *, transactions: b
         whom = words.member(entry.enclave_key) if entry.enclave_key else "all"
         lines.append(f"  not seen: {whom}: {words.told(entry.detail)}")
     return lines
+
+
+def duration_lines(found: "DurationsDocument", words: "Words") -> list[str]:
+    """Return in plain lines how long an addition will take, and how sure that is."""
+    size = found.bundle_bytes / (1 << 20)
+    fits = (
+        "" if found.fits else "; an enclave whose store takes 1 MiB for a value refuses that (Tessera with H2 2.1.210)"
+    )
+    lines = [
+        f"  history: {found.transactions:,} transactions, {size:.1f} MiB or more in the enclave{fits}",
+        f"  the group is locked for {_time(found.lock)}",
+    ]
+    lines += [
+        f"  {words.member(replay.enclave_key)} replays for {_time(replay.time)}; its node falls up to "
+        f"{blocks(replay.blocks_behind)} behind the head"
+        for replay in found.replays
+    ]
+    return lines
+
+
+def _time(time: "ExpectedDocument") -> str:
+    from orchestrator.membership.forecast.durations import ENOUGH
+
+    low, likely, high = ago(time.low_seconds), ago(time.likely_seconds), ago(time.high_seconds)
+    text = f"about {likely}" if low == high else f"about {likely} ({low} to {high})"
+    if not time.rough:
+        return f"{text}, by {time.measured} additions measured there"
+    return f"{text}, roughly: {time.measured} of {ENOUGH} additions were measured there"
 
 
 def blocks(count: int) -> str:

@@ -315,3 +315,20 @@ node_chains = sa.Table(
     sa.Column("number", sa.BigInteger, nullable=False),
     sa.Column("block_hash", sa.Text, nullable=False),
 )
+
+# What was forecast and measured of additions; the member is empty for what the sender does.
+addition_times = sa.Table(
+    "addition_times",
+    metadata,
+    sa.Column("change_id", sa.Text, primary_key=True),
+    sa.Column("quantity", sa.Text, primary_key=True),
+    sa.Column("enclave_key", sa.Text, primary_key=True),
+    sa.Column("node", sa.Text, nullable=False),
+    sa.Column("besu_version", sa.Text, nullable=False),
+    sa.Column("transactions", sa.BigInteger, nullable=False),
+    sa.Column("blocks", sa.BigInteger, nullable=False),
+    sa.Column("expected_seconds", sa.Float),
+    sa.Column("taken_seconds", sa.Float),
+    sa.Column("at", sa.BigInteger, nullable=False),
+    sa.Index("ix_addition_times_node", "node", "besu_version", "quantity", "at"),
+)

@@ -1,5 +1,15 @@
 """Forecasts with something of everything in them."""
 
+from orchestrator.membership.forecast.durations import (
+    BYTES_OF_A_SMALL_TRANSACTION,
+    Durations,
+    ExpectedReplayTime,
+    Quantity,
+    Sample,
+    blocks_behind,
+    expected,
+    expected_lock,
+)
 from orchestrator.membership.forecast.senders import Bundle, SenderStanding
 from orchestrator.membership.forecast.verdict import Danger, Forecast, Risk, Scope, Unseen
 from orchestrator.membership.model import ExpectedReplay
@@ -7,6 +17,21 @@ from orchestrator.membership.reasons import Reason
 from tests.fakes.http_api import GROUP, KEYS
 
 REPLAY = ExpectedReplay(enclave_key=KEYS[2], node="member3", blocks=40)
+
+
+def some_durations() -> Durations:
+    """A history of 2,000 small transactions; three additions were measured on the sender's node, none elsewhere."""
+    bundling = expected(
+        Quantity.BUNDLING, 2_000, [Sample(transactions=n, seconds=0.1 + n / 1_000) for n in (100, 500, 900)]
+    )
+    replay = expected(Quantity.REPLAY, 2_000, ())
+    return Durations(
+        transactions=2_000,
+        bundle_bytes=2_000 * BYTES_OF_A_SMALL_TRANSACTION,
+        bundling=bundling,
+        lock=expected_lock(bundling, 1.0),
+        replays=(ExpectedReplayTime(enclave_key=KEYS[2], time=replay, blocks_behind=blocks_behind(replay, 1.0)),),
+    )
 
 
 def a_safe_forecast() -> Forecast:

@@ -14,13 +14,15 @@ from prometheus_client import CollectorRegistry
 from orchestrator.api.application import make_api
 from orchestrator.api.connections import Connections
 from orchestrator.api.overview_ports import Attention, NodeStanding
-from orchestrator.api.ports import ApiServices, BuriedMessage, Check, GroupListing, GroupStanding
+from orchestrator.api.ports import ApiServices, BuriedMessage, Check, Foreseen, GroupListing, GroupStanding
+from orchestrator.engine.durations import AdditionTime
 from orchestrator.engine.ports import Acceptance, Amendment, FeedClosedError, HistoryEntry, LeaseLostError
 from orchestrator.engine.requests import ChangeRequest
 from orchestrator.events.webhook_control import WebhookStanding
 from orchestrator.membership.attempt import Action, Attempt, AttemptStatus
 from orchestrator.membership.attention import Need
 from orchestrator.membership.errors import ConflictingRequestError
+from orchestrator.membership.forecast.durations import Durations
 from orchestrator.membership.forecast.verdict import Forecast
 from orchestrator.membership.model import Change, Effect, GroupView, Kind, MemberProgress, State, Verdict
 from orchestrator.membership.reasons import Reason
@@ -192,15 +194,30 @@ class FakeForecasts:
     """One forecast for whatever is asked; an error when one is set."""
 
     found: Forecast | None = None
+    preflight: Reason | None = None
+    durations: Durations | None = None
     failure: Exception | None = None
     asked: list[tuple[str, tuple[str, ...]]] = field(default_factory=list)
 
-    async def forecast(self, privacy_group_id: str, members: Sequence[str]) -> Forecast | None:
+    async def forecast(self, privacy_group_id: str, members: Sequence[str]) -> Foreseen | None:
         """Return it."""
         self.asked.append((privacy_group_id, tuple(members)))
         if self.failure is not None:
             raise self.failure
-        return self.found
+        if self.found is None:
+            return None
+        return Foreseen(forecast=self.found, preflight=self.preflight, durations=self.durations)
+
+
+@dataclass
+class FakeTimes:
+    """What additions took, by change."""
+
+    kept: dict[str, tuple[AdditionTime, ...]] = field(default_factory=dict)
+
+    async def of_change(self, change_id: str) -> tuple[AdditionTime, ...]:
+        """Return it."""
+        return self.kept.get(change_id, ())
 
 
 @dataclass
@@ -343,6 +360,7 @@ class FakeParts:
     nodes: dict[str, tuple[str, ...]] = field(default_factory=dict)
     forecasts: FakeForecasts = field(default_factory=FakeForecasts)
     overview: FakeOverview = field(default_factory=FakeOverview)
+    times: FakeTimes = field(default_factory=FakeTimes)
     feed: FakeFeed = field(default_factory=FakeFeed)
     readiness: FakeReadiness = field(default_factory=FakeReadiness)
     dead_letters: FakeDeadLetters = field(default_factory=FakeDeadLetters)
@@ -366,6 +384,7 @@ class FakeParts:
             nodes=self.nodes,
             forecasts=self.forecasts,
             overview=self.overview,
+            times=self.times,
             feed=self.feed,
             readiness=self.readiness,
             dead_letters=self.dead_letters,

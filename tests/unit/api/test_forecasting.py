@@ -7,13 +7,17 @@ import pytest
 
 from orchestrator.api.forecasting import FleetForecasts
 from orchestrator.api.ports import UnforeseenError
+from orchestrator.engine.bundling import BundlingBook
+from orchestrator.engine.durations import AdditionTimes
 from orchestrator.engine.fleet import Fleet
 from orchestrator.engine.history.forecaster import Forecaster
+from orchestrator.engine.history.work import ReplayWork
 from orchestrator.engine.watcher import ChainWatcher
 from orchestrator.membership.forecast_document import forecast_data
 from orchestrator.store.database import Database
 from orchestrator.store.history_store import SqlHistoryStore
 from orchestrator.store.schema_version import migrate
+from orchestrator.store.time_store import SqlAdditionTimes
 from tests.fakes.clock import FastClock
 from tests.fakes.network import FakeNetwork, FakeNode, Group
 
@@ -27,7 +31,17 @@ class Asked:
         self.network.groups["g"] = Group(owner="0xo", participants=("a", "b"))
         self.network.mine(5)
         fleet = Fleet([ChainWatcher(node, FastClock()) for node in self.nodes])
-        self.forecasts = FleetForecasts(fleet, Forecaster(fleet, SqlHistoryStore(database)))
+        histories = SqlHistoryStore(database)
+        times = AdditionTimes(
+            SqlAdditionTimes(database),
+            fleet,
+            ReplayWork(histories).of_group,
+            BundlingBook(),
+            FastClock(),
+            1.0,
+            lambda _quantity, _error: None,
+        )
+        self.forecasts = FleetForecasts(fleet, Forecaster(fleet, histories), times, ["0xo"])
 
 
 @pytest.fixture
@@ -42,8 +56,19 @@ async def test_those_who_are_no_members_are_forecast(asked: Asked) -> None:
     """Members that are in already are left out; the document tells what the other has to replay."""
     found = await asked.forecasts.forecast("g", ["a", "c"])
     assert found is not None
-    assert forecast_data(found)["outlook"] == "safe"
-    assert [replay.enclave_key for replay in found.replays] == ["c"]
+    assert forecast_data(found.forecast)["outlook"] == "safe"
+    assert [replay.enclave_key for replay in found.forecast.replays] == ["c"]
+    assert found.preflight is None
+
+
+async def test_what_preflight_says_is_told_along(asked: Asked) -> None:
+    """A lock of somebody else's keeps an addition from beginning, whatever its replay would come to."""
+    asked.network.groups["g"].locked = True
+    asked.network.mine(1)
+    found = await asked.forecasts.forecast("g", ["c"])
+    assert found is not None
+    assert found.preflight is not None
+    assert found.preflight.slug == "locked_by_other"
 
 
 async def test_a_group_that_no_node_shows_has_no_forecast(asked: Asked) -> None:

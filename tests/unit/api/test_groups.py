@@ -7,7 +7,8 @@ from aiohttp.test_utils import TestClient
 
 from orchestrator.api.ports import GroupStanding, MemberStanding, UnforeseenError
 from orchestrator.membership.model import Kind
-from tests.fakes.forecasts import an_unsafe_forecast
+from orchestrator.membership.reasons import Reason
+from tests.fakes.forecasts import a_safe_forecast, an_unsafe_forecast, some_durations
 from tests.fakes.http_api import GROUP, GROUP_IN_PATH, KEYS, FakeParts
 
 Client = TestClient[Any, Any]
@@ -100,6 +101,20 @@ async def test_a_forecast_names_the_block_and_what_to_do(client: Client, parts: 
     assert "Make a new group" in found["verdict"]
     (danger,) = found["dangers"]
     assert (danger["block_number"], danger["transactions"]) == (8, ["0xt1", "0xt2"])
+
+
+async def test_a_forecast_tells_durations_and_preflight(client: Client, parts: FakeParts) -> None:
+    """How long it takes stands beside what would go wrong, and why the daemon would not begin now."""
+    parts.forecasts.found, parts.forecasts.durations = a_safe_forecast(), some_durations()
+    parts.forecasts.preflight = Reason(slug="node_behind", detail="node m1 is at block 3, the newest is 9")
+    response = await client.get(f"/v1/groups/{GROUP_IN_PATH}/forecast", params={"members": KEYS[2]})
+    found = await response.json()
+    assert found["preflight"]["slug"] == "node_behind"
+    durations = found["durations"]
+    assert (durations["transactions"], durations["fits"], durations["lock"]["rough"]) == (2_000, True, False)
+    (replay,) = durations["replays"]
+    assert replay["time"]["rough"]
+    assert replay["blocks_behind"] > 1
 
 
 @pytest.mark.parametrize(

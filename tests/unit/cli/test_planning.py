@@ -10,7 +10,8 @@ from typer.testing import Result
 from orchestrator.api.ports import UnforeseenError
 from orchestrator.membership.forecast.verdict import Forecast, Scope
 from orchestrator.membership.model import State
-from tests.fakes.forecasts import a_safe_forecast, an_unsafe_forecast
+from orchestrator.membership.reasons import Reason
+from tests.fakes.forecasts import a_safe_forecast, an_unsafe_forecast, some_durations
 from tests.fakes.http_api import GROUP, KEYS, FakeParts
 
 Run = Callable[..., Result]
@@ -41,6 +42,25 @@ def test_a_plan_names_block_sender_risk_and_what_is_not_seen(run: Run, parts: Fa
         assert said in short.stdout
     assert "0xt1" not in short.stdout
     assert "transaction 0xt1" in long.stdout
+
+
+def test_a_plan_says_how_long_it_takes_and_how_sure_that_is(run: Run, parts: FakeParts) -> None:
+    """Lock, replay, blocks behind and size of the history; what rests on few additions is called rough."""
+    parts.forecasts.found, parts.forecasts.durations = a_safe_forecast(), some_durations()
+    lines = run("plan", "add", GROUP, KEYS[2]).stdout.splitlines()
+    assert "  history: 2,000 transactions, 0.7 MiB or more in the enclave" in lines
+    assert "  the group is locked for about 4 s (3 s to 4 s), by 3 additions measured there" in lines
+    assert (
+        f"  {KEYS[2]} replays for about 7 s (5 s to 15 s), roughly: 0 of 3 additions were measured there; "
+        "its node falls up to 16 blocks behind the head"
+    ) in lines
+
+
+def test_a_plan_says_what_preflight_says(run: Run, parts: FakeParts) -> None:
+    """What keeps the addition from beginning now is told, though no replay would go wrong."""
+    parts.forecasts.found = a_safe_forecast()
+    parts.forecasts.preflight = Reason(slug="locked_by_other", detail="still locked at block 52")
+    assert "it would not begin now: " in run("plan", "add", GROUP, KEYS[2]).stdout
 
 
 def test_a_plan_is_json_on_demand(run: Run, parts: FakeParts) -> None:
