@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
@@ -100,7 +100,9 @@ class FlexiblePrivacyGroups:
         """Return the group's members, enclave keys in the contract's order."""
         return (await self._existing(privacy_group_id)).participants
 
-    async def add(self, privacy_group_id: str, members: Sequence[str]) -> ChangeReceipt | None:
+    async def add(
+        self, privacy_group_id: str, members: Sequence[str], *, check: Callable[[int], Awaitable[None]] | None = None
+    ) -> ChangeReceipt | None:
         """Add members: lock, wait until the node has the block after the lock's, add. Takes three blocks.
 
         The add unlocks by itself; when it cannot be made its marker is burnt and the group is unlocked again. Mined in
@@ -112,6 +114,8 @@ class FlexiblePrivacyGroups:
         Args:
             privacy_group_id: the group, unlocked and owned by the account.
             members: enclave keys, base64.
+            check: awaited with the lock's block number before anything is sent to the new members; what it raises is
+                raised, after the group is unlocked again.
 
         Returns:
             The receipt of the add; None when all are members already, and nothing was sent.
@@ -128,6 +132,8 @@ class FlexiblePrivacyGroups:
         try:
             lock = await asyncio.shield(locking)
             await self._past(lock.block_number)
+            if check is not None:
+                await check(lock.block_number)
             locked = await self._view(privacy_group_id)
             _check_as_left(locked, lock.view, privacy_group_id)
             bundles = await self._node.version() >= DISTRIBUTES_HISTORY_SINCE

@@ -19,6 +19,7 @@ from orchestrator.cli import (
     operating,
     planning,
     publishing,
+    rehearsing,
     running,
     webhooks,
 )
@@ -72,7 +73,16 @@ def _root(
 
 _VERBS: tuple[tuple[str, dict[str, Callable[..., None]]], ...] = (
     ("Try", {"demo": running.demo}),
-    ("Set up", {"init": running.init, "doctor": running.doctor, "migrate": running.migrate, "run": running.run}),
+    (
+        "Set up",
+        {
+            "init": running.init,
+            "doctor": running.doctor,
+            "rehearse": rehearsing.rehearse,
+            "migrate": running.migrate,
+            "run": running.run,
+        },
+    ),
     (
         "Ask for a change",
         {
