@@ -108,7 +108,7 @@ def test_the_quick_start_works_as_it_is_written(terminal: Terminal) -> None:
 
 
 def the_examples_work(terminal: Terminal, group: str) -> None:
-    """The examples do what they say, on the same network: a set of members, a pause while it is locked, JavaScript."""
+    """The examples do what they say, on the same network: sets, a pause while it is locked, the queue, JavaScript."""
     url, python = terminal.environment["ORCHESTRATOR_URL"], sys.executable
     with subprocess.Popen(
         [python, str(EXAMPLES / "pause_while_locked.py"), group, url], stdout=subprocess.PIPE, text=True
@@ -120,6 +120,19 @@ def the_examples_work(terminal: Terminal, group: str) -> None:
         assert pausing.communicate(timeout=WAIT_SECONDS)[0].split("\n") == ["paused", "writing again", ""]
     first, second = terminal.run(f"sh {EXAMPLES}/ask.sh {url} remove_members {group} {ENCLAVE_KEYS[2]}").splitlines()
     assert json.loads(first)["change_id"] == json.loads(second)["change_id"]
+    asked = terminal.run(f"node {EXAMPLES}/ask.js {url} set_members {group} {keys}").strip()
+    assert asked in terminal.read("/v1/changes")
+    went = terminal.run(f"{python} {EXAMPLES}/add_and_remove.py {url} {keys}").splitlines()
+    assert [line.strip() for line in went] == [
+        "create_group succeeded",
+        "forecast safe",
+        "add_members succeeded",
+        "remove_members succeeded",
+        "left 2",
+    ]
+    queue = (terminal.directory / "trial" / "broker" / "url").read_text().strip()
+    told = terminal.run(f"{python} {EXAMPLES}/through_the_queue.py {queue} set_members {group} {keys}").splitlines()
+    assert (told[0], told[-1]) == ("membership.change.accepted.v1", "membership.change.succeeded.v1")
     seen = terminal.run(f"node {EXAMPLES}/watch.js {url} membership.change.succeeded.v1")
     assert seen.splitlines()[-1] == f"membership.change.succeeded.v1 {group}"
 

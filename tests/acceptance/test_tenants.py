@@ -1,18 +1,20 @@
 """Tenants of one node: each has a token of its own and sees only its own groups."""
 
 import asyncio
+import subprocess
+import tomllib
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
-
-import jwt
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
 
 from tests.acceptance.conftest import ENCLAVE_KEYS, DaemonProcess, DevnetProcess, Member, trigger
 from tests.acceptance.test_main_job import publish
 
 TENANT_KEY = "VGVuYW50LUItb2YtdGhlLWZpcnN0LW5vZGUtMzItYnk="
+EXAMPLE = str(Path(__file__).parents[2] / "docs" / "examples" / "multi_tenancy.sh")
+
+
+def run(*arguments: str) -> str:
+    return subprocess.run(["sh", *arguments], check=True, capture_output=True, text=True, timeout=60).stdout
 
 
 def test_tenants_with_tokens_of_their_own_are_added_and_proven(
@@ -22,24 +24,12 @@ def test_tenants_with_tokens_of_their_own_are_added_and_proven(
     nats_url: str,
 ) -> None:
     """On multi-tenant nodes a second tenant of the owner's node and one of another node are added and proven."""
-    private = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    public_file = tmp_path / "jwt.pem"
-    public_file.write_bytes(
-        private.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
-    )
+    run(EXAMPLE, "keys", str(tmp_path))
 
     def member(name: str, node: int, key: str) -> Member:
-        token_file = tmp_path / f"{name}.jwt"
-        claims = {
-            "privacyPublicKey": key,
-            "permissions": ["*:*"],
-            "exp": datetime.now(UTC) + timedelta(hours=1),
-        }
-        token_file.write_text(jwt.encode(claims, private, algorithm="RS256"))
-        token_file.chmod(0o600)
-        return Member(name, node, key, token_file)
+        return Member(name, node, key, tmp_path / f"{name}.jwt")
 
-    options = ("--jwt-public-key-file", str(public_file), "--tenant-key", f"1={TENANT_KEY}")
+    options = ("--jwt-public-key-file", str(tmp_path / "jwt.pub"), "--tenant-key", f"1={TENANT_KEY}")
     devnet = devnet_process("23.10.3", 0.5, *options)
     members = [
         member("tenant-a", 1, ENCLAVE_KEYS[0]),
@@ -47,6 +37,18 @@ def test_tenants_with_tokens_of_their_own_are_added_and_proven(
         member("tenant-c", 2, ENCLAVE_KEYS[1]),
         member("tenant-d", 3, ENCLAVE_KEYS[2]),
     ]
+    for tenant in members:
+        addresses = (devnet.http(tenant.node), devnet.ws(tenant.node))
+        printed = run(EXAMPLE, "tenant", str(tmp_path), tenant.name, *addresses, tenant.enclave_key, "1")
+        assert tomllib.loads(printed)["nodes"] == [
+            {
+                "name": tenant.name,
+                "http": addresses[0],
+                "ws": addresses[1],
+                "enclave_keys": [tenant.enclave_key],
+                "token_file": f"{tenant.name}.jwt",
+            }
+        ]
     daemon = daemon_process(devnet, nats_url, members=members)
     asyncio.run(
         publish(
