@@ -3,7 +3,7 @@
 from pydantic import Field
 
 from orchestrator.api.documents import Document
-from orchestrator.api.ports import Foreseen
+from orchestrator.api.forecast_ports import Foreseen
 from orchestrator.membership.forecast.senders import Bundle
 from orchestrator.membership.forecast.verdict import Outlook, Scope
 from orchestrator.membership.forecast_document import forecast_data

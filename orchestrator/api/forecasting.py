@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final
 
-from orchestrator.api.ports import Foreseen, UnforeseenError
+from orchestrator.api.forecast_ports import Foreseen, UnforeseenError
 from orchestrator.engine.durations import AdditionTimes
 from orchestrator.engine.fleet import Fleet
 from orchestrator.engine.history.forecaster import Forecaster

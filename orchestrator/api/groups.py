@@ -8,8 +8,8 @@ from orchestrator.api.asking import idempotency_key
 from orchestrator.api.changes import SERVICES, accepted, json_response
 from orchestrator.api.documents import path_id
 from orchestrator.api.forecast_documents import forecast_document
+from orchestrator.api.forecast_ports import UnforeseenError
 from orchestrator.api.group_documents import DesiredMembers, GroupPage, group_document
-from orchestrator.api.ports import UnforeseenError
 from orchestrator.api.problems import ProblemError
 from orchestrator.api.reading import (
     check_parameters,

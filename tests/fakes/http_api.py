@@ -13,8 +13,9 @@ from prometheus_client import CollectorRegistry
 
 from orchestrator.api.application import make_api
 from orchestrator.api.connections import Connections
+from orchestrator.api.forecast_ports import Foreseen
 from orchestrator.api.overview_ports import Attention, NodeStanding
-from orchestrator.api.ports import ApiServices, BuriedMessage, Check, Foreseen, GroupListing, GroupStanding
+from orchestrator.api.ports import ApiServices, BuriedMessage, Check, GroupListing, GroupStanding
 from orchestrator.engine.durations import AdditionTime
 from orchestrator.engine.ports import Acceptance, Amendment, FeedClosedError, HistoryEntry, LeaseLostError
 from orchestrator.engine.requests import ChangeRequest

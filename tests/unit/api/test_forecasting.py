@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.api.forecast_ports import UnforeseenError
 from orchestrator.api.forecasting import FleetForecasts
-from orchestrator.api.ports import UnforeseenError
 from orchestrator.engine.bundling import BundlingBook
 from orchestrator.engine.durations import AdditionTimes
 from orchestrator.engine.fleet import Fleet

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 from aiohttp.test_utils import TestClient
 
-from orchestrator.api.ports import GroupStanding, MemberStanding, UnforeseenError
+from orchestrator.api.forecast_ports import UnforeseenError
+from orchestrator.api.ports import GroupStanding, MemberStanding
 from orchestrator.membership.model import Kind
 from orchestrator.membership.reasons import Reason
 from tests.fakes.forecasts import a_safe_forecast, an_unsafe_forecast, some_durations

@@ -7,7 +7,7 @@ from unittest.mock import patch
 import pytest
 from typer.testing import Result
 
-from orchestrator.api.ports import UnforeseenError
+from orchestrator.api.forecast_ports import UnforeseenError
 from orchestrator.membership.forecast.verdict import Forecast, Scope
 from orchestrator.membership.model import State
 from orchestrator.membership.reasons import Reason
