@@ -1,8 +1,8 @@
 """Draws the two pictures of the README from the real thing.
 
 Run ``python docs/draw_screenshots.py`` when they are out of date. It runs ``orchestrator demo --keep`` on a terminal of
-its own (Linux, Chromium): what that shows at its end becomes ``screenshots/demo.svg``, and the dashboard at that time
-``screenshots/dashboard.png``.
+its own (Linux, Chromium): what that shows at its end becomes ``screenshots/demo.svg``, and the dashboard while the new
+member replays ``screenshots/dashboard.png``.
 """
 
 import asyncio
@@ -96,10 +96,10 @@ class Demo:
 
 
 async def draw_page(demo: Demo, page: Page) -> None:
-    """Write the dashboard as it is when the demo has come to its end."""
+    """Write the dashboard as it is while the third member replays."""
     await page.goto(await demo.until(r"dashboard (http://[\d.:]+)"))
-    await demo.until("(Everything is left running)")
-    await page.locator("tr[data-change]").nth(2).wait_for()
+    await demo.until(r"(member3 replays)")
+    await page.locator("progress").first.wait_for(state="visible")
     await page.screenshot(path=PICTURES / "dashboard.png")
 
 
@@ -112,6 +112,7 @@ async def main() -> None:
             chromium = await playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
             page = await chromium.new_page(viewport={"width": WIDTH, "height": HEIGHT})
             await draw_page(demo, page)
+            await demo.until("(Everything is left running)")
             await chromium.close()
     finally:
         await demo.end()

@@ -13,6 +13,13 @@ export const state = (name) => make("span", { class: `pill ${TONE[name] ?? "busy
 export const changeLink = (id, text) => make("a", { href: `#/changes/${encodeURIComponent(id)}`, class: "id", title: id }, text ?? id.slice(-8));
 export const groupLink = (id) => identifier(id, `#/groups/${pathId(id)}`);
 
+/** Return what a replay will still take, as a range until that is narrow. */
+function timeLeft(left) {
+  const [low, likely, high] = [left.low_seconds, left.likely_seconds, left.high_seconds].map(duration);
+  const range = left.high_seconds <= 1.6 * left.low_seconds ? `about ${likely}` : `${low} to ${high}`;
+  return `${left.slower ? "slower now: " : ""}${range} left`;
+}
+
 /** Return how far each member of a change is. */
 export function progressOf(change) {
   return make("ul", { class: "plain" }, change.progress.map((member) => {
@@ -26,7 +33,7 @@ export function progressOf(change) {
     }
     if (member.blocks_total > 0) parts.push(span(` ${member.blocks_replayed} of ${member.blocks_total} blocks`, "quiet"));
     if (weighted) parts.push(span(`, ${done} of ${total} transactions`, "quiet"));
-    if (member.remaining_seconds) parts.push(span(`, about ${duration(member.remaining_seconds)} left`, "quiet"));
+    if (member.left) parts.push(span(`, ${timeLeft(member.left)}`, "quiet"));
     return make("li", {}, parts);
   }));
 }
@@ -74,6 +81,8 @@ export function need(one) {
 /** Return whether a group is locked, and whether its members agree. */
 export function standingOf(group) {
   const locked = group.locked === null ? span("not seen now", "warn") : group.locked ? span("locked", "warn") : span("open", "quiet");
-  const agreeing = group.in_sync === null ? null : group.in_sync ? span("in sync", "good") : span("members differ", "bad");
+  // A node shows nothing of a group until it has replayed it: while a change is under way that is no difference.
+  const differing = group.unfinished?.length ? span("not in sync yet", "warn") : span("members differ", "bad");
+  const agreeing = group.in_sync === null ? null : group.in_sync ? span("in sync", "good") : differing;
   return agreeing ? [agreeing, ", ", locked] : [locked];
 }
