@@ -22,7 +22,7 @@ help: ## List what can be made
 demo: $(VENV)/installed ## Set up and run the main job on emulated nodes: under a minute, ends with "in sync"
 	$(BIN)/orchestrator demo
 
-setup: $(VENV)/installed-dev servers $(CLIENT)/node_modules/.installed $(INTEROP)/node_modules/.installed $(INTEROP)/.venv/installed ## Prepare .venv and the servers that tests need
+setup: $(VENV)/installed-dev servers $(CLIENT)/node_modules/.installed $(INTEROP)/node_modules/.installed $(INTEROP)/go/bin/.installed ## Prepare .venv and the servers that tests need
 
 servers: ## Install the servers that tests start (Debian packages; as root or by sudo)
 	@sh tests/servers/install.sh
@@ -60,7 +60,7 @@ lock: $(VENV)/installed ## Lock the requirements again after a change in pyproje
 	$(LOCK) $(UPGRADE) --group fuzz --output-file requirements-fuzz.txt
 
 clean: ## Remove everything that was made here
-	rm -rf $(VENV) $(CLIENT)/node_modules $(INTEROP)/node_modules $(INTEROP)/.venv dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(CLIENT)/node_modules $(INTEROP)/node_modules $(INTEROP)/.venv $(INTEROP)/go/bin dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find orchestrator tests -name __pycache__ -prune -exec rm -rf {} +
 
 # pip comes from the machine (or from Python itself) once, to bring in the locked one.
@@ -95,4 +95,9 @@ $(CLIENT)/node_modules/.installed $(INTEROP)/node_modules/.installed: %/node_mod
 $(INTEROP)/.venv/installed: $(INTEROP)/requirements.txt | $(VENV)/installed
 	$(BIN)/python -m venv --clear --without-pip $(INTEROP)/.venv
 	$(PIP) --python $(INTEROP)/.venv/bin/python install --require-hashes -r $(INTEROP)/requirements.txt
+	@touch $@
+
+# Go itself is among the Python packages. What tests compile is compiled here but for the last step.
+$(INTEROP)/go/bin/.installed: $(INTEROP)/go/go.mod $(INTEROP)/go/go.sum $(INTEROP)/go/imports.go $(INTEROP)/go/run.sh $(INTEROP)/.venv/installed
+	cd $(INTEROP)/go && ./run.sh build -o bin/ tool ./...
 	@touch $@

@@ -26,6 +26,17 @@ _TITLES = {
     503: "Something that is needed does not answer; ask again.",
 }
 _EVERYWHERE = (400, 403, 421, 431)
+_TAGS = {
+    "changes": "Ask for changes, and follow them.",
+    "groups": "Groups, and how each member's node stands to them.",
+    "nodes": "The configured nodes.",
+    "names": "What nodes and groups are called.",
+    "attention": "What needs a person.",
+    "events": "Status events as they happen.",
+    "webhooks": "Where status events are posted, and how that goes.",
+    "dead-letters": "Messages that could not be accepted.",
+    "daemon": "How the daemon does, and what it offers.",
+}
 _ABOUT = (
     "Changes of the membership of Hyperledger Besu flexible privacy groups. Answers on loopback only; there is no "
     "access control. Within v1 answers only get further fields: ignore those that you don't know. Every path that "
@@ -62,6 +73,7 @@ def openapi_document() -> dict[str, Any]:
             }
         ],
         "security": [],
+        "tags": [{"name": name, "description": description} for name, description in _TAGS.items()],
         "paths": paths,
         "components": {"schemas": schemas["$defs"]},
     }
@@ -71,6 +83,7 @@ def _operation(operation: Operation) -> dict[str, Any]:
     described: dict[str, Any] = {
         "operationId": operation.handler.__name__,
         "summary": (operation.handler.__doc__ or "").strip(),
+        "tags": [_tag(operation.path)],
         "parameters": [
             {
                 "name": parameter.name,
@@ -96,8 +109,19 @@ def _operation(operation: Operation) -> dict[str, Any]:
     return described
 
 
+def _tag(path: str) -> str:
+    """Return what an operation is about, by which generators put methods into classes: the word behind ``/v1``."""
+    _, version, subject, *_ = (*path.split("/"), "")
+    return subject if version == "v1" else "daemon"
+
+
 def _plain(name: str, schema: dict[str, Any]) -> None:
-    """Leave out what generators stumble over: defaults make fields required to some, and Go has one scope for names."""
+    """Leave out what generators stumble over: defaults make fields required to some, and Go has one scope for names.
+
+    An object that says nothing of further fields is open by JSON Schema, and closed by what openapi-generator makes.
+    """
+    if schema.get("type") == "object":
+        schema.setdefault("additionalProperties", True)
     for field in schema.get("properties", {}).values():
         field.pop("default", None)
     if "enum" in schema:

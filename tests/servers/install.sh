@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs what the tests start: PostgreSQL, pgbouncer, NATS, RabbitMQ, nginx, Chromium and Node.js, from Debian's
-# packages.
+# Installs what the tests start: PostgreSQL, pgbouncer, NATS, RabbitMQ, nginx, Chromium, Node.js, a JDK and promtool, from
+# Debian's packages.
 # Does nothing when all is there. The packages' services are not started: tests start servers of their own.
 set -eu
 
@@ -19,6 +19,8 @@ find_missing() {
     present chromium || present chromium-browser || present google-chrome || missing="$missing chromium"
     present node || missing="$missing nodejs"
     present npm || missing="$missing npm"
+    { present java && present javac; } || missing="$missing default-jdk-headless"
+    present promtool || missing="$missing prometheus"
 }
 
 find_missing

@@ -55,9 +55,9 @@ def web3js_quorum() -> Path:
 
 
 def interop() -> Path:
-    """The folder from which ``node`` finds other JavaScript clients, and in whose ``.venv`` Python finds others."""
+    """The folder of others' clients: for ``node``, in ``.venv`` those in Python, in ``go`` those in Go."""
     folder = Path(__file__).parents[1] / "clients" / "interop"
-    if not ((folder / "node_modules").is_dir() and (folder / ".venv" / "installed").exists()):
+    if not ((folder / "node_modules").is_dir() and (folder / "go" / "bin" / ".installed").exists()):
         msg = f"clients are missing in {folder}: run `make setup`, which installs them"
         raise ProgramMissingError(msg)
     return folder

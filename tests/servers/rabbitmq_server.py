@@ -36,7 +36,7 @@ class PortMapper(LoopbackServer):
 
 
 class RabbitMQServer(LoopbackServer):
-    """RabbitMQ on 127.0.0.1 without plugins; durable and quorum queues survive ``kill`` and ``restart``.
+    """RabbitMQ on 127.0.0.1, with AMQP 1.0 by its plugin; durable and quorum queues survive ``kill`` and ``restart``.
 
     ``settings`` is added to its ``rabbitmq.conf`` as it is (TLS listeners, limits).
     """
@@ -61,7 +61,7 @@ log.file = false
 {settings}
 """
         )
-        (self.directory / "enabled_plugins").write_text("[].\n")
+        (self.directory / "enabled_plugins").write_text("[rabbitmq_amqp1_0].\n")
 
     @property
     def url(self) -> str:

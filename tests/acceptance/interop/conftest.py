@@ -6,19 +6,23 @@ import subprocess
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
 
 from tests.acceptance.conftest import ENCLAVE_KEYS, OWNER, OWNER_KEY, process, wait_until
 from tests.servers import programs
+from tests.servers.nats_server import NatsServer
 from tests.servers.ports import free_port
 
 DOCS = Path(__file__).parents[3] / "docs"
 EXAMPLE = re.compile(r"<!-- example: ([a-z-]+) -->\n```([a-z]+)\n(.*?)```\n", re.DOTALL)
 SECONDS = 60
+SECRET = "shared with the receiver"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +66,10 @@ class Interop:
         """Run a script in the clients' environment; returns what it printed."""
         return self._run([str(self.clients / ".venv" / "bin" / "python"), "-"], script, folder or self.clients)
 
+    def go(self, folder: Path) -> str:
+        """Compile and run the Go program in a folder, as one of the clients' module; returns what it printed."""
+        return self.tool(str(self.clients / "go" / "run.sh"), "run", ".", folder=folder)
+
     def tool(self, *command: str, folder: Path) -> str:
         """Run a program; returns what it printed."""
         return self._run(list(command), "", folder)
@@ -77,6 +85,15 @@ class Interop:
         """Start JavaScript that waits for something; its output is a pipe."""
         program = [self.node, "--input-type=module", "--eval", script]
         return subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=self.clients)
+
+    def go_module(self, folder: Path, program: str) -> Path:
+        """Make a folder a Go program, whose module is the documentation's and has what the clients' has locked."""
+        folder.mkdir(exist_ok=True)
+        locked = (self.clients / "go" / "go.mod").read_text()
+        (folder / "go.mod").write_text(locked.replace("module interop", "module example.org/onboarding"))
+        (folder / "go.sum").write_text((self.clients / "go" / "go.sum").read_text())
+        (folder / "main.go").write_text(program)
+        return folder
 
     def asked(self, request_id: str) -> dict[str, Any]:
         """Return the change that a request became, once it is there."""
@@ -121,3 +138,56 @@ def interop(folder: Path, broker_url: str, extra: str = "") -> Iterator[Interop]
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of the module's own."""
     return tmp_path_factory.mktemp("interop")
+
+
+@dataclass
+class Posted:
+    """What came to the webhook."""
+
+    url: str = ""
+    requests: list[tuple[dict[str, str], str]] = field(default_factory=list)
+    asked: list[str | None] = field(default_factory=list)
+
+
+@pytest.fixture(scope="session")
+def posted() -> Iterator[Posted]:
+    """An endpoint that allows one sender."""
+    found = Posted()
+
+    class Endpoint(BaseHTTPRequestHandler):
+        def do_OPTIONS(self) -> None:
+            found.asked.append(self.headers["WebHook-Request-Origin"])
+            self.send_response(200)
+            self.send_header("WebHook-Allowed-Origin", "membership.example.org")
+            self.end_headers()
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+            found.requests.append((dict(self.headers), body))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Endpoint)
+    Thread(target=server.serve_forever).start()
+    found.url = f"http://127.0.0.1:{server.server_address[1]}/hook"
+    yield found
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture(scope="session")
+def running(tmp_path_factory: pytest.TempPathFactory, posted: Posted) -> Iterator[Interop]:
+    """One daemon on NATS for all tests of the test process."""
+    folder = tmp_path_factory.mktemp("interop")
+    for name, text in (("secret", SECRET), ("token", "a-token")):
+        (folder / name).write_text(text)
+        (folder / name).chmod(0o600)
+    extra = (
+        f'[[webhooks]]\nname = "hook"\nurl = "{posted.url}"\nsecret_file = "secret"\nauthorization_file = "token"\n'
+        'origin = "membership.example.org"\nallow_private = true\n'
+    )
+    with NatsServer() as server, interop(folder, server.url, extra) as found:
+        yield found

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -45,3 +46,23 @@ def test_pika_sends_requests_and_reads_events(running: Interop) -> None:
     change = running.asked("add-member3-by-pika")
     source, _, kind, change_id = running.python(subscriber).splitlines()[-1].split()
     assert (source.partition(":")[0], kind, change_id) == ("urn", "membership.change.accepted.v1", change["change_id"])
+
+
+def test_rhea_sends_requests_and_reads_events(running: Interop) -> None:
+    """By AMQP 1.0 an event of the JavaScript SDK in structured mode is a request, and rhea hears of it."""
+    address = urlsplit(running.broker_url)
+    host = 'host: "127.0.0.1", port: 5672'
+    here = f'host: "127.0.0.1", port: {address.port}, hostname: "vhost:{address.path[1:]}"'
+    sender = running.example("events.md", "rabbitmq-rhea")
+    receiver = running.example("events.md", "rabbitmq-rhea-subscribe")
+    assert host in sender
+    assert host in receiver
+    subscriber = running.started(receiver.replace(host, here))
+    assert subscriber.stdout is not None
+    assert subscriber.stdout.readline() == "subscribed\n"
+    running.javascript(sender.replace(host, here))
+    change = running.asked("add-member3-by-rhea")
+    told, _ = subscriber.communicate(timeout=30)
+    assert subscriber.returncode == 0, told
+    _, _, kind, change_id = told.splitlines()[-1].split()
+    assert (kind, change_id) == ("membership.change.accepted.v1", change["change_id"])

@@ -4,7 +4,7 @@ import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from importlib.resources import files
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from aiohttp.test_utils import TestServer
@@ -26,6 +26,7 @@ from tests.fakes.http_api import (
     make_change,
     make_parked_change,
 )
+from tests.servers import programs
 
 
 @pytest.fixture
@@ -315,3 +316,25 @@ async def test_the_dashboard_outlives_a_proxy_that_answers_for_the_daemon(page: 
     await page.goto(str(server.make_url("/")))
     await expect(page.locator("#connection")).to_contain_text("trying again")
     await expect(page.locator("#connection")).to_have_text("live", timeout=10_000)
+
+
+@pytest.mark.parametrize("path", ["/", "/#/changes/change-1", f"/#/groups/{GROUP_IN_PATH}", "/docs"])
+async def test_axe_finds_nothing_serious(page: Page, server: TestServer, parts: FakeParts, path: str) -> None:
+    """What axe-core knows to keep somebody out of a page, be it by sight, keyboard or reader, is not in ours."""
+    parts.groups.known[GROUP] = standing(locked=True, in_sync=False)
+    parts.record.stored["change-1"] = make_parked_change()
+    parts.record.stored["change-2"] = replace(make_change("change-2"), state=State.REPLAYING, progress=(replaying(10),))
+    parts.overview.needs = (
+        Need(slug="member_missing", urgency=Urgency.BROKEN, what="no state", remedy="Add it.", since=NOW, commands=("x",)),
+        Need(slug="node_behind", urgency=Urgency.WAITING, what="node member2 is 30 blocks behind", node="member2"),
+    )
+    await page.goto(str(server.make_url(path)))
+    await expect(page.locator("h2").first).to_be_visible()
+    await page.evaluate((programs.interop() / "node_modules" / "axe-core" / "axe.min.js").read_text("utf-8"))
+    colours: Literal["light", "dark"]
+    for colours in ("light", "dark"):
+        await page.emulate_media(color_scheme=colours)
+        found = await page.evaluate("axe.run()")
+        assert len(found["passes"]) > 10
+        grave = [entry for entry in found["violations"] if entry["impact"] in ("serious", "critical")]
+        assert [(entry["id"], entry["nodes"][0]["html"]) for entry in grave] == []
