@@ -22,6 +22,14 @@ MOST_EVENTS: Final = 64
 _EVENT_TYPES: Final = "application/cloudevents"
 _ATTRIBUTE: Final = re.compile(r"[a-z0-9]+\Z")
 _JSON_TYPE: Final = re.compile(r"[a-z]+/(?:[a-z0-9.-]+\+)?json\Z")
+# RFC 3339; whether a month has so many days is not asked.
+_TIME: Final = re.compile(
+    r"\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])T([01]\d|2[0-3]):[0-5]\d:([0-5]\d|60)(\.\d+)?"
+    r"(Z|[+-]([01]\d|2[0-3]):[0-5]\d)\Z",
+    re.ASCII | re.IGNORECASE,
+)
+_NOT_EMPTY: Final = ("subject", "dataschema")
+_DATA: Final = ("data", "data_base64")
 _QUOTED: Final = re.compile(r'"((?:[^"\\]|\\.)*)"', re.DOTALL)
 _ESCAPED: Final = re.compile(r"\\(.)", re.DOTALL)
 
@@ -104,11 +112,9 @@ class CloudEvent:
         Raises:
             InvalidEventError: It is one.
         """
-        for name in self.attributes:
-            if name != "data_base64" and not _ATTRIBUTE.match(name):
-                raise InvalidEventError(
-                    shown(name), "is no name of a CloudEvents attribute: lower-case letters, digits"
-                )
+        for name, value in self.attributes.items():
+            if name not in _DATA:
+                _check_attribute(name, value)
         version = self.attributes.get("specversion")
         if version != "1.0":
             raise InvalidEventError("specversion", f'must be "1.0", not {shown(version)}')
@@ -117,6 +123,18 @@ class CloudEvent:
         content_type = self.attributes.get("datacontenttype")
         if content_type is not None and not (isinstance(content_type, str) and _JSON_TYPE.match(media(content_type))):
             raise InvalidEventError("datacontenttype", f"must be application/json, not {shown(content_type)}")
+
+
+def _check_attribute(name: str, value: object) -> None:
+    """Refuse what the specification says no attribute can be; what its own conformance cases hold invalid."""
+    if not _ATTRIBUTE.match(name):
+        raise InvalidEventError(shown(name), "is no name of a CloudEvents attribute: lower-case letters, digits")
+    if not isinstance(value, str | int):
+        raise InvalidEventError(name, "must be text, a whole number or a boolean, as attributes are")
+    if name in _NOT_EMPTY and not (isinstance(value, str) and value):
+        raise InvalidEventError(name, "must be text that is not empty, or be left out")
+    if name == "time" and not (isinstance(value, str) and _TIME.match(value)):
+        raise InvalidEventError(name, f"must be a time as RFC 3339 writes it, not {shown(value)}")
 
 
 def media(content_type: str) -> str:
@@ -150,7 +168,8 @@ def decode(body: bytes, headers: Mapping[str, str], binding: Binding) -> CloudEv
     attributes = _attributes_in(headers, binding)
     if not attributes:
         return _of_document(_load(body, "body"))
-    attributes.setdefault("datacontenttype", content_type or None)
+    if content_type:
+        attributes.setdefault("datacontenttype", content_type)
     return CloudEvent(attributes=attributes, body=body)
 
 
