@@ -17,8 +17,10 @@ from orchestrator.broker.port import Broker
 from orchestrator.config import Config, secret_files, secret_trouble
 from orchestrator.engine.ports import BrokerError, StoreError
 from orchestrator.engine.requests import MAX_BODY_BYTES
+from orchestrator.events.neighbours import foreign_source
 from orchestrator.store.connections import normalised
 from orchestrator.store.database import Database
+from orchestrator.store.outbox_store import SqlOutbox
 from orchestrator.store.server_facts import server_facts
 
 CHECK_SECONDS: Final = 8.0
@@ -37,14 +39,39 @@ async def examine(config: Config, database: Database, broker: Broker) -> tuple[F
         database: The open database.
         broker: The message queue.
     """
-    store, queue = await asyncio.gather(examine_store(config, database), examine_queue(broker))
-    return (*store, *queue, *secrets(config), *disk(config))
+    store, queue, neighbours = await asyncio.gather(
+        examine_store(config, database), examine_queue(broker), examine_neighbours(config, database, broker)
+    )
+    return (*store, *queue, *neighbours, *secrets(config), *disk(config))
 
 
 async def examine_queue(broker: Broker) -> tuple[Finding, ...]:
     """Look at both directions of the message queue, and at its limits."""
     requests, events = await asyncio.gather(_requests(broker), _events(broker))
     return (*requests, *events)
+
+
+async def examine_neighbours(config: Config, database: Database, broker: Broker) -> tuple[Finding, ...]:
+    """Look whether another store's events go where ours do: nothing where that can't be told, which others say.
+
+    RabbitMQ keeps no event for who comes later; there it is found out while the daemon runs.
+    """
+    try:
+        async with asyncio.timeout(CHECK_SECONDS):
+            own = (await SqlOutbox(database, config.events.source).identity()).source
+            other = await foreign_source(broker, own)
+    except (StoreError, BrokerError, TimeoutError):
+        return ()
+    if other is None:
+        return ()
+    trouble = Finding(
+        check="neighbours",
+        level=Level.WARNING,
+        what=f"{other} publishes its events under the same names as this daemon, {own}",
+        why="Two daemons with different stores take each other's requests from the queue.",
+        remedy="Give each its own broker.names, or one store; an event of a store that is gone does no harm.",
+    )
+    return (trouble,)
 
 
 def secrets(config: Config) -> tuple[Finding, ...]:

@@ -63,6 +63,7 @@ TABLE: Final = (
     Check("queue", "Are the message queues there?"),
     Check("events", "Can status events be published?"),
     Check("message-limit", "How large may a message be?"),
+    Check("neighbours", "Does another store publish events where ours go?"),
     Check("secrets", "Are secrets readable by the daemon, and by nobody else?"),
     Check("disk", "Is there room?"),
     Check("account-twice", "Do accounts send twice in a block, just now?"),

@@ -14,7 +14,14 @@ from aiohttp import ClientSession
 from rich.console import Console
 
 from orchestrator.app import AccountError, broker_access, broker_names, open_account, store_url, tls_context
-from orchestrator.app.surroundings import disk, examine_queue, examine_store, secrets, store_trouble
+from orchestrator.app.surroundings import (
+    disk,
+    examine_neighbours,
+    examine_queue,
+    examine_store,
+    secrets,
+    store_trouble,
+)
 from orchestrator.besu.http_client import HttpNode, open_session
 from orchestrator.besu.inspection import Expected, Finding, Level, in_order, is_healthy
 from orchestrator.besu.inspection_before import chain_findings
@@ -27,6 +34,7 @@ from orchestrator.besu.signers import SignerError
 from orchestrator.besu.tokens import TokenFile
 from orchestrator.broker.connecting import connect
 from orchestrator.cli.findings import as_document, show
+from orchestrator.broker.port import Broker
 from orchestrator.cli.known_groups import is_unmade, kept_chains, kept_watch, known_groups
 from orchestrator.cli.output import quieten
 from orchestrator.config import AccountConfig, Config, ConfigError, NodeConfig, load_config
@@ -169,4 +177,15 @@ async def _queue(config: Config) -> tuple[Finding, ...]:
     except ConfigError:
         return ()  # told by its file's own check
     async with connect(broker.url, directory=broker.data_dir, names=broker_names(broker), access=access) as queue:
-        return await examine_queue(queue)
+        return (*await examine_queue(queue), *await _neighbours(config, queue))
+
+
+async def _neighbours(config: Config, queue: Broker) -> tuple[Finding, ...]:
+    try:
+        url = store_url(config)
+        if is_unmade(url):
+            return ()
+        async with Database(url) as database:
+            return await examine_neighbours(config, database, queue)
+    except (StoreError, ConfigError):
+        return ()  # told by the store's own check

@@ -75,10 +75,8 @@ class Neighbours:
             StoreError: The store does not answer.
         """
         own = await self._own_source()
-        body = await self._reader.newest_event()
-        source = None if body is None else _source_of(body)
-        # Events from before stores had names are not another's; they go out with the old source until they are gone.
-        if source is None or source in (own, OWN_SOURCE, *self._found) or len(self._found) >= MOST_REMEMBERED:
+        source = await foreign_source(self._reader, own)
+        if source is None or source in self._found or len(self._found) >= MOST_REMEMBERED:
             return
         self._found[source] = None
         _log.error(
@@ -87,6 +85,22 @@ class Neighbours:
             other_source=source,
             own_source=own,
         )
+
+
+async def foreign_source(reader: EventReader, own: str) -> str | None:
+    """Return the source of the newest event under our subjects; None when it is ours, or there is none.
+
+    Args:
+        reader: The message queue.
+        own: The source of our own events.
+
+    Raises:
+        BrokerError: The queue does not answer, or does not let us read.
+    """
+    body = await reader.newest_event()
+    source = None if body is None else _source_of(body)
+    # Events from before stores had names are not another's; they go out with the old source until they are gone.
+    return None if source in (own, OWN_SOURCE) else source
 
 
 def _source_of(body: bytes) -> str | None:

@@ -325,7 +325,9 @@ async def test_axe_finds_nothing_serious(page: Page, server: TestServer, parts: 
     parts.record.stored["change-1"] = make_parked_change()
     parts.record.stored["change-2"] = replace(make_change("change-2"), state=State.REPLAYING, progress=(replaying(10),))
     parts.overview.needs = (
-        Need(slug="member_missing", urgency=Urgency.BROKEN, what="no state", remedy="Add it.", since=NOW, commands=("x",)),
+        Need(
+            slug="member_missing", urgency=Urgency.BROKEN, what="no state", remedy="Add it.", since=NOW, commands=("x",)
+        ),
         Need(slug="node_behind", urgency=Urgency.WAITING, what="node member2 is 30 blocks behind", node="member2"),
     )
     await page.goto(str(server.make_url(path)))
