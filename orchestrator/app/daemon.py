@@ -45,8 +45,9 @@ from orchestrator.engine.news import NewsReader
 from orchestrator.engine.ports import Clock
 from orchestrator.engine.repairing import Repairer
 from orchestrator.engine.standstill import StandstillWatch
-from orchestrator.engine.testimony import VERDICT_TYPE, Taker, VerdictReader
+from orchestrator.engine.testimony import Taker, VerdictReader
 from orchestrator.engine.tracking import ReplayTracker
+from orchestrator.engine.verdict_messages import VERDICT_TYPE
 from orchestrator.engine.vouching import Voucher
 from orchestrator.events.asyncapi import asyncapi_document
 from orchestrator.events.backlog import Backlog

@@ -33,8 +33,8 @@ from orchestrator.besu.node import Node
 from orchestrator.besu.signers import SignerError
 from orchestrator.besu.tokens import TokenFile
 from orchestrator.broker.connecting import connect
-from orchestrator.cli.findings import as_document, show
 from orchestrator.broker.port import Broker
+from orchestrator.cli.findings import as_document, show
 from orchestrator.cli.known_groups import is_unmade, kept_chains, kept_watch, known_groups
 from orchestrator.cli.output import quieten
 from orchestrator.config import AccountConfig, Config, ConfigError, NodeConfig, load_config

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final, Literal, TypeVar
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from orchestrator.engine.testimony import SOURCE, InvalidVerdictError, bounded, first_mistake
+from orchestrator.engine.verdict_messages import SOURCE, InvalidVerdictError, bounded, first_mistake
 from orchestrator.membership.attestations import (
     MOST_BLOCKS,
     MOST_CHARACTERS,

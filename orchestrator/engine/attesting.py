@@ -15,7 +15,7 @@ from orchestrator.engine.fleet import Fleet
 from orchestrator.engine.isolation import contained
 from orchestrator.engine.node_ports import NodeError, NodePort
 from orchestrator.engine.ports import BrokerError, Clock
-from orchestrator.engine.testimony import encode_verdict
+from orchestrator.engine.verdict_messages import encode_verdict
 from orchestrator.engine.watcher import ChainWatcher
 from orchestrator.membership.joining import Join
 from orchestrator.membership.verdicts import MemberVerdict, RootAt, SignedVerdict, statement

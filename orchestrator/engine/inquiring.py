@@ -18,7 +18,7 @@ from orchestrator.engine.fleet import Fleet
 from orchestrator.engine.newest_words import MOST_REMEMBERED, NewestWords
 from orchestrator.engine.node_ports import NodeError
 from orchestrator.engine.ports import BrokerError, Clock
-from orchestrator.engine.testimony import InvalidVerdictError
+from orchestrator.engine.verdict_messages import InvalidVerdictError
 from orchestrator.engine.watcher import ChainWatcher
 from orchestrator.membership.attestations import (
     VALID_FOR,

@@ -18,7 +18,7 @@ from orchestrator.engine.inquiring import StatementSigner
 from orchestrator.engine.isolation import contained
 from orchestrator.engine.node_ports import NodeError
 from orchestrator.engine.ports import BrokerError, Clock, StoreError
-from orchestrator.engine.testimony import InvalidVerdictError
+from orchestrator.engine.verdict_messages import InvalidVerdictError
 from orchestrator.engine.watcher import ChainWatcher
 from orchestrator.membership.attestations import (
     MOST_CHARACTERS,

@@ -7,7 +7,7 @@ from pydantic.json_schema import models_json_schema
 
 from orchestrator.engine.attestation_messages import ATTESTATION_TYPE, INQUIRY_TYPE, AttestationData, InquiryData
 from orchestrator.engine.requests import REQUEST_TYPE, RequestData
-from orchestrator.engine.testimony import VERDICT_TYPE, VerdictData
+from orchestrator.engine.verdict_messages import VERDICT_TYPE, VerdictData
 from orchestrator.events.examples import example
 from orchestrator.events.schema import DATA, DOCUMENTS
 from orchestrator.membership.status import EventType

@@ -23,7 +23,7 @@ from orchestrator.engine.attestation_messages import (
 from orchestrator.engine.fleet import Fleet
 from orchestrator.engine.inquiring import AttestationBook, Inquirer, Policy
 from orchestrator.engine.ports import BrokerError
-from orchestrator.engine.testimony import MAX_BODY_BYTES, InvalidVerdictError
+from orchestrator.engine.verdict_messages import MAX_BODY_BYTES, InvalidVerdictError
 from orchestrator.engine.vouching import Voucher
 from orchestrator.engine.watcher import ChainWatcher
 from orchestrator.membership.attestations import VALID_FOR, Attestation, Inquiry, Signed, inquiry_of, statement_of

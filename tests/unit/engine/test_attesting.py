@@ -7,7 +7,7 @@ import pytest
 from orchestrator.engine.attesting import GIVE_UP_BLOCKS, Attester
 from orchestrator.engine.fleet import Fleet
 from orchestrator.engine.ports import BrokerError
-from orchestrator.engine.testimony import decode_verdict
+from orchestrator.engine.verdict_messages import decode_verdict
 from orchestrator.engine.watcher import ChainWatcher
 from orchestrator.membership.attempt import Action
 from orchestrator.membership.joining import Join

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 
 from orchestrator.besu.signers import LocalSigner, signer_from_key
 from orchestrator.besu.statements import signer_of
-from orchestrator.engine import newest_words, testimony
-from orchestrator.engine.testimony import (
+from orchestrator.engine import newest_words
+from orchestrator.engine.testimony import VerdictBook, VerdictReader
+from orchestrator.engine.verdict_messages import (
+    MAX_BODY_BYTES,
     VERDICT_TYPE,
     InvalidVerdictError,
-    VerdictBook,
-    VerdictReader,
     decode_verdict,
     encode_verdict,
 )
@@ -123,7 +123,7 @@ def test_no_field_does_harm(name: str, value: object) -> None:
 def test_long_messages_are_not_read() -> None:
     """A message above the bound is ignored before it is parsed."""
     with pytest.raises(InvalidVerdictError, match="bytes"):
-        decode_verdict(b" " * (testimony.MAX_BODY_BYTES + 1))
+        decode_verdict(b" " * (MAX_BODY_BYTES + 1))
 
 
 def test_the_book_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
