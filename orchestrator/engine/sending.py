@@ -37,8 +37,7 @@ from orchestrator.membership.reasons import Reason
 from orchestrator.membership.retry import NODE_MARKER_BLOCKS
 
 DISTRIBUTES_HISTORY_SINCE = (21, 10, 2)
-"""Before this Besu a distribution brings no history; additions are sent there with a marker of the node's
-(docs/besu.md#markers)."""
+"""Before it a distribution brings no history: additions go with a marker of the node's (docs/besu.md#markers)."""
 
 HISTORY_KEY_BYTES = 64
 """Length of the payload key of an addition that brings the group's history (docs/besu.md#markers)."""
@@ -69,8 +68,7 @@ class Sending:
     Attributes:
         fleet: The nodes.
         signers: The accounts.
-        markers: Signs markers.
-        marker_accounts: Who signs them.
+        markers, marker_accounts: What signs markers, and for whom.
         contract: The management contract's codec.
         forecaster: Forecasts what new members' nodes make of a group's history.
         additions: What else is being added, by all lanes.

@@ -58,8 +58,7 @@ class Surveyed:
 
     Attributes:
         node: Name of the node to send through.
-        head: Its head.
-        head_hash: The hash of that block.
+        head, head_hash: Its head, and that block's hash.
         newest_head: The newest head that two nodes of the members show, when the sender's was read.
         syncing: Whether the node says that it is syncing.
         view: The group there.

@@ -267,7 +267,7 @@ def test_every_path_of_a_variable_is_applied_or_told(tmp_path_factory: pytest.Te
 
 def test_the_documented_example_is_valid(tmp_path: Path) -> None:
     """The example in the documentation loads, with the files that it names."""
-    example = re.findall(r"```toml\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)[0]
+    example = re.findall(r"## Example\n```toml\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)[0]
     for name in re.findall(r'(?:_file|keystore) = "([^"]+)"', example):
         (tmp_path / name).write_text("something")
         (tmp_path / name).chmod(0o600)

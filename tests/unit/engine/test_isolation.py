@@ -31,7 +31,7 @@ SERVE_ONE = {
     "store/holder_names.py::_locked": "waits for one lock for one caller, at the start",
     "store/outbox_store.py::pending": "reads one page for one caller, and sets aside what can't be read",
     "store/outbox_store.py::after": "reads one page for one caller, and leaves out what can't be read",
-    "engine/worker.py::run": "drives one lane, which the supervisor contains",
+    "engine/worker.py::_run": "drives one lane, which the supervisor contains",
     "engine/worker.py::_drive": "drives one lane, which the supervisor contains",
 }
 """Endless loops whose items are not contained where they are, each with the reason."""
