@@ -15,7 +15,7 @@ from orchestrator.besu.inspection import (
 )
 from orchestrator.besu.inspection_identity import judge_identities
 from orchestrator.besu.inspection_node import NO_HEAD, judge_node, judge_silent
-from orchestrator.besu.inspection_pairs import pair_findings
+from orchestrator.besu.inspection_pairs import closed_by_pairs, pair_findings
 from orchestrator.besu.inspection_standstill import standstill_findings
 from orchestrator.besu.versions import dotted
 
@@ -49,6 +49,7 @@ def judge(
     accounts: Mapping[str, str | None],
     owned: Mapping[str, Sequence[str]],
     standing: Mapping[str, NextBlock | Unanswered] | None = None,
+    unreplayable: Mapping[str, str] | None = None,
 ) -> tuple[Finding, ...]:
     """Return all findings, in the order in which they are shown.
 
@@ -58,14 +59,16 @@ def judge(
         accounts: By address, why the account's key does not load; None when it does.
         owned: By address, ids of the groups that the account owns, as far as they are known.
         standing: By name, the next block of each node that stands still while others move.
+        unreplayable: By group that is known to have a block that can't be replayed, the block and why.
     """
     found: list[Finding] = []
     for node in nodes:
         found += [judge_silent(node)] if isinstance(node, NodeSilent) else judge_node(node, expected)
     answering = [node for node in nodes if isinstance(node, NodeSeen)]
     found += judge_identities(answering)
-    found += standstill_findings(answering, standing or {})
-    found += pair_findings(answering)
+    closed = closed_by_pairs(answering) | dict(unreplayable or {})
+    found += standstill_findings(answering, standing or {}, closed)
+    found += pair_findings(answering, frozenset(unreplayable or {}))
     found += _same_chain(answering)
     found += _versions(answering)
     found += _spread(answering)

@@ -13,11 +13,12 @@ CLOSED: Final = "extendable-groups"
 MOST_NAMED: Final = 5
 
 
-def pair_findings(nodes: Sequence[NodeSeen]) -> tuple[Finding, ...]:
+def pair_findings(nodes: Sequence[NodeSeen], known: frozenset[str] = frozenset()) -> tuple[Finding, ...]:
     """Return what is to be said of the newest blocks.
 
     Args:
         nodes: All that answer; each was asked for the same blocks, and knows other groups.
+        known: Groups that are told as closed by what the store has.
     """
     looked = [node.markers for node in nodes if isinstance(node.markers, MarkerKeys)]
     if not looked:
@@ -26,7 +27,21 @@ def pair_findings(nodes: Sequence[NodeSeen]) -> tuple[Finding, ...]:
     blocks = max(seen.blocks for seen in looked)
     if not pairs:
         return (Finding(check=CHECK, level=Level.OK, what=f"no account is twice in one of the newest {blocks} blocks"),)
-    return (_twice(pairs, blocks), *_closed(pairs))
+    return (_twice(pairs, blocks), *_closed(pairs, known))
+
+
+def closed_by_pairs(nodes: Sequence[NodeSeen]) -> dict[str, str]:
+    """Return by group the first of the newest blocks that can't be replayed, and why, for a person.
+
+    Args:
+        nodes: All that answer.
+    """
+    pairs = _together([node.markers for node in nodes if isinstance(node.markers, MarkerKeys)])
+    found: dict[str, str] = {}
+    for pair in pairs:
+        for group in pair.groups:
+            found.setdefault(group, f"block {pair.block_number}: account {pair.account}, {pair.times} transactions")
+    return found
 
 
 def _together(looked: Sequence[MarkerKeys]) -> list[Pair]:
@@ -66,11 +81,12 @@ def _twice(pairs: Sequence[Pair], blocks: int) -> Finding:
     )
 
 
-def _closed(pairs: Sequence[Pair]) -> tuple[Finding, ...]:
+def _closed(pairs: Sequence[Pair], known: frozenset[str]) -> tuple[Finding, ...]:
     since: dict[str, Pair] = {}
     for pair in pairs:
         for group in pair.groups:
-            since.setdefault(group, pair)
+            if group not in known:
+                since.setdefault(group, pair)
     if not since:
         return ()
     named = "; ".join(f"{group} since block {pair.block_number} at the latest" for group, pair in since.items())

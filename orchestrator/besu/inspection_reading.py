@@ -210,8 +210,8 @@ async def standing(
         nodes: The nodes by name.
     """
     heads = {node.name: node.head.number for node in seen if isinstance(node, NodeSeen)}
-    later = {name: await asked(nodes[name].head()) for name in heads}
-    numbers = {name: head.number for name, head in later.items() if isinstance(head, Head)}
+    later = await asyncio.gather(*(asked(nodes[name].head()) for name in heads))
+    numbers = {name: head.number for name, head in zip(heads, later, strict=True) if isinstance(head, Head)}
     ahead = max(numbers, key=lambda name: numbers[name], default=None)
     if ahead is None:
         return {}

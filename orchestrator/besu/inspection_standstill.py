@@ -10,23 +10,32 @@ CHECK = "stands-still"
 
 
 def standstill_findings(
-    nodes: Sequence[NodeSeen], standing: Mapping[str, NextBlock | Unanswered]
+    nodes: Sequence[NodeSeen],
+    standing: Mapping[str, NextBlock | Unanswered],
+    unreplayable: Mapping[str, str],
 ) -> tuple[Finding, ...]:
     """Return why nodes stand still, as far as it can be told.
 
     Args:
         nodes: All that answer.
         standing: By name, the block that each that stands still has to import next.
+        unreplayable: By group that is known to have such a block, the first one and why, for a person.
     """
-    return tuple(finding for node in nodes for finding in _of(node, standing.get(node.name), nodes))
+    return tuple(f for node in nodes for f in _of(node, standing.get(node.name), nodes, unreplayable))
 
 
-def _of(seen: NodeSeen, ahead: NextBlock | Unanswered | None, nodes: Sequence[NodeSeen]) -> Iterator[Finding]:
+def _of(
+    seen: NodeSeen,
+    ahead: NextBlock | Unanswered | None,
+    nodes: Sequence[NodeSeen],
+    unreplayable: Mapping[str, str],
+) -> Iterator[Finding]:
     if ahead is None:
         if len(nodes) > 1:
             yield Finding(check=CHECK, level=Level.OK, node=seen.name, what="moves with the others")
         return
-    known = isinstance(ahead, NextBlock)
+    groups = ahead.groups if isinstance(ahead, NextBlock) else ()
+    halted = "; ".join(unreplayable[group] for group in groups if group in unreplayable)
     hold = hold_of(
         enclave_down=_enclave_is_down(seen),
         peers=None if isinstance(seen.peers, Unanswered) else seen.peers,
@@ -39,9 +48,9 @@ def _of(seen: NodeSeen, ahead: NextBlock | Unanswered | None, nodes: Sequence[No
         stands = f"stands at block {ahead.number - 1} while others have {ahead.newest}"
     yield Finding(
         check=CHECK,
-        level=Level.WARNING if known and hold is Hold.ADDITION else Level.ERROR,
+        level=Level.WARNING if hold is Hold.ADDITION and not halted else Level.ERROR,
         node=seen.name,
-        what=f"{stands}: {_cause(hold, ahead)}",
+        what=f"{stands}: {_cause(hold, ahead, halted)}",
         why="It imports nothing: nothing can be sent through it or proven of it, and changes with its member wait.",
         remedy=_remedy(hold, seen),
         copy=_commands(hold, seen, nodes),
@@ -54,7 +63,7 @@ def _enclave_is_down(seen: NodeSeen) -> bool:
     )
 
 
-def _cause(hold: Hold, ahead: NextBlock | Unanswered) -> str:
+def _cause(hold: Hold, ahead: NextBlock | Unanswered, halted: str) -> str:
     match hold:
         case Hold.ENCLAVE:
             return "its enclave does not answer"
@@ -65,7 +74,10 @@ def _cause(hold: Hold, ahead: NextBlock | Unanswered) -> str:
     match hold:
         case Hold.ADDITION:
             names = f" to {', '.join(ahead.groups)}" if ahead.groups else ""
-            return f"block {ahead.number} adds it or another node{names}: it replays that group's history, or can't"
+            cause = f"block {ahead.number} adds it or another node{names}"
+            if halted:
+                return f"{cause}, whose history can't be replayed ({halted})"
+            return f"{cause}: it replays that group's history, or can't"
         case Hold.PAYLOAD:
             return (
                 f"block {ahead.number} holds {ahead.markers} private transaction(s), which its enclave must hand over"

@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
 from random import SystemRandom
 from typing import Annotated, Final
@@ -40,6 +41,7 @@ from orchestrator.cli.output import quieten
 from orchestrator.config import AccountConfig, Config, ConfigError, NodeConfig, load_config
 from orchestrator.engine.chain_guard import NodeChain
 from orchestrator.engine.ports import StoreError
+from orchestrator.membership.forecast.blocks import flaws_in_words
 from orchestrator.store.database import Database
 
 MEMBER_KEYS: Final = 6
@@ -92,19 +94,36 @@ async def examine(config: Config, *, head_within_seconds: float = 15.0) -> tuple
         async with asyncio.TaskGroup() as asking:
             seeing = asking.create_task(inspector.inspect(targets))
             opening = [asking.create_task(asyncio.to_thread(_key_trouble, account)) for account in config.accounts]
-            listing = asking.create_task(_stored_groups(config))
+            listing = asking.create_task(_stored(config))
             looking_around = asking.create_task(_surroundings(config))
         seen = seeing.result()
         accounts = {
             account.address: trouble.result() for account, trouble in zip(config.accounts, opening, strict=True)
         }
-        known, chains, store = listing.result()
-        nodes = {target.node.name: target.node for target in targets}
+        stored = listing.result()
         nodes = {target.node.name: target.node for target in targets}
         still = await standing(seen, nodes)
-        owned = await owned_groups(seen, nodes, [address for address, bad in accounts.items() if bad is None], known)
-    around = looking_around.result()
-    return in_order((*judge(seen, expected, accounts, owned, still), *chain_findings(seen, chains), *store, *around))
+        loading = [address for address, bad in accounts.items() if bad is None]
+        owned = await owned_groups(seen, nodes, loading, stored.groups)
+    judged = judge(seen, expected, accounts, owned, still, stored.closed)
+    return in_order((*judged, *chain_findings(seen, stored.chains), *stored.findings, *looking_around.result()))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Stored:
+    """What the store knows.
+
+    Attributes:
+        groups: Ids of known groups.
+        chains: Which chain each node was on, by name.
+        closed: By group that can't be extended, the block that closed it and why.
+        findings: What was seen of the store, and found in it.
+    """
+
+    groups: tuple[str, ...] = ()
+    chains: Mapping[str, NodeChain] = field(default_factory=dict)
+    closed: Mapping[str, str] = field(default_factory=dict)
+    findings: tuple[Finding, ...] = ()
 
 
 def _target(session: ClientSession, node: NodeConfig) -> Target:
@@ -128,16 +147,13 @@ def _key_trouble(account: AccountConfig) -> str | None:
     return None
 
 
-async def _stored_groups(
-    config: Config,
-) -> tuple[tuple[str, ...], Mapping[str, NodeChain], tuple[Finding, ...]]:
-    """Return the groups and the nodes' chains that the store knows, and what was seen of the store and found in it."""
+async def _stored(config: Config) -> _Stored:
     try:
         groups = await known_groups(config)
         watched = await kept_watch(config)
         chains = await kept_chains(config)
     except (StoreError, ConfigError) as error:
-        return (), {}, (store_trouble(str(error)),)
+        return _Stored(findings=(store_trouble(str(error)),))
     if groups is None or watched is None:
         note = Finding(
             check="store",
@@ -146,13 +162,18 @@ async def _stored_groups(
             why="Only groups that nodes list could be looked at.",
             remedy="`orchestrator migrate` makes it.",
         )
-        return (), {}, (note,)
+        return _Stored(findings=(note,))
     well = Finding(check="store", level=Level.OK, what=f"the store answers and knows {len(groups)} group(s)")
-    return groups, chains, (well, *watch_findings(*watched))
+    return _Stored(
+        groups=groups,
+        chains=chains,
+        closed={one.privacy_group_id: flaws_in_words(one.examination) for one in watched[1]},
+        findings=(well, *watch_findings(*watched)),
+    )
 
 
 async def _surroundings(config: Config) -> tuple[Finding, ...]:
-    """Return what is around the daemon itself; what makes the store unreadable is told by `_stored_groups`."""
+    """Return what is around the daemon itself; what makes the store unreadable is told by `_stored`."""
     return (*await _writable_store(config), *await _queue(config), *secrets(config), *disk(config))
 
 

@@ -210,6 +210,24 @@ async def test_accounts_that_send_twice_close_the_groups_in_their_blocks(examine
     assert f"{group.privacy_group_id} since block {mined} at the latest" in closed.what
 
 
+async def test_a_node_that_can_not_replay_is_told_from_one_that_replays(examined: Starting) -> None:
+    """Where a block of the added group can't be replayed, the standing node is an error that names the block."""
+    async with examined(validators=1, history=2, replay_ms_per_transaction=1) as network:
+        async with network.owner() as owner:
+            (group,) = await owner.find([network.devnet.nodes[0].enclave_key])
+            (account,) = await network.devnet.call(1, "devnet_publicTraffic", [1, 2])
+            await apply(network.devnet, group.privacy_group_id, [Method.LOCK, Method.UNLOCK])
+            await network.devnet.call(1, "devnet_publicTraffic", [0])
+            await owner.add(group.privacy_group_id, [network.devnet.nodes[2].enclave_key])
+        await network.devnet.call(1, "devnet_mine", [3])
+        findings = await network.examine(head_within_seconds=1.5)
+    (still,) = [f for f in findings if f.check == "stands-still" and f.level is not Level.OK]
+    assert (still.node, still.level) == ("m3", Level.ERROR)
+    assert "whose history can't be replayed (block" in still.what
+    assert account in still.what
+    assert still.copy[0].startswith("orchestrator rescue")
+
+
 async def test_sends_that_are_never_mined_are_foretold(examined: Starting) -> None:
     """On a later version without price and base fee, a node that makes no blocks is no node to send through."""
     async with examined(besu_version="25.4.1", validators=2, base_fee=False) as network:
