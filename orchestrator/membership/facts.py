@@ -206,8 +206,7 @@ class Sighting:
         attested_by: The account whose signed word this is, when we have no access to the node; None for no such word.
         forgetful: Whether its version of Besu loses groups that it is added to.
         views: The group there at the proof's blocks that it has reached, oldest first.
-        blocks_replayed: Blocks of the group's span that it has replayed.
-        blocks_total: Blocks of the group's span; 0 while unknown.
+        blocks_replayed, blocks_total: Blocks of the group's span that it has replayed, of all; 0 while unknown.
         transactions_replayed, transactions_total: The transactions in them; 0 while unknown.
     """
 
