@@ -4,6 +4,8 @@ from typing import Any
 
 import pytest
 
+from orchestrator.besu.identifiers import bytes_to_hex
+from orchestrator.besu.inspection_proofs import unsigned
 from orchestrator.besu.management_contract import (
     Method,
     encode_add_participants,
@@ -304,4 +306,18 @@ def test_distributing_stores_the_payload_and_makes_no_marker() -> None:
     key = driver.call(1, "priv_distributeRawTransaction", driver.raw(b"x", to=APPLICATION))
 
     assert len(key) == 66
+    assert not driver.network.pool.pending()
+
+
+@pytest.mark.parametrize("version", ["21.1.7", "22.4.4", "23.10.3", "25.5.0"])
+def test_distributing_looks_at_private_from_before_it_looks_at_the_group(version: str) -> None:
+    """Bytes that nobody signed, for a group that there is not, tell whose the node is."""
+    driver = Driver(besu_version=version)
+    for key, message in (
+        (enclave_key_of(2), "Private from does not match enclave public key"),
+        (enclave_key_of(1), "rivacy group does not exist"),
+    ):
+        raw = bytes_to_hex(unsigned(key, driver.network.config.chain_id, bytes(range(32))))
+        with pytest.raises(RpcError, match=message):
+            driver.call(1, "priv_distributeRawTransaction", raw)
     assert not driver.network.pool.pending()
