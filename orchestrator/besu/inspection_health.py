@@ -144,7 +144,11 @@ def _gas_price(seen: NodeSeen, expected: Expected) -> Iterator[Finding]:
 
 def _marker_key(seen: NodeSeen) -> Iterator[Finding]:
     if isinstance(seen.markers, Unanswered):
-        yield unknown("pmt-key", seen, "which key signs PMTs", seen.markers)
+        off = seen.markers.reason in {"method_not_found", "method_not_enabled"}
+        remedy = (
+            API_REMEDY if off else "Look at its enclave, through which it reads private transactions, and at its log."
+        )
+        yield unknown("pmt-key", seen, "which key signs PMTs", seen.markers, remedy)
         return
     own = seen.markers.own
     senders = [sender for sender, _ in own]

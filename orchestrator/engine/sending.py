@@ -257,9 +257,7 @@ class Sending:
         for newcomer in hosts:
             if newcomer is None or newcomer is watcher:
                 continue
-            if await newcomer.wait_beyond(number - 1, NEWCOMER_SECONDS) is not None or not await _answers(newcomer):
-                continue
-            if newcomer.head is None or newcomer.head.number < number:
+            if await newcomer.wait_beyond(number - 1, NEWCOMER_SECONDS) is None and await _lacks(newcomer, number):
                 detail = (
                     f"the new member's node {newcomer.node.name} does not get block {number}, which follows the lock"
                 )
@@ -332,12 +330,12 @@ async def _is_mined(watcher: ChainWatcher, attempt: Attempt) -> bool:
     return any(outcome.block_number is not None for outcome in await watcher.node.outcomes(attempt.pmt_hashes))
 
 
-async def _answers(watcher: ChainWatcher) -> bool:
+async def _lacks(watcher: ChainWatcher, number: int) -> bool:
+    """Whether a node answers and does not have a block: its WebSocket may only not have told of it."""
     try:
-        await watcher.refresh()
+        return (await watcher.refresh()).number < number
     except NodeError:
         return False
-    return True
 
 
 def _plan(change: Change) -> Plan:
