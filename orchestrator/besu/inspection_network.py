@@ -1,6 +1,7 @@
 """Judging the configured nodes together, the accounts, and what concerns every such network. Pure."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 from orchestrator.besu.inspection import (
@@ -18,11 +19,13 @@ from orchestrator.besu.inspection_node import NO_HEAD, judge_node, judge_silent
 from orchestrator.besu.inspection_pairs import closed_by_pairs, pair_findings
 from orchestrator.besu.inspection_standstill import standstill_findings
 from orchestrator.besu.versions import dotted
+from orchestrator.membership.cures import RESTART_ALL
 
 SPREAD_BLOCKS: Final = 5
 CAN_BE_OUTVOTED: Final = 3
 """Of so many heads two that agree say more than one that is ahead."""
 SHOWN_GROUPS: Final = 3
+NO_BLOCKS: Final = "Nor did any other node: the chain makes no blocks, and nothing can be changed."
 
 ALWAYS: Final = (
     Finding(
@@ -77,9 +80,14 @@ def judge(
 
 
 def _explained(findings: Sequence[Finding], standing: Mapping[str, NextBlock | Unanswered]) -> Iterator[Finding]:
-    """Take back what follows from a node's standing still: one cause has one remedy."""
+    """Take back what follows from nodes, or the whole chain, standing still: one cause has one remedy."""
+    heard = [finding for finding in findings if finding.check == "subscriptions" and finding.level is not Level.NOTE]
+    nowhere = len(heard) > 1 and all(finding.what.startswith(NO_HEAD) for finding in heard)
     for finding in findings:
-        if finding.node in standing and finding.check == "subscriptions" and finding.what.startswith(NO_HEAD):
+        silent = finding.check == "subscriptions" and finding.what.startswith(NO_HEAD)
+        if silent and nowhere:
+            yield replace(finding, why=NO_BLOCKS, remedy=f"Look at the validators. {RESTART_ALL}")
+        elif silent and finding.node in standing:
             what = "its WebSocket delivers no head, since the node stands still: see `stands-still`"
             yield Finding(check=finding.check, level=Level.NOTE, node=finding.node, what=what)
         else:

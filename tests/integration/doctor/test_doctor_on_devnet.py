@@ -124,6 +124,8 @@ async def test_a_chain_that_stands_still_delivers_no_head(examined: Starting) ->
     async with examined(block_period_seconds=0) as network:
         findings = await network.examine(head_within_seconds=1.0)
     assert levels(findings, "subscriptions") == [Level.ERROR] * 3
+    (remedy,) = {f.remedy for f in findings if f.check == "subscriptions"}
+    assert "restart all nodes together" in remedy
 
 
 async def test_a_websocket_address_that_nobody_listens_on_is_found(examined: Starting) -> None:
