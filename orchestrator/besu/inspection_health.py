@@ -3,6 +3,7 @@
 The facts are docs/besu.md#nonces, #replay-measured, #outcomes.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 
 from orchestrator.besu.inspection import EnclaveSeen, Expected, Finding, HeadDelivered, Level, NodeSeen, Unanswered
@@ -151,7 +152,7 @@ def _marker_key(seen: NodeSeen) -> Iterator[Finding]:
         yield unknown("pmt-key", seen, "which key signs PMTs", seen.markers, remedy)
         return
     own = seen.markers.own
-    senders = [sender for sender, _ in own]
+    senders = Counter(sender for sender, _ in own)
     if not own:
         yield ok(
             "pmt-key",
@@ -159,12 +160,13 @@ def _marker_key(seen: NodeSeen) -> Iterator[Finding]:
             f"no PMT of this node in the newest {seen.markers.blocks} blocks, so its marker key can't be told",
             level=Level.NOTE,
         )
-    elif len(set(senders)) < len(senders) or any(nonce > 0 for _, nonce in own):
+    elif len(senders) < len(own) or any(nonce > 0 for _, nonce in own):
+        ((account, times),) = senders.most_common(1)
         yield Finding(
             check="pmt-key",
             level=Level.WARNING,
             node=seen.name,
-            what=f"signs its PMTs with a fixed key ({len(own)} PMTs by {len(set(senders))} sender(s))",
+            what=f"signs its PMTs with a fixed key: account {account} made {times} of the newest {len(own)}",
             why="Two of its PMTs in one block, of one group or of two, close every group with a transaction in that "
             "block to new nodes for good. Of PMTs that are sent at once it loses some.",
             remedy=_fixed_key_remedy(seen),
