@@ -38,6 +38,16 @@ class HttpProtocol(web.RequestHandler):
         response.force_close()
         return response
 
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """Write an answer; what the library refuses before any handler (an ``Expect``) is a problem document, too."""
+        if isinstance(resp, web.HTTPException) and resp.status >= HTTPStatus.BAD_REQUEST:
+            status = HTTPStatus(resp.status)
+            resp = problem_response(status, status.phrase.lower().replace(" ", "-"), f"{status.description}.")
+            resp.headers.update({**SECURITY_HEADERS, "Cache-Control": "no-store"})
+        return await super().finish_response(request, resp, start_time)
+
 
 def _told(status: HTTPStatus, error: BaseException | None) -> tuple[HTTPStatus, str, str]:
     match error:

@@ -30,6 +30,7 @@ _LONGEST_ID: Final = 128
 _LONGEST_KEY: Final = 256
 _TO_BASE64: Final = str.maketrans("-_ ", "+/+")
 _LONGEST_NUMBER: Final = 9
+_ENCODINGS: Final = frozenset({"", "identity", "gzip", "deflate", "br", "zstd"})
 BODY_SECONDS: Final = 10.0
 """What sending a body may take: it has 256 KiB at most."""
 
@@ -79,9 +80,13 @@ async def body_of(request: web.Request) -> bytes:
     """Return the body.
 
     Raises:
+        ProblemError: It is packed in a way that is not known here; what is known, the library unpacks or refuses.
         web.HTTPRequestEntityTooLarge: It is too large.
         TimeoutError: It did not come in time.
     """
+    if request.headers.get("Content-Encoding", "").strip().lower() not in _ENCODINGS:
+        detail = "The body's Content-Encoding is not read here; send it as it is."
+        raise ProblemError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "unknown-encoding", detail, "Content-Encoding")
     async with asyncio.timeout(BODY_SECONDS):
         return await request.read()
 

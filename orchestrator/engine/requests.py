@@ -174,13 +174,19 @@ def parse_batch(body: bytes) -> tuple[ChangeRequest, ...]:
         found = decode_batch(body)
     except InvalidEventError as error:
         raise InvalidRequestError(error.field, error.message) from None
-    requests = []
+    requests: list[ChangeRequest] = []
+    asked: dict[tuple[str, str], str] = {}
     for place, cloud_event in enumerate(found):
         try:
-            requests.append(_request_of(cloud_event))
+            request = _request_of(cloud_event)
         except InvalidRequestError as error:
             field = f"{place}.{error.field}"
             raise InvalidRequestError(field, error.message, request_id=error.request_id) from None
+        if asked.setdefault((request.source, request.request_id), request.body_hash) != request.body_hash:
+            # Found only when it is stored, this would leave those before it accepted.
+            message = "is that of an earlier event in the list, which asks for something else"
+            raise InvalidRequestError(f"{place}.id", message, request_id=request.request_id)
+        requests.append(request)
     return tuple(requests)
 
 

@@ -42,6 +42,8 @@ async def answered(port: int, sent: bytes) -> tuple[int, dict[str, str], bytes]:
         (b"GET /livez SPDY/1.1\r\n" + HOST + b"\r\n", 400, "no-http"),
         (b"GET /livez HTTP/1.1\r\n\r\n", 400, "no-http"),
         (b"GET /livez HTTP/1.0\r\n\r\n", 400, "no-host"),
+        (b"POST /v1/changes HTTP/1.1\r\n" + HOST + b"Expect: x\r\n\r\n", 417, "expectation-failed"),
+        (b"GET /nothing HTTP/1.1\r\n" + HOST + b"Expect: x\r\n\r\n", 417, "expectation-failed"),
         (b"FOO /livez HTTP/1.1\r\n" + HOST + b"\r\n", None, None),
     ],
 )
@@ -60,7 +62,7 @@ async def test_what_the_parser_refuses_is_a_problem(
         assert headers[name.lower()] == value
 
 
-@pytest.mark.parametrize("encoding", ["zstd", "br", "gzip", "deflate"])
+@pytest.mark.parametrize("encoding", ["zstd", "br", "gzip", "deflate", "x-gzip", "gzip, gzip"])
 async def test_a_body_that_can_not_be_unpacked_is_a_problem(port: int, encoding: str) -> None:
     """A content encoding that is not read here, or that the body does not have, is told."""
     body = b"{}"

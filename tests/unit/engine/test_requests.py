@@ -216,6 +216,12 @@ def test_a_batch_is_valid_as_a_whole() -> None:
     with pytest.raises(InvalidRequestError) as refused:
         parse_batch(json.dumps(events).encode())
     assert (refused.value.field, refused.value.request_id) == ("1.data.members", "r-1")
+    events[1] |= {"id": "r-0", "data": events[0]["data"]}
+    assert [request.request_id for request in parse_batch(json.dumps(events).encode())] == ["r-0", "r-0", "r-2"]
+    events[2] |= {"id": "r-0", "data": ADD | {"kind": "remove_members"}}
+    with pytest.raises(InvalidRequestError) as refused:
+        parse_batch(json.dumps(events).encode())
+    assert (refused.value.field, refused.value.request_id) == ("2.id", "r-0")
     for wrong in (b"{}", b" " * (MAX_BODY_BYTES + 1)):
         with pytest.raises(InvalidRequestError, match="body"):
             parse_batch(wrong)
