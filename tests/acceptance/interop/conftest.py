@@ -70,6 +70,10 @@ class Interop:
         """Compile and run the Go program in a folder, as one of the clients' module; returns what it printed."""
         return self.tool(str(self.clients / "go" / "run.sh"), "run", ".", folder=folder)
 
+    def shell(self, script: str) -> str:
+        """Run a script where the tools in Go are found; returns what it printed."""
+        return self._run(["sh", "-eu"], f'PATH="$PWD/bin:$PATH"\n{script}', self.clients / "go")
+
     def tool(self, *command: str, folder: Path) -> str:
         """Run a program; returns what it printed."""
         return self._run(list(command), "", folder)

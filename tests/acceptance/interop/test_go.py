@@ -1,5 +1,6 @@
 """Producers and consumers in Go, over HTTP and NATS, by the examples of the documentation."""
 
+import json
 from pathlib import Path
 
 from tests.acceptance.interop.conftest import Interop
@@ -55,3 +56,23 @@ def test_nats_go_sends_and_hears(running: Interop, tmp_path: Path) -> None:
     binary = made.replace('\t"encoding/json"\n', "") + BINARY.lstrip("\n") + after
     running.go(running.go_module(tmp_path, binary))
     assert running.asked("add-member3-by-nats-go-binary")["kind"] == "add_members"
+
+
+def test_the_command_line_of_nats_sends_and_hears(running: Interop) -> None:
+    """What `nats pub` sends, stored or not waited for, whole or with attributes in headers, is a request."""
+    whole = running.example("events.md", "nats-cli")
+    running.shell(whole)
+    assert running.asked("add-member3-by-nats-cli")["kind"] == "add_members"
+    running.shell(whole.replace("pub -J", "pub").replace("by-nats-cli", "by-nats-cli-core"))
+    assert running.asked("add-member3-by-nats-cli-core")["kind"] == "add_members"
+
+    command, _, document = whole.partition("'")
+    event = json.loads(document.rstrip()[:-1]) | {"id": "add-member3-by-nats-cli-binary"}
+    headers = " ".join(f"-H ce-{name}:{value}" for name, value in event.items() if name != "data")
+    running.shell(f"{command.replace('pub -J', f'pub -J {headers}')} '{json.dumps(event['data'])}'")
+    assert running.asked("add-member3-by-nats-cli-binary")["kind"] == "add_members"
+
+    # It may print more than it was asked for, when they came together.
+    heard = json.loads(running.shell(running.example("events.md", "nats-cli-subscribe")).splitlines()[0])
+    assert heard["type"].startswith("membership.")
+    assert heard["source"].startswith("urn:uuid:")
