@@ -11,6 +11,7 @@ from nats.errors import Error as NatsError
 from nats.js.api import Header, RawStreamMsg
 from nats.js.errors import NotFoundError
 
+from orchestrator.broker.header_names import lowered
 from orchestrator.broker.letters import HEADER_ROOM_BYTES, REASON_HEADER, buried, original_headers
 from orchestrator.broker.library_errors import as_broker_errors
 from orchestrator.broker.names import Access, Limits, Names
@@ -196,13 +197,9 @@ class NatsBroker:
             with self._settling("burying"):
                 await self._bury(message, reason)
 
-        headers: dict[str, str] = {}
-        for name, value in (message.headers or {}).items():
-            # A second one in another case keeps its name: who reads the headers has to see both.
-            headers[name if name.lower() in headers else name.lower()] = value
         return Trigger(
             body=message.data,
-            headers=headers,
+            headers=lowered((message.headers or {}).items()),
             acknowledge=acknowledge,
             postpone=postpone,
             bury=bury,

@@ -5,6 +5,7 @@ import hashlib
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager, suppress
+from datetime import UTC, datetime
 from typing import Final
 
 import structlog
@@ -13,6 +14,7 @@ from aio_pika.abc import AbstractIncomingMessage, AbstractQueue
 from aiormq.exceptions import ChannelLockedResource
 
 from orchestrator.broker import rabbitmq_verdicts
+from orchestrator.broker.header_names import lowered
 from orchestrator.broker.letters import REASON_HEADER, buried, original_headers
 from orchestrator.broker.library_errors import LIBRARY_ERRORS, as_broker_errors
 from orchestrator.broker.names import Access, Limits, Names
@@ -262,13 +264,21 @@ async def _settling(doing: str, message: AbstractIncomingMessage) -> AsyncIterat
 
 
 def _headers_of(message: AbstractIncomingMessage) -> dict[str, str]:
-    headers = {
-        name.lower(): value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)
-        for name, value in message.headers.items()
-    }
+    headers = lowered((name, _text_of(value)) for name, value in message.headers.items())
     if message.content_type:
         headers[_CONTENT_TYPE] = message.content_type
     return headers
+
+
+def _text_of(value: object) -> str:
+    match value:
+        case bytes():
+            return value.decode("utf-8", "backslashreplace")
+        case datetime():
+            # An event's time may be a timestamp of AMQP, which has no zone.
+            return (value if value.tzinfo is not None else value.replace(tzinfo=UTC)).isoformat()
+        case _:
+            return str(value)
 
 
 def _persistent(body: bytes, headers: Mapping[str, str], message_id: str) -> Message:

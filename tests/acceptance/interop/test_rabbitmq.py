@@ -42,6 +42,9 @@ def test_pika_sends_requests_and_reads_events(running: Interop) -> None:
     structured = script.replace("by-pika", "by-pika-structured").replace("to_binary", "to_structured")
     running.python(structured)
     assert running.asked("add-member3-by-pika-structured")["kind"] == "add_members"
+    timed = "headers={**message.headers, 'ce-time': __import__('datetime').datetime(2026, 11, 23)}"
+    running.python(script.replace("by-pika", "by-pika-timed").replace("headers=message.headers", timed))
+    assert running.asked("add-member3-by-pika-timed")["kind"] == "add_members"  # AMQP has timestamps of its own
     running.python(script)
     change = running.asked("add-member3-by-pika")
     source, _, kind, change_id = running.python(subscriber).splitlines()[-1].split()
