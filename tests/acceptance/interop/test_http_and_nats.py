@@ -96,3 +96,67 @@ except Exception as error:
 """
     example = running.example("events.md", "webhook-python")
     assert running.python(example + call).splitlines() == [json.loads(body)["id"], "WebhookVerificationError"]
+
+
+def test_cloudevents_receivers_read_what_is_posted(running: Interop, posted: Posted, tmp_path: Path) -> None:
+    """The SDKs for JavaScript, Python and Go take a webhook's request for a valid event, extensions and all."""
+    running.python(running.example("http.md", "http-python"))
+    headers, body = wait_until("a webhook", lambda: posted.requests and posted.requests[0])
+    event = json.loads(body)
+    wanted = [event["id"], event["source"], event["sequence"], event["data"]["change_id"]]
+    request = json.dumps({"headers": {name.lower(): value for name, value in headers.items()}, "body": body})
+    told = running.javascript(
+        """
+        import { HTTP } from "cloudevents";
+        const event = HTTP.toEvent(JSON.parse(process.argv[2]));
+        event.validate();
+        console.log(event.id, event.source, event.sequence, event.data.change_id);
+        """,
+        request,
+    )
+    assert told.split() == wanted
+    told = running.python(
+        f"""
+import json
+from cloudevents.core.bindings.http import HTTPMessage, from_http_event
+request = json.loads({request!r})
+event = from_http_event(HTTPMessage(request["headers"], request["body"].encode()))
+print(event.get_id(), event.get_source(), event.get_extension("sequence"), event.get_data()["change_id"])
+"""
+    )
+    assert told.split() == wanted
+    program = f"""
+package main
+
+import (
+	"fmt"
+	"log"
+	"net/http"
+	"strings"
+
+	cloudevents "github.com/cloudevents/sdk-go/v2"
+)
+
+func main() {{
+	request, err := http.NewRequest("POST", "http://127.0.0.1/hook", strings.NewReader({json.dumps(body)}))
+	if err != nil {{
+		log.Fatal(err)
+	}}
+	request.Header.Set("Content-Type", {json.dumps(headers["Content-Type"])})
+	event, err := cloudevents.NewEventFromHTTPRequest(request)
+	if err != nil {{
+		log.Fatal(err)
+	}}
+	if err := event.Validate(); err != nil {{
+		log.Fatal(err)
+	}}
+	var data struct {{
+		ChangeID string `json:"change_id"`
+	}}
+	if err := event.DataAs(&data); err != nil {{
+		log.Fatal(err)
+	}}
+	fmt.Println(event.ID(), event.Source(), event.Extensions()["sequence"], data.ChangeID)
+}}
+"""
+    assert running.go(running.go_module(tmp_path, program)).split() == wanted
