@@ -92,6 +92,16 @@ def test_the_javascript_locks_name_no_place(client: str) -> None:
     assert not [name for name, package in packages.items() if name and "integrity" not in package]
 
 
+def test_the_locks_of_other_clients_name_no_place() -> None:
+    """The Python and Go clients of acceptance tests are locked by versions and hashes, too."""
+    folder = TESTS / "clients" / "interop"
+    for lock in ("requirements.txt", "go/go.mod", "go/go.sum"):
+        text = (folder / lock).read_text()
+        assert text
+        assert "://" not in text
+        assert not re.search(r"^replace |--(extra-)?index-url", text, re.MULTILINE)
+
+
 @pytest.mark.parametrize("lock", LOCKS)
 def test_locks_hold_what_the_project_asks_for(lock: str) -> None:
     """Each requirement of pyproject.toml is locked at a version that it allows."""
