@@ -1,3 +1,5 @@
 """Membership orchestrator for Hyperledger Besu flexible privacy groups."""
 
-__version__ = "0.1.0"
+from importlib.metadata import version
+
+__version__ = version("besu-membership-orchestrator")
