@@ -1,0 +1,22 @@
+#!/bin/sh
+# Installs the wheel in dist/ with the locked requirements, each checked by its hash, into a new environment.
+# Usage: install.sh TARGET, in a folder with requirements.txt, requirements-build.txt and dist/*.whl.
+set -eu
+target=$1
+tools=$(mktemp -d)
+trap 'rm -rf "$tools"' EXIT
+
+set -- dist/*.whl
+[ $# -eq 1 ] && [ -f "$1" ] || { echo "there must be one wheel in dist/: run make package" >&2; exit 1; }
+
+# What comes as source only is built with the locked tools, not with whatever is newest today.
+python3 -m venv "$tools/environment"
+pip="$tools/environment/bin/python -m pip --disable-pip-version-check --no-input --quiet"
+$pip install --require-hashes --requirement requirements-build.txt
+$pip wheel --no-deps --no-build-isolation --require-hashes --requirement requirements.txt --wheel-dir "$tools/wheels"
+
+# The environment gets no pip: what runs there installs nothing.
+python3 -m venv --without-pip "$target"
+$pip --python "$target/bin/python" install --no-index --no-deps "$tools"/wheels/*.whl "$1"
+$pip --python "$target/bin/python" check
+"$target/bin/orchestrator" --version
