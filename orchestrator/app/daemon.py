@@ -26,6 +26,7 @@ from orchestrator.app.interpreter import settle_interpreter
 from orchestrator.app.loop_lag import LoopLag
 from orchestrator.app.naming import GroupNames
 from orchestrator.app.readiness import Readiness
+from orchestrator.app.store_growth import growth_parts
 from orchestrator.app.surroundings import examine
 from orchestrator.app.webhook_endpoints import endpoints
 from orchestrator.besu.inspection import Level
@@ -198,7 +199,13 @@ class _Part(Protocol):
 def _parts(config: Config, engine: Engine, broker: Broker, relay: Relay, feed: EventFeed) -> tuple[_Part, ...]:
     """Return what runs beside intake and lanes."""
     attester = _attester(config, engine, broker)
-    parts: list[_Part] = [relay, feed, *_upkeep(config, engine), *_watch(config, engine, attester)]
+    parts: list[_Part] = [
+        relay,
+        feed,
+        *_upkeep(config, engine),
+        *growth_parts(config, engine),
+        *_watch(config, engine, attester),
+    ]
     if attester is not None:
         parts.append(attester)
     return (*parts, *_peers(config, engine, broker))

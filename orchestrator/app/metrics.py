@@ -16,6 +16,7 @@ from orchestrator.engine.isolation import contained_failures
 from orchestrator.membership.forecast.durations import Quantity
 from orchestrator.membership.model import RESTING, Change, Kind, State
 from orchestrator.membership.unextendable import WatchTally
+from orchestrator.store.size import StoreSize
 
 _ERRORS: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.0)
 
@@ -25,8 +26,10 @@ CONTAINED: Final = (
     "loop lag",
     *("message of an organisation", "neighbours", "readiness", "relay", "renewal", "repair", "repairs", "replica name"),
     *(
+        "archiving",
         "retention",
         "standstill",
+        "store size",
         "stuck sessions",
         "surroundings",
         "told event",
@@ -179,6 +182,10 @@ class Metrics:
         """Show which nodes stand still while others move."""
         self.registry.register(_Standstills(standing))
 
+    def watch_store(self, size: Callable[[], StoreSize | None]) -> None:
+        """Show how large the store is, once it was measured."""
+        self.registry.register(_Store(size))
+
     def on_step(self, before: Change, after: Change) -> None:
         """Count a committed step."""
         self._of_steps.on_step(before, after)
@@ -229,6 +236,20 @@ class _Standstills(Collector):
         for node, stands in sorted(self._standing().items()):
             found.add_metric([node], 1.0 if stands else 0.0)
         return (found,)
+
+
+class _Store(Collector):
+    def __init__(self, size: Callable[[], StoreSize | None]) -> None:
+        self._size = size
+
+    def collect(self) -> Iterable[Metric]:
+        on_disk = GaugeMetricFamily("orchestrator_store_bytes", "What the store takes on disk.")
+        rows = GaugeMetricFamily("orchestrator_store_rows", "Rows of what grows with the work done.", labels=["table"])
+        if (size := self._size()) is not None:
+            on_disk.add_metric([], size.size_bytes)
+            for table, number in sorted(size.rows.items()):
+                rows.add_metric([table], number)
+        return (on_disk, rows)
 
 
 class _Contained(Collector):

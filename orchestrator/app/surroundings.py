@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from orchestrator.app.store_growth import examine_growth
 from orchestrator.besu.inspection import Finding, Level
 from orchestrator.broker.port import Broker
 from orchestrator.config import Config, secret_files, secret_trouble
@@ -22,6 +23,7 @@ from orchestrator.store.connections import normalised
 from orchestrator.store.database import Database
 from orchestrator.store.outbox_store import SqlOutbox
 from orchestrator.store.server_facts import server_facts
+from orchestrator.store.size import store_size
 
 CHECK_SECONDS: Final = 8.0
 LARGEST_MESSAGE_BYTES: Final = MAX_BODY_BYTES
@@ -121,6 +123,7 @@ async def examine_store(config: Config, database: Database) -> tuple[Finding, ..
         async with asyncio.timeout(CHECK_SECONDS):
             await database.probe()
             facts = await database.read(partial(server_facts, now=time.time))
+            size = await database.read(store_size)
     except (StoreError, TimeoutError) as error:
         return (store_trouble(str(error) or f"no answer in {CHECK_SECONDS:g} s"),)
     through = " through a pooler that keeps sessions" if facts.pooled else ""
@@ -141,7 +144,7 @@ async def examine_store(config: Config, database: Database) -> tuple[Finding, ..
         found.append(
             Finding(check="store-clock", level=Level.OK, what="the database's clock agrees with this machine's")
         )
-    return tuple(found)
+    return (*found, *examine_growth(config, size))
 
 
 def store_trouble(said: str) -> Finding:

@@ -60,6 +60,8 @@ TABLE: Final = (
     Check("owned-groups", "What do the accounts own?"),
     Check("store", "Does the database answer?"),
     Check("store-clock", "Does the database's clock agree with this machine's?"),
+    Check("store-size", "Does the store stay small?"),
+    Check("archive", "Can the archive of old changes be written?"),
     Check("queue", "Are the message queues there?"),
     Check("events", "Can status events be published?"),
     Check("message-limit", "How large may a message be?"),

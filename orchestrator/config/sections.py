@@ -141,6 +141,19 @@ class EngineConfig(Section):
     )
 
 
+class RetentionConfig(Section):
+    """``[retention]``: when changes that are over leave the store."""
+
+    archive_dir: Folder | None = Field(
+        default=None,
+        description="Where ended changes go, as JSON lines, before they leave the store; without it they stay in it.",
+    )
+    changes_days: Annotated[float, Field(ge=1, le=36_500)] = Field(
+        default=90.0,
+        description="How long a change stays after its end; a request that comes again is recognised for so long.",
+    )
+
+
 class AdmissionConfig(Section):
     """``[admission]``: how much of one sender's may be unfinished at a time."""
 
@@ -271,6 +284,7 @@ class Config(Section):
     api: ApiConfig = ApiConfig()
     chain: ChainConfig = ChainConfig()
     engine: EngineConfig = EngineConfig()
+    retention: RetentionConfig = RetentionConfig()
     admission: AdmissionConfig = AdmissionConfig()
     markers: MarkersConfig = MarkersConfig()
     log: LogConfig = LogConfig()

@@ -10,6 +10,7 @@ from orchestrator.app.metrics import Metrics
 from orchestrator.besu.http_client import CallCounts
 from orchestrator.engine.admission import Admission
 from orchestrator.engine.clock import SystemClock
+from orchestrator.store.size import StoreSize
 from tests.contract.deploy.places import COMPOSE, DEPLOY, yaml_of
 from tests.servers.programs import find_program
 
@@ -36,6 +37,7 @@ def series() -> dict[str, set[str]]:
     metrics = Metrics(lambda: 0, lambda: [("member1", CallCounts(), 1, True)])
     metrics.watch_admission(Admission(NothingUnfinished(), SystemClock()))
     metrics.watch_neighbours(lambda: 0)
+    metrics.watch_store(lambda: StoreSize(size_bytes=1, rows={"changes": 1}))
     metrics.watch_surroundings(lambda: {"store": True}, lambda: 0.0)
     found: dict[str, set[str]] = {}
     for metric in metrics.registry.collect():

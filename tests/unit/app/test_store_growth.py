@@ -1,0 +1,60 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator.app.store_growth import LARGE_BYTES, MANY_CHANGES, SizeWatch, examine_growth
+from orchestrator.besu.inspection import Level
+from orchestrator.config import Config
+from orchestrator.store import Database, SqlChangeStore
+from orchestrator.store.size import StoreSize
+from tests.fakes.changes import a_change
+from tests.fakes.clock import JumpingClock
+
+NODE = {"name": "a", "http": "http://127.0.0.1:1", "enclave_keys": ["BULeR8JyUWhiuuCMU/HLA0Q5pzkYT+cHII3ZKBey3Bo="]}
+
+
+def configured(**retention: Any) -> Config:
+    return Config.model_validate({"nodes": [NODE], "retention": retention})
+
+
+def levels(config: Config, size: StoreSize) -> dict[str, Level]:
+    return {finding.check: finding.level for finding in examine_growth(config, size)}
+
+
+@pytest.mark.parametrize(
+    ("size", "level"),
+    [
+        (StoreSize(size_bytes=0, rows={"changes": MANY_CHANGES - 1}), Level.OK),
+        (StoreSize(size_bytes=0, rows={"changes": MANY_CHANGES}), Level.WARNING),
+        (StoreSize(size_bytes=LARGE_BYTES, rows={"changes": 1}), Level.WARNING),
+    ],
+)
+def test_a_large_store_that_grows_for_ever_is_told(size: StoreSize, level: Level) -> None:
+    """Without an archive the doctor warns once the store is large."""
+    assert levels(configured(), size) == {"store-size": level}
+
+
+def test_an_archive_that_can_not_be_written_is_told(tmp_path: Path) -> None:
+    """With an archive the size is no trouble; a place that is no folder is."""
+    large = StoreSize(size_bytes=LARGE_BYTES, rows={"changes": MANY_CHANGES})
+    config = configured(archive_dir=str(tmp_path / "new" / "archive"))
+    assert levels(config, large) == {"store-size": Level.OK}
+    (tmp_path / "file").write_text("")
+    config = configured(archive_dir=str(tmp_path / "file" / "archive"))
+    assert levels(config, large) == {"store-size": Level.OK, "archive": Level.WARNING}
+
+
+async def test_the_store_is_measured() -> None:
+    """The measure says how many rows the growing tables have, and what the store takes on disk."""
+    async with Database("sqlite://") as database:
+        store = SqlChangeStore(database, JumpingClock())
+        for name in "123":
+            await store.accept(a_change(name), "hash", ())
+        clock = JumpingClock()
+        watch = SizeWatch(database, clock)
+        with pytest.raises(TimeoutError):
+            await clock.wait_for(watch.run(), 1)
+        assert watch.size is not None
+        assert watch.size.rows == {"changes": 3, "attempts": 0, "history": 0, "outbox": 0}
+        assert watch.size.size_bytes > 4096
