@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from orchestrator.app.restoration import examine_restoration
 from orchestrator.app.store_growth import examine_growth
 from orchestrator.besu.inspection import Finding, Level
 from orchestrator.broker.port import Broker
@@ -124,6 +125,7 @@ async def examine_store(config: Config, database: Database) -> tuple[Finding, ..
             await database.probe()
             facts = await database.read(partial(server_facts, now=time.time))
             size = await database.read(store_size)
+            restored = await examine_restoration(database)
     except (StoreError, TimeoutError) as error:
         return (store_trouble(str(error) or f"no answer in {CHECK_SECONDS:g} s"),)
     through = " through a pooler that keeps sessions" if facts.pooled else ""
@@ -144,7 +146,7 @@ async def examine_store(config: Config, database: Database) -> tuple[Finding, ..
         found.append(
             Finding(check="store-clock", level=Level.OK, what="the database's clock agrees with this machine's")
         )
-    return (*found, *examine_growth(config, size))
+    return (*found, *examine_growth(config, size), *restored)
 
 
 def store_trouble(said: str) -> Finding:

@@ -62,6 +62,7 @@ TABLE: Final = (
     Check("store-clock", "Does the database's clock agree with this machine's?"),
     Check("store-size", "Does the store stay small?"),
     Check("archive", "Can the archive of old changes be written?"),
+    Check("restored", "Was the store set back to a backup?"),
     Check("queue", "Are the message queues there?"),
     Check("events", "Can status events be published?"),
     Check("message-limit", "How large may a message be?"),

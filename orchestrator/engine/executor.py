@@ -9,6 +9,7 @@ from functools import partial
 from orchestrator.engine.fleet import Fleet
 from orchestrator.engine.node_ports import NodeError
 from orchestrator.engine.observing import Observer
+from orchestrator.engine.restored import Restoration, concerns, hindrance
 from orchestrator.engine.sending import Sending
 from orchestrator.engine.settling import SILENCE_SECONDS, burn, settle
 from orchestrator.engine.surveying import survey
@@ -35,6 +36,10 @@ BURN_FORMS = 3
 """How many forms what burns a marker takes in turns: a pool that shelved one takes the next in its place."""
 
 
+BEGINS = frozenset({Action.CREATE, Action.LOCK, Action.REMOVE})
+"""What may be the first transaction of a change; all others follow one that is seen on the chain."""
+
+
 @dataclass(frozen=True, slots=True)
 class Executor:
     """Does commands.
@@ -43,11 +48,13 @@ class Executor:
         sending: Signs and broadcasts; it also names the nodes, the accounts and what is remembered of them.
         observer: Compares members for the proof.
         locks: Reads the newest locks that were signed for a group from the store.
+        restoration: That the store was restored from a backup; None for one that never was.
     """
 
     sending: Sending
     observer: Observer
     locks: Callable[[str], Awaitable[Sequence[Attempt]]]
+    restoration: Restoration | None = None
 
     @property
     def _fleet(self) -> Fleet:
@@ -91,6 +98,11 @@ class Executor:
         surveyed, _ = await asyncio.gather(
             survey(self._fleet, change, self.sending.forecaster), self._read_nonce_ahead(change)
         )
+        if self.restoration is not None and concerns(self.restoration, change):
+            node = self._fleet.named(surveyed.node).node
+            reason = await hindrance(self.restoration, change, node, surveyed.view)
+            if reason is not None:
+                return Hindered(reason=reason)
         if surveyed.view.locked and change.kind is not Kind.UNLOCK_GROUP:
             surveyed = replace(surveyed, own_lock=await self._own_lock(change, surveyed))
         surveyed = await self.sending.doubts.look(change, await self.sending.doubts.measured(change, surveyed))
@@ -116,6 +128,12 @@ class Executor:
         return None
 
     async def _sign(self, change: Change, command: Sign) -> Fact:
+        if self.restoration is not None and concerns(self.restoration, change) and command.action in BEGINS:
+            watcher = self._fleet.named(change.plan.node if change.plan is not None else "")
+            view = await watcher.node.view(change.privacy_group_id, (await watcher.refresh()).number)
+            reason = await hindrance(self.restoration, change, watcher.node, view)
+            if reason is not None:
+                return Hindered(reason=reason)
         fact = await self.sending.sign(change, command)
         if isinstance(fact, AttemptSettled):
             node = change.plan.node if change.plan is not None else ""

@@ -304,6 +304,11 @@ RULES: dict[str, Rule] = {
         remedy="Somebody acted under the lock while the addition waited to be mined. Through a member's node that did "
         "not send it: remove the sending member and the new ones listed there, then add them again in one request.",
     ),
+    "store_restored": Rule(
+        judgement=Judgement.PARK,
+        remedy="It may have been done, and undone, after the backup: look at the group's members, then retry it if it "
+        "is still wanted, and cancel it if not.",
+    ),
     "defect": Rule(
         judgement=Judgement.PARK,
         remedy="This is a defect of the daemon: its log has the traceback. Retry when it is mended.",

@@ -185,9 +185,17 @@ def delete(transaction: Transaction, *, positions: Sequence[int], thinning: bool
     """
     connection = transaction.connection
     deleted = connection.execute(outbox.delete().where(outbox.c.position.in_(positions))).rowcount
-    values = {"name": THINNED if thinning else DELETED, "position": max(positions)}
-    connection.execute(_REMEMBER[connection.dialect.name], values)
+    _remember_deletion(connection, THINNED if thinning else DELETED, max(positions))
     return deleted
+
+
+def remember_deleted(connection: sa.Connection, position: int) -> None:
+    """Tell whoever resumes behind an event up to a position that others may be missing."""
+    _remember_deletion(connection, DELETED, position)
+
+
+def _remember_deletion(connection: sa.Connection, name: str, position: int) -> None:
+    connection.execute(_REMEMBER[connection.dialect.name], {"name": name, "position": position})
 
 
 def _page(connection: sa.Connection, statement: sa.Select[Any], values: Mapping[str, Any], own: Identity) -> Page:

@@ -79,24 +79,33 @@ class Running:
 @asynccontextmanager
 async def running(folder: Path, *, more: str = "", **settings: object) -> AsyncIterator[Running]:
     given = {"base_port": 0, "block_period_seconds": 0.1, "replay_ms_per_transaction": 0, **settings}
-    async with running_devnet(DevnetConfig(**given)) as devnet:  # type: ignore[arg-type] # keywords of the test
-        key_file = folder / "owner.key"
-        key_file.write_text(OWNER_KEY)
-        key_file.chmod(0o600)
-        text = '[store]\nurl = "sqlite:///store.db"\n'
-        for node in devnet.nodes:
-            text += f'[[nodes]]\nname = "m{node.number}"\nhttp = "{node.http_url}"\nws = "{node.ws_url}"\n'
-            text += f'enclave_keys = ["{node.enclave_key}"]\n'
-        text += f'[[accounts]]\naddress = "{OWNER}"\nkey_file = "owner.key"\n'
-        file = folder / "orchestrator.toml"
-        file.write_text(text + more)
-        config = load_config(file, {})
-        await asyncio.to_thread(migrate, store_url(config))
-        stopping = asyncio.Event()
-        async with assembled(config, stopping) as engine:
-            driving = asyncio.create_task(engine.supervisor.run())
-            try:
-                yield Running(devnet, engine)
-            finally:
-                stopping.set()
-                await asyncio.wait_for(driving, 30)
+    async with (
+        running_devnet(DevnetConfig(**given)) as devnet,  # type: ignore[arg-type] # keywords of the test
+        running_on(devnet, folder, more=more) as run,
+    ):
+        yield run
+
+
+@asynccontextmanager
+async def running_on(devnet: Devnet, folder: Path, *, more: str = "") -> AsyncIterator[Running]:
+    """An engine on a devnet that goes on after it, with a store in a folder."""
+    key_file = folder / "owner.key"
+    key_file.write_text(OWNER_KEY)
+    key_file.chmod(0o600)
+    text = '[store]\nurl = "sqlite:///store.db"\n'
+    for node in devnet.nodes:
+        text += f'[[nodes]]\nname = "m{node.number}"\nhttp = "{node.http_url}"\nws = "{node.ws_url}"\n'
+        text += f'enclave_keys = ["{node.enclave_key}"]\n'
+    text += f'[[accounts]]\naddress = "{OWNER}"\nkey_file = "owner.key"\n'
+    file = folder / "orchestrator.toml"
+    file.write_text(text + more)
+    config = load_config(file, {})
+    await asyncio.to_thread(migrate, store_url(config))
+    stopping = asyncio.Event()
+    async with assembled(config, stopping) as engine:
+        driving = asyncio.create_task(engine.supervisor.run())
+        try:
+            yield Running(devnet, engine)
+        finally:
+            stopping.set()
+            await asyncio.wait_for(driving, 30)

@@ -60,7 +60,7 @@ class Rig:
         observer = Observer(self.fleet, ReplayTracker(poll), proof, clock, others)
         self.forecaster = Forecaster(self.fleet, histories)
         leases = Leases(clock)
-        executor = Executor(
+        executor = self.executor = Executor(
             sending=Sending(
                 fleet=self.fleet,
                 signers=self.signers,
