@@ -111,8 +111,7 @@ RULES: dict[str, Rule] = {
         "restart all nodes together, so that the pools forget it; one restarted alone gets it back from its peers.",
     ),
     "outcome_unknown": Rule(
-        judgement=Judgement.RETRY,
-        remedy="No node knows yet what became of the transaction; they are asked again.",
+        judgement=Judgement.RETRY, remedy="No node knows yet what became of the transaction; they are asked again."
     ),
     "turn_given_up": Rule(
         judgement=Judgement.RETRY, remedy="Nothing: it is tried again without the change that it shared a lock with."
@@ -305,9 +304,7 @@ RULES: dict[str, Rule] = {
         "not send it: remove the sending member and the new ones listed there, then add them again in one request.",
     ),
     "store_restored": Rule(
-        judgement=Judgement.PARK,
-        remedy="It may have been done, and undone, after the backup: look at the group's members, then retry it if it "
-        "is still wanted, and cancel it if not.",
+        judgement=Judgement.PARK, remedy="Look at the group's members: retry it if it is still wanted, else cancel it."
     ),
     "defect": Rule(
         judgement=Judgement.PARK,

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.app.metrics import Metrics
+from orchestrator.app.metrics import Metrics, NodeReading
 from orchestrator.besu.http_client import CallCounts
 from orchestrator.engine.admission import Admission
 from orchestrator.engine.clock import SystemClock
@@ -34,8 +34,10 @@ def expressions() -> Iterator[tuple[str, str]]:
 @pytest.fixture(scope="module")
 def series() -> dict[str, set[str]]:
     """The names of the series that a daemon shows, each with its labels."""
-    metrics = Metrics(lambda: 0, lambda: [("member1", CallCounts(), 1, True)])
+    metrics = Metrics(lambda: 0, lambda: [NodeReading(name="member1", counts=CallCounts(), head=1, subscribed=True)])
     metrics.watch_admission(Admission(NothingUnfinished(), SystemClock()))
+    metrics.watch_groups(lambda: 0)
+    metrics.watch_loop(lambda: 0.0)
     metrics.watch_neighbours(lambda: 0)
     metrics.watch_store(lambda: StoreSize(size_bytes=1, rows={"changes": 1}))
     metrics.watch_surroundings(lambda: {"store": True}, lambda: 0.0)
