@@ -14,7 +14,7 @@ CLIENT := tests/clients/web3js-quorum
 INTEROP := tests/clients/interop
 
 .DEFAULT_GOAL := help
-.PHONY: help demo setup servers check test bench simulate outages soak fuzz lock clean
+.PHONY: help demo setup servers check package test bench simulate outages soak fuzz lock clean
 
 help: ## List what can be made
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -35,6 +35,15 @@ check: $(VENV)/installed-dev ## Lint, formatting, types and import layers
 
 test: setup ## All tests
 	$(BIN)/python -m pytest -n 3 --dist loadscope $(ARGS)
+
+package: $(VENV)/installed-dev ## Build wheel and source distribution, test what is installed from them, list what is in it: dist/
+	rm -rf dist build
+	$(BIN)/python -m hatchling build --directory dist --target sdist
+	$(PIP) wheel --no-deps --no-build-isolation --wheel-dir dist dist/*.tar.gz
+	sh deploy/container/install.sh build/installed
+	$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible --output-file dist/sbom.cdx.json build/installed/bin/python
+	$(BIN)/python -m tests.packaging.licences build/installed > dist/licences.md
+	$(BIN)/python -m pytest -p no:cacheprovider tests/packaging
 
 bench: setup ## Measure, print a table and write it as JSON
 	$(BIN)/python -m tests.benchmarks $(ARGS)

@@ -15,8 +15,11 @@ pip="$tools/environment/bin/python -m pip --disable-pip-version-check --no-input
 $pip install --require-hashes --requirement requirements-build.txt
 $pip wheel --no-deps --no-build-isolation --require-hashes --requirement requirements.txt --wheel-dir "$tools/wheels"
 
-# The environment gets no pip: what runs there installs nothing.
+# By name, so that the environment says where its packages come from; it gets no pip: what runs there installs nothing.
+sed -n 's/^\([A-Za-z0-9].*[^ ]\) *\\$/\1/p' requirements.txt >"$tools/names"
+echo besu-membership-orchestrator >>"$tools/names"
 python3 -m venv --without-pip "$target"
-$pip --python "$target/bin/python" install --no-index --no-deps "$tools"/wheels/*.whl "$1"
+$pip --python "$target/bin/python" install --no-index --no-deps --pre \
+    --find-links "$tools/wheels" --find-links "$(dirname "$1")" --requirement "$tools/names"
 $pip --python "$target/bin/python" check
 "$target/bin/orchestrator" --version
