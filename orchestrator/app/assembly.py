@@ -13,6 +13,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 from orchestrator.app.holder import holding
 from orchestrator.app.metrics import Metrics, NodeReading
+from orchestrator.app.restoration import restoration_in
 from orchestrator.besu.enclave_probe import EnclaveProbe
 from orchestrator.besu.http_client import HttpNode, open_session
 from orchestrator.besu.node import Node
@@ -43,7 +44,6 @@ from orchestrator.engine.leases import Leases
 from orchestrator.engine.marker_accounts import AccountPool, OneTimeAccounts
 from orchestrator.engine.observing import Observer, ProofRules
 from orchestrator.engine.ports import Clock
-from orchestrator.engine.restored import CHECKPOINT, restoration_of
 from orchestrator.engine.sending import Sending
 from orchestrator.engine.supervisor import LaneRules, Supervisor
 from orchestrator.engine.testimony import VerdictBook
@@ -235,7 +235,6 @@ async def assembled(config: Config, stopping: asyncio.Event, clock: Clock | None
         marker_keys = keys_of_markers(config.markers)
         database = await stack.enter_async_context(Database(store_url(config)))
         store = SqlChangeStore(database, clock)
-        outbox = SqlOutbox(database, config.events.source)
         poll = timedelta(seconds=config.chain.poll_seconds)
         nodes = await connect_nodes(stack, config.nodes)
         fleet = Fleet([ChainWatcher(node, clock, poll) for node in nodes])
@@ -280,7 +279,7 @@ async def assembled(config: Config, stopping: asyncio.Event, clock: Clock | None
             ),
             observer=Observer(fleet, tracker, rules, clock, BystanderReader(fleet, store.groups), book),
             locks=store.locks,
-            restoration=restoration_of(await outbox.checkpoint(CHECKPOINT)),
+            restoration=await restoration_in(database),
         )
         lanes = LaneRules(
             holder=await stack.enter_async_context(holding(config, database, store)),
@@ -317,7 +316,7 @@ async def assembled(config: Config, stopping: asyncio.Event, clock: Clock | None
         yield Engine(
             database=database,
             store=store,
-            outbox=outbox,
+            outbox=SqlOutbox(database, config.events.source),
             fleet=fleet,
             intake=intake,
             supervisor=supervisor,

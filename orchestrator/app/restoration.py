@@ -7,7 +7,7 @@ from typing import Final
 import sqlalchemy as sa
 
 from orchestrator.besu.inspection import Finding, Level
-from orchestrator.engine.restored import CHECKPOINT, SLUG, restoration_of
+from orchestrator.engine.restored import CHECKPOINT, SLUG, Restoration, restoration_of
 from orchestrator.membership.model import State
 from orchestrator.store.database import Database
 from orchestrator.store.readers import checkpoint
@@ -23,13 +23,22 @@ _WAITING = (
 )
 
 
+async def restoration_in(database: Database) -> Restoration | None:
+    """Return that a store was restored; None for one that never was.
+
+    Raises:
+        StoreError: The store does not answer.
+    """
+    return restoration_of(await database.read(partial(checkpoint, name=CHECKPOINT)))
+
+
 async def examine_restoration(database: Database) -> tuple[Finding, ...]:
     """Tell of a restoration, and of changes that wait for a person since; nothing for a store that never was restored.
 
     Raises:
         StoreError: The store does not answer.
     """
-    found = restoration_of(await database.read(partial(checkpoint, name=CHECKPOINT)))
+    found = await restoration_in(database)
     if found is None:
         return ()
     waiting = await database.read(lambda connection: int(connection.execute(_WAITING).scalar_one()))

@@ -121,11 +121,14 @@ def put_back(url: str, prepared: Path, now: datetime) -> Path | None:
         if kept.exists():
             raise BackupError(f"{kept} is there already: try again in a second")
     with _told(store):
+        # At each moment there is a store in its place: a daemon that finds none may make a new one.
         if kept is not None:
             for suffix in ("", *_BESIDE):
                 beside = Path(f"{store}{suffix}")
                 if beside.exists():
-                    beside.rename(f"{kept}{suffix}")
+                    Path(f"{kept}{suffix}").hardlink_to(beside)
+        for suffix in _BESIDE:
+            Path(f"{store}{suffix}").unlink(missing_ok=True)
         _named(prepared, store)
     return kept
 

@@ -1,6 +1,7 @@
 """What is done to a restored store, on both databases."""
 
 import asyncio
+import os
 from datetime import timedelta
 from pathlib import Path
 
@@ -11,11 +12,12 @@ from orchestrator.engine.restored import CHECKPOINT, restoration_of
 from orchestrator.events.feed import EventFeed
 from orchestrator.membership.attempt import AttemptStatus
 from orchestrator.membership.status import EventType, StatusEvent
-from orchestrator.store import Database, SqlChangeStore, SqlOutbox
+from orchestrator.store import Database, SqlChangeStore, SqlOutbox, migrate
 from orchestrator.store.backup import by_other_tools
 from orchestrator.store.restored_database import prepare
 from tests.fakes.changes import a_change, a_step, an_attempt, led
 from tests.fakes.clock import START, JumpingClock
+from tests.servers import programs
 
 LATER = START + timedelta(days=1)
 
@@ -105,3 +107,33 @@ def test_postgresql_is_left_to_its_own_tools() -> None:
         assert '"postgresql://orchestrator@db.internal:5433/membership?sslmode=verify-full"' in command
         assert "secret" not in command
     assert by_other_tools("sqlite:///store.db", Path("x"), restoring=False) is None
+
+
+async def test_the_commands_for_postgresql_do_it(postgresql_url: str, tmp_path: Path) -> None:
+    """What `backup` and `restore` name for PostgreSQL dumps a store and puts it back, and the rest prepares it."""
+    await asyncio.to_thread(migrate, postgresql_url)
+    async with Database(postgresql_url) as database:
+        await SqlChangeStore(database, JumpingClock()).accept(a_change("1"), "hash", [said("g")])
+    await by_shell(by_other_tools(postgresql_url, tmp_path / "store.dump", restoring=False))
+    async with Database(postgresql_url) as database:
+        await SqlChangeStore(database, JumpingClock()).accept(a_change("2"), "hash", [said("g")])
+    await by_shell(by_other_tools(postgresql_url, tmp_path / "store.dump", restoring=True))
+    await asyncio.to_thread(prepare, postgresql_url, LATER, alone=False)
+    async with Database(postgresql_url) as database:
+        store = SqlChangeStore(database, JumpingClock(LATER))
+        assert [change.change_id for change in await store.changes()] == ["change-1"]
+        await store.announce([said("g")])
+        (before, after) = await SqlOutbox(database).after(0, limit=10)
+    assert (before.position, before.sequence) == (1, 1)
+    assert after.position > LATER.timestamp() * 1e6
+    assert after.sequence > LATER.timestamp()
+
+
+async def by_shell(command: str | None) -> None:
+    """Run a command as a person would, with PostgreSQL's programs on the path."""
+    assert command is not None
+    folder = str(Path(programs.postgresql("pg_dump")).parent)
+    environment = {**os.environ, "PATH": f"{folder}:{os.environ['PATH']}"}
+    shell = await asyncio.create_subprocess_shell(command, env=environment, stderr=asyncio.subprocess.PIPE)
+    _, said_by_it = await asyncio.wait_for(shell.communicate(), 60)
+    assert shell.returncode == 0, said_by_it.decode()
