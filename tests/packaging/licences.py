@@ -58,13 +58,13 @@ class Licensed:
 
 def licence_of(package: Distribution) -> str:
     """What a package says, as an SPDX expression where that is known; empty when it says nothing."""
-    said = package.metadata.get("License-Expression")
-    if said:
-        return str(said)
-    classifiers = [line for line in package.metadata.get_all("Classifier") or () if line.startswith("License :: ")]
+    metadata = package.metadata
+    if "License-Expression" in metadata:
+        return metadata["License-Expression"]
+    classifiers = [line for line in metadata.get_all("Classifier") or () if line.startswith("License :: ")]
     names = [line.rpartition(" :: ")[2] for line in classifiers if not line.endswith("OSI Approved")]
     if not names:
-        text = str(package.metadata.get("License") or "").strip()
+        text = metadata["License"].strip() if "License" in metadata else ""
         names = [text] if text and "\n" not in text else []
     return " OR ".join(sorted({SAID_OTHERWISE.get(name, name) for name in names}))
 
