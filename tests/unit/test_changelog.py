@@ -49,6 +49,8 @@ def test_an_entry_is_a_sentence_for_users() -> None:
     entries = re.findall(r"^- (.*?)(?=^- |^#|^$|\Z)", TEXT, re.MULTILINE | re.DOTALL)
     assert len(entries) > 50
     wrong = [
-        entry for entry in entries if not re.match(r"[A-Z`\[*]", entry) or not entry.strip().endswith((".", ":", ")"))
+        entry
+        for entry in entries
+        if not re.match(r"[A-Z`\[*]", entry) or not entry.strip().endswith((".", "?", ":", ")"))
     ]
     assert wrong == []
