@@ -11,6 +11,7 @@ Documents are the models of `orchestrator.api`; what a newer daemon says more is
 
 import asyncio
 import json
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -240,7 +241,9 @@ class DaemonClient:
         return body
 
     def _unreachable(self, error: Exception) -> DaemonUnreachableError:
-        why = str(error) or type(error).__name__
+        cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else None
+        refused = isinstance(cause, ConnectionError) and cause.errno
+        why = os.strerror(refused) if refused else str(error) or type(error).__name__
         return DaemonUnreachableError(
             f"no daemon answers at {self._url} ({why}); start one with `orchestrator run`, "
             "or name its address with --url or ORCHESTRATOR_URL"

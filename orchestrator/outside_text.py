@@ -107,3 +107,8 @@ def _fit(character: str) -> str:
     if category == "Cs":
         return "\N{REPLACEMENT CHARACTER}"
     return " " if category in _UNFIT else character
+
+
+def sentence(text: str) -> str:
+    """Return a text with one mark at its end."""
+    return text if text.endswith((".", "?", "!")) else f"{text}."

@@ -1,6 +1,7 @@
 """JSON-RPC over HTTP: one pooled session for all nodes, batches, bounded answers, retries of reads."""
 
 import asyncio
+import os
 import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -282,7 +283,7 @@ class HttpNode:
             raise NodeTimeoutError(f"{self.url} did not answer within {seconds:g} s") from error
         except aiohttp.ClientConnectorError as error:
             raise NodeUnreachableError(
-                f"no connection to {self.url}: {error.os_error}; is the node running?"
+                f"no connection to {self.url}: {_words(error.os_error)}; is the node running?"
             ) from error
         except (aiohttp.ClientError, OSError) as error:
             raise ConnectionLostError(f"the connection to {self.url} broke: {type(error).__name__}") from error
@@ -315,3 +316,8 @@ def is_read(method: str) -> bool:
     """Whether asking twice does no more than asking once, told by the method's name; devnet methods never are reads."""
     group, _, name = method.partition("_")
     return group != "devnet" and not name.startswith(_WRITE_WORDS)
+
+
+def _words(error: OSError) -> str:
+    """Return the system's words: Python's own tell of its calls."""
+    return os.strerror(error.errno) if isinstance(error, ConnectionError) and error.errno else str(error)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from orchestrator.cli import options
-from orchestrator.cli.output import Exit, exit_code, on_terminal, print_json, with_daemon
+from orchestrator.cli.output import Exit, exit_code, on_terminal, print_json, say, with_daemon
 
 if TYPE_CHECKING:
     from orchestrator.api.change_documents import ChangeDocument
@@ -191,14 +191,13 @@ def _name_mistake(known: "References", name: str) -> str:
 def _print_id(change: "ChangeDocument", *, waited: bool) -> None:
     """Print last what the next command needs: a new group's id, else the change's; alone when no person looks."""
     made = change.kind.value == "create_group"
-    if not waited:
-        typer.echo(f"change {change.change_id} {change.state.value}", err=not on_terminal())
     if not on_terminal():
+        if not waited:
+            say(f"change {change.change_id} {change.state.value}")
         typer.echo(change.privacy_group_id if made else change.change_id)
         return
     if not waited:
-        typer.echo(
-            f"change {change.change_id} {change.state.value}; follow it with: orchestrator watch {change.change_id}"
-        )
+        typer.echo(f"change {change.change_id} {change.state.value}; follow it with:")
+        typer.echo(f"  orchestrator watch {change.change_id}")
     if made:
         typer.echo(f"group {change.privacy_group_id}")

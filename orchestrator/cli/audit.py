@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import sys
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from pathlib import Path
@@ -12,7 +11,7 @@ from rich.console import Console
 
 from orchestrator.app.assembly import connect_nodes
 from orchestrator.cli.known_groups import known_groups
-from orchestrator.cli.output import Exit, fail, quieten
+from orchestrator.cli.output import Exit, fail, quieten, stdout_console
 from orchestrator.config import Config, ConfigError, load_config
 from orchestrator.engine.auditing import AuditReport
 from orchestrator.engine.auditing import audit as compare_members
@@ -38,7 +37,7 @@ def audit(*, config: Path, as_json: bool) -> None:
     if as_json:
         typer.echo(as_document(report))
     else:
-        show(report, Console(file=sys.stdout, highlight=False, soft_wrap=True))
+        show(report, stdout_console())
     raise typer.Exit(Exit.FAILED if report.differing or report.block_number is None else Exit.DONE)
 
 

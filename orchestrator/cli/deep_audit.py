@@ -21,7 +21,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from orchestrator.app import store_url
 from orchestrator.app.assembly import connect_nodes
 from orchestrator.cli.known_groups import MOST_GROUPS, is_unmade
-from orchestrator.cli.output import Exit, fail
+from orchestrator.cli.output import Exit, fail, stdout_console
 from orchestrator.config import Config, ConfigError, load_config
 from orchestrator.engine.clock import SystemClock
 from orchestrator.engine.deep_audit import MOST_CALLS, DeepAudit, DeepReport
@@ -75,7 +75,7 @@ def audit(*, config: Path, as_json: bool) -> None:
     if as_json:
         typer.echo(as_document(result))
     else:
-        show(result, Console(file=sys.stdout, highlight=False, soft_wrap=True))
+        show(result, stdout_console())
     raise typer.Exit(Exit.FAILED if result.damaged else Exit.DONE)
 
 

@@ -70,8 +70,10 @@ def _write_configuration(directory: Path, devnet: Devnet, listen: str) -> None:
             comment="A public development account: never to hold anything of value.",
         )
     ]
+    period = devnet.config.block_period_seconds or None
+    text = configuration_text(nodes, accounts, listen=listen, block_period_seconds=period)
     files = (
         (KEY_FILE_NAME, DEVELOPMENT_KEYS[owner] + "\n", 0o600),
-        (FILE_NAME, configuration_text(nodes, accounts, listen=listen), 0o644),
+        (FILE_NAME, text, 0o644),
     )
     write_files(directory, files)

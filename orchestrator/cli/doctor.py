@@ -37,7 +37,7 @@ from orchestrator.broker.connecting import connect
 from orchestrator.broker.port import Broker
 from orchestrator.cli.findings import as_document, show
 from orchestrator.cli.known_groups import is_unmade, kept_chains, kept_watch, known_groups
-from orchestrator.cli.output import quieten
+from orchestrator.cli.output import Exit, fail, quieten
 from orchestrator.config import AccountConfig, Config, ConfigError, NodeConfig, load_config
 from orchestrator.engine.chain_guard import NodeChain
 from orchestrator.engine.ports import StoreError
@@ -61,8 +61,7 @@ def doctor(
     try:
         loaded = load_config(config)
     except ConfigError as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(2) from None
+        raise fail(str(error), Exit.USAGE) from None
     quieten()
     findings = asyncio.run(examine(loaded, head_within_seconds=head_within))
     if as_json:

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from orchestrator.besu.inspection import Finding, Level, is_healthy
 from orchestrator.besu.inspection_checks import DOCUMENTATION
-from orchestrator.outside_text import one_line
+from orchestrator.outside_text import one_line, sentence
 
 _STYLES: Final = {Level.OK: "green", Level.NOTE: "cyan", Level.WARNING: "yellow", Level.ERROR: "bold red"}
 _WRONG: Final = (Level.ERROR, Level.WARNING)
@@ -38,7 +38,7 @@ def show(findings: tuple[Finding, ...], console: Console) -> None:
                     _block(finding, console)
         for finding in findings:
             if finding.level is Level.NOTE:
-                said = " ".join(part for part in (_sentence(one_line(finding.what)), finding.remedy) if part)
+                said = " ".join(part for part in (sentence(one_line(finding.what)), finding.remedy) if part)
                 _hung(_title(finding), said, console)
         for name, well in groupby((f for f in findings if f.level is Level.OK), key=_node):
             checks = ", ".join(dict.fromkeys(finding.check for finding in well))
@@ -84,12 +84,8 @@ def _hung(title: Text, said: str, console: Console) -> None:
 
 
 def _words(finding: Finding) -> str:
-    return " ".join(part for part in (_sentence(finding.what), finding.why, finding.remedy, *finding.copy) if part)
+    return " ".join(part for part in (sentence(finding.what), finding.why, finding.remedy, *finding.copy) if part)
 
 
 def _node(finding: Finding) -> str:
     return finding.node or "network"
-
-
-def _sentence(text: str) -> str:
-    return text if text.endswith((".", "?", "!")) else f"{text}."

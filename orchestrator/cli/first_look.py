@@ -21,6 +21,7 @@ from orchestrator.outside_text import one_line, told
 ANSWER_SECONDS: Final = 15.0
 CONNECT_SECONDS: Final = 4.0
 _WORDS: Final = 120
+_PERIOD_BLOCKS: Final = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +34,7 @@ class Look:
         ws: Its WebSocket address; None when none answers.
         chain_id: What it says; None when it does not answer.
         client: Its name and version, as it says them.
+        period_seconds: Between two blocks, to half a second; None where that can't be told, or blocks come faster.
         trouble: Why it can't be configured; empty when it can.
     """
 
@@ -41,6 +43,7 @@ class Look:
     ws: str | None = None
     chain_id: int | None = None
     client: str = ""
+    period_seconds: float | None = None
     trouble: str = ""
 
     @property
@@ -81,6 +84,7 @@ async def _look(session: ClientSession, name: str, http: str, ws: str | None, to
         async with asyncio.timeout(ANSWER_SECONDS):
             client = await node.http.call("web3_clientVersion")
             chain_id = await node.chain_id()
+            period = await _period(node)
             socket = await _answering(ws or _guessed(address), token)
     except (BesuError, TokenError) as error:
         return Look(name=name, http=address, trouble=one_line(str(error)))
@@ -88,7 +92,18 @@ async def _look(session: ClientSession, name: str, http: str, ws: str | None, to
         return Look(name=name, http=address, trouble=f"{address} did not answer within {ANSWER_SECONDS:g} s")
     if ws is not None and socket is None:
         return Look(name=name, http=address, trouble=f"nothing answers at {ws}; leave --ws out to do without")
-    return Look(name=name, http=address, ws=socket, chain_id=chain_id, client=told(str(client), _WORDS))
+    return Look(
+        name=name, http=address, ws=socket, chain_id=chain_id, client=told(str(client), _WORDS), period_seconds=period
+    )
+
+
+async def _period(node: Node) -> float | None:
+    head = await node.head()
+    blocks = min(head.number - 1, _PERIOD_BLOCKS)  # the first block's time is that of its genesis file
+    if blocks < _PERIOD_BLOCKS // 5:
+        return None
+    earlier = await node.header(head.number - blocks)
+    return round(2 * (head.timestamp - earlier.timestamp) / blocks) / 2 or None
 
 
 def _guessed(http: str) -> str | None:

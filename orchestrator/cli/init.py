@@ -79,7 +79,7 @@ def init(given: Answers) -> None:
     account, files = _account(given)
     nodes = [_entry(look, given) for look in looks]
     try:
-        text = configuration_text(nodes, [account], listen=given.listen)
+        text = configuration_text(nodes, [account], listen=given.listen, block_period_seconds=looks[0].period_seconds)
         written = write_files(given.directory, [*files, (FILE_NAME, text, 0o644)])
     except NewConfigurationError as error:
         raise fail(str(error), Exit.USAGE) from None
@@ -197,7 +197,7 @@ def _verdict(path: Path) -> None:
         raise fail(
             f"{path} is written; mend what the doctor found, then look again: orchestrator doctor --config {path}"
         )
-    typer.echo(f"next: orchestrator run --config {path}")
+    typer.echo(f"next: orchestrator run --config {path} --migrate")
 
 
 def _several(problems: Sequence[str]) -> typer.Exit:

@@ -175,11 +175,13 @@ def schema(
         str | None,
         typer.Argument(metavar="[TYPE]", help="A status event's type; without it: all, as AsyncAPI."),
     ] = None,
+    json: options.AsJson = False,
 ) -> None:
     """Print what goes over the message queue.
 
     The AsyncAPI document, or the JSON Schema of one type of status event.
     """
+    del json  # it is, in any case
     from orchestrator import __version__
     from orchestrator.events.asyncapi import asyncapi_document
     from orchestrator.events.schema import json_schema

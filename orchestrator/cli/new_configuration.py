@@ -56,7 +56,11 @@ class AccountEntry:
 
 
 def configuration_text(
-    nodes: Iterable[NodeEntry], accounts: Iterable[AccountEntry], *, listen: str = DEFAULT_LISTEN
+    nodes: Iterable[NodeEntry],
+    accounts: Iterable[AccountEntry],
+    *,
+    listen: str = DEFAULT_LISTEN,
+    block_period_seconds: float | None = None,
 ) -> str:
     """Return the file: every value that matters at the start, each with what it is for."""
     parts = [
@@ -75,6 +79,8 @@ def configuration_text(
         "[chain]",
         "confirmations = 0  # raise it on a chain that can reorganise",
     ]
+    if block_period_seconds is not None:
+        parts.append(f"block_period_seconds = {block_period_seconds}  # between two blocks; forecasts rest on it")
     for node in nodes:
         parts += ["", *_comment(node.comment), "[[nodes]]", f"name = {_quoted(node.name)}"]
         parts.append(f"http = {_quoted(node.http)}")

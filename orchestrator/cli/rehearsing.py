@@ -135,6 +135,7 @@ async def rehearsed(
     from orchestrator.engine.history.forecaster import Forecaster
     from orchestrator.engine.watcher import ChainWatcher
     from orchestrator.guard.histories import MemoryHistories
+    from orchestrator.outside_text import sentence
 
     signer = await asyncio.to_thread(open_account, config.accounts[0])
     names = tuple(node.name for node in chosen)
@@ -155,7 +156,7 @@ async def rehearsed(
         ]
         tell("asking the doctor")
         findings = [f for f in await examine(config) if f.node in names and f.level in (Level.ERROR, Level.WARNING)]
-        worst = tuple(f"{f.node}, {f.check}: {f.what}. {f.remedy}" for f in findings if f.level is Level.ERROR)
+        worst = tuple(f"{f.node}, {f.check}: {sentence(f.what)} {f.remedy}" for f in findings if f.level is Level.ERROR)
         found = Rehearsal(members=names, versions=await _versions(nodes), troubles=worst)
         if worst:
             return found, False

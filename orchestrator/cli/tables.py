@@ -79,7 +79,7 @@ def live_change(change: ChangeDocument, words: Words) -> RenderableType:
         left = time_left(member)
         bars.add_row(
             Text(words.member(member.enclave_key), "dim"),
-            ProgressBar(total=total or None, completed=done, width=_BAR_WIDTH, pulse=not total),
+            _bar(member, done, total),
             counted(member),
             Text(left, "dim") if left else verdict,
         )
@@ -87,6 +87,13 @@ def live_change(change: ChangeDocument, words: Words) -> RenderableType:
     said = (reason for reason in (change.reason, change.waits_for) if reason is not None)
     parts += [Text(words.told(reason.message), STATE_STYLE.get(change.state.value, "yellow")) for reason in said]
     return Group(*parts)
+
+
+def _bar(member: ProgressDocument, done: int, total: int) -> ProgressBar:
+    """Return a member's bar: whole where nothing was to be replayed, moving while it is not known how much is."""
+    if not total and member.verdict.value == "in_sync":
+        return ProgressBar(total=1, completed=1, width=_BAR_WIDTH)
+    return ProgressBar(total=total or None, completed=done, width=_BAR_WIDTH, pulse=not total)
 
 
 def changes_listing(changes: Iterable[ChangeDocument], words: Words) -> Listing:

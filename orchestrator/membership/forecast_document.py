@@ -4,6 +4,7 @@ from orchestrator.membership.forecast.verdict import Danger, Forecast, Outlook, 
 from orchestrator.membership.judgements import Judgement
 from orchestrator.membership.reasons import rule_of
 from orchestrator.membership.status import Json, reason_data
+from orchestrator.outside_text import sentence
 
 _VERDICTS = {
     Outlook.SAFE: "yes: nothing speaks against the addition",
@@ -60,7 +61,7 @@ def verdict_of(forecast: Forecast) -> str:
         return said
     rule = rule_of(reason)
     when = " now" if rule.judgement is Judgement.RETRY else ""
-    return f"{said}{when}, because of {reason.slug.replace('_', ' ')}: {reason.detail}. {rule.remedy}"
+    return f"{said}{when}, because of {reason.slug.replace('_', ' ')}: {sentence(reason.detail)} {rule.remedy}"
 
 
 def _outlook_of(forecast: Forecast, key: str) -> Outlook:

@@ -8,6 +8,7 @@ from datetime import timedelta
 
 from orchestrator.membership.cures import DELETE_BOTH, RESTART_ALL
 from orchestrator.membership.judgements import Judgement, Rule
+from orchestrator.outside_text import sentence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -327,5 +328,5 @@ def rule_of(reason: Reason) -> Rule:
 def describe(reason: Reason) -> str:
     """Return one sentence for a person: what happened and what to do."""
     what = reason.slug.replace("_", " ")
-    detail = f": {reason.detail.rstrip('.')}" if reason.detail else ""
-    return f"{what}{detail}. {rule_of(reason).remedy}"
+    detail = f": {sentence(reason.detail)}" if reason.detail else "."
+    return f"{what}{detail} {rule_of(reason).remedy}"

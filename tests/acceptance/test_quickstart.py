@@ -100,6 +100,9 @@ def test_the_quick_start_works_as_it_is_written(terminal: Terminal) -> None:
     assert printed[-1].strip() == "remove-member3-1"
     wait_until("the removal", lambda: "remove_members" in terminal.read("/v1/changes?state=succeeded"))
     the_examples_work(terminal, group)
+    times = json.loads(terminal.read(f"/v1/changes/{addition}"))["times"]
+    assert {time["quantity"] for time in times} == {"bundling", "lock", "replay"}
+    assert all(time["taken_seconds"] is not None and time["expected_seconds"] is not None for time in times)
     own = terminal.directory / "own"
     assert {file.name: file.stat().st_mode & 0o777 for file in own.iterdir()} == {
         "orchestrator.toml": 0o644,

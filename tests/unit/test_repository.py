@@ -186,7 +186,8 @@ def test_documented_make_commands_exist() -> None:
 def test_links_in_the_documents_lead_somewhere() -> None:
     """Every link from one document to another file finds it."""
     for document in documents():
-        for target in re.findall(r"\]\((?!https?://|#|mailto:)([^)#\s]+)", document.read_text()):
+        text = document.read_text()
+        for target in re.findall(r"(?:\]\(|<img src=\")(?!https?://|#|mailto:)([^)#\s\"]+)", text):
             assert (document.parent / target).exists(), f"{relative(document)} links to {target}"
 
 

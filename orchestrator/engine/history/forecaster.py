@@ -181,7 +181,7 @@ class Forecaster:
             head = await watcher.current()
             record = await self._replays.of(watcher, head)
         except NodeError as error:
-            return Unseen(enclave_key=key, node=watcher.node.name, detail=str(error))
+            return Unseen(enclave_key=key, node=watcher.node.name, detail=_why(error))
         return SeenMember(enclave_key=key, watcher=watcher, head=head, record=record)
 
     async def _roots(
@@ -193,12 +193,16 @@ class Forecaster:
             try:
                 (view,) = await member.watcher.node.roots(group, [at])
             except NodeError as error:
-                return Unseen(enclave_key=member.enclave_key, node=member.watcher.node.name, detail=str(error))
+                return Unseen(enclave_key=member.enclave_key, node=member.watcher.node.name, detail=_why(error))
             return view.state_root
 
         found = await asyncio.gather(*(read(member) for member in members))
         roots = {m.enclave_key: root for m, root in zip(members, found, strict=True) if isinstance(root, str)}
         return roots, tuple(item for item in found if isinstance(item, Unseen))
+
+
+def _why(error: NodeError) -> str:
+    return f"{error.reason.slug.replace('_', ' ')}: {error.reason.detail}"
 
 
 def _arrived(members: Sequence[SeenMember], privacy_group_id: str) -> tuple[tuple[SeenMember, ...], tuple[Unseen, ...]]:

@@ -97,7 +97,7 @@ class NewcomerReader:
         try:
             return await self._seen(history, key, watcher, members, through)
         except NodeError as error:
-            return _unseen(history, key, watcher.node.name, logs, str(error))
+            return _unseen(history, key, watcher.node.name, logs, error.reason.detail)
 
     async def _seen(
         self, history: GroupHistory, key: str, watcher: ChainWatcher, members: Sequence[str], through: int

@@ -115,6 +115,24 @@ async def test_a_group_lives_from_creation_to_removal(version: str) -> None:
         assert nothing.members == ((net.keys[2], MemberOutcome.NOT_MEMBER),)
 
 
+async def test_a_check_that_fails_between_lock_and_addition_leaves_the_group_unlocked() -> None:
+    """What is raised under the lock is raised, the new member gets nothing, and the group is as it was."""
+    async with network("23.10.3") as net:
+        groups = net.groups()
+        group = (await groups.create(net.keys[:2])).privacy_group_id
+        seen: list[bool | None] = []
+
+        async def check(lock_block: int) -> None:
+            seen.append(await net.nodes[0].group_lock(group, lock_block))
+            raise GroupChangeError("not now")
+
+        with pytest.raises(GroupChangeError, match="not now"):
+            await groups.add(group, [net.keys[2]], check=check)
+        view = await net.nodes[0].group_view(group)
+        assert (seen, view.locked, view.participants) == ([True], False, tuple(net.keys[:2]))
+        assert not (await net.nodes[2].group_view(group)).exists
+
+
 async def until_view(node: Node, group: str, block_number: int) -> Any:
     async with asyncio.timeout(5):
         while True:

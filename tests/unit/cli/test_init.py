@@ -1,6 +1,7 @@
 """Writing a configuration: what is missing is told or asked for, and nothing is ever overwritten."""
 
 import stat
+import tomllib
 from pathlib import Path
 from unittest.mock import patch
 
@@ -102,3 +103,12 @@ def test_what_is_written_can_be_read(tmp_path: Path) -> None:
     (read,) = config.nodes
     assert (read.http, read.ws, read.enclave_keys, read.version) == (node.http, node.ws, KEYS[:2], (23, 10, 3))
     assert (config.api.listen, config.accounts[0].address) == ("127.0.0.1:8081", ACCOUNT)
+
+
+def test_the_time_between_blocks_is_written_where_it_is_known() -> None:
+    """Forecasts rest on it until the network has been measured."""
+    node = NodeEntry(name="one", http="http://127.0.0.1:1", ws=None, enclave_keys=KEYS[:1])
+    account = [AccountEntry(address=ACCOUNT, key_file="owner.key")]
+    known = tomllib.loads(configuration_text([node], account, block_period_seconds=2.0))
+    assert known["chain"]["block_period_seconds"] == 2.0
+    assert "block_period_seconds" not in tomllib.loads(configuration_text([node], account))["chain"]

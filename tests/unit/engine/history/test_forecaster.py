@@ -188,7 +188,7 @@ async def test_after_the_lock_a_planned_node_that_does_not_answer_is_asked_again
     scene.nodes["S"].down = True
     plan = a_plan(node="S", to_add=("N",), participants=("T", "S"))
     change = replace(a_change("add", members=("N",), privacy_group_id="G"), plan=plan)
-    with pytest.raises(NodeError, match=r"no node that may send .*S: node_unreachable") as raised:
+    with pytest.raises(NodeError, match=r"no node that may send .*S: node unreachable") as raised:
         await scene.forecaster.after_lock(change, head)
     assert raised.value.reason.slug == "node_unreachable"
     scene.nodes["S"].down = False
