@@ -16,6 +16,7 @@ from nats.js.errors import NotFoundError
 from orchestrator.broker.letters import HEADER_ROOM_BYTES
 from orchestrator.broker.library_errors import as_broker_errors, close_quietly, reason_of
 from orchestrator.broker.names import Access, Limits, Names
+from orchestrator.broker.nats_client import SturdyClient
 from orchestrator.broker.nats_credentials import Credentials
 from orchestrator.engine.ports import BrokerError
 from orchestrator.membership.status import EventType
@@ -192,7 +193,7 @@ class NatsLink:
                     await self._settled.wait()
             if self._client.is_connected:
                 return self._client
-        client = Client()
+        client = SturdyClient()
         try:
             async with asyncio.timeout(self._limits.connect_seconds):
                 await self._connect(client)

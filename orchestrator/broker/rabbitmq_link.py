@@ -13,6 +13,7 @@ from yarl import URL
 
 from orchestrator.broker.library_errors import as_broker_errors, close_quietly
 from orchestrator.broker.names import Access, Limits, Names
+from orchestrator.broker.rabbitmq_transport import SturdyConnection
 from orchestrator.engine.ports import BrokerError
 
 QUEUE: Final = "RabbitMQ"
@@ -79,6 +80,7 @@ class RabbitMQLink:
                         timeout=self._limits.connect_seconds,
                         ssl_context=self._access.tls_context() if self._address.scheme == "amqps" else None,
                         client_properties={"connection_name": self._names.consumer},
+                        connection_class=SturdyConnection,
                     )
             try:
                 with as_broker_errors(QUEUE, "declaring queues"):
