@@ -40,6 +40,9 @@ T = TypeVar("T")
 
 MAX_BYTES: Final = 4 << 20
 MAX_ITEMS: Final = 200_000
+MAX_NUMBER: Final = (1 << 62) - 1
+MAX_TIMESTAMP: Final = 253_402_300_799
+"""The last second of the year 9999."""
 _QUANTITY = re.compile(r"0x[0-9a-fA-F]{1,64}")
 _VERSION = re.compile(r"v?(\d{1,6})\.(\d{1,6})(?:\.(\d{1,6}))?(?:[-+].*)?")
 _PARTS_BEHIND_VERSION: Final = 2
@@ -75,6 +78,22 @@ def read_quantity(value: Any) -> int:
     raise ProtocolError(f"expected a quantity 0x…, got {_kind(value)}")
 
 
+def read_number(value: Any) -> int:
+    """Read "0x…" as what is counted or numbered, such as blocks, nonces and chain ids: a store has 63 bits for it."""
+    number = read_quantity(value)
+    if number > MAX_NUMBER:
+        raise ProtocolError(f"expected a number of at most {MAX_NUMBER}, got one of {number.bit_length()} bits")
+    return number
+
+
+def read_timestamp(value: Any) -> int:
+    """Read "0x…" as seconds since 1970, in a year of four digits."""
+    seconds = read_quantity(value)
+    if seconds > MAX_TIMESTAMP:
+        raise ProtocolError(f"expected a time in seconds, got a number of {seconds.bit_length()} bits")
+    return seconds
+
+
 def read_data(value: Any) -> bytes:
     """Read "0x…" as bytes."""
     return _identifier(lambda text: hex_to_bytes(text, max_bytes=MAX_BYTES), value)
@@ -102,10 +121,10 @@ def read_head(value: Any) -> Head:
     fields = _object(value)
     transactions = fields.get("transactions")
     return Head(
-        number=read_quantity(fields.get("number")),
+        number=read_number(fields.get("number")),
         hash=read_hash(fields.get("hash")),
         parent_hash=read_hash(fields.get("parentHash")),
-        timestamp=read_quantity(fields.get("timestamp")),
+        timestamp=read_timestamp(fields.get("timestamp")),
         transaction_hashes=None if transactions is None else read_list(_hash_of_transaction, transactions),
     )
 
@@ -123,7 +142,7 @@ def read_public_transaction(value: Any) -> PublicTransaction:
     return PublicTransaction(
         transaction_hash=read_hash(fields.get("hash")),
         sender=read_address(fields.get("from")),
-        sender_nonce=read_quantity(fields.get("nonce")),
+        sender_nonce=read_number(fields.get("nonce")),
         to=optional(read_address, fields.get("to")),
         data=read_data(fields.get("input")),
         value=read_quantity(fields.get("value")),
@@ -151,7 +170,7 @@ def read_public_receipt(value: Any) -> PublicReceipt:
     fields = _object(value)
     return PublicReceipt(
         transaction_hash=read_hash(fields.get("transactionHash")),
-        block_number=read_quantity(fields.get("blockNumber")),
+        block_number=read_number(fields.get("blockNumber")),
         block_hash=read_hash(fields.get("blockHash")),
         sender=read_address(fields.get("from")),
     )
@@ -164,10 +183,10 @@ def read_log(value: Any) -> Log:
         address=read_address(fields.get("address")),
         topics=read_list(read_hash, fields.get("topics")),
         data=read_data(fields.get("data")),
-        block_number=read_quantity(fields.get("blockNumber")),
+        block_number=read_number(fields.get("blockNumber")),
         block_hash=read_hash(fields.get("blockHash")),
         transaction_hash=read_hash(fields.get("transactionHash")),
-        log_index=read_quantity(fields.get("logIndex")),
+        log_index=read_number(fields.get("logIndex")),
         removed=read_flag(fields.get("removed", False)),
     )
 
@@ -177,9 +196,9 @@ def read_private_receipt(value: Any) -> PrivateReceipt:
     fields = _object(value)
     return PrivateReceipt(
         pmt_hash=read_hash(fields.get("commitmentHash") or fields.get("transactionHash")),
-        block_number=read_quantity(fields.get("blockNumber")),
+        block_number=read_number(fields.get("blockNumber")),
         block_hash=read_hash(fields.get("blockHash")),
-        status=read_quantity(fields.get("status")),
+        status=read_number(fields.get("status")),
         output=optional(read_data, fields.get("output")) or b"",
         revert_data=optional(read_data, fields.get("revertReason")),
         logs=read_list(read_log, fields.get("logs")),
@@ -191,7 +210,7 @@ def read_private_transaction(value: Any) -> SignedPrivateTransaction:
     fields = _object(value)
     private_for = fields.get("privateFor")
     transaction = PrivateTransaction(
-        private_nonce=read_quantity(fields.get("nonce")),
+        private_nonce=read_number(fields.get("nonce")),
         private_from=_text(fields.get("privateFrom")),
         to=optional(read_address, fields.get("to")),
         data=read_data(fields.get("input")),
@@ -249,7 +268,7 @@ def read_syncing(value: Any) -> Syncing | None:
     if value is False:
         return None
     fields = _object(value)
-    return Syncing(read_quantity(fields.get("currentBlock")), read_quantity(fields.get("highestBlock")))
+    return Syncing(read_number(fields.get("currentBlock")), read_number(fields.get("highestBlock")))
 
 
 def _hash_of_transaction(value: Any) -> str:

@@ -51,7 +51,7 @@ class ChainNode:
 
     async def head_number(self) -> int:
         """Return the number of the newest block."""
-        return answers.read_quantity(await self.http.call("eth_blockNumber"))
+        return answers.read_number(await self.http.call("eth_blockNumber"))
 
     async def head(self) -> Head:
         """Return the newest block's header with the hashes of its transactions."""
@@ -74,7 +74,7 @@ class ChainNode:
 
     async def chain_id(self) -> int:
         """Return the chain id that signatures must be bound to."""
-        return answers.read_quantity(await self.http.call("eth_chainId"))
+        return answers.read_number(await self.http.call("eth_chainId"))
 
     async def client_version(self) -> ClientVersion:
         """Return what the node says that it is."""
@@ -99,7 +99,7 @@ class ChainNode:
 
     async def peer_count(self) -> int:
         """Return the number of connected nodes."""
-        return answers.read_quantity(await self.http.call("net_peerCount"))
+        return answers.read_number(await self.http.call("net_peerCount"))
 
     async def api_groups(self) -> frozenset[str]:
         """Return the JSON-RPC groups that are enabled, in lower case: "eea", "priv", "eth" …"""
@@ -118,7 +118,7 @@ class ChainNode:
         """Return how many public transactions of an account are mined, up to a block or up to the head."""
         block = "latest" if block_number is None else hex(block_number)
         count = await self.http.call("eth_getTransactionCount", account, block)
-        return answers.known(answers.read_quantity, count, "such block")
+        return answers.known(answers.read_number, count, "such block")
 
     async def pooled(self, pmt_hashes: Sequence[str]) -> tuple[bool | None, ...]:
         """Return, for each hash, whether the transaction waits in the node's pool; None when the node doesn't know it.

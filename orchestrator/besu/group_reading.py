@@ -162,4 +162,4 @@ def _nonce(answer: Answer) -> int | None:
     # A tenant that is no member is told so; a node without tenants says 0 (docs/besu.md#multi-tenancy).
     if isinstance(answer.error, GroupUnknownError):
         return None
-    return answers.read_quantity(result_of(answer))
+    return answers.read_number(result_of(answer))

@@ -104,7 +104,7 @@ class Node(ChainNode):
 
     async def private_nonce(self, account: str, privacy_group_id: str) -> int:
         """Return the next private nonce of an account in a group, by executed transactions at the node's head."""
-        return answers.read_quantity(await self.http.call("priv_getTransactionCount", account, privacy_group_id))
+        return answers.read_number(await self.http.call("priv_getTransactionCount", account, privacy_group_id))
 
     async def state_roots(self, privacy_group_id: str, block_numbers: Sequence[int]) -> tuple[str | None, ...]:
         """Return the group's state root at each block, in one batch; None where the node has no state for the group."""

@@ -11,6 +11,8 @@ from orchestrator.besu.results import ClientVersion, Syncing
 HASH = "0x" + "ab" * 32
 READERS = [
     answers.read_quantity,
+    answers.read_number,
+    answers.read_timestamp,
     answers.read_data,
     answers.read_hash,
     answers.read_address,
@@ -33,6 +35,16 @@ FIELDS = [
 ]  # fmt: skip
 values = st.none() | st.booleans() | st.integers() | st.sampled_from(["0x1", HASH, "0x", "0x" + "11" * 20]) | st.text()
 documents = st.recursive(values, lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(FIELDS), inner))
+
+
+@pytest.mark.parametrize("field", ["number", "timestamp"])
+@pytest.mark.parametrize("value", [2**62, 2**63, 2**64, 2**255])
+def test_a_block_that_no_store_could_keep_is_none(field: str, value: int) -> None:
+    """A head beyond 62 bits, or a time beyond the year 9999, is no answer: it would not fit where it is kept."""
+    head = {"number": "0x1", "hash": HASH, "parentHash": HASH, "timestamp": "0x1"}
+    assert answers.read_head({**head, "number": hex(2**62 - 1)}).number == 2**62 - 1
+    with pytest.raises(ProtocolError, match="bits"):
+        answers.read_head({**head, field: hex(value)})
 
 
 @given(documents, st.sampled_from(READERS))
