@@ -24,7 +24,17 @@ CONTAINED: Final = (
     *("attestation", "attesting", "audit", "backlog", "claim", "decision told", "durations", "embedded message queue"),
     *("chains", "event", "event set aside", "feed", "head", "heads", "inquiry", "intake", "join", "joining", "lane"),
     "loop lag",
-    *("message of an organisation", "neighbours", "readiness", "relay", "renewal", "repair", "repairs", "replica name"),
+    *(
+        "message of an organisation",
+        "neighbours",
+        "node socket",
+        "readiness",
+        "relay",
+        "renewal",
+        "repair",
+        "repairs",
+        "replica name",
+    ),
     *(
         "archiving",
         "retention",

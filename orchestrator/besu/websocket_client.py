@@ -17,6 +17,7 @@ from orchestrator.besu.errors import BesuError, ConnectionLostError, NodeTimeout
 from orchestrator.besu.json_rpc import Answer, Call, Notification, decode_message, encode_request, result_of
 from orchestrator.besu.subscriptions import Allowance, Inbox, Item, Subscriptions, Topic, reconnect_delay_seconds
 from orchestrator.besu.tokens import TokenError, TokenFile
+from orchestrator.engine.isolation import contained
 from orchestrator.outside_text import told
 
 MAX_MESSAGE_BYTES: Final = 1 << 20
@@ -27,6 +28,13 @@ MAX_BYTES_PER_SECOND: Final = 2 << 20
 
 _REFUSAL_BYTES: Final = 1024
 _OUTSIDE_ERRORS: Final = (OSError, ConnectionClosed, InvalidHandshake, InvalidURI, TimeoutError, BesuError, TokenError)
+
+
+class _ConnectHere(connect):
+    """Follows no redirects: a node's address is the operator's to say, and a token is for nobody else."""
+
+    def process_redirect(self, exc: Exception) -> Exception | str:
+        return exc
 
 
 class Subscription:
@@ -228,11 +236,14 @@ class NodeSocket:
         failures = 0
         while True:
             self._heard = False
-            try:
-                async with self._open() as connection:
-                    await self._serve(connection)
-            except* _OUTSIDE_ERRORS as errors:
-                self.last_error = _first_message(errors)
+            with contained("node socket", url=self.url) as serving:
+                try:
+                    async with self._open() as connection:
+                        await self._serve(connection)
+                except* _OUTSIDE_ERRORS as errors:
+                    self.last_error = _first_message(errors)
+            if serving.error is not None:
+                self.last_error = told(repr(serving.error))
             # A server that accepts and hangs up at once is no success.
             failures = 1 if self._heard else failures + 1
             await asyncio.sleep(
@@ -245,7 +256,7 @@ class NodeSocket:
             )
 
     def _open(self) -> connect:
-        return connect(
+        return _ConnectHere(
             self.url,
             additional_headers=self._token.headers() if self._token else None,
             ssl=self._tls,

@@ -205,3 +205,51 @@ async def test_a_dead_peer_is_noticed_by_its_silence(scripted_socket: ScriptedSo
         assert await next_of(heads) == Gap(GapReason.DISCONNECTED)
         assert await next_of(heads) == Gap(GapReason.RESUMED)
         silent.abort()
+
+
+REDIRECTS = (b"ws://[bad", b"//[", b"ws://a:99999/", b"ws://" + b"a" * 70 + b"/", b"ws://\xe2\x91\xa0/", b"{other}")
+
+
+@pytest.mark.parametrize("location", REDIRECTS)
+async def test_a_redirect_is_not_followed_and_ends_nothing(scripted_socket: ScriptedSocket, location: bytes) -> None:
+    """Wherever a node's answer points: nobody else is asked, no token goes there, and the socket is tried again."""
+    asked: list[bytes] = []
+
+    async def other(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await reader.read(1000))
+        writer.close()
+
+    async def node(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        target = location.replace(b"{other}", b"ws://127.0.0.1:%d/" % others.sockets[0].getsockname()[1])
+        writer.write(b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\nLocation: " + target + b"\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    async with (
+        await asyncio.start_server(other, "127.0.0.1", 0) as others,
+        await asyncio.start_server(node, "127.0.0.1", 0) as server,
+        node_socket(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}") as socket,
+    ):
+        heads = socket.subscribe_heads()
+        await until(lambda: "HTTP 302" in (socket.last_error or ""))
+        socket.url = scripted_socket.url  # the same node, mended
+        assert await next_of(heads) == Gap(GapReason.STARTED)
+    assert asked == []
+
+
+async def test_what_nobody_thought_of_ends_one_connection(
+    scripted_socket: ScriptedSocket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever exception a node's connection raises, the next one is tried, and nothing else is ended."""
+    right, raised = NodeSocket._open, iter([UnicodeError("label too long"), KeyError("none")])
+
+    def opening(self: NodeSocket) -> Any:
+        for error in raised:
+            raise error
+        return right(self)
+
+    monkeypatch.setattr(NodeSocket, "_open", opening)
+    async with node_socket(scripted_socket.url) as socket:
+        assert await next_of(socket.subscribe_heads()) == Gap(GapReason.STARTED)
+    assert "KeyError" in (socket.last_error or "")

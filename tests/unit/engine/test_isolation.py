@@ -14,6 +14,20 @@ from tests.fakes.clock import JumpingClock
 ROOT = Path(orchestrator.__file__).parent
 
 SERVE_ONE = {
+    "besu/groups.py::_past": "asks for one caller of the library",
+    "besu/groups.py::_view": "asks for one caller of the library",
+    "besu/groups.py::_is_decided": "asks for one caller of the library",
+    "besu/inspection_enclave.py::_read": "reads one answer for one caller",
+    "besu/inspection_reading.py::_subscription": "waits for one item for one caller, the doctor",
+    "besu/read_gathering.py::read": "asks for one caller, again when who led left",
+    "besu/waiting.py::_next_reason_to_look": "waits for one caller of the library",
+    "besu/waiting.py::wait_mined": "waits for one caller of the library",
+    "besu/websocket_client.py::__anext__": "waits for one reader of one topic",
+    "besu/http_client.py::_post": "makes one request for one caller",
+    "besu/http_client.py::_read": "reads one answer for one caller",
+    "besu/port.py::heads": "reads for one consumer, the watcher, which contains what a node's heads cause",
+    "besu/websocket_client.py::_receive": "reads one connection; the loop that makes connections contains it",
+    "besu/websocket_client.py::_subscribe_wanted": "serves one connection; the loop that makes connections contains it",
     "broker/nats.py::triggers": "reads for one consumer, the intake, which contains what it does with a message",
     "broker/nats.py::verdicts": "reads for one consumer, the testimony, which contains what it does with a message",
     "broker/rabbitmq.py::triggers": "reads for one consumer, the intake, which contains what it does with a message",
@@ -83,7 +97,7 @@ def test_every_loop_that_serves_many_isolates_its_items() -> None:
     """Each endless loop of the daemon's parts contains what an item causes, or is listed with whom alone it serves."""
     without = {
         f"{path.relative_to(ROOT)}::{function.name}"
-        for package in ("app", "broker", "engine", "events", "store")
+        for package in ("app", "besu", "broker", "engine", "events", "store")
         for path in sorted((ROOT / package).rglob("*.py"))
         for function in _without_containment(ast.parse(path.read_text()))
     }
