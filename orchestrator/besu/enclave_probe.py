@@ -37,7 +37,9 @@ async def upcheck(session: aiohttp.ClientSession, url: str, tls: ssl.SSLContext 
         aiohttp.ClientError, OSError, TimeoutError: It does not answer.
     """
     limit = aiohttp.ClientTimeout(total=seconds)
-    async with session.get(f"{url.rstrip('/')}/upcheck", timeout=limit, ssl=tls or True) as response:
+    async with session.get(
+        f"{url.rstrip('/')}/upcheck", timeout=limit, ssl=tls or True, allow_redirects=False
+    ) as response:
         return response.status
 
 

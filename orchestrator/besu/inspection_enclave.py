@@ -52,7 +52,9 @@ async def ask_enclave(
         found: dict[str, None] = {}
         for members in member_sets[:MEMBER_SETS]:
             body = {"addresses": list(members)}
-            async with session.post(f"{url}/findPrivacyGroup", json=body, timeout=limit, ssl=tls or True) as response:
+            async with session.post(
+                f"{url}/findPrivacyGroup", json=body, timeout=limit, ssl=tls or True, allow_redirects=False
+            ) as response:
                 if response.status == 404:
                     continue
                 if response.status != 200:

@@ -15,7 +15,9 @@ async def an_enclave(statuses: list[int]) -> AsyncIterator[str]:
     """An enclave that answers its checks with these statuses, the last one for ever; yields its address."""
 
     async def upcheck(_: web.Request) -> web.Response:
-        return web.Response(status=statuses.pop(0) if len(statuses) > 1 else statuses[0], text="I'm up!")
+        status = statuses.pop(0) if len(statuses) > 1 else statuses[0]
+        headers = {"Location": "http://" + "a" * 70 + "/"} if status == 302 else {}
+        return web.Response(status=status, text="I'm up!", headers=headers)
 
     application = web.Application()
     application.router.add_get("/upcheck", upcheck)
@@ -43,6 +45,14 @@ async def test_an_enclave_that_is_down_is_named_with_its_address() -> None:
     assert trouble is not None
     assert url in trouble
     assert "does not answer" in trouble
+
+
+async def test_a_redirect_is_not_followed() -> None:
+    """Where an answer points is asked by nobody; a name that no resolver takes ended the look with an exception."""
+    async with an_enclave([302]) as url, aiohttp.ClientSession() as session:
+        trouble = await EnclaveProbe(session, url).trouble()
+    assert trouble is not None
+    assert "HTTP status 302" in trouble
 
 
 async def test_an_enclave_that_answers_otherwise_is_no_better() -> None:
