@@ -23,6 +23,7 @@ from orchestrator.broker.port import DeadLetter
 from orchestrator.engine.cloud_events import NATS
 from orchestrator.engine.ports import BrokerError, Trigger
 from orchestrator.membership.status import EventType
+from orchestrator.outside_text import one_line
 
 _ONE_NOW: Final = b'{"batch": 1, "no_wait": true}'
 _CLOUD_EVENT: Final = {"content-type": "application/cloudevents+json"}
@@ -166,7 +167,7 @@ class NatsBroker:
                 found = await session.jetstream.get_msg(session.dead, seq=int(letter_id))
             except (NotFoundError, ValueError):
                 raise KeyError(letter_id) from None
-        headers = original_headers(found.headers or {})
+        headers = original_headers(_headers_of(found))
         await self._send(self._names.requests, f"{session.dead}-{letter_id}", found.data or b"", headers)
         with as_broker_errors(QUEUE, "deleting a replayed dead letter"):
             await session.jetstream.delete_msg(session.dead, int(letter_id))
@@ -240,8 +241,13 @@ def _delivery_of(message: Msg) -> int:
     return 1
 
 
+def _headers_of(found: RawStreamMsg) -> dict[str, str]:
+    """Return a stored message's headers as texts: the library gives out what is no ASCII as something else."""
+    return {one_line(str(name)): one_line(str(value)) for name, value in (found.headers or {}).items()}
+
+
 def _letter(found: RawStreamMsg) -> DeadLetter:
-    headers = found.headers or {}
+    headers = _headers_of(found)
     lowered = {name.lower(): value for name, value in headers.items()}
     return DeadLetter(
         letter_id=str(found.seq),

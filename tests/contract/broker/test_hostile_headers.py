@@ -1,6 +1,7 @@
 """Headers and properties that client libraries can't read: the message is taken without them, others go on."""
 
 import asyncio
+import json
 import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -53,14 +54,14 @@ PROPERTIES = (
 )
 
 
-async def publish_to_nats(url: str, headers: bytes, body: bytes) -> None:
+async def publish_to_nats(url: str, headers: bytes, body: bytes, subject: str = REQUESTS) -> None:
     """Publish with headers as they are, past any client library."""
     address = urlsplit(url)
     reader, writer = await asyncio.open_connection(address.hostname, address.port)
     await reader.readline()
     writer.write(b'CONNECT {"verbose":false,"headers":true}\r\n')
     sizes = f"{len(headers)} {len(headers) + len(body)}".encode()
-    writer.write(b"HPUB " + REQUESTS.encode() + b" " + sizes + b"\r\n" + headers + body + b"\r\nPING\r\n")
+    writer.write(b"HPUB " + subject.encode() + b" " + sizes + b"\r\n" + headers + body + b"\r\nPING\r\n")
     assert await reader.readline() == b"PONG\r\n"
     writer.close()
     await writer.wait_closed()
@@ -110,6 +111,20 @@ async def test_headers_that_are_none_stop_no_request_on_nats(nats_url: str, tmp_
             await publish_to_nats(nats_url, headers, b"bad")
         await broker.request(b"good")
         await buried_but_the_last(broker, len(NATS_HEADERS))
+
+
+async def test_dead_letters_with_such_headers_are_listed_and_replayed(nats_url: str, tmp_path: Path) -> None:
+    """Whoever may write on the dead-letter subject can't keep it from being read: each letter is listed as text."""
+    async with connect(nats_url, directory=tmp_path) as broker:
+        await broker.check()
+        reason = b"NATS/1.0\r\nOrchestrator-Reason: \xff\xfe\r\nce-id: \xed\xa0\x80\r\nx\xff: \xc3\x28\r\n\r\n"
+        for headers in (*NATS_HEADERS, reason):
+            await publish_to_nats(nats_url, headers, b"bad", subject=f"{REQUESTS}.dead")
+        letters = await broker.dead_letters()
+        assert [letter.body for letter in letters] == [b"bad"] * (len(NATS_HEADERS) + 1)
+        json.dumps([[letter.reason, dict(letter.headers)] for letter in letters], ensure_ascii=False).encode()
+        await broker.replay(letters[-1].letter_id)
+        assert len(await broker.dead_letters()) == len(NATS_HEADERS)
 
 
 async def test_properties_that_are_none_stop_no_request_on_rabbitmq(rabbitmq_url: str, tmp_path: Path) -> None:
