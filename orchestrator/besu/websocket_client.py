@@ -17,6 +17,7 @@ from orchestrator.besu.errors import BesuError, ConnectionLostError, NodeTimeout
 from orchestrator.besu.json_rpc import Answer, Call, Notification, decode_message, encode_request, result_of
 from orchestrator.besu.subscriptions import Allowance, Inbox, Item, Subscriptions, Topic, reconnect_delay_seconds
 from orchestrator.besu.tokens import TokenError, TokenFile
+from orchestrator.besu.websocket_frames import BoundedConnection, ConnectHere
 from orchestrator.engine.isolation import contained
 from orchestrator.outside_text import told
 
@@ -28,13 +29,6 @@ MAX_BYTES_PER_SECOND: Final = 2 << 20
 
 _REFUSAL_BYTES: Final = 1024
 _OUTSIDE_ERRORS: Final = (OSError, ConnectionClosed, InvalidHandshake, InvalidURI, TimeoutError, BesuError, TokenError)
-
-
-class _ConnectHere(connect):
-    """Follows no redirects: a node's address is the operator's to say, and a token is for nobody else."""
-
-    def process_redirect(self, exc: Exception) -> Exception | str:
-        return exc
 
 
 class Subscription:
@@ -134,6 +128,7 @@ class NodeSocket:
         self._pending: dict[int, asyncio.Future[Answer]] = {}
         self._ids = count(1)
         self._heard = False
+        self._closing = False
         # Of the node, not of one connection: a new one does not begin anew.
         self._allowance = Allowance(MAX_BYTES_PER_SECOND, MAX_MESSAGE_BYTES)
         self._connection: ClientConnection | None = None
@@ -153,6 +148,7 @@ class NodeSocket:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self._closing = True
         if self._runner is not None:
             self._runner.cancel()
         for reader in self._readers.values():
@@ -244,6 +240,8 @@ class NodeSocket:
                     self.last_error = _first_message(errors)
             if serving.error is not None:
                 self.last_error = told(repr(serving.error))
+            if self._closing:
+                return  # before Python 3.13 a task group that fails in the same moment swallows the cancellation
             # A server that accepts and hangs up at once is no success.
             failures = 1 if self._heard else failures + 1
             await asyncio.sleep(
@@ -256,8 +254,9 @@ class NodeSocket:
             )
 
     def _open(self) -> connect:
-        return _ConnectHere(
+        return ConnectHere(
             self.url,
+            create_connection=BoundedConnection,
             additional_headers=self._token.headers() if self._token else None,
             ssl=self._tls,
             open_timeout=self._answer_timeout_seconds,
@@ -277,6 +276,8 @@ class NodeSocket:
                 tasks.create_task(self._receive(connection))
                 tasks.create_task(self._subscribe_wanted(connection))
         finally:
+            if isinstance(connection, BoundedConnection) and connection.flooded:
+                self._heard = False  # whatever else it said
             self._connected.clear()
             self._connection = None
             for future in self._pending.values():

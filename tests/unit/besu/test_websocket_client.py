@@ -1,4 +1,7 @@
 import asyncio
+import base64
+import contextlib
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
@@ -11,6 +14,7 @@ from orchestrator.besu.results import Head
 from orchestrator.besu.subscriptions import Gap, GapReason, Item
 from orchestrator.besu.tokens import TokenFile
 from orchestrator.besu.websocket_client import NodeSocket, Subscription
+from orchestrator.besu.websocket_frames import MOST_FRAMES, BoundedConnection
 from tests.fakes.scripted_rpc import AnsweredError, ScriptedSocket
 
 HASH = "0x" + "11" * 32
@@ -253,3 +257,36 @@ async def test_what_nobody_thought_of_ends_one_connection(
     async with node_socket(scripted_socket.url) as socket:
         assert await next_of(socket.subscribe_heads()) == Gap(GapReason.STARTED)
     assert "KeyError" in (socket.last_error or "")
+
+
+@pytest.mark.parametrize("frame", [b"\x89\x00", b"\x8a\x00"], ids=["pings", "pongs"])
+async def test_a_flood_of_frames_without_messages_ends_the_connection(frame: bytes) -> None:
+    """A hundred thousand pings or pongs in one read are a second of work: they are counted, and the connection ends."""
+    ended = asyncio.Event()
+
+    async def node(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        request = await reader.readuntil(b"\r\n\r\n")
+        (key,) = [line[19:] for line in request.split(b"\r\n") if line.lower().startswith(b"sec-websocket-key: ")]
+        accept = base64.b64encode(hashlib.sha1(key + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest())  # noqa: S324 - RFC 6455
+        upgrade = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        writer.write(upgrade + b"Sec-WebSocket-Accept: " + accept + b"\r\n\r\n" + frame * 100_000)
+        with contextlib.suppress(OSError):
+            await writer.drain()
+            while await reader.read(65536):
+                pass
+        writer.close()
+        ended.set()
+
+    async with (
+        await asyncio.start_server(node, "127.0.0.1", 0) as server,
+        node_socket(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}", first_delay_seconds=5) as socket,
+    ):
+        socket.subscribe_heads()
+        seen: list[BoundedConnection] = []
+        async with asyncio.timeout(5):
+            while not ended.is_set():
+                if isinstance(socket._connection, BoundedConnection):
+                    seen.append(socket._connection)
+                await asyncio.sleep(0)
+    assert seen[-1].flooded
+    assert MOST_FRAMES < seen[-1]._frames <= MOST_FRAMES + 2048  # of one piece that was read

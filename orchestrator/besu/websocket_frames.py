@@ -1,0 +1,61 @@
+"""A node's WebSocket connection that takes a bounded number of frames.
+
+What a node may send in a second is bounded in bytes where messages are read. Frames of no message (pings, pongs) are
+answered before that, and those of two bytes each come a hundred thousand in one read: a second of work.
+"""
+
+import asyncio
+from typing import Final
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.frames import Frame
+from websockets.protocol import Event
+
+MOST_FRAMES: Final = 5_000
+"""Frames that a node may send within a second; a head is one, and so is a log."""
+WINDOW_SECONDS: Final = 1.0
+_PIECE_BYTES: Final = 4096
+"""So much is read before frames are counted again."""
+
+
+class BoundedConnection(ClientConnection):
+    """Ends when too many frames come.
+
+    Attributes:
+        flooded: Whether it did.
+    """
+
+    flooded = False
+    _frames = 0
+    _counted_since = float("-inf")
+
+    def data_received(self, data: bytes) -> None:
+        """Read what came, in pieces."""
+        for start in range(0, len(data), _PIECE_BYTES):
+            if self.flooded:
+                return
+            super().data_received(data[start : start + _PIECE_BYTES])
+
+    def process_event(self, event: Event) -> None:
+        """Count a frame, then do with it what is due."""
+        if isinstance(event, Frame):
+            self._count()
+        if not self.flooded:
+            super().process_event(event)
+
+    def _count(self) -> None:
+        now = asyncio.get_running_loop().time()
+        if now - self._counted_since > WINDOW_SECONDS:
+            self._counted_since, self._frames = now, 0
+        self._frames += 1
+        if self._frames > MOST_FRAMES and not self.flooded:
+            self.flooded = True
+            self.transport.abort()
+
+
+class ConnectHere(connect):
+    """Follows no redirects: a node's address is the operator's to say, and a token is for nobody else."""
+
+    def process_redirect(self, exc: Exception) -> Exception | str:
+        """Take a redirect for the refusal that it is."""
+        return exc
