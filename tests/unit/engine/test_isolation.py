@@ -18,7 +18,7 @@ SERVE_ONE = {
     "besu/groups.py::_view": "asks for one caller of the library",
     "besu/groups.py::_is_decided": "asks for one caller of the library",
     "besu/inspection_enclave.py::_read": "reads one answer for one caller",
-    "besu/inspection_reading.py::_subscription": "waits for one item for one caller, the doctor",
+    "besu/inspection_reading.py::_socket": "waits for one item for one caller, the doctor",
     "besu/read_gathering.py::read": "asks for one caller, again when who led left",
     "besu/waiting.py::_next_reason_to_look": "waits for one caller of the library",
     "besu/waiting.py::wait_mined": "waits for one caller of the library",
