@@ -73,7 +73,7 @@ async def read_balances(node: Node, accounts: Sequence[str], block_number: int) 
     """
     answered = await node.http.batch([Call("eth_getBalance", (account, hex(block_number))) for account in accounts])
     return {
-        account: answers.known(answers.read_number, result_of(answer), "such block")
+        account: answers.known(answers.read_quantity, result_of(answer), "such block")
         for account, answer in zip(accounts, answered, strict=True)
     }
 

@@ -10,14 +10,14 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
 
 from orchestrator.besu import subscriptions
 from orchestrator.besu.errors import BesuError, ConnectionLostError, NodeTimeoutError, ProtocolError
 from orchestrator.besu.json_rpc import Answer, Call, Notification, decode_message, encode_request, result_of
 from orchestrator.besu.subscriptions import Allowance, Inbox, Item, Subscriptions, Topic, reconnect_delay_seconds
 from orchestrator.besu.tokens import TokenError, TokenFile
-from orchestrator.besu.websocket_frames import BoundedConnection, ConnectHere
+from orchestrator.besu.websocket_frames import BoundedConnection, ConnectHere, failure_of
 from orchestrator.engine.isolation import contained
 from orchestrator.outside_text import told
 
@@ -27,7 +27,6 @@ MAX_MESSAGE_BYTES: Final = 1 << 20
 MAX_BYTES_PER_SECOND: Final = 2 << 20
 """More is left to the connection, which then fills and holds the node up: reading is work that nobody else can do."""
 
-_REFUSAL_BYTES: Final = 1024
 _OUTSIDE_ERRORS: Final = (OSError, ConnectionClosed, InvalidHandshake, InvalidURI, TimeoutError, BesuError, TokenError)
 
 
@@ -237,7 +236,7 @@ class NodeSocket:
                     async with self._open() as connection:
                         await self._serve(connection)
                 except* _OUTSIDE_ERRORS as errors:
-                    self.last_error = _first_message(errors)
+                    self.last_error = failure_of(errors)
             if serving.error is not None:
                 self.last_error = told(repr(serving.error))
             if self._closing:
@@ -341,14 +340,3 @@ class NodeSocket:
             reader = self._readers.get(local_id)
             if reader is not None:
                 reader._deliver(item)  # noqa: SLF001 - the two classes are one unit
-
-
-def _first_message(errors: BaseExceptionGroup[BaseException]) -> str:
-    error: BaseException = errors
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    if isinstance(error, InvalidStatus):
-        words = (error.response.body or b"")[:_REFUSAL_BYTES].decode("utf-8", "replace").strip()
-        advice = "; add the host name to the node's --host-allowlist" if "Host not authorized" in words else ""
-        return told(f"the upgrade was answered with HTTP {error.response.status_code} ({words or 'nothing'}){advice}")
-    return told(f"{type(error).__name__}: {error}")

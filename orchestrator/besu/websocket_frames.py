@@ -8,12 +8,16 @@ import asyncio
 from typing import Final
 
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import InvalidStatus
 from websockets.frames import Frame
 from websockets.protocol import Event
+
+from orchestrator.outside_text import told
 
 MOST_FRAMES: Final = 5_000
 """Frames that a node may send within a second; a head is one, and so is a log."""
 WINDOW_SECONDS: Final = 1.0
+_REFUSAL_BYTES: Final = 1024
 _PIECE_BYTES: Final = 4096
 """So much is read before frames are counted again."""
 
@@ -59,3 +63,15 @@ class ConnectHere(connect):
     def process_redirect(self, exc: Exception) -> Exception | str:
         """Take a redirect for the refusal that it is."""
         return exc
+
+
+def failure_of(errors: BaseExceptionGroup[BaseException]) -> str:
+    """Return why a connection failed, for a person: the first of its errors."""
+    error: BaseException = errors
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    if isinstance(error, InvalidStatus):
+        words = (error.response.body or b"")[:_REFUSAL_BYTES].decode("utf-8", "replace").strip()
+        advice = "; add the host name to the node's --host-allowlist" if "Host not authorized" in words else ""
+        return told(f"the upgrade was answered with HTTP {error.response.status_code} ({words or 'nothing'}){advice}")
+    return told(f"{type(error).__name__}: {error}")
