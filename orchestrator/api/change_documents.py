@@ -73,11 +73,12 @@ class EffectDocument(Document):
 
 
 class RepairDocument(Document):
-    """The repair of a lost addition: the members are removed and added again, once."""
+    """What is done about a lost addition: removed and added again, once; removed, when a guard refused it."""
 
     members: list[str] = Field(description="Their enclave keys.")
     since_block: int = Field(description="Block of the addition that got lost.")
     removed_block: int | None = Field(description="Block in which they were removed; null while they were not.")
+    refused: str = Field(description="Why their guard refused; then they are not added again. Empty for a repair.")
 
 
 class ChangeDocument(Document):
@@ -247,6 +248,7 @@ def change_fields(change: Change) -> dict[str, Any]:
             members=list(change.repair.members),
             since_block=change.repair.since_block,
             removed_block=change.repair.removed_block,
+            refused=change.repair.refused,
         ),
         "independent": None if effect is None else is_independent(change),
     }

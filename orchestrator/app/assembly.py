@@ -11,6 +11,7 @@ from pathlib import Path
 from random import SystemRandom
 from urllib.parse import quote, urlsplit, urlunsplit
 
+from orchestrator.app.guard_words import GuardWords
 from orchestrator.app.holder import holding
 from orchestrator.app.metrics import Metrics, NodeReading
 from orchestrator.app.restoration import restoration_in
@@ -253,7 +254,7 @@ async def assembled(config: Config, stopping: asyncio.Event, clock: Clock | None
         forecaster = Forecaster(fleet, histories, inquirer)
         work = ReplayWork(histories)
         tracker = ReplayTracker(work=work.of_group)
-        leases = Leases(clock)
+        leases, words = Leases(clock), GuardWords(config, clock)
         executor = Executor(
             sending=Sending(
                 fleet=fleet,
@@ -277,7 +278,7 @@ async def assembled(config: Config, stopping: asyncio.Event, clock: Clock | None
                 new_id=new_id,
                 confirmations=config.chain.confirmations,
             ),
-            observer=Observer(fleet, tracker, rules, clock, BystanderReader(fleet, store.groups), book),
+            observer=Observer(fleet, tracker, rules, clock, BystanderReader(fleet, store.groups), book, words.refused),
             locks=store.locks,
             restoration=await restoration_in(database),
         )

@@ -243,9 +243,8 @@ def _attester(config: Config, engine: Engine, broker: Broker) -> Attester | None
     spoken = speakers(config)
     if not spoken:
         return None
-    return Attester(
-        engine.fleet, spoken, engine.accounts, broker.publish_verdict, engine.clock, config.chain.proof_blocks
-    )
+    blocks, words = config.chain.proof_blocks, GuardWords(config, engine.clock)
+    return Attester(engine.fleet, spoken, engine.accounts, broker.publish_verdict, engine.clock, blocks, words.recent)
 
 
 def _watch(config: Config, engine: Engine, attester: Attester | None) -> tuple[_Part, ...]:

@@ -1,4 +1,5 @@
-"""What the guard before one of our nodes would make of a group's history, for those who ask before they add to it."""
+"""What the guard before one of our nodes makes of groups' histories: for those who ask before they add to it, and for
+those whose addition it refused."""
 
 import asyncio
 from datetime import timedelta
@@ -6,8 +7,9 @@ from typing import Final
 
 from orchestrator.config import Config
 from orchestrator.engine.ports import Clock
+from orchestrator.membership.guarding import Refusal
 from orchestrator.store.guard_approvals import ApprovalFile
-from orchestrator.store.guard_decisions import Decided, DecisionFile
+from orchestrator.store.guard_decisions import Decided, DecisionFile, newest_decisions
 
 TOLD_FOR: Final = timedelta(hours=1)
 """How long a refusal that the next addition may not meet is told."""
@@ -29,6 +31,36 @@ class GuardWords:
         self._node = config.guard.node or config.nodes[0].name
         self._approvals = ApprovalFile(config.guard.approvals_file)
         self._clock = clock
+
+    async def recent(self) -> tuple[Refusal, ...]:
+        """Return the additions that were refused of late."""
+        return await asyncio.to_thread(self._recent)
+
+    async def refused(self, node: str, privacy_group_id: str, block_number: int) -> str:
+        """Return the rule by which the guard refused an addition; empty text when nothing says that it did.
+
+        Args:
+            node: Name of the new member's node.
+            privacy_group_id: The group.
+            block_number: The addition's block.
+        """
+        asked = (node, privacy_group_id, block_number)
+        found = await self.recent() if node == self._node else ()
+        return next((r.rule for r in found if (r.node, r.privacy_group_id, r.block_number) == asked), "")
+
+    def _recent(self) -> tuple[Refusal, ...]:
+        since = self._clock.now() - TOLD_FOR
+        newest = {d.key: d for d in newest_decisions(self._guard.decisions_file) if d.privacy_group_id}
+        return tuple(
+            Refusal(
+                node=self._node,
+                privacy_group_id=decided.privacy_group_id,
+                block_number=decided.head + 1,
+                rule=decided.decision.slug,
+            )
+            for decided in newest.values()
+            if not decided.decision.passed and decided.at >= since
+        )
 
     async def why(self, node: str, privacy_group_id: str) -> str | None:
         """Return why the guard would refuse the history of a group; None when nothing says that it would.

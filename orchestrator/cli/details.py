@@ -127,6 +127,10 @@ def _taken_text(time: AdditionTimeDocument, words: Words) -> str:
 
 
 def _repair_text(repair: RepairDocument) -> str:
+    if repair.refused and repair.removed_block is not None:
+        return f"{len(repair.members)} members were out at block {repair.removed_block}, {repair.refused}"
+    if repair.refused:
+        return f"{len(repair.members)} members since block {repair.since_block} to be removed, {repair.refused}"
     if repair.removed_block is None:
         return f"{len(repair.members)} members since block {repair.since_block}, not removed"
     return f"{len(repair.members)} members since block {repair.since_block}, removed in block {repair.removed_block}"

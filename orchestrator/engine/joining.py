@@ -110,6 +110,8 @@ class Joiner:
         self._patience = stalled_after
         self._since: int | None = None
         self._known: set[tuple[str, str]] = set()
+        self._had: dict[str, set[str]] = {}
+        self._has: dict[str, set[str]] = {}
         self._joins: dict[tuple[str, str], Join] = {}
         self._scanned: dict[str, int] = {}
         self._listed_at: datetime | None = None
@@ -184,6 +186,7 @@ class Joiner:
                 except NodeError as error:
                     log.debug("groups not listed", node=watcher.node.name, reason=str(error))
                     continue
+                self._had[key], self._has[key] = self._has.get(key, set(groups)), set(groups)
                 for group, members in groups.items():
                     listings.setdefault(group, {})[key] = members
         return listings
@@ -224,6 +227,10 @@ class Joiner:
         ours = await self._changes.changes(privacy_group_id=group, limit=CHANGES_OF_GROUP)
         if any(key in change.members for change in ours):
             return False
+        # A group that the node had not at the last look is news, though its replayed past may list the member long ago:
+        # an addition that its guard refused, and that was made again.
+        if group not in self._had.get(key, {group}):
+            return True
         try:
             before = await watcher.node.view(group, self._since)
         except NodeError:

@@ -1,6 +1,7 @@
 """The proof's eyes: the members' nodes at the effect's block and the blocks after it."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -52,6 +53,11 @@ class ProofRules:
     verdict_blocks: int = 30
 
 
+async def _by_nobody(_node: str, _group: str, _block: int) -> str:
+    """No guard stands before any node."""
+    return ""
+
+
 class Testimony(Protocol):
     """What of `orchestrator.engine.testimony.VerdictBook` the proof uses."""
 
@@ -72,6 +78,8 @@ class Observer:
         clock: Time.
         others: Reads the other groups of new members' nodes.
         testimony: What others say of their nodes; None when nobody is configured to.
+        refused: Tells by which rule a guard before a node of ours, by its name, refused a group's history for a block;
+            empty text when none did.
     """
 
     def __init__(
@@ -82,7 +90,9 @@ class Observer:
         clock: Clock,
         others: BystanderReader,
         testimony: Testimony | None = None,
+        refused: Callable[[str, str, int], Awaitable[str]] = _by_nobody,
     ) -> None:
+        self._refused = refused
         self._others = others
         self._testimony = testimony
         self._early = EarlyRoots()
@@ -232,6 +242,8 @@ class Observer:
             forgetful = not there and (await node.traits()).besu_version == LOSES_ADDED_GROUPS
         except NodeError:
             forgetful = False
+        lost = before is not None and before.verdict in TROUBLES
+        refused = await self._refused(node.name, group, effect.block_number) if lost else ""
         return Sighting(
             enclave_key=key,
             node=node.name,
@@ -240,6 +252,7 @@ class Observer:
             blocks_replayed=total if there else 0,
             blocks_total=total,
             forgetful=forgetful,
+            refused=refused,
         )
 
     def _speaks(self, change: Change, key: str) -> bool:

@@ -14,6 +14,7 @@ from orchestrator.membership.forecast.verdict import Forecast
 from orchestrator.membership.model import Change, Kind
 from orchestrator.membership.preflight import BEHIND_BLOCKS
 from orchestrator.membership.reasons import Reason
+from orchestrator.membership.repair import withdraws
 from orchestrator.membership.replay import same_state
 
 
@@ -105,7 +106,8 @@ async def _forecast(
     present = sender.view.participants
     again = tuple(key for key, found in repairables.items() if found.differs and key in present)
     to_add = again or tuple(key for key in change.members if key not in present)
-    if change.kind not in (Kind.ADD_MEMBERS, Kind.SET_MEMBERS) or not sender.view.exists or not to_add:
+    adds = change.kind in (Kind.ADD_MEMBERS, Kind.SET_MEMBERS) and not withdraws(change)
+    if not adds or not sender.view.exists or not to_add:
         return None
     staying = [key for key in present if key not in leaving and fleet.hosting(key) is not None]
     return await forecaster.forecast(

@@ -45,6 +45,7 @@ class VerdictData(_Part):
     roots: Annotated[tuple[VerdictRoot, ...], Field(min_length=1, max_length=MOST_ROOTS)]
     head: _Block
     issued_at: AwareDatetime
+    refused_by_guard: Annotated[str, Field(pattern=r"^[a-z_]{1,40}$")] | None = None
     account: Annotated[str, Field(pattern=r"^0x[0-9a-f]{40}$")]
     signature: Annotated[str, Field(pattern=r"^0x[0-9a-f]{130}$")]
 
@@ -94,6 +95,7 @@ def decode_verdict(body: bytes) -> SignedVerdict:
         roots=roots,
         head=data.head,
         issued_at=issued_at,
+        refused=data.refused_by_guard or "",
     )
     return SignedVerdict(verdict=verdict, account=data.account, signature=bytes.fromhex(data.signature[2:]))
 

@@ -205,6 +205,7 @@ class Sighting:
         head: Its head; None when it does not answer.
         attested_by: The account whose signed word this is, when we have no access to the node; None for no such word.
         forgetful: Whether its version of Besu loses groups that it is added to.
+        refused: The rule by which its guard refused this addition's history; empty when nobody says that it did.
         views: The group there at the proof's blocks that it has reached, oldest first.
         blocks_replayed, blocks_total: Blocks of the group's span that it has replayed, of all; 0 while unknown.
         transactions_replayed, transactions_total: The transactions in them; 0 while unknown.
@@ -220,6 +221,7 @@ class Sighting:
     transactions_total: int = 0
     attested_by: str | None = None
     forgetful: bool = False
+    refused: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -276,8 +278,7 @@ class ConvergenceObserved:
         confirmations: How deep the effect's block must be.
         stalled_after_seconds: A replay that has not moved for this long is stalled.
         awaited: Unobserved members whose own daemon's word is still waited for: without it nothing is proven yet.
-        bystanders: Other groups of the new members' nodes; None while they were not looked at, without which an
-            addition is not proven.
+        bystanders: Other groups of the new members' nodes; None while not looked at: no addition is proven without.
     """
 
     effect_block_hash: str | None

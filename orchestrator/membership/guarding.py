@@ -55,6 +55,23 @@ class Decision:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """An addition that the guard before one of our nodes refused, for those who made it.
+
+    Attributes:
+        node: The node's name.
+        privacy_group_id: The group.
+        block_number: The addition's block.
+        rule: The decision's slug; its words may name other groups of the node.
+    """
+
+    node: str
+    privacy_group_id: str
+    block_number: int
+    rule: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GuardRules:
     """What a guard lets through.
 

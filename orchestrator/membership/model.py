@@ -192,8 +192,7 @@ class MemberProgress:
         moved_at: When `blocks_replayed`, `head` or `verdict` last changed.
         in_sync_through: The newest block at which the member was seen equal to the reference; None before the first.
         marks: Where the replay was within the last minute, oldest first (a bounded number).
-        attested_by: The account whose signed word the verdict rests on; None when we looked at the node ourselves, or
-            when nobody could.
+        attested_by: The account whose signed word the verdict rests on; None when we looked ourselves, or nobody could.
         transactions_replayed, transactions_total: Transactions in those blocks; 0 while unknown.
         left: What the replay will still take, as it was told last; None before its rate can be told.
     """
@@ -248,17 +247,19 @@ class Effect:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Repair:
-    """The one repair that a change may get: members whose addition got lost are removed and added again.
+    """What a change does about lost additions: removed and added again, once; where a guard refused it, removed.
 
     Attributes:
         members: Their enclave keys.
-        since_block: The block of the addition that got lost: a member that came or went after it is somebody else's.
-        removed_block: The block in which they were removed; None while that has not happened.
+        since_block: The block of that addition: a member that came or went after it is somebody else's.
+        removed_block: The block in which they were removed; None before.
+        refused: Why their guard refused, for a person: then they are not added again. Empty for a repair.
     """
 
     members: tuple[str, ...]
     since_block: int
     removed_block: int | None = None
+    refused: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -281,8 +282,7 @@ class Change:
         tries: How often it has been queued again.
         not_before: A queued change is not claimed before this.
         waiting_since: Since when it has been queued again for the same reason.
-        reason: Why it waits, failed, was parked, or is being undone; in a turn that is not undone, why the turn before
-            did not do it.
+        reason: Why it waits, failed, was parked or is being undone; else why the turn before did not do it.
         plan: Preflight's result.
         attempt: The newest attempt that it signed (in a shared turn, the lead does).
         waits_for: What the present command waits for, when it does not get on; None while it does, and at rest.

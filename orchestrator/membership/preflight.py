@@ -10,7 +10,7 @@ from orchestrator.membership.facts import MemberSurvey, Surveyed
 from orchestrator.membership.key_lengths import unfit_keys
 from orchestrator.membership.model import Change, Kind, Plan
 from orchestrator.membership.reasons import Reason
-from orchestrator.membership.repair import repair_trouble, to_be_repaired
+from orchestrator.membership.repair import repair_trouble, to_be_repaired, to_be_withdrawn, withdraws
 
 BEHIND_BLOCKS = 5
 """A node whose head is this far behind the newest is not sent through: its nonce and history would be stale."""
@@ -179,6 +179,8 @@ def _difference(change: Change, seen: Surveyed) -> tuple[tuple[str, ...], tuple[
     lost = to_be_repaired(change, seen)
     if lost:
         return lost, lost
+    if withdraws(change):
+        return (), to_be_withdrawn(change, seen)
     match change.kind:
         case Kind.CREATE_GROUP:
             return (() if seen.view.exists else change.members), ()

@@ -24,7 +24,7 @@ from orchestrator.membership.reading_attempts import (
 )
 from orchestrator.membership.reading_proofs import read_converged
 from orchestrator.membership.reasons import Reason
-from orchestrator.membership.repair import OVERTAKEN, readds, repair_of, said_of_repair
+from orchestrator.membership.repair import OVERTAKEN, readds, repair_of, said_of_repair, withdraws
 from orchestrator.membership.retry import WIDEN_AFTER_BLOCKS
 from orchestrator.membership.signals import Signal
 
@@ -166,7 +166,13 @@ def _deadline_passed(change: Change, fact: facts.DeadlinePassed) -> Read:
 
 
 def _cancelled(change: Change, fact: facts.CancelRequested, now: datetime) -> Read:
-    if change.repair is not None and change.state not in (State.REPLAYING, State.VERIFYING, State.PARKED):
+    proving = change.state in (State.REPLAYING, State.VERIFYING, State.PARKED)
+    if withdraws(change) and not proving:
+        raise RefusedRequestError(
+            f"change {change.change_id} can't be cancelled: it takes out members whose guard refused the group's "
+            "history, and leaves nothing else behind. Let it end."
+        )
+    if change.repair is not None and not change.repair.refused and not proving:
         raise RefusedRequestError(
             f"change {change.change_id} can't be cancelled: it removes members to add them again, and would leave them "
             "out. Let it end; to take its members out, ask for their removal."
@@ -190,7 +196,10 @@ def _can_be_closed(change: Change) -> bool:
     """Whether a parked change left nothing in the group and nothing of it is to come: a failed one had no effect."""
     attempt = change.attempt
     acted = attempt is not None and attempt.status is AttemptStatus.EFFECTIVE and attempt.action not in _NO_EFFECT
-    done = acted or change.effect is not None or change.repair is not None
+    repair = change.repair
+    out = repair is not None and bool(repair.refused) and repair.removed_block is not None
+    undone = out and repair is not None and set(change.members) <= set(repair.members)
+    done = not undone and (acted or change.effect is not None or repair is not None)
     return change.state is State.PARKED and change.in_flight is None and change.lock_block is None and not done
 
 

@@ -18,7 +18,7 @@ from orchestrator.membership.judgements import Judgement
 from orchestrator.membership.judging import counted, judge
 from orchestrator.membership.model import ACTION_OF, Change, Effect, GroupView, Kind, Plan, State
 from orchestrator.membership.reasons import Reason, rule_of
-from orchestrator.membership.repair import readds
+from orchestrator.membership.repair import readds, withdraws
 from orchestrator.membership.retry import ADD_WITHIN_BLOCKS, FAILURES_WHILE_LOCKED, WIDEN_AFTER_BLOCKS
 from orchestrator.membership.signals import Signal
 
@@ -262,7 +262,7 @@ def _removed(change: Change, effect: Effect, now: datetime) -> Read:
         return Signal.MORE_TO_REMOVE, replace(change, plan=replace(plan, to_remove=left + done))
     if readds(plan):
         return _removed_to_repair(change, plan, effect.view)
-    if change.kind is Kind.SET_MEMBERS and set(present) != set(change.members):
+    if change.kind is Kind.SET_MEMBERS and not withdraws(change) and set(present) != set(change.members):
         reason = Reason(slug="group_moved", detail="somebody else, or a reorganisation, changed the members meanwhile")
         return judge(change, counted(change, reason), now)
     return Signal.DONE, replace(change, effect=effect, reason=None, waiting_since=None)

@@ -11,7 +11,7 @@ from orchestrator.membership.judging import counted
 from orchestrator.membership.model import Change, Effect, Kind, MemberProgress, State, Verdict
 from orchestrator.membership.reading_attempts import to_be_sent_again
 from orchestrator.membership.reasons import Reason
-from orchestrator.membership.repair import lost_again
+from orchestrator.membership.repair import lost_again, to_withdraw, withdrawal_of, withdrawn, withdraws
 from orchestrator.membership.replay import SETTLED_BLOCKS, assess, is_settled, last_proof_block
 from orchestrator.membership.signals import Signal
 
@@ -49,6 +49,9 @@ def read_converged(change: Change, fact: facts.ConvergenceObserved, now: datetim
         settled = tuple(entry for entry in seen.progress if is_settled(entry, last, now, patience))
         trouble = _trouble(settled, frozenset(found.enclave_key for found in fact.sightings if found.forgetful))
         if trouble is not None:
+            withdrawal = withdrawal_of(change, trouble.members, fact.sightings)
+            if withdrawal is not None:
+                return Signal.LOOK_ANEW, to_withdraw(change, withdrawal)
             trouble = replace(trouble, detail=trouble.detail + lost_again(change))
             return Signal.PARK, replace(change, reason=trouble)
     overdue = _overdue(seen.progress, now - OVERDUE_AFTER_PATIENCES * timedelta(seconds=fact.stalled_after_seconds))
@@ -59,6 +62,8 @@ def read_converged(change: Change, fact: facts.ConvergenceObserved, now: datetim
 
 def _proven(change: Change, effect: Effect) -> Read:
     plan, present = change.plan, effect.view.participants
+    if withdraws(change) and change.repair is not None and set(change.repair.members).isdisjoint(present):
+        return Signal.PARK, withdrawn(change, effect.block_number)
     extra = tuple(key for key in present if key not in change.members)
     if change.kind is Kind.SET_MEMBERS and change.state is State.REPLAYING and extra and plan is not None:
         return Signal.CAN_REMOVE, replace(change, plan=replace(plan, to_remove=extra), effect=None, progress=())

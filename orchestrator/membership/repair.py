@@ -7,7 +7,10 @@ addition, whoever drives the lane. A removal does not reach the state of a node 
 forecast of the addition before the removal holds after it.
 """
 
-from orchestrator.membership.facts import MemberSurvey, Surveyed
+from collections.abc import Iterable
+from dataclasses import replace
+
+from orchestrator.membership.facts import MemberSurvey, Sighting, Surveyed
 from orchestrator.membership.model import Change, Kind, Plan, Repair, State, Verdict
 from orchestrator.membership.reasons import Reason
 
@@ -40,6 +43,77 @@ def repair_of(change: Change) -> Repair | None:
     return Repair(members=tuple(entry.enclave_key for entry in lost), since_block=change.effect.block_number)
 
 
+def withdrawal_of(change: Change, lost: Iterable[str], sightings: Iterable[Sighting]) -> Repair | None:
+    """Return what takes out the new members whose guard refused the group's history; None when nobody's did.
+
+    Such a member is listed and has nothing: while it is, its operator is asked for an approval that would come too late
+    for this addition, and each transaction of the group goes to its enclave.
+
+    Args:
+        change: The change whose members were compared.
+        lost: Those of them that lack the group, or have another state of it.
+        sightings: What was seen of each.
+    """
+    effect, plan = change.effect, change.plan
+    if effect is None or plan is None or change.kind not in (Kind.ADD_MEMBERS, Kind.SET_MEMBERS):
+        return None
+    ours = set(lost) & set(plan.to_add) & set(change.members)
+    said = {sighting.enclave_key: sighting for sighting in sightings if sighting.refused}
+    refused = tuple(key for key in said if key in ours)
+    if not refused:
+        return None
+    whys = dict.fromkeys(_refusal(said[key]) for key in refused)
+    return Repair(members=refused, since_block=effect.block_number, refused="; ".join(whys))
+
+
+def _refusal(sighting: Sighting) -> str:
+    by = f" ({sighting.attested_by} says so)" if sighting.attested_by is not None else ""
+    return f"refused by the member's guard: {sighting.refused.replace('_', ' ')}{by}"
+
+
+def withdraws(change: Change) -> bool:
+    """Return whether a change is to take out members whose guard refused the group's history, and has not done so."""
+    return change.repairs and change.repair is not None and bool(change.repair.refused)
+
+
+def to_withdraw(change: Change, withdrawal: Repair) -> Change:
+    """Return a change as it goes back to the queue to take out again what it added: by itself, and to its end."""
+    reason = _refused(withdrawal)
+    return replace(change, repair=withdrawal, batch_limit=1, deadline=None, reason=reason, waiting_since=None)
+
+
+def withdrawn(change: Change, block_number: int) -> Change:
+    """Return a change whose refused members are proven to be out; who retries it has them added anew.
+
+    Args:
+        change: The change.
+        block_number: The group's state there lacks them.
+    """
+    repair = change.repair
+    if repair is None:
+        return change
+    told = replace(_refused(repair), detail=f"{repair.refused}; removed again, seen at block {block_number}")
+    return replace(change, repair=replace(repair, removed_block=block_number), reason=told)
+
+
+def _refused(withdrawal: Repair) -> Reason:
+    return Reason(slug="refused_by_guard", detail=withdrawal.refused, members=withdrawal.members)
+
+
+def to_be_withdrawn(change: Change, seen: Surveyed) -> tuple[str, ...]:
+    """Return the members that a change has to remove since their guard refused: those that are there and still lack it.
+
+    Args:
+        change: The change in preflight.
+        seen: What was surveyed.
+    """
+    if not withdraws(change) or change.repair is None:
+        return ()
+    agree = {member.enclave_key for member in seen.members if member.agrees}
+    present = seen.view.participants
+    return tuple(key for key in change.repair.members if key in present and key not in agree)
+
+
 def to_be_repaired(change: Change, seen: Surveyed) -> tuple[str, ...]:
     """Return the members that a change has to remove and add again: those that still differ.
 
@@ -47,7 +121,7 @@ def to_be_repaired(change: Change, seen: Surveyed) -> tuple[str, ...]:
         change: The change in preflight.
         seen: What was surveyed.
     """
-    if change.repair is None or not change.repairs:
+    if change.repair is None or not change.repairs or withdraws(change):
         return ()
     surveys = {member.enclave_key: member for member in seen.members}
     present = seen.view.participants
@@ -72,20 +146,22 @@ def repair_trouble(change: Change, seen: Surveyed) -> Reason | None:
         return None
     surveys = {member.enclave_key: member for member in seen.members}
     for key in change.repair.members:
-        trouble = _member_trouble(key, surveys.get(key), seen)
+        trouble = _member_trouble(key, surveys.get(key), seen, withdrawn=withdraws(change))
         if trouble is not None:
             return trouble
     return None
 
 
-def _member_trouble(key: str, member: MemberSurvey | None, seen: Surveyed) -> Reason | None:
+def _member_trouble(key: str, member: MemberSurvey | None, seen: Surveyed, *, withdrawn: bool) -> Reason | None:
     if key not in seen.view.participants:
+        if withdrawn:
+            return None  # whoever took it out did what was to be done
         detail = f"at block {seen.view.block_number} it is no member any more: somebody removed it"
         return Reason(slug=OVERTAKEN, detail=detail, members=(key,))
     if member is not None and member.moved_block is not None:
         detail = f"somebody changed it in block {member.moved_block}"
         return Reason(slug=OVERTAKEN, detail=detail, members=(key,))
-    if member is None or member.agrees is None:
+    if not withdrawn and (member is None or member.agrees is None):
         node = member.node if member is not None else None
         detail = f"the node {node} of the member to repair" if node is not None else "the member's node is not ours"
         return Reason(slug="node_unreachable", detail=detail, members=(key,))
@@ -99,8 +175,10 @@ def readds(plan: Plan) -> bool:
 
 def said_of_repair(change: Change) -> str:
     """Return what a person has to know first of a repair that does not go on; empty when there is none."""
-    if change.repair is None:
+    if change.repair is None or (change.repair.refused and not withdraws(change)):
         return ""
+    if withdraws(change):
+        return f"{change.repair.refused}; not removed so far: "
     if change.repair.removed_block is None:
         return "not repaired, nothing was removed: "
     return f"removed in block {change.repair.removed_block} to be added again: "
@@ -109,7 +187,7 @@ def said_of_repair(change: Change) -> str:
 def lost_again(change: Change) -> str:
     """Return what to say of a member that lost its addition after a repair, too; empty when there was none."""
     repair, effect = change.repair, change.effect
-    if repair is None or repair.removed_block is None or effect is None:
+    if repair is None or repair.removed_block is None or repair.refused or effect is None:
         return ""
     return (
         f"; lost for the second time: its addition of block {repair.since_block} was repaired by a removal in block "

@@ -53,6 +53,8 @@ class MemberVerdict:
         roots: The state at some blocks, oldest first.
         head: The node's head.
         issued_at: When it was looked at.
+        refused: By which rule the guard before the node refused the history of the addition in the first of these
+            blocks; empty when it did not.
     """
 
     privacy_group_id: str
@@ -61,6 +63,7 @@ class MemberVerdict:
     roots: tuple[RootAt, ...]
     head: int
     issued_at: datetime
+    refused: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +89,8 @@ def statement(verdict: MemberVerdict) -> bytes:
 
 def verdict_data(verdict: MemberVerdict) -> dict[str, object]:
     """Return a verdict as a JSON object."""
-    return {
+    said: dict[str, object] = {"refused_by_guard": verdict.refused} if verdict.refused else {}
+    return said | {
         "privacy_group_id": verdict.privacy_group_id,
         "member": verdict.enclave_key,
         "chain_id": verdict.chain_id,
@@ -149,6 +153,13 @@ def sighting_of(
         views.append(GroupView(block_number=number, exists=bool(root), state_root=root))
     if not views or (not partial and views[-1].block_number < last):
         return None
+    # A refusal is of one block's addition: what is said of another block's says nothing of this one.
+    refused = said.refused if said.roots[0].block_number == first else ""
     return Sighting(
-        enclave_key=said.enclave_key, node=None, head=said.head, views=tuple(views), attested_by=signed.account
+        enclave_key=said.enclave_key,
+        node=None,
+        head=said.head,
+        views=tuple(views),
+        attested_by=signed.account,
+        refused=refused,
     )

@@ -19,6 +19,8 @@ from orchestrator.membership.guarding import Decision, Outcome
 from orchestrator.outside_text import told
 
 MOST_KEPT: Final = 50_000
+TAIL_BYTES: Final = 256 * 1024
+"""Of a file so much is read for what was decided of late: some hundred decisions."""
 FILE_MODE: Final = 0o600
 
 log = structlog.get_logger()
@@ -117,6 +119,20 @@ class DecisionFile:
         self._newest.move_to_end(decided.key)
         while len(self._newest) > MOST_KEPT:
             self._newest.popitem(last=False)
+
+
+def newest_decisions(path: Path) -> list[Decided]:
+    """Return the newest decisions in a file that a guard writes, oldest first: those in its last `TAIL_BYTES`.
+
+    Args:
+        path: the file; one that is not there, or can't be read, holds none.
+    """
+    try:
+        with path.open("rb") as file:
+            file.seek(max(file.seek(0, os.SEEK_END) - TAIL_BYTES, 0))
+            return list(_read(file.read(TAIL_BYTES).splitlines()))
+    except OSError:
+        return []
 
 
 def _line(decided: Decided) -> bytes:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,10 @@ from orchestrator.app.daemon import run_daemon
 from orchestrator.config import Config, load_config
 from orchestrator.devnet import Devnet, DevnetConfig, running_devnet
 from orchestrator.engine.joining import CHECKPOINT
+from orchestrator.guard.service import running_guard
+from orchestrator.membership.received_bundles import Approval
 from orchestrator.store.database import Database
+from orchestrator.store.guard_approvals import ApprovalFile
 from orchestrator.store.outbox_store import SqlOutbox
 from orchestrator.store.schema_version import migrate
 
@@ -118,9 +121,10 @@ async def organisations(
     verdict_blocks: int = 60,
     attestations: str = "ignore",
     answers: bool = True,
+    guarded: bool = False,
 ) -> AsyncIterator[Adder]:
     blocks = f"proof_blocks = {proof_blocks}\nverdict_blocks = {verdict_blocks}\n"
-    settings = DevnetConfig(base_port=0, block_period_seconds=0.2, replay_ms_per_transaction=5)
+    settings = DevnetConfig(base_port=0, block_period_seconds=0.2, replay_ms_per_transaction=5, enclave_http=guarded)
     async with running_devnet(settings) as devnet, ClientSession() as http:
         nodes = [
             f'[[nodes]]\nname = "m{node.number}"\nhttp = "{node.http_url}"\nws = "{node.ws_url}"\n'
@@ -130,17 +134,30 @@ async def organisations(
         nodes[0] += f'speaker = "{OWNER}"\n'
         adder = nodes[0] + nodes[1] + f'[[accounts]]\naddress = "{OWNER}"\nkey_file = "owner.key"\n'
         adder += f'[[peers]]\nenclave_key = "{devnet.nodes[2].enclave_key}"\naccount = "{believed}"\n'
+        if guarded:
+            nodes[2] += f'enclave = "{devnet.nodes[2].enclave_url}"\n'
         joiner = nodes[2] + f'speaker = "{JOINER}"\n[[accounts]]\naddress = "{JOINER}"\nkey_file = "joiner.key"\n'
         if answers:
             joiner += f'[[peers]]\nenclave_key = "{devnet.nodes[0].enclave_key}"\naccount = "{OWNER}"\n'
+        if guarded:
+            joiner += '[guard]\nlisten = "127.0.0.1:0"\naccept = "asked"\n'
         joining = configured(folder, "joiner", queue, joiner, blocks)
         asking = blocks + f'attestations = "{attestations}"\n'
         async with (
+            _guarding(devnet, joining) if guarded else nullcontext(),
             daemon(joining),
             daemon(configured(folder, "adder", queue, adder, asking)) as address,
         ):
             await first_look(joining)
             yield Adder(devnet, http, address)
+
+
+@asynccontextmanager
+async def _guarding(devnet: Devnet, config: Config) -> AsyncIterator[None]:
+    """Put a guard before the third node's enclave."""
+    async with running_guard(config) as guard:
+        await devnet.call(1, "devnet_setEnclaveUrl", [3, guard.address])
+        yield
 
 
 async def test_the_joiners_word_proves_its_member(tmp_path: Path, nats_url: str) -> None:
@@ -217,3 +234,28 @@ async def test_what_only_the_joiner_sees_is_not_added_to(tmp_path: Path, nats_ur
         assert (added["state"], added["reason"]["slug"]) == ("parked", "former_member_unsafe"), added
         assert added["reason"]["detail"].startswith(f"{JOINER} says of its node at block ")
         assert added["attempts"] == []
+
+
+async def test_an_addition_that_the_joiners_guard_refuses_is_undone(tmp_path: Path, nats_url: str) -> None:
+    """The adder reads why by the joiner's signed word, has the member out again, and adds it once it is agreed to."""
+    async with organisations(tmp_path, nats_url, believed=JOINER, guarded=True) as adder:
+        group = await adder.group()
+        asked = await adder.add_the_third(group)
+        parked = await adder.until(asked, "succeeded", "failed", "parked")
+        assert (parked["state"], parked["reason"]["slug"]) == ("parked", "refused_by_guard"), parked
+        said = f"refused by the member's guard: not agreed to ({JOINER} says so); removed again, seen at block "
+        assert parked["reason"]["detail"].startswith(said)
+        assert parked["reason"]["members"] == [adder.keys[2]]
+        actions = [(attempt["action"], attempt["status"]) for attempt in parked["attempts"]]
+        assert actions == [("lock", "effective"), ("add", "effective"), ("remove", "effective")]
+        assert (parked["effect"]["participants"], parked["lock_block"]) == (adder.keys[:2], None)
+        assert await adder.devnet.call(3, "privx_findFlexiblePrivacyGroup", [[]]) == []
+
+        ApprovalFile(tmp_path / "joiner" / "orchestrator-approvals.json").add(
+            Approval(privacy_group_id=group, owner=OWNER)
+        )
+        async with adder.http.post(f"{adder.address}/v1/changes/{asked['change_id']}/retry") as answer:
+            assert answer.status < 300, await answer.text()
+        added = await adder.until(asked, "succeeded", "failed")
+        assert added["state"] == "succeeded", added
+        assert (adder.third(added)["verdict"], adder.third(added)["attested_by"]) == ("in_sync", JOINER)

@@ -1,5 +1,6 @@
 """What is said of a guard to those who ask before they add a member."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 
 from orchestrator.app.guard_words import GuardWords
 from orchestrator.config import Config, load_config
-from orchestrator.membership.guarding import Decision, Outcome
+from orchestrator.membership.guarding import Decision, Outcome, Refusal
 from orchestrator.membership.received_bundles import Approval
 from orchestrator.store.guard_approvals import ApprovalFile
 from orchestrator.store.guard_decisions import Decided, DecisionFile
@@ -78,3 +79,20 @@ async def test_an_owner_that_is_not_known_is_told_until_it_is(tmp_path: Path) ->
     assert "owner is none" in str(await GuardWords(config, JumpingClock()).why("m1", "G"))
     config = configured(tmp_path, f'accept = "known-owners"\nknown_owners = ["{OWNER}"]')
     assert await GuardWords(config, JumpingClock()).why("m1", "G") is None
+
+
+async def test_what_was_refused_of_late_is_told_by_block(tmp_path: Path) -> None:
+    """The newest decision about each history counts, for the block after the head at which it was made."""
+    config = configured(tmp_path, "")
+    clock = JumpingClock()
+    words, file = GuardWords(config, clock), DecisionFile(config.guard.decisions_file)
+    assert await words.recent() == ()
+    file.keep(replace(refusal("not_judged", clock.now() - timedelta(hours=2)), key="old"))
+    file.keep(replace(refusal("not_judged", clock.now()), key="passed since"))
+    safe = Decision(outcome=Outcome.PASSED, slug="safe", replays=True)
+    file.keep(replace(refusal("not_judged", clock.now()), key="passed since", decision=safe))
+    file.keep(refusal("replay_too_long", clock.now()))
+    (told,) = await words.recent()
+    assert told == Refusal(node="m1", privacy_group_id="G", block_number=8, rule="replay_too_long")
+    assert await words.refused("m1", "G", 8) == "replay_too_long"
+    assert await words.refused("m1", "G", 9) == await words.refused("m2", "G", 8) == ""

@@ -10,6 +10,7 @@ from orchestrator.engine.ports import BrokerError
 from orchestrator.engine.verdict_messages import decode_verdict
 from orchestrator.engine.watcher import ChainWatcher
 from orchestrator.membership.attempt import Action
+from orchestrator.membership.guarding import Refusal
 from orchestrator.membership.joining import Join
 from orchestrator.membership.verdicts import SignedVerdict, statement
 from tests.fakes.clock import JumpingClock
@@ -46,7 +47,13 @@ class Joined:
         self.queue_answers = True
         self.watcher = ChainWatcher(self.node, JumpingClock())
         fleet = Fleet([self.watcher])
-        self.attester = Attester(fleet, {"node-c": ACCOUNT}, Accounts(), self.publish, JumpingClock(), 3)
+        self.refusals: list[Refusal] = []
+        self.attester = Attester(
+            fleet, {"node-c": ACCOUNT}, Accounts(), self.publish, JumpingClock(), 3, self.refused_of_late
+        )
+
+    async def refused_of_late(self) -> list[Refusal]:
+        return self.refusals
 
     async def publish(self, body: bytes) -> None:
         if not self.queue_answers:
@@ -122,3 +129,23 @@ async def test_nothing_is_told_without_a_speaker_or_too_late() -> None:
     joined.network.mine(GIVE_UP_BLOCKS + 4)
     await joined.tell()
     assert joined.published == []
+
+
+async def test_an_addition_that_the_guard_refused_is_told_with_the_rule() -> None:
+    """Once for its block, with what the node shows there and at the further blocks; of another node nothing is told."""
+    joined = Joined()
+    stranger = "k4Z0lZ0wT4xkzSPxUPDz3S0kBzcCpJC3Qv0m6oOcFqE="
+    first = joined.effect_block
+    joined.refusals = [
+        Refusal(node=node, privacy_group_id=stranger, block_number=first, rule="not_agreed_to")
+        for node in ("node-c", "node-a")
+    ]
+    joined.network.mine(3)
+    for _ in range(2):
+        await joined.tell()
+    (told,) = joined.published
+    assert (told.verdict.privacy_group_id, told.verdict.refused) == (stranger, "not_agreed_to")
+    assert [(root.block_number, root.state_root) for root in told.verdict.roots] == [
+        (number, "") for number in range(first, first + 4)
+    ]
+    assert b"not_agreed_to" in statement(told.verdict)

@@ -12,14 +12,28 @@ from orchestrator.membership import facts
 from orchestrator.membership.attempt import Action, Attempt, AttemptStatus, Marker
 from orchestrator.membership.commands import Burn, Observe, Pause, Renew, Send, Settle, Sign, Survey
 from orchestrator.membership.errors import RefusedRequestError
+from orchestrator.membership.facts import Sighting
 from orchestrator.membership.forecast.verdict import Danger, Scope
 from orchestrator.membership.machine import deadline_applies, next_command, step
 from orchestrator.membership.model import Change, Effect, Kind, MemberProgress, Repair, State, Verdict
 from orchestrator.membership.reasons import RULES, Reason
 from orchestrator.membership.repair import PATIENCE, repair_of
-from tests.fakes.changes import a_change
+from tests.fakes.changes import a_change, an_attempt, sent
 from tests.fakes.clock import START
-from tests.fakes.surveys import NEW, OLD, SECOND, a_forecast, a_member, a_plan, a_survey, a_view, an_effect, seen
+from tests.fakes.surveys import (
+    NEW,
+    OLD,
+    SECOND,
+    a_forecast,
+    a_member,
+    a_plan,
+    a_survey,
+    a_view,
+    an_effect,
+    no_view,
+    observed,
+    seen,
+)
 
 ADDED = an_effect(12)
 LATER = START + timedelta(minutes=5)
@@ -334,3 +348,84 @@ def test_no_repair_ends_with_its_member_out(data: st.DataObject) -> None:
     if change.ended:
         assert change.state is State.SUCCEEDED or change.repair is None, "only what a person asked for anew fails"
         assert network.by_person or NEW in network.members
+
+
+# --- what a guard refused ---------------------------------------------------------------------------------------------
+
+REPLAYING = replace(PARKED, state=State.REPLAYING, reason=None, progress=(), deadline=LATER)
+SET = replace(REPLAYING, kind=Kind.SET_MEMBERS, members=(OLD, SECOND, NEW))
+LACKS = Sighting(enclave_key=NEW, node="n", head=20, views=(no_view(12),))
+REFUSED = replace(LACKS, node=None, attested_by="0xpeer", refused="block_not_replayable")
+
+
+def compared(new: Sighting, change: Change = REPLAYING) -> Change:
+    """The change after its members were compared, once that tells."""
+    others = (seen(key, 12, 13, 14, effect=ADDED) for key in (OLD, SECOND))
+    return step(change, observed(*others, new, effect=ADDED, head=17), START)[0]
+
+
+def withdrawing(change: Change = REPLAYING) -> Change:
+    """The change as it is claimed to take the member out."""
+    queued = compared(REFUSED, change)
+    assert (queued.state, queued.deadline, queued.batch_limit) == (State.QUEUED, None, 1)
+    return step(queued, facts.Claimed(lead_id=queued.change_id), START)[0]
+
+
+def taken_out(change: Change = REPLAYING) -> Change:
+    """The change after the removal was mined and proven."""
+    found = a_survey(a_member(OLD), a_member(SECOND), view=a_view(30, (OLD, SECOND, NEW)))
+    removing, _ = step(withdrawing(change), found, START)
+    assert removing.state is State.REMOVING
+    removing = replace(removing, attempt=sent(an_attempt("remove", action=Action.REMOVE, since_block=30), 30))
+    out = an_effect(31, (OLD, SECOND))
+    verifying, _ = step(removing, facts.AttemptSettled(effect=out), START)
+    assert verifying.state is State.VERIFYING
+    sightings = (seen(key, *range(31, 34), effect=out) for key in (OLD, SECOND))
+    return step(verifying, observed(*sightings, effect=out, head=35), START)[0]
+
+
+@pytest.mark.parametrize("change", [REPLAYING, SET])
+def test_an_addition_that_a_guard_refused_is_taken_back(change: Change) -> None:
+    """By itself and to its end: the member is removed, proven to be out, and the change waits for a person."""
+    parked = taken_out(change)
+    assert (parked.state, parked.lock_block) == (State.PARKED, None)
+    assert parked.reason is not None
+    assert (parked.reason.slug, parked.reason.members) == ("refused_by_guard", (NEW,))
+    assert parked.reason.detail.startswith("refused by the member's guard: block not replayable (0xpeer says so)")
+
+
+def test_a_member_that_lacks_the_group_for_another_reason_is_not_taken_out() -> None:
+    """Nobody says that a guard refused: the change is parked as it was, and a person decides."""
+    parked = compared(LACKS)
+    assert (parked.state, parked.reason and parked.reason.slug) == (State.PARKED, "member_missing")
+
+
+def test_what_was_taken_back_by_somebody_else_is_only_proven() -> None:
+    """The member is out already: nothing is sent."""
+    change, _ = step(withdrawing(), a_survey(a_member(OLD), a_member(SECOND), view=a_view(30)), START)
+    assert change.state is State.VERIFYING
+
+
+def test_a_member_that_has_the_group_after_all_stays() -> None:
+    """Its guard let the group pass since: what was asked for is proven."""
+    has = a_survey(a_member(NEW, agrees=True), view=a_view(30, (OLD, SECOND, NEW)))
+    change, _ = step(withdrawing(), has, START)
+    assert (change.state, change.plan and change.plan.to_remove) == (State.VERIFYING, ())
+
+
+def test_a_member_that_somebody_added_anew_is_left_alone() -> None:
+    """Whoever did so had a reason."""
+    newly = a_member(NEW, node=None, moved_block=20)
+    change, _ = step(withdrawing(), a_survey(newly, view=a_view(30, (OLD, SECOND, NEW))), START)
+    assert (change.state, change.reason and change.reason.slug) == (State.PARKED, "repair_overtaken")
+
+
+def test_a_withdrawal_is_not_cancelled_half_way_and_is_closed_or_retried_after() -> None:
+    """Cancelled it would leave a member that has nothing; parked it may be added anew, or closed."""
+    with pytest.raises(RefusedRequestError, match="guard refused"):
+        step(withdrawing(), facts.CancelRequested(), START)
+    closed, _ = step(taken_out(), facts.CancelRequested(), START)
+    assert (closed.state, closed.reason and closed.reason.slug) == (State.FAILED, "closed_by_operator")
+    again, _ = step(taken_out(), facts.RetryRequested(), START)
+    again, _ = step(again, facts.Claimed(lead_id=again.change_id), START)
+    assert step(again, a_survey(a_member(NEW), view=a_view(40)), START)[0].state is State.LOCKING

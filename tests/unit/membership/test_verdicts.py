@@ -65,6 +65,7 @@ TAMPERED = st.one_of(
     st.builds(lambda number: {"head": number}, st.integers(0, 30)),
     st.builds(lambda number: {"roots": (root(number),)}, st.integers(0, 30)),
     st.builds(lambda text: {"roots": (root(10, text),)}, st.text(max_size=5)),
+    st.builds(lambda rule: {"refused": rule}, st.text("abc_", max_size=5)),
     st.builds(lambda delta: {"issued_at": NOW + delta}, st.timedeltas(-RECENT, RECENT)),
 )
 
@@ -99,3 +100,16 @@ def test_what_is_not_complete_counts_only_for_a_while() -> None:
     assert numbers_seen(verdict(root(10)), partial=False) == []
     assert numbers_seen(verdict(*map(root, range(10, 14))), partial=False) == [10, 11, 12, 13]
     assert numbers_seen(None) == []
+
+
+def test_a_refusal_is_of_the_addition_in_its_first_block() -> None:
+    """What was refused for another block's addition says nothing of this one."""
+
+    def refused(*numbers: int) -> str:
+        signed = verdict(*(root(number, "") for number in numbers), refused="not_agreed_to")
+        seen = sighting_of(signed, chain_id=1337, hashes=HASHES, first=10, last=13, partial=True)
+        assert seen is not None
+        return seen.refused
+
+    assert refused(10, 11) == "not_agreed_to"
+    assert refused(9, 10, 11) == ""
