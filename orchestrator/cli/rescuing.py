@@ -32,6 +32,7 @@ from orchestrator.guard.rescue import (
     steps_of,
     until_past,
 )
+from orchestrator.guard.witnesses import Witnesses
 
 LARGEST_BUNDLE_BYTES: Final = 512 << 20
 OWN: Final = "node"
@@ -98,9 +99,9 @@ async def rescued(aims: RescueAims, tell: Callable[[str], None]) -> RescueReport
         seen += [_seen(session, f"neighbour {url}", url, clock, None) for url in aims.neighbours]
         node, neighbours = seen[0], seen[1:]
         upstream = Upstream(url=aims.enclave)
-        facts = FactReader(
-            Fleet([one.watcher for one in seen]), node.watcher, node.http, MemoryHistories(), lambda _bundle: True
-        )
+        fleet, https = Fleet([one.watcher for one in seen]), {one.watcher.node.name: one.http for one in seen}
+        witnesses = Witnesses(fleet, node.watcher, https)
+        facts = FactReader(fleet, node.watcher, node.http, MemoryHistories(), lambda _bundle: True, witnesses)
         diagnosis = await Physician(session, node, neighbours, upstream, facts).diagnose(aims.look_seconds)
         _tell_diagnosis(diagnosis, tell)
         document = diagnosis_document(diagnosis)

@@ -55,6 +55,11 @@ class GuardConfig(Section):
         description="With all-safe: what becomes of a history with a block in which a public transaction may have "
         "changed what private code reads.",
     )
+    unconfirmed: Literal["refuse", "pass"] = Field(
+        default="pass",
+        description="What becomes of a history that no other of `nodes`, as a member's, shows with every root and "
+        "transaction: whether its replay reaches its roots is not known then.",
+    )
     nonces_always_increment: bool = Field(
         default=False,
         description="Whether members' nodes run with `--privacy-nonce-always-increments`: gaps then show nothing.",

@@ -17,17 +17,16 @@ from orchestrator.engine.history.replays import NodeReplays
 from orchestrator.engine.history.roots import NodeRoots
 from orchestrator.engine.node_ports import Head, NodeError
 from orchestrator.engine.watcher import ChainWatcher
+from orchestrator.guard.witnesses import Witnesses
 from orchestrator.membership.forecast.histories import GroupHistory
 from orchestrator.membership.forecast.newcomers import Departure, departure
-from orchestrator.membership.guarding import GuardFacts, held
+from orchestrator.membership.guarding import GuardFacts, Witnessed, held
 from orchestrator.membership.reasons import Reason
 from orchestrator.membership.received_bundles import ReceivedBundle, final_run, history_of
 
 MOST_PENDING: Final = 2_000
 MOST_NEWER: Final = 16
 """Transactions of a pool, and blocks that others have already, that are looked at for a copied marker."""
-MOST_WITNESSES: Final = 3
-"""Other nodes of ours that are asked whether a bundle is what the group was."""
 
 
 class FactReader:
@@ -39,6 +38,7 @@ class FactReader:
         http: The same, for what only the chain tells.
         store: Keeps what was read.
         approves: Tells whether somebody here has agreed to an addition.
+        witnesses: Other nodes of the same operator that may be members.
     """
 
     def __init__(
@@ -48,7 +48,9 @@ class FactReader:
         http: HttpNode,
         store: HistoryStore,
         approves: Callable[[ReceivedBundle], bool],
+        witnesses: Witnesses,
     ) -> None:
+        self._witnesses = witnesses
         self._fleet = fleet
         self._watcher = watcher
         self._http = http
@@ -120,14 +122,14 @@ class FactReader:
         blocks: dict[str, int] = {}
         disturbed: tuple[str, ...] = ()
         found: Departure | None = None
-        witness: str | None = None
+        witness = Witnessed()
         if held(bundle, own_root) is None and bundle.trouble is None:
             blocks = await self._located([call.pmt_hash for call in bundle.calls], head.number)
             history = history_of(bundle, blocks, head.number)
             if own_root:
                 found = await self._departure(history)
             disturbed = await self._disturbed(history)
-            witness = await self._witness(history, bundle.members)
+            witness = await self._witnesses.testimony(bundle, history)
         return GuardFacts(
             bundle=bundle,
             blocks=blocks,
@@ -184,30 +186,6 @@ class FactReader:
             disturbed |= dict.fromkeys(group for group, old, new in seen if new.state_root != old.state_root)
             before = after
         return tuple(disturbed)
-
-    async def _witness(self, history: GroupHistory, members: Sequence[str]) -> str | None:
-        """Return what nodes of ours that are members show differently from a bundle."""
-        seeing = dict.fromkeys(w for key in members if (w := self._fleet.hosting(key)) is not None)
-        others = [watcher for watcher in seeing if watcher is not self._watcher][:MOST_WITNESSES]
-        said = await asyncio.gather(*(_shown(watcher, history) for watcher in others))
-        return next((trouble for trouble in said if trouble is not None), None)
-
-
-async def _shown(watcher: ChainWatcher, history: GroupHistory) -> str | None:
-    """Return what a member's node shows that a history lacks: a root, before one of its blocks or at the end."""
-    roots = {block.state_root for block in history.blocks}
-    before = [block.number - 1 for block in history.blocks[1:]]
-    try:
-        if (await watcher.refresh()).number < history.through:
-            return None
-        views = await watcher.node.roots(history.privacy_group_id, [*before, history.through])
-    except NodeError:
-        return None
-    # A root of the history at another place is a damaged map of that node's, and says nothing of the history.
-    odd = next((view for view in views if view.exists and view.state_root not in roots), None)
-    if odd is None:
-        return None
-    return f"node {watcher.node.name} shows a state at block {odd.block_number} that the history does not go through"
 
 
 async def _newer(watcher: ChainWatcher, guarded: ChainWatcher) -> set[str]:

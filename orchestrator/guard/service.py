@@ -25,6 +25,7 @@ from orchestrator.guard.listening import listening
 from orchestrator.guard.proxy import EnclaveProxy, Upstream
 from orchestrator.guard.reading import FactReader
 from orchestrator.guard.telling import GuardMetrics, decision_event, notify, status_answer
+from orchestrator.guard.witnesses import Witnesses
 from orchestrator.membership.forecast.schedule import ADDS
 from orchestrator.membership.guarding import Accept, GuardRules
 from orchestrator.membership.received_bundles import ReceivedBundle
@@ -99,6 +100,7 @@ def rules_of(guard: GuardConfig) -> GuardRules:
         nonces_always_increment=guard.nonces_always_increment,
         # Whoever is known, or was agreed to, is not suspected of bending what private code reads.
         refuse_risks=guard.risks == "refuse" and guard.accept == "all-safe",
+        refuse_unconfirmed=guard.unconfirmed == "refuse",
     )
 
 
@@ -114,6 +116,12 @@ def _server_tls(guard: GuardConfig) -> ssl.SSLContext | None:
     except (OSError, ssl.SSLError) as error:
         raise GuardError(f"guard: the files for TLS with the node can't be used: {error}") from error
     return context
+
+
+def _http(session: aiohttp.ClientSession, node: NodeConfig) -> HttpNode:
+    token = TokenFile(node.token_file) if node.token_file is not None else None
+    ca = tls_context(str(node.ca_file)) if node.ca_file is not None else None
+    return HttpNode(session, node.http, token=token, tls=ca)
 
 
 @asynccontextmanager
@@ -140,16 +148,11 @@ async def running_guard(config: Config, clock: Clock | None = None) -> AsyncIter
         if guard.use_store:
             store = SqlChangeStore(await stack.enter_async_context(Database(store_url(config))), clock)
         session = await stack.enter_async_context(open_session())
-        token = TokenFile(configured.token_file) if configured.token_file is not None else None
-        ca = tls_context(str(configured.ca_file)) if configured.ca_file is not None else None
+        https = {one.name: _http(session, one) for one in config.nodes}
         approves = _Approving(ApprovalFile(guard.approvals_file), store, configured.enclave_keys)
-        reader = FactReader(
-            fleet,
-            fleet.named(configured.name),
-            HttpNode(session, configured.http, token=token, tls=ca),
-            MemoryHistories(),
-            approves.approves,
-        )
+        guarded = fleet.named(configured.name)
+        witnesses = Witnesses(fleet, guarded, https, needed=guard.unconfirmed == "refuse")
+        reader = FactReader(fleet, guarded, https[configured.name], MemoryHistories(), approves.approves, witnesses)
         decisions = DecisionFile(guard.decisions_file)
         settings = JudgeSettings(
             rules=rules_of(guard), within=timedelta(seconds=guard.judged_within_seconds), undecided=guard.undecided

@@ -162,6 +162,7 @@ def received_bundle(items: tuple[BundledTransaction, ...], sent_by: str) -> Rece
                 account=item.signed.sender,
                 private_nonce=item.signed.transaction.private_nonce,
                 state_root="0x" + item.root.hex(),
+                signature=(item.signed.r, item.signed.s),
             )
             for item in items
         ),

@@ -84,6 +84,8 @@ class GuardRules:
         nonces_always_increment: Whether the nodes run with `--privacy-nonce-always-increments`: gaps then say nothing.
         refuse_risks: Whether blocks in which a public transaction may have changed what private code reads are refused.
         stalled_after_seconds: After so long, and when it was asked for again and again, a replay has failed.
+        refuse_unconfirmed: Whether a bundle is refused that no member's node of ours shows as it is: else only its
+            replay tells whether it reaches its roots (docs/besu.md#what-a-replay-needs, 12).
     """
 
     accept: Accept = Accept.ALL_SAFE
@@ -94,6 +96,20 @@ class GuardRules:
     nonces_always_increment: bool = False
     refuse_risks: bool = True
     stalled_after_seconds: float = 30.0
+    refuse_unconfirmed: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Witnessed:
+    """What members' nodes of our own show of a bundle.
+
+    Attributes:
+        trouble: What one of them shows otherwise, for a person; None when none does.
+        confirmed: Whether one of them shows every root and every transaction of it.
+    """
+
+    trouble: str | None = None
+    confirmed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +125,7 @@ class GuardFacts:
         examinations: By number what the bundle's blocks are to a replay.
         disturbed: Groups of the node that would lose a transaction for good, the lock being in the parent block.
         others_passed: Groups that the node was let replay at this head.
-        witness: Why the bundle is not what another member's node of ours shows; None when none shows otherwise.
+        witness: What other members' nodes of ours show.
         approved: Whether somebody here has agreed to the addition.
     """
 
@@ -121,7 +137,7 @@ class GuardFacts:
     examinations: Mapping[int, Examination]
     disturbed: tuple[str, ...]
     others_passed: tuple[str, ...]
-    witness: str | None
+    witness: Witnessed
     approved: bool
 
 
@@ -154,7 +170,7 @@ def judge(facts: GuardFacts, rules: GuardRules) -> Decision:
     found = held(facts.bundle, facts.own_root)
     if found is not None:
         return found
-    refusals = (_not_a_history, _not_locked, _too_long, _unreplayable, _former, _neighbouring, _unwanted)
+    refusals = (_not_a_history, _not_locked, _too_long, _unreplayable, _former, _neighbouring, _unwanted, _unproven)
     return next(
         (refusal for rule in refusals if (refusal := rule(facts, rules)) is not None),
         Decision(outcome=Outcome.PASSED, slug="safe", replays=True),
@@ -200,7 +216,7 @@ def _not_a_history(facts: GuardFacts, rules: GuardRules) -> Decision | None:
     placed = [number for number in numbers if number is not None]
     if placed != sorted(placed):
         return _refused("bundle_may_be_torn", "its transactions are not in the order of the chain")
-    return None if facts.witness is None else _refused("bundle_may_be_torn", facts.witness)
+    return None if facts.witness.trouble is None else _refused("bundle_may_be_torn", facts.witness.trouble)
 
 
 def _not_locked(facts: GuardFacts, _: GuardRules) -> Decision | None:
@@ -277,3 +293,9 @@ def _unwanted(facts: GuardFacts, rules: GuardRules) -> Decision | None:
     if rules.accept is Accept.ASKED and not facts.approved:
         return _refused("not_agreed_to", f"{who}: nobody here has agreed to this addition")
     return None
+
+
+def _unproven(facts: GuardFacts, rules: GuardRules) -> Decision | None:
+    if facts.witness.confirmed or not rules.refuse_unconfirmed:
+        return None
+    return _refused("roots_not_confirmed", "no member's node of ours shows these roots and these transactions")

@@ -15,12 +15,14 @@ class BundledCall:
         account: Who signed it, "0x…" in lower case.
         private_nonce: The account's nonce in the group.
         state_root: The group's root after it, as the bundle says.
+        signature: r and s.
     """
 
     pmt_hash: str
     account: str
     private_nonce: int
     state_root: str
+    signature: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,8 @@
 
 import statistics
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Final
@@ -19,7 +20,9 @@ from tests.unit.guard.staging import Guard, guard
 VICTIM: Final = 3
 MARKER_MS: Final = 15.0
 """What a real node of 22.4.4 took to execute a marker."""
-RULES: Final = GuardRules(most_transactions=10)
+RULES: Final = GuardRules(most_transactions=10, refuse_unconfirmed=True)
+"""The same for hostile and honest additions: a member's node of the operator's has to show what is passed."""
+WITNESSES: Final = (2,)
 
 
 async def _copied(network: GuardedNetwork, victim: int, group: str) -> bytes:
@@ -42,6 +45,10 @@ HOSTILE: Final[tuple[Callable[[GuardedNetwork, int, str], Awaitable[bytes]], ...
     hazards.forged,
     hazards.next_block,
     hazards.poisoned_lock,
+    hazards.torn_unseen,
+    hazards.left_out,
+    hazards.false_roots,
+    hazards.altered,
 )
 
 
@@ -55,9 +62,16 @@ async def measure(_directory: Path, scale: Scale) -> list[Figure]:
     ]
 
 
+@asynccontextmanager
+async def _behind(network: GuardedNetwork) -> AsyncIterator[tuple[Guard, Guard]]:
+    """Guards of the sending node and of the victim."""
+    async with guard(network, 1) as sender, guard(network, VICTIM, RULES, witnesses=WITNESSES) as victim:
+        yield sender, victim
+
+
 async def _hostile(count: int) -> list[Figure]:
     harmed, began = 0, time.perf_counter()
-    async with guarded_network() as network, guard(network, 1), guard(network, VICTIM, RULES) as standing:
+    async with guarded_network() as network, _behind(network) as (_, standing):
         own = network.group("own")
         await network.create(own, VICTIM, 1)
         for number, hazard in enumerate(islice(cycle(HOSTILE), count)):
@@ -75,7 +89,7 @@ async def _hostile(count: int) -> list[Figure]:
 
 
 async def _honest(count: int) -> list[Figure]:
-    async with guarded_network() as network, guard(network, 1) as sender, guard(network, VICTIM) as standing:
+    async with guarded_network() as network, _behind(network) as (sender, standing):
         missed = 0
         for number in range(count):
             group = network.group(f"honest {number}")

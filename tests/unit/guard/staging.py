@@ -18,6 +18,7 @@ from orchestrator.guard.judging import Judge, JudgeSettings
 from orchestrator.guard.listening import listening
 from orchestrator.guard.proxy import EnclaveProxy, Upstream
 from orchestrator.guard.reading import FactReader
+from orchestrator.guard.witnesses import Witnesses
 from orchestrator.membership.guarding import GuardRules
 from orchestrator.membership.received_bundles import Approval
 from orchestrator.store.guard_decisions import Decided, DecisionFile
@@ -83,6 +84,7 @@ async def guard(
             http = HttpNode(session, seen.http_url)
             nodes.append((http, BesuNode(f"member{one}", (seen.enclave_key,), Node(http, name=f"member{one}"), None)))
         clock = SystemClock()
+        https = {node.name: http for http, node in nodes}
         fleet = Fleet([ChainWatcher(node, clock, timedelta(seconds=1)) for _, node in nodes])
         reader = FactReader(
             fleet,
@@ -90,6 +92,7 @@ async def guard(
             nodes[0][0],
             MemoryHistories(),
             lambda bundle: any(approval.covers(bundle) for approval in approvals),
+            Witnesses(fleet, fleet.watchers[0], https, needed=rules.refuse_unconfirmed),
         )
         told: list[Decided] = []
         decisions = DecisionFile(file)

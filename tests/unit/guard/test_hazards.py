@@ -202,6 +202,64 @@ async def test_roots_that_no_replay_reaches_stop_a_node_until_it_is_restarted() 
             assert standing.reasons == ["replay_failed"]
 
 
+UNSEEN: dict[str, Hazard] = {
+    "a torn bundle without a gap": hazards.torn_unseen,
+    "an account left out": hazards.left_out,
+    "false roots": hazards.false_roots,
+    "another transaction": hazards.altered,
+}
+CONFIRMED = GuardRules(refuse_unconfirmed=True)
+
+
+@pytest.mark.parametrize("hazard", UNSEEN)
+async def test_what_only_a_replay_would_tell_is_refused_where_a_member_must_confirm_it(hazard: str) -> None:
+    """No rule sees it in the bundle: the node halts. With `unconfirmed = "refuse"` it doesn't, with a witness or none.
+
+    What an honest member sends still passes, since the witness shows all of it.
+    """
+    async with guarded_network() as network:
+        own = network.group("own")
+        await network.create(own, VICTIM, 1)
+        for witnesses in ((), (1, 2)):
+            group = network.group(f"behind a guard with {witnesses}")
+            async with guard(network, VICTIM, CONFIRMED, witnesses=witnesses) as standing:
+                payload = await UNSEEN[hazard](network, VICTIM, group)
+                await network.block(network.marker(payload))
+                assert not network.halted(VICTIM)
+                assert network.root(VICTIM, group) is None
+                assert standing.reasons == ["bundle_may_be_torn" if witnesses else "roots_not_confirmed"]
+        async with guard(network, VICTIM, CONFIRMED, witnesses=(2,)) as standing:
+            honest = network.group("honest")
+            await network.create(honest, 1, 2)
+            await network.write(honest, 2, key=OTHER_KEY)
+            await network.add(honest, VICTIM)
+            assert standing.reasons == ["safe"]
+            assert network.root(VICTIM, honest) == network.root(2, honest)
+        await network.write(own, 1)
+        assert network.root(VICTIM, own) == network.root(1, own)
+        async with guard(network, VICTIM) as standing:
+            payload = await UNSEEN[hazard](network, VICTIM, network.group("behind a guard that passes it"))
+            await network.block(network.marker(payload))
+            assert standing.reasons == ["safe"]
+            assert network.halted(VICTIM)
+
+
+async def test_a_witness_that_does_not_answer_is_waited_for() -> None:
+    """Not knowing is not a no: the bundle is judged when the member's node answers again."""
+    async with guarded_network() as network:
+        group = network.group("G")
+        await network.create(group, 1, 2)
+        async with guard(network, VICTIM, CONFIRMED, witnesses=(2,)) as standing:
+            await network.lock(group)
+            await network.block()
+            payload = await network.distribute(network.addition(VICTIM), group)
+            fault = {"kind": "status", "node": 2, "count": 4, "status": 503}
+            await network.call(1, "devnet_rpcFault", fault)
+            await network.block(network.marker(payload))
+            assert standing.reasons == ["safe"]
+            assert network.root(VICTIM, group) == network.root(1, group)
+
+
 async def test_another_node_of_ours_that_is_a_member_shows_such_a_history() -> None:
     """Where the guard may ask a member's node, what it shows of the group has to be what the history says."""
     async with guarded_network() as network:

@@ -11,7 +11,7 @@ from orchestrator.engine.node_ports import Head, NodeError
 from orchestrator.guard.judging import Judge, JudgeSettings
 from orchestrator.guard.reading import FactReader
 from orchestrator.membership.forecast.blocks import Examination
-from orchestrator.membership.guarding import GuardFacts, GuardRules
+from orchestrator.membership.guarding import GuardFacts, GuardRules, Witnessed
 from orchestrator.membership.reasons import Reason
 from orchestrator.membership.received_bundles import ReceivedBundle
 from orchestrator.store.guard_decisions import DecisionFile
@@ -53,7 +53,7 @@ class Facts(FactReader):
             examinations={number: Examination(number=number, block_hash="") for number in blocks.values()},
             disturbed=(),
             others_passed=tuple(others_passed),
-            witness=None,
+            witness=Witnessed(),
             approved=False,
         )
 

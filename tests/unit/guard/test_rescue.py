@@ -10,15 +10,22 @@ from typer.testing import CliRunner
 from orchestrator.cli.main import app
 from orchestrator.cli.rescuing import RescueAims, RescueError, RescueReport, rescued
 from tests.fakes.guarded_network import OTHER_KEY, GuardedNetwork, guarded_network, until
-from tests.unit.guard.hazards import diverged_member, former_member, poisoned, torn
+from tests.unit.guard import hazards
+from tests.unit.guard.hazards import poisoned
 
 VICTIM = 3
 HAZARDS: dict[str, tuple[Callable[[GuardedNetwork, int, str], Awaitable[bytes]], str]] = {
     "poisoned": (poisoned, "block_not_replayable"),
-    "torn": (torn, "bundle_may_be_torn"),
-    "diverged": (diverged_member, "held_beyond"),
-    "former": (former_member, "former_member_unsafe"),
+    "poisoned lock": (hazards.poisoned_lock, "block_not_replayable"),
+    "torn": (hazards.torn, "bundle_may_be_torn"),
+    "torn without a gap": (hazards.torn_unseen, "replay_failed"),
+    "diverged": (hazards.diverged_member, "held_beyond"),
+    "former": (hazards.former_member, "former_member_unsafe"),
+    "an account left out": (hazards.left_out, "replay_failed"),
+    "false roots": (hazards.false_roots, "replay_failed"),
+    "another transaction": (hazards.altered, "replay_failed"),
 }
+KINDS = ("orion", "tessera")
 
 
 def aims(network: GuardedNetwork, *, dry_run: bool = False, wait_seconds: float = 20.0) -> RescueAims:
@@ -47,11 +54,12 @@ async def brought_back(network: GuardedNetwork) -> RescueReport:
     return await running
 
 
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("hazard", HAZARDS)
-async def test_a_halted_node_is_back_with_one_command_and_one_restart(hazard: str) -> None:
+async def test_a_halted_node_is_back_with_one_command_and_one_restart(hazard: str, kind: str) -> None:
     """It passes the block, catches up, and what it shows of its other groups is what their members show."""
     make, reason = HAZARDS[hazard]
-    async with guarded_network() as network:
+    async with guarded_network(enclave_kind=kind) as network:
         own, group = network.group("own"), network.group("G")
         await network.create(own, VICTIM, 1)
         payload = await make(network, VICTIM, group)
@@ -77,6 +85,38 @@ async def test_a_halted_node_is_back_with_one_command_and_one_restart(hazard: st
         (then,) = report.document["afterwards"]
         assert group in then
         assert addition["owner"] in then
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_node_that_a_long_replay_holds_is_back_the_same_way(kind: str) -> None:
+    """Nothing is wrong with the history: it would only hold the node for a quarter of an hour."""
+    async with guarded_network(enclave_kind=kind) as network:
+        own, group = network.group("own"), network.group("G")
+        await network.create(own, VICTIM, 1)
+        payload = await hazards.huge(network, VICTIM, group)
+        nodes = network.network.nodes
+        nodes[VICTIM - 1].replay_seconds_each = 60.0
+        network.network.append_block([network.marker(payload)])
+        await until(lambda: network.advanced() and nodes[0].head is network.network.chain.head)
+        assert nodes[VICTIM - 1].head is not network.network.chain.head
+        report = await brought_back(network)
+        assert report.done
+        assert nodes[VICTIM - 1].head is network.network.chain.head
+        assert {proof["privacy_group_id"]: proof["agrees"] for proof in report.document["groups"]} == {own: True}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_copied_marker_halts_nobody_and_is_not_taken_for_it(kind: str) -> None:
+    """The node fell back and goes on: there is nothing to get past, which the command says; the cure is another."""
+    async with guarded_network(enclave_kind=kind) as network:
+        group = network.group("G")
+        await network.create(group, 1, 2)
+        payload, _ = await network.add(group, VICTIM)
+        await network.write(group, 2, key=OTHER_KEY)
+        await network.block(network.marker(payload))
+        assert not network.halted(VICTIM)
+        looked = await rescued(aims(network, dry_run=True), lambda _line: None)
+        assert (looked.document["cause"], looked.document["additions"]) == ("not_an_addition", [])
 
 
 async def test_a_chain_that_stands_goes_on() -> None:

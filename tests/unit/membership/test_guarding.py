@@ -15,6 +15,7 @@ from orchestrator.membership.guarding import (
     GuardFacts,
     GuardRules,
     Outcome,
+    Witnessed,
     asked_again,
     held,
     judge,
@@ -46,7 +47,7 @@ def facts(received: ReceivedBundle | None = None, **fields: object) -> GuardFact
         examinations={number: Examination(number=number, block_hash="") for number in blocks.values()},
         disturbed=(),
         others_passed=(),
-        witness=None,
+        witness=Witnessed(),
         approved=False,
     )
     return replace(seen, **fields)  # type: ignore[arg-type] # fields of the facts
@@ -97,7 +98,8 @@ def test_only_what_is_replayed_has_to_be_replayable(bad: int, own: int) -> None:
         ("bundle_may_be_torn", facts(bundle(trouble="no creation")), RULES),
         ("bundle_may_be_torn", facts(bundle(gap="nonce 3 is missing")), RULES),
         ("bundle_may_be_torn", facts(blocks={"0x0": 10, "0x1": 14, "0x2": 12, "0x3": 16}), RULES),
-        ("bundle_may_be_torn", facts(witness="another shows otherwise"), RULES),
+        ("roots_not_confirmed", facts(), GuardRules(refuse_unconfirmed=True)),
+        ("bundle_may_be_torn", facts(witness=Witnessed(trouble="another shows otherwise")), RULES),
         ("not_on_the_chain", facts(blocks={"0x0": 10, "0x1": 12, "0x3": 16}), RULES),
         ("group_not_locked", facts(bundle(locked=False)), RULES),
         ("contract_of_other_version", facts(bundle(locked=None)), RULES),
