@@ -7,10 +7,10 @@ signed: its next marker is then mined in a later one. What burns a marker takes 
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
-from typing import Protocol
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any, Protocol
 
-from orchestrator.engine.node_ports import MarkerAccount, NodeError
+from orchestrator.engine.node_ports import Head, MarkerAccount, NodeError
 from orchestrator.engine.watcher import ChainWatcher
 from orchestrator.membership.reasons import Reason
 
@@ -94,21 +94,25 @@ class AccountPool:
         self._counted_at: tuple[str, str] = ("", "")
         self._scanning = asyncio.Lock()
         self._urgent = 0
+        self._news = asyncio.Event()
 
     async def take(self, watcher: ChainWatcher, attempt_id: str, *, urgent: bool) -> MarkerAccount:
         """Return a free account, waiting for one for some blocks; see `MarkerAccounts`."""
         self._urgent += urgent
         try:
-            for _ in range(PATIENCE_BLOCKS):
-                head = await watcher.current()
+            began_at = (await watcher.current()).number
+            while (head := await watcher.current()).number < began_at + PATIENCE_BLOCKS:
+                news = self._news
                 if urgent or not self._urgent:
                     account = await self._free(watcher, attempt_id)
                     if account is not None:
                         return account
-                if await watcher.wait_beyond(head.number, SILENCE_SECONDS) is None:
+                if not await _either(watcher.wait_beyond(head.number, SILENCE_SECONDS), news.wait()):
                     break
         finally:
             self._urgent -= urgent
+            if urgent and not self._urgent:
+                self._tell()
         detail = f"each of the {len(self._given)} marker accounts has a transaction that is not mined yet"
         raise NodeError(Reason(slug="marker_accounts_busy", detail=detail))
 
@@ -117,6 +121,12 @@ class AccountPool:
         await self._ledger.free_marker_nonce(account.account, account.account_nonce, attempt_id)
         if self._given.get(account.account) == account.account_nonce:
             self._given[account.account] -= 1
+            self._tell()
+
+    def _tell(self) -> None:
+        """Wake who waits: what the urgent left over, or an account that is given back, can sign for the next block."""
+        self._news.set()
+        self._news = asyncio.Event()
 
     async def _free(self, watcher: ChainWatcher, attempt_id: str) -> MarkerAccount | None:
         async with self._scanning:
@@ -140,3 +150,15 @@ class AccountPool:
         if key not in self._counts:
             self._counts[key] = await watcher.node.account_nonce(address, head.number)
         return self._counts[key]
+
+
+async def _either(beyond: Coroutine[Any, Any, Head | None], news: Coroutine[Any, Any, bool]) -> bool:
+    """Wait for a block or for news; False when neither came."""
+    tasks = [asyncio.ensure_future(beyond), asyncio.ensure_future(news)]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        return any(task.result() for task in done)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -110,6 +110,9 @@ class Sending:
         watcher = await self._sending_node(change, command)
         await self.doubts.pace.wait(change.privacy_group_id, watcher)
         attempt_id = self.new_id()
+        if command.action is Action.ADD and command.after_block is not None:
+            # First of all: an account that is held while a block is waited for signs nothing for that block.
+            await self._reached(watcher, command.members, command.after_block)
         # Waited for before anything is looked at: what is seen then is still so when the transaction is distributed.
         account = await self.marker_accounts.take(watcher, attempt_id, urgent=command.action in UNDER_LOCK)
         fact: Fact | None = None
@@ -130,9 +133,6 @@ class Sending:
             if gone is not None:
                 return gone
         if command.action is Action.ADD:
-            if command.after_block is not None:
-                await self._reached(watcher, command.members, command.after_block)
-                head = await watcher.current()
             trouble = await self._before_adding(watcher, change, head)
             if trouble is not None:
                 return trouble

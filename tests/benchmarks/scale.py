@@ -27,6 +27,8 @@ class Scale:
         harm: What goes on while it is looked who does harm.
         additions: Hostile and honest additions to a guarded node, each.
         imports: Blocks that a node imports with and without a guard, each.
+        pooled_additions: Additions at once through the marker accounts.
+        marker_accounts: How many of these there are.
         settle_seconds: How long a restarted daemon is left to itself before its memory is read.
     """
 
@@ -47,6 +49,8 @@ class Scale:
     harm: Load = field(default_factory=lambda: Load(groups=100, rounds=5))
     additions: int = 200
     imports: int = 200
+    pooled_additions: int = 100
+    marker_accounts: int = 10
     settle_seconds: float = 10.0
 
 
@@ -68,5 +72,7 @@ QUICK = Scale(
     harm=Load(groups=20, rounds=3, pair_blocks=8),
     additions=22,
     imports=50,
+    pooled_additions=20,
+    marker_accounts=4,
     settle_seconds=3.0,
 )

@@ -8,6 +8,7 @@ import pytest
 
 from orchestrator.besu.own_markers import pooled_keys
 from orchestrator.membership.model import State
+from tests.integration.engine.pooled_additions import add_through_pool
 from tests.integration.repair.engine_on_devnet import OWNER, Running, running
 
 SEED = "07" * 32
@@ -67,3 +68,11 @@ async def test_accounts_that_are_not_permitted_park_the_change(tmp_path: Path, p
         assert (parked.state, parked.reason.slug) == (State.PARKED, "marker_account_refused")
         daemon.devnet.emulation.network.permitted = POOL
         assert (await daemon.retry(asked.change_id)).state is State.SUCCEEDED
+
+
+async def test_many_additions_use_each_account_in_every_block(tmp_path: Path) -> None:
+    """No block holds an account twice, and of the blocks none is left out but for the locks' window."""
+    run = await add_through_pool(tmp_path, groups=20, accounts=4)
+    assert (run.succeeded, run.transactions) == (20, 40)
+    assert (run.most, run.others) == (1, 0)
+    assert run.blocks <= run.bound == 12

@@ -127,3 +127,27 @@ async def test_counts_are_read_once_a_block(counting: Counting) -> None:
     for task in waiting:
         task.cancel()
     await asyncio.gather(*waiting, return_exceptions=True)
+
+
+async def test_what_the_urgent_leave_over_is_given_for_the_same_block(counting: Counting) -> None:
+    """A lock that let an addition go first does not wait for another block when an account is left."""
+    pool = AccountPool(["x", "y", "z"], Ledger())
+    for attempt in "123":
+        await pool.take(counting.watcher, attempt, urgent=False)
+    addition = asyncio.create_task(pool.take(counting.watcher, "4", urgent=True))
+    lock = asyncio.create_task(pool.take(counting.watcher, "5", urgent=False))
+    await asyncio.sleep(0)
+    await counting.mine("x", "y")
+    async with asyncio.timeout(1):
+        assert {(await addition).account, (await lock).account} == {"x", "y"}
+
+
+async def test_an_account_that_is_given_back_is_given_again_at_once(counting: Counting) -> None:
+    """Its attempt came to nothing: who waits need not wait for a block."""
+    pool = AccountPool(["x"], Ledger())
+    account = await pool.take(counting.watcher, "1", urgent=False)
+    waiting = asyncio.create_task(pool.take(counting.watcher, "2", urgent=False))
+    await asyncio.sleep(0)
+    await pool.give_back(account, "1")
+    async with asyncio.timeout(1):
+        assert await waiting == account
