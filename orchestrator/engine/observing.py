@@ -43,8 +43,7 @@ class ProofRules:
         proof_blocks: Blocks after the effect's at which members are compared again.
         confirmations: How deep the effect's block must be.
         stalled_after_seconds: After how long without movement a replay is called stalled.
-        verdict_blocks: Blocks after the proof's last for which the signed word about a new member is waited for, where
-            we have no access to its node and somebody is configured to speak for it.
+        verdict_blocks: Blocks after the proof's last for which a speaker's word about a new member is waited for.
     """
 
     proof_blocks: int = 3
@@ -54,7 +53,6 @@ class ProofRules:
 
 
 async def _by_nobody(_node: str, _group: str, _block: int) -> str:
-    """No guard stands before any node."""
     return ""
 
 
@@ -78,8 +76,7 @@ class Observer:
         clock: Time.
         others: Reads the other groups of new members' nodes.
         testimony: What others say of their nodes; None when nobody is configured to.
-        refused: Tells by which rule a guard before a node of ours, by its name, refused a group's history for a block;
-            empty text when none did.
+        refused: The rule by which a guard before a node, by its name, refused a group at a block; "" for none.
     """
 
     def __init__(
@@ -323,7 +320,7 @@ class Observer:
         last: int,
         newest: int,
     ) -> tuple[GroupView, ...]:
-        """The whole state at the effect's block; at later ones the state root, which stands for it.
+        """The state root, which stands for the whole state; where it differs at the effect's block, that in words.
 
         Later blocks are read on all nodes from the same block on, so that each finds its like on the reference. What
         is read late is the past, which a replay may have rewritten since: then the newest block is read, too, and once
@@ -334,8 +331,11 @@ class Observer:
             return await watcher.node.roots(group, range(max(effect.block_number, newest - SETTLED_BLOCKS), newest + 1))
         if before is None or before.in_sync_through is None:
             # The witness's view at the effect's block was read when the effect was found.
-            seen_there = effect.witness == watcher.node.name
-            return (effect.view if seen_there else await watcher.node.view(group, effect.block_number),)
+            if effect.witness == watcher.node.name:
+                return (effect.view,)
+            (root,) = await watcher.node.roots(group, [effect.block_number])
+            same = root.exists and root.state_root == effect.view.state_root
+            return (effect.view if same else await watcher.node.view(group, effect.block_number),)
         seen = [entry.in_sync_through for entry in change.progress if entry.verdict is not Verdict.UNOBSERVED]
         common = min(effect.block_number - 1 if through is None else through for through in seen)
         if common < effect.block_number:

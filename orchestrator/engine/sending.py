@@ -78,6 +78,7 @@ class Sending:
         new_id: Makes unique ids.
         confirmations: How deep what ends a batch without an effect must be.
         nonces: Private nonces that were read on the way.
+        unmoved: The same of groups as our lock left them.
         bundling: What earlier additions took.
         node_markers: By node, the newest marker that it signed for us.
     """
@@ -95,6 +96,7 @@ class Sending:
     new_id: Callable[[], str]
     confirmations: int = 0
     nonces: NonceBook = field(default_factory=NonceBook)
+    unmoved: NonceBook = field(default_factory=NonceBook)
     bundling: BundlingBook = field(default_factory=BundlingBook)
     node_markers: dict[str, NodeSigned] = field(default_factory=dict)
 
@@ -111,7 +113,7 @@ class Sending:
         await self.doubts.pace.wait(change.privacy_group_id, watcher)
         attempt_id = self.new_id()
         if command.action is Action.ADD and command.after_block is not None:
-            # First of all: an account that is held while a block is waited for signs nothing for that block.
+            # First of all: an account that is held meanwhile signs nothing for that block.
             await self._reached(watcher, command.members, command.after_block)
         # Waited for before anything is looked at: what is seen then is still so when the transaction is distributed.
         account = await self.marker_accounts.take(watcher, attempt_id, urgent=command.action in UNDER_LOCK)
@@ -128,14 +130,13 @@ class Sending:
     ) -> Fact:
         plan = _plan(change)
         head = await watcher.current()
+        over: Fact | None = None
         if command.action is Action.UNLOCK:
-            gone = await self._unlocked_already(watcher, change, plan, head)
-            if gone is not None:
-                return gone
-        if command.action is Action.ADD:
-            trouble = await self._before_adding(watcher, change, head)
-            if trouble is not None:
-                return trouble
+            over = await self._unlocked_already(watcher, change, plan, head)
+        elif command.action is Action.ADD:
+            over = await self._before_adding(watcher, change, head)
+        if over is not None:
+            return over
         private_nonce = await self._private_nonce(watcher, change, command, head)
         traits = await watcher.node.traits()
         raw = self.signers.sign(
@@ -171,11 +172,12 @@ class Sending:
         return AttemptSigned(attempt=attempt, seconds=seconds)
 
     async def _before_adding(self, watcher: ChainWatcher, change: Change, head: Head) -> Fact | None:
-        """Look at the lock and forecast the replay anew: the lock's own block is part of what is replayed, and what was
-        mined on the new members' nodes after it can keep a former member from coming back."""
+        """Look at the lock and forecast anew: its own block is replayed, too, and what was mined after it counts."""
         moved = await moved_under_lock(watcher, change, head.number)
         if moved is not None:
             return moved
+        group, left = change.privacy_group_id, (_plan(change).lock_nonce or 0) + 1
+        self.unmoved.remember(watcher.node.name, group, change.account, head.block_hash, left)
         reason = (await self.forecaster.after_lock(change, head)).reason
         return None if reason is None else Hindered(reason=reason)
 
@@ -199,9 +201,12 @@ class Sending:
         if command.after_block is not None:
             await self._reached(watcher, attempt.members, command.after_block)
         if attempt.action is Action.ADD and change.plan is not None and change.plan.lock_nonce is not None:
-            moved = await moved_under_lock(watcher, change, (await watcher.current()).number)
-            if moved is not None and not await _is_mined(watcher, attempt):
-                return moved
+            head = await watcher.current()
+            # At the head at which it was distributed it was looked at.
+            if self.unmoved.take(attempt.node, change.privacy_group_id, change.account, head.block_hash) is None:
+                moved = await moved_under_lock(watcher, change, head.number)
+                if moved is not None and not await _is_mined(watcher, attempt):
+                    return moved
         if attempt.action is Action.ADD and attempt.sent_block is None:
             first = await self.additions.precedence(change)
             if first is not None:

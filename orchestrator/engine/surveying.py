@@ -62,10 +62,11 @@ async def _survey(fleet: Fleet, change: Change, forecaster: Forecaster) -> Surve
     node = sender.watcher.node
     traits = await node.traits()
     keys = dict.fromkeys((*change.members, *sender.view.participants))
+    new = _newcomers(forecast)
     known = ahead if sender.watcher is home else None
     (syncing, abi, owner), members = await asyncio.gather(
         _standing(node, change, exists=sender.view.exists) if known is None else _given(known),
-        asyncio.gather(*(_survey_member(fleet, change, sender, key, repairables.get(key)) for key in keys)),
+        asyncio.gather(*(_survey_member(fleet, change, sender, key, repairables.get(key), new) for key in keys)),
     )
     if sender.view.exists and (abi is None or owner is None):
         # The view shows the group at a block, the newest state does not: a replica behind the address is late.
@@ -118,8 +119,17 @@ async def _forecast(
             leaving=tuple(key for key in present if key in leaving),
             # The node that was sent through before, when it is as good as any.
             senders=tuple(sorted(staying, key=lambda key: key != sender.enclave_key)),
+            shown=(sender.watcher.node.name, sender.view.block_number, sender.view.state_root),
         )
     )
+
+
+def _newcomers(forecast: Forecast | None) -> frozenset[str]:
+    """Return whose nodes were seen, for the forecast, to have no state of any group with this id."""
+    if forecast is None:
+        return frozenset()
+    unseen = {item.enclave_key for item in forecast.unseen}
+    return frozenset(r.enclave_key for r in forecast.replays if r.blocks and not r.former) - unseen
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +205,7 @@ async def _given(known: Standing) -> Standing:
 
 
 async def _survey_member(
-    fleet: Fleet, change: Change, sender: Sender, key: str, repairable: Repairable | None
+    fleet: Fleet, change: Change, sender: Sender, key: str, repairable: Repairable | None, new: frozenset[str]
 ) -> MemberSurvey:
     watcher = fleet.hosting(key)
     if watcher is None:
@@ -204,7 +214,7 @@ async def _survey_member(
         traits = await watcher.node.traits()
         trouble = await watcher.node.enclave_trouble()
         head = (await watcher.current()).number
-        joins = key in change.members and key not in sender.view.participants and sender.view.exists
+        joins = key in change.members and key not in (*sender.view.participants, *new) and sender.view.exists
         other = joins and await _is_of_another(watcher.node, sender, change.privacy_group_id, key, head)
     except NodeError:
         return MemberSurvey(enclave_key=key, node=watcher.node.name)

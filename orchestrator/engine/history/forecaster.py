@@ -36,6 +36,7 @@ class Question:
         leaving: Members that are removed along with it: they don't send, and what they show does not count.
         senders: Members that may send, best first; empty for all whose nodes can be seen.
         through: A block that has to be looked at, such as the one after the lock's; 0 for none.
+        shown: What a node showed a moment ago, which need not be asked again: its name, the block and the group's root.
     """
 
     privacy_group_id: str
@@ -44,6 +45,7 @@ class Question:
     leaving: tuple[str, ...] = ()
     senders: tuple[str, ...] = ()
     through: int = 0
+    shown: tuple[str, int, str] = ("", 0, "")
 
 
 class Forecaster:
@@ -80,7 +82,7 @@ class Forecaster:
         seen, unseen = await self._members(staying, question.through)
         members, joining = _arrived(seen, question.privacy_group_id)
         at = min((member.head.number for member in members), default=0)
-        roots, silent = await self._roots(question.privacy_group_id, members, at)
+        roots, silent = await self._roots(question, members, at)
         members = tuple(member for member in members if member.enclave_key in roots)
         if not members:
             reason = Reason(slug="node_unreachable", detail="no member's node can be asked for the group's history")
@@ -141,8 +143,8 @@ class Forecaster:
         """Return the forecast anew once the lock is mined: its own block and all since the survey are looked at.
 
         Args:
-            change: The change whose lock is mined; it has a plan.
-            head: The sending node's head.
+            change: The change whose lock is mined; it has a plan, and the group was just seen as that lock left it.
+            head: The sending node's head, at which that was seen.
 
         Raises:
             NodeError: The sending node does not answer, or no node has the block.
@@ -160,6 +162,7 @@ class Forecaster:
             leaving=plan.to_remove,
             senders=senders[:1],
             through=head.number,
+            shown=(plan.node, head.number, plan.lock_root),
         )
         return await self.forecast(question)
 
@@ -185,13 +188,16 @@ class Forecaster:
         return SeenMember(enclave_key=key, watcher=watcher, head=head, record=record)
 
     async def _roots(
-        self, group: str, members: Sequence[SeenMember], at: int
+        self, question: Question, members: Sequence[SeenMember], at: int
     ) -> tuple[dict[str, str], tuple[Unseen, ...]]:
         """Read the members' roots at one block; a head may be known of a node that does not answer any more."""
 
         async def read(member: SeenMember) -> str | Unseen:
+            node, number, root = question.shown
+            if root and (node, number) == (member.watcher.node.name, at):
+                return root
             try:
-                (view,) = await member.watcher.node.roots(group, [at])
+                (view,) = await member.watcher.node.roots(question.privacy_group_id, [at])
             except NodeError as error:
                 return Unseen(enclave_key=member.enclave_key, node=member.watcher.node.name, detail=_why(error))
             return view.state_root
