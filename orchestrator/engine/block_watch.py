@@ -5,7 +5,6 @@ from it. Blocks of before the daemon's first start are for `orchestrator audit -
 """
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -13,8 +12,8 @@ from typing import Final, Protocol
 
 import structlog
 
+from orchestrator.engine.addition_watch import AdditionWatch
 from orchestrator.engine.executed_groups import executed_in
-from orchestrator.engine.fallen_back import fallen_back
 from orchestrator.engine.fleet import Fleet
 from orchestrator.engine.history.branches import holds_through
 from orchestrator.engine.history.ports import Mark
@@ -22,7 +21,6 @@ from orchestrator.engine.isolation import contained
 from orchestrator.engine.node_ports import Block, Head, NodeError
 from orchestrator.engine.ports import Clock, StoreError
 from orchestrator.engine.watcher import ChainWatcher
-from orchestrator.membership.fallen_back import repetition_events
 from orchestrator.membership.forecast.blocks import ChainBlock, Examination, accounts_to_ask, examine, flaws_in_words
 from orchestrator.membership.reasons import Reason
 from orchestrator.membership.status import StatusEvent
@@ -32,7 +30,6 @@ from orchestrator.membership.unextendable import (
     WatchTally,
     additions_in,
     closes_groups,
-    repetitions,
     unextendable_event,
 )
 
@@ -44,8 +41,6 @@ MOST_MISSED: Final = 20_000
 """Blocks that are caught up with after a standstill; what lies before is for the deep audit."""
 GROUPS_AT_ONCE: Final = 500
 MOST_FAILURES: Final = 3
-MOST_LISTED: Final = 10_000
-"""Groups of one node that are looked at after an old addition was sent again."""
 KEEP_EVERY: Final = 16
 """Blocks after which it is kept how far was looked, when nothing was found."""
 
@@ -133,6 +128,7 @@ class BlockWatch:
         self._clock = clock
         self._rules = rules
         self._on_look = on_look
+        self._additions = AdditionWatch(fleet, groups, record)
         self._mark: Mark | None = None
         self._kept_at = -KEEP_EVERY
         self._tally = WatchTally()
@@ -190,7 +186,7 @@ class BlockWatch:
             if closes_groups(content, examination):
                 closing.append(examination)
         additions = tuple(addition for content in blocks for addition in additions_in(content))
-        tally = await self._warn_of_repetitions(tally, additions)
+        tally = await self._additions.look(tally, additions)
         for examination in closing:
             await self._tell(examination)
         newest_looked = Mark(number=blocks[-1].number, block_hash=blocks[-1].block_hash)
@@ -226,41 +222,6 @@ class BlockWatch:
             return mark
         before = max(mark.number - BLOCKS_AT_ONCE, 0)
         return Mark(number=before, block_hash=(await watcher.block(before)).block_hash)
-
-    async def _warn_of_repetitions(self, tally: WatchTally, additions: tuple[SeenAddition, ...]) -> WatchTally:
-        if not additions:
-            return tally
-        earlier = await self._record.first_additions({addition.addition for addition in additions})
-        known = {addition.transaction_hash for addition in earlier.values()}
-        found = repetitions((one for one in additions if one.transaction_hash not in known), earlier)
-        for one in found:
-            # docs/besu.md#stale-bundles, 6
-            log.warning(
-                "an old addition was sent again; the nodes of its sender and of its new member may have fallen back",
-                block=one.block_number,
-                transaction=one.transaction_hash,
-                sender=one.sender,
-                first_block=one.first_block,
-                first_transaction=one.first_transaction,
-            )
-            fallen = await fallen_back(self._fleet, await self._known_here(), one)
-            await self._groups.announce(repetition_events(one, fallen))
-            for group in fallen:
-                log.warning(
-                    "the group was split by an old addition",
-                    group=group.privacy_group_id,
-                    members=[member.enclave_key for member in group.members],
-                    through=group.through,
-                )
-        return tally.with_repetitions(found)
-
-    async def _known_here(self) -> list[str]:
-        """Groups that changes succeeded in, and those that nodes list: a stranger's addition is in no change."""
-        known = dict.fromkeys(await self._groups.groups())
-        for watcher in self._fleet.watchers:
-            with contextlib.suppress(NodeError):
-                known |= dict.fromkeys(list(await watcher.node.groups([]))[:MOST_LISTED])
-        return list(known)
 
     async def _tell(self, examination: Examination) -> None:
         known = [group for group in await self._groups.groups() if group not in self._closed]

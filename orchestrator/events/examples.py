@@ -200,6 +200,24 @@ _DATA: Final[dict[EventType, dict[str, Json]]] = {
         "remedy": REMEDIES[Hold.PEERS],
     },
     EventType.NODE_MOVING: {"node": "member3", "head": 2161},
+    EventType.GROUP_ADDITION_UNEXPECTED: {
+        "block_number": 2544,
+        "transaction": _OTHER_ROOT,
+        "sender": "0xf17f52151ebef6c7334fad080c5704d77216b732",
+        "refused_by": ["member2"],
+        "executed_by": ["member1"],
+        "affected": [
+            {
+                "node": "member1",
+                "member": _SENDER,
+                "state_root": _OTHER_ROOT,
+                "other_root": _ROOT,
+                "fell_back": False,
+            }
+        ],
+        "cure": [_SENDER],
+        "through": "member2",
+    },
     EventType.GROUP_JOINING: _JOIN | {"progress": [_progress("replaying", 304, 2047, None)]},
     EventType.GROUP_JOINED: _JOIN | {"progress": [_progress("in_sync", 812, 2051, 2051)]},
 }
@@ -214,6 +232,7 @@ _WITHOUT_CHANGE: Final = frozenset(
         EventType.GROUP_UNEXTENDABLE,
         EventType.GROUP_GUARDED,
         EventType.GROUP_ADDITION_REPEATED,
+        EventType.GROUP_ADDITION_UNEXPECTED,
         EventType.GROUP_JOINING,
         EventType.GROUP_JOINED,
         *_ABOUT_NODES,

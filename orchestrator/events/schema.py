@@ -223,6 +223,21 @@ class NodeMovingData(EventData):
     head: int = Field(description="Its newest block.")
 
 
+class GroupAdditionUnexpectedData(EventData):
+    """An addition was mined that is not the one that its members expected: some nodes refused it, or all did."""
+
+    block_number: int = Field(description="The block of its marker.")
+    transaction: str = Field(description="The marker.")
+    sender: str = Field(description="The account that signed it.")
+    refused_by: list[str] = Field(description="Names of the nodes that refused it.")
+    executed_by: list[str] = Field(description="Names of the nodes that executed it, which then have another state.")
+    affected: list[Affected] = Field(description="Members that show another state than the others now.")
+    cure: list[str] = Field(
+        description="Members to remove, and then to add again in one request; none when nobody shows what is right."
+    )
+    through: str | None = Field(description="Name of a node to do it through: a member's that refused it.")
+
+
 class GroupJoiningData(EventData):
     """Somebody else adds a member that one of our nodes hosts; that node replays the group's history."""
 
@@ -255,6 +270,7 @@ DATA: Final[dict[EventType, type[EventData]]] = {
     EventType.GROUP_UNEXTENDABLE: GroupUnextendableData,
     EventType.GROUP_GUARDED: GroupGuardedData,
     EventType.GROUP_ADDITION_REPEATED: GroupAdditionRepeatedData,
+    EventType.GROUP_ADDITION_UNEXPECTED: GroupAdditionUnexpectedData,
     EventType.GROUP_JOINING: GroupJoiningData,
     EventType.GROUP_JOINED: GroupJoinedData,
     EventType.NODE_STANDING_STILL: NodeStandingStillData,

@@ -196,7 +196,7 @@ def needs_of_group(privacy_group_id: str, news: GroupNews) -> tuple[Need, ...]:
             Need(
                 slug="addition_repeated",
                 urgency=Urgency.BROKEN,
-                what=f"an old addition was mined again{_from_block(news.repeated.data, 'block_number')}, and nodes "
+                what=f"{_unasked(news.repeated.data)}{_from_block(news.repeated.data, 'block_number')}, and nodes "
                 "fell back to what the group was then",
                 remedy="Remove the members that fell back and add them again, both through a node that did not.",
                 since=news.repeated.at,
@@ -218,6 +218,10 @@ def needs_of_group(privacy_group_id: str, news: GroupNews) -> tuple[Need, ...]:
             )
         )
     return tuple(found)
+
+
+def _unasked(data: Mapping[str, Json]) -> str:
+    return "an old addition was mined again" if "first_block" in data else "an addition was mined that others refused"
 
 
 def _from_block(data: Mapping[str, Json], field: str) -> str:

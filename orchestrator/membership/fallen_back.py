@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from orchestrator.membership.status import EventType, Json, StatusEvent
-from orchestrator.membership.unextendable import Repetition
+from orchestrator.membership.unextendable import Repetition, SeenAddition
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,13 +55,39 @@ def repetition_events(repetition: Repetition, found: Sequence[FallenBack]) -> tu
         "first_block": repetition.first_block,
         "first_transaction": repetition.first_transaction,
     }
+    return _events(EventType.GROUP_ADDITION_REPEATED, told, found)
+
+
+def unexpected_events(
+    addition: SeenAddition, found: Sequence[FallenBack], refused_by: Sequence[str], executed_by: Sequence[str]
+) -> tuple[StatusEvent, ...]:
+    """Return what subscribers are told of an addition that some or all nodes refused: of each group that it parted.
+
+    Args:
+        addition: Its marker.
+        found: The groups.
+        refused_by: Names of the nodes that refused it.
+        executed_by: Names of the nodes that executed it.
+    """
+    told: dict[str, Json] = {
+        "block_number": addition.block_number,
+        "transaction": addition.transaction_hash,
+        "sender": addition.sender,
+        "refused_by": list(refused_by),
+        "executed_by": list(executed_by),
+    }
+    return _events(EventType.GROUP_ADDITION_UNEXPECTED, told, found)
+
+
+def _events(kind: EventType, told: dict[str, Json], found: Sequence[FallenBack]) -> tuple[StatusEvent, ...]:
     if not found:
         nothing: dict[str, Json] = {"affected": [], "cure": [], "through": None}
-        return (_event("", told | nothing),)
+        return (StatusEvent(type=kind, privacy_group_id="", data=told | nothing),)
     return tuple(
-        _event(
-            group.privacy_group_id,
-            told
+        StatusEvent(
+            type=kind,
+            privacy_group_id=group.privacy_group_id,
+            data=told
             | {
                 "affected": [
                     {
@@ -80,7 +106,3 @@ def repetition_events(repetition: Repetition, found: Sequence[FallenBack]) -> tu
         )
         for group in found
     )
-
-
-def _event(group: str, data: dict[str, Json]) -> StatusEvent:
-    return StatusEvent(type=EventType.GROUP_ADDITION_REPEATED, privacy_group_id=group, data=data)

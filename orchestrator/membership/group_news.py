@@ -15,6 +15,7 @@ NEWS_TYPES: Final = (
     EventType.GROUP_CONVERGED,
     EventType.GROUP_UNEXTENDABLE,
     EventType.GROUP_ADDITION_REPEATED,
+    EventType.GROUP_ADDITION_UNEXPECTED,
 )
 MOST_GROUPS: Final = 10_000
 """Groups that are remembered; those that were told of longest ago go first."""
@@ -70,6 +71,8 @@ def after_event(known: Mapping[str, GroupNews], event: StatusEvent, at: datetime
         case EventType.GROUP_UNEXTENDABLE:
             news = replace(before, unextendable=before.unextendable or told)
         case EventType.GROUP_ADDITION_REPEATED if _fell_back(event.data):
+            news = replace(before, repeated=told)
+        case EventType.GROUP_ADDITION_UNEXPECTED if event.data.get("affected"):
             news = replace(before, repeated=told)
         case _:
             return dict(known)
