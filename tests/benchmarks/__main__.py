@@ -16,6 +16,7 @@ from rich.console import Console
 
 from orchestrator.log import configure_logging
 from tests.benchmarks import (
+    bench_calls,
     bench_clients,
     bench_engines,
     bench_flood,
@@ -44,6 +45,7 @@ BENCHMARKS: tuple[tuple[tuple[str, ...], str, Measure], ...] = (
     (("h",), "the event loop", bench_loop.measure),
     (("harm",), "who does harm under load", bench_harm.measure),
     (("guard",), "a node behind a guard", bench_guard.measure),
+    (("calls",), "calls and blocks of a change", bench_calls.measure),
     (("pool",), "additions through marker accounts", bench_pool.measure),
     (("i",), "dying at every point", bench_recovery.measure),
     (("j",), "going on for another replica", bench_takeover.measure),

@@ -27,6 +27,7 @@ class Scale:
         harm: What goes on while it is looked who does harm.
         additions: Hostile and honest additions to a guarded node, each.
         imports: Blocks that a node imports with and without a guard, each.
+        counted_changes: Changes of each kind at once whose calls are counted.
         pooled_additions: Additions at once through the marker accounts.
         marker_accounts: How many of these there are.
         settle_seconds: How long a restarted daemon is left to itself before its memory is read.
@@ -49,6 +50,7 @@ class Scale:
     harm: Load = field(default_factory=lambda: Load(groups=100, rounds=5))
     additions: int = 200
     imports: int = 200
+    counted_changes: int = 20
     pooled_additions: int = 100
     marker_accounts: int = 10
     settle_seconds: float = 10.0
