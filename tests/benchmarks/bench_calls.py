@@ -21,7 +21,7 @@ BEFORE: Final = {"create_group": (25.6, 1), "add_members": (36.0, 5), "remove_me
 """Calls and blocks for each of 20 changes at once before markers of our own, forecasts and the window of two blocks."""
 
 FORECAST_CALLS: Final = 22.3
-"""What forecasts and the look at a new member's other groups add to an addition, measured on the version before both."""
+"""What forecasts and the look at a new member's other groups add to an addition: measured on versions before both."""
 
 
 async def measure(directory: Path, scale: Scale) -> list[Figure]:
