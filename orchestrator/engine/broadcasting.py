@@ -6,6 +6,7 @@ from collections.abc import Callable
 from orchestrator.engine.fleet import Fleet
 from orchestrator.engine.node_ports import NodeError, NodeTraits, Said
 from orchestrator.engine.watcher import ChainWatcher
+from orchestrator.membership.attempt import Attempt
 from orchestrator.membership.reasons import Reason
 
 MINES_ITS_OWN_SINCE = (24, 5, 0)
@@ -60,3 +61,16 @@ async def _traits(watcher: ChainWatcher) -> NodeTraits | None:
         return await watcher.node.traits()
     except NodeError:
         return None
+
+
+async def is_mined(watcher: ChainWatcher, attempt: Attempt) -> bool:
+    """Return whether a node has a block with an attempt's marker; raises `NodeError` when it does not tell."""
+    return any(outcome.block_number is not None for outcome in await watcher.node.outcomes(attempt.pmt_hashes))
+
+
+async def lacks(watcher: ChainWatcher, number: int) -> bool:
+    """Return whether a node answers and does not have a block: its WebSocket may only not have told of it."""
+    try:
+        return (await watcher.refresh()).number < number
+    except NodeError:
+        return False

@@ -3,13 +3,12 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 from orchestrator.engine.bystanders import BystanderReader
 from orchestrator.engine.early_roots import EarlyRoots
 from orchestrator.engine.fleet import Fleet
 from orchestrator.engine.node_ports import NodeError
-from orchestrator.engine.ports import Clock
+from orchestrator.engine.ports import Clock, Testimony
 from orchestrator.engine.tracking import ReplayTracker
 from orchestrator.engine.watcher import ChainWatcher
 from orchestrator.membership.facts import Bystanders, ConvergenceObserved, Sighting
@@ -23,7 +22,7 @@ from orchestrator.membership.replay import (
     proof_end,
     watched,
 )
-from orchestrator.membership.verdicts import SignedVerdict, sighting_of
+from orchestrator.membership.verdicts import sighting_of
 
 TICK_SECONDS = 1.0
 """How long to wait for a block before a replay that holds its node's head still is looked at again."""
@@ -54,16 +53,6 @@ class ProofRules:
 
 async def _by_nobody(_node: str, _group: str, _block: int) -> str:
     return ""
-
-
-class Testimony(Protocol):
-    """What of `orchestrator.engine.testimony.VerdictBook` the proof uses."""
-
-    def expects(self, enclave_key: str) -> bool:
-        """Return whether somebody is configured to speak for a member."""
-
-    def newest(self, privacy_group_id: str, enclave_key: str) -> SignedVerdict | None:
-        """Return the newest believed verdict about a member in a group."""
 
 
 class Observer:

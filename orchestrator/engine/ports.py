@@ -13,6 +13,7 @@ from orchestrator.engine.cloud_events import NATS, Binding
 from orchestrator.membership.attempt import Attempt
 from orchestrator.membership.model import Change, State
 from orchestrator.membership.status import StatusEvent
+from orchestrator.membership.verdicts import SignedVerdict
 
 T = TypeVar("T")
 
@@ -295,3 +296,13 @@ class TriggerSource(Protocol):
 
     def triggers(self) -> AsyncIterator[Trigger]:
         """Yield triggers until cancelled; reconnects by itself; holds at most a bounded number unacknowledged."""
+
+
+class Testimony(Protocol):
+    """What of `orchestrator.engine.testimony.VerdictBook` proofs use."""
+
+    def expects(self, enclave_key: str) -> bool:
+        """Return whether somebody is configured to speak for a member."""
+
+    def newest(self, privacy_group_id: str, enclave_key: str) -> SignedVerdict | None:
+        """Return the newest believed verdict about a member in a group."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from orchestrator.engine.additions import AdditionsUnderWay
-from orchestrator.engine.broadcasting import offer, targets
+from orchestrator.engine.broadcasting import is_mined, lacks, offer, targets
 from orchestrator.engine.bundling import BundlingBook
 from orchestrator.engine.enclave_doubts import EnclaveDoubts
 from orchestrator.engine.fleet import Fleet
@@ -205,7 +205,7 @@ class Sending:
             # At the head at which it was distributed it was looked at.
             if self.unmoved.take(attempt.node, change.privacy_group_id, change.account, head.block_hash) is None:
                 moved = await moved_under_lock(watcher, change, head.number)
-                if moved is not None and not await _is_mined(watcher, attempt):
+                if moved is not None and not await is_mined(watcher, attempt):
                     return moved
         if attempt.action is Action.ADD and attempt.sent_block is None:
             first = await self.additions.precedence(change)
@@ -262,7 +262,7 @@ class Sending:
         for newcomer in hosts:
             if newcomer is None or newcomer is watcher:
                 continue
-            if await newcomer.wait_beyond(number - 1, NEWCOMER_SECONDS) is None and await _lacks(newcomer, number):
+            if await newcomer.wait_beyond(number - 1, NEWCOMER_SECONDS) is None and await lacks(newcomer, number):
                 detail = (
                     f"the new member's node {newcomer.node.name} does not get block {number}, which follows the lock"
                 )
@@ -329,18 +329,6 @@ class Sending:
 async def _offer(watcher: ChainWatcher, attempt: Attempt, require_lease: Callable[[], None]) -> NodeError | None:
     error = await offer(watcher, attempt.marker.raw, attempt.marker.pmt_hash, require_lease)
     return None if error is not None and error.reason.slug == OUTBID else error
-
-
-async def _is_mined(watcher: ChainWatcher, attempt: Attempt) -> bool:
-    return any(outcome.block_number is not None for outcome in await watcher.node.outcomes(attempt.pmt_hashes))
-
-
-async def _lacks(watcher: ChainWatcher, number: int) -> bool:
-    """Whether a node answers and does not have a block: its WebSocket may only not have told of it."""
-    try:
-        return (await watcher.refresh()).number < number
-    except NodeError:
-        return False
 
 
 def _plan(change: Change) -> Plan:
