@@ -227,15 +227,14 @@ class Joiner:
         ours = await self._changes.changes(privacy_group_id=group, limit=CHANGES_OF_GROUP)
         if any(key in change.members for change in ours):
             return False
-        # A group that the node had not at the last look is news, though its replayed past may list the member long ago:
-        # an addition that its guard refused, and that was made again.
-        if group not in self._had.get(key, {group}):
-            return True
         try:
             before = await watcher.node.view(group, self._since)
         except NodeError:
             return True
-        if before.exists and key in before.participants:
+        # The past of a node that had not the group at the last look is a replayed one, and may list the member long
+        # ago: its guard refused an addition then, and let another pass now.
+        was_there = group in self._had.get(key, {group})
+        if was_there and before.exists and key in before.participants:
             return False
         hosts = dict.fromkeys(host for other in listed if (host := self._fleet.hosting(other)) is not None)
         for host in hosts:
