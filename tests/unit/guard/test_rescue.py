@@ -59,7 +59,7 @@ async def brought_back(network: GuardedNetwork) -> RescueReport:
 async def test_a_halted_node_is_back_with_one_command_and_one_restart(hazard: str, kind: str) -> None:
     """It passes the block, catches up, and what it shows of its other groups is what their members show."""
     make, reason = HAZARDS[hazard]
-    async with guarded_network(enclave_kind=kind) as network:
+    async with guarded_network(enclave=kind) as network:
         own, group = network.group("own"), network.group("G")
         await network.create(own, VICTIM, 1)
         payload = await make(network, VICTIM, group)
@@ -90,7 +90,7 @@ async def test_a_halted_node_is_back_with_one_command_and_one_restart(hazard: st
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_node_that_a_long_replay_holds_is_back_the_same_way(kind: str) -> None:
     """Nothing is wrong with the history: it would only hold the node for a quarter of an hour."""
-    async with guarded_network(enclave_kind=kind) as network:
+    async with guarded_network(enclave=kind) as network:
         own, group = network.group("own"), network.group("G")
         await network.create(own, VICTIM, 1)
         payload = await hazards.huge(network, VICTIM, group)
@@ -108,7 +108,7 @@ async def test_a_node_that_a_long_replay_holds_is_back_the_same_way(kind: str) -
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_copied_marker_halts_nobody_and_is_not_taken_for_it(kind: str) -> None:
     """The node fell back and goes on: there is nothing to get past, which the command says; the cure is another."""
-    async with guarded_network(enclave_kind=kind) as network:
+    async with guarded_network(enclave=kind) as network:
         group = network.group("G")
         await network.create(group, 1, 2)
         payload, _ = await network.add(group, VICTIM)
