@@ -2,7 +2,7 @@
 
 const RECONNECT_MS = 2000;
 const CHANGE_NEWS = ["accepted", "started", "progressed", "succeeded", "failed", "parked", "cancelled"];
-const GROUP_NEWS = ["locking", "locked", "unlocked", "members_changed", "diverged", "converged", "joining", "joined", "unextendable", "guarded", "addition_repeated"];
+const GROUP_NEWS = ["locking", "locked", "unlocked", "members_changed", "diverged", "converged", "joining", "joined", "unextendable", "guarded", "addition_repeated", "addition_unexpected"];
 export const TYPES = [
   ...CHANGE_NEWS.map((name) => `membership.change.${name}.v1`),
   ...GROUP_NEWS.map((name) => `membership.group.${name}.v1`),
