@@ -96,6 +96,8 @@ class EnclaveProbe:
         self._one = asyncio.Lock()
         self._asked_at: float | None = None
         self._found: str | None = None
+        self._listed_at: float | None = None
+        self._listed: frozenset[str] | None = None
 
     async def trouble(self) -> str | None:
         """Return what is wrong with the enclave, for a person; None when it is up."""
@@ -107,7 +109,11 @@ class EnclaveProbe:
 
     async def known_keys(self) -> frozenset[str] | None:
         """Return the keys that the enclave knows a host of; None when it does not tell."""
-        return await party_keys(self._session, self._parties_url, self._tls)
+        async with self._one:
+            if self._listed_at is None or self._now() - self._listed_at > AGE_SECONDS:
+                self._listed = await party_keys(self._session, self._parties_url, self._tls)
+                self._listed_at = self._now()
+            return self._listed
 
     async def _ask(self) -> str | None:
         try:
