@@ -120,9 +120,9 @@ def _set_enclave(controls: Controls, call: Call) -> bool:
     if condition is None:
         raise _wrong(f"parameter 2 must be true, false (frozen), or one of {', '.join(CONDITIONS)}")
     if condition is Condition.FROZEN:
+        seconds = None if call.optional(2) is None else _seconds(call.optional(2), "parameter 3")
         controls.network.set_enclave(node, condition)
-        seconds = call.optional(2)
-        node.enclave.thaws_at = None if seconds is None else controls.network.now + _seconds(seconds, "parameter 3")
+        node.enclave.thaws_at = None if seconds is None else controls.network.now + seconds
         return True
     loses_peers = None if call.optional(2) is None else _flag(call, 2)
     controls.network.set_enclave(node, condition, None if loses_peers is None else float(loses_peers))

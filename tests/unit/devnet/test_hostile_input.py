@@ -23,6 +23,7 @@ CONTROLS = (
     "devnet_setBlockPeriod",
     "devnet_setCongested",
     "devnet_setEnclave",
+    "devnet_slowEnclave",
     "devnet_diverge",
     "devnet_nodeLog",
     "devnet_missNextTransaction",
