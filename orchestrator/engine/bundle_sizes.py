@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from orchestrator.engine.watcher import ChainWatcher
 from orchestrator.membership.bundle_limits import BundleSize, estimated
 
-MOST_BLOCKS = 12
+MOST_BLOCKS = 60
 """Of how many blocks the transactions are read: first and last, and others evenly between them."""
 
 Work = tuple[tuple[int, int], ...]

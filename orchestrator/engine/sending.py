@@ -8,7 +8,7 @@ from functools import partial
 from orchestrator.engine.additions import AdditionsUnderWay
 from orchestrator.engine.broadcasting import is_mined, lacks, offer, targets
 from orchestrator.engine.bundling import BundlingBook
-from orchestrator.engine.enclave_doubts import EnclaveDoubts
+from orchestrator.engine.enclave_doubts import EnclaveDoubts, Way
 from orchestrator.engine.fleet import Fleet
 from orchestrator.engine.history.forecaster import Forecaster
 from orchestrator.engine.leases import Leases
@@ -110,7 +110,7 @@ class Sending:
         if change.account not in self.signers.accounts:
             return Hindered(reason=Reason(slug="account_unavailable", detail=change.account))
         watcher = await self._sending_node(change, command)
-        await self.doubts.pace.wait(change.privacy_group_id, watcher)
+        way = await self.doubts.way(change, watcher, command.action)
         attempt_id = self.new_id()
         if command.action is Action.ADD and command.after_block is not None:
             # First of all: an account that is held meanwhile signs nothing for that block.
@@ -119,16 +119,14 @@ class Sending:
         account = await self.marker_accounts.take(watcher, attempt_id, urgent=command.action in UNDER_LOCK)
         fact: Fact | None = None
         try:
-            fact = await self._sign(change, command, watcher, attempt_id, account)
+            fact = await self._sign(change, command, way, attempt_id, account)
         finally:
             if not (isinstance(fact, AttemptSigned) and fact.attempt.marker.ours):
                 await self.marker_accounts.give_back(account, attempt_id)
         return fact
 
-    async def _sign(
-        self, change: Change, command: Sign, watcher: ChainWatcher, attempt_id: str, account: MarkerAccount
-    ) -> Fact:
-        plan = _plan(change)
+    async def _sign(self, change: Change, command: Sign, way: Way, attempt_id: str, account: MarkerAccount) -> Fact:
+        plan, watcher = _plan(change), way.watcher
         head = await watcher.current()
         over: Fact | None = None
         if command.action is Action.UNLOCK:
@@ -161,7 +159,7 @@ class Sending:
             return AttemptSigned(attempt=attempt)
         self.leases.require(change.privacy_group_id)
         begun_at = self.clock.now()
-        payload_key = await self.doubts.distributed(change, watcher, command.action, raw)
+        payload_key = await way.distribute(raw)
         seconds = max((self.clock.now() - begun_at).total_seconds(), 0.0)
         if command.action is Action.ADD and len(payload_key) != HISTORY_KEY_BYTES:
             detail = f"node {watcher.node.name} did not take the transaction for an addition and attached no history"
@@ -224,12 +222,13 @@ class Sending:
             reason = marker_obstacle(name, [PendingMarker(account=name, change_id=last.change_id)])
             if reason is not None:
                 return Hindered(reason=reason)
+        way = await self.doubts.way(change, watcher, attempt.action)
         self.leases.require(change.privacy_group_id)
         begun_at = self.clock.now()
         try:
             pmt_hash = await watcher.node.send(attempt.raw)
         except NodeError as error:
-            found = await self.doubts.blamed(change, watcher, attempt.action, error)
+            found = await way.blamed(error)
             return SendFailed(reason=found.reason, certain=found.certain, head=(await watcher.current()).number)
         seconds = max((self.clock.now() - begun_at).total_seconds(), 0.0)
         self.bundling.remember(attempt.node, change.privacy_group_id, seconds)

@@ -1,13 +1,13 @@
 """Finding out whether enclaves take anything, without the group that it is for and without a lock.
 
-A sounding is a signed creation of a group that nobody has, of the sending member and one other, that is handed to the
+A sounding is a signed creation of a group that nobody has, of the members in question, that is handed to their
 enclaves and gets no marker: it says nothing of any history, can't be mined, and tells what the enclaves would answer to
 a small transaction now. Nodes have no method that tells (docs/besu.md#enclaves-that-fail, #tessera).
 """
 
 import base64
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from orchestrator.engine.node_ports import Contract, NodeError, Signers
@@ -36,14 +36,13 @@ class Sounding:
     contract: Contract
     new_id: Callable[[], str]
 
-    async def trouble(self, watcher: ChainWatcher, account: str, sender_key: str, key: str) -> Reason | None:
-        """Return why the enclave of a member can't be reached from a node's; None when it took the sounding.
+    async def trouble(self, watcher: ChainWatcher, account: str, members: Sequence[str]) -> Reason | None:
+        """Return why an enclave of some members can't be reached from a node's; None when all took the sounding.
 
         Args:
             watcher: The node.
             account: Signs it.
-            sender_key: The enclave key that the node sends from.
-            key: The member.
+            members: The members, that which the node sends from first.
 
         Raises:
             NodeError: The node could not be asked: that says nothing of enclaves.
@@ -55,8 +54,8 @@ class Sounding:
             chain_id=traits.chain_id,
             private_nonce=0,
             privacy_group_id=group,
-            private_from=sender_key,
-            payload=self.contract.payload(Action.CREATE, (sender_key, key), traits.native_abi),
+            private_from=members[0],
+            payload=self.contract.payload(Action.CREATE, members, traits.native_abi),
         )
         try:
             await watcher.node.distribute(raw)

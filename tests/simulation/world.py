@@ -34,6 +34,7 @@ class World:
         database: The store, in memory.
         trace: Whether to print what happens.
         enclave: The kind of all enclaves.
+        bundle_limit_bytes: The largest history that they take; None for what is usual with their kind.
     """
 
     checks: "Checks"
@@ -47,6 +48,7 @@ class World:
         *,
         trace: bool = False,
         enclave: str = "orion",
+        bundle_limit_bytes: int | None = None,
     ) -> None:
         self.seed = seed
         self.weather = weather
@@ -69,6 +71,7 @@ class World:
             addition_ms=weather.addition_ms,
             fixed_marker_key=weather.public_traffic,
             enclave=enclave,
+            bundle_limit_bytes=bundle_limit_bytes,
             seed=seed,
         )
         self.emulation = Emulation(config)

@@ -1,12 +1,13 @@
 """One outage in virtual time: the real engine on emulated nodes adds a member; something fails, and is mended.
 
-What must hold: the change succeeds by itself, nothing is locked then, and the group gets no more than one signed
-transaction in a block.
+What must hold: the change succeeds by itself, nothing is locked then, the group gets no more than one signed
+transaction in a block, and nothing but the outage is blamed.
 """
 
 import asyncio
 import base64
 import gc
+import json
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -60,6 +61,7 @@ class CountingChecks(Checks):
         super().__init__(world, database, broken)
         self._sent_in = Counter[int]()
         self.world_of_checks = world
+        self.met: set[str] = set()
 
     @property
     def most_in_a_block(self) -> int:
@@ -70,6 +72,12 @@ class CountingChecks(Checks):
     def signed(self) -> int:
         """How many there were."""
         return sum(self._sent_in.values())
+
+    def committed(self, life: Life) -> None:
+        """Look at the store, and keep what changes met."""
+        super().committed(life)
+        for (reason,) in self.rows("SELECT reason FROM changes WHERE reason IS NOT NULL"):
+            self.met.add(json.loads(reason)["slug"])
 
     def sent(self, life: Life, method: str, raw: str) -> None:
         """Count it, then look at it."""
@@ -115,7 +123,7 @@ async def play(case: Case, errors: list[str], *, trace: bool = False) -> Outcome
     async with Database("sqlite://") as database:
         world = World(1, calm(), Random(1), database, trace=trace, enclave=case.enclave)  # noqa: S311 - as above
         world.checks = checks = CountingChecks(world, database, errors)
-        stage = _Stage(world, MessageQueue(world))
+        stage = Stage(world, MessageQueue(world))
         try:
             recovered_seconds = await stage.run(case)
         finally:
@@ -124,6 +132,8 @@ async def play(case: Case, errors: list[str], *, trace: bool = False) -> Outcome
         broken = [*checks.broken, *stage.found_wrong()]
         if checks.most_in_a_block > 1:
             broken.append(f"{checks.most_in_a_block} signed transactions while the chain had one head")
+        if checks.met & {"bundle_not_taken", "bundle_too_large"}:
+            broken.append("an outage was taken for a history that is too large")
         return Outcome(
             case=case,
             broken=tuple(broken),
@@ -141,32 +151,57 @@ def play_through(case: Case, *, trace: bool = False) -> Outcome:
     return virtual_time.run(play(case, errors, trace=trace))
 
 
-class _Stage:
+class Stage:
+    """A group of nodes 1 and 2 that node 3 is to be added to.
+
+    Args:
+        world: Where it is.
+        queue: Where the request is published.
+
+    Attributes:
+        replica: The daemon.
+        owner: Made the group.
+        group: Its id.
+    """
+
     def __init__(self, world: World, queue: MessageQueue) -> None:
         self._world = world
         self._queue = queue
-        self._group = base64.b64encode(world.chance.randbytes(32)).decode()
+        self.group = base64.b64encode(world.chance.randbytes(32)).decode()
         self._keys = [node.key for node in world.emulation.network.nodes]
+        self.owner = OwnerClient(world)
         self.replica = Replica(world, queue, "r1")
 
+    async def begin(self) -> None:
+        """Make the group, and let the daemon run."""
+        self._world.spawn(self._make_blocks())
+        self.owner.create(self.group, tuple(self._keys[:2]))
+        await asyncio.sleep(2.5 * BLOCK_SECONDS)
+        self._world.spawn(self.replica.run())
+        await asyncio.sleep(2.5 * BLOCK_SECONDS)
+
+    def ask(self) -> None:
+        """Ask for node 3 to be added."""
+        self._queue.publish("add", {"kind": "add_members", "privacy_group_id": self.group, "members": [self._keys[2]]})
+
+    async def rested(self, seconds: float = PATIENCE_SECONDS) -> None:
+        """Wait until the change rests, so long at the most."""
+        await self._until(self._at_rest, seconds)
+
     async def run(self, case: Case) -> float:
+        """Play an outage; returns the seconds from its end to the change's."""
         world = self._world
-        world.spawn(self._make_blocks())
-        owner = OwnerClient(world)
-        owner.create(self._group, tuple(self._keys[:2]))
-        await asyncio.sleep(2.5 * BLOCK_SECONDS)
-        world.spawn(self.replica.run())
-        await asyncio.sleep(2.5 * BLOCK_SECONDS)
+        await self.begin()
         if case.way.moment is Moment.ASKED:
             self._strike(case)
-        self._queue.publish("add", {"kind": "add_members", "privacy_group_id": self._group, "members": [self._keys[2]]})
+        self.ask()
         if case.way.moment is not Moment.ASKED:
             await self._until(lambda: self._has_come(case.way.moment), MOMENT_SECONDS)
             self._strike(case)
         await asyncio.sleep(case.way.seconds)
         self._mend(case)
         mended_at = world.loop.time()
-        await self._until(self._at_rest, PATIENCE_SECONDS)
+        await self.rested()
         recovered_seconds = world.loop.time() - mended_at
         await asyncio.sleep(3 * BLOCK_SECONDS)
         return recovered_seconds
@@ -184,11 +219,11 @@ class _Stage:
 
     def locks(self) -> int:
         """How often the group was locked."""
-        records = self._world.checks.ledger.truth.executed(self._group)
+        records = self._world.checks.ledger.truth.executed(self.group)
         return sum(record.signed.transaction.data[:4].hex() == "f83d08ba" for _, record in records)
 
     def _state(self) -> GroupState | None:
-        last = self._world.checks.ledger.truth.last(self._group)
+        last = self._world.checks.ledger.truth.last(self.group)
         return last.state if last is not None else None
 
     def _has_come(self, moment: Moment) -> bool:

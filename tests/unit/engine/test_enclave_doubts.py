@@ -84,6 +84,29 @@ async def test_after_an_outage_under_a_lock_the_enclaves_are_sounded_before_the_
     assert asked[-2:] == ["lock", "add"]
 
 
+async def test_an_old_members_outage_under_a_lock_is_not_taken_for_a_large_history(rig: "Rig") -> None:
+    """The addition goes to all members: that the new member's enclave takes something says nothing of them."""
+    await rig.group_of("a", "b")
+    takes, failures = rig.nodes["a"].distribute, 0
+
+    async def distribute(raw: bytes) -> bytes:
+        nonlocal failures
+        call = json.loads(raw)
+        if failures < 20 and call["action"] != "lock" and (call["group"] == GROUP or key("b") in call["members"]):
+            failures += 1
+            raise NodeError(COMMUNICATING, Said.REFUSED)
+        return await takes(raw)
+
+    for node in rig.nodes.values():
+        node.distribute = distribute  # type: ignore[method-assign] # the fault that is tested
+    change = await rig.ask("add_members", "c")
+    (change,) = await rig.until_at_rest(change)
+    met = {after.reason.slug for _, after in rig.steps if after.reason is not None}
+    assert change.state is State.SUCCEEDED
+    assert met == {"enclave_unreachable"}
+    assert not rig.network.groups[GROUP].locked
+
+
 @pytest.mark.parametrize(
     ("newcomer", "lacks", "slug"),
     [
