@@ -52,10 +52,10 @@ def test_a_file_that_is_there_is_not_overwritten(url: str, tmp_path: Path) -> No
 
 def test_a_damaged_backup_is_refused(url: str, tmp_path: Path) -> None:
     """A page that was overwritten, a file that is cut off, one that is something else, and none, are told."""
-    for number in range(200):
-        with closing(sqlite3.connect(tmp_path / "store.db")) as store:
-            store.execute("INSERT INTO group_names VALUES (?, ?)", (f"name-{number}", "g" * 500))
-            store.commit()
+    with closing(sqlite3.connect(tmp_path / "store.db")) as store:
+        rows = [(f"name-{number}", "g" * 500) for number in range(200)]
+        store.executemany("INSERT INTO group_names VALUES (?, ?)", rows)
+        store.commit()
     back_up(url, tmp_path / "sound.db")
     whole = (tmp_path / "sound.db").read_bytes()
     (tmp_path / "overwritten.db").write_bytes(whole[:-9000] + os.urandom(4096) + whole[-4904:])
