@@ -1,13 +1,18 @@
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from orchestrator.app.store_growth import LARGE_BYTES, MANY_CHANGES, SizeWatch, examine_growth
+from orchestrator.app.metrics import Metrics
+from orchestrator.app.store_growth import LARGE_BYTES, MANY_CHANGES, SizeWatch, examine_growth, growth_parts
 from orchestrator.besu.inspection import Level
 from orchestrator.config import Config
+from orchestrator.engine.change_archiving import ChangeArchiver
 from orchestrator.store import Database, SqlChangeStore
+from orchestrator.store.schema import changes
 from orchestrator.store.size import StoreSize
+from orchestrator.store.transaction import Transaction
 from tests.fakes.changes import a_change
 from tests.fakes.clock import JumpingClock
 
@@ -58,3 +63,30 @@ async def test_the_store_is_measured() -> None:
         assert watch.size is not None
         assert watch.size.rows == {"changes": 3, "attempts": 0, "history": 0, "outbox": 0}
         assert watch.size.size_bytes > 4096
+
+
+async def test_an_archive_is_kept_where_one_is_named(tmp_path: Path) -> None:
+    """With a folder the daemon archives into it after so many days; without one it only measures."""
+    async with Database("sqlite://") as database:
+        clock = JumpingClock()
+        store = SqlChangeStore(database, clock)
+        for name in "12":
+            await store.accept(a_change(name), "hash", ())
+
+        def end(transaction: Transaction) -> None:
+            transaction.connection.execute(changes.update().values(state="succeeded"))
+
+        await database.write(end)
+        engine: Any = SimpleNamespace(
+            database=database, clock=clock, holder="one", metrics=Metrics(lambda: 0, lambda: ())
+        )
+        (watch,) = growth_parts(configured(), engine)
+        assert isinstance(watch, SizeWatch)
+        engine.metrics = Metrics(lambda: 0, lambda: ())
+        parts = growth_parts(configured(archive_dir=str(tmp_path / "archive"), changes_days=1), engine)
+        (archiver,) = [part for part in parts if isinstance(part, ChangeArchiver)]
+        assert await archiver.sweep() == 0
+        await clock.sleep(86_401)
+        assert await archiver.sweep() == 1
+    (file,) = (tmp_path / "archive").iterdir()
+    assert '"change_id":"change-1"' in file.read_text()
