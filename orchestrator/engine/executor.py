@@ -128,7 +128,8 @@ class Executor:
         return None
 
     async def _sign(self, change: Change, command: Sign) -> Fact:
-        if self.restoration is not None and concerns(self.restoration, change) and command.action in BEGINS:
+        begins = command.action in BEGINS or change.kind is Kind.UNLOCK_GROUP
+        if self.restoration is not None and concerns(self.restoration, change) and begins:
             watcher = self._fleet.named(change.plan.node if change.plan is not None else "")
             view = await watcher.node.view(change.privacy_group_id, (await watcher.refresh()).number)
             reason = await hindrance(self.restoration, change, watcher.node, view)

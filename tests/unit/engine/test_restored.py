@@ -114,6 +114,23 @@ async def test_a_change_that_was_done_since_is_planned(rig: Rig) -> None:
     assert key("c") in fact.view.participants
 
 
+async def test_a_lock_that_somebody_took_since_is_not_undone(rig: Rig) -> None:
+    """An unlock of before the backup is not sent when the lock that is there now was taken after it."""
+    await rig.group_of("a", "b")
+    rig.network.act(GROUP, Action.LOCK)
+    rig.network.mine()
+    executor = replace(rig.executor, restoration=restored_now(rig))
+    change = replace(addition(rig), kind=Kind.UNLOCK_GROUP, members=(), state=State.UNLOCKING)
+    assert isinstance(await executor.perform(change, Survey()), Surveyed)
+    for action in (Action.UNLOCK, Action.LOCK):
+        rig.network.act(GROUP, action)
+        rig.network.mine()
+    for command in (Survey(), Sign(action=Action.UNLOCK, members=())):
+        fact = await executor.perform(change, command)
+        assert isinstance(fact, Hindered), fact
+        assert fact.reason.slug == "store_restored"
+
+
 async def test_not_knowing_what_happened_is_not_a_no(rig: Rig) -> None:
     """A node that does not answer for the block of the backup leaves the question open: the change is tried again."""
     await rig.group_of("a", "b")
