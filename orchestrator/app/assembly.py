@@ -236,9 +236,8 @@ async def assembled(config: Config, stopping: asyncio.Event, clock: Clock | None
         marker_keys = keys_of_markers(config.markers)
         database = await stack.enter_async_context(Database(store_url(config)))
         store = SqlChangeStore(database, clock)
-        poll = timedelta(seconds=config.chain.poll_seconds)
         nodes = await connect_nodes(stack, config.nodes)
-        fleet = Fleet([ChainWatcher(node, clock, poll) for node in nodes])
+        fleet = Fleet([ChainWatcher(node, clock, timedelta(seconds=config.chain.poll_seconds)) for node in nodes])
         rules = ProofRules(
             proof_blocks=config.chain.proof_blocks,
             confirmations=config.chain.confirmations,
