@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import rlp
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
-from eth_account import Account
 from jsonschema import Draft202012Validator
 
+from orchestrator.besu.signers import signer_from_key
 from orchestrator.config import load_config
 from orchestrator.devnet.encoding import to_base64
 from tests.contract.deploy.places import COMPOSE, DEPLOY, yaml_of
@@ -124,7 +124,7 @@ def test_the_genesis_block_names_the_members_nodes(network: Path) -> None:
     (block,) = blocks
     vanity, validators, vote, round_number, seals = rlp.decode(bytes.fromhex(json.loads(block)["extraData"][2:]))
     keys = [(network / member / "node.key").read_text() for member in ("member1", "member2", "member3")]
-    accounts = sorted(bytes.fromhex(Account.from_key(key).address[2:]) for key in keys)
+    accounts = sorted(bytes.fromhex(signer_from_key(key).address[2:]) for key in keys)
     assert (vanity, list(validators), list(vote), round_number, list(seals)) == (bytes(32), accounts, [], b"", [])
 
 
@@ -145,7 +145,7 @@ def test_the_daemons_configuration_is_valid(network: Path) -> None:
     hosts = {node.http.split("//")[1].split(":")[0] for node in config.nodes}
     assert hosts <= set(SERVICES)
     key = (network / "daemon" / "owner.key").read_text()
-    assert Account.from_key(key).address.lower() == config.accounts[0].address
+    assert signer_from_key(key).address == config.accounts[0].address
     assert all(path.stat().st_mode & 0o077 == 0 for path in network.rglob("*") if path.name != "done")
 
 
