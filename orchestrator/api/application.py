@@ -7,6 +7,7 @@ from typing import Final
 
 from aiohttp import web
 
+from orchestrator.access.table import route_rule
 from orchestrator.api.access import ORIGINS, access_middleware, add_security_headers
 from orchestrator.api.changes import SERVICES
 from orchestrator.api.conditional import WAITING, Waiting, conditional_middleware
@@ -50,9 +51,15 @@ def make_api(services: ApiServices) -> web.Application:
         media_type = _MEDIA_TYPES.get(PurePath(file.name).suffix)
         if media_type is not None:
             _add_text(app, f"/static/{file.name}", file.read_text("utf-8"), media_type)
+    for route in app.router.routes():
+        route_rule(route.method, _path_of(route))  # one that was forgotten in the table is not served
     app.on_response_prepare.append(add_security_headers)
     app.on_shutdown.append(end_streams)
     return app
+
+
+def _path_of(route: web.AbstractRoute) -> str:
+    return "" if route.resource is None else route.resource.canonical
 
 
 def _add_text(app: web.Application, path: str, text: str, media_type: str) -> None:
