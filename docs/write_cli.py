@@ -32,6 +32,8 @@ colour, bold and dim away.
 | variable | |
 |---|---|
 | `ORCHESTRATOR_URL` | address of the daemon, for verbs that talk to it |
+| `ORCHESTRATOR_TOKEN` | token for the daemon, where it asks for one ([access](security.md#who-may-ask)) |
+| `ORCHESTRATOR_TOKEN_FILE` | file of mode 0600 with that token |
 | `ORCHESTRATOR_CONFIG` | the configuration file, for verbs that read one |
 """
 

@@ -22,6 +22,7 @@ from urllib.parse import quote
 import aiohttp
 from pydantic import BaseModel, ValidationError
 
+from orchestrator.api.access_documents import NewTokenDocument, SessionDocument, TokenDocument, TokenPage
 from orchestrator.api.change_documents import ChangeDetailDocument, ChangeDocument, ChangePage
 from orchestrator.api.documents import DeadLetterPage, path_id
 from orchestrator.api.forecast_documents import ForecastDocument
@@ -203,6 +204,22 @@ class DaemonClient:
         """Post a test event to a webhook."""
         return _read(TriedDocument, await self._call("POST", f"/v1/webhooks/{quote(name, safe='')}/test"))
 
+    async def session(self) -> SessionDocument:
+        """Return who the daemon takes us for."""
+        return _read(SessionDocument, await self._call("GET", "/v1/session"))
+
+    async def tokens(self) -> TokenPage:
+        """Return callers' tokens."""
+        return _read(TokenPage, await self._call("GET", "/v1/tokens"))
+
+    async def create_token(self, wanted: Mapping[str, object]) -> NewTokenDocument:
+        """Make a token."""
+        return _read(NewTokenDocument, await self._call("POST", "/v1/tokens", json=dict(wanted)))
+
+    async def revoke_token(self, token_id: str) -> TokenDocument:
+        """Let a token count no more."""
+        return _read(TokenDocument, await self._call("POST", f"/v1/tokens/{quote(token_id, safe='')}/revoke"))
+
     async def events(
         self,
         *,
@@ -251,11 +268,22 @@ class DaemonClient:
 
 
 @asynccontextmanager
-async def connect(url: str) -> AsyncIterator[DaemonClient]:
-    """Return a client of the daemon at an address; nothing is sent yet."""
-    timeout = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS)
-    async with aiohttp.ClientSession(timeout=timeout, trust_env=False, read_bufsize=MAX_LINE_BYTES) as session:
-        yield DaemonClient(session, url)
+async def connect(url: str, token: str | None = None) -> AsyncIterator[DaemonClient]:
+    """Return a client of the daemon at an address; nothing is sent yet.
+
+    Args:
+        url: Its address, or ``unix:/path`` for its Unix socket, where the kernel says who we are.
+        token: What proves who we are; None where nobody asks for it.
+    """
+    path = url.removeprefix("unix:") if url.startswith("unix:") else None
+    async with aiohttp.ClientSession(
+        connector=None if path is None else aiohttp.UnixConnector(path),
+        timeout=aiohttp.ClientTimeout(total=TIMEOUT_SECONDS),
+        headers={} if token is None else {"Authorization": f"Bearer {token}"},
+        trust_env=False,
+        read_bufsize=MAX_LINE_BYTES,
+    ) as session:
+        yield DaemonClient(session, url if path is None else "http://localhost")
 
 
 @asynccontextmanager

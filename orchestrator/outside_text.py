@@ -31,13 +31,15 @@ _SECRETS: Final = (
     (re.compile(r"(?i)\b(bearer|basic)\s{1,8}[A-Za-z0-9._~+/=-]{8,}"), rf"\g<1> {REDACTED}"),
     # A JSON Web Token wherever it stands, also one whose end was cut off.
     (re.compile(r"(?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]*)?"), REDACTED),
+    # A token of this daemon, also one whose end was cut off.
+    (re.compile(r"(?<![A-Za-z0-9])orct_[0-9a-f]{16}_[A-Za-z0-9_-]*"), REDACTED),
     # The password (or token) of an address.
     (re.compile(r"((?<![A-Za-z0-9+.-])[A-Za-z0-9+.-]+://)[^/\s@]+@"), rf"\g<1>{REDACTED}@"),
     # 32 bytes of bare hexadecimal are how key files hold keys; hashes are written with 0x.
     (re.compile(r"(?<![0-9a-zA-Z])[0-9a-fA-F]{64}(?![0-9a-zA-Z])"), REDACTED),
 )
 _SIGN_OF_SECRET: Final = re.compile(
-    r"(?i)private[_ ]?key|password|passphrase|secret|token|authorization|bearer|basic|eyJ|://|[0-9a-f]{64}"
+    r"(?i)private[_ ]?key|password|passphrase|secret|token|authorization|bearer|basic|eyJ|orct_|://|[0-9a-f]{64}"
 )
 """No text without one of these holds a secret that the patterns above would find."""
 

@@ -66,13 +66,13 @@ class Scope:
         """Return whether a group lies in it; the empty text, for no group, lies only in one without limit."""
         return self.groups is None or privacy_group_id in self.groups
 
-    def require(self, kind: Kind, privacy_group_id: str | None, account: str) -> None:
+    def require(self, kind: Kind, privacy_group_id: str | None, account: str | None) -> None:
         """Make sure that a change may be asked for, or amended.
 
         Args:
             kind: Its kind.
             privacy_group_id: Its group; None when it is left to the daemon to choose one.
-            account: The owner's account.
+            account: The owner's account; None while it is not known: then it is to be asked again when it is.
 
         Raises:
             ForbiddenError: It lies outside.
@@ -82,7 +82,7 @@ class Scope:
         if self.groups is not None and privacy_group_id not in self.groups:
             named = "a group that is not named" if privacy_group_id is None else f"the group {privacy_group_id}"
             raise ForbiddenError(f"{named} is not among those of this caller")
-        if self.accounts is not None and account.lower() not in self.accounts:
+        if self.accounts is not None and account is not None and account.lower() not in self.accounts:
             raise ForbiddenError(f"the account {account.lower()} is not among those that this caller may act as")
 
     def narrowed(self, other: "Scope") -> "Scope":

@@ -70,6 +70,19 @@ ROUTES: Final[Mapping[tuple[str, str], Rule]] = {
     # A dead letter may be anybody's message about any group, and one that is replayed is taken as its sender's.
     ("GET", "/v1/dead-letters"): Rule(Role.OPERATOR, Reach.WHOLE),
     ("POST", "/v1/dead-letters/{letter_id}/replay"): Rule(Role.OPERATOR, Reach.WHOLE),
+    # Where events are posted is the business of whoever runs the daemon, for all groups at once.
+    ("GET", "/v1/webhooks"): Rule(Role.VIEWER, Reach.WHOLE),
+    ("POST", "/v1/webhooks/{name}/pause"): Rule(Role.OPERATOR, Reach.WHOLE),
+    ("POST", "/v1/webhooks/{name}/resume"): Rule(Role.OPERATOR, Reach.WHOLE),
+    ("POST", "/v1/webhooks/{name}/redrive"): Rule(Role.OPERATOR, Reach.WHOLE),
+    ("POST", "/v1/webhooks/{name}/test"): Rule(Role.OPERATOR, Reach.WHOLE),
+    # Whoever makes tokens could make one without the limits of their own.
+    ("GET", "/v1/tokens"): Rule(Role.ADMIN, Reach.WHOLE),
+    ("POST", "/v1/tokens"): Rule(Role.ADMIN, Reach.WHOLE),
+    ("POST", "/v1/tokens/{token_id}/revoke"): Rule(Role.ADMIN, Reach.WHOLE),
+    ("GET", "/v1/session"): _LOOK,
+    ("POST", "/v1/session"): _OPEN,  # the token is in the body
+    ("DELETE", "/v1/session"): _LOOK,
 }
 """By method and path; what answers GET answers HEAD, by the same rule."""
 

@@ -1,8 +1,8 @@
-"""Who may talk to an API without access control: programs on this machine, and pages that it served itself.
+"""Whence an API is talked to: by programs, and by pages that it served itself.
 
 A web page from elsewhere could reach a server on loopback through the visitor's browser, by a name that it makes
-resolve to 127.0.0.1 (DNS rebinding) or by sending forms. Both show: the first by its ``Host``, the second by its
-``Origin`` or ``Sec-Fetch-Site``.
+resolve to 127.0.0.1 (DNS rebinding), which counts where nobody has to prove who it is, or by sending forms. Both show:
+the first by its ``Host``, the second by its ``Origin`` or ``Sec-Fetch-Site``.
 """
 
 import ipaddress
@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
+from orchestrator.api.authentication import AUTHENTICATION
 from orchestrator.api.problems import Handler, ProblemError
 
 ORIGINS = web.AppKey("origins", tuple[str, ...])
@@ -38,7 +39,13 @@ async def access_middleware(request: web.Request, handler: Handler) -> web.Strea
     origins = request.app[ORIGINS]
     if "Host" not in request.headers:
         raise ProblemError(HTTPStatus.BAD_REQUEST, "no-host", "Each request needs a Host header.", "Host")
-    if not is_loopback_host(request.host) and request.host.lower() not in {urlsplit(one).netloc for one in origins}:
+    # A name that was made to lead here brings a browser, but no token with it.
+    open_to_all = not request.app[AUTHENTICATION].rules.required
+    if (
+        open_to_all
+        and not is_loopback_host(request.host)
+        and request.host.lower() not in {urlsplit(one).netloc for one in origins}
+    ):
         raise ProblemError(
             HTTPStatus.MISDIRECTED_REQUEST,
             "foreign-host",

@@ -9,6 +9,7 @@ from aiohttp import web
 
 from orchestrator.access.table import route_rule
 from orchestrator.api.access import ORIGINS, access_middleware, add_security_headers
+from orchestrator.api.authentication import AUTHENTICATION, Authentication, authentication_middleware
 from orchestrator.api.changes import SERVICES
 from orchestrator.api.conditional import WAITING, Waiting, conditional_middleware
 from orchestrator.api.connections import connection_middleware
@@ -16,6 +17,7 @@ from orchestrator.api.openapi import openapi_document
 from orchestrator.api.operations import OPERATIONS
 from orchestrator.api.ports import ApiServices
 from orchestrator.api.problems import problem_middleware
+from orchestrator.api.sign_in import sign_in_middleware
 from orchestrator.api.stream import STREAMS, Streams, end_streams
 from orchestrator.engine.requests import MAX_BODY_BYTES
 
@@ -23,16 +25,25 @@ _PAGES: Final = {"/": "dashboard.html", "/docs": "docs.html"}
 _MEDIA_TYPES: Final = {".js": "text/javascript", ".css": "text/css"}
 
 
-def make_api(services: ApiServices) -> web.Application:
-    """Return the application; run it on a loopback address only, since it has no access control.
+def make_api(services: ApiServices, authentication: Authentication) -> web.Application:
+    """Return the application; where callers need not prove who they are, run it on a loopback address only.
 
     Args:
         services: The parts of the daemon that it talks to.
+        authentication: Tells who sends a request.
     """
     app = web.Application(
-        middlewares=[connection_middleware, problem_middleware, access_middleware, conditional_middleware],
+        middlewares=[
+            connection_middleware,
+            problem_middleware,
+            access_middleware,
+            sign_in_middleware,
+            authentication_middleware,
+            conditional_middleware,
+        ],
         client_max_size=MAX_BODY_BYTES,
     )
+    app[AUTHENTICATION] = authentication
     app[SERVICES] = services
     app[STREAMS] = Streams()
     app[WAITING] = Waiting()
@@ -41,7 +52,12 @@ def make_api(services: ApiServices) -> web.Application:
         app.router.add_route(operation.method, operation.path, operation.handler)
         if operation.method == "GET":
             app.router.add_route("HEAD", operation.path, operation.handler)
-    _add_text(app, "/openapi.json", json.dumps(openapi_document()), "application/json")
+    _add_text(
+        app,
+        "/openapi.json",
+        json.dumps(openapi_document(access_control=authentication.rules.required)),
+        "application/json",
+    )
     for path, document in services.documents.items():
         _add_text(app, path, document, "application/json")
     pages = files("orchestrator.api").joinpath("pages")

@@ -1,5 +1,6 @@
 """``/v1/changes``: asking for changes, following them, and an operator's retry and cancel."""
 
+from collections.abc import Collection
 from http import HTTPStatus
 from typing import TypedDict
 
@@ -7,6 +8,7 @@ from aiohttp import web
 from pydantic import BaseModel
 
 from orchestrator.api.asking import asked_changes
+from orchestrator.api.authentication import caller_of_request
 from orchestrator.api.change_documents import (
     CancelDocument,
     ChangeBatch,
@@ -44,6 +46,7 @@ class Chosen(TypedDict):
     """Which changes are listed, and counted."""
 
     privacy_group_id: str | None
+    within: Collection[str] | None
     states: tuple[State, ...]
     prefix: str
 
@@ -66,8 +69,11 @@ async def post_change(request: web.Request) -> web.Response:
     """Ask for a change."""
     check_parameters(request, ())
     wanted = await asked_changes(request)
+    caller = caller_of_request(request)
+    for one in wanted:
+        caller.scope.require(one.kind, one.privacy_group_id, one.account)  # of a batch nothing is taken if one may not
     # One after the other: a batch that is interrupted can be sent again, and what was accepted is recognised.
-    found = [await request.app[SERVICES].intake.submit(one) for one in wanted]
+    found = [await request.app[SERVICES].intake.submit(one, caller) for one in wanted]
     if media(request.headers.get("Content-Type", "")) != BATCH_TYPE:
         return accepted(found[0])
     status = HTTPStatus.OK if all(acceptance.duplicate for acceptance in found) else HTTPStatus.ACCEPTED
@@ -81,6 +87,7 @@ async def list_changes(request: web.Request) -> web.Response:
     record = request.app[SERVICES].changes
     chosen: Chosen = {
         "privacy_group_id": id_of_group(request),
+        "within": caller_of_request(request).scope.groups,
         "states": choices(request, "state", State),
         "prefix": id_parameter(request, "id") or "",
     }
@@ -113,7 +120,7 @@ async def get_change(request: web.Request) -> web.Response:
 async def _detail(request: web.Request) -> ChangeDetailDocument:
     record = request.app[SERVICES].changes
     change = await record.change(change_id(request))
-    if change is None:
+    if change is None or not caller_of_request(request).scope.sees(change.privacy_group_id):
         raise _unknown(request)
     history = await record.history(change.change_id)
     attempts = await record.attempts(change.change_id)
@@ -153,8 +160,12 @@ async def _amend(
     check_parameters(request, ())
     services = request.app[SERVICES]
     now = services.now()
+    scope = caller_of_request(request).scope
 
     def amendment(change: Change) -> Record:
+        if not scope.sees(change.privacy_group_id):
+            raise _unknown(request)  # as if there were none
+        scope.require(change.kind, change.privacy_group_id, change.account)
         if change.state not in possible:
             raise ProblemError(
                 HTTPStatus.CONFLICT,

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -44,7 +44,9 @@ class FleetGroups:
         self._places = asyncio.Semaphore(AT_ONCE)
         self._found: tuple[float, tuple[str, ...]] | None = None
 
-    async def groups(self, *, limit: int, after: str = "", prefix: str = "") -> GroupListing:
+    async def groups(
+        self, *, limit: int, after: str = "", prefix: str = "", within: Collection[str] | None = None
+    ) -> GroupListing:
         """Return known groups: those with the newest changes first, then those that only the nodes know.
 
         What no node answers is left open.
@@ -55,7 +57,8 @@ class FleetGroups:
         """
         asked_for = await self._changes.groups_asked_for(limit=MAX_GROUPS)
         known = dict.fromkeys((*asked_for, *await self._listed()))
-        ids = [group for group in known if group.startswith(prefix)][:MAX_GROUPS]
+        seen = known if within is None else (group for group in known if group in within)
+        ids = [group for group in seen if group.startswith(prefix)][:MAX_GROUPS]
         try:
             first = ids.index(after) + 1 if after else 0
         except ValueError:

@@ -4,7 +4,9 @@ from http import HTTPStatus
 
 from aiohttp import web
 
+from orchestrator.access.callers import ForbiddenError
 from orchestrator.api.asking import idempotency_key
+from orchestrator.api.authentication import caller_of_request
 from orchestrator.api.changes import SERVICES, accepted, json_response
 from orchestrator.api.documents import path_id
 from orchestrator.api.forecast_documents import forecast_document
@@ -33,6 +35,7 @@ async def list_groups(request: web.Request) -> web.Response:
             limit=page_size(request),
             after=after,
             prefix=group_prefix(request, "id"),
+            within=caller_of_request(request).scope.groups,
         )
     except KeyError:
         detail = f"after: there is no group {after}; give the `next` of the page before"
@@ -49,7 +52,7 @@ async def list_groups(request: web.Request) -> web.Response:
 async def get_group(request: web.Request) -> web.Response:
     """Show a group and how each member stands."""
     check_parameters(request, ())
-    privacy_group_id = group_id(request.match_info["group_id"], "group_id")
+    privacy_group_id = _seen_group(request)
     group = await request.app[SERVICES].groups.group(privacy_group_id)
     if group is None:
         detail = f"No configured node shows the group {privacy_group_id}, and no change is about it."
@@ -60,7 +63,7 @@ async def get_group(request: web.Request) -> web.Response:
 async def get_forecast(request: web.Request) -> web.Response:
     """Forecast the addition of members: would every node be able to replay the group's history?"""
     check_parameters(request, ("members",))
-    privacy_group_id = group_id(request.match_info["group_id"], "group_id")
+    privacy_group_id = _seen_group(request)
     members = member_keys(request, privacy_group_id)
     try:
         found = await request.app[SERVICES].forecasts.forecast(privacy_group_id, members)
@@ -86,4 +89,11 @@ async def put_members(request: web.Request) -> web.Response:
         if name not in DesiredMembers.model_fields:
             raise InvalidRequestError(str(name)[:80], f"is not a known field: {', '.join(DesiredMembers.model_fields)}")
     wanted = parse_request(key, {"kind": Kind.SET_MEMBERS.value, "privacy_group_id": privacy_group_id, **body})
-    return accepted(await request.app[SERVICES].intake.submit(wanted))
+    return accepted(await request.app[SERVICES].intake.submit(wanted, caller_of_request(request)))
+
+
+def _seen_group(request: web.Request) -> str:
+    privacy_group_id = group_id(request.match_info["group_id"], "group_id")
+    if not caller_of_request(request).scope.sees(privacy_group_id):
+        raise ForbiddenError(f"the group {privacy_group_id} is not among those of this caller")
+    return privacy_group_id

@@ -4,6 +4,8 @@ from http import HTTPStatus
 
 from aiohttp import web
 
+from orchestrator.access.callers import ForbiddenError
+from orchestrator.api.authentication import caller_of_request
 from orchestrator.api.changes import SERVICES, json_response
 from orchestrator.api.name_documents import (
     GroupNameDocument,
@@ -21,7 +23,8 @@ async def list_names(request: web.Request) -> web.Response:
     """List the names of nodes and groups."""
     check_parameters(request, ())
     services = request.app[SERVICES]
-    groups = await services.names.names()
+    scope = caller_of_request(request).scope
+    groups = {name: group for name, group in (await services.names.names()).items() if scope.sees(group)}
     return json_response(
         NamesDocument(
             nodes=[NodeNameDocument(name=name, enclave_keys=list(keys)) for name, keys in services.nodes.items()],
@@ -39,11 +42,14 @@ async def put_name(request: web.Request) -> web.Response:
         raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-request", detail, "name")
     services = request.app[SERVICES]
     wanted = _wanted(await json_body(request))
+    scope = caller_of_request(request).scope
+    if not scope.sees(wanted):
+        raise ForbiddenError(f"the group {wanted} is not among those of this caller")
     stands_for = wanted if name not in services.nodes else ""
     if stands_for:
         stands_for = await services.names.give(name, wanted)
     if stands_for != wanted:
-        of = f"the group {stands_for}" if stands_for else "a node"
+        of = "a node" if not stands_for else f"the group {stands_for}" if scope.sees(stands_for) else "another group"
         raise ProblemError(
             HTTPStatus.CONFLICT, "name-taken", f"The name {name} stands for {of} already; choose another one.", "name"
         )

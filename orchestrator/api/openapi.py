@@ -6,6 +6,8 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from orchestrator import __version__
+from orchestrator.access.table import route_rule
+from orchestrator.api.authentication import COOKIE
 from orchestrator.api.documents import Problem
 from orchestrator.api.operation import JSON, Answer, Operation
 from orchestrator.api.operations import OPERATIONS
@@ -13,7 +15,8 @@ from orchestrator.api.problems import CONTENT_TYPE
 
 _TITLES = {
     400: "A header is missing, wrong, or there twice.",
-    403: "The request comes from a page of another origin.",
+    401: "Nobody is proven to send the request, or the token is not valid.",
+    403: "The caller may not do this, or the request comes from a page of another origin.",
     404: "There is no such thing.",
     408: "The body did not come in time.",
     409: "It can't be done as things are.",
@@ -38,14 +41,29 @@ _TAGS = {
     "daemon": "How the daemon does, and what it offers.",
 }
 _ABOUT = (
-    "Changes of the membership of Hyperledger Besu flexible privacy groups. Answers on loopback only; there is no "
-    "access control. Within v1 answers only get further fields: ignore those that you don't know. Every path that "
+    "Changes of the membership of Hyperledger Besu flexible privacy groups. {access} "
+    "Within v1 answers only get further fields: ignore those that you don't know. Every path that "
     "answers GET answers HEAD."
 )
 
+_OPEN = "Answers on loopback only; there is no access control."
+_GUARDED = "Callers prove who they are by a token; a role and a scope say what each may do."
+_SCHEMES = {
+    "token": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "A token of `orchestrator tokens create`, or a JSON Web Token of the configured issuer.",
+    },
+    "session": {"type": "apiKey", "in": "cookie", "name": COOKIE, "description": "What POST /v1/session sets."},
+}
 
-def openapi_document() -> dict[str, Any]:
-    """Return the API's description in OpenAPI 3.1."""
+
+def openapi_document(*, access_control: bool = False) -> dict[str, Any]:
+    """Return the API's description in OpenAPI 3.1.
+
+    Args:
+        access_control: Whether callers have to prove who they are.
+    """
     answers = {answer.model for op in OPERATIONS for answer in op.answers.values() if answer.model is not None}
     bodies = {op.body for op in OPERATIONS if op.body is not None}
     models: list[tuple[type[BaseModel], Any]] = [(model, "serialization") for model in answers | {Problem}]
@@ -56,13 +74,14 @@ def openapi_document() -> dict[str, Any]:
         _plain(name, schema)
     paths: dict[str, dict[str, Any]] = {}
     for operation in OPERATIONS:
-        paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation)
+        described = _operation(operation, access_control=access_control)
+        paths.setdefault(operation.path, {})[operation.method.lower()] = described
     return {
         "openapi": "3.1.0",
         "info": {
             "title": "Besu membership orchestrator",
             "version": __version__,
-            "description": _ABOUT,
+            "description": _ABOUT.format(access=_GUARDED if access_control else _OPEN),
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [
@@ -72,14 +91,19 @@ def openapi_document() -> dict[str, Any]:
                 "variables": {"port": {"default": "8080", "description": "That of api.listen."}},
             }
         ],
-        "security": [],
+        "security": [{name: []} for name in _SCHEMES] if access_control else [],
         "tags": [{"name": name, "description": description} for name, description in _TAGS.items()],
         "paths": paths,
-        "components": {"schemas": schemas["$defs"]},
+        "components": {
+            "schemas": schemas["$defs"],
+            **({"securitySchemes": _SCHEMES} if access_control else {}),
+        },
     }
 
 
-def _operation(operation: Operation) -> dict[str, Any]:
+def _operation(operation: Operation, *, access_control: bool) -> dict[str, Any]:
+    unguarded = route_rule(operation.method, operation.path).least is None
+    everywhere = {*operation.problems, *_EVERYWHERE, *((401,) if access_control and not unguarded else ())}
     described: dict[str, Any] = {
         "operationId": operation.handler.__name__,
         "summary": (operation.handler.__doc__ or "").strip(),
@@ -96,7 +120,7 @@ def _operation(operation: Operation) -> dict[str, Any]:
         ],
         "responses": {
             **{str(status): _answer(answer) for status, answer in operation.answers.items()},
-            **{str(status): _problem(status) for status in sorted({*operation.problems, *_EVERYWHERE})},
+            **{str(status): _problem(status) for status in sorted(everywhere)},
         },
     }
     if operation.body is not None:
@@ -104,6 +128,8 @@ def _operation(operation: Operation) -> dict[str, Any]:
             "required": operation.body_required,
             "content": {JSON: {"schema": _reference(operation.body)}},
         }
+    if access_control and unguarded:
+        described["security"] = []
     if operation.description:
         described["description"] = operation.description
     return described

@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from orchestrator.api import changes, groups, names, overview, stream, upkeep, webhooks
+from orchestrator.api.access_operations import ACCESS_OPERATIONS
 from orchestrator.api.change_documents import CancelDocument, ChangeDetailDocument, ChangeDocument, ChangePage
 from orchestrator.api.documents import DeadLetterPage, ReadinessDocument
 from orchestrator.api.forecast_documents import ForecastDocument
@@ -329,4 +330,5 @@ OPERATIONS: Final = (
         },
         problems=(),
     ),
+    *ACCESS_OPERATIONS,
 )

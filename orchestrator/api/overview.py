@@ -1,7 +1,10 @@
 """``/v1/attention`` and ``/v1/nodes``: what needs a person, and how the nodes are."""
 
+from dataclasses import replace
+
 from aiohttp import web
 
+from orchestrator.api.authentication import caller_of_request
 from orchestrator.api.changes import SERVICES, json_response
 from orchestrator.api.overview_documents import AttentionDocument, NeedDocument, NodeDocument, NodesDocument
 from orchestrator.api.overview_ports import Attention, NodeStanding
@@ -12,7 +15,12 @@ from orchestrator.membership.attention import Need
 async def list_needs(request: web.Request) -> web.Response:
     """List what needs a person, the most urgent first."""
     check_parameters(request, ())
-    return json_response(_attention_document(await request.app[SERVICES].overview.attention()))
+    found = await request.app[SERVICES].overview.attention()
+    groups = caller_of_request(request).scope.groups
+    if groups is not None:
+        needs = tuple(need for need in found.needs if not need.privacy_group_id or need.privacy_group_id in groups)
+        found = replace(found, needs=needs, total=len(needs))
+    return json_response(_attention_document(found))
 
 
 async def list_nodes(request: web.Request) -> web.Response:

@@ -1,12 +1,14 @@
 """What the HTTP API needs of the rest of the daemon, as protocols; the composition root passes the parts in."""
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
 from prometheus_client import CollectorRegistry
 
+from orchestrator.access.callers import Caller
+from orchestrator.api.caller_ports import AccessTokens
 from orchestrator.api.forecast_ports import AdditionTimes, ForecastReader
 from orchestrator.api.overview_ports import OverviewReader
 from orchestrator.api.webhook_ports import WebhookControl
@@ -19,10 +21,11 @@ from orchestrator.membership.model import Change, State
 class RequestIntake(Protocol):
     """Takes requests; fulfilled by `orchestrator.engine.intake.Intake`."""
 
-    async def submit(self, request: ChangeRequest) -> Acceptance:
+    async def submit(self, request: ChangeRequest, caller: Caller) -> Acceptance:
         """Accept a request.
 
         Raises:
+            ForbiddenError: It lies outside the caller's scope.
             InvalidRequestError: It names an account or a group that there is not.
             ConflictingRequestError: Its source and id are known with another body.
             TooManyUnfinishedError: Its source or account has as many unfinished changes as it may.
@@ -51,15 +54,24 @@ class ChangeRecord(Protocol):
         self,
         *,
         privacy_group_id: str | None = None,
+        within: Collection[str] | None = None,
         states: Sequence[State] = (),
         limit: int = 100,
         before: str = "",
         prefix: str = "",
     ) -> tuple[Change, ...]:
-        """Return changes, newest first; `before` is the id to go on after, `prefix` what their ids begin with."""
+        """Return changes, newest first; `before` is the id to go on after, `prefix` what their ids begin with.
+
+        Only changes of the groups `within` are there, unless that is None: one of another group as `before` is none.
+        """
 
     async def count(
-        self, *, privacy_group_id: str | None = None, states: Sequence[State] = (), prefix: str = ""
+        self,
+        *,
+        privacy_group_id: str | None = None,
+        within: Collection[str] | None = None,
+        states: Sequence[State] = (),
+        prefix: str = "",
     ) -> int:
         """Return how many changes there are of the kind that `changes` lists."""
 
@@ -142,13 +154,16 @@ class GroupListing:
 class GroupReader(Protocol):
     """Reads groups off the nodes; fulfilled by `orchestrator.api.group_reading.FleetGroups`."""
 
-    async def groups(self, *, limit: int, after: str = "", prefix: str = "") -> GroupListing:
+    async def groups(
+        self, *, limit: int, after: str = "", prefix: str = "", within: Collection[str] | None = None
+    ) -> GroupListing:
         """Return known groups: those with the newest changes first, then those that only the nodes know.
 
         Args:
             limit: How many, at most.
             after: Id of the group to go on after; empty for the first page.
             prefix: Only those whose id, in base64, begins so.
+            within: Only these; None for all.
 
         Raises:
             KeyError: `after` is none of them.
@@ -192,6 +207,7 @@ class EventFeed(Protocol):
         *,
         resume_id: str | None,
         privacy_group_id: str | None = None,
+        within: Collection[str] | None = None,
         change_id: str | None = None,
         types: Sequence[str] = (),
     ) -> AsyncIterator[FeedEvent]:
@@ -200,6 +216,7 @@ class EventFeed(Protocol):
         Args:
             resume_id: Go on behind this event; ``"0"`` for the oldest that is kept; None for only new ones.
             privacy_group_id: Only events of this group.
+            within: Only events of these groups; None for all, and for those of no group.
             change_id: Only events of this change.
             types: Only events of these types; empty for all.
 
@@ -280,6 +297,7 @@ class ApiServices:
         readiness: What ``/readyz`` answers.
         dead_letters: Messages that could not be accepted.
         webhooks: How far each webhook is.
+        tokens: Tokens of callers.
         metrics: What ``/metrics`` shows.
         now: Returns the present time, timezone-aware UTC.
         documents: Further JSON documents to serve, by path (``/asyncapi.json``).
@@ -298,6 +316,7 @@ class ApiServices:
     readiness: Readiness
     dead_letters: DeadLetters
     webhooks: WebhookControl
+    tokens: AccessTokens
     metrics: CollectorRegistry
     now: Callable[[], datetime]
     documents: Mapping[str, str] = field(default_factory=dict)

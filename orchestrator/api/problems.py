@@ -1,13 +1,15 @@
 """Errors as RFC 9457 problem documents: every answer that is no success is one."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
+from types import MappingProxyType
 from typing import Final
 
 import structlog
 from aiohttp import web
 
+from orchestrator.access.callers import ForbiddenError
 from orchestrator.api.documents import Problem
 from orchestrator.engine.admission import TooManyUnfinishedError
 from orchestrator.engine.ports import BrokerError, LeaseLostError, StoreError
@@ -31,7 +33,10 @@ class ProblemError(Exception):
         slug: Stable name of the problem.
         detail: What happened, why, and what to do.
         field: The field that is wrong, if one is.
+        headers: What else the answer has to say.
     """
+
+    headers: Mapping[str, str] = MappingProxyType({})
 
     def __init__(self, status: HTTPStatus, slug: str, detail: str, field: str | None = None) -> None:
         super().__init__(detail)
@@ -48,6 +53,7 @@ class _Answer:
     detail: str
     field: str | None = None
     again: bool = False
+    headers: Mapping[str, str] | None = None
 
 
 @web.middleware
@@ -70,7 +76,9 @@ async def problem_middleware(request: web.Request, handler: Handler) -> web.Stre
 def _of(error: Exception, request: web.Request) -> _Answer:
     match error:
         case ProblemError():
-            return _Answer(error.status, error.slug, error.detail, error.field)
+            return _Answer(error.status, error.slug, error.detail, error.field, headers=error.headers)
+        case ForbiddenError():
+            return _Answer(HTTPStatus.FORBIDDEN, "forbidden", f"Not allowed: {error}.")
         case InvalidRequestError():
             field = error.field.removeprefix("data.")
             return _Answer(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-request", f"{field}: {error.message}", field)
@@ -133,6 +141,7 @@ def problem_response(status: HTTPStatus, slug: str, detail: str, field: str | No
 
 def _document(answer: _Answer) -> web.Response:
     response = problem_response(answer.status, answer.slug, answer.detail, answer.field)
+    response.headers.update(answer.headers or {})
     if answer.again:
         response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
     if answer.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:

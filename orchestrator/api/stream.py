@@ -9,6 +9,7 @@ from typing import Final
 from aiohttp import web
 from aiohttp_sse import EventSourceResponse
 
+from orchestrator.api.authentication import AUTHENTICATION, UnauthenticatedError, caller_of_request
 from orchestrator.api.changes import SERVICES
 from orchestrator.api.ports import ApiServices
 from orchestrator.api.problems import ProblemError
@@ -19,6 +20,8 @@ from orchestrator.membership.status import EventType
 MAX_STREAMS: Final = 256
 SEND_TIMEOUT_SECONDS: Final = 10.0
 PING_SECONDS: Final = 15.0
+LOOK_AGAIN_SECONDS: Final = 5.0
+"""Between two looks whether who reads still may: so long a token that expired or was revoked keeps a stream."""
 RECONNECT_MS: Final = 1000
 _NEVER_SECONDS: Final = 10.0**9
 _COMMENT: Final = b": still here\r\n"
@@ -51,10 +54,12 @@ async def stream_events(request: web.Request) -> web.StreamResponse:
             await response.write(_COMMENT)  # what was only prepared is not on its way yet
             pinging = tasks.create_task(_ping(response))
             pump = tasks.create_task(subscription.pump(request.app[SERVICES], response))
+            looking = tasks.create_task(_until_refused(request, response))
             pump.add_done_callback(lambda _: response.stop_streaming())
             await response.wait()
             pump.cancel()
             pinging.cancel()
+            looking.cancel()
     except (ConnectionError, TimeoutError):
         pass  # the client went
     finally:
@@ -73,6 +78,25 @@ async def _ping(response: EventSourceResponse) -> None:
             async with asyncio.timeout(SEND_TIMEOUT_SECONDS):
                 await response.write(_COMMENT)
     response.stop_streaming()
+
+
+async def _until_refused(request: web.Request, response: EventSourceResponse) -> None:
+    """End a stream whose reader may read no more: its token expired, or was revoked."""
+    authentication = request.app[AUTHENTICATION]
+    if not authentication.rules.required:
+        return
+    while True:
+        await asyncio.sleep(LOOK_AGAIN_SECONDS)
+        try:
+            await authentication.caller(request)
+        except UnauthenticatedError as error:
+            with suppress(ConnectionError, TimeoutError, RuntimeError):  # the client went, or the stream ended
+                async with asyncio.timeout(SEND_TIMEOUT_SECONDS):
+                    await response.send(json.dumps({"detail": error.detail}), event="closed")
+            response.stop_streaming()
+            return
+        except (ProblemError, StoreError):
+            continue  # it can't be told now, and then no events come either
 
 
 async def end_streams(app: web.Application) -> None:
@@ -97,6 +121,7 @@ class _Subscription:
                 "Last-Event-ID",
             )
         self._privacy_group_id = id_of_group(request)
+        self._within = caller_of_request(request).scope.groups
         self._change_id = id_parameter(request, "change")
         self._types = choices(request, "type", EventType)
 
@@ -105,6 +130,7 @@ class _Subscription:
         events = services.feed.subscribe(
             resume_id=self._resume_id,
             privacy_group_id=self._privacy_group_id,
+            within=self._within,
             change_id=self._change_id,
             types=self._types,
         )

@@ -5,10 +5,12 @@ from http import HTTPStatus
 from aiohttp import web
 from prometheus_client.exposition import choose_encoder
 
+from orchestrator.api.authentication import AUTHENTICATION
 from orchestrator.api.changes import SERVICES, json_response
 from orchestrator.api.documents import DeadLetterPage, dead_letter_document, readiness_document
 from orchestrator.api.problems import ProblemError
 from orchestrator.api.reading import check_parameters, page_size
+from orchestrator.engine.ports import StoreError
 
 
 async def livez(_request: web.Request) -> web.Response:
@@ -19,6 +21,11 @@ async def livez(_request: web.Request) -> web.Response:
 async def readyz(request: web.Request) -> web.Response:
     """Tell whether everything that is needed answers: 200 or 503."""
     document = readiness_document(await request.app[SERVICES].readiness.checks())
+    try:
+        await request.app[AUTHENTICATION].caller(request)
+    except (ProblemError, StoreError):
+        # Whoever only probes learns whether, and nothing of nodes, store and queue.
+        document = document.model_copy(update={"checks": []})
     return json_response(document, HTTPStatus.OK if document.ready else HTTPStatus.SERVICE_UNAVAILABLE)
 
 

@@ -62,6 +62,7 @@ from orchestrator.store.history_store import SqlHistoryStore
 from orchestrator.store.name_store import SqlGroupNames
 from orchestrator.store.outbox_store import SqlOutbox
 from orchestrator.store.time_store import SqlAdditionTimes
+from orchestrator.store.token_store import SqlAccessTokens
 
 MOST_ADDITIONS = 1_000
 """Additions under way that are looked at before another one begins: more than lanes are driven at a time."""
@@ -193,6 +194,7 @@ class Engine:
         chains: Notices a node that is on another chain than before.
         work: How much replays have to execute.
         times: What additions take.
+        tokens: Tokens of callers.
     """
 
     database: Database
@@ -214,6 +216,7 @@ class Engine:
     chains: ChainGuard
     work: ReplayWork
     times: AdditionTimes
+    tokens: SqlAccessTokens
 
 
 @asynccontextmanager
@@ -333,6 +336,7 @@ async def assembled(config: Config, stopping: asyncio.Event, clock: Clock | None
             chains=ChainGuard(fleet, SqlNodeChains(database), clock),
             work=work,
             times=times,
+            tokens=SqlAccessTokens(database),
         )
 
 

@@ -1,37 +1,27 @@
 """The daemon: intake, lanes, relay and HTTP around one engine, and an orderly stop."""
 
 import asyncio
-import json
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import structlog
-from aiohttp import web
 
-from orchestrator import __version__
-from orchestrator.api.application import make_api
-from orchestrator.api.connections import Connections
-from orchestrator.api.forecasting import FleetForecasts
-from orchestrator.api.group_reading import FleetGroups
-from orchestrator.api.overview_reading import Overview
-from orchestrator.api.ports import ApiServices
 from orchestrator.app.assembly import Engine, assembled, secret_text, speakers
 from orchestrator.app.guard_words import GuardWords
+from orchestrator.app.http_service import serve_http
 from orchestrator.app.interpreter import settle_interpreter
 from orchestrator.app.loop_lag import LoopLag
-from orchestrator.app.naming import GroupNames
 from orchestrator.app.readiness import Readiness
 from orchestrator.app.store_growth import growth_parts
 from orchestrator.app.surroundings import examine
 from orchestrator.app.webhook_endpoints import endpoints
 from orchestrator.besu.inspection import Level
 from orchestrator.besu.statements import signer_of
-from orchestrator.besu.versions import notes_of
 from orchestrator.broker.connecting import connect
 from orchestrator.broker.names import Access, Limits, Names
 from orchestrator.broker.port import Broker
@@ -42,7 +32,6 @@ from orchestrator.engine.auditor import Auditor, AuditRules
 from orchestrator.engine.block_watch import BlockWatch, WatchRules
 from orchestrator.engine.isolation import cancelled, contained, kept_running
 from orchestrator.engine.joining import Joiner
-from orchestrator.engine.news import NewsReader
 from orchestrator.engine.ports import Clock
 from orchestrator.engine.repairing import Repairer
 from orchestrator.engine.standstill import StandstillWatch
@@ -50,13 +39,11 @@ from orchestrator.engine.testimony import Taker, VerdictReader
 from orchestrator.engine.tracking import ReplayTracker
 from orchestrator.engine.verdict_messages import VERDICT_TYPE
 from orchestrator.engine.vouching import Voucher
-from orchestrator.events.asyncapi import asyncapi_document
 from orchestrator.events.backlog import Backlog
 from orchestrator.events.feed import EventFeed
 from orchestrator.events.neighbours import Neighbours
 from orchestrator.events.relay import Relay
 from orchestrator.events.retention import Retention
-from orchestrator.events.webhook_control import WebhookControl
 from orchestrator.events.webhooks import Webhooks
 
 DRAIN_SECONDS = 5.0
@@ -151,7 +138,7 @@ async def run_daemon(
         engine.metrics.watch_neighbours(lambda: len(neighbours.sources))
         readiness = Readiness(engine.store, broker, engine.fleet, engine.clock, backlog, relay, neighbours)
         engine.metrics.watch_surroundings(lambda: readiness.working, lambda: backlog.seconds)
-        address = await _serve_http(stack, config, engine, broker, feed, readiness)
+        address = await serve_http(stack, config, engine, broker, feed, readiness, broker_names(config.broker))
         async with asyncio.TaskGroup() as tasks:
             taking = tasks.create_task(kept_running("intake", partial(engine.intake.run, broker), engine.clock))
             driving = tasks.create_task(engine.supervisor.run())
@@ -300,47 +287,5 @@ def _upkeep(config: Config, engine: Engine) -> tuple[Webhooks | Retention, ...]:
     )
 
 
-def _asyncapi(config: Config) -> dict[str, Any]:
-    names = broker_names(config.broker)
-    return asyncapi_document(
-        version=__version__, requests=names.requests, dead=names.dead, events=names.events, verdicts=names.verdicts
-    )
-
-
 async def _own_source(engine: Engine) -> str:
     return (await engine.outbox.identity()).source
-
-
-async def _serve_http(
-    stack: AsyncExitStack, config: Config, engine: Engine, broker: Broker, feed: EventFeed, readiness: Readiness
-) -> str:
-    news = NewsReader(engine.outbox)
-    services = ApiServices(
-        intake=engine.intake,
-        changes=engine.store,
-        groups=FleetGroups(engine.store, engine.fleet, news),
-        names=GroupNames(config.groups, engine.names),
-        nodes={node.name: node.enclave_keys for node in config.nodes},
-        forecasts=FleetForecasts(engine.fleet, engine.forecaster, engine.times, engine.accounts.accounts),
-        times=engine.times,
-        overview=Overview(engine.store, engine.fleet, news, readiness, engine.clock.now, notes_of),
-        feed=feed,
-        readiness=readiness,
-        dead_letters=broker,
-        webhooks=WebhookControl(engine.outbox, endpoints(config), engine.clock),
-        metrics=engine.metrics.registry,
-        now=engine.clock.now,
-        origins=config.api.origins,
-        documents={"/asyncapi.json": json.dumps(_asyncapi(config))},
-    )
-    runner = web.AppRunner(make_api(services), access_log=None, shutdown_timeout=2.0)
-    await runner.setup()
-    stack.push_async_callback(runner.cleanup)
-    host, _, port = config.api.listen.rpartition(":")
-    if runner.server is None:
-        raise AssertionError("a runner that is set up has a server")
-    listening = await asyncio.get_running_loop().create_server(
-        Connections(runner.server), host.strip("[]"), int(port), backlog=128
-    )
-    stack.callback(listening.close)
-    return f"http://{host}:{listening.sockets[0].getsockname()[1]}"

@@ -169,6 +169,10 @@ class Metrics:
         )
         resting.set_function(waiting)
 
+    def watch_callers(self, failures: Callable[[], int]) -> None:
+        """Show how many times callers over HTTP were not accepted."""
+        self.registry.register(_Total("orchestrator_callers_refused", "Tokens that proved nothing.", failures))
+
     def watch_neighbours(self, sources: Callable[[], int]) -> None:
         """Show how many other sources publish events where ours go."""
         foreign = Gauge(
@@ -221,6 +225,16 @@ class _TurnedAway(Collector):
     def collect(self) -> Iterable[Metric]:
         text = "Requests over a bound of admission."
         return (CounterMetricFamily("orchestrator_turned_away", text, value=self._admission.turned_away),)
+
+
+class _Total(Collector):
+    def __init__(self, name: str, text: str, count: Callable[[], int]) -> None:
+        self._name = name
+        self._text = text
+        self._count = count
+
+    def collect(self) -> Iterable[Metric]:
+        return (CounterMetricFamily(self._name, self._text, value=self._count()),)
 
 
 class _Surroundings(Collector):

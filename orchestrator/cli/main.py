@@ -22,6 +22,7 @@ from orchestrator.cli import (
     publishing,
     rehearsing,
     running,
+    tokens,
     webhooks,
 )
 
@@ -126,6 +127,7 @@ for _panel, _verbs in _VERBS:
     for _name, _verb in _verbs.items():
         app.command(_name, rich_help_panel=_panel, context_settings=_HELP_OPTIONS)(_verb)
 
+app.add_typer(tokens.app, name="tokens", rich_help_panel="Operate", context_settings=_HELP_OPTIONS)
 app.add_typer(planning.app, name="plan", rich_help_panel="Look", context_settings=_HELP_OPTIONS)
 app.add_typer(webhooks.app, name="webhooks", rich_help_panel="Operate", context_settings=_HELP_OPTIONS)
 app.add_typer(guarding.app, name="guard", rich_help_panel="Operate", context_settings=_HELP_OPTIONS)

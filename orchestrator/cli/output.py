@@ -37,6 +37,7 @@ _OF_STATE = {"succeeded": Exit.DONE, "failed": Exit.FAILED, "cancelled": Exit.FA
 _USAGE = frozenset(
     {
         HTTPStatus.BAD_REQUEST,
+        HTTPStatus.FORBIDDEN,
         HTTPStatus.NOT_FOUND,
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
         HTTPStatus.UNPROCESSABLE_ENTITY,
@@ -119,10 +120,16 @@ def with_daemon(
         work: What to do.
         on_interrupt: Returns what is said when Ctrl-C ends it.
     """
+    from orchestrator.cli.credentials import FILE_VARIABLE, TOKEN_VARIABLE, CredentialError, token
     from orchestrator.client import DaemonError, RefusedError, UsageError, connect
 
+    try:
+        shown = token()
+    except CredentialError as error:
+        raise fail(str(error), Exit.USAGE) from None
+
     async def connected() -> T:
-        async with connect(url) as client:
+        async with connect(url, shown) as client:
             return await work(client)
 
     try:
@@ -132,6 +139,8 @@ def with_daemon(
             fail(mistake)
         raise fail(error.mistakes[-1], Exit.USAGE) from None
     except RefusedError as error:
+        if error.status == HTTPStatus.UNAUTHORIZED:
+            raise fail(f"{error} Set {TOKEN_VARIABLE}, or {FILE_VARIABLE} to a file with it.", Exit.USAGE) from None
         mistaken = error.status in _USAGE and not error.conflicting
         raise fail(str(error), Exit.USAGE if mistaken else Exit.FAILED) from None
     except DaemonError as error:

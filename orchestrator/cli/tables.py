@@ -7,6 +7,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from orchestrator.api.access_documents import TokenPage
 from orchestrator.api.change_documents import ChangeDocument, ProgressDocument
 from orchestrator.api.documents import DeadLetterPage
 from orchestrator.api.group_documents import GroupDocument
@@ -171,6 +172,29 @@ def webhooks_listing(webhooks: Sequence[WebhookDocument]) -> Listing:
             for webhook in webhooks
         ),
         given_up=("to", "event"),
+    )
+
+
+def tokens_listing(page: TokenPage) -> Listing:
+    """Return callers' tokens as a list."""
+    return Listing(
+        headings=("token", "name", "role", "limited to", "until", "revoked"),
+        rows=tuple(
+            (
+                token.token_id,
+                token.name,
+                token.role.value,
+                ", ".join(
+                    f"{len(listed)} {what}"
+                    for what, listed in (("groups", token.groups), ("accounts", token.accounts), ("kinds", token.kinds))
+                    if listed is not None
+                ),
+                f"{token.expires_at:%Y-%m-%d}",
+                "" if token.revoked_at is None else f"{token.revoked_at:%Y-%m-%d}",
+            )
+            for token in page.tokens
+        ),
+        given_up=("limited to",),
     )
 
 

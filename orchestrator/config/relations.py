@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
+from urllib.parse import urlsplit
 
-from orchestrator.config.values import has_password
+from orchestrator.config.values import check_group_id, has_password, is_loopback_listen
 
 _BY_ENVIRONMENT_ONLY: Final = {"accounts": ("private_key",), "webhooks": ("secret",)}
 
@@ -52,6 +53,7 @@ def relation_problems(values: Mapping[str, Any]) -> list[str]:
         if ("secret_file" in webhook) == ("secret" in webhook):
             variable = _variable("webhooks", index, "secret")
             problems.append(f"webhooks.{index}: give either secret_file or {variable}; receivers check it")
+    problems += _access_problems(_table(values.get("access")), _table(values.get("api")), _table(values.get("groups")))
     problems += _guard_problems(_table(values.get("guard")), nodes)
     return problems + _broker_problems(_table(values.get("broker")))
 
@@ -69,6 +71,61 @@ def _guard_problems(guard: Mapping[str, Any], nodes: list[tuple[int, dict[str, A
     if guard.get("accept") == "known-owners" and not _items(guard.get("known_owners")):
         problems.append("guard.known_owners: is empty, so that known-owners would accept nothing")
     return problems
+
+
+def _access_problems(access: Mapping[str, Any], api: Mapping[str, Any], names: Mapping[str, Any]) -> list[str]:
+    problems = []
+    listen = api.get("listen")
+    if access.get("required") in (False, "false") and isinstance(listen, str) and not _is_local(listen):
+        problems.append(
+            "access.required: is false, and api.listen is more than loopback, so that whoever reaches it could change "
+            "groups: leave required out, or listen on 127.0.0.1"
+        )
+    if ("certificate_file" in api) != ("key_file" in api):
+        problems.append("api: a certificate needs both certificate_file and key_file")
+    jwt = access.get("jwt")
+    if isinstance(jwt, dict):
+        if ("jwks_file" in jwt) == ("jwks_url" in jwt):
+            problems.append("access.jwt: give either jwks_file or jwks_url: the issuer's keys")
+        url = jwt.get("jwks_url")
+        if isinstance(url, str) and not _is_private(url):
+            problems.append("access.jwt.jwks_url: must be https, or http on loopback: who can change keys is everybody")
+    users, limits = list(_tables(access.get("users"))), list(_tables(access.get("limits")))
+    problems += _repeated("access.users", "uid", ((index, str(user.get("uid"))) for index, user in users))
+    problems += _repeated("access.limits", "caller", ((index, limit.get("caller")) for index, limit in limits))
+    for section, entries in (("users", users), ("limits", limits)):
+        for index, entry in entries:
+            problems += group_problems(f"access.{section}.{index}", entry, names)
+    return problems
+
+
+def group_problems(path: str, entry: Mapping[str, Any], names: Mapping[str, Any]) -> list[str]:
+    """Return one message for each group of a scope that is neither a name of the configuration nor an id."""
+    return [
+        f"{path}.groups: {group[:100]} is no name of [groups] and no privacy group id (base64 of 32 bytes)"
+        for group in _items(entry.get("groups"))
+        if isinstance(group, str) and group not in names and not _is_group_id(group)
+    ]
+
+
+def _is_group_id(text: str) -> bool:
+    try:
+        check_group_id(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_local(listen: str) -> bool:
+    try:
+        return is_loopback_listen(listen)
+    except ValueError:
+        return True  # no address at all, which is told elsewhere
+
+
+def _is_private(url: str) -> bool:
+    parts = urlsplit(url)
+    return parts.scheme == "https" or (parts.hostname is not None and _is_local(f"{parts.hostname}:1"))
 
 
 def _speaker_problems(nodes: list[tuple[int, dict[str, Any]]], known: set[Any]) -> list[str]:

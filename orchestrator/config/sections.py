@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, SecretStr
 
 from orchestrator.config import values
+from orchestrator.config.access_section import AccessConfig, socket_path
 from orchestrator.config.guard_section import GuardConfig
 from orchestrator.config.kinds import File, Folder, GroupName, Name, Seconds, SecretFile, Section, Subject
 
@@ -70,9 +71,15 @@ class EventsConfig(Section):
 class ApiConfig(Section):
     """``[api]``: HTTP."""
 
-    listen: Annotated[str, AfterValidator(values.check_listen)] = Field(
-        default="127.0.0.1:8080", description="host:port on loopback; port 0 takes a free one."
+    listen: Annotated[str, AfterValidator(values.check_api_listen)] = Field(
+        default="127.0.0.1:8080",
+        description="host:port; port 0 takes a free one. Beyond loopback callers prove who they are (`access`).",
     )
+    socket: Annotated[Folder, AfterValidator(socket_path)] | None = Field(
+        default=None, description="A Unix socket besides, where users of this machine are known by their number."
+    )
+    certificate_file: File | None = Field(default=None, description="PEM of the certificate: makes it HTTPS.")
+    key_file: SecretFile | None = Field(default=None, description="PEM of the certificate's key.")
     origins: tuple[Annotated[str, AfterValidator(values.check_origin)], ...] = Field(
         default=(),
         max_length=16,
@@ -282,6 +289,7 @@ class Config(Section):
     broker: BrokerConfig = BrokerConfig()
     events: EventsConfig = EventsConfig()
     api: ApiConfig = ApiConfig()
+    access: AccessConfig = AccessConfig()
     chain: ChainConfig = ChainConfig()
     engine: EngineConfig = EngineConfig()
     retention: RetentionConfig = RetentionConfig()
@@ -304,6 +312,7 @@ def secret_files(config: Config) -> tuple[Path, ...]:
     named = (
         config.store.password_file,
         config.markers.seed_file,
+        config.api.key_file,
         *(broker.password_file, broker.token_file, broker.credentials_file, broker.key_file),
         *(node.token_file for node in config.nodes),
         *(path for account in config.accounts for path in (account.password_file, account.key_file)),

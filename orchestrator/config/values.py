@@ -10,6 +10,7 @@ from urllib.parse import SplitResult, parse_qs, urlsplit
 
 from pydantic import ValidationInfo
 
+from orchestrator.access.tokens import SIGNING_ALGORITHMS
 from orchestrator.besu.identifiers import enclave_key_to_bytes, normal_address, privacy_group_id_to_bytes
 from orchestrator.secret_modes import is_too_open, lies_in
 
@@ -136,19 +137,44 @@ def check_address(address: str) -> str:
 
 
 def check_listen(listen: str) -> str:
-    """Where the HTTP API listens: ``host:port`` on loopback.
-
-    The API has no access control, so that whoever reaches it may change groups: other addresses are refused.
-    """
+    """Where something listens that has no access control: ``host:port`` on loopback; other addresses are refused."""
     host, port = split_listen(listen)
     if host not in LOOPBACK_NAMES and not _is_loopback(host):
         raise ValueError(
-            f"{host} is not a loopback address; the API has no access control, so it listens on 127.0.0.1, [::1] or "
+            f"{host} is not a loopback address; there is no access control, so it listens on 127.0.0.1, [::1] or "
             "localhost only. Put a reverse proxy with authentication in front of it to reach it from elsewhere"
         )
     if not 0 <= port <= MOST_PORT:
         raise ValueError(f"port {port} does not exist; give one up to {MOST_PORT} (0 takes a free one)")
     return listen
+
+
+def check_api_listen(listen: str) -> str:
+    """Where the HTTP API listens: ``host:port``; beyond loopback callers have to prove who they are."""
+    host, port = split_listen(listen)
+    if host not in LOOPBACK_NAMES:
+        try:
+            ipaddress.ip_address(host)
+        except ValueError:
+            raise ValueError(f'{host} is no IP address; write the address of an interface, or "localhost"') from None
+    if not 0 <= port <= MOST_PORT:
+        raise ValueError(f"port {port} does not exist; give one up to {MOST_PORT} (0 takes a free one)")
+    return listen
+
+
+def is_loopback_listen(listen: str) -> bool:
+    """Return whether only programs of this machine reach what listens there."""
+    host, _ = split_listen(listen)
+    return host in LOOPBACK_NAMES or _is_loopback(host)
+
+
+def check_algorithm(name: str) -> str:
+    """An algorithm that JSON Web Tokens may be signed by."""
+    if name not in SIGNING_ALGORITHMS:
+        raise ValueError(
+            f"must be one of {', '.join(SIGNING_ALGORITHMS)}: with a shared secret who verifies could have signed"
+        )
+    return name
 
 
 def check_guard_listen(listen: str) -> str:

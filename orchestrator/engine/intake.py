@@ -15,6 +15,7 @@ from typing import Final
 
 import structlog
 
+from orchestrator.access.callers import Caller, Door, ForbiddenError, anyone
 from orchestrator.engine.admission import RETRY_SECONDS as ADMISSION_SECONDS
 from orchestrator.engine.admission import Admission, AdmissionRules, TooManyUnfinishedError
 from orchestrator.engine.fleet import Fleet
@@ -96,23 +97,31 @@ class Intake:
         self._turns: dict[str, asyncio.Lock] = {}
         self.admission = Admission(store, clock, rules)
 
-    async def submit(self, request: ChangeRequest) -> Acceptance:
+    async def submit(self, request: ChangeRequest, caller: Caller) -> Acceptance:
         """Accept a request.
 
+        Args:
+            request: What is asked for.
+            caller: Who asks. Ids of requests are unique within a caller, and nobody learns of another's.
+
         Raises:
+            ForbiddenError: It lies outside the caller's scope; that is looked at before anything else is.
             InvalidRequestError: It names an account or a group that there is not.
             ConflictingRequestError: Its source and id are known with another body.
             TooManyUnfinishedError: Its source or account has as many unfinished changes as it may.
             StoreError: It could not be stored; nothing was accepted.
         """
         account = self._account(request)
+        caller.scope.require(request.kind, request.privacy_group_id, account)
         group = request.privacy_group_id or new_group_id()
         async with AsyncExitStack() as turn:
             turn.enter_context(self._accepting.present(INTAKE))
             await turn.enter_async_context(self._turn_of(group))
-            return await self._accept(request, account, group, turn)
+            return await self._accept(request, caller, account, group, turn)
 
-    async def _accept(self, request: ChangeRequest, account: str, group: str, turn: AsyncExitStack) -> Acceptance:
+    async def _accept(
+        self, request: ChangeRequest, caller: Caller, account: str, group: str, turn: AsyncExitStack
+    ) -> Acceptance:
         if request.kind is not Kind.CREATE_GROUP and not await self._may_exist(group):
             raise UnknownGroupError(
                 "data.privacy_group_id",
@@ -131,13 +140,13 @@ class Intake:
             created_at=now,
             deadline=None if request.deadline is None else now + request.deadline,
         )
-        async with self.admission.place(request.source, account):
+        async with self.admission.place(caller.name or request.source, account):
             if request.kind is not Kind.CREATE_GROUP:
                 # The store commits many together, in the order in which they come. A turn through the commit would have
                 # the first of many additions locked for alone; only a creation has to be found by who comes next.
                 await turn.aclose()
             acceptance = await self._store.accept(
-                change, request.body_hash, announce(None, change), source=request.source
+                change, request.body_hash, announce(None, change), source=request.source, asker=caller.name
             )
         self._remember(group)
         return acceptance
@@ -192,11 +201,13 @@ class Intake:
             return None
         try:
             request = parse_trigger(trigger.body, trigger.headers, trigger.binding)
-            acceptance = await self.submit(request)
+            acceptance = await self.submit(request, anyone(Door.QUEUE))
         except InvalidRequestError as error:
             if isinstance(error, UnknownGroupError) and trigger.delivery < MOST_UNKNOWN:
                 return _pause(trigger)
             await self._refuse(trigger, error)
+        except ForbiddenError as error:
+            await self._refuse(trigger, _forbidden(request, error))
         except ConflictingRequestError as error:
             await self._refuse(trigger, InvalidRequestError("id", str(error)))
         except TooManyUnfinishedError as error:
@@ -295,6 +306,12 @@ async def _any_true(asked: Collection[asyncio.Future[bool | None]]) -> bool | No
             return True
         found = None if seen is None else found
     return found
+
+
+def _forbidden(request: ChangeRequest, error: ForbiddenError) -> InvalidRequestError:
+    return InvalidRequestError(
+        "source", str(error), request_id=request.request_id, privacy_group_id=request.privacy_group_id
+    )
 
 
 def _pause(trigger: Trigger) -> float:

@@ -158,15 +158,17 @@ class ChangeStore(Protocol):
     """The durable record of changes. Every method may raise `StoreError`."""
 
     async def accept(
-        self, change: Change, body_hash: str, events: Sequence[StatusEvent], *, source: str = ""
+        self, change: Change, body_hash: str, events: Sequence[StatusEvent], *, source: str = "", asker: str = ""
     ) -> Acceptance:
-        """Store a new change with its events, unless its request is known: the same id of the same source.
+        """Store a new change with its events, unless its request is known: the same id of the same source and asker.
 
         Args:
             change: The change.
             body_hash: Hash of what is asked for.
             events: Its first status events.
-            source: Who asks; ids are unique within a source.
+            source: Who asks, as the request says.
+            asker: Who asks, as was proven; empty where nothing is asked for a proof. Where it is known it counts
+                instead of the source in what is shared out among askers.
 
         Raises:
             ConflictingRequestError: The request is known with another body hash.

@@ -6,7 +6,7 @@ event that it got; it never holds up the reader, the lanes or other subscribers.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
@@ -48,6 +48,7 @@ class FeedItem:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Filter:
     privacy_group_id: str | None
+    within: Collection[str] | None
     change_id: str | None
     types: frozenset[str]
 
@@ -55,6 +56,7 @@ class _Filter:
         event = stored.event
         return (
             (self.privacy_group_id is None or event.privacy_group_id == self.privacy_group_id)
+            and (self.within is None or event.privacy_group_id in self.within)
             and (self.change_id is None or event.change_id == self.change_id)
             and (not self.types or event.type.value in self.types)
         )
@@ -138,6 +140,7 @@ class EventFeed:
         *,
         resume_id: str | None,
         privacy_group_id: str | None = None,
+        within: Collection[str] | None = None,
         change_id: str | None = None,
         types: Sequence[str] = (),
     ) -> AsyncIterator[FeedItem]:
@@ -146,6 +149,7 @@ class EventFeed:
         Args:
             resume_id: Go on behind this event; ``"0"`` for the oldest that is kept; None for only new ones.
             privacy_group_id: Only events of this group.
+            within: Only events of these groups; None for all.
             change_id: Only events of this change.
             types: Only events of these types; empty for all.
 
@@ -154,7 +158,7 @@ class EventFeed:
             FeedClosedError: The reader fell behind, asked for deleted events, or the daemon stops.
             StoreError: The store did not answer while it was caught up with.
         """
-        wanted = _Filter(privacy_group_id=privacy_group_id, change_id=change_id, types=frozenset(types))
+        wanted = _Filter(privacy_group_id=privacy_group_id, within=within, change_id=change_id, types=frozenset(types))
         position = None if resume_id is None else await self._checked(resume_id)
         await self._started.wait()
         if position is not None:
@@ -206,7 +210,7 @@ class EventFeed:
             )
             for stored in found:
                 position = stored.position
-                yield stored, position
+                yield stored if wanted.wants(stored) else None, position
             if len(found) < BATCH:
                 # Everything up to where the live reader was before this read has been seen.
                 position = max(position, head)

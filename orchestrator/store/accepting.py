@@ -36,7 +36,8 @@ class Accept:
         body_hash: Hash of the request's body.
         events: Status events of the change's group.
         at: When it is accepted.
-        source: Who asks.
+        source: Who asks, as the request says.
+        asker: Who asks, as was proven; empty for nobody.
     """
 
     change: Change
@@ -44,6 +45,12 @@ class Accept:
     events: Sequence[StatusEvent]
     at: datetime
     source: str = ""
+    asker: str = ""
+
+    @property
+    def lane_source(self) -> str:
+        """Whose share of the lanes it takes: a sender can call itself anything, but proves only one name."""
+        return self.asker or self.source
 
     def __call__(self, transaction: Transaction) -> Acceptance:
         """Accept alone.
@@ -58,15 +65,19 @@ class Accept:
 
     def values(self) -> Values:
         """Return the columns of the new change."""
-        key = request_key(self.source, self.change.request_id)
-        return change_values(self.change) | {"body_hash": self.body_hash, "request_key": key, "source": self.source}
+        key = request_key(self.source, self.change.request_id, self.asker)
+        return change_values(self.change) | {
+            "body_hash": self.body_hash,
+            "request_key": key,
+            "source": self.lane_source,
+        }
 
     @staticmethod
     def together(transaction: Transaction, units: "Sequence[Accept]") -> list[Acceptance | ConflictingRequestError]:
         """Accept several with four statements; see `sharing.Joint`."""
         connection = transaction.connection
         of_old = set(map(tuple, connection.execute(_KNOWN_OF_OLD, {"ids": [u.change.request_id for u in units]})))
-        rows = [unit.values() for unit in units if (unit.change.request_id, unit.body_hash) not in of_old]
+        rows = [u.values() for u in units if u.asker or (u.change.request_id, u.body_hash) not in of_old]
         inserted = set(connection.execute(_INSERT[connection.dialect.name], rows).scalars()) if rows else set()
         new = [unit for unit in units if unit.change.change_id in inserted]
         if new:
@@ -88,7 +99,7 @@ def _announce(transaction: Transaction, accepted: Sequence[Accept]) -> None:
         group: (sum(len(unit.events) for unit in units), min(ready_at(unit.change) for unit in units))
         for group, units in by_group.items()
     }
-    sources = {group: units[0].source for group, units in by_group.items()}
+    sources = {group: units[0].lane_source for group, units in by_group.items()}
     for group, last in touch_lanes(transaction.connection, wanted, sources).items():
         sequence = last - wanted[group][0]
         for unit in by_group[group]:
@@ -98,7 +109,7 @@ def _announce(transaction: Transaction, accepted: Sequence[Accept]) -> None:
 
 def _known(connection: sa.Connection, unit: Accept) -> Acceptance | ConflictingRequestError:
     request_id = unit.change.request_id
-    found = changes_by_request(connection, unit.source, request_id)
+    found = changes_by_request(connection, unit.source, request_id, unit.asker)
     for earlier, body_hash in found:
         if body_hash == unit.body_hash:
             return Acceptance(change=earlier, duplicate=True)

@@ -31,10 +31,10 @@ class SqlChangeStore:
         self._work = database.news.subscribe()
 
     async def accept(
-        self, change: Change, body_hash: str, events: Sequence[StatusEvent], *, source: str = ""
+        self, change: Change, body_hash: str, events: Sequence[StatusEvent], *, source: str = "", asker: str = ""
     ) -> Acceptance:
-        """Store a new change with its events, unless its request is known: the same id of the same source."""
-        unit = accepting.Accept(change, body_hash, tuple(events), self._clock.now(), source)
+        """Store a new change with its events, unless its request is known; see `engine.ports.ChangeStore.accept`."""
+        unit = accepting.Accept(change, body_hash, tuple(events), self._clock.now(), source, asker)
         return await self._database.write(unit, key=change.privacy_group_id)
 
     async def unfinished(self) -> Mapping[tuple[str, str], int]:
@@ -114,20 +114,29 @@ class SqlChangeStore:
         self,
         *,
         privacy_group_id: str | None = None,
+        within: Collection[str] | None = None,
         states: Sequence[State] = (),
         limit: int = 100,
         before: str = "",
         prefix: str = "",
     ) -> tuple[Change, ...]:
-        """Return changes, newest first; `before` is the id to go on after, `prefix` what their ids begin with."""
-        chosen = reading.Choice(privacy_group_id=privacy_group_id, states=tuple(states), prefix=prefix)
+        """Return changes, newest first, only of the groups `within` unless that is None.
+
+        `before` is the id to go on after, `prefix` what their ids begin with.
+        """
+        chosen = reading.Choice(privacy_group_id=privacy_group_id, within=within, states=tuple(states), prefix=prefix)
         return await self._database.read(partial(reading.newest_changes, chosen=chosen, limit=limit, before=before))
 
     async def count(
-        self, *, privacy_group_id: str | None = None, states: Sequence[State] = (), prefix: str = ""
+        self,
+        *,
+        privacy_group_id: str | None = None,
+        within: Collection[str] | None = None,
+        states: Sequence[State] = (),
+        prefix: str = "",
     ) -> int:
         """Return how many changes there are of the kind that `changes` lists."""
-        chosen = reading.Choice(privacy_group_id=privacy_group_id, states=tuple(states), prefix=prefix)
+        chosen = reading.Choice(privacy_group_id=privacy_group_id, within=within, states=tuple(states), prefix=prefix)
         return await self._database.read(partial(reading.count_changes, chosen=chosen))
 
     async def groups_asked_for(self, *, limit: int = 10_000) -> tuple[str, ...]:

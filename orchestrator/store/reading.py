@@ -1,6 +1,6 @@
 """Units of work that only read changes and what belongs to them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 
@@ -52,12 +52,16 @@ def change_by_id(connection: sa.Connection, change_id: str) -> Change | None:
     return None if row is None else _change(row)
 
 
-def changes_by_request(connection: sa.Connection, source: str, request_id: str) -> tuple[tuple[Change, str], ...]:
+def changes_by_request(
+    connection: sa.Connection, source: str, request_id: str, asker: str = ""
+) -> tuple[tuple[Change, str], ...]:
     """Return the changes that a request may have made, each with its body's hash, the surest first.
 
-    A second one is of a row from before sources were stored: its id is the same, and whose it was is not known.
+    A second one is of a row from before sources were stored: its id is the same, and whose it was is not known, so that
+    nobody who had to prove a name is shown it.
     """
-    keys = {"key": request_key(source, request_id), "old_key": request_id}
+    key = request_key(source, request_id, asker)
+    keys = {"key": key, "old_key": key if asker else request_id}
     found = [(_change(row), str(row["body_hash"])) for row in connection.execute(_BY_REQUEST, keys).mappings()]
     return tuple(found)
 
@@ -91,11 +95,13 @@ class Choice:
 
     Attributes:
         privacy_group_id: Only this group's; None for all.
+        within: Only these groups'; None for all.
         states: Only these states; none for all.
         prefix: Only those whose id begins so: letters and digits.
     """
 
     privacy_group_id: str | None = None
+    within: Collection[str] | None = None
     states: tuple[State, ...] = ()
     prefix: str = ""
 
@@ -103,6 +109,8 @@ class Choice:
         """Yield what must hold for a row."""
         if self.privacy_group_id is not None:
             yield changes.c.privacy_group_id == storable(self.privacy_group_id)
+        if self.within is not None:
+            yield changes.c.privacy_group_id.in_([storable(group) for group in self.within])
         if self.states:
             yield changes.c.state.in_([state.value for state in self.states])
             if self.privacy_group_id is None and State.QUEUED not in self.states:
@@ -116,8 +124,10 @@ def newest_changes(connection: sa.Connection, *, chosen: Choice, limit: int, bef
     """Return changes, newest first, from the one after `before` on."""
     statement = _select.where(*chosen.conditions()).order_by(changes.c.position.desc()).limit(limit)
     if before:
-        position = sa.select(changes.c.position).where(changes.c.change_id == storable(before)).scalar_subquery()
-        statement = statement.where(changes.c.position < position)
+        position = sa.select(changes.c.position).where(changes.c.change_id == storable(before))
+        if chosen.within is not None:  # that there is a change of another group is not told either
+            position = position.where(changes.c.privacy_group_id.in_([storable(group) for group in chosen.within]))
+        statement = statement.where(changes.c.position < position.scalar_subquery())
     found = []
     for row in connection.execute(statement).mappings():
         # One that can't be read hides no other; who asks for it alone is told.

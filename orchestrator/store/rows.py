@@ -89,9 +89,13 @@ def ready_at(change: Change) -> int:
     return micros(change.created_at)
 
 
-def request_key(source: str, request_id: str) -> str:
-    """Return by which a request is recognised: of bounded length, whatever a sender calls itself."""
-    return hashlib.sha256(to_json([source, request_id]).encode()).hexdigest()
+def request_key(source: str, request_id: str, asker: str = "") -> str:
+    """Return by which a request is recognised: of bounded length, whatever a sender calls itself.
+
+    A list of three for who had to prove a name: nothing that others write as their source makes the same key.
+    """
+    parts = [asker, source, request_id] if asker else [source, request_id]
+    return hashlib.sha256(to_json(parts).encode()).hexdigest()
 
 
 def change_values(change: Change) -> Values:

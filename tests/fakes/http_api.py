@@ -1,8 +1,10 @@
 """The parts that the HTTP API talks to, in memory: small, and told by the test what to answer."""
 
 import asyncio
+import hashlib
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+import time
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -11,11 +13,15 @@ from typing import Any
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
+from orchestrator.access.callers import EVERYTHING, Caller, Role, Scope
+from orchestrator.access.tokens import ID_BYTES, TokenRecord, hash_of, split_token, token_text
 from orchestrator.api.application import make_api
+from orchestrator.api.authentication import AccessRules, Authentication
 from orchestrator.api.connections import Connections
 from orchestrator.api.forecast_ports import Foreseen
 from orchestrator.api.overview_ports import Attention, NodeStanding
 from orchestrator.api.ports import ApiServices, BuriedMessage, Check, GroupListing, GroupStanding
+from orchestrator.api.web_tokens import WebTokens
 from orchestrator.engine.durations import AdditionTime
 from orchestrator.engine.ports import Acceptance, Amendment, FeedClosedError, HistoryEntry, LeaseLostError
 from orchestrator.engine.requests import ChangeRequest
@@ -30,6 +36,7 @@ from orchestrator.membership.reasons import Reason
 from tests.fakes.changes import a_marker
 
 NOW = datetime(2024, 11, 5, 12, 0, tzinfo=UTC)
+NEVER = datetime(2099, 1, 1, tzinfo=UTC)
 GROUP = "kAbelwaVW7okoEn1+okO+AbA4Hhz/7DaCOWVQz9nx5M="
 GROUP_IN_PATH = "kAbelwaVW7okoEn1-okO-AbA4Hhz_7DaCOWVQz9nx5M"
 ACCOUNT = "0xfe3b557e8fb62b89f4916b721be55ceb828dbd73"
@@ -56,9 +63,10 @@ class FakeRecord:
     coming: list[dict[str, Any]] = field(default_factory=list)
     on_step: Callable[[], None] = lambda: None
 
-    async def submit(self, request: ChangeRequest) -> Acceptance:
+    async def submit(self, request: ChangeRequest, caller: Caller) -> Acceptance:
         """Store a request as a queued change."""
         self._fail()
+        caller.scope.require(request.kind, request.privacy_group_id, request.account or ACCOUNT)
         change_id = f"change-{len(self.stored) + 1}"
         for change in self.stored.values():
             if change.request_id == request.request_id:
@@ -100,6 +108,7 @@ class FakeRecord:
         self,
         *,
         privacy_group_id: str | None = None,
+        within: Collection[str] | None = None,
         states: Sequence[State] = (),
         limit: int = 100,
         before: str = "",
@@ -115,16 +124,24 @@ class FakeRecord:
             change
             for change in newest
             if privacy_group_id in (None, change.privacy_group_id)
+            and (within is None or change.privacy_group_id in within)
             and (not states or change.state in states)
             and change.change_id.startswith(prefix)
         ]
         return tuple(found[:limit])
 
     async def count(
-        self, *, privacy_group_id: str | None = None, states: Sequence[State] = (), prefix: str = ""
+        self,
+        *,
+        privacy_group_id: str | None = None,
+        within: Collection[str] | None = None,
+        states: Sequence[State] = (),
+        prefix: str = "",
     ) -> int:
         """Return how many there are."""
-        found = await self.changes(privacy_group_id=privacy_group_id, states=states, limit=1_000_000, prefix=prefix)
+        found = await self.changes(
+            privacy_group_id=privacy_group_id, within=within, states=states, limit=1_000_000, prefix=prefix
+        )
         return len(found)
 
     async def groups_asked_for(self, *, limit: int = 10_000) -> tuple[str, ...]:
@@ -157,9 +174,11 @@ class FakeGroups:
 
     known: dict[str, GroupStanding] = field(default_factory=dict)
 
-    async def groups(self, *, limit: int, after: str = "", prefix: str = "") -> GroupListing:
+    async def groups(
+        self, *, limit: int, after: str = "", prefix: str = "", within: Collection[str] | None = None
+    ) -> GroupListing:
         """Return a page of them."""
-        ids = [group for group in self.known if group.startswith(prefix)]
+        ids = [group for group in self.known if group.startswith(prefix) and (within is None or group in within)]
         if after and after not in ids:
             raise KeyError(after)
         first = ids.index(after) + 1 if after else 0
@@ -352,6 +371,49 @@ class FakeWebhooks:
 
 
 @dataclass
+class FakeTokens:
+    """Tokens in a dictionary."""
+
+    kept: dict[str, TokenRecord] = field(default_factory=dict)
+
+    async def find(self, token_id: str) -> TokenRecord | None:
+        """Return one."""
+        return self.kept.get(token_id)
+
+    async def add(self, record: TokenRecord) -> None:
+        """Keep one."""
+        self.kept[record.token_id] = record
+
+    async def newest(self) -> tuple[TokenRecord, ...]:
+        """Return all."""
+        return tuple(reversed(self.kept.values()))
+
+    async def revoke(self, token_id: str, at: datetime) -> TokenRecord | None:
+        """Revoke one."""
+        if token_id in self.kept:
+            self.kept[token_id] = replace(self.kept[token_id], revoked_at=at)
+        return self.kept.get(token_id)
+
+    def make(self, name: str, role: Role, scope: Scope = EVERYTHING, *, expires_at: datetime = NEVER) -> str:
+        """Keep a token and return it."""
+        number = len(self.kept) + 1
+        token = token_text(number.to_bytes(ID_BYTES), hashlib.sha256(name.encode()).digest())
+        parts = split_token(token)
+        assert parts is not None
+        self.kept[parts[0]] = TokenRecord(
+            token_id=parts[0],
+            name=name,
+            role=role,
+            scope=scope,
+            secret_hash=hash_of(parts[1]),
+            created_at=NOW,
+            created_by="",
+            expires_at=expires_at,
+        )
+        return token
+
+
+@dataclass
 class FakeParts:
     """All of them together."""
 
@@ -366,7 +428,11 @@ class FakeParts:
     readiness: FakeReadiness = field(default_factory=FakeReadiness)
     dead_letters: FakeDeadLetters = field(default_factory=FakeDeadLetters)
     webhooks: FakeWebhooks = field(default_factory=FakeWebhooks)
+    tokens: FakeTokens = field(default_factory=FakeTokens)
     metrics: CollectorRegistry = field(default_factory=CollectorRegistry)
+    rules: AccessRules = field(default_factory=AccessRules)
+    web_tokens: WebTokens | None = None
+    now: datetime = NOW
 
     def __post_init__(self) -> None:
         self.record.on_step = self._announce
@@ -390,10 +456,16 @@ class FakeParts:
             readiness=self.readiness,
             dead_letters=self.dead_letters,
             webhooks=self.webhooks,
+            tokens=self.tokens,
             metrics=self.metrics,
-            now=lambda: NOW,
+            now=lambda: self.now,
             origins=("https://console.example.org",),
         )
+
+    def application(self) -> web.Application:
+        """Return the API on them."""
+        self.authentication = Authentication(self.rules, self.tokens, self.web_tokens, lambda: self.now, time.monotonic)
+        return make_api(self.services(), self.authentication)
 
 
 @contextmanager
@@ -414,7 +486,7 @@ def serving(parts: FakeParts) -> Iterator[str]:
 
 
 async def _start(parts: FakeParts) -> tuple[web.AppRunner, asyncio.Server]:
-    runner = web.AppRunner(make_api(parts.services()), shutdown_timeout=1.0)
+    runner = web.AppRunner(parts.application(), shutdown_timeout=1.0)
     await runner.setup()
     assert runner.server is not None
     listening = await asyncio.get_running_loop().create_server(Connections(runner.server), "127.0.0.1", 0)

@@ -12,7 +12,6 @@ import pytest
 from aiohttp import ClientSession, web
 from websockets.asyncio.server import ServerConnection, serve
 
-from orchestrator.api.application import make_api
 from orchestrator.besu.websocket_client import MAX_BYTES_PER_SECOND, MAX_MESSAGE_BYTES, NodeSocket
 from tests.fakes.http_api import FakeParts
 from tests.hostile.campaigns import _FILLED, MOST_SECONDS_ON_THE_LOOP
@@ -32,7 +31,7 @@ def _collected() -> Iterator[None]:
 
 async def test_bodies_over_http() -> None:
     """The worst bodies are refused one after the other, each in little time."""
-    runner = web.AppRunner(make_api(FakeParts().services()), access_log=None)
+    runner = web.AppRunner(FakeParts().application(), access_log=None)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()

@@ -116,7 +116,7 @@ def test_every_mistake_is_told_with_its_key(load: Load) -> None:
         proof_blocks = -1
         gas_limit = "much"
         [api]
-        listen = "0.0.0.0:8080"
+        listen = "example.org:8080"
         [[nodes]]
         name = "member1"
         ws = "http://127.0.0.1:8546"
@@ -148,7 +148,7 @@ def test_every_mistake_is_told_with_its_key(load: Load) -> None:
     assert told["store.urll"] == "store.urll: is not known; did you mean url?"
     assert told["nodes.0.http"] == "nodes.0.http: is missing. JSON-RPC over HTTP."
     assert "from ORCHESTRATOR_CHAIN__CONFIRMATIONS" in told["chain.confirmations"]
-    assert "loopback" in told["api.listen"]
+    assert "localhost" in told["api.listen"]
     assert "keystore" in told["accounts.0"]
 
 
@@ -212,10 +212,67 @@ def test_loopback_addresses_are_listened_on(load: Load, listen: str) -> None:
     assert load(NODE + f"[api]\nlisten = '{listen}'").api.listen == listen
 
 
-@pytest.mark.parametrize("listen", ["0.0.0.0:1", "192.168.0.1:1", "[::]:1", "example.org:1", "127.0.0.1:65536", ":1"])
-def test_other_addresses_are_refused(load: Load, listen: str) -> None:
-    """What others could reach is refused as long as there is no access control."""
+@pytest.mark.parametrize("listen", ["example.org:1", "127.0.0.1:65536", ":1"])
+def test_what_is_no_address_is_refused(load: Load, listen: str) -> None:
+    """A name that others would have to resolve, or a port that there is not, is no place to listen."""
     assert problems_of(load, NODE + f"[api]\nlisten = '{listen}'")[0].startswith("api.listen: ")
+
+
+@pytest.mark.parametrize("listen", ["0.0.0.0:1", "192.168.0.1:1", "[::]:1"])
+def test_beyond_loopback_there_is_access_control(load: Load, listen: str) -> None:
+    """Where others could reach the interface callers prove who they are, and that can't be turned off."""
+    config = load(NODE + f"[api]\nlisten = '{listen}'")
+    assert config.access.is_required(config.api.listen)
+    text = NODE + f"[api]\nlisten = '{listen}'\n[access]\nrequired = false"
+    assert problems_of(load, text)[0].startswith("access.required: ")
+
+
+@pytest.mark.parametrize(
+    ("text", "required"),
+    [
+        ("", False),
+        ("[access]\nrequired = true", True),
+        ("[[access.users]]\nuid = 1000\nname = 'operations'\nrole = 'operator'", True),
+        ("[[access.limits]]\ncaller = 'token:org1'\nkinds = ['add_members']", True),
+        ("[access]\nrequired = false\n[[access.users]]\nuid = 1\nname = 'one'\nrole = 'viewer'", False),
+    ],
+)
+def test_on_loopback_there_is_access_control_when_it_is_configured(load: Load, text: str, required: bool) -> None:
+    """Nothing said of access leaves loopback open, and anything said of it closes it unless that is said, too."""
+    config = load(NODE + text)
+    assert config.access.is_required(config.api.listen) is required
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("[access.jwt]\nissuer = 'i'\naudience = 'a'", "access.jwt: give either jwks_file or jwks_url"),
+        (
+            "[access.jwt]\nissuer = 'i'\naudience = 'a'\njwks_url = 'http://keys.example.org/'",
+            "access.jwt.jwks_url: must be https",
+        ),
+        (
+            "[access.jwt]\nissuer = 'i'\naudience = 'a'\njwks_url = 'https://h/'\nalgorithms = ['HS256']",
+            "access.jwt.algorithms.0: must be one of",
+        ),
+        (
+            "[access.jwt]\nissuer = 'i'\naudience = 'a'\njwks_url = 'https://h/'\nalgorithms = ['none']",
+            "access.jwt.algorithms.0: must be one of",
+        ),
+        ("[[access.limits]]\ncaller = 'token:a'\ngroups = ['*']", "access.limits.0.groups: * is no name"),
+        ("[[access.limits]]\ncaller = 'anybody'", "access.limits.0.caller: "),
+        (2 * "[[access.limits]]\ncaller = 'token:a'\n", "access.limits.1.caller: token:a is given"),
+        ("[[access.users]]\nuid = -1\nname = 'a'\nrole = 'admin'", "access.users.0.uid: "),
+        ("[[access.users]]\nuid = 1\nname = 'a'\nrole = 'root'", "access.users.0.role: "),
+        ("[api]\ncertificate_file = 'owner.key'", "api: a certificate needs both"),
+        ("[api]\nsocket = '/" + 120 * "a" + "'", "api.socket: has more than"),
+    ],
+)
+def test_mistakes_about_access_are_told(load: Load, text: str, expected: str) -> None:
+    """What would let in whom nobody meant, or nobody at all, is a mistake."""
+    assert any(problem.startswith(expected) for problem in problems_of(load, NODE + text)), problems_of(
+        load, NODE + text
+    )
 
 
 def test_a_key_that_others_can_read_is_refused(load: Load, tmp_path: Path) -> None:
@@ -287,11 +344,12 @@ def test_every_key_is_documented() -> None:
 def documented_rows(model: type[BaseModel], path: str) -> list[str]:
     rows = []
     for name, field in model.model_fields.items():
-        section = re.search(r"orchestrator\.config\.(?:guard_)?sections?\.(\w+)", repr(field.annotation))
+        section = re.search(r"orchestrator\.config\.(?:\w+_)?sections?\.(\w+)", repr(field.annotation))
         if section is not None:
-            from orchestrator.config import sections  # noqa: PLC0415 - only here: the class is found by its name
+            from orchestrator.config import access_section, sections  # noqa: PLC0415 - only here: found by its name
 
-            rows += documented_rows(getattr(sections, section[1]), f"{path}{name}.")
+            inner = getattr(sections, section[1], None) or getattr(access_section, section[1])
+            rows += documented_rows(inner, f"{path}{name}.")
             continue
         default = "required" if field.is_required() else _shown(field.default)
         rows.append(f"| `{path}{name}` | {default} | {field.description} |")

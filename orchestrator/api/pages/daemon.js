@@ -28,6 +28,7 @@ async function ask(path, options) {
   const response = await fetch(path, { ...options, headers: { Accept: "application/json", ...options?.headers } });
   answeredAt = Date.now();
   if (response.ok) return response.status === 204 ? null : response.json();
+  if (response.status === 401) location.reload(); // the token ended: the same address shows where to sign in
   let problem = {};
   try { problem = await response.json(); } catch { /* a proxy that answers for the daemon sends no document */ }
   throw new Refused(response.status, problem);

@@ -1,5 +1,5 @@
 // The page: which view is shown, how it keeps up, and whether what it shows is new.
-import { listen, read, silence } from "./daemon.js";
+import { listen, read, send, silence } from "./daemon.js";
 import { make, names } from "./dom.js";
 import { duration } from "./times.js";
 import { change } from "./view_change.js";
@@ -89,6 +89,17 @@ async function learnNames() {
   } catch { /* ids are shown instead */ }
 }
 
+async function showCaller() {
+  const caller = await read("/v1/session");
+  if (!caller.name) return;
+  document.getElementById("caller-name").textContent = `${caller.name} (${caller.role})`;
+  document.getElementById("sign-out").onclick = async () => {
+    await send("DELETE", "/v1/session");
+    location.reload();
+  };
+  document.getElementById("caller").hidden = false;
+}
+
 function tellAge() {
   const stale = document.getElementById("stale");
   const seconds = silence();
@@ -105,6 +116,7 @@ function say(connected) {
 window.addEventListener("hashchange", () => { route(); document.getElementById("main").focus(); });
 setInterval(tellAge, 1000);
 setInterval(() => soon(), REFRESH_MS);
+showCaller().catch(() => { /* who it is matters less than what there is */ });
 learnNames().then(() => {
   route();
   listen(

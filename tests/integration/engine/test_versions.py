@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from orchestrator.access.callers import Door, anyone
 from orchestrator.app.assembly import Engine, assembled
 from orchestrator.besu import FlexiblePrivacyGroups, Node, signer_from_key
 from orchestrator.besu.http_client import HttpNode, open_session
@@ -36,7 +37,7 @@ class Network:
         """Ask for a change and return it once it rests for good."""
         self._asked += 1
         request = parse_request(f"request-{self._asked}", {"kind": kind, **data})
-        change = (await self.engine.intake.submit(request)).change
+        change = (await self.engine.intake.submit(request, anyone(Door.HTTP))).change
         async with asyncio.timeout(60):
             while change.state not in RESTING or change.state is State.QUEUED:
                 await asyncio.sleep(0.05)
@@ -131,7 +132,7 @@ async def test_an_add_with_a_silent_enclave_gives_the_lock_back(tmp_path: Path) 
                 "silent",
                 {"kind": "add_members", "privacy_group_id": group, "members": net.keys[2:], "deadline_seconds": 15},
             )
-            change = (await net.engine.intake.submit(request)).change
+            change = (await net.engine.intake.submit(request, anyone(Door.HTTP))).change
             async with asyncio.timeout(60):
                 while change.state is not State.FAILED:
                     await asyncio.sleep(0.05)

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from orchestrator.access.callers import Door, anyone
 from orchestrator.app import assembled, store_url
 from orchestrator.app.assembly import Engine
 from orchestrator.config import load_config
@@ -37,7 +38,7 @@ class Running:
     async def ask(self, request_id: str, kind: str, members: list[str], group: str | None = None) -> Change:
         data = {"kind": kind, "members": members, "privacy_group_id": group}
         given = {name: value for name, value in data.items() if value is not None}
-        return (await self.engine.intake.submit(parse_request(request_id, given))).change
+        return (await self.engine.intake.submit(parse_request(request_id, given), anyone(Door.HTTP))).change
 
     async def at_rest(self, change_id: str) -> Change:
         async with asyncio.timeout(30):

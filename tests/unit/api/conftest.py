@@ -7,7 +7,6 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 from aiohttp.web import BaseRunner
 
-from orchestrator.api.application import make_api
 from tests.fakes.http_api import FakeParts
 
 
@@ -27,7 +26,7 @@ def parts() -> FakeParts:
 @pytest.fixture
 async def server(parts: FakeParts) -> AsyncIterator[TestServer]:
     """The API, listening."""
-    listening = Server(make_api(parts.services()))
+    listening = Server(parts.application())
     async with listening:
         yield listening
 

@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 import pytest
 from aiohttp import web
 
-from orchestrator.api.application import make_api
 from orchestrator.api.connections import Connections
 from tests.fakes.http_api import FakeParts
 
@@ -33,7 +32,7 @@ class Served:
 
 @pytest.fixture
 async def served() -> AsyncIterator[Served]:
-    runner = web.AppRunner(make_api(FakeParts().services()), access_log=None)
+    runner = web.AppRunner(FakeParts().application(), access_log=None)
     await runner.setup()
     assert runner.server is not None
     connections = Connections(runner.server, most=4, header_seconds=0.2, idle_seconds=0.4)

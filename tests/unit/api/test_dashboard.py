@@ -10,6 +10,8 @@ import pytest
 from aiohttp.test_utils import TestServer
 from playwright.async_api import ConsoleMessage, Page, Request, Route, async_playwright, expect
 
+from orchestrator.access.callers import Role
+from orchestrator.api.authentication import AccessRules
 from orchestrator.api.overview_ports import NodeStanding
 from orchestrator.api.ports import GroupStanding, MemberStanding
 from orchestrator.membership.attention import Need, Urgency
@@ -27,6 +29,7 @@ from tests.fakes.http_api import (
     make_parked_change,
 )
 from tests.servers import programs
+from tests.unit.api.conftest import Server
 
 
 @pytest.fixture
@@ -77,6 +80,33 @@ def standing(**fields: Any) -> GroupStanding:
         "version": "0x12",
     }
     return GroupStanding(**values | fields)
+
+
+async def test_a_person_signs_in_and_out(chromium_path: str, parts: FakeParts) -> None:
+    """Without a token only the sign-in page is shown; with one the dashboard and its live events."""
+    parts.rules = AccessRules(required=True)
+    parts.groups.known[GROUP] = GroupStanding(privacy_group_id=GROUP)
+    token = parts.tokens.make("somebody", Role.VIEWER)
+    async with Server(parts.application()) as server, async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=chromium_path, args=["--no-sandbox"])
+        page = await browser.new_page()
+        await page.goto(str(server.make_url("/")))
+        await expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+        await page.get_by_label("Token").fill("wrong")
+        await page.get_by_role("button", name="Sign in").click()
+        await expect(page.get_by_role("alert")).to_contain_text("Not accepted")
+        await page.get_by_label("Token").fill(token)
+        await page.get_by_role("button", name="Sign in").click()
+        await expect(page.locator("#caller")).to_contain_text("token:somebody (viewer)")
+        await expect(page.locator("#connection")).to_have_text("live")
+        await expect(page.locator(f'[data-group="{GROUP}"]')).to_be_visible()
+        (cookie,) = await page.context.cookies()
+        assert (cookie["httpOnly"], cookie["sameSite"]) == (True, "Strict")
+        assert await page.evaluate("document.cookie") == ""
+        await page.get_by_role("button", name="Sign out").click()
+        await expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+        assert await page.context.cookies() == []
+        await browser.close()
 
 
 async def test_the_overview_follows_a_replay_to_its_end(page: Page, server: TestServer, parts: FakeParts) -> None:

@@ -10,6 +10,7 @@ import schemathesis
 from hypothesis import HealthCheck, settings
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
+from orchestrator.access.table import ROUTES
 from orchestrator.api.openapi import openapi_document
 from orchestrator.api.operation import EVENT_STREAM
 from orchestrator.api.operations import OPERATIONS
@@ -53,6 +54,19 @@ def test_the_document_is_valid() -> None:
         jsonschema.Draft202012Validator.check_schema(model)
     for reference in references(document):
         assert reference.removeprefix("#/components/schemas/") in document["components"]["schemas"]
+
+
+def test_security_is_told_as_it_is() -> None:
+    """Where callers prove who they are, each operation but the open ones says so; elsewhere none does."""
+    assert openapi_document()["security"] == []
+    document = openapi_document(access_control=True)
+    assert document["security"] == [{"token": []}, {"session": []}]
+    assert set(document["components"]["securitySchemes"]) == {"token", "session"}
+    for op in OPERATIONS:
+        described = document["paths"][op.path][op.method.lower()]
+        is_open = ROUTES[op.method, op.path].least is None
+        assert described.get("security") == ([] if is_open else None), (op.method, op.path)
+        assert ("401" in described["responses"]) is (not is_open or op.path == "/v1/session")
 
 
 def test_answers_may_get_further_fields() -> None:

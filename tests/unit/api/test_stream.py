@@ -67,7 +67,7 @@ async def test_filters_reach_the_feed(client: Client, parts: FakeParts) -> None:
     async with client.get("/v1/events", params=query):
         await eventually(lambda: bool(parts.feed.asked))
     assert parts.feed.asked == [
-        {"resume_id": None, "privacy_group_id": GROUP, "change_id": "change-1", "types": (STARTED,)}
+        {"resume_id": None, "privacy_group_id": GROUP, "within": None, "change_id": "change-1", "types": (STARTED,)}
     ]
 
 

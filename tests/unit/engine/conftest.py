@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.access.callers import Door, anyone
 from orchestrator.engine.additions import AdditionsUnderWay
 from orchestrator.engine.bundle_sizes import BundleSizes
 from orchestrator.engine.bystanders import BystanderReader
@@ -96,7 +97,7 @@ class Rig:
         if names:
             data["members"] = [key(name) for name in names]
         request = parse_request(request_id or self.new_id(), data)
-        return (await self.intake.submit(request)).change
+        return (await self.intake.submit(request, anyone(Door.HTTP))).change
 
     async def until_at_rest(self, *changes: Change, seconds: float = 6000) -> list[Change]:
         """Mine blocks until the changes rest for good (ended or parked)."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from orchestrator.access.callers import Door, anyone
 from orchestrator.engine.admission import AdmissionRules, TooManyUnfinishedError
 from orchestrator.engine.intake import MOST_DELIVERIES, MOST_FAILURES, Intake
 from orchestrator.engine.node_ports import NodeError
@@ -245,7 +246,9 @@ async def test_a_sender_with_too_much_unfinished_waits(rig: "Rig") -> None:
         assert [word for word in said if word != "accepted" and (found or "None") in word]
         assert intake.admission.turned_away >= 1
     with pytest.raises(TooManyUnfinishedError):
-        await intake.submit(parse_request("x", {"kind": "create_group", "members": [key("a")]}, source="/reject"))
+        await intake.submit(
+            parse_request("x", {"kind": "create_group", "members": [key("a")]}, source="/reject"), anyone(Door.HTTP)
+        )
 
 
 async def test_all_nodes_are_asked_for_an_unknown_group_at_once(rig: "Rig", monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,71 @@
+"""The operations about callers: tokens, and a browser's session."""
+
+from typing import Final
+
+from orchestrator.api import tokens
+from orchestrator.api.access_documents import (
+    NewTokenDocument,
+    SessionDocument,
+    SignIn,
+    TokenDocument,
+    TokenPage,
+    TokenRequest,
+)
+from orchestrator.api.operation import Answer, Operation, Parameter
+
+ACCESS_OPERATIONS: Final = (
+    Operation(
+        method="GET",
+        path="/v1/tokens",
+        handler=tokens.list_tokens,
+        answers={200: Answer(description="Tokens, the newest first.", model=TokenPage)},
+        problems=(422, 503),
+    ),
+    Operation(
+        method="POST",
+        path="/v1/tokens",
+        handler=tokens.create_token,
+        body=TokenRequest,
+        answers={201: Answer(description="The token, shown this once.", model=NewTokenDocument)},
+        problems=(408, 409, 413, 415, 422, 503),
+    ),
+    Operation(
+        method="POST",
+        path="/v1/tokens/{token_id}/revoke",
+        handler=tokens.revoke_token,
+        parameters=(
+            Parameter(
+                name="token_id",
+                place="path",
+                description="The token's id.",
+                schema={"type": "string", "pattern": "^[0-9a-f]{16}$"},
+                required=True,
+            ),
+        ),
+        answers={200: Answer(description="It counts no more.", model=TokenDocument)},
+        problems=(404, 409, 422, 503),
+    ),
+    Operation(
+        method="GET",
+        path="/v1/session",
+        handler=tokens.get_session,
+        answers={200: Answer(description="Who the caller is.", model=SessionDocument)},
+        problems=(422, 503),
+    ),
+    Operation(
+        method="POST",
+        path="/v1/session",
+        handler=tokens.sign_in,
+        body=SignIn,
+        description="The cookie is HttpOnly and SameSite=Strict. A form with a field `token` does as well.",
+        answers={200: Answer(description="The cookie is set.", model=SessionDocument)},
+        problems=(401, 408, 409, 413, 415, 422, 503),
+    ),
+    Operation(
+        method="DELETE",
+        path="/v1/session",
+        handler=tokens.sign_out,
+        answers={204: Answer(description="The cookie is gone.", media_type=None)},
+        problems=(422,),
+    ),
+)

@@ -1,0 +1,179 @@
+"""The HTTP interface around one engine: who may use it, and where it listens."""
+
+import asyncio
+import json
+import os
+import socket
+import ssl
+import time
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any, Final
+
+import aiohttp
+import structlog
+from aiohttp import web
+
+from orchestrator import __version__
+from orchestrator.access.callers import Role, Scope, scope_of
+from orchestrator.api.application import make_api
+from orchestrator.api.authentication import AccessRules, Authentication, LocalUser
+from orchestrator.api.connections import Connections
+from orchestrator.api.forecasting import FleetForecasts
+from orchestrator.api.group_reading import FleetGroups
+from orchestrator.api.key_sets import KeySet, fetching, reading_file
+from orchestrator.api.overview_reading import Overview
+from orchestrator.api.ports import ApiServices, EventFeed
+from orchestrator.api.web_tokens import WebTokenRules, WebTokens
+from orchestrator.app.assembly import Engine, tls_context
+from orchestrator.app.naming import GroupNames
+from orchestrator.app.readiness import Readiness
+from orchestrator.app.webhook_endpoints import endpoints
+from orchestrator.besu.versions import notes_of
+from orchestrator.broker.names import Names
+from orchestrator.broker.port import Broker
+from orchestrator.config import Config
+from orchestrator.config.access_section import JwtConfig, LimitConfig, UserConfig
+from orchestrator.config.values import is_loopback_listen
+from orchestrator.engine.news import NewsReader
+from orchestrator.events.asyncapi import asyncapi_document
+from orchestrator.events.webhook_control import WebhookControl
+
+_BACKLOG: Final = 128
+_OWNER: Final = "owner"
+"""What the user is called who runs the daemon: who can read its files is an admin anyway."""
+
+log = structlog.get_logger()
+
+
+async def serve_http(
+    stack: AsyncExitStack,
+    config: Config,
+    engine: Engine,
+    broker: Broker,
+    feed: EventFeed,
+    readiness: Readiness,
+    names: Names,
+) -> str:
+    """Serve until the stack ends; returns the address.
+
+    Raises:
+        OSError: It can't listen there.
+    """
+    news = NewsReader(engine.outbox)
+    services = ApiServices(
+        intake=engine.intake,
+        changes=engine.store,
+        groups=FleetGroups(engine.store, engine.fleet, news),
+        names=GroupNames(config.groups, engine.names),
+        nodes={node.name: node.enclave_keys for node in config.nodes},
+        forecasts=FleetForecasts(engine.fleet, engine.forecaster, engine.times, engine.accounts.accounts),
+        times=engine.times,
+        overview=Overview(engine.store, engine.fleet, news, readiness, engine.clock.now, notes_of),
+        feed=feed,
+        readiness=readiness,
+        dead_letters=broker,
+        webhooks=WebhookControl(engine.outbox, endpoints(config), engine.clock),
+        tokens=engine.tokens,
+        metrics=engine.metrics.registry,
+        now=engine.clock.now,
+        origins=config.api.origins,
+        documents={"/asyncapi.json": json.dumps(_asyncapi(names))},
+    )
+    authentication = Authentication(
+        access_rules(config),
+        engine.tokens,
+        None if config.access.jwt is None else await _web_tokens(stack, config.access.jwt, config.groups),
+        engine.clock.now,
+        time.monotonic,
+    )
+    engine.metrics.watch_callers(lambda: authentication.failures)
+    runner = web.AppRunner(make_api(services, authentication), access_log=None, shutdown_timeout=2.0)
+    await runner.setup()
+    stack.push_async_callback(runner.cleanup)
+    if runner.server is None:
+        raise AssertionError("a runner that is set up has a server")
+    connections = Connections(runner.server)
+    loop = asyncio.get_running_loop()
+    if config.api.socket is not None:
+        bound = _bound_to(config.api.socket, 0o666 if authentication.rules.required else 0o600)
+        local = await loop.create_unix_server(connections, sock=bound, backlog=_BACKLOG)
+        stack.callback(local.close)
+    host, _, port = config.api.listen.rpartition(":")
+    tls = _tls(config)
+    if tls is None and not is_loopback_listen(config.api.listen):
+        log.warning(
+            "tokens go over the network as they are",
+            listen=config.api.listen,
+            remedy="give api.certificate_file and api.key_file, or let only a proxy with TLS reach it",
+        )
+    listening = await loop.create_server(connections, host.strip("[]"), int(port), backlog=_BACKLOG, ssl=tls)
+    stack.callback(listening.close)
+    return f"{'http' if tls is None else 'https'}://{host}:{listening.sockets[0].getsockname()[1]}"
+
+
+def access_rules(config: Config) -> AccessRules:
+    """Return who may use the interface, as the configuration says."""
+    users = {os.getuid(): LocalUser(name=_OWNER, role=Role.ADMIN)}
+    users |= {
+        user.uid: LocalUser(name=user.name, role=user.role, scope=configured_scope(user, config.groups))
+        for user in config.access.users
+    }
+    return AccessRules(
+        required=config.access.is_required(config.api.listen),
+        users=users,
+        limits={limit.caller: configured_scope(limit, config.groups) for limit in config.access.limits},
+    )
+
+
+def configured_scope(section: UserConfig | LimitConfig, names: dict[str, str]) -> Scope:
+    """Return the scope that a section of the configuration gives; its groups may be written by their names."""
+    groups = None if section.groups is None else [names.get(group, group) for group in section.groups]
+    return scope_of(groups, section.accounts, section.kinds)
+
+
+async def _web_tokens(stack: AsyncExitStack, config: JwtConfig, names: dict[str, str]) -> WebTokens:
+    if config.jwks_file is not None:
+        read = reading_file(config.jwks_file)
+    else:
+        tls = tls_context(None if config.ca_file is None else str(config.ca_file))
+        connector = aiohttp.TCPConnector(ssl=True if tls is None else tls, limit=2)
+        session = await stack.enter_async_context(aiohttp.ClientSession(connector=connector, trust_env=False))
+        read = fetching(session, config.jwks_url or "")
+    rules = WebTokenRules(
+        issuer=config.issuer,
+        audience=config.audience,
+        algorithms=config.algorithms,
+        role_claim=config.role_claim,
+        roles=config.roles,
+        groups_claim=config.groups_claim,
+        group_names=names,
+    )
+    return WebTokens(rules, KeySet(read, time.monotonic))
+
+
+def _tls(config: Config) -> ssl.SSLContext | None:
+    if config.api.certificate_file is None or config.api.key_file is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(config.api.certificate_file, config.api.key_file)
+    return context
+
+
+def _bound_to(path: Path, mode: int) -> socket.socket:
+    bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        if path.is_socket():
+            path.unlink()  # of a daemon that was killed
+        bound.bind(str(path))
+        path.chmod(mode)
+    except OSError:
+        bound.close()
+        raise
+    return bound
+
+
+def _asyncapi(names: Names) -> dict[str, Any]:
+    return asyncapi_document(
+        version=__version__, requests=names.requests, dead=names.dead, events=names.events, verdicts=names.verdicts
+    )
