@@ -23,6 +23,7 @@ import aiohttp
 from pydantic import BaseModel, ValidationError
 
 from orchestrator.api.access_documents import NewTokenDocument, SessionDocument, TokenDocument, TokenPage
+from orchestrator.api.auditing import AuditPage
 from orchestrator.api.change_documents import ChangeDetailDocument, ChangeDocument, ChangePage
 from orchestrator.api.documents import DeadLetterPage, path_id
 from orchestrator.api.forecast_documents import ForecastDocument
@@ -219,6 +220,11 @@ class DaemonClient:
     async def revoke_token(self, token_id: str) -> TokenDocument:
         """Let a token count no more."""
         return _read(TokenDocument, await self._call("POST", f"/v1/tokens/{quote(token_id, safe='')}/revoke"))
+
+    async def audit_log(self, *, after: int = 0, limit: int = 100) -> AuditPage:
+        """Return entries of the audit log behind the one of a number, in their order."""
+        query = [("after", str(after)), ("limit", str(limit))]
+        return _read(AuditPage, await self._call("GET", "/v1/audit-log", params=query))
 
     async def events(
         self,

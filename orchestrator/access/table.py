@@ -80,6 +80,7 @@ ROUTES: Final[Mapping[tuple[str, str], Rule]] = {
     ("GET", "/v1/tokens"): Rule(Role.ADMIN, Reach.WHOLE),
     ("POST", "/v1/tokens"): Rule(Role.ADMIN, Reach.WHOLE),
     ("POST", "/v1/tokens/{token_id}/revoke"): Rule(Role.ADMIN, Reach.WHOLE),
+    ("GET", "/v1/audit-log"): Rule(Role.ADMIN, Reach.WHOLE),
     ("GET", "/v1/session"): _LOOK,
     ("POST", "/v1/session"): _OPEN,  # the token is in the body
     ("DELETE", "/v1/session"): _LOOK,

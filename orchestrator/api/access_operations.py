@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from orchestrator.api import tokens
+from orchestrator.api import auditing, tokens
 from orchestrator.api.access_documents import (
     NewTokenDocument,
     SessionDocument,
@@ -11,7 +11,9 @@ from orchestrator.api.access_documents import (
     TokenPage,
     TokenRequest,
 )
+from orchestrator.api.auditing import AuditPage
 from orchestrator.api.operation import Answer, Operation, Parameter
+from orchestrator.api.reading import DEFAULT_PAGE, MAX_PAGE
 
 ACCESS_OPERATIONS: Final = (
     Operation(
@@ -44,6 +46,27 @@ ACCESS_OPERATIONS: Final = (
         ),
         answers={200: Answer(description="It counts no more.", model=TokenDocument)},
         problems=(404, 409, 422, 503),
+    ),
+    Operation(
+        method="GET",
+        path="/v1/audit-log",
+        handler=auditing.list_audit_log,
+        parameters=(
+            Parameter(
+                name="after",
+                place="query",
+                description="Only entries behind the one of this number; from the first on when left out.",
+                schema={"type": "integer", "minimum": 0, "maximum": 2**53 - 1},
+            ),
+            Parameter(
+                name="limit",
+                place="query",
+                description="At most so many.",
+                schema={"type": "integer", "minimum": 1, "maximum": MAX_PAGE, "default": DEFAULT_PAGE},
+            ),
+        ),
+        answers={200: Answer(description="Entries, in their order.", model=AuditPage)},
+        problems=(422, 503),
     ),
     Operation(
         method="GET",

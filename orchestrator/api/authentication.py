@@ -9,20 +9,23 @@ import socket
 import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Final
 
 import structlog
 from aiohttp import web
 
-from orchestrator.access.callers import EVERYTHING, Caller, Door, Role, Scope, anyone
+from orchestrator.access.audit import Action, Outcome, entry_by, micros
+from orchestrator.access.callers import EVERYTHING, Caller, Door, ForbiddenError, Role, Scope, anyone
 from orchestrator.access.table import require, route_rule
 from orchestrator.access.tokens import TokenRecord, caller_of, split_token
-from orchestrator.api.caller_ports import AccessTokens
+from orchestrator.api.caller_ports import AccessTokens, AuditLog
 from orchestrator.api.key_sets import KeySetError
 from orchestrator.api.problems import Handler, ProblemError
 from orchestrator.api.web_tokens import RefusedTokenError, WebTokens
+from orchestrator.engine.ports import StoreError
+from orchestrator.outside_text import told
 
 COOKIE: Final = "orchestrator_token"
 KNOWN_SECONDS: Final = 2.0
@@ -31,6 +34,8 @@ MOST_KNOWN: Final = 1_024
 LOOKED_UP_AT_ONCE: Final = 4
 """Tokens that are looked up at the same time: made-up ones must not take all readers of the store."""
 TOLD_EVERY_SECONDS: Final = 1.0
+MOST_REFUSALS_A_MINUTE: Final = 60
+"""Of known callers, that go into the audit log: one who tries for ever does not fill it."""
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _PEER: Final = struct.Struct("3i")
 _BEARER: Final = "bearer "
@@ -83,6 +88,7 @@ class Authentication:
     Args:
         rules: What the configuration says.
         tokens: Keeps tokens.
+        audit: The audit log.
         web_tokens: Verifies JSON Web Tokens; None when no issuer is configured.
         now: Returns the present time.
         seconds: Returns seconds of a clock that never goes back.
@@ -95,6 +101,7 @@ class Authentication:
         self,
         rules: AccessRules,
         tokens: AccessTokens,
+        audit: AuditLog,
         web_tokens: WebTokens | None,
         now: Callable[[], datetime],
         seconds: Callable[[], float],
@@ -102,12 +109,15 @@ class Authentication:
         self.rules = rules
         self.failures = 0
         self._tokens = tokens
+        self._audit = audit
         self._web_tokens = web_tokens
         self._now = now
         self._seconds = seconds
         self._known: dict[str, tuple[float, TokenRecord]] = {}
         self._looking_up = asyncio.Semaphore(LOOKED_UP_AT_ONCE)
         self._told_at = float("-inf")
+        self._refused_since: datetime | None = None
+        self._refused = 0
 
     async def caller(self, request: web.Request) -> Caller:
         """Return who sends a request.
@@ -155,6 +165,20 @@ class Authentication:
             raise RefusedTokenError("this is no token of this daemon")
         return await self._web_tokens.caller(shown, door, self._now())
 
+    async def refused(self, caller: Caller, route: str, why: str) -> None:
+        """Note in the audit log that a caller asked for what it may not, a bounded number a minute."""
+        now = self._now()
+        if self._refused_since is None or not timedelta(0) <= now - self._refused_since < timedelta(minutes=1):
+            self._refused_since, self._refused = now, 0
+        self._refused += 1
+        if self._refused > MOST_REFUSALS_A_MINUTE:
+            return
+        entry = entry_by(caller, Action.USE, micros(now), outcome=Outcome.REFUSED, about=route, reason=told(why))
+        try:
+            await self._audit.record(entry)
+        except StoreError as error:
+            _log.warning("a refusal is not in the audit log", caller=caller.name, route=route, reason=str(error))
+
     def forget(self, token_id: str) -> None:
         """Look a token up again before it counts: it was revoked here."""
         self._known.pop(token_id, None)
@@ -200,8 +224,13 @@ async def authentication_middleware(request: web.Request, handler: Handler) -> w
     rule = route_rule(request.method, path)
     if rule.least is not None:
         caller = await request.app[AUTHENTICATION].caller(request)
-        require(rule, caller)
         request[CALLER] = caller
+        try:
+            require(rule, caller)
+            return await handler(request)
+        except ForbiddenError as error:
+            await request.app[AUTHENTICATION].refused(caller, f"{request.method} {path}", str(error))
+            raise
     return await handler(request)
 
 

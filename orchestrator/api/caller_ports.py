@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Protocol
 
+from orchestrator.access.audit import AuditEntry, ChainedEntry
 from orchestrator.access.tokens import TokenRecord
 
 
@@ -13,11 +14,21 @@ class AccessTokens(Protocol):
     async def find(self, token_id: str) -> TokenRecord | None:
         """Return one, be it expired or revoked."""
 
-    async def add(self, record: TokenRecord) -> None:
-        """Keep a new one."""
+    async def add(self, record: TokenRecord, audit: AuditEntry) -> None:
+        """Keep a new one, and the entry of the audit log for it."""
 
     async def newest(self) -> Sequence[TokenRecord]:
         """Return all, the newest first; a bounded number."""
 
-    async def revoke(self, token_id: str, at: datetime) -> TokenRecord | None:
+    async def revoke(self, token_id: str, at: datetime, audit: AuditEntry) -> TokenRecord | None:
         """Let one count no more; returns it, None when there is none."""
+
+
+class AuditLog(Protocol):
+    """The audit log; fulfilled by `orchestrator.store.audit_store.SqlAuditLog`. May raise `StoreError`."""
+
+    async def record(self, entry: AuditEntry) -> None:
+        """Append an entry that belongs to nothing that is stored."""
+
+    async def behind(self, after: int, limit: int) -> Sequence[ChainedEntry]:
+        """Return the entries behind a number, in their order."""

@@ -7,6 +7,7 @@ from typing import TypedDict
 from aiohttp import web
 from pydantic import BaseModel
 
+from orchestrator.access.audit import Action, entry_by, micros
 from orchestrator.api.asking import asked_changes
 from orchestrator.api.authentication import caller_of_request
 from orchestrator.api.change_documents import (
@@ -130,13 +131,15 @@ async def _detail(request: web.Request) -> ChangeDetailDocument:
 
 async def retry_change(request: web.Request) -> web.Response:
     """Try a parked change again."""
-    return await _amend(request, RetryRequested(), "retried", (State.PARKED,))
+    reason = await _reason(request)
+    return await _amend(request, RetryRequested(), Action.RETRY, reason, "retried", (State.PARKED,))
 
 
 async def cancel_change(request: web.Request) -> web.Response:
     """Cancel a change before its first transaction, or give up one that is at work."""
     unended = tuple(state for state in State if state not in ENDED)
-    return await _amend(request, CancelRequested(detail=await _reason(request)), "cancelled", unended)
+    reason = await _reason(request)
+    return await _amend(request, CancelRequested(detail=reason), Action.CANCEL, reason, "cancelled", unended)
 
 
 async def _reason(request: web.Request) -> str:
@@ -155,7 +158,12 @@ async def _reason(request: web.Request) -> str:
 
 
 async def _amend(
-    request: web.Request, fact: RetryRequested | CancelRequested, verb: str, possible: tuple[State, ...]
+    request: web.Request,
+    fact: RetryRequested | CancelRequested,
+    action: Action,
+    reason: str,
+    verb: str,
+    possible: tuple[State, ...],
 ) -> web.Response:
     check_parameters(request, ())
     services = request.app[SERVICES]
@@ -176,7 +184,8 @@ async def _amend(
         return record_of([(change, after)], fact, now)
 
     try:
-        change = await services.changes.amend(change_id(request), amendment)
+        entry = entry_by(caller_of_request(request), action, micros(now), reason=reason)
+        change = await services.changes.amend(change_id(request), amendment, entry)
     except KeyError:
         raise _unknown(request) from None
     return json_response(change_document(change))

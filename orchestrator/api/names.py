@@ -1,9 +1,11 @@
 """``/v1/names``: what people call nodes and groups, so that clients can take and show names for keys and ids."""
 
+from dataclasses import replace
 from http import HTTPStatus
 
 from aiohttp import web
 
+from orchestrator.access.audit import Action, entry_by, micros
 from orchestrator.access.callers import ForbiddenError
 from orchestrator.api.authentication import caller_of_request
 from orchestrator.api.changes import SERVICES, json_response
@@ -47,6 +49,8 @@ async def put_name(request: web.Request) -> web.Response:
         raise ForbiddenError(f"the group {wanted} is not among those of this caller")
     stands_for = wanted if name not in services.nodes else ""
     if stands_for:
+        entry = entry_by(caller_of_request(request), Action.NAME, micros(services.now()), about=name)
+        await services.audit.record(replace(entry, privacy_group_id=wanted))
         stands_for = await services.names.give(name, wanted)
     if stands_for != wanted:
         of = "a node" if not stands_for else f"the group {stands_for}" if scope.sees(stands_for) else "another group"

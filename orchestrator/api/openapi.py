@@ -38,6 +38,9 @@ _TAGS = {
     "events": "Status events as they happen.",
     "webhooks": "Where status events are posted, and how that goes.",
     "dead-letters": "Messages that could not be accepted.",
+    "tokens": "Tokens of callers.",
+    "session": "Who the caller is.",
+    "audit-log": "Who asked for what.",
     "daemon": "How the daemon does, and what it offers.",
 }
 _ABOUT = (

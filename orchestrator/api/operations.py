@@ -126,8 +126,10 @@ OPERATIONS: Final = (
         path="/v1/changes/{change_id}/retry",
         handler=changes.retry_change,
         parameters=(_CHANGE,),
+        body=CancelDocument,
+        body_required=False,
         answers={200: Answer(description="It is queued again.", model=ChangeDocument)},
-        problems=(404, 409, 422, 503),
+        problems=(404, 408, 409, 413, 415, 422, 503),
     ),
     Operation(
         method="POST",

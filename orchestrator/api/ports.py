@@ -7,8 +7,9 @@ from typing import Protocol
 
 from prometheus_client import CollectorRegistry
 
+from orchestrator.access.audit import AuditEntry
 from orchestrator.access.callers import Caller
-from orchestrator.api.caller_ports import AccessTokens
+from orchestrator.api.caller_ports import AccessTokens, AuditLog
 from orchestrator.api.forecast_ports import AdditionTimes, ForecastReader
 from orchestrator.api.overview_ports import OverviewReader
 from orchestrator.api.webhook_ports import WebhookControl
@@ -39,8 +40,8 @@ class ChangeRecord(Protocol):
     Every method may raise `StoreError`.
     """
 
-    async def amend(self, change_id: str, amendment: Amendment) -> Change:
-        """Commit an operator's request on a change that rests.
+    async def amend(self, change_id: str, amendment: Amendment, audit: AuditEntry | None = None) -> Change:
+        """Commit an operator's request on a change that rests, and the entry of the audit log for it.
 
         Raises:
             KeyError: No such change.
@@ -298,6 +299,7 @@ class ApiServices:
         dead_letters: Messages that could not be accepted.
         webhooks: How far each webhook is.
         tokens: Tokens of callers.
+        audit: The audit log.
         metrics: What ``/metrics`` shows.
         now: Returns the present time, timezone-aware UTC.
         documents: Further JSON documents to serve, by path (``/asyncapi.json``).
@@ -317,6 +319,7 @@ class ApiServices:
     dead_letters: DeadLetters
     webhooks: WebhookControl
     tokens: AccessTokens
+    audit: AuditLog
     metrics: CollectorRegistry
     now: Callable[[], datetime]
     documents: Mapping[str, str] = field(default_factory=dict)

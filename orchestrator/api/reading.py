@@ -130,6 +130,19 @@ def page_size(request: web.Request) -> int:
     return number
 
 
+def number(request: web.Request, name: str, least: int, most: int) -> int:
+    """Return a parameter that is a whole number; the least one when it is left out.
+
+    Raises:
+        ProblemError: It is none from `least` to `most`.
+    """
+    text = request.query.get(name, str(least))
+    found = int(text) if len(text) <= len(str(most)) and text.isascii() and text.isdigit() else least - 1
+    if not least <= found <= most:
+        raise _wrong(name, f"must be a number from {least} to {most}")
+    return found
+
+
 def flag(request: web.Request, name: str) -> bool:
     """Return a parameter that is ``true`` or ``false``; false when it is left out.
 

@@ -9,6 +9,7 @@ from typing import Final, TypeVar
 from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
+from orchestrator.access.audit import Action, entry_by, micros
 from orchestrator.access.callers import Door, scope_of
 from orchestrator.access.tokens import ID_BYTES, SECRET_BYTES, TokenRecord, hash_of, split_token, token_text
 from orchestrator.api.access_documents import (
@@ -25,10 +26,16 @@ from orchestrator.api.problems import ProblemError
 from orchestrator.api.reading import body_of, check_parameters, json_body
 from orchestrator.api.sign_in import sign_in_page
 from orchestrator.engine.requests import InvalidRequestError
+from orchestrator.outside_text import told
 
 Model = TypeVar("Model", bound=BaseModel)
 
 FORM: Final = "application/x-www-form-urlencoded"
+
+
+def about_token(record: TokenRecord) -> str:
+    """Return what the audit log says of a token."""
+    return f"{record.token_id} {record.name} {record.role.value}"
 
 
 def new_token(wanted: TokenRequest, created_by: str, now: datetime) -> tuple[TokenRecord, str]:
@@ -64,7 +71,10 @@ async def create_token(request: web.Request) -> web.Response:
     wanted = _read(TokenRequest, await json_body(request))
     services = request.app[SERVICES]
     record, token = new_token(wanted, caller_of_request(request).name, services.now())
-    await services.tokens.add(record)
+    entry = entry_by(
+        caller_of_request(request), Action.CREATE_TOKEN, micros(record.created_at), about=about_token(record)
+    )
+    await services.tokens.add(record, entry)
     return json_response(new_token_document(record, token), HTTPStatus.CREATED)
 
 
@@ -74,7 +84,9 @@ async def revoke_token(request: web.Request) -> web.Response:
     _require_access_control(request)
     services = request.app[SERVICES]
     token_id = request.match_info["token_id"][:64]
-    found = await services.tokens.revoke(token_id, services.now())
+    now = services.now()
+    entry = entry_by(caller_of_request(request), Action.REVOKE_TOKEN, micros(now), about=told(token_id))
+    found = await services.tokens.revoke(token_id, now, entry)
     if found is None:
         detail = f"There is no token {token_id}; GET /v1/tokens lists them."
         raise ProblemError(HTTPStatus.NOT_FOUND, "unknown-token", detail, "token_id")

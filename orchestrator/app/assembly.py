@@ -54,6 +54,7 @@ from orchestrator.engine.watcher import ChainWatcher
 from orchestrator.engine.worker import Worker
 from orchestrator.membership.forecast.schedule import ADDS, ReplayRules
 from orchestrator.membership.model import Change
+from orchestrator.store.audit_store import SqlAuditLog
 from orchestrator.store.block_watch_store import SqlWatchRecord
 from orchestrator.store.chain_store import SqlNodeChains
 from orchestrator.store.change_store import SqlChangeStore
@@ -195,6 +196,7 @@ class Engine:
         work: How much replays have to execute.
         times: What additions take.
         tokens: Tokens of callers.
+        audit: The audit log.
     """
 
     database: Database
@@ -217,6 +219,7 @@ class Engine:
     work: ReplayWork
     times: AdditionTimes
     tokens: SqlAccessTokens
+    audit: SqlAuditLog
 
 
 @asynccontextmanager
@@ -337,6 +340,7 @@ async def assembled(config: Config, stopping: asyncio.Event, clock: Clock | None
             work=work,
             times=times,
             tokens=SqlAccessTokens(database),
+            audit=SqlAuditLog(database),
         )
 
 

@@ -75,6 +75,7 @@ async def serve_http(
         dead_letters=broker,
         webhooks=WebhookControl(engine.outbox, endpoints(config), engine.clock),
         tokens=engine.tokens,
+        audit=engine.audit,
         metrics=engine.metrics.registry,
         now=engine.clock.now,
         origins=config.api.origins,
@@ -83,6 +84,7 @@ async def serve_http(
     authentication = Authentication(
         access_rules(config),
         engine.tokens,
+        engine.audit,
         None if config.access.jwt is None else await _web_tokens(stack, config.access.jwt, config.groups),
         engine.clock.now,
         time.monotonic,

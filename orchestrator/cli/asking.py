@@ -92,13 +92,14 @@ def unlock(
     deadline: options.Deadline = None,
     request_id: options.RequestId = None,
     wait: options.Wait = True,
+    reason: Annotated[str | None, typer.Option(help="Why, for the audit log.", metavar="TEXT")] = None,
     url: options.Url = options.DEFAULT_URL,
     json: options.AsJson = False,
 ) -> None:
     """Break a lock that another client left behind.
 
     Make sure first that it is not about to add a member."""
-    _ask("unlock_group", group, (), account, deadline, request_id, wait, url, json)
+    _ask("unlock_group", group, (), account, deadline, request_id, wait, url, json, reason=reason)
 
 
 def _ask(
@@ -112,6 +113,7 @@ def _ask(
     url: str,
     as_json: bool,
     name: str | None = None,
+    reason: str | None = None,
 ) -> None:
     asked: list[ChangeDocument] = []
 
@@ -121,7 +123,7 @@ def _ask(
 
         known = await references(client, full=not on_terminal())
         data = await _wanted(known, kind, group, members, name)
-        data |= {"account": account, "deadline_seconds": deadline}
+        data |= {"account": account, "deadline_seconds": deadline, "reason": reason}
         data = {field: value for field, value in data.items() if value not in (None, [])}
         if kind == "add_members" and not as_json and on_terminal():
             from orchestrator.cli.planning import show_first

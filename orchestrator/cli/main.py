@@ -13,6 +13,7 @@ from orchestrator import __version__
 from orchestrator.cli import (
     asking,
     attention,
+    audit_log,
     curing,
     guarding,
     keeping,
@@ -128,6 +129,7 @@ for _panel, _verbs in _VERBS:
         app.command(_name, rich_help_panel=_panel, context_settings=_HELP_OPTIONS)(_verb)
 
 app.add_typer(tokens.app, name="tokens", rich_help_panel="Operate", context_settings=_HELP_OPTIONS)
+app.add_typer(audit_log.app, name="audit-log", rich_help_panel="Operate", context_settings=_HELP_OPTIONS)
 app.add_typer(planning.app, name="plan", rich_help_panel="Look", context_settings=_HELP_OPTIONS)
 app.add_typer(webhooks.app, name="webhooks", rich_help_panel="Operate", context_settings=_HELP_OPTIONS)
 app.add_typer(guarding.app, name="guard", rich_help_panel="Operate", context_settings=_HELP_OPTIONS)

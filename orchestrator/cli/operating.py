@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 def retry(
     change: options.ChangeId,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Follow it to its end.")] = False,
+    reason: Annotated[str | None, typer.Option(help="Why, for the audit log.", metavar="TEXT")] = None,
     url: options.Url = options.DEFAULT_URL,
     json: options.AsJson = False,
 ) -> None:
@@ -27,7 +28,7 @@ def retry(
 
     async def work(client: "DaemonClient") -> "ChangeDocument":
         change_id, words = await _meant(client, change)
-        asked.append(await client.amend(change_id, "retry"))
+        asked.append(await client.amend(change_id, "retry", reason))
         if not wait:
             return asked[-1]
         return await follow(client, asked[-1], quiet() if json else shown(words))

@@ -7,7 +7,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from orchestrator.access.audit import Outcome
 from orchestrator.api.access_documents import TokenPage
+from orchestrator.api.auditing import AuditDocument
 from orchestrator.api.change_documents import ChangeDocument, ProgressDocument
 from orchestrator.api.documents import DeadLetterPage
 from orchestrator.api.group_documents import GroupDocument
@@ -195,6 +197,27 @@ def tokens_listing(page: TokenPage) -> Listing:
             for token in page.tokens
         ),
         given_up=("limited to",),
+    )
+
+
+def audit_listing(entries: Sequence[AuditDocument]) -> Listing:
+    """Return entries of the audit log as a list."""
+    return Listing(
+        headings=("number", "at", "caller", "door", "did", "about", "change", "why"),
+        rows=tuple(
+            (
+                str(entry.number),
+                f"{entry.at:%Y-%m-%d %H:%M:%S}",
+                told(entry.caller or entry.source or "-", 100),
+                entry.door.value,
+                entry.action.value if entry.outcome is Outcome.ACCEPTED else f"{entry.action.value} refused",
+                told(entry.about, 100),
+                entry.change_id,
+                told(entry.reason, 200),
+            )
+            for entry in entries
+        ),
+        given_up=("door", "why", "about"),
     )
 
 

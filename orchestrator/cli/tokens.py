@@ -52,7 +52,7 @@ def create(
         return await client.create_token(wanted)
 
     if local:
-        from orchestrator.cli.local_tokens import created
+        from orchestrator.cli.local_store import created
 
         made = created(config, wanted)
     else:
@@ -79,7 +79,7 @@ def listing(
         return await client.tokens()
 
     if local:
-        from orchestrator.cli.local_tokens import listed
+        from orchestrator.cli.local_store import listed
 
         page = listed(config)
     else:
@@ -107,7 +107,7 @@ def revoke(
         return await client.revoke_token(token)
 
     if local:
-        from orchestrator.cli.local_tokens import revoked
+        from orchestrator.cli.local_store import revoked
 
         found = revoked(config, token)
     else:

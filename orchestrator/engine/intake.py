@@ -11,10 +11,13 @@ import base64
 import secrets
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+from datetime import datetime
 from typing import Final
 
 import structlog
 
+from orchestrator.access.audit import Action, AuditEntry, Outcome, entry_by, micros
 from orchestrator.access.callers import Caller, Door, ForbiddenError, anyone
 from orchestrator.engine.admission import RETRY_SECONDS as ADMISSION_SECONDS
 from orchestrator.engine.admission import Admission, AdmissionRules, TooManyUnfinishedError
@@ -28,6 +31,7 @@ from orchestrator.engine.watcher import ChainWatcher
 from orchestrator.membership.errors import ConflictingRequestError
 from orchestrator.membership.model import ENDED, Change, Kind, State
 from orchestrator.membership.status import EventType, StatusEvent, announce
+from orchestrator.outside_text import told
 
 AT_ONCE = 64
 """Triggers that are worked on at the same time; the store commits them in groups."""
@@ -146,7 +150,12 @@ class Intake:
                 # the first of many additions locked for alone; only a creation has to be found by who comes next.
                 await turn.aclose()
             acceptance = await self._store.accept(
-                change, request.body_hash, announce(None, change), source=request.source, asker=caller.name
+                change,
+                request.body_hash,
+                announce(None, change),
+                source=request.source,
+                asker=caller.name,
+                audit=_audit_entry(caller, request, now, change),
             )
         self._remember(group)
         return acceptance
@@ -236,9 +245,18 @@ class Intake:
         log.warning("rejected", request_id=error.request_id, field=error.field, why=error.message)
         await trigger.bury(str(error))
         try:
-            await self._store.announce([event])
+            await self._store.announce([event], self._refusal(error))
         except StoreError as failure:
             log.warning("rejection not announced", reason=str(failure))
+
+    def _refusal(self, error: InvalidRequestError) -> AuditEntry:
+        entry = entry_by(anyone(Door.QUEUE), Action.ASK, micros(self._clock.now()), outcome=Outcome.REFUSED)
+        return replace(
+            entry,
+            privacy_group_id=error.privacy_group_id or "",
+            request_id=error.request_id or "",
+            reason=str(error),
+        )
 
     def _account(self, request: ChangeRequest) -> str:
         known = self._signers.accounts
@@ -306,6 +324,16 @@ async def _any_true(asked: Collection[asyncio.Future[bool | None]]) -> bool | No
             return True
         found = None if seen is None else found
     return found
+
+
+def _audit_entry(caller: Caller, request: ChangeRequest, now: datetime, change: Change) -> AuditEntry:
+    return replace(
+        entry_by(caller, Action.ASK, micros(now), about=request.kind.value, reason=told(request.reason or "")),
+        privacy_group_id=change.privacy_group_id,
+        change_id=change.change_id,
+        request_id=request.request_id,
+        source=request.source,
+    )
 
 
 def _forbidden(request: ChangeRequest, error: ForbiddenError) -> InvalidRequestError:

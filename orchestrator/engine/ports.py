@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
 
+from orchestrator.access.audit import AuditEntry
 from orchestrator.engine.cloud_events import NATS, Binding
 from orchestrator.membership.attempt import Attempt
 from orchestrator.membership.model import Change, State
@@ -158,7 +159,14 @@ class ChangeStore(Protocol):
     """The durable record of changes. Every method may raise `StoreError`."""
 
     async def accept(
-        self, change: Change, body_hash: str, events: Sequence[StatusEvent], *, source: str = "", asker: str = ""
+        self,
+        change: Change,
+        body_hash: str,
+        events: Sequence[StatusEvent],
+        *,
+        source: str = "",
+        asker: str = "",
+        audit: AuditEntry | None = None,
     ) -> Acceptance:
         """Store a new change with its events, unless its request is known: the same id of the same source and asker.
 
@@ -169,6 +177,7 @@ class ChangeStore(Protocol):
             source: Who asks, as the request says.
             asker: Who asks, as was proven; empty where nothing is asked for a proof. Where it is known it counts
                 instead of the source in what is shared out among askers.
+            audit: The entry of the audit log for it, committed with it; none is made for a request that is known.
 
         Raises:
             ConflictingRequestError: The request is known with another body hash.
@@ -180,8 +189,8 @@ class ChangeStore(Protocol):
     async def probe(self) -> None:
         """Make sure that the store takes a write now; raises `StoreError` when it does not."""
 
-    async def announce(self, events: Sequence[StatusEvent]) -> None:
-        """Store events that belong to no change."""
+    async def announce(self, events: Sequence[StatusEvent], audit: AuditEntry | None = None) -> None:
+        """Store events that belong to no change, and the entry of the audit log for them."""
 
     async def claim(
         self,
@@ -236,8 +245,13 @@ class ChangeStore(Protocol):
                 (an operator amended it meanwhile); release the lane and claim it anew.
         """
 
-    async def amend(self, change_id: str, amendment: Amendment) -> Change:
+    async def amend(self, change_id: str, amendment: Amendment, audit: AuditEntry | None = None) -> Change:
         """Commit an operator's request; who works on the change loses its lane and takes the change up anew.
+
+        Args:
+            change_id: The change.
+            amendment: Makes the record of it.
+            audit: The entry of the audit log, committed with it; what it is about is filled in.
 
         Raises:
             KeyError: No such change.

@@ -6,6 +6,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from orchestrator.membership.model import Kind
+from orchestrator.outside_text import LONGEST_TOLD
 
 MAX_MEMBERS: Final = 64
 MAX_DEADLINE_SECONDS: Final = 7 * 24 * 3600
@@ -15,6 +16,7 @@ PHRASES: Final = {
     "missing": "is required",
     "extra_forbidden": "is not a known field",
     "string_type": "must be text",
+    "string_too_long": f"has more than {LONGEST_TOLD} characters",
     "tuple_type": "must be a list",
     "int_type": "must be a whole number",
     "int_from_float": "must be a whole number",

@@ -19,7 +19,7 @@ from orchestrator.engine.cloud_events import NATS, Binding, CloudEvent, InvalidE
 from orchestrator.engine.request_mistakes import MAX_DEADLINE_SECONDS, MAX_MEMBERS, PHRASES, mistakes_of
 from orchestrator.engine.strict_json import StrictJsonError, first_repeated, load, shown
 from orchestrator.membership.model import Kind
-from orchestrator.outside_text import told
+from orchestrator.outside_text import LONGEST_TOLD, told
 
 REQUEST_TYPE: Final = "membership.change.requested.v1"
 MAX_BODY_BYTES: Final = 256 * 1024
@@ -105,6 +105,10 @@ class RequestData(BaseModel):
         description="When to give up, in seconds after acceptance; never when left out.",
     )
 
+    reason: Annotated[str, Field(max_length=LONGEST_TOLD)] | None = Field(
+        default=None, description="Why, for the audit log. No part of what is asked for: it may differ when sent again."
+    )
+
     @model_validator(mode="after")
     def _fits_its_kind(self) -> Self:
         if self.privacy_group_id is None and self.kind is not Kind.CREATE_GROUP:
@@ -128,7 +132,7 @@ class RequestData(BaseModel):
     def body_hash(self) -> str:
         """SHA-256, hexadecimal, of what is asked for: the layout of the document does not matter."""
         said: dict[str, Any] = self.model_dump(
-            mode="json", include=set(RequestData.model_fields), exclude_defaults=True
+            mode="json", include=set(RequestData.model_fields) - {"reason"}, exclude_defaults=True
         )
         if self.account is not None:
             said["account"] = self.account.lower()

@@ -7,6 +7,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
+from orchestrator.access.audit import AuditEntry
 from orchestrator.engine.ports import Acceptance
 from orchestrator.membership.errors import ConflictingRequestError
 from orchestrator.membership.model import Change
@@ -38,6 +39,7 @@ class Accept:
         at: When it is accepted.
         source: Who asks, as the request says.
         asker: Who asks, as was proven; empty for nobody.
+        audit: The entry of the audit log for it; none is made for a request that is known.
     """
 
     change: Change
@@ -46,6 +48,7 @@ class Accept:
     at: datetime
     source: str = ""
     asker: str = ""
+    audit: AuditEntry | None = None
 
     @property
     def lane_source(self) -> str:
@@ -82,6 +85,9 @@ class Accept:
         new = [unit for unit in units if unit.change.change_id in inserted]
         if new:
             _announce(transaction, new)
+            for unit in new:
+                if unit.audit is not None:
+                    transaction.audit(unit.audit)
             transaction.work = True
         return [
             Acceptance(change=unit.change, duplicate=False)
@@ -119,8 +125,12 @@ def _known(connection: sa.Connection, unit: Accept) -> Acceptance | ConflictingR
     )
 
 
-def announce_alone(transaction: Transaction, events: Sequence[StatusEvent], at: datetime) -> None:
+def announce_alone(
+    transaction: Transaction, events: Sequence[StatusEvent], at: datetime, audit: AuditEntry | None = None
+) -> None:
     """Store events that belong to no change; those of one group keep their order."""
+    if audit is not None:
+        transaction.audit(audit)
     by_group: dict[str, list[StatusEvent]] = defaultdict(list)
     for event in events:
         by_group[event.privacy_group_id].append(event)

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 
+from orchestrator.access.audit import AuditEntry
 from orchestrator.engine.isolation import contained
 from orchestrator.engine.ports import Acceptance, Amendment, Clock, HistoryEntry, Lane, Record
 from orchestrator.membership.attempt import Attempt
@@ -31,10 +32,17 @@ class SqlChangeStore:
         self._work = database.news.subscribe()
 
     async def accept(
-        self, change: Change, body_hash: str, events: Sequence[StatusEvent], *, source: str = "", asker: str = ""
+        self,
+        change: Change,
+        body_hash: str,
+        events: Sequence[StatusEvent],
+        *,
+        source: str = "",
+        asker: str = "",
+        audit: AuditEntry | None = None,
     ) -> Acceptance:
         """Store a new change with its events, unless its request is known; see `engine.ports.ChangeStore.accept`."""
-        unit = accepting.Accept(change, body_hash, tuple(events), self._clock.now(), source, asker)
+        unit = accepting.Accept(change, body_hash, tuple(events), self._clock.now(), source, asker, audit)
         return await self._database.write(unit, key=change.privacy_group_id)
 
     async def unfinished(self) -> Mapping[tuple[str, str], int]:
@@ -45,10 +53,10 @@ class SqlChangeStore:
         """Make sure that the store takes a write now."""
         await self._database.probe()
 
-    async def announce(self, events: Sequence[StatusEvent]) -> None:
-        """Store events that belong to no change."""
+    async def announce(self, events: Sequence[StatusEvent], audit: AuditEntry | None = None) -> None:
+        """Store events that belong to no change, and the entry of the audit log for them."""
         groups = {event.privacy_group_id for event in events}
-        unit = partial(accepting.announce_alone, events=events, at=self._clock.now())
+        unit = partial(accepting.announce_alone, events=events, at=self._clock.now(), audit=audit)
         await self._database.write(unit, key=groups.pop() if len(groups) == 1 else None)
 
     async def claim(
@@ -101,9 +109,9 @@ class SqlChangeStore:
         unit = recording.Step(lane, record, self._clock.now())
         await self._database.write(unit, key=lane.privacy_group_id)
 
-    async def amend(self, change_id: str, amendment: Amendment) -> Change:
+    async def amend(self, change_id: str, amendment: Amendment, audit: AuditEntry | None = None) -> Change:
         """Commit an operator's request; the amendment may be made more than once, of which one is committed."""
-        unit = partial(recording.amend, change_id=change_id, amendment=amendment, at=self._clock.now())
+        unit = partial(recording.amend, change_id=change_id, amendment=amendment, at=self._clock.now(), audit=audit)
         return await self._database.write(unit)
 
     async def change(self, change_id: str) -> Change | None:

@@ -1,11 +1,12 @@
 """Units of work that commit a step: changes, attempts, history and status events, all or nothing."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import sqlalchemy as sa
 
+from orchestrator.access.audit import AuditEntry
 from orchestrator.engine.ports import Amendment, Lane, LeaseLostError, Record
 from orchestrator.membership.attempt import Attempt
 from orchestrator.membership.model import RESTING, Change
@@ -102,7 +103,9 @@ def _lost(lane: Lane) -> LeaseLostError:
     )
 
 
-def amend(transaction: Transaction, change_id: str, amendment: Amendment, at: datetime) -> Change:
+def amend(
+    transaction: Transaction, change_id: str, amendment: Amendment, at: datetime, audit: AuditEntry | None = None
+) -> Change:
     """Commit an operator's request; whoever works on the change finds it at another revision, and takes it up anew.
 
     Raises:
@@ -123,6 +126,9 @@ def amend(transaction: Transaction, change_id: str, amendment: Amendment, at: da
     if holder is None:
         due_again(transaction, group)
     transaction.work = True
+    if audit is not None:
+        about = replace(audit, about=change.kind.value, change_id=change_id, privacy_group_id=group)
+        transaction.audit(replace(about, request_id=change.request_id))
     amended = change_by_id(connection, change_id)
     return change if amended is None else amended
 

@@ -332,18 +332,3 @@ addition_times = sa.Table(
     sa.Column("at", sa.BigInteger, nullable=False),
     sa.Index("ix_addition_times_node", "node", "besu_version", "quantity", "at"),
 )
-
-# What is kept of callers' tokens: never a secret, only its hash.
-access_tokens = sa.Table(
-    "access_tokens",
-    metadata,
-    sa.Column("token_id", sa.Text, primary_key=True),
-    sa.Column("name", sa.Text, nullable=False),
-    sa.Column("role", sa.Text, nullable=False),
-    sa.Column("scope", sa.Text, nullable=False),
-    sa.Column("secret_hash", sa.Text, nullable=False),
-    sa.Column("created_at", sa.BigInteger, nullable=False),
-    sa.Column("created_by", sa.Text, nullable=False),
-    sa.Column("expires_at", sa.BigInteger, nullable=False),
-    sa.Column("revoked_at", sa.BigInteger),
-)

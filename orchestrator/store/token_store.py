@@ -8,12 +8,13 @@ from typing import Final
 
 import sqlalchemy as sa
 
+from orchestrator.access.audit import AuditEntry
 from orchestrator.access.callers import Role, scope_of
 from orchestrator.access.tokens import TokenRecord
 from orchestrator.membership.model import Kind
+from orchestrator.store.access_schema import access_tokens
 from orchestrator.store.database import Database
 from orchestrator.store.rows import Row, Values, micros, moment, storable, to_json
-from orchestrator.store.schema import access_tokens
 from orchestrator.store.transaction import Transaction
 
 MOST_LISTED: Final = 1_000
@@ -34,9 +35,9 @@ class SqlAccessTokens:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def add(self, record: TokenRecord) -> None:
+    async def add(self, record: TokenRecord, audit: AuditEntry) -> None:
         """Keep a new one."""
-        await self._database.write(partial(_add, record=record), key=_KEY)
+        await self._database.write(partial(_add, record=record, audit=audit), key=_KEY)
 
     async def find(self, token_id: str) -> TokenRecord | None:
         """Return one, be it expired or revoked."""
@@ -46,12 +47,13 @@ class SqlAccessTokens:
         """Return all, the newest first, at most `MOST_LISTED`."""
         return await self._database.read(_newest)
 
-    async def revoke(self, token_id: str, at: datetime) -> TokenRecord | None:
+    async def revoke(self, token_id: str, at: datetime, audit: AuditEntry) -> TokenRecord | None:
         """Let one count no more; returns it, None when there is none. One that was revoked before stays as it is."""
-        return await self._database.write(partial(_revoke, token_id=token_id, at=at), key=_KEY)
+        return await self._database.write(partial(_revoke, token_id=token_id, at=at, audit=audit), key=_KEY)
 
 
-def _add(transaction: Transaction, *, record: TokenRecord) -> None:
+def _add(transaction: Transaction, *, record: TokenRecord, audit: AuditEntry) -> None:
+    transaction.audit(audit)
     transaction.connection.execute(access_tokens.insert(), _values(record))
 
 
@@ -64,10 +66,11 @@ def _newest(connection: sa.Connection) -> tuple[TokenRecord, ...]:
     return tuple(_record(row) for row in connection.execute(_NEWEST).mappings())
 
 
-def _revoke(transaction: Transaction, *, token_id: str, at: datetime) -> TokenRecord | None:
+def _revoke(transaction: Transaction, *, token_id: str, at: datetime, audit: AuditEntry) -> TokenRecord | None:
     found = _find(transaction.connection, token_id=token_id)
     if found is None or found.revoked_at is not None:
         return found
+    transaction.audit(audit)
     revoking = access_tokens.update().where(access_tokens.c.token_id == found.token_id)
     transaction.connection.execute(revoking.values(revoked_at=micros(at)))
     return replace(found, revoked_at=moment(micros(at)))

@@ -3,7 +3,8 @@
 Status events get their `sequence` when a unit of work announces them, because that needs only the lane's row. Their
 global `position` is given by the last statement before the commit, in which all waiting rows are inserted at once. On
 PostgreSQL a lock is held from there to the end of the commit: positions become visible in their own order, so a reader
-that has seen one never finds a lower one later. Whoever holds that lock needs no other, hence no deadlock.
+that has seen one never finds a lower one later. Whoever holds that lock needs no other, hence no deadlock. The audit
+log is one chain, whose end is read and moved on under the same lock, once for all entries of a transaction.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -13,8 +14,10 @@ from typing import TypeVar
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
+from orchestrator.access.audit import AuditEntry
 from orchestrator.membership.status import StatusEvent
 from orchestrator.outside_text import valid
+from orchestrator.store import audit_rows
 from orchestrator.store.rows import Values, micros, storable, to_json
 from orchestrator.store.schema import deletions, lanes, outbox
 
@@ -38,13 +41,14 @@ class Transaction:
         position: After `finish`: the newest position of the status events that were announced, 0 for none.
     """
 
-    __slots__ = ("_rows", "connection", "position", "work")
+    __slots__ = ("_entries", "_rows", "connection", "position", "work")
 
     def __init__(self, connection: sa.Connection) -> None:
         self.connection = connection
         self.work = False
         self.position = 0
         self._rows: list[Values] = []
+        self._entries: list[AuditEntry] = []
 
     def lock(self, groups: Iterable[str]) -> None:
         """Lock the lanes of several groups, if they have any, in the one order in which everybody does."""
@@ -74,12 +78,18 @@ class Transaction:
             for sequence, event in enumerate(events, first)
         ]
 
+    def audit(self, entry: AuditEntry) -> None:
+        """Put an entry into the audit log, behind those that are there."""
+        self._entries.append(audit_rows.fit(entry))
+
     def finish(self) -> None:
         """Do what is done once, right before the commit."""
         postgresql = self.connection.dialect.name == "postgresql"
+        if postgresql and (self._rows or self._entries):
+            self.connection.execute(_TAKE_POSITION_LOCK)
+        if self._entries:
+            audit_rows.append(self.connection, self._entries)
         if self._rows:
-            if postgresql:
-                self.connection.execute(_TAKE_POSITION_LOCK)
             self.connection.execute(_INSERT_OUTBOX, self._rows)
             self.position = self.connection.execute(_NEWEST).scalar_one()
         if postgresql and self.work:

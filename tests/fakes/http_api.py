@@ -13,6 +13,7 @@ from typing import Any
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
+from orchestrator.access.audit import FIRST_HASH, AuditEntry, ChainedEntry, chained
 from orchestrator.access.callers import EVERYTHING, Caller, Role, Scope
 from orchestrator.access.tokens import ID_BYTES, TokenRecord, hash_of, split_token, token_text
 from orchestrator.api.application import make_api
@@ -62,6 +63,7 @@ class FakeRecord:
     held: set[str] = field(default_factory=set)
     coming: list[dict[str, Any]] = field(default_factory=list)
     on_step: Callable[[], None] = lambda: None
+    audited: list[AuditEntry] = field(default_factory=list)
 
     async def submit(self, request: ChangeRequest, caller: Caller) -> Acceptance:
         """Store a request as a queued change."""
@@ -85,12 +87,13 @@ class FakeRecord:
         self.hashes[request.request_id] = request.body_hash
         return Acceptance(change=change, duplicate=False)
 
-    async def amend(self, change_id: str, amendment: Amendment) -> Change:
+    async def amend(self, change_id: str, amendment: Amendment, audit: AuditEntry | None = None) -> Change:
         """Apply an operator's request."""
         self._fail()
         if change_id in self.held:
             raise LeaseLostError("held")
         record = amendment(self.stored[change_id])
+        self.audited += [] if audit is None else [audit]
         for change in record.changes:
             self.stored[change.change_id] = change
         self.steps += record.history
@@ -375,21 +378,24 @@ class FakeTokens:
     """Tokens in a dictionary."""
 
     kept: dict[str, TokenRecord] = field(default_factory=dict)
+    audited: list[AuditEntry] = field(default_factory=list)
 
     async def find(self, token_id: str) -> TokenRecord | None:
         """Return one."""
         return self.kept.get(token_id)
 
-    async def add(self, record: TokenRecord) -> None:
+    async def add(self, record: TokenRecord, audit: AuditEntry) -> None:
         """Keep one."""
+        self.audited.append(audit)
         self.kept[record.token_id] = record
 
     async def newest(self) -> tuple[TokenRecord, ...]:
         """Return all."""
         return tuple(reversed(self.kept.values()))
 
-    async def revoke(self, token_id: str, at: datetime) -> TokenRecord | None:
+    async def revoke(self, token_id: str, at: datetime, audit: AuditEntry) -> TokenRecord | None:
         """Revoke one."""
+        self.audited.append(audit)
         if token_id in self.kept:
             self.kept[token_id] = replace(self.kept[token_id], revoked_at=at)
         return self.kept.get(token_id)
@@ -414,6 +420,21 @@ class FakeTokens:
 
 
 @dataclass
+class FakeAudit:
+    """An audit log in a list."""
+
+    entries: list[AuditEntry] = field(default_factory=list)
+
+    async def record(self, entry: AuditEntry) -> None:
+        """Append one."""
+        self.entries.append(entry)
+
+    async def behind(self, after: int, limit: int) -> list[ChainedEntry]:
+        """Return some."""
+        return chained(self.entries, 0, FIRST_HASH)[after : after + limit]
+
+
+@dataclass
 class FakeParts:
     """All of them together."""
 
@@ -429,6 +450,7 @@ class FakeParts:
     dead_letters: FakeDeadLetters = field(default_factory=FakeDeadLetters)
     webhooks: FakeWebhooks = field(default_factory=FakeWebhooks)
     tokens: FakeTokens = field(default_factory=FakeTokens)
+    audit: FakeAudit = field(default_factory=FakeAudit)
     metrics: CollectorRegistry = field(default_factory=CollectorRegistry)
     rules: AccessRules = field(default_factory=AccessRules)
     web_tokens: WebTokens | None = None
@@ -457,6 +479,7 @@ class FakeParts:
             dead_letters=self.dead_letters,
             webhooks=self.webhooks,
             tokens=self.tokens,
+            audit=self.audit,
             metrics=self.metrics,
             now=lambda: self.now,
             origins=("https://console.example.org",),
@@ -464,7 +487,9 @@ class FakeParts:
 
     def application(self) -> web.Application:
         """Return the API on them."""
-        self.authentication = Authentication(self.rules, self.tokens, self.web_tokens, lambda: self.now, time.monotonic)
+        self.authentication = Authentication(
+            self.rules, self.tokens, self.audit, self.web_tokens, lambda: self.now, time.monotonic
+        )
         return make_api(self.services(), self.authentication)
 
 

@@ -4,7 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from orchestrator.access.callers import EVERYTHING, Role, Scope
+from orchestrator.access.audit import Action, entry_by
+from orchestrator.access.callers import EVERYTHING, Door, Role, Scope, anyone
 from orchestrator.access.tokens import TokenRecord, hash_of
 from orchestrator.membership.errors import ConflictingRequestError
 from orchestrator.membership.model import Kind
@@ -13,6 +14,7 @@ from orchestrator.store.token_store import SqlAccessTokens
 from tests.fakes.changes import a_change
 
 NOW = datetime(2024, 11, 5, tzinfo=UTC)
+AN_ENTRY = entry_by(anyone(Door.LOCAL), Action.CREATE_TOKEN, 0)
 GROUP = "kAbelwaVW7okoEn1+okO+AbA4Hhz/7DaCOWVQz9nx5M="
 
 
@@ -41,7 +43,7 @@ def a_token(number: int, scope: Scope = EVERYTHING) -> TokenRecord:
 async def test_a_token_is_found_as_it_was_kept(database: Database, scope: Scope) -> None:
     """No limit, some, and nothing at all stay three different things."""
     tokens = SqlAccessTokens(database)
-    await tokens.add(a_token(1, scope))
+    await tokens.add(a_token(1, scope), AN_ENTRY)
     assert await tokens.find(f"{1:016x}") == a_token(1, scope)
     assert await tokens.find("1") is None
 
@@ -50,14 +52,14 @@ async def test_a_revoked_token_stays_revoked(database: Database) -> None:
     """The first revocation counts; the list tells of it, the newest token first."""
     tokens = SqlAccessTokens(database)
     for number in (1, 2):
-        await tokens.add(a_token(number))
-    first = await tokens.revoke(f"{1:016x}", NOW)
-    again = await tokens.revoke(f"{1:016x}", NOW + timedelta(hours=1))
+        await tokens.add(a_token(number), AN_ENTRY)
+    first = await tokens.revoke(f"{1:016x}", NOW, AN_ENTRY)
+    again = await tokens.revoke(f"{1:016x}", NOW + timedelta(hours=1), AN_ENTRY)
     assert first is not None
     assert first == again
     assert first.revoked_at == NOW
     assert [record.revoked_at for record in await tokens.newest()] == [None, NOW]
-    assert await tokens.revoke("none", NOW) is None
+    assert await tokens.revoke("none", NOW, AN_ENTRY) is None
 
 
 async def test_a_request_is_known_to_its_caller_alone(store: SqlChangeStore) -> None:

@@ -24,6 +24,7 @@ GET    /openapi.json                          viewer    none
 GET    /readyz                                -         none
 GET    /static/{name}                         viewer    none
 GET    /v1/attention                          viewer    list
+GET    /v1/audit-log                          admin     whole
 GET    /v1/changes                            viewer    list
 GET    /v1/changes/{change_id}                viewer    group
 GET    /v1/dead-letters                       operator  whole

@@ -12,7 +12,8 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient
 
-from orchestrator.access.callers import EVERYTHING, Role, Scope
+from orchestrator.access.audit import Action, entry_by
+from orchestrator.access.callers import EVERYTHING, Door, Role, Scope, anyone
 from orchestrator.access.table import ROUTES, Reach
 from orchestrator.access.tokens import TokenRecord
 from orchestrator.api import authentication, stream
@@ -51,6 +52,7 @@ NAMED = {
     "letter_id": "7",
     "token_id": "00000000000000ff",
 }
+AN_ENTRY = entry_by(anyone(Door.LOCAL), Action.REVOKE_TOKEN, 0)
 RANK = {Role.VIEWER: 1, Role.OPERATOR: 2, Role.ADMIN: 3}
 
 
@@ -216,7 +218,7 @@ async def test_an_expired_and_a_revoked_token_count_no_more(
     assert await status_of(client, ("GET", "/v1/groups"), revoked) == 401
     elsewhere = guarded.tokens.make("elsewhere", Role.VIEWER)
     monkeypatch.setattr(authentication, "KNOWN_SECONDS", 0.0)
-    await guarded.tokens.revoke(elsewhere.split("_")[1], NOW)
+    await guarded.tokens.revoke(elsewhere.split("_")[1], NOW, AN_ENTRY)
     assert await status_of(client, ("GET", "/v1/groups"), elsewhere) == 401
 
 

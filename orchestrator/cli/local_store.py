@@ -1,4 +1,4 @@
-"""Tokens made beside the store, without a daemon: whoever can write the store may as well."""
+"""Tokens and audit log beside the store, without a daemon: whoever can write the store may as well."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
@@ -8,6 +8,8 @@ from typing import TypeVar
 
 from pydantic import ValidationError
 
+from orchestrator.access.audit import Action, entry_by, micros
+from orchestrator.access.callers import Door, anyone
 from orchestrator.api.access_documents import (
     NewTokenDocument,
     TokenDocument,
@@ -16,12 +18,15 @@ from orchestrator.api.access_documents import (
     new_token_document,
     token_document,
 )
-from orchestrator.api.tokens import new_token
+from orchestrator.api.auditing import AuditDocument, audit_document
+from orchestrator.api.tokens import about_token, new_token
 from orchestrator.app import store_url
 from orchestrator.cli.output import Exit, fail
 from orchestrator.cli.running import load
 from orchestrator.config import ConfigError
 from orchestrator.engine.ports import StoreError
+from orchestrator.outside_text import told
+from orchestrator.store.audit_store import SqlAuditLog
 from orchestrator.store.database import Database
 from orchestrator.store.token_store import SqlAccessTokens
 
@@ -29,6 +34,8 @@ T = TypeVar("T")
 
 LOCAL_NAME = "local"
 """What is kept as who made a token that was made here."""
+
+_HERE = anyone(Door.LOCAL)
 
 
 def created(config: Path, asked: Mapping[str, object]) -> NewTokenDocument:
@@ -40,8 +47,9 @@ def created(config: Path, asked: Mapping[str, object]) -> NewTokenDocument:
         raise fail(f"{'.'.join(map(str, first['loc']))}: {first['msg']}", Exit.USAGE) from None
     record, token = new_token(wanted, LOCAL_NAME, datetime.now(UTC))
 
-    async def keep(tokens: SqlAccessTokens) -> NewTokenDocument:
-        await tokens.add(record)
+    async def keep(database: Database) -> NewTokenDocument:
+        entry = entry_by(_HERE, Action.CREATE_TOKEN, micros(record.created_at), about=about_token(record))
+        await SqlAccessTokens(database).add(record, entry)
         return new_token_document(record, token)
 
     return _on_store(config, keep)
@@ -50,8 +58,8 @@ def created(config: Path, asked: Mapping[str, object]) -> NewTokenDocument:
 def listed(config: Path) -> TokenPage:
     """Return all tokens."""
 
-    async def read(tokens: SqlAccessTokens) -> TokenPage:
-        return TokenPage(tokens=[token_document(record) for record in await tokens.newest()])
+    async def read(database: Database) -> TokenPage:
+        return TokenPage(tokens=[token_document(record) for record in await SqlAccessTokens(database).newest()])
 
     return _on_store(config, read)
 
@@ -59,8 +67,11 @@ def listed(config: Path) -> TokenPage:
 def revoked(config: Path, token_id: str) -> TokenDocument:
     """Revoke a token."""
 
-    async def revoke(tokens: SqlAccessTokens) -> TokenDocument:
-        found = await tokens.revoke(token_id, datetime.now(UTC))
+    async def revoke(database: Database) -> TokenDocument:
+        now = datetime.now(UTC)
+        found = await SqlAccessTokens(database).revoke(
+            token_id, now, entry_by(_HERE, Action.REVOKE_TOKEN, micros(now), about=told(token_id))
+        )
         if found is None:
             raise fail(f"there is no token {token_id}; `orchestrator tokens list` shows them", Exit.USAGE)
         return token_document(found)
@@ -68,12 +79,21 @@ def revoked(config: Path, token_id: str) -> TokenDocument:
     return _on_store(config, revoke)
 
 
-def _on_store(config: Path, work: Callable[[SqlAccessTokens], Awaitable[T]]) -> T:
+def audit_page(config: Path, after: int, limit: int) -> list[AuditDocument]:
+    """Return entries of the audit log."""
+
+    async def read(database: Database) -> list[AuditDocument]:
+        return [audit_document(entry) for entry in await SqlAuditLog(database).behind(after, limit)]
+
+    return _on_store(config, read)
+
+
+def _on_store(config: Path, work: Callable[[Database], Awaitable[T]]) -> T:
     loaded = load(config)
 
     async def opened() -> T:
         async with Database(store_url(loaded)) as database:
-            return await work(SqlAccessTokens(database))
+            return await work(database)
 
     try:
         return asyncio.run(opened())

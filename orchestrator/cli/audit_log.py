@@ -1,0 +1,116 @@
+"""Verbs about the audit log: list, export, verify."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from orchestrator.cli import options
+from orchestrator.cli.output import Exit, compact_json, fail, say, stdout_console, with_daemon
+
+if TYPE_CHECKING:
+    from orchestrator.api.auditing import AuditDocument
+    from orchestrator.client import DaemonClient
+
+app = typer.Typer(
+    help="The audit log: who asked for what, with what outcome.", no_args_is_help=True, rich_markup_mode=None
+)
+
+PAGE = 500
+
+Local = Annotated[bool, typer.Option("--local", help="Read the store of --config, without a daemon.")]
+After = Annotated[int, typer.Option("--after", help="Only entries behind the one of this number.", min=0)]
+
+
+@app.command("list")
+def listing(
+    after: After = 0,
+    limit: Annotated[int, typer.Option(help="At most so many.", min=1, max=PAGE)] = 50,
+    local: Local = False,
+    config: options.ConfigFile = options.DEFAULT_CONFIG,
+    url: options.Url = options.DEFAULT_URL,
+) -> None:
+    """List entries, the oldest first."""
+    found = _page(after, limit, config if local else None, url)
+    if not found:
+        return say("there is no entry")
+    from orchestrator.cli.tables import audit_listing
+
+    return audit_listing(found).print_on(stdout_console())
+
+
+@app.command("export")
+def export(
+    after: After = 0,
+    local: Local = False,
+    config: options.ConfigFile = options.DEFAULT_CONFIG,
+    url: options.Url = options.DEFAULT_URL,
+) -> None:
+    """Print all entries as JSON lines, the oldest first."""
+    for entry in _entries(after, PAGE, config if local else None, url):
+        typer.echo(entry.model_dump_json())
+
+
+@app.command("verify")
+def verify(
+    expect: Annotated[
+        list[str] | None,
+        typer.Option(help="An entry's hash that was noted earlier; may be repeated.", metavar="NUMBER:HASH"),
+    ] = None,
+    local: Local = False,
+    config: options.ConfigFile = options.DEFAULT_CONFIG,
+    url: options.Url = options.DEFAULT_URL,
+    json: options.AsJson = False,
+) -> None:
+    """Make sure that the log is as it was written.
+
+    Exit code 1 when an entry was changed, removed or put in. Note the number and hash that it prints: only they tell
+    later that the end was cut off.
+    """
+    from orchestrator.access.audit import FIRST_HASH, first_break
+    from orchestrator.api.auditing import entry_of
+
+    wanted = _expected(expect or ())
+    number, newest = 0, FIRST_HASH
+    for document in _entries(0, PAGE, config if local else None, url):
+        trouble = first_break([entry_of(document)], number, newest)
+        if trouble is not None:
+            raise fail(f"the audit log is not as it was written: {trouble}")
+        number, newest = document.number, document.entry_hash
+        if wanted.pop(number, newest) != newest:
+            raise fail(f"the audit log is not the one that was noted: entry {number} has another hash")
+    if wanted:
+        raise fail(f"the audit log ends with entry {number}: entry {min(wanted)}, which was noted, is gone")
+    if json:
+        return typer.echo(compact_json({"entries": number, "entry_hash": newest}))
+    return typer.echo(f"{number} entries, unbroken; note the newest: {number}:{newest}")
+
+
+def _expected(texts: Sequence[str]) -> dict[int, str]:
+    found: dict[int, str] = {}
+    for text in texts:
+        number, _, noted = text.partition(":")
+        if not number.isascii() or not number.isdigit() or len(noted) != 64:
+            raise fail(f"--expect {text[:100]}: must be a number, a colon and 64 hexadecimal digits", Exit.USAGE)
+        found[int(number)] = noted.lower()
+    return found
+
+
+def _entries(after: int, page: int, config: Path | None, url: str) -> "Iterator[AuditDocument]":
+    """Yield entries, a page at a time."""
+    while found := _page(after, page, config, url):
+        yield from found
+        after = found[-1].number
+
+
+def _page(after: int, limit: int, config: Path | None, url: str) -> "list[AuditDocument]":
+    if config is not None:
+        from orchestrator.cli.local_store import audit_page
+
+        return audit_page(config, after, limit)
+
+    async def ask(client: "DaemonClient") -> "list[AuditDocument]":
+        return (await client.audit_log(after=after, limit=limit)).entries
+
+    return with_daemon(url, ask)
