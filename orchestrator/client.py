@@ -22,7 +22,7 @@ from urllib.parse import quote
 import aiohttp
 from pydantic import BaseModel, ValidationError
 
-from orchestrator.api.access_documents import NewTokenDocument, SessionDocument, TokenDocument, TokenPage
+from orchestrator.api.access_documents import NewTokenDocument, TokenDocument, TokenPage
 from orchestrator.api.auditing import AuditPage
 from orchestrator.api.change_documents import ChangeDetailDocument, ChangeDocument, ChangePage
 from orchestrator.api.documents import DeadLetterPage, path_id
@@ -205,10 +205,6 @@ class DaemonClient:
         """Post a test event to a webhook."""
         return _read(TriedDocument, await self._call("POST", f"/v1/webhooks/{quote(name, safe='')}/test"))
 
-    async def session(self) -> SessionDocument:
-        """Return who the daemon takes us for."""
-        return _read(SessionDocument, await self._call("GET", "/v1/session"))
-
     async def tokens(self) -> TokenPage:
         """Return callers' tokens."""
         return _read(TokenPage, await self._call("GET", "/v1/tokens"))
@@ -223,8 +219,7 @@ class DaemonClient:
 
     async def audit_log(self, *, after: int = 0, limit: int = 100) -> AuditPage:
         """Return entries of the audit log behind the one of a number, in their order."""
-        query = [("after", str(after)), ("limit", str(limit))]
-        return _read(AuditPage, await self._call("GET", "/v1/audit-log", params=query))
+        return _read(AuditPage, await self._call("GET", "/v1/audit-log", params={"after": after, "limit": limit}))
 
     async def events(
         self,
@@ -275,11 +270,9 @@ class DaemonClient:
 
 @asynccontextmanager
 async def connect(url: str, token: str | None = None) -> AsyncIterator[DaemonClient]:
-    """Return a client of the daemon at an address; nothing is sent yet.
+    """Return a client of the daemon at an address, or at its Unix socket (``unix:/path``); nothing is sent yet.
 
-    Args:
-        url: Its address, or ``unix:/path`` for its Unix socket, where the kernel says who we are.
-        token: What proves who we are; None where nobody asks for it.
+    `token` proves who we are; None where nobody asks for it, or where the kernel says who we are.
     """
     path = url.removeprefix("unix:") if url.startswith("unix:") else None
     async with aiohttp.ClientSession(

@@ -25,7 +25,6 @@ class Action(StrEnum):
     RETRY = "retry"
     CANCEL = "cancel"
     NAME = "name"
-    REPLAY = "replay"
     CREATE_TOKEN = "create_token"  # noqa: S105 - a name
     REVOKE_TOKEN = "revoke_token"  # noqa: S105 - a name
     USE = "use"

@@ -34,10 +34,12 @@ class Rule:
     Attributes:
         least: The least role that may; None when no credential is asked for.
         reach: What of the scope counts.
+        noted: Whether each use goes into the audit log right before it is done: the handler itself enters nothing.
     """
 
     least: Role | None
     reach: Reach = Reach.NONE
+    noted: bool = False
 
 
 _STATIC: Final = "/static/"
@@ -69,13 +71,13 @@ ROUTES: Final[Mapping[tuple[str, str], Rule]] = {
     ("GET", "/v1/events"): Rule(Role.VIEWER, Reach.LIST),
     # A dead letter may be anybody's message about any group, and one that is replayed is taken as its sender's.
     ("GET", "/v1/dead-letters"): Rule(Role.OPERATOR, Reach.WHOLE),
-    ("POST", "/v1/dead-letters/{letter_id}/replay"): Rule(Role.OPERATOR, Reach.WHOLE),
+    ("POST", "/v1/dead-letters/{letter_id}/replay"): Rule(Role.OPERATOR, Reach.WHOLE, noted=True),
     # Where events are posted is the business of whoever runs the daemon, for all groups at once.
     ("GET", "/v1/webhooks"): Rule(Role.VIEWER, Reach.WHOLE),
-    ("POST", "/v1/webhooks/{name}/pause"): Rule(Role.OPERATOR, Reach.WHOLE),
-    ("POST", "/v1/webhooks/{name}/resume"): Rule(Role.OPERATOR, Reach.WHOLE),
-    ("POST", "/v1/webhooks/{name}/redrive"): Rule(Role.OPERATOR, Reach.WHOLE),
-    ("POST", "/v1/webhooks/{name}/test"): Rule(Role.OPERATOR, Reach.WHOLE),
+    ("POST", "/v1/webhooks/{name}/pause"): Rule(Role.OPERATOR, Reach.WHOLE, noted=True),
+    ("POST", "/v1/webhooks/{name}/resume"): Rule(Role.OPERATOR, Reach.WHOLE, noted=True),
+    ("POST", "/v1/webhooks/{name}/redrive"): Rule(Role.OPERATOR, Reach.WHOLE, noted=True),
+    ("POST", "/v1/webhooks/{name}/test"): Rule(Role.OPERATOR, Reach.WHOLE, noted=True),
     # Whoever makes tokens could make one without the limits of their own.
     ("GET", "/v1/tokens"): Rule(Role.ADMIN, Reach.WHOLE),
     ("POST", "/v1/tokens"): Rule(Role.ADMIN, Reach.WHOLE),

@@ -165,6 +165,15 @@ class Authentication:
             raise RefusedTokenError("this is no token of this daemon")
         return await self._web_tokens.caller(shown, door, self._now())
 
+    async def used(self, caller: Caller, route: str, named: Mapping[str, str]) -> None:
+        """Note in the audit log what a caller is about to do; what can't be noted is not done.
+
+        Raises:
+            StoreError: It could not be noted.
+        """
+        about = told(" ".join((route, *named.values())))
+        await self._audit.record(entry_by(caller, Action.USE, micros(self._now()), about=about))
+
     async def refused(self, caller: Caller, route: str, why: str) -> None:
         """Note in the audit log that a caller asked for what it may not, a bounded number a minute."""
         now = self._now()
@@ -227,6 +236,8 @@ async def authentication_middleware(request: web.Request, handler: Handler) -> w
         request[CALLER] = caller
         try:
             require(rule, caller)
+            if rule.noted:
+                await request.app[AUTHENTICATION].used(caller, f"{request.method} {path}", request.match_info)
             return await handler(request)
         except ForbiddenError as error:
             await request.app[AUTHENTICATION].refused(caller, f"{request.method} {path}", str(error))

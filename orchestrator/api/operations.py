@@ -273,7 +273,7 @@ OPERATIONS: Final = (
             ),
         ),
         answers={204: Answer(description="It is among the triggers again.", media_type=None)},
-        problems=(404, 422, 503),
+        problems=(404, 409, 422, 503),
     ),
     Operation(
         method="GET",

@@ -35,10 +35,7 @@ class RequestIntake(Protocol):
 
 
 class ChangeRecord(Protocol):
-    """Reads changes and amends resting ones; the part of `orchestrator.engine.ports.ChangeStore` that the API uses.
-
-    Every method may raise `StoreError`.
-    """
+    """Reads changes and amends resting ones; part of `engine.ports.ChangeStore`. May raise `StoreError`."""
 
     async def amend(self, change_id: str, amendment: Amendment, audit: AuditEntry | None = None) -> Change:
         """Commit an operator's request on a change that rests, and the entry of the audit log for it.
@@ -63,8 +60,7 @@ class ChangeRecord(Protocol):
     ) -> tuple[Change, ...]:
         """Return changes, newest first; `before` is the id to go on after, `prefix` what their ids begin with.
 
-        Only changes of the groups `within` are there, unless that is None: one of another group as `before` is none.
-        """
+        Only changes of the groups `within` are there, unless that is None; `before` is one of them, too."""
 
     async def count(
         self,
@@ -74,7 +70,7 @@ class ChangeRecord(Protocol):
         states: Sequence[State] = (),
         prefix: str = "",
     ) -> int:
-        """Return how many changes there are of the kind that `changes` lists."""
+        """Return how many changes `changes` lists in all."""
 
     async def groups_asked_for(self, *, limit: int = 10_000) -> tuple[str, ...]:
         """Return the ids of groups that changes were asked for, those with the newest change first."""

@@ -5,14 +5,12 @@ from http import HTTPStatus
 from aiohttp import web
 from prometheus_client.exposition import choose_encoder
 
-from orchestrator.access.audit import Action, entry_by, micros
-from orchestrator.api.authentication import AUTHENTICATION, caller_of_request
+from orchestrator.api.authentication import AUTHENTICATION
 from orchestrator.api.changes import SERVICES, json_response
 from orchestrator.api.documents import DeadLetterPage, dead_letter_document, readiness_document
 from orchestrator.api.problems import ProblemError
 from orchestrator.api.reading import check_parameters, page_size
-from orchestrator.engine.ports import StoreError
-from orchestrator.outside_text import told
+from orchestrator.engine.ports import StoreError, UnfitMessageError
 
 
 async def livez(_request: web.Request) -> web.Response:
@@ -48,12 +46,11 @@ async def replay_dead_letter(request: web.Request) -> web.Response:
     """Put a dead letter back among the triggers."""
     check_parameters(request, ())
     letter_id = request.match_info["letter_id"][:256]
-    services = request.app[SERVICES]
-    entry = entry_by(caller_of_request(request), Action.REPLAY, micros(services.now()), about=told(letter_id))
-    await services.audit.record(entry)  # before it is done: nothing is replayed that nobody can be asked about
     try:
-        await services.dead_letters.replay(letter_id)
+        await request.app[SERVICES].dead_letters.replay(letter_id)
     except KeyError:
         detail = f"There is no dead letter {letter_id}; it may have been replayed already."
         raise ProblemError(HTTPStatus.NOT_FOUND, "unknown-dead-letter", detail, "letter_id") from None
+    except UnfitMessageError as error:
+        raise ProblemError(HTTPStatus.CONFLICT, "impossible-now", str(error), "letter_id") from error
     return web.Response(status=HTTPStatus.NO_CONTENT)

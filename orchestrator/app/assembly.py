@@ -11,6 +11,7 @@ from pathlib import Path
 from random import SystemRandom
 from urllib.parse import quote, urlsplit, urlunsplit
 
+from orchestrator.app.callers import asker_name, askers
 from orchestrator.app.guard_words import GuardWords
 from orchestrator.app.holder import holding
 from orchestrator.app.metrics import Metrics, NodeReading
@@ -315,8 +316,13 @@ async def assembled(config: Config, stopping: asyncio.Event, clock: Clock | None
             per_source=config.admission.per_source,
             per_account=config.admission.per_account,
             when_full=config.admission.when_full,
+            of_source={
+                asker_name(source): source.unfinished
+                for source in config.broker.sources
+                if source.unfinished is not None
+            },
         )
-        intake = Intake(store, fleet, accounts, clock, new_id, bounds, turns)
+        intake = Intake(store, fleet, accounts, clock, new_id, bounds, turns, askers(config))
         metrics.watch_shares(lambda: supervisor.largest_share, lambda: turns.waiting)
         metrics.watch_admission(intake.admission)
         yield Engine(

@@ -66,6 +66,7 @@ def broker_names(config: BrokerConfig) -> Names:
         events=names.events,
         consumer=names.consumer,
         verdicts=names.verdicts,
+        sources=tuple(source.subject for source in config.sources),
     )
 
 
@@ -140,7 +141,10 @@ async def run_daemon(
         engine.metrics.watch_surroundings(lambda: readiness.working, lambda: backlog.seconds)
         address = await serve_http(stack, config, engine, broker, feed, readiness, broker_names(config.broker))
         async with asyncio.TaskGroup() as tasks:
-            taking = tasks.create_task(kept_running("intake", partial(engine.intake.run, broker), engine.clock))
+            taking = [
+                tasks.create_task(kept_running("intake", partial(engine.intake.run, broker.inlet(name)), engine.clock))
+                for name in broker_names(config.broker).inlets
+            ]
             driving = tasks.create_task(engine.supervisor.run())
             lag = LoopLag()
             engine.metrics.watch_loop(lambda: lag.seconds)
@@ -158,9 +162,10 @@ async def run_daemon(
             guarding = tasks.create_task(engine.chains.watch(stopping))
             await stopping.wait()
             guarding.cancel()
-            taking.cancel()
+            for intake in taking:
+                intake.cancel()
             await driving
-            await cancelled([taking, *reporting])
+            await cancelled([*taking, *reporting])
             await relay.drain(DRAIN_SECONDS)
     log.info("stopped")
     if guarding.done() and not guarding.cancelled() and (trouble := guarding.result()) is not None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import socket
 import ssl
 import time
@@ -15,9 +14,8 @@ import structlog
 from aiohttp import web
 
 from orchestrator import __version__
-from orchestrator.access.callers import Role, Scope, scope_of
 from orchestrator.api.application import make_api
-from orchestrator.api.authentication import AccessRules, Authentication, LocalUser
+from orchestrator.api.authentication import Authentication
 from orchestrator.api.connections import Connections
 from orchestrator.api.forecasting import FleetForecasts
 from orchestrator.api.group_reading import FleetGroups
@@ -26,6 +24,7 @@ from orchestrator.api.overview_reading import Overview
 from orchestrator.api.ports import ApiServices, EventFeed
 from orchestrator.api.web_tokens import WebTokenRules, WebTokens
 from orchestrator.app.assembly import Engine, tls_context
+from orchestrator.app.callers import access_rules
 from orchestrator.app.naming import GroupNames
 from orchestrator.app.readiness import Readiness
 from orchestrator.app.webhook_endpoints import endpoints
@@ -33,15 +32,13 @@ from orchestrator.besu.versions import notes_of
 from orchestrator.broker.names import Names
 from orchestrator.broker.port import Broker
 from orchestrator.config import Config
-from orchestrator.config.access_section import JwtConfig, LimitConfig, UserConfig
+from orchestrator.config.access_section import JwtConfig
 from orchestrator.config.values import is_loopback_listen
 from orchestrator.engine.news import NewsReader
 from orchestrator.events.asyncapi import asyncapi_document
 from orchestrator.events.webhook_control import WebhookControl
 
 _BACKLOG: Final = 128
-_OWNER: Final = "owner"
-"""What the user is called who runs the daemon: who can read its files is an admin anyway."""
 
 log = structlog.get_logger()
 
@@ -112,26 +109,6 @@ async def serve_http(
     listening = await loop.create_server(connections, host.strip("[]"), int(port), backlog=_BACKLOG, ssl=tls)
     stack.callback(listening.close)
     return f"{'http' if tls is None else 'https'}://{host}:{listening.sockets[0].getsockname()[1]}"
-
-
-def access_rules(config: Config) -> AccessRules:
-    """Return who may use the interface, as the configuration says."""
-    users = {os.getuid(): LocalUser(name=_OWNER, role=Role.ADMIN)}
-    users |= {
-        user.uid: LocalUser(name=user.name, role=user.role, scope=configured_scope(user, config.groups))
-        for user in config.access.users
-    }
-    return AccessRules(
-        required=config.access.is_required(config.api.listen),
-        users=users,
-        limits={limit.caller: configured_scope(limit, config.groups) for limit in config.access.limits},
-    )
-
-
-def configured_scope(section: UserConfig | LimitConfig, names: dict[str, str]) -> Scope:
-    """Return the scope that a section of the configuration gives; its groups may be written by their names."""
-    groups = None if section.groups is None else [names.get(group, group) for group in section.groups]
-    return scope_of(groups, section.accounts, section.kinds)
 
 
 async def _web_tokens(stack: AsyncExitStack, config: JwtConfig, names: dict[str, str]) -> WebTokens:

@@ -1,8 +1,11 @@
 """Dead letters: the headers that say why a message was buried, around the message as it came. Pure."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
+
+from orchestrator.engine.ports import UnfitMessageError
+from orchestrator.outside_text import told
 
 REASON_HEADER: Final = "orchestrator-reason"
 SOURCE_HEADER: Final = "orchestrator-source"
@@ -11,6 +14,8 @@ HEADER_ROOM_BYTES: Final = 4096
 """What our own headers take at most."""
 
 _LONGEST_REASON = 1024
+_FIRST_QUEUE = "x-first-death-queue"
+"""RabbitMQ writes it on what it buries by itself."""
 _OURS = (REASON_HEADER, SOURCE_HEADER, CUT_HEADER)
 _NOT_KEPT = ("nats-", "x-death", "x-first-death", "x-last-death", "x-delivery-count")
 _NAME = re.compile(r"[!-9;-~]{1,256}\Z")
@@ -36,6 +41,24 @@ def buried(
         return body, whole
     ours[CUT_HEADER] = str(len(body))
     return body[: max(0, most_bytes - _size(ours))], ours
+
+
+def inlet_of(headers: Mapping[str, str], inlets: Sequence[str]) -> str:
+    """Return where a dead letter came in, which is where it goes back to.
+
+    Args:
+        headers: The letter's headers, names in lower case.
+        inlets: Where triggers come in now, the common one first.
+
+    Raises:
+        UnfitMessageError: It came in elsewhere; by one of these it would be taken for another sender's.
+    """
+    origin = headers.get(SOURCE_HEADER) or headers.get(_FIRST_QUEUE) or inlets[0]
+    if origin not in inlets:
+        raise UnfitMessageError(
+            f"the message came in by {told(origin)}, which is none of broker.sources now: have it sent again"
+        )
+    return origin
 
 
 def original_headers(headers: Mapping[str, str]) -> dict[str, str]:

@@ -16,6 +16,7 @@ class Names:
         events: What status events are published under: ``<events>.<type>`` is the subject, or the routing key in the
             topic exchange `events`.
         consumer: Name of the durable consumer; replicas of one daemon share it.
+        sources: Further subjects or queues where triggers come in, one for each sender that is known by it.
         verdicts: Where daemons of several organisations tell each other, signed, what their own nodes show.
     """
 
@@ -24,6 +25,16 @@ class Names:
     events: str = "membership.events"
     consumer: str = "orchestrator"
     verdicts: str = "membership.verdicts"
+    sources: tuple[str, ...] = ()
+
+    @property
+    def inlets(self) -> tuple[str, ...]:
+        """Where triggers come in, each once."""
+        return tuple(dict.fromkeys((self.requests, *self.sources)))
+
+    def consumer_of(self, inlet: str) -> str:
+        """Return the name of the durable consumer of an inlet (NATS)."""
+        return self.consumer if inlet == self.requests else f"{self.consumer}-{inlet.replace('.', '-')}"
 
     def event_subject(self, event_type: str) -> str:
         """Return the subject or routing key of a type of status event."""

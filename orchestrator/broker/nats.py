@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import aclosing, contextmanager, suppress
+from functools import partial
 from typing import Final
 
 import structlog
@@ -12,16 +13,16 @@ from nats.js.api import Header, RawStreamMsg
 from nats.js.errors import NotFoundError
 
 from orchestrator.broker.header_names import lowered
-from orchestrator.broker.letters import HEADER_ROOM_BYTES, REASON_HEADER, buried, original_headers
+from orchestrator.broker.letters import HEADER_ROOM_BYTES, REASON_HEADER, buried, inlet_of, original_headers
 from orchestrator.broker.library_errors import as_broker_errors
 from orchestrator.broker.names import Access, Limits, Names
 from orchestrator.broker.nats_link import QUEUE, NatsLink
 from orchestrator.broker.nats_pull import InFlight, pull
 from orchestrator.broker.nats_verdicts import VERDICT_STREAM, read
 from orchestrator.broker.pausing import Pauses
-from orchestrator.broker.port import DeadLetter
+from orchestrator.broker.port import DeadLetter, Inlet
 from orchestrator.engine.cloud_events import NATS
-from orchestrator.engine.ports import BrokerError, Trigger
+from orchestrator.engine.ports import BrokerError, Trigger, TriggerSource
 from orchestrator.membership.status import EventType
 from orchestrator.outside_text import one_line
 
@@ -38,16 +39,16 @@ class NatsBroker:
         self._names = names
         self._limits = limits
         self._link = NatsLink(url, names, limits, access)
-        self._in_flight = InFlight(limits.in_flight)
-        self._intake_trouble = ""
+        self._in_flight = {inlet: InFlight(limits.in_flight) for inlet in names.inlets}
+        self._intake_trouble: dict[str, str] = {}
 
     async def check(self) -> None:
         """See `Broker.check`."""
         session = await self._link.session()
         with self._link.explained("asking for the stream and its consumer"):
             await session.jetstream.consumer_info(session.requests, self._names.consumer)
-        if self._intake_trouble:
-            raise BrokerError(self._intake_trouble)
+        for trouble in self._intake_trouble.values():
+            raise BrokerError(trouble)
 
     async def check_events(self) -> None:
         """See `Broker.check_events`."""
@@ -83,24 +84,35 @@ class NatsBroker:
         """Close the connection."""
         await self._link.close()
 
-    async def triggers(self) -> AsyncGenerator[Trigger, None]:
+    def triggers(self) -> AsyncGenerator[Trigger, None]:
         """See `Broker.triggers`."""
+        return self._triggers(self._names.requests)
+
+    def inlet(self, name: str) -> TriggerSource:
+        """See `Broker.inlet`."""
+        return Inlet(partial(self._triggers, name))
+
+    async def _triggers(self, inlet: str) -> AsyncGenerator[Trigger, None]:
+        consumer, in_flight = self._names.consumer_of(inlet), self._in_flight[inlet]
         pauses = Pauses(self._limits.reconnect_seconds)
+
+        def hears() -> None:
+            self._intake_trouble.pop(inlet, None)
+
         while True:
             try:
                 session = await self._link.session()
+                common = inlet == self._names.requests
+                stream = session.requests if common else await self._link.inlet(session, inlet)
                 with self._link.explained("taking requests"):
-                    async with aclosing(pull(session, self._names.consumer, self._in_flight, self._hears)) as messages:
+                    async with aclosing(pull(session, stream, consumer, in_flight, hears)) as messages:
                         async for message in messages:
                             pauses.reset()
-                            yield self._trigger(message)
+                            yield self._trigger(message, in_flight)
             except BrokerError as error:
-                self._intake_trouble = str(error)
+                self._intake_trouble[inlet] = str(error)
                 self._link.forget()
                 await pauses.pause(str(error))
-
-    def _hears(self) -> None:
-        self._intake_trouble = ""
 
     async def publish(self, event_type: str, event_id: str, body: bytes) -> None:
         """See `Broker.publish`."""
@@ -167,8 +179,9 @@ class NatsBroker:
                 found = await session.jetstream.get_msg(session.dead, seq=int(letter_id))
             except (NotFoundError, ValueError):
                 raise KeyError(letter_id) from None
-        headers = original_headers(_headers_of(found))
-        await self._send(self._names.requests, f"{session.dead}-{letter_id}", found.data or b"", headers)
+        came_with = _headers_of(found)
+        inlet, headers = inlet_of(came_with, self._names.inlets), original_headers(came_with)
+        await self._send(inlet, f"{session.dead}-{letter_id}", found.data or b"", headers)
         with as_broker_errors(QUEUE, "deleting a replayed dead letter"):
             await session.jetstream.delete_msg(session.dead, int(letter_id))
 
@@ -184,18 +197,18 @@ class NatsBroker:
                 self._link.forget()
             raise
 
-    def _trigger(self, message: Msg) -> Trigger:
+    def _trigger(self, message: Msg, in_flight: InFlight) -> Trigger:
         async def acknowledge() -> None:
             # Not waited for: when it gets lost, the trigger comes again and is recognised by its id.
-            with self._settling("acknowledging"):
+            with _settling("acknowledging", in_flight):
                 await message.ack()
 
         async def postpone(seconds: float) -> None:
-            with self._settling("giving back"):
+            with _settling("giving back", in_flight):
                 await message.nak(seconds)
 
         async def bury(reason: str) -> None:
-            with self._settling("burying"):
+            with _settling("burying", in_flight):
                 await self._bury(message, reason)
 
         return Trigger(
@@ -206,18 +219,9 @@ class NatsBroker:
             bury=bury,
             delivery=_delivery_of(message),
             binding=NATS,
+            # Not the name of the consumer: one that an administrator made may give out those of several subjects.
+            inlet=message.subject,
         )
-
-    @contextmanager
-    def _settling(self, doing: str) -> Iterator[None]:
-        """Count a trigger as settled; one that could not be is delivered again, which is all there is to do."""
-        try:
-            with as_broker_errors(QUEUE, doing):
-                yield
-        except BrokerError as error:
-            _log.warning("a trigger will be delivered again", reason=str(error))
-        finally:
-            self._in_flight.settled()
 
     async def _bury(self, message: Msg, reason: str) -> None:
         session = await self._link.session()
@@ -225,13 +229,25 @@ class NatsBroker:
             message.data,
             message.headers or {},
             reason=reason,
-            source=self._names.requests,
+            source=message.subject,
             most_bytes=session.client.max_payload - HEADER_ROOM_BYTES // 2,
         )
         metadata = message.metadata
         headers[Header.MSG_ID] = f"{metadata.stream}-{metadata.sequence.stream}-{metadata.timestamp.timestamp()}"
         await session.jetstream.publish(self._names.dead, body, timeout=self._limits.call_seconds, headers=headers)
         await message.ack()
+
+
+@contextmanager
+def _settling(doing: str, in_flight: InFlight) -> Iterator[None]:
+    """Count a trigger as settled; one that could not be is delivered again, which is all there is to do."""
+    try:
+        with as_broker_errors(QUEUE, doing):
+            yield
+    except BrokerError as error:
+        _log.warning("a trigger will be delivered again", reason=str(error))
+    finally:
+        in_flight.settled()
 
 
 def _delivery_of(message: Msg) -> int:

@@ -235,18 +235,31 @@ class NatsLink:
     async def _prepare(self, client: Client) -> Session:
         jetstream = client.jetstream(timeout=self._limits.call_seconds)
         names = self._names
-        requests = await self._stream(
+        requests = await self._inlet(client, jetstream, names.requests)
+        dead = await self._stream(jetstream, names.dead, StreamConfig())
+        return Session(client, jetstream, requests, dead, asyncio.Event())
+
+    async def inlet(self, session: Session, subject: str) -> str:
+        """Return the name of the stream of a subject where triggers come in; stream and consumer are made when missing.
+
+        Raises:
+            BrokerError: NATS does not answer, or refuses it.
+        """
+        with self.explained(f"preparing the stream of {subject}"):
+            return await self._inlet(session.client, session.jetstream, subject)
+
+    async def _inlet(self, client: Client, jetstream: JetStreamContext, subject: str) -> str:
+        stream = await self._stream(
             jetstream,
-            names.requests,
+            subject,
             StreamConfig(
                 retention=RetentionPolicy.WORK_QUEUE,
                 # A dead letter is the message and two headers: what is taken must fit when it is buried.
                 max_msg_size=client.max_payload - HEADER_ROOM_BYTES,
             ),
         )
-        dead = await self._stream(jetstream, names.dead, StreamConfig())
-        await self._consumer(jetstream, requests)
-        return Session(client, jetstream, requests, dead, asyncio.Event())
+        await self._consumer(jetstream, stream, subject)
+        return stream
 
     async def _stream(self, jetstream: JetStreamContext, subject: str, config: StreamConfig) -> str:
         known = await self._stream_of(jetstream, subject)
@@ -270,31 +283,32 @@ class NatsLink:
         except NotFoundError:
             return None
 
-    async def _consumer(self, jetstream: JetStreamContext, stream: str) -> None:
+    async def _consumer(self, jetstream: JetStreamContext, stream: str, subject: str) -> None:
+        durable = self._names.consumer_of(subject)
         config = ConsumerConfig(
-            durable_name=self._names.consumer,
-            filter_subject=self._names.requests,
+            durable_name=durable,
+            filter_subject=subject,
             ack_policy=AckPolicy.EXPLICIT,
             ack_wait=self._limits.ack_wait.total_seconds(),
             max_ack_pending=max(_LEAST_ACK_PENDING, self._limits.in_flight),
             max_deliver=-1,
         )
         try:
-            known = (await jetstream.consumer_info(stream, self._names.consumer)).config
+            known = (await jetstream.consumer_info(stream, durable)).config
         except NotFoundError:
             await jetstream.add_consumer(stream, config)
             return
-        if known.filter_subject not in (None, "", self._names.requests):
+        if known.filter_subject not in (None, "", subject):
             raise BrokerError(
-                f"{QUEUE}: the consumer {self._names.consumer} is there for {known.filter_subject}, not for "
-                f"{self._names.requests}: delete it, or give another name in broker.names"
+                f"{QUEUE}: the consumer {durable} is there for {known.filter_subject}, not for "
+                f"{subject}: delete it, or give another name in broker.names"
             )
         if (known.ack_wait, known.max_ack_pending) != (config.ack_wait, config.max_ack_pending):
             try:
                 await jetstream.add_consumer(stream, config)
             except (NatsError, TimeoutError) as error:
                 # Made by an administrator, whose settings are good enough.
-                _log.info("the consumer is used as it is", consumer=self._names.consumer, reason=reason_of(error))
+                _log.info("the consumer is used as it is", consumer=durable, reason=reason_of(error))
 
     async def _on_error(self, error: Exception) -> None:
         said = told(str(error)) or type(error).__name__

@@ -63,12 +63,13 @@ class InFlight:
 
 
 async def pull(
-    session: Session, consumer: str, in_flight: InFlight, hears: Callable[[], None]
+    session: Session, stream: str, consumer: str, in_flight: InFlight, hears: Callable[[], None]
 ) -> AsyncGenerator[Msg, None]:
     """Yield messages while the connection lasts.
 
     Args:
         session: The connection.
+        stream: Name of the stream.
         consumer: Name of the durable consumer.
         in_flight: Counts what was given out; the caller counts what is settled.
         hears: Called whenever the server answers, be it that there is nothing.
@@ -85,7 +86,7 @@ async def pull(
         for number in count():
             wanted = await in_flight.room()
             # Each request has its own inbox: a late word about an earlier one must not end this one.
-            await _ask(session, consumer, f"{inbox}.{number}", wanted)
+            await _ask(session, stream, consumer, f"{inbox}.{number}", wanted)
             while wanted:
                 message = await _next(arrived)
                 hears()
@@ -105,7 +106,7 @@ async def pull(
         await _give_back(subscription, arrived)
 
 
-async def _ask(session: Session, consumer: str, inbox: str, batch: int) -> None:
+async def _ask(session: Session, stream: str, consumer: str, inbox: str, batch: int) -> None:
     if not session.client.is_connected:
         raise BrokerError("NATS: the connection was lost")
     ask = {
@@ -114,7 +115,7 @@ async def _ask(session: Session, consumer: str, inbox: str, batch: int) -> None:
         "expires": _EXPIRES_SECONDS * _NANO,
         "idle_heartbeat": int(_HEARTBEAT_SECONDS * _NANO),
     }
-    subject = f"$JS.API.CONSUMER.MSG.NEXT.{session.requests}.{consumer}"
+    subject = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}"
     with as_broker_errors(QUEUE, "asking for messages"):
         await session.client.publish(subject, json.dumps(ask).encode(), inbox)
 

@@ -1,10 +1,10 @@
 """What every message queue does for the daemon; `orchestrator.broker.connecting` chooses the one that a URL names."""
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from orchestrator.engine.ports import Trigger
+from orchestrator.engine.ports import Trigger, TriggerSource
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +22,21 @@ class DeadLetter:
     reason: str
     body: bytes
     headers: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Inlet:
+    """One subject or queue where triggers come in.
+
+    Attributes:
+        open: Begins to yield what comes in by it.
+    """
+
+    open: Callable[[], AsyncGenerator[Trigger, None]]
+
+    def triggers(self) -> AsyncGenerator[Trigger, None]:
+        """Yield triggers until closed."""
+        return self.open()
 
 
 class Broker(Protocol):
@@ -56,11 +71,14 @@ class Broker(Protocol):
         """Return how many bytes a status event may have, as far as the queue tells; None when it does not."""
 
     def triggers(self) -> AsyncGenerator[Trigger, None]:
-        """Yield triggers until closed, over any number of reconnections.
+        """Yield triggers of `Names.requests` until closed, over any number of reconnections.
 
         At most ``Limits.in_flight`` are unsettled at a time: the next is only taken when one of them was acknowledged,
         postponed or buried. What is not settled when the connection is lost is delivered again.
         """
+
+    def inlet(self, name: str) -> TriggerSource:
+        """Return what yields the triggers of one of `Names.inlets`, as `triggers` does those of the first."""
 
     async def publish(self, event_type: str, event_id: str, body: bytes) -> None:
         """Publish a status event (a CloudEvents JSON document); returns when the queue has stored it."""
@@ -88,8 +106,9 @@ class Broker(Protocol):
         """Return dead letters, oldest first as far as the queue keeps an order."""
 
     async def replay(self, letter_id: str) -> None:
-        """Put a dead letter back among the triggers as it came.
+        """Put a dead letter back where it came in, as it came: elsewhere it would be taken for another sender's.
 
         Raises:
             KeyError: There is no such dead letter.
+            UnfitMessageError: Triggers come in no longer where it did.
         """

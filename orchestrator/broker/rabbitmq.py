@@ -6,6 +6,7 @@ import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager, suppress
 from datetime import UTC, datetime
+from functools import partial
 from typing import Final
 
 import structlog
@@ -15,15 +16,15 @@ from aiormq.exceptions import ChannelLockedResource
 
 from orchestrator.broker import rabbitmq_verdicts
 from orchestrator.broker.header_names import lowered
-from orchestrator.broker.letters import REASON_HEADER, buried, original_headers
+from orchestrator.broker.letters import REASON_HEADER, buried, inlet_of, original_headers
 from orchestrator.broker.library_errors import LIBRARY_ERRORS, as_broker_errors
 from orchestrator.broker.names import Access, Limits, Names
 from orchestrator.broker.pausing import Pauses
-from orchestrator.broker.port import DeadLetter
+from orchestrator.broker.port import DeadLetter, Inlet
 from orchestrator.broker.rabbitmq_letters import deliveries_before, letter_id_of, letters, turn
 from orchestrator.broker.rabbitmq_link import QUEUE, RabbitMQLink, Session
 from orchestrator.engine.cloud_events import AMQP
-from orchestrator.engine.ports import BrokerError, Trigger
+from orchestrator.engine.ports import BrokerError, Trigger, TriggerSource
 
 _CLOUD_EVENT: Final = "application/cloudevents+json"
 _CONTENT_TYPE: Final = "content-type"
@@ -45,7 +46,7 @@ class RabbitMQBroker:
         self._link = RabbitMQLink(url, names, limits, access)
         self._looking = asyncio.Lock()
         self._sample: tuple[Session, AbstractQueue] | None = None
-        self._intake_trouble = ""
+        self._intake_trouble: dict[str, str] = {}
 
     async def check(self) -> None:
         """See `Broker.check`."""
@@ -53,8 +54,8 @@ class RabbitMQBroker:
         with as_broker_errors(QUEUE, "looking for the queue"):
             async with asyncio.timeout(self._limits.call_seconds), session.connection.channel() as channel:
                 await channel.get_queue(self._names.requests)
-        if self._intake_trouble:
-            raise BrokerError(self._intake_trouble)
+        for trouble in self._intake_trouble.values():
+            raise BrokerError(trouble)
 
     async def check_events(self) -> None:
         """See `Broker.check_events`."""
@@ -80,18 +81,25 @@ class RabbitMQBroker:
         """Close the connection."""
         await self._link.close()
 
-    async def triggers(self) -> AsyncGenerator[Trigger, None]:
+    def triggers(self) -> AsyncGenerator[Trigger, None]:
         """See `Broker.triggers`."""
+        return self._triggers(self._names.requests)
+
+    def inlet(self, name: str) -> TriggerSource:
+        """See `Broker.inlet`."""
+        return Inlet(partial(self._triggers, name))
+
+    async def _triggers(self, inlet: str) -> AsyncGenerator[Trigger, None]:
         pauses = Pauses(self._limits.reconnect_seconds)
         while True:
             try:
                 session = await self._link.session()
-                async with aclosing(self._consume(session)) as messages:
+                async with aclosing(self._consume(session, inlet)) as messages:
                     async for message in messages:
                         pauses.reset()
-                        yield self._trigger(message)
+                        yield self._trigger(message, inlet)
             except BrokerError as error:
-                self._intake_trouble = str(error)
+                self._intake_trouble[inlet] = str(error)
                 await pauses.pause(str(error))
 
     async def publish(self, event_type: str, event_id: str, body: bytes) -> None:
@@ -164,8 +172,9 @@ class RabbitMQBroker:
         async with self._letters(_MOST_SEARCHED, "replaying a dead letter") as held:
             async for message in held:
                 if letter_id_of(message) == letter_id:
-                    headers = original_headers(_headers_of(message))
-                    await self._send(self._names.requests, _persistent(message.body, headers, letter_id))
+                    headers = _headers_of(message)
+                    inlet, headers = inlet_of(headers, self._names.inlets), original_headers(headers)
+                    await self._send(inlet, _persistent(message.body, headers, letter_id))
                     await message.ack()
                     return
         raise KeyError(letter_id)
@@ -188,7 +197,7 @@ class RabbitMQBroker:
             async with asyncio.timeout(self._limits.call_seconds):
                 await session.publishing.default_exchange.publish(message, queue_name)
 
-    async def _consume(self, session: Session) -> AsyncGenerator[AbstractIncomingMessage, None]:
+    async def _consume(self, session: Session, inlet: str) -> AsyncGenerator[AbstractIncomingMessage, None]:
         arrived: asyncio.Queue[AbstractIncomingMessage | None] = asyncio.Queue(self._limits.in_flight + 2)
 
         def over(*_: object) -> None:
@@ -199,12 +208,12 @@ class RabbitMQBroker:
             async with asyncio.timeout(self._limits.call_seconds):
                 channel = await session.connection.channel()
                 await channel.set_qos(prefetch_count=self._limits.in_flight)
-                queue = await channel.get_queue(self._names.requests)
+                queue = await channel.get_queue(inlet)
                 underlay = await channel.get_underlay_channel()
                 underlay.on_consumer_cancel_callbacks.add(over)
                 channel.close_callbacks.add(over)
                 tag = await queue.consume(arrived.put)
-        self._intake_trouble = ""
+        self._intake_trouble.pop(inlet, None)
         try:
             while (message := await arrived.get()) is not None:
                 yield message
@@ -217,7 +226,7 @@ class RabbitMQBroker:
                             await left.nack()
         raise BrokerError("RabbitMQ: the consumer was cancelled or the connection was lost")
 
-    def _trigger(self, message: AbstractIncomingMessage) -> Trigger:
+    def _trigger(self, message: AbstractIncomingMessage, inlet: str) -> Trigger:
         async def acknowledge() -> None:
             async with _settling("acknowledging", message):
                 await message.ack()
@@ -234,7 +243,7 @@ class RabbitMQBroker:
                     message.body,
                     _headers_of(message),
                     reason=reason,
-                    source=self._names.requests,
+                    source=inlet,
                     most_bytes=_MAX_MESSAGE_BYTES,
                 )
                 await self._send(self._names.dead, _persistent(body, headers, str(uuid.uuid4())))
@@ -248,6 +257,7 @@ class RabbitMQBroker:
             bury=bury,
             delivery=deliveries_before(message) + 1,
             binding=AMQP,
+            inlet=inlet,
         )
 
 

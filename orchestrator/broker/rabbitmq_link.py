@@ -135,7 +135,8 @@ class RabbitMQLink:
             "x-dead-letter-routing-key": self._names.dead,
             "x-delivery-limit": _MANY_DELIVERIES,
         }
-        await self._queue(connection, self._names.requests, never_dropped)
+        for inlet in self._names.inlets:
+            await self._queue(connection, inlet, never_dropped)
         publishing = await connection.channel(publisher_confirms=True, on_return_raises=True)
         return Session(connection, publishing)
 

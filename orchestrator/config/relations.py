@@ -6,6 +6,12 @@ from urllib.parse import urlsplit
 
 from orchestrator.config.values import check_group_id, has_password, is_loopback_listen
 
+_OTHER_NAMES: Final = {
+    "dead": "membership.requests.dead",
+    "events": "membership.events",
+    "verdicts": "membership.verdicts",
+}
+"""Where requests do not come in, as long as nothing else is configured."""
 _BY_ENVIRONMENT_ONLY: Final = {"accounts": ("private_key",), "webhooks": ("secret",)}
 
 
@@ -55,7 +61,7 @@ def relation_problems(values: Mapping[str, Any]) -> list[str]:
             problems.append(f"webhooks.{index}: give either secret_file or {variable}; receivers check it")
     problems += _access_problems(_table(values.get("access")), _table(values.get("api")), _table(values.get("groups")))
     problems += _guard_problems(_table(values.get("guard")), nodes)
-    return problems + _broker_problems(_table(values.get("broker")))
+    return problems + _broker_problems(_table(values.get("broker")), _table(values.get("groups")))
 
 
 def _guard_problems(guard: Mapping[str, Any], nodes: list[tuple[int, dict[str, Any]]]) -> list[str]:
@@ -149,7 +155,7 @@ def _account_problems(path: str, account: Mapping[str, Any]) -> list[str]:
     return []
 
 
-def _broker_problems(broker: Mapping[str, Any]) -> list[str]:
+def _broker_problems(broker: Mapping[str, Any], group_names: Mapping[str, Any]) -> list[str]:
     problems = []
     if "password_file" in broker and "user" not in broker:
         problems.append("broker.user: is missing beside password_file")
@@ -159,6 +165,22 @@ def _broker_problems(broker: Mapping[str, Any]) -> list[str]:
     chosen = [name for key in ("requests", "dead", "events", "verdicts") if isinstance(name := names.get(key), str)]
     if len(set(chosen)) != len(chosen):
         problems.append("broker.names: requests, dead, events and verdicts must differ")
+    return problems + _source_problems(broker, names, group_names)
+
+
+def _source_problems(broker: Mapping[str, Any], names: Mapping[str, Any], group_names: Mapping[str, Any]) -> list[str]:
+    sources = list(_tables(broker.get("sources")))
+    problems = [
+        *_repeated("broker.sources", "name", ((index, source.get("name")) for index, source in sources)),
+        *_repeated("broker.sources", "subject", ((index, source.get("subject")) for index, source in sources)),
+    ]
+    taken = {names.get(key, default) for key, default in _OTHER_NAMES.items()}
+    events = f"{names.get('events', _OTHER_NAMES['events'])}."
+    for index, source in sources:
+        subject = source.get("subject")
+        if isinstance(subject, str) and (subject in taken or subject.startswith(events)):
+            problems.append(f"broker.sources.{index}.subject: {subject[:100]} is where something else goes")
+        problems += group_problems(f"broker.sources.{index}", source, group_names)
     return problems
 
 

@@ -6,9 +6,10 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, SecretStr
 
 from orchestrator.config import values
-from orchestrator.config.access_section import AccessConfig, socket_path
+from orchestrator.config.access_section import AccessConfig, Accounts, Groups, socket_path
 from orchestrator.config.guard_section import GuardConfig
 from orchestrator.config.kinds import File, Folder, GroupName, Name, Seconds, SecretFile, Section, Subject
+from orchestrator.membership.model import Kind
 
 
 class StoreConfig(Section):
@@ -30,6 +31,19 @@ class BrokerNames(Section):
     consumer: Name = Field(default="orchestrator", description="Name of the durable consumer that replicas share.")
     verdicts: Subject = Field(
         default="membership.verdicts", description="Where organisations tell each other what their own nodes show."
+    )
+
+
+class SourceConfig(Section):
+    """``[[broker.sources]]``: who asks by which subject or queue; with one, nobody asks by any other."""
+
+    name: Name = Field(description="How it is called in the audit log and in what is shared out; unique.")
+    subject: Subject = Field(description="The subject (NATS) or queue (RabbitMQ) that only it may publish to; unique.")
+    groups: Groups | None = Field(default=None, max_length=1000, description="Only about these groups.")
+    accounts: Accounts | None = Field(default=None, max_length=1000, description="Only as these accounts.")
+    kinds: tuple[Kind, ...] | None = Field(default=None, max_length=16, description="Only these kinds of changes.")
+    unfinished: int | None = Field(
+        default=None, ge=1, le=1_000_000, description="Its unfinished changes; without it `admission.per_source`."
     )
 
 
@@ -56,6 +70,7 @@ class BrokerConfig(Section):
         default=256, ge=1, le=10_000, description="Triggers taken from the queue and not yet acknowledged."
     )
     names: BrokerNames = BrokerNames()
+    sources: tuple[SourceConfig, ...] = Field(default=(), max_length=256)
 
 
 class EventsConfig(Section):

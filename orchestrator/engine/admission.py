@@ -7,7 +7,7 @@ the queue (back-pressure) or is rejected with the reason, as configured; over HT
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final, Literal, Protocol
 
@@ -40,11 +40,13 @@ class AdmissionRules:
         per_source: Changes of one source.
         per_account: Changes of one account.
         when_full: What becomes of a message over a bound: it waits in the queue, or is rejected.
+        of_source: Changes of a source by its name, where it has a bound of its own.
     """
 
     per_source: int = 10_000
     per_account: int = 20_000
     when_full: Literal["wait", "reject"] = "wait"
+    of_source: Mapping[str, int] = field(default_factory=dict)
 
 
 class Admission:
@@ -80,7 +82,7 @@ class Admission:
         """
         await self._count()
         for what, name, most in (
-            ("source", source, self.rules.per_source),
+            ("source", source, self.rules.of_source.get(source, self.rules.per_source)),
             ("account", account, self.rules.per_account),
         ):
             unfinished = self._stored[what, name] + self._coming[what, name]

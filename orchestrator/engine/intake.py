@@ -9,18 +9,16 @@ replica, the addition comes again. Whatever a message causes stays with it.
 import asyncio
 import base64
 import secrets
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import replace
-from datetime import datetime
 from typing import Final
 
 import structlog
 
-from orchestrator.access.audit import Action, AuditEntry, Outcome, entry_by, micros
-from orchestrator.access.callers import Caller, Door, ForbiddenError, anyone
+from orchestrator.access.callers import Caller, ForbiddenError
 from orchestrator.engine.admission import RETRY_SECONDS as ADMISSION_SECONDS
 from orchestrator.engine.admission import Admission, AdmissionRules, TooManyUnfinishedError
+from orchestrator.engine.askers import acceptance_entry, asker_of, invalid_by, refusal_entry
 from orchestrator.engine.fleet import Fleet
 from orchestrator.engine.isolation import contained
 from orchestrator.engine.node_ports import NodeError, Signers
@@ -31,7 +29,6 @@ from orchestrator.engine.watcher import ChainWatcher
 from orchestrator.membership.errors import ConflictingRequestError
 from orchestrator.membership.model import ENDED, Change, Kind, State
 from orchestrator.membership.status import EventType, StatusEvent, announce
-from orchestrator.outside_text import told
 
 AT_ONCE = 64
 """Triggers that are worked on at the same time; the store commits them in groups."""
@@ -79,6 +76,8 @@ class Intake:
         new_id: Makes change ids.
         rules: How much of one sender's may be unfinished; None for the defaults.
         turns: Told while requests are being accepted, so that lanes leave room for it.
+        askers: Who asks by which subject or queue; what comes in by another one is refused. Empty: whoever may publish
+            asks for whatever it likes.
     """
 
     def __init__(
@@ -90,6 +89,7 @@ class Intake:
         new_id: Callable[[], str],
         rules: AdmissionRules | None = None,
         turns: Turns | None = None,
+        askers: Mapping[str, Caller] | None = None,
     ) -> None:
         self._accepting = turns or Turns()
         self._store = store
@@ -97,6 +97,7 @@ class Intake:
         self._signers = signers
         self._clock = clock
         self._new_id = new_id
+        self._askers = askers or {}
         self._known: dict[str, None] = {}
         self._turns: dict[str, asyncio.Lock] = {}
         self.admission = Admission(store, clock, rules)
@@ -155,7 +156,7 @@ class Intake:
                 announce(None, change),
                 source=request.source,
                 asker=caller.name,
-                audit=_audit_entry(caller, request, now, change),
+                audit=acceptance_entry(caller, request, change),
             )
         self._remember(group)
         return acceptance
@@ -210,13 +211,13 @@ class Intake:
             return None
         try:
             request = parse_trigger(trigger.body, trigger.headers, trigger.binding)
-            acceptance = await self.submit(request, anyone(Door.QUEUE))
+            acceptance = await self.submit(request, asker_of(self._askers, trigger.inlet))
         except InvalidRequestError as error:
             if isinstance(error, UnknownGroupError) and trigger.delivery < MOST_UNKNOWN:
                 return _pause(trigger)
             await self._refuse(trigger, error)
         except ForbiddenError as error:
-            await self._refuse(trigger, _forbidden(request, error))
+            await self._refuse(trigger, invalid_by(error, request))
         except ConflictingRequestError as error:
             await self._refuse(trigger, InvalidRequestError("id", str(error)))
         except TooManyUnfinishedError as error:
@@ -245,18 +246,9 @@ class Intake:
         log.warning("rejected", request_id=error.request_id, field=error.field, why=error.message)
         await trigger.bury(str(error))
         try:
-            await self._store.announce([event], self._refusal(error))
+            await self._store.announce([event], refusal_entry(self._askers, trigger.inlet, error, self._clock.now()))
         except StoreError as failure:
             log.warning("rejection not announced", reason=str(failure))
-
-    def _refusal(self, error: InvalidRequestError) -> AuditEntry:
-        entry = entry_by(anyone(Door.QUEUE), Action.ASK, micros(self._clock.now()), outcome=Outcome.REFUSED)
-        return replace(
-            entry,
-            privacy_group_id=error.privacy_group_id or "",
-            request_id=error.request_id or "",
-            reason=str(error),
-        )
 
     def _account(self, request: ChangeRequest) -> str:
         known = self._signers.accounts
@@ -324,22 +316,6 @@ async def _any_true(asked: Collection[asyncio.Future[bool | None]]) -> bool | No
             return True
         found = None if seen is None else found
     return found
-
-
-def _audit_entry(caller: Caller, request: ChangeRequest, now: datetime, change: Change) -> AuditEntry:
-    return replace(
-        entry_by(caller, Action.ASK, micros(now), about=request.kind.value, reason=told(request.reason or "")),
-        privacy_group_id=change.privacy_group_id,
-        change_id=change.change_id,
-        request_id=request.request_id,
-        source=request.source,
-    )
-
-
-def _forbidden(request: ChangeRequest, error: ForbiddenError) -> InvalidRequestError:
-    return InvalidRequestError(
-        "source", str(error), request_id=request.request_id, privacy_group_id=request.privacy_group_id
-    )
 
 
 def _pause(trigger: Trigger) -> float:

@@ -292,6 +292,7 @@ class Trigger:
         body: The message's bytes (bounded by the broker adapter).
         headers: Headers, lower-case names (CloudEvents' binary mode has its attributes here).
         binding: How the protocol that it came by carries CloudEvents.
+        inlet: The subject or queue that it came in by, as the queue itself says.
         acknowledge: To be awaited after the change is committed.
         postpone: Gives the message back, to be delivered again after some seconds.
         bury: Puts the message and a reason on the dead-letter subject, then acknowledges it.
@@ -305,6 +306,7 @@ class Trigger:
     bury: Callable[[str], Awaitable[None]]
     delivery: int = 1
     binding: Binding = NATS
+    inlet: str = ""
 
 
 class TriggerSource(Protocol):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from orchestrator.access.callers import Door, anyone
+from orchestrator.access.callers import Caller, Door, Role, Scope, anyone
 from orchestrator.engine.admission import AdmissionRules, TooManyUnfinishedError
 from orchestrator.engine.intake import MOST_DELIVERIES, MOST_FAILURES, Intake
 from orchestrator.engine.node_ports import NodeError
@@ -33,6 +33,7 @@ class Queue:
     settled: dict[bytes, str] = field(default_factory=dict)
     changed: asyncio.Condition = field(default_factory=asyncio.Condition)
     postponed_to: "Queue | None" = None
+    inlet: str = ""
 
     def put(self, body: bytes, delivery: int = 1) -> None:
         self.waiting.put_nowait((body, delivery))
@@ -62,6 +63,7 @@ class Queue:
             postpone=postpone,
             bury=settle,
             delivery=delivery,
+            inlet=self.inlet,
         )
 
 
@@ -274,3 +276,65 @@ async def test_all_nodes_are_asked_for_an_unknown_group_at_once(rig: "Rig", monk
 
     monkeypatch.setattr(rig.nodes["a"], "view", silent)
     assert (await rig.ask(Kind.ADD_MEMBERS, "c")).kind is Kind.ADD_MEMBERS
+
+
+def limited(name: str, **scope: Any) -> Caller:
+    return Caller(name=f"queue:{name}", role=Role.OPERATOR, scope=Scope(**scope), door=Door.QUEUE)
+
+
+NOBODY = "source nobody asks by {}: it is none of broker.sources"
+
+
+@pytest.mark.parametrize(
+    ("inlet", "asked", "end"),
+    [
+        ("requests.org1", message("1"), "accepted"),
+        ("requests.org1", message("2", kind="add_members"), "source changes of kind add_members are not among"),
+        ("requests.org2", message("3"), "accepted"),
+        ("requests.org2", message("4", group=OTHER_GROUP), f"source the group {OTHER_GROUP} is not among"),
+        ("requests", message("5", source="/org1"), NOBODY.format("requests")),
+        ("requests.*", message("6", source="queue:org1"), NOBODY.format("requests.*")),
+        ("requests.>", message("7"), NOBODY.format("requests.>")),
+        ("REQUESTS.ORG1", message("8"), NOBODY.format("REQUESTS.ORG1")),
+        ("requests.org1 ", message("9"), NOBODY.format("requests.org1 ")),
+        ("", message("10"), NOBODY.format("")),
+    ],
+)
+async def test_a_source_may_ask_for_what_is_configured(rig: "Rig", inlet: str, asked: bytes, end: str) -> None:
+    """By the subject that it came in by: what a message says of itself, or another subject, opens nothing."""
+    askers = {
+        "requests.org1": limited("org1", kinds=frozenset({Kind.CREATE_GROUP})),
+        "requests.org2": limited("org2", groups=frozenset({GROUP})),
+    }
+    intake = Intake(rig.store, rig.fleet, rig.signers, rig.clock, rig.new_id, askers=askers)
+    queue = Queue(inlet=inlet)
+    queue.put(asked)
+    await taken(intake, queue, 1)
+    assert queue.settled[asked].startswith(end)
+    assert len(await rig.store.changes()) == (end == "accepted")
+
+
+async def test_sources_do_not_share_ids(rig: "Rig") -> None:
+    """The same source and id by another subject is another request: nobody joins, or learns of, somebody else's."""
+    askers = {f"requests.{name}": limited(name) for name in ("org1", "org2")}
+    intake = Intake(rig.store, rig.fleet, rig.signers, rig.clock, rig.new_id, askers=askers)
+    for inlet, members in (("requests.org1", ["a", "b"]), ("requests.org2", ["a", "c"]), ("requests.org1", ["a", "b"])):
+        queue = Queue(inlet=inlet)
+        data = {"kind": "create_group", "privacy_group_id": GROUP, "members": [key(name) for name in members]}
+        asked = message("same", data=data)
+        queue.put(asked)
+        await taken(intake, queue, 1)
+        assert queue.settled[asked] == "accepted"
+    assert {source for source, _ in await rig.store.unfinished()} == {"queue:org1", "queue:org2"}
+
+
+async def test_a_source_has_a_bound_of_its_own(rig: "Rig") -> None:
+    """What one source may have unfinished is what is configured for it, whatever it calls itself."""
+    rules = AdmissionRules(per_source=100, of_source={"queue:org1": 2}, when_full="reject")
+    askers = {"requests.org1": limited("org1")}
+    intake = Intake(rig.store, rig.fleet, rig.signers, rig.clock, rig.new_id, rules, askers)
+    queue = Queue(inlet="requests.org1")
+    for number in range(4):
+        queue.put(message(str(number), source=f"/{number}", group=a_group(number)))
+    await taken(intake, queue, 4)
+    assert sorted(end.split(" ")[0] for end in queue.settled.values()) == ["accepted", "accepted", "source", "source"]

@@ -1,0 +1,51 @@
+"""Who may ask, as the configuration says: callers over HTTP, and senders by their subject or queue."""
+
+import os
+from typing import Final
+
+from orchestrator.access.callers import Caller, Door, Role, Scope, scope_of
+from orchestrator.api.authentication import AccessRules, LocalUser
+from orchestrator.config import Config
+from orchestrator.config.access_section import LimitConfig, UserConfig
+from orchestrator.config.sections import SourceConfig
+
+_OWNER: Final = "owner"
+"""What the user is called who runs the daemon: who can read its files is an admin anyway."""
+
+
+def access_rules(config: Config) -> AccessRules:
+    """Return who may use the interface, as the configuration says."""
+    users = {os.getuid(): LocalUser(name=_OWNER, role=Role.ADMIN)}
+    users |= {
+        user.uid: LocalUser(name=user.name, role=user.role, scope=configured_scope(user, config.groups))
+        for user in config.access.users
+    }
+    return AccessRules(
+        required=config.access.is_required(config.api.listen),
+        users=users,
+        limits={limit.caller: configured_scope(limit, config.groups) for limit in config.access.limits},
+    )
+
+
+def configured_scope(section: UserConfig | LimitConfig | SourceConfig, names: dict[str, str]) -> Scope:
+    """Return the scope that a section of the configuration gives; its groups may be written by their names."""
+    groups = None if section.groups is None else [names.get(group, group) for group in section.groups]
+    return scope_of(groups, section.accounts, section.kinds)
+
+
+def askers(config: Config) -> dict[str, Caller]:
+    """Return who asks by which subject or queue; empty where whoever may publish asks for whatever it likes."""
+    return {
+        source.subject: Caller(
+            name=asker_name(source),
+            role=Role.OPERATOR,
+            scope=configured_scope(source, config.groups),
+            door=Door.QUEUE,
+        )
+        for source in config.broker.sources
+    }
+
+
+def asker_name(source: SourceConfig) -> str:
+    """Return how a source is told from all other callers."""
+    return f"queue:{source.name}"

@@ -1,0 +1,117 @@
+"""Several subjects or queues where requests come in: each is known by itself, and dead letters go back to theirs."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import aio_pika
+import nats
+import pytest
+
+from orchestrator.broker.connecting import connect
+from orchestrator.broker.letters import SOURCE_HEADER, inlet_of
+from orchestrator.broker.names import Names
+from orchestrator.broker.port import Broker
+from orchestrator.engine.ports import UnfitMessageError
+from tests.contract.broker.conftest import NAMES
+
+if TYPE_CHECKING:
+    from tests.contract.broker.conftest import QueueUnderTest
+
+SOURCES = replace(NAMES, sources=("t.requests.org1", "t.requests.org2"))
+
+
+async def publish(url: str, subject: str, body: bytes) -> None:
+    """Publish as a sender does who knows nothing of us."""
+    if url.startswith("amqp"):
+        connection = await aio_pika.connect(url)
+        async with connection, connection.channel() as channel:
+            await channel.default_exchange.publish(aio_pika.Message(body), subject)
+        return
+    client = await nats.connect(url)
+    try:
+        await client.jetstream().publish(subject, body)
+    finally:
+        await client.close()
+
+
+@asynccontextmanager
+async def opened(queue: "QueueUnderTest", names: Names = SOURCES) -> AsyncIterator[Broker]:
+    async with connect(queue.url, directory=Path("/unused"), names=names) as broker:
+        yield broker
+
+
+async def test_each_inlet_yields_its_own_messages(queue: "QueueUnderTest") -> None:
+    """A message comes out of the inlet that it was published to, and says which one that is."""
+    async with opened(queue) as broker:
+        await broker.check()
+        inlets = SOURCES.inlets
+        sources = [broker.inlet(name).triggers() for name in inlets]
+        waiting = [asyncio.ensure_future(anext(source)) for source in sources]  # type: ignore[arg-type] # a coroutine
+        await asyncio.sleep(0)
+        async with asyncio.timeout(30):
+            for name in reversed(inlets):
+                while True:
+                    try:
+                        await publish(queue.url, name, name.encode())
+                        break
+                    except Exception:  # noqa: BLE001 - the stream is made when its inlet is first opened
+                        await asyncio.sleep(0.05)
+            triggers = [await found for found in waiting]
+        assert [(trigger.inlet, trigger.body.decode()) for trigger in triggers] == [(name, name) for name in inlets]
+        for trigger in triggers:
+            await trigger.acknowledge()
+        for source in sources:
+            await source.aclose()  # type: ignore[attr-defined] # a generator
+
+
+async def test_a_dead_letter_goes_back_where_it_came_in(queue: "QueueUnderTest") -> None:
+    """Replayed by whoever may, it is still taken for its sender's; where that is none any more, it stays."""
+    inlet = SOURCES.sources[1]
+    async with opened(queue) as broker:
+        source = broker.inlet(inlet).triggers()
+        waiting = asyncio.ensure_future(anext(source))  # type: ignore[arg-type] # a coroutine
+        async with asyncio.timeout(30):
+            while not waiting.done():
+                try:
+                    await publish(queue.url, inlet, b"no request")
+                    await asyncio.wait([waiting], timeout=5)
+                except Exception:  # noqa: BLE001 - the stream is made when its inlet is first opened
+                    await asyncio.sleep(0.05)
+        await (await waiting).bury("it is none")
+        await source.aclose()  # type: ignore[attr-defined] # a generator
+        async with asyncio.timeout(20):
+            letters = await broker.dead_letters()
+        async with opened(queue, NAMES) as without:
+            with pytest.raises(UnfitMessageError, match=r"none of broker\.sources now"):
+                await without.replay(letters[0].letter_id)
+        await broker.replay(letters[0].letter_id)
+        again = broker.inlet(inlet).triggers()
+        async with asyncio.timeout(20):
+            found = await anext(again)  # type: ignore[arg-type] # a generator
+        assert (found.inlet, found.body) == (inlet, b"no request")
+        await found.acknowledge()
+        await again.aclose()  # type: ignore[attr-defined] # a generator
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ({}, "t.requests"),
+        ({SOURCE_HEADER: "t.requests.org1"}, "t.requests.org1"),
+        ({"x-first-death-queue": "t.requests.org2"}, "t.requests.org2"),
+        ({SOURCE_HEADER: "t.requests.org9"}, None),
+        ({SOURCE_HEADER: "t.requests.*"}, None),
+        ({"x-first-death-queue": "elsewhere"}, None),
+    ],
+)
+def test_where_a_letter_goes_is_read_off_what_we_wrote(headers: dict[str, str], expected: str | None) -> None:
+    """Our own word first, then RabbitMQ's, then the common way in; another place is none."""
+    if expected is not None:
+        assert inlet_of(headers, SOURCES.inlets) == expected
+        return
+    with pytest.raises(UnfitMessageError):
+        inlet_of(headers, SOURCES.inlets)
