@@ -15,12 +15,13 @@ from orchestrator.engine.admission import TooManyUnfinishedError
 from orchestrator.engine.ports import BrokerError, LeaseLostError, StoreError
 from orchestrator.engine.requests import MAX_BODY_BYTES, InvalidRequestError
 from orchestrator.membership.errors import ConflictingRequestError, ImpossibleStepError, RefusedRequestError
-from orchestrator.outside_text import told
+from orchestrator.outside_text import redacted, told
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 CONTENT_TYPE: Final = "application/problem+json"
 RETRY_AFTER_SECONDS: Final = 2
+_LONGEST_DETAIL: Final = 4_000
 
 log = structlog.get_logger()
 
@@ -133,8 +134,9 @@ def problem_response(status: HTTPStatus, slug: str, detail: str, field: str | No
         type=f"urn:orchestrator:problem:{slug}",
         title=slug.replace("-", " ").capitalize(),
         status=status,
-        detail=detail,
-        field=field,
+        # What was sent is told back as little as anything else from outside: it may be a token in the wrong place.
+        detail=redacted(detail, _LONGEST_DETAIL),
+        field=None if field is None else redacted(field, _LONGEST_DETAIL),
     )
     return web.Response(text=document.model_dump_json(exclude_none=True), status=status, content_type=CONTENT_TYPE)
 

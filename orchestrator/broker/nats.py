@@ -179,7 +179,7 @@ class NatsBroker:
                 found = await session.jetstream.get_msg(session.dead, seq=int(letter_id))
             except (NotFoundError, ValueError):
                 raise KeyError(letter_id) from None
-        came_with = _headers_of(found)
+        came_with = {name.lower(): value for name, value in _headers_of(found).items()}
         inlet, headers = inlet_of(came_with, self._names.inlets), original_headers(came_with)
         await self._send(inlet, f"{session.dead}-{letter_id}", found.data or b"", headers)
         with as_broker_errors(QUEUE, "deleting a replayed dead letter"):

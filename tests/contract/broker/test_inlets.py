@@ -50,7 +50,7 @@ async def test_each_inlet_yields_its_own_messages(queue: "QueueUnderTest") -> No
         await broker.check()
         inlets = SOURCES.inlets
         sources = [broker.inlet(name).triggers() for name in inlets]
-        waiting = [asyncio.ensure_future(anext(source)) for source in sources]  # type: ignore[arg-type] # a coroutine
+        waiting = [asyncio.ensure_future(anext(source)) for source in sources]
         await asyncio.sleep(0)
         async with asyncio.timeout(30):
             for name in reversed(inlets):
@@ -73,7 +73,7 @@ async def test_a_dead_letter_goes_back_where_it_came_in(queue: "QueueUnderTest")
     inlet = SOURCES.sources[1]
     async with opened(queue) as broker:
         source = broker.inlet(inlet).triggers()
-        waiting = asyncio.ensure_future(anext(source))  # type: ignore[arg-type] # a coroutine
+        waiting = asyncio.ensure_future(anext(source))
         async with asyncio.timeout(30):
             while not waiting.done():
                 try:
@@ -91,7 +91,7 @@ async def test_a_dead_letter_goes_back_where_it_came_in(queue: "QueueUnderTest")
         await broker.replay(letters[0].letter_id)
         again = broker.inlet(inlet).triggers()
         async with asyncio.timeout(20):
-            found = await anext(again)  # type: ignore[arg-type] # a generator
+            found = await anext(again)
         assert (found.inlet, found.body) == (inlet, b"no request")
         await found.acknowledge()
         await again.aclose()  # type: ignore[attr-defined] # a generator

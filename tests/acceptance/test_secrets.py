@@ -1,0 +1,304 @@
+"""Secrets stay where they are: a sentinel in each, a run that uses them, and a search through all that it left."""
+
+import asyncio
+import base64
+import http.server
+import json
+import os
+import secrets
+import subprocess
+import sys
+import threading
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError
+from urllib.parse import quote
+
+import jwt
+import nats
+import psycopg
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from eth_account import Account
+
+from orchestrator.besu.own_markers import pooled_keys
+from tests.acceptance.conftest import ENCLAVE_KEYS, OWNER, OWNER_KEY, DevnetProcess, process, trigger, wait_until
+from tests.servers.nats_server import NatsServer
+from tests.servers.ports import free_port
+
+ASKED = {("queue:org1", "accepted", "create"), ("queue:org1", "refused", "bad"), ("", "refused", "create")}
+"""By its own subject org1 may create groups; what comes in by the common one is nobody's."""
+GROUP_MEMBERS = (ENCLAVE_KEYS[0], ENCLAVE_KEYS[1])
+
+
+class Planted:
+    """Secrets by what they are, each a text that occurs nowhere else."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.known: dict[str, bytes] = {}
+        folder.mkdir()
+
+    def text(self, what: str) -> str:
+        """Return a new secret."""
+        found = f"S3ntinel{secrets.token_hex(12)}"
+        self.known[what] = found.encode()
+        return found
+
+    def file(self, what: str, text: str | None = None) -> Path:
+        """Return a file of mode 0600 with a secret, a new one or this."""
+        path = self.folder / what.replace(" ", "-")
+        if text is not None:
+            self.known[what] = text.encode()
+        path.write_text(self.text(what) if text is None else text)
+        path.chmod(0o600)
+        return path
+
+    def found_in(self, where: str, content: bytes) -> list[str]:
+        """Return which secrets stand in some bytes, as they are or in a usual encoding."""
+        return [
+            f"{what} in {where}"
+            for what, secret in self.known.items()
+            for form in (secret, base64.b64encode(secret)[:-4], secret.hex().encode(), quote(secret).encode())
+            if form in content
+        ]
+
+
+@contextmanager
+def echoing_receiver(port: int) -> Iterator[None]:
+    """Serve a webhook's receiver that refuses, and says back whatever it was sent."""
+
+    class Echo(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
+            said = (str(self.headers) + body.decode()).encode()
+            self.send_response(500, "no, " + str(self.headers.get("Authorization", "")))
+            self.send_header("Content-Length", str(len(said)))
+            self.end_headers()
+            self.wfile.write(said)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Echo)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def node_tokens(planted: Planted) -> tuple[Path, list[str]]:
+    """Return the devnet's option for tokens, and plant one for each node."""
+    from cryptography.hazmat.primitives.asymmetric import rsa  # noqa: PLC0415 - one kind of key per function
+
+    private = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    public = planted.folder / "nodes.pem"
+    public.write_bytes(private.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    files = []
+    for number, key in enumerate(ENCLAVE_KEYS, 1):
+        claims = {"privacyPublicKey": key, "permissions": ["*:*"], "exp": datetime.now(UTC) + timedelta(hours=1)}
+        token = jwt.encode(claims, private, algorithm="RS256")
+        files.append(str(planted.file(f"token of node {number}", token)))
+    return public, files
+
+
+def web_token(planted: Planted) -> tuple[Path, str]:
+    """Return the issuer's keys, and a token of it."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    jwks = planted.folder / "issuer.jwks"
+    jwks.write_text(json.dumps({"keys": [{**jwt.algorithms.ECAlgorithm.to_jwk(key.public_key(), True), "kid": "k"}]}))
+    claims = {"iss": "i", "aud": "a", "sub": "s", "role": "viewer", "exp": datetime.now(UTC) + timedelta(hours=1)}
+    token = jwt.encode(claims, key, algorithm="ES256", headers={"kid": "k"})
+    planted.known["JSON Web Token"] = token.encode()
+    return jwks, token
+
+
+def test_no_secret_is_found_in_anything_that_a_run_leaves(
+    tmp_path: Path,
+    devnet_process: Callable[..., DevnetProcess],
+    postgresql_url: str,
+) -> None:
+    """Files, database, queue, logs, answers, errors, metrics and events: none holds a key, token or password."""
+    planted = Planted(tmp_path / "secrets")
+    public, tokens = node_tokens(planted)
+    devnet = devnet_process("23.10.3", 0.5, "--jwt-public-key-file", str(public))
+    jwks, of_issuer = web_token(planted)
+    seed = secrets.token_hex(32)
+    planted.known |= {"owner's key": OWNER_KEY.encode(), "owner's key as bytes": bytes.fromhex(OWNER_KEY)}
+    planted.known |= {f"key of {name}": key for name, key in pooled_keys(bytes.fromhex(seed), 2).items()}
+    planted.known |= {
+        f"key of {name}, hex": key.hex().encode() for name, key in pooled_keys(bytes.fromhex(seed), 2).items()
+    }
+    password = planted.text("keystore password")
+    keystore = planted.folder / "owner.json"
+    keystore.write_text(json.dumps(Account.encrypt(bytes.fromhex(OWNER_KEY), password, kdf="pbkdf2", iterations=10)))
+    (planted.folder / "owner.password").write_text(password)
+    (planted.folder / "owner.password").chmod(0o600)
+    environment = {"ORCHESTRATOR_WEBHOOKS__0__SECRET": planted.text("webhook secret")}
+    hook, api = free_port(), free_port()
+    data = tmp_path / "data"
+    data.mkdir()
+    file = planted.file("password of the database")
+    store = f'url = "{postgresql_url}"\npassword_file = "{file}"'
+    file = planted.file("password of the queue")
+    queue = NatsServer(f'authorization {{ user: "o", password: "{file.read_text()}" }}')
+    queue.start()
+    broker = f'url = "{queue.url}"\nuser = "o"\npassword_file = "{file}"'
+    nodes = "".join(
+        f'[[nodes]]\nname = "member{number}"\nhttp = "{devnet.http(number)}"\nws = "{devnet.ws(number)}"\n'
+        f'enclave_keys = ["{ENCLAVE_KEYS[number - 1]}"]\ntoken_file = "{tokens[number - 1]}"\n'
+        for number in (1, 2, 3)
+    )
+    config = tmp_path / "orchestrator.toml"
+    config.write_text(
+        f'[store]\n{store}\n[broker]\n{broker}\n[api]\nlisten = "127.0.0.1:{api}"\nsocket = "{data}/api.sock"\n'
+        f'[[broker.sources]]\nname = "org1"\nsubject = "membership.requests.org1"\nkinds = ["create_group"]\n'
+        f'[log]\nlevel = "debug"\n[access.jwt]\nissuer = "i"\naudience = "a"\njwks_file = "{jwks}"\n'
+        f'[markers]\nseed_file = "{planted.file("seed of markers", seed)}"\naccounts = 2\n{nodes}'
+        f'[[accounts]]\naddress = "{OWNER}"\nkeystore = "{keystore}"\n'
+        f'password_file = "{planted.folder}/owner.password"\n'
+        f'[[webhooks]]\nname = "hook"\nurl = "http://127.0.0.1:{hook}/"\nallow_private = true\n'
+        f'authorization_file = "{planted.file("authorization of the webhook")}"\n'
+    )
+    outputs: list[tuple[str, bytes]] = []
+
+    def run(*arguments: str, token: str = "") -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", "orchestrator", *arguments],
+            capture_output=True,
+            timeout=90,
+            check=False,
+            env={
+                **os.environ,
+                **environment,
+                "ORCHESTRATOR_URL": f"http://127.0.0.1:{api}",
+                "ORCHESTRATOR_TOKEN": token,
+            },
+        )
+        outputs.append((" ".join(arguments), done.stdout + done.stderr))
+        return done.stdout.decode()
+
+    def ask(path: str, token: str = "", body: bytes | None = None, **headers: str) -> bytes:
+        sent = urllib.request.Request(f"http://127.0.0.1:{api}{path}", body, headers)
+        if token:
+            sent.add_header("Authorization", f"Bearer {token}")
+        try:
+            with urllib.request.urlopen(sent, timeout=20) as answer:  # noqa: S310 - loopback
+                found = answer.read(65536) if "events" not in path else answer.read(500)
+                outputs.append((path, str(answer.headers).encode() + found))
+        except HTTPError as error:
+            found = error.read()
+            outputs.append((path, str(error.headers).encode() + found))
+        return bytes(found)
+
+    here = ("--config", str(config))
+    log = tmp_path / "daemon.log"
+    try:
+        run("migrate", *here)
+        run("tokens", "create", "admin", "--role", "admin", "--local", *here, "--file", str(planted.folder / "admin"))
+        admin = planted.file("admin's token", (planted.folder / "admin").read_text().strip()).read_text()
+        planted.known["admin's secret"] = admin.split("_", 2)[2].encode()
+        with echoing_receiver(hook), process(["run", *here], log, environment) as running:
+            wait_until("readiness", lambda: b'"ready":true' in ask("/readyz"))
+            asyncio.run(publish(queue.url, planted))
+            wait_until(
+                "the end of the creation",
+                lambda: (
+                    [change["state"] for change in json.loads(ask("/v1/changes", admin))["changes"]] == ["succeeded"]
+                ),
+                60,
+            )
+            wait_until("three entries", lambda: who_asked(ask("/v1/audit-log?limit=500", admin)) == ASKED)
+            made = json.loads(
+                ask("/v1/tokens", admin, b'{"name": "a", "role": "viewer"}', **{"Content-Type": "application/json"})
+            )
+            outputs.pop()  # the one answer that shows a token
+            planted.known["a new token"] = made["token"].split("_", 2)[2].encode()
+            use_everything(ask, run, here, admin, of_issuer, made["token"])
+            outputs += [(f"/proc of {pid}", content) for pid, content in children_of(running.pid).items()]
+        outputs.append(("the log", log.read_bytes()))
+        outputs.append(("the database", dumped(postgresql_url)))
+        folders = [data, queue.directory / "jetstream"]
+        outputs += [
+            (str(path), path.read_bytes()) for folder in folders for path in folder.rglob("*") if path.is_file()
+        ]
+    finally:
+        queue.close()
+    assert len(outputs) > 20
+    assert [hit for where, content in outputs for hit in planted.found_in(where, content)] == []
+
+
+def use_everything(
+    ask: Callable[..., bytes], run: Callable[..., str], here: tuple[str, str], admin: str, of_issuer: str, made: str
+) -> None:
+    """Read what there is, and send secrets where they do not belong."""
+    for path in (
+        "/metrics",
+        "/v1/groups",
+        "/v1/tokens",
+        "/v1/audit-log",
+        "/v1/events?last_event_id=0",
+        "/openapi.json",
+    ):
+        ask(path, admin)
+    for path in ("/v1/webhooks", "/v1/nodes", "/v1/attention", "/v1/dead-letters", "/v1/session", "/readyz"):
+        ask(path, admin)
+    assert b"jwt:s" in ask("/v1/session", of_issuer)
+    assert b"token:a" in ask("/v1/session", made)
+    ask("/v1/tokens", of_issuer)
+    for wrong in (made[:-1] + "x", of_issuer[:-2], "Basic " + admin):
+        ask("/v1/groups", wrong)
+    for misplaced in (f"/v1/groups?token={admin}", f"/{admin}", f"/v1/changes/{admin}", f"/v1/groups?{admin}=1"):
+        ask(misplaced, admin)
+    as_json = {"Content-Type": "application/json", "Idempotency-Key": admin}
+    ask("/v1/changes", admin, json.dumps({"kind": admin, admin: 1}).encode(), **as_json)
+    ask("/v1/session", "", json.dumps({"token": admin[:-1] + "?", "a": admin}).encode(), **as_json)
+    run("doctor", "--json", *here)
+
+
+async def publish(url: str, planted: Planted) -> None:
+    """Ask for two changes, and for something that is refused."""
+    password = planted.known.get("password of the queue", b"").decode()
+    client = await nats.connect(url, **({"user": "o", "password": password} if password else {}))
+    bad = json.loads(trigger("bad", "add_members", ENCLAVE_KEYS[2:]))
+    bad["data"]["password"] = "no sentinel: senders' own secrets are theirs"
+    create = trigger("create", "create_group", GROUP_MEMBERS)
+    await client.jetstream().publish("membership.requests.org1", create)
+    await client.jetstream().publish("membership.requests.org1", json.dumps(bad).encode())
+    await client.jetstream().publish("membership.requests", create)
+    await client.close()
+
+
+def who_asked(log: bytes) -> set[tuple[str, str, str]]:
+    """Return who asked for changes, with what outcome, from the audit log."""
+    entries = json.loads(log)["entries"]
+    return {(entry["caller"], entry["outcome"], entry["request_id"]) for entry in entries if entry["action"] == "ask"}
+
+
+def children_of(pid: int) -> dict[int, bytes]:
+    """Return command line and environment of a process's children, and of theirs."""
+    found: dict[int, bytes] = {}
+    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        found[int(child)] = Path(f"/proc/{child}/cmdline").read_bytes() + Path(f"/proc/{child}/environ").read_bytes()
+        found |= children_of(int(child))
+    return found
+
+
+def dumped(url: str) -> bytes:
+    """Return all rows of a PostgreSQL store."""
+    rows: list[Any] = []
+    with closing(psycopg.connect(url)) as connection:
+        tables = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = current_schema()").fetchall()
+        for (table,) in tables:
+            rows += connection.execute(
+                psycopg.sql.SQL("SELECT * FROM {}").format(psycopg.sql.Identifier(table))
+            ).fetchall()
+    return repr(rows).encode() + b"".join(bytes(value) for row in rows for value in row if isinstance(value, bytes))
