@@ -7,15 +7,14 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from pathlib import Path
 from random import SystemRandom
-from urllib.parse import quote, urlsplit, urlunsplit
 
-from orchestrator.app.callers import asker_name, askers
+from orchestrator.app.callers import admission_rules, askers
 from orchestrator.app.guard_words import GuardWords
 from orchestrator.app.holder import holding
 from orchestrator.app.metrics import Metrics, NodeReading
 from orchestrator.app.restoration import restoration_in
+from orchestrator.app.secret_texts import store_url
 from orchestrator.besu.enclave_probe import EnclaveProbe
 from orchestrator.besu.http_client import HttpNode, open_session
 from orchestrator.besu.node import Node
@@ -26,9 +25,8 @@ from orchestrator.besu.signing import Accounts, ManagementCodec
 from orchestrator.besu.statements import signer_of
 from orchestrator.besu.tokens import TokenFile
 from orchestrator.besu.websocket_client import NodeSocket
-from orchestrator.config import AccountConfig, Config, ConfigError, MarkersConfig, NodeConfig
+from orchestrator.config import AccountConfig, Config, MarkersConfig, NodeConfig
 from orchestrator.engine.additions import AdditionsUnderWay
-from orchestrator.engine.admission import AdmissionRules
 from orchestrator.engine.bundle_sizes import BundleSizes
 from orchestrator.engine.bystanders import BystanderReader
 from orchestrator.engine.chain_guard import ChainGuard
@@ -137,34 +135,6 @@ def keys_of_markers(markers: MarkersConfig) -> dict[str, bytes]:
         SignerError: The seed can't be read.
     """
     return {} if markers.seed_file is None else pooled_keys(read_seed(markers.seed_file), markers.accounts)
-
-
-def secret_text(path: Path) -> str:
-    """Return what a secret's file holds, without what is around it.
-
-    Raises:
-        ConfigError: It can't be read, or is no text; the message names it and shows nothing of it.
-    """
-    try:
-        return path.read_text("utf-8-sig").strip()
-    except OSError as error:
-        raise ConfigError([f"{path}: can't be read: {error.strerror}"]) from error
-    except UnicodeDecodeError:
-        raise ConfigError([f"{path}: is no text in UTF-8; write the secret again"]) from None
-
-
-def store_url(config: Config) -> str:
-    """Return the store's URL with its password, if it has one in a file.
-
-    Raises:
-        ConfigError: The file can't be read.
-    """
-    if config.store.password_file is None:
-        return config.store.url
-    parts = urlsplit(config.store.url)
-    password = quote(secret_text(config.store.password_file), safe="")
-    user, _, host = parts.netloc.rpartition("@")
-    return urlunsplit(parts._replace(netloc=f"{user}:{password}@{host}"))
 
 
 def speakers(config: Config) -> dict[str, str]:
@@ -312,17 +282,7 @@ async def assembled(config: Config, stopping: asyncio.Event, clock: Clock | None
 
         worker = Worker(store, executor, clock, stopping, on_step, turns)
         supervisor = Supervisor(store, worker, fleet, clock, lanes, stopping, leases)
-        bounds = AdmissionRules(
-            per_source=config.admission.per_source,
-            per_account=config.admission.per_account,
-            when_full=config.admission.when_full,
-            of_source={
-                asker_name(source): source.unfinished
-                for source in config.broker.sources
-                if source.unfinished is not None
-            },
-        )
-        intake = Intake(store, fleet, accounts, clock, new_id, bounds, turns, askers(config))
+        intake = Intake(store, fleet, accounts, clock, new_id, admission_rules(config), turns, askers(config))
         metrics.watch_shares(lambda: supervisor.largest_share, lambda: turns.waiting)
         metrics.watch_admission(intake.admission)
         yield Engine(

@@ -8,6 +8,7 @@ from orchestrator.api.authentication import AccessRules, LocalUser
 from orchestrator.config import Config
 from orchestrator.config.access_section import LimitConfig, UserConfig
 from orchestrator.config.sections import SourceConfig
+from orchestrator.engine.admission import AdmissionRules
 
 _OWNER: Final = "owner"
 """What the user is called who runs the daemon: who can read its files is an admin anyway."""
@@ -44,6 +45,18 @@ def askers(config: Config) -> dict[str, Caller]:
         )
         for source in config.broker.sources
     }
+
+
+def admission_rules(config: Config) -> AdmissionRules:
+    """Return how much of each sender's may be unfinished."""
+    return AdmissionRules(
+        per_source=config.admission.per_source,
+        per_account=config.admission.per_account,
+        when_full=config.admission.when_full,
+        of_source={
+            asker_name(source): source.unfinished for source in config.broker.sources if source.unfinished is not None
+        },
+    )
 
 
 def asker_name(source: SourceConfig) -> str:

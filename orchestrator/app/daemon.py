@@ -11,12 +11,13 @@ from typing import Protocol
 
 import structlog
 
-from orchestrator.app.assembly import Engine, assembled, secret_text, speakers
+from orchestrator.app.assembly import Engine, assembled, speakers
 from orchestrator.app.guard_words import GuardWords
 from orchestrator.app.http_service import serve_http
 from orchestrator.app.interpreter import settle_interpreter
 from orchestrator.app.loop_lag import LoopLag
 from orchestrator.app.readiness import Readiness
+from orchestrator.app.secret_texts import secret_text
 from orchestrator.app.store_growth import growth_parts
 from orchestrator.app.surroundings import examine
 from orchestrator.app.webhook_endpoints import endpoints

@@ -11,7 +11,8 @@ from typing import Any, Final
 import aiohttp
 import structlog
 
-from orchestrator.app.assembly import connect_nodes, store_url, tls_context
+from orchestrator.app.assembly import connect_nodes, tls_context
+from orchestrator.app.secret_texts import store_url
 from orchestrator.besu.http_client import HttpNode, open_session
 from orchestrator.besu.tokens import TokenFile
 from orchestrator.config import Config, GuardConfig, NodeConfig

@@ -43,6 +43,7 @@ BODIES: dict[tuple[str, str], Any] = {
     ("POST", "/v1/changes"): CHANGE,
     ("PUT", "/v1/groups/{group_id}/members"): {"members": list(KEYS)},
     ("PUT", "/v1/names/{name}"): {"privacy_group_id": GROUP},
+    ("POST", "/v1/webhooks/{name}/redrive"): {"after": 0},
     ("POST", "/v1/tokens"): {"name": "another", "role": "viewer"},
 }
 NAMED = {

@@ -332,7 +332,7 @@ async def test_a_source_has_a_bound_of_its_own(rig: "Rig") -> None:
     """What one source may have unfinished is what is configured for it, whatever it calls itself."""
     rules = AdmissionRules(per_source=100, of_source={"queue:org1": 2}, when_full="reject")
     askers = {"requests.org1": limited("org1")}
-    intake = Intake(rig.store, rig.fleet, rig.signers, rig.clock, rig.new_id, rules, askers)
+    intake = Intake(rig.store, rig.fleet, rig.signers, rig.clock, rig.new_id, rules, askers=askers)
     queue = Queue(inlet="requests.org1")
     for number in range(4):
         queue.put(message(str(number), source=f"/{number}", group=a_group(number)))
