@@ -171,8 +171,7 @@ class DaemonClient:
 
     async def dead_letters(self, limit: int) -> DeadLetterPage:
         """Return the oldest dead letters."""
-        query = [("limit", str(limit))]
-        return _read(DeadLetterPage, await self._call("GET", "/v1/dead-letters", params=query))
+        return _read(DeadLetterPage, await self._call("GET", "/v1/dead-letters", params={"limit": limit}))
 
     async def replay(self, letter_id: str) -> None:
         """Put a dead letter back among the triggers."""
@@ -270,10 +269,7 @@ class DaemonClient:
 
 @asynccontextmanager
 async def connect(url: str, token: str | None = None) -> AsyncIterator[DaemonClient]:
-    """Return a client of the daemon at an address, or at its Unix socket (``unix:/path``); nothing is sent yet.
-
-    `token` proves who we are; None where nobody asks for it, or where the kernel says who we are.
-    """
+    """Return a client of the daemon at an address or a socket (``unix:/path``), where `token` proves who we are."""
     path = url.removeprefix("unix:") if url.startswith("unix:") else None
     async with aiohttp.ClientSession(
         connector=None if path is None else aiohttp.UnixConnector(path),
