@@ -19,6 +19,7 @@ BLOCK = re.compile(r"^```([a-z]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 RUN = {
     "docs/quickstart.md": "tests/acceptance/test_quickstart.py",
     "docs/library.md": "tests/contract/besu/test_library_document.py",
+    "docs/deployment.md": "tests/packaging/test_deployment.py",
     "docs/servers.md": "tests/integration/servers/test_documented_blocks.py",
 }
 """Documents whose blocks are run as they stand, and by what."""
