@@ -38,7 +38,7 @@ PLANTED: Final = {
         Mistake(plant=mistakes.fencing_not_checked, family=Family.STORMS, first=8),
         Mistake(plant=mistakes.sent_before_stored, family=Family.STORMS),
         Mistake(plant=mistakes.second_distribution, family=Family.STORMS, first=19),
-        Mistake(plant=mistakes.depth_not_waited_for, family=Family.STORMS, first=86),
+        Mistake(plant=mistakes.depth_not_waited_for, family=Family.STORMS, first=161),
         Mistake(plant=mistakes.unlocked_after_blocks, family=Family.WINDOWS, first=4),
         Mistake(plant=mistakes.burn_not_awaited, family=Family.STORMS, first=8),
         Mistake(plant=mistakes.group_not_looked_at, family=Family.STORMS, first=145),
