@@ -1,4 +1,4 @@
-"""Noticing a node that stands still while others move, and asking what holds it.
+"""Noticing a node that stands still while others move, and asking what holds it; and one that is far ahead of all.
 
 What subscribers were told is read from the events themselves: a restarted daemon, or another replica, goes on from
 there.
@@ -16,13 +16,22 @@ from orchestrator.engine.node_ports import NodeError
 from orchestrator.engine.ports import Clock, StoreError
 from orchestrator.engine.watcher import ChainWatcher
 from orchestrator.membership.preflight import BEHIND_BLOCKS
-from orchestrator.membership.standstill import Hold, Standstill, hold_of, moving_event, standing_event, told_after
+from orchestrator.membership.standstill import (
+    Hold,
+    Standstill,
+    ahead_after,
+    ahead_event,
+    hold_of,
+    moving_event,
+    standing_event,
+    told_after,
+)
 from orchestrator.membership.status import EventType, StatusEvent
 
 LEASE_NAME: Final = "standstill"
 LEASE: Final = timedelta(minutes=1)
 LOOK_SECONDS: Final = 5.0
-TYPES: Final = (EventType.NODE_STANDING_STILL.value, EventType.NODE_MOVING.value)
+TYPES: Final = (EventType.NODE_STANDING_STILL.value, EventType.NODE_MOVING.value, EventType.NODE_AHEAD.value)
 PAGE: Final = 1_000
 
 log = structlog.get_logger()
@@ -80,6 +89,7 @@ class StandstillWatch:
         self._patience = patience
         self._moved: dict[str, tuple[int, datetime]] = {}
         self._told: dict[str, Hold] = {}
+        self._told_ahead: frozenset[str] = frozenset()
         self._position = 0
         self.standing: frozenset[str] = frozenset()
 
@@ -113,12 +123,29 @@ class StandstillWatch:
                     "node stands still", node=found.node, head=found.head, newest=found.newest, why=found.detail
                 )
                 events.append(standing_event(found))
+        events += self._ahead()
         for watcher in self._fleet.watchers:
             if watcher.node.name in self._told and watcher.head is not None and self._caught_up(watcher):
                 log.info("node moves again", node=watcher.node.name, head=watcher.head.number)
                 events.append(moving_event(watcher.node.name, watcher.head.number))
         if events:
             await self._changes.announce(events)
+
+    def _ahead(self) -> list[StatusEvent]:
+        """Return what is to be told of nodes that claim more than any other confirms, or do so no more."""
+        events = []
+        confirmed = self._fleet.newest_head()
+        for watcher in self._fleet.watchers:
+            name, head = watcher.node.name, watcher.head
+            if head is None or watcher.silent or confirmed == 0:
+                continue
+            ahead = head.number - confirmed > BEHIND_BLOCKS
+            if ahead and name not in self._told_ahead:
+                log.warning("node is far ahead of all others", node=name, head=head.number, newest=confirmed)
+                events.append(ahead_event(name, head.number, confirmed))
+            elif not ahead and name in self._told_ahead:
+                events.append(moving_event(name, head.number))
+        return events
 
     def _stands(self, watcher: ChainWatcher, now: datetime) -> bool:
         """Whether a node that answers has not moved for long, and is behind."""
@@ -172,7 +199,9 @@ class StandstillWatch:
             page = await self._events.after(self._position, limit=PAGE, types=TYPES)
             for told in page:
                 with contained("told event", position=told.position):
-                    self._told = told_after(self._told, told.event)
+                    if told.event.type is not EventType.NODE_AHEAD:
+                        self._told = told_after(self._told, told.event)
+                    self._told_ahead = ahead_after(self._told_ahead, told.event)
                 self._position = told.position
             if len(page) < PAGE:
                 return

@@ -4,7 +4,7 @@ from typing import Final
 
 from orchestrator.events.envelope import PLACE_DIGITS
 from orchestrator.membership.reasons import Reason
-from orchestrator.membership.standstill import REMEDIES, Hold
+from orchestrator.membership.standstill import AHEAD_REMEDY, REMEDIES, Hold
 from orchestrator.membership.status import EventType, Json, reason_data
 
 _SOURCE: Final = "urn:uuid:3f1c9f0e-8f55-4d0b-9d5c-0c1d2e3f4a5b"
@@ -200,6 +200,7 @@ _DATA: Final[dict[EventType, dict[str, Json]]] = {
         "remedy": REMEDIES[Hold.PEERS],
     },
     EventType.NODE_MOVING: {"node": "member3", "head": 2161},
+    EventType.NODE_AHEAD: {"node": "member3", "head": 99161, "newest_head": 2161, "remedy": AHEAD_REMEDY},
     EventType.GROUP_ADDITION_UNEXPECTED: {
         "block_number": 2544,
         "transaction": _OTHER_ROOT,
@@ -222,7 +223,7 @@ _DATA: Final[dict[EventType, dict[str, Json]]] = {
     EventType.GROUP_JOINED: _JOIN | {"progress": [_progress("in_sync", 812, 2051, 2051)]},
 }
 
-_ABOUT_NODES: Final = frozenset({EventType.NODE_STANDING_STILL, EventType.NODE_MOVING})
+_ABOUT_NODES: Final = frozenset({EventType.NODE_STANDING_STILL, EventType.NODE_MOVING, EventType.NODE_AHEAD})
 
 _WITHOUT_CHANGE: Final = frozenset(
     {

@@ -216,8 +216,17 @@ class NodeStandingStillData(EventData):
     remedy: str = Field(description="What to do.")
 
 
+class NodeAheadData(EventData):
+    """A node shows a head that is far beyond what any other node shows; nothing is decided by it."""
+
+    node: str = Field(description="Name of the node in the configuration.")
+    head: int = Field(description="The block that it shows.")
+    newest_head: int = Field(description="The newest block that a second node shows.")
+    remedy: str = Field(description="What to do.")
+
+
 class NodeMovingData(EventData):
-    """A node that stood still is near the newest block again."""
+    """A node that stood still, or was far ahead of all others, is near the newest block again."""
 
     node: str = Field(description="Name of the node in the configuration.")
     head: int = Field(description="Its newest block.")
@@ -275,6 +284,7 @@ DATA: Final[dict[EventType, type[EventData]]] = {
     EventType.GROUP_JOINED: GroupJoinedData,
     EventType.NODE_STANDING_STILL: NodeStandingStillData,
     EventType.NODE_MOVING: NodeMovingData,
+    EventType.NODE_AHEAD: NodeAheadData,
 }
 """What the ``data`` of each type of event holds."""
 

@@ -9,7 +9,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from orchestrator.membership.cures import RESTART_BESU
-from orchestrator.membership.status import EventType, StatusEvent
+from orchestrator.membership.status import EventType, Json, StatusEvent
 
 
 class Hold(StrEnum):
@@ -99,12 +99,30 @@ def moving_event(node: str, head: int) -> StatusEvent:
     return StatusEvent(type=EventType.NODE_MOVING, privacy_group_id="", data={"node": node, "head": head})
 
 
+AHEAD_REMEDY = (
+    "Nothing is decided by what only this node shows. Compare the hash of one of its blocks with the others' "
+    "(eth_getBlockByNumber), and look whether it is on a branch of its own, or all the others stand still."
+)
+
+
+def ahead_event(node: str, head: int, newest: int) -> StatusEvent:
+    """Return the event of a node whose head is far beyond what any other node shows."""
+    data: dict[str, Json] = {"node": node, "head": head, "newest_head": newest, "remedy": AHEAD_REMEDY}
+    return StatusEvent(type=EventType.NODE_AHEAD, privacy_group_id="", data=data)
+
+
+def ahead_after(told: frozenset[str], event: StatusEvent) -> frozenset[str]:
+    """Return which nodes subscribers take to be far ahead, after an event; the arguments are as of `told_after`."""
+    node = str(event.data.get("node"))
+    return told | {node} if event.type is EventType.NODE_AHEAD else told - {node}
+
+
 def told_after(told: dict[str, Hold], event: StatusEvent) -> dict[str, Hold]:
     """Return which nodes subscribers take to stand still, and why, after an event.
 
     Args:
         told: The same before it.
-        event: A stored event of one of the two types.
+        event: A stored event about a node.
     """
     node = str(event.data.get("node"))
     rest = {name: hold for name, hold in told.items() if name != node}

@@ -40,6 +40,7 @@ class EventType(StrEnum):
     GROUP_ADDITION_REPEATED = "membership.group.addition_repeated.v1"
     NODE_STANDING_STILL = "membership.node.standing_still.v1"
     NODE_MOVING = "membership.node.moving.v1"
+    NODE_AHEAD = "membership.node.ahead.v1"
     GROUP_ADDITION_UNEXPECTED = "membership.group.addition_unexpected.v1"
 
 

@@ -9,6 +9,7 @@ export const TYPES = [
   "membership.request.rejected.v1",
   "membership.node.standing_still.v1",
   "membership.node.moving.v1",
+  "membership.node.ahead.v1",
 ];
 
 let answeredAt = Date.now();

@@ -1,6 +1,7 @@
 """Nodes that stand still, on the fake network with a real SQLite store."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -119,3 +120,20 @@ async def test_a_chain_that_stands_and_a_node_that_is_away_are_something_else(sc
         await watch.look()
         scene.clock.time += timedelta(seconds=10)
     assert await scene.told() == []
+
+
+async def test_a_node_far_ahead_is_told_once_and_when_it_is_not(scene: Scene) -> None:
+    """What one node claims beyond every other is told once, by whichever replica, and again when it is over."""
+    for watcher in scene.watchers:
+        await watcher.refresh()
+    head = scene.watchers[2].head
+    assert head is not None
+    scene.watchers[2].head = replace(head, number=head.number + 1_000)
+    await scene.watch().look()
+    await scene.watch().look()
+    (event,) = await scene.told()
+    assert (event.type, event.data["node"]) == (EventType.NODE_AHEAD, "c")
+    assert event.data["head"] == 1_000 + int(str(event.data["newest_head"]))
+    scene.watchers[2].head = head
+    await scene.watch().look()
+    assert [event.type for event in await scene.told()] == [EventType.NODE_AHEAD, MOVING]
