@@ -23,7 +23,6 @@ import nats
 import psycopg
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from eth_account import Account
 
 from orchestrator.besu.own_markers import pooled_keys
 from tests.acceptance.conftest import ENCLAVE_KEYS, OWNER, OWNER_KEY, DevnetProcess, process, trigger, wait_until
@@ -139,6 +138,11 @@ def test_no_secret_is_found_in_anything_that_a_run_leaves(
     }
     password = planted.text("keystore password")
     keystore = planted.folder / "owner.json"
+    limit = sys.getrecursionlimit()
+    try:
+        from eth_account import Account  # noqa: PLC0415 - it raises the recursion limit, which has to be set back
+    finally:
+        sys.setrecursionlimit(limit)
     keystore.write_text(json.dumps(Account.encrypt(bytes.fromhex(OWNER_KEY), password, kdf="pbkdf2", iterations=10)))
     (planted.folder / "owner.password").write_text(password)
     (planted.folder / "owner.password").chmod(0o600)

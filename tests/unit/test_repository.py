@@ -207,3 +207,12 @@ def test_json_examples_parse(place: str, block: str) -> None:
 def test_python_examples_parse(place: str, block: str) -> None:
     """Every Python example in the documents is valid Python."""
     assert ast.parse(block).body, place
+
+
+@pytest.mark.parametrize("module", [*modules(SOURCE), *modules(TESTS), *modules(ROOT / "deploy")], ids=relative)
+def test_nothing_raises_the_recursion_limit_by_being_imported(module: Path) -> None:
+    """With the limit that py_ecc sets, deeply nested JSON ends the process; who needs it sets the limit back."""
+    statements = ast.parse(module.read_text()).body
+    names = [alias.name for one in statements if isinstance(one, ast.Import) for alias in one.names]
+    names += [one.module or "" for one in statements if isinstance(one, ast.ImportFrom)]
+    assert not {name.partition(".")[0] for name in names} & {"eth_account", "eth_keyfile", "py_ecc"}
