@@ -22,7 +22,7 @@ from urllib.parse import quote
 import aiohttp
 from pydantic import BaseModel, ValidationError
 
-from orchestrator.api.access_documents import NewTokenDocument, TokenDocument, TokenPage
+from orchestrator.api.access_documents import MadeTokenDocument, TokenDocument, TokenPage
 from orchestrator.api.auditing import AuditPage
 from orchestrator.api.change_documents import ChangeDetailDocument, ChangeDocument, ChangePage
 from orchestrator.api.documents import DeadLetterPage, path_id
@@ -208,9 +208,9 @@ class DaemonClient:
         """Return callers' tokens."""
         return _read(TokenPage, await self._call("GET", "/v1/tokens"))
 
-    async def create_token(self, wanted: Mapping[str, object]) -> NewTokenDocument:
+    async def create_token(self, wanted: Mapping[str, object]) -> MadeTokenDocument:
         """Make a token."""
-        return _read(NewTokenDocument, await self._call("POST", "/v1/tokens", json=dict(wanted)))
+        return _read(MadeTokenDocument, await self._call("POST", "/v1/tokens", json=dict(wanted)))
 
     async def revoke_token(self, token_id: str) -> TokenDocument:
         """Let a token count no more."""

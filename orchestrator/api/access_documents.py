@@ -55,7 +55,7 @@ class TokenPage(Document):
     tokens: list[TokenDocument]
 
 
-class NewTokenDocument(TokenDocument):
+class MadeTokenDocument(TokenDocument):
     """A token that was just made."""
 
     token: str = Field(description="Shown this once, and not kept.")
@@ -109,9 +109,9 @@ def token_document(record: TokenRecord) -> TokenDocument:
     return TokenDocument.model_validate(_said(record))
 
 
-def new_token_document(record: TokenRecord, token: str) -> NewTokenDocument:
+def made_token_document(record: TokenRecord, token: str) -> MadeTokenDocument:
     """Return a token as it is shown once."""
-    return NewTokenDocument.model_validate({**_said(record), "token": token})
+    return MadeTokenDocument.model_validate({**_said(record), "token": token})
 
 
 def _said(record: TokenRecord) -> dict[str, object]:

@@ -4,7 +4,7 @@ from typing import Final
 
 from orchestrator.api import auditing, tokens
 from orchestrator.api.access_documents import (
-    NewTokenDocument,
+    MadeTokenDocument,
     SessionDocument,
     SignIn,
     TokenDocument,
@@ -28,7 +28,7 @@ ACCESS_OPERATIONS: Final = (
         path="/v1/tokens",
         handler=tokens.create_token,
         body=TokenRequest,
-        answers={201: Answer(description="The token, shown this once.", model=NewTokenDocument)},
+        answers={201: Answer(description="The token, shown this once.", model=MadeTokenDocument)},
         problems=(408, 409, 413, 415, 422, 503),
     ),
     Operation(

@@ -16,7 +16,7 @@ from orchestrator.api.access_documents import (
     SignIn,
     TokenPage,
     TokenRequest,
-    new_token_document,
+    made_token_document,
     session_document,
     token_document,
 )
@@ -75,7 +75,7 @@ async def create_token(request: web.Request) -> web.Response:
         caller_of_request(request), Action.CREATE_TOKEN, micros(record.created_at), about=about_token(record)
     )
     await services.tokens.add(record, entry)
-    return json_response(new_token_document(record, token), HTTPStatus.CREATED)
+    return json_response(made_token_document(record, token), HTTPStatus.CREATED)
 
 
 async def revoke_token(request: web.Request) -> web.Response:

@@ -11,11 +11,11 @@ from pydantic import ValidationError
 from orchestrator.access.audit import Action, entry_by, micros
 from orchestrator.access.callers import Door, anyone
 from orchestrator.api.access_documents import (
-    NewTokenDocument,
+    MadeTokenDocument,
     TokenDocument,
     TokenPage,
     TokenRequest,
-    new_token_document,
+    made_token_document,
     token_document,
 )
 from orchestrator.api.auditing import AuditDocument, audit_document
@@ -38,7 +38,7 @@ LOCAL_NAME = "local"
 _HERE = anyone(Door.LOCAL)
 
 
-def created(config: Path, asked: Mapping[str, object]) -> NewTokenDocument:
+def created(config: Path, asked: Mapping[str, object]) -> MadeTokenDocument:
     """Make a token."""
     try:
         wanted = TokenRequest.model_validate(asked)
@@ -47,10 +47,10 @@ def created(config: Path, asked: Mapping[str, object]) -> NewTokenDocument:
         raise fail(f"{'.'.join(map(str, first['loc']))}: {first['msg']}", Exit.USAGE) from None
     record, token = new_token(wanted, LOCAL_NAME, datetime.now(UTC))
 
-    async def keep(database: Database) -> NewTokenDocument:
+    async def keep(database: Database) -> MadeTokenDocument:
         entry = entry_by(_HERE, Action.CREATE_TOKEN, micros(record.created_at), about=about_token(record))
         await SqlAccessTokens(database).add(record, entry)
-        return new_token_document(record, token)
+        return made_token_document(record, token)
 
     return _on_store(config, keep)
 

@@ -9,7 +9,7 @@ from orchestrator.cli import options
 from orchestrator.cli.output import fail, print_json, say, stdout_console, with_daemon
 
 if TYPE_CHECKING:
-    from orchestrator.api.access_documents import NewTokenDocument, TokenDocument, TokenPage
+    from orchestrator.api.access_documents import MadeTokenDocument, TokenDocument, TokenPage
     from orchestrator.client import DaemonClient
 
 app = typer.Typer(help="Tokens of callers of the HTTP interface.", no_args_is_help=True, rich_markup_mode=None)
@@ -48,7 +48,7 @@ def create(
     listed = {"groups": [] if no_groups else group, "accounts": account, "kinds": kind}
     wanted |= {key: value for key, value in listed.items() if value is not None}
 
-    async def ask(client: "DaemonClient") -> "NewTokenDocument":
+    async def ask(client: "DaemonClient") -> "MadeTokenDocument":
         return await client.create_token(wanted)
 
     if local:

@@ -26,6 +26,9 @@ class KnownGroups(Protocol):
     async def groups(self, *, limit: int = 10_000) -> tuple[str, ...]:
         """Return the ids of groups that a change succeeded in."""
 
+    async def is_ours(self, pmt_hash: str) -> bool:
+        """Return whether a marker is of one of our newest additions."""
+
     async def announce(self, events: Sequence[StatusEvent]) -> None:
         """Store events that belong to no change."""
 
@@ -97,6 +100,8 @@ class AdditionWatch:
         refused, executed = await refused_and_executed(self._fleet, addition)
         if not refused:
             return
+        if not executed and await self._groups.is_ours(addition.transaction_hash):
+            return  # its change knows: a reorganisation let it be mined where its lock is not
         found = await parted(await self._known_here(), addition, refused, executed) if executed else []
         names = [[watcher.node.name for watcher in some] for some in (refused, executed)]
         log.warning(

@@ -53,6 +53,9 @@ class KnownGroups(Protocol):
     async def groups(self, *, limit: int = 10_000) -> tuple[str, ...]:
         """Return the ids of groups that a change succeeded in."""
 
+    async def is_ours(self, pmt_hash: str) -> bool:
+        """Return whether a marker is of one of our newest additions."""
+
     async def announce(self, events: Sequence[StatusEvent]) -> None:
         """Store events that belong to no change."""
 

@@ -167,6 +167,10 @@ class SqlChangeStore:
         """Return the newest locks that were signed for a group, newest first."""
         return await self._database.read(partial(reading.locks_of_group, privacy_group_id=privacy_group_id))
 
+    async def is_ours(self, pmt_hash: str) -> bool:
+        """Return whether a marker is of one of our newest additions."""
+        return await self._database.read(partial(reading.has_marker, pmt_hash=pmt_hash))
+
     async def reserve_marker_nonce(self, account: str, account_nonce: int, attempt_id: str) -> bool:
         """Give a marker account's nonce to an attempt; see `engine.marker_accounts.Ledger`."""
         now = micros(self._clock.now())

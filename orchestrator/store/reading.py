@@ -26,6 +26,9 @@ from orchestrator.store.schema import (
 NEWEST_LOCKS = 8
 """How many of a group's locks are looked at to tell whether one of them holds it."""
 
+NEWEST_ADDITIONS = 1_000
+"""How many additions are looked at to tell whether a marker is ours: a new block holds none of older ones."""
+
 _ATTEMPT = "attempt__"
 _ATTEMPT_COLUMNS = tuple(column.name for column in attempts.c)
 
@@ -170,6 +173,22 @@ def locks_of_group(connection: sa.Connection, privacy_group_id: str) -> tuple[At
         .limit(NEWEST_LOCKS)
     )
     return tuple(attempt_of(row) for row in connection.execute(statement).mappings())
+
+
+def has_marker(connection: sa.Connection, pmt_hash: str) -> bool:
+    """Return whether one of our newest additions has or had this marker."""
+    newest = (
+        sa.select(attempts.c.marker, attempts.c.renewed)
+        .where(attempts.c.action == Action.ADD.value)
+        .order_by(attempts.c.position.desc())
+        .limit(NEWEST_ADDITIONS)
+        .subquery()
+    )
+    named = [column.contains(pmt_hash, autoescape=True) for column in (newest.c.marker, newest.c.renewed)]
+    return (
+        connection.execute(sa.select(sa.literal(1)).select_from(newest).where(sa.or_(*named)).limit(1)).first()
+        is not None
+    )
 
 
 def _change(row: sa.RowMapping) -> Change:

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from orchestrator.engine.ports import Lane, LeaseLostError, Record, StoreError
-from orchestrator.membership.attempt import AttemptStatus
+from orchestrator.membership.attempt import Action, AttemptStatus
 from orchestrator.membership.model import Change, State
 from orchestrator.membership.status import EventType, StatusEvent
 from orchestrator.store import SqlChangeStore, SqlOutbox
@@ -47,6 +47,20 @@ async def test_a_step_is_committed_whole(store: SqlChangeStore, outbox: SqlOutbo
         (2, EventType.GROUP_LOCKING),
         (3, EventType.CHANGE_PROGRESSED),
     ]
+
+
+async def test_the_markers_of_our_additions_are_known(store: SqlChangeStore) -> None:
+    """An addition's marker is ours, its earlier forms too; a lock's and anybody else's are not asked for."""
+    change = a_change("1")
+    lane = await held(store, change)
+    added = an_attempt("1", action=Action.ADD, renewed=("0x0",))
+    first = led(change)
+    await store.record(lane, a_step(change, first))
+    await store.record(lane, a_step(first, stepped(first, State.LOCKING, attempt=added), added, at=NOW))
+    assert await store.is_ours("0x1")
+    assert await store.is_ours("0x0")
+    assert not await store.is_ours("0x2")
+    assert not await store.is_ours("%")
 
 
 async def test_the_same_step_again_does_nothing(store: SqlChangeStore, outbox: SqlOutbox) -> None:

@@ -200,5 +200,8 @@ class KnowingStore:
         self.announce = store.announce
         self._group = group
 
+    async def is_ours(self, pmt_hash: str) -> bool:
+        return not pmt_hash
+
     async def groups(self, *, limit: int = 10_000) -> tuple[str, ...]:
         return (self._group,)[:limit]

@@ -24,9 +24,13 @@ class Record:
     def __init__(self) -> None:
         self.told: list[StatusEvent] = []
         self.seen: dict[str, SeenAddition] = {}
+        self.ours = False
 
     async def groups(self, *, limit: int = 10_000) -> tuple[str, ...]:  # noqa: ARG002 - as the port names it
         return ()
+
+    async def is_ours(self, pmt_hash: str) -> bool:
+        return self.ours and bool(pmt_hash)
 
     async def announce(self, events: Sequence[StatusEvent]) -> None:
         self.told += events
@@ -116,3 +120,12 @@ async def test_an_addition_that_all_refuse_is_told_as_that(members: tuple[int, .
         assert isinstance(refused, list)
         assert {f"member{number}" for number in members} <= set(refused)
         assert (told.privacy_group_id, told.data["executed_by"], told.data["affected"]) == ("", [], [])
+
+
+async def test_our_own_addition_that_all_refuse_is_its_changes_business() -> None:
+    """A reorganisation can let it be mined where its lock is not: its change sees that, and nobody is to act on it."""
+    async with watching() as watched:
+        network, group = watched.network, watched.network.group("G")
+        await network.create(group, 1, 2)
+        watched.record.ours = True
+        assert await watched.mined(await network.distribute(network.addition(3), group)) == []

@@ -73,6 +73,9 @@ class Watched:
     async def groups(self, *, limit: int = 10_000) -> tuple[str, ...]:
         return ("g", "quiet")[:limit]
 
+    async def is_ours(self, pmt_hash: str) -> bool:
+        return not pmt_hash
+
     async def announce(self, events: Sequence[StatusEvent]) -> None:
         await self.store.announce(events)
 
