@@ -69,6 +69,7 @@ class Devnet:
             )
             for index, api in enumerate(self.emulation.apis)
         ]
+        self._settling = asyncio.Lock()
         self._enclaves = (
             EnclavePorts(self.emulation.network, self._advance_and_kick, self._advance) if config.enclave_http else None
         )
@@ -98,14 +99,16 @@ class Devnet:
 
     async def settle(self) -> None:
         """Open and close the ports of nodes and enclaves that were switched on or off."""
-        while self._switches:
-            number, up = self._switches.pop(0)
-            server = self._servers[number - 1]
-            await server.close()
-            if up:
-                await server.open()
-        if self._enclaves is not None and self._enclaves.urls:
-            await self._enclaves.settle()
+        # One after the other: a port that is opened while another caller is still closing it is taken.
+        async with self._settling:
+            while self._switches:
+                number, up = self._switches.pop(0)
+                server = self._servers[number - 1]
+                await server.close()
+                if up:
+                    await server.open()
+            if self._enclaves is not None and self._enclaves.urls:
+                await self._enclaves.settle()
 
     async def open(self) -> None:
         """Listen on all ports.
