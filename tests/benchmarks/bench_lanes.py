@@ -104,7 +104,8 @@ class Lanes:
 
 
 @asynccontextmanager
-async def _lanes(directory: Path, *, nodes: int = 3) -> AsyncIterator[Lanes]:
+async def opened_lanes(directory: Path, *, nodes: int = 3) -> AsyncIterator[Lanes]:
+    """Open a stage with three nodes, or as many as asked for, and watch it."""
     async with stage(directory, nodes=nodes) as (devnet, daemon), watching(devnet, daemon) as watch:
         yield Lanes(devnet, daemon, watch)
 
@@ -112,7 +113,7 @@ async def _lanes(directory: Path, *, nodes: int = 3) -> AsyncIterator[Lanes]:
 async def measure(directory: Path, scale: Scale) -> list[Figure]:
     """Measure parts b, c, d and g."""
     rounds: list[Round] = []
-    async with _lanes(directory) as lanes:
+    async with opened_lanes(directory) as lanes:
         for count in scale.groups_at_once:
             for _ in range(scale.rounds if count == THE_HUNDRED else 1):
                 names = await lanes.groups_of_two(count)
@@ -123,7 +124,7 @@ async def measure(directory: Path, scale: Scale) -> list[Figure]:
 
 async def measure_one_group(directory: Path, _: Scale) -> list[Figure]:
     """Measure many additions to one group (part b)."""
-    async with _lanes(directory, nodes=ADDS_TO_ONE_GROUP + 2) as lanes:
+    async with opened_lanes(directory, nodes=ADDS_TO_ONE_GROUP + 2) as lanes:
         blocks, transactions = await _many_to_one(lanes)
     name = f"{ADDS_TO_ONE_GROUP} additions to one group"
     return [
