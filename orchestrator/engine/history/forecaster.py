@@ -13,7 +13,7 @@ from orchestrator.engine.history.ports import HistoryStore
 from orchestrator.engine.history.replays import NodeReplays
 from orchestrator.engine.history.roots import NodeRoots
 from orchestrator.engine.history.senders import SenderReader
-from orchestrator.engine.node_ports import Head, NodeError
+from orchestrator.engine.node_ports import Block, Head, NodeError
 from orchestrator.engine.watcher import ChainWatcher
 from orchestrator.membership.forecast.agreement import disagreement
 from orchestrator.membership.forecast.histories import GroupHistory
@@ -190,10 +190,29 @@ class Forecaster:
     async def _roots(
         self, question: Question, members: Sequence[SeenMember], at: int
     ) -> tuple[dict[str, str], tuple[Unseen, ...]]:
-        """Read the members' roots at one block; a head may be known of a node that does not answer any more."""
+        """Read the members' roots at one block; a head may be known of a node that does not answer any more.
 
+        Blocks are named by their number, and a reorganisation may replace one between two reads: what differs is read
+        once more, and counts only where all nodes have the same block before and after that.
+
+        Raises:
+            NodeError: They have not: look again.
+        """
+        roots, silent = await self._read_roots(question, members, at, question.shown)
+        if len(set(roots.values())) < 2:
+            return roots, silent
+        before = await _blocks_at(members, at)
+        roots, silent = await self._read_roots(question, members, at, ("", 0, ""))
+        if len(before | await _blocks_at(members, at)) > 1:
+            detail = f"the members' nodes show different blocks {at}: the chain is being reorganised"
+            raise NodeError(Reason(slug="not_at_this_block", detail=detail))
+        return roots, silent
+
+    async def _read_roots(
+        self, question: Question, members: Sequence[SeenMember], at: int, shown: tuple[str, int, str]
+    ) -> tuple[dict[str, str], tuple[Unseen, ...]]:
         async def read(member: SeenMember) -> str | Unseen:
-            node, number, root = question.shown
+            node, number, root = shown
             if root and (node, number) == (member.watcher.node.name, at):
                 return root
             try:
@@ -205,6 +224,15 @@ class Forecaster:
         found = await asyncio.gather(*(read(member) for member in members))
         roots = {m.enclave_key: root for m, root in zip(members, found, strict=True) if isinstance(root, str)}
         return roots, tuple(item for item in found if isinstance(item, Unseen))
+
+
+async def _blocks_at(members: Sequence[SeenMember], number: int) -> frozenset[str]:
+    """Return the hashes of a block that members' nodes show; those that do not answer show none."""
+    found = await asyncio.gather(*(m.watcher.node.block(number) for m in members), return_exceptions=True)
+    for one in found:
+        if isinstance(one, BaseException) and not isinstance(one, NodeError):
+            raise one
+    return frozenset(one.block_hash for one in found if isinstance(one, Block))
 
 
 def _why(error: NodeError) -> str:

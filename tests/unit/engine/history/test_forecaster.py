@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from orchestrator.engine.history.forecaster import Question
-from orchestrator.engine.node_ports import NodeError
+from orchestrator.engine.node_ports import Block, NodeError
 from orchestrator.membership.forecast.senders import Bundle
 from orchestrator.membership.forecast.verdict import Outlook, Scope
 from orchestrator.store.history_store import SqlHistoryStore
@@ -85,6 +85,23 @@ async def test_no_node_with_the_asked_block_is_not_taken_for_safe(histories: Sql
     scene = Scene(a_group(), histories, "T", "S", "N")
     with pytest.raises(NodeError, match="node_behind"):
         await scene.forecaster.forecast(replace(ASKED, through=5))
+
+
+async def test_members_on_two_branches_do_not_differ(
+    histories: SqlHistoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Roots that were read while the chain was reorganised say nothing of who is right: it is looked at again."""
+    scene = Scene(a_group(), histories, "T", "S", "N")
+    node = scene.nodes["S"]
+    node.odd_from = 2
+    own = node.block
+
+    async def other_branch(number: int) -> Block:
+        return replace(await own(number), block_hash="0xother")
+
+    monkeypatch.setattr(node, "block", other_branch)
+    with pytest.raises(NodeError, match="not_at_this_block"):
+        await scene.forecaster.forecast(ASKED)
 
 
 async def test_members_that_differ_are_told_before_the_lock(histories: SqlHistoryStore) -> None:
