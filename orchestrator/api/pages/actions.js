@@ -45,7 +45,7 @@ const KINDS = [["add_members", "add"], ["remove_members", "remove"], ["set_membe
 /** Return the form that asks for a change of a group. */
 export function asking(view, group) {
   const kind = make("select", { id: "kind" }, KINDS.map(([value, text]) => make("option", { value }, text)));
-  const members = make("input", { id: "members", list: "known", autocomplete: "off", placeholder: "names or enclave keys, with spaces between" });
+  const members = make("input", { id: "members", list: "known", autocomplete: "off" });
   const known = make("datalist", { id: "known" }, [...names].filter(([key]) => key !== group.privacy_group_id).map(([, name]) => make("option", { value: name })));
   const reason = make("input", { id: "why", maxlength: 200, autocomplete: "off" });
   const why = make("label", { for: "why", hidden: true }, "Why ", reason);
@@ -62,7 +62,7 @@ export function asking(view, group) {
   const form = make("form", { onsubmit: (event) => {
     event.preventDefault();
     doing({ again: () => {} }, look, () => show());
-  } }, make("label", { for: "kind" }, "What ", kind), " ", make("label", { for: "members" }, "Members ", members), known, " ", why, " ", look);
+  } }, make("label", { for: "kind" }, "What ", kind), " ", make("label", { for: "members" }, "Members: names or enclave keys, with spaces between ", members), known, " ", why, " ", look);
 
   async function show() {
     const wanted = kind.value === "unlock_group" ? [] : chosen(members.value);

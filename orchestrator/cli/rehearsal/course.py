@@ -39,7 +39,7 @@ class TimedNode(Node):
 
     distributed_seconds: float | None = None
 
-    async def distribute_raw(self, raw: bytes, *, timeout: float = SEND_TIMEOUT_SECONDS) -> bytes:  # noqa: D102
+    async def distribute_raw(self, raw: bytes, *, timeout: float = SEND_TIMEOUT_SECONDS) -> bytes:  # noqa: D102 - as Node's
         began = time.monotonic()
         found = await super().distribute_raw(raw, timeout=timeout)
         self.distributed_seconds = time.monotonic() - began

@@ -43,7 +43,7 @@ class Archived:
         return [json.loads(line) for file in files for line in file.read_text().splitlines()]
 
     def ids(self) -> list[str]:
-        return [str(line["change"]["change_id"]) for line in self.lines()]  # type: ignore[index]
+        return [str(line["change"]["change_id"]) for line in self.lines()]  # type: ignore[index] # parsed JSON
 
 
 @pytest.fixture
@@ -98,9 +98,9 @@ async def test_old_changes_go_whole_into_the_archive(
     assert await archived.sweep() == 2
     assert archived.ids() == ["change-1", "change-2"]
     (line, _) = archived.lines()
-    assert line["attempts"][0]["attempt_id"] == "attempt-1"  # type: ignore[index]
-    assert line["attempts"][0]["raw"] == b"signed 1".hex()  # type: ignore[index]
-    assert [entry["revision"] for entry in line["history"]] == [1, 2, 3]  # type: ignore[attr-defined]
+    assert line["attempts"][0]["attempt_id"] == "attempt-1"  # type: ignore[index] # parsed JSON
+    assert line["attempts"][0]["raw"] == b"signed 1".hex()  # type: ignore[index] # parsed JSON
+    assert [entry["revision"] for entry in line["history"]] == [1, 2, 3]  # type: ignore[attr-defined] # parsed JSON
     (file,) = archived.folder.iterdir()
     assert file.stat().st_mode & 0o777 == 0o600
     assert b"key of 1".hex() not in file.read_text(), "a private key is in the archive"
@@ -202,7 +202,7 @@ async def test_many_changes_go_in_small_transactions(
 
     def end(transaction: object) -> None:
         done = changes.update().where(changes.c.change_id != "change-3").values(state=State.SUCCEEDED.value)
-        transaction.connection.execute(done)  # type: ignore[attr-defined]
+        transaction.connection.execute(done)  # type: ignore[attr-defined] # as the store runs units
 
     await database.write(end)
     await without_events(outbox, archived.clock)

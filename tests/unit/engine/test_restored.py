@@ -140,4 +140,4 @@ async def test_not_knowing_what_happened_is_not_a_no(rig: Rig) -> None:
             raise NodeError(Reason(slug="node_unreachable", detail=f"{privacy_group_id} at {block_number}"))
 
     with pytest.raises(NodeError):
-        await hindrance(RESTORED, addition(rig), Silent(), view(key("a")))  # type: ignore[arg-type]
+        await hindrance(RESTORED, addition(rig), Silent(), view(key("a")))  # type: ignore[arg-type] # asked for one thing
