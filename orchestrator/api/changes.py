@@ -180,7 +180,7 @@ async def _amend(
                 "impossible-now",
                 f"The change is {change.state}; only a {' or '.join(possible)} one can be {verb}.",
             )
-        after, _ = step(change, fact, now)
+        after = step(change, fact, now)
         return record_of([(change, after)], fact, now)
 
     try:

@@ -84,7 +84,7 @@ class Repairer:
         now = self._clock.now()
 
         def amendment(found: Change) -> Record:
-            return record_of([(found, step(found, fact, now)[0])], fact, now)
+            return record_of([(found, step(found, fact, now))], fact, now)
 
         try:
             await self._store.amend(change.change_id, amendment)

@@ -1,11 +1,11 @@
-"""Driving one lane: the changes of one group, one turn after the other, each step committed before the next.
+"""Driving one lane: the changes of one group, one batch after the other, each step committed before the next.
 
-A turn is one change, or several adds of one account that share a lock and one ``addParticipants``. Its lead carries the
-transactions; the others follow it until the addition is in the group, and then each is proven by itself.
+What is done next, and what becomes of it, `membership.batch` says. This is the rest: commands are done, steps are
+committed, a store that is away for a moment is waited for, and a daemon that stops leaves no group locked.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import TypeVar
 
@@ -16,10 +16,18 @@ from orchestrator.engine.ports import ChangeStore, Clock, Lane, LeaseLostError, 
 from orchestrator.engine.recording import is_lasting, record_of
 from orchestrator.engine.turns import Turns, resting
 from orchestrator.membership import facts
-from orchestrator.membership.batch import next_batch
+from orchestrator.membership.batch import (
+    Batch,
+    Scope,
+    Steps,
+    advance,
+    next_batch,
+    next_step,
+    taken_up_batch,
+)
 from orchestrator.membership.commands import Burn, Command, Pause, Send, Sign
-from orchestrator.membership.machine import deadline_applies, follow, join, next_command, step, taken_up
-from orchestrator.membership.model import ACTION_OF, RESTING, Change, State
+from orchestrator.membership.machine import next_command
+from orchestrator.membership.model import ACTION_OF, Change, State
 from orchestrator.membership.reasons import Reason
 
 LOCK_WINDOW = frozenset({State.LOCKING, State.ADDING, State.UNLOCKING})
@@ -79,11 +87,11 @@ class Worker:
             while True:
                 left = len(lane.queued)
                 if lane.active:
-                    await self._drive(lane, tuple(taken_up(change) for change in lane.active))
+                    await self._drive(lane, taken_up_batch(lane.active))
                 elif lane.queued and not self._stopping.is_set():
-                    turn = await self._claim(lane, lane.queued)
-                    left -= len(turn)
-                    await self._drive(lane, turn)
+                    batch = next_batch(lane.queued)
+                    left -= len(batch.changes)
+                    await self._drive(lane, batch)
                 if not left or self._stopping.is_set():
                     break  # what came in meanwhile makes the lane due again when it is given back
                 lane = await self._store.load(lane, now=self._clock.now())
@@ -99,117 +107,38 @@ class Worker:
         for patience in self._patience:
             patience.reschedule(now)
 
-    # --- turns -----------------------------------------------------------------------------------------------------
+    # --- the batch -------------------------------------------------------------------------------------------------
 
-    async def _claim(self, lane: Lane, queued: Sequence[Change]) -> tuple[Change, ...]:
-        """Take the oldest change, and with an add those behind it that can share its lock."""
-        turn = next_batch(queued)
-        fact = facts.Claimed(lead_id=turn[0].change_id, batch=len(turn))
-        return await self._take(lane, turn, fact)
-
-    async def _drive(self, lane: Lane, turn: tuple[Change, ...]) -> None:
-        """Bring a turn to its end."""
-        while True:
-            turn = tuple(change for change in turn if change.state not in RESTING)
-            if not turn:
-                return
+    async def _drive(self, lane: Lane, batch: Batch) -> None:
+        """Bring a batch to its end."""
+        while batch.changes:
             async with self._turns.turn(lane.source):
-                turn = await self._further(lane, turn)
+                batch = await self._further(lane, batch)
 
-    async def _further(self, lane: Lane, turn: tuple[Change, ...]) -> tuple[Change, ...]:
-        """Take one step with a turn."""
-        overdue = [change for change in turn if deadline_applies(change, self._clock.now())]
-        if overdue:
-            return await self._give_up(lane, turn, overdue[0])
-        if any(change.state is State.PREFLIGHT for change in turn):
-            return await self._preflight(lane, turn)
-        if any(change.state in ACTION_OF for change in turn):
-            return await self._transact(lane, turn)
-        return await self._prove(lane, turn)
-
-    async def _give_up(self, lane: Lane, turn: tuple[Change, ...], change: Change) -> tuple[Change, ...]:
-        fact = facts.DeadlinePassed(deadline=change.deadline or self._clock.now())
-        if change.leads and change.state in ACTION_OF:
-            return await self._lead(lane, turn, change, fact)
-        if change.state in LOCK_WINDOW:
-            # A follower's members are in the turn's transaction already: its deadline waits for the turn's outcome.
-            other = next((c for c in turn if c.leads), change)
-            return await self._transact(lane, turn) if other is not change else turn
-        rest = tuple(c for c in turn if c is not change)
-        return rest + await self._take(lane, [change], fact)
-
-    async def _preflight(self, lane: Lane, turn: tuple[Change, ...]) -> tuple[Change, ...]:
-        """Survey once for the whole turn; what passes shares the lock, what does not goes its own way."""
-        waiting = [change for change in turn if change.state is State.PREFLIGHT]
-        rest = tuple(change for change in turn if change.state is not State.PREFLIGHT)
-        every = tuple(dict.fromkeys(key for change in waiting for key in change.members))
-        fact = await self._perform(lane, replace(waiting[0], members=every))
+    async def _further(self, lane: Lane, batch: Batch) -> Batch:
+        """Take one step with a batch, and commit it."""
+        todo = next_step(batch, self._clock.now())
+        if todo is None:
+            return batch
+        fact = todo.known or await self._perform(lane, todo.change)
         now = self._clock.now()
-        steps = [(change, step(change, fact, now)[0]) for change in waiting]
-        sharing = [after for _, after in steps if after.state is State.LOCKING]
-        if sharing:
-            lead, followers = join(sharing[0], tuple(sharing[1:]))
-            joined = {change.change_id: change for change in (lead, *followers)}
-            steps = [(before, joined.get(after.change_id, _led(after, lead))) for before, after in steps]
+        steps = advance(batch, todo, fact, now)
+        if todo.scope is Scope.PROOF and not any(is_lasting(before, after) for before, after in steps):
+            return batch.after(tuple((before, replace(after, revision=before.revision)) for before, after in steps))
         await self._commit(lane, record_of(steps, fact, now), steps)
-        return rest + tuple(after for _, after in steps)
-
-    async def _transact(self, lane: Lane, turn: tuple[Change, ...]) -> tuple[Change, ...]:
-        """Take one step with the turn's transaction."""
-        lead = next((change for change in turn if change.leads), None)
-        if lead is None or lead.state not in ACTION_OF:
-            lead = next(change for change in turn if change.state in ACTION_OF)
-        if self._stopping.is_set() and lead.state not in LOCK_WINDOW:
-            raise Stopping
-        return await self._lead(lane, turn, lead, await self._perform(lane, lead))
-
-    async def _lead(self, lane: Lane, turn: tuple[Change, ...], lead: Change, fact: facts.Fact) -> tuple[Change, ...]:
-        now = self._clock.now()
-        after, _ = step(lead, fact, now)
-        steps = [(lead, after)]
-        for change in turn:
-            if change is not lead and change.lead_id == lead.change_id and change.state is lead.state:
-                moved = change if after.state is lead.state else follow(change, after)
-                steps += [(change, moved)] if moved is not change else []
-        await self._commit(lane, record_of(steps, fact, now), steps)
-        moved_ids = {before.change_id: new for before, new in steps}
-        return tuple(moved_ids.get(change.change_id, change) for change in turn)
-
-    async def _prove(self, lane: Lane, turn: tuple[Change, ...]) -> tuple[Change, ...]:
-        """Look at the members' nodes once for the whole turn."""
-        if self._stopping.is_set():
-            raise Stopping
-        first = turn[0]
-        alike = [c for c in turn if c.effect == first.effect]
-        every = tuple(dict.fromkeys(key for change in alike for key in change.members))
-        progress = {entry.enclave_key: entry for change in alike for entry in change.progress}
-        fact = await self._perform(lane, replace(first, members=every, progress=tuple(progress.values())))
-        now = self._clock.now()
-        steps = [(change, step(change, fact, now)[0]) for change in alike]
-        if any(is_lasting(before, after) for before, after in steps):
-            await self._commit(lane, record_of(steps, fact, now), steps)
-        else:
-            steps = [(before, replace(after, revision=before.revision)) for before, after in steps]
-        taken = {after.change_id: after for _, after in steps}
-        return tuple(taken.get(change.change_id, change) for change in turn)
+        return batch.after(steps)
 
     # --- steps -----------------------------------------------------------------------------------------------------
 
-    async def _take(self, lane: Lane, turn: Sequence[Change], fact: facts.Fact) -> tuple[Change, ...]:
-        now = self._clock.now()
-        steps = [(change, step(change, fact, now)[0]) for change in turn]
-        await self._commit(lane, record_of(steps, fact, now), steps)
-        return tuple(after for _, after in steps)
-
     async def _perform(self, lane: Lane, change: Change) -> facts.Fact:
         """Do the change's next command; what only waits is given up when the daemon stops."""
+        if self._stopping.is_set() and change.state not in LOCK_WINDOW:
+            raise Stopping
         command = next_command(change)
         if command is None:
             raise AssertionError(f"change {change.change_id} is {change.state} and has nothing to do")
         if isinstance(command, Sign | Send | Burn) or change.state in LOCK_WINDOW:
             return await self._undeterred(lane, change, command)
-        if self._stopping.is_set():
-            raise Stopping
         patience = asyncio.timeout(None)
         self._patience.add(patience)
         try:
@@ -240,7 +169,7 @@ class Worker:
             detail = f"{type(error).__name__} while it was {change.state}"
             return facts.Hindered(reason=Reason(slug="defect", detail=detail))
 
-    async def _commit(self, lane: Lane, record: Record, steps: Sequence[tuple[Change, Change]]) -> None:
+    async def _commit(self, lane: Lane, record: Record, steps: Steps) -> None:
         await self._patiently(lambda: self._store.record(lane, record))
         for before, after in steps:
             self._on_step(before, after)
@@ -262,8 +191,3 @@ class Worker:
                 log.warning("store does not answer", reason=str(error), retry_in_seconds=pause)
                 await self._clock.sleep(pause)
         return await work()
-
-
-def _led(change: Change, lead: Change) -> Change:
-    """A change that is proven beside a turn's transaction leads no more: a group has one lead at a time."""
-    return change if change.lead_id is None else replace(change, lead_id=lead.change_id)

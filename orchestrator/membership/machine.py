@@ -102,7 +102,7 @@ TRANSITIONS: dict[tuple[State, Signal], State] = {
 """(state, signal) → state. What is not listed is impossible and raises `ImpossibleStepError`."""
 
 
-def step(change: Change, fact: Fact, now: datetime) -> tuple[Change, tuple[Command, ...]]:
+def step(change: Change, fact: Fact, now: datetime) -> Change:
     """Apply a fact to a change.
 
     Args:
@@ -111,7 +111,7 @@ def step(change: Change, fact: Fact, now: datetime) -> tuple[Change, tuple[Comma
         now: The present time.
 
     Returns:
-        The change after the fact, and what to do next (nothing when the change rests).
+        The change after the fact; `next_command` says what to do for it next.
 
     Raises:
         ImpossibleStepError: The fact can't be met in the change's state. This is a defect of the caller.
@@ -126,10 +126,7 @@ def step(change: Change, fact: Fact, now: datetime) -> tuple[Change, tuple[Comma
         raise ImpossibleStepError(message)
     waits_for = waiting_for(change, fact) if signal is Signal.NOTED else None
     after = replace(after, state=target, waits_for=waits_for, revision=change.revision + 1)
-    if target is State.QUEUED:
-        after = _afresh(after)
-    command = next_command(after)
-    return after, (command,) if command is not None else ()
+    return _afresh(after) if target is State.QUEUED else after
 
 
 def next_command(change: Change) -> Command | None:

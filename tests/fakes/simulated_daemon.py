@@ -1,18 +1,26 @@
-"""What the engine does with the rules, as small as can be: lanes, commands, commits and crashes, on a simulated chain.
+"""Drives the rules as the engine's worker does, with commits and crashes, on a simulated chain.
 
 Only what is committed survives `crash`.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from orchestrator.engine.recording import record_of
 from orchestrator.membership import facts
 from orchestrator.membership.attempt import Attempt
+from orchestrator.membership.batch import (
+    Batch,
+    Scope,
+    Steps,
+    advance,
+    next_batch,
+    next_step,
+    taken_up_batch,
+)
 from orchestrator.membership.commands import Pause
-from orchestrator.membership.machine import deadline_applies, follow, join, next_command, step, taken_up
-from orchestrator.membership.model import ACTION_OF, RESTING, Change, Kind, State
+from orchestrator.membership.machine import next_command, step
+from orchestrator.membership.model import RESTING, Change, Kind, State
 from orchestrator.membership.reading import read
 from orchestrator.membership.signals import Signal
 from tests.fakes.simulated_chain import GROUP, SimulatedChain
@@ -34,7 +42,7 @@ class SimulatedDaemon:
         self.now = datetime(2026, 1, 1, tzinfo=UTC)
         self.store: dict[str, Change] = {}
         self.attempts: dict[str, list[Attempt]] = {}
-        self.turn: tuple[Change, ...] = ()
+        self.batch = Batch(changes=())
         self.walked: set[tuple[State, Signal]] = set()
         self.on_step: list[Callable[[Change, Change], None]] = []
         self.dies_before_commit = False
@@ -60,12 +68,14 @@ class SimulatedDaemon:
 
     def ask(self, change_id: str, request: facts.Fact) -> None:
         """Commit an operator's request."""
-        change = next((change for change in self.turn if change.change_id == change_id), self.store[change_id])
-        self._commit([(change, self._step(change, request))], request)
+        change = next((change for change in self.batch.changes if change.change_id == change_id), self.store[change_id])
+        steps = ((change, step(change, request, self.now)),)
+        self._note(Scope.ONE, steps, request)
+        self._commit(steps, request)
 
     def crash(self) -> None:
         """Forget everything that is not committed."""
-        self.turn = ()
+        self.batch = Batch(changes=())
 
     # --- the lane --------------------------------------------------------------------------------------------------
 
@@ -81,77 +91,32 @@ class SimulatedDaemon:
 
     def work(self) -> bool:
         """Take one step; returns whether there was anything to do."""
-        self.turn = tuple(change for change in self.turn if change.state not in RESTING)
-        if not self.turn:
-            if not self.active:
-                return self._claim()
-            self.turn = tuple(taken_up(change) for change in self.active)
-        overdue = [change for change in self.turn if deadline_applies(change, self.now)]
-        if overdue:
-            fact = facts.DeadlinePassed(deadline=overdue[0].deadline or self.now)
-            return self._lead(overdue[0], fact)
-        if any(change.state is State.PREFLIGHT for change in self.turn):
-            return self._preflight()
-        leading = [change for change in self.turn if change.state in ACTION_OF]
-        for change in sorted(leading, key=lambda c: not c.leads) or self.turn:
-            fact_or_none = self._perform(change)
-            if fact_or_none is not None:
-                return self._lead(change, fact_or_none)
-            if leading:
-                return False
-        return False
-
-    def _claim(self) -> bool:
-        queued = self.queued()
-        if not queued:
+        if not self.batch.changes:
+            queued = self.queued()
+            if self.active:
+                self.batch = taken_up_batch(self.active)
+            elif queued:
+                self.batch = next_batch(queued)
+        todo = next_step(self.batch, self.now)
+        if todo is None:
             return False
-        turn = [queued[0]]
-        if queued[0].kind is Kind.ADD_MEMBERS:
-            for change in queued[1:]:
-                if change.kind is not Kind.ADD_MEMBERS:
-                    continue
-                if len(turn) >= min(turn[0].batch_limit, change.batch_limit):
-                    break
-                turn.append(change)
-        fact = facts.Claimed(lead_id=turn[0].change_id, batch=len(turn))
-        self.turn = tuple(turn)
-        self._commit([(change, self._step(change, fact)) for change in turn], fact)
-        return True
-
-    def _preflight(self) -> bool:
-        waiting = [change for change in self.turn if change.state is State.PREFLIGHT]
-        every = tuple(dict.fromkeys(key for change in waiting for key in change.members))
-        fact = self._perform(replace(waiting[0], members=every))
+        fact = todo.known or self._perform(todo.change)
         if fact is None:
             return False
-        steps = [(change, self._step(change, fact)) for change in waiting]
-        sharing = [after for _, after in steps if after.state is State.LOCKING]
-        if sharing:
-            lead, followers = join(sharing[0], tuple(sharing[1:]))
-            joined = {change.change_id: change for change in (lead, *followers)}
-            steps = [(before, joined.get(after.change_id, after)) for before, after in steps]
+        steps = advance(self.batch, todo, fact, self.now)
+        self._note(todo.scope, steps, fact)
         self._commit(steps, fact)
         return True
 
-    def _lead(self, change: Change, fact: facts.Fact) -> bool:
-        after = self._step(change, fact)
-        steps = [(change, after)]
-        if change.leads and change.state in ACTION_OF and after.state is not change.state:
-            followers = (c for c in self.turn if c is not change and c.lead_id == change.change_id)
-            steps += [(other, follow(other, after)) for other in followers if other.state is change.state]
-        self._commit(steps, fact)
-        return True
+    def _note(self, scope: Scope, steps: Steps, fact: facts.Fact) -> None:
+        for before, _ in steps[:1] if scope is Scope.TRANSACTION else steps:
+            self.walked.add((before.state, read(before, fact, self.now)[0]))
 
-    def _step(self, change: Change, fact: facts.Fact) -> Change:
-        self.walked.add((change.state, read(change, fact, self.now)[0]))
-        return step(change, fact, self.now)[0]
-
-    def _commit(self, steps: list[tuple[Change, Change]], fact: facts.Fact) -> None:
+    def _commit(self, steps: Steps, fact: facts.Fact) -> None:
         if self.dies_before_commit:
             self.dies_before_commit = False
             self.crash()
             return
-        after_of = {before.change_id: after for before, after in steps}
         for _, after in steps:
             self.store[after.change_id] = after
         for change_id, attempt in record_of(steps, fact, self.now).attempts:
@@ -160,7 +125,7 @@ class SimulatedDaemon:
         for before, after in steps:
             for watcher in self.on_step:
                 watcher(before, after)
-        self.turn = tuple(after_of.get(change.change_id, change) for change in self.turn)
+        self.batch = self.batch.after(steps)
 
     def _perform(self, change: Change) -> facts.Fact | None:
         command = next_command(change)

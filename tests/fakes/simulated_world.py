@@ -338,8 +338,8 @@ class SimulatedWorld:
         )
         sightings = tuple(self._sight(key, effect.block_number, head) for key in watched(change))
         observed = replace(observed, sightings=sightings)
-        read_again = read(change, observed, now)
-        if read_again[0] is Signal.NOTED and read_again[1].progress == change.progress:
+        signal, after = read(change, observed, now)
+        if signal is Signal.NOTED and set(after.progress) == set(change.progress):
             return None  # nothing new
         return observed
 

@@ -22,6 +22,7 @@ from orchestrator.engine.ports import Lane, Trigger
 from orchestrator.engine.watcher import ChainWatcher
 from orchestrator.membership import machine, reading_proofs, replay
 from orchestrator.membership.attempt import Attempt
+from orchestrator.membership.batch import Batch
 from orchestrator.membership.commands import Command, Send, Sign
 from orchestrator.membership.facts import AttemptSigned, AttemptUnmined, ConvergenceObserved, Fact
 from orchestrator.membership.machine import TRANSITIONS
@@ -181,11 +182,12 @@ def group_not_looked_at() -> Planting:
 def removal_overtaken() -> Planting:
     """A later add joins the adds before it, past a removal."""
 
-    def wrong(queued: Sequence[Change]) -> tuple[Change, ...]:
+    def wrong(queued: Sequence[Change]) -> Batch:
         lead = queued[0]
         if lead.kind is not Kind.ADD_MEMBERS:
-            return (lead,)
-        return tuple(c for c in queued if c.kind is Kind.ADD_MEMBERS and c.account == lead.account)[: lead.batch_limit]
+            return Batch(changes=(lead,))
+        adds = tuple(c for c in queued if c.kind is Kind.ADD_MEMBERS and c.account == lead.account)
+        return Batch(changes=adds[: lead.batch_limit])
 
     return patch.object(worker, "next_batch", wrong)
 

@@ -36,7 +36,7 @@ async def _amend(world: World, replica: Replica, change_id: str, fact: facts.Fac
     now = LifeClock(life).now()
 
     def amendment(change: Change) -> Record:
-        return record_of([(change, step(change, fact, now)[0])], fact, now)
+        return record_of([(change, step(change, fact, now))], fact, now)
 
     try:
         await store.amend(change_id, amendment)

@@ -63,9 +63,7 @@ class Running:
     async def retry(self, change_id: str) -> Change:
         now = self.engine.clock.now()
         fact = RetryRequested()
-        await self.engine.store.amend(
-            change_id, lambda found: record_of([(found, step(found, fact, now)[0])], fact, now)
-        )
+        await self.engine.store.amend(change_id, lambda found: record_of([(found, step(found, fact, now))], fact, now))
         return await self.at_rest(change_id)
 
     async def lose_an_addition(self) -> Change:

@@ -89,7 +89,7 @@ def proof(bystanders: Bystanders | None, effect: Effect = EFFECT) -> facts.Conve
 def test_an_addition_is_proven_with_the_other_groups_only(bystanders: Bystanders | None, state: State) -> None:
     """The member is in sync; not before its node's other groups were looked at has the addition succeeded."""
     change = a_change("a", state=State.REPLAYING, lead_id="change-a", members=(NEW,), plan=a_plan(), effect=EFFECT)
-    after, _ = step(change, proof(bystanders), START)
+    after = step(change, proof(bystanders), START)
     assert after.state is state
     assert (after.reason.slug if after.reason else None) == (
         "other_group_rolled_back" if state is State.PARKED else None

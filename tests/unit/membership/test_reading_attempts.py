@@ -191,7 +191,8 @@ def test_an_addition_that_no_block_holds_is_taken_back_after_its_budget() -> Non
     """The chain is the clock; the marker is burnt before anything else is signed."""
     last = ADD.since_block + ADD_WITHIN_BLOCKS
     assert read(broadcast(ADDING), facts.AttemptUnmined(head=last - 1), START)[0] is Signal.NOTED
-    undone, (command,) = step(broadcast(ADDING), facts.AttemptUnmined(head=last), START)
+    undone = step(broadcast(ADDING), facts.AttemptUnmined(head=last), START)
+    command = next_command(undone)
     assert undone.reason is not None
     assert (undone.state, undone.reason.slug) == (State.UNLOCKING, "add_unmined")
     assert undone.attempt is not None
@@ -200,7 +201,8 @@ def test_an_addition_that_no_block_holds_is_taken_back_after_its_budget() -> Non
 
 def test_an_addition_to_a_group_that_moved_is_taken_back_at_once() -> None:
     """Mined after anything else, it would part the members."""
-    undone, (command,) = step(broadcast(ADDING), MOVED, START)
+    undone = step(broadcast(ADDING), MOVED, START)
+    command = next_command(undone)
     assert (undone.state, undone.reason) == (State.UNLOCKING, MOVED.reason)
     assert isinstance(command, Burn)
 
@@ -208,7 +210,8 @@ def test_an_addition_to_a_group_that_moved_is_taken_back_at_once() -> None:
 @pytest.mark.parametrize("attempt", [ADD, sent(LOCK, status=AttemptStatus.EFFECTIVE)])
 def test_an_addition_that_no_node_has_needs_no_burn(attempt: Attempt) -> None:
     """The group moved before it was broadcast, or before it was signed."""
-    undone, (command,) = step(replace(ADDING, attempt=attempt), MOVED, START)
+    undone = step(replace(ADDING, attempt=attempt), MOVED, START)
+    command = next_command(undone)
     assert undone.state is State.UNLOCKING
     assert command == Sign(action=Action.UNLOCK, members=())
 
@@ -256,7 +259,8 @@ def test_an_unlock_on_request_is_judged() -> None:
 
 def test_a_burnt_addition_leaves_its_lock_to_undo() -> None:
     """Only now the unlock is signed."""
-    found, (command,) = step(given_up_add(), facts.AttemptBurnt(head=14), START)
+    found = step(given_up_add(), facts.AttemptBurnt(head=14), START)
+    command = next_command(found)
     assert (found.state, status(found), found.reason) == (State.UNLOCKING, AttemptStatus.BURNT, UNLOCKING.reason)
     assert command == Sign(action=Action.UNLOCK, members=())
 
@@ -266,7 +270,8 @@ def test_a_pending_burn_is_nothing(fact: facts.Fact) -> None:
     """However long it takes: the addition stays one under a lock."""
     change = given_up_add()
     for _ in range(5):
-        change, (command,) = step(change, fact, START)
+        change = step(change, fact, START)
+        command = next_command(change)
         assert change.state is State.UNLOCKING
         assert change.in_flight is not None
         assert not isinstance(command, Sign | Send)
@@ -289,7 +294,8 @@ def test_what_was_given_up_ends_when_it_is_burnt(change: Change, signal: Signal)
 
 def test_an_unlock_that_is_burnt_is_signed_anew() -> None:
     """A lock of ours does not stay."""
-    change, (command,) = step(replace(UNLOCKING, attempt=sent(UNLOCK)), facts.AttemptBurnt(head=14), START)
+    change = step(replace(UNLOCKING, attempt=sent(UNLOCK)), facts.AttemptBurnt(head=14), START)
+    command = next_command(change)
     assert (change.state, command) == (State.UNLOCKING, Sign(action=Action.UNLOCK, members=()))
 
 
@@ -303,7 +309,8 @@ def test_an_addition_that_is_mined_before_its_burn_is_an_addition() -> None:
 
 def test_an_addition_that_is_refused_before_its_burn_leaves_its_lock_to_undo() -> None:
     """It is decided, so that the unlock may be signed."""
-    found, (command,) = step(given_up_add(), FAILED, START)
+    found = step(given_up_add(), FAILED, START)
+    command = next_command(found)
     assert (found.state, status(found)) == (State.UNLOCKING, AttemptStatus.VOID)
     assert command == Sign(action=Action.UNLOCK, members=())
 
@@ -311,7 +318,8 @@ def test_an_addition_that_is_refused_before_its_burn_leaves_its_lock_to_undo() -
 def test_an_unlock_that_is_mined_although_its_lock_went_away_decides_nothing() -> None:
     """The lock is taken anew all the same: its private nonce tells what there is."""
     relocking = replace(RELOCKING, attempt=sent(UNLOCK, 12), giving_up=True)
-    found, (command,) = step(relocking, UNLOCKED, START)
+    found = step(relocking, UNLOCKED, START)
+    command = next_command(found)
     assert (found.state, status(found)) == (State.LOCKING, AttemptStatus.EFFECTIVE)
     assert command == Sign(action=Action.LOCK, members=())
 
@@ -332,7 +340,8 @@ def test_a_lock_is_remembered_with_its_block_its_private_nonce_and_the_groups_ro
 def test_a_lock_that_was_undone_within_its_block_is_looked_after() -> None:
     """A reorganisation may bring it back alone: the change rests when the group is known to be unlocked for good."""
     fact = facts.AttemptSettled(effect=an_effect(11, (OLD, SECOND)))
-    found, (command,) = step(broadcast(LOCKING), fact, START)
+    found = step(broadcast(LOCKING), fact, START)
+    command = next_command(found)
     assert found.reason is not None
     assert (found.state, found.lock_block, found.reason.slug) == (State.UNLOCKING, 11, "group_moved")
     assert found.plan is not None
@@ -359,8 +368,8 @@ def test_an_addition_is_done_and_unlocks() -> None:
 @pytest.mark.parametrize("change", [broadcast(ADDING), given_up_add(), replace(RELOCKING, attempt=sent(ADD, 12))])
 def test_a_split_group_is_left_to_a_person(change: Change) -> None:
     """Nothing that we could still send would mend it, and who is apart is told."""
-    found, commands = step(change, SPLIT, START)
-    assert (found.state, commands, found.reason) == (State.PARKED, (), SPLIT.reason)
+    found = step(change, SPLIT, START)
+    assert (found.state, next_command(found), found.reason) == (State.PARKED, None, SPLIT.reason)
     assert (found.lock_block, status(found)) == (None, AttemptStatus.EFFECTIVE)
 
 
@@ -421,16 +430,19 @@ def test_a_lock_whose_private_nonce_is_unused_again_is_taken_anew(change: Change
         facts.AttemptSettled(effect=None, private_nonce=0),
         facts.GroupMoved(reason=Reason(slug="group_moved"), private_nonce=1),
     ):
-        found, (command,) = step(broadcast(change), fact, START)
+        found = step(broadcast(change), fact, START)
+        command = next_command(found)
         assert (found.state, found.giving_up, found.lock_block) == (State.LOCKING, undo, None)
         assert isinstance(command, Burn)
-        burnt, (command,) = step(found, facts.AttemptBurnt(head=15), START)
+        burnt = step(found, facts.AttemptBurnt(head=15), START)
+        command = next_command(burnt)
         assert (burnt.state, command) == (State.LOCKING, Sign(action=Action.LOCK, members=()))
 
 
 def test_what_no_node_has_is_dropped_with_its_lock() -> None:
     """An addition that was only signed needs no burn."""
-    found, (command,) = step(ADDING, facts.GroupMoved(reason=Reason(slug="group_moved"), private_nonce=1), START)
+    found = step(ADDING, facts.GroupMoved(reason=Reason(slug="group_moved"), private_nonce=1), START)
+    command = next_command(found)
     assert (status(found), command) == (AttemptStatus.VOID, Sign(action=Action.LOCK, members=()))
 
 

@@ -73,8 +73,8 @@ def present(*keys: str, **fields: object) -> facts.Surveyed:
 
 def repairing() -> Change:
     """The change as it is claimed for its repair."""
-    queued, _ = step(PARKED, facts.RepairRequested(), START)
-    return step(queued, facts.Claimed(lead_id=queued.change_id), START)[0]
+    queued = step(PARKED, facts.RepairRequested(), START)
+    return step(queued, facts.Claimed(lead_id=queued.change_id), START)
 
 
 # --- which changes ----------------------------------------------------------------------------------------------------
@@ -113,7 +113,7 @@ def test_nothing_else_is_repaired(change: Change) -> None:
 
 def test_a_repair_goes_alone_and_without_a_deadline() -> None:
     """It shares no lock, and no deadline can end it between the removal and the addition."""
-    queued, _ = step(replace(PARKED, deadline=LATER), facts.RepairRequested(), START)
+    queued = step(replace(PARKED, deadline=LATER), facts.RepairRequested(), START)
     assert (queued.state, queued.repair, queued.batch_limit, queued.deadline) == (State.QUEUED, REPAIR, 1, None)
 
 
@@ -122,7 +122,7 @@ def test_a_repair_goes_alone_and_without_a_deadline() -> None:
 
 def test_a_member_that_still_differs_is_removed_to_be_added() -> None:
     """The removal begins when the forecast of the addition is safe."""
-    change, _ = step(repairing(), present(), START)
+    change = step(repairing(), present(), START)
     assert change.state is State.REMOVING
     assert change.plan is not None
     assert (change.plan.to_remove, change.plan.to_add) == ((NEW,), (NEW,))
@@ -131,7 +131,7 @@ def test_a_member_that_still_differs_is_removed_to_be_added() -> None:
 def test_a_member_that_agrees_again_is_left_alone() -> None:
     """The verdict is old: the group is proven as it is, and nothing is sent."""
     healthy = a_survey(a_member(NEW, agrees=True), view=a_view(30, (OLD, SECOND, NEW)))
-    assert step(repairing(), healthy, START)[0].state is State.VERIFYING
+    assert step(repairing(), healthy, START).state is State.VERIFYING
 
 
 @pytest.mark.parametrize(
@@ -144,10 +144,10 @@ def test_a_member_that_agrees_again_is_left_alone() -> None:
 )
 def test_what_a_person_did_since_is_respected(survey: facts.Surveyed) -> None:
     """Removed, or changed in any way since the addition got lost: the change parks; who retries it asks anew."""
-    parked, _ = step(repairing(), survey, START)
+    parked = step(repairing(), survey, START)
     assert parked.reason is not None
     assert (parked.state, parked.reason.slug) == (State.PARKED, "repair_overtaken")
-    assert step(parked, facts.RetryRequested(), START)[0].repair is None
+    assert step(parked, facts.RetryRequested(), START).repair is None
 
 
 @pytest.mark.parametrize(
@@ -179,7 +179,7 @@ def test_what_a_person_did_since_is_respected(survey: facts.Surveyed) -> None:
 )
 def test_nothing_is_removed_that_could_not_be_added_again(survey: facts.Surveyed, slug: str) -> None:
     """Unsafe for the node, refused by its version, or not ours to do: it parks, whatever the reason means elsewhere."""
-    parked, _ = step(repairing(), survey, START)
+    parked = step(repairing(), survey, START)
     assert parked.reason is not None
     assert (parked.state, parked.reason.slug) == (State.PARKED, slug)
     assert parked.reason.detail.startswith("not repaired, nothing was removed")
@@ -191,10 +191,10 @@ def test_a_repair_does_not_hold_the_group_up_for_ever() -> None:
     change = repairing()
     unseen = a_survey(a_member(NEW, agrees=None), view=a_view(30, (OLD, SECOND, NEW)))
     for _ in range(PATIENCE):
-        change, _ = step(change, unseen, START)
+        change = step(change, unseen, START)
         assert change.state is State.QUEUED
-        change, _ = step(change, facts.Claimed(lead_id=change.change_id), START)
-    assert step(change, unseen, START)[0].state is State.PARKED
+        change = step(change, facts.Claimed(lead_id=change.change_id), START)
+    assert step(change, unseen, START).state is State.PARKED
 
 
 # --- whatever happens -------------------------------------------------------------------------------------------------
@@ -324,7 +324,7 @@ class Network:
 def test_no_repair_ends_with_its_member_out(data: st.DataObject) -> None:
     """Whatever fails, is refused or gets lost: a repair that ended has its member in, unless a person removed it."""
     network = Network(data)
-    change, _ = step(PARKED, facts.RepairRequested(), START)
+    change = step(PARKED, facts.RepairRequested(), START)
     for _ in range(50):
         if change.ended:
             break
@@ -340,7 +340,7 @@ def test_no_repair_ends_with_its_member_out(data: st.DataObject) -> None:
         else:
             fact = network.do(change)
         with contextlib.suppress(RefusedRequestError):
-            change, _ = step(change, fact, START)
+            change = step(change, fact, START)
         ours = not network.by_person
         left_out = ours and NEW not in network.members
         if left_out and change.repair is not None:
@@ -361,27 +361,27 @@ REFUSED = replace(LACKS, node=None, attested_by="0xpeer", refused="block_not_rep
 def compared(new: Sighting, change: Change = REPLAYING) -> Change:
     """The change after its members were compared, once that tells."""
     others = (seen(key, 12, 13, 14, effect=ADDED) for key in (OLD, SECOND))
-    return step(change, observed(*others, new, effect=ADDED, head=17), START)[0]
+    return step(change, observed(*others, new, effect=ADDED, head=17), START)
 
 
 def withdrawing(change: Change = REPLAYING) -> Change:
     """The change as it is claimed to take the member out."""
     queued = compared(REFUSED, change)
     assert (queued.state, queued.deadline, queued.batch_limit) == (State.QUEUED, None, 1)
-    return step(queued, facts.Claimed(lead_id=queued.change_id), START)[0]
+    return step(queued, facts.Claimed(lead_id=queued.change_id), START)
 
 
 def taken_out(change: Change = REPLAYING) -> Change:
     """The change after the removal was mined and proven."""
     found = a_survey(a_member(OLD), a_member(SECOND), view=a_view(30, (OLD, SECOND, NEW)))
-    removing, _ = step(withdrawing(change), found, START)
+    removing = step(withdrawing(change), found, START)
     assert removing.state is State.REMOVING
     removing = replace(removing, attempt=sent(an_attempt("remove", action=Action.REMOVE, since_block=30), 30))
     out = an_effect(31, (OLD, SECOND))
-    verifying, _ = step(removing, facts.AttemptSettled(effect=out), START)
+    verifying = step(removing, facts.AttemptSettled(effect=out), START)
     assert verifying.state is State.VERIFYING
     sightings = (seen(key, *range(31, 34), effect=out) for key in (OLD, SECOND))
-    return step(verifying, observed(*sightings, effect=out, head=35), START)[0]
+    return step(verifying, observed(*sightings, effect=out, head=35), START)
 
 
 @pytest.mark.parametrize("change", [REPLAYING, SET])
@@ -402,21 +402,21 @@ def test_a_member_that_lacks_the_group_for_another_reason_is_not_taken_out() -> 
 
 def test_what_was_taken_back_by_somebody_else_is_only_proven() -> None:
     """The member is out already: nothing is sent."""
-    change, _ = step(withdrawing(), a_survey(a_member(OLD), a_member(SECOND), view=a_view(30)), START)
+    change = step(withdrawing(), a_survey(a_member(OLD), a_member(SECOND), view=a_view(30)), START)
     assert change.state is State.VERIFYING
 
 
 def test_a_member_that_has_the_group_after_all_stays() -> None:
     """Its guard let the group pass since: what was asked for is proven."""
     has = a_survey(a_member(NEW, agrees=True), view=a_view(30, (OLD, SECOND, NEW)))
-    change, _ = step(withdrawing(), has, START)
+    change = step(withdrawing(), has, START)
     assert (change.state, change.plan and change.plan.to_remove) == (State.VERIFYING, ())
 
 
 def test_a_member_that_somebody_added_anew_is_left_alone() -> None:
     """Whoever did so had a reason."""
     newly = a_member(NEW, node=None, moved_block=20)
-    change, _ = step(withdrawing(), a_survey(newly, view=a_view(30, (OLD, SECOND, NEW))), START)
+    change = step(withdrawing(), a_survey(newly, view=a_view(30, (OLD, SECOND, NEW))), START)
     assert (change.state, change.reason and change.reason.slug) == (State.PARKED, "repair_overtaken")
 
 
@@ -424,8 +424,8 @@ def test_a_withdrawal_is_not_cancelled_half_way_and_is_closed_or_retried_after()
     """Cancelled it would leave a member that has nothing; parked it may be added anew, or closed."""
     with pytest.raises(RefusedRequestError, match="guard refused"):
         step(withdrawing(), facts.CancelRequested(), START)
-    closed, _ = step(taken_out(), facts.CancelRequested(), START)
+    closed = step(taken_out(), facts.CancelRequested(), START)
     assert (closed.state, closed.reason and closed.reason.slug) == (State.FAILED, "closed_by_operator")
-    again, _ = step(taken_out(), facts.RetryRequested(), START)
-    again, _ = step(again, facts.Claimed(lead_id=again.change_id), START)
-    assert step(again, a_survey(a_member(NEW), view=a_view(40)), START)[0].state is State.LOCKING
+    again = step(taken_out(), facts.RetryRequested(), START)
+    again = step(again, facts.Claimed(lead_id=again.change_id), START)
+    assert step(again, a_survey(a_member(NEW), view=a_view(40)), START).state is State.LOCKING

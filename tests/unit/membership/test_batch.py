@@ -1,10 +1,13 @@
-"""Adds that share a lock: one member's fault is found by halving, and everybody else goes through."""
+"""Changes that are done together: in order, under one lock, and each with an end of its own."""
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from orchestrator.membership import facts
 from orchestrator.membership.attempt import Action
-from orchestrator.membership.model import Kind, State
+from orchestrator.membership.batch import Batch, Scope, advance, next_batch, next_step
+from orchestrator.membership.model import Change, Kind, State
+from tests.fakes.changes import START, a_change
 from tests.fakes.simulated_chain import DAEMON, SimulatedChain
 from tests.fakes.simulated_daemon import SimulatedDaemon
 
@@ -18,6 +21,53 @@ def run(daemon: SimulatedDaemon, blocks: int) -> None:
             return
         daemon.world.chain.mine()
     raise AssertionError(f"not at rest after {blocks} blocks: {daemon.active}")
+
+
+@st.composite
+def queues(draw: st.DrawFn) -> list[Change]:
+    """Changes of one group, as they were accepted."""
+    size = draw(st.integers(1, 12))
+    kinds = st.sampled_from([Kind.ADD_MEMBERS, Kind.ADD_MEMBERS, Kind.REMOVE_MEMBERS, Kind.SET_MEMBERS])
+    return [
+        a_change(
+            str(n),
+            kind=draw(kinds),
+            members=(f"n{n}",),
+            account=draw(st.sampled_from(["0x1", "0x2"])),
+            batch_limit=draw(st.integers(1, 5)),
+        )
+        for n in range(size)
+    ]
+
+
+@given(queue=queues())
+def test_nothing_is_overtaken(queue: list[Change]) -> None:
+    """A batch is the front of the queue: one change, or adds of one account, as many as all of them allow."""
+    batch = next_batch(queue).changes
+    assert list(batch) == queue[: len(batch)]
+    if len(batch) > 1:
+        assert {change.kind for change in batch} == {Kind.ADD_MEMBERS}
+        assert len({change.account for change in batch}) == 1
+        assert len(batch) <= min(change.batch_limit for change in batch)
+
+
+@given(queue=queues())
+def test_a_claim_moves_all_and_names_one_lead(queue: list[Change]) -> None:
+    """Each change of a batch leaves the queue in one commit; the first one leads until they share a lock."""
+    batch = next_batch(queue)
+    todo = next_step(batch, START)
+    assert todo is not None
+    assert (todo.scope, todo.known) == (Scope.CLAIM, facts.Claimed(lead_id="change-0", batch=len(batch.changes)))
+    claimed = batch.after(advance(batch, todo, todo.known, START))
+    assert {(change.state, change.lead_id) for change in claimed.changes} == {(State.PREFLIGHT, "change-0")}
+    look = next_step(claimed, START)
+    assert look is not None
+    assert (look.scope, look.change.members) == (Scope.SURVEY, tuple(c.members[0] for c in batch.changes))
+
+
+def test_a_batch_that_rests_has_nothing_to_do() -> None:
+    """Whoever drives it takes the next one."""
+    assert next_step(Batch(changes=()), START) is None
 
 
 def test_twenty_additions_cost_two_transactions() -> None:
