@@ -52,7 +52,7 @@ def reasons() -> str:
         if rule.patience is not None:
             fate += f", parked after {rule.patience} times in a row"
         if rule.member_specific:
-            fate += "; a shared turn is split"
+            fate += "; a shared batch is split"
         lines.append(f"| `{slug}` | {fate} | {rule.remedy} |")
     return "\n".join(lines)
 

@@ -244,7 +244,7 @@ class AdditionTimes:
         )
 
     async def _keep_replay(self, change: Change, key: str, taken_seconds: float) -> None:
-        lead = change.lead_id or change.change_id  # the forecast is of the whole turn
+        lead = change.lead_id or change.change_id  # the forecast is of the whole batch
         known = [time for time in await self._store.of_change(lead) if time.enclave_key == key]
         await self._finish([replace(time, taken_seconds=taken_seconds) for time in known])
 

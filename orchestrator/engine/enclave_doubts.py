@@ -39,7 +39,7 @@ class EnclaveDoubts:
     measure: BundleMeasure
 
     async def look(self, change: Change, seen: Surveyed) -> Surveyed:
-        """Add what the enclaves of the members say now, where the turn before failed for enclaves.
+        """Add what the enclaves of the members say now, where the try before failed for enclaves.
 
         Args:
             change: The change in preflight.

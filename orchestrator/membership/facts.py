@@ -15,7 +15,7 @@ class Claimed:
     """A worker took the change from the queue.
 
     Attributes:
-        lead_id: The change that leads the turn.
+        lead_id: The change that leads the batch.
         batch: How many changes were claimed together.
     """
 

@@ -1,4 +1,4 @@
-"""Judging reasons: what becomes of a change that met one, and of the changes that shared its turn."""
+"""Judging reasons: what becomes of a change that met one, and of the changes that shared its batch."""
 
 from dataclasses import replace
 from datetime import datetime
@@ -54,13 +54,13 @@ def _left_to_a_person(change: Change, reason: Reason, decision: RetryDecision) -
 
 
 def share_end(follower: Change, lead: Change) -> Change:
-    """Return a follower after its lead's turn ended without the addition.
+    """Return a follower after its lead's batch ended without the addition.
 
-    The turn's reason is the same for all, but each change has its own patience and its own deadline: what ended the
+    The batch's reason is the same for all, but each change has its own patience and its own deadline: what ended the
     lead by its own deadline or its used-up patience only sends a follower back to the queue.
 
     Args:
-        follower: A change of the turn.
+        follower: A change of the batch.
         lead: The lead, which is queued again, failed or parked.
     """
     undone = follower.state is State.UNLOCKING and follower.reason is not None
@@ -86,7 +86,7 @@ def share_end(follower: Change, lead: Change) -> Change:
 
 
 def shared_reason(follower: Change, lead: Change) -> Reason:
-    """Return why a lead's turn is undone or over, as one of its followers meets it."""
+    """Return why a lead's batch is undone or over, as one of its followers meets it."""
     reason = lead.reason or Reason(slug="execution_refused")
     if reason.slug == "deadline_passed":
         reason = Reason(slug="turn_given_up", detail=f"change {lead.change_id}, which led it, reached its deadline")

@@ -202,7 +202,7 @@ def _after_pause(change: Change, command: Command) -> Command:
 
 
 def _afresh(change: Change) -> Change:
-    """A queued change starts over: of its last turn only the reason, the counts and the spent attempt are kept."""
+    """A queued change starts over: of its last try only the reason, the counts and the spent attempt are kept."""
     return replace(
         change,
         lead_id=None,
@@ -217,7 +217,7 @@ def _afresh(change: Change) -> Change:
 
 
 def join(lead: Change, followers: tuple[Change, ...]) -> tuple[Change, tuple[Change, ...]]:
-    """Let the adds of one turn share the lead's lock and its one ``addParticipants``.
+    """Let the adds of one batch share the lead's lock and its one ``addParticipants``.
 
     Args:
         lead: A change in `State.LOCKING` that has sent nothing yet.
@@ -240,11 +240,11 @@ def join(lead: Change, followers: tuple[Change, ...]) -> tuple[Change, tuple[Cha
 def follow(follower: Change, lead: Change) -> Change:
     """Let a follower take the step that its lead has just taken.
 
-    While a turn transacts (lock, add, undo) its changes move together; from `State.REPLAYING` on each goes by itself.
-    When the turn ends without the addition, each meets its reason with its own patience (see `judging.share_end`).
+    While a batch transacts (lock, add, undo) its changes move together; from `State.REPLAYING` on each goes by itself.
+    When the batch ends without the addition, each meets its reason with its own patience (see `judging.share_end`).
 
     Args:
-        follower: A change of the turn, in the state that the lead was in.
+        follower: A change of the batch, in the state that the lead was in.
         lead: The lead after its step.
     """
     target = lead.state
@@ -285,7 +285,7 @@ def taken_up(change: Change) -> Change:
 def deadline_applies(change: Change, now: datetime) -> bool:
     """Return whether `facts.DeadlinePassed` is due: the deadline is over and there is still something to give up.
 
-    A follower's members are in its lead's transaction: its deadline waits until the turn is over.
+    A follower's members are in its lead's transaction: its deadline waits until the batch is over.
     """
     if change.deadline is None or now < change.deadline or change.giving_up:
         return False

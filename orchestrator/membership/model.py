@@ -126,7 +126,7 @@ class Plan:
         version: The group's version before the change; empty when it did not exist.
         unlock_by_empty_add: The network is older than 21.7.4, where ``unlock()`` fails (docs/besu.md#versions).
         first_block: The sending node's head at preflight.
-        lock_nonce: The private nonce of the turn's lock, once that was mined: while the account's private nonce in the
+        lock_nonce: The private nonce of the batch's lock, once that was mined: while the account's private nonce in the
             group is not beyond it, a reorganisation has taken the lock back and it may be mined again.
         lock_root: The group's state root right after that lock. While the group shows it, its lock, version and private
             nonce are as the lock left them; another one means that somebody acted under our lock.
@@ -276,15 +276,15 @@ class Change:
         created_at: When it was accepted.
         deadline: When to give up; None for never.
         state: See `State`.
-        lead_id: The change whose transactions carry this one: its own id when it leads its turn, None while queued.
-        batch_limit: How many queued adds may share its next turn.
-        batch: How many changes share its present turn.
+        lead_id: The change whose transactions carry this one: its own id when it leads its batch, None while queued.
+        batch_limit: How many queued adds may share its next batch.
+        batch: How many changes share its present batch.
         tries: How often it has been queued again.
         not_before: A queued change is not claimed before this.
         waiting_since: Since when it has been queued again for the same reason.
-        reason: Why it waits, failed, was parked or is being undone; else why the turn before did not do it.
+        reason: Why it waits, failed, was parked or is being undone; else why the try before did not do it.
         plan: Preflight's result.
-        attempt: The newest attempt that it signed (in a shared turn, the lead does).
+        attempt: The newest attempt that it signed (in a shared batch, the lead does).
         waits_for: What the present command waits for, when it does not get on; None while it does, and at rest.
         failures: Commands of the present state that failed in a row; they lengthen the pause before the next.
         lock_block: Block of the lock that we hold; None when we hold none.
@@ -331,7 +331,7 @@ class Change:
 
     @property
     def leads(self) -> bool:
-        """Whether it carries its turn's transactions."""
+        """Whether it carries its batch's transactions."""
         return self.lead_id == self.change_id
 
     @property

@@ -101,7 +101,7 @@ def _member_trouble(change: Change, seen: Surveyed) -> Reason | None:
 
 
 def _replay_trouble(change: Change, seen: Surveyed) -> Reason | None:
-    """What the new members' nodes would make of the group's history; others of the turn have their own to be told."""
+    """What the new members' nodes would make of the group's history; others of the batch have their own to be told."""
     to_add, _ = _difference(change, seen)
     if not to_add or change.kind is Kind.CREATE_GROUP:
         return None

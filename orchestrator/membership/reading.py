@@ -120,7 +120,7 @@ def _surveyed(change: Change, fact: facts.Surveyed, now: datetime) -> Read:
     if isinstance(plan, Reason):
         plan = replace(plan, detail=said_of_repair(change) + plan.detail)
         return judge(change, counted(change, plan), now)
-    # The reason of the turn before is kept until this one has its effect: the same again uses up patience.
+    # The reason of the try before is kept until this one has its effect: the same again uses up patience.
     change = replace(change, plan=plan)
     if change.kind is Kind.CREATE_GROUP and plan.to_add:
         return Signal.CAN_CREATE, change

@@ -269,7 +269,7 @@ def _removed(change: Change, effect: Effect, now: datetime) -> Read:
 
 
 def _removed_to_repair(change: Change, plan: Plan, view: GroupView) -> Read:
-    """Go on to the addition within the turn: nothing else of the group may come between."""
+    """Go on to the addition within the batch: nothing else of the group may come between."""
     plan = replace(plan, to_remove=(), participants=view.participants, version=view.version)
     return Signal.CAN_ADD, replace(change, plan=plan, reason=None, waiting_since=None)
 

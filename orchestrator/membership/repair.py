@@ -2,7 +2,7 @@
 
 An addition can get lost although it succeeded (docs/besu.md#how-members-silently-diverge, 1 and 2); removing and adding
 the member again mended it where its node can begin where it left off (docs/besu.md#how-replay-damages-other-groups, 5).
-The parked change does it itself, in one turn of its group's lane, so that nothing comes between the removal and the
+The parked change does it itself, in one try, so that nothing comes between the removal and the
 addition, whoever drives the lane. A removal does not reach the state of a node that has lost the group: what is
 forecast of the addition before the removal holds after it.
 """

@@ -50,7 +50,7 @@ class Assessment:
 def watched(change: Change) -> tuple[str, ...]:
     """Return the enclave keys whose nodes have to agree: the group's members at the effect, the change's own first.
 
-    Members that came in by another change of the same turn are that change's to prove.
+    Members that came in by another change of the same batch are that change's to prove.
     """
     if change.effect is None:
         return change.members

@@ -76,7 +76,7 @@ _ON_ENTERING = {
 def announce(before: Change | None, after: Change, fact: Fact | None = None) -> tuple[StatusEvent, ...]:
     """Return the status events of one step, in the order in which they are to be published.
 
-    What concerns the whole group is told by the change that leads the turn, so that it is told once.
+    What concerns the whole group is told by the change that leads the batch, so that it is told once.
 
     Args:
         before: The change before the step; None when it was just accepted.

@@ -29,7 +29,7 @@ from orchestrator.store.schema import (
 from orchestrator.store.transaction import Transaction
 
 QUEUED_PER_LANE = 25
-"""How many queued changes of a group are handed out with its lane: more than share a turn by default."""
+"""How many queued changes of a group are handed out with its lane: more than share a batch by default."""
 
 MOST_SOURCES = 32
 """Sources that are looked at for one claim; each costs a look into an index."""

@@ -95,7 +95,7 @@ changes = sa.Table(
     _partial("ix_changes_active", "privacy_group_id", "position", where=ACTIVE),
     _partial("ix_changes_ready", "privacy_group_id", "ready_at", where=PENDING),
     _partial("ix_changes_source", "source", "account", where=PENDING),
-    # One unfinished change leads a group's turn, whatever two confused replicas may try.
+    # One unfinished change leads a group's batch, whatever two confused replicas may try.
     _partial("uq_changes_lead", "privacy_group_id", where=_LEADS, unique=True),
 )
 

@@ -7,7 +7,8 @@ from orchestrator.membership import facts
 from orchestrator.membership.attempt import Action
 from orchestrator.membership.batch import Batch, Scope, advance, next_batch, next_step
 from orchestrator.membership.model import Change, Kind, State
-from tests.fakes.changes import START, a_change
+from tests.fakes.changes import a_change
+from tests.fakes.clock import START
 from tests.fakes.simulated_chain import DAEMON, SimulatedChain
 from tests.fakes.simulated_daemon import SimulatedDaemon
 
@@ -57,8 +58,9 @@ def test_a_claim_moves_all_and_names_one_lead(queue: list[Change]) -> None:
     batch = next_batch(queue)
     todo = next_step(batch, START)
     assert todo is not None
-    assert (todo.scope, todo.known) == (Scope.CLAIM, facts.Claimed(lead_id="change-0", batch=len(batch.changes)))
-    claimed = batch.after(advance(batch, todo, todo.known, START))
+    claim = facts.Claimed(lead_id="change-0", batch=len(batch.changes))
+    assert (todo.scope, todo.known) == (Scope.CLAIM, claim)
+    claimed = batch.after(advance(batch, todo, claim, START))
     assert {(change.state, change.lead_id) for change in claimed.changes} == {(State.PREFLIGHT, "change-0")}
     look = next_step(claimed, START)
     assert look is not None
