@@ -7,7 +7,7 @@ from pydantic import ConfigDict, Field
 
 from orchestrator.api.documents import Document
 from orchestrator.engine.durations import AdditionTime
-from orchestrator.engine.ports import HistoryEntry
+from orchestrator.engine.record_ports import HistoryEntry
 from orchestrator.membership.attempt import Action, Attempt, AttemptStatus
 from orchestrator.membership.forecast.durations import Quantity
 from orchestrator.membership.judgements import Judgement

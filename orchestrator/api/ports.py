@@ -13,9 +13,9 @@ from orchestrator.api.caller_ports import AccessTokens, AuditLog
 from orchestrator.api.forecast_ports import AdditionTimes, ForecastReader
 from orchestrator.api.overview_ports import OverviewReader
 from orchestrator.api.webhook_ports import WebhookControl
-from orchestrator.engine.ports import Acceptance, Amendment, HistoryEntry
+from orchestrator.engine.ports import Acceptance, Amendment
+from orchestrator.engine.record_ports import ChangeHistory
 from orchestrator.engine.requests import ChangeRequest
-from orchestrator.membership.attempt import Attempt
 from orchestrator.membership.model import Change, State
 
 
@@ -34,7 +34,7 @@ class RequestIntake(Protocol):
         """
 
 
-class ChangeRecord(Protocol):
+class ChangeRecord(ChangeHistory, Protocol):
     """Reads changes and amends resting ones; part of `engine.ports.ChangeStore`. May raise `StoreError`."""
 
     async def amend(self, change_id: str, amendment: Amendment, audit: AuditEntry | None = None) -> Change:
@@ -44,9 +44,6 @@ class ChangeRecord(Protocol):
             KeyError: No such change.
             LeaseLostError: The change is being worked on now.
         """
-
-    async def change(self, change_id: str) -> Change | None:
-        """Return a change."""
 
     async def changes(
         self,
@@ -74,12 +71,6 @@ class ChangeRecord(Protocol):
 
     async def groups_asked_for(self, *, limit: int = 10_000) -> tuple[str, ...]:
         """Return the ids of groups that changes were asked for, those with the newest change first."""
-
-    async def history(self, change_id: str) -> tuple[HistoryEntry, ...]:
-        """Return what happened to a change, oldest first."""
-
-    async def attempts(self, change_id: str) -> tuple[Attempt, ...]:
-        """Return the attempts of a change (of its lead, for a follower), oldest first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

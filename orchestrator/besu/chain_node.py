@@ -16,7 +16,7 @@ from orchestrator.besu.identifiers import bytes_to_hex
 from orchestrator.besu.json_rpc import Answer, Call, result_of
 from orchestrator.besu.node_identity import address_of_enode
 from orchestrator.besu.results import Block, ClientVersion, Head, PublicReceipt, Syncing
-from orchestrator.besu.versions import Version
+from orchestrator.membership.besu_lines import Version
 
 T = TypeVar("T")
 

@@ -27,10 +27,11 @@ from orchestrator.besu.private_transaction import USUAL_GAS_LIMIT, PrivateTransa
 from orchestrator.besu.results import FoundGroup, GroupView
 from orchestrator.besu.signers import Signer
 from orchestrator.besu.transaction_errors import MarkerKnownError
-from orchestrator.besu.versions import DISTRIBUTES_HISTORY_SINCE, native_abi, unlock_works
+from orchestrator.besu.versions import native_abi
 from orchestrator.besu.waiting import NotMinedError, wait_mined
 from orchestrator.besu.websocket_client import NodeSocket
 from orchestrator.membership.attempt import NODE_MARKER, Marker
+from orchestrator.membership.besu_lines import DISTRIBUTES_HISTORY_SINCE, unlock_works
 
 
 class FlexiblePrivacyGroups:

@@ -10,7 +10,7 @@ from typing import Final
 
 from orchestrator.besu.inspection_checks import CHECKS
 from orchestrator.besu.results import ClientVersion, Head, Syncing
-from orchestrator.besu.versions import Version
+from orchestrator.membership.besu_lines import Version
 
 PROBED_BATCH: Final = 8
 """Requests that are sent together to see whether batches are taken: more than one look at a group has."""

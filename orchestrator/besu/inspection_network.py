@@ -18,7 +18,7 @@ from orchestrator.besu.inspection_identity import judge_identities
 from orchestrator.besu.inspection_node import NO_HEAD, judge_node, judge_silent
 from orchestrator.besu.inspection_pairs import closed_by_pairs, pair_findings
 from orchestrator.besu.inspection_standstill import standstill_findings
-from orchestrator.besu.versions import dotted
+from orchestrator.membership.besu_lines import dotted
 from orchestrator.membership.cures import RESTART_ALL
 
 SPREAD_BLOCKS: Final = 5

@@ -4,13 +4,13 @@ from collections.abc import Iterator
 
 from orchestrator.besu.inspection import PROBED_BATCH, Expected, Finding, Level, NodeSeen, NodeSilent, Unanswered
 from orchestrator.besu.inspection_health import API_REMEDY, judge_health, ok, unknown
-from orchestrator.besu.versions import (
+from orchestrator.besu.versions import native_abi
+from orchestrator.membership.besu_lines import (
     LOSES_ADDED_GROUPS,
-    PASSES_OVER_UNPRICED,
+    PASSES_OVER_UNPRICED_SINCE,
     REMOVED_IN,
     UNLOCK_SINCE,
     dotted,
-    native_abi,
 )
 
 FIRST_USABLE = (1, 5, 3)
@@ -196,7 +196,7 @@ def _receives(seen: NodeSeen) -> Iterator[Finding]:
 
 def _unpriced(seen: NodeSeen) -> Iterator[Finding]:
     """Where there is no base fee, later versions mine without a price only what came through a validator's own API."""
-    if seen.version is None or seen.version < PASSES_OVER_UNPRICED or seen.base_fee is not None:
+    if seen.version is None or seen.version < PASSES_OVER_UNPRICED_SINCE or seen.base_fee is not None:
         return
     if seen.validator is not False or seen.gas_price != 0:
         return

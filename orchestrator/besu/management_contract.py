@@ -121,8 +121,6 @@ _ADDED_TOPIC: Final = {abi: topic(f"ParticipantAdded(bool,{abi.value},string)") 
 _REMOVED_TOPIC: Final = {abi: topic(f"ParticipantRemoved({abi.value})") for abi in (Abi.BYTES32, Abi.BYTES)}
 _PUSH4: Final = b"\x63"
 
-MEMBERSHIP_TOPICS: Final = (*_ADDED_TOPIC.values(), *_REMOVED_TOPIC.values())
-
 
 def abi_of_code(code: bytes) -> Abi | None:
     """Tell the dialect of a group by its own code (``priv_getCode`` of the proxy); None when there is no code.

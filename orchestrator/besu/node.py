@@ -42,7 +42,7 @@ from orchestrator.besu.results import (
     PublicReceipt,
 )
 from orchestrator.besu.simulation import Forecast, Simulation, simulated_error, simulated_output
-from orchestrator.besu.versions import Version
+from orchestrator.membership.besu_lines import Version
 
 T = TypeVar("T")
 

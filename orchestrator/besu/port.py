@@ -28,15 +28,13 @@ from orchestrator.besu.subscriptions import Gap, GapReason
 from orchestrator.besu.transaction_errors import MarkerKnownError
 from orchestrator.besu.websocket_client import NodeSocket
 from orchestrator.engine.node_ports import Block, Head, NodeError, NodeTraits, PmtOutcome, Said
+from orchestrator.membership.besu_lines import has_bytes_abi
 from orchestrator.membership.forecast.memberships import MembershipLog
 from orchestrator.membership.model import GroupView
 from orchestrator.membership.reasons import Reason
 
 ADDITION_BYTES: Final = 64
 """Length of the input of a PMT that adds to an existing group: payload key and history key."""
-
-BYTES_ABI_SINCE: Final = (22, 10, 0)
-"""From here on a node recognises only ``addParticipants(bytes[])`` as an addition (docs/besu.md#versions)."""
 
 
 class BesuNode:
@@ -99,7 +97,7 @@ class BesuNode:
         self._traits = NodeTraits(
             besu_version=version,
             chain_id=await self._node.chain_id(),
-            native_abi="bytes" if version >= BYTES_ABI_SINCE else "bytes32",
+            native_abi="bytes" if has_bytes_abi(version) else "bytes32",
             validator=await self._validates(),
         )
         return self._traits

@@ -76,11 +76,6 @@ def heads() -> Topic:
     return Topic(Call("eth_subscribe", ("newHeads",)))
 
 
-def logs(addresses: Sequence[str] = (), topics: Sequence[Any] = ()) -> Topic:
-    """Logs of public contracts."""
-    return Topic(Call("eth_subscribe", ("logs", _filter(addresses, topics))))
-
-
 def private_logs(privacy_group_id: str, addresses: Sequence[str] = (), topics: Sequence[Any] = ()) -> Topic:
     """Logs of contracts in a privacy group."""
     call = Call("priv_subscribe", (privacy_group_id, "logs", _filter(addresses, topics)))

@@ -1,43 +1,19 @@
-"""What differs between Besu versions, as far as membership changes feel it. Pure (docs/besu.md#versions)."""
-
-from typing import Final
+"""Besu's lines in terms of this client library, and in sentences. Pure (docs/besu.md#versions)."""
 
 from orchestrator.besu.management_contract import Abi
-
-Version = tuple[int, int, int]
-
-UNLOCK_SINCE: Final[Version] = (21, 7, 4)
-"""``unlock()`` executes from here on; before, an empty add is the way to unlock."""
-
-DISTRIBUTES_HISTORY_SINCE: Final[Version] = (21, 10, 2)
-"""A distribution bundles the history for an addition from here on; before, only a send does."""
-
-BYTES_ABI_SINCE: Final[Version] = (22, 10, 0)
-"""Groups are created with ``bytes[]`` from here on, and only ``bytes[]`` additions are recognised."""
-
-PASSES_OVER_UNPRICED: Final[Version] = (24, 5, 0)
-"""From here on, without a base fee, a validator mines without a price only what came through its own API."""
-
-LOSES_ADDED_GROUPS: Final[Version] = (25, 5, 0)
-"""A node of this version that makes no blocks never receives a group that it is added to."""
-
-REMOVED_IN: Final[Version] = (25, 6, 0)
-"""Flexible groups are gone from here on."""
-
-
-def dotted(version: Version) -> str:
-    """Return a version as people write it."""
-    return ".".join(map(str, version))
+from orchestrator.membership.besu_lines import (
+    BYTES_ABI_SINCE,
+    DISTRIBUTES_HISTORY_SINCE,
+    LOSES_ADDED_GROUPS,
+    UNLOCK_SINCE,
+    Version,
+    has_bytes_abi,
+)
 
 
 def native_abi(version: Version) -> Abi:
     """Return the dialect in which a version creates groups, and the only one whose additions it recognises."""
-    return Abi.BYTES if version >= BYTES_ABI_SINCE else Abi.BYTES32
-
-
-def unlock_works(version: Version) -> bool:
-    """Whether ``unlock()`` executes; ``priv_call`` says so on every version, wrongly before 21.7.4."""
-    return version >= UNLOCK_SINCE
+    return Abi.BYTES if has_bytes_abi(version) else Abi.BYTES32
 
 
 def notes_of(version: Version) -> tuple[str, ...]:

@@ -172,10 +172,6 @@ class NodeSocket:
         """Subscribe to new heads; connecting, and doing so again, happens by itself."""
         return self._subscribe(subscriptions.heads())
 
-    def subscribe_logs(self, addresses: Sequence[str] = (), topics: Sequence[Any] = ()) -> Subscription:
-        """Subscribe to logs of public contracts."""
-        return self._subscribe(subscriptions.logs(addresses, topics))
-
     def subscribe_private_logs(
         self, privacy_group_id: str, addresses: Sequence[str] = (), topics: Sequence[Any] = ()
     ) -> Subscription:

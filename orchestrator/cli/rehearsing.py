@@ -201,7 +201,7 @@ _POLL_SECONDS = 0.1
 
 async def _versions(nodes: "Sequence[TimedNode]") -> tuple[str, ...]:
     from orchestrator.besu.errors import BesuError
-    from orchestrator.besu.versions import dotted
+    from orchestrator.membership.besu_lines import dotted
 
     found = []
     for node in nodes:

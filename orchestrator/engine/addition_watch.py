@@ -1,7 +1,7 @@
 """Looking at additions' markers in new blocks: those that were there before, and those that nodes refused."""
 
 import contextlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from typing import Final, Protocol
 
 import structlog
@@ -9,28 +9,15 @@ import structlog
 from orchestrator.engine.fallen_back import fallen_back
 from orchestrator.engine.fleet import Fleet
 from orchestrator.engine.node_ports import NodeError
+from orchestrator.engine.record_ports import AdditionRecord
 from orchestrator.engine.unexpected_additions import parted, refused_and_executed
 from orchestrator.membership.fallen_back import repetition_events, unexpected_events
-from orchestrator.membership.status import StatusEvent
 from orchestrator.membership.unextendable import SeenAddition, WatchTally, repetitions
 
 MOST_LISTED: Final = 10_000
 """Groups of one node that are looked at after an addition that nobody asked for."""
 
 log = structlog.get_logger()
-
-
-class KnownGroups(Protocol):
-    """What of `orchestrator.engine.ports.ChangeStore` is used. Every method may raise `StoreError`."""
-
-    async def groups(self, *, limit: int = 10_000) -> tuple[str, ...]:
-        """Return the ids of groups that a change succeeded in."""
-
-    async def is_ours(self, pmt_hash: str) -> bool:
-        """Return whether a marker is of one of our newest additions."""
-
-    async def announce(self, events: Sequence[StatusEvent]) -> None:
-        """Store events that belong to no change."""
 
 
 class SeenAdditions(Protocol):
@@ -49,7 +36,7 @@ class AdditionWatch:
         record: The additions that were seen before.
     """
 
-    def __init__(self, fleet: Fleet, groups: KnownGroups, record: SeenAdditions) -> None:
+    def __init__(self, fleet: Fleet, groups: AdditionRecord, record: SeenAdditions) -> None:
         self._fleet = fleet
         self._groups = groups
         self._record = record

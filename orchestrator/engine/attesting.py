@@ -12,6 +12,7 @@ from typing import Final, Protocol
 
 import structlog
 
+from orchestrator.engine.bisection import first_block
 from orchestrator.engine.fleet import Fleet
 from orchestrator.engine.isolation import contained
 from orchestrator.engine.node_ports import NodeError, NodePort
@@ -210,11 +211,12 @@ class Attester:
         low, high = pending.after_block, max(pending.since_block, pending.after_block + 1)
         if pending.enclave_key not in (await node.view(group, high)).participants:
             return max(low + 1, high - MOST_CANDIDATES + 1), high + self._proof_blocks
-        while high - low > 1:
-            middle = (low + high) // 2
-            view = await node.view(group, middle)
-            low, high = (low, middle) if pending.enclave_key in view.participants else (middle, high)
-        return high, high + self._proof_blocks
+
+        async def is_member(block: int) -> bool:
+            return pending.enclave_key in (await node.view(group, block)).participants
+
+        added = await first_block(low, high, is_member)
+        return added, added + self._proof_blocks
 
 
 async def _roots(watcher: ChainWatcher, privacy_group_id: str, first: int, last: int) -> tuple[RootAt, ...]:

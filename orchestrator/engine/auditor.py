@@ -4,10 +4,9 @@ What subscribers were told is read from the events themselves, so that nothing e
 daemon, or another replica, goes on from there.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Final, Protocol
+from datetime import timedelta
+from typing import Final
 
 import structlog
 
@@ -15,8 +14,9 @@ from orchestrator.engine.auditing import MOST_CALLS, AuditReport, audit
 from orchestrator.engine.fleet import Fleet
 from orchestrator.engine.isolation import contained
 from orchestrator.engine.ports import Clock, StoreError
+from orchestrator.engine.record_ports import EventRecord, GroupRecord
 from orchestrator.membership.divergence import Announced, after_event, tell
-from orchestrator.membership.status import EventType, StatusEvent
+from orchestrator.membership.status import EventType
 
 LEASE_NAME: Final = "audit"
 TYPES: Final = (EventType.GROUP_DIVERGED.value, EventType.GROUP_CONVERGED.value)
@@ -24,42 +24,6 @@ PAGE: Final = 1_000
 IDLE_SECONDS: Final = 10.0
 
 log = structlog.get_logger()
-
-
-class GroupRecord(Protocol):
-    """What of `orchestrator.engine.ports.ChangeStore` the auditor uses. Every method may raise `StoreError`."""
-
-    async def groups(self, *, limit: int = 10_000) -> tuple[str, ...]:
-        """Return the ids of groups that a change succeeded in."""
-
-    async def announce(self, events: Sequence[StatusEvent]) -> None:
-        """Store events that belong to no change."""
-
-
-class ToldEvent(Protocol):
-    """One stored status event."""
-
-    @property
-    def position(self) -> int:
-        """Place in the order of all events."""
-
-    @property
-    def at(self) -> datetime:
-        """When it was committed."""
-
-    @property
-    def event(self) -> StatusEvent:
-        """What happened."""
-
-
-class EventRecord(Protocol):
-    """What of the outbox the auditor uses. Every method may raise `StoreError`."""
-
-    async def after(self, position: int, *, limit: int, types: Sequence[str] = ()) -> Sequence[ToldEvent]:
-        """Return the next events of some types behind a position."""
-
-    async def acquire_lease(self, name: str, *, holder: str, lease: timedelta, now: datetime) -> bool:
-        """Take or prolong the right to do a named work alone; False while another holder's lease lasts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

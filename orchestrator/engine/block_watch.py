@@ -20,10 +20,10 @@ from orchestrator.engine.history.ports import Mark
 from orchestrator.engine.isolation import contained
 from orchestrator.engine.node_ports import Block, Head, NodeError
 from orchestrator.engine.ports import Clock, StoreError
+from orchestrator.engine.record_ports import AdditionRecord, WorkLeases
 from orchestrator.engine.watcher import ChainWatcher
 from orchestrator.membership.forecast.blocks import ChainBlock, Examination, accounts_to_ask, examine, flaws_in_words
 from orchestrator.membership.reasons import Reason
-from orchestrator.membership.status import StatusEvent
 from orchestrator.membership.unextendable import (
     SeenAddition,
     Unextendable,
@@ -45,26 +45,6 @@ KEEP_EVERY: Final = 16
 """Blocks after which it is kept how far was looked, when nothing was found."""
 
 log = structlog.get_logger()
-
-
-class KnownGroups(Protocol):
-    """What of `orchestrator.engine.ports.ChangeStore` the watch uses. Every method may raise `StoreError`."""
-
-    async def groups(self, *, limit: int = 10_000) -> tuple[str, ...]:
-        """Return the ids of groups that a change succeeded in."""
-
-    async def is_ours(self, pmt_hash: str) -> bool:
-        """Return whether a marker is of one of our newest additions."""
-
-    async def announce(self, events: Sequence[StatusEvent]) -> None:
-        """Store events that belong to no change."""
-
-
-class Leases(Protocol):
-    """What of the outbox the watch uses."""
-
-    async def acquire_lease(self, name: str, *, holder: str, lease: timedelta, now: datetime) -> bool:
-        """Take or prolong the right to do a named work alone; False while another holder's lease lasts."""
 
 
 class WatchRecord(Protocol):
@@ -117,8 +97,8 @@ class BlockWatch:
     def __init__(
         self,
         fleet: Fleet,
-        groups: KnownGroups,
-        leases: Leases,
+        groups: AdditionRecord,
+        leases: WorkLeases,
         record: WatchRecord,
         clock: Clock,
         rules: WatchRules,

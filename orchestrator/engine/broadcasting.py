@@ -7,10 +7,8 @@ from orchestrator.engine.fleet import Fleet
 from orchestrator.engine.node_ports import NodeError, NodeTraits, Said
 from orchestrator.engine.watcher import ChainWatcher
 from orchestrator.membership.attempt import Attempt
+from orchestrator.membership.besu_lines import PASSES_OVER_UNPRICED_SINCE
 from orchestrator.membership.reasons import Reason
-
-MINES_ITS_OWN_SINCE = (24, 5, 0)
-"""From this Besu on, where there is no base fee, validators mine free transactions of their own API only."""
 
 OFFER_SECONDS = 5.0
 """How long one node may take to accept a transaction while the others wait for it."""
@@ -29,7 +27,7 @@ async def targets(fleet: Fleet, home: ChainWatcher) -> tuple[list[ChainWatcher],
     nodes = [home, *(other for other in fleet.watchers if other is not home)]
     traits = await asyncio.gather(*map(_traits, nodes))
     validators = [node for node, known in zip(nodes, traits, strict=True) if known and known.validator is not False]
-    each = any(known is not None and known.besu_version >= MINES_ITS_OWN_SINCE for known in traits)
+    each = any(known is not None and known.besu_version >= PASSES_OVER_UNPRICED_SINCE for known in traits)
     first = (validators if each else validators[:1]) or nodes[:1]
     return first, [node for node in nodes if node not in first]
 

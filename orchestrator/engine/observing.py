@@ -11,9 +11,9 @@ from orchestrator.engine.node_ports import NodeError
 from orchestrator.engine.ports import Clock, Testimony
 from orchestrator.engine.tracking import ReplayTracker
 from orchestrator.engine.watcher import ChainWatcher
+from orchestrator.membership.besu_lines import LOSES_ADDED_GROUPS
 from orchestrator.membership.facts import Bystanders, ConvergenceObserved, Sighting
 from orchestrator.membership.model import Change, Effect, GroupView, MemberProgress, Verdict
-from orchestrator.membership.preflight import LOSES_ADDED_GROUPS
 from orchestrator.membership.replay import (
     SETTLED_BLOCKS,
     TROUBLES,

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 
+from orchestrator.engine.bisection import first_block
 from orchestrator.engine.node_ports import NodePort
 from orchestrator.membership.model import Verdict
 
@@ -23,19 +24,15 @@ async def first_difference(odd: NodePort, reference: NodePort, group: str, block
     Raises:
         NodeError: A node does not answer.
     """
-    low, high = -1, block
-    while high - low > 1:
-        middle = (low + high) // 2
+
+    async def differs(at: int) -> bool:
         if verdict is Verdict.MISSING:
-            (there,), (expected,) = await asyncio.gather(
-                odd.has_state(group, [middle]), reference.has_state(group, [middle])
-            )
-            differs = expected and not there
-        else:
-            (one,), (other,) = await asyncio.gather(odd.roots(group, [middle]), reference.roots(group, [middle]))
-            differs = one.state_root != other.state_root
-        low, high = (low, middle) if differs else (middle, high)
-    return high
+            (there,), (expected,) = await asyncio.gather(odd.has_state(group, [at]), reference.has_state(group, [at]))
+            return expected and not there
+        (one,), (other,) = await asyncio.gather(odd.roots(group, [at]), reference.roots(group, [at]))
+        return one.state_root != other.state_root
+
+    return await first_block(-1, block, differs)
 
 
 async def lacking(members: Mapping[str, NodePort], block_number: int) -> dict[str, tuple[str, ...]]:

@@ -11,6 +11,7 @@ from typing import Protocol, TypeVar
 
 from orchestrator.access.audit import AuditEntry
 from orchestrator.engine.cloud_events import NATS, Binding
+from orchestrator.engine.record_ports import AdditionRecord, ChangeHistory, HistoryEntry
 from orchestrator.membership.attempt import Attempt
 from orchestrator.membership.model import Change, State
 from orchestrator.membership.status import StatusEvent
@@ -109,29 +110,6 @@ class Lane:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HistoryEntry:
-    """One step of a change, for the question why it is where it is.
-
-    Attributes:
-        change_id: The change.
-        revision: The change's revision after the step.
-        at: When.
-        fact: Name of the fact's type.
-        from_state: State before.
-        to_state: State after.
-        detail: What was seen, for a person.
-    """
-
-    change_id: str
-    revision: int
-    at: datetime
-    fact: str
-    from_state: State
-    to_state: State
-    detail: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
     """One unit of work: all of it is committed, or nothing.
 
@@ -155,8 +133,8 @@ It may be called more than once, of which one record is committed, and not on th
 """
 
 
-class ChangeStore(Protocol):
-    """The durable record of changes. Every method may raise `StoreError`."""
+class ChangeStore(AdditionRecord, ChangeHistory, Protocol):
+    """The durable record of changes; its parts are in `record_ports`. Every method may raise `StoreError`."""
 
     async def accept(
         self,
@@ -257,22 +235,10 @@ class ChangeStore(Protocol):
             KeyError: No such change.
         """
 
-    async def change(self, change_id: str) -> Change | None:
-        """Return a change."""
-
     async def changes(
         self, *, privacy_group_id: str | None = None, states: Sequence[State] = (), limit: int = 100, before: str = ""
     ) -> tuple[Change, ...]:
         """Return changes, newest first; `before` is the change id to go on after."""
-
-    async def groups(self, *, limit: int = 10_000) -> tuple[str, ...]:
-        """Return the ids of groups that a change succeeded in."""
-
-    async def history(self, change_id: str) -> tuple[HistoryEntry, ...]:
-        """Return what happened to a change, oldest first."""
-
-    async def attempts(self, change_id: str) -> tuple[Attempt, ...]:
-        """Return the attempts of a change (of its lead, for a follower), oldest first."""
 
     async def locks(self, privacy_group_id: str) -> tuple[Attempt, ...]:
         """Return the newest locks that were signed for a group, newest first (a bounded number)."""

@@ -4,7 +4,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 
-from orchestrator.engine.ports import HistoryEntry, Record
+from orchestrator.engine.ports import Record
+from orchestrator.engine.record_ports import HistoryEntry
 from orchestrator.membership import facts
 from orchestrator.membership.attempt import Attempt, AttemptStatus
 from orchestrator.membership.model import RESTING, Change, MemberProgress

@@ -19,6 +19,7 @@ from orchestrator.engine.ports import Clock
 from orchestrator.engine.settling import SILENCE_SECONDS, moved_under_lock
 from orchestrator.engine.watcher import ChainWatcher, silence
 from orchestrator.membership.attempt import NODE_MARKER, Action, Attempt
+from orchestrator.membership.besu_lines import DISTRIBUTES_HISTORY_SINCE
 from orchestrator.membership.commands import Send, Sign
 from orchestrator.membership.errors import ImpossibleStepError
 from orchestrator.membership.facts import (
@@ -35,9 +36,6 @@ from orchestrator.membership.model import Change, Effect, Kind, Plan
 from orchestrator.membership.reading_attempts import MINED_ALREADY
 from orchestrator.membership.reasons import Reason
 from orchestrator.membership.retry import NODE_MARKER_BLOCKS
-
-DISTRIBUTES_HISTORY_SINCE = (21, 10, 2)
-"""Before it a distribution brings no history: additions go with a marker of the node's (docs/besu.md#markers)."""
 
 HISTORY_KEY_BYTES = 64
 """Length of the payload key of an addition that brings the group's history (docs/besu.md#markers)."""

@@ -4,9 +4,8 @@ What subscribers were told is read from the events themselves: a restarted daemo
 there.
 """
 
-from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Final, Protocol
+from typing import Final
 
 import structlog
 
@@ -14,6 +13,7 @@ from orchestrator.engine.fleet import Fleet
 from orchestrator.engine.isolation import contained
 from orchestrator.engine.node_ports import NodeError
 from orchestrator.engine.ports import Clock, StoreError
+from orchestrator.engine.record_ports import Announcer, EventRecord
 from orchestrator.engine.watcher import ChainWatcher
 from orchestrator.membership.preflight import BEHIND_BLOCKS
 from orchestrator.membership.standstill import (
@@ -35,35 +35,6 @@ TYPES: Final = (EventType.NODE_STANDING_STILL.value, EventType.NODE_MOVING.value
 PAGE: Final = 1_000
 
 log = structlog.get_logger()
-
-
-class Announcer(Protocol):
-    """What of `orchestrator.engine.ports.ChangeStore` is used. Every method may raise `StoreError`."""
-
-    async def announce(self, events: Sequence[StatusEvent]) -> None:
-        """Store events that belong to no change."""
-
-
-class ToldEvent(Protocol):
-    """One stored status event."""
-
-    @property
-    def position(self) -> int:
-        """Place in the order of all events."""
-
-    @property
-    def event(self) -> StatusEvent:
-        """What happened."""
-
-
-class EventRecord(Protocol):
-    """What of the outbox is used. Every method may raise `StoreError`."""
-
-    async def after(self, position: int, *, limit: int, types: Sequence[str] = ()) -> Sequence[ToldEvent]:
-        """Return the next events of some types behind a position."""
-
-    async def acquire_lease(self, name: str, *, holder: str, lease: timedelta, now: datetime) -> bool:
-        """Take or prolong the right to do a named work alone; False while another holder's lease lasts."""
 
 
 class StandstillWatch:

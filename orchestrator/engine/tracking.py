@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from orchestrator.engine.bisection import first_block
 from orchestrator.engine.node_ports import NodePort
 
 PROBES = 2
@@ -157,10 +158,10 @@ class ReplayTracker:
     async def _first_block(self, member: NodePort, group: str, last: int) -> int:
         """Return the first block at which a member has the group, by binary search; it never changes."""
         if group not in self._firsts:
-            low, high = 0, last  # no state at `low`, state at `high`
-            while high - low > 1:
-                middle = (low + high) // 2
-                (there,) = await member.has_state(group, [middle])
-                low, high = (low, middle) if there else (middle, high)
-            self._firsts[group] = high
+
+            async def holds(block: int) -> bool:
+                (there,) = await member.has_state(group, [block])
+                return there
+
+            self._firsts[group] = await first_block(0, last, holds)
         return self._firsts[group]

@@ -5,18 +5,14 @@ The adapters fulfil them by shape: none imports this package. Every method of `O
 """
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Protocol
 
-from orchestrator.membership.status import StatusEvent
+from orchestrator.engine.record_ports import ToldEvent, WorkLeases
 
 
-class StoredEvent(Protocol):
-    """One status event as the outbox holds it."""
-
-    @property
-    def position(self) -> int:
-        """Place in the order of all events, from 1; see `Outbox` for what readers may rely on."""
+class StoredEvent(ToldEvent, Protocol):
+    """One status event as the outbox holds it; see `Outbox` for what readers may rely on."""
 
     @property
     def event_id(self) -> str:
@@ -33,14 +29,6 @@ class StoredEvent(Protocol):
     @property
     def sequence(self) -> int:
         """Place in the order of its group's events, from 1 without gaps (the empty group id counts as a group)."""
-
-    @property
-    def at(self) -> datetime:
-        """When it was committed, UTC."""
-
-    @property
-    def event(self) -> StatusEvent:
-        """What happened."""
 
 
 class Checkpoint(Protocol):
@@ -63,7 +51,7 @@ class Checkpoint(Protocol):
         """What was seen last, for a person."""
 
 
-class Outbox(Protocol):
+class Outbox(WorkLeases, Protocol):
     """The durable status events, in the order in which they were committed.
 
     Positions become visible in their order: when a reader has seen position *p*, no event with a smaller position
@@ -120,9 +108,6 @@ class Outbox(Protocol):
         Commits of this process are noticed at once, those of other replicas as the database allows. Any number of
         readers may wait at the same time.
         """
-
-    async def acquire_lease(self, name: str, *, holder: str, lease: timedelta, now: datetime) -> bool:
-        """Take or prolong the right to do a named work alone; False while another holder's lease lasts."""
 
     async def release_lease(self, name: str, *, holder: str) -> None:
         """Give the right back; does nothing when it is not held."""

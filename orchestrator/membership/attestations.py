@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
+from orchestrator.membership.besu_lines import LOSES_ADDED_GROUPS
 from orchestrator.membership.forecast.histories import GroupBlock, GroupHistory
 from orchestrator.membership.forecast.newcomers import Departure, NewcomerFacts
-from orchestrator.membership.preflight import BEHIND_BLOCKS, LOSES_ADDED_GROUPS
+from orchestrator.membership.preflight import BEHIND_BLOCKS
 from orchestrator.membership.reasons import Reason
 from orchestrator.membership.verdicts import CLOCK_SKEW
 

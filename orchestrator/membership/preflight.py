@@ -5,6 +5,7 @@ Source of the rules: docs/besu.md#versions, #looking-before-leaping, #how-member
 
 from dataclasses import replace
 
+from orchestrator.membership.besu_lines import LOSES_ADDED_GROUPS, dotted, has_bytes_abi, unlock_works
 from orchestrator.membership.bundle_limits import exceeds, told_size
 from orchestrator.membership.facts import MemberSurvey, Surveyed
 from orchestrator.membership.key_lengths import unfit_keys
@@ -14,15 +15,6 @@ from orchestrator.membership.repair import repair_trouble, to_be_repaired, to_be
 
 BEHIND_BLOCKS = 5
 """A node whose head is this far behind the newest is not sent through: its nonce and history would be stale."""
-
-UNLOCK_SINCE = (21, 7, 4)
-"""``unlock()`` works since this Besu; before, an empty add while locked is the way back (docs/besu.md#versions)."""
-
-BYTES_SINCE = (22, 10, 0)
-"""Additions are recognised by the selector of ``bytes[]`` since this Besu, by that of ``bytes32[]`` before."""
-
-LOSES_ADDED_GROUPS = (25, 5, 0)
-"""A node of this version that is no validator never receives a group it is added to (docs/besu.md#versions)."""
 
 
 def plan_for(change: Change, seen: Surveyed) -> Plan | Reason:
@@ -143,19 +135,15 @@ def _bundle_trouble(change: Change, seen: Surveyed) -> Reason | None:
 
 def _mixed_versions(seen: Surveyed, to_add: tuple[str, ...]) -> Reason | None:
     """A node takes for an addition only what has its own version's selector: the others would not see this one."""
-    sender_line = seen.besu_version >= BYTES_SINCE
+    sender_line = has_bytes_abi(seen.besu_version)
     concerned = {*to_add, *seen.view.participants}
-    known = [m for m in seen.members if m.enclave_key in concerned and m.besu_version is not None]
-    odd = [m for m in known if m.besu_version is not None and (m.besu_version >= BYTES_SINCE) is not sender_line]
+    known = [(m, m.besu_version) for m in seen.members if m.enclave_key in concerned and m.besu_version is not None]
+    odd = [(member, version) for member, version in known if has_bytes_abi(version) is not sender_line]
     if not odd:
         return None
-    names = ", ".join(f"{m.node} ({_dotted(m.besu_version or ())})" for m in odd)
-    detail = f"node {seen.node} runs Besu {_dotted(seen.besu_version)}, of another line than {names}"
-    return Reason(slug="mixed_versions", detail=detail, members=tuple(m.enclave_key for m in odd))
-
-
-def _dotted(version: tuple[int, ...]) -> str:
-    return ".".join(str(part) for part in version)
+    names = ", ".join(f"{member.node} ({dotted(version)})" for member, version in odd)
+    detail = f"node {seen.node} runs Besu {dotted(seen.besu_version)}, of another line than {names}"
+    return Reason(slug="mixed_versions", detail=detail, members=tuple(member.enclave_key for member, _ in odd))
 
 
 def _harm(member: MemberSurvey, seen: Surveyed) -> Reason | None:
@@ -205,7 +193,7 @@ def _plan(change: Change, seen: Surveyed) -> Plan:
         to_remove=to_remove,
         participants=seen.view.participants,
         version=seen.view.version,
-        unlock_by_empty_add=min(versions) < UNLOCK_SINCE,
+        unlock_by_empty_add=not unlock_works(min(versions)),
         first_block=seen.head,
         bundling_seconds=seen.bundling_seconds if to_add and seen.view.exists else None,
         replays=seen.forecast.replays if seen.forecast else (),

@@ -8,7 +8,8 @@ from functools import partial
 
 from orchestrator.access.audit import AuditEntry
 from orchestrator.engine.isolation import contained
-from orchestrator.engine.ports import Acceptance, Amendment, Clock, HistoryEntry, Lane, Record
+from orchestrator.engine.ports import Acceptance, Amendment, Clock, Lane, Record
+from orchestrator.engine.record_ports import HistoryEntry
 from orchestrator.membership.attempt import Attempt
 from orchestrator.membership.model import Change, State
 from orchestrator.membership.status import StatusEvent

@@ -7,7 +7,7 @@ from itertools import takewhile
 import sqlalchemy as sa
 
 from orchestrator.engine.isolation import contained
-from orchestrator.engine.ports import HistoryEntry
+from orchestrator.engine.record_ports import HistoryEntry
 from orchestrator.membership.attempt import Action, Attempt
 from orchestrator.membership.model import Change, State
 from orchestrator.store.errors import UnreadableChangeError

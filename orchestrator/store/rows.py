@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from orchestrator.engine.ports import HistoryEntry
+from orchestrator.engine.record_ports import HistoryEntry
 from orchestrator.membership.attempt import Action, Attempt, AttemptStatus, Marker
 from orchestrator.membership.model import (
     Change,

@@ -24,7 +24,8 @@ from orchestrator.api.overview_ports import Attention, NodeStanding
 from orchestrator.api.ports import ApiServices, BuriedMessage, Check, GroupListing, GroupStanding
 from orchestrator.api.web_tokens import WebTokens
 from orchestrator.engine.durations import AdditionTime
-from orchestrator.engine.ports import Acceptance, Amendment, FeedClosedError, HistoryEntry, LeaseLostError
+from orchestrator.engine.ports import Acceptance, Amendment, FeedClosedError, LeaseLostError
+from orchestrator.engine.record_ports import HistoryEntry
 from orchestrator.engine.requests import ChangeRequest
 from orchestrator.events.webhook_control import WebhookStanding
 from orchestrator.membership.attempt import Action, Attempt, AttemptStatus

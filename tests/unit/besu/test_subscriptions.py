@@ -13,7 +13,6 @@ from orchestrator.besu.subscriptions import (
     Inbox,
     Subscriptions,
     heads,
-    logs,
     private_logs,
     reconnect_delay_seconds,
 )
@@ -47,7 +46,6 @@ def test_topics_are_the_calls_that_besu_takes() -> None:
     """Heads, logs and private logs subscribe and unsubscribe with Besu's methods."""
     assert heads().subscribe == Call("eth_subscribe", ("newHeads",))
     assert heads().unsubscribe("0x1") == Call("eth_unsubscribe", ("0x1",))
-    assert logs(["0x7b"]).subscribe == Call("eth_subscribe", ("logs", {"address": ["0x7b"]}))
     private = private_logs(GROUP, ["0x7b"], ["0x01"])
     assert private.subscribe == Call("priv_subscribe", (GROUP, "logs", {"address": ["0x7b"], "topics": ["0x01"]}))
     assert private.unsubscribe("0x1") == Call("priv_unsubscribe", (GROUP, "0x1"))
@@ -113,12 +111,12 @@ def test_notifications_that_overtake_the_answer_are_kept() -> None:
 def test_what_is_removed_is_neither_delivered_nor_wanted() -> None:
     """A removed subscription is ended on the server and never subscribed again."""
     wanted = Subscriptions()
-    local, other = wanted.add(heads()), wanted.add(logs())
+    local, other = wanted.add(heads()), wanted.add(private_logs(GROUP))
     wanted.subscribed(local, "0x1")
     assert wanted.remove(local) == Call("eth_unsubscribe", ("0x1",))
     assert wanted.remove(local) is None
     assert wanted.notified(Notification("0x1", head_json(5))) == []
-    assert wanted.to_subscribe() == [(other, logs())]
+    assert wanted.to_subscribe() == [(other, private_logs(GROUP))]
     assert wanted.remove(other) is None
     assert wanted.subscribed(other, "0x2") == []
 

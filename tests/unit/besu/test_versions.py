@@ -1,7 +1,8 @@
 import pytest
 
 from orchestrator.besu.management_contract import Abi
-from orchestrator.besu.versions import Version, native_abi, notes_of, unlock_works
+from orchestrator.besu.versions import native_abi, notes_of
+from orchestrator.membership.besu_lines import Version, unlock_works
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,6 @@ SERVE_ONE = {
     "store/outbox_store.py::pending": "reads one page for one caller, and sets aside what can't be read",
     "store/outbox_store.py::after": "reads one page for one caller, and leaves out what can't be read",
     "engine/worker.py::_run": "drives one lane, which the supervisor contains",
-    "engine/worker.py::_drive": "drives one lane, which the supervisor contains",
 }
 """Endless loops whose items are not contained where they are, each with the reason."""
 

@@ -1,0 +1,100 @@
+"""Parts of the durable record, as protocols: who needs a part asks for no more. The whole is `ports.ChangeStore`.
+
+Every method may raise `StoreError`, which means "try again".
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from orchestrator.membership.attempt import Attempt
+from orchestrator.membership.model import Change, State
+from orchestrator.membership.status import StatusEvent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryEntry:
+    """One step of a change, for the question why it is where it is.
+
+    Attributes:
+        change_id: The change.
+        revision: The change's revision after the step.
+        at: When.
+        fact: Name of the fact's type.
+        from_state: State before.
+        to_state: State after.
+        detail: What was seen, for a person.
+    """
+
+    change_id: str
+    revision: int
+    at: datetime
+    fact: str
+    from_state: State
+    to_state: State
+    detail: str = ""
+
+
+class Announcer(Protocol):
+    """Takes what is to be told of no change in particular."""
+
+    async def announce(self, events: Sequence[StatusEvent]) -> None:
+        """Store events that belong to no change."""
+
+
+class GroupRecord(Announcer, Protocol):
+    """Knows the groups that were worked on."""
+
+    async def groups(self, *, limit: int = 10_000) -> tuple[str, ...]:
+        """Return the ids of groups that a change succeeded in."""
+
+
+class AdditionRecord(GroupRecord, Protocol):
+    """Knows our own additions."""
+
+    async def is_ours(self, pmt_hash: str) -> bool:
+        """Return whether a marker is of one of our newest additions."""
+
+
+class ChangeHistory(Protocol):
+    """What became of changes."""
+
+    async def change(self, change_id: str) -> Change | None:
+        """Return a change."""
+
+    async def history(self, change_id: str) -> tuple[HistoryEntry, ...]:
+        """Return what happened to a change, oldest first."""
+
+    async def attempts(self, change_id: str) -> tuple[Attempt, ...]:
+        """Return the attempts of a change (of its lead, for a follower), oldest first."""
+
+
+class ToldEvent(Protocol):
+    """One stored status event."""
+
+    @property
+    def position(self) -> int:
+        """Place in the order of all events, from 1."""
+
+    @property
+    def at(self) -> datetime:
+        """When it was committed, UTC."""
+
+    @property
+    def event(self) -> StatusEvent:
+        """What happened."""
+
+
+class WorkLeases(Protocol):
+    """Named works of which one replica does each."""
+
+    async def acquire_lease(self, name: str, *, holder: str, lease: timedelta, now: datetime) -> bool:
+        """Take or prolong the right to do a named work alone; False while another holder's lease lasts."""
+
+
+class EventRecord(WorkLeases, Protocol):
+    """What was told."""
+
+    async def after(self, position: int, *, limit: int, types: Sequence[str] = ()) -> Sequence[ToldEvent]:
+        """Return the next events of some types behind a position; of all types where none is named."""
