@@ -14,7 +14,7 @@ from orchestrator.membership.signals import Signal
 
 DOCUMENT = Path(__file__).with_name("lifecycle.md")
 
-ROLLBACKS = frozenset(signal for signal in Signal if signal.value.endswith("rolled back")) | {Signal.LOOK_ANEW}
+ROLLBACKS = frozenset(signal for signal in Signal if signal.value.endswith("rolled back"))
 """Signals of a reorganisation: in a diagram of their own, since they go against the stream."""
 
 MEANING = {

@@ -1,8 +1,31 @@
 """The life of a change as one literal table, and the pure `step` that walks it.
 
-A fact is first *read* into a signal (what it means for this change), then `TRANSITIONS` says which state follows;
-nothing else changes a state. What to do next is decided from the state alone (`next_command`), so that a restarted
-process goes on with the last committed state and needs to remember nothing.
+*How it works.* A fact is first *read* into a signal (what it means for this change), then `TRANSITIONS` says which
+state follows; nothing else changes a state. What to do next is decided from the state alone (`next_command`), so that a
+restarted process goes on with the last committed state and needs to remember nothing.
+
+*What is promised.* A change ends `succeeded` only when the group's state proves it on every member's node that can be
+seen, `failed` only when it had no effect, and never while the group may be locked by us. What can be neither is
+`parked`, with what a person has to do.
+
+*Why these states.* A state says what may be on the chain, not what was done last:
+
+- up to `PREFLIGHT` nothing was sent, so a change may fail, wait or be cancelled at no cost;
+- `CREATING` and `REMOVING` have one transaction that changes members at once: it is mined, or it is burnt;
+- from `LOCKING` on the group may be locked by us, so that the only ways out are the addition and `UNLOCKING`. That is
+  why `LOCKING` and `ADDING` have no way back to the queue while anything of theirs can be mined, and why `UNLOCKING`
+  carries the reason that is judged once the group is free: retry, failure and parking have a signal each there;
+- `REPLAYING` and `VERIFYING` send nothing: the effect is in the group, and only the proof is owed.
+
+*Which races there are.* Each has an arrow of its own, so that none is met by guessing:
+
+- a marker that was given up is mined before its burn: `ADDED_AFTER_ALL`, and a burn decides nothing until it is mined;
+- a reorganisation takes an effect back: the arrows "rolled back" lead to the state that sends the same bytes again. The
+  lock's has the private nonce of the lock that may return, so that the two exclude each other;
+- somebody else acts under our lock, or changes the members meanwhile: `UNDO`, `LOOK_ANEW`;
+- a process dies after it broadcast and before it could say so: `taken_up` takes a stored attempt for sent.
+
+The facts about Besu behind it: docs/besu.md#markers, #stale-bundles, #how-replay-damages-other-groups.
 """
 
 from dataclasses import replace
