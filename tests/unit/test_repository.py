@@ -191,6 +191,15 @@ def test_links_in_the_documents_lead_somewhere() -> None:
             assert (document.parent / target).exists(), f"{relative(document)} links to {target}"
 
 
+def test_files_that_the_documents_name_are_there() -> None:
+    """Whoever looks for a rule finds it where a document says that it stands."""
+    for document in documents():
+        if document.name == "CHANGELOG.md":  # it tells of what was
+            continue
+        for name in re.findall(r"`((?:orchestrator|tests|docs|deploy)/[\w/.-]*[\w/])`", document.read_text()):
+            assert (ROOT / name).exists(), f"{relative(document)} names {name}"
+
+
 @pytest.mark.parametrize(("place", "block"), code_blocks("toml"))
 def test_toml_examples_parse(place: str, block: str) -> None:
     """Every TOML example in the documents is valid TOML."""
