@@ -76,9 +76,10 @@ class RepairDocument(Document):
     """What is done about a lost addition: removed and added again, once; removed, when a guard refused it."""
 
     members: list[str] = Field(description="Their enclave keys.")
-    since_block: int = Field(description="Block of the addition that got lost.")
+    since_block: int = Field(description="Block of the addition that got lost; 0 for a cure.")
     removed_block: int | None = Field(description="Block in which they were removed; null while they were not.")
     refused: str = Field(description="Why their guard refused; then they are not added again. Empty for a repair.")
+    stale_pmt: str = Field(description="For a cure, the marker whose stale bundle made them fall back; else empty.")
 
 
 class ChangeDocument(Document):
@@ -249,6 +250,7 @@ def change_fields(change: Change) -> dict[str, Any]:
             since_block=change.repair.since_block,
             removed_block=change.repair.removed_block,
             refused=change.repair.refused,
+            stale_pmt=change.repair.stale_pmt,
         ),
         "independent": None if effect is None else is_independent(change),
     }

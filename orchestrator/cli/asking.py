@@ -1,4 +1,4 @@
-"""Verbs that ask for a change: create, add, remove, set, unlock."""
+"""Verbs that ask for a change: create, add, remove, set, unlock, cure."""
 
 import secrets
 from collections.abc import Sequence
@@ -102,6 +102,28 @@ def unlock(
     _ask("unlock_group", group, (), account, deadline, request_id, wait, url, json, reason=reason)
 
 
+def cure(
+    group: options.Group,
+    members: options.Members,
+    transaction: Annotated[
+        str,
+        typer.Option(help="The addition that some executed and others refused.", metavar="HASH"),
+    ],
+    reason: Annotated[str, typer.Option(help="Why, for the audit log.", metavar="TEXT")],
+    account: options.Account = None,
+    request_id: options.RequestId = None,
+    wait: options.Wait = True,
+    url: options.Url = options.DEFAULT_URL,
+    json: options.AsJson = False,
+) -> None:
+    """Mend a group that a stale addition split.
+
+    Through a member that refused it, those that executed it are removed and added again in one call. The event
+    membership.group.addition_repeated or addition_unexpected names transaction and members."""
+    text = {"reason": reason, "transaction": transaction}
+    _ask("cure_group", group, members, account, None, request_id, wait, url, json, **text)
+
+
 def _ask(
     kind: str,
     group: str | None,
@@ -114,6 +136,7 @@ def _ask(
     as_json: bool,
     name: str | None = None,
     reason: str | None = None,
+    transaction: str | None = None,
 ) -> None:
     asked: list[ChangeDocument] = []
 
@@ -123,7 +146,7 @@ def _ask(
 
         known = await references(client, full=not on_terminal())
         data = await _wanted(known, kind, group, members, name)
-        data |= {"account": account, "deadline_seconds": deadline, "reason": reason}
+        data |= {"account": account, "deadline_seconds": deadline, "reason": reason, "transaction": transaction}
         data = {field: value for field, value in data.items() if value not in (None, [])}
         if kind == "add_members" and not as_json and on_terminal():
             from orchestrator.cli.planning import show_first

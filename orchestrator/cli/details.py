@@ -131,9 +131,10 @@ def _repair_text(repair: RepairDocument) -> str:
         return f"{len(repair.members)} members were out at block {repair.removed_block}, {repair.refused}"
     if repair.refused:
         return f"{len(repair.members)} members since block {repair.since_block} to be removed, {repair.refused}"
+    since = f"that executed {repair.stale_pmt}" if repair.stale_pmt else f"since block {repair.since_block}"
     if repair.removed_block is None:
-        return f"{len(repair.members)} members since block {repair.since_block}, not removed"
-    return f"{len(repair.members)} members since block {repair.since_block}, removed in block {repair.removed_block}"
+        return f"{len(repair.members)} members {since}, not removed"
+    return f"{len(repair.members)} members {since}, removed in block {repair.removed_block}"
 
 
 def _verdict_text(member: ProgressDocument) -> str:

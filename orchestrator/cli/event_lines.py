@@ -13,6 +13,7 @@ _VERBS: Final = {
     "remove_members": "remove",
     "set_members": "set",
     "unlock_group": "unlock",
+    "cure_group": "cure",
 }
 
 

@@ -14,7 +14,6 @@ from orchestrator.cli import (
     asking,
     attention,
     audit_log,
-    curing,
     guarding,
     keeping,
     looking,
@@ -119,7 +118,7 @@ _VERBS: tuple[tuple[str, dict[str, Callable[..., None]]], ...] = (
             "backup": keeping.backup,
             "restore": keeping.restore,
             "rescue": guarding.rescue,
-            "cure": curing.cure,
+            "cure": asking.cure,
         },
     ),
 )

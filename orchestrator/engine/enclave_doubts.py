@@ -15,8 +15,9 @@ from orchestrator.engine.watcher import ChainWatcher
 from orchestrator.membership.attempt import Action
 from orchestrator.membership.bundle_limits import BundleSize, told_size
 from orchestrator.membership.facts import MemberSurvey, Surveyed
-from orchestrator.membership.model import Change, Kind, Plan
+from orchestrator.membership.model import Change, Plan
 from orchestrator.membership.reasons import Reason
+from orchestrator.membership.repair import ADDING
 
 BundleMeasure = Callable[[ChainWatcher, str], Awaitable[BundleSize | None]]
 """Tells how large the bundle of a group would be, read from a node."""
@@ -49,7 +50,7 @@ class EnclaveDoubts:
             NodeError: The node to send through can't be asked, or the enclave of an old member is away.
         """
         before = change.reason.slug if change.reason is not None else ""
-        if before not in IN_DOUBT or seen.forecast is None or change.kind not in (Kind.ADD_MEMBERS, Kind.SET_MEMBERS):
+        if before not in IN_DOUBT or seen.forecast is None or change.kind not in ADDING:
             return seen
         watcher, present = self.fleet.named(seen.node), seen.view.participants
         newcomers = [key for key in change.members if key not in present]

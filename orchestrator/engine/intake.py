@@ -144,6 +144,7 @@ class Intake:
             account=account,
             created_at=now,
             deadline=None if request.deadline is None else now + request.deadline,
+            repair=request.repair,
         )
         async with self.admission.place(caller.name or request.source, account):
             if request.kind is not Kind.CREATE_GROUP:

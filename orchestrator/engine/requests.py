@@ -18,7 +18,7 @@ from pydantic_core import PydanticCustomError
 from orchestrator.engine.cloud_events import NATS, Binding, CloudEvent, InvalidEventError, decode, decode_batch
 from orchestrator.engine.request_mistakes import MAX_DEADLINE_SECONDS, MAX_MEMBERS, PHRASES, mistakes_of
 from orchestrator.engine.strict_json import StrictJsonError, first_repeated, load, shown
-from orchestrator.membership.model import Kind
+from orchestrator.membership.model import Kind, Repair
 from orchestrator.outside_text import LONGEST_TOLD, told
 
 REQUEST_TYPE: Final = "membership.change.requested.v1"
@@ -33,6 +33,7 @@ OWN_SOURCE: Final = "/besu-membership-orchestrator"
 
 _LONGEST_FIELD = 128
 _LONGEST_KEY_CHARACTERS = 124
+_HASH = re.compile(r"0x[0-9a-fA-F]{64}\Z")
 _ACCOUNT = re.compile(r"0x[0-9a-fA-F]{40}\Z")
 
 
@@ -76,6 +77,12 @@ def _checked_account(text: str) -> str:
     return text
 
 
+def _checked_hash(text: str) -> str:
+    if not _HASH.match(text):
+        raise PydanticCustomError("hash", "must be a transaction's hash: 0x and 64 hexadecimal digits")
+    return text.lower()
+
+
 def _whole(value: object) -> object:
     """Return 60 for 60.0: to JSON, and to who writes all numbers with a point, it is the same number."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
@@ -105,8 +112,14 @@ class RequestData(BaseModel):
         description="When to give up, in seconds after acceptance; never when left out.",
     )
 
+    transaction: Annotated[str, AfterValidator(_checked_hash)] | None = Field(
+        default=None,
+        description="For cure_group: hash of the stale addition's marker, as the event has it that tells of it.",
+    )
     reason: Annotated[str, Field(max_length=LONGEST_TOLD)] | None = Field(
-        default=None, description="Why, for the audit log. No part of what is asked for: it may differ when sent again."
+        default=None,
+        description="Why, for the audit log; required for cure_group. No part of what is asked for: it may differ when "
+        "sent again.",
     )
 
     @model_validator(mode="after")
@@ -118,10 +131,30 @@ class RequestData(BaseModel):
                 _refuse("members", "must be left out for unlock_group, which concerns the whole group")
         elif not self.members:
             _refuse("members", f"must name at least one enclave key for {self.kind.value}")
+        self._fits_a_cure()
         repeated = first_repeated(self.members)
         if repeated is not None:
             _refuse("members", f"names {repeated} more than once")
         return self
+
+    def _fits_a_cure(self) -> None:
+        if self.kind is not Kind.CURE_GROUP:
+            if self.transaction is not None:
+                _refuse("transaction", "is for cure_group only")
+            return
+        if self.transaction is None:
+            _refuse("transaction", "is required for cure_group: the stale addition's marker")
+        if not (self.reason or "").strip():
+            _refuse("reason", "is required for cure_group: it removes members to add them again")
+        if self.deadline_seconds is not None:
+            _refuse("deadline_seconds", "must be left out for cure_group: one that passes would leave members out")
+
+    @property
+    def repair(self) -> Repair | None:
+        """What a cure is about; None for all else."""
+        if self.transaction is None:
+            return None
+        return Repair(members=self.members, since_block=0, stale_pmt=self.transaction)
 
     @property
     def deadline(self) -> timedelta | None:

@@ -104,6 +104,8 @@ def is_done(change: Change, view: GroupView) -> bool:
             return members == set(view.participants)
         case Kind.UNLOCK_GROUP:
             return view.exists and not view.locked
+        case Kind.CURE_GROUP:
+            return False  # who is a member says nothing of it
 
 
 def _shown(view: GroupView) -> tuple[bool, frozenset[str], bool, str]:

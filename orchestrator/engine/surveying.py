@@ -7,14 +7,16 @@ from dataclasses import dataclass, replace
 from orchestrator.engine.fleet import Fleet, Sender, confirmed_head
 from orchestrator.engine.history.forecaster import Forecaster, Question
 from orchestrator.engine.node_ports import NodeError, NodePort
+from orchestrator.engine.splits import split_before
 from orchestrator.engine.watcher import ChainWatcher
+from orchestrator.membership.curing import Split
 from orchestrator.membership.divergence import namesakes
 from orchestrator.membership.facts import MemberSurvey, Surveyed
 from orchestrator.membership.forecast.verdict import Forecast
 from orchestrator.membership.model import Change, Kind
 from orchestrator.membership.preflight import BEHIND_BLOCKS
 from orchestrator.membership.reasons import Reason
-from orchestrator.membership.repair import withdraws
+from orchestrator.membership.repair import ADDING, looked_at, withdraws
 from orchestrator.membership.replay import same_state
 
 
@@ -40,22 +42,28 @@ async def survey(fleet: Fleet, change: Change, forecaster: Forecaster) -> Survey
 
 
 async def _survey(fleet: Fleet, change: Change, forecaster: Forecaster) -> Surveyed:
+    split = await split_before(fleet, change)
     leaving: frozenset[str] = frozenset()
     if change.kind is Kind.REMOVE_MEMBERS:
         leaving = frozenset(change.members)
     elif change.kind is Kind.SET_MEMBERS:
         leaving = fleet.keys() - set(change.members)
-    if change.repair is not None and change.repairs:
+    if change.repair is not None and looked_at(change):
         leaving |= frozenset(change.repair.members)
+    # Who has the stale bundle, or may have it, does not send.
+    avoided = leaving if split is None else leaving | (fleet.keys() - split.well)
     candidates = change.members if change.kind is Kind.CREATE_GROUP else ()
     home = fleet.home_of(change.privacy_group_id)
     sender, ahead = await asyncio.gather(
-        fleet.sender_for(change.privacy_group_id, candidates, leaving), _standing_ahead(home, change)
+        fleet.sender_for(change.privacy_group_id, candidates, avoided), _standing_ahead(home, change)
     )
-    repairables = await _repairables(fleet, change, sender)
-    forecast = await _forecast(fleet, change, forecaster, sender, leaving, repairables)
+    if split is not None and sender.enclave_key not in split.well:
+        detail = f"no node of a member answers that refused {split.pmt_hash}"
+        raise NodeError(Reason(slug="node_unreachable", detail=detail))
+    repairables = await _repairables(fleet, change, sender, split)
+    forecast = await _forecast(fleet, change, forecaster, sender, leaving, repairables, split)
     if forecast is not None and forecast.sender is not None and forecast.sender.node != sender.watcher.node.name:
-        sender = await fleet.sender_for(change.privacy_group_id, (), leaving, prefer=forecast.sender.node)
+        sender = await fleet.sender_for(change.privacy_group_id, (), avoided, prefer=forecast.sender.node)
         if sender.watcher.node.name != forecast.sender.node:
             # What was forecast of one node's bundle says nothing of another's.
             raise NodeError(Reason(slug="node_unreachable", detail=f"node {forecast.sender.node} does not answer now"))
@@ -103,14 +111,18 @@ async def _forecast(
     sender: Sender,
     leaving: frozenset[str],
     repairables: Mapping[str, "Repairable"],
+    split: Split | None,
 ) -> Forecast | None:
     present = sender.view.participants
     again = tuple(key for key, found in repairables.items() if found.differs and key in present)
-    to_add = again or tuple(key for key in change.members if key not in present)
-    adds = change.kind in (Kind.ADD_MEMBERS, Kind.SET_MEMBERS) and not withdraws(change)
+    absent = tuple(key for key in change.members if key not in present)
+    to_add = (*again, *absent) if split is not None else again or absent
+    adds = change.kind in ADDING and not withdraws(change)
     if not adds or not sender.view.exists or not to_add:
         return None
     staying = [key for key in present if key not in leaving and fleet.hosting(key) is not None]
+    if split is not None:
+        staying = [key for key in staying if key in split.well]
     return await forecaster.forecast(
         Question(
             privacy_group_id=change.privacy_group_id,
@@ -120,6 +132,7 @@ async def _forecast(
             # The node that was sent through before, when it is as good as any.
             senders=tuple(sorted(staying, key=lambda key: key != sender.enclave_key)),
             shown=(sender.watcher.node.name, sender.view.block_number, sender.view.state_root),
+            stale_pmt="" if split is None else split.pmt_hash,
         )
     )
 
@@ -145,15 +158,16 @@ class Repairable:
         return self.agrees is False and self.moved_block is None
 
 
-async def _repairables(fleet: Fleet, change: Change, sender: Sender) -> dict[str, Repairable]:
+async def _repairables(fleet: Fleet, change: Change, sender: Sender, split: Split | None) -> dict[str, Repairable]:
     """Look at what a repair is about: whether the members still differ, and whether somebody changed them since."""
     repair = change.repair
-    if repair is None or not change.repairs or not sender.view.exists:
+    if repair is None or not looked_at(change) or not sender.view.exists:
         return {}
     group = change.privacy_group_id
     moved: dict[str, int] = {}
-    if repair.since_block < sender.head.number:
-        for log in await sender.watcher.node.memberships([group], repair.since_block + 1, sender.head.number):
+    since = repair.since_block if split is None else repair.removed_block or split.block_number
+    if since < sender.head.number:
+        for log in await sender.watcher.node.memberships([group], since + 1, sender.head.number):
             moved[log.member] = log.block_number
     agreeing = await asyncio.gather(*(_agrees(fleet, group, sender, key) for key in repair.members))
     return {key: Repairable(agrees, moved.get(key)) for key, agrees in zip(repair.members, agreeing, strict=True)}

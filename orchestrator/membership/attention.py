@@ -198,10 +198,10 @@ def needs_of_group(privacy_group_id: str, news: GroupNews) -> tuple[Need, ...]:
                 urgency=Urgency.BROKEN,
                 what=f"{_unasked(news.repeated.data)}{_from_block(news.repeated.data, 'block_number')}, and nodes "
                 "fell back to what the group was then",
-                remedy="Remove the members that fell back and add them again, both through a node that did not.",
+                remedy="Have those that fell back removed and added again in one call, through a node that did not.",
                 since=news.repeated.at,
                 privacy_group_id=privacy_group_id,
-                commands=(f"orchestrator cure {privacy_group_id} --transaction {transaction}",),
+                commands=_cure(privacy_group_id, news.repeated.data.get("cure"), transaction),
             )
         )
     if news.unextendable is not None:
@@ -218,6 +218,13 @@ def needs_of_group(privacy_group_id: str, news: GroupNews) -> tuple[Need, ...]:
             )
         )
     return tuple(found)
+
+
+def _cure(privacy_group_id: str, members: Json, transaction: Json) -> tuple[str, ...]:
+    named = " ".join(str(key) for key in members) if isinstance(members, list) else ""
+    if not named:
+        return ()  # nobody shows what is right
+    return (f"orchestrator cure {privacy_group_id} {named} --transaction {transaction} --reason TEXT",)
 
 
 def _unasked(data: Mapping[str, Json]) -> str:

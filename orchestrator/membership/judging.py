@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from orchestrator.membership.judgements import Judgement
-from orchestrator.membership.model import Change, State
+from orchestrator.membership.model import Change, Kind, State
 from orchestrator.membership.reasons import Reason, rule_of
 from orchestrator.membership.repair import PATIENCE
 from orchestrator.membership.retry import RetryDecision, decide
@@ -47,6 +47,8 @@ def judge(change: Change, reason: Reason, now: datetime) -> tuple[Signal, Change
 
 def _left_to_a_person(change: Change, reason: Reason, decision: RetryDecision) -> RetryDecision:
     """A repair never ends without the addition: it waits for a person, when it can't go on."""
+    if change.kind is Kind.CURE_GROUP and change.repairs:
+        return decision  # it has removed nobody
     tired = change.repairs and reason.times > PATIENCE
     if decision.judgement is Judgement.TERMINAL or tired:
         return RetryDecision(judgement=Judgement.PARK)

@@ -21,6 +21,7 @@ class Kind(StrEnum):
     REMOVE_MEMBERS = "remove_members"
     SET_MEMBERS = "set_members"
     UNLOCK_GROUP = "unlock_group"
+    CURE_GROUP = "cure_group"
 
 
 class State(StrEnum):
@@ -251,15 +252,17 @@ class Repair:
 
     Attributes:
         members: Their enclave keys.
-        since_block: The block of that addition: a member that came or went after it is somebody else's.
+        since_block: The block of that addition: a member that came or went after it is somebody else's. 0 for a cure.
         removed_block: The block in which they were removed; None before.
         refused: Why their guard refused, for a person: then they are not added again. Empty for a repair.
+        stale_pmt: For a cure, the marker whose stale bundle made them fall back; empty for a repair.
     """
 
     members: tuple[str, ...]
     since_block: int
     removed_block: int | None = None
     refused: str = ""
+    stale_pmt: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -165,6 +165,8 @@ def _harm(member: MemberSurvey, seen: Surveyed) -> Reason | None:
 def _difference(change: Change, seen: Surveyed) -> tuple[tuple[str, ...], tuple[str, ...]]:
     present = seen.view.participants if seen.view.exists else ()
     lost = to_be_repaired(change, seen)
+    if change.kind is Kind.CURE_GROUP and not withdraws(change):
+        return tuple(key for key in change.members if key in lost or key not in present), lost
     if lost:
         return lost, lost
     if withdraws(change):
@@ -172,7 +174,7 @@ def _difference(change: Change, seen: Surveyed) -> tuple[tuple[str, ...], tuple[
     match change.kind:
         case Kind.CREATE_GROUP:
             return (() if seen.view.exists else change.members), ()
-        case Kind.ADD_MEMBERS:
+        case Kind.ADD_MEMBERS | Kind.CURE_GROUP:
             return tuple(key for key in change.members if key not in present), ()
         case Kind.REMOVE_MEMBERS:
             return (), tuple(key for key in change.members if key in present)

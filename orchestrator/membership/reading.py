@@ -172,7 +172,8 @@ def _cancelled(change: Change, fact: facts.CancelRequested, now: datetime) -> Re
             f"change {change.change_id} can't be cancelled: it takes out members whose guard refused the group's "
             "history, and leaves nothing else behind. Let it end."
         )
-    if change.repair is not None and not change.repair.refused and not proving:
+    resting = change.kind is Kind.CURE_GROUP and change.repairs and change.state in (State.QUEUED, State.PREFLIGHT)
+    if change.repair is not None and not change.repair.refused and not proving and not resting:
         raise RefusedRequestError(
             f"change {change.change_id} can't be cancelled: it removes members to add them again, and would leave them "
             "out. Let it end; to take its members out, ask for their removal."
@@ -223,7 +224,8 @@ def _retried(change: Change, now: datetime) -> Read:
     overdue = change.reason is not None and change.reason.slug == REPLAY_OVERDUE
     over = change.deadline is not None and (overdue or change.deadline <= now)
     reason = None if change.reason is None else replace(change.reason, times=0)
-    if change.repairs and change.reason is not None and change.reason.slug == OVERTAKEN:
+    overtaken = change.reason is not None and change.reason.slug == OVERTAKEN
+    if change.repairs and overtaken and change.kind is not Kind.CURE_GROUP:
         change = replace(change, repair=None)  # whoever retries it has seen what somebody else did
     change = replace(change, tries=0, not_before=None, waiting_since=None, reason=reason)
     return Signal.RETRY, replace(change, deadline=None) if over else change

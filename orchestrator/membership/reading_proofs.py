@@ -77,7 +77,7 @@ def _proven(change: Change, effect: Effect) -> Read:
 def _is_as_asked(change: Change, present: set[str]) -> bool:
     asked = set(change.members)
     match change.kind:
-        case Kind.CREATE_GROUP | Kind.ADD_MEMBERS:
+        case Kind.CREATE_GROUP | Kind.ADD_MEMBERS | Kind.CURE_GROUP:
             return asked <= present
         case Kind.REMOVE_MEMBERS:
             return not asked & present

@@ -249,6 +249,11 @@ RULES: dict[str, Rule] = {
         f"hosted on another node; {DELETE_BOTH}",
         member_specific=True,
     ),
+    "cure_does_not_fit": Rule(
+        judgement=Judgement.TERMINAL,
+        remedy="Name transaction and members as the event has them that told of the addition, and let the daemon reach "
+        "a member's node that refused it.",
+    ),
     "refused_by_guard": Rule(
         judgement=Judgement.PARK,
         remedy="The guard before the member's node keeps this group's history from it: have its operator approve the "

@@ -1,10 +1,13 @@
-"""Repairing a member that lost its addition: it is removed and added again, once.
+"""Repairing a member that lost its addition: it is removed and added again, once. So are members that fell back.
 
 An addition can get lost although it succeeded (docs/besu.md#how-members-silently-diverge, 1 and 2); removing and adding
 the member again mended it where its node can begin where it left off (docs/besu.md#how-replay-damages-other-groups, 5).
 The parked change does it itself, in one try, so that nothing comes between the removal and the
 addition, whoever drives the lane. A removal does not reach the state of a node that has lost the group: what is
 forecast of the addition before the removal holds after it.
+
+A cure (`Kind.CURE_GROUP`) does the same with several members at an operator's request
+(`orchestrator.membership.curing`).
 """
 
 from collections.abc import Iterable
@@ -13,6 +16,9 @@ from dataclasses import replace
 from orchestrator.membership.facts import MemberSurvey, Sighting, Surveyed
 from orchestrator.membership.model import Change, Kind, Plan, Repair, State, Verdict
 from orchestrator.membership.reasons import Reason
+
+ADDING = frozenset({Kind.ADD_MEMBERS, Kind.SET_MEMBERS, Kind.CURE_GROUP})
+"""What may add members to a group that has a history."""
 
 LOST = frozenset({Verdict.MISSING, Verdict.DIVERGED})
 REASONS = frozenset({"member_missing", "member_diverged", "member_forgotten"})
@@ -55,7 +61,7 @@ def withdrawal_of(change: Change, lost: Iterable[str], sightings: Iterable[Sight
         sightings: What was seen of each.
     """
     effect, plan = change.effect, change.plan
-    if effect is None or plan is None or change.kind not in (Kind.ADD_MEMBERS, Kind.SET_MEMBERS):
+    if effect is None or plan is None or change.kind not in ADDING:
         return None
     ours = set(lost) & set(plan.to_add) & set(change.members)
     said = {sighting.enclave_key: sighting for sighting in sightings if sighting.refused}
@@ -63,12 +69,21 @@ def withdrawal_of(change: Change, lost: Iterable[str], sightings: Iterable[Sight
     if not refused:
         return None
     whys = dict.fromkeys(_refusal(said[key]) for key in refused)
-    return Repair(members=refused, since_block=effect.block_number, refused="; ".join(whys))
+    stale = change.repair.stale_pmt if change.repair is not None else ""
+    return Repair(members=refused, since_block=effect.block_number, refused="; ".join(whys), stale_pmt=stale)
 
 
 def _refusal(sighting: Sighting) -> str:
     by = f" ({sighting.attested_by} says so)" if sighting.attested_by is not None else ""
     return f"refused by the member's guard: {sighting.refused.replace('_', ' ')}{by}"
+
+
+def looked_at(change: Change) -> bool:
+    """Return whether it matters how the members stand that a change is to repair.
+
+    A cure removes several, one after the other: until all are added again those that are left still are to be removed.
+    """
+    return change.repairs or (change.repair is not None and change.kind is Kind.CURE_GROUP)
 
 
 def withdraws(change: Change) -> bool:
@@ -121,7 +136,7 @@ def to_be_repaired(change: Change, seen: Surveyed) -> tuple[str, ...]:
         change: The change in preflight.
         seen: What was surveyed.
     """
-    if change.repair is None or not change.repairs or withdraws(change):
+    if not looked_at(change) or change.repair is None or withdraws(change):
         return ()
     surveys = {member.enclave_key: member for member in seen.members}
     present = seen.view.participants
@@ -142,20 +157,23 @@ def repair_trouble(change: Change, seen: Surveyed) -> Reason | None:
         change: The change in preflight.
         seen: What was surveyed.
     """
-    if change.repair is None or not change.repairs:
+    if change.repair is None or not looked_at(change):
         return None
     surveys = {member.enclave_key: member for member in seen.members}
     for key in change.repair.members:
-        trouble = _member_trouble(key, surveys.get(key), seen, withdrawn=withdraws(change))
+        trouble = _member_trouble(key, surveys.get(key), seen, withdraws(change), change.kind is Kind.CURE_GROUP)
         if trouble is not None:
             return trouble
     return None
 
 
-def _member_trouble(key: str, member: MemberSurvey | None, seen: Surveyed, *, withdrawn: bool) -> Reason | None:
-    if key not in seen.view.participants:
+def _member_trouble(
+    key: str, member: MemberSurvey | None, seen: Surveyed, withdrawn: bool, cured: bool
+) -> Reason | None:
+    if key not in seen.view.participants and not (cured and member is not None and member.moved_block is None):
         if withdrawn:
             return None  # whoever took it out did what was to be done
+        # Of a split the new member may be listed on its own side alone.
         detail = f"at block {seen.view.block_number} it is no member any more: somebody removed it"
         return Reason(slug=OVERTAKEN, detail=detail, members=(key,))
     if member is not None and member.moved_block is not None:
@@ -177,6 +195,8 @@ def said_of_repair(change: Change) -> str:
     """Return what a person has to know first of a repair that does not go on; empty when there is none."""
     if change.repair is None or (change.repair.refused and not withdraws(change)):
         return ""
+    if change.repair.stale_pmt and change.repairs and not change.repair.refused:
+        return "nothing was removed: "
     if withdraws(change):
         return f"{change.repair.refused}; not removed so far: "
     if change.repair.removed_block is None:

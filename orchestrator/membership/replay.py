@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from orchestrator.membership.facts import ConvergenceObserved, Sighting
-from orchestrator.membership.model import Change, Effect, GroupView, Kind, Mark, MemberProgress, Plan, Verdict
+from orchestrator.membership.model import Change, Effect, GroupView, Mark, MemberProgress, Plan, Verdict
+from orchestrator.membership.repair import ADDING
 from orchestrator.membership.replay_time import TimeLeft, estimate, told
 
 RATE_WINDOW = timedelta(minutes=1)
@@ -63,7 +64,7 @@ def watched(change: Change) -> tuple[str, ...]:
 
 def needs_further_blocks(change: Change) -> bool:
     """Return whether members are compared beyond the effect's block: only additions can be lost after it."""
-    return change.kind in (Kind.ADD_MEMBERS, Kind.SET_MEMBERS)
+    return change.kind in ADDING
 
 
 def last_proof_block(effect: Effect, change: Change, observed: ConvergenceObserved) -> int:

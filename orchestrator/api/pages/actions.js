@@ -40,7 +40,7 @@ export function cancel(view, change) {
     } }, make("p", {}, held, "What was done already stays done."), make("label", { for: "reason" }, "Why ", reason), " ", button));
 }
 
-const KINDS = [["add_members", "add"], ["remove_members", "remove"], ["set_members", "set exactly"], ["unlock_group", "unlock"]];
+const KINDS = [["add_members", "add"], ["remove_members", "remove"], ["set_members", "set exactly"], ["unlock_group", "unlock"], ["cure_group", "cure"]];
 
 /** Return the form that asks for a change of a group. */
 export function asking(view, group) {
@@ -49,12 +49,17 @@ export function asking(view, group) {
   const known = make("datalist", { id: "known" }, [...names].filter(([key]) => key !== group.privacy_group_id).map(([, name]) => make("option", { value: name })));
   const reason = make("input", { id: "why", maxlength: 200, autocomplete: "off" });
   const why = make("label", { for: "why", hidden: true }, "Why ", reason);
+  const transaction = make("input", { id: "transaction", pattern: "0x[0-9a-fA-F]{64}", autocomplete: "off" });
+  const which = make("label", { for: "transaction", hidden: true }, "Transaction that some executed and others refused ", transaction);
   const plan = make("div", { class: "plan", "aria-live": "polite" });
   const look = make("button", { type: "submit" }, "show what would happen");
   kind.addEventListener("change", () => {
+    const curing = kind.value === "cure_group";
     const unlocking = kind.value === "unlock_group";
-    why.hidden = !unlocking;
-    reason.required = unlocking;
+    why.hidden = !unlocking && !curing;
+    reason.required = unlocking || curing;
+    which.hidden = !curing;
+    transaction.required = curing;
     members.disabled = unlocking;
     plan.replaceChildren();
   });
@@ -62,7 +67,7 @@ export function asking(view, group) {
   const form = make("form", { onsubmit: (event) => {
     event.preventDefault();
     doing({ again: () => {} }, look, () => show());
-  } }, make("label", { for: "kind" }, "What ", kind), " ", make("label", { for: "members" }, "Members: names or enclave keys, with spaces between ", members), known, " ", why, " ", look);
+  } }, make("label", { for: "kind" }, "What ", kind), " ", make("label", { for: "members" }, "Members: names or enclave keys, with spaces between ", members), known, " ", which, " ", why, " ", look);
 
   async function show() {
     const wanted = kind.value === "unlock_group" ? [] : chosen(members.value);
@@ -70,7 +75,7 @@ export function asking(view, group) {
     const told = await forecast(group, kind.value, wanted);
     const button = make("button", { type: "button", class: "main" }, `yes, ${KINDS.find(([value]) => value === kind.value)[1]}`);
     button.addEventListener("click", () => doing(view, button, async () => {
-      const asked = await send("POST", "/v1/changes", { kind: kind.value, privacy_group_id: group.privacy_group_id, ...(wanted.length ? { members: wanted } : {}) });
+      const asked = await send("POST", "/v1/changes", { kind: kind.value, privacy_group_id: group.privacy_group_id, ...(wanted.length ? { members: wanted } : {}), ...(reason.required ? { reason: reason.value } : {}), ...(transaction.required ? { transaction: transaction.value } : {}) });
       notice("accepted");
       location.hash = `#/changes/${encodeURIComponent(asked.change_id)}`;
     }));
@@ -91,6 +96,11 @@ async function forecast(group, kind, wanted) {
   const going = kind === "remove_members" ? wanted : kind === "set_members" ? group.participants.filter((key) => !wanted.includes(key)) : [];
   if (kind === "unlock_group") {
     said.push(make("p", { class: "warn" }, "Unlocks the group, whoever locked it. A client that still works under that lock is cut off in the middle: be sure that it is gone."));
+  }
+  if (kind === "cure_group") {
+    for (const key of wanted) said.push(make("p", {}, "removes and adds again ", identifier(key)));
+    said.push(make("p", { class: "warn" }, "Through a member's node that refused the transaction; whether these members executed it, and whether they can come back, is looked at before anything is removed."));
+    return said;
   }
   for (const key of going) said.push(make("p", {}, "removes ", identifier(key), present.has(key) ? ": its node keeps what it has seen so far" : " (is no member)"));
   for (const key of coming) said.push(make("p", {}, "adds ", identifier(key)));

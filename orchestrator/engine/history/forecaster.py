@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from orchestrator.engine.fleet import Fleet
 from orchestrator.engine.history.examinations import ExaminedBlocks
@@ -14,6 +14,7 @@ from orchestrator.engine.history.replays import NodeReplays
 from orchestrator.engine.history.roots import NodeRoots
 from orchestrator.engine.history.senders import SenderReader
 from orchestrator.engine.node_ports import Block, Head, NodeError
+from orchestrator.engine.splits import way_trouble
 from orchestrator.engine.watcher import ChainWatcher
 from orchestrator.membership.forecast.agreement import disagreement
 from orchestrator.membership.forecast.histories import GroupHistory
@@ -37,6 +38,7 @@ class Question:
         senders: Members that may send, best first; empty for all whose nodes can be seen.
         through: A block that has to be looked at, such as the one after the lock's; 0 for none.
         shown: What a node showed a moment ago, which need not be asked again: its name, the block and the group's root.
+        stale_pmt: Marker of a stale addition that those who are added executed and the others refused; empty for none.
     """
 
     privacy_group_id: str
@@ -46,6 +48,7 @@ class Question:
     senders: tuple[str, ...] = ()
     through: int = 0
     shown: tuple[str, int, str] = ("", 0, "")
+    stale_pmt: str = ""
 
 
 class Forecaster:
@@ -103,6 +106,7 @@ class Forecaster:
         newcomers = await self._newcomers.read(
             read.history, question.to_add, staying, reference.record.logs, through, ask=complete
         )
+        newcomers = await self._fallen(question, read.history, newcomers)
         return forecast(
             ForecastFacts(
                 history=read.history,
@@ -115,6 +119,22 @@ class Forecaster:
                 unseen=(*unseen, *joining, *silent),
             )
         )
+
+    async def _fallen(
+        self, question: Question, history: GroupHistory, newcomers: Sequence[NewcomerFacts] | None
+    ) -> tuple[NewcomerFacts, ...] | None:
+        """Look which new members' nodes fell back in such a way that they replay the whole history."""
+        if newcomers is None:
+            return None
+        found = []
+        for facts in newcomers:
+            watcher = self._fleet.hosting(facts.enclave_key) if question.stale_pmt and facts.holds else None
+            if watcher is None:
+                found.append(facts)
+                continue
+            trouble = await way_trouble(watcher, history, question.stale_pmt)
+            found.append(replace(facts, starts_over=trouble is None, own_way=trouble or ""))
+        return tuple(found)
 
     async def newcomer(self, history: GroupHistory, enclave_key: str) -> NewcomerFacts | None:
         """Return what the rules need of a member of ours that others want to add to their group.
@@ -163,6 +183,7 @@ class Forecaster:
             senders=senders[:1],
             through=head.number,
             shown=(plan.node, head.number, plan.lock_root),
+            stale_pmt=change.repair.stale_pmt if change.repair is not None else "",
         )
         return await self.forecast(question)
 

@@ -59,6 +59,8 @@ class NewcomerFacts:
             node that can't be seen.
         unseen: Why not everything is known, for a person; None when it is, be it by the word of somebody else.
         word: What that says; None when nobody was to be asked.
+        starts_over: It fell back in such a way that it replays the whole history (`orchestrator.membership.curing`).
+        own_way: Where it fell back and would not, why; empty where that was not looked at.
     """
 
     enclave_key: str
@@ -71,6 +73,8 @@ class NewcomerFacts:
     left_block: int | None = None
     unseen: str | None = None
     word: Attested | Unattested | None = None
+    starts_over: bool = False
+    own_way: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,8 +118,11 @@ def departure(history: GroupHistory, newcomer: NewcomerFacts) -> Departure:
         return Departure(last=head if newcomer.shared else 0)
     healthy = {block.number: block.state_root for block in history.blocks}
     last = executed_last(history, newcomer.roots.get(head, ""))
+    if last is None and newcomer.starts_over:
+        return Departure(last=0)
     if last is None:
         trouble = f"node {newcomer.node} has state for the group that no healthy member ever had"
+        trouble += f": {newcomer.own_way}" if newcomer.own_way else ""
         return Departure(last=0, trouble=trouble, block_number=head)
     # A damaged node's roots go back and forth: looking at some blocks shows nothing of those between. A block that the
     # node executed once answers for itself, whatever the maps say, and is replayed over.

@@ -13,6 +13,8 @@ from orchestrator.membership.model import Kind, MemberProgress, State, Verdict
 from orchestrator.membership.reasons import Reason
 from tests.fakes.http_api import ACCOUNT, GROUP, GROUP_IN_PATH, KEYS, NOW, FakeParts
 
+HASH = "0x" + "12" * 32
+
 Run = Callable[..., Result]
 
 
@@ -32,6 +34,7 @@ def progress(replayed: int, verdict: Verdict = Verdict.REPLAYING) -> tuple[Membe
         (["remove", GROUP, KEYS[2]], Kind.REMOVE_MEMBERS, KEYS[2:]),
         (["set", GROUP, *KEYS], Kind.SET_MEMBERS, KEYS),
         (["unlock", GROUP], Kind.UNLOCK_GROUP, ()),
+        (["cure", GROUP, KEYS[2], "--transaction", HASH, "--reason", "split"], Kind.CURE_GROUP, KEYS[2:]),
     ],
 )
 def test_each_verb_asks_for_its_kind(

@@ -22,13 +22,15 @@ from orchestrator.engine.requests import (
     parse_request,
     parse_trigger,
 )
-from orchestrator.membership.model import Kind
+from orchestrator.membership.model import Kind, Repair
 
 GROUP = base64.b64encode(b"g" * 32).decode()
 KEY = base64.b64encode(b"k" * 32).decode()
 EC_KEY = base64.b64encode(b"e" * 91).decode()
 ACCOUNT = "0xFE3B557E8Fb62b89F4916B721be55cEb828dBd73"
 ADD: dict[str, Any] = {"kind": "add_members", "privacy_group_id": GROUP, "members": [KEY]}
+HASH = "0x" + "1F" * 32
+CURE = ADD | {"kind": "cure_group", "transaction": HASH, "reason": "a stranger copied the marker"}
 
 
 def an_envelope(data: object = ADD, **attributes: object) -> bytes:
@@ -116,6 +118,12 @@ def test_data_may_be_encoded_in_base64() -> None:
         (ADD | {"members": [KEY, EC_KEY, KEY]}, "data.members", "more than once"),
         (ADD | {"members": [KEY] * (MAX_MEMBERS + 1)}, "data.members", "at most 64"),
         ({"kind": "unlock_group", "privacy_group_id": GROUP, "members": [KEY]}, "data.members", "left out"),
+        (ADD | {"transaction": HASH}, "data.transaction", "for cure_group only"),
+        ({**CURE, "transaction": None}, "data.transaction", "required for cure_group"),
+        (CURE | {"transaction": "0x12"}, "data.transaction", "64 hexadecimal digits"),
+        (CURE | {"reason": " "}, "data.reason", "required for cure_group"),
+        (CURE | {"deadline_seconds": 60}, "data.deadline_seconds", "left out for cure_group"),
+        ({**CURE, "members": []}, "data.members", "at least one"),
         (ADD | {"account": "0x12"}, "data.account", "40 hexadecimal digits"),
         (ADD | {"deadline_seconds": 0}, "data.deadline_seconds", "1 to 604800"),
         (ADD | {"deadline_seconds": MAX_DEADLINE_SECONDS + 1}, "data.deadline_seconds", "1 to 604800"),
@@ -178,6 +186,15 @@ def test_the_group_of_a_refused_request_is_told_when_it_is_valid() -> None:
 def test_each_mistake_in_the_envelope_is_named(body: bytes, headers: dict[str, str], field: str) -> None:
     """What is no such CloudEvent is refused with the attribute that is wrong."""
     assert refusal(body, headers).field == field
+
+
+def test_a_cure_is_bound_to_the_addition_that_it_cures() -> None:
+    """The change carries whom it removes and adds again, and why; the reason is for the audit log alone."""
+    asked = parse_request("1", CURE)
+    assert asked.repair == Repair(members=(KEY,), since_block=0, stale_pmt=HASH.lower())
+    assert asked.body_hash == parse_request("1", CURE | {"reason": "again"}).body_hash
+    assert asked.body_hash != parse_request("1", CURE | {"transaction": "0x" + "2f" * 32}).body_hash
+    assert parse_request("1", ADD).repair is None
 
 
 def test_unlocking_and_creating_may_leave_out_what_they_do_not_need() -> None:
@@ -267,7 +284,7 @@ def test_no_data_does_more_than_be_refused(data: dict[str, Any]) -> None:
 
 
 @given(
-    st.sampled_from([kind for kind in Kind if kind is not Kind.UNLOCK_GROUP]),
+    st.sampled_from([kind for kind in Kind if kind not in (Kind.UNLOCK_GROUP, Kind.CURE_GROUP)]),
     st.binary(min_size=32, max_size=32),
     st.lists(st.binary(min_size=32, max_size=32) | st.binary(min_size=91, max_size=91), min_size=1, unique=True),
 )

@@ -88,13 +88,15 @@ def test_what_was_told_of_a_group() -> None:
     """A divergence names who differs; a repeated addition offers its cure; a closed group is to be known."""
     news = GroupNews(
         diverged=Told(at=START, data={"first_block": 8, "differing": [{"node": "member3"}], "undecided": False}),
-        repeated=Told(at=START, data={"block_number": 9, "transaction": "0xt"}),
+        repeated=Told(at=START, data={"block_number": 9, "transaction": "0xt", "cure": ["a", "b"]}),
         unextendable=Told(at=START, data={"block_number": 5}),
     )
     differs, repeated, closed = needs_of_group("g", news)
     assert (differs.urgency, repeated.urgency, closed.urgency) == (Urgency.BROKEN, Urgency.BROKEN, Urgency.TOLD)
     assert "since block 8: member3" in differs.what
-    assert repeated.commands == ("orchestrator cure g --transaction 0xt",)
+    assert repeated.commands == ("orchestrator cure g a b --transaction 0xt --reason TEXT",)
+    (hidden,) = needs_of_group("g", GroupNews(repeated=Told(at=START, data={"block_number": 9, "cure": []})))
+    assert hidden.commands == (), "nobody shows what is right"
     assert "block 5" in closed.what
 
 

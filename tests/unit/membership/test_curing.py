@@ -1,0 +1,74 @@
+"""Whether members that fell back may be removed and added again."""
+
+import pytest
+
+from orchestrator.membership.curing import Split, Witness, own_way_trouble, split_of
+from orchestrator.membership.forecast.histories import GroupBlock, GroupHistory
+from orchestrator.membership.reasons import Reason
+
+PMT = "0x" + "12" * 32
+MEMBERS = ("s", "n", "m")
+
+
+def witness(key: str, executed: bool | None, *, participants: tuple[str, ...] = MEMBERS) -> Witness:
+    number = None if executed is None else 9
+    return Witness(
+        node=f"node-{key}", enclave_keys=(key,), executed=executed, block_number=number, participants=participants
+    )
+
+
+FELL_BACK = (witness("s", True), witness("n", True), witness("m", False, participants=("s", "m")))
+
+
+def test_a_split_names_who_shows_what_the_group_is() -> None:
+    """Sender and new member executed it, the third member refused it: that one is well."""
+    found = split_of(PMT, ("s", "n"), FELL_BACK, {})
+    assert found == Split(pmt_hash=PMT, block_number=9, well=frozenset({"m"}))
+
+
+def test_a_member_that_came_later_neither_helps_nor_hinders() -> None:
+    """Its node has no receipt of the addition: it shows nothing of it."""
+    assert isinstance(split_of(PMT, ("s", "n"), (*FELL_BACK, witness("later", None)), {}), Split)
+
+
+@pytest.mark.parametrize(
+    ("members", "witnesses", "unseen", "slug"),
+    [
+        (("s",), FELL_BACK, {}, "cure_does_not_fit"),
+        (("s", "n", "m"), FELL_BACK, {}, "cure_does_not_fit"),
+        (("s", "n"), FELL_BACK[:2], {}, "cure_does_not_fit"),
+        (("s", "n"), (*FELL_BACK[:2], witness("m", False, participants=("s",))), {}, "cure_does_not_fit"),
+        (("s", "n"), FELL_BACK[:2], {"node-m": "refused"}, "node_unreachable"),
+        (("s", "n"), FELL_BACK[1:], {"node-s": "refused"}, "node_unreachable"),
+    ],
+)
+def test_what_is_no_such_split_is_told_and_silence_is_waited_for(
+    members: tuple[str, ...], witnesses: tuple[Witness, ...], unseen: dict[str, str], slug: str
+) -> None:
+    """All that fell back have to come back, none else, and somebody must show what is right; silence says neither."""
+    found = split_of(PMT, members, witnesses, unseen)
+    assert isinstance(found, Reason)
+    assert found.slug == slug
+
+
+def history(*numbers: int) -> GroupHistory:
+    blocks = tuple(GroupBlock(number=n, block_hash="", state_root=f"true-{n}") for n in numbers)
+    return GroupHistory(privacy_group_id="G", blocks=blocks, through=12, through_hash="")
+
+
+@pytest.mark.parametrize(
+    ("roots", "executed", "trouble"),
+    [
+        ({8: "t", 9: "a", 10: "a", 11: "a", 12: "a"}, [9], None),
+        ({8: "t", 9: "a", 10: "b", 11: "b", 12: "b"}, [9, 10], None),
+        ({8: "t", 9: "a", 10: "a", 11: "c", 12: "c"}, [9, 11], "as others did"),
+        ({8: "t", 9: "a", 10: "t", 11: "t", 12: "t"}, [9], "executed nothing"),
+        ({8: "t", 9: "t", 10: "t", 11: "t", 12: "t"}, [], "same state"),
+    ],
+)
+def test_a_node_replays_all_only_if_its_newest_transaction_is_in_no_history(
+    roots: dict[int, str], executed: list[int], trouble: str | None
+) -> None:
+    """What it executed alone is fine; what others executed, too, or what nothing explains, is not risked."""
+    found = own_way_trouble(history(2, 5, 11), 9, roots, executed)
+    assert (found is None) if trouble is None else (found is not None and trouble in found)
