@@ -140,6 +140,7 @@ class Observer:
         if not replayed:
             return Bystanders()
         hosts = [host for key in change.members if (host := self._fleet.hosting(key)) is not None]
+        # Before its last block is there, a replay may still be rewriting what a node shows of its other groups.
         if head < last or any(host.head is None or host.head.number < last for host in hosts):
             return None
         try:
@@ -225,6 +226,7 @@ class Observer:
         total = before.blocks_total if before is not None else 0
         there = all(view.exists for view in views)
         try:
+            # It would forget the group again however often it is added: no repair is begun for it.
             forgetful = not there and (await node.traits()).besu_version == LOSES_ADDED_GROUPS
         except NodeError:
             forgetful = False

@@ -155,6 +155,7 @@ class Sending:
         )
         if command.action is Action.ADD and traits.besu_version < DISTRIBUTES_HISTORY_SINCE:
             return AttemptSigned(attempt=attempt)
+        # A distribution hands the whole history to the newcomer's enclave, marker or not (docs/besu.md#disclosure).
         self.leases.require(change.privacy_group_id)
         begun_at = self.clock.now()
         payload_key = await way.distribute(raw)
@@ -248,6 +249,7 @@ class Sending:
         head = watcher.head.number if watcher.head is not None else attempt.since_block
         if took:
             return AttemptSent(head=head, nodes=tuple(took))
+        # A spent nonce says most: a block holds the marker, or its burn. Then counts who may have taken it after all.
         used = next((error for error in refusals if error.reason.slug == MINED_ALREADY), None)
         gravest = used or next((error for error in refusals if not error.certain), refusals[0])
         return SendFailed(reason=gravest.reason, certain=gravest.certain, head=head)
@@ -269,6 +271,7 @@ class Sending:
         plan = _plan(change)
         if command.action is Action.ADD and plan.lock_nonce is not None:
             return plan.lock_nonce + 1  # the group was just seen as our lock left it
+        # Read along with something else at this very head: a call less, and no older than one made now.
         known = self.nonces.take(watcher.node.name, change.privacy_group_id, change.account, head.block_hash)
         if known is not None:
             return known

@@ -55,6 +55,7 @@ async def settle(fleet: Fleet, change: Change, attempt: Attempt) -> Fact:
         try:
             return await _settle_at(fleet, watcher, change, attempt)
         except NodeError as error:
+            # The first failure is the one to tell: it names the node that the attempt went through.
             failure = failure or error
     raise failure or NodeError(
         Reason(slug="node_unreachable", detail=f"node {attempt.node} is not configured any more")
@@ -76,6 +77,7 @@ async def moved_under_lock(watcher: ChainWatcher, change: Change, number: int) -
         (seen,) = await watcher.node.roots(group, [number])
         if seen.exists and seen.state_root == plan.lock_root:
             return None
+    # Private nonces are told at the head only: one that is newer than `number` makes a move show early, and hides none.
     view, private_nonce = await asyncio.gather(
         watcher.node.view(group, number), watcher.node.private_nonce(group, change.account)
     )
@@ -105,6 +107,8 @@ async def _settle_at(fleet: Fleet, watcher: ChainWatcher, change: Change, attemp
         head = await watcher.current()
         step = head.number + 1 if attempt.action is Action.ADD else max(until, head.number + 1)
         block = await watcher.wait_mined(attempt.pmt_hashes, step, SILENCE_SECONDS)
+        # Asked for without a block as well: the marker may have been mined before this look, or in a block that a
+        # reorganisation made the watcher forget.
         outcomes = await watcher.node.outcomes(attempt.pmt_hashes)
         mined = next((outcome for outcome in outcomes if outcome.block_number is not None), None)
         if mined is not None:
@@ -176,6 +180,7 @@ async def _seen_by_others(
         other = fleet.hosting(key)
         if other is None or other.node.name in (attempt.node, watcher.node.name):
             continue
+        # A silent witness decides nothing: the next one is looked at, and without any the proof finds out.
         if await other.wait_beyond(effect.block_number - 1, WITNESS_SECONDS) is None:
             continue
         try:

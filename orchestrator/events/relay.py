@@ -137,6 +137,7 @@ class Relay:
         resting = {group for group, rest in self._resting.items() if now < rest.until <= latest}
         # Where nothing but resting groups' events is new there is nothing to be woken for.
         newest = await self._outbox.last_position() if resting else 0
+        # What is published and not marked yet comes again; without a surplus it would be all that comes.
         pending = await self._outbox.pending(BATCH + len(self._published), sorted(resting)[:MOST_RESTING])
         self._seen = max(self._seen, newest, *(stored.position for stored in pending[-1:]))
         return [
@@ -163,6 +164,7 @@ class Relay:
 
     async def _leased(self) -> bool:
         now = self._clock.now()
+        # A clock that was set back does not prolong what another replica may have by now.
         if self._renew_at is not None and now < self._renew_at <= now + LEASE / 3:
             return True
         held = await self._outbox.acquire_lease(LEASE_NAME, holder=self._holder, lease=LEASE, now=now)

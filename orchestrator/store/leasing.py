@@ -39,6 +39,7 @@ UNREADABLE_MICROSECONDS = 60 * 1_000_000
 
 _FREE = (
     sa.text("due_at IS NOT NULL"),
+    # A time further ahead than any pause was set by a clock that ran ahead: such a lane is due.
     sa.or_(lanes.c.due_at <= sa.bindparam("now"), lanes.c.due_at > sa.bindparam("beyond")),
     sa.or_(lanes.c.holder.is_(None), lanes.c.lease_until <= sa.bindparam("now")),
 )
@@ -169,6 +170,7 @@ def claim(
     groups = _in_turn(connection, times, shares)
     if not groups:
         return ()
+    # A token of its own for each claim: whatever a stale holder still commits names an older one, and is refused.
     taken = (
         lanes.update()
         .where(lanes.c.privacy_group_id.in_(groups))
@@ -213,6 +215,7 @@ def _in_turn(connection: sa.Connection, times: dict[str, int], shares: Shares) -
     """
     sources = _due_sources(connection)
     if len(sources) < 2:
+        # One sender alone: nobody is to be served in between, and one look into the index tells.
         limit = min((shares.left(source) for source in sources), default=0)
         return list(connection.execute(_CLAIMABLE, times | {"limit": limit}).scalars())
     waiting = {

@@ -88,6 +88,7 @@ class Step:
         groups = {unit.lane.privacy_group_id for unit in units}
         found = transaction.connection.execute(_LANES, {"groups": sorted(groups)})
         tokens = {row.privacy_group_id: row.token for row in found}
+        # A step whose lane was taken over is left out; it keeps the others of the same transaction from nothing.
         held = [tokens.get(unit.lane.privacy_group_id) == unit.lane.token for unit in units]
         try:
             _write(transaction, [unit for unit, ours in zip(units, held, strict=True) if ours])
@@ -112,6 +113,7 @@ def amend(
         KeyError: No such change.
     """
     connection = transaction.connection
+    # Only for its group: the change is read again once its lane's row is locked.
     found = change_by_id(connection, change_id)
     if found is None:
         raise KeyError(change_id)
