@@ -10,9 +10,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
+from orchestrator.cli.demo.processes import ProcessError
 from orchestrator.membership.status import EventType
 from tests.benchmarks.figures import Figure, at_least, at_most
-from tests.benchmarks.processes import ChildError
 from tests.benchmarks.scale import Scale
 from tests.benchmarks.stage import (
     BLOCK_SECONDS,
@@ -111,10 +111,10 @@ class _Comparison:
             if process.returncode is None:
                 process.kill()
         if process.returncode or not output:
-            raise ChildError(f"web3js-quorum ended with {process.returncode}: {errors.decode()[-1000:]}")
+            raise ProcessError(f"web3js-quorum ended with {process.returncode}: {errors.decode()[-1000:]}")
         found = json.loads(output.splitlines()[-1])  # the library has its own to say before
         if found["added"] != len(groups):
-            raise ChildError(f"web3js-quorum added {found['added']} of {len(groups)}")
+            raise ProcessError(f"web3js-quorum added {found['added']} of {len(groups)}")
         return float(found["seconds"])
 
     async def _wait_for(self, moment: float) -> None:
@@ -189,5 +189,5 @@ def _all(values: Iterable[float]) -> str:
 def _node() -> str:
     found = shutil.which("node")
     if found is None:
-        raise ChildError("node is not installed: run `make setup`")
+        raise ProcessError("node is not installed: run `make setup`")
     return found

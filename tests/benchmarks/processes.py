@@ -1,7 +1,6 @@
 """Child processes of a benchmark: started, waited for, measured from outside by their id, ended by it."""
 
 import asyncio
-import contextlib
 import os
 import sys
 from collections.abc import AsyncIterator
@@ -10,15 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from orchestrator.cli.demo.processes import ProcessError, end, until_ready
+
 START_SECONDS: Final = 120.0
 STOP_SECONDS: Final = 40.0
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 _USER_TICKS, _SYSTEM_TICKS = 11, 12
 """Places in /proc/PID/stat behind the command's name."""
-
-
-class ChildError(Exception):
-    """A child process did not do its part; the message has the end of its log."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +49,7 @@ class Child:
         for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
             if line.startswith(name + ":"):
                 return int(line.split()[1]) / 1024
-        raise ChildError(f"the kernel does not tell {name}")
+        raise ProcessError(f"the kernel does not tell {name}")
 
 
 def orchestrator(*arguments: str) -> list[str]:
@@ -65,7 +62,7 @@ async def child(log: Path, command: list[str], environment: dict[str, str] | Non
     """Run a program while the context lasts, from the moment that it prints a line that begins with ``ready``.
 
     Raises:
-        ChildError: It ended, or did not get ready in time.
+        ProcessError: It ended, or did not get ready in time.
     """
     clean = {name: value for name, value in os.environ.items() if not name.startswith("ORCHESTRATOR_")}
     with log.open("ab") as errors:
@@ -78,40 +75,6 @@ async def child(log: Path, command: list[str], environment: dict[str, str] | Non
             start_new_session=True,
         )
     try:
-        yield Child(process, await _ready(process, log), log)
+        yield Child(process, await until_ready(process, log, command[-1], START_SECONDS), log)
     finally:
-        await _end(process)
-
-
-async def _ready(process: asyncio.subprocess.Process, log: Path) -> str:
-    output = process.stdout
-    if output is None:
-        raise AssertionError("it was started with a pipe")
-    try:
-        async with asyncio.timeout(START_SECONDS):
-            async for line in output:
-                word, _, rest = line.decode("utf-8", "replace").strip().partition(" ")
-                if word == "ready":
-                    return rest
-            code = await process.wait()
-    except TimeoutError:
-        raise ChildError(f"not ready within {START_SECONDS:g} s\n{_end_of(log)}") from None
-    raise ChildError(f"ended with code {code}\n{_end_of(log)}")
-
-
-def _end_of(log: Path) -> str:
-    return "\n".join(log.read_text("utf-8", "replace").splitlines()[-15:])
-
-
-async def _end(process: asyncio.subprocess.Process) -> None:
-    if process.returncode is not None:
-        return
-    with contextlib.suppress(ProcessLookupError):
-        process.terminate()
-    try:
-        async with asyncio.timeout(STOP_SECONDS):
-            await process.wait()
-    except TimeoutError:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()
+        await end(process, STOP_SECONDS)

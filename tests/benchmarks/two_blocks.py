@@ -19,7 +19,7 @@ from orchestrator.besu import (
 from orchestrator.besu.management_contract import MANAGEMENT_PROXY, Method, encode_add_participants, encode_call
 from orchestrator.besu.node import Node
 from orchestrator.besu.versions import native_abi
-from tests.benchmarks.processes import ChildError
+from orchestrator.cli.demo.processes import ProcessError
 from tests.benchmarks.stage import OWNER_KEY, Devnet
 from tests.benchmarks.watching import Watch
 
@@ -65,7 +65,7 @@ async def add_all(devnet: Devnet, watch: Watch, additions: Sequence[Signed]) -> 
     """Lock, let a block pass, add: all groups at once; returns when all receipts say that it is done.
 
     Raises:
-        ChildError: One was not done.
+        ProcessError: One was not done.
     """
     async with (
         open_session() as session,
@@ -88,5 +88,5 @@ async def _execute(node: Node, socket: NodeSocket, raw: bytes) -> int:
     mined = await wait_mined(node, pmt_hash, socket=socket, timeout_seconds=MINED_SECONDS, poll_seconds=1.0)
     receipt = await node.private_receipt(pmt_hash)
     if receipt is None or receipt.status != 1:
-        raise ChildError(f"{pmt_hash} was mined in block {mined.block_number} without effect")
+        raise ProcessError(f"{pmt_hash} was mined in block {mined.block_number} without effect")
     return mined.block_number

@@ -1,7 +1,5 @@
 """A real pgbouncer between a client and PostgreSQL."""
 
-import os
-import pwd
 import shutil
 import socket
 
@@ -51,10 +49,7 @@ auth_file = {self.directory}/users.txt
 
     def run_as(self) -> str | None:
         """An unprivileged user when the tests run as root, as which it refuses to run."""
-        if os.geteuid() != 0:
-            return None
-        names = {entry.pw_name for entry in pwd.getpwall()}
-        return "postgres" if "postgres" in names else "nobody"
+        return programs.unprivileged_user()
 
     def is_ready(self) -> bool:
         """It accepts connections."""

@@ -70,11 +70,8 @@ class PostgreSQLServer(LoopbackServer):
         return {key: value for key, value in os.environ.items() if not key.startswith("PG")}
 
     def run_as(self) -> str | None:
-        """An unprivileged user when the tests run as root."""
-        if os.geteuid() != 0:
-            return None
-        names = {entry.pw_name for entry in pwd.getpwall()}
-        return "postgres" if "postgres" in names else "nobody"
+        """An unprivileged user when the tests run as root, as which it refuses to run."""
+        return programs.unprivileged_user()
 
     def is_ready(self) -> bool:
         """The server accepts a session."""

@@ -1,6 +1,7 @@
 """Where the server programs are on this machine."""
 
 import os
+import pwd
 import shutil
 import sys
 from pathlib import Path
@@ -61,3 +62,11 @@ def interop() -> Path:
         msg = f"clients are missing in {folder}: run `make setup`, which installs them"
         raise ProgramMissingError(msg)
     return folder
+
+
+def unprivileged_user() -> str | None:
+    """Return whom a server runs as that refuses to run as root; None when the tests don't run as root."""
+    if os.geteuid() != 0:
+        return None
+    names = {entry.pw_name for entry in pwd.getpwall()}
+    return "postgres" if "postgres" in names else "nobody"

@@ -46,25 +46,36 @@ async def orchestrator_process(log: Path, *arguments: str, url: str = "") -> Asy
             start_new_session=True,  # Ctrl-C is for the demo, which ends its children in order
         )
     try:
-        yield await _ready(process, log, arguments[0])
+        yield await until_ready(process, log, f"orchestrator {arguments[0]}", START_SECONDS)
     finally:
-        await _end(process)
+        await end(process, STOP_SECONDS)
 
 
-async def _ready(process: asyncio.subprocess.Process, log: Path, verb: str) -> str:
+async def until_ready(process: asyncio.subprocess.Process, log: Path, name: str, seconds: float) -> str:
+    """Wait for a line that begins with ``ready``, and return what follows it there.
+
+    Args:
+        process: The process; its output is a pipe.
+        log: What else it printed; the error has the end of it.
+        name: What it is called in an error.
+        seconds: How long it may take.
+
+    Raises:
+        ProcessError: It ended, or did not get ready in time.
+    """
     output = process.stdout
     if output is None:
-        raise ProcessError(f"orchestrator {verb} has no output")
+        raise ProcessError(f"{name} has no output")
     try:
-        async with asyncio.timeout(START_SECONDS):
+        async with asyncio.timeout(seconds):
             async for line in output:
                 word, _, rest = line.decode("utf-8", "replace").strip().partition(" ")
                 if word == "ready":
                     return rest
             code = await process.wait()
     except TimeoutError:
-        raise ProcessError(f"orchestrator {verb} was not ready within {START_SECONDS:g} s{_end_of(log)}") from None
-    raise ProcessError(f"orchestrator {verb} ended with code {code}{_end_of(log)}")
+        raise ProcessError(f"{name} was not ready within {seconds:g} s{_end_of(log)}") from None
+    raise ProcessError(f"{name} ended with code {code}{_end_of(log)}")
 
 
 def _end_of(log: Path) -> str:
@@ -72,13 +83,14 @@ def _end_of(log: Path) -> str:
     return ":\n" + "\n".join(lines) if lines else ""
 
 
-async def _end(process: asyncio.subprocess.Process) -> None:
+async def end(process: asyncio.subprocess.Process, seconds: float) -> None:
+    """End a process: in order, and for certain after so many seconds."""
     if process.returncode is not None:
         return
     with contextlib.suppress(ProcessLookupError):
         process.terminate()
     try:
-        async with asyncio.timeout(STOP_SECONDS):
+        async with asyncio.timeout(seconds):
             await process.wait()
     except TimeoutError:
         with contextlib.suppress(ProcessLookupError):
