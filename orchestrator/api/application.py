@@ -10,6 +10,7 @@ from aiohttp import web
 from orchestrator.access.table import route_rule
 from orchestrator.api.access import ORIGINS, access_middleware, add_security_headers
 from orchestrator.api.authentication import AUTHENTICATION, Authentication, authentication_middleware
+from orchestrator.api.change_texts import CHANGE_TEXTS, ChangeTexts
 from orchestrator.api.changes import SERVICES
 from orchestrator.api.conditional import WAITING, Waiting, conditional_middleware
 from orchestrator.api.connections import connection_middleware
@@ -45,6 +46,7 @@ def make_api(services: ApiServices, authentication: Authentication) -> web.Appli
     )
     app[AUTHENTICATION] = authentication
     app[SERVICES] = services
+    app[CHANGE_TEXTS] = ChangeTexts(services.changes)
     app[STREAMS] = Streams()
     app[WAITING] = Waiting()
     app[ORIGINS] = services.origins

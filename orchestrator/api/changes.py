@@ -13,11 +13,10 @@ from orchestrator.api.authentication import caller_of_request
 from orchestrator.api.change_documents import (
     CancelDocument,
     ChangeBatch,
-    ChangeDetailDocument,
     ChangePage,
     change_document,
-    detail_document,
 )
+from orchestrator.api.change_texts import CHANGE_TEXTS, ChangeText
 from orchestrator.api.conditional import has_the_same, news_of
 from orchestrator.api.ports import ApiServices
 from orchestrator.api.problems import ProblemError
@@ -108,25 +107,23 @@ async def get_change(request: web.Request) -> web.Response:
     """Show a change with its history and attempts; with ``Prefer: wait=n``, as soon as there is news of it."""
     check_parameters(request, ())
     async with news_of(request, request.app[SERVICES].feed, change_id(request)) as news:
-        document = await _detail(request)
-        if news is not None and not document.ended and has_the_same(request, document.model_dump_json()):
+        text = await _text(request)
+        if news is not None and not text.ended and has_the_same(request, text.tag):
             await news()
-            document = await _detail(request)
-    response = json_response(document)
+            text = await _text(request)
+    response = web.Response(
+        body=text.body, headers={"ETag": text.tag}, content_type="application/json", charset="utf-8"
+    )
     if news is not None:
         response.headers["Preference-Applied"] = "wait"
     return response
 
 
-async def _detail(request: web.Request) -> ChangeDetailDocument:
-    record = request.app[SERVICES].changes
-    change = await record.change(change_id(request))
-    if change is None or not caller_of_request(request).scope.sees(change.privacy_group_id):
+async def _text(request: web.Request) -> ChangeText:
+    text = await request.app[CHANGE_TEXTS].text(change_id(request), caller_of_request(request).scope)
+    if text is None:
         raise _unknown(request)
-    history = await record.history(change.change_id)
-    attempts = await record.attempts(change.change_id)
-    times = await request.app[SERVICES].times.of_change(change.lead_id or change.change_id)
-    return detail_document(change, history, attempts, times)
+    return text
 
 
 async def retry_change(request: web.Request) -> web.Response:

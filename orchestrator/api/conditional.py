@@ -39,10 +39,8 @@ async def conditional_middleware(request: web.Request, handler: Handler) -> web.
         return response
     if response.status != HTTPStatus.OK or not isinstance(response, web.Response) or response.body is None:
         return response
-    tag = tag_of(response.text or "")
-    asked = request.headers.get("If-None-Match", "")
-    known = asked.strip() == "*" or tag in _ENTITY_TAG.findall(asked)
-    if known:
+    tag = response.headers.get("ETag") or tag_of(_bytes_of(response))
+    if _knows(request, tag):
         return web.Response(status=HTTPStatus.NOT_MODIFIED, headers={"ETag": tag})
     response.headers["ETag"] = tag
     return response
@@ -53,15 +51,24 @@ def _wait_seconds(request: web.Request) -> int:
     return min(int(found[1]), LONGEST_WAIT_SECONDS) if found else 0
 
 
-def has_the_same(request: web.Request, text: str) -> bool:
-    """Return whether the client says that it has this document; True as well when it says nothing of what it has."""
+def _knows(request: web.Request, tag: str) -> bool:
+    asked = request.headers.get("If-None-Match", "")
+    return asked.strip() == "*" or (tag in asked and tag in _ENTITY_TAG.findall(asked))
+
+
+def _bytes_of(response: web.Response) -> bytes:
+    return response.body if isinstance(response.body, bytes) else (response.text or "").encode()
+
+
+def has_the_same(request: web.Request, tag: str) -> bool:
+    """Return whether the client says that it has the document of this tag, or says nothing of what it has."""
     asked = request.headers.get("If-None-Match")
-    return asked is None or tag_of(text) in _ENTITY_TAG.findall(asked)
+    return asked is None or tag in _ENTITY_TAG.findall(asked)
 
 
-def tag_of(text: str) -> str:
+def tag_of(body: bytes) -> str:
     """Return the entity tag of a document."""
-    return f'"{hashlib.sha256(text.encode()).hexdigest()[:32]}"'
+    return f'"{hashlib.sha256(body).hexdigest()[:32]}"'
 
 
 @asynccontextmanager

@@ -1,10 +1,9 @@
-"""What the HTTP API needs of forecasts of additions, and of what additions took, as protocols."""
+"""What the HTTP API needs of forecasts of additions, as protocols."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from orchestrator.engine.durations import AdditionTime
 from orchestrator.membership.forecast.durations import Durations
 from orchestrator.membership.forecast.verdict import Forecast
 from orchestrator.membership.reasons import Reason
@@ -23,13 +22,6 @@ class Foreseen:
     forecast: Forecast
     preflight: Reason | None = None
     durations: Durations | None = None
-
-
-class AdditionTimes(Protocol):
-    """What additions took; fulfilled by `orchestrator.engine.durations.AdditionTimes`."""
-
-    async def of_change(self, change_id: str) -> tuple[AdditionTime, ...]:
-        """Return what was forecast and measured of a change."""
 
 
 class ForecastReader(Protocol):

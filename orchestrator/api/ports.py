@@ -10,12 +10,12 @@ from prometheus_client import CollectorRegistry
 from orchestrator.access.audit import AuditEntry
 from orchestrator.access.callers import Caller
 from orchestrator.api.caller_ports import AccessTokens, AuditLog
-from orchestrator.api.forecast_ports import AdditionTimes, ForecastReader
+from orchestrator.api.forecast_ports import ForecastReader
 from orchestrator.api.overview_ports import OverviewReader
 from orchestrator.api.webhook_ports import WebhookControl
 from orchestrator.engine.ports import Acceptance, Amendment
-from orchestrator.engine.record_ports import ChangeHistory
 from orchestrator.engine.requests import ChangeRequest
+from orchestrator.engine.whole_changes import ChangeVersion, WholeChange
 from orchestrator.membership.model import Change, State
 
 
@@ -34,7 +34,7 @@ class RequestIntake(Protocol):
         """
 
 
-class ChangeRecord(ChangeHistory, Protocol):
+class ChangeRecord(Protocol):
     """Reads changes and amends resting ones; part of `engine.ports.ChangeStore`. May raise `StoreError`."""
 
     async def amend(self, change_id: str, amendment: Amendment, audit: AuditEntry | None = None) -> Change:
@@ -44,6 +44,12 @@ class ChangeRecord(ChangeHistory, Protocol):
             KeyError: No such change.
             LeaseLostError: The change is being worked on now.
         """
+
+    async def version(self, change_id: str) -> ChangeVersion | None:
+        """Return which state of a change is stored; None when there is none."""
+
+    async def whole(self, change_id: str) -> WholeChange | None:
+        """Return a change with all that belongs to it; None when there is none."""
 
     async def changes(
         self,
@@ -280,7 +286,6 @@ class ApiServices:
         nodes: The configured nodes' enclave keys by their name.
         forecasts: Forecasts additions.
         overview: What needs a person, and how the nodes are.
-        times: What additions took.
         feed: Status events.
         readiness: What ``/readyz`` answers.
         dead_letters: Messages that could not be accepted.
@@ -300,7 +305,6 @@ class ApiServices:
     nodes: Mapping[str, Sequence[str]]
     forecasts: ForecastReader
     overview: OverviewReader
-    times: AdditionTimes
     feed: EventFeed
     readiness: Readiness
     dead_letters: DeadLetters

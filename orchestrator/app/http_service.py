@@ -65,7 +65,6 @@ async def serve_http(
         names=GroupNames(config.groups, engine.names),
         nodes={node.name: node.enclave_keys for node in config.nodes},
         forecasts=FleetForecasts(engine.fleet, engine.forecaster, engine.times, engine.accounts.accounts),
-        times=engine.times,
         overview=Overview(engine.store, engine.fleet, news, readiness, engine.clock.now, notes_of),
         feed=feed,
         readiness=readiness,

@@ -160,14 +160,6 @@ class AdditionTimes:
         traits = await self._fleet.named(node).node.traits()
         return ".".join(map(str, traits.besu_version))
 
-    async def of_change(self, change_id: str) -> tuple[AdditionTime, ...]:
-        """Return what was forecast and measured of a change.
-
-        Raises:
-            StoreError: What is kept can't be read.
-        """
-        return await self._store.of_change(change_id)
-
     # --- measuring ---------------------------------------------------------------------------------------------------
 
     def on_step(self, before: Change, after: Change) -> None:

@@ -10,6 +10,7 @@ from orchestrator.access.audit import AuditEntry
 from orchestrator.engine.isolation import contained
 from orchestrator.engine.ports import Acceptance, Amendment, Clock, Lane, Record
 from orchestrator.engine.record_ports import HistoryEntry
+from orchestrator.engine.whole_changes import ChangeVersion, WholeChange
 from orchestrator.membership.attempt import Attempt
 from orchestrator.membership.model import Change, State
 from orchestrator.membership.status import StatusEvent
@@ -17,6 +18,7 @@ from orchestrator.store import accepting, group_listing, leasing, marker_nonces,
 from orchestrator.store.database import Database
 from orchestrator.store.errors import UnreadableChangeError
 from orchestrator.store.rows import micros, moment
+from orchestrator.store.whole_changes import VersionReader, whole_change
 
 
 class SqlChangeStore:
@@ -31,6 +33,7 @@ class SqlChangeStore:
         self._database = database
         self._clock = clock
         self._work = database.news.subscribe()
+        self._versions = VersionReader(database)
 
     async def accept(
         self,
@@ -118,6 +121,14 @@ class SqlChangeStore:
     async def change(self, change_id: str) -> Change | None:
         """Return a change."""
         return await self._database.read(partial(reading.change_by_id, change_id=change_id))
+
+    async def version(self, change_id: str) -> ChangeVersion | None:
+        """Return which state of a change is stored; None when there is none."""
+        return await self._versions.version(change_id)
+
+    async def whole(self, change_id: str) -> WholeChange | None:
+        """Return a change with all that belongs to it; None when there is none."""
+        return await self._database.read(partial(whole_change, change_id=change_id))
 
     async def changes(
         self,

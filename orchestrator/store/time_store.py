@@ -41,7 +41,7 @@ class SqlAdditionTimes:
 
     async def of_change(self, change_id: str) -> tuple[AdditionTime, ...]:
         """Return what is kept of a change, in the order of quantities and members."""
-        return await self._database.read(partial(_of_change, change_id=change_id))
+        return await self._database.read(partial(times_of_change, change_id=change_id))
 
 
 def _keep(transaction: Transaction, *, times: tuple[AdditionTime, ...]) -> None:
@@ -63,7 +63,8 @@ def _newest(
     return tuple(_time(row) for row in connection.execute(wanted).mappings())
 
 
-def _of_change(connection: sa.Connection, *, change_id: str) -> tuple[AdditionTime, ...]:
+def times_of_change(connection: sa.Connection, *, change_id: str) -> tuple[AdditionTime, ...]:
+    """Return what is kept of a change, in the order of quantities and members."""
     columns = addition_times.c
     wanted = sa.select(addition_times).where(columns.change_id == change_id)
     rows = connection.execute(wanted.order_by(columns.quantity, columns.enclave_key)).mappings()

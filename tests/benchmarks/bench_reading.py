@@ -1,4 +1,4 @@
-"""What it costs the engine to be asked about a change hundreds of times a second."""
+"""What it costs the engine to be asked about changes hundreds of times a second."""
 
 import asyncio
 import statistics
@@ -11,8 +11,8 @@ from typing import Final
 
 from tests.benchmarks.bench_lanes import Lanes, opened_lanes
 from tests.benchmarks.figures import Figure, at_least, at_most
+from tests.benchmarks.readers import CONNECTIONS
 from tests.benchmarks.scale import Scale
-from tests.benchmarks.stage import group_id
 
 WANTED: Final = 550
 """Answers a second that are asked for: somewhat more than must come."""
@@ -26,12 +26,12 @@ async def measure(directory: Path, scale: Scale) -> list[Figure]:
     beside: list[float] = []
     rates: list[float] = []
     async with opened_lanes(directory) as lanes:
-        (first,) = await lanes.groups_of_two(1)
-        page = await lanes.daemon.get(f"/v1/changes?limit=1&group={_path(group_id(first))}")
-        url = f"{lanes.daemon.url}/v1/changes/{page['changes'][0]['change_id']}"
+        await lanes.groups_of_two(CONNECTIONS)
+        page = await lanes.daemon.get(f"/v1/changes?limit={CONNECTIONS}")
+        urls = [f"{lanes.daemon.url}/v1/changes/{change['change_id']}" for change in page["changes"]]
         for _ in range(PAIRS):
             alone.append(await _round(lanes, scale.loop_groups))
-            async with _readers(url) as rate:
+            async with _readers(urls) as rate:
                 beside.append(await _round(lanes, scale.loop_groups))
             rates.append(rate[0])
     ratio = statistics.median(beside) / statistics.median(alone)
@@ -46,10 +46,6 @@ def _listed(seconds: list[float]) -> str:
     return ", ".join(f"{value:.1f}" for value in seconds)
 
 
-def _path(group: str) -> str:
-    return group.replace("+", "-").replace("/", "_").rstrip("=")
-
-
 async def _round(lanes: Lanes, groups: int) -> float:
     """Return the seconds from asking for an addition to each of some groups to the last one's end."""
     names = await lanes.groups_of_two(groups)
@@ -59,9 +55,9 @@ async def _round(lanes: Lanes, groups: int) -> float:
 
 
 @asynccontextmanager
-async def _readers(url: str) -> AsyncIterator[list[float]]:
+async def _readers(urls: list[str]) -> AsyncIterator[list[float]]:
     """Read while the context lasts; the list holds the answers a second behind it."""
-    command = [sys.executable, "-m", "tests.benchmarks.readers", url, str(WANTED)]
+    command = [sys.executable, "-m", "tests.benchmarks.readers", str(WANTED), *urls]
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe)
     rate: list[float] = []

@@ -1,4 +1,4 @@
-"""Reads one address again and again, in a process of its own: ``python -m tests.benchmarks.readers URL RATE``.
+"""Reads addresses again and again, in a process of its own: ``python -m tests.benchmarks.readers RATE URL…``.
 
 Ends when its standard input does, and prints how many answers a second it got.
 """
@@ -13,9 +13,10 @@ CONNECTIONS: Final = 24
 
 
 async def main() -> None:
-    url, rate = sys.argv[1], float(sys.argv[2])
+    rate, urls = float(sys.argv[1]), sys.argv[2:]
     stopping = asyncio.Event()
-    readers = [asyncio.create_task(_read(url, rate / CONNECTIONS, stopping)) for _ in range(CONNECTIONS)]
+    each = [urls[number % len(urls)] for number in range(CONNECTIONS)]
+    readers = [asyncio.create_task(_read(url, rate / CONNECTIONS, stopping)) for url in each]
     begun = time.monotonic()
     await asyncio.to_thread(sys.stdin.read)
     stopping.set()

@@ -27,6 +27,7 @@ from orchestrator.engine.durations import AdditionTime
 from orchestrator.engine.ports import Acceptance, Amendment, FeedClosedError, LeaseLostError
 from orchestrator.engine.record_ports import HistoryEntry
 from orchestrator.engine.requests import ChangeRequest
+from orchestrator.engine.whole_changes import ChangeVersion, WholeChange
 from orchestrator.events.webhook_control import WebhookStanding
 from orchestrator.membership.attempt import Action, Attempt, AttemptStatus
 from orchestrator.membership.attention import Need
@@ -65,6 +66,7 @@ class FakeRecord:
     coming: list[dict[str, Any]] = field(default_factory=list)
     on_step: Callable[[], None] = lambda: None
     audited: list[AuditEntry] = field(default_factory=list)
+    times: dict[str, tuple[AdditionTime, ...]] = field(default_factory=dict)
 
     async def submit(self, request: ChangeRequest, caller: Caller) -> Acceptance:
         """Store a request as a queued change."""
@@ -158,14 +160,27 @@ class FakeRecord:
         done = (change.privacy_group_id for change in self.stored.values() if change.state is State.SUCCEEDED)
         return tuple(dict.fromkeys(done))[:limit]
 
-    async def history(self, change_id: str) -> tuple[HistoryEntry, ...]:
-        """Return the steps of a change."""
-        return tuple(entry for entry in self.steps if entry.change_id == change_id)
+    async def version(self, change_id: str) -> ChangeVersion | None:
+        """Return a version of the change, after the next of what is coming happened to it."""
+        await self.change(change_id)
+        whole = await self.whole(change_id)
+        return None if whole is None else whole.version
 
-    async def attempts(self, change_id: str) -> tuple[Attempt, ...]:
-        """Return the change's attempt, if it has one."""
-        attempt = self.stored[change_id].attempt
-        return () if attempt is None else (attempt,)
+    async def whole(self, change_id: str) -> WholeChange | None:
+        """Return a change with its steps, its attempt if it has one, and its times."""
+        self._fail()
+        change = self.stored.get(change_id)
+        if change is None:
+            return None
+        history = tuple(entry for entry in self.steps if entry.change_id == change_id)
+        times = self.times.get(change_id, ())
+        return WholeChange(
+            version=ChangeVersion(privacy_group_id=change.privacy_group_id, mark=repr((change, history, times))),
+            change=change,
+            history=history,
+            attempts=() if change.attempt is None else (change.attempt,),
+            times=times,
+        )
 
     def _fail(self) -> None:
         if self.failure is not None:
@@ -231,17 +246,6 @@ class FakeForecasts:
         if self.found is None:
             return None
         return Foreseen(forecast=self.found, preflight=self.preflight, durations=self.durations)
-
-
-@dataclass
-class FakeTimes:
-    """What additions took, by change."""
-
-    kept: dict[str, tuple[AdditionTime, ...]] = field(default_factory=dict)
-
-    async def of_change(self, change_id: str) -> tuple[AdditionTime, ...]:
-        """Return it."""
-        return self.kept.get(change_id, ())
 
 
 @dataclass
@@ -445,7 +449,6 @@ class FakeParts:
     nodes: dict[str, tuple[str, ...]] = field(default_factory=dict)
     forecasts: FakeForecasts = field(default_factory=FakeForecasts)
     overview: FakeOverview = field(default_factory=FakeOverview)
-    times: FakeTimes = field(default_factory=FakeTimes)
     feed: FakeFeed = field(default_factory=FakeFeed)
     readiness: FakeReadiness = field(default_factory=FakeReadiness)
     dead_letters: FakeDeadLetters = field(default_factory=FakeDeadLetters)
@@ -474,7 +477,6 @@ class FakeParts:
             nodes=self.nodes,
             forecasts=self.forecasts,
             overview=self.overview,
-            times=self.times,
             feed=self.feed,
             readiness=self.readiness,
             dead_letters=self.dead_letters,
