@@ -63,7 +63,8 @@ fuzz: $(VENV)/installed-fuzz ## Lie to the daemon by growing seeds, with Hypothe
 lock: $(VENV)/installed ## Lock the requirements again after a change in pyproject.toml (UPGRADE=--upgrade: newest versions)
 	$(PIP) install uv==$(UV_VERSION)
 	$(LOCK) $(UPGRADE) pyproject.toml --output-file requirements.txt
-	$(LOCK) $(UPGRADE) pyproject.toml --group dev --constraints requirements.txt --output-file requirements-dev.txt
+	$(LOCK) $(UPGRADE) pyproject.toml --extra traces --constraints requirements.txt --output-file requirements-traces.txt
+	$(LOCK) $(UPGRADE) pyproject.toml --extra traces --group dev --constraints requirements-traces.txt --output-file requirements-dev.txt
 	$(LOCK) --group build --constraints requirements-dev.txt --output-file requirements-build.txt
 	$(LOCK) $(UPGRADE) $(INTEROP)/requirements.in --output-file $(INTEROP)/requirements.txt
 	$(LOCK) $(UPGRADE) --group fuzz --output-file requirements-fuzz.txt

@@ -60,7 +60,7 @@ async def asked_changes(request: web.Request) -> tuple[ChangeRequest, ...]:
     """
     headers = {name.lower(): value for name, value in request.headers.items()}
     if not is_event(headers, HTTP):
-        return (parse_request(idempotency_key(request), await json_body(request)),)
+        return (parse_request(idempotency_key(request), await json_body(request)).in_trace(headers),)
     repeated = [name for name in headers if name.startswith("ce-") and len(request.headers.getall(name)) > 1]
     if repeated:
         detail = f"The header {repeated[0]} is there more than once: which one is meant?"
@@ -71,6 +71,7 @@ async def asked_changes(request: web.Request) -> tuple[ChangeRequest, ...]:
         raise ProblemError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "not-json", detail, "Content-Type")
     body = await body_of(request)
     found = parse_batch(body) if kind == BATCH_TYPE else (parse_trigger(body, headers, HTTP),)
+    found = tuple(wanted.in_trace(headers) for wanted in found)
     if KEY in request.headers and [idempotency_key(request)] != [wanted.request_id for wanted in found]:
         # A client that keeps the key and makes the event's id anew would get two changes for what it means as one.
         detail = f"An event is recognised by its source and id: leave {KEY} out, or give the event's id."

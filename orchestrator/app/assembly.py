@@ -15,6 +15,7 @@ from orchestrator.app.holder import holding
 from orchestrator.app.metrics import Metrics, NodeReading
 from orchestrator.app.restoration import restoration_in
 from orchestrator.app.secret_texts import store_url
+from orchestrator.app.tracing import tracing
 from orchestrator.besu.enclave_probe import EnclaveProbe
 from orchestrator.besu.http_client import HttpNode, open_session
 from orchestrator.besu.node import Node
@@ -47,6 +48,7 @@ from orchestrator.engine.ports import Clock
 from orchestrator.engine.sending import Sending
 from orchestrator.engine.supervisor import LaneRules, Supervisor
 from orchestrator.engine.testimony import VerdictBook
+from orchestrator.engine.tracing import Untraced
 from orchestrator.engine.tracking import ReplayTracker
 from orchestrator.engine.turns import Turns
 from orchestrator.engine.watcher import ChainWatcher
@@ -63,6 +65,7 @@ from orchestrator.store.name_store import SqlGroupNames
 from orchestrator.store.outbox_store import SqlOutbox
 from orchestrator.store.time_store import SqlAdditionTimes
 from orchestrator.store.token_store import SqlAccessTokens
+from orchestrator.traces.recorder import TraceRecorder
 
 MOST_ADDITIONS = 1_000
 """Additions under way that are looked at before another one begins: more than lanes are driven at a time."""
@@ -168,6 +171,7 @@ class Engine:
         times: What additions take.
         tokens: Tokens of callers.
         audit: The audit log.
+        traces: Makes traces; None when nothing asks for them.
     """
 
     database: Database
@@ -191,6 +195,7 @@ class Engine:
     times: AdditionTimes
     tokens: SqlAccessTokens
     audit: SqlAuditLog
+    traces: TraceRecorder | None = None
 
 
 @asynccontextmanager
@@ -212,7 +217,7 @@ async def assembled(config: Config, stopping: asyncio.Event, clock: Clock | None
         accounts = Accounts(signers, gas_limit=config.chain.gas_limit, gas_price=config.chain.gas_price)
         marker_keys = keys_of_markers(config.markers)
         database = await stack.enter_async_context(Database(store_url(config)))
-        store = SqlChangeStore(database, clock)
+        store = SqlChangeStore(database, clock, lambda change: tracer.committed([change]))
         nodes = await connect_nodes(stack, config.nodes)
         fleet = Fleet([ChainWatcher(node, clock, timedelta(seconds=config.chain.poll_seconds)) for node in nodes])
         rules = ProofRules(
@@ -265,6 +270,8 @@ async def assembled(config: Config, stopping: asyncio.Event, clock: Clock | None
             stop_within=timedelta(seconds=config.engine.shutdown_seconds),
         )
         metrics = Metrics(lambda: supervisor.running_lanes, lambda: _node_readings(nodes, fleet))
+        traces = await tracing(stack, config, store, clock, metrics)
+        tracer = traces or Untraced()
         turns = Turns()
         times = AdditionTimes(
             SqlAdditionTimes(database),
@@ -280,9 +287,9 @@ async def assembled(config: Config, stopping: asyncio.Event, clock: Clock | None
             metrics.on_step(before, after)
             times.on_step(before, after)
 
-        worker = Worker(store, executor, clock, stopping, on_step, turns)
+        worker = Worker(store, executor, clock, stopping, on_step, turns, tracer)
         supervisor = Supervisor(store, worker, fleet, clock, lanes, stopping, leases)
-        intake = Intake(store, fleet, accounts, clock, new_id, admission_rules(config), turns, askers(config))
+        intake = Intake(store, fleet, accounts, clock, new_id, admission_rules(config), turns, askers(config), tracer)
         metrics.watch_shares(lambda: supervisor.largest_share, lambda: turns.waiting)
         metrics.watch_admission(intake.admission)
         yield Engine(
@@ -307,6 +314,7 @@ async def assembled(config: Config, stopping: asyncio.Event, clock: Clock | None
             times=times,
             tokens=SqlAccessTokens(database),
             audit=SqlAuditLog(database),
+            traces=traces,
         )
 
 

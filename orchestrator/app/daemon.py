@@ -197,6 +197,7 @@ def _parts(config: Config, engine: Engine, broker: Broker, relay: Relay, feed: E
         feed,
         *_upkeep(config, engine),
         *growth_parts(config, engine),
+        *([] if engine.traces is None else [engine.traces]),
         *_watch(config, engine, attester),
     ]
     if attester is not None:

@@ -43,6 +43,7 @@ CONTAINED: Final = (
         "stuck sessions",
         "surroundings",
         "told event",
+        "traces",
         "trigger",
         "unreadable change",
         "vouching",
@@ -172,6 +173,12 @@ class Metrics:
     def watch_callers(self, failures: Callable[[], int]) -> None:
         """Show how many times callers over HTTP were not accepted."""
         self.registry.register(_Total("orchestrator_callers_refused", "Tokens that proved nothing.", failures))
+
+    def watch_traces(self, sent: Callable[[], int], dropped: Callable[[], int]) -> None:
+        """Show how many spans of traces reached a collector, and how many did not."""
+        self.registry.register(_Total("orchestrator_trace_spans_sent", "Spans that a collector took.", sent))
+        text = "Spans that no collector got: too many at once, or none that took them."
+        self.registry.register(_Total("orchestrator_trace_spans_dropped", text, dropped))
 
     def watch_neighbours(self, sources: Callable[[], int]) -> None:
         """Show how many other sources publish events where ours go."""

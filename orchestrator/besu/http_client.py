@@ -36,6 +36,7 @@ from orchestrator.besu.json_rpc import (
 from orchestrator.besu.read_gathering import MOST_CALLS, ReadGatherer
 from orchestrator.besu.tokens import TokenFile
 from orchestrator.besu.turn_limit import TurnLimit
+from orchestrator.engine.tracing import asking
 from orchestrator.outside_text import told
 
 DEFAULT_TIMEOUT_SECONDS: Final = 10.0
@@ -140,10 +141,11 @@ class HttpNode:
             ProtocolError: the answer is no JSON-RPC.
             TokenError: the token file is unreadable.
         """
-        if self._gatherer is not None and timeout is None and is_read(method):
-            (answer,) = await self._gatherer.read([Call(method, params)])
-            return result_of(answer)
-        return result_of(await self._ask_alone(Call(method, params), timeout))
+        with asking(method):
+            if self._gatherer is not None and timeout is None and is_read(method):
+                (answer,) = await self._gatherer.read([Call(method, params)])
+                return result_of(answer)
+            return result_of(await self._ask_alone(Call(method, params), timeout))
 
     @property
     def most_in_batch(self) -> int:
@@ -174,9 +176,10 @@ class HttpNode:
             TokenError: the token file is unreadable.
         """
         gathered = self._gatherer is not None and timeout is None and 0 < len(calls) <= MOST_CALLS
-        if self._gatherer is not None and gathered and all(is_read(call.method) for call in calls):
-            return list(await self._gatherer.read(calls))
-        return await self._ask_all(calls, timeout)
+        with asking(", ".join(dict.fromkeys(call.method for call in calls))):
+            if self._gatherer is not None and gathered and all(is_read(call.method) for call in calls):
+                return list(await self._gatherer.read(calls))
+            return await self._ask_all(calls, timeout)
 
     async def _ask_all(self, calls: Sequence[Call], timeout: float | None) -> list[Answer]:
         answers: list[Answer] = []

@@ -9,6 +9,7 @@ from orchestrator.config import values
 from orchestrator.config.access_section import AccessConfig, Accounts, Groups, socket_path
 from orchestrator.config.guard_section import GuardConfig
 from orchestrator.config.kinds import File, Folder, GroupName, Name, Seconds, SecretFile, Section, Subject
+from orchestrator.config.traces_section import TracesConfig
 from orchestrator.membership.model import Kind
 
 
@@ -312,6 +313,7 @@ class Config(Section):
     markers: MarkersConfig = MarkersConfig()
     log: LogConfig = LogConfig()
     guard: GuardConfig = GuardConfig()
+    traces: TracesConfig = TracesConfig()
     nodes: tuple[NodeConfig, ...] = Field(min_length=1, max_length=1024)
     accounts: tuple[AccountConfig, ...] = Field(default=(), max_length=1024)
     peers: tuple[PeerConfig, ...] = Field(default=(), max_length=4096)
@@ -328,6 +330,7 @@ def secret_files(config: Config) -> tuple[Path, ...]:
         config.store.password_file,
         config.markers.seed_file,
         config.api.key_file,
+        config.traces.headers_file,
         *(broker.password_file, broker.token_file, broker.credentials_file, broker.key_file),
         *(node.token_file for node in config.nodes),
         *(path for account in config.accounts for path in (account.password_file, account.key_file)),

@@ -24,6 +24,7 @@ from orchestrator.engine.isolation import contained
 from orchestrator.engine.node_ports import NodeError, Signers
 from orchestrator.engine.ports import Acceptance, BrokerError, ChangeStore, Clock, StoreError, Trigger, TriggerSource
 from orchestrator.engine.requests import ChangeRequest, InvalidRequestError, parse_trigger
+from orchestrator.engine.tracing import Tracer, Untraced
 from orchestrator.engine.turns import INTAKE, Turns
 from orchestrator.engine.watcher import ChainWatcher
 from orchestrator.membership.errors import ConflictingRequestError
@@ -78,6 +79,7 @@ class Intake:
         turns: Told while requests are being accepted, so that lanes leave room for it.
         askers: Who asks by which subject or queue; what comes in by another one is refused. Empty: whoever may publish
             asks for whatever it likes.
+        tracer: Makes traces.
     """
 
     def __init__(
@@ -90,6 +92,7 @@ class Intake:
         rules: AdmissionRules | None = None,
         turns: Turns | None = None,
         askers: Mapping[str, Caller] | None = None,
+        tracer: Tracer | None = None,
     ) -> None:
         self._accepting = turns or Turns()
         self._store = store
@@ -98,6 +101,7 @@ class Intake:
         self._clock = clock
         self._new_id = new_id
         self._askers = askers or {}
+        self._tracer = tracer or Untraced()
         self._known: dict[str, None] = {}
         self._turns: dict[str, asyncio.Lock] = {}
         self.admission = Admission(store, clock, rules)
@@ -135,8 +139,9 @@ class Intake:
                 privacy_group_id=group,
             )
         now = self._clock.now()
+        change_id = self._new_id()
         change = Change(
-            change_id=self._new_id(),
+            change_id=change_id,
             request_id=request.request_id,
             kind=request.kind,
             privacy_group_id=group,
@@ -145,6 +150,7 @@ class Intake:
             created_at=now,
             deadline=None if request.deadline is None else now + request.deadline,
             repair=request.repair,
+            trace=self._tracer.trace_of(change_id, request.trace),
         )
         async with self.admission.place(caller.name or request.source, account):
             if request.kind is not Kind.CREATE_GROUP:
@@ -160,6 +166,8 @@ class Intake:
                 audit=acceptance_entry(caller, request, change),
             )
         self._remember(group)
+        if not acceptance.duplicate:
+            self._tracer.accepted(change, now)
         return acceptance
 
     @asynccontextmanager

@@ -14,6 +14,7 @@ import structlog
 from orchestrator.engine.executor import Executor
 from orchestrator.engine.ports import ChangeStore, Clock, Lane, LeaseLostError, Record, StoreError
 from orchestrator.engine.recording import is_lasting, record_of
+from orchestrator.engine.tracing import Tracer, Untraced
 from orchestrator.engine.turns import Turns, resting
 from orchestrator.membership import facts
 from orchestrator.membership.batch import (
@@ -54,6 +55,7 @@ class Worker:
         stopping: Set when the daemon is to stop.
         on_step: Told of each committed step (before, after), for the metrics.
         turns: Places at work, given to senders in turn; None for the worker's own.
+        tracer: Makes traces.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class Worker:
         stopping: asyncio.Event,
         on_step: Callable[[Change, Change], None],
         turns: Turns | None = None,
+        tracer: Tracer | None = None,
     ) -> None:
         self._turns = turns or Turns()
         self._store = store
@@ -71,6 +74,7 @@ class Worker:
         self._clock = clock
         self._stopping = stopping
         self._on_step = on_step
+        self._tracer = tracer or Untraced()
         self._patience: set[asyncio.Timeout] = set()
 
     async def run(self, lane: Lane) -> None:
@@ -161,7 +165,8 @@ class Worker:
             # A process that was stopped and woke up finds its lane taken over: it must send nothing any more.
             raise LeaseLostError(f"lane {lane.privacy_group_id!r} was taken over; stop working on it")
         try:
-            return await self._executor.perform(change, command)
+            with self._tracer.performing(change):
+                return await self._executor.perform(change, command)
         except (StoreError, TimeoutError):
             raise
         except Exception as error:
@@ -171,6 +176,7 @@ class Worker:
 
     async def _commit(self, lane: Lane, record: Record, steps: Steps) -> None:
         await self._patiently(lambda: self._store.record(lane, record))
+        self._tracer.committed(record.changes, record.history)
         for before, after in steps:
             self._on_step(before, after)
             if after.state is not before.state:

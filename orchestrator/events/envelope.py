@@ -19,6 +19,8 @@ def document(stored: StoredEvent) -> dict[str, object]:
     ``subject`` is the privacy group id. The extension ``sequence`` is the event's place among all of its source, as
     text that is ordered as the events are; ``data.sequence`` counts the group's events from 1 without gaps.
     ``formerid`` is the id that earlier releases gave the event, for subscribers that still know events by it.
+    ``traceparent`` and ``tracestate`` (CloudEvents' distributed tracing extension) are there where the change is in a
+    trace.
 
     Args:
         stored: The event.
@@ -44,6 +46,10 @@ def document(stored: StoredEvent) -> dict[str, object]:
     }
     if event.privacy_group_id:
         found["subject"] = event.privacy_group_id
+    if event.traceparent:
+        found["traceparent"] = event.traceparent
+    if event.tracestate:
+        found["tracestate"] = event.tracestate
     return found
 
 

@@ -314,6 +314,10 @@ class StatusDocument(BaseModel, Generic[_D]):
     formerid: str | None = Field(
         default=None, description="The id that earlier releases gave this event; goes with the next release."
     )
+    traceparent: str | None = Field(
+        default=None, description="Where the change is in a trace: W3C Trace Context, to go on from."
+    )
+    tracestate: str | None = Field(default=None, description="What goes with it, as it came with the request.")
     data: _D
 
 

@@ -11,6 +11,7 @@ from enum import StrEnum
 from orchestrator.membership.attempt import Action, Attempt
 from orchestrator.membership.reasons import Reason
 from orchestrator.membership.replay_time import TimeLeft
+from orchestrator.membership.tracing import TraceContext
 
 
 class Kind(StrEnum):
@@ -296,6 +297,7 @@ class Change:
         effect: Where the asked-for state was first seen.
         progress: One entry for each member that is watched for the proof.
         repair: The repair that it gets, or got; None when none was needed so far.
+        trace: The trace that it is in; None when nobody follows it in one.
         revision: Counts committed steps.
     """
 
@@ -325,6 +327,7 @@ class Change:
     effect: Effect | None = None
     progress: tuple[MemberProgress, ...] = ()
     repair: Repair | None = None
+    trace: TraceContext | None = None
     revision: int = 0
 
     @property

@@ -55,6 +55,7 @@ class StatusEvent:
         change_id: The change it is about, if any.
         request_id: The trigger's id, if any.
         data: What it says, beyond the ids.
+        traceparent, tracestate: The trace that its change is in, to go on from; empty for none.
     """
 
     type: EventType
@@ -62,6 +63,8 @@ class StatusEvent:
     change_id: str | None = None
     request_id: str | None = None
     data: Mapping[str, Json] = field(default_factory=dict)
+    traceparent: str = ""
+    tracestate: str = ""
 
 
 _ON_ENTERING = {
@@ -171,6 +174,8 @@ def _group_event(kind: EventType, change: Change, data: Mapping[str, Json]) -> S
         change_id=change.change_id,
         request_id=change.request_id,
         data=data,
+        traceparent="" if change.trace is None else change.trace.traceparent,
+        tracestate="" if change.trace is None else change.trace.state,
     )
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -27,11 +27,13 @@ class SqlChangeStore:
     Args:
         database: An open database.
         clock: Dates status events.
+        on_amended: Told of each change that was amended.
     """
 
-    def __init__(self, database: Database, clock: Clock) -> None:
+    def __init__(self, database: Database, clock: Clock, on_amended: Callable[[Change], None] = lambda _: None) -> None:
         self._database = database
         self._clock = clock
+        self._on_amended = on_amended
         self._work = database.news.subscribe()
         self._versions = VersionReader(database)
 
@@ -116,7 +118,9 @@ class SqlChangeStore:
     async def amend(self, change_id: str, amendment: Amendment, audit: AuditEntry | None = None) -> Change:
         """Commit an operator's request; the amendment may be made more than once, of which one is committed."""
         unit = partial(recording.amend, change_id=change_id, amendment=amendment, at=self._clock.now(), audit=audit)
-        return await self._database.write(unit)
+        amended = await self._database.write(unit)
+        self._on_amended(amended)
+        return amended
 
     async def change(self, change_id: str) -> Change | None:
         """Return a change."""

@@ -236,6 +236,8 @@ def _stored(row: Row, own: Identity) -> StoredEvent:
         change_id=row["change_id"],
         request_id=row["request_id"],
         data=data,
+        traceparent=row["traceparent"],
+        tracestate=row["tracestate"],
     )
     former_id = _former_id(event, row["sequence"])
     former = row["position"] <= own.former_through

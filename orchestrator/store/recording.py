@@ -17,7 +17,7 @@ from orchestrator.store.rows import attempt_values, change_values, history_value
 from orchestrator.store.schema import attempts, changes, history, lanes
 from orchestrator.store.transaction import Transaction, Upsert, per_dialect, touch_lane, touch_lanes
 
-_GIVEN_AT_INTAKE = {"position", "body_hash", "request_key", "request_id", "source"}
+_GIVEN_AT_INTAKE = {"position", "body_hash", "request_key", "request_id", "source", "trace"}
 _UPDATE = (
     changes.update()
     .where(

@@ -31,6 +31,7 @@ from orchestrator.membership.model import (
 )
 from orchestrator.membership.reasons import Reason
 from orchestrator.membership.replay_time import TimeLeft
+from orchestrator.membership.tracing import TraceContext
 
 T = TypeVar("T")
 
@@ -127,6 +128,7 @@ def change_values(change: Change) -> Values:
         "effect": _maybe(to_json, change.effect),
         "progress": to_json(change.progress),
         "repair": _maybe(to_json, change.repair),
+        "trace": _maybe(to_json, change.trace),
         "revision": change.revision,
         "ready_at": ready_at(change),
     }
@@ -161,6 +163,7 @@ def change_of(row: Row, attempt: Attempt | None) -> Change:
         effect=_maybe(_effect, row["effect"]),
         progress=tuple(_progress(entry) for entry in json.loads(row["progress"])),
         repair=_maybe(_repair, row["repair"]),
+        trace=_maybe(_trace, row["trace"]),
         revision=row["revision"],
     )
 
@@ -168,6 +171,10 @@ def change_of(row: Row, attempt: Attempt | None) -> Change:
 def _repair(text: str) -> Repair:
     values = json.loads(text)
     return Repair(**values | {"members": _texts(values["members"])})
+
+
+def _trace(text: str) -> TraceContext:
+    return TraceContext(**json.loads(text))
 
 
 def _reason(text: str) -> Reason:

@@ -74,6 +74,8 @@ class Transaction:
                 "request_id": None if event.request_id is None else storable(event.request_id),
                 "occurred_at": micros(at),
                 "data": to_json(valid(event.data)),
+                "traceparent": event.traceparent,
+                "tracestate": event.tracestate,
             }
             for sequence, event in enumerate(events, first)
         ]

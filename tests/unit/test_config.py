@@ -3,6 +3,7 @@
 import re
 import tomllib
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -346,9 +347,8 @@ def documented_rows(model: type[BaseModel], path: str) -> list[str]:
     for name, field in model.model_fields.items():
         section = re.search(r"orchestrator\.config\.(?:\w+_)?sections?\.(\w+)", repr(field.annotation))
         if section is not None:
-            from orchestrator.config import access_section, sections  # noqa: PLC0415 - only here: found by its name
-
-            inner = getattr(sections, section[1], None) or getattr(access_section, section[1])
+            module = import_module(section[0].rpartition(".")[0])
+            inner = getattr(module, section[1])
             rows += documented_rows(inner, f"{path}{name}.")
             continue
         default = "required" if field.is_required() else _shown(field.default)

@@ -94,6 +94,31 @@ def test_a_binary_event_is_read(headers: dict[str, str], binding: Binding) -> No
     assert request == parse_request("r 1é", ADD, source="/test")
 
 
+@pytest.mark.parametrize("binding", [HTTP, NATS, AMQP])
+def test_a_request_says_in_which_trace_it_is(binding: Binding) -> None:
+    """The event's own attribute goes first, then what carried it says; what is no trace is as if it were not there."""
+    own, carried = (f"00-{digit * 32}-{digit * 16}-01" for digit in "ab")
+    structured = {"content-type": "application/cloudevents+json"}
+    for attributes, headers, wanted in (
+        ({"traceparent": own, "tracestate": "v=1"}, {"traceparent": carried}, own),
+        ({}, {"traceparent": carried, "tracestate": "v=1"}, carried),
+        ({}, {"ce-traceparent": carried, "ce-tracestate": "v=1"}, carried),
+        ({"traceparent": "no trace"}, {"traceparent": "none either"}, None),
+    ):
+        request = parse_trigger(an_envelope(**attributes), structured | headers, binding)
+        assert (None if request.trace is None else request.trace.traceparent) == wanted
+        assert request.trace is None or request.trace.state == "v=1"
+        assert request.body_hash == parse_trigger(an_envelope(), {}).body_hash
+    binary = {"content-type": "application/json", "traceparent": carried} | {
+        f"{binding.prefixes[-1]}{name}": str(value)
+        for name, value in json.loads(an_envelope(traceparent=own)).items()
+        if name != "data"
+    }
+    request = parse_trigger(json.dumps(ADD).encode(), binary, binding)
+    assert request.trace is not None
+    assert request.trace.traceparent == own
+
+
 def test_data_may_be_encoded_in_base64() -> None:
     """CloudEvents' JSON format allows data_base64 instead of data."""
     encoded = base64.b64encode(json.dumps(ADD).encode()).decode()

@@ -1,0 +1,179 @@
+"""Sending spans to a collector by OTLP over HTTP, in a thread of its own with a bounded queue.
+
+OpenTelemetry's packages come with the extra ``traces`` and are imported here only, when traces are configured. Their
+exporter waits and tries again while the collector is away; the thread waits with it, and nobody else does.
+"""
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+import structlog
+
+from orchestrator import __version__
+from orchestrator.membership.tracing import TraceContext
+from orchestrator.traces.spans import Span
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import ReadableSpan
+
+MOST_WAITING: Final = 8_192
+MOST_AT_ONCE: Final = 512
+GATHER_SECONDS: Final = 1.0
+CLOSE_SECONDS: Final = 3.0
+"""What sending the last spans may take when the daemon stops."""
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+Export = Callable[[Sequence["ReadableSpan"]], bool]
+"""Sends spans; False when they did not arrive. It may take long, and may raise anything."""
+
+_log = structlog.get_logger(__name__)
+
+
+class TracesUnavailableError(Exception):
+    """What traces need is not installed; the message says what to do."""
+
+
+class SpanExport:
+    """Spans on their way to a collector.
+
+    Args:
+        export: Sends some.
+        readable: Makes of a span what `export` takes.
+        most_waiting: Beyond so many that wait, new ones are dropped.
+
+    Attributes:
+        sent: Spans that the collector took.
+        lost: Spans that it did not take.
+    """
+
+    def __init__(
+        self, export: Export, readable: Callable[[Span], "ReadableSpan"], most_waiting: int = MOST_WAITING
+    ) -> None:
+        self.sent = 0
+        self.lost = 0
+        self._export = export
+        self._readable = readable
+        self._waiting: queue.Queue[Span | None] = queue.Queue(most_waiting)
+        self._late_told = False
+        self._thread = threading.Thread(target=self._run, name="traces", daemon=True)
+        self._thread.start()
+
+    def take(self, span: Span) -> bool:
+        """Take a span to be sent; False when too many wait."""
+        try:
+            self._waiting.put_nowait(span)
+        except queue.Full:
+            return False
+        return True
+
+    def close(self, seconds: float = CLOSE_SECONDS) -> None:
+        """Send what waits, as far as that is possible in so long; blocks meanwhile."""
+        give_up_at = time.monotonic() + seconds
+        try:
+            self._waiting.put(None, timeout=seconds)
+        except queue.Full:
+            return
+        self._thread.join(max(0.0, give_up_at - time.monotonic()))
+
+    def _run(self) -> None:
+        ended = False
+        while not ended:
+            batch: list[Span] = []
+            first = self._waiting.get()
+            gather_until = time.monotonic() + GATHER_SECONDS
+            while first is not None:
+                batch.append(first)
+                left = gather_until - time.monotonic()
+                if len(batch) >= MOST_AT_ONCE or left <= 0:
+                    break
+                try:
+                    first = self._waiting.get(timeout=left)
+                except queue.Empty:
+                    break
+            ended = first is None
+            if batch:
+                self._send(batch)
+
+    def _send(self, batch: Sequence[Span]) -> None:
+        try:
+            arrived = self._export([self._readable(span) for span in batch])
+            why = "the collector did not take them"
+        except Exception as error:  # noqa: BLE001 - whatever a library raises, traces stop nothing
+            arrived, why = False, type(error).__name__
+        if arrived:
+            self.sent += len(batch)
+            self._late_told = False
+            return
+        self.lost += len(batch)
+        if not self._late_told:
+            self._late_told = True
+            _log.warning("spans are lost", spans=len(batch), why=why, remedy="see traces.endpoint; changes go on")
+
+
+def open_export(endpoint: str | None, headers: Mapping[str, str], ca_file: str | None) -> SpanExport:
+    """Return what sends spans by OTLP; what is not given here the standard ``OTEL_…`` variables say.
+
+    Args:
+        endpoint: The whole address, such as ``http://collector:4318/v1/traces``.
+        headers: To be sent along, such as a token.
+        ca_file: PEM of the authority that signed the collector's certificate.
+
+    Raises:
+        TracesUnavailableError: The extra is not installed.
+    """
+    try:
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415 - optional
+        from opentelemetry.sdk.resources import OTELResourceDetector, Resource  # noqa: PLC0415
+        from opentelemetry.sdk.trace.export import SpanExportResult  # noqa: PLC0415
+    except ImportError as error:
+        raise TracesUnavailableError(
+            f"traces need OpenTelemetry, which is not installed ({error.name}): install "
+            "besu-membership-orchestrator[traces] (locked: requirements-traces.txt), or take [traces] out"
+        ) from error
+    exporter = OTLPSpanExporter(endpoint=endpoint, headers=headers or None, certificate_file=ca_file)
+    own = {"service.name": "besu-membership-orchestrator", "service.version": __version__}
+    # What the variables say of the service goes first.
+    resource = Resource.create(own).merge(OTELResourceDetector().detect())
+
+    def export(spans: Sequence["ReadableSpan"]) -> bool:
+        return exporter.export(spans) is SpanExportResult.SUCCESS
+
+    return SpanExport(export, lambda span: _readable(span, resource))
+
+
+def _readable(span: Span, resource: Any) -> "ReadableSpan":
+    from opentelemetry.sdk.trace import ReadableSpan  # noqa: PLC0415 - see above
+    from opentelemetry.sdk.util.instrumentation import InstrumentationScope  # noqa: PLC0415
+    from opentelemetry.trace import SpanKind  # noqa: PLC0415
+    from opentelemetry.trace.status import Status, StatusCode  # noqa: PLC0415
+
+    return ReadableSpan(
+        name=span.name,
+        context=_context(span.trace, span.span_id),
+        parent=_context(span.trace, span.parent_id) if span.parent_id else None,
+        resource=resource,
+        attributes=dict(span.attributes),
+        kind=SpanKind.CLIENT if span.asks else SpanKind.INTERNAL,
+        status=Status(StatusCode.ERROR, span.failed) if span.failed else Status(StatusCode.UNSET),
+        start_time=_nanoseconds(span.start),
+        end_time=_nanoseconds(span.end),
+        instrumentation_scope=InstrumentationScope("orchestrator", __version__),
+    )
+
+
+def _context(trace: TraceContext, span_id: str) -> Any:
+    from opentelemetry.trace import SpanContext, TraceFlags, TraceState  # noqa: PLC0415 - see above
+
+    state = TraceState.from_header([trace.state]) if trace.state else None
+    trace_id, own_id = int(trace.trace_id, 16), int(span_id, 16)
+    return SpanContext(trace_id, own_id, is_remote=False, trace_flags=TraceFlags(trace.flags), trace_state=state)
+
+
+def _nanoseconds(at: datetime) -> int:
+    since = at - _EPOCH
+    return ((since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds) * 1_000
