@@ -4,6 +4,7 @@ The key is read as its Internet draft writes it, a text in quotes, and without t
 """
 
 import re
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Final
 
@@ -20,6 +21,7 @@ from orchestrator.engine.requests import (
     parse_request,
     parse_trigger,
 )
+from orchestrator.membership.tracing import carried_trace
 
 KEY: Final = "Idempotency-Key"
 _QUOTED: Final = re.compile(r'"((?:[ !#-\[\]-~]|\\["\\])*)"[ \t]*(?:;.*)?', re.DOTALL)
@@ -60,7 +62,8 @@ async def asked_changes(request: web.Request) -> tuple[ChangeRequest, ...]:
     """
     headers = {name.lower(): value for name, value in request.headers.items()}
     if not is_event(headers, HTTP):
-        return (parse_request(idempotency_key(request), await json_body(request)).in_trace(headers),)
+        wanted = parse_request(idempotency_key(request), await json_body(request))
+        return _in_trace((wanted,), headers)
     repeated = [name for name in headers if name.startswith("ce-") and len(request.headers.getall(name)) > 1]
     if repeated:
         detail = f"The header {repeated[0]} is there more than once: which one is meant?"
@@ -71,12 +74,17 @@ async def asked_changes(request: web.Request) -> tuple[ChangeRequest, ...]:
         raise ProblemError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "not-json", detail, "Content-Type")
     body = await body_of(request)
     found = parse_batch(body) if kind == BATCH_TYPE else (parse_trigger(body, headers, HTTP),)
-    found = tuple(wanted.in_trace(headers) for wanted in found)
     if KEY in request.headers and [idempotency_key(request)] != [wanted.request_id for wanted in found]:
         # A client that keeps the key and makes the event's id anew would get two changes for what it means as one.
         detail = f"An event is recognised by its source and id: leave {KEY} out, or give the event's id."
         raise ProblemError(HTTPStatus.BAD_REQUEST, "key-and-event", detail, KEY)
-    return found
+    return _in_trace(found, headers)
+
+
+def _in_trace(found: tuple[ChangeRequest, ...], headers: Mapping[str, str]) -> tuple[ChangeRequest, ...]:
+    """Return requests in the trace of what carried them, unless they say themselves in which they are."""
+    trace = carried_trace(headers)
+    return tuple(wanted if wanted.trace else wanted.model_copy(update={"trace": trace}) for wanted in found)
 
 
 def _no_key(detail: str) -> ProblemError:

@@ -19,7 +19,7 @@ from orchestrator.engine.cloud_events import NATS, Binding, CloudEvent, InvalidE
 from orchestrator.engine.request_mistakes import MAX_DEADLINE_SECONDS, MAX_MEMBERS, PHRASES, mistakes_of
 from orchestrator.engine.strict_json import StrictJsonError, first_repeated, load, shown
 from orchestrator.membership.model import Kind, Repair
-from orchestrator.membership.tracing import TraceContext, read_trace
+from orchestrator.membership.tracing import TraceContext, carried_trace
 from orchestrator.outside_text import LONGEST_TOLD, told
 
 REQUEST_TYPE: Final = "membership.change.requested.v1"
@@ -180,17 +180,6 @@ class ChangeRequest(RequestData):
     source: str = Field(default=OWN_SOURCE, min_length=1, max_length=MAX_SOURCE_CHARACTERS)
     trace: TraceContext | None = None
 
-    def in_trace(self, headers: Mapping[str, str]) -> "ChangeRequest":
-        """Return the same request in the trace of what carried it, unless it says itself in which it is.
-
-        Args:
-            headers: Of the message, names in lower case.
-        """
-        trace = self.trace
-        for prefix in ("", "ce-"):  # instrumented clients put it beside the event, by either name
-            trace = trace or read_trace(headers.get(f"{prefix}traceparent"), headers.get(f"{prefix}tracestate"))
-        return self if trace is self.trace else self.model_copy(update={"trace": trace})
-
 
 def parse_trigger(body: bytes, headers: Mapping[str, str], binding: Binding = NATS) -> ChangeRequest:
     """Read a CloudEvent, in structured or in binary mode, as a request for a change.
@@ -209,7 +198,7 @@ def parse_trigger(body: bytes, headers: Mapping[str, str], binding: Binding = NA
         found = decode(body, headers, binding)
     except InvalidEventError as error:
         raise InvalidRequestError(error.field, error.message) from None
-    return _request_of(found).in_trace(headers)
+    return _request_of(found, headers)
 
 
 def parse_batch(body: bytes) -> tuple[ChangeRequest, ...]:
@@ -228,7 +217,7 @@ def parse_batch(body: bytes) -> tuple[ChangeRequest, ...]:
     asked: dict[tuple[str, str], str] = {}
     for place, cloud_event in enumerate(found):
         try:
-            request = _request_of(cloud_event)
+            request = _request_of(cloud_event, {})
         except InvalidRequestError as error:
             field = f"{place}.{error.field}"
             raise InvalidRequestError(field, error.message, request_id=error.request_id) from None
@@ -240,7 +229,7 @@ def parse_batch(body: bytes) -> tuple[ChangeRequest, ...]:
     return tuple(requests)
 
 
-def _request_of(found: CloudEvent) -> ChangeRequest:
+def _request_of(found: CloudEvent, headers: Mapping[str, str]) -> ChangeRequest:
     request_id = checked_request_id(found.attributes.get("id"), field="id")
     try:
         found.checked_type(REQUEST_TYPE)
@@ -251,9 +240,8 @@ def _request_of(found: CloudEvent) -> ChangeRequest:
     except InvalidRequestError as error:
         error.request_id = request_id
         raise
-    # CloudEvents' extension for distributed tracing: the event's own trace, whatever carried it on the way.
-    trace = read_trace(found.attributes.get("traceparent"), found.attributes.get("tracestate"))
-    return request if trace is None else request.model_copy(update={"trace": trace})
+    # The event's own trace (CloudEvents' extension for it) goes before that of whatever carried it on the way.
+    return request.model_copy(update={"trace": carried_trace(found.attributes) or carried_trace(headers)})
 
 
 def parse_request(request_id: str, data: object, *, path: str = "", source: str = OWN_SOURCE) -> ChangeRequest:

@@ -277,12 +277,10 @@ class Change:
         privacy_group_id: base64 of 32 bytes.
         members: Enclave keys that were named, base64.
         account: Checksum address of the owner account to act as.
-        created_at: When it was accepted.
-        deadline: When to give up; None for never.
+        created_at, deadline: When it was accepted, and when to give up; None for never.
         state: See `State`.
         lead_id: The change whose transactions carry this one: its own id when it leads its batch, None while queued.
-        batch_limit: How many queued adds may share its next batch.
-        batch: How many changes share its present batch.
+        batch_limit, batch: How many queued adds may share its next batch, and how many changes share its present one.
         tries: How often it has been queued again.
         not_before: A queued change is not claimed before this.
         waiting_since: Since when it has been queued again for the same reason.

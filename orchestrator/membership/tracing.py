@@ -6,6 +6,7 @@ restart or in another process, makes the same ones and needs to be told nothing.
 
 import hashlib
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -62,6 +63,15 @@ def read_trace(traceparent: object, tracestate: object = None) -> TraceContext |
     known = isinstance(tracestate, str) and len(tracestate) <= LONGEST_STATE and _STATE.match(tracestate)
     state = tracestate.strip() if known and isinstance(tracestate, str) else ""
     return TraceContext(trace_id=trace_id, span_id=span_id, flags=int(found[4], 16) & _SAMPLED, state=state)
+
+
+def carried_trace(said: Mapping[str, object]) -> TraceContext | None:
+    """Return the trace that an event's attributes, or headers (in lower case), say; see `read_trace`."""
+    for prefix in ("", "ce-"):  # instrumented clients put it beside an event by either name
+        trace = read_trace(said.get(f"{prefix}traceparent"), said.get(f"{prefix}tracestate"))
+        if trace is not None:
+            return trace
+    return None
 
 
 def begun(change_id: str, asked: TraceContext | None, ratio: float) -> TraceContext:

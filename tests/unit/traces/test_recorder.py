@@ -6,7 +6,8 @@ from datetime import timedelta
 
 import pytest
 
-from orchestrator.engine.record_ports import HistoryEntry, StoreError
+from orchestrator.engine.ports import StoreError
+from orchestrator.engine.record_ports import HistoryEntry
 from orchestrator.engine.tracing import Untraced, asking
 from orchestrator.engine.whole_changes import ChangeVersion, WholeChange
 from orchestrator.membership.model import Change, State
