@@ -125,8 +125,9 @@ async def test_an_enclave_that_lists_whom_it_knows_is_asked_before_a_lock(
         node.known_keys = listed
     (change,) = await rig.until_at_rest(await rig.ask("add_members", newcomer, deadline_seconds=60))
     assert change.state is State.FAILED
-    assert change.reason is not None
-    assert change.reason.slug == slug
+    met = {after.reason.slug for _, after in rig.steps if after.reason is not None}
+    assert slug in met
+    assert met <= {slug, "deadline_passed"}  # it may pass between two tries as well as at one
     assert actions(rig) == ["create"]
 
 
