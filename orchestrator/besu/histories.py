@@ -10,9 +10,13 @@ from orchestrator.besu.management_contract import ContractLog, ManagementContrac
 from orchestrator.besu.node import MANAGEMENT_ADDRESSES, Node
 from orchestrator.besu.results import Block as SeenBlock
 from orchestrator.besu.results import Log
+from orchestrator.besu.results import PublicTransaction as SeenTransaction
 from orchestrator.engine.node_ports import Block
 from orchestrator.membership.forecast.blocks import ADDITION_BYTES, PRIVACY_PRECOMPILE, ChainBlock, PublicTransaction
 from orchestrator.membership.forecast.memberships import MembershipLog
+
+KEY_BYTES: Final = 32
+MARKER_BYTES: Final = (KEY_BYTES, ADDITION_BYTES)
 
 BLOCKS_AT_ONCE: Final = 64
 """Blocks in one batch: a block of a busy chain takes up to hundreds of kilobytes."""
@@ -123,9 +127,8 @@ def _whole(block: SeenBlock) -> Block:
             gas_limit=item.gas_limit,
             gas_price=item.gas_price,
             data_bytes=len(item.data),
-            addition=item.data.hex()
-            if len(item.data) == ADDITION_BYTES and (item.to or "").lower() == PRIVACY_PRECOMPILE
-            else "",
+            addition=item.data.hex() if len(item.data) == ADDITION_BYTES and _is_marker(item) else "",
+            payload_key=item.data[:KEY_BYTES].hex() if len(item.data) in MARKER_BYTES and _is_marker(item) else "",
         )
         for item in block.transactions
     )
@@ -133,6 +136,10 @@ def _whole(block: SeenBlock) -> Block:
     content = ChainBlock(number=number, block_hash=block_hash, gas_limit=block.gas_limit, transactions=transactions)
     hashes = tuple(item.transaction_hash for item in transactions)
     return Block(number=number, block_hash=block_hash, transactions=hashes, content=content)
+
+
+def _is_marker(item: SeenTransaction) -> bool:
+    return (item.to or "").lower() == PRIVACY_PRECOMPILE
 
 
 def _membership(privacy_group_id: str, log: Log) -> MembershipLog | None:

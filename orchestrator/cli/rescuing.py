@@ -20,6 +20,7 @@ from orchestrator.engine.watcher import ChainWatcher
 from orchestrator.guard.diagnosis import Diagnosis, Physician, SeenNode
 from orchestrator.guard.histories import MemoryHistories
 from orchestrator.guard.listening import listening
+from orchestrator.guard.payloads import PayloadReader
 from orchestrator.guard.proxy import EnclaveProxy, Upstream
 from orchestrator.guard.reading import FactReader
 from orchestrator.guard.rescue import (
@@ -111,7 +112,11 @@ async def rescued(aims: RescueAims, tell: Callable[[str], None]) -> RescueReport
                 tell(f"to do: {step}")
             return RescueReport(done=bool(diagnosis.culprits), document=document | {"steps": list(steps)})
         enclave = await stack.enter_async_context(aiohttp.ClientSession(auto_decompress=False, trust_env=False))
-        refusal = KeyRefusal([culprit.history_key for culprit in diagnosis.culprits])
+        refusal = KeyRefusal(
+            [culprit.history_key for culprit in diagnosis.culprits if not culprit.misread],
+            [culprit.history_key for culprit in diagnosis.culprits if culprit.misread],
+            PayloadReader(fleet, node.watcher, facts.is_pending),
+        )
         proxy = EnclaveProxy(enclave, upstream, refusal, largest_bundle_bytes=LARGEST_BUNDLE_BYTES)
         address = await stack.enter_async_context(listening(proxy.answer, aims.listen))
         tell(f"ready {address}")

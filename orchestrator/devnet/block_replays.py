@@ -20,8 +20,16 @@ from orchestrator.devnet.replay import ReplayJob, ReplayRules, plan_replay
 from orchestrator.devnet.replayability import find_invalid
 
 
+class NoHistoryError(Exception):
+    """The second key of a marker leads to a payload that is no history: the block can't be imported as it is answered.
+
+    Source: docs/besu.md#what-a-replay-needs, 13. Nothing is stored by then, so that the same block passes once the
+    payload is not found.
+    """
+
+
 def bundles_of(
-    receive: Callable[[bytes], Payload | None], transactions: Sequence[PublicTransaction]
+    receive: Callable[[bytes, bool], Payload | None], transactions: Sequence[PublicTransaction]
 ) -> deque[tuple[bytes, HistoryPayload]]:
     """Key and history of each bundle that a block's markers point to and an enclave answers, in the block's order.
 
@@ -29,13 +37,17 @@ def bundles_of(
 
     Raises:
         EnclaveDownError: the enclave does not answer.
+        NoHistoryError: it answers something else.
     """
     found: deque[tuple[bytes, HistoryPayload]] = deque()
     for transaction in transactions:
         history_key = transaction.history_key
-        payload = receive(history_key) if history_key is not None else None
-        if history_key is not None and isinstance(payload, HistoryPayload):
-            found.append((history_key, payload))
+        payload = receive(history_key, True) if history_key is not None else None
+        if history_key is None or payload is None:
+            continue
+        if not isinstance(payload, HistoryPayload):
+            raise NoHistoryError(f"what marker 0x{transaction.hash.hex()} names as a history is a transaction")
+        found.append((history_key, payload))
     return found
 
 

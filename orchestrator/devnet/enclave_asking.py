@@ -10,12 +10,17 @@ import aiohttp
 
 from orchestrator.devnet.enclave import EnclaveDownError, Payload
 from orchestrator.devnet.enclave_kinds import SendRefusedError
-from orchestrator.devnet.enclave_link import EnclaveAnswer, EnclaveLink, EnclaveRequest, ReceivePayload, SendPayload
+from orchestrator.devnet.enclave_link import (
+    AGAIN_SECONDS,
+    EnclaveAnswer,
+    EnclaveLink,
+    EnclaveRequest,
+    ReceivePayload,
+    SendPayload,
+)
 from orchestrator.devnet.enclave_wire import InvalidPayloadError, payload_of, payload_text
 from orchestrator.devnet.encoding import from_base64, to_base64
 
-AGAIN_SECONDS: Final = 0.2
-"""After so long a node whose enclave did not answer tries the block again."""
 _JSON: Final = "application/json"
 _ORION: Final = "application/vnd.orion.v1+json"
 
@@ -97,14 +102,14 @@ async def fetch_payloads(link: EnclaveLink, wanted: asyncio.Event, on_answer: Ca
     while True:
         await wanted.wait()
         wanted.clear()
-        for key in link.wanted:
+        for asked in link.wanted:
             try:
-                answer = await link.client.ask(ReceivePayload(key))
+                answer = await link.client.ask(ReceivePayload(asked.key))
             except EnclaveDownError:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(AGAIN_SECONDS):
                         await wanted.wait()
                 wanted.set()
                 break
-            link.answered(key, None if isinstance(answer, bytes) else answer)
+            link.answered(asked, None if isinstance(answer, bytes) else answer)
         on_answer()

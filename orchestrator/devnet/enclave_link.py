@@ -7,10 +7,13 @@ that the payload is not for this node, anything else that the enclave is to be a
 
 from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import Final, NamedTuple, Protocol, TypeAlias
 
 from orchestrator.devnet.enclave import Payload
 from orchestrator.devnet.public_transaction import PublicTransaction
+
+AGAIN_SECONDS: Final = 0.2
+"""After so long a node tries a block again that it could not import as its enclave answered, or did not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,13 @@ class EnclaveClient(Protocol):
         """
 
 
+class Asked(NamedTuple):
+    """What a block's import asks for: a key that is named as a history and as a transaction is asked for twice."""
+
+    key: bytes
+    as_history: bool
+
+
 class EnclaveLink:
     """A node's way to its enclave.
 
@@ -58,18 +68,18 @@ class EnclaveLink:
         self.own_url = self.url = url
         self.client = client
         self.on_wanted = on_wanted
-        self._wanted: dict[bytes, None] = {}
-        self._answers: dict[bytes, Payload | None] = {}
+        self._wanted: dict[Asked, None] = {}
+        self._answers: dict[Asked, Payload | None] = {}
         self._block: bytes | None = None
 
     @property
-    def wanted(self) -> list[bytes]:
-        """Keys that the node waits for, in the order in which it asks."""
+    def wanted(self) -> list[Asked]:
+        """What the node waits for, in the order in which it asks."""
         return list(self._wanted)
 
     def has(self, transactions: Sequence[PublicTransaction]) -> bool:
         """Return whether all payloads of a block's markers were answered for; asks for those that were not."""
-        missing = [key for key in keys_of(transactions) if key not in self._answers]
+        missing = [asked for asked in asked_for(transactions) if asked not in self._answers]
         if missing:
             self._wanted.update(dict.fromkeys(missing))
             self.on_wanted()
@@ -86,22 +96,22 @@ class EnclaveLink:
         self._answers.clear()
         self._wanted.clear()
 
-    def answered(self, payload_key: bytes, payload: Payload | None) -> None:
+    def answered(self, asked: Asked, payload: Payload | None) -> None:
         """Take an answer; one that nobody waits for any more is dropped."""
-        if payload_key in self._wanted:
-            del self._wanted[payload_key]
-            self._answers[payload_key] = payload
+        if asked in self._wanted:
+            del self._wanted[asked]
+            self._answers[asked] = payload
 
-    def receive(self, payload_key: bytes) -> Payload | None:
+    def receive(self, asked: Asked) -> Payload | None:
         """Return what was answered."""
-        return self._answers[payload_key]
+        return self._answers[asked]
 
 
-def keys_of(transactions: Iterable[PublicTransaction]) -> list[bytes]:
-    """Return the keys that a block's import asks the enclave for: those of histories, then those of transactions."""
+def asked_for(transactions: Iterable[PublicTransaction]) -> list[Asked]:
+    """Return what a block's import asks the enclave for: histories, then transactions."""
     markers = [transaction for transaction in transactions if transaction.is_marker]
     histories = [transaction.history_key for transaction in markers if transaction.history_key is not None]
-    return [*histories, *(transaction.payload_key for transaction in markers)]
+    return [*(Asked(key, True) for key in histories), *(Asked(marker.payload_key, False) for marker in markers)]
 
 
 Exchange: TypeAlias = Generator[EnclaveRequest, EnclaveAnswer, None]

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from orchestrator.devnet.accounts import validator_address_of
-from orchestrator.devnet.block_replays import BlockReplays, bundles_of
+from orchestrator.devnet.block_replays import BlockReplays, NoHistoryError, bundles_of
 from orchestrator.devnet.chain import Block, Chain
 from orchestrator.devnet.contract import is_removal
 from orchestrator.devnet.enclave import Enclave, EnclaveNetwork, Payload, TransactionPayload
-from orchestrator.devnet.enclave_link import EnclaveLink
+from orchestrator.devnet.enclave_link import AGAIN_SECONDS, Asked, EnclaveLink
 from orchestrator.devnet.encoding import from_base64
 from orchestrator.devnet.execution import ExecutionRules, fresh_state, process
 from orchestrator.devnet.execution_cache import ExecutionCache, context_of
@@ -22,10 +22,9 @@ from orchestrator.devnet.head_maps import GroupTimeline, commit_block
 from orchestrator.devnet.node_logs import NodeLog, logs_of
 from orchestrator.devnet.private_state import ExecutedTransaction, GroupState, PrivateReceipt
 from orchestrator.devnet.public_transaction import PublicTransaction
-from orchestrator.devnet.replay import ReplayFailedError, ReplayJob
+from orchestrator.devnet.replay import LOCK_TIMEOUT, ReplayFailedError, ReplayJob
 
 MAX_LOG_LINES: Final = 1_000
-LOCK_TIMEOUT: Final = "org.rocksdb.RocksDBException: TimedOut(LockTimeout)"
 
 
 class NodeObserver(Protocol):
@@ -75,6 +74,7 @@ class Node:
         link: how it asks its enclave over HTTP; None: it asks without.
         up: whether it runs.
         halted: why it will never import another block; None while it is well.
+        misreads: why it can't import the next one as its enclave answers, and tries again and again; None else.
         head: the last imported block.
         timelines: its groups by id (32 bytes): head maps and stored transactions.
         failed: receipts of private transactions that changed nothing, with the block's hash, by PMT hash.
@@ -107,6 +107,7 @@ class Node:
         self.link: EnclaveLink | None = None
         self.up = True
         self.halted: str | None = None
+        self.misreads: str | None = None
         self.head = chain.head
         self.timelines: dict[bytes, GroupTimeline] = {}
         self.failed: dict[bytes, tuple[bytes, PrivateReceipt]] = {}
@@ -149,13 +150,15 @@ class Node:
             block = self._chain.block(self.head.number + 1)
             if block is None or not self._has_payloads(block):
                 break
-            if self._import is None:
-                self._import = self._begin(block, now)
-            ready_at = max(self._free_at, self._chain.arrived_at(block.number)) + block.markers * seconds_each
-            if ready_at > now:
-                return ready_at
             try:
+                self._import = self._import or self._begin(block, now)
+                self.misreads = None
+                ready_at = max(self._free_at, self._chain.arrived_at(block.number)) + block.markers * seconds_each
+                if ready_at > now:
+                    return ready_at
                 is_done, ready_at = self._import.replays.advance(now, ready_at, self.replay_seconds_each)
+            except NoHistoryError as error:
+                return self._misread(error, now)
             except ReplayFailedError as error:
                 self.halted, self._stands_before = str(error), block
                 self.log.extend(error.lines)
@@ -179,11 +182,15 @@ class Node:
         """
         if self.link is not None and not self.link.has(transactions):
             return None
-        if not ((self.enclave.up or self.link is not None) and bundles_of(self._receive, transactions)):
-            return True
-        tried = {group: timeline.copy() for group, timeline in self.timelines.items()}
+        tried = self.timelines
         try:
+            if not ((self.enclave.up or self.link is not None) and bundles_of(self._receive, transactions)):
+                return True
+            tried = {group: timeline.copy() for group, timeline in tried.items()}
             self._replays(tried, transactions).advance(0.0, 0.0, 0.0)
+        except NoHistoryError as error:
+            self._misread(error, 0.0)
+            return False
         except ReplayFailedError as error:
             self.timelines = tried
             self.log.extend((*error.lines, f"Invalid block {self.head.number + 1}: {LOCK_TIMEOUT}"))
@@ -201,7 +208,7 @@ class Node:
         self._import = None
         if self.link is not None:
             self.link.forget()
-        self.halted = self._stands_before = None
+        self.halted = self.misreads = self._stands_before = None
         self._synchronised_to = self._chain.head.number
         self._free_at = max(self._free_at, now + after_seconds)
 
@@ -214,10 +221,16 @@ class Node:
             self.link.begin(block.hash)
         return self.link.has(block.transactions)
 
-    def _receive(self, payload_key: bytes) -> Payload | None:
+    def _receive(self, payload_key: bytes, as_history: bool = False) -> Payload | None:
         if self.link is None:
             return self._enclaves.receive(self.enclave, payload_key)
-        return self.link.receive(payload_key)
+        return self.link.receive(Asked(payload_key, as_history))
+
+    def _misread(self, error: NoHistoryError, now: float) -> float:
+        self.misreads = str(error)
+        if self.link is not None:
+            self.link.forget()  # each try asks anew
+        return now + AGAIN_SECONDS
 
     def _begin(self, block: Block, now: float) -> _BlockImport:
         heads = None
@@ -318,8 +331,7 @@ class Node:
         left: dict[int, Block] = {}
         while not self._chain.is_canonical(self.head):
             left[self.head.number] = self.head
-            parent = self._chain.by_hash(self.head.parent_hash)
-            if parent is None:
+            if (parent := self._chain.by_hash(self.head.parent_hash)) is None:
                 raise RuntimeError(f"block {self.head.number} of node {self.number} has no parent in the chain")
             self.head = parent
         removed: list[NodeLog] = []

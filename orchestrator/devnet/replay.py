@@ -6,11 +6,14 @@ PrivateStateRehydration, PrivateGroupRehydrationBlockProcessor.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from orchestrator.besu.bundles import BundleItem
 from orchestrator.devnet.chain import Block
 from orchestrator.devnet.head_maps import GroupTimeline, recommit_block
 from orchestrator.devnet.private_state import ExecutedTransaction, GroupState
+
+LOCK_TIMEOUT: Final = "org.rocksdb.RocksDBException: TimedOut(LockTimeout)"
 
 
 class ReplayFailedError(Exception):

@@ -10,8 +10,8 @@ from orchestrator.engine.fallen_back import fallen_back
 from orchestrator.engine.fleet import Fleet
 from orchestrator.engine.node_ports import NodeError
 from orchestrator.engine.record_ports import AdditionRecord
-from orchestrator.engine.unexpected_additions import parted, refused_and_executed
-from orchestrator.membership.fallen_back import repetition_events, unexpected_events
+from orchestrator.engine.unexpected_additions import misread_by, parted, refused_and_executed
+from orchestrator.membership.fallen_back import misreading_event, repetition_events, unexpected_events
 from orchestrator.membership.unextendable import SeenAddition, WatchTally, repetitions
 
 MOST_LISTED: Final = 10_000
@@ -85,6 +85,8 @@ class AdditionWatch:
     async def _warn_of_unexpected(self, addition: SeenAddition) -> None:
         """Tell of an addition that was refused; what all members executed alike was expected, whoever made it."""
         refused, executed = await refused_and_executed(self._fleet, addition)
+        if not refused and not executed:
+            await self._warn_of_misread(addition)
         if not refused:
             return
         if not executed and await self._groups.is_ours(addition.transaction_hash):
@@ -101,6 +103,22 @@ class AdditionWatch:
             groups=[group.privacy_group_id for group in found],
         )
         await self._groups.announce(unexpected_events(addition, found, *names))
+
+    async def _warn_of_misread(self, addition: SeenAddition) -> None:
+        """Tell of a marker that names a private transaction as a history, before which nodes of ours stand."""
+        found = await misread_by(self._fleet, addition)
+        if found is None:
+            return
+        named, standing = found
+        log.warning(
+            "a marker names a private transaction as a history: nodes that have it stand before the block",
+            block=addition.block_number,
+            transaction=addition.transaction_hash,
+            sender=addition.sender,
+            names=named,
+            standing=standing,
+        )
+        await self._groups.announce([misreading_event(addition, named, standing)])
 
     async def _known_here(self) -> list[str]:
         """Groups that changes succeeded in, and those that nodes list: a stranger's addition is in no change."""

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from typing import Final
 
 from orchestrator.engine.fallen_back import GROUPS_AT_ONCE, IMPORT_SECONDS
 from orchestrator.engine.fleet import Fleet
@@ -9,6 +10,11 @@ from orchestrator.engine.node_ports import NodeError
 from orchestrator.engine.watcher import ChainWatcher
 from orchestrator.membership.fallen_back import FallenBack, FallenMember
 from orchestrator.membership.unextendable import SeenAddition
+
+LOOKED_BACK: Final = 4_096
+"""Blocks before an addition in which the transaction is looked for that it names as its history."""
+BLOCKS_AT_ONCE: Final = 128
+KEY_CHARACTERS: Final = 64
 
 
 async def refused_and_executed(
@@ -79,3 +85,30 @@ async def parted(
                     FallenBack(privacy_group_id=group, members=members, other_root=other, through=right.node.name)
                 )
     return found
+
+
+async def misread_by(fleet: Fleet, addition: SeenAddition) -> tuple[str, tuple[str, ...]] | None:
+    """Return which earlier marker's transaction an addition names as its history, and whose nodes stand before it.
+
+    Such a node can't import the block (docs/besu.md#what-a-replay-needs, 13). None where no node stands, or where what
+    it names is no transaction of the last blocks.
+
+    Args:
+        fleet: The nodes.
+        addition: The marker.
+
+    Raises:
+        NodeError: A node that has the block does not answer.
+    """
+    number, named = addition.block_number, addition.addition.removeprefix("0x")[KEY_CHARACTERS:]
+    behind = [w for w in fleet.watchers if not w.silent and w.head is not None and w.head.number < number]
+    reader = next((w for w in fleet.watchers if w.head is not None and w.head.number >= number), None)
+    if not behind or reader is None:
+        return None
+    for last in range(number, max(number - LOOKED_BACK, -1), -BLOCKS_AT_ONCE):
+        blocks = await reader.node.blocks(range(max(last - BLOCKS_AT_ONCE + 1, 0), last + 1))
+        contents = (block.content for block in reversed(blocks) if block.content is not None)
+        found = next((t for content in contents for t in content.transactions if t.payload_key == named), None)
+        if found is not None:
+            return found.transaction_hash, tuple(watcher.node.name for watcher in behind)
+    return None

@@ -245,6 +245,11 @@ class GroupAdditionUnexpectedData(EventData):
         description="Members to remove, and then to add again in one request; none when nobody shows what is right."
     )
     through: str | None = Field(description="Name of a node to do it through: a member's that refused it.")
+    names: str | None = Field(
+        default=None,
+        description="The marker of a private transaction that it names as a history; nodes that have that one stand.",
+    )
+    standing: list[str] = Field(default=[], description="Names of nodes of ours that don't get past its block then.")
 
 
 class GroupJoiningData(EventData):

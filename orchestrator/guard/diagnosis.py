@@ -78,6 +78,7 @@ class Culprit:
         bundle: What the bundle says.
         reason: Why it can't be replayed, in a word.
         detail: The same for a person.
+        misread: Whether what the marker names as a history is something else, such as a private transaction.
     """
 
     history_key: str
@@ -86,6 +87,7 @@ class Culprit:
     bundle: ReceivedBundle
     reason: str
     detail: str
+    misread: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -234,6 +236,7 @@ class Physician:
                     bundle=bundle,
                     reason=reason,
                     detail=detail,
+                    misread=not bundle.calls,
                 )
             )
         return tuple(found)
@@ -260,12 +263,17 @@ class Physician:
             return await asyncio.to_thread(bundle_in, body, MOST_READ_TRANSACTIONS)
         except InvalidBundleError as error:
             return ReceivedBundle(
-                privacy_group_id="", calls=(), sent_by="", members=(), locked=None, trouble=f"unreadable: {error}"
+                privacy_group_id="",
+                calls=(),
+                sent_by="",
+                members=(),
+                locked=None,
+                trouble=f"it is no history: {error}",
             )
 
     async def _explained(self, bundle: ReceivedBundle) -> tuple[str, str]:
         if not bundle.calls:
-            return "bundle_unreadable", bundle.trouble or ""
+            return "no_history", bundle.trouble or ""
         facts = await self._facts.facts(bundle, await self._facts.head(), ())
         decision = judge(facts, _EXPLAINING)
         if decision.passed and decision.replays:

@@ -17,6 +17,7 @@ from orchestrator.besu.bundles import InvalidBundleError
 from orchestrator.engine.isolation import contained
 from orchestrator.engine.node_ports import Head, NodeError
 from orchestrator.engine.ports import Clock, StoreError
+from orchestrator.guard.payloads import Payloads
 from orchestrator.guard.reading import FactReader
 from orchestrator.guard.wire import bundle_in
 from orchestrator.membership.guarding import Decision, GuardRules, Outcome, asked_again, held, judge
@@ -60,6 +61,9 @@ class _Passing:
 class Judge:
     """Judges bundles.
 
+    Attributes:
+        payloads: Looks at private transactions; None while nothing does.
+
     Args:
         facts: Reads what the rules need.
         decisions: Keeps what was decided.
@@ -76,6 +80,7 @@ class Judge:
         clock: Clock,
         on_decision: Callable[[Decided], None] = lambda _decided: None,
     ) -> None:
+        self.payloads: Payloads | None = None
         self._facts = facts
         self._decisions = decisions
         self._settings = settings
@@ -118,8 +123,18 @@ class Judge:
         # A node that stops waiting does not stop the judgement, which its next request joins.
         return (await asyncio.shield(under_way)).passed
 
+    async def gives(self, key: str, body: Callable[[], Awaitable[bytes | None]]) -> bool:
+        """Return whether a node gets a private transaction; see `orchestrator.guard.payloads`."""
+        return self.payloads is None or await self.payloads.gives(key, body)
+
+    def keep(self, decided: Decided) -> None:
+        """Keep a decision that was made elsewhere, and tell it."""
+        self._tell(decided, self._decisions.newest(decided.key))
+
     async def close(self) -> None:
         """End what is under way."""
+        if self.payloads is not None:
+            await self.payloads.close()
         tasks = list(self._under_way.values())
         for task in tasks:
             task.cancel()

@@ -19,7 +19,8 @@ from yarl import URL
 from orchestrator.guard.wire import NOT_FOUND, PayloadRequest, added_group, payload_request, tells
 
 LARGEST_READ_BYTES: Final = 256 * 1024
-"""Requests up to this size are read before they are passed on: they may be an addition, or ask for a payload."""
+"""Requests up to this size are read before they are passed on: they may be an addition, or ask for a payload. So are
+private transactions, when a node does not get on with one."""
 TELLING_BYTES: Final = 16 * 1024
 """Of an answer so many bytes are looked at for what it is."""
 SMALL_BYTES: Final = 64 * 1024
@@ -45,6 +46,14 @@ class Judges(Protocol):
 
     async def passes(self, key: str, body: Callable[[], Awaitable[bytes | None]]) -> bool:
         """Return whether a node gets a bundle.
+
+        Args:
+            key: What it asked for, base64.
+            body: Reads the enclave's answer; None when it is larger than is read.
+        """
+
+    async def gives(self, key: str, body: Callable[[], Awaitable[bytes | None]]) -> bool:
+        """Return whether a node gets what is no bundle, asked for as in the import of a block.
 
         Args:
             key: What it asked for, base64.
@@ -184,6 +193,11 @@ class EnclaveProxy:
                 self.counts.bundles += 1
                 whole = _Whole(response, start, self._largest_bundle_bytes)
                 if not await self._judge.passes(asked.key, whole.read):
+                    return self._not_found()
+                start = whole.start
+            elif asked.reader is None:
+                whole = _Whole(response, start, LARGEST_READ_BYTES)
+                if not await self._judge.gives(asked.key, whole.read):
                     return self._not_found()
                 start = whole.start
         length = response.content_length

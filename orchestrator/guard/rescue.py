@@ -8,6 +8,9 @@ from typing import Any
 from orchestrator.engine.node_ports import NodeError
 from orchestrator.engine.ports import Clock
 from orchestrator.guard.diagnosis import Cause, Culprit, Diagnosis, SeenNode
+from orchestrator.guard.payloads import PayloadReader
+from orchestrator.guard.wire import transaction_in
+from orchestrator.membership.misreading import misread
 
 POLL_SECONDS = 1.0
 NEAR_BLOCKS = 2
@@ -19,10 +22,16 @@ class KeyRefusal:
 
     Args:
         keys: The bundles' keys, base64.
+        misread: Keys of what is none, and may be a private transaction that the node has to execute yet.
+        payloads: Tells whether it has to; a node that was restarted works on nothing but the next block.
     """
 
-    def __init__(self, keys: Collection[str]) -> None:
+    def __init__(
+        self, keys: Collection[str], misread: Collection[str] = (), payloads: PayloadReader | None = None
+    ) -> None:
         self._keys = frozenset(keys)
+        self._misread = frozenset(misread)
+        self._payloads = payloads
 
     def refused(self, key: str) -> bool:
         """Return whether it is one of the keys."""
@@ -31,6 +40,20 @@ class KeyRefusal:
     async def passes(self, key: str, _body: Callable[[], Awaitable[bytes | None]]) -> bool:
         """Return whether it is another key: no other bundle is looked at."""
         return not self.refused(key)
+
+    async def gives(self, key: str, body: Callable[[], Awaitable[bytes | None]]) -> bool:
+        """Return whether it is no key that is misread, or one that the node has to execute yet."""
+        read = await body() if key in self._misread else None
+        found = transaction_in(read) if read is not None else None
+        if found is None or self._payloads is None:
+            return True
+        if not found.executable:
+            return False
+        try:
+            _, facts = await self._payloads.facts(found, key, await self._payloads.head())
+        except NodeError:
+            return True
+        return misread(facts).passed
 
     def adds(self, privacy_group_id: str) -> None:
         """Nothing follows from it here."""
@@ -161,6 +184,12 @@ def steps_of(diagnosis: Diagnosis, address: str) -> tuple[str, ...]:
 
 def afterwards(culprit: Culprit) -> str:
     """Return what is to be done with the group of an addition that a node was brought past."""
+    if culprit.misread:
+        return (
+            f"Marker {culprit.transaction} added nobody: it named something else as a history. Then Besu may be "
+            "restarted with its enclave's own address; another such marker would stop it again, which "
+            "`orchestrator guard` prevents."
+        )
     others = ", ".join(culprit.bundle.members)
     through = f" through the node of one of {others}" if others else ""
     return (

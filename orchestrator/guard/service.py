@@ -23,8 +23,10 @@ from orchestrator.engine.watcher import ChainWatcher
 from orchestrator.guard.histories import MemoryHistories
 from orchestrator.guard.judging import Judge, JudgeSettings
 from orchestrator.guard.listening import listening
+from orchestrator.guard.payloads import PayloadReader, Payloads
 from orchestrator.guard.proxy import EnclaveProxy, Upstream
 from orchestrator.guard.reading import FactReader
+from orchestrator.guard.settled_heads import SettledHeads
 from orchestrator.guard.telling import GuardMetrics, decision_event, notify, status_answer
 from orchestrator.guard.witnesses import Witnesses
 from orchestrator.membership.forecast.schedule import ADDS
@@ -160,6 +162,14 @@ async def running_guard(config: Config, clock: Clock | None = None) -> AsyncIter
         )
         telling = _Telling(store, configured)
         judge = Judge(reader, decisions, settings, clock, telling.on_decision)
+        judge.payloads = Payloads(
+            PayloadReader(fleet, guarded, reader.is_pending, config.chain.confirmations),
+            SettledHeads(),
+            decisions.newest,
+            judge.keep,
+            clock,
+            settings.within,
+        )
         stack.push_async_callback(judge.close)
         connector = aiohttp.TCPConnector(limit=MOST_CONNECTIONS)
         enclave = await stack.enter_async_context(
@@ -169,7 +179,7 @@ async def running_guard(config: Config, clock: Clock | None = None) -> AsyncIter
         )
         proxy = EnclaveProxy(enclave, upstream, judge, largest_bundle_bytes=guard.largest_bundle_mb << 20)
         metrics = telling.metrics = GuardMetrics(proxy.counts)
-        await stack.enter_async_context(_tasks(telling.run(clock), approves.run(clock)))
+        await stack.enter_async_context(_tasks(telling.run(clock), approves.run(clock), judge.payloads.run()))
         address = await stack.enter_async_context(listening(proxy.answer, guard.listen, tls, shared=guard.shared_port))
         status = None
         if guard.status is not None:

@@ -33,6 +33,9 @@ TELLING_CHARACTERS: Final = 64
 LONGEST_KEY: Final = 128
 """Characters of an enclave key: base64 of 91 bytes has 124."""
 
+FIRST_OF_LISTS: Final = 0xC0
+VERSION_BYTES: Final = 32
+
 _PAYLOAD: Final = re.compile(rb'"payload"\s*:\s*"')
 _UPGRADE: Final = bytes.fromhex("3659cfe6")
 """Selector of ``upgradeTo(address)``."""
@@ -86,6 +89,49 @@ def added_group(body: bytes) -> str | None:
     ):
         return None
     return transaction.privacy_group_id if call is not None and call.method is Method.ADD_PARTICIPANTS else None
+
+
+@dataclass(frozen=True, slots=True)
+class PrivateCall:
+    """A private transaction as an enclave answers it.
+
+    Attributes:
+        privacy_group_id: its group, base64; empty when it is none.
+        account: who signed it, "0x…" in lower case.
+        private_nonce: the account's nonce in the group.
+        executable: whether it is one: of all else that was stored a node can make nothing.
+    """
+
+    privacy_group_id: str
+    account: str
+    private_nonce: int
+    executable: bool = True
+
+
+NOTHING: Final = PrivateCall("", "", 0, executable=False)
+
+
+def transaction_in(body: bytes) -> PrivateCall | None:
+    """Read an enclave's answer that holds no history; None when it is not certain what a node makes of it."""
+    try:
+        text = base64.b64decode(json.loads(body)["payload"], validate=True)
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None
+    try:
+        content = base64.b64decode(text, validate=True)
+    except ValueError:
+        return NOTHING
+    if not content or content[0] < FIRST_OF_LISTS:
+        return NOTHING
+    try:
+        items = rlp.decode(content)
+        if len(items) != 2 or not isinstance(items[0], list) or len(items[1]) != VERSION_BYTES:
+            return NOTHING
+        signed = decode_private_transaction(bytes(rlp.encode(items[0])))
+    except (rlp.exceptions.RLPException, RecursionError, TypeError, InvalidPrivateTransactionError):
+        return None
+    group = signed.transaction.privacy_group_id
+    return None if group is None else PrivateCall(group, signed.sender.lower(), signed.transaction.private_nonce)
 
 
 def tells(start: bytes) -> bool | None:

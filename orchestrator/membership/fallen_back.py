@@ -79,6 +79,27 @@ def unexpected_events(
     return _events(EventType.GROUP_ADDITION_UNEXPECTED, told, found)
 
 
+def misreading_event(addition: SeenAddition, named: str, standing: Sequence[str]) -> StatusEvent:
+    """Return what subscribers are told of a marker that names a private transaction as a history.
+
+    Args:
+        addition: The marker.
+        named: The marker of that transaction.
+        standing: Names of the nodes that don't get past the block.
+    """
+    told: dict[str, Json] = {
+        "block_number": addition.block_number,
+        "transaction": addition.transaction_hash,
+        "sender": addition.sender,
+        "refused_by": [],
+        "executed_by": [],
+        "names": named,
+        "standing": list(standing),
+    }
+    (event,) = _events(EventType.GROUP_ADDITION_UNEXPECTED, told, [])
+    return event
+
+
 def _events(kind: EventType, told: dict[str, Json], found: Sequence[FallenBack]) -> tuple[StatusEvent, ...]:
     if not found:
         nothing: dict[str, Json] = {"affected": [], "cure": [], "through": None}

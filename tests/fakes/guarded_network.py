@@ -126,7 +126,9 @@ class GuardedNetwork:
         head = self.network.chain.head
 
         def through() -> bool:
-            return self.advanced() and all(not n.up or n.halted or n.head is head for n in self.network.nodes)
+            return self.advanced() and all(
+                not n.up or n.halted or n.misreads or n.head is head for n in self.network.nodes
+            )
 
         await until(through)
 
@@ -171,6 +173,10 @@ class GuardedNetwork:
         timeline = self.network.nodes[node - 1].timelines.get(from_base64(group) or b"")
         last = timeline.last_at(self.network.nodes[node - 1].head.number) if timeline is not None else None
         return None if last is None else last.root
+
+    def misreads(self, node: int) -> bool:
+        """Return whether a node can't import the next block as its enclave answers."""
+        return self.network.nodes[node - 1].misreads is not None
 
     def halted(self, node: int) -> bool:
         """Return whether a node stands before a block for good."""

@@ -280,7 +280,7 @@ def _status(controls: Controls, _: Call) -> list[dict[str, Any]]:
             "peers": controls.network.peers_of(node),
             "enclaveKeys": list(node.enclave.keys),
             "head": quantity(node.head.number),
-            "halted": node.halted,
+            "halted": node.halted or node.misreads,
             "replayed": node.replaying.applied if node.replaying is not None else None,
             "toReplay": len(node.replaying.records) if node.replaying is not None else None,
         }

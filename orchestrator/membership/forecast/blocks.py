@@ -31,6 +31,7 @@ class PublicTransaction:
         gas_price: The most wei that it pays for a gas.
         data_bytes: Length of its input; of a marker 32, or 64 when it adds to a group that had existed before.
         addition: Of a marker of 64 bytes these in hexadecimal; empty text elsewhere.
+        payload_key: Of a marker the key of the private transaction, in hexadecimal; empty text elsewhere.
     """
 
     transaction_hash: str
@@ -42,6 +43,7 @@ class PublicTransaction:
     gas_price: int
     data_bytes: int
     addition: str = ""
+    payload_key: str = ""
 
     @property
     def marker(self) -> bool:

@@ -9,6 +9,7 @@ import pytest
 from orchestrator.besu.http_client import HttpNode, open_session
 from orchestrator.besu.node import Node
 from orchestrator.besu.port import BesuNode
+from orchestrator.engine import unexpected_additions
 from orchestrator.engine.addition_watch import AdditionWatch
 from orchestrator.engine.clock import SystemClock
 from orchestrator.engine.fleet import Fleet
@@ -86,6 +87,23 @@ async def test_an_addition_by_its_owner_is_expected() -> None:
         await network.block()
         assert await watched.mined(await network.distribute(network.addition(3), group)) == []
         assert await watched.mined(b"\x07" * 64) == []
+
+
+async def test_a_marker_that_names_a_transaction_as_a_history_is_told_with_who_stands(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Members' nodes misread it and stand before it; which transaction it names is found in the blocks before."""
+    monkeypatch.setattr(unexpected_additions, "IMPORT_SECONDS", 0.2)
+    async with watching() as watched:
+        network, group = watched.network, watched.network.group("G")
+        await network.create(group, 1, 2)
+        key = await network.distribute(b"\x01", group, to="0x" + "11" * 20)
+        marker = network.marker(key)
+        await network.block(marker)
+        (told,) = await watched.mined(b"\x07" * 32 + key)
+        assert (told.type, told.privacy_group_id) == (EventType.GROUP_ADDITION_UNEXPECTED, "")
+        assert (told.data["names"], told.data["standing"]) == ("0x" + marker.hash.hex(), ["member1", "member2"])
+        assert told.data["cure"] == []
 
 
 async def test_a_stale_addition_is_told_with_who_executed_it_and_the_cure() -> None:

@@ -1,5 +1,6 @@
 """A guard in front of a devnet node's enclave, in this process."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
@@ -16,8 +17,10 @@ from orchestrator.engine.watcher import ChainWatcher
 from orchestrator.guard.histories import MemoryHistories
 from orchestrator.guard.judging import Judge, JudgeSettings
 from orchestrator.guard.listening import listening
+from orchestrator.guard.payloads import PayloadReader, Payloads
 from orchestrator.guard.proxy import EnclaveProxy, Upstream
 from orchestrator.guard.reading import FactReader
+from orchestrator.guard.settled_heads import SETTLED_AFTER, SettledHeads
 from orchestrator.guard.witnesses import Witnesses
 from orchestrator.membership.guarding import GuardRules
 from orchestrator.membership.received_bundles import Approval
@@ -36,6 +39,7 @@ class Guard:
         decisions: What was decided.
         url: Where it answers.
         told: The decisions that subscribers would be told.
+        heads: How far the node's chain is settled.
     """
 
     def __init__(
@@ -46,7 +50,9 @@ class Guard:
         url: str,
         told: list[Decided],
         port: AsyncExitStack,
+        heads: SettledHeads,
     ) -> None:
+        self.heads = heads
         self.proxy = proxy
         self.judge = judge
         self.decisions = decisions
@@ -64,6 +70,12 @@ class Guard:
         return [decided.decision.slug for decided in self.decisions.all()]
 
 
+async def ended(task: asyncio.Future[None]) -> None:
+    """End a task that goes on for ever."""
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
 @asynccontextmanager
 async def guard(
     network: GuardedNetwork,
@@ -74,6 +86,7 @@ async def guard(
     approvals: tuple[Approval, ...] = (),
     witnesses: tuple[int, ...] = (),
     settings: JudgeSettings | None = None,
+    settled_after: timedelta = SETTLED_AFTER,
 ) -> AsyncIterator[Guard]:
     """Put a guard between a node and its enclave; taken out again at the end."""
     async with AsyncExitStack() as stack:
@@ -96,7 +109,19 @@ async def guard(
         )
         told: list[Decided] = []
         decisions = DecisionFile(file)
-        judge = Judge(reader, decisions, settings or JudgeSettings(rules=rules), clock, told.append)
+        judge_settings = settings or JudgeSettings(rules=rules)
+        judge = Judge(reader, decisions, judge_settings, clock, told.append)
+        heads = SettledHeads(settled_after)
+        judge.payloads = Payloads(
+            PayloadReader(fleet, fleet.watchers[0], reader.is_pending),
+            heads,
+            decisions.newest,
+            judge.keep,
+            clock,
+            judge_settings.within,
+        )
+        following = asyncio.ensure_future(judge.payloads.run())
+        stack.push_async_callback(ended, following)
         stack.push_async_callback(judge.close)
         enclave = await stack.enter_async_context(aiohttp.ClientSession(auto_decompress=False, trust_env=False))
         upstream = Upstream(url=network.devnet.nodes[number - 1].enclave_url)
@@ -105,6 +130,6 @@ async def guard(
         url = await port.enter_async_context(listening(proxy.answer, "127.0.0.1:0"))
         await network.call(1, "devnet_setEnclaveUrl", number, url)
         try:
-            yield Guard(proxy, judge, decisions, url, told, port)
+            yield Guard(proxy, judge, decisions, url, told, port, heads)
         finally:
             await network.call(1, "devnet_setEnclaveUrl", number, None)

@@ -68,6 +68,9 @@ class Verdict:
         self.judged.append((key, await body()))
         return self.says
 
+    async def gives(self, _key: str, _body: Callable[[], Awaitable[bytes | None]]) -> bool:
+        return True
+
     def adds(self, privacy_group_id: str) -> None:
         self.added.append(privacy_group_id)
 

@@ -88,6 +88,28 @@ async def test_a_halted_node_is_back_with_one_command_and_one_restart(hazard: st
 
 
 @pytest.mark.parametrize("kind", KINDS)
+async def test_a_node_that_misreads_a_transaction_is_back_the_same_way(kind: str) -> None:
+    """What it executed before is not found as a history; its groups are as they were, that transaction included."""
+    async with guarded_network(enclave=kind) as network:
+        own = network.group("own")
+        await network.create(own, VICTIM, 1)
+        key = await network.distribute(b"\x01", own, to="0x" + "11" * 20)
+        await network.block(network.marker(key))
+        await network.block(network.marker(b"\x05" * 32 + key))
+        await network.block()
+        assert network.misreads(VICTIM)
+        looked = await rescued(aims(network, dry_run=True), lambda _line: None)
+        assert [one["reason"] for one in looked.document["additions"]] == ["no_history"]
+        report = await brought_back(network)
+        assert report.done
+        assert "added nobody" in report.document["afterwards"][0]
+        assert not network.misreads(VICTIM)
+        nodes = network.network.nodes
+        assert nodes[VICTIM - 1].timelines.keys() == nodes[0].timelines.keys()
+        assert network.root(VICTIM, own) is not None
+
+
+@pytest.mark.parametrize("kind", KINDS)
 async def test_a_node_that_a_long_replay_holds_is_back_the_same_way(kind: str) -> None:
     """Nothing is wrong with the history: it would only hold the node for a quarter of an hour."""
     async with guarded_network(enclave=kind) as network:

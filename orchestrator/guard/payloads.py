@@ -1,0 +1,246 @@
+"""Private transactions that a node's enclave answers: are they asked for to be misread as histories?
+
+What passes for the first time is not looked at, so that importing blocks costs nothing. The node does not get on
+with what it misreads, and asks for it again, each second.
+"""
+
+import asyncio
+import base64
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import Final
+
+import structlog
+
+from orchestrator.engine.fleet import Fleet
+from orchestrator.engine.node_ports import NodeError
+from orchestrator.engine.ports import Clock
+from orchestrator.engine.watcher import ChainWatcher
+from orchestrator.guard.settled_heads import SettledHeads
+from orchestrator.guard.wire import PrivateCall, transaction_in
+from orchestrator.membership.forecast.blocks import PublicTransaction
+from orchestrator.membership.guarding import Decision, Outcome
+from orchestrator.membership.misreading import SLUG, MisreadFacts, misread, never_executes, suspicious
+from orchestrator.membership.reasons import Reason
+from orchestrator.store.guard_decisions import Decided
+
+MOST_REMEMBERED: Final = 20_000
+MOST_UNSETTLED: Final = 1_000
+"""Blocks that are looked at; a node that imports more within the time after which they are settled catches up."""
+HEAD_SECONDS: Final = 1.0
+AGAIN_SECONDS: Final = 0.2
+
+log = structlog.get_logger()
+
+
+class PayloadReader:
+    """Reads what the rules need of a private transaction.
+
+    Args:
+        fleet: The guarded node, and others of the same operator.
+        watcher: The guarded node.
+        is_named: Tells whether a marker with a key as its second half waits in a pool or is in the next blocks.
+        confirmations: So many newest blocks may be taken back: none of them is known to stay.
+    """
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        watcher: ChainWatcher,
+        is_named: Callable[[str], Awaitable[bool]],
+        confirmations: int = 0,
+    ) -> None:
+        self._fleet = fleet
+        self._watcher = watcher
+        self._is_named = is_named
+        self._confirmations = confirmations
+
+    async def head(self) -> int:
+        """Return the node's head.
+
+        Raises:
+            NodeError: It does not answer.
+        """
+        return (await self._watcher.refresh()).number
+
+    async def facts(self, call: PrivateCall, key: str, settled_block: int | None) -> tuple[int, MisreadFacts]:
+        """Return the node's head and what is seen there.
+
+        Args:
+            call: The private transaction.
+            key: Its key, base64.
+            settled_block: The newest block that nothing in the node works on any more; None when that is not known.
+
+        Raises:
+            NodeError: The node does not answer, or moved on meanwhile.
+        """
+        head = await self.head()
+        wanted = base64.b64decode(key).hex()
+        first = min(settled_block, head - self._confirmations) + 1 if settled_block is not None else None
+        settled = first is not None and head - first < MOST_UNSETTLED
+        executing = await self._executing(wanted, range(first, head + 1)) if first is not None and settled else ()
+        spent = await self._spent(call, head)
+        following = () if self._confirmations else await self._following(head)
+        named = await self._is_named(key)
+        if await self.head() != head:
+            raise NodeError(Reason(slug="not_at_this_block", detail=f"node {self._watcher.node.name} moved on"))
+        return head, MisreadFacts(
+            named=named,
+            settled=settled,
+            executing=executing,
+            spent=spent,
+            next_names=any(item.addition[64:] == wanted for item in following if item.addition),
+            next_executes=any(item.payload_key == wanted for item in following),
+        )
+
+    async def _executing(self, wanted: str, numbers: range) -> tuple[int, ...]:
+        """Return the blocks with a marker of the transaction that the node does not say it refused."""
+        blocks = await self._watcher.node.blocks(numbers) if numbers else ()
+        held = {
+            item.transaction_hash: block.number
+            for block in blocks
+            for item in (block.content.transactions if block.content is not None else ())
+            if item.payload_key == wanted
+        }
+        outcomes = await self._watcher.node.outcomes(list(held)) if held else ()
+        return tuple(held[outcome.pmt_hash] for outcome in outcomes if outcome.executed is not False)
+
+    async def _spent(self, call: PrivateCall, head: int) -> bool:
+        (own,) = await self._watcher.node.roots(call.privacy_group_id, [head])
+        if not own.exists:
+            return False
+        return await self._watcher.node.private_nonce(call.privacy_group_id, call.account) > call.private_nonce
+
+    async def _following(self, head: int) -> tuple[PublicTransaction, ...]:
+        """Return the transactions of the block after the head, as another node has it."""
+        for watcher in self._fleet.watchers:
+            if watcher is self._watcher:
+                continue
+            try:
+                if (await watcher.refresh()).number <= head:
+                    continue
+                (block,) = await watcher.node.blocks([head + 1])
+            except NodeError:
+                continue
+            if block.content is not None:
+                return block.content.transactions
+        return ()
+
+
+class Payloads:
+    """Decides which private transactions a node does not get.
+
+    Args:
+        reader: Reads what the rules need.
+        heads: How far the node's chain is settled.
+        newest: The newest decision about a key.
+        tell: Told a refusal.
+        clock: Time.
+        within: What can't be judged in this time is given.
+    """
+
+    def __init__(
+        self,
+        reader: PayloadReader,
+        heads: SettledHeads,
+        newest: Callable[[str], Decided | None],
+        tell: Callable[[Decided], None],
+        clock: Clock,
+        within: timedelta,
+    ) -> None:
+        self._reader = reader
+        self._heads = heads
+        self._newest = newest
+        self._tell = tell
+        self._clock = clock
+        self._within = within
+        self._asked: OrderedDict[str, tuple[int, int, int]] = OrderedDict()
+        self._under_way: dict[str, asyncio.Task[bool]] = {}
+
+    async def run(self) -> None:
+        """Follow the node's head until cancelled."""
+        while True:
+            try:
+                self._heads.seen(await self._reader.head(), self._clock.now())
+            except NodeError as error:
+                log.debug("head not seen", reason=str(error))
+            await self._clock.sleep(HEAD_SECONDS)
+
+    async def gives(self, key: str, body: Callable[[], Awaitable[bytes | None]]) -> bool:
+        """Return whether a node gets a private transaction.
+
+        Args:
+            key: What it asked for, base64.
+            body: Reads the enclave's answer; None when it is larger than is read.
+        """
+        if not self._suspicious(key):
+            return True
+        under_way = self._under_way.get(key)
+        if under_way is None:
+            under_way = asyncio.ensure_future(self._decided(key, await body()))
+            self._under_way[key] = under_way
+            under_way.add_done_callback(lambda _: self._under_way.pop(key, None))
+        return await asyncio.shield(under_way)
+
+    async def close(self) -> None:
+        """End what is under way."""
+        tasks = list(self._under_way.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _suspicious(self, key: str) -> bool:
+        head = self._heads.newest
+        first, last, times = self._asked.get(key, (head, head, 0))
+        times = times + 1 if last == head else 1
+        self._asked[key] = (first, head, times)
+        self._asked.move_to_end(key)
+        while len(self._asked) > MOST_REMEMBERED:
+            self._asked.popitem(last=False)
+        return suspicious(times=times, blocks_later=head - first)
+
+    async def _decided(self, key: str, body: bytes | None) -> bool:
+        found = transaction_in(body) if body is not None else None
+        if found is None:
+            return True
+        try:
+            head, decision = await self._clock.wait_for(self._judged(key, found), self._within.total_seconds())
+        except TimeoutError:
+            log.warning("private transaction given, it was not judged in time", key=key)
+            return True
+        except Exception as error:
+            log.exception("private transaction given, it was not judged", key=key, reason=type(error).__name__)
+            return True
+        if decision.outcome is Outcome.PASSED:
+            log.info("private transaction given", key=key, reason=decision.slug, head=head)
+            return True
+        earlier = self._newest(key)
+        if earlier is None or earlier.head != head:
+            self._tell(
+                Decided(
+                    key=key,
+                    decision=decision,
+                    head=head,
+                    at=self._clock.now(),
+                    privacy_group_id=found.privacy_group_id,
+                    owner=found.account,
+                )
+            )
+        return False
+
+    async def _judged(self, key: str, call: PrivateCall) -> tuple[int, Decision]:
+        if not call.executable:
+            return await self._reader.head(), never_executes()
+        while True:
+            # What was settled when the node asked: it may be about to execute what came since.
+            settled, earlier = self._heads.settled(self._clock.now()), self._newest(key)
+            try:
+                if earlier is not None and earlier.decision.slug == SLUG and earlier.head <= await self._reader.head():
+                    settled = max(settled or 0, earlier.head)  # refused there: nothing up to it was at work then
+                head, facts = await self._reader.facts(call, key, settled)
+            except NodeError as error:
+                log.debug("private transaction not judged yet", key=key, reason=str(error))
+                await self._clock.sleep(AGAIN_SECONDS)
+            else:
+                return head, misread(facts)
