@@ -8,6 +8,7 @@ from typing import Final
 from orchestrator.config import Config
 from orchestrator.engine.ports import Clock
 from orchestrator.membership.guarding import Refusal
+from orchestrator.membership.misreading import SLUG as NO_HISTORY
 from orchestrator.store.guard_approvals import ApprovalFile
 from orchestrator.store.guard_decisions import Decided, DecisionFile, newest_decisions
 
@@ -16,6 +17,9 @@ TOLD_FOR: Final = timedelta(hours=1)
 
 _PASSING: Final = frozenset({"newcomer_busy", "other_group_rolled_back", "held_beyond"})
 """Refusals that were of their block."""
+
+_TRUSTED: Final = frozenset({"not_agreed_to", "roots_not_confirmed"})
+"""Refusals that an approval is the answer to."""
 
 
 class GuardWords:
@@ -50,7 +54,8 @@ class GuardWords:
 
     def _recent(self) -> tuple[Refusal, ...]:
         since = self._clock.now() - TOLD_FOR
-        newest = {d.key: d for d in newest_decisions(self._guard.decisions_file) if d.privacy_group_id}
+        kept = newest_decisions(self._guard.decisions_file)
+        newest = {d.key: d for d in kept if d.privacy_group_id and d.decision.slug != NO_HISTORY}
         return tuple(
             Refusal(
                 node=self._node,
@@ -77,7 +82,8 @@ class GuardWords:
         approved = any(approval.privacy_group_id == group for approval in self._approvals.approvals())
         if self._guard.accept == "asked" and not approved:
             return "nobody there has agreed to this addition"
-        found = [d for d in DecisionFile(self._guard.decisions_file).all() if d.privacy_group_id == group]
+        kept = DecisionFile(self._guard.decisions_file).all()
+        found = [d for d in kept if d.privacy_group_id == group and d.decision.slug != NO_HISTORY]
         if not found or found[-1].decision.passed:
             return None
         return self._of(found[-1], approved=approved)
@@ -87,7 +93,9 @@ class GuardWords:
         if said.slug == "owner_not_known":
             known = self._guard.accept != "known-owners" or newest.owner in self._guard.known_owners
             return None if known else "the group's owner is none of those that are known there"
-        if said.slug in _PASSING or (said.slug == "not_agreed_to" and (approved or self._guard.accept != "asked")):
+        if said.slug in _PASSING or (said.slug in _TRUSTED and approved and self._guard.unconfirmed != "refuse"):
+            return None
+        if said.slug == "not_agreed_to" and (approved or self._guard.accept != "asked"):
             return None
         recent = self._clock.now() - newest.at <= TOLD_FOR
         # The guard's own words may name other groups of its node: the rule alone tells who asks enough.

@@ -55,10 +55,11 @@ class GuardConfig(Section):
         description="With all-safe: what becomes of a history with a block in which a public transaction may have "
         "changed what private code reads.",
     )
-    unconfirmed: Literal["refuse", "pass"] = Field(
-        default="pass",
+    unconfirmed: Literal["refuse", "known", "pass"] = Field(
+        default="known",
         description="What becomes of a history that no other of `nodes`, as a member's, shows with every root and "
-        "transaction: whether its replay reaches its roots is not known then.",
+        "transaction, so that nobody knows whether its replay reaches its roots: refused, passed where the owner is "
+        "one of `known_owners` or the addition was approved here, or passed.",
     )
     nonces_always_increment: bool = Field(
         default=False,

@@ -103,7 +103,8 @@ def rules_of(guard: GuardConfig) -> GuardRules:
         nonces_always_increment=guard.nonces_always_increment,
         # Whoever is known, or was agreed to, is not suspected of bending what private code reads.
         refuse_risks=guard.risks == "refuse" and guard.accept == "all-safe",
-        refuse_unconfirmed=guard.unconfirmed == "refuse",
+        refuse_unconfirmed=guard.unconfirmed != "pass",
+        trust_known=guard.unconfirmed == "known",
     )
 
 
@@ -154,11 +155,16 @@ async def running_guard(config: Config, clock: Clock | None = None) -> AsyncIter
         https = {one.name: _http(session, one) for one in config.nodes}
         approves = _Approving(ApprovalFile(guard.approvals_file), store, configured.enclave_keys)
         guarded = fleet.named(configured.name)
-        witnesses = Witnesses(fleet, guarded, https, needed=guard.unconfirmed == "refuse")
+        rules = rules_of(guard)
+
+        def needed(bundle: ReceivedBundle) -> bool:
+            return rules.needs_witness(bundle, approved=approves.approves(bundle))
+
+        witnesses = Witnesses(fleet, guarded, https, needed)
         reader = FactReader(fleet, guarded, https[configured.name], MemoryHistories(), approves.approves, witnesses)
         decisions = DecisionFile(guard.decisions_file)
         settings = JudgeSettings(
-            rules=rules_of(guard), within=timedelta(seconds=guard.judged_within_seconds), undecided=guard.undecided
+            rules=rules, within=timedelta(seconds=guard.judged_within_seconds), undecided=guard.undecided
         )
         telling = _Telling(store, configured)
         judge = Judge(reader, decisions, settings, clock, telling.on_decision)

@@ -6,7 +6,7 @@ roots beside other transactions. A member's node has executed the history itself
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from orchestrator.besu.answers import optional, read_address, read_signature
@@ -32,11 +32,16 @@ class Witnesses:
         fleet: All nodes.
         guarded: The guarded one.
         https: By name, for what only JSON-RPC tells.
-        needed: Whether a bundle that none of them confirms is refused: then one that does not answer is waited for.
+        needed: Tells whether a bundle that none of them confirms is refused: then one that does not answer is waited
+            for.
     """
 
     def __init__(
-        self, fleet: Fleet, guarded: ChainWatcher, https: Mapping[str, HttpNode], *, needed: bool = False
+        self,
+        fleet: Fleet,
+        guarded: ChainWatcher,
+        https: Mapping[str, HttpNode],
+        needed: Callable[[ReceivedBundle], bool] = lambda _bundle: False,
     ) -> None:
         self._needed = needed
         self._fleet = fleet
@@ -59,7 +64,7 @@ class Witnesses:
         trouble = next((one.trouble for one in said if isinstance(one, Witnessed) and one.trouble is not None), None)
         confirmed = any(isinstance(one, Witnessed) and one.confirmed for one in said)
         silent = next((one for one in said if isinstance(one, NodeError)), None)
-        if self._needed and silent is not None and trouble is None and not confirmed:
+        if self._needed(bundle) and silent is not None and trouble is None and not confirmed:
             raise silent
         return Witnessed(trouble=trouble, confirmed=trouble is None and confirmed)
 

@@ -86,6 +86,7 @@ class GuardRules:
         stalled_after_seconds: After so long, and when it was asked for again and again, a replay has failed.
         refuse_unconfirmed: Whether a bundle is refused that no member's node of ours shows as it is: else only its
             replay tells whether it reaches its roots (docs/besu.md#what-a-replay-needs, 12).
+        trust_known: Whether that is passed over where the owner is known, or somebody here agreed to the addition.
     """
 
     accept: Accept = Accept.ALL_SAFE
@@ -97,6 +98,12 @@ class GuardRules:
     refuse_risks: bool = True
     stalled_after_seconds: float = 30.0
     refuse_unconfirmed: bool = False
+    trust_known: bool = False
+
+    def needs_witness(self, bundle: ReceivedBundle, *, approved: bool) -> bool:
+        """Return whether a bundle is passed only if a member's node of ours shows it."""
+        trusted = self.trust_known and (approved or bundle.owner in self.known_owners)
+        return self.refuse_unconfirmed and not trusted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -296,6 +303,6 @@ def _unwanted(facts: GuardFacts, rules: GuardRules) -> Decision | None:
 
 
 def _unproven(facts: GuardFacts, rules: GuardRules) -> Decision | None:
-    if facts.witness.confirmed or not rules.refuse_unconfirmed:
+    if facts.witness.confirmed or not rules.needs_witness(facts.bundle, approved=facts.approved):
         return None
     return _refused("roots_not_confirmed", "no member's node of ours shows these roots and these transactions")

@@ -105,7 +105,7 @@ async def guard(
             nodes[0][0],
             MemoryHistories(),
             lambda bundle: any(approval.covers(bundle) for approval in approvals),
-            Witnesses(fleet, fleet.watchers[0], https, needed=rules.refuse_unconfirmed),
+            Witnesses(fleet, fleet.watchers[0], https, lambda _bundle: rules.refuse_unconfirmed),
         )
         told: list[Decided] = []
         decisions = DecisionFile(file)

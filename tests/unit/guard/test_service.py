@@ -19,6 +19,7 @@ from orchestrator.membership.received_bundles import Approval
 from orchestrator.store.change_store import SqlChangeStore
 from orchestrator.store.database import Database
 from orchestrator.store.guard_approvals import ApprovalFile, InvalidApprovalsError, read_approvals
+from orchestrator.store.guard_decisions import DecisionFile
 from orchestrator.store.outbox_store import SqlOutbox
 from orchestrator.store.schema_version import migrate
 from tests.fakes.guarded_network import GuardedNetwork, guarded_network, until
@@ -112,6 +113,23 @@ async def test_what_is_approved_by_the_command_is_taken(tmp_path: Path) -> None:
             app, ["guard", "--config", str(tmp_path / "orchestrator.toml"), "decisions", "--json"]
         )
         assert [json.loads(line)["reason"] for line in shown.output.splitlines()] == ["safe", "not_agreed_to"]
+
+
+async def test_a_strangers_history_that_nobody_confirms_is_not_taken(tmp_path: Path) -> None:
+    """By default: whether its replay reaches its roots nobody here can tell. An approval is enough."""
+    async with guarded_network() as network:
+        config = configured(network, tmp_path)
+        stranger, approved = network.group("G"), network.group("H")
+        ApprovalFile(config.guard.approvals_file).add(Approval(privacy_group_id=approved, owner=OWNER))
+        async with running_guard(config) as running:
+            await network.call(1, "devnet_setEnclaveUrl", VICTIM, running.address)
+            for group in (stranger, approved):
+                await network.create(group, 1, 2)
+                await network.add(group, VICTIM)
+            await until(lambda: network.root(VICTIM, approved) is not None)
+            assert network.root(VICTIM, stranger) is None
+        decided = DecisionFile(config.guard.decisions_file).all()
+        assert [one.decision.slug for one in decided] == ["roots_not_confirmed", "safe"]
 
 
 def test_approvals_are_read_strictly(tmp_path: Path) -> None:

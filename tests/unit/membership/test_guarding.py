@@ -24,6 +24,7 @@ from orchestrator.membership.received_bundles import Approval, BundledCall, Rece
 
 OWNER = "0xo"
 RULES = GuardRules()
+TRUSTING = GuardRules(refuse_unconfirmed=True, trust_known=True)
 
 
 def bundle(count: int = 4, **fields: object) -> ReceivedBundle:
@@ -99,6 +100,8 @@ def test_only_what_is_replayed_has_to_be_replayable(bad: int, own: int) -> None:
         ("bundle_may_be_torn", facts(bundle(gap="nonce 3 is missing")), RULES),
         ("bundle_may_be_torn", facts(blocks={"0x0": 10, "0x1": 14, "0x2": 12, "0x3": 16}), RULES),
         ("roots_not_confirmed", facts(), GuardRules(refuse_unconfirmed=True)),
+        ("roots_not_confirmed", facts(approved=True), GuardRules(refuse_unconfirmed=True)),
+        ("roots_not_confirmed", facts(), TRUSTING),
         ("bundle_may_be_torn", facts(witness=Witnessed(trouble="another shows otherwise")), RULES),
         ("not_on_the_chain", facts(blocks={"0x0": 10, "0x1": 12, "0x3": 16}), RULES),
         ("group_not_locked", facts(bundle(locked=False)), RULES),
@@ -134,6 +137,9 @@ def test_what_the_rules_allow_is_not_refused() -> None:
     assert judge(facts(examinations=risky), GuardRules(refuse_risks=False)).passed
     assert judge(facts(), GuardRules(accept=Accept.KNOWN_OWNERS, known_owners=frozenset({OWNER}))).passed
     assert judge(facts(approved=True), GuardRules(accept=Accept.ASKED)).passed
+    assert judge(facts(approved=True), TRUSTING).passed
+    assert judge(facts(), replace(TRUSTING, known_owners=frozenset({OWNER}))).passed
+    assert judge(facts(witness=Witnessed(confirmed=True)), TRUSTING).passed
 
 
 def test_an_approval_is_bound_to_what_was_agreed_to() -> None:
