@@ -11,11 +11,14 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.pool import StaticPool
 
-from orchestrator.store.errors import ConstraintError, StoreUnavailableError
-from orchestrator.store.postgresql import LOCK_SECONDS, READ_ONLY, TRANSACTION_POOLING, postgresql_engine
+from orchestrator.store.errors import ConstraintError, StoreLockedError, StoreUnavailableError
+from orchestrator.store.postgresql import READ_ONLY, TRANSACTION_POOLING, postgresql_engine
 
 READERS = 2
 """Threads for reading, each with a connection."""
+BUSY_SECONDS = 2.0
+"""How long another program's lock on an SQLite file is waited for: less than a look at the readiness may take, so that
+it names the lock."""
 WRITE_AHEAD_PAUSE_SECONDS = 0.02
 
 
@@ -71,9 +74,22 @@ def translated(error: Exception, url: sa.URL | None = None) -> StoreUnavailableE
     what = str(original).strip()
     if isinstance(error, IntegrityError | DataError | OverflowError | UnicodeError):
         return ConstraintError(f"the database refused what would break an invariant ({what}); this is a defect")
+    if isinstance(original, sqlite3.OperationalError) and _primary_code(original) in _LOCKED:
+        return StoreLockedError(
+            f"another program holds {'the database' if url is None else url.database} locked ({what}): close what has "
+            "it open for writing (a database browser, a copying or backup program); work goes on when it lets go"
+        )
     if hint := _remedy(original, what, url):
         return StoreUnavailableError(f"the database could not do it ({what}): {hint}")
     return StoreUnavailableError(f"the database could not do it ({what})")
+
+
+_LOCKED = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
+
+
+def _primary_code(error: sqlite3.Error) -> int:
+    """Return SQLite's result code without what it says in its higher bytes; 0 for an error of Python's own."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
 
 
 def _remedy(original: BaseException, what: str, url: sa.URL | None) -> str:
@@ -106,7 +122,7 @@ def engine_for(url: sa.URL, *, read_only: bool = False) -> sa.Engine:
         return postgresql_engine(url, READERS, writes=not read_only)
     engine = sa.create_engine(
         url,
-        connect_args={"check_same_thread": False, "timeout": LOCK_SECONDS},
+        connect_args={"check_same_thread": False, "timeout": BUSY_SECONDS},
         **({"poolclass": StaticPool} if is_in_memory(url) else {"pool_size": READERS, "max_overflow": 0}),
     )
 
@@ -154,12 +170,12 @@ def _write_ahead(connection: sqlite3.Connection) -> None:
     Of several processes that open a new file at once SQLite lets one do it and answers the others "locked" at once,
     whatever their time-out: to wait for each other could go on for ever.
     """
-    give_up_at = time.monotonic() + LOCK_SECONDS
+    give_up_at = time.monotonic() + BUSY_SECONDS
     while True:
         try:
             connection.execute("PRAGMA journal_mode = WAL")
         except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > give_up_at:
+            if _primary_code(error) != sqlite3.SQLITE_BUSY or time.monotonic() > give_up_at:
                 raise
             time.sleep(WRITE_AHEAD_PAUSE_SECONDS)
         else:

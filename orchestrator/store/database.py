@@ -7,6 +7,7 @@ An in-memory database (``sqlite://``) belongs to one connection: everything runs
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -26,11 +27,19 @@ from orchestrator.store.connections import (
     normalised,
     translated,
 )
-from orchestrator.store.errors import StoreUnavailableError
+from orchestrator.store.errors import StoreLockedError, StoreUnavailableError
 from orchestrator.store.listening import listen
 from orchestrator.store.news import News
 from orchestrator.store.postgresql import cut_connections, require_sessions
-from orchestrator.store.probing import FileIdentity, check_beginning, check_file, file_identity, write_probe
+from orchestrator.store.probing import (
+    SHARED_MEMORY,
+    FileIdentity,
+    check_beginning,
+    check_file,
+    check_writable,
+    file_identity,
+    write_probe,
+)
 from orchestrator.store.schema_version import check_version, migrate_on
 from orchestrator.store.sharing import Job, Outcome, run_all
 from orchestrator.store.stuck_sessions import end_stuck_sessions
@@ -41,6 +50,9 @@ T = TypeVar("T")
 
 WAITING_UNITS = 500
 """How many units of work may wait at a time; more callers wait for their turn to wait."""
+
+LOCKED_SECONDS = 1.0
+"""For how long an SQLite file that another program holds locked is taken to be locked still."""
 
 
 class Database:
@@ -64,6 +76,7 @@ class Database:
         self._places = asyncio.BoundedSemaphore(WAITING_UNITS)
         self._file: FileIdentity | None = None
         self._damage: StoreUnavailableError | None = None
+        self._locked_for_writing, self._locked_for_reading = _Locked(), _Locked()
 
     async def start(self) -> None:
         """Open the database for use.
@@ -91,6 +104,7 @@ class Database:
         try:
             if self.url.get_backend_name() == "postgresql":
                 require_sessions(self.url)
+            check_writable(self.url)
             with self._writing.begin() as connection:
                 if self.in_memory:
                     migrate_on(connection)
@@ -156,11 +170,11 @@ class Database:
             StoreError: The database did not answer.
         """
         if self.in_memory:
-            return self._read(unit)
+            return self._read(unit, time.monotonic())
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(self._patience), self._places:
-                return await loop.run_in_executor(self._readers, self._read, unit)
+                return await loop.run_in_executor(self._readers, self._read, unit, time.monotonic())
         except TimeoutError as error:
             raise self._overdue() from error
 
@@ -184,6 +198,8 @@ class Database:
         if self._file is not None:
             try:
                 await self.read(check_file)
+            except StoreLockedError:
+                raise  # nothing was seen of it
             except StoreUnavailableError as error:
                 self._damage = error
                 self._require_own_file()  # a file that is not there is told as that
@@ -206,18 +222,23 @@ class Database:
             raise self._damage
         if self._file is not None:
             check_beginning(self.url)
+            check_writable(self.url)
 
-    def _read(self, unit: Callable[[sa.Connection], T]) -> T:
+    def _read(self, unit: Callable[[sa.Connection], T], since: float) -> T:
+        self._locked_for_reading.refuse(since)
+        if self._file is not None:
+            check_writable(self.url, (SHARED_MEMORY,))
         try:
             with self._reading.begin() as connection:
                 return unit(connection)
         except FOREIGN_ERRORS as error:
-            raise translated(error, self.url) from error
+            raise self._locked_for_reading.noted(translated(error, self.url)) from error
 
     def _commit_together(self, jobs: Sequence[Job]) -> list[Outcome]:
         """Commit units in one transaction; when that fails, halve until only those that fail by themselves have."""
         began = False
         try:
+            self._locked_for_writing.refuse(max(job.since for job in jobs))
             self._require_whole_file()
             with self._writing.begin() as connection:
                 began = True
@@ -226,7 +247,7 @@ class Database:
         except FOREIGN_ERRORS as error:
             lost = isinstance(error, DBAPIError) and error.connection_invalidated
             if len(jobs) == 1 or lost or not began:
-                failure = translated(error, self.url)
+                failure = self._locked_for_writing.noted(translated(error, self.url))
                 failure.__cause__ = error
                 return [Outcome(error=failure) for _ in jobs]
         except StoreUnavailableError as error:
@@ -243,6 +264,38 @@ class Database:
             ]
         half = len(jobs) // 2
         return self._commit_together(jobs[:half]) + self._commit_together(jobs[half:])
+
+
+class _Locked:
+    """When a unit of work last gave up waiting for another program's lock, and how.
+
+    What waited behind it has waited, too, and what comes right afterwards finds nothing else. Each waiting for as long
+    again, one after the other, would answer the last of many after minutes.
+    """
+
+    __slots__ = ("_found",)
+
+    def __init__(self) -> None:
+        self._found: tuple[float, StoreLockedError] | None = None
+
+    def noted(self, error: StoreError) -> StoreError:
+        """Return what a unit failed with, and remember it if it is that."""
+        if isinstance(error, StoreLockedError):
+            self._found = (time.monotonic(), error)
+        return error
+
+    def refuse(self, since: float) -> None:
+        """Refuse a unit of work that would find what one has just found.
+
+        Args:
+            since: When it began to wait.
+
+        Raises:
+            StoreLockedError: It would.
+        """
+        found = self._found
+        if found is not None and since <= found[0] + LOCKED_SECONDS:
+            raise found[1]
 
 
 def _result(outcome: Outcome) -> Any:

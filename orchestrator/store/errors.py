@@ -3,6 +3,7 @@
 StoreError (engine.ports)          nothing of the unit of work was committed that trying again would double
 ├── LeaseLostError (engine.ports)  the lane, or the change as it was read, is not ours any more
 ├── StoreUnavailableError          the database did not answer, or not in time
+│   └── StoreLockedError           another program has the SQLite file for itself
 ├── ConstraintError                the database refused what would break an invariant: a defect
 └── SchemaVersionError             the store is at another revision than this program
 """
@@ -12,6 +13,10 @@ from orchestrator.engine.ports import StoreError
 
 class StoreUnavailableError(StoreError):
     """The database can't be reached, ended the connection, or did not answer in time; try again later."""
+
+
+class StoreLockedError(StoreUnavailableError):
+    """Another program holds a lock on the SQLite file, for longer than is waited; it is free when that one lets go."""
 
 
 class UnreadableChangeError(StoreError):

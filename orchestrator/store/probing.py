@@ -1,6 +1,7 @@
 """Whether a store takes writes now: for readiness, which a database that only answers reads must not pass."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -13,6 +14,9 @@ from orchestrator.store.transaction import Transaction, Upsert, per_dialect
 PROBE: Final = "readiness"
 CHECKED_BYTES: Final = 64 << 20
 """A larger SQLite file is not read through: the daemon is asked every few seconds whether it is ready."""
+
+SHARED_MEMORY: Final = "-shm"
+"""How the name of the file ends that all who have a database open share."""
 
 _HEADER: Final = b"SQLite format 3\x00"
 
@@ -63,6 +67,37 @@ def check_beginning(url: sa.URL) -> int:
     if not whole:
         raise _damaged(url)
     return size
+
+
+def check_writable(url: sa.URL, files: Sequence[str] = ("", "-wal", SHARED_MEMORY)) -> None:
+    """Ask the operating system whether an SQLite file and what stands beside it may be written, or made.
+
+    SQLite would notice by itself, but for the file of shared memory, which readers write, too: where a page of that
+    can't be written the kernel ends the process.
+
+    Args:
+        url: The database's address.
+        files: Which of them, by how their names end.
+
+    Raises:
+        StoreUnavailableError: One may not.
+    """
+    if url.get_backend_name() != "sqlite" or url.database in (None, "", ":memory:"):
+        return
+    path = Path(os.path.realpath(str(url.database)))
+    for file in (path.with_name(path.name + ending) for ending in files):
+        place = file if file.exists() else file.parent
+        if os.access(place, os.W_OK) or not place.exists():
+            continue
+        if os.statvfs(place).f_flag & os.ST_RDONLY:
+            raise StoreUnavailableError(
+                f"the file system of the database file {path} is read-only: mount it for writing (the kernel's log "
+                "says why, where it made it so), or correct store.url"
+            )
+        raise StoreUnavailableError(
+            f"the daemon's user may not write {place}: give it the right to (chown, chmod; lsattr shows whether the "
+            "file is immutable), or correct store.url"
+        )
 
 
 def check_file(connection: sa.Connection) -> None:

@@ -13,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from orchestrator.store.connections import engine_for, normalised, translated
 from orchestrator.store.errors import SchemaVersionError
 from orchestrator.store.postgresql import require_sessions
+from orchestrator.store.probing import check_writable
 
 _MIGRATION_LOCK = 0x6D656D63
 """Key of the advisory lock that lets one process migrate a PostgreSQL store at a time."""
@@ -55,6 +56,7 @@ def migrate(url: str) -> str:
         StoreUnavailableError: It can't be reached.
     """
     address = normalised(url)
+    check_writable(address)
     engine = engine_for(address)
     try:
         _require_sessions(address)

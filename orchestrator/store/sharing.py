@@ -1,8 +1,9 @@
 """Running several units of work within one transaction."""
 
+import time
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, Self, runtime_checkable
 
 from orchestrator.store.transaction import Transaction, Unit
@@ -15,10 +16,12 @@ class Job:
     Attributes:
         unit: The work.
         key: The one group whose lane it locks; None for one that locks several and needs a transaction of its own.
+        since: When it began to wait, by the monotonic clock, in seconds.
     """
 
     unit: Unit[Any]
     key: str | None
+    since: float = field(default_factory=time.monotonic)
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,12 +33,16 @@ GROUP = "YWNjZXB0YW5jZS1ncm91cC1vZi0zMi1ieXRlcy4uLi4="
 
 @contextmanager
 def process(
-    arguments: list[str], log: Path, environment: dict[str, str] | None = None, cwd: Path | None = None
+    arguments: list[str],
+    log: Path,
+    environment: dict[str, str] | None = None,
+    cwd: Path | None = None,
+    by: Sequence[str] = (),
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Run `orchestrator …` until the context ends; its output goes to a file."""
+    """Run `orchestrator …` until the context ends, by another program if one is given; its output goes to a file."""
     with log.open("ab") as output:
         running = subprocess.Popen(
-            [sys.executable, "-m", "orchestrator", *arguments],
+            [*by, sys.executable, "-m", "orchestrator", *arguments],
             stdout=output,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,

@@ -3,7 +3,9 @@
 import asyncio
 import contextlib
 import json
+import os
 import resource
+import sqlite3
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager
@@ -15,11 +17,14 @@ from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 from orchestrator.devnet import DevnetConfig, running_devnet
+from orchestrator.store import migrate
 from tests.acceptance.conftest import ENCLAVE_KEYS, OWNER, OWNER_KEY, process, trigger, wait_until
 from tests.acceptance.test_main_job import publish
 from tests.servers.ports import free_port
 from tests.servers.postgresql_server import PostgreSQLServer
 
+UNPRIVILEGED = ("setpriv", "--bounding-set=-all", "--inh-caps=-all") if os.geteuid() == 0 else ()
+"""What runs a program so that files' modes count also for root."""
 NOTICED_SECONDS = 10.0
 """What is wrong shows within this time of the daemon's own; a busy machine gets more."""
 
@@ -58,9 +63,11 @@ class Watched:
             f"{self.url}/v1/changes", body, {"content-type": "application/cloudevents+json"}, method="POST"
         )
         try:
-            with urlopen(asking, timeout=40) as answer:  # noqa: S310 - the daemon of the test
+            with urlopen(asking, timeout=20) as answer:  # noqa: S310 - the daemon of the test
                 return int(answer.status)
         except HTTPError as error:
+            if not error.headers["Retry-After"]:
+                raise
             return error.code
 
     def accepted(self, request_id: str) -> bool:
@@ -73,7 +80,8 @@ class Watched:
             why = await asyncio.to_thread(wait_until, "unready", self.unready_because, seconds=4 * NOTICED_SECONDS)
             assert any(reason in why for reason in reasons), why
             await publish(self.broker_url, trigger(queued, "create_group", ENCLAVE_KEYS[:1]))
-            assert await asyncio.to_thread(self.ask) == 503
+            # Each of many is answered, and not one after the other.
+            assert set(await asyncio.gather(*(asyncio.to_thread(self.ask) for _ in range(5)))) == {503}
             assert await asyncio.to_thread(self.unready_because)
             assert self.running.poll() is None
         if back:
@@ -98,7 +106,9 @@ async def watched(folder: Path, store_url: str, broker_url: str) -> AsyncIterato
             f'[[accounts]]\naddress = "{OWNER}"\nkey_file = "owner.key"\n'
         )
         with ExitStack() as stack:
-            running = stack.enter_context(process(["run", "--migrate", "--config", str(config)], folder / "daemon.log"))
+            running = stack.enter_context(
+                process(["run", "--migrate", "--config", str(config)], folder / "daemon.log", by=UNPRIVILEGED)
+            )
             daemon = Watched(running, f"http://127.0.0.1:{port}", broker_url, folder / "daemon.log")
             await asyncio.to_thread(wait_until, "readiness", daemon.ready)
             yield daemon
@@ -129,6 +139,24 @@ def moved_away(path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Another program writes in the file, and does not come to an end; then it lets go."""
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield
+
+
+@contextlib.contextmanager
+def read_only(path: Path) -> Iterator[None]:
+    """The daemon's user may not write the file; then it may."""
+    path.chmod(0o400)
+    try:
+        yield
+    finally:
+        path.chmod(0o600)
+
+
+@contextlib.contextmanager
 def damaged(path: Path) -> Iterator[None]:
     """The file's beginning is overwritten; then it is as it was."""
     # What is there is the same in every such file: to put it back undoes nothing that was written meanwhile.
@@ -149,13 +177,31 @@ def deleted(path: Path) -> Iterator[None]:
 
 
 async def test_a_file_that_can_not_be_written(tmp_path: Path, nats_url: str) -> None:
-    """Full, moved away or overwritten: 503 with the reason, nothing taken, ready again when it is as it was."""
+    """Full, moved away, locked, read-only, overwritten: 503 with the reason, nothing taken, ready again afterwards."""
     path = tmp_path / "orchestrator.db"
     async with watched(tmp_path, f"sqlite:///{path}", nats_url) as daemon:
         await daemon.survives(full(daemon, tmp_path), "full", "disk I/O error", back=True)
         await daemon.survives(moved_away(path), "deleted or replaced", back=True)
+        await daemon.survives(locked(path), "another program holds", back=True)
+        await daemon.survives(read_only(path), "may not write", back=True)
         await daemon.survives(damaged(path), "damaged", back=True)
         assert await asyncio.to_thread(daemon.ask) == 202
+
+
+def test_a_file_that_can_not_be_written_from_the_start(tmp_path: Path) -> None:
+    """A daemon whose file is read-only, or locked by another program, ends at its start with the reason."""
+    path, config = tmp_path / "orchestrator.db", tmp_path / "orchestrator.toml"
+    migrate(f"sqlite:///{path}")
+    config.write_text(
+        f'[store]\nurl = "sqlite:///{path}"\n'
+        f'[[nodes]]\nname = "member1"\nhttp = "http://127.0.0.1:1"\nenclave_keys = ["{ENCLAVE_KEYS[0]}"]\n'
+    )
+    for failure, reason in ((read_only(path), "may not write"), (locked(path), "another program holds")):
+        log = tmp_path / f"{reason}.log"
+        with failure, process(["run", "--config", str(config)], log, by=UNPRIVILEGED) as running:
+            assert running.wait(60) == 1
+        assert reason in log.read_text()
+        assert "Traceback" not in log.read_text()
 
 
 async def test_a_file_that_was_deleted(tmp_path: Path, nats_url: str) -> None:

@@ -2,13 +2,19 @@
 
 import asyncio
 import os
+import sqlite3
 import stat
+from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from unittest.mock import patch
 
 import pytest
 
 from orchestrator.store import Database, SqlChangeStore, migrate
-from orchestrator.store.errors import StoreUnavailableError
+from orchestrator.store.errors import StoreLockedError, StoreUnavailableError
+from orchestrator.store.probing import SHARED_MEMORY, write_probe
 from tests.fakes.changes import a_change
 from tests.fakes.clock import JumpingClock
 
@@ -98,3 +104,54 @@ async def test_a_full_store_is_not_ready(path: Path) -> None:
         with pytest.raises(StoreUnavailableError, match="full"):
             await fill()
         assert await store.changes(limit=1)
+
+
+async def test_a_locked_store_answers_all_who_wait(path: Path) -> None:
+    """Of many who wait for another program's lock none waits for the others' waiting; reads and the end are free."""
+    async with Database(f"sqlite:///{path}") as database:
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            # Each would have a transaction of its own: one after the other they would wait for minutes.
+            async with asyncio.timeout(20):
+                writes = (database.write(write_probe) for _ in range(40))
+                outcomes = await asyncio.gather(*writes, return_exceptions=True)
+            assert {type(outcome) for outcome in outcomes} == {StoreLockedError}
+            assert f"holds {path} locked" in str(outcomes[0])
+            assert await SqlChangeStore(database, JumpingClock()).changes() == ()
+            with pytest.raises(StoreLockedError):
+                await database.probe()
+        async with asyncio.timeout(20):
+            while True:
+                try:
+                    await database.probe()
+                except StoreLockedError:
+                    await asyncio.sleep(0.05)
+                else:
+                    break
+
+
+@pytest.mark.parametrize(
+    ("ending", "flags", "reason"),
+    [("", 0, "may not write"), ("-wal", os.ST_RDONLY, "is read-only: mount it"), (SHARED_MEMORY, 0, "may not write")],
+)
+async def test_a_store_that_may_not_be_written_is_named(path: Path, ending: str, flags: int, reason: str) -> None:
+    """What the operating system forbids is told before it is tried; a page of shared memory is not even read then."""
+    forbidden = f"{path}{ending}"
+    access = os.access
+
+    def allowed(file: Any, mode: int) -> bool:
+        return str(file) != forbidden and access(file, mode)
+
+    async with Database(f"sqlite:///{path}") as database:
+        await database.probe()
+        with patch("os.access", allowed), patch("os.statvfs", lambda _: SimpleNamespace(f_flag=flags)):
+            for _ in range(2):
+                with pytest.raises(StoreUnavailableError, match=reason):
+                    await database.probe()
+            reading = SqlChangeStore(database, JumpingClock()).changes()
+            if ending == SHARED_MEMORY:
+                with pytest.raises(StoreUnavailableError, match=reason):
+                    await reading
+            else:
+                assert await reading == ()
+        await database.probe()
