@@ -70,6 +70,7 @@ class Devnet:
             for index, api in enumerate(self.emulation.apis)
         ]
         self._settling = asyncio.Lock()
+        self._opening: set[asyncio.Task[None]] = set()
         self._enclaves = (
             EnclavePorts(self.emulation.network, self._advance_and_kick, self._advance) if config.enclave_http else None
         )
@@ -99,6 +100,13 @@ class Devnet:
 
     async def settle(self) -> None:
         """Open and close the ports of nodes and enclaves that were switched on or off."""
+        # In a task of its own: who asks may be a request to the very node whose port is closed, and ends with that.
+        task = asyncio.create_task(self._settle())
+        self._opening.add(task)
+        task.add_done_callback(self._opening.discard)
+        await asyncio.shield(task)
+
+    async def _settle(self) -> None:
         # One after the other: a port that is opened while another caller is still closing it is taken.
         async with self._settling:
             while self._switches:
@@ -140,6 +148,7 @@ class Devnet:
 
     async def close(self) -> None:
         """Close all ports."""
+        await asyncio.gather(*self._opening, return_exceptions=True)
         for server in self._servers:
             await server.close()
         if self._enclaves is not None:
