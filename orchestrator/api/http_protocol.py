@@ -1,7 +1,7 @@
 """HTTP on one connection, with problem documents also for what is no request that a handler could see."""
 
 from http import HTTPStatus
-from typing import Final
+from typing import Any, Final
 
 import structlog
 from aiohttp import http_exceptions, web
@@ -27,7 +27,13 @@ class HttpProtocol(web.RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,  # noqa: ARG002 - the library's words, which hold the bytes that were sent
     ) -> web.StreamResponse:
-        """Return the answer to bytes that are no request, or to a request that failed outside of all handlers."""
+        """Return the answer to bytes that are no request, or to a request that failed outside of all handlers.
+
+        Raises:
+            ConnectionError: Nobody is there to be answered.
+        """
+        if isinstance(exc, ConnectionError):
+            raise exc
         if request.writer.output_size > 0:
             raise ConnectionError("an answer was begun already; there can't be another")
         found, slug, detail = _told(HTTPStatus(status), exc)
@@ -37,6 +43,17 @@ class HttpProtocol(web.RequestHandler):
         response.headers.update({**SECURITY_HEADERS, "Cache-Control": "no-store"})
         response.force_close()
         return response
+
+    def log_exception(self, *args: Any, **kw: Any) -> None:
+        """Write what the library could not foresee into the log; a body that it could not read to its end is a line.
+
+        What the body of an answered request still holds is read and thrown away, and unpacked on the way.
+        """
+        error = kw.get("exc_info")
+        if isinstance(error, web.RequestPayloadError):
+            _log.info("the rest of a body could not be read", reason=str(error))
+            return
+        super().log_exception(*args, **kw)
 
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None

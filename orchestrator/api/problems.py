@@ -70,6 +70,10 @@ async def problem_middleware(request: web.Request, handler: Handler) -> web.Stre
         if "Allow" in error.headers:
             response.headers["Allow"] = error.headers["Allow"]
         return response
+    except ConnectionError as error:
+        if request.transport is None or request.transport.is_closing():
+            raise  # the client went, and there is nobody to be answered
+        return _document(_of(error, request))
     except Exception as error:  # noqa: BLE001 - the edge of the process: everything becomes an answer
         return _document(_of(error, request))
 
@@ -96,6 +100,7 @@ def _of(error: Exception, request: web.Request) -> _Answer:
         case TooManyUnfinishedError():
             return _Answer(HTTPStatus.TOO_MANY_REQUESTS, "too-many-unfinished", str(error), again=True)
         case web.RequestPayloadError():
+            log.info("a body could not be read", method=request.method, path=request.path, reason=str(error))
             detail = "The body could not be read to its end, or unpacked as its Content-Encoding says."
             return _Answer(HTTPStatus.BAD_REQUEST, "unreadable-body", detail, "body")
         case TimeoutError():

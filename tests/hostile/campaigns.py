@@ -1,4 +1,4 @@
-"""What is tried against the daemon by a seed: lying nodes, a hostile queue, and verdicts of nobody.
+"""What is tried against the daemon by a seed: lying nodes, a hostile queue, verdicts of nobody, odd clients.
 
 Each campaign raises AssertionError with what was wrong; the seed repeats it.
 """
@@ -29,6 +29,7 @@ from orchestrator.engine.testimony import VerdictBook
 from orchestrator.store import Database, SqlChangeStore, migrate
 from tests.fakes.clock import FastClock
 from tests.fakes.network import FakeSigners
+from tests.hostile.http_clients import hostile_clients
 from tests.hostile.loop_time import measured
 from tests.hostile.lying_node import HOSTILE_TEXTS, HOSTILE_VALUES, Liar, recorded_results, serving
 from tests.hostile.whole_daemon import lying_member
@@ -124,10 +125,17 @@ async def verdicts_of_nobody(seed: int) -> None:
         _check(time.thread_time() - began, f"a verdict of {len(body)} bytes")
 
 
+async def clients_over_http(seed: int) -> None:
+    """Whatever clients send over HTTP is answered, in little time, and writes no traceback."""
+    longest = await hostile_clients(seed)
+    _check(longest.seconds, longest.what)
+
+
 CAMPAIGNS: Final[dict[str, Callable[[int], Awaitable[None]]]] = {
     "lying node": lying_node,
     "hostile queue": hostile_queue,
     "verdicts of nobody": verdicts_of_nobody,
+    "clients over HTTP": clients_over_http,
     "lying member": lying_member,
 }
 

@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Iterator
 
 import pytest
+from structlog.testing import capture_logs
 
 from orchestrator.api.access import SECURITY_HEADERS
 from tests.fakes.http_api import FakeParts, serving
@@ -84,3 +85,31 @@ async def test_a_body_that_can_be_unpacked_is_read(port: int) -> None:
     )
     found, _, answer = await answered(port, sent)
     assert (found, json.loads(answer)["type"]) == (413, "urn:orchestrator:problem:too-large")
+
+
+async def test_a_body_that_nobody_reads_and_that_can_not_be_unpacked_is_a_line_in_the_log(port: int) -> None:
+    """What an answered request still brings is thrown away; that it can't be unpacked is no defect."""
+    head = b"GET /livez HTTP/1.1\r\n" + HOST + b"Content-Encoding: gzip\r\nContent-Length: 8\r\n\r\n"
+    with capture_logs() as entries:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(head)
+        async with asyncio.timeout(10):
+            assert b" 200 " in await reader.readline()
+            writer.write(b"no gzip.")
+            await reader.read()  # the connection is closed
+        writer.close()
+    (entry,) = entries
+    assert (entry["log_level"], entry["event"]) == ("info", "the rest of a body could not be read")
+    assert "exc_info" not in entry
+
+
+async def test_a_client_that_goes_amid_its_body_is_no_defect(port: int) -> None:
+    """A connection that is lost while a body is awaited ends the request, and nothing is logged."""
+    head = b"POST /v1/changes HTTP/1.1\r\n" + HOST + b"Idempotency-Key: k\r\nContent-Type: application/json\r\n"
+    with capture_logs() as entries:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(head + b"Content-Length: 100\r\n\r\n{")
+        await asyncio.sleep(0.05)
+        writer.transport.abort()
+        assert (await answered(port, b"GET /livez HTTP/1.1\r\n" + HOST + b"\r\n"))[0] == 200
+    assert entries == []
