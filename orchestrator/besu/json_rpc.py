@@ -154,7 +154,7 @@ def _load(body: bytes | str, most_parts: int = MAX_PARTS) -> Any:
     if parts > most_parts:
         raise AnswerTooLargeError(f"an answer of {parts} values; at most {most_parts} are read at once")
     try:
-        return json.loads(body, parse_int=_number)
+        return json.loads(body, parse_int=_number, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         raise ProtocolError(
             f"the answer is no JSON ({type(error).__name__}); is this a Besu node's address?"
@@ -166,6 +166,10 @@ def _number(digits: str) -> int:
     if len(digits) > _LONGEST_NUMBER:
         raise ValueError(f"a number of {len(digits)} digits")
     return int(digits)
+
+
+def _no_constant(name: str) -> float:
+    raise ValueError(f"{name} is no number of JSON")
 
 
 def _answer(loaded: Any) -> Answer:

@@ -27,6 +27,10 @@ _DELIVER: Final = b"\x00\x3c\x00\x3c"
 _GET_OK: Final = b"\x00\x3c\x00\x47"
 _TAG_AND_REDELIVERED: Final = 9
 
+MOST_PROPERTY_BYTES: Final = 12 << 10
+"""Properties of all sorts of senders have some hundred; a frame of them (128 KiB) may hold a hundred thousand values,
+and takes half a second to be read."""
+
 _log = structlog.get_logger(__name__)
 
 
@@ -40,6 +44,10 @@ def readable(beginning: bytes, rest: bytes) -> bytes:
     kind = beginning[0]
     if kind not in (_METHOD, _PROPERTIES):
         return rest
+    if kind == _PROPERTIES and len(rest) > MOST_PROPERTY_BYTES:
+        most = f"{len(rest)} bytes, at most {MOST_PROPERTY_BYTES} are read"
+        _log.warning("properties of a message can't be read, it is taken without them", reason=most)
+        return _without_properties(rest)
     try:
         frame.unmarshal(beginning + rest)
     except Exception as error:  # noqa: BLE001 - whatever it is, the connection goes on

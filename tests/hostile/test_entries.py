@@ -3,16 +3,23 @@
 import asyncio
 import gc
 import json
+import struct
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from random import Random
 
 import pytest
 from aiohttp import ClientSession, web
+from pamqp import frame
 from websockets.asyncio.server import ServerConnection, serve
 
 from orchestrator.besu.websocket_client import MAX_BYTES_PER_SECOND, MAX_MESSAGE_BYTES, NodeSocket
+from orchestrator.broker.header_names import lowered
+from orchestrator.broker.nats_client import SturdyClient
+from orchestrator.broker.rabbitmq_transport import MOST_PROPERTY_BYTES, readable
+from orchestrator.engine.requests import InvalidRequestError, parse_trigger
 from tests.fakes.http_api import FakeParts
 from tests.hostile.campaigns import _FILLED, MOST_SECONDS_ON_THE_LOOP
 from tests.hostile.loop_time import measured
@@ -45,6 +52,38 @@ async def test_bodies_over_http() -> None:
                     assert answer.status == 422, await answer.text()
     await runner.cleanup()
     assert longest.seconds < MOST_SECONDS_ON_THE_LOOP, longest
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        b"".join(b"%x:\r\n" % number for number in range(140_000)),
+        b"".join(b"ce-x%d:v\r\n" % number for number in range(75_000)),
+        b'ce-id:"' + b"\\\\" * 480_000 + b'"\r\n',
+        b"ce-id:" + b"%41" * 330_000 + b"\r\n",
+        b"".join(b"ce-x%d:v\r\n" % number for number in range(5_000)),
+        b'ce-id:"' + b"\\\\" * 32_000 + b'"\r\n',
+    ],
+    ids=["empty ones", "attributes", "quoted", "encoded", "attributes that fit", "quoted that fits"],
+)
+async def test_headers_of_messages(lines: bytes) -> None:
+    """The most headers that fit into a message of NATS are read, or left out, in little time."""
+    begun = time.thread_time()
+    found = await SturdyClient()._process_headers(b"NATS/1.0\r\n" + lines + b"\r\n")
+    with pytest.raises(InvalidRequestError):
+        parse_trigger(b"{}", lowered((found or {}).items()))
+    assert time.thread_time() - begun < MOST_SECONDS_ON_THE_LOOP
+
+
+@pytest.mark.parametrize("size", [131_000, MOST_PROPERTY_BYTES - 100])
+def test_properties_of_messages(size: int) -> None:
+    """The most values that fit into the properties of a message of RabbitMQ are read, or left out, in little time."""
+    voids = b"\x01aA" + struct.pack(">I", size) + b"V" * size
+    payload = struct.pack(">HHQH", 60, 0, 2, 1 << 13) + struct.pack(">I", len(voids)) + voids
+    beginning = struct.pack(">BHI", 2, 1, len(payload))
+    begun = time.thread_time()
+    frame.unmarshal(beginning + readable(beginning, payload + b"\xce"))  # and then as the library does
+    assert time.thread_time() - begun < MOST_SECONDS_ON_THE_LOOP
 
 
 async def test_a_flood_of_notifications() -> None:

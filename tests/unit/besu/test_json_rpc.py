@@ -96,6 +96,8 @@ def test_requests_that_are_refused_alike_are_each_refused() -> None:
         '{"jsonrpc":"2.0","id":1,"error":{"code":"x","message":"y"}}',
         '{"jsonrpc":"2.0","id":1,"error":{"code":1}}',
         "1" * 5000,
+        '{"jsonrpc":"2.0","id":1,"result":NaN}',
+        '{"jsonrpc":"2.0","id":1,"result":-Infinity}',
         b"\xff\xfe",
     ],
 )
