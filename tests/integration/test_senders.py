@@ -58,7 +58,7 @@ async def test_a_flood_on_its_own_subject_is_not_in_front_of_others(tmp_path: Pa
 async def prepared(broker: Broker, url: str, name: str) -> None:
     """Have the stream of a subject made, which its first opening does."""
     source = broker.inlet(name).triggers()
-    opening = asyncio.ensure_future(anext(source))  # type: ignore[arg-type] # a generator
+    opening = asyncio.ensure_future(anext(source))
     client = await nats.connect(url)
     async with asyncio.timeout(30):
         while True:
