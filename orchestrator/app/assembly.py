@@ -9,6 +9,7 @@ from datetime import timedelta
 from functools import partial
 from random import SystemRandom
 
+from orchestrator.app.accounts import opened_accounts
 from orchestrator.app.callers import admission_rules, askers
 from orchestrator.app.guard_words import GuardWords
 from orchestrator.app.holder import holding
@@ -21,12 +22,12 @@ from orchestrator.besu.http_client import HttpNode, open_session
 from orchestrator.besu.node import Node
 from orchestrator.besu.own_markers import OwnMarkers, one_time_account, pooled_keys
 from orchestrator.besu.port import BesuNode
-from orchestrator.besu.signers import Signer, read_seed, signer_from_key, signer_from_key_file, signer_from_keystore
+from orchestrator.besu.signers import read_seed
 from orchestrator.besu.signing import Accounts, ManagementCodec
 from orchestrator.besu.statements import signer_of
 from orchestrator.besu.tokens import TokenFile
 from orchestrator.besu.websocket_client import NodeSocket
-from orchestrator.config import AccountConfig, Config, MarkersConfig, NodeConfig
+from orchestrator.config import Config, MarkersConfig, NodeConfig
 from orchestrator.engine.additions import AdditionsUnderWay
 from orchestrator.engine.bundle_sizes import BundleSizes
 from orchestrator.engine.bystanders import BystanderReader
@@ -74,10 +75,6 @@ GATHER_SECONDS = 0.002
 """How long a read waits for others: one new block wakes many lanes, and what they ask travels together."""
 
 
-class AccountError(Exception):
-    """An account's key can't be had; the message names the account and the file, never what is in it."""
-
-
 def tls_context(ca_file: str | None) -> ssl.SSLContext | None:
     """Return a TLS context that trusts an authority of its own, None for the system's."""
     return None if ca_file is None else ssl.create_default_context(cafile=ca_file)
@@ -110,25 +107,6 @@ async def connect_nodes(stack: AsyncExitStack, nodes: tuple[NodeConfig, ...]) ->
             BesuNode(configured.name, configured.enclave_keys, node, link, enclave, bundle_limit_bytes=limit_bytes)
         )
     return connected
-
-
-def open_account(account: AccountConfig) -> Signer:
-    """Return the signer of a configured account; keystores take up to seconds of processor time.
-
-    Raises:
-        SignerError: Its key can't be read, or is another account's.
-        AccountError: Neither file nor key is configured.
-    """
-    if account.private_key is not None:
-        signer = signer_from_key(account.private_key.get_secret_value())
-        if signer.address != account.address.lower():
-            raise AccountError(f"accounts: the private key of {account.address} is the key of {signer.address}")
-        return signer
-    if account.key_file is not None:
-        return signer_from_key_file(account.key_file, expected_address=account.address)
-    if account.keystore is not None and account.password_file is not None:
-        return signer_from_keystore(account.keystore, account.password_file, expected_address=account.address)
-    raise AccountError(f"accounts: {account.address} has neither key_file nor keystore and password_file")
 
 
 def keys_of_markers(markers: MarkersConfig) -> dict[str, bytes]:
@@ -213,7 +191,7 @@ async def assembled(config: Config, stopping: asyncio.Event, clock: Clock | None
     """
     clock = clock or SystemClock()
     async with AsyncExitStack() as stack:
-        signers = {account.address: await asyncio.to_thread(open_account, account) for account in config.accounts}
+        signers = await opened_accounts(stack, config.accounts)
         accounts = Accounts(signers, gas_limit=config.chain.gas_limit, gas_price=config.chain.gas_price)
         marker_keys = keys_of_markers(config.markers)
         database = await stack.enter_async_context(Database(store_url(config)))

@@ -18,6 +18,7 @@ from orchestrator.app.interpreter import settle_interpreter
 from orchestrator.app.loop_lag import LoopLag
 from orchestrator.app.readiness import Readiness
 from orchestrator.app.secret_texts import secret_text
+from orchestrator.app.signer_checks import SignerTrial
 from orchestrator.app.store_growth import growth_parts
 from orchestrator.app.surroundings import examine
 from orchestrator.app.webhook_endpoints import endpoints
@@ -202,7 +203,8 @@ def _parts(config: Config, engine: Engine, broker: Broker, relay: Relay, feed: E
     ]
     if attester is not None:
         parts.append(attester)
-    return (*parts, *_peers(config, engine, broker))
+    away = [account.address for account in config.accounts if account.is_elsewhere]
+    return (*parts, SignerTrial(away, engine.accounts, engine.clock), *_peers(config, engine, broker))
 
 
 def _self_watch(backlog: Backlog, readiness: Readiness, lag: LoopLag) -> tuple[_Part, ...]:

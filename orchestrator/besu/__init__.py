@@ -18,9 +18,18 @@ from orchestrator.besu.private_transaction import (
     SignedPrivateTransaction,
     decode_private_transaction,
     sign_private_transaction,
+    unsigned_private_transaction,
 )
 from orchestrator.besu.results import Block, FoundGroup, GroupView, Head, Log, PrivateReceipt, PublicReceipt
-from orchestrator.besu.signers import Signer, SignerError, signer_from_key, signer_from_key_file, signer_from_keystore
+from orchestrator.besu.signer_ports import (
+    KeyService,
+    Signer,
+    SignerAwayError,
+    SignerError,
+    SignerRefusedError,
+    WrongSignatureError,
+)
+from orchestrator.besu.signers import signer_from_key, signer_from_key_file, signer_from_keystore
 from orchestrator.besu.simulation import Forecast, Simulation
 from orchestrator.besu.subscriptions import Gap, GapReason
 from orchestrator.besu.tokens import TokenError, TokenFile
@@ -43,6 +52,7 @@ __all__ = [
     "GroupView",
     "Head",
     "HttpNode",
+    "KeyService",
     "Log",
     "MemberOutcome",
     "Method",
@@ -59,7 +69,9 @@ __all__ = [
     "RpcError",
     "SignedPrivateTransaction",
     "Signer",
+    "SignerAwayError",
     "SignerError",
+    "SignerRefusedError",
     "Simulation",
     "Subscription",
     "TokenError",
@@ -67,6 +79,7 @@ __all__ = [
     "TransportError",
     "Unseen",
     "Verdict",
+    "WrongSignatureError",
     "decode_private_transaction",
     "open_session",
     "read_outcome",
@@ -74,5 +87,6 @@ __all__ = [
     "signer_from_key",
     "signer_from_key_file",
     "signer_from_keystore",
+    "unsigned_private_transaction",
     "wait_mined",
 ]

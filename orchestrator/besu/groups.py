@@ -23,9 +23,14 @@ from orchestrator.besu.management_contract import (
 from orchestrator.besu.node import Node
 from orchestrator.besu.outcome import Rejected, Rejection, Unseen, read_outcome
 from orchestrator.besu.own_markers import OwnMarkers, one_time_account
-from orchestrator.besu.private_transaction import USUAL_GAS_LIMIT, PrivateTransaction
+from orchestrator.besu.private_transaction import (
+    USUAL_GAS_LIMIT,
+    PrivateTransaction,
+    UnsignedPrivateTransaction,
+    unsigned_private_transaction,
+)
 from orchestrator.besu.results import FoundGroup, GroupView
-from orchestrator.besu.signers import Signer
+from orchestrator.besu.signer_ports import Signer, SignerError
 from orchestrator.besu.transaction_errors import MarkerKnownError
 from orchestrator.besu.versions import native_abi
 from orchestrator.besu.waiting import NotMinedError, wait_mined
@@ -38,7 +43,7 @@ class FlexiblePrivacyGroups:
     """Groups as one member sees and, as their owner, changes them.
 
     The methods raise ``GroupChangeError`` when a change cannot be made, ``NotMinedError`` when its PMT was not mined in
-    time, and ``BesuError`` when the node fails. Changes of one group must come one after another.
+    time, ``BesuError`` when the node fails, and ``SignerError``. Changes of one group must come one after another.
 
     Args:
         node: a member's node, which everything is read from and sent through.
@@ -171,14 +176,13 @@ class FlexiblePrivacyGroups:
     async def _distribute(self, group: str, data: bytes, private_nonce: int) -> Marker:
         """Sign and distribute a private transaction; nothing executes before its marker is broadcast."""
         transaction = await self._transaction(group, data, private_nonce)
-        payload_key = await self._node.distribute_raw(self._signer.sign(transaction))
-        return self._markers.make(payload_key, transaction.chain_id or 0, one_time_account())
+        payload_key = await self._node.distribute_raw(await self._signed(transaction))
+        return self._markers.make(payload_key, transaction.chain_id, one_time_account())
 
     async def _sent_by_node(self, group: str, data: bytes, private_nonce: int) -> Marker:
         """Send a private transaction with a marker of the node's, which brings the history on every version."""
-        transaction = await self._transaction(group, data, private_nonce)
-        pmt_hash = await self._node.send_raw(self._signer.sign(transaction))
-        return replace(NODE_MARKER, pmt_hash=pmt_hash)
+        raw = await self._signed(await self._transaction(group, data, private_nonce))
+        return replace(NODE_MARKER, pmt_hash=await self._node.send_raw(raw))
 
     async def _broadcast(self, raw: bytes) -> None:
         with suppress(MarkerKnownError):
@@ -212,19 +216,24 @@ class FlexiblePrivacyGroups:
             )
         return ChangeReceipt(pmt_hash, mined.block_number, mined.block_hash, outcome.members, after)
 
-    async def _transaction(self, group: str, data: bytes, private_nonce: int) -> PrivateTransaction:
+    async def _transaction(self, group: str, data: bytes, private_nonce: int) -> UnsignedPrivateTransaction:
         if self._chain_id is None:
             self._chain_id = await self._node.chain_id()
-        return PrivateTransaction(
-            private_nonce=private_nonce,
-            private_from=self._enclave_key,
-            to=MANAGEMENT_PROXY,
-            data=data,
-            privacy_group_id=group,
-            chain_id=self._chain_id,
-            gas_limit=USUAL_GAS_LIMIT,
-            gas_price=self._gas_price,
+        return unsigned_private_transaction(
+            PrivateTransaction(
+                private_nonce=private_nonce,
+                private_from=self._enclave_key,
+                to=MANAGEMENT_PROXY,
+                data=data,
+                privacy_group_id=group,
+                chain_id=self._chain_id,
+                gas_limit=USUAL_GAS_LIMIT,
+                gas_price=self._gas_price,
+            )
         )
+
+    async def _signed(self, transaction: UnsignedPrivateTransaction) -> bytes:
+        return transaction.signed(await self._signer.sign(transaction.message))
 
     async def _view(self, group: str) -> GroupView:
         try:
@@ -286,7 +295,7 @@ class FlexiblePrivacyGroups:
             if not error.certain:
                 failure.add_note(f"the lock may have been sent, and the group {group} be locked then: {error}")
             return
-        except GroupChangeError:
+        except (GroupChangeError, SignerError):
             return  # the lock was not taken; if the group is locked it is by another client
         if marker is not None and not await self._is_decided(marker):
             failure.add_note(
@@ -297,7 +306,7 @@ class FlexiblePrivacyGroups:
         try:
             if (await self._view(group)).locked:
                 await self.unlock(group)
-        except (BesuError, GroupChangeError, NotMinedError) as error:
+        except (BesuError, GroupChangeError, NotMinedError, SignerError) as error:
             if await self._may_be_locked(group):
                 failure.add_note(f"the group {group} may still be locked, for unlocking it failed too: {error}")
 

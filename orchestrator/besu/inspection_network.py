@@ -59,7 +59,7 @@ def judge(
     Args:
         nodes: What was seen of each configured node.
         expected: What the configuration expects.
-        accounts: By address, why the account's key does not load; None when it does.
+        accounts: By address, why the account does not sign; None when it does.
         owned: By address, ids of the groups that the account owns, as far as they are known.
         standing: By name, the next block of each node that stands still while others move.
         unreplayable: By group that is known to have a block that can't be replayed, the block and why.
@@ -183,12 +183,12 @@ def _accounts(accounts: Mapping[str, str | None], owned: Mapping[str, Sequence[s
             yield Finding(
                 check="account-key",
                 level=Level.ERROR,
-                what=f"the key of {address} does not load: {trouble}",
-                why="Changes of groups that this account owns are parked.",
-                remedy="Mend the file that the message names.",
+                what=f"{address} does not sign: {trouble}",
+                why="Changes of groups that this account owns wait until it does.",
+                remedy="Mend what the message names (docs/signers.md).",
             )
             continue
-        yield Finding(check="account-key", level=Level.OK, what=f"the key of {address} loads")
+        yield Finding(check="account-key", level=Level.OK, what=f"{address} signs")
         groups = owned.get(address, ())
         shown = ": " + ", ".join(groups[:SHOWN_GROUPS]) + (" …" if len(groups) > SHOWN_GROUPS else "") if groups else ""
         yield Finding(

@@ -189,11 +189,12 @@ def decode_marker(raw: bytes) -> SignedMarkerTransaction:
 def _signed(transaction: MarkerTransaction, private_key: bytes | str) -> SignedMarkerTransaction:
     digest = _digest(transaction)
     try:
-        signature = sign_digest(digest, private_key, transaction.chain_id)
+        signature = sign_digest(digest, private_key)
         sender = address_of_key(private_key)
     except InvalidSignatureError as error:
         raise InvalidMarkerError(str(error)) from None
-    raw = bytes(rlp.encode([*_body(transaction), *map(integer_bytes, signature)], rlp.sedes.raw))
+    vrs = (signature.v(transaction.chain_id), signature.r, signature.s)
+    raw = bytes(rlp.encode([*_body(transaction), *map(integer_bytes, vrs)], rlp.sedes.raw))
     return SignedMarkerTransaction(
         transaction=transaction, sender=sender, raw=raw, transaction_hash=bytes_to_hex(keccak(raw))
     )

@@ -3,9 +3,9 @@
 from orchestrator.besu.errors import TransportError
 from orchestrator.besu.identifiers import enclave_key_to_bytes
 from orchestrator.besu.node import Node
-from orchestrator.besu.private_transaction import USUAL_GAS_LIMIT, PrivateTransaction
+from orchestrator.besu.private_transaction import USUAL_GAS_LIMIT, PrivateTransaction, unsigned_private_transaction
 from orchestrator.besu.results import PrivateReceipt
-from orchestrator.besu.signers import Signer
+from orchestrator.besu.signer_ports import Signer
 from orchestrator.besu.waiting import NotMinedError, wait_known, wait_mined
 from orchestrator.besu.websocket_client import NodeSocket
 
@@ -75,6 +75,7 @@ class PrivateAccount:
             private_nonce: the account's nonce in the group; what the node counts when not given.
 
         Raises:
+            SignerError: the account's key does not sign.
             BesuError: the node refused it or failed.
         """
         return await self._node.send_raw(await self._signed(privacy_group_id, to, data, private_nonce))
@@ -141,4 +142,5 @@ class PrivateAccount:
             gas_limit=self._gas_limit,
             gas_price=self._gas_price,
         )
-        return self._signer.sign(transaction)
+        unsigned = unsigned_private_transaction(transaction)
+        return unsigned.signed(await self._signer.sign(unsigned.message))

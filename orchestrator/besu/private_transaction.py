@@ -12,6 +12,7 @@ from eth_hash.auto import keccak
 
 from orchestrator.besu.account_signatures import (
     InvalidSignatureError,
+    Signature,
     address_of_key,
     chain_id_of,
     integer_bytes,
@@ -96,6 +97,46 @@ class SignedPrivateTransaction:
     raw: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class UnsignedPrivateTransaction:
+    """A private transaction, encoded up to its signature, which may be made elsewhere.
+
+    Attributes:
+        message: whose Keccak-256 hash the account has to sign.
+        chain_id: the chain that it is signed for.
+        before, behind: RLP items around the signature.
+    """
+
+    message: bytes
+    chain_id: int
+    before: tuple[bytes, ...]
+    behind: tuple[Any, ...]
+
+    def signed(self, signature: Signature) -> bytes:
+        """Return the raw bytes for ``eea_sendRawTransaction``; whose signature it is, is not looked at."""
+        vrs = (signature.v(self.chain_id), signature.r, signature.s)
+        return bytes(rlp.encode([*self.before, *map(integer_bytes, vrs), *self.behind], rlp.sedes.raw))
+
+
+def unsigned_private_transaction(
+    fields: PrivateTransaction | Mapping[str, Any],
+) -> UnsignedPrivateTransaction:
+    """Encode a private transaction for its signature.
+
+    Args:
+        fields: as of ``sign_private_transaction``.
+
+    Raises:
+        InvalidPrivateTransactionError: a field is missing, unknown or out of range.
+    """
+    transaction = fields if isinstance(fields, PrivateTransaction) else private_transaction_from_fields(fields)
+    if transaction.chain_id is None:
+        raise InvalidPrivateTransactionError("chainId is missing; without it others could replay the transaction")
+    body, tail = _encoded_items(transaction)
+    message = _signing_message(body, tail, transaction.chain_id)
+    return UnsignedPrivateTransaction(message, transaction.chain_id, tuple(body), tuple(tail))
+
+
 def sign_private_transaction(fields: PrivateTransaction | Mapping[str, Any], private_key: bytes | str) -> bytes:
     """Sign a private transaction and return the raw bytes for ``eea_sendRawTransaction``.
 
@@ -110,16 +151,11 @@ def sign_private_transaction(fields: PrivateTransaction | Mapping[str, Any], pri
     Raises:
         InvalidPrivateTransactionError: a field is missing, unknown or out of range, or the key is no private key.
     """
-    transaction = fields if isinstance(fields, PrivateTransaction) else private_transaction_from_fields(fields)
-    if transaction.chain_id is None:
-        raise InvalidPrivateTransactionError("chainId is missing; without it others could replay the transaction")
-    body, tail = _encoded_items(transaction)
-    digest = _signing_hash(body, tail, transaction.chain_id)
+    unsigned = unsigned_private_transaction(fields)
     try:
-        signature = sign_digest(digest, private_key, transaction.chain_id)
+        return unsigned.signed(sign_digest(keccak(unsigned.message), private_key))
     except InvalidSignatureError as error:
         raise InvalidPrivateTransactionError(str(error)) from None
-    return bytes(rlp.encode([*body, *map(integer_bytes, signature), *tail], rlp.sedes.raw))
 
 
 def private_transaction_from_fields(fields: Mapping[str, Any]) -> PrivateTransaction:
@@ -146,7 +182,7 @@ def join_signature(transaction: PrivateTransaction, v: int, r: int, s: int) -> S
     transaction = replace(transaction, chain_id=_chain_id_of(v))
     body, tail = _encoded_items(transaction)
     try:
-        sender = recovered_address(_signing_hash(body, tail, transaction.chain_id), v, r, s)
+        sender = recovered_address(keccak(_signing_message(body, tail, transaction.chain_id)), v, r, s)
     except InvalidSignatureError as error:
         raise InvalidPrivateTransactionError(str(error)) from error
     raw = bytes(rlp.encode([*body, *map(integer_bytes, (v, r, s)), *tail], rlp.sedes.raw))
@@ -296,6 +332,6 @@ def _chain_id_of(v: int) -> int | None:
         raise InvalidPrivateTransactionError(str(error)) from error
 
 
-def _signing_hash(body: list[bytes], tail: list[Any], chain_id: int | None) -> bytes:
+def _signing_message(body: list[bytes], tail: list[Any], chain_id: int | None) -> bytes:
     bound = [] if chain_id is None else [integer_bytes(chain_id), b"", b""]
-    return keccak(rlp.encode([*body, *bound, *tail], rlp.sedes.raw))
+    return bytes(rlp.encode([*body, *bound, *tail], rlp.sedes.raw))

@@ -1,61 +1,31 @@
-"""Accounts that sign private transactions; their keys never appear in a representation, a message or a log."""
+"""Accounts whose keys are in this process; they never appear in a representation, a message or a log."""
 
-import codecs
 import json
-import os
-import stat
 import sys
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
+from eth_hash.auto import keccak
+
+from orchestrator.besu.account_signatures import InvalidSignatureError, Signature, address_of_key, sign_digest
 from orchestrator.besu.identifiers import InvalidIdentifierError, hex_to_bytes, normal_address
-from orchestrator.besu.private_transaction import (
-    InvalidPrivateTransactionError,
-    PrivateTransaction,
-    address_of_private_key,
-    sign_private_transaction,
-)
-from orchestrator.besu.statements import sign_statement
-from orchestrator.secret_modes import is_too_open, lies_in
+from orchestrator.besu.secret_files import read_secret, read_text
+from orchestrator.besu.signer_ports import SignerError
 
-_MAX_FILE_BYTES: Final = 64 << 10
 _KEY_BYTES: Final = 32
 _KEYSTORE_VERSION: Final = 3
-_UTF_16: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 SEED_BYTES: Final = 32
 
 
-class SignerError(ValueError):
-    """An account's key cannot be used. The message names the file and never shows what it holds."""
-
-
-class Signer(Protocol):
-    """An account that can sign private transactions."""
-
-    @property
-    def address(self) -> str:
-        """The account's address, "0x…" in lower case."""
-
-    def sign(self, transaction: PrivateTransaction) -> bytes:
-        """Return the raw signed transaction.
-
-        Raises:
-            InvalidPrivateTransactionError: a field is out of range.
-        """
-
-    def sign_statement(self, text: bytes) -> bytes:
-        """Return the signature of a statement, as of `orchestrator.besu.statements`."""
-
-
 class LocalSigner:
-    """A signer that holds the key in memory."""
+    """A signer that holds the key in memory (`orchestrator.besu.signer_ports.Signer`)."""
 
     __slots__ = ("_address", "_private_key")
 
     def __init__(self, private_key: bytes) -> None:
         self._private_key = private_key
-        self._address = address_of_private_key(private_key)
+        self._address = address_of_key(private_key)
 
     def __repr__(self) -> str:
         return f"LocalSigner({self._address})"
@@ -68,13 +38,9 @@ class LocalSigner:
         """The account's address, "0x…" in lower case."""
         return self._address
 
-    def sign(self, transaction: PrivateTransaction) -> bytes:
-        """Return the raw signed transaction; see ``Signer.sign``."""
-        return sign_private_transaction(transaction, self._private_key)
-
-    def sign_statement(self, text: bytes) -> bytes:
-        """Return the signature of a statement; see ``Signer.sign_statement``."""
-        return sign_statement(text, self._private_key)
+    async def sign(self, message: bytes) -> Signature:
+        """Return the account's signature; see ``Signer.sign``."""
+        return sign_digest(keccak(message), self._private_key)
 
 
 def signer_from_key(private_key: bytes | str) -> LocalSigner:
@@ -86,7 +52,7 @@ def signer_from_key(private_key: bytes | str) -> LocalSigner:
     try:
         secret = hex_to_bytes(private_key.strip(), max_bytes=32) if isinstance(private_key, str) else private_key
         return LocalSigner(secret)
-    except (InvalidIdentifierError, InvalidPrivateTransactionError):
+    except (InvalidIdentifierError, InvalidSignatureError):
         raise SignerError("the private key is not 32 bytes between 1 and the order of secp256k1") from None
 
 
@@ -96,10 +62,10 @@ def signer_from_key_file(path: Path, *, expected_address: str | None = None) -> 
     Raises:
         SignerError: the file is readable by others, cannot be read, holds no key, or the key of another account.
     """
-    text = _read_secret(path, "key file")
+    text = read_secret(path, "key file")
     try:
         signer = LocalSigner(hex_to_bytes(text.strip(), max_bytes=32))
-    except (InvalidIdentifierError, InvalidPrivateTransactionError):
+    except (InvalidIdentifierError, InvalidSignatureError):
         raise SignerError(f"the key file {path} must hold a private key: 64 hexadecimal digits") from None
     return _checked(signer, expected_address, path)
 
@@ -110,7 +76,7 @@ def read_seed(path: Path) -> bytes:
     Raises:
         SignerError: the file is readable by others, cannot be read, or holds no seed.
     """
-    text = _read_secret(path, "seed file").strip().removeprefix("0x")
+    text = read_secret(path, "seed file").strip().removeprefix("0x")
     try:
         seed = bytes.fromhex(text)
     except ValueError:
@@ -132,9 +98,9 @@ def signer_from_keystore(path: Path, password_file: Path, *, expected_address: s
         SignerError: a file cannot be read, the password file is readable by others, the password is wrong, or the key
             is another account's.
     """
-    password = _read_secret(password_file, "password file").rstrip("\r\n")
+    password = read_secret(password_file, "password file").rstrip("\r\n")
     try:
-        keystore = json.loads(_read(path, "keystore"))
+        keystore = json.loads(read_text(path, "keystore"))
     except ValueError:
         raise SignerError(f"the keystore {path} is no JSON; it must be a keystore file of version 3") from None
     keystore = {str(name).lower(): value for name, value in keystore.items()} if isinstance(keystore, dict) else {}
@@ -157,7 +123,7 @@ def signer_from_keystore(path: Path, password_file: Path, *, expected_address: s
         expected_address = expected_address or str(keystore.get("address", ""))
     try:
         signer = LocalSigner(secret)
-    except InvalidPrivateTransactionError:
+    except InvalidSignatureError:
         raise SignerError(f"the keystore {path} holds no private key of secp256k1") from None
     return _checked(signer, expected_address, path)
 
@@ -183,33 +149,3 @@ def _checked(signer: LocalSigner, expected_address: str | None, path: Path) -> L
     if expected != signer.address:
         raise SignerError(f"{path} holds the key of {signer.address}, not of {expected_address or 'a named account'}")
     return signer
-
-
-def _read_secret(path: Path, what: str) -> str:
-    try:
-        found = os.stat(path)
-    except OSError as error:
-        raise SignerError(f"the {what} {path} cannot be read: {error.strerror}") from None
-    mode, handed_over = found.st_mode, lies_in(str(path), os.environ.get("CREDENTIALS_DIRECTORY", ""))
-    if is_too_open(mode, owner=found.st_uid, reader=os.getuid(), handed_over=handed_over):
-        raise SignerError(
-            f"the {what} {path} has mode {stat.S_IMODE(mode):04o}: others can read it; run chmod 600 {path}, or "
-            "have it handed over with mode 0400 or 0440 (docs/servers.md)"
-        )
-    return _read(path, what)
-
-
-def _read(path: Path, what: str) -> str:
-    try:
-        with path.open("rb") as file:
-            content = file.read(_MAX_FILE_BYTES + 1)
-    except OSError as error:
-        raise SignerError(f"the {what} {path} cannot be read: {error.strerror}") from None
-    if len(content) > _MAX_FILE_BYTES:
-        raise SignerError(f"the {what} {path} is larger than {_MAX_FILE_BYTES} bytes")
-    if content.startswith(_UTF_16):
-        raise SignerError(f"the {what} {path} is written in UTF-16: write it again as UTF-8 (or plain ASCII)")
-    try:
-        return content.decode("utf-8-sig")  # some editors put a mark in front
-    except UnicodeDecodeError:
-        raise SignerError(f"the {what} {path} is no text") from None

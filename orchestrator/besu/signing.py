@@ -2,6 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
+import structlog
+
+from orchestrator.besu.account_signatures import Signature
 from orchestrator.besu.management_contract import (
     MANAGEMENT_PROXY,
     Abi,
@@ -10,9 +13,14 @@ from orchestrator.besu.management_contract import (
     encode_call,
     encode_remove_participant,
 )
-from orchestrator.besu.private_transaction import PrivateTransaction
-from orchestrator.besu.signers import Signer
+from orchestrator.besu.private_transaction import PrivateTransaction, unsigned_private_transaction
+from orchestrator.besu.signer_ports import Signer, SignerAwayError, SignerError, WrongSignatureError
+from orchestrator.besu.statements import statement_message
+from orchestrator.engine.node_ports import NodeError
 from orchestrator.membership.attempt import Action
+from orchestrator.membership.reasons import Reason
+
+log = structlog.get_logger()
 
 
 class ManagementCodec:
@@ -36,7 +44,7 @@ class ManagementCodec:
 
 
 class Accounts:
-    """The configured accounts (`orchestrator.engine.ports.Signers`).
+    """The configured accounts (`orchestrator.engine.signer_ports.Signers`).
 
     Args:
         signers: By checksum address, in the order of the configuration.
@@ -54,7 +62,7 @@ class Accounts:
         """Checksum addresses."""
         return tuple(self._signers)
 
-    def sign(
+    async def sign(
         self,
         *,
         account: str,
@@ -64,19 +72,33 @@ class Accounts:
         private_from: str,
         payload: bytes,
     ) -> bytes:
-        """Return the signed bytes of a call to the management contract."""
-        transaction = PrivateTransaction(
-            private_nonce=private_nonce,
-            private_from=private_from,
-            to=MANAGEMENT_PROXY,
-            data=payload,
-            privacy_group_id=privacy_group_id,
-            chain_id=chain_id,
-            gas_limit=self._gas_limit,
-            gas_price=self._gas_price,
+        """Return the signed bytes of a call to the management contract; see `Signers.sign`."""
+        unsigned = unsigned_private_transaction(
+            PrivateTransaction(
+                private_nonce=private_nonce,
+                private_from=private_from,
+                to=MANAGEMENT_PROXY,
+                data=payload,
+                privacy_group_id=privacy_group_id,
+                chain_id=chain_id,
+                gas_limit=self._gas_limit,
+                gas_price=self._gas_price,
+            )
         )
-        return self._signers[account].sign(transaction)
+        return unsigned.signed(await self._signature(account, unsigned.message))
 
-    def sign_statement(self, account: str, text: bytes) -> bytes:
-        """Return the signature of a statement; raises KeyError for an account that is not configured."""
-        return self._signers[account].sign_statement(text)
+    async def sign_statement(self, account: str, text: bytes) -> bytes:
+        """Return the signature of a statement; see `Signers.sign_statement`."""
+        return (await self._signature(account, statement_message(text))).statement_bytes()
+
+    async def _signature(self, account: str, message: bytes) -> Signature:
+        try:
+            return await self._signers[account].sign(message)
+        except SignerAwayError as error:
+            raise NodeError(Reason(slug="signer_away", detail=str(error))) from error
+        except WrongSignatureError as error:
+            # Whoever answers for the signer has another key, or none: nothing of ours looks like that.
+            log.critical("wrong signature", account=account, reason=str(error))
+            raise NodeError(Reason(slug="signer_wrong", detail=str(error))) from error
+        except SignerError as error:
+            raise NodeError(Reason(slug="signer_refused", detail=str(error))) from error

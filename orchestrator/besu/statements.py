@@ -1,4 +1,4 @@
-"""Signing a statement as an account, and telling whose signature one is. Pure.
+"""What an account signs for a statement, and telling whose signature one is. Pure.
 
 The digest is that of a personal message (EIP-191, version 0x45), so that no statement's signature is one of a
 transaction.
@@ -6,25 +6,16 @@ transaction.
 
 from typing import Final
 
-from coincurve import PrivateKey, PublicKey
+from coincurve import PublicKey
 from eth_hash.auto import keccak
 
 SIGNATURE_BYTES: Final = 65
 _FIRST_V: Final = 27
 
 
-def sign_statement(text: bytes, private_key: bytes) -> bytes:
-    """Return the signature of a statement: r, s and v (27 or 28), 65 bytes.
-
-    Args:
-        text: The statement.
-        private_key: 32 bytes.
-
-    Raises:
-        ValueError: It is no private key.
-    """
-    signature = PrivateKey(private_key).sign_recoverable(_digest(text), hasher=None)
-    return signature[:64] + bytes([signature[64] + _FIRST_V])
+def statement_message(text: bytes) -> bytes:
+    """Return the bytes whose Keccak-256 hash an account signs for a statement."""
+    return b"\x19Ethereum Signed Message:\n" + str(len(text)).encode() + text
 
 
 def signer_of(text: bytes, signature: bytes) -> str | None:
@@ -36,11 +27,7 @@ def signer_of(text: bytes, signature: bytes) -> str | None:
         return None
     compact = signature[:64] + bytes([signature[64] - _FIRST_V])
     try:
-        public_key = PublicKey.from_signature_and_message(compact, _digest(text), hasher=None)
+        public_key = PublicKey.from_signature_and_message(compact, keccak(statement_message(text)), hasher=None)
     except Exception:  # noqa: BLE001 - coincurve raises a bare Exception for what is no signature
         return None
     return "0x" + keccak(public_key.format(compressed=False)[1:])[-20:].hex()
-
-
-def _digest(text: bytes) -> bytes:
-    return keccak(b"\x19Ethereum Signed Message:\n" + str(len(text)).encode() + text)

@@ -14,7 +14,8 @@ import typer
 from aiohttp import ClientSession
 from rich.console import Console
 
-from orchestrator.app import AccountError, broker_access, broker_names, open_account, store_url, tls_context
+from orchestrator.app import broker_access, broker_names, store_url, tls_context
+from orchestrator.app.signer_checks import signing_troubles
 from orchestrator.app.surroundings import (
     disk,
     examine_neighbours,
@@ -31,14 +32,13 @@ from orchestrator.besu.inspection_network import judge
 from orchestrator.besu.inspection_reading import Inspector, Target, owned_groups, standing
 from orchestrator.besu.inspection_watch import watch_findings
 from orchestrator.besu.node import Node
-from orchestrator.besu.signers import SignerError
 from orchestrator.besu.tokens import TokenFile
 from orchestrator.broker.connecting import connect
 from orchestrator.broker.port import Broker
 from orchestrator.cli.findings import as_document, show
 from orchestrator.cli.known_groups import is_unmade, kept_chains, kept_watch, known_groups
 from orchestrator.cli.output import Exit, fail, quieten
-from orchestrator.config import AccountConfig, Config, ConfigError, NodeConfig, load_config
+from orchestrator.config import Config, ConfigError, NodeConfig, load_config
 from orchestrator.engine.chain_guard import NodeChain
 from orchestrator.engine.ports import StoreError
 from orchestrator.membership.forecast.blocks import flaws_in_words
@@ -92,13 +92,11 @@ async def examine(config: Config, *, head_within_seconds: float = 15.0) -> tuple
         )
         async with asyncio.TaskGroup() as asking:
             seeing = asking.create_task(inspector.inspect(targets))
-            opening = [asking.create_task(asyncio.to_thread(_key_trouble, account)) for account in config.accounts]
+            signing = asking.create_task(signing_troubles(config.accounts))
             listing = asking.create_task(_stored(config))
             looking_around = asking.create_task(_surroundings(config))
         seen = seeing.result()
-        accounts = {
-            account.address: trouble.result() for account, trouble in zip(config.accounts, opening, strict=True)
-        }
+        accounts = signing.result()
         stored = listing.result()
         nodes = {target.node.name: target.node for target in targets}
         still = await standing(seen, nodes)
@@ -136,14 +134,6 @@ def _target(session: ClientSession, node: NodeConfig) -> Target:
         token=token,
         tls=tls,
     )
-
-
-def _key_trouble(account: AccountConfig) -> str | None:
-    try:
-        open_account(account)
-    except (SignerError, AccountError) as error:
-        return str(error)
-    return None
 
 
 async def _stored(config: Config) -> _Stored:

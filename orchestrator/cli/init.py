@@ -13,7 +13,8 @@ from rich.console import Console
 
 from orchestrator.besu.identifiers import InvalidIdentifierError, enclave_key_to_bytes
 from orchestrator.besu.inspection import is_healthy
-from orchestrator.besu.signers import SignerError, signer_from_key, signer_from_key_file, signer_from_keystore
+from orchestrator.besu.signer_ports import SignerError
+from orchestrator.besu.signers import signer_from_key, signer_from_key_file, signer_from_keystore
 from orchestrator.cli.doctor import examine
 from orchestrator.cli.findings import show
 from orchestrator.cli.first_look import Look, look_at

@@ -55,7 +55,7 @@ def rehearse(
     _confirm(chosen, transactions, yes=yes)
     quieten()
     from orchestrator.app import AccountError
-    from orchestrator.besu.signers import SignerError
+    from orchestrator.besu.signer_ports import SignerError
     from orchestrator.cli.rehearsal.report import as_document, as_markdown
 
     try:
@@ -120,7 +120,8 @@ async def rehearsed(
     Raises:
         AccountError, SignerError: The owner's key can't be had.
     """
-    from orchestrator.app.assembly import connect_nodes, open_account, tls_context
+    from orchestrator.app.accounts import opened_account
+    from orchestrator.app.assembly import connect_nodes, tls_context
     from orchestrator.besu.errors import BesuError
     from orchestrator.besu.groups import FlexiblePrivacyGroups
     from orchestrator.besu.http_client import HttpNode, open_session
@@ -137,9 +138,9 @@ async def rehearsed(
     from orchestrator.guard.histories import MemoryHistories
     from orchestrator.outside_text import sentence
 
-    signer = await asyncio.to_thread(open_account, config.accounts[0])
     names = tuple(node.name for node in chosen)
     async with AsyncExitStack() as stack:
+        signer = await stack.enter_async_context(opened_account(config.accounts[0]))
         session = await stack.enter_async_context(open_session())
         nodes = [
             TimedNode(

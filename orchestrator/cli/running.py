@@ -127,7 +127,7 @@ def markers(config: options.ConfigFile = options.DEFAULT_CONFIG, json: options.A
     They are those of [markers]: to be permitted, and funded where gas costs.
     """
     from orchestrator.app.assembly import keys_of_markers
-    from orchestrator.besu.signers import SignerError
+    from orchestrator.besu.signer_ports import SignerError
 
     try:
         addresses = list(keys_of_markers(load(config).markers))
@@ -192,7 +192,7 @@ def _migrated(config: "Config") -> str:
 def _ended_with(config: "Config") -> None:
     from orchestrator.app import AccountError, run_daemon
     from orchestrator.app.daemon import stopping_on_signals
-    from orchestrator.besu.signers import SignerError
+    from orchestrator.besu.signer_ports import SignerError
     from orchestrator.config import ConfigError
     from orchestrator.engine.chain_guard import OtherChainError
     from orchestrator.engine.ports import BrokerError, StoreError

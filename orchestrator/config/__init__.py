@@ -3,10 +3,10 @@
 `load_config` is the way in. Where a value comes from and what it may be is in ``docs/configuration.md``.
 """
 
+from orchestrator.config.account_section import AccountConfig, InstalledConfig, Pkcs11Config, Web3SignerConfig
 from orchestrator.config.guard_section import GuardConfig
 from orchestrator.config.loading import ConfigError, load_config
 from orchestrator.config.sections import (
-    AccountConfig,
     AdmissionConfig,
     ApiConfig,
     BrokerConfig,
@@ -36,12 +36,15 @@ __all__ = [
     "ConfigError",
     "EngineConfig",
     "GuardConfig",
+    "InstalledConfig",
     "LogConfig",
     "MarkersConfig",
     "NodeConfig",
     "PeerConfig",
+    "Pkcs11Config",
     "RetentionConfig",
     "StoreConfig",
+    "Web3SignerConfig",
     "WebhookConfig",
     "load_config",
     "secret_files",

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from orchestrator.besu.account_signatures import address_of_public_key
 from orchestrator.config.values import check_group_id, has_password, is_loopback_listen
 
 _OTHER_NAMES: Final = {
@@ -12,6 +13,7 @@ _OTHER_NAMES: Final = {
     "verdicts": "membership.verdicts",
 }
 """Where requests do not come in, as long as nothing else is configured."""
+_WAYS_TO_SIGN: Final = ("keystore", "key_file", "private_key", "web3signer", "pkcs11", "installed")
 _BY_ENVIRONMENT_ONLY: Final = {"accounts": ("private_key",), "webhooks": ("secret",)}
 
 
@@ -143,16 +145,44 @@ def _speaker_problems(nodes: list[tuple[int, dict[str, Any]]], known: set[Any]) 
 
 
 def _account_problems(path: str, account: Mapping[str, Any]) -> list[str]:
-    ways = [key for key in ("keystore", "key_file", "private_key") if key in account]
+    ways = [key for key in _WAYS_TO_SIGN if key in account]
     if not ways:
-        return [f"{path}: has no key; give keystore with password_file, or key_file"]
+        return [
+            f"{path}: has no key; give keystore with password_file, or key_file, or what holds it: web3signer, pkcs11 "
+            "or installed"
+        ]
     if len(ways) > 1:
         return [f"{path}: has several keys ({', '.join(ways)}); keep one"]
+    problems = []
     if ways == ["keystore"] and "password_file" not in account:
-        return [f"{path}: a keystore needs its password; give password_file"]
+        problems.append(f"{path}: a keystore needs its password; give password_file")
     if ways != ["keystore"] and "password_file" in account:
-        return [f"{path}.password_file: only a keystore has a password; leave it out beside {ways[0]}"]
-    return []
+        problems.append(f"{path}.password_file: only a keystore has a password; leave it out beside {ways[0]}")
+    problems += _web3signer_problems(path, _table(account.get("web3signer")), _lower(account.get("address")))
+    token = _table(account.get("pkcs11"))
+    if token and "key_label" not in token and "key_id" not in token:
+        problems.append(f"{path}.pkcs11: names no key; give key_label or key_id, or both")
+    return problems
+
+
+def _web3signer_problems(path: str, signer: Mapping[str, Any], address: Any) -> list[str]:
+    problems = []
+    url, public_key = signer.get("url"), signer.get("public_key")
+    if isinstance(url, str) and not _is_private(url):
+        problems.append(
+            f"{path}.web3signer.url: must be https, or http on loopback: whoever reads our requests could use the "
+            "token in them"
+        )
+    if ("certificate_file" in signer) != ("key_file" in signer):
+        problems.append(f"{path}.web3signer: a client certificate needs both certificate_file and key_file")
+    if isinstance(public_key, str) and isinstance(address, str):
+        try:
+            of = address_of_public_key(bytes.fromhex(public_key.removeprefix("0x")))
+        except ValueError:
+            of = address  # no key at all, which is told elsewhere
+        if of != address:
+            problems.append(f"{path}.web3signer.public_key: is the key of {of}, not of {address}")
+    return problems
 
 
 def _broker_problems(broker: Mapping[str, Any], group_names: Mapping[str, Any]) -> list[str]:

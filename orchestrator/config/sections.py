@@ -7,6 +7,7 @@ from pydantic import AfterValidator, Field, SecretStr
 
 from orchestrator.config import values
 from orchestrator.config.access_section import AccessConfig, Accounts, Groups, socket_path
+from orchestrator.config.account_section import AccountConfig
 from orchestrator.config.guard_section import GuardConfig
 from orchestrator.config.kinds import File, Folder, GroupName, Name, Seconds, SecretFile, Section, Subject
 from orchestrator.config.traces_section import TracesConfig
@@ -239,20 +240,6 @@ class NodeConfig(Section):
         return None if self.besu_version is None else values.parse_besu_version(self.besu_version)
 
 
-class AccountConfig(Section):
-    """``[[accounts]]``: an owner of groups, by keystore and password or by key file."""
-
-    address: Annotated[str, AfterValidator(values.check_address)] = Field(description="0x and 40 digits; unique.")
-    keystore: File | None = Field(default=None, description="Keystore V3 file.")
-    password_file: Annotated[Path, AfterValidator(values.check_password_file)] | None = Field(
-        default=None, description="File with the keystore's password."
-    )
-    key_file: SecretFile | None = Field(
-        default=None, description="File with the private key in hexadecimal; readable by its owner only (mode 0600)."
-    )
-    private_key: SecretStr | None = Field(default=None, description="The private key; by environment only.")
-
-
 class MarkersConfig(Section):
     """``[markers]``: accounts that sign markers where the network asks for permitted or paying ones."""
 
@@ -333,7 +320,7 @@ def secret_files(config: Config) -> tuple[Path, ...]:
         config.traces.headers_file,
         *(broker.password_file, broker.token_file, broker.credentials_file, broker.key_file),
         *(node.token_file for node in config.nodes),
-        *(path for account in config.accounts for path in (account.password_file, account.key_file)),
+        *(path for account in config.accounts for path in account.secret_files),
         *(path for webhook in config.webhooks for path in (webhook.secret_file, webhook.authorization_file)),
     )
     return tuple(dict.fromkeys(path for path in named if path is not None))

@@ -8,7 +8,7 @@ there and at the further blocks of the proof are what the adder's daemon compare
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, Protocol
+from typing import Final
 
 import structlog
 
@@ -17,6 +17,7 @@ from orchestrator.engine.fleet import Fleet
 from orchestrator.engine.isolation import contained
 from orchestrator.engine.node_ports import NodeError, NodePort
 from orchestrator.engine.ports import BrokerError, Clock
+from orchestrator.engine.signer_ports import StatementSigner
 from orchestrator.engine.verdict_messages import encode_verdict
 from orchestrator.engine.watcher import ChainWatcher
 from orchestrator.membership.guarding import Refusal
@@ -32,13 +33,6 @@ MOST_CANDIDATES: Final = 64
 """Blocks that may be the addition's, where the node does not tell any more which it was."""
 
 log = structlog.get_logger()
-
-
-class StatementSigner(Protocol):
-    """Signs statements as one of the configured accounts."""
-
-    def sign_statement(self, account: str, text: bytes) -> bytes:
-        """Return the signature; raises KeyError for an account that is not configured."""
 
 
 async def _none() -> Sequence[Refusal]:
@@ -139,11 +133,16 @@ class Attester:
         """Tell once what there is to be told."""
         for refusal in await self._refusals():
             self._follow_refusal(refusal)
+        away: set[str] = set()
         for name, pending in list(self._pending.items()):
+            if self._speakers[pending.node] in away:
+                continue  # each of its verdicts would be waited for as long as the first one, and others' behind it
             with contained("attestation", group=name[0], node=pending.node):
                 try:
                     after = await self._tell(pending)
                 except (NodeError, BrokerError) as error:
+                    if isinstance(error, NodeError) and error.reason.slug == "signer_away":
+                        away.add(self._speakers[pending.node])
                     log.debug("verdict not told yet", group=name[0], node=pending.node, reason=str(error))
                     continue
                 if after is None:
@@ -195,7 +194,7 @@ class Attester:
             issued_at=self._clock.now(),
             refused=pending.refused,
         )
-        signature = self._signer.sign_statement(account, statement(verdict))
+        signature = await self._signer.sign_statement(account, statement(verdict))
         await self._publish(
             encode_verdict(SignedVerdict(verdict=verdict, account=account.lower(), signature=signature))
         )

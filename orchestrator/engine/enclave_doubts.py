@@ -8,8 +8,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
 from orchestrator.engine.fleet import Fleet
-from orchestrator.engine.node_ports import Contract, NodeError, Signers
+from orchestrator.engine.node_ports import Contract, NodeError
 from orchestrator.engine.send_pace import SendPace
+from orchestrator.engine.signer_ports import Signers
 from orchestrator.engine.sounding import IN_DOUBT, UNKNOWN_RECIPIENT, Sounding
 from orchestrator.engine.watcher import ChainWatcher
 from orchestrator.membership.attempt import Action

@@ -9,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from enum import StrEnum
-from typing import Final, Protocol
+from typing import Final
 
 import structlog
 
@@ -18,6 +18,7 @@ from orchestrator.engine.fleet import Fleet
 from orchestrator.engine.newest_words import MOST_REMEMBERED, NewestWords
 from orchestrator.engine.node_ports import NodeError
 from orchestrator.engine.ports import BrokerError, Clock
+from orchestrator.engine.signer_ports import StatementSigner
 from orchestrator.engine.verdict_messages import InvalidVerdictError
 from orchestrator.engine.watcher import ChainWatcher
 from orchestrator.membership.attestations import (
@@ -46,13 +47,6 @@ class Policy(StrEnum):
     """It is asked for and waited for; without it the addition goes on, and says so."""
     IGNORE = "ignore"
     """It is not asked for."""
-
-
-class StatementSigner(Protocol):
-    """Signs statements as one of the configured accounts."""
-
-    def sign_statement(self, account: str, text: bytes) -> bytes:
-        """Return the signature; raises KeyError for an account that is not configured."""
 
 
 class AttestationBook:
@@ -177,7 +171,7 @@ class Inquirer:
         watcher, account = self._speaker()
         chain_id = (await watcher.node.traits()).chain_id
         word = inquiry_of(history, enclave_key, chain_id, self._clock.now())
-        signature = self._signer.sign_statement(account, statement_of(word))
+        signature = await self._signer.sign_statement(account, statement_of(word))
         await self._publish(encode_word(Signed(word=word, account=account.lower(), signature=signature)))
         return await self._wait_for_answer(history, enclave_key)
 

@@ -21,9 +21,10 @@ from orchestrator.engine.admission import Admission, AdmissionRules, TooManyUnfi
 from orchestrator.engine.askers import acceptance_entry, asker_of, invalid_by, refusal_entry
 from orchestrator.engine.fleet import Fleet
 from orchestrator.engine.isolation import contained
-from orchestrator.engine.node_ports import NodeError, Signers
+from orchestrator.engine.node_ports import NodeError
 from orchestrator.engine.ports import Acceptance, BrokerError, ChangeStore, Clock, StoreError, Trigger, TriggerSource
 from orchestrator.engine.requests import ChangeRequest, InvalidRequestError, parse_trigger
+from orchestrator.engine.signer_ports import Signers
 from orchestrator.engine.tracing import Tracer, Untraced
 from orchestrator.engine.turns import INTAKE, Turns
 from orchestrator.engine.watcher import ChainWatcher

@@ -263,26 +263,6 @@ class NodePort(Protocol):
         """Yield new heads as the node announces them; ends or raises `NodeError` when the subscription is lost."""
 
 
-class Signers(Protocol):
-    """Signs private transactions as one of the configured accounts."""
-
-    @property
-    def accounts(self) -> tuple[str, ...]:
-        """Checksum addresses, in the order of the configuration."""
-
-    def sign(
-        self,
-        *,
-        account: str,
-        chain_id: int,
-        private_nonce: int,
-        privacy_group_id: str,
-        private_from: str,
-        payload: bytes,
-    ) -> bytes:
-        """Return the signed bytes; raises KeyError for an account that is not configured."""
-
-
 class Burning(Protocol):
     """The transaction that takes a marker's account nonce."""
 

@@ -13,10 +13,11 @@ from orchestrator.engine.fleet import Fleet
 from orchestrator.engine.history.forecaster import Forecaster
 from orchestrator.engine.leases import Leases
 from orchestrator.engine.marker_accounts import MarkerAccounts
-from orchestrator.engine.node_ports import Contract, Head, MarkerAccount, Markers, NodeError, Signers
+from orchestrator.engine.node_ports import Contract, Head, MarkerAccount, Markers, NodeError
 from orchestrator.engine.nonces import NonceBook
 from orchestrator.engine.ports import Clock
 from orchestrator.engine.settling import SILENCE_SECONDS, moved_under_lock
+from orchestrator.engine.signer_ports import Signers
 from orchestrator.engine.watcher import ChainWatcher, silence
 from orchestrator.membership.attempt import NODE_MARKER, Action, Attempt
 from orchestrator.membership.besu_lines import DISTRIBUTES_HISTORY_SINCE
@@ -125,6 +126,10 @@ class Sending:
 
     async def _sign(self, change: Change, command: Sign, way: Way, attempt_id: str, account: MarkerAccount) -> Fact:
         plan, watcher = _plan(change), way.watcher
+        raw = b""
+        if command.action is Action.ADD and plan.lock_nonce is not None:
+            # Signing may take blocks, elsewhere: what is seen after it is still so when the addition is distributed.
+            raw = await self._signed(change, command, watcher, plan.lock_nonce + 1)
         head = await watcher.current()
         over: Fact | None = None
         if command.action is Action.UNLOCK:
@@ -135,14 +140,7 @@ class Sending:
             return over
         private_nonce = await self._private_nonce(watcher, change, command, head)
         traits = await watcher.node.traits()
-        raw = self.signers.sign(
-            account=change.account,
-            chain_id=traits.chain_id,
-            private_nonce=private_nonce,
-            privacy_group_id=change.privacy_group_id,
-            private_from=_sender_key(watcher.node.enclave_keys, plan.participants or command.members),
-            payload=self._payload(plan, command),
-        )
+        raw = raw or await self._signed(change, command, watcher, private_nonce)
         attempt = Attempt(
             attempt_id=attempt_id,
             action=command.action,
@@ -167,6 +165,17 @@ class Sending:
             self.bundling.remember(watcher.node.name, change.privacy_group_id, seconds)
         attempt = replace(attempt, marker=self.markers.make(payload_key, traits.chain_id, account))
         return AttemptSigned(attempt=attempt, seconds=seconds)
+
+    async def _signed(self, change: Change, command: Sign, watcher: ChainWatcher, private_nonce: int) -> bytes:
+        plan, traits = _plan(change), await watcher.node.traits()
+        return await self.signers.sign(
+            account=change.account,
+            chain_id=traits.chain_id,
+            private_nonce=private_nonce,
+            privacy_group_id=change.privacy_group_id,
+            private_from=_sender_key(watcher.node.enclave_keys, plan.participants or command.members),
+            payload=self._payload(plan, command),
+        )
 
     async def _before_adding(self, watcher: ChainWatcher, change: Change, head: Head) -> Fact | None:
         """Look at the lock and forecast anew: its own block is replayed, too, and what was mined after it counts."""

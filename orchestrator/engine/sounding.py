@@ -10,7 +10,8 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from orchestrator.engine.node_ports import Contract, NodeError, Signers
+from orchestrator.engine.node_ports import Contract, NodeError
+from orchestrator.engine.signer_ports import Signers
 from orchestrator.engine.watcher import ChainWatcher
 from orchestrator.membership.attempt import Action
 from orchestrator.membership.reasons import Reason
@@ -49,7 +50,7 @@ class Sounding:
         """
         traits = await watcher.node.traits()
         group = base64.b64encode(hashlib.sha256(f"sounding {self.new_id()}".encode()).digest()).decode("ascii")
-        raw = self.signers.sign(
+        raw = await self.signers.sign(
             account=account,
             chain_id=traits.chain_id,
             private_nonce=0,

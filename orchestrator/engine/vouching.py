@@ -14,10 +14,10 @@ import structlog
 
 from orchestrator.engine.attestation_messages import decode_inquiry, encode_word
 from orchestrator.engine.fleet import Fleet
-from orchestrator.engine.inquiring import StatementSigner
 from orchestrator.engine.isolation import contained
 from orchestrator.engine.node_ports import NodeError
 from orchestrator.engine.ports import BrokerError, Clock, StoreError
+from orchestrator.engine.signer_ports import StatementSigner
 from orchestrator.engine.verdict_messages import InvalidVerdictError
 from orchestrator.engine.watcher import ChainWatcher
 from orchestrator.membership.attestations import (
@@ -192,7 +192,7 @@ class Voucher:
             self._promised[pair] = Promised(
                 privacy_group_id=pair[0], node=watcher.node.name, former=former, until=word.expires_at
             )
-        signature = self._signer.sign_statement(account, statement_of(word))
+        signature = await self._signer.sign_statement(account, statement_of(word))
         await self._publish(encode_word(Signed(word=word, account=account.lower(), signature=signature)))
         self._answered[pair] = inquiry.issued_at
         self._answered.move_to_end(pair)

@@ -211,6 +211,16 @@ RULES: dict[str, Rule] = {
         judgement=Judgement.PARK, remedy="Set a gas limit that the blocks hold and that a marker transaction needs."
     ),
     "account_unavailable": Rule(judgement=Judgement.PARK, remedy="Configure the account's key, then retry."),
+    "signer_away": Rule(judgement=Judgement.RETRY, remedy="Start what holds the account's key, or mend the way to it."),
+    "signer_refused": Rule(
+        judgement=Judgement.RETRY,
+        remedy="Look why the account's signer does not sign: a locked or missing key, a policy, a token, a PIN.",
+        patience=5,
+        pause=timedelta(seconds=10),
+    ),
+    "signer_wrong": Rule(
+        judgement=Judgement.PARK, remedy="Look which key the account's signer uses: what it answered is not used."
+    ),
     "version_unknown": Rule(
         judgement=Judgement.PARK,
         remedy="Set nodes.besu_version: the node does not say which version of Besu it runs.",

@@ -50,7 +50,7 @@ class FakeContract:
 
 
 class FakeSigners:
-    """`orchestrator.engine.ports.Signers`, as JSON; counts what it signs."""
+    """`orchestrator.engine.signer_ports.Signers`, as JSON; counts what it signs."""
 
     def __init__(self, *accounts: str) -> None:
         self._accounts = accounts
@@ -60,7 +60,7 @@ class FakeSigners:
     def accounts(self) -> tuple[str, ...]:
         return self._accounts
 
-    def sign(
+    async def sign(
         self,
         *,
         account: str,
@@ -74,6 +74,9 @@ class FakeSigners:
         raw = json.dumps({**ids, "group": privacy_group_id, "from": private_from, **json.loads(payload)}).encode()
         self.signed.append(raw)
         return raw
+
+    async def sign_statement(self, account: str, text: bytes) -> bytes:
+        return (account.encode() + text[-65:])[-65:]
 
 
 @dataclass(frozen=True)

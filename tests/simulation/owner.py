@@ -9,7 +9,7 @@ from orchestrator.besu.management_contract import (
     encode_call,
     encode_remove_participant,
 )
-from orchestrator.besu.private_transaction import PrivateTransaction
+from orchestrator.besu.private_transaction import PrivateTransaction, sign_private_transaction
 from orchestrator.besu.signers import signer_from_key
 from orchestrator.devnet.errors import RpcError
 from orchestrator.devnet.submission import Submission
@@ -114,7 +114,7 @@ class OwnerClient:
         world.advance()
         try:
             private_nonce = int(api.call("priv_getTransactionCount", [self._signer.address, group]), 16)
-            raw = self._signer.sign(
+            raw = sign_private_transaction(
                 PrivateTransaction(
                     private_nonce=private_nonce,
                     private_from=api.node.key,
@@ -123,7 +123,8 @@ class OwnerClient:
                     privacy_group_id=group,
                     chain_id=1337,
                     gas_limit=GAS_LIMIT,
-                )
+                ),
+                OWNER_KEY,
             )
             submission = api.call("eea_sendRawTransaction", ["0x" + raw.hex()])
             if isinstance(submission, Submission):

@@ -9,7 +9,7 @@ import base64
 from collections.abc import Sequence
 
 from orchestrator.besu.management_contract import MANAGEMENT_PROXY, Method, encode_add_participants, encode_call
-from orchestrator.besu.private_transaction import PrivateTransaction
+from orchestrator.besu.private_transaction import PrivateTransaction, sign_private_transaction
 from orchestrator.besu.signers import signer_from_key
 from orchestrator.devnet.errors import RpcError
 from orchestrator.devnet.public_transaction import PublicTransaction
@@ -85,7 +85,7 @@ class Thief:
         world.advance()
         try:
             private_nonce = int(api.call("priv_getTransactionCount", [self._signer.address, group]), 16)
-            raw = self._signer.sign(
+            raw = sign_private_transaction(
                 PrivateTransaction(
                     private_nonce=private_nonce,
                     private_from=self._key,
@@ -93,7 +93,8 @@ class Thief:
                     data=payload,
                     privacy_group_id=group,
                     chain_id=world.emulation.network.config.chain_id,
-                )
+                ),
+                SENDER_KEY,
             )
             submission = api.call("eea_sendRawTransaction", ["0x" + raw.hex()])
             if isinstance(submission, Submission):

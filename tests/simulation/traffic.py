@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 
-from orchestrator.besu.private_transaction import PrivateTransaction
+from orchestrator.besu.private_transaction import PrivateTransaction, sign_private_transaction
 from orchestrator.besu.signers import signer_from_key
 from orchestrator.devnet.errors import RpcError
 from orchestrator.devnet.public_signing import sign_public_transaction, signing_account
@@ -90,7 +90,7 @@ class Application:
         api = world.chance.choice(apis)
         try:
             private_nonce = int(api.call("priv_getTransactionCount", [self._signer.address, group]), 16)
-            raw = self._signer.sign(
+            raw = sign_private_transaction(
                 PrivateTransaction(
                     private_nonce=private_nonce,
                     private_from=api.node.key,
@@ -98,7 +98,8 @@ class Application:
                     data=b"\x01\x02\x03\x04",
                     privacy_group_id=group,
                     chain_id=world.emulation.network.config.chain_id,
-                )
+                ),
+                WRITER_KEY,
             )
             self.raws.add(raw)
             submission = api.call("eea_sendRawTransaction", ["0x" + raw.hex()])

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from orchestrator.config import Config, ConfigError, load_config
+from orchestrator.config import Config, ConfigError, load_config, secret_files
+from tests.servers.http_signers import identifier_of
 
 KEY = "A1aVtMxLCUHmBVHXoZzzBgPbW/wj5axDpW9X8l91SGo="
 OTHER_KEY = "k2zXEin4Ip/qBGlRkJejnGWdP9cjkK+DAvKNW31L2C8="
@@ -31,6 +32,8 @@ ACCOUNT = """
 address = "0xFE3B557E8Fb62b89F4916B721be55cEb828dBd73"
 key_file = "owner.key"
 """
+SIGNED = NODE + "[[accounts]]\naddress = '0x627306090abab3a6e1400e9345bc60c78a8bef57'\n"
+PUBLIC_KEY = identifier_of(bytes.fromhex(DEVELOPMENT_KEY))
 
 Load = Callable[..., Config]
 
@@ -40,6 +43,8 @@ def load(tmp_path: Path) -> Load:
     """Write a configuration beside a key file, and load it."""
     (tmp_path / "owner.key").write_text(DEVELOPMENT_KEY)
     (tmp_path / "owner.key").chmod(0o600)
+    (tmp_path / "open").write_text("a secret that everybody can read")
+    (tmp_path / "open").chmod(0o644)
 
     def load_text(text: str, **environment: str) -> Config:
         path = tmp_path / "orchestrator.toml"
@@ -167,6 +172,39 @@ def test_every_mistake_is_told_with_its_key(load: Load) -> None:
         (NODE + ACCOUNT.replace("key_file", "keystore"), "accounts.0: a keystore needs its password"),
         (NODE + ACCOUNT.replace("owner", "nobody"), "accounts.0.key_file: "),
         (NODE + ACCOUNT + "private_key = '0x1'", "accounts.0.private_key: a secret must not stand"),
+        (
+            NODE + ACCOUNT + "[accounts.web3signer]\nurl='https://s'",
+            "accounts.0: has several keys (key_file, web3signer)",
+        ),
+        (
+            SIGNED + "web3signer = {url = 'http://signer:9000'}",
+            "accounts.0.web3signer.url: must be https, or http on loop",
+        ),
+        (
+            SIGNED + "web3signer = {url = 'https://s', key_file = 'owner.key'}",
+            "needs both certificate_file and key_file",
+        ),
+        (
+            SIGNED + "web3signer = {url = 'https://s', public_key = '0x12'}",
+            "public_key: must be a public key of secp256k1",
+        ),
+        (
+            SIGNED + f"web3signer = {{url = 'https://s', public_key = '{PUBLIC_KEY}'}}",
+            "is the key of 0xfe3b557e8fb62b89f4",
+        ),
+        (SIGNED + "web3signer = {url = 'https://s', token_file = 'open'}", "token_file: "),
+        (SIGNED + "web3signer = {url = 'https://s'}\npassword_file = 'owner.key'", "only a keystore has a password"),
+        (SIGNED + "pkcs11 = {module = 'owner.key', token = 't', pin_file = 'owner.key'}", "pkcs11: names no key"),
+        (
+            SIGNED + "pkcs11 = {module = 'gone', token = 't', key_id = 'xy', pin_file = 'open'}",
+            "key_id: must be the hexa",
+        ),
+        (SIGNED + "pkcs11 = {module = 'gone', token = 't', key_id = 'xy', pin_file = 'open'}", "pkcs11.module: "),
+        (SIGNED + "pkcs11 = {module = 'gone', token = 't', key_id = 'xy', pin_file = 'open'}", "chmod 600"),
+        (SIGNED + "installed = {name = 'kms', settings = {token = 'x'}}", "token looks like a secret"),
+        (SIGNED + "installed = {name = 'kms', settings = {token_file = 'open'}}", "chmod 600"),
+        (SIGNED + "installed = {name = 'kms', settings = {token_file = 7}}", "token_file must be the path of a file"),
+        (SIGNED + "installed = {name = 'kms'}\nsign_timeout_seconds = 0", "sign_timeout_seconds: "),
         (NODE + "[store]\nurl = 'postgresql://o:word@db/o'", "store.url: holds a password"),
         (NODE + "[store]\nurl = 'postgresql://o@one:1,two:x/o'", "store.url: is no address"),
         (NODE + "[store]\nurl = 'postgresql://o:word@one,two/o'", "store.url: holds a password"),
@@ -186,6 +224,23 @@ def test_every_mistake_is_told_with_its_key(load: Load) -> None:
 def test_a_mistake_says_what_to_do(load: Load, text: str, expected: str) -> None:
     """Each kind of mistake has a message that names the key and what is expected there."""
     assert any(expected in problem for problem in problems_of(load, text))
+
+
+def test_signers_tell_which_secrets_they_read(load: Load, tmp_path: Path) -> None:
+    """The files with secrets of each kind of signer are among those that are looked at again."""
+    files = {"client.key", "token", "pin", "kms.token", "client.pem"}
+    for name in files:
+        (tmp_path / name).write_text("x")
+        (tmp_path / name).chmod(0o600)
+    config = load(
+        NODE + "[[accounts]]\naddress = '0x627306090abab3a6e1400e9345bc60c78a8bef57'\n[accounts.web3signer]\n"
+        "url = 'https://s'\ncertificate_file = 'client.pem'\nkey_file = 'client.key'\ntoken_file = 'token'\n"
+        "[[accounts]]\naddress = '0xf17f52151ebef6c7334fad080c5704d77216b732'\n[accounts.pkcs11]\n"
+        "module = 'client.pem'\ntoken = 't'\nkey_id = '0x01'\npin_file = 'pin'\n"
+        "[[accounts]]\naddress = '0xfe3b557e8fb62b89f4916b721be55ceb828dbd73'\n[accounts.installed]\nname = 'kms'\n"
+        "settings = {url = 'https://k', token_file = 'kms.token', ca_file = 'client.pem'}\n"
+    )
+    assert set(secret_files(config)) == {tmp_path / name for name in files - {"client.pem"}}
 
 
 def test_a_cluster_is_several_addresses(load: Load) -> None:

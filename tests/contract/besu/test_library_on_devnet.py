@@ -23,6 +23,7 @@ from orchestrator.besu import (
     NodeSocket,
     Rejection,
     open_session,
+    sign_private_transaction,
     signer_from_key,
     wait_mined,
 )
@@ -41,7 +42,8 @@ from orchestrator.devnet import Devnet, DevnetConfig, running_devnet
 
 VERSIONS = ["21.1.7", "22.4.4", "23.10.3", "25.4.1"]
 # Well-known development keys: everybody has them.
-OWNER = signer_from_key("8f2a55949038a9610f50fb23b5883af3b4ecb3c3bb792cbcefbd1542c692be63")
+OWNER_KEY = "8f2a55949038a9610f50fb23b5883af3b4ecb3c3bb792cbcefbd1542c692be63"
+OWNER = signer_from_key(OWNER_KEY)
 OTHER = signer_from_key("c87509a1c067bbde78beb793e6fa76530b6382a4c0241e5e4a9ec0a0f44dc0d3")
 NOBODY = "d0bf" * 10 + "AAA="
 
@@ -280,7 +282,7 @@ async def test_of_two_sends_of_the_same_bytes_one_executes(version: str) -> None
         node = net.nodes[0]
         created = await net.groups().create(net.keys[:2])
         group = created.privacy_group_id
-        raw = OWNER.sign(
+        raw = sign_private_transaction(
             PrivateTransaction(
                 private_nonce=1,
                 private_from=net.keys[0],
@@ -288,7 +290,8 @@ async def test_of_two_sends_of_the_same_bytes_one_executes(version: str) -> None
                 data=encode_call(Method.LOCK),
                 privacy_group_id=group,
                 chain_id=1337,
-            )
+            ),
+            OWNER_KEY,
         )
         await net.devnet.call(1, "devnet_setBlockPeriod", [0])  # no block between the two
         sent = {await node.send_raw(raw), await node.send_raw(raw)}

@@ -20,7 +20,8 @@ from orchestrator.membership.model import Verdict
 from tests.integration.lost_additions import losing_the_next_addition
 
 # The well-known public development key of 0xfe3b….
-OWNER = signer_from_key("8f2a55949038a9610f50fb23b5883af3b4ecb3c3bb792cbcefbd1542c692be63")
+OWNER_KEY = "8f2a55949038a9610f50fb23b5883af3b4ecb3c3bb792cbcefbd1542c692be63"
+OWNER = signer_from_key(OWNER_KEY)
 VERSIONS = ["21.1.7", "22.4.4", "23.10.3", "25.4.1"]
 
 

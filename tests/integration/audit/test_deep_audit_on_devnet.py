@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from orchestrator.app.assembly import connect_nodes
 from orchestrator.besu.management_contract import MANAGEMENT_PROXY, Method, encode_add_participants, encode_call
 from orchestrator.besu.own_markers import OwnMarkers, one_time_account
-from orchestrator.besu.private_transaction import PrivateTransaction
+from orchestrator.besu.private_transaction import PrivateTransaction, sign_private_transaction
 from orchestrator.cli.deep_audit import DeepResult, examine
 from orchestrator.cli.main import app
 from orchestrator.config import load_config
@@ -29,7 +29,7 @@ from orchestrator.store.change_store import SqlChangeStore
 from orchestrator.store.database import Database
 from orchestrator.store.outbox_store import SqlOutbox
 from orchestrator.store.schema_version import migrate
-from tests.integration.audit.test_audit_on_devnet import OWNER, Audited, network
+from tests.integration.audit.test_audit_on_devnet import OWNER, OWNER_KEY, Audited, network
 from tests.integration.lost_additions import losing_the_next_addition, send_call
 
 
@@ -135,7 +135,7 @@ async def an_addition(audited: Audited, group: str, key: str) -> str:
         privacy_group_id=group,
         chain_id=audited.devnet.emulation.network.config.chain_id,
     )
-    return "0x" + OWNER.sign(transaction).hex()
+    return "0x" + sign_private_transaction(transaction, OWNER_KEY).hex()
 
 
 async def test_what_was_read_is_kept_in_the_store(tmp_path: Path) -> None:

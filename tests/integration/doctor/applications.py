@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from orchestrator.besu import HttpNode, Node, open_session, signer_from_key
+from orchestrator.besu import HttpNode, Node, open_session, sign_private_transaction
 from orchestrator.besu.management_contract import MANAGEMENT_PROXY, Method, encode_call
 from orchestrator.besu.private_transaction import PrivateTransaction
 from orchestrator.besu.waiting import wait_mined
@@ -28,7 +28,7 @@ async def apply(devnet: Devnet, group: str, calls: Sequence[Method]) -> int:
                 privacy_group_id=group,
                 chain_id=await node.chain_id(),
             )
-            pmt_hash = await node.send_raw(signer_from_key(OWNER_KEY).sign(transaction))
+            pmt_hash = await node.send_raw(sign_private_transaction(transaction, OWNER_KEY))
             receipt = await wait_mined(node, pmt_hash, socket=None, timeout_seconds=10, poll_seconds=0.02)
             mined = receipt.block_number
     return mined

@@ -226,9 +226,9 @@ def test_accounts_are_told_with_what_they_own() -> None:
     """An account whose key does not load is an error; one that owns nothing is noted; no account is a warning."""
     findings = judge([HEALTHY], EXPECTED, {"0xa": None, "0xb": "wrong password", "0xc": None}, {"0xa": ("g1",)})
     assert [(f.level, f.what.split()[-1]) for f in findings if f.check == "account-key"] == [
-        (Level.OK, "loads"),
+        (Level.OK, "signs"),
         (Level.ERROR, "password"),
-        (Level.OK, "loads"),
+        (Level.OK, "signs"),
     ]
     assert [f.level for f in findings if f.check == "owned-groups"] == [Level.OK, Level.NOTE]
     assert worst(judge([HEALTHY], EXPECTED, {}, {}), "account-key") is Level.WARNING

@@ -6,8 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.besu.private_transaction import PrivateTransaction, decode_private_transaction
-from orchestrator.besu.signers import SignerError, signer_from_key, signer_from_key_file, signer_from_keystore
+from orchestrator.besu.private_transaction import (
+    PrivateTransaction,
+    decode_private_transaction,
+    unsigned_private_transaction,
+)
+from orchestrator.besu.signer_ports import SignerError
+from orchestrator.besu.signers import signer_from_key, signer_from_key_file, signer_from_keystore
 
 # A well-known development key: everybody has it.
 KEY = "8f2a55949038a9610f50fb23b5883af3b4ecb3c3bb792cbcefbd1542c692be63"
@@ -64,18 +69,20 @@ def keystore(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_a_signer_signs_as_its_account() -> None:
+async def test_a_signer_signs_as_its_account() -> None:
     """What a signer signs recovers to its address."""
     signer = signer_from_key(KEY)
-    transaction = PrivateTransaction(
-        private_nonce=1,
-        private_from="BULeR8JyUWhiuuCMU/HLA0Q5pzkYT+cHII3ZKBey3Bo=",
-        to="0x" + "00" * 19 + "7c",
-        privacy_group_id="DyAOiF/ynpc+JXa2YAGB0bCitSlOMNm+ShmB/7M6C4w=",
-        chain_id=1337,
+    unsigned = unsigned_private_transaction(
+        PrivateTransaction(
+            private_nonce=1,
+            private_from="BULeR8JyUWhiuuCMU/HLA0Q5pzkYT+cHII3ZKBey3Bo=",
+            to="0x" + "00" * 19 + "7c",
+            privacy_group_id="DyAOiF/ynpc+JXa2YAGB0bCitSlOMNm+ShmB/7M6C4w=",
+            chain_id=1337,
+        )
     )
     assert signer.address == ADDRESS
-    assert decode_private_transaction(signer.sign(transaction)).sender == ADDRESS
+    assert decode_private_transaction(unsigned.signed(await signer.sign(unsigned.message))).sender == ADDRESS
 
 
 def test_a_key_is_never_shown() -> None:

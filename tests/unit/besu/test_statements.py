@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.besu.signers import signer_from_key
-from orchestrator.besu.statements import SIGNATURE_BYTES, sign_statement, signer_of
+from orchestrator.besu.statements import SIGNATURE_BYTES, signer_of
+from tests.fakes.signatures import signed_statement
 
 # A well-known public development key, of the account 0xfe3b….
 KEY = bytes.fromhex("8f2a55949038a9610f50fb23b5883af3b4ecb3c3bb792cbcefbd1542c692be63")
@@ -16,13 +17,13 @@ SIGNER = signer_from_key(KEY)
 @given(st.binary(max_size=300))
 def test_a_signature_tells_its_account(text: bytes) -> None:
     """Whatever the statement, its signature tells the account that signed it."""
-    assert signer_of(text, SIGNER.sign_statement(text)) == SIGNER.address
+    assert signer_of(text, signed_statement(text, SIGNER)) == SIGNER.address
 
 
 @given(st.binary(max_size=100), st.binary(max_size=100))
 def test_a_signature_is_of_one_statement_only(text: bytes, other: bytes) -> None:
     """A signature does not tell its account for another statement."""
-    signature = sign_statement(text, KEY)
+    signature = signed_statement(text, SIGNER)
     assert (signer_of(other, signature) == SIGNER.address) == (other == text)
 
 
@@ -41,4 +42,4 @@ def test_signatures_are_those_of_wallets() -> None:
     finally:
         sys.setrecursionlimit(limit)
     theirs = Account.sign_message(encode_defunct(b"some text"), KEY).signature
-    assert sign_statement(b"some text", KEY) == bytes(theirs)
+    assert signed_statement(b"some text", SIGNER) == bytes(theirs)

@@ -31,6 +31,7 @@ from orchestrator.membership.forecast.histories import GroupBlock, GroupHistory
 from orchestrator.membership.forecast.newcomers import Attested, NewcomerFacts, Unattested
 from tests.fakes.clock import START, JumpingClock
 from tests.fakes.network import FakeNetwork, FakeNode
+from tests.fakes.signatures import signed_statement
 
 GROUP = "DyAOiF/ynpc+JXa2YAGB0bCitSlOMNm+ShmB/7M6C4w="
 MEMBER = "k2zXEin4Ip/qBGlRkJejnGWdP9cjkK+DAvKNW31L2C8="
@@ -47,9 +48,9 @@ class Accounts:
     def __init__(self, signer: LocalSigner) -> None:
         self._signer = signer
 
-    def sign_statement(self, account: str, text: bytes) -> bytes:
+    async def sign_statement(self, account: str, text: bytes) -> bytes:
         assert account == self._signer.address
-        return self._signer.sign_statement(text)
+        return signed_statement(text, self._signer)
 
 
 class Organisations:
@@ -270,7 +271,7 @@ async def test_a_queue_that_is_away_is_no_answer() -> None:
 
 
 def signed(word: Inquiry | Attestation, signer: LocalSigner) -> Signed:
-    return Signed(word=word, account=signer.address, signature=signer.sign_statement(statement_of(word)))
+    return Signed(word=word, account=signer.address, signature=signed_statement(statement_of(word), signer))
 
 
 def documents() -> list[tuple[dict[str, object], Callable[[bytes], Signed]]]:

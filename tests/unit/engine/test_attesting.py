@@ -23,7 +23,7 @@ ACCOUNT = "0x627306090abab3a6e1400e9345bc60c78a8bef57"
 class Accounts:
     """Signs by the end of the text."""
 
-    def sign_statement(self, account: str, text: bytes) -> bytes:
+    async def sign_statement(self, account: str, text: bytes) -> bytes:
         return (account.encode() + text[-65:])[-65:]
 
 
@@ -93,7 +93,7 @@ async def test_the_blocks_of_the_proof_are_told(late: int) -> None:
     assert len(joined.published) == (1 if late >= 3 else 2)
     last = joined.published[-1]
     assert last.account == ACCOUNT
-    assert last.signature == Accounts().sign_statement(ACCOUNT, statement(last.verdict))
+    assert last.signature == await Accounts().sign_statement(ACCOUNT, statement(last.verdict))
     at_effect = joined.network.blocks[effect]
     assert last.verdict.roots[0].block_hash == at_effect.block_hash
     assert last.verdict.roots[0].state_root == joined.network.groups[GROUP].views[effect].state_root

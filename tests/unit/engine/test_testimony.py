@@ -21,6 +21,7 @@ from orchestrator.engine.verdict_messages import (
 )
 from orchestrator.membership.verdicts import MemberVerdict, RootAt, SignedVerdict, statement
 from tests.fakes.clock import START, JumpingClock
+from tests.fakes.signatures import signed_statement
 
 GROUP = "DyAOiF/ynpc+JXa2YAGB0bCitSlOMNm+ShmB/7M6C4w="
 MEMBER = "k2zXEin4Ip/qBGlRkJejnGWdP9cjkK+DAvKNW31L2C8="
@@ -34,7 +35,7 @@ SAID = MemberVerdict(privacy_group_id=GROUP, enclave_key=MEMBER, chain_id=1337, 
 
 
 def signed(verdict: MemberVerdict = SAID, signer: LocalSigner = PEER) -> SignedVerdict:
-    signature = signer.sign_statement(statement(verdict))
+    signature = signed_statement(statement(verdict), signer)
     return SignedVerdict(verdict=verdict, account=signer.address, signature=signature)
 
 
