@@ -21,17 +21,22 @@ from urllib.parse import quote
 import jwt
 import nats
 import psycopg
+from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from orchestrator.besu.own_markers import pooled_keys
 from tests.acceptance.conftest import ENCLAVE_KEYS, OWNER, OWNER_KEY, DevnetProcess, process, trigger, wait_until
+from tests.servers.http_signers import Web3SignerServer, identifier_of
 from tests.servers.nats_server import NatsServer
 from tests.servers.ports import free_port
+from tests.servers.softhsm import LABEL, SoftHsm
 
 ASKED = {("queue:org1", "accepted", "create"), ("queue:org1", "refused", "bad"), ("", "refused", "create")}
 """By its own subject org1 may create groups; what comes in by the common one is nobody's."""
 GROUP_MEMBERS = (ENCLAVE_KEYS[0], ENCLAVE_KEYS[1])
+# A well-known public development key, whose account signs nothing here.
+OTHER_KEY = bytes.fromhex("c87509a1c067bbde78beb793e6fa76530b6382a4c0241e5e4a9ec0a0f44dc0d3")
 
 
 class Planted:
@@ -148,6 +153,8 @@ def test_no_secret_is_found_in_anything_that_a_run_leaves(
     (planted.folder / "owner.password").chmod(0o600)
     environment = {"ORCHESTRATOR_WEBHOOKS__0__SECRET": planted.text("webhook secret")}
     hook, api = free_port(), free_port()
+    signer, hsm = Web3SignerServer(), SoftHsm(tmp_path)
+    signer.misbehaves = lambda _: web.Response(status=500, text=f"no, {signer.authorizations[-1]}")
     data = tmp_path / "data"
     data.mkdir()
     file = planted.file("password of the database")
@@ -169,6 +176,11 @@ def test_no_secret_is_found_in_anything_that_a_run_leaves(
         f'[markers]\nseed_file = "{planted.file("seed of markers", seed)}"\naccounts = 2\n{nodes}'
         f'[[accounts]]\naddress = "{OWNER}"\nkeystore = "{keystore}"\n'
         f'password_file = "{planted.folder}/owner.password"\n'
+        f'[[accounts]]\naddress = "0x627306090abab3a6e1400e9345bc60c78a8bef57"\n[accounts.web3signer]\n'
+        f'url = "{signer.url}"\npublic_key = "{identifier_of(OTHER_KEY)}"\n'
+        f'token_file = "{planted.file("token of the signer")}"\n'
+        f'[[accounts]]\naddress = "0xf17f52151ebef6c7334fad080c5704d77216b732"\n[accounts.pkcs11]\n'
+        f'module = "{hsm.module}"\ntoken = "{LABEL}"\nkey_id = "01"\npin_file = "{planted.file("PIN of the token")}"\n'
         f'[[webhooks]]\nname = "hook"\nurl = "http://127.0.0.1:{hook}/"\nallow_private = true\n'
         f'authorization_file = "{planted.file("authorization of the webhook")}"\n'
     )
@@ -210,7 +222,7 @@ def test_no_secret_is_found_in_anything_that_a_run_leaves(
         run("tokens", "create", "admin", "--role", "admin", "--local", *here, "--file", str(planted.folder / "admin"))
         admin = planted.file("admin's token", (planted.folder / "admin").read_text().strip()).read_text()
         planted.known["admin's secret"] = admin.split("_", 2)[2].encode()
-        with echoing_receiver(hook), process(["run", *here], log, environment) as running:
+        with signer, echoing_receiver(hook), process(["run", *here], log, environment) as running:
             wait_until("readiness", lambda: b'"ready":true' in ask("/readyz"))
             asyncio.run(publish(queue.url, planted))
             wait_until(
@@ -237,6 +249,9 @@ def test_no_secret_is_found_in_anything_that_a_run_leaves(
     finally:
         queue.close()
     assert len(outputs) > 20
+    said = b"".join(content for _, content in outputs)
+    assert b"refuses the PIN" in said
+    assert b"HTTP 500" in said
     assert [hit for where, content in outputs for hit in planted.found_in(where, content)] == []
 
 
@@ -274,7 +289,9 @@ async def publish(url: str, planted: Planted) -> None:
     client = await nats.connect(url, **({"user": "o", "password": password} if password else {}))
     bad = json.loads(trigger("bad", "add_members", ENCLAVE_KEYS[2:]))
     bad["data"]["password"] = "no sentinel: senders' own secrets are theirs"
-    create = trigger("create", "create_group", GROUP_MEMBERS)
+    asked = json.loads(trigger("create", "create_group", GROUP_MEMBERS))
+    asked["data"]["account"] = OWNER
+    create = json.dumps(asked).encode()
     await client.jetstream().publish("membership.requests.org1", create)
     await client.jetstream().publish("membership.requests.org1", json.dumps(bad).encode())
     await client.jetstream().publish("membership.requests", create)

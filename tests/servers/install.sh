@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs what the tests start or ask: PostgreSQL, pgbouncer, NATS, RabbitMQ, nginx, Chromium, Node.js, a JDK,
-# systemd-analyze and promtool, from Debian's packages.
+# systemd-analyze, promtool and SoftHSM, from Debian's packages.
 # Does nothing when all is there. The packages' services are not started: tests start servers of their own.
 set -eu
 
@@ -22,6 +22,7 @@ find_missing() {
     { present java && present javac; } || missing="$missing default-jdk-headless"
     present systemd-analyze || missing="$missing systemd"
     present promtool || missing="$missing prometheus"
+    { present softhsm2-util && ls /usr/lib/softhsm/libsofthsm2.so >/dev/null 2>&1; } || missing="$missing softhsm2"
 }
 
 find_missing

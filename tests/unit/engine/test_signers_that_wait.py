@@ -38,7 +38,7 @@ def failing(rig: Rig, slug: str, action: Action, times: int) -> None:
     before_signing(rig, fail)
 
 
-async def added(rig: Rig, **more: object) -> Change:
+async def added(rig: Rig, **more: Any) -> Change:
     (change,) = await rig.until_at_rest(await rig.ask("add_members", "c", **more))
     return change
 
