@@ -176,8 +176,8 @@ class FlexiblePrivacyGroups:
     async def _distribute(self, group: str, data: bytes, private_nonce: int) -> Marker:
         """Sign and distribute a private transaction; nothing executes before its marker is broadcast."""
         transaction = await self._transaction(group, data, private_nonce)
-        payload_key = await self._node.distribute_raw(await self._signed(transaction))
-        return self._markers.make(payload_key, transaction.chain_id, one_time_account())
+        key = await self._node.distribute_raw(await self._signed(transaction))
+        return self._markers.make(key, transaction.chain_id, one_time_account())
 
     async def _sent_by_node(self, group: str, data: bytes, private_nonce: int) -> Marker:
         """Send a private transaction with a marker of the node's, which brings the history on every version."""
@@ -219,18 +219,17 @@ class FlexiblePrivacyGroups:
     async def _transaction(self, group: str, data: bytes, private_nonce: int) -> UnsignedPrivateTransaction:
         if self._chain_id is None:
             self._chain_id = await self._node.chain_id()
-        return unsigned_private_transaction(
-            PrivateTransaction(
-                private_nonce=private_nonce,
-                private_from=self._enclave_key,
-                to=MANAGEMENT_PROXY,
-                data=data,
-                privacy_group_id=group,
-                chain_id=self._chain_id,
-                gas_limit=USUAL_GAS_LIMIT,
-                gas_price=self._gas_price,
-            )
+        fields = PrivateTransaction(
+            private_nonce=private_nonce,
+            private_from=self._enclave_key,
+            to=MANAGEMENT_PROXY,
+            data=data,
+            privacy_group_id=group,
+            chain_id=self._chain_id,
+            gas_limit=USUAL_GAS_LIMIT,
+            gas_price=self._gas_price,
         )
+        return unsigned_private_transaction(fields)
 
     async def _signed(self, transaction: UnsignedPrivateTransaction) -> bytes:
         return transaction.signed(await self._signer.sign(transaction.message))
