@@ -1,15 +1,15 @@
 """From a configured account to its signer: a key in this process, or a service that holds it."""
 
 import asyncio
-import ssl
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 
 from orchestrator.besu.checked_signer import CheckedSigner
+from orchestrator.besu.key_services.certificates import CertificateFiles
 from orchestrator.besu.key_services.installed import installed_service
 from orchestrator.besu.key_services.pkcs11_token import TokenKey, pkcs11_token
 from orchestrator.besu.key_services.web3signer import web3signer
-from orchestrator.besu.signer_ports import KeyService, Signer, SignerError
+from orchestrator.besu.signer_ports import KeyService, Signer
 from orchestrator.besu.signers import LocalSigner, signer_from_key, signer_from_key_file, signer_from_keystore
 from orchestrator.besu.tokens import TokenFile
 from orchestrator.config import AccountConfig, Pkcs11Config, Web3SignerConfig
@@ -81,22 +81,9 @@ def _service(account: AccountConfig) -> tuple[str, AbstractAsyncContextManager[K
 
 def _web3signer(config: Web3SignerConfig, address: str, at_once: int) -> AbstractAsyncContextManager[KeyService]:
     token = TokenFile(config.token_file) if config.token_file is not None else None
-    return web3signer(config.url, address, config.public_key, token=token, tls=_tls(config), at_once=at_once)
-
-
-def _tls(config: Web3SignerConfig) -> ssl.SSLContext | None:
-    if config.ca_file is None and config.certificate_file is None:
-        return None
-    try:
-        context = ssl.create_default_context(cafile=config.ca_file)
-        if config.certificate_file is not None:
-            context.load_cert_chain(config.certificate_file, config.key_file)
-    except (OSError, ssl.SSLError) as error:
-        raise SignerError(
-            f"accounts: the certificates for {config.url} can't be used ({error}): they and the key must be PEM, and "
-            "belong together"
-        ) from None
-    return context
+    certificates = CertificateFiles(config.ca_file, config.certificate_file, config.key_file)
+    certificates.context()  # what is wrong with them ends the start
+    return web3signer(config.url, address, config.public_key, token=token, certificates=certificates, at_once=at_once)
 
 
 def _token_key(config: Pkcs11Config) -> TokenKey:

@@ -6,7 +6,6 @@ description of its eth1 mode.
 """
 
 import json
-import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final
@@ -16,6 +15,7 @@ import aiohttp
 from orchestrator.besu.account_signatures import InvalidSignatureError, address_of_public_key
 from orchestrator.besu.http_client import open_session
 from orchestrator.besu.identifiers import InvalidIdentifierError, hex_to_bytes
+from orchestrator.besu.key_services.certificates import CertificateFiles
 from orchestrator.besu.signer_ports import KeyService, SignerAwayError, SignerRefusedError, WrongSignatureError
 from orchestrator.besu.tokens import TokenError, TokenFile
 from orchestrator.outside_text import told
@@ -39,7 +39,7 @@ class Web3Signer:
         address: The account's.
         public_key: Its key's name there, "0x…"; None to look for the account's among those that are listed.
         token: Bearer token for what stands before it; Web3Signer itself takes client certificates only.
-        tls: Context for "https"; None for the system's.
+        certificates: For "https".
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class Web3Signer:
         public_key: str | None = None,
         *,
         token: TokenFile | None = None,
-        tls: ssl.SSLContext | None = None,
+        certificates: CertificateFiles,
     ) -> None:
         self._session = session
         self._url = url.rstrip("/")
@@ -58,7 +58,7 @@ class Web3Signer:
         self._given = public_key
         self._found: str | None = None
         self._token = token
-        self._tls = tls
+        self._certificates = certificates
 
     async def sign(self, message: bytes) -> bytes:
         """Return r, s and v; see ``KeyService.sign``."""
@@ -126,7 +126,7 @@ class Web3Signer:
                 "the authority that signed it in ca_file"
             ) from None
         except (aiohttp.ClientError, OSError) as error:
-            certificate = ", and does it take our certificate" if self._tls is not None else ""
+            certificate = ", and does it take our certificate" if self._url.startswith("https:") else ""
             raise SignerAwayError(
                 f"no connection to {self._url}: {_words(error)}; is it running{certificate}?"
             ) from error
@@ -134,8 +134,9 @@ class Web3Signer:
     async def _exchange(
         self, method: str, path: str, headers: Mapping[str, str], most_bytes: int, body: Mapping[str, Any]
     ) -> tuple[int, bytes]:
+        tls = self._certificates.context()
         async with self._session.request(
-            method, self._url + path, headers=headers, ssl=self._tls or True, allow_redirects=False, **body
+            method, self._url + path, headers=headers, ssl=tls or True, allow_redirects=False, **body
         ) as response:
             text = b""
             async for part in response.content.iter_chunked(1 << 16):
@@ -152,17 +153,17 @@ async def web3signer(
     public_key: str | None = None,
     *,
     token: TokenFile | None = None,
-    tls: ssl.SSLContext | None = None,
+    certificates: CertificateFiles,
     at_once: int,
 ) -> AsyncIterator[KeyService]:
     """Use a Web3Signer while the context lasts; nothing is asked before the first signature.
 
     Args:
-        url, address, public_key, token, tls: See ``Web3Signer``.
+        url, address, public_key, token, certificates: See ``Web3Signer``.
         at_once: How many connections it gets.
     """
     async with open_session(max_connections=at_once) as session:
-        yield Web3Signer(session, url, address, public_key, token=token, tls=tls)
+        yield Web3Signer(session, url, address, public_key, token=token, certificates=certificates)
 
 
 def _is_of(name: str, address: str) -> bool:

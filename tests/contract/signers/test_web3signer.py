@@ -11,6 +11,12 @@ import pytest
 import trustme
 from aiohttp import web
 from coincurve import PrivateKey
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
 from eth_hash.auto import keccak
 
 from orchestrator.app.accounts import opened_account
@@ -197,7 +203,8 @@ def authority(folder: Path, name: str) -> trustme.CA:
 
 
 async def test_only_the_right_certificates_are_used(tmp_path: Path) -> None:
-    """A server of another authority gets no request; of one that breaks off it is asked whether it takes ours."""
+    """A server of another authority gets no request, one that does not take our certificate none either; a renewed
+    certificate is used at once."""
     right, _ = authority(tmp_path, "right"), authority(tmp_path, "wrong")
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     right.issue_cert("localhost").configure_cert(context)
@@ -218,16 +225,30 @@ async def test_only_the_right_certificates_are_used(tmp_path: Path) -> None:
                 assert type(said) is kind, said
                 assert what in str(said)
         assert server.asked == 0
+        ours = [tmp_path / f"right-client.{kind}" for kind in ("pem", "key")]
+        kept = [path.read_bytes() for path in ours]
+        for path, name in zip(ours, ("wrong-client.pem", "wrong-client.key"), strict=True):
+            path.write_bytes((tmp_path / name).read_bytes())
+        async with opened_account(account(server, tmp_path, ca_file="right.pem", **client("right"))) as signer:
+            assert type(await refusal(signer)) is SignerAwayError
+            for path, content in zip(ours, kept, strict=True):
+                path.write_bytes(content)  # renewed: no restart is needed
+            assert await signer.sign(MESSAGE) == RIGHT
         async with opened_account(account(server, tmp_path, ca_file="right.pem", **client("right"))) as signer:
             assert await signer.sign(MESSAGE) == RIGHT
 
 
-async def test_certificates_that_do_not_belong_together_end_the_start(tmp_path: Path) -> None:
-    """They are a mistake of the configuration, told with what they are for."""
+@pytest.mark.parametrize("other", [True, False])
+async def test_certificates_that_do_not_belong_together_end_the_start(tmp_path: Path, other: bool) -> None:
+    """They are a mistake of the configuration, and so is an encrypted key, whose password nobody is asked for."""
     authority(tmp_path, "one"), authority(tmp_path, "two")
+    if not other:
+        key = load_pem_private_key((tmp_path / "one-client.key").read_bytes(), None)
+        encrypted = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"password"))
+        (tmp_path / "two-client.key").write_bytes(encrypted)
     table = {"url": "https://localhost:1", "certificate_file": "one-client.pem", "key_file": "two-client.key"}
     given = AccountConfig.model_validate({"address": ADDRESS, "web3signer": table}, context={"folder": tmp_path})
-    with pytest.raises(SignerError, match="belong together"):
+    with pytest.raises(SignerError, match="belong together" if other else "the key is encrypted"):
         async with opened_account(given):
             raise AssertionError("it opened")
 
