@@ -16,6 +16,7 @@ from urllib.error import HTTPError
 
 import pytest
 
+from tests.patience import within
 from tests.servers.ports import consecutive_ports, free_port
 
 # The well-known public development keys of Besu's documentation; never use them where anything is of worth.
@@ -62,10 +63,9 @@ def process(
 
 
 def wait_until(what: str, check: Callable[[], Any], seconds: float = START_SECONDS) -> Any:
-    """Return the first truthy answer of a check; fails with the last thing seen."""
-    deadline = time.monotonic() + seconds
+    """Return the first truthy answer of a check; fails with the last thing seen, after longer on a busy machine."""
     seen: object = None
-    while time.monotonic() < deadline:
+    for _ in within(seconds):
         try:
             seen = check()
         except HTTPError as error:

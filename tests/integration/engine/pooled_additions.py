@@ -15,6 +15,7 @@ from orchestrator.besu.own_markers import pooled_keys
 from orchestrator.devnet.chain import Block
 from orchestrator.membership.model import RESTING, Change, State
 from tests.integration.repair.engine_on_devnet import Running, running
+from tests.patience import patient
 
 SEED: Final = "07" * 32
 GAS_PRICE: Final = 1_000
@@ -86,7 +87,7 @@ async def _all_at_rest(daemon: Running, changes: list[Change], accounts: int) ->
     waiting = {change.change_id for change in changes}
     ended: list[Change] = []
     pooled, since = 0, time.monotonic()
-    async with asyncio.timeout(PATIENCE_SECONDS):
+    async with asyncio.timeout(patient(PATIENCE_SECONDS)):
         while waiting:
             await asyncio.sleep(0.01)
             now, quiet = len(network.pool.pending()), time.monotonic() - since

@@ -11,13 +11,14 @@ from orchestrator.besu.private_transaction import PrivateTransaction, sign_priva
 from orchestrator.membership.attempt import Action, Attempt
 from orchestrator.membership.model import State
 from tests.integration.repair.engine_on_devnet import OWNER_KEY, Running, running
+from tests.patience import patient
 
 MARKERS = OwnMarkers(gas_limit=3_000_000, gas_price=0)
 
 
 async def our_lock(run: Running, change_id: str) -> Attempt:
     """Wait until the lock is in the pools."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(patient(30)):
         while True:
             change = await run.engine.store.change(change_id)
             attempt = change.attempt if change is not None else None

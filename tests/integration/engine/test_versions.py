@@ -17,6 +17,7 @@ from orchestrator.devnet import Devnet, DevnetConfig, running_devnet
 from orchestrator.engine.requests import parse_request
 from orchestrator.membership.model import RESTING, Change, State, Verdict
 from orchestrator.store.schema_version import migrate
+from tests.patience import patient
 
 # A well-known public development key.
 OWNER_KEY = "8f2a55949038a9610f50fb23b5883af3b4ecb3c3bb792cbcefbd1542c692be63"
@@ -38,7 +39,7 @@ class Network:
         self._asked += 1
         request = parse_request(f"request-{self._asked}", {"kind": kind, **data})
         change = (await self.engine.intake.submit(request, anyone(Door.HTTP))).change
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(patient(60)):
             while change.state not in RESTING or change.state is State.QUEUED:
                 await asyncio.sleep(0.05)
                 found = await self.engine.store.change(change.change_id)
@@ -74,7 +75,7 @@ async def network(folder: Path, **options: Any) -> AsyncIterator[Network]:
                 yield Network(devnet, engine)
             finally:
                 stopping.set()
-                await asyncio.wait_for(running, 30)
+                await asyncio.wait_for(running, patient(30))
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -133,7 +134,7 @@ async def test_an_add_with_a_silent_enclave_gives_the_lock_back(tmp_path: Path) 
                 {"kind": "add_members", "privacy_group_id": group, "members": net.keys[2:], "deadline_seconds": 15},
             )
             change = (await net.engine.intake.submit(request, anyone(Door.HTTP))).change
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(patient(60)):
                 while change.state is not State.FAILED:
                     await asyncio.sleep(0.05)
                     found = await net.engine.store.change(change.change_id)

@@ -20,6 +20,7 @@ from orchestrator.broker.connecting import connect
 from orchestrator.broker.port import Broker, DeadLetter
 from orchestrator.engine.ports import BrokerError
 from orchestrator.engine.requests import REQUEST_TYPE
+from tests.patience import patient
 from tests.servers.nats_server import NatsServer
 from tests.servers.rabbitmq_server import RabbitMQServer
 
@@ -66,7 +67,7 @@ class Heard:
 
     async def until_ended(self, changes: int) -> None:
         """Wait for the ends of so many changes."""
-        async with asyncio.timeout(PATIENCE_SECONDS):
+        async with asyncio.timeout(patient(PATIENCE_SECONDS)):
             while len(self.ended) < changes:
                 self.moved.clear()
                 await self.moved.wait()
@@ -215,7 +216,7 @@ async def test_nothing_is_lost_or_done_twice(
 
 
 async def until_buried(broker: Broker, ids: set[str]) -> tuple[DeadLetter, ...]:
-    async with asyncio.timeout(PATIENCE_SECONDS):
+    async with asyncio.timeout(patient(PATIENCE_SECONDS)):
         while True:
             with contextlib.suppress(BrokerError):
                 letters = await broker.dead_letters(limit=2 * len(ids))

@@ -14,6 +14,7 @@ import pytest
 from aiohttp import web
 
 from orchestrator.events.signatures import SIGNATURE_HEADER
+from tests.patience import patient
 
 if TYPE_CHECKING:
     from tests.integration.events.conftest import Daemon
@@ -29,7 +30,7 @@ def kind_of(document: dict[str, Any]) -> str:
 
 
 async def until_ready(session: aiohttp.ClientSession, url: str) -> None:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(patient(60)):
         while True:
             try:
                 async with session.get(f"{url}/livez") as answer:
@@ -61,14 +62,14 @@ async def stream(
 
 
 async def take(events: AsyncIterator[tuple[str, dict[str, Any]]], count: int) -> list[tuple[str, dict[str, Any]]]:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(patient(60)):
         return [await anext(events) for _ in range(count)]
 
 
 async def until_posting(session: aiohttp.ClientSession, url: str, hook: "Hook") -> str:
     """Make events until the webhook, which hears of new ones only, has begun; return the last one's id."""
     rounds = 0
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(patient(60)):
         while not hook.documents:
             await ask(session, url, f"before-{rounds}", BEFORE)
             rounds += 1
@@ -95,13 +96,13 @@ class Hook:
         return web.Response()
 
     async def until_last(self, document: dict[str, Any]) -> None:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(patient(60)):
             while self.documents[-1]["id"] != document["id"]:
                 self.moved.clear()
                 await self.moved.wait()
 
     async def until(self, count: int) -> None:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(patient(60)):
             while len({document["id"] for document in self.documents}) < count:
                 self.moved.clear()
                 await self.moved.wait()

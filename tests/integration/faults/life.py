@@ -25,6 +25,7 @@ from orchestrator.store.schema_version import migrate
 from tests.integration.faults import chain_truth as truth
 from tests.integration.faults.jumping_clock import JumpingClock
 from tests.integration.faults.striking import FAULTS, Surroundings, heal
+from tests.patience import patient
 from tests.servers.nats_server import NatsServer
 from tests.servers.ports import consecutive_ports
 from tests.servers.postgresql_server import PostgreSQLServer
@@ -67,7 +68,7 @@ class Life:
             # Another layout of the same document: the queue does not know it for the same message.
             for indent in (None, 1):
                 body = json.dumps({**event, "data": data}, indent=indent).encode()
-                async with asyncio.timeout(PATIENCE_SECONDS):
+                async with asyncio.timeout(patient(PATIENCE_SECONDS)):
                     while not await _sent(broker, body):  # noqa: ASYNC110 - a queue that is away tells nobody
                         await asyncio.sleep(LOOK_SECONDS)
         finally:
@@ -77,7 +78,7 @@ class Life:
         """Return a request's change once it rests for good."""
         found: dict[str, Any] = {}
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(PATIENCE_SECONDS):
+            async with asyncio.timeout(patient(PATIENCE_SECONDS)):
                 while found.get("state") not in RESTING:
                     await asyncio.sleep(LOOK_SECONDS)
                     found = next((c for c in await self._changes() if c["request_id"] == request_id), found)
@@ -93,7 +94,7 @@ class Life:
     async def come_about(self, what: str, check: Callable[[], bool]) -> None:
         """Wait until something holds; fails when it does not."""
         try:
-            async with asyncio.timeout(PATIENCE_SECONDS / 3):
+            async with asyncio.timeout(patient(PATIENCE_SECONDS / 3)):
                 while not check():  # noqa: ASYNC110 - the nodes tell nobody
                     await asyncio.sleep(LOOK_SECONDS)
         except TimeoutError:

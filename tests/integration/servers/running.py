@@ -13,6 +13,7 @@ import structlog
 from orchestrator.app import run_daemon
 from orchestrator.config import Config, load_config
 from orchestrator.membership.status import EventType, StatusEvent
+from tests.patience import patient
 
 PATIENCE_SECONDS = 40.0
 """A busy machine is slow; what is claimed of time is the sum of the daemon's own intervals."""
@@ -67,7 +68,7 @@ class Running:
 
 
 async def until(seen: Callable[[], Any]) -> None:
-    async with asyncio.timeout(PATIENCE_SECONDS):
+    async with asyncio.timeout(patient(PATIENCE_SECONDS)):
         while not await seen():  # noqa: ASYNC110 - servers and metrics have no event to wait for
             await asyncio.sleep(0.5)
 
@@ -86,7 +87,7 @@ async def daemon_on(config: Config) -> AsyncIterator[Running]:
             assert not running.done()
         finally:
             stopping.set()
-            await asyncio.wait_for(running, PATIENCE_SECONDS)
+            await asyncio.wait_for(running, patient(PATIENCE_SECONDS))
 
 
 def status(group: str, kind: EventType, **data: str) -> StatusEvent:

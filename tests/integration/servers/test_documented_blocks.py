@@ -26,6 +26,7 @@ from orchestrator.store import Database, SqlChangeStore, SqlOutbox, migrate
 from tests.fakes.changes import a_change
 from tests.fakes.clock import START, JumpingClock
 from tests.integration.servers.running import configured, daemon_on, status
+from tests.patience import patient
 from tests.servers.nats_server import NatsServer
 from tests.servers.nginx_server import NginxServer
 from tests.servers.pgbouncer_server import PgBouncerServer
@@ -109,7 +110,7 @@ async def test_the_users_of_nats_are_enough() -> None:
         async def as_user(name: str, number: int, use: Any) -> None:
             access = Access(user=name, password=f"replace-me-{number}")
             async with connect(server.url, directory=FOLDER, limits=LIMITS, access=access) as broker:
-                async with asyncio.timeout(30):
+                async with asyncio.timeout(patient(30)):
                     await use(broker)
 
         await as_user("admin", 1, prepared)
@@ -142,7 +143,7 @@ async def test_the_rights_of_rabbitmq_are_enough(
         lambda: rabbitmq_server.create_user(rabbitmq_virtual_host, configure=configure, write=write, read=read)
     )
     url = rabbitmq_url.replace("guest:guest", f"{user}:{user}")
-    async with connect(url, directory=FOLDER, limits=LIMITS) as broker, asyncio.timeout(30):
+    async with connect(url, directory=FOLDER, limits=LIMITS) as broker, asyncio.timeout(patient(30)):
         await works(broker)
         if convenient:
             verdicts = broker.verdicts()
@@ -182,13 +183,13 @@ async def test_nginx_and_the_probes_of_kubernetes_reach_the_daemon(tmp_path: Pat
             async with daemon.session.get(f"{through}/v1/events", ssl=trust, headers=me) as answer:
                 assert answer.status == 200
                 await SqlChangeStore(database, JumpingClock()).announce([status("g", EventType.GROUP_LOCKED)])
-                async with asyncio.timeout(20):
+                async with asyncio.timeout(patient(20)):
                     while b"membership.group.locked.v1" not in await answer.content.readline():
                         pass
         for probe, code in (("livenessProbe", 0), ("readinessProbe", 1)):  # its one node is down
             command = [part.replace("127.0.0.1:8080", api) for part in container[probe]["exec"]["command"]]
             ran = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.PIPE)
-            _, said = await asyncio.wait_for(ran.communicate(), 30)
+            _, said = await asyncio.wait_for(ran.communicate(), patient(30))
             assert ran.returncode == code, said
 
 

@@ -25,6 +25,7 @@ from orchestrator.membership.status import EventType
 from tests.benchmarks.processes import Child, child, orchestrator
 from tests.benchmarks.stage import OWNER, Devnet, group_id, running_devnet, running_queue, trigger, write_config
 from tests.integration.takeover.sendings import Sendings
+from tests.patience import patient
 from tests.servers.ports import consecutive_ports
 from tests.servers.postgresql_server import PostgreSQLServer
 
@@ -178,7 +179,7 @@ class Replicas:
 
     async def _busy_one(self, requests: list[str]) -> Replica | None:
         """Wait for a replica that holds lanes; None when everything has ended."""
-        async with asyncio.timeout(PATIENCE_SECONDS):
+        async with asyncio.timeout(patient(PATIENCE_SECONDS)):
             while not await self._all_ended(requests):
                 first, second = self._random.sample(self._both, 2)
                 for victim, other in ((first, second), (second, first)):
@@ -237,7 +238,7 @@ class Replicas:
         return await (await self._connection.execute(statement, values)).fetchall()
 
     async def _until(self, reached: Callable[[], Awaitable[object]]) -> None:
-        async with asyncio.timeout(PATIENCE_SECONDS):
+        async with asyncio.timeout(patient(PATIENCE_SECONDS)):
             while not await reached():  # noqa: ASYNC110 - what changes it is another process
                 await asyncio.sleep(LOOK_SECONDS)
 

@@ -21,6 +21,7 @@ from orchestrator.store.database import Database
 from orchestrator.store.guard_approvals import ApprovalFile
 from orchestrator.store.outbox_store import SqlOutbox
 from orchestrator.store.schema_version import migrate
+from tests.patience import patient
 
 # Well-known public development accounts and their keys: the group's owner, and the joiner's.
 OWNER = "0xfe3b557e8fb62b89f4916b721be55ceb828dbd73"
@@ -50,7 +51,7 @@ class Adder:
         return asked
 
     async def until(self, change: dict[str, Any], *states: str) -> dict[str, Any]:
-        async with asyncio.timeout(40):
+        async with asyncio.timeout(patient(40)):
             while True:
                 async with self.http.get(f"{self.address}/v1/changes/{change['change_id']}") as answer:
                     found: dict[str, Any] = await answer.json()
@@ -94,16 +95,16 @@ async def daemon(config: Config) -> AsyncIterator[str]:
     ready: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     running = asyncio.create_task(run_daemon(config, stopping, ready.set_result))
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(patient(20)):
             yield await ready
     finally:
         stopping.set()
-        await asyncio.wait_for(running, 30)
+        await asyncio.wait_for(running, patient(30))
 
 
 async def first_look(config: Config) -> None:
     """Wait until a daemon knows which groups were there before: they are no news."""
-    async with asyncio.timeout(20), Database(store_url(config)) as database:
+    async with asyncio.timeout(patient(20)), Database(store_url(config)) as database:
         outbox = SqlOutbox(database)
         while True:
             if await outbox.checkpoint(CHECKPOINT) is not None:
