@@ -259,6 +259,8 @@ class NodeSocket:
             ping_interval=self._heartbeat_seconds,
             ping_timeout=self._heartbeat_seconds,
             max_size=MAX_MESSAGE_BYTES,
+            # A kilobyte may unpack to a megabyte, and all that was read at once is unpacked before anything is counted.
+            compression=None,
             proxy=None,  # nodes are internal, and a proxy would see the token
         )
 

@@ -104,6 +104,20 @@ async def test_a_flood_of_notifications() -> None:
     assert sent[0] < MAX_BYTES_PER_SECOND * FLOOD_SECONDS + 40 * MAX_MESSAGE_BYTES
 
 
+async def test_nothing_is_unpacked() -> None:
+    """A node that would pack its notifications is not asked to: what is sent is what is read."""
+    asked: asyncio.Future[list[str]] = asyncio.get_running_loop().create_future()
+
+    async def note(connection: ServerConnection) -> None:
+        assert connection.request is not None
+        asked.set_result(connection.request.headers.get_all("Sec-WebSocket-Extensions"))
+
+    async with serve(note, "127.0.0.1", 0, compression="deflate") as server:
+        port = next(iter(server.sockets)).getsockname()[1]
+        async with NodeSocket(f"ws://127.0.0.1:{port}", random=Random(1)), asyncio.timeout(20):  # noqa: S311 - as above
+            assert await asked == []
+
+
 @contextmanager
 def flooding() -> Iterator[tuple[str, list[int]]]:
     """A WebSocket server, in a thread of its own, that answers a subscription with a flood; gives bytes sent."""
