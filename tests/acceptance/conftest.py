@@ -16,7 +16,7 @@ from urllib.error import HTTPError
 
 import pytest
 
-from tests.patience import within
+from tests.patience import patient, within
 from tests.servers.ports import consecutive_ports, free_port
 
 # The well-known public development keys of Besu's documentation; never use them where anything is of worth.
@@ -94,7 +94,7 @@ class DevnetProcess:
     def call(self, node: int, method: str, *params: object) -> Any:
         body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).encode()
         request = urllib.request.Request(self.http(node), body, {"Content-Type": "application/json"})  # noqa: S310 - loopback
-        with urllib.request.urlopen(request, timeout=20) as response:  # noqa: S310 - loopback
+        with urllib.request.urlopen(request, timeout=patient(20)) as response:  # noqa: S310 - loopback
             answer = json.load(response)
         if "error" in answer:
             raise AssertionError(f"{method}: {answer['error']}")
@@ -124,7 +124,7 @@ class DaemonProcess:
     config: Path
 
     def get(self, path: str) -> Any:
-        with urllib.request.urlopen(self.url + path, timeout=20) as response:  # noqa: S310 - loopback
+        with urllib.request.urlopen(self.url + path, timeout=patient(20)) as response:  # noqa: S310 - loopback
             return json.load(response)
 
     def changes(self) -> list[dict[str, Any]]:
@@ -186,7 +186,9 @@ def daemon_process(tmp_path: Path) -> Iterator[Callable[..., DaemonProcess]]:
                 f'{extra}\n{nodes}[[accounts]]\naddress = "{OWNER}"\nkey_file = "{key_file}"\n'
             )
             subprocess.run(
-                [sys.executable, "-m", "orchestrator", "migrate", "--config", str(config)], check=True, timeout=60
+                [sys.executable, "-m", "orchestrator", "migrate", "--config", str(config)],
+                check=True,
+                timeout=patient(60),
             )
             log = tmp_path / "daemon.log"
             running = stack.enter_context(process(["run", "--config", str(config)], log))

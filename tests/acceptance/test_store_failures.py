@@ -20,6 +20,7 @@ from orchestrator.devnet import DevnetConfig, running_devnet
 from orchestrator.store import migrate
 from tests.acceptance.conftest import ENCLAVE_KEYS, OWNER, OWNER_KEY, process, trigger, wait_until
 from tests.acceptance.test_main_job import publish
+from tests.patience import patient
 from tests.servers.ports import free_port
 from tests.servers.postgresql_server import PostgreSQLServer
 
@@ -41,7 +42,7 @@ class Watched:
 
     def get(self, path: str) -> tuple[int, Any]:
         try:
-            with urlopen(self.url + path, timeout=10) as answer:  # noqa: S310 - the daemon of the test
+            with urlopen(self.url + path, timeout=patient(10)) as answer:  # noqa: S310 - the daemon of the test
                 return answer.status, json.load(answer)
         except HTTPError as error:
             return error.code, json.load(error)
@@ -63,7 +64,7 @@ class Watched:
             f"{self.url}/v1/changes", body, {"content-type": "application/cloudevents+json"}, method="POST"
         )
         try:
-            with urlopen(asking, timeout=20) as answer:  # noqa: S310 - the daemon of the test
+            with urlopen(asking, timeout=patient(20)) as answer:  # noqa: S310 - the daemon of the test
                 return int(answer.status)
         except HTTPError as error:
             if not error.headers["Retry-After"]:
@@ -199,7 +200,7 @@ def test_a_file_that_can_not_be_written_from_the_start(tmp_path: Path) -> None:
     for failure, reason in ((read_only(path), "may not write"), (locked(path), "another program holds")):
         log = tmp_path / f"{reason}.log"
         with failure, process(["run", "--config", str(config)], log, by=UNPRIVILEGED) as running:
-            assert running.wait(60) == 1
+            assert running.wait(patient(60)) == 1
         assert reason in log.read_text()
         assert "Traceback" not in log.read_text()
 
