@@ -17,6 +17,7 @@ from orchestrator.store.errors import StoreLockedError, StoreUnavailableError
 from orchestrator.store.probing import SHARED_MEMORY, write_probe
 from tests.fakes.changes import a_change
 from tests.fakes.clock import JumpingClock
+from tests.patience import patient
 
 
 @pytest.fixture
@@ -108,26 +109,30 @@ async def test_a_full_store_is_not_ready(path: Path) -> None:
 
 async def test_a_locked_store_answers_all_who_wait(path: Path) -> None:
     """Of many who wait for another program's lock none waits for the others' waiting; reads and the end are free."""
-    async with Database(f"sqlite:///{path}") as database:
-        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        async with asyncio.timeout(patient(20)), Database(f"sqlite:///{path}") as database:
             other.execute("BEGIN IMMEDIATE")
             # Each would have a transaction of its own: one after the other they would wait for minutes.
-            async with asyncio.timeout(20):
-                writes = (database.write(write_probe) for _ in range(40))
-                outcomes = await asyncio.gather(*writes, return_exceptions=True)
+            outcomes = await asyncio.gather(*(database.write(write_probe) for _ in range(40)), return_exceptions=True)
             assert {type(outcome) for outcome in outcomes} == {StoreLockedError}
             assert f"holds {path} locked" in str(outcomes[0])
             assert await SqlChangeStore(database, JumpingClock()).changes() == ()
             with pytest.raises(StoreLockedError):
                 await database.probe()
-        async with asyncio.timeout(20):
-            while True:
-                try:
-                    await database.probe()
-                except StoreLockedError:
-                    await asyncio.sleep(0.05)
-                else:
-                    break
+            other.execute("ROLLBACK")
+            await freed(database)
+            other.execute("BEGIN IMMEDIATE")
+
+
+async def freed(database: Database) -> None:
+    """Return when a store takes writes again."""
+    while True:
+        try:
+            await database.probe()
+        except StoreLockedError:
+            await asyncio.sleep(0.05)
+        else:
+            return
 
 
 @pytest.mark.parametrize(
