@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
 from typing import Any, Self, TypeVar
 
 import psycopg
@@ -28,12 +29,12 @@ from orchestrator.store.connections import (
     translated,
 )
 from orchestrator.store.errors import StoreLockedError, StoreUnavailableError
+from orchestrator.store.kept_files import KeptFile
 from orchestrator.store.listening import listen
 from orchestrator.store.news import News
 from orchestrator.store.postgresql import cut_connections, require_sessions
 from orchestrator.store.probing import (
     SHARED_MEMORY,
-    FileIdentity,
     check_beginning,
     check_file,
     check_writable,
@@ -74,7 +75,7 @@ class Database:
         self._writer = Writer(self._commit_together, self.news.publish)
         self._beside: list[asyncio.Task[None]] = []
         self._places = asyncio.BoundedSemaphore(WAITING_UNITS)
-        self._file: FileIdentity | None = None
+        self._file: KeptFile | None = None
         self._damage: StoreUnavailableError | None = None
         self._locked_for_writing, self._locked_for_reading = _Locked(), _Locked()
 
@@ -109,10 +110,13 @@ class Database:
                 if self.in_memory:
                     migrate_on(connection)
                 check_version(connection)
-                self._file = file_identity(self.url)
+                if not self.in_memory and self.url.get_backend_name() == "sqlite":
+                    self._file = self._file or KeptFile(Path(str(self.url.database)))
                 self.news.publish(False, newest_position(connection))
         except (SQLAlchemyError, psycopg.Error) as error:
             raise translated(error, self.url) from error
+        except OSError as error:
+            raise StoreUnavailableError(f"the database file {self.url.database}: {error.strerror}") from error
 
     async def close(self) -> None:
         """Finish the units of work that wait, and disconnect."""
@@ -123,6 +127,8 @@ class Database:
         await self._finish(self._readers.shutdown)
         self._writing.dispose()
         self._reading.dispose()
+        if self._file is not None:
+            self._file.close()
 
     async def _finish(self, stop: Callable[[], None]) -> None:
         stopping = asyncio.ensure_future(asyncio.to_thread(stop))
@@ -197,7 +203,7 @@ class Database:
         """
         if self._file is not None:
             try:
-                await self.read(check_file)
+                await self.read(partial(check_file, file=self._file))
             except StoreLockedError:
                 raise  # nothing was seen of it
             except StoreUnavailableError as error:
@@ -209,7 +215,7 @@ class Database:
 
     def _require_own_file(self) -> None:
         """Refuse to go on in a file that was deleted or replaced: what is committed there is gone with the process."""
-        if self._file is not None and file_identity(self.url) != self._file:
+        if self._file is not None and file_identity(self.url) != self._file.identity:
             raise StoreUnavailableError(
                 f"the database file {self.url.database} was deleted or replaced while it was open; "
                 "put it back (or restore a backup) and start the daemon again"
@@ -221,7 +227,7 @@ class Database:
         if self._damage is not None:
             raise self._damage
         if self._file is not None:
-            check_beginning(self.url)
+            check_beginning(self.url, self._file)
             check_writable(self.url)
 
     def _read(self, unit: Callable[[sa.Connection], T], since: float) -> T:

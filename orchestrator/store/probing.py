@@ -8,6 +8,7 @@ from typing import Final
 import sqlalchemy as sa
 
 from orchestrator.store.errors import StoreUnavailableError
+from orchestrator.store.kept_files import FileIdentity, KeptFile
 from orchestrator.store.schema import checkpoints
 from orchestrator.store.transaction import Transaction, Upsert, per_dialect
 
@@ -19,9 +20,6 @@ SHARED_MEMORY: Final = "-shm"
 """How the name of the file ends that all who have a database open share."""
 
 _HEADER: Final = b"SQLite format 3\x00"
-
-FileIdentity = tuple[int, int]
-"""Device and inode."""
 
 
 def file_identity(url: sa.URL) -> FileIdentity | None:
@@ -51,20 +49,21 @@ def write_probe(transaction: Transaction) -> None:
     transaction.connection.execute(_PROBE[transaction.connection.dialect.name], row)
 
 
-def check_beginning(url: sa.URL) -> int:
+def check_beginning(url: sa.URL, file: KeptFile) -> int:
     """Look at the beginning of an SQLite file, which costs next to nothing; returns the file's size in bytes.
+
+    Args:
+        url: The database's address.
+        file: The file.
 
     Raises:
         StoreUnavailableError: It is damaged.
     """
-    path = Path(str(url.database))
     try:
-        with path.open("rb", buffering=0) as file:
-            whole = file.read(len(_HEADER)) == _HEADER
-            size = os.fstat(file.fileno()).st_size
+        beginning, size = file.beginning(len(_HEADER))
     except OSError as error:
-        raise StoreUnavailableError(f"the database file {path} can't be read: {error.strerror}") from error
-    if not whole:
+        raise StoreUnavailableError(f"the database file {url.database} can't be read: {error.strerror}") from error
+    if beginning != _HEADER:
         raise _damaged(url)
     return size
 
@@ -100,14 +99,18 @@ def check_writable(url: sa.URL, files: Sequence[str] = ("", "-wal", SHARED_MEMOR
         )
 
 
-def check_file(connection: sa.Connection) -> None:
+def check_file(connection: sa.Connection, file: KeptFile) -> None:
     """Look through an SQLite file that is not large, and at the beginning of any.
+
+    Args:
+        connection: The database's.
+        file: The file.
 
     Raises:
         StoreUnavailableError: It is damaged.
     """
     url = connection.engine.url
-    if check_beginning(url) > CHECKED_BYTES:
+    if check_beginning(url, file) > CHECKED_BYTES:
         return
     if connection.execute(sa.text("PRAGMA quick_check(1)")).scalar_one() != "ok":
         raise _damaged(url)

@@ -4,6 +4,8 @@ import asyncio
 import os
 import sqlite3
 import stat
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
@@ -159,4 +161,27 @@ async def test_a_store_that_may_not_be_written_is_named(path: Path, ending: str,
                     await reading
             else:
                 assert await reading == ()
+        await database.probe()
+
+
+def seen_by_another_program(path: Path) -> int:
+    """Open the database elsewhere, as its administrator may, count what was accepted, and close it."""
+    counting = "print(*c.execute('SELECT count(*) FROM changes').fetchone())"
+    program = f"import sqlite3; c = sqlite3.connect({str(path)!r}); {counting}; c.close()"
+    said = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
+    return int(said.stdout)
+
+
+async def test_another_program_that_closes_the_database_leaves_it_open_here(path: Path) -> None:
+    """It finds the database open, also when one of several stores here was closed, and leaves the log that it is in."""
+    async with Database(f"sqlite:///{path}") as database:
+        store = SqlChangeStore(database, JumpingClock())
+        await store.accept(a_change("1", "g1"), "hash", ())
+        assert await asyncio.to_thread(seen_by_another_program, path) == 1
+        async with Database(f"sqlite:///{path}") as another:
+            await SqlChangeStore(another, JumpingClock()).accept(a_change("2", "g2"), "hash", ())
+        assert await asyncio.to_thread(seen_by_another_program, path) == 2
+        await store.accept(a_change("3", "g3"), "hash", ())
+        assert await asyncio.to_thread(seen_by_another_program, path) == 3
+        assert len(await store.changes()) == 3
         await database.probe()
