@@ -192,7 +192,10 @@ async def assembled(config: Config, stopping: asyncio.Event, clock: Clock | None
     clock = clock or SystemClock()
     async with AsyncExitStack() as stack:
         signers = await opened_accounts(stack, config.accounts)
-        accounts = Accounts(signers, gas_limit=config.chain.gas_limit, gas_price=config.chain.gas_price)
+        metrics = Metrics(lambda: supervisor.running_lanes, lambda: _node_readings(nodes, fleet))
+        gas_limit, gas_price = config.chain.gas_limit, config.chain.gas_price
+        heard = metrics.signatures.on_signature
+        accounts = Accounts(signers, gas_limit=gas_limit, gas_price=gas_price, on_signature=heard)
         marker_keys = keys_of_markers(config.markers)
         database = await stack.enter_async_context(Database(store_url(config)))
         store = SqlChangeStore(database, clock, lambda change: tracer.committed([change]))
@@ -218,9 +221,7 @@ async def assembled(config: Config, stopping: asyncio.Event, clock: Clock | None
             sending=Sending(
                 fleet=fleet,
                 signers=accounts,
-                markers=OwnMarkers(
-                    gas_limit=config.chain.gas_limit, gas_price=config.chain.gas_price, keys=marker_keys
-                ),
+                markers=OwnMarkers(gas_limit=gas_limit, gas_price=gas_price, keys=marker_keys),
                 marker_accounts=AccountPool(marker_keys, store) if marker_keys else OneTimeAccounts(one_time_account),
                 contract=ManagementCodec(),
                 forecaster=forecaster,
@@ -247,7 +248,6 @@ async def assembled(config: Config, stopping: asyncio.Event, clock: Clock | None
             most_lanes=config.engine.lanes,
             stop_within=timedelta(seconds=config.engine.shutdown_seconds),
         )
-        metrics = Metrics(lambda: supervisor.running_lanes, lambda: _node_readings(nodes, fleet))
         traces = await tracing(stack, config, store, clock, metrics)
         tracer = traces or Untraced()
         turns = Turns()

@@ -9,6 +9,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from orchestrator import __version__
+from orchestrator.app.signature_metrics import SignatureMetrics
 from orchestrator.app.step_metrics import StepMetrics
 from orchestrator.besu.http_client import CallCounts
 from orchestrator.engine.admission import Admission
@@ -83,6 +84,9 @@ class Metrics:
     Args:
         running_lanes: Tells how many lanes are driven now.
         nodes: Reads all nodes, when the metrics are asked for.
+
+    Attributes:
+        signatures: Counts signatures of accounts.
     """
 
     def __init__(
@@ -92,6 +96,7 @@ class Metrics:
     ) -> None:
         self.registry = CollectorRegistry()
         self._of_steps = StepMetrics(self.registry)
+        self.signatures = SignatureMetrics(self.registry)
         self._ended = Counter(
             "orchestrator_changes_total", "Changes that came to rest.", ["kind", "state"], registry=self.registry
         )

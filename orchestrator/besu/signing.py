@@ -1,6 +1,8 @@
 """What the engine signs and as whom: the management contract's calls, and the configured accounts."""
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
+from enum import StrEnum
 
 import structlog
 
@@ -21,6 +23,15 @@ from orchestrator.membership.attempt import Action
 from orchestrator.membership.reasons import Reason
 
 log = structlog.get_logger()
+
+
+class Outcome(StrEnum):
+    """What came of asking a signer."""
+
+    SIGNED = "signed"
+    AWAY = "away"
+    REFUSED = "refused"
+    WRONG = "wrong"
 
 
 class ManagementCodec:
@@ -50,12 +61,21 @@ class Accounts:
         signers: By checksum address, in the order of the configuration.
         gas_limit: Of each private transaction; its PMT copies it.
         gas_price: In wei; its PMT copies it.
+        on_signature: Told what came of each signature that was asked for, and the seconds that it took.
     """
 
-    def __init__(self, signers: Mapping[str, Signer], *, gas_limit: int, gas_price: int) -> None:
+    def __init__(
+        self,
+        signers: Mapping[str, Signer],
+        *,
+        gas_limit: int,
+        gas_price: int,
+        on_signature: Callable[[Outcome, float], None] = lambda _outcome, _seconds: None,
+    ) -> None:
         self._signers = dict(signers)
         self._gas_limit = gas_limit
         self._gas_price = gas_price
+        self._on_signature = on_signature
 
     @property
     def accounts(self) -> tuple[str, ...]:
@@ -92,13 +112,20 @@ class Accounts:
         return (await self._signature(account, statement_message(text))).statement_bytes()
 
     async def _signature(self, account: str, message: bytes) -> Signature:
+        signer, began, outcome = self._signers[account], time.monotonic(), Outcome.AWAY
         try:
-            return await self._signers[account].sign(message)
+            signature = await signer.sign(message)
+            outcome = Outcome.SIGNED
         except SignerAwayError as error:
             raise NodeError(Reason(slug="signer_away", detail=str(error))) from error
         except WrongSignatureError as error:
+            outcome = Outcome.WRONG
             # Whoever answers for the signer has another key, or none: nothing of ours looks like that.
             log.critical("wrong signature", account=account, reason=str(error))
             raise NodeError(Reason(slug="signer_wrong", detail=str(error))) from error
         except SignerError as error:
+            outcome = Outcome.REFUSED
             raise NodeError(Reason(slug="signer_refused", detail=str(error))) from error
+        finally:
+            self._on_signature(outcome, time.monotonic() - began)
+        return signature

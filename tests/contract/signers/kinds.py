@@ -184,6 +184,8 @@ def softhsm(hsm: SoftHsm, folder: Path) -> Iterator[Kind]:
         )
     finally:
         go_on()
+        for thread in threads_of_tokens():
+            thread.join(10)  # what nobody waits for any more: sessions must not end under it
         hsm.plug()
         hsm.end_sessions()
 
@@ -198,6 +200,6 @@ async def in_thread(work: Callable[[], None]) -> None:
     await asyncio.to_thread(work)
 
 
-def threads_of_tokens() -> int:
-    """Return how many threads call tokens now."""
-    return sum(thread.name == "pkcs11" for thread in threading.enumerate())
+def threads_of_tokens() -> list[threading.Thread]:
+    """Return the threads that call tokens now."""
+    return [thread for thread in threading.enumerate() if thread.name == "pkcs11"]

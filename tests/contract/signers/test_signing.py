@@ -23,7 +23,7 @@ from orchestrator.besu import (
     unsigned_private_transaction,
 )
 from orchestrator.besu.account_signatures import ORDER, signature_by
-from orchestrator.besu.signing import Accounts
+from orchestrator.besu.signing import Accounts, Outcome
 from orchestrator.besu.statements import signer_of
 from orchestrator.config import AccountConfig
 from orchestrator.engine.node_ports import NodeError
@@ -149,7 +149,7 @@ async def test_a_slow_signer_is_away(kind: Kind) -> None:
         await in_thread(kind.hang)
         asked = await asyncio.gather(*(signer.sign(message) for message in MESSAGES), return_exceptions=True)
         assert all(isinstance(error, SignerAwayError) and "within 0.3 s" in str(error) for error in asked)
-        assert threads_of_tokens() <= 1
+        assert len(threads_of_tokens()) <= 1
         kind.go_on()
         await signs(signer)
 
@@ -170,12 +170,16 @@ async def test_a_signature_that_nobody_waits_for_any_more_harms_none(kind: Kind)
 async def test_the_engine_is_told_by_a_reason(kind: Kind, trouble: str) -> None:
     """The engine gets a reason of the rules with what happened, and no secret is in it."""
     async with opened_account(kind.account(**PATIENCE)) as signer:
-        accounts = Accounts({ADDRESS: signer}, gas_limit=3_000_000, gas_price=0)
+        ends: list[Outcome] = []
+        accounts = Accounts(
+            {ADDRESS: signer}, gas_limit=3_000_000, gas_price=0, on_signature=lambda end, _: ends.append(end)
+        )
         await in_thread(getattr(kind, trouble))
         with pytest.raises(NodeError) as caught:
             await accounts.sign_statement(ADDRESS, b"statement")
     reasons = {"leave": "signer_away", "refuse": "signer_refused", "swap": "signer_wrong", "hang": "signer_away"}
     assert caught.value.reason.slug == reasons[trouble]
+    assert [f"signer_{end}" for end in ends] == [reasons[trouble]]
     said = caught.value.reason.detail + repr(signer)
     assert len(said) > 30
     assert not any(secret in said for secret in (PIN, TOKEN, "wrong-pin", KEY.hex()))

@@ -6,6 +6,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from prometheus_client import generate_latest
+
 from orchestrator.access.callers import Door, anyone
 from orchestrator.app.assembly import Engine, assembled
 from orchestrator.besu.private_transaction import decode_private_transaction
@@ -133,6 +135,9 @@ async def test_an_addition_goes_on_when_its_signer_comes_back(tmp_path: Path) ->
         attempts = await net.engine.store.attempts(change.change_id)
         assert [(a.action, a.private_nonce) for a in attempts] == [(Action.LOCK, 1), (Action.ADD, 2)]
         assert {decode_private_transaction(a.raw).sender for a in attempts} == {OWNER}
+        counted = generate_latest(net.engine.metrics.registry).decode()
+        assert 'orchestrator_signature_seconds_count{outcome="signed"} 3.0' in counted  # with the creation's
+        assert 'orchestrator_signature_seconds_count{outcome="away"} 0.0' not in counted
 
 
 async def _is_locked(net: Network, group: str) -> bool:

@@ -11,6 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 import orchestrator
 from orchestrator.app.metrics import CONTAINED, Metrics, NodeReading
 from orchestrator.besu.http_client import CallCounts
+from orchestrator.besu.signing import Outcome
 from orchestrator.membership.model import RESTING, Kind, State
 
 
@@ -46,9 +47,10 @@ def test_labelled_counters_are_there_from_the_start(
         for kind in Kind
         for state in RESTING - {State.QUEUED}
     }
+    signed = {("orchestrator_signature_seconds_count", frozenset({("outcome", end.value)})) for end in Outcome}
     contained = {("orchestrator_contained_total", frozenset({("what", what)})) for what in CONTAINED}
-    assert states | ended | contained <= samples.keys()
-    assert {samples[name] for name in states | ended} == {0.0}
+    assert states | ended | signed | contained <= samples.keys()
+    assert {samples[name] for name in states | ended | signed} == {0.0}
 
 
 def test_what_is_not_known_is_not_there(samples: dict[tuple[str, frozenset[tuple[str, str]]], float]) -> None:

@@ -6,18 +6,21 @@ import pytest
 
 from orchestrator.engine.attesting import GIVE_UP_BLOCKS, Attester
 from orchestrator.engine.fleet import Fleet
+from orchestrator.engine.node_ports import NodeError
 from orchestrator.engine.ports import BrokerError
 from orchestrator.engine.verdict_messages import decode_verdict
 from orchestrator.engine.watcher import ChainWatcher
 from orchestrator.membership.attempt import Action
 from orchestrator.membership.guarding import Refusal
 from orchestrator.membership.joining import Join
+from orchestrator.membership.reasons import Reason
 from orchestrator.membership.verdicts import SignedVerdict, statement
 from tests.fakes.clock import JumpingClock
 from tests.fakes.network import FakeNetwork, FakeNode, Group
 
 GROUP = "DyAOiF/ynpc+JXa2YAGB0bCitSlOMNm+ShmB/7M6C4w="
 ACCOUNT = "0x627306090abab3a6e1400e9345bc60c78a8bef57"
+OTHER_ACCOUNT = "0xf17f52151ebef6c7334fad080c5704d77216b732"
 
 
 class Accounts:
@@ -149,3 +152,29 @@ async def test_an_addition_that_the_guard_refused_is_told_with_the_rule() -> Non
         (number, "") for number in range(first, first + 4)
     ]
     assert b"not_agreed_to" in statement(told.verdict)
+
+
+async def test_a_signer_that_is_away_holds_up_no_other_speaker() -> None:
+    """Of one account whose signer hangs one verdict is tried in a round; another account's are told meanwhile."""
+    joined = Joined()
+    asked: list[str] = []
+
+    class Away(Accounts):
+        async def sign_statement(self, account: str, text: bytes) -> bytes:
+            asked.append(account)
+            if account == ACCOUNT:
+                raise NodeError(Reason(slug="signer_away", detail="it hangs"))
+            return await super().sign_statement(account, text)
+
+    speakers = {"node-c": ACCOUNT, "node-a": OTHER_ACCOUNT}
+    watchers = [ChainWatcher(node, JumpingClock()) for node in joined.network.nodes if node.name in speakers]
+    attester = Attester(Fleet(watchers), speakers, Away(), joined.publish, JumpingClock(), 3, joined.refused_of_late)
+    joined.network.mine(4)
+    for number in range(3):
+        attester.follow(replace(joined.join(), enclave_key=f"c{number}"), joined.before)
+    attester.follow(replace(joined.join(), enclave_key="a", node="node-a"), joined.before)
+    for watcher in watchers:
+        await watcher.refresh()
+    await attester.tell()
+    assert asked == [ACCOUNT, OTHER_ACCOUNT]
+    assert [signed.account for signed in joined.published] == [OTHER_ACCOUNT]
