@@ -9,6 +9,7 @@ from orchestrator import __version__
 from orchestrator.access.table import route_rule
 from orchestrator.api.authentication import COOKIE
 from orchestrator.api.documents import Problem
+from orchestrator.api.links import links_of
 from orchestrator.api.operation import JSON, Answer, Operation
 from orchestrator.api.operations import OPERATIONS
 from orchestrator.api.problems import CONTENT_TYPE
@@ -162,6 +163,8 @@ def _answer(answer: Answer) -> dict[str, Any]:
     if answer.media_type is not None:
         schema = {"type": "string"} if answer.model is None else _reference(answer.model)
         described["content"] = {answer.media_type: {"schema": schema}}
+    if links := links_of(answer, OPERATIONS):
+        described["links"] = links
     return described
 
 

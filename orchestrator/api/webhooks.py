@@ -37,6 +37,8 @@ async def redrive_webhook(request: web.Request) -> web.Response:
     check_parameters(request, ())
     body = await json_body(request)
     after = body.get("after") if isinstance(body, dict) and set(body) == {"after"} else None
+    if isinstance(after, float) and after.is_integer():
+        after = int(after)  # 7.0 is the same number to JSON, and what some clients write
     if not isinstance(after, int) or isinstance(after, bool) or not 0 <= after <= MOST_POSITION:
         raise InvalidRequestError("after", "is required, alone: the number of an event, 0 for all that is kept")
     try:

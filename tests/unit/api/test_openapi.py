@@ -96,6 +96,21 @@ def test_words_have_names_of_their_own() -> None:
     assert len({word for listed in words for word in listed}) < len(names)
 
 
+def test_ids_in_answers_lead_on() -> None:
+    """Each link names an operation that there is and a parameter that it takes, and each path's id is led to."""
+    document = openapi_document()
+    operations = {entry["operationId"]: entry for path in document["paths"].values() for entry in path.values()}
+    linked: set[str] = set()
+    for operation in operations.values():
+        for answer in operation["responses"].values():
+            for link in answer.get("links", {}).values():
+                taken = {p["name"] for p in operations[link["operationId"]]["parameters"] if p["in"] == "path"}
+                assert set(link["parameters"]) == taken
+                linked.add(link["operationId"])
+    by_id = {name for name, operation in operations.items() if any(p["in"] == "path" for p in operation["parameters"])}
+    assert by_id - linked == {"put_name"}
+
+
 def references(value: Any) -> Iterator[str]:
     if isinstance(value, dict):
         if isinstance(value.get("$ref"), str):
