@@ -52,12 +52,16 @@ export async function sample() {
 
 /** Return the charts. */
 export function chart() {
-  return FIGURES.map(([title, figure]) => {
-    const points = samples.map((now, place) => ({ at: now.at, value: figure(now, samples[place - 1]) })).filter(({ value }) => value !== null);
-    const last = points.at(-1)?.value;
-    const said = last === undefined ? "nothing yet" : round(last);
-    return make("figure", {}, make("figcaption", {}, title, make("strong", {}, said)), bars(title, points), reading(title, points));
-  });
+  return FIGURES.map(([title, figure]) =>
+    drawing(title, samples.map((now, place) => ({ at: now.at, value: figure(now, samples[place - 1]) })).filter(({ value }) => value !== null)));
+}
+
+/** Return one chart of points ({at, value}), oldest first: bars with their numbers on hover, and the same as a table. */
+export function drawing(title, points) {
+  const kept = points.slice(-KEPT);
+  const last = kept.at(-1)?.value;
+  const said = last === undefined ? "nothing yet" : round(last);
+  return make("figure", {}, make("figcaption", {}, title, make("strong", {}, said)), bars(title, kept), reading(title, kept));
 }
 
 const round = (value) => (Number.isInteger(value) ? String(value) : value.toFixed(1));

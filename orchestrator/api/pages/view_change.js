@@ -2,6 +2,7 @@
 import { cancel, retry } from "./actions.js";
 import { eventsOf, read } from "./daemon.js";
 import { facts, identifier, make, span, table } from "./dom.js";
+import { replayRate } from "./replay_rate.js";
 import { changeLink, groupLink, progressOf, reasonOf, state, words } from "./shapes.js";
 import { ago, duration } from "./times.js";
 
@@ -28,6 +29,7 @@ export async function change(view, id) {
       : null,
     make("p", { class: "actions" }, retry(view, one), cancel(view, one)),
     one.progress.length ? make("section", {}, make("h3", {}, "Members"), one.ended ? null : progressOf(one), members(one)) : null,
+    replayRate(view, one),
     make("section", {}, make("h3", {}, "Steps"), steps(one)),
     one.attempts.length ? make("section", {}, make("h3", {}, "Transactions"), attempts(one)) : null,
     one.effect ? make("section", {}, make("h3", {}, "Effect"), effect(one.effect)) : null,

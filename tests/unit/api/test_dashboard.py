@@ -3,6 +3,7 @@
 import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from datetime import timedelta
 from importlib.resources import files
 from typing import Any, Literal
 
@@ -15,7 +16,7 @@ from orchestrator.api.authentication import AccessRules
 from orchestrator.api.overview_ports import NodeStanding
 from orchestrator.api.ports import GroupStanding, MemberStanding
 from orchestrator.membership.attention import Need, Urgency
-from orchestrator.membership.model import MemberProgress, State, Verdict
+from orchestrator.membership.model import Mark, MemberProgress, State, Verdict
 from orchestrator.membership.status import EventType
 from tests.fakes.forecasts import a_safe_forecast, an_unsafe_forecast
 from tests.fakes.http_api import (
@@ -165,6 +166,25 @@ async def test_a_change_tells_everything(page: Page, server: TestServer, parts: 
     await expect(main).to_contain_text("member missing")
     await expect(main).to_contain_text("through block 9")
     await expect(page.get_by_role("table", name="Transactions")).to_contain_text("effective")
+
+
+async def test_a_replay_shows_its_rate(page: Page, server: TestServer, parts: FakeParts) -> None:
+    """The change's page draws how fast the node replays, as events told and as it is now, and has it as a table."""
+    marks = (Mark(at=NOW - timedelta(seconds=10), blocks=10),)
+    parts.record.stored["change-1"] = replace(
+        make_change(), state=State.REPLAYING, progress=(replace(replaying(30), marks=marks),)
+    )
+    for number in (1, 2):
+        event = json.loads(progressed(number).text)
+        event["time"] = (NOW - timedelta(minutes=number)).isoformat()
+        event["data"]["progress"] = [{"member": KEYS[2], "blocks_per_second": 4.0 + number}]
+        parts.feed.publish(replace(progressed(number), text=json.dumps(event)))
+    await page.goto(str(server.make_url("/#/changes/change-1")))
+    figure = page.locator("figure")
+    await expect(figure.locator("rect")).to_have_count(3)
+    await expect(figure.locator("figcaption")).to_contain_text("blocks a second2")
+    assert await figure.locator("td:nth-child(2)").all_text_contents() == ["6", "5", "2"]
+    await expect(figure.locator("rect title").first).to_contain_text(": 6")
 
 
 async def test_a_parked_change_is_retried(page: Page, server: TestServer, parts: FakeParts) -> None:
