@@ -29,6 +29,7 @@ from orchestrator.api.reading import (
     id_parameter,
     json_body,
     page_size,
+    request_parameter,
 )
 from orchestrator.engine.cloud_events import BATCH_TYPE, media
 from orchestrator.engine.ports import Acceptance, Record
@@ -49,6 +50,7 @@ class Chosen(TypedDict):
     within: Collection[str] | None
     states: tuple[State, ...]
     prefix: str
+    request_id: str
 
 
 def json_response(document: BaseModel, status: int = HTTPStatus.OK) -> web.Response:
@@ -82,7 +84,7 @@ async def post_change(request: web.Request) -> web.Response:
 
 async def list_changes(request: web.Request) -> web.Response:
     """List changes, newest first."""
-    check_parameters(request, ("group", "state", "id", "limit", "before", "count"))
+    check_parameters(request, ("group", "state", "id", "request", "limit", "before", "count"))
     limit = page_size(request)
     record = request.app[SERVICES].changes
     chosen: Chosen = {
@@ -90,6 +92,7 @@ async def list_changes(request: web.Request) -> web.Response:
         "within": caller_of_request(request).scope.groups,
         "states": choices(request, "state", State),
         "prefix": id_parameter(request, "id") or "",
+        "request_id": request_parameter(request),
     }
     found = await record.changes(**chosen, limit=limit + 1, before=id_parameter(request, "before") or "")
     page, more = found[:limit], len(found) > limit

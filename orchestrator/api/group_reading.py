@@ -64,11 +64,11 @@ class FleetGroups:
         except ValueError:
             raise KeyError(after) from None
         page = ids[first : first + limit]
-        newest = await self._changes.changes(limit=CHANGES_LOOKED_AT)
+        unfinished = await self._changes.changes(within=page, states=_UNFINISHED, limit=CHANGES_LOOKED_AT)
         managed = frozenset(asked_for)
         news = await self._news.groups()
         async with asyncio.TaskGroup() as tasks:
-            reads = [tasks.create_task(self._standing(group, newest, managed=group in managed)) for group in page]
+            reads = [tasks.create_task(self._standing(group, unfinished, managed=group in managed)) for group in page]
         return GroupListing(
             groups=tuple(_with_news(read.result(), news) for read in reads),
             following=page[-1] if page and first + limit < len(ids) else None,
@@ -104,11 +104,11 @@ class FleetGroups:
         members = await self._members(privacy_group_id, sender.view)
         return replace(_standing(privacy_group_id, sender.view, changes, members), managed=managed)
 
-    async def _standing(self, privacy_group_id: str, newest: Iterable[Change], *, managed: bool) -> GroupStanding:
+    async def _standing(self, privacy_group_id: str, unfinished: Iterable[Change], *, managed: bool) -> GroupStanding:
         async with self._places:
             sender = await self._sender(privacy_group_id)
         view = None if sender is None or not sender.view.exists else sender.view
-        own = [change for change in newest if change.privacy_group_id == privacy_group_id]
+        own = [change for change in unfinished if change.privacy_group_id == privacy_group_id]
         return replace(_standing(privacy_group_id, view, own), managed=managed)
 
     async def _sender(self, privacy_group_id: str) -> Sender | None:

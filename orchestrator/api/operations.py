@@ -106,6 +106,7 @@ OPERATIONS: Final = (
                 schema={"type": "array", "items": {"enum": [state.value for state in State]}, "maxItems": 32},
             ),
             _query("id", "Only those whose id begins so.", type="string", pattern=ID_PATTERN),
+            _query("request", "Only those of the request with this id.", type="string", minLength=1, maxLength=256),
             _LIMIT,
             _query("before", "The `next` of the page before.", type="string", pattern=ID_PATTERN),
             _query("count", "Whether to say how many there are on all pages.", type="boolean", default=False),

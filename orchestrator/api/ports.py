@@ -60,6 +60,7 @@ class ChangeRecord(Protocol):
         limit: int = 100,
         before: str = "",
         prefix: str = "",
+        request_id: str = "",
     ) -> tuple[Change, ...]:
         """Return changes, newest first; `before` is the id to go on after, `prefix` what their ids begin with.
 
@@ -72,6 +73,7 @@ class ChangeRecord(Protocol):
         within: Collection[str] | None = None,
         states: Sequence[State] = (),
         prefix: str = "",
+        request_id: str = "",
     ) -> int:
         """Return how many changes `changes` lists in all."""
 

@@ -12,7 +12,7 @@ from typing import Final, TypeVar
 from aiohttp import web
 
 from orchestrator.api.problems import ProblemError
-from orchestrator.engine.requests import parse_json, parse_request
+from orchestrator.engine.requests import checked_request_id, parse_json, parse_request
 from orchestrator.membership.model import Kind
 
 ID_BYTES: Final = 32
@@ -177,6 +177,16 @@ def id_parameter(request: web.Request, name: str) -> str | None:
     if text is not None and not _ID.match(text):
         raise _wrong(name, "must be an id: 1 to 64 letters, digits, '-' and '_'")
     return text
+
+
+def request_parameter(request: web.Request) -> str:
+    """Return the parameter ``request``, the id of a request for a change; empty when it is left out.
+
+    Raises:
+        InvalidRequestError: It can't be one.
+    """
+    text = request.query.get("request")
+    return "" if text is None else checked_request_id(text, field="request")
 
 
 def id_of_group(request: web.Request, name: str = "group") -> str | None:

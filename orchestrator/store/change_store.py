@@ -143,12 +143,16 @@ class SqlChangeStore:
         limit: int = 100,
         before: str = "",
         prefix: str = "",
+        request_id: str = "",
     ) -> tuple[Change, ...]:
         """Return changes, newest first, only of the groups `within` unless that is None.
 
-        `before` is the id to go on after, `prefix` what their ids begin with.
+        `before` is the id to go on after, `prefix` what their ids begin with, `request_id` that of their
+        request; empty for any.
         """
-        chosen = reading.Choice(privacy_group_id=privacy_group_id, within=within, states=tuple(states), prefix=prefix)
+        chosen = reading.Choice(
+            privacy_group_id=privacy_group_id, within=within, states=tuple(states), prefix=prefix, request_id=request_id
+        )
         return await self._database.read(partial(reading.newest_changes, chosen=chosen, limit=limit, before=before))
 
     async def count(
@@ -158,9 +162,12 @@ class SqlChangeStore:
         within: Collection[str] | None = None,
         states: Sequence[State] = (),
         prefix: str = "",
+        request_id: str = "",
     ) -> int:
         """Return how many changes there are of the kind that `changes` lists."""
-        chosen = reading.Choice(privacy_group_id=privacy_group_id, within=within, states=tuple(states), prefix=prefix)
+        chosen = reading.Choice(
+            privacy_group_id=privacy_group_id, within=within, states=tuple(states), prefix=prefix, request_id=request_id
+        )
         return await self._database.read(partial(reading.count_changes, chosen=chosen))
 
     async def groups_asked_for(self, *, limit: int = 10_000) -> tuple[str, ...]:

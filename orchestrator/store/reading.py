@@ -101,12 +101,14 @@ class Choice:
         within: Only these groups'; None for all.
         states: Only these states; none for all.
         prefix: Only those whose id begins so: letters and digits.
+        request_id: Only those that were asked for under this id, by whomever; empty for all.
     """
 
     privacy_group_id: str | None = None
     within: Collection[str] | None = None
     states: tuple[State, ...] = ()
     prefix: str = ""
+    request_id: str = ""
 
     def conditions(self) -> Iterator[sa.ColumnElement[bool] | sa.TextClause]:
         """Yield what must hold for a row."""
@@ -118,6 +120,8 @@ class Choice:
             yield changes.c.state.in_([state.value for state in self.states])
             if self.privacy_group_id is None and State.QUEUED not in self.states:
                 yield NOT_QUEUED  # lets the index by state be used
+        if self.request_id:
+            yield changes.c.request_id == storable(self.request_id)
         if self.prefix:
             prefix = storable(self.prefix)
             yield sa.func.substr(changes.c.change_id, 1, len(prefix)) == prefix  # LIKE would not mind the case

@@ -89,6 +89,7 @@ changes = sa.Table(
     sa.UniqueConstraint("request_key", name="uq_changes_request_id"),
     sa.CheckConstraint("state <> 'queued' OR lead_id IS NULL", name="queued_has_no_lead"),
     sa.Index("ix_changes_group", "privacy_group_id", "position"),
+    sa.Index("ix_changes_request", "request_id", "position"),
     # Without the queue, or it would be taken for finding a group's part of it.
     _partial("ix_changes_state", "state", "position", where=NOT_QUEUED),
     _partial("ix_changes_queued", "privacy_group_id", "position", where=QUEUED),

@@ -119,6 +119,7 @@ class FakeRecord:
         limit: int = 100,
         before: str = "",
         prefix: str = "",
+        request_id: str = "",
     ) -> tuple[Change, ...]:
         """Return changes, newest first."""
         self._fail()
@@ -133,6 +134,7 @@ class FakeRecord:
             and (within is None or change.privacy_group_id in within)
             and (not states or change.state in states)
             and change.change_id.startswith(prefix)
+            and request_id in ("", change.request_id)
         ]
         return tuple(found[:limit])
 
@@ -143,10 +145,16 @@ class FakeRecord:
         within: Collection[str] | None = None,
         states: Sequence[State] = (),
         prefix: str = "",
+        request_id: str = "",
     ) -> int:
         """Return how many there are."""
         found = await self.changes(
-            privacy_group_id=privacy_group_id, within=within, states=states, limit=1_000_000, prefix=prefix
+            privacy_group_id=privacy_group_id,
+            within=within,
+            states=states,
+            limit=1_000_000,
+            prefix=prefix,
+            request_id=request_id,
         )
         return len(found)
 

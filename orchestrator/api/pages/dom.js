@@ -28,6 +28,11 @@ export function identifier(id, href) {
   return href ? make("a", { ...look, href }, text) : make("span", look, text);
 }
 
+/** Return text in which keys and ids that have a name are shown by it. */
+export function named(text) {
+  return text.split(/([A-Za-z0-9+/]{43}=)/).map((part, place) => (place % 2 && names.has(part) ? identifier(part) : part));
+}
+
 /** What people call groups and members, by id. */
 export const names = new Map();
 

@@ -1,5 +1,5 @@
 // Pieces that several views show: a change's state, its progress, who is a member, what needs a person.
-import { command, identifier, make, prose, span } from "./dom.js";
+import { command, identifier, make, named, prose, span } from "./dom.js";
 import { pathId } from "./daemon.js";
 import { ago, duration } from "./times.js";
 
@@ -42,9 +42,20 @@ export function progressOf(change) {
 export function reasonOf(reason) {
   if (!reason) return null;
   return make("div", { class: "reason" },
-    make("p", {}, span(`${words(reason.slug)}`, reason.judgement === "retry" ? "warn" : "bad"), reason.detail ? `: ${reason.detail}` : ""),
+    make("p", {}, span(`${words(reason.slug)}`, reason.judgement === "retry" ? "warn" : "bad"), reason.detail ? [": ", named(reason.detail)] : ""),
     make("p", { class: "quiet" }, prose(reason.remedy)),
-    (reason.commands ?? []).map(command));
+    commandsOf(reason.commands ?? [], reason.slug));
+}
+
+const unfolded = new Set();
+
+/** Return commands to type; many are folded, and stay as somebody left them when the view is drawn again. */
+function commandsOf(commands, about) {
+  if (commands.length <= 2) return commands.map(command);
+  const details = make("details", { class: "commands", open: unfolded.has(about) },
+    make("summary", {}, `${commands.length} commands to type, in this order`), commands.map(command));
+  details.addEventListener("toggle", () => (details.open ? unfolded.add(about) : unfolded.delete(about)));
+  return details;
 }
 
 /** Return one row for a table of changes. */
@@ -58,7 +69,7 @@ export function changeRow(change) {
       groupLink(change.privacy_group_id),
       state(change.state),
       ago(change.created_at),
-      [progressOf(change), why ? span(`${words(why.slug)}${why.detail ? `: ${why.detail}` : ""}`, "quiet") : null],
+      [progressOf(change), why ? span([words(why.slug), why.detail ? [": ", named(why.detail)] : ""], "quiet") : null],
     ],
   };
 }
@@ -72,10 +83,10 @@ export function need(one) {
     one.node ? ["node ", make("a", { href: "#/nodes" }, one.node)] : null,
   ].filter(Boolean).flatMap((part, place) => (place ? [", ", ...part] : part));
   return make("li", { class: `need ${URGENCY[one.urgency]}`, dataset: { slug: one.slug, urgency: one.urgency } },
-    make("p", {}, make("strong", { class: `pill ${URGENCY[one.urgency]}` }, URGENT[one.urgency]), " ", one.what),
+    make("p", {}, make("strong", { class: `pill ${URGENCY[one.urgency]}` }, URGENT[one.urgency]), " ", named(one.what)),
     make("p", { class: "quiet" }, about, about.length && one.since ? ", since " : "", one.since ? ago(one.since) : ""),
     make("p", {}, prose(one.remedy)),
-    one.commands.map(command));
+    commandsOf(one.commands, `${one.slug} ${one.change_id ?? one.privacy_group_id ?? one.node}`));
 }
 
 /** Return whether a group is locked, and whether its members agree. */

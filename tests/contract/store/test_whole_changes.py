@@ -103,3 +103,18 @@ async def test_who_asks_at_the_same_time_shares_a_read(store: SqlChangeStore) ->
     assert [version.privacy_group_id for version in found if isinstance(version, ChangeVersion)] == [
         change.privacy_group_id for change in changes for _ in range(3)
     ]
+
+
+async def test_changes_are_found_by_their_request(store: SqlChangeStore) -> None:
+    """All changes of a request's id are found, whoever asked, and only within the groups that are looked at."""
+    for number, source in (("1", "/a"), ("2", "/b"), ("3", "/a")):
+        name = "other" if number == "3" else "order 7"
+        await store.accept(replace(a_change(number), request_id=name), "hash", (), source=source)
+    one, other = a_change("1"), a_change("2")
+    assert [change.change_id for change in await store.changes(request_id="order 7")] == [
+        other.change_id,
+        one.change_id,
+    ]
+    assert await store.count(request_id="order 7") == 2
+    assert await store.changes(request_id="order") == ()
+    assert await store.changes(request_id="order 7", within=("elsewhere",)) == ()

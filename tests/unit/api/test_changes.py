@@ -260,3 +260,13 @@ async def test_the_next_page_is_linked(client: Client, parts: FakeParts) -> None
     last = await client.get(str(link.relative()))
     assert [change["change_id"] for change in (await last.json())["changes"]] == ["change-0"]
     assert "next" not in last.links
+
+
+async def test_changes_of_a_request_are_found(client: Client, parts: FakeParts) -> None:
+    """By the whole id that the sender gave it; what can be none is refused with the parameter's name."""
+    parts.record.stored["change-1"] = make_change()
+    for asked, found in (("request of change-1", 1), ("request of", 0)):
+        page = await (await client.get("/v1/changes", params={"request": asked, "count": "true"})).json()
+        assert (len(page["changes"]), page["total"]) == (found, found)
+    refused = await client.get("/v1/changes", params={"request": "x" * 257})
+    assert (refused.status, (await refused.json())["field"]) == (422, "request")

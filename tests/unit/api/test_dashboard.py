@@ -168,6 +168,30 @@ async def test_a_change_tells_everything(page: Page, server: TestServer, parts: 
     await expect(page.get_by_role("table", name="Transactions")).to_contain_text("effective")
 
 
+async def test_what_became_of_a_request_is_found(page: Page, server: TestServer, parts: FakeParts) -> None:
+    """By the id that its sender gave it, among many, with why it is where it is; members are called by their names."""
+    parts.nodes["member3"] = (KEYS[2],)
+    for number in range(60):
+        parts.record.stored[f"change-{number}"] = make_change(f"change-{number}", request_id=f"order/{number}")
+    parts.record.stored["change-7"] = replace(make_parked_change("change-7"), request_id="order/7")
+    await page.goto(str(server.make_url("/#/changes")))
+    await page.get_by_label("Request").fill(" order/7 ")
+    await page.keyboard.press("Enter")
+    rows = page.locator("main tbody tr")
+    await expect(rows).to_have_count(1)
+    await expect(rows).to_contain_text("member missing: member3")
+    await rows.locator("a").first.click()
+    await expect(page.locator("h2")).to_contain_text("parked")
+    folded = page.locator("details.commands")
+    await expect(folded.locator("code").first).not_to_be_visible()
+    await folded.locator("summary").click()
+    await expect(folded.locator("code").first).to_be_visible()
+    parts.record.stored["change-7"] = replace(parts.record.stored["change-7"], tries=9)
+    parts.feed.publish(progressed(1))
+    await expect(page.locator("main")).to_contain_text("queued again 9 times")
+    await expect(folded.locator("code").first).to_be_visible()
+
+
 async def test_a_replay_shows_its_rate(page: Page, server: TestServer, parts: FakeParts) -> None:
     """The change's page draws how fast the node replays, as events told and as it is now, and has it as a table."""
     marks = (Mark(at=NOW - timedelta(seconds=10), blocks=10),)
