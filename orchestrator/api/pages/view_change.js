@@ -12,6 +12,10 @@ export async function change(view, id) {
   const link = `${location.origin}/#/changes/${encodeURIComponent(id)}`;
   view.show(
     make("h2", {}, words(one.kind), " ", state(one.state)),
+    one.reason || one.waits_for
+      ? make("section", {}, make("h3", {}, one.waits_for && !one.ended ? "Waits for" : "Why"), reasonOf(one.waits_for ?? one.reason))
+      : null,
+    make("p", { class: "actions" }, retry(view, one), cancel(view, one)),
     facts([
       ["Group", groupLink(one.privacy_group_id)],
       ["Members", one.members.map((member) => [identifier(member), " "])],
@@ -24,10 +28,6 @@ export async function change(view, id) {
       ["Lock", one.lock_block === null ? "" : `held since block ${one.lock_block}`],
       ["Tries", one.tries ? `queued again ${one.tries} times${one.not_before ? ", next " : ""}` : ""],
     ]),
-    one.reason || one.waits_for
-      ? make("section", {}, make("h3", {}, one.waits_for && !one.ended ? "Waits for" : "Why"), reasonOf(one.waits_for ?? one.reason))
-      : null,
-    make("p", { class: "actions" }, retry(view, one), cancel(view, one)),
     one.progress.length ? make("section", {}, make("h3", {}, "Members"), one.ended ? null : progressOf(one), members(one)) : null,
     replayRate(view, one),
     make("section", {}, make("h3", {}, "Steps"), steps(one)),
