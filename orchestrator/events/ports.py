@@ -51,6 +51,18 @@ class Checkpoint(Protocol):
         """What was seen last, for a person."""
 
 
+class Swept(Protocol):
+    """What became of some events that were looked at, to be deleted."""
+
+    @property
+    def deleted(self) -> int:
+        """How many were deleted."""
+
+    @property
+    def through(self) -> int | None:
+        """The last position that was looked at; None when no more are old enough."""
+
+
 class Outbox(WorkLeases, Protocol):
     """The durable status events, in the order in which they were committed.
 
@@ -121,15 +133,24 @@ class Outbox(WorkLeases, Protocol):
         """Store a reader's checkpoint."""
 
     async def delete_published(
-        self, *, before: datetime, through_position: int, types: Sequence[str] = (), limit: int = 1000
-    ) -> int:
-        """Delete published events committed before a time, oldest first; returns how many were deleted.
+        self,
+        *,
+        before: datetime,
+        now: datetime,
+        after: int,
+        through_position: int,
+        types: Sequence[str] = (),
+        limit: int = 1000,
+    ) -> Swept:
+        """Delete those of the next events that are published and committed before a time, in one transaction.
 
         Args:
             before: Only events older than this.
+            now: The present time: events are looked at up to where all are of between these two.
+            after: The position behind which it is looked; thinning begins where it ended the last time.
             through_position: Only events up to this position.
             types: Only events of these types (thinning out); empty for all (retention).
-            limit: At most so many in one transaction.
+            limit: So many are looked at.
         """
 
 

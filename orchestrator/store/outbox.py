@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from orchestrator.membership.status import EventType, StatusEvent
 from orchestrator.outside_text import told
 from orchestrator.store.rows import Row, moment, storable
-from orchestrator.store.schema import DELETED, THINNED, deletions, identity, outbox
+from orchestrator.store.schema import DELETED, RARE, RARE_TYPES, THINNED, deletions, identity, outbox
 from orchestrator.store.transaction import Transaction, Upsert, per_dialect
 
 FORMER_SOURCE: Final = "/besu-membership-orchestrator"
@@ -71,6 +71,19 @@ class UnreadableEvent:
 
     position: int
     reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Swept:
+    """What became of some events that were looked at, to be deleted; see `events.ports.Swept`.
+
+    Attributes:
+        deleted: How many were deleted.
+        through: The last position that was looked at; None when no more are old enough.
+    """
+
+    deleted: int
+    through: int | None
 
 
 Page = tuple[tuple[StoredEvent, ...], tuple[UnreadableEvent, ...]]
@@ -134,6 +147,8 @@ def after(
         statement = statement.where(outbox.c.change_id == storable(change_id))
     if types:
         statement = statement.where(outbox.c.type.in_(types))
+        if RARE_TYPES.issuperset(types):
+            statement = statement.where(RARE)  # lets their index be used
     return _page(connection, statement, {}, own)
 
 
@@ -143,23 +158,52 @@ def deleted_through(connection: sa.Connection) -> int:
     return connection.execute(statement).scalar_one_or_none() or 0
 
 
+_LOOK = (
+    sa.select(outbox.c.position, outbox.c.occurred_at, outbox.c.published_at, outbox.c.type)
+    .where(outbox.c.position > sa.bindparam("after"), outbox.c.position <= sa.bindparam("through"))
+    .order_by(outbox.c.position)
+    .limit(sa.bindparam("limit"))
+)
+
+
 def deletable(
-    connection: sa.Connection, *, before: int, through_position: int, types: Sequence[str], limit: int
-) -> tuple[int, ...]:
-    """Return the positions of published events that may be deleted, oldest first."""
-    statement = (
-        sa.select(outbox.c.position)
-        .where(
-            outbox.c.position <= through_position,
-            outbox.c.occurred_at < before,
-            outbox.c.published_at.is_not(None),
-        )
-        .order_by(outbox.c.position)
-        .limit(limit)
-    )
+    connection: sa.Connection,
+    *,
+    before: int,
+    now: int,
+    after: int,
+    through_position: int,
+    types: Sequence[str],
+    limit: int,
+) -> tuple[tuple[int, ...], int | None]:
+    """Return which of the next events may be deleted, and up to where was looked.
+
+    Events are looked at from the oldest on, up to where all are too young: the rest of a large outbox is not read. One
+    from a clock that was ahead says nothing of those behind it.
+
+    Args:
+        connection: A connection.
+        before: Only published events older than this, in microseconds.
+        now: The present time, likewise.
+        after: The position behind which it is looked.
+        through_position: Only events up to this position.
+        types: Only events of these types; empty for all.
+        limit: How many are looked at.
+
+    Returns:
+        Their positions, and the last position that was looked at; None when there is nothing more.
+    """
     if types:
-        statement = statement.where(outbox.c.type.in_(types))
-    return tuple(connection.execute(statement).scalars())
+        thinned = sa.select(deletions.c.position).where(deletions.c.name == THINNED)
+        after = max(after, connection.execute(thinned).scalar_one_or_none() or 0)
+    rows = connection.execute(_LOOK, {"after": after, "through": through_position, "limit": limit}).all()
+    found = tuple(
+        row.position
+        for row in rows
+        if row.occurred_at < before and row.published_at is not None and (not types or row.type in types)
+    )
+    done = len(rows) < limit or all(before <= row.occurred_at <= now for row in rows)
+    return found, None if done else rows[-1].position
 
 
 def _remember(insert: Upsert) -> sa.Insert:

@@ -12,7 +12,7 @@ import structlog
 from orchestrator.engine.isolation import contained_failures
 from orchestrator.store import outbox, readers
 from orchestrator.store.database import Database
-from orchestrator.store.outbox import Identity, Page, StoredEvent, UnreadableEvent
+from orchestrator.store.outbox import Identity, Page, StoredEvent, Swept, UnreadableEvent
 from orchestrator.store.readers import Checkpoint
 from orchestrator.store.rows import micros
 from orchestrator.store.transaction import newest_position
@@ -162,14 +162,27 @@ class SqlOutbox:
         await self._database.write(unit, key=_KEY)
 
     async def delete_published(
-        self, *, before: datetime, through_position: int, types: Sequence[str] = (), limit: int = 1000
-    ) -> int:
-        """Delete published events committed before a time, oldest first; returns how many were deleted."""
-        positions = await self._database.read(
-            partial(
-                outbox.deletable, before=micros(before), through_position=through_position, types=types, limit=limit
-            )
+        self,
+        *,
+        before: datetime,
+        now: datetime,
+        after: int,
+        through_position: int,
+        types: Sequence[str] = (),
+        limit: int = 1000,
+    ) -> Swept:
+        """Delete those of the next events that are published and committed before a time, in one transaction."""
+        unit = partial(
+            outbox.deletable,
+            before=micros(before),
+            now=micros(now),
+            after=after,
+            through_position=through_position,
+            types=types,
+            limit=limit,
         )
+        positions, through = await self._database.read(unit)
         if not positions:
-            return 0
-        return await self._database.write(partial(outbox.delete, positions=positions, thinning=bool(types)), key=_KEY)
+            return Swept(deleted=0, through=through)
+        deleting = partial(outbox.delete, positions=positions, thinning=bool(types))
+        return Swept(deleted=await self._database.write(deleting, key=_KEY), through=through)

@@ -1,7 +1,7 @@
 """Units of work that only read changes and what belongs to them."""
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import takewhile
 
 import sqlalchemy as sa
@@ -29,6 +29,9 @@ NEWEST_LOCKS = 8
 NEWEST_ADDITIONS = 1_000
 """How many additions are looked at to tell whether a marker is ours: a new block holds none of older ones."""
 
+_LAST = "z" * 40
+"""Longer than what is left of an id behind its prefix."""
+
 _ATTEMPT = "attempt__"
 _ATTEMPT_COLUMNS = tuple(column.name for column in attempts.c)
 
@@ -46,6 +49,13 @@ _ACTIVE = _select.where(changes.c.privacy_group_id.in_(sa.bindparam("groups", ex
 )
 _OF_GROUP = _select.where(changes.c.privacy_group_id == sa.bindparam("group"))
 _QUEUED = _OF_GROUP.where(QUEUED).order_by(changes.c.position).limit(sa.bindparam("limit"))
+# The lead is asked for first: with "or in (select …)" PostgreSQL reads all attempts through.
+_LEAD = sa.select(changes.c.lead_id).where(changes.c.change_id == sa.bindparam("change_id"))
+_ATTEMPTS = (
+    sa.select(attempts)
+    .where(attempts.c.change_id.in_(sa.bindparam("ids", expanding=True)))
+    .order_by(attempts.c.position)
+)
 _UNLOCK = _OF_GROUP.where(QUEUED_UNLOCK).order_by(changes.c.position).limit(1)
 
 
@@ -120,27 +130,47 @@ class Choice:
             yield changes.c.state.in_([state.value for state in self.states])
             if self.privacy_group_id is None and State.QUEUED not in self.states:
                 yield NOT_QUEUED  # lets the index by state be used
+            if self.states == (State.QUEUED,):
+                yield QUEUED  # that of the queue, likewise
         if self.request_id:
             yield changes.c.request_id == storable(self.request_id)
         if self.prefix:
             prefix = storable(self.prefix)
             yield sa.func.substr(changes.c.change_id, 1, len(prefix)) == prefix  # LIKE would not mind the case
+            # No letter or digit sorts behind, in whatever order the database has: the index by id is gone through.
+            yield changes.c.change_id.between(prefix, prefix + _LAST)
 
 
 def newest_changes(connection: sa.Connection, *, chosen: Choice, limit: int, before: str) -> tuple[Change, ...]:
     """Return changes, newest first, from the one after `before` on."""
-    statement = _select.where(*chosen.conditions()).order_by(changes.c.position.desc()).limit(limit)
+    behind: list[sa.ColumnElement[bool]] = []
     if before:
         position = sa.select(changes.c.position).where(changes.c.change_id == storable(before))
         if chosen.within is not None:  # that there is a change of another group is not told either
             position = position.where(changes.c.privacy_group_id.in_([storable(group) for group in chosen.within]))
-        statement = statement.where(changes.c.position < position.scalar_subquery())
+        behind = [changes.c.position < position.scalar_subquery()]
+    if len(chosen.states) > 1 and chosen.privacy_group_id is None and chosen.within is None:
+        # Of several states at once SQLite would sort all rows of them: each state's newest come from its index.
+        each = [_newest_of_state(replace(chosen, states=(state,)), behind, limit) for state in chosen.states]
+        statement = _select.where(changes.c.position.in_(sa.union_all(*each)))
+    else:
+        statement = _select.where(*chosen.conditions(), *behind)
+    statement = statement.order_by(changes.c.position.desc()).limit(limit)
     found = []
     for row in connection.execute(statement).mappings():
         # One that can't be read hides no other; who asks for it alone is told.
         with contained("unreadable change", change_id=row["change_id"]):
             found.append(_change(row))
     return tuple(found)
+
+
+def _newest_of_state(
+    chosen: Choice, behind: Sequence[sa.ColumnElement[bool]], limit: int
+) -> sa.Select[tuple[int]]:
+    # The queue's index is by group: by this expression its few rows are sorted, instead of looking for them in all.
+    order = changes.c.position + 0 if chosen.states == (State.QUEUED,) else changes.c.position
+    newest = sa.select(changes.c.position).where(*chosen.conditions(), *behind).order_by(order.desc()).limit(limit)
+    return sa.select(newest.subquery().c.position)
 
 
 def count_changes(connection: sa.Connection, chosen: Choice) -> int:
@@ -158,13 +188,9 @@ def history_of_change(connection: sa.Connection, change_id: str) -> tuple[Histor
 def attempts_of_change(connection: sa.Connection, change_id: str) -> tuple[Attempt, ...]:
     """Return the attempts that were made for a change, its lead's included, oldest first."""
     change_id = storable(change_id)
-    lead = sa.select(changes.c.lead_id).where(changes.c.change_id == change_id, changes.c.lead_id.is_not(None))
-    statement = (
-        sa.select(attempts)
-        .where(sa.or_(attempts.c.change_id == change_id, attempts.c.change_id.in_(lead)))
-        .order_by(attempts.c.position)
-    )
-    return tuple(attempt_of(row) for row in connection.execute(statement).mappings())
+    lead = connection.execute(_LEAD, {"change_id": change_id}).scalar_one_or_none()
+    of = [change_id] if lead is None else [change_id, lead]
+    return tuple(attempt_of(row) for row in connection.execute(_ATTEMPTS, {"ids": of}).mappings())
 
 
 def locks_of_group(connection: sa.Connection, privacy_group_id: str) -> tuple[Attempt, ...]:

@@ -7,6 +7,7 @@ progress, effect, reason) are JSON texts; `rows` reads and writes them. What a q
 import sqlalchemy as sa
 
 from orchestrator.membership.attempt import AttemptStatus
+from orchestrator.membership.group_news import NEWS_TYPES
 from orchestrator.membership.model import ENDED, RESTING, Kind, State
 
 metadata = sa.MetaData(
@@ -39,6 +40,9 @@ PENDING = sa.text(f"state NOT IN ({_listed(ENDED | {State.PARKED})})")
 _LEADS = sa.text(f"lead_id = change_id AND state NOT IN ({_listed(RESTING)})")
 _LIVE = sa.text(f"status IN ('{AttemptStatus.SIGNED}', '{AttemptStatus.SENT}')")
 _UNPUBLISHED = sa.text("published_at IS NULL")
+RARE_TYPES = frozenset(kind.value for kind in NEWS_TYPES)
+"""Types of status events that are looked for among all others: what a person has to know of groups."""
+RARE = sa.text(f"type IN ({', '.join(repr(kind) for kind in sorted(RARE_TYPES))})")
 _DUE = sa.text("due_at IS NOT NULL")
 _HELD = sa.text("holder IS NOT NULL")
 
@@ -170,6 +174,7 @@ outbox = sa.Table(
     sa.Column("tracestate", sa.Text, nullable=False, server_default=""),
     sa.UniqueConstraint("privacy_group_id", "sequence"),
     _partial("ix_outbox_unpublished", "position", where=_UNPUBLISHED),
+    _partial("ix_outbox_rare", "position", where=RARE),
     sa.Index("ix_outbox_group", "privacy_group_id", "position"),
     sa.Index("ix_outbox_change", "change_id", "position"),
     sqlite_autoincrement=True,  # a position is not given out again after compaction

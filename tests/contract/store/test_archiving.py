@@ -80,7 +80,10 @@ async def without_events(outbox: SqlOutbox, clock: JumpingClock) -> None:
     clock.time = START + LONG_AFTER
     positions = [stored.position for stored in await outbox.after(0, limit=10_000)]
     await outbox.mark_published(positions, at=clock.now())
-    while await outbox.delete_published(before=clock.now(), through_position=await outbox.last_position()):
+    last, now = await outbox.last_position(), clock.now()
+    while (
+        await outbox.delete_published(before=now, now=now, after=0, through_position=last)
+    ).deleted:
         pass
 
 

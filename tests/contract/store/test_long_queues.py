@@ -42,7 +42,8 @@ def crowded_url(store_url: str) -> str:
     return store_url
 
 
-def _plans(connection: sa.Connection, statement: str, parameters: Any) -> list[str]:
+def plans_of(connection: sa.Connection, statement: str, parameters: Any) -> list[str]:
+    """The lines in which a database tells how it would run a statement."""
     explain = "EXPLAIN " if connection.dialect.name == "postgresql" else "EXPLAIN QUERY PLAN "
     cursor = connection.connection.cursor()
     cursor.execute(explain + statement, parameters)
@@ -56,7 +57,7 @@ async def test_no_table_is_read_through(crowded_url: str, clock: JumpingClock) -
 
         def explain(connection: sa.Connection, _: object, statement: str, parameters: Any, *__: object) -> None:
             if statement.split(maxsplit=1)[0] in {"SELECT", "UPDATE", "DELETE"} and "pg_" not in statement:
-                plans[statement] = _plans(connection, statement, parameters)
+                plans[statement] = plans_of(connection, statement, parameters)
 
         for engine in (database._writing, database._reading):
             with engine.begin() as connection:

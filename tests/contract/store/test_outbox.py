@@ -1,7 +1,8 @@
 """The outbox as the relay and the subscribers use it, on both databases."""
 
 import asyncio
-from datetime import timedelta
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 
 import psycopg
 
@@ -64,17 +65,51 @@ async def test_the_last_position_survives_deletion(store: SqlChangeStore, outbox
     entries = await outbox.pending(10)
     last = entries[-1].position
     later = START + timedelta(days=1)
-    assert await outbox.delete_published(before=later, through_position=last) == 0
+
+    async def delete(before: datetime, through: int, limit: int = 1_000) -> int:
+        swept = await outbox.delete_published(before=before, now=later, after=0, through_position=through, limit=limit)
+        return swept.deleted
+
+    assert await delete(later, last) == 0
     await outbox.mark_published([entry.position for entry in entries], at=START)
-    assert await outbox.delete_published(before=START, through_position=last) == 0
-    assert await outbox.delete_published(before=later, through_position=entries[1].position, limit=1) == 1
+    assert await delete(START, last) == 0
+    assert await delete(later, entries[1].position, limit=1) == 1
     assert await outbox.deleted_through() == entries[0].position
-    assert await outbox.delete_published(before=later, through_position=last) == 3
+    assert await delete(later, last) == 3
     assert await outbox.after(0, limit=10) == ()
     assert (await outbox.last_position(), await outbox.deleted_through()) == (last, last)
     await store.announce([an_event("new")])
     (new,) = await outbox.pending(10)
     assert (new.position > last, new.sequence) == (True, 5)
+
+
+async def test_deletion_looks_no_further_than_it_must(
+    database: Database, store: SqlChangeStore, outbox: SqlOutbox, clock: JumpingClock
+) -> None:
+    """It ends where all are too young, though not at events of a clock that was ahead, and thinning goes on later."""
+    for seconds in (0, 9_999_999, 100, 200):  # the second is of another replica, whose clock is months ahead
+        clock.time = START + timedelta(seconds=seconds)
+        await store.announce([an_event(f"{seconds} {number}") for number in range(2)])
+    entries = await outbox.after(0, limit=10)
+    places = [entry.position for entry in entries]
+    await outbox.mark_published(places, at=START)
+    now = START + timedelta(seconds=300)
+
+    async def sweep(seconds: float, after: int, types: Sequence[str] = ()) -> tuple[int, int | None]:
+        before = START + timedelta(seconds=seconds)
+        swept = await outbox.delete_published(
+            before=before, now=now, after=after, through_position=places[-1], types=types, limit=2
+        )
+        return swept.deleted, swept.through
+
+    progress = [EventType.CHANGE_PROGRESSED]
+    assert await sweep(50, 0, progress) == (2, places[1])
+    assert await sweep(50, places[1], progress) == (0, places[3]), "nobody knows when these were"
+    assert await sweep(50, places[3], progress) == (0, None), "the last two are not even looked at"
+    assert await sweep(150, 0, progress) == (0, places[3]), "it begins where it ended"
+    assert await sweep(150, places[3], progress) == (2, places[5])
+    assert await sweep(250, 0) == (0, places[3])
+    assert await sweep(250, places[3]) == (2, places[7])
 
 
 async def test_thinning_out_is_no_loss_to_tell(store: SqlChangeStore, outbox: SqlOutbox) -> None:
@@ -83,10 +118,11 @@ async def test_thinning_out_is_no_loss_to_tell(store: SqlChangeStore, outbox: Sq
     entries = await outbox.pending(10)
     last = entries[-1].position
     await outbox.mark_published([entry.position for entry in entries], at=START)
-    deleted = await outbox.delete_published(
-        before=START + timedelta(days=1), through_position=last, types=[EventType.CHANGE_PROGRESSED]
+    later = START + timedelta(days=1)
+    swept = await outbox.delete_published(
+        before=later, now=later, after=0, through_position=last, types=[EventType.CHANGE_PROGRESSED]
     )
-    assert deleted == 2
+    assert swept.deleted == 2
     assert [entry.event.change_id for entry in await outbox.after(0, limit=9)] == ["1"]
     assert (await outbox.last_position(), await outbox.deleted_through()) == (last, 0)
 

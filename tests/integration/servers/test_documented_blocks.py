@@ -80,7 +80,9 @@ async def test_the_roles_of_postgresql_are_enough(
             await store.forget(name="one")
             (stored,) = await outbox.pending(9)
             await outbox.mark_published([stored.position], at=START)
-            assert await outbox.delete_published(before=START + timedelta(days=9999), through_position=9) == 1
+            later = START + timedelta(days=9999)
+            swept = await outbox.delete_published(before=later, now=later, after=0, through_position=9)
+            assert swept.deleted == 1
         with psycopg.connect(url) as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
             connection.execute(f"CREATE TABLE {name}.other (a int)".encode())
     finally:

@@ -140,7 +140,7 @@ async def test_ids_that_lost_events_are_refused(source: "Source", feed: EventFee
     stored = await source.outbox.after(0, limit=10)
     await source.outbox.mark_published([entry.position for entry in stored], at=clock.now())
     later = clock.now() + timedelta(seconds=1)
-    await source.outbox.delete_published(before=later, through_position=stored[5].position)
+    await source.outbox.delete_published(before=later, now=later, after=0, through_position=stored[5].position)
     with pytest.raises(FeedClosedError, match="deleted already"):
         await take(feed.subscribe(resume_id=str(stored[2].position)), 1)
     with pytest.raises(FeedClosedError, match="no event 999999 yet") as closed:
