@@ -28,6 +28,7 @@ class Action(StrEnum):
     CREATE_TOKEN = "create_token"  # noqa: S105 - a name
     REVOKE_TOKEN = "revoke_token"  # noqa: S105 - a name
     USE = "use"
+    ARCHIVE = "archive"
 
 
 class Outcome(StrEnum):

@@ -38,6 +38,7 @@ CONTAINED: Final = (
     ),
     *(
         "archiving",
+        "audit archiving",
         "retention",
         "standstill",
         "store size",

@@ -10,6 +10,7 @@ import structlog
 from orchestrator.app.assembly import Engine
 from orchestrator.besu.inspection import Finding, Level
 from orchestrator.config import Config
+from orchestrator.engine.audit_archiving import AuditArchiver
 from orchestrator.engine.change_archiving import ChangeArchiver
 from orchestrator.engine.isolation import contained
 from orchestrator.engine.ports import Clock, StoreError
@@ -49,12 +50,22 @@ class SizeWatch:
             await self._clock.sleep(EVERY_SECONDS)
 
 
-def growth_parts(config: Config, engine: Engine) -> tuple[SizeWatch | ChangeArchiver, ...]:
+def growth_parts(config: Config, engine: Engine) -> tuple[SizeWatch | ChangeArchiver | AuditArchiver, ...]:
     """Return what measures the store and, where an archive is configured, keeps it small."""
     watch = SizeWatch(engine.database, engine.clock)
     engine.metrics.watch_store(lambda: watch.size)
-    found = archiver(config, engine)
-    return (watch,) if found is None else (watch, found)
+    found = (archiver(config, engine), audit_archiver(config, engine))
+    return (watch, *(part for part in found if part is not None))
+
+
+def audit_archiver(config: Config, engine: Engine) -> AuditArchiver | None:
+    """Return what archives the audit log; None where it is kept."""
+    folder, days = config.retention.archive_dir, config.retention.audit_days
+    if folder is None or days is None:
+        return None
+    files = ArchiveFiles(folder, engine.clock.now, kind="audit")
+    keep = timedelta(days=days)
+    return AuditArchiver(engine.audit, engine.outbox, files.append, engine.clock, engine.holder, keep)
 
 
 def archiver(config: Config, engine: Engine) -> ChangeArchiver | None:

@@ -54,6 +54,10 @@ def export(
 
 @app.command("verify")
 def verify(
+    archives: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Files of the archive, or its folder; any order.", metavar="ARCHIVE", exists=True),
+    ] = None,
     expect: Annotated[
         list[str] | None,
         typer.Option(help="An entry's hash that was noted earlier; may be repeated.", metavar="NUMBER:HASH"),
@@ -63,28 +67,40 @@ def verify(
     url: options.Url = options.DEFAULT_URL,
     json: options.AsJson = False,
 ) -> None:
-    """Make sure that the log is as it was written.
+    """Make sure that log and archives are as they were written.
 
     Exit code 1 when an entry was changed, removed or put in. Note the number and hash that it prints: only they tell
-    later that the end was cut off.
+    later that the end was cut off. Without ARCHIVE only what is in the store is looked at.
     """
-    from orchestrator.access.audit import FIRST_HASH, first_break
+    from orchestrator.access.audit_chain import ChainCheck
     from orchestrator.api.auditing import entry_of
+    from orchestrator.cli.audit_archives import archived_entries
 
     wanted = _expected(expect or ())
-    number, newest = 0, FIRST_HASH
+    check = ChainCheck()
+    for entry in archived_entries(archives or ()):
+        _trouble(check.take(entry))
     for document in _entries(0, PAGE, config if local else None, url):
-        trouble = first_break([entry_of(document)], number, newest)
-        if trouble is not None:
-            raise fail(f"the audit log is not as it was written: {trouble}")
-        number, newest = document.number, document.entry_hash
-        if wanted.pop(number, newest) != newest:
+        _trouble(check.take(entry_of(document)))
+    _trouble(check.end())
+    for number, noted in sorted(wanted.items()):
+        if number < check.first - 1:
+            raise fail(f"entry {number} was archived: name the files of the archive, to look for it there")
+        if number > check.newest:
+            raise fail(f"the audit log ends with entry {check.newest}: entry {number}, which was noted, is gone")
+        if check.hash_of(number) != noted:
             raise fail(f"the audit log is not the one that was noted: entry {number} has another hash")
-    if wanted:
-        raise fail(f"the audit log ends with entry {number}: entry {min(wanted)}, which was noted, is gone")
+    entries = check.newest - check.first + 1 if check.first else 0
     if json:
-        return typer.echo(compact_json({"entries": number, "entry_hash": newest}))
-    return typer.echo(f"{number} entries, unbroken; note the newest: {number}:{newest}")
+        found = {"entries": entries, "first": check.first, "newest": check.newest, "entry_hash": check.newest_hash}
+        return typer.echo(compact_json(found))
+    start = f", from {check.first} on" if check.first > 1 else ""
+    return typer.echo(f"{entries} entries{start}, unbroken; note the newest: {check.newest}:{check.newest_hash}")
+
+
+def _trouble(found: str | None) -> None:
+    if found is not None:
+        raise fail(f"the audit log is not as it was written: {found}")
 
 
 def _expected(texts: Sequence[str]) -> dict[int, str]:

@@ -55,6 +55,9 @@ def relation_problems(values: Mapping[str, Any]) -> list[str]:
         *_repeated("peers", "enclave_key", ((i, p.get("enclave_key")) for i, p in peers)),
         *_speaker_problems(nodes, {_lower(a.get("address")) for _, a in accounts}),
     ]
+    retention = _table(values.get("retention"))
+    if retention.get("audit_days") is not None and retention.get("archive_dir") is None:
+        problems.append("retention.audit_days: needs retention.archive_dir, where the entries go")
     for index, account in accounts:
         problems += _account_problems(f"accounts.{index}", account)
     for index, webhook in webhooks:

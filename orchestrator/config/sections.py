@@ -176,6 +176,10 @@ class RetentionConfig(Section):
         default=90.0,
         description="How long a change stays after its end; a request that comes again is recognised for so long.",
     )
+    audit_days: Annotated[float, Field(ge=1, le=36_500)] | None = Field(
+        default=None,
+        description="How long an entry of the audit log stays before it goes to the archive, too; without it it stays.",
+    )
 
 
 class AdmissionConfig(Section):

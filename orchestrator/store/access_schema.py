@@ -19,7 +19,8 @@ access_tokens = sa.Table(
     sa.Column("revoked_at", sa.BigInteger),
 )
 
-# Who asked for what: each entry carries the hash of the one before. Triggers refuse any change of it.
+# Who asked for what: each entry carries the hash of the one before. Triggers refuse any change of it, and any deletion
+# beyond the newest cut.
 audit_log = sa.Table(
     "audit_log",
     metadata,
@@ -37,4 +38,13 @@ audit_log = sa.Table(
     sa.Column("reason", sa.Text, nullable=False),
     sa.Column("previous_hash", sa.Text, nullable=False),
     sa.Column("entry_hash", sa.Text, nullable=False),
+)
+
+# Through which entries the audit log was archived, so that they may go. Triggers let in what the log itself has.
+audit_cuts = sa.Table(
+    "audit_cuts",
+    metadata,
+    sa.Column("number", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("entry_hash", sa.Text, nullable=False),
+    sa.Column("at", sa.BigInteger, nullable=False),
 )

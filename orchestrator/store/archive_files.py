@@ -1,4 +1,4 @@
-"""The archive of ended changes: files of JSON lines, one file a day, and another when it is full."""
+"""Archives of what left the store: files of JSON lines, one file a day, and another when it is full."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -22,9 +22,17 @@ class ArchiveFiles:
         folder: Where the files are; made when it is missing.
         now: The time, whose day names the file.
         largest_bytes: A file of this size or more is not added to.
+        kind: What is in them: what their names begin with.
     """
 
-    def __init__(self, folder: Path, now: Callable[[], datetime], largest_bytes: int = LARGEST_BYTES) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        now: Callable[[], datetime],
+        largest_bytes: int = LARGEST_BYTES,
+        kind: str = "changes",
+    ) -> None:
+        self._kind = kind
         self._folder = folder
         self._now = now
         self._largest = largest_bytes
@@ -32,7 +40,7 @@ class ArchiveFiles:
     def append(self, lines: Sequence[str]) -> None:
         """Append lines, and return once they are on disk, name and all.
 
-        A line that a crash cut off is ended first: it stays as it is, and the change that it was of comes again.
+        A line that a crash cut off is ended first: it stays as it is, and what it was of comes again.
 
         Raises:
             ArchiveError: They can't be written.
@@ -59,7 +67,7 @@ class ArchiveFiles:
     def _place(self) -> Path:
         day = self._now().strftime("%Y-%m-%d")
         for number in range(1, _MOST_FILES):
-            place = self._folder / f"changes-{day}-{number}.jsonl"
+            place = self._folder / f"{self._kind}-{day}-{number}.jsonl"
             with suppress(FileNotFoundError):
                 if place.stat().st_size >= self._largest:
                     continue

@@ -8,8 +8,8 @@ import sqlalchemy as sa
 from orchestrator.access.audit import FIRST_HASH, Action, AuditEntry, ChainedEntry, Outcome, chained
 from orchestrator.access.callers import Door
 from orchestrator.outside_text import one_line
-from orchestrator.store.access_schema import audit_log
-from orchestrator.store.rows import Row, Values, storable
+from orchestrator.store.access_schema import audit_cuts, audit_log
+from orchestrator.store.rows import Row, Values, moment, storable, to_json
 
 _FIELDS = tuple(field.name for field in fields(AuditEntry))
 _NEWEST = sa.select(audit_log.c.number, audit_log.c.entry_hash).order_by(audit_log.c.number.desc()).limit(1)
@@ -51,6 +51,49 @@ def behind(connection: sa.Connection, *, after: int, limit: int) -> tuple[Chaine
     """Return the entries behind a number, in their order."""
     rows = connection.execute(_BEHIND, {"after": after, "limit": limit}).mappings()
     return tuple(_entry(row) for row in rows)
+
+
+def line_of(found: ChainedEntry) -> str:
+    """Return an entry as one line of JSON, as the API shows it."""
+    said = {name: getattr(found.entry, name) for name in _FIELDS}
+    at = moment(found.entry.at).isoformat().replace("+00:00", "Z")
+    hashes = {"previous_hash": found.previous_hash, "entry_hash": found.entry_hash}
+    return to_json({"number": found.number, **said, "at": at, **hashes})
+
+
+def newest_cut(connection: sa.Connection) -> int:
+    """Return the number of the newest entry that was cut off; 0 for none."""
+    return connection.execute(sa.select(sa.func.max(audit_cuts.c.number))).scalar_one() or 0
+
+
+def old(connection: sa.Connection, *, before: int, after: int, limit: int) -> tuple[ChainedEntry, ...]:
+    """Return the entries behind a number up to the first that is not older than a time, never the newest of all."""
+    newest = connection.execute(_NEWEST).one_or_none()
+    found = []
+    for one in behind(connection, after=max(after, newest_cut(connection)), limit=limit):
+        if one.entry.at >= before or newest is None or one.number >= newest.number:
+            break
+        found.append(one)
+    return tuple(found)
+
+
+def cut(connection: sa.Connection, *, number: int, entry_hash: str, at: int) -> None:
+    """Let the entries through a number go; the triggers see to it that it is one of the log."""
+    connection.execute(audit_cuts.insert(), {"number": number, "entry_hash": entry_hash, "at": at})
+
+
+def delete_cut(connection: sa.Connection, limit: int) -> int:
+    """Delete some of the entries that were cut off, oldest first; returns how many."""
+    oldest = (
+        sa.select(audit_log.c.number)
+        .where(audit_log.c.number <= newest_cut(connection))
+        .order_by(audit_log.c.number)
+        .limit(limit)
+    )
+    last = connection.execute(sa.select(sa.func.max(oldest.subquery().c.number))).scalar_one()
+    if last is None:
+        return 0
+    return connection.execute(audit_log.delete().where(audit_log.c.number <= last)).rowcount
 
 
 def _values(found: ChainedEntry) -> Values:

@@ -164,9 +164,7 @@ def newest_changes(connection: sa.Connection, *, chosen: Choice, limit: int, bef
     return tuple(found)
 
 
-def _newest_of_state(
-    chosen: Choice, behind: Sequence[sa.ColumnElement[bool]], limit: int
-) -> sa.Select[tuple[int]]:
+def _newest_of_state(chosen: Choice, behind: Sequence[sa.ColumnElement[bool]], limit: int) -> sa.Select[tuple[int]]:
     # The queue's index is by group: by this expression its few rows are sorted, instead of looking for them in all.
     order = changes.c.position + 0 if chosen.states == (State.QUEUED,) else changes.c.position
     newest = sa.select(changes.c.position).where(*chosen.conditions(), *behind).order_by(order.desc()).limit(limit)

@@ -1,7 +1,7 @@
 """A store as it is after years: rows of ended changes by the hundred thousand, made inside of the database.
 
-The rows are those of one change, as the store writes them, with other ids; each change has its attempts, its history and
-its status events, the last change of each group is its newest, and a few are parked or wait.
+The rows are those of one change, as the store writes them, with other ids. Each change has its attempts, its history
+and its status events; the last of each group is its newest, and a few are parked or wait.
 """
 
 from collections.abc import Mapping
@@ -18,8 +18,8 @@ from orchestrator.store.schema import attempts, changes, history, lanes, outbox
 from tests.fakes.changes import a_change, a_marker, an_attempt
 from tests.fakes.clock import START
 
-ATTEMPTS: Final = 2
 STEPS: Final = 10
+_TRIED: Final = (Action.LOCK, Action.ADD)
 _TOLD: Final = (
     EventType.CHANGE_ACCEPTED,
     EventType.CHANGE_STARTED,
@@ -31,11 +31,11 @@ _TOLD: Final = (
     EventType.CHANGE_SUCCEEDED,
 )
 EVENTS: Final = len(_TOLD)
-"""Rows of an addition that nothing held up: its lock and its addition, what it went through, and what was told."""
-
 _KEY: Final = "A" * 34
 _RAW: Final = b"r" * 700
-_SECOND: Final = 1_000_000
+_MEMBERS: Final = (f"{_KEY}1234567890",)
+
+Columns = Mapping[str, sa.ColumnElement[Any]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,98 +66,77 @@ def group_named(number: int) -> str:
 
 def fill(connection: sa.Connection, shape: StoreShape) -> None:
     """Fill an empty store."""
-    change = _template()
     numbers = _series(shape.changes)
     n = numbers.c.n
-    at = _at(shape, n)
-    name, group = _ids(shape, n)
-    waits = n > shape.changes - shape.waiting
-    state = sa.case(
-        (waits, State.QUEUED.value),
-        (n % shape.parked_each == 0, State.PARKED.value),
-        else_=State.SUCCEEDED.value,
-    )
-    attempt_id = [sa.literal(f"{_KEY}{place}") + name for place in range(ATTEMPTS)]
-    ids = {"change_id": name, "privacy_group_id": group}
-    _copy(
-        connection,
-        changes,
-        change_values(change) | {"body_hash": "h" * 64, "source": "org1"},
-        numbers,
-        ids
-        | {
-            "request_key": sa.literal("k" * 53) + name,
-            "request_id": sa.literal("request-") + name,
-            "created_at": at,
-            "ready_at": at,
-            "state": state,
-            "lead_id": sa.case((waits, None), else_=name),
-            "attempt_id": sa.case((waits, None), else_=attempt_id[-1]),
-        },
-    )
-    for place, action in enumerate((Action.LOCK, Action.ADD)):
-        tried = replace(
-            an_attempt("one", AttemptStatus.EFFECTIVE, action=action, members=change.members, raw=_RAW),
-            marker=a_marker("one", raw=b"m" * 180, key=b"k" * 32, payload_key=b"p" * 32, pmt_hash="0x" + "a" * 64),
-        )
-        values = attempt_values("", tried)
-        made = {"attempt_id": attempt_id[place], "change_id": name}
-        _copy(connection, attempts, values, numbers, made, sa.not_(waits))
+    name, at, over = _name(n), _at(shape, n), n <= shape.changes - shape.waiting
+    tried = [sa.literal(f"{_KEY}{place}") + name for place in range(len(_TRIED))]
+    made: Columns = {
+        "change_id": name,
+        "privacy_group_id": _group(shape, n),
+        "request_key": sa.literal("k" * 53) + name,
+        "request_id": sa.literal("request-") + name,
+        "created_at": at,
+        "ready_at": at,
+        "state": sa.case(
+            (sa.not_(over), State.QUEUED.value),
+            (n % shape.parked_each == 0, State.PARKED.value),
+            else_=State.SUCCEEDED.value,
+        ),
+        "lead_id": sa.case((over, name), else_=None),
+        "attempt_id": sa.case((over, tried[-1]), else_=None),
+    }
+    _copy(connection, changes, change_values(_over()) | {"body_hash": "h" * 64, "source": "org1"}, numbers, made)
+    for attempt_id, action in zip(tried, _TRIED, strict=True):
+        made = {"attempt_id": attempt_id, "change_id": name}
+        _copy(connection, attempts, _attempt(action), numbers, made, over)
     for revision in range(1, STEPS + 1):
         step = {"revision": revision, "fact": "ReceiptSeen", "from_state": "adding", "to_state": "verifying"}
-        _copy(
-            connection, history, step | {"detail": "d" * 40}, numbers, {"change_id": name, "at": at}, sa.not_(waits)
-        )
-    data = to_json({"state": "verifying", "members": list(change.members), "detail": "d" * 200})
-    _tell(connection, shape, data)
-    lane = {"token": 3, "last_sequence": 100_000, "source": "org1"}
-    waiting = n % shape.groups > shape.groups - shape.waiting
-    each = n <= shape.groups
-    _copy(
-        connection,
-        lanes,
-        lane,
-        numbers,
-        {"privacy_group_id": group, "due_at": sa.case((waiting, at), else_=None)},
-        each,
-    )
-    for kind in (EventType.GROUP_DIVERGED, EventType.GROUP_CONVERGED):
-        event = {"type": kind.value, "data": to_json({"first_block": 1, "members": []}), "sequence": 0}
-        told = {"privacy_group_id": group, "occurred_at": at, "published_at": at}
-        told["sequence"] = sa.literal(-1 if kind is EventType.GROUP_DIVERGED else -2)
-        _copy(connection, outbox, event, numbers, told, each & (n % shape.diverged_each == 0))
+        made = {"change_id": name, "at": at}
+        _copy(connection, history, step | {"detail": "d" * 40}, numbers, made, over)
+    _tell(connection, shape)
+    _open_lanes(connection, shape)
 
 
-def _tell(connection: sa.Connection, shape: StoreShape, data: str) -> None:
-    """Put the status events of all changes that do not wait, change by change, as they come."""
+def _over() -> Change:
+    return replace(a_change("one"), members=_MEMBERS, state=State.SUCCEEDED, revision=STEPS, batch=1, tries=1)
+
+
+def _attempt(action: Action) -> dict[str, Any]:
+    marker = a_marker("one", raw=b"m" * 180, key=b"k" * 32, payload_key=b"p" * 32, pmt_hash="0x" + "a" * 64)
+    made = an_attempt("one", AttemptStatus.EFFECTIVE, action=action, members=_MEMBERS, raw=_RAW, marker=marker)
+    return attempt_values("", made)
+
+
+def _tell(connection: sa.Connection, shape: StoreShape) -> None:
+    """Put in the status events of all changes that do not wait, change by change, as they come."""
     numbers = _series((shape.changes - shape.waiting) * EVENTS)
     n, place = (numbers.c.n - 1) // EVENTS + 1, (numbers.c.n - 1) % EVENTS
     at = _at(shape, n)
-    name, group = _ids(shape, n)
-    made: dict[str, sa.ColumnElement[Any]] = {
-        "change_id": name,
-        "privacy_group_id": group,
-        "request_id": name,
+    kinds = [(place == number, kind.value) for number, kind in enumerate(_TOLD[:-1])]
+    made: Columns = {
+        "change_id": _name(n),
+        "privacy_group_id": _group(shape, n),
+        "request_id": _name(n),
         "occurred_at": at,
         "published_at": at,
         "sequence": n // shape.groups * EVENTS + place,
-        "type": sa.case(*((place == at, kind.value) for at, kind in enumerate(_TOLD[:-1])), else_=_TOLD[-1].value),
+        "type": sa.case(*kinds, else_=_TOLD[-1].value),
     }
+    data = to_json({"state": "verifying", "members": list(_MEMBERS), "detail": "d" * 200})
     _copy(connection, outbox, {"data": data}, numbers, made)
 
 
-def _at(shape: StoreShape, n: sa.ColumnElement[int]) -> sa.ColumnElement[int]:
-    return micros(START) + n * int(shape.seconds_apart * _SECOND)
-
-
-def _ids(shape: StoreShape, n: sa.ColumnElement[int]) -> tuple[sa.ColumnElement[str], sa.ColumnElement[str]]:
-    name = sa.literal("01J") + sa.cast(10_000_000_000 + n, sa.Text)
-    return name, sa.literal(_KEY) + sa.func.substr(sa.cast(10_000_000_000 + n % shape.groups, sa.Text), 2)
-
-
-def _template() -> Change:
-    members = (f"{_KEY}1234567890",)
-    return replace(a_change("one"), members=members, state=State.SUCCEEDED, revision=STEPS, batch=1, tries=1)
+def _open_lanes(connection: sa.Connection, shape: StoreShape) -> None:
+    numbers = _series(shape.groups)
+    n = numbers.c.n
+    group, at = _group(shape, n), _at(shape, n)
+    waits = n % shape.groups > shape.groups - shape.waiting
+    made: Columns = {"privacy_group_id": group, "due_at": sa.case((waits, at), else_=None)}
+    _copy(connection, lanes, {"token": 3, "last_sequence": 100_000, "source": "org1"}, numbers, made)
+    for sequence, kind in enumerate((EventType.GROUP_DIVERGED, EventType.GROUP_CONVERGED), -2):
+        event = {"type": kind.value, "data": to_json({"first_block": 1, "members": []}), "sequence": sequence}
+        told: Columns = {"privacy_group_id": group, "occurred_at": at, "published_at": at}
+        _copy(connection, outbox, event, numbers, told, n % shape.diverged_each == 0)
 
 
 def _series(through: int) -> sa.CTE:
@@ -165,15 +144,29 @@ def _series(through: int) -> sa.CTE:
     return first.union_all(sa.select(first.c.n + 1).where(first.c.n < through))
 
 
+def _name(n: sa.ColumnElement[int]) -> sa.ColumnElement[str]:
+    return sa.literal("01J") + sa.cast(10_000_000_000 + n, sa.Text)
+
+
+def _group(shape: StoreShape, n: sa.ColumnElement[int]) -> sa.ColumnElement[str]:
+    return sa.literal(_KEY) + sa.func.substr(sa.cast(10_000_000_000 + n % shape.groups, sa.Text), 2)
+
+
+def _at(shape: StoreShape, n: sa.ColumnElement[int]) -> sa.ColumnElement[int]:
+    return micros(START) + n * int(shape.seconds_apart * 1_000_000)
+
+
 def _copy(
     connection: sa.Connection,
     table: sa.Table,
     values: Mapping[str, Any],
     numbers: sa.CTE,
-    made: Mapping[str, sa.ColumnElement[Any]],
+    made: Columns,
     where: sa.ColumnElement[bool] | None = None,
 ) -> None:
-    columns = {name: sa.literal(value, table.c[name].type) for name, value in values.items() if value is not None}
+    columns: dict[str, sa.ColumnElement[Any]] = {
+        name: sa.literal(value, table.c[name].type) for name, value in values.items() if value is not None
+    }
     columns |= made
     chosen = sa.select(*(value.label(name) for name, value in columns.items())).select_from(numbers)
     if where is not None:

@@ -434,9 +434,10 @@ class FakeTokens:
 
 @dataclass
 class FakeAudit:
-    """An audit log in a list."""
+    """An audit log in a list, of which the first entries may have been archived."""
 
     entries: list[AuditEntry] = field(default_factory=list)
+    first: int = 0
 
     async def record(self, entry: AuditEntry) -> None:
         """Append one."""
@@ -444,7 +445,8 @@ class FakeAudit:
 
     async def behind(self, after: int, limit: int) -> list[ChainedEntry]:
         """Return some."""
-        return chained(self.entries, 0, FIRST_HASH)[after : after + limit]
+        start = max(after, self.first)
+        return chained(self.entries, 0, FIRST_HASH)[start : start + limit]
 
 
 @dataclass

@@ -170,6 +170,7 @@ def test_every_mistake_is_told_with_its_key(load: Load) -> None:
         (NODE + ACCOUNT + ACCOUNT, "accounts.1.address"),
         (NODE + ACCOUNT + "keystore = 'owner.key'", "accounts.0: has several keys (keystore, key_file)"),
         (NODE + ACCOUNT.replace("key_file", "keystore"), "accounts.0: a keystore needs its password"),
+        (NODE + "[retention]\naudit_days = 90", "retention.audit_days: needs retention.archive_dir"),
         (NODE + ACCOUNT.replace("owner", "nobody"), "accounts.0.key_file: "),
         (NODE + ACCOUNT + "private_key = '0x1'", "accounts.0.private_key: a secret must not stand"),
         (

@@ -81,9 +81,7 @@ async def without_events(outbox: SqlOutbox, clock: JumpingClock) -> None:
     positions = [stored.position for stored in await outbox.after(0, limit=10_000)]
     await outbox.mark_published(positions, at=clock.now())
     last, now = await outbox.last_position(), clock.now()
-    while (
-        await outbox.delete_published(before=now, now=now, after=0, through_position=last)
-    ).deleted:
+    while (await outbox.delete_published(before=now, now=now, after=0, through_position=last)).deleted:
         pass
 
 
