@@ -213,7 +213,7 @@ async def assembled(config: Config, stopping: asyncio.Event, clock: Clock | None
         policy = Policy(config.chain.attestations)
         inquirer = Inquirer(fleet, attestations, speakers(config), accounts, clock, policy)
         histories = SqlHistoryStore(database)
-        forecaster = Forecaster(fleet, histories, inquirer)
+        forecaster = Forecaster(fleet, histories, inquirer, store)
         work = ReplayWork(histories)
         tracker = ReplayTracker(work=work.of_group)
         leases, words = Leases(clock), GuardWords(config, clock)

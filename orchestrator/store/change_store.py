@@ -194,6 +194,11 @@ class SqlChangeStore:
         """Return whether a marker is of one of our newest additions."""
         return await self._database.read(partial(reading.has_marker, pmt_hash=pmt_hash))
 
+    async def groups_of_additions(self, pmt_hashes: Collection[str]) -> Mapping[str, str]:
+        """Return by marker the groups of those additions that are our own, as far as they are new."""
+        unit = partial(reading.groups_of_additions, pmt_hashes=frozenset(pmt_hashes))
+        return await self._database.read(unit)
+
     async def reserve_marker_nonce(self, account: str, account_nonce: int, attempt_id: str) -> bool:
         """Give a marker account's nonce to an attempt; see `engine.marker_accounts.Ledger`."""
         now = micros(self._clock.now())

@@ -1,5 +1,6 @@
 """Units of work that only read changes and what belongs to them."""
 
+import json
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import takewhile
@@ -217,6 +218,23 @@ def has_marker(connection: sa.Connection, pmt_hash: str) -> bool:
         connection.execute(sa.select(sa.literal(1)).select_from(newest).where(sa.or_(*named)).limit(1)).first()
         is not None
     )
+
+
+def groups_of_additions(connection: sa.Connection, pmt_hashes: Collection[str]) -> dict[str, str]:
+    """Return by marker the groups of those of our newest additions that have or had one of these markers."""
+    newest = (
+        sa.select(attempts.c.marker, attempts.c.renewed, changes.c.privacy_group_id)
+        .join(changes, changes.c.change_id == attempts.c.change_id)
+        .where(attempts.c.action == Action.ADD.value)
+        .order_by(attempts.c.position.desc())
+        .limit(NEWEST_ADDITIONS)
+    )
+    found: dict[str, str] = {}
+    for marker, renewed, group in connection.execute(newest):
+        for pmt_hash in (json.loads(marker)["pmt_hash"], *json.loads(renewed)):
+            if pmt_hash in pmt_hashes:
+                found[pmt_hash] = group
+    return found
 
 
 def _change(row: sa.RowMapping) -> Change:

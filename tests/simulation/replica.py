@@ -1,13 +1,16 @@
 """One replica of the daemon: the real engine on simulated nodes, store and queue; it dies and is started again."""
 
 import asyncio
+from collections.abc import Sequence
 from datetime import timedelta
 from functools import partial
+from typing import Protocol
 
 from orchestrator.besu.node import Node
 from orchestrator.besu.own_markers import OwnMarkers, one_time_account
 from orchestrator.besu.signers import signer_from_key
 from orchestrator.besu.signing import Accounts, ManagementCodec
+from orchestrator.devnet.rpc.dispatch import NodeApi
 from orchestrator.engine.additions import AdditionsUnderWay
 from orchestrator.engine.auditor import Auditor, AuditRules
 from orchestrator.engine.bundle_sizes import BundleSizes
@@ -43,6 +46,13 @@ OWNER_KEY = "8f2a55949038a9610f50fb23b5883af3b4ecb3c3bb792cbcefbd1542c692be63"
 """The key of the public development account 0xfe3b…; it must never hold anything of value."""
 OWNER = "0xFE3B557E8Fb62b89F4916B721be55cEb828dBd73"
 GAS_LIMIT = 3_000_000
+
+
+class Part(Protocol):
+    """Something that runs for as long as its replica lives."""
+
+    async def run(self) -> None:
+        """Run until cancelled."""
 
 
 class Replica:
@@ -92,12 +102,27 @@ class Replica:
         self._world.say(f"{self.name} is asked to stop")
         self._stopping.set()
 
+    def database(self, life: Life) -> ReplicaDatabase:
+        """Return the way to the store."""
+        return ReplicaDatabase(self._world, life)
+
+    def wire(self, api: NodeApi, life: Life) -> Wire:
+        """Return the way to a node."""
+        return Wire(self._world, api, life)
+
+    def parts(self, fleet: Fleet, store: SqlChangeStore, outbox: SqlOutbox, clock: LifeClock) -> Sequence[Part]:
+        """Return what runs beside intake and lanes."""
+        if not self._world.weather.losses:
+            return ()
+        auditor = Auditor(fleet, store, outbox, clock, AuditRules(holder=self.name, every_blocks=20))
+        return (auditor, Repairer(store, fleet, clock))
+
     async def _live(self, life: Life) -> None:
         world, stopping = self._world, self._stopping
         clock = LifeClock(life)
-        database = ReplicaDatabase(world, life)
+        database = self.database(life)
         self.store = store = SqlChangeStore(database, clock)
-        nodes = [SimulatedNode(world, api, life, Node(Wire(world, api, life))) for api in world.emulation.apis]  # type: ignore[arg-type]  # it offers what is asked of an HttpNode
+        nodes = [SimulatedNode(world, api, life, Node(self.wire(api, life))) for api in world.emulation.apis]  # type: ignore[arg-type]  # it offers what is asked of an HttpNode
         self.fleet = fleet = Fleet([ChainWatcher(node, clock, timedelta(seconds=1)) for node in nodes])
         signer = signer_from_key(OWNER_KEY)
         accounts = Accounts({OWNER: signer}, gas_limit=GAS_LIMIT, gas_price=0)
@@ -111,7 +136,7 @@ class Replica:
                 markers=OwnMarkers(gas_limit=GAS_LIMIT, gas_price=0),
                 marker_accounts=OneTimeAccounts(lambda: one_time_account(world.chance.randbytes(32))),
                 contract=ManagementCodec(),
-                forecaster=Forecaster(fleet, histories),
+                forecaster=Forecaster(fleet, histories, own=store),
                 additions=AdditionsUnderWay(
                     partial(store.changes, states=sorted(ADDS)),
                     ReplayRules(block_period=timedelta(seconds=world.weather.block_seconds)),
@@ -140,11 +165,7 @@ class Replica:
         async with asyncio.TaskGroup() as tasks:
             queue = LifeQueue(self._queue, life)
             beside = [tasks.create_task(intake.run(queue))]
-            if world.weather.losses:
-                watched = AuditRules(holder=self.name, every_blocks=20)
-                auditor = Auditor(fleet, store, SqlOutbox(database), clock, watched)
-                beside.append(tasks.create_task(auditor.run()))
-                beside.append(tasks.create_task(Repairer(store, fleet, clock).run()))
+            beside += [tasks.create_task(part.run()) for part in self.parts(fleet, store, SqlOutbox(database), clock)]
             if world.weather.relay:
                 relay = Relay(SqlOutbox(database), queue, clock, self.name)
                 beside.append(tasks.create_task(relay.run()))

@@ -10,7 +10,7 @@ from orchestrator.engine.history.groups import GroupHistories, ReadHistory
 from orchestrator.engine.history.members import SeenMember
 from orchestrator.engine.history.newcomers import NewcomerReader, OtherSide
 from orchestrator.engine.history.ports import HistoryStore
-from orchestrator.engine.history.replays import NodeReplays
+from orchestrator.engine.history.replays import NodeReplays, OwnAdditions
 from orchestrator.engine.history.roots import NodeRoots
 from orchestrator.engine.history.senders import SenderReader
 from orchestrator.engine.node_ports import Block, Head, NodeError
@@ -61,12 +61,15 @@ class Forecaster:
         fleet: The nodes.
         store: Keeps what was read.
         others: Asks about nodes of new members that we have no access to; None when nobody is to be asked.
+        own: Tells of our own additions which group they were made to; None when nobody can.
     """
 
-    def __init__(self, fleet: Fleet, store: HistoryStore, others: OtherSide | None = None) -> None:
+    def __init__(
+        self, fleet: Fleet, store: HistoryStore, others: OtherSide | None = None, own: OwnAdditions | None = None
+    ) -> None:
         self._fleet = fleet
         self._histories = GroupHistories(store, ExaminedBlocks(store))
-        self._replays = NodeReplays(store)
+        self._replays = NodeReplays(store, own)
         roots = NodeRoots()
         self._senders = SenderReader(roots)
         self._newcomers = NewcomerReader(fleet, self._replays, roots, others)
@@ -82,7 +85,7 @@ class Forecaster:
             StoreError: What is kept can't be read or written.
         """
         staying = tuple(key for key in question.participants if key not in question.leaving)
-        seen, unseen = await self._members(staying, question.through)
+        seen, unseen = await self._members(staying, question)
         members, joining = _arrived(seen, question.privacy_group_id)
         at = min((member.head.number for member in members), default=0)
         roots, silent = await self._roots(question, members, at)
@@ -187,12 +190,16 @@ class Forecaster:
         )
         return await self.forecast(question)
 
-    async def _members(self, keys: Sequence[str], through: int) -> tuple[tuple[SeenMember, ...], tuple[Unseen, ...]]:
+    async def _members(
+        self, keys: Sequence[str], question: Question
+    ) -> tuple[tuple[SeenMember, ...], tuple[Unseen, ...]]:
         """Look at the members' nodes; those that we have no access to are not even asked."""
         hosted = [(key, watcher) for key in keys if (watcher := self._fleet.hosting(key)) is not None]
-        found = await asyncio.gather(*(self._member(key, watcher) for key, watcher in hosted))
+        found = await asyncio.gather(
+            *(self._member(key, watcher, question.privacy_group_id) for key, watcher in hosted)
+        )
         seen = [item for item in found if isinstance(item, SeenMember)]
-        newest = max((through, *(member.head.number for member in seen)))
+        newest = max((question.through, *(member.head.number for member in seen)))
         late = [member for member in seen if newest - member.head.number > BEHIND_BLOCKS]
         unseen = [item for item in found if isinstance(item, Unseen)]
         for member in late:
@@ -200,10 +207,10 @@ class Forecaster:
             unseen.append(Unseen(enclave_key=member.enclave_key, node=member.watcher.node.name, detail=detail))
         return tuple(member for member in seen if member not in late), tuple(unseen)
 
-    async def _member(self, key: str, watcher: ChainWatcher) -> SeenMember | Unseen:
+    async def _member(self, key: str, watcher: ChainWatcher, about: str) -> SeenMember | Unseen:
         try:
             head = await watcher.current()
-            record = await self._replays.of(watcher, head)
+            record = await self._replays.of(watcher, head, about)
         except NodeError as error:
             return Unseen(enclave_key=key, node=watcher.node.name, detail=_why(error))
         return SeenMember(enclave_key=key, watcher=watcher, head=head, record=record)

@@ -1,7 +1,9 @@
 """What each node replayed: from the logs of additions in all groups that it holds, read once and kept."""
 
 import asyncio
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from typing import Final, Protocol
 
 from orchestrator.engine.history.branches import BranchWatch, holds_through
 from orchestrator.engine.history.ports import HistoryStore, KeptLogs, Mark
@@ -10,6 +12,11 @@ from orchestrator.engine.watcher import ChainWatcher
 from orchestrator.membership.forecast.blocks import ADDITION_BYTES
 from orchestrator.membership.forecast.histories import Replay
 from orchestrator.membership.forecast.memberships import MembershipLog, replays_of
+
+MOST_BLOCKS: Final = 256
+"""Blocks that are looked through for additions; over more of them logs are read."""
+MOST_LATER: Final = 500
+"""Groups of which logs are in memory only: beyond, all are read and kept anew."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,14 +39,44 @@ class NodeRecord:
         return not self.replays and self.unseen is None
 
 
+class OwnAdditions(Protocol):
+    """What of `orchestrator.engine.ports.ChangeStore` is used. Every method may raise `StoreError`."""
+
+    async def groups_of_additions(self, pmt_hashes: Collection[str]) -> Mapping[str, str]:
+        """Return by marker the groups of those additions that are our own."""
+
+
 @dataclass(slots=True)
 class _Node:
+    """What is known of a node.
+
+    Attributes:
+        kept: The logs of all groups, as they were last read and kept.
+        later: By group what was read since, of groups of which it is known that something happened.
+        held: The groups that the node held when it was last looked at.
+        looked: The block up to which it is known what happened.
+        unseen: Why that may not be all.
+    """
+
     kept: KeptLogs | None = None
+    later: dict[str, tuple[MembershipLog, ...]] = field(default_factory=dict)
     held: frozenset[str] = frozenset()
-    quiet: int = 0
+    looked: int = 0
     unseen: str | None = None
     branches: BranchWatch = field(default_factory=BranchWatch)
     reading: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    def restart(self, kept: KeptLogs) -> None:
+        """Go on from what is kept."""
+        self.kept, self.later = kept, {}
+        self.held = frozenset(log.privacy_group_id for log in kept.logs)
+        self.looked = kept.mark.number if kept.mark is not None else 0
+
+    @property
+    def logs(self) -> tuple[MembershipLog, ...]:
+        """All logs; those of one group in the order of the chain."""
+        kept = self.kept.logs if self.kept is not None else ()
+        return (*kept, *(log for logs in self.later.values() for log in logs))
 
 
 class NodeReplays:
@@ -47,18 +84,21 @@ class NodeReplays:
 
     Args:
         store: Keeps it.
+        own: Tells of our own additions which group they were made to; None when nobody can.
     """
 
-    def __init__(self, store: HistoryStore) -> None:
+    def __init__(self, store: HistoryStore, own: OwnAdditions | None = None) -> None:
         self._store = store
+        self._own = own
         self._nodes: dict[str, _Node] = {}
 
-    async def of(self, watcher: ChainWatcher, head: Head) -> NodeRecord:
+    async def of(self, watcher: ChainWatcher, head: Head, about: str = "") -> NodeRecord:
         """Return what a node went through, up to a head.
 
         Args:
             watcher: The node.
             head: Its head.
+            about: The group that is asked about: its removals count, too.
 
         Raises:
             NodeError: It does not answer.
@@ -68,38 +108,63 @@ class NodeReplays:
         node = self._nodes.setdefault(key, _Node())
         async with node.reading:
             if node.kept is None:
-                node.kept = await self._store.membership_logs(key)
-                node.held = frozenset(log.privacy_group_id for log in node.kept.logs)
-            mark = node.kept.mark
-            if mark is not None and node.branches.may_have_left(watcher):
-                if await holds_through(watcher, [(mark.number, mark.block_hash)]) is None:
-                    node.kept, node.held, node.quiet = KeptLogs(), frozenset(), 0
+                node.restart(await self._store.membership_logs(key))
+            kept = node.kept or KeptLogs()
+            if kept.mark is not None and node.branches.may_have_left(watcher):
+                holds = await holds_through(watcher, [(kept.mark.number, kept.mark.block_hash)]) is not None
+                node.restart(kept if holds else KeptLogs())
                 node.branches.settled(watcher)
-            if node.kept.mark is None or head.number > max(node.quiet, node.kept.mark.number):
-                await self._advance(key, node, watcher, head)
+            if kept.mark is None or head.number > node.looked:
+                await self._advance(key, node, watcher, head, about)
             return NodeRecord(
-                replays=replays_of(watcher.node.enclave_keys, node.held, node.kept.logs),
-                logs=node.kept.logs,
+                replays=replays_of(watcher.node.enclave_keys, node.held, node.logs),
+                logs=node.logs,
                 unseen=node.unseen,
             )
 
-    async def _advance(self, key: str, node: _Node, watcher: ChainWatcher, head: Head) -> None:
+    async def _advance(self, key: str, node: _Node, watcher: ChainWatcher, head: Head, about: str) -> None:
         kept = node.kept or KeptLogs()
         held, node.unseen = await _held(watcher)
-        since = kept.mark.number if kept.mark is not None else 0
-        fresh = sorted(held - node.held)
-        if not fresh and kept.mark is not None and _quiet(watcher, max(node.quiet, since), head.number):
-            node.quiet = head.number  # a replay needs an addition's marker; removals are read with the next one
+        fresh = held - node.held
+        added = await self._added_to(watcher, node, head) if kept.mark is not None else None
+        if kept.mark is None or added is None or len(node.later) + len(fresh) > MOST_LATER:
+            await self._read_all(key, node, watcher, head, held)
             return
+        # A replay needs an addition's marker; removals are read with the next one.
+        wanted = ((added | {about}) & held) | fresh if added or fresh else frozenset[str]()
+        before = frozenset(log.privacy_group_id for log in kept.logs)
+        for groups, first in ((wanted & before, kept.mark.number + 1), (wanted - before, 0)):
+            logs = await watcher.node.memberships(sorted(groups), first, head.number) if groups else ()
+            node.later |= {group: tuple(log for log in logs if log.privacy_group_id == group) for group in groups}
+        node.held, node.looked = held, head.number
+
+    async def _read_all(self, key: str, node: _Node, watcher: ChainWatcher, head: Head, held: frozenset[str]) -> None:
+        kept = node.kept or KeptLogs()
+        before = frozenset(log.privacy_group_id for log in kept.logs)
         logs = [*kept.logs]
-        if node.held:
-            logs += await watcher.node.memberships(sorted(node.held & held), since + 1, head.number)
-        if fresh:
-            logs += await watcher.node.memberships(fresh, 0, head.number)
+        since = kept.mark.number if kept.mark is not None else 0
+        for groups, first in ((before & held, since + 1), (held - before, 0)):
+            if groups:
+                logs += await watcher.node.memberships(sorted(groups), first, head.number)
         mark = Mark(number=head.number, block_hash=head.block_hash)
         # A group that the node holds without a single log has no place in the store, and is asked for anew.
         await self._store.keep_membership_logs(key, logs, mark)
-        node.kept, node.held, node.quiet = KeptLogs(logs=tuple(logs), mark=mark), held, head.number
+        node.restart(KeptLogs(logs=tuple(logs), mark=mark))
+        node.held = held
+
+    async def _added_to(self, watcher: ChainWatcher, node: _Node, head: Head) -> frozenset[str] | None:
+        """Return the groups that additions were made to since the node was last looked at; None: that is not known.
+
+        A node has thousands of groups, and logs cost a call for each. Our own additions are known by their markers;
+        of others' nobody but the group's members can tell which group they were made to.
+        """
+        markers = await _additions(watcher, node, head)
+        if not markers:
+            return None if markers is None else frozenset()
+        if self._own is None:
+            return None
+        groups = await self._own.groups_of_additions(markers)
+        return frozenset(groups.values()) if groups.keys() >= set(markers) else None
 
 
 async def _held(watcher: ChainWatcher) -> tuple[frozenset[str], str | None]:
@@ -113,12 +178,31 @@ async def _held(watcher: ChainWatcher) -> tuple[frozenset[str], str | None]:
         return frozenset(group for found in of_keys for group in found), unseen
 
 
-def _quiet(watcher: ChainWatcher, above: int, through: int) -> bool:
-    """Return whether it is known that no block holds an addition to a group that had existed before."""
-    for number in range(above + 1, through + 1):
-        block = watcher.remembered(number)
-        if block is None or block.content is None:
-            return False
-        if any(item.marker and item.data_bytes == ADDITION_BYTES for item in block.content.transactions):
-            return False
-    return True
+async def _additions(watcher: ChainWatcher, node: _Node, head: Head) -> list[str] | None:
+    """Return the markers of additions to groups that had existed before, in the blocks since the last look.
+
+    Blocks that nobody waited for are not in memory; to read one costs a call.
+
+    Returns:
+        Their hashes; None when there are too many blocks, or the chain is another one by now.
+    """
+    numbers = range(node.looked + 1, head.number + 1)
+    if len(numbers) > MOST_BLOCKS:
+        return None
+    known = {number: watcher.remembered(number) for number in numbers}
+    missing = [number for number, block in known.items() if block is None]
+    if len(missing) > len(node.held):
+        return None  # logs cost less
+    known |= {block.number: block for block in (await watcher.node.blocks(missing) if missing else ())}
+    newest = known.get(head.number)
+    if newest is None or newest.block_hash != head.block_hash:
+        return None
+    contents = [block.content for block in known.values() if block is not None and block.content is not None]
+    if len(contents) < len(known):
+        return None
+    return [
+        item.transaction_hash
+        for content in contents
+        for item in content.transactions
+        if item.marker and item.data_bytes == ADDITION_BYTES
+    ]
