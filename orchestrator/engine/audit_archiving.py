@@ -16,6 +16,7 @@ from orchestrator.access.audit import ChainedEntry
 from orchestrator.engine.change_archiving import ArchiveError
 from orchestrator.engine.isolation import contained
 from orchestrator.engine.ports import Clock, StoreError
+from orchestrator.engine.record_ports import WorkLeases
 
 LEASE_NAME: Final = "audit-archive"
 LEASE: Final = timedelta(minutes=5)
@@ -46,11 +47,8 @@ class OldEntries(Protocol):
         """Delete some of what was cut off, oldest first, in one transaction; returns how many entries went."""
 
 
-class Leases(Protocol):
+class Leases(WorkLeases, Protocol):
     """What of the outbox archiving uses."""
-
-    async def acquire_lease(self, name: str, *, holder: str, lease: timedelta, now: datetime) -> bool:
-        """Take or prolong the right to do a named work alone; False while another holder's lease lasts."""
 
     async def release_lease(self, name: str, *, holder: str) -> None:
         """Give the right back."""

@@ -3,14 +3,17 @@
 Every method may raise `StoreError`, which means "try again".
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Final, Protocol
 
 from orchestrator.membership.attempt import Attempt
 from orchestrator.membership.model import Change, State
 from orchestrator.membership.status import StatusEvent
+
+MOST_GROUPS: Final = 200_000
+"""Groups of one store, in a list that is bounded by memory only: what looks after all groups must leave none out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +49,7 @@ class Announcer(Protocol):
 class GroupRecord(Announcer, Protocol):
     """Knows the groups that were worked on."""
 
-    async def groups(self, *, limit: int = 10_000) -> tuple[str, ...]:
+    async def groups(self, *, limit: int = MOST_GROUPS) -> tuple[str, ...]:
         """Return the ids of groups that a change succeeded in."""
 
 
@@ -55,6 +58,13 @@ class AdditionRecord(GroupRecord, Protocol):
 
     async def is_ours(self, pmt_hash: str) -> bool:
         """Return whether a marker is of one of our newest additions."""
+
+
+class OwnAdditions(Protocol):
+    """Knows which groups our own additions were made to."""
+
+    async def groups_of_additions(self, pmt_hashes: Collection[str]) -> Mapping[str, str]:
+        """Return by marker the groups of those additions that are our own."""
 
 
 class ChangeHistory(Protocol):

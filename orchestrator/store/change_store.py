@@ -9,7 +9,7 @@ from functools import partial
 from orchestrator.access.audit import AuditEntry
 from orchestrator.engine.isolation import contained
 from orchestrator.engine.ports import Acceptance, Amendment, Clock, Lane, Record
-from orchestrator.engine.record_ports import HistoryEntry
+from orchestrator.engine.record_ports import MOST_GROUPS, HistoryEntry
 from orchestrator.engine.whole_changes import ChangeVersion, WholeChange
 from orchestrator.membership.attempt import Attempt
 from orchestrator.membership.model import Change, State
@@ -174,7 +174,7 @@ class SqlChangeStore:
         """Return the ids of groups that changes were asked for, those with the newest change first."""
         return await self._database.read(partial(group_listing.groups_asked_for, limit=limit))
 
-    async def groups(self, *, limit: int = 10_000) -> tuple[str, ...]:
+    async def groups(self, *, limit: int = MOST_GROUPS) -> tuple[str, ...]:
         """Return the ids of groups that a change succeeded in."""
         return await self._database.read(partial(group_listing.changed_groups, limit=limit))
 

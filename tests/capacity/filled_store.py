@@ -66,10 +66,26 @@ def group_named(number: int) -> str:
 
 def fill(connection: sa.Connection, shape: StoreShape) -> None:
     """Fill an empty store."""
+    fill_changes(connection, shape)
     numbers = _series(shape.changes)
     n = numbers.c.n
     name, at, over = _name(n), _at(shape, n), n <= shape.changes - shape.waiting
-    tried = [sa.literal(f"{_KEY}{place}") + name for place in range(len(_TRIED))]
+    for attempt_id, action in zip(_attempt_ids(n), _TRIED, strict=True):
+        tried: Columns = {"attempt_id": attempt_id, "change_id": name}
+        _copy(connection, attempts, _attempt(action), numbers, tried, over)
+    for revision in range(1, STEPS + 1):
+        step = {"revision": revision, "fact": "ReceiptSeen", "from_state": "adding", "to_state": "verifying"}
+        made: Columns = {"change_id": name, "at": at}
+        _copy(connection, history, step | {"detail": "d" * 40}, numbers, made, over)
+    _tell(connection, shape)
+    _open_lanes(connection, shape)
+
+
+def fill_changes(connection: sa.Connection, shape: StoreShape) -> None:
+    """Put in the changes alone."""
+    numbers = _series(shape.changes)
+    n = numbers.c.n
+    name, at, over = _name(n), _at(shape, n), n <= shape.changes - shape.waiting
     made: Columns = {
         "change_id": name,
         "privacy_group_id": _group(shape, n),
@@ -83,18 +99,13 @@ def fill(connection: sa.Connection, shape: StoreShape) -> None:
             else_=State.SUCCEEDED.value,
         ),
         "lead_id": sa.case((over, name), else_=None),
-        "attempt_id": sa.case((over, tried[-1]), else_=None),
+        "attempt_id": sa.case((over, _attempt_ids(n)[-1]), else_=None),
     }
     _copy(connection, changes, change_values(_over()) | {"body_hash": "h" * 64, "source": "org1"}, numbers, made)
-    for attempt_id, action in zip(tried, _TRIED, strict=True):
-        made = {"attempt_id": attempt_id, "change_id": name}
-        _copy(connection, attempts, _attempt(action), numbers, made, over)
-    for revision in range(1, STEPS + 1):
-        step = {"revision": revision, "fact": "ReceiptSeen", "from_state": "adding", "to_state": "verifying"}
-        made = {"change_id": name, "at": at}
-        _copy(connection, history, step | {"detail": "d" * 40}, numbers, made, over)
-    _tell(connection, shape)
-    _open_lanes(connection, shape)
+
+
+def _attempt_ids(n: sa.ColumnElement[int]) -> list[sa.ColumnElement[str]]:
+    return [sa.literal(f"{_KEY}{place}") + _name(n) for place in range(len(_TRIED))]
 
 
 def _over() -> Change:

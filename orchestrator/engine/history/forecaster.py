@@ -10,10 +10,11 @@ from orchestrator.engine.history.groups import GroupHistories, ReadHistory
 from orchestrator.engine.history.members import SeenMember
 from orchestrator.engine.history.newcomers import NewcomerReader, OtherSide
 from orchestrator.engine.history.ports import HistoryStore
-from orchestrator.engine.history.replays import NodeReplays, OwnAdditions
+from orchestrator.engine.history.replays import NodeReplays
 from orchestrator.engine.history.roots import NodeRoots
 from orchestrator.engine.history.senders import SenderReader
 from orchestrator.engine.node_ports import Block, Head, NodeError
+from orchestrator.engine.record_ports import OwnAdditions
 from orchestrator.engine.splits import way_trouble
 from orchestrator.engine.watcher import ChainWatcher
 from orchestrator.membership.forecast.agreement import disagreement

@@ -1,13 +1,13 @@
 """What each node replayed: from the logs of additions in all groups that it holds, read once and kept."""
 
 import asyncio
-from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Final
 
 from orchestrator.engine.history.branches import BranchWatch, holds_through
 from orchestrator.engine.history.ports import HistoryStore, KeptLogs, Mark
 from orchestrator.engine.node_ports import Head, NodeError
+from orchestrator.engine.record_ports import OwnAdditions
 from orchestrator.engine.watcher import ChainWatcher
 from orchestrator.membership.forecast.blocks import ADDITION_BYTES
 from orchestrator.membership.forecast.histories import Replay
@@ -37,13 +37,6 @@ class NodeRecord:
     def first_hand(self) -> bool:
         """Whether it executed everything that it has at first hand."""
         return not self.replays and self.unseen is None
-
-
-class OwnAdditions(Protocol):
-    """What of `orchestrator.engine.ports.ChangeStore` is used. Every method may raise `StoreError`."""
-
-    async def groups_of_additions(self, pmt_hashes: Collection[str]) -> Mapping[str, str]:
-        """Return by marker the groups of those additions that are our own."""
 
 
 @dataclass(slots=True)

@@ -14,7 +14,7 @@ from orchestrator.membership.status import EventType
 from orchestrator.store import Database, SqlChangeStore, SqlOutbox
 from orchestrator.store.archive_store import SqlEndedChanges
 from orchestrator.store.connections import engine_for, normalised
-from tests.capacity.filled_store import StoreShape, fill, group_named
+from tests.capacity.filled_store import StoreShape, fill, fill_changes, group_named
 from tests.contract.store.test_long_queues import plans_of
 from tests.fakes.clock import START, JumpingClock
 
@@ -88,3 +88,14 @@ async def test_no_large_table_is_read_through(large_url: str) -> None:
             assert max(sorts, default=0) <= SORTED, text
             if "state IN" in statement and "UNION" not in statement:
                 assert "USE TEMP B-TREE FOR ORDER BY" not in text, text
+
+
+async def test_no_group_is_left_out(store_url: str) -> None:
+    """Whoever looks after all groups is told of all, however many there are."""
+    engine = engine_for(normalised(store_url))
+    with engine.begin() as connection:
+        fill_changes(connection, StoreShape(groups=20_000, changes=20_000, waiting=1))
+    engine.dispose()
+    async with Database(store_url) as database:
+        found = await SqlChangeStore(database, JumpingClock()).groups()
+    assert len(found) == 20_000 - 20, "but those whose only change is parked or waits"
