@@ -277,7 +277,10 @@ def _watch(config: Config, engine: Engine, attester: Attester | None) -> tuple[_
     )
     if config.chain.audit_blocks:
         rules = AuditRules(
-            holder=engine.holder, every_blocks=config.chain.audit_blocks, confirmations=config.chain.confirmations
+            holder=engine.holder,
+            every_blocks=config.chain.audit_blocks,
+            confirmations=config.chain.confirmations,
+            most_calls=config.chain.audit_calls,
         )
         auditor = Auditor(engine.fleet, engine.store, engine.outbox, engine.clock, rules)
         engine.metrics.watch_groups(lambda: len(auditor.diverged))

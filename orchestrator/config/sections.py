@@ -118,6 +118,12 @@ class ChainConfig(Section):
     audit_blocks: int = Field(
         default=100, ge=0, le=1_000_000, description="Members are compared every so many blocks; 0 for never."
     )
+    audit_calls: int = Field(
+        default=6_000,
+        ge=100,
+        le=1_000_000,
+        description="JSON-RPC calls of one such audit; groups that are left out have their turn in the next.",
+    )
     verdict_blocks: int = Field(
         default=30,
         ge=0,

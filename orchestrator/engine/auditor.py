@@ -6,7 +6,7 @@ daemon, or another replica, goes on from there.
 
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final
+from typing import Final, Protocol
 
 import structlog
 
@@ -19,6 +19,7 @@ from orchestrator.membership.divergence import Announced, after_event, tell
 from orchestrator.membership.status import EventType
 
 LEASE_NAME: Final = "audit"
+CHECKPOINT: Final = "audit"
 TYPES: Final = (EventType.GROUP_DIVERGED.value, EventType.GROUP_CONVERGED.value)
 PAGE: Final = 1_000
 IDLE_SECONDS: Final = 10.0
@@ -47,6 +48,24 @@ class AuditRules:
     remind_after: timedelta = timedelta(days=1)
 
 
+class Reached(Protocol):
+    """How far an audit came."""
+
+    @property
+    def detail(self) -> str:
+        """The last group that had its turn; empty when all had."""
+
+
+class AuditRecord(EventRecord, Protocol):
+    """What of the outbox the auditor uses. Every method may raise `StoreError`."""
+
+    async def checkpoint(self, name: str) -> Reached | None:
+        """Return a checkpoint; None when it was never saved."""
+
+    async def save_checkpoint(self, name: str, *, position: int, detail: str = "") -> None:
+        """Store a checkpoint."""
+
+
 class Auditor:
     """Audits.
 
@@ -58,7 +77,7 @@ class Auditor:
         rules: When and how.
     """
 
-    def __init__(self, fleet: Fleet, groups: GroupRecord, events: EventRecord, clock: Clock, rules: AuditRules) -> None:
+    def __init__(self, fleet: Fleet, groups: GroupRecord, events: AuditRecord, clock: Clock, rules: AuditRules) -> None:
         self._fleet = fleet
         self._groups = groups
         self._events = events
@@ -66,7 +85,6 @@ class Auditor:
         self._rules = rules
         self._told: dict[str, Announced] = {}
         self._position = 0
-        self._after = ""
 
     @property
     def diverged(self) -> frozenset[str]:
@@ -99,15 +117,19 @@ class Auditor:
             StoreError: It could not be told; the next audit tells it.
         """
         await self._catch_up()
+        reached = await self._events.checkpoint(CHECKPOINT)
+        after = reached.detail if reached is not None else ""
         report = await audit(
             self._fleet,
             await self._groups.groups(),
             suspects=tuple(self._told),
-            after=self._after,
+            after=after,
             confirmations=self._rules.confirmations,
             most_calls=self._rules.most_calls,
         )
-        self._after = report.reached
+        if report.block_number is not None and report.reached != after:
+            # Kept, or groups behind what one audit reaches would never have their turn where restarts are frequent.
+            await self._events.save_checkpoint(CHECKPOINT, position=report.block_number, detail=report.reached)
         events = tell(report.comparisons, self._told, self._clock.now(), self._rules.remind_after)
         if events:
             await self._groups.announce(events)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.engine.auditing import MOST_CALLS
 from orchestrator.engine.auditor import TYPES, Auditor, AuditRules
 from orchestrator.engine.fleet import Fleet
 from orchestrator.engine.watcher import ChainWatcher
@@ -35,8 +36,8 @@ class Audited:
         self.outbox = SqlOutbox(database)
         self.store = SqlChangeStore(database, self.clock)
 
-    def auditor(self, holder: str = "one") -> Auditor:
-        rules = AuditRules(holder=holder, every_blocks=10, lease=timedelta(days=365))
+    def auditor(self, holder: str = "one", most_calls: int = MOST_CALLS) -> Auditor:
+        rules = AuditRules(holder=holder, every_blocks=10, lease=timedelta(days=365), most_calls=most_calls)
         return Auditor(self.fleet, self.store, self.outbox, self.clock, rules)
 
     def root_of(self, key: str) -> str:
@@ -132,3 +133,15 @@ async def test_audits_are_so_many_blocks_apart_and_done_by_one_replica(audited: 
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
+
+
+async def test_every_group_has_its_turn_over_restarts(audited: Audited) -> None:
+    """With calls for a few groups each, auditors that are new each time go round, and begin again at the end."""
+    for number in range(6):
+        audited.network.groups[f"g{number}"] = Group(owner="0xo", participants=("a", "b", "c"))
+    audited.network.mine(1)
+    found = []
+    for holder in ("one", "two", "one"):
+        report = await audited.auditor(holder, most_calls=9 + 3 * 3).audit_once()
+        found.append([comparison.privacy_group_id for comparison in report.comparisons])
+    assert found == [["g", "g0", "g1"], ["g2", "g3", "g4"], ["g5", "g", "g0"]]
