@@ -14,7 +14,7 @@ CLIENT := tests/clients/web3js-quorum
 INTEROP := tests/clients/interop
 
 .DEFAULT_GOAL := help
-.PHONY: help demo setup servers check package test bench simulate outages soak fuzz lock clean
+.PHONY: help demo setup servers check package test bench capacity simulate outages soak fuzz lock clean
 
 help: ## List what can be made
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -47,6 +47,9 @@ package: $(VENV)/installed-dev ## Build wheel and source distribution, test what
 
 bench: setup ## Measure, print a table and write it as JSON
 	$(BIN)/python -m tests.benchmarks $(ARGS)
+
+capacity: $(VENV)/installed-dev ## Count what growing networks cost, in virtual time, beside the formulas of docs/capacity.md
+	$(BIN)/python -m tests.capacity $(ARGS)
 
 simulate: $(VENV)/installed-dev ## Run SEEDS deterministic simulations of engine, store, broker and nodes under faults
 	$(BIN)/python -m tests.simulation --seeds $(SEEDS) $(ARGS)

@@ -8,7 +8,18 @@ from typing import Final
 from orchestrator.engine.auditing import audit
 from orchestrator.store.database import Database
 from tests.capacity.counting import BLOCK_SECONDS, Counts, Stage
-from tests.capacity.formulas import ADDITION_BLOCKS, LANE_BLOCKS, OF_BLOCK, PUBLISHED, REMOVAL, ROWS, UNITS, Load
+from tests.capacity.formulas import (
+    ADDITION_BLOCKS,
+    AUDIT_MOST_CALLS,
+    LANE_BLOCKS,
+    OF_BLOCK,
+    PUBLISHED,
+    REMOVAL,
+    ROWS,
+    SHARED_UNITS,
+    UNITS,
+    Load,
+)
 from tests.simulation import virtual_time
 from tests.simulation.running import configure_logging
 
@@ -82,8 +93,12 @@ async def _measure(size: Size) -> list[Line]:
         before = stage.counts()
         report = await audit(stage.replica.fleet, stage.groups)
         audited = stage.counts().since(before)
-        lines.append(Line(name="calls of an audit", counted=audited.total, reckoned=load.audit_calls))
-        lines.append(Line(name="audited groups", counted=len(report.comparisons), reckoned=size.groups))
+        lines.append(
+            Line(name="calls of an audit", counted=audited.total, reckoned=min(load.audit_calls, AUDIT_MOST_CALLS))
+        )
+        lines.append(
+            Line(name="audited groups", counted=len(report.comparisons), reckoned=size.groups / load.audit_rounds)
+        )
         places = iter(range(size.groups))
         for name in (FIRST, LATER):
             lines += await _additions(stage, size, load, [next(places) for _ in range(size.at_once)], name)
@@ -166,7 +181,7 @@ async def _sustained(stage: Stage, size: Size, places: Iterator[int]) -> list[Li
 
 def _of_each(found: Counts, number: int, name: str) -> list[Line]:
     return [
-        Line(name=f"{name}: units of work, each", counted=found.units / number, reckoned=UNITS),
+        Line(name=f"{name}: units of work, each", counted=found.units / number, reckoned=UNITS + SHARED_UNITS / number),
         Line(name=f"{name}: messages published, each", counted=found.published / number, reckoned=PUBLISHED),
     ]
 
