@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import Protocol
 from urllib.parse import urlsplit
 
 from orchestrator.broker.embedded import embedded_server
@@ -10,12 +11,17 @@ from orchestrator.broker.names import Access, Limits, Names
 from orchestrator.broker.nats import NatsBroker
 from orchestrator.broker.port import Broker
 from orchestrator.broker.rabbitmq import RabbitMQBroker
+from orchestrator.engine.ports import BrokerError
 
-SCHEMES = ("embedded", "nats", "tls", "amqp", "amqps")
+SCHEMES = ("embedded", "nats", "tls", "amqp", "amqps", "kafka", "kafkas")
 
 
 class UnknownBrokerError(ValueError):
     """A URL that names no message queue that is known here."""
+
+
+class MissingClientError(BrokerError):
+    """The client of a message queue is not installed."""
 
 
 @asynccontextmanager
@@ -31,7 +37,7 @@ async def connect(
 
     Args:
         url: ``embedded:`` (a NATS server of our own), ``nats://…`` or ``tls://…`` (several separated by commas),
-            ``amqp://…`` or ``amqps://…``.
+            ``amqp://…`` or ``amqps://…``, ``kafka://…`` or ``kafkas://…`` (TLS; several separated by commas).
         directory: Where the embedded server keeps what it stores; other queues don't use it.
         names: Names of subjects or queues.
         limits: Bounds.
@@ -39,6 +45,7 @@ async def connect(
 
     Raises:
         UnknownBrokerError: The URL's scheme is none of `SCHEMES`.
+        MissingClientError: The client of Kafka is not installed.
         BrokerError: The embedded server did not start.
     """
     scheme = urlsplit(url.split(",", maxsplit=1)[0]).scheme
@@ -50,7 +57,27 @@ async def connect(
     async with AsyncExitStack() as stack:
         if scheme == "embedded":
             url = (await stack.enter_async_context(embedded_server(directory))).url
-        kind = RabbitMQBroker if scheme in {"amqp", "amqps"} else NatsBroker
-        broker = kind(url, names=names, limits=limits, access=access)
+        broker = _kind_of(scheme)(url, names=names, limits=limits, access=access)
         stack.push_async_callback(broker.close)
         yield broker
+
+
+class _Closable(Broker, Protocol):
+    def __init__(self, url: str, *, names: Names, limits: Limits, access: Access) -> None: ...
+
+    async def close(self) -> None: ...
+
+
+def _kind_of(scheme: str) -> type[_Closable]:
+    if scheme in {"amqp", "amqps"}:
+        return RabbitMQBroker
+    if scheme not in {"kafka", "kafkas"}:
+        return NatsBroker
+    try:
+        from orchestrator.broker.kafka import KafkaBroker  # noqa: PLC0415 - an extra: most have no use for its client
+    except ModuleNotFoundError as error:
+        raise MissingClientError(
+            f"Kafka's client is not installed ({error.name} is missing): "
+            "pip install 'besu-membership-orchestrator[kafka]'"
+        ) from error
+    return KafkaBroker

@@ -8,14 +8,14 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Names:
-    """Names of subjects (NATS) or queues and exchange (RabbitMQ).
+    """Names of subjects (NATS), queues and exchange (RabbitMQ) or topics (Kafka).
 
     Attributes:
         requests: Where triggers come in.
         dead: Where those go that can't be accepted, with the reason.
         events: What status events are published under: ``<events>.<type>`` is the subject, or the routing key in the
-            topic exchange `events`.
-        consumer: Name of the durable consumer; replicas of one daemon share it.
+            topic exchange `events`. On Kafka `events` is one topic.
+        consumer: Name of the durable consumer, or of the consumer group; replicas of one daemon share it.
         sources: Further subjects or queues where triggers come in, one for each sender that is known by it.
         verdicts: Where daemons of several organisations tell each other, signed, what their own nodes show.
     """
@@ -52,7 +52,7 @@ class Limits:
         call_seconds: Bound of each exchange with the queue.
         connect_seconds: Bound of one attempt to connect.
         reconnect_seconds: Longest pause between two attempts.
-        keep_events: How long the queue keeps published events (NATS).
+        keep_events: How long the queue keeps published events (NATS, Kafka).
         replicas: Copies of each stream in a cluster (NATS).
     """
 
@@ -75,6 +75,7 @@ class Access:
         password: Password, unless the URL has one.
         credentials_file: NATS credentials (JWT and seed).
         ca_file: Certificates that the server's must descend from; the system's when None.
+        sasl_mechanism: How user and password are shown (Kafka).
         certificate_file: Our certificate, for servers that ask for one.
         key_file: Its private key.
     """
@@ -83,6 +84,7 @@ class Access:
     user: str | None = None
     password: str | None = field(default=None, repr=False)
     credentials_file: Path | None = None
+    sasl_mechanism: str = "SCRAM-SHA-512"
     ca_file: Path | None = None
     certificate_file: Path | None = None
     key_file: Path | None = None

@@ -2,7 +2,7 @@
 
 The content type alone decides the mode: ``application/cloudevents+json`` is a whole event, ``…-batch+json`` a list of
 them, anything else the data of an event whose attributes stand in headers (CloudEvents 1.0.2, its JSON format and its
-HTTP and NATS bindings, section 3; AMQP's has no percent-encoding).
+HTTP and NATS bindings, section 3; those of AMQP and Kafka have no percent-encoding).
 """
 
 import base64
@@ -55,6 +55,7 @@ HTTP: Final = Binding(name="HTTP", prefixes=("ce-",), encoded=True, batched=True
 NATS: Final = Binding(name="NATS", prefixes=("ce-",), encoded=True, batched=False)
 # CloudEvents binds AMQP 1.0; those who send its properties by AMQP 0.9.1, or HTTP's headers, send text as it is.
 AMQP: Final = Binding(name="AMQP", prefixes=("cloudevents:", "cloudevents_", "ce-"), encoded=False, batched=False)
+KAFKA: Final = Binding(name="Kafka", prefixes=("ce_",), encoded=False, batched=False)
 
 
 class InvalidEventError(ValueError):

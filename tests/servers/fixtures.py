@@ -3,12 +3,14 @@
 ``tests/conftest.py`` loads this module, so every test can use them; ``docs/development.md`` shows how.
 """
 
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.servers import programs
+from tests.servers.kafka_server import KafkaServer
 from tests.servers.loopback_server import guard
 from tests.servers.nats_server import NatsServer
 from tests.servers.postgresql_server import PostgreSQLServer
@@ -30,6 +32,12 @@ def _postgresql(_guarded: None) -> Iterator[PostgreSQLServer]:
 @pytest.fixture(scope="session")
 def _rabbitmq(_guarded: None) -> Iterator[RabbitMQServer]:
     with RabbitMQServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def _kafka(_guarded: None) -> Iterator[KafkaServer]:
+    with KafkaServer() as server:
         yield server
 
 
@@ -88,6 +96,22 @@ def rabbitmq_virtual_host(rabbitmq_server: RabbitMQServer) -> Iterator[str]:
 def rabbitmq_url(rabbitmq_server: RabbitMQServer, rabbitmq_virtual_host: str) -> str:
     """Address of ``rabbitmq_virtual_host``."""
     return rabbitmq_server.url_of(rabbitmq_virtual_host)
+
+
+@pytest.fixture
+def kafka_server(_kafka: KafkaServer) -> Iterator[KafkaServer]:
+    """The Kafka server of the test run; running again after the test, whatever the test did to it."""
+    yield _kafka
+    _kafka.start()
+
+
+@pytest.fixture
+def kafka_prefix(kafka_server: KafkaServer) -> Iterator[str]:
+    """What the names of this test's topics begin with; those topics are deleted after it."""
+    prefix = f"test-{uuid.uuid4().hex[:12]}"
+    yield prefix
+    kafka_server.start()
+    kafka_server.delete_topics(prefix)
 
 
 @pytest.fixture(scope="session")

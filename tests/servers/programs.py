@@ -41,6 +41,15 @@ def rabbitmq_server() -> str:
     return find_program("rabbitmq-server", also_in=(Path("/usr/lib/rabbitmq/bin"),))
 
 
+def kafka_jars() -> Path:
+    """The folder with Kafka's jars."""
+    folder = Path(__file__).parent / "kafka" / "jars"
+    if not (folder / ".installed").exists():
+        msg = f"{folder} is missing: run `make setup`, which installs the servers that the tests need"
+        raise ProgramMissingError(msg)
+    return folder
+
+
 def chromium() -> str:
     """A Chromium that Playwright can drive."""
     return find_program("chromium", "chromium-browser", "google-chrome")

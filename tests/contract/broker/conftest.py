@@ -8,17 +8,20 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import aio_pika
 import nats
 import pytest
 from aio_pika.abc import ExchangeType
+from confluent_kafka import Consumer
 from nats.aio.msg import Msg
 
 from orchestrator.broker.connecting import connect
 from orchestrator.broker.embedded import EmbeddedServer, embedded_server
 from orchestrator.broker.names import Limits, Names
 from orchestrator.broker.port import Broker
+from tests.servers.kafka_server import KafkaServer
 from tests.servers.nats_server import NatsServer
 from tests.servers.rabbitmq_server import RabbitMQServer
 
@@ -48,6 +51,7 @@ class QueueUnderTest:
     subscribe: Callable[[], AbstractAsyncContextManager[Subscription]]
     pause: Callable[[], object]
     resume: Callable[[], object]
+    names: Names = NAMES
 
     @asynccontextmanager
     async def open(self, in_flight: int = 64, call_seconds: float = 5.0) -> AsyncIterator[Broker]:
@@ -59,7 +63,7 @@ class QueueUnderTest:
             connect_seconds=call_seconds,
             reconnect_seconds=0.5,
         )
-        async with connect(self.url, directory=Path("/unused"), names=NAMES, limits=limits) as broker:
+        async with connect(self.url, directory=Path("/unused"), names=self.names, limits=limits) as broker:
             yield broker
 
     async def bounce(self) -> None:
@@ -121,6 +125,43 @@ def _of_rabbitmq(server: RabbitMQServer, url: str) -> QueueUnderTest:
     return QueueUnderTest(url, False, kill, server.start, _rabbitmq_subscriber(url), server.pause, server.resume)
 
 
+def _kafka_subscriber(url: str, topic: str) -> Callable[[], AbstractAsyncContextManager[Subscription]]:
+    @asynccontextmanager
+    async def subscribe() -> AsyncIterator[Subscription]:
+        received: Subscription = asyncio.Queue()
+        settings = {"bootstrap.servers": urlsplit(url).netloc, "group.id": "subscriber", "log_level": 2}
+        consumer = Consumer({**settings, "auto.offset.reset": "earliest"})
+        consumer.subscribe([topic])
+
+        async def read() -> None:
+            while True:
+                message = await asyncio.to_thread(consumer.poll, 0.1)
+                if message is not None and message.error() is None:
+                    headers = {name: bytes(value).decode() for name, value in message.headers()}
+                    subject = f"{topic}.{headers['ce_type']}"
+                    received.put_nowait(Received(subject, headers["ce_id"], message.value() or b""))
+
+        reading = asyncio.create_task(read())
+        yield received
+        reading.cancel()
+        await asyncio.wait({reading})
+        await asyncio.to_thread(consumer.close)
+
+    return subscribe
+
+
+def _of_kafka(server: KafkaServer, prefix: str) -> QueueUnderTest:
+    names = Names(
+        requests=f"{prefix}.requests",
+        dead=f"{prefix}.requests.dead",
+        events=f"{prefix}.events",
+        verdicts=f"{prefix}.verdicts",
+        consumer=f"{prefix}.tested",
+    )
+    subscriber = _kafka_subscriber(server.url, names.events)
+    return QueueUnderTest(server.url, False, server.kill, server.start, subscriber, server.pause, server.resume, names)
+
+
 def _of_embedded(server: EmbeddedServer) -> QueueUnderTest:
     def send(number: signal.Signals) -> Callable[[], None]:
         return lambda: os.kill(server.process_id, number)
@@ -136,7 +177,7 @@ def _of_embedded(server: EmbeddedServer) -> QueueUnderTest:
     )
 
 
-@pytest.fixture(params=["embedded", "nats", "rabbitmq"])
+@pytest.fixture(params=["embedded", "nats", "rabbitmq", "kafka"])
 async def queue(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[QueueUnderTest]:
     """Each kind of message queue in turn, empty."""
     match request.param:
@@ -145,6 +186,8 @@ async def queue(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
                 yield _of_embedded(server)
         case "nats":
             yield _of_nats(request.getfixturevalue("nats_server"))
+        case "kafka":
+            yield _of_kafka(request.getfixturevalue("kafka_server"), request.getfixturevalue("kafka_prefix"))
         case _:
             url = request.getfixturevalue("rabbitmq_url")
             yield _of_rabbitmq(request.getfixturevalue("rabbitmq_server"), url)

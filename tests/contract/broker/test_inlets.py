@@ -6,10 +6,12 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import aio_pika
 import nats
 import pytest
+from confluent_kafka import Producer
 
 from orchestrator.broker.connecting import connect
 from orchestrator.broker.letters import SOURCE_HEADER, inlet_of
@@ -21,7 +23,9 @@ from tests.contract.broker.conftest import NAMES
 if TYPE_CHECKING:
     from tests.contract.broker.conftest import QueueUnderTest
 
-SOURCES = replace(NAMES, sources=("t.requests.org1", "t.requests.org2"))
+
+def sources_of(names: Names) -> Names:
+    return replace(names, sources=(f"{names.requests}.org1", f"{names.requests}.org2"))
 
 
 async def publish(url: str, subject: str, body: bytes) -> None:
@@ -31,6 +35,12 @@ async def publish(url: str, subject: str, body: bytes) -> None:
         async with connection, connection.channel() as channel:
             await channel.default_exchange.publish(aio_pika.Message(body), subject)
         return
+    if url.startswith("kafka"):
+        producer = Producer({"bootstrap.servers": urlsplit(url).netloc, "log_level": 2})
+        producer.produce(subject, body)
+        if await asyncio.to_thread(producer.flush, 10):
+            raise TimeoutError
+        return
     client = await nats.connect(url)
     try:
         await client.jetstream().publish(subject, body)
@@ -39,7 +49,8 @@ async def publish(url: str, subject: str, body: bytes) -> None:
 
 
 @asynccontextmanager
-async def opened(queue: "QueueUnderTest", names: Names = SOURCES) -> AsyncIterator[Broker]:
+async def opened(queue: "QueueUnderTest", names: Names | None = None) -> AsyncIterator[Broker]:
+    names = sources_of(queue.names) if names is None else names
     async with connect(queue.url, directory=Path("/unused"), names=names) as broker:
         yield broker
 
@@ -48,7 +59,7 @@ async def test_each_inlet_yields_its_own_messages(queue: "QueueUnderTest") -> No
     """A message comes out of the inlet that it was published to, and says which one that is."""
     async with opened(queue) as broker:
         await broker.check()
-        inlets = SOURCES.inlets
+        inlets = sources_of(queue.names).inlets
         sources = [broker.inlet(name).triggers() for name in inlets]
         waiting = [asyncio.ensure_future(anext(source)) for source in sources]
         await asyncio.sleep(0)
@@ -70,7 +81,7 @@ async def test_each_inlet_yields_its_own_messages(queue: "QueueUnderTest") -> No
 
 async def test_a_dead_letter_goes_back_where_it_came_in(queue: "QueueUnderTest") -> None:
     """Replayed by whoever may, it is still taken for its sender's; where that is none any more, it stays."""
-    inlet = SOURCES.sources[1]
+    inlet = sources_of(queue.names).sources[1]
     async with opened(queue) as broker:
         source = broker.inlet(inlet).triggers()
         waiting = asyncio.ensure_future(anext(source))
@@ -85,7 +96,7 @@ async def test_a_dead_letter_goes_back_where_it_came_in(queue: "QueueUnderTest")
         await source.aclose()  # type: ignore[attr-defined] # a generator
         async with asyncio.timeout(20):
             letters = await broker.dead_letters()
-        async with opened(queue, NAMES) as without:
+        async with opened(queue, queue.names) as without:
             with pytest.raises(UnfitMessageError, match=r"none of broker\.sources now"):
                 await without.replay(letters[0].letter_id)
         await broker.replay(letters[0].letter_id)
@@ -111,7 +122,7 @@ async def test_a_dead_letter_goes_back_where_it_came_in(queue: "QueueUnderTest")
 def test_where_a_letter_goes_is_read_off_what_we_wrote(headers: dict[str, str], expected: str | None) -> None:
     """Our own word first, then RabbitMQ's, then the common way in; another place is none."""
     if expected is not None:
-        assert inlet_of(headers, SOURCES.inlets) == expected
+        assert inlet_of(headers, sources_of(NAMES).inlets) == expected
         return
     with pytest.raises(UnfitMessageError):
-        inlet_of(headers, SOURCES.inlets)
+        inlet_of(headers, sources_of(NAMES).inlets)

@@ -2,15 +2,17 @@
 
 import asyncio
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 import trustme
+from confluent_kafka.admin import AclOperation, ResourceType
 
 from orchestrator.broker.connecting import connect
-from orchestrator.broker.names import Access, Limits
+from orchestrator.broker.names import Access, Limits, Names
 from orchestrator.engine.ports import BrokerError
+from tests.servers.kafka_server import PLAIN_PASSWORD, PLAIN_USER, KafkaServer
 from tests.servers.nats_server import NatsServer
 from tests.servers.ports import free_port
 from tests.servers.rabbitmq_server import RabbitMQServer
@@ -121,3 +123,54 @@ ssl_options.fail_if_no_peer_cert = true
             await reaches(url, Access(user="guest", password="guest"))
     finally:
         await asyncio.to_thread(server.close)
+
+
+async def kafka_reaches(url: str, prefix: str, access: Access) -> None:
+    names = Names(
+        requests=f"{prefix}.requests", dead=f"{prefix}.dead", events=f"{prefix}.events", consumer=f"{prefix}.group"
+    )
+    async with connect(url, directory=Path("/unused"), names=names, limits=LIMITS, access=access) as broker:
+        await broker.check()
+        await broker.request(b"{}")
+
+
+def allow_all(server: KafkaServer, user: str, prefix: str) -> None:
+    """Let a user do everything with its own topics."""
+    server.allow(user, ResourceType.TOPIC, prefix, AclOperation.ALL, prefixed=True)
+
+
+async def test_kafka_with_tls_and_password(kafka_server: KafkaServer, kafka_prefix: str) -> None:
+    """Over TLS, by SCRAM or PLAIN, Kafka is reached with the right password, and refused with a wrong one untold."""
+    user = await asyncio.to_thread(kafka_server.create_user, "hush hush")
+    for name in (user, PLAIN_USER):
+        await asyncio.to_thread(allow_all, kafka_server, name, kafka_prefix)
+    known = Access(user=user, password="hush hush", ca_file=kafka_server.directory / "ca.pem")
+    await kafka_reaches(kafka_server.tls_url, kafka_prefix, known)
+    plain = replace(known, user=PLAIN_USER, password=PLAIN_PASSWORD, sasl_mechanism="PLAIN")
+    await kafka_reaches(kafka_server.tls_url, kafka_prefix, plain)
+    with pytest.raises(BrokerError, match=r"(?i)authentication") as caught:
+        await kafka_reaches(kafka_server.tls_url, kafka_prefix, replace(known, password="hash hash"))
+    assert "hash" not in str(caught.value)
+    with pytest.raises(BrokerError, match=r"(?i)certificate"):
+        await kafka_reaches(kafka_server.tls_url, kafka_prefix, replace(known, ca_file=None))
+    with pytest.raises(BrokerError, match=r"(?i)certificate"):
+        other = kafka_server.directory / "other-ca.pem"
+        await kafka_reaches(kafka_server.tls_url, kafka_prefix, replace(known, ca_file=other))
+
+
+async def test_kafka_with_a_certificate_of_ours(kafka_server: KafkaServer, kafka_prefix: str) -> None:
+    """Where Kafka asks for a certificate, ours is shown, and names the user; without one it refuses."""
+    folder = kafka_server.directory
+    await asyncio.to_thread(allow_all, kafka_server, "orchestrator", kafka_prefix)
+    ours = Access(ca_file=folder / "ca.pem", certificate_file=folder / "client.pem", key_file=folder / "client.key")
+    await kafka_reaches(kafka_server.certificate_url, kafka_prefix, ours)
+    with pytest.raises(BrokerError, match=r"(?i)failed"):
+        await kafka_reaches(kafka_server.certificate_url, kafka_prefix, Access(ca_file=folder / "ca.pem"))
+
+
+async def test_kafka_with_the_user_in_the_address(kafka_server: KafkaServer, kafka_prefix: str) -> None:
+    """User and password may stand in the address, escaped as addresses are."""
+    user = await asyncio.to_thread(kafka_server.create_user, "h@sh")
+    await asyncio.to_thread(allow_all, kafka_server, user, kafka_prefix)
+    url = kafka_server.scram_url.replace("kafka://", f"kafka://{user}:h%40sh@")
+    await kafka_reaches(url, kafka_prefix, Access(sasl_mechanism="SCRAM-SHA-256"))

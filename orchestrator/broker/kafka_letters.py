@@ -1,0 +1,107 @@
+"""Dead letters on Kafka: a topic that keeps the newest record of each key, where one without a body strikes one out."""
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+import structlog
+from confluent_kafka import Message
+
+from orchestrator.broker.kafka_reading import Reader
+from orchestrator.broker.kafka_records import decoded
+from orchestrator.broker.letters import REASON_HEADER, original_headers
+from orchestrator.broker.port import DeadLetter
+
+_MOST_BYTES: Final = 64 * 1024 * 1024
+"""Of the letters that one look keeps in memory."""
+
+_log = structlog.get_logger(__name__)
+
+
+def letter_key(message: Message) -> bytes:
+    """Return the key of the letter that a message becomes, the same however often it is buried."""
+    return f"{message.topic()}-{message.partition()}-{message.offset()}".encode()
+
+
+def headers_of(message: Message) -> dict[str, str]:
+    """Return a record's headers; none where the client can't read them, since names may be any bytes."""
+    try:
+        headers = message.headers()
+    except Exception as error:  # noqa: BLE001 - whatever the client raises, the record is taken without them
+        _log.warning("headers of a message can't be read, it is taken without them", reason=repr(error))
+        return {}
+    return {} if headers is None else decoded(headers if isinstance(headers, list) else headers.items())
+
+
+def listed(reader: Reader, topic: str, partitions: tuple[int, ...], limit: int) -> tuple[DeadLetter, ...]:
+    """Return the oldest letters that are not struck out, as many as fit into memory.
+
+    Raises:
+        KafkaException: Kafka does not answer, or refuses it.
+        TimeoutError: It took too long.
+    """
+    kept: dict[bytes, Message] = {}
+    size = 0
+    for message in _all(reader, topic, partitions):
+        key = key_of(message)
+        if (former := kept.pop(key, None)) is not None:
+            size -= len(former)
+        if message.value() is not None and size + len(message) <= _MOST_BYTES:
+            size += len(message)
+            kept[key] = message
+    oldest = sorted(kept.values(), key=lambda message: (message.timestamp()[1], message.offset() or 0))
+    return tuple(_letter(message) for message in oldest[:limit])
+
+
+def found(reader: Reader, topic: str, partitions: tuple[int, ...], letter_id: str) -> Message:
+    """Return the record of a letter.
+
+    Raises:
+        KeyError: There is no such letter, or it was struck out.
+        KafkaException: Kafka does not answer, or refuses it.
+        TimeoutError: It took too long.
+    """
+    part, _, number = letter_id.partition("-")
+    if not (part.isascii() and part.isdigit() and number.isascii() and number.isdigit() and len(letter_id) < 40):
+        raise KeyError(letter_id)
+    partition, offset = int(part), int(number)
+    low, high = reader.bounds(topic, partition) if partition in partitions else (0, 0)
+    if not low <= offset < high:
+        raise KeyError(letter_id)
+    letter: Message | None = None
+    for message in reader.records(topic, {partition: offset}):
+        if letter is None:
+            if message.offset() != offset or message.value() is None:
+                break
+            letter = message
+        elif key_of(message) == key_of(letter):
+            letter = None
+            break
+    if letter is None:
+        raise KeyError(letter_id)
+    return letter
+
+
+def key_of(message: Message) -> bytes:
+    """Return the key by which a letter is struck out; of one that somebody else wrote without, its place."""
+    key = message.key()
+    return _id_of(message).encode() if key is None else key
+
+
+def _all(reader: Reader, topic: str, partitions: tuple[int, ...]) -> Iterator[Message]:
+    bounds = {partition: reader.bounds(topic, partition) for partition in partitions}
+    starts: Mapping[int, int] = {partition: low for partition, (low, high) in bounds.items() if low < high}
+    return reader.records(topic, starts)
+
+
+def _id_of(message: Message) -> str:
+    return f"{message.partition()}-{message.offset()}"
+
+
+def _letter(message: Message) -> DeadLetter:
+    headers = headers_of(message)
+    return DeadLetter(
+        letter_id=_id_of(message),
+        reason=headers.get(REASON_HEADER, "not said"),
+        body=message.value() or b"",
+        headers=original_headers(headers),
+    )
