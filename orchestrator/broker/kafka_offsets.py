@@ -99,10 +99,16 @@ class Progress:
             return None
         waiting = sorted({*self._given, *self._left})
         base = waiting[0] if waiting else self._position
-        if base > self._base:
-            # Whoever was in the way is settled. The one that is in the way now was given out at least once.
-            self._base, self._starts = base, int(bool(waiting))
-        return base, _text(self._starts, self._fresh, self._position - base, [offset - base for offset in waiting])
+        known = self._position if self._known is None else self._known
+        if not waiting:
+            self._starts = 0
+        elif base >= known:
+            self._starts = max(1, self._fresh)
+        elif base > self._base:
+            self._starts = 1  # whoever was in the way is settled; how often this one came is not known
+        self._base = base
+        fresh = self._fresh if self._position == known else 0
+        return base, _text(self._starts, fresh, self._position - base, [offset - base for offset in waiting])
 
     def stored(self) -> None:
         """Take note that what `mark` returned last is stored."""

@@ -130,8 +130,12 @@ class Topics:
         return self._admin
 
     async def _answer(self, future: "Future[Any]") -> Any:
-        async with asyncio.timeout(self._limits.call_seconds):
-            return await asyncio.wrap_future(future)
+        try:
+            async with asyncio.timeout(self._limits.call_seconds):
+                return await asyncio.wrap_future(future)
+        finally:
+            # Why it can't connect, it tells only to who asks; and keeps it until then.
+            self._connected().poll(0)
 
     async def _described(self, topic: str, *, rights: bool = False) -> TopicDescription:
         with self._client.explained(f"asking for the topic {topic}"):

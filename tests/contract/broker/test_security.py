@@ -153,8 +153,8 @@ async def test_kafka_with_tls_and_password(kafka_server: KafkaServer, kafka_pref
     assert "hash" not in str(caught.value)
     with pytest.raises(BrokerError, match=r"(?i)certificate"):
         await kafka_reaches(kafka_server.tls_url, kafka_prefix, replace(known, ca_file=None))
+    other = kafka_server.directory / "other-ca.pem"
     with pytest.raises(BrokerError, match=r"(?i)certificate"):
-        other = kafka_server.directory / "other-ca.pem"
         await kafka_reaches(kafka_server.tls_url, kafka_prefix, replace(known, ca_file=other))
 
 
