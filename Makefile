@@ -12,6 +12,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 LOCK := $(BIN)/python -m uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --python-version 3.11
 CLIENT := tests/clients/web3js-quorum
 INTEROP := tests/clients/interop
+KAFKA := tests/servers/kafka
 
 .DEFAULT_GOAL := help
 .PHONY: help demo setup servers check package test bench capacity simulate outages soak fuzz lock clean
@@ -22,7 +23,7 @@ help: ## List what can be made
 demo: $(VENV)/installed ## Set up and run the main job on emulated nodes: under a minute, ends with "in sync"
 	$(BIN)/orchestrator demo
 
-setup: $(VENV)/installed-dev servers $(CLIENT)/node_modules/.installed $(INTEROP)/node_modules/.installed $(INTEROP)/go/bin/.installed ## Prepare .venv and the servers that tests need
+setup: $(VENV)/installed-dev servers $(KAFKA)/jars/.installed $(CLIENT)/node_modules/.installed $(INTEROP)/node_modules/.installed $(INTEROP)/go/bin/.installed ## Prepare .venv and the servers that tests need
 
 servers: ## Install the servers that tests start (Debian packages; as root or by sudo)
 	@sh tests/servers/install.sh
@@ -74,7 +75,7 @@ lock: $(VENV)/installed ## Lock the requirements again after a change in pyproje
 	$(LOCK) $(UPGRADE) --group fuzz --output-file requirements-fuzz.txt
 
 clean: ## Remove everything that was made here
-	rm -rf $(VENV) $(CLIENT)/node_modules $(INTEROP)/node_modules $(INTEROP)/.venv $(INTEROP)/go/bin dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(CLIENT)/node_modules $(INTEROP)/node_modules $(INTEROP)/.venv $(INTEROP)/go/bin $(KAFKA)/jars dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find orchestrator tests -name __pycache__ -prune -exec rm -rf {} +
 
 # pip comes from the machine (or from Python itself) once, to bring in the locked one.
@@ -101,6 +102,10 @@ $(VENV)/installed-dev: $(VENV)/installed requirements-dev.txt
 $(VENV)/installed-fuzz: $(VENV)/installed-dev requirements-fuzz.txt
 	-$(PIP) install --require-hashes --only-binary :all: -r requirements-fuzz.txt
 	@touch $@
+
+# By Maven, from where its own configuration says; compared with the hashes of jars.sha256.
+$(KAFKA)/jars/.installed: $(KAFKA)/pom.xml $(KAFKA)/jars.sha256 $(KAFKA)/install.sh | servers
+	$(KAFKA)/install.sh
 
 $(CLIENT)/node_modules/.installed $(INTEROP)/node_modules/.installed: %/node_modules/.installed: %/package-lock.json | servers
 	npm ci --prefix $* --ignore-scripts --no-audit --no-fund --loglevel=error

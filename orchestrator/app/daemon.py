@@ -79,6 +79,7 @@ def broker_access(config: BrokerConfig) -> Access:
         user=config.user,
         password=_secret(config.password_file),
         credentials_file=config.credentials_file,
+        sasl_mechanism=config.sasl_mechanism,
         ca_file=config.ca_file,
         certificate_file=config.certificate_file,
         key_file=config.key_file,

@@ -198,7 +198,7 @@ class KafkaBroker:
 
     def _trigger(self, taken: Taken, inlet: str) -> Trigger:
         message = taken.message
-        body, headers = message.value() or b"", kafka_letters.headers_of(message)
+        body, headers = message.value() or b"", taken.headers
 
         async def acknowledge() -> None:
             taken.settle()

@@ -17,7 +17,8 @@ from typing import Final
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from orchestrator.broker.kafka_client import Client
+from orchestrator.broker.kafka_client import QUEUE, Client
+from orchestrator.broker.kafka_letters import headers_of
 from orchestrator.broker.kafka_offsets import Progress
 from orchestrator.broker.names import Limits
 from orchestrator.engine.ports import BrokerError
@@ -39,12 +40,14 @@ class Taken:
 
     Attributes:
         message: The message.
+        headers: Its headers, names in lower case.
         delivery: How often it was given out, this time included, as far as it is known.
         settle: Counts it as settled: it does not come again.
         again: Gives it out again after some seconds, unless its partition went to another member meanwhile.
     """
 
     message: Message
+    headers: dict[str, str]
     delivery: int
     settle: Callable[[], None]
     again: Callable[[float], None]
@@ -116,6 +119,9 @@ class _Member:
                     consumer.close()  # commits by `_on_revoke`, and leaves the group
         except BrokerError as error:
             self._tell(partial(self.arrived.put_nowait, error))
+        except Exception as error:  # noqa: BLE001 - a thread that ends without a word would be waited for without an end
+            unforeseen = BrokerError(f"{QUEUE}: taking requests from {self._topic} failed: {error!r}")
+            self._tell(partial(self.arrived.put_nowait, unforeseen))
 
     def _step(self, consumer: Consumer) -> None:
         room = self._room()
@@ -165,7 +171,8 @@ class _Member:
             self._store(consumer, self._partitions)
         with self._lock:
             taken = [
-                self._taken(message, progress, progress.give(message.offset() or 0)) for message, progress in given
+                self._taken(message, headers_of(message), progress, progress.give(message.offset() or 0))
+                for message, progress in given
             ]
         if taken:
             self._tell(partial(self._arrive, taken))
@@ -174,7 +181,7 @@ class _Member:
         for each in taken:
             self.arrived.put_nowait(each)
 
-    def _taken(self, message: Message, progress: Progress, delivery: int) -> Taken:
+    def _taken(self, message: Message, headers: dict[str, str], progress: Progress, delivery: int) -> Taken:
         partition, offset = message.partition() or 0, message.offset() or 0
 
         def is_ours() -> bool:
@@ -186,13 +193,13 @@ class _Member:
 
         def once_more() -> None:
             if is_ours():
-                self.arrived.put_nowait(self._taken(message, progress, delivery + 1))
+                self.arrived.put_nowait(self._taken(message, headers, progress, delivery + 1))
 
         def again(seconds: float) -> None:
             if is_ours():
                 self._loop.call_later(seconds, once_more)
 
-        return Taken(message=message, delivery=delivery, settle=settle, again=again)
+        return Taken(message=message, headers=headers, delivery=delivery, settle=settle, again=again)
 
     def _commit(self, consumer: Consumer) -> None:
         now = time.monotonic()

@@ -9,7 +9,7 @@ from typing import Final
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from orchestrator.broker.kafka_client import Client
+from orchestrator.broker.kafka_client import QUEUE, Client
 from orchestrator.broker.names import Limits
 from orchestrator.engine.ports import BrokerError
 
@@ -151,6 +151,8 @@ class _Follower:
                     consumer.close()
         except BrokerError as error:
             self._tell(error)
+        except Exception as error:  # noqa: BLE001 - a thread that ends without a word would be waited for without an end
+            self._tell(BrokerError(f"{QUEUE}: reading {self._topic} failed: {error!r}"))
 
     def _read(self, consumer: Consumer) -> None:
         message = consumer.poll(_POLL_SECONDS)

@@ -26,7 +26,7 @@ class DeadLetter:
 
 @dataclass(frozen=True, slots=True)
 class Inlet:
-    """One subject or queue where triggers come in.
+    """One subject, queue or topic where triggers come in.
 
     Attributes:
         open: Begins to yield what comes in by it.
@@ -98,7 +98,7 @@ class Broker(Protocol):
     def verdicts(self) -> AsyncGenerator[bytes, None]:
         """Yield the bodies of verdicts until closed, over any number of reconnections, some of them again.
 
-        Every reader gets all of them. NATS keeps them for an hour, and those come first; RabbitMQ gives only what is
+        Every reader gets all of them. NATS and Kafka keep them for an hour, and those come first; RabbitMQ gives only what is
         published while a reader is connected.
         """
 

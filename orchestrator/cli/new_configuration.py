@@ -70,7 +70,7 @@ def configuration_text(
         'url = "sqlite:///orchestrator.db"  # or postgresql://user@host/database, for several replicas',
         "",
         "[broker]",
-        'url = "embedded:"                  # a NATS server is started for you; or nats://…, amqp://… (RabbitMQ)',
+        'url = "embedded:"                  # a NATS server is started for you; or nats://…, amqp://… (RabbitMQ), kafka://…',
         'data_dir = "broker"',
         "",
         "[api]",

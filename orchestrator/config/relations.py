@@ -194,6 +194,9 @@ def _broker_problems(broker: Mapping[str, Any], group_names: Mapping[str, Any]) 
         problems.append("broker.user: is missing beside password_file")
     if ("certificate_file" in broker) != ("key_file" in broker):
         problems.append("broker: a client certificate needs both certificate_file and key_file")
+    url, mechanism = broker.get("url"), broker.get("sasl_mechanism")
+    if mechanism == "PLAIN" and isinstance(url, str) and url.startswith("kafka:"):
+        problems.append("broker.sasl_mechanism: PLAIN shows the password to the network: take kafkas://, or SCRAM")
     names = _table(broker.get("names"))
     chosen = [name for key in ("requests", "dead", "events", "verdicts") if isinstance(name := names.get(key), str)]
     if len(set(chosen)) != len(chosen):

@@ -25,22 +25,28 @@ class StoreConfig(Section):
 
 
 class BrokerNames(Section):
-    """``[broker.names]``: subjects (NATS) or queues (RabbitMQ)."""
+    """``[broker.names]``: subjects (NATS), queues (RabbitMQ) or topics (Kafka)."""
 
     requests: Subject = Field(default="membership.requests", description="Where triggers come from.")
     dead: Subject = Field(default="membership.requests.dead", description="Where requests go that can't be accepted.")
-    events: Subject = Field(default="membership.events", description="Status events go to this, a dot and their type.")
-    consumer: Name = Field(default="orchestrator", description="Name of the durable consumer that replicas share.")
+    events: Subject = Field(
+        default="membership.events",
+        description="Status events go to this, a dot and their type; on Kafka to this one topic.",
+    )
+    consumer: Name = Field(
+        default="orchestrator",
+        description="Name of the durable consumer, or consumer group, that replicas share.",
+    )
     verdicts: Subject = Field(
         default="membership.verdicts", description="Where organisations tell each other what their own nodes show."
     )
 
 
 class SourceConfig(Section):
-    """``[[broker.sources]]``: who asks by which subject or queue; with one, nobody asks by any other."""
+    """``[[broker.sources]]``: who asks by which subject, queue or topic; with one, nobody asks by any other."""
 
     name: Name = Field(description="How it is called in the audit log and in what is shared out; unique.")
-    subject: Subject = Field(description="The subject (NATS) or queue (RabbitMQ) that only it may publish to; unique.")
+    subject: Subject = Field(description="The subject, queue or topic that only it may publish to; unique.")
     groups: Groups | None = Field(default=None, max_length=1000, description="Only about these groups.")
     accounts: Accounts | None = Field(default=None, max_length=1000, description="Only as these accounts.")
     kinds: tuple[Kind, ...] | None = Field(default=None, max_length=16, description="Only these kinds of changes.")
@@ -54,7 +60,8 @@ class BrokerConfig(Section):
 
     url: Annotated[str, AfterValidator(values.check_broker_url)] = Field(
         default="embedded:",
-        description="embedded: (a NATS server started for you), nats://, tls://, amqp:// or amqps://.",
+        description="embedded: (a NATS server started for you), nats://, tls://, amqp://, amqps://, kafka:// or "
+        "kafkas:// (with TLS).",
     )
     data_dir: Folder = Field(
         default=Path("orchestrator-broker"), description="Where the embedded server keeps messages."
@@ -64,6 +71,9 @@ class BrokerConfig(Section):
     token_file: SecretFile | None = Field(default=None, description="File with a NATS token.")
     credentials_file: SecretFile | None = Field(
         default=None, description="NATS credentials (JWT and seed, or a seed alone)."
+    )
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
+        default="SCRAM-SHA-512", description="How user and password are shown to Kafka; PLAIN only with TLS."
     )
     ca_file: File | None = Field(default=None, description="PEM of the authority that signed the server's certificate.")
     certificate_file: File | None = Field(default=None, description="PEM of the client's certificate.")

@@ -15,7 +15,7 @@ from orchestrator.besu.identifiers import enclave_key_to_bytes, normal_address, 
 from orchestrator.secret_modes import is_too_open, lies_in
 
 STORE_SCHEMES: Final = ("sqlite", "postgresql")
-BROKER_SCHEMES: Final = ("embedded", "nats", "tls", "amqp", "amqps")
+BROKER_SCHEMES: Final = ("embedded", "nats", "tls", "amqp", "amqps", "kafka", "kafkas")
 _BESU_VERSION: Final = re.compile(r"(\d{1,4})\.(\d{1,4})\.(\d{1,4})", re.ASCII)
 MOST_SOCKET_PATH: Final = 100
 MOST_PORT: Final = 65_535
@@ -49,9 +49,9 @@ def check_store_url(url: str, info: ValidationInfo) -> str:
 
 
 def check_broker_url(url: str) -> str:
-    """A message queue: ``embedded:``, ``nats://…``, ``tls://…``, ``amqp://…`` or ``amqps://…``.
+    """A message queue: ``embedded:``, ``nats://…``, ``tls://…``, ``amqp://…``, ``amqps://…``, ``kafka://…``, ``kafkas://…``.
 
-    The servers of a NATS cluster are separated by commas.
+    The servers of a cluster of NATS or Kafka are separated by commas.
     """
     if url == "embedded:":
         return url
@@ -59,8 +59,11 @@ def check_broker_url(url: str) -> str:
         parts = _parts(server)
         if parts.scheme not in BROKER_SCHEMES or not parts.hostname:
             raise ValueError(
-                'must be "embedded:", "nats://host:4222", "tls://host:4222", "amqp://host" or "amqps://host"'
+                'must be "embedded:", "nats://host:4222", "tls://host:4222", "amqp://host", "amqps://host", '
+                '"kafka://host:9092" or "kafkas://host:9092"'
             )
+    if len({server.partition(":")[0] for server in url.split(",")}) > 1:
+        raise ValueError("names servers of several kinds: all of them must begin in the same way")
     return url
 
 

@@ -14,6 +14,7 @@ from orchestrator.membership.status import EventType
 
 ASYNCAPI_VERSION: Final = "3.0.0"
 CLOUD_EVENT: Final = "application/cloudevents+json"
+KAFKA_BINDING: Final = "0.5.0"
 
 _SIGNED: Final[dict[str, type[BaseModel]]] = {
     VERDICT_TYPE: VerdictData,
@@ -43,10 +44,10 @@ def asyncapi_document(
 
     Args:
         version: Version of this program.
-        requests: Subject or queue of requests.
-        dead: Subject or queue of dead letters.
-        events: What stands before the type in the subject or routing key of an event.
-        verdicts: Subject or exchange of what organisations' daemons tell each other.
+        requests: Subject, queue or topic of requests.
+        dead: Subject, queue or topic of dead letters.
+        events: What stands before the type in the subject or routing key of an event; the topic of all of them.
+        verdicts: Subject, exchange or topic of what organisations' daemons tell each other.
     """
     outgoing: list[_Shape] = [(model, "serialization") for model in DOCUMENTS.values()]
     taken: list[type[BaseModel]] = [RequestData, *_SIGNED.values()]
@@ -77,11 +78,13 @@ def asyncapi_document(
                 "address": requests,
                 "description": "Requests for changes.",
                 "messages": {"changeRequested": {"$ref": "#/components/messages/changeRequested"}},
+                "bindings": _topic(requests),
             },
             "dead": {
                 "address": dead,
                 "description": "Requests that could not be accepted, as they came.",
                 "messages": {"deadLetter": {"$ref": "#/components/messages/deadLetter"}},
+                "bindings": _topic(dead),
             },
             "verdicts": {
                 "address": verdicts,
@@ -90,6 +93,7 @@ def asyncapi_document(
                     _signed_key(model): {"$ref": f"#/components/messages/{_signed_key(model)}"}
                     for model in _SIGNED.values()
                 },
+                "bindings": _topic(verdicts),
             },
             **{_key(kind): _channel(kind, events) for kind in EventType},
         },
@@ -109,6 +113,7 @@ def asyncapi_document(
                     "name": REQUEST_TYPE,
                     "contentType": CLOUD_EVENT,
                     "payload": {"$ref": "#/components/schemas/ChangeRequest"},
+                    "bindings": _KEYED,
                 },
                 "deadLetter": {
                     "name": "deadLetter",
@@ -135,6 +140,19 @@ def asyncapi_document(
             "schemas": schemas,
         },
     }
+
+
+_KEYED: Final = {
+    "kafka": {
+        "key": {"type": "string", "description": "The privacy group's id, by which its messages keep their order."},
+        "bindingVersion": KAFKA_BINDING,
+    }
+}
+
+
+def _topic(name: str) -> dict[str, Any]:
+    """Return the bindings of a channel: what it is on Kafka, where the address is that of NATS and RabbitMQ."""
+    return {"kafka": {"topic": name, "bindingVersion": KAFKA_BINDING}}
 
 
 def _event_schema(kind: str, data: str) -> dict[str, Any]:
@@ -167,6 +185,7 @@ def _channel(kind: EventType, events: str) -> dict[str, Any]:
         "address": f"{events}.{kind.value}",
         "description": _sentence(kind),
         "messages": {_key(kind): {"$ref": f"#/components/messages/{_key(kind)}"}},
+        "bindings": _topic(events),
     }
 
 
@@ -177,6 +196,7 @@ def _message(kind: EventType) -> dict[str, Any]:
         "contentType": CLOUD_EVENT,
         "payload": {"$ref": f"#/components/schemas/{DOCUMENTS[kind].__name__}"},
         "examples": [{"name": kind.value, "payload": example(kind)}],
+        "bindings": _KEYED,
     }
 
 

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs what the tests start or ask: PostgreSQL, pgbouncer, NATS, RabbitMQ, nginx, Chromium, Node.js, a JDK,
-# systemd-analyze, promtool and SoftHSM, from Debian's packages.
+# Installs what the tests start or ask: PostgreSQL, pgbouncer, NATS, RabbitMQ, nginx, Chromium, Node.js, a JDK, Maven,
+# systemd-analyze, promtool and SoftHSM, from Debian's packages. (Kafka comes by Maven: kafka/install.sh.)
 # Does nothing when all is there. The packages' services are not started: tests start servers of their own.
 set -eu
 
@@ -20,6 +20,7 @@ find_missing() {
     present node || missing="$missing nodejs"
     present npm || missing="$missing npm"
     { present java && present javac; } || missing="$missing default-jdk-headless"
+    present mvn || missing="$missing maven"
     present systemd-analyze || missing="$missing systemd"
     present promtool || missing="$missing prometheus"
     { present softhsm2-util && ls /usr/lib/softhsm/libsofthsm2.so >/dev/null 2>&1; } || missing="$missing softhsm2"

@@ -213,7 +213,12 @@ def test_every_mistake_is_told_with_its_key(load: Load) -> None:
         (NODE + "[store]\nurl = 'sqlite://a.db'", "store.url: must name a file"),
         (NODE + "[broker]\nurl = 'nats://token@host'", "broker.url: holds a password"),
         (NODE + "[broker]\nurl = 'nats://host,nats://token@host'", "broker.url: holds a password"),
-        (NODE + "[broker]\nurl = 'kafka://host'", "broker.url: must be"),
+        (NODE + "[broker]\nurl = 'mqtt://host'", "broker.url: must be"),
+        (NODE + "[broker]\nurl = 'kafka://one,kafkas://two'", "broker.url: names servers of several kinds"),
+        (
+            NODE + "[broker]\nurl = 'kafka://host'\nsasl_mechanism = 'PLAIN'",
+            "broker.sasl_mechanism: PLAIN shows the password to the network",
+        ),
         (NODE + "[broker]\npassword_file = 'owner.key'", "broker.user: is missing"),
         (NODE + "[broker.names]\nrequests = 'a'\nevents = 'a'", "broker.names: requests, dead, events and verdicts"),
         (NODE + "[broker.names]\nrequests = 'a.*'", "broker.names.requests: must consist of"),

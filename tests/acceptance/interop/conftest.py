@@ -11,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -54,6 +55,7 @@ class Interop:
             ("http://127.0.0.1:8080", self.url),
             ("nats://127.0.0.1:4222", self.broker_url),
             ("amqp://127.0.0.1", self.broker_url),
+            ("127.0.0.1:9092", urlsplit(self.broker_url).netloc),
         ):
             text = text.replace(documented, running)
         return str(text)

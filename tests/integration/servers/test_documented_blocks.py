@@ -6,6 +6,7 @@ import re
 import shlex
 import ssl
 import uuid
+from contextlib import aclosing
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import psycopg
 import pytest
 import trustme
 import yaml  # type: ignore[import-untyped] # it has no types of its own
+from confluent_kafka.admin import AclOperation, NewTopic, ResourceType
 
 from orchestrator.broker.connecting import connect
 from orchestrator.broker.names import Access, Limits
@@ -27,6 +29,7 @@ from tests.fakes.changes import a_change
 from tests.fakes.clock import START, JumpingClock
 from tests.integration.servers.running import configured, daemon_on, status
 from tests.patience import patient
+from tests.servers.kafka_server import KafkaServer
 from tests.servers.nats_server import NatsServer
 from tests.servers.nginx_server import NginxServer
 from tests.servers.pgbouncer_server import PgBouncerServer
@@ -155,6 +158,47 @@ async def test_the_rights_of_rabbitmq_are_enough(
                 await asyncio.wait({hearing}, timeout=0.2)
             assert hearing.result() == b"{}"
             await verdicts.aclose()
+
+
+def as_administrator(server: KafkaServer, user: str, commands: str) -> None:
+    """Do what lines of Kafka's command line do."""
+    kinds = {"--topic": ResourceType.TOPIC, "--group": ResourceType.GROUP}
+    for line in commands.strip().splitlines():
+        program, *words = shlex.split(line)
+        given = [(word, words[place + 1]) for place, word in enumerate(words[:-1]) if word.startswith("--")]
+        options = dict(given)
+        if program == "kafka-topics.sh":
+            config = dict(value.split("=") for name, value in given if name == "--config")
+            topic = NewTopic(options["--topic"], int(options["--partitions"]), 1, config=config)
+            server.admin.create_topics([topic])[topic.topic].result(20)
+        else:
+            operations = [AclOperation[value.upper()] for name, value in given if name == "--operation"]
+            (resource,) = kinds.keys() & options.keys()
+            prefixed = options.get("--resource-pattern-type") == "prefixed"
+            server.allow(user, kinds[resource], options[resource], *operations, prefixed=prefixed)
+
+
+@pytest.mark.parametrize("convenient", [False, True])
+async def test_the_rights_of_kafka_are_enough(kafka_server: KafkaServer, convenient: bool) -> None:
+    """With the topics that an administrator made the least rights do; with the others the daemon makes them all."""
+    least, more = blocks("Kafka", "sh")
+    user = await asyncio.to_thread(kafka_server.create_user, "hush")
+    await asyncio.to_thread(as_administrator, kafka_server, user, more if convenient else least)
+    access = Access(user=user, password="hush")
+    try:
+        async with (
+            connect(kafka_server.scram_url, directory=FOLDER, limits=LIMITS, access=access) as broker,
+            asyncio.timeout(60),
+        ):
+            await works(broker)
+            await broker.check_rights()
+            assert await broker.newest_event() == b"{}"
+            if convenient:
+                await broker.publish_verdict(b"{}")
+                async with aclosing(broker.verdicts()) as verdicts:
+                    assert await anext(verdicts) == b"{}"
+    finally:
+        await asyncio.to_thread(kafka_server.delete_topics, "membership.")
 
 
 async def test_nginx_and_the_probes_of_kubernetes_reach_the_daemon(tmp_path: Path, nats_url: str) -> None:
