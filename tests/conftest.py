@@ -30,7 +30,8 @@ class Groups(LoadScopeScheduling):  # type: ignore[misc] # it has no types
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        # A RabbitMQ takes 6 s to start, a Kafka 3 s. Two tests of a matrix at once would run a dozen daemons on two processors.
+        # A RabbitMQ takes 6 s to start, a Kafka 3 s. Two tests of a matrix at once would run a dozen daemons on two
+        # processors.
         together = ("tests/integration/crash/", "tests/integration/faults/", "rabbitmq", "kafka")
         return next((name for name in together if name in nodeid), nodeid)
 

@@ -98,8 +98,8 @@ class Broker(Protocol):
     def verdicts(self) -> AsyncGenerator[bytes, None]:
         """Yield the bodies of verdicts until closed, over any number of reconnections, some of them again.
 
-        Every reader gets all of them. NATS and Kafka keep them for an hour, and those come first; RabbitMQ gives only what is
-        published while a reader is connected.
+        Every reader gets all of them. NATS and Kafka keep them for an hour, and those come first; RabbitMQ gives only
+        what is published while a reader is connected.
         """
 
     async def dead_letters(self, limit: int = 100) -> tuple[DeadLetter, ...]:

@@ -19,6 +19,7 @@ from nats.aio.msg import Msg
 
 from orchestrator.broker.connecting import connect
 from orchestrator.broker.embedded import EmbeddedServer, embedded_server
+from orchestrator.broker.kafka_letters import headers_of
 from orchestrator.broker.names import Limits, Names
 from orchestrator.broker.port import Broker
 from tests.servers.kafka_server import KafkaServer
@@ -137,7 +138,7 @@ def _kafka_subscriber(url: str, topic: str) -> Callable[[], AbstractAsyncContext
             while True:
                 message = await asyncio.to_thread(consumer.poll, 0.1)
                 if message is not None and message.error() is None:
-                    headers = {name: bytes(value).decode() for name, value in message.headers()}
+                    headers = headers_of(message)
                     subject = f"{topic}.{headers['ce_type']}"
                     received.put_nowait(Received(subject, headers["ce_id"], message.value() or b""))
 

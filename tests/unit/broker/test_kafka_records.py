@@ -33,7 +33,12 @@ def test_what_is_no_document_has_no_key(body: bytes) -> None:
 
 def test_headers_are_text_by_names_in_lower_case() -> None:
     """What is no UTF-8 is shown escaped; a name that differs from another by case only stays visible."""
-    headers = [("Content-Type", b"a/b"), ("ce_id", b"\xff1"), ("CE_ID", "2"), ("none", None)]
+    headers: list[tuple[str, str | bytes | None]] = [
+        ("Content-Type", b"a/b"),
+        ("ce_id", b"\xff1"),
+        ("CE_ID", "2"),
+        ("none", None),
+    ]
     assert decoded(headers) == {"content-type": "a/b", "ce_id": "\\xff1", "CE_ID": "2", "none": ""}
 
 
