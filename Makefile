@@ -69,7 +69,8 @@ lock: $(VENV)/installed ## Lock the requirements again after a change in pyproje
 	$(LOCK) $(UPGRADE) pyproject.toml --output-file requirements.txt
 	$(LOCK) $(UPGRADE) pyproject.toml --extra traces --constraints requirements.txt --output-file requirements-traces.txt
 	$(LOCK) $(UPGRADE) pyproject.toml --extra pkcs11 --constraints requirements.txt --output-file requirements-pkcs11.txt
-	$(LOCK) $(UPGRADE) pyproject.toml --extra traces --extra pkcs11 --group dev --constraints requirements-traces.txt --constraints requirements-pkcs11.txt --output-file requirements-dev.txt
+	$(LOCK) $(UPGRADE) pyproject.toml --extra kafka --constraints requirements.txt --output-file requirements-kafka.txt
+	$(LOCK) $(UPGRADE) pyproject.toml --all-extras --group dev --constraints requirements-traces.txt --constraints requirements-pkcs11.txt --constraints requirements-kafka.txt --output-file requirements-dev.txt
 	$(LOCK) --group build --constraints requirements-dev.txt --output-file requirements-build.txt
 	$(LOCK) $(UPGRADE) $(INTEROP)/requirements.in --output-file $(INTEROP)/requirements.txt
 	$(LOCK) $(UPGRADE) --group fuzz --output-file requirements-fuzz.txt

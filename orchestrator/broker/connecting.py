@@ -78,6 +78,6 @@ def _kind_of(scheme: str) -> type[_Closable]:
     except ModuleNotFoundError as error:
         raise MissingClientError(
             f"Kafka's client is not installed ({error.name} is missing): "
-            "pip install 'besu-membership-orchestrator[kafka]'"
+            "pip install 'besu-membership-orchestrator[kafka]' (locked: requirements-kafka.txt)"
         ) from error
     return KafkaBroker

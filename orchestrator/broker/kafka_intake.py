@@ -27,6 +27,8 @@ from orchestrator.outside_text import told
 _IDLE_SECONDS: Final = 0.2
 _FULL_SECONDS: Final = 0.02
 _COMMIT_SECONDS: Final = 0.05
+_ROOM_SECONDS: Final = 1.0
+"""Not longer is waited with everything in flight: then there is a pause, and what was fetched comes anew."""
 _END_SECONDS: Final = 2.0
 _STRIKE_SECONDS: Final = 1.0
 """After a message could not be settled it is given out again so much later."""
@@ -94,6 +96,7 @@ class _Member:
         self._hears = hears
         self._loop = asyncio.get_running_loop()
         self._ended = threading.Event()
+        self._freed = threading.Event()
         self._lock = threading.Lock()  # of all that is known of partitions
         self._partitions: dict[int, Progress] = {}
         self._waiting: deque[Message] = deque()
@@ -103,6 +106,7 @@ class _Member:
     def end(self) -> None:
         """Have the thread end; it commits first."""
         self._ended.set()
+        self._freed.set()
 
     def run(self) -> None:
         """Take messages until told to end."""
@@ -124,7 +128,7 @@ class _Member:
             self._tell(partial(self.arrived.put_nowait, unforeseen))
 
     def _step(self, consumer: Consumer) -> None:
-        room = self._room()
+        room = self._room_in_time(consumer)
         self._regulate(consumer, room)
         found = consumer.poll(_FULL_SECONDS if self._waiting or room <= 0 else _IDLE_SECONDS)
         while found is not None:
@@ -138,9 +142,23 @@ class _Member:
         self._give(consumer, self._room())
         self._commit(consumer)
 
+    def _room_in_time(self, consumer: Consumer) -> int:
+        """Return how many may be given out; without room it is waited for, but not long: others may want partitions."""
+        deadline = time.monotonic() + _ROOM_SECONDS
+        while True:
+            self._freed.clear()
+            room = self._room()
+            if room > 0 or self._ended.is_set() or time.monotonic() >= deadline:
+                return room
+            self._commit(consumer)
+            self._freed.wait(_FULL_SECONDS)
+
     def _room(self) -> int:
         with self._lock:
-            return self._limits.in_flight - sum(progress.unsettled for progress in self._partitions.values())
+            return self._free()
+
+    def _free(self) -> int:
+        return self._limits.in_flight - sum(progress.unsettled for progress in self._partitions.values())
 
     def _regulate(self, consumer: Consumer, room: int) -> None:
         """Have nothing fetched while nothing may be given out, and again when a good part of the room is free."""
@@ -190,6 +208,8 @@ class _Member:
         def settle() -> None:
             with self._lock:
                 progress.settle(offset)
+                if self._free() >= self._limits.in_flight // 4:
+                    self._freed.set()
 
         def once_more() -> None:
             if is_ours():

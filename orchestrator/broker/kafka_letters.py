@@ -12,6 +12,11 @@ from orchestrator.broker.kafka_records import decoded
 from orchestrator.broker.letters import REASON_HEADER, original_headers
 from orchestrator.broker.port import DeadLetter
 
+MOST_HEADER_BYTES: Final = 64 << 10
+"""Headers of all sorts of senders have some hundred."""
+
+_HEADER_BYTES: Final = 4
+"""What a header takes beside its name and value, about."""
 _MOST_BYTES: Final = 64 * 1024 * 1024
 """Of the letters that one look keeps in memory."""
 
@@ -38,7 +43,13 @@ def headers_of(message: Message) -> dict[str, str]:
     except Exception as error:  # noqa: BLE001 - whatever the client raises, the record is taken without them
         _log.warning("headers of a message can't be read, it is taken without them", reason=repr(error))
         return {}
-    return {} if headers is None else decoded(headers if isinstance(headers, list) else headers.items())
+    found = list(headers.items() if isinstance(headers, dict) else headers or ())
+    size = sum(len(name) + len(value or b"") + _HEADER_BYTES for name, value in found)
+    if size > MOST_HEADER_BYTES:
+        most = f"{size} bytes, at most {MOST_HEADER_BYTES} are read"
+        _log.warning("headers of a message can't be read, it is taken without them", reason=most)
+        return {}
+    return decoded(found)
 
 
 def listed(reader: Reader, topic: str, partitions: tuple[int, ...], limit: int) -> tuple[DeadLetter, ...]:

@@ -25,6 +25,7 @@ from tests.benchmarks import (
     bench_lanes,
     bench_loop,
     bench_pool,
+    bench_queues,
     bench_reading,
     bench_recovery,
     bench_restart,
@@ -51,6 +52,7 @@ BENCHMARKS: tuple[tuple[tuple[str, ...], str, Measure], ...] = (
     (("i",), "dying at every point", bench_recovery.measure),
     (("j",), "going on for another replica", bench_takeover.measure),
     (("k",), "beside a sender of thousands", bench_flood.measure),
+    (("q",), "message queues against each other", bench_queues.measure),
     (("read",), "asked hundreds of times a second", bench_reading.measure),
 )
 """The parts that a benchmark measures, what it is, and the benchmark."""
