@@ -164,14 +164,18 @@ async def _requests(broker: Broker) -> tuple[Finding, ...]:
     said = await _trouble(broker.check) or await _trouble(broker.check_rights)
     if said is None:
         return (Finding(check="queue", level=Level.OK, what="requests can be taken from the queue, and buried"),)
-    trouble = Finding(
+    return (queue_trouble(said),)
+
+
+def queue_trouble(said: str) -> Finding:
+    """Return the finding for a message queue that requests can't be taken from."""
+    return Finding(
         check="queue",
         level=Level.ERROR,
         what=f"requests can't be taken from the queue: {said}",
         why="No request comes in this way; what is asked for over HTTP is not concerned.",
         remedy="Start the queue, correct broker.url, or grant what is missing (docs/servers.md).",
     )
-    return (trouble,)
 
 
 async def _events(broker: Broker) -> tuple[Finding, ...]:

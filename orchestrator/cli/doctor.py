@@ -21,6 +21,7 @@ from orchestrator.app.surroundings import (
     examine_neighbours,
     examine_queue,
     examine_store,
+    queue_trouble,
     secrets,
     store_trouble,
 )
@@ -33,7 +34,7 @@ from orchestrator.besu.inspection_reading import Inspector, Target, owned_groups
 from orchestrator.besu.inspection_watch import watch_findings
 from orchestrator.besu.node import Node
 from orchestrator.besu.tokens import TokenFile
-from orchestrator.broker.connecting import connect
+from orchestrator.broker.connecting import MissingClientError, connect
 from orchestrator.broker.port import Broker
 from orchestrator.cli.findings import as_document, show
 from orchestrator.cli.known_groups import is_unmade, kept_chains, kept_watch, known_groups
@@ -186,8 +187,11 @@ async def _queue(config: Config) -> tuple[Finding, ...]:
         access = broker_access(broker)
     except ConfigError:
         return ()  # told by its file's own check
-    async with connect(broker.url, directory=broker.data_dir, names=broker_names(broker), access=access) as queue:
-        return (*await examine_queue(queue), *await _neighbours(config, queue))
+    try:
+        async with connect(broker.url, directory=broker.data_dir, names=broker_names(broker), access=access) as queue:
+            return (*await examine_queue(queue), *await _neighbours(config, queue))
+    except MissingClientError as error:
+        return (queue_trouble(str(error)),)
 
 
 async def _neighbours(config: Config, queue: Broker) -> tuple[Finding, ...]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -331,3 +332,19 @@ async def test_what_is_wrong_comes_first_on_a_terminal(examined: Starting) -> No
     (well,) = [line for line in lines if line.startswith("ok m2:")]
     assert "reachable" in well
     assert other not in own
+
+
+async def test_a_queue_whose_client_is_not_installed_is_told(
+    examined: Starting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where Kafka is the queue and its extra is missing, the doctor says what to install, and looks at the rest."""
+    monkeypatch.delitem(sys.modules, "orchestrator.broker.kafka", raising=False)
+    monkeypatch.delitem(sys.modules, "orchestrator.broker.kafka_intake", raising=False)
+    monkeypatch.setitem(sys.modules, "confluent_kafka", None)
+    async with examined() as network:
+        network.file.write_text(f'[broker]\nurl = "kafka://127.0.0.1:1"\n{network.file.read_text()}')
+        findings = await network.examine()
+    (queue,) = [finding for finding in findings if finding.check == "queue"]
+    assert queue.level is Level.ERROR
+    assert "besu-membership-orchestrator[kafka]" in queue.what
+    assert set(levels(findings, "reachable")) == {Level.OK}
