@@ -1,6 +1,7 @@
 """A replica that is stopped while PostgreSQL waits for the rest of what it sends."""
 
 import asyncio
+import select
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -34,6 +35,9 @@ def amid_a_pipeline(url: str, name: str) -> Iterator[None]:
         connection.pgconn.send_query_params(b"UPDATE lanes SET last_sequence = last_sequence", None)
         connection.pgconn.send_flush_request()
         connection.pgconn.flush()
+        while connection.pgconn.is_busy():  # a server that is slow has not locked anything yet
+            select.select([connection.pgconn.socket], [], [], 1.0)
+            connection.pgconn.consume_input()
         yield
     finally:
         connection.close()
