@@ -324,7 +324,7 @@ class Sending:
         except NodeError:
             if command.action is not Action.UNLOCK:
                 raise
-            sender = await self.fleet.sender_for(change.privacy_group_id, (), plan.to_remove)
+            sender = await self.fleet.sender_for(change.privacy_group_id, (), (*plan.to_remove, *plan.to_add))
             watcher = sender.watcher
         # Reading the private nonce and bundling the history happen at this node's head: it must have the lock.
         lock_block = change.lock_block or 0

@@ -13,7 +13,7 @@ from orchestrator.engine.node_ports import Burning, NodeError, PmtOutcome
 from orchestrator.engine.watcher import ChainWatcher, silence
 from orchestrator.membership.attempt import Action, Attempt
 from orchestrator.membership.facts import AttemptSettled, AttemptUnmined, Fact, GroupMoved
-from orchestrator.membership.model import Change, Effect, GroupView, Plan
+from orchestrator.membership.model import Change, Effect, GroupView, Kind, Plan
 from orchestrator.membership.reasons import Reason
 from orchestrator.membership.replay import same_state
 from orchestrator.membership.retry import NODE_MARKER_BLOCKS, RENEW_AFTER_BLOCKS, WIDEN_AFTER_BLOCKS
@@ -29,11 +29,13 @@ def witnesses(fleet: Fleet, change: Change, attempt: Attempt) -> list[ChainWatch
     """Return the nodes that can tell what became of an attempt: the one that distributed it, then other members'.
 
     Only nodes of members have the private receipt. One that stands behind the others comes last: a node that can't
-    import a block answers calls all the same, and would never see the marker mined.
+    import a block answers calls all the same, and would never see the marker mined. Those that a change is to cure
+    refuse what the group executes.
     """
     plan = change.plan
+    fallen = change.members if change.kind is Kind.CURE_GROUP else ()
     keys = (*plan.participants, *attempt.members) if plan is not None else attempt.members
-    hosts = [fleet.hosting(key) for key in keys]
+    hosts = [fleet.hosting(key) for key in keys if key not in fallen]
     nodes = list(dict.fromkeys([fleet.named(attempt.node), *(host for host in hosts if host is not None)]))
     newest = max((node.head.number for node in nodes if node.head is not None), default=0)
     return sorted(nodes, key=lambda node: newest - (node.head.number if node.head is not None else 0) > 2)

@@ -170,10 +170,11 @@ def repair_trouble(change: Change, seen: Surveyed) -> Reason | None:
 def _member_trouble(
     key: str, member: MemberSurvey | None, seen: Surveyed, withdrawn: bool, cured: bool
 ) -> Reason | None:
-    if key not in seen.view.participants and not (cured and member is not None and member.moved_block is None):
-        if withdrawn:
-            return None  # whoever took it out did what was to be done
-        # Of a split the new member may be listed on its own side alone.
+    if key not in seen.view.participants:
+        # Whoever took it out did what was to be done. A cure adds whom it names: a split's new member may be listed on
+        # its own side alone, and a removal of ours may have been mined without our knowing.
+        if withdrawn or cured:
+            return None
         detail = f"at block {seen.view.block_number} it is no member any more: somebody removed it"
         return Reason(slug=OVERTAKEN, detail=detail, members=(key,))
     if member is not None and member.moved_block is not None:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from orchestrator.access.callers import Door, anyone
 from orchestrator.engine.requests import parse_request
-from orchestrator.membership.attempt import Action
+from orchestrator.engine.settling import witnesses
+from orchestrator.membership.attempt import Action, Attempt
 from orchestrator.membership.model import Change, State
 from tests.fakes.guarded_network import OTHER_KEY, GuardedNetwork, guarded_network
 from tests.integration.repair.engine_on_devnet import Running, running_on
@@ -63,6 +64,19 @@ async def test_a_split_group_is_whole_again(tmp_path: Path) -> None:
         assert not any(network.halted(number) for number in (1, 2, 3))
 
 
+async def test_those_that_fell_back_do_not_tell_what_became_of_the_cure(tmp_path: Path) -> None:
+    """Their nodes refuse what the group executes: only the others are witnesses of the removals, whoever is behind."""
+    async with split_network() as (network, group, transaction), running_on(network.devnet, tmp_path) as run:
+        change = await cure(run, group, transaction, [run.keys[0], run.keys[2]])
+        removal = await attempt_number(run, change, 1)
+        seen = await run.engine.store.change(change.change_id)
+        assert seen is not None
+        names = [watcher.node.name for watcher in witnesses(run.engine.fleet, seen, removal)]
+        assert names == ["m2"]
+        await blocks(network)
+        assert (await run.at_rest(change.change_id)).state is State.SUCCEEDED
+
+
 async def test_what_does_not_fit_removes_nobody(tmp_path: Path) -> None:
     """Members that did not fall back, only some of those that did, another transaction: refused with the reason."""
     cases = (
@@ -84,11 +98,12 @@ async def test_what_does_not_fit_removes_nobody(tmp_path: Path) -> None:
                 assert not refused.transacted
 
 
-async def second_attempt(run: Running, change: Change) -> None:
+async def attempt_number(run: Running, change: Change, number: int) -> Attempt:
     async with asyncio.timeout(30):
         while True:
-            if len(await run.engine.store.attempts(change.change_id)) == 2:
-                return
+            attempts = await run.engine.store.attempts(change.change_id)
+            if len(attempts) == number:
+                return attempts[-1]
             await asyncio.sleep(0.01)
 
 
@@ -98,7 +113,7 @@ async def test_a_daemon_that_stops_between_leaves_the_cure_to_the_next(tmp_path:
         await blocks(network)
         async with running_on(network.devnet, tmp_path) as run:
             change = await cure(run, group, transaction, [run.keys[0], run.keys[2]])
-            await second_attempt(run, change)
+            await attempt_number(run, change, 2)
         async with running_on(network.devnet, tmp_path) as run:
             cured = await run.at_rest(change.change_id)
             assert cured.state is State.SUCCEEDED, cured.reason

@@ -1,10 +1,17 @@
 """Whether members that fell back may be removed and added again."""
 
+from dataclasses import replace
+
 import pytest
 
 from orchestrator.membership.curing import Split, Witness, own_way_trouble, split_of
 from orchestrator.membership.forecast.histories import GroupBlock, GroupHistory
+from orchestrator.membership.machine import step
+from orchestrator.membership.model import Kind, Repair, State
 from orchestrator.membership.reasons import Reason
+from tests.fakes.changes import a_change
+from tests.fakes.clock import START
+from tests.fakes.surveys import NEW, OLD, SECOND, a_member, a_survey, a_view
 
 PMT = "0x" + "12" * 32
 MEMBERS = ("s", "n", "m")
@@ -72,3 +79,44 @@ def test_a_node_replays_all_only_if_its_newest_transaction_is_in_no_history(
     """What it executed alone is fine; what others executed, too, or what nothing explains, is not risked."""
     found = own_way_trouble(history(2, 5, 11), 9, roots, executed)
     assert (found is None) if trouble is None else (found is not None and trouble in found)
+
+
+CURE = replace(
+    a_change("cure", kind=Kind.CURE_GROUP, members=(SECOND, NEW), state=State.PREFLIGHT),
+    repair=Repair(members=(SECOND, NEW), since_block=0, stale_pmt=PMT),
+)
+
+
+@pytest.mark.parametrize(
+    ("participants", "moved", "removed", "to_remove"),
+    [
+        ((OLD, SECOND, NEW), {}, None, (SECOND, NEW)),
+        ((OLD, SECOND), {}, None, (SECOND,)),
+        ((OLD, NEW), {SECOND: 15}, None, (NEW,)),
+        ((OLD, NEW), {}, 15, (NEW,)),
+        ((OLD,), {SECOND: 15, NEW: 16}, None, ()),
+    ],
+)
+def test_who_is_listed_is_removed_and_all_are_added_in_one_call(
+    participants: tuple[str, ...], moved: dict[str, int], removed: int | None, to_remove: tuple[str, ...]
+) -> None:
+    """Also where a removal was mined that nobody here knows of, and after a life that ended between two removals."""
+    members = [a_member(key, agrees=False, moved_block=moved.get(key)) for key in (SECOND, NEW)]
+    seen = a_survey(*members, view=a_view(participants=participants))
+    change = (
+        CURE
+        if removed is None or CURE.repair is None
+        else replace(CURE, repair=replace(CURE.repair, removed_block=removed))
+    )
+    after = step(change, seen, START)
+    assert after.state is (State.REMOVING if to_remove else State.LOCKING), after.reason
+    assert after.plan is not None
+    assert (after.plan.to_add, after.plan.to_remove) == ((SECOND, NEW), to_remove)
+
+
+def test_a_member_that_somebody_added_again_is_left_to_a_person() -> None:
+    """It may be well by now, and whoever did it had a reason."""
+    members = [a_member(SECOND, agrees=False, moved_block=15), a_member(NEW, agrees=False)]
+    after = step(CURE, a_survey(*members, view=a_view(participants=(OLD, SECOND, NEW))), START)
+    assert after.reason is not None
+    assert (after.state, after.reason.slug) == (State.PARKED, "repair_overtaken")
