@@ -1,7 +1,7 @@
 """Composition root: from a configuration to a running daemon. The only package that knows every adapter."""
 
 from orchestrator.app.accounts import AccountError, opened_account
-from orchestrator.app.assembly import assembled, tls_context
+from orchestrator.app.assembly import assembled
 from orchestrator.app.daemon import broker_access, broker_names, run_daemon
 from orchestrator.app.secret_texts import store_url
 
@@ -13,5 +13,4 @@ __all__ = [
     "opened_account",
     "run_daemon",
     "store_url",
-    "tls_context",
 ]

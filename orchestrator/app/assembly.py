@@ -1,33 +1,27 @@
 """Composition root: from a configuration to a running daemon. The only module that knows every adapter."""
 
 import asyncio
-import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from random import SystemRandom
 
 from orchestrator.app.accounts import opened_accounts
 from orchestrator.app.callers import admission_rules, askers
 from orchestrator.app.guard_words import GuardWords
 from orchestrator.app.holder import holding
 from orchestrator.app.metrics import Metrics, NodeReading
+from orchestrator.app.node_access import connect_nodes
 from orchestrator.app.restoration import restoration_in
 from orchestrator.app.secret_texts import store_url
 from orchestrator.app.tracing import tracing
-from orchestrator.besu.enclave_probe import EnclaveProbe
-from orchestrator.besu.http_client import HttpNode, open_session
-from orchestrator.besu.node import Node
 from orchestrator.besu.own_markers import OwnMarkers, one_time_account, pooled_keys
 from orchestrator.besu.port import BesuNode
 from orchestrator.besu.signers import read_seed
 from orchestrator.besu.signing import Accounts, ManagementCodec
 from orchestrator.besu.statements import signer_of
-from orchestrator.besu.tokens import TokenFile
-from orchestrator.besu.websocket_client import NodeSocket
-from orchestrator.config import Config, MarkersConfig, NodeConfig
+from orchestrator.config import Config, MarkersConfig
 from orchestrator.engine.additions import AdditionsUnderWay
 from orchestrator.engine.bundle_sizes import BundleSizes
 from orchestrator.engine.bystanders import BystanderReader
@@ -70,43 +64,6 @@ from orchestrator.traces.recorder import TraceRecorder
 
 MOST_ADDITIONS = 1_000
 """Additions under way that are looked at before another one begins: more than lanes are driven at a time."""
-
-GATHER_SECONDS = 0.002
-"""How long a read waits for others: one new block wakes many lanes, and what they ask travels together."""
-
-
-def tls_context(ca_file: str | None) -> ssl.SSLContext | None:
-    """Return a TLS context that trusts an authority of its own, None for the system's."""
-    return None if ca_file is None else ssl.create_default_context(cafile=ca_file)
-
-
-async def connect_nodes(stack: AsyncExitStack, nodes: tuple[NodeConfig, ...]) -> list[BesuNode]:
-    """Return the configured nodes, with one HTTP session between them and a WebSocket each.
-
-    Args:
-        stack: Closes them.
-        nodes: From the configuration.
-    """
-    session = await stack.enter_async_context(open_session())
-    connected = []
-    for configured in nodes:
-        token = TokenFile(configured.token_file) if configured.token_file is not None else None
-        tls = tls_context(str(configured.ca_file)) if configured.ca_file is not None else None
-        http = HttpNode(session, configured.http, token=token, tls=tls, gather_seconds=GATHER_SECONDS)
-        link: NodeSocket | None = None
-        if configured.ws is not None:
-            link = await stack.enter_async_context(
-                NodeSocket(configured.ws, random=SystemRandom(), token=token, tls=tls)
-            )
-        node = Node(http, name=configured.name, version=configured.version)
-        enclave = None
-        if configured.enclave is not None:
-            enclave = EnclaveProbe(session, configured.enclave, tls, parties_url=configured.enclave_parties)
-        limit_bytes = configured.bundle_limit_bytes
-        connected.append(
-            BesuNode(configured.name, configured.enclave_keys, node, link, enclave, bundle_limit_bytes=limit_bytes)
-        )
-    return connected
 
 
 def keys_of_markers(markers: MarkersConfig) -> dict[str, bytes]:

@@ -7,7 +7,7 @@ from orchestrator.access.callers import Caller, Door, Role, Scope, scope_of
 from orchestrator.api.authentication import AccessRules, LocalUser
 from orchestrator.config import Config
 from orchestrator.config.access_section import LimitConfig, UserConfig
-from orchestrator.config.sections import SourceConfig
+from orchestrator.config.source_section import SourceConfig
 from orchestrator.engine.admission import AdmissionRules
 
 _OWNER: Final = "owner"

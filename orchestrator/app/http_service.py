@@ -23,9 +23,10 @@ from orchestrator.api.key_sets import KeySet, fetching, reading_file
 from orchestrator.api.overview_reading import Overview
 from orchestrator.api.ports import ApiServices, EventFeed
 from orchestrator.api.web_tokens import WebTokenRules, WebTokens
-from orchestrator.app.assembly import Engine, tls_context
+from orchestrator.app.assembly import Engine
 from orchestrator.app.callers import access_rules
 from orchestrator.app.naming import GroupNames
+from orchestrator.app.node_access import tls_context
 from orchestrator.app.readiness import Readiness
 from orchestrator.app.webhook_endpoints import endpoints
 from orchestrator.besu.versions import notes_of

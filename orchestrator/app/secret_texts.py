@@ -21,14 +21,21 @@ def secret_text(path: Path) -> str:
 
 
 def store_url(config: Config) -> str:
-    """Return the store's URL with its password, if it has one in a file.
+    """Return the store's URL with what files hold of it: its password, and where certificates are.
 
     Raises:
         ConfigError: The file can't be read.
     """
-    if config.store.password_file is None:
-        return config.store.url
-    parts = urlsplit(config.store.url)
-    password = quote(secret_text(config.store.password_file), safe="")
+    store = config.store
+    parts = urlsplit(store.url)
+    files = (("sslrootcert", store.ca_file), ("sslcert", store.certificate_file), ("sslkey", store.key_file))
+    said = [f"{name}={quote(str(path), safe='')}" for name, path in files if path is not None]
+    if store.ca_file is not None and "sslmode=" not in parts.query:
+        said.append("sslmode=verify-full")
+    if said:
+        parts = parts._replace(query="&".join([*filter(None, [parts.query]), *said]))
+    if store.password_file is None:
+        return urlunsplit(parts) if said else store.url
+    password = quote(secret_text(store.password_file), safe="")
     user, _, host = parts.netloc.rpartition("@")
     return urlunsplit(parts._replace(netloc=f"{user}:{password}@{host}"))

@@ -32,7 +32,7 @@ from orchestrator.besu.signer_ports import (
 from orchestrator.besu.signers import signer_from_key, signer_from_key_file, signer_from_keystore
 from orchestrator.besu.simulation import Forecast, Simulation
 from orchestrator.besu.subscriptions import Gap, GapReason
-from orchestrator.besu.tokens import TokenError, TokenFile
+from orchestrator.besu.tokens import TokenFile
 from orchestrator.besu.waiting import NotMinedError, wait_mined
 from orchestrator.besu.websocket_client import NodeSocket, Subscription
 
@@ -74,7 +74,6 @@ __all__ = [
     "SignerRefusedError",
     "Simulation",
     "Subscription",
-    "TokenError",
     "TokenFile",
     "TransportError",
     "Unseen",

@@ -1,4 +1,5 @@
-"""Every way in which a Besu node can fail a caller; refusals of transactions are in `transaction_errors`. Pure.
+"""Every way in which a Besu node can fail a caller; refusals of transactions are in `transaction_errors`,
+those of credentials in `credential_errors`. Pure.
 
 ::
 
@@ -8,7 +9,9 @@
     │   ├── NodeTimeoutError        sent, perhaps acted on
     │   ├── ConnectionLostError     sent, perhaps acted on
     │   ├── HostNotAllowedError     the node takes no requests under this host name
+    │   ├── CredentialsRefusedError nothing at all is answered to our credentials
     │   └── HttpStatusError         a proxy or an overloaded node answered instead
+    ├── CredentialError             what proves us to the node can't be had
     ├── ProtocolError               an answer that is no JSON-RPC, or not what the method answers
     │   └── BatchRefusedError       fewer requests at once may be answered
     ├── NotKnownError               null: the node has no answer to this, here or yet

@@ -3,8 +3,9 @@
 import asyncio
 import os
 import ssl
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from typing import Any, Final
 
@@ -12,6 +13,9 @@ import aiohttp
 import stamina
 
 from orchestrator.besu.batch_limit import BatchLimit
+from orchestrator.besu.credential_errors import CredentialsRefusedError
+from orchestrator.besu.credential_use import PROBE, Asking, ask_proven
+from orchestrator.besu.credentials import Credential
 from orchestrator.besu.errors import (
     BatchRefusedError,
     BesuError,
@@ -34,7 +38,6 @@ from orchestrator.besu.json_rpc import (
     result_of,
 )
 from orchestrator.besu.read_gathering import MOST_CALLS, ReadGatherer
-from orchestrator.besu.tokens import TokenFile
 from orchestrator.besu.turn_limit import TurnLimit
 from orchestrator.engine.tracing import asking
 from orchestrator.outside_text import told
@@ -43,6 +46,7 @@ DEFAULT_TIMEOUT_SECONDS: Final = 10.0
 _READ_ATTEMPTS: Final = 3
 _WRITE_WORDS: Final = ("send", "distribute", "create", "delete", "add", "remove", "set")
 _JSON: Final = "application/json"
+_UNAUTHORIZED: Final = 401
 _FORBIDDEN: Final = 403
 _TOLD_BYTES: Final = 1024
 _TOLD_CHARACTERS: Final = 120
@@ -91,7 +95,7 @@ class HttpNode:
     Args:
         session: shared with the other nodes, from ``open_session``.
         url: "http://…" or "https://…".
-        token: bearer token, sent with every request.
+        credential: sent with every request; a session that it is used with serves no other node.
         tls: context for "https", such as one that trusts a private authority; None for the system's.
         max_in_flight: reads of this node at a time, at most, and as many sends: fewer while it is busy. A send takes
             seconds when a long history is bundled with it, and keeps no read waiting. Besu takes 80 connections.
@@ -104,7 +108,7 @@ class HttpNode:
         session: aiohttp.ClientSession,
         url: str,
         *,
-        token: TokenFile | None = None,
+        credential: Credential | None = None,
         tls: ssl.SSLContext | None = None,
         max_in_flight: int = 32,
         timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
@@ -113,7 +117,7 @@ class HttpNode:
         self.url = url
         self.counts = CallCounts()
         self._session = session
-        self._token = token
+        self._credential = credential
         self._tls = tls
         self._read_turns = TurnLimit(max_in_flight, by_latency=True)
         self._send_turns = TurnLimit(max_in_flight, by_latency=False)
@@ -139,7 +143,7 @@ class HttpNode:
             RpcError: the node answered with an error.
             TransportError: no answer came.
             ProtocolError: the answer is no JSON-RPC.
-            TokenError: the token file is unreadable.
+            CredentialError: what proves us to the node can't be had.
         """
         with asking(method):
             if self._gatherer is not None and timeout is None and is_read(method):
@@ -153,10 +157,17 @@ class HttpNode:
         return self._batches.most
 
     async def _ask_alone(self, call: Call, timeout: float | None) -> Answer:
+        (answer,) = await self._proven(partial(self._ask_alone_with, call, timeout))
+        return answer
+
+    async def _proven(self, ask: Asking) -> list[Answer]:
+        return await ask_proven(self._credential, self.url, ask, partial(self._ask_alone_with, PROBE, None))
+
+    async def _ask_alone_with(self, call: Call, timeout: float | None, shown: Mapping[str, str]) -> list[Answer]:
         request_id = next(self._ids)
         body = encode_request(request_id, call)
-        answered = await self._post(body, calls=1, retry=is_read(call.method), timeout=timeout)
-        return decode_answer(answered, request_id)
+        answered = await self._post(body, shown, calls=1, retry=is_read(call.method), timeout=timeout)
+        return [decode_answer(answered, request_id)]
 
     async def _ask_together(self, calls: Sequence[Call]) -> Sequence[Answer]:
         return await self._ask_all(calls, None)
@@ -173,7 +184,7 @@ class HttpNode:
             TransportError: no answer came to a batch.
             BatchRefusedError: a batch that is not of reads alone was refused.
             ProtocolError: an answer is no JSON-RPC.
-            TokenError: the token file is unreadable.
+            CredentialError: what proves us to the node can't be had.
         """
         gathered = self._gatherer is not None and timeout is None and 0 < len(calls) <= MOST_CALLS
         with asking(", ".join(dict.fromkeys(call.method for call in calls))):
@@ -200,13 +211,18 @@ class HttpNode:
         return answers
 
     async def _ask_chunk(self, calls: Sequence[Call], timeout: float | None) -> list[Answer]:
+        return await self._proven(partial(self._ask_chunk_with, calls, timeout))
+
+    async def _ask_chunk_with(
+        self, calls: Sequence[Call], timeout: float | None, shown: Mapping[str, str]
+    ) -> list[Answer]:
         first_id = next(self._ids)
         for _ in calls[1:]:
             next(self._ids)
         retry = all(is_read(call.method) for call in calls)
         body = encode_batch(first_id, calls)
         try:
-            answered = await self._post(body, calls=len(calls), retry=retry, timeout=timeout)
+            answered = await self._post(body, shown, calls=len(calls), retry=retry, timeout=timeout)
             return decode_batch(answered, first_id, len(calls))
         except HttpStatusError as error:
             if error.status in _BATCH_STATUSES:
@@ -228,19 +244,23 @@ class HttpNode:
             self._batches.answer(1)
         return answers
 
-    async def _post(self, body: bytes, *, calls: int, retry: bool, timeout: float | None) -> bytes:
+    async def _post(
+        self, body: bytes, shown: Mapping[str, str], *, calls: int, retry: bool, timeout: float | None
+    ) -> bytes:
         seconds = self._timeout_seconds if timeout is None else timeout
+        headers = {"Content-Type": _JSON, **shown}
         if not retry:
-            return await self._post_once(self._send_turns, body, calls, seconds)
+            return await self._post_once(self._send_turns, body, headers, calls, seconds)
         async for attempt in stamina.retry_context(
             on=_may_pass, attempts=_READ_ATTEMPTS, timeout=None, wait_initial=0.1, wait_jitter=0.1
         ):
             with attempt:
-                return await self._post_once(self._read_turns, body, calls, seconds)
+                return await self._post_once(self._read_turns, body, headers, calls, seconds)
         raise AssertionError("a retry ends with an answer or an error")
 
-    async def _post_once(self, turns: TurnLimit, body: bytes, calls: int, seconds: float) -> bytes:
-        headers = {"Content-Type": _JSON, **(self._token.headers() if self._token else {})}
+    async def _post_once(
+        self, turns: TurnLimit, body: bytes, headers: dict[str, str], calls: int, seconds: float
+    ) -> bytes:
         async with turns.turn():
             self.counts.calls += calls
             self.counts.http_requests += 1
@@ -276,11 +296,12 @@ class HttpNode:
                     or answered.lstrip()[:1] not in {b"{", b"["}
                 ):
                     words = told(answered[:_TOLD_BYTES].decode("utf-8", "replace"), _TOLD_CHARACTERS).strip()
-                    raise HttpStatusError(
-                        f"{self.url} answered HTTP {response.status} without JSON-RPC ({words or 'nothing'}); "
-                        "check that it is a Besu node's address and what stands before it",
-                        status=response.status,
-                    )
+                    said = f"{self.url} answered HTTP {response.status} without JSON-RPC ({words or 'nothing'}); "
+                    if response.status == _UNAUTHORIZED:
+                        shown = "nothing" if self._credential is None else repr(self._credential)
+                        raise CredentialsRefusedError(f"{said}what stands before the node was shown {shown}")
+                    what_to_do = "check that it is a Besu node's address and what stands before it"
+                    raise HttpStatusError(said + what_to_do, status=response.status)
                 return answered
         except TimeoutError as error:
             raise NodeTimeoutError(f"{self.url} did not answer within {seconds:g} s") from error

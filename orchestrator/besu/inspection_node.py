@@ -23,6 +23,9 @@ NO_HEAD = "delivered no head over WebSocket"
 """How the finding of a WebSocket begins that is open and silent."""
 
 _SILENCE_REMEDIES = {
+    "credentials_refused": "Renew what proves us to the node (token_file, nodes.token, password_file); is it for this "
+    "node?",
+    "credentials_unavailable": "Mend what the node's credentials come from, as the message says.",
     "unauthorized": "Renew the token in token_file; check its permissions and its enclave key.",
     "host_not_allowed": "Add the host name of nodes.http to the node's --host-allowlist.",
 }

@@ -20,7 +20,6 @@ from orchestrator.besu.json_rpc import Call, result_of
 from orchestrator.besu.management_contract import PRIVACY_PRECOMPILE, Abi, ManagementContractError
 from orchestrator.besu.node import FIND_METHODS, Node
 from orchestrator.besu.results import Block, Head
-from orchestrator.besu.tokens import TokenError
 from orchestrator.besu.versions import native_abi
 
 ANSWER_SECONDS: Final = 15.0
@@ -47,8 +46,6 @@ async def asked(question: Awaitable[T]) -> T | Unanswered:
             return await question
     except BesuError as error:
         return Unanswered(error.reason, str(error))
-    except TokenError as error:
-        return Unanswered("unauthorized", str(error))
     except TimeoutError:
         return Unanswered("timeout", f"no answer within {ANSWER_SECONDS:g} s")
 

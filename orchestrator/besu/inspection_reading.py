@@ -11,6 +11,7 @@ from typing import Final
 import aiohttp
 
 from orchestrator.besu import inspection_questions as questions
+from orchestrator.besu.credentials import Credential
 from orchestrator.besu.errors import BesuError
 from orchestrator.besu.inspection import (
     EnclaveSeen,
@@ -27,7 +28,6 @@ from orchestrator.besu.inspection_proofs import identity_behind, identity_of, ke
 from orchestrator.besu.inspection_questions import asked
 from orchestrator.besu.node import Node
 from orchestrator.besu.results import Head
-from orchestrator.besu.tokens import TokenFile
 from orchestrator.besu.websocket_client import NodeSocket
 
 CONNECT_SECONDS: Final = 5.0
@@ -51,7 +51,7 @@ class Target:
         enclave_keys: The keys that its enclave hosts.
         ws_url: Its WebSocket address; None when there is none.
         enclave_url: Its enclave's address for clients; None when there is none.
-        token: Its bearer token.
+        credential: What proves us to it.
         tls: For "wss" and for an enclave's "https"; None for the system's.
     """
 
@@ -59,7 +59,7 @@ class Target:
     enclave_keys: tuple[str, ...]
     ws_url: str | None = None
     enclave_url: str | None = None
-    token: TokenFile | None = None
+    credential: Credential | None = None
     tls: ssl.SSLContext | None = None
 
 
@@ -156,7 +156,7 @@ class Inspector:
             subscription=heard,
             enclave=enclave.result(),
             keys=acting.result(),
-            tenant=target.token is not None,
+            tenant=target.credential is not None,
             identity=identity.result(),
             socket_identity=behind,
         )
@@ -175,7 +175,9 @@ class Inspector:
             return None, None
         block_seconds = period if isinstance(period, float) else 0.0
         within = min(max(self.expected.head_within_seconds, 3 * block_seconds), LONGEST_WAIT_SECONDS)
-        async with NodeSocket(target.ws_url, random=self.random, token=target.token, tls=target.tls) as socket:
+        async with NodeSocket(
+            target.ws_url, random=self.random, credential=target.credential, tls=target.tls
+        ) as socket:
             reader = socket.subscribe_heads()
             if not await socket.wait_connected(min(CONNECT_SECONDS, within)):
                 failed = Unanswered("not_connected", socket.last_error or f"no connection to {target.ws_url}")

@@ -20,6 +20,8 @@ SLUGS: Final = {
     "node_timeout": "node_unreachable",
     "connection_lost": "node_unreachable",
     "host_not_allowed": "host_not_allowed",
+    "credentials_unavailable": "credentials_unavailable",
+    "credentials_refused": "credentials_refused",
     "http_status": "node_error",
     "bad_answer": "node_error",
     "batch_refused": "node_error",

@@ -2,7 +2,7 @@
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from itertools import count
 from random import Random
@@ -13,11 +13,12 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
 
 from orchestrator.besu import subscriptions
-from orchestrator.besu.errors import BesuError, ConnectionLostError, NodeTimeoutError, ProtocolError
+from orchestrator.besu.credential_use import has_others
+from orchestrator.besu.credentials import Credential
+from orchestrator.besu.errors import BesuError, ConnectionLostError, NodeTimeoutError, ProtocolError, UnauthorizedError
 from orchestrator.besu.json_rpc import Answer, Call, Notification, decode_message, encode_request, result_of
 from orchestrator.besu.subscriptions import Allowance, Inbox, Item, Subscriptions, Topic, reconnect_delay_seconds
-from orchestrator.besu.tokens import TokenError, TokenFile
-from orchestrator.besu.websocket_frames import BoundedConnection, ConnectHere, failure_of
+from orchestrator.besu.websocket_frames import BoundedConnection, ConnectHere, failure_of, is_unauthorized
 from orchestrator.engine.isolation import contained
 from orchestrator.outside_text import told
 
@@ -27,7 +28,7 @@ MAX_MESSAGE_BYTES: Final = 1 << 20
 MAX_BYTES_PER_SECOND: Final = 2 << 20
 """More is left to the connection, which then fills and holds the node up: reading is work that nobody else can do."""
 
-_OUTSIDE_ERRORS: Final = (OSError, ConnectionClosed, InvalidHandshake, InvalidURI, TimeoutError, BesuError, TokenError)
+_OUTSIDE_ERRORS: Final = (OSError, ConnectionClosed, InvalidHandshake, InvalidURI, TimeoutError, BesuError)
 
 
 class Subscription:
@@ -90,7 +91,7 @@ class NodeSocket:
     Args:
         url: "ws://…" or "wss://…".
         random: spreads reconnections.
-        token: bearer token, sent when connecting.
+        credential: shown when connecting.
         tls: context for "wss"; None for the system's.
         inbox_items: items that wait for a slow reader, for each subscription, before they give way to a gap.
         answer_timeout_seconds: for connecting and for each answer to a subscribe call.
@@ -103,7 +104,7 @@ class NodeSocket:
         url: str,
         *,
         random: Random,
-        token: TokenFile | None = None,
+        credential: Credential | None = None,
         tls: ssl.SSLContext | None = None,
         inbox_items: int = 1024,
         answer_timeout_seconds: float = 10.0,
@@ -115,7 +116,8 @@ class NodeSocket:
         self.connections = 0
         self.last_error: str | None = None
         self._random = random
-        self._token = token
+        self._credential = credential
+        self._shown: Mapping[str, str] = {}
         self._tls = tls
         self._inbox_items = inbox_items
         self._answer_timeout_seconds = answer_timeout_seconds
@@ -229,10 +231,13 @@ class NodeSocket:
             self._heard = False
             with contained("node socket", url=self.url) as serving:
                 try:
+                    self._shown = await self._credential.headers() if self._credential is not None else {}
                     async with self._open() as connection:
                         await self._serve(connection)
                 except* _OUTSIDE_ERRORS as errors:
                     self.last_error = failure_of(errors)
+                    if is_unauthorized(errors):
+                        await has_others(self._credential, self._shown)
             if serving.error is not None:
                 self.last_error = told(repr(serving.error))
             if self._closing:
@@ -252,7 +257,7 @@ class NodeSocket:
         return ConnectHere(
             self.url,
             create_connection=BoundedConnection,
-            additional_headers=self._token.headers() if self._token else None,
+            additional_headers=self._shown,
             ssl=self._tls,
             open_timeout=self._answer_timeout_seconds,
             close_timeout=1,
@@ -306,6 +311,9 @@ class NodeSocket:
 
     async def _subscribe_one(self, connection: ClientConnection, local_id: int, topic: Topic) -> None:
         answer = await self._ask(connection, topic.subscribe)
+        if isinstance(answer.error, UnauthorizedError) and await has_others(self._credential, self._shown):
+            # What was shown when connecting counts for all that is asked over the connection.
+            raise ConnectionLostError(f"{self.url} does not take the credentials any more that were shown")
         if answer.error is not None:
             self._protocol.remove(local_id)
             reader = self._readers.pop(local_id, None)

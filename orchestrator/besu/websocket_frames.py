@@ -5,6 +5,7 @@ answered before that, and those of two bytes each come a hundred thousand in one
 """
 
 import asyncio
+from http import HTTPStatus
 from typing import Final
 
 from websockets.asyncio.client import ClientConnection, connect
@@ -65,11 +66,22 @@ class ConnectHere(connect):
         return exc
 
 
-def failure_of(errors: BaseExceptionGroup[BaseException]) -> str:
-    """Return why a connection failed, for a person: the first of its errors."""
+def is_unauthorized(errors: BaseExceptionGroup[BaseException]) -> bool:
+    """Return whether a connection failed because our credentials were not taken."""
+    error = _first(errors)
+    return isinstance(error, InvalidStatus) and error.response.status_code == HTTPStatus.UNAUTHORIZED
+
+
+def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
     error: BaseException = errors
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
+    return error
+
+
+def failure_of(errors: BaseExceptionGroup[BaseException]) -> str:
+    """Return why a connection failed, for a person: the first of its errors."""
+    error = _first(errors)
     if isinstance(error, InvalidStatus):
         words = (error.response.body or b"")[:_REFUSAL_BYTES].decode("utf-8", "replace").strip()
         advice = "; add the host name to the node's --host-allowlist" if "Host not authorized" in words else ""

@@ -11,10 +11,10 @@ from random import SystemRandom
 from typing import Annotated, Final
 
 import typer
-from aiohttp import ClientSession
 from rich.console import Console
 
-from orchestrator.app import broker_access, broker_names, store_url, tls_context
+from orchestrator.app import broker_access, broker_names, store_url
+from orchestrator.app.node_access import NodeLines
 from orchestrator.app.signer_checks import signing_troubles
 from orchestrator.app.surroundings import (
     disk,
@@ -25,7 +25,6 @@ from orchestrator.app.surroundings import (
     secrets,
     store_trouble,
 )
-from orchestrator.besu.http_client import HttpNode, open_session
 from orchestrator.besu.inspection import Expected, Finding, Level, in_order, is_healthy
 from orchestrator.besu.inspection_before import chain_findings
 from orchestrator.besu.inspection_enclave import member_sets
@@ -33,7 +32,6 @@ from orchestrator.besu.inspection_network import judge
 from orchestrator.besu.inspection_reading import Inspector, Target, owned_groups, standing
 from orchestrator.besu.inspection_watch import watch_findings
 from orchestrator.besu.node import Node
-from orchestrator.besu.tokens import TokenFile
 from orchestrator.broker.connecting import MissingClientError, connect
 from orchestrator.broker.port import Broker
 from orchestrator.cli.findings import as_document, show
@@ -64,7 +62,10 @@ def doctor(
     except ConfigError as error:
         raise fail(str(error), Exit.USAGE) from None
     quieten()
-    findings = asyncio.run(examine(loaded, head_within_seconds=head_within))
+    try:
+        findings = asyncio.run(examine(loaded, head_within_seconds=head_within))
+    except ConfigError as error:
+        raise fail(str(error), Exit.USAGE) from None
     if as_json:
         typer.echo(as_document(findings))
     else:
@@ -82,10 +83,10 @@ async def examine(config: Config, *, head_within_seconds: float = 15.0) -> tuple
     expected = Expected(gas_price=config.chain.gas_price, head_within_seconds=head_within_seconds)
     keys = [key for node in config.nodes for key in node.enclave_keys]
     async with AsyncExitStack() as stack:
-        session = await stack.enter_async_context(open_session())
-        targets = [_target(session, node) for node in config.nodes]
+        lines = NodeLines(stack)
+        targets = [await _target(lines, node) for node in config.nodes]
         inspector = Inspector(
-            session=session,
+            session=await lines.shared(),
             random=SystemRandom(),
             now=time.time,
             expected=expected,
@@ -124,16 +125,15 @@ class _Stored:
     findings: tuple[Finding, ...] = ()
 
 
-def _target(session: ClientSession, node: NodeConfig) -> Target:
-    token = TokenFile(node.token_file) if node.token_file is not None else None
-    tls = tls_context(str(node.ca_file)) if node.ca_file is not None else None
+async def _target(lines: NodeLines, node: NodeConfig) -> Target:
+    line = await lines.reach(node)
     return Target(
-        node=Node(HttpNode(session, node.http, token=token, tls=tls), name=node.name, version=node.version),
+        node=Node(line.http, name=node.name, version=node.version),
         enclave_keys=node.enclave_keys,
         ws_url=node.ws,
         enclave_url=node.enclave,
-        token=token,
-        tls=tls,
+        credential=line.credential,
+        tls=line.tls,
     )
 
 

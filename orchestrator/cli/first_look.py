@@ -13,7 +13,7 @@ from aiohttp import ClientSession
 from orchestrator.besu.errors import BesuError
 from orchestrator.besu.http_client import HttpNode, open_session
 from orchestrator.besu.node import Node
-from orchestrator.besu.tokens import TokenError, TokenFile
+from orchestrator.besu.tokens import TokenFile
 from orchestrator.besu.websocket_client import NodeSocket
 from orchestrator.config.values import check_http_url, check_ws_url
 from orchestrator.outside_text import one_line, told
@@ -79,14 +79,14 @@ async def _look(session: ClientSession, name: str, http: str, ws: str | None, to
     except ValueError as error:
         return Look(name=name, http=http, trouble=f"{http}: {error}")
     token = None if token_file is None else TokenFile(token_file)
-    node = Node(HttpNode(session, address, token=token), name=name)
+    node = Node(HttpNode(session, address, credential=token), name=name)
     try:
         async with asyncio.timeout(ANSWER_SECONDS):
             client = await node.http.call("web3_clientVersion")
             chain_id = await node.chain_id()
             period = await _period(node)
             socket = await _answering(ws or _guessed(address), token)
-    except (BesuError, TokenError) as error:
+    except BesuError as error:
         return Look(name=name, http=address, trouble=one_line(str(error)))
     except TimeoutError:
         return Look(name=name, http=address, trouble=f"{address} did not answer within {ANSWER_SECONDS:g} s")
@@ -119,5 +119,5 @@ async def _answering(url: str | None, token: TokenFile | None) -> str | None:
     """Return a WebSocket address when a connection to it can be made."""
     if url is None:
         return None
-    async with NodeSocket(url, random=SystemRandom(), token=token) as socket:
+    async with NodeSocket(url, random=SystemRandom(), credential=token) as socket:
         return url if await socket.wait_connected(CONNECT_SECONDS) else None

@@ -26,6 +26,7 @@ def guard(context: typer.Context, config: options.ConfigFile = options.DEFAULT_C
         return
     loaded = load(config)
     from orchestrator.app.daemon import stopping_on_signals
+    from orchestrator.config import ConfigError
     from orchestrator.engine.ports import StoreError
     from orchestrator.guard.service import GuardError, running_guard
     from orchestrator.log import configure_logging
@@ -41,7 +42,7 @@ def guard(context: typer.Context, config: options.ConfigFile = options.DEFAULT_C
 
     try:
         asyncio.run(until_stopped())
-    except GuardError as error:
+    except (ConfigError, GuardError) as error:
         raise fail(str(error), Exit.USAGE) from None
     except (StoreError, OSError) as error:
         raise fail(str(error)) from None

@@ -57,10 +57,11 @@ def rehearse(
     from orchestrator.app import AccountError
     from orchestrator.besu.signer_ports import SignerError
     from orchestrator.cli.rehearsal.report import as_document, as_markdown
+    from orchestrator.config import ConfigError
 
     try:
         found, refused = asyncio.run(rehearsed(loaded, chosen, transactions, days, blocks, say))
-    except (AccountError, SignerError) as error:
+    except (AccountError, ConfigError, SignerError) as error:
         raise fail(str(error)) from None
     document = json.dumps(as_document(found), indent=2, ensure_ascii=False)
     try:
@@ -121,12 +122,10 @@ async def rehearsed(
         AccountError, SignerError: The owner's key can't be had.
     """
     from orchestrator.app.accounts import opened_account
-    from orchestrator.app.assembly import connect_nodes, tls_context
+    from orchestrator.app.node_access import NodeLines, connect_nodes
     from orchestrator.besu.errors import BesuError
     from orchestrator.besu.groups import FlexiblePrivacyGroups
-    from orchestrator.besu.http_client import HttpNode, open_session
     from orchestrator.besu.inspection import Level
-    from orchestrator.besu.tokens import TokenFile
     from orchestrator.cli.doctor import examine
     from orchestrator.cli.rehearsal.course import Rehearser, TimedNode
     from orchestrator.cli.rehearsal.report import Rehearsal, remarks_on
@@ -141,20 +140,8 @@ async def rehearsed(
     names = tuple(node.name for node in chosen)
     async with AsyncExitStack() as stack:
         signer = await stack.enter_async_context(opened_account(config.accounts[0]))
-        session = await stack.enter_async_context(open_session())
-        nodes = [
-            TimedNode(
-                HttpNode(
-                    session,
-                    node.http,
-                    token=TokenFile(node.token_file) if node.token_file is not None else None,
-                    tls=tls_context(str(node.ca_file)) if node.ca_file is not None else None,
-                ),
-                name=node.name,
-                version=node.version,
-            )
-            for node in chosen
-        ]
+        lines = NodeLines(stack)
+        nodes = [TimedNode((await lines.reach(node)).http, name=node.name, version=node.version) for node in chosen]
         tell("asking the doctor")
         findings = [f for f in await examine(config) if f.node in names and f.level in (Level.ERROR, Level.WARNING)]
         worst = tuple(f"{f.node}, {f.check}: {sentence(f.what)} {f.remedy}" for f in findings if f.level is Level.ERROR)

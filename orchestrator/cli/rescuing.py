@@ -144,8 +144,10 @@ async def rescued(aims: RescueAims, tell: Callable[[str], None]) -> RescueReport
         )
 
 
-def _seen(session: aiohttp.ClientSession, name: str, url: str, clock: SystemClock, token: TokenFile | None) -> SeenNode:
-    http = HttpNode(session, url, token=token)
+def _seen(
+    session: aiohttp.ClientSession, name: str, url: str, clock: SystemClock, credential: TokenFile | None
+) -> SeenNode:
+    http = HttpNode(session, url, credential=credential)
     # Which enclave keys it hosts nobody says; the rules only need to tell the nodes apart.
     port = BesuNode(name, (name,), Node(http, name=name), None)
     return SeenNode(http=http, watcher=ChainWatcher(port, clock, timedelta(seconds=1)))

@@ -46,9 +46,10 @@ def relation_problems(values: Mapping[str, Any]) -> list[str]:
     peers = list(_tables(values.get("peers")))
     problems = [
         *_repeated("nodes", "name", ((i, n.get("name")) for i, n in nodes)),
-        # Tenants of one node share its address; each has a token of its own (docs/besu.md#multi-tenancy).
-        *_repeated("nodes", "http", ((i, n.get("http")) for i, n in nodes if n.get("token_file") is None)),
+        # Tenants of one node share its address; each proves itself by its own means (docs/besu.md#multi-tenancy).
+        *_repeated("nodes", "http", ((i, n.get("http")) for i, n in nodes if not _proofs(n))),
         *_repeated("nodes", "token_file", ((i, n.get("token_file")) for i, n in nodes)),
+        *(problem for i, n in nodes for problem in _credential_problems(f"nodes.{i}", n)),
         *_repeated("nodes", "enclave_keys", ((i, key) for i, n in nodes for key in _items(n.get("enclave_keys")))),
         *_repeated("accounts", "address", ((i, _lower(a.get("address"))) for i, a in accounts)),
         *_repeated("webhooks", "name", ((i, w.get("name")) for i, w in webhooks)),
@@ -64,9 +65,37 @@ def relation_problems(values: Mapping[str, Any]) -> list[str]:
         if ("secret_file" in webhook) == ("secret" in webhook):
             variable = _variable("webhooks", index, "secret")
             problems.append(f"webhooks.{index}: give either secret_file or {variable}; receivers check it")
+    store = _table(values.get("store"))
+    if ("certificate_file" in store) != ("key_file" in store):
+        problems.append("store: a client certificate needs both certificate_file and key_file")
     problems += _access_problems(_table(values.get("access")), _table(values.get("api")), _table(values.get("groups")))
     problems += _guard_problems(_table(values.get("guard")), nodes)
     return problems + _broker_problems(_table(values.get("broker")), _table(values.get("groups")))
+
+
+def _proofs(node: Mapping[str, Any]) -> list[str]:
+    return [key for key in ("token_file", "token", "user") if key in node]
+
+
+def _credential_problems(path: str, node: Mapping[str, Any]) -> list[str]:
+    problems = []
+    if len(given := _proofs(node)) > 1:
+        problems.append(f"{path}: has several credentials ({', '.join(given)}); keep one")
+    if ("user" in node) != ("password_file" in node):
+        problems.append(f"{path}: basic authentication needs both user and password_file")
+    if ("certificate_file" in node) != ("key_file" in node):
+        problems.append(f"{path}: a client certificate needs both certificate_file and key_file")
+    if "token" not in node:
+        return problems
+    token = _table(node["token"])
+    if ("command" in token) == ("url" in token):
+        problems.append(f"{path}.token: give either command or url: where the token comes from")
+    if "url" in token and not {"client_id", "client_secret_file"} <= set(token):
+        problems.append(f"{path}.token: url needs client_id and client_secret_file")
+    url = token.get("url")
+    if isinstance(url, str) and not _is_private(url):
+        problems.append(f"{path}.token.url: must be https, or http on loopback: the secret goes there")
+    return problems
 
 
 def _guard_problems(guard: Mapping[str, Any], nodes: list[tuple[int, dict[str, Any]]]) -> list[str]:

@@ -6,12 +6,13 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, SecretStr
 
 from orchestrator.config import values
-from orchestrator.config.access_section import AccessConfig, Accounts, Groups, socket_path
+from orchestrator.config.access_section import AccessConfig, socket_path
 from orchestrator.config.account_section import AccountConfig
 from orchestrator.config.guard_section import GuardConfig
 from orchestrator.config.kinds import File, Folder, GroupName, Name, Seconds, SecretFile, Section, Subject
+from orchestrator.config.node_token_section import NodeTokenConfig
+from orchestrator.config.source_section import SourceConfig
 from orchestrator.config.traces_section import TracesConfig
-from orchestrator.membership.model import Kind
 
 
 class StoreConfig(Section):
@@ -22,6 +23,11 @@ class StoreConfig(Section):
         description="sqlite:///file.db, or postgresql://user@host/database for several replicas.",
     )
     password_file: SecretFile | None = Field(default=None, description="File with PostgreSQL's password.")
+    ca_file: File | None = Field(
+        default=None, description="PEM of the authority that PostgreSQL's certificate must come from, for its host."
+    )
+    certificate_file: File | None = Field(default=None, description="PEM of our certificate at PostgreSQL.")
+    key_file: SecretFile | None = Field(default=None, description="PEM of our certificate's key.")
 
 
 class BrokerNames(Section):
@@ -39,19 +45,6 @@ class BrokerNames(Section):
     )
     verdicts: Subject = Field(
         default="membership.verdicts", description="Where organisations tell each other what their own nodes show."
-    )
-
-
-class SourceConfig(Section):
-    """``[[broker.sources]]``: who asks by which subject, queue or topic; with one, nobody asks by any other."""
-
-    name: Name = Field(description="How it is called in the audit log and in what is shared out; unique.")
-    subject: Subject = Field(description="The subject, queue or topic that only it may publish to; unique.")
-    groups: Groups | None = Field(default=None, max_length=1000, description="Only about these groups.")
-    accounts: Accounts | None = Field(default=None, max_length=1000, description="Only as these accounts.")
-    kinds: tuple[Kind, ...] | None = Field(default=None, max_length=16, description="Only these kinds of changes.")
-    unfinished: int | None = Field(
-        default=None, ge=1, le=1_000_000, description="Its unfinished changes; without it `admission.per_source`."
     )
 
 
@@ -252,7 +245,18 @@ class NodeConfig(Section):
     token_file: SecretFile | None = Field(
         default=None, description="File with the node's JWT; read again when it changes."
     )
+    token: NodeTokenConfig | None = None
+    user: Annotated[str, AfterValidator(values.check_user)] | None = Field(
+        default=None, description="User name, where what stands before the node asks for one (basic authentication)."
+    )
+    password_file: SecretFile | None = Field(
+        default=None, description="File with the user's password; read again when it changes."
+    )
     ca_file: File | None = Field(default=None, description="PEM of the authority that signed the node's certificate.")
+    certificate_file: File | None = Field(
+        default=None, description="PEM of our certificate, for a node (HTTP, WebSocket) or enclave that asks for one."
+    )
+    key_file: SecretFile | None = Field(default=None, description="PEM of our certificate's key.")
 
     @property
     def version(self) -> tuple[int, int, int] | None:
@@ -334,12 +338,13 @@ def secret_files(config: Config) -> tuple[Path, ...]:
     """Return the files with secrets that a configuration names, each once."""
     broker = config.broker
     named = (
-        config.store.password_file,
+        *(config.store.password_file, config.store.key_file),
         config.markers.seed_file,
         config.api.key_file,
         config.traces.headers_file,
         *(broker.password_file, broker.token_file, broker.credentials_file, broker.key_file),
-        *(node.token_file for node in config.nodes),
+        *(path for node in config.nodes for path in (node.token_file, node.password_file, node.key_file)),
+        *(node.token.client_secret_file for node in config.nodes if node.token is not None),
         *(path for account in config.accounts for path in account.secret_files),
         *(path for webhook in config.webhooks for path in (webhook.secret_file, webhook.authorization_file)),
     )

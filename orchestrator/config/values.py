@@ -18,6 +18,7 @@ STORE_SCHEMES: Final = ("sqlite", "postgresql")
 BROKER_SCHEMES: Final = ("embedded", "nats", "tls", "amqp", "amqps", "kafka", "kafkas")
 _BESU_VERSION: Final = re.compile(r"(\d{1,4})\.(\d{1,4})\.(\d{1,4})", re.ASCII)
 MOST_SOCKET_PATH: Final = 100
+MOST_USER: Final = 256
 MOST_PORT: Final = 65_535
 _SOURCE: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=%-]+")
 _LONGEST_SOURCE: Final = 256
@@ -137,6 +138,13 @@ def check_group_id(privacy_group_id: str) -> str:
 def check_address(address: str) -> str:
     """An account's address, made lower case."""
     return normal_address(address)
+
+
+def check_user(name: str) -> str:
+    """A user's name of basic authentication: what stands before the first colon."""
+    if not name or len(name) > MOST_USER or ":" in name or not name.isprintable():
+        raise ValueError(f"must be 1 to {MOST_USER} printable characters without a colon")
+    return name
 
 
 def check_listen(listen: str) -> str:

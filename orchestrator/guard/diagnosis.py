@@ -11,6 +11,7 @@ import aiohttp
 
 from orchestrator.besu.answers import optional, read_quantity
 from orchestrator.besu.bundles import InvalidBundleError
+from orchestrator.besu.credential_errors import CredentialError
 from orchestrator.besu.enclave_probe import upcheck
 from orchestrator.besu.errors import BesuError
 from orchestrator.besu.http_client import HttpNode
@@ -247,7 +248,7 @@ class Physician:
             async with self._session.post(
                 f"{self._enclave.url}/receive",
                 json={"key": key, "to": None},
-                headers={"Content-Type": "application/vnd.orion.v1+json", **self._enclave.headers()},
+                headers={"Content-Type": "application/vnd.orion.v1+json", **await self._enclave.headers()},
                 ssl=self._enclave.tls or True,
                 timeout=aiohttp.ClientTimeout(total=ENCLAVE_SECONDS),
             ) as response:
@@ -255,7 +256,7 @@ class Physician:
                     return None
                 body = await response.read()
                 status = response.status
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+        except (aiohttp.ClientError, OSError, TimeoutError, CredentialError) as error:
             raise _EnclaveAwayError(f"its enclave does not answer ({type(error).__name__})") from error
         if status != 200:
             raise _EnclaveAwayError(f"its enclave answers with HTTP status {status}")
@@ -284,7 +285,7 @@ class Physician:
         try:
             if await upcheck(self._session, self._enclave.url, self._enclave.tls, 5.0) != 200:
                 return Cause.ENCLAVE, "its enclave says that it is not up"
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+        except (aiohttp.ClientError, OSError, TimeoutError, CredentialError) as error:
             return Cause.ENCLAVE, f"its enclave does not answer ({type(error).__name__})"
         try:
             if read_quantity(await self._node.http.call("net_peerCount")) == 0:

@@ -7,8 +7,8 @@ node waits for its enclave as it does without a guard (docs/besu.md#enclaves-tha
 
 import ssl
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from typing import Final, NoReturn, Protocol
 
 import aiohttp
@@ -16,6 +16,8 @@ from aiohttp import web
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
+from orchestrator.besu.credential_errors import CredentialError
+from orchestrator.besu.credentials import Credential
 from orchestrator.guard.wire import NOT_FOUND, PayloadRequest, added_group, payload_request, tells
 
 LARGEST_READ_BYTES: Final = 256 * 1024
@@ -93,12 +95,16 @@ class Upstream:
     Attributes:
         url: its address for clients, without a slash at the end.
         tls: for "https"; None for the system's authorities.
-        headers: what is added to each request, such as a token.
+        credential: what proves us to it; None for nothing.
     """
 
     url: str
     tls: ssl.SSLContext | None = None
-    headers: Callable[[], dict[str, str]] = field(default=dict)
+    credential: Credential | None = None
+
+    async def headers(self) -> Mapping[str, str]:
+        """Return what is added to each request; raises `CredentialError`."""
+        return {} if self.credential is None else await self.credential.headers()
 
 
 class EnclaveProxy:
@@ -133,7 +139,7 @@ class EnclaveProxy:
                 request.method,
                 URL(self._upstream.url + request.raw_path, encoded=True),
                 data=body,
-                headers=self._headers(request, streamed=not isinstance(body, bytes)),
+                headers=await self._headers(request, streamed=not isinstance(body, bytes)),
                 skip_auto_headers=_NOT_ADDED,
                 allow_redirects=False,
                 ssl=self._upstream.tls or True,
@@ -142,17 +148,17 @@ class EnclaveProxy:
                 if asked is not None and response.status == 404 and asked.reader is not None:
                     self._judge.looks()
                 return await self._pass_back(request, asked, response, began_at)
-        except (aiohttp.ClientError, OSError, TimeoutError):
+        except (aiohttp.ClientError, OSError, TimeoutError, CredentialError):
             self.counts.failures += 1
             _cut(request)
 
-    def _headers(self, request: web.Request, *, streamed: bool) -> CIMultiDict[str]:
+    async def _headers(self, request: web.Request, *, streamed: bool) -> CIMultiDict[str]:
         passed = _passed(request.headers)
         # What the enclave compressed could not be looked at.
         passed.pop("Accept-Encoding", None)
         if streamed and request.content_length is not None:
             passed["Content-Length"] = str(request.content_length)
-        passed.update(self._upstream.headers())
+        passed.update(await self._upstream.headers())
         return passed
 
     async def _request_body(self, request: web.Request) -> tuple[Body, PayloadRequest | None]:

@@ -11,9 +11,8 @@ from typing import Any, Final
 import aiohttp
 import structlog
 
-from orchestrator.app.assembly import connect_nodes, tls_context
+from orchestrator.app.node_access import NodeLines, connect_nodes, tls_context
 from orchestrator.app.secret_texts import store_url
-from orchestrator.besu.http_client import HttpNode, open_session
 from orchestrator.besu.tokens import TokenFile
 from orchestrator.config import Config, GuardConfig, NodeConfig
 from orchestrator.engine.clock import SystemClock
@@ -89,7 +88,7 @@ def upstream_of(node: NodeConfig, guard: GuardConfig) -> Upstream:
     except (OSError, ssl.SSLError) as error:
         raise GuardError(f"guard: the files for TLS with the enclave can't be used: {error}") from error
     token = TokenFile(guard.enclave_token_file) if guard.enclave_token_file is not None else None
-    return Upstream(url=(node.enclave or "").rstrip("/"), tls=tls, headers=token.headers if token is not None else dict)
+    return Upstream(url=(node.enclave or "").rstrip("/"), tls=tls, credential=token)
 
 
 def rules_of(guard: GuardConfig) -> GuardRules:
@@ -122,12 +121,6 @@ def _server_tls(guard: GuardConfig) -> ssl.SSLContext | None:
     return context
 
 
-def _http(session: aiohttp.ClientSession, node: NodeConfig) -> HttpNode:
-    token = TokenFile(node.token_file) if node.token_file is not None else None
-    ca = tls_context(str(node.ca_file)) if node.ca_file is not None else None
-    return HttpNode(session, node.http, token=token, tls=ca)
-
-
 @asynccontextmanager
 async def running_guard(config: Config, clock: Clock | None = None) -> AsyncIterator[RunningGuard]:
     """Guard a node as long as the block is in.
@@ -151,8 +144,8 @@ async def running_guard(config: Config, clock: Clock | None = None) -> AsyncIter
         store: SqlChangeStore | None = None
         if guard.use_store:
             store = SqlChangeStore(await stack.enter_async_context(Database(store_url(config))), clock)
-        session = await stack.enter_async_context(open_session())
-        https = {one.name: _http(session, one) for one in config.nodes}
+        lines = NodeLines(stack)
+        https = {one.name: (await lines.reach(one)).http for one in config.nodes}
         approves = _Approving(ApprovalFile(guard.approvals_file), store, configured.enclave_keys)
         guarded = fleet.named(configured.name)
         rules = rules_of(guard)

@@ -3,12 +3,12 @@ import re
 
 import pytest
 
-from orchestrator.besu import errors, transaction_errors
+from orchestrator.besu import credential_errors, errors, transaction_errors
 from orchestrator.besu.errors import BesuError, Verdict
 
 CLASSES = {
     name: value
-    for module in (errors, transaction_errors)
+    for module in (errors, credential_errors, transaction_errors)
     for name, value in vars(module).items()
     if inspect.isclass(value) and issubclass(value, BesuError)
 }

@@ -139,7 +139,7 @@ async def test_the_token_travels_and_is_renewed(scripted: ScriptedNode, session:
     scripted.answers["ping"] = "pong"
     path = tmp_path / "token"
     path.write_text("one")
-    node = HttpNode(session, scripted.url, token=TokenFile(path))
+    node = HttpNode(session, scripted.url, credential=TokenFile(path))
     await node.call("ping")
     path.write_text("another")
     await node.call("ping")
@@ -182,7 +182,7 @@ async def test_other_answers_are_no_answers(
 
 
 @pytest.mark.parametrize(
-    ("status", "body"), [(404, '{"message": "no Route matched"}'), (403, '{"error": "forbidden"}'), (401, "<html>no")]
+    ("status", "body"), [(404, '{"message": "no Route matched"}'), (403, '{"error": "forbidden"}'), (402, "<html>no")]
 )
 async def test_a_gateways_refusal_is_told_in_its_words(
     scripted: ScriptedNode, session: ClientSession, status: int, body: str

@@ -168,7 +168,7 @@ async def test_the_token_is_sent_when_connecting(scripted_socket: ScriptedSocket
     """The connection carries the bearer token, and each reconnection the one that the file then holds."""
     path = tmp_path / "token"
     path.write_text("one")
-    async with node_socket(scripted_socket.url, token=TokenFile(path)) as socket:
+    async with node_socket(scripted_socket.url, credential=TokenFile(path)) as socket:
         assert await socket.wait_connected(5)
         path.write_text("another")
         await scripted_socket.cut()
