@@ -1,7 +1,6 @@
 """JSON-RPC over HTTP: one pooled session for all nodes, batches, bounded answers, retries of reads."""
 
 import asyncio
-import os
 import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -37,6 +36,7 @@ from orchestrator.besu.json_rpc import (
     encode_request,
     result_of,
 )
+from orchestrator.besu.network_words import broken_words, system_words
 from orchestrator.besu.read_gathering import MOST_CALLS, ReadGatherer
 from orchestrator.besu.turn_limit import TurnLimit
 from orchestrator.engine.tracing import asking
@@ -307,10 +307,10 @@ class HttpNode:
             raise NodeTimeoutError(f"{self.url} did not answer within {seconds:g} s") from error
         except aiohttp.ClientConnectorError as error:
             raise NodeUnreachableError(
-                f"no connection to {self.url}: {_words(error.os_error)}; is the node running?"
+                f"no connection to {self.url}: {system_words(error.os_error)}; is the node running?"
             ) from error
         except (aiohttp.ClientError, OSError) as error:
-            raise ConnectionLostError(f"the connection to {self.url} broke: {type(error).__name__}") from error
+            raise ConnectionLostError(f"the connection to {self.url} broke: {broken_words(error)}") from error
 
     async def _read(self, response: aiohttp.ClientResponse) -> bytes:
         parts: list[bytes] = []
@@ -340,8 +340,3 @@ def is_read(method: str) -> bool:
     """Whether asking twice does no more than asking once, told by the method's name; devnet methods never are reads."""
     group, _, name = method.partition("_")
     return group != "devnet" and not name.startswith(_WRITE_WORDS)
-
-
-def _words(error: OSError) -> str:
-    """Return the system's words: Python's own tell of its calls."""
-    return os.strerror(error.errno) if isinstance(error, ConnectionError) and error.errno else str(error)

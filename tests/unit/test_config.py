@@ -516,3 +516,45 @@ def test_an_origin_of_pages_is_scheme_and_host(load: Load, wrong: str) -> None:
         "https://console.example.org",
     )
     assert problems_of(load, f"{NODE}\n[api]\norigins = ['{wrong}']\n")[0].startswith("api.origins.0")
+
+
+ISSUED = """
+[nodes.token]
+url = "https://issuer.example.org/token"
+client_id = "orchestrator"
+client_secret_file = "owner.key"
+"""
+
+
+def test_tenants_share_an_address_by_whatever_proves_them(load: Load) -> None:
+    """Nodes at one address with credentials of their own are no repetition; without they are."""
+    other = NODE.replace("member1", "member2").replace(KEY, OTHER_KEY)
+    config = load(NODE + ISSUED + other + 'user = "b"\npassword_file = "owner.key"\n')
+    assert [node.token is not None for node in config.nodes] == [True, False]
+    assert any("is given in nodes.0 already" in problem for problem in problems_of(load, NODE + other))
+
+
+@pytest.mark.parametrize(
+    ("lines", "problem"),
+    [
+        ('user = "a"', "nodes.0: basic authentication needs both user and password_file"),
+        ('certificate_file = "owner.key"', "nodes.0: a client certificate needs both certificate_file and key_file"),
+        ('token_file = "owner.key"' + ISSUED, "nodes.0: has several credentials (token_file, token); keep one"),
+        ("[nodes.token]", "nodes.0.token: give either command or url: where the token comes from"),
+        (ISSUED + 'command = ["/bin/a"]', "nodes.0.token: give either command or url: where the token comes from"),
+        ('[nodes.token]\nurl = "https://i"', "nodes.0.token: url needs client_id and client_secret_file"),
+        (
+            ISSUED.replace("https", "http"),
+            "nodes.0.token.url: must be https, or http on loopback: the secret goes there",
+        ),
+        (
+            '[nodes.token]\ncommand = ["get-token"]',
+            "nodes.0.token.command: must begin with the program's absolute path: no shell looks for it",
+        ),
+        ("[nodes.token]\ncommand = []", "nodes.0.token.command: must not be empty"),
+        ('user = "a:b"\npassword_file = "owner.key"', "nodes.0.user: must be 1 to 256 printable characters"),
+    ],
+)
+def test_mistakes_of_what_proves_us_to_a_node_are_told(load: Load, lines: str, problem: str) -> None:
+    """What is missing, given twice, or would show a secret to others is a mistake."""
+    assert any(found.startswith(problem) for found in problems_of(load, f"{NODE}{lines}\n"))
