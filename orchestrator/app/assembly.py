@@ -8,7 +8,7 @@ from datetime import timedelta
 from functools import partial
 
 from orchestrator.app.accounts import opened_accounts
-from orchestrator.app.callers import admission_rules, askers
+from orchestrator.app.callers import admission_rules, senders, shares
 from orchestrator.app.guard_words import GuardWords
 from orchestrator.app.holder import holding
 from orchestrator.app.metrics import Metrics, NodeReading
@@ -207,7 +207,7 @@ async def assembled(config: Config, stopping: asyncio.Event, clock: Clock | None
         )
         traces = await tracing(stack, config, store, clock, metrics)
         tracer = traces or Untraced()
-        turns = Turns()
+        turns = Turns(shares=shares(config))
         times = AdditionTimes(
             SqlAdditionTimes(database),
             fleet,
@@ -224,7 +224,7 @@ async def assembled(config: Config, stopping: asyncio.Event, clock: Clock | None
 
         worker = Worker(store, executor, clock, stopping, on_step, turns, tracer)
         supervisor = Supervisor(store, worker, fleet, clock, lanes, stopping, leases)
-        intake = Intake(store, fleet, accounts, clock, new_id, admission_rules(config), turns, askers(config), tracer)
+        intake = Intake(store, fleet, accounts, clock, new_id, admission_rules(config), turns, senders(config), tracer)
         metrics.watch_shares(lambda: supervisor.largest_share, lambda: turns.waiting)
         metrics.watch_admission(intake.admission)
         yield Engine(

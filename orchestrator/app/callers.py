@@ -1,14 +1,17 @@
 """Who may ask, as the configuration says: callers over HTTP, and senders by their subject or queue."""
 
 import os
+from datetime import timedelta
 from typing import Final
 
 from orchestrator.access.callers import Caller, Door, Role, Scope, scope_of
 from orchestrator.api.authentication import AccessRules, LocalUser
+from orchestrator.app.sender_keys import SenderKeys
 from orchestrator.config import Config
 from orchestrator.config.access_section import LimitConfig, UserConfig
 from orchestrator.config.source_section import SourceConfig
 from orchestrator.engine.admission import AdmissionRules
+from orchestrator.engine.senders import Sender, Senders
 
 _OWNER: Final = "owner"
 """What the user is called who runs the daemon: who can read its files is an admin anyway."""
@@ -34,17 +37,25 @@ def configured_scope(section: UserConfig | LimitConfig | SourceConfig, names: di
     return scope_of(groups, section.accounts, section.kinds)
 
 
-def askers(config: Config) -> dict[str, Caller]:
+def senders(config: Config) -> Senders:
     """Return who asks by which subject or queue; empty where whoever may publish asks for whatever it likes."""
-    return {
-        source.subject: Caller(
+    found: dict[str, list[Sender]] = {}
+    for source in config.broker.sources:
+        caller = Caller(
             name=asker_name(source),
             role=Role.OPERATOR,
             scope=configured_scope(source, config.groups),
             door=Door.QUEUE,
         )
-        for source in config.broker.sources
-    }
+        keys = None if source.keys_file is None else SenderKeys(source.keys_file, source.name).present
+        sender = Sender(caller=caller, keys=keys, signed_within=timedelta(hours=source.signed_hours))
+        found.setdefault(source.subject, []).append(sender)
+    return found
+
+
+def shares(config: Config) -> dict[str, int]:
+    """Return how many turns at work each sender gets that has more than one for each of another's."""
+    return {asker_name(source): source.share for source in config.broker.sources if source.share > 1}
 
 
 def admission_rules(config: Config) -> AdmissionRules:

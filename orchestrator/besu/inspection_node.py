@@ -42,8 +42,8 @@ def judge_silent(silent: NodeSilent) -> Finding:
         why="Members on this node can't be changed, and changes of groups with them can't be proven.",
         remedy=_SILENCE_REMEDIES.get(
             silent.cause.reason,
-            "Start the node, or correct nodes.http; check what stands between (firewall, proxy, TLS and the certificate that it "
-            "may ask for).",
+            "Start the node, or correct nodes.http; check what stands between (firewall, proxy, TLS and the "
+            "certificate that it may ask for).",
         ),
     )
 

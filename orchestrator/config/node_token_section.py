@@ -22,11 +22,11 @@ Word = Annotated[str, Field(max_length=1024)]
 class NodeTokenConfig(Section):
     """``[nodes.token]``: a node's token that is issued, by a program or an address, and issued anew before it ends."""
 
-    command: (
-        Annotated[tuple[Argument, ...], Field(min_length=1, max_length=64), AfterValidator(_command)] | None
-    ) = Field(
-        default=None,
-        description="A program, by its absolute path, and its arguments: it prints the token and nothing else.",
+    command: Annotated[tuple[Argument, ...], Field(min_length=1, max_length=64), AfterValidator(_command)] | None = (
+        Field(
+            default=None,
+            description="A program, by its absolute path, and its arguments: it prints the token and nothing else.",
+        )
     )
     url: Annotated[str, AfterValidator(values.check_http_url)] | None = Field(
         default=None,

@@ -70,7 +70,9 @@ def relation_problems(values: Mapping[str, Any]) -> list[str]:
         problems.append("store: a client certificate needs both certificate_file and key_file")
     problems += _access_problems(_table(values.get("access")), _table(values.get("api")), _table(values.get("groups")))
     problems += _guard_problems(_table(values.get("guard")), nodes)
-    return problems + _broker_problems(_table(values.get("broker")), _table(values.get("groups")))
+    broker = _table(values.get("broker"))
+    problems += _signature_problems(list(_tables(broker.get("sources"))), _table(values.get("retention")))
+    return problems + _broker_problems(broker, _table(values.get("groups")))
 
 
 def _proofs(node: Mapping[str, Any]) -> list[str]:
@@ -237,7 +239,7 @@ def _source_problems(broker: Mapping[str, Any], names: Mapping[str, Any], group_
     sources = list(_tables(broker.get("sources")))
     problems = [
         *_repeated("broker.sources", "name", ((index, source.get("name")) for index, source in sources)),
-        *_repeated("broker.sources", "subject", ((index, source.get("subject")) for index, source in sources)),
+        *_shared_subjects(sources),
     ]
     taken = {names.get(key, default) for key, default in _OTHER_NAMES.items()}
     events = f"{names.get('events', _OTHER_NAMES['events'])}."
@@ -247,6 +249,29 @@ def _source_problems(broker: Mapping[str, Any], names: Mapping[str, Any], group_
             problems.append(f"broker.sources.{index}.subject: {subject[:100]} is where something else goes")
         problems += group_problems(f"broker.sources.{index}", source, group_names)
     return problems
+
+
+def _shared_subjects(sources: list[tuple[int, dict[str, Any]]]) -> list[str]:
+    """Where several send by one subject only their signatures tell who sent what."""
+    unsigned = {source.get("subject") for _, source in sources if "keys_file" not in source}
+    found = _repeated(
+        "broker.sources", "subject", ((i, s.get("subject")) for i, s in sources if s.get("subject") in unsigned)
+    )
+    return [f"{problem}: to share it each needs keys_file" for problem in found]
+
+
+def _signature_problems(sources: list[tuple[int, dict[str, Any]]], retention: Mapping[str, Any]) -> list[str]:
+    """A signature must not outlive what it asked for: sent again, it would be another change."""
+    kept_days = retention.get("changes_days", 90.0)
+    if "archive_dir" not in retention or not isinstance(kept_days, int | float):
+        return []
+    return [
+        f"broker.sources.{index}.signed_hours: is longer than retention.changes_days, after which a request that is "
+        "sent again is not recognised"
+        for index, source in sources
+        if "keys_file" in source and isinstance(hours := source.get("signed_hours", 168.0), int | float)
+        if hours > kept_days * 24
+    ]
 
 
 def _repeated(section: str, key: str, given: Iterable[tuple[int, Any]]) -> list[str]:

@@ -9,7 +9,7 @@ replica, the addition comes again. Whatever a message causes stays with it.
 import asyncio
 import base64
 import secrets
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
 
@@ -18,12 +18,13 @@ import structlog
 from orchestrator.access.callers import Caller, ForbiddenError
 from orchestrator.engine.admission import RETRY_SECONDS as ADMISSION_SECONDS
 from orchestrator.engine.admission import Admission, AdmissionRules, TooManyUnfinishedError
-from orchestrator.engine.askers import acceptance_entry, asker_of, invalid_by, refusal_entry
+from orchestrator.engine.askers import acceptance_entry, invalid_by, refusal_entry
 from orchestrator.engine.fleet import Fleet
 from orchestrator.engine.isolation import contained
 from orchestrator.engine.node_ports import NodeError
 from orchestrator.engine.ports import Acceptance, BrokerError, ChangeStore, Clock, StoreError, Trigger, TriggerSource
-from orchestrator.engine.requests import ChangeRequest, InvalidRequestError, parse_trigger
+from orchestrator.engine.requests import ChangeRequest, InvalidRequestError
+from orchestrator.engine.senders import KeysAwayError, Senders, only_sender, request_by
 from orchestrator.engine.signer_ports import Signers
 from orchestrator.engine.tracing import Tracer, Untraced
 from orchestrator.engine.turns import INTAKE, Turns
@@ -78,8 +79,8 @@ class Intake:
         new_id: Makes change ids.
         rules: How much of one sender's may be unfinished; None for the defaults.
         turns: Told while requests are being accepted, so that lanes leave room for it.
-        askers: Who asks by which subject or queue; what comes in by another one is refused. Empty: whoever may publish
-            asks for whatever it likes.
+        senders: Who asks by which subject or queue; what comes in by another one is refused. Empty: whoever may
+            publish asks for whatever it likes.
         tracer: Makes traces.
     """
 
@@ -92,7 +93,7 @@ class Intake:
         new_id: Callable[[], str],
         rules: AdmissionRules | None = None,
         turns: Turns | None = None,
-        askers: Mapping[str, Caller] | None = None,
+        senders: Senders | None = None,
         tracer: Tracer | None = None,
     ) -> None:
         self._accepting = turns or Turns()
@@ -101,7 +102,7 @@ class Intake:
         self._signers = signers
         self._clock = clock
         self._new_id = new_id
-        self._askers = askers or {}
+        self._senders: Senders = senders or {}
         self._tracer = tracer or Untraced()
         self._known: dict[str, None] = {}
         self._turns: dict[str, asyncio.Lock] = {}
@@ -220,8 +221,8 @@ class Intake:
             await trigger.bury(f"it was delivered {trigger.delivery} times and never settled")
             return None
         try:
-            request = parse_trigger(trigger.body, trigger.headers, trigger.binding)
-            acceptance = await self.submit(request, asker_of(self._askers, trigger.inlet))
+            request, caller = request_by(self._senders, trigger, self._clock.now())
+            acceptance = await self.submit(request, caller)
         except InvalidRequestError as error:
             if isinstance(error, UnknownGroupError) and trigger.delivery < MOST_UNKNOWN:
                 return _pause(trigger)
@@ -234,6 +235,9 @@ class Intake:
             if self.admission.rules.when_full == "wait":
                 return ADMISSION_SECONDS
             await self._refuse(trigger, InvalidRequestError("source", str(error), request_id=request.request_id))
+        except KeysAwayError as error:
+            log.warning("a sender's keys can't be had, request given back", inlet=trigger.inlet, reason=str(error))
+            return _pause(trigger)
         except StoreError as error:
             if not error.passing:
                 raise  # what the store will never take is no better later
@@ -256,7 +260,8 @@ class Intake:
         log.warning("rejected", request_id=error.request_id, field=error.field, why=error.message)
         await trigger.bury(str(error))
         try:
-            await self._store.announce([event], refusal_entry(self._askers, trigger.inlet, error, self._clock.now()))
+            sender = only_sender(self._senders, trigger.inlet)
+            await self._store.announce([event], refusal_entry(sender, trigger.inlet, error, self._clock.now()))
         except StoreError as failure:
             log.warning("rejection not announced", reason=str(failure))
 

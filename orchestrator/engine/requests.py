@@ -192,13 +192,21 @@ def parse_trigger(body: bytes, headers: Mapping[str, str], binding: Binding = NA
     Raises:
         InvalidRequestError: It is no CloudEvent of type `REQUEST_TYPE`, or what it asks for is not valid.
     """
+    return request_of(read_event(body, headers, binding), headers)
+
+
+def read_event(body: bytes, headers: Mapping[str, str], binding: Binding = NATS) -> CloudEvent:
+    """Read a CloudEvent whose content is not looked at yet; see `parse_trigger`.
+
+    Raises:
+        InvalidRequestError: It is none.
+    """
     if len(body) > MAX_BODY_BYTES:
         raise InvalidRequestError("body", f"has {len(body)} bytes, at most {MAX_BODY_BYTES} are allowed")
     try:
-        found = decode(body, headers, binding)
+        return decode(body, headers, binding)
     except InvalidEventError as error:
         raise InvalidRequestError(error.field, error.message) from None
-    return _request_of(found, headers)
 
 
 def parse_batch(body: bytes) -> tuple[ChangeRequest, ...]:
@@ -217,7 +225,7 @@ def parse_batch(body: bytes) -> tuple[ChangeRequest, ...]:
     asked: dict[tuple[str, str], str] = {}
     for place, cloud_event in enumerate(found):
         try:
-            request = _request_of(cloud_event, {})
+            request = request_of(cloud_event, {})
         except InvalidRequestError as error:
             field = f"{place}.{error.field}"
             raise InvalidRequestError(field, error.message, request_id=error.request_id) from None
@@ -229,7 +237,12 @@ def parse_batch(body: bytes) -> tuple[ChangeRequest, ...]:
     return tuple(requests)
 
 
-def _request_of(found: CloudEvent, headers: Mapping[str, str]) -> ChangeRequest:
+def request_of(found: CloudEvent, headers: Mapping[str, str]) -> ChangeRequest:
+    """Return what a CloudEvent asks for, that came with some headers.
+
+    Raises:
+        InvalidRequestError: It is not of type `REQUEST_TYPE`, or what it asks for is not valid.
+    """
     request_id = checked_request_id(found.attributes.get("id"), field="id")
     try:
         found.checked_type(REQUEST_TYPE)

@@ -9,7 +9,7 @@ and goes on without. The lanes of a single sender are not held back: they would 
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from typing import Final
@@ -31,14 +31,18 @@ class Turns:
     """Places at work, given to senders in turn.
 
     Args:
-        at_work: How many there are; a sender gets its equal part of them at once, whoever has the others.
+        at_work: How many there are; a sender gets its part of them at once, whoever has the others.
+        shares: What parts senders have whose part is more than that of others, which is 1.
     """
 
-    def __init__(self, at_work: int = AT_WORK) -> None:
+    def __init__(self, at_work: int = AT_WORK, shares: Mapping[str, int] | None = None) -> None:
         self._at_work = at_work
+        self._shares = shares or {}
         self._present: Counter[Sender] = Counter()
         self._working: Counter[Sender] = Counter()
         self._waiting: dict[Sender, deque[asyncio.Future[None]]] = {}
+        self._in_turn: Counter[Sender] = Counter()
+        self._parts = 0
 
     @property
     def waiting(self) -> int:
@@ -48,11 +52,13 @@ class Turns:
     @contextmanager
     def present(self, sender: Sender) -> Iterator[None]:
         """Count one more lane of a sender among those that are driven, at work or not."""
+        self._count_parts(sender, +1)
         self._present[sender] += 1
         try:
             yield
         finally:
             _less(self._present, sender)
+            self._count_parts(sender, -1)
             self._admit()  # who is alone now is not held back any more
 
     @asynccontextmanager
@@ -87,33 +93,47 @@ class Turns:
         self._admit()
 
     def _has_room(self, sender: Sender) -> bool:
-        senders = len(self._present)
         return (
-            senders < 2
+            len(self._present) < 2
             or self._working.total() < self._at_work
-            or self._working[sender] < max(1, self._at_work // senders)
+            or self._working[sender] < max(1, self._at_work * self._share(sender) // max(1, self._parts))
         )
 
+    def _count_parts(self, sender: Sender, sign: int) -> None:
+        """Count what all senders' shares come to, when one comes or has gone."""
+        if sender not in self._present:
+            self._parts += sign * self._share(sender)
+
+    def _share(self, sender: Sender) -> int:
+        return 1 if sender is None else self._shares.get(sender, 1)
+
     def _admit(self) -> None:
-        """Give free places to senders in turn: who got one goes behind the others."""
+        """Give free places to senders in turn, to each as many as its share: who got them goes behind the others."""
         admitted = True
         while admitted and self._waiting:
             admitted = False
             for sender in list(self._waiting):
-                if self._has_room(sender):
-                    self._admit_first(sender)
+                while self._has_room(sender):
                     admitted = True
+                    if self._admit_first(sender):
+                        break
 
-    def _admit_first(self, sender: Sender) -> None:
-        places = self._waiting.pop(sender)
+    def _admit_first(self, sender: Sender) -> bool:
+        """Give a sender's first lane a place; returns whether it is the next sender's turn."""
+        places = self._waiting[sender]
         while places:
             place = places.popleft()
             if not place.done():
                 self._working[sender] += 1
                 place.set_result(None)
                 break
-        if places:
-            self._waiting[sender] = places
+        self._in_turn[sender] += 1
+        over = not places or self._in_turn[sender] >= self._share(sender)
+        if over:
+            del self._in_turn[sender], self._waiting[sender]
+            if places:
+                self._waiting[sender] = places
+        return over
 
 
 class _Turn:

@@ -558,3 +558,25 @@ def test_tenants_share_an_address_by_whatever_proves_them(load: Load) -> None:
 def test_mistakes_of_what_proves_us_to_a_node_are_told(load: Load, lines: str, problem: str) -> None:
     """What is missing, given twice, or would show a secret to others is a mistake."""
     assert any(found.startswith(problem) for found in problems_of(load, f"{NODE}{lines}\n"))
+
+
+def sources(*lines: str) -> str:
+    return NODE + "".join(f'[[broker.sources]]\nsubject = "consortium"\n{line}\n' for line in lines)
+
+
+def test_sources_share_a_subject_where_each_signs(load: Load) -> None:
+    """Only signatures tell then who sent what: one that has no key can't share."""
+    signing = 'name = "{}"\nkeys_file = "owner.key"'
+    config = load(sources(signing.format("a"), signing.format("b") + "\nshare = 3"))
+    assert [(source.name, source.share) for source in config.broker.sources] == [("a", 1), ("b", 3)]
+    (problem,) = problems_of(load, sources(signing.format("a"), 'name = "b"'))
+    assert problem.endswith("is given in broker.sources.0 already: to share it each needs keys_file")
+
+
+def test_a_signature_does_not_outlive_what_it_asked_for(load: Load) -> None:
+    """Where ended changes leave the store, a signature must have ended before: sent again it would be a new request."""
+    lines = 'name = "a"\nkeys_file = "owner.key"\nsigned_hours = 25'
+    kept = '[retention]\narchive_dir = "archive"\nchanges_days = 1\n'
+    (problem,) = problems_of(load, kept + sources(lines))
+    assert problem.startswith("broker.sources.0.signed_hours: is longer than retention.changes_days")
+    assert load(sources(lines)).broker.sources[0].signed_hours == 25

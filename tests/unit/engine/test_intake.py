@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from orchestrator.access.callers import Caller, Door, Role, Scope, anyone
 from orchestrator.engine.admission import AdmissionRules, TooManyUnfinishedError
@@ -15,6 +16,8 @@ from orchestrator.engine.intake import MOST_DELIVERIES, MOST_FAILURES, Intake
 from orchestrator.engine.node_ports import NodeError
 from orchestrator.engine.ports import StoreError, Trigger
 from orchestrator.engine.requests import REQUEST_TYPE, InvalidRequestError, parse_request
+from orchestrator.engine.senders import KeysAwayError, Sender
+from orchestrator.engine.signed_events import signed_event
 from orchestrator.membership.model import GroupView, Kind
 from orchestrator.membership.reasons import Reason
 from tests.unit.engine.conftest import GROUP, key
@@ -302,11 +305,11 @@ NOBODY = "source nobody asks by {}: it is none of broker.sources"
 )
 async def test_a_source_may_ask_for_what_is_configured(rig: "Rig", inlet: str, asked: bytes, end: str) -> None:
     """By the subject that it came in by: what a message says of itself, or another subject, opens nothing."""
-    askers = {
-        "requests.org1": limited("org1", kinds=frozenset({Kind.CREATE_GROUP})),
-        "requests.org2": limited("org2", groups=frozenset({GROUP})),
+    senders = {
+        "requests.org1": [Sender(caller=limited("org1", kinds=frozenset({Kind.CREATE_GROUP})))],
+        "requests.org2": [Sender(caller=limited("org2", groups=frozenset({GROUP})))],
     }
-    intake = Intake(rig.store, rig.fleet, rig.signers, rig.clock, rig.new_id, askers=askers)
+    intake = Intake(rig.store, rig.fleet, rig.signers, rig.clock, rig.new_id, senders=senders)
     queue = Queue(inlet=inlet)
     queue.put(asked)
     await taken(intake, queue, 1)
@@ -316,8 +319,8 @@ async def test_a_source_may_ask_for_what_is_configured(rig: "Rig", inlet: str, a
 
 async def test_sources_do_not_share_ids(rig: "Rig") -> None:
     """The same source and id by another subject is another request: nobody joins, or learns of, somebody else's."""
-    askers = {f"requests.{name}": limited(name) for name in ("org1", "org2")}
-    intake = Intake(rig.store, rig.fleet, rig.signers, rig.clock, rig.new_id, askers=askers)
+    senders = {f"requests.{name}": [Sender(caller=limited(name))] for name in ("org1", "org2")}
+    intake = Intake(rig.store, rig.fleet, rig.signers, rig.clock, rig.new_id, senders=senders)
     for inlet, members in (("requests.org1", ["a", "b"]), ("requests.org2", ["a", "c"]), ("requests.org1", ["a", "b"])):
         queue = Queue(inlet=inlet)
         data = {"kind": "create_group", "privacy_group_id": GROUP, "members": [key(name) for name in members]}
@@ -328,11 +331,33 @@ async def test_sources_do_not_share_ids(rig: "Rig") -> None:
     assert {source for source, _ in await rig.store.unfinished()} == {"queue:org1", "queue:org2"}
 
 
+async def test_a_request_whose_keys_are_away_comes_again(rig: "Rig") -> None:
+    """Nothing is concluded about a signature whose key can't be had now; when it can, the request is accepted."""
+    private = Ed25519PrivateKey.generate()
+    asked_for = []
+
+    def keys() -> dict[str, Any]:
+        asked_for.append("keys")
+        if len(asked_for) < 3:
+            raise KeysAwayError("the file is gone")
+        return {"main": private.public_key()}
+
+    senders = {"requests": [Sender(caller=limited("org1"), keys=keys)]}
+    intake = Intake(rig.store, rig.fleet, rig.signers, rig.clock, rig.new_id, senders=senders)
+    asked = {**json.loads(message("1")), "time": rig.clock.now().isoformat()}
+    signed = json.dumps(signed_event(asked, private, "main")).encode()
+    queue = Queue(inlet="requests")
+    queue.put(signed)
+    await taken(intake, queue, 1)
+    assert (queue.settled[signed], len(asked_for)) == ("accepted", 3)
+    assert {source for source, _ in await rig.store.unfinished()} == {"queue:org1"}
+
+
 async def test_a_source_has_a_bound_of_its_own(rig: "Rig") -> None:
     """What one source may have unfinished is what is configured for it, whatever it calls itself."""
     rules = AdmissionRules(per_source=100, of_source={"queue:org1": 2}, when_full="reject")
-    askers = {"requests.org1": limited("org1")}
-    intake = Intake(rig.store, rig.fleet, rig.signers, rig.clock, rig.new_id, rules, askers=askers)
+    senders = {"requests.org1": [Sender(caller=limited("org1"))]}
+    intake = Intake(rig.store, rig.fleet, rig.signers, rig.clock, rig.new_id, rules, senders=senders)
     queue = Queue(inlet="requests.org1")
     for number in range(4):
         queue.put(message(str(number), source=f"/{number}", group=a_group(number)))

@@ -13,8 +13,8 @@ STEP_SECONDS = 0.01
 class Floor:
     """Lanes at work, each for some steps, and what was seen of them."""
 
-    def __init__(self, at_work: int) -> None:
-        self.turns = Turns(at_work)
+    def __init__(self, at_work: int, shares: dict[str, int] | None = None) -> None:
+        self.turns = Turns(at_work, shares)
         self.working: Counter[str] = Counter()
         self.most: Counter[str] = Counter()
         self.order: list[str] = []
@@ -63,6 +63,22 @@ def test_a_single_lane_waits_for_nobody_beside_a_flood() -> None:
         assert floor.turns.waiting == 0
 
     run(beside())
+
+
+def test_a_share_is_so_many_turns_for_each_of_anothers() -> None:
+    """With shares of four and two a sender gets four, or two, steps for each one of a sender without."""
+
+    async def share() -> None:
+        floor = Floor(at_work=7, shares={"a": 4, "b": 2})
+        with floor.turns.present("a"), floor.turns.present("b"), floor.turns.present("c"):
+            lanes = [asyncio.create_task(floor.lane(name)) for name in "cba" for _ in range(200)]
+            await asyncio.gather(*lanes)
+        taken = Counter(floor.order[:210])
+        assert taken["a"] == pytest.approx(120, abs=7)
+        assert taken["b"] == pytest.approx(60, abs=7)
+        assert taken["c"] == pytest.approx(30, abs=7)
+
+    run(share())
 
 
 def test_senders_get_free_places_in_turn() -> None:
