@@ -22,6 +22,7 @@ from orchestrator.cli import (
     publishing,
     rehearsing,
     running,
+    signing,
     tokens,
     webhooks,
 )
@@ -94,6 +95,7 @@ _VERBS: tuple[tuple[str, dict[str, Callable[..., None]]], ...] = (
             "set": asking.set_members,
             "unlock": asking.unlock,
             "publish": publishing.publish,
+            "sign": signing.sign,
         },
     ),
     (

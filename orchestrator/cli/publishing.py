@@ -29,7 +29,7 @@ def publish(
     from orchestrator.engine.requests import InvalidRequestError, parse_trigger
 
     loaded = load(config)
-    body = _read(file)
+    body = read_input(file)
     try:
         request = parse_trigger(body, {"content-type": "application/cloudevents+json"})
     except InvalidRequestError as error:
@@ -42,7 +42,8 @@ def publish(
     typer.echo(request.request_id)
 
 
-def _read(file: str) -> bytes:
+def read_input(file: str) -> bytes:
+    """Return what a file or standard input holds, a little more than a request may have at most."""
     from orchestrator.engine.requests import MAX_BODY_BYTES
 
     try:

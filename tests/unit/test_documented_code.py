@@ -11,7 +11,11 @@ import pytest
 import typer
 
 from orchestrator.cli.main import app
+from orchestrator.engine.requests import InvalidRequestError
+from orchestrator.engine.senders import request_by
 from orchestrator.events.signatures import signature
+from tests.fakes.clock import START
+from tests.unit.engine.test_senders import KEYS, SENDERS, event, trigger
 
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"^```([a-z]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -23,7 +27,7 @@ RUN = {
     "docs/servers.md": "tests/integration/servers/test_documented_blocks.py",
 }
 """Documents whose blocks are run as they stand, and by what."""
-RUN_HERE = {("docs/devnet.md", "python"), ("docs/events.md", "python")}
+RUN_HERE = {("docs/devnet.md", "python"), ("docs/events.md", "python"), ("docs/security.md", "python")}
 PLAIN = {"text", "mermaid", "json", "toml", ""}
 """JSON and TOML are parsed by `tests/unit/test_repository.py`."""
 
@@ -71,6 +75,17 @@ def test_the_signature_is_checked_as_documented() -> None:
     assert callable(is_ours)
     assert is_ours(b"body", signature(b"secret", b"body"), b"secret")
     assert not is_ours(b"body", signature(b"other", b"body"), b"secret")
+
+
+def test_what_is_signed_as_documented_is_taken() -> None:
+    """What docs/security.md gives for signing a request makes what the daemon takes as that sender's, and only so."""
+    (program,) = [text for document, _, _, text in blocks() if document == "docs/security.md" and "def signed" in text]
+    names: dict[str, Any] = {}
+    exec(compile(program, "security.md", "exec"), names)  # noqa: S102 - our own text
+    document = names["signed"](event(subject="a"), KEYS["org1"], "main")
+    assert request_by(SENDERS, trigger(document), START)[1].name == "queue:org1"
+    with pytest.raises(InvalidRequestError, match="is not what was signed"):
+        request_by(SENDERS, trigger({**document, "id": "another"}), START)
 
 
 def test_every_command_in_the_documents_exists() -> None:

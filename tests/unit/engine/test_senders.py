@@ -153,7 +153,11 @@ def jws_of(payload: bytes) -> dict[str, Any]:
         (jws_of(b'{"data": 1, "data": 2}'), "data signs something else than a request"),
         (
             tampered(jws_of(b"{}"), 0, b'{"alg": "EdDSA", "kid": "main", "b64": false}'),
-            "data asks for extensions",
+            "data is no compact JWS",
+        ),
+        (
+            tampered(jws_of(b"{}"), 0, b'{"alg": "EdDSA", "kid": "main", "crit": ["x"], "x": 1}'),
+            "data is no compact JWS",
         ),
         (jws_of(json.dumps({**event(), "data": 7}).encode()), "data must be an object"),
     ],
