@@ -7,6 +7,7 @@ configured. What was shown is never told, logged or stored, only why it proves n
 import asyncio
 import socket
 import struct
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -35,7 +36,9 @@ LOOKED_UP_AT_ONCE: Final = 4
 """Tokens that are looked up at the same time: made-up ones must not take all readers of the store."""
 TOLD_EVERY_SECONDS: Final = 1.0
 MOST_REFUSALS_A_MINUTE: Final = 60
-"""Of known callers, that go into the audit log: one who tries for ever does not fill it."""
+"""Of each known caller, that go into the audit log: one who tries for ever does not fill it, nor hide others'."""
+MOST_REFUSED: Final = 1_024
+"""Callers whose refusals are counted apart within a minute; further ones are counted as one."""
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _PEER: Final = struct.Struct("3i")
 _BEARER: Final = "bearer "
@@ -117,7 +120,7 @@ class Authentication:
         self._looking_up = asyncio.Semaphore(LOOKED_UP_AT_ONCE)
         self._told_at = float("-inf")
         self._refused_since: datetime | None = None
-        self._refused = 0
+        self._refused: Counter[str] = Counter()
 
     async def caller(self, request: web.Request) -> Caller:
         """Return who sends a request.
@@ -175,12 +178,14 @@ class Authentication:
         await self._audit.record(entry_by(caller, Action.USE, micros(self._now()), about=about))
 
     async def refused(self, caller: Caller, route: str, why: str) -> None:
-        """Note in the audit log that a caller asked for what it may not, a bounded number a minute."""
+        """Note in the audit log that a caller asked for what it may not, a bounded number of each a minute."""
         now = self._now()
         if self._refused_since is None or not timedelta(0) <= now - self._refused_since < timedelta(minutes=1):
-            self._refused_since, self._refused = now, 0
-        self._refused += 1
-        if self._refused > MOST_REFUSALS_A_MINUTE:
+            self._refused_since = now
+            self._refused.clear()
+        counted = caller.name if caller.name in self._refused or len(self._refused) < MOST_REFUSED else ""
+        self._refused[counted] += 1
+        if self._refused[counted] > MOST_REFUSALS_A_MINUTE:
             return
         entry = entry_by(caller, Action.USE, micros(now), outcome=Outcome.REFUSED, about=route, reason=told(why))
         try:

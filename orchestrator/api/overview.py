@@ -1,7 +1,5 @@
 """``/v1/attention`` and ``/v1/nodes``: what needs a person, and how the nodes are."""
 
-from dataclasses import replace
-
 from aiohttp import web
 
 from orchestrator.api.authentication import caller_of_request
@@ -15,11 +13,7 @@ from orchestrator.membership.attention import Need
 async def list_needs(request: web.Request) -> web.Response:
     """List what needs a person, the most urgent first."""
     check_parameters(request, ())
-    found = await request.app[SERVICES].overview.attention()
-    groups = caller_of_request(request).scope.groups
-    if groups is not None:
-        needs = tuple(need for need in found.needs if not need.privacy_group_id or need.privacy_group_id in groups)
-        found = replace(found, needs=needs, total=len(needs))
+    found = await request.app[SERVICES].overview.attention(caller_of_request(request).scope.groups)
     return json_response(_attention_document(found))
 
 

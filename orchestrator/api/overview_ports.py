@@ -40,7 +40,7 @@ class NodeStanding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attention:
-    """What needs a person.
+    """What needs a person, of the groups that were asked about.
 
     Attributes:
         at: When that was looked at.
@@ -56,8 +56,11 @@ class Attention:
 class OverviewReader(Protocol):
     """Looks at everything at once; fulfilled by `orchestrator.api.overview_reading.Overview`."""
 
-    async def attention(self) -> Attention:
+    async def attention(self, within: frozenset[str] | None = None) -> Attention:
         """Return what needs a person.
+
+        Args:
+            within: Only these groups, and what is of none; None for all.
 
         Raises:
             StoreError: The store does not answer.

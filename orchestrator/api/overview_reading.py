@@ -28,6 +28,9 @@ MOST_NEEDS: Final = 200
 AGE_SECONDS: Final = 1.0
 """How old an answer may be: many pages that hear of the same event look once."""
 
+MOST_SCOPES: Final = 32
+"""Of so many scopes of callers the newest answer is kept."""
+
 NODE_SECONDS: Final = 3.0
 
 _AT_WORK: Final = tuple(state for state in State if state not in ENDED and state is not State.PARKED)
@@ -72,30 +75,41 @@ class Overview:
         self._now = now
         self._notes = notes
         self._looking = asyncio.Lock()
-        self._found: Attention | None = None
+        self._found: dict[frozenset[str] | None, Attention] = {}
 
-    async def attention(self) -> Attention:
+    async def attention(self, within: frozenset[str] | None = None) -> Attention:
         """Return what needs a person, the most urgent first.
+
+        Args:
+            within: Only these groups, and what is of none; None for all. What lies outside takes no place in the list.
 
         Raises:
             StoreError: The store does not answer.
         """
         async with self._looking:
-            found = self._found
+            found = self._found.pop(within, None)
             if found is None or abs((self._now() - found.at).total_seconds()) > AGE_SECONDS:
-                found = self._found = await self._look()
+                found = await self._look(within)
+            self._found[within] = found
+            if len(self._found) > MOST_SCOPES:
+                del self._found[next(iter(self._found))]
             return found
 
-    async def _look(self) -> Attention:
+    async def _look(self, within: frozenset[str] | None) -> Attention:
         now = self._now()
         parked, at_work, news, checks = await asyncio.gather(
-            self._changes.changes(states=(State.PARKED,), limit=MOST_CHANGES),
-            self._changes.changes(states=_AT_WORK, limit=MOST_CHANGES),
+            self._changes.changes(states=(State.PARKED,), limit=MOST_CHANGES, within=within),
+            self._changes.changes(states=_AT_WORK, limit=MOST_CHANGES, within=within),
             self._news.groups(),
             self._readiness.checks(),
         )
         needs = [need for change in (*parked, *at_work) for need in needs_of_change(change, now)]
-        needs += [need for group, told in news.items() for need in needs_of_group(group, told)]
+        needs += [
+            need
+            for group, told in news.items()
+            if within is None or group in within
+            for need in needs_of_group(group, told)
+        ]
         needs += [need_of_check(check.name, check.detail) for check in checks if check.required and not check.ok]
         needs += [need for look in self._looks(checks) if (need := need_of_node(look)) is not None]
         found = ranked(needs)

@@ -263,9 +263,10 @@ class FakeOverview:
     needs: tuple[Need, ...] = ()
     standings: tuple[NodeStanding, ...] = ()
 
-    async def attention(self) -> Attention:
+    async def attention(self, within: frozenset[str] | None = None) -> Attention:
         """Return what needs a person."""
-        return Attention(at=NOW, needs=self.needs, total=len(self.needs))
+        needs = tuple(need for need in self.needs if within is None or need.privacy_group_id in {"", *within})
+        return Attention(at=NOW, needs=needs, total=len(needs))
 
     async def nodes(self) -> tuple[NodeStanding, ...]:
         """Return the nodes."""

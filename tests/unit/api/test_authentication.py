@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
@@ -17,7 +18,7 @@ from orchestrator.access.callers import EVERYTHING, Door, Role, Scope, anyone
 from orchestrator.access.table import ROUTES, Reach
 from orchestrator.access.tokens import TokenRecord
 from orchestrator.api import authentication, stream
-from orchestrator.api.authentication import AccessRules, LocalUser
+from orchestrator.api.authentication import MOST_REFUSALS_A_MINUTE, AccessRules, LocalUser
 from orchestrator.api.connections import Connections
 from orchestrator.api.ports import GroupStanding
 from orchestrator.engine.ports import StoreError
@@ -274,6 +275,23 @@ async def test_a_group_is_the_same_in_every_spelling(open_client: Open, guarded:
         headers = {"Authorization": f"Bearer {token}"}
         async with client.get(f"/v1/groups/{spelt}", headers=headers) as answer:
             assert answer.status == wanted
+
+
+async def test_one_callers_refusals_do_not_hide_anothers(open_client: Open, guarded: FakeParts) -> None:
+    """Sixty of each caller a minute are in the audit log: who tries for ever keeps nobody else's out, nor fills it."""
+    client = await open_client(guarded)
+    loud, quiet = (guarded.tokens.make(name, Role.VIEWER, LIMITS["this group"]) for name in ("loud", "quiet"))
+    for token, times in ((loud, MOST_REFUSALS_A_MINUTE + 5), (quiet, 2)):
+        for _ in range(times):
+            assert await status_of(client, ("GET", "/v1/tokens"), token) == 403
+
+    def entered() -> Counter[str]:
+        return Counter(entry.caller for entry in guarded.audit.entries)
+
+    assert entered() == {"token:loud": MOST_REFUSALS_A_MINUTE, "token:quiet": 2}
+    guarded.now += timedelta(minutes=1)
+    assert await status_of(client, ("GET", "/v1/tokens"), loud) == 403
+    assert entered()["token:loud"] == MOST_REFUSALS_A_MINUTE + 1
 
 
 async def test_a_batch_is_refused_as_a_whole(open_client: Open, guarded: FakeParts) -> None:

@@ -1,11 +1,12 @@
 """What needs a person, from the parts that know it, on the fake network."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
 
-from orchestrator.api.overview_reading import Overview
+from orchestrator.api.overview_reading import MOST_NEEDS, Overview
 from orchestrator.api.ports import Check
 from orchestrator.engine.fleet import Fleet
 from orchestrator.engine.watcher import ChainWatcher
@@ -74,6 +75,24 @@ async def test_many_that_ask_at_once_look_once(scene: Scene) -> None:
     assert (await scene.overview.attention()).needs == ()
     scene.at += timedelta(seconds=2)
     assert len((await scene.overview.attention()).needs) == 1
+
+
+async def test_what_lies_outside_a_scope_takes_no_place_in_it(scene: Scene) -> None:
+    """However many needs of other groups are more urgent: a caller sees those of its own groups, and their number."""
+    for number in range(2 * MOST_NEEDS):
+        group = f"{number:043}="
+        scene.known[group] = GroupNews(diverged=Told(at=NOW, data={}))
+        scene.record.stored[f"change-{number}"] = replace(
+            make_parked_change(f"change-{number}"), privacy_group_id=group
+        )
+    scene.known[GROUP] = GroupNews(diverged=Told(at=NOW, data={}))
+    scene.record.stored["change-own"] = make_parked_change("change-own")
+    everything = await scene.overview.attention()
+    assert (len(everything.needs), everything.total) == (MOST_NEEDS, 4 * MOST_NEEDS + 2)
+    found = await scene.overview.attention(frozenset({GROUP}))
+    assert ({need.privacy_group_id for need in found.needs}, found.total) == ({GROUP}, 2)
+    nothing = await scene.overview.attention(frozenset())
+    assert (nothing.needs, nothing.total) == ((), 0)
 
 
 async def test_each_node_is_shown_as_it_is(scene: Scene) -> None:

@@ -4,6 +4,7 @@ import base64
 import json
 from collections.abc import Callable, Mapping
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import jwt
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from jwt.api_jws import PyJWS
 
 from orchestrator.access.callers import EVERYTHING, Caller, Door, Role
-from orchestrator.access.signing_keys import PublicKey
+from orchestrator.access.signing_keys import PrivateKey, PublicKey
 from orchestrator.engine.cloud_events import AMQP, NATS
 from orchestrator.engine.ports import Trigger
 from orchestrator.engine.requests import InvalidRequestError
@@ -22,8 +23,9 @@ from orchestrator.engine.senders import KeysAwayError, Sender, Senders, only_sen
 from orchestrator.engine.signed_events import signed_event
 from tests.fakes.clock import START
 
-KEYS = {
-    "org1": ed25519.Ed25519PrivateKey.generate(),
+ED25519 = ed25519.Ed25519PrivateKey.generate()
+KEYS: dict[str, PrivateKey] = {
+    "org1": ED25519,
     "org2": ec.generate_private_key(ec.SECP256R1()),
     "org3": ec.generate_private_key(ec.SECP256K1()),
 }
@@ -37,8 +39,12 @@ def sender(name: str, keys: Callable[[], Mapping[str, PublicKey]] | None) -> Sen
     return Sender(caller=caller, keys=keys)
 
 
+def main_key(key: PrivateKey) -> Mapping[str, PublicKey]:
+    return {"main": key.public_key()}
+
+
 SENDERS: Senders = {
-    INLET: [sender(name, lambda key=key: {"main": key.public_key()}) for name, key in KEYS.items()],  # type: ignore[misc]
+    INLET: [sender(name, partial(main_key, key)) for name, key in KEYS.items()],
     "requests.org4": [sender("org4", None)],
 }
 
@@ -129,7 +135,7 @@ def test_what_is_not_signed_by_who_may_ask_is_refused() -> None:
     none = tampered(document, 0, json.dumps({"alg": "none", "kid": "main"}).encode())
     assert refusal(none).startswith(nobody)
     assert refusal({**none, "data": none["data"].rpartition(".")[0] + "."}).startswith(nobody)
-    public = KEYS["org1"].public_key().public_bytes_raw()  # type: ignore[union-attr]
+    public = ED25519.public_key().public_bytes_raw()
     by_secret = jwt.encode(event(), public, algorithm="HS256", headers={"kid": "main"})
     assert refusal({**document, "data": by_secret}).startswith(nobody)
 
