@@ -11,7 +11,7 @@ import sys
 import threading
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -22,18 +22,27 @@ import jwt
 import nats
 import psycopg
 from aiohttp import web
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from orchestrator.besu.own_markers import pooled_keys
+from orchestrator.broker.embedded import embedded_url
+from orchestrator.store import migrate
 from tests.acceptance.conftest import ENCLAVE_KEYS, OWNER, OWNER_KEY, DevnetProcess, process, trigger, wait_until
 from tests.servers.http_signers import Web3SignerServer, identifier_of
 from tests.servers.nats_server import NatsServer
 from tests.servers.ports import free_port
 from tests.servers.softhsm import LABEL, SoftHsm
 
-ASKED = {("queue:org1", "accepted", "create"), ("queue:org1", "refused", "bad"), ("", "refused", "create")}
-"""By its own subject org1 may create groups; what comes in by the common one is nobody's."""
+ASKED = {
+    ("queue:org1", "accepted", "create"),
+    ("queue:org1", "refused", "bad"),
+    ("", "refused", "create"),
+    ("queue:org2", "accepted", "signed"),
+    ("queue:org2", "refused", "another"),
+}
+"""By its own subject org1 may create groups, org2 by its signature; what comes in by the common one is nobody's."""
+OTHER_GROUP = base64.b64encode(b"another group, by a signature...").decode()
 GROUP_MEMBERS = (ENCLAVE_KEYS[0], ENCLAVE_KEYS[1])
 # A well-known public development key, whose account signs nothing here.
 OTHER_KEY = bytes.fromhex("c87509a1c067bbde78beb793e6fa76530b6382a4c0241e5e4a9ec0a0f44dc0d3")
@@ -88,15 +97,58 @@ def echoing_receiver(port: int) -> Iterator[None]:
         def log_message(self, *_: object) -> None:
             pass
 
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Echo)
+    with serving(http.server.ThreadingHTTPServer(("127.0.0.1", port), Echo)):
+        yield
+
+
+@contextmanager
+def issuing(planted: Planted, token: str) -> Iterator[str]:
+    """Serve an issuer that gives a token for the client's secret; yields its address."""
+    secret = planted.known["client secret"]
+
+    class Issuer(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            shown = base64.b64decode(self.headers["Authorization"].removeprefix("Basic ")) + self.rfile.read(
+                int(self.headers["Content-Length"])
+            )
+            said = json.dumps({"access_token": token, "expires_in": 600} if secret in shown else {"error": "no"})
+            self.send_response(200 if secret in shown else 401, shown.decode("ascii", "replace"))
+            self.send_header("Content-Length", str(len(said)))
+            self.end_headers()
+            self.wfile.write(said.encode())
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with serving(http.server.ThreadingHTTPServer(("127.0.0.1", 0), Issuer)) as port:
+        yield f"http://127.0.0.1:{port}/token"
+
+
+@contextmanager
+def serving(server: http.server.ThreadingHTTPServer) -> Iterator[int]:
+    """Serve in a thread; yields the port."""
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     try:
-        yield
+        yield server.server_port
     finally:
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+def signing_key(planted: Planted) -> tuple[Path, Path]:
+    """Return the files of a sender's public and private key, and plant the private one."""
+    key = ed25519.Ed25519PrivateKey.generate()
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+    planted.known["signing key"] = key.private_bytes_raw()
+    planted.known["signing key in PEM"] = pem.splitlines()[1].encode()
+    private = planted.folder / "org2.key"
+    private.write_text(pem)
+    private.chmod(0o600)
+    public = planted.folder / "org2.pem"
+    public.write_bytes(key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    return public, private
 
 
 def node_tokens(planted: Planted) -> tuple[Path, list[str]]:
@@ -163,15 +215,25 @@ def test_no_secret_is_found_in_anything_that_a_run_leaves(
     queue = NatsServer(f'authorization {{ user: "o", password: "{file.read_text()}" }}')
     queue.start()
     broker = f'url = "{queue.url}"\nuser = "o"\npassword_file = "{file}"'
+    secret = planted.file("client secret")
+    issuer = ExitStack()
+    url = issuer.enter_context(issuing(planted, Path(tokens[2]).read_text()))
+    proofs = (
+        f'token_file = "{tokens[0]}"\n',
+        f'[nodes.token]\ncommand = ["/bin/cat", "{tokens[1]}"]\n',
+        f'[nodes.token]\nurl = "{url}"\nclient_id = "o"\nclient_secret_file = "{secret}"\n',
+    )
     nodes = "".join(
         f'[[nodes]]\nname = "member{number}"\nhttp = "{devnet.http(number)}"\nws = "{devnet.ws(number)}"\n'
-        f'enclave_keys = ["{ENCLAVE_KEYS[number - 1]}"]\ntoken_file = "{tokens[number - 1]}"\n'
-        for number in (1, 2, 3)
+        f'enclave_keys = ["{ENCLAVE_KEYS[number - 1]}"]\n{proof}'
+        for number, proof in enumerate(proofs, 1)
     )
+    public_key, private_key = signing_key(planted)
     config = tmp_path / "orchestrator.toml"
     config.write_text(
         f'[store]\n{store}\n[broker]\n{broker}\n[api]\nlisten = "127.0.0.1:{api}"\nsocket = "{data}/api.sock"\n'
         f'[[broker.sources]]\nname = "org1"\nsubject = "membership.requests.org1"\nkinds = ["create_group"]\n'
+        f'[[broker.sources]]\nname = "org2"\nsubject = "membership.requests.signed"\nkeys_file = "{public_key}"\n'
         f'[log]\nlevel = "debug"\n[access.jwt]\nissuer = "i"\naudience = "a"\njwks_file = "{jwks}"\n'
         f'[markers]\nseed_file = "{planted.file("seed of markers", seed)}"\naccounts = 2\n{nodes}'
         f'[[accounts]]\naddress = "{OWNER}"\nkeystore = "{keystore}"\n'
@@ -186,9 +248,10 @@ def test_no_secret_is_found_in_anything_that_a_run_leaves(
     )
     outputs: list[tuple[str, bytes]] = []
 
-    def run(*arguments: str, token: str = "") -> str:
+    def run(*arguments: str, token: str = "", given: bytes = b"") -> str:
         done = subprocess.run(
             [sys.executable, "-m", "orchestrator", *arguments],
+            input=given,
             capture_output=True,
             timeout=90,
             check=False,
@@ -224,15 +287,18 @@ def test_no_secret_is_found_in_anything_that_a_run_leaves(
         planted.known["admin's secret"] = admin.split("_", 2)[2].encode()
         with signer, echoing_receiver(hook), process(["run", *here], log, environment) as running:
             wait_until("readiness", lambda: b'"ready":true' in ask("/readyz"))
-            asyncio.run(publish(queue.url, planted))
+            asked = trigger("signed", "create_group", GROUP_MEMBERS, privacy_group_id=OTHER_GROUP)
+            signed = run("sign", "--key", str(private_key), "--key-id", "org2", given=asked)
+            asyncio.run(publish(queue.url, planted, json.loads(signed)))
             wait_until(
-                "the end of the creation",
+                "the end of the creations",
                 lambda: (
-                    [change["state"] for change in json.loads(ask("/v1/changes", admin))["changes"]] == ["succeeded"]
+                    [change["state"] for change in json.loads(ask("/v1/changes", admin))["changes"]]
+                    == ["succeeded"] * 2
                 ),
                 60,
             )
-            wait_until("three entries", lambda: who_asked(ask("/v1/audit-log?limit=500", admin)) == ASKED)
+            wait_until("an entry for each", lambda: who_asked(ask("/v1/audit-log?limit=500", admin)) == ASKED)
             made = json.loads(
                 ask("/v1/tokens", admin, b'{"name": "a", "role": "viewer"}', **{"Content-Type": "application/json"})
             )
@@ -248,11 +314,87 @@ def test_no_secret_is_found_in_anything_that_a_run_leaves(
         ]
     finally:
         queue.close()
+        issuer.close()
     assert len(outputs) > 20
     said = b"".join(content for _, content in outputs)
     assert b"refuses the PIN" in said
     assert b"HTTP 500" in said
     assert [hit for where, content in outputs for hit in planted.found_in(where, content)] == []
+
+
+@contextmanager
+def echoing_gateway() -> Iterator[str]:
+    """Stand where a node is to be, and refuse whoever comes in the words that it came with; yields the address."""
+
+    class Echo(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            said = str(self.headers).encode() + self.rfile.read(int(self.headers.get("Content-Length", "0")))
+            self.send_response(401, "no, " + str(self.headers.get("Authorization", "")))
+            self.send_header("Content-Length", str(len(said)))
+            self.end_headers()
+            self.wfile.write(said)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with serving(http.server.ThreadingHTTPServer(("127.0.0.1", 0), Echo)) as port:
+        yield f"http://127.0.0.1:{port}/"
+
+
+def test_no_secret_is_found_in_what_the_embedded_queue_and_a_refusing_gateway_leave(tmp_path: Path) -> None:
+    """The queue's process gets none in environment, command line or files; refused credentials are in no answer."""
+    planted = Planted(tmp_path / "secrets")
+    environment = {"ORCHESTRATOR_ACCOUNTS__0__PRIVATE_KEY": OWNER_KEY, "UNRELATED": planted.text("another's secret")}
+    planted.known |= {"owner's key": OWNER_KEY.encode(), "owner's key as bytes": bytes.fromhex(OWNER_KEY)}
+    secret = planted.file("client secret")
+    data, api, log = tmp_path / "data", free_port(), tmp_path / "daemon.log"
+    outputs: list[tuple[str, bytes]] = []
+    with echoing_gateway() as gateway, issuing(planted, planted.text("issued token")) as issuer:
+        password = planted.file("password of the node")
+        planted.known["basic"] = base64.b64encode(b"me:" + planted.known["password of the node"])
+        proofs = (
+            f'user = "me"\npassword_file = "{password}"\n',
+            f'[nodes.token]\nurl = "{issuer}"\nclient_id = "o"\nclient_secret_file = "{secret}"\n',
+        )
+        config = tmp_path / "orchestrator.toml"
+        config.write_text(
+            f'[store]\nurl = "sqlite:///{data}/store.db"\n[broker]\ndata_dir = "{data}/queue"\n'
+            f'[api]\nlisten = "127.0.0.1:{api}"\n[log]\nlevel = "debug"\n[[accounts]]\naddress = "{OWNER}"\n'
+            + "".join(
+                f'[[nodes]]\nname = "m{number}"\nhttp = "{gateway}{number}"\nenclave_keys = ["{key}"]\n{proof}'
+                for number, (key, proof) in enumerate(zip(ENCLAVE_KEYS, proofs, strict=False))
+            )
+        )
+        data.mkdir()
+        here = ["--config", str(config)]
+
+        def ask(path: str) -> bytes:
+            with urllib.request.urlopen(f"http://127.0.0.1:{api}{path}", timeout=20) as answer:
+                outputs.append((path, answer.read()))
+            return outputs[-1][1]
+
+        migrate(f"sqlite:///{data}/store.db")
+        with process(["run", *here], log, environment) as running:
+            wait_until("an answer", lambda: ask("/livez"))
+            asyncio.run(ask_by(embedded_url(data / "queue"), trigger("create", "create_group", GROUP_MEMBERS)))
+            wait_until("a reason", lambda: b"credentials_refused" in ask("/v1/changes") + ask("/v1/nodes"))
+            for path in ("/metrics", "/v1/attention", "/v1/webhooks", "/v1/dead-letters"):
+                ask(path)
+            with process(["doctor", "--json", *here], tmp_path / "data" / "doctor.log", environment) as doctor:
+                assert doctor.wait(90) == 1
+            children = children_of(running.pid)
+            assert any(b"nats-server" in content for content in children.values())
+            outputs += [(f"/proc of {pid}", content) for pid, content in children.items()]
+    outputs += [(str(path), path.read_bytes()) for path in [log, *data.rglob("*")] if path.is_file()]
+    assert any("jetstream" in where for where, _ in outputs)
+    assert [hit for where, content in outputs for hit in planted.found_in(where, content)] == []
+
+
+async def ask_by(url: str, asked: bytes) -> None:
+    """Publish a request."""
+    client = await nats.connect(url)
+    await client.jetstream().publish("membership.requests", asked)
+    await client.close()
 
 
 def use_everything(
@@ -283,8 +425,8 @@ def use_everything(
     run("doctor", "--json", *here)
 
 
-async def publish(url: str, planted: Planted) -> None:
-    """Ask for two changes, and for something that is refused."""
+async def publish(url: str, planted: Planted, signed: dict[str, Any]) -> None:
+    """Ask for changes, one of them signed, and for what is refused: its signature under another id, for one."""
     password = planted.known.get("password of the queue", b"").decode()
     client = await nats.connect(url, **({"user": "o", "password": password} if password else {}))
     bad = json.loads(trigger("bad", "add_members", ENCLAVE_KEYS[2:]))
@@ -295,6 +437,8 @@ async def publish(url: str, planted: Planted) -> None:
     await client.jetstream().publish("membership.requests.org1", create)
     await client.jetstream().publish("membership.requests.org1", json.dumps(bad).encode())
     await client.jetstream().publish("membership.requests", create)
+    for document in (signed, {**signed, "id": "another"}):
+        await client.jetstream().publish("membership.requests.signed", json.dumps(document).encode())
     await client.close()
 
 
