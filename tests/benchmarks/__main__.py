@@ -16,6 +16,7 @@ from rich.console import Console
 
 from orchestrator.log import configure_logging
 from tests.benchmarks import (
+    bench_access,
     bench_calls,
     bench_clients,
     bench_engines,
@@ -53,6 +54,7 @@ BENCHMARKS: tuple[tuple[tuple[str, ...], str, Measure], ...] = (
     (("j",), "going on for another replica", bench_takeover.measure),
     (("k",), "beside a sender of thousands", bench_flood.measure),
     (("q",), "message queues against each other", bench_queues.measure),
+    (("access",), "with access control and without", bench_access.measure),
     (("read",), "asked hundreds of times a second", bench_reading.measure),
 )
 """The parts that a benchmark measures, what it is, and the benchmark."""

@@ -30,6 +30,8 @@ class Scale:
         counted_changes: Changes of each kind at once whose calls are counted.
         pooled_additions: Additions at once through the marker accounts.
         marker_accounts: How many of these there are.
+        access_changes: Changes of a round with, and of one without access control.
+        access_reads: Reads of such a round.
         settle_seconds: How long a restarted daemon is left to itself before its memory is read.
     """
 
@@ -53,6 +55,8 @@ class Scale:
     counted_changes: int = 20
     pooled_additions: int = 100
     marker_accounts: int = 10
+    access_changes: int = 200
+    access_reads: int = 1000
     settle_seconds: float = 10.0
 
 
@@ -76,5 +80,7 @@ QUICK = Scale(
     imports=50,
     pooled_additions=20,
     marker_accounts=4,
+    access_changes=40,
+    access_reads=500,
     settle_seconds=3.0,
 )

@@ -181,6 +181,7 @@ async def running_daemon(
     *,
     program: Sequence[str] = (),
     environment: dict[str, str] | None = None,
+    more: Sequence[str] = (),
 ) -> AsyncIterator[Daemon]:
     """Run the daemon on all nodes of a devnet.
 
@@ -190,8 +191,9 @@ async def running_daemon(
         queue_url: The message queue.
         program: What to run instead of ``orchestrator``.
         environment: For its process, in addition to ours.
+        more: Further sections of its configuration.
     """
-    config = write_config(directory, devnet, queue_url)
+    config = write_config(directory, devnet, queue_url, more=more)
     command = [*(program or orchestrator()), "run", "--config", str(config), "--migrate"]
     async with AsyncExitStack() as stack:
         running = await stack.enter_async_context(child(directory / "daemon.log", command, environment))
