@@ -9,7 +9,7 @@ from orchestrator.access.callers import Caller, Role, Scope
 from orchestrator.access.tokens import TokenRecord
 from orchestrator.api.documents import Document
 from orchestrator.api.name_documents import NAME_PATTERN
-from orchestrator.engine.requests import GROUP_ID_BYTES, base64_bytes
+from orchestrator.engine.base64_texts import GROUP_ID_BYTES, base64_bytes
 from orchestrator.membership.model import Kind
 
 MOST_DAYS = 3650

@@ -4,7 +4,6 @@ One parser serves every way in (message queue, HTTP, command line), so that a re
 `orchestrator.engine.cloud_events` knows how each protocol carries them.
 """
 
-import base64
 import hashlib
 import json
 import re
@@ -15,6 +14,7 @@ from typing import Annotated, Any, Final, NoReturn, Self
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
+from orchestrator.engine.base64_texts import ENCLAVE_KEY_BYTES, GROUP_ID_BYTES, base64_bytes
 from orchestrator.engine.cloud_events import NATS, Binding, CloudEvent, InvalidEventError, decode, decode_batch
 from orchestrator.engine.request_mistakes import MAX_DEADLINE_SECONDS, MAX_MEMBERS, PHRASES, mistakes_of
 from orchestrator.engine.strict_json import StrictJsonError, first_repeated, load, shown
@@ -26,14 +26,11 @@ REQUEST_TYPE: Final = "membership.change.requested.v1"
 MAX_BODY_BYTES: Final = 256 * 1024
 MAX_ID_CHARACTERS: Final = 256
 MAX_SOURCE_CHARACTERS: Final = 1024
-GROUP_ID_BYTES: Final = 32
-ENCLAVE_KEY_BYTES: Final = (32, 91)
 
 OWN_SOURCE: Final = "/besu-membership-orchestrator"
 """The source of requests that come without one: over HTTP, from the command line, and the daemon's own."""
 
 _LONGEST_FIELD = 128
-_LONGEST_KEY_CHARACTERS = 124
 _HASH = re.compile(r"0x[0-9a-fA-F]{64}\Z")
 _ACCOUNT = re.compile(r"0x[0-9a-fA-F]{40}\Z")
 
@@ -201,8 +198,7 @@ def read_event(body: bytes, headers: Mapping[str, str], binding: Binding = NATS)
     Raises:
         InvalidRequestError: It is none.
     """
-    if len(body) > MAX_BODY_BYTES:
-        raise InvalidRequestError("body", f"has {len(body)} bytes, at most {MAX_BODY_BYTES} are allowed")
+    _check_bytes(body, "body")
     try:
         return decode(body, headers, binding)
     except InvalidEventError as error:
@@ -215,8 +211,7 @@ def parse_batch(body: bytes) -> tuple[ChangeRequest, ...]:
     Raises:
         InvalidRequestError: It is none, or an event in it is not valid: its place stands before the field.
     """
-    if len(body) > MAX_BODY_BYTES:
-        raise InvalidRequestError("body", f"has {len(body)} bytes, at most {MAX_BODY_BYTES} are allowed")
+    _check_bytes(body, "body")
     try:
         found = decode_batch(body)
     except InvalidEventError as error:
@@ -289,9 +284,11 @@ def parse_json(body: bytes, *, field: str = "body") -> object:
     Raises:
         InvalidRequestError: It is too long or no such document.
     """
-    if len(body) > MAX_BODY_BYTES:
-        raise InvalidRequestError(field, f"has {len(body)} bytes, at most {MAX_BODY_BYTES} are allowed")
-    return _load(body, field)
+    _check_bytes(body, field)
+    try:
+        return load(body)
+    except StrictJsonError as error:
+        raise InvalidRequestError(field, str(error)) from None
 
 
 def checked_request_id(text: object, *, field: str) -> str:
@@ -326,11 +323,9 @@ def _check_size(request_id: str, data: object, path: str) -> None:
         )
 
 
-def _load(document: bytes, field: str) -> object:
-    try:
-        return load(document)
-    except StrictJsonError as error:
-        raise InvalidRequestError(field, str(error)) from None
+def _check_bytes(body: bytes, field: str) -> None:
+    if len(body) > MAX_BODY_BYTES:
+        raise InvalidRequestError(field, f"has {len(body)} bytes, at most {MAX_BODY_BYTES} are allowed")
 
 
 def _text(value: object, field: str, longest: int) -> str:
@@ -350,14 +345,3 @@ def _refuse(field: str, message: str) -> NoReturn:
 def _group_named_in(data: object) -> str | None:
     named = data.get("privacy_group_id") if isinstance(data, dict) else None
     return named if isinstance(named, str) and base64_bytes(named) == GROUP_ID_BYTES else None
-
-
-def base64_bytes(text: str) -> int | None:
-    """Return how many bytes a canonical base64 text holds: two spellings of one key would be two members."""
-    if len(text) > _LONGEST_KEY_CHARACTERS:
-        return None
-    try:
-        decoded = base64.b64decode(text, validate=True)
-    except ValueError:
-        return None
-    return len(decoded) if base64.b64encode(decoded).decode() == text else None

@@ -18,9 +18,10 @@ from typing import Final
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from orchestrator.cli.demo.processes import ProcessError
 from orchestrator.engine.signed_events import signed_event
 from tests.benchmarks.figures import Figure, at_most
-from tests.benchmarks.processes import ChildError, orchestrator
+from tests.benchmarks.processes import orchestrator
 from tests.benchmarks.scale import Scale
 from tests.benchmarks.stage import (
     Daemon,
@@ -87,7 +88,7 @@ class _Side:
             self.daemon.session.post(f"{self.daemon.url}/v1/changes", json=data, headers=headers) as answer,
         ):
             if answer.status >= 400:
-                raise ChildError(f"{self.name}: {answer.status} {await answer.text()}")
+                raise ProcessError(f"{self.name}: {answer.status} {await answer.text()}")
 
     async def reads(self, count: int) -> tuple[float, float]:
         """Return the seconds, and those of the processor, of so many reads on a few connections."""
@@ -102,7 +103,7 @@ class _Side:
         for _ in range(count):
             async with self.daemon.session.get(f"{self.daemon.url}/v1/changes?limit=1", headers=self.headers) as answer:
                 if answer.status >= 400:
-                    raise ChildError(f"{self.name}: {answer.status}")
+                    raise ProcessError(f"{self.name}: {answer.status}")
                 await answer.read()
 
 
@@ -184,5 +185,5 @@ async def _token(daemon: Daemon, folder: Path) -> str:
         *orchestrator(*command, "--file", str(folder / "token")), stdout=asyncio.subprocess.DEVNULL
     )
     if await asyncio.wait_for(process.wait(), PATIENCE_SECONDS) != 0:
-        raise ChildError("no token was made")
+        raise ProcessError("no token was made")
     return (folder / "token").read_text().strip()
