@@ -287,7 +287,7 @@ def test_no_secret_is_found_in_anything_that_a_run_leaves(
         planted.known["admin's secret"] = admin.split("_", 2)[2].encode()
         with signer, echoing_receiver(hook), process(["run", *here], log, environment) as running:
             wait_until("readiness", lambda: b'"ready":true' in ask("/readyz"))
-            asked = trigger("signed", "create_group", GROUP_MEMBERS, privacy_group_id=OTHER_GROUP)
+            asked = trigger("signed", "create_group", GROUP_MEMBERS, privacy_group_id=OTHER_GROUP, account=OWNER)
             signed = run("sign", "--key", str(private_key), "--key-id", "org2", given=asked)
             asyncio.run(publish(queue.url, planted, json.loads(signed)))
             wait_until(
@@ -431,9 +431,7 @@ async def publish(url: str, planted: Planted, signed: dict[str, Any]) -> None:
     client = await nats.connect(url, **({"user": "o", "password": password} if password else {}))
     bad = json.loads(trigger("bad", "add_members", ENCLAVE_KEYS[2:]))
     bad["data"]["password"] = "no sentinel: senders' own secrets are theirs"
-    asked = json.loads(trigger("create", "create_group", GROUP_MEMBERS))
-    asked["data"]["account"] = OWNER
-    create = json.dumps(asked).encode()
+    create = trigger("create", "create_group", GROUP_MEMBERS, account=OWNER)
     await client.jetstream().publish("membership.requests.org1", create)
     await client.jetstream().publish("membership.requests.org1", json.dumps(bad).encode())
     await client.jetstream().publish("membership.requests", create)

@@ -4,11 +4,15 @@ import asyncio
 import shutil
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import jwt
 import pytest
 from aiohttp import web
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from orchestrator.app import store_url
 from orchestrator.app.node_access import NodeLines, connect_nodes
@@ -17,6 +21,7 @@ from orchestrator.cli.doctor import examine
 from orchestrator.config import NodeConfig, load_config
 from orchestrator.devnet import Devnet, DevnetConfig, running_devnet
 from orchestrator.engine.clock import SystemClock
+from orchestrator.engine.node_ports import NodeError, Said
 from orchestrator.engine.ports import StoreError
 from orchestrator.engine.watcher import ChainWatcher
 from orchestrator.store import Database, SqlChangeStore, migrate
@@ -126,6 +131,44 @@ async def test_tenants_at_one_address_share_neither_connection_nor_cookie(tmp_pa
     shown_on = {index: {shown for at, shown, _ in seen if at == index} for index, _, _ in seen}
     assert sorted(map(sorted, shown_on.values())) == [["Bearer of-a"], ["Bearer of-b"]]
     assert {cookie for _, _, cookie in seen} == {""}
+
+
+async def test_a_token_that_ended_is_waited_for_and_then_used(tmp_path: Path) -> None:
+    """With a token that has ended nothing is known of the node, by HTTP or WebSocket; a new one is used at once."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    (tmp_path / "jwt.pem").write_bytes(public)
+    token = tmp_path / "token"
+
+    def issue(enclave_key: str, ends: timedelta) -> None:
+        claims = {"privacyPublicKey": enclave_key, "permissions": ["*:*"], "exp": datetime.now(UTC) + ends}
+        token.write_text(jwt.encode(claims, key, algorithm="RS256"))
+
+    async with AsyncExitStack() as stack:
+        config = DevnetConfig(
+            base_port=0, block_period_seconds=0.1, validators=1, nodes=1, jwt_public_key_file=tmp_path / "jwt.pem"
+        )
+        (node,) = (await stack.enter_async_context(running_devnet(config))).nodes
+        issue(node.enclave_key, timedelta(hours=-1))
+        configured = NodeConfig(
+            name="m", http=node.http_url, ws=node.ws_url, enclave_keys=(node.enclave_key,), token_file=token
+        )
+        (port,) = await connect_nodes(stack, (configured,))
+        for asking in (port.head, port.traits):
+            with pytest.raises(NodeError) as refused:
+                await asking()
+            assert (refused.value.reason.slug, refused.value.said) == ("credentials_refused", Said.NOT_KNOWN)
+        with pytest.raises(NodeError):
+            await anext(aiter(port.heads()))
+        issue(node.enclave_key, timedelta(hours=1))
+        assert (await port.head()).number >= 0
+        watcher = ChainWatcher(port, SystemClock())
+        watching = asyncio.create_task(watcher.run())
+        async with asyncio.timeout(30):
+            while not watcher.subscribed:  # noqa: ASYNC110 - a state of the watcher, that tells nobody of it
+                await asyncio.sleep(0.02)
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
 
 
 @pytest.fixture

@@ -26,6 +26,7 @@ SERVE_ONE = {
     "besu/http_client.py::_post": "makes one request for one caller",
     "besu/http_client.py::_read": "reads one answer for one caller",
     "besu/key_services/web3signer.py::_exchange": "reads one answer for one caller",
+    "besu/token_sources.py::_posted": "reads one answer for one caller",
     "besu/port.py::heads": "reads for one consumer, the watcher, which contains what a node's heads cause",
     "besu/websocket_client.py::_receive": "reads one connection; the loop that makes connections contains it",
     "besu/websocket_client.py::_subscribe_wanted": "serves one connection; the loop that makes connections contains it",
