@@ -36,13 +36,8 @@ RULES: dict[str, Rule] = {
         remedy="Correct the node's address; if the network was made anew, nothing in the database holds there: move it "
         "away.",
     ),
-    "credentials_unavailable": Rule(
-        judgement=Judgement.RETRY, remedy="Mend what the node's token or password comes from, as the detail says."
-    ),
-    "credentials_refused": Rule(
-        judgement=Judgement.RETRY,
-        remedy="The node takes nothing from us: renew its token or password, which is then used by itself.",
-    ),
+    "credentials_unavailable": Rule(judgement=Judgement.RETRY, remedy="Mend what the node's credentials come from."),
+    "credentials_refused": Rule(judgement=Judgement.RETRY, remedy="Renew the node's credentials: new ones are used."),
     "node_behind": Rule(
         judgement=Judgement.RETRY,
         remedy="Wait until the node has caught up; if it stands still, `orchestrator doctor` says what holds it.",

@@ -19,6 +19,7 @@ from orchestrator.engine.fleet import Fleet
 from orchestrator.engine.intake import Intake
 from orchestrator.engine.ports import Acceptance
 from orchestrator.engine.requests import REQUEST_TYPE
+from orchestrator.engine.senders import Sender
 from orchestrator.store import Database, SqlChangeStore, migrate
 from tests.fakes.clock import FastClock
 from tests.fakes.network import FakeSigners
@@ -86,11 +87,11 @@ async def accepted_before(broker: Broker, path: Path, url: str, subjects: Sequen
         clock, ids = FastClock(), (f"{number:032x}" for number in count())
         store = Noted(database, clock)
         store.order, store.all = [], asyncio.Event()
-        askers = {
-            name: Caller(name=f"queue:{name}", role=Role.OPERATOR, scope=EVERYTHING, door=Door.QUEUE)
+        senders = {
+            name: [Sender(caller=Caller(name=f"queue:{name}", role=Role.OPERATOR, scope=EVERYTHING, door=Door.QUEUE))]
             for name in NAMES.sources
         }
-        intake = Intake(store, Fleet([]), FakeSigners(ACCOUNT), clock, ids.__next__, askers=askers)
+        intake = Intake(store, Fleet([]), FakeSigners(ACCOUNT), clock, ids.__next__, senders=senders)
         async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:
             taking = [tasks.create_task(intake.run(broker.inlet(name))) for name in NAMES.sources]
             await store.all.wait()

@@ -13,11 +13,12 @@ from typing import Any, Final
 import aiohttp
 
 from orchestrator.besu.account_signatures import InvalidSignatureError, address_of_public_key
+from orchestrator.besu.credential_errors import CredentialError
 from orchestrator.besu.http_client import open_session
 from orchestrator.besu.identifiers import InvalidIdentifierError, hex_to_bytes
 from orchestrator.besu.key_services.certificates import CertificateFiles
 from orchestrator.besu.signer_ports import KeyService, SignerAwayError, SignerRefusedError, WrongSignatureError
-from orchestrator.besu.tokens import TokenError, TokenFile
+from orchestrator.besu.tokens import TokenFile
 from orchestrator.outside_text import told
 
 _OK: Final = 200
@@ -111,8 +112,8 @@ class Web3Signer:
 
     async def _ask(self, method: str, path: str, most_bytes: int, **body: Any) -> tuple[int, bytes]:
         try:
-            headers: Mapping[str, str] = self._token.headers() if self._token is not None else {}
-        except TokenError as error:
+            headers: Mapping[str, str] = await self._token.headers() if self._token is not None else {}
+        except CredentialError as error:
             raise SignerRefusedError(str(error)) from None
         try:
             try:
