@@ -249,9 +249,7 @@ class NodeConfig(Section):
     user: Annotated[str, AfterValidator(values.check_user)] | None = Field(
         default=None, description="User name, where what stands before the node asks for one (basic authentication)."
     )
-    password_file: SecretFile | None = Field(
-        default=None, description="File with the user's password; read again when it changes."
-    )
+    password_file: SecretFile | None = Field(default=None, description="File with its password; read again.")
     ca_file: File | None = Field(default=None, description="PEM of the authority that signed the node's certificate.")
     certificate_file: File | None = Field(
         default=None, description="PEM of our certificate, for a node (HTTP, WebSocket) or enclave that asks for one."
