@@ -223,7 +223,7 @@ async def assembled(config: Config, stopping: asyncio.Event, clock: Clock | None
             times.on_step(before, after)
 
         worker = Worker(store, executor, clock, stopping, on_step, turns, tracer)
-        supervisor = Supervisor(store, worker, fleet, clock, lanes, stopping, leases)
+        supervisor = Supervisor(store, worker, fleet, clock, lanes, stopping, leases, SystemRandom().random)
         intake = Intake(store, fleet, accounts, clock, new_id, admission_rules(config), turns, senders(config), tracer)
         metrics.watch_shares(lambda: supervisor.largest_share, lambda: turns.waiting)
         metrics.watch_admission(intake.admission)

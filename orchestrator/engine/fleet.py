@@ -67,6 +67,11 @@ class Fleet:
         """Return the enclave keys of all configured nodes."""
         return frozenset(self._by_key)
 
+    @property
+    def answers(self) -> bool:
+        """Whether any node answered when it was asked last: without one nothing can be done here."""
+        return any(watcher.head is not None and not watcher.silent for watcher in self.watchers)
+
     def newest_head(self) -> int:
         """Return the newest head that a second node confirms, 0 before the first: one alone may overstate its own."""
         return confirmed_head(self.watchers)

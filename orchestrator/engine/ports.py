@@ -179,8 +179,9 @@ class ChangeStore(AdditionRecord, ChangeHistory, Protocol):
         now: datetime,
         held: Mapping[str, int] | None = None,
         most_of_source: int | None = None,
+        able: bool = True,
     ) -> tuple[Lane, ...]:
-        """Take up to `limit` lanes that have something to do and that nobody holds.
+        """Take up to `limit` lanes that have something to do and that nobody holds; of all, this holder's share.
 
         Args:
             holder: Who takes them.
@@ -190,6 +191,7 @@ class ChangeStore(AdditionRecord, ChangeHistory, Protocol):
             held: How many of each source this holder has: who has the fewest is served first, of one source the lanes
                 due longest.
             most_of_source: How many of one source it may have, those held included; None for no bound.
+            able: Whether this holder can work; if not, it takes what others leave for as long as a lease lasts.
         """
 
     async def forget(self, *, name: str) -> frozenset[str]:

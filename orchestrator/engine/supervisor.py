@@ -7,8 +7,9 @@ is claimed again from its last commit.
 import asyncio
 import contextlib
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 
 import structlog
@@ -21,6 +22,10 @@ from orchestrator.engine.worker import Worker
 
 IDLE_SECONDS = 5.0
 """How long to sleep at most when nothing is known to be due; another replica's news could have been missed."""
+
+PAUSE_SECONDS = 0.05
+"""How long to sleep between two claims that find nothing, half as long or half as long again: a commit wakes all
+replicas, and so does the end of a dead one's leases."""
 
 SHARE_SECONDS = 0.5
 """How long to sleep at most while a source has all lanes that it may have: what else comes due is not asked for."""
@@ -61,6 +66,7 @@ class Supervisor:
         rules: How lanes are held.
         stopping: Set when the daemon is to stop.
         leases: Told until when lanes are held.
+        chance: Draws from 0 to 1, so that replicas do not ask the store at the same moment.
     """
 
     def __init__(
@@ -72,6 +78,7 @@ class Supervisor:
         rules: LaneRules,
         stopping: asyncio.Event,
         leases: Leases,
+        chance: Callable[[], float],
     ) -> None:
         self._store = store
         self._worker = worker
@@ -80,6 +87,7 @@ class Supervisor:
         self._rules = rules
         self._stopping = stopping
         self._leases = leases
+        self._chance = chance
         self._lanes: dict[str, asyncio.Task[None]] = {}
         self._sources: dict[str, str] = {}
         self._freed = asyncio.Event()
@@ -126,6 +134,7 @@ class Supervisor:
                             now=now,
                             held=self._held(),
                             most_of_source=self._rules.most_of_source,
+                            able=self._fleet.answers,
                         )
                         self._leases.prolong((lane.privacy_group_id for lane in lanes), now + self._rules.lease)
                     else:
@@ -134,6 +143,7 @@ class Supervisor:
                         await self._rest_at_share()
                     elif free > 0 and not lanes:
                         await self._rest(await self._idle_seconds())
+                        await self._keep_apart(now)
                 except StoreError as error:
                     log.warning("store does not answer", reason=str(error))
                     await self._clock.sleep(1.0)
@@ -159,11 +169,19 @@ class Supervisor:
             for waiting in news:
                 waiting.cancel()
 
+    async def _keep_apart(self, claimed_at: datetime) -> None:
+        """Sleep a little when the claim that found nothing was only just; what comes alone is claimed at once."""
+        pause = timedelta(seconds=PAUSE_SECONDS * (0.5 + self._chance()))
+        ago = self._clock.now() - claimed_at
+        if timedelta(0) <= ago < pause:
+            await self._clock.sleep((pause - ago).total_seconds())
+
     async def _idle_seconds(self) -> float:
         due = await self._store.next_due()
         if due is None:
             return IDLE_SECONDS
-        return min(max((due - self._clock.now()).total_seconds(), 0.01), IDLE_SECONDS)
+        seconds = max((due - self._clock.now()).total_seconds(), 0.0)
+        return min(seconds + PAUSE_SECONDS * self._chance(), IDLE_SECONDS)
 
     async def _drive(self, lane: Lane) -> None:
         # The lease of a lane that failed is not given back: the pause before it runs out keeps a defect from spinning.

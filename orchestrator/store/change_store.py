@@ -74,13 +74,14 @@ class SqlChangeStore:
         now: datetime,
         held: Mapping[str, int] | None = None,
         most_of_source: int | None = None,
+        able: bool = True,
     ) -> tuple[Lane, ...]:
         """Take up to `limit` lanes that have something to do and that nobody holds, of each source in turn."""
         self._work.clear()  # what comes due from here on ends the next `wait_for_work`
         shares = leasing.Shares(limit=limit, held=held or {}, most_of_source=most_of_source)
         unreadable: list[UnreadableChangeError] = []
         unit = partial(leasing.claim, holder=holder, now=micros(now), lease_until=micros(now + lease), shares=shares)
-        lanes = await self._database.write(partial(unit, unreadable=unreadable))
+        lanes = await self._database.write(partial(unit, unreadable=unreadable, able=able))
         for error in unreadable:
             with contained("unreadable change", why=str(error)):
                 raise error

@@ -16,6 +16,7 @@ from orchestrator.engine.ports import Lane
 from orchestrator.store.errors import UnreadableChangeError
 from orchestrator.store.holder_names import is_life_of
 from orchestrator.store.reading import active_changes, queued_changes
+from orchestrator.store.replica_shares import allotted, held_by_others, others_present
 from orchestrator.store.schema import (
     ACTIVE,
     LONGEST_PAUSE_MICROSECONDS,
@@ -40,8 +41,11 @@ UNREADABLE_MICROSECONDS = 60 * 1_000_000
 _FREE = (
     sa.text("due_at IS NOT NULL"),
     # A time further ahead than any pause was set by a clock that ran ahead: such a lane is due.
-    sa.or_(lanes.c.due_at <= sa.bindparam("now"), lanes.c.due_at > sa.bindparam("beyond")),
-    sa.or_(lanes.c.holder.is_(None), lanes.c.lease_until <= sa.bindparam("now")),
+    sa.or_(lanes.c.due_at <= sa.bindparam("since"), lanes.c.due_at > sa.bindparam("beyond")),
+    sa.or_(lanes.c.holder.is_(None), lanes.c.lease_until <= sa.bindparam("since")),
+)
+_DUE = sa.select(sa.func.count()).select_from(
+    sa.select(sa.literal(1).label("one")).select_from(lanes).where(*_FREE).limit(sa.bindparam("limit")).subquery()
 )
 _CLAIMABLE = (
     sa.select(lanes.c.privacy_group_id)
@@ -154,8 +158,11 @@ def claim(
     lease_until: int,
     shares: Shares,
     unreadable: list[UnreadableChangeError],
+    able: bool = True,
 ) -> tuple[Lane, ...]:
     """Take lanes that are due and that nobody holds: of each source in turn, those due longest first.
+
+    Where there are other replicas, no more than this one's share of all lanes, see `replica_shares`.
 
     Args:
         transaction: A transaction.
@@ -164,10 +171,22 @@ def claim(
         lease_until: Until when, likewise.
         shares: How many, and whose.
         unreadable: Gets what can't be read; the lanes of these changes rest.
+        able: Whether this holder can work; if not, it takes what others leave for as long as a lease lasts.
     """
     connection = transaction.connection
-    times = {"now": now, "beyond": now + LONGEST_PAUSE_MICROSECONDS}
-    groups = _in_turn(connection, times, shares)
+    times = {"since": now, "beyond": now + LONGEST_PAUSE_MICROSECONDS}
+    if others := others_present(transaction, holder=holder, now=now, able=able):
+        due = connection.execute(_DUE, times | {"limit": shares.limit * (others + 1)}).scalar_one()
+        allotment = allotted(
+            replicas=others + able,
+            mine=sum(shares.held.values()),
+            others=held_by_others(connection, holder=holder, now=now),
+            due=due,
+            patience=None if able else lease_until - now,
+        )
+        shares = replace(shares, limit=min(shares.limit, allotment.limit))
+        times["since"] -= allotment.waited
+    groups = _in_turn(connection, times, shares) if shares.limit else []
     if not groups:
         return ()
     # A token of its own for each claim: whatever a stale holder still commits names an older one, and is refused.

@@ -154,7 +154,7 @@ class Replica:
         )
         lanes = LaneRules(holder=self.name, stop_within=timedelta(seconds=20))
         worker = Worker(store, executor, clock, stopping, lambda *_: None)
-        supervisor = Supervisor(store, worker, fleet, clock, lanes, stopping, leases)
+        supervisor = Supervisor(store, worker, fleet, clock, lanes, stopping, leases, world.chance.random)
         intake = Intake(store, fleet, accounts, clock, new_id)
         while True:
             try:

@@ -20,12 +20,14 @@ from orchestrator.membership.status import announce
 from orchestrator.store import Database, SqlChangeStore, SqlOutbox
 from orchestrator.store.connections import engine_for, normalised
 from orchestrator.store.errors import ConstraintError
+from orchestrator.store.replica_shares import PRESENT_MICROSECONDS, allotted
 from orchestrator.store.schema import identity, metadata
 from tests.fakes.changes import a_change, a_step, led, stepped
 from tests.fakes.clock import START, JumpingClock
 
 T = TypeVar("T")
 LEASE = 10
+PRESENT_SECONDS = PRESENT_MICROSECONDS / 1_000_000
 GROUPS = ("g1", "g2", "g3")
 HOLDERS = ("one", "two")
 
@@ -47,8 +49,27 @@ class Model:
     """What the store should hold."""
 
     lanes: dict[str, ModelLane] = field(default_factory=lambda: defaultdict(ModelLane))
+    words: dict[str, float] = field(default_factory=dict)
     changes: dict[str, Change] = field(default_factory=dict)
     announced: dict[str, list[tuple[str, str | None]]] = field(default_factory=lambda: defaultdict(list))
+
+    def free(self, since: float) -> dict[str, float]:
+        return {
+            group: lane.due
+            for group, lane in self.lanes.items()
+            if lane.due is not None and lane.due <= since and (lane.holder is None or lane.until <= since)
+        }
+
+    def held(self, holder: str, now: float) -> tuple[int, int]:
+        held = [lane.holder for lane in self.lanes.values() if lane.holder is not None and lane.until > now]
+        return held.count(holder), len(held) - held.count(holder)
+
+    def others_present(self, holder: str, now: float, *, able: bool) -> int:
+        if not able:
+            self.words.pop(holder, None)
+        elif self.words.get(holder, now) <= now + PRESENT_SECONDS / 2:
+            self.words[holder] = now + PRESENT_SECONDS
+        return sum(until > now for name, until in self.words.items() if name != holder)
 
     def of_group(self, group: str) -> list[Change]:
         return [change for change in self.changes.values() if change.privacy_group_id == group]
@@ -118,14 +139,31 @@ class LaneMachine(RuleBasedStateMachine):
         lane = self.model.lanes[group]
         lane.due = self.now if lane.due is None else min(lane.due, self.now)
 
-    @rule(holder=st.sampled_from(HOLDERS), limit=st.integers(1, 4))
-    def claim(self, holder: str, limit: int) -> None:
-        free = {
-            group: lane.due
-            for group, lane in self.model.lanes.items()
-            if lane.due is not None and lane.due <= self.now and (lane.holder is None or lane.until <= self.now)
-        }
-        found = self.run(self.store.claim(holder=holder, lease=timedelta(seconds=LEASE), limit=limit, now=at(self.now)))
+    @rule(holder=st.sampled_from(HOLDERS), limit=st.integers(1, 4), able=st.sampled_from((True, True, False)))
+    def claim(self, holder: str, limit: int, able: bool) -> None:
+        mine, others = self.model.held(holder, self.now)
+        present = self.model.others_present(holder, self.now, able=able)
+        since = self.now
+        if present:
+            allotment = allotted(
+                replicas=present + able,
+                mine=mine,
+                others=others,
+                due=min(len(self.model.free(self.now)), limit * (present + 1)),
+                patience=None if able else LEASE * 1_000_000,
+            )
+            limit, since = min(limit, allotment.limit), self.now - allotment.waited / 1_000_000
+        free = self.model.free(since)
+        found = self.run(
+            self.store.claim(
+                holder=holder,
+                lease=timedelta(seconds=LEASE),
+                limit=limit,
+                now=at(self.now),
+                held={"": mine},
+                able=able,
+            )
+        )
         assert [free[lane.privacy_group_id] for lane in found] == sorted(free.values())[:limit]
         for claimed in found:
             lane = self.model.lanes[claimed.privacy_group_id]
@@ -164,6 +202,7 @@ class LaneMachine(RuleBasedStateMachine):
         assert freed == {group for group, lane in self.model.lanes.items() if lane.holder == holder}
         for group in freed:
             self.model.lanes[group].holder = None
+        self.model.words.pop(holder, None)
 
     @precondition(lambda self: self.claimed)
     @rule(data=st.data())

@@ -89,7 +89,7 @@ class Rig:
         )
         worker = Worker(store, executor, clock, self.stopping, lambda b, a: self.steps.append((b, a)))
         lanes = LaneRules(holder="test", lease=timedelta(hours=1), stop_within=timedelta(minutes=20))
-        self.supervisor = Supervisor(store, worker, self.fleet, clock, lanes, self.stopping, leases)
+        self.supervisor = Supervisor(store, worker, self.fleet, clock, lanes, self.stopping, leases, lambda: 0.5)
         self.intake = Intake(store, self.fleet, self.signers, clock, self.new_id)
 
     async def ask(self, kind: str, *names: str, request_id: str | None = None, **more: object) -> Change:

@@ -87,7 +87,7 @@ async def test_a_lane_that_is_claimed_during_a_renewal_is_not_taken_for_lost() -
     """A renewal says nothing about a lane that was claimed after it was asked for: it is driven and renewed later."""
     store, worker, clock, stopping = SlowStore(), EndlessWorker(), FastClock(), asyncio.Event()
     rules = LaneRules(holder="test", lease=timedelta(seconds=3), stop_within=timedelta(seconds=0.01))
-    supervisor = Supervisor(store, worker, Fleet([]), clock, rules, stopping, Leases(clock))  # type: ignore[arg-type] # small stand-ins
+    supervisor = Supervisor(store, worker, Fleet([]), clock, rules, stopping, Leases(clock), lambda: 0.5)  # type: ignore[arg-type] # small stand-ins
     running = asyncio.create_task(supervisor.run())
     await until(lambda: len(store.asked) > 1)
     assert worker.working == {"first", "second"}
@@ -100,7 +100,7 @@ async def test_a_lane_that_is_cancelled_before_its_first_step_is_not_renewed() -
     """Whatever ends a lane's task, and when, its lease is renewed no more, so that the lane can be claimed again."""
     clock, stopping = FastClock(), asyncio.Event()
     rules = LaneRules(holder="test", lease=timedelta(seconds=3))
-    supervisor = Supervisor(SlowStore(), EndlessWorker(), Fleet([]), clock, rules, stopping, Leases(clock))  # type: ignore[arg-type] # small stand-ins
+    supervisor = Supervisor(SlowStore(), EndlessWorker(), Fleet([]), clock, rules, stopping, Leases(clock), lambda: 0.5)  # type: ignore[arg-type] # small stand-ins
     running = asyncio.create_task(supervisor.run())
     await until(lambda: supervisor.running_lanes)
     for task in supervisor._lanes.values():
@@ -117,7 +117,7 @@ async def test_a_flood_leaves_lanes_for_who_comes_next() -> None:
     rules = LaneRules(holder="test", lease=timedelta(hours=1), most_lanes=10, stop_within=timedelta(seconds=0.01))
     async with Database("sqlite://") as database:
         store = CountedStore(database, clock)
-        supervisor = Supervisor(store, worker, Fleet([]), clock, rules, stopping, Leases(clock))  # type: ignore[arg-type] # a small stand-in
+        supervisor = Supervisor(store, worker, Fleet([]), clock, rules, stopping, Leases(clock), lambda: 0.5)  # type: ignore[arg-type] # a small stand-in
         for number in range(30):
             await store.accept(a_change(f"a{number}", f"a{number:02}"), "hash", (), source="/flood")
         running = asyncio.create_task(supervisor.run())
