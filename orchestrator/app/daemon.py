@@ -17,7 +17,7 @@ from orchestrator.app.http_service import serve_http
 from orchestrator.app.interpreter import settle_interpreter
 from orchestrator.app.loop_lag import LoopLag
 from orchestrator.app.readiness import Readiness
-from orchestrator.app.secret_texts import secret_text
+from orchestrator.app.secret_texts import secret_text, store_url
 from orchestrator.app.signer_checks import SignerTrial
 from orchestrator.app.store_growth import growth_parts
 from orchestrator.app.surroundings import examine
@@ -32,6 +32,7 @@ from orchestrator.engine.attestation_messages import ATTESTATION_TYPE, INQUIRY_T
 from orchestrator.engine.attesting import Attester
 from orchestrator.engine.auditor import Auditor, AuditRules
 from orchestrator.engine.block_watch import BlockWatch, WatchRules
+from orchestrator.engine.clock import SystemClock
 from orchestrator.engine.isolation import cancelled, contained, kept_running
 from orchestrator.engine.joining import Joiner
 from orchestrator.engine.ports import Clock
@@ -47,6 +48,7 @@ from orchestrator.events.neighbours import Neighbours
 from orchestrator.events.relay import Relay
 from orchestrator.events.retention import Retention
 from orchestrator.events.webhooks import Webhooks
+from orchestrator.store.schema_version import until_migrated
 
 DRAIN_SECONDS = 5.0
 """What publishing the last status events may take when the daemon stops."""
@@ -122,6 +124,8 @@ async def run_daemon(
         OSError: The HTTP interface can't listen.
         OtherChainError: A node is on another chain than the store knows it on.
     """
+    patience = timedelta(seconds=config.store.migration_wait_seconds)
+    await until_migrated(store_url(config), patience, clock or SystemClock())
     async with AsyncExitStack() as stack:
         engine = await stack.enter_async_context(assembled(config, stopping, clock))
         await engine.chains.check()
@@ -135,7 +139,7 @@ async def run_daemon(
             )
         )
         await _tell_of_surroundings(config, engine, broker)
-        feed = EventFeed(engine.outbox, engine.clock)
+        feed = EventFeed(engine.outbox, engine.clock, poll_seconds=engine.database.poll_seconds)
         relay = Relay(engine.outbox, broker, engine.clock, engine.holder)
         backlog = Backlog(engine.outbox, engine.clock)
         neighbours = Neighbours(broker, partial(_own_source, engine), engine.clock)

@@ -28,6 +28,9 @@ class StoreConfig(Section):
     )
     certificate_file: File | None = Field(default=None, description="PEM of our certificate at PostgreSQL.")
     key_file: SecretFile | None = Field(default=None, description="PEM of our certificate's key.")
+    migration_wait_seconds: Annotated[float, Field(ge=0, le=3600)] = Field(
+        default=0.0, description="How long a start waits for another process that migrates the store."
+    )
 
 
 class BrokerNames(Section):

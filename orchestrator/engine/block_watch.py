@@ -123,10 +123,11 @@ class BlockWatch:
     async def run(self) -> None:
         """Watch until cancelled."""
         while True:
-            more = False
+            more = ours = False
             with contained("watched block") as watching:
                 try:
-                    more = await self._is_ours() and await self.look()
+                    ours = await self._is_ours()
+                    more = ours and await self.look()
                     self._failures = 0
                 except (StoreError, NodeError) as error:
                     log.warning("new blocks are not watched now", reason=str(error))
@@ -135,6 +136,8 @@ class BlockWatch:
             if watching.error is not None:
                 self._failures += 1
                 await self._clock.sleep(IDLE_SECONDS)
+            elif not ours:
+                await self._clock.sleep(IDLE_SECONDS)  # each block of another one's watch would cost the store a write
             elif not more:
                 await self._next_head()
 

@@ -30,6 +30,8 @@ from orchestrator.membership.status import StatusEvent
 CHECKPOINT: Final = "joining"
 LEASE: Final = timedelta(minutes=1)
 LOOK_SECONDS: Final = 2.0
+IDLE_SECONDS: Final = 10.0
+"""Between two looks whether another replica still follows joins."""
 LIST_EVERY: Final = timedelta(minutes=1)
 BLOCKS_AT_ONCE: Final = 64
 CHANGES_OF_GROUP: Final = 50
@@ -115,6 +117,7 @@ class Joiner:
         self._joins: dict[tuple[str, str], Join] = {}
         self._scanned: dict[str, int] = {}
         self._listed_at: datetime | None = None
+        self._renew_at: datetime | None = None
 
     @property
     def joins(self) -> tuple[Join, ...]:
@@ -124,14 +127,24 @@ class Joiner:
     async def run(self) -> None:
         """Look until cancelled."""
         while True:
+            ours = True
             with contained("joining"):
                 try:
-                    now = self._clock.now()
-                    if await self._checkpoints.acquire_lease(CHECKPOINT, holder=self._holder, lease=LEASE, now=now):
+                    ours = await self._is_ours()
+                    if ours:
                         await self.look()
                 except StoreError as error:
                     log.warning("joins not told, the store does not answer", reason=str(error))
-            await self._clock.sleep(LOOK_SECONDS)
+            await self._clock.sleep(LOOK_SECONDS if ours else IDLE_SECONDS)
+
+    async def _is_ours(self) -> bool:
+        now = self._clock.now()
+        # A time further away than it was ever set was set before the clock was set back.
+        if self._renew_at is not None and now < self._renew_at <= now + LEASE / 2:
+            return True
+        ours = await self._checkpoints.acquire_lease(CHECKPOINT, holder=self._holder, lease=LEASE, now=now)
+        self._renew_at = now + LEASE / 2 if ours else None
+        return ours
 
     async def look(self) -> None:
         """Look once at the nodes, and tell what is new.

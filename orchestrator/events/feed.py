@@ -21,6 +21,7 @@ from orchestrator.events.ports import Outbox, StoredEvent
 BATCH: Final = 256
 BUFFER: Final = 1000
 POLL_SECONDS: Final = 1.0
+"""How often is looked for what other processes commit where the store tells nothing of it."""
 RETRY_SECONDS: Final = 1.0
 OLDEST: Final = "0"
 
@@ -102,12 +103,14 @@ class EventFeed:
         outbox: The durable events.
         clock: Time.
         buffer: How many events a subscriber may be behind.
+        poll_seconds: How often is looked for events that nothing was heard of.
     """
 
-    def __init__(self, outbox: Outbox, clock: Clock, buffer: int = BUFFER) -> None:
+    def __init__(self, outbox: Outbox, clock: Clock, buffer: int = BUFFER, poll_seconds: float = POLL_SECONDS) -> None:
         self._outbox = outbox
         self._clock = clock
         self._buffer = buffer
+        self._poll_seconds = poll_seconds
         self._position: int | None = None
         self._started = asyncio.Event()
         self._subscribers: set[_Subscriber] = set()
@@ -234,7 +237,8 @@ class EventFeed:
             self._position = stored.position
         if not found:
             with suppress(TimeoutError):
-                await self._clock.wait_for(self._outbox.wait_for_events(self._position, POLL_SECONDS), POLL_SECONDS)
+                seconds = self._poll_seconds
+                await self._clock.wait_for(self._outbox.wait_for_events(self._position, seconds), seconds)
 
     def _hand_out(self, stored: StoredEvent) -> None:
         item: FeedItem | None = None

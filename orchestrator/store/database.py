@@ -28,7 +28,7 @@ from orchestrator.store.connections import (
     normalised,
     translated,
 )
-from orchestrator.store.errors import StoreLockedError, StoreUnavailableError
+from orchestrator.store.errors import SchemaVersionError, StoreLockedError, StoreUnavailableError
 from orchestrator.store.kept_files import KeptFile
 from orchestrator.store.listening import listen
 from orchestrator.store.news import News
@@ -41,13 +41,16 @@ from orchestrator.store.probing import (
     file_identity,
     write_probe,
 )
-from orchestrator.store.schema_version import check_version, migrate_on
+from orchestrator.store.schema_version import check_version, migrate_on, recheck_version
 from orchestrator.store.sharing import Job, Outcome, run_all
 from orchestrator.store.stuck_sessions import end_stuck_sessions
 from orchestrator.store.transaction import Transaction, Unit, newest_position
 from orchestrator.store.writer import Writer
 
 T = TypeVar("T")
+
+NO_NEWS_SECONDS = 1.0
+NEWS_MISSED_SECONDS = 10.0
 
 WAITING_UNITS = 500
 """How many units of work may wait at a time; more callers wait for their turn to wait."""
@@ -78,6 +81,13 @@ class Database:
         self._file: KeptFile | None = None
         self._damage: StoreUnavailableError | None = None
         self._locked_for_writing, self._locked_for_reading = _Locked(), _Locked()
+        self._revision = ""
+        self._outdated: SchemaVersionError | None = None
+
+    @property
+    def poll_seconds(self) -> float:
+        """How often somebody has to look who waits for what other processes commit: PostgreSQL tells of it."""
+        return NEWS_MISSED_SECONDS if self.url.get_backend_name() == "postgresql" else NO_NEWS_SECONDS
 
     async def start(self) -> None:
         """Open the database for use.
@@ -109,7 +119,7 @@ class Database:
             with self._writing.begin() as connection:
                 if self.in_memory:
                     migrate_on(connection)
-                check_version(connection)
+                self._revision = check_version(connection)
                 if not self.in_memory and self.url.get_backend_name() == "sqlite":
                     self._file = self._file or KeptFile(Path(str(self.url.database)))
                 self.news.publish(False, newest_position(connection))
@@ -196,7 +206,8 @@ class Database:
     async def probe(self) -> None:
         """Make sure that the store takes a write now, and that its file is the one that was opened, and whole.
 
-        A file in which damage was found takes nothing until this finds none.
+        A file in which damage was found takes nothing until this finds none, nor do tables that were migrated to what
+        this program can't work with.
 
         Raises:
             StoreError: It does not; the message says why.
@@ -211,7 +222,16 @@ class Database:
                 self._require_own_file()  # a file that is not there is told as that
                 raise
             self._damage = None
+        await self._recheck_version()
         await self.write(write_probe)
+
+    async def _recheck_version(self) -> None:
+        try:
+            self._revision = await self.read(partial(recheck_version, known=self._revision))
+        except SchemaVersionError as error:
+            self._outdated = error
+            raise
+        self._outdated = None
 
     def _require_own_file(self) -> None:
         """Refuse to go on in a file that was deleted or replaced: what is committed there is gone with the process."""
@@ -224,6 +244,8 @@ class Database:
     def _require_whole_file(self) -> None:
         """Refuse to go on in a damaged file: what is in memory of it may be read and written all the same."""
         self._require_own_file()
+        if self._outdated is not None:
+            raise self._outdated
         if self._damage is not None:
             raise self._damage
         if self._file is not None:
@@ -256,7 +278,7 @@ class Database:
                 failure = self._locked_for_writing.noted(translated(error, self.url))
                 failure.__cause__ = error
                 return [Outcome(error=failure) for _ in jobs]
-        except StoreUnavailableError as error:
+        except (StoreUnavailableError, SchemaVersionError) as error:
             return [Outcome(error=error) for _ in jobs]
         except Exception as error:  # noqa: BLE001 - whatever a unit raises belongs to its caller
             if len(jobs) == 1:

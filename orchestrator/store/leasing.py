@@ -16,7 +16,7 @@ from orchestrator.engine.ports import Lane
 from orchestrator.store.errors import UnreadableChangeError
 from orchestrator.store.holder_names import is_life_of
 from orchestrator.store.reading import active_changes, queued_changes
-from orchestrator.store.replica_shares import allotted, held_by_others, others_present
+from orchestrator.store.replica_shares import allotted, others_present
 from orchestrator.store.schema import (
     ACTIVE,
     LONGEST_PAUSE_MICROSECONDS,
@@ -175,12 +175,13 @@ def claim(
     """
     connection = transaction.connection
     times = {"since": now, "beyond": now + LONGEST_PAUSE_MICROSECONDS}
-    if others := others_present(transaction, holder=holder, now=now, able=able):
-        due = connection.execute(_DUE, times | {"limit": shares.limit * (others + 1)}).scalar_one()
+    others = others_present(transaction, holder=holder, now=now, able=able)
+    if others.replicas:
+        due = connection.execute(_DUE, times | {"limit": shares.limit * (others.replicas + 1)}).scalar_one()
         allotment = allotted(
-            replicas=others + able,
+            replicas=others.replicas + able,
             mine=sum(shares.held.values()),
-            others=held_by_others(connection, holder=holder, now=now),
+            others=others.lanes,
             due=due,
             patience=None if able else lease_until - now,
         )

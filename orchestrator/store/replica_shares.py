@@ -24,11 +24,28 @@ GONE_MICROSECONDS: Final = 3600 * 1_000_000
 _PREFIX: Final = "replica "
 _OF_REPLICA = leases.c.name.startswith(_PREFIX)
 _WORDS = sa.select(leases.c.holder, leases.c.lease_until).where(_OF_REPLICA)
-_HELD_BY_OTHERS = sa.select(sa.func.count()).where(
-    sa.text("holder IS NOT NULL"),
-    lanes.c.holder != sa.bindparam("mine"),
-    lanes.c.lease_until > sa.bindparam("now"),
+_HELD = (
+    sa.select(
+        lanes.c.holder,
+        sa.func.count().filter(lanes.c.lease_until > sa.bindparam("now")).label("lanes"),
+        sa.func.min(lanes.c.lease_until).label("first"),
+    )
+    .where(sa.text("holder IS NOT NULL"), lanes.c.holder != sa.bindparam("mine"))
+    .group_by(lanes.c.holder)
 )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Others:
+    """The other replicas that are there.
+
+    Attributes:
+        replicas: How many.
+        lanes: How many lanes all of them hold.
+    """
+
+    replicas: int
+    lanes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,8 +79,8 @@ def allotted(*, replicas: int, mine: int, others: int, due: int, patience: int |
     return Allotment(limit=share) if share > 0 else Allotment(limit=part, waited=GRACE_MICROSECONDS)
 
 
-def others_present(transaction: Transaction, *, holder: str, now: int, able: bool) -> int:
-    """Say that this replica is there, or that it is of no use, and return how many others are.
+def others_present(transaction: Transaction, *, holder: str, now: int, able: bool) -> Others:
+    """Say that this replica is there, or that it is of no use, and return the others that are.
 
     Args:
         transaction: A unit of work.
@@ -82,11 +99,11 @@ def others_present(transaction: Transaction, *, holder: str, now: int, able: boo
         acquire_lease(
             transaction, name=_PREFIX + holder, holder=holder, now=now, lease_until=now + PRESENT_MICROSECONDS
         )
-        gone = leases.delete().where(_OF_REPLICA, leases.c.lease_until < now - GONE_MICROSECONDS)
-        connection.execute(gone)
-    return sum(now < lease_until <= now + PRESENT_MICROSECONDS for lease_until in until.values())
-
-
-def held_by_others(connection: sa.Connection, *, holder: str, now: int) -> int:
-    """Return how many lanes other replicas hold."""
-    return int(connection.execute(_HELD_BY_OTHERS, {"mine": holder, "now": now}).scalar_one())
+        connection.execute(leases.delete().where(_OF_REPLICA, leases.c.lease_until < now - GONE_MICROSECONDS))
+    there = {other for other, last in until.items() if now < last <= now + PRESENT_MICROSECONDS}
+    if not there:
+        return Others(replicas=0, lanes=0)
+    held = connection.execute(_HELD, {"mine": holder, "now": now}).all()
+    # Who lets a lease run out is dead, or as good as dead, whatever it said seconds ago.
+    there -= {row.holder for row in held if row.first <= now}
+    return Others(replicas=len(there), lanes=sum(row.lanes for row in held))

@@ -341,3 +341,6 @@ addition_times = sa.Table(
     sa.Column("at", sa.BigInteger, nullable=False),
     sa.Index("ix_addition_times_node", "node", "besu_version", "quantity", "at"),
 )
+
+# One row: the revision that a program must know at least to work with these tables.
+oldest_program = sa.Table("oldest_program", metadata, sa.Column("revision", sa.Text, primary_key=True))

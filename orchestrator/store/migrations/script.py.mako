@@ -10,6 +10,8 @@ down_revision: str | None = ${repr(down_revision)}
 branch_labels: str | Sequence[str] | None = None
 depends_on: str | Sequence[str] | None = None
 
+contract: bool = False  # True: programs that do not know this revision can't work with it any more (docs/upgrades.md)
+
 
 def upgrade() -> None:
     """Make the tables of this revision from those of the one before."""

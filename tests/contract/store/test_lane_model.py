@@ -69,7 +69,8 @@ class Model:
             self.words.pop(holder, None)
         elif self.words.get(holder, now) <= now + PRESENT_SECONDS / 2:
             self.words[holder] = now + PRESENT_SECONDS
-        return sum(until > now for name, until in self.words.items() if name != holder)
+        late = {lane.holder for lane in self.lanes.values() if lane.holder is not None and lane.until <= now}
+        return sum(until > now and name not in late for name, until in self.words.items() if name != holder)
 
     def of_group(self, group: str) -> list[Change]:
         return [change for change in self.changes.values() if change.privacy_group_id == group]

@@ -89,12 +89,14 @@ async def test_what_was_held_is_free(
 
 
 async def test_a_store_that_is_worked_on_is_refused(store_url: str, database: Database, store: SqlChangeStore) -> None:
-    """A database that is prepared in place must not have a daemon on it."""
+    """A database that is prepared in place must not have a daemon on it, and an idle one is one, too."""
     await store.accept(a_change("1"), "hash", ())
     await store.claim(holder="one", lease=timedelta(seconds=8), limit=1, now=START + timedelta(seconds=1))
     with pytest.raises(StoreError, match="stop all of them"):
         await asyncio.to_thread(prepare, store_url, START + timedelta(seconds=5), alone=False)
-    await asyncio.to_thread(prepare, store_url, START + timedelta(seconds=10), alone=False)
+    with pytest.raises(StoreError, match="stop all of them"):
+        await asyncio.to_thread(prepare, store_url, START + timedelta(seconds=10), alone=False)
+    await asyncio.to_thread(prepare, store_url, START + timedelta(seconds=14), alone=False)
 
 
 def test_postgresql_is_left_to_its_own_tools() -> None:

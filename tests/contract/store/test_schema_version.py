@@ -4,25 +4,31 @@ import asyncio
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 from threading import Timer
 
+import psycopg
 import pytest
 import sqlalchemy as sa
+import structlog
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
-from orchestrator.store import Database, migrate, schema_version
+from orchestrator.store import Database, SqlChangeStore, migrate, schema_version
 from orchestrator.store.connections import engine_for, normalised
 from orchestrator.store.errors import SchemaVersionError, StoreUnavailableError
 from orchestrator.store.schema import metadata
-from orchestrator.store.schema_version import required_version
+from orchestrator.store.schema_version import required_version, until_migrated
+from tests.fakes.changes import a_change, a_step, led
+from tests.fakes.clock import START, JumpingClock
+from tests.fakes.following_release import REVISION, following_migrate
 
 
-def _execute(url: str, statement: str) -> None:
+def _execute(url: str, statement: str, **values: str) -> None:
     engine = engine_for(normalised(url))
     with engine.begin() as connection:
-        connection.execute(sa.text(statement))
+        connection.execute(sa.text(statement), values)
     engine.dispose()
 
 
@@ -100,14 +106,92 @@ async def test_a_store_without_tables_is_refused(database_url: str) -> None:
             pass
 
 
-async def test_a_store_of_a_newer_program_is_refused(store_url: str) -> None:
-    """Tables of a revision that this program does not know are neither used nor migrated."""
-    await asyncio.to_thread(_execute, store_url, "UPDATE alembic_version SET version_num = '9999'")
-    with pytest.raises(SchemaVersionError, match=r"9999, which this program does not know.*newer"):
-        async with Database(store_url):
+async def test_a_store_of_a_newer_program_is_used_when_it_says_so(
+    store_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A program works on tables that the next release has added to, and leaves them as they are, migrating or not."""
+    newer = following_migrate(tmp_path, monkeypatch)
+    assert await asyncio.to_thread(newer, store_url) == REVISION
+    assert await asyncio.to_thread(migrate, store_url) == REVISION
+    async with Database(store_url) as database:
+        store = SqlChangeStore(database, JumpingClock())
+        await store.accept(a_change("1"), "hash", ())
+        (lane,) = await store.claim(holder="one", lease=timedelta(seconds=8), limit=1, now=START + timedelta(seconds=1))
+        await store.record(lane, a_step(lane.queued[0], led(lane.queued[0])))
+        await store.release(lane, now=START + timedelta(seconds=2))
+        await database.probe()
+
+
+async def test_a_store_that_lacks_what_this_program_needs_is_refused(
+    store_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tables that the next release took something from are neither used nor migrated, by nobody who was at work."""
+    newer = following_migrate(tmp_path, monkeypatch, '    op.drop_table("group_names")', contract=True)
+    async with Database(store_url) as at_work:
+        store = SqlChangeStore(at_work, JumpingClock())
+        await asyncio.to_thread(newer, store_url)
+        with pytest.raises(SchemaVersionError, match=r"9999, which this program does not know.*newer"):
+            await at_work.probe()
+        with pytest.raises(SchemaVersionError, match="newer"):
+            await store.accept(a_change("1"), "hash", ())
+        with pytest.raises(SchemaVersionError, match="newer"):
+            async with Database(store_url):
+                pass
+        with pytest.raises(SchemaVersionError, match="newer"):
+            await asyncio.to_thread(migrate, store_url)
+        back = "UPDATE alembic_version SET version_num = :revision"
+        await asyncio.to_thread(_execute, store_url, back, revision=required_version())
+        await at_work.probe()
+        await store.accept(a_change("1"), "hash", ())
+
+
+def test_a_table_in_use_is_waited_for_without_holding_anybody_up(
+    postgresql_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While a long transaction reads a table, a migration of it lets others at it, and is done when that is over."""
+    migrate(postgresql_url)
+    newer = following_migrate(tmp_path, monkeypatch)
+    tries: list[str | None] = []
+    with psycopg.connect(postgresql_url) as reading, psycopg.connect(postgresql_url, autocommit=True) as other:
+        reading.execute("SELECT count(*) FROM lanes")
+
+        def between() -> None:
+            other.execute("SET lock_timeout = 1")
+            other.execute("INSERT INTO lanes (privacy_group_id, token, last_sequence) VALUES (%s, 0, 0)", [len(tries)])
+            tries.append(schema_version(postgresql_url))
+            if len(tries) == 2:
+                reading.rollback()
+
+        assert newer(postgresql_url, between) == REVISION
+    assert tries == [required_version()] * 2
+
+
+async def test_a_store_that_is_being_migrated_is_waited_for(database_url: str) -> None:
+    """A program that starts before the migration goes on once it is done, and says that it waits only once."""
+    waited: list[float] = []
+
+    class Migrating(JumpingClock):
+        async def sleep(self, seconds: float) -> None:
+            await super().sleep(seconds)
+            waited.append(seconds)
+            if len(waited) == 3:
+                await asyncio.to_thread(migrate, database_url)
+
+    clock = Migrating()
+    with structlog.testing.capture_logs() as said:
+        await until_migrated(database_url, timedelta(seconds=60), clock)
+    assert len(waited) == 3
+    assert [entry["event"] for entry in said] == ["the store is not migrated yet, waiting for it"]
+
+
+async def test_a_store_that_nobody_migrates_is_not_waited_for_for_ever(database_url: str) -> None:
+    """After the time that was given the store is refused by whoever opens it, with what is to be done."""
+    clock = JumpingClock()
+    await until_migrated(database_url, timedelta(seconds=5), clock)
+    assert clock.now() - START >= timedelta(seconds=5)
+    with pytest.raises(SchemaVersionError, match="run `orchestrator migrate` first"):
+        async with Database(database_url):
             pass
-    with pytest.raises(SchemaVersionError, match="newer"):
-        await asyncio.to_thread(migrate, store_url)
 
 
 async def test_a_password_is_never_shown() -> None:
