@@ -134,7 +134,7 @@ async def run_daemon(
                 config.broker.url,
                 directory=config.broker.data_dir,
                 names=broker_names(config.broker),
-                limits=Limits(in_flight=config.broker.max_in_flight),
+                limits=Limits(in_flight=config.broker.max_in_flight, replicas=config.broker.copies),
                 access=broker_access(config.broker),
             )
         )

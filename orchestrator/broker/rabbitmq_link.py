@@ -1,6 +1,7 @@
 """A connection to RabbitMQ that is made when first needed, and the queues on it."""
 
 import asyncio
+from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
@@ -49,12 +50,7 @@ class RabbitMQLink:
     """
 
     def __init__(self, url: str, names: Names, limits: Limits, access: Access) -> None:
-        address = URL(url)
-        if address.user is None and access.user is not None:
-            address = address.with_user(access.user).with_password(access.password)
-        if "heartbeat" not in address.query:
-            address = address.update_query(heartbeat=_HEARTBEAT_SECONDS)
-        self._address = address
+        self._addresses = deque(_address(one, access) for one in url.split(","))
         self._names = names
         self._limits = limits
         self._access = access
@@ -73,26 +69,41 @@ class RabbitMQLink:
             if self._session is not None and self._session.alive:
                 return self._session
             await self._drop()
-            with as_broker_errors(QUEUE, "connecting"):
-                async with asyncio.timeout(self._limits.connect_seconds):
-                    connection = await aio_pika.connect(
-                        self._address,
-                        timeout=self._limits.connect_seconds,
-                        ssl_context=self._access.tls_context() if self._address.scheme == "amqps" else None,
-                        client_properties={"connection_name": self._names.consumer},
-                        connection_class=SturdyConnection,
-                    )
+            connection = await self._connected()
             try:
                 with as_broker_errors(QUEUE, "declaring queues"):
                     async with asyncio.timeout(self._limits.call_seconds):
                         self._session = await self._prepare(connection)
             except BaseException:
+                self._addresses.rotate(-1)  # this server may be one that has lost the others of its cluster
                 await _close(connection)
                 raise
             # Subscribers look for it before the first event; what is wrong with it is told where events go out.
             with suppress(BrokerError):
                 await self.look_for_events(self._session)
             return self._session
+
+    async def _connected(self) -> AbstractConnection:
+        """Connect to the server that was connected to last, else to the next of the cluster that answers."""
+        for left in reversed(range(len(self._addresses))):
+            try:
+                return await self._connect(self._addresses[0])
+            except BrokerError:
+                self._addresses.rotate(-1)
+                if not left:
+                    raise
+        raise AssertionError("an address has at least one server")
+
+    async def _connect(self, address: URL) -> AbstractConnection:
+        with as_broker_errors(QUEUE, "connecting"):
+            async with asyncio.timeout(self._limits.connect_seconds):
+                return await aio_pika.connect(
+                    address,
+                    timeout=self._limits.connect_seconds,
+                    ssl_context=self._access.tls_context() if address.scheme == "amqps" else None,
+                    client_properties={"connection_name": self._names.consumer},
+                    connection_class=SturdyConnection,
+                )
 
     async def events(self, session: Session) -> AbstractExchange:
         """Return the topic exchange of status events; it is declared first when there is none.
@@ -152,6 +163,13 @@ class RabbitMQLink:
                 await channel.declare_queue(name, durable=True, arguments={"x-queue-type": "quorum", **arguments})
         except ChannelAccessRefused as error:
             raise BrokerError(_MISSING.format(what=f"queue {name}", said=error)) from error
+
+
+def _address(url: str, access: Access) -> URL:
+    address = URL(url)
+    if address.user is None and access.user is not None:
+        address = address.with_user(access.user).with_password(access.password)
+    return address if "heartbeat" in address.query else address.update_query(heartbeat=_HEARTBEAT_SECONDS)
 
 
 async def declare_exchange(connection: AbstractConnection, name: str, kind: ExchangeType) -> None:

@@ -57,7 +57,7 @@ class BrokerConfig(Section):
     url: Annotated[str, AfterValidator(values.check_broker_url)] = Field(
         default="embedded:",
         description="embedded: (a NATS server started for you), nats://, tls://, amqp://, amqps://, kafka:// or "
-        "kafkas:// (with TLS).",
+        "kafkas:// (with TLS); a cluster's servers separated by commas.",
     )
     data_dir: Folder = Field(
         default=Path("orchestrator-broker"), description="Where the embedded server keeps messages."
@@ -77,6 +77,7 @@ class BrokerConfig(Section):
     max_in_flight: int = Field(
         default=256, ge=1, le=10_000, description="Triggers taken from the queue and not yet acknowledged."
     )
+    copies: int = Field(default=1, ge=1, le=5, description="Servers of a NATS cluster that keep what is made here.")
     names: BrokerNames = BrokerNames()
     sources: tuple[SourceConfig, ...] = Field(default=(), max_length=256)
 

@@ -194,6 +194,9 @@ class ChangeStore(AdditionRecord, ChangeHistory, Protocol):
             able: Whether this holder can work; if not, it takes what others leave for as long as a lease lasts.
         """
 
+    async def others(self, *, holder: str, now: datetime) -> int:
+        """Return how many replicas there are beside this one that can work, as they say themselves."""
+
     async def forget(self, *, name: str) -> frozenset[str]:
         """Give back what the earlier lives of a name, or one holder, left held, and return the groups of its lanes.
 

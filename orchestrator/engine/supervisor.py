@@ -89,7 +89,8 @@ class Supervisor:
         self._leases = leases
         self._chance = chance
         self._lanes: dict[str, asyncio.Task[None]] = {}
-        self._sources: dict[str, str] = {}
+        self._driven: dict[str, Lane] = {}
+        self._blind_since: datetime | None = None
         self._freed = asyncio.Event()
 
     @property
@@ -103,7 +104,7 @@ class Supervisor:
         return max(self._held().values(), default=0)
 
     def _held(self) -> Counter[str]:
-        return Counter(self._sources.values())
+        return Counter(lane.source for lane in self._driven.values())
 
     async def run(self) -> None:
         """Drive lanes until `stopping` is set and the lock windows are finished."""
@@ -152,7 +153,7 @@ class Supervisor:
             for lane in lanes:
                 task = tasks.create_task(self._drive(lane))
                 self._lanes[lane.privacy_group_id] = task
-                self._sources[lane.privacy_group_id] = lane.source
+                self._driven[lane.privacy_group_id] = lane
                 task.add_done_callback(partial(self._ended, lane.privacy_group_id))
 
     async def _rest(self, seconds: float) -> None:
@@ -195,7 +196,7 @@ class Supervisor:
         """Renew a lane no more; told of every task, of those too that were cancelled before their first step."""
         if self._lanes.get(group) is task:
             del self._lanes[group]
-            del self._sources[group]
+            del self._driven[group]
             self._leases.end(group)
         self._freed.set()
 
@@ -203,6 +204,11 @@ class Supervisor:
         pause = self._rules.lease.total_seconds() / 3
         while True:
             await self._clock.sleep(pause)
+            with contained("lanes without nodes"):
+                try:
+                    await self._leave_to_others()
+                except StoreError as error:
+                    log.warning("lanes not left to others", reason=str(error))
             driven = dict(self._lanes)
             if not driven:
                 continue
@@ -222,6 +228,30 @@ class Supervisor:
                 if group not in held and self._lanes.get(group) is task:
                     log.warning("lease lost", group=group)
                     task.cancel()
+
+    async def _leave_to_others(self) -> None:
+        """Give lanes back when no node has answered for as long as a lease lasts, and other replicas see theirs.
+
+        A group inside a lock window would stay locked until the way to our nodes is mended.
+        """
+        now = self._clock.now()
+        if self._fleet.answers:
+            self._blind_since = None
+            return
+        self._blind_since = min(self._blind_since or now, now)
+        if now - self._blind_since < self._rules.lease or not self._lanes:
+            return
+        if not await self._store.others(holder=self._rules.holder, now=now):
+            return
+        left, tasks = dict(self._driven), list(self._lanes.values())
+        log.warning("no node answers here, lanes are left to other replicas", lanes=len(left))
+        for group in left:
+            self._leases.end(group)
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        for lane in left.values():
+            await self._store.release(lane, now=now)
 
     async def _finish(self) -> None:
         """Let lanes rest; those inside a lock window first finish it, as long as the stop may take."""

@@ -14,7 +14,7 @@ from orchestrator.engine.whole_changes import ChangeVersion, WholeChange
 from orchestrator.membership.attempt import Attempt
 from orchestrator.membership.model import Change, State
 from orchestrator.membership.status import StatusEvent
-from orchestrator.store import accepting, group_listing, leasing, marker_nonces, reading, recording
+from orchestrator.store import accepting, group_listing, leasing, marker_nonces, reading, recording, replica_shares
 from orchestrator.store.database import Database
 from orchestrator.store.errors import UnreadableChangeError
 from orchestrator.store.rows import micros, moment
@@ -94,6 +94,10 @@ class SqlChangeStore:
         return await self._database.write(
             partial(leasing.renew, holder=holder, lease_until=micros(now + lease), groups=groups)
         )
+
+    async def others(self, *, holder: str, now: datetime) -> int:
+        """Return how many replicas there are beside this one that can work."""
+        return await self._database.read(partial(replica_shares.others, holder=holder, now=micros(now)))
 
     async def forget(self, *, name: str) -> frozenset[str]:
         """Give back what the earlier lives of a name, or one holder, left held; return the groups of its lanes."""

@@ -5,6 +5,7 @@ the table of leases, under its own name, that it is there; among those that are,
 for a moment is taken by anybody: a replica that stands still is counted until its word is over.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -100,6 +101,16 @@ def others_present(transaction: Transaction, *, holder: str, now: int, able: boo
             transaction, name=_PREFIX + holder, holder=holder, now=now, lease_until=now + PRESENT_MICROSECONDS
         )
         connection.execute(leases.delete().where(_OF_REPLICA, leases.c.lease_until < now - GONE_MICROSECONDS))
+    return _others(connection, until, holder, now)
+
+
+def others(connection: sa.Connection, *, holder: str, now: int) -> int:
+    """Return how many other replicas are there that can work."""
+    until = {word.holder: word.lease_until for word in connection.execute(_WORDS) if word.holder != holder}
+    return _others(connection, until, holder, now).replicas
+
+
+def _others(connection: sa.Connection, until: Mapping[str, int], holder: str, now: int) -> Others:
     there = {other for other, last in until.items() if now < last <= now + PRESENT_MICROSECONDS}
     if not there:
         return Others(replicas=0, lanes=0)

@@ -2,9 +2,13 @@
 
 import json
 import socket
+import urllib.request
+from contextlib import ExitStack
+from typing import Self
 
 from tests.servers import programs
 from tests.servers.loopback_server import LoopbackServer
+from tests.servers.ports import consecutive_ports
 
 
 class NatsServer(LoopbackServer):
@@ -47,3 +51,55 @@ class NatsServer(LoopbackServer):
         except OSError:
             return False
         return greeting.startswith(b"INFO ") and bool(json.loads(greeting[5:]).get("jetstream")) == self._jetstream
+
+
+class NatsCluster:
+    """Three NATS servers that know each other; streams with three copies live while two of them do.
+
+    Attributes:
+        servers: They.
+    """
+
+    def __init__(self) -> None:
+        routes, watched = consecutive_ports(3), consecutive_ports(3)
+        others = ", ".join(f'"nats://127.0.0.1:{routes + place}"' for place in range(3))
+        self._watched = watched
+        self.servers = tuple(
+            NatsServer(
+                f'http: "127.0.0.1:{watched + place}"\n'
+                f'cluster {{ name: "test", listen: "127.0.0.1:{routes + place}", routes: [{others}] }}'
+            )
+            for place in range(3)
+        )
+
+    @property
+    def url(self) -> str:
+        """Address for clients: all three."""
+        return ",".join(server.url for server in self.servers)
+
+    def leader_of(self, stream: str) -> NatsServer:
+        """Return the server that leads a stream.
+
+        Raises LookupError when none does now.
+        """
+        for place, server in enumerate(self.servers):
+            if not server.is_running():
+                continue
+            address = f"http://127.0.0.1:{self._watched + place}/jsz?streams=true&config=false"
+            with urllib.request.urlopen(address, timeout=5) as answer:
+                found = json.load(answer)
+            for account in found.get("account_details") or ():
+                for detail in account.get("stream_detail") or ():
+                    leader = (detail.get("cluster") or {}).get("leader")
+                    if detail["name"] == stream and leader:
+                        return next(one for one in self.servers if leader == f"test-{one.port}")
+        raise LookupError(stream)
+
+    def __enter__(self) -> Self:
+        self._stack = ExitStack()
+        for server in self.servers:
+            self._stack.enter_context(server)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()

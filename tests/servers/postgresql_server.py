@@ -13,7 +13,7 @@ from tests.servers import programs
 from tests.servers.loopback_server import LoopbackServer, ServerStartError
 
 _USER = "orchestrator"
-_INITDB_SECONDS = 60
+_PROGRAM_SECONDS = 60
 
 
 class PostgreSQLServer(LoopbackServer):
@@ -88,11 +88,19 @@ class PostgreSQLServer(LoopbackServer):
         ]
 
     def _initialise(self) -> None:
-        user = self.run_as()
-        if user is not None:
+        if (user := self.run_as()) is not None:
             shutil.chown(self.directory, user)
+        try:
+            self._run(self._make_data())
+        except ServerStartError:
+            shutil.rmtree(self.directory, ignore_errors=True)
+            raise
+
+    def _run(self, command: list[str]) -> None:
+        """Run one of PostgreSQL's programs as the user that the server runs as."""
+        user = self.run_as()
         outcome = subprocess.run(
-            self._make_data(),
+            command,
             cwd=self.directory,
             env=self.environment(),
             user=user,
@@ -100,13 +108,17 @@ class PostgreSQLServer(LoopbackServer):
             extra_groups=None if user is None else [],
             capture_output=True,
             text=True,
-            timeout=_INITDB_SECONDS,
+            timeout=_PROGRAM_SECONDS,
             check=False,
         )
         if outcome.returncode != 0:
-            shutil.rmtree(self.directory, ignore_errors=True)
-            msg = f"making its data ended with code {outcome.returncode}: {outcome.stderr.strip()}"
+            msg = f"{command[0]} ended with code {outcome.returncode}: {outcome.stderr.strip()}"
             raise ServerStartError(msg)
+
+    def require_standbys(self) -> None:
+        """Have each commit wait until a standby has it, so that a failover loses nothing."""
+        self.execute("ALTER SYSTEM SET synchronous_standby_names = '*'")
+        self.execute("SELECT pg_reload_conf()")
 
     def follow_nobody(self) -> None:
         """Have the next start be one of a standby without a primary: it answers reads until it is promoted."""
@@ -135,3 +147,7 @@ class PostgreSQLStandby(PostgreSQLServer):
             *(programs.postgresql("pg_basebackup"), "-D", str(self._data), "-R", "-X", "stream", "-c", "fast"),
             *("--no-sync", "-d", self._primary.url),
         ]
+
+    def promote(self) -> None:
+        """Make it the primary, as `pg_ctl promote` does, and wait until it takes writes."""
+        self._run([programs.postgresql("pg_ctl"), "promote", "--wait", "-D", str(self._data)])

@@ -117,7 +117,7 @@ def _stored(engine: sa.Engine) -> dict[str, list[int]]:
 
 async def _published(nats_url: str) -> tuple[dict[str, list[int]], int]:
     found: dict[str, list[int]] = defaultdict(list)
-    connection = await nats.connect(nats_url)
+    connection = await nats.connect(nats_url.split(","))
     try:
         jetstream = connection.jetstream()
         dead = (await jetstream.stream_info("membership-requests-dead")).state.messages

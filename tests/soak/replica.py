@@ -1,4 +1,4 @@
-"""One replica of the daemon: a real process that is killed, and that is started again whenever it ended."""
+"""One replica of the daemon: a real process that is stopped or killed, and started again whenever it ended."""
 
 import asyncio
 import os
@@ -9,6 +9,7 @@ from random import Random
 STARTING_SECONDS = 20.0
 """A replica that ends sooner may have found its store or its queue away: it is started again."""
 AGAIN_SECONDS = 0.5
+ORDERLY_SECONDS = 60.0
 READY_WITHIN_BYTES = 64 * 1024
 """Where in a replica's log the line stands that tells that it is ready."""
 
@@ -27,9 +28,10 @@ class Replica:
         self._log = log
         self._chance = chance
         self._process: asyncio.subprocess.Process | None = None
-        self._killed = False
+        self._ended_by_us = False
         self._said_before = 0
         self.kills = 0
+        self.restarts = 0
         self.starts = 0
         self.problems: list[str] = []
 
@@ -37,7 +39,7 @@ class Replica:
         """Keep it running until cancelled; then end it in an orderly way."""
         loop = asyncio.get_running_loop()
         while True:
-            began, self._killed = loop.time(), False
+            began, self._ended_by_us = loop.time(), False
             self.starts += 1
             with self._log.open("ab") as log:
                 self._said_before = log.tell()
@@ -52,18 +54,39 @@ class Replica:
                 code = await self._process.wait()
             finally:
                 await self._end()
-            if not self._killed and loop.time() - began > STARTING_SECONDS:
+            if not self._ended_by_us and loop.time() - began > STARTING_SECONDS:
                 self.problems.append(f"{self._config.stem} ended by itself with code {code}; see {self._log}")
-            await asyncio.sleep(self._chance.uniform(AGAIN_SECONDS, 3.0) if self._killed else AGAIN_SECONDS)
+            await asyncio.sleep(self._chance.uniform(AGAIN_SECONDS, 3.0) if self._ended_by_us else AGAIN_SECONDS)
 
     def kill(self) -> None:
         """End it with SIGKILL, if it is at work."""
-        if self._process is not None and self._process.returncode is None and self._at_work():
-            self._killed = True
+        if self._process is not None and self._process.returncode is None and self.at_work():
+            self._ended_by_us = True
             self.kills += 1
             self._process.kill()
 
-    def _at_work(self) -> bool:
+    async def restart(self) -> bool:
+        """End it in an orderly way, if it is at work, and wait until it has ended; it is started again by `run`."""
+        process = self._process
+        if process is None or process.returncode is not None or not self.at_work():
+            return False
+        self._ended_by_us = True
+        self.restarts += 1
+        process.terminate()
+        code = await asyncio.wait_for(process.wait(), ORDERLY_SECONDS)
+        if code != 0:
+            self.problems.append(f"{self._config.stem} ended with code {code} when it was asked to; see {self._log}")
+        return True
+
+    @property
+    def pid(self) -> int | None:
+        """The id of its process, None between two."""
+        return None if self._process is None or self._process.returncode is not None else self._process.pid
+
+    def at_work(self) -> bool:
+        """Whether its present process runs and has told that it is ready."""
+        if self.pid is None:
+            return False
         with self._log.open("rb") as log:
             log.seek(self._said_before)
             return b"ready http" in log.read(READY_WITHIN_BYTES)

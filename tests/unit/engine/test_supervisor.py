@@ -6,7 +6,7 @@ from typing import Any
 from orchestrator.engine.fleet import Fleet
 from orchestrator.engine.leases import Leases
 from orchestrator.engine.ports import Lane
-from orchestrator.engine.supervisor import LaneRules, Supervisor
+from orchestrator.engine.supervisor import PAUSE_SECONDS, LaneRules, Supervisor
 from orchestrator.store import Database, SqlChangeStore
 from tests.fakes.changes import a_change
 from tests.fakes.clock import FastClock
@@ -36,6 +36,9 @@ class SlowStore:
             self.work.set()
             await until(lambda: not self.claimable)
         return asked
+
+    async def others(self, **_: Any) -> int:
+        return 0
 
     async def next_due(self) -> None:
         return None
@@ -106,6 +109,66 @@ async def test_a_lane_that_is_cancelled_before_its_first_step_is_not_renewed() -
     for task in supervisor._lanes.values():
         task.cancel()
     await until(lambda: not supervisor.running_lanes)
+    stopping.set()
+    await running
+
+
+class Seeing:
+    """A fleet whose nodes answer, or none does."""
+
+    watchers = ()
+    answers = True
+
+
+async def test_lanes_are_left_to_replicas_that_see_their_nodes() -> None:
+    """When no node answers for a whole lease, lanes are given back, where another replica is; else they are kept."""
+    clock, stopping, fleet, worker = FastClock(), asyncio.Event(), Seeing(), EndlessWorker()
+    rules = LaneRules(holder="one", lease=timedelta(seconds=3), stop_within=timedelta(seconds=0.01))
+    async with Database("sqlite://") as database:
+        store = CountedStore(database, clock)
+        await store.accept(a_change("1", "g"), "hash", ())
+        supervisor = Supervisor(store, worker, fleet, clock, rules, stopping, Leases(clock), lambda: 0.5)  # type: ignore[arg-type] # small stand-ins
+        running = asyncio.create_task(supervisor.run())
+        try:
+            await until(lambda: worker.working == {"g"})
+            fleet.answers = False
+            later = clock.now() + 4 * rules.lease
+            await until(lambda: clock.now() > later)
+            assert worker.working == {"g"}
+            taken: tuple[Lane, ...] = ()
+            async with asyncio.timeout(5):
+                while not taken:
+                    taken = await store.claim(holder="two", lease=timedelta(hours=1), limit=1, now=clock.now())
+                    await asyncio.sleep(0.001)
+            assert [lane.privacy_group_id for lane in taken] == ["g"]
+            await until(lambda: not worker.working)
+        finally:
+            stopping.set()
+            await running
+
+
+class HungryStore(SlowStore):
+    """Has nothing to do, and says again and again that it may have."""
+
+    claims = 0
+
+    async def claim(self, **_: Any) -> tuple[Lane, ...]:
+        self.claims += 1
+        return ()
+
+    async def wait_for_work(self, _: float) -> None:
+        await asyncio.sleep(0)
+
+
+async def test_news_that_bring_nothing_do_not_keep_the_store_busy() -> None:
+    """However often other replicas' commits wake one, it asks for lanes that it does not get twenty times a second."""
+    clock, stopping, store = FastClock(), asyncio.Event(), HungryStore()
+    rules = LaneRules(holder="test", lease=timedelta(hours=1))
+    supervisor = Supervisor(store, EndlessWorker(), Fleet([]), clock, rules, stopping, Leases(clock), lambda: 0.5)  # type: ignore[arg-type] # small stand-ins
+    began = clock.now()
+    running = asyncio.create_task(supervisor.run())
+    await until(lambda: store.claims > 20)
+    assert clock.now() - began >= timedelta(seconds=PAUSE_SECONDS) * 19
     stopping.set()
     await running
 
