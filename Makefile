@@ -4,6 +4,7 @@
 PYTHON ?= python3
 SEEDS ?= 1000
 MINUTES ?= 2
+REPLICAS ?= 2
 UV_VERSION := 0.13.9
 
 VENV := .venv
@@ -58,8 +59,8 @@ simulate: $(VENV)/installed-dev ## Run SEEDS deterministic simulations of engine
 outages: $(VENV)/installed-dev ## Play 75 outages of enclaves, nodes and their interfaces, with Orion and with Tessera
 	$(BIN)/python -m tests.integration.outages $(ARGS)
 
-soak: setup ## Run changes under random faults for MINUTES, then check the invariants
-	$(BIN)/python -m tests.soak --minutes $(MINUTES) $(ARGS)
+soak: setup ## Run changes on REPLICAS daemons under random faults for MINUTES, then check the invariants
+	$(BIN)/python -m tests.soak --minutes $(MINUTES) --replicas $(REPLICAS) $(ARGS)
 
 fuzz: $(VENV)/installed-fuzz ## Lie to the daemon by growing seeds, with Hypothesis and guided by coverage, for MINUTES
 	$(BIN)/python -m tests.hostile --minutes $(MINUTES) $(ARGS)

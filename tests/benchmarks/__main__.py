@@ -29,6 +29,7 @@ from tests.benchmarks import (
     bench_queues,
     bench_reading,
     bench_recovery,
+    bench_replicas,
     bench_restart,
     bench_takeover,
 )
@@ -52,6 +53,7 @@ BENCHMARKS: tuple[tuple[tuple[str, ...], str, Measure], ...] = (
     (("pool",), "additions through marker accounts", bench_pool.measure),
     (("i",), "dying at every point", bench_recovery.measure),
     (("j",), "going on for another replica", bench_takeover.measure),
+    (("replicas",), "three replicas and one", bench_replicas.measure),
     (("k",), "beside a sender of thousands", bench_flood.measure),
     (("q",), "message queues against each other", bench_queues.measure),
     (("access",), "with access control and without", bench_access.measure),

@@ -32,6 +32,9 @@ class Scale:
         marker_accounts: How many of these there are.
         access_changes: Changes of a round with, and of one without access control.
         access_reads: Reads of such a round.
+        replicas: How many daemons are measured against one.
+        shared_groups: Groups that are created and extended by them at once.
+        idle_seconds: For how long it is counted what idle ones ask for.
         settle_seconds: How long a restarted daemon is left to itself before its memory is read.
     """
 
@@ -57,6 +60,9 @@ class Scale:
     marker_accounts: int = 10
     access_changes: int = 200
     access_reads: int = 1000
+    replicas: int = 3
+    shared_groups: int = 90
+    idle_seconds: float = 60.0
     settle_seconds: float = 10.0
 
 
@@ -82,5 +88,7 @@ QUICK = Scale(
     marker_accounts=4,
     access_changes=40,
     access_reads=500,
+    shared_groups=30,
+    idle_seconds=20.0,
     settle_seconds=3.0,
 )

@@ -1,8 +1,10 @@
 """Changes on many groups while everything fails: ``python -m tests.soak --minutes 2`` (``make soak MINUTES=2``).
 
-Two replicas of the daemon, as processes of their own, share a PostgreSQL and a NATS server and drive changes of 50
-groups on a devnet. Faults of all kinds strike, and replicas are killed, until the time is over. Then everything is
-healed, and once nothing moves any more the invariants are checked. Exit code 0: they hold.
+Replicas of the daemon, as processes of their own, share a PostgreSQL and a NATS server and drive changes of 50 groups
+on a devnet. Faults of all kinds strike, and replicas are killed or restarted in order, until the time is over. Then
+everything is healed, and once nothing moves any more the invariants are checked. With ``--rolling`` nothing fails, and
+replicas are restarted one after the other all the time: then no lane may lie for longer than a lease either. Exit code
+0: all of it holds.
 """
 
 import argparse
@@ -33,6 +35,7 @@ from tests.servers.loopback_server import guard
 from tests.servers.nats_server import NatsServer
 from tests.servers.ports import free_port
 from tests.servers.postgresql_server import PostgreSQLServer
+from tests.soak import rolling
 from tests.soak.checks import check_chain, check_changes, check_events, check_harm, parted_now, told, unpublished
 from tests.soak.replica import Replica
 from tests.soak.requesting import Group, Ledger, Requester
@@ -42,7 +45,7 @@ OWNER_KEY = "8f2a55949038a9610f50fb23b5883af3b4ecb3c3bb792cbcefbd1542c692be63"
 OWNER = "0xFE3B557E8Fb62b89F4916B721be55cEb828dBd73"
 MOST_MINUTES = 7 * 24 * 60
 GROUPS = 50
-REPLICAS = 2
+MOST_REPLICAS = 9
 PROGRESS_SECONDS = 5.0
 QUIESCENCE_SECONDS = 300.0
 STRIKING = tuple(name for name in FAULTS if name != "clock_jump")
@@ -76,8 +79,11 @@ class Soak:
         states = " ".join(f"{state}={count}" for state, count in sorted(self.ledger.counts().items()))
         asked = sum(len(group.asked) for group in self.groups)
         kills = sum(replica.kills for replica in self.replicas)
+        restarts = sum(replica.restarts for replica in self.replicas)
         seconds = time.monotonic() - self.began
-        return f"{seconds:6.0f} s  asked={asked} {states}  faults={self.struck.total()} kills={kills}"
+        return (
+            f"{seconds:6.0f} s  asked={asked} {states}  faults={self.struck.total()} kills={kills} restarts={restarts}"
+        )
 
     async def tell(self) -> None:
         """Print a line now and then, until cancelled."""
@@ -95,10 +101,13 @@ class Soak:
             await asyncio.sleep(chance.uniform(1.0, 6.0))
 
     async def kill(self) -> None:
-        """Kill replicas, now and then both, until the soak is over."""
+        """Kill replicas, now and then all, or restart one in order, until the soak is over."""
         chance = self.around.chance
         while not self.over.is_set():
             await asyncio.sleep(chance.uniform(5.0, 15.0))
+            if chance.random() < 0.3:
+                await chance.choice(self.replicas).restart()
+                continue
             for replica in self.replicas if chance.random() < 0.2 else [chance.choice(self.replicas)]:
                 replica.kill()
 
@@ -121,15 +130,16 @@ def say(text: str) -> None:
     sys.stdout.flush()
 
 
-async def soak(minutes: float, seed: int, folder: Path) -> list[str]:
+async def soak(minutes: float, seed: int, folder: Path, replicas: int) -> list[str]:
     """Run a soak and return what does not hold at its end.
 
     Args:
         minutes: For how long faults strike.
         seed: Of everything that is drawn; the processes' timing is their own.
         folder: For logs and configurations.
+        replicas: How many daemons.
     """
-    async with stage(folder, Random(seed)) as (running, engine, broker):  # noqa: S311 - repeatable, not secret
+    async with stage(folder, Random(seed), replicas) as (running, engine, broker):  # noqa: S311 - repeatable, not secret
         around, chance = running.around, running.around.chance
         requester = Requester(broker, running.ledger, around.devnet, chance)
         async with asyncio.TaskGroup() as tasks:
@@ -168,7 +178,9 @@ async def _cancelled(tasks: list[asyncio.Task[None]]) -> None:
 
 
 @contextlib.asynccontextmanager
-async def stage(folder: Path, chance: Random) -> AsyncIterator[tuple[Soak, sa.Engine, NatsBroker]]:
+async def stage(
+    folder: Path, chance: Random, number_of_replicas: int
+) -> AsyncIterator[tuple[Soak, sa.Engine, NatsBroker]]:
     """Start the servers and nodes, and set up what will run on them."""
     with contextlib.ExitStack() as servers:
         queue = servers.enter_context(NatsServer())
@@ -186,7 +198,7 @@ async def stage(folder: Path, chance: Random) -> AsyncIterator[tuple[Soak, sa.En
                 around = Surroundings(devnet=devnet, nats=queue, postgresql=postgresql, clock=None, chance=chance)
                 replicas = [
                     Replica(_configured(folder, number, url, around), folder / f"replica{number}.log", chance)
-                    for number in range(1, REPLICAS + 1)
+                    for number in range(1, number_of_replicas + 1)
                 ]
                 groups = [Group(base64.b64encode(chance.randbytes(32)).decode()) for _ in range(GROUPS)]
                 yield (
@@ -216,6 +228,29 @@ def _configured(folder: Path, number: int, url: str, around: Surroundings) -> Pa
     return path
 
 
+async def roll(minutes: float, seed: int, folder: Path, replicas: int) -> list[str]:
+    """Restart replicas one after the other while changes are asked for; returns what does not hold. See `soak`."""
+    chance, problems = Random(seed), []  # noqa: S311 - repeatable, not secret
+    with contextlib.ExitStack() as servers:
+        queue = servers.enter_context(NatsServer())
+        postgresql = servers.enter_context(PostgreSQLServer())
+        url = postgresql.url_of(postgresql.create_database())
+        migrate(url)
+        async with rolling.stage(
+            folder, chance, store_url=url, queue_url=queue.url, replicas=replicas, groups=GROUPS
+        ) as running:
+            until = time.monotonic() + minutes * 60
+            while time.monotonic() < until:
+                problems += await rolling.restart_each(running)
+                restarts = sum(replica.restarts for replica in running.replicas)
+                longest = running.watch.longest_seconds
+                say(f"{dict(running.ledger.counts())}  restarts={restarts} longest without driver={longest:.2f} s")
+            await running.quiet()
+            if running.watch.longest_seconds > rolling.LEASE_SECONDS:
+                problems.append(f"a lane lay for {running.watch.longest_seconds:.1f} s, longer than a lease")
+            return problems + await running.problems()
+
+
 def _hush() -> None:
     """Leave the progress to be read: what this process's own ends of broken connections say is expected."""
     logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
@@ -227,15 +262,19 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__)
     parser.add_argument("--minutes", type=float, default=2.0, help="for how long faults strike")
     parser.add_argument("--seed", type=int, default=None, help="of everything that is drawn")
+    parser.add_argument("--replicas", type=int, default=2, help="how many daemons")
+    parser.add_argument("--rolling", action="store_true", help="no faults: orderly restarts, one after the other")
     given = parser.parse_args()
+    if not 1 <= given.replicas <= MOST_REPLICAS:
+        parser.error(f"--replicas must be 1 to {MOST_REPLICAS}")
     if not 0 < given.minutes <= MOST_MINUTES:
         parser.error(f"--minutes must be above 0 and at most {MOST_MINUTES}, a week")
     seed = given.seed if given.seed is not None else SystemRandom().randrange(1 << 31)
     _hush()
     folder = Path(tempfile.mkdtemp(prefix="soak-"))
-    say(f"soak of {given.minutes:g} minutes, seed {seed}, {GROUPS} groups, {REPLICAS} replicas; logs in {folder}")
+    say(f"soak of {given.minutes:g} minutes, seed {seed}, {GROUPS} groups, {given.replicas} replicas; logs in {folder}")
     try:
-        problems = asyncio.run(soak(given.minutes, seed, folder))
+        problems = asyncio.run((roll if given.rolling else soak)(given.minutes, seed, folder, given.replicas))
     finally:
         guard.close()
     say(f"{len(problems)} problems:\n{told(problems)}" if problems else "all invariants hold")

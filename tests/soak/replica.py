@@ -73,7 +73,11 @@ class Replica:
         self._ended_by_us = True
         self.restarts += 1
         process.terminate()
-        code = await asyncio.wait_for(process.wait(), ORDERLY_SECONDS)
+        try:
+            code = await asyncio.wait_for(process.wait(), ORDERLY_SECONDS)
+        except TimeoutError:
+            process.kill()
+            code = await process.wait()
         if code != 0:
             self.problems.append(f"{self._config.stem} ended with code {code} when it was asked to; see {self._log}")
         return True

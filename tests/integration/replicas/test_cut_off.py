@@ -18,7 +18,7 @@ from tests.servers.postgresql_server import PostgreSQLServer
 from tests.servers.switch import Switch
 from tests.soak.rolling import Stage, stage
 
-GROUPS = 6
+GROUPS = 3
 LEASE_SECONDS = 4.0
 _NODE = re.compile(r'(http|ws) = "(?:http|ws)://127\.0\.0\.1:(\d+)"')
 _SENDING = tuple(name.encode() for name in SENDING)

@@ -11,7 +11,7 @@ from tests.fakes.following_release import REVISION, following_migrate
 from tests.servers.postgresql_server import PostgreSQLServer
 from tests.soak.rolling import LEASE_SECONDS, restart_each, stage
 
-GROUPS = 9
+GROUPS = 3
 
 
 @pytest.mark.timeout(300)
