@@ -151,7 +151,11 @@ class Supervisor:
             if claiming.error is not None:
                 await self._clock.sleep(1.0)
             for lane in lanes:
-                task = tasks.create_task(self._drive(lane))
+                before = self._lanes.get(lane.privacy_group_id)
+                if before is not None:
+                    # Its lease ran out while this process was held up, and nobody else took it meanwhile.
+                    before.cancel()
+                task = tasks.create_task(self._drive(lane, before))
                 self._lanes[lane.privacy_group_id] = task
                 self._driven[lane.privacy_group_id] = lane
                 task.add_done_callback(partial(self._ended, lane.privacy_group_id))
@@ -184,7 +188,9 @@ class Supervisor:
         seconds = max((due - self._clock.now()).total_seconds(), 0.0)
         return min(seconds + PAUSE_SECONDS * self._chance(), IDLE_SECONDS)
 
-    async def _drive(self, lane: Lane) -> None:
+    async def _drive(self, lane: Lane, before: asyncio.Task[None] | None) -> None:
+        if before is not None:
+            await asyncio.wait([before])
         # The lease of a lane that failed is not given back: the pause before it runs out keeps a defect from spinning.
         with contained("lane", group=lane.privacy_group_id):
             try:

@@ -1,5 +1,6 @@
 import asyncio
 from collections.abc import Collection
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -111,6 +112,41 @@ async def test_a_lane_that_is_cancelled_before_its_first_step_is_not_renewed() -
     await until(lambda: not supervisor.running_lanes)
     stopping.set()
     await running
+
+
+class GivingWorker:
+    """Works on a lane until it is stopped, and notes what is at work at the same time."""
+
+    def __init__(self) -> None:
+        self.working: list[int] = []
+        self.most = 0
+
+    async def run(self, claimed: Lane) -> None:
+        self.working.append(claimed.token)
+        self.most = max(self.most, len(self.working))
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0)
+            self.working.remove(claimed.token)
+
+    def interrupt(self) -> None:
+        """There is nothing to interrupt."""
+
+
+async def test_a_lane_that_is_claimed_again_is_driven_once() -> None:
+    """When a lease ran out here and nobody else took the lane, the earlier work ends before the new one begins."""
+    store, worker, clock, stopping = SlowStore(), GivingWorker(), FastClock(), asyncio.Event()
+    rules = LaneRules(holder="test", lease=timedelta(hours=1), stop_within=timedelta(seconds=0.01))
+    supervisor = Supervisor(store, worker, Fleet([]), clock, rules, stopping, Leases(clock), lambda: 0.5)  # type: ignore[arg-type] # small stand-ins
+    running = asyncio.create_task(supervisor.run())
+    await until(lambda: worker.working == [1])
+    store.claimable = [replace(lane("first"), token=2)]
+    store.work.set()
+    await until(lambda: worker.working == [2])
+    assert worker.most == 1
+    stopping.set()
+    await asyncio.wait_for(running, 5)
 
 
 class Seeing:
