@@ -31,7 +31,7 @@ async def test_a_cluster_of_nats_may_lose_the_server_that_leads(
     await asyncio.to_thread(migrate, postgresql_url)
     chance = Random(5)  # noqa: S311 - a plan that can be repeated
     async with stage(
-        tmp_path, chance, store_url=postgresql_url, queue_url=cluster.url, replicas=2, groups=GROUPS, copies=3
+        tmp_path, chance, store_url=postgresql_url, queue_url=cluster.url, replicas=1, groups=GROUPS, copies=3
     ) as running:
         await running.until_changes_go_on()
         for stream in STREAMS:
