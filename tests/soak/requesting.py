@@ -8,7 +8,7 @@ from random import Random
 
 import sqlalchemy as sa
 
-from orchestrator.broker.nats import NatsBroker
+from orchestrator.broker.port import Broker
 from orchestrator.devnet import Devnet
 from orchestrator.engine.ports import BrokerError
 from orchestrator.membership.model import RESTING, State
@@ -81,7 +81,7 @@ class Requester:
         chance: Draws pauses and repetitions.
     """
 
-    def __init__(self, broker: NatsBroker, ledger: Ledger, devnet: Devnet, chance: Random) -> None:
+    def __init__(self, broker: Broker, ledger: Ledger, devnet: Devnet, chance: Random) -> None:
         self._devnet = devnet
         self._broker = broker
         self._ledger = ledger

@@ -9,18 +9,28 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from random import Random
 
 import sqlalchemy as sa
 
-from orchestrator.broker.names import Access, Limits, Names
-from orchestrator.broker.nats import NatsBroker
+from orchestrator.broker.connecting import connect
+from orchestrator.broker.names import Limits
+from orchestrator.broker.port import Broker
 from orchestrator.devnet import Devnet, DevnetConfig, running_devnet
 from orchestrator.store.connections import normalised
 from tests.integration.faults import chain_truth as truth
 from tests.servers.ports import free_port
-from tests.soak.checks import check_chain, check_changes, check_events, check_harm, unpublished
+from tests.soak.checks import (
+    Published,
+    check_chain,
+    check_changes,
+    check_events,
+    check_harm,
+    published_on_nats,
+    unpublished,
+)
 from tests.soak.replica import Replica
 from tests.soak.requesting import Group, Ledger, Requester
 
@@ -29,7 +39,7 @@ OWNER_KEY = "8f2a55949038a9610f50fb23b5883af3b4ecb3c3bb792cbcefbd1542c692be63"
 OWNER = "0xFE3B557E8Fb62b89F4916B721be55cEb828dBd73"
 LEASE_SECONDS = 8.0
 LOOK_SECONDS = 0.25
-PATIENCE_SECONDS = 120.0
+PATIENCE_SECONDS = 240.0
 
 _WAITING = sa.text("""
     SELECT coalesce(max(:now - greatest(due_at, coalesce(lease_until, due_at))), 0) FROM lanes
@@ -89,7 +99,7 @@ class Stage:
 
     devnet: Devnet
     engine: sa.Engine
-    broker: NatsBroker
+    broker: Broker
     queue_url: str
     replicas: list[Replica]
     groups: list[Group]
@@ -134,12 +144,17 @@ class Stage:
 
         await self.until(rests, "at rest")
 
-    async def problems(self) -> list[str]:
-        """Return what does not hold now that all is quiet."""
+    async def problems(self, published: Callable[[], Awaitable[Published]] | None = None) -> list[str]:
+        """Return what does not hold now that all is quiet.
+
+        Args:
+            published: Reads what the queue got; None for NATS.
+        """
         found = await asyncio.to_thread(lambda: list(check_changes(self.engine, self.groups, set())))
         found += check_chain(self.devnet, self.groups, OWNER, set())
         found += check_harm(self.devnet, self.groups, set())
-        found += await check_events(self.engine, self.queue_url)
+        read = published or partial(published_on_nats, self.queue_url)
+        found += await check_events(self.engine, read)
         return found + [problem for replica in self.replicas for problem in replica.problems]
 
 
@@ -162,7 +177,7 @@ async def stage(
         folder: For configurations and logs.
         chance: Of everything that is drawn.
         store_url: The PostgreSQL database.
-        queue_url: NATS.
+        queue_url: The queue.
         replicas: How many.
         groups: How many.
         copies: Of each stream.
@@ -170,10 +185,13 @@ async def stage(
         changed: Changes the configuration of a replica, by its number.
     """
     engine = sa.create_engine(normalised(store_url), pool_pre_ping=True)
-    broker = NatsBroker(queue_url, names=Names(), limits=Limits(replicas=copies), access=Access())
     config = DevnetConfig(base_port=0, block_period_seconds=1.0, seed=chance.randrange(1 << 31))
     try:
-        async with running_devnet(config) as devnet, asyncio.TaskGroup() as tasks:
+        async with (
+            connect(queue_url, directory=folder, limits=Limits(replicas=copies)) as broker,
+            running_devnet(config) as devnet,
+            asyncio.TaskGroup() as tasks,
+        ):
             daemons = []
             for number in range(1, replicas + 1):
                 path = _configured(folder, number, devnet)
@@ -197,7 +215,6 @@ async def stage(
                     task.cancel()
                 await asyncio.wait(beside)
     finally:
-        await broker.close()
         engine.dispose()
 
 
