@@ -69,7 +69,19 @@ async def lose_each(folder: Path, seed: int) -> list[str]:
         await subscribe(servers[0].url)
         queue_url = ",".join(server.url for server in servers)
         chance = Random(seed)  # noqa: S311 - a plan that can be repeated
-        async with stage(folder, chance, store_url=url, queue_url=queue_url, replicas=2, groups=GROUPS) as running:
+        password = folder / "queue.password"
+        password.touch(mode=0o600)
+        password.write_text("guest")
+        named = f'user = "guest"\npassword_file = "{password}"'
+        async with stage(
+            folder,
+            chance,
+            store_url=url,
+            queue_url=queue_url,
+            replicas=2,
+            groups=GROUPS,
+            changed=lambda _, text: text.replace("guest:guest@", "").replace("copies = 1", named),
+        ) as running:
             await running.until_changes_go_on()
             for server in servers:
                 await asyncio.to_thread(server.write_tables)
@@ -77,6 +89,7 @@ async def lose_each(folder: Path, seed: int) -> list[str]:
                 await running.until_changes_go_on()
                 await asyncio.to_thread(server.start)
                 sys.stdout.write(f"a server lost and back: {dict(running.ledger.counts())}\n")
+                sys.stdout.flush()
             await running.quiet()
             return await running.problems(lambda: published(servers[0].url))
 
