@@ -226,6 +226,7 @@ class Database:
         await self.write(write_probe)
 
     async def _recheck_version(self) -> None:
+        self._require_own_file()  # or another file's tables would be looked at
         try:
             self._revision = await self.read(partial(recheck_version, known=self._revision))
         except SchemaVersionError as error:
