@@ -38,21 +38,19 @@ class PortMapper(LoopbackServer):
 class RabbitMQServer(LoopbackServer):
     """RabbitMQ on 127.0.0.1, with AMQP 1.0 by its plugin; durable and quorum queues survive ``kill`` and ``restart``.
 
-    ``settings`` is added to its ``rabbitmq.conf`` as it is (TLS listeners, limits). With ``beside`` it can ``join`` the
-    cluster of another one, which must be closed after it.
+    ``settings`` is added to its ``rabbitmq.conf`` as it is (TLS listeners, limits).
     """
 
     name = "rabbitmq"
     start_seconds = 60.0
     stop_seconds = 30.0
 
-    def __init__(self, settings: str = "", *, beside: "RabbitMQServer | None" = None) -> None:
+    def __init__(self, settings: str = "") -> None:
         super().__init__()
         self._node = f"test-{self.port}@localhost"
         self._distribution_port = free_port()
-        self._beside = beside
-        self._cookie: str = secrets.token_hex(16) if beside is None else beside._cookie
-        self._port_mapper: PortMapper = PortMapper() if beside is None else beside._port_mapper
+        self._cookie = secrets.token_hex(16)
+        self._port_mapper = PortMapper()
         (self.directory / "rabbitmq.conf").write_text(
             f"""
 listeners.tcp.default = 127.0.0.1:{self.port}
@@ -149,17 +147,7 @@ log.file = false
     def close(self) -> None:
         """End both processes and remove their directories."""
         super().close()
-        if self._beside is None:
-            self._port_mapper.close()
-
-    def join(self) -> None:
-        """Join the cluster of the server that it was made beside; what it has is lost."""
-        if self._beside is None:
-            raise RuntimeError("it was made beside no other: give beside")
-        self._evaluate(
-            f"ok = rabbit:stop(), ok = rabbit_mnesia:reset(), "
-            f"ok = rabbit_mnesia:join_cluster('{self._beside._node}', disc), ok = rabbit:start()."
-        )
+        self._port_mapper.close()
 
     def is_ready(self) -> bool:
         """The server answers AMQP's greeting, which it does once it has booted."""

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence, Set
+from collections.abc import Iterable, Iterator, Sequence, Set
 
 import nats
 import sqlalchemy as sa
@@ -85,18 +85,14 @@ def check_harm(devnet: Devnet, groups: Iterable[Group], parted: Set[str]) -> Ite
             yield line
 
 
-Published = tuple[dict[str, list[int]], int]
-"""By group the sequences of the events that the queue got, in order; and how many requests are dead letters."""
-
-
-async def check_events(engine: sa.Engine, published_by: Callable[[], Awaitable[Published]]) -> list[str]:
+async def check_events(engine: sa.Engine, nats_url: str) -> list[str]:
     """Each group's events are numbered without a gap, and the queue got each, in order."""
     problems = []
     stored = await asyncio.to_thread(_stored, engine)
     for group, sequences in stored.items():
         if sequences != list(range(1, len(sequences) + 1)):
             problems.append(f"group {group}: stored events are numbered {sequences}")
-    published, dead = await published_by()
+    published, dead = await _published(nats_url)
     for group, sequences in stored.items():
         first_seen = list(dict.fromkeys(published[group]))
         if first_seen != sequences:
@@ -119,8 +115,7 @@ def _stored(engine: sa.Engine) -> dict[str, list[int]]:
     return found
 
 
-async def published_on_nats(nats_url: str) -> Published:
-    """Read the streams of a NATS server, or of a cluster."""
+async def _published(nats_url: str) -> tuple[dict[str, list[int]], int]:
     found: dict[str, list[int]] = defaultdict(list)
     connection = await nats.connect(nats_url.split(","))
     try:

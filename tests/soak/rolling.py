@@ -9,7 +9,6 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from random import Random
 
@@ -23,12 +22,10 @@ from orchestrator.store.connections import normalised
 from tests.integration.faults import chain_truth as truth
 from tests.servers.ports import free_port
 from tests.soak.checks import (
-    Published,
     check_chain,
     check_changes,
     check_events,
     check_harm,
-    published_on_nats,
     unpublished,
 )
 from tests.soak.replica import Replica
@@ -144,17 +141,12 @@ class Stage:
 
         await self.until(rests, "at rest")
 
-    async def problems(self, published: Callable[[], Awaitable[Published]] | None = None) -> list[str]:
-        """Return what does not hold now that all is quiet.
-
-        Args:
-            published: Reads what the queue got; None for NATS.
-        """
+    async def problems(self) -> list[str]:
+        """Return what does not hold now that all is quiet."""
         found = await asyncio.to_thread(lambda: list(check_changes(self.engine, self.groups, set())))
         found += check_chain(self.devnet, self.groups, OWNER, set())
         found += check_harm(self.devnet, self.groups, set())
-        read = published or partial(published_on_nats, self.queue_url)
-        found += await check_events(self.engine, read)
+        found += await check_events(self.engine, self.queue_url)
         return found + [problem for replica in self.replicas for problem in replica.problems]
 
 
@@ -177,7 +169,7 @@ async def stage(
         folder: For configurations and logs.
         chance: Of everything that is drawn.
         store_url: The PostgreSQL database.
-        queue_url: The queue.
+        queue_url: NATS.
         replicas: How many.
         groups: How many.
         copies: Of each stream.
