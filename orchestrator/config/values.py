@@ -52,7 +52,7 @@ def check_store_url(url: str, info: ValidationInfo) -> str:
 def check_broker_url(url: str) -> str:
     """A message queue: ``embedded:``, ``nats://…``, ``tls://…``, ``amqp://…``, ``amqps://…``, ``kafka://…``, ``kafkas://…``.
 
-    The servers of a cluster of NATS or Kafka are separated by commas.
+    The servers of a cluster of NATS, RabbitMQ or Kafka are separated by commas.
     """
     if url == "embedded:":
         return url
