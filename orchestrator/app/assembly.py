@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
+from random import SystemRandom
 
 from orchestrator.app.accounts import opened_accounts
 from orchestrator.app.callers import admission_rules, senders, shares
