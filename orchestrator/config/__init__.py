@@ -19,10 +19,10 @@ from orchestrator.config.sections import (
     NodeConfig,
     PeerConfig,
     RetentionConfig,
-    StoreConfig,
     WebhookConfig,
     secret_files,
 )
+from orchestrator.config.store_section import StoreConfig
 from orchestrator.config.values import secret_trouble
 
 __all__ = [
