@@ -6,11 +6,11 @@ Run ``python docs/draw_lifecycle.py`` after a change of `machine.TRANSITIONS` or
 import re
 from pathlib import Path
 
-from orchestrator.membership.judgements import Judgement
 from orchestrator.membership.machine import TRANSITIONS
 from orchestrator.membership.model import ENDED, State
-from orchestrator.membership.reasons import RULES
-from orchestrator.membership.signals import Signal
+from orchestrator.membership.reasons.judgements import Judgement
+from orchestrator.membership.reasons.table import RULES
+from orchestrator.membership.triage.signals import Signal
 
 DOCUMENT = Path(__file__).with_name("lifecycle.md")
 

@@ -22,15 +22,15 @@ from urllib.parse import quote
 import aiohttp
 from pydantic import BaseModel, ValidationError
 
-from orchestrator.api.access_documents import MadeTokenDocument, TokenDocument, TokenPage
-from orchestrator.api.auditing import AuditPage
-from orchestrator.api.change_documents import ChangeDetailDocument, ChangeDocument, ChangePage
-from orchestrator.api.documents import DeadLetterPage, path_id
-from orchestrator.api.forecast_documents import ForecastDocument
-from orchestrator.api.group_documents import GroupDocument, GroupPage
-from orchestrator.api.name_documents import NamesDocument
-from orchestrator.api.overview_documents import AttentionDocument, NodesDocument
-from orchestrator.api.webhook_documents import TriedDocument, WebhookDocument, WebhooksDocument
+from orchestrator.api.documents.access import MadeTokenDocument, TokenDocument, TokenPage
+from orchestrator.api.documents.changes import ChangeDetailDocument, ChangeDocument, ChangePage
+from orchestrator.api.documents.forecasts import ForecastDocument
+from orchestrator.api.documents.groups import GroupDocument, GroupPage
+from orchestrator.api.documents.names import NamesDocument
+from orchestrator.api.documents.overview import AttentionDocument, NodesDocument
+from orchestrator.api.documents.shared import DeadLetterPage, path_id
+from orchestrator.api.documents.webhooks import TriedDocument, WebhookDocument, WebhooksDocument
+from orchestrator.api.resources.audit_log import AuditPage
 
 TIMEOUT_SECONDS: Final = 30.0
 SILENCE_SECONDS: Final = 45.0

@@ -2,8 +2,7 @@
 
 from typing import Final
 
-from orchestrator.api import auditing, tokens
-from orchestrator.api.access_documents import (
+from orchestrator.api.documents.access import (
     MadeTokenDocument,
     SessionDocument,
     SignIn,
@@ -11,9 +10,10 @@ from orchestrator.api.access_documents import (
     TokenPage,
     TokenRequest,
 )
-from orchestrator.api.auditing import AuditPage
 from orchestrator.api.operation import Answer, Operation, Parameter
 from orchestrator.api.reading import DEFAULT_PAGE, MAX_PAGE
+from orchestrator.api.resources import audit_log, tokens
+from orchestrator.api.resources.audit_log import AuditPage
 
 ACCESS_OPERATIONS: Final = (
     Operation(
@@ -50,7 +50,7 @@ ACCESS_OPERATIONS: Final = (
     Operation(
         method="GET",
         path="/v1/audit-log",
-        handler=auditing.list_audit_log,
+        handler=audit_log.list_audit_log,
         parameters=(
             Parameter(
                 name="after",

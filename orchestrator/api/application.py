@@ -8,19 +8,19 @@ from typing import Final
 from aiohttp import web
 
 from orchestrator.access.table import route_rule
-from orchestrator.api.access import ORIGINS, access_middleware, add_security_headers
-from orchestrator.api.authentication import AUTHENTICATION, Authentication, authentication_middleware
+from orchestrator.api.callers.authentication import AUTHENTICATION, Authentication, authentication_middleware
+from orchestrator.api.callers.origins import ORIGINS, access_middleware, add_security_headers
+from orchestrator.api.callers.sign_in import sign_in_middleware
 from orchestrator.api.change_texts import CHANGE_TEXTS, ChangeTexts
-from orchestrator.api.changes import SERVICES
-from orchestrator.api.conditional import WAITING, Waiting, conditional_middleware
-from orchestrator.api.connections import connection_middleware
 from orchestrator.api.openapi import openapi_document
 from orchestrator.api.operations import OPERATIONS
-from orchestrator.api.ports import ApiServices
+from orchestrator.api.ports.changes import ApiServices
 from orchestrator.api.problems import problem_middleware
-from orchestrator.api.sign_in import sign_in_middleware
-from orchestrator.api.stream import STREAMS, Streams, end_streams
-from orchestrator.engine.requests import MAX_BODY_BYTES
+from orchestrator.api.resources.changes import SERVICES
+from orchestrator.api.resources.stream import STREAMS, Streams, end_streams
+from orchestrator.api.web.conditional import WAITING, Waiting, conditional_middleware
+from orchestrator.api.web.connections import connection_middleware
+from orchestrator.engine.intake.requests import MAX_BODY_BYTES
 
 _PAGES: Final = {"/": "dashboard.html", "/docs": "docs.html"}
 _MEDIA_TYPES: Final = {".js": "text/javascript", ".css": "text/css"}

@@ -11,9 +11,9 @@ from typing import Final
 from aiohttp import web
 
 from orchestrator.access.callers import Scope
-from orchestrator.api.change_documents import detail_document
-from orchestrator.api.conditional import tag_of
-from orchestrator.api.ports import ChangeRecord
+from orchestrator.api.documents.changes import detail_document
+from orchestrator.api.ports.changes import ChangeRecord
+from orchestrator.api.web.conditional import tag_of
 from orchestrator.engine.whole_changes import WholeChange
 from orchestrator.membership.model import ENDED
 

@@ -7,8 +7,8 @@ from pydantic.json_schema import models_json_schema
 
 from orchestrator import __version__
 from orchestrator.access.table import route_rule
-from orchestrator.api.authentication import COOKIE
-from orchestrator.api.documents import Problem
+from orchestrator.api.callers.authentication import COOKIE
+from orchestrator.api.documents.shared import Problem
 from orchestrator.api.links import links_of
 from orchestrator.api.operation import JSON, Answer, Operation
 from orchestrator.api.operations import OPERATIONS

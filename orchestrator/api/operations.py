@@ -3,15 +3,15 @@
 from dataclasses import replace
 from typing import Any, Final
 
-from orchestrator.api import changes, groups, names, overview, stream, upkeep, webhooks
 from orchestrator.api.access_operations import ACCESS_OPERATIONS
-from orchestrator.api.change_documents import CancelDocument, ChangeDetailDocument, ChangeDocument, ChangePage
-from orchestrator.api.documents import DeadLetterPage, ReadinessDocument
-from orchestrator.api.forecast_documents import ForecastDocument
-from orchestrator.api.group_documents import DesiredMembers, GroupDocument, GroupPage
-from orchestrator.api.name_documents import NAME_PATTERN, GroupNameDocument, NamedGroup, NamesDocument
+from orchestrator.api.documents.changes import CancelDocument, ChangeDetailDocument, ChangeDocument, ChangePage
+from orchestrator.api.documents.forecasts import ForecastDocument
+from orchestrator.api.documents.groups import DesiredMembers, GroupDocument, GroupPage
+from orchestrator.api.documents.names import NAME_PATTERN, GroupNameDocument, NamedGroup, NamesDocument
+from orchestrator.api.documents.overview import AttentionDocument, NodesDocument
+from orchestrator.api.documents.shared import DeadLetterPage, ReadinessDocument
+from orchestrator.api.documents.webhooks import SendAgainDocument, TriedDocument, WebhookDocument, WebhooksDocument
 from orchestrator.api.operation import EVENT_STREAM, TEXT, Answer, Operation, Parameter, Schema
-from orchestrator.api.overview_documents import AttentionDocument, NodesDocument
 from orchestrator.api.reading import (
     DEFAULT_PAGE,
     GROUP_PATTERN,
@@ -20,10 +20,10 @@ from orchestrator.api.reading import (
     MAX_PAGE,
     MOST_FORECAST,
 )
-from orchestrator.api.webhook_documents import SendAgainDocument, TriedDocument, WebhookDocument, WebhooksDocument
-from orchestrator.engine.requests import RequestData
+from orchestrator.api.resources import changes, groups, names, overview, stream, upkeep, webhooks
+from orchestrator.engine.intake.requests import RequestData
 from orchestrator.membership.model import State
-from orchestrator.membership.status import EventType
+from orchestrator.membership.news.status import EventType
 
 _KEY = Parameter(
     name="Idempotency-Key",

@@ -10,10 +10,10 @@ import structlog
 from aiohttp import web
 
 from orchestrator.access.callers import ForbiddenError
-from orchestrator.api.documents import Problem
-from orchestrator.engine.admission import TooManyUnfinishedError
+from orchestrator.api.documents.shared import Problem
+from orchestrator.engine.intake.admission import TooManyUnfinishedError
+from orchestrator.engine.intake.requests import MAX_BODY_BYTES, InvalidRequestError
 from orchestrator.engine.ports import BrokerError, LeaseLostError, StoreError
-from orchestrator.engine.requests import MAX_BODY_BYTES, InvalidRequestError
 from orchestrator.membership.errors import ConflictingRequestError, ImpossibleStepError, RefusedRequestError
 from orchestrator.outside_text import redacted, told
 

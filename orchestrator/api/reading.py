@@ -12,7 +12,7 @@ from typing import Final, TypeVar
 from aiohttp import web
 
 from orchestrator.api.problems import ProblemError
-from orchestrator.engine.requests import checked_request_id, parse_json, parse_request
+from orchestrator.engine.intake.requests import checked_request_id, parse_json, parse_request
 from orchestrator.membership.model import Kind
 
 ID_BYTES: Final = 32

@@ -4,14 +4,14 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 
-from orchestrator.besu.checked_signer import CheckedSigner
+from orchestrator.besu.client.checked_signer import CheckedSigner
+from orchestrator.besu.client.signer_ports import KeyService, Signer
+from orchestrator.besu.client.signers import LocalSigner, signer_from_key, signer_from_key_file, signer_from_keystore
 from orchestrator.besu.key_services.certificates import CertificateFiles
 from orchestrator.besu.key_services.installed import installed_service
 from orchestrator.besu.key_services.pkcs11_token import TokenKey, pkcs11_token
 from orchestrator.besu.key_services.web3signer import web3signer
-from orchestrator.besu.signer_ports import KeyService, Signer
-from orchestrator.besu.signers import LocalSigner, signer_from_key, signer_from_key_file, signer_from_keystore
-from orchestrator.besu.tokens import TokenFile
+from orchestrator.besu.transport.token_files import TokenFile
 from orchestrator.config import AccountConfig, Pkcs11Config, Web3SignerConfig
 
 

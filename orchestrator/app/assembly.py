@@ -17,50 +17,50 @@ from orchestrator.app.node_access import connect_nodes
 from orchestrator.app.restoration import restoration_in
 from orchestrator.app.secret_texts import store_url
 from orchestrator.app.tracing import tracing
-from orchestrator.besu.own_markers import OwnMarkers, one_time_account, pooled_keys
-from orchestrator.besu.port import BesuNode
-from orchestrator.besu.signers import read_seed
-from orchestrator.besu.signing import Accounts, ManagementCodec
-from orchestrator.besu.statements import signer_of
+from orchestrator.besu.adapter.port import BesuNode
+from orchestrator.besu.adapter.signatures import Accounts, ManagementCodec
+from orchestrator.besu.client.own_markers import OwnMarkers, one_time_account, pooled_keys
+from orchestrator.besu.client.signers import read_seed
+from orchestrator.besu.codec.statements import signer_of
 from orchestrator.config import Config, MarkersConfig
-from orchestrator.engine.additions import AdditionsUnderWay
-from orchestrator.engine.bundle_sizes import BundleSizes
-from orchestrator.engine.bystanders import BystanderReader
-from orchestrator.engine.chain_guard import ChainGuard
+from orchestrator.engine.attempts.enclave_doubts import doubts_of
+from orchestrator.engine.attempts.marker_accounts import AccountPool, OneTimeAccounts
+from orchestrator.engine.attempts.submission import Sending
+from orchestrator.engine.attestation.inquiries import AttestationBook, Inquirer, Policy
+from orchestrator.engine.attestation.peer_statements import VerdictBook
 from orchestrator.engine.clock import SystemClock
-from orchestrator.engine.durations import AdditionTimes
-from orchestrator.engine.enclave_doubts import doubts_of
-from orchestrator.engine.executor import Executor
-from orchestrator.engine.fleet import Fleet
 from orchestrator.engine.history.forecaster import Forecaster
 from orchestrator.engine.history.work import ReplayWork
 from orchestrator.engine.ids import new_ids
-from orchestrator.engine.inquiring import AttestationBook, Inquirer, Policy
-from orchestrator.engine.intake import Intake
+from orchestrator.engine.intake.intake import Intake
+from orchestrator.engine.lanes.executor import Executor
+from orchestrator.engine.lanes.supervisor import LaneRules, Supervisor
+from orchestrator.engine.lanes.worker import Worker
 from orchestrator.engine.leases import Leases
-from orchestrator.engine.marker_accounts import AccountPool, OneTimeAccounts
-from orchestrator.engine.observing import Observer, ProofRules
+from orchestrator.engine.nodes.chain_guard import ChainGuard
+from orchestrator.engine.nodes.fleet import Fleet
+from orchestrator.engine.nodes.watcher import ChainWatcher
 from orchestrator.engine.ports import Clock
-from orchestrator.engine.sending import Sending
-from orchestrator.engine.supervisor import LaneRules, Supervisor
-from orchestrator.engine.testimony import VerdictBook
+from orchestrator.engine.preflight.additions_under_way import AdditionsUnderWay
+from orchestrator.engine.preflight.bundle_sizes import BundleSizes
+from orchestrator.engine.preflight.durations import AdditionTimes
+from orchestrator.engine.proof.bystanders import BystanderReader
+from orchestrator.engine.proof.observation import Observer, ProofRules
+from orchestrator.engine.proof.tracking import ReplayTracker
 from orchestrator.engine.tracing import Untraced
-from orchestrator.engine.tracking import ReplayTracker
 from orchestrator.engine.turns import Turns
-from orchestrator.engine.watcher import ChainWatcher
-from orchestrator.engine.worker import Worker
 from orchestrator.membership.forecast.schedule import ADDS, ReplayRules
 from orchestrator.membership.model import Change
-from orchestrator.store.audit_store import SqlAuditLog
-from orchestrator.store.block_watch_store import SqlWatchRecord
-from orchestrator.store.chain_store import SqlNodeChains
-from orchestrator.store.change_store import SqlChangeStore
-from orchestrator.store.database import Database
-from orchestrator.store.history_store import SqlHistoryStore
-from orchestrator.store.name_store import SqlGroupNames
-from orchestrator.store.outbox_store import SqlOutbox
-from orchestrator.store.time_store import SqlAdditionTimes
-from orchestrator.store.token_store import SqlAccessTokens
+from orchestrator.store.commits.database import Database
+from orchestrator.store.stores.audit_store import SqlAuditLog
+from orchestrator.store.stores.block_watch_store import SqlWatchRecord
+from orchestrator.store.stores.chain_store import SqlNodeChains
+from orchestrator.store.stores.change_store import SqlChangeStore
+from orchestrator.store.stores.history_store import SqlHistoryStore
+from orchestrator.store.stores.name_store import SqlGroupNames
+from orchestrator.store.stores.outbox_store import SqlOutbox
+from orchestrator.store.stores.time_store import SqlAdditionTimes
+from orchestrator.store.stores.token_store import SqlAccessTokens
 from orchestrator.traces.recorder import TraceRecorder
 
 MOST_ADDITIONS = 1_000

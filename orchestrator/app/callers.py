@@ -5,13 +5,13 @@ from datetime import timedelta
 from typing import Final
 
 from orchestrator.access.callers import Caller, Door, Role, Scope, scope_of
-from orchestrator.api.authentication import AccessRules, LocalUser
+from orchestrator.api.callers.authentication import AccessRules, LocalUser
 from orchestrator.app.sender_keys import SenderKeys
 from orchestrator.config import Config
 from orchestrator.config.access_section import LimitConfig, UserConfig
 from orchestrator.config.source_section import SourceConfig
-from orchestrator.engine.admission import AdmissionRules
-from orchestrator.engine.senders import Sender, Senders
+from orchestrator.engine.intake.admission import AdmissionRules
+from orchestrator.engine.intake.senders import Sender, Senders
 
 _OWNER: Final = "owner"
 """What the user is called who runs the daemon: who can read its files is an admin anyway."""

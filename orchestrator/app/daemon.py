@@ -22,33 +22,33 @@ from orchestrator.app.signer_checks import SignerTrial
 from orchestrator.app.store_growth import growth_parts
 from orchestrator.app.surroundings import examine
 from orchestrator.app.webhook_endpoints import endpoints
-from orchestrator.besu.inspection import Level
-from orchestrator.besu.statements import signer_of
+from orchestrator.besu.codec.statements import signer_of
 from orchestrator.broker.connecting import connect
 from orchestrator.broker.names import Access, Limits, Names
 from orchestrator.broker.port import Broker
 from orchestrator.config import BrokerConfig, Config
-from orchestrator.engine.attestation_messages import ATTESTATION_TYPE, INQUIRY_TYPE
-from orchestrator.engine.attesting import Attester
-from orchestrator.engine.auditor import Auditor, AuditRules
-from orchestrator.engine.block_watch import BlockWatch, WatchRules
+from orchestrator.doctor.findings import Level
+from orchestrator.engine.attestation.attestation_messages import ATTESTATION_TYPE, INQUIRY_TYPE
+from orchestrator.engine.attestation.attester import Attester
+from orchestrator.engine.attestation.joined_groups import Joiner
+from orchestrator.engine.attestation.peer_statements import Taker, VerdictReader
+from orchestrator.engine.attestation.verdict_messages import VERDICT_TYPE
+from orchestrator.engine.attestation.vouchers import Voucher
+from orchestrator.engine.audit.auditor import Auditor, AuditRules
+from orchestrator.engine.blocks.block_watch import BlockWatch, WatchRules
 from orchestrator.engine.clock import SystemClock
 from orchestrator.engine.isolation import cancelled, contained, kept_running
-from orchestrator.engine.joining import Joiner
+from orchestrator.engine.lanes.repair_requests import Repairer
+from orchestrator.engine.nodes.standstill import StandstillWatch
 from orchestrator.engine.ports import Clock
-from orchestrator.engine.repairing import Repairer
-from orchestrator.engine.standstill import StandstillWatch
-from orchestrator.engine.testimony import Taker, VerdictReader
-from orchestrator.engine.tracking import ReplayTracker
-from orchestrator.engine.verdict_messages import VERDICT_TYPE
-from orchestrator.engine.vouching import Voucher
+from orchestrator.engine.proof.tracking import ReplayTracker
 from orchestrator.events.backlog import Backlog
 from orchestrator.events.feed import EventFeed
 from orchestrator.events.neighbours import Neighbours
 from orchestrator.events.relay import Relay
 from orchestrator.events.retention import Retention
-from orchestrator.events.webhooks import Webhooks
-from orchestrator.store.schema_version import until_migrated
+from orchestrator.events.webhooks.poster import Webhooks
+from orchestrator.store.commits.schema_version import until_migrated
 
 DRAIN_SECONDS = 5.0
 """What publishing the last status events may take when the daemon stops."""

@@ -7,10 +7,10 @@ from typing import Final
 
 from orchestrator.config import Config
 from orchestrator.engine.ports import Clock
-from orchestrator.membership.guarding import Refusal
-from orchestrator.membership.misreading import SLUG as NO_HISTORY
-from orchestrator.store.guard_approvals import ApprovalFile
-from orchestrator.store.guard_decisions import Decided, DecisionFile, newest_decisions
+from orchestrator.membership.damage.misreading import SLUG as NO_HISTORY
+from orchestrator.membership.guard.judging import Refusal
+from orchestrator.store.guard.approvals import ApprovalFile
+from orchestrator.store.guard.decisions import Decided, DecisionFile, newest_decisions
 
 TOLD_FOR: Final = timedelta(hours=1)
 """How long a refusal that the next addition may not meet is told."""

@@ -11,10 +11,10 @@ import structlog
 
 from orchestrator.config import Config
 from orchestrator.engine.ports import StoreError
-from orchestrator.store.change_store import SqlChangeStore
-from orchestrator.store.database import Database
+from orchestrator.store.commits.database import Database
+from orchestrator.store.database.holder_names import LIFE_MARK, claimed_name
 from orchestrator.store.errors import StoreUnavailableError
-from orchestrator.store.holder_names import LIFE_MARK, claimed_name
+from orchestrator.store.stores.change_store import SqlChangeStore
 
 CONFIGURED_SECONDS: Final = 3.0
 """How long a configured name is tried for: what was killed a moment ago may still be ending."""

@@ -15,14 +15,14 @@ from aiohttp import web
 
 from orchestrator import __version__
 from orchestrator.api.application import make_api
-from orchestrator.api.authentication import Authentication
-from orchestrator.api.connections import Connections
-from orchestrator.api.forecasting import FleetForecasts
-from orchestrator.api.group_reading import FleetGroups
-from orchestrator.api.key_sets import KeySet, fetching, reading_file
-from orchestrator.api.overview_reading import Overview
-from orchestrator.api.ports import ApiServices, EventFeed
-from orchestrator.api.web_tokens import WebTokenRules, WebTokens
+from orchestrator.api.callers.authentication import Authentication
+from orchestrator.api.callers.key_sets import KeySet, fetching, reading_file
+from orchestrator.api.callers.web_tokens import WebTokenRules, WebTokens
+from orchestrator.api.ports.changes import ApiServices, EventFeed
+from orchestrator.api.resources.forecasts import FleetForecasts
+from orchestrator.api.resources.group_reads import FleetGroups
+from orchestrator.api.resources.overview_reads import Overview
+from orchestrator.api.web.connections import Connections
 from orchestrator.app.assembly import Engine
 from orchestrator.app.callers import access_rules
 from orchestrator.app.naming import GroupNames
@@ -36,8 +36,8 @@ from orchestrator.config import Config
 from orchestrator.config.access_section import JwtConfig
 from orchestrator.config.values import is_loopback_listen
 from orchestrator.engine.news import NewsReader
-from orchestrator.events.asyncapi import asyncapi_document
-from orchestrator.events.webhook_control import WebhookControl
+from orchestrator.events.documents.asyncapi import asyncapi_document
+from orchestrator.events.webhooks.control import WebhookControl
 
 _BACKLOG: Final = 128
 

@@ -11,13 +11,13 @@ from prometheus_client.registry import Collector
 from orchestrator import __version__
 from orchestrator.app.signature_metrics import SignatureMetrics
 from orchestrator.app.step_metrics import StepMetrics
-from orchestrator.besu.http_client import CallCounts
-from orchestrator.engine.admission import Admission
+from orchestrator.besu.transport.http_client import CallCounts
+from orchestrator.engine.intake.admission import Admission
 from orchestrator.engine.isolation import contained_failures
+from orchestrator.membership.damage.unextendable import WatchTally
 from orchestrator.membership.forecast.durations import Quantity
 from orchestrator.membership.model import RESTING, Change, Kind, State
-from orchestrator.membership.unextendable import WatchTally
-from orchestrator.store.size import StoreSize
+from orchestrator.store.database.size import StoreSize
 
 _ERRORS: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.0)
 

@@ -5,7 +5,7 @@ from typing import Protocol
 
 
 class GivenNames(Protocol):
-    """Keeps names; fulfilled by `orchestrator.store.name_store.SqlGroupNames`."""
+    """Keeps names; fulfilled by `orchestrator.store.stores.name_store.SqlGroupNames`."""
 
     async def names(self) -> dict[str, str]:
         """Return the groups' ids by name."""

@@ -9,14 +9,14 @@ from typing import Final
 
 import aiohttp
 
-from orchestrator.besu.credentials import Credential, RenewedToken
-from orchestrator.besu.enclave_probe import EnclaveProbe
-from orchestrator.besu.http_client import HttpNode, open_session
-from orchestrator.besu.node import Node
-from orchestrator.besu.port import BesuNode
-from orchestrator.besu.token_sources import TokenAddress, TokenCommand
-from orchestrator.besu.tokens import BasicCredential, TokenFile
-from orchestrator.besu.websocket_client import NodeSocket
+from orchestrator.besu.adapter.port import BesuNode
+from orchestrator.besu.client.enclave_probe import EnclaveProbe
+from orchestrator.besu.client.node import Node
+from orchestrator.besu.transport.credentials import Credential, RenewedToken
+from orchestrator.besu.transport.http_client import HttpNode, open_session
+from orchestrator.besu.transport.token_files import BasicCredential, TokenFile
+from orchestrator.besu.transport.token_sources import TokenAddress, TokenCommand
+from orchestrator.besu.transport.websocket_client import NodeSocket
 from orchestrator.config import ConfigError, NodeConfig
 from orchestrator.config.node_token_section import NodeTokenConfig
 

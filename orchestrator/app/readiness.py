@@ -6,11 +6,11 @@ from typing import Final
 
 import structlog
 
-from orchestrator.api.ports import Check
+from orchestrator.api.ports.changes import Check
 from orchestrator.broker.port import Broker
-from orchestrator.engine.fleet import Fleet
 from orchestrator.engine.isolation import contained
 from orchestrator.engine.node_ports import NodeError
+from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.ports import BrokerError, ChangeStore, Clock, StoreError
 from orchestrator.events.backlog import Backlog
 from orchestrator.events.neighbours import Neighbours

@@ -6,12 +6,12 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from orchestrator.besu.inspection import Finding, Level
-from orchestrator.engine.restored import CHECKPOINT, SLUG, Restoration, restoration_of
+from orchestrator.doctor.findings import Finding, Level
+from orchestrator.engine.attempts.restored import CHECKPOINT, SLUG, Restoration, restoration_of
 from orchestrator.membership.model import State
-from orchestrator.store.database import Database
-from orchestrator.store.readers import checkpoint
+from orchestrator.store.commits.database import Database
 from orchestrator.store.schema import NOT_QUEUED, changes
+from orchestrator.store.units.readers import checkpoint
 
 TOLD_FOR: Final = timedelta(days=30)
 """How long a restoration is told of where nothing waits for a person any more."""

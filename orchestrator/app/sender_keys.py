@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from orchestrator.access.signing_keys import MOST_BYTES, PublicKey, SigningKeyError, public_keys
-from orchestrator.engine.senders import KeysAwayError
+from orchestrator.engine.intake.senders import KeysAwayError
 
 
 class SenderKeys:

@@ -4,7 +4,7 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry, Histogram
 
-from orchestrator.besu.signing import Outcome
+from orchestrator.besu.adapter.signatures import Outcome
 
 _SECONDS: Final = (0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 10.0)
 

@@ -7,8 +7,8 @@ from typing import Final
 import structlog
 
 from orchestrator.app.accounts import AccountError, opened_account
-from orchestrator.besu.signer_ports import SignerError
-from orchestrator.besu.statements import statement_message
+from orchestrator.besu.client.signer_ports import SignerError
+from orchestrator.besu.codec.statements import statement_message
 from orchestrator.config import AccountConfig
 from orchestrator.engine.node_ports import NodeError
 from orchestrator.engine.ports import Clock

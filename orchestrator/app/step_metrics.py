@@ -9,7 +9,7 @@ from typing import Final
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from orchestrator.membership.model import RESTING, Change, State
-from orchestrator.membership.reasons import RULES
+from orchestrator.membership.reasons.table import RULES
 
 MOST_FOLLOWED: Final = 10_000
 """Changes whose states are timed at once: more than lanes are driven."""

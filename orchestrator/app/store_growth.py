@@ -8,16 +8,16 @@ from typing import Final
 import structlog
 
 from orchestrator.app.assembly import Engine
-from orchestrator.besu.inspection import Finding, Level
 from orchestrator.config import Config
-from orchestrator.engine.audit_archiving import AuditArchiver
-from orchestrator.engine.change_archiving import ChangeArchiver
+from orchestrator.doctor.findings import Finding, Level
+from orchestrator.engine.archives.audit_log import AuditArchiver
+from orchestrator.engine.archives.changes import ChangeArchiver
 from orchestrator.engine.isolation import contained
 from orchestrator.engine.ports import Clock, StoreError
-from orchestrator.store.archive_files import ArchiveFiles
-from orchestrator.store.archive_store import SqlEndedChanges
-from orchestrator.store.database import Database
-from orchestrator.store.size import StoreSize, store_size
+from orchestrator.store.commits.database import Database
+from orchestrator.store.copies.archive_files import ArchiveFiles
+from orchestrator.store.database.size import StoreSize, store_size
+from orchestrator.store.stores.archive_store import SqlEndedChanges
 
 EVERY_SECONDS: Final = 600.0
 MANY_CHANGES: Final = 100_000

@@ -14,17 +14,17 @@ from typing import Final
 
 from orchestrator.app.restoration import examine_restoration
 from orchestrator.app.store_growth import examine_growth
-from orchestrator.besu.inspection import Finding, Level
 from orchestrator.broker.port import Broker
 from orchestrator.config import Config, secret_files, secret_trouble
+from orchestrator.doctor.findings import Finding, Level
+from orchestrator.engine.intake.requests import MAX_BODY_BYTES
 from orchestrator.engine.ports import BrokerError, StoreError
-from orchestrator.engine.requests import MAX_BODY_BYTES
 from orchestrator.events.neighbours import foreign_source
-from orchestrator.store.connections import normalised
-from orchestrator.store.database import Database
-from orchestrator.store.outbox_store import SqlOutbox
-from orchestrator.store.server_facts import server_facts
-from orchestrator.store.size import store_size
+from orchestrator.store.commits.database import Database
+from orchestrator.store.database.connections import normalised
+from orchestrator.store.database.server_facts import server_facts
+from orchestrator.store.database.size import store_size
+from orchestrator.store.stores.outbox_store import SqlOutbox
 
 CHECK_SECONDS: Final = 8.0
 LARGEST_MESSAGE_BYTES: Final = MAX_BODY_BYTES

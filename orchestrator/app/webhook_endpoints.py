@@ -6,7 +6,7 @@ from typing import Final
 
 from orchestrator.app.secret_texts import secret_text
 from orchestrator.config import Config, WebhookConfig
-from orchestrator.events.delivery import Endpoint
+from orchestrator.events.webhooks.delivery import Endpoint
 
 _LONGEST_AUTHORIZATION: Final = 16 << 10
 

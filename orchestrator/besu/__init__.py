@@ -5,23 +5,13 @@
 ``BesuError``, see the module ``errors``.
 """
 
-from orchestrator.besu.errors import BesuError, ProtocolError, RpcError, TransportError, Verdict
-from orchestrator.besu.group_changes import ChangeReceipt, CreatedGroup, GroupChangeError
-from orchestrator.besu.groups import FlexiblePrivacyGroups
-from orchestrator.besu.http_client import HttpNode, open_session
-from orchestrator.besu.management_contract import Abi, Method
-from orchestrator.besu.node import Node
-from orchestrator.besu.outcome import Done, MemberOutcome, Rejected, Rejection, Unseen, read_outcome
-from orchestrator.besu.private_account import PrivateAccount
-from orchestrator.besu.private_transaction import (
-    PrivateTransaction,
-    SignedPrivateTransaction,
-    decode_private_transaction,
-    sign_private_transaction,
-    unsigned_private_transaction,
-)
-from orchestrator.besu.results import Block, FoundGroup, GroupView, Head, Log, PrivateReceipt, PublicReceipt
-from orchestrator.besu.signer_ports import (
+from orchestrator.besu.client.group_changes import ChangeReceipt, CreatedGroup, GroupChangeError
+from orchestrator.besu.client.groups import FlexiblePrivacyGroups
+from orchestrator.besu.client.mining import NotMinedError, wait_mined
+from orchestrator.besu.client.node import Node
+from orchestrator.besu.client.outcome import Done, MemberOutcome, Rejected, Rejection, Unseen, read_outcome
+from orchestrator.besu.client.private_account import PrivateAccount
+from orchestrator.besu.client.signer_ports import (
     KeyService,
     Signer,
     SignerAwayError,
@@ -29,12 +19,22 @@ from orchestrator.besu.signer_ports import (
     SignerRefusedError,
     WrongSignatureError,
 )
-from orchestrator.besu.signers import signer_from_key, signer_from_key_file, signer_from_keystore
-from orchestrator.besu.simulation import Forecast, Simulation
-from orchestrator.besu.subscriptions import Gap, GapReason
-from orchestrator.besu.tokens import TokenFile
-from orchestrator.besu.waiting import NotMinedError, wait_mined
-from orchestrator.besu.websocket_client import NodeSocket, Subscription
+from orchestrator.besu.client.signers import signer_from_key, signer_from_key_file, signer_from_keystore
+from orchestrator.besu.codec.management_contract import Abi, Method
+from orchestrator.besu.codec.private_transaction import (
+    PrivateTransaction,
+    SignedPrivateTransaction,
+    decode_private_transaction,
+    sign_private_transaction,
+    unsigned_private_transaction,
+)
+from orchestrator.besu.codec.results import Block, FoundGroup, GroupView, Head, Log, PrivateReceipt, PublicReceipt
+from orchestrator.besu.codec.simulation import Forecast, Simulation
+from orchestrator.besu.errors import BesuError, ProtocolError, RpcError, TransportError, Verdict
+from orchestrator.besu.transport.http_client import HttpNode, open_session
+from orchestrator.besu.transport.subscriptions import Gap, GapReason
+from orchestrator.besu.transport.token_files import TokenFile
+from orchestrator.besu.transport.websocket_client import NodeSocket, Subscription
 
 __all__ = [
     "Abi",

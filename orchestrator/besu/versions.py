@@ -1,6 +1,6 @@
 """Besu's lines in terms of this client library, and in sentences. Pure (docs/besu.md#versions)."""
 
-from orchestrator.besu.management_contract import Abi
+from orchestrator.besu.codec.management_contract import Abi
 from orchestrator.membership.besu_lines import (
     BYTES_ABI_SINCE,
     DISTRIBUTES_HISTORY_SINCE,

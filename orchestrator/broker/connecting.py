@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
 
-from orchestrator.broker.embedded import embedded_server
 from orchestrator.broker.names import Access, Limits, Names
-from orchestrator.broker.nats import NatsBroker
+from orchestrator.broker.nats.embedded import embedded_server
+from orchestrator.broker.nats.queue import NatsBroker
 from orchestrator.broker.port import Broker
-from orchestrator.broker.rabbitmq import RabbitMQBroker
+from orchestrator.broker.rabbitmq.queue import RabbitMQBroker
 from orchestrator.engine.ports import BrokerError
 
 SCHEMES = ("embedded", "nats", "tls", "amqp", "amqps", "kafka", "kafkas")
@@ -74,7 +74,7 @@ def _kind_of(scheme: str) -> type[_Closable]:
     if scheme not in {"kafka", "kafkas"}:
         return NatsBroker
     try:
-        from orchestrator.broker.kafka import KafkaBroker  # noqa: PLC0415 - an extra: most have no use for its client
+        from orchestrator.broker.kafka.queue import KafkaBroker  # noqa: PLC0415 - an extra: most have no use for its client
     except ModuleNotFoundError as error:
         raise MissingClientError(
             f"Kafka's client is not installed ({error.name} is missing): "

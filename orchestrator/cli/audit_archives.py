@@ -8,8 +8,8 @@ from typing import IO, Final
 from pydantic import ValidationError
 
 from orchestrator.access.audit import ChainedEntry
-from orchestrator.api.auditing import AuditDocument, entry_of
-from orchestrator.cli.output import fail
+from orchestrator.api.resources.audit_log import AuditDocument, entry_of
+from orchestrator.cli.display.output import fail
 
 PATTERN: Final = "audit-*.jsonl"
 LONGEST_LINE: Final = 1 << 16

@@ -10,11 +10,11 @@ from urllib.parse import urlsplit, urlunsplit
 
 from aiohttp import ClientSession
 
+from orchestrator.besu.client.node import Node
 from orchestrator.besu.errors import BesuError
-from orchestrator.besu.http_client import HttpNode, open_session
-from orchestrator.besu.node import Node
-from orchestrator.besu.tokens import TokenFile
-from orchestrator.besu.websocket_client import NodeSocket
+from orchestrator.besu.transport.http_client import HttpNode, open_session
+from orchestrator.besu.transport.token_files import TokenFile
+from orchestrator.besu.transport.websocket_client import NodeSocket
 from orchestrator.config.values import check_http_url, check_ws_url
 from orchestrator.outside_text import one_line, told
 

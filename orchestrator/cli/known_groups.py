@@ -6,13 +6,13 @@ from typing import Final
 
 from orchestrator.app import store_url
 from orchestrator.config import Config
-from orchestrator.engine.chain_guard import NodeChain
 from orchestrator.engine.clock import SystemClock
-from orchestrator.membership.unextendable import Unextendable, WatchTally
-from orchestrator.store.block_watch_store import SqlWatchRecord
-from orchestrator.store.chain_store import SqlNodeChains
-from orchestrator.store.change_store import SqlChangeStore
-from orchestrator.store.database import Database
+from orchestrator.engine.nodes.chain_guard import NodeChain
+from orchestrator.membership.damage.unextendable import Unextendable, WatchTally
+from orchestrator.store.commits.database import Database
+from orchestrator.store.stores.block_watch_store import SqlWatchRecord
+from orchestrator.store.stores.chain_store import SqlNodeChains
+from orchestrator.store.stores.change_store import SqlChangeStore
 
 MOST_GROUPS: Final = 10_000
 

@@ -10,22 +10,12 @@ import typer
 from typer.core import TyperGroup
 
 from orchestrator import __version__
-from orchestrator.cli import (
-    asking,
-    attention,
-    audit_log,
-    guarding,
-    keeping,
-    looking,
-    operating,
-    planning,
-    publishing,
-    rehearsing,
-    running,
-    signing,
-    tokens,
-    webhooks,
-)
+from orchestrator.cli import signing
+from orchestrator.cli.verbs import attention, audit_log, guard, operate, plan, requests, tokens, views, webhooks
+from orchestrator.cli.verbs import backup as keeping
+from orchestrator.cli.verbs import publish as publishing
+from orchestrator.cli.verbs import rehearse as rehearsing
+from orchestrator.cli.verbs import run as running
 
 _HELP_OPTIONS = {"help_option_names": ["-h", "--help"]}
 
@@ -89,11 +79,11 @@ _VERBS: tuple[tuple[str, dict[str, Callable[..., None]]], ...] = (
     (
         "Ask for a change",
         {
-            "create": asking.create,
-            "add": asking.add,
-            "remove": asking.remove,
-            "set": asking.set_members,
-            "unlock": asking.unlock,
+            "create": requests.create,
+            "add": requests.add,
+            "remove": requests.remove,
+            "set": requests.set_members,
+            "unlock": requests.unlock,
             "publish": publishing.publish,
             "sign": signing.sign,
         },
@@ -102,25 +92,25 @@ _VERBS: tuple[tuple[str, dict[str, Callable[..., None]]], ...] = (
         "Look",
         {
             "attention": attention.attention,
-            "groups": looking.groups,
-            "changes": looking.changes,
-            "show": looking.show,
-            "watch": looking.watch,
+            "groups": views.groups,
+            "changes": views.changes,
+            "show": views.show,
+            "watch": views.watch,
             "audit": running.audit,
-            "schema": looking.schema,
+            "schema": views.schema,
         },
     ),
     (
         "Operate",
         {
-            "retry": operating.retry,
-            "cancel": operating.cancel,
-            "dead-letters": operating.dead_letters,
+            "retry": operate.retry,
+            "cancel": operate.cancel,
+            "dead-letters": operate.dead_letters,
             "markers": running.markers,
             "backup": keeping.backup,
             "restore": keeping.restore,
-            "rescue": guarding.rescue,
-            "cure": asking.cure,
+            "rescue": guard.rescue,
+            "cure": requests.cure,
         },
     ),
 )
@@ -131,9 +121,9 @@ for _panel, _verbs in _VERBS:
 
 app.add_typer(tokens.app, name="tokens", rich_help_panel="Operate", context_settings=_HELP_OPTIONS)
 app.add_typer(audit_log.app, name="audit-log", rich_help_panel="Operate", context_settings=_HELP_OPTIONS)
-app.add_typer(planning.app, name="plan", rich_help_panel="Look", context_settings=_HELP_OPTIONS)
+app.add_typer(plan.app, name="plan", rich_help_panel="Look", context_settings=_HELP_OPTIONS)
 app.add_typer(webhooks.app, name="webhooks", rich_help_panel="Operate", context_settings=_HELP_OPTIONS)
-app.add_typer(guarding.app, name="guard", rich_help_panel="Operate", context_settings=_HELP_OPTIONS)
+app.add_typer(guard.app, name="guard", rich_help_panel="Operate", context_settings=_HELP_OPTIONS)
 
 # The devnet reads its own options, so that they stand in one place.
 app.command(

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
 
-from orchestrator.cli.words import Words
+from orchestrator.cli.display.words import Words
 from orchestrator.client import DaemonClient, UsageError
 from orchestrator.engine.base64_texts import ENCLAVE_KEY_BYTES, GROUP_ID_BYTES, base64_bytes
 

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from orchestrator.cli.output import Exit, fail
-from orchestrator.cli.publishing import read_input
+from orchestrator.cli.display.output import Exit, fail
+from orchestrator.cli.verbs.publish import read_input
 
 if TYPE_CHECKING:
     from orchestrator.access.signing_keys import PrivateKey
@@ -39,7 +39,7 @@ def sign(
     import json
     from datetime import UTC, datetime
 
-    from orchestrator.engine.requests import InvalidRequestError, parse_trigger
+    from orchestrator.engine.intake.requests import InvalidRequestError, parse_trigger
     from orchestrator.engine.signed_events import signed_event
 
     body = read_input(file)

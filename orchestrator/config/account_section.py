@@ -5,8 +5,8 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationInfo
 
-from orchestrator.besu.account_signatures import InvalidSignatureError, address_of_public_key
-from orchestrator.besu.identifiers import InvalidIdentifierError, hex_to_bytes
+from orchestrator.besu.codec.account_signatures import InvalidSignatureError, address_of_public_key
+from orchestrator.besu.codec.identifiers import InvalidIdentifierError, hex_to_bytes
 from orchestrator.config import values
 from orchestrator.config.kinds import File, Name, SecretFile, Section
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from orchestrator.besu.account_signatures import address_of_public_key
+from orchestrator.besu.codec.account_signatures import address_of_public_key
 from orchestrator.config.values import check_group_id, has_password, is_loopback_listen
 
 _OTHER_NAMES: Final = {

@@ -11,7 +11,7 @@ from urllib.parse import SplitResult, parse_qs, urlsplit
 from pydantic import ValidationInfo
 
 from orchestrator.access.tokens import SIGNING_ALGORITHMS
-from orchestrator.besu.identifiers import enclave_key_to_bytes, normal_address, privacy_group_id_to_bytes
+from orchestrator.besu.codec.identifiers import enclave_key_to_bytes, normal_address, privacy_group_id_to_bytes
 from orchestrator.secret_modes import is_too_open, lies_in
 
 STORE_SCHEMES: Final = ("sqlite", "postgresql")

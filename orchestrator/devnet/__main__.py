@@ -7,7 +7,7 @@ from pathlib import Path
 
 from orchestrator.devnet.accounts import RECORDED_TENANT_KEY
 from orchestrator.devnet.config import DevnetConfig
-from orchestrator.devnet.enclave_kinds import ORION
+from orchestrator.devnet.enclaves.kinds import ORION
 from orchestrator.devnet.errors import DevnetError
 from orchestrator.devnet.runtime import serve
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from orchestrator.devnet.accounts import enclave_key_of
-from orchestrator.devnet.enclave_kinds import ENCLAVE_KINDS, EnclaveKind, EnclaveTerms
+from orchestrator.devnet.enclaves.kinds import ENCLAVE_KINDS, EnclaveKind, EnclaveTerms
 from orchestrator.devnet.encoding import from_base64
 from orchestrator.devnet.errors import DevnetError
 from orchestrator.devnet.versions import UnknownBesuVersionError, behaviour_of

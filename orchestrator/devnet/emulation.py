@@ -3,7 +3,7 @@
 from typing import Final
 
 from orchestrator.devnet.config import DevnetConfig
-from orchestrator.devnet.network import Network
+from orchestrator.devnet.network.network import Network
 from orchestrator.devnet.rpc.control import Controls
 from orchestrator.devnet.rpc.dispatch import NodeApi
 

@@ -13,14 +13,14 @@ from orchestrator.devnet.banner import DevnetNode, banner_lines
 from orchestrator.devnet.clock import Clock, LoopClock, VirtualClock
 from orchestrator.devnet.config import DevnetConfig
 from orchestrator.devnet.emulation import Emulation
-from orchestrator.devnet.enclave_ports import EnclavePorts
 from orchestrator.devnet.errors import DevnetError, RpcError
-from orchestrator.devnet.gateway import Gateway
-from orchestrator.devnet.history import make_history
-from orchestrator.devnet.in_process import InProcessNode
 from orchestrator.devnet.journal import JOURNAL_NAME, genesis_timestamp_of, open_journal
-from orchestrator.devnet.jwt_auth import TokenVerifier
-from orchestrator.devnet.servers import NodeServer
+from orchestrator.devnet.network.history import make_history
+from orchestrator.devnet.servers.enclave_ports import EnclavePorts
+from orchestrator.devnet.servers.gateway import Gateway
+from orchestrator.devnet.servers.in_process import InProcessNode
+from orchestrator.devnet.servers.jwt_auth import TokenVerifier
+from orchestrator.devnet.servers.node_servers import NodeServer
 
 _IDLE_SECONDS: Final = 60.0
 

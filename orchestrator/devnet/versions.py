@@ -6,7 +6,7 @@ Source: docs/besu.md#versions, the recorded exchanges, and the tagged sources of
 from dataclasses import dataclass, replace
 from typing import Any, Final, TypeAlias
 
-from orchestrator.besu.management_contract import Abi
+from orchestrator.besu.codec.management_contract import Abi
 
 FIRST: Final = (20, 10, 0)
 LAST: Final = (25, 5, 0)

@@ -6,7 +6,7 @@ from typing import Final
 
 from orchestrator.engine.isolation import contained
 from orchestrator.engine.record_ports import EventRecord
-from orchestrator.membership.group_news import NEWS_TYPES, GroupNews, after_event
+from orchestrator.membership.news.group_news import NEWS_TYPES, GroupNews, after_event
 
 PAGE: Final = 1_000
 _TYPES: Final = tuple(kind.value for kind in NEWS_TYPES)

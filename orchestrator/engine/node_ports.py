@@ -12,7 +12,7 @@ from orchestrator.membership.attempt import Action, Marker
 from orchestrator.membership.forecast.blocks import ChainBlock
 from orchestrator.membership.forecast.memberships import MembershipLog
 from orchestrator.membership.model import GroupView
-from orchestrator.membership.reasons import Reason
+from orchestrator.membership.reasons.table import Reason
 
 
 class Said(StrEnum):

@@ -13,9 +13,9 @@ from orchestrator.access.audit import AuditEntry
 from orchestrator.engine.cloud_events import NATS, Binding
 from orchestrator.engine.record_ports import AdditionRecord, ChangeHistory, HistoryEntry
 from orchestrator.membership.attempt import Attempt
+from orchestrator.membership.attestation.verdicts import SignedVerdict
 from orchestrator.membership.model import Change, State
-from orchestrator.membership.status import StatusEvent
-from orchestrator.membership.verdicts import SignedVerdict
+from orchestrator.membership.news.status import StatusEvent
 
 T = TypeVar("T")
 
@@ -288,7 +288,7 @@ class TriggerSource(Protocol):
 
 
 class Testimony(Protocol):
-    """What of `orchestrator.engine.testimony.VerdictBook` proofs use."""
+    """What of `orchestrator.engine.attestation.peer_statements.VerdictBook` proofs use."""
 
     def expects(self, enclave_key: str) -> bool:
         """Return whether somebody is configured to speak for a member."""

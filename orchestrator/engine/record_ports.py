@@ -10,7 +10,7 @@ from typing import Final, Protocol
 
 from orchestrator.membership.attempt import Attempt
 from orchestrator.membership.model import Change, State
-from orchestrator.membership.status import StatusEvent
+from orchestrator.membership.news.status import StatusEvent
 
 MOST_GROUPS: Final = 200_000
 """Groups of one store, in a list that is bounded by memory only: what looks after all groups must leave none out."""

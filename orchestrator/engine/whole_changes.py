@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from orchestrator.engine.durations import AdditionTime
+from orchestrator.engine.preflight.durations import AdditionTime
 from orchestrator.engine.record_ports import HistoryEntry
 from orchestrator.membership.attempt import Attempt
 from orchestrator.membership.model import Change

@@ -15,7 +15,7 @@ import structlog
 
 from orchestrator.engine.isolation import contained
 from orchestrator.engine.ports import Clock, FeedClosedError, StoreError
-from orchestrator.events.envelope import text_of
+from orchestrator.events.documents.envelope import text_of
 from orchestrator.events.ports import Outbox, StoredEvent
 
 BATCH: Final = 256

@@ -10,9 +10,9 @@ from typing import Final, Protocol
 
 import structlog
 
+from orchestrator.engine.intake.requests import OWN_SOURCE
 from orchestrator.engine.isolation import contained
 from orchestrator.engine.ports import BrokerError, Clock, StoreError
-from orchestrator.engine.requests import OWN_SOURCE
 from orchestrator.outside_text import told
 
 EVERY_SECONDS: Final = 20.0

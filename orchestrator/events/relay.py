@@ -21,7 +21,7 @@ import structlog
 
 from orchestrator.engine.isolation import contained, contained_failures
 from orchestrator.engine.ports import BrokerError, Clock, StoreError
-from orchestrator.events.envelope import text_of
+from orchestrator.events.documents.envelope import text_of
 from orchestrator.events.ports import Outbox, Publisher, StoredEvent
 
 LEASE_NAME: Final = "relay"

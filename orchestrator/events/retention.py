@@ -8,7 +8,7 @@ import structlog
 from orchestrator.engine.isolation import contained
 from orchestrator.engine.ports import Clock, StoreError
 from orchestrator.events.ports import Outbox
-from orchestrator.membership.status import EventType
+from orchestrator.membership.news.status import EventType
 
 LEASE_NAME: Final = "retention"
 LEASE: Final = timedelta(minutes=5)

@@ -9,20 +9,20 @@ from typing import Any, Final
 
 import aiohttp
 
-from orchestrator.besu.answers import optional, read_quantity
-from orchestrator.besu.bundles import InvalidBundleError
+from orchestrator.besu.client.enclave_probe import upcheck
+from orchestrator.besu.codec.answers import optional, read_quantity
+from orchestrator.besu.codec.bundles import InvalidBundleError
+from orchestrator.besu.codec.json_rpc import Call
 from orchestrator.besu.credential_errors import CredentialError
-from orchestrator.besu.enclave_probe import upcheck
 from orchestrator.besu.errors import BesuError
-from orchestrator.besu.http_client import HttpNode
-from orchestrator.besu.json_rpc import Call
+from orchestrator.besu.transport.http_client import HttpNode
 from orchestrator.engine.node_ports import NodeError
-from orchestrator.engine.watcher import ChainWatcher
+from orchestrator.engine.nodes.watcher import ChainWatcher
 from orchestrator.guard.proxy import Upstream
 from orchestrator.guard.reading import FactReader
 from orchestrator.guard.wire import bundle_in
-from orchestrator.membership.guarding import GuardRules, judge
-from orchestrator.membership.received_bundles import ReceivedBundle
+from orchestrator.membership.guard.judging import GuardRules, judge
+from orchestrator.membership.guard.received_bundles import ReceivedBundle
 
 MOST_READ_TRANSACTIONS: Final = 1_000_000
 MOST_PENDING: Final = 2_000

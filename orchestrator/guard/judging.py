@@ -13,16 +13,16 @@ from typing import Final, Literal
 
 import structlog
 
-from orchestrator.besu.bundles import InvalidBundleError
+from orchestrator.besu.codec.bundles import InvalidBundleError
 from orchestrator.engine.isolation import contained
 from orchestrator.engine.node_ports import Head, NodeError
 from orchestrator.engine.ports import Clock, StoreError
 from orchestrator.guard.payloads import Payloads
 from orchestrator.guard.reading import FactReader
 from orchestrator.guard.wire import bundle_in
-from orchestrator.membership.guarding import Decision, GuardRules, Outcome, asked_again, held, judge
-from orchestrator.membership.received_bundles import ReceivedBundle
-from orchestrator.store.guard_decisions import Decided, DecisionFile
+from orchestrator.membership.guard.judging import Decision, GuardRules, Outcome, asked_again, held, judge
+from orchestrator.membership.guard.received_bundles import ReceivedBundle
+from orchestrator.store.guard.decisions import Decided, DecisionFile
 
 ADDING: Final = timedelta(seconds=10)
 """How long after a node began to send an addition it may read, once, the bundle that it was itself added with."""

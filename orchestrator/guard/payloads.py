@@ -13,17 +13,17 @@ from typing import Final
 
 import structlog
 
-from orchestrator.engine.fleet import Fleet
 from orchestrator.engine.node_ports import NodeError
+from orchestrator.engine.nodes.fleet import Fleet
+from orchestrator.engine.nodes.watcher import ChainWatcher
 from orchestrator.engine.ports import Clock
-from orchestrator.engine.watcher import ChainWatcher
 from orchestrator.guard.settled_heads import SettledHeads
 from orchestrator.guard.wire import PrivateCall, transaction_in
+from orchestrator.membership.damage.misreading import SLUG, MisreadFacts, misread, never_executes, suspicious
 from orchestrator.membership.forecast.blocks import PublicTransaction
-from orchestrator.membership.guarding import Decision, Outcome
-from orchestrator.membership.misreading import SLUG, MisreadFacts, misread, never_executes, suspicious
-from orchestrator.membership.reasons import Reason
-from orchestrator.store.guard_decisions import Decided
+from orchestrator.membership.guard.judging import Decision, Outcome
+from orchestrator.membership.reasons.table import Reason
+from orchestrator.store.guard.decisions import Decided
 
 MOST_REMEMBERED: Final = 20_000
 MOST_UNSETTLED: Final = 1_000

@@ -17,7 +17,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
 from orchestrator.besu.credential_errors import CredentialError
-from orchestrator.besu.credentials import Credential
+from orchestrator.besu.transport.credentials import Credential
 from orchestrator.guard.wire import NOT_FOUND, PayloadRequest, added_group, payload_request, tells
 
 LARGEST_READ_BYTES: Final = 256 * 1024

@@ -5,24 +5,24 @@ import base64
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from orchestrator.besu.answers import optional, read_quantity
+from orchestrator.besu.codec.answers import optional, read_quantity
+from orchestrator.besu.codec.json_rpc import Call
 from orchestrator.besu.errors import BesuError, RpcError
-from orchestrator.besu.http_client import HttpNode
-from orchestrator.besu.json_rpc import Call
-from orchestrator.engine.fleet import Fleet
+from orchestrator.besu.transport.http_client import HttpNode
 from orchestrator.engine.history.examinations import ExaminedBlocks
 from orchestrator.engine.history.newcomers import NewcomerReader
 from orchestrator.engine.history.ports import HistoryStore
 from orchestrator.engine.history.replays import NodeReplays
 from orchestrator.engine.history.roots import NodeRoots
 from orchestrator.engine.node_ports import Head, NodeError
-from orchestrator.engine.watcher import ChainWatcher
+from orchestrator.engine.nodes.fleet import Fleet
+from orchestrator.engine.nodes.watcher import ChainWatcher
 from orchestrator.guard.witnesses import Witnesses
 from orchestrator.membership.forecast.histories import GroupHistory
 from orchestrator.membership.forecast.newcomers import Departure, departure
-from orchestrator.membership.guarding import GuardFacts, Witnessed, held
-from orchestrator.membership.reasons import Reason
-from orchestrator.membership.received_bundles import ReceivedBundle, final_run, history_of
+from orchestrator.membership.guard.judging import GuardFacts, Witnessed, held
+from orchestrator.membership.guard.received_bundles import ReceivedBundle, final_run, history_of
+from orchestrator.membership.reasons.table import Reason
 
 MOST_PENDING: Final = 2_000
 MOST_NEWER: Final = 16

@@ -13,12 +13,12 @@ import structlog
 
 from orchestrator.app.node_access import NodeLines, connect_nodes, tls_context
 from orchestrator.app.secret_texts import store_url
-from orchestrator.besu.tokens import TokenFile
+from orchestrator.besu.transport.token_files import TokenFile
 from orchestrator.config import Config, GuardConfig, NodeConfig
 from orchestrator.engine.clock import SystemClock
-from orchestrator.engine.fleet import Fleet
+from orchestrator.engine.nodes.fleet import Fleet
+from orchestrator.engine.nodes.watcher import ChainWatcher
 from orchestrator.engine.ports import Clock, StoreError
-from orchestrator.engine.watcher import ChainWatcher
 from orchestrator.guard.histories import MemoryHistories
 from orchestrator.guard.judging import Judge, JudgeSettings
 from orchestrator.guard.listening import listening
@@ -29,12 +29,12 @@ from orchestrator.guard.settled_heads import SettledHeads
 from orchestrator.guard.telling import GuardMetrics, decision_event, notify, status_answer
 from orchestrator.guard.witnesses import Witnesses
 from orchestrator.membership.forecast.schedule import ADDS
-from orchestrator.membership.guarding import Accept, GuardRules
-from orchestrator.membership.received_bundles import ReceivedBundle
-from orchestrator.store.change_store import SqlChangeStore
-from orchestrator.store.database import Database
-from orchestrator.store.guard_approvals import ApprovalFile
-from orchestrator.store.guard_decisions import Decided, DecisionFile
+from orchestrator.membership.guard.judging import Accept, GuardRules
+from orchestrator.membership.guard.received_bundles import ReceivedBundle
+from orchestrator.store.commits.database import Database
+from orchestrator.store.guard.approvals import ApprovalFile
+from orchestrator.store.guard.decisions import Decided, DecisionFile
+from orchestrator.store.stores.change_store import SqlChangeStore
 
 MOST_UNTOLD: Final = 1_000
 TOLD_AGAIN_SECONDS: Final = 5.0

@@ -12,8 +12,8 @@ from prometheus_client.metrics_core import CounterMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from orchestrator.guard.proxy import Counts
-from orchestrator.membership.status import EventType, StatusEvent
-from orchestrator.store.guard_decisions import Decided, DecisionFile, document_of
+from orchestrator.membership.news.status import EventType, StatusEvent
+from orchestrator.store.guard.decisions import Decided, DecisionFile, document_of
 
 MOST_SHOWN: Final = 1_000
 

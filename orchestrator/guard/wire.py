@@ -13,15 +13,21 @@ from typing import Final
 
 import rlp
 
-from orchestrator.besu.bundles import TELLING_BYTES, BundledTransaction, InvalidBundleError, decode_bundle, is_bundle
-from orchestrator.besu.management_contract import (
+from orchestrator.besu.codec.bundles import (
+    TELLING_BYTES,
+    BundledTransaction,
+    InvalidBundleError,
+    decode_bundle,
+    is_bundle,
+)
+from orchestrator.besu.codec.management_contract import (
     MANAGEMENT_PROXY,
     ManagementContractError,
     Method,
     decode_call,
 )
-from orchestrator.besu.private_transaction import InvalidPrivateTransactionError, decode_private_transaction
-from orchestrator.membership.received_bundles import BundledCall, ReceivedBundle
+from orchestrator.besu.codec.private_transaction import InvalidPrivateTransactionError, decode_private_transaction
+from orchestrator.membership.guard.received_bundles import BundledCall, ReceivedBundle
 from orchestrator.outside_text import told
 
 NOT_FOUND: Final = b'{"error":"EnclavePayloadNotFound"}'

@@ -9,17 +9,17 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from orchestrator.besu.answers import optional, read_address, read_signature
+from orchestrator.besu.codec.answers import optional, read_address, read_signature
+from orchestrator.besu.codec.json_rpc import Call
 from orchestrator.besu.errors import BesuError
-from orchestrator.besu.http_client import HttpNode
-from orchestrator.besu.json_rpc import Call
-from orchestrator.engine.fleet import Fleet
+from orchestrator.besu.transport.http_client import HttpNode
 from orchestrator.engine.node_ports import NodeError
-from orchestrator.engine.watcher import ChainWatcher
+from orchestrator.engine.nodes.fleet import Fleet
+from orchestrator.engine.nodes.watcher import ChainWatcher
 from orchestrator.membership.forecast.histories import GroupHistory
-from orchestrator.membership.guarding import Witnessed
-from orchestrator.membership.reasons import Reason
-from orchestrator.membership.received_bundles import BundledCall, ReceivedBundle
+from orchestrator.membership.guard.judging import Witnessed
+from orchestrator.membership.guard.received_bundles import BundledCall, ReceivedBundle
+from orchestrator.membership.reasons.table import Reason
 
 MOST_WITNESSES: Final = 3
 """Other nodes of ours that are asked whether a bundle is what the group was."""

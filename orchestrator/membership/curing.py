@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from orchestrator.membership.forecast.histories import GroupHistory
-from orchestrator.membership.reasons import Reason
+from orchestrator.membership.reasons.table import Reason
 
 SLUG: Final = "cure_does_not_fit"
 MOST_BLOCKS: Final = 2_000

@@ -7,7 +7,7 @@ from orchestrator.membership.attempt import Attempt
 from orchestrator.membership.bundle_limits import BundleSize
 from orchestrator.membership.forecast.verdict import Forecast
 from orchestrator.membership.model import Effect, GroupView
-from orchestrator.membership.reasons import Reason
+from orchestrator.membership.reasons.table import Reason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

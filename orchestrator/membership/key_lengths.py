@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Final
 
-from orchestrator.membership.reasons import Reason
+from orchestrator.membership.reasons.table import Reason
 
 SHORT_KEY_CHARACTERS: Final = 44
 """Base64 of 32 bytes, a NaCl key; an EC key has 91 bytes and 124 characters."""

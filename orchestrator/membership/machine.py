@@ -35,10 +35,7 @@ from orchestrator.membership.attempt import Action
 from orchestrator.membership.commands import Burn, Command, Observe, Pause, Renew, Send, Settle, Sign, Survey
 from orchestrator.membership.errors import ImpossibleStepError, RefusedRequestError
 from orchestrator.membership.facts import CancelRequested, Fact, ParkRequested, RepairRequested, RetryRequested
-from orchestrator.membership.judging import share_end, shared_reason
 from orchestrator.membership.model import ACTION_OF, Change, State
-from orchestrator.membership.reading import read, waiting_for
-from orchestrator.membership.reading_attempts import relocks, to_be_sent_again
 from orchestrator.membership.retry import (
     LOCK_WINDOW_BLOCKS,
     LONGEST_DELAY_UNDER_LOCK,
@@ -46,7 +43,10 @@ from orchestrator.membership.retry import (
     WIDEN_AFTER_BLOCKS,
     backoff,
 )
-from orchestrator.membership.signals import Signal
+from orchestrator.membership.triage.attempts import relocks, to_be_sent_again
+from orchestrator.membership.triage.facts import read, waiting_for
+from orchestrator.membership.triage.reasons import share_end, shared_reason
+from orchestrator.membership.triage.signals import Signal
 
 S, G = State, Signal
 

@@ -9,7 +9,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from orchestrator.membership.attempt import Action, Attempt
-from orchestrator.membership.reasons import Reason
+from orchestrator.membership.reasons.table import Reason
 from orchestrator.membership.replay_time import TimeLeft
 from orchestrator.membership.tracing import TraceContext
 

@@ -10,7 +10,7 @@ from orchestrator.membership.bundle_limits import exceeds, told_size
 from orchestrator.membership.facts import MemberSurvey, Surveyed
 from orchestrator.membership.key_lengths import unfit_keys
 from orchestrator.membership.model import Change, Kind, Plan
-from orchestrator.membership.reasons import Reason
+from orchestrator.membership.reasons.table import Reason
 from orchestrator.membership.repair import repair_trouble, to_be_repaired, to_be_withdrawn, withdraws
 
 BEHIND_BLOCKS = 5

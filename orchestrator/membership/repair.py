@@ -15,7 +15,7 @@ from dataclasses import replace
 
 from orchestrator.membership.facts import MemberSurvey, Sighting, Surveyed
 from orchestrator.membership.model import Change, Kind, Plan, Repair, State, Verdict
-from orchestrator.membership.reasons import Reason
+from orchestrator.membership.reasons.table import Reason
 
 ADDING = frozenset({Kind.ADD_MEMBERS, Kind.SET_MEMBERS, Kind.CURE_GROUP})
 """What may add members to a group that has a history."""

@@ -7,9 +7,9 @@ import hashlib
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from orchestrator.membership.judgements import Judgement
 from orchestrator.membership.model import Change
-from orchestrator.membership.reasons import Reason, rule_of
+from orchestrator.membership.reasons.judgements import Judgement
+from orchestrator.membership.reasons.table import Reason, rule_of
 
 LOCK_WINDOW_BLOCKS = 2
 """Blocks from a lock to its addition, at the least. With one, the replay on the new member's node ends in a run of the

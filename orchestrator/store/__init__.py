@@ -4,10 +4,10 @@
 uses, `SqlOutbox` the relay.
 """
 
-from orchestrator.store.change_store import SqlChangeStore
-from orchestrator.store.database import Database
-from orchestrator.store.history_store import SqlHistoryStore
-from orchestrator.store.outbox_store import SqlOutbox
-from orchestrator.store.schema_version import migrate, schema_version
+from orchestrator.store.commits.database import Database
+from orchestrator.store.commits.schema_version import migrate, schema_version
+from orchestrator.store.stores.change_store import SqlChangeStore
+from orchestrator.store.stores.history_store import SqlHistoryStore
+from orchestrator.store.stores.outbox_store import SqlOutbox
 
 __all__ = ["Database", "SqlChangeStore", "SqlHistoryStore", "SqlOutbox", "migrate", "schema_version"]

@@ -29,7 +29,7 @@ from orchestrator.membership.model import (
     Verdict,
     Vouched,
 )
-from orchestrator.membership.reasons import Reason
+from orchestrator.membership.reasons.table import Reason
 from orchestrator.membership.replay_time import TimeLeft
 from orchestrator.membership.tracing import TraceContext
 

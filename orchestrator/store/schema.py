@@ -7,8 +7,8 @@ progress, effect, reason) are JSON texts; `rows` reads and writes them. What a q
 import sqlalchemy as sa
 
 from orchestrator.membership.attempt import AttemptStatus
-from orchestrator.membership.group_news import NEWS_TYPES
 from orchestrator.membership.model import ENDED, RESTING, Kind, State
+from orchestrator.membership.news.group_news import NEWS_TYPES
 
 metadata = sa.MetaData(
     naming_convention={

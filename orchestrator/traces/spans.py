@@ -14,7 +14,7 @@ from typing import Final
 from orchestrator.engine.record_ports import HistoryEntry
 from orchestrator.engine.whole_changes import WholeChange
 from orchestrator.membership.model import ENDED, Change, State
-from orchestrator.membership.reasons import Reason
+from orchestrator.membership.reasons.table import Reason
 from orchestrator.membership.tracing import TraceContext, span_id
 
 NAMES: Final[Mapping[str, str]] = {

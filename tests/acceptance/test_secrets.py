@@ -25,8 +25,8 @@ from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-from orchestrator.besu.own_markers import pooled_keys
-from orchestrator.broker.embedded import embedded_url
+from orchestrator.besu.client.own_markers import pooled_keys
+from orchestrator.broker.nats.embedded import embedded_url
 from orchestrator.store import migrate
 from tests.acceptance.conftest import ENCLAVE_KEYS, OWNER, OWNER_KEY, DevnetProcess, process, trigger, wait_until
 from tests.servers.http_signers import Web3SignerServer, identifier_of

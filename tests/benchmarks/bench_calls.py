@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Sequence
 from pathlib import Path
 from typing import Final
 
-from orchestrator.besu.port import BesuNode
+from orchestrator.besu.adapter.port import BesuNode
 from orchestrator.membership.model import RESTING, Change, State
 from tests.benchmarks.figures import Figure, at_least, at_most
 from tests.benchmarks.scale import Scale

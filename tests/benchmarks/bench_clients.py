@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from orchestrator.cli.demo.processes import ProcessError
-from orchestrator.membership.status import EventType
+from orchestrator.membership.news.status import EventType
 from tests.benchmarks.figures import Figure, at_least, at_most
 from tests.benchmarks.scale import Scale
 from tests.benchmarks.stage import (

@@ -20,14 +20,14 @@ from nats.js.api import DeliverPolicy
 from orchestrator.broker.connecting import connect
 from orchestrator.broker.port import Broker
 from orchestrator.engine.clock import SystemClock
-from orchestrator.engine.fleet import Fleet
 from orchestrator.engine.ids import new_ids
-from orchestrator.engine.intake import Intake
-from orchestrator.engine.requests import REQUEST_TYPE
+from orchestrator.engine.intake.intake import Intake
+from orchestrator.engine.intake.requests import REQUEST_TYPE
+from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.events.feed import EventFeed
 from orchestrator.events.relay import Relay
 from orchestrator.log import configure_logging
-from orchestrator.membership.status import EventType, StatusEvent
+from orchestrator.membership.news.status import EventType, StatusEvent
 from orchestrator.store import Database, SqlChangeStore, SqlOutbox, migrate
 from tests.benchmarks.figures import percentile
 from tests.fakes.network import FakeSigners

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Final
 
-from orchestrator.membership.status import EventType
+from orchestrator.membership.news.status import EventType
 from tests.benchmarks.figures import Figure, at_most
 from tests.benchmarks.scale import Scale
 from tests.benchmarks.stage import Daemon, Devnet, ask_for, group_id, stage, trigger

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from orchestrator.membership.status import EventType
+from orchestrator.membership.news.status import EventType
 from tests.benchmarks.figures import Figure, at_least, at_most, percentile
 from tests.benchmarks.scale import Scale
 from tests.benchmarks.stage import Daemon, Devnet, ask_for, group_id, stage, trigger

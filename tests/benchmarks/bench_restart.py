@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from orchestrator.membership.model import Change
-from orchestrator.membership.status import EventType
+from orchestrator.membership.news.status import EventType
 from orchestrator.store import migrate
 from tests.benchmarks.bench_store import fill
 from tests.benchmarks.figures import Figure, at_most

@@ -21,9 +21,9 @@ from orchestrator.engine.clock import SystemClock
 from orchestrator.engine.ports import Lane
 from orchestrator.membership.attempt import AttemptStatus
 from orchestrator.membership.model import Change, State
-from orchestrator.membership.status import announce
+from orchestrator.membership.news.status import announce
 from orchestrator.store import Database, SqlChangeStore, SqlOutbox, migrate
-from orchestrator.store.connections import engine_for, normalised
+from orchestrator.store.database.connections import engine_for, normalised
 from orchestrator.store.rows import change_values, request_key
 from orchestrator.store.schema import changes, lanes
 from tests.fakes.changes import a_change, a_step, an_attempt, led, stepped

@@ -15,7 +15,7 @@ import aiohttp
 from orchestrator.broker.connecting import connect
 from orchestrator.broker.port import Broker
 from orchestrator.devnet.accounts import enclave_key_of
-from orchestrator.engine.requests import REQUEST_TYPE
+from orchestrator.engine.intake.requests import REQUEST_TYPE
 from tests.benchmarks.processes import Child, child, orchestrator
 from tests.servers.nats_server import NatsServer
 from tests.servers.ports import consecutive_ports

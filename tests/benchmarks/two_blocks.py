@@ -16,8 +16,8 @@ from orchestrator.besu import (
     sign_private_transaction,
     wait_mined,
 )
-from orchestrator.besu.management_contract import MANAGEMENT_PROXY, Method, encode_add_participants, encode_call
-from orchestrator.besu.node import Node
+from orchestrator.besu.client.node import Node
+from orchestrator.besu.codec.management_contract import MANAGEMENT_PROXY, Method, encode_add_participants, encode_call
 from orchestrator.besu.versions import native_abi
 from orchestrator.cli.demo.processes import ProcessError
 from tests.benchmarks.stage import OWNER_KEY, Devnet

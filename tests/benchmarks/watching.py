@@ -11,9 +11,9 @@ from typing import Any, Final
 
 import nats
 
-from orchestrator.besu.results import Head
-from orchestrator.besu.websocket_client import NodeSocket
-from orchestrator.membership.status import EventType
+from orchestrator.besu.codec.results import Head
+from orchestrator.besu.transport.websocket_client import NodeSocket
+from orchestrator.membership.news.status import EventType
 from tests.benchmarks.stage import Daemon, Devnet
 
 ENDED: Final = frozenset(

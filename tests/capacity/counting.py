@@ -9,19 +9,19 @@ from datetime import timedelta
 from random import Random
 from typing import Final
 
-from orchestrator.besu.json_rpc import Answer, Call
+from orchestrator.besu.codec.json_rpc import Answer, Call
 from orchestrator.devnet.rpc.dispatch import NodeApi
-from orchestrator.engine.auditor import Auditor, AuditRules
-from orchestrator.engine.block_watch import BlockWatch, WatchRules
-from orchestrator.engine.fleet import Fleet
-from orchestrator.engine.joining import Joiner
-from orchestrator.engine.standstill import StandstillWatch
-from orchestrator.engine.tracking import ReplayTracker
+from orchestrator.engine.attestation.joined_groups import Joiner
+from orchestrator.engine.audit.auditor import Auditor, AuditRules
+from orchestrator.engine.blocks.block_watch import BlockWatch, WatchRules
+from orchestrator.engine.nodes.fleet import Fleet
+from orchestrator.engine.nodes.standstill import StandstillWatch
+from orchestrator.engine.proof.tracking import ReplayTracker
 from orchestrator.events.retention import Retention
-from orchestrator.store.block_watch_store import SqlWatchRecord
-from orchestrator.store.change_store import SqlChangeStore
-from orchestrator.store.database import Database
-from orchestrator.store.outbox_store import SqlOutbox
+from orchestrator.store.commits.database import Database
+from orchestrator.store.stores.block_watch_store import SqlWatchRecord
+from orchestrator.store.stores.change_store import SqlChangeStore
+from orchestrator.store.stores.outbox_store import SqlOutbox
 from tests.simulation.checks import Checks
 from tests.simulation.messages import Message, MessageQueue
 from tests.simulation.owner import OwnerClient

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from orchestrator.membership.attempt import Action, AttemptStatus
 from orchestrator.membership.model import Change, State
-from orchestrator.membership.status import EventType
+from orchestrator.membership.news.status import EventType
 from orchestrator.store.rows import attempt_values, change_values, micros, to_json
 from orchestrator.store.schema import attempts, changes, history, lanes, outbox
 from tests.fakes.changes import a_change, a_marker, an_attempt

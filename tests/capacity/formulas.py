@@ -10,7 +10,7 @@ LISTING_SECONDS: Final = 60
 AUDIT_BLOCKS: Final = 100
 AUDIT_MOST_CALLS: Final = 6_000
 BYSTANDERS: Final = 500
-"""Other groups of a new member's node that one proof looks at, at most (`engine.bystanders.MOST_GROUPS`)."""
+"""Other groups of a new member's node that one proof looks at, at most (`engine.proof.bystanders.MOST_GROUPS`)."""
 
 ADDITION: Final = 54
 """Calls of an addition, whatever else there is: plan, forecasts, lock, addition, proof."""

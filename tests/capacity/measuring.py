@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from statistics import quantiles
 from typing import Final
 
-from orchestrator.engine.auditing import audit
-from orchestrator.store.database import Database
+from orchestrator.engine.audit.comparison import audit
+from orchestrator.store.commits.database import Database
 from tests.capacity.counting import BLOCK_SECONDS, Counts, Stage
 from tests.capacity.formulas import (
     ADDITION_BLOCKS,

@@ -8,7 +8,7 @@ from orchestrator.engine.ports import Record
 from orchestrator.engine.record_ports import HistoryEntry
 from orchestrator.membership.attempt import Action, Attempt, AttemptStatus, Marker
 from orchestrator.membership.model import Change, Kind, State
-from orchestrator.membership.status import announce
+from orchestrator.membership.news.status import announce
 from tests.fakes.clock import START
 
 ACCOUNT = "0xFE3B557E8Fb62b89F4916B721be55cEb828dBd73"

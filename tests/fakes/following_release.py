@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from alembic.config import Config
 
-from orchestrator.store.schema_version import required_version
+from orchestrator.store.commits.schema_version import required_version
 
 # The package has a function of the same name.
-schema_version: Any = import_module("orchestrator.store.schema_version")
+schema_version: Any = import_module("orchestrator.store.commits.schema_version")
 
 REVISION = "9999"
 

@@ -13,7 +13,7 @@ from orchestrator.membership.forecast.durations import (
 from orchestrator.membership.forecast.senders import Bundle, SenderStanding
 from orchestrator.membership.forecast.verdict import Danger, Forecast, Risk, Scope, Unseen
 from orchestrator.membership.model import ExpectedReplay
-from orchestrator.membership.reasons import Reason
+from orchestrator.membership.reasons.table import Reason
 from tests.fakes.http_api import GROUP, KEYS
 
 REPLAY = ExpectedReplay(enclave_key=KEYS[2], node="member3", blocks=40)

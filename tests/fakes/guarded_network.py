@@ -8,7 +8,7 @@ from typing import Any
 
 from eth_hash.auto import keccak
 
-from orchestrator.besu.management_contract import (
+from orchestrator.besu.codec.management_contract import (
     MANAGEMENT_PROXY,
     PRIVACY_PRECOMPILE,
     Method,
@@ -17,11 +17,15 @@ from orchestrator.besu.management_contract import (
     encode_call,
     encode_remove_participant,
 )
-from orchestrator.besu.private_transaction import PrivateTransaction, address_of_private_key, sign_private_transaction
+from orchestrator.besu.codec.private_transaction import (
+    PrivateTransaction,
+    address_of_private_key,
+    sign_private_transaction,
+)
 from orchestrator.devnet import Devnet, DevnetConfig, running_devnet
+from orchestrator.devnet.chain.public_signing import SigningAccount, sign_public_transaction, signing_account
+from orchestrator.devnet.chain.public_transaction import PublicTransaction
 from orchestrator.devnet.encoding import from_base64, to_base64
-from orchestrator.devnet.public_signing import SigningAccount, sign_public_transaction, signing_account
-from orchestrator.devnet.public_transaction import PublicTransaction
 
 APPLICATION = "0x" + "11" * 20
 OWNER_KEY = "8f2a55949038a9610f50fb23b5883af3b4ecb3c3bb792cbcefbd1542c692be63"

@@ -17,25 +17,25 @@ from orchestrator.access.audit import FIRST_HASH, AuditEntry, ChainedEntry, chai
 from orchestrator.access.callers import EVERYTHING, Caller, Role, Scope
 from orchestrator.access.tokens import ID_BYTES, TokenRecord, hash_of, split_token, token_text
 from orchestrator.api.application import make_api
-from orchestrator.api.authentication import AccessRules, Authentication
-from orchestrator.api.connections import Connections
-from orchestrator.api.forecast_ports import Foreseen
-from orchestrator.api.overview_ports import Attention, NodeStanding
-from orchestrator.api.ports import ApiServices, BuriedMessage, Check, GroupListing, GroupStanding
-from orchestrator.api.web_tokens import WebTokens
-from orchestrator.engine.durations import AdditionTime
+from orchestrator.api.callers.authentication import AccessRules, Authentication
+from orchestrator.api.callers.web_tokens import WebTokens
+from orchestrator.api.ports.changes import ApiServices, BuriedMessage, Check, GroupListing, GroupStanding
+from orchestrator.api.ports.forecasts import Foreseen
+from orchestrator.api.ports.overview import Attention, NodeStanding
+from orchestrator.api.web.connections import Connections
+from orchestrator.engine.intake.requests import ChangeRequest
 from orchestrator.engine.ports import Acceptance, Amendment, FeedClosedError, LeaseLostError
+from orchestrator.engine.preflight.durations import AdditionTime
 from orchestrator.engine.record_ports import HistoryEntry
-from orchestrator.engine.requests import ChangeRequest
 from orchestrator.engine.whole_changes import ChangeVersion, WholeChange
-from orchestrator.events.webhook_control import WebhookStanding
+from orchestrator.events.webhooks.control import WebhookStanding
 from orchestrator.membership.attempt import Action, Attempt, AttemptStatus
-from orchestrator.membership.attention import Need
 from orchestrator.membership.errors import ConflictingRequestError
 from orchestrator.membership.forecast.durations import Durations
 from orchestrator.membership.forecast.verdict import Forecast
 from orchestrator.membership.model import Change, Effect, GroupView, Kind, MemberProgress, State, Verdict
-from orchestrator.membership.reasons import Reason
+from orchestrator.membership.news.attention import Need
+from orchestrator.membership.reasons.table import Reason
 from tests.fakes.changes import a_marker
 
 NOW = datetime(2024, 11, 5, 12, 0, tzinfo=UTC)

@@ -3,16 +3,16 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 
-from orchestrator.engine.fleet import Fleet
 from orchestrator.engine.history.forecaster import Forecaster
 from orchestrator.engine.node_ports import Block, Head, NodeError
-from orchestrator.engine.watcher import ChainWatcher
+from orchestrator.engine.nodes.fleet import Fleet
+from orchestrator.engine.nodes.watcher import ChainWatcher
 from orchestrator.membership.forecast.blocks import PRIVACY_PRECOMPILE, ChainBlock, PublicTransaction
 from orchestrator.membership.forecast.memberships import MembershipLog
 from orchestrator.membership.forecast.verdict import Forecast
 from orchestrator.membership.model import GroupView
-from orchestrator.membership.reasons import Reason
-from orchestrator.store.history_store import SqlHistoryStore
+from orchestrator.membership.reasons.table import Reason
+from orchestrator.store.stores.history_store import SqlHistoryStore
 from tests.fakes.clock import FastClock
 from tests.fakes.head_maps import Act, SmallWorld
 from tests.fakes.network import FakeNetwork, FakeNode

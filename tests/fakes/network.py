@@ -11,13 +11,13 @@ import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from orchestrator.engine.marker_accounts import OneTimeAccounts
+from orchestrator.engine.attempts.marker_accounts import OneTimeAccounts
 from orchestrator.engine.node_ports import Block, Head, MarkerAccount, NodeError, NodeTraits, PmtOutcome, Said
 from orchestrator.membership.attempt import Action, Marker
 from orchestrator.membership.forecast.blocks import PRIVACY_PRECOMPILE, ChainBlock, PublicTransaction
 from orchestrator.membership.forecast.memberships import MembershipLog
 from orchestrator.membership.model import GroupView
-from orchestrator.membership.reasons import Reason
+from orchestrator.membership.reasons.table import Reason
 
 CHAIN_ID = 1337
 

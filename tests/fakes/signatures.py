@@ -2,9 +2,9 @@
 
 from eth_hash.auto import keccak
 
-from orchestrator.besu.account_signatures import sign_digest
-from orchestrator.besu.signers import LocalSigner
-from orchestrator.besu.statements import statement_message
+from orchestrator.besu.client.signers import LocalSigner
+from orchestrator.besu.codec.account_signatures import sign_digest
+from orchestrator.besu.codec.statements import statement_message
 
 
 def signed_statement(text: bytes, signer: LocalSigner) -> bytes:

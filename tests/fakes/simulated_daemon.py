@@ -6,7 +6,7 @@ Only what is committed survives `crash`.
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 
-from orchestrator.engine.recording import record_of
+from orchestrator.engine.lanes.records import record_of
 from orchestrator.membership import facts
 from orchestrator.membership.attempt import Attempt
 from orchestrator.membership.batch import (
@@ -21,8 +21,8 @@ from orchestrator.membership.batch import (
 from orchestrator.membership.commands import Pause
 from orchestrator.membership.machine import next_command, step
 from orchestrator.membership.model import RESTING, Change, Kind, State
-from orchestrator.membership.reading import read
-from orchestrator.membership.signals import Signal
+from orchestrator.membership.triage.facts import read
+from orchestrator.membership.triage.signals import Signal
 from tests.fakes.simulated_chain import GROUP, SimulatedChain
 from tests.fakes.simulated_world import SimulatedWorld
 

@@ -8,17 +8,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from orchestrator.engine.settling import compared_with_lock
+from orchestrator.engine.attempts.settlement import compared_with_lock
 from orchestrator.membership import facts
 from orchestrator.membership.attempt import Action, Attempt
 from orchestrator.membership.commands import Burn, Command, Observe, Renew, Send, Settle, Sign, Survey
 from orchestrator.membership.model import Change, Effect, GroupView, Kind
-from orchestrator.membership.reading import read
-from orchestrator.membership.reading_attempts import MINED_ALREADY
-from orchestrator.membership.reasons import Reason
-from orchestrator.membership.replay import same_state, watched
+from orchestrator.membership.proof.comparison import same_state, watched
+from orchestrator.membership.reasons.table import Reason
 from orchestrator.membership.retry import LOCK_WINDOW_BLOCKS, WIDEN_AFTER_BLOCKS
-from orchestrator.membership.signals import Signal
+from orchestrator.membership.triage.attempts import MINED_ALREADY
+from orchestrator.membership.triage.facts import read
+from orchestrator.membership.triage.signals import Signal
 from tests.fakes.changes import a_marker
 from tests.fakes.simulated_chain import (
     DAEMON,

@@ -17,15 +17,15 @@ from typing import Any, Final
 
 import structlog
 
-from orchestrator.besu.http_client import HttpNode, open_session
-from orchestrator.besu.node import Node
-from orchestrator.besu.port import BesuNode
-from orchestrator.engine.fleet import Fleet
-from orchestrator.engine.intake import Intake
+from orchestrator.besu.adapter.port import BesuNode
+from orchestrator.besu.client.node import Node
+from orchestrator.besu.transport.http_client import HttpNode, open_session
+from orchestrator.engine.attestation.peer_statements import VerdictBook
+from orchestrator.engine.intake.intake import Intake
+from orchestrator.engine.intake.requests import REQUEST_TYPE
 from orchestrator.engine.node_ports import NodeError
+from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.ports import Trigger
-from orchestrator.engine.requests import REQUEST_TYPE
-from orchestrator.engine.testimony import VerdictBook
 from orchestrator.store import Database, SqlChangeStore, migrate
 from tests.fakes.clock import FastClock
 from tests.fakes.network import FakeSigners

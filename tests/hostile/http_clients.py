@@ -14,8 +14,8 @@ from typing import Final
 from aiohttp import web
 from structlog.testing import capture_logs
 
-from orchestrator.api.connections import Connections
 from orchestrator.api.operations import OPERATIONS
+from orchestrator.api.web.connections import Connections
 from tests.fakes.http_api import GROUP, GROUP_IN_PATH, KEYS, FakeParts
 from tests.hostile.loop_time import LongestStep, measured
 

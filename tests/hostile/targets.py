@@ -5,11 +5,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
+from orchestrator.besu.codec.json_rpc import decode_answer, decode_batch, decode_message
+from orchestrator.besu.codec.rpc_errors import rpc_error
 from orchestrator.besu.errors import BesuError
-from orchestrator.besu.json_rpc import decode_answer, decode_batch, decode_message
-from orchestrator.besu.rpc_errors import rpc_error
-from orchestrator.engine.requests import InvalidRequestError, parse_request, parse_trigger
-from orchestrator.engine.verdict_messages import InvalidVerdictError, decode_verdict
+from orchestrator.engine.attestation.verdict_messages import InvalidVerdictError, decode_verdict
+from orchestrator.engine.intake.requests import InvalidRequestError, parse_request, parse_trigger
 from orchestrator.log import redact_text
 from orchestrator.outside_text import told
 

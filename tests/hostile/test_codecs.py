@@ -7,11 +7,11 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from orchestrator.besu.codec.json_rpc import Answer, decode_answer, decode_batch, decode_message
+from orchestrator.besu.codec.rpc_errors import rpc_error
 from orchestrator.besu.errors import BesuError
-from orchestrator.besu.json_rpc import Answer, decode_answer, decode_batch, decode_message
-from orchestrator.besu.rpc_errors import rpc_error
-from orchestrator.engine.requests import InvalidRequestError, parse_request, parse_trigger
-from orchestrator.engine.verdict_messages import InvalidVerdictError, decode_verdict
+from orchestrator.engine.attestation.verdict_messages import InvalidVerdictError, decode_verdict
+from orchestrator.engine.intake.requests import InvalidRequestError, parse_request, parse_trigger
 from orchestrator.outside_text import told
 
 EXAMPLES = settings(max_examples=int(os.environ.get("FUZZ_EXAMPLES", "60")))

@@ -15,11 +15,11 @@ from aiohttp import ClientSession, web
 from pamqp import frame
 from websockets.asyncio.server import ServerConnection, serve
 
-from orchestrator.besu.websocket_client import MAX_BYTES_PER_SECOND, MAX_MESSAGE_BYTES, NodeSocket
+from orchestrator.besu.transport.websocket_client import MAX_BYTES_PER_SECOND, MAX_MESSAGE_BYTES, NodeSocket
 from orchestrator.broker.header_names import lowered
-from orchestrator.broker.nats_client import SturdyClient
-from orchestrator.broker.rabbitmq_transport import MOST_PROPERTY_BYTES, readable
-from orchestrator.engine.requests import InvalidRequestError, parse_trigger
+from orchestrator.broker.nats.client import SturdyClient
+from orchestrator.broker.rabbitmq.transport import MOST_PROPERTY_BYTES, readable
+from orchestrator.engine.intake.requests import InvalidRequestError, parse_trigger
 from tests.fakes.http_api import FakeParts
 from tests.hostile.campaigns import _FILLED, MOST_SECONDS_ON_THE_LOOP
 from tests.hostile.loop_time import measured

@@ -22,7 +22,7 @@ import aiohttp
 
 from orchestrator.app import assembly
 from orchestrator.app.daemon import run_daemon
-from orchestrator.besu.http_client import HttpNode
+from orchestrator.besu.transport.http_client import HttpNode
 from orchestrator.config import Config
 from orchestrator.devnet import Devnet, DevnetConfig, running_devnet
 from orchestrator.engine.isolation import contained_failures

@@ -11,8 +11,12 @@ from datetime import timedelta
 
 from eth_hash.auto import keccak
 
-from orchestrator.besu.management_contract import MANAGEMENT_PROXY, Method, encode_add_participants, encode_call
-from orchestrator.besu.private_transaction import PrivateTransaction, address_of_private_key, sign_private_transaction
+from orchestrator.besu.codec.management_contract import MANAGEMENT_PROXY, Method, encode_add_participants, encode_call
+from orchestrator.besu.codec.private_transaction import (
+    PrivateTransaction,
+    address_of_private_key,
+    sign_private_transaction,
+)
 from orchestrator.devnet import Devnet
 from orchestrator.devnet.encoding import to_base64
 

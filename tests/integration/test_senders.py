@@ -15,11 +15,11 @@ from orchestrator.access.callers import EVERYTHING, Caller, Door, Role
 from orchestrator.broker.connecting import connect
 from orchestrator.broker.names import Names
 from orchestrator.broker.port import Broker
-from orchestrator.engine.fleet import Fleet
-from orchestrator.engine.intake import Intake
+from orchestrator.engine.intake.intake import Intake
+from orchestrator.engine.intake.requests import REQUEST_TYPE
+from orchestrator.engine.intake.senders import Sender
+from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.ports import Acceptance
-from orchestrator.engine.requests import REQUEST_TYPE
-from orchestrator.engine.senders import Sender
 from orchestrator.store import Database, SqlChangeStore, migrate
 from tests.fakes.clock import FastClock
 from tests.fakes.network import FakeSigners

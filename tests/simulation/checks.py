@@ -4,8 +4,8 @@ import json
 from typing import Any
 
 from orchestrator.membership.model import ENDED, RESTING, State
-from orchestrator.store.database import Database
-from orchestrator.store.recording import Step
+from orchestrator.store.commits.database import Database
+from orchestrator.store.units.steps import Step
 from tests.simulation.ledger import Ledger
 from tests.simulation.messages import Message
 from tests.simulation.world import Life, World

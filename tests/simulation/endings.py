@@ -5,9 +5,9 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from orchestrator.besu.management_contract import Method, encode_call
-from orchestrator.devnet.private_reading import state_at
-from orchestrator.devnet.private_state import GroupState
+from orchestrator.besu.codec.management_contract import Method, encode_call
+from orchestrator.devnet.nodes.private_reading import state_at
+from orchestrator.devnet.private.private_state import GroupState
 from tests.simulation.checks import Checks
 from tests.simulation.messages import MessageQueue
 from tests.simulation.owner import OwnerClient

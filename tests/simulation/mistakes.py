@@ -10,27 +10,33 @@ from unittest.mock import patch
 
 import sqlalchemy as sa
 
-from orchestrator.besu.own_markers import one_time_account
-from orchestrator.engine import broadcasting, executor, sending, settling, worker
-from orchestrator.engine.executor import Executor
-from orchestrator.engine.fleet import Fleet
-from orchestrator.engine.intake import Intake
+from orchestrator.besu.client.own_markers import one_time_account
+from orchestrator.engine.attempts import broadcast as broadcasting
+from orchestrator.engine.attempts import settlement, submission
+from orchestrator.engine.attempts.marker_accounts import OneTimeAccounts
+from orchestrator.engine.intake.intake import Intake
+from orchestrator.engine.lanes import executor, worker
+from orchestrator.engine.lanes.executor import Executor
 from orchestrator.engine.leases import Leases
-from orchestrator.engine.marker_accounts import OneTimeAccounts
 from orchestrator.engine.node_ports import Burning, MarkerAccount
+from orchestrator.engine.nodes.fleet import Fleet
+from orchestrator.engine.nodes.watcher import ChainWatcher
 from orchestrator.engine.ports import Lane, Trigger
-from orchestrator.engine.watcher import ChainWatcher
-from orchestrator.membership import machine, reading_proofs, replay
+from orchestrator.membership import machine
 from orchestrator.membership.attempt import Attempt
 from orchestrator.membership.batch import Batch
 from orchestrator.membership.commands import Command, Send, Sign
 from orchestrator.membership.facts import AttemptSigned, AttemptUnmined, ConvergenceObserved, Fact
 from orchestrator.membership.machine import TRANSITIONS
 from orchestrator.membership.model import ACTION_OF, Change, Kind, State
-from orchestrator.membership.signals import Signal
-from orchestrator.store import SqlChangeStore, leasing, reading, recording
+from orchestrator.membership.proof import comparison
+from orchestrator.membership.triage import proofs
+from orchestrator.membership.triage.signals import Signal
+from orchestrator.store import SqlChangeStore
+from orchestrator.store.commits.transaction import Transaction
 from orchestrator.store.schema import lanes
-from orchestrator.store.transaction import Transaction
+from orchestrator.store.units import leases as leasing
+from orchestrator.store.units import reads, steps
 
 LOST_AFTER_BLOCKS = 48
 """So many blocks after it was signed a marker was once taken for lost."""
@@ -78,15 +84,15 @@ def woken_replica_sends() -> Planting:
 
 def fencing_not_checked() -> Planting:
     """A step is committed although the lane was taken over."""
-    right = recording.Step.together
+    right = steps.Step.together
 
-    def together(transaction: Transaction, units: Sequence[recording.Step]) -> Any:
+    def together(transaction: Transaction, units: Sequence[steps.Step]) -> Any:
         rows = transaction.connection.execute(sa.select(lanes.c.privacy_group_id, lanes.c.token))
         tokens = {row.privacy_group_id: row.token for row in rows}
         trusted = [replace(unit, lane=replace(unit.lane, token=tokens[unit.lane.privacy_group_id])) for unit in units]
         return right(transaction, trusted)
 
-    return patch.object(recording.Step, "together", staticmethod(together))
+    return patch.object(steps.Step, "together", staticmethod(together))
 
 
 def sent_before_stored() -> Planting:
@@ -126,20 +132,20 @@ def _all(*plantings: Planting) -> Iterator[None]:
 
 def depth_not_waited_for() -> Planting:
     """Success does not wait for confirmations."""
-    right = replay.assess
+    right = comparison.assess
 
     def wrong(change: Change, observed: ConvergenceObserved, now: Any) -> Any:
         return right(change, replace(observed, confirmations=0, proof_blocks=0), now)
 
-    return _all(patch.object(reading_proofs, "assess", wrong), patch.object(Executor, "_confirmations", 0))
+    return _all(patch.object(proofs, "assess", wrong), patch.object(Executor, "_confirmations", 0))
 
 
 def unlocked_after_blocks() -> Planting:
     """An addition that is given up is waited for, not burnt; after many blocks it is taken for lost."""
 
     async def wrong(fleet: Fleet, change: Change, attempt: Attempt, *more: Any) -> Fact | None:
-        with patch.object(settling, "offer", _nothing):
-            fact = await settling.burn(fleet, change, attempt, *more)
+        with patch.object(settlement, "offer", _nothing):
+            fact = await settlement.burn(fleet, change, attempt, *more)
         lost = isinstance(fact, AttemptUnmined) and fact.head >= attempt.since_block + LOST_AFTER_BLOCKS
         return None if lost else fact
 
@@ -175,7 +181,7 @@ def group_not_looked_at() -> Planting:
     """An addition is signed and broadcast on the strength of its lock, whatever became of that."""
 
     return _all(
-        patch.object(sending, "moved_under_lock", _nothing), patch.object(settling, "moved_under_lock", _nothing)
+        patch.object(submission, "moved_under_lock", _nothing), patch.object(settlement, "moved_under_lock", _nothing)
     )
 
 
@@ -196,8 +202,8 @@ def retry_overtaken() -> Planting:
     """A change that waits for its next try is passed by those behind it."""
 
     def wrong(connection: sa.Connection, group: str, *, now: int, limit: int) -> tuple[Change, ...]:
-        rows = connection.execute(reading._QUEUED, {"group": group, "limit": limit}).mappings()
-        return tuple(reading._change(row) for row in rows if row["ready_at"] <= now)
+        rows = connection.execute(reads._QUEUED, {"group": group, "limit": limit}).mappings()
+        return tuple(reads._change(row) for row in rows if row["ready_at"] <= now)
 
     return patch.object(leasing, "queued_changes", wrong)
 

@@ -2,17 +2,17 @@
 
 import asyncio
 
-from orchestrator.besu.management_contract import (
+from orchestrator.besu.client.signers import signer_from_key
+from orchestrator.besu.codec.management_contract import (
     MANAGEMENT_PROXY,
     Method,
     encode_add_participants,
     encode_call,
     encode_remove_participant,
 )
-from orchestrator.besu.private_transaction import PrivateTransaction, sign_private_transaction
-from orchestrator.besu.signers import signer_from_key
+from orchestrator.besu.codec.private_transaction import PrivateTransaction, sign_private_transaction
 from orchestrator.devnet.errors import RpcError
-from orchestrator.devnet.submission import Submission
+from orchestrator.devnet.network.submission import Submission
 from tests.simulation.replica import OWNER_KEY
 from tests.simulation.world import World
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from orchestrator.besu.json_rpc import Call
+from orchestrator.besu.codec.json_rpc import Call
 
 
 class Silence(StrEnum):

@@ -6,10 +6,10 @@ from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
-from orchestrator.engine import settling
+from orchestrator.engine.attempts import settlement
+from orchestrator.engine.attempts.submission import Sending
 from orchestrator.engine.node_ports import Head
-from orchestrator.engine.sending import Sending
-from orchestrator.engine.watcher import ChainWatcher
+from orchestrator.engine.nodes.watcher import ChainWatcher
 from orchestrator.membership import preflight
 from orchestrator.membership.facts import Fact, Surveyed
 from orchestrator.membership.forecast import newcomers, outlook, senders
@@ -25,7 +25,7 @@ def lock_block_not_looked_at() -> Planting:
     """The forecast is asked before the lock only: the lock's own block is not looked at."""
 
     async def wrong(_: Sending, watcher: ChainWatcher, change: Change, head: Head) -> Fact | None:
-        return await settling.moved_under_lock(watcher, change, head.number)
+        return await settlement.moved_under_lock(watcher, change, head.number)
 
     return patch.object(Sending, "_before_adding", wrong)
 

@@ -6,37 +6,37 @@ from datetime import timedelta
 from functools import partial
 from typing import Protocol
 
-from orchestrator.besu.node import Node
-from orchestrator.besu.own_markers import OwnMarkers, one_time_account
-from orchestrator.besu.signers import signer_from_key
-from orchestrator.besu.signing import Accounts, ManagementCodec
+from orchestrator.besu.adapter.signatures import Accounts, ManagementCodec
+from orchestrator.besu.client.node import Node
+from orchestrator.besu.client.own_markers import OwnMarkers, one_time_account
+from orchestrator.besu.client.signers import signer_from_key
 from orchestrator.devnet.rpc.dispatch import NodeApi
-from orchestrator.engine.additions import AdditionsUnderWay
-from orchestrator.engine.auditor import Auditor, AuditRules
-from orchestrator.engine.bundle_sizes import BundleSizes
-from orchestrator.engine.bystanders import BystanderReader
-from orchestrator.engine.enclave_doubts import doubts_of
-from orchestrator.engine.executor import Executor
-from orchestrator.engine.fleet import Fleet
+from orchestrator.engine.attempts.enclave_doubts import doubts_of
+from orchestrator.engine.attempts.marker_accounts import OneTimeAccounts
+from orchestrator.engine.attempts.submission import Sending
+from orchestrator.engine.audit.auditor import Auditor, AuditRules
 from orchestrator.engine.history.forecaster import Forecaster
 from orchestrator.engine.history.work import ReplayWork
 from orchestrator.engine.ids import new_ids
-from orchestrator.engine.intake import Intake
+from orchestrator.engine.intake.intake import Intake
+from orchestrator.engine.lanes.executor import Executor
+from orchestrator.engine.lanes.repair_requests import Repairer
+from orchestrator.engine.lanes.supervisor import LaneRules, Supervisor
+from orchestrator.engine.lanes.worker import Worker
 from orchestrator.engine.leases import Leases
-from orchestrator.engine.marker_accounts import OneTimeAccounts
-from orchestrator.engine.observing import Observer, ProofRules
+from orchestrator.engine.nodes.fleet import Fleet
+from orchestrator.engine.nodes.watcher import ChainWatcher
 from orchestrator.engine.ports import StoreError
-from orchestrator.engine.repairing import Repairer
-from orchestrator.engine.sending import Sending
-from orchestrator.engine.supervisor import LaneRules, Supervisor
-from orchestrator.engine.tracking import ReplayTracker
-from orchestrator.engine.watcher import ChainWatcher
-from orchestrator.engine.worker import Worker
+from orchestrator.engine.preflight.additions_under_way import AdditionsUnderWay
+from orchestrator.engine.preflight.bundle_sizes import BundleSizes
+from orchestrator.engine.proof.bystanders import BystanderReader
+from orchestrator.engine.proof.observation import Observer, ProofRules
+from orchestrator.engine.proof.tracking import ReplayTracker
 from orchestrator.events.relay import Relay
 from orchestrator.membership.forecast.schedule import ADDS, ReplayRules
-from orchestrator.store.change_store import SqlChangeStore
-from orchestrator.store.history_store import SqlHistoryStore
-from orchestrator.store.outbox_store import SqlOutbox
+from orchestrator.store.stores.change_store import SqlChangeStore
+from orchestrator.store.stores.history_store import SqlHistoryStore
+from orchestrator.store.stores.outbox_store import SqlOutbox
 from tests.simulation.messages import LifeQueue, MessageQueue
 from tests.simulation.storage import ReplicaDatabase
 from tests.simulation.wire import SimulatedNode, Wire

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from orchestrator.store.database import Database
+from orchestrator.store.commits.database import Database
 from tests.simulation.checks import Checks
 from tests.simulation.endings import Endings
 from tests.simulation.ledger import WITHOUT_BUNDLES

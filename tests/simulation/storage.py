@@ -11,10 +11,10 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from orchestrator.store.database import Database
+from orchestrator.store.commits.database import Database
+from orchestrator.store.commits.shared_transactions import Job, Outcome
+from orchestrator.store.commits.transaction import Unit
 from orchestrator.store.errors import StoreUnavailableError
-from orchestrator.store.sharing import Job, Outcome
-from orchestrator.store.transaction import Unit
 from tests.simulation.world import Life, World
 
 T = TypeVar("T")

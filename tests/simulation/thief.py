@@ -8,12 +8,12 @@ import asyncio
 import base64
 from collections.abc import Sequence
 
-from orchestrator.besu.management_contract import MANAGEMENT_PROXY, Method, encode_add_participants, encode_call
-from orchestrator.besu.private_transaction import PrivateTransaction, sign_private_transaction
-from orchestrator.besu.signers import signer_from_key
+from orchestrator.besu.client.signers import signer_from_key
+from orchestrator.besu.codec.management_contract import MANAGEMENT_PROXY, Method, encode_add_participants, encode_call
+from orchestrator.besu.codec.private_transaction import PrivateTransaction, sign_private_transaction
+from orchestrator.devnet.chain.public_transaction import PublicTransaction
 from orchestrator.devnet.errors import RpcError
-from orchestrator.devnet.public_transaction import PublicTransaction
-from orchestrator.devnet.submission import Submission
+from orchestrator.devnet.network.submission import Submission
 from tests.simulation.traffic import SENDER_KEY
 from tests.simulation.world import World
 

@@ -3,11 +3,11 @@
 import asyncio
 from collections.abc import Sequence
 
-from orchestrator.besu.private_transaction import PrivateTransaction, sign_private_transaction
-from orchestrator.besu.signers import signer_from_key
+from orchestrator.besu.client.signers import signer_from_key
+from orchestrator.besu.codec.private_transaction import PrivateTransaction, sign_private_transaction
+from orchestrator.devnet.chain.public_signing import sign_public_transaction, signing_account
 from orchestrator.devnet.errors import RpcError
-from orchestrator.devnet.public_signing import sign_public_transaction, signing_account
-from orchestrator.devnet.submission import Submission
+from orchestrator.devnet.network.submission import Submission
 from tests.simulation.weather import Pace
 from tests.simulation.world import World
 

@@ -3,13 +3,13 @@
 import base64
 from itertools import pairwise
 
-from orchestrator.devnet.chain import Block
-from orchestrator.devnet.contract import BlockContext
-from orchestrator.devnet.enclave import HistoryPayload, Payload, TransactionPayload
-from orchestrator.devnet.execution import fresh_state, process
-from orchestrator.devnet.network import Network
-from orchestrator.devnet.private_state import ExecutedTransaction, GroupState
-from orchestrator.devnet.public_transaction import PublicTransaction
+from orchestrator.devnet.chain.chain import Block
+from orchestrator.devnet.chain.public_transaction import PublicTransaction
+from orchestrator.devnet.enclaves.enclave import HistoryPayload, Payload, TransactionPayload
+from orchestrator.devnet.network.network import Network
+from orchestrator.devnet.private.contract import BlockContext
+from orchestrator.devnet.private.execution import fresh_state, process
+from orchestrator.devnet.private.private_state import ExecutedTransaction, GroupState
 
 
 def group_bytes(privacy_group_id: str) -> bytes:

@@ -6,7 +6,10 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from orchestrator.besu.answers import read_head
+from orchestrator.besu.adapter.port import BesuNode
+from orchestrator.besu.codec.answers import read_head
+from orchestrator.besu.codec.json_rpc import Answer, Call, result_of
+from orchestrator.besu.codec.rpc_errors import rpc_error
 from orchestrator.besu.errors import (
     BesuError,
     ConnectionLostError,
@@ -14,15 +17,12 @@ from orchestrator.besu.errors import (
     NodeTimeoutError,
     NodeUnreachableError,
 )
-from orchestrator.besu.http_client import is_read
-from orchestrator.besu.json_rpc import Answer, Call, result_of
-from orchestrator.besu.port import BesuNode
-from orchestrator.besu.rpc_errors import rpc_error
+from orchestrator.besu.transport.http_client import is_read
 from orchestrator.devnet.faults import TRANSPORT, FaultKind, RpcFault
 from orchestrator.devnet.rpc.dispatch import Answer as NodeAnswer
 from orchestrator.devnet.rpc.dispatch import Caller, NodeApi
 from orchestrator.engine.node_ports import Head, NodeError
-from orchestrator.membership.reasons import Reason
+from orchestrator.membership.reasons.table import Reason
 from tests.simulation import lateness
 from tests.simulation.proxy import Silence
 from tests.simulation.world import Life, World
@@ -34,7 +34,7 @@ SENDS = frozenset({"eea_sendRawTransaction", "eth_sendRawTransaction", "priv_dis
 
 
 class Wire:
-    """One node's JSON-RPC, as `orchestrator.besu.http_client.HttpNode` offers it.
+    """One node's JSON-RPC, as `orchestrator.besu.transport.http_client.HttpNode` offers it.
 
     Args:
         world: Where it is.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from orchestrator.devnet.config import DevnetConfig
 from orchestrator.devnet.emulation import Emulation
-from orchestrator.store.database import Database
+from orchestrator.store.commits.database import Database
 from tests.simulation.proxy import Proxy
 from tests.simulation.weather import Weather
 

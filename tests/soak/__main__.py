@@ -25,10 +25,10 @@ import sqlalchemy as sa
 import structlog
 
 from orchestrator.broker.names import Access, Limits, Names
-from orchestrator.broker.nats import NatsBroker
+from orchestrator.broker.nats.queue import NatsBroker
 from orchestrator.devnet import DevnetConfig, running_devnet
-from orchestrator.store.connections import normalised
-from orchestrator.store.schema_version import migrate
+from orchestrator.store.commits.schema_version import migrate
+from orchestrator.store.database.connections import normalised
 from tests.integration.faults import chain_truth as truth
 from tests.integration.faults.striking import FAULTS, Surroundings, heal
 from tests.servers.loopback_server import guard

@@ -18,7 +18,7 @@ from orchestrator.broker.connecting import connect
 from orchestrator.broker.names import Limits
 from orchestrator.broker.port import Broker
 from orchestrator.devnet import Devnet, DevnetConfig, running_devnet
-from orchestrator.store.connections import normalised
+from orchestrator.store.database.connections import normalised
 from tests.integration.faults import chain_truth as truth
 from tests.servers.ports import free_port
 from tests.soak.checks import (

@@ -83,7 +83,7 @@ async def test_following_resumes_behind_the_last_event(client: DaemonClient, scr
 
 async def test_a_newer_daemon_is_understood(client: DaemonClient, scripted: Scripted) -> None:
     """Fields that this program does not know are passed over."""
-    from orchestrator.api.change_documents import change_document  # noqa: PLC0415 - the one place that needs it
+    from orchestrator.api.documents.changes import change_document  # noqa: PLC0415 - the one place that needs it
 
     document = json.loads(change_document(make_change()).model_dump_json()) | {"novelty": 1}
     scripted.answers.append(web.json_response(document))

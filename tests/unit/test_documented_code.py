@@ -11,11 +11,11 @@ import pytest
 import typer
 
 from orchestrator.cli.main import app
-from orchestrator.engine.requests import InvalidRequestError
-from orchestrator.engine.senders import request_by
-from orchestrator.events.signatures import signature
+from orchestrator.engine.intake.requests import InvalidRequestError
+from orchestrator.engine.intake.senders import request_by
+from orchestrator.events.webhooks.signatures import signature
 from tests.fakes.clock import START
-from tests.unit.engine.test_senders import KEYS, SENDERS, event, trigger
+from tests.unit.engine.intake.test_senders import KEYS, SENDERS, event, trigger
 
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"^```([a-z]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
-from orchestrator.events.signatures import SIGNATURE_HEADER, signature
+from orchestrator.events.webhooks.signatures import SIGNATURE_HEADER, signature
 
 RECEIVER = Path(__file__).parents[2] / "docs" / "examples" / "webhook_receiver.py"
 BODY = b'{"id": "1", "type": "membership.change.parked.v1", "data": {"state": "parked"}}'

@@ -4,7 +4,7 @@ import os
 import ssl
 from pathlib import Path
 
-from orchestrator.besu.signer_ports import SignerError
+from orchestrator.besu.client.signer_ports import SignerError
 
 
 class CertificateFiles:

@@ -10,7 +10,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from importlib.metadata import entry_points
 from typing import Any, Final
 
-from orchestrator.besu.signer_ports import KeyService, SignerError
+from orchestrator.besu.client.signer_ports import KeyService, SignerError
 from orchestrator.outside_text import told
 
 GROUP: Final = "orchestrator.signers"

@@ -16,8 +16,8 @@ from typing import Any, Final
 
 from eth_hash.auto import keccak
 
-from orchestrator.besu.secret_files import read_secret
-from orchestrator.besu.signer_ports import KeyService, SignerAwayError, SignerError, SignerRefusedError
+from orchestrator.besu.client.secret_files import read_secret
+from orchestrator.besu.client.signer_ports import KeyService, SignerAwayError, SignerError, SignerRefusedError
 from orchestrator.outside_text import told
 
 _REFUSALS: Final = (
@@ -74,7 +74,7 @@ _libraries: dict[Path, _Library] = {}
 
 
 class Pkcs11Token:
-    """One account's key in a token (`orchestrator.besu.signer_ports.KeyService`).
+    """One account's key in a token (`orchestrator.besu.client.signer_ports.KeyService`).
 
     Args:
         key: Where it is.

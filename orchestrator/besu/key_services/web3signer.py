@@ -12,13 +12,13 @@ from typing import Any, Final
 
 import aiohttp
 
-from orchestrator.besu.account_signatures import InvalidSignatureError, address_of_public_key
+from orchestrator.besu.client.signer_ports import KeyService, SignerAwayError, SignerRefusedError, WrongSignatureError
+from orchestrator.besu.codec.account_signatures import InvalidSignatureError, address_of_public_key
+from orchestrator.besu.codec.identifiers import InvalidIdentifierError, hex_to_bytes
 from orchestrator.besu.credential_errors import CredentialError
-from orchestrator.besu.http_client import open_session
-from orchestrator.besu.identifiers import InvalidIdentifierError, hex_to_bytes
 from orchestrator.besu.key_services.certificates import CertificateFiles
-from orchestrator.besu.signer_ports import KeyService, SignerAwayError, SignerRefusedError, WrongSignatureError
-from orchestrator.besu.tokens import TokenFile
+from orchestrator.besu.transport.http_client import open_session
+from orchestrator.besu.transport.token_files import TokenFile
 from orchestrator.outside_text import told
 
 _OK: Final = 200
@@ -32,7 +32,7 @@ _TOLD_CHARACTERS: Final = 120
 
 
 class Web3Signer:
-    """One account's key at a Web3Signer (`orchestrator.besu.signer_ports.KeyService`).
+    """One account's key at a Web3Signer (`orchestrator.besu.client.signer_ports.KeyService`).
 
     Args:
         session: From ``open_session``; this signer's own, so that nothing of a node's travels with it.

@@ -8,12 +8,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.text import Text
 
-from orchestrator.api.change_documents import ChangeDocument
-from orchestrator.api.group_documents import GroupDocument
-from orchestrator.cli.event_lines import event_line
-from orchestrator.cli.listing import Listing
-from orchestrator.cli.tables import replay_text
-from orchestrator.cli.words import Words
+from orchestrator.api.documents.changes import ChangeDocument
+from orchestrator.api.documents.groups import GroupDocument
+from orchestrator.cli.display.event_lines import event_line
+from orchestrator.cli.display.listing import Listing
+from orchestrator.cli.display.tables import replay_text
+from orchestrator.cli.display.words import Words
 
 _INDENT = "    "
 _LINE_EVERY = 0.2

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from orchestrator.broker.connecting import connect as connect_broker
-from orchestrator.broker.embedded import embedded_url
+from orchestrator.broker.nats.embedded import embedded_url
 from orchestrator.broker.port import Broker
 from orchestrator.cli.demo.processes import orchestrator_process
 from orchestrator.cli.new_configuration import (

@@ -12,19 +12,19 @@ from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Final
 
-from orchestrator.api.change_documents import ChangeDetailDocument
-from orchestrator.api.group_documents import GroupDocument
+from orchestrator.api.documents.changes import ChangeDetailDocument
+from orchestrator.api.documents.groups import GroupDocument
 from orchestrator.besu import BesuError
 from orchestrator.cli.demo.processes import ProcessError
 from orchestrator.cli.demo.screen import Screen, summary
 from orchestrator.cli.demo.stage import OWNER, Stage, StageError, members_by_name, set_up
 from orchestrator.cli.demo.writing import ACCOUNTS, WritingError, write
-from orchestrator.cli.output import Exit, fail, stdout_console
-from orchestrator.cli.tables import done_of, time_left
-from orchestrator.cli.words import Words
+from orchestrator.cli.display.output import Exit, fail, stdout_console
+from orchestrator.cli.display.tables import done_of, time_left
+from orchestrator.cli.display.words import Words
 from orchestrator.client import DaemonError, DaemonUnreachableError, following
+from orchestrator.engine.intake.requests import REQUEST_TYPE
 from orchestrator.engine.ports import BrokerError
-from orchestrator.engine.requests import REQUEST_TYPE
 from orchestrator.log import configure_logging
 from orchestrator.membership.model import Kind, State
 

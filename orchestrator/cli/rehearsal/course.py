@@ -6,20 +6,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from orchestrator.besu.client.group_changes import GroupChangeError
+from orchestrator.besu.client.groups import FlexiblePrivacyGroups
+from orchestrator.besu.client.mining import NotMinedError
+from orchestrator.besu.client.node import SEND_TIMEOUT_SECONDS, Node
+from orchestrator.besu.codec.management_contract import PRIVACY_PRECOMPILE
 from orchestrator.besu.errors import BesuError
-from orchestrator.besu.group_changes import GroupChangeError
-from orchestrator.besu.groups import FlexiblePrivacyGroups
-from orchestrator.besu.management_contract import PRIVACY_PRECOMPILE
-from orchestrator.besu.node import SEND_TIMEOUT_SECONDS, Node
-from orchestrator.besu.waiting import NotMinedError
 from orchestrator.cli.rehearsal.filling import FillingError, fill
 from orchestrator.cli.rehearsal.report import Course
-from orchestrator.engine.fleet import Fleet
 from orchestrator.engine.history.forecaster import Forecaster, Question
 from orchestrator.engine.node_ports import NodeError
+from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.membership.forecast.verdict import Forecast, Scope
-from orchestrator.membership.forecast_document import verdict_of
-from orchestrator.membership.reasons import describe
+from orchestrator.membership.news.forecast_document import verdict_of
+from orchestrator.membership.reasons.table import describe
 
 PROOF_BLOCKS: Final = 3
 REPLAY_SECONDS: Final = 900.0

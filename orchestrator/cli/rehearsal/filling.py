@@ -9,11 +9,11 @@ import secrets
 from collections.abc import Callable
 from typing import Final
 
+from orchestrator.besu.client.mining import NotMinedError, wait_mined
+from orchestrator.besu.client.node import Node
+from orchestrator.besu.client.own_markers import OwnMarkers, one_time_account
+from orchestrator.besu.codec.private_transaction import USUAL_GAS_LIMIT, PrivateTransaction, sign_private_transaction
 from orchestrator.besu.errors import BesuError
-from orchestrator.besu.node import Node
-from orchestrator.besu.own_markers import OwnMarkers, one_time_account
-from orchestrator.besu.private_transaction import USUAL_GAS_LIMIT, PrivateTransaction, sign_private_transaction
-from orchestrator.besu.waiting import NotMinedError, wait_mined
 
 IN_A_BLOCK: Final = 20
 TARGET: Final = "0x00000000000000000000000000000000000a9911"

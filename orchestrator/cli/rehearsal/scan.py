@@ -4,9 +4,9 @@ import asyncio
 from collections import Counter
 from typing import Final
 
-from orchestrator.besu.management_contract import PRIVACY_PRECOMPILE
-from orchestrator.besu.node import Node
-from orchestrator.besu.results import Block
+from orchestrator.besu.client.node import Node
+from orchestrator.besu.codec.management_contract import PRIVACY_PRECOMPILE
+from orchestrator.besu.codec.results import Block
 from orchestrator.cli.rehearsal.report import Scan
 
 BLOCKS_AT_ONCE: Final = 64

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 from orchestrator.devnet.errors import INVALID_PARAMS, RpcError
-from orchestrator.devnet.network import Network
-from orchestrator.devnet.node import Node
+from orchestrator.devnet.network.network import Network
+from orchestrator.devnet.nodes.node import Node
 from orchestrator.devnet.rpc.filters import FilterStore
 from orchestrator.devnet.rpc.subscriptions import Connection, SubscriptionStore
 

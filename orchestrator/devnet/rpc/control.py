@@ -5,14 +5,14 @@ from typing import Any, Final
 
 from orchestrator.devnet import errors
 from orchestrator.devnet.config import MAX_REPLICAS
-from orchestrator.devnet.divergence import diverge
-from orchestrator.devnet.enclave import Condition
+from orchestrator.devnet.enclaves.enclave import Condition
 from orchestrator.devnet.encoding import data, from_base64, quantity
 from orchestrator.devnet.errors import INVALID_PARAMS, RpcError
 from orchestrator.devnet.faults import FaultKind, RpcFault, RpcFaults
-from orchestrator.devnet.network import Network
-from orchestrator.devnet.node import Node
-from orchestrator.devnet.public_traffic import MAX_ACCOUNTS, MAX_PER_BLOCK, PublicTraffic
+from orchestrator.devnet.network.network import Network
+from orchestrator.devnet.network.public_traffic import MAX_ACCOUNTS, MAX_PER_BLOCK, PublicTraffic
+from orchestrator.devnet.nodes.divergence import diverge
+from orchestrator.devnet.nodes.node import Node
 from orchestrator.devnet.rpc.call import Call, read_address, read_bytes, read_quantity
 
 MAX_MINED_AT_ONCE: Final = 10_000

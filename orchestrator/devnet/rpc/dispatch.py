@@ -6,19 +6,19 @@ from typing import Any, Final
 
 from orchestrator.devnet import errors
 from orchestrator.devnet.accounts import validator_address_of
-from orchestrator.devnet.chain import Block
+from orchestrator.devnet.chain.chain import Block
 from orchestrator.devnet.encoding import data
 from orchestrator.devnet.errors import RpcError
 from orchestrator.devnet.faults import ANSWERS, FaultKind
-from orchestrator.devnet.network import Network
-from orchestrator.devnet.node import Node
-from orchestrator.devnet.node_logs import NodeLog
+from orchestrator.devnet.network.network import Network
+from orchestrator.devnet.network.submission import Submission
+from orchestrator.devnet.nodes.node import Node
+from orchestrator.devnet.private.node_logs import NodeLog
 from orchestrator.devnet.rpc import eth, priv, priv_logs, public_accounts, subscribe
 from orchestrator.devnet.rpc.call import Call
 from orchestrator.devnet.rpc.control import Controls
 from orchestrator.devnet.rpc.filters import FilterStore
 from orchestrator.devnet.rpc.subscriptions import Connection, SubscriptionStore
-from orchestrator.devnet.submission import Submission
 
 _METHODS: Final = {**eth.METHODS, **public_accounts.METHODS, **priv.METHODS, **priv_logs.METHODS, **subscribe.METHODS}
 

@@ -5,10 +5,10 @@ from typing import Any, Final
 from eth_hash.auto import keccak
 
 from orchestrator.devnet.accounts import validator_address_of
-from orchestrator.devnet.chain import Block
+from orchestrator.devnet.chain.chain import Block
+from orchestrator.devnet.chain.public_transaction import TRANSACTION_GAS, PublicTransaction
 from orchestrator.devnet.encoding import data, quantity
 from orchestrator.devnet.errors import filter_not_found
-from orchestrator.devnet.public_transaction import TRANSACTION_GAS, PublicTransaction
 from orchestrator.devnet.rpc.call import Call, MethodTable, read_bytes, read_hash
 from orchestrator.devnet.rpc.views import (
     block_view,

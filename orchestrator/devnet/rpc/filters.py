@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from orchestrator.devnet.node_logs import NodeLog
+from orchestrator.devnet.private.node_logs import NodeLog
 
 MAX_FILTERS: Final = 1_000
 MAX_BUFFERED: Final = 10_000

@@ -5,23 +5,23 @@ Source: the recorded exchanges; Besu 23.10.3, the sources of the methods, for wh
 
 from typing import Any, Final
 
-from orchestrator.besu.management_contract import PRIVACY_PRECOMPILE
+from orchestrator.besu.codec.management_contract import PRIVACY_PRECOMPILE
 from orchestrator.devnet import errors
-from orchestrator.devnet.contract import MANAGEMENT_ADDRESSES, contract_code
-from orchestrator.devnet.enclave import EnclaveDownError
+from orchestrator.devnet.enclaves.enclave import EnclaveDownError
 from orchestrator.devnet.encoding import data, from_base64, quantity, to_base64
-from orchestrator.devnet.private_reading import (
+from orchestrator.devnet.network.submission import Submission, distribute, submit
+from orchestrator.devnet.nodes.private_reading import (
     FoundPrivateTransaction,
     find_private_transaction,
     members_at,
     receipt_of,
     state_at,
 )
-from orchestrator.devnet.private_state import EMPTY_ROOT
+from orchestrator.devnet.private.contract import MANAGEMENT_ADDRESSES, contract_code
+from orchestrator.devnet.private.private_state import EMPTY_ROOT
 from orchestrator.devnet.rpc.call import Call, MethodTable
 from orchestrator.devnet.rpc.simulation import simulate
 from orchestrator.devnet.rpc.views import private_receipt_view, private_transaction_view
-from orchestrator.devnet.submission import Submission, distribute, submit
 
 _GROUP_BYTES: Final = 32
 

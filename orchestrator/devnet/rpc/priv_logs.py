@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from orchestrator.devnet import errors
-from orchestrator.devnet.node_logs import NodeLog, logs_between, matches
+from orchestrator.devnet.private.node_logs import NodeLog, logs_between, matches
 from orchestrator.devnet.rpc.call import Call, MethodTable, read_block_number, read_hash
 from orchestrator.devnet.rpc.filters import LogFilter, LogQuery, read_log_query
 from orchestrator.devnet.rpc.priv import check_tenant, group_of

@@ -5,16 +5,16 @@ Source: the recorded exchanges; Besu 23.10.3, ``EthSendRawTransaction``.
 
 from typing import Any, Final
 
-from orchestrator.devnet.encoding import data, quantity
-from orchestrator.devnet.errors import INVALID_PARAMS, RpcError, internal_error
-from orchestrator.devnet.public_signing import (
+from orchestrator.devnet.chain.public_signing import (
     InvalidPublicTransactionError,
     TypedTransactionError,
     decode_public_transaction,
 )
-from orchestrator.devnet.public_state import PublicAccount
+from orchestrator.devnet.chain.public_state import PublicAccount
+from orchestrator.devnet.chain.transaction_pool import PoolFullError
+from orchestrator.devnet.encoding import data, quantity
+from orchestrator.devnet.errors import INVALID_PARAMS, RpcError, internal_error
 from orchestrator.devnet.rpc.call import Call, MethodTable, read_bytes
-from orchestrator.devnet.transaction_pool import PoolFullError
 
 
 def _account(call: Call) -> PublicAccount:

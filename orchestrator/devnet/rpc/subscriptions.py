@@ -7,10 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
-from orchestrator.devnet.chain import Block
+from orchestrator.devnet.chain.chain import Block
+from orchestrator.devnet.chain.public_transaction import PublicTransaction
 from orchestrator.devnet.encoding import data, quantity, to_base64, to_json
-from orchestrator.devnet.node_logs import NodeLog, matches
-from orchestrator.devnet.public_transaction import PublicTransaction
+from orchestrator.devnet.private.node_logs import NodeLog, matches
 from orchestrator.devnet.rpc.filters import LogQuery
 from orchestrator.devnet.rpc.views import block_view, log_view, public_transaction_view
 from orchestrator.devnet.versions import BesuBehaviour

@@ -9,12 +9,12 @@ from typing import Any, Final
 import rlp
 from eth_hash.auto import keccak
 
-from orchestrator.devnet.chain import GAS_LIMIT, Block
+from orchestrator.devnet.chain.chain import GAS_LIMIT, Block
+from orchestrator.devnet.chain.public_transaction import PublicTransaction, created_contract
 from orchestrator.devnet.encoding import EMPTY_BLOOM, bloom, contract_address, data, from_base64, quantity
-from orchestrator.devnet.node_logs import NodeLog
-from orchestrator.devnet.private_reading import FoundPrivateTransaction
-from orchestrator.devnet.private_state import PrivateReceipt
-from orchestrator.devnet.public_transaction import PublicTransaction, created_contract
+from orchestrator.devnet.nodes.private_reading import FoundPrivateTransaction
+from orchestrator.devnet.private.node_logs import NodeLog
+from orchestrator.devnet.private.private_state import PrivateReceipt
 from orchestrator.devnet.versions import BesuBehaviour
 
 IBFT_MIX_HASH: Final = "0x63746963616c2062797a616e74696e65206661756c7420746f6c6572616e6365"

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from orchestrator.engine.watcher import ChainWatcher
+from orchestrator.engine.nodes.watcher import ChainWatcher
 
 
 class BranchWatch:

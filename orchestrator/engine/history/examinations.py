@@ -6,9 +6,9 @@ from typing import Final
 from orchestrator.engine.history.branches import BranchWatch, holds_through
 from orchestrator.engine.history.ports import HistoryStore
 from orchestrator.engine.node_ports import Block, NodeError
-from orchestrator.engine.watcher import ChainWatcher
+from orchestrator.engine.nodes.watcher import ChainWatcher
 from orchestrator.membership.forecast.blocks import ChainBlock, Examination, accounts_to_ask, examine
-from orchestrator.membership.reasons import Reason
+from orchestrator.membership.reasons.table import Reason
 
 ABOVE_ALL: Final = (1 << 63) - 1
 """No block has this number."""

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from orchestrator.engine.fleet import Fleet
 from orchestrator.engine.history.examinations import ExaminedBlocks
 from orchestrator.engine.history.groups import GroupHistories, ReadHistory
 from orchestrator.engine.history.members import SeenMember
@@ -13,10 +12,11 @@ from orchestrator.engine.history.ports import HistoryStore
 from orchestrator.engine.history.replays import NodeReplays
 from orchestrator.engine.history.roots import NodeRoots
 from orchestrator.engine.history.senders import SenderReader
+from orchestrator.engine.history.splits import way_trouble
 from orchestrator.engine.node_ports import Block, Head, NodeError
+from orchestrator.engine.nodes.fleet import Fleet
+from orchestrator.engine.nodes.watcher import ChainWatcher
 from orchestrator.engine.record_ports import OwnAdditions
-from orchestrator.engine.splits import way_trouble
-from orchestrator.engine.watcher import ChainWatcher
 from orchestrator.membership.forecast.agreement import disagreement
 from orchestrator.membership.forecast.histories import GroupHistory
 from orchestrator.membership.forecast.newcomers import NewcomerFacts
@@ -24,7 +24,7 @@ from orchestrator.membership.forecast.outlook import ForecastFacts, forecast
 from orchestrator.membership.forecast.verdict import Forecast, Unseen
 from orchestrator.membership.model import Change
 from orchestrator.membership.preflight import BEHIND_BLOCKS
-from orchestrator.membership.reasons import Reason
+from orchestrator.membership.reasons.table import Reason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

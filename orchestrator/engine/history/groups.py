@@ -10,7 +10,7 @@ from orchestrator.engine.history.changes import Bounds, scan_changes, split_chan
 from orchestrator.engine.history.examinations import ExaminedBlocks
 from orchestrator.engine.history.ports import HistoryStore, KeptBlocks, Mark
 from orchestrator.engine.node_ports import Head
-from orchestrator.engine.watcher import ChainWatcher
+from orchestrator.engine.nodes.watcher import ChainWatcher
 from orchestrator.membership.forecast.blocks import Examination
 from orchestrator.membership.forecast.histories import GroupBlock, GroupHistory
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from orchestrator.engine.history.replays import NodeRecord
 from orchestrator.engine.node_ports import Head
-from orchestrator.engine.watcher import ChainWatcher
+from orchestrator.engine.nodes.watcher import ChainWatcher
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from orchestrator.engine.history.roots import NodeRoots
-from orchestrator.engine.watcher import ChainWatcher
+from orchestrator.engine.nodes.watcher import ChainWatcher
 from orchestrator.membership.forecast.histories import Replay
 
 

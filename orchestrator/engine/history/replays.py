@@ -7,8 +7,8 @@ from typing import Final
 from orchestrator.engine.history.branches import BranchWatch, holds_through
 from orchestrator.engine.history.ports import HistoryStore, KeptLogs, Mark
 from orchestrator.engine.node_ports import Head, NodeError
+from orchestrator.engine.nodes.watcher import ChainWatcher
 from orchestrator.engine.record_ports import OwnAdditions
-from orchestrator.engine.watcher import ChainWatcher
 from orchestrator.membership.forecast.blocks import ADDITION_BYTES
 from orchestrator.membership.forecast.histories import Replay
 from orchestrator.membership.forecast.memberships import MembershipLog, replays_of

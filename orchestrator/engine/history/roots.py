@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from orchestrator.engine.history.changes import ROOTS_AT_ONCE
-from orchestrator.engine.watcher import ChainWatcher
+from orchestrator.engine.nodes.watcher import ChainWatcher
 from orchestrator.membership.forecast.histories import Replay
 
 REMEMBERED_SERIES: Final = 200

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from orchestrator.membership.forecast.histories import GroupHistory, Replay
-from orchestrator.membership.reasons import Reason
+from orchestrator.membership.reasons.table import Reason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,9 +17,9 @@ from orchestrator.membership.forecast.newcomers import (
 )
 from orchestrator.membership.forecast.senders import SenderFacts, SenderStanding, ranked, standing
 from orchestrator.membership.forecast.verdict import Danger, Forecast, Risk, Scope, Unseen
-from orchestrator.membership.judgements import Judgement
 from orchestrator.membership.model import ExpectedReplay, Vouched
-from orchestrator.membership.reasons import Reason, rule_of
+from orchestrator.membership.reasons.judgements import Judgement
+from orchestrator.membership.reasons.table import Reason, rule_of
 
 MOST_NAMED: Final = 20
 """How many blocks are named of those that are alike: the first already decides."""

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from orchestrator.membership.attempt import Action
 from orchestrator.membership.model import Change, ExpectedReplay, State
-from orchestrator.membership.reasons import Reason
+from orchestrator.membership.reasons.table import Reason
 
 REPLAYED_IN: timedelta = timedelta(milliseconds=4)
 """What replaying a transaction takes: 1,500 took 4 to 6 s, 6,000 16 s (docs/besu.md#replay-measured)."""

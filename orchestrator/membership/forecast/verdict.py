@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from orchestrator.membership.forecast.senders import SenderStanding
 from orchestrator.membership.model import ExpectedReplay, Vouched
-from orchestrator.membership.reasons import Reason
+from orchestrator.membership.reasons.table import Reason
 
 
 class Scope(StrEnum):

@@ -1,4 +1,4 @@
-"""Run by Alembic for each command; the connection is given by `orchestrator.store.schema_version`."""
+"""Run by Alembic for each command; the connection is given by `orchestrator.store.commits.schema_version`."""
 
 from alembic import context
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 import pytest
 
 from orchestrator.besu import FlexiblePrivacyGroups, HttpNode, Node, open_session, signer_from_key
+from orchestrator.besu.adapter.port import BesuNode
+from orchestrator.besu.client.histories import BLOCKS_AT_ONCE, read_balances, read_blocks, read_memberships
 from orchestrator.besu.errors import NotKnownError
-from orchestrator.besu.histories import BLOCKS_AT_ONCE, read_balances, read_blocks, read_memberships
-from orchestrator.besu.port import BesuNode
 from orchestrator.devnet import DevnetConfig, running_devnet
-from orchestrator.engine.fleet import Fleet
 from orchestrator.engine.history.forecaster import Forecaster, Question
-from orchestrator.engine.watcher import ChainWatcher
+from orchestrator.engine.nodes.fleet import Fleet
+from orchestrator.engine.nodes.watcher import ChainWatcher
 from orchestrator.membership.forecast.senders import Bundle
 from orchestrator.membership.forecast.verdict import Outlook
 from orchestrator.store import Database, SqlHistoryStore

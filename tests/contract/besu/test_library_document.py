@@ -26,8 +26,8 @@ from orchestrator.besu import (
     sign_private_transaction,
     signer_from_key,
 )
-from orchestrator.besu.identifiers import privacy_group_id_from_bytes
-from orchestrator.besu.management_contract import MANAGEMENT_PROXY, encode_call
+from orchestrator.besu.codec.identifiers import privacy_group_id_from_bytes
+from orchestrator.besu.codec.management_contract import MANAGEMENT_PROXY, encode_call
 from orchestrator.devnet import DevnetConfig, running_devnet
 from orchestrator.devnet.accounts import DEVELOPMENT_KEYS, RECORDED_VALIDATORS
 

@@ -27,16 +27,16 @@ from orchestrator.besu import (
     signer_from_key,
     wait_mined,
 )
-from orchestrator.besu.errors import EnclaveKeyUnknownError, EnclaveUnreachableError, NotKnownError
-from orchestrator.besu.management_contract import (
+from orchestrator.besu.client.node import MANAGEMENT_ADDRESSES
+from orchestrator.besu.codec.management_contract import (
     MANAGEMENT_PROXY,
     Method,
     encode_add_participants,
     encode_call,
     encode_remove_participant,
 )
-from orchestrator.besu.node import MANAGEMENT_ADDRESSES
-from orchestrator.besu.private_transaction import PrivateTransaction
+from orchestrator.besu.codec.private_transaction import PrivateTransaction
+from orchestrator.besu.errors import EnclaveKeyUnknownError, EnclaveUnreachableError, NotKnownError
 from orchestrator.besu.transaction_errors import NonceTooLowError
 from orchestrator.devnet import Devnet, DevnetConfig, running_devnet
 

@@ -7,12 +7,11 @@ from typing import Any
 
 import pytest
 
-from orchestrator.besu import answers
-from orchestrator.besu.answers import read_data
-from orchestrator.besu.errors import GroupUnknownError, NotKnownError, UnknownRpcError
-from orchestrator.besu.group_reading import group_calls, read_group_view
-from orchestrator.besu.json_rpc import Answer, Notification, decode_message
-from orchestrator.besu.management_contract import (
+from orchestrator.besu.client.group_reading import group_calls, read_group_view
+from orchestrator.besu.codec import answers
+from orchestrator.besu.codec.answers import read_data
+from orchestrator.besu.codec.json_rpc import Answer, Notification, decode_message
+from orchestrator.besu.codec.management_contract import (
     MANAGEMENT_PROXY,
     Abi,
     ContractLog,
@@ -28,10 +27,11 @@ from orchestrator.besu.management_contract import (
     encode_participants,
     encode_remove_participant,
 )
-from orchestrator.besu.private_transaction import InvalidPrivateTransactionError, decode_private_transaction
-from orchestrator.besu.results import Head, Log
-from orchestrator.besu.rpc_errors import rpc_error
-from orchestrator.besu.subscriptions import Subscriptions, heads
+from orchestrator.besu.codec.private_transaction import InvalidPrivateTransactionError, decode_private_transaction
+from orchestrator.besu.codec.results import Head, Log
+from orchestrator.besu.codec.rpc_errors import rpc_error
+from orchestrator.besu.errors import GroupUnknownError, NotKnownError, UnknownRpcError
+from orchestrator.besu.transport.subscriptions import Subscriptions, heads
 from orchestrator.besu.versions import native_abi
 
 READERS: dict[str, Callable[[Any], Any]] = {

@@ -4,17 +4,17 @@ from typing import Any
 
 import pytest
 
-from orchestrator.besu import answers
-from orchestrator.besu.errors import RpcError
-from orchestrator.besu.management_contract import PRIVACY_PRECOMPILE
-from orchestrator.besu.marker_transaction import (
+from orchestrator.besu.adapter.receipts import outcome_of
+from orchestrator.besu.codec import answers
+from orchestrator.besu.codec.management_contract import PRIVACY_PRECOMPILE
+from orchestrator.besu.codec.marker_transaction import (
     BURN_GAS_LIMIT,
     PAYLOAD_KEY_BYTES,
     SignedMarkerTransaction,
     decode_marker,
 )
-from orchestrator.besu.receipts import outcome_of
-from orchestrator.besu.rpc_errors import rpc_error
+from orchestrator.besu.codec.rpc_errors import rpc_error
+from orchestrator.besu.errors import RpcError
 from orchestrator.besu.transaction_errors import (
     GasPriceTooLowError,
     InsufficientBalanceError,

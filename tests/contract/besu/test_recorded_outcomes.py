@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
-from orchestrator.besu import answers
-from orchestrator.besu.management_contract import (
+from orchestrator.besu.client.outcome import Done, MemberOutcome, Outcome, Rejected, Rejection, read_outcome
+from orchestrator.besu.codec import answers
+from orchestrator.besu.codec.management_contract import (
     MANAGEMENT_PROXY,
     ManagementCall,
     Method,
@@ -14,9 +15,8 @@ from orchestrator.besu.management_contract import (
     decode_participants,
     decode_version,
 )
-from orchestrator.besu.outcome import Done, MemberOutcome, Outcome, Rejected, Rejection, read_outcome
-from orchestrator.besu.private_transaction import decode_private_transaction
-from orchestrator.besu.results import GroupView
+from orchestrator.besu.codec.private_transaction import decode_private_transaction
+from orchestrator.besu.codec.results import GroupView
 
 VERSIONS = ["21.1.7", "22.4.4", "23.10.3", "25.4.1", "25.5.0"]
 ADDED, ALREADY = MemberOutcome.ADDED, MemberOutcome.ALREADY_MEMBER

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from orchestrator.besu import answers
-from orchestrator.besu.rpc_errors import rpc_error
-from orchestrator.besu.simulation import Forecast, Simulation, simulated_error, simulated_output
+from orchestrator.besu.codec import answers
+from orchestrator.besu.codec.rpc_errors import rpc_error
+from orchestrator.besu.codec.simulation import Forecast, Simulation, simulated_error, simulated_output
 
 UNLOCKED = {
     "lock": Forecast.EMPTY,

@@ -18,9 +18,9 @@ from confluent_kafka import Consumer
 from nats.aio.msg import Msg
 
 from orchestrator.broker.connecting import connect
-from orchestrator.broker.embedded import EmbeddedServer, embedded_server
-from orchestrator.broker.kafka_letters import headers_of
+from orchestrator.broker.kafka.letters import headers_of
 from orchestrator.broker.names import Limits, Names
+from orchestrator.broker.nats.embedded import EmbeddedServer, embedded_server
 from orchestrator.broker.port import Broker
 from tests.servers.kafka_server import KafkaServer
 from tests.servers.nats_server import NatsServer

@@ -16,7 +16,7 @@ from pamqp import commands, frame
 from orchestrator.broker.connecting import connect
 from orchestrator.broker.names import Names
 from orchestrator.broker.port import Broker
-from orchestrator.broker.rabbitmq_transport import readable
+from orchestrator.broker.rabbitmq.transport import readable
 
 REQUESTS = Names().requests
 NATS_HEADERS = (

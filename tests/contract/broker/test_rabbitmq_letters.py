@@ -7,7 +7,7 @@ from pathlib import Path
 import aio_pika
 
 from orchestrator.broker.connecting import connect
-from orchestrator.broker.rabbitmq_letters import RENEWED_AT
+from orchestrator.broker.rabbitmq.letters import RENEWED_AT
 from tests.contract.broker.conftest import NAMES
 
 LIMIT = 20

@@ -13,7 +13,7 @@ import rlp
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from jsonschema import Draft202012Validator
 
-from orchestrator.besu.signers import signer_from_key
+from orchestrator.besu.client.signers import signer_from_key
 from orchestrator.config import load_config
 from orchestrator.devnet.encoding import to_base64
 from tests.contract.deploy.places import COMPOSE, DEPLOY, yaml_of

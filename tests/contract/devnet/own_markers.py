@@ -11,21 +11,21 @@ from typing import Any
 
 from eth_hash.auto import keccak
 
-from orchestrator.besu.management_contract import MANAGEMENT_PROXY, Abi, encode_add_participants
-from orchestrator.besu.private_transaction import (
+from orchestrator.besu.codec.management_contract import MANAGEMENT_PROXY, Abi, encode_add_participants
+from orchestrator.besu.codec.private_transaction import (
     PrivateTransaction,
     decode_private_transaction,
     sign_private_transaction,
 )
 from orchestrator.devnet import Devnet
-from orchestrator.devnet.contract import added_keys, is_addition
-from orchestrator.devnet.public_signing import (
+from orchestrator.devnet.chain.public_signing import (
     SigningAccount,
     decode_public_transaction,
     sign_public_transaction,
     signing_account,
 )
-from orchestrator.devnet.public_transaction import PublicTransaction, intrinsic_gas
+from orchestrator.devnet.chain.public_transaction import PublicTransaction, intrinsic_gas
+from orchestrator.devnet.private.contract import added_keys, is_addition
 from tests.contract.devnet.comparison import Comparison
 from tests.contract.devnet.recording import Exchange, Recording, needed_head
 

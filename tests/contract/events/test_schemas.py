@@ -9,9 +9,9 @@ from typing import Any
 import jsonschema
 import pytest
 
-from orchestrator.events.examples import example
-from orchestrator.events.schema import DATA, DOCUMENTS, json_schema
-from orchestrator.membership.status import EventType
+from orchestrator.events.documents.examples import example
+from orchestrator.events.documents.schema import DATA, DOCUMENTS, json_schema
+from orchestrator.membership.news.status import EventType
 
 FROZEN = Path(__file__).parent / "schemas"
 KINDS = frozenset({"document.data.kind"})

@@ -13,7 +13,7 @@ from eth_hash.auto import keccak
 
 from orchestrator.app.accounts import opened_account, opened_accounts
 from orchestrator.besu import Signer, SignerAwayError, SignerError, SignerRefusedError
-from orchestrator.besu.account_signatures import signature_by
+from orchestrator.besu.codec.account_signatures import signature_by
 from orchestrator.config import AccountConfig
 from tests.contract.signers import kinds
 from tests.contract.signers.kinds import ADDRESS, OTHER_ADDRESS, Kind, in_thread, secret_file

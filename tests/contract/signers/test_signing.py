@@ -22,9 +22,9 @@ from orchestrator.besu import (
     decode_private_transaction,
     unsigned_private_transaction,
 )
-from orchestrator.besu.account_signatures import ORDER, signature_by
-from orchestrator.besu.signing import Accounts, Outcome
-from orchestrator.besu.statements import signer_of
+from orchestrator.besu.adapter.signatures import Accounts, Outcome
+from orchestrator.besu.codec.account_signatures import ORDER, signature_by
+from orchestrator.besu.codec.statements import signer_of
 from orchestrator.config import AccountConfig
 from orchestrator.engine.node_ports import NodeError
 from tests.contract.signers.kinds import ADDRESS, KEY, TOKEN, Kind, in_thread, secret_file, threads_of_tokens

@@ -21,7 +21,7 @@ from eth_hash.auto import keccak
 
 from orchestrator.app.accounts import opened_account
 from orchestrator.besu import Signer, SignerAwayError, SignerError, SignerRefusedError, WrongSignatureError
-from orchestrator.besu.account_signatures import sign_digest
+from orchestrator.besu.codec.account_signatures import sign_digest
 from orchestrator.config import AccountConfig
 from tests.contract.signers.kinds import ADDRESS, KEY, OTHER_KEY, in_thread, secret_file
 from tests.servers.http_signers import ORDER, Web3SignerServer, identifier_of

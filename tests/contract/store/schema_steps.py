@@ -7,8 +7,8 @@ import sqlalchemy as sa
 from alembic import command
 from alembic.script import ScriptDirectory
 
-from orchestrator.store.connections import engine_for, normalised
-from orchestrator.store.schema_version import _config
+from orchestrator.store.commits.schema_version import _config
+from orchestrator.store.database.connections import engine_for, normalised
 
 _NAME = r'"?(\w+)"?'
 _OWN = frozenset({"alembic_version", "oldest_program"})

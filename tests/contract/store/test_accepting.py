@@ -6,7 +6,7 @@ import pytest
 
 from orchestrator.membership.errors import ConflictingRequestError
 from orchestrator.membership.model import State
-from orchestrator.membership.status import EventType, StatusEvent, announce
+from orchestrator.membership.news.status import EventType, StatusEvent, announce
 from orchestrator.store import Database, SqlChangeStore, SqlOutbox
 from tests.fakes.changes import a_change
 from tests.fakes.clock import START, JumpingClock

@@ -3,10 +3,10 @@
 from dataclasses import replace
 from datetime import timedelta
 
-from orchestrator.engine.durations import AdditionTime
+from orchestrator.engine.preflight.durations import AdditionTime
 from orchestrator.membership.forecast.durations import Quantity
-from orchestrator.store.database import Database
-from orchestrator.store.time_store import SqlAdditionTimes
+from orchestrator.store.commits.database import Database
+from orchestrator.store.stores.time_store import SqlAdditionTimes
 from tests.fakes.clock import START
 
 REPLAY = AdditionTime(

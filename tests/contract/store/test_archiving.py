@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from orchestrator.engine.change_archiving import BATCH, ChangeArchiver
+from orchestrator.engine.archives.changes import BATCH, ChangeArchiver
 from orchestrator.engine.ports import Lane, StoreError
 from orchestrator.membership.attempt import Action, Attempt, AttemptStatus
 from orchestrator.membership.model import Change, State
 from orchestrator.store import Database, SqlChangeStore, SqlOutbox
-from orchestrator.store.archive_files import ArchiveFiles
-from orchestrator.store.archive_store import SqlEndedChanges
+from orchestrator.store.copies.archive_files import ArchiveFiles
+from orchestrator.store.database.size import store_size
 from orchestrator.store.schema import attempts, changes, history
-from orchestrator.store.size import store_size
+from orchestrator.store.stores.archive_store import SqlEndedChanges
 from tests.fakes.changes import a_change, a_step, an_attempt, led, stepped
 from tests.fakes.clock import START, JumpingClock
 

@@ -11,13 +11,13 @@ import sqlalchemy as sa
 from orchestrator.access.audit import Action, ChainedEntry, entry_by, micros
 from orchestrator.access.audit_chain import ChainCheck
 from orchestrator.access.callers import Door, anyone
-from orchestrator.api.auditing import AuditDocument, entry_of
+from orchestrator.api.resources.audit_log import AuditDocument, entry_of
 from orchestrator.cli.audit_archives import archived_entries
-from orchestrator.engine.audit_archiving import BATCH, AuditArchiver
+from orchestrator.engine.archives.audit_log import BATCH, AuditArchiver
 from orchestrator.engine.ports import StoreError
 from orchestrator.store import Database, SqlOutbox
-from orchestrator.store.archive_files import ArchiveFiles
-from orchestrator.store.audit_store import SqlAuditLog
+from orchestrator.store.copies.archive_files import ArchiveFiles
+from orchestrator.store.stores.audit_store import SqlAuditLog
 from tests.fakes.clock import START, JumpingClock
 
 KEEP = timedelta(days=30)

@@ -11,10 +11,10 @@ from orchestrator.access.audit import Action, AuditEntry, Outcome, entry_by, fir
 from orchestrator.access.callers import Door, anyone
 from orchestrator.engine.ports import Record
 from orchestrator.membership.errors import ConflictingRequestError
-from orchestrator.membership.status import announce
+from orchestrator.membership.news.status import announce
 from orchestrator.store import Database, SqlChangeStore
-from orchestrator.store.audit_store import SqlAuditLog
 from orchestrator.store.errors import StoreUnavailableError
+from orchestrator.store.stores.audit_store import SqlAuditLog
 from tests.fakes.changes import a_change
 from tests.fakes.clock import JumpingClock
 

@@ -1,11 +1,11 @@
 """What the watch over new blocks found is kept, on both databases."""
 
 from orchestrator.engine.history.ports import Mark
+from orchestrator.membership.damage.unextendable import SeenAddition, Unextendable, WatchTally
 from orchestrator.membership.forecast.blocks import Examination, Flaw, FlawedTransactions
 from orchestrator.membership.forecast.histories import GroupBlock
-from orchestrator.membership.unextendable import SeenAddition, Unextendable, WatchTally
 from orchestrator.store import Database, SqlHistoryStore
-from orchestrator.store.block_watch_store import SqlWatchRecord
+from orchestrator.store.stores.block_watch_store import SqlWatchRecord
 
 FLAW = FlawedTransactions(flaw=Flaw.ACCOUNT_TWICE, account="0xp", transactions=("0x1", "0x2"))
 

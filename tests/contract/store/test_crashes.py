@@ -11,7 +11,7 @@ import pytest
 
 from orchestrator.engine.ports import StoreError
 from orchestrator.membership.model import Change, State
-from orchestrator.membership.status import announce
+from orchestrator.membership.news.status import announce
 from orchestrator.store import Database, SqlChangeStore, SqlOutbox, migrate
 from orchestrator.store.errors import StoreUnavailableError
 from tests.fakes.changes import a_change, a_step, led
@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[3]
 _ACCEPT_WITHOUT_END = """
 import asyncio, itertools, sys
 from orchestrator.engine.clock import SystemClock
-from orchestrator.membership.status import announce
+from orchestrator.membership.news.status import announce
 from orchestrator.store import Database, SqlChangeStore
 from tests.fakes.changes import a_change
 

@@ -11,11 +11,11 @@ import sqlalchemy as sa
 from alembic import command
 from alembic.script import ScriptDirectory
 
-from orchestrator.membership.status import EventType, StatusEvent
+from orchestrator.membership.news.status import EventType, StatusEvent
 from orchestrator.store import Database, SqlChangeStore, SqlOutbox, migrate
-from orchestrator.store.connections import engine_for, normalised
-from orchestrator.store.outbox import FORMER_SOURCE, StoredEvent
-from orchestrator.store.schema_version import _config
+from orchestrator.store.commits.schema_version import _config
+from orchestrator.store.database.connections import engine_for, normalised
+from orchestrator.store.units.outbox import FORMER_SOURCE, StoredEvent
 from tests.fakes.clock import JumpingClock
 
 JOINING = StatusEvent(type=EventType.GROUP_JOINING, privacy_group_id="g", data={"member": "m"})

@@ -16,12 +16,12 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from orchestrator.engine.ports import Lane, LeaseLostError, Record
 from orchestrator.membership.model import RESTING, Change, State
-from orchestrator.membership.status import announce
+from orchestrator.membership.news.status import announce
 from orchestrator.store import Database, SqlChangeStore, SqlOutbox
-from orchestrator.store.connections import engine_for, normalised
+from orchestrator.store.database.connections import engine_for, normalised
 from orchestrator.store.errors import ConstraintError
-from orchestrator.store.replica_shares import PRESENT_MICROSECONDS, allotted
 from orchestrator.store.schema import identity, metadata
+from orchestrator.store.units.replica_shares import PRESENT_MICROSECONDS, allotted
 from tests.fakes.changes import a_change, a_step, led, stepped
 from tests.fakes.clock import START, JumpingClock
 

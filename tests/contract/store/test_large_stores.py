@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from orchestrator.engine.auditor import TYPES
+from orchestrator.engine.audit.auditor import TYPES
 from orchestrator.engine.news import NewsReader
 from orchestrator.membership.model import ENDED, State
-from orchestrator.membership.status import EventType
+from orchestrator.membership.news.status import EventType
 from orchestrator.store import Database, SqlChangeStore, SqlOutbox
-from orchestrator.store.archive_store import SqlEndedChanges
-from orchestrator.store.connections import engine_for, normalised
+from orchestrator.store.database.connections import engine_for, normalised
+from orchestrator.store.stores.archive_store import SqlEndedChanges
 from tests.capacity.filled_store import StoreShape, fill, fill_changes, group_named
 from tests.contract.store.test_long_queues import plans_of
 from tests.fakes.clock import START, JumpingClock

@@ -8,10 +8,10 @@ import pytest
 import sqlalchemy as sa
 
 from orchestrator.store import Database, SqlChangeStore
-from orchestrator.store.connections import engine_for, normalised
-from orchestrator.store.leasing import QUEUED_PER_LANE
+from orchestrator.store.database.connections import engine_for, normalised
 from orchestrator.store.rows import change_values
 from orchestrator.store.schema import changes, lanes
+from orchestrator.store.units.leases import QUEUED_PER_LANE
 from tests.fakes.changes import a_change, a_step, led
 from tests.fakes.clock import START, JumpingClock
 

@@ -6,7 +6,7 @@ import pytest
 
 from orchestrator.membership.attempt import AttemptStatus
 from orchestrator.store import SqlChangeStore
-from orchestrator.store.marker_nonces import ABANDONED_AFTER
+from orchestrator.store.units.marker_nonces import ABANDONED_AFTER
 from tests.fakes.changes import a_change, a_step, an_attempt, led
 from tests.fakes.clock import START, JumpingClock
 

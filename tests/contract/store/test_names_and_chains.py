@@ -1,9 +1,9 @@
 """Names of groups and chains of nodes on both databases."""
 
-from orchestrator.engine.chain_guard import NodeChain
-from orchestrator.store.chain_store import SqlNodeChains
-from orchestrator.store.database import Database
-from orchestrator.store.name_store import SqlGroupNames
+from orchestrator.engine.nodes.chain_guard import NodeChain
+from orchestrator.store.commits.database import Database
+from orchestrator.store.stores.chain_store import SqlNodeChains
+from orchestrator.store.stores.name_store import SqlGroupNames
 
 
 async def test_a_name_stands_for_one_group_for_good(database: Database) -> None:

@@ -6,9 +6,9 @@ from datetime import datetime, timedelta
 
 import psycopg
 
-from orchestrator.membership.status import EventType, StatusEvent, announce
+from orchestrator.membership.news.status import EventType, StatusEvent, announce
 from orchestrator.store import Database, SqlChangeStore, SqlOutbox, migrate
-from orchestrator.store.outbox import StoredEvent
+from orchestrator.store.units.outbox import StoredEvent
 from tests.fakes.changes import a_change
 from tests.fakes.clock import START, JumpingClock
 

@@ -14,7 +14,7 @@ from orchestrator.membership.attempt import AttemptStatus
 from orchestrator.membership.model import State
 from orchestrator.store import Database, SqlChangeStore, migrate, schema_version
 from orchestrator.store import migrations as scripts
-from orchestrator.store.connections import engine_for, normalised
+from orchestrator.store.database.connections import engine_for, normalised
 from orchestrator.store.errors import SchemaVersionError
 from tests.fakes.clock import JumpingClock
 

@@ -9,7 +9,7 @@ import pytest
 from orchestrator.engine.ports import Lane, LeaseLostError, Record, StoreError
 from orchestrator.membership.attempt import Action, AttemptStatus
 from orchestrator.membership.model import Change, State
-from orchestrator.membership.status import EventType, StatusEvent
+from orchestrator.membership.news.status import EventType, StatusEvent
 from orchestrator.store import SqlChangeStore, SqlOutbox
 from orchestrator.store.errors import ConstraintError
 from tests.fakes.changes import a_change, a_step, an_attempt, led, stepped

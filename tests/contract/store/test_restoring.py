@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.engine.attempts.restored import CHECKPOINT, restoration_of
 from orchestrator.engine.ports import FeedClosedError, StoreError
-from orchestrator.engine.restored import CHECKPOINT, restoration_of
 from orchestrator.events.feed import EventFeed
 from orchestrator.membership.attempt import AttemptStatus
-from orchestrator.membership.status import EventType, StatusEvent
+from orchestrator.membership.news.status import EventType, StatusEvent
 from orchestrator.store import Database, SqlChangeStore, SqlOutbox, migrate
-from orchestrator.store.backup import by_other_tools
-from orchestrator.store.restored_database import prepare
+from orchestrator.store.copies.backup import by_other_tools
+from orchestrator.store.copies.restored_database import prepare
 from tests.fakes.changes import a_change, a_step, an_attempt, led
 from tests.fakes.clock import START, JumpingClock
 from tests.servers import programs

@@ -16,10 +16,10 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from orchestrator.store import Database, SqlChangeStore, migrate, schema_version
-from orchestrator.store.connections import engine_for, normalised
+from orchestrator.store.commits.schema_version import required_version, until_migrated
+from orchestrator.store.database.connections import engine_for, normalised
 from orchestrator.store.errors import SchemaVersionError, StoreUnavailableError
 from orchestrator.store.schema import metadata
-from orchestrator.store.schema_version import required_version, until_migrated
 from tests.fakes.changes import a_change, a_step, led
 from tests.fakes.clock import START, JumpingClock
 from tests.fakes.following_release import REVISION, following_migrate

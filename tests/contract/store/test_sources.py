@@ -8,12 +8,12 @@ import sqlalchemy as sa
 
 from orchestrator.membership.errors import ConflictingRequestError
 from orchestrator.membership.model import State
-from orchestrator.membership.status import announce
+from orchestrator.membership.news.status import announce
 from orchestrator.store import Database, SqlChangeStore, migrate
-from orchestrator.store.connections import engine_for, normalised
-from orchestrator.store.postgresql import IDLE_SECONDS
+from orchestrator.store.commits.transaction import _TAKE_POSITION_LOCK
+from orchestrator.store.database.connections import engine_for, normalised
+from orchestrator.store.database.postgresql import IDLE_SECONDS
 from orchestrator.store.schema import changes
-from orchestrator.store.transaction import _TAKE_POSITION_LOCK
 from tests.fakes.changes import ACCOUNT, a_change
 from tests.fakes.clock import START, JumpingClock
 

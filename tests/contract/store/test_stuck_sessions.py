@@ -12,8 +12,8 @@ import psycopg
 import pytest
 
 from orchestrator.store import Database, SqlChangeStore, migrate
-from orchestrator.store.postgresql import IDLE_SECONDS
-from orchestrator.store.stuck_sessions import end_stuck
+from orchestrator.store.database.postgresql import IDLE_SECONDS
+from orchestrator.store.database.stuck_sessions import end_stuck
 from tests.fakes.changes import a_change
 from tests.fakes.clock import START, JumpingClock
 

@@ -11,12 +11,14 @@ import sqlalchemy as sa
 
 from orchestrator.access.audit import Action, entry_by, micros
 from orchestrator.access.callers import Door, anyone
-from orchestrator.membership.status import announce
-from orchestrator.store import Database, SqlChangeStore, SqlOutbox, archiving, audit_rows, outbox
-from orchestrator.store.audit_store import SqlAuditLog
-from orchestrator.store.connections import engine_for, normalised
-from orchestrator.store.schema_version import migrate
-from orchestrator.store.transaction import Transaction
+from orchestrator.membership.news.status import announce
+from orchestrator.store import Database, SqlChangeStore, SqlOutbox
+from orchestrator.store.commits import audit_rows
+from orchestrator.store.commits.schema_version import migrate
+from orchestrator.store.commits.transaction import Transaction
+from orchestrator.store.database.connections import engine_for, normalised
+from orchestrator.store.stores.audit_store import SqlAuditLog
+from orchestrator.store.units import archive, outbox
 from tests.capacity.filled_store import StoreShape, fill
 from tests.fakes.changes import a_change, a_step, led
 from tests.fakes.clock import START, JumpingClock
@@ -59,8 +61,8 @@ def _events(transaction: Transaction) -> int:
 
 def _changes(transaction: Transaction) -> int:
     transaction.connection.execute(sa.text("DELETE FROM outbox"))
-    batch = archiving.ended(transaction.connection, before=micros(NOW), after=0, limit=100)
-    return archiving.delete(transaction, change_ids=batch.change_ids, before=micros(NOW))
+    batch = archive.ended(transaction.connection, before=micros(NOW), after=0, limit=100)
+    return archive.delete(transaction, change_ids=batch.change_ids, before=micros(NOW))
 
 
 @asynccontextmanager

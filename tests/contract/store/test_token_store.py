@@ -10,7 +10,7 @@ from orchestrator.access.tokens import TokenRecord, hash_of
 from orchestrator.membership.errors import ConflictingRequestError
 from orchestrator.membership.model import Kind
 from orchestrator.store import Database, SqlChangeStore
-from orchestrator.store.token_store import SqlAccessTokens
+from orchestrator.store.stores.token_store import SqlAccessTokens
 from tests.fakes.changes import a_change
 
 NOW = datetime(2024, 11, 5, tzinfo=UTC)

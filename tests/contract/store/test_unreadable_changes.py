@@ -11,10 +11,10 @@ from structlog.testing import capture_logs
 from orchestrator.engine.ports import Lane
 from orchestrator.membership.model import State
 from orchestrator.store import SqlChangeStore
-from orchestrator.store.connections import engine_for, normalised
+from orchestrator.store.database.connections import engine_for, normalised
 from orchestrator.store.errors import UnreadableChangeError
-from orchestrator.store.leasing import UNREADABLE_MICROSECONDS
 from orchestrator.store.schema import changes
+from orchestrator.store.units.leases import UNREADABLE_MICROSECONDS
 from tests.fakes.changes import a_change, a_step, led
 from tests.fakes.clock import START
 

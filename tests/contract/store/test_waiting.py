@@ -6,7 +6,7 @@ from datetime import timedelta
 import psycopg
 
 from orchestrator.membership.model import State
-from orchestrator.membership.status import announce
+from orchestrator.membership.news.status import announce
 from orchestrator.store import Database, SqlChangeStore, SqlOutbox, migrate
 from tests.fakes.changes import a_change, a_step, led, stepped
 from tests.fakes.clock import START, JumpingClock

@@ -4,13 +4,13 @@ import asyncio
 from dataclasses import replace
 from datetime import timedelta
 
-from orchestrator.engine.durations import AdditionTime
+from orchestrator.engine.preflight.durations import AdditionTime
 from orchestrator.engine.whole_changes import ChangeVersion
 from orchestrator.membership.attempt import AttemptStatus
 from orchestrator.membership.forecast.durations import Quantity
 from orchestrator.membership.model import State
 from orchestrator.store import Database, SqlChangeStore
-from orchestrator.store.time_store import SqlAdditionTimes
+from orchestrator.store.stores.time_store import SqlAdditionTimes
 from tests.contract.store.test_recording import NOW, held
 from tests.fakes.changes import a_change, a_step, an_attempt, led, stepped
 from tests.fakes.clock import START

@@ -11,11 +11,11 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from orchestrator.besu import FlexiblePrivacyGroups, HttpNode, Node, open_session, signer_from_key
-from orchestrator.cli.audit import examine
 from orchestrator.cli.main import app
+from orchestrator.cli.verbs.audit import examine
 from orchestrator.config import load_config
 from orchestrator.devnet import Devnet, DevnetConfig, running_devnet
-from orchestrator.engine.auditing import AuditReport
+from orchestrator.engine.audit.comparison import AuditReport
 from orchestrator.membership.model import Verdict
 from tests.integration.lost_additions import losing_the_next_addition
 

@@ -11,24 +11,24 @@ from pathlib import Path
 from typer.testing import CliRunner
 
 from orchestrator.app.node_access import connect_nodes
-from orchestrator.besu.management_contract import MANAGEMENT_PROXY, Method, encode_add_participants, encode_call
-from orchestrator.besu.own_markers import OwnMarkers, one_time_account
-from orchestrator.besu.private_transaction import PrivateTransaction, sign_private_transaction
-from orchestrator.cli.deep_audit import DeepResult, examine
+from orchestrator.besu.client.own_markers import OwnMarkers, one_time_account
+from orchestrator.besu.codec.management_contract import MANAGEMENT_PROXY, Method, encode_add_participants, encode_call
+from orchestrator.besu.codec.private_transaction import PrivateTransaction, sign_private_transaction
 from orchestrator.cli.main import app
+from orchestrator.cli.verbs.deep_audit import DeepResult, examine
 from orchestrator.config import load_config
 from orchestrator.devnet.encoding import to_base64
-from orchestrator.engine.block_watch import BlockWatch, WatchRules
+from orchestrator.engine.blocks.block_watch import BlockWatch, WatchRules
 from orchestrator.engine.clock import SystemClock
-from orchestrator.engine.fleet import Fleet
-from orchestrator.engine.watcher import ChainWatcher
-from orchestrator.membership.damage import Damage
-from orchestrator.membership.status import EventType
-from orchestrator.store.block_watch_store import SqlWatchRecord
-from orchestrator.store.change_store import SqlChangeStore
-from orchestrator.store.database import Database
-from orchestrator.store.outbox_store import SqlOutbox
-from orchestrator.store.schema_version import migrate
+from orchestrator.engine.nodes.fleet import Fleet
+from orchestrator.engine.nodes.watcher import ChainWatcher
+from orchestrator.membership.damage.findings import Damage
+from orchestrator.membership.news.status import EventType
+from orchestrator.store.commits.database import Database
+from orchestrator.store.commits.schema_version import migrate
+from orchestrator.store.stores.block_watch_store import SqlWatchRecord
+from orchestrator.store.stores.change_store import SqlChangeStore
+from orchestrator.store.stores.outbox_store import SqlOutbox
 from tests.integration.audit.test_audit_on_devnet import OWNER, OWNER_KEY, Audited, network
 from tests.integration.lost_additions import losing_the_next_addition, send_call
 

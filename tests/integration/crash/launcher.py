@@ -23,16 +23,16 @@ import sqlalchemy as sa
 
 import orchestrator.api.application
 import orchestrator.log
-import orchestrator.store.schema_version  # noqa: F401 - imported once, before the fork
+import orchestrator.store.commits.schema_version  # noqa: F401 - imported once, before the fork
 from orchestrator.app import daemon
-from orchestrator.besu.http_client import HttpNode
+from orchestrator.besu.transport.http_client import HttpNode
 from orchestrator.broker.names import Limits
-from orchestrator.cli.running import run
+from orchestrator.cli.verbs.run import run
 from orchestrator.devnet import DevnetConfig, running_devnet
-from orchestrator.store.accepting import Accept
-from orchestrator.store.database import Database
-from orchestrator.store.recording import Step
-from orchestrator.store.sharing import Job, Outcome
+from orchestrator.store.commits.database import Database
+from orchestrator.store.commits.shared_transactions import Job, Outcome
+from orchestrator.store.units.acceptance import Accept
+from orchestrator.store.units.steps import Step
 
 BLOCK_SECONDS = 0.2
 ACK_WAIT = timedelta(seconds=2)

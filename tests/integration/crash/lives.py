@@ -15,9 +15,9 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from orchestrator.besu import FlexiblePrivacyGroups, Node, signer_from_key
-from orchestrator.besu.http_client import HttpNode, open_session
+from orchestrator.besu.transport.http_client import HttpNode, open_session
 from orchestrator.broker.names import Access, Limits, Names
-from orchestrator.broker.nats import NatsBroker
+from orchestrator.broker.nats.queue import NatsBroker
 from tests.integration.crash.launcher import ACK_WAIT, CLAIMED, Point, live, serve_devnet
 from tests.integration.crash.stores import Stores, WatchedStore
 from tests.servers.postgresql_server import PostgreSQLServer

@@ -9,7 +9,7 @@ from orchestrator import __version__
 from orchestrator.api import application
 from orchestrator.api.openapi import openapi_document
 from orchestrator.app import http_service
-from orchestrator.events.asyncapi import asyncapi_document
+from orchestrator.events.documents.asyncapi import asyncapi_document
 from tests.integration.crash import launcher  # noqa: F401 - imported once, before the fork
 
 _openapi, _asyncapi = openapi_document(), asyncapi_document(version=__version__)

@@ -12,8 +12,8 @@ import psycopg
 import sqlalchemy as sa
 from psycopg import sql
 
-from orchestrator.store.connections import normalised
-from orchestrator.store.schema_version import migrate
+from orchestrator.store.commits.schema_version import migrate
+from orchestrator.store.database.connections import normalised
 from tests.servers.postgresql_server import PostgreSQLServer
 
 RESTING = ("succeeded", "failed", "cancelled", "parked")

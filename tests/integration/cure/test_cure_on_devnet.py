@@ -6,8 +6,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from orchestrator.access.callers import Door, anyone
-from orchestrator.engine.requests import parse_request
-from orchestrator.engine.settling import witnesses
+from orchestrator.engine.attempts.settlement import witnesses
+from orchestrator.engine.intake.requests import parse_request
 from orchestrator.membership.attempt import Action, Attempt
 from orchestrator.membership.model import Change, State
 from tests.fakes.guarded_network import OTHER_KEY, GuardedNetwork, guarded_network

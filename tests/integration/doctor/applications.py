@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 from orchestrator.besu import HttpNode, Node, open_session, sign_private_transaction
-from orchestrator.besu.management_contract import MANAGEMENT_PROXY, Method, encode_call
-from orchestrator.besu.private_transaction import PrivateTransaction
-from orchestrator.besu.waiting import wait_mined
+from orchestrator.besu.client.mining import wait_mined
+from orchestrator.besu.codec.management_contract import MANAGEMENT_PROXY, Method, encode_call
+from orchestrator.besu.codec.private_transaction import PrivateTransaction
 from orchestrator.devnet import Devnet
 
 OWNER = "0xfe3b557e8fb62b89f4916b721be55ceb828dbd73"

@@ -15,12 +15,12 @@ from rich.console import Console
 from typer.testing import CliRunner, Result
 
 from orchestrator.besu import FlexiblePrivacyGroups, HttpNode, Node, open_session, signer_from_key
-from orchestrator.besu.inspection import Finding, Level, is_healthy
-from orchestrator.besu.management_contract import Method
-from orchestrator.cli.doctor import doctor, examine
-from orchestrator.cli.findings import show
+from orchestrator.besu.codec.management_contract import Method
+from orchestrator.cli.display.findings import show
+from orchestrator.cli.verbs.doctor import doctor, examine
 from orchestrator.config import load_config
 from orchestrator.devnet import Devnet, DevnetConfig, running_devnet
+from orchestrator.doctor.findings import Finding, Level, is_healthy
 from tests.integration.doctor.applications import OWNER, OWNER_KEY, apply
 
 
@@ -338,8 +338,8 @@ async def test_a_queue_whose_client_is_not_installed_is_told(
     examined: Starting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where Kafka is the queue and its extra is missing, the doctor says what to install, and looks at the rest."""
-    monkeypatch.delitem(sys.modules, "orchestrator.broker.kafka", raising=False)
-    monkeypatch.delitem(sys.modules, "orchestrator.broker.kafka_intake", raising=False)
+    monkeypatch.delitem(sys.modules, "orchestrator.broker.kafka.queue", raising=False)
+    monkeypatch.delitem(sys.modules, "orchestrator.broker.kafka.intake", raising=False)
     monkeypatch.setitem(sys.modules, "confluent_kafka", None)
     async with examined() as network:
         network.file.write_text(f'[broker]\nurl = "kafka://127.0.0.1:1"\n{network.file.read_text()}')

@@ -8,10 +8,10 @@ import pytest
 import pytest_asyncio
 
 from orchestrator.besu import HttpNode, Node, open_session
-from orchestrator.besu.inspection import Finding, Level
-from orchestrator.cli.doctor import examine
+from orchestrator.cli.verbs.doctor import examine
 from orchestrator.config import load_config
 from orchestrator.devnet import Devnet, DevnetConfig, running_devnet
+from orchestrator.doctor.findings import Finding, Level
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

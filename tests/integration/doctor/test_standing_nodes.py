@@ -9,14 +9,14 @@ from orchestrator.app.node_access import connect_nodes
 from orchestrator.config import NodeConfig
 from orchestrator.devnet import DevnetConfig, running_devnet
 from orchestrator.engine.clock import SystemClock
-from orchestrator.engine.fleet import Fleet
-from orchestrator.engine.standstill import StandstillWatch
-from orchestrator.engine.watcher import ChainWatcher
-from orchestrator.membership.status import EventType
-from orchestrator.store.change_store import SqlChangeStore
-from orchestrator.store.database import Database
-from orchestrator.store.outbox_store import SqlOutbox
-from orchestrator.store.schema_version import migrate
+from orchestrator.engine.nodes.fleet import Fleet
+from orchestrator.engine.nodes.standstill import StandstillWatch
+from orchestrator.engine.nodes.watcher import ChainWatcher
+from orchestrator.membership.news.status import EventType
+from orchestrator.store.commits.database import Database
+from orchestrator.store.commits.schema_version import migrate
+from orchestrator.store.stores.change_store import SqlChangeStore
+from orchestrator.store.stores.outbox_store import SqlOutbox
 
 
 async def test_a_node_that_lost_its_peers_is_told_until_it_moves(tmp_path: Path) -> None:

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from orchestrator.besu.own_markers import pooled_keys
-from orchestrator.devnet.chain import Block
+from orchestrator.besu.client.own_markers import pooled_keys
+from orchestrator.devnet.chain.chain import Block
 from orchestrator.membership.model import RESTING, Change, State
 from tests.integration.repair.engine_on_devnet import Running, running
 from tests.patience import patient

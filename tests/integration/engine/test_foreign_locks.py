@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.besu.management_contract import MANAGEMENT_PROXY, Method, encode_call
-from orchestrator.besu.own_markers import OwnMarkers, one_time_account
-from orchestrator.besu.private_transaction import PrivateTransaction, sign_private_transaction
+from orchestrator.besu.client.own_markers import OwnMarkers, one_time_account
+from orchestrator.besu.codec.management_contract import MANAGEMENT_PROXY, Method, encode_call
+from orchestrator.besu.codec.private_transaction import PrivateTransaction, sign_private_transaction
 from orchestrator.membership.attempt import Action, Attempt
 from orchestrator.membership.model import State
 from tests.integration.repair.engine_on_devnet import OWNER_KEY, Running, running

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.besu.own_markers import pooled_keys
+from orchestrator.besu.client.own_markers import pooled_keys
 from orchestrator.membership.model import State
 from tests.integration.engine.pooled_additions import add_through_pool
 from tests.integration.repair.engine_on_devnet import OWNER, Running, running

@@ -10,13 +10,13 @@ from prometheus_client import generate_latest
 
 from orchestrator.access.callers import Door, anyone
 from orchestrator.app.assembly import Engine, assembled
-from orchestrator.besu.private_transaction import decode_private_transaction
+from orchestrator.besu.codec.private_transaction import decode_private_transaction
 from orchestrator.config import Config
 from orchestrator.devnet import Devnet, DevnetConfig, running_devnet
-from orchestrator.engine.requests import parse_request
+from orchestrator.engine.intake.requests import parse_request
 from orchestrator.membership.attempt import Action
 from orchestrator.membership.model import RESTING, Change, State, Verdict
-from orchestrator.store.schema_version import migrate
+from orchestrator.store.commits.schema_version import migrate
 from tests.servers.http_signers import Web3SignerServer, identifier_of
 
 # Well-known public development keys.

@@ -11,12 +11,12 @@ import pytest
 from orchestrator.access.callers import Door, anyone
 from orchestrator.app.assembly import Engine, assembled
 from orchestrator.besu import FlexiblePrivacyGroups, Node, signer_from_key
-from orchestrator.besu.http_client import HttpNode, open_session
+from orchestrator.besu.transport.http_client import HttpNode, open_session
 from orchestrator.config import Config
 from orchestrator.devnet import Devnet, DevnetConfig, running_devnet
-from orchestrator.engine.requests import parse_request
+from orchestrator.engine.intake.requests import parse_request
 from orchestrator.membership.model import RESTING, Change, State, Verdict
-from orchestrator.store.schema_version import migrate
+from orchestrator.store.commits.schema_version import migrate
 from tests.patience import patient
 
 # A well-known public development key.

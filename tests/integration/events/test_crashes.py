@@ -18,8 +18,8 @@ from aio_pika.abc import AbstractIncomingMessage, ExchangeType
 
 from orchestrator.broker.connecting import connect
 from orchestrator.broker.port import Broker, DeadLetter
+from orchestrator.engine.intake.requests import REQUEST_TYPE
 from orchestrator.engine.ports import BrokerError
-from orchestrator.engine.requests import REQUEST_TYPE
 from tests.patience import patient
 from tests.servers.nats_server import NatsServer
 from tests.servers.rabbitmq_server import RabbitMQServer

@@ -12,7 +12,7 @@ import nats
 from orchestrator.broker.connecting import connect
 from orchestrator.engine.clock import SystemClock
 from orchestrator.events.relay import Relay
-from orchestrator.membership.status import EventType, StatusEvent
+from orchestrator.membership.news.status import EventType, StatusEvent
 from orchestrator.store import Database, SqlChangeStore, SqlOutbox, migrate
 
 GROUPS = 4

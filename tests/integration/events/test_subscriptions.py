@@ -13,7 +13,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from orchestrator.events.signatures import SIGNATURE_HEADER
+from orchestrator.events.webhooks.signatures import SIGNATURE_HEADER
 from tests.patience import patient
 
 if TYPE_CHECKING:

@@ -3,9 +3,9 @@
 import base64
 from collections.abc import Sequence
 
-from orchestrator.besu.private_transaction import decode_private_transaction
+from orchestrator.besu.codec.private_transaction import decode_private_transaction
 from orchestrator.devnet import Devnet
-from orchestrator.devnet.head_maps import GroupTimeline
+from orchestrator.devnet.private.head_maps import GroupTimeline
 
 _ACTIONS = {"f83d08ba": "lock", "a69df4b5": "unlock", "965a25ef": "add", "1f52a8ee": "remove"}
 """By selector (docs/besu.md#versions)."""

@@ -16,12 +16,12 @@ import sqlalchemy as sa
 
 from orchestrator.app.daemon import run_daemon
 from orchestrator.broker.names import Access, Limits, Names
-from orchestrator.broker.nats import NatsBroker
+from orchestrator.broker.nats.queue import NatsBroker
 from orchestrator.config import Config
 from orchestrator.devnet import DevnetConfig, running_devnet
 from orchestrator.engine.ports import BrokerError
-from orchestrator.store.connections import normalised
-from orchestrator.store.schema_version import migrate
+from orchestrator.store.commits.schema_version import migrate
+from orchestrator.store.database.connections import normalised
 from tests.integration.faults import chain_truth as truth
 from tests.integration.faults.jumping_clock import JumpingClock
 from tests.integration.faults.striking import FAULTS, Surroundings, heal

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from orchestrator.devnet import Devnet
-from orchestrator.membership.status import EventType
+from orchestrator.membership.news.status import EventType
 from tests.benchmarks.stage import ask_for, running_daemon, running_queue, trigger
 from tests.benchmarks.watching import ENDED, Watch, watching
 from tests.integration.harm.changes import FOUNDERS, Asked, draw_changes

@@ -22,7 +22,8 @@ from orchestrator.besu import (
     sign_private_transaction,
     wait_mined,
 )
-from orchestrator.besu.management_contract import (
+from orchestrator.besu.client.node import Node
+from orchestrator.besu.codec.management_contract import (
     MANAGEMENT_PROXY,
     Abi,
     Method,
@@ -30,7 +31,6 @@ from orchestrator.besu.management_contract import (
     encode_call,
     encode_remove_participant,
 )
-from orchestrator.besu.node import Node
 from orchestrator.besu.versions import native_abi
 from orchestrator.devnet import Devnet
 from tests.benchmarks.stage import OWNER, OWNER_KEY

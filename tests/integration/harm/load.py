@@ -8,8 +8,12 @@ from dataclasses import dataclass
 from random import Random
 from typing import Final
 
-from orchestrator.besu.management_contract import MANAGEMENT_PROXY, encode_add_participants
-from orchestrator.besu.private_transaction import PrivateTransaction, address_of_private_key, sign_private_transaction
+from orchestrator.besu.codec.management_contract import MANAGEMENT_PROXY, encode_add_participants
+from orchestrator.besu.codec.private_transaction import (
+    PrivateTransaction,
+    address_of_private_key,
+    sign_private_transaction,
+)
 from orchestrator.devnet import Devnet
 from orchestrator.devnet.errors import RpcError
 from tests.benchmarks.stage import OWNER_KEY, group_id

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from functools import partial
 
 from orchestrator.devnet import Devnet
-from orchestrator.devnet.chain import Block
-from orchestrator.devnet.head_maps import GroupTimeline
-from orchestrator.devnet.node import Node
-from orchestrator.devnet.replayability import find_invalid
+from orchestrator.devnet.chain.chain import Block
+from orchestrator.devnet.chain.replayability import find_invalid
+from orchestrator.devnet.nodes.node import Node
+from orchestrator.devnet.private.head_maps import GroupTimeline
 from tests.simulation.truth import Truth, group_bytes
 
 

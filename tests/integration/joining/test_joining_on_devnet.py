@@ -11,17 +11,17 @@ from orchestrator.app.node_access import connect_nodes
 from orchestrator.besu import FlexiblePrivacyGroups, HttpNode, Node, open_session, signer_from_key
 from orchestrator.config import NodeConfig
 from orchestrator.devnet import Devnet, DevnetConfig, running_devnet
-from orchestrator.devnet.history import HISTORY_GROUP
+from orchestrator.devnet.network.history import HISTORY_GROUP
+from orchestrator.engine.attestation.joined_groups import Joiner
 from orchestrator.engine.clock import SystemClock
-from orchestrator.engine.fleet import Fleet
-from orchestrator.engine.joining import Joiner
-from orchestrator.engine.tracking import ReplayTracker
-from orchestrator.engine.watcher import ChainWatcher
-from orchestrator.membership.status import EventType, StatusEvent
-from orchestrator.store.change_store import SqlChangeStore
-from orchestrator.store.database import Database
-from orchestrator.store.outbox_store import SqlOutbox
-from orchestrator.store.schema_version import migrate
+from orchestrator.engine.nodes.fleet import Fleet
+from orchestrator.engine.nodes.watcher import ChainWatcher
+from orchestrator.engine.proof.tracking import ReplayTracker
+from orchestrator.membership.news.status import EventType, StatusEvent
+from orchestrator.store.commits.database import Database
+from orchestrator.store.commits.schema_version import migrate
+from orchestrator.store.stores.change_store import SqlChangeStore
+from orchestrator.store.stores.outbox_store import SqlOutbox
 from tests.integration.lost_additions import losing_the_next_addition
 
 # The well-known public development key of 0xfe3b….

@@ -14,9 +14,9 @@ from typing import Any
 
 import structlog
 
-from orchestrator.store.connections import engine_for, normalised
-from orchestrator.store.database import Database
-from orchestrator.store.schema_version import migrate_on
+from orchestrator.store.commits.database import Database
+from orchestrator.store.commits.schema_version import migrate_on
+from orchestrator.store.database.connections import engine_for, normalised
 from tests.simulation import virtual_time
 from tests.simulation.checks import Checks
 from tests.simulation.endings import Endings

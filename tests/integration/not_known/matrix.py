@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from orchestrator.besu.http_client import is_read
+from orchestrator.besu.transport.http_client import is_read
 from tests.integration.not_known.changes import End
 from tests.simulation.proxy import Point, Seen, Silence
 

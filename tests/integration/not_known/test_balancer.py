@@ -6,9 +6,9 @@ from dataclasses import replace
 from datetime import timedelta
 from random import Random
 
-from orchestrator.engine.auditor import Auditor, AuditRules
-from orchestrator.store.change_store import SqlChangeStore
-from orchestrator.store.outbox_store import SqlOutbox
+from orchestrator.engine.audit.auditor import Auditor, AuditRules
+from orchestrator.store.stores.change_store import SqlChangeStore
+from orchestrator.store.stores.outbox_store import SqlOutbox
 from tests.integration.not_known.changes import CALM, SEED, empty_store, keep_errors, make_blocks
 from tests.simulation import virtual_time
 from tests.simulation.checks import Checks

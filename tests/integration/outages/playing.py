@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 
-from orchestrator.besu.private_transaction import decode_private_transaction
-from orchestrator.devnet.private_state import GroupState
-from orchestrator.store.database import Database
+from orchestrator.besu.codec.private_transaction import decode_private_transaction
+from orchestrator.devnet.private.private_state import GroupState
+from orchestrator.store.commits.database import Database
 from tests.integration.outages.cases import Case, Moment
 from tests.simulation import virtual_time
 from tests.simulation.checks import Checks

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from orchestrator.devnet.enclave import HistoryPayload
+from orchestrator.devnet.enclaves.enclave import HistoryPayload
 from orchestrator.devnet.encoding import from_base64
-from orchestrator.devnet.private_reading import history_bundle
-from orchestrator.store.database import Database
+from orchestrator.devnet.nodes.private_reading import history_bundle
+from orchestrator.store.commits.database import Database
 from tests.integration.outages.playing import BLOCK_SECONDS, CountingChecks, Stage, calm
 from tests.simulation import virtual_time
 from tests.simulation.messages import MessageQueue

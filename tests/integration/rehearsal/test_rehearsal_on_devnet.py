@@ -11,7 +11,7 @@ from orchestrator.besu import FlexiblePrivacyGroups, HttpNode, Node, open_sessio
 from orchestrator.cli.rehearsal.filling import fill
 from orchestrator.cli.rehearsal.report import Rehearsal, as_markdown
 from orchestrator.cli.rehearsal.scan import scan
-from orchestrator.cli.rehearsing import rehearsed
+from orchestrator.cli.verbs.rehearse import rehearsed
 from orchestrator.config import Config, load_config
 from orchestrator.devnet import Devnet, DevnetConfig, running_devnet
 from tests.integration.repair.engine_on_devnet import OWNER, OWNER_KEY

@@ -11,12 +11,12 @@ from orchestrator.app import assembled, store_url
 from orchestrator.app.assembly import Engine
 from orchestrator.config import load_config
 from orchestrator.devnet import Devnet, DevnetConfig, running_devnet
-from orchestrator.engine.recording import record_of
-from orchestrator.engine.requests import parse_request
+from orchestrator.engine.intake.requests import parse_request
+from orchestrator.engine.lanes.records import record_of
 from orchestrator.membership.facts import RetryRequested
 from orchestrator.membership.machine import step
 from orchestrator.membership.model import RESTING, Change, State
-from orchestrator.store.schema_version import migrate
+from orchestrator.store.commits.schema_version import migrate
 from tests.integration.lost_additions import losing_the_next_addition
 
 OWNER = "0xfe3b557e8fb62b89f4916b721be55ceb828dbd73"

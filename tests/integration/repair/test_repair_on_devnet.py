@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from orchestrator.engine.repairing import Repairer
+from orchestrator.engine.lanes.repair_requests import Repairer
 from orchestrator.membership.attempt import Action, Attempt
 from orchestrator.membership.model import State
 from tests.integration.lost_additions import losing_the_next_addition

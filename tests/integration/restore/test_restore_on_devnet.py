@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.cli.keeping import backup, restore
+from orchestrator.cli.verbs.backup import backup, restore
 from orchestrator.devnet import Devnet, DevnetConfig, running_devnet
 from orchestrator.membership.model import Change, State
 from tests.integration.repair.engine_on_devnet import Running, running_on

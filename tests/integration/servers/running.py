@@ -12,7 +12,7 @@ import structlog
 
 from orchestrator.app import run_daemon
 from orchestrator.config import Config, load_config
-from orchestrator.membership.status import EventType, StatusEvent
+from orchestrator.membership.news.status import EventType, StatusEvent
 from tests.patience import patient
 
 PATIENCE_SECONDS = 40.0

@@ -10,9 +10,9 @@ import pytest
 from nats.js.api import StreamConfig
 
 from orchestrator.app.surroundings import examine
-from orchestrator.besu.inspection import Level
 from orchestrator.broker.connecting import connect
-from orchestrator.membership.status import EventType
+from orchestrator.doctor.findings import Level
+from orchestrator.membership.news.status import EventType
 from orchestrator.store import Database, SqlChangeStore, migrate
 from tests.fakes.clock import JumpingClock
 from tests.integration.servers.running import configured, daemon_on, status, until

@@ -23,7 +23,7 @@ from orchestrator.broker.connecting import connect
 from orchestrator.broker.names import Access, Limits
 from orchestrator.broker.port import Broker
 from orchestrator.config import load_config
-from orchestrator.membership.status import EventType
+from orchestrator.membership.news.status import EventType
 from orchestrator.store import Database, SqlChangeStore, SqlOutbox, migrate
 from tests.fakes.changes import a_change
 from tests.fakes.clock import START, JumpingClock

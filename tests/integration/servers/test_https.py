@@ -17,11 +17,11 @@ import pytest
 from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from orchestrator.api import key_sets
-from orchestrator.api.key_sets import KeySetError, fetching
+from orchestrator.api.callers import key_sets
+from orchestrator.api.callers.key_sets import KeySetError, fetching
 from orchestrator.config import load_config
 from orchestrator.engine.clock import SystemClock
-from orchestrator.membership.status import EventType
+from orchestrator.membership.news.status import EventType
 from orchestrator.store import Database, SqlChangeStore, migrate
 from tests.integration.servers.running import configured, daemon_on, status
 from tests.servers.tls_front import Certificates

@@ -16,14 +16,14 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from orchestrator.app import store_url
 from orchestrator.app.node_access import NodeLines, connect_nodes
-from orchestrator.besu.inspection import Finding, Level
-from orchestrator.cli.doctor import examine
+from orchestrator.cli.verbs.doctor import examine
 from orchestrator.config import NodeConfig, load_config
 from orchestrator.devnet import Devnet, DevnetConfig, running_devnet
+from orchestrator.doctor.findings import Finding, Level
 from orchestrator.engine.clock import SystemClock
 from orchestrator.engine.node_ports import NodeError, Said
+from orchestrator.engine.nodes.watcher import ChainWatcher
 from orchestrator.engine.ports import StoreError
-from orchestrator.engine.watcher import ChainWatcher
 from orchestrator.store import Database, SqlChangeStore, migrate
 from tests.servers.postgresql_server import PostgreSQLServer
 from tests.servers.tls_front import Certificates, tls_front

@@ -15,7 +15,7 @@ from tests.benchmarks.processes import child, orchestrator
 from tests.benchmarks.stage import OWNER, OWNER_KEY, group_id, running_devnet, trigger, write_config
 from tests.servers.nats_server import NatsServer
 from tests.servers.otlp_collector import Received, collecting
-from tests.unit.api.test_stream import eventually
+from tests.unit.api.resources.test_stream import eventually
 
 CREATION: Final = "4bf92f3577b34da6a3ce929d0e0e4736"
 ADDITION: Final = "0af7651916cd43dd8448eb211c80319c"

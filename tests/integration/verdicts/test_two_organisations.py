@@ -14,13 +14,13 @@ from orchestrator.app import store_url
 from orchestrator.app.daemon import run_daemon
 from orchestrator.config import Config, load_config
 from orchestrator.devnet import Devnet, DevnetConfig, running_devnet
-from orchestrator.engine.joining import CHECKPOINT
+from orchestrator.engine.attestation.joined_groups import CHECKPOINT
 from orchestrator.guard.service import running_guard
-from orchestrator.membership.received_bundles import Approval
-from orchestrator.store.database import Database
-from orchestrator.store.guard_approvals import ApprovalFile
-from orchestrator.store.outbox_store import SqlOutbox
-from orchestrator.store.schema_version import migrate
+from orchestrator.membership.guard.received_bundles import Approval
+from orchestrator.store.commits.database import Database
+from orchestrator.store.commits.schema_version import migrate
+from orchestrator.store.guard.approvals import ApprovalFile
+from orchestrator.store.stores.outbox_store import SqlOutbox
 from tests.patience import patient
 
 # Well-known public development accounts and their keys: the group's owner, and the joiner's.

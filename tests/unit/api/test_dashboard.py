@@ -12,12 +12,12 @@ from aiohttp.test_utils import TestServer
 from playwright.async_api import ConsoleMessage, Page, Request, Route, async_playwright, expect
 
 from orchestrator.access.callers import Role
-from orchestrator.api.authentication import AccessRules
-from orchestrator.api.overview_ports import NodeStanding
-from orchestrator.api.ports import GroupStanding, MemberStanding
-from orchestrator.membership.attention import Need, Urgency
+from orchestrator.api.callers.authentication import AccessRules
+from orchestrator.api.ports.changes import GroupStanding, MemberStanding
+from orchestrator.api.ports.overview import NodeStanding
 from orchestrator.membership.model import Mark, MemberProgress, State, Verdict
-from orchestrator.membership.status import EventType
+from orchestrator.membership.news.attention import Need, Urgency
+from orchestrator.membership.news.status import EventType
 from tests.fakes.forecasts import a_safe_forecast, an_unsafe_forecast
 from tests.fakes.http_api import (
     GROUP,

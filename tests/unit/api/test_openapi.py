@@ -14,7 +14,7 @@ from orchestrator.access.table import ROUTES
 from orchestrator.api.openapi import openapi_document
 from orchestrator.api.operation import EVENT_STREAM
 from orchestrator.api.operations import OPERATIONS
-from orchestrator.api.ports import GroupStanding
+from orchestrator.api.ports.changes import GroupStanding
 from tests.fakes.forecasts import an_unsafe_forecast
 from tests.fakes.http_api import GROUP, FakeParts, Letter, make_change, make_parked_change, serving
 

@@ -8,10 +8,10 @@ import pytest
 
 from orchestrator.app.guard_words import GuardWords
 from orchestrator.config import Config, load_config
-from orchestrator.membership.guarding import Decision, Outcome, Refusal
-from orchestrator.membership.received_bundles import Approval
-from orchestrator.store.guard_approvals import ApprovalFile
-from orchestrator.store.guard_decisions import Decided, DecisionFile
+from orchestrator.membership.guard.judging import Decision, Outcome, Refusal
+from orchestrator.membership.guard.received_bundles import Approval
+from orchestrator.store.guard.approvals import ApprovalFile
+from orchestrator.store.guard.decisions import Decided, DecisionFile
 from tests.fakes.clock import JumpingClock
 
 OWNER = "0xfe3b557e8fb62b89f4916b721be55ceb828dbd73"

@@ -23,7 +23,7 @@ LIFE = """
 import asyncio, datetime, sys
 from orchestrator.engine.clock import SystemClock
 from orchestrator.store import Database, SqlChangeStore, SqlOutbox
-from orchestrator.store.holder_names import claimed_name
+from orchestrator.store.database.holder_names import claimed_name
 
 async def live(name, url):
     async with Database(url) as database, claimed_name(database.url, name, 1.0) as ours:

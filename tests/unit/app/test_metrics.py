@@ -10,8 +10,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 import orchestrator
 from orchestrator.app.metrics import CONTAINED, Metrics, NodeReading
-from orchestrator.besu.http_client import CallCounts
-from orchestrator.besu.signing import Outcome
+from orchestrator.besu.adapter.signatures import Outcome
+from orchestrator.besu.transport.http_client import CallCounts
 from orchestrator.membership.model import RESTING, Kind, State
 
 

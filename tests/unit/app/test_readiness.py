@@ -3,7 +3,7 @@
 import json
 
 from orchestrator.app.readiness import Readiness
-from orchestrator.engine.fleet import Fleet
+from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.events.backlog import Backlog
 from orchestrator.events.neighbours import Neighbours
 from orchestrator.events.relay import Relay

@@ -2,11 +2,11 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 
 from orchestrator.app.restoration import TOLD_FOR, examine_restoration
-from orchestrator.besu.inspection import Level
+from orchestrator.doctor.findings import Level
 from orchestrator.membership.model import State
-from orchestrator.membership.reasons import Reason
+from orchestrator.membership.reasons.table import Reason
 from orchestrator.store import Database, SqlChangeStore
-from orchestrator.store.restoring import mark_restored
+from orchestrator.store.copies.restoration import mark_restored
 from orchestrator.store.rows import micros
 from tests.fakes.changes import a_change, a_step, led
 from tests.fakes.clock import START, JumpingClock

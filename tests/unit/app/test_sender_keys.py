@@ -6,7 +6,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from orchestrator.app.sender_keys import SenderKeys
-from orchestrator.engine.senders import KeysAwayError
+from orchestrator.engine.intake.senders import KeysAwayError
 
 
 def written(path: Path) -> bytes:

@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry
 
 from orchestrator.app.step_metrics import MOST_FOLLOWED, StepMetrics
 from orchestrator.membership.model import Effect, GroupView, State
-from orchestrator.membership.reasons import Reason
+from orchestrator.membership.reasons.table import Reason
 from tests.fakes.changes import a_change
 from tests.fakes.clock import START
 

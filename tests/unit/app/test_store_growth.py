@@ -6,13 +6,13 @@ import pytest
 
 from orchestrator.app.metrics import Metrics
 from orchestrator.app.store_growth import LARGE_BYTES, MANY_CHANGES, SizeWatch, examine_growth, growth_parts
-from orchestrator.besu.inspection import Level
 from orchestrator.config import Config
-from orchestrator.engine.change_archiving import ChangeArchiver
+from orchestrator.doctor.findings import Level
+from orchestrator.engine.archives.changes import ChangeArchiver
 from orchestrator.store import Database, SqlChangeStore
+from orchestrator.store.commits.transaction import Transaction
+from orchestrator.store.database.size import StoreSize
 from orchestrator.store.schema import changes
-from orchestrator.store.size import StoreSize
-from orchestrator.store.transaction import Transaction
 from tests.fakes.changes import a_change
 from tests.fakes.clock import JumpingClock
 

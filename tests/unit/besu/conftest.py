@@ -7,7 +7,7 @@ from aiohttp import ClientSession, web
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.http11 import Request, Response
 
-from orchestrator.besu.http_client import open_session
+from orchestrator.besu.transport.http_client import open_session
 from tests.fakes.scripted_rpc import ScriptedNode, ScriptedSocket
 
 

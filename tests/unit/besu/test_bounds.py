@@ -7,17 +7,17 @@ from collections.abc import Callable
 
 import pytest
 
-from orchestrator.besu.errors import BesuError
-from orchestrator.besu.json_rpc import (
+from orchestrator.besu.codec.json_rpc import (
     MAX_ANSWER_BYTES,
     AnswerTooLargeError,
     decode_answer,
     decode_batch,
     decode_message,
 )
-from orchestrator.besu.rpc_errors import rpc_error
-from orchestrator.besu.subscriptions import Allowance
-from orchestrator.besu.websocket_client import MAX_BYTES_PER_SECOND, MAX_MESSAGE_BYTES
+from orchestrator.besu.codec.rpc_errors import rpc_error
+from orchestrator.besu.errors import BesuError
+from orchestrator.besu.transport.subscriptions import Allowance
+from orchestrator.besu.transport.websocket_client import MAX_BYTES_PER_SECOND, MAX_MESSAGE_BYTES
 
 MOST_SECONDS = 0.1
 

@@ -1,6 +1,6 @@
 import pytest
 
-from orchestrator.besu.management_contract import Abi
+from orchestrator.besu.codec.management_contract import Abi
 from orchestrator.besu.versions import native_abi, notes_of
 from orchestrator.membership.besu_lines import Version, unlock_works
 

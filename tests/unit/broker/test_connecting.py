@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from orchestrator.broker.connecting import MissingClientError, UnknownBrokerError, connect
-from orchestrator.broker.kafka import KafkaBroker
-from orchestrator.broker.nats import NatsBroker
-from orchestrator.broker.rabbitmq import RabbitMQBroker
+from orchestrator.broker.kafka.queue import KafkaBroker
+from orchestrator.broker.nats.queue import NatsBroker
+from orchestrator.broker.rabbitmq.queue import RabbitMQBroker
 
 
 @pytest.mark.parametrize(
@@ -38,9 +38,9 @@ async def test_an_unknown_scheme_is_refused(url: str, tmp_path: Path) -> None:
 
 async def test_what_has_to_be_installed_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Without Kafka's client, which is an extra, its address is refused with the command that installs it."""
-    monkeypatch.delitem(sys.modules, "orchestrator.broker.kafka")
+    monkeypatch.delitem(sys.modules, "orchestrator.broker.kafka.queue")
     monkeypatch.setitem(sys.modules, "confluent_kafka", None)
-    monkeypatch.delitem(sys.modules, "orchestrator.broker.kafka_intake", raising=False)
+    monkeypatch.delitem(sys.modules, "orchestrator.broker.kafka.intake", raising=False)
     with pytest.raises(MissingClientError, match=r"pip install 'besu-membership-orchestrator\[kafka\]'"):
         async with connect("kafka://127.0.0.1:1", directory=tmp_path):
             pass

@@ -15,9 +15,9 @@ from cryptography.hazmat.primitives.serialization import (
 from typer.testing import CliRunner
 
 from orchestrator.cli.main import app
-from orchestrator.engine.senders import request_by
+from orchestrator.engine.intake.senders import request_by
 from tests.fakes.clock import START
-from tests.unit.engine.test_senders import KEYS, SENDERS, event, trigger
+from tests.unit.engine.intake.test_senders import KEYS, SENDERS, event, trigger
 
 
 def key_file(folder: Path, key: Any, *, password: bytes = b"", mode: int = 0o600) -> Path:

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 from typer.testing import Result
 
-from orchestrator.api.ports import GroupStanding, MemberStanding
+from orchestrator.api.ports.changes import GroupStanding, MemberStanding
 from orchestrator.membership.model import State
 from tests.fakes.http_api import GROUP, KEYS, FakeEvent, FakeParts, make_change, make_parked_change
 
@@ -26,9 +26,16 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     def console() -> Console:
         return Console(highlight=False, force_terminal=True, width=COLUMNS, color_system=None)
 
-    for module in ("output", "looking", "operating", "planning", "following"):
+    for module in ("display.output", "verbs.views", "verbs.operate", "verbs.plan", "display.following"):
         monkeypatch.setattr(f"orchestrator.cli.{module}.stdout_console", console)
-    for module in ("output", "looking", "operating", "planning", "following", "asking"):
+    for module in (
+        "display.output",
+        "verbs.views",
+        "verbs.operate",
+        "verbs.plan",
+        "display.following",
+        "verbs.requests",
+    ):
         monkeypatch.setattr(f"orchestrator.cli.{module}.on_terminal", lambda: True)
 
 
@@ -150,9 +157,9 @@ def test_no_color_takes_every_style_away(
     run: Run, known: FakeParts, monkeypatch: pytest.MonkeyPatch, verb: str
 ) -> None:
     """With NO_COLOR a terminal gets neither colour nor bold nor dim."""
-    from orchestrator.cli import output  # noqa: PLC0415 - its parts are replaced below
+    from orchestrator.cli.display import output  # noqa: PLC0415 - its parts are replaced below
 
-    for module in ("output", "looking"):
+    for module in ("display.output", "verbs.views"):
         monkeypatch.setattr(f"orchestrator.cli.{module}.on_terminal", lambda: True)
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.setenv("FORCE_COLOR", "1")

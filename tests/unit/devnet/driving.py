@@ -5,7 +5,7 @@ from typing import Any
 
 from eth_hash.auto import keccak
 
-from orchestrator.besu.management_contract import (
+from orchestrator.besu.codec.management_contract import (
     MANAGEMENT_PROXY,
     PRIVACY_PRECOMPILE,
     Method,
@@ -14,13 +14,17 @@ from orchestrator.besu.management_contract import (
     encode_call,
     encode_remove_participant,
 )
-from orchestrator.besu.private_transaction import PrivateTransaction, address_of_private_key, sign_private_transaction
+from orchestrator.besu.codec.private_transaction import (
+    PrivateTransaction,
+    address_of_private_key,
+    sign_private_transaction,
+)
+from orchestrator.devnet.chain.public_signing import SigningAccount, sign_public_transaction, signing_account
+from orchestrator.devnet.chain.public_transaction import PublicTransaction
 from orchestrator.devnet.config import DevnetConfig
 from orchestrator.devnet.emulation import Emulation
-from orchestrator.devnet.public_signing import SigningAccount, sign_public_transaction, signing_account
-from orchestrator.devnet.public_transaction import PublicTransaction
+from orchestrator.devnet.network.submission import Submission
 from orchestrator.devnet.rpc.dispatch import Caller
-from orchestrator.devnet.submission import Submission
 
 GROUP = "X/jwcb97V5pnDmFMgnjnI1XAJMls4t8eCb25J4SsZU0="
 OTHER_GROUP = "NU8/7jOuUPbUnsHYoQ78GUhY26GwmjS7dUATb2eqRMY="

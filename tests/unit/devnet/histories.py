@@ -8,18 +8,18 @@ import pytest
 from eth_hash.auto import keccak
 from hypothesis import strategies as st
 
-from orchestrator.besu.management_contract import (
+from orchestrator.besu.codec.management_contract import (
     MANAGEMENT_PROXY,
     Method,
     encode_add_participants,
     encode_call,
     encode_remove_participant,
 )
-from orchestrator.besu.private_transaction import PrivateTransaction, sign_private_transaction
+from orchestrator.besu.codec.private_transaction import PrivateTransaction, sign_private_transaction
+from orchestrator.devnet.chain.public_transaction import PublicTransaction
 from orchestrator.devnet.encoding import to_base64
 from orchestrator.devnet.errors import RpcError
-from orchestrator.devnet.private_reading import history_bundle
-from orchestrator.devnet.public_transaction import PublicTransaction
+from orchestrator.devnet.nodes.private_reading import history_bundle
 from tests.fakes.replay_model import GroupValue, Marker, MinedBlock, ModelNode, Sent
 from tests.unit.devnet.driving import ACCOUNT_KEYS, APPLICATION, Driver
 

@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from orchestrator.devnet.accounts import DEVELOPMENT_BALANCES_WEI
+from orchestrator.devnet.chain.public_signing import signing_account
 from orchestrator.devnet.errors import RpcError
-from orchestrator.devnet.public_signing import signing_account
 from tests.unit.devnet.driving import ACCOUNT_KEYS, APPLICATION, Driver
 
 NODES = st.integers(min_value=1, max_value=4)

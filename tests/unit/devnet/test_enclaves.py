@@ -2,7 +2,7 @@
 
 import pytest
 
-from orchestrator.besu.management_contract import encode_add_participants
+from orchestrator.besu.codec.management_contract import encode_add_participants
 from orchestrator.devnet.__main__ import config_from_arguments
 from orchestrator.devnet.config import DevnetConfig
 from orchestrator.devnet.errors import DevnetError, RpcError

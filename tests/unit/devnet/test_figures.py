@@ -6,10 +6,10 @@ import time
 
 import pytest
 
-from orchestrator.besu.management_contract import Method, encode_add_participants, encode_call
+from orchestrator.besu.codec.management_contract import Method, encode_add_participants, encode_call
 from orchestrator.devnet.encoding import from_base64
-from orchestrator.devnet.execution_cache import ExecutionCache
-from orchestrator.devnet.history import HISTORY_GROUP, make_history
+from orchestrator.devnet.network.history import HISTORY_GROUP, make_history
+from orchestrator.devnet.private.execution_cache import ExecutionCache
 from tests.unit.devnet.driving import Driver
 
 LARGE_NETWORK = """
@@ -17,7 +17,7 @@ import resource
 from orchestrator.devnet.config import DevnetConfig
 from orchestrator.devnet.emulation import Emulation
 from orchestrator.devnet.encoding import to_base64
-from orchestrator.devnet.history import make_history
+from orchestrator.devnet.network.history import make_history
 
 emulation = Emulation(DevnetConfig(nodes=20, validators=4, block_period_seconds=0))
 for group in range(200):

@@ -4,15 +4,15 @@ from typing import Any
 
 import pytest
 
-from orchestrator.besu.identifiers import bytes_to_hex
-from orchestrator.besu.inspection_proofs import unsigned
-from orchestrator.besu.management_contract import (
+from orchestrator.besu.codec.identifiers import bytes_to_hex
+from orchestrator.besu.codec.management_contract import (
     Method,
     encode_add_participants,
     encode_call,
 )
 from orchestrator.devnet.accounts import enclave_key_of
 from orchestrator.devnet.errors import RpcError
+from orchestrator.doctor.proofs import unsigned
 from tests.unit.devnet.driving import APPLICATION, GROUP, OTHER, OTHER_GROUP, OWNER, Driver
 
 VERSIONS = ("21.1.7", "21.7.4", "22.4.4", "23.10.3", "25.4.1")

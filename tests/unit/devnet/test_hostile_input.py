@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.besu.management_contract import Abi
+from orchestrator.besu.codec.management_contract import Abi
 from orchestrator.devnet import Devnet, running_devnet
-from orchestrator.devnet.contract import contract_code
-from orchestrator.devnet.gateway import parse_json
-from orchestrator.devnet.init_code import run_init_code
+from orchestrator.devnet.private.contract import contract_code
+from orchestrator.devnet.private.init_code import run_init_code
 from orchestrator.devnet.rpc import eth, priv, priv_logs, public_accounts, subscribe
 from orchestrator.devnet.rpc.dispatch import Caller
+from orchestrator.devnet.servers.gateway import parse_json
 from tests.unit.devnet.driving import DEFAULTS, GROUP, OWNER, Driver, Listener
 
 CONTROLS = (

@@ -4,11 +4,11 @@ import json
 
 import pytest
 
-from orchestrator.besu.management_contract import Method, encode_add_participants
+from orchestrator.besu.codec.management_contract import Method, encode_add_participants
 from orchestrator.devnet.encoding import from_base64, to_base64
 from orchestrator.devnet.errors import RpcError
+from orchestrator.devnet.network.submission import Submission
 from orchestrator.devnet.rpc.dispatch import Caller
-from orchestrator.devnet.submission import Submission
 from tests.unit.devnet.driving import APPLICATION, GROUP, OTHER_GROUP, Driver, Listener
 
 GROUP_BYTES = from_base64(GROUP) or b""

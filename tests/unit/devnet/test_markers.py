@@ -2,10 +2,10 @@
 
 import pytest
 
+from orchestrator.devnet.chain.marker_signing import marker_account, sign_marker
+from orchestrator.devnet.chain.public_signing import decode_public_transaction
 from orchestrator.devnet.errors import RpcError
-from orchestrator.devnet.marker_signing import marker_account, sign_marker
-from orchestrator.devnet.public_signing import decode_public_transaction
-from orchestrator.devnet.submission import Submission
+from orchestrator.devnet.network.submission import Submission
 from tests.unit.devnet.driving import APPLICATION, Driver
 
 COUNT = 20

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from orchestrator.besu.management_contract import encode_add_participants
+from orchestrator.besu.codec.management_contract import encode_add_participants
+from orchestrator.devnet.chain.public_transaction import PublicTransaction
 from orchestrator.devnet.errors import RpcError
-from orchestrator.devnet.public_transaction import PublicTransaction
 from tests.unit.devnet.driving import Driver
 
 

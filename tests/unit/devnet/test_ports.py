@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from orchestrator.devnet import Devnet, DevnetError, running_devnet
 from orchestrator.devnet.accounts import enclave_key_of
-from orchestrator.devnet.servers import MAX_BODY_BYTES
+from orchestrator.devnet.servers.node_servers import MAX_BODY_BYTES
 from tests.servers.ports import consecutive_ports
 from tests.unit.devnet.driving import DEFAULTS
 

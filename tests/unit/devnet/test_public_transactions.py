@@ -4,16 +4,16 @@ from typing import Any
 
 import pytest
 
-from orchestrator.besu.management_contract import PRIVACY_PRECOMPILE, Method, encode_add_participants, encode_call
-from orchestrator.devnet.errors import RpcError
-from orchestrator.devnet.public_signing import (
+from orchestrator.besu.codec.management_contract import PRIVACY_PRECOMPILE, Method, encode_add_participants, encode_call
+from orchestrator.devnet.chain.public_signing import (
     InvalidPublicTransactionError,
     TypedTransactionError,
     decode_public_transaction,
     sign_public_transaction,
     signing_account,
 )
-from orchestrator.devnet.public_transaction import created_contract
+from orchestrator.devnet.chain.public_transaction import created_contract
+from orchestrator.devnet.errors import RpcError
 from tests.unit.devnet.driving import ACCOUNT_KEYS, APPLICATION, GROUP, OTHER, OWNER, Driver
 
 VERSIONS = ("21.10.2", "22.4.4", "23.10.3", "25.4.1")

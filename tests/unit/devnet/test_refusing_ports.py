@@ -7,7 +7,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from orchestrator.besu.management_contract import encode_add_participants
+from orchestrator.besu.codec.management_contract import encode_add_participants
 from orchestrator.devnet import running_devnet
 from orchestrator.devnet.__main__ import config_from_arguments
 from orchestrator.devnet.config import DevnetConfig

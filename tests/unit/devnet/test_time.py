@@ -10,8 +10,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from orchestrator.besu.management_contract import encode_add_participants
-from orchestrator.besu.private_transaction import (
+from orchestrator.besu.codec.management_contract import encode_add_participants
+from orchestrator.besu.codec.private_transaction import (
     PrivateTransaction,
     decode_private_transaction,
     sign_private_transaction,
@@ -21,9 +21,9 @@ from orchestrator.devnet.__main__ import config_from_arguments
 from orchestrator.devnet.accounts import enclave_key_of
 from orchestrator.devnet.clock import VirtualClock
 from orchestrator.devnet.emulation import Emulation
-from orchestrator.devnet.history import HISTORY_GROUP, HISTORY_OWNER_KEY, sign_quickly
-from orchestrator.devnet.in_process import InProcessNode
 from orchestrator.devnet.journal import open_journal
+from orchestrator.devnet.network.history import HISTORY_GROUP, HISTORY_OWNER_KEY, sign_quickly
+from orchestrator.devnet.servers.in_process import InProcessNode
 from tests.unit.devnet.driving import APPLICATION, DEFAULTS, Driver
 
 WAIT_SECONDS = 10.0

@@ -4,7 +4,7 @@ from dataclasses import fields
 
 import pytest
 
-from orchestrator.besu.management_contract import Abi
+from orchestrator.besu.codec.management_contract import Abi
 from orchestrator.devnet.versions import CHANGES, BesuBehaviour, UnknownBesuVersionError, behaviour_of, parse_version
 
 

@@ -11,29 +11,29 @@ from pathlib import Path
 import pytest
 
 from orchestrator.access.callers import Door, anyone
-from orchestrator.engine.additions import AdditionsUnderWay
-from orchestrator.engine.bundle_sizes import BundleSizes
-from orchestrator.engine.bystanders import BystanderReader
-from orchestrator.engine.enclave_doubts import doubts_of
-from orchestrator.engine.executor import Executor
-from orchestrator.engine.fleet import Fleet
+from orchestrator.engine.attempts.enclave_doubts import doubts_of
+from orchestrator.engine.attempts.submission import Sending
 from orchestrator.engine.history.forecaster import Forecaster
 from orchestrator.engine.history.work import ReplayWork
-from orchestrator.engine.intake import Intake
+from orchestrator.engine.intake.intake import Intake
+from orchestrator.engine.intake.requests import parse_request
+from orchestrator.engine.lanes.executor import Executor
+from orchestrator.engine.lanes.supervisor import LaneRules, Supervisor
+from orchestrator.engine.lanes.worker import Worker
 from orchestrator.engine.leases import Leases
-from orchestrator.engine.observing import Observer, ProofRules
-from orchestrator.engine.requests import parse_request
-from orchestrator.engine.sending import Sending
-from orchestrator.engine.supervisor import LaneRules, Supervisor
-from orchestrator.engine.tracking import ReplayTracker
-from orchestrator.engine.watcher import ChainWatcher
-from orchestrator.engine.worker import Worker
+from orchestrator.engine.nodes.fleet import Fleet
+from orchestrator.engine.nodes.watcher import ChainWatcher
+from orchestrator.engine.preflight.additions_under_way import AdditionsUnderWay
+from orchestrator.engine.preflight.bundle_sizes import BundleSizes
+from orchestrator.engine.proof.bystanders import BystanderReader
+from orchestrator.engine.proof.observation import Observer, ProofRules
+from orchestrator.engine.proof.tracking import ReplayTracker
 from orchestrator.membership.forecast.schedule import ADDS, ReplayRules
 from orchestrator.membership.model import RESTING, Change, State
-from orchestrator.store.change_store import SqlChangeStore
-from orchestrator.store.database import Database
-from orchestrator.store.history_store import SqlHistoryStore
-from orchestrator.store.schema_version import migrate
+from orchestrator.store.commits.database import Database
+from orchestrator.store.commits.schema_version import migrate
+from orchestrator.store.stores.change_store import SqlChangeStore
+from orchestrator.store.stores.history_store import SqlHistoryStore
 from tests.fakes.clock import FastClock
 from tests.fakes.network import FakeContract, FakeMarkers, FakeNetwork, FakeNode, FakeSigners, counted_accounts
 

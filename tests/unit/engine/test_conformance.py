@@ -20,7 +20,7 @@ from orchestrator.engine.cloud_events import (
     decode,
     decode_batch,
 )
-from orchestrator.engine.requests import REQUEST_TYPE, InvalidRequestError, parse_batch, parse_trigger
+from orchestrator.engine.intake.requests import REQUEST_TYPE, InvalidRequestError, parse_batch, parse_trigger
 
 BINDINGS = (HTTP, NATS, AMQP)
 MINIMAL: dict[str, Any] = {

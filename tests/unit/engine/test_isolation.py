@@ -14,45 +14,57 @@ from tests.fakes.clock import JumpingClock
 ROOT = Path(orchestrator.__file__).parent
 
 SERVE_ONE = {
-    "besu/groups.py::_past": "asks for one caller of the library",
-    "besu/groups.py::_view": "asks for one caller of the library",
-    "besu/groups.py::_is_decided": "asks for one caller of the library",
-    "besu/inspection_enclave.py::_read": "reads one answer for one caller",
-    "besu/inspection_reading.py::_socket": "waits for one item for one caller, the doctor",
-    "besu/read_gathering.py::read": "asks for one caller, again when who led left",
-    "besu/waiting.py::_next_reason_to_look": "waits for one caller of the library",
-    "besu/waiting.py::wait_mined": "waits for one caller of the library",
-    "besu/websocket_client.py::__anext__": "waits for one reader of one topic",
-    "besu/http_client.py::_post": "makes one request for one caller",
-    "besu/http_client.py::_read": "reads one answer for one caller",
+    "besu/client/groups.py::_past": "asks for one caller of the library",
+    "besu/client/groups.py::_view": "asks for one caller of the library",
+    "besu/client/groups.py::_is_decided": "asks for one caller of the library",
+    "doctor/enclave.py::_read": "reads one answer for one caller",
+    "doctor/reading.py::_socket": "waits for one item for one caller, the doctor",
+    "besu/transport/gathered_reads.py::read": "asks for one caller, again when who led left",
+    "besu/client/mining.py::_next_reason_to_look": "waits for one caller of the library",
+    "besu/client/mining.py::wait_mined": "waits for one caller of the library",
+    "besu/transport/websocket_client.py::__anext__": "waits for one reader of one topic",
+    "besu/transport/http_client.py::_post": "makes one request for one caller",
+    "besu/transport/http_client.py::_read": "reads one answer for one caller",
     "besu/key_services/web3signer.py::_exchange": "reads one answer for one caller",
-    "besu/token_sources.py::_posted": "reads one answer for one caller",
-    "besu/port.py::heads": "reads for one consumer, the watcher, which contains what a node's heads cause",
-    "besu/websocket_client.py::_receive": "reads one connection; the loop that makes connections contains it",
-    "besu/websocket_client.py::_subscribe_wanted": "serves one connection; the loop that makes connections contains it",
-    "broker/nats.py::_triggers": "reads for one consumer, the intake, which contains what it does with a message",
-    "broker/nats.py::verdicts": "reads for one consumer, the testimony, which contains what it does with a message",
-    "broker/kafka.py::_triggers": "reads for one consumer, the intake, which contains what it does with a message",
-    "broker/kafka.py::verdicts": "reads for one consumer, the testimony, which contains what it does with a message",
-    "broker/kafka_intake.py::take": "reads one connection; the loop that makes connections contains it",
-    "broker/kafka_reading.py::follow": "reads one connection; the loop that makes connections contains it",
-    "broker/kafka_topics.py::_until_led": "waits for one topic",
-    "broker/rabbitmq.py::_triggers": "reads for one consumer, the intake, which contains what it does with a message",
-    "broker/rabbitmq.py::verdicts": "reads for one consumer, the testimony, which contains what it does with a message",
-    "broker/rabbitmq.py::dead_letters": "reads one page for one caller",
-    "broker/rabbitmq.py::replay": "looks for one letter for one caller",
-    "broker/rabbitmq_letters.py::_lock": "waits for the turn of one caller",
-    "engine/watcher.py::_mined": "waits for one change",
-    "engine/inquiring.py::_until_known": "waits for one change; the supervisor contains its lane",
-    "engine/settling.py::_settle_at": "settles one attempt; the supervisor contains its lane",
+    "besu/transport/token_sources.py::_posted": "reads one answer for one caller",
+    "besu/adapter/port.py::heads": "reads for one consumer, the watcher, which contains what a node's heads cause",
+    "besu/transport/websocket_client.py::_receive": "reads one connection; the loop that makes connections contains it",
+    "besu/transport/websocket_client.py::_subscribe_wanted": (
+        "serves one connection; the loop that makes connections contains it"
+    ),
+    "broker/nats/queue.py::_triggers": "reads for one consumer, the intake, which contains what it does with a message",
+    "broker/nats/queue.py::verdicts": (
+        "reads for one consumer, the testimony, which contains what it does with a message"
+    ),
+    "broker/kafka/queue.py::_triggers": (
+        "reads for one consumer, the intake, which contains what it does with a message"
+    ),
+    "broker/kafka/queue.py::verdicts": (
+        "reads for one consumer, the testimony, which contains what it does with a message"
+    ),
+    "broker/kafka/intake.py::take": "reads one connection; the loop that makes connections contains it",
+    "broker/kafka/reader.py::follow": "reads one connection; the loop that makes connections contains it",
+    "broker/kafka/topics.py::_until_led": "waits for one topic",
+    "broker/rabbitmq/queue.py::_triggers": (
+        "reads for one consumer, the intake, which contains what it does with a message"
+    ),
+    "broker/rabbitmq/queue.py::verdicts": (
+        "reads for one consumer, the testimony, which contains what it does with a message"
+    ),
+    "broker/rabbitmq/queue.py::dead_letters": "reads one page for one caller",
+    "broker/rabbitmq/queue.py::replay": "looks for one letter for one caller",
+    "broker/rabbitmq/letters.py::_lock": "waits for the turn of one caller",
+    "engine/nodes/watcher.py::_mined": "waits for one change",
+    "engine/attestation/inquiries.py::_until_known": "waits for one change; the supervisor contains its lane",
+    "engine/attempts/settlement.py::_settle_at": "settles one attempt; the supervisor contains its lane",
     "events/feed.py::_catch_up": "reads for one subscriber",
     "events/feed.py::subscribe": "reads for one subscriber",
-    "store/listening.py::listen": "keeps one connection; what it hears is the store's own",
-    "store/listening.py::_hear": "keeps one connection; what it hears is the store's own",
-    "store/holder_names.py::_locked": "waits for one lock for one caller, at the start",
-    "store/outbox_store.py::pending": "reads one page for one caller, and sets aside what can't be read",
-    "store/outbox_store.py::after": "reads one page for one caller, and leaves out what can't be read",
-    "engine/worker.py::_run": "drives one lane, which the supervisor contains",
+    "store/commits/notifications.py::listen": "keeps one connection; what it hears is the store's own",
+    "store/commits/notifications.py::_hear": "keeps one connection; what it hears is the store's own",
+    "store/database/holder_names.py::_locked": "waits for one lock for one caller, at the start",
+    "store/stores/outbox_store.py::pending": "reads one page for one caller, and sets aside what can't be read",
+    "store/stores/outbox_store.py::after": "reads one page for one caller, and leaves out what can't be read",
+    "engine/lanes/worker.py::_run": "drives one lane, which the supervisor contains",
 }
 """Endless loops whose items are not contained where they are, each with the reason."""
 
@@ -103,7 +115,7 @@ def test_every_loop_that_serves_many_isolates_its_items() -> None:
     """Each endless loop of the daemon's parts contains what an item causes, or is listed with whom alone it serves."""
     without = {
         f"{path.relative_to(ROOT)}::{function.name}"
-        for package in ("app", "besu", "broker", "engine", "events", "store")
+        for package in ("app", "besu", "broker", "doctor", "engine", "events", "store")
         for path in sorted((ROOT / package).rglob("*.py"))
         for function in _without_containment(ast.parse(path.read_text()))
     }

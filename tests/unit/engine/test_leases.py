@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from orchestrator.engine.executor import Executor
+from orchestrator.engine.lanes.executor import Executor
 from orchestrator.engine.leases import Leases
 from orchestrator.engine.ports import LeaseLostError
 from orchestrator.membership.commands import Command, Send, Sign

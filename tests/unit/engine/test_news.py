@@ -4,11 +4,11 @@ from datetime import timedelta
 from pathlib import Path
 
 from orchestrator.engine.news import NewsReader
-from orchestrator.membership.status import EventType, StatusEvent
-from orchestrator.store.change_store import SqlChangeStore
-from orchestrator.store.database import Database
-from orchestrator.store.outbox_store import SqlOutbox
-from orchestrator.store.schema_version import migrate
+from orchestrator.membership.news.status import EventType, StatusEvent
+from orchestrator.store.commits.database import Database
+from orchestrator.store.commits.schema_version import migrate
+from orchestrator.store.stores.change_store import SqlChangeStore
+from orchestrator.store.stores.outbox_store import SqlOutbox
 from tests.fakes.clock import START, JumpingClock
 
 

@@ -9,7 +9,7 @@ import pytest
 from orchestrator.engine.node_ports import NodeError
 from orchestrator.membership.attempt import Action
 from orchestrator.membership.model import Change, State
-from orchestrator.membership.reasons import Reason
+from orchestrator.membership.reasons.table import Reason
 from tests.unit.engine.conftest import GROUP, Rig, key
 
 Before = Callable[[dict[str, Any]], Awaitable[None]]

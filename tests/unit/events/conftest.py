@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.membership.status import EventType, StatusEvent
+from orchestrator.membership.news.status import EventType, StatusEvent
 from orchestrator.store import Database, SqlChangeStore, SqlOutbox, migrate
 from tests.fakes.clock import FastClock
 

@@ -11,7 +11,7 @@ import pytest
 
 from orchestrator.engine.ports import FeedClosedError
 from orchestrator.events.feed import EventFeed, FeedItem
-from orchestrator.membership.status import EventType
+from orchestrator.membership.news.status import EventType
 from tests.fakes.clock import FastClock
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ import json
 import pytest
 from structlog.testing import capture_logs
 
+from orchestrator.engine.intake.requests import OWN_SOURCE
 from orchestrator.engine.ports import BrokerError
-from orchestrator.engine.requests import OWN_SOURCE
 from orchestrator.events.neighbours import MOST_REMEMBERED, Neighbours
 from tests.fakes.clock import JumpingClock
 

@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from orchestrator.events.retention import LEASE_NAME, Retention
-from orchestrator.membership.status import EventType
+from orchestrator.membership.news.status import EventType
 from tests.fakes.clock import FastClock
 
 if TYPE_CHECKING:

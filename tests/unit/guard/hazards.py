@@ -5,10 +5,10 @@ from dataclasses import replace
 
 from eth_hash.auto import keccak
 
-from orchestrator.besu.bundles import BundledTransaction, BundleItem
-from orchestrator.besu.management_contract import Method, encode_call, encode_remove_participant
-from orchestrator.besu.private_transaction import decode_private_transaction, sign_private_transaction
-from orchestrator.devnet.enclave import HistoryPayload
+from orchestrator.besu.codec.bundles import BundledTransaction, BundleItem
+from orchestrator.besu.codec.management_contract import Method, encode_call, encode_remove_participant
+from orchestrator.besu.codec.private_transaction import decode_private_transaction, sign_private_transaction
+from orchestrator.devnet.enclaves.enclave import HistoryPayload
 from tests.fakes.guarded_network import APPLICATION, OTHER_KEY, OWNER_KEY, GuardedNetwork
 
 LOCK = encode_call(Method.LOCK)

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import aiohttp
 
-from orchestrator.besu.http_client import HttpNode, open_session
-from orchestrator.besu.node import Node
-from orchestrator.besu.port import BesuNode
+from orchestrator.besu.adapter.port import BesuNode
+from orchestrator.besu.client.node import Node
+from orchestrator.besu.transport.http_client import HttpNode, open_session
 from orchestrator.engine.clock import SystemClock
-from orchestrator.engine.fleet import Fleet
-from orchestrator.engine.watcher import ChainWatcher
+from orchestrator.engine.nodes.fleet import Fleet
+from orchestrator.engine.nodes.watcher import ChainWatcher
 from orchestrator.guard.histories import MemoryHistories
 from orchestrator.guard.judging import Judge, JudgeSettings
 from orchestrator.guard.listening import listening
@@ -22,9 +22,9 @@ from orchestrator.guard.proxy import EnclaveProxy, Upstream
 from orchestrator.guard.reading import FactReader
 from orchestrator.guard.settled_heads import SETTLED_AFTER, SettledHeads
 from orchestrator.guard.witnesses import Witnesses
-from orchestrator.membership.guarding import GuardRules
-from orchestrator.membership.received_bundles import Approval
-from orchestrator.store.guard_decisions import Decided, DecisionFile
+from orchestrator.membership.guard.judging import GuardRules
+from orchestrator.membership.guard.received_bundles import Approval
+from orchestrator.store.guard.decisions import Decided, DecisionFile
 from tests.fakes.guarded_network import GuardedNetwork
 
 ALL_SAFE = GuardRules()

@@ -8,8 +8,8 @@ import pytest
 
 from orchestrator.guard.judging import JudgeSettings
 from orchestrator.guard.listening import listening
-from orchestrator.membership.guarding import Accept, GuardRules
-from orchestrator.membership.received_bundles import Approval
+from orchestrator.membership.guard.judging import Accept, GuardRules
+from orchestrator.membership.guard.received_bundles import Approval
 from tests.fakes.guarded_network import APPLICATION, OTHER_KEY, GuardedNetwork, guarded_network, until
 from tests.unit.guard import hazards
 from tests.unit.guard.staging import guard

@@ -11,10 +11,10 @@ from orchestrator.engine.node_ports import Head, NodeError
 from orchestrator.guard.judging import Judge, JudgeSettings
 from orchestrator.guard.reading import FactReader
 from orchestrator.membership.forecast.blocks import Examination
-from orchestrator.membership.guarding import GuardFacts, GuardRules, Witnessed
-from orchestrator.membership.reasons import Reason
-from orchestrator.membership.received_bundles import ReceivedBundle
-from orchestrator.store.guard_decisions import DecisionFile
+from orchestrator.membership.guard.judging import GuardFacts, GuardRules, Witnessed
+from orchestrator.membership.guard.received_bundles import ReceivedBundle
+from orchestrator.membership.reasons.table import Reason
+from orchestrator.store.guard.decisions import DecisionFile
 from tests.fakes.guarded_network import until
 from tests.unit.guard.test_proxy import BUNDLE, answer
 

@@ -17,8 +17,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from yarl import URL
 
-from orchestrator.besu.bundles import BundledTransaction, InvalidBundleError, decode_bundle, encode_bundle, is_bundle
-from orchestrator.besu.private_transaction import (
+from orchestrator.besu.codec.bundles import (
+    BundledTransaction,
+    InvalidBundleError,
+    decode_bundle,
+    encode_bundle,
+    is_bundle,
+)
+from orchestrator.besu.codec.private_transaction import (
     PrivateTransaction,
     decode_private_transaction,
     sign_private_transaction,

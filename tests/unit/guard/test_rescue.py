@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from orchestrator.cli.main import app
-from orchestrator.cli.rescuing import RescueAims, RescueError, RescueReport, rescued
+from orchestrator.cli.verbs.rescue import RescueAims, RescueError, RescueReport, rescued
 from tests.fakes.guarded_network import OTHER_KEY, GuardedNetwork, guarded_network, until
 from tests.unit.guard import hazards
 from tests.unit.guard.hazards import poisoned

@@ -15,13 +15,13 @@ from orchestrator.cli.main import app
 from orchestrator.config import Config, load_config
 from orchestrator.engine.clock import SystemClock
 from orchestrator.guard.service import GuardError, running_guard
-from orchestrator.membership.received_bundles import Approval
-from orchestrator.store.change_store import SqlChangeStore
-from orchestrator.store.database import Database
-from orchestrator.store.guard_approvals import ApprovalFile, InvalidApprovalsError, read_approvals
-from orchestrator.store.guard_decisions import DecisionFile
-from orchestrator.store.outbox_store import SqlOutbox
-from orchestrator.store.schema_version import migrate
+from orchestrator.membership.guard.received_bundles import Approval
+from orchestrator.store.commits.database import Database
+from orchestrator.store.commits.schema_version import migrate
+from orchestrator.store.guard.approvals import ApprovalFile, InvalidApprovalsError, read_approvals
+from orchestrator.store.guard.decisions import DecisionFile
+from orchestrator.store.stores.change_store import SqlChangeStore
+from orchestrator.store.stores.outbox_store import SqlOutbox
 from tests.fakes.guarded_network import GuardedNetwork, guarded_network, until
 from tests.unit.guard import hazards
 

@@ -8,7 +8,7 @@ from orchestrator.membership.curing import Split, Witness, own_way_trouble, spli
 from orchestrator.membership.forecast.histories import GroupBlock, GroupHistory
 from orchestrator.membership.machine import step
 from orchestrator.membership.model import Kind, Repair, State
-from orchestrator.membership.reasons import Reason
+from orchestrator.membership.reasons.table import Reason
 from tests.fakes.changes import a_change
 from tests.fakes.clock import START
 from tests.fakes.surveys import NEW, OLD, SECOND, a_member, a_survey, a_view

@@ -3,9 +3,9 @@ import base64
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.membership.judgements import Judgement
 from orchestrator.membership.key_lengths import unfit_keys
-from orchestrator.membership.reasons import describe, rule_of
+from orchestrator.membership.reasons.judgements import Judgement
+from orchestrator.membership.reasons.table import describe, rule_of
 
 SHORT = base64.b64encode(bytes(32)).decode()
 LONG = base64.b64encode(bytes(91)).decode()

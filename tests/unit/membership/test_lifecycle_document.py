@@ -6,8 +6,8 @@ import pytest
 
 from orchestrator.membership.machine import TRANSITIONS
 from orchestrator.membership.model import State
-from orchestrator.membership.reasons import RULES
-from orchestrator.membership.signals import Signal
+from orchestrator.membership.reasons.table import RULES
+from orchestrator.membership.triage.signals import Signal
 
 DOCS = Path(__file__).parents[3] / "docs"
 

@@ -18,9 +18,9 @@ from orchestrator.membership.machine import (
     taken_up,
 )
 from orchestrator.membership.model import ACTION_OF, ENDED, RESTING, Change, State
-from orchestrator.membership.reasons import Reason
+from orchestrator.membership.reasons.table import Reason
 from orchestrator.membership.retry import LOCK_WINDOW_BLOCKS, RENEW_AFTER_BLOCKS, WIDEN_AFTER_BLOCKS
-from orchestrator.membership.signals import Signal
+from orchestrator.membership.triage.signals import Signal
 from tests.fakes.changes import a_change, an_attempt, sent
 from tests.fakes.clock import START
 from tests.fakes.surveys import NEW, a_plan, an_effect

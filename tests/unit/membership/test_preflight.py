@@ -4,10 +4,10 @@ import pytest
 
 from orchestrator.membership.facts import Surveyed
 from orchestrator.membership.forecast.verdict import Danger, Scope
-from orchestrator.membership.judgements import Judgement
 from orchestrator.membership.model import Change, Kind, Plan
 from orchestrator.membership.preflight import BEHIND_BLOCKS, plan_for
-from orchestrator.membership.reasons import Reason, describe, rule_of
+from orchestrator.membership.reasons.judgements import Judgement
+from orchestrator.membership.reasons.table import Reason, describe, rule_of
 from tests.fakes.changes import a_change
 from tests.fakes.surveys import NEW, OLD, SECOND, a_forecast, a_member, a_survey, a_view, no_view
 

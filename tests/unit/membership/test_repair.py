@@ -16,7 +16,7 @@ from orchestrator.membership.facts import Sighting
 from orchestrator.membership.forecast.verdict import Danger, Scope
 from orchestrator.membership.machine import deadline_applies, next_command, step
 from orchestrator.membership.model import Change, Effect, Kind, MemberProgress, Repair, State, Verdict
-from orchestrator.membership.reasons import RULES, Reason
+from orchestrator.membership.reasons.table import RULES, Reason
 from orchestrator.membership.repair import PATIENCE, repair_of
 from tests.fakes.changes import a_change, an_attempt, sent
 from tests.fakes.clock import START

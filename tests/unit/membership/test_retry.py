@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.membership.judgements import Judgement
-from orchestrator.membership.reasons import RULES, Reason
+from orchestrator.membership.reasons.judgements import Judgement
+from orchestrator.membership.reasons.table import RULES, Reason
 from orchestrator.membership.retry import FIRST_DELAY, LONGEST_DELAY, backoff, decide
 from tests.fakes.changes import a_change
 from tests.fakes.clock import START

@@ -6,7 +6,7 @@ import pytest
 
 from orchestrator.membership.machine import TRANSITIONS
 from orchestrator.membership.model import State
-from orchestrator.membership.signals import Signal
+from orchestrator.membership.triage.signals import Signal
 from tests.fakes.simulated_chain import DAEMON
 from tests.fakes.simulated_daemon import SimulatedDaemon
 from tests.fakes.stories import adding, creating, deciding, removing, reorganising, repairing

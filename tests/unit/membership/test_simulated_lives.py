@@ -20,8 +20,8 @@ from orchestrator.membership.attempt import Action, Attempt, AttemptStatus
 from orchestrator.membership.errors import RefusedRequestError
 from orchestrator.membership.machine import next_command
 from orchestrator.membership.model import ACTION_OF, ENDED, RESTING, Change, Kind, State
+from orchestrator.membership.proof.comparison import watched
 from orchestrator.membership.repair import repair_of
-from orchestrator.membership.replay import watched
 from tests.fakes.simulated_chain import DAEMON, PrivateTransaction, SimulatedChain, Stuck
 from tests.fakes.simulated_daemon import SimulatedDaemon
 from tests.fakes.simulated_world import PROOF_BLOCKS

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from orchestrator.engine.record_ports import HistoryEntry
 from orchestrator.membership.attempt import Attempt
 from orchestrator.membership.model import Change, Effect, GroupView, Kind, MemberProgress, Plan
-from orchestrator.membership.reasons import Reason
+from orchestrator.membership.reasons.table import Reason
 from orchestrator.store import rows
 from orchestrator.store.schema import attempts, changes, history
 

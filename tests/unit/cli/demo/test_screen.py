@@ -5,10 +5,10 @@ import io
 import pytest
 from rich.console import Console
 
-from orchestrator.api.group_documents import group_document
-from orchestrator.api.ports import GroupStanding, MemberStanding
+from orchestrator.api.documents.groups import group_document
+from orchestrator.api.ports.changes import GroupStanding, MemberStanding
 from orchestrator.cli.demo.screen import Screen
-from orchestrator.cli.words import Words
+from orchestrator.cli.display.words import Words
 from tests.fakes.http_api import GROUP, GROUP_IN_PATH, KEYS
 
 WORDS = Words(nodes={f"member{number}": (key,) for number, key in enumerate(KEYS, start=1)}, full=False)

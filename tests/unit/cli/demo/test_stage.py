@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from orchestrator.besu.private_transaction import address_of_private_key
+from orchestrator.besu.codec.private_transaction import address_of_private_key
 from orchestrator.cli.demo import stage
 from orchestrator.devnet.accounts import DEVELOPMENT_KEYS
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.store.database import Database
-from orchestrator.store.history_store import SqlHistoryStore
-from orchestrator.store.schema_version import migrate
+from orchestrator.store.commits.database import Database
+from orchestrator.store.commits.schema_version import migrate
+from orchestrator.store.stores.history_store import SqlHistoryStore
 
 
 @pytest.fixture

@@ -2,16 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 
-from orchestrator.engine.fleet import Fleet
 from orchestrator.engine.history.forecaster import Forecaster, Question
 from orchestrator.engine.history.groups import READ_AT_A_TIME
 from orchestrator.engine.node_ports import Block, Head
-from orchestrator.engine.watcher import ChainWatcher
+from orchestrator.engine.nodes.fleet import Fleet
+from orchestrator.engine.nodes.watcher import ChainWatcher
 from orchestrator.membership.forecast.blocks import ChainBlock
 from orchestrator.membership.forecast.memberships import MembershipLog
 from orchestrator.membership.forecast.verdict import Forecast, Outlook, Scope
 from orchestrator.membership.model import GroupView
-from orchestrator.store.history_store import SqlHistoryStore
+from orchestrator.store.stores.history_store import SqlHistoryStore
 from tests.fakes.clock import FastClock
 from tests.fakes.mapped_nodes import replayed_by
 from tests.fakes.network import FakeNetwork, FakeNode

@@ -8,7 +8,7 @@ from orchestrator.engine.history.forecaster import Question
 from orchestrator.engine.node_ports import Block, NodeError
 from orchestrator.membership.forecast.senders import Bundle
 from orchestrator.membership.forecast.verdict import Outlook, Scope
-from orchestrator.store.history_store import SqlHistoryStore
+from orchestrator.store.stores.history_store import SqlHistoryStore
 from tests.fakes.changes import a_change
 from tests.fakes.head_maps import Act
 from tests.fakes.mapped_nodes import Chain, Scene, replayed_by

@@ -10,9 +10,9 @@ from orchestrator.membership.forecast.newcomers import Attested, NewcomerFacts, 
 from orchestrator.membership.forecast.outlook import ForecastFacts, forecast
 from orchestrator.membership.forecast.senders import SenderFacts
 from orchestrator.membership.forecast.verdict import Outlook, Scope
-from orchestrator.membership.judgements import Judgement
 from orchestrator.membership.model import Vouched
-from orchestrator.membership.reasons import Reason, rule_of
+from orchestrator.membership.reasons.judgements import Judgement
+from orchestrator.membership.reasons.table import Reason, rule_of
 
 PEER = "0x627306090abab3a6e1400e9345bc60c78a8bef57"
 YES = Attested(account=PEER, block_number=8, last=0, reason=None)

@@ -1,0 +1,1 @@
+"""What the HTTP API needs of the rest of the daemon, as protocols."""

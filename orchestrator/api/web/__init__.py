@@ -1,0 +1,1 @@
+"""Connections and HTTP's own habits: limits, entity tags, waiting, problem documents."""

@@ -1,0 +1,154 @@
+"""Connections of the HTTP interface: a bounded number, and each must bring a whole request in time.
+
+The library waits without end for the header of a connection's first request; a client that opens connections and sends
+nothing, or one byte a minute, would keep them all.
+"""
+
+import asyncio
+from typing import Final
+
+from aiohttp import web
+
+from orchestrator.api.problems import Handler
+from orchestrator.api.web.http_protocol import HttpProtocol
+
+MAX_CONNECTIONS: Final = 512
+HEADER_SECONDS: Final = 10.0
+"""What a connection's first header may take."""
+
+IDLE_SECONDS: Final = 75.0
+"""How long a connection may be kept between two requests, the next one's header included."""
+
+
+class Connections:
+    """The connections of one server; it is the factory of their protocols.
+
+    Args:
+        server: Whom the protocols that speak HTTP belong to.
+        most: Connections at a time; those beyond are closed at once.
+        header_seconds, idle_seconds: See `HEADER_SECONDS`, `IDLE_SECONDS`.
+    """
+
+    def __init__(
+        self,
+        server: web.Server,
+        *,
+        most: int = MAX_CONNECTIONS,
+        header_seconds: float = HEADER_SECONDS,
+        idle_seconds: float = IDLE_SECONDS,
+    ) -> None:
+        self.refused = 0
+        self.late = 0
+        self._server = server
+        self._most = most
+        self._header_seconds = header_seconds
+        self._idle_seconds = idle_seconds
+        self._open: set[_Connection] = set()
+
+    @property
+    def open(self) -> int:
+        """How many there are now."""
+        return len(self._open)
+
+    def __call__(self) -> asyncio.Protocol:
+        """Return the protocol of a new connection."""
+        protocol = HttpProtocol(self._server, loop=asyncio.get_running_loop(), access_log=None)  # type: ignore[arg-type] # None is for none
+        return _Connection(self, protocol)
+
+    def opened(self, connection: "_Connection") -> bool:
+        """Note a connection; False when there are too many."""
+        if len(self._open) >= self._most:
+            self.refused += 1
+            return False
+        self._open.add(connection)
+        connection.wait(self._header_seconds)
+        return True
+
+    def answered(self, connection: "_Connection") -> None:
+        """Note that a connection's request was answered, and that it may bring another."""
+        if connection in self._open:
+            connection.wait(self._idle_seconds)
+
+    def closed(self, connection: "_Connection") -> None:
+        """Note that a connection is closed."""
+        self._open.discard(connection)
+
+
+class _Connection(asyncio.Protocol):
+    """Stands between a connection and the protocol that speaks HTTP on it."""
+
+    def __init__(self, connections: Connections, inner: asyncio.Protocol) -> None:
+        self._connections = connections
+        self._inner = inner
+        self._transport: asyncio.Transport | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._refused = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - TCP has no other
+        self._transport = transport
+        self._refused = not self._connections.opened(self)
+        if self._refused:
+            transport.abort()
+            return
+        _connection_of[self._inner] = self
+        self._inner.connection_made(transport)
+
+    def data_received(self, data: bytes) -> None:
+        if not self._refused:
+            self._inner.data_received(data)
+
+    def eof_received(self) -> bool | None:
+        return None if self._refused else self._inner.eof_received()
+
+    def pause_writing(self) -> None:
+        if not self._refused:
+            self._inner.pause_writing()
+
+    def resume_writing(self) -> None:
+        if not self._refused:
+            self._inner.resume_writing()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.go_on()
+        self._connections.closed(self)
+        _connection_of.pop(self._inner, None)
+        if not self._refused:
+            self._inner.connection_lost(exc)
+
+    def wait(self, seconds: float) -> None:
+        """Close the connection unless a whole header comes in so long."""
+        self.go_on()
+        self._timer = asyncio.get_running_loop().call_later(seconds, self._is_late)
+
+    def go_on(self) -> None:
+        """A whole header is here."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def answered(self) -> None:
+        """Wait for the next request."""
+        self._connections.answered(self)
+
+    def _is_late(self) -> None:
+        self._connections.late += 1
+        if self._transport is not None:
+            self._transport.abort()
+
+
+_connection_of: dict[asyncio.Protocol, _Connection] = {}
+"""The open connections by the protocol that speaks HTTP on each, which is what a request knows."""
+
+
+@web.middleware
+async def connection_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Tell a request's connection that the header is here, and when it was answered."""
+    connection = _connection_of.get(request.protocol)
+    if connection is None:
+        return await handler(request)
+    connection.go_on()
+    try:
+        return await handler(request)
+    finally:
+        connection.answered()

@@ -1,0 +1,1 @@
+"""The client library as the engine's ports."""

@@ -1,0 +1,1 @@
+"""The client library: nodes, groups, applications' accounts, signers."""

@@ -1,0 +1,1 @@
+"""Wire formats of Besu: bytes and JSON to typed values and back. Pure."""

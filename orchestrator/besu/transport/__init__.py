@@ -1,0 +1,1 @@
+"""HTTP and WebSocket connections to a node: bounded, batched, with tokens, back after they were lost."""

@@ -1,0 +1,173 @@
+"""Reading topics of Kafka beside the consumer group: what is there now, or all that comes."""
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from contextlib import suppress
+from typing import Final
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from orchestrator.broker.kafka.client import QUEUE, Client
+from orchestrator.broker.names import Limits
+from orchestrator.engine.ports import BrokerError
+
+_WAITING: Final = 64
+_POLL_SECONDS: Final = 0.2
+_END_SECONDS: Final = 2.0
+_PAUSE_SECONDS: Final = 0.05
+_SETTLING: Final = frozenset(
+    {
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+        KafkaError.OFFSET_NOT_AVAILABLE,
+    }
+)
+"""What a server says of a partition that it was just given."""
+
+
+class Reader:
+    """Looks into topics; its methods wait, and are to be called in a thread, one at a time.
+
+    Args:
+        client: Settings.
+        seconds: Bound of each question, and of one reading.
+    """
+
+    def __init__(self, client: Client, seconds: float) -> None:
+        self._consumer = Consumer(client.reader())
+        self._seconds = max(1.0, seconds)
+
+    def bounds(self, topic: str, partition: int) -> tuple[int, int]:
+        """Return the offsets of the oldest record of a partition and of the next one that will be.
+
+        Raises:
+            KafkaException: Kafka does not answer, or refuses it.
+        """
+        deadline = time.monotonic() + self._seconds
+        while True:
+            try:
+                left = max(0.1, deadline - time.monotonic())
+                low, high = self._consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=left)
+            except KafkaException as error:
+                if error.args[0].code() not in _SETTLING or time.monotonic() >= deadline:
+                    raise
+                time.sleep(_PAUSE_SECONDS)
+            else:
+                return low, high
+
+    def records(self, topic: str, starts: Mapping[int, int]) -> Iterator[Message]:
+        """Yield what is there now.
+
+        Args:
+            topic: The topic.
+            starts: Where to begin in each partition.
+
+        Raises:
+            KafkaException: Kafka does not answer, or refuses it.
+            TimeoutError: It took too long.
+        """
+        deadline = time.monotonic() + self._seconds
+        unread = set(starts)
+        self._consumer.assign([TopicPartition(topic, partition, offset) for partition, offset in starts.items()])
+        try:
+            while unread:
+                left = deadline - time.monotonic()
+                message = self._consumer.poll(left) if left > 0 else None
+                if message is None:
+                    raise TimeoutError
+                error = message.error()
+                if error is None:
+                    yield message
+                elif error.code() == END:
+                    unread.discard(message.partition() or 0)
+                else:
+                    raise KafkaException(error)
+        finally:
+            self._consumer.unassign()
+
+    def close(self) -> None:
+        """Let the connection go."""
+        self._consumer.close()
+
+
+END: Final = -191
+"""The client's own number for the end of a partition."""
+
+
+async def follow(
+    client: Client, topic: str, partitions: tuple[int, ...], limits: Limits
+) -> AsyncGenerator[bytes, None]:
+    """Yield the bodies of all records that a topic keeps and that come, until closed.
+
+    Raises:
+        BrokerError: Kafka refuses it.
+    """
+    follower = _Follower(client, topic, partitions)
+    thread = threading.Thread(target=follower.run, name=f"kafka-{topic}", daemon=True)
+    thread.start()
+    try:
+        while True:
+            found = await follower.arrived.get()
+            follower.places.release()
+            if isinstance(found, BrokerError):
+                raise found
+            yield found
+    finally:
+        follower.end()
+        await asyncio.to_thread(thread.join, limits.call_seconds + _END_SECONDS)
+
+
+class _Follower:
+    """The thread's side."""
+
+    def __init__(self, client: Client, topic: str, partitions: tuple[int, ...]) -> None:
+        self.arrived: asyncio.Queue[bytes | BrokerError] = asyncio.Queue()  # bounded by the places
+        self.places = threading.Semaphore(_WAITING)
+        self._client = client
+        self._topic = topic
+        self._partitions = partitions
+        self._loop = asyncio.get_running_loop()
+        self._ended = threading.Event()
+
+    def end(self) -> None:
+        """Have the thread end."""
+        self._ended.set()
+
+    def run(self) -> None:
+        """Read until told to end."""
+        try:
+            with self._client.explained(f"reading {self._topic}"):
+                consumer = Consumer(self._client.reader())
+                try:
+                    consumer.assign(
+                        [TopicPartition(self._topic, partition, OFFSET_BEGINNING) for partition in self._partitions]
+                    )
+                    while not self._ended.is_set():
+                        self._read(consumer)
+                finally:
+                    consumer.close()
+        except BrokerError as error:
+            self._tell(error)
+        except Exception as error:  # noqa: BLE001 - a thread that ends without a word would be waited for without an end
+            self._tell(BrokerError(f"{QUEUE}: reading {self._topic} failed: {error!r}"))
+
+    def _read(self, consumer: Consumer) -> None:
+        message = consumer.poll(_POLL_SECONDS)
+        if message is None:
+            return
+        error: KafkaError | None = message.error()
+        if error is not None:
+            if error.code() == END:
+                return
+            raise KafkaException(error)
+        while not self._ended.is_set():
+            if self.places.acquire(timeout=_POLL_SECONDS):
+                self._tell(message.value() or b"")
+                return
+
+    def _tell(self, what: bytes | BrokerError) -> None:
+        with suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(self.arrived.put_nowait, what)

@@ -1,0 +1,84 @@
+"""Verdicts of other organisations' daemons on RabbitMQ: an exchange, and a queue of its own for each reader.
+
+The queue lives as long as its connection: what is published while a daemon is away does not reach it.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import suppress
+from typing import Final
+
+from aio_pika import DeliveryMode, Message
+from aio_pika.abc import AbstractIncomingMessage, ExchangeType, FieldValue
+
+from orchestrator.broker.library_errors import LIBRARY_ERRORS, as_broker_errors
+from orchestrator.broker.rabbitmq.link import QUEUE, Session, declare_exchange
+from orchestrator.engine.ports import BrokerError
+
+MOST_WAITING: Final = 1_000
+_PREFETCH: Final = 64
+_BOUNDS: Final[dict[str, FieldValue]] = {
+    "x-max-length": MOST_WAITING,
+    "x-max-length-bytes": 64 << 20,
+    "x-message-ttl": 3_600_000,
+}
+
+
+async def publish(session: Session, name: str, message_id: str, body: bytes, seconds: float) -> None:
+    """Publish a verdict to whoever reads them now.
+
+    Raises:
+        BrokerError: RabbitMQ did not take it in time.
+    """
+    message = Message(
+        body,
+        content_type="application/cloudevents+json",
+        delivery_mode=DeliveryMode.NOT_PERSISTENT,
+        message_id=message_id,
+    )
+    with as_broker_errors(QUEUE, f"publishing to {name}"):
+        async with asyncio.timeout(seconds):
+            await declare_exchange(session.connection, name, ExchangeType.FANOUT)
+            exchange = await session.publishing.get_exchange(name, ensure=False)
+            await exchange.publish(message, "", mandatory=False)
+
+
+async def read(session: Session, name: str, seconds: float) -> AsyncGenerator[bytes, None]:
+    """Yield what is published from now on, while the connection lasts.
+
+    Args:
+        session: The connection.
+        name: Name of the exchange.
+        seconds: Bound of each exchange with RabbitMQ.
+
+    Raises:
+        BrokerError: The connection was lost.
+    """
+    arrived: asyncio.Queue[AbstractIncomingMessage | None] = asyncio.Queue(_PREFETCH + 2)
+
+    def over(*_: object) -> None:
+        with suppress(asyncio.QueueFull):
+            arrived.put_nowait(None)
+
+    with as_broker_errors(QUEUE, f"subscribing to {name}"):
+        async with asyncio.timeout(seconds):
+            channel = await session.connection.channel()
+            await channel.set_qos(prefetch_count=_PREFETCH)
+            await declare_exchange(session.connection, name, ExchangeType.FANOUT)
+            exchange = await channel.get_exchange(name, ensure=False)
+            queue = await channel.declare_queue(exclusive=True, auto_delete=True, arguments=_BOUNDS)
+            await queue.bind(exchange)
+            underlay = await channel.get_underlay_channel()
+            underlay.on_consumer_cancel_callbacks.add(over)
+            channel.close_callbacks.add(over)
+            await queue.consume(arrived.put)
+    try:
+        while (message := await arrived.get()) is not None:
+            with as_broker_errors(QUEUE, "acknowledging a verdict"):
+                await message.ack()
+            yield message.body
+    finally:
+        with suppress(*LIBRARY_ERRORS):
+            async with asyncio.timeout(seconds):
+                await channel.close()
+    raise BrokerError("RabbitMQ: the subscription to verdicts was cancelled or the connection was lost")

@@ -1,0 +1,1 @@
+"""The verbs of ``orchestrator``; each imports what it needs when it runs."""

@@ -1,0 +1,1 @@
+"""The public chain of the emulated network: blocks, accounts, pools. Pure."""

@@ -1,0 +1,1 @@
+"""Emulated enclaves: Orion and Tessera. Pure."""

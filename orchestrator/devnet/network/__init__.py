@@ -1,0 +1,1 @@
+"""All nodes together: pools and gossip, submission, block production. Pure."""

@@ -1,0 +1,1 @@
+"""Private states of groups: contract, execution, replay. Pure."""

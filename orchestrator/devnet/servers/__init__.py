@@ -1,0 +1,1 @@
+"""The HTTP and WebSocket ports of nodes and enclaves."""

@@ -1,0 +1,1 @@
+"""What leaves the store after a while: ended changes and old entries of the audit log, kept in files first."""

@@ -1,0 +1,74 @@
+"""Through which nodes a marker, or what burns it, goes out, and in which order."""
+
+import asyncio
+from collections.abc import Callable
+
+from orchestrator.engine.node_ports import NodeError, NodeTraits, Said
+from orchestrator.engine.nodes.fleet import Fleet
+from orchestrator.engine.nodes.watcher import ChainWatcher
+from orchestrator.membership.attempt import Attempt
+from orchestrator.membership.besu_lines import PASSES_OVER_UNPRICED_SINCE
+from orchestrator.membership.reasons.table import Reason
+
+OFFER_SECONDS = 5.0
+"""How long one node may take to accept a transaction while the others wait for it."""
+
+
+async def targets(fleet: Fleet, home: ChainWatcher) -> tuple[list[ChainWatcher], list[ChainWatcher]]:
+    """Return the nodes to broadcast through, and those that come after them.
+
+    Validators first: on 25.4.1 what comes through another node first is never mined. From 24.5.0 on a validator mines a
+    transaction without a price only when it came through its own API, so each of them gets it (docs/besu.md#markers).
+
+    Args:
+        fleet: The nodes.
+        home: The node to prefer.
+    """
+    nodes = [home, *(other for other in fleet.watchers if other is not home)]
+    traits = await asyncio.gather(*map(_traits, nodes))
+    validators = [node for node, known in zip(nodes, traits, strict=True) if known and known.validator is not False]
+    each = any(known is not None and known.besu_version >= PASSES_OVER_UNPRICED_SINCE for known in traits)
+    first = (validators if each else validators[:1]) or nodes[:1]
+    return first, [node for node in nodes if node not in first]
+
+
+async def offer(
+    watcher: ChainWatcher, raw: bytes, transaction_hash: str, require_lease: Callable[[], None]
+) -> NodeError | None:
+    """Hand a public transaction to one node; returns why it did not take it, None when it has it.
+
+    Raises:
+        LeaseLostError: `require_lease` raised it: nothing was sent.
+    """
+    require_lease()
+    try:
+        async with asyncio.timeout(OFFER_SECONDS):
+            await watcher.node.broadcast(raw, transaction_hash)
+    except NodeError as error:
+        return error
+    except TimeoutError:
+        detail = f"node {watcher.node.name} did not take the marker within {OFFER_SECONDS:g} s"
+        return NodeError(Reason(slug="node_unreachable", detail=detail), Said.PERHAPS_DONE)
+    return None
+
+
+async def _traits(watcher: ChainWatcher) -> NodeTraits | None:
+    if watcher.head is None:
+        return None  # it has not answered so far: waiting for it would hold up a locked group
+    try:
+        return await watcher.node.traits()
+    except NodeError:
+        return None
+
+
+async def is_mined(watcher: ChainWatcher, attempt: Attempt) -> bool:
+    """Return whether a node has a block with an attempt's marker; raises `NodeError` when it does not tell."""
+    return any(outcome.block_number is not None for outcome in await watcher.node.outcomes(attempt.pmt_hashes))
+
+
+async def lacks(watcher: ChainWatcher, number: int) -> bool:
+    """Return whether a node answers and does not have a block: its WebSocket may only not have told of it."""
+    try:
+        return (await watcher.refresh()).number < number
+    except NodeError:
+        return False

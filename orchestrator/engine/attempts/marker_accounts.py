@@ -1,0 +1,164 @@
+"""Which account signs the next marker: one that nobody knows, or a free one of those that the network permits.
+
+A block with two transactions of one account can't be replayed, and no group with a transaction in it can be extended
+any more (docs/besu.md#what-a-replay-needs). So an account of the pool is free only when a block holds all that it
+signed: its next marker is then mined in a later one. What burns a marker takes the marker's own nonce and counts as it.
+"""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any, Protocol
+
+from orchestrator.engine.node_ports import Head, MarkerAccount, NodeError
+from orchestrator.engine.nodes.watcher import ChainWatcher
+from orchestrator.membership.reasons.table import Reason
+
+PATIENCE_BLOCKS = 20
+"""Blocks in which a free account is waited for before the lane lets others go on."""
+
+SILENCE_SECONDS = 10.0
+"""How long a chain may stand while an account is waited for."""
+
+
+class MarkerAccounts(Protocol):
+    """Hands out accounts for markers."""
+
+    async def take(self, watcher: ChainWatcher, attempt_id: str, *, urgent: bool) -> MarkerAccount:
+        """Return an account and nonce for one attempt's marker.
+
+        Args:
+            watcher: The node that the attempt is sent through.
+            attempt_id: The attempt.
+            urgent: Whether a group is locked meanwhile: such attempts come first.
+
+        Raises:
+            NodeError: None is free (`marker_accounts_busy`), or the node does not answer.
+            StoreError: The store does not answer.
+        """
+
+    async def give_back(self, account: MarkerAccount, attempt_id: str) -> None:
+        """Free an account whose attempt came to nothing before its marker was stored.
+
+        Raises:
+            StoreError: The store does not answer; the account is free again after a while.
+        """
+
+
+class Ledger(Protocol):
+    """Remembers, for all replicas, which nonce of an account is whose. Every method may raise `StoreError`."""
+
+    async def reserve_marker_nonce(self, account: str, account_nonce: int, attempt_id: str) -> bool:
+        """Give a nonce to an attempt; False when a live attempt has it, or a newer one was given away."""
+
+    async def free_marker_nonce(self, account: str, account_nonce: int, attempt_id: str) -> None:
+        """Take a nonce back from an attempt that was never stored."""
+
+
+class OneTimeAccounts:
+    """A fresh account for each marker.
+
+    Args:
+        draw: Makes one.
+    """
+
+    def __init__(self, draw: Callable[[], MarkerAccount]) -> None:
+        self._draw = draw
+
+    async def take(  # a fresh one depends on nothing
+        self,
+        watcher: ChainWatcher,  # noqa: ARG002 - see above
+        attempt_id: str,  # noqa: ARG002 - see above
+        *,
+        urgent: bool,  # noqa: ARG002 - see above
+    ) -> MarkerAccount:
+        """Return a fresh account; see `MarkerAccounts`."""
+        return self._draw()
+
+    async def give_back(self, account: MarkerAccount, attempt_id: str) -> None:
+        """Forget it."""
+
+
+class AccountPool:
+    """The configured accounts, each with one marker in the pools at a time.
+
+    Args:
+        addresses: Theirs.
+        ledger: The store's record of their nonces.
+    """
+
+    def __init__(self, addresses: Iterable[str], ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._given: OrderedDict[str, int] = OrderedDict((address, -1) for address in addresses)
+        self._counts: dict[tuple[str, str], int] = {}
+        self._counted_at: tuple[str, str] = ("", "")
+        self._scanning = asyncio.Lock()
+        self._urgent = 0
+        self._news = asyncio.Event()
+
+    async def take(self, watcher: ChainWatcher, attempt_id: str, *, urgent: bool) -> MarkerAccount:
+        """Return a free account, waiting for one for some blocks; see `MarkerAccounts`."""
+        self._urgent += urgent
+        try:
+            began_at = (await watcher.current()).number
+            while (head := await watcher.current()).number < began_at + PATIENCE_BLOCKS:
+                news = self._news
+                if urgent or not self._urgent:
+                    account = await self._free(watcher, attempt_id)
+                    if account is not None:
+                        return account
+                if not await _either(watcher.wait_beyond(head.number, SILENCE_SECONDS), news.wait()):
+                    break
+        finally:
+            self._urgent -= urgent
+            if urgent and not self._urgent:
+                self._tell()
+        detail = f"each of the {len(self._given)} marker accounts has a transaction that is not mined yet"
+        raise NodeError(Reason(slug="marker_accounts_busy", detail=detail))
+
+    async def give_back(self, account: MarkerAccount, attempt_id: str) -> None:
+        """Free an account; see `MarkerAccounts`."""
+        await self._ledger.free_marker_nonce(account.account, account.account_nonce, attempt_id)
+        if self._given.get(account.account) == account.account_nonce:
+            self._given[account.account] -= 1
+            self._tell()
+
+    def _tell(self) -> None:
+        """Wake who waits: what the urgent left over, or an account that is given back, can sign for the next block."""
+        self._news.set()
+        self._news = asyncio.Event()
+
+    async def _free(self, watcher: ChainWatcher, attempt_id: str) -> MarkerAccount | None:
+        async with self._scanning:
+            for address, given in list(self._given.items()):
+                count = await self._count(watcher, address)
+                if count <= given or not await self._ledger.reserve_marker_nonce(address, count, attempt_id):
+                    continue
+                self._given[address] = count
+                self._given.move_to_end(address)  # the one that rested longest comes first
+                return MarkerAccount(account=address, account_nonce=count)
+        return None
+
+    async def _count(self, watcher: ChainWatcher, address: str) -> int:
+        """How many transactions of an account the node's blocks hold; read once a block."""
+        head = await watcher.current()
+        moment = (watcher.node.name, head.block_hash)
+        if moment != self._counted_at:
+            self._counts.clear()
+            self._counted_at = moment
+        key = (watcher.node.name, address)
+        if key not in self._counts:
+            self._counts[key] = await watcher.node.account_nonce(address, head.number)
+        return self._counts[key]
+
+
+async def _either(beyond: Coroutine[Any, Any, Head | None], news: Coroutine[Any, Any, bool]) -> bool:
+    """Wait for a block or for news; False when neither came."""
+    tasks = [asyncio.ensure_future(beyond), asyncio.ensure_future(news)]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        return any(task.result() for task in done)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,1 @@
+"""What daemons of different organisations ask and tell each other of their own nodes, signed."""

@@ -1,0 +1,221 @@
+"""Asking the daemon of a new member's organisation whether its node can take the group, and remembering the answers.
+
+A question goes out on the subject that verdicts share, signed; the answer comes on the same. Whoever does not answer
+within `WAIT_SECONDS` is not waited for: what becomes of the addition then is the deployment's to say.
+"""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime
+from enum import StrEnum
+from typing import Final
+
+import structlog
+
+from orchestrator.engine.attestation.attestation_messages import decode_attestation, encode_word
+from orchestrator.engine.attestation.newest_statements import MOST_REMEMBERED, NewestWords
+from orchestrator.engine.attestation.verdict_messages import InvalidVerdictError
+from orchestrator.engine.node_ports import NodeError
+from orchestrator.engine.nodes.fleet import Fleet
+from orchestrator.engine.nodes.watcher import ChainWatcher
+from orchestrator.engine.ports import BrokerError, Clock
+from orchestrator.engine.signer_ports import StatementSigner
+from orchestrator.membership.attestation.questions import (
+    VALID_FOR,
+    Attestation,
+    Signed,
+    attestation_refusal,
+    holds,
+    inquiry_of,
+    statement_of,
+)
+from orchestrator.membership.forecast.histories import GroupHistory
+from orchestrator.membership.forecast.newcomers import Attested, Unattested
+
+WAIT_SECONDS: Final = 10.0
+
+log = structlog.get_logger()
+
+
+class Policy(StrEnum):
+    """What is made of the word of others about a node that can't be seen."""
+
+    REQUIRE = "require"
+    """Without it nobody is added."""
+    PREFER = "prefer"
+    """It is asked for and waited for; without it the addition goes on, and says so."""
+    IGNORE = "ignore"
+    """It is not asked for."""
+
+
+class AttestationBook:
+    """The newest believed answer about each member of each group; a bounded number of them.
+
+    Args:
+        peers: By enclave key the account that may speak for it.
+        signer_of: Tells the account that signed a statement; None when it is no signature.
+    """
+
+    def __init__(self, peers: Mapping[str, str], signer_of: Callable[[bytes, bytes], str | None]) -> None:
+        self._peers = {key: account.lower() for key, account in peers.items()}
+        self._signer_of = signer_of
+        self._newest: NewestWords[tuple[Attestation, str]] = NewestWords()
+        self._next_taken = asyncio.Event()
+
+    def expects(self, enclave_key: str) -> bool:
+        """Return whether somebody is configured to speak for a member."""
+        return enclave_key in self._peers
+
+    def newest(self, privacy_group_id: str, enclave_key: str, now: datetime) -> tuple[Attestation, str] | None:
+        """Return the newest answer that holds about a member in a group, and the account that signed it."""
+        found = self._newest.get(privacy_group_id, enclave_key)
+        return found if found is not None and holds(found[0], now) else None
+
+    @property
+    def next_taken(self) -> asyncio.Event:
+        """Set when the next answer, about whomever, was taken."""
+        return self._next_taken
+
+    def take(self, body: bytes, now: datetime) -> bool:
+        """Remember an answer that came in, if it is to be believed and new; tells whether it was remembered."""
+        try:
+            signed = decode_attestation(body)
+        except InvalidVerdictError as error:
+            log.warning("attestation ignored", reason=str(error))
+            return False
+        word = signed.word
+        # A signature is only computed with for a peer that is configured.
+        claimed = self._peers.get(word.enclave_key) == signed.account
+        signer = self._signer_of(statement_of(word), signed.signature) if claimed else None
+        refusal = attestation_refusal(signed, self._peers, signer, now)
+        names = {"group": word.privacy_group_id, "member": word.enclave_key, "by": signed.account}
+        if refusal is not None or not isinstance(word, Attestation):
+            log.warning("attestation ignored", reason=refusal, **names)
+            return False
+        if not self._newest.keep(word.privacy_group_id, word.enclave_key, (word, signed.account), word.issued_at):
+            return False
+        taken, self._next_taken = self._next_taken, asyncio.Event()
+        taken.set()
+        log.info("attestation taken", trouble=word.trouble or None, **names)
+        return True
+
+
+class Inquirer:
+    """Asks about new members whose nodes we have no access to.
+
+    Args:
+        fleet: The nodes.
+        book: Where answers are.
+        speakers: By a node's name the account, in the configuration's writing, that signs for it.
+        signer: The accounts.
+        clock: Time.
+        policy: See `Policy`.
+    """
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        book: AttestationBook,
+        speakers: Mapping[str, str],
+        signer: StatementSigner,
+        clock: Clock,
+        policy: Policy,
+    ) -> None:
+        self._publish: Callable[[bytes], Awaitable[None]] | None = None
+        self._silent: OrderedDict[tuple[str, str], datetime] = OrderedDict()
+        self._fleet = fleet
+        self._book = book
+        self._speakers = dict(speakers)
+        self._signer = signer
+        self._clock = clock
+        self._policy = policy
+
+    def ask_by(self, publish: Callable[[bytes], Awaitable[None]]) -> None:
+        """Ask by the message queue from now on.
+
+        Args:
+            publish: Gives a question's bytes to it; may raise `BrokerError`.
+        """
+        self._publish = publish
+
+    async def about(self, history: GroupHistory, enclave_key: str) -> Attested | Unattested:
+        """Return the word of a new member's side; asks for it where none is known that holds.
+
+        Args:
+            history: The group's blocks.
+            enclave_key: The member, whose node is not ours.
+        """
+        if self._policy is Policy.IGNORE:
+            return Unattested(detail="its node is not one of ours, and others' word is not asked for", required=False)
+        required = self._policy is Policy.REQUIRE
+        if not self._book.expects(enclave_key):
+            detail = "its node is not one of ours, and none of the peers is configured to speak for it"
+            return Unattested(detail=detail, required=required)
+        try:
+            return await self._answer(history, enclave_key)
+        except (NodeError, BrokerError, TimeoutError) as error:
+            why = f"did not answer within {WAIT_SECONDS:.0f} s" if isinstance(error, TimeoutError) else f"({error})"
+            detail = f"its node is not one of ours, and its operator's daemon can't be asked: {why}"
+            if isinstance(error, TimeoutError):
+                detail = f"its node is not one of ours, and its operator's daemon {why}"
+            log.warning("no attestation", group=history.privacy_group_id, member=enclave_key, reason=str(error) or why)
+            return Unattested(detail=detail, required=required)
+
+    async def _answer(self, history: GroupHistory, enclave_key: str) -> Attested:
+        found = await self._known(history, enclave_key)
+        if found is not None:
+            return found
+        if self._publish is None:
+            raise BrokerError("there is no message queue to ask by")
+        watcher, account = self._speaker()
+        chain_id = (await watcher.node.traits()).chain_id
+        word = inquiry_of(history, enclave_key, chain_id, self._clock.now())
+        signature = await self._signer.sign_statement(account, statement_of(word))
+        await self._publish(encode_word(Signed(word=word, account=account.lower(), signature=signature)))
+        return await self._wait_for_answer(history, enclave_key)
+
+    async def _wait_for_answer(self, history: GroupHistory, enclave_key: str) -> Attested:
+        """Wait, unless nobody answered the same a moment ago: an addition is looked at again and again."""
+        pair = (history.privacy_group_id, enclave_key)
+        now = self._clock.now()
+        silent_at = self._silent.get(pair)
+        if silent_at is not None and now - silent_at <= VALID_FOR:
+            raise TimeoutError
+        self._silent.pop(pair, None)
+        try:
+            return await self._clock.wait_for(self._until_known(history, enclave_key), WAIT_SECONDS)
+        except TimeoutError:
+            self._silent[pair] = self._clock.now()
+            while len(self._silent) > MOST_REMEMBERED:
+                self._silent.popitem(last=False)
+            raise
+
+    async def _until_known(self, history: GroupHistory, enclave_key: str) -> Attested:
+        while True:
+            taken = self._book.next_taken  # before the look: an answer that comes during it counts
+            found = await self._known(history, enclave_key)
+            if found is not None:
+                return found
+            await taken.wait()
+
+    async def _known(self, history: GroupHistory, enclave_key: str) -> Attested | None:
+        """An answer that holds, of our chain and of the branch that we see."""
+        found = self._book.newest(history.privacy_group_id, enclave_key, self._clock.now())
+        if found is None:
+            return None
+        word, account = found
+        watcher = self._fleet.newest()
+        if word.chain_id != (await watcher.node.traits()).chain_id:
+            return None
+        seen_here = (await watcher.current()).number >= word.block_number
+        if seen_here and (await watcher.block(word.block_number)).block_hash != word.block_hash:
+            return None
+        return Attested(account=account, block_number=word.block_number, last=word.last, reason=word.reason)
+
+    def _speaker(self) -> tuple[ChainWatcher, str]:
+        for watcher in self._fleet.watchers:
+            account = self._speakers.get(watcher.node.name)
+            if account is not None:
+                return watcher, account
+        raise BrokerError("no node has a speaker that could sign the question: set nodes.speaker")

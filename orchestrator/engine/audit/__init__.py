@@ -1,0 +1,1 @@
+"""Whether groups still agree, all the time and in depth."""

@@ -1,0 +1,1 @@
+"""What new blocks do to groups: additions nobody expects, markers that come again, what closes a group."""

@@ -1,0 +1,44 @@
+"""Additions of all lanes and replicas that may make one node replay at the same time."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+from orchestrator.membership.forecast.schedule import Precedence, ReplayRules, additions_of, busy, precedence
+from orchestrator.membership.forecast.verdict import Forecast
+from orchestrator.membership.model import Change
+from orchestrator.membership.reasons.table import Reason
+
+
+@dataclass(frozen=True, slots=True)
+class AdditionsUnderWay:
+    """Looks at the others before an addition begins; the rules are in `membership.forecast.schedule`.
+
+    Attributes:
+        changes: Reads the changes in a state of `membership.forecast.schedule.ADDS` from the store.
+        rules: How replays are kept apart.
+    """
+
+    changes: Callable[[], Awaitable[Sequence[Change]]]
+    rules: ReplayRules
+
+    async def busy(self, change: Change, forecast: Forecast) -> Reason | None:
+        """Return why a group should not be locked for an addition yet.
+
+        Raises:
+            StoreError: The store does not answer.
+        """
+        mine = additions_of(change.change_id, change.privacy_group_id, forecast.replays)
+        if not mine:
+            return None
+        others = [other for other in await self.changes() if other.change_id != change.change_id]
+        return busy(mine, others, self.rules)
+
+    async def precedence(self, change: Change) -> Precedence | None:
+        """Return which addition goes before one that is signed and stored.
+
+        Raises:
+            StoreError: The store does not answer.
+        """
+        if change.plan is None or not change.plan.replays:
+            return None
+        return precedence(change, await self.changes(), self.rules)

@@ -1,0 +1,273 @@
+"""What additions take: forecast when they begin, measured while they run, kept for the next ones.
+
+Measuring never holds a change up, and what can't be kept is lost: the worker's steps are noted as they are committed,
+and a part of the daemon of its own reads the nodes' lines and writes. What began in another process is not measured,
+since it is not known when it began.
+"""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import partial
+from typing import Final, Protocol
+
+from orchestrator.engine.isolation import contained
+from orchestrator.engine.nodes.fleet import Fleet
+from orchestrator.engine.ports import Clock
+from orchestrator.engine.preflight.bundling_times import BundlingBook
+from orchestrator.membership.forecast.durations import (
+    BYTES_OF_A_SMALL_TRANSACTION,
+    NEWEST,
+    Durations,
+    Expected,
+    ExpectedReplayTime,
+    Quantity,
+    Sample,
+    block_period,
+    blocks_behind,
+    error_of,
+    expected,
+    expected_lock,
+)
+from orchestrator.membership.model import Change, ExpectedReplay, State, Verdict
+
+MOST_NOTES: Final = 10_000
+"""Steps that wait to be looked at, and additions that are timed: beyond, the oldest are not measured."""
+
+Work = Callable[[str], Awaitable[Sequence[tuple[int, int]]]]
+"""Returns by group its blocks, and the private transactions in each."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdditionTime:
+    """One thing that was forecast or measured of an addition.
+
+    Attributes:
+        change_id: The change.
+        quantity: What.
+        enclave_key: The new member that replays; empty for what the sender does.
+        node: Name of the node that does it.
+        besu_version: Its line, "23.10.3".
+        transactions: Private transactions in question.
+        blocks: Blocks that the group was locked for; 0 for other things.
+        expected_seconds: What was forecast; None when it was not.
+        taken_seconds: What it took; None before it is over.
+        at: When this was noted.
+    """
+
+    change_id: str
+    quantity: Quantity
+    enclave_key: str
+    node: str
+    besu_version: str
+    transactions: int
+    blocks: int = 0
+    expected_seconds: float | None = None
+    taken_seconds: float | None = None
+    at: datetime
+
+
+class TimeStore(Protocol):
+    """The durable record of what additions took. Every method may raise `StoreError`."""
+
+    async def keep(self, times: Sequence[AdditionTime]) -> None:
+        """Keep these, in place of those of the same change, quantity and member."""
+
+    async def newest(self, node: str, besu_version: str, quantity: Quantity, limit: int) -> tuple[AdditionTime, ...]:
+        """Return what was measured last on a node of a line, newest first."""
+
+    async def of_change(self, change_id: str) -> tuple[AdditionTime, ...]:
+        """Return what is kept of a change, in the order of quantities and members."""
+
+
+class AdditionTimes:
+    """Forecasts what additions take, and measures it.
+
+    Args:
+        store: Keeps it.
+        fleet: The nodes.
+        work: Tells what a group's blocks hold.
+        bundling: What the last addition's bundle took.
+        clock: Time.
+        period_seconds: Between two blocks, as configured: what was measured goes before.
+        on_error: Told of each forecast that is over, and by which part of the truth it was off.
+    """
+
+    def __init__(
+        self,
+        store: TimeStore,
+        fleet: Fleet,
+        work: Work,
+        bundling: BundlingBook,
+        clock: Clock,
+        period_seconds: float,
+        on_error: Callable[[Quantity, float], None],
+    ) -> None:
+        self._store = store
+        self._fleet = fleet
+        self._work = work
+        self._bundling = bundling
+        self._clock = clock
+        self._period_seconds = period_seconds
+        self._on_error = on_error
+        self._notes: asyncio.Queue[Callable[[], Awaitable[None]]] = asyncio.Queue(MOST_NOTES)
+        self._locked_at: OrderedDict[str, datetime] = OrderedDict()
+        self._added_at: OrderedDict[str, datetime] = OrderedDict()
+
+    # --- forecasting -------------------------------------------------------------------------------------------------
+
+    async def durations(
+        self, privacy_group_id: str, sender: str, replays: Sequence[ExpectedReplay]
+    ) -> Durations | None:
+        """Return what an addition will take; None when the group's history is not known.
+
+        Args:
+            privacy_group_id: The group.
+            sender: Name of the node that sends.
+            replays: What new members' nodes have to replay; those that nobody can see are left out.
+
+        Raises:
+            NodeError: The sender does not say its line.
+            StoreError: What is kept can't be read.
+        """
+        transactions = sum(number for _, number in await self._work(privacy_group_id))
+        if not transactions:
+            return None
+        bundling = await self._expected(Quantity.BUNDLING, sender, transactions)
+        locks = await self._store.newest(sender, await self._line(sender), Quantity.LOCK, NEWEST)
+        period = block_period(_samples(locks), self._period_seconds)
+        found = []
+        for replay in replays:
+            if replay.node is not None and replay.blocks:
+                time = await self._expected(Quantity.REPLAY, replay.node, replay.transactions or replay.blocks)
+                behind = blocks_behind(time, period)
+                found.append(ExpectedReplayTime(enclave_key=replay.enclave_key, time=time, blocks_behind=behind))
+        return Durations(
+            transactions=transactions,
+            bundle_bytes=transactions * BYTES_OF_A_SMALL_TRANSACTION,
+            bundling=bundling,
+            lock=expected_lock(bundling, period),
+            replays=tuple(found),
+        )
+
+    async def _expected(self, quantity: Quantity, node: str, transactions: int) -> Expected:
+        known = await self._store.newest(node, await self._line(node), quantity, NEWEST)
+        return expected(quantity, transactions, _samples(known))
+
+    async def _line(self, node: str) -> str:
+        traits = await self._fleet.named(node).node.traits()
+        return ".".join(map(str, traits.besu_version))
+
+    # --- measuring ---------------------------------------------------------------------------------------------------
+
+    def on_step(self, before: Change, after: Change) -> None:
+        """Note a committed step of the worker."""
+        if before.plan is None and after.plan is None:
+            return
+        now = self._clock.now()
+        if after.state is State.LOCKING is not before.state and after.leads:
+            self._note(partial(self._begun, after))
+        elif before.state is State.LOCKING and after.state is State.ADDING and after.leads:
+            _remember(self._locked_at, after.change_id, now)
+        elif before.state is State.ADDING and after.state is State.REPLAYING:
+            _remember(self._added_at, after.change_id, now)
+            locked_at = self._locked_at.pop(after.change_id, None)
+            if before.leads and locked_at is not None:
+                locked = (now - locked_at).total_seconds()
+                self._note(partial(self._added, before, after, locked))
+        if after.change_id in self._added_at and after.state in (State.REPLAYING, State.SUCCEEDED):
+            self._replayed(before, after, now)
+        if after.state in (State.SUCCEEDED, State.PARKED, State.FAILED, State.QUEUED):
+            self._added_at.pop(after.change_id, None)
+
+    def _replayed(self, before: Change, after: Change, now: datetime) -> None:
+        done = {entry.enclave_key for entry in before.progress if entry.verdict is not Verdict.REPLAYING}
+        taken = (now - self._added_at[after.change_id]).total_seconds()
+        for entry in after.progress:
+            seen = entry.verdict is Verdict.IN_SYNC and entry.attested_by is None
+            if seen and entry.enclave_key in after.members and entry.enclave_key not in done:
+                self._note(partial(self._keep_replay, after, entry.enclave_key, taken))
+
+    def _note(self, work: Callable[[], Awaitable[None]]) -> None:
+        if not self._notes.full():
+            self._notes.put_nowait(work)
+
+    async def run(self) -> None:
+        """Keep what was noted, until cancelled."""
+        while True:
+            work = await self._notes.get()
+            with contained("durations"):
+                await work()
+
+    async def _begun(self, change: Change) -> None:
+        plan = change.plan
+        if plan is None:
+            return
+        found = await self.durations(change.privacy_group_id, plan.node, plan.replays)
+        if found is None:
+            return
+        sender = await self._time(change, Quantity.BUNDLING, "", plan.node, found.transactions)
+        times = [
+            replace(sender, expected_seconds=found.bundling.likely_seconds),
+            replace(sender, quantity=Quantity.LOCK, expected_seconds=found.lock.likely_seconds),
+        ]
+        for item in found.replays:
+            replay = next(entry for entry in plan.replays if entry.enclave_key == item.enclave_key)
+            time = await self._time(
+                change, Quantity.REPLAY, item.enclave_key, replay.node or "", replay.transactions or replay.blocks
+            )
+            times.append(replace(time, expected_seconds=item.time.likely_seconds))
+        await self._store.keep(times)
+
+    async def _added(self, before: Change, after: Change, locked_seconds: float) -> None:
+        if after.plan is None or after.effect is None or before.lock_block is None:
+            return
+        blocks = after.effect.block_number - before.lock_block
+        taken = self._bundling.last(after.plan.node, after.privacy_group_id)
+        measured = {Quantity.LOCK: (locked_seconds, blocks), Quantity.BUNDLING: (taken, 0)}
+        known = [time for time in await self._store.of_change(after.change_id) if time.quantity in measured]
+        await self._finish(
+            [
+                replace(time, taken_seconds=measured[time.quantity][0], blocks=measured[time.quantity][1])
+                for time in known
+            ]
+        )
+
+    async def _keep_replay(self, change: Change, key: str, taken_seconds: float) -> None:
+        lead = change.lead_id or change.change_id  # the forecast is of the whole batch
+        known = [time for time in await self._store.of_change(lead) if time.enclave_key == key]
+        await self._finish([replace(time, taken_seconds=taken_seconds) for time in known])
+
+    async def _finish(self, times: Sequence[AdditionTime]) -> None:
+        now = self._clock.now()
+        await self._store.keep([replace(time, at=now) for time in times])
+        for time in times:
+            if time.expected_seconds is not None and time.taken_seconds is not None:
+                self._on_error(time.quantity, error_of(time.expected_seconds, time.taken_seconds))
+
+    async def _time(self, change: Change, quantity: Quantity, key: str, node: str, transactions: int) -> AdditionTime:
+        return AdditionTime(
+            change_id=change.change_id,
+            quantity=quantity,
+            enclave_key=key,
+            node=node,
+            besu_version=await self._line(node),
+            transactions=transactions,
+            at=self._clock.now(),
+        )
+
+
+def _samples(times: Sequence[AdditionTime]) -> list[Sample]:
+    return [
+        Sample(transactions=time.transactions, seconds=time.taken_seconds, blocks=time.blocks)
+        for time in times
+        if time.taken_seconds is not None
+    ]
+
+
+def _remember(times: OrderedDict[str, datetime], change_id: str, now: datetime) -> None:
+    times[change_id] = now
+    if len(times) > MOST_NOTES:
+        times.popitem(last=False)

@@ -1,0 +1,247 @@
+"""Looking at the other groups of a new member's node, before its addition and at the end of the proof.
+
+Proofs that end with one block ask for the same: what a node shows of groups at a block is read once for all of them.
+"""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from orchestrator.engine.node_ports import NodeError
+from orchestrator.engine.nodes.fleet import Fleet
+from orchestrator.engine.nodes.watcher import ChainWatcher
+from orchestrator.engine.ports import StoreError
+from orchestrator.membership.damage.divergence import agreed_members
+from orchestrator.membership.facts import Bystander, Bystanders
+from orchestrator.membership.model import Change, Effect
+
+MOST_GROUPS = 500
+"""Groups of one node that one proof looks at."""
+
+MOST_WITNESSES = 2
+"""Other members' nodes that a group is compared with."""
+
+OLDER_BLOCKS = 16
+"""How far back a root is looked for that has come back."""
+
+MOST_LOOKED_BACK = 32
+"""Groups of one node whose older roots are read; those that differ are few, or everything does."""
+
+MOST_KEPT = 128
+
+
+@dataclass(slots=True)
+class _Shown:
+    """What a node shows at one block: root by group, empty for none."""
+
+    roots: dict[str, str] = field(default_factory=dict)
+    reading: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+@dataclass(frozen=True, slots=True)
+class _Listing:
+    """The groups and their members, as the nodes listed them at some head."""
+
+    head: int
+    members: Mapping[str, tuple[str, ...]]
+
+
+class BystanderReader:
+    """Reads other groups of new members' nodes.
+
+    Args:
+        fleet: The nodes.
+        known_groups: Returns the ids of groups that changes were made in, for nodes that list none; may raise
+            `StoreError`.
+    """
+
+    def __init__(self, fleet: Fleet, known_groups: Callable[[], Awaitable[Sequence[str]]]) -> None:
+        self._fleet = fleet
+        self._known_groups = known_groups
+        self._shown: OrderedDict[tuple[str, int, int], _Shown] = OrderedDict()
+        self._listing: _Listing | None = None
+        self._listing_lock = asyncio.Lock()
+
+    async def read(self, change: Change, effect: Effect, last: int) -> Bystanders:
+        """Return what the new members' nodes show of their other groups.
+
+        Args:
+            change: The change; it has a plan.
+            effect: Its addition.
+            last: The proof's last block, which the new members' nodes have.
+
+        Raises:
+            NodeError: A new member's node does not answer.
+        """
+        added = change.plan.to_add if change.plan is not None else ()
+        hosts = [watcher for key in added if (watcher := self._fleet.hosting(key)) is not None]
+        if not hosts or effect.block_number < 1:
+            return Bystanders()
+        listing = await self._listed(last)
+        found: list[Bystander] = []
+        left_out = 0
+        for watcher in dict.fromkeys(hosts):
+            groups = sorted(_of_node(watcher, listing) - {change.privacy_group_id})
+            left_out += max(0, len(groups) - MOST_GROUPS)
+            found += await self._of_node(watcher, groups[:MOST_GROUPS], listing, added, effect.block_number - 1, last)
+        return Bystanders(groups=tuple(found), left_out=left_out)
+
+    async def _of_node(
+        self,
+        watcher: ChainWatcher,
+        groups: Sequence[str],
+        listing: _Listing,
+        added: Sequence[str],
+        before: int,
+        last: int,
+    ) -> list[Bystander]:
+        at_first, at_last = await asyncio.gather(
+            self._roots(watcher, groups, before), self._roots(watcher, groups, last)
+        )
+        had = [group for group in groups if at_first[group]]
+        witnesses = {group: self._witnesses(watcher, listing.members.get(group, ()), added) for group in had}
+        seen = await self._witnessed(witnesses, before, last)
+        found = []
+        looked_back = 0
+        for group in had:
+            pairs = [seen[witness, group] for witness in witnesses[group] if (witness, group) in seen]
+            root, others, block = at_last[group], tuple(pair[1] for pair in pairs), last
+            odd = _is_odd(root, others, at_first[group])
+            if odd:
+                root, others, block = await self._newest(watcher, group, witnesses[group], root, others, last)
+                odd = _is_odd(root, others, at_first[group])
+            older: tuple[str, ...] = ()
+            if odd and looked_back < MOST_LOOKED_BACK:
+                looked_back += 1
+                older = await self._older(watcher, group, before, at_first[group])
+            key = next((key for key in watcher.node.enclave_keys if key in added), watcher.node.enclave_keys[0])
+            found.append(
+                Bystander(
+                    privacy_group_id=group,
+                    enclave_key=key,
+                    node=watcher.node.name,
+                    block_before=before,
+                    block_number=block,
+                    root_before=at_first[group],
+                    root=root,
+                    others_before=tuple(pair[0] for pair in pairs),
+                    others=others,
+                    older=older,
+                )
+            )
+        return found
+
+    async def _newest(
+        self,
+        watcher: ChainWatcher,
+        group: str,
+        witnesses: Sequence[str],
+        root: str,
+        others: tuple[str, ...],
+        last: int,
+    ) -> tuple[str, tuple[str, ...], int]:
+        """Read a group that looks rolled back at the nodes' newest block, where that is beyond the proof's last.
+
+        A replay since may have rewritten what the node shows of the past
+        (docs/besu.md#how-replay-damages-other-groups).
+        """
+        seen_by = [self._fleet.named(name) for name in witnesses]
+        heads = [host.head.number for host in (watcher, *seen_by) if host.head is not None]
+        block = min(heads, default=last)
+        if block <= last:
+            return root, others, last
+        root = (await self._roots(watcher, [group], block))[group]
+        answers = await asyncio.gather(*(self._roots(witness, [group], block) for witness in seen_by))
+        return root, tuple(answer[group] for answer in answers if answer[group]), block
+
+    def _witnesses(self, watcher: ChainWatcher, members: Iterable[str], added: Sequence[str]) -> list[str]:
+        """Names of other members' nodes; those that the same addition made replay come last."""
+        nodes = {key: host for key in members if (host := self._fleet.hosting(key)) is not None and host is not watcher}
+        ranked = sorted(nodes, key=lambda key: key in added)
+        return list(dict.fromkeys(nodes[key].node.name for key in ranked))[:MOST_WITNESSES]
+
+    async def _witnessed(
+        self, witnesses: Mapping[str, Sequence[str]], before: int, last: int
+    ) -> dict[tuple[str, str], tuple[str, str]]:
+        """Return by node and group its roots before and at the end, of nodes that answer."""
+        wanted: dict[str, list[str]] = {}
+        for group, names in witnesses.items():
+            for name in names:
+                wanted.setdefault(name, []).append(group)
+        pairs = await asyncio.gather(*(self._both(name, groups, before, last) for name, groups in wanted.items()))
+        return {key: roots for found in pairs for key, roots in found.items()}
+
+    async def _both(
+        self, name: str, groups: Sequence[str], before: int, last: int
+    ) -> dict[tuple[str, str], tuple[str, str]]:
+        watcher = self._fleet.named(name)
+        try:
+            first = await self._roots(watcher, groups, before)
+            final = await self._roots(watcher, groups, last)
+        except NodeError:
+            return {}  # late, or away: then it is no witness
+        return {(name, group): (first[group], final[group]) for group in groups if first[group] and final[group]}
+
+    async def _older(self, watcher: ChainWatcher, group: str, before: int, root: str) -> tuple[str, ...]:
+        views = await watcher.node.roots(group, range(max(before - OLDER_BLOCKS, 0), before))
+        return tuple(dict.fromkeys(view.state_root for view in views if view.exists and view.state_root != root))
+
+    async def _roots(self, watcher: ChainWatcher, groups: Sequence[str], block_number: int) -> Mapping[str, str]:
+        key = (watcher.node.name, block_number, watcher.reorganisations)
+        shown = self._shown.setdefault(key, _Shown())
+        self._shown.move_to_end(key)
+        while len(self._shown) > MOST_KEPT:
+            self._shown.popitem(last=False)
+        async with shown.reading:
+            missing = [group for group in groups if group not in shown.roots]
+            if missing:
+                views = await watcher.node.roots_of(missing, block_number)
+                shown.roots |= {group: view.state_root for group, view in zip(missing, views, strict=True)}
+        return shown.roots
+
+    async def _listed(self, last: int) -> _Listing:
+        """Return the nodes' listings, read at the end of the proof or later.
+
+        Who was removed before that is not looked at. A node that lists nothing, such as a tenant's, is asked about the
+        groups that changes were made in.
+        """
+        async with self._listing_lock:
+            if self._listing is not None and self._listing.head >= last:
+                return self._listing
+            head = self._fleet.newest_head()
+            asked = [(watcher, key) for watcher in self._fleet.watchers for key in watcher.node.enclave_keys]
+            answers = await asyncio.gather(*(_groups(watcher, key) for watcher, key in asked))
+            listings: dict[str, dict[str, tuple[str, ...]]] = {}
+            for (_, key), groups in zip(asked, answers, strict=True):
+                for group, members in (groups or {}).items():
+                    listings.setdefault(group, {})[key] = members
+            silent = tuple(key for (_, key), groups in zip(asked, answers, strict=True) if groups is None)
+            members_of = {group: agreed_members(listed) for group, listed in listings.items()}
+            if silent:
+                for group in await self._known():
+                    members_of.setdefault(group, silent)
+            self._listing = _Listing(head=head, members=members_of)
+            return self._listing
+
+    async def _known(self) -> Sequence[str]:
+        try:
+            return await self._known_groups()
+        except StoreError:
+            return ()
+
+
+def _is_odd(root: str, others: tuple[str, ...], root_before: str) -> bool:
+    return root not in others if others else root != root_before
+
+
+def _of_node(watcher: ChainWatcher, listing: _Listing) -> set[str]:
+    keys = set(watcher.node.enclave_keys)
+    return {group for group, members in listing.members.items() if not keys.isdisjoint(members)}
+
+
+async def _groups(watcher: ChainWatcher, key: str) -> Mapping[str, tuple[str, ...]] | None:
+    try:
+        return await watcher.node.groups([key])
+    except NodeError:
+        return None

@@ -1,0 +1,1 @@
+"""Status events as documents: their schema, envelope, examples and reference. Pure."""

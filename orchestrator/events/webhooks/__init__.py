@@ -1,0 +1,1 @@
+"""Status events posted to addresses, signed, in order, until they are taken."""

@@ -1,0 +1,1 @@
+"""What a guard makes of the history bundles that pass it. Pure."""

@@ -1,0 +1,1 @@
+"""Databases: addresses, connections, the state of the server, the revision of the tables."""

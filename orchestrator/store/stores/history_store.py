@@ -1,0 +1,60 @@
+"""`HistoryStore` of `engine.history.ports` on SQL: each method is one unit of work in a worker thread."""
+
+from collections.abc import Collection, Sequence
+from functools import partial
+
+from orchestrator.engine.history.ports import KeptBlocks, KeptLogs, Mark
+from orchestrator.membership.forecast.blocks import Examination
+from orchestrator.membership.forecast.histories import GroupBlock
+from orchestrator.membership.forecast.memberships import MembershipLog
+from orchestrator.store.commits.database import Database
+from orchestrator.store.units import histories
+
+
+class SqlHistoryStore:
+    """The durable record of histories; see `engine.history.ports.HistoryStore` for what each method does.
+
+    Args:
+        database: An open database.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def group_blocks(self, privacy_group_id: str) -> KeptBlocks:
+        """Return what is kept of a group."""
+        return await self._database.read(partial(histories.kept_blocks, privacy_group_id=privacy_group_id))
+
+    async def keep_group_blocks(
+        self, privacy_group_id: str, above: int, blocks: Sequence[GroupBlock], mark: Mark
+    ) -> None:
+        """Put these blocks in place of all that are kept of the group above a number."""
+        unit = partial(
+            histories.keep_blocks, privacy_group_id=privacy_group_id, above=above, blocks=tuple(blocks), mark=mark
+        )
+        await self._database.write(unit)
+
+    async def examinations(self, numbers: Collection[int]) -> tuple[Examination, ...]:
+        """Return what is kept of these blocks."""
+        return await self._database.read(partial(histories.examinations, numbers=numbers))
+
+    async def newest_examinations(self, limit: int, below: int) -> tuple[Examination, ...]:
+        """Return the examined blocks below a number, newest first."""
+        return await self._database.read(partial(histories.newest_examinations, limit=limit, below=below))
+
+    async def keep_examinations(self, examinations: Sequence[Examination]) -> None:
+        """Keep what blocks are to a replay."""
+        await self._database.write(partial(histories.keep_examinations, examined=tuple(examinations)))
+
+    async def forget_examinations(self, above: int) -> None:
+        """Forget the blocks above a number."""
+        await self._database.write(partial(histories.forget_examinations, above=above))
+
+    async def membership_logs(self, node_key: str) -> KeptLogs:
+        """Return what is kept of a node's groups."""
+        return await self._database.read(partial(histories.kept_logs, node_key=node_key))
+
+    async def keep_membership_logs(self, node_key: str, logs: Sequence[MembershipLog], mark: Mark) -> None:
+        """Put these logs in place of all that are kept of the node."""
+        unit = partial(histories.keep_logs, node_key=node_key, logs=tuple(logs), mark=mark)
+        await self._database.write(unit)

@@ -1,0 +1,1 @@
+"""Units of work: plain functions on a connection, each all or nothing."""

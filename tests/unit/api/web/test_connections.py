@@ -1,0 +1,85 @@
+"""A client that opens connections and sends no request keeps none of them."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from aiohttp import web
+
+from orchestrator.api.web.connections import Connections
+from tests.fakes.http_api import FakeParts
+
+GET = b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+
+
+class Served:
+    """The API behind a guard of its connections."""
+
+    def __init__(self, connections: Connections, port: int) -> None:
+        self.connections = connections
+        self.port = port
+
+    async def opened(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        return await asyncio.open_connection("127.0.0.1", self.port)
+
+    async def get(self) -> bytes:
+        reader, writer = await self.opened()
+        writer.write(GET)
+        answer = await asyncio.wait_for(reader.read(1000), 5)
+        writer.close()
+        return answer
+
+
+@pytest.fixture
+async def served() -> AsyncIterator[Served]:
+    runner = web.AppRunner(FakeParts().application(), access_log=None)
+    await runner.setup()
+    assert runner.server is not None
+    connections = Connections(runner.server, most=4, header_seconds=0.2, idle_seconds=0.4)
+    listening = await asyncio.get_running_loop().create_server(connections, "127.0.0.1", 0)
+    try:
+        yield Served(connections, listening.sockets[0].getsockname()[1])
+    finally:
+        listening.close()
+        await runner.cleanup()
+
+
+async def closed(reader: asyncio.StreamReader) -> bool:
+    try:
+        return await asyncio.wait_for(reader.read(), 5) == b""
+    except ConnectionError:
+        return True
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET /livez HTTP/1.1\r\nHost: 127"])
+async def test_a_connection_without_a_whole_header_is_closed(served: Served, sent: bytes) -> None:
+    """Who sends nothing, or half of a header, is disconnected after the time for it; others are served meanwhile."""
+    reader, writer = await served.opened()
+    writer.write(sent)
+    assert b"200 OK" in await served.get()
+    assert await closed(reader)
+    assert served.connections.late == 1
+    writer.close()
+
+
+async def test_connections_have_a_bound(served: Served) -> None:
+    """Beyond the bound connections are closed at once; when the silent ones have been closed, there is room again."""
+    silent = [await served.opened() for _ in range(4)]
+    reader, writer = await served.opened()
+    assert await closed(reader)
+    assert served.connections.refused == 1
+    for one, _ in silent:
+        assert await closed(one)
+    assert b"200 OK" in await served.get()
+    for _, stream in [*silent, (reader, writer)]:
+        stream.close()
+
+
+async def test_a_kept_connection_serves_several_requests(served: Served) -> None:
+    """A connection that brings its next request in time is kept, and closed when it brings none."""
+    reader, writer = await served.opened()
+    for _ in range(3):
+        writer.write(GET)
+        assert b"200 OK" in await asyncio.wait_for(reader.readuntil(b"ok\n"), 5)
+    assert await closed(reader)
+    writer.close()

@@ -1,0 +1,182 @@
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import rlp
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestrator.besu.codec.identifiers import bytes_to_hex
+from orchestrator.besu.codec.management_contract import PRIVACY_PRECOMPILE
+from orchestrator.besu.codec.marker_transaction import (
+    BURN_GAS_LIMIT,
+    MARKER_GAS,
+    MAX_RAW_BYTES,
+    InvalidMarkerError,
+    decode_marker,
+    sign_burn,
+    sign_marker,
+)
+
+# A well-known public development key.
+KEY = "8f2a55949038a9610f50fb23b5883af3b4ecb3c3bb792cbcefbd1542c692be63"
+ADDRESS = "0xfe3b557e8fb62b89f4916b721be55ceb828dbd73"
+PAYLOAD_KEY = bytes(range(32))
+FIELDS: dict[str, Any] = {
+    "precompile": PRIVACY_PRECOMPILE,
+    "account_nonce": 0,
+    "gas_price": 0,
+    "gas_limit": MARKER_GAS,
+    "chain_id": 1337,
+}
+
+
+def sign_elsewhere(fields: dict[str, Any]) -> Any:
+    # Importing it raises the interpreter's recursion limit, which other tests rely on.
+    limit = sys.getrecursionlimit()
+    try:
+        from eth_account import Account  # noqa: PLC0415 - imported where the limit can be set back
+    finally:
+        sys.setrecursionlimit(limit)
+    return Account.sign_transaction(fields, KEY)
+
+
+@given(
+    account_nonce=st.integers(0, 2**64 - 1),
+    gas_price=st.integers(0, 2**128),
+    gas_limit=st.integers(21_000, 2**64 - 1),
+    payload_key=st.binary(min_size=32, max_size=32) | st.binary(min_size=64, max_size=64),
+    chain_id=st.integers(1, 2**31),
+)
+def test_markers_are_signed_as_another_library_signs(
+    account_nonce: int, gas_price: int, gas_limit: int, payload_key: bytes, chain_id: int
+) -> None:
+    """Bytes and hash are those of an independent implementation of signing transactions."""
+    signed = sign_marker(
+        payload_key,
+        KEY,
+        precompile=PRIVACY_PRECOMPILE,
+        account_nonce=account_nonce,
+        gas_price=gas_price,
+        gas_limit=gas_limit,
+        chain_id=chain_id,
+    )
+    fields = {
+        "nonce": account_nonce,
+        "gasPrice": gas_price,
+        "gas": gas_limit,
+        "to": bytes.fromhex(PRIVACY_PRECOMPILE[2:]),
+        "value": 0,
+        "data": payload_key,
+        "chainId": chain_id,
+    }
+    theirs = sign_elsewhere(fields)
+    assert signed.raw == bytes(theirs.raw_transaction)
+    assert signed.transaction_hash == bytes_to_hex(bytes(theirs.hash))
+    assert signed.sender == ADDRESS
+
+
+@pytest.mark.parametrize("chain_id", [None, 1, 1337, 2**40])
+@pytest.mark.parametrize("length", [32, 64])
+def test_a_marker_is_read_as_it_was_signed(chain_id: int | None, length: int) -> None:
+    """Decoding gives the fields, the sender and the hash back, with and without a chain id."""
+    signed = sign_marker(b"\xab" * length, KEY, **(FIELDS | {"chain_id": chain_id}))
+    assert decode_marker(signed.raw) == signed
+    assert signed.transaction.chain_id == chain_id
+    assert signed.sender == ADDRESS
+
+
+def test_a_marker_without_a_chain_id_has_a_nodes_form() -> None:
+    """Unbound, v is 27 or 28, as in the markers that nodes make."""
+    signed = sign_marker(PAYLOAD_KEY, KEY, **(FIELDS | {"chain_id": None}))
+    assert int.from_bytes(rlp.decode(signed.raw)[6]) in {27, 28}
+
+
+def test_a_burn_takes_the_markers_place() -> None:
+    """It has the marker's account and nonce, goes to the account itself, and moves nothing."""
+    marker = sign_marker(PAYLOAD_KEY, KEY, **(FIELDS | {"account_nonce": 7, "gas_price": 5}))
+    burn = sign_burn(KEY, account_nonce=7, gas_price=5, chain_id=1337)
+    assert (burn.sender, burn.transaction.account_nonce) == (marker.sender, marker.transaction.account_nonce)
+    assert burn.transaction == replace(marker.transaction, to=ADDRESS, data=b"", gas_limit=BURN_GAS_LIMIT)
+    assert burn.transaction_hash != marker.transaction_hash
+    assert decode_marker(burn.raw) == burn
+
+
+def test_signing_again_gives_the_same_bytes() -> None:
+    """A marker that is signed again after a crash has the hash that was stored."""
+    assert sign_marker(PAYLOAD_KEY, KEY, **FIELDS) == sign_marker(PAYLOAD_KEY, bytes.fromhex(KEY), **FIELDS)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"account_nonce": -1}, "account_nonce"),
+        ({"account_nonce": 1 << 64}, "account_nonce"),
+        ({"gas_price": -1}, "gas_price"),
+        ({"gas_limit": 1 << 64}, "gas_limit"),
+        ({"chain_id": 0}, "chain_id"),
+        ({"precompile": "0x7d"}, "address"),
+    ],
+)
+def test_a_field_out_of_range_is_named(change: dict[str, Any], message: str) -> None:
+    """Nothing is signed that the chain could not hold."""
+    with pytest.raises(InvalidMarkerError, match=message):
+        sign_marker(PAYLOAD_KEY, KEY, **(FIELDS | change))
+
+
+@pytest.mark.parametrize("length", [0, 31, 33, 63, 65])
+def test_what_is_no_payload_key_is_not_signed(length: int) -> None:
+    """A marker carries 32 or 64 bytes."""
+    with pytest.raises(InvalidMarkerError, match=str(length)):
+        sign_marker(bytes(length), KEY, **FIELDS)
+
+
+@pytest.mark.parametrize("key", ["", "00" * 32, "ff" * 32, b"\1" * 31])
+def test_a_bad_key_is_refused_and_never_shown(key: str | bytes) -> None:
+    """The message says what a key is, and nothing of what was given."""
+    signing: tuple[Callable[[], object], ...] = (
+        lambda: sign_marker(PAYLOAD_KEY, key, **FIELDS),
+        lambda: sign_burn(key, account_nonce=0, gas_price=0, chain_id=1),
+    )
+    for sign in signing:
+        with pytest.raises(InvalidMarkerError, match="private key") as failure:
+            sign()
+        assert failure.value.__cause__ is None
+        assert "ff" * 32 not in str(failure.value)
+
+
+SIGNED = sign_marker(PAYLOAD_KEY, KEY, **FIELDS).raw
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        b"\xc0",
+        b"\x01",
+        SIGNED[:-1],
+        SIGNED + b"\0",
+        b"\x02" + SIGNED,
+        bytes(rlp.encode([b"", b"", b"", b"\1" * 19, b"", b"", b"\x1b", b"\1", b"\1"])),
+        bytes(rlp.encode([b"\0", b"", b"", b"\1" * 20, b"", b"", b"\x1b", b"\1", b"\1"])),
+        bytes(rlp.encode([b"", b"", b"", b"\1" * 20, b"", b"", b"\x1d", b"\1", b"\1"])),
+        bytes(rlp.encode([b"", b"", b"", b"\1" * 20, b"", b"", b"\x1b", b"\1", b""])),
+        bytes(rlp.encode([b"", b"", b"", b"\1" * 20, b"", [b""], b"\x1b", b"\1", b"\1"])),
+        bytes(MAX_RAW_BYTES + 1),
+    ],
+)
+def test_what_is_no_marker_is_refused(raw: bytes) -> None:
+    """Other types, cut and padded bytes, and signatures of nobody raise the one error."""
+    with pytest.raises(InvalidMarkerError):
+        decode_marker(raw)
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_read_or_refused(raw: bytes) -> None:
+    """No bytes make decoding raise anything else, and what is read is what was given."""
+    try:
+        assert decode_marker(raw).raw == raw
+    except InvalidMarkerError:
+        return

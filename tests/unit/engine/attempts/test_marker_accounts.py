@@ -1,0 +1,153 @@
+"""Handing out marker accounts, on the fake network."""
+
+import asyncio
+
+import pytest
+
+from orchestrator.engine.attempts.marker_accounts import PATIENCE_BLOCKS, AccountPool
+from orchestrator.engine.node_ports import NodeError
+from orchestrator.engine.nodes.watcher import ChainWatcher
+from tests.fakes.clock import JumpingClock
+from tests.fakes.network import FakeNetwork, FakeNode
+
+
+class Ledger:
+    """One replica's view of the store: the newest nonce of each account that was given away."""
+
+    def __init__(self) -> None:
+        self.given: dict[str, int] = {}
+
+    async def reserve_marker_nonce(self, account: str, account_nonce: int, attempt_id: str) -> bool:  # noqa: ARG002 - the port's
+        if self.given.get(account, -1) >= account_nonce:
+            return False
+        self.given[account] = account_nonce
+        return True
+
+    async def free_marker_nonce(self, account: str, account_nonce: int, attempt_id: str) -> None:  # noqa: ARG002 - the port's
+        self.given[account] = account_nonce - 1
+
+
+class Counting:
+    """A node that counts what each account has in its blocks."""
+
+    def __init__(self) -> None:
+        self.network = FakeNetwork()
+        self.node = FakeNode(self.network, "node-a", "a")
+        self.counts: dict[str, int] = {}
+        self.asked = 0
+        self.watcher = ChainWatcher(self.node, JumpingClock())
+        self.node.account_nonce = self.account_nonce  # type: ignore[method-assign] # the fake network has no accounts
+
+    async def account_nonce(self, account: str, block_number: int | None = None) -> int:  # noqa: ARG002 - the port's
+        self.asked += 1
+        return self.counts.get(account, 0)
+
+    async def mine(self, *accounts: str) -> None:
+        for account in accounts:
+            self.counts[account] = self.counts.get(account, 0) + 1
+        self.network.mine()
+        await self.watcher.refresh()
+
+
+@pytest.fixture
+async def counting() -> Counting:
+    made = Counting()
+    await made.watcher.refresh()
+    return made
+
+
+async def test_an_account_has_one_marker_at_a_time(counting: Counting) -> None:
+    """It is free again when a block holds what it signed, and its next nonce is the one after."""
+    pool = AccountPool(["x", "y"], Ledger())
+    first = await pool.take(counting.watcher, "1", urgent=False)
+    second = await pool.take(counting.watcher, "2", urgent=False)
+    assert {first.account, second.account} == {"x", "y"}
+    waiting = asyncio.create_task(pool.take(counting.watcher, "3", urgent=False))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    await counting.mine("y")
+    third = await waiting
+    assert (third.account, third.account_nonce) == ("y", 1)
+
+
+async def test_blocks_without_its_marker_do_not_free_an_account(counting: Counting) -> None:
+    """A marker that is still pending may be mined in the next block, where a second one of its account must not be."""
+    pool = AccountPool(["x"], Ledger())
+    await pool.take(counting.watcher, "1", urgent=False)
+    waiting = asyncio.create_task(pool.take(counting.watcher, "2", urgent=False))
+    for _ in range(PATIENCE_BLOCKS + 2):
+        await asyncio.sleep(0)
+        await counting.mine()
+    with pytest.raises(NodeError) as refused:
+        await waiting
+    assert refused.value.reason.slug == "marker_accounts_busy"
+
+
+async def test_what_a_locked_group_waits_for_comes_first(counting: Counting) -> None:
+    """An addition or an unlock gets the next free account, however long others have waited for their locks."""
+    pool = AccountPool(["x"], Ledger())
+    await pool.take(counting.watcher, "1", urgent=False)
+    patient = asyncio.create_task(pool.take(counting.watcher, "2", urgent=False))
+    await asyncio.sleep(0)
+    urgent = asyncio.create_task(pool.take(counting.watcher, "3", urgent=True))
+    await asyncio.sleep(0)
+    await counting.mine("x")
+    assert (await urgent).account_nonce == 1
+    assert not patient.done()
+    await counting.mine("x")
+    assert (await patient).account_nonce == 2
+
+
+async def test_what_came_to_nothing_is_given_back(counting: Counting) -> None:
+    """A node that refuses the distribution has not used the account's nonce."""
+    pool = AccountPool(["x"], Ledger())
+    taken = await pool.take(counting.watcher, "1", urgent=False)
+    await pool.give_back(taken, "1")
+    assert await pool.take(counting.watcher, "2", urgent=False) == taken
+
+
+async def test_another_replica_has_other_accounts(counting: Counting) -> None:
+    """The store tells what another replica gave away, which no block shows yet."""
+    ledger = Ledger()
+    first, second = AccountPool(["x", "y"], ledger), AccountPool(["x", "y"], ledger)
+    taken = [await pool.take(counting.watcher, "1", urgent=False) for pool in (first, second)]
+    assert {account.account for account in taken} == {"x", "y"}
+
+
+async def test_counts_are_read_once_a_block(counting: Counting) -> None:
+    """A hundred lanes that wait for one account ask the node no more than one of them."""
+    pool = AccountPool(["x"], Ledger())
+    await pool.take(counting.watcher, "0", urgent=False)
+    waiting = [asyncio.create_task(pool.take(counting.watcher, str(n), urgent=False)) for n in range(1, 20)]
+    await asyncio.sleep(0)
+    before = counting.asked
+    await counting.mine()
+    await asyncio.sleep(0)
+    assert counting.asked - before <= 1
+    for task in waiting:
+        task.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
+
+
+async def test_what_the_urgent_leave_over_is_given_for_the_same_block(counting: Counting) -> None:
+    """A lock that let an addition go first does not wait for another block when an account is left."""
+    pool = AccountPool(["x", "y", "z"], Ledger())
+    for attempt in "123":
+        await pool.take(counting.watcher, attempt, urgent=False)
+    addition = asyncio.create_task(pool.take(counting.watcher, "4", urgent=True))
+    lock = asyncio.create_task(pool.take(counting.watcher, "5", urgent=False))
+    await asyncio.sleep(0)
+    await counting.mine("x", "y")
+    async with asyncio.timeout(1):
+        assert {(await addition).account, (await lock).account} == {"x", "y"}
+
+
+async def test_an_account_that_is_given_back_is_given_again_at_once(counting: Counting) -> None:
+    """Its attempt came to nothing: who waits need not wait for a block."""
+    pool = AccountPool(["x"], Ledger())
+    account = await pool.take(counting.watcher, "1", urgent=False)
+    waiting = asyncio.create_task(pool.take(counting.watcher, "2", urgent=False))
+    await asyncio.sleep(0)
+    await pool.give_back(account, "1")
+    async with asyncio.timeout(1):
+        assert await waiting == account

@@ -1,0 +1,99 @@
+"""Through which node a group is changed, while some hang."""
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
+from orchestrator.engine.node_ports import Head, NodeError
+from orchestrator.engine.nodes import fleet as fleet_module
+from orchestrator.engine.nodes.fleet import Fleet
+from orchestrator.engine.nodes.watcher import ChainWatcher
+from orchestrator.membership.model import GroupView
+from tests.fakes.clock import JumpingClock
+from tests.fakes.network import FakeNetwork, FakeNode, Group
+
+GROUP = "group"
+SECONDS = 5.0
+
+
+@pytest.fixture
+def network() -> FakeNetwork:
+    return FakeNetwork()
+
+
+@pytest.fixture
+def fleet(network: FakeNetwork, monkeypatch: pytest.MonkeyPatch) -> Fleet:
+    """Nodes c, a and b, of which c hangs and is asked first."""
+    monkeypatch.setattr(fleet_module, "LOOK_SECONDS", 0.02)
+    nodes = [FakeNode(network, name, name.upper()) for name in "cab"]
+    monkeypatch.setattr(nodes[0], "roots", hanging)
+    return Fleet([ChainWatcher(node, JumpingClock()) for node in nodes])
+
+
+async def hanging(_: str, __: Sequence[int]) -> tuple[GroupView, ...]:
+    await asyncio.Event().wait()
+    raise AssertionError("it was cancelled")
+
+
+async def known_heads(network: FakeNetwork, fleet: Fleet) -> None:
+    network.mine(5)
+    for watcher in fleet.watchers:
+        await watcher.refresh()
+
+
+async def test_a_creation_does_not_wait_for_a_node_that_shall_not_be_in(network: FakeNetwork, fleet: Fleet) -> None:
+    """A node that hangs and is to be no member of a new group is not waited for."""
+    await known_heads(network, fleet)
+    async with asyncio.timeout(SECONDS):
+        sender = await fleet.sender_for(GROUP, ["A", "B"], ())
+    assert sender.watcher.node.name in "ab"
+
+
+async def test_a_group_that_another_node_has_does_not_wait(network: FakeNetwork, fleet: Fleet) -> None:
+    """Once a member's node shows the group, the others are waited for no longer than a moment."""
+    network.groups[GROUP] = Group(owner="0xo", participants=("B",))
+    await known_heads(network, fleet)
+    async with asyncio.timeout(SECONDS):
+        sender = await fleet.sender_for(GROUP, (), ())
+    assert sender.watcher.node.name == "b"
+
+
+async def test_who_may_have_the_group_is_waited_for(network: FakeNetwork, fleet: Fleet) -> None:
+    """While only a member that is to leave shows the group, a node that has not answered may be one that stays."""
+    network.groups[GROUP] = Group(owner="0xo", participants=("B", "C"))
+    await known_heads(network, fleet)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.3):
+            await fleet.sender_for(GROUP, (), ["B"])
+
+
+@pytest.mark.parametrize(
+    ("heads", "silent", "newest"),
+    [
+        ({"a": 9, "b": 9, "c": 99}, "", "a"),  # c alone says so
+        ({"a": 9, "b": 7, "c": 7}, "bc", "a"),  # the others do not answer: their heads are old
+        ({"a": 9, "b": 7}, "", "a"),  # one may overstate, or the other be behind
+        ({"a": 9}, "a", "a"),
+    ],
+)
+def test_the_newest_node_is_one_that_is_believed(heads: dict[str, int], silent: str, newest: str) -> None:
+    """The node to read the newest blocks from answers, and where there are three, another one confirms its head."""
+    network = FakeNetwork()
+    watchers = [ChainWatcher(FakeNode(network, name, name), JumpingClock()) for name in heads]
+    for watcher in watchers:
+        name = watcher.node.name
+        watcher.head = Head(number=heads[name], block_hash="", parent_hash="")
+        watcher.silent = name in silent
+    assert Fleet(watchers).newest().node.name == newest
+
+
+async def test_a_member_that_is_to_leave_is_no_sender_while_others_do_not_answer(network: FakeNetwork) -> None:
+    """A removal waits for the nodes of those that stay: that they do not answer does not make the group be empty."""
+    stays, leaves = FakeNode(network, "stays", "A"), FakeNode(network, "leaves", "B")
+    network.groups[GROUP] = Group(owner="0xo", participants=("A", "B"))
+    fleet = Fleet([ChainWatcher(node, JumpingClock()) for node in (stays, leaves)])
+    await known_heads(network, fleet)
+    stays.down = True
+    with pytest.raises(NodeError, match="stays"):
+        await fleet.sender_for(GROUP, (), ["B"])

@@ -1,0 +1,162 @@
+"""Looking at the other groups of a new member's node, on the fake network."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+
+from orchestrator.engine.node_ports import NodeError, Said
+from orchestrator.engine.nodes.fleet import Fleet
+from orchestrator.engine.nodes.watcher import ChainWatcher
+from orchestrator.engine.proof import bystanders
+from orchestrator.engine.proof.bystanders import BystanderReader
+from orchestrator.membership.attempt import Action
+from orchestrator.membership.facts import Bystander, Bystanders
+from orchestrator.membership.model import Change, Effect, GroupView, State
+from orchestrator.membership.proof.bystanders import was_rolled_back
+from orchestrator.membership.reasons.table import Reason
+from tests.fakes.changes import a_change
+from tests.fakes.clock import JumpingClock
+from tests.fakes.network import FakeNetwork, FakeNode, Group
+from tests.fakes.surveys import a_plan
+
+
+class Added:
+    """Group g of a and b, to which c was added two blocks after its lock; c is in the group x with b as well."""
+
+    def __init__(self) -> None:
+        self.network = FakeNetwork()
+        self.nodes = {name: FakeNode(self.network, f"node-{name}", name) for name in "abc"}
+        self.network.groups["g"] = Group(owner="0xo", participants=("a", "b"))
+        self.network.groups["x"] = Group(owner="0xo", participants=("b", "c"))
+        self.network.groups["alone"] = Group(owner="0xo", participants=("c",))
+        self.network.mine(2)
+        self.network.write("x", 2)
+        self.network.write("alone", 2)
+        self.network.act("g", Action.LOCK)
+        self.network.mine()
+        self.network.act("g", Action.ADD, ["c"])
+        self.added = self.network.head.number
+        self.network.write("x")
+        self.network.mine(2)
+        self.fleet = Fleet([ChainWatcher(node, JumpingClock()) for node in self.nodes.values()])
+        self.reader = BystanderReader(self.fleet, self.known)
+        self.asked = 0
+
+    async def known(self) -> Sequence[str]:
+        self.asked += 1
+        return ["g", "x", "unheard of"]
+
+    async def read(self, last: int | None = None) -> Bystanders:
+        for watcher in self.fleet.watchers:
+            await watcher.refresh()
+        view = GroupView(block_number=self.added, exists=True, participants=("a", "b", "c"))
+        effect = Effect(block_number=self.added, block_hash="", view=view)
+        return await self.reader.read(self.change(), effect, last if last is not None else self.network.head.number)
+
+    def change(self) -> Change:
+        plan = a_plan(to_add=("c",), participants=("a", "b"))
+        return a_change("1", group="g", state=State.REPLAYING, members=("c",), plan=plan)
+
+    def falls_back(self, group: str, to: int, until: int | None = None) -> None:
+        """Let node c show from the addition on, up to a block or for good, what the group was at a block."""
+        shown, node = self.network.groups[group].views[to], self.nodes["c"]
+        usual = node._view
+
+        def view(group_id: str, number: int) -> GroupView:
+            found = usual(group_id, number)
+            fallen = group_id == group and self.added <= number <= (until if until is not None else number)
+            return replace(shown, block_number=number) if fallen else found
+
+        node._view = view  # type: ignore[method-assign] # what a replay with a window of one block leaves
+
+
+def told(found: Bystanders) -> dict[str, Bystander]:
+    return {group.privacy_group_id: group for group in found.groups}
+
+
+async def test_other_groups_are_compared_with_their_other_members() -> None:
+    """At the block before the addition and at the proof's end; where nobody else is seen, with what it was."""
+    added = Added()
+    found = told(await added.read())
+    assert set(found) == {"x", "alone"}
+    x = found["x"]
+    assert (x.node, x.enclave_key, x.block_before) == ("node-c", "c", added.added - 1)
+    assert (x.others_before, x.others) == ((x.root_before,), (x.root,))
+    assert x.root != x.root_before
+    assert (found["alone"].others, found["alone"].root) == ((), found["alone"].root_before)
+    assert not any(map(was_rolled_back, found.values()))
+
+
+@pytest.mark.parametrize("group", ["x", "alone"])
+async def test_a_group_that_fell_back_is_found(group: str) -> None:
+    """With another member to compare with, and without one by the state that came back."""
+    added = Added()
+    added.falls_back(group, added.added - 6)
+    found = told(await added.read())
+    assert [name for name, seen in found.items() if was_rolled_back(seen)] == [group]
+
+
+async def test_what_the_node_was_not_in_before_is_not_its_to_lose() -> None:
+    """A group that was made after the addition, or left before the end, is not looked at."""
+    added = Added()
+    added.network.groups["late"] = Group(owner="0xo", participants=("b", "c"))
+    added.network.act("x", Action.REMOVE, ["c"])
+    added.network.mine()
+    assert set(told(await added.read())) == {"alone"}
+
+
+async def test_a_node_that_lists_nothing_is_asked_about_known_groups() -> None:
+    """A tenant may not list; the groups that changes were made in are asked for."""
+    added = Added()
+
+    async def refused(enclave_keys: Sequence[str]) -> dict[str, tuple[str, ...]]:
+        raise NodeError(Reason(slug="unauthorized"), Said.REFUSED)
+
+    for node in added.nodes.values():
+        node.groups = refused  # type: ignore[method-assign] # a tenant's node
+    assert set(told(await added.read())) == {"x"}
+    assert added.asked == 1
+
+
+async def test_proofs_that_end_together_share_their_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was read for one proof is not asked for again; and no proof looks at more than its bound."""
+    added = Added()
+    await added.read()
+    before = [node.calls for node in added.nodes.values()]
+    await added.read()
+    assert [node.calls - calls for node, calls in zip(added.nodes.values(), before, strict=True)] == [1, 1, 1], "heads"
+    monkeypatch.setattr(bystanders, "MOST_GROUPS", 1)
+    found = await added.read()
+    assert (set(told(found)), found.left_out) == ({"alone"}, 1)
+
+
+async def test_a_witness_that_does_not_answer_is_none() -> None:
+    """The new member's own node has to; without it nothing is told, and the proof waits."""
+    added = Added()
+    await added.read()
+    added.reader = BystanderReader(added.fleet, added.known)
+    listed = await added.reader._listed(added.network.head.number)
+    assert set(listed.members) >= {"g", "x", "alone"}
+    added.nodes["b"].down = True
+    found = await added.reader.read(
+        added.change(),
+        Effect(block_number=added.added, block_hash="", view=GroupView(block_number=added.added, exists=True)),
+        added.network.head.number,
+    )
+    assert told(found)["x"].others == ()
+
+
+@pytest.mark.parametrize("group", ["x", "alone"])
+async def test_a_past_that_was_rewritten_is_no_rollback(group: str) -> None:
+    """Read late, the proof's last block may show what a replay made of it since: the newest block decides."""
+    added = Added()
+    last = added.network.head.number
+    added.network.mine(3)
+    added.falls_back(group, to=2, until=last)
+    found = told(await added.read(last))[group]
+    assert not was_rolled_back(found)
+    again = Added()
+    again.network.mine(3)
+    again.falls_back(group, to=2)
+    assert was_rolled_back(told(await again.read(last))[group]), "one that lasts is"
