@@ -24,6 +24,7 @@ _ERRORS: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.0)
 CONTAINED: Final = (
     *("attestation", "attesting", "audit", "backlog", "claim", "decision told", "durations", "embedded message queue"),
     *("chains", "event", "event set aside", "feed", "head", "heads", "inquiry", "intake", "join", "joining", "lane"),
+    "lanes without nodes",
     "loop lag",
     *(
         "message of an organisation",

@@ -30,6 +30,7 @@ from orchestrator.besu.codec.private_transaction import (
 )
 from orchestrator.besu.codec.results import Block, FoundGroup, GroupView, Head, Log, PrivateReceipt, PublicReceipt
 from orchestrator.besu.codec.simulation import Forecast, Simulation
+from orchestrator.besu.credential_errors import CredentialError
 from orchestrator.besu.errors import BesuError, ProtocolError, RpcError, TransportError, Verdict
 from orchestrator.besu.transport.http_client import HttpNode, open_session
 from orchestrator.besu.transport.subscriptions import Gap, GapReason
@@ -42,6 +43,7 @@ __all__ = [
     "Block",
     "ChangeReceipt",
     "CreatedGroup",
+    "CredentialError",
     "Done",
     "FlexiblePrivacyGroups",
     "Forecast",

@@ -56,7 +56,7 @@ TABLE: Final = (
     Check("chain-before", "Is each on the chain that it was on before?"),
     Check("mixed-versions", "Do all run the same version?"),
     Check("head-spread", "Are all near the newest block?"),
-    Check("account-key", "Do the accounts' keys load?"),
+    Check("account-key", "Do the accounts sign?"),
     Check("owned-groups", "What do the accounts own?"),
     Check("store", "Does the database answer?"),
     Check("store-clock", "Does the database's clock agree with this machine's?"),

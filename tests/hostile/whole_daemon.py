@@ -20,7 +20,7 @@ from unittest.mock import patch
 
 import aiohttp
 
-from orchestrator.app import assembly
+from orchestrator.app import node_access
 from orchestrator.app.daemon import run_daemon
 from orchestrator.besu.transport.http_client import HttpNode
 from orchestrator.config import Config
@@ -207,7 +207,7 @@ async def _running(folder: Path, devnet: Devnet, places: list[tuple[str, str]]) 
         context={"folder": folder},
     )
     stopping, ready = asyncio.Event(), asyncio.get_running_loop().create_future()
-    with patch.object(assembly, "HttpNode", partial(HttpNode, timeout_seconds=RPC_SECONDS)):
+    with patch.object(node_access, "HttpNode", partial(HttpNode, timeout_seconds=RPC_SECONDS)):
         running = asyncio.create_task(run_daemon(config, stopping, ready.set_result))
         await asyncio.wait({running, ready}, return_when=asyncio.FIRST_COMPLETED, timeout=60)
     try:

@@ -14,7 +14,7 @@ from typing import Any
 import aiohttp
 from eth_hash.auto import keccak
 
-from orchestrator.besu import SignerAwayError, SignerRefusedError, TokenError, TokenFile
+from orchestrator.besu import CredentialError, SignerAwayError, SignerRefusedError, TokenFile
 
 REFUSALS = ("AccessDenied", "Disabled", "InvalidKeyUsage", "KMSInvalidState", "NotFound", "UnrecognizedClient")
 """Beginnings of the errors by which it says that it does not sign; after all others it may sign later."""
@@ -45,10 +45,10 @@ class KmsKey:
             "SigningAlgorithm": "ECDSA_SHA_256",  # the name of the curve's algorithm; the digest is signed as it is
         }
         try:
-            headers = {"X-Amz-Target": "TrentService.Sign", **self._token.headers()}
+            headers = {"X-Amz-Target": "TrentService.Sign", **await self._token.headers()}
             async with self._session.post(self._url, json=body, headers=headers, allow_redirects=False) as response:
                 answer = await response.json(content_type=None)
-        except TokenError as error:
+        except CredentialError as error:
             raise SignerRefusedError(str(error)) from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise SignerAwayError(f"no answer from {self._url}: {type(error).__name__}") from error
