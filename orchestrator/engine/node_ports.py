@@ -203,8 +203,11 @@ class NodePort(Protocol):
     async def pooled(self, pmt_hashes: Sequence[str]) -> bool | None:
         """Return True when one of the PMTs waits in the node's pool, False when all are in blocks; None: not known."""
 
-    async def distribute(self, raw: bytes) -> bytes:
+    async def distribute(self, raw: bytes, from_block: int | None = None) -> bytes:
         """Store a signed private transaction in the enclaves of its group and return its payload key.
+
+        What answers must have `from_block`, else it is an error: a late node behind the same address would bundle a
+        history that lacks its end.
 
         The key has 32 bytes; 64 for an addition to a group with history, which discloses that history to the new
         members whether a marker follows or not (docs/besu.md#disclosure). Doing it again gives

@@ -482,7 +482,8 @@ class FakeNode:
         self._ask()
         return True if any(pmt_hash in pmt_hashes for pmt_hash, _ in self.network.pool) else None
 
-    async def distribute(self, raw: bytes) -> bytes:
+    async def distribute(self, raw: bytes, from_block: int | None = None) -> bytes:
+        assert from_block is None or self.network.head.number >= from_block
         self._ask_to_send()
         call = json.loads(raw)
         group = self.network.groups.get(call["group"])

@@ -70,14 +70,15 @@ class Wire:
 
     async def _exchange_once(self, calls: Sequence[Call], timeout: float) -> list[Answer]:
         world, weather = self._world, self._world.weather
-        sends = calls[0].method in SENDS
+        what = next((call for call in calls if call.method in SENDS), calls[0])
+        sends = what.method in SENDS
         if sends:
-            world.checks.leaves(self._life, calls[0].method, calls[0].params[0])
-        await self._life.moment(f"{self.url} {calls[0].method}")
+            world.checks.leaves(self._life, what.method, what.params[0])
+        await self._life.moment(f"{self.url} {what.method}")
         if not self._api.node.up:
             raise NodeUnreachableError(f"no connection to {self.url}")
         if sends:
-            world.checks.sent(self._life, calls[0].method, calls[0].params[0])
+            world.checks.sent(self._life, what.method, what.params[0])
         fault = world.emulation.controls.faults.take(
             self._api.node.number, [call.method for call in calls], TRANSPORT, in_batch=len(calls) > 1
         )
@@ -98,11 +99,11 @@ class Wire:
             await asyncio.sleep(timeout)
             raise NodeTimeoutError(f"{self.url} did not answer within {timeout:g} s")
         answers = await (asyncio.shield(work) if isinstance(work, asyncio.Task) else work)
-        await self._life.moment(f"{self.url} answers {calls[0].method}")
+        await self._life.moment(f"{self.url} answers {what.method}")
         if fault is not None and fault.kind in (FaultKind.LOST, FaultKind.HALF):
             raise ConnectionLostError(f"the connection to {self.url} broke")
         if answers is None or silence is Silence.LOST_ANSWER or world.happens(weather.lost_answer):
-            world.say(f"{self.url} loses the answer to {calls[0].method}")
+            world.say(f"{self.url} loses the answer to {what.method}")
             raise ConnectionLostError(f"the connection to {self.url} broke")
         if silence is Silence.NULL:
             answers[place] = replace(answers[place], error=None, result=None)
@@ -142,7 +143,7 @@ class Wire:
     def _known(self, calls: Sequence[Call], *, lags: bool) -> int | None:
         """The newest block of a replica that lags and is asked just now; None when the newest one answers."""
         world = self._world
-        if not is_read(calls[0].method):
+        if not all(is_read(call.method) for call in calls):
             return None
         if lags:
             return max(self._api.node.head.number - PROXY_LAG_BLOCKS, 0)

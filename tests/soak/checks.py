@@ -119,7 +119,7 @@ async def _published(nats_url: str) -> tuple[dict[str, list[int]], int]:
     found: dict[str, list[int]] = defaultdict(list)
     connection = await nats.connect(nats_url.split(","))
     try:
-        jetstream = connection.jetstream()
+        jetstream = connection.jetstream(timeout=30.0)  # the servers may be choosing who leads
         dead = (await jetstream.stream_info("membership-requests-dead")).state.messages
         state = (await jetstream.stream_info("membership-events")).state
         for number in range(state.first_seq, state.last_seq + 1):

@@ -18,6 +18,7 @@ from orchestrator.besu.codec.management_contract import (
 )
 from orchestrator.besu.codec.results import Head as SeenHead
 from orchestrator.besu.errors import (
+    BatchRefusedError,
     BesuError,
     MethodNotEnabledError,
     MethodNotFoundError,
@@ -232,9 +233,12 @@ class BesuNode:
         return True if True in waits else None if None in waits else False
 
     @meaning(distribution_failure)
-    async def distribute(self, raw: bytes) -> bytes:
+    async def distribute(self, raw: bytes, from_block: int | None = None) -> bytes:
         """Store a signed private transaction in its members' enclaves and return its payload key, 32 or 64 bytes."""
-        return await self._node.distribute_raw(raw)
+        try:
+            return await self._node.distribute_raw(raw, from_block=from_block)
+        except BatchRefusedError:
+            return await self._node.distribute_raw(raw)  # nothing was done; whoever takes no batch is one node
 
     @meaning(marker_failure)
     async def broadcast(self, raw: bytes, transaction_hash: str) -> None:

@@ -293,7 +293,9 @@ class Node(ChainNode):
         """
         return answers.read_hash(await self.http.call("eea_sendRawTransaction", bytes_to_hex(raw), timeout=timeout))
 
-    async def distribute_raw(self, raw: bytes, *, timeout: float = SEND_TIMEOUT_SECONDS) -> bytes:
+    async def distribute_raw(
+        self, raw: bytes, *, from_block: int | None = None, timeout: float = SEND_TIMEOUT_SECONDS
+    ) -> bytes:
         """Store a signed private transaction in its members' enclaves and return its payload key, 32 or 64 bytes.
 
         It is checked as a send is. What is returned is the input of its marker transaction. Doing it again gives other
@@ -302,9 +304,22 @@ class Node(ChainNode):
 
         Args:
             raw: what ``sign_private_transaction`` returned.
+            from_block: the block that what answers must have. Behind one address there may be several nodes, and a
+                late one bundles a history that lacks its end, such as the lock (docs/besu.md#stale-bundles).
             timeout: seconds.
+
+        Raises:
+            NotKnownError: what answered lacks that block; nothing of it is to be used.
         """
-        answered = await self.http.call("priv_distributeRawTransaction", bytes_to_hex(raw), timeout=timeout)
+        call = Call("priv_distributeRawTransaction", (bytes_to_hex(raw),))
+        if from_block is None:
+            answered = await self.http.call(call.method, *call.params, timeout=timeout)
+        else:
+            # In one HTTP request, which one node answers (unless it takes no batches).
+            head, answer = await self.http.batch([Call("eth_blockNumber"), call], timeout=timeout)
+            answered = result_of(answer)
+            if answers.read_number(result_of(head)) < from_block:
+                raise NotKnownError(f"what answered has no block {from_block} yet, and would bundle less than there is")
         payload_key = answers.read_data(answered)
         if len(payload_key) not in PAYLOAD_KEY_BYTES:
             raise ProtocolError(f"a payload key of {len(payload_key)} bytes, instead of 32 or 64")

@@ -39,9 +39,11 @@ class TimedNode(Node):
 
     distributed_seconds: float | None = None
 
-    async def distribute_raw(self, raw: bytes, *, timeout: float = SEND_TIMEOUT_SECONDS) -> bytes:  # noqa: D102 - as Node's
+    async def distribute_raw(  # noqa: D102 - as Node's
+        self, raw: bytes, *, from_block: int | None = None, timeout: float = SEND_TIMEOUT_SECONDS
+    ) -> bytes:
         began = time.monotonic()
-        found = await super().distribute_raw(raw, timeout=timeout)
+        found = await super().distribute_raw(raw, from_block=from_block, timeout=timeout)
         self.distributed_seconds = time.monotonic() - began
         return found
 

@@ -175,14 +175,14 @@ class Way:
     action: Action
     sounded: bool = False
 
-    async def distribute(self, raw: bytes) -> bytes:
+    async def distribute(self, raw: bytes, from_block: int | None = None) -> bytes:
         """Hand a signed private transaction to a node's enclave and those of the recipients; return its payload key.
 
         Raises:
             NodeError: It was not distributed, with what is known of the cause.
         """
         try:
-            return await self.watcher.node.distribute(raw)
+            return await self.watcher.node.distribute(raw, from_block)
         except NodeError as error:
             raise await self.blamed(error) from error
 

@@ -156,7 +156,7 @@ class Sending:
         # A distribution hands the whole history to the newcomer's enclave, marker or not (docs/besu.md#disclosure).
         self.leases.require(change.privacy_group_id)
         begun_at = self.clock.now()
-        payload_key = await way.distribute(raw)
+        payload_key = await way.distribute(raw, command.after_block)
         seconds = max((self.clock.now() - begun_at).total_seconds(), 0.0)
         if command.action is Action.ADD and len(payload_key) != HISTORY_KEY_BYTES:
             detail = f"node {watcher.node.name} did not take the transaction for an addition and attached no history"

@@ -28,7 +28,7 @@ def refuse(rig: "Rig", reason: Reason, refuses: Callable[[str], bool]) -> list[s
     asked: list[str] = []
     takes = rig.nodes["a"].distribute
 
-    async def distribute(raw: bytes) -> bytes:
+    async def distribute(raw: bytes, from_block: int | None = None) -> bytes:
         call = json.loads(raw)
         asked.append(call["action"] if call["group"] == GROUP else "sounding")
         if refuses(asked[-1]):
@@ -89,7 +89,7 @@ async def test_an_old_members_outage_under_a_lock_is_not_taken_for_a_large_histo
     await rig.group_of("a", "b")
     takes, failures = rig.nodes["a"].distribute, 0
 
-    async def distribute(raw: bytes) -> bytes:
+    async def distribute(raw: bytes, from_block: int | None = None) -> bytes:
         nonlocal failures
         call = json.loads(raw)
         if failures < 20 and call["action"] != "lock" and (call["group"] == GROUP or key("b") in call["members"]):

@@ -72,7 +72,7 @@ async def test_a_refused_add_gives_the_lock_back(rig: Rig) -> None:
     await rig.group_of("a", "b")
     lock_passes = rig.nodes["a"].distribute
 
-    async def refuse_additions(raw: bytes) -> bytes:
+    async def refuse_additions(raw: bytes, from_block: int | None = None) -> bytes:
         if json.loads(raw)["action"] == "add":
             raise NodeError(Reason(slug="enclave_key_unknown", detail="NodeMissingPeerUrl"))
         return await lock_passes(raw)
@@ -93,7 +93,7 @@ async def test_an_enclave_of_a_member_that_is_away_is_waited_for(rig: Rig, slug:
     await rig.group_of("a", "b")
     distribute, refused = rig.nodes["a"].distribute, 0
 
-    async def refuse_twice(raw: bytes) -> bytes:
+    async def refuse_twice(raw: bytes, from_block: int | None = None) -> bytes:
         nonlocal refused
         if json.loads(raw)["action"] == "lock" and refused < 2:
             refused += 1
@@ -112,7 +112,7 @@ async def test_a_new_members_enclave_that_is_away_is_waited_for(rig: Rig) -> Non
     await rig.group_of("a", "b")
     distribute, refused = rig.nodes["a"].distribute, 0
 
-    async def refuse_some(raw: bytes) -> bytes:
+    async def refuse_some(raw: bytes, from_block: int | None = None) -> bytes:
         nonlocal refused
         if json.loads(raw)["action"] in ("add", "create") and refused < 2 * FAILURES_WHILE_LOCKED:
             refused += 1
