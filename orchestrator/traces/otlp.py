@@ -128,8 +128,8 @@ def open_export(endpoint: str | None, headers: Mapping[str, str], ca_file: str |
     """
     try:
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415 - optional
-        from opentelemetry.sdk.resources import OTELResourceDetector, Resource  # noqa: PLC0415
-        from opentelemetry.sdk.trace.export import SpanExportResult  # noqa: PLC0415
+        from opentelemetry.sdk.resources import OTELResourceDetector, Resource  # noqa: PLC0415 - the extra
+        from opentelemetry.sdk.trace.export import SpanExportResult  # noqa: PLC0415 - the extra
     except ImportError as error:
         raise TracesUnavailableError(
             f"traces need OpenTelemetry, which is not installed ({error.name}): install "
@@ -148,9 +148,9 @@ def open_export(endpoint: str | None, headers: Mapping[str, str], ca_file: str |
 
 def _readable(span: Span, resource: Any) -> "ReadableSpan":
     from opentelemetry.sdk.trace import ReadableSpan  # noqa: PLC0415 - see above
-    from opentelemetry.sdk.util.instrumentation import InstrumentationScope  # noqa: PLC0415
-    from opentelemetry.trace import SpanKind  # noqa: PLC0415
-    from opentelemetry.trace.status import Status, StatusCode  # noqa: PLC0415
+    from opentelemetry.sdk.util.instrumentation import InstrumentationScope  # noqa: PLC0415 - the extra
+    from opentelemetry.trace import SpanKind  # noqa: PLC0415 - the extra
+    from opentelemetry.trace.status import Status, StatusCode  # noqa: PLC0415 - the extra
 
     return ReadableSpan(
         name=span.name,

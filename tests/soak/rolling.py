@@ -237,7 +237,7 @@ async def restart_each(running: Stage, between: Sequence[Callable[[], Awaitable[
     problems = []
     for number, replica in enumerate(running.replicas, start=1):
         name = f"r{number}"
-        await running.until(lambda name=name: running.held_by(name), f"{name} holds lanes")  # type: ignore[misc]
+        await running.until(lambda name=name: running.held_by(name), f"{name} holds lanes")  # type: ignore[misc] # its type is not inferred
         if not await replica.restart():
             problems.append(f"{name} was not at work")
         if left := await running.held_by(name):

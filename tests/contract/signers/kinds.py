@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import ssl
 import subprocess
 import sys
 import threading
@@ -10,6 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import trustme
 
 from orchestrator.besu.key_services.pkcs11_token import _libraries
 from orchestrator.config import AccountConfig
@@ -71,9 +74,6 @@ def web3signer(folder: Path) -> Iterator[Kind]:
 @contextmanager
 def web3signer_mutual_tls(folder: Path) -> Iterator[Kind]:
     """Web3Signer over HTTPS with client certificates, behind something that wants a token; its key is named."""
-    import ssl  # noqa: PLC0415
-
-    import trustme  # noqa: PLC0415
 
     authority = trustme.CA()
     authority.cert_pem.write_to_path(folder / "ca.pem")

@@ -1,5 +1,6 @@
 """Web3Signer in particular: what each answer means, how its key is found, and TLS."""
 
+import asyncio
 import json
 import ssl
 import urllib.request
@@ -7,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 import trustme
 from aiohttp import web
@@ -164,7 +166,6 @@ async def test_a_list_that_is_none_is_told(server: Web3SignerServer, monkeypatch
 
 async def test_no_more_than_configured_are_asked_at_once(server: Web3SignerServer) -> None:
     """Of many signatures that are wanted, so many are under way at a time."""
-    import asyncio  # noqa: PLC0415
 
     server.delay_seconds = 0.03
     configured = account(server, public_key=identifier_of(KEY)).model_copy(update={"sign_at_once": 3})
@@ -177,7 +178,6 @@ async def test_no_more_than_configured_are_asked_at_once(server: Web3SignerServe
 
 async def test_a_connection_that_breaks_amid_an_answer_is_no_answer(server: Web3SignerServer) -> None:
     """A server that dies while it signs is away, and the signature is asked for anew when it is back."""
-    import asyncio  # noqa: PLC0415
 
     server.delay_seconds = 60
     async with opened_account(account(server)) as signer:
@@ -267,7 +267,6 @@ async def test_a_token_that_can_not_be_read_is_told(server: Web3SignerServer, tm
 
 async def test_the_emulation_is_as_web3signers_description(server: Web3SignerServer) -> None:
     """Upcheck, list, signing of hexadecimal with and without prefix, and the statuses 400 and 404."""
-    import aiohttp  # noqa: PLC0415
 
     async with aiohttp.ClientSession(server.url) as session:
         async with session.get("/upcheck") as answer:

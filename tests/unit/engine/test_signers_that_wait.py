@@ -23,7 +23,7 @@ def before_signing(rig: Rig, do: Before) -> None:
         await do(given)
         return await sign(**given)
 
-    rig.signers.sign = signed  # type: ignore[method-assign]
+    rig.signers.sign = signed  # type: ignore[method-assign] # the wait
 
 
 def failing(rig: Rig, slug: str, action: Action, times: int) -> None:
