@@ -1,9 +1,12 @@
 """The HTTP application: routes from the table of operations, documents, pages, and what guards them."""
 
+import asyncio
 import json
+from collections.abc import Callable
+from functools import partial
 from importlib.resources import files
 from pathlib import PurePath
-from typing import Final
+from typing import Any, Final
 
 from aiohttp import web
 
@@ -54,14 +57,9 @@ def make_api(services: ApiServices, authentication: Authentication) -> web.Appli
         app.router.add_route(operation.method, operation.path, operation.handler)
         if operation.method == "GET":
             app.router.add_route("HEAD", operation.path, operation.handler)
-    _add_text(
-        app,
-        "/openapi.json",
-        json.dumps(openapi_document(access_control=authentication.rules.required)),
-        "application/json",
-    )
-    for path, document in services.documents.items():
-        _add_text(app, path, document, "application/json")
+    own = {"/openapi.json": partial(openapi_document, access_control=authentication.rules.required)}
+    for path, document in (own | dict(services.documents)).items():
+        _add_document(app, path, document)
     pages = files("orchestrator.api").joinpath("pages")
     for path, name in _PAGES.items():
         _add_text(app, path, pages.joinpath(name).read_text("utf-8"), "text/html")
@@ -78,6 +76,20 @@ def make_api(services: ApiServices, authentication: Authentication) -> web.Appli
 
 def _path_of(route: web.AbstractRoute) -> str:
     return "" if route.resource is None else route.resource.canonical
+
+
+def _add_document(app: web.Application, path: str, document: Callable[[], dict[str, Any]]) -> None:
+    """Serve a description that takes most of a second to make: when it is first asked for, and on a thread."""
+    made: list[str] = []
+    making = asyncio.Lock()
+
+    async def answer(_request: web.Request) -> web.Response:
+        async with making:
+            if not made:
+                made.append(await asyncio.to_thread(lambda: json.dumps(document())))
+        return web.Response(text=made[0], content_type="application/json", charset="utf-8")
+
+    app.router.add_get(path, answer)
 
 
 def _add_text(app: web.Application, path: str, text: str, media_type: str) -> None:

@@ -1,11 +1,11 @@
 """The HTTP interface around one engine: who may use it, and where it listens."""
 
 import asyncio
-import json
 import socket
 import ssl
 import time
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -76,7 +76,7 @@ async def serve_http(
         metrics=engine.metrics.registry,
         now=engine.clock.now,
         origins=config.api.origins,
-        documents={"/asyncapi.json": json.dumps(_asyncapi(names))},
+        documents={"/asyncapi.json": partial(_asyncapi, names)},
     )
     authentication = Authentication(
         access_rules(config),

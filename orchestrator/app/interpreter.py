@@ -22,11 +22,12 @@ TURN_SECONDS: Final = 0.0005
 
 
 def settle_interpreter() -> None:
-    """Leave everything that is alive now out of all later collections, collect less often, and take short turns.
+    """Leave everything that is alive now out of all later collections, which are made seldom, and take short turns.
 
     Call it once, when the process is set up and before its work begins.
     """
     gc.collect()
     gc.freeze()
+    gc.enable()
     gc.set_threshold(NEW_OBJECTS, YOUNG_COLLECTIONS, MIDDLE_COLLECTIONS)
     sys.setswitchinterval(TURN_SECONDS)

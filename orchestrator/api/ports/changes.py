@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 from prometheus_client import CollectorRegistry
 
@@ -296,7 +296,7 @@ class ApiServices:
         audit: The audit log.
         metrics: What ``/metrics`` shows.
         now: Returns the present time, timezone-aware UTC.
-        documents: Further JSON documents to serve, by path (``/asyncapi.json``).
+        documents: Further JSON documents to serve, by path (``/asyncapi.json``): made when they are asked for.
         origins: Addresses (scheme and host, lower case) of proxies whose pages may use the API.
     """
 
@@ -315,5 +315,5 @@ class ApiServices:
     audit: AuditLog
     metrics: CollectorRegistry
     now: Callable[[], datetime]
-    documents: Mapping[str, str] = field(default_factory=dict)
+    documents: Mapping[str, Callable[[], dict[str, Any]]] = field(default_factory=dict)
     origins: tuple[str, ...] = ()
