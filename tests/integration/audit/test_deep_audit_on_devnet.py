@@ -29,6 +29,7 @@ from orchestrator.store.commits.schema_version import migrate
 from orchestrator.store.stores.block_watch_store import SqlWatchRecord
 from orchestrator.store.stores.change_store import SqlChangeStore
 from orchestrator.store.stores.outbox_store import SqlOutbox
+from tests.fakes.migrated_stores import migrated
 from tests.integration.audit.test_audit_on_devnet import OWNER, OWNER_KEY, Audited, network
 from tests.integration.lost_additions import losing_the_next_addition, send_call
 
@@ -160,8 +161,7 @@ async def test_the_watch_tells_when_a_group_is_closed(tmp_path: Path) -> None:
     """On a real chain the watch tells the group, the block and the account soon after the block."""
     async with network(tmp_path) as audited:
         group = await audited.group(1, 2)
-        url = f"sqlite:///{tmp_path / 'watch.db'}"
-        migrate(url)
+        url = migrated(tmp_path / "watch.db")
         async with Database(url) as database, asyncio.timeout(60):
             await watched(audited, database, group)
 

@@ -16,7 +16,7 @@ from orchestrator.devnet import Devnet, DevnetConfig, running_devnet
 from orchestrator.engine.intake.requests import parse_request
 from orchestrator.membership.attempt import Action
 from orchestrator.membership.model import RESTING, Change, State, Verdict
-from orchestrator.store.commits.schema_version import migrate
+from tests.fakes.migrated_stores import migrated
 from tests.servers.http_signers import Web3SignerServer, identifier_of
 
 # Well-known public development keys.
@@ -76,8 +76,7 @@ async def network(folder: Path) -> AsyncIterator[Network]:
 
 def configuration(folder: Path, devnet: Devnet, signer: Web3SignerServer) -> Config:
     """Return a configuration of two owners: one's key is at the signer, the other's in a file."""
-    url = f"sqlite:///{folder / 'store.db'}"
-    migrate(url)
+    url = migrated(folder / "store.db")
     key_file = folder / "other.key"
     key_file.write_text(OTHER_KEY.hex())
     key_file.chmod(0o600)

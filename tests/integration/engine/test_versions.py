@@ -16,7 +16,7 @@ from orchestrator.config import Config
 from orchestrator.devnet import Devnet, DevnetConfig, running_devnet
 from orchestrator.engine.intake.requests import parse_request
 from orchestrator.membership.model import RESTING, Change, State, Verdict
-from orchestrator.store.commits.schema_version import migrate
+from tests.fakes.migrated_stores import migrated
 from tests.patience import patient
 
 # A well-known public development key.
@@ -54,8 +54,7 @@ async def network(folder: Path, **options: Any) -> AsyncIterator[Network]:
     key_file = folder / "owner.key"
     key_file.write_text(OWNER_KEY)
     key_file.chmod(0o600)
-    url = f"sqlite:///{folder / 'store.db'}"
-    migrate(url)
+    url = migrated(folder / "store.db")
     stopping = asyncio.Event()
     async with running_devnet(config_of_devnet) as devnet:
         config = Config.model_validate(

@@ -22,6 +22,7 @@ from orchestrator.devnet import DevnetConfig, running_devnet
 from orchestrator.engine.ports import BrokerError
 from orchestrator.store.commits.schema_version import migrate
 from orchestrator.store.database.connections import normalised
+from tests.fakes.migrated_stores import migrated
 from tests.integration.faults import chain_truth as truth
 from tests.integration.faults.jumping_clock import JumpingClock
 from tests.integration.faults.striking import FAULTS, Surroundings, heal
@@ -220,11 +221,12 @@ async def stage(folder: Path, faults: Sequence[str], chance: Random) -> AsyncIte
     async with contextlib.AsyncExitStack() as stack:
         queue = await _entered(stack, NatsServer())
         postgresql = None
-        url = f"sqlite:///{folder / 'store.db'}"
         if "database_restart" in faults:
             postgresql = await _entered(stack, await asyncio.to_thread(PostgreSQLServer))
             url = postgresql.url_of(await asyncio.to_thread(postgresql.create_database))
-        await asyncio.to_thread(_migrate, url)
+            await asyncio.to_thread(_migrate, url)
+        else:
+            url = migrated(folder / "store.db")
         devnet = await stack.enter_async_context(
             running_devnet(
                 DevnetConfig(

@@ -31,10 +31,10 @@ from orchestrator.engine.proof.tracking import ReplayTracker
 from orchestrator.membership.forecast.schedule import ADDS, ReplayRules
 from orchestrator.membership.model import RESTING, Change, State
 from orchestrator.store.commits.database import Database
-from orchestrator.store.commits.schema_version import migrate
 from orchestrator.store.stores.change_store import SqlChangeStore
 from orchestrator.store.stores.history_store import SqlHistoryStore
 from tests.fakes.clock import FastClock
+from tests.fakes.migrated_stores import migrated
 from tests.fakes.network import FakeContract, FakeMarkers, FakeNetwork, FakeNode, FakeSigners, counted_accounts
 
 OWNER = "0xFE3B557E8Fb62b89F4916B721be55cEb828dBd73"
@@ -146,8 +146,7 @@ async def cautious_rig(tmp_path: Path) -> AsyncIterator[Rig]:
 @asynccontextmanager
 async def running_rig(folder: Path, confirmations: int) -> AsyncIterator[Rig]:
     clock = FastClock()
-    url = f"sqlite:///{folder / 'store.db'}"
-    migrate(url)
+    url = migrated(folder / "store.db")
     async with Database(url) as database:
         made = Rig(SqlChangeStore(database, clock), SqlHistoryStore(database), clock, confirmations)
         made.network.mine()

@@ -6,16 +6,15 @@ from pathlib import Path
 from orchestrator.engine.news import NewsReader
 from orchestrator.membership.news.status import EventType, StatusEvent
 from orchestrator.store.commits.database import Database
-from orchestrator.store.commits.schema_version import migrate
 from orchestrator.store.stores.change_store import SqlChangeStore
 from orchestrator.store.stores.outbox_store import SqlOutbox
 from tests.fakes.clock import START, JumpingClock
+from tests.fakes.migrated_stores import migrated
 
 
 async def test_news_are_read_on_and_by_a_new_reader_alike(tmp_path: Path) -> None:
     """A reader learns what comes later, and one that starts later knows the same."""
-    url = f"sqlite:///{tmp_path / 'store.db'}"
-    migrate(url)
+    url = migrated(tmp_path / "store.db")
     async with Database(url) as database:
         clock = JumpingClock()
         store = SqlChangeStore(database, clock)

@@ -15,10 +15,10 @@ from orchestrator.engine.preflight.bundling_times import BundlingBook
 from orchestrator.engine.preflight.durations import AdditionTimes
 from orchestrator.membership.news.forecast_document import forecast_data
 from orchestrator.store.commits.database import Database
-from orchestrator.store.commits.schema_version import migrate
 from orchestrator.store.stores.history_store import SqlHistoryStore
 from orchestrator.store.stores.time_store import SqlAdditionTimes
 from tests.fakes.clock import FastClock
+from tests.fakes.migrated_stores import migrated
 from tests.fakes.network import FakeNetwork, FakeNode, Group
 
 
@@ -46,8 +46,7 @@ class Asked:
 
 @pytest.fixture
 async def asked(tmp_path: Path) -> AsyncIterator[Asked]:
-    url = f"sqlite:///{tmp_path / 'store.db'}"
-    migrate(url)
+    url = migrated(tmp_path / "store.db")
     async with Database(url) as database:
         yield Asked(database)
 

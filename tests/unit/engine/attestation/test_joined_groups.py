@@ -15,10 +15,10 @@ from orchestrator.membership.attempt import Action
 from orchestrator.membership.model import Change, Kind
 from orchestrator.membership.news.status import EventType, StatusEvent
 from orchestrator.store.commits.database import Database
-from orchestrator.store.commits.schema_version import migrate
 from orchestrator.store.stores.change_store import SqlChangeStore
 from orchestrator.store.stores.outbox_store import SqlOutbox
 from tests.fakes.clock import START, JumpingClock
+from tests.fakes.migrated_stores import migrated
 from tests.fakes.network import FakeNetwork, FakeNode, Group
 
 JOINING, JOINED = EventType.GROUP_JOINING, EventType.GROUP_JOINED
@@ -65,8 +65,7 @@ class Joining:
 
 @pytest.fixture
 async def joining(tmp_path: Path) -> AsyncIterator[Joining]:
-    url = f"sqlite:///{tmp_path / 'store.db'}"
-    migrate(url)
+    url = migrated(tmp_path / "store.db")
     async with Database(url) as database:
         yield Joining(database)
 

@@ -14,10 +14,10 @@ from orchestrator.engine.nodes.watcher import ChainWatcher
 from orchestrator.membership.attempt import Action
 from orchestrator.membership.news.status import EventType, StatusEvent
 from orchestrator.store.commits.database import Database
-from orchestrator.store.commits.schema_version import migrate
 from orchestrator.store.stores.change_store import SqlChangeStore
 from orchestrator.store.stores.outbox_store import SqlOutbox
 from tests.fakes.clock import JumpingClock
+from tests.fakes.migrated_stores import migrated
 from tests.fakes.network import FakeNetwork, FakeNode, Group
 
 DIVERGED, CONVERGED = EventType.GROUP_DIVERGED, EventType.GROUP_CONVERGED
@@ -49,8 +49,7 @@ class Audited:
 
 @pytest.fixture
 async def audited(tmp_path: Path) -> AsyncIterator[Audited]:
-    url = f"sqlite:///{tmp_path / 'store.db'}"
-    migrate(url)
+    url = migrated(tmp_path / "store.db")
     async with Database(url) as database:
         yield Audited(database)
 

@@ -10,11 +10,11 @@ from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.nodes.watcher import ChainWatcher
 from orchestrator.membership.damage.findings import Damage, DamageFinding, Severity
 from orchestrator.store.commits.database import Database
-from orchestrator.store.commits.schema_version import migrate
 from orchestrator.store.stores.history_store import SqlHistoryStore
 from tests.fakes.clock import FastClock
 from tests.fakes.head_maps import Act
 from tests.fakes.mapped_nodes import Chain, MapNode
+from tests.fakes.migrated_stores import migrated
 
 
 class ListingNode(MapNode):
@@ -48,8 +48,7 @@ class Audited:
 
 @pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[SqlHistoryStore]:
-    url = f"sqlite:///{tmp_path / 'store.db'}"
-    migrate(url)
+    url = migrated(tmp_path / "store.db")
     async with Database(url) as database:
         yield SqlHistoryStore(database)
 

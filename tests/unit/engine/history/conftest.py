@@ -6,13 +6,12 @@ from pathlib import Path
 import pytest
 
 from orchestrator.store.commits.database import Database
-from orchestrator.store.commits.schema_version import migrate
 from orchestrator.store.stores.history_store import SqlHistoryStore
+from tests.fakes.migrated_stores import migrated
 
 
 @pytest.fixture
 async def histories(tmp_path: Path) -> AsyncIterator[SqlHistoryStore]:
-    url = f"sqlite:///{tmp_path / 'store.db'}"
-    migrate(url)
+    url = migrated(tmp_path / "store.db")
     async with Database(url) as database:
         yield SqlHistoryStore(database)

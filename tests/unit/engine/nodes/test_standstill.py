@@ -12,10 +12,10 @@ from orchestrator.engine.nodes.standstill import StandstillWatch
 from orchestrator.engine.nodes.watcher import ChainWatcher
 from orchestrator.membership.news.status import EventType, StatusEvent
 from orchestrator.store.commits.database import Database
-from orchestrator.store.commits.schema_version import migrate
 from orchestrator.store.stores.change_store import SqlChangeStore
 from orchestrator.store.stores.outbox_store import SqlOutbox
 from tests.fakes.clock import JumpingClock
+from tests.fakes.migrated_stores import migrated
 from tests.fakes.network import FakeNetwork, FakeNode
 
 MINUTE = timedelta(minutes=1)
@@ -53,8 +53,7 @@ class Scene:
 
 @pytest.fixture
 async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
-    url = f"sqlite:///{tmp_path / 'store.db'}"
-    migrate(url)
+    url = migrated(tmp_path / "store.db")
     async with Database(url) as database:
         yield Scene(database)
 

@@ -15,10 +15,10 @@ from orchestrator.membership.attempt import Action
 from orchestrator.membership.facts import Surveyed
 from orchestrator.membership.model import GroupView, Kind, Repair, State
 from orchestrator.store.commits.database import Database
-from orchestrator.store.commits.schema_version import migrate
 from orchestrator.store.stores.history_store import SqlHistoryStore
 from tests.fakes.changes import a_change
 from tests.fakes.clock import JumpingClock
+from tests.fakes.migrated_stores import migrated
 from tests.fakes.network import FakeNetwork, FakeNode, Group
 
 GROUP = a_change("add").privacy_group_id
@@ -27,8 +27,7 @@ GROUP = a_change("add").privacy_group_id
 @pytest.fixture
 async def histories(tmp_path: Path) -> AsyncIterator[SqlHistoryStore]:
     """A store for what is read of histories."""
-    url = f"sqlite:///{tmp_path / 'store.db'}"
-    migrate(url)
+    url = migrated(tmp_path / "store.db")
     async with Database(url) as database:
         yield SqlHistoryStore(database)
 
