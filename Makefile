@@ -7,6 +7,9 @@ MINUTES ?= 2
 REPLICAS ?= 2
 UV_VERSION := 0.13.9
 
+# Where it is set, hundreds of test modules are compiled anew by each of four processes at each run.
+unexport PYTHONDONTWRITEBYTECODE
+
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
