@@ -10,8 +10,9 @@ import structlog
 from orchestrator.app.assembly import Engine
 from orchestrator.config import Config
 from orchestrator.doctor.findings import Finding, Level
-from orchestrator.engine.archives.audit_log import AuditArchiver
-from orchestrator.engine.archives.changes import ChangeArchiver
+from orchestrator.engine.archives.archiver import Archiver
+from orchestrator.engine.archives.audit_log import OldAuditEntries
+from orchestrator.engine.archives.changes import OldChanges
 from orchestrator.engine.isolation import contained
 from orchestrator.engine.ports import Clock, StoreError
 from orchestrator.store.commits.database import Database
@@ -50,7 +51,7 @@ class SizeWatch:
             await self._clock.sleep(EVERY_SECONDS)
 
 
-def growth_parts(config: Config, engine: Engine) -> tuple[SizeWatch | ChangeArchiver | AuditArchiver, ...]:
+def growth_parts(config: Config, engine: Engine) -> tuple[SizeWatch | Archiver, ...]:
     """Return what measures the store and, where an archive is configured, keeps it small."""
     watch = SizeWatch(engine.database, engine.clock)
     engine.metrics.watch_store(lambda: watch.size)
@@ -58,24 +59,26 @@ def growth_parts(config: Config, engine: Engine) -> tuple[SizeWatch | ChangeArch
     return (watch, *(part for part in found if part is not None))
 
 
-def audit_archiver(config: Config, engine: Engine) -> AuditArchiver | None:
+def audit_archiver(config: Config, engine: Engine) -> Archiver | None:
     """Return what archives the audit log; None where it is kept."""
     folder, days = config.retention.archive_dir, config.retention.audit_days
     if folder is None or days is None:
         return None
     files = ArchiveFiles(folder, engine.clock.now, kind="audit")
     keep = timedelta(days=days)
-    return AuditArchiver(engine.audit, engine.outbox, files.append, engine.clock, engine.holder, keep)
+    entries = OldAuditEntries(engine.audit, files.append, engine.clock)
+    return Archiver(entries, "audit archiving", engine.outbox, engine.clock, engine.holder, keep)
 
 
-def archiver(config: Config, engine: Engine) -> ChangeArchiver | None:
+def archiver(config: Config, engine: Engine) -> Archiver | None:
     """Return what archives ended changes; None where no archive is configured."""
     folder = config.retention.archive_dir
     if folder is None:
         return None
     files = ArchiveFiles(folder, engine.clock.now)
     keep = timedelta(days=config.retention.changes_days)
-    return ChangeArchiver(SqlEndedChanges(engine.database), files.append, engine.clock, engine.holder, keep)
+    changes = OldChanges(SqlEndedChanges(engine.database), files.append, engine.clock)
+    return Archiver(changes, "archiving", engine.outbox, engine.clock, engine.holder, keep)
 
 
 def examine_growth(config: Config, size: StoreSize) -> tuple[Finding, ...]:

@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from orchestrator.engine.archives.changes import ArchiveError
+from orchestrator.engine.archives.archiver import ArchiveError
 
 LARGEST_BYTES: Final = 64 << 20
 """A file that is larger is not added to."""

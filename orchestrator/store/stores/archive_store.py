@@ -1,16 +1,13 @@
 """`EndedChanges` of `engine.archives.changes` on SQL: each method is one unit of work in a worker thread."""
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 
 from orchestrator.engine.archives.changes import EndedBatch
 from orchestrator.store.commits.database import Database
 from orchestrator.store.rows import micros
-from orchestrator.store.units import archive, readers
-
-_KEY = ""
-"""What these units lock belongs to no group, and nobody else locks it."""
+from orchestrator.store.units import archive
 
 
 class SqlEndedChanges:
@@ -31,13 +28,3 @@ class SqlEndedChanges:
         """Delete those of them that still may go, in one transaction; returns how many went."""
         unit = partial(archive.delete, change_ids=tuple(change_ids), before=micros(before))
         return await self._database.write(unit)
-
-    async def acquire_lease(self, name: str, *, holder: str, lease: timedelta, now: datetime) -> bool:
-        """Take or prolong the right to do a named work alone; False while another holder's lease lasts."""
-        until = micros(now + lease)
-        unit = partial(readers.acquire_lease, name=name, holder=holder, now=micros(now), lease_until=until)
-        return await self._database.write(unit, key=_KEY)
-
-    async def release_lease(self, name: str, *, holder: str) -> None:
-        """Give the right back."""
-        await self._database.write(partial(readers.release_lease, name=name, holder=holder), key=_KEY)

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from orchestrator.engine.archives.changes import BATCH, ChangeArchiver
+from orchestrator.engine.archives.archiver import Archiver
+from orchestrator.engine.archives.changes import BATCH, OldChanges
 from orchestrator.engine.ports import Lane, StoreError
 from orchestrator.membership.attempt import Action, Attempt, AttemptStatus
 from orchestrator.membership.model import Change, State
@@ -31,12 +32,14 @@ class Archived:
 
     def __init__(self, database: Database, clock: JumpingClock, folder: Path) -> None:
         self.changes = SqlEndedChanges(database)
+        self.outbox = SqlOutbox(database)
         self.clock = clock
         self.folder = folder
         self.files = ArchiveFiles(folder, clock.now)
 
     async def sweep(self, changes: SqlEndedChanges | None = None) -> int:
-        return await ChangeArchiver(changes or self.changes, self.files.append, self.clock, "one", KEEP).sweep()
+        old = OldChanges(changes or self.changes, self.files.append, self.clock)
+        return await Archiver(old, "archiving", self.outbox, self.clock, "one", KEEP).sweep()
 
     def lines(self) -> list[dict[str, object]]:
         files = sorted(self.folder.glob("*.jsonl"))
@@ -226,9 +229,9 @@ async def test_one_replica_archives(store: SqlChangeStore, outbox: SqlOutbox, ar
     await ended(store, "1")
     await ended(store, "2")
     await without_events(outbox, archived.clock)
-    assert await archived.changes.acquire_lease("archive", holder="two", lease=KEEP, now=archived.clock.now())
+    assert await outbox.acquire_lease("archive", holder="two", lease=KEEP, now=archived.clock.now())
     assert await archived.sweep() == 0
-    await archived.changes.release_lease("archive", holder="two")
+    await outbox.release_lease("archive", holder="two")
     assert await archived.sweep() == 1
 
 

@@ -13,7 +13,8 @@ from orchestrator.access.audit_chain import ChainCheck
 from orchestrator.access.callers import Door, anyone
 from orchestrator.api.resources.audit_log import AuditDocument, entry_of
 from orchestrator.cli.audit_archives import archived_entries
-from orchestrator.engine.archives.audit_log import BATCH, AuditArchiver
+from orchestrator.engine.archives.archiver import Archiver
+from orchestrator.engine.archives.audit_log import BATCH, OldAuditEntries
 from orchestrator.engine.ports import StoreError
 from orchestrator.store import Database, SqlOutbox
 from orchestrator.store.copies.archive_files import ArchiveFiles
@@ -42,8 +43,8 @@ class Archive:
 
     async def sweep(self, log: SqlAuditLog | None = None) -> int:
         files = ArchiveFiles(self.folder, self.clock.now, kind="audit")
-        archiver = AuditArchiver(log or self.log, SqlOutbox(self.database), files.append, self.clock, "one", KEEP)
-        return await archiver.sweep()
+        old = OldAuditEntries(log or self.log, files.append, self.clock)
+        return await Archiver(old, "audit archiving", SqlOutbox(self.database), self.clock, "one", KEEP).sweep()
 
     async def kept(self) -> list[ChainedEntry]:
         return list(await self.log.behind(0, 100_000))

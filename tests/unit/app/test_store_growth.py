@@ -8,8 +8,8 @@ from orchestrator.app.metrics import Metrics
 from orchestrator.app.store_growth import LARGE_BYTES, MANY_CHANGES, SizeWatch, examine_growth, growth_parts
 from orchestrator.config import Config
 from orchestrator.doctor.findings import Level
-from orchestrator.engine.archives.changes import ChangeArchiver
-from orchestrator.store import Database, SqlChangeStore
+from orchestrator.engine.archives.archiver import Archiver
+from orchestrator.store import Database, SqlChangeStore, SqlOutbox
 from orchestrator.store.commits.transaction import Transaction
 from orchestrator.store.database.size import StoreSize
 from orchestrator.store.schema import changes
@@ -78,13 +78,17 @@ async def test_an_archive_is_kept_where_one_is_named(tmp_path: Path) -> None:
 
         await database.write(end)
         engine: Any = SimpleNamespace(
-            database=database, clock=clock, holder="one", metrics=Metrics(lambda: 0, lambda: ())
+            database=database,
+            outbox=SqlOutbox(database),
+            clock=clock,
+            holder="one",
+            metrics=Metrics(lambda: 0, lambda: ()),
         )
         (watch,) = growth_parts(configured(), engine)
         assert isinstance(watch, SizeWatch)
         engine.metrics = Metrics(lambda: 0, lambda: ())
         parts = growth_parts(configured(archive_dir=str(tmp_path / "archive"), changes_days=1), engine)
-        (archiver,) = [part for part in parts if isinstance(part, ChangeArchiver)]
+        (archiver,) = [part for part in parts if isinstance(part, Archiver)]
         assert await archiver.sweep() == 0
         await clock.sleep(86_401)
         assert await archiver.sweep() == 1

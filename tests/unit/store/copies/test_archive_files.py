@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.engine.archives.changes import ArchiveError
+from orchestrator.engine.archives.archiver import ArchiveError
 from orchestrator.store.copies.archive_files import ArchiveFiles
 
 NOON = datetime(2026, 3, 4, 12, tzinfo=UTC)
