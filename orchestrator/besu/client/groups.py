@@ -7,11 +7,11 @@ from contextlib import suppress
 from dataclasses import replace
 
 from orchestrator.besu.client.group_changes import ChangeReceipt, CreatedGroup, GroupChangeError
-from orchestrator.besu.client.mining import NotMinedError, wait_mined
-from orchestrator.besu.client.node import Node, sending_key
+from orchestrator.besu.client.mining import NotMinedError
 from orchestrator.besu.client.outcome import Rejected, Rejection, Unseen, read_outcome
 from orchestrator.besu.client.own_markers import OwnMarkers, one_time_account
-from orchestrator.besu.client.signer_ports import Signer, SignerError
+from orchestrator.besu.client.sending_account import SendingAccount
+from orchestrator.besu.client.signer_ports import SignerError
 from orchestrator.besu.codec.identifiers import privacy_group_id_from_bytes, privacy_group_id_to_bytes
 from orchestrator.besu.codec.management_contract import (
     MANAGEMENT_PROXY,
@@ -24,57 +24,26 @@ from orchestrator.besu.codec.management_contract import (
     encode_call,
     encode_remove_participant,
 )
-from orchestrator.besu.codec.private_transaction import (
-    USUAL_GAS_LIMIT,
-    PrivateTransaction,
-    UnsignedPrivateTransaction,
-    unsigned_private_transaction,
-)
 from orchestrator.besu.codec.results import FoundGroup, GroupView
 from orchestrator.besu.errors import BesuError, NotKnownError
 from orchestrator.besu.transaction_errors import MarkerKnownError
-from orchestrator.besu.transport.websocket_client import NodeSocket
 from orchestrator.besu.versions import native_abi
 from orchestrator.membership.attempt import NODE_MARKER, Marker
 from orchestrator.membership.besu_lines import DISTRIBUTES_HISTORY_SINCE, unlock_works
 
 
-class FlexiblePrivacyGroups:
+class FlexiblePrivacyGroups(SendingAccount):
     """Groups as one member sees and, as their owner, changes them.
 
     The methods raise ``GroupChangeError`` when a change cannot be made, ``NotMinedError`` when its PMT was not mined in
     time, ``BesuError`` when the node fails, and ``SignerError``. Changes of one group must come one after another.
 
-    Args:
-        node: a member's node, which everything is read from and sent through.
-        signer: the account; only the account that created a group may change it.
-        enclave_key: the member's key, base64, hosted by the node's enclave; the node's own when not given.
-        socket: the node's socket, to be woken by new heads; the node is polled without one.
-        gas_price: in wei, of the marker transactions too.
-        mined_timeout_seconds: how long to wait for a transaction to be mined.
-        poll_seconds: time between polls.
+    It is made with the arguments of `SendingAccount`; only the account that created a group may change it.
     """
 
-    def __init__(
-        self,
-        node: Node,
-        signer: Signer,
-        enclave_key: str | None = None,
-        *,
-        socket: NodeSocket | None = None,
-        gas_price: int = 0,
-        mined_timeout_seconds: float = 60.0,
-        poll_seconds: float = 0.5,
-    ) -> None:
-        self._node = node
-        self._signer = signer
-        self._enclave_key = sending_key(node, enclave_key)
-        self._socket = socket
-        self._gas_price = gas_price
-        self._mined_timeout_seconds = mined_timeout_seconds
-        self._poll_seconds = poll_seconds
-        self._chain_id: int | None = None
-        self._markers = OwnMarkers(gas_limit=USUAL_GAS_LIMIT, gas_price=gas_price)
+    @property
+    def _markers(self) -> OwnMarkers:
+        return OwnMarkers(gas_limit=self._gas_limit, gas_price=self._gas_price)
 
     async def create(self, members: Sequence[str], *, privacy_group_id: str | None = None) -> CreatedGroup:
         """Create a group; its members must contain this member. Takes one block.
@@ -171,13 +140,13 @@ class FlexiblePrivacyGroups:
 
     async def _distribute(self, group: str, data: bytes, private_nonce: int) -> Marker:
         """Sign and distribute a private transaction; nothing executes before its marker is broadcast."""
-        transaction = await self._transaction(group, data, private_nonce)
+        transaction = await self._unsigned(group, MANAGEMENT_PROXY, data, private_nonce)
         key = await self._node.distribute_raw(await self._signed(transaction))
         return self._markers.make(key, transaction.chain_id, one_time_account())
 
     async def _sent_by_node(self, group: str, data: bytes, private_nonce: int) -> Marker:
         """Send a private transaction with a marker of the node's, which brings the history on every version."""
-        raw = await self._signed(await self._transaction(group, data, private_nonce))
+        raw = await self._signed(await self._unsigned(group, MANAGEMENT_PROXY, data, private_nonce))
         return replace(NODE_MARKER, pmt_hash=await self._node.send_raw(raw))
 
     async def _broadcast(self, raw: bytes) -> None:
@@ -188,13 +157,7 @@ class FlexiblePrivacyGroups:
         pmt_hash, private_nonce = marker.pmt_hash, before.private_nonce or 0
         if marker.ours:
             await self._broadcast(marker.raw)
-        mined = await wait_mined(
-            self._node,
-            pmt_hash,
-            socket=self._socket,
-            timeout_seconds=self._mined_timeout_seconds,
-            poll_seconds=self._poll_seconds,
-        )
+        mined = await self._mined(pmt_hash)
         receipt = await self._node.private_receipt(pmt_hash)
         after = await self._view_at(group, mined.block_number)
         call = decode_call(data)
@@ -211,24 +174,6 @@ class FlexiblePrivacyGroups:
                 "look at the group's members"
             )
         return ChangeReceipt(pmt_hash, mined.block_number, mined.block_hash, outcome.members, after)
-
-    async def _transaction(self, group: str, data: bytes, private_nonce: int) -> UnsignedPrivateTransaction:
-        if self._chain_id is None:
-            self._chain_id = await self._node.chain_id()
-        fields = PrivateTransaction(
-            private_nonce=private_nonce,
-            private_from=self._enclave_key,
-            to=MANAGEMENT_PROXY,
-            data=data,
-            privacy_group_id=group,
-            chain_id=self._chain_id,
-            gas_limit=USUAL_GAS_LIMIT,
-            gas_price=self._gas_price,
-        )
-        return unsigned_private_transaction(fields)
-
-    async def _signed(self, transaction: UnsignedPrivateTransaction) -> bytes:
-        return transaction.signed(await self._signer.sign(transaction.message))
 
     async def _view(self, group: str) -> GroupView:
         try:

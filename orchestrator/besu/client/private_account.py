@@ -1,58 +1,16 @@
 """An application's account: it writes to groups and calls their contracts, through one node."""
 
-from orchestrator.besu.client.mining import NotMinedError, wait_known, wait_mined
-from orchestrator.besu.client.node import Node, sending_key
-from orchestrator.besu.client.signer_ports import Signer
-from orchestrator.besu.codec.private_transaction import (
-    USUAL_GAS_LIMIT,
-    PrivateTransaction,
-    unsigned_private_transaction,
-)
+from orchestrator.besu.client.mining import NotMinedError, wait_known
+from orchestrator.besu.client.sending_account import SendingAccount
 from orchestrator.besu.codec.results import PrivateReceipt
 from orchestrator.besu.errors import TransportError
-from orchestrator.besu.transport.websocket_client import NodeSocket
 
 
-class PrivateAccount:
+class PrivateAccount(SendingAccount):
     """An account in the groups that a member's node has; what owners do is in ``FlexiblePrivacyGroups``.
 
-    Args:
-        node: a member's node, which everything is read from and sent through.
-        signer: the account.
-        enclave_key: the member's key, base64, hosted by the node's enclave; the node's own when not given.
-        socket: the node's socket, to be woken by new heads; the node is polled without one.
-        gas_limit: in gas, of the marker transactions too.
-        gas_price: in wei, of the marker transactions too.
-        mined_timeout_seconds: how long to wait for a transaction to be mined.
-        poll_seconds: time between polls.
+    It is made with the arguments of `SendingAccount`.
     """
-
-    def __init__(
-        self,
-        node: Node,
-        signer: Signer,
-        enclave_key: str | None = None,
-        *,
-        socket: NodeSocket | None = None,
-        gas_limit: int = USUAL_GAS_LIMIT,
-        gas_price: int = 0,
-        mined_timeout_seconds: float = 60.0,
-        poll_seconds: float = 0.5,
-    ) -> None:
-        self._node = node
-        self._signer = signer
-        self._enclave_key = sending_key(node, enclave_key)
-        self._socket = socket
-        self._gas_limit = gas_limit
-        self._gas_price = gas_price
-        self._mined_timeout_seconds = mined_timeout_seconds
-        self._poll_seconds = poll_seconds
-        self._chain_id: int | None = None
-
-    @property
-    def address(self) -> str:
-        """The account, "0x…"."""
-        return self._signer.address
 
     async def transaction_count(self, privacy_group_id: str) -> int:
         """Return the account's next private nonce in a group, by what is executed at the node's head."""
@@ -77,7 +35,7 @@ class PrivateAccount:
             SignerError: the account's key does not sign.
             BesuError: the node refused it or failed.
         """
-        return await self._node.send_raw(await self._signed(privacy_group_id, to, data, private_nonce))
+        return await self._node.send_raw(await self._raw(privacy_group_id, to, data, private_nonce))
 
     async def distribute(
         self, privacy_group_id: str, to: str | None, data: bytes, *, private_nonce: int | None = None
@@ -87,7 +45,7 @@ class PrivateAccount:
         Nothing executes before a marker transaction with that key as its input is mined, which the caller sends. The
         arguments and errors are those of ``send``.
         """
-        return await self._node.distribute_raw(await self._signed(privacy_group_id, to, data, private_nonce))
+        return await self._node.distribute_raw(await self._raw(privacy_group_id, to, data, private_nonce))
 
     async def receipt(self, pmt_hash: str) -> PrivateReceipt:
         """Wait until a private transaction is mined and this node knows what became of it.
@@ -101,13 +59,7 @@ class PrivateAccount:
             NotMinedError: it was not mined, or the node did not say what became of it, in time.
             BesuError: the node answered with an error; that it does not answer is waited out.
         """
-        await wait_mined(
-            self._node,
-            pmt_hash,
-            socket=self._socket,
-            timeout_seconds=self._mined_timeout_seconds,
-            poll_seconds=self._poll_seconds,
-        )
+        await self._mined(pmt_hash)
 
         async def look() -> PrivateReceipt | None:
             try:
@@ -126,20 +78,7 @@ class PrivateAccount:
             privacy_group_id, to, data, sender=self._signer.address, block_number=block_number
         )
 
-    async def _signed(self, group: str, to: str | None, data: bytes, private_nonce: int | None) -> bytes:
-        if self._chain_id is None:
-            self._chain_id = await self._node.chain_id()
+    async def _raw(self, group: str, to: str | None, data: bytes, private_nonce: int | None) -> bytes:
         if private_nonce is None:
             private_nonce = await self.transaction_count(group)
-        transaction = PrivateTransaction(
-            private_nonce=private_nonce,
-            private_from=self._enclave_key,
-            to=to,
-            data=data,
-            privacy_group_id=group,
-            chain_id=self._chain_id,
-            gas_limit=self._gas_limit,
-            gas_price=self._gas_price,
-        )
-        unsigned = unsigned_private_transaction(transaction)
-        return unsigned.signed(await self._signer.sign(unsigned.message))
+        return await self._signed(await self._unsigned(group, to, data, private_nonce))
