@@ -11,10 +11,10 @@ from typing import Protocol, TypeVar
 
 from orchestrator.access.audit import AuditEntry
 from orchestrator.engine.cloud_events import NATS, Binding
-from orchestrator.engine.record_ports import AdditionRecord, ChangeHistory, HistoryEntry
+from orchestrator.engine.record_ports import AdditionRecord, ChangeHistory, ChangeList, HistoryEntry
 from orchestrator.membership.attempt import Attempt
 from orchestrator.membership.attestation.verdicts import SignedVerdict
-from orchestrator.membership.model import Change, State
+from orchestrator.membership.model import Change
 from orchestrator.membership.news.status import StatusEvent
 
 T = TypeVar("T")
@@ -133,7 +133,23 @@ It may be called more than once, of which one record is committed, and not on th
 """
 
 
-class ChangeStore(AdditionRecord, ChangeHistory, Protocol):
+class Amender(Protocol):
+    """Commits what operators ask. May raise `StoreError`."""
+
+    async def amend(self, change_id: str, amendment: Amendment, audit: AuditEntry | None = None) -> Change:
+        """Commit an operator's request; who works on the change loses its lane and takes the change up anew.
+
+        Args:
+            change_id: The change.
+            amendment: Makes the record of it.
+            audit: The entry of the audit log, committed with it; what it is about is filled in.
+
+        Raises:
+            KeyError: No such change.
+        """
+
+
+class ChangeStore(AdditionRecord, ChangeHistory, ChangeList, Amender, Protocol):
     """The durable record of changes; its parts are in `record_ports`. Every method may raise `StoreError`."""
 
     async def accept(
@@ -227,23 +243,6 @@ class ChangeStore(AdditionRecord, ChangeHistory, Protocol):
             LeaseLostError: The lane's token is not the newest, or a change is not at the revision before this step
                 (an operator amended it meanwhile); release the lane and claim it anew.
         """
-
-    async def amend(self, change_id: str, amendment: Amendment, audit: AuditEntry | None = None) -> Change:
-        """Commit an operator's request; who works on the change loses its lane and takes the change up anew.
-
-        Args:
-            change_id: The change.
-            amendment: Makes the record of it.
-            audit: The entry of the audit log, committed with it; what it is about is filled in.
-
-        Raises:
-            KeyError: No such change.
-        """
-
-    async def changes(
-        self, *, privacy_group_id: str | None = None, states: Sequence[State] = (), limit: int = 100, before: str = ""
-    ) -> tuple[Change, ...]:
-        """Return changes, newest first; `before` is the change id to go on after."""
 
     async def locks(self, privacy_group_id: str) -> tuple[Attempt, ...]:
         """Return the newest locks that were signed for a group, newest first (a bounded number)."""

@@ -17,6 +17,43 @@ MOST_GROUPS: Final = 200_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ChangeFilter:
+    """Which changes are meant.
+
+    Attributes:
+        privacy_group_id: Only this group's; None for all.
+        within: Only these groups'; None for all.
+        states: Only these states; none for all.
+        prefix: Only those whose id begins so: letters and digits.
+        request_id: Only those that were asked for under this id, by whomever; empty for all.
+    """
+
+    privacy_group_id: str | None = None
+    within: Collection[str] | None = None
+    states: tuple[State, ...] = ()
+    prefix: str = ""
+    request_id: str = ""
+
+
+EVERY_CHANGE: Final = ChangeFilter()
+
+
+class ChangeList(Protocol):
+    """Lists changes."""
+
+    async def changes(
+        self, wanted: ChangeFilter = EVERY_CHANGE, *, limit: int = 100, before: str = ""
+    ) -> tuple[Change, ...]:
+        """Return changes, newest first.
+
+        Args:
+            wanted: Which.
+            limit: How many at most.
+            before: The id of the change to go on after, one of those that are wanted; empty to begin with the newest.
+        """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HistoryEntry:
     """One step of a change, for the question why it is where it is.
 

@@ -19,6 +19,7 @@ from orchestrator.engine.clock import SystemClock
 from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.nodes.watcher import ChainWatcher
 from orchestrator.engine.ports import Clock, StoreError
+from orchestrator.engine.record_ports import ChangeFilter
 from orchestrator.guard.histories import MemoryHistories
 from orchestrator.guard.judging import Judge, JudgeSettings
 from orchestrator.guard.listening import listening
@@ -208,7 +209,7 @@ class _Approving:
         """Follow the daemon's own changes; nothing is asked while a bundle is judged."""
         while self._store is not None:
             try:
-                changes = await self._store.changes(states=sorted(ADDS), limit=MOST_UNTOLD)
+                changes = await self._store.changes(ChangeFilter(states=tuple(sorted(ADDS))), limit=MOST_UNTOLD)
             except StoreError as error:
                 log.warning("the daemon's changes are not known now", reason=str(error))
             else:

@@ -26,7 +26,7 @@ from orchestrator.api.web.connections import Connections
 from orchestrator.engine.intake.requests import ChangeRequest
 from orchestrator.engine.ports import Acceptance, Amendment, FeedClosedError, LeaseLostError
 from orchestrator.engine.preflight.durations import AdditionTime
-from orchestrator.engine.record_ports import HistoryEntry
+from orchestrator.engine.record_ports import EVERY_CHANGE, ChangeFilter, HistoryEntry
 from orchestrator.engine.whole_changes import ChangeVersion, WholeChange
 from orchestrator.events.webhooks.control import WebhookStanding
 from orchestrator.membership.attempt import Action, Attempt, AttemptStatus
@@ -111,15 +111,7 @@ class FakeRecord:
         return self.stored.get(change_id)
 
     async def changes(
-        self,
-        *,
-        privacy_group_id: str | None = None,
-        within: Collection[str] | None = None,
-        states: Sequence[State] = (),
-        limit: int = 100,
-        before: str = "",
-        prefix: str = "",
-        request_id: str = "",
+        self, wanted: ChangeFilter = EVERY_CHANGE, *, limit: int = 100, before: str = ""
     ) -> tuple[Change, ...]:
         """Return changes, newest first."""
         self._fail()
@@ -130,33 +122,17 @@ class FakeRecord:
         found = [
             change
             for change in newest
-            if privacy_group_id in (None, change.privacy_group_id)
-            and (within is None or change.privacy_group_id in within)
-            and (not states or change.state in states)
-            and change.change_id.startswith(prefix)
-            and request_id in ("", change.request_id)
+            if wanted.privacy_group_id in (None, change.privacy_group_id)
+            and (wanted.within is None or change.privacy_group_id in wanted.within)
+            and (not wanted.states or change.state in wanted.states)
+            and change.change_id.startswith(wanted.prefix)
+            and wanted.request_id in ("", change.request_id)
         ]
         return tuple(found[:limit])
 
-    async def count(
-        self,
-        *,
-        privacy_group_id: str | None = None,
-        within: Collection[str] | None = None,
-        states: Sequence[State] = (),
-        prefix: str = "",
-        request_id: str = "",
-    ) -> int:
+    async def count(self, wanted: ChangeFilter = EVERY_CHANGE) -> int:
         """Return how many there are."""
-        found = await self.changes(
-            privacy_group_id=privacy_group_id,
-            within=within,
-            states=states,
-            limit=1_000_000,
-            prefix=prefix,
-            request_id=request_id,
-        )
-        return len(found)
+        return len(await self.changes(wanted, limit=1_000_000))
 
     async def groups_asked_for(self, *, limit: int = 10_000) -> tuple[str, ...]:
         """Return the groups of all changes, the newest first."""

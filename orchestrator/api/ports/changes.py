@@ -7,16 +7,15 @@ from typing import Any, Protocol
 
 from prometheus_client import CollectorRegistry
 
-from orchestrator.access.audit import AuditEntry
 from orchestrator.access.callers import Caller
 from orchestrator.api.ports.callers import AccessTokens, AuditLog
 from orchestrator.api.ports.forecasts import ForecastReader
 from orchestrator.api.ports.overview import OverviewReader
 from orchestrator.api.ports.webhooks import WebhookControl
 from orchestrator.engine.intake.requests import ChangeRequest
-from orchestrator.engine.ports import Acceptance, Amendment
+from orchestrator.engine.ports import Acceptance, Amender
+from orchestrator.engine.record_ports import EVERY_CHANGE, ChangeFilter, ChangeList
 from orchestrator.engine.whole_changes import ChangeVersion, WholeChange
-from orchestrator.membership.model import Change, State
 
 
 class RequestIntake(Protocol):
@@ -34,16 +33,8 @@ class RequestIntake(Protocol):
         """
 
 
-class ChangeRecord(Protocol):
+class ChangeRecord(ChangeList, Amender, Protocol):
     """Reads changes and amends resting ones; part of `engine.ports.ChangeStore`. May raise `StoreError`."""
-
-    async def amend(self, change_id: str, amendment: Amendment, audit: AuditEntry | None = None) -> Change:
-        """Commit an operator's request on a change that rests, and the entry of the audit log for it.
-
-        Raises:
-            KeyError: No such change.
-            LeaseLostError: The change is being worked on now.
-        """
 
     async def version(self, change_id: str) -> ChangeVersion | None:
         """Return which state of a change is stored; None when there is none."""
@@ -51,31 +42,8 @@ class ChangeRecord(Protocol):
     async def whole(self, change_id: str) -> WholeChange | None:
         """Return a change with all that belongs to it; None when there is none."""
 
-    async def changes(
-        self,
-        *,
-        privacy_group_id: str | None = None,
-        within: Collection[str] | None = None,
-        states: Sequence[State] = (),
-        limit: int = 100,
-        before: str = "",
-        prefix: str = "",
-        request_id: str = "",
-    ) -> tuple[Change, ...]:
-        """Return changes, newest first; `before` is the id to go on after, `prefix` what their ids begin with.
-
-        Only changes of the groups `within` are there, unless that is None; `before` is one of them, too."""
-
-    async def count(
-        self,
-        *,
-        privacy_group_id: str | None = None,
-        within: Collection[str] | None = None,
-        states: Sequence[State] = (),
-        prefix: str = "",
-        request_id: str = "",
-    ) -> int:
-        """Return how many changes `changes` lists in all."""
+    async def count(self, wanted: ChangeFilter = EVERY_CHANGE) -> int:
+        """Return how many changes are meant."""
 
     async def groups_asked_for(self, *, limit: int = 10_000) -> tuple[str, ...]:
         """Return the ids of groups that changes were asked for, those with the newest change first."""

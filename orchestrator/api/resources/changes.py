@@ -1,8 +1,6 @@
 """``/v1/changes``: asking for changes, following them, and an operator's retry and cancel."""
 
-from collections.abc import Collection
 from http import HTTPStatus
-from typing import TypedDict
 
 from aiohttp import web
 from pydantic import BaseModel
@@ -35,22 +33,13 @@ from orchestrator.engine.cloud_events import BATCH_TYPE, media
 from orchestrator.engine.intake.requests import InvalidRequestError
 from orchestrator.engine.lanes.records import record_of
 from orchestrator.engine.ports import Acceptance, Record
+from orchestrator.engine.record_ports import ChangeFilter
 from orchestrator.membership.facts import CancelRequested, RetryRequested
 from orchestrator.membership.machine import step
 from orchestrator.membership.model import ENDED, Change, State
 from orchestrator.outside_text import LONGEST_TOLD, told
 
 SERVICES = web.AppKey("services", ApiServices)
-
-
-class Chosen(TypedDict):
-    """Which changes are listed, and counted."""
-
-    privacy_group_id: str | None
-    within: Collection[str] | None
-    states: tuple[State, ...]
-    prefix: str
-    request_id: str
 
 
 def json_response(document: BaseModel, status: int = HTTPStatus.OK) -> web.Response:
@@ -87,17 +76,17 @@ async def list_changes(request: web.Request) -> web.Response:
     check_parameters(request, ("group", "state", "id", "request", "limit", "before", "count"))
     limit = page_size(request)
     record = request.app[SERVICES].changes
-    chosen: Chosen = {
-        "privacy_group_id": id_of_group(request),
-        "within": caller_of_request(request).scope.groups,
-        "states": choices(request, "state", State),
-        "prefix": id_parameter(request, "id") or "",
-        "request_id": request_parameter(request),
-    }
-    found = await record.changes(**chosen, limit=limit + 1, before=id_parameter(request, "before") or "")
+    wanted = ChangeFilter(
+        privacy_group_id=id_of_group(request),
+        within=caller_of_request(request).scope.groups,
+        states=choices(request, "state", State),
+        prefix=id_parameter(request, "id") or "",
+        request_id=request_parameter(request),
+    )
+    found = await record.changes(wanted, limit=limit + 1, before=id_parameter(request, "before") or "")
     page, more = found[:limit], len(found) > limit
     following = page[-1].change_id if more and page else None
-    total = await record.count(**chosen) if flag(request, "count") else None
+    total = await record.count(wanted) if flag(request, "count") else None
     response = json_response(
         ChangePage(changes=[change_document(change) for change in page], next=following, total=total)
     )

@@ -11,6 +11,7 @@ from orchestrator.api.resources.overview_reads import News
 from orchestrator.engine.node_ports import NodeError
 from orchestrator.engine.nodes.fleet import Fleet, Sender
 from orchestrator.engine.nodes.watcher import ChainWatcher
+from orchestrator.engine.record_ports import ChangeFilter
 from orchestrator.membership.model import ENDED, Change, GroupView, State
 from orchestrator.membership.news.group_news import GroupNews
 
@@ -64,7 +65,7 @@ class FleetGroups:
         except ValueError:
             raise KeyError(after) from None
         page = ids[first : first + limit]
-        unfinished = await self._changes.changes(within=page, states=_UNFINISHED, limit=CHANGES_LOOKED_AT)
+        unfinished = await self._changes.changes(ChangeFilter(within=page, states=_UNFINISHED), limit=CHANGES_LOOKED_AT)
         managed = frozenset(asked_for)
         news = await self._news.groups()
         async with asyncio.TaskGroup() as tasks:
@@ -96,9 +97,11 @@ class FleetGroups:
         Raises:
             StoreError: The store does not answer.
         """
-        changes = await self._changes.changes(privacy_group_id=privacy_group_id, states=_UNFINISHED, limit=20)
+        changes = await self._changes.changes(
+            ChangeFilter(privacy_group_id=privacy_group_id, states=_UNFINISHED), limit=20
+        )
         sender = await self._sender(privacy_group_id)
-        managed = bool(changes or await self._changes.changes(privacy_group_id=privacy_group_id, limit=1))
+        managed = bool(changes or await self._changes.changes(ChangeFilter(privacy_group_id=privacy_group_id), limit=1))
         if sender is None or not sender.view.exists:
             return _standing(privacy_group_id, None, changes) if managed else None
         members = await self._members(privacy_group_id, sender.view)

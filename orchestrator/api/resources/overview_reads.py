@@ -10,6 +10,7 @@ from orchestrator.api.ports.overview import Attention, NodeStanding
 from orchestrator.engine.node_ports import NodeError, NodeTraits
 from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.nodes.watcher import ChainWatcher
+from orchestrator.engine.record_ports import ChangeFilter
 from orchestrator.membership.model import ENDED, State
 from orchestrator.membership.news.attention import (
     NodeLook,
@@ -98,8 +99,8 @@ class Overview:
     async def _look(self, within: frozenset[str] | None) -> Attention:
         now = self._now()
         parked, at_work, news, checks = await asyncio.gather(
-            self._changes.changes(states=(State.PARKED,), limit=MOST_CHANGES, within=within),
-            self._changes.changes(states=_AT_WORK, limit=MOST_CHANGES, within=within),
+            self._changes.changes(ChangeFilter(states=(State.PARKED,), within=within), limit=MOST_CHANGES),
+            self._changes.changes(ChangeFilter(states=_AT_WORK, within=within), limit=MOST_CHANGES),
             self._news.groups(),
             self._readiness.checks(),
         )

@@ -6,7 +6,6 @@ join; those that a group was made with are none. While its node replays it can b
 is a member already: until the replay is done the new node itself can't tell which group it is.
 """
 
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -20,11 +19,11 @@ from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.nodes.watcher import ChainWatcher
 from orchestrator.engine.ports import Clock, StoreError
 from orchestrator.engine.proof.tracking import ReplayTracker
+from orchestrator.engine.record_ports import Announcer, ChangeFilter, ChangeList
 from orchestrator.membership.attestation.joined_groups import PROOF_BLOCKS, Join, is_over, tell_join
 from orchestrator.membership.damage.divergence import agreed_members
 from orchestrator.membership.facts import Sighting
-from orchestrator.membership.model import Change, GroupView
-from orchestrator.membership.news.status import StatusEvent
+from orchestrator.membership.model import GroupView
 from orchestrator.membership.proof.comparison import SETTLED_BLOCKS, in_trouble, progress_of
 
 CHECKPOINT: Final = "joining"
@@ -39,14 +38,8 @@ CHANGES_OF_GROUP: Final = 50
 log = structlog.get_logger()
 
 
-class OwnChanges(Protocol):
+class OwnChanges(ChangeList, Announcer, Protocol):
     """What of `orchestrator.engine.ports.ChangeStore` joins use. Every method may raise `StoreError`."""
-
-    async def changes(self, *, privacy_group_id: str | None = None, limit: int = 100) -> tuple[Change, ...]:
-        """Return changes, newest first."""
-
-    async def announce(self, events: Sequence[StatusEvent]) -> None:
-        """Store events that belong to no change."""
 
 
 class Place(Protocol):
@@ -237,7 +230,7 @@ class Joiner:
         """Whether a member was added to a group that was there before it, and by no change of ours."""
         if self._since is None:
             return False  # what is there at the very first look is no news
-        ours = await self._changes.changes(privacy_group_id=group, limit=CHANGES_OF_GROUP)
+        ours = await self._changes.changes(ChangeFilter(privacy_group_id=group), limit=CHANGES_OF_GROUP)
         if any(key in change.members for change in ours):
             return False
         try:

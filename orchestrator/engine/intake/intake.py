@@ -26,6 +26,7 @@ from orchestrator.engine.node_ports import NodeError
 from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.nodes.watcher import ChainWatcher
 from orchestrator.engine.ports import Acceptance, BrokerError, ChangeStore, Clock, StoreError, Trigger, TriggerSource
+from orchestrator.engine.record_ports import ChangeFilter
 from orchestrator.engine.signer_ports import Signers
 from orchestrator.engine.tracing import Tracer, Untraced
 from orchestrator.engine.turns import INTAKE, Turns
@@ -290,7 +291,7 @@ class Intake:
         """Whether the group is known, or can't be ruled out now: then preflight tells."""
         if group in self._known:
             return True
-        if await self._store.changes(privacy_group_id=group, states=_POSSIBLE, limit=1):
+        if await self._store.changes(ChangeFilter(privacy_group_id=group, states=_POSSIBLE), limit=1):
             self._remember(group)
             return True
         seen = await self._seen(group)

@@ -4,7 +4,6 @@ Off unless a deployment asks for it. What is done is decided in the change's own
 (`orchestrator.membership.repair`); here only is asked, while the members' nodes answer.
 """
 
-from collections.abc import Sequence
 from typing import Protocol
 
 import structlog
@@ -12,7 +11,8 @@ import structlog
 from orchestrator.engine.isolation import contained
 from orchestrator.engine.lanes.records import record_of
 from orchestrator.engine.nodes.fleet import Fleet
-from orchestrator.engine.ports import Amendment, Clock, LeaseLostError, Record, StoreError
+from orchestrator.engine.ports import Amender, Clock, LeaseLostError, Record, StoreError
+from orchestrator.engine.record_ports import ChangeFilter, ChangeList
 from orchestrator.membership.errors import RefusedRequestError
 from orchestrator.membership.facts import RepairRequested
 from orchestrator.membership.machine import step
@@ -26,14 +26,8 @@ MOST_PARKED = 100
 log = structlog.get_logger()
 
 
-class ParkedChanges(Protocol):
+class ParkedChanges(ChangeList, Amender, Protocol):
     """What of `orchestrator.engine.ports.ChangeStore` repairs use. Every method may raise `StoreError`."""
-
-    async def changes(self, *, states: Sequence[State] = (), limit: int = 100) -> tuple[Change, ...]:
-        """Return changes, newest first."""
-
-    async def amend(self, change_id: str, amendment: Amendment) -> Change:
-        """Commit an operator's request on a change that rests."""
 
 
 class Repairer:
@@ -66,7 +60,7 @@ class Repairer:
         Raises:
             StoreError: The store does not answer.
         """
-        for change in await self._store.changes(states=[State.PARKED], limit=MOST_PARKED):
+        for change in await self._store.changes(ChangeFilter(states=(State.PARKED,)), limit=MOST_PARKED):
             with contained("repair", StoreError, change_id=change.change_id):
                 repair = repair_of(change)
                 if repair is not None and self._can_be_looked_at(repair):

@@ -9,10 +9,10 @@ from functools import partial
 from orchestrator.access.audit import AuditEntry
 from orchestrator.engine.isolation import contained
 from orchestrator.engine.ports import Acceptance, Amendment, Clock, Lane, Record
-from orchestrator.engine.record_ports import MOST_GROUPS, HistoryEntry
+from orchestrator.engine.record_ports import EVERY_CHANGE, MOST_GROUPS, ChangeFilter, HistoryEntry
 from orchestrator.engine.whole_changes import ChangeVersion, WholeChange
 from orchestrator.membership.attempt import Attempt
-from orchestrator.membership.model import Change, State
+from orchestrator.membership.model import Change
 from orchestrator.membership.news.status import StatusEvent
 from orchestrator.store.commits.database import Database
 from orchestrator.store.errors import UnreadableChangeError
@@ -140,40 +140,14 @@ class SqlChangeStore:
         return await self._database.read(partial(whole_change, change_id=change_id))
 
     async def changes(
-        self,
-        *,
-        privacy_group_id: str | None = None,
-        within: Collection[str] | None = None,
-        states: Sequence[State] = (),
-        limit: int = 100,
-        before: str = "",
-        prefix: str = "",
-        request_id: str = "",
+        self, wanted: ChangeFilter = EVERY_CHANGE, *, limit: int = 100, before: str = ""
     ) -> tuple[Change, ...]:
-        """Return changes, newest first, only of the groups `within` unless that is None.
+        """Return changes, newest first; `before` is the id to go on after."""
+        return await self._database.read(partial(reads.newest_changes, wanted=wanted, limit=limit, before=before))
 
-        `before` is the id to go on after, `prefix` what their ids begin with, `request_id` that of their
-        request; empty for any.
-        """
-        chosen = reads.Choice(
-            privacy_group_id=privacy_group_id, within=within, states=tuple(states), prefix=prefix, request_id=request_id
-        )
-        return await self._database.read(partial(reads.newest_changes, chosen=chosen, limit=limit, before=before))
-
-    async def count(
-        self,
-        *,
-        privacy_group_id: str | None = None,
-        within: Collection[str] | None = None,
-        states: Sequence[State] = (),
-        prefix: str = "",
-        request_id: str = "",
-    ) -> int:
-        """Return how many changes there are of the kind that `changes` lists."""
-        chosen = reads.Choice(
-            privacy_group_id=privacy_group_id, within=within, states=tuple(states), prefix=prefix, request_id=request_id
-        )
-        return await self._database.read(partial(reads.count_changes, chosen=chosen))
+    async def count(self, wanted: ChangeFilter = EVERY_CHANGE) -> int:
+        """Return how many changes are meant."""
+        return await self._database.read(partial(reads.count_changes, wanted=wanted))
 
     async def groups_asked_for(self, *, limit: int = 10_000) -> tuple[str, ...]:
         """Return the ids of groups that changes were asked for, those with the newest change first."""

@@ -2,13 +2,13 @@
 
 import json
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import takewhile
 
 import sqlalchemy as sa
 
 from orchestrator.engine.isolation import contained
-from orchestrator.engine.record_ports import HistoryEntry
+from orchestrator.engine.record_ports import ChangeFilter, HistoryEntry
 from orchestrator.membership.attempt import Action, Attempt
 from orchestrator.membership.model import Change, State
 from orchestrator.store.errors import UnreadableChangeError
@@ -103,59 +103,41 @@ def queued_changes(connection: sa.Connection, group: str, *, now: int, limit: in
     return tuple(_change(row) for row in ready)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
-    """Which changes are meant.
-
-    Attributes:
-        privacy_group_id: Only this group's; None for all.
-        within: Only these groups'; None for all.
-        states: Only these states; none for all.
-        prefix: Only those whose id begins so: letters and digits.
-        request_id: Only those that were asked for under this id, by whomever; empty for all.
-    """
-
-    privacy_group_id: str | None = None
-    within: Collection[str] | None = None
-    states: tuple[State, ...] = ()
-    prefix: str = ""
-    request_id: str = ""
-
-    def conditions(self) -> Iterator[sa.ColumnElement[bool] | sa.TextClause]:
-        """Yield what must hold for a row."""
-        if self.privacy_group_id is not None:
-            yield changes.c.privacy_group_id == storable(self.privacy_group_id)
-        if self.within is not None:
-            yield changes.c.privacy_group_id.in_([storable(group) for group in self.within])
-        if self.states:
-            yield changes.c.state.in_([state.value for state in self.states])
-            if self.privacy_group_id is None and State.QUEUED not in self.states:
-                yield NOT_QUEUED  # lets the index by state be used
-            if self.states == (State.QUEUED,):
-                yield QUEUED  # that of the queue, likewise
-        if self.request_id:
-            yield changes.c.request_id == storable(self.request_id)
-        if self.prefix:
-            prefix = storable(self.prefix)
-            yield sa.func.substr(changes.c.change_id, 1, len(prefix)) == prefix  # LIKE would not mind the case
-            # No letter or digit sorts behind, in whatever order the database has: the index by id is gone through.
-            yield changes.c.change_id.between(prefix, prefix + _LAST)
+def _conditions(wanted: ChangeFilter) -> Iterator[sa.ColumnElement[bool] | sa.TextClause]:
+    """Yield what must hold for a row."""
+    if wanted.privacy_group_id is not None:
+        yield changes.c.privacy_group_id == storable(wanted.privacy_group_id)
+    if wanted.within is not None:
+        yield changes.c.privacy_group_id.in_([storable(group) for group in wanted.within])
+    if wanted.states:
+        yield changes.c.state.in_([state.value for state in wanted.states])
+        if wanted.privacy_group_id is None and State.QUEUED not in wanted.states:
+            yield NOT_QUEUED  # lets the index by state be used
+        if wanted.states == (State.QUEUED,):
+            yield QUEUED  # that of the queue, likewise
+    if wanted.request_id:
+        yield changes.c.request_id == storable(wanted.request_id)
+    if wanted.prefix:
+        prefix = storable(wanted.prefix)
+        yield sa.func.substr(changes.c.change_id, 1, len(prefix)) == prefix  # LIKE would not mind the case
+        # No letter or digit sorts behind, in whatever order the database has: the index by id is gone through.
+        yield changes.c.change_id.between(prefix, prefix + _LAST)
 
 
-def newest_changes(connection: sa.Connection, *, chosen: Choice, limit: int, before: str) -> tuple[Change, ...]:
+def newest_changes(connection: sa.Connection, *, wanted: ChangeFilter, limit: int, before: str) -> tuple[Change, ...]:
     """Return changes, newest first, from the one after `before` on."""
     behind: list[sa.ColumnElement[bool]] = []
     if before:
         position = sa.select(changes.c.position).where(changes.c.change_id == storable(before))
-        if chosen.within is not None:  # that there is a change of another group is not told either
-            position = position.where(changes.c.privacy_group_id.in_([storable(group) for group in chosen.within]))
+        if wanted.within is not None:  # that there is a change of another group is not told either
+            position = position.where(changes.c.privacy_group_id.in_([storable(group) for group in wanted.within]))
         behind = [changes.c.position < position.scalar_subquery()]
-    if len(chosen.states) > 1 and chosen.privacy_group_id is None and chosen.within is None:
+    if len(wanted.states) > 1 and wanted.privacy_group_id is None and wanted.within is None:
         # Of several states at once SQLite would sort all rows of them: each state's newest come from its index.
-        each = [_newest_of_state(replace(chosen, states=(state,)), behind, limit) for state in chosen.states]
+        each = [_newest_of_state(replace(wanted, states=(state,)), behind, limit) for state in wanted.states]
         statement = _select.where(changes.c.position.in_(sa.union_all(*each)))
     else:
-        statement = _select.where(*chosen.conditions(), *behind)
+        statement = _select.where(*_conditions(wanted), *behind)
     statement = statement.order_by(changes.c.position.desc()).limit(limit)
     found = []
     for row in connection.execute(statement).mappings():
@@ -165,16 +147,18 @@ def newest_changes(connection: sa.Connection, *, chosen: Choice, limit: int, bef
     return tuple(found)
 
 
-def _newest_of_state(chosen: Choice, behind: Sequence[sa.ColumnElement[bool]], limit: int) -> sa.Select[tuple[int]]:
+def _newest_of_state(
+    wanted: ChangeFilter, behind: Sequence[sa.ColumnElement[bool]], limit: int
+) -> sa.Select[tuple[int]]:
     # The queue's index is by group: by this expression its few rows are sorted, instead of looking for them in all.
-    order = changes.c.position + 0 if chosen.states == (State.QUEUED,) else changes.c.position
-    newest = sa.select(changes.c.position).where(*chosen.conditions(), *behind).order_by(order.desc()).limit(limit)
+    order = changes.c.position + 0 if wanted.states == (State.QUEUED,) else changes.c.position
+    newest = sa.select(changes.c.position).where(*_conditions(wanted), *behind).order_by(order.desc()).limit(limit)
     return sa.select(newest.subquery().c.position)
 
 
-def count_changes(connection: sa.Connection, chosen: Choice) -> int:
+def count_changes(connection: sa.Connection, wanted: ChangeFilter) -> int:
     """Return how many changes there are."""
-    statement = sa.select(sa.func.count()).select_from(changes).where(*chosen.conditions())
+    statement = sa.select(sa.func.count()).select_from(changes).where(*_conditions(wanted))
     return int(connection.execute(statement).scalar_one())
 
 

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from orchestrator.engine.record_ports import ChangeFilter
 from orchestrator.membership.errors import ConflictingRequestError
 from orchestrator.membership.model import State
 from orchestrator.membership.news.status import EventType, StatusEvent, announce
@@ -115,8 +116,10 @@ async def test_listing_is_newest_first_and_goes_on(store: SqlChangeStore) -> Non
     newest = list(reversed(changes))
     assert list(await store.changes(limit=4)) == newest[:4]
     assert list(await store.changes(limit=4, before=newest[3].change_id)) == newest[4:8]
-    assert list(await store.changes(privacy_group_id="g1")) == [c for c in newest if c.privacy_group_id == "g1"]
-    assert list(await store.changes(states=[changes[0].state])) == newest
+    assert list(await store.changes(ChangeFilter(privacy_group_id="g1"))) == [
+        c for c in newest if c.privacy_group_id == "g1"
+    ]
+    assert list(await store.changes(ChangeFilter(states=(changes[0].state,)))) == newest
     assert await store.changes(before="unknown") == ()
 
 
@@ -128,7 +131,9 @@ async def test_groups_are_those_that_a_change_succeeded_in(store: SqlChangeStore
     succeeded = {change.privacy_group_id for change in found if change.state is State.SUCCEEDED}
     assert await store.groups() == tuple(sorted(succeeded))
     for change in found:
-        assert change in await store.changes(privacy_group_id=change.privacy_group_id, states=[change.state])
-        assert change in await store.changes(states=[change.state])
-    ended = await store.changes(states=[State.SUCCEEDED, State.FAILED])
+        assert change in await store.changes(
+            ChangeFilter(privacy_group_id=change.privacy_group_id, states=(change.state,))
+        )
+        assert change in await store.changes(ChangeFilter(states=(change.state,)))
+    ended = await store.changes(ChangeFilter(states=(State.SUCCEEDED, State.FAILED)))
     assert ended == tuple(change for change in reversed(found) if change.state in (State.SUCCEEDED, State.FAILED))

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from orchestrator.engine.audit.auditor import TYPES
 from orchestrator.engine.news import NewsReader
+from orchestrator.engine.record_ports import ChangeFilter
 from orchestrator.membership.model import ENDED, State
 from orchestrator.membership.news.status import EventType
 from orchestrator.store import Database, SqlChangeStore, SqlOutbox
@@ -58,12 +59,12 @@ async def test_no_large_table_is_read_through(large_url: str) -> None:
         assert len(await store.locks(group_named(7))) == 8
         page = await store.changes(limit=101)
         assert len(await store.changes(limit=101, before=page[-1].change_id)) == 101
-        assert [change.change_id for change in await store.changes(prefix=ONE)] == [ONE]
-        assert len(await store.changes(privacy_group_id=group_named(7))) == 15
-        assert len(await store.changes(states=(State.PARKED,))) == 19
-        at_work = await store.changes(states=AT_WORK)
+        assert [change.change_id for change in await store.changes(ChangeFilter(prefix=ONE))] == [ONE]
+        assert len(await store.changes(ChangeFilter(privacy_group_id=group_named(7)))) == 15
+        assert len(await store.changes(ChangeFilter(states=(State.PARKED,)))) == 19
+        at_work = await store.changes(ChangeFilter(states=AT_WORK))
         assert [change.state for change in at_work] == [State.QUEUED] * SHAPE.waiting
-        ended = await store.changes(states=tuple(sorted(ENDED)), limit=50)
+        ended = await store.changes(ChangeFilter(states=tuple(sorted(ENDED))), limit=50)
         assert len({change.change_id for change in ended}) == 50
         assert len(await outbox.after(0, limit=100, types=TYPES)) == 8
         assert await NewsReader(outbox).groups() == {}

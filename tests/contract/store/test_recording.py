@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 
 from orchestrator.engine.ports import Lane, LeaseLostError, Record, StoreError
+from orchestrator.engine.record_ports import ChangeFilter
 from orchestrator.membership.attempt import Action, AttemptStatus
 from orchestrator.membership.model import Change, State
 from orchestrator.membership.news.status import EventType, StatusEvent
@@ -273,7 +274,7 @@ async def test_a_name_that_no_column_holds_names_nothing(store: SqlChangeStore, 
     await store.accept(change, "hash", ())
     for name in ("\x00", "\ud800"):
         assert await store.change(name) is None
-        assert await store.changes(privacy_group_id=name) == ()
+        assert await store.changes(ChangeFilter(privacy_group_id=name)) == ()
         assert await store.changes(before=name) == ()
         assert await store.history(name) == ()
         assert await store.attempts(name) == ()

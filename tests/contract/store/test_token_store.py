@@ -7,6 +7,7 @@ import pytest
 from orchestrator.access.audit import Action, entry_by
 from orchestrator.access.callers import EVERYTHING, Door, Role, Scope, anyone
 from orchestrator.access.tokens import TokenRecord, hash_of
+from orchestrator.engine.record_ports import ChangeFilter
 from orchestrator.membership.errors import ConflictingRequestError
 from orchestrator.membership.model import Kind
 from orchestrator.store import Database, SqlChangeStore
@@ -89,7 +90,7 @@ async def test_only_the_groups_within_are_listed(store: SqlChangeStore) -> None:
 
     async def ids(within: set[str] | None, before: str = "") -> list[str]:
         given = f"change-{before}" if before else ""
-        found = await store.changes(within=within, before=given)
+        found = await store.changes(ChangeFilter(within=within), before=given)
         return [change.change_id.removeprefix("change-") for change in found]
 
     assert await ids({"one"}) == ["3", "1"]
@@ -98,4 +99,8 @@ async def test_only_the_groups_within_are_listed(store: SqlChangeStore) -> None:
     assert await ids({"one"}, before="never") == []
     assert await ids(set()) == []
     assert await ids(None, before="3") == ["2", "1"]
-    assert (await store.count(within={"one"}), await store.count(within=set()), await store.count()) == (2, 0, 3)
+    assert (
+        await store.count(ChangeFilter(within={"one"})),
+        await store.count(ChangeFilter(within=set())),
+        await store.count(),
+    ) == (2, 0, 3)

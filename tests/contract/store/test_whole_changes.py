@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from orchestrator.engine.preflight.durations import AdditionTime
+from orchestrator.engine.record_ports import ChangeFilter
 from orchestrator.engine.whole_changes import ChangeVersion
 from orchestrator.membership.attempt import AttemptStatus
 from orchestrator.membership.forecast.durations import Quantity
@@ -111,10 +112,10 @@ async def test_changes_are_found_by_their_request(store: SqlChangeStore) -> None
         name = "other" if number == "3" else "order 7"
         await store.accept(replace(a_change(number), request_id=name), "hash", (), source=source)
     one, other = a_change("1"), a_change("2")
-    assert [change.change_id for change in await store.changes(request_id="order 7")] == [
+    assert [change.change_id for change in await store.changes(ChangeFilter(request_id="order 7"))] == [
         other.change_id,
         one.change_id,
     ]
-    assert await store.count(request_id="order 7") == 2
-    assert await store.changes(request_id="order") == ()
-    assert await store.changes(request_id="order 7", within=("elsewhere",)) == ()
+    assert await store.count(ChangeFilter(request_id="order 7")) == 2
+    assert await store.changes(ChangeFilter(request_id="order")) == ()
+    assert await store.changes(ChangeFilter(request_id="order 7", within=("elsewhere",))) == ()

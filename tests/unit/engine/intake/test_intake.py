@@ -17,6 +17,7 @@ from orchestrator.engine.intake.requests import REQUEST_TYPE, InvalidRequestErro
 from orchestrator.engine.intake.senders import KeysAwayError, Sender
 from orchestrator.engine.node_ports import NodeError
 from orchestrator.engine.ports import StoreError, Trigger
+from orchestrator.engine.record_ports import ChangeFilter
 from orchestrator.engine.signed_events import signed_event
 from orchestrator.membership.model import GroupView, Kind
 from orchestrator.membership.reasons.table import Reason
@@ -184,7 +185,7 @@ async def test_an_addition_right_behind_the_creation_is_accepted(rig: "Rig") -> 
         queue.put(body)
     await taken(rig.intake, queue, 4)
     assert set(queue.settled.values()) == {"accepted"}
-    assert [change.request_id for change in await rig.store.changes(privacy_group_id=GROUP)][::-1] == [
+    assert [change.request_id for change in await rig.store.changes(ChangeFilter(privacy_group_id=GROUP))][::-1] == [
         "create",
         "add-0",
         "add-1",

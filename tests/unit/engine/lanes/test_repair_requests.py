@@ -1,14 +1,15 @@
 """Asking for repairs: which, when, and that a store or a change that moved does no harm."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
 
+from orchestrator.access.audit import AuditEntry
 from orchestrator.engine.lanes.repair_requests import Repairer
 from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.nodes.watcher import ChainWatcher
 from orchestrator.engine.ports import Amendment, LeaseLostError
+from orchestrator.engine.record_ports import EVERY_CHANGE, ChangeFilter
 from orchestrator.membership.model import Change, MemberProgress, State, Verdict
 from orchestrator.membership.preflight import BEHIND_BLOCKS
 from orchestrator.membership.reasons.table import Reason
@@ -39,13 +40,15 @@ class Store:
         self.change = change
         self.failure: Exception | None = None
 
-    async def changes(self, *, states: Sequence[State] = (), limit: int = 100) -> tuple[Change, ...]:
-        return (PARKED,) if State.PARKED in states and limit else ()
+    async def changes(
+        self, wanted: ChangeFilter = EVERY_CHANGE, *, limit: int = 100, before: str = ""
+    ) -> tuple[Change, ...]:
+        return (PARKED,) if State.PARKED in wanted.states and limit and not before else ()
 
-    async def amend(self, change_id: str, amendment: Amendment) -> Change:
+    async def amend(self, change_id: str, amendment: Amendment, audit: AuditEntry | None = None) -> Change:
         if self.failure is not None:
             raise self.failure
-        assert change_id == PARKED.change_id
+        assert (change_id, audit) == (PARKED.change_id, None)
         (self.change,) = amendment(self.change).changes
         return self.change
 
