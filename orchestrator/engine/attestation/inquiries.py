@@ -14,7 +14,7 @@ from typing import Final
 import structlog
 
 from orchestrator.engine.attestation.attestation_messages import decode_attestation, encode_word
-from orchestrator.engine.attestation.newest_statements import MOST_REMEMBERED, NewestWords
+from orchestrator.engine.attestation.newest_statements import MOST_REMEMBERED, PeerBook
 from orchestrator.engine.attestation.verdict_messages import InvalidVerdictError
 from orchestrator.engine.node_ports import NodeError
 from orchestrator.engine.nodes.fleet import Fleet
@@ -49,7 +49,7 @@ class Policy(StrEnum):
     """It is not asked for."""
 
 
-class AttestationBook:
+class AttestationBook(PeerBook[tuple[Attestation, str]]):
     """The newest believed answer about each member of each group; a bounded number of them.
 
     Args:
@@ -58,14 +58,8 @@ class AttestationBook:
     """
 
     def __init__(self, peers: Mapping[str, str], signer_of: Callable[[bytes, bytes], str | None]) -> None:
-        self._peers = {key: account.lower() for key, account in peers.items()}
-        self._signer_of = signer_of
-        self._newest: NewestWords[tuple[Attestation, str]] = NewestWords()
+        super().__init__(peers, signer_of)
         self._next_taken = asyncio.Event()
-
-    def expects(self, enclave_key: str) -> bool:
-        """Return whether somebody is configured to speak for a member."""
-        return enclave_key in self._peers
 
     def newest(self, privacy_group_id: str, enclave_key: str, now: datetime) -> tuple[Attestation, str] | None:
         """Return the newest answer that holds about a member in a group, and the account that signed it."""
@@ -85,9 +79,7 @@ class AttestationBook:
             log.warning("attestation ignored", reason=str(error))
             return False
         word = signed.word
-        # A signature is only computed with for a peer that is configured.
-        claimed = self._peers.get(word.enclave_key) == signed.account
-        signer = self._signer_of(statement_of(word), signed.signature) if claimed else None
+        signer = self._signer(word.enclave_key, signed.account, statement_of(word), signed.signature)
         refusal = attestation_refusal(signed, self._peers, signer, now)
         names = {"group": word.privacy_group_id, "member": word.enclave_key, "by": signed.account}
         if refusal is not None or not isinstance(word, Attestation):

@@ -1,6 +1,7 @@
 """The newest word of a peer about each member of each group; a bounded number of them."""
 
 from collections import OrderedDict
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Final, Generic, TypeVar
 
@@ -31,3 +32,28 @@ class NewestWords(Generic[Word]):
         while len(self._kept) > MOST_REMEMBERED:
             self._kept.popitem(last=False)
         return True
+
+
+class PeerBook(Generic[Word]):
+    """What configured peers said about their own members, the newest of each.
+
+    Args:
+        peers: By enclave key the account that may speak for it.
+        signer_of: Tells the account that signed a statement; None when it is no signature.
+    """
+
+    def __init__(self, peers: Mapping[str, str], signer_of: Callable[[bytes, bytes], str | None]) -> None:
+        self._peers = {key: account.lower() for key, account in peers.items()}
+        self._signer_of = signer_of
+        self._newest: NewestWords[Word] = NewestWords()
+
+    def expects(self, enclave_key: str) -> bool:
+        """Return whether somebody is configured to speak for a member."""
+        return enclave_key in self._peers
+
+    def _signer(self, enclave_key: str, account: str, text: bytes, signature: bytes) -> str | None:
+        """Return who signed a text; None without looking when `account` may not speak for the member.
+
+        Whoever can write to the queue could else have signatures recovered at will.
+        """
+        return self._signer_of(text, signature) if self._peers.get(enclave_key) == account else None

@@ -11,7 +11,7 @@ from typing import Annotated, Protocol
 import structlog
 from pydantic import BaseModel, Field, ValidationError
 
-from orchestrator.engine.attestation.newest_statements import NewestWords
+from orchestrator.engine.attestation.newest_statements import PeerBook
 from orchestrator.engine.attestation.verdict_messages import InvalidVerdictError, bounded, decode_verdict, first_mistake
 from orchestrator.engine.isolation import contained
 from orchestrator.engine.ports import Clock
@@ -27,22 +27,13 @@ class Verdicts(Protocol):
         """Yield the bodies of verdicts until cancelled, some of them again; reconnects by itself."""
 
 
-class VerdictBook:
+class VerdictBook(PeerBook[SignedVerdict]):
     """The newest believed verdict about each member of each group; a bounded number of them.
 
     Args:
         peers: By enclave key the account that may speak for it.
         signer_of: Tells the account that signed a statement; None when it is no signature.
     """
-
-    def __init__(self, peers: Mapping[str, str], signer_of: Callable[[bytes, bytes], str | None]) -> None:
-        self._peers = {key: account.lower() for key, account in peers.items()}
-        self._signer_of = signer_of
-        self._newest: NewestWords[SignedVerdict] = NewestWords()
-
-    def expects(self, enclave_key: str) -> bool:
-        """Return whether somebody is configured to speak for a member."""
-        return enclave_key in self._peers
 
     def newest(self, privacy_group_id: str, enclave_key: str) -> SignedVerdict | None:
         """Return the newest believed verdict about a member in a group."""
@@ -56,9 +47,7 @@ class VerdictBook:
             log.warning("verdict ignored", reason=str(error))
             return False
         said = signed.verdict
-        # A signature is only computed with for a peer that is configured.
-        claimed = self._peers.get(said.enclave_key) == signed.account
-        signer = self._signer_of(statement(said), signed.signature) if claimed else None
+        signer = self._signer(said.enclave_key, signed.account, statement(said), signed.signature)
         reason = refusal(signed, self._peers, signer, now)
         if reason is not None:
             log.warning(
