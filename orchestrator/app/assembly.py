@@ -41,7 +41,7 @@ from orchestrator.engine.nodes.chain_guard import ChainGuard
 from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.nodes.watcher import ChainWatcher
 from orchestrator.engine.ports import Clock
-from orchestrator.engine.preflight.additions_under_way import AdditionsUnderWay
+from orchestrator.engine.preflight.additions_under_way import UNDER_WAY, AdditionsUnderWay
 from orchestrator.engine.preflight.bundle_sizes import BundleSizes
 from orchestrator.engine.preflight.durations import AdditionTimes
 from orchestrator.engine.proof.bystanders import BystanderReader
@@ -49,7 +49,7 @@ from orchestrator.engine.proof.observation import Observer, ProofRules
 from orchestrator.engine.proof.tracking import ReplayTracker
 from orchestrator.engine.tracing import Untraced
 from orchestrator.engine.turns import Turns
-from orchestrator.membership.forecast.schedule import ADDS, ReplayRules
+from orchestrator.membership.forecast.schedule import ReplayRules
 from orchestrator.membership.model import Change
 from orchestrator.store.commits.database import Database
 from orchestrator.store.stores.audit_store import SqlAuditLog
@@ -184,7 +184,7 @@ async def assembled(config: Config, stopping: asyncio.Event, clock: Clock | None
                 contract=ManagementCodec(),
                 forecaster=forecaster,
                 additions=AdditionsUnderWay(
-                    partial(store.changes, states=sorted(ADDS), limit=MOST_ADDITIONS),
+                    partial(store.changes, UNDER_WAY, limit=MOST_ADDITIONS),
                     ReplayRules(
                         block_period=timedelta(seconds=config.chain.block_period_seconds),
                         apart=config.engine.replays_apart,

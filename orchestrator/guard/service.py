@@ -19,7 +19,7 @@ from orchestrator.engine.clock import SystemClock
 from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.nodes.watcher import ChainWatcher
 from orchestrator.engine.ports import Clock, StoreError
-from orchestrator.engine.record_ports import ChangeFilter
+from orchestrator.engine.preflight.additions_under_way import UNDER_WAY
 from orchestrator.guard.histories import MemoryHistories
 from orchestrator.guard.judging import Judge, JudgeSettings
 from orchestrator.guard.listening import listening
@@ -29,7 +29,6 @@ from orchestrator.guard.reading import FactReader
 from orchestrator.guard.settled_heads import SettledHeads
 from orchestrator.guard.telling import GuardMetrics, decision_event, notify, status_answer
 from orchestrator.guard.witnesses import Witnesses
-from orchestrator.membership.forecast.schedule import ADDS
 from orchestrator.membership.guard.judging import Accept, GuardRules
 from orchestrator.membership.guard.received_bundles import ReceivedBundle
 from orchestrator.store.commits.database import Database
@@ -209,7 +208,7 @@ class _Approving:
         """Follow the daemon's own changes; nothing is asked while a bundle is judged."""
         while self._store is not None:
             try:
-                changes = await self._store.changes(ChangeFilter(states=tuple(sorted(ADDS))), limit=MOST_UNTOLD)
+                changes = await self._store.changes(UNDER_WAY, limit=MOST_UNTOLD)
             except StoreError as error:
                 log.warning("the daemon's changes are not known now", reason=str(error))
             else:

@@ -4,7 +4,7 @@ import asyncio
 import base64
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from random import Random
 from typing import Final
@@ -27,7 +27,7 @@ from tests.simulation.messages import Message, MessageQueue
 from tests.simulation.owner import OwnerClient
 from tests.simulation.replica import Part, Replica
 from tests.simulation.storage import ReplicaDatabase, _Waiting
-from tests.simulation.weather import Weather
+from tests.simulation.weather import Weather, calm
 from tests.simulation.wire import Wire
 from tests.simulation.world import Life, LifeClock, World
 
@@ -243,44 +243,5 @@ class Stage:
 
 
 def _calm(nodes: int) -> Weather:
-    return Weather(
-        replicas=1,
-        nodes=nodes,
-        groups=0,
-        requests=0,
-        block_seconds=BLOCK_SECONDS,
-        confirmations=0,
-        replay_ms=0.0,
-        addition_ms=0.0,
-        public_traffic=False,
-        writes=False,
-        shared=False,
-        paces=(),
-        losses=False,
-        besu_version="23.10.3",
-        validators=min(nodes, 4),
-        gossip_ms=0.0,
-        storm_seconds=0.0,
-        pause_seconds=1.0,
-        crash=0.0,
-        freeze=0.0,
-        lost_request=0.0,
-        lost_answer=0.0,
-        late_request=0.0,
-        refusal=0.0,
-        late_replica=0.0,
-        late_receipts=(0.0,) * nodes,
-        away=0.0,
-        store_refusal=0.0,
-        store_lost_answer=0.0,
-        store_late=0.0,
-        lost_ack=0.0,
-        duplicate=0.0,
-        late_message=0.0,
-        lost_event=0.0,
-        relay=True,
-        timed=(),
-        busy=False,
-        foreign=False,
-        operator=False,
-    )
+    weather = calm(nodes)
+    return replace(weather, groups=0, requests=0, block_seconds=BLOCK_SECONDS, validators=min(nodes, 4), relay=True)

@@ -29,6 +29,7 @@ from orchestrator.engine.ports import Trigger
 from orchestrator.store import Database, SqlChangeStore, migrate
 from tests.fakes.clock import FastClock
 from tests.fakes.network import FakeSigners
+from tests.fakes.triggers import trigger_of
 from tests.hostile.http_clients import hostile_clients
 from tests.hostile.loop_time import measured
 from tests.hostile.lying_node import HOSTILE_TEXTS, HOSTILE_VALUES, Liar, recorded_results, serving
@@ -191,14 +192,7 @@ class _Queue:
         async def postpone(_: float) -> None:
             self._waiting.put_nowait((body, delivery + 1))
 
-        return Trigger(
-            body=body,
-            headers={},
-            acknowledge=lambda: settle("accepted"),
-            postpone=postpone,
-            bury=settle,
-            delivery=delivery,
-        )
+        return trigger_of(body, delivery, settle, postpone)
 
 
 def _ids(random: Random) -> Any:

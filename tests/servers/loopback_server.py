@@ -4,6 +4,7 @@ import contextlib
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import threading
@@ -86,9 +87,13 @@ class LoopbackServer(ABC):
     def command(self) -> list[str]:
         """The program and its arguments; the process it starts must be the server itself, not a wrapper."""
 
-    @abstractmethod
     def is_ready(self) -> bool:
-        """Whether the server answers its own protocol now."""
+        """Whether the server answers its own protocol now; at the least it accepts connections."""
+        try:
+            socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+        except OSError:
+            return False
+        return True
 
     def environment(self) -> dict[str, str]:
         """Environment of the server."""

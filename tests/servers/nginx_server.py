@@ -1,7 +1,5 @@
 """A real nginx as a reverse proxy."""
 
-import socket
-
 from tests.servers import programs
 from tests.servers.loopback_server import LoopbackServer
 
@@ -25,11 +23,3 @@ class NginxServer(LoopbackServer):
         """See LoopbackServer."""
         log = str(self.directory / "error.log")
         return [programs.find_program("nginx"), "-e", log, "-c", str(self.directory / "nginx.conf")]
-
-    def is_ready(self) -> bool:
-        """It accepts connections."""
-        try:
-            socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
-        except OSError:
-            return False
-        return True

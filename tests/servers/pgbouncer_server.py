@@ -1,7 +1,6 @@
 """A real pgbouncer between a client and PostgreSQL."""
 
 import shutil
-import socket
 
 from tests.servers import programs
 from tests.servers.loopback_server import LoopbackServer
@@ -50,11 +49,3 @@ auth_file = {self.directory}/users.txt
     def run_as(self) -> str | None:
         """An unprivileged user when the tests run as root, as which it refuses to run."""
         return programs.unprivileged_user()
-
-    def is_ready(self) -> bool:
-        """It accepts connections."""
-        try:
-            socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
-        except OSError:
-            return False
-        return True

@@ -26,14 +26,6 @@ class PortMapper(LoopbackServer):
         """See LoopbackServer."""
         return [programs.find_program("epmd"), "-port", str(self.port), "-address", "127.0.0.1"]
 
-    def is_ready(self) -> bool:
-        """The mapper accepts connections."""
-        try:
-            socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
-        except OSError:
-            return False
-        return True
-
 
 class RabbitMQServer(LoopbackServer):
     """RabbitMQ on 127.0.0.1, with AMQP 1.0 by its plugin; durable and quorum queues survive ``kill`` and ``restart``.

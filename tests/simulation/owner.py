@@ -10,10 +10,9 @@ from orchestrator.besu.codec.management_contract import (
     encode_call,
     encode_remove_participant,
 )
-from orchestrator.besu.codec.private_transaction import PrivateTransaction, sign_private_transaction
 from orchestrator.devnet.errors import RpcError
-from orchestrator.devnet.network.submission import Submission
 from tests.simulation.replica import OWNER_KEY
+from tests.simulation.sending import send, signed
 from tests.simulation.world import World
 
 GAS_LIMIT = 2_900_000
@@ -113,22 +112,8 @@ class OwnerClient:
         api = world.emulation.apis[through - 1]
         world.advance()
         try:
-            private_nonce = int(api.call("priv_getTransactionCount", [self._signer.address, group]), 16)
-            raw = sign_private_transaction(
-                PrivateTransaction(
-                    private_nonce=private_nonce,
-                    private_from=api.node.key,
-                    to=to,
-                    data=payload,
-                    privacy_group_id=group,
-                    chain_id=1337,
-                    gas_limit=GAS_LIMIT,
-                ),
-                OWNER_KEY,
-            )
-            submission = api.call("eea_sendRawTransaction", ["0x" + raw.hex()])
-            if isinstance(submission, Submission):
-                submission.complete()
+            raw = signed(api, self._signer, OWNER_KEY, group, to, payload, gas_limit=GAS_LIMIT)
+            send(api, raw)
         except RpcError as error:
             world.say(f"another client was refused: {error}")
         else:

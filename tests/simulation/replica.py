@@ -27,13 +27,13 @@ from orchestrator.engine.leases import Leases
 from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.nodes.watcher import ChainWatcher
 from orchestrator.engine.ports import StoreError
-from orchestrator.engine.preflight.additions_under_way import AdditionsUnderWay
+from orchestrator.engine.preflight.additions_under_way import UNDER_WAY, AdditionsUnderWay
 from orchestrator.engine.preflight.bundle_sizes import BundleSizes
 from orchestrator.engine.proof.bystanders import BystanderReader
 from orchestrator.engine.proof.observation import Observer, ProofRules
 from orchestrator.engine.proof.tracking import ReplayTracker
 from orchestrator.events.relay import Relay
-from orchestrator.membership.forecast.schedule import ADDS, ReplayRules
+from orchestrator.membership.forecast.schedule import ReplayRules
 from orchestrator.store.stores.change_store import SqlChangeStore
 from orchestrator.store.stores.history_store import SqlHistoryStore
 from orchestrator.store.stores.outbox_store import SqlOutbox
@@ -138,7 +138,7 @@ class Replica:
                 contract=ManagementCodec(),
                 forecaster=Forecaster(fleet, histories, own=store),
                 additions=AdditionsUnderWay(
-                    partial(store.changes, states=sorted(ADDS)),
+                    partial(store.changes, UNDER_WAY),
                     ReplayRules(block_period=timedelta(seconds=world.weather.block_seconds)),
                 ),
                 doubts=doubts_of(

@@ -10,10 +10,9 @@ from collections.abc import Sequence
 
 from orchestrator.besu.client.signers import signer_from_key
 from orchestrator.besu.codec.management_contract import MANAGEMENT_PROXY, Method, encode_add_participants, encode_call
-from orchestrator.besu.codec.private_transaction import PrivateTransaction, sign_private_transaction
 from orchestrator.devnet.chain.public_transaction import PublicTransaction
 from orchestrator.devnet.errors import RpcError
-from orchestrator.devnet.network.submission import Submission
+from tests.simulation.sending import send, signed
 from tests.simulation.traffic import SENDER_KEY
 from tests.simulation.world import World
 
@@ -84,20 +83,6 @@ class Thief:
         api = world.emulation.apis[0]
         world.advance()
         try:
-            private_nonce = int(api.call("priv_getTransactionCount", [self._signer.address, group]), 16)
-            raw = sign_private_transaction(
-                PrivateTransaction(
-                    private_nonce=private_nonce,
-                    private_from=self._key,
-                    to=MANAGEMENT_PROXY,
-                    data=payload,
-                    privacy_group_id=group,
-                    chain_id=world.emulation.network.config.chain_id,
-                ),
-                SENDER_KEY,
-            )
-            submission = api.call("eea_sendRawTransaction", ["0x" + raw.hex()])
-            if isinstance(submission, Submission):
-                submission.complete()
+            send(api, signed(api, self._signer, SENDER_KEY, group, MANAGEMENT_PROXY, payload))
         except RpcError as error:
             world.say(f"another client was refused: {error}")

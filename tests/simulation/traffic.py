@@ -4,10 +4,9 @@ import asyncio
 from collections.abc import Sequence
 
 from orchestrator.besu.client.signers import signer_from_key
-from orchestrator.besu.codec.private_transaction import PrivateTransaction, sign_private_transaction
 from orchestrator.devnet.chain.public_signing import sign_public_transaction, signing_account
 from orchestrator.devnet.errors import RpcError
-from orchestrator.devnet.network.submission import Submission
+from tests.simulation.sending import send, signed
 from tests.simulation.weather import Pace
 from tests.simulation.world import World
 
@@ -89,21 +88,8 @@ class Application:
         world.advance()
         api = world.chance.choice(apis)
         try:
-            private_nonce = int(api.call("priv_getTransactionCount", [self._signer.address, group]), 16)
-            raw = sign_private_transaction(
-                PrivateTransaction(
-                    private_nonce=private_nonce,
-                    private_from=api.node.key,
-                    to="0x" + "11" * 20,
-                    data=b"\x01\x02\x03\x04",
-                    privacy_group_id=group,
-                    chain_id=world.emulation.network.config.chain_id,
-                ),
-                WRITER_KEY,
-            )
+            raw = signed(api, self._signer, WRITER_KEY, group, "0x" + "11" * 20, b"\x01\x02\x03\x04")
             self.raws.add(raw)
-            submission = api.call("eea_sendRawTransaction", ["0x" + raw.hex()])
-            if isinstance(submission, Submission):
-                submission.complete()
+            send(api, raw)
         except RpcError as error:
             world.say(f"a write was refused: {error}")

@@ -148,6 +148,55 @@ TIMED = (
 """Faults that last or happen at a time of their own."""
 
 
+def calm(nodes: int) -> Weather:
+    """Return circumstances in which nothing fails and nobody else acts: one replica on nodes that all make blocks.
+
+    Args:
+        nodes: How many there are.
+    """
+    return Weather(
+        replicas=1,
+        nodes=nodes,
+        groups=1,
+        requests=1,
+        block_seconds=1.0,
+        confirmations=0,
+        replay_ms=0.0,
+        addition_ms=0.0,
+        public_traffic=False,
+        writes=False,
+        shared=False,
+        paces=(),
+        losses=False,
+        besu_version="23.10.3",
+        validators=nodes,
+        gossip_ms=0.0,
+        storm_seconds=0.0,
+        pause_seconds=1.0,
+        crash=0.0,
+        freeze=0.0,
+        lost_request=0.0,
+        lost_answer=0.0,
+        late_request=0.0,
+        refusal=0.0,
+        late_replica=0.0,
+        late_receipts=(0.0,) * nodes,
+        away=0.0,
+        store_refusal=0.0,
+        store_lost_answer=0.0,
+        store_late=0.0,
+        lost_ack=0.0,
+        duplicate=0.0,
+        late_message=0.0,
+        lost_event=0.0,
+        relay=False,
+        timed=(),
+        busy=False,
+        foreign=False,
+        operator=False,
+    )
+
+
 def draw(chance: Random, family: Family) -> Weather:
     """Draw one seed's circumstances.
 
@@ -167,13 +216,28 @@ def draw(chance: Random, family: Family) -> Weather:
             return weather
 
 
+def _answering(weather: Weather, nodes: int) -> Weather:
+    """Return circumstances in which calls of nodes and units of the store arrive, are answered, and at once."""
+    return replace(
+        weather,
+        lost_request=0.0,
+        late_request=0.0,
+        refusal=0.0,
+        late_replica=0.0,
+        late_receipts=(0.0,) * nodes,
+        store_refusal=0.0,
+        store_lost_answer=0.0,
+        store_late=0.0,
+    )
+
+
 def _replays(chance: Random, weather: Weather) -> Weather:
     """Draw circumstances in which a replay can do harm, and in which little else happens."""
     losses, public_traffic = chance.random() < LOSSES, chance.random() < PUBLIC_TRAFFIC
     groups, nodes = (1 if losses else chance.choice((2, 3, 3))), chance.choice((3, 4, 4))
     quiet = losses or public_traffic
     return replace(
-        weather,
+        _answering(weather, nodes),
         replicas=chance.choice((1, 1, 2)),
         nodes=nodes,
         validators=nodes,
@@ -196,16 +260,8 @@ def _replays(chance: Random, weather: Weather) -> Weather:
         storm_seconds=60.0,
         crash=chance.choice((0.0, 0.0, 0.002)),
         freeze=0.0,
-        lost_request=0.0,
         lost_answer=chance.choice((0.0, 0.01)),
-        late_request=0.0,
-        refusal=0.0,
-        late_replica=0.0,
-        late_receipts=(0.0,) * nodes,
         away=chance.choice((0.0, 0.0, 0.2)),
-        store_refusal=0.0,
-        store_lost_answer=0.0,
-        store_late=0.0,
         timed=(),
         busy=False,
         foreign=False,
@@ -217,7 +273,7 @@ def _windows(chance: Random, weather: Weather) -> Weather:
     """Draw circumstances in which locks last, and in which little else happens."""
     nodes = chance.choice((3, 4))
     return replace(
-        weather,
+        _answering(weather, nodes),
         nodes=nodes,
         validators=nodes,
         groups=chance.choice((1, 2)),
@@ -232,16 +288,8 @@ def _windows(chance: Random, weather: Weather) -> Weather:
         storm_seconds=120.0,
         pause_seconds=3.0,
         freeze=0.0,
-        lost_request=0.0,
         lost_answer=0.0,
-        late_request=0.0,
-        refusal=0.0,
-        late_replica=0.0,
-        late_receipts=(0.0,) * nodes,
         away=0.0,
-        store_refusal=0.0,
-        store_lost_answer=0.0,
-        store_late=0.0,
         timed=("gridlock",),
         foreign=False,
         operator=True,
@@ -251,7 +299,7 @@ def _windows(chance: Random, weather: Weather) -> Weather:
 def _pauses(chance: Random, weather: Weather) -> Weather:
     """Draw circumstances in which replicas stand still, and in which little else happens."""
     return replace(
-        weather,
+        _answering(weather, weather.nodes),
         replicas=chance.choice((2, 2, 3)),
         groups=chance.choice((1, 2, 3)),
         requests=chance.randint(4, 8),
@@ -262,15 +310,7 @@ def _pauses(chance: Random, weather: Weather) -> Weather:
         storm_seconds=chance.choice((90.0, 180.0)),
         crash=chance.choice((0.0, 0.0, 0.002)),
         freeze=chance.choice((0.005, 0.01, 0.02)),
-        lost_request=0.0,
         lost_answer=chance.choice((0.0, 0.01)),
-        late_request=0.0,
-        refusal=0.0,
-        late_replica=0.0,
-        late_receipts=(0.0,) * weather.nodes,
-        store_refusal=0.0,
-        store_lost_answer=0.0,
-        store_late=0.0,
         timed=(),
         busy=chance.random() < 0.5,
         foreign=False,

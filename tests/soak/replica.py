@@ -6,12 +6,31 @@ import sys
 from pathlib import Path
 from random import Random
 
+from orchestrator.devnet import Devnet
+
+# A well-known public development key and its account.
+OWNER_KEY = "8f2a55949038a9610f50fb23b5883af3b4ecb3c3bb792cbcefbd1542c692be63"
+OWNER = "0xFE3B557E8Fb62b89F4916B721be55cEb828dBd73"
+
 STARTING_SECONDS = 20.0
 """A replica that ends sooner may have found its store or its queue away: it is started again."""
 AGAIN_SECONDS = 0.5
 ORDERLY_SECONDS = 60.0
 READY_WITHIN_BYTES = 64 * 1024
 """Where in a replica's log the line stands that tells that it is ready."""
+
+
+def nodes_and_account(devnet: Devnet, folder: Path) -> str:
+    """Return the tables of a configuration that name a devnet's nodes and their groups' owner, whose key it writes."""
+    key_file = folder / "owner.key"
+    key_file.touch(mode=0o600)
+    key_file.write_text(OWNER_KEY)
+    nodes = "".join(
+        f'[[nodes]]\nname = "member{node.number}"\nhttp = "{node.http_url}"\nws = "{node.ws_url}"\n'
+        f'enclave_keys = ["{node.enclave_key}"]\n'
+        for node in devnet.nodes
+    )
+    return f'{nodes}[[accounts]]\naddress = "{OWNER}"\nkey_file = "{key_file}"\n'
 
 
 class Replica:

@@ -28,12 +28,9 @@ from tests.soak.checks import (
     check_harm,
     unpublished,
 )
-from tests.soak.replica import Replica
+from tests.soak.replica import OWNER, Replica, nodes_and_account
 from tests.soak.requesting import Group, Ledger, Requester
 
-# A well-known public development key and its account.
-OWNER_KEY = "8f2a55949038a9610f50fb23b5883af3b4ecb3c3bb792cbcefbd1542c692be63"
-OWNER = "0xFE3B557E8Fb62b89F4916B721be55cEb828dBd73"
 LEASE_SECONDS = 8.0
 LOOK_SECONDS = 0.25
 PATIENCE_SECONDS = 240.0
@@ -211,18 +208,10 @@ async def stage(
 
 
 def _configured(folder: Path, number: int, devnet: Devnet) -> Path:
-    key_file = folder / "owner.key"
-    key_file.touch(mode=0o600)
-    key_file.write_text(OWNER_KEY)
-    nodes = "".join(
-        f'[[nodes]]\nname = "member{node.number}"\nhttp = "{node.http_url}"\nws = "{node.ws_url}"\n'
-        f'enclave_keys = ["{node.enclave_key}"]\n'
-        for node in devnet.nodes
-    )
     path = folder / f"r{number}.toml"
     path.write_text(
         f'[api]\nlisten = "127.0.0.1:{free_port()}"\n[chain]\nproof_blocks = 2\n[log]\nformat = "json"\n'
-        f'{nodes}[[accounts]]\naddress = "{OWNER}"\nkey_file = "{key_file}"\n'
+        f"{nodes_and_account(devnet, folder)}"
     )
     return path
 

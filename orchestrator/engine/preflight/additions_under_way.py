@@ -2,11 +2,16 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
-from orchestrator.membership.forecast.schedule import Precedence, ReplayRules, additions_of, busy, precedence
+from orchestrator.engine.record_ports import ChangeFilter
+from orchestrator.membership.forecast.schedule import ADDS, Precedence, ReplayRules, additions_of, busy, precedence
 from orchestrator.membership.forecast.verdict import Forecast
 from orchestrator.membership.model import Change
 from orchestrator.membership.reasons.table import Reason
+
+UNDER_WAY: Final = ChangeFilter(states=tuple(sorted(ADDS)))
+"""The changes that an addition has to look at before it begins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +19,7 @@ class AdditionsUnderWay:
     """Looks at the others before an addition begins; the rules are in `membership.forecast.schedule`.
 
     Attributes:
-        changes: Reads the changes in a state of `membership.forecast.schedule.ADDS` from the store.
+        changes: Reads the changes that are `UNDER_WAY` from the store.
         rules: How replays are kept apart.
     """
 

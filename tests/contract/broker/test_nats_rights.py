@@ -14,11 +14,11 @@ from orchestrator.broker.connecting import connect
 from orchestrator.broker.names import Access, Limits, Names
 from orchestrator.broker.port import Broker
 from orchestrator.engine.ports import BrokerError, UnfitMessageError
+from tests.contract.broker.trying import TYPE, until_it_fails, works
 from tests.servers.nats_operator import make_nkey, make_operator
 from tests.servers.nats_server import NatsServer
 
 NAMES = Names()
-TYPE = "membership.change.accepted.v1"
 LIMITS = Limits(call_seconds=2.0, connect_seconds=2.0, reconnect_seconds=0.2)
 
 
@@ -29,26 +29,6 @@ async def opened(server: NatsServer, access: Access | None = None) -> AsyncItera
         asyncio.timeout(30),
     ):
         yield broker
-
-
-async def works(broker: Broker) -> None:
-    """Make sure that triggers come in, dead letters are kept and events go out."""
-    await broker.check()
-    await broker.check_events()
-    await broker.check_rights()
-    await broker.publish(TYPE, "1", b"{}")
-    await broker.request(b"{}")
-    await broker.check_rights()  # gives back what it took
-    async for trigger in broker.triggers():
-        await trigger.bury("for a try")
-        break
-    assert [letter.body for letter in await broker.dead_letters()] == [b"{}"]
-
-
-async def until_it_fails(broker: Broker) -> None:
-    while True:
-        await broker.check()
-        await asyncio.sleep(0.05)
 
 
 async def test_credentials_open_a_server_in_operator_mode(tmp_path: Path) -> None:

@@ -13,10 +13,10 @@ from orchestrator.broker.connecting import connect
 from orchestrator.broker.names import Limits, Names
 from orchestrator.broker.port import Broker
 from orchestrator.engine.ports import BrokerError, UnfitMessageError
+from tests.contract.broker.trying import TYPE, until_it_fails, works
 from tests.servers.rabbitmq_server import RabbitMQServer
 
 NAMES = Names()
-TYPE = "membership.change.accepted.v1"
 USING = {"configure": "^$", "write": r"^(amq\.default|membership\.events)$", "read": r"^membership\.requests.*$"}
 
 
@@ -40,12 +40,6 @@ def as_user(server: RabbitMQServer, url: str, virtual_host: str, rights: dict[st
     return url.replace("guest:guest", f"{name}:{name}")
 
 
-async def until_it_fails(broker: Broker) -> None:
-    while True:
-        await broker.check()
-        await asyncio.sleep(0.05)
-
-
 async def test_a_user_who_may_declare_nothing_uses_what_is_there(
     rabbitmq_server: RabbitMQServer, rabbitmq_url: str, rabbitmq_virtual_host: str
 ) -> None:
@@ -53,16 +47,7 @@ async def test_a_user_who_may_declare_nothing_uses_what_is_there(
     await declared(rabbitmq_url)
     url = await asyncio.to_thread(as_user, rabbitmq_server, rabbitmq_url, rabbitmq_virtual_host, USING)
     async with opened(url) as broker, asyncio.timeout(20):
-        await broker.check()
-        await broker.check_events()
-        await broker.check_rights()
-        await broker.publish(TYPE, "1", b"{}")
-        await broker.request(b"{}")
-        await broker.check_rights()  # gives back what it took
-        async for trigger in broker.triggers():
-            await trigger.bury("for a try")
-            break
-        assert [letter.body for letter in await broker.dead_letters()] == [b"{}"]
+        await works(broker)
 
 
 async def test_what_is_missing_is_named_with_the_right_that_is_missing(

@@ -9,7 +9,7 @@ from orchestrator.engine.record_ports import ChangeFilter
 from orchestrator.engine.whole_changes import ChangeVersion
 from orchestrator.membership.attempt import AttemptStatus
 from orchestrator.membership.forecast.durations import Quantity
-from orchestrator.membership.model import State
+from orchestrator.membership.model import Change, State
 from orchestrator.store import Database, SqlChangeStore
 from orchestrator.store.stores.time_store import SqlAdditionTimes
 from tests.contract.store.test_recording import NOW, held
@@ -26,6 +26,19 @@ async def marked(store: SqlChangeStore, change_id: str) -> str:
     return version.mark
 
 
+def begun(lead: Change) -> AdditionTime:
+    """How long the lock of a change takes, not known yet."""
+    return AdditionTime(
+        change_id=lead.change_id,
+        quantity=Quantity.LOCK,
+        enclave_key="",
+        node="member1",
+        besu_version="23.10.3",
+        transactions=1,
+        at=START,
+    )
+
+
 async def test_a_change_comes_with_all_that_belongs_to_it(database: Database, store: SqlChangeStore) -> None:
     """One read brings what the reads of its parts bring; a follower's attempts and times are its lead's."""
     times = SqlAdditionTimes(database)
@@ -35,15 +48,7 @@ async def test_a_change_comes_with_all_that_belongs_to_it(database: Database, st
     following = stepped(follower, State.PREFLIGHT, lead_id=lead.change_id)
     await store.record(lane, a_step(lead, leading, an_attempt("1"), at=NOW))
     await store.record(lane, a_step(follower, following, at=NOW))
-    took = AdditionTime(
-        change_id=lead.change_id,
-        quantity=Quantity.LOCK,
-        enclave_key="",
-        node="member1",
-        besu_version="23.10.3",
-        transactions=1,
-        at=START,
-    )
+    took = begun(lead)
     await times.keep([took])
     for change in (leading, following):
         whole = await store.whole(change.change_id)
@@ -70,15 +75,7 @@ async def test_every_state_has_a_mark_of_its_own(database: Database, store: SqlC
     sent = replace(an_attempt("1"), status=AttemptStatus.SENT, sent_block=9)
     await store.record(lane, a_step(first, stepped(first, State.LOCKING, attempt=sent), sent, at=NOW))
     seen.append(await marked(store, follower.change_id))
-    took = AdditionTime(
-        change_id=lead.change_id,
-        quantity=Quantity.LOCK,
-        enclave_key="",
-        node="member1",
-        besu_version="23.10.3",
-        transactions=1,
-        at=START,
-    )
+    took = begun(lead)
     await times.keep([took])
     seen.append(await marked(store, follower.change_id))
     await times.keep([replace(took, taken_seconds=1.0)])

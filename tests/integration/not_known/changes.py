@@ -7,7 +7,7 @@ import json
 import logging
 from collections.abc import AsyncIterator, MutableMapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from random import Random
 from typing import Any
@@ -25,54 +25,14 @@ from tests.simulation.owner import OwnerClient
 from tests.simulation.proxy import Point, Proxy, Seen
 from tests.simulation.replica import Replica
 from tests.simulation.traffic import Application
-from tests.simulation.weather import Weather
+from tests.simulation.weather import calm
 from tests.simulation.world import World
 
 PATIENCE_SECONDS = 300.0
 LOOK_SECONDS = 0.5
 SEED = 23
 
-CALM = Weather(
-    replicas=1,
-    nodes=3,
-    groups=1,
-    requests=1,
-    block_seconds=1.0,
-    confirmations=0,
-    replay_ms=5.0,
-    addition_ms=0.0,
-    public_traffic=False,
-    writes=False,
-    shared=False,
-    paces=(),
-    losses=False,
-    besu_version="23.10.3",
-    validators=3,
-    gossip_ms=0.0,
-    storm_seconds=0.0,
-    pause_seconds=1.0,
-    crash=0.0,
-    freeze=0.0,
-    lost_request=0.0,
-    lost_answer=0.0,
-    late_request=0.0,
-    refusal=0.0,
-    late_replica=0.0,
-    late_receipts=(0.0, 0.0, 0.0),
-    away=0.0,
-    store_refusal=0.0,
-    store_lost_answer=0.0,
-    store_late=0.0,
-    lost_ack=0.0,
-    duplicate=0.0,
-    late_message=0.0,
-    lost_event=0.0,
-    relay=False,
-    timed=(),
-    busy=False,
-    foreign=False,
-    operator=False,
-)
+CALM = replace(calm(3), replay_ms=5.0)
 
 KINDS = ("create_group", "add_members", "remove_members", "set_members", "unlock_group")
 

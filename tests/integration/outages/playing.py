@@ -24,10 +24,11 @@ from tests.simulation.messages import MessageQueue
 from tests.simulation.owner import OwnerClient
 from tests.simulation.replica import Replica
 from tests.simulation.running import configure_logging
-from tests.simulation.weather import Family, Weather, draw
+from tests.simulation.weather import calm
 from tests.simulation.world import Life, World
 
 BLOCK_SECONDS = 2.0
+CALM = replace(calm(3), block_seconds=BLOCK_SECONDS)
 PATIENCE_SECONDS = 900.0
 """So long after the end of the outage the change must have succeeded: its pauses have grown to two minutes by then."""
 MOMENT_SECONDS = 60.0
@@ -88,30 +89,6 @@ class CountingChecks(Checks):
         super().sent(life, method, raw)
 
 
-def calm() -> Weather:
-    """Circumstances in which nothing fails by itself."""
-    quiet = draw(Random(1), Family.WINDOWS)  # noqa: S311 - it hides nothing
-    return replace(
-        quiet,
-        replicas=1,
-        nodes=3,
-        validators=3,
-        groups=1,
-        block_seconds=BLOCK_SECONDS,
-        confirmations=0,
-        writes=False,
-        crash=0.0,
-        lost_ack=0.0,
-        duplicate=0.0,
-        late_message=0.0,
-        lost_event=0.0,
-        relay=False,
-        timed=(),
-        busy=False,
-        operator=False,
-    )
-
-
 async def play(case: Case, errors: list[str], *, trace: bool = False) -> Outcome:
     """Play one outage.
 
@@ -121,7 +98,7 @@ async def play(case: Case, errors: list[str], *, trace: bool = False) -> Outcome
         trace: Whether to print what happens.
     """
     async with Database("sqlite://") as database:
-        world = World(1, calm(), Random(1), database, trace=trace, enclave=case.enclave)  # noqa: S311 - as above
+        world = World(1, CALM, Random(1), database, trace=trace, enclave=case.enclave)  # noqa: S311 - it hides nothing
         world.checks = checks = CountingChecks(world, database, errors)
         stage = Stage(world, MessageQueue(world))
         try:

@@ -21,7 +21,7 @@ from orchestrator.config import NodeConfig, load_config
 from orchestrator.devnet import Devnet, DevnetConfig, running_devnet
 from orchestrator.doctor.findings import Finding, Level
 from orchestrator.engine.clock import SystemClock
-from orchestrator.engine.node_ports import NodeError, Said
+from orchestrator.engine.node_ports import NodeError, NodePort, Said
 from orchestrator.engine.nodes.watcher import ChainWatcher
 from orchestrator.engine.ports import StoreError
 from orchestrator.store import Database, SqlChangeStore, migrate
@@ -46,6 +46,17 @@ async def devnet_behind_tls(certificates: Certificates) -> AsyncIterator[tuple[D
         yield devnet, f"https://127.0.0.1:{http}", f"wss://127.0.0.1:{ws}"
 
 
+async def is_subscribed(port: NodePort) -> None:
+    """Come back once a watcher of the node has subscribed."""
+    watcher = ChainWatcher(port, SystemClock())
+    watching = asyncio.create_task(watcher.run())
+    async with asyncio.timeout(30):
+        while not watcher.subscribed:  # noqa: ASYNC110 - a state of the watcher, that tells nobody of it
+            await asyncio.sleep(0.02)
+    watching.cancel()
+    await asyncio.gather(watching, return_exceptions=True)
+
+
 async def test_a_node_that_asks_for_a_certificate_is_watched_over_http_and_websocket(tmp_path: Path) -> None:
     """With our certificate both ports answer and the doctor finds them well; without it the node is an error."""
     certificates = Certificates(tmp_path / "tls", "orchestrator")
@@ -62,13 +73,7 @@ async def test_a_node_that_asks_for_a_certificate_is_watched_over_http_and_webso
             key_file=folder / "orchestrator.key",
         )
         (port,) = await connect_nodes(stack, (node,))
-        watcher = ChainWatcher(port, SystemClock())
-        watching = asyncio.create_task(watcher.run())
-        async with asyncio.timeout(30):
-            while not watcher.subscribed:  # noqa: ASYNC110 - a state of the watcher, that tells nobody of it
-                await asyncio.sleep(0.02)
-        watching.cancel()
-        await asyncio.gather(watching, return_exceptions=True)
+        await is_subscribed(port)
         lines = f'[[nodes]]\nname = "m"\nhttp = "{http}"\nws = "{ws}"\nenclave_keys = ["{key}"]\n'
         lines += f'ca_file = "{folder}/ca.pem"\n'
         shown = f'certificate_file = "{folder}/orchestrator.pem"\nkey_file = "{folder}/orchestrator.key"\n'
@@ -162,13 +167,7 @@ async def test_a_token_that_ended_is_waited_for_and_then_used(tmp_path: Path) ->
             await anext(aiter(port.heads()))
         issue(node.enclave_key, timedelta(hours=1))
         assert (await port.head()).number >= 0
-        watcher = ChainWatcher(port, SystemClock())
-        watching = asyncio.create_task(watcher.run())
-        async with asyncio.timeout(30):
-            while not watcher.subscribed:  # noqa: ASYNC110 - a state of the watcher, that tells nobody of it
-                await asyncio.sleep(0.02)
-        watching.cancel()
-        await asyncio.gather(watching, return_exceptions=True)
+        await is_subscribed(port)
 
 
 @pytest.fixture

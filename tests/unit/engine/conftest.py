@@ -23,12 +23,12 @@ from orchestrator.engine.lanes.worker import Worker
 from orchestrator.engine.leases import Leases
 from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.nodes.watcher import ChainWatcher
-from orchestrator.engine.preflight.additions_under_way import AdditionsUnderWay
+from orchestrator.engine.preflight.additions_under_way import UNDER_WAY, AdditionsUnderWay
 from orchestrator.engine.preflight.bundle_sizes import BundleSizes
 from orchestrator.engine.proof.bystanders import BystanderReader
 from orchestrator.engine.proof.observation import Observer, ProofRules
 from orchestrator.engine.proof.tracking import ReplayTracker
-from orchestrator.membership.forecast.schedule import ADDS, ReplayRules
+from orchestrator.membership.forecast.schedule import ReplayRules
 from orchestrator.membership.model import RESTING, Change, State
 from orchestrator.store.commits.database import Database
 from orchestrator.store.stores.change_store import SqlChangeStore
@@ -70,7 +70,7 @@ class Rig:
                 contract=FakeContract(),
                 forecaster=self.forecaster,
                 additions=AdditionsUnderWay(
-                    partial(store.changes, states=sorted(ADDS)), ReplayRules(block_period=timedelta(seconds=2))
+                    partial(store.changes, UNDER_WAY), ReplayRules(block_period=timedelta(seconds=2))
                 ),
                 doubts=doubts_of(
                     self.fleet,
@@ -127,6 +127,13 @@ def key(name: str) -> str:
         "b": "YmJiYmJiYmJiYmJiYmJiYmJiYmJiYmJiYmJiYmJiYmI=",
         "stranger": "ZGRkZGRkZGRkZGRkZGRkZGRkZGRkZGRkZGRkZGRkZGQ=",
     }.get(name, "Y2NjY2NjY2NjY2NjY2NjY2NjY2NjY2NjY2NjY2NjY2M=")
+
+
+@pytest.fixture
+async def histories(tmp_path: Path) -> AsyncIterator[SqlHistoryStore]:
+    """A store for what is read of histories."""
+    async with Database(migrated(tmp_path / "store.db")) as database:
+        yield SqlHistoryStore(database)
 
 
 @pytest.fixture

@@ -178,16 +178,21 @@ async def test_who_is_not_known_or_was_not_agreed_to_is_refused() -> None:
             assert network.root(VICTIM, asked) == network.root(1, asked)
 
 
+async def torn_addition(network: GuardedNetwork) -> bytes:
+    """Return what an addition's marker brings: a history that lacks a transaction which its roots have."""
+    group = network.group("G")
+    await network.create(group, 1, 2)
+    await network.write(group, 2, key=OTHER_KEY)
+    await network.lock(group)
+    await network.block()
+    honest = await network.distribute(network.addition(VICTIM), group)
+    return honest[:32] + hazards.without(network, honest, 1, VICTIM)
+
+
 async def test_roots_that_no_replay_reaches_stop_a_node_until_it_is_restarted() -> None:
     """Nothing shows such a history; a node that asks for it again and again is no longer given it."""
     async with guarded_network() as network:
-        group = network.group("G")
-        await network.create(group, 1, 2)
-        await network.write(group, 2, key=OTHER_KEY)
-        await network.lock(group)
-        await network.block()
-        payload = await network.distribute(network.addition(VICTIM), group)
-        payload = payload[:32] + hazards.without(network, payload, 1, VICTIM)
+        payload = await torn_addition(network)
         async with guard(network, VICTIM, GuardRules(stalled_after_seconds=0.0)) as standing:
             await network.block(network.marker(payload))
             assert network.halted(VICTIM)
@@ -263,13 +268,7 @@ async def test_a_witness_that_does_not_answer_is_waited_for() -> None:
 async def test_another_node_of_ours_that_is_a_member_shows_such_a_history() -> None:
     """Where the guard may ask a member's node, what it shows of the group has to be what the history says."""
     async with guarded_network() as network:
-        group = network.group("G")
-        await network.create(group, 1, 2)
-        await network.write(group, 2, key=OTHER_KEY)
-        await network.lock(group)
-        await network.block()
-        honest = await network.distribute(network.addition(VICTIM), group)
-        payload = honest[:32] + hazards.without(network, honest, 1, VICTIM)
+        payload = await torn_addition(network)
         async with guard(network, VICTIM, witnesses=(2,)) as standing:
             await network.block(network.marker(payload))
             assert not network.halted(VICTIM)

@@ -21,6 +21,7 @@ from orchestrator.engine.record_ports import ChangeFilter
 from orchestrator.engine.signed_events import signed_event
 from orchestrator.membership.model import GroupView, Kind
 from orchestrator.membership.reasons.table import Reason
+from tests.fakes.triggers import trigger_of
 from tests.unit.engine.conftest import GROUP, key
 
 if TYPE_CHECKING:
@@ -60,15 +61,7 @@ class Queue:
         async def postpone(_: float) -> None:
             (self.postponed_to or self).put(body, delivery + 1)
 
-        return Trigger(
-            body=body,
-            headers={},
-            acknowledge=lambda: settle("accepted"),
-            postpone=postpone,
-            bury=settle,
-            delivery=delivery,
-            inlet=self.inlet,
-        )
+        return trigger_of(body, delivery, settle, postpone, inlet=self.inlet)
 
 
 def message(

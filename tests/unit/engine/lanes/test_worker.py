@@ -185,16 +185,21 @@ async def test_a_member_that_loses_the_add_is_never_called_a_success(rig: Rig) -
     assert change.reason.members == (key("c"),)
 
 
-async def test_another_client_of_the_account_costs_a_retry_not_a_double(rig: Rig) -> None:
-    """When somebody else uses the private nonce meanwhile, the change starts over and has one effect."""
-    await rig.group_of("a", "b")
-    asked = await rig.ask("remove_members", "b")
+async def lock_before_ours(rig: Rig) -> None:
+    """Have somebody else lock the group with the private nonce of what waits in the pool, then mine both."""
     while not rig.network.pool:
         await rig.clock.sleep(0.1)
     ours, rig.network.pool = rig.network.pool, []
     rig.network.act(GROUP, Action.LOCK)
     rig.network.pool = ours
     rig.network.mine()
+
+
+async def test_another_client_of_the_account_costs_a_retry_not_a_double(rig: Rig) -> None:
+    """When somebody else uses the private nonce meanwhile, the change starts over and has one effect."""
+    await rig.group_of("a", "b")
+    asked = await rig.ask("remove_members", "b")
+    await lock_before_ours(rig)
     rig.network.act(GROUP, Action.UNLOCK)
     (change,) = await rig.until_at_rest(asked)
     assert change.state is State.SUCCEEDED
@@ -223,12 +228,7 @@ async def test_a_refusal_is_believed_only_when_it_is_deep_enough(cautious_rig: R
     rig = cautious_rig
     await rig.group_of("a", "b")
     asked = await rig.ask("remove_members", "b")
-    while not rig.network.pool:
-        await rig.clock.sleep(0.1)
-    ours, rig.network.pool = rig.network.pool, []
-    rig.network.act(GROUP, Action.LOCK)
-    rig.network.pool = ours
-    rig.network.mine()
+    await lock_before_ours(rig)
     refused_at = rig.network.head.number
     while (await rig.store.attempts(asked.change_id))[-1].live:
         await rig.clock.sleep(BLOCK_SECONDS)

@@ -1,8 +1,6 @@
 """Preflight's eyes, on the fake network."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
@@ -14,22 +12,12 @@ from orchestrator.engine.preflight.survey import survey
 from orchestrator.membership.attempt import Action
 from orchestrator.membership.facts import Surveyed
 from orchestrator.membership.model import GroupView, Kind, Repair, State
-from orchestrator.store.commits.database import Database
 from orchestrator.store.stores.history_store import SqlHistoryStore
 from tests.fakes.changes import a_change
 from tests.fakes.clock import JumpingClock
-from tests.fakes.migrated_stores import migrated
 from tests.fakes.network import FakeNetwork, FakeNode, Group
 
 GROUP = a_change("add").privacy_group_id
-
-
-@pytest.fixture
-async def histories(tmp_path: Path) -> AsyncIterator[SqlHistoryStore]:
-    """A store for what is read of histories."""
-    url = migrated(tmp_path / "store.db")
-    async with Database(url) as database:
-        yield SqlHistoryStore(database)
 
 
 def a_network() -> tuple[FakeNetwork, FakeNode, FakeNode, Fleet]:
