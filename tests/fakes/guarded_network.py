@@ -4,10 +4,14 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
+from aiohttp import ClientSession
 from eth_hash.auto import keccak
 
+from orchestrator.besu.adapter.port import BesuNode
+from orchestrator.besu.client.node import Node
 from orchestrator.besu.codec.management_contract import (
     MANAGEMENT_PROXY,
     PRIVACY_PRECOMPILE,
@@ -22,10 +26,14 @@ from orchestrator.besu.codec.private_transaction import (
     address_of_private_key,
     sign_private_transaction,
 )
+from orchestrator.besu.transport.http_client import HttpNode
 from orchestrator.devnet import Devnet, DevnetConfig, running_devnet
 from orchestrator.devnet.chain.public_signing import SigningAccount, sign_public_transaction, signing_account
 from orchestrator.devnet.chain.public_transaction import PublicTransaction
 from orchestrator.devnet.encoding import from_base64, to_base64
+from orchestrator.engine.clock import SystemClock
+from orchestrator.engine.nodes.fleet import Fleet
+from orchestrator.engine.nodes.watcher import ChainWatcher
 
 APPLICATION = "0x" + "11" * 20
 OWNER_KEY = "8f2a55949038a9610f50fb23b5883af3b4ecb3c3bb792cbcefbd1542c692be63"
@@ -152,6 +160,12 @@ class GuardedNetwork:
         """Write an application's transaction."""
         return await self.execute(b"\x01", group, node, to=APPLICATION, key=key)
 
+    async def lock_and_distribute(self, group: str, added: int) -> bytes:
+        """Lock a group, let a block pass, and distribute an addition; returns the payload that its marker brings."""
+        await self.lock(group)
+        await self.block()
+        return await self.distribute(self.addition(added), group)
+
     async def lock(self, group: str, node: int = 1) -> int:
         """Lock a group."""
         return await self.execute(encode_call(Method.LOCK), group, node)
@@ -198,3 +212,12 @@ async def guarded_network(**options: Any) -> AsyncIterator[GuardedNetwork]:
     """Run a devnet whose blocks are made on demand."""
     async with running_devnet(replace(SETTINGS, **options)) as devnet:
         yield GuardedNetwork(devnet)
+
+
+def fleet_of(network: GuardedNetwork, session: ClientSession) -> Fleet:
+    """Return the devnet's nodes as a daemon of all members has them configured."""
+    nodes = [
+        BesuNode(f"member{seen.number}", (seen.enclave_key,), Node(HttpNode(session, seen.http_url)), None)
+        for seen in network.devnet.nodes
+    ]
+    return Fleet([ChainWatcher(node, SystemClock(), timedelta(seconds=1)) for node in nodes])

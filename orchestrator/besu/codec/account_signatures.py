@@ -165,6 +165,20 @@ def integer_bytes(value: int) -> bytes:
     return value.to_bytes((value.bit_length() + 7) // 8)
 
 
+def call_items(nonce: int, gas_price: int, gas_limit: int, to: bytes, value: int, data: bytes) -> list[bytes]:
+    """Return the RLP items that a public and a private transaction begin with.
+
+    Args:
+        nonce: The account's, public or in the group.
+        gas_price: In wei.
+        gas_limit: In gas.
+        to: The 20 bytes of an address; none to create a contract.
+        value: In wei.
+        data: The call.
+    """
+    return [integer_bytes(nonce), integer_bytes(gas_price), integer_bytes(gas_limit), to, integer_bytes(value), data]
+
+
 def _address_of(public_key: PublicKey) -> str:
     return bytes_to_hex(keccak(public_key.format(compressed=False)[1:])[-20:])
 

@@ -15,6 +15,7 @@ from eth_hash.auto import keccak
 from orchestrator.besu.codec.account_signatures import (
     InvalidSignatureError,
     address_of_key,
+    call_items,
     chain_id_of,
     integer_bytes,
     recovered_address,
@@ -217,14 +218,8 @@ def _body(transaction: MarkerTransaction) -> list[Any]:
         to = bytes.fromhex(normal_address(transaction.to)[2:])
     except InvalidIdentifierError as error:
         raise InvalidMarkerError(str(error)) from error
-    return [
-        integer_bytes(transaction.account_nonce),
-        integer_bytes(transaction.gas_price),
-        integer_bytes(transaction.gas_limit),
-        to,
-        integer_bytes(transaction.value),
-        transaction.data,
-    ]
+    fee, data = (transaction.gas_price, transaction.gas_limit), transaction.data
+    return call_items(transaction.account_nonce, *fee, to, transaction.value, data)
 
 
 def _read_integer(field: str, item: bytes) -> int:

@@ -14,6 +14,7 @@ from orchestrator.besu.codec.account_signatures import (
     InvalidSignatureError,
     Signature,
     address_of_key,
+    call_items,
     chain_id_of,
     integer_bytes,
     recovered_address,
@@ -263,14 +264,8 @@ def _encoded_items(transaction: PrivateTransaction) -> tuple[list[bytes], list[A
         )
     except InvalidIdentifierError as error:
         raise InvalidPrivateTransactionError(str(error)) from error
-    body = [
-        integer_bytes(transaction.private_nonce),
-        integer_bytes(transaction.gas_price),
-        integer_bytes(transaction.gas_limit),
-        to,
-        integer_bytes(transaction.value),
-        transaction.data,
-    ]
+    fee, data = (transaction.gas_price, transaction.gas_limit), transaction.data
+    body = call_items(transaction.private_nonce, *fee, to, transaction.value, data)
     return body, [private_from, audience, transaction.restriction.encode("ascii")]
 
 

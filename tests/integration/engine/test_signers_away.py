@@ -17,6 +17,7 @@ from orchestrator.engine.intake.requests import parse_request
 from orchestrator.membership.attempt import Action
 from orchestrator.membership.model import RESTING, Change, State, Verdict
 from tests.fakes.migrated_stores import migrated
+from tests.integration.engine.configured import nodes_of
 from tests.servers.http_signers import Web3SignerServer, identifier_of
 
 # Well-known public development keys.
@@ -83,10 +84,7 @@ def configuration(folder: Path, devnet: Devnet, signer: Web3SignerServer) -> Con
     return Config.model_validate(
         {
             "store": {"url": url},
-            "nodes": [
-                {"name": f"member{i}", "http": n.http_url, "ws": n.ws_url, "enclave_keys": [n.enclave_key]}
-                for i, n in enumerate(devnet.nodes, 1)
-            ],
+            "nodes": nodes_of(devnet),
             "accounts": [
                 {"address": OWNER, "web3signer": {"url": signer.url}, "sign_timeout_seconds": 0.5},
                 {"address": OTHER, "key_file": str(key_file)},

@@ -17,6 +17,7 @@ from orchestrator.devnet import Devnet, DevnetConfig, running_devnet
 from orchestrator.engine.intake.requests import parse_request
 from orchestrator.membership.model import RESTING, Change, State, Verdict
 from tests.fakes.migrated_stores import migrated
+from tests.integration.engine.configured import nodes_of
 from tests.patience import patient
 
 # A well-known public development key.
@@ -60,10 +61,7 @@ async def network(folder: Path, **options: Any) -> AsyncIterator[Network]:
         config = Config.model_validate(
             {
                 "store": {"url": url},
-                "nodes": [
-                    {"name": f"member{i}", "http": n.http_url, "ws": n.ws_url, "enclave_keys": [n.enclave_key]}
-                    for i, n in enumerate(devnet.nodes, 1)
-                ],
+                "nodes": nodes_of(devnet),
                 "accounts": [{"address": OWNER, "key_file": str(key_file)}],
             },
             context={"folder": folder},

@@ -143,9 +143,7 @@ async def test_an_unlock_while_the_marker_waits_does_not_throw_the_sender_back()
         group = network.group("G")
         await network.create(group, 1, 2)
         async with guard(network, 1) as sender:
-            await network.lock(group)
-            await network.block()
-            payload = await network.distribute(network.addition(VICTIM), group)
+            payload = await network.lock_and_distribute(group, VICTIM)
             await network.unlock(group, 2)
             await network.write(group, 2, key=OTHER_KEY)
             await network.block(network.marker(payload))
@@ -183,9 +181,7 @@ async def torn_addition(network: GuardedNetwork) -> bytes:
     group = network.group("G")
     await network.create(group, 1, 2)
     await network.write(group, 2, key=OTHER_KEY)
-    await network.lock(group)
-    await network.block()
-    honest = await network.distribute(network.addition(VICTIM), group)
+    honest = await network.lock_and_distribute(group, VICTIM)
     return honest[:32] + hazards.without(network, honest, 1, VICTIM)
 
 
@@ -255,9 +251,7 @@ async def test_a_witness_that_does_not_answer_is_waited_for() -> None:
         group = network.group("G")
         await network.create(group, 1, 2)
         async with guard(network, VICTIM, CONFIRMED, witnesses=(2,)) as standing:
-            await network.lock(group)
-            await network.block()
-            payload = await network.distribute(network.addition(VICTIM), group)
+            payload = await network.lock_and_distribute(group, VICTIM)
             fault = {"kind": "status", "node": 2, "count": 4, "status": 503}
             await network.call(1, "devnet_rpcFault", fault)
             await network.block(network.marker(payload))
@@ -342,9 +336,7 @@ async def test_a_guard_that_dies_delays_blocks_until_it_is_back() -> None:
         group = network.group("G")
         await network.create(group, 1, 2)
         async with guard(network, VICTIM) as standing:
-            await network.lock(group)
-            await network.block()
-            payload = await network.distribute(network.addition(VICTIM), group)
+            payload = await network.lock_and_distribute(group, VICTIM)
             await standing.stop()
             network.network.append_block([network.marker(payload)])
             node = network.network.nodes[VICTIM - 1]
@@ -361,9 +353,7 @@ async def test_a_node_that_does_not_answer_at_once_is_asked_again() -> None:
         group = network.group("G")
         await network.create(group, 1, 2)
         async with guard(network, VICTIM) as standing:
-            await network.lock(group)
-            await network.block()
-            payload = await network.distribute(network.addition(VICTIM), group)
+            payload = await network.lock_and_distribute(group, VICTIM)
             fault = {"kind": "status", "node": VICTIM, "count": 4, "status": 503}
             await network.call(1, "devnet_rpcFault", fault)
             await network.block(network.marker(payload))

@@ -12,12 +12,12 @@ from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.nodes.watcher import ChainWatcher
 from orchestrator.engine.proof.tracking import ReplayTracker
 from orchestrator.membership.attempt import Action
-from orchestrator.membership.model import Change, Kind
 from orchestrator.membership.news.status import EventType, StatusEvent
 from orchestrator.store.commits.database import Database
 from orchestrator.store.stores.change_store import SqlChangeStore
 from orchestrator.store.stores.outbox_store import SqlOutbox
-from tests.fakes.clock import START, JumpingClock
+from tests.fakes.changes import a_change
+from tests.fakes.clock import JumpingClock
 from tests.fakes.migrated_stores import migrated
 from tests.fakes.network import FakeNetwork, FakeNode, Group
 
@@ -152,15 +152,7 @@ async def test_our_own_changes_are_no_joins(joining: Joining) -> None:
     """A member that a change of ours adds is told by that change alone."""
     joiner = joining.joiner("a", "c")
     await joining.look(joiner)
-    change = Change(
-        change_id="1",
-        request_id="r",
-        kind=Kind.ADD_MEMBERS,
-        privacy_group_id="g",
-        members=("c",),
-        account="0xo",
-        created_at=START,
-    )
+    change = a_change("1", "g", members=("c",))
     await joining.store.accept(change, "hash", [])
     joining.add()
     joining.replay_is_done()

@@ -2,21 +2,16 @@
 
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
-from datetime import timedelta
 
 import pytest
 
-from orchestrator.besu.adapter.port import BesuNode
-from orchestrator.besu.client.node import Node
-from orchestrator.besu.transport.http_client import HttpNode, open_session
+from orchestrator.besu.transport.http_client import open_session
 from orchestrator.engine.blocks import unexpected_additions
 from orchestrator.engine.blocks.addition_watch import AdditionWatch
-from orchestrator.engine.clock import SystemClock
 from orchestrator.engine.nodes.fleet import Fleet
-from orchestrator.engine.nodes.watcher import ChainWatcher
 from orchestrator.membership.damage.unextendable import SeenAddition, WatchTally
 from orchestrator.membership.news.status import EventType, StatusEvent
-from tests.fakes.guarded_network import OTHER_KEY, GuardedNetwork, guarded_network
+from tests.fakes.guarded_network import OTHER_KEY, GuardedNetwork, fleet_of, guarded_network
 
 
 class Record:
@@ -70,12 +65,7 @@ class Watched:
 @asynccontextmanager
 async def watching() -> AsyncIterator[Watched]:
     async with guarded_network(enclave_http=False) as network, open_session() as session:
-        nodes = [
-            BesuNode(f"member{seen.number}", (seen.enclave_key,), Node(HttpNode(session, seen.http_url)), None)
-            for seen in network.devnet.nodes
-        ]
-        fleet = Fleet([ChainWatcher(node, SystemClock(), timedelta(seconds=1)) for node in nodes])
-        yield Watched(network, fleet)
+        yield Watched(network, fleet_of(network, session))
 
 
 async def test_an_addition_by_its_owner_is_expected() -> None:

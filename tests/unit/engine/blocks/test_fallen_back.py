@@ -1,27 +1,16 @@
 """What a repeated marker did to whom, seen on a devnet."""
 
-from datetime import timedelta
-
-from orchestrator.besu.adapter.port import BesuNode
-from orchestrator.besu.client.node import Node
-from orchestrator.besu.transport.http_client import HttpNode, open_session
+from orchestrator.besu.transport.http_client import open_session
 from orchestrator.engine.blocks.fallen_back import fallen_back
-from orchestrator.engine.clock import SystemClock
-from orchestrator.engine.nodes.fleet import Fleet
-from orchestrator.engine.nodes.watcher import ChainWatcher
 from orchestrator.membership.damage.fallen_back import repetition_events
 from orchestrator.membership.damage.unextendable import Repetition
-from tests.fakes.guarded_network import OTHER_KEY, guarded_network
+from tests.fakes.guarded_network import OTHER_KEY, fleet_of, guarded_network
 
 
 async def test_a_copied_marker_is_told_with_who_fell_back_and_the_cure_that_works() -> None:
     """Sender and newcomer fell back, the third member did not: through its node both are removed and added again."""
     async with guarded_network(enclave_http=False) as network, open_session() as session:
-        nodes = [
-            BesuNode(f"member{seen.number}", (seen.enclave_key,), Node(HttpNode(session, seen.http_url)), None)
-            for seen in network.devnet.nodes
-        ]
-        fleet = Fleet([ChainWatcher(node, SystemClock(), timedelta(seconds=1)) for node in nodes])
+        fleet = fleet_of(network, session)
         group, quiet = network.group("G"), network.group("quiet")
         await network.create(quiet, 1, 3)
         await network.create(group, 1, 2)
