@@ -82,11 +82,6 @@ class BesuError(Exception):
     verdict: ClassVar[Verdict] = Verdict.RETRY
     certain: ClassVar[bool] = True
 
-    @property
-    def retryable(self) -> bool:
-        """Whether the same request may work later."""
-        return self.verdict is Verdict.RETRY
-
 
 class TransportError(BesuError):
     """No answer came: the node may or may not have acted on the request."""

@@ -42,20 +42,18 @@ class Binding:
         name: The protocol's.
         prefixes: What stands before an attribute's name in a header (in binary mode), lower case.
         encoded: Whether headers are percent-encoded and may be quoted; text as it is otherwise.
-        batched: Whether a message may be a list of events.
     """
 
     name: str
     prefixes: tuple[str, ...]
     encoded: bool
-    batched: bool
 
 
-HTTP: Final = Binding(name="HTTP", prefixes=("ce-",), encoded=True, batched=True)
-NATS: Final = Binding(name="NATS", prefixes=("ce-",), encoded=True, batched=False)
+HTTP: Final = Binding(name="HTTP", prefixes=("ce-",), encoded=True)
+NATS: Final = Binding(name="NATS", prefixes=("ce-",), encoded=True)
 # CloudEvents binds AMQP 1.0; those who send its properties by AMQP 0.9.1, or HTTP's headers, send text as it is.
-AMQP: Final = Binding(name="AMQP", prefixes=("cloudevents:", "cloudevents_", "ce-"), encoded=False, batched=False)
-KAFKA: Final = Binding(name="Kafka", prefixes=("ce_",), encoded=False, batched=False)
+AMQP: Final = Binding(name="AMQP", prefixes=("cloudevents:", "cloudevents_", "ce-"), encoded=False)
+KAFKA: Final = Binding(name="Kafka", prefixes=("ce_",), encoded=False)
 
 
 class InvalidEventError(ValueError):

@@ -176,9 +176,6 @@ class NodePort(Protocol):
     async def view(self, privacy_group_id: str, block_number: int) -> GroupView:
         """Return the group at a block, everything read in one round trip; ``exists`` is false only for no group."""
 
-    async def lock_view(self, privacy_group_id: str, block_number: int) -> GroupView:
-        """Return the group at a block in one call: whether it is there and locked only, all else left empty."""
-
     async def roots(self, privacy_group_id: str, block_numbers: Sequence[int]) -> tuple[GroupView, ...]:
         """Return the group at several blocks in one round trip: the state root only, all else left empty."""
 

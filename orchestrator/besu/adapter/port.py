@@ -161,12 +161,6 @@ class BesuNode:
         )
 
     @read_again
-    async def lock_view(self, privacy_group_id: str, block_number: int) -> GroupView:
-        """Return whether the group is there and locked at a block."""
-        locked = await self._node.group_lock(privacy_group_id, block_number)
-        return GroupView(block_number=block_number, exists=locked is not None, locked=locked is True)
-
-    @read_again
     async def roots(self, privacy_group_id: str, block_numbers: Sequence[int]) -> tuple[GroupView, ...]:
         """Return the group's state roots at blocks."""
         roots = await self._node.state_roots(privacy_group_id, block_numbers)

@@ -15,7 +15,6 @@ from orchestrator.besu.codec.private_transaction import (
     decode_private_transaction,
 )
 
-MOST_BUNDLE_BYTES: Final = 256 * 1024 * 1024
 HASH_BYTES: Final = 32
 TELLING_BYTES: Final = 32
 """How many of a payload's first bytes tell what it is: three prefixes of RLP, each of nine bytes at most."""

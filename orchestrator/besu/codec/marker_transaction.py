@@ -29,9 +29,6 @@ PAYLOAD_KEY_BYTES: Final = frozenset({32, 64})
 BURN_GAS_LIMIT: Final = 21_000
 """Gas of a plain transfer."""
 
-MARKER_GAS: Final = 22_024
-"""Enough for every marker: a transfer's, and 16 for each of at most 64 bytes (docs/besu.md#markers)."""
-
 MAX_RAW_BYTES: Final = 1 << 12
 _ITEMS: Final = 9
 _INTEGERS: Final = {"account_nonce": 64, "gas_price": 256, "gas_limit": 64, "value": 256}
@@ -100,7 +97,7 @@ def sign_marker(
         precompile: what ``priv_getPrivacyPrecompileAddress`` answers.
         account_nonce: see ``MarkerTransaction``, as all of the following.
         gas_price: in wei.
-        gas_limit: in gas; ``MARKER_GAS`` is enough, nodes take the private transaction's.
+        gas_limit: in gas; 22,024 are enough (docs/besu.md#markers), nodes take the private transaction's.
         chain_id: see ``MarkerTransaction``.
 
     Raises:

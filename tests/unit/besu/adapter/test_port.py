@@ -127,7 +127,6 @@ READERS: dict[str, Callable[[BesuNode], Awaitable[Any]]] = {
     "memberships": lambda node: node.memberships([GROUP], 0, HEAD),
     "pooled": lambda node: node.pooled([HASH]),
     "view": lambda node: node.view(GROUP, HEAD),
-    "lock_view": lambda node: node.lock_view(GROUP, HEAD),
     "roots": lambda node: node.roots(GROUP, [HEAD - 1, HEAD]),
     "roots_of": lambda node: node.roots_of([GROUP], HEAD),
     "abi": lambda node: node.abi(GROUP),
@@ -157,7 +156,6 @@ AT_A_BLOCK = (
     "balances",
     "memberships",
     "view",
-    "lock_view",
     "roots",
     "roots_of",
     "additions",
@@ -339,7 +337,6 @@ async def test_no_group_at_a_block_that_is_there_is_a_value(meeting: Callable[[S
     """``0x`` at a block that the node has says that there is no group, and so does the root."""
     node = meeting(Silences(Replica(), "none", lambda _: False))
     assert not (await node.view(GROUP, FIRST - 1)).exists
-    assert not (await node.lock_view(GROUP, FIRST - 1)).exists
     assert [view.exists for view in await node.roots(GROUP, [FIRST - 1, FIRST])] == [False, True]
     assert await node.has_state(GROUP, [FIRST - 1, FIRST]) == (False, True)
     stranger = meeting(Silences(Replica(FIRST - 1), "none", lambda _: False))
@@ -374,7 +371,7 @@ async def test_a_node_that_will_not_tell_says_so(
     scripted.respond = None
     scripted.answers = {"priv_call": refusal}
     with pytest.raises(NodeError) as failure:
-        await node.lock_view(GROUP, HEAD)
+        await node.view(GROUP, HEAD)
     assert failure.value.said is Said.REFUSED
     assert rule_of(failure.value.reason).judgement is Judgement.PARK
 

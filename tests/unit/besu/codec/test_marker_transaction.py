@@ -12,7 +12,6 @@ from orchestrator.besu.codec.identifiers import bytes_to_hex
 from orchestrator.besu.codec.management_contract import PRIVACY_PRECOMPILE
 from orchestrator.besu.codec.marker_transaction import (
     BURN_GAS_LIMIT,
-    MARKER_GAS,
     MAX_RAW_BYTES,
     InvalidMarkerError,
     decode_marker,
@@ -28,7 +27,7 @@ FIELDS: dict[str, Any] = {
     "precompile": PRIVACY_PRECOMPILE,
     "account_nonce": 0,
     "gas_price": 0,
-    "gas_limit": MARKER_GAS,
+    "gas_limit": 22_024,
     "chain_id": 1337,
 }
 

@@ -20,6 +20,7 @@ from orchestrator.besu.errors import (
     NodeUnreachableError,
     ProtocolError,
     UnauthorizedError,
+    Verdict,
 )
 from orchestrator.besu.transport import http_client
 from orchestrator.besu.transport.http_client import HttpNode, is_read
@@ -179,7 +180,7 @@ async def test_other_answers_are_no_answers(
     with pytest.raises(HttpStatusError, match=str(status)) as failure:
         await HttpNode(session, scripted.url).call("ping")
     assert failure.value.status == status
-    assert failure.value.retryable
+    assert failure.value.verdict is Verdict.RETRY
 
 
 @pytest.mark.parametrize(
