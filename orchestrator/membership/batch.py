@@ -111,13 +111,19 @@ def next_step(batch: Batch, now: datetime) -> BatchStep | None:
     changes = batch.changes
     if not changes:
         return None
+    # A claim is one step for all of them: some claimed and others not would be a batch without its lead, if the process
+    # died in between.
     if all(change.state is State.QUEUED for change in changes):
         claimed = facts.Claimed(lead_id=changes[0].change_id, batch=len(changes))
         return BatchStep(scope=Scope.CLAIM, change=changes[0], known=claimed)
+    # Before any command, so that what is overdue signs and sends nothing more.
     overdue = next((change for change in changes if deadline_applies(change, now)), None)
     if overdue is not None:
+        # What transacts is given up for all that share it: the members of the followers are in the lead's transaction.
         scope = Scope.TRANSACTION if overdue.state in ACTION_OF else Scope.ONE
         return BatchStep(scope=scope, change=overdue, known=facts.DeadlinePassed(deadline=overdue.deadline or now))
+    # All are looked at before anything is signed, so that those that pass share one lock: while it stands nobody else
+    # can use the group.
     waiting = _waiting(batch)
     if waiting:
         return BatchStep(scope=Scope.SURVEY, change=replace(waiting[0], members=_members(waiting)))
@@ -125,6 +131,7 @@ def next_step(batch: Batch, now: datetime) -> BatchStep | None:
     if transacting:
         lead = next((change for change in transacting if change.leads), transacting[0])
         return BatchStep(scope=Scope.TRANSACTION, change=lead)
+    # A look reads all members' nodes, and shows the same to every change with this effect.
     alike = _proven_with(batch, changes[0])
     progress = {entry.enclave_key: entry for change in alike for entry in change.progress}
     every = replace(changes[0], members=_members(alike), progress=tuple(progress.values()))
@@ -143,6 +150,7 @@ def advance(batch: Batch, done: BatchStep, fact: facts.Fact, now: datetime) -> S
     Returns:
         The steps to commit, the lead's first; `Batch.after` gives the batch that comes of them.
     """
+    # Not `done.change`: for a look at several, that one has the members of all of them.
     change = next(c for c in batch.changes if c.change_id == done.change.change_id)
     match done.scope:
         case Scope.CLAIM:
@@ -175,6 +183,7 @@ def _sharing(steps: Steps) -> Steps:
     if not passed:
         return steps
     lead, followers = join(passed[0], tuple(passed[1:]))
+    # The lead of the claim may be one that did not pass: whoever shares the lock needs a lead that is in it.
     joined = {change.change_id: change for change in (lead, *followers)}
     return tuple((before, joined.get(after.change_id, _led_by(lead, after))) for before, after in steps)
 
@@ -186,6 +195,7 @@ def _led_by(lead: Change, change: Change) -> Change:
 def _led(batch: Batch, lead: Change, after: Change) -> Steps:
     """A lead's step, and those of its followers, which stay where they are while it does."""
     steps = [(lead, after)]
+    # As long as the lead stays in its state only its attempt changes, which is the lead's alone.
     if after.state is not lead.state:
         followers = (c for c in batch.changes if c is not lead and c.lead_id == lead.change_id)
         steps += [(change, follow(change, after)) for change in followers if change.state is lead.state]

@@ -144,6 +144,7 @@ def step(change: Change, fact: Fact, now: datetime) -> Change:
     target = TRANSITIONS.get((change.state, signal))
     if target is None:
         message = f"change {change.change_id} is {change.state}: {signal} can't follow"
+        # A person may ask at any time, so what can't follow is a refusal to tell; from the engine it is a defect.
         if isinstance(fact, CancelRequested | ParkRequested | RetryRequested | RepairRequested):
             raise RefusedRequestError(message)
         raise ImpossibleStepError(message)
@@ -193,13 +194,19 @@ def _next_for_attempt(change: Change) -> Command:
     if attempt is None or not attempt.live:
         sign = Sign(action=wanted, members=members_of(change), after_block=_earliest(change, wanted))
         return _after_pause(change, sign)
+    # It is stored, and this process or the one before has not said that it was sent: sending the same bytes twice does
+    # no harm (docs/besu.md#markers, 4).
     if attempt.sent_block is None:
         return _after_pause(change, Send(attempt=attempt, after_block=_earliest(change, attempt.action)))
+    # A node's own marker can't be broadcast through others, nor signed again.
     if not attempt.marker.ours:
         return _after_pause(change, Settle(attempt=attempt))
     seen = attempt.seen_block or attempt.sent_block
+    # The chain is the clock: where no blocks are made nothing is late.
     if seen - attempt.sent_block < WIDEN_AFTER_BLOCKS:
         return _after_pause(change, Settle(attempt=attempt))
+    # After twice as many blocks each time: the renewed one may have come to a pool that keeps it from blocks, too
+    # (docs/besu.md#markers, 12).
     if seen - attempt.since_block >= RENEW_AFTER_BLOCKS << len(attempt.renewed):
         return _after_pause(change, Renew(attempt=attempt))
     return _after_pause(change, Send(attempt=attempt, after_block=_earliest(change, attempt.action), widely=True))
@@ -219,6 +226,7 @@ def _after_pause(change: Change, command: Command) -> Command:
     if change.failures == 0:
         return command
     pause = backoff(f"{change.change_id}/{change.state}", change.failures - 1)
+    # A long pause here is a lock that stands for nobody's good.
     if change.state in (State.ADDING, State.UNLOCKING):
         pause = min(pause, LONGEST_DELAY_UNDER_LOCK)
     return Pause(seconds=pause.total_seconds(), then=command)
@@ -250,10 +258,13 @@ def join(lead: Change, followers: tuple[Change, ...]) -> tuple[Change, tuple[Cha
         The lead, whose plan now adds all of their members, and the followers, which name it.
     """
     for change in (lead, *followers):
+        # A lock that was signed for one change can't take in others: its addition would name members that it was not
+        # looked at for.
         signed = change.attempt is not None and change.attempt.live
         if change.state is not State.LOCKING or signed or change.plan is None:
             raise ImpossibleStepError(f"change {change.change_id} is {change.state}: it can't share a lock")
     plans = [change.plan for change in (lead, *followers) if change.plan is not None]
+    # Two changes may ask for one member: the call names it once.
     keys = dict.fromkeys(key for plan in plans for key in plan.to_add)
     size = 1 + len(followers)
     led = replace(lead, lead_id=lead.change_id, batch=size, plan=replace(plans[0], to_add=tuple(keys)))
@@ -271,10 +282,12 @@ def follow(follower: Change, lead: Change) -> Change:
         lead: The lead after its step.
     """
     target = lead.state
+    # The lock is over for all of them, so that a follower which is tried again leads its own.
     if target in (State.QUEUED, State.FAILED, State.PARKED):
         moved = replace(share_end(follower, lead), lock_block=None)
     else:
         reason = follower.reason
+        # The reason is taken now and judged when the group is free: by then the lead may have met another one.
         if target is State.UNLOCKING and follower.state is not State.UNLOCKING:
             reason = shared_reason(follower, lead)
         elif target is State.REPLAYING:
@@ -313,10 +326,12 @@ def deadline_applies(change: Change, now: datetime) -> bool:
     if change.deadline is None or now < change.deadline or change.giving_up:
         return False
     match change.state:
+        # A follower's deadline would give up what others wait for as well.
         case State.LOCKING | State.ADDING:
             return change.leads
         case State.QUEUED | State.PREFLIGHT | State.CREATING | State.REMOVING:
             return True
+        # Until the effect is deep a reorganisation may take it back, and its marker has to be followed.
         case State.REPLAYING | State.VERIFYING:
             return change.effect is None or change.effect.deep
         case _:

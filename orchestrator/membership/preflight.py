@@ -46,6 +46,8 @@ def _node_trouble(seen: Surveyed) -> Reason | None:
 
 
 def _creation_trouble(change: Change, seen: Surveyed) -> Reason | None:
+    # With the same members it is our own, made before a crash. With others Besu would execute the creation as an
+    # addition, if that group is locked (docs/besu.md#life-of-a-change, 10).
     if seen.view.exists and set(seen.view.participants) != set(change.members):
         return Reason(slug="group_exists", detail=f"with {len(seen.view.participants)} members")
     if seen.view.exists and seen.owner is False:
@@ -60,11 +62,15 @@ def _group_trouble(change: Change, seen: Surveyed) -> Reason | None:
         return Reason(slug="group_unknown", detail=f"node {seen.node} has no such group")
     if seen.owner is False:
         return Reason(slug="not_owner", detail=f"{change.account} did not create the group")
+    # A group keeps the code that it was made with: the dialect is read there, never from a node's version
+    # (docs/besu.md#versions, 2 and 4).
     if seen.abi == "unusable" or seen.abi is None:
         return Reason(
             slug="contract_of_other_version", detail="its management contract is not one that Besu still runs"
         )
     to_add, to_remove = _difference(change, seen)
+    # Nodes take for an addition only what has their own version's selector. Removals are executed in either dialect
+    # (docs/besu.md#versions, 3).
     if to_add and seen.abi != seen.native_abi:
         detail = f"the contract speaks {seen.abi}[], Besu on {seen.node} adds only by {seen.native_abi}[]"
         return Reason(slug="contract_of_other_version", detail=detail)
@@ -73,6 +79,8 @@ def _group_trouble(change: Change, seen: Surveyed) -> Reason | None:
     if seen.sender_key in to_remove:
         detail = "the sending member can't remove itself through its own node; send through another member's node"
         return Reason(slug="would_empty_group", detail=detail, members=(seen.sender_key,))
+    # A lock names no holder and never ends by itself: whether another client of the account is about to add under it
+    # can't be seen (docs/besu.md#life-of-a-change, 9).
     if seen.view.locked and change.kind is not Kind.UNLOCK_GROUP and (to_add or to_remove):
         return Reason(slug="locked_by_other", detail=f"still locked at block {seen.view.block_number}")
     return None
@@ -98,6 +106,7 @@ def _replay_trouble(change: Change, seen: Surveyed) -> Reason | None:
     if not to_add or change.kind is Kind.CREATE_GROUP:
         return None
     if seen.forecast is None:
+        # The forecast was made for those who were missing when the survey began: it says nothing of these.
         return Reason(slug="history_not_read", detail="members joined or left while the group was looked at")
     return seen.forecast.reason_for(frozenset(to_add))
 
@@ -125,6 +134,8 @@ def _enclave_trouble(change: Change, seen: Surveyed) -> Reason | None:
 
 def _bundle_trouble(change: Change, seen: Surveyed) -> Reason | None:
     """An addition carries the group's whole history, and an enclave may take no value that is so large."""
+    # Tessera answers a history that is too large as it answers for an enclave that is away: what the limit is can be
+    # told only after a refusal (docs/besu.md#tessera).
     refused = change.reason is not None and change.reason.slug == "bundle_not_taken"
     limit = exceeds(seen.bundle, was_refused=refused)
     if seen.bundle is None or limit is None or not _difference(change, seen)[0]:
@@ -135,6 +146,7 @@ def _bundle_trouble(change: Change, seen: Surveyed) -> Reason | None:
 
 def _mixed_versions(seen: Surveyed, to_add: tuple[str, ...]) -> Reason | None:
     """A node takes for an addition only what has its own version's selector: the others would not see this one."""
+    # Members of both lines in one group never agree again about what an addition is (docs/besu.md#versions, 3).
     sender_line = has_bytes_abi(seen.besu_version)
     concerned = {*to_add, *seen.view.participants}
     known = [(m, m.besu_version) for m in seen.members if m.enclave_key in concerned and m.besu_version is not None]
@@ -150,12 +162,16 @@ def _harm(member: MemberSurvey, seen: Surveyed) -> Reason | None:
     key = (member.enclave_key,)
     if member.head is None:
         return Reason(slug="node_unreachable", detail=f"the new member's node {member.node}", members=key)
+    # A validator that checked the proposal processes the block a second time and is right then, any other node loses
+    # the group; one that may be a validator counts as none (docs/besu.md#versions, 6).
     if member.besu_version == LOSES_ADDED_GROUPS and member.validator is not True:
         detail = f"node {member.node} runs Besu 25.5.0 and is no validator"
         return Reason(slug="member_would_not_receive", detail=detail, members=key)
     if member.of_another_group:
         detail = f"node {member.node} has a group of its own with this id, of which {member.enclave_key} is a member"
         return Reason(slug="group_id_taken", detail=detail, members=key)
+    # It replays when its import comes to the addition's block: until then nothing is proven, and the group's next
+    # change waits.
     if seen.newest_head - member.head > BEHIND_BLOCKS:
         detail = f"the new member's node {member.node} is at block {member.head} of {seen.newest_head}"
         return Reason(slug="node_behind", detail=detail, members=key)
@@ -167,6 +183,7 @@ def _difference(change: Change, seen: Surveyed) -> tuple[tuple[str, ...], tuple[
     lost = to_be_repaired(change, seen)
     if change.kind is Kind.CURE_GROUP and not withdraws(change):
         return tuple(key for key in change.members if key in lost or key not in present), lost
+    # Nothing else goes with a repair: the plan is the removal and the addition of the same members.
     if lost:
         return lost, lost
     if withdraws(change):
@@ -187,6 +204,7 @@ def _difference(change: Change, seen: Surveyed) -> tuple[tuple[str, ...], tuple[
 
 def _plan(change: Change, seen: Surveyed) -> Plan:
     to_add, to_remove = _difference(change, seen)
+    # The unlock is executed by every member's node: the oldest decides how it is done (docs/besu.md#versions, 5).
     versions = [seen.besu_version, *(m.besu_version for m in seen.members if m.besu_version is not None)]
     return Plan(
         node=seen.node,

@@ -38,11 +38,13 @@ def repair_of(change: Change) -> Repair | None:
     Args:
         change: A change.
     """
+    # Once: a second loss has a cause that another removal and addition would not mend.
     parked = change.state is State.PARKED and change.reason is not None and change.reason.slug in REASONS
     if not parked or change.repair is not None or change.kind not in (Kind.ADD_MEMBERS, Kind.SET_MEMBERS):
         return None
     lost = tuple(entry for entry in change.progress if entry.verdict in LOST)
     added = change.plan.to_add if change.plan is not None else ()
+    # An old member that differs may be the one that is right, and on somebody else's word nobody is removed.
     ours = all(entry.enclave_key in added and entry.attested_by is None for entry in lost)
     if not lost or not ours or change.effect is None:
         return None
@@ -63,6 +65,7 @@ def withdrawal_of(change: Change, lost: Iterable[str], sightings: Iterable[Sight
     effect, plan = change.effect, change.plan
     if effect is None or plan is None or change.kind not in ADDING:
         return None
+    # Of a batch each change takes back only its own members: the others' are theirs to take back, or well.
     ours = set(lost) & set(plan.to_add) & set(change.members)
     said = {sighting.enclave_key: sighting for sighting in sightings if sighting.refused}
     refused = tuple(key for key in said if key in ours)
@@ -94,6 +97,7 @@ def withdraws(change: Change) -> bool:
 def to_withdraw(change: Change, withdrawal: Repair) -> Change:
     """Return a change as it goes back to the queue to take out again what it added: by itself, and to its end."""
     reason = _refused(withdrawal)
+    # Without its deadline: one that passes between two removals would leave it half done.
     return replace(change, repair=withdrawal, batch_limit=1, deadline=None, reason=reason, waiting_since=None)
 
 
@@ -124,6 +128,7 @@ def to_be_withdrawn(change: Change, seen: Surveyed) -> tuple[str, ...]:
     """
     if not withdraws(change) or change.repair is None:
         return ()
+    # Between the refusal and this look the member may have got the group by another addition: who has it stays.
     agree = {member.enclave_key for member in seen.members if member.agrees}
     present = seen.view.participants
     return tuple(key for key in change.repair.members if key in present and key not in agree)
@@ -143,6 +148,8 @@ def to_be_repaired(change: Change, seen: Surveyed) -> tuple[str, ...]:
     return tuple(
         key
         for key in change.repair.members
+        # Not known (None) is no difference: a member that can't be looked at now may be well, and a removal would cost
+        # it the group.
         if key in present and key in surveys and surveys[key].agrees is False and surveys[key].moved_block is None
     )
 
@@ -182,6 +189,7 @@ def _member_trouble(
         return Reason(slug=OVERTAKEN, detail=detail, members=(key,))
     if not withdrawn and (member is None or member.agrees is None):
         node = member.node if member is not None else None
+        # What was seen blocks ago is no ground for a removal: its node has to show the difference now.
         detail = f"the node {node} of the member to repair" if node is not None else "the member's node is not ours"
         return Reason(slug="node_unreachable", detail=detail, members=(key,))
     return None

@@ -70,6 +70,7 @@ def backoff(key: str, tries: int) -> timedelta:
         key: What is tried, such as a change id.
         tries: How many tries failed before, from 0.
     """
+    # Bounded before the shift: from 47 tries on a timedelta overflows.
     delay: timedelta = min(FIRST_DELAY * (1 << min(tries, 16)), LONGEST_DELAY)
     digest = hashlib.sha256(f"{key}/{tries}".encode()).digest()
     return delay * (0.75 + 0.5 * digest[0] / 255)
@@ -92,9 +93,12 @@ def decide(change: Change, reason: Reason, now: datetime) -> RetryDecision:
         return RetryDecision(judgement=rule.judgement)
     if rule.patience is not None and reason.times > rule.patience:
         return RetryDecision(judgement=Judgement.PARK)
+    # Who waits in line has not failed, so its pause stops growing; all have the same then, and the number of tries in
+    # the key spreads them.
     tries = min(change.tries, TRIES_IN_LINE) if rule.in_line else change.tries
     delay = backoff(f"{change.change_id}/{change.tries}" if rule.in_line else change.change_id, tries)
     not_before = now + max(delay, rule.pause)
+    # It can't succeed any more: whoever asked learns that now, not when the deadline passes.
     if change.deadline is not None and not_before >= change.deadline:
         return RetryDecision(judgement=Judgement.TERMINAL)
     return RetryDecision(judgement=Judgement.RETRY, not_before=not_before)

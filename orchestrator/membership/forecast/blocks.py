@@ -155,8 +155,11 @@ def accounts_to_ask(block: ChainBlock) -> tuple[str, ...]:
     paid_before = False
     asked: dict[str, None] = {}
     for transaction in block.transactions:
+        # What no earlier transaction of the block can have paid in was there at the parent, as the chain has proven;
+        # each balance that is asked for is a call.
         if transaction.cost > 0 and paid_before:
             asked[transaction.sender] = None
+        # A contract may pay anybody, and its block does not show whom.
         paid_before = paid_before or transaction.value > 0 or transaction.changes_contracts
     return tuple(asked)
 
@@ -176,12 +179,16 @@ def examine(block: ChainBlock, balances: Mapping[str, int]) -> Examination:
         # A block on the chain is valid one after the other: the first of an account has the count at the parent.
         if len(sent) > 1:
             flaws.append(_flawed(Flaw.ACCOUNT_TWICE, account, sent))
+        # Each for itself against the balance at the parent: a replay carries nothing over
+        # (docs/besu.md#what-a-replay-needs, 1).
         poor = [t for t in sent if account in balances and t.cost > balances[account]]
         if poor:
             flaws.append(_flawed(Flaw.BALANCE, account, poor))
         large = [t for t in sent if t.gas_limit > block.gas_limit]
         if large:
             flaws.append(_flawed(Flaw.GAS, account, large))
+    # Of whichever group it is: a marker does not show that. What comes behind the last one is read by no private code
+    # of this block (docs/besu.md#what-a-replay-needs, 7).
     last_marker = max((place for place, t in enumerate(block.transactions) if t.marker), default=0)
     unsettling = (t.transaction_hash for t in block.transactions[:last_marker] if t.changes_contracts)
     return Examination(

@@ -139,6 +139,7 @@ def expected(quantity: Quantity, transactions: int, samples: Sequence[Sample]) -
     """
     rough = _ROUGH[quantity]
     known = [sample for sample in samples if sample.transactions > 0 and sample.seconds >= 0][:NEWEST]
+    # With fewer, one odd addition would decide.
     if len(known) < ENOUGH:
         return Expected(
             low_seconds=rough.fixed + rough.low * transactions,
@@ -148,6 +149,7 @@ def expected(quantity: Quantity, transactions: int, samples: Sequence[Sample]) -
         )
     fixed, each = _line(known, rough.fixed)
     likely = fixed + each * transactions
+    # The median: one addition during an outage is to widen nothing.
     off = median(abs(s.seconds - fixed - each * s.transactions) / max(s.seconds, _LEAST_SECONDS) for s in known)
     margin = 1 + max(_LEAST_MARGIN, 2 * off)
     if transactions > 2 * max(sample.transactions for sample in known):
@@ -173,6 +175,7 @@ def _line(known: Sequence[Sample], usual: float) -> tuple[float, float]:
     def deviation(line: tuple[float, float]) -> float:
         return sum(abs(line[0] + line[1] * s.transactions - s.seconds) / max(s.seconds, _LEAST_SECONDS) for s in known)
 
+    # A line that falls, or begins below nothing, would promise that a large group is quick.
     return min((line for line in lines if min(line) >= 0), key=deviation)
 
 

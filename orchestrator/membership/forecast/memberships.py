@@ -44,6 +44,7 @@ def replays_of(keys: Collection[str], held: Iterable[str], logs: Iterable[Member
 
 
 def _replays(group: str, keys: Collection[str], logs: list[MembershipLog]) -> list[Replay]:
+    # Who came in with the creation executed everything itself: nothing was replayed.
     first = min((log.block_number for log in logs if log.added), default=0)
     present: set[str] = set()
     ever = False
@@ -51,6 +52,8 @@ def _replays(group: str, keys: Collection[str], logs: list[MembershipLog]) -> li
     for log in logs:
         if log.member not in keys:
             continue
+        # A second key of the same node brings no replay: the node has the group through the first
+        # (docs/besu.md#what-a-replay-needs, 8).
         if log.added and not present and log.block_number > first:
             found.append(Replay(privacy_group_id=group, at_block=log.block_number, blocks=None))
         ever = ever or log.added

@@ -60,6 +60,7 @@ def forecast(facts: ForecastFacts) -> Forecast:
         facts: What was seen.
     """
     standings = tuple(standing(facts.history, sender) for sender in facts.senders)
+    # One node that may send is enough: the torn bundles of the others are no danger then.
     usable = ranked(standings)
     departures = {newcomer.enclave_key: departure(facts.history, newcomer) for newcomer in facts.newcomers}
     pending = facts.history.privacy_group_id
@@ -69,6 +70,8 @@ def forecast(facts: ForecastFacts) -> Forecast:
         *(() if usable else _no_sender(standings)),
         *(danger for n in facts.newcomers for danger in _newcomer(facts, n, departures[n.enclave_key])),
     )
+    # A former member replays only what it lacks, so that an old bad block does not concern it
+    # (docs/besu.md#what-a-replay-needs, 8).
     lacking = {n.enclave_key: lacks_from(n, departures[n.enclave_key]) for n in facts.newcomers}
     return Forecast(
         privacy_group_id=facts.history.privacy_group_id,
@@ -97,6 +100,7 @@ def forecast(facts: ForecastFacts) -> Forecast:
 
 
 def _unread(facts: ForecastFacts, group: str) -> tuple[Danger, ...]:
+    # A part is never judged as the whole: the block that halts the node may be in what was not read.
     if facts.complete:
         return ()
     detail = f"of group {group} what lies up to block {facts.history.through} was read"
@@ -108,6 +112,7 @@ def _disagreement(facts: ForecastFacts) -> tuple[Danger, ...]:
     if found is None:
         return ()
     names = ", ".join(found.odd)
+    # Between two states nobody is called odd: the remedy would destroy the healthy one.
     if found.decided:
         detail = f"at block {found.block_number} another state than most members' is on the node of {names}"
         reason = Reason(slug="members_differ", detail=detail, members=found.odd)
@@ -137,6 +142,7 @@ def _newcomer(facts: ForecastFacts, newcomer: NewcomerFacts, found: Departure) -
     key = (newcomer.enclave_key,)
     if found.trouble is not None:
         slug = "not_at_this_block" if found.passing else "former_member_unsafe"
+        # A danger that the next block takes away makes the change wait; one that stays is parked.
         scope = Scope.MOMENT if found.passing else Scope.MEMBER
         reason = Reason(slug=slug, detail=found.trouble, members=key)
         dangers.append(Danger(scope=scope, reason=reason, block_number=found.block_number))
@@ -146,6 +152,7 @@ def _newcomer(facts: ForecastFacts, newcomer: NewcomerFacts, found: Departure) -
         dangers.append(Danger(scope=Scope.MOMENT, reason=reason))
     if newcomer.word is not None:
         dangers += _said(newcomer.word, key)
+    # A second key of a member's node replays nothing: the node has the group.
     if not newcomer.shared:
         lacked = (block.number for block in facts.history.after(lacks_from(newcomer, found)))
         bad = [facts.examinations[number] for number in lacked if not _replayable(facts, number)]
@@ -157,6 +164,7 @@ def _said(word: Attested | Unattested, key: tuple[str, ...]) -> list[Danger]:
     """What the side that can see the node says, or that it says nothing where its word is required."""
     if isinstance(word, Unattested):
         missing = Reason(slug="attestation_missing", detail=word.detail, members=key)
+        # Silence is no danger by itself: who does not ask for attestations adds members whose nodes nobody can see.
         return [Danger(scope=Scope.MEMBER, reason=missing)] if word.required else []
     if word.reason is None:
         return []
@@ -170,6 +178,7 @@ def _transactions(facts: ForecastFacts, after: int) -> int:
     """How many transactions a replay executes at the most; 0 where they were not counted."""
     counted = [facts.examinations.get(block.number) for block in facts.history.after(after)]
     markers = [None if seen is None else seen.markers for seen in counted]
+    # Better no figure than one that leaves out blocks: the time that it says would be too short.
     return 0 if None in markers else sum(number or 0 for number in markers)
 
 

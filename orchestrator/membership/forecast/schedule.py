@@ -96,10 +96,14 @@ def precedence(change: Change, others: Iterable[Change], rules: ReplayRules) -> 
         rules: How replays are kept apart.
     """
     for other in others:
+        # Who only holds a lock is no obstacle here: it looks at the others after it has stored its own addition, and
+        # sees this one.
         if other.change_id == change.change_id or not other.leads or not _may_replay(other):
             continue
         reason = _obstacle(change, other, rules)
         if reason is not None:
+            # What is on its way can't give way any more; of two that are not, ids are ordered by age, and both lanes
+            # come to the same end without speaking to each other.
             sent = other.state is State.REPLAYING or other.in_flight is not None
             return Precedence(reason=reason, yields=not sent and other.change_id < change.change_id)
     return None
@@ -113,12 +117,14 @@ def busy(mine: Sequence[NodeAddition], others: Iterable[Change], rules: ReplayRu
         others: The changes in a state of `ADDS`, as they are stored.
         rules: How replays are kept apart.
     """
+    # Followers' replays are in the lead's plan already.
     ahead = tuple(addition for other in others if other.leads for addition in _left_to_replay(other))
     return next(filter(None, (addition_obstacle(addition, ahead, rules) for addition in mine)), None)
 
 
 def _may_replay(other: Change) -> bool:
     attempt = other.attempt
+    # Also one that is to be burnt: until that is mined its marker may be, and the node would replay.
     adds = attempt is not None and attempt.live and attempt.action is Action.ADD
     return adds or other.state is State.REPLAYING
 
@@ -129,6 +135,7 @@ def _obstacle(change: Change, other: Change, rules: ReplayRules) -> Reason | Non
 
 def _left_to_replay(change: Change) -> tuple[NodeAddition, ...]:
     plan = change.plan
+    # A member that was seen in sync has replayed: its node is free, though its change is not proven yet.
     done = {entry.enclave_key for entry in change.progress if entry.in_sync_through is not None}
     replays = [expected for expected in (plan.replays if plan is not None else ()) if expected.enclave_key not in done]
     return additions_of(change.change_id, change.privacy_group_id, replays)
@@ -149,6 +156,8 @@ def addition_obstacle(wanted: NodeAddition, others: Iterable[NodeAddition], rule
     for other in others:
         if other.node != wanted.node or other.change_id == wanted.change_id:
             continue
+        # Whatever the configuration says: another replay makes anew the maps that this one would begin from, and the
+        # node halts for good (docs/besu.md#former-members, 2).
         if wanted.former or other.former:
             who = wanted.privacy_group_id if wanted.former else other.privacy_group_id
             detail = (
@@ -156,6 +165,8 @@ def addition_obstacle(wanted: NodeAddition, others: Iterable[NodeAddition], rule
                 f"added to the node; change {other.change_id} is under way"
             )
             return Reason(slug="newcomer_busy", detail=detail)
+        # A short one is over before the next block can bring another. Longer ones might lose an update of a map, which
+        # was never seen and is not risked either (docs/besu.md#replay-measured, 6).
         longest = max(wanted.blocks, other.blocks)
         if rules.apart and longest * rules.per_block > rules.block_period:
             detail = f"node {wanted.node} replays {longest} blocks of a group; change {other.change_id} is under way"
@@ -188,6 +199,7 @@ def marker_obstacle(account: str | None, pending: Iterable[PendingMarker]) -> Re
     """
     if account is None:
         return None
+    # Of any group and through any node: a block does not care whose markers they are.
     other = next((marker for marker in pending if marker.account == account), None)
     if other is None:
         return None

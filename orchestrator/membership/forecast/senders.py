@@ -75,6 +75,8 @@ def neighbours(history: GroupHistory, head: int) -> tuple[int, ...]:
     What a node replayed after one of these, with a transaction in it, tears its bundle.
     """
     numbers = [block.number for block in history.blocks if block.number <= head]
+    # For such a pair no root shows anything: a node answers for a block of the group from the block's own record first
+    # (docs/besu.md#torn-bundles, 2).
     close = [before for before, after in pairwise(numbers) if after - 1 == before]
     return (*close, numbers[-1]) if numbers and numbers[-1] == head else tuple(close)
 
@@ -102,11 +104,14 @@ def standing(history: GroupHistory, sender: SenderFacts) -> SenderStanding:
             detail=detail,
         )
 
+    # Seen to have replayed nothing, not merely not seen to have replayed: only then are its maps as the blocks made
+    # them (docs/besu.md#torn-bundles, 5).
     if not sender.replays and sender.unseen is None:
         return found(Bundle.FIRST_HAND)
     blocks = [block for block in history.blocks if block.number <= sender.head]
     # A replay of the group itself sets the group's own entry in every map: it tears other groups' bundles only.
     others = [replay for replay in sender.replays if replay.privacy_group_id != history.privacy_group_id]
+    # The walk starts at the head, so that the last block is looked at from there.
     ends = [*(block.number for block in blocks[1:]), sender.head + 1]
     for block, after in zip(blocks, ends, strict=False):
         number = block.number
