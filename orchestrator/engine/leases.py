@@ -30,6 +30,7 @@ class Leases:
             until: The moment at which the lease began, read before the store was asked, and its length.
         """
         for group in groups:
+            # A renewal that was asked for earlier may be answered later; it shortens nothing.
             self._until[group] = max(until, self._until.get(group, until))
 
     def end(self, group: str) -> None:

@@ -26,6 +26,7 @@ async def targets(fleet: Fleet, home: ChainWatcher) -> tuple[list[ChainWatcher],
     """
     nodes = [home, *(other for other in fleet.watchers if other is not home)]
     traits = await asyncio.gather(*map(_traits, nodes))
+    # Also who may be one: a validator that is left out never mines it from 24.5.0 on (docs/besu.md#markers, 14).
     validators = [node for node, known in zip(nodes, traits, strict=True) if known and known.validator is not False]
     each = any(known is not None and known.besu_version >= PASSES_OVER_UNPRICED_SINCE for known in traits)
     first = (validators if each else validators[:1]) or nodes[:1]
@@ -40,6 +41,8 @@ async def offer(
     Raises:
         LeaseLostError: `require_lease` raised it: nothing was sent.
     """
+    # At the last moment: this task may have been stopped since the store was asked, and woken after another replica
+    # took over.
     require_lease()
     try:
         async with asyncio.timeout(OFFER_SECONDS):

@@ -16,7 +16,7 @@ from orchestrator.engine.signer_ports import Signers
 from orchestrator.membership.attempt import Action
 from orchestrator.membership.bundle_limits import BundleSize, told_size
 from orchestrator.membership.facts import MemberSurvey, Surveyed
-from orchestrator.membership.model import Change, Plan
+from orchestrator.membership.model import Change
 from orchestrator.membership.reasons.table import Reason
 from orchestrator.membership.repair import ADDING
 
@@ -51,13 +51,16 @@ class EnclaveDoubts:
             NodeError: The node to send through can't be asked, or the enclave of an old member is away.
         """
         before = change.reason.slug if change.reason is not None else ""
+        # A sounding is a signed transaction at every enclave: only where the try before gave reason to.
         if before not in IN_DOUBT or seen.forecast is None or change.kind not in ADDING:
             return seen
         watcher, present = self.fleet.named(seen.node), seen.view.participants
         newcomers = [key for key in change.members if key not in present]
+        # All at once first: mostly all are back, and each sounding waits for a block.
         trouble = await self._sound(change, watcher, (seen.sender_key, *present, *newcomers))
         if trouble is None:
             return seen
+        # One by one, so that of a batch only those wait whose enclave is away.
         found = {key: await self._sound(change, watcher, (seen.sender_key, key)) for key in newcomers}
         if not any(found.values()):
             raise NodeError(replace(trouble, slug="enclave_unreachable"))
@@ -72,6 +75,7 @@ class EnclaveDoubts:
         limits = [host.node.bundle_limit_bytes for host in hosts if host is not None]
         known = [limit for limit in limits if limit is not None]
         in_doubt = change.reason is not None and change.reason.slug == "bundle_not_taken"
+        # Measuring reads a part of the history, and without a limit or a refusal there is nothing to compare it with.
         if not known and not in_doubt:
             return seen
         measured = await self._measured(watcher, change.privacy_group_id)
@@ -91,9 +95,14 @@ class EnclaveDoubts:
         await self.pace.wait(change.privacy_group_id, watcher)
         plan, waited = change.plan, change.waits_for
         doubted = waited is not None and waited.slug in IN_DOUBT | UNKNOWN_RECIPIENT
+        # Small transactions tell by themselves: they are what a sounding would send.
         if action is not Action.ADD or plan is None or not change.failures or not doubted:
             return Way(self, change, watcher, action)
-        trouble = await self._sound(change, watcher, (_own(watcher, plan), *plan.participants, *plan.to_add))
+        trouble = await self._sound(
+            change,
+            watcher,
+            (sending_key(watcher.node.enclave_keys, plan.participants), *plan.participants, *plan.to_add),
+        )
         if trouble is not None:
             raise self._told_by_keys(NodeError(trouble), plan.to_add)
         await self.pace.wait(change.privacy_group_id, watcher)
@@ -117,9 +126,12 @@ class EnclaveDoubts:
         await self.pace.tried(change.privacy_group_id, watcher)
         plan, slug = change.plan, error.reason.slug
         newcomers = plan.to_add if plan is not None and action in (Action.ADD, Action.CREATE) else ()
+        # They took a small one a block ago: what they refuse is this one for its size (docs/besu.md#tessera).
         if sounded and slug in IN_DOUBT | UNKNOWN_RECIPIENT:
             measured = await self._measured(watcher, change.privacy_group_id)
             return _of_kind(error, "bundle_not_taken", f"all enclaves took a small transaction{told_size(measured)}")
+        # An enclave that was restarted knows nobody for some seconds, old members no more than the new one
+        # (docs/besu.md#tessera).
         if action is Action.ADD and slug == "enclave_key_unknown" and await self._has_forgotten(change, watcher):
             return _of_kind(error, "enclave_unreachable", "the sender's enclave knows no other member either")
         return self._told_by_keys(error, newcomers)
@@ -139,7 +151,7 @@ class EnclaveDoubts:
         plan = change.plan
         if plan is None:
             return False
-        own = _own(watcher, plan)
+        own = sending_key(watcher.node.enclave_keys, plan.participants)
         other = next((key for key in plan.participants if key not in watcher.node.enclave_keys), None)
         return other is not None and await self._sound(change, watcher, (own, other)) is not None
 
@@ -203,9 +215,9 @@ def doubts_of(
     )
 
 
-def _own(watcher: ChainWatcher, plan: Plan) -> str:
-    keys = watcher.node.enclave_keys
-    return next((key for key in keys if key in plan.participants), keys[0])
+def sending_key(hosted: tuple[str, ...], members: tuple[str, ...]) -> str:
+    """Return the enclave key that a node sends from: of those that it hosts one of the members'."""
+    return next((key for key in hosted if key in members), hosted[0])
 
 
 def _doubted(member: MemberSurvey, trouble: Reason | None) -> MemberSurvey:

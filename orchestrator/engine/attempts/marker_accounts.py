@@ -101,8 +101,10 @@ class AccountPool:
         self._urgent += urgent
         try:
             began_at = (await watcher.current()).number
+            # Blocks and not seconds: an account is free when a block has its marker.
             while (head := await watcher.current()).number < began_at + PATIENCE_BLOCKS:
                 news = self._news
+                # A group is locked for the urgent one: the next free account is its, whoever came first.
                 if urgent or not self._urgent:
                     account = await self._free(watcher, attempt_id)
                     if account is not None:
@@ -119,6 +121,7 @@ class AccountPool:
     async def give_back(self, account: MarkerAccount, attempt_id: str) -> None:
         """Free an account; see `MarkerAccounts`."""
         await self._ledger.free_marker_nonce(account.account, account.account_nonce, attempt_id)
+        # Only if it was the last: a later nonce that was given on this one's must not be given again.
         if self._given.get(account.account) == account.account_nonce:
             self._given[account.account] -= 1
             self._tell()
@@ -132,6 +135,8 @@ class AccountPool:
         async with self._scanning:
             for address, given in list(self._given.items()):
                 count = await self._count(watcher, address)
+                # What this process gave away it knows; what others did, the store: of two that ask at once one is
+                # refused there.
                 if count <= given or not await self._ledger.reserve_marker_nonce(address, count, attempt_id):
                     continue
                 self._given[address] = count
@@ -142,6 +147,7 @@ class AccountPool:
     async def _count(self, watcher: ChainWatcher, address: str) -> int:
         """How many transactions of an account the node's blocks hold; read once a block."""
         head = await watcher.current()
+        # By the hash: after a reorganisation the same number has other counts.
         moment = (watcher.node.name, head.block_hash)
         if moment != self._counted_at:
             self._counts.clear()

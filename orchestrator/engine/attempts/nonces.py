@@ -31,5 +31,6 @@ class NonceBook:
 
     def take(self, node: str, privacy_group_id: str, account: str, block_hash: str) -> int | None:
         """Return a private nonce if it was read at this head, and forget it; None when it has to be read."""
+        # Once only: what it is used for uses it up.
         read_at, private_nonce = self._known.pop((node, privacy_group_id, account), ("", 0))
         return private_nonce if read_at == block_hash else None

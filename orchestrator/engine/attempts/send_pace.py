@@ -31,6 +31,7 @@ class SendPace:
         newest = self._fleet.newest_head()
         with contextlib.suppress(NodeError):
             newest = max((await watcher.refresh()).number, newest)
+        # Put at the end again, so that the one that is dropped is the one tried longest ago.
         self._tried_at.pop(privacy_group_id, None)
         if len(self._tried_at) >= MOST_GROUPS:
             del self._tried_at[next(iter(self._tried_at))]

@@ -221,6 +221,8 @@ async def _told_elsewhere(
     fleet: Fleet, watcher: ChainWatcher, change: Change, attempt: Attempt, outcome: PmtOutcome
 ) -> tuple[PmtOutcome, ChainWatcher]:
     """Ask other members' nodes for a private receipt that the first one does not have (yet)."""
+    # A node that is replaying, or that got the payload late, has the marker's block without the receipt
+    # (docs/besu.md#outcomes, 2).
     for other in witnesses(fleet, change, attempt):
         if other is watcher:
             continue
@@ -285,6 +287,7 @@ async def burn(
     if not forms:
         return await _outlast(fleet, change, attempt)
     failure: NodeError | None = None
+    # By the head and not by a count: every replica, and one that was restarted, takes the same.
     burning = forms[fleet.newest_head() // RENEW_AFTER_BLOCKS % len(forms)]
     for nodes in await targets(fleet, fleet.named(attempt.node)):
         # Who refuses holds the marker, or a block of its has it: what is in the blocks decides.

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from orchestrator.engine.attempts.broadcast import is_mined, lacks, offer, targets
-from orchestrator.engine.attempts.enclave_doubts import EnclaveDoubts, Way
+from orchestrator.engine.attempts.enclave_doubts import EnclaveDoubts, Way, sending_key
 from orchestrator.engine.attempts.marker_accounts import MarkerAccounts
 from orchestrator.engine.attempts.nonces import NonceBook
 from orchestrator.engine.attempts.settlement import SILENCE_SECONDS, moved_under_lock
@@ -151,6 +151,7 @@ class Sending:
             since_block=head.number,
             marker=NODE_MARKER,
         )
+        # Distributed it would bring no history, and the new member's node have nothing (docs/besu.md#markers, 13).
         if command.action is Action.ADD and traits.besu_version < DISTRIBUTES_HISTORY_SINCE:
             return AttemptSigned(attempt=attempt)
         # A distribution hands the whole history to the newcomer's enclave, marker or not (docs/besu.md#disclosure).
@@ -173,7 +174,7 @@ class Sending:
             chain_id=traits.chain_id,
             private_nonce=private_nonce,
             privacy_group_id=change.privacy_group_id,
-            private_from=_sender_key(watcher.node.enclave_keys, plan.participants or command.members),
+            private_from=sending_key(watcher.node.enclave_keys, plan.participants or command.members),
             payload=self._payload(plan, command),
         )
 
@@ -204,6 +205,7 @@ class Sending:
         """
         attempt = command.attempt
         watcher = self.fleet.named(attempt.node)
+        # Nearer to its lock it does harm there (docs/besu.md#how-replay-damages-other-groups, 2).
         if command.after_block is not None:
             await self._reached(watcher, attempt.members, command.after_block)
         if attempt.action is Action.ADD and change.plan is not None and change.plan.lock_nonce is not None:
@@ -213,6 +215,7 @@ class Sending:
                 moved = await moved_under_lock(watcher, change, head.number)
                 if moved is not None and not await is_mined(watcher, attempt):
                     return moved
+        # Asked now that the attempt is stored: of two lanes that do so at the same time at least one sees the other.
         if attempt.action is Action.ADD and attempt.sent_block is None:
             first = await self.additions.precedence(change)
             if first is not None:
@@ -298,6 +301,7 @@ class Sending:
             watcher.node.private_nonce(change.privacy_group_id, change.account),
         )
         ours = change.kind is Kind.UNLOCK_GROUP or plan.lock_nonce is None or private_nonce <= plan.lock_nonce + 1
+        # A node that shows no group at its head does not know it yet: that is no unlocked one.
         if not view.exists or (view.locked and ours):
             return None
         if view.locked is False:
@@ -344,7 +348,3 @@ def _plan(change: Change) -> Plan:
     if change.plan is None:
         raise ImpossibleStepError(f"change {change.change_id} signs without a plan")
     return change.plan
-
-
-def _sender_key(hosted: tuple[str, ...], members: tuple[str, ...]) -> str:
-    return next((key for key in hosted if key in members), hosted[0])

@@ -98,14 +98,18 @@ class Executor:
         surveyed, _ = await asyncio.gather(
             survey(self._fleet, change, self.sending.forecaster), self._read_nonce_ahead(change)
         )
+        # A restored store may not know that this change was done, and undone since: what the group is now does not tell
+        # that from one that never was.
         if self.restoration is not None and concerns(self.restoration, change):
             node = self._fleet.named(surveyed.node).node
             reason = await hindrance(self.restoration, change, node, surveyed.view)
             if reason is not None:
                 return Hindered(reason=reason)
         if surveyed.view.locked and change.kind is not Kind.UNLOCK_GROUP:
+            # One of ours may come back by a reorganisation after its change has ended; nobody else would ever undo it.
             surveyed = replace(surveyed, own_lock=await self._own_lock(change, surveyed))
         surveyed = await self.sending.doubts.look(change, await self.sending.doubts.measured(change, surveyed))
+        # After the forecast, which says on whose nodes this one would run into an addition that is under way.
         if surveyed.forecast is not None:
             reason = await self.sending.additions.busy(change, surveyed.forecast)
             if reason is not None:
@@ -119,6 +123,8 @@ class Executor:
         locks = [lock for lock in await self.locks(change.privacy_group_id) if lock.marker.ours]
         if not locks:
             return None
+        # Under a lock nothing else executes: the one that holds the group is the last that the account's count has
+        # (docs/besu.md#nonces, 1).
         used = await node.private_nonce(change.privacy_group_id, change.account)
         for lock in locks:
             if lock.private_nonce + 1 == used and any(
@@ -136,6 +142,7 @@ class Executor:
             if reason is not None:
                 return Hindered(reason=reason)
         fact = await self.sending.sign(change, command)
+        # Nothing was signed: the group is not locked by us any more. The nonce tells whether our lock was rolled back.
         if isinstance(fact, AttemptSettled):
             node = change.plan.node if change.plan is not None else ""
             return await self._with_private_nonce(change, node, fact)
@@ -144,6 +151,8 @@ class Executor:
     async def _read_nonce_ahead(self, change: Change) -> None:
         """Read the private nonce along with the survey, where the group was sent through before."""
         home = self._fleet.home_of(change.privacy_group_id)
+        # A head that no subscription keeps new may be older than what is read now, and this is kept under the head's
+        # hash.
         if home is None or home.head is None or not home.subscribed:
             return
         read_at, name = home.head.block_hash, home.node.name
@@ -167,6 +176,7 @@ class Executor:
         """Let what ends a batch be so deep as is configured."""
         if isinstance(fact, AttemptSettled) and fact.effect is not None and self._confirmations == 0:
             fact = replace(fact, effect=replace(fact.effect, deep=True))
+        # Of all other effects a proof follows, which waits for the depth itself.
         ends = isinstance(fact, AttemptSettled) and (fact.effect is None or attempt.action is Action.UNLOCK)
         return await self._confirmed(change, attempt, fact) if self._confirmations and ends else fact
 
@@ -181,6 +191,7 @@ class Executor:
             if await watcher.wait_beyond(head.number + self._confirmations - 1, SILENCE_SECONDS) is None:
                 raise silence(watcher.node.name)
             again = await settle(self._fleet, change, attempt)
+            # The same block and the same state so many blocks later; else a reorganisation came in between.
             if again == fact or not isinstance(again, AttemptSettled):
                 return again
             fact = again
@@ -190,6 +201,7 @@ class Executor:
         """Tell the rules the private nonce along where a reorganisation may have taken our lock back."""
         watcher = self._fleet.named(node)
         held = change.plan is not None and change.plan.lock_nonce is not None
+        # Where no block ever went away it would be one more call inside the lock window.
         possible = self._confirmations > 0 or watcher.reorganisations > 0
         if not held or not possible or change.state not in (State.ADDING, State.UNLOCKING):
             return fact

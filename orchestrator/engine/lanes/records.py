@@ -29,6 +29,7 @@ def record_of(steps: Iterable[tuple[Change, Change]], fact: facts.Fact, now: dat
         changes.append(after)
         attempts += [(after.change_id, attempt) for attempt in _attempts(before, after)]
         events += announce(before, after, fact)
+        # A replay of an hour is looked at each second: its history is where it began and where it ended.
         if after.state is not before.state or not isinstance(fact, facts.ConvergenceObserved):
             history.append(
                 HistoryEntry(

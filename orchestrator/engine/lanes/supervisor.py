@@ -125,6 +125,7 @@ class Supervisor:
             lanes: tuple[Lane, ...] = ()
             with contained("claim") as claiming:
                 try:
+                    # Before the claim: a lane that ends while the store is asked must not be overlooked.
                     self._freed.clear()
                     if free > 0:
                         now = self._clock.now()
@@ -178,6 +179,7 @@ class Supervisor:
         """Sleep a little when the claim that found nothing was only just; what comes alone is claimed at once."""
         pause = timedelta(seconds=PAUSE_SECONDS * (0.5 + self._chance()))
         ago = self._clock.now() - claimed_at
+        # A clock that was set back makes it negative.
         if timedelta(0) <= ago < pause:
             await self._clock.sleep((pause - ago).total_seconds())
 
@@ -207,6 +209,7 @@ class Supervisor:
         self._freed.set()
 
     async def _renew(self) -> None:
+        # So that two renewals may fail before it is over.
         pause = self._rules.lease.total_seconds() / 3
         while True:
             await self._clock.sleep(pause)
@@ -222,6 +225,8 @@ class Supervisor:
             with contained("renewal"):
                 try:
                     # Only what is driven: the lease of a lane that failed has to run out.
+                    # Read before the store is asked: however late its answer is, others take the lane over no earlier
+                    # than we stop.
                     now = self._clock.now()
                     held = await self._store.renew(
                         holder=self._rules.holder, lease=self._rules.lease, now=now, groups=tuple(driven)
@@ -244,13 +249,16 @@ class Supervisor:
         if self._fleet.answers:
             self._blind_since = None
             return
+        # Not later than now: a clock that was set back would leave the moment in the future.
         self._blind_since = min(self._blind_since or now, now)
         if now - self._blind_since < self._rules.lease or not self._lanes:
             return
+        # Alone it keeps them: nobody could go on with them, and the nodes may be down for everybody.
         if not await self._store.others(holder=self._rules.holder, now=now):
             return
         left, tasks = dict(self._driven), list(self._lanes.values())
         log.warning("no node answers here, lanes are left to other replicas", lanes=len(left))
+        # First: from here on nothing leaves for a node, whatever the tasks still do before they end.
         for group in left:
             self._leases.end(group)
         for task in tasks:

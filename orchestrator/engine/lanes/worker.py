@@ -127,6 +127,7 @@ class Worker:
         fact = todo.known or await self._perform(lane, todo.change)
         now = self._clock.now()
         steps = advance(batch, todo, fact, now)
+        # The revision stays as it is stored: the next commit has to follow on it.
         if todo.scope is Scope.PROOF and not any(is_lasting(before, after) for before, after in steps):
             return batch.after(tuple((before, replace(after, revision=before.revision)) for before, after in steps))
         await self._commit(lane, record_of(steps, fact, now), steps)
@@ -141,6 +142,7 @@ class Worker:
         command = next_command(change)
         if command is None:
             raise AssertionError(f"change {change.change_id} is {change.state} and has nothing to do")
+        # What changes something is not cut off: whether it had arrived would not be known.
         if isinstance(command, Sign | Send | Burn) or change.state in LOCK_WINDOW:
             return await self._undeterred(lane, change, command)
         patience = asyncio.timeout(None)
@@ -167,6 +169,7 @@ class Worker:
         try:
             with self._tracer.performing(change):
                 return await self._executor.perform(change, command)
+        # Trouble of the store, or the end of our patience, says nothing of the change.
         except (StoreError, TimeoutError):
             raise
         except Exception as error:

@@ -114,6 +114,7 @@ class Database:
     def _open(self) -> None:
         try:
             if self.url.get_backend_name() == "postgresql":
+                # First: behind a pooler that shares sessions, locks and notices would be those of other clients.
                 require_sessions(self.url)
             check_writable(self.url)
             with self._writing.begin() as connection:
@@ -143,6 +144,7 @@ class Database:
     async def _finish(self, stop: Callable[[], None]) -> None:
         stopping = asyncio.ensure_future(asyncio.to_thread(stop))
         await asyncio.wait([stopping], timeout=self._patience)
+        # A thread that waits for a frozen server can't be ended; its connection can be cut.
         while not stopping.done():
             self._cut()
             await asyncio.wait([stopping], timeout=1.0)
@@ -173,6 +175,7 @@ class Database:
             result: T = _result(outcome)
             return result
         try:
+            # Within the patience: many callers must not each wait for their place and for their commit in full.
             async with asyncio.timeout(self._patience), self._places:
                 result = _result(await self._writer.submit(Job(unit, key)))
         except TimeoutError as error:
@@ -218,6 +221,7 @@ class Database:
             except StoreLockedError:
                 raise  # nothing was seen of it
             except StoreUnavailableError as error:
+                # Kept until a look finds none: pages in memory would go on taking requests that nobody can read again.
                 self._damage = error
                 self._require_own_file()  # a file that is not there is told as that
                 raise
@@ -267,6 +271,7 @@ class Database:
         """Commit units in one transaction; when that fails, halve until only those that fail by themselves have."""
         began = False
         try:
+            # By the one that came last: if that would find the lock still, so would all.
             self._locked_for_writing.refuse(max(job.since for job in jobs))
             self._require_whole_file()
             with self._writing.begin() as connection:
@@ -274,6 +279,7 @@ class Database:
                 transaction = Transaction(connection)
                 values = run_all(transaction, jobs)
         except FOREIGN_ERRORS as error:
+            # With the connection gone nobody is to blame, and each half would wait for another one.
             lost = isinstance(error, DBAPIError) and error.connection_invalidated
             if len(jobs) == 1 or lost or not began:
                 failure = self._locked_for_writing.noted(translated(error, self.url))
@@ -291,6 +297,7 @@ class Database:
                 else Outcome(value=value, work=transaction.work, position=transaction.position)
                 for value in values
             ]
+        # One unit that fails takes the others' transaction with it: halving finds it in a few commits.
         half = len(jobs) // 2
         return self._commit_together(jobs[:half]) + self._commit_together(jobs[half:])
 

@@ -86,6 +86,7 @@ def check_writable(url: sa.URL, files: Sequence[str] = ("", "-wal", SHARED_MEMOR
     path = Path(os.path.realpath(str(url.database)))
     for file in (path.with_name(path.name + ending) for ending in files):
         place = file if file.exists() else file.parent
+        # Not there yet: SQLite makes it, if the folder lets it.
         if os.access(place, os.W_OK) or not place.exists():
             continue
         if os.statvfs(place).f_flag & os.ST_RDONLY:
@@ -110,6 +111,8 @@ def check_file(connection: sa.Connection, file: KeptFile) -> None:
         StoreUnavailableError: It is damaged.
     """
     url = connection.engine.url
+    # The beginning is looked at before each commit; reading the rest of a large file would take the disk from the
+    # lanes.
     if check_beginning(url, file) > CHECKED_BYTES:
         return
     if connection.execute(sa.text("PRAGMA quick_check(1)")).scalar_one() != "ok":

@@ -52,6 +52,7 @@ class Transaction:
 
     def lock(self, groups: Iterable[str]) -> None:
         """Lock the lanes of several groups, if they have any, in the one order in which everybody does."""
+        # One order for all replicas and all kinds of units: no two of them wait for each other.
         wanted = sorted(set(groups))
         if len(wanted) > 1 and self.connection.dialect.name == "postgresql":
             self.connection.execute(_LOCK, {"groups": wanted})
@@ -87,13 +88,16 @@ class Transaction:
     def finish(self) -> None:
         """Do what is done once, right before the commit."""
         postgresql = self.connection.dialect.name == "postgresql"
+        # As late as can be: it is held to the end of the commit, and every other commit with events waits for it.
         if postgresql and (self._rows or self._entries):
             self.connection.execute(_TAKE_POSITION_LOCK)
         if self._entries:
             audit_rows.append(self.connection, self._entries)
         if self._rows:
             self.connection.execute(_INSERT_OUTBOX, self._rows)
+            # Under the lock the newest place is that of the last row just inserted.
             self.position = self.connection.execute(_NEWEST).scalar_one()
+        # PostgreSQL delivers notices at the commit: who is woken finds what it was woken for.
         if postgresql and self.work:
             self.connection.execute(_NOTIFY, {"channel": WORK_CHANNEL, "position": ""})
         if postgresql and self.position:
@@ -175,6 +179,7 @@ def touch_lanes(
             "last_sequence": events,
             "source": of.get(group, ""),
         }
+        # Sorted, since each row is locked as it is written.
         for group, (events, due_at) in sorted(wanted.items())
     ]
     touched = connection.execute(_TOUCH[connection.dialect.name], rows)

@@ -78,11 +78,14 @@ class Writer:
         until = time.monotonic() + PAUSE_SECONDS
         try:
             while item is not None:
+                # What locks several groups would lock them in another order than the transaction has begun.
                 if item.job.key is None:
                     return together, item, False
                 together.append(item)
                 if len(together) == TOGETHER:
                     return together, None, False
+                # Who was answered just now asks again at once: waiting for as many as the last time fills the commit
+                # that costs a flush of the disk in any case.
                 pause = until - time.monotonic() if len(together) < self._expected else 0.0
                 item = self._queue.get(timeout=pause) if pause > 0 else self._queue.get_nowait()
         except queue.Empty:
@@ -92,11 +95,13 @@ class Writer:
         return together, None, True
 
     def _run(self, waiting: list[_Waiting]) -> None:
+        # Nobody waits for the others any more, and what is given up before it ran must not be done later.
         wanted = [item for item in waiting if not item.future.cancelled()]
         if not wanted:
             return
         outcomes = self._commit([item.job for item in wanted])
         assert self._loop is not None  # noqa: S101 - start() sets it before the thread exists
+        # Futures belong to their loop: one call wakes it for all of them.
         self._loop.call_soon_threadsafe(self._deliver, wanted, outcomes)
 
     def _deliver(self, waiting: list[_Waiting], outcomes: list[Outcome]) -> None:

@@ -79,8 +79,10 @@ class Accept:
     def together(transaction: Transaction, units: "Sequence[Accept]") -> list[Acceptance | ConflictingRequestError]:
         """Accept several with four statements; see `sharing.Joint`."""
         connection = transaction.connection
+        # Changes of before sources had names are known by the request's id alone, under which they may come again.
         of_old = set(map(tuple, connection.execute(_KNOWN_OF_OLD, {"ids": [u.change.request_id for u in units]})))
         rows = [u.values() for u in units if u.asker or (u.change.request_id, u.body_hash) not in of_old]
+        # The unique key decides, not a look before: two replicas may get the same message at one time.
         inserted = set(connection.execute(_INSERT[connection.dialect.name], rows).scalars()) if rows else set()
         new = [unit for unit in units if unit.change.change_id in inserted]
         if new:
@@ -105,6 +107,7 @@ def _announce(transaction: Transaction, accepted: Sequence[Accept]) -> None:
         group: (sum(len(unit.events) for unit in units), min(ready_at(unit.change) for unit in units))
         for group, units in by_group.items()
     }
+    # Who came first makes the lane due, and the lane counts to that one's share.
     sources = {group: units[0].lane_source for group, units in by_group.items()}
     for group, last in touch_lanes(transaction.connection, wanted, sources).items():
         sequence = last - wanted[group][0]
@@ -117,6 +120,7 @@ def _known(connection: sa.Connection, unit: Accept) -> Acceptance | ConflictingR
     request_id = unit.change.request_id
     found = changes_by_request(connection, unit.source, request_id, unit.asker)
     for earlier, body_hash in found:
+        # The same request again is answered as at first; another one under its id would be lost silently.
         if body_hash == unit.body_hash:
             return Acceptance(change=earlier, duplicate=True)
     return ConflictingRequestError(

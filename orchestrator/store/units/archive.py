@@ -39,6 +39,8 @@ def _no(statement: sa.Select[Any]) -> sa.ColumnElement[bool]:
 
 
 def _lock_is_over() -> sa.ColumnElement[bool]:
+    # A change that failed or was parked may have left its lock to a reorganisation: as long as nothing later unlocked
+    # the group, that attempt tells whose lock it is.
     lock = attempts.alias("lock")
     later, of = attempts.alias("later"), changes.alias("of_group")
     undone = (
@@ -75,6 +77,8 @@ def _conditions() -> tuple[sa.ColumnElement[bool], ...]:
     # Of its own, not of each change: there are few, and the index by state finds them.
     leads = sa.select(of.c.lead_id).where(NOT_QUEUED, of.c.state.in_(_UNFINISHED), of.c.lead_id.is_not(None))
     of_change = attempts.c.change_id == changes.c.change_id
+    # Its row points to the attempt that has the account's newest nonce, and tells a nonce that is taken from a free one
+    # by it.
     nonce = sa.select(marker_nonces.c.account).join(attempts, attempts.c.attempt_id == marker_nonces.c.attempt_id)
     return (
         changes.c.state.in_(_ENDED),
@@ -108,6 +112,7 @@ def ended(connection: sa.Connection, *, before: int, after: int, limit: int) -> 
         limit: How many changes are looked at.
     """
     window = connection.execute(_WINDOW, {"after": after, "limit": limit}).all()
+    # Places follow acceptance, so that behind a window of young ones nothing is old enough.
     if not window or all(row.created_at >= before for row in window):
         return EndedBatch(change_ids=(), lines=(), through=None)
     through: int = window[-1].position
@@ -123,6 +128,7 @@ def ended(connection: sa.Connection, *, before: int, after: int, limit: int) -> 
 def delete(transaction: Transaction, *, change_ids: Sequence[str], before: int) -> int:
     """Delete changes with their attempts and their history, those of them that still may go; returns how many went."""
     connection = transaction.connection
+    # Looked at again in the deleting transaction: since it was archived an operator may have retried it.
     ids = connection.execute(_STILL_MAY_GO, {"ids": list(change_ids), "before": before}).scalars().all()
     if ids:
         for table in (history, attempts, changes):

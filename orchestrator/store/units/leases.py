@@ -175,6 +175,7 @@ def claim(
     """
     connection = transaction.connection
     times = {"since": now, "beyond": now + LONGEST_PAUSE_MICROSECONDS}
+    # In the transaction of the claim: whoever has lanes has said that it is there.
     others = others_present(transaction, holder=holder, now=now, able=able)
     if others.replicas:
         due = connection.execute(_DUE, times | {"limit": shares.limit * (others.replicas + 1)}).scalar_one()
@@ -187,6 +188,8 @@ def claim(
         )
         shares = replace(shares, limit=min(shares.limit, allotment.limit))
         times["since"] -= allotment.waited
+    # Their rows are locked here, and those that another claim has locked are passed over: two replicas never wait for
+    # each other.
     groups = _in_turn(connection, times, shares) if shares.limit else []
     if not groups:
         return ()
@@ -224,6 +227,7 @@ def claim(
 def _set_aside(connection: sa.Connection, groups: Collection[str], now: int) -> None:
     """Let lanes rest whose changes can't be read: nobody knows what was sent for them, so nothing is done in them."""
     if groups:
+        # Not ended and not parked: what was sent for it may hold the group locked, and a person has to see it.
         resting = {"holder": None, "lease_until": None, "due_at": now + UNREADABLE_MICROSECONDS}
         connection.execute(lanes.update().where(lanes.c.privacy_group_id.in_(groups)).values(resting))
 
@@ -273,6 +277,7 @@ def load(connection: sa.Connection, lane: Lane, *, now: int) -> Lane:
 
 def holds(connection: sa.Connection, lane: Lane) -> bool:
     """Return whether nobody took a lane over since it was claimed."""
+    # The token alone: a lane that was given back and taken again by the same holder is another claim.
     return connection.execute(_TOKEN, {"group": lane.privacy_group_id}).scalar_one_or_none() == lane.token
 
 

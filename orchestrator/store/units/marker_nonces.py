@@ -41,6 +41,7 @@ def reserve(transaction: Transaction, *, account: str, account_nonce: int, attem
     if row is None:
         connection.execute(marker_nonces.insert(), {"account": account, **values})
         return True
+    # A node that is behind counts fewer: what it takes for free was given away already.
     if row.account_nonce > account_nonce or (row.account_nonce == account_nonce and _is_taken(connection, row, now)):
         return False
     connection.execute(_GIVE, {"of": account, **values})

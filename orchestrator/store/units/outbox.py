@@ -124,6 +124,7 @@ def oldest_unpublished(connection: sa.Connection) -> datetime | None:
 def mark_published(transaction: Transaction, *, positions: Sequence[int], at: int) -> None:
     """Mark events as published; those that are already keep their time."""
     marked = (
+        # A relay that took over publishes some of them again; their time stays that of the first.
         outbox.update().where(outbox.c.position.in_(positions), outbox.c.published_at.is_(None)).values(published_at=at)
     )
     transaction.connection.execute(marked)
@@ -193,6 +194,7 @@ def deletable(
     Returns:
         Their positions, and the last position that was looked at; None when there is nothing more.
     """
+    # Where thinning ended the last time all before was thinned: it does not come past those that stay each time.
     if types:
         thinned = sa.select(deletions.c.position).where(deletions.c.name == THINNED)
         after = max(after, connection.execute(thinned).scalar_one_or_none() or 0)
@@ -202,6 +204,7 @@ def deletable(
         for row in rows
         if row.occurred_at < before and row.published_at is not None and (not types or row.type in types)
     )
+    # Not at the first that is too young: one event from a clock that was ahead would keep all behind it for ever.
     done = len(rows) < limit or all(before <= row.occurred_at <= now for row in rows)
     return found, None if done else rows[-1].position
 
@@ -212,6 +215,7 @@ def _remember(insert: Upsert) -> sa.Insert:
     return statement.on_conflict_do_update(
         index_elements=["name"],
         set_={"position": new.position},
+        # Never back: a reader that resumes behind the mark would miss events and not be told.
         where=deletions.c.position < new.position,
     )
 
@@ -229,6 +233,7 @@ def delete(transaction: Transaction, *, positions: Sequence[int], thinning: bool
     """
     connection = transaction.connection
     deleted = connection.execute(outbox.delete().where(outbox.c.position.in_(positions))).rowcount
+    # In the transaction that deletes: from the commit on whoever resumes before it is told.
     _remember_deletion(connection, THINNED if thinning else DELETED, max(positions))
     return deleted
 
@@ -249,6 +254,7 @@ def _page(connection: sa.Connection, statement: sa.Select[Any], values: Mapping[
     except sa.exc.OperationalError as error:
         if "Could not decode" not in str(error.orig):  # what sqlite3 says of a text that is no UTF-8
             raise
+        # SQLite gives out no row of a result with a text that can't be decoded: each is read for itself then.
         positions = connection.execute(statement.with_only_columns(outbox.c.position), values).scalars().all()
         return _sorted_out(positions, partial(_row_at, connection), own)
     by_position = {row["position"]: row for row in rows}

@@ -33,6 +33,7 @@ def _acquire(insert: Upsert) -> sa.Insert:
     return statement.on_conflict_do_update(
         index_elements=["name"],
         set_={"holder": new.holder, "lease_until": new.lease_until},
+        # One statement, so that of two replicas at the end of a lease one gets it.
         where=sa.or_(leases.c.holder == new.holder, leases.c.lease_until <= sa.bindparam("now")),
     )
 

@@ -73,6 +73,7 @@ def allotted(*, replicas: int, mine: int, others: int, due: int, patience: int |
         patience: None for a replica that can work as well as any; else for how long it leaves lanes to others,
             microseconds.
     """
+    # Rounded up: a single lane is somebody's, too.
     part = -(-due // replicas)
     if patience is not None:
         return Allotment(limit=part, waited=patience)
@@ -92,6 +93,7 @@ def others_present(transaction: Transaction, *, holder: str, now: int, able: boo
     connection = transaction.connection
     until = {word.holder: word.lease_until for word in connection.execute(_WORDS)}
     own = until.pop(holder, None)
+    # Its word is taken back at once: others would leave it a share that it can't work on.
     if not able:
         if own is not None:
             release_lease(transaction, name=_PREFIX + holder, holder=holder)

@@ -73,6 +73,7 @@ class Step:
 
     def __call__(self, transaction: Transaction) -> None:
         """Commit it alone; see `engine.ports.ChangeStore.record` for what is raised."""
+        # Alone after a failure among others: only then it is known whose step does not fit.
         (outcome,) = self.together(transaction, [self])
         if outcome is not None:
             raise outcome
@@ -87,12 +88,14 @@ class Step:
         """
         groups = {unit.lane.privacy_group_id for unit in units}
         found = transaction.connection.execute(_LANES, {"groups": sorted(groups)})
+        # The rows stay locked until the commit: nobody takes a lane over between this look and the write.
         tokens = {row.privacy_group_id: row.token for row in found}
         # A step whose lane was taken over is left out; it keeps the others of the same transaction from nothing.
         held = [tokens.get(unit.lane.privacy_group_id) == unit.lane.token for unit in units]
         try:
             _write(transaction, [unit for unit, ours in zip(units, held, strict=True) if ours])
         except _MisfitError:
+            # A commit whose answer was lost is tried again by its lane; what it wrote is there, and no second time.
             if len(units) > 1 or not _committed_before(transaction.connection, units[0].made.changes):
                 raise
         return [None if ours else _lost(unit.lane) for unit, ours in zip(units, held, strict=True)]
@@ -125,6 +128,8 @@ def amend(
         raise KeyError(change_id)
     lane = Lane(privacy_group_id=group, token=0, active=(), queued=())
     _write(transaction, [Step(lane, amendment(change), at)])
+    # A held lane keeps its due time, so that it is taken over at once when its holder dies; it is set anew when it is
+    # given back.
     if holder is None:
         due_again(transaction, group)
     transaction.work = True
@@ -138,6 +143,7 @@ def amend(
 def _write(transaction: Transaction, steps: Sequence[Step]) -> None:
     """Write steps of lanes whose rows are locked; first of all what tells whether they fit."""
     connection = transaction.connection
+    # The revision decides: an operator's amendment in between makes the step unfit before anything of it is written.
     _write_changes(connection, steps)
     pairs = _dead_first(step.made for step in steps)
     if pairs:
