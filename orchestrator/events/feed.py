@@ -75,6 +75,7 @@ class _Subscriber:
 
     def offer(self, item: FeedItem) -> bool:
         """Buffer an item; False when there is no room, which ends the subscription."""
+        # Ended and not skipped: a gap that nobody is told of is worse than a resumption.
         if len(self._items) >= self._limit:
             self.end(f"this subscriber is more than {self._limit} events behind; resume behind the last one received")
             return False
@@ -162,6 +163,7 @@ class EventFeed:
             StoreError: The store did not answer while it was caught up with.
         """
         wanted = _Filter(privacy_group_id=privacy_group_id, within=within, change_id=change_id, types=frozenset(types))
+        # Checked before the first event goes out: an answer that has begun can't be refused any more.
         position = None if resume_id is None else await self._checked(resume_id)
         await self._started.wait()
         if position is not None:
@@ -189,11 +191,13 @@ class EventFeed:
                 f"{resume_id[:_LONGEST_ID]!r} is no id of an event: give the id that came with one, or {OLDEST}"
             )
         position = int(resume_id)
+        # Who resumes behind what was deleted has missed something and is told, not served the rest.
         if resume_id != OLDEST and position < await self._outbox.deleted_through():
             raise FeedClosedError(
                 f"events behind {resume_id} are deleted already; resume from {OLDEST} for the oldest that is kept",
                 resume_id=OLDEST,
             )
+        # An id of another store, or of this one before it was restored.
         if position > await self._outbox.last_position():
             raise FeedClosedError(
                 f"there is no event {resume_id} yet: it is from another store; resume from {OLDEST}", resume_id=OLDEST
@@ -245,6 +249,7 @@ class EventFeed:
         for subscriber in tuple(self._subscribers):
             if subscriber.wanted.wants(stored):
                 item = item or _item(stored)
+                # It is not waited for: one slow reader would hold up all.
                 if not subscriber.offer(item):
                     self._subscribers.discard(subscriber)
 

@@ -111,6 +111,7 @@ class Relay:
             _log.warning("status events are left for the next start", reason=self.trouble)
 
     async def _turn(self) -> None:
+        # What was published under the lease is marked all the same, so that the next holder sends less of it again.
         if not await self._leased():
             await self._mark()
             self._resting.clear()
@@ -119,6 +120,7 @@ class Relay:
             return
         events = await self._unpublished()
         if events:
+            # Whatever came through shows that the queue is there: the long pauses are for one that takes nothing.
             if await self._publish(events):
                 self._pause_seconds = FIRST_PAUSE_SECONDS
             else:
@@ -177,6 +179,7 @@ class Relay:
     async def _publish(self, events: Sequence[StoredEvent]) -> bool:
         """Publish a batch; returns whether anything of it came further."""
         places = asyncio.Semaphore(GROUPS_AT_ONCE)
+        # Groups go side by side, and each in its own order: a group's events are never in flight together.
         by_group = sorted(events, key=lambda stored: (stored.event.privacy_group_id, stored.position))
         lanes = [list(lane) for _, lane in groupby(by_group, key=lambda stored: stored.event.privacy_group_id)]
         turn = _Turn()
@@ -208,16 +211,19 @@ class Relay:
                     self._let_rest(group)
                     return
                 turn.advanced = True
+                # Only after the queue has said that it stores it.
                 self._published.add(stored.position)
             self._resting.pop(group, None)
 
     async def _failure(self, stored: StoredEvent) -> str | None:
         """Publish an event; returns why it has to wait, None when it is published or set aside."""
         with contained("event", position=stored.position, group=stored.event.privacy_group_id) as publishing:
+            # Within the containment: a document that can't be made must not stop its group for ever.
             body = text_of(stored).encode()
             try:
                 await self._publisher.publish(stored.event.type.value, stored.event_id, body)
             except BrokerError as error:
+                # The queue is away: that is no fault of this event, and counts towards nothing.
                 if error.passing:
                     return str(error)
                 self._set_aside(stored, str(error))

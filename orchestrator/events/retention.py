@@ -76,6 +76,7 @@ class Retention:
             position = swept.through
             if swept.deleted:
                 await self._clock.sleep(BREATH_SECONDS)
+            # A large backlog takes longer than the lease: two replicas must not go through it side by side.
             if self._clock.now() - self._sure_at > LEASE / 2 and not await self._mine():
                 break  # it took longer than a lease, and another replica goes on
         return total

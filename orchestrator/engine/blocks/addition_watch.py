@@ -54,6 +54,8 @@ class AdditionWatch:
         """
         if not additions:
             return tally
+        # By their bytes: who repeats a marker signs it with another account, and the hash is another
+        # (docs/besu.md#stale-bundles, 6).
         earlier = await self._record.first_additions({addition.addition for addition in additions})
         known = {addition.transaction_hash for addition in earlier.values()}
         found = repetitions((one for one in additions if one.transaction_hash not in known), earlier)
@@ -89,6 +91,7 @@ class AdditionWatch:
             await self._warn_of_misread(addition)
         if not refused:
             return
+        # Refused everywhere: nobody executed it, so that nothing is split.
         if not executed and await self._groups.is_ours(addition.transaction_hash):
             return  # its change knows: a reorganisation let it be mined where its lock is not
         found = await parted(await self._known_here(), addition, refused, executed) if executed else []

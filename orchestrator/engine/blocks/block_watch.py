@@ -150,8 +150,10 @@ class BlockWatch:
         """
         watcher = self._fleet.newest()
         newest = await watcher.current()
+        # What a reorganisation may take back is looked at when it can't any more: an event can't be.
         last = newest.number - self._rules.confirmations
         mark = self._mark or await self._begin(watcher, newest, last)
+        # Another node, or the same on another branch, may have other blocks below the mark.
         mark = await self._on_chain(watcher, mark)
         first = max(mark.number + 1, last - MOST_MISSED + 1)
         if first > mark.number + 1:
@@ -172,10 +174,13 @@ class BlockWatch:
             if closes_groups(content, examination):
                 closing.append(examination)
         additions = tuple(addition for content in blocks for addition in additions_in(content))
+        # Before the mark moves: what is told twice after a death is harmless, what is passed over is lost.
         tally = await self._additions.look(tally, additions)
         for examination in closing:
             await self._tell(examination)
         newest_looked = Mark(number=blocks[-1].number, block_hash=blocks[-1].block_hash)
+        # An uneventful block is kept track of now and then: a commit for each would be most of what an idle daemon
+        # does.
         if additions or closing or tally.account_twice != self._tally.account_twice or self._is_due(newest_looked):
             await self._record.keep_watched(newest_looked, tally, additions)
             self._kept_at = newest_looked.number
@@ -232,6 +237,7 @@ class BlockWatch:
 
     async def _is_ours(self) -> bool:
         now = self._clock.now()
+        # Prolonged at half time, so that blocks of a second cost the store no write each.
         if self._ours_until is not None and now < self._ours_until - self._rules.lease / 2:
             return True
         ours = await self._leases.acquire_lease(LEASE_NAME, holder=self._rules.holder, lease=self._rules.lease, now=now)

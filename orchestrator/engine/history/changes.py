@@ -66,8 +66,10 @@ async def split_changes(
         resolved = next((place for place, (first, _, last, _) in enumerate(spans) if last - first > 1), len(spans))
         found += [(last, root) for _, _, last, root in spans[:resolved]]
         spans = spans[resolved:]
+        # Whatever was found so far is in order and without gaps, so that the next part goes on behind it.
         if not spans or asked >= bounds.roots or len(found) >= bounds.changes:
             break
+        # The oldest first: a part that is cut off is then a whole history up to its end.
         wide = [span for span in spans if span[2] - span[0] > 1][:ROOTS_AT_ONCE]
         middles = [(first + last) // 2 for first, _, last, _ in wide]
         views = await node.roots(privacy_group_id, middles)
@@ -106,6 +108,7 @@ async def scan_changes(
     while through < high and through - low < bounds.roots and len(found) < bounds.changes:
         numbers = range(through + 1, min(through + ROOTS_AT_ONCE, high) + 1)
         for view in await node.roots(privacy_group_id, numbers):
+            # A root that was there before is a map that a replay rewrote: the group has no state twice.
             if view.state_root not in seen:
                 seen.add(view.state_root)
                 found.append((view.block_number, view.state_root))

@@ -88,23 +88,29 @@ class Forecaster:
         staying = tuple(key for key in question.participants if key not in question.leaving)
         seen, unseen = await self._members(staying, question)
         members, joining = _arrived(seen, question.privacy_group_id)
+        # Roots are compared at a block that all of them have: a node that is a block behind shows an older one and is
+        # well.
         at = min((member.head.number for member in members), default=0)
         roots, silent = await self._roots(question, members, at)
+        # Who answered for its head and not for its root is not seen: it counts for and against nobody.
         members = tuple(member for member in members if member.enclave_key in roots)
         if not members:
             reason = Reason(slug="node_unreachable", detail="no member's node can be asked for the group's history")
             raise NodeError(reason)
+        # The history has to be a healthy member's: read on a damaged node it would call every healthy one odd.
         reference = _reference(members, roots, max(question.through, at))
         read = await self._histories.read(
             question.privacy_group_id, reference.watcher, reference.head, first_hand=reference.record.first_hand
         )
         through = max(question.through, at)
         candidates = _in_order(members, question.senders, through)
+        # That no sender could be looked at would otherwise read as that no sender is whole.
         if not candidates:
             # Not seeing a node says nothing of its bundle: it is looked at again.
             said = "; ".join(f"{item.node}: {item.detail}" for item in (*unseen, *silent))
             detail = f"no node that may send the addition could be looked at ({said})"
             raise NodeError(Reason(slug="node_unreachable", detail=detail))
+        # Only with the history: which roots are asked for depends on where its blocks are.
         senders = await self._senders.read(read.history, candidates, through)
         complete = _complete(read, through)
         newcomers = await self._newcomers.read(
@@ -160,6 +166,7 @@ class Forecaster:
         head = (await watcher.current()).number
         view = await watcher.node.view(history.privacy_group_id, head)
         members = tuple(key for key in view.participants if key != enclave_key)
+        # Not asking on: the question came from the other side, and would go back and forth.
         found = await self._newcomers.read(history, [enclave_key], members, (), max(head, history.through), ask=False)
         return None if found is None else found[0]
 
@@ -184,6 +191,8 @@ class Forecaster:
             to_add=plan.to_add,
             participants=plan.participants,
             leaving=plan.to_remove,
+            # The lock was sent through it, and its head has it: another node would bundle what it has, which may be
+            # less.
             senders=senders[:1],
             through=head.number,
             shown=(plan.node, head.number, plan.lock_root),
@@ -228,6 +237,7 @@ class Forecaster:
             NodeError: They have not: look again.
         """
         roots, silent = await self._read_roots(question, members, at, question.shown)
+        # All agree, whichever block it was: only a difference can come of two branches.
         if len(set(roots.values())) < 2:
             return roots, silent
         before = await _blocks_at(members, at)
@@ -242,6 +252,7 @@ class Forecaster:
     ) -> tuple[dict[str, str], tuple[Unseen, ...]]:
         async def read(member: SeenMember) -> str | Unseen:
             node, number, root = shown
+            # It was compared with what the lock left a moment ago: inside the lock window each call counts.
             if root and (node, number) == (member.watcher.node.name, at):
                 return root
             try:

@@ -68,9 +68,12 @@ class GroupHistories:
             StoreError: What is kept can't be read or written.
         """
         group = self._group(privacy_group_id)
+        # One reading for all who ask: a long history would be read by each of them.
         async with group.reading:
             if group.kept is None:
                 group.kept = await self._store.group_blocks(privacy_group_id)
+            # What is kept was read from a chain that may have gone back since: blocks of the branch that it left are
+            # dropped.
             if group.branches.may_have_left(watcher):
                 group.kept = await self._on_branch(privacy_group_id, group.kept, watcher)
                 group.branches.settled(watcher)
@@ -105,6 +108,8 @@ class GroupHistories:
             for number, root in found.changes
         )
         mark = Mark(number=head.number, block_hash=head.block_hash)
+        # Not read to the end: the mark goes to the last change that was found, from where splitting has a root to
+        # compare with.
         if found.through < head.number:
             if not fresh:
                 return await self._left_open(privacy_group_id, kept, watcher, found.through), {}

@@ -103,6 +103,7 @@ class NewcomerReader:
         self, history: GroupHistory, key: str, watcher: ChainWatcher, members: Sequence[str], through: int
     ) -> NewcomerFacts | None:
         head = await watcher.current()
+        # At the block that the history was read to: what the node has beyond it has nothing to be compared with.
         at = min(head.number, through)
         group = history.privacy_group_id
         (view,) = await watcher.node.roots(group, [at])
@@ -116,16 +117,20 @@ class NewcomerReader:
             roots={at: view.state_root},
             replays=(),
         )
+        # A node that never had the group, or has it by another key, begins from nothing or replays nothing: its roots
+        # need not be read.
         last = executed_last(history, view.state_root) if view.exists and not shared else None
         return facts if last is None else await self._former(history, facts, watcher, head, last)
 
     async def _former(
         self, history: GroupHistory, facts: NewcomerFacts, watcher: ChainWatcher, head: Head, last: int
     ) -> NewcomerFacts | None:
+        # What it replayed since may have made the map anew from which it would begin (docs/besu.md#former-members, 2).
         record = await self._replays.of(watcher, head)
         since = range(last, (facts.head or last) + 1)
         roots = await self._roots.read(watcher, history.privacy_group_id, since, record.replays)
         replays = await with_blocks(self._roots, watcher, record.replays, [last])
+        # More is to be read the next time: a part of a node's past is not judged.
         if roots is None or replays is None:
             return None
         return NewcomerFacts(

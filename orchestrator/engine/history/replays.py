@@ -120,6 +120,7 @@ class NodeReplays:
         held, node.unseen = await _held(watcher)
         fresh = held - node.held
         added = await self._added_to(watcher, node, head) if kept.mark is not None else None
+        # When it is not known which groups changed, all are read: one replay that is overlooked loses a group.
         if kept.mark is None or added is None or len(node.later) + len(fresh) > MOST_LATER:
             await self._read_all(key, node, watcher, head, held)
             return

@@ -85,6 +85,7 @@ class Admission:
             ("source", source, self.rules.of_source.get(source, self.rules.per_source)),
             ("account", account, self.rules.per_account),
         ):
+            # What is being stored counts, too: a hundred requests at once would all find the last place free.
             unfinished = self._stored[what, name] + self._coming[what, name]
             if unfinished >= most:
                 self.turned_away += 1
@@ -96,6 +97,7 @@ class Admission:
         self._coming.update(both)
         try:
             yield
+            # Until the next count, which is a second old at the most.
             self._stored.update(both)
         finally:
             self._coming.subtract(both)
@@ -105,6 +107,7 @@ class Admission:
 
     async def _count(self) -> None:
         now = self._clock.now()
+        # A clock that was set back counts anew.
         if self._counted_at is not None and timedelta(0) <= now - self._counted_at < COUNT_EVERY:
             return
         self._counted_at = now  # whoever comes meanwhile uses the older count instead of counting too

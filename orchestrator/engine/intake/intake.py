@@ -124,9 +124,12 @@ class Intake:
             StoreError: It could not be stored; nothing was accepted.
         """
         account = self._account(request)
+        # Before anything is looked up: an answer that depends on the store would tell a stranger which groups there
+        # are.
         caller.scope.require(request.kind, request.privacy_group_id, account)
         group = request.privacy_group_id or new_group_id()
         async with AsyncExitStack() as turn:
+            # Lanes then leave room at work: a request is not to wait behind hundreds of steps.
             turn.enter_context(self._accepting.present(INTAKE))
             await turn.enter_async_context(self._turn_of(group))
             return await self._accept(request, caller, account, group, turn)
@@ -218,6 +221,7 @@ class Intake:
 
     async def _settle(self, trigger: Trigger) -> float | None:
         """Bring a trigger to its end; returns in how many seconds it is to come again, None when it is settled."""
+        # The message's own count, kept by the queue: one that ends the process leaves no other trace.
         if trigger.delivery > MOST_DELIVERIES:
             await trigger.bury(f"it was delivered {trigger.delivery} times and never settled")
             return None
@@ -225,6 +229,7 @@ class Intake:
             request, caller = request_by(self._senders, trigger, self._clock.now())
             acceptance = await self.submit(request, caller)
         except InvalidRequestError as error:
+            # Its creation may be on its way, at another replica or behind it in the queue.
             if isinstance(error, UnknownGroupError) and trigger.delivery < MOST_UNKNOWN:
                 return _pause(trigger)
             await self._refuse(trigger, error)
@@ -248,6 +253,7 @@ class Intake:
             change = acceptance.change
             names = {"change_id": change.change_id, "request_id": change.request_id, "group": change.privacy_group_id}
             log.info("accepted", **names, kind=change.kind.value, duplicate=acceptance.duplicate)
+            # Only now: what is not stored comes again, and what comes again is known by its id.
             await trigger.acknowledge()
         return None
 
@@ -259,6 +265,7 @@ class Intake:
             data={"field": error.field, "message": error.message},
         )
         log.warning("rejected", request_id=error.request_id, field=error.field, why=error.message)
+        # First buried: of a message that comes again it would be told each time.
         await trigger.bury(str(error))
         try:
             sender = only_sender(self._senders, trigger.inlet)
@@ -278,6 +285,7 @@ class Intake:
                 privacy_group_id=request.privacy_group_id,
             )
         for account in known:
+            # Addresses differ in case by their checksum alone.
             if account.lower() == request.account.lower():
                 return account
         raise InvalidRequestError(
@@ -297,6 +305,7 @@ class Intake:
         seen = await self._seen(group)
         if seen:
             self._remember(group)
+        # None is not no: preflight looks again, and says so if there is none.
         return seen is not False
 
     async def _seen(self, group: str) -> bool | None:

@@ -113,11 +113,14 @@ class ChainGuard:
         found = await asyncio.gather(*(self._compare(w, known.get(w.node.name)) for w in self._fleet.watchers))
         for watcher, trouble in zip(self._fleet.watchers, found, strict=True):
             node = watcher.node
+            # Told when it begins and when it ends, not at each look.
             if trouble and not node.barred:
                 log.critical("a node is on another chain, it is left out", reason=trouble, remedy=WAY_OUT)
             elif trouble == "" and node.barred:
                 log.warning("a node is back on its chain", node=node.name)
+            # A node that does not tell stays what it was: silence is no proof of either chain.
             node.barred = node.barred if trouble is None else trouble
+        # Also with one node: then nothing of the store holds any more, and whatever is signed rests on another chain.
         if found and all(found):
             raise OtherChainError("; ".join(str(trouble) for trouble in found) + ". " + WAY_OUT)
 
@@ -132,6 +135,7 @@ class ChainGuard:
             await self._clock.sleep(LOOK_SECONDS)
             waited += timedelta(seconds=LOOK_SECONDS)
             signs = {w.node.name: (w.reorganisations, w.returns) for w in self._fleet.watchers}
+            # A node that was away, or whose chain was reorganised, may have come back as another network's.
             if waited < EVERY and signs == self._signs:
                 continue
             self._signs, waited = signs, timedelta()
@@ -165,6 +169,7 @@ class ChainGuard:
                 number = max(head - DEEP_BLOCKS, 0)
                 deep = (await node.block(number)).block_hash
                 now = NodeChain(chain_id=chain_id, genesis_hash=genesis, number=number, block_hash=deep)
+                # A node that is synchronising anew does not have that block yet, which makes it no other chain.
                 there = (await node.block(known.number)).block_hash if known and known.number <= head else None
         except (NodeError, TimeoutError) as error:
             log.debug("chain not compared", node=node.name, reason=str(error))

@@ -208,6 +208,7 @@ async def _look_around(
                 asked[watcher] = asyncio.create_task(look)
             if asked:
                 await asyncio.wait(asked.values(), timeout=LOOK_SECONDS)
+            # Mostly the node that had the group the last time suits, and no other is asked.
             if any(task.done() and suits(watcher, task.result()) for watcher, task in asked.items()):
                 break
         while not enough and (waiting := {task for task in asked.values() if not task.done()}):
@@ -227,6 +228,7 @@ async def _look(watcher: ChainWatcher, privacy_group_id: str, *, at_home: bool) 
     try:
         head = await watcher.current()
         if not at_home:
+            # Of a node where the group may not be it is enough to know whether it is: one call instead of a view.
             (root,) = await watcher.node.roots(privacy_group_id, [head.number])
             if not root.exists:
                 return head, root
@@ -241,6 +243,7 @@ def _sending_key(node: NodePort, members: tuple[str, ...]) -> str | None:
 
 def _live_heads(watchers: Iterable[ChainWatcher]) -> dict[ChainWatcher, int]:
     """Return the heads of the nodes that answer; of all when none does."""
+    # A node that does not answer now shows a head of before; with nothing else to go by it has to do.
     heads = {w: w.head.number for w in watchers if w.head is not None}
     return {w: number for w, number in heads.items() if not w.silent} or heads
 

@@ -81,14 +81,17 @@ class StandstillWatch:
             StoreError: It could not be told; the next look tells it.
         """
         now = self._clock.now()
+        # On every replica: the page and readiness show what this one sees, whoever tells of it.
         still = [watcher for watcher in self._fleet.watchers if self._stands(watcher, now)]
         self.standing = frozenset(watcher.node.name for watcher in still)
         if not await self._events.acquire_lease(LEASE_NAME, holder=self._holder, lease=LEASE, now=now):
             return
+        # After the lease is taken: what the replica before told is read before anything is told again.
         await self._catch_up()
         events = []
         for watcher in still:
             found = await self._why(watcher)
+            # Told again only when something else holds it: the remedy is another one then.
             if self._told.get(found.node) is not found.hold:
                 log.warning(
                     "node stands still", node=found.node, head=found.head, newest=found.newest, why=found.detail
@@ -108,6 +111,7 @@ class StandstillWatch:
         confirmed = self._fleet.newest_head()
         for watcher in self._fleet.watchers:
             name, head = watcher.node.name, watcher.head
+            # Without a second head there is nobody to be ahead of.
             if head is None or watcher.silent or confirmed == 0:
                 continue
             ahead = head.number - confirmed > BEHIND_BLOCKS
@@ -146,6 +150,7 @@ class StandstillWatch:
         markers = additions = 0
         with_it = self._fleet.newest()
         try:
+            # The block that the node does not get over, read where it is: what is in it tells what holds the node.
             (block,) = await with_it.node.blocks([head + 1])
         except NodeError as error:
             detail = f"block {head + 1} can't be read: {error}"

@@ -117,6 +117,7 @@ class ChainWatcher:
         """
         hashes = tuple(pmt_hashes)
         for pmt_hash in hashes:
+            # Counted: the end of one wait leaves another for the same PMT alone.
             self._waited_for[pmt_hash] = self._waited_for.get(pmt_hash, 0) + 1
         try:
             async with resting():
@@ -150,6 +151,7 @@ class ChainWatcher:
         return self.head
 
     async def _mined(self, hashes: tuple[str, ...], until_block: int) -> Block | None:
+        # It may have been mined between the answer to its broadcast and this call.
         for block in reversed(self._blocks.values()):
             if not set(hashes).isdisjoint(block.transactions):
                 return block
@@ -170,6 +172,7 @@ class ChainWatcher:
                         if not self.subscribed:
                             log.info("heads subscribed", node=self.node.name)
                             self.returns += 1
+                        # Only with the first head: that a node took a subscription does not say that it delivers.
                         self.subscribed, self.silent, failures = True, False, 0
                         self._deliveries, self._silences = self._deliveries + 1, 0
                         await self._advance(head)
@@ -187,6 +190,7 @@ class ChainWatcher:
         while True:
             before, heard = self.head, self._deliveries
             await self._clock.sleep(self._poll_seconds * (5 if self.subscribed and not self._silences else 1))
+            # What is delivered needs no question; each costs the node a call.
             if self.subscribed and self._deliveries != heard:
                 continue
             with contained("head", node=self.node.name):
@@ -203,6 +207,7 @@ class ChainWatcher:
 
     def _notice_silence(self, before: Head | None, heard: int) -> None:
         """Take a subscription for none whose node has newer blocks than it delivers, until it delivers again."""
+        # A head that came by the subscription meanwhile, or that no poll moved, is no sign of silence.
         if not self.subscribed or self._deliveries != heard or self.head is before:
             return
         self._silences += 1
@@ -238,7 +243,9 @@ class ChainWatcher:
         """
         if self.head is not None and (head.block_hash == self.head.block_hash or await self._is_late(head, self.head)):
             return self.head
+        # A node that was away may come back on another branch, higher than the head that was known.
         first = self._first_new(head, left=await self._left(head))
+        # Nobody waits: then a block is not worth a call, and receipts tell of what was missed.
         if self._waited_for:
             for number in range(first, head.number):
                 if not await self._read_block(number):
@@ -252,6 +259,7 @@ class ChainWatcher:
         while len(self._hashes) > KEPT_BLOCKS:
             self._hashes.popitem(last=False)
         self.head = head
+        # A new event for the next head: one that is cleared could be missed by who has not been woken yet.
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
         return head

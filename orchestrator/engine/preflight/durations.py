@@ -167,12 +167,14 @@ class AdditionTimes:
         if before.plan is None and after.plan is None:
             return
         now = self._clock.now()
+        # Of a batch once: the lead's transactions are everybody's.
         if after.state is State.LOCKING is not before.state and after.leads:
             self._note(partial(self._begun, after))
         elif before.state is State.LOCKING and after.state is State.ADDING and after.leads:
             _remember(self._locked_at, after.change_id, now)
         elif before.state is State.ADDING and after.state is State.REPLAYING:
             _remember(self._added_at, after.change_id, now)
+            # Missing when the lock was taken by another process: how long it lasted is not known then.
             locked_at = self._locked_at.pop(after.change_id, None)
             if before.leads and locked_at is not None:
                 locked = (now - locked_at).total_seconds()

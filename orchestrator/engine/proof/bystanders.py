@@ -96,6 +96,7 @@ class BystanderReader:
         before: int,
         last: int,
     ) -> list[Bystander]:
+        # On the node itself: it can lose only what it had.
         at_first, at_last = await asyncio.gather(
             self._roots(watcher, groups, before), self._roots(watcher, groups, last)
         )
@@ -108,6 +109,7 @@ class BystanderReader:
             pairs = [seen[witness, group] for witness in witnesses[group] if (witness, group) in seen]
             root, others, block = at_last[group], tuple(pair[1] for pair in pairs), last
             odd = _is_odd(root, others, at_first[group])
+            # Once more, at the newest block: the past may have been rewritten since by a replay that did no harm.
             if odd:
                 root, others, block = await self._newest(watcher, group, witnesses[group], root, others, last)
                 odd = _is_odd(root, others, at_first[group])
@@ -158,6 +160,7 @@ class BystanderReader:
     def _witnesses(self, watcher: ChainWatcher, members: Iterable[str], added: Sequence[str]) -> list[str]:
         """Names of other members' nodes; those that the same addition made replay come last."""
         nodes = {key: host for key in members if (host := self._fleet.hosting(key)) is not None and host is not watcher}
+        # Who replayed in the same block may have lost the same transactions, and would confirm it.
         ranked = sorted(nodes, key=lambda key: key in added)
         return list(dict.fromkeys(nodes[key].node.name for key in ranked))[:MOST_WITNESSES]
 
@@ -188,6 +191,7 @@ class BystanderReader:
         return tuple(dict.fromkeys(view.state_root for view in views if view.exists and view.state_root != root))
 
     async def _roots(self, watcher: ChainWatcher, groups: Sequence[str], block_number: int) -> Mapping[str, str]:
+        # Many changes of a batch end at one block: the node is asked once for all of them.
         key = (watcher.node.name, block_number, watcher.reorganisations)
         shown = self._shown.setdefault(key, _Shown())
         self._shown.move_to_end(key)
@@ -218,6 +222,7 @@ class BystanderReader:
                     listings.setdefault(group, {})[key] = members
             silent = tuple(key for (_, key), groups in zip(asked, answers, strict=True) if groups is None)
             members_of = {group: agreed_members(listed) for group, listed in listings.items()}
+            # A tenant's node lists its own groups only; the groups that changes were made in are known here.
             if silent:
                 for group in await self._known():
                     members_of.setdefault(group, silent)

@@ -97,32 +97,27 @@ class Observer:
         if effect is None:
             raise ValueError(f"change {change.change_id} has no effect to be observed")
         reference = await self._reference(change)
+        # Before the first look only the import is waited for, which takes moments.
         if change.progress:
             await self._wait_for_news(change, effect, reference)
         else:
             await self._wait_for_import(change, effect)
         head = await reference.current()
+        # On a chain that forks the effect's block may be another one by now.
         canonical = await reference.block(effect.block_number) if head.number >= effect.block_number else None
-        asked = ConvergenceObserved(
-            effect_block_hash=canonical.block_hash if canonical is not None else None,
-            head=head.number,
-            sightings=(),
-            proof_blocks=self._rules.proof_blocks,
-            confirmations=self._rules.confirmations,
-            stalled_after_seconds=self._rules.stalled_after_seconds,
-        )
         last = self._last_block(change, effect)
         newest = await self._newest_block(change, effect)
+        # Side by side: one that hangs costs the look its time-out, not each member's.
         sightings = await asyncio.gather(
             *(self._sight(change, effect, key, reference, last, newest) for key in watched(change))
         )
         return ConvergenceObserved(
-            effect_block_hash=asked.effect_block_hash,
+            effect_block_hash=canonical.block_hash if canonical is not None else None,
             head=head.number,
             sightings=tuple(sightings),
-            proof_blocks=asked.proof_blocks,
-            confirmations=asked.confirmations,
-            stalled_after_seconds=asked.stalled_after_seconds,
+            proof_blocks=self._rules.proof_blocks,
+            confirmations=self._rules.confirmations,
+            stalled_after_seconds=self._rules.stalled_after_seconds,
             bystanders=await self._bystanders(change, effect, head.number, last),
             awaited=tuple(
                 sighting.enclave_key
@@ -180,6 +175,8 @@ class Observer:
         if held and not spoken_for:
             await held[0].wait_beyond(effect.block_number - 1, TICK_SECONDS)
             return
+        # What somebody else says comes by a message, and a difference ends when the newest blocks agree: both may
+        # happen at any block.
         if spoken_for or behind:
             newest = reference.head.number if reference.head is not None else 0
             await reference.wait_beyond(newest, TICK_SECONDS)
@@ -193,6 +190,8 @@ class Observer:
                 if not await watcher.wait_beyond(number - 1, PROOF_TICK_SECONDS):
                     return
             if number < last:
+                # At once, before a replay of another group rewrites what the node shows of it
+                # (docs/besu.md#how-replay-damages-other-groups, 1).
                 await self._early.read(nodes, change.privacy_group_id, number)
 
     async def _wait_for_import(self, change: Change, effect: Effect) -> None:
@@ -216,6 +215,7 @@ class Observer:
         before = next((entry for entry in change.progress if entry.enclave_key == key), None)
         try:
             head = watcher.head or await watcher.refresh()
+            # A node in a replay answers, and its head is the block before (docs/besu.md#http-and-websocket, 3).
             if head.number < effect.block_number:
                 return await self._replaying(change, effect, watcher, reference, key, before)
             views = await self._views(watcher, change, effect, before, min(head.number, last), newest)
@@ -230,6 +230,7 @@ class Observer:
             forgetful = not there and (await node.traits()).besu_version == LOSES_ADDED_GROUPS
         except NodeError:
             forgetful = False
+        # A guard is asked only about what is missing: it knows nothing of what it passed.
         lost = before is not None and before.verdict in TROUBLES
         refused = await self._refused(node.name, group, effect.block_number) if lost else ""
         return Sighting(
@@ -287,6 +288,7 @@ class Observer:
     ) -> Sighting:
         joins = change.plan is not None and key in change.plan.to_add and change.plan.participants
         head = watcher.head.number if watcher.head is not None else None
+        # An old member's node that is behind replays nothing.
         if not joins or before is None:  # most replays are over before the next look: only then are they followed
             return Sighting(enclave_key=key, node=watcher.node.name, head=head)
         group = change.privacy_group_id

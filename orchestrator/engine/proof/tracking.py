@@ -86,6 +86,7 @@ def probes(known: Span) -> tuple[int, ...]:
 
 def learn(known: Span, seen: dict[int, bool]) -> Span:
     """Return what is known after looking at some blocks (block → has the node replayed it?)."""
+    # The furthest that is there: replays go through the blocks in order, so that all before it are.
     reached = max((block for block, there in seen.items() if there), default=known.through)
     if reached <= known.through:
         return replace(known, stride=max(1, known.stride // 3))
@@ -131,6 +132,7 @@ class ReplayTracker:
         entry = self._spans.get(key)
         if entry is not None and entry[0].last == last:
             known, polled_at = entry
+            # A node that replays has other things to do: of many replays some are followed, each at its rate.
             if now - polled_at < self._interval or not self._has_turn(node.name, now):
                 return known
         elif self._has_turn(node.name, now):
@@ -139,6 +141,7 @@ class ReplayTracker:
             return Span(first=last + 1, last=last, through=last, stride=1)
         blocks = probes(known)[:PROBES]
         if blocks:
+            # Both probes in one round trip; a replay never goes back, so that what was there stays.
             known = learn(known, dict(zip(blocks, await node.has_state(group, blocks), strict=True)))
         self._spans[key] = (known, now)
         return known

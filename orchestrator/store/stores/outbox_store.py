@@ -68,8 +68,10 @@ class SqlOutbox:
             if unreadable:
                 aside = [row.position for row in unreadable]
                 unit = partial(outbox.mark_published, positions=aside, at=_NEVER)
+                # Set aside in the store, so that it counts as published for every replica and after a restart.
                 await self._database.write(unit, key=_KEY)
                 self._tell(unreadable)
+            # A page of nothing but unreadable rows is no end of the outbox.
             if events or not unreadable:
                 return events
 
@@ -116,6 +118,7 @@ class SqlOutbox:
             found += events
             if not unreadable or len(found) >= limit:
                 return tuple(found)
+            # Past the last row of the page, readable or not: else the same ones come for ever.
             position = max(position, unreadable[-1].position, *(stored.position for stored in events[-1:]))
 
     async def last_position(self) -> int:
@@ -181,6 +184,7 @@ class SqlOutbox:
             types=types,
             limit=limit,
         )
+        # Looked for by a reader: the writer is held only for rows that go.
         positions, through = await self._database.read(unit)
         if not positions:
             return Swept(deleted=0, through=through)
