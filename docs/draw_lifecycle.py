@@ -28,7 +28,7 @@ def diagram(signals: frozenset[Signal]) -> str:
     """Return the arrows of some signals as a Mermaid diagram; an arrow carries all signals between its two states."""
     arrows: dict[tuple[State, State], list[str]] = {}
     for (source, signal), target in TRANSITIONS.items():
-        if signal in signals and (source is not target or signal is not Signal.NOTED):
+        if signal in signals and (source is not target or signal is not Signal.UNDECIDED):
             arrows.setdefault((source, target), []).append(signal.value)
     lines = ["```mermaid", "stateDiagram-v2"]
     if (State.QUEUED, State.PREFLIGHT) in arrows:
@@ -40,8 +40,11 @@ def diagram(signals: frozenset[Signal]) -> str:
 
 def noted() -> str:
     """Return the states that take note of facts without leaving."""
-    states = [f"`{source}`" for (source, signal), _ in TRANSITIONS.items() if signal is Signal.NOTED]
-    return f"In {', '.join(states)} facts are also *noted*, which changes what is remembered and not the state."
+    states = [f"`{source}`" for (source, signal), _ in TRANSITIONS.items() if signal is Signal.UNDECIDED]
+    return (
+        f"In {', '.join(states)} an observation may also leave the matter *undecided*: "
+        "what was seen is remembered, and the state stays."
+    )
 
 
 def reasons() -> str:

@@ -1,8 +1,8 @@
 """The life of a change as one literal table, and the pure `step` that walks it.
 
-*How it works.* A fact is first *read* into a signal (what it means for this change), then `TRANSITIONS` says which
-state follows; nothing else changes a state. What to do next is decided from the state alone (`next_command`), so that a
-restarted process goes on with the last committed state and needs to remember nothing.
+*How it works.* A fact is first *read* into a signal, which says in the change's words what was observed ("executed",
+"group moved", "met what passes"); then `TRANSITIONS` says which state follows, and nothing else changes a state.
+What to do next is decided from the state alone (`next_command`), so that a restarted process remembers nothing.
 
 *What is promised.* A change ends `succeeded` only when the group's state proves it on every member's node that can be
 seen, `failed` only when it had no effect, and never while the group may be locked by us. What can be neither is
@@ -14,7 +14,7 @@ seen, `failed` only when it had no effect, and never while the group may be lock
 - `CREATING` and `REMOVING` have one transaction that changes members at once: it is mined, or it is burnt;
 - from `LOCKING` on the group may be locked by us, so that the only ways out are the addition and `UNLOCKING`. That is
   why `LOCKING` and `ADDING` have no way back to the queue while anything of theirs can be mined, and why `UNLOCKING`
-  carries the reason that is judged once the group is free: retry, failure and parking have a signal each there;
+  carries the reason that is judged once the group is free: what passes, is final or needs a person has a signal each;
 - `REPLAYING` and `VERIFYING` send nothing: the effect is in the group, and only the proof is owed.
 
 *Which races there are.* Each has an arrow of its own, so that none is met by guessing:
@@ -22,7 +22,7 @@ seen, `failed` only when it had no effect, and never while the group may be lock
 - a marker that was given up is mined before its burn: `ADDED_AFTER_ALL`, and a burn decides nothing until it is mined;
 - a reorganisation takes an effect back: the arrows "rolled back" lead to the state that sends the same bytes again. The
   lock's has the private nonce of the lock that may return, so that the two exclude each other;
-- somebody else acts under our lock, or changes the members meanwhile: `UNDO`, `LOOK_ANEW`;
+- somebody else acts under our lock, or changes the members meanwhile: `GROUP_MOVED`, `FOUND_OTHERWISE`;
 - a process dies after it broadcast and before it could say so: `taken_up` takes a stored attempt for sent.
 
 The facts about Besu behind it: docs/besu.md#markers, #stale-bundles, #how-replay-damages-other-groups.
@@ -52,75 +52,89 @@ S, G = State, Signal
 
 TRANSITIONS: dict[tuple[State, Signal], State] = {
     (S.QUEUED, G.CLAIMED): S.PREFLIGHT,
-    (S.QUEUED, G.CANCEL): S.CANCELLED,
-    (S.QUEUED, G.FAIL): S.FAILED,
-    (S.QUEUED, G.PARK): S.PARKED,
+    (S.QUEUED, G.DEADLINE_PASSED): S.FAILED,
+    (S.QUEUED, G.CANCEL_ASKED): S.CANCELLED,
+    (S.QUEUED, G.PARK_ASKED): S.PARKED,
     # Looking before leaping.
-    (S.PREFLIGHT, G.CAN_CREATE): S.CREATING,
-    (S.PREFLIGHT, G.CAN_ADD): S.LOCKING,
-    (S.PREFLIGHT, G.CAN_REMOVE): S.REMOVING,
-    (S.PREFLIGHT, G.CAN_UNLOCK): S.UNLOCKING,
-    (S.PREFLIGHT, G.UNDO): S.UNLOCKING,
-    (S.PREFLIGHT, G.NOTHING_TO_DO): S.VERIFYING,
-    (S.PREFLIGHT, G.RETRY): S.QUEUED,
-    (S.PREFLIGHT, G.FAIL): S.FAILED,
-    (S.PREFLIGHT, G.PARK): S.PARKED,
-    (S.PREFLIGHT, G.CANCEL): S.CANCELLED,
-    # Create.
-    (S.CREATING, G.NOTED): S.CREATING,
-    (S.CREATING, G.DONE): S.VERIFYING,
-    (S.CREATING, G.RETRY): S.QUEUED,
-    (S.CREATING, G.FAIL): S.FAILED,
-    (S.CREATING, G.PARK): S.PARKED,
+    (S.PREFLIGHT, G.NO_GROUP): S.CREATING,
+    (S.PREFLIGHT, G.MEMBERS_MISSING): S.LOCKING,
+    (S.PREFLIGHT, G.MEMBERS_TO_GO): S.REMOVING,
+    (S.PREFLIGHT, G.LOCKED): S.UNLOCKING,
+    (S.PREFLIGHT, G.OWN_LOCK_FOUND): S.UNLOCKING,
+    (S.PREFLIGHT, G.AS_ASKED): S.VERIFYING,
+    (S.PREFLIGHT, G.MET_PASSING): S.QUEUED,
+    (S.PREFLIGHT, G.MET_FINAL): S.FAILED,
+    (S.PREFLIGHT, G.MET_FOR_A_PERSON): S.PARKED,
+    (S.PREFLIGHT, G.DEADLINE_PASSED): S.FAILED,
+    (S.PREFLIGHT, G.CANCEL_ASKED): S.CANCELLED,
+    (S.PREFLIGHT, G.PARK_ASKED): S.PARKED,
+    (S.CREATING, G.UNDECIDED): S.CREATING,
+    (S.CREATING, G.EXECUTED): S.VERIFYING,
+    (S.CREATING, G.MET_PASSING): S.QUEUED,
+    (S.CREATING, G.MET_FINAL): S.FAILED,
+    (S.CREATING, G.MET_FOR_A_PERSON): S.PARKED,
+    (S.CREATING, G.DEADLINE_PASSED): S.FAILED,
     # Add: lock, add, watch the replay; undo the lock when the add can't be completed.
-    (S.LOCKING, G.NOTED): S.LOCKING,
-    (S.LOCKING, G.DONE): S.ADDING,
-    (S.LOCKING, G.UNDO): S.UNLOCKING,
+    (S.LOCKING, G.UNDECIDED): S.LOCKING,
+    (S.LOCKING, G.EXECUTED): S.ADDING,
+    (S.LOCKING, G.NOT_EXECUTED): S.UNLOCKING,  # where an earlier lock of the batch may come back
+    (S.LOCKING, G.GROUP_MOVED): S.UNLOCKING,
+    (S.LOCKING, G.DEADLINE_PASSED_LOCKED): S.UNLOCKING,
     (S.LOCKING, G.ADDED_AFTER_ALL): S.REPLAYING,
-    (S.LOCKING, G.RETRY): S.QUEUED,
-    (S.LOCKING, G.FAIL): S.FAILED,
-    (S.LOCKING, G.PARK): S.PARKED,
-    (S.ADDING, G.NOTED): S.ADDING,
-    (S.ADDING, G.DONE): S.REPLAYING,
-    (S.ADDING, G.UNDO): S.UNLOCKING,
-    (S.ADDING, G.PARK): S.PARKED,
+    (S.LOCKING, G.GROUP_SPLIT): S.PARKED,
+    (S.LOCKING, G.MET_PASSING): S.QUEUED,
+    (S.LOCKING, G.MET_FINAL): S.FAILED,
+    (S.LOCKING, G.MET_FOR_A_PERSON): S.PARKED,
+    (S.LOCKING, G.DEADLINE_PASSED): S.FAILED,
+    (S.ADDING, G.UNDECIDED): S.ADDING,
+    (S.ADDING, G.EXECUTED): S.REPLAYING,
+    (S.ADDING, G.NOT_EXECUTED): S.UNLOCKING,
+    (S.ADDING, G.GROUP_MOVED): S.UNLOCKING,
+    (S.ADDING, G.GIVES_WAY): S.UNLOCKING,
+    (S.ADDING, G.DEADLINE_PASSED_LOCKED): S.UNLOCKING,
+    (S.ADDING, G.GROUP_SPLIT): S.PARKED,
     (S.ADDING, G.LOCK_ROLLED_BACK): S.LOCKING,
-    (S.UNLOCKING, G.NOTED): S.UNLOCKING,
-    (S.UNLOCKING, G.DONE): S.VERIFYING,
+    (S.UNLOCKING, G.UNDECIDED): S.UNLOCKING,
+    (S.UNLOCKING, G.EXECUTED): S.VERIFYING,  # asked for by itself; the undoing of our own lock is "unlocked"
+    (S.UNLOCKING, G.UNLOCKED_PASSING): S.QUEUED,
+    (S.UNLOCKING, G.UNLOCKED_FINAL): S.FAILED,
+    (S.UNLOCKING, G.UNLOCKED_FOR_A_PERSON): S.PARKED,
     (S.UNLOCKING, G.ADDED_AFTER_ALL): S.REPLAYING,
+    (S.UNLOCKING, G.GROUP_SPLIT): S.PARKED,
     (S.UNLOCKING, G.LOCK_ROLLED_BACK): S.LOCKING,
-    (S.UNLOCKING, G.UNDONE_RETRY): S.QUEUED,
-    (S.UNLOCKING, G.UNDONE_FAIL): S.FAILED,
-    (S.UNLOCKING, G.UNDONE_PARK): S.PARKED,
-    (S.UNLOCKING, G.RETRY): S.QUEUED,
-    (S.UNLOCKING, G.FAIL): S.FAILED,
-    (S.UNLOCKING, G.PARK): S.PARKED,
-    (S.REPLAYING, G.NOTED): S.REPLAYING,
+    (S.UNLOCKING, G.MET_PASSING): S.QUEUED,
+    (S.UNLOCKING, G.MET_FINAL): S.FAILED,
+    (S.UNLOCKING, G.MET_FOR_A_PERSON): S.PARKED,
+    (S.REPLAYING, G.UNDECIDED): S.REPLAYING,
     (S.REPLAYING, G.PROVEN): S.SUCCEEDED,
-    (S.REPLAYING, G.CAN_REMOVE): S.REMOVING,
+    (S.REPLAYING, G.MEMBERS_TO_GO): S.REMOVING,
+    (S.REPLAYING, G.FOUND_OTHERWISE): S.QUEUED,
+    (S.REPLAYING, G.TROUBLE_SEEN): S.PARKED,
+    (S.REPLAYING, G.DEADLINE_PASSED): S.PARKED,
+    (S.REPLAYING, G.PARK_ASKED): S.PARKED,
     (S.REPLAYING, G.ADD_ROLLED_BACK): S.ADDING,
-    (S.REPLAYING, G.LOOK_ANEW): S.QUEUED,
-    (S.REPLAYING, G.PARK): S.PARKED,
-    # Remove.
-    (S.REMOVING, G.NOTED): S.REMOVING,
-    (S.REMOVING, G.MORE_TO_REMOVE): S.REMOVING,
-    (S.REMOVING, G.DONE): S.VERIFYING,
-    (S.REMOVING, G.CAN_ADD): S.LOCKING,  # a repair: what was removed is added again
-    (S.REMOVING, G.RETRY): S.QUEUED,
-    (S.REMOVING, G.FAIL): S.FAILED,
-    (S.REMOVING, G.PARK): S.PARKED,
+    (S.REMOVING, G.UNDECIDED): S.REMOVING,
+    (S.REMOVING, G.MORE_TO_GO): S.REMOVING,
+    (S.REMOVING, G.EXECUTED): S.VERIFYING,
+    (S.REMOVING, G.TO_BE_ADDED_AGAIN): S.LOCKING,
+    (S.REMOVING, G.MET_PASSING): S.QUEUED,
+    (S.REMOVING, G.MET_FINAL): S.FAILED,
+    (S.REMOVING, G.MET_FOR_A_PERSON): S.PARKED,
+    (S.REMOVING, G.DEADLINE_PASSED): S.FAILED,
     # The proof of what needs no replay.
-    (S.VERIFYING, G.NOTED): S.VERIFYING,
+    (S.VERIFYING, G.UNDECIDED): S.VERIFYING,
     (S.VERIFYING, G.PROVEN): S.SUCCEEDED,
+    (S.VERIFYING, G.FOUND_OTHERWISE): S.QUEUED,
+    (S.VERIFYING, G.TROUBLE_SEEN): S.PARKED,
+    (S.VERIFYING, G.DEADLINE_PASSED): S.PARKED,
+    (S.VERIFYING, G.PARK_ASKED): S.PARKED,
     (S.VERIFYING, G.CREATE_ROLLED_BACK): S.CREATING,
     (S.VERIFYING, G.REMOVE_ROLLED_BACK): S.REMOVING,
     (S.VERIFYING, G.UNLOCK_ROLLED_BACK): S.UNLOCKING,
-    (S.VERIFYING, G.LOOK_ANEW): S.QUEUED,
-    (S.VERIFYING, G.PARK): S.PARKED,
     # A person acts.
-    (S.PARKED, G.RETRY): S.QUEUED,
-    (S.PARKED, G.CANCEL): S.CANCELLED,
-    (S.PARKED, G.FAIL): S.FAILED,
+    (S.PARKED, G.RETRY_ASKED): S.QUEUED,
+    (S.PARKED, G.CANCEL_ASKED): S.CANCELLED,
+    (S.PARKED, G.CLOSE_ASKED): S.FAILED,
 }
 """(state, signal) → state. What is not listed is impossible and raises `ImpossibleStepError`."""
 
@@ -144,11 +158,11 @@ def step(change: Change, fact: Fact, now: datetime) -> Change:
     target = TRANSITIONS.get((change.state, signal))
     if target is None:
         message = f"change {change.change_id} is {change.state}: {signal} can't follow"
-        # A person may ask at any time, so what can't follow is a refusal to tell; from the engine it is a defect.
+        # A person may ask at any time and is told; of the engine it would be a defect.
         if isinstance(fact, CancelRequested | ParkRequested | RetryRequested | RepairRequested):
             raise RefusedRequestError(message)
         raise ImpossibleStepError(message)
-    waits_for = waiting_for(change, fact) if signal is Signal.NOTED else None
+    waits_for = waiting_for(change, fact) if signal is Signal.UNDECIDED else None
     after = replace(after, state=target, waits_for=waits_for, revision=change.revision + 1)
     return _afresh(after) if target is State.QUEUED else after
 
@@ -226,7 +240,6 @@ def _after_pause(change: Change, command: Command) -> Command:
     if change.failures == 0:
         return command
     pause = backoff(f"{change.change_id}/{change.state}", change.failures - 1)
-    # A long pause here is a lock that stands for nobody's good.
     if change.state in (State.ADDING, State.UNLOCKING):
         pause = min(pause, LONGEST_DELAY_UNDER_LOCK)
     return Pause(seconds=pause.total_seconds(), then=command)
@@ -264,7 +277,6 @@ def join(lead: Change, followers: tuple[Change, ...]) -> tuple[Change, tuple[Cha
         if change.state is not State.LOCKING or signed or change.plan is None:
             raise ImpossibleStepError(f"change {change.change_id} is {change.state}: it can't share a lock")
     plans = [change.plan for change in (lead, *followers) if change.plan is not None]
-    # Two changes may ask for one member: the call names it once.
     keys = dict.fromkeys(key for plan in plans for key in plan.to_add)
     size = 1 + len(followers)
     led = replace(lead, lead_id=lead.change_id, batch=size, plan=replace(plans[0], to_add=tuple(keys)))

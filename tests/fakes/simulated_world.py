@@ -339,7 +339,7 @@ class SimulatedWorld:
         sightings = tuple(self._sight(key, effect.block_number, head) for key in watched(change))
         observed = replace(observed, sightings=sightings)
         signal, after = read(change, observed, now)
-        if signal is Signal.NOTED and set(after.progress) == set(change.progress):
+        if signal is Signal.UNDECIDED and set(after.progress) == set(change.progress):
             return None  # nothing new
         return observed
 

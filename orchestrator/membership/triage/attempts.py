@@ -34,8 +34,9 @@ def read_signed(change: Change, fact: facts.AttemptSigned) -> Read:
     if relocks(change) and change.plan is not None and fact.attempt.private_nonce > (change.plan.lock_nonce or 0):
         # The lock that a reorganisation had taken back was mined again: the group may be locked by it.
         signed = replace(given_up(signed), lock_block=fact.attempt.since_block)
-        return _undo(signed, Reason(slug="group_moved", detail="the lock was reorganised away and came back"))
-    return Signal.NOTED, signed
+        reason = Reason(slug="group_moved", detail="the lock was reorganised away and came back")
+        return _undo(signed, reason, Signal.GROUP_MOVED)
+    return Signal.UNDECIDED, signed
 
 
 def read_sent(change: Change, fact: facts.AttemptSent) -> Read:
@@ -43,7 +44,7 @@ def read_sent(change: Change, fact: facts.AttemptSent) -> Read:
     attempt = replace(_attempt(change), status=AttemptStatus.SENT, sent_block=fact.head, seen_block=None)
     if not attempt.marker.ours:
         attempt = replace(attempt, marker=replace(attempt.marker, pmt_hash=fact.pmt_hash))
-    return Signal.NOTED, replace(change, attempt=attempt, transacted=True, failures=0)
+    return Signal.UNDECIDED, replace(change, attempt=attempt, transacted=True, failures=0)
 
 
 def read_send_failed(change: Change, fact: facts.SendFailed, now: datetime) -> Read:
@@ -53,7 +54,7 @@ def read_send_failed(change: Change, fact: facts.SendFailed, now: datetime) -> R
         return read_hindered(change, fact.reason, now)
     # A pool may have it, or a block: only the chain can tell.
     attempt = replace(attempt, status=AttemptStatus.SENT, sent_block=fact.head, seen_block=None)
-    return Signal.NOTED, replace(change, attempt=attempt, transacted=True, failures=change.failures + 1)
+    return Signal.UNDECIDED, replace(change, attempt=attempt, transacted=True, failures=change.failures + 1)
 
 
 def read_unmined(change: Change, fact: facts.AttemptUnmined) -> Read:
@@ -67,19 +68,19 @@ def read_unmined(change: Change, fact: facts.AttemptUnmined) -> Read:
     change = replace(change, attempt=attempt, failures=0)
     if change.state is State.ADDING and fact.head - attempt.since_block >= ADD_WITHIN_BLOCKS:
         return _undo(change, Reason(slug="add_unmined", detail=f"no block up to {fact.head} holds the addition"))
-    return Signal.NOTED, change
+    return Signal.UNDECIDED, change
 
 
 def read_moved(change: Change, fact: facts.GroupMoved) -> Read:
     """Somebody acted under our lock: the addition must not be mined any more."""
     if _lock_rolled_back(change, fact.private_nonce):
         return _relock(change)
-    return _undo(change, fact.reason)
+    return _undo(change, fact.reason, Signal.GROUP_MOVED)
 
 
 def read_gave_way(change: Change, fact: facts.GaveWay) -> Read:
     """Another addition to the same node goes first: this one begins again later, with a lock of its own."""
-    return _undo(change, fact.reason)
+    return _undo(change, fact.reason, Signal.GIVES_WAY)
 
 
 def read_settled(change: Change, fact: facts.AttemptSettled, now: datetime) -> Read:
@@ -105,7 +106,7 @@ def read_settled(change: Change, fact: facts.AttemptSettled, now: datetime) -> R
             return _removed(replace(change, giving_up=False), fact.effect, now)
         case _:
             done = replace(change, effect=fact.effect, lock_block=None, giving_up=False)
-            return Signal.DONE, replace(done, reason=None, waiting_since=None)
+            return Signal.EXECUTED, replace(done, reason=None, waiting_since=None)
 
 
 def read_burnt(change: Change, now: datetime) -> Read:
@@ -113,7 +114,7 @@ def read_burnt(change: Change, now: datetime) -> Read:
     attempt = _attempt(change)
     change = replace(change, attempt=replace(attempt, status=AttemptStatus.BURNT), failures=0)
     if attempt.action is not ACTION_OF.get(change.state):
-        return Signal.NOTED, change  # the state's own transaction may be signed now
+        return Signal.UNDECIDED, change  # the state's own transaction may be signed now
     reason = change.reason or Reason(slug="execution_refused", detail="its marker was burnt by somebody else")
     return _end_without(change, reason, now)
 
@@ -122,13 +123,13 @@ def read_hindered(change: Change, reason: Reason, now: datetime) -> Read:
     """The present transaction could not be signed, sent or watched."""
     failures = change.failures + 1
     if change.in_flight is not None:
-        return Signal.NOTED, replace(change, failures=failures)  # the chain goes on; only it can tell the end
+        return Signal.UNDECIDED, replace(change, failures=failures)  # the chain goes on; only it can tell the end
     passing = rule_of(reason).judgement is Judgement.RETRY
     if change.state is State.ADDING:
         # The group waits, locked. The unlock may go through another node, with the same private nonce.
         # Enclaves that took a small transaction meanwhile would not take this one the next time either.
         if passing and reason.slug != "bundle_not_taken" and failures < FAILURES_WHILE_LOCKED:
-            return Signal.NOTED, replace(change, failures=failures)
+            return Signal.UNDECIDED, replace(change, failures=failures)
         return _undo(given_up(change), reason)
     return _set_back(given_up(change), counted(change, reason), now)
 
@@ -169,11 +170,11 @@ def _attempt(change: Change) -> Attempt:
     return change.attempt
 
 
-def _undo(change: Change, reason: Reason) -> Read:
+def _undo(change: Change, reason: Reason, seen: Signal = Signal.NOT_EXECUTED) -> Read:
     decided = change.reason if change.giving_up and change.reason is not None else counted(change, reason)
     if change.in_flight is None:
         change = given_up(change)
-    return Signal.UNDO, replace(change, reason=decided, giving_up=False, failures=0)
+    return seen, replace(change, reason=decided, giving_up=False, failures=0)
 
 
 def _set_back(change: Change, reason: Reason, now: datetime) -> Read:
@@ -182,14 +183,14 @@ def _set_back(change: Change, reason: Reason, now: datetime) -> Read:
         return _undo(change, reason)
     if change.state is State.UNLOCKING and change.kind is not Kind.UNLOCK_GROUP:
         # A group is never left locked by us: go on trying, more and more slowly.
-        return Signal.NOTED, replace(change, failures=change.failures + 1)
+        return Signal.UNDECIDED, replace(change, failures=change.failures + 1)
     return judge(replace(change, failures=0, giving_up=False), reason, now)
 
 
 def _end_without(change: Change, reason: Reason, now: datetime) -> Read:
     """The present transaction was given up and will never be mined."""
     if change.state is State.UNLOCKING and change.kind is not Kind.UNLOCK_GROUP:
-        return Signal.NOTED, change
+        return Signal.UNDECIDED, change
     return _set_back(change, reason, now)
 
 
@@ -206,7 +207,7 @@ def _outlived(change: Change, attempt: Attempt, fact: facts.AttemptSettled) -> R
     status = AttemptStatus.VOID if fact.effect is None else AttemptStatus.EFFECTIVE
     change = replace(change, attempt=replace(attempt, status=status), failures=0)
     if fact.effect is None or attempt.action is not Action.ADD:
-        return Signal.NOTED, change
+        return Signal.UNDECIDED, change
     if fact.reason is not None:
         return _split(change, fact.reason)
     change = replace(change, lock_block=None)
@@ -216,7 +217,8 @@ def _outlived(change: Change, attempt: Attempt, fact: facts.AttemptSettled) -> R
 def _split(change: Change, reason: Reason) -> Read:
     """The addition executed on some members' nodes only: nothing that we could still send would mend that."""
     attempt = replace(_attempt(change), status=AttemptStatus.EFFECTIVE)
-    return Signal.PARK, replace(change, attempt=attempt, lock_block=None, giving_up=False, reason=reason, failures=0)
+    change = replace(change, attempt=attempt, lock_block=None, giving_up=False)
+    return Signal.GROUP_SPLIT, replace(change, reason=reason, failures=0)
 
 
 def _locked(change: Change, effect: Effect) -> Read:
@@ -227,10 +229,11 @@ def _locked(change: Change, effect: Effect) -> Read:
     change = replace(change, lock_block=effect.block_number, plan=plan)
     if not effect.view.locked:
         # A reorganisation may bring the lock back alone: that the group is unlocked has to be seen deep enough.
-        return _undo(change, Reason(slug="group_moved", detail="somebody undid the lock within its own block"))
+        reason = Reason(slug="group_moved", detail="somebody undid the lock within its own block")
+        return _undo(change, reason, Signal.GROUP_MOVED)
     if change.giving_up:
-        return _undo(change, change.reason or Reason(slug="deadline_passed"))
-    return Signal.DONE, change
+        return _undo(change, change.reason or Reason(slug="deadline_passed"), Signal.DEADLINE_PASSED_LOCKED)
+    return Signal.EXECUTED, change
 
 
 def _lock_rolled_back(change: Change, private_nonce: int | None) -> bool:
@@ -259,19 +262,19 @@ def _removed(change: Change, effect: Effect, now: datetime) -> Read:
     if change.repair is not None and readds(plan):
         change = replace(change, repair=replace(change.repair, removed_block=effect.block_number))
     if left:
-        return Signal.MORE_TO_REMOVE, replace(change, plan=replace(plan, to_remove=left + done))
+        return Signal.MORE_TO_GO, replace(change, plan=replace(plan, to_remove=left + done))
     if readds(plan):
         return _removed_to_repair(change, plan, effect.view)
     if change.kind is Kind.SET_MEMBERS and not withdraws(change) and set(present) != set(change.members):
         reason = Reason(slug="group_moved", detail="somebody else, or a reorganisation, changed the members meanwhile")
         return judge(change, counted(change, reason), now)
-    return Signal.DONE, replace(change, effect=effect, reason=None, waiting_since=None)
+    return Signal.EXECUTED, replace(change, effect=effect, reason=None, waiting_since=None)
 
 
 def _removed_to_repair(change: Change, plan: Plan, view: GroupView) -> Read:
     """Go on to the addition within the batch: nothing else of the group may come between."""
     plan = replace(plan, to_remove=(), participants=view.participants, version=view.version)
-    return Signal.CAN_ADD, replace(change, plan=plan, reason=None, waiting_since=None)
+    return Signal.TO_BE_ADDED_AGAIN, replace(change, plan=plan, reason=None, waiting_since=None)
 
 
 def _undone(change: Change, now: datetime) -> Read:
@@ -279,8 +282,8 @@ def _undone(change: Change, now: datetime) -> Read:
     change = replace(change, lock_block=None, giving_up=False, failures=0)
     signal, change = judge(change, change.reason or Reason(slug="execution_refused"), now)
     undone = {
-        Signal.RETRY: Signal.UNDONE_RETRY,
-        Signal.FAIL: Signal.UNDONE_FAIL,
-        Signal.PARK: Signal.UNDONE_PARK,
+        Signal.MET_PASSING: Signal.UNLOCKED_PASSING,
+        Signal.MET_FINAL: Signal.UNLOCKED_FINAL,
+        Signal.MET_FOR_A_PERSON: Signal.UNLOCKED_FOR_A_PERSON,
     }
     return undone[signal], change

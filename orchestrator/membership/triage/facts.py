@@ -116,25 +116,26 @@ def _surveyed(change: Change, fact: facts.Surveyed, now: datetime) -> Read:
         detail = f"at block {fact.head} the group is locked by an earlier lock of ours"
         reason = Reason(slug="group_moved", detail=detail)
         unlocking = plan_to_unlock(change, fact, fact.own_lock)
-        return Signal.UNDO, replace(change, plan=unlocking, lock_block=fact.head, reason=counted(change, reason))
+        undoing = replace(change, plan=unlocking, lock_block=fact.head, reason=counted(change, reason))
+        return Signal.OWN_LOCK_FOUND, undoing
     if isinstance(plan, Reason):
         plan = replace(plan, detail=said_of_repair(change) + plan.detail)
         return judge(change, counted(change, plan), now)
     # The reason of the try before is kept until this one has its effect: the same again uses up patience.
     change = replace(change, plan=plan)
     if change.kind is Kind.CREATE_GROUP and plan.to_add:
-        return Signal.CAN_CREATE, change
+        return Signal.NO_GROUP, change
     if change.kind is Kind.UNLOCK_GROUP and fact.view.locked:
-        return Signal.CAN_UNLOCK, change
+        return Signal.LOCKED, change
     if readds(plan):
-        return Signal.CAN_REMOVE, change
+        return Signal.MEMBERS_TO_GO, change
     if plan.to_add:
-        return Signal.CAN_ADD, change
+        return Signal.MEMBERS_MISSING, change
     if plan.to_remove:
-        return Signal.CAN_REMOVE, change
+        return Signal.MEMBERS_TO_GO, change
     # It is as asked already (somebody else did it, or we did before a crash); the proof is owed all the same.
     effect = Effect(block_number=fact.view.block_number, block_hash=fact.head_hash, view=fact.view)
-    return Signal.NOTHING_TO_DO, replace(change, effect=effect, reason=None, waiting_since=None)
+    return Signal.AS_ASKED, replace(change, effect=effect, reason=None, waiting_since=None)
 
 
 def _hindered(change: Change, fact: facts.Hindered, now: datetime) -> Read:
@@ -142,7 +143,7 @@ def _hindered(change: Change, fact: facts.Hindered, now: datetime) -> Read:
         case State.PREFLIGHT:
             return judge(change, counted(change, fact.reason), now)
         case State.REPLAYING | State.VERIFYING:
-            return Signal.NOTED, replace(change, failures=change.failures + 1)
+            return Signal.UNDECIDED, replace(change, failures=change.failures + 1)
         case _:
             return read_hindered(change, fact.reason, now)
 
@@ -152,17 +153,17 @@ def _deadline_passed(change: Change, fact: facts.DeadlinePassed) -> Read:
     match change.state:
         case State.ADDING:
             kept = change if change.in_flight is not None else given_up(change)
-            return Signal.UNDO, replace(kept, reason=reason, failures=0)
+            return Signal.DEADLINE_PASSED_LOCKED, replace(kept, reason=reason, failures=0)
         case State.LOCKING | State.CREATING | State.REMOVING if change.in_flight is not None:
-            return Signal.NOTED, replace(change, reason=reason, giving_up=True, failures=0)
+            return Signal.UNDECIDED, replace(change, reason=reason, giving_up=True, failures=0)
         case State.LOCKING if relocks(change):
-            return Signal.UNDO, replace(given_up(change), reason=reason, failures=0)
+            return Signal.DEADLINE_PASSED_LOCKED, replace(given_up(change), reason=reason, failures=0)
         case State.REPLAYING | State.VERIFYING:
             behind = tuple(e.enclave_key for e in change.progress if e.verdict is not Verdict.IN_SYNC)
             overdue = Reason(slug=REPLAY_OVERDUE, detail=reason.detail, members=behind)
-            return Signal.PARK, replace(change, reason=overdue)
+            return Signal.DEADLINE_PASSED, replace(change, reason=overdue)
         case _:
-            return Signal.FAIL, replace(given_up(change), reason=reason)
+            return Signal.DEADLINE_PASSED, replace(given_up(change), reason=reason)
 
 
 def _cancelled(change: Change, fact: facts.CancelRequested, now: datetime) -> Read:
@@ -180,17 +181,17 @@ def _cancelled(change: Change, fact: facts.CancelRequested, now: datetime) -> Re
         )
     if change.state in ACTION_OF or change.state in (State.REPLAYING, State.VERIFYING):
         # At work it is given up as by its deadline: what can be mined is burnt, a lock of ours undone.
-        return Signal.NOTED, replace(change, deadline=now)
+        return Signal.UNDECIDED, replace(change, deadline=now)
     if change.transacted:
         if _can_be_closed(change):
-            return Signal.FAIL, replace(change, reason=Reason(slug="closed_by_operator", detail=fact.detail))
+            return Signal.CLOSE_ASKED, replace(change, reason=Reason(slug="closed_by_operator", detail=fact.detail))
         raise RefusedRequestError(
             f"change {change.change_id} can't be cancelled: it has sent a transaction to the group. "
             "Retry it when it is parked; to take its members out again, ask for their removal."
         )
     if not fact.detail:
-        return Signal.CANCEL, change
-    return Signal.CANCEL, replace(change, reason=Reason(slug="cancelled_by_operator", detail=fact.detail))
+        return Signal.CANCEL_ASKED, change
+    return Signal.CANCEL_ASKED, replace(change, reason=Reason(slug="cancelled_by_operator", detail=fact.detail))
 
 
 def _can_be_closed(change: Change) -> bool:
@@ -213,7 +214,7 @@ def _parked(change: Change, fact: facts.ParkRequested) -> Read:
         raise RefusedRequestError(
             f"change {change.change_id} can't be parked before its effect is deep; try again soon"
         )
-    return Signal.PARK, replace(change, reason=Reason(slug="parked_by_operator", detail=fact.detail))
+    return Signal.PARK_ASKED, replace(change, reason=Reason(slug="parked_by_operator", detail=fact.detail))
 
 
 def _retried(change: Change, now: datetime) -> Read:
@@ -228,7 +229,7 @@ def _retried(change: Change, now: datetime) -> Read:
     if change.repairs and overtaken and change.kind is not Kind.CURE_GROUP:
         change = replace(change, repair=None)  # whoever retries it has seen what somebody else did
     change = replace(change, tries=0, not_before=None, waiting_since=None, reason=reason)
-    return Signal.RETRY, replace(change, deadline=None) if over else change
+    return Signal.RETRY_ASKED, replace(change, deadline=None) if over else change
 
 
 def _repaired(change: Change) -> Read:
@@ -237,4 +238,4 @@ def _repaired(change: Change) -> Read:
         raise RefusedRequestError(f"change {change.change_id} is {change.state}: there is no lost addition to repair")
     # By itself, and to its end: once the member is removed, a deadline that passes would leave it out.
     afresh = replace(change, repair=repair, batch_limit=1, deadline=None, tries=0, not_before=None)
-    return Signal.RETRY, replace(afresh, waiting_since=None, reason=None)
+    return Signal.RETRY_ASKED, replace(afresh, waiting_since=None, reason=None)

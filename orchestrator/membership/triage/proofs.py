@@ -39,10 +39,10 @@ def read_converged(change: Change, fact: facts.ConvergenceObserved, now: datetim
     effect = replace(effect, deep=effect.deep or fact.head >= effect.block_number + fact.confirmations)
     change = replace(change, progress=seen.progress, effect=effect, failures=0)
     if not effect.deep:
-        return Signal.NOTED, change
+        return Signal.UNDECIDED, change
     if seen.proven and fact.bystanders is not None:
         harm = rollback(fact.bystanders.groups)
-        return _proven(change, effect) if harm is None else (Signal.PARK, replace(change, reason=harm))
+        return _proven(change, effect) if harm is None else (Signal.TROUBLE_SEEN, replace(change, reason=harm))
     last = last_proof_block(effect, change, fact)
     if fact.head > last + SETTLED_BLOCKS:
         patience = timedelta(seconds=fact.stalled_after_seconds)
@@ -51,26 +51,26 @@ def read_converged(change: Change, fact: facts.ConvergenceObserved, now: datetim
         if trouble is not None:
             withdrawal = withdrawal_of(change, trouble.members, fact.sightings)
             if withdrawal is not None:
-                return Signal.LOOK_ANEW, to_withdraw(change, withdrawal)
+                return Signal.FOUND_OTHERWISE, to_withdraw(change, withdrawal)
             trouble = replace(trouble, detail=trouble.detail + lost_again(change))
-            return Signal.PARK, replace(change, reason=trouble)
+            return Signal.TROUBLE_SEEN, replace(change, reason=trouble)
     overdue = _overdue(seen.progress, now - OVERDUE_AFTER_PATIENCES * timedelta(seconds=fact.stalled_after_seconds))
     if overdue is not None:
-        return Signal.PARK, replace(change, reason=overdue)
-    return Signal.NOTED, change
+        return Signal.TROUBLE_SEEN, replace(change, reason=overdue)
+    return Signal.UNDECIDED, change
 
 
 def _proven(change: Change, effect: Effect) -> Read:
     plan, present = change.plan, effect.view.participants
     if withdraws(change) and change.repair is not None and set(change.repair.members).isdisjoint(present):
-        return Signal.PARK, withdrawn(change, effect.block_number)
+        return Signal.TROUBLE_SEEN, withdrawn(change, effect.block_number)
     extra = tuple(key for key in present if key not in change.members)
     if change.kind is Kind.SET_MEMBERS and change.state is State.REPLAYING and extra and plan is not None:
-        return Signal.CAN_REMOVE, replace(change, plan=replace(plan, to_remove=extra), effect=None, progress=())
+        return Signal.MEMBERS_TO_GO, replace(change, plan=replace(plan, to_remove=extra), effect=None, progress=())
     if not _is_as_asked(change, set(present)):
         # What was so already when it was looked at was not ours to do, and somebody else has undone it since.
         reason = Reason(slug="group_moved", detail="somebody else changed the members meanwhile")
-        return Signal.LOOK_ANEW, replace(change, reason=counted(change, reason))
+        return Signal.FOUND_OTHERWISE, replace(change, reason=counted(change, reason))
     return Signal.PROVEN, change
 
 
@@ -113,9 +113,9 @@ def _rolled_back(change: Change, head: int) -> Read:
     change = replace(change, effect=None, progress=())
     found_done = plan is None or not (plan.to_add or plan.to_remove or change.kind is Kind.UNLOCK_GROUP)
     if attempt is None or not change.leads or found_done:
-        return Signal.LOOK_ANEW, change
+        return Signal.FOUND_OTHERWISE, change
     if attempt.status is not AttemptStatus.EFFECTIVE or attempt.action not in _ROLLED_BACK:
-        return Signal.LOOK_ANEW, change
+        return Signal.FOUND_OTHERWISE, change
     # The lock may have been mined again in any block up to the head; the addition keeps its distance from the last.
     lock_block = head if attempt.action is Action.ADD else None
     attempt = to_be_sent_again(replace(attempt, seen_block=None))

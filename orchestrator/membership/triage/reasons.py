@@ -27,10 +27,10 @@ def judge(change: Change, reason: Reason, now: datetime) -> tuple[Signal, Change
         now: The present time.
 
     Returns:
-        `Signal.RETRY`, `Signal.FAIL` or `Signal.PARK`, and the change with what is remembered of it.
+        One of the signals ``MET_…``, and the change with what is remembered of the reason.
     """
     if _is_to_be_halved(change, reason):
-        return Signal.RETRY, replace(_halved(change, reason), not_before=now)
+        return Signal.MET_PASSING, replace(_halved(change, reason), not_before=now)
     decision = decide(change, reason, now)
     if change.repair is not None:
         decision = _left_to_a_person(change, reason, decision)
@@ -38,11 +38,11 @@ def judge(change: Change, reason: Reason, now: datetime) -> tuple[Signal, Change
     match decision.judgement:
         case Judgement.RETRY:
             waiting = replace(change, reason=reason, tries=change.tries + 1, waiting_since=since)
-            return Signal.RETRY, replace(waiting, not_before=decision.not_before)
+            return Signal.MET_PASSING, replace(waiting, not_before=decision.not_before)
         case Judgement.TERMINAL:
-            return Signal.FAIL, replace(change, reason=reason)
+            return Signal.MET_FINAL, replace(change, reason=reason)
         case Judgement.PARK:
-            return Signal.PARK, replace(change, reason=_with_age(reason, since, now))
+            return Signal.MET_FOR_A_PERSON, replace(change, reason=_with_age(reason, since, now))
 
 
 def _left_to_a_person(change: Change, reason: Reason, decision: RetryDecision) -> RetryDecision:

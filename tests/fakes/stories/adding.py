@@ -5,7 +5,8 @@ from datetime import timedelta
 from orchestrator.membership import facts
 from orchestrator.membership.attempt import Action, AttemptStatus
 from orchestrator.membership.model import Kind, State
-from tests.fakes.simulated_chain import Stuck
+from orchestrator.membership.reasons.table import Reason
+from tests.fakes.simulated_chain import PrivateTransaction, Stuck
 from tests.fakes.simulated_daemon import SimulatedDaemon
 from tests.fakes.stories.telling import act, daemon_of, done, until
 
@@ -121,6 +122,35 @@ def _lock_on_its_way() -> SimulatedDaemon:
     daemon.now += timedelta(seconds=61)
     daemon.work()
     assert daemon.store[change].state is State.LOCKING
+    return daemon
+
+
+def somebody_unlocks_in_the_locks_block() -> SimulatedDaemon:
+    """A lock that somebody undoes in its own block is followed by no addition: the group is as if it never was."""
+    daemon = daemon_of("k1", "k2")
+    change = daemon.accept(Kind.ADD_MEMBERS, ("k3",))
+    until(daemon, change, State.LOCKING)
+    daemon.work()
+    daemon.work()
+    chain = daemon.world.chain
+    ours = chain.head.state.private_nonce
+    unlock = PrivateTransaction(action=Action.UNLOCK, members=(), private_nonce=ours + 1, client="other")
+    chain.mine(["0xa1", chain.submit(unlock)])
+    until(daemon, change, State.UNLOCKING, mine=False)
+    until(daemon, change, State.SUCCEEDED)
+    assert done(daemon) == [Action.LOCK, Action.LOCK, Action.ADD]
+    return daemon
+
+
+def another_addition_goes_first() -> SimulatedDaemon:
+    """An addition that gives way undoes its lock before anything of it was broadcast, and comes again."""
+    daemon = daemon_of("k1", "k2")
+    change = daemon.accept(Kind.ADD_MEMBERS, ("k3",))
+    until(daemon, change, State.ADDING)
+    daemon.ask(change, facts.GaveWay(reason=Reason(slug="newcomer_busy")))
+    assert daemon.store[change].state is State.UNLOCKING
+    until(daemon, change, State.SUCCEEDED)
+    assert done(daemon) == [Action.LOCK, Action.UNLOCK, Action.LOCK, Action.ADD]
     return daemon
 
 
@@ -338,6 +368,8 @@ STORIES = (
     lock_is_burnt_at_the_deadline,
     lock_is_mined_before_what_burns_it,
     add_is_undone_and_tried_again,
+    another_addition_goes_first,
+    somebody_unlocks_in_the_locks_block,
     add_is_undone_and_fails,
     add_is_undone_and_parked,
     add_is_burnt_before_the_unlock,

@@ -4,7 +4,7 @@ from orchestrator.membership import facts
 from orchestrator.membership.model import Kind, State
 from tests.fakes.simulated_daemon import SimulatedDaemon
 from tests.fakes.stories.adding import add_is_undone_and_parked
-from tests.fakes.stories.telling import daemon_of, until
+from tests.fakes.stories.telling import daemon_of, done, until
 
 
 def operators_requests() -> SimulatedDaemon:
@@ -49,8 +49,47 @@ def a_parked_change_is_closed() -> SimulatedDaemon:
     return daemon
 
 
+def deadlines_and_parks_in_every_state() -> SimulatedDaemon:
+    """What has sent nothing ends at its deadline, what is proven then is parked, and each can be parked by a person."""
+    daemon = daemon_of("k1", "k2")
+    deadline = facts.DeadlinePassed(deadline=daemon.now)
+    unfinished = {
+        State.CREATING: Kind.CREATE_GROUP,
+        State.LOCKING: Kind.ADD_MEMBERS,
+        State.REMOVING: Kind.REMOVE_MEMBERS,
+    }
+    for state, kind in unfinished.items():
+        other = daemon_of() if kind is Kind.CREATE_GROUP else daemon_of("k1", "k2")
+        members = {Kind.CREATE_GROUP: ("k1", "k2"), Kind.ADD_MEMBERS: ("k3",), Kind.REMOVE_MEMBERS: ("k2",)}[kind]
+        change = other.accept(kind, members)
+        until(other, change, state)
+        other.ask(change, deadline)
+        assert (other.store[change].state, done(other)) == (State.FAILED, [])
+        daemon.walked |= other.walked
+    for request, end in ((deadline, State.FAILED), (facts.ParkRequested(), State.PARKED)):
+        change = daemon.accept(Kind.ADD_MEMBERS, ("k3",))
+        daemon.world.conditions.hindrance = "node_unreachable"
+        until(daemon, change, State.PREFLIGHT)
+        daemon.ask(change, request)
+        daemon.world.conditions.hindrance = None
+        assert daemon.store[change].state is end
+        daemon.world.conditions.lagging = {"k2", "k3"}
+        change = daemon.accept(Kind.ADD_MEMBERS, ("k2",))
+        until(daemon, change, State.VERIFYING)
+        daemon.work()
+        daemon.ask(change, request)
+        assert daemon.store[change].state is State.PARKED
+    change = daemon.accept(Kind.ADD_MEMBERS, ("k3",))
+    until(daemon, change, State.REPLAYING)
+    daemon.work()
+    daemon.ask(change, facts.ParkRequested())
+    assert daemon.store[change].state is State.PARKED
+    return daemon
+
+
 STORIES = (
     a_parked_change_is_closed,
+    deadlines_and_parks_in_every_state,
     operators_requests,
     preflight_ends,
 )

@@ -4,11 +4,11 @@ from orchestrator.membership import facts
 from orchestrator.membership.attempt import Action
 from orchestrator.membership.model import Kind, State
 from tests.fakes.simulated_daemon import SimulatedDaemon
-from tests.fakes.stories.telling import daemon_of, done, until
+from tests.fakes.stories.telling import act, daemon_of, done, until
 
 
-def add_comes_back_with_its_lock() -> SimulatedDaemon:
-    """An addition that floats when its lock is taken back is burnt; if it is mined before, it is an addition."""
+def _floating_with_its_lock() -> SimulatedDaemon:
+    """An addition that is in a pool, while a reorganisation has taken its lock back into one, and what burns it."""
     daemon = daemon_of("k1", "k2", confirmations=2)
     chain = daemon.world.chain
     change = daemon.accept(Kind.ADD_MEMBERS, ("k3",))
@@ -23,6 +23,28 @@ def add_comes_back_with_its_lock() -> SimulatedDaemon:
     until(daemon, change, State.LOCKING, mine=False)
     daemon.work()
     assert [public.burns for public in chain.pool] == [False, False, True]
+    return daemon
+
+
+def add_that_comes_back_splits_the_group() -> SimulatedDaemon:
+    """An addition that comes back with its lock, and is mined after somebody undid that one, is left to a person."""
+    daemon = _floating_with_its_lock()
+    (change,) = daemon.store
+    daemon.world.chain.mine(["0xa1"])
+    act(daemon, Action.UNLOCK)
+    daemon.world.chain.mine(["0xa2"])
+    assert daemon.store[change].state is State.LOCKING
+    parked = until(daemon, change, State.PARKED)
+    assert parked.reason is not None
+    assert parked.reason.slug == "group_split"
+    return daemon
+
+
+def add_comes_back_with_its_lock() -> SimulatedDaemon:
+    """An addition that floats when its lock is taken back is burnt; if it is mined before, it is an addition."""
+    daemon = _floating_with_its_lock()
+    chain = daemon.world.chain
+    (change,) = daemon.store
     chain.mine(["0xa1"])
     chain.mine([])
     chain.mine(["0xa2"])
@@ -133,6 +155,7 @@ def lock_is_rolled_back_while_it_is_undone() -> SimulatedDaemon:
 
 STORIES = (
     add_comes_back_with_its_lock,
+    add_that_comes_back_splits_the_group,
     add_is_rolled_back,
     followers_addition_is_rolled_back,
     lock_is_rolled_back_before_the_add,

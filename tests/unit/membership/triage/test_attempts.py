@@ -59,7 +59,7 @@ def given_up_add() -> Change:
 def test_what_is_signed_is_remembered_and_can_not_be_mined_yet() -> None:
     """Nothing is on its way before a marker is broadcast."""
     signal, found = read(replace(LOCKING, attempt=None, failures=2), facts.AttemptSigned(attempt=LOCK), START)
-    assert (signal, found.attempt, found.failures) == (Signal.NOTED, LOCK, 0)
+    assert (signal, found.attempt, found.failures) == (Signal.UNDECIDED, LOCK, 0)
     assert (found.in_flight, found.transacted) == (None, False)
 
 
@@ -69,7 +69,7 @@ def test_a_renewed_marker_leaves_the_first_to_be_mined() -> None:
         sent(LOCK, 10, seen_block=16), renewed=("0xlock",), marker=replace(LOCK.marker, pmt_hash="0xlock+")
     )
     signal, found = read(replace(LOCKING, attempt=sent(LOCK)), facts.AttemptSigned(attempt=renewed), START)
-    assert signal is Signal.NOTED
+    assert signal is Signal.UNDECIDED
     assert found.attempt is not None
     assert found.attempt.pmt_hashes == ("0xlock", "0xlock+")
     assert (found.attempt.sent_block, status(found)) == (10, AttemptStatus.SENT)
@@ -102,24 +102,24 @@ def test_a_block_that_the_node_never_had_is_not_waited_for() -> None:
 def test_a_first_broadcast_that_every_node_refused_reached_nobody() -> None:
     """The refusal is judged as if nothing had been signed."""
     signal, found = read(LOCKING, REFUSED, START)
-    assert (signal, found.transacted, status(found)) == (Signal.RETRY, False, AttemptStatus.VOID)
+    assert (signal, found.transacted, status(found)) == (Signal.MET_PASSING, False, AttemptStatus.VOID)
 
 
 @pytest.mark.parametrize("change", [LOCKING, ADDING, UNLOCKING, REMOVING])
 def test_a_lost_answer_may_have_got_through(change: Change) -> None:
     """The attempt is on its way for all that we know; a later refusal does not change that."""
     signal, found = read(change, LOST, START)
-    assert (signal, found.failures, status(found)) == (Signal.NOTED, 1, AttemptStatus.SENT)
+    assert (signal, found.failures, status(found)) == (Signal.UNDECIDED, 1, AttemptStatus.SENT)
     assert found.in_flight is not None
     signal, found = read(found, REFUSED, START)
-    assert (signal, found.failures) == (Signal.NOTED, 2)
+    assert (signal, found.failures) == (Signal.UNDECIDED, 2)
     assert found.in_flight is not None
 
 
 def test_a_used_account_nonce_is_looked_into() -> None:
     """It was used by this marker or by what burnt it: the chain tells which."""
     signal, found = read(LOCKING, facts.SendFailed(reason=Reason(slug=MINED_ALREADY), certain=True, head=12), START)
-    assert (signal, found.in_flight is not None) == (Signal.NOTED, True)
+    assert (signal, found.in_flight is not None) == (Signal.UNDECIDED, True)
 
 
 def test_a_fact_about_no_attempt_is_impossible() -> None:
@@ -138,9 +138,9 @@ def test_an_addition_that_can_not_be_sent_is_undone_after_some_tries(fact: facts
     change = ADDING
     for failures in range(1, FAILURES_WHILE_LOCKED):
         signal, change = read(change, fact, START)
-        assert (signal, change.failures, status(change)) == (Signal.NOTED, failures, AttemptStatus.SIGNED)
+        assert (signal, change.failures, status(change)) == (Signal.UNDECIDED, failures, AttemptStatus.SIGNED)
     signal, undone = read(change, fact, START)
-    assert (signal, status(undone)) == (Signal.UNDO, AttemptStatus.VOID)
+    assert (signal, status(undone)) == (Signal.NOT_EXECUTED, AttemptStatus.VOID)
     assert undone.reason is not None
 
 
@@ -150,21 +150,21 @@ def test_an_addition_that_may_be_mined_is_not_given_up_for_what_nodes_say(fact: 
     change = broadcast(ADDING)
     for failures in range(1, 3 * FAILURES_WHILE_LOCKED):
         signal, change = read(change, fact, START)
-        assert (signal, change.failures) == (Signal.NOTED, failures)
+        assert (signal, change.failures) == (Signal.UNDECIDED, failures)
         assert change.in_flight is not None
 
 
 def test_an_addition_that_can_not_pass_is_undone_at_once() -> None:
     """What does not pass is not waited for under a lock."""
-    assert read(ADDING, facts.Hindered(reason=Reason(slug="unauthorized")), START)[0] is Signal.UNDO
-    assert read(ADDING, facts.Hindered(reason=Reason(slug="enclave_key_unknown")), START)[0] is Signal.UNDO
+    assert read(ADDING, facts.Hindered(reason=Reason(slug="unauthorized")), START)[0] is Signal.NOT_EXECUTED
+    assert read(ADDING, facts.Hindered(reason=Reason(slug="enclave_key_unknown")), START)[0] is Signal.NOT_EXECUTED
 
 
 def test_an_addition_whose_history_is_not_taken_gives_the_lock_back_at_once() -> None:
     """The enclaves took a small transaction meanwhile: trying again under the lock would only hold the group."""
     fact = facts.Hindered(reason=Reason(slug="bundle_not_taken", detail="Error communicating with enclave"))
     signal, change = read(ADDING, fact, START)
-    assert signal is Signal.UNDO
+    assert signal is Signal.NOT_EXECUTED
     assert change.reason is not None
     assert change.reason.slug == "bundle_not_taken"
     assert RULES["bundle_not_taken"].patience == 1
@@ -173,9 +173,9 @@ def test_an_addition_whose_history_is_not_taken_gives_the_lock_back_at_once() ->
 def test_an_addition_that_an_enclave_away_keeps_back_is_tried_under_its_lock() -> None:
     """An enclave that is away may be back in a moment; the lock is given back when it is not."""
     away = facts.Hindered(reason=Reason(slug="enclave_unreachable", detail="Error communicating with enclave"))
-    assert read(ADDING, away, START)[0] is Signal.NOTED
+    assert read(ADDING, away, START)[0] is Signal.UNDECIDED
     signal, change = read(replace(ADDING, failures=FAILURES_WHILE_LOCKED), away, START)
-    assert signal is Signal.UNDO
+    assert signal is Signal.NOT_EXECUTED
     assert change.reason is not None
     assert change.reason.slug == "enclave_unreachable"
 
@@ -184,13 +184,13 @@ def test_the_lock_behind_it_does_not_count_as_the_addition_on_its_way() -> None:
     """Before the addition is signed the newest attempt is the lock, which was sent."""
     lock = sent(LOCK, status=AttemptStatus.EFFECTIVE)
     signal, _ = read(replace(ADDING, attempt=lock), facts.Hindered(reason=Reason(slug="unauthorized")), START)
-    assert signal is Signal.UNDO
+    assert signal is Signal.NOT_EXECUTED
 
 
 def test_an_addition_that_no_block_holds_is_taken_back_after_its_budget() -> None:
     """The chain is the clock; the marker is burnt before anything else is signed."""
     last = ADD.since_block + ADD_WITHIN_BLOCKS
-    assert read(broadcast(ADDING), facts.AttemptUnmined(head=last - 1), START)[0] is Signal.NOTED
+    assert read(broadcast(ADDING), facts.AttemptUnmined(head=last - 1), START)[0] is Signal.UNDECIDED
     undone = step(broadcast(ADDING), facts.AttemptUnmined(head=last), START)
     command = next_command(undone)
     assert undone.reason is not None
@@ -219,7 +219,7 @@ def test_an_addition_that_no_node_has_needs_no_burn(attempt: Attempt) -> None:
 def test_a_lock_is_awaited_however_long_it_takes() -> None:
     """Nobody waits for it under a lock."""
     signal, found = read(broadcast(LOCKING), facts.AttemptUnmined(head=500), START)
-    assert (signal, found.failures) == (Signal.NOTED, 0)
+    assert (signal, found.failures) == (Signal.UNDECIDED, 0)
     assert found.attempt is not None
     assert found.attempt.seen_block == 500
 
@@ -231,27 +231,27 @@ def test_a_lock_is_awaited_however_long_it_takes() -> None:
 def test_what_was_refused_goes_back(change: Change) -> None:
     """Its one marker is mined: nothing of it can come up later."""
     signal, found = read(broadcast(change), FAILED, START)
-    assert (signal, status(found)) == (Signal.RETRY, AttemptStatus.VOID)
+    assert (signal, status(found)) == (Signal.MET_PASSING, AttemptStatus.VOID)
 
 
 def test_an_addition_that_was_refused_is_undone() -> None:
     """The group is still locked, or somebody else has unlocked it: the unlock finds out."""
     signal, found = read(broadcast(ADDING), FAILED, START)
-    assert (signal, status(found)) == (Signal.UNDO, AttemptStatus.VOID)
+    assert (signal, status(found)) == (Signal.NOT_EXECUTED, AttemptStatus.VOID)
 
 
 @pytest.mark.parametrize("fact", [FAILED, facts.Hindered(reason=Reason(slug="unauthorized"))])
 def test_a_lock_of_ours_is_undone_however_often_it_fails(fact: facts.Fact) -> None:
     """More and more slowly, but always."""
     signal, found = read(replace(UNLOCKING, failures=40), fact, START)
-    assert (signal, found.failures, found.reason) == (Signal.NOTED, 41, UNLOCKING.reason)
+    assert (signal, found.failures, found.reason) == (Signal.UNDECIDED, 41, UNLOCKING.reason)
 
 
 def test_an_unlock_on_request_is_judged() -> None:
     """The lock is not ours: the change may fail."""
-    assert read(ON_REQUEST, facts.Hindered(reason=Reason(slug="unauthorized")), START)[0] is Signal.PARK
+    assert read(ON_REQUEST, facts.Hindered(reason=Reason(slug="unauthorized")), START)[0] is Signal.MET_FOR_A_PERSON
     signal, done = read(ON_REQUEST, UNLOCKED, START)
-    assert (signal, status(done)) == (Signal.DONE, AttemptStatus.EFFECTIVE)
+    assert (signal, status(done)) == (Signal.EXECUTED, AttemptStatus.EFFECTIVE)
 
 
 # --- burnt -----------------------------------------------------------------------------------------------------------
@@ -280,9 +280,9 @@ def test_a_pending_burn_is_nothing(fact: facts.Fact) -> None:
 @pytest.mark.parametrize(
     ("change", "signal"),
     [
-        (replace(LOCKING, attempt=sent(LOCK)), Signal.FAIL),
-        (replace(REMOVING, attempt=sent(REMOVE)), Signal.FAIL),
-        (replace(RELOCKING, attempt=sent(LOCK)), Signal.UNDO),
+        (replace(LOCKING, attempt=sent(LOCK)), Signal.MET_FINAL),
+        (replace(REMOVING, attempt=sent(REMOVE)), Signal.MET_FINAL),
+        (replace(RELOCKING, attempt=sent(LOCK)), Signal.NOT_EXECUTED),
     ],
 )
 def test_what_was_given_up_ends_when_it_is_burnt(change: Change, signal: Signal) -> None:
@@ -332,7 +332,7 @@ def test_a_lock_is_remembered_with_its_block_its_private_nonce_and_the_groups_ro
     signal, locked = read(
         broadcast(LOCKING), facts.AttemptSettled(effect=an_effect(11, (OLD, SECOND), locked=True)), START
     )
-    assert (signal, locked.lock_block, status(locked)) == (Signal.DONE, 11, AttemptStatus.EFFECTIVE)
+    assert (signal, locked.lock_block, status(locked)) == (Signal.EXECUTED, 11, AttemptStatus.EFFECTIVE)
     assert locked.plan is not None
     assert (locked.plan.lock_nonce, locked.plan.lock_root) == (1, "root at 11")
 
@@ -352,9 +352,9 @@ def test_a_lock_that_is_not_wanted_any_more_is_undone() -> None:
     """The deadline passed while it was on its way, and it was mined before what was to burn it."""
     change = replace(broadcast(LOCKING), giving_up=True, reason=DEADLINE)
     signal, locked = read(change, facts.AttemptSettled(effect=an_effect(11, (OLD, SECOND), locked=True)), START)
-    assert (signal, locked.reason, locked.giving_up) == (Signal.UNDO, DEADLINE, False)
+    assert (signal, locked.reason, locked.giving_up) == (Signal.DEADLINE_PASSED_LOCKED, DEADLINE, False)
     signal, lapsed = read(change, FAILED, START)
-    assert (signal, lapsed.reason, lapsed.giving_up) == (Signal.FAIL, DEADLINE, False)
+    assert (signal, lapsed.reason, lapsed.giving_up) == (Signal.MET_FINAL, DEADLINE, False)
 
 
 def test_an_addition_is_done_and_unlocks() -> None:
@@ -362,7 +362,7 @@ def test_an_addition_is_done_and_unlocks() -> None:
     signal, added = read(
         replace(broadcast(ADDING), reason=Reason(slug="node_behind")), facts.AttemptSettled(effect=an_effect(12)), START
     )
-    assert (signal, added.lock_block, added.reason, added.effect) == (Signal.DONE, None, None, an_effect(12))
+    assert (signal, added.lock_block, added.reason, added.effect) == (Signal.EXECUTED, None, None, an_effect(12))
 
 
 @pytest.mark.parametrize("change", [broadcast(ADDING), given_up_add(), replace(RELOCKING, attempt=sent(ADD, 12))])
@@ -376,30 +376,30 @@ def test_a_split_group_is_left_to_a_person(change: Change) -> None:
 def test_removals_go_on_until_all_are_out() -> None:
     """What is out stays in the plan, behind: a reorganisation may bring it back."""
     signal, found = read(REMOVING, facts.AttemptSettled(effect=an_effect(12, (OLD, "third"))), START)
-    assert signal is Signal.MORE_TO_REMOVE
+    assert signal is Signal.MORE_TO_GO
     assert found.plan is not None
     assert found.plan.to_remove == ("third", SECOND)
     signal, found = read(found, UNLOCKED, START)
-    assert signal is Signal.MORE_TO_REMOVE
+    assert signal is Signal.MORE_TO_GO
     assert found.plan is not None
     assert found.plan.to_remove == (SECOND, "third")
-    assert read(found, facts.AttemptSettled(effect=an_effect(14, (OLD,))), START)[0] is Signal.DONE
+    assert read(found, facts.AttemptSettled(effect=an_effect(14, (OLD,))), START)[0] is Signal.EXECUTED
 
 
 def test_a_desired_set_that_is_not_reached_is_looked_at_anew() -> None:
     """A member that was added before may be gone again when the last removal is done."""
     change = replace(REMOVING, kind=Kind.SET_MEMBERS, members=(OLD, NEW))
-    assert read(change, facts.AttemptSettled(effect=an_effect(12, (OLD, NEW))), START)[0] is Signal.DONE
-    assert read(change, facts.AttemptSettled(effect=an_effect(12, (OLD,))), START)[0] is Signal.RETRY
-    assert read(change, facts.AttemptSettled(effect=an_effect(12, (OLD, NEW, "x"))), START)[0] is Signal.RETRY
+    assert read(change, facts.AttemptSettled(effect=an_effect(12, (OLD, NEW))), START)[0] is Signal.EXECUTED
+    assert read(change, facts.AttemptSettled(effect=an_effect(12, (OLD,))), START)[0] is Signal.MET_PASSING
+    assert read(change, facts.AttemptSettled(effect=an_effect(12, (OLD, NEW, "x"))), START)[0] is Signal.MET_PASSING
 
 
 @pytest.mark.parametrize(
     ("slug", "signal"),
     [
-        ("add_unmined", Signal.UNDONE_RETRY),
-        ("deadline_passed", Signal.UNDONE_FAIL),
-        ("unauthorized", Signal.UNDONE_PARK),
+        ("add_unmined", Signal.UNLOCKED_PASSING),
+        ("deadline_passed", Signal.UNLOCKED_FINAL),
+        ("unauthorized", Signal.UNLOCKED_FOR_A_PERSON),
     ],
 )
 def test_an_undone_turn_is_judged_by_what_undid_it(slug: str, signal: Signal) -> None:
@@ -415,7 +415,7 @@ def test_a_group_that_somebody_else_unlocked_is_unlocked() -> None:
     """Nothing has to be sent, once the addition is burnt."""
     burnt = replace(UNLOCKING, attempt=replace(ADD, status=AttemptStatus.BURNT))
     signal, found = read(burnt, UNLOCKED, START)
-    assert (signal, status(found)) == (Signal.UNDONE_RETRY, AttemptStatus.BURNT)
+    assert (signal, status(found)) == (Signal.UNLOCKED_PASSING, AttemptStatus.BURNT)
 
 
 # --- a lock that a reorganisation takes back -------------------------------------------------------------------------
@@ -457,21 +457,21 @@ def test_a_lock_that_is_taken_anew_is_not_burnt() -> None:
 def test_a_lock_whose_private_nonce_is_used_or_was_not_looked_at_stands(private_nonce: int | None) -> None:
     """Only an unused private nonce tells that the lock is gone."""
     fact = facts.AttemptUnmined(head=14, private_nonce=private_nonce)
-    assert read(broadcast(ADDING), fact, START)[0] is Signal.NOTED
+    assert read(broadcast(ADDING), fact, START)[0] is Signal.UNDECIDED
 
 
 def test_a_lock_that_came_back_is_undone() -> None:
     """The private nonce moved on while the lock was signed anew: the old one locks the group, perhaps."""
     relocks = replace(RELOCKING, attempt=None)
-    assert read(relocks, facts.AttemptSigned(attempt=LOCK), START)[0] is Signal.NOTED
+    assert read(relocks, facts.AttemptSigned(attempt=LOCK), START)[0] is Signal.UNDECIDED
     signal, found = read(relocks, facts.AttemptSigned(attempt=replace(LOCK, private_nonce=2)), START)
-    assert (signal, found.lock_block, status(found)) == (Signal.UNDO, LOCK.since_block, AttemptStatus.VOID)
+    assert (signal, found.lock_block, status(found)) == (Signal.GROUP_MOVED, LOCK.since_block, AttemptStatus.VOID)
 
 
 def test_a_lock_that_may_come_back_is_undone_whatever_ends_the_new_one() -> None:
     """The change does not rest before the group is known to be unlocked; what it is undone for is kept."""
-    assert read(broadcast(RELOCKING), FAILED, START)[0] is Signal.UNDO
-    assert read(RELOCKING, REFUSED, START)[0] is Signal.UNDO
+    assert read(broadcast(RELOCKING), FAILED, START)[0] is Signal.NOT_EXECUTED
+    assert read(RELOCKING, REFUSED, START)[0] is Signal.NOT_EXECUTED
     assert read(replace(RELOCKING, giving_up=True, reason=DEADLINE), REFUSED, START)[1].reason == DEADLINE
 
 

@@ -31,22 +31,22 @@ def test_a_claim_names_its_lead_and_ends_the_pause() -> None:
 @pytest.mark.parametrize(
     ("change", "survey", "signal"),
     [
-        (PREFLIGHT, a_survey(a_member()), Signal.CAN_ADD),
-        (replace(PREFLIGHT, kind=Kind.REMOVE_MEMBERS, members=(SECOND,)), a_survey(), Signal.CAN_REMOVE),
-        (replace(PREFLIGHT, kind=Kind.SET_MEMBERS, members=(OLD, NEW)), a_survey(a_member()), Signal.CAN_ADD),
-        (replace(PREFLIGHT, kind=Kind.SET_MEMBERS, members=(OLD,)), a_survey(), Signal.CAN_REMOVE),
-        (replace(PREFLIGHT, kind=Kind.UNLOCK_GROUP), a_survey(view=a_view(locked=True)), Signal.CAN_UNLOCK),
-        (replace(PREFLIGHT, kind=Kind.UNLOCK_GROUP), a_survey(), Signal.NOTHING_TO_DO),
-        (replace(PREFLIGHT, members=(SECOND,)), a_survey(), Signal.NOTHING_TO_DO),
+        (PREFLIGHT, a_survey(a_member()), Signal.MEMBERS_MISSING),
+        (replace(PREFLIGHT, kind=Kind.REMOVE_MEMBERS, members=(SECOND,)), a_survey(), Signal.MEMBERS_TO_GO),
+        (replace(PREFLIGHT, kind=Kind.SET_MEMBERS, members=(OLD, NEW)), a_survey(a_member()), Signal.MEMBERS_MISSING),
+        (replace(PREFLIGHT, kind=Kind.SET_MEMBERS, members=(OLD,)), a_survey(), Signal.MEMBERS_TO_GO),
+        (replace(PREFLIGHT, kind=Kind.UNLOCK_GROUP), a_survey(view=a_view(locked=True)), Signal.LOCKED),
+        (replace(PREFLIGHT, kind=Kind.UNLOCK_GROUP), a_survey(), Signal.AS_ASKED),
+        (replace(PREFLIGHT, members=(SECOND,)), a_survey(), Signal.AS_ASKED),
         (
             replace(PREFLIGHT, kind=Kind.CREATE_GROUP, members=(OLD, NEW)),
             a_survey(view=no_view(), abi=None, owner=None),
-            Signal.CAN_CREATE,
+            Signal.NO_GROUP,
         ),
-        (replace(PREFLIGHT, kind=Kind.CREATE_GROUP, members=(OLD, SECOND)), a_survey(), Signal.NOTHING_TO_DO),
-        (PREFLIGHT, a_survey(owner=False), Signal.FAIL),
-        (PREFLIGHT, a_survey(syncing=True), Signal.RETRY),
-        (PREFLIGHT, a_survey(abi="unusable"), Signal.PARK),
+        (replace(PREFLIGHT, kind=Kind.CREATE_GROUP, members=(OLD, SECOND)), a_survey(), Signal.AS_ASKED),
+        (PREFLIGHT, a_survey(owner=False), Signal.MET_FINAL),
+        (PREFLIGHT, a_survey(syncing=True), Signal.MET_PASSING),
+        (PREFLIGHT, a_survey(abi="unusable"), Signal.MET_FOR_A_PERSON),
     ],
 )
 def test_a_survey_says_what_can_be_done(change: Change, survey: facts.Surveyed, signal: Signal) -> None:
@@ -70,15 +70,19 @@ def test_the_reason_of_the_turn_before_is_kept_until_this_one_has_its_effect() -
     locking = replace(found, state=State.LOCKING, attempt=SENT)
     refused = facts.AttemptSettled(effect=None, reason=Reason(slug="execution_refused"))
     signal, again = read(locking, refused, START)
-    assert signal is Signal.RETRY
+    assert signal is Signal.MET_PASSING
     assert again.reason is not None
     assert again.reason.times == 5
-    assert read(replace(locking, reason=again.reason), refused, START)[0] is Signal.PARK
+    assert read(replace(locking, reason=again.reason), refused, START)[0] is Signal.MET_FOR_A_PERSON
 
 
 @pytest.mark.parametrize(
     ("slug", "signal"),
-    [("node_unreachable", Signal.RETRY), ("account_unavailable", Signal.PARK), ("wrong_chain_id", Signal.FAIL)],
+    [
+        ("node_unreachable", Signal.MET_PASSING),
+        ("account_unavailable", Signal.MET_FOR_A_PERSON),
+        ("wrong_chain_id", Signal.MET_FINAL),
+    ],
 )
 def test_what_hinders_preflight_is_judged(slug: str, signal: Signal) -> None:
     """Nothing was sent: the change waits, is parked or fails."""
@@ -90,7 +94,7 @@ def test_what_hinders_a_proof_is_waited_out(state: State) -> None:
     """The effect is there; it can be looked at later."""
     change = replace(LOCKING, state=state, effect=an_effect())
     signal, found = read(change, facts.Hindered(reason=Reason(slug="unauthorized")), START)
-    assert (signal, found.failures) == (Signal.NOTED, 1)
+    assert (signal, found.failures) == (Signal.UNDECIDED, 1)
 
 
 # --- deadlines -------------------------------------------------------------------------------------------------------
@@ -100,7 +104,7 @@ def test_what_hinders_a_proof_is_waited_out(state: State) -> None:
 def test_a_deadline_ends_what_has_not_been_sent(state: State) -> None:
     """What was signed and not sent is given up with the change."""
     signal, found = read(replace(LOCKING, state=state, attempt=an_attempt("x")), DEADLINE, LATER)
-    assert signal is Signal.FAIL
+    assert signal is Signal.DEADLINE_PASSED
     assert found.reason is not None
     assert found.reason.slug == "deadline_passed"
     assert found.attempt is not None
@@ -112,7 +116,7 @@ def test_a_deadline_takes_back_what_is_on_its_way(state: State) -> None:
     """The change ends when its marker is burnt, or mined: it is not failed while it may have its effect."""
     change = replace(LOCKING, state=state, attempt=SENT, failures=3)
     signal, found = read(change, DEADLINE, LATER)
-    assert (signal, found.giving_up, found.failures) == (Signal.NOTED, True, 0)
+    assert (signal, found.giving_up, found.failures) == (Signal.UNDECIDED, True, 0)
     assert found.reason is not None
     assert found.reason.slug == "deadline_passed"
     assert found.in_flight is not None
@@ -120,20 +124,20 @@ def test_a_deadline_takes_back_what_is_on_its_way(state: State) -> None:
 
 def test_a_deadline_in_the_lock_window_undoes_the_lock() -> None:
     """One that is there is undone, with or without the addition on its way; one that was never sent ends the change."""
-    assert read(replace(LOCKING, attempt=an_attempt("l")), DEADLINE, LATER)[0] is Signal.FAIL
+    assert read(replace(LOCKING, attempt=an_attempt("l")), DEADLINE, LATER)[0] is Signal.DEADLINE_PASSED
     adding = replace(LOCKING, state=State.ADDING)
-    assert read(adding, DEADLINE, LATER)[0] is Signal.UNDO
+    assert read(adding, DEADLINE, LATER)[0] is Signal.DEADLINE_PASSED_LOCKED
     add = an_attempt("d", action=Action.ADD)
     signal, signed = read(replace(adding, attempt=add), DEADLINE, LATER)
-    assert (signal, signed.attempt) == (Signal.UNDO, replace(add, status=AttemptStatus.VOID))
+    assert (signal, signed.attempt) == (Signal.DEADLINE_PASSED_LOCKED, replace(add, status=AttemptStatus.VOID))
     signal, floats = read(replace(adding, attempt=sent(add)), DEADLINE, LATER)
-    assert (signal, floats.attempt) == (Signal.UNDO, sent(add))
+    assert (signal, floats.attempt) == (Signal.DEADLINE_PASSED_LOCKED, sent(add))
 
 
 def test_a_deadline_of_a_lock_that_may_come_back_undoes_it() -> None:
     """A lock that a reorganisation took back may be mined again: the change does not end before that is known."""
     relocks = replace(LOCKING, plan=a_plan(lock_nonce=1))
-    assert read(relocks, DEADLINE, LATER)[0] is Signal.UNDO
+    assert read(relocks, DEADLINE, LATER)[0] is Signal.DEADLINE_PASSED_LOCKED
 
 
 def test_a_deadline_of_a_proof_parks() -> None:
@@ -143,7 +147,7 @@ def test_a_deadline_of_a_proof_parks() -> None:
     )
     change = replace(LOCKING, state=State.REPLAYING, effect=an_effect(), progress=(behind,))
     signal, found = read(change, DEADLINE, LATER)
-    assert signal is Signal.PARK
+    assert signal is Signal.DEADLINE_PASSED
     assert found.reason is not None
     assert (found.reason.slug, found.reason.members) == ("replay_overdue", (NEW,))
 
@@ -154,10 +158,10 @@ def test_a_deadline_of_a_proof_parks() -> None:
 def test_a_change_that_has_sent_nothing_can_be_cancelled() -> None:
     """An attempt that every node refused for certain is no transaction."""
     void = an_attempt("l", AttemptStatus.VOID)
-    assert read(a_change("a", attempt=void), facts.CancelRequested(), START)[0] is Signal.CANCEL
+    assert read(a_change("a", attempt=void), facts.CancelRequested(), START)[0] is Signal.CANCEL_ASKED
     signal, cancelled = read(a_change("a"), facts.CancelRequested(detail="not wanted"), START)
     assert (signal, cancelled.reason) == (
-        Signal.CANCEL,
+        Signal.CANCEL_ASKED,
         Reason(slug="cancelled_by_operator", detail="not wanted"),
     )
 
@@ -166,7 +170,7 @@ def test_a_parked_change_is_closed_when_nothing_of_it_is_to_come() -> None:
     """A parked change that has sent fails by an operator's word, unless something of it is open, or is in the group."""
     parked = a_change("a", state=State.PARKED, transacted=True)
     signal, closed = read(parked, facts.CancelRequested(detail="gone"), START)
-    assert (signal, closed.reason) == (Signal.FAIL, Reason(slug="closed_by_operator", detail="gone"))
+    assert (signal, closed.reason) == (Signal.CLOSE_ASKED, Reason(slug="closed_by_operator", detail="gone"))
     stills: tuple[dict[str, Any], ...] = ({"lock_block": 7}, {"attempt": SENT}, {"effect": an_effect()})
     for still in stills:
         with pytest.raises(RefusedRequestError):
@@ -186,7 +190,7 @@ def test_a_change_at_work_that_is_cancelled_is_given_up_as_by_its_deadline(state
     """What can be mined is burnt, and a lock of ours undone, before it ends."""
     change = replace(LOCKING, state=state, effect=an_effect(), transacted=True, deadline=LATER)
     signal, found = read(change, facts.CancelRequested(), START)
-    assert (signal, found) == (Signal.NOTED, replace(change, deadline=START))
+    assert (signal, found) == (Signal.UNDECIDED, replace(change, deadline=START))
 
 
 @pytest.mark.parametrize("state", [s for s in State if s is not State.PARKED])
@@ -203,7 +207,7 @@ def test_a_retried_change_begins_anew() -> None:
         reason=Reason(slug="locked_by_other", times=9),
     )  # fmt: skip
     signal, found = read(parked, facts.RetryRequested(), LATER)
-    assert signal is Signal.RETRY
+    assert signal is Signal.RETRY_ASKED
     assert (found.tries, found.waiting_since, found.not_before, found.deadline) == (0, None, None, None)
     assert found.reason == Reason(slug="locked_by_other", times=0)
 
@@ -218,7 +222,7 @@ def test_a_deadline_that_is_not_over_survives_a_retry() -> None:
 def test_what_has_nothing_under_way_can_be_parked(state: State) -> None:
     """An operator lets it rest."""
     signal, found = read(replace(LOCKING, state=state), facts.ParkRequested(detail="maintenance"), START)
-    assert (signal, found.reason) == (Signal.PARK, Reason(slug="parked_by_operator", detail="maintenance"))
+    assert (signal, found.reason) == (Signal.PARK_ASKED, Reason(slug="parked_by_operator", detail="maintenance"))
 
 
 @pytest.mark.parametrize("state", [State.CREATING, State.LOCKING, State.ADDING, State.REMOVING, State.UNLOCKING])

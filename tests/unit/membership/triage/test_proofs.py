@@ -45,17 +45,17 @@ def test_a_proof_goes_on_with_what_was_seen() -> None:
     signal, change = read(
         replace(REPLAYING, failures=3), observed(*everybody(EFFECT, 12), effect=EFFECT, head=12), START
     )
-    assert (signal, change.failures) == (Signal.NOTED, 0)
+    assert (signal, change.failures) == (Signal.UNDECIDED, 0)
     assert [entry.in_sync_through for entry in change.progress] == [12, 12, 12]
 
 
-@pytest.mark.parametrize(("head", "signal"), [(16, Signal.NOTED), (17, Signal.PARK)])
+@pytest.mark.parametrize(("head", "signal"), [(16, Signal.UNDECIDED), (17, Signal.TROUBLE_SEEN)])
 def test_a_lost_member_is_reported_when_blocks_after_the_proof_show_it(head: int, signal: Signal) -> None:
     """Before that it may only be late, or what its node shows of the past may have been rewritten."""
     lost = Sighting(enclave_key=NEW, node="n", head=head, views=(no_view(12),))
     found, change = read(REPLAYING, observed(*everybody()[:2], lost, effect=EFFECT, head=head), START)
     assert found is signal
-    if signal is Signal.PARK:
+    if signal is Signal.TROUBLE_SEEN:
         assert change.reason is not None
         assert (change.reason.slug, change.reason.members) == ("member_missing", (NEW,))
 
@@ -64,7 +64,7 @@ def test_a_member_that_its_version_forgot_is_not_to_be_added_as_it_is() -> None:
     """On Besu 25.5.0 adding the member again is refused, or lost again: the remedy begins with the version."""
     lost = Sighting(enclave_key=NEW, node="n", head=17, views=(no_view(12),), forgetful=True)
     found, change = read(REPLAYING, observed(*everybody()[:2], lost, effect=EFFECT, head=17), START)
-    assert found is Signal.PARK
+    assert found is Signal.TROUBLE_SEEN
     assert change.reason is not None
     assert (change.reason.slug, change.reason.members) == ("member_forgotten", (NEW,))
     assert "run 25.4.1 or older on the member's node first" in rule_of(change.reason).remedy
@@ -88,16 +88,16 @@ def test_a_member_that_differs_is_left_to_its_node_to_settle() -> None:
     odd = replace(EFFECT.view, state_root="another")
     differs = Sighting(enclave_key=NEW, node="n", head=12, views=(odd,))
     noted, change = read(REPLAYING, observed(*everybody()[:2], differs, effect=EFFECT, head=900), START)
-    assert noted is Signal.NOTED
+    assert noted is Signal.UNDECIDED
     again = observed(*everybody()[:2], differs, effect=EFFECT, head=901)
     late = START + timedelta(seconds=again.stalled_after_seconds)
-    assert read(change, again, late)[0] is Signal.PARK, "it stands, and differs where it stands"
+    assert read(change, again, late)[0] is Signal.TROUBLE_SEEN, "it stands, and differs where it stands"
 
 
 def test_a_member_that_is_late_is_waited_for() -> None:
     """A replay may take as long as it takes."""
     late = seen(NEW, effect=EFFECT, blocks_replayed=1, blocks_total=5)
-    assert read(REPLAYING, observed(*everybody()[:2], late, effect=EFFECT, head=900), START)[0] is Signal.NOTED
+    assert read(REPLAYING, observed(*everybody()[:2], late, effect=EFFECT, head=900), START)[0] is Signal.UNDECIDED
 
 
 def test_what_has_no_effect_can_not_be_compared() -> None:
@@ -116,7 +116,7 @@ def setting(*members: str, state: State = State.REPLAYING) -> Change:
 def test_a_desired_set_removes_after_the_addition_is_proven() -> None:
     """Whoever is too much now is removed, be it by plan or brought in by somebody else."""
     signal, change = read(setting(OLD, NEW), observed(*everybody(), effect=EFFECT, head=14), START)
-    assert (signal, change.effect) == (Signal.CAN_REMOVE, None)
+    assert (signal, change.effect) == (Signal.MEMBERS_TO_GO, None)
     assert change.plan is not None
     assert change.plan.to_remove == (SECOND,)
 
@@ -125,9 +125,9 @@ def test_a_desired_set_is_reached_exactly() -> None:
     """Members that are missing, or too many after the removals, are looked at anew."""
     fact = observed(*everybody(), effect=EFFECT, head=14)
     assert read(setting(OLD, SECOND, NEW), fact, START)[0] is Signal.PROVEN
-    assert read(setting(OLD, SECOND, NEW, "gone"), fact, START)[0] is Signal.LOOK_ANEW
+    assert read(setting(OLD, SECOND, NEW, "gone"), fact, START)[0] is Signal.FOUND_OTHERWISE
     signal, change = read(setting(OLD, NEW, state=State.VERIFYING), fact, START)
-    assert signal is Signal.LOOK_ANEW
+    assert signal is Signal.FOUND_OTHERWISE
     assert change.reason is not None
     assert change.reason.slug == "group_moved"
 
@@ -183,19 +183,19 @@ def test_what_was_ours_is_sent_again(kind: Kind, action: Action, signal: Signal)
 )
 def test_what_was_not_ours_is_looked_at_anew(change: Change) -> None:
     """A follower, and a change that found everything done, have nothing to send again; an old attempt is no matter."""
-    assert read(change, GONE, START)[0] is Signal.LOOK_ANEW
+    assert read(change, GONE, START)[0] is Signal.FOUND_OTHERWISE
 
 
 def test_a_member_that_stands_still_for_very_long_is_left_to_a_person() -> None:
     """Ten times as long as makes it stalled: the change parks and names the member, so that the lane is free."""
     waiting = seen(NEW, effect=EFFECT, blocks_replayed=3, blocks_total=10)
     change = REPLAYING
-    found = Signal.NOTED
+    found = Signal.UNDECIDED
     for minutes in range(12):
-        assert found is Signal.NOTED
+        assert found is Signal.UNDECIDED
         fact = observed(*everybody()[:2], waiting, effect=EFFECT, head=14)
         found, change = read(change, fact, START + timedelta(minutes=minutes))
-        if found is Signal.PARK:
+        if found is Signal.TROUBLE_SEEN:
             break
     assert minutes == 10
     assert change.reason is not None
@@ -218,6 +218,6 @@ def test_what_was_so_already_and_is_not_any_more_is_looked_at_anew(
     change = replace(REPLAYING, kind=kind, members=members, effect=effect)
     sightings = tuple(seen(key, 12, 13, 14, effect=effect) for key in present)
     signal, after = read(change, observed(*sightings, effect=effect, head=14), START)
-    assert signal is Signal.LOOK_ANEW
+    assert signal is Signal.FOUND_OTHERWISE
     assert after.reason is not None
     assert after.reason.slug == "group_moved"

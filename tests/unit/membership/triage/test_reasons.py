@@ -30,10 +30,10 @@ def test_the_same_reason_in_a_row_is_counted() -> None:
 def test_what_may_pass_waits_longer_each_time() -> None:
     """A change that is queued again remembers since when it waits, how often it tried, and pauses."""
     signal, first = judge(a_change("a"), Reason(slug="node_behind"), START)
-    assert (signal, first.tries, first.waiting_since) == (Signal.RETRY, 1, START)
+    assert (signal, first.tries, first.waiting_since) == (Signal.MET_PASSING, 1, START)
     assert first.not_before is not None
     signal, later = judge(first, Reason(slug="node_behind", times=2), START + HOUR)
-    assert (signal, later.tries, later.waiting_since) == (Signal.RETRY, 2, START)
+    assert (signal, later.tries, later.waiting_since) == (Signal.MET_PASSING, 2, START)
     signal, other = judge(later, Reason(slug="no_head"), START + HOUR)
     assert (other.tries, other.waiting_since) == (3, START + HOUR)
 
@@ -43,7 +43,7 @@ def test_what_is_parked_after_waiting_tells_its_age() -> None:
     change = a_change("a", waiting_since=START, tries=8)
     reason = Reason(slug="locked_by_other", detail="still locked at block 7", times=9)
     signal, parked = judge(change, reason, START + HOUR)
-    assert signal is Signal.PARK
+    assert signal is Signal.MET_FOR_A_PERSON
     assert parked.reason is not None
     assert parked.reason.detail.startswith("still locked at block 7; met 9 times in a row since 2026-01-01")
     assert parked.reason.detail.endswith("for 3600 s")
@@ -59,7 +59,7 @@ def test_one_members_fault_halves_the_batch() -> None:
     """A refused addition does not say whose fault it is: the halves are tried at once, without losing patience."""
     change = a_change("a", state=State.UNLOCKING, batch=7, tries=2)
     signal, halved = judge(change, Reason(slug="enclave_key_unknown", times=4), START)
-    assert signal is Signal.RETRY
+    assert signal is Signal.MET_PASSING
     assert (halved.batch_limit, halved.tries, halved.not_before) == (3, 2, START)
     assert counted(halved, Reason(slug="enclave_key_unknown")).times == 1
 
@@ -68,13 +68,13 @@ def test_one_members_fault_halves_the_batch() -> None:
 def test_who_is_known_to_be_at_fault_is_judged_alone(state: State, batch: int) -> None:
     """Preflight looks at each change for itself, and a batch of one has nobody else to blame."""
     signal, _ = judge(a_change("a", state=state, batch=batch), Reason(slug="enclave_key_unknown"), START)
-    assert signal is Signal.FAIL
+    assert signal is Signal.MET_FINAL
 
 
 def test_a_fault_of_all_is_not_halved() -> None:
     """What is nobody's own fault ends the whole turn."""
     signal, _ = judge(a_change("a", state=State.LOCKING, batch=5), Reason(slug="transaction_rejected"), START)
-    assert signal is Signal.FAIL
+    assert signal is Signal.MET_FINAL
 
 
 def test_a_leads_deadline_is_not_its_followers() -> None:
