@@ -31,7 +31,6 @@ from orchestrator.membership.machine import TRANSITIONS
 from orchestrator.membership.model import ACTION_OF, Change, Kind, State
 from orchestrator.membership.proof import comparison
 from orchestrator.membership.triage import proofs
-from orchestrator.membership.triage.signals import Signal
 from orchestrator.store import SqlChangeStore
 from orchestrator.store.commits.transaction import Transaction
 from orchestrator.store.schema import lanes
@@ -57,7 +56,8 @@ def acknowledged_before_commit() -> Planting:
 
 def lock_not_undone() -> Planting:
     """An add that can't be completed goes back to the queue and leaves its lock behind."""
-    return patch.dict(TRANSITIONS, {(State.ADDING, Signal.UNDO): State.QUEUED})
+    undone = [key for key, target in TRANSITIONS.items() if key[0] is State.ADDING and target is State.UNLOCKING]
+    return patch.dict(TRANSITIONS, dict.fromkeys(undone, State.QUEUED))
 
 
 def lease_not_checked() -> Planting:

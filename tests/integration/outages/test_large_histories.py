@@ -11,7 +11,7 @@ from orchestrator.devnet.enclaves.enclave import HistoryPayload
 from orchestrator.devnet.encoding import from_base64
 from orchestrator.devnet.nodes.private_reading import history_bundle
 from orchestrator.store.commits.database import Database
-from tests.integration.outages.playing import BLOCK_SECONDS, CountingChecks, Stage, calm
+from tests.integration.outages.playing import BLOCK_SECONDS, CALM, CountingChecks, Stage
 from tests.simulation import virtual_time
 from tests.simulation.messages import MessageQueue
 from tests.simulation.running import configure_logging
@@ -25,7 +25,7 @@ async def asked(errors: list[str], *, configured: bool) -> dict[str, Any]:
     """Ask for an addition to a group whose history is larger than the enclaves take; returns what came of it."""
     async with Database("sqlite://") as database:
         chance = Random(1)  # noqa: S311 - it hides nothing
-        world = World(1, calm(), chance, database, enclave="tessera", bundle_limit_bytes=LIMIT_BYTES)
+        world = World(1, CALM, chance, database, enclave="tessera", bundle_limit_bytes=LIMIT_BYTES)
         world.checks = checks = CountingChecks(world, database, errors)
         stage = Stage(world, MessageQueue(world))
         try:
