@@ -31,6 +31,7 @@ MINED_ALREADY = "marker_nonce_used"
 def read_signed(change: Change, fact: facts.AttemptSigned) -> Read:
     """The next transaction was distributed and its marker signed; both are stored before anything is broadcast."""
     signed = replace(change, attempt=fact.attempt, failures=0)
+    # The node counts past the old lock's nonce: that lock has executed.
     if relocks(change) and change.plan is not None and fact.attempt.private_nonce > (change.plan.lock_nonce or 0):
         # The lock that a reorganisation had taken back was mined again: the group may be locked by it.
         signed = replace(given_up(signed), lock_block=fact.attempt.since_block)
@@ -50,6 +51,7 @@ def read_sent(change: Change, fact: facts.AttemptSent) -> Read:
 def read_send_failed(change: Change, fact: facts.SendFailed, now: datetime) -> Read:
     """No node took the marker."""
     attempt = _attempt(change)
+    # Every node refused it, and none was asked before: no pool can have it, and there is nothing to burn.
     if fact.certain and attempt.sent_block is None and fact.reason.slug != MINED_ALREADY:
         return read_hindered(change, fact.reason, now)
     # A pool may have it, or a block: only the chain can tell.
@@ -66,6 +68,7 @@ def read_unmined(change: Change, fact: facts.AttemptUnmined) -> Read:
         # The node overstated its head when the marker was sent, or the chain was reorganised: waiting begins here.
         attempt = replace(attempt, sent_block=fact.head, since_block=min(attempt.since_block, fact.head))
     change = replace(change, attempt=attempt, failures=0)
+    # Only the addition has a limit: while it waits the group is locked for everybody.
     if change.state is State.ADDING and fact.head - attempt.since_block >= ADD_WITHIN_BLOCKS:
         return _undo(change, Reason(slug="add_unmined", detail=f"no block up to {fact.head} holds the addition"))
     return Signal.UNDECIDED, change
@@ -86,6 +89,7 @@ def read_gave_way(change: Change, fact: facts.GaveWay) -> Read:
 def read_settled(change: Change, fact: facts.AttemptSettled, now: datetime) -> Read:
     """The marker was mined, or the group's state tells that nothing has to be sent."""
     attempt = change.attempt
+    # What was given up comes first: until it is decided the state's own transaction is not signed.
     if attempt is not None and attempt.live and attempt.action is not ACTION_OF.get(change.state):
         return _outlived(change, attempt, fact)
     if _lock_rolled_back(change, fact.private_nonce):
@@ -171,7 +175,9 @@ def _attempt(change: Change) -> Attempt:
 
 
 def _undo(change: Change, reason: Reason, seen: Signal = Signal.NOT_EXECUTED) -> Read:
+    # What it was given up for stays the reason; that it was then not executed is no news.
     decided = change.reason if change.giving_up and change.reason is not None else counted(change, reason)
+    # One that a pool may have stays live: the next state burns it before it signs anything.
     if change.in_flight is None:
         change = given_up(change)
     return seen, replace(change, reason=decided, giving_up=False, failures=0)
@@ -225,6 +231,7 @@ def _locked(change: Change, effect: Effect) -> Read:
     plan, attempt = change.plan, change.attempt
     if plan is None or attempt is None:
         raise ImpossibleStepError(f"change {change.change_id} locked without a plan and an attempt")
+    # By these it is told later whether the group is still as this lock left it.
     plan = replace(plan, lock_nonce=attempt.private_nonce, lock_root=effect.view.state_root)
     change = replace(change, lock_block=effect.block_number, plan=plan)
     if not effect.view.locked:

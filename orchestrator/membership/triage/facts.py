@@ -101,6 +101,7 @@ def waiting_for(change: Change, fact: facts.Fact) -> Reason | None:
             if change.giving_up or attempt.action is not ACTION_OF.get(change.state):
                 detail = f"neither the marker of its {attempt.action} nor what burns it is in a block up to {fact.head}"
                 return Reason(slug="marker_not_burnt", detail=detail)
+            # Sooner it is waiting as every transaction does, and nothing to tell of.
             if fact.head - attempt.since_block > WIDEN_AFTER_BLOCKS:
                 detail = (
                     f"no block up to {fact.head} holds the marker of its {attempt.action}, {attempt.marker.pmt_hash}"

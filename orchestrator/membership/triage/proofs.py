@@ -36,8 +36,10 @@ def read_converged(change: Change, fact: facts.ConvergenceObserved, now: datetim
     seen = assess(change, fact, now)
     if seen.rolled_back:
         return _rolled_back(change, fact.head)
+    # Once deep, always: a node that falls behind afterwards takes nothing back.
     effect = replace(effect, deep=effect.deep or fact.head >= effect.block_number + fact.confirmations)
     change = replace(change, progress=seen.progress, effect=effect, failures=0)
+    # No verdict before: what a reorganisation may still take back is not told as proven, nor as trouble.
     if not effect.deep:
         return Signal.UNDECIDED, change
     if seen.proven and fact.bystanders is not None:
@@ -49,6 +51,7 @@ def read_converged(change: Change, fact: facts.ConvergenceObserved, now: datetim
         settled = tuple(entry for entry in seen.progress if is_settled(entry, last, now, patience))
         trouble = _trouble(settled, frozenset(found.enclave_key for found in fact.sightings if found.forgetful))
         if trouble is not None:
+            # A guard that refused will refuse again: the member would be listed for ever and have nothing.
             withdrawal = withdrawal_of(change, trouble.members, fact.sightings)
             if withdrawal is not None:
                 return Signal.FOUND_OTHERWISE, to_withdraw(change, withdrawal)
@@ -64,6 +67,7 @@ def _proven(change: Change, effect: Effect) -> Read:
     plan, present = change.plan, effect.view.participants
     if withdraws(change) and change.repair is not None and set(change.repair.members).isdisjoint(present):
         return Signal.TROUBLE_SEEN, withdrawn(change, effect.block_number)
+    # After the proof of the additions: those who leave stay members until the new ones have the group.
     extra = tuple(key for key in present if key not in change.members)
     if change.kind is Kind.SET_MEMBERS and change.state is State.REPLAYING and extra and plan is not None:
         return Signal.MEMBERS_TO_GO, replace(change, plan=replace(plan, to_remove=extra), effect=None, progress=())

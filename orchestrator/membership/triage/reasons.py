@@ -29,6 +29,7 @@ def judge(change: Change, reason: Reason, now: datetime) -> tuple[Signal, Change
     Returns:
         One of the signals ``MET_…``, and the change with what is remembered of the reason.
     """
+    # Before patience is counted: the change may be one of those that are not at fault.
     if _is_to_be_halved(change, reason):
         return Signal.MET_PASSING, replace(_halved(change, reason), not_before=now)
     decision = decide(change, reason, now)
@@ -65,6 +66,7 @@ def share_end(follower: Change, lead: Change) -> Change:
         follower: A change of the batch.
         lead: The lead, which is queued again, failed or parked.
     """
+    # It was counted when the undoing began; counted again it would use up patience twice.
     undone = follower.state is State.UNLOCKING and follower.reason is not None
     reason = follower.reason if undone and follower.reason is not None else shared_reason(follower, lead)
     if _is_to_be_halved(follower, reason):

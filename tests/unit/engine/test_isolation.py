@@ -54,6 +54,8 @@ SERVE_ONE = {
     "broker/rabbitmq/queue.py::dead_letters": "reads one page for one caller",
     "broker/rabbitmq/queue.py::replay": "looks for one letter for one caller",
     "broker/rabbitmq/letters.py::_lock": "waits for the turn of one caller",
+    "engine/archives/archiver.py::sweep": "moves one kind of records; the loop that sweeps now and then contains it",
+    "engine/archives/audit_log.py::moved": "moves one kind of records; the loop that sweeps now and then contains it",
     "engine/nodes/watcher.py::_mined": "waits for one change",
     "engine/attestation/inquiries.py::_until_known": "waits for one change; the supervisor contains its lane",
     "engine/attempts/settlement.py::_settle_at": "settles one attempt; the supervisor contains its lane",
