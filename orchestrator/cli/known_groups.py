@@ -1,6 +1,7 @@
 """What the store knows, for verbs that look at nodes without a daemon."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
@@ -23,10 +24,9 @@ async def known_groups(config: Config) -> tuple[str, ...] | None:
     Raises:
         StoreError: The store can't be read.
     """
-    url = store_url(config)
-    if is_unmade(url):
-        return None
-    async with Database(url) as database:
+    async with _opened(config) as database:
+        if database is None:
+            return None
         return await SqlChangeStore(database, SystemClock()).groups(limit=MOST_GROUPS)
 
 
@@ -36,10 +36,9 @@ async def kept_watch(config: Config) -> tuple[WatchTally, tuple[Unextendable, ..
     Raises:
         StoreError: The store can't be read.
     """
-    url = store_url(config)
-    if is_unmade(url):
-        return None
-    async with Database(url) as database:
+    async with _opened(config) as database:
+        if database is None:
+            return None
         record = SqlWatchRecord(database)
         closed = {found.privacy_group_id: found for found in await record.unextendable()}
         closed |= {found.privacy_group_id: found for found in await record.closed_by_past()}
@@ -52,11 +51,21 @@ async def kept_chains(config: Config) -> Mapping[str, NodeChain]:
     Raises:
         StoreError: The store can't be read.
     """
+    async with _opened(config) as database:
+        if database is None:
+            return {}
+        return await SqlNodeChains(database).chains()
+
+
+@asynccontextmanager
+async def _opened(config: Config) -> AsyncIterator[Database | None]:
+    """Open the store; None when there is none yet, for opening it would make one."""
     url = store_url(config)
     if is_unmade(url):
-        return {}
+        yield None
+        return
     async with Database(url) as database:
-        return await SqlNodeChains(database).chains()
+        yield database
 
 
 def is_unmade(url: str) -> bool:
