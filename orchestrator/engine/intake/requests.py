@@ -162,6 +162,7 @@ class RequestData(BaseModel):
     @property
     def body_hash(self) -> str:
         """SHA-256, hexadecimal, of what is asked for: the layout of the document does not matter."""
+        # Defaults are left out: a field that a later release adds must not make a request that comes again another one.
         said: dict[str, Any] = self.model_dump(
             mode="json", include=set(RequestData.model_fields) - {"reason"}, exclude_defaults=True
         )
@@ -224,6 +225,7 @@ def parse_batch(body: bytes) -> tuple[ChangeRequest, ...]:
         except InvalidRequestError as error:
             field = f"{place}.{error.field}"
             raise InvalidRequestError(field, error.message, request_id=error.request_id) from None
+        # Within the list, too: of two events under one id the second would be taken for the first again.
         if asked.setdefault((request.source, request.request_id), request.body_hash) != request.body_hash:
             # Found only when it is stored, this would leave those before it accepted.
             message = "is that of an earlier event in the list, which asks for something else"
@@ -305,6 +307,7 @@ def _check_size(request_id: str, data: object, path: str) -> None:
     if not isinstance(data, dict):
         raise InvalidRequestError(path or "body", "must be an object", request_id=request_id)
     within = f"{path}." if path else ""
+    # One by one and before pydantic, which would list each of thousands of unknown fields.
     for name in data:
         if name not in RequestData.model_fields:
             raise InvalidRequestError(

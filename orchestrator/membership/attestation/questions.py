@@ -196,6 +196,7 @@ def inquiry_refusal(signed: Signed, askers: Collection[str], signer: str | None,
         signer: The account that the signature is of; None when it is no signature of the statement.
         now: The present time.
     """
+    # Before the signature: only of a peer is it worth recovering one.
     if signed.account not in askers:
         return f"{signed.account} is none of the configured peers"
     if signer != signed.account:
@@ -229,6 +230,7 @@ def attestation_refusal(signed: Signed, peers: Mapping[str, str], signer: str | 
 
 def holds(word: Attestation, now: datetime) -> bool:
     """Return whether an answer has not expired; none holds for longer than `VALID_FOR`, whatever it says."""
+    # Whoever signs may write any end: a node that was well an hour ago says nothing of now.
     ends = min(word.expires_at, word.issued_at + VALID_FOR)
     return word.issued_at - now <= CLOCK_SKEW and now <= ends + CLOCK_SKEW
 
@@ -283,6 +285,7 @@ def trouble_of(
         found: Where the node's own state of the group ends; None with `seen`.
         promised: Answers for other groups of the same node that hold.
     """
+    # The history that was sent is of another branch: nothing of it can be compared with the node's.
     if own.same_branch is False:
         return "node_behind", f"the node has another block {inquiry.through} than the one that was asked about"
     if inquiry.through - own.head > BEHIND_BLOCKS:
@@ -292,6 +295,7 @@ def trouble_of(
     # What others get to read names neither addresses nor other groups.
     if own.enclave_trouble:
         return "enclave_unreachable", "the node's enclave does not answer as it should"
+    # Not known is not safe: the node would halt for good (docs/besu.md#former-members, 1).
     if seen is None or found is None or seen.unseen is not None:
         return "history_not_read", "what the node replayed could not all be read so far"
     if found.trouble is not None:

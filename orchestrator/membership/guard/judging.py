@@ -161,6 +161,7 @@ def held(bundle: ReceivedBundle, own_root: str) -> Decision | None:
         return None
     if own_root == bundle.last_root:
         return Decision(outcome=Outcome.PASSED, slug="nothing_to_replay")
+    # The node looks for its own newest state in the bundle; not finding it, it replays everything over what it has.
     if all(call.state_root != own_root for call in bundle.calls):
         detail = "the node's state of the group is none that this history ends with or goes through: it would fall back"
         return Decision(outcome=Outcome.REFUSED, slug="held_beyond", detail=detail)
@@ -174,9 +175,12 @@ def judge(facts: GuardFacts, rules: GuardRules) -> Decision:
         facts: What is seen.
         rules: What is let through.
     """
+    # First, and each time anew: what the node has decides alone whether it would fall back, and it changes
+    # (docs/besu.md#stale-bundles).
     found = held(facts.bundle, facts.own_root)
     if found is not None:
         return found
+    # The wishes of the operator come last: of a history that would halt the node nobody can agree to anything.
     refusals = (_not_a_history, _not_locked, _too_long, _unreplayable, _former, _neighbouring, _unwanted, _unproven)
     return next(
         (refusal for rule in refusals if (refusal := rule(facts, rules)) is not None),
@@ -198,6 +202,7 @@ def asked_again(decision: Decision, *, times: int, seconds: float, rules: GuardR
         seconds: Since the first time.
         rules: What is let through.
     """
+    # Both: a validator asks several times within a moment, and a slow replay asks late.
     if not decision.replays or times < MOST_TRIES or seconds < rules.stalled_after_seconds:
         return None
     detail = f"the node asked for it {times} times in {seconds:.0f} s and does not get past the block: restart the node"
@@ -217,6 +222,8 @@ def _not_a_history(facts: GuardFacts, rules: GuardRules) -> Decision | None:
     if trouble is not None:
         return _refused("bundle_may_be_torn", trouble)
     numbers = [facts.blocks.get(call.pmt_hash) for call in facts.bundle.calls]
+    # A replay that finds a marker in no block throws out of the import, and halts the node
+    # (docs/besu.md#what-a-replay-needs, 12).
     missing = next((call for call, n in zip(facts.bundle.calls, numbers, strict=True) if n is None), None)
     if missing is not None:
         return _refused("not_on_the_chain", f"it names marker {missing.pmt_hash}, which is in no block")
@@ -231,6 +238,7 @@ def _not_locked(facts: GuardFacts, _: GuardRules) -> Decision | None:
         return None
     if facts.bundle.locked is None:
         return _refused("contract_of_other_version", "the group's management contract was replaced")
+    # It fails on all members, and the new node has the group all the same (docs/besu.md#stale-bundles, 5).
     return _refused("group_not_locked", "the group isn't locked at the end of this history: the addition would fail")
 
 
@@ -274,6 +282,8 @@ def _former(facts: GuardFacts, _: GuardRules) -> Decision | None:
         return None
     if facts.departure.trouble is not None:
         return _refused("former_member_unsafe", facts.departure.trouble)
+    # Another replay in the same block makes anew the map that this one would begin from (docs/besu.md#former-members,
+    # 2).
     if facts.own_root and facts.others_passed:
         named = ", ".join(facts.others_passed)
         return _refused(

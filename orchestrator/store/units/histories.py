@@ -65,6 +65,7 @@ def keep_blocks(
     """Put blocks in place of all that are kept of a group above a number."""
     connection = transaction.connection
     connection.execute(
+        # With the mark in one transaction: blocks of a branch that was left never stand beside those of the chain.
         group_blocks.delete().where(group_blocks.c.privacy_group_id == privacy_group_id, group_blocks.c.number > above)
     )
     rows = [
@@ -85,6 +86,7 @@ def examinations(connection: sa.Connection, *, numbers: Collection[int]) -> tupl
     """Return what is kept of blocks."""
     wanted = sorted(numbers)
     found: list[Examination] = []
+    # A database bounds the parameters of one statement.
     for start in range(0, len(wanted), NUMBERS_AT_ONCE):
         some = wanted[start : start + NUMBERS_AT_ONCE]
         rows = connection.execute(sa.select(examined_blocks).where(examined_blocks.c.number.in_(some)))
@@ -170,6 +172,7 @@ def _put_mark(connection: sa.Connection, kind: str, name: str, mark: Mark) -> No
 
 def findings_text(examination: Examination) -> str:
     """Return what was found in a block, as it is kept."""
+    # Nearly all blocks: kept as nothing, for there are as many as the chain has with groups in them.
     if not examination.flaws and not examination.unsettling:
         return ""
     flaws = [[flaw.flaw.value, flaw.account, list(flaw.transactions)] for flaw in examination.flaws]
