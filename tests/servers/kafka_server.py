@@ -3,6 +3,7 @@
 import base64
 import socket
 import struct
+import time
 import uuid
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import trustme
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import (
     AclBinding,
+    AclBindingFilter,
     AclOperation,
     AclPermissionType,
     AdminClient,
@@ -34,6 +36,7 @@ _PRODUCER_ID = struct.pack(">hhihhi", 22, 0, 1, -1, -1, 1000)
 """The question for an id of an idempotent producer, which a server answers last of all when it starts."""
 _ANSWER = struct.Struct(">iiih")
 _CALL_SECONDS = 20.0
+_POLL_SECONDS = 0.01
 _ITERATIONS = 4096
 PLAIN_USER = "plain"
 PLAIN_PASSWORD = "hush"
@@ -108,7 +111,10 @@ class KafkaServer(LoopbackServer):
     def allow(
         self, user: str, kind: ResourceType, name: str, *operations: AclOperation, prefixed: bool = False
     ) -> None:
-        """Let a user do things with a topic or group, or with all whose names begin so."""
+        """Let a user do things with a topic or group, or with all whose names begin so, from when this returns on.
+
+        The controller answers when the grant is in its log; the broker, which decides, reads that log a moment later.
+        """
         pattern = ResourcePatternType.PREFIXED if prefixed else ResourcePatternType.LITERAL
         bindings = [
             AclBinding(kind, name, pattern, f"User:{user}", "*", operation, AclPermissionType.ALLOW)
@@ -116,6 +122,13 @@ class KafkaServer(LoopbackServer):
         ]
         for future in self.admin.create_acls(bindings).values():
             future.result(_CALL_SECONDS)
+        granted = AclBindingFilter(kind, name, pattern, f"User:{user}", "*", AclOperation.ANY, AclPermissionType.ALLOW)
+        deadline = time.monotonic() + _CALL_SECONDS
+        while not set(bindings) <= set(self.admin.describe_acls(granted).result(_CALL_SECONDS)):
+            if time.monotonic() > deadline:
+                msg = f"what {user} was allowed is not in force after {_CALL_SECONDS:g} s"
+                raise TimeoutError(msg)
+            time.sleep(_POLL_SECONDS)
 
     def delete_topics(self, prefix: str) -> None:
         """Delete the topics whose names begin so."""

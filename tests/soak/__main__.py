@@ -18,6 +18,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from random import Random, SystemRandom
 
@@ -42,6 +43,7 @@ from tests.soak.checks import (
     check_events,
     check_harm,
     parted_now,
+    published_on_nats,
     told,
     unpublished,
 )
@@ -172,7 +174,7 @@ async def soak(minutes: float, seed: int, folder: Path, replicas: int) -> list[s
             problems += await asyncio.to_thread(lambda: list(check_changes(engine, running.groups, parted)))
             problems += check_chain(around.devnet, running.groups, OWNER, parted)
             problems += check_harm(around.devnet, running.groups, parted)
-            problems += await check_events(engine, around.nats.url)
+            problems += await check_events(engine, partial(published_on_nats, around.nats.url))
             await _cancelled([*others, *daemons])
         say("faults: " + " ".join(f"{name}={count}" for name, count in sorted(running.struck.items())))
         return problems + [problem for replica in running.replicas for problem in replica.problems]

@@ -3,18 +3,26 @@
 import asyncio
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence, Set
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence, Set
+from contextlib import suppress
+from functools import partial
+from typing import TypeVar
 
 import nats
 import sqlalchemy as sa
+from nats.js.errors import ServiceUnavailableError
 
 from orchestrator.devnet import Devnet
 from tests.integration.faults import chain_truth as truth
 from tests.integration.harm.truth import find_harm
+from tests.patience import patient
 from tests.soak.requesting import Group
 
 _EFFECT = {"create_group": "create", "add_members": "add", "remove_members": "remove"}
+T = TypeVar("T")
 
+_ANSWER_SECONDS = 2.0
+_ELECTION_SECONDS = 60.0
 
 _PARTED = frozenset({"member_diverged", "member_missing", "member_forgotten"})
 
@@ -85,14 +93,18 @@ def check_harm(devnet: Devnet, groups: Iterable[Group], parted: Set[str]) -> Ite
             yield line
 
 
-async def check_events(engine: sa.Engine, nats_url: str) -> list[str]:
+Published = tuple[dict[str, list[int]], int]
+"""By group the sequences of the events that the queue got, in order; and how many requests are dead letters."""
+
+
+async def check_events(engine: sa.Engine, read: Callable[[], Awaitable[Published]]) -> list[str]:
     """Each group's events are numbered without a gap, and the queue got each, in order."""
     problems = []
     stored = await asyncio.to_thread(_stored, engine)
     for group, sequences in stored.items():
         if sequences != list(range(1, len(sequences) + 1)):
             problems.append(f"group {group}: stored events are numbered {sequences}")
-    published, dead = await _published(nats_url)
+    published, dead = await read()
     for group, sequences in stored.items():
         first_seen = list(dict.fromkeys(published[group]))
         if first_seen != sequences:
@@ -115,19 +127,30 @@ def _stored(engine: sa.Engine) -> dict[str, list[int]]:
     return found
 
 
-async def _published(nats_url: str) -> tuple[dict[str, list[int]], int]:
+async def published_on_nats(nats_url: str) -> Published:
+    """Read the streams of a NATS server, or of a cluster."""
     found: dict[str, list[int]] = defaultdict(list)
     connection = await nats.connect(nats_url.split(","))
     try:
-        jetstream = connection.jetstream(timeout=30.0)  # the servers may be choosing who leads
-        dead = (await jetstream.stream_info("membership-requests-dead")).state.messages
-        state = (await jetstream.stream_info("membership-events")).state
+        jetstream = connection.jetstream(timeout=_ANSWER_SECONDS)
+        dead = (await _answered(lambda: jetstream.stream_info("membership-requests-dead"))).state.messages
+        state = (await _answered(lambda: jetstream.stream_info("membership-events"))).state
         for number in range(state.first_seq, state.last_seq + 1):
-            event = json.loads((await jetstream.get_msg("membership-events", number)).data or b"")
+            message = await _answered(partial(jetstream.get_msg, "membership-events", number))
+            event = json.loads(message.data or b"")
             found[event.get("subject", "")].append(int(event["data"]["sequence"]))
     finally:
         await connection.close()
     return found, int(dead)
+
+
+async def _answered(ask: Callable[[], Awaitable[T]]) -> T:
+    """Ask JetStream until it answers: what is asked while its servers choose who leads is answered never."""
+    async with asyncio.timeout(patient(_ELECTION_SECONDS)):
+        while True:
+            with suppress(TimeoutError, ServiceUnavailableError):
+                return await ask()
+            await asyncio.sleep(_ANSWER_SECONDS / 10)
 
 
 def told(problems: Sequence[str], most: int = 40) -> str:

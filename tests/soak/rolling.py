@@ -9,6 +9,7 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from random import Random
 
@@ -22,10 +23,12 @@ from orchestrator.store.database.connections import normalised
 from tests.integration.faults import chain_truth as truth
 from tests.servers.ports import free_port
 from tests.soak.checks import (
+    Published,
     check_chain,
     check_changes,
     check_events,
     check_harm,
+    published_on_nats,
     unpublished,
 )
 from tests.soak.replica import OWNER, Replica, nodes_and_account
@@ -138,12 +141,16 @@ class Stage:
 
         await self.until(rests, "at rest")
 
-    async def problems(self) -> list[str]:
-        """Return what does not hold now that all is quiet."""
+    async def problems(self, published: Callable[[], Awaitable[Published]] | None = None) -> list[str]:
+        """Return what does not hold now that all is quiet.
+
+        Args:
+            published: Reads what the queue got; None for NATS.
+        """
         found = await asyncio.to_thread(lambda: list(check_changes(self.engine, self.groups, set())))
         found += check_chain(self.devnet, self.groups, OWNER, set())
         found += check_harm(self.devnet, self.groups, set())
-        found += await check_events(self.engine, self.queue_url)
+        found += await check_events(self.engine, published or partial(published_on_nats, self.queue_url))
         return found + [problem for replica in self.replicas for problem in replica.problems]
 
 
@@ -166,10 +173,10 @@ async def stage(
         folder: For configurations and logs.
         chance: Of everything that is drawn.
         store_url: The PostgreSQL database.
-        queue_url: NATS.
+        queue_url: The message queue.
         replicas: How many.
         groups: How many.
-        copies: Of each stream.
+        copies: Of each stream (NATS).
         lease_seconds: For how long lanes are held.
         changed: Changes the configuration of a replica, by its number.
     """
