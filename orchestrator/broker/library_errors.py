@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from traceback import walk_tb
 
-from aio_pika.exceptions import AMQPError, ChannelPreconditionFailed
+from aio_pika.exceptions import AMQPError, ChannelPreconditionFailed, DeliveryError, PublishError
 from aiormq.exceptions import InvalidFrameError
 from nats.errors import Error as NatsError
 from nats.errors import MaxPayloadError
@@ -61,6 +61,8 @@ def reason_of(error: BaseException) -> str:
             return told(str(error.description))
         case InvalidFrameError():
             return _closing_words(error)
+        case DeliveryError() if not isinstance(error, PublishError):
+            return "the server did not take the message: a queue is full, or has no leader now"
         case TimeoutError():
             return f"no answer in time ({str(error) or type(error).__name__})"
     said = told(str(error))

@@ -6,6 +6,9 @@ import secrets
 import socket
 import subprocess
 import uuid
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Self
 
 from tests.servers import programs
 from tests.servers.loopback_server import LoopbackServer
@@ -14,6 +17,11 @@ from tests.servers.ports import free_port
 _AMQP_GREETING = b"AMQP\x00\x00\x09\x01"
 _METHOD_FRAME = b"\x01"
 _CALL_SECONDS = 30
+_NEEDED = ("rabbitmq_prelaunch", "rabbitmq_amqp1_0")
+_JOINING = """
+cluster_formation.peer_discovery_backend = classic_config
+cluster_formation.classic_config.nodes.1 = {node}
+"""
 
 
 class PortMapper(LoopbackServer):
@@ -30,19 +38,25 @@ class PortMapper(LoopbackServer):
 class RabbitMQServer(LoopbackServer):
     """RabbitMQ on 127.0.0.1, with AMQP 1.0 by its plugin; durable and quorum queues survive ``kill`` and ``restart``.
 
-    ``settings`` is added to its ``rabbitmq.conf`` as it is (TLS listeners, limits).
+    ``settings`` is added to its ``rabbitmq.conf`` as it is (TLS listeners, limits). One that is made ``beside`` another
+    joins its cluster when it starts for the first time, for which that one runs; it is closed first.
+
+    Attributes:
+        node: The name by which servers of a cluster know it.
     """
 
     name = "rabbitmq"
     start_seconds = 60.0
     stop_seconds = 30.0
 
-    def __init__(self, settings: str = "") -> None:
+    def __init__(self, settings: str = "", *, beside: "RabbitMQServer | None" = None) -> None:
         super().__init__()
-        self._node = f"test-{self.port}@localhost"
+        self.node = f"test-{self.port}@localhost"
         self._distribution_port = free_port()
-        self._cookie = secrets.token_hex(16)
-        self._port_mapper = PortMapper()
+        self._beside = beside
+        self._cookie: str = secrets.token_hex(16) if beside is None else beside._cookie
+        self._port_mapper: PortMapper = PortMapper() if beside is None else beside._port_mapper
+        joining = "" if beside is None else _JOINING.format(node=beside.node)
         (self.directory / "rabbitmq.conf").write_text(
             f"""
 listeners.tcp.default = 127.0.0.1:{self.port}
@@ -50,10 +64,12 @@ disk_free_limit.absolute = 50MB
 log.console = true
 log.console.level = warning
 log.file = false
+{joining}
 {settings}
 """
         )
         (self.directory / "enabled_plugins").write_text("[rabbitmq_amqp1_0].\n")
+        self._plugins = _lay_out_plugins(self.directory / "plugins")
 
     @property
     def url(self) -> str:
@@ -126,7 +142,8 @@ log.file = false
             "RABBITMQ_GENERATED_CONFIG_DIR": str(self.directory / "generated"),
             "RABBITMQ_LOG_BASE": str(self.directory / "log"),
             "RABBITMQ_MNESIA_BASE": str(self.directory / "data"),
-            "RABBITMQ_NODENAME": self._node,
+            "RABBITMQ_NODENAME": self.node,
+            "RABBITMQ_PLUGINS_DIR": str(self._plugins),
             "RABBITMQ_PID_FILE": str(self.directory / "pid"),
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": erlang,
         }
@@ -139,7 +156,8 @@ log.file = false
     def close(self) -> None:
         """End both processes and remove their directories."""
         super().close()
-        self._port_mapper.close()
+        if self._beside is None:
+            self._port_mapper.close()
 
     def is_ready(self) -> bool:
         """The server answers AMQP's greeting, which it does once it has booted."""
@@ -150,10 +168,16 @@ log.file = false
         except OSError:
             return False
 
-    def _evaluate(self, expression: str) -> None:
+    def leader_of(self, queue: str) -> str:
+        """Return the name of the node that leads a quorum queue, as this one knows it; it may be down."""
+        name = f'rabbit_misc:r(<<"/">>, queue, <<"{queue}">>)'
+        found = self._evaluate(f"{{ok, Q}} = rabbit_amqqueue:lookup({name}), {{_, Node}} = amqqueue:get_pid(Q), Node.")
+        return found.strip("'")
+
+    def _evaluate(self, expression: str) -> str:
         # erl_call asks the running node in 20 ms; rabbitmqctl starts a whole Erlang machine for each call.
         outcome = subprocess.run(
-            [programs.find_program("erl_call"), "-c", self._cookie, "-n", self._node, "-e"],
+            [programs.find_program("erl_call"), "-c", self._cookie, "-n", self.node, "-e"],
             input=expression + "\n",
             env=self.environment(),
             capture_output=True,
@@ -161,9 +185,54 @@ log.file = false
             timeout=_CALL_SECONDS,
             check=False,
         )
-        if outcome.returncode != 0 or not outcome.stdout.startswith("{ok, ok}"):
+        if outcome.returncode != 0 or not outcome.stdout.startswith("{ok, "):
             msg = f"RabbitMQ refused {expression!r}: {outcome.stdout}{outcome.stderr}"
             raise RuntimeError(msg)
+        return outcome.stdout.removeprefix("{ok, ").removesuffix("}")
+
+
+class RabbitMQCluster:
+    """Three RabbitMQ servers that are one; quorum queues live while two of them do.
+
+    Attributes:
+        servers: They.
+    """
+
+    def __init__(self) -> None:
+        first = RabbitMQServer()
+        self.servers = (first, RabbitMQServer(beside=first), RabbitMQServer(beside=first))
+
+    @property
+    def url(self) -> str:
+        """Address for clients: all three, without credentials; who gives none is the user ``guest`` to aiormq."""
+        return ",".join(f"amqp://127.0.0.1:{server.port}/%2F" for server in self.servers)
+
+    def leader_of(self, queue: str) -> RabbitMQServer:
+        """Return the server that leads a quorum queue of the default virtual host."""
+        asked = next(server for server in self.servers if server.is_running())
+        leader = asked.leader_of(queue)
+        return next(server for server in self.servers if server.node == leader)
+
+    def __enter__(self) -> Self:
+        self._stack = ExitStack()
+        for server in self.servers:
+            self._stack.enter_context(server)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+
+def _lay_out_plugins(folder: Path) -> Path:
+    """Return a folder with the server's own parts and the one plugin that is used.
+
+    In the folders of the forty plugins that Debian brings each module is looked for: half a second of each start.
+    """
+    folder.mkdir()
+    for part in (Path(programs.rabbitmq_server()).resolve().parents[1] / "plugins").iterdir():
+        if not part.name.startswith("rabbitmq_") or part.name.startswith(_NEEDED):
+            (folder / part.name).symlink_to(part)
+    return folder
 
 
 def _escaped(pattern: str) -> str:

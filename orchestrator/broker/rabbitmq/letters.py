@@ -61,7 +61,8 @@ async def letters(session: Session, dead: str, limit: int) -> AsyncGenerator[Abs
             yield message
             if deliveries_before(message) >= RENEWED_AT and not message.processed:
                 # In this order a crash in between leaves two of the same id, of which one is shown.
-                await session.publishing.default_exchange.publish(_copy_of(message), dead)
+                async with session.publishing.channel() as publishing:
+                    await publishing.default_exchange.publish(_copy_of(message), dead)
                 await message.ack()
 
 

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from typing import Final
 
 import aio_pika
-from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange, ExchangeType, FieldValue
+from aio_pika.abc import AbstractConnection, ExchangeType, FieldValue
 from aio_pika.exceptions import ChannelNotFoundEntity, ChannelPreconditionFailed
 from aiormq.exceptions import ChannelAccessRefused
 from yarl import URL
 
 from orchestrator.broker.library_errors import as_broker_errors, close_quietly
 from orchestrator.broker.names import Access, Limits, Names
+from orchestrator.broker.rabbitmq.publishing import Publishing
 from orchestrator.broker.rabbitmq.transport import SturdyConnection
 from orchestrator.engine.ports import BrokerError
 
@@ -30,16 +31,16 @@ class Session:
 
     Attributes:
         connection: The connection.
-        publishing: A channel with publisher confirms; a message that no queue takes raises.
+        publishing: Gives the channel to publish on.
     """
 
     connection: AbstractConnection
-    publishing: AbstractChannel
+    publishing: Publishing
 
     @property
     def alive(self) -> bool:
-        """Whether it can still be used."""
-        return not (self.connection.is_closed or self.publishing.is_closed)
+        """Whether it can still be used; a connection that was lost is not `is_closed` to the library."""
+        return self.connection.connected.is_set()
 
 
 class RabbitMQLink:
@@ -57,7 +58,7 @@ class RabbitMQLink:
         self._lock = asyncio.Lock()
         self._events_lock = asyncio.Lock()
         self._session: Session | None = None
-        self._events: tuple[Session, AbstractExchange] | None = None
+        self._events_in: Session | None = None
 
     async def session(self) -> Session:
         """Return the present session; connects and declares first when there is none.
@@ -105,22 +106,27 @@ class RabbitMQLink:
                     connection_class=SturdyConnection,
                 )
 
-    async def events(self, session: Session) -> AbstractExchange:
-        """Return the topic exchange of status events; it is declared first when there is none.
+    async def prepare_events(self, session: Session) -> None:
+        """Have the topic exchange of status events declared when there is none; looked for once for each connection.
 
         Raises:
             BrokerError: RabbitMQ does not answer, there is none and we may not declare it, or it has another type.
         """
         async with self._events_lock:
-            if self._events is not None and self._events[0] is session:
-                return self._events[1]
-            await self.look_for_events(session)
-            exchange = await session.publishing.get_exchange(self._names.events, ensure=False)
-            self._events = (session, exchange)
-            return exchange
+            if self._events_in is not session:
+                await self.look_for_events(session)
+                self._events_in = session
+
+    def forget_events(self) -> None:
+        """Have the exchange of status events looked for again before the next use."""
+        self._events_in = None
 
     async def look_for_events(self, session: Session) -> None:
-        """Make sure that the exchange of status events is there, whatever was seen before; raises as `events` does."""
+        """Make sure that the exchange of status events is there, whatever was seen before.
+
+        Raises:
+            BrokerError: As `prepare_events` does.
+        """
         with as_broker_errors(QUEUE, f"looking for the exchange {self._names.events}"):
             async with asyncio.timeout(self._limits.call_seconds):
                 await declare_exchange(session.connection, self._names.events, ExchangeType.TOPIC)
@@ -148,8 +154,7 @@ class RabbitMQLink:
         }
         for inlet in self._names.inlets:
             await self._queue(connection, inlet, never_dropped)
-        publishing = await connection.channel(publisher_confirms=True, on_return_raises=True)
-        return Session(connection, publishing)
+        return Session(connection, Publishing(connection))
 
     async def _queue(self, connection: AbstractConnection, name: str, arguments: dict[str, FieldValue]) -> None:
         # Looked for first: a user without the right to configure may use what others declared. What RabbitMQ refuses

@@ -104,13 +104,19 @@ class RabbitMQBroker:
 
     async def publish(self, event_type: str, event_id: str, body: bytes) -> None:
         """See `Broker.publish`."""
-        events = await self._link.events(await self._link.session())
+        session = await self._link.session()
+        await self._link.prepare_events(session)
         message = _persistent(body, {_CONTENT_TYPE: _CLOUD_EVENT}, event_id)
         subject = self._names.event_subject(event_type)
-        with as_broker_errors(QUEUE, f"publishing {subject}"):
-            async with asyncio.timeout(self._limits.call_seconds):
-                # Without a subscriber's queue an event goes nowhere, which is as it should be.
-                await events.publish(message, subject, mandatory=False)
+        try:
+            with as_broker_errors(QUEUE, f"publishing {subject}"):
+                async with asyncio.timeout(self._limits.call_seconds), session.publishing.channel() as channel:
+                    events = await channel.get_exchange(self._names.events, ensure=False)
+                    # Without a subscriber's queue an event goes nowhere, which is as it should be.
+                    await events.publish(message, subject, mandatory=False)
+        except BrokerError:
+            self._link.forget_events()
+            raise
 
     async def newest_event(self) -> bytes | None:
         """See `Broker.newest_event`."""
@@ -194,8 +200,8 @@ class RabbitMQBroker:
     async def _send(self, queue_name: str, message: Message) -> None:
         session = await self._link.session()
         with as_broker_errors(QUEUE, f"publishing to {queue_name}"):
-            async with asyncio.timeout(self._limits.call_seconds):
-                await session.publishing.default_exchange.publish(message, queue_name)
+            async with asyncio.timeout(self._limits.call_seconds), session.publishing.channel() as channel:
+                await channel.default_exchange.publish(message, queue_name)
 
     async def _consume(self, session: Session, inlet: str) -> AsyncGenerator[AbstractIncomingMessage, None]:
         arrived: asyncio.Queue[AbstractIncomingMessage | None] = asyncio.Queue(self._limits.in_flight + 2)

@@ -39,8 +39,9 @@ async def publish(session: Session, name: str, message_id: str, body: bytes, sec
     with as_broker_errors(QUEUE, f"publishing to {name}"):
         async with asyncio.timeout(seconds):
             await declare_exchange(session.connection, name, ExchangeType.FANOUT)
-            exchange = await session.publishing.get_exchange(name, ensure=False)
-            await exchange.publish(message, "", mandatory=False)
+            async with session.publishing.channel() as channel:
+                exchange = await channel.get_exchange(name, ensure=False)
+                await exchange.publish(message, "", mandatory=False)
 
 
 async def read(session: Session, name: str, seconds: float) -> AsyncGenerator[bytes, None]:

@@ -3,8 +3,9 @@
 import asyncio
 
 import pytest
-from aio_pika.exceptions import AMQPConnectionError
+from aio_pika.exceptions import AMQPConnectionError, DeliveryError
 from nats.errors import NoServersError
+from pamqp import commands
 
 from orchestrator.broker.library_errors import as_broker_errors, close_quietly
 from orchestrator.engine.ports import BrokerError
@@ -15,6 +16,13 @@ def test_library_errors_become_broker_errors(error: Exception) -> None:
     """Whatever a library raises is told as one kind of error, with what was being done."""
     with pytest.raises(BrokerError, match=r"NATS: greeting failed: ."), as_broker_errors("NATS", "greeting"):
         raise error
+
+
+def test_a_message_that_was_not_taken_is_told_in_words() -> None:
+    """RabbitMQ refuses a message with a bare frame, which says nothing to whoever reads the log."""
+    refused = DeliveryError(None, commands.Basic.Nack(delivery_tag=1))
+    with pytest.raises(BrokerError, match=r"full, or has no leader"), as_broker_errors("RabbitMQ", "publishing"):
+        raise refused
 
 
 async def test_a_cancellation_that_nobody_asked_for_is_a_lost_connection() -> None:
