@@ -27,25 +27,38 @@ LIBRARY_ERRORS = (NatsError, AMQPError, PAMQPException, OSError, TimeoutError, R
 
 @contextmanager
 def as_broker_errors(queue: str, doing: str) -> Iterator[None]:
-    """Raise `BrokerError` for what the libraries raise.
+    """Raise `BrokerError` for what the libraries raise, and nothing else for our own cancellation.
 
-    Both libraries cancel their own tasks when a connection is lost, and let those cancellations out to whoever waits:
-    a cancellation that nobody asked this task for is such a loss.
+    The libraries cancel their own tasks when a connection is lost, and let those cancellations out to whoever waits: a
+    cancellation that nobody asked this task for is such a loss. And they drop ours: before Python 3.12
+    `asyncio.wait_for`, by which they wait for answers, returns the answer when both come together. What was cancelled
+    would go on for ever, so the cancellation is raised here.
 
     Args:
         queue: Name of the message queue's kind, for the message.
         doing: What is being done, for the message.
+
+    Raises:
+        BrokerError: The library failed.
+        CancelledError: The task was cancelled, whatever became of what it did.
     """
+    task = asyncio.current_task()
+    before = 0 if task is None else task.cancelling()
     try:
         yield
     except asyncio.CancelledError as error:
-        task = asyncio.current_task()
         if task is None or task.cancelling():
             raise
         raise BrokerError(f"{queue}: {doing} failed: the connection was lost") from error
-    except LIBRARY_ERRORS as error:
+    except Exception as error:
+        if task is not None and task.cancelling() > before:
+            raise asyncio.CancelledError from error
+        if not isinstance(error, LIBRARY_ERRORS):
+            raise
         kind = UnfitMessageError if _is_unfit(error) else BrokerError
         raise kind(f"{queue}: {doing} failed: {reason_of(error)}") from error
+    if task is not None and task.cancelling() > before:
+        raise asyncio.CancelledError
 
 
 def reason_of(error: BaseException) -> str:

@@ -12,7 +12,7 @@ from orchestrator.engine.ports import BrokerError
 
 
 @pytest.mark.parametrize("error", [NoServersError(), AMQPConnectionError("gone"), OSError("refused"), TimeoutError()])
-def test_library_errors_become_broker_errors(error: Exception) -> None:
+async def test_library_errors_become_broker_errors(error: Exception) -> None:
     """Whatever a library raises is told as one kind of error, with what was being done."""
     with pytest.raises(BrokerError, match=r"NATS: greeting failed: ."), as_broker_errors("NATS", "greeting"):
         raise error
@@ -47,6 +47,28 @@ async def test_our_own_cancellation_passes() -> None:
         await task
 
 
+@pytest.mark.parametrize("answer", ["an answer", NoServersError(), ValueError()], ids=str)
+async def test_our_own_cancellation_is_not_lost_to_an_answer(answer: str | Exception) -> None:
+    """A task that is cancelled in the moment in which it is answered ends as cancelled: it would go on for ever."""
+    answered = asyncio.get_running_loop().create_future()
+
+    async def ask_for_ever() -> None:
+        while True:
+            with as_broker_errors("NATS", "greeting"):
+                await asyncio.wait_for(answered, 60)
+            await asyncio.Event().wait()
+
+    task = asyncio.create_task(ask_for_ever())
+    await asyncio.sleep(0)
+    if isinstance(answer, str):
+        answered.set_result(answer)
+    else:
+        answered.set_exception(answer)
+    task.cancel()
+    await asyncio.wait({task}, timeout=30)
+    assert task.cancelled()
+
+
 async def test_closing_is_bounded_and_silent() -> None:
     """A connection that does not close, or raises while closing, holds nothing up."""
 
@@ -56,6 +78,6 @@ async def test_closing_is_bounded_and_silent() -> None:
     async def fail() -> None:
         raise OSError("broken pipe")
 
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(30):
         await close_quietly(asyncio.create_task(never()), 0.01)
         await close_quietly(asyncio.create_task(fail()), 0.01)
