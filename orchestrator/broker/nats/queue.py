@@ -39,7 +39,6 @@ class NatsBroker:
         self._names = names
         self._limits = limits
         self._link = NatsLink(url, names, limits, access)
-        self._in_flight = {inlet: InFlight(limits.in_flight) for inlet in names.inlets}
         self._intake_trouble: dict[str, str] = {}
 
     async def check(self) -> None:
@@ -93,7 +92,9 @@ class NatsBroker:
         return Inlet(partial(self._triggers, name))
 
     async def _triggers(self, inlet: str) -> AsyncGenerator[Trigger, None]:
-        consumer, in_flight = self._names.consumer_of(inlet), self._in_flight[inlet]
+        consumer = self._names.consumer_of(inlet)
+        # Counted by each reader anew: whatever an earlier one left unsettled comes again, and takes no place for ever.
+        in_flight = InFlight(self._limits.in_flight)
         pauses = Pauses(self._limits.reconnect_seconds)
 
         def hears() -> None:

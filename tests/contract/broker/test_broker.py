@@ -109,6 +109,20 @@ async def test_no_more_than_the_bound_is_in_flight(queue: "QueueUnderTest") -> N
         assert bodies | await take_all(triggers, 4) == {b"%d" % number for number in range(9)}
 
 
+@pytest.mark.parametrize("queue", ["nats"], indirect=True)
+async def test_what_a_reader_left_unsettled_takes_no_place_of_the_next(queue: "QueueUnderTest") -> None:
+    """Who reads again on the same connection gets as many as the first time; what was not settled comes to it again."""
+    async with queue.open(in_flight=2) as broker:
+        for number in range(2):
+            await broker.request(b"%d" % number)
+        for _ in range(2):
+            async with triggers_of(broker) as triggers:
+                found = [await take(triggers) for _ in range(2)]
+        assert {trigger.body for trigger in found} == {b"0", b"1"}
+        for trigger in found:
+            await trigger.acknowledge()
+
+
 async def test_a_postponed_trigger_comes_later(queue: "QueueUnderTest") -> None:
     """A trigger that was given back is delivered again."""
     async with queue.open() as broker, triggers_of(broker) as triggers:
