@@ -1,13 +1,16 @@
 """Sending spans to a collector by OTLP over HTTP, in a thread of its own with a bounded queue.
 
 OpenTelemetry's packages come with the extra ``traces`` and are imported here only, when traces are configured. Their
-exporter waits and tries again while the collector is away; the thread waits with it, and nobody else does.
+exporter waits and tries again while the collector is away; the thread waits with it, and nobody else does. What it
+says meanwhile is told once, with the spans that were lost.
 """
 
+import logging
 import queue
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,6 +18,7 @@ import structlog
 
 from orchestrator import __version__
 from orchestrator.membership.tracing import TraceContext
+from orchestrator.outside_text import told
 from orchestrator.traces.spans import Span
 
 if TYPE_CHECKING:
@@ -26,10 +30,13 @@ GATHER_SECONDS: Final = 1.0
 CLOSE_SECONDS: Final = 3.0
 """What sending the last spans may take when the daemon stops."""
 
+UNWIND_SECONDS: Final = 0.5
+"""How long is waited then for the exporter to end; one that is in the middle of connecting takes longer."""
+
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
-Export = Callable[[Sequence["ReadableSpan"]], bool]
-"""Sends spans; False when they did not arrive. It may take long, and may raise anything."""
+Export = Callable[[Sequence["ReadableSpan"]], str | None]
+"""Sends spans; None when they arrived, else why they did not. It may take long, and may raise anything."""
 
 _log = structlog.get_logger(__name__)
 
@@ -44,6 +51,7 @@ class SpanExport:
     Args:
         export: Sends some.
         readable: Makes of a span what `export` takes.
+        give_up: Has `export` end soon and take nothing any more; called by another thread than the one that exports.
         most_waiting: Beyond so many that wait, new ones are dropped.
 
     Attributes:
@@ -52,12 +60,17 @@ class SpanExport:
     """
 
     def __init__(
-        self, export: Export, readable: Callable[[Span], "ReadableSpan"], most_waiting: int = MOST_WAITING
+        self,
+        export: Export,
+        readable: Callable[[Span], "ReadableSpan"],
+        give_up: Callable[[], None],
+        most_waiting: int = MOST_WAITING,
     ) -> None:
         self.sent = 0
         self.lost = 0
         self._export = export
         self._readable = readable
+        self._give_up = give_up
         self._waiting: queue.Queue[Span | None] = queue.Queue(most_waiting)
         self._late_told = False
         self._thread = threading.Thread(target=self._run, name="traces", daemon=True)
@@ -72,13 +85,13 @@ class SpanExport:
         return True
 
     def close(self, seconds: float = CLOSE_SECONDS) -> None:
-        """Send what waits, as far as that is possible in so long; blocks meanwhile."""
+        """Send what waits, as far as that is possible in so long; blocks meanwhile, and gives up the rest."""
         give_up_at = time.monotonic() + seconds
-        try:
+        with suppress(queue.Full):
             self._waiting.put(None, timeout=seconds)
-        except queue.Full:
-            return
-        self._thread.join(max(0.0, give_up_at - time.monotonic()))
+            self._thread.join(max(0.0, give_up_at - time.monotonic()))
+        self._give_up()
+        self._thread.join(UNWIND_SECONDS)
 
     def _run(self) -> None:
         ended = False
@@ -101,11 +114,10 @@ class SpanExport:
 
     def _send(self, batch: Sequence[Span]) -> None:
         try:
-            arrived = self._export([self._readable(span) for span in batch])
-            why = "the collector did not take them"
+            why = self._export([self._readable(span) for span in batch])
         except Exception as error:  # noqa: BLE001 - whatever a library raises, traces stop nothing
-            arrived, why = False, type(error).__name__
-        if arrived:
+            why = type(error).__name__
+        if why is None:
             self.sent += len(batch)
             self._late_told = False
             return
@@ -140,10 +152,27 @@ def open_export(endpoint: str | None, headers: Mapping[str, str], ca_file: str |
     # What the variables say of the service goes first.
     resource = Resource.create(own).merge(OTELResourceDetector().detect())
 
-    def export(spans: Sequence["ReadableSpan"]) -> bool:
-        return exporter.export(spans) is SpanExportResult.SUCCESS
+    words = _Words()
+    library = logging.getLogger(OTLPSpanExporter.__module__)
+    library.handlers[:], library.propagate = [words], False
 
-    return SpanExport(export, lambda span: _readable(span, resource))
+    def export(spans: Sequence["ReadableSpan"]) -> str | None:
+        words.said = ""
+        arrived = exporter.export(spans) is SpanExportResult.SUCCESS
+        return None if arrived else words.said or "the collector did not take them"
+
+    return SpanExport(export, lambda span: _readable(span, resource), exporter.shutdown)
+
+
+class _Words(logging.Handler):
+    """Keeps what the exporter says of its first try. It speaks at each, from a thread that may outlive a stream."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.said = ""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.said = self.said or told(record.getMessage())
 
 
 def _readable(span: Span, resource: Any) -> "ReadableSpan":

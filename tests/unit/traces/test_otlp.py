@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from orchestrator.membership.tracing import begun
 from orchestrator.traces.otlp import SpanExport, TracesUnavailableError, open_export
@@ -33,9 +34,9 @@ class Collector:
         self.let = threading.Event()
         self.asked = threading.Event()
         self.batches: list[Sequence[Any]] = []
-        self.answers: list[bool | Exception] = [True]
+        self.answers: list[str | Exception | None] = [None]
 
-    def __call__(self, spans: Sequence[Any]) -> bool:
+    def __call__(self, spans: Sequence[Any]) -> str | None:
         self.asked.set()
         self.let.wait(30)
         self.batches.append(spans)
@@ -46,7 +47,7 @@ class Collector:
 
 
 def exporting(collector: Collector, most: int = 100) -> SpanExport:
-    return SpanExport(collector, lambda span: span, most)  # type: ignore[arg-type, return-value] # as they are
+    return SpanExport(collector, lambda span: span, lambda: None, most)  # type: ignore[arg-type, return-value] # as they are
 
 
 def test_a_slow_collector_holds_nobody_up() -> None:
@@ -68,7 +69,7 @@ def test_what_does_not_arrive_is_counted() -> None:
     """Spans that the collector refuses, or whose sending fails in any way, are counted, and later ones are sent."""
     collector = Collector()
     collector.let.set()
-    collector.answers = [False, RuntimeError("a defect"), True]
+    collector.answers = ["refused", RuntimeError("a defect"), None]
     export = exporting(collector)
     for number in range(3):
         assert export.take(a_span(number))
@@ -94,12 +95,20 @@ async def test_a_span_arrives_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     assert collector.headers["x-tenant"] == "org1"
 
 
-def test_a_collector_that_is_away_ends_nothing() -> None:
-    """Closing takes no longer than it may, whatever the exporter still tries."""
-    export = open_export(f"http://127.0.0.1:{free_port()}/v1/traces", {}, None)
-    assert export.take(a_span())
-    export.close(0.1)
-    assert export.sent == 0
+def test_a_collector_that_is_away_ends_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    """Closing takes no longer than it may, whatever the exporter still tries, and it is told once what it ran into."""
+    before = set(threading.enumerate())
+    with capture_logs() as entries:
+        export = open_export(f"http://127.0.0.1:{free_port()}/v1/traces", {}, None)
+        (sending,) = set(threading.enumerate()) - before
+        assert export.take(a_span())
+        export.close(0.1)
+        sending.join(60)
+    assert not sending.is_alive(), "it goes on after the daemon's end"
+    assert (export.sent, export.lost) == (0, 1)
+    (entry,) = entries
+    assert "xport" in entry["why"], "the exporter's own words"
+    assert not caplog.records
 
 
 def test_without_the_extra_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
