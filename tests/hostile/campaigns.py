@@ -4,7 +4,6 @@ Each campaign raises AssertionError with what was wrong; the seed repeats it.
 """
 
 import asyncio
-import gc
 import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -31,11 +30,11 @@ from tests.fakes.clock import FastClock
 from tests.fakes.network import FakeSigners
 from tests.fakes.triggers import trigger_of
 from tests.hostile.http_clients import hostile_clients
-from tests.hostile.loop_time import measured
+from tests.hostile.loop_time import MOST_SECONDS_ON_THE_LOOP, measured
 from tests.hostile.lying_node import HOSTILE_TEXTS, HOSTILE_VALUES, Liar, recorded_results, serving
 from tests.hostile.whole_daemon import lying_member
+from tests.processor_time import quiet, settled
 
-MOST_SECONDS_ON_THE_LOOP: Final = 0.1
 RPC_SECONDS: Final = 0.5
 TRIES: Final = 3
 GROUP: Final = "kAbelwaVW7okoEn1+okO+AbA4Hhz/7DaCOWVQz9nx5M="
@@ -122,7 +121,7 @@ async def verdicts_of_nobody(seed: int) -> None:
         body = _message(random, number) if random.random() < 0.3 else _verdict(random)
         began = time.thread_time()
         assert not book.take(body, now)
-        _check(time.thread_time() - began, f"a verdict of {len(body)} bytes")
+        _check(quiet(time.thread_time() - began, MOST_SECONDS_ON_THE_LOOP), f"a verdict of {len(body)} bytes")
 
 
 async def clients_over_http(seed: int) -> None:
@@ -141,15 +140,19 @@ CAMPAIGNS: Final[dict[str, Callable[[int], Awaitable[None]]]] = {
 
 
 def run(name: str, seed: int) -> None:
-    """Run one campaign, quietly."""
+    """Run one campaign, quietly, and again when a step took too long: what does each time is found, by the same seed."""
     structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
-    # As the daemon does at its start: collecting what the test's own libraries made is nobody's doing.
-    gc.collect()
-    gc.freeze()
     try:
-        asyncio.run(_awaited(CAMPAIGNS[name], seed))
+        with settled():
+            for left in reversed(range(TRIES)):
+                try:
+                    asyncio.run(_awaited(CAMPAIGNS[name], seed))
+                except TooLongError:
+                    if not left:
+                        raise
+                else:
+                    break
     finally:
-        gc.unfreeze()
         structlog.reset_defaults()
 
 
@@ -162,8 +165,13 @@ def _tellable(text: str, most: int) -> None:
     assert len(text) < most, f"{len(text)} characters are told"
 
 
+class TooLongError(AssertionError):
+    """A step of the event loop took too long."""
+
+
 def _check(seconds: float, what: str) -> None:
-    assert seconds < MOST_SECONDS_ON_THE_LOOP, f"{seconds * 1000:.0f} ms on the event loop: {what}"
+    if seconds >= MOST_SECONDS_ON_THE_LOOP:
+        raise TooLongError(f"{seconds * 1000:.0f} ms on the event loop: {what}")
 
 
 class _Queue:
