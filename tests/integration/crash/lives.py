@@ -20,12 +20,14 @@ from orchestrator.broker.names import Access, Limits, Names
 from orchestrator.broker.nats.queue import NatsBroker
 from tests.integration.crash.launcher import ACK_WAIT, CLAIMED, Point, live, serve_devnet
 from tests.integration.crash.stores import Stores, WatchedStore
+from tests.patience import within
 from tests.servers.postgresql_server import PostgreSQLServer
 
 OWNER_KEY = "8f2a55949038a9610f50fb23b5883af3b4ecb3c3bb792cbcefbd1542c692be63"
 """The key of the public development account 0xfe3b…; it must never hold anything of value."""
 OWNER = "0xFE3B557E8Fb62b89F4916B721be55cEb828dBd73"
 PATIENCE_SECONDS = 90.0
+LEASE_SECONDS = 600.0
 LOOK_SECONDS = 0.1
 LAUNCHER = "tests.integration.crash.launcher"
 
@@ -167,8 +169,8 @@ class Stage:
         path.write_text(
             f'[store]\nurl = "{url}"\n[broker]\nurl = "{self._nats_url}"\n[broker.names]\n'
             f'requests = "{names.requests}"\ndead = "{names.dead}"\nevents = "{names.events}"\n'
-            # A lane that had to wait for the dead life's lease would show by half a minute.
-            f'[engine]\nlease_seconds = 30\n[api]\nlisten = "127.0.0.1:0"\n'
+            # Longer than anybody is waited for here: a lane that had to wait for the dead life's lease would not end.
+            f'[engine]\nlease_seconds = {LEASE_SECONDS:g}\n[api]\nlisten = "127.0.0.1:0"\n'
             f"[chain]\nproof_blocks = 1\naudit_blocks = 0\n"
             f'{nodes}[[accounts]]\naddress = "{OWNER}"\nkey_file = "{self._key_file}"\n'
         )
@@ -275,8 +277,7 @@ async def _let_live(lives: _Lives, watched: "WatchedStore", point: Point | None)
 
 async def _rests_or_dies(watched: "WatchedStore", process: BaseProcess) -> bool:
     """Wait until all is done and told, or the process is dead; returns whether it is."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while time.monotonic() < deadline:
+    for _ in within(PATIENCE_SECONDS, most=LEASE_SECONDS / 2):
         if not process.is_alive():
             return True
         if await asyncio.to_thread(watched.is_over):

@@ -1,11 +1,10 @@
 """Many additions at once through a few marker accounts, and what the chain shows of it afterwards.
 
-Blocks are made when each account has a marker in the pool, or when nothing has come for a while: so the number of
-blocks tells how well the accounts are used, on a busy machine as on an idle one.
+Blocks are made when each account has a marker in the pool, or when nothing has come for many looks, between which
+everybody has a turn: so the number of blocks tells how well the accounts are used, on a busy machine as on an idle one.
 """
 
 import asyncio
-import time
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,11 +18,13 @@ from tests.patience import patient
 
 SEED: Final = "07" * 32
 GAS_PRICE: Final = 1_000
-QUIET_SECONDS: Final = 2.0
-"""After so long without a new marker none is taken to come before the next block."""
+LOOK_SECONDS: Final = 0.01
 
-SOON_SECONDS: Final = 0.2
-"""After so long it is looked whether anything is left to be sent at all."""
+QUIET_LOOKS: Final = 200
+"""After so many without a new marker none is taken to come before the next block: two seconds, on a busy machine more."""
+
+SOON_LOOKS: Final = 20
+"""After so many it is looked whether anything is left to be sent at all."""
 
 PROVING: Final = frozenset({State.REPLAYING, State.VERIFYING})
 
@@ -86,22 +87,22 @@ async def _all_at_rest(daemon: Running, changes: list[Change], accounts: int) ->
     network = daemon.devnet.emulation.network
     waiting = {change.change_id for change in changes}
     ended: list[Change] = []
-    pooled, since = 0, time.monotonic()
+    pooled, quiet = 0, 0
     async with asyncio.timeout(patient(PATIENCE_SECONDS)):
         while waiting:
-            await asyncio.sleep(0.01)
-            now, quiet = len(network.pool.pending()), time.monotonic() - since
+            await asyncio.sleep(LOOK_SECONDS)
+            now, quiet = len(network.pool.pending()), quiet + 1
             if now != pooled:
-                pooled, since = now, time.monotonic()
-            elif pooled >= accounts or quiet >= QUIET_SECONDS or (quiet >= SOON_SECONDS and not pooled):
+                pooled, quiet = now, 0
+            elif pooled >= accounts or quiet >= QUIET_LOOKS or (quiet >= SOON_LOOKS and not pooled):
                 found = [await daemon.engine.store.change(change_id) for change_id in waiting]
                 rest = [c for c in found if c is not None and c.state in RESTING and c.state is not State.QUEUED]
                 ended += rest
                 waiting -= {change.change_id for change in rest}
                 proven = all(c is not None and c.state in PROVING | RESTING - {State.QUEUED} for c in found)
-                if pooled >= accounts or quiet >= QUIET_SECONDS or proven:
+                if pooled >= accounts or quiet >= QUIET_LOOKS or proven:
                     await daemon.devnet.call(1, "devnet_mine", ["0x1"])
-                    pooled, since = 0, time.monotonic()
+                    pooled, quiet = 0, 0
     return ended
 
 

@@ -245,13 +245,13 @@ async def stage(folder: Path, faults: Sequence[str], chance: Random) -> AsyncIte
         stopping, ready = asyncio.Event(), asyncio.get_running_loop().create_future()
         daemon = asyncio.create_task(run_daemon(config, stopping, ready.set_result, clock))
         try:
-            await asyncio.wait({daemon, ready}, return_when=asyncio.FIRST_COMPLETED, timeout=20)
+            await asyncio.wait({daemon, ready}, return_when=asyncio.FIRST_COMPLETED, timeout=patient(60))
             if daemon.done():
                 await daemon
             yield Life(around, await ready, url, http)
         finally:
             stopping.set()
-            await asyncio.wait_for(daemon, 30)
+            await asyncio.wait_for(daemon, patient(60))
 
 
 def _migrate(url: str) -> None:

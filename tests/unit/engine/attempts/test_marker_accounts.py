@@ -138,7 +138,7 @@ async def test_what_the_urgent_leave_over_is_given_for_the_same_block(counting: 
     lock = asyncio.create_task(pool.take(counting.watcher, "5", urgent=False))
     await asyncio.sleep(0)
     await counting.mine("x", "y")
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(30):
         assert {(await addition).account, (await lock).account} == {"x", "y"}
 
 
@@ -149,5 +149,5 @@ async def test_an_account_that_is_given_back_is_given_again_at_once(counting: Co
     waiting = asyncio.create_task(pool.take(counting.watcher, "2", urgent=False))
     await asyncio.sleep(0)
     await pool.give_back(account, "1")
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(30):
         assert await waiting == account
