@@ -45,6 +45,7 @@ VERSIONS = ["21.1.7", "22.4.4", "23.10.3", "25.4.1"]
 OWNER_KEY = "8f2a55949038a9610f50fb23b5883af3b4ecb3c3bb792cbcefbd1542c692be63"
 OWNER = signer_from_key(OWNER_KEY)
 OTHER = signer_from_key("c87509a1c067bbde78beb793e6fa76530b6382a4c0241e5e4a9ec0a0f44dc0d3")
+QUIET_LOOKS = 40
 NOBODY = "d0bf" * 10 + "AAA="
 
 
@@ -64,17 +65,17 @@ class Net:
             signer,
             self.keys[index],
             socket=self.sockets[index] if socket else None,
-            mined_timeout_seconds=10,
+            mined_timeout_seconds=60,
             poll_seconds=0.02,
         )
 
 
 @asynccontextmanager
-async def network(version: str, **options: Any) -> AsyncIterator[Net]:
+async def network(version: str, *, block_period_seconds: float = 0.1, **options: Any) -> AsyncIterator[Net]:
     config = DevnetConfig(
         besu_version=version,
         base_port=0,
-        block_period_seconds=0.1,
+        block_period_seconds=block_period_seconds,
         replay_ms_per_transaction=0,
         enclave_timeout_ms=20,
         **options,
@@ -167,10 +168,34 @@ async def test_a_lock_is_taken_and_given_back(version: str) -> None:
         assert (unlocked.view.locked, unlocked.view.participants) == (False, tuple(net.keys[:2]))
 
 
+@asynccontextmanager
+async def made_when_wanted(net: Net) -> AsyncIterator[None]:
+    """Make a block when a marker waits for one, or after many looks without one, between which everybody has a turn.
+
+    By the clock a busy machine would make blocks before anybody had seen the last one.
+    """
+
+    async def make() -> None:
+        quiet = 0
+        while True:
+            await asyncio.sleep(0.005)
+            quiet += 1
+            if net.devnet.emulation.network.pool.pending() or quiet >= QUIET_LOOKS:
+                await net.devnet.call(1, "devnet_mine", ["0x1"])
+                quiet = 0
+
+    making = asyncio.create_task(make())
+    try:
+        yield
+    finally:
+        making.cancel()
+        await asyncio.wait({making})
+
+
 @pytest.mark.parametrize("version", VERSIONS)
 async def test_an_add_keeps_two_blocks_from_its_lock(version: str) -> None:
     """The add is mined two blocks after the lock: in the block between nothing of the group is executed."""
-    async with network(version) as net:
+    async with network(version, block_period_seconds=0) as net, made_when_wanted(net):
         groups = net.groups()
         group = (await groups.create(net.keys[:2])).privacy_group_id
         added = await groups.add(group, [net.keys[2]])
