@@ -140,7 +140,7 @@ CAMPAIGNS: Final[dict[str, Callable[[int], Awaitable[None]]]] = {
 
 
 def run(name: str, seed: int) -> None:
-    """Run one campaign, quietly, and again when a step took too long: what does each time is found, by the same seed."""
+    """Run one campaign, quietly, and again when a step took too long: what does each time is found by its seed."""
     structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
     try:
         with settled():

@@ -82,9 +82,7 @@ def test_properties_of_messages(size: int) -> None:
     payload = struct.pack(">HHQH", 60, 0, 2, 1 << 13) + struct.pack(">I", len(voids)) + voids
     beginning = struct.pack(">BHI", 2, 1, len(payload))
     # First by us, and then as the library does.
-    assert_brief(
-        lambda: frame.unmarshal(beginning + readable(beginning, payload + b"\xce")), MOST_SECONDS_ON_THE_LOOP
-    )
+    assert_brief(lambda: frame.unmarshal(beginning + readable(beginning, payload + b"\xce")), MOST_SECONDS_ON_THE_LOOP)
 
 
 async def test_a_flood_of_notifications() -> None:

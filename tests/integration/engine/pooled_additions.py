@@ -21,7 +21,7 @@ GAS_PRICE: Final = 1_000
 LOOK_SECONDS: Final = 0.01
 
 QUIET_LOOKS: Final = 200
-"""After so many without a new marker none is taken to come before the next block: two seconds, on a busy machine more."""
+"""After so many without a new marker, two seconds or more, none is taken to come before the next block."""
 
 SOON_LOOKS: Final = 20
 """After so many it is looked whether anything is left to be sent at all."""
