@@ -137,7 +137,7 @@ async def test_a_check_that_fails_between_lock_and_addition_leaves_the_group_unl
 
 
 async def until_view(node: Node, group: str, block_number: int) -> Any:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while True:
             with suppress(NotKnownError):
                 return await node.group_view(group, block_number)
@@ -145,7 +145,7 @@ async def until_view(node: Node, group: str, block_number: int) -> Any:
 
 
 async def until_locked(node: Node, group: str) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not (await node.group_view(group)).locked:  # noqa: ASYNC110 - a node's state
             await asyncio.sleep(0.005)
 
@@ -337,7 +337,7 @@ async def test_heads_and_private_logs_are_pushed(version: str) -> None:
         group = created.privacy_group_id
         heads = net.sockets[0].subscribe_heads()
         logs = net.sockets[0].subscribe_private_logs(group, MANAGEMENT_ADDRESSES)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             assert isinstance(await anext(aiter(heads)), Gap)
             assert isinstance(await anext(aiter(logs)), Gap)
             removed = await net.groups().remove(group, net.keys[1])

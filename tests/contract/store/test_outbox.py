@@ -165,8 +165,8 @@ async def test_a_waiting_reader_is_woken(store: SqlChangeStore, outbox: SqlOutbo
     waiting = [asyncio.ensure_future(outbox.wait_for_events(0, 30)) for _ in range(3)]
     await asyncio.sleep(0)
     await store.announce([an_event("1")])
-    await asyncio.wait_for(asyncio.gather(*waiting), 5)
-    await asyncio.wait_for(outbox.wait_for_events(0, 30), 5)
+    await asyncio.wait_for(asyncio.gather(*waiting), 25)
+    await asyncio.wait_for(outbox.wait_for_events(0, 30), 25)
     position = await outbox.last_position()
     await outbox.wait_for_events(position, 0.01)
 
@@ -204,7 +204,7 @@ async def test_a_reopened_store_knows_the_newest_position(store_url: str, clock:
     async with Database(store_url) as database:
         await SqlChangeStore(database, clock).announce([an_event("1")])
     async with Database(store_url) as database:
-        await asyncio.wait_for(SqlOutbox(database).wait_for_events(0, 30), 5)
+        await asyncio.wait_for(SqlOutbox(database).wait_for_events(0, 30), 25)
 
 
 async def test_a_slow_commit_is_not_overtaken(postgresql_url: str, clock: JumpingClock) -> None:

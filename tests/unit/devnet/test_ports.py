@@ -25,7 +25,7 @@ from orchestrator.devnet.servers.node_servers import MAX_BODY_BYTES
 from tests.servers.ports import consecutive_ports
 from tests.unit.devnet.driving import DEFAULTS
 
-WAIT_SECONDS = 5.0
+WAIT_SECONDS = 60.0
 
 
 @pytest.fixture

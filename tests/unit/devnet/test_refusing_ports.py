@@ -14,7 +14,7 @@ from orchestrator.devnet.config import DevnetConfig
 from orchestrator.devnet.errors import DevnetError
 from tests.unit.devnet.driving import DEFAULTS, Driver
 
-WAIT_SECONDS = 5.0
+WAIT_SECONDS = 60.0
 CHAIN_ID = {"jsonrpc": "2.0", "id": 1, "method": "eth_chainId", "params": []}
 
 

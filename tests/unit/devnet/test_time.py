@@ -26,7 +26,7 @@ from orchestrator.devnet.network.history import HISTORY_GROUP, HISTORY_OWNER_KEY
 from orchestrator.devnet.servers.in_process import InProcessNode
 from tests.unit.devnet.driving import APPLICATION, DEFAULTS, Driver
 
-WAIT_SECONDS = 10.0
+WAIT_SECONDS = 60.0
 
 
 async def test_blocks_come_by_themselves_at_the_period() -> None:

@@ -25,7 +25,7 @@ class Served:
     async def get(self) -> bytes:
         reader, writer = await self.opened()
         writer.write(GET)
-        answer = await asyncio.wait_for(reader.read(1000), 5)
+        answer = await asyncio.wait_for(reader.read(1000), 60)
         writer.close()
         return answer
 
@@ -46,7 +46,7 @@ async def served() -> AsyncIterator[Served]:
 
 async def closed(reader: asyncio.StreamReader) -> bool:
     try:
-        return await asyncio.wait_for(reader.read(), 5) == b""
+        return await asyncio.wait_for(reader.read(), 60) == b""
     except ConnectionError:
         return True
 
@@ -80,6 +80,6 @@ async def test_a_kept_connection_serves_several_requests(served: Served) -> None
     reader, writer = await served.opened()
     for _ in range(3):
         writer.write(GET)
-        assert b"200 OK" in await asyncio.wait_for(reader.readuntil(b"ok\n"), 5)
+        assert b"200 OK" in await asyncio.wait_for(reader.readuntil(b"ok\n"), 60)
     assert await closed(reader)
     writer.close()

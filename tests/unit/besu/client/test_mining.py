@@ -41,9 +41,9 @@ async def test_a_head_that_holds_the_marker_ends_the_wait(
     """While heads arrive the node is asked only when a head holds the PMT, however short the polling time is."""
     scripted.answers["eth_getTransactionReceipt"] = None
     async with asyncio.TaskGroup() as tasks:
-        waiting = tasks.create_task(wait_mined(node, HASH, socket=socket, timeout_seconds=5, poll_seconds=0.001))
-        await socket.wait_connected(5)
-        async with asyncio.timeout(5):
+        waiting = tasks.create_task(wait_mined(node, HASH, socket=socket, timeout_seconds=60, poll_seconds=0.001))
+        await socket.wait_connected(60)
+        async with asyncio.timeout(60):
             while not scripted_socket.calls:  # noqa: ASYNC110 - the server's state
                 await asyncio.sleep(0.005)
         await asyncio.sleep(0.05)
@@ -62,7 +62,7 @@ async def test_without_a_socket_the_node_is_polled(scripted: ScriptedNode, node:
     """Polling sees the receipt; a node that does not answer in between is waited for."""
     answers = iter([None, None, RECEIPT])
     scripted.answers["eth_getTransactionReceipt"] = lambda _: next(answers)
-    receipt = await wait_mined(node, HASH, socket=None, timeout_seconds=5, poll_seconds=0.005)
+    receipt = await wait_mined(node, HASH, socket=None, timeout_seconds=60, poll_seconds=0.005)
     assert receipt.transaction_hash == HASH
 
 
@@ -73,7 +73,7 @@ async def test_a_refused_subscription_is_replaced_by_polling(
     scripted_socket.refusals["newHeads"] = AnsweredError(-40100, "Unauthorized")
     answers = iter([None] * 5 + [RECEIPT])
     scripted.answers["eth_getTransactionReceipt"] = lambda _: next(answers)
-    receipt = await wait_mined(node, HASH, socket=socket, timeout_seconds=5, poll_seconds=0.01)
+    receipt = await wait_mined(node, HASH, socket=socket, timeout_seconds=60, poll_seconds=0.01)
     assert receipt.block_number == 7
 
 
@@ -89,7 +89,7 @@ async def test_an_answered_error_is_raised(scripted: ScriptedNode, node: Node) -
     """A node that refuses to say is not asked for ever."""
     scripted.answers["eth_getTransactionReceipt"] = AnsweredError(-40100, "Unauthorized")
     with pytest.raises(UnauthorizedError):
-        await wait_mined(node, HASH, socket=None, timeout_seconds=5, poll_seconds=0.01)
+        await wait_mined(node, HASH, socket=None, timeout_seconds=60, poll_seconds=0.01)
 
 
 async def test_no_subscription_is_left_behind(
@@ -98,9 +98,9 @@ async def test_no_subscription_is_left_behind(
     """After the wait the node delivers nothing for it any more."""
     answers = iter([None, RECEIPT])
     scripted.answers["eth_getTransactionReceipt"] = lambda _: next(answers, RECEIPT)
-    await socket.wait_connected(5)
-    await wait_mined(node, HASH, socket=socket, timeout_seconds=5, poll_seconds=0.01)
-    async with asyncio.timeout(5):
+    await socket.wait_connected(60)
+    await wait_mined(node, HASH, socket=socket, timeout_seconds=60, poll_seconds=0.01)
+    async with asyncio.timeout(60):
         while [method for method, _ in scripted_socket.calls] != ["eth_subscribe", "eth_unsubscribe"]:  # noqa: ASYNC110 - no event
             await asyncio.sleep(0.005)
     assert not socket._readers

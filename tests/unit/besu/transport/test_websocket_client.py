@@ -31,12 +31,12 @@ def node_socket(url: str, **options: Any) -> NodeSocket:
 
 
 async def next_of(subscription: Subscription) -> Item:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         return await anext(aiter(subscription))
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110 - the condition is the server's or the library's state
             await asyncio.sleep(0.005)
 
