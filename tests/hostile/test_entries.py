@@ -27,7 +27,7 @@ from tests.processor_time import assert_brief, quiet, settled
 FLOOD_SECONDS = 1.5
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def _settled() -> Iterator[None]:
     with settled():
         yield
