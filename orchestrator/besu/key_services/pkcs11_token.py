@@ -64,10 +64,17 @@ class TokenKey:
 
 @dataclass(slots=True)
 class _Library:
-    """What all accounts of this process share of one library: it has one state for them, their log-in included."""
+    """What all accounts of this process share of one library: it has one state for them, their log-in included.
+
+    Attributes:
+        turn: Held while the library is called.
+        refused_pins: By token, hashes of PINs that it refused.
+        beginnings: How often it began anew: handles of before are given out again, for other sessions and keys.
+    """
 
     turn: threading.Lock = field(default_factory=threading.Lock)
     refused_pins: set[tuple[str, bytes]] = field(default_factory=set)
+    beginnings: int = 0
 
 
 _libraries: dict[Path, _Library] = {}
@@ -95,6 +102,7 @@ class Pkcs11Token:
         self._library = _libraries.setdefault(key.module, _Library())
         self._session: Any = None
         self._found: Any = None
+        self._opened_in = 0
         self._running: asyncio.Future[bytes] | None = None
 
     async def sign(self, message: bytes) -> bytes:
@@ -121,6 +129,8 @@ class Pkcs11Token:
 
     def _signed_anew(self, digest: bytes) -> bytes:
         mechanism = self._pkcs11.Mechanism.ECDSA
+        if self._opened_in != self._library.beginnings:
+            self._session = self._found = None  # closing it would close whatever has its handle now
         if self._found is not None:
             try:
                 return bytes(self._found.sign(digest, mechanism=mechanism))
@@ -129,6 +139,7 @@ class Pkcs11Token:
                     raise
                 self._forget()  # the session died: with a token that was restarted, unplugged or logged out
         self._session = self._opened()
+        self._opened_in = self._library.beginnings
         self._found = self._session.get_key(
             object_class=self._pkcs11.ObjectClass.PRIVATE_KEY, label=self._key.label, id=self._key.key_id
         )
@@ -149,6 +160,7 @@ class Pkcs11Token:
             except self._pkcs11.PKCS11Error as error:
                 if type(error).__name__ in _PIN_REFUSALS:
                     raise
+            self._library.beginnings += 1
             library.reinitialize()  # a library looks for tokens that came back only when it begins anew
             return self._open_session(library, pin)
         except self._pkcs11.PKCS11Error as error:
@@ -203,7 +215,7 @@ class Pkcs11Token:
 
     def _forget(self) -> None:
         session, self._session, self._found = self._session, None, None
-        if session is not None:
+        if session is not None and self._opened_in == self._library.beginnings:
             with suppress(self._pkcs11.PKCS11Error):
                 session.close()
 

@@ -105,6 +105,18 @@ async def test_a_session_that_died_is_opened_again(token: Kind, hsm: SoftHsm) ->
             await in_thread(hsm.end_sessions)
 
 
+async def test_no_session_of_before_is_taken_for_one_of_another_account(token: Kind, hsm: SoftHsm) -> None:
+    """A library that began anew gives out the same handles again, for other keys: each account opens its own anew."""
+    other = account(token, OTHER_ADDRESS, key_label="other")
+    async with AsyncExitStack() as stack:
+        signers = (await opened_accounts(stack, [account(token), other])).values()
+        for order in (signers, reversed(signers), signers):
+            for signer in order:
+                await signs(signer)
+            await in_thread(hsm.unplug)
+            await in_thread(hsm.plug)
+
+
 async def test_a_pin_that_was_refused_is_not_tried_again(
     token: Kind, hsm: SoftHsm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
