@@ -81,11 +81,18 @@ def only_sender(senders: Senders, inlet: str) -> Caller:
 
 def _signed_by(event: CloudEvent, here: Sequence[Sender], now: datetime) -> tuple[CloudEvent, Caller]:
     jws, key_id = signature_of(event)
+    away: KeysAwayError | None = None
     for sender in here:
-        key = sender.keys().get(key_id) if sender.keys is not None else None
+        try:
+            key = sender.keys().get(key_id) if sender.keys is not None else None
+        except KeysAwayError as error:
+            away = error  # one sender's keys are away: the others', who share the subject, are there
+            continue
         payload = payload_by(jws, key) if key is not None else None
         if payload is not None:
             return opened(event, payload, now, sender.signed_within), sender.caller
+    if away is not None:
+        raise away
     raise InvalidEventError("data", f"is signed by nobody who may ask here (kid {told(key_id, 64)})")
 
 

@@ -214,6 +214,19 @@ def test_keys_that_cannot_be_had_conclude_nothing() -> None:
         request_by({INLET: [sender("org1", away)]}, trigger(signed_event(event(), KEYS["org1"], "main")), START)
 
 
+def test_keys_that_are_away_stop_nobody_else() -> None:
+    """Of several who share a subject one has a file that can't be read: the others' requests are taken."""
+
+    def away() -> Mapping[str, PublicKey]:
+        raise KeysAwayError("gone")
+
+    shared = {INLET: [sender("org1", away), sender("org2", partial(main_key, KEYS["org2"]))]}
+    _, caller = request_by(shared, trigger(signed_event(event(), KEYS["org2"], "main")), START)
+    assert caller.name == "queue:org2"
+    with pytest.raises(KeysAwayError):
+        request_by(shared, trigger(signed_event(event(), KEYS["org1"], "main")), START)
+
+
 @given(st.text(max_size=200), st.sampled_from(["data", "data_base64"]))
 def test_no_text_in_the_place_of_a_signature_is_more_than_refused(text: str, name: str) -> None:
     """Whatever stands there, the end is a refusal in words."""
