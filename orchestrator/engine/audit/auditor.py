@@ -15,12 +15,12 @@ from orchestrator.engine.isolation import contained
 from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.ports import Clock, StoreError
 from orchestrator.engine.record_ports import EventRecord, GroupRecord
-from orchestrator.membership.damage.divergence import Announced, after_event, tell
+from orchestrator.membership.damage.divergence import TOLD_BY, Announced, after_event, tell
 from orchestrator.membership.news.status import EventType
 
 LEASE_NAME: Final = "audit"
 CHECKPOINT: Final = "audit"
-TYPES: Final = (EventType.GROUP_DIVERGED.value, EventType.GROUP_CONVERGED.value)
+TYPES: Final = tuple(sorted(kind.value for kind in TOLD_BY))
 PAGE: Final = 1_000
 IDLE_SECONDS: Final = 10.0
 

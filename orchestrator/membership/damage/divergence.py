@@ -7,11 +7,17 @@ between two members that differ, the roots can't tell who is right: the healthy 
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import Final
 
 from orchestrator.membership.model import GroupView, Verdict
 from orchestrator.membership.news.status import EventType, Json, StatusEvent
+
+PARTING: Final = frozenset({EventType.GROUP_ADDITION_REPEATED, EventType.GROUP_ADDITION_UNEXPECTED})
+"""What is told of additions that part members."""
+TOLD_BY: Final = PARTING | {EventType.GROUP_DIVERGED, EventType.GROUP_CONVERGED}
+"""By what subscribers know of divergences."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,10 +80,12 @@ class Announced:
     Attributes:
         at: When they were told last.
         members: The members that differed then.
+        compared: Whether an audit saw it; else only an addition's event told that it parted them.
     """
 
     at: datetime
     members: frozenset[str]
+    compared: bool = True
 
 
 def agreed_members(listings: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
@@ -171,7 +179,8 @@ def tell(
         before = told.get(comparison.privacy_group_id)
         if not comparison.agrees:
             keys = frozenset(s.enclave_key for s, _ in comparison.differing).union(*comparison.namesakes)
-            if before is None or before.members != keys or now - before.at >= remind_after:
+            new = before is None or not before.compared or before.members != keys
+            if new or (before is not None and now - before.at >= remind_after):
                 events.append(_event(EventType.GROUP_DIVERGED, comparison, divergence_data(comparison)))
         elif before is not None and comparison.reference:
             settled = frozenset(comparison.compared) | (before.members - frozenset(comparison.participants))
@@ -190,12 +199,20 @@ def after_event(told: Mapping[str, Announced], event: StatusEvent, at: datetime)
 
     Args:
         told: What they knew.
-        event: A `EventType.GROUP_DIVERGED` or `EventType.GROUP_CONVERGED`; others change nothing.
+        event: One of `TOLD_BY`; others change nothing.
         at: When it was told.
     """
     known = dict(told)
     if event.type is EventType.GROUP_CONVERGED:
         known.pop(event.privacy_group_id, None)
+    elif event.type in PARTING:
+        # Cured before an audit saw it, it would never be told as over.
+        parted = {str(entry.get("member")) for entry in _listed(event, "affected") if isinstance(entry, dict)}
+        before = known.get(event.privacy_group_id)
+        if parted and before is None:
+            known[event.privacy_group_id] = Announced(at=at, members=frozenset(parted), compared=False)
+        elif parted and before is not None:
+            known[event.privacy_group_id] = replace(before, members=before.members | parted)
     elif event.type is EventType.GROUP_DIVERGED:
         keys = {str(entry.get("member")) for entry in _listed(event, "differing") if isinstance(entry, dict)}
         keys |= {str(key) for group in _listed(event, "other_groups") if isinstance(group, list) for key in group}

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import timedelta
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,7 +18,7 @@ from orchestrator.membership.damage.divergence import (
     tell,
 )
 from orchestrator.membership.model import GroupView, Verdict
-from orchestrator.membership.news.status import EventType
+from orchestrator.membership.news.status import EventType, StatusEvent
 from tests.fakes.clock import START
 
 DAY = timedelta(days=1)
@@ -131,3 +132,26 @@ def test_it_has_converged_when_each_that_differed_agrees_or_is_gone() -> None:
     removed = compare("g", 9, [standing("a", "0x1"), standing("b", "0x1")], ("a", "b"))
     assert [e.type for e in tell([removed], told, START, DAY)] == [EventType.GROUP_CONVERGED]
     assert tell([agreeing], {}, START, DAY) == ()
+
+
+@pytest.mark.parametrize("kind", [EventType.GROUP_ADDITION_REPEATED, EventType.GROUP_ADDITION_UNEXPECTED])
+def test_what_an_addition_parted_is_told_as_over_once_it_is_cured(kind: EventType) -> None:
+    """Cured before an audit saw it: the audit that sees all agree says so. Not cured: it tells the divergence."""
+    parting = StatusEvent(type=kind, privacy_group_id="g", data={"affected": [{"member": "c"}]})
+    told = after_event({}, parting, START)
+    (event,) = tell([compared(a="0x1", b="0x1", c="0x1")], told, START, DAY)
+    assert event.type is EventType.GROUP_CONVERGED
+    assert after_event(told, event, START) == {}
+    (event,) = tell([compared(a="0x1", b="0x1", c="0x2")], told, START, DAY)
+    assert event.type is EventType.GROUP_DIVERGED
+    assert tell([compared(a="0x1", b="0x1", c="0x2")], after_event(told, event, START), START, DAY) == ()
+
+
+def test_an_addition_that_parted_more_members_joins_what_was_told() -> None:
+    """Members of both are waited for; an addition that parted nobody is nothing to wait for."""
+    told = {"g": Announced(at=START, members=frozenset("b"))}
+    parting = StatusEvent(
+        type=EventType.GROUP_ADDITION_REPEATED, privacy_group_id="g", data={"affected": [{"member": "c"}]}
+    )
+    assert after_event(told, parting, START + DAY) == {"g": Announced(at=START, members=frozenset("bc"))}
+    assert after_event({}, replace(parting, data={"affected": []}), START) == {}
