@@ -317,9 +317,10 @@ class Node(ChainNode):
         else:
             # In one HTTP request, which one node answers (unless it takes no batches).
             head, answer = await self.http.batch([Call("eth_blockNumber"), call], timeout=timeout)
-            answered = result_of(answer)
-            if answers.read_number(result_of(head)) < from_block:
+            # Looked at first: what a late node refuses, such as a group that it has not seen yet, is no refusal.
+            if (head.error is None or answer.error is None) and answers.read_number(result_of(head)) < from_block:
                 raise NotKnownError(f"what answered has no block {from_block} yet, and would bundle less than there is")
+            answered = result_of(answer)
         payload_key = answers.read_data(answered)
         if len(payload_key) not in PAYLOAD_KEY_BYTES:
             raise ProtocolError(f"a payload key of {len(payload_key)} bytes, instead of 32 or 64")

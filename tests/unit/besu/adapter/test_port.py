@@ -481,6 +481,47 @@ async def test_what_is_no_payload_key_is_not_taken(scripted: ScriptedNode, sessi
     assert failure.value.said is Said.PERHAPS_DONE
 
 
+@pytest.mark.parametrize("told", ["0x" + "ab" * 64, AnsweredError(-50100, "Flexible Privacy group does not exist")])
+async def test_a_late_node_behind_the_address_distributes_no_history(
+    scripted: ScriptedNode, session: ClientSession, told: object
+) -> None:
+    """What answers without the block that is asked for decides nothing: neither its key is used nor its refusal."""
+    scripted.answers = {"eth_blockNumber": hex(HEAD - 1), "priv_distributeRawTransaction": told}
+    with pytest.raises(NodeError) as failure:
+        await BesuNode("member1", [KEY], Node(HttpNode(session, scripted.url)), None).distribute(b"\1", HEAD)
+    assert (failure.value.reason.slug, failure.value.certain) == ("not_known_here", False)
+
+
+async def test_what_distributes_a_history_shows_its_head_in_the_same_request(
+    scripted: ScriptedNode, session: ClientSession
+) -> None:
+    """One node answers both, whatever is behind the address; what it refuses with that block is a refusal."""
+    scripted.answers = {"eth_blockNumber": hex(HEAD), "priv_distributeRawTransaction": "0x" + "ab" * 64}
+    node = BesuNode("member1", [KEY], Node(HttpNode(session, scripted.url)), None)
+    assert await node.distribute(b"\1", HEAD) == b"\xab" * 64
+    assert [len(body) for body in scripted.bodies] == [2]
+    scripted.answers |= {"priv_distributeRawTransaction": AnsweredError(-50200, "NodeMissingPeerUrl")}
+    for head in (hex(HEAD), AnsweredError(-32603, "Internal error")):
+        scripted.answers |= {"eth_blockNumber": head}
+        with pytest.raises(NodeError) as failure:
+            await node.distribute(b"\1", HEAD)
+        assert (failure.value.reason.slug, failure.value.certain) == ("enclave_key_unknown", True)
+
+
+async def test_a_node_that_takes_no_batches_distributes_alone(scripted: ScriptedNode, session: ClientSession) -> None:
+    """A gateway that refuses batches leads to one node: the transaction goes by itself, once."""
+
+    async def single(request: web.Request) -> web.Response:
+        body = await request.json()
+        scripted.bodies.append(body)
+        return web.Response(status=413) if isinstance(body, list) else web.json_response(scripted.answer(body))
+
+    scripted.answers, scripted.respond = {"priv_distributeRawTransaction": "0x" + "ab" * 64}, single
+    node = BesuNode("member1", [KEY], Node(HttpNode(session, scripted.url)), None)
+    assert await node.distribute(b"\1", HEAD) == b"\xab" * 64
+    assert [isinstance(body, list) for body in scripted.bodies] == [True, False]
+
+
 async def test_a_version_that_nobody_says_parks(scripted: ScriptedNode, session: ClientSession) -> None:
     """A build that says "vnull" is not taken for any version, unless one is configured."""
     scripted.answers = Replica().answers() | {"web3_clientVersion": "besu/10.0.0.5/vnull/linux-x86_64/openjdk-java-17"}
