@@ -19,9 +19,13 @@ ConfigFile = Annotated[
 ]
 DEFAULT_CONFIG = Path("orchestrator.toml")
 
-Group = Annotated[str, typer.Argument(metavar="GROUP", help="Privacy group id: base64 of 32 bytes.")]
-Members = Annotated[list[str], typer.Argument(metavar="KEY...", help="Enclave keys, base64.")]
-ChangeId = Annotated[str, typer.Argument(metavar="CHANGE", help="Id of the change.")]
+Group = Annotated[str, typer.Argument(metavar="GROUP", help="The group: its name, its id, or the beginning of that.")]
+GroupId = Annotated[str, typer.Argument(metavar="GROUP", help="Privacy group id: base64 of 32 bytes.")]
+Members = Annotated[
+    list[str],
+    typer.Argument(metavar="MEMBER", help="The members: names of their nodes, enclave keys, or beginnings of these."),
+]
+ChangeId = Annotated[str, typer.Argument(metavar="CHANGE", help="The change: its id, or the beginning of that.")]
 
 Account = Annotated[
     str | None,

@@ -51,7 +51,7 @@ def guard(context: typer.Context, config: options.ConfigFile = options.DEFAULT_C
 @app.command()
 def approve(
     context: typer.Context,
-    group: options.Group,
+    group: options.GroupId,
     owner: Annotated[str, typer.Option(help="The account that owns the group.", metavar="ADDRESS")],
     member: Annotated[
         list[str] | None,
