@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from orchestrator.engine.history.members import SeenMember
 from orchestrator.engine.history.roots import NodeRoots
-from orchestrator.membership.damage.findings import Damage, DamageFinding, Return, returned
+from orchestrator.membership.damage.findings import Damage, DamageFinding, Return, returns
 
 LOOKED_BACK = 256
 """Blocks before an addition in which a root that came back is looked for."""
@@ -56,5 +56,5 @@ async def stale_additions(
 async def _return_before(roots: NodeRoots, group: str, member: SeenMember, block: int) -> Return | None:
     numbers = range(max(block - LOOKED_BACK, 0), block + 1)
     seen = await roots.read(member.watcher, group, numbers, member.record.replays)
-    back = returned([(number, seen[number]) for number in numbers]) if seen is not None else None
-    return back if back is not None and back.until in (None, block) else None
+    found = returns([(number, seen[number]) for number in numbers]) if seen is not None else ()
+    return next((back for back in found if back.until in (None, block)), None)

@@ -5,7 +5,7 @@ docs/besu.md#how-replay-damages-other-groups and of the sections behind it.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from orchestrator.membership.forecast.blocks import Examination, flaws_in_words
@@ -214,26 +214,30 @@ class Return:
     until: int | None
 
 
-def returned(roots: Sequence[tuple[int, str]]) -> Return | None:
-    """Return where a node's roots went back to an earlier one; None where they did not.
+def returns(roots: Sequence[tuple[int, str]]) -> tuple[Return, ...]:
+    """Return where a node's roots went back to earlier ones, in their order; nothing where they did not.
 
-    Each executed transaction makes a root that was never there: none comes back on a healthy node.
+    Each executed transaction makes a root that was never there: none comes back on a healthy node. On one that
+    replayed a stale bundle some blocks may still show the roots of before.
 
     Args:
         roots: Blocks and the roots there, oldest first, without gaps.
     """
     first_left: dict[str, int] = {}
     before = ""
+    found: list[Return] = []
     back: Return | None = None
     for number, root in roots:
-        if back is not None and root and root not in first_left and root != before:
-            return Return(left_at=back.left_at, back_at=back.back_at, until=number)
-        if back is None and root and root in first_left and root != before:
-            back = Return(left_at=first_left[root], back_at=number, until=None)
+        if root and root != before:
+            if root in first_left:
+                back = back or Return(left_at=first_left[root], back_at=number, until=None)
+            elif back is not None:
+                found.append(replace(back, until=number))
+                back = None
         if before and root != before:
             first_left.setdefault(before, number)
         before = root
-    return back
+    return tuple(found) if back is None else (*found, back)
 
 
 def sender_findings(group: str, standings: Sequence[SenderStanding]) -> tuple[DamageFinding, ...]:

@@ -12,7 +12,7 @@ from orchestrator.membership.damage.findings import (
     Severity,
     finding_data,
     ranked_findings,
-    returned,
+    returns,
     sender_findings,
 )
 from orchestrator.membership.forecast.senders import Bundle, SenderStanding
@@ -52,17 +52,18 @@ def test_what_must_not_be_done_names_node_and_member() -> None:
 @pytest.mark.parametrize(
     ("roots", "back"),
     [
-        ("aabbcc", None),
-        ("", None),
-        ("aaba", Return(left_at=2, back_at=3, until=None)),
-        ("aabaac", Return(left_at=2, back_at=3, until=5)),
-        ("abcb", Return(left_at=2, back_at=3, until=None)),
-        ("abab", Return(left_at=1, back_at=2, until=None)),
+        ("aabbcc", ()),
+        ("", ()),
+        ("aaba", (Return(left_at=2, back_at=3, until=None),)),
+        ("aabaac", (Return(left_at=2, back_at=3, until=5),)),
+        ("abcb", (Return(left_at=2, back_at=3, until=None),)),
+        ("abab", (Return(left_at=1, back_at=2, until=None),)),
+        ("abacad", (Return(left_at=1, back_at=2, until=3), Return(left_at=1, back_at=4, until=5))),
     ],
 )
-def test_roots_that_come_back_are_seen(roots: str, back: Return | None) -> None:
-    """The block where the old root went, where it was there again, and what came after it."""
-    assert returned(list(enumerate(roots))) == back
+def test_roots_that_come_back_are_seen(roots: str, back: tuple[Return, ...]) -> None:
+    """The block where the old root went, where it was there again, and what came after it; each time."""
+    assert returns(list(enumerate(roots))) == back
 
 
 def test_a_group_without_a_whole_bundle_has_no_sender() -> None:
