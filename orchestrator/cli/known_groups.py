@@ -7,6 +7,7 @@ from typing import Final
 
 from orchestrator.app import store_url
 from orchestrator.config import Config
+from orchestrator.engine.audit.auditor import parted_by_additions, told_through
 from orchestrator.engine.clock import SystemClock
 from orchestrator.engine.nodes.chain_guard import NodeChain
 from orchestrator.membership.damage.unextendable import Unextendable, WatchTally
@@ -14,6 +15,7 @@ from orchestrator.store.commits.database import Database
 from orchestrator.store.stores.block_watch_store import SqlWatchRecord
 from orchestrator.store.stores.chain_store import SqlNodeChains
 from orchestrator.store.stores.change_store import SqlChangeStore
+from orchestrator.store.stores.outbox_store import SqlOutbox
 
 MOST_GROUPS: Final = 10_000
 
@@ -28,6 +30,20 @@ async def known_groups(config: Config) -> tuple[str, ...] | None:
         if database is None:
             return None
         return await SqlChangeStore(database, SystemClock()).groups(limit=MOST_GROUPS)
+
+
+async def parted_members(config: Config) -> Mapping[str, frozenset[str]]:
+    """Return by group the members that an addition parted from the others, as the store has it; makes none.
+
+    Raises:
+        StoreError: The store can't be read.
+    """
+    url = store_url(config)
+    if is_unmade(url):
+        return {}
+    async with Database(url) as database:
+        told, _ = await told_through(SqlOutbox(database), {}, 0)
+        return parted_by_additions(told)
 
 
 async def kept_watch(config: Config) -> tuple[WatchTally, tuple[Unextendable, ...]] | None:

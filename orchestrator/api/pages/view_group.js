@@ -21,20 +21,22 @@ export async function group(view, path) {
       ["Compared", one.block_number === null ? "no node shows it now" : `at ${read_at}, block ${one.block_number}`],
     ]),
     make("p", { class: "actions" }, make("button", { type: "button", onclick: () => view.again() }, "compare now")),
-    make("section", {}, make("h3", {}, "Members"), standing(one)),
+    make("section", {}, make("h3", {}, "Members"), standing(one, needs.some((item) => item.slug === "addition_repeated"))),
     asking(view, one),
     make("section", {}, make("h3", {}, `Changes (${made.total})`),
       table("Changes of this group", CHANGE_COLUMNS, made.changes.map(changeRow), "No change was asked for.")),
   );
 }
 
-function standing(one) {
-  const roots = new Map();
+function standing(one, parted) {
+  const roots = new Map(); // in the order in which members show them
   for (const member of one.members) if (member.state_root) roots.set(member.state_root, (roots.get(member.state_root) ?? 0) + 1);
   const most = Math.max(0, ...roots.values());
   const rows = one.members.map((member) => {
     const seen = member.exists === null ? span("not seen from here", "quiet")
       : !member.exists ? span("has no such group", "bad")
+      // Those that an addition parted may be more than the others: their number says nothing of who is right.
+      : parted && roots.size > 1 ? span(`state ${[...roots.keys()].indexOf(member.state_root) + 1} of ${roots.size}`, "warn")
       : roots.get(member.state_root) === most ? span("agrees", roots.size > 1 && most * 2 <= one.members.length ? "warn" : "good")
       : span("differs", "bad");
     return { cells: [identifier(member.enclave_key), member.node ?? "another organisation's", seen,

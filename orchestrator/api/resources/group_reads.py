@@ -194,6 +194,7 @@ def _in_sync(members: tuple[MemberStanding, ...]) -> bool | None:
 
 
 def _with_news(group: GroupStanding, news: Mapping[str, GroupNews]) -> GroupStanding:
-    """A list compares nobody's state anew, and says what the audit found."""
+    """A list compares nobody's state anew, and says what the audit found, and the watch over additions."""
     told = news.get(group.privacy_group_id)
-    return group if told is None or told.diverged is None else replace(group, in_sync=False)
+    apart = told is not None and (told.diverged is not None or told.repeated is not None)
+    return replace(group, in_sync=False) if apart else group

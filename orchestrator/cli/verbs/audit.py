@@ -11,7 +11,7 @@ from rich.console import Console
 
 from orchestrator.app.node_access import connect_nodes
 from orchestrator.cli.display.output import Exit, fail, quieten, stdout_console
-from orchestrator.cli.known_groups import known_groups
+from orchestrator.cli.known_groups import known_groups, parted_members
 from orchestrator.config import Config, ConfigError, load_config
 from orchestrator.engine.audit.comparison import AuditReport
 from orchestrator.engine.audit.comparison import audit as compare_members
@@ -48,12 +48,14 @@ async def examine(config: Config) -> AuditReport:
         StoreError: The store can't be read.
     """
     clock = SystemClock()
-    groups = await known_groups(config) or ()
+    groups, parted = await known_groups(config) or (), await parted_members(config)
     async with AsyncExitStack() as stack:
         by_http = tuple(node.model_copy(update={"ws": None}) for node in config.nodes)
         nodes = await connect_nodes(stack, by_http)
         fleet = Fleet([ChainWatcher(node, clock, timedelta(seconds=1)) for node in nodes])
-        return await compare_members(fleet, groups, confirmations=config.chain.confirmations, most_calls=MOST_CALLS)
+        return await compare_members(
+            fleet, groups, parted=parted, confirmations=config.chain.confirmations, most_calls=MOST_CALLS
+        )
 
 
 def as_document(report: AuditReport) -> str:

@@ -4,6 +4,7 @@ What subscribers were told is read from the events themselves, so that nothing e
 daemon, or another replica, goes on from there.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final, Protocol
@@ -123,6 +124,7 @@ class Auditor:
             self._fleet,
             await self._groups.groups(),
             suspects=tuple(self._told),
+            parted=parted_by_additions(self._told),
             after=after,
             confirmations=self._rules.confirmations,
             most_calls=self._rules.most_calls,
@@ -150,11 +152,33 @@ class Auditor:
 
     async def _catch_up(self) -> None:
         """Read what subscribers were told since the last audit, by whichever replica."""
-        while True:
-            page = await self._events.after(self._position, limit=PAGE, types=TYPES)
-            for told in page:
-                with contained("told event", position=told.position):
-                    self._told = after_event(self._told, told.event, told.at)
-                self._position = told.position
-            if len(page) < PAGE:
-                return
+        self._told, self._position = await told_through(self._events, self._told, self._position)
+
+
+async def told_through(
+    events: EventRecord, told: Mapping[str, Announced], position: int
+) -> tuple[dict[str, Announced], int]:
+    """Return what subscribers know of divergences, and the position of the newest event of these types.
+
+    Args:
+        events: The outbox.
+        told: What they knew up to `position`.
+        position: The position.
+
+    Raises:
+        StoreError: The store does not answer.
+    """
+    known = dict(told)
+    while True:
+        page = await events.after(position, limit=PAGE, types=TYPES)
+        for one in page:
+            with contained("told event", position=one.position):
+                known = after_event(known, one.event, one.at)
+            position = one.position
+        if len(page) < PAGE:
+            return known, position
+
+
+def parted_by_additions(told: Mapping[str, Announced]) -> dict[str, frozenset[str]]:
+    """Return by group the members that an addition parted from the others."""
+    return {group: announced.parted for group, announced in told.items() if announced.parted}

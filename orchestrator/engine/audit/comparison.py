@@ -5,7 +5,7 @@ node's own list of groups and members (one call for each of its keys) tells whic
 """
 
 import asyncio
-from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
@@ -80,6 +80,7 @@ async def audit(
     known_groups: Iterable[str],
     *,
     suspects: Iterable[str] = (),
+    parted: Mapping[str, Collection[str]] | None = None,
     after: str = "",
     confirmations: int = 0,
     most_calls: int = MOST_CALLS,
@@ -90,6 +91,7 @@ async def audit(
         fleet: The nodes.
         known_groups: Ids of groups that are known otherwise, such as from the store.
         suspects: Groups that are looked at closely, whether their roots differ or not.
+        parted: By group the members that an addition is known to have parted from the others.
         after: Begin behind this group id and go round, so that successive audits reach all.
         confirmations: Compare so many blocks below the head.
         most_calls: See `MOST_CALLS`.
@@ -104,14 +106,17 @@ async def audit(
     order = sorted(members, key=lambda group: (group <= after, group))
     chosen, left_out = _affordable(order, members, fleet, nodes, budget)
     standings = await _roots(chosen, members, fleet, nodes, block, skipped, budget)
-    closely = frozenset(suspects)
+    closely, apart = frozenset(suspects), parted or {}
     comparisons = []
     newest: tuple[dict[str, NodePort], int] | None = None
     for group in chosen:
-        comparison: Comparison | None = compare(group, block, standings[group], members[group])
+        comparison: Comparison | None = compare(
+            group, block, standings[group], members[group], apart.get(group, ())
+        )
         if comparison is not None and (comparison.differing or group in closely):
             newest = newest or await _newest(fleet, (nodes, block), budget)
-            comparison = await _closer(newest[0], replace(comparison, block_number=newest[1]), budget)
+            seen = replace(comparison, block_number=newest[1])
+            comparison = await _closer(newest[0], seen, apart.get(group, ()), budget)
         if comparison is None:
             left_out = (*left_out, group)
         elif comparison.compared and (comparison.reference or comparison.undecided):
@@ -238,7 +243,9 @@ async def _roots(
     }
 
 
-async def _closer(nodes: Mapping[str, NodePort], seen: Comparison, budget: _Budget) -> Comparison | None:
+async def _closer(
+    nodes: Mapping[str, NodePort], seen: Comparison, parted: Collection[str], budget: _Budget
+) -> Comparison | None:
     """Look at a group's whole state on every comparable node; None when there are no calls left for that."""
     if budget.left < VIEW_CALLS * len(nodes):
         return None
@@ -251,7 +258,7 @@ async def _closer(nodes: Mapping[str, NodePort], seen: Comparison, budget: _Budg
         if view is not None
         for key in node.enclave_keys
     ]
-    comparison = compare(group, block, standings, participants_at(standings))
+    comparison = compare(group, block, standings, participants_at(standings), parted)
     members = [standing for standing in standings if standing.enclave_key in comparison.compared]
     pair = _pair(comparison, members)
     if pair is None or budget.left < 2 * block.bit_length():

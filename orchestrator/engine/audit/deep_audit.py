@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
 
-from orchestrator.engine.blocks.stale_additions import stale_additions
+from orchestrator.engine.blocks.stale_additions import executed_alone, stale_additions
 from orchestrator.engine.history.examinations import ExaminedBlocks
 from orchestrator.engine.history.groups import GroupHistories, ReadHistory
 from orchestrator.engine.history.holdings import Holdings, read_holdings
@@ -172,6 +172,8 @@ class DeepAudit:
         if differing is not None:
             findings += await self._differing(group, network, members, roots, odd, decided=differing.decided, read=read)
         stale = await stale_additions(self._roots, group, network.at, members, differs=differing is not None)
+        if differing is not None and not stale:
+            stale = await executed_alone(group, members)
         if differing is not None and stale:
             # Sender and new member may be the larger side: who is odd, and what repairs it, is another question then.
             return [*(f for f in findings if f.damage is Damage.UNEXTENDABLE), *stale]

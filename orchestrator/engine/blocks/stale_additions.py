@@ -1,5 +1,6 @@
-"""Additions that were mined when their lock was gone, as the roots of who sent them show it."""
+"""Additions that some members executed and others refused: by the roots of who did, or by private receipts."""
 
+import asyncio
 from collections.abc import Mapping
 
 from orchestrator.engine.history.members import SeenMember
@@ -51,6 +52,50 @@ async def stale_additions(
             )
             break
     return findings
+
+
+async def executed_alone(group: str, members: Mapping[str, SeenMember]) -> list[DamageFinding]:
+    """Return which members' nodes executed an addition that others refused, by what each says of its marker.
+
+    Roots don't show it where the blocks before the addition kept theirs (docs/besu.md#stale-bundles, 6).
+
+    Args:
+        group: The group.
+        members: By enclave key the members' nodes.
+
+    Raises:
+        NodeError: A node does not answer.
+    """
+    logged = {
+        key: {log.block_number for log in member.record.logs if log.privacy_group_id == group and log.added}
+        for key, member in members.items()
+    }
+    if not logged:
+        return []
+    unlike = set[int]().union(*logged.values()) - set.intersection(*logged.values())
+    for number in sorted(unlike)[-MOST_ADDITIONS:]:
+        reader = next(members[key] for key, numbers in logged.items() if number in numbers)
+        (block,) = await reader.watcher.node.blocks([number])
+        for item in block.content.transactions if block.content is not None else ():
+            if not item.addition:
+                continue
+            asked = (member.watcher.node.outcomes([item.transaction_hash]) for member in members.values())
+            said = dict(zip(members, [one for (one,) in await asyncio.gather(*asked)], strict=True))
+            refused = [members[key].watcher.node.name for key, one in said.items() if one.executed is False]
+            executed = [key for key, one in said.items() if one.executed]
+            if refused and executed:
+                return [
+                    DamageFinding(
+                        damage=Damage.SPLIT,
+                        detail=f"it executed the addition {item.transaction_hash}, which {', '.join(refused)} refused",
+                        privacy_group_id=group,
+                        members=(key,),
+                        node=members[key].watcher.node.name,
+                        block_number=number,
+                    )
+                    for key in executed
+                ]
+    return []
 
 
 async def _return_before(roots: NodeRoots, group: str, member: SeenMember, block: int) -> Return | None:

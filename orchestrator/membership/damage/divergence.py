@@ -6,7 +6,7 @@ between two members that differ, the roots can't tell who is right: the healthy 
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -80,11 +80,13 @@ class Announced:
     Attributes:
         at: When they were told last.
         members: The members that differed then.
-        compared: Whether an audit saw it; else only an addition's event told that it parted them.
+        parted: Those that an addition parted from the others, by its event.
+        compared: Whether an audit saw it; else only an addition's event told of it.
     """
 
     at: datetime
     members: frozenset[str]
+    parted: frozenset[str] = frozenset()
     compared: bool = True
 
 
@@ -120,7 +122,11 @@ def namesakes(listings: Mapping[str, tuple[str, ...]], members: tuple[str, ...])
 
 
 def compare(
-    privacy_group_id: str, block_number: int, standings: Sequence[Standing], participants: tuple[str, ...]
+    privacy_group_id: str,
+    block_number: int,
+    standings: Sequence[Standing],
+    participants: tuple[str, ...],
+    parted: Collection[str] = (),
 ) -> Comparison:
     """Compare what members' nodes show of a group at one block.
 
@@ -129,11 +135,15 @@ def compare(
         block_number: The block.
         standings: One for each node that was read; those of non-members are passed over.
         participants: The members.
+        parted: Members that are known to have executed what the others refused: they may be more than the others, and
+            confirm each other, so that their number counts for nothing (docs/besu.md#stale-bundles).
     """
     order = {key: place for place, key in enumerate(participants)}
     members = sorted((s for s in standings if s.enclave_key in order), key=lambda s: order[s.enclave_key])
-    support = Counter(standing.view.state_root for standing in members if standing.view.exists)
-    most = max((s for s in members if s.view.exists), key=lambda s: support[s.view.state_root], default=None)
+    having = [standing for standing in members if standing.view.exists]
+    voting = [standing for standing in having if standing.enclave_key not in parted] or having
+    support = Counter(standing.view.state_root for standing in voting)
+    most = max(voting, key=lambda s: support[s.view.state_root], default=None)
     undecided = most is not None and 2 * support[most.view.state_root] <= support.total()
     reference = None if undecided else most
     differing = []
@@ -207,16 +217,17 @@ def after_event(told: Mapping[str, Announced], event: StatusEvent, at: datetime)
         known.pop(event.privacy_group_id, None)
     elif event.type in PARTING:
         # Cured before an audit saw it, it would never be told as over.
-        parted = {str(entry.get("member")) for entry in _listed(event, "affected") if isinstance(entry, dict)}
-        before = known.get(event.privacy_group_id)
-        if parted and before is None:
-            known[event.privacy_group_id] = Announced(at=at, members=frozenset(parted), compared=False)
-        elif parted and before is not None:
-            known[event.privacy_group_id] = replace(before, members=before.members | parted)
+        parted = frozenset(str(one.get("member")) for one in _listed(event, "affected") if isinstance(one, dict))
+        before = known.get(event.privacy_group_id, Announced(at=at, members=frozenset(), compared=False))
+        if parted:
+            both = replace(before, members=before.members | parted, parted=before.parted | parted)
+            known[event.privacy_group_id] = both
     elif event.type is EventType.GROUP_DIVERGED:
         keys = {str(entry.get("member")) for entry in _listed(event, "differing") if isinstance(entry, dict)}
         keys |= {str(key) for group in _listed(event, "other_groups") if isinstance(group, list) for key in group}
-        known[event.privacy_group_id] = Announced(at=at, members=frozenset(keys))
+        before = known.get(event.privacy_group_id)
+        parted = before.parted if before is not None else frozenset()
+        known[event.privacy_group_id] = Announced(at=at, members=frozenset(keys), parted=parted)
     return known
 
 

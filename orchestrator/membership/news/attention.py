@@ -176,7 +176,9 @@ def _about(change: Change, reason: Reason, *, slug: str, urgency: Urgency, what:
 def needs_of_group(privacy_group_id: str, news: GroupNews) -> tuple[Need, ...]:
     """Return what a group needs of a person, by what was told of it."""
     found = []
-    if news.diverged is not None:
+    # What an addition parted is told with its cure; that members differ since then is the same once more.
+    told = news.diverged is not None and news.repeated is not None and news.diverged.at > news.repeated.at
+    if news.diverged is not None and not told:
         data = news.diverged.data
         reason = Reason(slug="members_undecided" if data.get("undecided") else "members_differ")
         found.append(
@@ -196,8 +198,7 @@ def needs_of_group(privacy_group_id: str, news: GroupNews) -> tuple[Need, ...]:
             Need(
                 slug="addition_repeated",
                 urgency=Urgency.BROKEN,
-                what=f"{_unasked(news.repeated.data)}{_from_block(news.repeated.data, 'block_number')}, and nodes "
-                "fell back to what the group was then",
+                what=_parted(news.repeated.data),
                 remedy="Have those that fell back removed and added again in one call, through a node that did not.",
                 since=news.repeated.at,
                 privacy_group_id=privacy_group_id,
@@ -227,8 +228,12 @@ def _cure(privacy_group_id: str, members: Json, transaction: Json) -> tuple[str,
     return (f"orchestrator cure {privacy_group_id} {named} --transaction {transaction} --reason TEXT",)
 
 
-def _unasked(data: Mapping[str, Json]) -> str:
-    return "an old addition was mined again" if "first_block" in data else "an addition was mined that others refused"
+def _parted(data: Mapping[str, Json]) -> str:
+    number = data.get("block_number")
+    where = f" in block {number}" if isinstance(number, int) else ""
+    if "first_block" in data:
+        return f"an old addition was mined again{where}, and nodes fell back to what the group was then"
+    return f"an addition was mined{where} that some nodes executed and others refused: they show different states"
 
 
 def _from_block(data: Mapping[str, Json], field: str) -> str:

@@ -124,6 +124,25 @@ async def test_a_split_by_a_stale_addition_is_not_judged_by_numbers(tmp_path: Pa
     assert "Never take the larger side for the right one" in finding.never
 
 
+async def test_a_copied_marker_is_not_judged_by_numbers(tmp_path: Path) -> None:
+    """It threw sender and new member back behind what was written since: both are named, and the third is left alone."""
+    async with network(tmp_path) as audited:
+        group, call = await audited.group(1, 2), audited.devnet.call
+        await audited.owner.add(group, [audited.keys[2]])
+        added = int(await call(1, "eth_blockNumber", []), 16)
+        for _ in range(2):
+            await audited.write(group)
+        blocks = [await call(1, "eth_getBlockByNumber", [hex(number), True]) for number in range(1, added + 1)]
+        (copied,) = (one["input"] for block in blocks for one in block["transactions"] if len(one["input"]) == 130)
+        markers = OwnMarkers(gas_limit=3_000_000, gas_price=0)
+        chain_id = audited.devnet.emulation.network.config.chain_id
+        marker = markers.make(bytes.fromhex(copied[2:]), chain_id, one_time_account())
+        await call(1, "eth_sendRawTransaction", ["0x" + marker.raw.hex()])
+        await call(1, "devnet_mine", [3])
+        result = await deep(audited)
+    assert {(one.damage, one.node) for one in result.report.findings} == {(Damage.SPLIT, "m1"), (Damage.SPLIT, "m3")}
+
+
 async def an_addition(audited: Audited, group: str, key: str) -> str:
     """Sign an addition as it would be sent now."""
     count = await audited.devnet.call(1, "priv_getTransactionCount", [OWNER.address, group])

@@ -79,13 +79,14 @@ async def test_one_visible_member_proves_nothing(scene: Scene) -> None:
 
 
 async def test_a_list_tells_what_the_audit_found(scene: Scene) -> None:
-    """A group whose members were found to differ is listed as such; of others a list says nothing."""
+    """A group whose members were found to differ, or parted by an addition, is listed as such; of others nothing is."""
     scene.record.stored["change-1"] = make_change()
     (group,) = (await scene.groups.groups(limit=5)).groups
     assert group.in_sync is None
-    scene.told[GROUP] = GroupNews(diverged=Told(at=NOW, data={}))
-    (group,) = (await scene.groups.groups(limit=5)).groups
-    assert group.in_sync is False
+    for news in (GroupNews(diverged=Told(at=NOW, data={})), GroupNews(repeated=Told(at=NOW, data={}))):
+        scene.told[GROUP] = news
+        (group,) = (await scene.groups.groups(limit=5)).groups
+        assert group.in_sync is False
 
 
 async def test_an_unknown_group_is_none(scene: Scene) -> None:

@@ -75,6 +75,24 @@ async def test_divergence_is_told_once_and_convergence_too(audited: Audited) -> 
     assert auditor.diverged == frozenset()
 
 
+async def test_those_that_an_addition_parted_are_not_the_measure(audited: Audited) -> None:
+    """Two of three fell back: they are told as those that differ, by each auditor; cured, that it is over."""
+    parted = [{"member": key, "fell_back": True} for key in "ab"]
+    event = StatusEvent(type=EventType.GROUP_ADDITION_REPEATED, privacy_group_id="g", data={"affected": parted})
+    await audited.store.announce([event])
+    for place in (0, 1):
+        audited.nodes[place].diverges_from = 7
+    await audited.auditor().audit_once()
+    await audited.auditor("two").audit_once()
+    for place in (0, 1):
+        audited.nodes[place].diverges_from = None
+    await audited.auditor("three").audit_once()
+    _, diverged, converged = await audited.told()
+    assert (diverged.type, diverged.data["reference"]) == (DIVERGED, "c")
+    assert [one["member"] for one in diverged.data["differing"]] == ["a", "b"]  # type: ignore[union-attr,index]
+    assert converged.type is CONVERGED
+
+
 async def test_a_restarted_auditor_remembers_what_was_told(audited: Audited) -> None:
     """A new process neither repeats a divergence nor misses that it is over."""
     audited.nodes[1].diverges_from = 7

@@ -153,5 +153,19 @@ def test_an_addition_that_parted_more_members_joins_what_was_told() -> None:
     parting = StatusEvent(
         type=EventType.GROUP_ADDITION_REPEATED, privacy_group_id="g", data={"affected": [{"member": "c"}]}
     )
-    assert after_event(told, parting, START + DAY) == {"g": Announced(at=START, members=frozenset("bc"))}
+    both = Announced(at=START, members=frozenset("bc"), parted=frozenset("c"))
+    assert after_event(told, parting, START + DAY) == {"g": both}
     assert after_event({}, replace(parting, data={"affected": []}), START) == {}
+
+
+def test_those_that_an_addition_parted_are_no_majority() -> None:
+    """Sender and new member of a stale bundle confirm each other: of three the third is the reference, not the odd."""
+    standings = [standing("a", "0x2"), standing("b", "0x1"), standing("c", "0x2")]
+    members = ("a", "b", "c")
+    seen = compare("g", 9, standings, members, parted="ac")
+    assert (seen.reference, seen.undecided) == ("b", False)
+    assert [s.enclave_key for s, _ in seen.differing] == ["a", "c"]
+    assert compare("g", 9, standings, members).reference == "a"
+    assert compare("g", 9, standings, members, parted=members).reference == "a", "nobody else is there"
+    apart = [*standings, standing("d", "0x3")]
+    assert compare("g", 9, apart, (*members, "d"), parted="ac").undecided

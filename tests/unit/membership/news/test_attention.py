@@ -95,6 +95,8 @@ def test_what_was_told_of_a_group() -> None:
     assert (differs.urgency, repeated.urgency, closed.urgency) == (Urgency.BROKEN, Urgency.BROKEN, Urgency.TOLD)
     assert "since block 8: member3" in differs.what
     assert repeated.commands == ("orchestrator cure g a b --transaction 0xt --reason TEXT",)
+    (once,) = needs_of_group("g", GroupNews(diverged=Told(at=LATER, data={}), repeated=news.repeated))
+    assert (once.slug, "in block 9 that some nodes executed" in once.what) == ("addition_repeated", True)
     (hidden,) = needs_of_group("g", GroupNews(repeated=Told(at=START, data={"block_number": 9, "cure": []})))
     assert hidden.commands == (), "nobody shows what is right"
     assert "block 5" in closed.what
