@@ -15,6 +15,9 @@ from orchestrator.membership.damage.misreading import misread
 POLL_SECONDS = 1.0
 NEAR_BLOCKS = 2
 """So few blocks behind its neighbours a node has caught up."""
+_RESTART = (
+    "Restart Besu with its enclave's own address now: this proxy ends here, and the node waits for an enclave until then"
+)
 
 
 class KeyRefusal:
@@ -186,17 +189,16 @@ def afterwards(culprit: Culprit) -> str:
     """Return what is to be done with the group of an addition that a node was brought past."""
     if culprit.misread:
         return (
-            f"Marker {culprit.transaction} added nobody: it named something else as a history. Then Besu may be "
-            "restarted with its enclave's own address; another such marker would stop it again, which "
-            "`orchestrator guard` prevents."
+            f"Marker {culprit.transaction} added nobody: it named something else as a history. {_RESTART}; another "
+            "such marker would stop it again, which `orchestrator guard` prevents."
         )
     others = ", ".join(culprit.bundle.members)
     through = f" through the node of one of {others}" if others else ""
     return (
         f"Group {culprit.bundle.privacy_group_id} is unknown on this node, and its other members take it for one: have "
         f"its owner {culprit.bundle.owner} remove it{through}. Never add it again to this node while the cause "
-        f"is there ({culprit.reason}). Then Besu may be restarted with its enclave's own address; a copy of the "
-        "marker would stop it again, which `orchestrator guard` prevents."
+        f"is there ({culprit.reason}). {_RESTART}; a copy of the marker would stop it again, which `orchestrator "
+        "guard` prevents."
     )
 
 
