@@ -72,8 +72,10 @@ export function asking(view, group) {
   async function show() {
     const wanted = kind.value === "unlock_group" ? [] : chosen(members.value);
     if (kind.value !== "unlock_group" && wanted.length === 0) throw new Error("name at least one member");
-    const told = await forecast(group, kind.value, wanted);
-    const button = make("button", { type: "button", class: "main" }, `yes, ${KINDS.find(([value]) => value === kind.value)[1]}`);
+    const { told, unsafe } = await forecast(group, kind.value, wanted);
+    // What is unsafe is not done when it is asked for: it waits or is parked, and that should be meant.
+    const yes = unsafe ? "ask all the same: it waits or is parked" : `yes, ${KINDS.find(([value]) => value === kind.value)[1]}`;
+    const button = make("button", { type: "button", class: unsafe ? "" : "main" }, yes);
     button.addEventListener("click", () => doing(view, button, async () => {
       const asked = await send("POST", "/v1/changes", { kind: kind.value, privacy_group_id: group.privacy_group_id, ...(wanted.length ? { members: wanted } : {}), ...(reason.required ? { reason: reason.value } : {}), ...(transaction.required ? { transaction: transaction.value } : {}) });
       notice("accepted");
@@ -89,8 +91,10 @@ function chosen(text) {
   return text.split(/[\s,]+/).filter(Boolean).map((word) => keys.get(word) ?? word);
 }
 
+/** Return what would happen, in paragraphs, and whether it would do harm. */
 async function forecast(group, kind, wanted) {
   const said = [];
+  let unsafe = false;
   const present = new Set(group.participants);
   const coming = kind === "remove_members" || kind === "unlock_group" ? [] : wanted.filter((key) => !present.has(key));
   const going = kind === "remove_members" ? wanted : kind === "set_members" ? group.participants.filter((key) => !wanted.includes(key)) : [];
@@ -100,7 +104,7 @@ async function forecast(group, kind, wanted) {
   if (kind === "cure_group") {
     for (const key of wanted) said.push(make("p", {}, "removes and adds again ", identifier(key)));
     said.push(make("p", { class: "warn" }, "Through a member's node that refused the transaction; whether these members executed it, and whether they can come back, is looked at before anything is removed."));
-    return said;
+    return { told: said, unsafe };
   }
   for (const key of going) said.push(make("p", {}, "removes ", identifier(key), present.has(key) ? ": its node keeps what it has seen so far" : " (is no member)"));
   for (const key of coming) said.push(make("p", {}, "adds ", identifier(key)));
@@ -108,11 +112,12 @@ async function forecast(group, kind, wanted) {
     const query = coming.map((key) => `members=${encodeURIComponent(key)}`).join("&");
     const found = await read(`/v1/groups/${pathId(group.privacy_group_id)}/forecast?${query}`);
     const tone = { safe: "good", unsafe: "bad", unknown: "warn" }[found.outlook];
-    said.push(make("p", {}, span(`forecast: ${found.outlook}. `, tone), found.verdict));
+    unsafe = found.outlook === "unsafe";
+    said.push(make("p", {}, span(`forecast: ${found.outlook}: `, tone), found.verdict));
     for (const member of found.members) {
       said.push(make("p", { class: "quiet" }, identifier(member.enclave_key), ` replays ${member.blocks_to_replay} blocks, ${member.transactions_to_replay} transactions`));
     }
   }
   if (said.length === 0) said.push(make("p", {}, "Nothing would change: the group is so already."));
-  return said;
+  return { told: said, unsafe };
 }

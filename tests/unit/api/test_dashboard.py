@@ -259,6 +259,7 @@ async def test_an_addition_shows_its_forecast_first(page: Page, server: TestServ
     look = page.get_by_role("button", name="show what would happen")
     await look.click()
     await expect(page.locator(".plan")).to_contain_text("forecast: unsafe")
+    await expect(page.locator(".plan button")).to_have_text("ask all the same: it waits or is parked")
     assert parts.record.stored == {}
     parts.forecasts.found = a_safe_forecast()
     await look.click()
