@@ -16,7 +16,7 @@ POLL_SECONDS = 1.0
 NEAR_BLOCKS = 2
 """So few blocks behind its neighbours a node has caught up."""
 _RESTART = (
-    "Restart Besu with its enclave's own address now: this proxy ends here, and the node waits for an enclave until then"
+    "Restart Besu with its enclave's own address now: this proxy ends, and the node waits for an enclave until then"
 )
 
 

@@ -110,9 +110,7 @@ async def audit(
     comparisons = []
     newest: tuple[dict[str, NodePort], int] | None = None
     for group in chosen:
-        comparison: Comparison | None = compare(
-            group, block, standings[group], members[group], apart.get(group, ())
-        )
+        comparison: Comparison | None = compare(group, block, standings[group], members[group], apart.get(group, ()))
         if comparison is not None and (comparison.differing or group in closely):
             newest = newest or await _newest(fleet, (nodes, block), budget)
             seen = replace(comparison, block_number=newest[1])

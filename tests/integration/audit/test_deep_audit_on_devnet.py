@@ -125,7 +125,7 @@ async def test_a_split_by_a_stale_addition_is_not_judged_by_numbers(tmp_path: Pa
 
 
 async def test_a_copied_marker_is_not_judged_by_numbers(tmp_path: Path) -> None:
-    """It threw sender and new member back behind what was written since: both are named, and the third is left alone."""
+    """It threw sender and new member back: both are named, and the third, which is as the group is, is left alone."""
     async with network(tmp_path) as audited:
         group, call = await audited.group(1, 2), audited.devnet.call
         await audited.owner.add(group, [audited.keys[2]])
