@@ -70,10 +70,9 @@ async def executed_alone(group: str, members: Mapping[str, SeenMember]) -> list[
         key: {log.block_number for log in member.record.logs if log.privacy_group_id == group and log.added}
         for key, member in members.items()
     }
-    if not logged:
-        return []
-    unlike = set[int]().union(*logged.values()) - set.intersection(*logged.values())
-    for number in sorted(unlike)[-MOST_ADDITIONS:]:
+    all_blocks = {number for numbers in logged.values() for number in numbers}
+    unlike = [number for number in sorted(all_blocks) if any(number not in numbers for numbers in logged.values())]
+    for number in unlike[-MOST_ADDITIONS:]:
         reader = next(members[key] for key, numbers in logged.items() if number in numbers)
         (block,) = await reader.watcher.node.blocks([number])
         for item in block.content.transactions if block.content is not None else ():

@@ -225,9 +225,9 @@ def after_event(told: Mapping[str, Announced], event: StatusEvent, at: datetime)
     elif event.type is EventType.GROUP_DIVERGED:
         keys = {str(entry.get("member")) for entry in _listed(event, "differing") if isinstance(entry, dict)}
         keys |= {str(key) for group in _listed(event, "other_groups") if isinstance(group, list) for key in group}
-        before = known.get(event.privacy_group_id)
-        parted = before.parted if before is not None else frozenset()
-        known[event.privacy_group_id] = Announced(at=at, members=frozenset(keys), parted=parted)
+        earlier = known.get(event.privacy_group_id)
+        apart = frozenset[str]() if earlier is None else earlier.parted
+        known[event.privacy_group_id] = Announced(at=at, members=frozenset(keys), parted=apart)
     return known
 
 
