@@ -189,7 +189,7 @@ def needs_of_group(privacy_group_id: str, news: GroupNews) -> tuple[Need, ...]:
                 remedy=rule_of(reason).remedy,
                 since=news.diverged.at,
                 privacy_group_id=privacy_group_id,
-                commands=("orchestrator audit",),
+                commands=("orchestrator audit --deep",),
             )
         )
     if news.repeated is not None:

@@ -12,7 +12,7 @@ COMMANDS: Final[dict[str, tuple[str, ...]]] = {
     "locked_by_other": ("groups {group}",),
     "group_unknown": ("groups",),
     "node_unsuitable": ("doctor",),
-    "members_differ": ("audit",),
+    "members_differ": ("audit --deep",),
     "member_missing": _ANEW,
     "member_forgotten": ("doctor", *_ANEW),
     "member_diverged": ("audit --deep",),

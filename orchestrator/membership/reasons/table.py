@@ -280,7 +280,7 @@ RULES: dict[str, Rule] = {
     ),
     "members_differ": Rule(
         judgement=Judgement.PARK,
-        remedy="Remove the member that differs, and add it again where the forecast of that is safe.",
+        remedy="Let `orchestrator audit --deep` say whose state is wrong, before one is removed and added again.",
     ),
     "members_undecided": Rule(
         judgement=Judgement.PARK,
