@@ -24,7 +24,7 @@ KAFKA := tests/servers/kafka
 help: ## List what can be made
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
-demo: $(VENV)/installed ## Set up and run the main job on emulated nodes: under a minute, ends with "in sync"
+demo: $(VENV)/installed ## Set up and run the main job on emulated nodes: under a minute, shows all nodes "in sync"
 	$(BIN)/orchestrator demo
 
 setup: $(VENV)/installed-dev servers $(KAFKA)/jars/.installed $(CLIENT)/node_modules/.installed $(INTEROP)/node_modules/.installed $(INTEROP)/go/bin/.installed ## Prepare .venv and the servers that tests need
