@@ -11,6 +11,7 @@ from typing import TypeVar
 
 import structlog
 
+from orchestrator.engine.blocks.lone_additions import lone_addition, most_lone_calls
 from orchestrator.engine.node_ports import NodeError, NodePort
 from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.proof.parting import first_difference, lacking, most_lacking_calls
@@ -270,9 +271,27 @@ async def _closer(
         if budget.left >= most_lacking_calls(len(nodes)):
             comparison = replace(comparison, lacking=await lacking(hosts, first))
             budget.spend(most_lacking_calls(len(nodes)))
+        apart = () if parted else await _parted(hosts, group, (first, block), budget)
+        if apart:
+            measured = compare(group, block, standings, comparison.participants, apart)
+            comparison = replace(measured, first_block=first, lacking=comparison.lacking)
     except NodeError as error:
         log.debug("first differing block not looked into", group=group, reason=str(error))
     return comparison
+
+
+async def _parted(
+    hosts: Mapping[str, NodePort], group: str, blocks: tuple[int, int], budget: _Budget
+) -> tuple[str, ...]:
+    """Return the members that executed an addition which others refused; nobody where there are no calls left."""
+    calls = len(hosts) + most_lone_calls(len(hosts))
+    if budget.left < calls:
+        return ()
+    logs = await asyncio.gather(*(node.memberships([group], *blocks) for node in hosts.values()))
+    listed = {key: {log.block_number for log in seen if log.added} for key, seen in zip(hosts, logs, strict=True)}
+    found = await lone_addition(hosts, listed)
+    budget.spend(calls)
+    return found.executed if found is not None else ()
 
 
 def _pair(comparison: Comparison, members: Sequence[Standing]) -> tuple[str, str, Verdict] | None:

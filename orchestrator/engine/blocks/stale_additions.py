@@ -1,8 +1,8 @@
 """Additions that some members executed and others refused: by the roots of who did, or by private receipts."""
 
-import asyncio
 from collections.abc import Mapping
 
+from orchestrator.engine.blocks.lone_additions import lone_addition
 from orchestrator.engine.history.members import SeenMember
 from orchestrator.engine.history.roots import NodeRoots
 from orchestrator.membership.damage.findings import Damage, DamageFinding, Return, returns
@@ -66,35 +66,25 @@ async def executed_alone(group: str, members: Mapping[str, SeenMember]) -> list[
     Raises:
         NodeError: A node does not answer.
     """
-    logged = {
+    listed = {
         key: {log.block_number for log in member.record.logs if log.privacy_group_id == group and log.added}
         for key, member in members.items()
     }
-    all_blocks = {number for numbers in logged.values() for number in numbers}
-    unlike = [number for number in sorted(all_blocks) if any(number not in numbers for numbers in logged.values())]
-    for number in unlike[-MOST_ADDITIONS:]:
-        reader = next(members[key] for key, numbers in logged.items() if number in numbers)
-        (block,) = await reader.watcher.node.blocks([number])
-        for item in block.content.transactions if block.content is not None else ():
-            if not item.addition:
-                continue
-            asked = (member.watcher.node.outcomes([item.transaction_hash]) for member in members.values())
-            said = dict(zip(members, [one for (one,) in await asyncio.gather(*asked)], strict=True))
-            refused = [members[key].watcher.node.name for key, one in said.items() if one.executed is False]
-            executed = [key for key, one in said.items() if one.executed]
-            if refused and executed:
-                return [
-                    DamageFinding(
-                        damage=Damage.SPLIT,
-                        detail=f"it executed the addition {item.transaction_hash}, which {', '.join(refused)} refused",
-                        privacy_group_id=group,
-                        members=(key,),
-                        node=members[key].watcher.node.name,
-                        block_number=number,
-                    )
-                    for key in executed
-                ]
-    return []
+    found = await lone_addition({key: member.watcher.node for key, member in members.items()}, listed)
+    if found is None:
+        return []
+    refused = ", ".join(members[key].watcher.node.name for key in found.refused)
+    return [
+        DamageFinding(
+            damage=Damage.SPLIT,
+            detail=f"it executed the addition {found.pmt_hash}, which {refused} refused",
+            privacy_group_id=group,
+            members=(key,),
+            node=members[key].watcher.node.name,
+            block_number=found.block_number,
+        )
+        for key in found.executed
+    ]
 
 
 async def _return_before(roots: NodeRoots, group: str, member: SeenMember, block: int) -> Return | None:

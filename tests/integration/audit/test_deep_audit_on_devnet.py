@@ -139,7 +139,9 @@ async def test_a_copied_marker_is_not_judged_by_numbers(tmp_path: Path) -> None:
         marker = markers.make(bytes.fromhex(copied[2:]), chain_id, one_time_account())
         await call(1, "eth_sendRawTransaction", ["0x" + marker.raw.hex()])
         await call(1, "devnet_mine", [3])
+        (seen,) = (await audited.audit()).differing
         result = await deep(audited)
+    assert (seen.reference, {one.enclave_key for one, _ in seen.differing}) == (audited.keys[1], {*audited.keys[::2]})
     assert {(one.damage, one.node) for one in result.report.findings} == {(Damage.SPLIT, "m1"), (Damage.SPLIT, "m3")}
 
 
