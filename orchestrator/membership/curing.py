@@ -28,6 +28,7 @@ class Witness:
         executed: Whether the addition executed there; None when the node has no private receipt.
         block_number: The marker's block; None when the node knows of none.
         participants: The group's members as the node has them; none when it lacks the group.
+        new: Whether the addition brought one of its keys into the group.
     """
 
     node: str
@@ -35,6 +36,7 @@ class Witness:
     executed: bool | None
     block_number: int | None
     participants: tuple[str, ...] = ()
+    new: bool = False
 
     @property
     def members(self) -> tuple[str, ...]:
@@ -77,6 +79,11 @@ def split_of(
     if strange:
         detail = f"no node of ours executed {pmt_hash} for {', '.join(strange)}: nothing shows that they fell back"
         return Reason(slug=SLUG, detail=detail, members=strange)
+    old = [one.node for one in executed if not one.new]
+    if len(old) > 1:
+        # Only its sender and its new members have an addition's bundle (docs/besu.md#stale-bundles).
+        detail = f"{', '.join(old)} executed {pmt_hash} and are not new by it: no stale bundle, who refused it differs"
+        return Reason(slug=SLUG, detail=detail, members=tuple(members))
     unnamed = tuple(one.enclave_keys[0] for one in executed if set(one.enclave_keys).isdisjoint(members))
     if unnamed:
         detail = f"{', '.join(unnamed)} executed {pmt_hash} as well: all that fell back come back in one addition"

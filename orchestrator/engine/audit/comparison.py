@@ -271,7 +271,7 @@ async def _closer(
         if budget.left >= most_lacking_calls(len(nodes)):
             comparison = replace(comparison, lacking=await lacking(hosts, first))
             budget.spend(most_lacking_calls(len(nodes)))
-        apart = () if parted else await _parted(hosts, group, (first, block), budget)
+        apart = () if parted else await _parted(hosts, group, block, budget)
         if apart:
             measured = compare(group, block, standings, comparison.participants, apart)
             comparison = replace(measured, first_block=first, lacking=comparison.lacking)
@@ -280,14 +280,12 @@ async def _closer(
     return comparison
 
 
-async def _parted(
-    hosts: Mapping[str, NodePort], group: str, blocks: tuple[int, int], budget: _Budget
-) -> tuple[str, ...]:
-    """Return the members that executed an addition which others refused; nobody where there are no calls left."""
+async def _parted(hosts: Mapping[str, NodePort], group: str, block: int, budget: _Budget) -> tuple[str, ...]:
+    """Return the members that executed a copied addition which others refused; nobody without calls left for that."""
     calls = len(hosts) + most_lone_calls(len(hosts))
     if budget.left < calls:
         return ()
-    logs = await asyncio.gather(*(node.memberships([group], *blocks) for node in hosts.values()))
+    logs = await asyncio.gather(*(node.memberships([group], 0, block) for node in hosts.values()))
     listed = {key: {log.block_number for log in seen if log.added} for key, seen in zip(hosts, logs, strict=True)}
     found = await lone_addition(hosts, listed)
     budget.spend(calls)

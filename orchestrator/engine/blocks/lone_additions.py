@@ -1,4 +1,8 @@
-"""Additions that some members executed and others refused, by what each member's node says of their markers."""
+"""Copied additions that some members executed and others refused, by what each member's node says of their markers.
+
+That one executes what another refuses does not tell by itself who is wrong: a member that had lost something refuses
+an honest addition. A marker whose bytes stand in an earlier block does: whoever executes it again fell back.
+"""
 
 import asyncio
 from collections.abc import Collection, Mapping
@@ -7,13 +11,13 @@ from typing import Final
 
 from orchestrator.engine.node_ports import NodePort
 
-MOST_ADDITIONS: Final = 8
-"""The newest additions that not all members list, which are asked about."""
+MOST_ADDITIONS: Final = 32
+"""The newest additions to a group, which are compared with each other."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoneAddition:
-    """An addition that parted members: it came with a stale bundle (docs/besu.md#stale-bundles).
+    """A copied addition that parted members (docs/besu.md#stale-bundles, 6).
 
     Attributes:
         pmt_hash: Its marker.
@@ -29,12 +33,12 @@ class LoneAddition:
 
 
 def most_lone_calls(nodes: int) -> int:
-    """Return how many JSON-RPC calls `lone_addition` makes at most, where a block holds one addition."""
-    return MOST_ADDITIONS * (1 + nodes)
+    """Return how many JSON-RPC calls `lone_addition` makes at most, where one block holds a copy."""
+    return MOST_ADDITIONS + nodes
 
 
 async def lone_addition(nodes: Mapping[str, NodePort], listed: Mapping[str, Collection[int]]) -> LoneAddition | None:
-    """Return the newest addition that some members executed and others refused; None when none is found.
+    """Return the newest copied addition that some members executed and others refused; None when none is found.
 
     Args:
         nodes: By enclave key the members' nodes.
@@ -43,20 +47,26 @@ async def lone_addition(nodes: Mapping[str, NodePort], listed: Mapping[str, Coll
     Raises:
         NodeError: A node does not answer.
     """
-    blocks = {number for numbers in listed.values() for number in numbers}
-    unlike = [number for number in sorted(blocks) if any(number not in numbers for numbers in listed.values())]
-    for number in reversed(unlike[-MOST_ADDITIONS:]):
-        reader = next(nodes[key] for key, numbers in listed.items() if number in numbers)
-        (block,) = await reader.blocks([number])
-        for item in block.content.transactions if block.content is not None else ():
-            if not item.addition:
-                continue
-            asked = (node.outcomes([item.transaction_hash]) for node in nodes.values())
-            said = dict(zip(nodes, [outcome for (outcome,) in await asyncio.gather(*asked)], strict=True))
-            executed = tuple(key for key, outcome in said.items() if outcome.executed)
-            refused = tuple(key for key, outcome in said.items() if outcome.executed is False)
-            if executed and refused:
-                return LoneAddition(
-                    pmt_hash=item.transaction_hash, block_number=number, executed=executed, refused=refused
-                )
+    numbers = sorted({number for blocks in listed.values() for number in blocks})[-MOST_ADDITIONS:]
+    if all(number in blocks for number in numbers for blocks in listed.values()):
+        return None
+    first: dict[str, int] = {}
+    additions = [
+        (block.number, item)
+        for block in await next(iter(nodes.values())).blocks(numbers)
+        for item in (block.content.transactions if block.content is not None else ())
+        if item.addition
+    ]
+    copies = [
+        (number, item.transaction_hash)
+        for number, item in additions
+        if first.setdefault(item.addition, number) < number
+    ]
+    for number, pmt_hash in reversed(copies):
+        asked = (node.outcomes([pmt_hash]) for node in nodes.values())
+        said = dict(zip(nodes, [outcome for (outcome,) in await asyncio.gather(*asked)], strict=True))
+        executed = tuple(key for key, outcome in said.items() if outcome.executed)
+        refused = tuple(key for key, outcome in said.items() if outcome.executed is False)
+        if executed and refused:
+            return LoneAddition(pmt_hash=pmt_hash, block_number=number, executed=executed, refused=refused)
     return None

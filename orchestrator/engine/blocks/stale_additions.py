@@ -55,7 +55,7 @@ async def stale_additions(
 
 
 async def executed_alone(group: str, members: Mapping[str, SeenMember]) -> list[DamageFinding]:
-    """Return which members' nodes executed an addition that others refused, by what each says of its marker.
+    """Return which members' nodes executed a copied addition that others refused, by what each says of its marker.
 
     Roots don't show it where the blocks before the addition kept theirs (docs/besu.md#stale-bundles, 6).
 
@@ -77,7 +77,7 @@ async def executed_alone(group: str, members: Mapping[str, SeenMember]) -> list[
     return [
         DamageFinding(
             damage=Damage.SPLIT,
-            detail=f"it executed the addition {found.pmt_hash}, which {refused} refused",
+            detail=f"it executed the copied addition {found.pmt_hash}, which {refused} refused",
             privacy_group_id=group,
             members=(key,),
             node=members[key].watcher.node.name,

@@ -71,7 +71,7 @@ async def parted(
                 for w in executed
                 if after[w][place].exists and after[w][place].state_root not in (other, before[w][place].state_root)
             ]
-            if odd and right is not None:
+            if odd and right is not None and await _may_be_stale(group, addition, odd):
                 members = tuple(
                     FallenMember(
                         node=w.node.name,
@@ -85,6 +85,23 @@ async def parted(
                     FallenBack(privacy_group_id=group, members=members, other_root=other, through=right.node.name)
                 )
     return found
+
+
+async def _may_be_stale(group: str, addition: SeenAddition, executed: Sequence[ChainWatcher]) -> bool:
+    """Return whether those that executed an addition are none but its sender and its new members.
+
+    Nobody else has its bundle (docs/besu.md#stale-bundles). Where a second old member executed it, it was an honest
+    one, and who refused it had lost something before: the audit names it.
+    """
+    logs = await asyncio.gather(
+        *(w.node.memberships([group], addition.block_number, addition.block_number) for w in executed)
+    )
+    old = [
+        watcher
+        for watcher, seen in zip(executed, logs, strict=True)
+        if not any(log.added and log.member in watcher.node.enclave_keys for log in seen)
+    ]
+    return len(old) <= 1
 
 
 async def misread_by(fleet: Fleet, addition: SeenAddition) -> tuple[str, tuple[str, ...]] | None:

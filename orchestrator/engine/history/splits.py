@@ -78,6 +78,8 @@ async def _witness(watcher: ChainWatcher, privacy_group_id: str, pmt_hash: str) 
     try:
         (outcome,) = await watcher.node.outcomes([pmt_hash])
         view = await watcher.node.view(privacy_group_id, (await watcher.current()).number)
+        number = outcome.block_number if outcome.executed else None
+        logs = await watcher.node.memberships([privacy_group_id], number, number) if number is not None else ()
     except NodeError as error:
         return error
     return Witness(
@@ -86,6 +88,7 @@ async def _witness(watcher: ChainWatcher, privacy_group_id: str, pmt_hash: str) 
         executed=outcome.executed,
         block_number=outcome.block_number,
         participants=view.participants if view.exists else (),
+        new=any(log.added and log.member in watcher.node.enclave_keys for log in logs),
     )
 
 

@@ -219,6 +219,8 @@ def after_event(told: Mapping[str, Announced], event: StatusEvent, at: datetime)
         # Cured before an audit saw it, it would never be told as over.
         parted = frozenset(str(one.get("member")) for one in _listed(event, "affected") if isinstance(one, dict))
         before = known.get(event.privacy_group_id, Announced(at=at, members=frozenset(), compared=False))
+        if before.compared and event.type is not EventType.GROUP_ADDITION_REPEATED:
+            return known  # who differed before may refuse an honest addition: that tells nothing of the others
         if parted:
             both = replace(before, members=before.members | parted, parted=before.parted | parted)
             known[event.privacy_group_id] = both

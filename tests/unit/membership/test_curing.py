@@ -17,20 +17,32 @@ PMT = "0x" + "12" * 32
 MEMBERS = ("s", "n", "m")
 
 
-def witness(key: str, executed: bool | None, *, participants: tuple[str, ...] = MEMBERS) -> Witness:
-    number = None if executed is None else 9
+def witness(key: str, executed: bool | None, *, participants: tuple[str, ...] = MEMBERS, new: bool = False) -> Witness:
     return Witness(
-        node=f"node-{key}", enclave_keys=(key,), executed=executed, block_number=number, participants=participants
+        node=f"node-{key}",
+        enclave_keys=(key,),
+        executed=executed,
+        block_number=None if executed is None else 9,
+        participants=participants,
+        new=new,
     )
 
 
-FELL_BACK = (witness("s", True), witness("n", True), witness("m", False, participants=("s", "m")))
+FELL_BACK = (witness("s", True), witness("n", True, new=True), witness("m", False, participants=("s", "m")))
 
 
 def test_a_split_names_who_shows_what_the_group_is() -> None:
     """Sender and new member executed it, the third member refused it: that one is well."""
     found = split_of(PMT, ("s", "n"), FELL_BACK, {})
     assert found == Split(pmt_hash=PMT, block_number=9, well=frozenset({"m"}))
+
+
+def test_what_old_members_executed_is_no_stale_addition() -> None:
+    """Only sender and new members have its bundle: who refuses what two old members executed differs itself."""
+    honest = (*FELL_BACK[:2], witness("o", True, participants=(*MEMBERS, "o")), FELL_BACK[2])
+    found = split_of(PMT, ("s", "n", "o"), honest, {})
+    assert isinstance(found, Reason)
+    assert (found.slug, "node-s, node-o executed" in found.detail) == ("cure_does_not_fit", True)
 
 
 def test_a_member_that_came_later_neither_helps_nor_hinders() -> None:
