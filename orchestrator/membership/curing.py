@@ -110,6 +110,10 @@ def own_way_trouble(
         roots: The node's roots of the group from the block before that to its head; empty text where it has none.
         executed: Of the blocks in which the root changed those that hold something which the node says it executed.
     """
+    before = roots.get(block_number - 1)
+    if before and all(block.state_root != before for block in history.blocks):
+        # What it fell back to the others went through; who lost that itself refuses an honest addition.
+        return f"before block {block_number} it had a state that those who refused the addition never had"
     shared = {block.number for block in history.blocks}
     changed = [number for number in range(block_number, max(roots) + 1) if roots.get(number) != roots.get(number - 1)]
     if block_number not in changed:

@@ -14,6 +14,8 @@ from orchestrator.membership.damage.unextendable import SeenAddition
 LOOKED_BACK: Final = 4_096
 """Blocks before an addition in which the transaction is looked for that it names as its history."""
 BLOCKS_AT_ONCE: Final = 128
+BUNDLED_BLOCKS: Final = 256
+"""Blocks before an addition in which those that refused it were where its bundle ends."""
 KEY_CHARACTERS: Final = 64
 
 
@@ -71,7 +73,7 @@ async def parted(
                 for w in executed
                 if after[w][place].exists and after[w][place].state_root not in (other, before[w][place].state_root)
             ]
-            if odd and right is not None and await _may_be_stale(group, addition, odd):
+            if odd and right is not None and await _is_stale(group, addition, odd, right):
                 members = tuple(
                     FallenMember(
                         node=w.node.name,
@@ -87,21 +89,26 @@ async def parted(
     return found
 
 
-async def _may_be_stale(group: str, addition: SeenAddition, executed: Sequence[ChainWatcher]) -> bool:
-    """Return whether those that executed an addition are none but its sender and its new members.
+async def _is_stale(
+    group: str, addition: SeenAddition, executed: Sequence[ChainWatcher], refused: ChainWatcher
+) -> bool:
+    """Return whether an addition came with a stale bundle, instead of being refused by who had lost something before.
 
-    Nobody else has its bundle (docs/besu.md#stale-bundles). Where a second old member executed it, it was an honest
-    one, and who refused it had lost something before: the audit names it.
+    Nobody but its sender and its new members has its bundle (docs/besu.md#stale-bundles), and what these fell back to
+    the others went through. Else it was an honest one, and the audit names who refused it.
     """
-    logs = await asyncio.gather(
-        *(w.node.memberships([group], addition.block_number, addition.block_number) for w in executed)
-    )
+    number = addition.block_number
+    logs = await asyncio.gather(*(w.node.memberships([group], number, number) for w in executed))
     old = [
         watcher
         for watcher, seen in zip(executed, logs, strict=True)
         if not any(log.added and log.member in watcher.node.enclave_keys for log in seen)
     ]
-    return len(old) <= 1
+    if len(old) > 1:
+        return False
+    (before,) = await executed[0].node.roots(group, [number - 1])
+    passed = await refused.node.roots(group, range(max(number - BUNDLED_BLOCKS, 0), number))
+    return not before.exists or any(view.state_root == before.state_root for view in passed if view.exists)
 
 
 async def misread_by(fleet: Fleet, addition: SeenAddition) -> tuple[str, tuple[str, ...]] | None:

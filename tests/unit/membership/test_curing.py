@@ -78,17 +78,21 @@ def history(*numbers: int) -> GroupHistory:
 @pytest.mark.parametrize(
     ("roots", "executed", "trouble"),
     [
-        ({8: "t", 9: "a", 10: "a", 11: "a", 12: "a"}, [9], None),
-        ({8: "t", 9: "a", 10: "b", 11: "b", 12: "b"}, [9, 10], None),
-        ({8: "t", 9: "a", 10: "a", 11: "c", 12: "c"}, [9, 11], "as others did"),
-        ({8: "t", 9: "a", 10: "t", 11: "t", 12: "t"}, [9], "executed nothing"),
-        ({8: "t", 9: "t", 10: "t", 11: "t", 12: "t"}, [], "same state"),
+        ({8: "true-5", 9: "a", 10: "a", 11: "a", 12: "a"}, [9], None),
+        ({8: "true-5", 9: "a", 10: "b", 11: "b", 12: "b"}, [9, 10], None),
+        ({8: "true-5", 9: "a", 10: "a", 11: "c", 12: "c"}, [9, 11], "as others did"),
+        ({8: "true-5", 9: "a", 10: "true-5", 11: "true-5", 12: "true-5"}, [9], "executed nothing"),
+        ({8: "true-5", 9: "true-5", 10: "true-5", 11: "true-5", 12: "true-5"}, [], "same state"),
+        ({8: "lock", 9: "a", 10: "a", 11: "a", 12: "a"}, [9], "those who refused the addition never had"),
     ],
 )
 def test_a_node_replays_all_only_if_its_newest_transaction_is_in_no_history(
     roots: dict[int, str], executed: list[int], trouble: str | None
 ) -> None:
-    """What it executed alone is fine; what others executed, too, or what nothing explains, is not risked."""
+    """What it executed alone is fine; what others executed, too, or what nothing explains, is not risked.
+
+    Nor is where it came from a state that is none of theirs: then they may be the ones that lost something.
+    """
     found = own_way_trouble(history(2, 5, 11), 9, roots, executed)
     assert (found is None) if trouble is None else (found is not None and trouble in found)
 
