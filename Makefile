@@ -45,9 +45,10 @@ package: $(VENV)/installed-dev ## Build wheel and source distribution, test what
 	rm -rf dist build
 	$(BIN)/python -m hatchling build --directory dist --target sdist
 	$(PIP) wheel --no-deps --no-build-isolation --wheel-dir dist dist/*.tar.gz
-	sh deploy/container/install.sh build/installed
+	sh deploy/container/install.sh build/installed kafka traces
 	$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible --output-file dist/sbom.cdx.json build/installed/bin/python
 	$(BIN)/python -m tests.packaging.licences build/installed > dist/licences.md
+	cd dist && sha256sum * >../build/SHA256SUMS && mv ../build/SHA256SUMS .
 	$(BIN)/python -m pytest -p no:cacheprovider tests/packaging
 
 bench: setup ## Measure, print a table and write it as JSON

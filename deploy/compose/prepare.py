@@ -11,11 +11,15 @@ import secrets
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
 import rlp
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from eth_keys import keys
 from eth_utils.address import to_canonical_address, to_checksum_address
@@ -28,6 +32,29 @@ BESU_USER: Final = 1000
 DAEMON_USER: Final = 10001
 POSTGRES_USER: Final = 70
 GRAFANA_USER: Final = 472
+KAFKA_USER: Final = 1000
+KAFKA_SETTINGS: Final = """\
+# One server that is broker and controller. Only QUEUE is for others: with TLS, and a password for it.
+process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@127.0.0.1:9094
+controller.listener.names=CONTROLLER
+inter.broker.listener.name=INTERNAL
+listeners=INTERNAL://127.0.0.1:9092,QUEUE://:9093,CONTROLLER://127.0.0.1:9094
+advertised.listeners=INTERNAL://127.0.0.1:9092,QUEUE://kafka:9093
+listener.security.protocol.map=INTERNAL:PLAINTEXT,QUEUE:SASL_SSL,CONTROLLER:PLAINTEXT
+log.dirs=/data
+offsets.topic.replication.factor=1
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+auto.create.topics.enable=false
+listener.name.queue.ssl.keystore.type=PEM
+listener.name.queue.ssl.keystore.location=/etc/kafka-network/server.pem
+listener.name.queue.sasl.enabled.mechanisms=PLAIN
+listener.name.queue.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required \
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +79,35 @@ def enclave_key() -> tuple[str, str]:
     private = key.private_bytes(Encoding.Raw, PrivateFormat.Raw, NoEncryption())
     public = key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
     return base64.b64encode(private).decode(), base64.b64encode(public).decode()
+
+
+def server_certificate(name: str) -> tuple[str, str]:
+    """Make a server's key and certificate in one text, as Kafka reads them, and the certificate alone, for clients.
+
+    Nobody signs for it: who has the certificate itself knows whom it talks to.
+    """
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=3650))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(key, SHA256())
+    )
+    public = certificate.public_bytes(Encoding.PEM).decode()
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode() + public, public
+
+
+def kafka_settings(password: str) -> str:
+    """Return Kafka's settings, with the password of the one user that the queue has."""
+    return KAFKA_SETTINGS.rstrip() + f' user_orchestrator="{password}";\n'
 
 
 def extra_data(validators: Sequence[str]) -> str:
@@ -144,14 +200,18 @@ def files(template: str) -> dict[str, tuple[str, int, int]]:
             f"{member}/tessera.key": (locked, 0o400, BESU_USER),
             f"{member}/tessera.json": (json.dumps(tessera(member), indent=2), 0o400, BESU_USER),
         }
+    kafka, kafka_certificate = server_certificate("kafka")
     queue = "authorization {\n  user: orchestrator\n  password: " + json.dumps(queue_password) + "\n}\n"
     return written | {
         "daemon/orchestrator.toml": (toml, 0o400, DAEMON_USER),
         "daemon/owner.key": (owner.private, 0o400, DAEMON_USER),
         "daemon/store.password": (store_password, 0o400, DAEMON_USER),
         "daemon/queue.password": (queue_password, 0o400, DAEMON_USER),
+        "daemon/kafka.pem": (kafka_certificate, 0o400, DAEMON_USER),
         "postgres/password": (store_password, 0o400, POSTGRES_USER),
         "nats/nats.conf": ("port: 4222\njetstream { store_dir: /data }\n" + queue, 0o400, BESU_USER),
+        "kafka/server.pem": (kafka, 0o400, KAFKA_USER),
+        "kafka/server.properties": (kafka_settings(queue_password), 0o400, KAFKA_USER),
         "grafana/password": (secrets.token_urlsafe(24), 0o400, GRAFANA_USER),
     }
 

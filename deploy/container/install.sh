@@ -1,8 +1,14 @@
 #!/bin/sh
 # Installs the wheel in dist/ with the locked requirements, each checked by its hash, into a new environment.
-# Usage: install.sh TARGET, in a folder with requirements.txt, requirements-build.txt and dist/*.whl.
+# Usage: install.sh TARGET [EXTRA…], in a folder with requirements.txt, requirements-build.txt, dist/*.whl, and for each
+# extra its requirements-EXTRA.txt, which has what is in requirements.txt as well, in the same versions.
 set -eu
 target=$1
+shift
+locked=requirements.txt
+for extra in "$@"; do
+    locked="$locked requirements-$extra.txt"
+done
 tools=$(mktemp -d)
 trap 'rm -rf "$tools"' EXIT
 
@@ -13,10 +19,13 @@ set -- dist/*.whl
 python3 -m venv "$tools/environment"
 pip="$tools/environment/bin/python -m pip --disable-pip-version-check --no-input --quiet"
 $pip install --require-hashes --requirement requirements-build.txt
-$pip wheel --no-deps --no-build-isolation --require-hashes --requirement requirements.txt --wheel-dir "$tools/wheels"
+# shellcheck disable=SC2086 # several files
+$pip wheel --no-deps --no-build-isolation --require-hashes $(printf -- '--requirement %s ' $locked) \
+    --wheel-dir "$tools/wheels"
 
 # By name, so that the environment says where its packages come from; it gets no pip: what runs there installs nothing.
-sed -n 's/^\([A-Za-z0-9].*[^ ]\) *\\$/\1/p' requirements.txt >"$tools/names"
+# shellcheck disable=SC2086 # several files
+sed -n 's/^\([A-Za-z0-9].*[^ ]\) *\\$/\1/p' $locked | sort -u >"$tools/names"
 echo besu-membership-orchestrator >>"$tools/names"
 python3 -m venv --without-pip "$target"
 $pip --python "$target/bin/python" install --no-index --no-deps --pre \

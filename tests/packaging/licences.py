@@ -28,6 +28,7 @@ ACCEPTED = {
 """What the project may be installed with; each was read before it was put here."""
 
 SAID_OTHERWISE = {
+    "3-Clause BSD License": "BSD-3-Clause",
     "Apache 2.0": "Apache-2.0",
     "Apache License 2.0": "Apache-2.0",
     "Apache License, Version 2.0": "Apache-2.0",

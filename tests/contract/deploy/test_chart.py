@@ -8,6 +8,7 @@ import kubernetes_validate
 import pytest
 import yaml  # type: ignore[import-untyped] # it has no types of its own
 
+from orchestrator.config import load_config
 from tests.contract.deploy.places import CHART, COMPOSE, yaml_of
 from tests.servers.programs import find_program
 
@@ -20,6 +21,7 @@ EVERYTHING = {
     "tolerations": [{"key": "consortium", "operator": "Exists"}],
     "podLabels": {"team": "ledger"},
 }
+KAFKA: dict[str, Any] = yaml_of(CHART.parent / "kafka.yaml")
 LEAST: dict[str, Any] = {"replicas": 1, "networkPolicy": {"enabled": False}, "migration": {"enabled": False}}
 
 
@@ -50,7 +52,7 @@ def test_the_chart_is_one() -> None:
     assert (found["total_charts_linted"], found["errors"]) == (1, [])
 
 
-@pytest.mark.parametrize("values", [{}, EVERYTHING, LEAST], ids=["default", "everything", "least"])
+@pytest.mark.parametrize("values", [{}, EVERYTHING, LEAST, KAFKA], ids=["default", "everything", "least", "kafka"])
 def test_what_it_renders_is_kubernetes(values: dict[str, Any]) -> None:
     """Whatever is switched on, each object follows Kubernetes' schema for it, with no key that it does not know."""
     documents = rendered(values)
@@ -164,3 +166,24 @@ def test_the_default_configuration_is_complete() -> None:
     mounted = {f"/run/secrets/orchestrator/{key}" for key in values["secrets"]["files"].values()}
     assert '"/run/secrets/orchestrator/owner.key"' in values["configuration"]
     assert "/run/secrets/orchestrator/owner.key" in mounted
+
+
+def test_the_values_for_kafka_are_a_configuration(tmp_path: Path) -> None:
+    """With the files of the secret where the chart mounts them the daemon takes it, and may talk to each server."""
+    found = rendered(KAFKA)
+    text: str = next(d["data"]["orchestrator.toml"] for d in found if "orchestrator.toml" in d.get("data", {}))
+    (container, *_) = of_kind(found, "StatefulSet")["spec"]["template"]["spec"]["containers"]
+    given = {entry["name"]: entry["value"] for entry in container["env"] if entry["name"].endswith("_FILE")}
+    for path in given.values():
+        name = Path(path).name
+        (tmp_path / name).write_text("8f2a55949038a9610f50fb23b5883af3b4ecb3c3bb792cbcefbd1542c692be63")
+        (tmp_path / name).chmod(0o600)
+    place = "/run/secrets/orchestrator"
+    (tmp_path / "orchestrator.toml").write_text(text.replace(place, str(tmp_path)))
+    here = {name: path.replace(place, str(tmp_path)) for name, path in given.items()}
+    config = load_config(tmp_path / "orchestrator.toml", here)
+    assert {"ORCHESTRATOR_BROKER__PASSWORD_FILE", "ORCHESTRATOR_BROKER__CA_FILE"} <= set(given)
+    ports = {int(server.rpartition(":")[2]) for server in config.broker.url.split(",")}
+    assert config.broker.url.startswith("kafkas://")
+    rules = of_kind(found, "NetworkPolicy")["spec"]["egress"]
+    assert ports <= {entry["port"] for rule in rules for entry in rule["ports"]}

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import rlp
+from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from jsonschema import Draft202012Validator
 
@@ -20,8 +21,28 @@ from tests.contract.deploy.places import COMPOSE, DEPLOY, yaml_of
 
 OPTIONS = json.loads((Path(__file__).parent / "options.json").read_text())
 SERVICES: dict[str, dict[str, Any]] = yaml_of(COMPOSE / "compose.yaml")["services"]
+KAFKA = "4.3.1"
 BESU = "25.4.1"
 LINES = ["20.10.4", "21.1.7", "22.4.4", "23.10.3", "24.12.2", "25.4.1", "25.5.0"]
+
+
+def with_kafka() -> dict[str, Any]:
+    """What Compose makes of the two files: lists of volumes grow, mappings are laid over each other."""
+    whole, over = yaml_of(COMPOSE / "compose.yaml"), yaml_of(COMPOSE / "kafka.yaml")
+    for name, service in over["services"].items():
+        below = whole["services"].setdefault(name, {})
+        for key, value in service.items():
+            if key == "volumes":
+                below[key] = [*below.get(key, []), *value]
+            elif key in {"environment", "depends_on"}:
+                below[key] = below.get(key, {}) | value
+            else:
+                below[key] = value
+    whole["volumes"] |= over["volumes"]
+    return whole
+
+
+NETWORKS = [yaml_of(COMPOSE / "compose.yaml"), with_kafka()]
 
 
 @pytest.fixture(scope="module")
@@ -42,22 +63,24 @@ def network(prepare: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Pa
     return folder
 
 
-def test_the_compose_file_is_one() -> None:
+@pytest.mark.parametrize("name", ["compose.yaml", "kafka.yaml"])
+def test_the_compose_file_is_one(name: str) -> None:
     """It follows the Compose specification's schema."""
     place = resources.files("check_jsonschema") / "builtin_schemas" / "vendor" / "compose-spec.json"
     schema = json.loads(place.read_text())
-    mistakes = Draft202012Validator(schema).iter_errors(yaml_of(COMPOSE / "compose.yaml"))
+    mistakes = Draft202012Validator(schema).iter_errors(yaml_of(COMPOSE / name))
     assert [f"{mistake.json_path}: {mistake.message}" for mistake in mistakes] == []
 
 
-def test_services_know_each_other() -> None:
+@pytest.mark.parametrize("whole", NETWORKS, ids=["nats", "kafka"])
+def test_services_know_each_other(whole: dict[str, Any]) -> None:
     """Whatever a service waits for, shares a network with, or mounts is in the file or beside it."""
-    whole = yaml_of(COMPOSE / "compose.yaml")
-    for name, service in SERVICES.items():
-        assert set(service.get("depends_on", {})) <= set(SERVICES), name
+    services = whole["services"]
+    for name, service in services.items():
+        assert set(service.get("depends_on", {})) <= set(services), name
         assert set(service.get("networks", {})) <= set(whole["networks"]), name
         shared = service.get("network_mode", "none")
-        assert shared == "none" or shared.removeprefix("service:") in SERVICES, name
+        assert shared == "none" or shared.removeprefix("service:") in services, name
         for mount in service.get("volumes", []):
             source = mount["source"] if isinstance(mount, dict) else mount.split(":")[0]
             there = (COMPOSE / source).exists() if source.startswith(".") else source in whole["volumes"]
@@ -66,7 +89,7 @@ def test_services_know_each_other() -> None:
 
 def test_no_service_can_write_where_it_need_not() -> None:
     """Every service has a read-only root and no capabilities, and none but those that own files is root."""
-    for name, service in SERVICES.items():
+    for name, service in with_kafka()["services"].items():
         assert service["read_only"], name
         assert service["cap_drop"] == ["ALL"], name
         assert "0:0" not in service.get("user", "") or name in {"prepare", "own-volumes"}, name
@@ -74,7 +97,7 @@ def test_no_service_can_write_where_it_need_not() -> None:
 
 def test_nothing_is_published_beyond_this_machine() -> None:
     """Ports that are opened are opened on loopback."""
-    ports = [port for service in SERVICES.values() for port in service.get("ports", [])]
+    ports = [port for service in with_kafka()["services"].values() for port in service.get("ports", [])]
     assert ports
     assert [port for port in ports if not port.startswith("127.0.0.1:")] == []
 
@@ -147,6 +170,48 @@ def test_the_daemons_configuration_is_valid(network: Path) -> None:
     key = (network / "daemon" / "owner.key").read_text()
     assert signer_from_key(key).address == config.accounts[0].address
     assert all(path.stat().st_mode & 0o077 == 0 for path in network.rglob("*") if path.name != "done")
+
+
+def test_kafka_knows_its_settings(network: Path) -> None:
+    """Every setting is one that the release of the image has, and only the listener with TLS is for other machines."""
+    kafka = with_kafka()["services"]["kafka"]
+    assert kafka["image"].endswith(f":{KAFKA}")
+    pom = (Path(__file__).parents[2] / "servers" / "kafka" / "pom.xml").read_text()
+    assert f"<version>{KAFKA}</version>" in pom, "what the tests run is what is deployed"
+    lines = (network / "kafka" / "server.properties").read_text().splitlines()
+    settings = dict(line.split("=", 1) for line in lines if not line.startswith("#"))
+    assert set(settings) == set(OPTIONS["kafka"])
+    protocols = dict(part.split(":") for part in settings["listener.security.protocol.map"].split(","))
+    listeners = dict(part.split("://") for part in settings["listeners"].split(","))
+    reachable = {name for name, address in listeners.items() if not address.startswith("127.0.0.1:")}
+    assert {protocols[name] for name in reachable} == {"SASL_SSL"}
+    mounted = {f"{mount['target']}/server.pem" for mount in kafka["volumes"] if isinstance(mount, dict)}
+    assert settings["listener.name.queue.ssl.keystore.location"] in mounted
+
+
+def test_the_daemons_reach_kafka(network: Path) -> None:
+    """With the second file the daemons' configuration is one for Kafka, by its certificate's name and its password; and
+    nothing waits for NATS, which is left out.
+    """
+    services = with_kafka()["services"]
+    settings = (network / "kafka" / "server.properties").read_text()
+    certificate = x509.load_pem_x509_certificate((network / "daemon" / "kafka.pem").read_bytes())
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    for name in ("orchestrator1", "orchestrator2"):
+        given = {
+            key: value.replace("/etc/orchestrator", str(network / "daemon"))
+            for key, value in services[name]["environment"].items()
+        }
+        config = load_config(network / "daemon" / "orchestrator.toml", given)
+        host, port = config.broker.url.removeprefix("kafkas://").split(":")
+        assert (host, names.get_values_for_type(x509.DNSName)) == ("kafka", ["kafka"])
+        assert f"advertised.listeners=INTERNAL://127.0.0.1:9092,QUEUE://{host}:{port}\n" in settings
+        assert config.broker.password_file is not None
+        assert f'user_{config.broker.user}="{config.broker.password_file.read_text()}";' in settings
+        assert config.broker.ca_file is not None
+        assert config.broker.sasl_mechanism == "PLAIN"
+        assert services[name]["depends_on"]["nats"]["required"] is False
+    assert services["nats"]["profiles"]
 
 
 def test_a_network_is_made_once(prepare: ModuleType, network: Path) -> None:

@@ -1,3 +1,4 @@
+import json
 import re
 import subprocess
 import sys
@@ -35,11 +36,32 @@ def test_the_image_runs_as_nobody() -> None:
     assert "useradd --system --uid 10001 " in last
 
 
+def test_the_image_speaks_to_every_queue() -> None:
+    """The extras that a configuration may need are installed, each from a list with hashes that is copied; `make
+    package` installs, lists and looks at the licences of the same.
+    """
+    (step,) = re.findall(r'^RUN \["sh", "./install.sh", "/opt/orchestrator", (.*)\]$', TEXT, re.MULTILINE)
+    extras = json.loads(f"[{step}]")
+    assert extras == ["kafka", "traces"]
+    (copied,) = re.findall(r"^COPY (requirements.txt .*)$", TEXT, re.MULTILINE)
+    assert {f"requirements-{extra}.txt" for extra in extras} <= set(copied.split())
+    makefile = (ROOT / "Makefile").read_text()
+    assert f"install.sh build/installed {' '.join(extras)}\n" in makefile
+    plain = pins(ROOT / "requirements.txt")
+    for extra in extras:
+        assert plain < pins(ROOT / f"requirements-{extra}.txt"), "one version of each package, whatever is installed"
+
+
+def pins(path: Path) -> set[str]:
+    return set(re.findall(r"^(\S+==.*?) *\\$", path.read_text(), re.MULTILINE))
+
+
 def test_images_are_named_whole() -> None:
     """Every image has its registry and a version: what is pulled is not left to the machine's configuration."""
     images = re.findall(r"^FROM (\S+)", TEXT, re.MULTILINE)
-    services = yaml.safe_load((COMPOSE / "compose.yaml").read_text())["services"].values()
-    images += [service["image"] for service in services if "build" not in service]
+    for name in ("compose.yaml", "kafka.yaml"):
+        services = yaml.safe_load((COMPOSE / name).read_text())["services"].values()
+        images += [service["image"] for service in services if "build" not in service and "image" in service]
     images.append(yaml.safe_load((CHART / "values.yaml").read_text())["metrics"]["image"])
     ours = {"orchestrator:1"}
     unclear = [
