@@ -15,12 +15,15 @@ import aio_pika
 import nats
 import pytest
 from aio_pika.abc import AbstractIncomingMessage, ExchangeType
+from confluent_kafka import Consumer
 
 from orchestrator.broker.connecting import connect
+from orchestrator.broker.names import Names
 from orchestrator.broker.port import Broker, DeadLetter
 from orchestrator.engine.intake.requests import REQUEST_TYPE
 from orchestrator.engine.ports import BrokerError
 from tests.patience import patient
+from tests.servers.kafka_server import KafkaServer
 from tests.servers.nats_server import NatsServer
 from tests.servers.rabbitmq_server import RabbitMQServer
 
@@ -121,28 +124,72 @@ async def rabbitmq_subscriber(url: str) -> AsyncIterator[Heard]:
         await connection.close()
 
 
+def kafka_subscriber(topic: str) -> Callable[[str], AbstractAsyncContextManager[Heard]]:
+    """Make what reads the events' topic from its beginning, over the daemon's lives."""
+
+    @asynccontextmanager
+    async def subscriber(url: str) -> AsyncIterator[Heard]:
+        heard = Heard()
+        settings = {"bootstrap.servers": url.removeprefix("kafka://"), "group.id": f"{topic}.test", "log_level": 2}
+        consumer = Consumer({**settings, "auto.offset.reset": "earliest"})
+        consumer.subscribe([topic])
+        done = asyncio.Event()
+
+        async def read() -> None:
+            while not done.is_set():
+                for message in await asyncio.to_thread(consumer.consume, 500, 0.2):
+                    if message.error() is None:
+                        heard.take(message.value() or b"")
+
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(read())
+            yield heard
+            done.set()  # not cancelled: its thread would go on with a consumer that is closed
+        await asyncio.to_thread(consumer.close)
+
+    return subscriber
+
+
 async def silent(_: Exception) -> None: ...
 
 
 @dataclass(frozen=True)
 class Middle:
-    """A message queue that can be killed."""
+    """A message queue that can be killed, and how many requests it gets, a burst at a time."""
 
     url: str
     requests: int
+    burst: int
     drops_duplicates: bool
+    dies: bool
     kill: Callable[[], None]
     start: Callable[[], None]
     subscriber: Callable[[str], AbstractAsyncContextManager[Heard]]
+    names: Names = field(default_factory=Names)
+
+    @property
+    def settings(self) -> str:
+        """The names, as a daemon is configured with them."""
+        names = {name: getattr(self.names, name) for name in ("requests", "dead", "events", "consumer", "verdicts")}
+        return "".join(["[broker.names]\n", *(f'{name} = "{value}"\n' for name, value in names.items())])
 
 
-@pytest.fixture(
-    params=["nats", "rabbitmq"],
-)
+@pytest.fixture(params=["nats", "rabbitmq", "kafka"])
 def middle(request: pytest.FixtureRequest) -> Middle:
     if request.param == "nats":
         nats_server: NatsServer = request.getfixturevalue("nats_server")
-        return Middle(nats_server.url, 2000, True, nats_server.kill, nats_server.start, nats_subscriber)
+        return Middle(nats_server.url, 900, 150, True, True, nats_server.kill, nats_server.start, nats_subscriber)
+    if request.param == "kafka":
+        kafka: KafkaServer = request.getfixturevalue("kafka_server")
+        prefix: str = request.getfixturevalue("kafka_prefix")
+        names = Names(
+            requests=f"{prefix}.requests",
+            dead=f"{prefix}.dead",
+            events=f"{prefix}.events",
+            verdicts=f"{prefix}.verdicts",
+            consumer=f"{prefix}.orchestrator",
+        )
+        return Middle(kafka.url, 160, 80, False, False, kafka.kill, kafka.start, kafka_subscriber(names.events), names)
     url: str = request.getfixturevalue("rabbitmq_url")
     server: RabbitMQServer = request.getfixturevalue("rabbitmq_server")
 
@@ -150,11 +197,15 @@ def middle(request: pytest.FixtureRequest) -> Middle:
         server.write_tables()
         server.kill()
 
-    return Middle(url, 1000, False, kill, server.start, rabbitmq_subscriber)
+    return Middle(url, 400, 100, False, True, kill, server.start, rabbitmq_subscriber)
 
 
-async def publish(broker: Broker, numbers: range) -> None:
+async def publish(broker: Broker, numbers: range, heard: Heard, burst: int) -> None:
+    """Publish requests, each as soon as another one is through that was so many before it: the blows, which wait for
+    ends, too, fall when a burst is on its way in and another one's events on theirs out.
+    """
     for number in numbers:
+        await heard.until_ended(number - number // INVALID_EVERY - 1 - burst)
         while True:
             try:
                 await broker.request(request_of(number))
@@ -165,32 +216,37 @@ async def publish(broker: Broker, numbers: range) -> None:
 
 
 @asynccontextmanager
-async def prepared(url: str, folder: Path) -> AsyncIterator[Broker]:
+async def prepared(middle: Middle, folder: Path) -> AsyncIterator[Broker]:
     """A queue whose streams are there."""
-    async with connect(url, directory=folder) as broker:
+    async with connect(middle.url, directory=folder, names=middle.names) as broker:
         await broker.check()
         yield broker
 
 
 @pytest.mark.timeout(PATIENCE_SECONDS + 120)
 async def test_nothing_is_lost_or_done_twice(
-    middle: Middle, run_daemon: Callable[[str], "Daemon"], tmp_path: Path
+    middle: Middle, run_daemon: Callable[..., "Daemon"], tmp_path: Path
 ) -> None:
-    """SIGKILL of daemon, queue and both while requests pour in: each is one change or one dead letter."""
+    """SIGKILL of daemon, queue and both while requests pour in: each is one change or one dead letter.
+
+    Kafka, whose start is the dearest, only loses the daemon; what its own death does is in `tests/contract/broker`.
+    """
     total = middle.requests
-    daemon = run_daemon(middle.url)
+    daemon = run_daemon(middle.url, extra=middle.settings)
     async with (
-        prepared(middle.url, tmp_path) as broker,
+        prepared(middle, tmp_path) as broker,
         middle.subscriber(middle.url) as heard,
         asyncio.TaskGroup() as tasks,
     ):
         for first in range(16):
-            tasks.create_task(publish(broker, range(first, total, 16)))
+            tasks.create_task(publish(broker, range(first, total, 16), heard, middle.burst))
 
         async def strike() -> None:
             await heard.until_ended(total // 8)
             await asyncio.to_thread(daemon.kill)
             daemon.start()
+            if not middle.dies:
+                return
             await heard.until_ended(total // 4)
             await asyncio.to_thread(middle.kill)
             await asyncio.to_thread(middle.start)
