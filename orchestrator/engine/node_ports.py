@@ -182,6 +182,12 @@ class NodePort(Protocol):
     async def roots_of(self, privacy_group_ids: Sequence[str], block_number: int) -> tuple[GroupView, ...]:
         """Return many groups at one block in few round trips: the state root only, all else left empty."""
 
+    async def public_roots(self, block_numbers: Sequence[int]) -> tuple[tuple[str, str], ...]:
+        """Return the hashes of several blocks, each with the state root of the public chain after it, in batches.
+
+        Two roots that are equal have no transaction between them (docs/besu.md#looking-before-leaping, 10).
+        """
+
     async def abi(self, privacy_group_id: str) -> str | None:
         """Return the dialect of the group's contract: ``"bytes"``, ``"bytes32"``, ``"unusable"``, None for no group."""
 

@@ -11,8 +11,9 @@ from typing import Final
 from rich.console import Console
 from rich.table import Table
 
-from tests.capacity.formulas import Load, first_history_calls
+from tests.capacity.formulas import Load, halved_history_calls
 from tests.capacity.measuring import Size, measure
+from tests.capacity.scanning import scanned
 
 SIZES: Final = (
     Size(nodes=4, groups=100, members=3, at_once=8, per_block=4, blocks=12),
@@ -65,8 +66,16 @@ def _reckon(console: Console) -> None:
         )
     console.print(table)
     for blocks in (100_000, 6_300_000):
-        calls = [first_history_calls(10_000, blocks, first_hand=first_hand) for first_hand in (True, False)]
-        console.print(f"first history of 10,000 transactions in {blocks:,} blocks: {calls[0]:,.0f} or {calls[1]:,.0f}")
+        calls = halved_history_calls(10_000, blocks)
+        console.print(f"first history of 10,000 transactions in {blocks:,} blocks, by halving: {calls:,.0f} calls")
+    table = Table(title="First history in 1,000,000 blocks, one by one", title_justify="left")
+    for name in ("blocks with a transaction", "roots", "looks", "calls", "round trips", "MB"):
+        table.add_column(name)
+    for one_in in (1_000, 200, 64, 20, 1):
+        found = scanned(1_000_000, one_in)
+        scan = (found.roots, found.looks, found.calls, found.trips, found.megabytes)
+        table.add_row(f"1 in {one_in:,}", *(f"{value:,.0f}" for value in scan))
+    console.print(table)
 
 
 if __name__ == "__main__":

@@ -123,13 +123,13 @@ def store_bytes(changes: float, bytes_each: float) -> float:
     return changes * bytes_each
 
 
-def first_history_calls(transactions: int, blocks: int, *, first_hand: bool) -> float:
-    """Return the calls of reading a group's history for its first forecast; later ones read what is new.
+def halved_history_calls(transactions: int, blocks: int) -> float:
+    """Return the calls of a group's first history by halving, as a member's node that never replayed anything allows.
+
+    Where each has replayed something, every block of the chain with a transaction counts (`scanning`).
 
     Args:
         transactions: Blocks of the chain in which the group has an executed transaction.
         blocks: Length of the chain.
-        first_hand: Whether a member's node never replayed anything: then blocks are found by halving, else one by one.
     """
-    halvings = max(1, blocks // max(transactions, 1)).bit_length()
-    return transactions + (transactions * halvings if first_hand else blocks)
+    return transactions * (1 + max(1, blocks // max(transactions, 1)).bit_length())

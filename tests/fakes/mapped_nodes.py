@@ -105,6 +105,10 @@ class MapNode(FakeNode):
         roots = [(number, self._root(privacy_group_id, number)) for number in block_numbers]
         return tuple(GroupView(block_number=n, exists=bool(root), state_root=root) for n, root in roots)
 
+    async def public_roots(self, block_numbers: Sequence[int]) -> tuple[tuple[str, str], ...]:
+        self._ask()
+        return tuple((self.chain.block(number).block_hash, f"public {number}") for number in block_numbers)
+
     def _root(self, group: str, number: int) -> str:
         if self.odd_from is not None and number >= self.odd_from:
             return f"odd root of {self.name}"

@@ -451,6 +451,11 @@ class FakeNode:
         views = (self._view(privacy_group_id, number) for number in block_numbers)
         return tuple(GroupView(block_number=v.block_number, exists=v.exists, state_root=v.state_root) for v in views)
 
+    async def public_roots(self, block_numbers: Sequence[int]) -> tuple[tuple[str, str], ...]:
+        self._ask()
+        self._check_known(max(block_numbers, default=0))
+        return tuple((self.network.blocks[n].block_hash, digest("public", n)) for n in block_numbers)
+
     async def abi(self, privacy_group_id: str) -> str | None:
         self._ask()
         return "bytes" if privacy_group_id in self.network.groups else None

@@ -9,7 +9,13 @@ from orchestrator.besu.adapter.port_failures import LOOK_AGAIN, meaning, read_ag
 from orchestrator.besu.adapter.reasons import distribution_failure, marker_failure, read_failure, send_failure
 from orchestrator.besu.adapter.receipts import outcome_of
 from orchestrator.besu.client.enclave_probe import EnclaveProbe
-from orchestrator.besu.client.histories import read_balances, read_blocks, read_memberships, read_private_sizes
+from orchestrator.besu.client.histories import (
+    read_balances,
+    read_blocks,
+    read_memberships,
+    read_private_sizes,
+    read_public_roots,
+)
 from orchestrator.besu.client.node import Node
 from orchestrator.besu.codec.management_contract import (
     PRIVACY_PRECOMPILE,
@@ -176,6 +182,11 @@ class BesuNode:
         return tuple(
             GroupView(block_number=block_number, exists=root is not None, state_root=root or "") for root in roots
         )
+
+    @read_again
+    async def public_roots(self, block_numbers: Sequence[int]) -> tuple[tuple[str, str], ...]:
+        """Return the hashes of blocks, each with the public chain's state root."""
+        return await read_public_roots(self._node, block_numbers)
 
     @read_again
     async def abi(self, privacy_group_id: str) -> str | None:

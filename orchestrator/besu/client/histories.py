@@ -1,4 +1,4 @@
-"""What the forecast of an addition reads of a node: whole blocks, balances, and who came into groups and left them."""
+"""What the forecast of an addition reads of a node: blocks, their roots, balances, who came into groups and left."""
 
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -51,6 +51,28 @@ async def read_blocks(node: Node, block_numbers: Sequence[int]) -> tuple[Block, 
             if block.head.number != number:
                 raise ProtocolError(f"asked for block {number}, answered another")
             found.append(_whole(block))
+    return tuple(found)
+
+
+async def read_public_roots(node: Node, block_numbers: Sequence[int]) -> tuple[tuple[str, str], ...]:
+    """Return the hashes of some blocks, each with the state root of the public chain after it, in batches.
+
+    Args:
+        node: Where to read.
+        block_numbers: Which; the node has to have them.
+
+    Raises:
+        BesuError: The node cannot be read, or has not all of the blocks.
+    """
+    found: list[tuple[str, str]] = []
+    for start in range(0, len(block_numbers), BLOCKS_AT_ONCE):
+        numbers = block_numbers[start : start + BLOCKS_AT_ONCE]
+        answered = await node.http.batch([Call("eth_getBlockByNumber", (hex(number), False)) for number in numbers])
+        for number, answer in zip(numbers, answered, strict=True):
+            at, block_hash, root = answers.known(answers.read_public_root, result_of(answer), f"block {number}")
+            if at != number:
+                raise ProtocolError(f"asked for block {number}, answered another")
+            found.append((block_hash, root))
     return tuple(found)
 
 

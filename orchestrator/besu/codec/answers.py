@@ -129,6 +129,12 @@ def read_head(value: Any) -> Head:
     )
 
 
+def read_public_root(value: Any) -> tuple[int, str, str]:
+    """Read of a block its number, its hash and the public chain's state root after it."""
+    fields = _object(value)
+    return read_number(fields.get("number")), read_hash(fields.get("hash")), read_hash(fields.get("stateRoot"))
+
+
 def read_block(value: Any) -> Block:
     """Read a block with whole transactions."""
     fields = _object(value)

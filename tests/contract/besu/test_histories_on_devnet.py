@@ -8,7 +8,13 @@ import pytest
 
 from orchestrator.besu import FlexiblePrivacyGroups, HttpNode, Node, open_session, signer_from_key
 from orchestrator.besu.adapter.port import BesuNode
-from orchestrator.besu.client.histories import BLOCKS_AT_ONCE, read_balances, read_blocks, read_memberships
+from orchestrator.besu.client.histories import (
+    BLOCKS_AT_ONCE,
+    read_balances,
+    read_blocks,
+    read_memberships,
+    read_public_roots,
+)
 from orchestrator.besu.errors import NotKnownError
 from orchestrator.devnet import DevnetConfig, running_devnet
 from orchestrator.engine.history.forecaster import Forecaster, Question
@@ -104,9 +110,21 @@ async def test_blocks_are_read_with_what_accounts_sent() -> None:
         assert content.gas_limit >= marker.gas_limit
         assert await read_balances(node, [marker.sender], net.created_in) == {marker.sender: 0}
 
+        around = [*range(net.created_in + 1), *[net.created_in] * BLOCKS_AT_ONCE]
+        roots = await read_public_roots(node, around)
+        assert roots[net.created_in] == roots[-1]
+        assert roots[net.created_in][0] == content.block_hash
+        moved = [n for n in around[1 : net.created_in + 1] if roots[n][1] != roots[n - 1][1]]
+        with_transactions = [
+            b.number for b in await read_blocks(node, around[1 : net.created_in + 1]) if b.transactions
+        ]
+        assert moved == with_transactions
+
 
 async def test_a_block_that_a_node_does_not_have_is_not_an_empty_one() -> None:
     """Beyond the head nothing is answered, which is not known, and no block without transactions."""
     async with a_group("23.10.3") as net:
         with pytest.raises(NotKnownError, match="no block 1000000"):
             await read_blocks(net.nodes[0], [1_000_000])
+        with pytest.raises(NotKnownError, match="no block 1000000"):
+            await read_public_roots(net.nodes[0], [0, 1_000_000])

@@ -2,8 +2,9 @@
 
 import pytest
 
-from tests.capacity.formulas import Load, first_history_calls
+from tests.capacity.formulas import Load, halved_history_calls
 from tests.capacity.measuring import LATER, Line, Size, measure
+from tests.capacity.scanning import scanned
 
 SMALL = Size(nodes=6, groups=60, members=3, at_once=6, per_block=3, blocks=8)
 LARGER = Size(nodes=6, groups=240, members=3, at_once=6)
@@ -38,6 +39,11 @@ def test_the_sizes_of_the_guide() -> None:
     """What the guide's table says of the largest network."""
     load = Load(nodes=50, groups=100_000, members=3, changes_per_minute=1_000)
     assert (load.held, round(load.lanes), round(load.audit_rounds)) == (6_000, 350, 50)
-    assert first_history_calls(10_000, 6_300_000, first_hand=False) > 30 * first_history_calls(
-        10_000, 100_000, first_hand=True
-    )
+    assert halved_history_calls(10_000, 100_000) == 50_000
+
+
+@pytest.mark.parametrize(("one_in", "calls"), [(1_000, 1_700), (200, 6_500), (1, 101_000)])
+def test_a_first_history_costs_what_the_guide_says(one_in: int, calls: int) -> None:
+    """Blocks without transactions cost next to nothing, and where there are none it is a hundredth more."""
+    found = scanned(100_000, one_in)
+    assert found.calls == pytest.approx(calls, rel=0.05)

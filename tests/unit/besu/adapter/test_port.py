@@ -79,6 +79,7 @@ class Replica:
         transaction = {"hash": HASH, "from": ACCOUNT, "nonce": "0x0", "to": PRECOMPILE, "input": "0x" + "44" * 64}
         transaction |= {"value": "0x0", "gas": "0x5608", "gasPrice": "0x0"}
         fields = {"number": hex(at), "hash": HASH, "parentHash": HASH, "timestamp": "0x1", "gasLimit": "0x1fffff"}
+        fields["stateRoot"] = ROOT
         return fields | {"transactions": [transaction if full else HASH]}
 
     def root(self, _: str, number: str) -> Any:
@@ -128,6 +129,7 @@ READERS: dict[str, Callable[[BesuNode], Awaitable[Any]]] = {
     "pooled": lambda node: node.pooled([HASH]),
     "view": lambda node: node.view(GROUP, HEAD),
     "roots": lambda node: node.roots(GROUP, [HEAD - 1, HEAD]),
+    "public_roots": lambda node: node.public_roots([HEAD - 1, HEAD]),
     "roots_of": lambda node: node.roots_of([GROUP], HEAD),
     "abi": lambda node: node.abi(GROUP),
     "owns": lambda node: node.owns(GROUP, ACCOUNT),
@@ -157,6 +159,7 @@ AT_A_BLOCK = (
     "memberships",
     "view",
     "roots",
+    "public_roots",
     "roots_of",
     "additions",
     "has_state",

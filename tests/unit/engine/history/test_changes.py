@@ -1,24 +1,52 @@
 """Finding the blocks of a group by its state roots."""
 
 import asyncio
+from bisect import bisect_right
 from collections.abc import Sequence
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.engine.history.changes import ROOTS_AT_ONCE, Bounds, FoundChanges, scan_changes, split_changes
+from orchestrator.engine.history.changes import (
+    NARROW,
+    ROOTS_AT_ONCE,
+    WIDE,
+    Bounds,
+    FoundChanges,
+    scan_changes,
+    split_changes,
+)
+from orchestrator.engine.node_ports import NodeError
 from orchestrator.membership.model import GroupView
 from tests.fakes.network import FakeNetwork, FakeNode
 
 
 class Roots(FakeNode):
-    """A node of which only the state roots matter, block by block; empty for no state."""
+    """A node of which only the state roots matter, block by block; empty for no state.
 
-    def __init__(self, roots: Sequence[str]) -> None:
+    Args:
+        roots: The group's.
+        busy: The blocks that have a transaction; None for all.
+    """
+
+    def __init__(self, roots: Sequence[str], busy: Sequence[int] | None = None) -> None:
         super().__init__(FakeNetwork(), "node")
         self.by_block = roots
+        self.busy = range(1, len(roots)) if busy is None else sorted(busy)
         self.asked = 0
+        self.looks = 0
+        self.branch = "first"
+        self.left_at: int | None = None
         self.largest = 0
+
+    async def public_roots(self, block_numbers: Sequence[int]) -> tuple[tuple[str, str], ...]:
+        self.looks += len(block_numbers)
+        self.largest = max(self.largest, len(block_numbers))
+        if self.left_at is not None and self.looks >= self.left_at:
+            self.branch = "another"
+        moved = [bisect_right(self.busy, number) for number in block_numbers]
+        return tuple((f"{self.branch} {n}", f"after {m} blocks") for n, m in zip(block_numbers, moved, strict=True))
 
     async def roots(self, privacy_group_id: str, block_numbers: Sequence[int]) -> tuple[GroupView, ...]:
         assert privacy_group_id == "g"
@@ -30,9 +58,9 @@ class Roots(FakeNode):
 
 def healthy(blocks: Sequence[int], head: int) -> list[str]:
     """The root after each block: another one after each of these."""
-    roots = [""]
+    roots, changed = [""], set(blocks)
     for number in range(1, head + 1):
-        roots.append(f"root {number}" if number in blocks else roots[-1])
+        roots.append(f"root {number}" if number in changed else roots[-1])
     return roots
 
 
@@ -80,7 +108,7 @@ def test_what_a_bound_cuts_off_is_found_the_next_time(blocks: list[int], most: i
     for _ in range(2_000):
         found = split(node, through, roots[through], most)
         changes += found.changes
-        assert found.through > through or found.roots_read >= most
+        assert found.through > through or found.calls >= most
         if found.through == through:
             most *= 2  # one part has to reach a change: the bound was smaller than that takes
         through = found.through
@@ -104,25 +132,88 @@ def test_a_few_blocks_in_a_long_chain_cost_few_roots() -> None:
     assert node.largest <= ROOTS_AT_ONCE
 
 
-@given(histories, st.data())
-def test_scanning_finds_every_block_of_a_damaged_node(blocks: list[int], data: st.DataObject) -> None:
-    """A node whose roots fall back between the group's blocks answers right at those blocks themselves."""
-    roots = healthy(blocks, 400)
+def damaged(data: st.DataObject, blocks: Sequence[int], head: int) -> list[str]:
+    """Roots that fall back between the group's blocks, which answer right themselves."""
+    roots = healthy(blocks, head)
     for _ in range(data.draw(st.integers(0, 6))):
-        start = data.draw(st.integers(1, 399))
-        for number in range(start, min(start + data.draw(st.integers(1, 30)), 400)):
+        start = data.draw(st.integers(1, head - 1))
+        for number in range(start, min(start + data.draw(st.integers(1, 30)), head)):
             if number not in blocks:
                 roots[number] = roots[data.draw(st.integers(0, start))]
+    return roots
+
+
+@given(histories, st.lists(st.integers(1, 400), max_size=40), st.data())
+def test_scanning_finds_every_block_of_a_damaged_node(
+    blocks: list[int], others: list[int], data: st.DataObject
+) -> None:
+    """A node whose roots fall back between the group's blocks answers right at those blocks themselves, whichever other
+    blocks of the chain have transactions.
+    """
+    roots = damaged(data, blocks, 400)
     low = data.draw(st.integers(0, 100))
     known = [f"root {number}" for number in blocks if number <= low]
-    found = scan(Roots(roots), low, known)
-    assert found.changes == expected([number for number in blocks if number > low])
+    for busy in ({*blocks, *others}, None):
+        found = scan(Roots(roots, None if busy is None else sorted(busy)), low, known)
+        assert found.changes == expected([number for number in blocks if number > low])
+        assert found.through == 400
+
+
+@given(
+    st.lists(st.integers(1, 4 * WIDE), unique=True, max_size=30).map(sorted),
+    st.lists(st.tuples(st.integers(1, 4 * WIDE), st.integers(1, 300)), max_size=6),
+)
+def test_scanning_a_long_chain_finds_every_block(blocks: list[int], traffic: list[tuple[int, int]]) -> None:
+    """Over quiet times and busy ones, wherever they begin and end, nothing is overlooked."""
+    head = 4 * WIDE + 1
+    busy = {number for start, length in traffic for number in range(start, min(start + length, head))}
+    node = Roots(healthy(blocks, head), sorted(busy | set(blocks)))
+    assert scan(node, 0, []).changes == expected(blocks)
+    assert node.asked + node.looks <= 1.01 * head + WIDE // NARROW
+    assert node.largest <= ROOTS_AT_ONCE
 
 
 def test_a_long_scan_goes_on_where_it_was_left() -> None:
     """A bound on the roots ends a part; the next begins behind it."""
-    node = Roots(healthy([2, 700, 1_500], 2_000))
+    blocks = [2, WIDE + 700, 2 * WIDE + 1_500]
+    node = Roots(healthy(blocks, 3 * WIDE))
     first = scan(node, 0, [], most=1_000)
-    assert first.through < 2_000
-    second = scan(node, first.through, [root for _, root in first.changes], most=2_000)
-    assert (*first.changes, *second.changes) == expected([2, 700, 1_500])
+    assert first.through == WIDE
+    second = scan(node, first.through, [root for _, root in first.changes])
+    assert (*first.changes, *second.changes) == expected(blocks)
+
+
+def test_blocks_without_transactions_cost_no_root() -> None:
+    """In a long chain with a transaction in each thousandth block, one call in fifty is left."""
+    busy = [17 + 1_000 * place for place in range(200)]
+    node = Roots(healthy(busy[::10], 200_000), busy)
+    found = scan(node, 0, [])
+    assert found.changes == expected(busy[::10])
+    assert found.calls == node.asked + node.looks
+    assert found.calls < 200_000 / 50
+
+
+def test_a_busy_chain_costs_few_looks() -> None:
+    """Where each block has a transaction, or a reward, it costs less than a hundredth more."""
+    node = Roots(healthy([3, 90_000], 100_000))
+    assert scan(node, 0, [], most=200_000).changes == expected([3, 90_000])
+    assert node.asked == 100_000
+    assert node.looks < 0.01 * node.asked
+
+
+def test_a_few_blocks_are_looked_at_without_asking_whether() -> None:
+    """What came since the last time costs a root each, in one round trip."""
+    node = Roots(healthy([30], NARROW), [30])
+    assert scan(node, 0, []).changes == expected([30])
+    assert (node.asked, node.looks) == (NARROW, 0)
+
+
+@given(st.integers(2, 18))
+def test_looks_on_two_branches_tell_nothing(left_at: int) -> None:
+    """Where the chain is reorganised while it is looked at, nothing is taken from it: it is read again."""
+    node = Roots(healthy([5_000], 2 * WIDE), [5_000])
+    whole = scan(node, 0, [])
+    assert whole.changes == expected([5_000])
+    node.looks, node.left_at = 0, left_at
+    with pytest.raises(NodeError, match="was replaced"):
+        scan(node, 0, [])

@@ -60,6 +60,10 @@ class LongNode(FakeNode):
         roots = [(n, f"root {n // EVERY}" if held and n >= EVERY else "") for n in block_numbers]
         return tuple(GroupView(block_number=n, exists=bool(root), state_root=root) for n, root in roots)
 
+    async def public_roots(self, block_numbers: Sequence[int]) -> tuple[tuple[str, str], ...]:
+        self.most_at_once = max(self.most_at_once, len(block_numbers))
+        return tuple((f"block {number}", f"after {number}") for number in block_numbers)
+
     async def groups(self, enclave_keys: Sequence[str]) -> Mapping[str, tuple[str, ...]]:
         assert set(enclave_keys) <= {self.name}
         return {"G": ("T",)} if self.name == "T" else {}
