@@ -18,7 +18,7 @@ async def test_library_errors_become_broker_errors(error: Exception) -> None:
         raise error
 
 
-def test_a_message_that_was_not_taken_is_told_in_words() -> None:
+async def test_a_message_that_was_not_taken_is_told_in_words() -> None:
     """RabbitMQ refuses a message with a bare frame, which says nothing to whoever reads the log."""
     refused = DeliveryError(None, commands.Basic.Nack(delivery_tag=1))
     with pytest.raises(BrokerError, match=r"full, or has no leader"), as_broker_errors("RabbitMQ", "publishing"):
