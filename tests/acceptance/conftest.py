@@ -56,7 +56,7 @@ def process(
         if running.poll() is None:
             running.send_signal(signal.SIGTERM)
             try:
-                running.wait(30)
+                running.wait(patient(30))
             except subprocess.TimeoutExpired:
                 running.kill()
                 running.wait(10)

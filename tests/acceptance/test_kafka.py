@@ -28,12 +28,13 @@ asyncio.run(main())
 READ = """
 import asyncio, sys
 from aiokafka import AIOKafkaConsumer
+from tests.patience import patient
 
 async def main():
     server, topic, request = sys.argv[1:]
     consumer = AIOKafkaConsumer(topic, bootstrap_servers=server, auto_offset_reset="earliest")
     await consumer.start()
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(patient(60)):
         async for record in consumer:
             headers = {name: value.decode() for name, value in record.headers}
             print(headers["ce_type"], record.key.decode(), record.value.decode(), flush=True)

@@ -189,7 +189,7 @@ def test_a_stopped_daemon_leaves_no_lock_and_goes_on_when_it_is_back(
     asyncio.run(publish(nats_url, trigger("add", "add_members", ENCLAVE_KEYS[2:])))
     wait_until("the lock window", lambda: any(c["state"] in ("locking", "adding") for c in daemon.changes()))
     daemon.running.terminate()
-    assert daemon.running.wait(30) == 0
+    assert daemon.running.wait(patient(30)) == 0
     call = {"to": "0x000000000000000000000000000000000000007c", "data": "0x78b90337"}
     assert int(devnet.call(1, "priv_call", GROUP, call, "latest"), 16) == 1
 

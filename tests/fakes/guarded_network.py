@@ -34,6 +34,7 @@ from orchestrator.devnet.encoding import from_base64, to_base64
 from orchestrator.engine.clock import SystemClock
 from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.nodes.watcher import ChainWatcher
+from tests.patience import patient
 
 APPLICATION = "0x" + "11" * 20
 OWNER_KEY = "8f2a55949038a9610f50fb23b5883af3b4ecb3c3bb792cbcefbd1542c692be63"
@@ -52,7 +53,7 @@ WAIT_SECONDS = 20.0
 
 async def until(condition: Callable[[], object]) -> None:
     """Come back when a condition holds."""
-    async with asyncio.timeout(WAIT_SECONDS):
+    async with asyncio.timeout(patient(WAIT_SECONDS)):
         while not condition():  # noqa: ASYNC110 - nodes tell nobody
             await asyncio.sleep(0.002)
 

@@ -33,6 +33,7 @@ from tests.hostile.http_clients import hostile_clients
 from tests.hostile.loop_time import MOST_SECONDS_ON_THE_LOOP, measured
 from tests.hostile.lying_node import HOSTILE_TEXTS, HOSTILE_VALUES, Liar, recorded_results, serving
 from tests.hostile.whole_daemon import lying_member
+from tests.patience import patient
 from tests.processor_time import quiet, settled
 
 RPC_SECONDS: Final = 0.5
@@ -100,7 +101,7 @@ async def hostile_queue(seed: int) -> None:
             longest = stack.enter_context(measured())
             done = asyncio.Event()
             running = asyncio.create_task(intake.run(_Queue(bodies, settled, done)))
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(patient(60)):
                 await done.wait()
             assert not running.done(), "the intake ended"
             running.cancel()

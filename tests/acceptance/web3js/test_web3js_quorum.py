@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from orchestrator.devnet import Devnet, DevnetConfig, running_devnet
+from tests.patience import patient
 
 HERE = Path(__file__).parent
 CLIENT = HERE.parents[1] / "clients" / "web3js-quorum" / "node_modules"
@@ -42,7 +43,7 @@ async def run_node(devnet: Devnet, *arguments: str) -> Ran:
         env={**os.environ, "NODE_PATH": str(CLIENT), "DEVNET_HTTP_URLS": ",".join(urls)},
     )
     try:
-        async with asyncio.timeout(TIMEOUT_SECONDS):
+        async with asyncio.timeout(patient(TIMEOUT_SECONDS)):
             out, err = await process.communicate()
     finally:
         if process.returncode is None:

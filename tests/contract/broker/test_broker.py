@@ -10,6 +10,7 @@ import pytest
 
 from orchestrator.broker.port import Broker
 from orchestrator.engine.ports import BrokerError, Trigger
+from tests.patience import patient
 
 if TYPE_CHECKING:
     from tests.contract.broker.conftest import QueueUnderTest, Received
@@ -241,7 +242,7 @@ async def test_a_server_that_does_not_answer_is_given_up_on(queue: "QueueUnderTe
         await request_until_stored(broker, b"it answers")
         queue.pause()
         try:
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(patient(5)):
                 with pytest.raises(BrokerError):
                     await publish_until_it_fails(broker)
         finally:
@@ -255,7 +256,7 @@ async def test_settling_without_a_connection_does_no_harm(queue: "QueueUnderTest
         held = await take(triggers)
         queue.pause()
         try:
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(patient(5)):
                 with pytest.raises(BrokerError):
                     await publish_until_it_fails(broker)
                 await held.bury("while away")

@@ -17,6 +17,7 @@ from orchestrator.broker.connecting import connect
 from orchestrator.broker.names import Names
 from orchestrator.broker.port import Broker
 from orchestrator.broker.rabbitmq.transport import readable
+from tests.patience import patient
 
 REQUESTS = Names().requests
 NATS_HEADERS = (
@@ -92,7 +93,7 @@ async def publish_to_rabbitmq(
 async def buried_but_the_last(broker: Broker, number: int) -> None:
     """Take messages, bury those that are bad, and see that one good one comes behind them."""
     bad = 0
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(patient(30)):
         async for trigger in broker.triggers():
             if trigger.body == b"good":
                 await trigger.acknowledge()

@@ -19,6 +19,7 @@ from orchestrator.broker.names import Names
 from orchestrator.broker.port import Broker
 from orchestrator.engine.ports import UnfitMessageError
 from tests.contract.broker.conftest import NAMES
+from tests.patience import patient
 
 if TYPE_CHECKING:
     from tests.contract.broker.conftest import QueueUnderTest
@@ -63,7 +64,7 @@ async def test_each_inlet_yields_its_own_messages(queue: "QueueUnderTest") -> No
         sources = [broker.inlet(name).triggers() for name in inlets]
         waiting = [asyncio.ensure_future(anext(source)) for source in sources]
         await asyncio.sleep(0)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(patient(30)):
             for name in reversed(inlets):
                 while True:
                     try:
@@ -85,7 +86,7 @@ async def test_a_dead_letter_goes_back_where_it_came_in(queue: "QueueUnderTest")
     async with opened(queue) as broker:
         source = broker.inlet(inlet).triggers()
         waiting = asyncio.ensure_future(anext(source))
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(patient(30)):
             while not waiting.done():
                 try:
                     await publish(queue.url, inlet, b"no request")
@@ -94,14 +95,14 @@ async def test_a_dead_letter_goes_back_where_it_came_in(queue: "QueueUnderTest")
                     await asyncio.sleep(0.05)
         await (await waiting).bury("it is none")
         await source.aclose()  # type: ignore[attr-defined] # a generator
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(patient(20)):
             letters = await broker.dead_letters()
         async with opened(queue, queue.names) as without:
             with pytest.raises(UnfitMessageError, match=r"none of broker\.sources now"):
                 await without.replay(letters[0].letter_id)
         await broker.replay(letters[0].letter_id)
         again = broker.inlet(inlet).triggers()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(patient(20)):
             found = await anext(again)
         assert (found.inlet, found.body) == (inlet, b"no request")
         await found.acknowledge()

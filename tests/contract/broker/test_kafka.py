@@ -15,6 +15,7 @@ from orchestrator.broker.connecting import connect
 from orchestrator.broker.names import Access, Limits, Names
 from orchestrator.broker.port import Broker
 from orchestrator.engine.ports import BrokerError, Trigger, UnfitMessageError
+from tests.patience import patient
 from tests.servers.kafka_server import KafkaServer
 
 SECONDS = 30
@@ -39,7 +40,7 @@ async def opened(url: str, names: Names, access: Access | None = None, in_flight
 
 
 async def take(triggers: AsyncGenerator[Trigger, None]) -> Trigger:
-    async with asyncio.timeout(SECONDS):
+    async with asyncio.timeout(patient(SECONDS)):
         return await anext(triggers)
 
 
@@ -65,7 +66,7 @@ async def test_a_group_keeps_its_order_while_replicas_come_and_go(kafka_server: 
                         all_seen.set()
                     await trigger.acknowledge()
 
-        async with asyncio.timeout(2 * SECONDS), asyncio.TaskGroup() as tasks:
+        async with asyncio.timeout(patient(2 * SECONDS)), asyncio.TaskGroup() as tasks:
             first = tasks.create_task(work(one, total // 3))
             second = tasks.create_task(work(other, total))
             await all_seen.wait()
@@ -142,7 +143,7 @@ async def test_what_is_missing_is_named_with_the_right_that_is_missing(
 
     user = await asyncio.to_thread(kafka_server.create_user, "hush")
     access = Access(user=user, password="hush")
-    async with opened(kafka_server.scram_url, names, access) as broker, asyncio.timeout(60):
+    async with opened(kafka_server.scram_url, names, access) as broker, asyncio.timeout(patient(60)):
         with pytest.raises(BrokerError, match=rf"topic {names.requests} .*Describe"):
             await broker.check()
         await asyncio.to_thread(allow, ResourceType.TOPIC, names.requests, AclOperation.READ)
@@ -193,7 +194,7 @@ async def test_topics_of_others_are_used_as_they_are(kafka_server: KafkaServer, 
     await asyncio.to_thread(made, names.events, max_message_bytes="5000")
     await asyncio.to_thread(made, names.dead, max_message_bytes="70000")
     await asyncio.to_thread(made, names.requests, cleanup_policy="compact,delete")
-    async with opened(kafka_server.url, names) as broker, asyncio.timeout(60):
+    async with opened(kafka_server.url, names) as broker, asyncio.timeout(patient(60)):
         assert await broker.largest_message() == 5000
         with pytest.raises(UnfitMessageError, match="larger than the server takes"):
             await broker.publish(TYPE, "1", b"x" * 6000)

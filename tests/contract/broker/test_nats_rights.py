@@ -15,6 +15,7 @@ from orchestrator.broker.names import Access, Limits, Names
 from orchestrator.broker.port import Broker
 from orchestrator.engine.ports import BrokerError, UnfitMessageError
 from tests.contract.broker.trying import TYPE, until_it_fails, works
+from tests.patience import patient
 from tests.servers.nats_operator import make_nkey, make_operator
 from tests.servers.nats_server import NatsServer
 
@@ -26,7 +27,7 @@ LIMITS = Limits(call_seconds=2.0, connect_seconds=2.0, reconnect_seconds=0.2)
 async def opened(server: NatsServer, access: Access | None = None) -> AsyncIterator[Broker]:
     async with (
         connect(server.url, directory=Path("/unused"), limits=LIMITS, access=access) as broker,
-        asyncio.timeout(30),
+        asyncio.timeout(patient(30)),
     ):
         yield broker
 

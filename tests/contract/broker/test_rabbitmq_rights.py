@@ -14,6 +14,7 @@ from orchestrator.broker.names import Limits, Names
 from orchestrator.broker.port import Broker
 from orchestrator.engine.ports import BrokerError, UnfitMessageError
 from tests.contract.broker.trying import TYPE, until_it_fails, works
+from tests.patience import patient
 from tests.servers.rabbitmq_server import RabbitMQServer
 
 NAMES = Names()
@@ -46,7 +47,7 @@ async def test_a_user_who_may_declare_nothing_uses_what_is_there(
     """With the queues and the exchange declared by an administrator, no right to configure is needed."""
     await declared(rabbitmq_url)
     url = await asyncio.to_thread(as_user, rabbitmq_server, rabbitmq_url, rabbitmq_virtual_host, USING)
-    async with opened(url) as broker, asyncio.timeout(20):
+    async with opened(url) as broker, asyncio.timeout(patient(20)):
         await works(broker)
 
 
@@ -55,7 +56,7 @@ async def test_what_is_missing_is_named_with_the_right_that_is_missing(
 ) -> None:
     """A queue that is not there and may not be declared is told by name; it is used as soon as somebody declares it."""
     url = await asyncio.to_thread(as_user, rabbitmq_server, rabbitmq_url, rabbitmq_virtual_host, USING)
-    async with opened(url) as broker, asyncio.timeout(20):
+    async with opened(url) as broker, asyncio.timeout(patient(20)):
         with pytest.raises(
             BrokerError, match=r"queue membership\.requests\.dead is not there.*grant the right to conf"
         ):
@@ -67,7 +68,7 @@ async def test_what_is_missing_is_named_with_the_right_that_is_missing(
 async def test_an_exchange_of_another_type_stops_no_request(rabbitmq_url: str) -> None:
     """The events' exchange with another type is told where events go out; triggers come in all the same."""
     await declared(rabbitmq_url, ExchangeType.HEADERS, queues=False)
-    async with opened(rabbitmq_url) as broker, asyncio.timeout(20):
+    async with opened(rabbitmq_url) as broker, asyncio.timeout(patient(20)):
         await broker.request(b"{}")
         async for trigger in broker.triggers():
             await trigger.acknowledge()
@@ -90,7 +91,7 @@ async def test_a_message_that_is_too_large_is_told_from_a_queue_that_is_away(
     """What is larger than the server's limit is unfit; the next message goes through."""
     await asyncio.to_thread(rabbitmq_server.limit_messages, 20_000)
     try:
-        async with opened(rabbitmq_url) as broker, asyncio.timeout(20):
+        async with opened(rabbitmq_url) as broker, asyncio.timeout(patient(20)):
             with pytest.raises(UnfitMessageError, match="larger than configured max size"):
                 await broker.publish(TYPE, "1", b"x" * 30_000)
             await broker.publish(TYPE, "2", b"x" * 10_000)
@@ -101,10 +102,10 @@ async def test_a_message_that_is_too_large_is_told_from_a_queue_that_is_away(
 async def test_a_wrong_virtual_host_is_told_in_the_servers_words(rabbitmq_url: str) -> None:
     """A virtual host that is not there, and a wrong password, are told as such."""
     wrong = rabbitmq_url.rpartition("/")[0] + "/nowhere"
-    async with opened(wrong) as broker, asyncio.timeout(20):
+    async with opened(wrong) as broker, asyncio.timeout(patient(20)):
         with pytest.raises(BrokerError, match=r"vhost nowhere not found"):
             await broker.check()
-    async with opened(rabbitmq_url.replace("guest:guest", "guest:wrong")) as broker, asyncio.timeout(20):
+    async with opened(rabbitmq_url.replace("guest:guest", "guest:wrong")) as broker, asyncio.timeout(patient(20)):
         with pytest.raises(BrokerError, match=r"(?i)refused|password"):
             await broker.check()
 
@@ -119,7 +120,7 @@ async def test_a_right_that_lacks_is_told_before_anything_is_taken_and_while_wor
     await declared(rabbitmq_url)
     rights = USING | {lacking: "^$"}
     url = await asyncio.to_thread(as_user, rabbitmq_server, rabbitmq_url, rabbitmq_virtual_host, rights)
-    async with opened(url) as broker, asyncio.timeout(20):
+    async with opened(url) as broker, asyncio.timeout(patient(20)):
         await broker.check()
         with pytest.raises(BrokerError, match=said):
             await broker.check_rights()

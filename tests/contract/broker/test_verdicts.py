@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.broker.port import Broker
 from orchestrator.engine.ports import BrokerError
+from tests.patience import patient
 
 if TYPE_CHECKING:
     from tests.contract.broker.conftest import QueueUnderTest
@@ -31,7 +32,7 @@ async def read_until(bodies: AsyncGenerator[bytes, None], wanted: bytes, publish
                 await publishing.publish_verdict(wanted)
             await asyncio.sleep(0.2)
 
-    async with asyncio.timeout(SECONDS):
+    async with asyncio.timeout(patient(SECONDS)):
         task = asyncio.create_task(publish())
         try:
             while wanted not in read:
@@ -64,7 +65,7 @@ async def test_verdicts_are_no_requests_and_no_events(queue: "QueueUnderTest") -
         async with queue.subscribe() as events, aclosing(broker.triggers()) as triggers:
             await read_until(bodies, b"verdict", broker)
             await broker.request(b"request")
-            async with asyncio.timeout(SECONDS):
+            async with asyncio.timeout(patient(SECONDS)):
                 trigger = await anext(triggers)
             assert trigger.body == b"request"
             await trigger.acknowledge()

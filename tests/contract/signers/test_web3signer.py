@@ -26,6 +26,7 @@ from orchestrator.besu import Signer, SignerAwayError, SignerError, SignerRefuse
 from orchestrator.besu.codec.account_signatures import sign_digest
 from orchestrator.config import AccountConfig
 from tests.contract.signers.kinds import ADDRESS, KEY, OTHER_KEY, in_thread, secret_file
+from tests.patience import patient
 from tests.servers.http_signers import ORDER, Web3SignerServer, identifier_of
 
 MESSAGE = b"\xf8 what is signed"
@@ -182,7 +183,7 @@ async def test_a_connection_that_breaks_amid_an_answer_is_no_answer(server: Web3
     server.delay_seconds = 60
     async with opened_account(account(server)) as signer:
         asking = asyncio.ensure_future(signer.sign(MESSAGE))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(patient(10)):
             while server.asked == 0:  # noqa: ASYNC110 - the server is in another thread
                 await asyncio.sleep(0.01)
         await in_thread(server.kill)

@@ -32,6 +32,7 @@ from orchestrator.store.stores.outbox_store import SqlOutbox
 from tests.fakes.migrated_stores import migrated
 from tests.integration.audit.test_audit_on_devnet import OWNER, OWNER_KEY, Audited, network
 from tests.integration.lost_additions import losing_the_next_addition, send_call
+from tests.patience import patient
 
 
 async def deep(audited: Audited) -> DeepResult:
@@ -183,7 +184,7 @@ async def test_the_watch_tells_when_a_group_is_closed(tmp_path: Path) -> None:
     async with network(tmp_path) as audited:
         group = await audited.group(1, 2)
         url = migrated(tmp_path / "watch.db")
-        async with Database(url) as database, asyncio.timeout(60):
+        async with Database(url) as database, asyncio.timeout(patient(60)):
             await watched(audited, database, group)
 
 

@@ -20,7 +20,7 @@ from orchestrator.broker.names import Access, Limits, Names
 from orchestrator.broker.nats.queue import NatsBroker
 from tests.integration.crash.launcher import ACK_WAIT, CLAIMED, Point, live, serve_devnet
 from tests.integration.crash.stores import Stores, WatchedStore
-from tests.patience import within
+from tests.patience import patient, within
 from tests.servers.postgresql_server import PostgreSQLServer
 
 OWNER_KEY = "8f2a55949038a9610f50fb23b5883af3b4ecb3c3bb792cbcefbd1542c692be63"
@@ -196,7 +196,7 @@ async def stage(
     network = processes.Process(target=serve_devnet, args=(there,), daemon=True)
     network.start()
     try:
-        assert await asyncio.to_thread(here.poll, 30), "the network did not start"
+        assert await asyncio.to_thread(here.poll, patient(30)), "the network did not start"
         yield Stage(directory, stores, nats_url, here.recv())
     finally:
         network.kill()

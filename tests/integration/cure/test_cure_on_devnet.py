@@ -12,6 +12,7 @@ from orchestrator.membership.attempt import Action, Attempt
 from orchestrator.membership.model import Change, State
 from tests.fakes.guarded_network import OTHER_KEY, GuardedNetwork, guarded_network
 from tests.integration.repair.engine_on_devnet import Running, running_on
+from tests.patience import patient
 
 HASH = "0x" + "12" * 32
 
@@ -99,7 +100,7 @@ async def test_what_does_not_fit_removes_nobody(tmp_path: Path) -> None:
 
 
 async def attempt_number(run: Running, change: Change, number: int) -> Attempt:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(patient(30)):
         while True:
             attempts = await run.engine.store.attempts(change.change_id)
             if len(attempts) == number:

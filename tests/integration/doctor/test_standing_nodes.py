@@ -17,6 +17,7 @@ from orchestrator.store.commits.database import Database
 from orchestrator.store.commits.schema_version import migrate
 from orchestrator.store.stores.change_store import SqlChangeStore
 from orchestrator.store.stores.outbox_store import SqlOutbox
+from tests.patience import patient
 
 
 async def test_a_node_that_lost_its_peers_is_told_until_it_moves(tmp_path: Path) -> None:
@@ -36,7 +37,7 @@ async def test_a_node_that_lost_its_peers_is_told_until_it_moves(tmp_path: Path)
         watch = StandstillWatch(fleet, store, outbox, clock, "one", timedelta(seconds=0.3))
 
         async def told(count: int) -> list[tuple[EventType, object]]:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(patient(20)):
                 while len(events := await outbox.after(0, limit=10)) < count:
                     await asyncio.gather(*(watcher.refresh() for watcher in fleet.watchers))
                     await watch.look()

@@ -18,6 +18,7 @@ from orchestrator.membership.attempt import Action
 from orchestrator.membership.model import RESTING, Change, State, Verdict
 from tests.fakes.migrated_stores import migrated
 from tests.integration.engine.configured import nodes_of
+from tests.patience import patient
 from tests.servers.http_signers import Web3SignerServer, identifier_of
 
 # Well-known public development keys.
@@ -45,7 +46,7 @@ class Network:
 
     async def until(self, change: Change, wanted: Callable[[Change], bool]) -> Change:
         """Return a change once it is as wanted."""
-        async with asyncio.timeout(90):
+        async with asyncio.timeout(patient(90)):
             while not wanted(change):
                 await asyncio.sleep(0.02)
                 found = await self.engine.store.change(change.change_id)
@@ -104,7 +105,7 @@ async def life(config: Config) -> AsyncIterator[Engine]:
             yield engine
         finally:
             stopping.set()
-            await asyncio.wait_for(running, 30)
+            await asyncio.wait_for(running, patient(60))
 
 
 async def in_thread(work: Callable[[], None]) -> None:

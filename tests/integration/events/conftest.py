@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import patient
 from tests.servers.ports import free_port
 
 OWNER = "0xFE3B557E8Fb62b89F4916B721be55cEb828dBd73"
@@ -56,7 +57,7 @@ class Daemon:
     def stop(self) -> int:
         assert self._process is not None
         self._process.send_signal(signal.SIGTERM)
-        return self._process.wait(60)
+        return self._process.wait(patient(60))
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from orchestrator.besu.codec.private_transaction import (
 from orchestrator.devnet import Devnet
 from orchestrator.devnet.errors import RpcError
 from tests.benchmarks.stage import OWNER_KEY, group_id
+from tests.patience import patient
 
 CONTRACT: Final = "0x" + "a9" * 20
 """What applications call: no code, so that a call changes the state and nothing else."""
@@ -144,7 +145,7 @@ async def create_groups(devnet: Devnet, load: Load) -> None:
         )
         raw = sign_private_transaction(transaction, OWNER_KEY)
         await devnet.call(1, "eea_sendRawTransaction", ["0x" + raw.hex()])
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(patient(60)):
         while not all(is_member(devnet, group, 1) for group in load.group_ids):  # noqa: ASYNC110 - nodes tell nobody
             await asyncio.sleep(load.block_seconds / _LOOKS_A_BLOCK)
 
@@ -153,7 +154,7 @@ async def pass_blocks(devnet: Devnet, count: int, block_seconds: float) -> None:
     """Wait until so many more blocks were made."""
     chain = devnet.emulation.network.chain
     wanted = chain.head.number + count
-    async with asyncio.timeout(30 + 10 * count * block_seconds):
+    async with asyncio.timeout(patient(30 + 10 * count * block_seconds)):
         while chain.head.number < wanted:  # noqa: ASYNC110 - nodes tell nobody
             await asyncio.sleep(block_seconds / _LOOKS_A_BLOCK)
 

@@ -23,6 +23,7 @@ from orchestrator.store.commits.schema_version import migrate
 from orchestrator.store.stores.change_store import SqlChangeStore
 from orchestrator.store.stores.outbox_store import SqlOutbox
 from tests.integration.lost_additions import losing_the_next_addition
+from tests.patience import patient
 
 # The well-known public development key of 0xfe3b….
 OWNER = signer_from_key("8f2a55949038a9610f50fb23b5883af3b4ecb3c3bb792cbcefbd1542c692be63")
@@ -42,7 +43,7 @@ class Scene:
         await self.owner.add(HISTORY_GROUP, [self.devnet.nodes[2].enclave_key])
 
     async def follow_to_the_end(self) -> list[StatusEvent]:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(patient(30)):
             while True:
                 await self.joiner.look()
                 stored = await self.outbox.after(0, limit=1000)

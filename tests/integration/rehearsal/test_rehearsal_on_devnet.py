@@ -15,6 +15,7 @@ from orchestrator.cli.verbs.rehearse import rehearsed
 from orchestrator.config import Config, load_config
 from orchestrator.devnet import Devnet, DevnetConfig, running_devnet
 from tests.integration.repair.engine_on_devnet import OWNER, OWNER_KEY
+from tests.patience import patient
 
 TRANSACTIONS = 25
 REPLAY_MS = 5.0
@@ -57,7 +58,7 @@ async def stage(directory: Path) -> AsyncIterator[Stage]:
 
 
 async def until(check: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(patient(20)):
         while not check():  # noqa: ASYNC110 - it happens on the devnet
             await asyncio.sleep(0.02)
 

@@ -18,6 +18,7 @@ from orchestrator.membership.machine import step
 from orchestrator.membership.model import RESTING, Change, State
 from orchestrator.store.commits.schema_version import migrate
 from tests.integration.lost_additions import losing_the_next_addition
+from tests.patience import patient
 
 OWNER = "0xfe3b557e8fb62b89f4916b721be55ceb828dbd73"
 # The well-known public development key of this account.
@@ -41,7 +42,7 @@ class Running:
         return (await self.engine.intake.submit(parse_request(request_id, given), anyone(Door.HTTP))).change
 
     async def at_rest(self, change_id: str) -> Change:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(patient(30)):
             while True:
                 change = await self.engine.store.change(change_id)
                 if change is not None and change.state in RESTING and change.state is not State.QUEUED:
@@ -49,7 +50,7 @@ class Running:
                 await asyncio.sleep(0.05)
 
     async def until(self, change_id: str, state: State) -> None:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(patient(30)):
             while True:
                 found = await self.engine.store.change(change_id)
                 if found is not None and found.state is state:
@@ -107,4 +108,4 @@ async def running_on(devnet: Devnet, folder: Path, *, more: str = "") -> AsyncIt
             yield Running(devnet, engine)
         finally:
             stopping.set()
-            await asyncio.wait_for(driving, 30)
+            await asyncio.wait_for(driving, patient(60))

@@ -188,7 +188,7 @@ async def test_the_rights_of_kafka_are_enough(kafka_server: KafkaServer, conveni
     try:
         async with (
             connect(kafka_server.scram_url, directory=FOLDER, limits=LIMITS, access=access) as broker,
-            asyncio.timeout(60),
+            asyncio.timeout(patient(60)),
         ):
             await works(broker)
             await broker.check_rights()

@@ -24,6 +24,7 @@ from orchestrator.engine.clock import SystemClock
 from orchestrator.membership.news.status import EventType
 from orchestrator.store import Database, SqlChangeStore, migrate
 from tests.integration.servers.running import configured, daemon_on, status
+from tests.patience import patient
 from tests.servers.tls_front import Certificates
 
 
@@ -116,7 +117,7 @@ async def test_the_interface_over_tls_and_keys_that_rotate(
             async with daemon.session.get(f"{daemon.url}/v1/events", ssl=trust, headers=headers) as stream:
                 assert stream.status == HTTPStatus.OK
                 await SqlChangeStore(database, SystemClock()).announce([status("g", EventType.GROUP_LOCKED)])
-                async with asyncio.timeout(30):
+                async with asyncio.timeout(patient(30)):
                     while b"membership.group.locked.v1" not in await stream.content.readline():
                         pass
             assert json.loads(await changes_by_command_line(daemon.url, second, folder / "ca.pem"))["changes"] == []

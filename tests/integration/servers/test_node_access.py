@@ -25,6 +25,7 @@ from orchestrator.engine.node_ports import NodeError, NodePort, Said
 from orchestrator.engine.nodes.watcher import ChainWatcher
 from orchestrator.engine.ports import StoreError
 from orchestrator.store import Database, SqlChangeStore, migrate
+from tests.patience import patient
 from tests.servers.postgresql_server import PostgreSQLServer
 from tests.servers.tls_front import Certificates, tls_front
 
@@ -50,7 +51,7 @@ async def is_subscribed(port: NodePort) -> None:
     """Come back once a watcher of the node has subscribed."""
     watcher = ChainWatcher(port, SystemClock())
     watching = asyncio.create_task(watcher.run())
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(patient(30)):
         while not watcher.subscribed:  # noqa: ASYNC110 - a state of the watcher, that tells nobody of it
             await asyncio.sleep(0.02)
     watching.cancel()

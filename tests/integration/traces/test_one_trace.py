@@ -13,6 +13,7 @@ import aiohttp
 from orchestrator.membership.tracing import span_id
 from tests.benchmarks.processes import child, orchestrator
 from tests.benchmarks.stage import OWNER, OWNER_KEY, group_id, running_devnet, trigger, write_config
+from tests.patience import patient
 from tests.servers.nats_server import NatsServer
 from tests.servers.otlp_collector import Received, collecting
 from tests.unit.api.resources.test_stream import eventually
@@ -28,7 +29,7 @@ SUCCEEDED: Final = "membership.change.succeeded.v1"
 
 async def ended(session: aiohttp.ClientSession, url: str, state: str, **asked: str) -> dict[str, Any]:
     """Return the group's newest change once it is in a state, or has left it behind."""
-    async with asyncio.timeout(PATIENCE_SECONDS):
+    async with asyncio.timeout(patient(PATIENCE_SECONDS)):
         while True:
             async with session.get(f"{url}/v1/changes", params={"limit": "1", **asked}) as response:
                 (change,) = (await response.json())["changes"] or [{"state": ""}]
