@@ -192,6 +192,13 @@ async def made_when_wanted(net: Net) -> AsyncIterator[None]:
         await asyncio.wait({making})
 
 
+async def until_sent(net: Net) -> None:
+    """Wait until a marker waits for a block."""
+    async with asyncio.timeout(60):
+        while not net.devnet.emulation.network.pool.pending():  # noqa: ASYNC110 - the pool tells nobody
+            await asyncio.sleep(0.005)
+
+
 @pytest.mark.parametrize("version", VERSIONS)
 async def test_an_add_keeps_two_blocks_from_its_lock(version: str) -> None:
     """The add is mined two blocks after the lock: in the block between nothing of the group is executed."""
@@ -358,7 +365,7 @@ async def test_waiting_goes_on_without_the_socket() -> None:
         await net.devnet.call(1, "devnet_setBlockPeriod", [0])
         async with asyncio.TaskGroup() as tasks:
             lock = tasks.create_task(groups.lock(group))
-            await asyncio.sleep(0.1)
+            await until_sent(net)
             connection = net.sockets[0]._connection
             assert connection is not None
             connection.transport.abort()
@@ -383,17 +390,18 @@ async def test_a_cancelled_add_leaves_the_group_unlocked() -> None:
 
 async def test_a_lock_that_cannot_be_taken_back_is_told() -> None:
     """When unlocking fails as well the error says that the group may be locked."""
-    async with network("23.10.3") as net:
-        groups = FlexiblePrivacyGroups(net.nodes[0], OWNER, net.keys[0], mined_timeout_seconds=0.5, poll_seconds=0.02)
-        group = (await groups.create(net.keys[:2])).privacy_group_id
+    async with network("23.10.3", block_period_seconds=0) as net:
+        groups = FlexiblePrivacyGroups(net.nodes[0], OWNER, net.keys[0], mined_timeout_seconds=2, poll_seconds=0.02)
+        async with made_when_wanted(net):
+            group = (await groups.create(net.keys[:2])).privacy_group_id
 
-        async def stop_the_chain() -> None:
-            await until_locked(net.nodes[0], group)
-            await net.devnet.call(1, "devnet_setBlockPeriod", [0])
+        async def make_the_last_block() -> None:
+            await until_sent(net)
+            await net.devnet.call(1, "devnet_mine", ["0x1"])
 
         async with asyncio.TaskGroup() as tasks:
-            stopping = tasks.create_task(stop_the_chain())
+            making = tasks.create_task(make_the_last_block())
             with pytest.raises(GroupChangeError, match="no block followed the lock's") as failure:
                 await groups.add(group, [net.keys[2]])
-        assert stopping.done()
+        assert making.done()
         assert "may still be locked" in "".join(failure.value.__notes__)
