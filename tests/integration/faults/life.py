@@ -190,7 +190,7 @@ async def _check_events(life: Life) -> None:
         engine.dispose()
     connection = await nats.connect(life.around.nats.url)
     try:
-        jetstream = connection.jetstream()
+        jetstream = connection.jetstream(timeout=patient(30))
         assert (await jetstream.stream_info("membership-requests-dead")).state.messages == 0, "a request was buried"
         last = (await jetstream.stream_info("membership-events")).state.last_seq
         published = [
