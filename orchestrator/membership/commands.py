@@ -17,7 +17,8 @@ class Sign:
     Attributes:
         action: The intent.
         members: Enclave keys to add or remove; none for lock and unlock.
-        after_block: The sending node and the new members' nodes must have this block before; None for no such wait.
+        after_block: The sending node, and the nodes of members that are added, must have this block before; None for no
+            such wait.
     """
 
     action: Action

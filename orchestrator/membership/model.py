@@ -49,7 +49,6 @@ ENDED = frozenset({State.SUCCEEDED, State.FAILED, State.CANCELLED})
 RESTING = ENDED | {State.QUEUED, State.PARKED}
 """States in which a change does not occupy its group's lane."""
 
-
 ACTION_OF = {
     State.CREATING: Action.CREATE,
     State.LOCKING: Action.LOCK,
@@ -128,13 +127,13 @@ class Plan:
         version: The group's version before the change; empty when it did not exist.
         unlock_by_empty_add: The network is older than 21.7.4, where ``unlock()`` fails (docs/besu.md#versions).
         first_block: The sending node's head at preflight.
+        last_block: The newest block that is known to hold a transaction of the group, before its lock; 0 for none.
         lock_nonce: The private nonce of the batch's lock, once that was mined: while the account's private nonce in the
             group is not beyond it, a reorganisation has taken the lock back and it may be mined again.
         lock_root: The group's state root right after that lock. While the group shows it, its lock, version and private
             nonce are as the lock left them; another one means that somebody acted under our lock.
         replays: What new members' nodes have to replay, by the forecast.
-        bundling_seconds: What bundling the history took at the last addition to the group, while it was locked; None
-            when nothing is to be added or it is not known.
+        bundling_seconds: What bundling took at the last addition; None when nothing is to be added or it is not known.
         vouched: New members that others vouch for.
         unforeseen: New members whose node nobody could look at: what it makes of the group's history is not known.
     """
@@ -147,6 +146,7 @@ class Plan:
     version: str
     unlock_by_empty_add: bool
     first_block: int
+    last_block: int = 0
     lock_nonce: int | None = None
     lock_root: str = ""
     replays: tuple[ExpectedReplay, ...] = ()

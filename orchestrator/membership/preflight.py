@@ -215,6 +215,7 @@ def _plan(change: Change, seen: Surveyed) -> Plan:
         version=seen.view.version,
         unlock_by_empty_add=not unlock_works(min(versions)),
         first_block=seen.head,
+        last_block=seen.forecast.last_block if seen.forecast else 0,
         bundling_seconds=seen.bundling_seconds if to_add and seen.view.exists else None,
         replays=seen.forecast.replays if seen.forecast else (),
         vouched=tuple(v for v in seen.forecast.vouched if v.enclave_key in to_add) if seen.forecast else (),

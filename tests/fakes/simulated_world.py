@@ -15,6 +15,7 @@ from orchestrator.membership.commands import Burn, Command, Observe, Renew, Send
 from orchestrator.membership.model import Change, Effect, GroupView, Kind
 from orchestrator.membership.proof.comparison import same_state, watched
 from orchestrator.membership.reasons.table import Reason
+from orchestrator.membership.repair import ADDING
 from orchestrator.membership.retry import LOCK_WINDOW_BLOCKS, WIDEN_AFTER_BLOCKS
 from orchestrator.membership.triage.attempts import MINED_ALREADY
 from orchestrator.membership.triage.facts import read
@@ -142,7 +143,7 @@ class SimulatedWorld:
             owner=True if view.exists else None,
             sender_key=self.sender,
             members=tuple(self._member(change, key) for key in dict.fromkeys((*change.members, *view.participants))),
-            forecast=a_forecast(),
+            forecast=replace(a_forecast(), last_block=self._newest() if change.kind in ADDING else 0),
             own_lock=head.state.private_nonce - 1 if head.state.locked_by == DAEMON else None,
         )
 
@@ -154,7 +155,8 @@ class SimulatedWorld:
 
     def _sign(self, change: Change, command: Sign) -> facts.Fact | None:
         head = self.chain.head
-        if command.action is Action.ADD and command.after_block is not None and head.number < command.after_block:
+        early = command.after_block is not None and head.number < command.after_block
+        if early and command.action is not Action.UNLOCK:
             return None
         count = head.state.private_nonce
         if command.action is Action.UNLOCK:
@@ -172,6 +174,7 @@ class SimulatedWorld:
         payload = self.chain.distribute(
             PrivateTransaction(action=command.action, members=command.members, private_nonce=count, client=DAEMON)
         )
+        self._look_for_run(change, command)
         self._payloads[payload.key] = payload
         self._signed += 1
         attempt = Attempt(
@@ -185,6 +188,11 @@ class SimulatedWorld:
             marker=a_marker(f"a{self._signed}", payload_key=payload.key),
         )
         return facts.AttemptSigned(attempt=attempt)
+
+    def _newest(self, client: str | None = None) -> int:
+        """The newest block with an executed transaction of a client's, or of anybody's; 0 for none."""
+        done = (o for o in self.chain.outcomes if o.executed and client in (None, o.public.transaction.client))
+        return max((outcome.block_number for outcome in done), default=0)
 
     def _renew(self, attempt: Attempt) -> facts.AttemptSigned:
         marker, hashes = attempt.marker, attempt.pmt_hashes
@@ -242,6 +250,18 @@ class SimulatedWorld:
             widely=widely,
             stuck=stuck,
         )
+
+    def _look_for_run(self, change: Change, command: Sign) -> None:
+        """A lock keeps a block from all that we did in the group, a removal from what its change did before."""
+        if self.chain.reorganised or command.action not in (Action.LOCK, Action.REMOVE):
+            return
+        before = self._newest(DAEMON) if command.action is Action.LOCK else self._done_by(change)
+        if before and self.chain.head.number <= before:
+            raise HarmError(f"{command} is signed at block {before}, which holds the transaction before it")
+
+    def _done_by(self, change: Change) -> int:
+        found = self._mined(change.attempt) if change.attempt is not None else None
+        return found.block_number if found is not None and found.executed else 0
 
     def _look_for_harm(self, attempt: Attempt) -> None:
         chain = self.chain

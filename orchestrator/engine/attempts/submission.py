@@ -111,9 +111,9 @@ class Sending:
         watcher = await self._sending_node(change, command)
         way = await self.doubts.way(change, watcher, command.action)
         attempt_id = self.new_id()
-        if command.action is Action.ADD and command.after_block is not None:
+        if command.action is not Action.UNLOCK and command.after_block is not None:
             # First of all: an account that is held meanwhile signs nothing for that block.
-            await self._reached(watcher, command.members, command.after_block)
+            await self._reached(watcher, command.action, command.members, command.after_block)
         # Waited for before anything is looked at: what is seen then is still so when the transaction is distributed.
         account = await self.marker_accounts.take(watcher, attempt_id, urgent=command.action in UNDER_LOCK)
         fact: Fact | None = None
@@ -157,7 +157,7 @@ class Sending:
         # A distribution hands the whole history to the newcomer's enclave, marker or not (docs/besu.md#disclosure).
         self.leases.require(change.privacy_group_id)
         begun_at = self.clock.now()
-        payload_key = await way.distribute(raw, command.after_block)
+        payload_key = await way.distribute(raw, command.after_block if command.action in UNDER_LOCK else None)
         seconds = max((self.clock.now() - begun_at).total_seconds(), 0.0)
         if command.action is Action.ADD and len(payload_key) != HISTORY_KEY_BYTES:
             detail = f"node {watcher.node.name} did not take the transaction for an addition and attached no history"
@@ -207,7 +207,7 @@ class Sending:
         watcher = self.fleet.named(attempt.node)
         # Nearer to its lock it does harm there (docs/besu.md#how-replay-damages-other-groups, 2).
         if command.after_block is not None:
-            await self._reached(watcher, attempt.members, command.after_block)
+            await self._reached(watcher, attempt.action, attempt.members, command.after_block)
         if attempt.action is Action.ADD and change.plan is not None and change.plan.lock_nonce is not None:
             head = await watcher.current()
             # At the head at which it was distributed it was looked at.
@@ -266,10 +266,10 @@ class Sending:
         gravest = used or next((error for error in refusals if not error.certain), refusals[0])
         return SendFailed(reason=gravest.reason, certain=gravest.certain, head=head)
 
-    async def _reached(self, watcher: ChainWatcher, members: tuple[str, ...], number: int) -> None:
+    async def _reached(self, watcher: ChainWatcher, action: Action, members: tuple[str, ...], number: int) -> None:
         if await watcher.wait_beyond(number - 1, SILENCE_SECONDS) is None:
             raise silence(watcher.node.name)
-        hosts = dict.fromkeys(self.fleet.hosting(key) for key in members)
+        hosts = dict.fromkeys(self.fleet.hosting(key) for key in members if action is Action.ADD)
         for newcomer in hosts:
             if newcomer is None or newcomer is watcher:
                 continue

@@ -77,6 +77,7 @@ def forecast(facts: ForecastFacts) -> Forecast:
         privacy_group_id=facts.history.privacy_group_id,
         block_number=facts.history.through,
         block_hash=facts.history.through_hash,
+        last_block=facts.history.blocks[-1].number if facts.history.blocks else 0,
         sender=usable[0] if usable else None,
         dangers=dangers,
         risks=_risks(facts, min(lacking.values(), default=facts.history.through)),

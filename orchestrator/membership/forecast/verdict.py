@@ -84,6 +84,7 @@ class Forecast:
         privacy_group_id: The group.
         block_number: The block through which everything was looked at.
         block_hash: Its hash: on another branch of the chain nothing of this holds.
+        last_block: The newest block with a transaction of the group; 0 when none was read.
         sender: The node that should send, and what its bundle is; None when none may.
         dangers: What goes wrong; none when the addition is safe as far as can be seen.
         risks: What may go wrong and can't be settled, newest block first, a bounded number.
@@ -95,6 +96,7 @@ class Forecast:
     privacy_group_id: str
     block_number: int
     block_hash: str
+    last_block: int = 0
     sender: SenderStanding | None
     dangers: tuple[Danger, ...] = ()
     risks: tuple[Risk, ...] = ()

@@ -259,9 +259,9 @@ def _relock(change: Change) -> Read:
 
 
 def _removed(change: Change, effect: Effect, now: datetime) -> Read:
-    plan = change.plan
-    if plan is None:
+    if change.plan is None:
         raise ImpossibleStepError(f"change {change.change_id} removes without a plan")
+    plan = replace(change.plan, last_block=effect.block_number)
     present = effect.view.participants
     left = tuple(key for key in plan.to_remove if key in present)
     # Those that are out stay in the plan: a reorganisation may bring them back.

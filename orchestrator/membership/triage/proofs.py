@@ -70,7 +70,8 @@ def _proven(change: Change, effect: Effect) -> Read:
     # After the proof of the additions: those who leave stay members until the new ones have the group.
     extra = tuple(key for key in present if key not in change.members)
     if change.kind is Kind.SET_MEMBERS and change.state is State.REPLAYING and extra and plan is not None:
-        return Signal.MEMBERS_TO_GO, replace(change, plan=replace(plan, to_remove=extra), effect=None, progress=())
+        plan = replace(plan, to_remove=extra, last_block=effect.block_number)
+        return Signal.MEMBERS_TO_GO, replace(change, plan=plan, effect=None, progress=())
     if not _is_as_asked(change, set(present)):
         # What was so already when it was looked at was not ours to do, and somebody else has undone it since.
         reason = Reason(slug="group_moved", detail="somebody else changed the members meanwhile")

@@ -3,13 +3,23 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Protocol
 
 from orchestrator.devnet import Devnet
 from orchestrator.devnet.chain.chain import Block
 from orchestrator.devnet.chain.replayability import find_invalid
+from orchestrator.devnet.emulation import Emulation
 from orchestrator.devnet.nodes.node import Node
 from orchestrator.devnet.private.head_maps import GroupTimeline
 from tests.simulation.truth import Truth, group_bytes
+
+
+class Emulated(Protocol):
+    """What has emulated nodes behind it."""
+
+    @property
+    def emulation(self) -> Emulation:
+        """Everything behind the ports."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +46,7 @@ class Harm:
         return (*self.lost, *self.rolled_back, *self.halted, *self.stranded, *self.locked)
 
 
-def executed(devnet: Devnet) -> Truth:
+def executed(devnet: Emulated) -> Truth:
     """Execute all private transactions of the chain once more, in the order of its blocks, without any replay."""
     network = devnet.emulation.network
     found = Truth(network)
@@ -99,7 +109,7 @@ def unreplayable_blocks(devnet: Devnet) -> frozenset[int]:
     )
 
 
-def _blocks(devnet: Devnet) -> Iterator[Block]:
+def _blocks(devnet: Emulated) -> Iterator[Block]:
     chain = devnet.emulation.network.chain
     for number in range(1, chain.head.number + 1):
         block = chain.block(number)

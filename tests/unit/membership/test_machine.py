@@ -152,6 +152,27 @@ def test_an_empty_addition_that_unlocks_keeps_that_distance_too() -> None:
     assert next_command(replace(old, plan=a_plan(lock_nonce=1))) == Send(attempt=unlock)
 
 
+@pytest.mark.parametrize(("state", "action"), [(State.LOCKING, Action.LOCK), (State.REMOVING, Action.REMOVE)])
+def test_a_lock_or_a_removal_keeps_a_block_from_what_the_group_had_before(state: State, action: Action) -> None:
+    """It is signed when its node has the next block; where no block is known, at once."""
+    change = replace(LOCKING, state=state, plan=a_plan(to_remove=(NEW,), last_block=10))
+    command = next_command(change)
+    assert isinstance(command, Sign)
+    assert (command.action, command.after_block) == (action, 11)
+    attempt = an_attempt("a", action=action, since_block=11)
+    assert next_command(replace(change, attempt=attempt)) == Send(attempt=attempt)
+    at_once = next_command(replace(change, plan=a_plan(to_remove=(NEW,))))
+    assert isinstance(at_once, Sign)
+    assert at_once.after_block is None
+
+
+@pytest.mark.parametrize("change", [ADDING, UNLOCKING])
+def test_under_a_lock_only_the_lock_counts(change: Change) -> None:
+    """The addition keeps its distance from the lock, which is newer; an unlock without a bundle waits for nothing."""
+    plan = a_plan(lock_nonce=1, last_block=10)
+    assert next_command(replace(change, plan=plan)) == next_command(replace(change, plan=replace(plan, last_block=0)))
+
+
 def test_a_marker_that_is_not_mined_goes_through_every_node() -> None:
     """One pool may keep it to itself, or have lost it: the same marker, so that it can't be mined twice."""
     waits = sent(LOCK, seen_block=10 + WIDEN_AFTER_BLOCKS - 1)

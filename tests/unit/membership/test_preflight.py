@@ -38,6 +38,13 @@ def test_an_addition_is_planned_from_who_is_missing() -> None:
     assert plan.first_block == 10
 
 
+def test_a_plan_knows_the_groups_newest_block_where_its_history_was_read() -> None:
+    """A lock keeps a block from it."""
+    seen = a_survey(a_member(), forecast=replace(a_forecast(), last_block=7))
+    assert planned(plan_for(ADD, seen)).last_block == 7
+    assert planned(plan_for(REMOVE, a_survey(forecast=None))).last_block == 0
+
+
 def test_a_removal_is_planned_from_who_is_there() -> None:
     """Removing a stranger changes nothing, so it is not sent."""
     plan = planned(plan_for(replace(REMOVE, members=(SECOND, "stranger")), a_survey()))

@@ -49,7 +49,7 @@ def vouched(word: Attested | Unattested | None) -> NewcomerFacts:
 def test_who_is_vouched_for_is_seen() -> None:
     """By whom, and at which of its node's blocks."""
     found = forecast(facts(vouched(YES)))
-    assert (found.outlook, found.unseen) == (Outlook.SAFE, ())
+    assert (found.outlook, found.unseen, found.last_block) == (Outlook.SAFE, (), 7)
     assert found.vouched == (Vouched(enclave_key="N", account=PEER, block_number=8),)
 
 

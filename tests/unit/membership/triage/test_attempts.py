@@ -374,15 +374,15 @@ def test_a_split_group_is_left_to_a_person(change: Change) -> None:
 
 
 def test_removals_go_on_until_all_are_out() -> None:
-    """What is out stays in the plan, behind: a reorganisation may bring it back."""
+    """What is out stays in the plan, as a reorganisation may bring it back; the next keeps a block from the last."""
     signal, found = read(REMOVING, facts.AttemptSettled(effect=an_effect(12, (OLD, "third"))), START)
     assert signal is Signal.MORE_TO_GO
     assert found.plan is not None
-    assert found.plan.to_remove == ("third", SECOND)
+    assert (found.plan.to_remove, found.plan.last_block) == (("third", SECOND), 12)
     signal, found = read(found, UNLOCKED, START)
     assert signal is Signal.MORE_TO_GO
     assert found.plan is not None
-    assert found.plan.to_remove == (SECOND, "third")
+    assert (found.plan.to_remove, found.plan.last_block) == ((SECOND, "third"), 13)
     assert read(found, facts.AttemptSettled(effect=an_effect(14, (OLD,))), START)[0] is Signal.EXECUTED
 
 

@@ -118,7 +118,7 @@ def test_a_desired_set_removes_after_the_addition_is_proven() -> None:
     signal, change = read(setting(OLD, NEW), observed(*everybody(), effect=EFFECT, head=14), START)
     assert (signal, change.effect) == (Signal.MEMBERS_TO_GO, None)
     assert change.plan is not None
-    assert change.plan.to_remove == (SECOND,)
+    assert (change.plan.to_remove, change.plan.last_block) == ((SECOND,), EFFECT.block_number)
 
 
 def test_a_desired_set_is_reached_exactly() -> None:
