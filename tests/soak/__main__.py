@@ -44,6 +44,8 @@ from tests.soak.checks import (
     check_harm,
     parted_now,
     published_on_nats,
+    refused_returns,
+    returns_now,
     told,
     unpublished,
 )
@@ -150,11 +152,11 @@ async def soak(minutes: float, seed: int, folder: Path, replicas: int) -> list[s
     """
     async with stage(folder, Random(seed), replicas) as (running, engine, broker):  # noqa: S311 - repeatable, not secret
         around, chance = running.around, running.around.chance
-        requester = Requester(broker, running.ledger, around.devnet, chance)
+        requester = Requester(broker, running.ledger, around.devnet, chance, running.groups)
         async with asyncio.TaskGroup() as tasks:
             daemons = [tasks.create_task(replica.run()) for replica in running.replicas]
             others = [tasks.create_task(running.ledger.run()), tasks.create_task(running.tell())]
-            asking = [tasks.create_task(requester.run(group)) for group in running.groups]
+            asking = [tasks.create_task(requester.run(group)) for group in list(running.groups)]
             weather = [tasks.create_task(running.strike(names)) for names in (STRIKING[::2], STRIKING[1::2])]
             weather.append(tasks.create_task(running.kill()))
             await asyncio.sleep(minutes * 60)
@@ -171,8 +173,11 @@ async def soak(minutes: float, seed: int, folder: Path, replicas: int) -> list[s
             say(running.line())
             parted = requester.parted | parted_now(around.devnet, running.groups)
             say(f"parked since a reorganisation really parted the new member: {len(parted)}")
-            problems += await asyncio.to_thread(lambda: list(check_changes(engine, running.groups, parted)))
-            problems += check_chain(around.devnet, running.groups, OWNER, parted)
+            returns = requester.returns | returns_now(around.devnet, running.groups)
+            refused = await asyncio.to_thread(refused_returns, engine, returns)
+            say(f"parked since the member really may not return: {len(refused)}")
+            problems += await asyncio.to_thread(lambda: list(check_changes(engine, running.groups, parted, refused)))
+            problems += check_chain(around.devnet, running.groups, OWNER, parted, refused)
             problems += check_harm(around.devnet, running.groups, parted)
             problems += await check_events(engine, partial(published_on_nats, around.nats.url))
             await _cancelled([*others, *daemons])

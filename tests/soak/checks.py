@@ -2,8 +2,9 @@
 
 import asyncio
 import json
+import re
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence, Set
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import suppress
 from functools import partial
 from typing import TypeVar
@@ -14,6 +15,7 @@ from nats.js.errors import ServiceUnavailableError
 
 from orchestrator.devnet import Devnet
 from tests.integration.faults import chain_truth as truth
+from tests.integration.harm.returns import Return, find_return
 from tests.integration.harm.truth import find_harm
 from tests.patience import patient
 from tests.soak.requesting import Group
@@ -25,6 +27,7 @@ _ANSWER_SECONDS = 2.0
 _ELECTION_SECONDS = 60.0
 
 _PARTED = frozenset({"member_diverged", "member_missing", "member_forgotten"})
+_ASTRAY = re.compile(r"executed the group last in block (\d+), and at block (\d+) does not show")
 
 
 def parted_now(devnet: Devnet, groups: Iterable[Group]) -> set[str]:
@@ -36,8 +39,42 @@ def parted_now(devnet: Devnet, groups: Iterable[Group]) -> set[str]:
     }
 
 
-def check_changes(engine: sa.Engine, groups: Iterable[Group], parted: Set[str]) -> Iterator[str]:
-    """Every request that the queue took is one change, and it succeeded, or told that its member really is lost."""
+def returns_now(devnet: Devnet, groups: Iterable[Group]) -> dict[str, Return]:
+    """Return what the last node has of each group that its member is to return to, by the newest request."""
+    asked = {group.asked[-1][0]: group.privacy_group_id for group in groups if group.asked}
+    found = {request_id: find_return(devnet, group, len(devnet.nodes)) for request_id, group in asked.items()}
+    return {request_id: has for request_id, has in found.items() if has is not None}
+
+
+def refused_returns(engine: sa.Engine, returns: Mapping[str, Return]) -> set[str]:
+    """Return the requests that are parked for what a former member's node really does not show.
+
+    Args:
+        engine: The store.
+        returns: By request, what the node has of the group.
+    """
+    statement = "SELECT request_id, reason FROM changes WHERE state = 'parked'"
+    with engine.connect() as connection:
+        parked = {row.request_id: json.loads(row.reason) for row in connection.execute(sa.text(statement))}
+    found = set()
+    for request_id, reason in parked.items():
+        said, has = _ASTRAY.search(reason["detail"]), returns.get(request_id)
+        if reason["slug"] != "former_member_unsafe" or said is None or has is None:
+            continue
+        if int(said.group(1)) == has.last and int(said.group(2)) in has.astray:
+            found.add(request_id)
+    return found
+
+
+def check_changes(engine: sa.Engine, groups: Iterable[Group], parted: Set[str], refused: Set[str]) -> Iterator[str]:
+    """Every request that the queue took is one change, and it succeeded, or told that its member really is lost.
+
+    Args:
+        engine: The store.
+        groups: What was asked for.
+        parted: Requests whose member really is lost.
+        refused: Requests whose member really may not return.
+    """
     statement = "SELECT request_id, state, reason, tries, not_before, failures FROM changes"
     with engine.connect() as connection:
         found = {row.request_id: row for row in connection.execute(sa.text(statement))}
@@ -48,7 +85,7 @@ def check_changes(engine: sa.Engine, groups: Iterable[Group], parted: Set[str]) 
         # What was asked for when the soak ended may have been taken without our knowing.
         if found[request_id].state != "succeeded":
             yield f"request {request_id}, whose sending was cut short, is {found[request_id]}"
-    for request_id in sorted(asked & found.keys()):
+    for request_id in sorted(asked & found.keys() - refused):
         row = found[request_id]
         told_so = row.state == "parked" and json.loads(row.reason)["slug"] in _PARTED
         if told_so != (request_id in parted) or row.state not in ("succeeded", "parked"):
@@ -57,13 +94,16 @@ def check_changes(engine: sa.Engine, groups: Iterable[Group], parted: Set[str]) 
             yield f"request {request_id} did not succeed: {row}"
 
 
-def check_chain(devnet: Devnet, groups: Iterable[Group], account: str, parted: Set[str]) -> Iterator[str]:
-    """Each change is effective once, in order; no group is locked; all members agree."""
+def check_chain(
+    devnet: Devnet, groups: Iterable[Group], account: str, parted: Set[str], refused: Set[str]
+) -> Iterator[str]:
+    """Each change that was not refused is effective once, in order; no group is locked; all members agree."""
     keys = [node.enclave_key for node in devnet.nodes]
     for group in groups:
         if not group.asked:
             continue
-        group_id, asked = group.privacy_group_id, [_EFFECT[kind] for _, kind in group.asked]
+        group_id = group.privacy_group_id
+        asked = [_EFFECT[kind] for request_id, kind in group.asked if request_id not in refused]
         done = truth.actions(devnet, group_id)
         lasting = [action for action in done if action not in ("lock", "unlock")]
         if lasting != asked:

@@ -1,6 +1,7 @@
 """Who asks for changes: for each group one after the other, over the queue; and what the store says of them."""
 
 import asyncio
+import base64
 import json
 from collections import Counter
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from orchestrator.devnet import Devnet
 from orchestrator.engine.ports import BrokerError
 from orchestrator.membership.model import RESTING, State
 from tests.integration.faults import chain_truth as truth
+from tests.integration.harm.returns import Return, find_return
 
 LOOK_SECONDS = 0.5
 RESTING_FOR_GOOD = frozenset(state.value for state in RESTING - {State.QUEUED})
@@ -73,25 +75,32 @@ class Requester:
     Attributes:
         stopping: Set when nothing more is to be asked for.
         parted: Requests that were parked because a reorganisation really left the new member with another state.
+        returns: For each request that was parked, what the member's node has of the group.
 
     Args:
         broker: The queue.
         ledger: Tells when a change rests.
         devnet: Tells whether a member that is reported to have another state really has.
-        chance: Draws pauses and repetitions.
+        chance: Draws pauses, repetitions and groups.
+        groups: Where groups are put that take the place of others.
     """
 
-    def __init__(self, broker: Broker, ledger: Ledger, devnet: Devnet, chance: Random) -> None:
+    def __init__(self, broker: Broker, ledger: Ledger, devnet: Devnet, chance: Random, groups: list[Group]) -> None:
         self._devnet = devnet
         self._broker = broker
         self._ledger = ledger
         self._keys = [node.enclave_key for node in devnet.nodes]
         self.parted: set[str] = set()
+        self.returns: dict[str, Return] = {}
+        self._groups = groups
         self._chance = chance
         self.stopping = asyncio.Event()
 
     async def run(self, group: Group) -> None:
-        """Create a group, then add and remove a member in turn, until `stopping` is set."""
+        """Create a group, then add and remove a member in turn, until `stopping` is set.
+
+        A group that its member may not return to is left, and another one takes its place: nothing more could be added.
+        """
         await asyncio.sleep(self._chance.uniform(0, 5))
         while not self.stopping.is_set():
             number = len(group.asked)
@@ -105,6 +114,9 @@ class Requester:
                 await asyncio.sleep(LOOK_SECONDS)
             if self._ledger.states[request_id] == State.PARKED:
                 await self._look(request_id, group.privacy_group_id)
+                if request_id in self.returns and self.returns[request_id].astray:
+                    group = Group(base64.b64encode(self._chance.randbytes(32)).decode())
+                    self._groups.append(group)
             await asyncio.sleep(self._chance.uniform(0, 2))
 
     async def _look(self, request_id: str, group: str) -> None:
@@ -113,6 +125,8 @@ class Requester:
             await asyncio.sleep(LOOK_SECONDS)
         if truth.has_parted(self._devnet, group):
             self.parted.add(request_id)
+        elif (found := find_return(self._devnet, group, len(self._keys))) is not None:
+            self.returns[request_id] = found
 
     async def _ask(self, request_id: str, kind: str, group: str) -> None:
         members = self._keys[:2] if kind == "create_group" else self._keys[2:]

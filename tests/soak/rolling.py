@@ -29,6 +29,8 @@ from tests.soak.checks import (
     check_events,
     check_harm,
     published_on_nats,
+    refused_returns,
+    returns_now,
     unpublished,
 )
 from tests.soak.replica import OWNER, Replica, nodes_and_account
@@ -147,8 +149,10 @@ class Stage:
         Args:
             published: Reads what the queue got; None for NATS.
         """
-        found = await asyncio.to_thread(lambda: list(check_changes(self.engine, self.groups, set())))
-        found += check_chain(self.devnet, self.groups, OWNER, set())
+        returns = self.requester.returns | returns_now(self.devnet, self.groups)
+        refused = await asyncio.to_thread(refused_returns, self.engine, returns)
+        found = await asyncio.to_thread(lambda: list(check_changes(self.engine, self.groups, set(), refused)))
+        found += check_chain(self.devnet, self.groups, OWNER, set(), refused)
         found += check_harm(self.devnet, self.groups, set())
         found += await check_events(self.engine, published or partial(published_on_nats, self.queue_url))
         return found + [problem for replica in self.replicas for problem in replica.problems]
@@ -197,14 +201,14 @@ async def stage(
                 daemons.append(Replica(path, folder / f"r{number}.log", chance))
             ledger, watch = Ledger(engine), Watch(engine)
             asked = [Group(base64.b64encode(chance.randbytes(32)).decode()) for _ in range(groups)]
-            requester = Requester(broker, ledger, devnet, chance)
+            requester = Requester(broker, ledger, devnet, chance, asked)
             running = Stage(devnet, engine, broker, queue_url, daemons, asked, ledger, watch, requester)
             beside = [tasks.create_task(daemon.run()) for daemon in daemons]
             try:
                 for daemon in daemons:
                     await running.until(daemon.at_work, "ready")
                 beside += [tasks.create_task(ledger.run()), tasks.create_task(watch.run())]
-                beside += [tasks.create_task(requester.run(group)) for group in asked]
+                beside += [tasks.create_task(requester.run(group)) for group in list(asked)]
                 yield running
             finally:
                 for task in beside:

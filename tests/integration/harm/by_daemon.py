@@ -16,12 +16,14 @@ from tests.benchmarks.watching import ENDED, Watch, watching
 from tests.integration.harm.changes import FOUNDERS, Asked, draw_changes
 from tests.integration.harm.load import Load, loaded
 from tests.integration.harm.network import network
+from tests.integration.harm.returns import find_return
 from tests.integration.harm.truth import Harm, executed, find_harm, members_of, unreplayable_blocks
 from tests.simulation.truth import Truth
 
 REFUSALS: Final = frozenset({"block_not_replayable", "former_member_unsafe"})
 """What an addition may rightly be parked for on nodes that are well."""
 _BLOCK: Final = re.compile(r"block (\d+): ")
+_ASTRAY: Final = re.compile(r"member(\d+) executed the group last in block (\d+), and at block (\d+) does not show")
 _REPLAYED_OVER: Final = re.compile(r"last in block (\d+) and replayed group (\S+) over it since")
 
 
@@ -120,18 +122,24 @@ def _untrue(devnet: Devnet, asked: Sequence[Asked], ends: dict[str, tuple[str, d
         slug, detail = data["reason"]["slug"], data["reason"]["detail"]
         if kind != EventType.CHANGE_PARKED or slug not in REFUSALS:
             yield f"{change.request_id} ended as {kind}: {data['reason']}"
-        yield from _untrue_refusal(change, detail, truth, unreplayable)
+        yield from _untrue_refusal(devnet, change, detail, truth, unreplayable)
     for group, expected in members.items():
         if (found_members := members_of(devnet, truth, group)) != expected:
             yield f"group {group}: its members are {sorted(found_members)}, accepted was {sorted(expected)}"
 
 
-def _untrue_refusal(change: Asked, detail: str, truth: Truth, unreplayable: frozenset[int]) -> Iterator[str]:
+def _untrue_refusal(
+    devnet: Devnet, change: Asked, detail: str, truth: Truth, unreplayable: frozenset[int]
+) -> Iterator[str]:
     blocks = {number for number, _ in truth.executed(change.group)}
     if found := _BLOCK.search(detail):
         number = int(found.group(1))
         if number not in unreplayable or number not in blocks:
             yield f"{change.request_id} was refused for block {number}, which can be replayed: {detail}"
+    elif found := _ASTRAY.search(detail):
+        has = find_return(devnet, change.group, int(found.group(1)))
+        if has is None or has.last != int(found.group(2)) or int(found.group(3)) not in has.astray:
+            yield f"{change.request_id} was refused for what its member's node does not show ({has}): {detail}"
     elif found := _REPLAYED_OVER.search(detail):
         number, other = int(found.group(1)), found.group(2)
         in_other = {at for at, _ in truth.executed(other)}
