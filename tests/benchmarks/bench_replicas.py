@@ -17,7 +17,8 @@ import psycopg
 from orchestrator.broker.connecting import connect
 from orchestrator.broker.port import Broker
 from orchestrator.store import migrate
-from tests.benchmarks.figures import Figure, at_most
+from tests.benchmarks.figures import Figure, at_least, at_most
+from tests.benchmarks.machine import busy_seconds
 from tests.benchmarks.processes import Child, child, orchestrator
 from tests.benchmarks.scale import Scale
 from tests.benchmarks.stage import Devnet, group_id, running_devnet, running_queue, trigger, write_config
@@ -27,6 +28,12 @@ from tests.servers.postgresql_server import PostgreSQLServer
 LOOK_SECONDS: Final = 0.05
 PATIENCE_SECONDS: Final = 180.0
 LONGEST_TAKE_OVER_SECONDS: Final = 10.0
+TIMES: Final = 2.0
+"""Throughput of three replicas to one's, where each has a processor."""
+PROCESSORS_FOR_ALL: Final = 6
+"""Three replicas, the nodes, PostgreSQL with the queue, and what counts."""
+TIMES_AS_MANY: Final = 6
+"""Groups there, to those on fewer processors: one does as much as three within the blocks that a group needs anyhow."""
 _HELD: Final = (
     "SELECT split_part(holder, '#', 1), count(*) FROM lanes WHERE holder IS NOT NULL AND lease_until > %s GROUP BY 1"
 )
@@ -74,6 +81,12 @@ class Replicas:
         ((number,),) = await self.rows("SELECT count(*) FROM changes WHERE state = 'succeeded'")
         return int(number)
 
+    def cpu_seconds(self) -> dict[str, float]:
+        """Return the processor time that was used, by whom."""
+        daemons = sum(daemon.cpu_seconds() for daemon in self.running)
+        nodes = self.devnet.process.cpu_seconds() if self.devnet.process is not None else 0.0
+        return {"daemons": daemons, "nodes": nodes, "all processes of the machine": busy_seconds()}
+
     async def calls(self) -> list[float]:
         """Return how many JSON-RPC calls each has made."""
         found = []
@@ -116,22 +129,31 @@ async def replicas(directory: Path, number: int) -> AsyncIterator[Replicas]:
 
 async def measure(directory: Path, scale: Scale) -> list[Figure]:
     """Measure part replicas."""
-    figures, seconds = [], {}
+    figures, seconds, processors = [], {}, os.cpu_count() or 1
+    enough = processors >= PROCESSORS_FOR_ALL
+    groups = scale.shared_groups * (TIMES_AS_MANY if enough else 1)
+    note = f"{2 * groups} changes, {processors} processors for all"
     for number in (1, scale.replicas):
         folder = directory / str(number)
         folder.mkdir()
         async with replicas(folder, number) as stage:
             figures += await _idle(stage, scale.idle_seconds)
-            seconds[number], spread = await _work(stage, scale.shared_groups)
+            before = stage.cpu_seconds()
+            seconds[number], spread = await _work(stage, groups)
+            taken = seconds[number]
+            figures.append(Figure("replicas", f"{number}: creations and additions at once", taken, "s", note=note))
+            for who, used in stage.cpu_seconds().items():
+                each = 1000 * (used - before[who]) / (2 * groups)
+                busy = f"{(used - before[who]) / taken:.2f} processors kept busy"
+                name = f"{number}: processor time for a change, {who}"
+                figures.append(Figure("replicas", name, each, "ms", note=busy))
             if number > 1:
                 figures += spread
                 figures += await _death(stage, scale.shared_groups)
-    note = f"{2 * scale.shared_groups} changes, {os.cpu_count()} processors for all"
-    for number, taken in seconds.items():
-        figures.append(Figure("replicas", f"{number}: creations and additions at once", taken, "s", note=note))
     ratio = seconds[1] / seconds[scale.replicas]
-    figures.append(Figure("replicas", f"{scale.replicas} replicas against one, throughput", ratio, "times", note=note))
-    return figures
+    bound = at_least(TIMES) if enough else None
+    name = f"{scale.replicas} replicas against one, throughput"
+    return [*figures, Figure("replicas", name, ratio, "times", bound, note)]
 
 
 async def _idle(stage: Replicas, seconds: float) -> list[Figure]:

@@ -5,6 +5,13 @@ import platform
 from pathlib import Path
 
 
+def busy_seconds() -> float:
+    """Return the processor time that all processes of the machine have used, since it was started."""
+    names = ("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal")
+    ticks = dict(zip(names, map(int, Path("/proc/stat").read_text().splitlines()[0].split()[1:]), strict=False))
+    return sum(ticks[name] for name in names if name not in ("idle", "iowait", "steal")) / os.sysconf("SC_CLK_TCK")
+
+
 def describe_machine() -> dict[str, object]:
     """Return processor, memory, load and versions."""
     return {

@@ -60,10 +60,12 @@ class Devnet:
     Attributes:
         base_port: The first node's HTTP port.
         nodes: How many there are.
+        process: They all, where they have a process of their own.
     """
 
     base_port: int
     nodes: int
+    process: Child | None = None
 
     @property
     def members(self) -> tuple[str, ...]:
@@ -158,8 +160,8 @@ async def running_devnet(
         "--marker-ms": costs.marker_ms,
     }
     command = orchestrator("devnet", *(text for name, value in options.items() for text in (name, str(value))))
-    async with child(directory / "devnet.log", command):
-        yield Devnet(base_port, nodes)
+    async with child(directory / "devnet.log", command) as process:
+        yield Devnet(base_port, nodes, process)
 
 
 @asynccontextmanager
