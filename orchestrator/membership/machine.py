@@ -37,11 +37,12 @@ from orchestrator.membership.errors import ImpossibleStepError, RefusedRequestEr
 from orchestrator.membership.facts import CancelRequested, Fact, ParkRequested, RepairRequested, RetryRequested
 from orchestrator.membership.model import ACTION_OF, Change, State
 from orchestrator.membership.retry import (
-    LOCK_WINDOW_BLOCKS,
     LONGEST_DELAY_UNDER_LOCK,
     RENEW_AFTER_BLOCKS,
     WIDEN_AFTER_BLOCKS,
     backoff,
+    behind_last,
+    behind_lock,
 )
 from orchestrator.membership.triage.attempts import relocks, to_be_sent_again
 from orchestrator.membership.triage.facts import read, waiting_for
@@ -206,12 +207,12 @@ def _next_for_attempt(change: Change) -> Command:
     if attempt is not None and attempt.live and (gives_up or attempt.action is not wanted):
         return _after_pause(change, Burn(attempt=attempt))
     if attempt is None or not attempt.live:
-        after_block = _behind_lock(change, wanted) or _behind_last(change, wanted)
+        after_block = behind_lock(change, wanted) or behind_last(change, wanted)
         return _after_pause(change, Sign(action=wanted, members=members_of(change), after_block=after_block))
     # It is stored, and this process or the one before has not said that it was sent: sending the same bytes twice does
     # no harm (docs/besu.md#markers, 4).
     if attempt.sent_block is None:
-        return _after_pause(change, Send(attempt=attempt, after_block=_behind_lock(change, attempt.action)))
+        return _after_pause(change, Send(attempt=attempt, after_block=behind_lock(change, attempt.action)))
     # A node's own marker can't be broadcast through others, nor signed again.
     if not attempt.marker.ours:
         return _after_pause(change, Settle(attempt=attempt))
@@ -223,29 +224,7 @@ def _next_for_attempt(change: Change) -> Command:
     # (docs/besu.md#markers, 12).
     if seen - attempt.since_block >= RENEW_AFTER_BLOCKS << len(attempt.renewed):
         return _after_pause(change, Renew(attempt=attempt))
-    return _after_pause(change, Send(attempt=attempt, after_block=_behind_lock(change, attempt.action), widely=True))
-
-
-def _behind_lock(change: Change, action: Action) -> int | None:
-    """The block that the nodes must have before a marker that brings a bundle is signed and broadcast, so that it can't
-    be mined nearer to its lock than `LOCK_WINDOW_BLOCKS`: an addition, and the empty one that unlocks before 21.7.4.
-
-    An addition is forecast anew when it is signed: what was mined after the lock counts for its node, too."""
-    plan = change.plan
-    bundles = action is Action.ADD or (action is Action.UNLOCK and plan is not None and plan.unlock_by_empty_add)
-    return change.lock_block + LOCK_WINDOW_BLOCKS - 1 if bundles and change.lock_block is not None else None
-
-
-def _behind_last(change: Change, action: Action) -> int | None:
-    """The block that the node must have before a lock or a removal is signed, so that it is not mined right after the
-    group's newest block that is known.
-
-    A group's neighbouring blocks are a run: who joins by a replay of it may not return to a group that it left in them
-    (docs/besu.md#former-members, 6). This costs a block, once, however busy the group is. An unlock does not wait: a
-    lock holds up everybody."""
-    plan = change.plan
-    known = plan.last_block if plan is not None and action in (Action.LOCK, Action.REMOVE) else 0
-    return known + 1 if known else None
+    return _after_pause(change, Send(attempt=attempt, after_block=behind_lock(change, attempt.action), widely=True))
 
 
 def _after_pause(change: Change, command: Command) -> Command:

@@ -7,6 +7,7 @@ import hashlib
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from orchestrator.membership.attempt import Action
 from orchestrator.membership.model import Change
 from orchestrator.membership.reasons.judgements import Judgement
 from orchestrator.membership.reasons.table import Reason, rule_of
@@ -102,3 +103,35 @@ def decide(change: Change, reason: Reason, now: datetime) -> RetryDecision:
     if change.deadline is not None and not_before >= change.deadline:
         return RetryDecision(judgement=Judgement.TERMINAL)
     return RetryDecision(judgement=Judgement.RETRY, not_before=not_before)
+
+
+def behind_lock(change: Change, action: Action) -> int | None:
+    """Return the block that the nodes must have before a marker that brings a bundle is signed and broadcast.
+
+    So it can't be mined nearer to its lock than `LOCK_WINDOW_BLOCKS`: an addition, and the empty one that unlocks on
+    Besu before 21.7.4. An addition is forecast anew when it is signed: what was mined after the lock counts for its
+    node, too.
+
+    Args:
+        change: The change.
+        action: What is to be signed or sent.
+    """
+    plan = change.plan
+    bundles = action is Action.ADD or (action is Action.UNLOCK and plan is not None and plan.unlock_by_empty_add)
+    return change.lock_block + LOCK_WINDOW_BLOCKS - 1 if bundles and change.lock_block is not None else None
+
+
+def behind_last(change: Change, action: Action) -> int | None:
+    """Return the block that the node must have before a lock or a removal is signed.
+
+    So it is not mined right after the group's newest block that is known. A group's neighbouring blocks are a run: who
+    joins by a replay of it may not return to a group that it left in them (docs/besu.md#former-members, 6). This costs
+    a block, once, however busy the group is. An unlock does not wait: a lock holds up everybody.
+
+    Args:
+        change: The change.
+        action: What is to be signed.
+    """
+    plan = change.plan
+    known = plan.last_block if plan is not None and action in (Action.LOCK, Action.REMOVE) else 0
+    return known + 1 if known else None

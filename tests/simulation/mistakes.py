@@ -22,7 +22,7 @@ from orchestrator.engine.node_ports import Burning, MarkerAccount
 from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.nodes.watcher import ChainWatcher
 from orchestrator.engine.ports import Lane, Trigger
-from orchestrator.membership import machine
+from orchestrator.membership import machine, retry
 from orchestrator.membership.attempt import Attempt
 from orchestrator.membership.batch import Batch
 from orchestrator.membership.commands import Command, Send, Sign
@@ -164,7 +164,7 @@ def burn_not_awaited() -> Planting:
 
 def window_of_one() -> Planting:
     """An addition may be mined in the block after its lock's."""
-    return patch.object(machine, "LOCK_WINDOW_BLOCKS", 1)
+    return patch.object(retry, "LOCK_WINDOW_BLOCKS", 1)
 
 
 def one_key_for_markers() -> Planting:
