@@ -166,7 +166,7 @@ class BlockWatch:
             log.error("block passed over: it could not be looked at", block=first)
             self._mark, self._failures = Mark(number=first, block_hash=(await watcher.block(first)).block_hash), 0
             return first < last
-        blocks = [_content(watcher, block) for block in await _blocks(watcher, numbers)]
+        blocks = [_content(watcher, block) for block in await watcher.in_full(numbers)]
         tally, closing = self._tally, []
         for content in blocks:
             examination = await _examined(watcher, content)
@@ -265,14 +265,6 @@ class BlockWatch:
             for one in waiting:
                 one.cancel()
             await asyncio.gather(*waiting, return_exceptions=True)
-
-
-async def _blocks(watcher: ChainWatcher, numbers: range) -> list[Block]:
-    known = {number: watcher.remembered(number) for number in numbers}
-    unread = [number for number, block in known.items() if block is None]
-    if unread:
-        known |= {block.number: block for block in await watcher.node.blocks(unread)}
-    return [block for number in numbers if (block := known[number]) is not None]
 
 
 def _content(watcher: ChainWatcher, block: Block) -> ChainBlock:

@@ -56,11 +56,7 @@ class ExaminedBlocks:
         return found
 
     async def _read(self, numbers: Sequence[int], watcher: ChainWatcher) -> list[Examination]:
-        blocks = {number: watcher.remembered(number) for number in numbers}
-        unread = [number for number, block in blocks.items() if block is None]
-        if unread:
-            blocks |= {block.number: block for block in await watcher.node.blocks(unread)}
-        return [await self._examine(_content(watcher, number, blocks[number]), watcher) for number in numbers]
+        return [await self._examine(_content(watcher, block), watcher) for block in await watcher.in_full(numbers)]
 
     async def _examine(self, content: ChainBlock, watcher: ChainWatcher) -> Examination:
         accounts = accounts_to_ask(content)
@@ -90,9 +86,9 @@ class ExaminedBlocks:
             del self._known[next(iter(self._known))]
 
 
-def _content(watcher: ChainWatcher, number: int, block: Block | None) -> ChainBlock:
-    if block is None or block.content is None:
+def _content(watcher: ChainWatcher, block: Block) -> ChainBlock:
+    if block.content is None:
         # A block whose transactions are not told is not one without transactions.
-        detail = f"node {watcher.node.name} does not tell the transactions of block {number}"
+        detail = f"node {watcher.node.name} does not tell the transactions of block {block.number}"
         raise NodeError(Reason(slug="node_error", detail=detail))
     return block.content

@@ -107,7 +107,7 @@ class NodeReplays:
                 holds = await holds_through(watcher, [(kept.mark.number, kept.mark.block_hash)]) is not None
                 node.restart(kept if holds else KeptLogs())
                 node.branches.settled(watcher)
-            if kept.mark is None or head.number > node.looked:
+            if kept.mark is None or head.number > node.looked or (about and about not in node.held):
                 await self._advance(key, node, watcher, head, about)
             return NodeRecord(
                 replays=replays_of(watcher.node.enclave_keys, node.held, node.logs),
@@ -117,14 +117,18 @@ class NodeReplays:
 
     async def _advance(self, key: str, node: _Node, watcher: ChainWatcher, head: Head, about: str) -> None:
         kept = node.kept or KeptLogs()
+        markers = await _additions(watcher, node, head) if kept.mark is not None else None
+        if markers == [] and (not about or about in node.held):
+            # A replay needs an addition's marker: removals, and groups that were founded, are read with the next one.
+            node.looked = head.number
+            return
         held, node.unseen = await _held(watcher)
         fresh = held - node.held
-        added = await self._added_to(watcher, node, head) if kept.mark is not None else None
+        added = await self._added_to(markers)
         # When it is not known which groups changed, all are read: one replay that is overlooked loses a group.
         if kept.mark is None or added is None or len(node.later) + len(fresh) > MOST_LATER:
             await self._read_all(key, node, watcher, head, held)
             return
-        # A replay needs an addition's marker; removals are read with the next one.
         wanted = ((added | {about}) & held) | fresh if added or fresh else frozenset[str]()
         before = frozenset(log.privacy_group_id for log in kept.logs)
         for groups, first in ((wanted & before, kept.mark.number + 1), (wanted - before, 0)):
@@ -146,13 +150,12 @@ class NodeReplays:
         node.restart(KeptLogs(logs=tuple(logs), mark=mark))
         node.held = held
 
-    async def _added_to(self, watcher: ChainWatcher, node: _Node, head: Head) -> frozenset[str] | None:
-        """Return the groups that additions were made to since the node was last looked at; None: that is not known.
+    async def _added_to(self, markers: list[str] | None) -> frozenset[str] | None:
+        """Return the groups that additions were made to by these markers; None: that is not known.
 
         A node has thousands of groups, and logs cost a call for each. Our own additions are known by their markers;
         of others' nobody but the group's members can tell which group they were made to.
         """
-        markers = await _additions(watcher, node, head)
         if not markers:
             return None if markers is None else frozenset()
         if self._own is None:
@@ -175,7 +178,7 @@ async def _held(watcher: ChainWatcher) -> tuple[frozenset[str], str | None]:
 async def _additions(watcher: ChainWatcher, node: _Node, head: Head) -> list[str] | None:
     """Return the markers of additions to groups that had existed before, in the blocks since the last look.
 
-    Blocks that nobody waited for are not in memory; to read one costs a call.
+    Blocks that nobody waited for are not in memory; to read one that is not known to be empty costs a call.
 
     Returns:
         Their hashes; None when there are too many blocks, or the chain is another one by now.
@@ -183,16 +186,13 @@ async def _additions(watcher: ChainWatcher, node: _Node, head: Head) -> list[str
     numbers = range(node.looked + 1, head.number + 1)
     if len(numbers) > MOST_BLOCKS:
         return None
-    known = {number: watcher.remembered(number) for number in numbers}
-    missing = [number for number, block in known.items() if block is None]
-    if len(missing) > len(node.held):
+    filled = [number for number in numbers if not watcher.is_empty(number)]
+    if sum(watcher.remembered(number) is None for number in filled) > len(node.held):
         return None  # logs cost less
-    known |= {block.number: block for block in (await watcher.node.blocks(missing) if missing else ())}
-    newest = known.get(head.number)
-    if newest is None or newest.block_hash != head.block_hash:
-        return None
-    contents = [block.content for block in known.values() if block is not None and block.content is not None]
-    if len(contents) < len(known):
+    blocks = await watcher.in_full(filled)
+    newest = blocks[-1].block_hash if head.number in filled else watcher.hash_of(head.number)
+    contents = [block.content for block in blocks if block.content is not None]
+    if newest != head.block_hash or len(contents) < len(blocks):
         return None
     return [
         item.transaction_hash

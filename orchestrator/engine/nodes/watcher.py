@@ -7,7 +7,7 @@ costs one call for each block and node, however many lanes wait.
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 
 import structlog
@@ -140,6 +140,31 @@ class ChainWatcher:
         """Return a block of the chain as it is now, when it is in memory with its transactions in full."""
         known = self._blocks.get(number)
         return known if known is not None and known.content is not None else None
+
+    def is_empty(self, number: int) -> bool:
+        """Whether a block of the chain as it is now is known to hold no transaction at all; False where it is not.
+
+        Such a block leaves all private states and the node's head map as its parent has them
+        (docs/besu.md#how-replay-damages-other-groups): what a node shows of a group there is told by the next or the
+        last block that is asked for. Heads come with the hashes of their transactions, so that this costs nothing.
+        """
+        known = self._blocks.get(number)
+        here = known is not None and self._hashes.get(number, known.block_hash) == known.block_hash
+        return known is not None and here and not known.transactions
+
+    async def in_full(self, numbers: Sequence[int]) -> tuple[Block, ...]:
+        """Return blocks with their transactions in full; those of the chain as it is now are remembered so.
+
+        Raises:
+            NodeError: The node does not answer, or has not all of them.
+        """
+        found = {number: block for number in numbers if (block := self.remembered(number)) is not None}
+        unread = [number for number in numbers if number not in found]
+        for block in await self.node.blocks(unread) if unread else ():
+            found[block.number] = block
+            if self._hashes.get(block.number) == block.block_hash:
+                self._remember(block)
+        return tuple(found[number] for number in numbers)
 
     def hash_of(self, number: int) -> str | None:
         """Return the hash of a block of the chain as it is now; None when it is not remembered."""

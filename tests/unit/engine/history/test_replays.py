@@ -34,6 +34,8 @@ class CrowdedNode:
     additions: dict[int, list[str]] = field(default_factory=dict)
     asked_for_logs: int = 0
     asked_for_blocks: int = 0
+    asked_for_groups: int = 0
+    empty: set[int] = field(default_factory=set)
 
     def hash_of(self, number: int) -> str:
         return f"block {number}{self.branch}"
@@ -56,7 +58,12 @@ class CrowdedNode:
             self.additions.setdefault(self.number, []).append(marker)
 
     async def head(self) -> Head:
-        return Head(number=self.number, block_hash=self.hash_of(self.number), parent_hash=self.hash_of(self.number - 1))
+        return Head(
+            number=self.number,
+            block_hash=self.hash_of(self.number),
+            parent_hash=self.hash_of(self.number - 1),
+            transactions=() if self.number in self.empty else None,
+        )
 
     async def block(self, number: int) -> Block:
         return Block(number=number, block_hash=self.hash_of(number), transactions=())
@@ -80,6 +87,7 @@ class CrowdedNode:
 
     async def groups(self, enclave_keys: Sequence[str]) -> Mapping[str, tuple[str, ...]]:
         assert not enclave_keys
+        self.asked_for_groups += 1
         return dict.fromkeys(self.held, ("K",))
 
     async def memberships(
@@ -134,7 +142,7 @@ class Scene:
 
     async def read(self, about: str = "") -> list[tuple[str, int | None]]:
         """What the node replayed, by group and block; it is counted anew what is asked for that."""
-        self.node.asked_for_logs = self.node.asked_for_blocks = 0
+        self.node.asked_for_logs = self.node.asked_for_blocks = self.node.asked_for_groups = 0
         head = await self.watcher.refresh()
         record = await self.replays.of(self.watcher, head, about)
         assert sorted(map(repr, record.logs)) == sorted(repr(log) for log in self.node.logs if log in record.logs), (
@@ -152,13 +160,28 @@ async def scene(histories: SqlHistoryStore) -> Scene:
 
 
 async def test_blocks_without_additions_cost_a_call_each(scene: Scene) -> None:
-    """Removals and founded groups in between: only a new group's logs are asked for."""
+    """Removals and founded groups in between: only a new group's logs are asked for, once it is asked about."""
     scene.node.change("g1", "other", added=False)
     scene.node.change("new", "K")
     assert await scene.read() == []
-    assert (scene.node.asked_for_blocks, scene.node.asked_for_logs) == (2, 1)
+    assert (scene.node.asked_for_blocks, scene.node.asked_for_logs, scene.node.asked_for_groups) == (2, 0, 0)
+    assert await scene.read("new") == []
+    assert (scene.node.asked_for_blocks, scene.node.asked_for_logs, scene.node.asked_for_groups) == (0, 1, 1)
+    assert await scene.read("new") == []
+    assert (scene.node.asked_for_blocks, scene.node.asked_for_logs, scene.node.asked_for_groups) == (0, 0, 0)
+
+
+async def test_empty_blocks_cost_nothing(scene: Scene) -> None:
+    """A head that comes with no transactions says that nobody was added; one that tells none says nothing."""
+    scene.node.number += 1
+    scene.node.empty.add(scene.node.number)
     assert await scene.read() == []
-    assert (scene.node.asked_for_blocks, scene.node.asked_for_logs) == (0, 0)
+    assert (scene.node.asked_for_blocks, scene.node.asked_for_logs, scene.node.asked_for_groups) == (0, 0, 0)
+    scene.node.change("g2", "K", added=False)
+    scene.own.groups["0x2"] = "g2"
+    scene.node.change("g2", "K", marker="0x2")
+    assert await scene.read() == [("g2", scene.node.number)]
+    assert scene.node.asked_for_blocks == 2
 
 
 async def test_our_own_addition_costs_its_group(scene: Scene) -> None:
@@ -235,7 +258,7 @@ async def test_long_pauses_and_many_groups_are_read_as_a_whole(scene: Scene) -> 
             )
         )
     scene.node.number += 1
-    assert await scene.read() == []
+    assert await scene.read("later 0") == []
     assert scene.node.asked_for_logs == GROUPS + MOST_LATER + 1
     scene.start_anew()
     assert await scene.read() == []

@@ -272,3 +272,34 @@ async def test_a_subscription_that_delivers_nothing_is_taken_for_none() -> None:
     assert states == [True, False, True]
     told = [entry["event"] for entry in logs if entry["log_level"] == "warning"]
     assert told == ["subscription is silent, polling until it delivers"]
+
+
+async def test_a_block_is_empty_when_its_head_said_so() -> None:
+    """Not when nothing was told of it, and not any more once the chain left it."""
+    network = FakeNetwork()
+    node = FakeNode(network, "a", "A")
+    watcher = ChainWatcher(node, JumpingClock())
+    network.mine(3)
+    for number, transactions in ((1, ()), (2, None), (3, ("0x1",))):
+        block = network.blocks[number]
+        parent = network.blocks[number - 1].block_hash
+        await watcher._advance(
+            Head(number=number, block_hash=block.block_hash, parent_hash=parent, transactions=transactions)
+        )
+    assert [watcher.is_empty(number) for number in range(5)] == [False, True, False, False, False]
+    await watcher._advance(Head(number=3, block_hash="another", parent_hash=network.blocks[2].block_hash))
+    assert not watcher.is_empty(1)
+
+
+async def test_a_block_is_read_in_full_once() -> None:
+    """What one part of the program read is there for the others; blocks that are not of the chain are not kept."""
+    network = FakeNetwork()
+    node = FakeNode(network, "a", "A")
+    watcher = ChainWatcher(node, JumpingClock())
+    network.mine(2)
+    await watcher.refresh()
+    assert await watcher.in_full([1, 2]) == (network.in_full(1), network.in_full(2))
+    assert node.blocks_read == 2
+    assert await watcher.in_full([2]) == (network.in_full(2),)
+    assert node.blocks_read == 2
+    assert watcher.remembered(1) is None, "nobody told that it is of this chain"
