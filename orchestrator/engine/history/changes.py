@@ -1,6 +1,6 @@
 """In which blocks did a group change? Found on one node by its state roots, oldest first, a bounded part at a time."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -51,8 +51,24 @@ class FoundChanges:
     calls: int
 
 
+def _none_known(_number: int) -> bool:
+    return False
+
+
+Span = tuple[int, str, int, str]
+"""A block and the root after it, a later block and the root after that."""
+
+
 async def split_changes(
-    node: NodePort, privacy_group_id: str, low: int, low_root: str, high: int, bounds: Bounds
+    node: NodePort,
+    privacy_group_id: str,
+    low: int,
+    low_root: str,
+    high: int,
+    bounds: Bounds,
+    *,
+    high_root: str = "",
+    is_empty: Callable[[int], bool] = _none_known,
 ) -> FoundChanges:
     """Find the changes on a node that executed everything at first hand.
 
@@ -66,14 +82,17 @@ async def split_changes(
         low_root: That root; empty text for none.
         high: The last block to look at.
         bounds: Where a part ends; what is left is for the next time.
+        high_root: The root there, where the node has just shown it; empty text to ask for it.
+        is_empty: Whether a block is known to hold no transaction, so that it changed nothing.
 
     Raises:
         NodeError: The node does not answer.
     """
-    (newest,) = await node.roots(privacy_group_id, [high])
-    spans = [(low, low_root, high, newest.state_root)] if newest.state_root != low_root else []
+    newest, asked = high_root, 0
+    if not newest:
+        newest, asked = (await node.roots(privacy_group_id, [high]))[0].state_root, 1
+    spans = _narrowed([(low, low_root, high, newest)], is_empty)
     found: list[tuple[int, str]] = []
-    asked = 1
     while spans:
         resolved = next((place for place, (first, _, last, _) in enumerate(spans) if last - first > 1), len(spans))
         found += [(last, root) for _, _, last, root in spans[:resolved]]
@@ -90,12 +109,35 @@ async def split_changes(
             span: ((span[0], span[1], middle, view.state_root), (middle, view.state_root, span[2], span[3]))
             for span, middle, view in zip(wide, middles, views, strict=True)
         }
-        spans = [part for span in spans for part in halves.get(span, (span,)) if part[1] != part[3]]
+        spans = _narrowed([part for span in spans for part in halves.get(span, (span,))], is_empty)
     return FoundChanges(changes=tuple(found), through=spans[0][0] if spans else high, calls=asked)
 
 
+def _narrowed(spans: Sequence[Span], is_empty: Callable[[int], bool]) -> list[Span]:
+    """Leave out the spans that hold no change, and at the ends of the others what is known to be empty."""
+    found = []
+    for first, before, last, after in spans:
+        if before == after:
+            continue
+        start, end = first, last
+        while end - start > 1 and is_empty(end):
+            end -= 1
+        while end - start > 1 and is_empty(start + 1):
+            start += 1
+        # Roots that differ over empty blocks alone are no healthy node's: then each block is asked for.
+        found.append((first, before, last, after) if is_empty(end) else (start, before, end, after))
+    return found
+
+
 async def scan_changes(
-    node: NodePort, privacy_group_id: str, low: int, known: Collection[str], high: int, bounds: Bounds
+    node: NodePort,
+    privacy_group_id: str,
+    low: int,
+    known: Collection[str],
+    high: int,
+    bounds: Bounds,
+    *,
+    is_empty: Callable[[int], bool] = _none_known,
 ) -> FoundChanges:
     """Find the changes on a node that replayed something, whose roots may go back and forth.
 
@@ -111,6 +153,7 @@ async def scan_changes(
         known: Roots of earlier blocks.
         high: The last block to look at.
         bounds: Where a part ends; what is left is for the next time.
+        is_empty: Whether a block is known to hold no transaction.
 
     Raises:
         NodeError: The node does not answer.
@@ -121,7 +164,7 @@ async def scan_changes(
     through, asked = low, 0
     while through < high and asked + public.asked < bounds.roots and len(found) < bounds.changes:
         last = min(through + WIDE, high)
-        numbers = await public.maybe_with_transactions(through, last, high)
+        numbers = [n for n in await public.maybe_with_transactions(through, last, high) if not is_empty(n)]
         for start in range(0, len(numbers), ROOTS_AT_ONCE):
             for view in await node.roots(privacy_group_id, numbers[start : start + ROOTS_AT_ONCE]):
                 # A root that was there before is a map that a replay rewrote: the group has no state twice.

@@ -100,7 +100,11 @@ class Forecaster:
         # The history has to be a healthy member's: read on a damaged node it would call every healthy one odd.
         reference = _reference(members, roots, max(question.through, at))
         read = await self._histories.read(
-            question.privacy_group_id, reference.watcher, reference.head, first_hand=reference.record.first_hand
+            question.privacy_group_id,
+            reference.watcher,
+            reference.head,
+            first_hand=reference.record.first_hand,
+            shown=roots[reference.enclave_key] if reference.head.number == at else "",
         )
         through = max(question.through, at)
         candidates = _in_order(members, question.senders, through)

@@ -3,6 +3,7 @@
 import asyncio
 from collections import OrderedDict
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 from orchestrator.engine.history.branches import BranchWatch, holds_through
@@ -54,7 +55,9 @@ class GroupHistories:
         self._examined = examined
         self._groups: OrderedDict[str, _Group] = OrderedDict()
 
-    async def read(self, privacy_group_id: str, watcher: ChainWatcher, head: Head, *, first_hand: bool) -> ReadHistory:
+    async def read(
+        self, privacy_group_id: str, watcher: ChainWatcher, head: Head, *, first_hand: bool, shown: str = ""
+    ) -> ReadHistory:
         """Return a group's history through a head.
 
         Args:
@@ -62,6 +65,7 @@ class GroupHistories:
             watcher: A healthy member's node.
             head: A block of that node's chain.
             first_hand: Whether that node never replayed anything, so that its roots can be trusted at every block.
+            shown: The group's root that this node has just shown at that head; empty text to ask for it.
 
         Raises:
             NodeError: The node does not answer.
@@ -77,7 +81,9 @@ class GroupHistories:
             if group.branches.may_have_left(watcher):
                 group.kept = await self._on_branch(privacy_group_id, group.kept, watcher)
                 group.branches.settled(watcher)
-            kept, fresh = await self._advance(privacy_group_id, group.kept, watcher, head, first_hand=first_hand)
+            kept, fresh = await self._advance(
+                privacy_group_id, group.kept, watcher, head, first_hand=first_hand, shown=shown
+            )
             group.kept = kept
         mark = kept.mark or Mark(number=0, block_hash="")
         history = GroupHistory(
@@ -91,17 +97,27 @@ class GroupHistories:
         return ReadHistory(history=history, examinations=examinations, complete=mark.number >= head.number)
 
     async def _advance(
-        self, privacy_group_id: str, kept: KeptBlocks, watcher: ChainWatcher, head: Head, *, first_hand: bool
+        self,
+        privacy_group_id: str,
+        kept: KeptBlocks,
+        watcher: ChainWatcher,
+        head: Head,
+        *,
+        first_hand: bool,
+        shown: str,
     ) -> tuple[KeptBlocks, dict[int, Examination]]:
         low = kept.mark.number if kept.mark is not None else 0
         if low >= head.number:
             return kept, {}
-        roots = [block.state_root for block in kept.blocks]
-        if first_hand:
-            last = roots[-1] if roots else ""
-            found = await split_changes(watcher.node, privacy_group_id, low, last, head.number, READ_AT_A_TIME)
-        else:
-            found = await scan_changes(watcher.node, privacy_group_id, low, roots, head.number, READ_AT_A_TIME)
+        node, roots = watcher.node, [block.state_root for block in kept.blocks]
+        find = (
+            partial(split_changes, low_root=roots[-1] if roots else "", high_root=shown)
+            if first_hand
+            else partial(scan_changes, known=roots)
+        )
+        found = await find(
+            node, privacy_group_id, low=low, high=head.number, bounds=READ_AT_A_TIME, is_empty=watcher.is_empty
+        )
         examinations = await self._examined.examine([number for number, _ in found.changes], watcher)
         fresh = tuple(
             GroupBlock(number=number, block_hash=examinations[number].block_hash, state_root=root)

@@ -217,3 +217,33 @@ def test_looks_on_two_branches_tell_nothing(left_at: int) -> None:
     node.looks, node.left_at = 0, left_at
     with pytest.raises(NodeError, match="was replaced"):
         scan(node, 0, [])
+
+
+@given(histories, st.integers(0, 200), st.sets(st.integers(1, 400)))
+def test_blocks_that_are_known_to_be_empty_are_not_looked_at(blocks: list[int], low: int, empty: set[int]) -> None:
+    """The same is found in either way, and no root is asked for of those that are known."""
+    roots, quiet = healthy(blocks, 400), (empty - set(blocks)).__contains__
+    bounds, wanted = Bounds(roots=100_000, changes=1_000), expected([number for number in blocks if number > low])
+    node = Roots(roots)
+    found = asyncio.run(split_changes(node, "g", low, roots[low], 400, bounds, high_root=roots[400], is_empty=quiet))
+    assert (found.changes, found.through, found.calls) == (wanted, 400, node.asked)
+    scanned = Roots(roots)
+    known = roots[1 : low + 1]
+    assert asyncio.run(scan_changes(scanned, "g", low, known, 400, bounds, is_empty=quiet)).changes == wanted
+    assert scanned.asked <= sum(not quiet(number) for number in range(low + 1, 401))
+
+
+def test_one_change_among_empty_blocks_costs_no_call() -> None:
+    """A lock in a block of its own: the block before and the newest root are known."""
+    node = Roots(healthy([3, 7], 20))
+    bounds = Bounds(roots=100, changes=100)
+    found = split_changes(node, "g", 5, "root 3", 20, bounds, high_root="root 7", is_empty=lambda n: n != 7)
+    assert asyncio.run(found) == FoundChanges(changes=((7, "root 7"),), through=20, calls=0)
+
+
+def test_a_change_in_a_block_that_is_called_empty_is_looked_for() -> None:
+    """Who tells of no transaction and shows another root is asked block by block, and told where the root went."""
+    node = Roots(healthy([3, 7], 20))
+    bounds = Bounds(roots=100, changes=100)
+    found = split_changes(node, "g", 5, "root 3", 20, bounds, is_empty=lambda _number: True)
+    assert asyncio.run(found).changes == ((7, "root 7"),)
