@@ -176,6 +176,9 @@ class NodePort(Protocol):
     async def view(self, privacy_group_id: str, block_number: int) -> GroupView:
         """Return the group at a block, everything read in one round trip; ``exists`` is false only for no group."""
 
+    async def lock_view(self, privacy_group_id: str, block_number: int) -> GroupView:
+        """Return the group at a block in two calls: its state root and whether it is locked, all else left empty."""
+
     async def roots(self, privacy_group_id: str, block_numbers: Sequence[int]) -> tuple[GroupView, ...]:
         """Return the group at several blocks in one round trip: the state root only, all else left empty."""
 

@@ -430,6 +430,12 @@ class FakeNode:
         self._ask()
         return self._view(privacy_group_id, block_number)
 
+    async def lock_view(self, privacy_group_id: str, block_number: int) -> GroupView:
+        self._ask()
+        view = self._view(privacy_group_id, block_number)
+        root = view.state_root
+        return GroupView(block_number=block_number, exists=view.exists, locked=view.locked, state_root=root)
+
     def _view(self, group_id: str, number: int) -> GroupView:
         group = self.network.groups.get(group_id)
         nothing = GroupView(block_number=number, exists=False)

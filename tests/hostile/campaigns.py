@@ -52,6 +52,7 @@ QUESTIONS: Final[tuple[Question, ...]] = (
     lambda node: node.syncing(),
     lambda node: node.block(7),
     lambda node: node.view(GROUP, 7),
+    lambda node: node.lock_view(GROUP, 7),
     lambda node: node.roots(GROUP, range(3, 9)),
     lambda node: node.roots_of([GROUP] * 40, 7),
     lambda node: node.abi(GROUP),

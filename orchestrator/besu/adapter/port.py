@@ -28,6 +28,7 @@ from orchestrator.besu.errors import (
     BesuError,
     MethodNotEnabledError,
     MethodNotFoundError,
+    NotKnownError,
     ProtocolError,
 )
 from orchestrator.besu.transaction_errors import MarkerKnownError
@@ -165,6 +166,18 @@ class BesuNode:
             version=seen.version,
             state_root=seen.state_root,
         )
+
+    @read_again
+    async def lock_view(self, privacy_group_id: str, block_number: int) -> GroupView:
+        """Return the group's root and whether it is locked at a block."""
+        locked, (root,) = await asyncio.gather(
+            self._node.group_lock(privacy_group_id, block_number),
+            self._node.state_roots(privacy_group_id, [block_number]),
+        )
+        if (locked is None) is not (root is None):
+            raise NotKnownError(f"parts of the group's state at block {block_number} are there and others are not")
+        exists = root is not None
+        return GroupView(block_number=block_number, exists=exists, locked=locked is True, state_root=root or "")
 
     @read_again
     async def roots(self, privacy_group_id: str, block_numbers: Sequence[int]) -> tuple[GroupView, ...]:

@@ -242,10 +242,13 @@ async def _view_of_effect(
     """The group at the block in which the attempt executed.
 
     The receipt says that it did: a node that shows no group there does not know it yet, which makes nothing void.
+    A lock changes neither members nor version, so that these are not asked for.
     """
+    group = change.privacy_group_id
     for node in (watcher, *witnesses(fleet, change, attempt)):
+        read = node.node.lock_view if attempt.action is Action.LOCK else node.node.view
         try:
-            view = await node.node.view(change.privacy_group_id, number)
+            view = await read(group, number)
         except NodeError:
             continue
         if view.exists:

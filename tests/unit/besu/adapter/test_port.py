@@ -128,6 +128,7 @@ READERS: dict[str, Callable[[BesuNode], Awaitable[Any]]] = {
     "memberships": lambda node: node.memberships([GROUP], 0, HEAD),
     "pooled": lambda node: node.pooled([HASH]),
     "view": lambda node: node.view(GROUP, HEAD),
+    "lock_view": lambda node: node.lock_view(GROUP, HEAD),
     "roots": lambda node: node.roots(GROUP, [HEAD - 1, HEAD]),
     "public_roots": lambda node: node.public_roots([HEAD - 1, HEAD]),
     "roots_of": lambda node: node.roots_of([GROUP], HEAD),
@@ -158,6 +159,7 @@ AT_A_BLOCK = (
     "balances",
     "memberships",
     "view",
+    "lock_view",
     "roots",
     "public_roots",
     "roots_of",
@@ -340,12 +342,22 @@ async def test_no_group_at_a_block_that_is_there_is_a_value(meeting: Callable[[S
     """``0x`` at a block that the node has says that there is no group, and so does the root."""
     node = meeting(Silences(Replica(), "none", lambda _: False))
     assert not (await node.view(GROUP, FIRST - 1)).exists
+    assert not (await node.lock_view(GROUP, FIRST - 1)).exists
     assert [view.exists for view in await node.roots(GROUP, [FIRST - 1, FIRST])] == [False, True]
     assert await node.has_state(GROUP, [FIRST - 1, FIRST]) == (False, True)
     stranger = meeting(Silences(Replica(FIRST - 1), "none", lambda _: False))
     assert [view.exists for view in await stranger.roots(GROUP, [FIRST - 1])] == [False]
     assert await stranger.abi(GROUP) is None
     assert await stranger.owns(GROUP, ACCOUNT) is None
+
+
+async def test_a_lock_is_told_by_its_root_and_one_call(meeting: Callable[[Silences], BesuNode]) -> None:
+    """As the whole view tells it; members and version are left out."""
+    node = meeting(Silences(Replica(), "none", lambda _: False))
+    whole, asked = await node.view(GROUP, HEAD), node.counts.calls
+    seen = await node.lock_view(GROUP, HEAD)
+    assert (seen.exists, seen.locked, seen.state_root) == (True, whole.locked, whole.state_root)
+    assert node.counts.calls - asked == 2
 
 
 async def test_mined_without_a_private_receipt_is_unknown(
