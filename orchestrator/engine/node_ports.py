@@ -182,6 +182,9 @@ class NodePort(Protocol):
     async def roots(self, privacy_group_id: str, block_numbers: Sequence[int]) -> tuple[GroupView, ...]:
         """Return the group at several blocks in one round trip: the state root only, all else left empty."""
 
+    async def root_if_any(self, privacy_group_id: str, block_number: int) -> GroupView:
+        """Return the same as `roots` of one block, where there mostly is no such group: then one call tells it."""
+
     async def roots_of(self, privacy_group_ids: Sequence[str], block_number: int) -> tuple[GroupView, ...]:
         """Return many groups at one block in few round trips: the state root only, all else left empty."""
 

@@ -540,6 +540,9 @@ class FakeNode:
             if view.exists and set(enclave_keys).issubset(view.participants)
         }
 
+    async def root_if_any(self, privacy_group_id: str, block_number: int) -> GroupView:
+        return (await self.roots(privacy_group_id, [block_number]))[0]
+
     async def roots_of(self, privacy_group_ids: Sequence[str], block_number: int) -> tuple[GroupView, ...]:
         self._ask()
         return tuple([(await self.roots(group, [block_number]))[0] for group in privacy_group_ids])

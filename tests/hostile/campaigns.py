@@ -54,6 +54,7 @@ QUESTIONS: Final[tuple[Question, ...]] = (
     lambda node: node.view(GROUP, 7),
     lambda node: node.lock_view(GROUP, 7),
     lambda node: node.roots(GROUP, range(3, 9)),
+    lambda node: node.root_if_any(GROUP, 7),
     lambda node: node.roots_of([GROUP] * 40, 7),
     lambda node: node.abi(GROUP),
     lambda node: node.owns(GROUP, ACCOUNT),

@@ -10,6 +10,7 @@ from orchestrator.besu.adapter.reasons import distribution_failure, marker_failu
 from orchestrator.besu.adapter.receipts import outcome_of
 from orchestrator.besu.client.enclave_probe import EnclaveProbe
 from orchestrator.besu.client.histories import (
+    is_absent,
     read_balances,
     read_blocks,
     read_memberships,
@@ -187,6 +188,14 @@ class BesuNode:
             GroupView(block_number=number, exists=root is not None, state_root=root or "")
             for number, root in zip(block_numbers, roots, strict=True)
         )
+
+    @read_again
+    async def root_if_any(self, privacy_group_id: str, block_number: int) -> GroupView:
+        """Return the group's state root at a block; that it is not there costs one call."""
+        if await is_absent(self._node, privacy_group_id, block_number):
+            return GroupView(block_number=block_number, exists=False)
+        (root,) = await self._node.state_roots(privacy_group_id, [block_number])
+        return GroupView(block_number=block_number, exists=root is not None, state_root=root or "")
 
     @read_again
     async def roots_of(self, privacy_group_ids: Sequence[str], block_number: int) -> tuple[GroupView, ...]:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from orchestrator.besu.client.group_reading import read_presence, version_call
 from orchestrator.besu.client.node import MANAGEMENT_ADDRESSES, Node
 from orchestrator.besu.codec import answers
 from orchestrator.besu.codec.json_rpc import Call, result_of
@@ -74,6 +75,20 @@ async def read_public_roots(node: Node, block_numbers: Sequence[int]) -> tuple[t
                 raise ProtocolError(f"asked for block {number}, answered another")
             found.append((block_hash, root))
     return tuple(found)
+
+
+async def is_absent(node: Node, privacy_group_id: str, block_number: int) -> bool:
+    """Return whether a node says by one call that it has no such group at a block that it has.
+
+    Only ``0x`` says so (docs/besu.md#looking-before-leaping, 4). That a tenant is refused the call does not: it may be
+    no member, or lack the permission, which the root tells apart (docs/besu.md#multi-tenancy, 3).
+
+    Raises:
+        NotKnownError: The node does not have the block.
+        BesuError: The node cannot be read.
+    """
+    (answer,) = await node.http.batch([version_call(privacy_group_id, hex(block_number))])
+    return answer.error is None and not read_presence(answer)
 
 
 async def read_private_sizes(node: Node, privacy_group_id: str, block_numbers: Sequence[int]) -> tuple[int, ...]:

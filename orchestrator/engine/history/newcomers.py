@@ -106,7 +106,7 @@ class NewcomerReader:
         # At the block that the history was read to: what the node has beyond it has nothing to be compared with.
         at = min(head.number, through)
         group = history.privacy_group_id
-        (view,) = await watcher.node.roots(group, [at])
+        view = await watcher.node.root_if_any(group, at)
         shared = any(other in members for other in watcher.node.enclave_keys)
         facts = NewcomerFacts(
             enclave_key=key,

@@ -229,7 +229,7 @@ async def _look(watcher: ChainWatcher, privacy_group_id: str, *, at_home: bool) 
         head = await watcher.current()
         if not at_home:
             # Of a node where the group may not be it is enough to know whether it is: one call instead of a view.
-            (root,) = await watcher.node.roots(privacy_group_id, [head.number])
+            root = await watcher.node.root_if_any(privacy_group_id, head.number)
             if not root.exists:
                 return head, root
         return head, await watcher.node.view(privacy_group_id, head.number)

@@ -247,9 +247,8 @@ async def _survey_member(
 
 async def _is_of_another(newcomer: NodePort, sender: Sender, group: str, key: str, head: int) -> bool:
     """Whether the node's state is a group of its own that was given the same id."""
-    # The state root first, since a tenant that is no member may ask for nothing else (docs/besu.md#multi-tenancy).
-    (held,) = await newcomer.roots(group, [head])
-    if not held.exists:
+    # Not the view at once: a tenant that is no member may ask for the root alone (docs/besu.md#multi-tenancy).
+    if not (await newcomer.root_if_any(group, head)).exists:
         return False
     theirs = (await newcomer.view(group, head)).participants
     return bool(namesakes({key: theirs}, sender.view.participants))

@@ -131,6 +131,7 @@ READERS: dict[str, Callable[[BesuNode], Awaitable[Any]]] = {
     "lock_view": lambda node: node.lock_view(GROUP, HEAD),
     "roots": lambda node: node.roots(GROUP, [HEAD - 1, HEAD]),
     "public_roots": lambda node: node.public_roots([HEAD - 1, HEAD]),
+    "root_if_any": lambda node: node.root_if_any(GROUP, HEAD),
     "roots_of": lambda node: node.roots_of([GROUP], HEAD),
     "abi": lambda node: node.abi(GROUP),
     "owns": lambda node: node.owns(GROUP, ACCOUNT),
@@ -162,6 +163,7 @@ AT_A_BLOCK = (
     "lock_view",
     "roots",
     "public_roots",
+    "root_if_any",
     "roots_of",
     "additions",
     "has_state",
@@ -344,11 +346,32 @@ async def test_no_group_at_a_block_that_is_there_is_a_value(meeting: Callable[[S
     assert not (await node.view(GROUP, FIRST - 1)).exists
     assert not (await node.lock_view(GROUP, FIRST - 1)).exists
     assert [view.exists for view in await node.roots(GROUP, [FIRST - 1, FIRST])] == [False, True]
+    assert [(await node.root_if_any(GROUP, number)).exists for number in (FIRST - 1, FIRST)] == [False, True]
     assert await node.has_state(GROUP, [FIRST - 1, FIRST]) == (False, True)
     stranger = meeting(Silences(Replica(FIRST - 1), "none", lambda _: False))
     assert [view.exists for view in await stranger.roots(GROUP, [FIRST - 1])] == [False]
     assert await stranger.abi(GROUP) is None
     assert await stranger.owns(GROUP, ACCOUNT) is None
+
+
+async def test_a_group_that_is_not_there_costs_one_call(
+    scripted: ScriptedNode, meeting: Callable[[Silences], BesuNode]
+) -> None:
+    """And a tenant that is refused this call has the group or not by its root, or is told nothing at all."""
+    node = meeting(Silences(Replica(), "none", lambda _: False))
+    asked = node.counts.calls
+    assert not (await node.root_if_any(GROUP, FIRST - 1)).exists
+    assert node.counts.calls - asked == 1
+    scripted.respond = None
+    refused = AnsweredError(-40100, "Unauthorized")
+    scripted.answers = {"priv_call": refused, "priv_debugGetStateRoot": ROOT}
+    assert (await node.root_if_any(GROUP, HEAD)).state_root == ROOT
+    scripted.answers["priv_debugGetStateRoot"] = AnsweredError(-50100, "Error finding privacy group")
+    assert not (await node.root_if_any(GROUP, HEAD)).exists
+    scripted.answers["priv_debugGetStateRoot"] = refused
+    with pytest.raises(NodeError) as failure:
+        await node.root_if_any(GROUP, HEAD)
+    assert failure.value.said is Said.REFUSED
 
 
 async def test_a_lock_is_told_by_its_root_and_one_call(meeting: Callable[[Silences], BesuNode]) -> None:
