@@ -245,13 +245,14 @@ async def _view_of_effect(
     A lock changes neither members nor version, so that these are not asked for.
     """
     group = change.privacy_group_id
-    for node in (watcher, *witnesses(fleet, change, attempt)):
-        read = node.node.lock_view if attempt.action is Action.LOCK else node.node.view
+    for witness in (watcher, *witnesses(fleet, change, attempt)):
+        read = witness.node.lock_view if attempt.action is Action.LOCK else witness.node.view
         try:
             view = await read(group, number)
         except NodeError:
             continue
         if view.exists:
+            fleet.seen.note(witness, group, view)
             return view
     detail = f"{attempt.action} executed in block {number}, and no member's node shows the group there yet"
     raise NodeError(Reason(slug="outcome_unknown", detail=detail))

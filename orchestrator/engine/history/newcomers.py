@@ -107,6 +107,7 @@ class NewcomerReader:
         at = min(head.number, through)
         group = history.privacy_group_id
         view = await watcher.node.root_if_any(group, at)
+        self._fleet.seen.note(watcher, group, view)
         shared = any(other in members for other in watcher.node.enclave_keys)
         facts = NewcomerFacts(
             enclave_key=key,

@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from orchestrator.engine.node_ports import Head, NodeError, NodePort
+from orchestrator.engine.nodes.seen_roots import SeenRoots
 from orchestrator.engine.nodes.watcher import ChainWatcher
 from orchestrator.membership.model import GroupView
 from orchestrator.membership.reasons.table import Reason
@@ -40,10 +41,14 @@ class Fleet:
 
     Args:
         watchers: One for each node.
+
+    Attributes:
+        seen: What the nodes showed last of groups.
     """
 
     def __init__(self, watchers: Sequence[ChainWatcher]) -> None:
         self.watchers = tuple(watchers)
+        self.seen = SeenRoots()
         self._by_name = {watcher.node.name: watcher for watcher in watchers}
         self._by_key = {key: watcher for watcher in watchers for key in watcher.node.enclave_keys}
         self._homes: dict[str, str] = {}

@@ -96,7 +96,9 @@ class BystanderReader:
         before: int,
         last: int,
     ) -> list[Bystander]:
-        # On the node itself: it can lose only what it had.
+        # What the node was seen not to hold then came to it with this very block: the addition took nothing of it, and
+        # the replay since shows it before that block, too. Its own addition's proof compares it.
+        groups = [group for group in groups if not self._joined_since(watcher, group, before)]
         at_first, at_last = await asyncio.gather(
             self._roots(watcher, groups, before), self._roots(watcher, groups, last)
         )
@@ -133,6 +135,10 @@ class BystanderReader:
                 )
             )
         return found
+
+    def _joined_since(self, watcher: ChainWatcher, group: str, before: int) -> bool:
+        seen = self._fleet.seen.at(watcher, group, before)
+        return seen is not None and not seen.exists
 
     async def _newest(
         self,
