@@ -49,6 +49,7 @@ class Carrier:
         account: Of its one marker; empty when a node signs that.
         change_id, group, action, node, private_nonce, raw: Of the attempt.
         bundles: Whether the marker brings a history.
+        attempt_id: Of one whose marker a node signs.
         offered: Whether the marker itself was broadcast.
         block: Where the account's nonce was used, on the present chain.
         executes: Whether it was the marker that used it.
@@ -63,6 +64,7 @@ class Carrier:
     private_nonce: int
     raw: bytes
     bundles: bool
+    attempt_id: str = ""
     offered: bool = False
     block: int | None = None
     executes: bool = False
@@ -145,14 +147,14 @@ class Ledger:
         """Look at a private transaction whose marker a node is to sign: old nodes' additions only, and only once."""
         private = bytes.fromhex(raw.removeprefix("0x"))
         found = self._store.rows(
-            "SELECT a.change_id, c.privacy_group_id, a.action, a.node, a.private_nonce FROM attempts a "
+            "SELECT a.change_id, c.privacy_group_id, a.action, a.node, a.private_nonce, a.attempt_id FROM attempts a "
             "JOIN changes c USING (change_id) WHERE a.raw = ? AND json_extract(a.marker, '$.account') = ''",
             private,
         )
         if self._world.weather.besu_version != WITHOUT_BUNDLES or not found:
             self._store.broke(life, "has a node sign the marker, which nothing can take back")
             return
-        change_id, group, action, node, private_nonce = found[-1]
+        change_id, group, action, node, private_nonce, attempt_id = found[-1]
         carrier = Carrier(
             account="",
             change_id=change_id,
@@ -162,6 +164,7 @@ class Ledger:
             private_nonce=private_nonce,
             raw=private,
             bundles=True,
+            attempt_id=attempt_id,
             offered=True,
         )
         earlier = self._by_node.get(private)
@@ -169,7 +172,10 @@ class Ledger:
             self._store.broke(life, f"sends {action} again while its first marker can be mined")
         self._check_rivals(life, carrier)
         self._check_lock(life, carrier)
-        self._by_node.setdefault(private, carrier)
+        # A reorganisation may take a lock back under an addition, which is then mined in vain: under the lock that
+        # follows, with the same private nonce, the next attempt has the same bytes.
+        if earlier is None or (earlier.block is not None and earlier.attempt_id != attempt_id):
+            self._by_node[private] = carrier
 
     def _can_be_mined(self, carrier: Carrier) -> bool:
         if carrier.account or carrier.block is not None:
