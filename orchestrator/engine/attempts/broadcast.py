@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from orchestrator.engine.node_ports import NodeError, NodeTraits, Said
 from orchestrator.engine.nodes.fleet import Fleet
@@ -12,6 +13,15 @@ from orchestrator.membership.reasons.table import Reason
 
 OFFER_SECONDS = 5.0
 """How long one node may take to accept a transaction while the others wait for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeSigned:
+    """A marker that a node signed, for which change, and the node's head when it was sent."""
+
+    pmt_hash: str
+    change_id: str
+    sent_block: int
 
 
 async def targets(fleet: Fleet, home: ChainWatcher) -> tuple[list[ChainWatcher], list[ChainWatcher]]:

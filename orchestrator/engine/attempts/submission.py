@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from orchestrator.engine.attempts.broadcast import is_mined, lacks, offer, targets
+from orchestrator.engine.attempts.broadcast import NodeSigned, is_mined, lacks, offer, targets
 from orchestrator.engine.attempts.enclave_doubts import EnclaveDoubts, Way, sending_key
 from orchestrator.engine.attempts.marker_accounts import MarkerAccounts
 from orchestrator.engine.attempts.nonces import NonceBook
@@ -49,15 +49,6 @@ OUTBID = "marker_outbid"
 
 NEWCOMER_SECONDS = 30.0
 """How long a new member's node that answers may take to import the block after the lock's."""
-
-
-@dataclass(frozen=True, slots=True)
-class NodeSigned:
-    """A marker that a node signed, for which change, and the node's head when it was sent."""
-
-    pmt_hash: str
-    change_id: str
-    sent_block: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +116,7 @@ class Sending:
         return fact
 
     async def _sign(self, change: Change, command: Sign, way: Way, attempt_id: str, account: MarkerAccount) -> Fact:
-        plan, watcher = _plan(change), way.watcher
-        raw = b""
+        plan, watcher, raw = _plan(change), way.watcher, b""
         if command.action is Action.ADD and plan.lock_nonce is not None:
             # Signing may take blocks, elsewhere: what is seen after it is still so when the addition is distributed.
             raw = await self._signed(change, command, watcher, plan.lock_nonce + 1)
@@ -164,6 +154,11 @@ class Sending:
             return Hindered(reason=Reason(slug="contract_of_other_version", detail=detail))
         if command.action is Action.ADD:
             self.bundling.remember(watcher.node.name, change.privacy_group_id, seconds)
+            # A block that came meanwhile may be one that the node replays a group for: its record ends before.
+            newer = any(node.head is not None and node.head.number > head.number for node in self.fleet.watchers)
+            reason = await self.additions.replaying(change, watcher.node.name) if newer else None
+            if reason is not None:
+                return Hindered(reason=reason)
         attempt = replace(attempt, marker=self.markers.make(payload_key, traits.chain_id, account))
         return AttemptSigned(attempt=attempt, seconds=seconds)
 

@@ -5,7 +5,15 @@ from dataclasses import dataclass
 from typing import Final
 
 from orchestrator.engine.record_ports import ChangeFilter
-from orchestrator.membership.forecast.schedule import ADDS, Precedence, ReplayRules, additions_of, busy, precedence
+from orchestrator.membership.forecast.schedule import (
+    ADDS,
+    Precedence,
+    ReplayRules,
+    additions_of,
+    bundling_obstacle,
+    busy,
+    precedence,
+)
 from orchestrator.membership.forecast.verdict import Forecast
 from orchestrator.membership.model import Change
 from orchestrator.membership.reasons.table import Reason
@@ -37,6 +45,14 @@ class AdditionsUnderWay:
             return None
         others = [other for other in await self.changes() if other.change_id != change.change_id]
         return busy(mine, others, self.rules)
+
+    async def replaying(self, change: Change, node: str) -> Reason | None:
+        """Return why what a node bundled while a block came may be torn.
+
+        Raises:
+            StoreError: The store does not answer.
+        """
+        return bundling_obstacle(change.change_id, node, await self.changes())
 
     async def precedence(self, change: Change) -> Precedence | None:
         """Return which addition goes before one that is signed and stored.

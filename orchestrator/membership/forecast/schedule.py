@@ -122,6 +122,27 @@ def busy(mine: Sequence[NodeAddition], others: Iterable[Change], rules: ReplayRu
     return next(filter(None, (addition_obstacle(addition, ahead, rules) for addition in mine)), None)
 
 
+def bundling_obstacle(change_id: str, node: str, others: Iterable[Change]) -> Reason | None:
+    """Return why what a node bundled while a block came is not to be used: it may replay another group for that block.
+
+    A replay makes the maps anew that a bundle is collected through (docs/besu.md#torn-bundles). What a node replayed
+    is known of the blocks that it has imported; while it is at it, it answers as before.
+
+    Args:
+        change_id: The change whose addition the node is to send.
+        node: The node's name.
+        others: The changes in a state of `ADDS`, as they are stored.
+    """
+    for other in others:
+        replays = other.change_id != change_id and other.leads and _may_replay(other)
+        if replays and any(addition.node == node for addition in _left_to_replay(other)):
+            detail = (
+                f"node {node}, through which the addition goes, replays a group; change {other.change_id} is under way"
+            )
+            return Reason(slug="newcomer_busy", detail=detail)
+    return None
+
+
 def _may_replay(other: Change) -> bool:
     attempt = other.attempt
     # Also one that is to be burnt: until that is mined its marker may be, and the node would replay.

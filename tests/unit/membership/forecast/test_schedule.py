@@ -14,6 +14,7 @@ from orchestrator.membership.forecast.schedule import (
     ReplayRules,
     addition_obstacle,
     additions_of,
+    bundling_obstacle,
     busy,
     marker_obstacle,
     precedence,
@@ -107,6 +108,20 @@ def test_what_waits_for_its_lock_holds_nobody_up_who_is_about_to_add() -> None:
     assert busy(mine, [locking], RULES) is not None
 
 
+@pytest.mark.parametrize("former", [False, True])
+def test_a_node_that_is_about_to_replay_bundles_no_history(former: bool) -> None:
+    """What it has replayed shows once it has imported the block; until then its maps may be half made anew."""
+    for other in (adding("0", former=former), adding("9", sent=True), adding("0", state=State.REPLAYING)):
+        found = bundling_obstacle("5", "n", [other])
+        assert found is not None
+        assert found.slug == "newcomer_busy"
+        assert bundling_obstacle("5", "m", [other]) is None
+        assert bundling_obstacle(other.change_id, "n", [other]) is None
+        assert bundling_obstacle("5", "n", [replace(other, lead_id="another")]) is None
+    locking = replace(adding("0", state=State.LOCKING), attempt=an_attempt("0", action=Action.LOCK))
+    assert bundling_obstacle("5", "n", [locking]) is None
+
+
 def test_a_member_that_has_replayed_holds_nobody_up() -> None:
     """The addition is over for its node once that has imported its block."""
     there = MemberProgress(
@@ -120,3 +135,4 @@ def test_a_member_that_has_replayed_holds_nobody_up() -> None:
     )
     other = replace(adding("0", state=State.REPLAYING), progress=(there,))
     assert precedence(adding("5"), [other], RULES) is None
+    assert bundling_obstacle("5", "n", [other]) is None
