@@ -20,9 +20,6 @@ PATIENCE_SECONDS: Final = 300.0
 BEFORE: Final = {"create_group": (25.6, 1), "add_members": (36.0, 5), "remove_members": (17.0, 1)}
 """Calls and blocks for each of 20 changes at once before markers of our own, forecasts and the window of two blocks."""
 
-FORECAST_CALLS: Final = 22.3
-"""What forecasts and the look at a new member's other groups add to an addition: measured on versions before both."""
-
 
 async def measure(directory: Path, scale: Scale) -> list[Figure]:
     """Measure the part calls."""
@@ -37,10 +34,9 @@ async def measure(directory: Path, scale: Scale) -> list[Figure]:
             changes, calls, blocks = await _done(daemon, asked)
             groups = [change.privacy_group_id for change in changes]
             adds = kind == "add_members"
-            most = calls_before + (FORECAST_CALLS if adds else 0)
             note = f"{calls_before} and {blocks_before} before; {len(changes)} at once"
             figures += [
-                Figure("calls", f"{kind}: JSON-RPC calls each", calls, "", at_most(most), note),
+                Figure("calls", f"{kind}: JSON-RPC calls each", calls, "", at_most(calls_before), note),
                 Figure("calls", f"{kind}: blocks", blocks, "", at_most(blocks_before + adds)),
                 Figure("calls", f"{kind}: succeeded", len(changes), "", at_least(scale.counted_changes)),
             ]
