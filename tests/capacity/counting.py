@@ -50,6 +50,7 @@ class Counts:
         reads: Units of work that only read.
         published: Status events on the queue.
         blocks: Blocks of the chain.
+        filled: Those of them that hold a transaction.
     """
 
     calls: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -59,6 +60,7 @@ class Counts:
     reads: int = 0
     published: int = 0
     blocks: int = 0
+    filled: int = 0
 
     def since(self, before: "Counts") -> "Counts":
         """Return what was counted between two moments."""
@@ -70,6 +72,7 @@ class Counts:
             reads=self.reads - before.reads,
             published=self.published - before.published,
             blocks=self.blocks - before.blocks,
+            filled=self.filled - before.filled,
         )
 
     @property
@@ -186,6 +189,8 @@ class Stage:
         found.calls = Counter(counted.calls)
         found.transactions, found.units = counted.transactions, counted.units
         found.blocks = network.nodes[0].head.number
+        blocks = (network.chain.block(number) for number in range(found.blocks + 1))
+        found.filled = sum(block is not None and bool(block.transactions) for block in blocks)
         found.heads = found.blocks * len(network.nodes)
         found.published = sum(len(places) for places in self.queue.published.values())
         return found

@@ -15,10 +15,10 @@ BYSTANDERS: Final = 500
 ADDITION: Final = 54
 """Calls of an addition, whatever else there is: plan, forecasts, lock, addition, proof."""
 OF_MEMBER: Final = 2
-OF_NODE: Final = 7
-"""And for each node of the network: has it the group (4, at a group's first change), did it refuse the addition (3)."""
-OF_BLOCK: Final = 6
-"""And for each node and block in which additions are under way: its groups, and what the block holds."""
+OF_NODE: Final = 4
+"""And for each node of the network: has it the group (at a group's first change), did it refuse the addition."""
+OF_BLOCK: Final = 2
+"""And for each node and block in which additions are under way: what the block holds, and the groups at a proof's end."""
 ADDITION_BLOCKS: Final = 5
 """From asking to the proof, in blocks of 5 s."""
 LANE_BLOCKS: Final = 4.2
@@ -90,14 +90,18 @@ class Load:
 
     @property
     def blocks_since(self) -> float:
-        """Blocks since a group's history was last looked at, on average: each costs its next addition a root."""
+        """Blocks since a group's history was last looked at, on average: each costs its next addition a root.
+
+        None do of the newest 256 that hold no transaction; where additions are many, there are few of these.
+        """
         return self.groups / self.per_block if self.per_block else 0.0
 
     def addition_calls(self, blocks_since: float) -> float:
         """Return the calls of one addition to all nodes, without what all additions of a block share.
 
         Args:
-            blocks_since: Blocks since the group's history was last looked at; of the chain, at the first time.
+            blocks_since: Blocks since the group's history was last looked at, without those that were seen to be
+                empty; of the chain, at the first time.
         """
         return ADDITION + OF_MEMBER * self.members + OF_NODE * self.nodes + blocks_since
 

@@ -117,9 +117,9 @@ async def _additions(stage: Stage, size: Size, load: Load, chosen: list[int], na
     found, after = stage.counts().since(before), await _rows(stage)
     held = load.held + chosen[0] / size.nodes
     grown = Load(nodes=size.nodes, groups=round(held * size.nodes), members=1, block_seconds=BLOCK_SECONDS)
-    # Nobody has looked at these groups: their history is read from the chain's beginning.
+    # Nobody has looked at these groups: their history is read from the chain's beginning, without the empty blocks.
     bystanders = min(size.nodes, 3 * len(chosen)) * grown.bystander_calls / len(chosen)
-    reckoned = load.addition_calls(before.blocks) + OF_BLOCK * size.nodes * found.blocks / len(chosen) + bystanders
+    reckoned = load.addition_calls(before.filled) + OF_BLOCK * size.nodes * found.blocks / len(chosen) + bystanders
     net = found.total - load.idle_calls * found.blocks
     return [
         # At the very first nobody has replayed anything, and halving finds a history with fewer calls.

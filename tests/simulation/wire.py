@@ -205,7 +205,12 @@ class SimulatedNode(BesuNode):
                     raise NodeError(Reason(slug="node_unreachable", detail=f"node {self.name}: WebSocket lost"))
                 await self._life.moment(f"{self.name} announces")
                 head = read_head(json.loads(frame)["params"]["result"])
-                yield Head(number=head.number, block_hash=head.hash, parent_hash=head.parent_hash)
+                yield Head(
+                    number=head.number,
+                    block_hash=head.hash,
+                    parent_hash=head.parent_hash,
+                    transactions=head.transaction_hashes,
+                )
         finally:
             self._api.subscriptions.forget(socket)
             self._world.sockets[self._api.node.number].remove(socket.frames)
