@@ -18,7 +18,7 @@ OF_MEMBER: Final = 2
 OF_NODE: Final = 4
 """And for each node of the network: has it the group (at a group's first change), did it refuse the addition."""
 OF_BLOCK: Final = 2
-"""And for each node and block in which additions are under way: what the block holds, and the groups at a proof's end."""
+"""And for each node and block in which additions are under way: what it holds, and the groups at a proof's end."""
 ADDITION_BLOCKS: Final = 5
 """From asking to the proof, in blocks of 5 s."""
 LANE_BLOCKS: Final = 4.2
