@@ -142,22 +142,13 @@ class ChainWatcher:
         return known if known is not None and known.content is not None else None
 
     def is_empty(self, number: int) -> bool:
-        """Whether a block of the chain as it is now is known to hold no transaction at all; False where it is not.
-
-        Such a block leaves all private states and the node's head map as its parent has them
-        (docs/besu.md#how-replay-damages-other-groups): what a node shows of a group there is told by the next or the
-        last block that is asked for. Heads come with the hashes of their transactions, so that this costs nothing.
-        """
+        """Whether a block is known to be empty: no group changes (docs/besu.md#how-replay-damages-other-groups, 6)."""
         known = self._blocks.get(number)
         here = known is not None and self._hashes.get(number, known.block_hash) == known.block_hash
         return known is not None and here and not known.transactions
 
     async def in_full(self, numbers: Sequence[int]) -> tuple[Block, ...]:
-        """Return blocks with their transactions in full; those of the chain as it is now are remembered so.
-
-        Raises:
-            NodeError: The node does not answer, or has not all of them.
-        """
+        """Return blocks with all their transactions, each read once while it is remembered; may raise `NodeError`."""
         found = {number: block for number in numbers if (block := self.remembered(number)) is not None}
         unread = [number for number in numbers if number not in found]
         for block in await self.node.blocks(unread) if unread else ():

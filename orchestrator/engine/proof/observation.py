@@ -326,9 +326,8 @@ class Observer:
             # The witness's view at the effect's block was read when the effect was found.
             if effect.witness == watcher.node.name:
                 return (effect.view,)
-            root = self._fleet.seen.at(watcher, group, effect.block_number)  # the sender's, when the effect was found
-            if root is None:
-                (root,) = await watcher.node.roots(group, [effect.block_number])
+            at = effect.block_number
+            root = self._fleet.seen.at(watcher, group, at) or (await watcher.node.roots(group, [at]))[0]
             same = root.exists and root.state_root == effect.view.state_root
             return (effect.view if same else await watcher.node.view(group, effect.block_number),)
         seen = [entry.in_sync_through for entry in change.progress if entry.verdict is not Verdict.UNOBSERVED]
