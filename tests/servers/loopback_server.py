@@ -181,6 +181,10 @@ class LoopbackServer(ABC):
     def pause(self) -> None:
         """Freeze the server: connections stay open and nothing answers, until ``resume``."""
         self._signal_tree(signal.SIGSTOP)
+        # A thread that runs on another processor goes on for a moment after the signal was sent.
+        end_at = time.monotonic() + _KILL_SECONDS
+        while not all(map(_stands, [self.process_id, *_descendants(self.process_id)])) and time.monotonic() < end_at:
+            time.sleep(_POLL_SECONDS)
 
     def resume(self) -> None:
         """Let a paused server go on."""
@@ -215,6 +219,14 @@ class LoopbackServer(ABC):
     def _explain(self, what: str) -> str:
         lines = self.log_path.read_text(errors="replace").splitlines()[-_LOG_TAIL_LINES:]
         return f"{self.name} {what}; the end of its log:\n" + "\n".join(lines)
+
+
+def _stands(process_id: int) -> bool:
+    states = set[str]()
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        for thread in Path(f"/proc/{process_id}/task").glob("*/stat"):
+            states.add(thread.read_text().rpartition(")")[2].split()[0])
+    return states <= {"T", "t", "Z", "X"}
 
 
 def _descendants(process_id: int) -> list[int]:

@@ -68,6 +68,7 @@ async def test_a_foreign_lock_with_our_private_nonce_is_not_ours(tmp_path: Path,
         created = await run.at_rest((await run.ask("create", "create_group", run.keys[:2])).change_id)
         group = created.privacy_group_id
         await run.devnet.call(1, "devnet_setBlockPeriod", [0])
+        await run.devnet.call(1, "devnet_mine", [1])  # no lock is sent in the block of the creation
         change = await run.ask("add", "add_members", [run.keys[2]], group)
         ours = await our_lock(run, change.change_id)
         payload_key = await foreign_call(run, group, Method.LOCK, ours.private_nonce)
