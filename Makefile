@@ -7,7 +7,7 @@ MINUTES ?= 2
 REPLICAS ?= 2
 UV_VERSION := 0.13.9
 
-# Where it is set, hundreds of test modules are compiled anew by each of four processes at each run.
+# Where it is set, hundreds of test modules are compiled anew by each of the processes at each run.
 unexport PYTHONDONTWRITEBYTECODE
 
 VENV := .venv
@@ -39,7 +39,7 @@ check: $(VENV)/installed-dev ## Lint, formatting, types and import layers
 	$(BIN)/lint-imports
 
 test: setup ## All tests
-	$(BIN)/python -m pytest -n 4 --dist loadscope $(ARGS)
+	$(BIN)/python -m pytest -n 6 --dist loadscope $(ARGS)
 
 package: $(VENV)/installed-dev ## Build wheel and source distribution, test what is installed from them, list what is in it: dist/
 	rm -rf dist build
