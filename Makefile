@@ -39,7 +39,7 @@ check: $(VENV)/installed-dev ## Lint, formatting, types and import layers
 	$(BIN)/lint-imports
 
 test: setup ## All tests
-	$(BIN)/python -m pytest -n 6 --dist loadscope $(ARGS)
+	$(BIN)/python -m pytest -n 4 --dist loadscope $(ARGS)
 
 package: $(VENV)/installed-dev ## Build wheel and source distribution, test what is installed from them, list what is in it: dist/
 	rm -rf dist build
