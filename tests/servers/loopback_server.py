@@ -10,8 +10,9 @@ import tempfile
 import threading
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Self
+from typing import Generic, Self, TypeVar
 
 from tests.servers.ports import free_port
 
@@ -219,6 +220,28 @@ class LoopbackServer(ABC):
     def _explain(self, what: str) -> str:
         lines = self.log_path.read_text(errors="replace").splitlines()[-_LOG_TAIL_LINES:]
         return f"{self.name} {what}; the end of its log:\n" + "\n".join(lines)
+
+
+ServerT = TypeVar("ServerT", bound=LoopbackServer)
+
+
+class LoopbackCluster(Generic[ServerT]):
+    """Servers that know each other: started in order, and all ended, whichever still runs.
+
+    Attributes:
+        servers: They.
+    """
+
+    servers: Sequence[ServerT]
+
+    def __enter__(self) -> Self:
+        self._stack = contextlib.ExitStack()
+        for server in self.servers:
+            self._stack.enter_context(server)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
 
 
 def _stands(process_id: int) -> bool:

@@ -3,11 +3,9 @@
 import json
 import socket
 import urllib.request
-from contextlib import ExitStack
-from typing import Self
 
 from tests.servers import programs
-from tests.servers.loopback_server import LoopbackServer
+from tests.servers.loopback_server import LoopbackCluster, LoopbackServer
 from tests.servers.ports import consecutive_ports
 
 
@@ -53,7 +51,7 @@ class NatsServer(LoopbackServer):
         return greeting.startswith(b"INFO ") and bool(json.loads(greeting[5:]).get("jetstream")) == self._jetstream
 
 
-class NatsCluster:
+class NatsCluster(LoopbackCluster[NatsServer]):
     """Three NATS servers that know each other; streams with three copies live while two of them do.
 
     Attributes:
@@ -94,12 +92,3 @@ class NatsCluster:
                     if detail["name"] == stream and leader:
                         return next(one for one in self.servers if leader == f"test-{one.port}")
         raise LookupError(stream)
-
-    def __enter__(self) -> Self:
-        self._stack = ExitStack()
-        for server in self.servers:
-            self._stack.enter_context(server)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stack.close()

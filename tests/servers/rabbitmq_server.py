@@ -6,12 +6,10 @@ import secrets
 import socket
 import subprocess
 import uuid
-from contextlib import ExitStack
 from pathlib import Path
-from typing import Self
 
 from tests.servers import programs
-from tests.servers.loopback_server import LoopbackServer
+from tests.servers.loopback_server import LoopbackCluster, LoopbackServer
 from tests.servers.ports import free_port
 
 _AMQP_GREETING = b"AMQP\x00\x00\x09\x01"
@@ -191,7 +189,7 @@ log.file = false
         return outcome.stdout.removeprefix("{ok, ").removesuffix("}")
 
 
-class RabbitMQCluster:
+class RabbitMQCluster(LoopbackCluster[RabbitMQServer]):
     """Three RabbitMQ servers that are one; quorum queues live while two of them do.
 
     Attributes:
@@ -212,15 +210,6 @@ class RabbitMQCluster:
         asked = next(server for server in self.servers if server.is_running())
         leader = asked.leader_of(queue)
         return next(server for server in self.servers if server.node == leader)
-
-    def __enter__(self) -> Self:
-        self._stack = ExitStack()
-        for server in self.servers:
-            self._stack.enter_context(server)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stack.close()
 
 
 def _lay_out_plugins(folder: Path) -> Path:
