@@ -94,6 +94,7 @@ async def test_what_the_forecast_refuses_is_not_done(tmp_path: Path) -> None:
         assert "block not replayable" in found.troubles[0]
         assert await on.members(found) == (tuple(node.enclave_key for node in on.devnet.nodes[:2]), False)
         assert not (await on.nodes[2].group_view(found.privacy_group_id)).exists
+        await on.devnet.call(1, "devnet_mine", [4])  # so that there are more than are asked for
         seen = await scan(on.nodes[0], days=1.0, most_blocks=4)
         assert (seen.last_block - seen.first_block, seen.whole) == (3, False)
         assert seen.account_twice == 4

@@ -155,7 +155,7 @@ async def test_what_needs_somebody_comes_first(page: Page, server: TestServer, p
     await expect(needs.first.locator("code")).to_have_text("orchestrator retry change-1")
     assert await page.locator("h2").first.inner_text() == "Needs you (2)"
     await needs.first.locator("a").first.click()
-    await expect(page.locator("h2")).to_contain_text("parked")
+    await expect(page.locator("h2").first).to_contain_text("parked")
 
 
 async def test_a_change_tells_everything(page: Page, server: TestServer, parts: FakeParts) -> None:
@@ -181,7 +181,7 @@ async def test_what_became_of_a_request_is_found(page: Page, server: TestServer,
     await expect(rows).to_have_count(1)
     await expect(rows).to_contain_text("member missing: member3")
     await rows.locator("a").first.click()
-    await expect(page.locator("h2")).to_contain_text("parked")
+    await expect(page.locator("h2").first).to_contain_text("parked")
     folded = page.locator("details.commands")
     await expect(folded.locator("code").first).not_to_be_visible()
     await folded.locator("summary").click()
@@ -216,7 +216,7 @@ async def test_a_parked_change_is_retried(page: Page, server: TestServer, parts:
     parts.record.stored["change-1"] = make_parked_change()
     await page.goto(str(server.make_url("/#/changes/change-1")))
     await page.get_by_role("button", name="retry", exact=True).click()
-    await expect(page.locator("h2")).not_to_contain_text("parked")
+    await expect(page.locator("h2").first).not_to_contain_text("parked")
     assert parts.record.stored["change-1"].state is not State.PARKED
 
 
@@ -245,7 +245,7 @@ async def test_cancelling_asks_for_a_reason(page: Page, server: TestServer, part
     assert parts.record.stored["change-1"].state is State.QUEUED
     await page.get_by_label("Why").fill("asked by mistake")
     await page.get_by_role("button", name="cancel it").click()
-    await expect(page.locator("h2")).to_contain_text("cancelled")
+    await expect(page.locator("h2").first).to_contain_text("cancelled")
     assert "asked by mistake" in str(parts.record.stored["change-1"].reason)
 
 
@@ -265,7 +265,7 @@ async def test_an_addition_shows_its_forecast_first(page: Page, server: TestServ
     await look.click()
     await expect(page.locator(".plan")).to_contain_text("forecast: safe")
     await page.get_by_role("button", name="yes, add").click()
-    await expect(page.locator("h2")).to_contain_text("add members")
+    await expect(page.locator("h2").first).to_contain_text("add members")
     (change,) = parts.record.stored.values()
     assert change.members == (KEYS[2],)
 
