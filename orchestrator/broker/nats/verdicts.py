@@ -19,6 +19,11 @@ ANSWER_SECONDS: Final = 2.0
 LOOK_SECONDS: Final = 0.5
 """How often the stream is asked for more when there was none."""
 
+LOOKS_PER_CHECK: Final = 20
+"""How many times nothing new is found until it is asked whether this is still the same stream."""
+
+_NO_MESSAGE_FOUND: Final = 10037
+
 VERDICT_STREAM: Final = StreamConfig(max_age=3600, max_msgs=10_000, max_bytes=256 << 20, max_msg_size=512 << 10)
 
 
@@ -30,38 +35,44 @@ async def read(link: NatsLink, subject: str) -> AsyncGenerator[bytes, None]:
     """
     session = await link.session()
     stream = await link.stream(session, subject, VERDICT_STREAM)
-    after = 0
+    after, empty_looks = 0, 0
     while await link.session() is session:
-        try:
-            found = await _next(session, stream, subject, after)
-        except BrokerError:
-            if not session.ended.is_set():
-                await link.suspect(session)
-            raise
-        if found is None:
-            await asyncio.sleep(LOOK_SECONDS)
-        else:
-            after, body = found
+        found = await _answer(link, session, stream, subject, after + 1)
+        if found is not None:
+            (after, body), empty_looks = found, 0
             yield body
+            continue
+        # A stream that was deleted and made again counts from 1: what is behind the old place would never come.
+        if (empty_looks := empty_looks + 1) % LOOKS_PER_CHECK == 0:
+            newest = await _answer(link, session, stream, subject, None)
+            after = 0 if newest is not None and newest[0] < after else after
+        await asyncio.sleep(LOOK_SECONDS)
 
 
-async def _next(session: Session, stream: str, subject: str, after: int) -> tuple[int, bytes] | None:
-    """Ask for the next message; a question whose connection is lost meanwhile is not waited for.
+async def _answer(
+    link: NatsLink, session: Session, stream: str, subject: str, first: int | None
+) -> tuple[int, bytes] | None:
+    """Ask for the next message from a place on, or for the newest; None where there is none.
 
-    The client library waits its whole time-out for an answer that went down with the connection.
+    A question whose connection is lost meanwhile is not waited for: the client library waits its whole time-out for an
+    answer that went down with the connection.
     """
     with as_broker_errors(QUEUE, f"reading {subject}"):
-        asking = asyncio.ensure_future(session.jetstream.get_msg(stream, seq=after + 1, subject=subject, next=True))
+        asking = asyncio.ensure_future(session.jetstream.get_msg(stream, first, subject, next=first is not None))
         ended = asyncio.ensure_future(session.ended.wait())
         try:
             await asyncio.wait({asking, ended}, timeout=ANSWER_SECONDS, return_when=asyncio.FIRST_COMPLETED)
             if not asking.done():
+                if not session.ended.is_set():
+                    await link.suspect(session)
                 raise BrokerError(f"{QUEUE}: reading {subject} failed: no answer, or the connection was lost")
             found = asking.result()
-        except NotFoundError:
+        except NotFoundError as error:
+            if error.err_code != _NO_MESSAGE_FOUND:
+                raise  # the stream is gone
             return None
         finally:
             asking.cancel()
             ended.cancel()
             await asyncio.gather(asking, ended, return_exceptions=True)
-    return found.seq or after + 1, found.data or b""
+    return found.seq or first or 0, found.data or b""
