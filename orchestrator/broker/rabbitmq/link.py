@@ -57,8 +57,10 @@ class RabbitMQLink:
         self._access = access
         self._lock = asyncio.Lock()
         self._events_lock = asyncio.Lock()
+        self._queues_lock = asyncio.Lock()
         self._session: Session | None = None
         self._events_in: Session | None = None
+        self._queues_in: Session | None = None
 
     async def session(self) -> Session:
         """Return the present session; connects and declares first when there is none.
@@ -72,9 +74,8 @@ class RabbitMQLink:
             await self._drop()
             connection = await self._connected()
             try:
-                with as_broker_errors(QUEUE, "declaring queues"):
-                    async with asyncio.timeout(self._limits.call_seconds):
-                        self._session = await self._prepare(connection)
+                await self._declare(connection)
+                self._session = self._queues_in = Session(connection, Publishing(connection))
             except BaseException:
                 self._addresses.rotate(-1)  # this server may be one that has lost the others of its cluster
                 await _close(connection)
@@ -117,6 +118,21 @@ class RabbitMQLink:
                 await self.look_for_events(session)
                 self._events_in = session
 
+    async def prepare_queues(self, session: Session) -> None:
+        """Have the queues declared that are gone; looked for once for each connection, and after `forget_queues`.
+
+        Raises:
+            BrokerError: RabbitMQ does not answer, or one is not there and we may not declare it.
+        """
+        async with self._queues_lock:
+            if self._queues_in is not session:
+                await self._declare(session.connection)
+                self._queues_in = session
+
+    def forget_queues(self) -> None:
+        """Have the queues looked for again before the next use: one may have been deleted while we are connected."""
+        self._queues_in = None
+
     def forget_events(self) -> None:
         """Have the exchange of status events looked for again before the next use."""
         self._events_in = None
@@ -141,7 +157,12 @@ class RabbitMQLink:
         if session is not None:
             await _close(session.connection)
 
-    async def _prepare(self, connection: AbstractConnection) -> Session:
+    async def _declare(self, connection: AbstractConnection) -> None:
+        with as_broker_errors(QUEUE, "declaring queues"):
+            async with asyncio.timeout(self._limits.call_seconds):
+                await self._declare_each(connection)
+
+    async def _declare_each(self, connection: AbstractConnection) -> None:
         # Looking at a dead letter is a delivery, and RabbitMQ 4 drops a message after 20 if nobody says otherwise.
         await self._queue(connection, self._names.dead, {"x-delivery-limit": _MANY_DELIVERIES})
         # A message that was returned very often is dead-lettered rather than dropped, which is RabbitMQ 4's default.
@@ -154,7 +175,6 @@ class RabbitMQLink:
         }
         for inlet in self._names.inlets:
             await self._queue(connection, inlet, never_dropped)
-        return Session(connection, Publishing(connection))
 
     async def _queue(self, connection: AbstractConnection, name: str, arguments: dict[str, FieldValue]) -> None:
         # Looked for first: a user without the right to configure may use what others declared. What RabbitMQ refuses

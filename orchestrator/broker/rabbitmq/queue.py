@@ -94,12 +94,14 @@ class RabbitMQBroker:
         while True:
             try:
                 session = await self._link.session()
+                await self._link.prepare_queues(session)
                 async with aclosing(self._consume(session, inlet)) as messages:
                     async for message in messages:
                         pauses.reset()
                         yield self._trigger(message, inlet)
             except BrokerError as error:
                 self._intake_trouble[inlet] = str(error)
+                self._link.forget_queues()
                 await pauses.pause(str(error))
 
     async def publish(self, event_type: str, event_id: str, body: bytes) -> None:
@@ -199,9 +201,14 @@ class RabbitMQBroker:
 
     async def _send(self, queue_name: str, message: Message) -> None:
         session = await self._link.session()
-        with as_broker_errors(QUEUE, f"publishing to {queue_name}"):
-            async with asyncio.timeout(self._limits.call_seconds), session.publishing.channel() as channel:
-                await channel.default_exchange.publish(message, queue_name)
+        await self._link.prepare_queues(session)
+        try:
+            with as_broker_errors(QUEUE, f"publishing to {queue_name}"):
+                async with asyncio.timeout(self._limits.call_seconds), session.publishing.channel() as channel:
+                    await channel.default_exchange.publish(message, queue_name)
+        except BrokerError:
+            self._link.forget_queues()
+            raise
 
     async def _consume(self, session: Session, inlet: str) -> AsyncGenerator[AbstractIncomingMessage, None]:
         arrived: asyncio.Queue[AbstractIncomingMessage | None] = asyncio.Queue(self._limits.in_flight + 2)

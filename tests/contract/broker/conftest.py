@@ -3,7 +3,7 @@
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -15,6 +15,7 @@ import nats
 import pytest
 from aio_pika.abc import ExchangeType
 from confluent_kafka import Consumer
+from confluent_kafka.admin import AdminClient
 from nats.aio.msg import Msg
 
 from orchestrator.broker.connecting import connect
@@ -52,6 +53,7 @@ class QueueUnderTest:
     subscribe: Callable[[], AbstractAsyncContextManager[Subscription]]
     pause: Callable[[], object]
     resume: Callable[[], object]
+    delete_requests: Callable[[], Awaitable[object]]
     names: Names = NAMES
 
     @asynccontextmanager
@@ -114,8 +116,22 @@ def _rabbitmq_subscriber(url: str) -> Callable[[], AbstractAsyncContextManager[S
 
 def _of_nats(server: NatsServer) -> QueueUnderTest:
     return QueueUnderTest(
-        server.url, True, server.kill, server.start, _nats_subscriber(server.url), server.pause, server.resume
+        server.url,
+        True,
+        server.kill,
+        server.start,
+        _nats_subscriber(server.url),
+        server.pause,
+        server.resume,
+        lambda: _delete_stream(server.url),
     )
+
+
+async def _delete_stream(url: str) -> None:
+    client = await nats.connect(url)
+    jetstream = client.jetstream()
+    await jetstream.delete_stream(await jetstream.find_stream_name_by_subject(NAMES.requests))
+    await client.close()
 
 
 def _of_rabbitmq(server: RabbitMQServer, url: str) -> QueueUnderTest:
@@ -123,7 +139,12 @@ def _of_rabbitmq(server: RabbitMQServer, url: str) -> QueueUnderTest:
         server.write_tables()
         server.kill()
 
-    return QueueUnderTest(url, False, kill, server.start, _rabbitmq_subscriber(url), server.pause, server.resume)
+    async def delete_queue() -> None:
+        async with await aio_pika.connect(url) as connection, connection.channel() as channel:
+            await channel.queue_delete(NAMES.requests)
+
+    subscriber = _rabbitmq_subscriber(url)
+    return QueueUnderTest(url, False, kill, server.start, subscriber, server.pause, server.resume, delete_queue)
 
 
 def _kafka_subscriber(url: str, topic: str) -> Callable[[], AbstractAsyncContextManager[Subscription]]:
@@ -159,8 +180,15 @@ def _of_kafka(server: KafkaServer, prefix: str) -> QueueUnderTest:
         verdicts=f"{prefix}.verdicts",
         consumer=f"{prefix}.tested",
     )
+
+    async def delete_topic() -> None:
+        administrator = AdminClient({"bootstrap.servers": urlsplit(server.url).netloc, "log_level": 2})
+        await asyncio.to_thread(administrator.delete_topics([names.requests])[names.requests].result, 30)
+
     subscriber = _kafka_subscriber(server.url, names.events)
-    return QueueUnderTest(server.url, False, server.kill, server.start, subscriber, server.pause, server.resume, names)
+    return QueueUnderTest(
+        server.url, False, server.kill, server.start, subscriber, server.pause, server.resume, delete_topic, names
+    )
 
 
 def _of_embedded(server: EmbeddedServer) -> QueueUnderTest:
@@ -175,6 +203,7 @@ def _of_embedded(server: EmbeddedServer) -> QueueUnderTest:
         _nats_subscriber(server.url),
         send(signal.SIGSTOP),
         send(signal.SIGCONT),
+        lambda: _delete_stream(server.url),
     )
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from itertools import count
 from typing import TYPE_CHECKING
 
@@ -219,6 +219,27 @@ async def test_nothing_is_lost_when_the_server_is_killed(queue: "QueueUnderTest"
                 trigger = await anext(triggers)
                 await trigger.acknowledge()
                 found.add(trigger.body)
+
+
+async def test_requests_come_again_after_their_queue_was_deleted(queue: "QueueUnderTest") -> None:
+    """An administrator's deletion costs what was in it; the daemon that reads makes it anew, without a restart."""
+    async with queue.open() as broker, triggers_of(broker) as triggers:
+        await broker.request(b"before")
+        await (await take(triggers)).acknowledge()
+        await queue.delete_requests()
+
+        async def ask() -> None:
+            while True:
+                with suppress(BrokerError):
+                    await broker.request(b"after")
+                await asyncio.sleep(0.2)
+
+        asking = asyncio.create_task(ask())
+        try:
+            assert (await take(triggers, patient(60))).body == b"after"
+        finally:
+            asking.cancel()
+            await asyncio.gather(asking, return_exceptions=True)
 
 
 async def test_events_go_on_after_the_server_was_killed(queue: "QueueUnderTest") -> None:
