@@ -9,13 +9,16 @@ from contextlib import suppress
 from typing import Final
 
 from aio_pika import DeliveryMode, Message
-from aio_pika.abc import AbstractIncomingMessage, ExchangeType, FieldValue
+from aio_pika.abc import AbstractChannel, AbstractIncomingMessage, AbstractQueue, ExchangeType, FieldValue
 
 from orchestrator.broker.library_errors import LIBRARY_ERRORS, as_broker_errors
 from orchestrator.broker.rabbitmq.link import QUEUE, Session, declare_exchange
 from orchestrator.engine.ports import BrokerError
 
 MOST_WAITING: Final = 1_000
+BINDING_SECONDS: Final = 15.0
+"""How long nothing may come until the exchange is looked at again."""
+
 _PREFETCH: Final = 64
 _BOUNDS: Final[dict[str, FieldValue]] = {
     "x-max-length": MOST_WAITING,
@@ -65,16 +68,25 @@ async def read(session: Session, name: str, seconds: float) -> AsyncGenerator[by
         async with asyncio.timeout(seconds):
             channel = await session.connection.channel()
             await channel.set_qos(prefetch_count=_PREFETCH)
-            await declare_exchange(session.connection, name, ExchangeType.FANOUT)
-            exchange = await channel.get_exchange(name, ensure=False)
             queue = await channel.declare_queue(exclusive=True, auto_delete=True, arguments=_BOUNDS)
-            await queue.bind(exchange)
+            await _bind(session, channel, queue, name)
             underlay = await channel.get_underlay_channel()
             underlay.on_consumer_cancel_callbacks.add(over)
             channel.close_callbacks.add(over)
             await queue.consume(arrived.put)
     try:
-        while (message := await arrived.get()) is not None:
+        while True:
+            try:
+                async with asyncio.timeout(BINDING_SECONDS):
+                    message = await arrived.get()
+            except TimeoutError:
+                # An exchange that was deleted took the binding along, and whoever publishes makes it anew without it.
+                with as_broker_errors(QUEUE, f"binding to {name}"):
+                    async with asyncio.timeout(seconds):
+                        await _bind(session, channel, queue, name)
+                continue
+            if message is None:
+                break
             with as_broker_errors(QUEUE, "acknowledging a verdict"):
                 await message.ack()
             yield message.body
@@ -83,3 +95,8 @@ async def read(session: Session, name: str, seconds: float) -> AsyncGenerator[by
             async with asyncio.timeout(seconds):
                 await channel.close()
     raise BrokerError("RabbitMQ: the subscription to verdicts was cancelled or the connection was lost")
+
+
+async def _bind(session: Session, channel: AbstractChannel, queue: AbstractQueue, name: str) -> None:
+    await declare_exchange(session.connection, name, ExchangeType.FANOUT)
+    await queue.bind(await channel.get_exchange(name, ensure=False))

@@ -53,7 +53,7 @@ class QueueUnderTest:
     subscribe: Callable[[], AbstractAsyncContextManager[Subscription]]
     pause: Callable[[], object]
     resume: Callable[[], object]
-    delete_requests: Callable[[], Awaitable[object]]
+    delete: Callable[[str], Awaitable[object]]
     names: Names = NAMES
 
     @asynccontextmanager
@@ -123,14 +123,14 @@ def _of_nats(server: NatsServer) -> QueueUnderTest:
         _nats_subscriber(server.url),
         server.pause,
         server.resume,
-        lambda: _delete_stream(server.url),
+        lambda name: _delete_stream(server.url, name),
     )
 
 
-async def _delete_stream(url: str) -> None:
+async def _delete_stream(url: str, subject: str) -> None:
     client = await nats.connect(url)
     jetstream = client.jetstream()
-    await jetstream.delete_stream(await jetstream.find_stream_name_by_subject(NAMES.requests))
+    await jetstream.delete_stream(await jetstream.find_stream_name_by_subject(subject))
     await client.close()
 
 
@@ -139,12 +139,12 @@ def _of_rabbitmq(server: RabbitMQServer, url: str) -> QueueUnderTest:
         server.write_tables()
         server.kill()
 
-    async def delete_queue() -> None:
+    async def delete(name: str) -> None:
         async with await aio_pika.connect(url) as connection, connection.channel() as channel:
-            await channel.queue_delete(NAMES.requests)
+            await (channel.exchange_delete(name) if name == NAMES.verdicts else channel.queue_delete(name))
 
     subscriber = _rabbitmq_subscriber(url)
-    return QueueUnderTest(url, False, kill, server.start, subscriber, server.pause, server.resume, delete_queue)
+    return QueueUnderTest(url, False, kill, server.start, subscriber, server.pause, server.resume, delete)
 
 
 def _kafka_subscriber(url: str, topic: str) -> Callable[[], AbstractAsyncContextManager[Subscription]]:
@@ -181,13 +181,13 @@ def _of_kafka(server: KafkaServer, prefix: str) -> QueueUnderTest:
         consumer=f"{prefix}.tested",
     )
 
-    async def delete_topic() -> None:
+    async def delete(topic: str) -> None:
         administrator = AdminClient({"bootstrap.servers": urlsplit(server.url).netloc, "log_level": 2})
-        await asyncio.to_thread(administrator.delete_topics([names.requests])[names.requests].result, 30)
+        await asyncio.to_thread(administrator.delete_topics([topic])[topic].result, 30)
 
     subscriber = _kafka_subscriber(server.url, names.events)
     return QueueUnderTest(
-        server.url, False, server.kill, server.start, subscriber, server.pause, server.resume, delete_topic, names
+        server.url, False, server.kill, server.start, subscriber, server.pause, server.resume, delete, names
     )
 
 
@@ -203,7 +203,7 @@ def _of_embedded(server: EmbeddedServer) -> QueueUnderTest:
         _nats_subscriber(server.url),
         send(signal.SIGSTOP),
         send(signal.SIGCONT),
-        lambda: _delete_stream(server.url),
+        lambda name: _delete_stream(server.url, name),
     )
 
 

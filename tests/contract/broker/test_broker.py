@@ -226,7 +226,7 @@ async def test_requests_come_again_after_their_queue_was_deleted(queue: "QueueUn
     async with queue.open() as broker, triggers_of(broker) as triggers:
         await broker.request(b"before")
         await (await take(triggers)).acknowledge()
-        await queue.delete_requests()
+        await queue.delete(queue.names.requests)
 
         async def ask() -> None:
             while True:

@@ -5,7 +5,11 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
+import pytest
+
+from orchestrator.broker.nats import verdicts as nats_verdicts
 from orchestrator.broker.port import Broker
+from orchestrator.broker.rabbitmq import verdicts as rabbitmq_verdicts
 from orchestrator.engine.ports import BrokerError
 from tests.patience import patient
 
@@ -55,6 +59,18 @@ async def test_verdicts_go_on_after_the_server_was_killed(queue: "QueueUnderTest
     async with queue.open() as broker, reading(broker) as bodies:
         await read_until(bodies, b"before", broker)
         await queue.bounce()
+        await read_until(bodies, b"after", broker)
+
+
+async def test_verdicts_go_on_after_an_administrator_deleted_what_they_come_by(
+    queue: "QueueUnderTest", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reader who was there before stream, exchange or topic was deleted reads what is published after it."""
+    monkeypatch.setattr(nats_verdicts, "LOOK_SECONDS", 0.02)
+    monkeypatch.setattr(rabbitmq_verdicts, "BINDING_SECONDS", 0.2)
+    async with queue.open() as broker, reading(broker) as bodies:
+        await read_until(bodies, b"before", broker)
+        await queue.delete(queue.names.verdicts)
         await read_until(bodies, b"after", broker)
 
 
