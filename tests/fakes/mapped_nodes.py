@@ -59,7 +59,6 @@ class Chain:
             PublicTransaction(
                 transaction_hash=hashed(number, place, "transaction"),
                 sender=account,
-                public_nonce=0,
                 to=PRIVACY_PRECOMPILE,
                 value=0,
                 gas_limit=3_000_000,

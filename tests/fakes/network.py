@@ -148,7 +148,6 @@ class FakeNetwork:
             PublicTransaction(
                 transaction_hash=pmt_hash,
                 sender=digest("account of", pmt_hash)[:42],
-                public_nonce=0,
                 to=PRIVACY_PRECOMPILE,
                 value=0,
                 gas_limit=3_000_000,

@@ -163,7 +163,6 @@ def _whole(block: SeenBlock) -> Block:
         PublicTransaction(
             transaction_hash=item.transaction_hash,
             sender=item.sender.lower(),
-            public_nonce=item.sender_nonce,
             to=None if item.to is None else item.to.lower(),
             value=item.value,
             gas_limit=item.gas_limit,

@@ -1,4 +1,4 @@
-"""Marker transactions of one's own, and what takes them back: encoding, signing, decoding. Pure.
+"""Marker transactions of one's own, and what takes them back: encoding and signing. Pure.
 
 A marker is a public transaction to the privacy precompile whose input is the key under which a private transaction was
 distributed; whoever signs it. Its hash is known before it is sent. Markers that share one account and nonce can't both
@@ -16,9 +16,7 @@ from orchestrator.besu.codec.account_signatures import (
     InvalidSignatureError,
     address_of_key,
     call_items,
-    chain_id_of,
     integer_bytes,
-    recovered_address,
     sign_digest,
 )
 from orchestrator.besu.codec.identifiers import InvalidIdentifierError, bytes_to_hex, normal_address
@@ -29,13 +27,11 @@ PAYLOAD_KEY_BYTES: Final = frozenset({32, 64})
 BURN_GAS_LIMIT: Final = 21_000
 """Gas of a plain transfer."""
 
-MAX_RAW_BYTES: Final = 1 << 12
-_ITEMS: Final = 9
-_INTEGERS: Final = {"account_nonce": 64, "gas_price": 256, "gas_limit": 64, "value": 256}
+_INTEGERS: Final = {"account_nonce": 64, "gas_price": 256, "gas_limit": 64}
 
 
 class InvalidMarkerError(ValueError):
-    """The fields or the bytes are no marker transaction; the message names what is wrong with which field."""
+    """The fields are no marker transaction; the message names what is wrong with which field."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +44,6 @@ class MarkerTransaction:
         gas_limit: in gas.
         to: "0x…": the privacy precompile of a marker, the account itself of a burn.
         data: the payload key of a marker, nothing of a burn.
-        value: in wei.
         chain_id: chain id that the signature is bound to; None as nodes sign their own markers. Nodes with
             ``--strict-tx-replay-protection-enabled`` take only bound ones from outside.
     """
@@ -58,7 +53,6 @@ class MarkerTransaction:
     gas_limit: int
     to: str
     data: bytes
-    value: int = 0
     chain_id: int | None = None
 
 
@@ -150,40 +144,6 @@ def sign_burn(
     return _signed(transaction, private_key)
 
 
-def decode_marker(raw: bytes) -> SignedMarkerTransaction:
-    """Read a signed public transaction of the legacy type and recover its sender.
-
-    Raises:
-        InvalidMarkerError: the bytes are none, are more than ``MAX_RAW_BYTES``, or the signature is no signature.
-    """
-    if len(raw) > MAX_RAW_BYTES:
-        raise InvalidMarkerError(f"{len(raw)} bytes are too many; at most {MAX_RAW_BYTES} are read")
-    try:
-        items = rlp.decode(raw)
-    except (rlp.exceptions.RLPException, RecursionError, ValueError) as error:
-        raise InvalidMarkerError(f"the bytes are no RLP: {type(error).__name__}") from error
-    if not isinstance(items, list | tuple) or len(items) != _ITEMS or not all(isinstance(i, bytes) for i in items):
-        raise InvalidMarkerError(f"a transaction of the legacy type is an RLP list of {_ITEMS} byte strings")
-    account_nonce, gas_price, gas_limit, to, value, data, *signature = items
-    v, r, s = (_read_integer(name, item) for name, item in zip("vrs", signature, strict=True))
-    try:
-        transaction = MarkerTransaction(
-            account_nonce=_read_integer("account_nonce", account_nonce),
-            gas_price=_read_integer("gas_price", gas_price),
-            gas_limit=_read_integer("gas_limit", gas_limit),
-            to=normal_address(bytes_to_hex(to)),
-            data=data,
-            value=_read_integer("value", value),
-            chain_id=chain_id_of(v),
-        )
-        sender = recovered_address(_digest(transaction), v, r, s)
-    except (InvalidSignatureError, InvalidIdentifierError) as error:
-        raise InvalidMarkerError(str(error)) from error
-    return SignedMarkerTransaction(
-        transaction=transaction, sender=sender, raw=raw, transaction_hash=bytes_to_hex(keccak(raw))
-    )
-
-
 def _signed(transaction: MarkerTransaction, private_key: bytes | str) -> SignedMarkerTransaction:
     digest = _digest(transaction)
     try:
@@ -216,10 +176,4 @@ def _body(transaction: MarkerTransaction) -> list[Any]:
     except InvalidIdentifierError as error:
         raise InvalidMarkerError(str(error)) from error
     fee, data = (transaction.gas_price, transaction.gas_limit), transaction.data
-    return call_items(transaction.account_nonce, *fee, to, transaction.value, data)
-
-
-def _read_integer(field: str, item: bytes) -> int:
-    if len(item) > 32 or item[:1] == b"\0":
-        raise InvalidMarkerError(f"{field} must be an integer of at most 256 bits without leading zeros")
-    return int.from_bytes(item)
+    return call_items(transaction.account_nonce, *fee, to, 0, data)

@@ -24,7 +24,6 @@ class PublicTransaction:
     Attributes:
         transaction_hash: Its hash.
         sender: The account that signed it, "0x…" in lower case.
-        public_nonce: The account's nonce in it.
         to: The address called, in lower case; None when it creates a contract.
         value: In wei.
         gas_limit: In gas.
@@ -36,7 +35,6 @@ class PublicTransaction:
 
     transaction_hash: str
     sender: str
-    public_nonce: int
     to: str | None
     value: int
     gas_limit: int

@@ -105,7 +105,7 @@ async def test_blocks_are_read_with_what_accounts_sent() -> None:
         content = blocks[0].content
         assert content is not None
         (marker,) = content.transactions
-        assert (marker.marker, marker.public_nonce, marker.data_bytes, marker.value) == (True, 0, 32, 0)
+        assert (marker.marker, marker.data_bytes, marker.value) == (True, 32, 0)
         assert marker.gas_limit > 21_000
         assert content.gas_limit >= marker.gas_limit
         assert await read_balances(node, [marker.sender], net.created_in) == {marker.sender: 0}

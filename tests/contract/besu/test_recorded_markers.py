@@ -6,12 +6,11 @@ import pytest
 
 from orchestrator.besu.adapter.receipts import outcome_of
 from orchestrator.besu.codec import answers
+from orchestrator.besu.codec.identifiers import bytes_to_hex
 from orchestrator.besu.codec.management_contract import PRIVACY_PRECOMPILE
 from orchestrator.besu.codec.marker_transaction import (
     BURN_GAS_LIMIT,
     PAYLOAD_KEY_BYTES,
-    SignedMarkerTransaction,
-    decode_marker,
 )
 from orchestrator.besu.codec.rpc_errors import rpc_error
 from orchestrator.besu.errors import RpcError
@@ -23,6 +22,8 @@ from orchestrator.besu.transaction_errors import (
     MarkerOutbidError,
     NonceTooLowError,
 )
+from orchestrator.devnet.chain.public_signing import decode_public_transaction
+from orchestrator.devnet.chain.public_transaction import PublicTransaction
 
 # Distributions, markers and burns that nodes of Besu 23.10.3 answered: an excerpt.
 RECORDED = [json.loads(line) for line in Path(__file__).with_name("own_markers.jsonl").read_text().splitlines()]
@@ -34,8 +35,8 @@ def exchanges(method: str) -> list[Any]:
     return found
 
 
-def sent(row: Any) -> SignedMarkerTransaction:
-    return decode_marker(answers.read_data(row["request"]["params"][0]))
+def sent(row: Any) -> PublicTransaction:
+    return decode_public_transaction(answers.read_data(row["request"]["params"][0]))
 
 
 def test_the_hash_of_a_marker_is_known_before_it_is_sent() -> None:
@@ -43,7 +44,7 @@ def test_the_hash_of_a_marker_is_known_before_it_is_sent() -> None:
     taken = [row for row in exchanges("eth_sendRawTransaction") if "result" in row["response"]]
     assert taken
     for row in taken:
-        assert sent(row).transaction_hash == row["response"]["result"]
+        assert bytes_to_hex(sent(row).hash) == row["response"]["result"]
 
 
 def test_the_account_of_a_marker_is_who_the_chain_says() -> None:
@@ -52,10 +53,11 @@ def test_the_account_of_a_marker_is_who_the_chain_says() -> None:
         row["response"]["result"]["transactionHash"]: answers.read_public_receipt(row["response"]["result"])
         for row in exchanges("eth_getTransactionReceipt")
     }
-    mined = [marker for marker in map(sent, exchanges("eth_sendRawTransaction")) if marker.transaction_hash in receipts]
+    markers = {bytes_to_hex(marker.hash): marker for marker in map(sent, exchanges("eth_sendRawTransaction"))}
+    mined = receipts.keys() & markers.keys()
     assert mined
-    for marker in mined:
-        assert receipts[marker.transaction_hash].sender == marker.sender
+    for pmt_hash in mined:
+        assert receipts[pmt_hash].sender == markers[pmt_hash].sender
 
 
 def test_a_marker_carries_the_key_that_distribution_answered() -> None:
@@ -63,19 +65,17 @@ def test_a_marker_carries_the_key_that_distribution_answered() -> None:
     keys = {answers.read_data(row["response"]["result"]) for row in exchanges("priv_distributeRawTransaction")}
     assert {len(key) for key in keys} == PAYLOAD_KEY_BYTES
     markers = list(map(sent, exchanges("eth_sendRawTransaction")))
-    carried = [marker for marker in markers if marker.transaction.to == PRIVACY_PRECOMPILE]
-    burns = [marker for marker in markers if marker.transaction.to == marker.sender]
+    carried = [marker for marker in markers if marker.to == PRIVACY_PRECOMPILE]
+    burns = [marker for marker in markers if marker.to == marker.sender]
     assert len(carried) + len(burns) == len(markers)
     assert burns
-    assert keys & {marker.transaction.data for marker in carried}
-    assert {(burn.transaction.data, burn.transaction.value, burn.transaction.gas_limit) for burn in burns} == {
-        (b"", 0, BURN_GAS_LIMIT)
-    }
+    assert keys & {marker.input for marker in carried}
+    assert {(burn.input, burn.value, burn.gas_limit) for burn in burns} == {(b"", 0, BURN_GAS_LIMIT)}
 
 
 def test_a_marker_of_ones_own_executes_like_a_nodes() -> None:
     """The private receipt is found under the marker's hash and tells the outcome."""
-    markers = {marker.transaction_hash for marker in map(sent, exchanges("eth_sendRawTransaction"))}
+    markers = {bytes_to_hex(marker.hash) for marker in map(sent, exchanges("eth_sendRawTransaction"))}
     answered = [row for row in exchanges("priv_getTransactionReceipt") if row["request"]["params"][0] in markers]
     told = [row for row in answered if row["response"]["result"] is not None]
     assert told

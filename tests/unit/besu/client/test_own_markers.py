@@ -3,7 +3,7 @@ import itertools
 import pytest
 
 from orchestrator.besu.client.own_markers import OwnMarkers, one_time_account, pooled_keys
-from orchestrator.besu.codec.marker_transaction import decode_marker
+from orchestrator.devnet.chain.public_signing import decode_public_transaction
 from orchestrator.engine.node_ports import MarkerAccount, NodeError
 
 PAYLOAD_KEY = b"\x22" * 32
@@ -15,10 +15,10 @@ def test_a_one_time_marker_can_be_renewed_and_burnt_from_what_is_stored() -> Non
     markers = OwnMarkers(gas_limit=22_024, gas_price=0)
     marker = markers.make(PAYLOAD_KEY, 1337, one_time_account(b"\x11" * 32))
     forms = [marker.raw, markers.renew(marker).raw, markers.burn(marker).raw, markers.burn(marker, 1).raw]
-    decoded = [decode_marker(raw) for raw in forms]
-    assert {(d.sender, d.transaction.account_nonce) for d in decoded} == {(marker.account, 0)}
-    assert {d.transaction.gas_price for d in decoded} == {0}
-    assert len({d.transaction_hash for d in decoded}) == 4
+    decoded = [decode_public_transaction(raw) for raw in forms]
+    assert {(d.sender, d.account_nonce) for d in decoded} == {(marker.account, 0)}
+    assert {d.gas_price for d in decoded} == {0}
+    assert len({d.hash for d in decoded}) == 4
 
 
 def test_pooled_accounts_are_derived_from_the_seed_alone() -> None:

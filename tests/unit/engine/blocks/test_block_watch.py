@@ -32,7 +32,6 @@ def transaction(name: str, account: str, *, addition: str = "") -> PublicTransac
     return PublicTransaction(
         transaction_hash=name,
         sender=account,
-        public_nonce=0,
         to=PRIVACY_PRECOMPILE if addition else "0x1",
         value=0,
         gas_limit=21_000,

@@ -106,7 +106,6 @@ def _marker(name: str) -> PublicTransaction:
     return PublicTransaction(
         transaction_hash=name,
         sender="0xa",
-        public_nonce=0,
         to=PRIVACY_PRECOMPILE,
         value=0,
         gas_limit=1,

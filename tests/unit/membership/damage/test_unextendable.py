@@ -38,7 +38,6 @@ def sent(name: str, account: str, *, to: str = "0x1", addition: str = "") -> Pub
     return PublicTransaction(
         transaction_hash=name,
         sender=account,
-        public_nonce=0,
         to=to,
         value=0,
         gas_limit=21_000,
