@@ -5,6 +5,8 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
+from orchestrator.membership.retry import doubled
+
 _FIRST_SECONDS = 0.1
 
 _log = structlog.get_logger(__name__)
@@ -21,12 +23,12 @@ class Pauses:
     def __init__(self, longest_seconds: float, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
         self._longest_seconds = longest_seconds
         self._sleep = sleep
-        self._seconds = _FIRST_SECONDS
+        self._times = 0
         self._told = ""
 
     def reset(self) -> None:
         """Begin with short pauses again: it worked."""
-        self._seconds = _FIRST_SECONDS
+        self._times = 0
         self._told = ""
 
     async def pause(self, reason: str) -> None:
@@ -34,6 +36,6 @@ class Pauses:
         if reason != self._told:
             _log.warning("message queue does not answer, trying again", reason=reason)
             self._told = reason
-        seconds = min(self._seconds, self._longest_seconds)
-        self._seconds = seconds * 2
+        seconds = doubled(_FIRST_SECONDS, self._times, self._longest_seconds)
+        self._times += 1
         await self._sleep(seconds)

@@ -6,11 +6,14 @@ The chain is the clock for what happens on it (`WIDEN_AFTER_BLOCKS`), the wall c
 import hashlib
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 from orchestrator.membership.attempt import Action
 from orchestrator.membership.model import Change
 from orchestrator.membership.reasons.judgements import Judgement
 from orchestrator.membership.reasons.table import Reason, rule_of
+
+Duration = TypeVar("Duration", float, timedelta)
 
 LOCK_WINDOW_BLOCKS = 2
 """Blocks from a lock to its addition, at the least. With one, the replay on the new member's node ends in a run of the
@@ -61,6 +64,18 @@ class RetryDecision:
     not_before: datetime | None = None
 
 
+def doubled(first: Duration, times: int, longest: Duration) -> Duration:
+    """Return a pause that is twice as long each time, up to a bound; all growing pauses are made here.
+
+    Args:
+        first: The first pause, in seconds or as a duration.
+        times: How many pauses came before, from 0.
+        longest: The bound.
+    """
+    # Bounded before the shift: from 47 times on a timedelta overflows.
+    return min(first * (1 << min(times, 30)), longest)
+
+
 def backoff(key: str, tries: int) -> timedelta:
     """Return the delay before try number `tries + 1`: doubling from 1 s, capped at 2 min, spread by ±25 %.
 
@@ -71,8 +86,7 @@ def backoff(key: str, tries: int) -> timedelta:
         key: What is tried, such as a change id.
         tries: How many tries failed before, from 0.
     """
-    # Bounded before the shift: from 47 tries on a timedelta overflows.
-    delay: timedelta = min(FIRST_DELAY * (1 << min(tries, 16)), LONGEST_DELAY)
+    delay = doubled(FIRST_DELAY, tries, LONGEST_DELAY)
     digest = hashlib.sha256(f"{key}/{tries}".encode()).digest()
     return delay * (0.75 + 0.5 * digest[0] / 255)
 

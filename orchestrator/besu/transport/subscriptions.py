@@ -15,6 +15,7 @@ from orchestrator.besu.codec.answers import read_head, read_log
 from orchestrator.besu.codec.json_rpc import Call, Notification
 from orchestrator.besu.codec.results import Head, Log
 from orchestrator.besu.errors import ProtocolError
+from orchestrator.membership.retry import doubled
 
 _EARLY: Final = 256
 """Notifications kept for subscriptions whose answer has not come yet."""
@@ -87,7 +88,7 @@ def reconnect_delay_seconds(failures: int, *, first: float, longest: float, spre
 
     ``spread`` is a random number from 0 to 1 that takes off up to half, lest all clients come back at once.
     """
-    return min(longest, first * 2.0 ** min(failures - 1, 30)) * (1 - spread / 2)
+    return doubled(first, failures - 1, longest) * (1 - spread / 2)
 
 
 @dataclass(slots=True)

@@ -33,6 +33,7 @@ from orchestrator.engine.turns import INTAKE, Turns
 from orchestrator.membership.errors import ConflictingRequestError
 from orchestrator.membership.model import ENDED, Change, Kind, State
 from orchestrator.membership.news.status import EventType, StatusEvent, announce
+from orchestrator.membership.retry import doubled
 
 AT_ONCE = 64
 """Triggers that are worked on at the same time; the store commits them in groups."""
@@ -344,4 +345,4 @@ async def _any_true(asked: Collection[asyncio.Future[bool | None]]) -> bool | No
 
 
 def _pause(trigger: Trigger) -> float:
-    return float(min(RETRY_SECONDS * 2 ** min(trigger.delivery - 1, 10), LONGEST_RETRY_SECONDS))
+    return doubled(RETRY_SECONDS, trigger.delivery - 1, LONGEST_RETRY_SECONDS)

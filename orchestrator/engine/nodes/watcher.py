@@ -17,6 +17,7 @@ from orchestrator.engine.node_ports import Block, Head, NodeError, NodePort
 from orchestrator.engine.ports import Clock
 from orchestrator.engine.turns import resting
 from orchestrator.membership.reasons.table import Reason
+from orchestrator.membership.retry import doubled
 
 KEPT_BLOCKS = 256
 """How many blocks are remembered: enough for every lane that can still wait for one of their PMTs."""
@@ -199,7 +200,7 @@ class ChainWatcher:
                 self.gaps += 1
             self.subscribed = False
             failures += 1
-            await self._clock.sleep(min(0.2 * 2 ** min(failures, 10), 10.0))
+            await self._clock.sleep(doubled(0.2, failures, 10.0))
 
     async def _poll(self) -> None:
         # A subscription that is silent is polled too, only rarely: a socket can be open and deliver nothing.

@@ -18,6 +18,7 @@ from orchestrator.engine.ports import Clock, StoreError
 from orchestrator.events.ports import Outbox, StoredEvent
 from orchestrator.events.webhooks.control import Wish, checkpoint_name, save_wish, wish_for
 from orchestrator.events.webhooks.delivery import Delivery, DeliveryError, Endpoint, delivery_session
+from orchestrator.membership.retry import doubled
 
 LEASE: Final = timedelta(seconds=60)
 BATCH: Final = 50
@@ -49,7 +50,7 @@ class Persistence:
 
     def pause_seconds(self, failures: int) -> float:
         """Return how long to wait after so many failures in a row."""
-        return min(self.first_pause_seconds * 2.0 ** min(failures - 1, 30), self.longest_pause_seconds)
+        return doubled(self.first_pause_seconds, failures - 1, self.longest_pause_seconds)
 
 
 class Webhooks:
