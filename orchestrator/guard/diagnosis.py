@@ -12,12 +12,12 @@ import aiohttp
 from orchestrator.besu.client.enclave_probe import upcheck
 from orchestrator.besu.codec.answers import optional, read_quantity
 from orchestrator.besu.codec.bundles import InvalidBundleError
-from orchestrator.besu.codec.json_rpc import Call
 from orchestrator.besu.credential_errors import CredentialError
 from orchestrator.besu.errors import BesuError
 from orchestrator.besu.transport.http_client import HttpNode
 from orchestrator.engine.node_ports import NodeError
 from orchestrator.engine.nodes.watcher import ChainWatcher
+from orchestrator.guard.pools import pooled
 from orchestrator.guard.proxy import Upstream
 from orchestrator.guard.reading import FactReader
 from orchestrator.guard.wire import bundle_in
@@ -25,10 +25,10 @@ from orchestrator.membership.guard.judging import GuardRules, judge
 from orchestrator.membership.guard.received_bundles import ReceivedBundle
 
 MOST_READ_TRANSACTIONS: Final = 1_000_000
-MOST_PENDING: Final = 2_000
 ENCLAVE_SECONDS: Final = 20.0
 MARKER_BYTES: Final = 64
 
+# It is asked why the node stands, not whether the addition was welcome: no wish of the operator's, and any length.
 _EXPLAINING: Final = GuardRules(most_transactions=MOST_READ_TRANSACTIONS, most_replay_seconds=float("inf"))
 _NO_RULE: Final = (
     "no rule shows why: the history may be torn or made by hand, or private code reads public state that its block "
@@ -146,15 +146,18 @@ class Physician:
         first = await self._heads()
         if isinstance(first, Diagnosis):
             return first
+        # One look does not tell a node that stands from one that is a block late.
         await asyncio.sleep(look_again_seconds)
         second = await self._heads()
         if isinstance(second, Diagnosis):
             return second
         head, newest, unseen = second
+        # A node that is level with its neighbours stands only if they don't move either.
         if head > first[0] or (newest <= head and newest > first[1]):
             return Diagnosis(cause=Cause.WELL, detail="it imports blocks", head=head, newest=newest, unseen=unseen)
         stands_before = newest > head
         try:
+            # An addition that the validators themselves refuse gets into no block: it waits in the pools.
             markers = await (self._in_block(head + 1) if stands_before else self._in_pool())
             found = await self._culprits(markers)
         except (NodeError, BesuError) as error:
@@ -184,6 +187,7 @@ class Physician:
                 unseen.append((neighbour.name, str(answer)))
             else:
                 newest = max(newest, answer.number)
+        # With all of them silent, "not behind" would be made up; with one left it is known.
         if len(unseen) == len(self._neighbours):
             detail = "no neighbour can be asked, so that nothing shows whether the node is behind"
             return Diagnosis(cause=Cause.OTHER, detail=detail, head=head, unseen=tuple(unseen))
@@ -193,6 +197,7 @@ class Physician:
         for neighbour in self._neighbours:
             head = neighbour.watcher.head
             if head is not None and head.number >= number:
+                # Asked of a neighbour: the node itself does not have the block, which is why it stands.
                 (block,) = await neighbour.watcher.node.blocks([number])
                 content = block.content.transactions if block.content is not None else ()
                 return [
@@ -207,14 +212,11 @@ class Physician:
         found: dict[str, bytes] = {}
         for one in (self._node, *self._neighbours):
             try:
-                pool = await one.http.call("txpool_besuTransactions")
-                listed = pool if isinstance(pool, list) else []
-                hashes = [item["hash"] for item in listed[:MOST_PENDING] if isinstance(item, dict) and "hash" in item]
-                answers = await one.http.batch([Call("eth_getTransactionByHash", (item,)) for item in hashes])
+                waiting = await pooled(one.http)
             except BesuError:
                 continue
-            for pmt_hash, answer in zip(hashes, answers, strict=True):
-                payload = _payload(answer.result)
+            for pmt_hash, transaction in waiting.items():
+                payload = _payload(transaction)
                 if payload is not None:
                     found[pmt_hash] = payload
         return list(found.items())
@@ -227,6 +229,7 @@ class Physician:
             if bundle is None:
                 continue
             reason, detail = await self._explained(bundle)
+            # The node sent it, or has it already, and replays nothing.
             if reason == "nothing_to_replay":
                 continue
             found.append(
@@ -277,6 +280,7 @@ class Physician:
             return "no_history", bundle.trouble or ""
         facts = await self._facts.facts(bundle, await self._facts.head(), ())
         decision = judge(facts, _EXPLAINING)
+        # Every rule passes it and the node stands all the same: what is wrong only the replay itself shows.
         if decision.passed and decision.replays:
             return "replay_failed", _NO_RULE
         return decision.slug, decision.detail
@@ -290,6 +294,7 @@ class Physician:
         try:
             if read_quantity(await self._node.http.call("net_peerCount")) == 0:
                 return Cause.PEERS, "it has no peers: after an enclave was away a restart of Besu brings them back"
+        # Without the NET methods peers are not known, which says nothing.
         except (BesuError, ValueError):
             pass
         if newest <= head:

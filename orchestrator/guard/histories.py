@@ -42,6 +42,7 @@ class MemoryHistories:
     async def keep_examinations(self, examinations: Sequence[Examination]) -> None:
         """Keep what blocks are to a replay, in place of what was known of blocks of these numbers."""
         for examination in examinations:
+            # Out first, so that it comes in as the newest: what was looked at longest ago makes room.
             self._examined.pop(examination.number, None)
             self._examined[examination.number] = examination
         while len(self._examined) > MOST_EXAMINED:

@@ -17,6 +17,7 @@ from orchestrator.besu.codec.bundles import InvalidBundleError
 from orchestrator.engine.isolation import contained
 from orchestrator.engine.node_ports import Head, NodeError
 from orchestrator.engine.ports import Clock, StoreError
+from orchestrator.guard.judgements import Judgements
 from orchestrator.guard.payloads import Payloads
 from orchestrator.guard.reading import FactReader
 from orchestrator.guard.wire import bundle_in
@@ -86,7 +87,7 @@ class Judge:
         self._settings = settings
         self._clock = clock
         self._on_decision = on_decision
-        self._under_way: dict[str, asyncio.Task[Decision]] = {}
+        self._judgements = Judgements(self._decided)
         self._passing: OrderedDict[str, _Passing] = OrderedDict()
         self._adding: OrderedDict[str, datetime] = OrderedDict()
         self._looking_since: datetime | None = None
@@ -100,12 +101,15 @@ class Judge:
 
     def adds(self, privacy_group_id: str) -> None:
         """The node is about to add members to a group: it may read the bundle that it was itself added with."""
+        # Besu reads its own bundle only after the enclave took the addition (docs/besu.md#enclave-interface, 5).
         self._adding[privacy_group_id] = self._clock.now()
         while len(self._adding) > MOST_REMEMBERED:
             self._adding.popitem(last=False)
 
     def looks(self) -> None:
         """The node looked for a transaction of before it came into a group: it may read that bundle, too."""
+        # Of no one group: the request that was not found names a key, and a key that is not there does not tell its
+        # group.
         self._looking_since = self._clock.now()
 
     async def passes(self, key: str, body: Callable[[], Awaitable[bytes | None]]) -> bool:
@@ -115,13 +119,7 @@ class Judge:
             key: What it asked for, base64.
             body: Reads the enclave's answer; None when it is larger than is read.
         """
-        under_way = self._under_way.get(key)
-        if under_way is None:
-            under_way = asyncio.ensure_future(self._decided(key, await body()))
-            self._under_way[key] = under_way
-            under_way.add_done_callback(lambda _: self._under_way.pop(key, None))
-        # A node that stops waiting does not stop the judgement, which its next request joins.
-        return (await asyncio.shield(under_way)).passed
+        return (await self._judgements.of(key, body)).passed
 
     async def gives(self, key: str, body: Callable[[], Awaitable[bytes | None]]) -> bool:
         """Return whether a node gets a private transaction; see `orchestrator.guard.payloads`."""
@@ -135,10 +133,7 @@ class Judge:
         """End what is under way."""
         if self.payloads is not None:
             await self.payloads.close()
-        tasks = list(self._under_way.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._judgements.close()
 
     async def _decided(self, key: str, body: bytes | None) -> Decision:
         bundle, head = None, 0
@@ -148,15 +143,19 @@ class Judge:
                 self._judged_patiently(key, bundle), self._settings.within.total_seconds()
             )
         except InvalidBundleError as error:
+            # For good: the bytes under a key never change, and a node that can't read them either would stand before
+            # the block (docs/besu.md#what-a-replay-needs, 13).
             decision = Decision(outcome=Outcome.REFUSED, slug="bundle_unreadable", detail=str(error), lasting=True)
         except TimeoutError:
             why = self._silence.pop(key, "")
             within = f"{self._settings.within.total_seconds():g} s"
             decision = self._undecided(f"it was not judged within {within}" + (f": {why}" if why else ""))
+        # Never out to the proxy: the node would take it for an enclave in trouble and ask for the block for ever.
         except Exception as error:
             log.exception("bundle not judged", key=key)
             decision = self._undecided(f"a defect of the guard, {type(error).__name__}: its log has the traceback")
         earlier = self._decisions.newest(key)
+        # A node asks several times for one block; only what is new is written and told.
         if earlier is None or earlier.decision != decision or earlier.head != head:
             decided = Decided(
                 key=key,
@@ -176,6 +175,8 @@ class Judge:
         if decision.passed and not decision.replays:
             log.debug("history passed", group=decided.privacy_group_id, reason=decision.slug, key=decided.key)
             return
+        # Before the node is answered: a guard that dies in between must not decide otherwise about a block that the
+        # node has checked once already and is about to import.
         self._decisions.keep(decided)
         say = log.info if decision.passed else log.warning
         say(
@@ -211,6 +212,7 @@ class Judge:
                 return judged
 
     async def _judged(self, key: str, bundle: ReceivedBundle) -> tuple[int, Decision]:
+        # The parent of the block, on which a replay would build. Asked anew: what was seen last may be a block old.
         head = await self._facts.head()
         self._newest = max(self._newest, head.number)
         own_root = await self._facts.own_root(bundle.privacy_group_id, head.number)
@@ -218,10 +220,13 @@ class Judge:
         if found is not None and not found.passed and await self._reads_own_past(key, bundle):
             return head.number, Decision(outcome=Outcome.PASSED, slug="own_past")
         earlier = self._decisions.newest(key)
+        # Passed once at this head, and still lacking: a block that is processed twice, or a replay that failed.
         if found is None and earlier is not None and earlier.decision.passed and earlier.head == head.number:
             return head.number, self._again(key, earlier, head)
         if found is not None:
             return head.number, found
+        # Two replays in one block are judged one after the other, and depend on each other
+        # (docs/besu.md#former-members, 2).
         others = [d.privacy_group_id for d in self._decisions.all() if d.head == head.number and d.decision.replays]
         decision = judge(await self._facts.facts(bundle, head, others), self._settings.rules)
         self._passed(key, decision, head)
@@ -254,12 +259,15 @@ class Judge:
         if bundle.sent_by in self._facts.own_keys:
             return False
         now = self._clock.now()
+        # Once: an addition reads its bundle once, so that a second request in these seconds is taken for a copied
+        # marker's.
         began = self._adding.pop(bundle.privacy_group_id, None)
         adding = began is not None and now - began <= ADDING
         looking = self._looking_since is not None and now - self._looking_since <= LOOKING
         return (adding or looking) and not await self._facts.is_pending(key)
 
     def _undecided(self, detail: str) -> Decision:
+        # A refusal lasts: refused, the node imports the block as a stranger, and would replay at another head later.
         outcome = Outcome.PASSED if self._settings.undecided == "pass" else Outcome.REFUSED
         passed = outcome is Outcome.PASSED
         return Decision(outcome=outcome, slug="not_judged", detail=detail, replays=passed, lasting=not passed)

@@ -35,6 +35,7 @@ async def listening(
     """
     application = web.Application(client_max_size=LARGEST_BODY_BYTES)
     application.router.add_route("*", "/{path:.*}", answer)
+    # What is under way at the end gets two seconds only: the node asks again for whatever is cut off.
     runner = web.AppRunner(application, access_log=None, shutdown_timeout=2.0, handle_signals=False)
     await runner.setup()
     try:

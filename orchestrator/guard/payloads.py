@@ -4,7 +4,6 @@ What passes for the first time is not looked at, so that importing blocks costs 
 with what it misreads, and asks for it again, each second.
 """
 
-import asyncio
 import base64
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
@@ -17,6 +16,7 @@ from orchestrator.engine.node_ports import NodeError
 from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.nodes.watcher import ChainWatcher
 from orchestrator.engine.ports import Clock
+from orchestrator.guard.judgements import Judgements
 from orchestrator.guard.settled_heads import SettledHeads
 from orchestrator.guard.wire import PrivateCall, transaction_in
 from orchestrator.membership.damage.misreading import SLUG, MisreadFacts, misread, never_executes, suspicious
@@ -75,12 +75,17 @@ class PayloadReader:
         Raises:
             NodeError: The node does not answer, or moved on meanwhile.
         """
+        # All that follows is of this head, and it is asked for again at the end: facts of two heads together were never
+        # true.
         head = await self.head()
         wanted = base64.b64decode(key).hex()
+        # A block that may be taken back is not settled, however old: another branch may execute the transaction yet.
         first = min(settled_block, head - self._confirmations) + 1 if settled_block is not None else None
+        # Too many are not looked at in part: the one that executed it may be among the rest.
         settled = first is not None and head - first < MOST_UNSETTLED
         executing = await self._executing(wanted, range(first, head + 1)) if first is not None and settled else ()
         spent = await self._spent(call, head)
+        # Where blocks are replaced, the next one as another node has it need not be the one that this node imports.
         following = () if self._confirmations else await self._following(head)
         named = await self._is_named(key)
         if await self.head() != head:
@@ -103,10 +108,12 @@ class PayloadReader:
             for item in (block.content.transactions if block.content is not None else ())
             if item.payload_key == wanted
         }
+        # No receipt counts as executed: null is no answer (docs/besu.md#outcomes, 2).
         outcomes = await self._watcher.node.outcomes(list(held)) if held else ()
         return tuple(held[outcome.pmt_hash] for outcome in outcomes if outcome.executed is not False)
 
     async def _spent(self, call: PrivateCall, head: int) -> bool:
+        # Without the group there is no private nonce to be beyond, and the node may be about to get it.
         (own,) = await self._watcher.node.roots(call.privacy_group_id, [head])
         if not own.exists:
             return False
@@ -114,6 +121,7 @@ class PayloadReader:
 
     async def _following(self, head: int) -> tuple[PublicTransaction, ...]:
         """Return the transactions of the block after the head, as another node has it."""
+        # The first that has the block is enough: it is asked only where blocks are not replaced.
         for watcher in self._fleet.watchers:
             if watcher is self._watcher:
                 continue
@@ -156,7 +164,7 @@ class Payloads:
         self._clock = clock
         self._within = within
         self._asked: OrderedDict[str, tuple[int, int, int]] = OrderedDict()
-        self._under_way: dict[str, asyncio.Task[bool]] = {}
+        self._judgements = Judgements(self._decided)
 
     async def run(self) -> None:
         """Follow the node's head until cancelled."""
@@ -174,25 +182,19 @@ class Payloads:
             key: What it asked for, base64.
             body: Reads the enclave's answer; None when it is larger than is read.
         """
+        # A look into a dictionary in the usual case: each private transaction of each block comes by here.
         if not self._suspicious(key):
             return True
-        under_way = self._under_way.get(key)
-        if under_way is None:
-            under_way = asyncio.ensure_future(self._decided(key, await body()))
-            self._under_way[key] = under_way
-            under_way.add_done_callback(lambda _: self._under_way.pop(key, None))
-        return await asyncio.shield(under_way)
+        return await self._judgements.of(key, body)
 
     async def close(self) -> None:
         """End what is under way."""
-        tasks = list(self._under_way.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._judgements.close()
 
     def _suspicious(self, key: str) -> bool:
         head = self._heads.newest
         first, last, times = self._asked.get(key, (head, head, 0))
+        # At one head only: who imports the blocks of a day asks for many keys, and for each once or twice.
         times = times + 1 if last == head else 1
         self._asked[key] = (first, head, times)
         self._asked.move_to_end(key)
@@ -201,6 +203,8 @@ class Payloads:
         return suspicious(times=times, blocks_later=head - first)
 
     async def _decided(self, key: str, body: bytes | None) -> bool:
+        # In doubt it is given, here and below: a transaction that is kept from a node which has to execute it is lost
+        # there for good, and nobody is told; a node that stands is seen, and can be brought back.
         found = transaction_in(body) if body is not None else None
         if found is None:
             return True
@@ -215,6 +219,7 @@ class Payloads:
         if decision.outcome is Outcome.PASSED:
             log.info("private transaction given", key=key, reason=decision.slug, head=head)
             return True
+        # One line in the file for a head: a node that stands asks each second.
         earlier = self._newest(key)
         if earlier is None or earlier.head != head:
             self._tell(

@@ -131,6 +131,8 @@ class EnclaveProxy:
         self.counts.requests += 1
         began_at = time.perf_counter()
         body, asked = await self._request_body(request)
+        # Without asking anybody: a marker may be copied years later, when the enclave or the nodes that we ask are
+        # away.
         if asked is not None and self._judge.refused(asked.key):
             self.counts.bundles += 1
             return self._not_found()
@@ -143,11 +145,17 @@ class EnclaveProxy:
                 skip_auto_headers=_NOT_ADDED,
                 allow_redirects=False,
                 ssl=self._upstream.tls or True,
+                # No bound of the whole, since a large history streams for long; what ends is an enclave that stops
+                # streaming.
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=IDLE_SECONDS),
             ) as response:
+                # With a reader it is no import; not found, Besu reads the bundle that it was added with next
+                # (docs/besu.md#enclave-interface, 5).
                 if asked is not None and response.status == 404 and asked.reader is not None:
                     self._judge.looks()
                 return await self._pass_back(request, asked, response, began_at)
+        # No 4xx: it says that the payload is not for the node, which would pass the block without it for good. Cut off,
+        # the node tries again (docs/besu.md#enclave-interface, 3).
         except (aiohttp.ClientError, OSError, TimeoutError, CredentialError):
             self.counts.failures += 1
             _cut(request)
@@ -164,6 +172,7 @@ class EnclaveProxy:
     async def _request_body(self, request: web.Request) -> tuple[Body, PayloadRequest | None]:
         if not request.can_read_body:
             return None, None
+        # A bundle on its way out may have hundreds of megabytes; neither an addition nor a question is that long.
         if (request.content_length or 0) > LARGEST_READ_BYTES:
             return request.content, None
         parts, size = [], 0
@@ -175,6 +184,7 @@ class EnclaveProxy:
         body = b"".join(parts)
         if request.path == "/receive":
             return body, payload_request(body)
+        # Noted before it is passed on: Besu reads the bundle as soon as the enclave has answered.
         if request.path == "/send" and (group := added_group(body)) is not None:
             self._judge.adds(group)
         return body, None
@@ -189,6 +199,7 @@ class EnclaveProxy:
         start = b""
         if asked is not None and response.status == 200:
             is_history: bool | None = None
+            # The payload need not be the answer's first field, and pieces end where they like.
             while is_history is None and len(start) < TELLING_BYTES:
                 chunk = await response.content.readany()
                 start += chunk
@@ -201,6 +212,7 @@ class EnclaveProxy:
                 if not await self._judge.passes(asked.key, whole.read):
                     return self._not_found()
                 start = whole.start
+            # With a reader Besu looks for a transaction to show it; it misreads only what it asks for as in an import.
             elif asked.reader is None:
                 whole = _Whole(response, start, LARGEST_READ_BYTES)
                 if not await self._judge.gives(asked.key, whole.read):

@@ -17,6 +17,7 @@ from orchestrator.engine.history.roots import NodeRoots
 from orchestrator.engine.node_ports import Head, NodeError
 from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.nodes.watcher import ChainWatcher
+from orchestrator.guard.pools import pooled
 from orchestrator.guard.witnesses import Witnesses
 from orchestrator.membership.forecast.histories import GroupHistory
 from orchestrator.membership.forecast.newcomers import Departure, departure
@@ -24,9 +25,8 @@ from orchestrator.membership.guard.judging import GuardFacts, Witnessed, held
 from orchestrator.membership.guard.received_bundles import ReceivedBundle, final_run, history_of
 from orchestrator.membership.reasons.table import Reason
 
-MOST_PENDING: Final = 2_000
 MOST_NEWER: Final = 16
-"""Transactions of a pool, and blocks that others have already, that are looked at for a copied marker."""
+"""Blocks that others have already and that are looked at for a copied marker."""
 
 
 class FactReader:
@@ -72,19 +72,18 @@ class FactReader:
         Raises:
             NodeError: The node does not answer.
         """
+        # The second half alone is compared: whoever copies a history's key may put any first half before it.
         half = base64.b64decode(key).hex()
         try:
-            pool = await self._http.call("txpool_besuTransactions")
-            found = pool if isinstance(pool, list) else []
-            hashes = [item["hash"] for item in found[:MOST_PENDING] if isinstance(item, dict) and "hash" in item]
-            answers = await self._http.batch([Call("eth_getTransactionByHash", (item,)) for item in hashes])
+            waiting = await pooled(self._http)
         except RpcError:
-            answers = []  # the node has no such method for us: what other nodes show is left
+            waiting = {}  # the node has no such method for us: what other nodes show is left
         except BesuError as error:
             raise _unanswered(self._watcher.node.name, str(error)) from error
-        inputs = (str(a.result.get("input")) for a in answers if isinstance(a.result, dict))
+        inputs = (str(found.get("input")) for found in waiting.values() if isinstance(found, dict))
         if any(text[2 + len(half) :] == half for text in inputs):
             return True
+        # A marker that is in a block has left the pools, and the guarded node may be about to import that block.
         others = [watcher for watcher in self._fleet.watchers if watcher is not self._watcher]
         newer = await asyncio.gather(*(_newer(w, self._watcher) for w in others), return_exceptions=True)
         return any(half in found for found in newer if isinstance(found, set))
@@ -123,6 +122,7 @@ class FactReader:
         disturbed: tuple[str, ...] = ()
         found: Departure | None = None
         witness = Witnessed()
+        # Reading takes calls of a node that waits with a block in hand: nothing is read that the verdict does not need.
         if held(bundle, own_root) is None and bundle.trouble is None:
             blocks = await self._located([call.pmt_hash for call in bundle.calls], head.number)
             history = history_of(bundle, blocks, head.number)
@@ -156,6 +156,7 @@ class FactReader:
             number = (
                 optional(read_quantity, answer.result.get("blockNumber")) if isinstance(answer.result, dict) else None
             )
+            # A replay runs on the chain up to the parent: what is in the block at hand is in none for it.
             if number is not None and number <= head:
                 found[pmt_hash] = number
         return found
@@ -166,12 +167,15 @@ class FactReader:
         key = self._watcher.node.enclave_keys[0]
         found = await reader.read(history, [key], (), (), history.through, ask=False)
         if found is None or found[0].holds is None:
+            # Not knowing is not safe: it is judged again until the time for that is over.
             why = found[0].unseen if found is not None else "more is to be read of it than in one look"
             raise _unanswered(self._watcher.node.name, str(why))
         return departure(history, found[0])
 
     async def _disturbed(self, history: GroupHistory) -> tuple[str, ...]:
         """Return groups of the node with a transaction in the run of blocks that ends with the head."""
+        # All blocks of the run, not its last: each map of it is made anew on the one before the run
+        # (docs/besu.md#how-replay-damages-other-groups, 1).
         run = final_run((block.number for block in history.blocks), history.through)
         if not run:
             return ()
@@ -183,6 +187,8 @@ class FactReader:
         for number in run:
             after = await self._watcher.node.roots_of(held_groups, number)
             seen = zip(held_groups, before, after, strict=True)
+            # Step by step: a group may return to the root that it had before the run, and lose what led there all the
+            # same.
             disturbed |= dict.fromkeys(group for group, old, new in seen if new.state_root != old.state_root)
             before = after
         return tuple(disturbed)

@@ -38,6 +38,7 @@ class KeyRefusal:
 
     def refused(self, key: str) -> bool:
         """Return whether it is one of the keys."""
+        # By name: a rescue gets one node past one block, and a rule would be a guess about all other bundles.
         return key in self._keys
 
     async def passes(self, key: str, _body: Callable[[], Awaitable[bytes | None]]) -> bool:
@@ -104,6 +105,7 @@ async def until_past(
                 own = (await node.watcher.refresh()).number
             except NodeError:
                 own = head  # it is being restarted
+            # Past the block is not enough: on its way up the node may meet another addition that it can't replay.
             if own > head and own + NEAR_BLOCKS >= await _newest(neighbours):
                 return own
             await clock.sleep(POLL_SECONDS)
@@ -131,6 +133,7 @@ async def compared_groups(
     groups = sorted(set(await own.groups([])) - set(without))
     said = await asyncio.gather(*(n.watcher.refresh() for n in neighbours), return_exceptions=True)
     seen = [n for n, answer in zip(neighbours, said, strict=True) if not isinstance(answer, BaseException)]
+    # At a block that all of them have: one that is behind would look as if it differed.
     at = min([(await node.watcher.refresh()).number, *(n.watcher.head.number for n in seen if n.watcher.head)])
     if not groups:
         return ()

@@ -68,6 +68,7 @@ def guarded_node(config: Config) -> NodeConfig:
     Raises:
         GuardError: Its enclave's address is not configured.
     """
+    # One guard has one node: no request tells who asks, so that two nodes behind one could not be told apart.
     node = next((one for one in config.nodes if one.name == config.guard.node), config.nodes[0])
     if node.enclave is None:
         raise GuardError(f"nodes: {node.name} has no enclave; give the address at which its enclave answers Besu")
@@ -138,6 +139,8 @@ async def running_guard(config: Config, clock: Clock | None = None) -> AsyncIter
     guard, configured = config.guard, guarded_node(config)
     upstream, tls = upstream_of(configured, guard), _server_tls(guard)
     async with AsyncExitStack() as stack:
+        # No subscriptions: a head is asked for when a bundle is judged, and the one that was delivered last may be too
+        # old.
         by_http = tuple(one.model_copy(update={"ws": None}) for one in config.nodes)
         nodes = await connect_nodes(stack, by_http)
         fleet = Fleet([ChainWatcher(node, clock, timedelta(seconds=1)) for node in nodes])
@@ -150,6 +153,8 @@ async def running_guard(config: Config, clock: Clock | None = None) -> AsyncIter
         guarded = fleet.named(configured.name)
         rules = rules_of(guard)
 
+        # Only where a witness decides is a silent one waited for; elsewhere a node that is down would hold up the
+        # guarded one.
         def needed(bundle: ReceivedBundle) -> bool:
             return rules.needs_witness(bundle, approved=approves.approves(bundle))
 
@@ -161,6 +166,7 @@ async def running_guard(config: Config, clock: Clock | None = None) -> AsyncIter
         )
         telling = _Telling(store, configured)
         judge = Judge(reader, decisions, settings, clock, telling.on_decision)
+        # The same file of decisions: whichever of the two refused a key, a restart must not forget it.
         judge.payloads = Payloads(
             PayloadReader(fleet, guarded, reader.is_pending, config.chain.confirmations),
             SettledHeads(),
@@ -171,6 +177,7 @@ async def running_guard(config: Config, clock: Clock | None = None) -> AsyncIter
         )
         stack.push_async_callback(judge.close)
         connector = aiohttp.TCPConnector(limit=MOST_CONNECTIONS)
+        # Nothing of ours on the way: no proxy of the environment, no cookies, and compressed bodies as they are.
         enclave = await stack.enter_async_context(
             aiohttp.ClientSession(
                 connector=connector, auto_decompress=False, trust_env=False, cookie_jar=aiohttp.DummyCookieJar()
@@ -179,6 +186,7 @@ async def running_guard(config: Config, clock: Clock | None = None) -> AsyncIter
         proxy = EnclaveProxy(enclave, upstream, judge, largest_bundle_bytes=guard.largest_bundle_mb << 20)
         metrics = telling.metrics = GuardMetrics(proxy.counts)
         await stack.enter_async_context(_tasks(telling.run(clock), approves.run(clock), judge.payloads.run()))
+        # Last: a node that meets a guard which can't judge yet gets what `undecided` says, and that stays.
         address = await stack.enter_async_context(listening(proxy.answer, guard.listen, tls, shared=guard.shared_port))
         status = None
         if guard.status is not None:
@@ -212,6 +220,7 @@ class _Approving:
             except StoreError as error:
                 log.warning("the daemon's changes are not known now", reason=str(error))
             else:
+                # That the daemon adds somebody else to a group does not agree to this node's coming in.
                 ours = (change for change in changes if not self._keys.isdisjoint(change.members))
                 self._own = frozenset(change.privacy_group_id for change in ours)
             await clock.sleep(1.0)
@@ -232,6 +241,8 @@ class _Telling:
         if self._store is not None and decided.privacy_group_id:
             try:
                 self._untold.put_nowait(decided)
+            # The node's block goes on whatever becomes of the news; without a bound it would pile up while the store is
+            # away.
             except asyncio.QueueFull:
                 log.warning("decision not told: it stands in the file of decisions", key=decided.key)
 

@@ -94,6 +94,7 @@ def status_answer(
                     body=generate_latest(metrics.registry), headers={"Content-Type": CONTENT_TYPE_LATEST}
                 )
             case "/decisions":
+                # Bounded: a stranger may have had thousands of additions refused.
                 newest = decisions.all()[-MOST_SHOWN:][::-1]
                 return web.Response(
                     text=json.dumps([document_of(one) for one in newest]), content_type="application/json"
@@ -112,6 +113,7 @@ def notify(state: str) -> None:
         return
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as told:
         try:
+            # "@" stands for the zero byte that begins the name of an abstract socket.
             told.connect("\0" + address[1:] if address[0] == "@" else address)
             told.sendall(state.encode())
         except OSError:

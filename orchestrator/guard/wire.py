@@ -77,6 +77,8 @@ def payload_request(body: bytes) -> PayloadRequest | None:
 def added_group(body: bytes) -> str | None:
     """Return the group that a node is about to add members to, by what it hands its enclave; None for all else."""
     try:
+        # Base64 of base64 (docs/besu.md#enclave-interface, 2). A creation passes for an addition: it has no bundle to
+        # be let through.
         payload = json.loads(body).get("payload")
         content = base64.b64decode(base64.b64decode(payload, validate=True), validate=True)
         if is_bundle(content[:TELLING_BYTES]):
@@ -127,6 +129,7 @@ def transaction_in(body: bytes) -> PrivateCall | None:
         content = base64.b64decode(text, validate=True)
     except ValueError:
         return NOTHING
+    # Besu throws on whatever is no list, behind a marker of 32 bytes as of 64 (docs/besu.md#what-a-replay-needs, 13).
     if not content or content[0] < FIRST_OF_LISTS:
         return NOTHING
     try:
@@ -134,6 +137,7 @@ def transaction_in(body: bytes) -> PrivateCall | None:
         if len(items) != 2 or not isinstance(items[0], list) or len(items[1]) != VERSION_BYTES:
             return NOTHING
         signed = decode_private_transaction(bytes(rlp.encode(items[0])))
+    # Besu's decoder may take what ours does not: only what certainly is nothing is called so.
     except (rlp.exceptions.RLPException, RecursionError, TypeError, InvalidPrivateTransactionError):
         return None
     group = signed.transaction.privacy_group_id
@@ -145,10 +149,12 @@ def tells(start: bytes) -> bool | None:
     found = _PAYLOAD.search(start)
     if found is None:
         return None
+    # Base64 has slashes, which some writers of JSON escape.
     characters = start[found.end() :].replace(b"\\/", b"/").partition(b'"')[0]
     if len(characters) < TELLING_CHARACTERS and b'"' not in start[found.end() :]:
         return None
     try:
+        # Whole groups of four: the rest has not come yet.
         outer = base64.b64decode(characters[: len(characters) // 4 * 4][:TELLING_CHARACTERS])
         content = base64.b64decode(outer[: len(outer) // 4 * 4])
     except (binascii.Error, ValueError):
@@ -196,12 +202,15 @@ def received_bundle(items: tuple[BundledTransaction, ...], sent_by: str) -> Rece
             call = None
         if call is None:
             replaced = replaced or transaction.data[:4] == _UPGRADE
+        # A bundle holds executed transactions only (docs/besu.md#what-a-replay-needs, 4): each of these calls took
+        # effect.
         elif call.method is Method.LOCK:
             locked = True
         elif call.method is Method.UNLOCK:
             locked = False
         elif call.method is Method.ADD_PARTICIPANTS:
             locked = False
+            # It unlocked as well, even if it added nobody (docs/besu.md#life-of-a-change, 4 and 6).
             members |= dict.fromkeys(call.members)
         elif call.method is Method.REMOVE_PARTICIPANT:
             for member in call.members:

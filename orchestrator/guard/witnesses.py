@@ -73,6 +73,8 @@ class Witnesses:
     ) -> Witnessed | NodeError:
         name = watcher.node.name
         roots = [block.state_root for block in history.blocks]
+        # At the group's own blocks the node's record of the block answers, whatever its maps say; torn bundles show
+        # right before them (docs/besu.md#torn-bundles, 1).
         before = [block.number - 1 for block in history.blocks[1:]]
         try:
             if (await watcher.refresh()).number < history.through:
@@ -90,6 +92,7 @@ class Witnesses:
             return Witnessed(trouble=f"node {name} shows {what}")
         if others:
             return Witnessed(trouble=f"node {name} shows another transaction for marker {others}")
+        # All of it or nothing: a bundle that was made by hand may be right but for one transaction.
         return Witnessed(confirmed=others is not None and [view.state_root for view in views] == roots)
 
     async def _other_transaction(self, name: str, calls: Sequence[BundledCall]) -> str | None:

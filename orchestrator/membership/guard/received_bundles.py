@@ -80,6 +80,8 @@ class Approval:
             self.privacy_group_id == bundle.privacy_group_id
             and self.owner == bundle.owner
             and (self.members is None or self.members == frozenset(bundle.members))
+            # A history made by hand can name the group, its owner and its members; the root under the lock it can only
+            # claim, and a replay that does not get there fails.
             and self.last_root in ("", bundle.last_root)
         )
 
@@ -92,6 +94,7 @@ def history_of(bundle: ReceivedBundle, blocks: Mapping[str, int], head: int) -> 
         blocks: By marker's hash the block that holds it.
         head: The newest block that was looked at.
     """
+    # A replay compares roots after the last transaction of a block only (docs/besu.md#what-a-replay-needs, 12).
     last: dict[int, str] = {}
     for call in bundle.calls:
         if call.pmt_hash in blocks:

@@ -35,12 +35,14 @@ class ApprovalFile:
         """Return what is approved; what was read last when the file can't be read now."""
         try:
             found = self._path.stat()
+        # A file that was taken away takes its approvals with it; one that can't be read now says nothing new.
         except FileNotFoundError:
             self._stamp, self._approvals = None, ()
             return ()
         except OSError as error:
             log.warning("approvals not read", file=str(self._path), reason=error.strerror)
             return self._approvals
+        # Looked at for each bundle, so that an approval holds at once: no restart, no signal to the guard.
         stamp = (found.st_mtime_ns, found.st_size)
         if stamp != self._stamp:
             try:
@@ -61,6 +63,7 @@ class ApprovalFile:
         if len(before) >= MOST_APPROVALS:
             raise InvalidApprovalsError(f"{self._path} holds {len(before)} approvals; take old ones out first")
         documents = [approval_document(one) for one in (*(a for a in before if a != approval), approval)]
+        # In one step: a guard may read it at any moment, and half a file approves nothing.
         temporary = self._path.with_name(self._path.name + ".new")
         temporary.write_text(json.dumps(documents, indent=2) + "\n", encoding="utf-8")
         os.replace(temporary, self._path)

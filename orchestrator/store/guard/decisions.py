@@ -79,6 +79,7 @@ class DecisionFile:
         lines = _lines(path) if path is not None else []
         for decided in _read(lines):
             self._remember(decided)
+        # At the start only: nobody else writes then, and the file grows by a line for each decision.
         if path is not None and len(lines) > 2 * MOST_KEPT:
             self._shorten(path)
 
@@ -99,6 +100,7 @@ class DecisionFile:
             descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, FILE_MODE)
             with os.fdopen(descriptor, "ab") as file:
                 file.write(_line(decided))
+                # To the disk: the node acts on the answer that follows, and a block is imported once.
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
@@ -117,6 +119,7 @@ class DecisionFile:
     def _remember(self, decided: Decided) -> None:
         self._newest[decided.key] = decided
         self._newest.move_to_end(decided.key)
+        # What is forgotten is judged anew when its marker is copied, on what the node has then.
         while len(self._newest) > MOST_KEPT:
             self._newest.popitem(last=False)
 
@@ -129,6 +132,7 @@ def newest_decisions(path: Path) -> list[Decided]:
     """
     try:
         with path.open("rb") as file:
+            # Read by another process, the daemon, at each of its looks: not the whole of what years left behind.
             file.seek(max(file.seek(0, os.SEEK_END) - TAIL_BYTES, 0))
             return list(_read(file.read(TAIL_BYTES).splitlines()))
     except OSError:
