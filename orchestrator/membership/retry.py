@@ -65,7 +65,7 @@ class RetryDecision:
 
 
 def doubled(first: Duration, times: int, longest: Duration) -> Duration:
-    """Return a pause that is twice as long each time, up to a bound; all growing pauses are made here.
+    """Return a pause that is twice as long as the one before, up to a bound.
 
     Args:
         first: The first pause, in seconds or as a duration.

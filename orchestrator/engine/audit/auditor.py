@@ -97,6 +97,7 @@ class Auditor:
         due = 0
         while True:
             newest = self._fleet.newest_head()
+            # By blocks and not by time: where no block is made nothing can have parted since.
             if newest == 0 or newest < due:
                 await self._clock.sleep(IDLE_SECONDS)
                 continue
@@ -108,6 +109,8 @@ class Auditor:
                 except StoreError as error:
                     log.warning("audit not told, the store does not answer", reason=str(error))
                     await self._clock.sleep(IDLE_SECONDS)
+            # A defect that comes back with each audit costs one audit each so many blocks, not all calls that the nodes
+            # answer.
             if auditing.error is not None:
                 due = newest + self._rules.every_blocks
 
@@ -117,6 +120,8 @@ class Auditor:
         Raises:
             StoreError: It could not be told; the next audit tells it.
         """
+        # From the events, by whichever replica: an own memory would tell all divergences anew at each change of the
+        # lease.
         await self._catch_up()
         reached = await self._events.checkpoint(CHECKPOINT)
         after = reached.detail if reached is not None else ""

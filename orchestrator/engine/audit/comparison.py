@@ -104,6 +104,7 @@ async def audit(
         return AuditReport(block_number=None, skipped=skipped, calls=budget.used)
     listings = await _listings(nodes, known_groups, budget)
     members = {group: agreed_members(listed) for group, listed in listings.items()}
+    # Round and round by id: an order by what looked worst would leave the others out for ever where calls are short.
     order = sorted(members, key=lambda group: (group <= after, group))
     chosen, left_out = _affordable(order, members, fleet, nodes, budget)
     standings = await _roots(chosen, members, fleet, nodes, block, skipped, budget)
@@ -113,11 +114,14 @@ async def audit(
     for group in chosen:
         comparison: Comparison | None = compare(group, block, standings[group], members[group], apart.get(group, ()))
         if comparison is not None and (comparison.differing or group in closely):
+            # Once for all that differ, and only then: the nodes' heads have moved since, and each look at them costs a
+            # call a node.
             newest = newest or await _newest(fleet, (nodes, block), budget)
             seen = replace(comparison, block_number=newest[1])
             comparison = await _closer(newest[0], seen, apart.get(group, ()), budget)
         if comparison is None:
             left_out = (*left_out, group)
+        # Where no member's node shows the group, nothing is said of it: not seen is not missing.
         elif comparison.compared and (comparison.reference or comparison.undecided):
             others = namesakes(listings[group], comparison.participants)
             comparisons.append(replace(comparison, namesakes=others))
@@ -136,6 +140,7 @@ async def _comparable(
 ) -> tuple[dict[str, NodePort], int | None]:
     """Return the nodes that answer, are not far behind and are on the same chain, and the newest block of them all."""
     names = [watcher.node.name for watcher in fleet.watchers]
+    # Asked now, not taken from the watchers: a watcher keeps the last head of a node that went away.
     heads = await asyncio.gather(*(_quietly(w.node.head(), w.node.name, skipped) for w in fleet.watchers))
     budget.spend(len(names))
     numbers = {name: head.number for name, head in zip(names, heads, strict=True) if head is not None}
@@ -144,12 +149,14 @@ async def _comparable(
         if newest - number > BEHIND_BLOCKS:
             skipped[name] = f"it is at block {number}, the newest is {newest}"
     near = {name: fleet.named(name).node for name in numbers if name not in skipped}
+    # One block that all have: roots of different blocks differ by nothing but the group's own life.
     block = min((numbers[name] for name in near), default=0) - confirmations
     if len(near) < 2 or block < 0:
         return near, None
     seen = await asyncio.gather(*(_quietly(node.block(block), name, skipped) for name, node in near.items()))
     budget.spend(len(near))
     hashes = {name: found.block_hash for name, found in zip(near, seen, strict=True) if found is not None}
+    # On another branch, or another network behind a mistyped address, every group would seem to have parted.
     agreed = max(hashes.values(), key=list(hashes.values()).count, default="")
     for name in [name for name in near if hashes.get(name) != agreed]:
         skipped.setdefault(name, f"its block {block} is another one than most nodes have")
@@ -186,6 +193,7 @@ async def _listings(
         for group, members in (groups or {}).items():
             listings.setdefault(group, {})[key] = members
     silent = tuple(key for (_, key), groups in zip(asked, found, strict=True) if groups is None)
+    # As if each silent key were a member: whether one is, the root that its node shows will tell.
     others = {group: dict.fromkeys(silent, silent) for group in known_groups if silent and group not in listings}
     return listings | others
 
@@ -199,6 +207,7 @@ def _affordable(
 ) -> tuple[list[str], tuple[str, ...]]:
     cost = 0
     for place, group in enumerate(order):
+        # Counted before anything is asked: a group is compared as a whole or left to the next audit.
         cost += len(_hosts(members[group], fleet, nodes))
         if cost > budget.left:
             return list(order[:place]), tuple(order[place:])
@@ -246,6 +255,7 @@ async def _closer(
     nodes: Mapping[str, NodePort], seen: Comparison, parted: Collection[str], budget: _Budget
 ) -> Comparison | None:
     """Look at a group's whole state on every comparable node; None when there are no calls left for that."""
+    # Left out rather than told by roots alone: they may be of a past that a replay rewrote (see `_newest`).
     if budget.left < VIEW_CALLS * len(nodes):
         return None
     group, block = seen.privacy_group_id, seen.block_number
@@ -257,9 +267,11 @@ async def _closer(
         if view is not None
         for key in node.enclave_keys
     ]
+    # By the members at that block: the listing, which was made before it, may be of before a removal.
     comparison = compare(group, block, standings, participants_at(standings), parted)
     members = [standing for standing in standings if standing.enclave_key in comparison.compared]
     pair = _pair(comparison, members)
+    # What follows explains and decides nothing: without calls for it the divergence is told all the same.
     if pair is None or budget.left < 2 * block.bit_length():
         return comparison
     odd, other, verdict = pair
@@ -271,6 +283,8 @@ async def _closer(
         if budget.left >= most_lacking_calls(len(nodes)):
             comparison = replace(comparison, lacking=await lacking(hosts, first))
             budget.spend(most_lacking_calls(len(nodes)))
+        # Sender and new member confirm each other (docs/besu.md#stale-bundles, 8): counted as votes they might
+        # outnumber those who are right.
         apart = () if parted else await _parted(hosts, group, block, budget)
         if apart:
             measured = compare(group, block, standings, comparison.participants, apart)
@@ -296,6 +310,8 @@ def _pair(comparison: Comparison, members: Sequence[Standing]) -> tuple[str, str
     """Return the nodes of two members that differ, and how the first of them does."""
     for odd, verdict in comparison.differing:
         for other in members:
+            # Against the member that the others are measured by; two that differ from it would show where they parted
+            # from each other.
             is_measure = comparison.undecided or other.enclave_key == comparison.reference
             if is_measure and other.view.exists and other.view.state_root != odd.view.state_root:
                 return odd.node, other.node, verdict

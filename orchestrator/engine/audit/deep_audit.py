@@ -13,7 +13,7 @@ from orchestrator.engine.blocks.stale_additions import executed_alone, stale_add
 from orchestrator.engine.history.examinations import ExaminedBlocks
 from orchestrator.engine.history.groups import GroupHistories, ReadHistory
 from orchestrator.engine.history.holdings import Holdings, read_holdings
-from orchestrator.engine.history.members import SeenMember
+from orchestrator.engine.history.members import SeenMember, most_trusted
 from orchestrator.engine.history.newcomers import NewcomerReader
 from orchestrator.engine.history.ports import HistoryStore
 from orchestrator.engine.history.replays import NodeReplays
@@ -97,6 +97,7 @@ class DeepAudit:
         self._replays = NodeReplays(store)
         self._roots = NodeRoots()
         self._senders = SenderReader(self._roots)
+        # One set of readers for all groups: a node's replays and roots are read once, however many groups it has.
         self._newcomers = NewcomerReader(fleet, self._replays, self._roots)
         self._examined: dict[int, bool] = {}
 
@@ -112,6 +113,7 @@ class DeepAudit:
         """
         skipped: dict[str, str] = {}
         network = await read_holdings(self._fleet, self._replays, known_groups, skipped)
+        # These need no group to be read: a node that stands is the worst news, and it is why others may be unread.
         findings = list(network.standing_still)
         if not network.seen:
             return DeepReport(block_number=None, skipped=skipped, findings=tuple(findings))
@@ -123,6 +125,7 @@ class DeepAudit:
             self._on_progress(done, len(order), group)
             try:
                 findings += await self._group(group, network)
+            # One group that can't be read says nothing of the next.
             except NodeError as error:
                 findings.append(DamageFinding(damage=Damage.UNREAD, detail=str(error), privacy_group_id=group))
             done += 1
@@ -157,10 +160,10 @@ class DeepAudit:
             roots[key] = view.state_root
         differing = disagreement(network.at, roots)
         odd = () if differing is None else differing.odd
-        able = [key for key in members if roots[key]]
+        able = [member for key, member in members.items() if roots[key]]
         if not able:
             return []
-        reference = members[min(able, key=lambda key: (key in odd, not members[key].record.first_hand))]
+        reference = most_trusted(able, odd)
         read = await self._history(group, reference)
         findings: list[DamageFinding] = []
         if read is None:
@@ -178,6 +181,7 @@ class DeepAudit:
             # Sender and new member may be the larger side: who is odd, and what repairs it, is another question then.
             return [*(f for f in findings if f.damage is Damage.UNEXTENDABLE), *stale]
         findings += stale
+        # Without a true history nothing can be said of bundles and returns, which are measured by it.
         if differing is None or differing.decided:
             findings += await self._bundles(group, network, members, odd, read)
             findings += await self._former(group, network, participants, read, reference)
@@ -194,6 +198,7 @@ class DeepAudit:
 
     async def _history(self, group: str, reference: SeenMember) -> ReadHistory | None:
         first_hand = reference.record.first_hand
+        # Read in parts, each kept: an audit that ends here goes on from there the next time.
         while self._calls() < self._most_calls:
             read = await self._histories.read(group, reference.watcher, reference.head, first_hand=first_hand)
             if read.complete:
@@ -226,6 +231,8 @@ class DeepAudit:
         findings = []
         staying = [key for key in members if key not in odd]
         for key in odd:
+            # As if it were added again: the question is whether it may come back, and that is what the forecast of an
+            # addition answers.
             facts = await self._whole(partial(self._newcomers.read, read.history, [key], staying, (), at, ask=False))
             if facts is None:
                 findings.append(_unread(group, f"member {key} differs; its roots"))
@@ -237,6 +244,7 @@ class DeepAudit:
     async def _lacks(self, group: str, at: int, members: Mapping[str, SeenMember], roots: Mapping[str, str]) -> str:
         """Return, for a person, from which block on two members differ and what each of them lacks there."""
         keys = list(members)
+        # Any two that differ: none of them is the measure here.
         one, other = next((a, b) for a in keys for b in keys if roots[a] != roots[b])
         nodes = {key: members[key].watcher.node for key in keys}
         verdict = Verdict.DIVERGED
@@ -267,6 +275,7 @@ class DeepAudit:
     async def _whole(self, ask: Callable[[], Awaitable[T | None]]) -> T | None:
         """Ask until all is read: the readers read a bounded part at a time; None when there are no calls left."""
         before = -1
+        # A look that made no call will get no further by the next one either.
         while before < self._calls() < self._most_calls:
             before = self._calls()
             found = await ask()
@@ -281,6 +290,8 @@ class DeepAudit:
         for key in network.listings[group]:
             watcher = self._fleet.hosting(key)
             shared = watcher is not None and any(k in participants for k in watcher.node.enclave_keys)
+            # The node is what a return depends on, not the key (docs/besu.md#what-a-replay-needs, 8): one look each, by
+            # its first.
             if watcher is None or key in participants or shared or key != watcher.node.enclave_keys[0]:
                 continue
             logs = reference.record.logs

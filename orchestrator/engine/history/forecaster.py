@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from orchestrator.engine.history.examinations import ExaminedBlocks
 from orchestrator.engine.history.groups import GroupHistories, ReadHistory
-from orchestrator.engine.history.members import SeenMember
+from orchestrator.engine.history.members import SeenMember, most_trusted
 from orchestrator.engine.history.newcomers import NewcomerReader, OtherSide
 from orchestrator.engine.history.ports import HistoryStore
 from orchestrator.engine.history.replays import NodeReplays
@@ -303,14 +303,14 @@ def _arrived(members: Sequence[SeenMember], privacy_group_id: str) -> tuple[tupl
 
 
 def _reference(members: Sequence[SeenMember], roots: dict[str, str], through: int) -> SeenMember:
-    """Choose whose node the history is read on: one that agrees with most, never replayed, and has the block."""
+    """Choose whose node the history is read on: one that is trusted most, and has the block."""
     found = disagreement(0, roots)
     odd = () if found is None else found.odd
     able = [member for member in members if member.head.number >= through and roots[member.enclave_key]]
     if not able:
         detail = f"no member's node has the group at block {through} yet"
         raise NodeError(Reason(slug="node_behind", detail=detail))
-    return min(able, key=lambda member: (member.enclave_key in odd, not member.record.first_hand))
+    return most_trusted(able, odd)
 
 
 def _in_order(members: Sequence[SeenMember], senders: Sequence[str], through: int) -> list[SeenMember]:

@@ -44,10 +44,12 @@ def _is_public(address: IPv4Address | IPv6Address) -> bool:
         inner = address.ipv4_mapped or address.sixtofour
         if inner is None and address.teredo is not None:
             inner = address.teredo[1]
+        # A translator reaches the private IPv4 address within, although the IPv6 address around it is a public one.
         if inner is None and any(address in network for network in _NAT64):
             inner = IPv4Address(int(address) & _LOW_32_BITS)
         if inner is not None:
             return _is_public(inner)
+    # `is_global` alone lets multicast through.
     return address.is_global and not (address.is_multicast or address.is_reserved or address.is_unspecified)
 
 
@@ -107,6 +109,7 @@ class PublicResolver(AbstractResolver):
             PrivateAddressError: One of them is not public.
         """
         found = await self._inner.resolve(host, port, family)
+        # All of them, not the first: the library tries one address after the other.
         for result in found:
             _require_public(host, result["host"])
         return found

@@ -113,6 +113,7 @@ class WebhookControl:
         known = await self._outbox.checkpoint(checkpoint_name(endpoint.name))
         wish = await wish_for(self._outbox, endpoint.name)
         parts = urlsplit(endpoint.url)
+        # What an operator wished a moment ago is shown as done; whoever posts does it within seconds.
         position = wish.position if wish.position is not None else None if known is None else known.position
         return WebhookStanding(
             name=endpoint.name,
@@ -140,6 +141,7 @@ class WebhookControl:
         endpoint = self._endpoints[name]
         wish = await wish_for(self._outbox, name)
         known = await self._outbox.checkpoint(checkpoint_name(name))
+        # The position that it has is wished for, too: taken as a new one it lets failures and pause be forgotten.
         position = wish.position if wish.position is not None or known is None else known.position
         await save_wish(self._outbox, name, Wish(position=position))
         return await self._standing(endpoint, await self._outbox.last_position())

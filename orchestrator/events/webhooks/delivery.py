@@ -98,6 +98,7 @@ class Delivery:
                 await self._ask()
             await self._post(stored)
         except DeliveryError:
+            # Asked anew after a failure: who moved or was replaced may not want events any more.
             self._permitted = self._endpoint.origin is None
             raise
 
@@ -105,6 +106,8 @@ class Delivery:
         origin = self._endpoint.origin or ""
         status, headers = await self._send("OPTIONS", {"WebHook-Request-Origin": origin}, None)
         allowed = headers.get("WebHook-Allowed-Origin", "")
+        # Not sent without a permission, even if the address would take it: it may belong to somebody who never asked
+        # for it.
         if not 200 <= status < 300 or allowed not in (origin, "*"):
             raise DeliveryError(
                 f"it did not allow {origin} to send events: it answered OPTIONS with {status} and "
@@ -112,6 +115,7 @@ class Delivery:
                 again_in_seconds=self._again_in(headers),
             )
         rate = headers.get("WebHook-Allowed-Rate", "*").strip()
+        # What is no rate is no limit; a rate of 0 would mean never, and whoever wants that withdraws the permission.
         known = rate.isascii() and rate.isdigit() and len(rate) <= _LONGEST_NUMBER and int(rate) > 0
         self.spacing_seconds = _SECONDS / min(int(rate), MOST_PER_MINUTE) if known else 0.0
         self._permitted = True
@@ -154,9 +158,11 @@ class Delivery:
     async def _send(self, method: str, headers: dict[str, str], content: bytes | None) -> tuple[int, dict[str, str]]:
         try:
             if self._endpoint.authorization is not None:
+                # Read from a file, which may be on a slow disk, while others are posted to.
                 headers["Authorization"] = await asyncio.to_thread(self._endpoint.authorization)
             if not self._endpoint.allow_private:
                 check_literal(URL(self._endpoint.url).raw_host or "")  # as the library connects to it
+            # Redirected, a signed event would go to an address that nobody checked.
             async with self._session.request(
                 method, self._endpoint.url, data=content, headers=headers, allow_redirects=False
             ) as answer:
@@ -179,6 +185,7 @@ def retry_after_seconds(text: str, now: datetime) -> float:
     """
     plain = text.strip()
     if plain.isascii() and plain.isdigit():
+        # Cut off before it is a number: thousands of digits take long to read.
         seconds = float(plain[:_LONGEST_NUMBER])
     else:
         try:
@@ -193,6 +200,7 @@ def retry_after_seconds(text: str, now: datetime) -> float:
 async def delivery_session(endpoint: Endpoint, timeout_seconds: float) -> AsyncIterator[aiohttp.ClientSession]:
     """Give a session that connects to nothing but the endpoint's checked addresses, and remembers nothing."""
     resolver = None if endpoint.allow_private else PublicResolver()
+    # Resolved for each connection: a cached name would outlive an endpoint that moved.
     connector = aiohttp.TCPConnector(limit=2, resolver=resolver, use_dns_cache=False)
     timeout = aiohttp.ClientTimeout(total=timeout_seconds)
     async with aiohttp.ClientSession(

@@ -123,6 +123,7 @@ class _EndpointLane:
         """Post what there is, or wait for it."""
         now = self._clock.now()
         if not await self._outbox.acquire_lease(self._name, holder=self._holder, lease=LEASE, now=now):
+            # Another replica posts: looked at again well before its lease could end.
             await self._clock.sleep(LEASE.total_seconds() / 3)
             return
         wish = await wish_for(self._outbox, self._endpoint.name)
@@ -156,8 +157,11 @@ class _EndpointLane:
         began = self._clock.now()
         try:
             for stored in events:
+                # One after the other: an endpoint is promised the order of the outbox.
                 await self._delivery.post(stored)
                 done, failures, paused_since = stored.position, 0, None
+                # The rest in the next turn, which renews the lease: a slow endpoint must not be posted to by two
+                # replicas.
                 if self._delivery.spacing_seconds or self._clock.now() - began > LEASE / 3:
                     break
         except DeliveryError as error:
@@ -167,6 +171,8 @@ class _EndpointLane:
             await self._wait_holding(self._delivery.spacing_seconds)
 
     async def _failed(self, error: DeliveryError, position: int, failures: int, paused_since: datetime | None) -> None:
+        # Gone is paused and not given up: 410 may come from something in front of the endpoint, and events are kept
+        # meanwhile.
         if paused_since is None and (error.gone or failures >= self._persistence.failures_before_pause):
             paused_since = self._clock.now()
             _log.warning("webhook is paused", webhook=self._endpoint.name, failures=failures, reason=str(error))
@@ -176,6 +182,7 @@ class _EndpointLane:
         seconds = (
             self._persistence.pause_seconds(failures) if paused_since is None else self._persistence.paused_seconds
         )
+        # Never sooner than we would by ourselves: an endpoint that says "at once" while it fails asks for a flood.
         seconds = max(seconds, error.again_in_seconds)
         _log.info("webhook did not take an event", webhook=self._endpoint.name, reason=str(error), again_in=seconds)
         await self._wait_holding(seconds)

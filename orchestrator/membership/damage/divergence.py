@@ -141,14 +141,18 @@ def compare(
     order = {key: place for place, key in enumerate(participants)}
     members = sorted((s for s in standings if s.enclave_key in order), key=lambda s: order[s.enclave_key])
     having = [standing for standing in members if standing.view.exists]
+    # If all that are seen were parted, their states are compared with each other after all.
     voting = [standing for standing in having if standing.enclave_key not in parted] or having
     support = Counter(standing.view.state_root for standing in voting)
     most = max(voting, key=lambda s: support[s.view.state_root], default=None)
+    # More than half, not just most: of three different states each may be the right one, and a wrong verdict gets the
+    # right member removed.
     undecided = most is not None and 2 * support[most.view.state_root] <= support.total()
     reference = None if undecided else most
     differing = []
     if most is not None:
         for standing in members:
+            # No vote, and a finding of its own: a member without the group has nothing that could be compared.
             if not standing.view.exists:
                 differing.append((standing, Verdict.MISSING))
             elif reference is None or standing.view.state_root != reference.view.state_root:
@@ -188,11 +192,13 @@ def tell(
     for comparison in comparisons:
         before = told.get(comparison.privacy_group_id)
         if not comparison.agrees:
+            # By members, not by roots: those move with each block while the divergence is the same.
             keys = frozenset(s.enclave_key for s, _ in comparison.differing).union(*comparison.namesakes)
             new = before is None or not before.compared or before.members != keys
             if new or (before is not None and now - before.at >= remind_after):
                 events.append(_event(EventType.GROUP_DIVERGED, comparison, divergence_data(comparison)))
         elif before is not None and comparison.reference:
+            # A member that was not read this time has not converged.
             settled = frozenset(comparison.compared) | (before.members - frozenset(comparison.participants))
             if before.members <= settled:
                 data: dict[str, Json] = {
@@ -214,6 +220,7 @@ def after_event(told: Mapping[str, Announced], event: StatusEvent, at: datetime)
     """
     known = dict(told)
     if event.type is EventType.GROUP_CONVERGED:
+        # With what an addition parted: the cure ends both.
         known.pop(event.privacy_group_id, None)
     elif event.type in PARTING:
         # Cured before an audit saw it, it would never be told as over.

@@ -96,11 +96,13 @@ def misreading_event(addition: SeenAddition, named: str, standing: Sequence[str]
         "names": named,
         "standing": list(standing),
     }
+    # No cure goes with it: nobody fell back, and a node that stands is brought past the block by its own operator.
     (event,) = _events(EventType.GROUP_ADDITION_UNEXPECTED, told, [])
     return event
 
 
 def _events(kind: EventType, told: dict[str, Json], found: Sequence[FallenBack]) -> tuple[StatusEvent, ...]:
+    # Told without a group, too: that somebody sends copied markers is worth knowing before one hits.
     if not found:
         nothing: dict[str, Json] = {"affected": [], "cure": [], "through": None}
         return (StatusEvent(type=kind, privacy_group_id="", data=told | nothing),)

@@ -176,6 +176,7 @@ class DamageFinding:
 
 def ranked_findings(findings: Iterable[DamageFinding]) -> tuple[DamageFinding, ...]:
     """Return findings, the worst first; of equals by group and node."""
+    # The order of the enumeration is the order of reading: what makes the advice below wrong stands first.
     order = list(Damage)
 
     def place(found: DamageFinding) -> tuple[int, str, str, int]:
@@ -229,6 +230,8 @@ def returns(roots: Sequence[tuple[int, str]]) -> tuple[Return, ...]:
     back: Return | None = None
     for number, root in roots:
         if root and root != before:
+            # Only the first coming back is counted until something new follows: all blocks in between are of one stale
+            # replay.
             if root in first_left:
                 back = back or Return(left_at=first_left[root], back_at=number, until=None)
             elif back is not None:
@@ -259,6 +262,7 @@ def sender_findings(group: str, standings: Sequence[SenderStanding]) -> tuple[Da
         )
         for found in torn
     ]
+    # One sound sender is enough for additions; without any, each of them would halt the new member's node.
     if torn and len(torn) == len(standings):
         detail = "the bundle of every member's node that can be seen may be torn"
         members = tuple(found.enclave_key for found in torn)
@@ -297,6 +301,7 @@ def former_finding(group: str, key: str, node: str, found: Departure, *, ever: b
         ever: Whether it was a member; else an addition that failed brought the group.
     """
     came = "was a member" if ever else "never was a member: an addition that failed or came too late brought the group"
+    # What the next block ends forbids nothing for good.
     if found.trouble is not None and not found.passing:
         return DamageFinding(
             damage=Damage.FORMER_UNSAFE,
@@ -326,6 +331,8 @@ def differing_finding(group: str, key: str, node: str, found: Departure, block_n
         found: Where its state ends, as if it were to come back.
         block_number: The block at which members were compared.
     """
+    # The same repair, remove and add, halts a node that can't begin where its state ends: so this decides which advice
+    # is given.
     beyond = found.trouble is not None and not found.passing
     shows = f"it shows what the group was after block {found.last}" if found.last else "its node has nothing of it"
     seen = found.trouble if beyond else shows

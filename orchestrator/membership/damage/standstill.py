@@ -47,6 +47,8 @@ def hold_of(*, enclave_down: bool, peers: int | None, additions: int, markers: i
         additions: Markers with a history in the block that it has to import next.
         markers: All markers in it.
     """
+    # First what would also cause the rest: a node without its enclave loses its peers (docs/besu.md#enclaves-that-fail,
+    # 3), and stands before additions as before all private transactions.
     if enclave_down:
         return Hold.ENCLAVE
     if peers == 0:
@@ -125,6 +127,7 @@ def told_after(told: dict[str, Hold], event: StatusEvent) -> dict[str, Hold]:
         event: A stored event about a node.
     """
     node = str(event.data.get("node"))
+    # The newest event of a node says all about it: another hold takes the place of the earlier one.
     rest = {name: hold for name, hold in told.items() if name != node}
     if event.type is EventType.NODE_STANDING_STILL:
         rest[node] = Hold(str(event.data.get("hold")))

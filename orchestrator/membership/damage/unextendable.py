@@ -146,6 +146,7 @@ def repetitions(seen: Iterable[SeenAddition], earlier: Mapping[str, SeenAddition
 
 def closes_groups(block: ChainBlock, examination: Examination) -> bool:
     """Return whether a block closes the groups that have an executed transaction in it, if any has one."""
+    # Most blocks with an account twice carry no marker at all, and which group a marker is of costs calls to find out.
     return bool(examination.flaws) and any(item.marker for item in block.transactions)
 
 
@@ -158,6 +159,7 @@ def changed_in(views: Iterable[tuple[GroupView, GroupView]]) -> bool | None:
         views: From each node the group before the block and after it.
     """
     votes = Counter(after.state_root != before.state_root for before, after in views if after.exists)
+    # A draw counts as changed: a group that is told to be closed can be looked at, one that is not told halts a node.
     return votes[True] >= votes[False] if votes else None
 
 
