@@ -106,6 +106,7 @@ def entry_by(
 
 def hash_of_entry(number: int, entry: AuditEntry, previous_hash: str) -> str:
     """Return an entry's hash: SHA-256, hexadecimal, of a JSON list of what it says."""
+    # A list: its order is part of what is hashed, no name can be there twice, and no text runs into its neighbour.
     said = [
         *(number, previous_hash, entry.at, entry.caller, entry.door.value, entry.action.value, entry.outcome.value),
         *(entry.about, entry.privacy_group_id, entry.change_id, entry.request_id, entry.source, entry.reason),
@@ -134,6 +135,7 @@ def first_break(entries: Iterable[ChainedEntry], number: int = 0, previous_hash:
     """
     for found in entries:
         number += 1
+        # First the numbers: behind a missing entry every hash is wrong, and would not say where.
         if found.number != number:
             return f"entry {number} is missing: {found.number} follows {number - 1}"
         if found.previous_hash != previous_hash:

@@ -50,6 +50,8 @@ class ChainCheck:
         self.newest = 0
         self.newest_hash = FIRST_HASH
         self._before_first = FIRST_HASH
+        # 32 bytes for each entry: a log of millions stays in memory, and what comes twice, from store and archive, is
+        # compared.
         self._hashes = bytearray()
         self._archived: list[tuple[int, str]] = []
 
@@ -88,6 +90,7 @@ class ChainCheck:
 
     def end(self) -> str | None:
         """Return what is wrong once all entries were taken; None when nothing is."""
+        # What was archived before the first entry at hand is bound to files that are not here.
         reaching = [(number, noted) for number, noted in self._archived if number >= self.first - 1]
         for number, noted in reaching:
             if self.hash_of(number) != noted:

@@ -80,6 +80,7 @@ class Scope:
         if self.kinds is not None and kind not in self.kinds:
             raise ForbiddenError(f"changes of kind {kind.value} are not among those that this caller may ask for")
         if self.groups is not None and privacy_group_id not in self.groups:
+            # Left to the daemon it would be one that nobody has yet, and so not among the caller's.
             named = "a group that is not named" if privacy_group_id is None else f"the group {privacy_group_id}"
             raise ForbiddenError(f"{named} is not among those of this caller")
         if self.accounts is not None and account is not None and account.lower() not in self.accounts:

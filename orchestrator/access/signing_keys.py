@@ -60,6 +60,7 @@ def public_keys(document: bytes, name: str) -> dict[str, PublicKey]:
     found: dict[str, PublicKey] = {}
     for number, entry in enumerate(listed):
         key_id, key = _read(entry, name, f"key {number}")
+        # Whichever came last would win: a sender could be locked out by a key that was put behind its own.
         if key_id in found:
             raise SigningKeyError(f"has two keys of one id (key {number})")
         found[key_id] = key
@@ -73,6 +74,7 @@ def _read(entry: object, name: str, which: str) -> tuple[str, PublicKey]:
     if not isinstance(key_id, str) or not 0 < len(key_id) <= LONGEST_NAME:
         raise SigningKeyError(f"{which} has an id (kid) that is no text of at most {LONGEST_NAME} characters")
     try:
+        # Without what the document says of the algorithm: the key's own kind decides it, see `algorithm_of`.
         return key_id, _checked(jwt.PyJWK.from_dict({**entry, "alg": None}).key)
     except (jwt.PyJWTError, ValueError, TypeError, KeyError, UnsupportedAlgorithm) as error:
         raise SigningKeyError(f"{which} can't be read") from error

@@ -72,8 +72,10 @@ def caller_of(record: TokenRecord | None, secret: str, now: datetime, door: Door
 
     The comparison takes the same time wherever two secrets differ.
     """
+    # Hashed and compared also where there is no such token: the time taken does not tell which ids there are.
     kept = "" if record is None else record.secret_hash
     same = hmac.compare_digest(hash_of(secret).encode(), kept.encode())
+    # One answer for all of these: who tries tokens learns nothing of how near it came.
     if record is None or not same or record.revoked_at is not None or now >= record.expires_at:
         return None
     return Caller(

@@ -132,6 +132,7 @@ class BesuNode:
     async def block(self, number: int) -> Block:
         """Return a block with the hashes of its transactions."""
         header = await self._node.header(number)
+        # A proxy's cache, or a node of another kind, may answer something; a proof is not to be built on it.
         if header.number != number or header.transaction_hashes is None:
             raise ProtocolError(f"asked for block {number}, answered a part of block {header.number}")
         return Block(number=header.number, block_hash=header.hash, transactions=header.transaction_hashes)
@@ -171,10 +172,12 @@ class BesuNode:
     @read_again
     async def lock_view(self, privacy_group_id: str, block_number: int) -> GroupView:
         """Return the group's root and whether it is locked at a block."""
+        # Two of the five calls of a whole view: after each block this is asked under each lock of ours.
         locked, (root,) = await asyncio.gather(
             self._node.group_lock(privacy_group_id, block_number),
             self._node.state_roots(privacy_group_id, [block_number]),
         )
+        # Two calls, which a load balancer may hand to two replicas: half of each is no view.
         if (locked is None) is not (root is None):
             raise NotKnownError(f"parts of the group's state at block {block_number} are there and others are not")
         exists = root is not None
@@ -250,6 +253,8 @@ class BesuNode:
     @meaning(send_failure)
     async def send(self, raw: bytes) -> str:
         """Send a signed private transaction, one at a time: sends that overlap can get one public nonce."""
+        # A node with a fixed marker key counts its markers unguarded: of sends at the same time some are never mined
+        # (docs/besu.md#nonces, 5).
         async with self._one_send:
             return await self._node.send_raw(raw)
 
@@ -257,6 +262,7 @@ class BesuNode:
     async def pooled(self, pmt_hashes: Sequence[str]) -> bool | None:
         """Return True when one of the PMTs waits in the node's pool, False when all are in blocks; None: not known."""
         waits = await self._node.pooled(pmt_hashes)
+        # One that waits can still be mined, whatever is not known of the others.
         return True if True in waits else None if None in waits else False
 
     @meaning(distribution_failure)
@@ -272,8 +278,10 @@ class BesuNode:
         """Hand a signed marker, or a burn, to the node's pool; that the pool has it already is a success."""
         try:
             answered = await self._node.broadcast_raw(raw)
+        # These very bytes, since they have one hash: by an earlier try of ours, or by gossip (docs/besu.md#markers, 4).
         except MarkerKnownError:
             return
+        # Under another hash the marker would be looked for in vain, and be mined all the same.
         if answered != transaction_hash:
             raise ProtocolError(f"transaction {transaction_hash} was sent, {answered} was answered")
 
@@ -330,6 +338,7 @@ class BesuNode:
             async for item in subscription:
                 if isinstance(item, SeenHead):
                     yield _head(item)
+                # Heads that were dropped for want of room are no loss: the next one says all that they said.
                 elif isinstance(item, Gap) and item.reason is GapReason.DISCONNECTED:
                     raise NodeError(Reason(slug="node_unreachable", detail=f"node {self.name}: WebSocket lost"))
         except BesuError as error:

@@ -46,6 +46,7 @@ def meaning(
     ) -> Callable[Concatenate[N, P], Coroutine[Any, Any, R]]:
         @wraps(method)
         async def call(self: N, /, *args: P.args, **kwargs: P.kwargs) -> R:
+            # A node of another chain answers everything rightly, and nothing that it says is about our groups.
             if self.barred and method.__name__ not in OF_ITS_CHAIN:
                 raise NodeError(Reason(slug="node_on_other_chain", detail=self.barred), Said.REFUSED)
             try:
@@ -70,6 +71,7 @@ def read_again(
             try:
                 return await once(self, *args, **kwargs)
             except NodeError as error:
+                # All else is not better a moment later: the rules try it again, with growing pauses.
                 if error.reason.slug not in _OF_LATE_REPLICAS:
                     raise
             await asyncio.sleep(self.look_again_seconds)

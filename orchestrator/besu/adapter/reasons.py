@@ -34,18 +34,21 @@ SLUGS: Final = {
     "method_not_enabled": "node_unsuitable",
     "privacy_disabled": "node_unsuitable",
     "invalid_params": "node_error",
+    # Null and "not found" are what a replica says that is a block late.
     "not_found": "not_known_here",
     "limit_exceeded": "node_error",
     "batch_too_large": "node_error",
     "node_not_ready": "node_behind",
     "node_internal": "node_error",
     "transaction_refused": "transaction_rejected",
+    # Of a private transaction; of a marker it is another nonce, see `_OF_MARKERS`.
     "nonce_too_low": "private_nonce_used",
     "wrong_chain_id": "wrong_chain_id",
     "balance": "marker_account_refused",
     "account_not_permitted": "marker_account_refused",
     "gas_limit": "transaction_rejected",
     "intrinsic_gas": "transaction_rejected",
+    # No price is ours to choose where accounts pay: a person has to fund or permit one (docs/besu.md#markers, 15).
     "gas_price": "marker_account_refused",
     "marker_pool": "node_error",
     "marker_outbid": "node_error",
@@ -57,6 +60,7 @@ SLUGS: Final = {
     "enclave_unreachable": "enclave_unreachable",
     "enclave_key_unknown": "enclave_key_unknown",
     "enclave_recipient_away": "enclave_recipient_away",
+    # Private-from is the sending node's own key: another node hosts it, so that this one can't send for it.
     "enclave_key_not_hosted": "sender_not_member",
     "unrelated": "node_error",
     "unknown_rpc_error": "node_error",
@@ -128,4 +132,6 @@ def _reason(error: BesuError, node: str, special: dict[str, str]) -> Reason:
 
 
 def _said_to_a_send(error: BesuError) -> Said:
+    # A time-out, or a connection that broke, may have come after the node did it: read as a no it would be sent twice
+    # (docs/besu.md#stale-bundles, 2).
     return Said.REFUSED if error.certain else Said.PERHAPS_DONE

@@ -36,8 +36,11 @@ def refusal_of(receipt: PrivateReceipt) -> Reason | None:
     """Return why a private transaction did not execute; None when it did (docs/besu.md#outcomes)."""
     if receipt.status == 1:
         return None
+    # 21.1 says 0x0 here, as for all else: there the group is read anew, and the private nonce with it.
     if receipt.status == NOT_EXECUTED:
         return Reason(slug="wrong_private_nonce", detail=f"PMT {receipt.pmt_hash} was rejected before execution")
+    # Told only by nodes with --revert-reason-enabled; who owns a group is asked before
+    # (docs/besu.md#looking-before-leaping, 1).
     if receipt.revert_data and b"Origin not the owner." in receipt.revert_data:
         return Reason(slug="not_owner", detail=f"PMT {receipt.pmt_hash} was reverted")
     return Reason(slug="execution_refused", detail=f"PMT {receipt.pmt_hash} failed in block {receipt.block_number}")

@@ -44,6 +44,7 @@ class ManagementCodec:
                 return encode_call(Method.LOCK)
             case Action.UNLOCK:
                 return encode_call(Method.UNLOCK)
+            # A creation is the first addition of a group whose id is free (docs/besu.md#life-of-a-change, 1).
             case Action.CREATE | Action.ADD:
                 return encode_add_participants(Abi(abi), members)
             case Action.REMOVE:
@@ -112,6 +113,7 @@ class Accounts:
         return (await self._signature(account, statement_message(text))).statement_bytes()
 
     async def _signature(self, account: str, message: bytes) -> Signature:
+        # Away is also what a signature comes to that nobody waits for any more.
         signer, began, outcome = self._signers[account], time.monotonic(), Outcome.AWAY
         try:
             signature = await signer.sign(message)

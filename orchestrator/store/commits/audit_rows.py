@@ -43,6 +43,7 @@ def _fit(text: str) -> str:
 def append(connection: sa.Connection, entries: Sequence[AuditEntry]) -> None:
     """Put entries at the end of the chain; nobody else may append from here to the end of the transaction."""
     newest = connection.execute(_NEWEST).one_or_none()
+    # Read in the transaction that appends: two who begin at one end would fork the chain.
     number, previous_hash = (0, FIRST_HASH) if newest is None else (newest.number, newest.entry_hash)
     connection.execute(_INSERT, [_values(found) for found in chained(entries, number, previous_hash)])
 
@@ -71,6 +72,7 @@ def old(connection: sa.Connection, *, before: int, after: int, limit: int) -> tu
     newest = connection.execute(_NEWEST).one_or_none()
     found = []
     for one in behind(connection, after=max(after, newest_cut(connection)), limit=limit):
+        # Never the newest: the next entry needs its hash.
         if one.entry.at >= before or newest is None or one.number >= newest.number:
             break
         found.append(one)

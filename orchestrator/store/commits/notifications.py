@@ -36,8 +36,11 @@ async def listen(url: sa.URL, news: News, newest_position: Callable[[], Awaitabl
     while True:
         try:
             async with asyncio.timeout(4 * CONNECT_SECONDS):  # of several hosts each has its own limit
+                # LISTEN counts from its commit on, so that each statement is its own transaction.
                 connection = await psycopg.AsyncConnection.connect(**arguments, autocommit=True)
             async with connection:
+                # Listening first, then reading: what is committed in between is heard, or read, or both, which does no
+                # harm.
                 for channel in (WORK_CHANNEL, EVENTS_CHANNEL):
                     await _execute(connection, f"LISTEN {channel}")
                 schema = await _schema(connection)

@@ -116,6 +116,8 @@ def migrate_on(connection: sa.Connection) -> None:
             connection.execute(sa.text(f"SET LOCAL {limit} = '{_MIGRATION_MINUTES}min'"))
         connection.execute(sa.text(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})"))
         connection.execute(sa.text(f"SET LOCAL lock_timeout = '{_TABLE_MILLISECONDS}ms'"))
+    # Only now: while the lock was waited for another process may have migrated. What is not known here is newer: released
+    # migrations stay as they are.
     found = _version(connection)
     if found is not None and found not in _known():
         _require_compatible(connection, found)
@@ -138,6 +140,7 @@ async def until_migrated(url: str, patience: timedelta, clock: Clock) -> None:
     Raises:
         StoreUnavailableError: It can't be reached.
     """
+    # Replicas of a deployment start together, and one of them, or a job, migrates.
     until, told = clock.now() + patience, False
     while patience and clock.now() < until:
         found = await asyncio.to_thread(schema_version, url)

@@ -63,6 +63,7 @@ def run_all(transaction: Transaction, jobs: Sequence[Job]) -> list[Any | Excepti
     """
     # One order of locking for everybody, so that two replicas can't wait for each other.
     transaction.lock(job.key for job in jobs if job.key is not None)
+    # By place: each waiting unit gets its own answer back, in whatever order they are done.
     values: list[Any] = [None] * len(jobs)
     joint: dict[type, list[int]] = defaultdict(list)
     for place, job in enumerate(jobs):
