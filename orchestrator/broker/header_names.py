@@ -13,5 +13,6 @@ def lowered(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
     found: dict[str, str] = {}
     for name, value in headers:
         lower = name.lower()
+        # Dropped, the second would say nothing, and which of the two is signed or checked would be chance.
         found[lower if lower not in found else name.upper()] = value
     return found

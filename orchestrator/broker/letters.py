@@ -37,6 +37,7 @@ def buried(
     sentence = " ".join(_one_line(reason).split())
     ours = {REASON_HEADER: sentence[:_LONGEST_REASON] or "not said", SOURCE_HEADER: _one_line(source)[:256]}
     whole = {name: _one_line(value) for name, value in original_headers(headers).items()} | ours
+    # Refused for its size, a letter would come back as a request, be buried anew, and so on for ever.
     if _size(whole) + len(body) <= most_bytes:
         return body, whole
     ours[CUT_HEADER] = str(len(body))
@@ -53,6 +54,7 @@ def inlet_of(headers: Mapping[str, str], inlets: Sequence[str]) -> str:
     Raises:
         UnfitMessageError: It came in elsewhere; by one of these it would be taken for another sender's.
     """
+    # By what we wrote ourselves: a sender's own headers of these names were left out when it was buried.
     origin = headers.get(SOURCE_HEADER) or headers.get(_FIRST_QUEUE) or inlets[0]
     if origin not in inlets:
         raise UnfitMessageError(
@@ -72,6 +74,7 @@ def original_headers(headers: Mapping[str, str]) -> dict[str, str]:
 
 def _one_line(text: str) -> str:
     printable = "".join(c if c.isprintable() or not c.isascii() else " " for c in text)
+    # A line break would end a header of NATS, whose client gives out what is no ASCII as something else.
     return printable.encode("ascii", "backslashreplace").decode("ascii")
 
 

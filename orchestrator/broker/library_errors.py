@@ -47,12 +47,14 @@ def as_broker_errors(queue: str, doing: str) -> Iterator[None]:
     try:
         yield
     except asyncio.CancelledError as error:
+        # `cancelling` counts what was asked of this task: the library's own cancellations raise the same, uncounted.
         if task is None or task.cancelling():
             raise
         raise BrokerError(f"{queue}: {doing} failed: the connection was lost") from error
     except Exception as error:
         if task is not None and task.cancelling() > before:
             raise asyncio.CancelledError from error
+        # What is none of these is a defect of ours, and is to be seen as one.
         if not isinstance(error, LIBRARY_ERRORS):
             raise
         kind = UnfitMessageError if _is_unfit(error) else BrokerError
@@ -100,6 +102,7 @@ def _is_unfit(error: BaseException) -> bool:
         case MaxPayloadError():
             return True
         case APIError():
+            # The stream's own bound: it may be lower than that of the server, which the client looks at itself.
             return error.err_code == _LARGER_THAN_THE_STREAM_TAKES
         case ChannelPreconditionFailed():
             return "message size" in str(error)
@@ -112,6 +115,7 @@ async def close_quietly(closing: asyncio.Task[None], seconds: float) -> None:
     for task in late:
         task.cancel()
     if late:
+        # A library that catches its own cancellation would be waited for without an end.
         ended, _ = await asyncio.wait(late, timeout=_UNWIND_SECONDS)
         finished |= ended
     for task in finished:

@@ -34,6 +34,7 @@ class Names:
 
     def consumer_of(self, inlet: str) -> str:
         """Return the name of the durable consumer of an inlet (NATS)."""
+        # A stream may have the subjects of several inlets, and in it a name belongs to one consumer.
         return self.consumer if inlet == self.requests else f"{self.consumer}-{inlet.replace('.', '-')}"
 
     def event_subject(self, event_type: str) -> str:

@@ -33,6 +33,7 @@ class Pauses:
 
     async def pause(self, reason: str) -> None:
         """Wait; the next pause without a `reset` is twice as long."""
+        # Once for each reason: an outage of a night is one line and not thousands.
         if reason != self._told:
             _log.warning("message queue does not answer, trying again", reason=reason)
             self._told = reason

@@ -38,6 +38,7 @@ class Client:
     def __init__(self, url: str, names: Names, limits: Limits, access: Access) -> None:
         self._said = ""
         self._said_at = 0.0
+        # The client knows one user for all servers: that of the first address.
         servers = [urlsplit(server) for server in url.split(",")]
         first = servers[0]
         user = unquote(first.username) if first.username is not None else access.user
@@ -67,6 +68,7 @@ class Client:
     def producer(self) -> Settings:
         """Return the settings of who publishes: each message once and in order, stored by all replicas in sync."""
         return self._common | {
+            # A retry of the client's own is not stored twice, and does not overtake what was sent after it.
             "enable.idempotence": True,
             "acks": "all",
             "linger.ms": 0,
@@ -87,6 +89,7 @@ class Client:
             "enable.auto.offset.store": False,
             "enable.partition.eof": True,
             "auto.offset.reset": "earliest",
+            # Else 64 MiB are fetched ahead, of which most may go to another member unread.
             "queued.max.messages.kbytes": 2 * MAX_MESSAGE_BYTES // 1024,
         }
 
@@ -95,6 +98,7 @@ class Client:
         session = max(_LEAST_SESSION_SECONDS, self._limits.ack_wait.total_seconds())
         return self.reader() | {
             "enable.partition.eof": False,
+            # A replica that comes or goes takes only the partitions away that move: the others go on.
             "partition.assignment.strategy": "cooperative-sticky",
             "session.timeout.ms": int(session * 1000),
             "heartbeat.interval.ms": int(session * 1000 / 3),
@@ -119,6 +123,7 @@ class Client:
 
     def error_of(self, error: KafkaError, doing: str) -> BrokerError:
         """Return the error of ours for one of the client's."""
+        # No later try will fit; all else may pass.
         if error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
             return UnfitMessageError(f"{QUEUE}: {doing} failed: the message is larger than the server takes")
         said = told(error.str())

@@ -72,6 +72,7 @@ async def take(client: Client, topic: str, limits: Limits, hears: Callable[[], N
         BrokerError: The membership can't go on; begin again.
     """
     member = _Member(client, topic, limits, hears)
+    # A daemon thread: a client that hangs in a call must not keep the process from ending.
     thread = threading.Thread(target=member.run, name=f"kafka-{topic}", daemon=True)
     thread.start()
     try:
@@ -128,6 +129,8 @@ class _Member:
             self._tell(partial(self.arrived.put_nowait, unforeseen))
 
     def _step(self, consumer: Consumer) -> None:
+        # Polled even without room: a member that does not poll is put out of the group, and its partitions are given to
+        # others.
         room = self._room_in_time(consumer)
         self._regulate(consumer, room)
         found = consumer.poll(_FULL_SECONDS if self._waiting or room <= 0 else _IDLE_SECONDS)
@@ -136,6 +139,7 @@ class _Member:
             if error is not None:
                 raise self._client.error_of(error, f"taking requests from {self._topic}")
             self._waiting.append(found)
+            # More would only wait here, while another member could have them after a change of the group.
             if len(self._waiting) >= room:
                 break
             found = consumer.poll(0)
@@ -164,6 +168,7 @@ class _Member:
         """Have nothing fetched while nothing may be given out, and again when a good part of the room is free."""
         if room <= 0 or len(self._waiting) >= room:
             self._pause(consumer, set(self._partitions) - self._paused)
+        # Each pause throws away what was fetched ahead: not for every free place.
         elif self._paused and room >= max(1, self._limits.in_flight // 4):
             resumed, self._paused = self._paused & set(self._partitions), set()
             consumer.resume([TopicPartition(self._topic, partition) for partition in resumed])
@@ -181,6 +186,7 @@ class _Member:
                 message = self._waiting.popleft()
                 progress = self._partitions.get(message.partition() or 0)
                 offset = message.offset() or 0
+                # What was settled before the partition came to us comes again, since Kafka remembers one number only.
                 if progress is not None and progress.wants(offset):
                     counted = progress.begins(offset) or counted
                     given.append((message, progress))
@@ -203,6 +209,8 @@ class _Member:
         partition, offset = message.partition() or 0, message.offset() or 0
 
         def is_ours() -> bool:
+            # A partition that went and came back has a new progress: what was given out before is another member's, or
+            # comes anew.
             return self._partitions.get(partition) is progress
 
         def settle() -> None:
@@ -225,6 +233,7 @@ class _Member:
         now = time.monotonic()
         if now - self._committed_at >= _COMMIT_SECONDS and (marks := self._marks(self._partitions)):
             self._committed_at = now
+            # Not waited for: what is not stored when this process dies comes again, and is known by its id.
             consumer.commit(offsets=marks, asynchronous=True)
 
     def _store(self, consumer: Consumer, partitions: Iterable[int]) -> None:
@@ -265,6 +274,7 @@ class _Member:
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         if partitions:
+            # Asked for by us, not by the client: the text beside the number says what behind it is settled already.
             known = consumer.committed(partitions, timeout=max(1.0, self._limits.call_seconds))
             resumed = {found.partition: self._resumed(consumer, found) for found in known}
             with self._lock:
@@ -284,6 +294,7 @@ class _Member:
         return progress
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        # The last moment at which we may commit: the next member begins from what is stored.
         self._store(consumer, [gone.partition for gone in partitions])
         self._on_lost(consumer, partitions)
 

@@ -65,9 +65,11 @@ def listed(reader: Reader, topic: str, partitions: tuple[int, ...], limit: int) 
         key = key_of(message)
         if (former := kept.pop(key, None)) is not None:
             size -= len(former)
+        # Where not all fit, the first are kept, which are the oldest.
         if message.value() is not None and size + len(message) <= _MOST_BYTES:
             size += len(message)
             kept[key] = message
+    # By time first: offsets of several partitions say nothing of each other.
     oldest = sorted(kept.values(), key=lambda message: (message.timestamp()[1], message.offset() or 0))
     return tuple(_letter(message) for message in oldest[:limit])
 
@@ -93,6 +95,7 @@ def found(reader: Reader, topic: str, partitions: tuple[int, ...], letter_id: st
             if message.offset() != offset or message.value() is None:
                 break
             letter = message
+        # Read to the end, since a record without a body that strikes it out comes behind it.
         elif key_of(message) == key_of(letter):
             letter = None
             break

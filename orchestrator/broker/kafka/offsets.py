@@ -65,6 +65,7 @@ class Progress:
 
         It has once for what was given out before the partition came to us, and once for what may have been.
         """
+        # Nothing was ever committed: the first message that comes is where this group begins.
         if self._base is None:
             self._base = self._position = self._known = offset
         if self._is_old(offset):
@@ -82,6 +83,7 @@ class Progress:
         # What should have come before this one and did not is there no longer: its time in the topic was over.
         self._left = {left for left in self._left if left > offset}
         self._given[offset] = None
+        # One that was left over lies behind the position, which it must not take back.
         self._position = max(self._position or 0, offset + 1)
         self.dirty = True
         return max(1, times)
@@ -121,6 +123,7 @@ class Progress:
 
 def _text(starts: int, fresh: int, ahead: int, waiting: list[int]) -> str:
     head = f"{_VERSION} {min(starts, _MOST_COUNT)} {min(fresh, _MOST_COUNT)}"
+    # As ranges: what is left over after a long outage of the store is one run of thousands.
     ranges: list[str] = []
     room = MOST_TEXT - len(head) - 24
     for first, last in _ranges(waiting):
@@ -160,6 +163,7 @@ def _parsed(text: str) -> tuple[int, int, int, set[int]]:
         for part in words[4].split(",") if words[4] else ():
             first, _, last = part.partition("-")
             low, high = int(first), int(last or first)
+            # Checked like any input: whoever may commit for the group may write anything here.
             if not 0 <= low <= high < ahead or high - low > _MOST_COUNT:
                 return nothing
             left.update(range(low, high + 1))

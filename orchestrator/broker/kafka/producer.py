@@ -54,9 +54,12 @@ class Sender:
 
             sending.producer.produce(topic, value, key, partition, on_delivery=told, headers=headers)
             try:
+                # Longer than the client's own bound: after that it says what became of the message, before it nobody
+                # knows.
                 async with asyncio.timeout(self._limits.call_seconds + _LATE_SECONDS):
                     await stored
             except KafkaException as error:
+                # An idempotent producer that lost count refuses everything from then on; only a new one helps.
                 if error.args[0].fatal() and self._producer is sending:
                     self._producer = None
                     sending.end()
@@ -86,6 +89,7 @@ class _Polled:
     def _poll(self) -> None:
         while not self._ended.is_set():
             self.producer.poll(_POLL_SECONDS)
+        # What is left has nobody who waits for it, and would be sent after the daemon said that it was not.
         self.producer.purge()
 
 

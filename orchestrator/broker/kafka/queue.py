@@ -164,6 +164,7 @@ class KafkaBroker:
         inlet = inlet_of(came_with, self._names.inlets)
         await self._send(inlet, body, key_of(body), encoded(original_headers(came_with)))
         struck = kafka_letters.key_of(record)
+        # In this order a crash leaves the letter in place; replayed again it is known by its id.
         await self._sender.send(dead, None, key=struck, headers=[], partition=record.partition() or 0)
 
     async def _send(self, topic: str, body: bytes, key: bytes | None, headers: Headers) -> None:
@@ -231,6 +232,7 @@ class KafkaBroker:
         dead, key = self._names.dead, kafka_letters.letter_key(taken.message)
         await self._topics.partitions(dead)
         for most_bytes in _LETTER_BYTES:
+            # Cut shorter each time: better a part of it than a message that comes for ever.
             letter, ours = buried(body, headers, reason=reason, source=inlet, most_bytes=most_bytes)
             with suppress(UnfitMessageError):
                 await self._sender.send(dead, letter, key=key, headers=encoded(ours))

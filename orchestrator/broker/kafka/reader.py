@@ -71,12 +71,14 @@ class Reader:
         """
         deadline = time.monotonic() + self._seconds
         unread = set(starts)
+        # Assigned, not subscribed: as a member of the group it would take partitions from those who take requests.
         self._consumer.assign([TopicPartition(topic, partition, offset) for partition, offset in starts.items()])
         try:
             while unread:
                 left = deadline - time.monotonic()
                 message = self._consumer.poll(left) if left > 0 else None
                 if message is None:
+                    # An end is told for each partition; silence before that is not the end of it.
                     raise TimeoutError
                 error = message.error()
                 if error is None:

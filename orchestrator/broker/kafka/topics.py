@@ -158,6 +158,7 @@ class Topics:
 
     async def _make(self, topic: str) -> None:
         partitions, config = self._wanted(topic)
+        # The server's own number of copies: one of ours would fail on clusters with fewer servers.
         new = NewTopic(topic, num_partitions=partitions, replication_factor=-1, config=config)
         with self._client.explained(f"making the topic {topic}"):
             try:
@@ -172,6 +173,7 @@ class Topics:
                         f"{QUEUE}: the topic {topic} is not there, and this user may not make it: grant Create on it, "
                         "or have it made (docs/servers.md)"
                     ) from error
+                # Another replica made it at the same moment.
                 if code != KafkaError.TOPIC_ALREADY_EXISTS:
                     raise
 

@@ -82,11 +82,13 @@ async def embedded_server(directory: Path) -> AsyncIterator[EmbeddedServer]:
         BrokerError: No server program, the directory is in use by another daemon, or it did not answer in time.
     """
     program = _find_program()
+    # A lock and not a file with a process id: the kernel gives it back however the daemon ends.
     with _claimed(directory):
         server = EmbeddedServer(url=_address(directory))
         syncs = await _syncs_as_told(program)
         _write_private(directory / "nats.conf", _configuration(directory, server.url, syncs=syncs))
         _write_private(directory / "url", server.url + "\n")
+        # Address and token are written before the start: whoever finds a server finds how to speak to it.
         child = _Child(program, directory, server)
         await child.start()
         keepers = {asyncio.create_task(child.keep_running()), asyncio.create_task(child.keep_storing())}
@@ -145,6 +147,7 @@ def _free_port(wanted: int) -> int:
         port = wanted or _PORTS.start + secrets.randbelow(len(_PORTS))
         wanted = 0
         with socket.socket() as probe:
+            # As the server itself does: without it the port of a server that just ended seems taken.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind(("127.0.0.1", port))
@@ -272,6 +275,7 @@ class _Child:
         while self._process is not None:
             code = await self._process.wait()
             _log.warning("embedded message queue ended, starting it again", code=code)
+            # A server that ends as soon as it runs, as on a full disk, must not take a processor for itself.
             await asyncio.sleep(pause_seconds)
             try:
                 await self.start()
@@ -295,6 +299,7 @@ class _Child:
                     failures, patience = 0, _LEAST_FAILURES
                     continue
                 failures += 1
+                # Without room a start changes nothing, and each costs the clients their connections.
                 room = shutil.disk_usage(self._directory).free >= _LEAST_FREE_BYTES
                 if failures >= patience and room:
                     _log.warning("embedded message queue stores nothing any more, starting it again")
@@ -322,9 +327,11 @@ def _die_with(parent: int) -> Callable[[], None]:
     prctl = getattr(ctypes.CDLL(None), "prctl", None)
 
     def ask() -> None:
+        # It writes its streams itself, with requests in them: for this user only.
         os.umask(0o077)
         if prctl is not None:
             prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        # The parent may have died before the kernel was asked.
         if os.getppid() != parent:
             os._exit(1)
 
@@ -342,4 +349,5 @@ async def _answers(url: str) -> bool:
                 writer.close()
     except (OSError, TimeoutError):
         return False
+    # That somebody listens is not enough: the port may be another program's, or JetStream may not be up yet.
     return greeting.startswith(b"INFO ") and b'"jetstream":true' in greeting

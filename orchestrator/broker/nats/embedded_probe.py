@@ -31,6 +31,7 @@ async def stores(url: str) -> bool:
                 await reader.readline()  # the server's greeting
                 options = {"verbose": False, "auth_token": address.username, "headers": True, "no_responders": True}
                 writer.write(f"CONNECT {json.dumps(options)}\r\nSUB {_INBOX} 1\r\n".encode())
+                # Made each time: what exists with these settings is answered as if it had just been made.
                 stream = {"name": _STREAM, "subjects": [_SUBJECT], "storage": "file", "max_msgs": 1, "discard": "old"}
                 made = await _asked(reader, writer, f"$JS.API.STREAM.CREATE.{_STREAM}", json.dumps(stream).encode())
                 return made and await _asked(reader, writer, _SUBJECT, b"probe")

@@ -80,6 +80,8 @@ class NatsLink:
             BrokerError: NATS does not answer, refuses us, or has no JetStream.
         """
         async with self._lock:
+            # Each reconnection is a new session: streams may be gone, and pulled messages were lost with the
+            # connection.
             if self._session is not None and self._session.client.is_connected:
                 return self._session
             with self.explained("connecting"):
@@ -109,6 +111,7 @@ class NatsLink:
             with as_broker_errors(QUEUE, doing):
                 yield
         except BrokerError as error:
+            # Only what was refused meanwhile: an older refusal may have been of something else.
             if self._refusals > before and error.passing:
                 raise BrokerError(f"{error}; the server said: {self._refusal}") from error
             raise
@@ -142,6 +145,8 @@ class NatsLink:
         subjects = [self._names.event_subject(kind.value) for kind in EventType]
         with self.explained("looking for the stream of status events"):
             lacking = [subject for subject in subjects if await self._stream_of(session.jetstream, subject) is None]
+            # Where some types have a stream an administrator made it; a second one with all subjects would be refused
+            # as overlapping.
             if len(lacking) < len(subjects):
                 return lacking
             everything = f"{self._names.events}.>"
@@ -188,6 +193,7 @@ class NatsLink:
     async def _connected(self) -> Client:
         if self._client is not None and not self._client.is_closed:
             async with asyncio.timeout(self._limits.call_seconds):
+                # The library reconnects by itself: another connection beside it would pull the same requests.
                 while not self._client.is_connected and not self._client.is_closed:
                     self._settled.clear()
                     await self._settled.wait()
@@ -253,6 +259,8 @@ class NatsLink:
             jetstream,
             subject,
             StreamConfig(
+                # An acknowledged request is gone: a stream that kept it would give it to the next consumer of another
+                # name.
                 retention=RetentionPolicy.WORK_QUEUE,
                 # A dead letter is the message and two headers: what is taken must fit when it is buried.
                 max_msg_size=client.max_payload - HEADER_ROOM_BYTES,
@@ -290,7 +298,9 @@ class NatsLink:
             filter_subject=subject,
             ack_policy=AckPolicy.EXPLICIT,
             ack_wait=self._limits.ack_wait.total_seconds(),
+            # Of all replicas together: with one replica's limit the others would get nothing.
             max_ack_pending=max(_LEAST_ACK_PENDING, self._limits.in_flight),
+            # Never given up by the server: it would drop a request that nobody has buried. `Intake` counts and buries.
             max_deliver=-1,
         )
         try:
@@ -312,6 +322,7 @@ class NatsLink:
 
     async def _on_error(self, error: Exception) -> None:
         said = told(str(error)) or type(error).__name__
+        # Other words beside the answers pass; this one explains why an answer does not come.
         if "permissions violation" in said.lower():
             self._refusal = said
             self._refusals += 1

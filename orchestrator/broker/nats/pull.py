@@ -56,6 +56,7 @@ class InFlight:
 
     async def room(self) -> int:
         """Wait until a good part of the limit is free and return how much."""
+        # Not for each free place: a request for one message costs the server as much as one for many.
         while self.limit - self._count < max(1, self.limit // 4):
             self._changed.clear()
             await self._changed.wait()
@@ -95,6 +96,7 @@ async def pull(
                     wanted -= 1
                     in_flight.given()
                     yield message
+                # Of an earlier request: its messages are taken like all others, its status is over.
                 elif status == _HEARTBEAT or message.subject != f"{inbox}.{number}":
                     continue
                 elif _is_over(status, message):
@@ -111,6 +113,7 @@ async def _ask(session: Session, stream: str, consumer: str, inbox: str, batch: 
         raise BrokerError("NATS: the connection was lost")
     ask = {
         "batch": batch,
+        # A message larger than this would never come: the server would answer its size instead, each time.
         "max_bytes": max(_MAX_BYTES, 2 * session.client.max_payload),
         "expires": _EXPIRES_SECONDS * _NANO,
         "idle_heartbeat": int(_HEARTBEAT_SECONDS * _NANO),
@@ -125,6 +128,8 @@ async def _next(arrived: asyncio.Queue[Msg]) -> Msg:
         return arrived.get_nowait()
     except asyncio.QueueEmpty:
         with as_broker_errors(QUEUE, "waiting for messages"):
+            # Heartbeats come more often: silence means that connection or consumer are gone, which TCP tells much
+            # later.
             async with asyncio.timeout(_LOST_AFTER_SECONDS):
                 return await arrived.get()
 

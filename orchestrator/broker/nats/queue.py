@@ -63,6 +63,7 @@ class NatsBroker:
             try:
                 await session.client.publish(subject, _ONE_NOW, inbox)
                 found = await subscription.next_msg(self._limits.call_seconds)
+                # A status has none: there was no request to be taken, which shows the right to take one as well.
                 if found.reply:
                     await found.nak()
             finally:
@@ -104,6 +105,7 @@ class NatsBroker:
             try:
                 session = await self._link.session()
                 common = inlet == self._names.requests
+                # A sender's own subject may be refused without holding up the common one.
                 stream = session.requests if common else await self._link.inlet(session, inlet)
                 with self._link.explained("taking requests"):
                     async with aclosing(pull(session, stream, consumer, in_flight, hears)) as messages:
@@ -184,6 +186,7 @@ class NatsBroker:
         inlet, headers = inlet_of(came_with, self._names.inlets), original_headers(came_with)
         await self._send(inlet, f"{session.dead}-{letter_id}", found.data or b"", headers)
         with as_broker_errors(QUEUE, "deleting a replayed dead letter"):
+            # In this order a crash leaves the letter: replayed again it has the same id, and is recognised.
             await session.jetstream.delete_msg(session.dead, int(letter_id))
 
     async def _send(self, subject: str, message_id: str, body: bytes, headers: Mapping[str, str]) -> None:
@@ -234,6 +237,7 @@ class NatsBroker:
             most_bytes=session.client.max_payload - HEADER_ROOM_BYTES // 2,
         )
         metadata = message.metadata
+        # The same for each try: buried twice, because the acknowledgement got lost, it is one letter to the stream.
         headers[Header.MSG_ID] = f"{metadata.stream}-{metadata.sequence.stream}-{metadata.timestamp.timestamp()}"
         await session.jetstream.publish(self._names.dead, body, timeout=self._limits.call_seconds, headers=headers)
         await message.ack()

@@ -87,6 +87,7 @@ class RabbitMQLink:
 
     async def _connected(self) -> AbstractConnection:
         """Connect to the server that was connected to last, else to the next of the cluster that answers."""
+        # Once around: the pause between two rounds is the caller's.
         for left in reversed(range(len(self._addresses))):
             try:
                 return await self._connect(self._addresses[0])
@@ -217,6 +218,7 @@ async def declare_exchange(connection: AbstractConnection, name: str, kind: Exch
         if not there:
             raise BrokerError(_MISSING.format(what=f"{kind} exchange {name}", said=error)) from error
     except ChannelPreconditionFailed as error:
+        # Other arguments may differ: only of another type would it route differently.
         if "'type'" in str(error):
             raise BrokerError(
                 f"{QUEUE}: the exchange {name} is not of the type {kind.value} ({error}): delete it, or give another "

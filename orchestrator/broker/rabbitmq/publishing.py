@@ -56,6 +56,7 @@ class Publishing:
     async def _usable(self) -> _Used:
         async with self._lock:
             if self._present is None or self._present.channel.is_closed:
+                # Confirmed, else nobody knows whether it was stored; returned, when no queue has that name.
                 channel = await self._connection.channel(publisher_confirms=True, on_return_raises=True)
                 self._present = _Used(channel)
             return self._present

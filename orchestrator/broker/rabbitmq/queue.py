@@ -44,6 +44,8 @@ class RabbitMQBroker:
         self._names = names
         self._limits = limits
         self._link = RabbitMQLink(url, names, limits, access)
+        # Within this process one look at a time as well: the lock at the server is one connection's, which all looks
+        # share.
         self._looking = asyncio.Lock()
         self._sample: tuple[Session, AbstractQueue] | None = None
         self._intake_trouble: dict[str, str] = {}
@@ -127,6 +129,8 @@ class RabbitMQBroker:
             async with asyncio.timeout(self._limits.call_seconds):
                 if self._sample is None or self._sample[0] is not session:
                     channel = await session.connection.channel()
+                    # A queue of one message: RabbitMQ keeps no events, so that the newest is what came since it was
+                    # bound.
                     sampling = await channel.declare_queue(
                         exclusive=True, auto_delete=True, arguments={"x-max-length": 1}
                     )
@@ -211,6 +215,7 @@ class RabbitMQBroker:
             raise
 
     async def _consume(self, session: Session, inlet: str) -> AsyncGenerator[AbstractIncomingMessage, None]:
+        # The prefetch limit bounds it; the two places more are for the word that it is over.
         arrived: asyncio.Queue[AbstractIncomingMessage | None] = asyncio.Queue(self._limits.in_flight + 2)
 
         def over(*_: object) -> None:
@@ -223,6 +228,7 @@ class RabbitMQBroker:
                 await channel.set_qos(prefetch_count=self._limits.in_flight)
                 queue = await channel.get_queue(inlet)
                 underlay = await channel.get_underlay_channel()
+                # The server cancels a consumer whose queue was deleted or lost its leader, and the connection stays up.
                 underlay.on_consumer_cancel_callbacks.add(over)
                 channel.close_callbacks.add(over)
                 tag = await queue.consume(arrived.put)
@@ -234,6 +240,7 @@ class RabbitMQBroker:
             with suppress(*LIBRARY_ERRORS):
                 async with asyncio.timeout(self._limits.call_seconds):
                     await queue.cancel(tag)
+                    # Given back at once: else others wait for them until this connection ends.
                     while not arrived.empty():
                         if (left := arrived.get_nowait()) is not None:
                             await left.nack()
@@ -259,6 +266,7 @@ class RabbitMQBroker:
                     source=inlet,
                     most_bytes=_MAX_MESSAGE_BYTES,
                 )
+                # First sent, then acknowledged: a crash in between leaves it in both places, and none is lost.
                 await self._send(self._names.dead, _persistent(body, headers, str(uuid.uuid4())))
                 await message.ack()
 

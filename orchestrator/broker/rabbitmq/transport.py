@@ -42,6 +42,7 @@ def readable(beginning: bytes, rest: bytes) -> bytes:
         rest: Its payload and the byte that ends it.
     """
     kind = beginning[0]
+    # Bodies are not looked at: the library does not read them either.
     if kind not in (_METHOD, _PROPERTIES):
         return rest
     if kind == _PROPERTIES and len(rest) > MOST_PROPERTY_BYTES:
@@ -73,6 +74,7 @@ def _with_plain_names(rest: bytes) -> bytes:
     end = place
     for _ in range(2):
         end += 1 + rest[end]
+    # Of the same length, as the frame's beginning says: nothing may be taken out.
     names = bytearray(rest[place:end])
     after_exchange = 1 + names[0]
     for position, value in enumerate(names):

@@ -36,6 +36,7 @@ async def publish(session: Session, name: str, message_id: str, body: bytes, sec
     message = Message(
         body,
         content_type="application/cloudevents+json",
+        # The queues of readers end with their connections: there is nothing to keep on a disk.
         delivery_mode=DeliveryMode.NOT_PERSISTENT,
         message_id=message_id,
     )
@@ -87,6 +88,7 @@ async def read(session: Session, name: str, seconds: float) -> AsyncGenerator[by
                 continue
             if message is None:
                 break
+            # Before it is looked at: verdicts are said again, and one that ends the daemon must not come for ever.
             with as_broker_errors(QUEUE, "acknowledging a verdict"):
                 await message.ack()
             yield message.body

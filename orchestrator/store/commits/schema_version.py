@@ -116,8 +116,8 @@ def migrate_on(connection: sa.Connection) -> None:
             connection.execute(sa.text(f"SET LOCAL {limit} = '{_MIGRATION_MINUTES}min'"))
         connection.execute(sa.text(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})"))
         connection.execute(sa.text(f"SET LOCAL lock_timeout = '{_TABLE_MILLISECONDS}ms'"))
-    # Only now: while the lock was waited for another process may have migrated. What is not known here is newer: released
-    # migrations stay as they are.
+    # Only now: while the lock was waited for another process may have migrated. A revision that is not known here is a
+    # newer program's: released migrations stay as they are.
     found = _version(connection)
     if found is not None and found not in _known():
         _require_compatible(connection, found)
