@@ -128,5 +128,6 @@ class AdditionWatch:
         known = dict.fromkeys(await self._groups.groups())
         for watcher in self._fleet.watchers:
             with contextlib.suppress(NodeError):
+                # Anybody may make groups with our keys in them: bounded.
                 known |= dict.fromkeys(list(await watcher.node.groups([]))[:MOST_LISTED])
         return list(known)

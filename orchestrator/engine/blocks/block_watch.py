@@ -15,9 +15,10 @@ import structlog
 from orchestrator.engine.blocks.addition_watch import AdditionWatch
 from orchestrator.engine.blocks.executed_groups import executed_in
 from orchestrator.engine.history.branches import holds_through
+from orchestrator.engine.history.examinations import content_of, examined
 from orchestrator.engine.history.ports import Mark
 from orchestrator.engine.isolation import contained
-from orchestrator.engine.node_ports import Block, Head, NodeError
+from orchestrator.engine.node_ports import Head, NodeError
 from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.nodes.watcher import ChainWatcher
 from orchestrator.engine.ports import Clock, StoreError
@@ -30,8 +31,7 @@ from orchestrator.membership.damage.unextendable import (
     closes_groups,
     unextendable_event,
 )
-from orchestrator.membership.forecast.blocks import ChainBlock, Examination, accounts_to_ask, examine, flaws_in_words
-from orchestrator.membership.reasons.table import Reason
+from orchestrator.membership.forecast.blocks import Examination, flaws_in_words
 
 LEASE_NAME: Final = "block-watch"
 IDLE_SECONDS: Final = 10.0
@@ -166,10 +166,10 @@ class BlockWatch:
             log.error("block passed over: it could not be looked at", block=first)
             self._mark, self._failures = Mark(number=first, block_hash=(await watcher.block(first)).block_hash), 0
             return first < last
-        blocks = [_content(watcher, block) for block in await watcher.in_full(numbers)]
+        blocks = [content_of(watcher, block) for block in await watcher.in_full(numbers)]
         tally, closing = self._tally, []
         for content in blocks:
-            examination = await _examined(watcher, content)
+            examination = await examined(watcher, content)
             tally = tally.with_block(examination)
             if closes_groups(content, examination):
                 closing.append(examination)
@@ -265,16 +265,3 @@ class BlockWatch:
             for one in waiting:
                 one.cancel()
             await asyncio.gather(*waiting, return_exceptions=True)
-
-
-def _content(watcher: ChainWatcher, block: Block) -> ChainBlock:
-    if block.content is None:
-        detail = f"node {watcher.node.name} does not tell the transactions of block {block.number}"
-        raise NodeError(Reason(slug="node_error", detail=detail))
-    return block.content
-
-
-async def _examined(watcher: ChainWatcher, content: ChainBlock) -> Examination:
-    accounts = accounts_to_ask(content)
-    balances = await watcher.node.balances(accounts, content.number - 1) if accounts else {}
-    return examine(content, balances)

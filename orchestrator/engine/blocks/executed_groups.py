@@ -29,6 +29,7 @@ async def executed_in(fleet: Fleet, groups: Sequence[str], number: int) -> list[
     answered = 0
     for watcher in fleet.watchers:
         try:
+            # No answer for a block that the node lacks is not "nothing happened".
             if (await watcher.current()).number < number:
                 continue
             pairs = await _pairs(watcher, groups, number)
@@ -56,6 +57,7 @@ async def _pairs(watcher: ChainWatcher, groups: Sequence[str], number: int) -> d
         if len(groups) == 1:
             log.warning("group not looked at", group=groups[0], node=watcher.node.name, reason=str(error))
             return {}
+        # A node that is away would be asked about each half, and each half of that, in vain.
         await watcher.node.head()
         half = len(groups) // 2
         parts = [await _pairs(watcher, some, number) for some in (groups[:half], groups[half:])]

@@ -36,6 +36,8 @@ async def fallen_back(fleet: Fleet, groups: Sequence[str], repetition: Repetitio
         failure: NodeError | None = None
         for watcher in fleet.watchers:
             try:
+                # All nodes at one block: one that is late shows the group as it was before, which looks like a
+                # difference.
                 await watcher.wait_beyond(number - 1, IMPORT_SECONDS)
                 shown[watcher] = await _roots(watcher, some, (repetition.first_block - 1, number - 1, number))
             except NodeError as error:

@@ -48,6 +48,7 @@ async def lone_addition(nodes: Mapping[str, NodePort], listed: Mapping[str, Coll
         NodeError: A node does not answer.
     """
     numbers = sorted({number for blocks in listed.values() for number in blocks})[-MOST_ADDITIONS:]
+    # The usual case, without a call: all logs show the same additions.
     if all(number in blocks for number in numbers for blocks in listed.values()):
         return None
     first: dict[str, int] = {}
@@ -60,6 +61,7 @@ async def lone_addition(nodes: Mapping[str, NodePort], listed: Mapping[str, Coll
     copies = [
         (number, item.transaction_hash)
         for number, item in additions
+        # In one block copies do no harm (docs/besu.md#stale-bundles, 2).
         if first.setdefault(item.addition, number) < number
     ]
     for number, pmt_hash in reversed(copies):

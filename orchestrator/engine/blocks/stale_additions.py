@@ -33,6 +33,7 @@ async def stale_additions(
     findings = []
     for key, member in members.items():
         logs = (log for log in member.record.logs if log.privacy_group_id == group and log.added)
+        # It shows before an addition, if at all (docs/besu.md#stale-bundles, 8).
         for block in sorted({log.block_number for log in logs})[-MOST_ADDITIONS:]:
             back = await _return_before(roots, group, member, min(block, at))
             # Replays of other groups make roots alternate as well; what they do to bundles is told by these.

@@ -43,6 +43,7 @@ async def _executed(watcher: ChainWatcher, addition: SeenAddition) -> bool | Non
         (outcome,) = await watcher.node.outcomes([addition.transaction_hash])
     except NodeError:
         return None
+    # Not mined for this node: it may be on another branch, and tells nothing.
     return outcome.executed if outcome.block_number is not None else None
 
 
@@ -66,6 +67,7 @@ async def parted(
         after = {w: await w.node.roots_of(some, addition.block_number) for w in (*refused, *executed)}
         before = {w: await w.node.roots_of(some, addition.block_number - 1) for w in executed}
         for place, group in enumerate(some):
+            # The measure is a member that refused: it has no part in the addition, whichever side is the larger.
             right = next((w for w in refused if after[w][place].exists), None)
             other = after[right][place].state_root if right is not None else ""
             odd = [
@@ -104,6 +106,7 @@ async def _is_stale(
         for watcher, seen in zip(executed, logs, strict=True)
         if not any(log.added and log.member in watcher.node.enclave_keys for log in seen)
     ]
+    # Of the old members its sender alone has a bundle: another one executed it as it was, so that it was honest.
     if len(old) > 1:
         return False
     (before,) = await executed[0].node.roots(group, [number - 1])
@@ -125,6 +128,7 @@ async def misread_by(fleet: Fleet, addition: SeenAddition) -> tuple[str, tuple[s
         NodeError: A node that has the block does not answer.
     """
     number, named = addition.block_number, addition.addition.removeprefix("0x")[KEY_CHARACTERS:]
+    # A node that does not answer may be anywhere: only one that is seen to be behind may stand.
     behind = [w for w in fleet.watchers if not w.silent and w.head is not None and w.head.number < number]
     reader = next((w for w in fleet.watchers if w.head is not None and w.head.number >= number), None)
     if not behind or reader is None:

@@ -38,6 +38,7 @@ async def holds_through(watcher: ChainWatcher, kept: Sequence[tuple[int, str]]) 
     for number, block_hash in compared:
         known = watcher.hash_of(number)
         block = await watcher.node.block(number) if known is None else None
+        # The newest first: mostly it holds, and all before it with it.
         if block_hash == (known if block is None else block.block_hash):
             return kept[0][0] if number == compared[0][0] else number
     return kept[0][0] if kept and not compared else None

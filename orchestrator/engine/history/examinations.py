@@ -56,12 +56,7 @@ class ExaminedBlocks:
         return found
 
     async def _read(self, numbers: Sequence[int], watcher: ChainWatcher) -> list[Examination]:
-        return [await self._examine(_content(watcher, block), watcher) for block in await watcher.in_full(numbers)]
-
-    async def _examine(self, content: ChainBlock, watcher: ChainWatcher) -> Examination:
-        accounts = accounts_to_ask(content)
-        balances = await watcher.node.balances(accounts, content.number - 1) if accounts else {}
-        return examine(content, balances)
+        return [await examined(watcher, content_of(watcher, block)) for block in await watcher.in_full(numbers)]
 
     async def _drop_left_branch(self, watcher: ChainWatcher) -> None:
         """Forget blocks of a branch that the chain has left."""
@@ -86,9 +81,26 @@ class ExaminedBlocks:
             del self._known[next(iter(self._known))]
 
 
-def _content(watcher: ChainWatcher, block: Block) -> ChainBlock:
+def content_of(watcher: ChainWatcher, block: Block) -> ChainBlock:
+    """Return what a block holds.
+
+    Raises:
+        NodeError: The node tells no more of it than the hashes.
+    """
     if block.content is None:
         # A block whose transactions are not told is not one without transactions.
         detail = f"node {watcher.node.name} does not tell the transactions of block {block.number}"
         raise NodeError(Reason(slug="node_error", detail=detail))
     return block.content
+
+
+async def examined(watcher: ChainWatcher, content: ChainBlock) -> Examination:
+    """Return what a block is to a replay.
+
+    Raises:
+        NodeError: The node does not answer.
+    """
+    accounts = accounts_to_ask(content)
+    # Of the block before: a replay runs each transaction on the parent's state (docs/besu.md#what-a-replay-needs, 1).
+    balances = await watcher.node.balances(accounts, content.number - 1) if accounts else {}
+    return examine(content, balances)

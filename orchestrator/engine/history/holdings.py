@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from orchestrator.engine.history.members import SeenMember
-from orchestrator.engine.history.replays import NodeReplays
-from orchestrator.engine.node_ports import NodeError, NodePort
+from orchestrator.engine.history.replays import NodeReplays, held_groups
+from orchestrator.engine.node_ports import NodeError
 from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.nodes.watcher import ChainWatcher
 from orchestrator.membership.damage.findings import Damage, DamageFinding
@@ -62,6 +62,7 @@ async def read_holdings(
                 block_number=heads.pop(name),
             )
         )
+    # At one block that all of them have; those far behind would take it into the past, and are told instead.
     found.at = min(heads.values(), default=0)
     groups = tuple(known_groups)
     for name in heads:
@@ -75,7 +76,7 @@ async def read_holdings(
 async def _add_node(found: Holdings, watcher: ChainWatcher, replays: NodeReplays, known: tuple[str, ...]) -> None:
     node, head = watcher.node, await watcher.current()
     record = await replays.of(watcher, head)
-    held = await _held(node)
+    held, _ = await held_groups(node)
     others = [group for group in known if group not in held]
     views = await node.roots_of(others, found.at) if others else ()
     for group, view in zip(others, views, strict=True):
@@ -84,13 +85,6 @@ async def _add_node(found: Holdings, watcher: ChainWatcher, replays: NodeReplays
     key = node.enclave_keys[0]
     found.seen[node.name] = SeenMember(enclave_key=key, watcher=watcher, head=head, record=record)
     for group, members in held.items():
+        # By key, since a member is a key; all keys of a node share what it holds (docs/besu.md#multi-tenancy, 5).
         for hosted in node.enclave_keys:
             found.listings.setdefault(group, {})[hosted] = members
-
-
-async def _held(node: NodePort) -> dict[str, tuple[str, ...]]:
-    try:
-        return dict(await node.groups([]))
-    except NodeError:
-        # A tenant is told of its own groups only (docs/besu.md#multi-tenancy).
-        return {group: members for key in node.enclave_keys for group, members in (await node.groups([key])).items()}

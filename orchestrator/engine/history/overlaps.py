@@ -27,6 +27,7 @@ async def with_blocks(
     """
     found = []
     for replay in replays:
+        # A replay that came before the block did not run it.
         asked = sorted(n for n in numbers if replay.at_block is None or replay.at_block > n)
         around = sorted({number for n in asked for number in (n - 1, n)})
         seen = await roots.read(watcher, replay.privacy_group_id, around, replays)

@@ -6,7 +6,7 @@ from typing import Final
 
 from orchestrator.engine.history.branches import BranchWatch, holds_through
 from orchestrator.engine.history.ports import HistoryStore, KeptLogs, Mark
-from orchestrator.engine.node_ports import Head, NodeError
+from orchestrator.engine.node_ports import Head, NodeError, NodePort
 from orchestrator.engine.nodes.watcher import ChainWatcher
 from orchestrator.engine.record_ports import OwnAdditions
 from orchestrator.membership.forecast.blocks import ADDITION_BYTES
@@ -122,7 +122,8 @@ class NodeReplays:
             # A replay needs an addition's marker: removals, and groups that were founded, are read with the next one.
             node.looked = head.number
             return
-        held, node.unseen = await _held(watcher)
+        listed, node.unseen = await held_groups(watcher.node)
+        held = frozenset(listed)
         fresh = held - node.held
         added = await self._added_to(markers)
         # When it is not known which groups changed, all are read: one replay that is overlooked loses a group.
@@ -164,15 +165,19 @@ class NodeReplays:
         return frozenset(groups.values()) if groups.keys() >= set(markers) else None
 
 
-async def _held(watcher: ChainWatcher) -> tuple[frozenset[str], str | None]:
-    """Return the groups that a node holds, and why there may be others."""
+async def held_groups(node: NodePort) -> tuple[dict[str, tuple[str, ...]], str | None]:
+    """Return the groups that a node holds with the members that it lists, and why there may be others; None for whole.
+
+    Raises:
+        NodeError: It does not answer.
+    """
     try:
-        return frozenset(await watcher.node.groups([])), None
+        return dict(await node.groups([])), None
     except NodeError as error:
         # A tenant is told of its own groups only (docs/besu.md#multi-tenancy).
-        of_keys = [await watcher.node.groups([key]) for key in watcher.node.enclave_keys]
-        unseen = f"node {watcher.node.name} does not list the groups that it left: {error}"
-        return frozenset(group for found in of_keys for group in found), unseen
+        of_keys = [await node.groups([key]) for key in node.enclave_keys]
+        unseen = f"node {node.name} does not list the groups that it left: {error}"
+        return {group: members for found in of_keys for group, members in found.items()}, unseen
 
 
 async def _additions(watcher: ChainWatcher, node: _Node, head: Head) -> list[str] | None:

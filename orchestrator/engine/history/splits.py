@@ -56,6 +56,7 @@ async def way_trouble(watcher: ChainWatcher, history: GroupHistory, pmt_hash: st
     head, first = (await watcher.current()).number, outcome.block_number
     if head - first > MOST_BLOCKS:
         return f"it executed the stale addition in block {first}, more than {MOST_BLOCKS} blocks ago"
+    # With the block before: from its state on the node went a way of its own.
     numbers = range(first - 1, head + 1)
     views = await watcher.node.roots(history.privacy_group_id, numbers)
     roots = {view.block_number: view.state_root if view.exists else "" for view in views}
@@ -69,6 +70,7 @@ async def _executing(watcher: ChainWatcher, numbers: Sequence[int]) -> list[int]
     for block in await watcher.node.blocks(numbers) if numbers else ():
         content = block.content.transactions if block.content is not None else ()
         markers = [item.transaction_hash for item in content if item.marker]
+        # Any private transaction of the block: which group a marker is of, its receipt does not say.
         if markers and any(outcome.executed for outcome in await watcher.node.outcomes(markers)):
             found.append(block.number)
     return found

@@ -56,6 +56,7 @@ class InvalidRequestError(ValueError):
 
 
 def _checked_group_id(text: str) -> str:
+    # Canonical: two spellings of one id would be two groups to everything that compares texts.
     if base64_bytes(text) != GROUP_ID_BYTES:
         raise PydanticCustomError("group_id", "must be canonical base64 of exactly 32 bytes")
     return text

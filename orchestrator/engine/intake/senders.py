@@ -84,6 +84,7 @@ def _signed_by(event: CloudEvent, here: Sequence[Sender], now: datetime) -> tupl
     away: KeysAwayError | None = None
     for sender in here:
         try:
+            # Each one's keys on their own: a key id is chosen by its sender, and two may choose the same.
             key = sender.keys().get(key_id) if sender.keys is not None else None
         except KeysAwayError as error:
             away = error  # one sender's keys are away: the others', who share the subject, are there
