@@ -16,10 +16,11 @@ from typing import Final
 import structlog
 
 from orchestrator.access.callers import Caller, ForbiddenError
+from orchestrator.access.table import MESSAGES, require
 from orchestrator.engine.intake.admission import RETRY_SECONDS as ADMISSION_SECONDS
 from orchestrator.engine.intake.admission import Admission, AdmissionRules, TooManyUnfinishedError
 from orchestrator.engine.intake.askers import acceptance_entry, invalid_by, refusal_entry
-from orchestrator.engine.intake.requests import ChangeRequest, InvalidRequestError
+from orchestrator.engine.intake.requests import REQUEST_TYPE, ChangeRequest, InvalidRequestError
 from orchestrator.engine.intake.senders import KeysAwayError, Senders, only_sender, request_by
 from orchestrator.engine.isolation import contained
 from orchestrator.engine.node_ports import NodeError
@@ -228,6 +229,7 @@ class Intake:
             return None
         try:
             request, caller = request_by(self._senders, trigger, self._clock.now())
+            require(MESSAGES[REQUEST_TYPE], caller)
             acceptance = await self.submit(request, caller)
         except InvalidRequestError as error:
             # Its creation may be on its way, at another replica or behind it in the queue.

@@ -10,6 +10,7 @@ import structlog
 
 from orchestrator.engine.blocks import block_watch
 from orchestrator.engine.blocks.block_watch import BlockWatch, WatchRules
+from orchestrator.engine.history.examinations import examined
 from orchestrator.engine.node_ports import Head, NodeError
 from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.nodes.watcher import ChainWatcher
@@ -258,14 +259,12 @@ async def test_one_replica_watches(watched: Watched) -> None:
 async def test_a_block_that_meets_a_defect_is_passed_over(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
     """A block that can't be examined, whatever the reason, does not end the watch over those behind it."""
 
-    examined = block_watch._examined
-
     async def poisoned(watcher: ChainWatcher, content: ChainBlock) -> Examination:
         if content.number == 6:
             raise ValueError("nobody thought of it")
         return await examined(watcher, content)
 
-    monkeypatch.setattr(block_watch, "_examined", poisoned)
+    monkeypatch.setattr(block_watch, "examined", poisoned)
     await watched.seen(watched.watch())
     watched.network.mine(1)
     watched.public(*TWICE)

@@ -311,6 +311,18 @@ async def test_a_source_may_ask_for_what_is_configured(rig: "Rig", inlet: str, a
     assert len(await rig.store.changes()) == (end == "accepted")
 
 
+async def test_a_source_of_too_low_a_role_asks_for_nothing(rig: "Rig") -> None:
+    """The queue's door asks the table of roles, too."""
+    viewer = Caller(name="queue:org1", role=Role.VIEWER, scope=Scope(), door=Door.QUEUE)
+    senders = {"requests.org1": [Sender(caller=viewer)]}
+    intake = Intake(rig.store, rig.fleet, rig.signers, rig.clock, rig.new_id, senders=senders)
+    queue, asked = Queue(inlet="requests.org1"), message("1")
+    queue.put(asked)
+    await taken(intake, queue, 1)
+    assert queue.settled[asked] == "source this needs the role operator; this caller is viewer"
+    assert not await rig.store.changes()
+
+
 async def test_sources_do_not_share_ids(rig: "Rig") -> None:
     """The same source and id by another subject is another request: nobody joins, or learns of, somebody else's."""
     senders = {f"requests.{name}": [Sender(caller=limited(name))] for name in ("org1", "org2")}
