@@ -286,7 +286,7 @@ class TriggerSource(Protocol):
         """Yield triggers until cancelled; reconnects by itself; holds at most a bounded number unacknowledged."""
 
 
-class Testimony(Protocol):
+class Attestations(Protocol):
     """What of `orchestrator.engine.attestation.peer_statements.VerdictBook` proofs use."""
 
     def expects(self, enclave_key: str) -> bool:

@@ -129,7 +129,7 @@ class FactReader:
             if own_root:
                 found = await self._departure(history)
             disturbed = await self._disturbed(history)
-            witness = await self._witnesses.testimony(bundle, history)
+            witness = await self._witnesses.witnessed(bundle, history)
         return GuardFacts(
             bundle=bundle,
             blocks=blocks,

@@ -48,7 +48,7 @@ class Witnesses:
         self._guarded = guarded
         self._https = dict(https)
 
-    async def testimony(self, bundle: ReceivedBundle, history: GroupHistory) -> Witnessed:
+    async def witnessed(self, bundle: ReceivedBundle, history: GroupHistory) -> Witnessed:
         """Return what they show of a bundle; one that does not answer, or is behind, shows nothing.
 
         Args:

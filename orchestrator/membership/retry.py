@@ -1,4 +1,4 @@
-"""When to try again: the verdict as a value of a pure function.
+"""When to try again, and how many blocks lie between what is signed, sent, renewed and given up. Pure.
 
 The chain is the clock for what happens on it (`WIDEN_AFTER_BLOCKS`), the wall clock for everything else.
 """

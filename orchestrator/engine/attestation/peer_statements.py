@@ -21,7 +21,7 @@ log = structlog.get_logger()
 
 
 class Verdicts(Protocol):
-    """What of the message queue testimony uses."""
+    """What of the message queue a book of verdicts uses."""
 
     def verdicts(self) -> AsyncIterator[bytes]:
         """Yield the bodies of verdicts until cancelled, some of them again; reconnects by itself."""

@@ -110,7 +110,6 @@ class RequestData(BaseModel):
         default=None,
         description="When to give up, in seconds after acceptance; never when left out.",
     )
-
     transaction: Annotated[str, AfterValidator(_checked_hash)] | None = Field(
         default=None,
         description="For cure_group: hash of the stale addition's marker, as the event has it that tells of it.",

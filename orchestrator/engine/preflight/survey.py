@@ -1,4 +1,4 @@
-"""Preflight's eyes: the group, the account and the members, read before anything is sent."""
+"""What preflight reads: the group, the account and the members, before anything is sent."""
 
 import asyncio
 from collections.abc import Mapping

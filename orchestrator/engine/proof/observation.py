@@ -1,4 +1,4 @@
-"""The proof's eyes: the members' nodes at the effect's block and the blocks after it."""
+"""What a proof reads: the members' nodes at the effect's block and the blocks after it."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from orchestrator.engine.node_ports import NodeError
 from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.nodes.watcher import ChainWatcher
-from orchestrator.engine.ports import Clock, Testimony
+from orchestrator.engine.ports import Attestations, Clock
 from orchestrator.engine.proof.bystanders import BystanderReader
 from orchestrator.engine.proof.early_roots import EarlyRoots
 from orchestrator.engine.proof.tracking import ReplayTracker
@@ -64,7 +64,7 @@ class Observer:
         rules: What the proof needs.
         clock: Time.
         others: Reads the other groups of new members' nodes.
-        testimony: What others say of their nodes; None when nobody is configured to.
+        attestations: What others say of their nodes; None when nobody is configured to.
         refused: The rule by which a guard before a node, by its name, refused a group at a block; "" for none.
     """
 
@@ -75,12 +75,12 @@ class Observer:
         rules: ProofRules,
         clock: Clock,
         others: BystanderReader,
-        testimony: Testimony | None = None,
+        attestations: Attestations | None = None,
         refused: Callable[[str, str, int], Awaitable[str]] = _by_nobody,
     ) -> None:
         self._refused = refused
         self._others = others
-        self._testimony = testimony
+        self._attestations = attestations
         self._early = EarlyRoots()
         self._fleet = fleet
         self._tracker = tracker
@@ -248,7 +248,7 @@ class Observer:
         """Whether the word of somebody else may be had of a member: they speak of what joins, and only we can't see."""
         joins = change.plan is not None and key in change.plan.to_add and needs_further_blocks(change)
         unseen = self._fleet.hosting(key) is None
-        return joins and unseen and self._testimony is not None and self._testimony.expects(key)
+        return joins and unseen and self._attestations is not None and self._attestations.expects(key)
 
     def _awaits(self, change: Change, key: str, head: int, last: int) -> bool:
         return self._speaks(change, key) and head < last + self._rules.verdict_blocks
@@ -257,9 +257,9 @@ class Observer:
         self, change: Change, effect: Effect, key: str, reference: ChainWatcher, last: int
     ) -> Sighting | None:
         """What is believed of a member whose node we have no access to, if anything."""
-        if self._testimony is None or not self._speaks(change, key):
+        if self._attestations is None or not self._speaks(change, key):
             return None
-        signed = self._testimony.newest(change.privacy_group_id, key)
+        signed = self._attestations.newest(change.privacy_group_id, key)
         if signed is None:
             return None
         head = (await reference.current()).number

@@ -1,4 +1,4 @@
-"""Units of work of the intake."""
+"""Units of work of the intake: a request is stored once, whoever brings it again, and told apart from another one."""
 
 from collections import defaultdict
 from collections.abc import Sequence

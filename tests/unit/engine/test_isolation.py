@@ -34,13 +34,13 @@ SERVE_ONE = {
     ),
     "broker/nats/queue.py::_triggers": "reads for one consumer, the intake, which contains what it does with a message",
     "broker/nats/queue.py::verdicts": (
-        "reads for one consumer, the testimony, which contains what it does with a message"
+        "reads for one consumer, the book of verdicts, which contains what it does with a message"
     ),
     "broker/kafka/queue.py::_triggers": (
         "reads for one consumer, the intake, which contains what it does with a message"
     ),
     "broker/kafka/queue.py::verdicts": (
-        "reads for one consumer, the testimony, which contains what it does with a message"
+        "reads for one consumer, the book of verdicts, which contains what it does with a message"
     ),
     "broker/kafka/intake.py::take": "reads one connection; the loop that makes connections contains it",
     "broker/kafka/reader.py::follow": "reads one connection; the loop that makes connections contains it",
@@ -49,7 +49,7 @@ SERVE_ONE = {
         "reads for one consumer, the intake, which contains what it does with a message"
     ),
     "broker/rabbitmq/queue.py::verdicts": (
-        "reads for one consumer, the testimony, which contains what it does with a message"
+        "reads for one consumer, the book of verdicts, which contains what it does with a message"
     ),
     "broker/rabbitmq/queue.py::dead_letters": "reads one page for one caller",
     "broker/rabbitmq/queue.py::replay": "looks for one letter for one caller",
