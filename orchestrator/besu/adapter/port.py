@@ -18,11 +18,7 @@ from orchestrator.besu.client.histories import (
     read_public_roots,
 )
 from orchestrator.besu.client.node import Node
-from orchestrator.besu.codec.management_contract import (
-    PRIVACY_PRECOMPILE,
-    Abi,
-    ManagementContractError,
-)
+from orchestrator.besu.codec.management_contract import PRIVACY_PRECOMPILE, Abi, ManagementContractError
 from orchestrator.besu.codec.results import Head as SeenHead
 from orchestrator.besu.errors import (
     BatchRefusedError,
@@ -132,7 +128,6 @@ class BesuNode:
     async def block(self, number: int) -> Block:
         """Return a block with the hashes of its transactions."""
         header = await self._node.header(number)
-        # A proxy's cache, or a node of another kind, may answer something; a proof is not to be built on it.
         if header.number != number or header.transaction_hashes is None:
             raise ProtocolError(f"asked for block {number}, answered a part of block {header.number}")
         return Block(number=header.number, block_hash=header.hash, transactions=header.transaction_hashes)
@@ -172,7 +167,6 @@ class BesuNode:
     @read_again
     async def lock_view(self, privacy_group_id: str, block_number: int) -> GroupView:
         """Return the group's root and whether it is locked at a block."""
-        # Two of the five calls of a whole view: after each block this is asked under each lock of ours.
         locked, (root,) = await asyncio.gather(
             self._node.group_lock(privacy_group_id, block_number),
             self._node.state_roots(privacy_group_id, [block_number]),
@@ -187,10 +181,7 @@ class BesuNode:
     async def roots(self, privacy_group_id: str, block_numbers: Sequence[int]) -> tuple[GroupView, ...]:
         """Return the group's state roots at blocks."""
         roots = await self._node.state_roots(privacy_group_id, block_numbers)
-        return tuple(
-            GroupView(block_number=number, exists=root is not None, state_root=root or "")
-            for number, root in zip(block_numbers, roots, strict=True)
-        )
+        return tuple(_shown(number, root) for number, root in zip(block_numbers, roots, strict=True))
 
     @read_again
     async def root_if_any(self, privacy_group_id: str, block_number: int) -> GroupView:
@@ -198,15 +189,13 @@ class BesuNode:
         if await is_absent(self._node, privacy_group_id, block_number):
             return GroupView(block_number=block_number, exists=False)
         (root,) = await self._node.state_roots(privacy_group_id, [block_number])
-        return GroupView(block_number=block_number, exists=root is not None, state_root=root or "")
+        return _shown(block_number, root)
 
     @read_again
     async def roots_of(self, privacy_group_ids: Sequence[str], block_number: int) -> tuple[GroupView, ...]:
         """Return many groups' state roots at a block."""
         roots = await self._node.state_roots_of(privacy_group_ids, block_number)
-        return tuple(
-            GroupView(block_number=block_number, exists=root is not None, state_root=root or "") for root in roots
-        )
+        return tuple(_shown(block_number, root) for root in roots)
 
     @read_again
     async def public_roots(self, block_numbers: Sequence[int]) -> tuple[tuple[str, str], ...]:
@@ -253,8 +242,7 @@ class BesuNode:
     @meaning(send_failure)
     async def send(self, raw: bytes) -> str:
         """Send a signed private transaction, one at a time: sends that overlap can get one public nonce."""
-        # A node with a fixed marker key counts its markers unguarded: of sends at the same time some are never mined
-        # (docs/besu.md#nonces, 5).
+        # Of overlapping sends some would never be mined (docs/besu.md#nonces, 5).
         async with self._one_send:
             return await self._node.send_raw(raw)
 
@@ -345,6 +333,10 @@ class BesuNode:
             raise read_failure(error, self.name) from error
         finally:
             await subscription.close()
+
+
+def _shown(block_number: int, root: str | None) -> GroupView:
+    return GroupView(block_number=block_number, exists=root is not None, state_root=root or "")
 
 
 def _head(seen: SeenHead) -> Head:

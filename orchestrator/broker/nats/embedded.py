@@ -88,7 +88,6 @@ async def embedded_server(directory: Path) -> AsyncIterator[EmbeddedServer]:
         syncs = await _syncs_as_told(program)
         _write_private(directory / "nats.conf", _configuration(directory, server.url, syncs=syncs))
         _write_private(directory / "url", server.url + "\n")
-        # Address and token are written before the start: whoever finds a server finds how to speak to it.
         child = _Child(program, directory, server)
         await child.start()
         keepers = {asyncio.create_task(child.keep_running()), asyncio.create_task(child.keep_storing())}
@@ -147,7 +146,6 @@ def _free_port(wanted: int) -> int:
         port = wanted or _PORTS.start + secrets.randbelow(len(_PORTS))
         wanted = 0
         with socket.socket() as probe:
-            # As the server itself does: without it the port of a server that just ended seems taken.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind(("127.0.0.1", port))
@@ -327,7 +325,6 @@ def _die_with(parent: int) -> Callable[[], None]:
     prctl = getattr(ctypes.CDLL(None), "prctl", None)
 
     def ask() -> None:
-        # It writes its streams itself, with requests in them: for this user only.
         os.umask(0o077)
         if prctl is not None:
             prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
