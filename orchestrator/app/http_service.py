@@ -1,12 +1,10 @@
 """The HTTP interface around one engine: who may use it, and where it listens."""
 
 import asyncio
-import socket
 import ssl
 import time
 from contextlib import AsyncExitStack
 from functools import partial
-from pathlib import Path
 from typing import Any, Final
 
 import aiohttp
@@ -28,6 +26,7 @@ from orchestrator.app.callers import access_rules
 from orchestrator.app.naming import GroupNames
 from orchestrator.app.node_access import tls_context
 from orchestrator.app.readiness import Readiness
+from orchestrator.app.unix_sockets import bound_to
 from orchestrator.app.webhook_endpoints import endpoints
 from orchestrator.besu.versions import notes_of
 from orchestrator.broker.names import Names
@@ -95,7 +94,7 @@ async def serve_http(
     connections = Connections(runner.server)
     loop = asyncio.get_running_loop()
     if config.api.socket is not None:
-        bound = _bound_to(config.api.socket, 0o666 if authentication.rules.required else 0o600)
+        bound = bound_to(config.api.socket, 0o666 if authentication.rules.required else 0o600)
         local = await loop.create_unix_server(connections, sock=bound, backlog=_BACKLOG)
         stack.callback(local.close)
     host, _, port = config.api.listen.rpartition(":")
@@ -137,19 +136,6 @@ def _tls(config: Config) -> ssl.SSLContext | None:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(config.api.certificate_file, config.api.key_file)
     return context
-
-
-def _bound_to(path: Path, mode: int) -> socket.socket:
-    bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        if path.is_socket():
-            path.unlink()  # of a daemon that was killed
-        bound.bind(str(path))
-        path.chmod(mode)
-    except OSError:
-        bound.close()
-        raise
-    return bound
 
 
 def _asyncapi(names: Names) -> dict[str, Any]:

@@ -9,6 +9,8 @@ from typing import Final
 
 from aiohttp import web
 
+from orchestrator.app.unix_sockets import bound_to
+
 SOCKET_MODE: Final = 0o600
 LARGEST_BODY_BYTES: Final = 512 * 1024 * 1024
 """More than the largest bundle that a node can send; bodies are passed on as they come and not held."""
@@ -49,21 +51,8 @@ async def listening(
 
 
 async def _on_socket(runner: web.AppRunner, path: Path) -> str:
-    await web.SockSite(runner, _bound_to(path)).start()
+    await web.SockSite(runner, bound_to(path, SOCKET_MODE)).start()
     return f"unix:{path}"
-
-
-def _bound_to(path: Path) -> socket.socket:
-    bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        if path.is_socket():
-            path.unlink()  # of a guard that was killed
-        bound.bind(str(path))
-        path.chmod(SOCKET_MODE)
-    except OSError:
-        bound.close()
-        raise
-    return bound
 
 
 async def _on_port(runner: web.AppRunner, host: str, port: int, tls: ssl.SSLContext | None, *, shared: bool) -> str:

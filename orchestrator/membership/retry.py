@@ -91,6 +91,12 @@ def backoff(key: str, tries: int) -> timedelta:
     return delay * (0.75 + 0.5 * digest[0] / 255)
 
 
+def patience_is_over(reason: Reason) -> bool:
+    """Return whether a reason was met more often in a row than a change that met it is tried again."""
+    patience = rule_of(reason).patience
+    return patience is not None and reason.times > patience
+
+
 def decide(change: Change, reason: Reason, now: datetime) -> RetryDecision:
     """Return what becomes of a change that met `reason`.
 
@@ -106,7 +112,7 @@ def decide(change: Change, reason: Reason, now: datetime) -> RetryDecision:
     rule = rule_of(reason)
     if rule.judgement is not Judgement.RETRY:
         return RetryDecision(judgement=rule.judgement)
-    if rule.patience is not None and reason.times > rule.patience:
+    if patience_is_over(reason):
         return RetryDecision(judgement=Judgement.PARK)
     # Who waits in line has not failed, so its pause stops growing; all have the same then, and the number of tries in
     # the key spreads them.

@@ -19,7 +19,7 @@ from orchestrator.cli.demo.processes import ProcessError
 from orchestrator.cli.demo.screen import Screen, summary
 from orchestrator.cli.demo.stage import OWNER, Stage, StageError, members_by_name, set_up
 from orchestrator.cli.demo.writing import ACCOUNTS, WritingError, write
-from orchestrator.cli.display.output import Exit, fail, stdout_console
+from orchestrator.cli.display.output import Exit, fail, first_of, stdout_console
 from orchestrator.cli.display.tables import done_of, time_left
 from orchestrator.cli.display.words import Words
 from orchestrator.client import DaemonError, DaemonUnreachableError, following
@@ -55,7 +55,7 @@ def tell(*, keep: bool, directory: Path | None) -> int:
     try:
         return asyncio.run(_interruptible(screen, keep, directory))
     except* (*_KNOWN_ERRORS, StoryError) as group:
-        fail(str(_first(group)) or "it took too long")
+        fail(str(first_of(group)) or "it took too long")
     return Exit.FAILED
 
 
@@ -194,7 +194,3 @@ async def _keep(stage: Stage, screen: Screen) -> None:
         task = asyncio.current_task()
         if task is not None:
             task.uncancel()
-
-
-def _first(error: BaseException) -> BaseException:
-    return _first(error.exceptions[0]) if isinstance(error, BaseExceptionGroup) else error

@@ -149,11 +149,12 @@ def with_daemon(
         known, other = group.split(DaemonError)
         if known is None or other is not None:
             raise
-        raise fail(str(_first(known))) from None
+        raise fail(str(first_of(known))) from None
     except KeyboardInterrupt:
         say(on_interrupt())
         raise typer.Exit(Exit.INTERRUPTED) from None
 
 
-def _first(error: BaseException) -> BaseException:
-    return _first(error.exceptions[0]) if isinstance(error, BaseExceptionGroup) else error
+def first_of(error: BaseException) -> BaseException:
+    """Return an error, or the first of a group of errors, however deep it is in it."""
+    return first_of(error.exceptions[0]) if isinstance(error, BaseExceptionGroup) else error

@@ -96,3 +96,8 @@ def ago(seconds: float) -> str:
 
 def _short(text: str, length: int) -> str:
     return text if len(text) <= length + 1 else f"{text[:length]}…"
+
+
+def blocks(count: int) -> str:
+    """Return a number of blocks in words."""
+    return f"{count:,} block" if count == 1 else f"{count:,} blocks"

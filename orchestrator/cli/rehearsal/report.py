@@ -3,6 +3,7 @@
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
+from orchestrator.cli.display.words import blocks
 from orchestrator.membership.forecast.durations import BYTES_OF_A_SMALL_TRANSACTION, SMALLEST_LIMIT_BYTES
 
 LONG_LOCK_BLOCKS: Final = 5
@@ -162,19 +163,15 @@ def _facts(found: Rehearsal) -> list[tuple[str, str]]:
     facts += [(what, f"{value:.1f} s") for what, value in _times(course) if value is not None]
     facts += [("forecast", course.forecast)] if course.forecast else []
     if course.lock_blocks is not None:
-        facts.append(("locked for", _blocks(course.lock_blocks)))
+        facts.append(("locked for", blocks(course.lock_blocks)))
     if course.blocks_behind is not None:
-        facts.append(("the new member's node fell behind by", _blocks(course.blocks_behind)))
+        facts.append(("the new member's node fell behind by", blocks(course.blocks_behind)))
     if course.agreed_blocks:
         facts.append(("state roots of all members equal at", f"{course.agreed_blocks} blocks in a row"))
     if course.replay_seconds and course.transactions:
         each = _MILLISECONDS * course.replay_seconds / course.transactions
         facts.append(("replay of a transaction", f"{each:.1f} ms, with all that every replay takes"))
     return facts
-
-
-def _blocks(number: int) -> str:
-    return f"{number:,} block" if number == 1 else f"{number:,} blocks"
 
 
 def _times(course: Course) -> tuple[tuple[str, float | None], ...]:

@@ -7,7 +7,7 @@ import typer
 
 from orchestrator.cli import options
 from orchestrator.cli.display.output import Exit, on_terminal, print_json, say, stdout_console, with_daemon
-from orchestrator.cli.display.words import ago
+from orchestrator.cli.display.words import ago, blocks
 
 if TYPE_CHECKING:
     from orchestrator.api.documents.forecasts import DurationsDocument, ExpectedDocument, ForecastDocument
@@ -123,11 +123,6 @@ def _time(time: "ExpectedDocument") -> str:
     if not time.rough:
         return f"{text}, by {time.measured} additions measured there"
     return f"{text}, roughly: {time.measured} of {ENOUGH} additions were measured there"
-
-
-def blocks(count: int) -> str:
-    """Return a number of blocks in words."""
-    return f"{count:,} block" if count == 1 else f"{count:,} blocks"
 
 
 def print_lines(lines: list[str]) -> None:

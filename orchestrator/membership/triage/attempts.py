@@ -27,6 +27,13 @@ Read = tuple[Signal, Change]
 MINED_ALREADY = "marker_nonce_used"
 """Reason of a refused broadcast: the marker's account nonce is used, by the marker or by what burnt it."""
 
+_UNLOCKED = {
+    Signal.MET_PASSING: Signal.UNLOCKED_PASSING,
+    Signal.MET_FINAL: Signal.UNLOCKED_FINAL,
+    Signal.MET_FOR_A_PERSON: Signal.UNLOCKED_FOR_A_PERSON,
+}
+"""What the judgement of a reason is called once the group is unlocked again."""
+
 
 def read_signed(change: Change, fact: facts.AttemptSigned) -> Read:
     """The next transaction was distributed and its marker signed; both are stored before anything is broadcast."""
@@ -174,9 +181,13 @@ def _attempt(change: Change) -> Attempt:
     return change.attempt
 
 
+def _decided(change: Change, reason: Reason) -> Reason:
+    """What it was given up for stays the reason; that it was then not executed is no news."""
+    return change.reason if change.giving_up and change.reason is not None else counted(change, reason)
+
+
 def _undo(change: Change, reason: Reason, seen: Signal = Signal.NOT_EXECUTED) -> Read:
-    # What it was given up for stays the reason; that it was then not executed is no news.
-    decided = change.reason if change.giving_up and change.reason is not None else counted(change, reason)
+    decided = _decided(change, reason)
     # One that a pool may have stays live: the next state burns it before it signs anything.
     if change.in_flight is None:
         change = given_up(change)
@@ -204,8 +215,7 @@ def _without_effect(change: Change, reason: Reason, now: datetime) -> Read:
     attempt = change.attempt
     if attempt is not None and attempt.live:
         change = replace(change, attempt=replace(attempt, status=AttemptStatus.VOID))
-    decided = change.reason if change.giving_up and change.reason is not None else counted(change, reason)
-    return _set_back(change, decided, now)
+    return _set_back(change, _decided(change, reason), now)
 
 
 def _outlived(change: Change, attempt: Attempt, fact: facts.AttemptSettled) -> Read:
@@ -288,9 +298,4 @@ def _undone(change: Change, now: datetime) -> Read:
     """The group is unlocked again, by our unlock or by somebody else."""
     change = replace(change, lock_block=None, giving_up=False, failures=0)
     signal, change = judge(change, change.reason or Reason(slug="execution_refused"), now)
-    undone = {
-        Signal.MET_PASSING: Signal.UNLOCKED_PASSING,
-        Signal.MET_FINAL: Signal.UNLOCKED_FINAL,
-        Signal.MET_FOR_A_PERSON: Signal.UNLOCKED_FOR_A_PERSON,
-    }
-    return undone[signal], change
+    return _UNLOCKED[signal], change

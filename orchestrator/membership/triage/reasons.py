@@ -7,7 +7,7 @@ from orchestrator.membership.model import Change, Kind, State
 from orchestrator.membership.reasons.judgements import Judgement
 from orchestrator.membership.reasons.table import Reason, rule_of
 from orchestrator.membership.repair import PATIENCE
-from orchestrator.membership.retry import RetryDecision, decide
+from orchestrator.membership.retry import RetryDecision, decide, patience_is_over
 from orchestrator.membership.triage.signals import Signal
 
 
@@ -71,12 +71,11 @@ def share_end(follower: Change, lead: Change) -> Change:
     reason = follower.reason if undone and follower.reason is not None else shared_reason(follower, lead)
     if _is_to_be_halved(follower, reason):
         return replace(_halved(follower, reason), state=State.QUEUED, not_before=lead.not_before)
-    rule = rule_of(reason)
     moved = replace(follower, reason=reason)
-    match rule.judgement:
+    match rule_of(reason).judgement:
         case Judgement.TERMINAL:
             return replace(moved, state=State.FAILED)
-        case Judgement.RETRY if rule.patience is None or reason.times <= rule.patience:
+        case Judgement.RETRY if not patience_is_over(reason):
             since = follower.waiting_since if reason.times > 1 else None
             return replace(
                 moved,
