@@ -249,7 +249,7 @@ class Network:
             executable = self._executable(proposer, even_if_congested=True)
             made.append(self._append(self.chain.head, executable, salt=salt, proposer=proposer, tell_nodes=False))
         if drop_transactions:
-            self._tell_all(transactions, dropped=True)
+            self._tell_all_dropped(transactions)
         self.advance(now)
         return made
 
@@ -290,7 +290,7 @@ class Network:
         if self.on_block is not None:
             self.on_block(block, salt)
         if transactions and self.behaviour.notes_included_as_dropped:
-            self._tell_all(transactions, dropped=True)
+            self._tell_all_dropped(transactions)
         if tell_nodes:
             self.advance(self.now)
         return block
@@ -342,6 +342,6 @@ class Network:
         if number in self._pool_listeners:
             self._pool_listeners[number](transactions, dropped)
 
-    def _tell_all(self, transactions: list[PublicTransaction], *, dropped: bool) -> None:
+    def _tell_all_dropped(self, transactions: list[PublicTransaction]) -> None:
         for number in self._pool_listeners:
-            self._tell(number, transactions, dropped)
+            self._tell(number, transactions, dropped=True)

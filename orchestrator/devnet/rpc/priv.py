@@ -26,13 +26,13 @@ from orchestrator.devnet.rpc.views import private_receipt_view, private_transact
 _GROUP_BYTES: Final = 32
 
 
-def group_of(call: Call, index: int) -> bytes:
-    """A privacy group id as bytes.
+def group_of(call: Call) -> bytes:
+    """The privacy group id that a call begins with, as bytes.
 
     Raises:
         RpcError: it is no text, or not 32 bytes of base64.
     """
-    group = from_base64(call.text(index, "privacy group params"))
+    group = from_base64(call.text(0, "privacy group params"))
     if group is None or len(group) != _GROUP_BYTES:
         raise errors.internal_error()
     return group
@@ -62,7 +62,7 @@ def _distribute(call: Call) -> Submission:
 def _call(call: Call) -> str | None:
     block_number = call.block_number(2)
     given = call.mapping(1, "call params")
-    group = group_of(call, 0)
+    group = group_of(call)
     check_tenant(call, group, block_number)
     return simulate(call, group, given, block_number)
 
@@ -119,7 +119,7 @@ def _private_transaction(call: Call) -> Any:
 
 def _code(call: Call) -> str | None:
     block_number = call.block_number(2)
-    group = group_of(call, 0)
+    group = group_of(call)
     address = call.address(1)
     check_tenant(call, group)
     state = state_at(call.node, group, block_number) if block_number <= call.node.head.number else None

@@ -15,13 +15,13 @@ def _get_logs(call: Call) -> list[dict[str, Any]]:
     query = _query(call, given)
     if given.get("blockHash") is None:
         first, last = _range(call, given.get("fromBlock"), given.get("toBlock"))
-        group = group_of(call, 0)
+        group = group_of(call)
         check_tenant(call, group)
         return _show(_matching(call, group, query, first, last))
     block_hash = read_hash(given["blockHash"])
     if block_hash is None or given.get("fromBlock") is not None or given.get("toBlock") is not None:
         raise call.invalid("filter params")
-    group = group_of(call, 0)
+    group = group_of(call)
     block = call.network.chain.by_hash(block_hash)
     if block is None or block.number > call.node.head.number or not call.network.chain.is_canonical(block):
         return []
@@ -62,13 +62,13 @@ def _new_filter(call: Call) -> str:
     given = call.mapping(1, "filter params")
     query = _query(call, given)
     _range(call, given.get("fromBlock"), given.get("toBlock"))
-    group = group_of(call, 0)
+    group = group_of(call)
     check_tenant(call, group)
     return call.filters.install(LogFilter(group, query, given.get("fromBlock"), given.get("toBlock")))
 
 
 def _installed(call: Call) -> LogFilter:
-    group = group_of(call, 0)
+    group = group_of(call)
     check_tenant(call, group)
     installed = call.filters.get(call.text(1, "filter params"))
     if not isinstance(installed, LogFilter):
@@ -90,7 +90,7 @@ def _filter_logs(call: Call) -> list[dict[str, Any]]:
 
 
 def _uninstall(call: Call) -> bool:
-    check_tenant(call, group_of(call, 0))
+    check_tenant(call, group_of(call))
     return call.filters.uninstall(call.text(1, "filter params"))
 
 

@@ -49,7 +49,7 @@ def _subscribe_privately(call: Call) -> str:
         raise errors.invalid_request()
     query = _query(call.optional(2))
     # Besu looks at the group's id only when there is something to tell.
-    group = group_of(call, 0) if call.tenant is not None else from_base64(call.text(0, "privacy group params")) or b""
+    group = group_of(call) if call.tenant is not None else from_base64(call.text(0, "privacy group params")) or b""
     check_tenant(call, group)
     key = call.key
     return call.subscriptions.add(
@@ -73,7 +73,7 @@ def _unsubscribe(call: Call) -> bool:
 
 
 def _unsubscribe_privately(call: Call) -> bool:
-    check_tenant(call, group_of(call, 0))
+    check_tenant(call, group_of(call))
     return _end(call, call.optional(1))
 
 
