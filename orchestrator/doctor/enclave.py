@@ -76,16 +76,15 @@ async def _keys(
         return Unanswered("not_for_clients", str(error))
 
 
-def member_sets(enclave_keys: Sequence[str], limit: int = MEMBER_SETS) -> tuple[tuple[str, ...], ...]:
-    """Return the sets of two and more of some enclave keys, smallest first, at most `limit` of them."""
+def member_sets(enclave_keys: Sequence[str]) -> tuple[tuple[str, ...], ...]:
+    """Return the sets of two and more of some enclave keys, smallest first, at most `MEMBER_SETS` of them."""
     sets: list[tuple[str, ...]] = [(key,) for key in enclave_keys]
     found: list[tuple[str, ...]] = []
-    while sets and len(found) < limit:
-        sets = [(*members, key) for members in sets for key in enclave_keys[enclave_keys.index(members[-1]) + 1 :]][
-            :limit
-        ]
+    while sets and len(found) < MEMBER_SETS:
+        larger = [(*members, key) for members in sets for key in enclave_keys[enclave_keys.index(members[-1]) + 1 :]]
+        sets = larger[:MEMBER_SETS]
         found += sets
-    return tuple(found[:limit])
+    return tuple(found[:MEMBER_SETS])
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes:
