@@ -75,7 +75,6 @@ class DevnetConfig:
             usual with their kind.
         bundle_limit_bytes: the largest history that an enclave takes, as text in base64; None: no limit with Orion,
             1 MiB with Tessera (on H2 2.1.210). 0: no limit.
-        catch_up_ms: after its enclave was away a node tries again to import only after so long.
         peer_loss: how likely a node loses its peers for good when its enclave is dead while a block needs it.
         virtual_time: time stands still until something waits or ``devnet_advanceTime`` moves it.
         host: address that the nodes listen on; loopback only.
@@ -123,7 +122,6 @@ class DevnetConfig:
     enclaves: Mapping[int, str] = field(default_factory=dict)
     enclave_meets_ms: float | None = None
     bundle_limit_bytes: int | None = None
-    catch_up_ms: float = 0.0
     peer_loss: float = 0.0
     virtual_time: bool = False
     host: str = "127.0.0.1"
@@ -219,7 +217,6 @@ class DevnetConfig:
                 "marker_ms",
                 "enclave_timeout_ms",
                 "gossip_ms",
-                "catch_up_ms",
             )
             if not 0 <= getattr(self, name) <= (_HOUR_MS if "_ms" in name else 3_600)
         )

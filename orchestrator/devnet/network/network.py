@@ -154,7 +154,7 @@ class Network:
         self.enclaves.set_condition(node.enclave, condition)
         self._peer_loss.enclave_changed(node)
         if condition is Condition.UP and not was_up:
-            node.restart(self.now, self.config.catch_up_ms / 1000)
+            node.restart(self.now)
         elif condition is Condition.KILLED:
             self._peer_loss.enclave_killed(node, self.config.peer_loss if peer_loss is None else peer_loss)
 

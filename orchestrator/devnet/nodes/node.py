@@ -203,14 +203,14 @@ class Node:
         block = self._chain.block(self.head.number + 1)
         return block is not None and block.markers > 0
 
-    def restart(self, now: float, after_seconds: float = 0.0) -> None:
-        """Forget an import that was under way (node or enclave was away); try again after so many seconds."""
+    def restart(self, now: float) -> None:
+        """Forget an import that was under way (node or enclave was away), and try again."""
         self._import = None
         if self.link is not None:
             self.link.forget()
         self.halted = self.misreads = self._stands_before = None
         self._synchronised_to = self._chain.head.number
-        self._free_at = max(self._free_at, now + after_seconds)
+        self._free_at = max(self._free_at, now)
 
     def _has_payloads(self, block: Block) -> bool:
         if not block.markers:
