@@ -17,6 +17,7 @@ from aiohttp import web
 from coincurve import PrivateKey
 from eth_hash.auto import keccak
 
+from tests.patience import patient
 from tests.servers.ports import free_port
 
 
@@ -65,14 +66,14 @@ class HttpSigner(ABC):
         ready = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve(ready)), daemon=True)
         self._thread.start()
-        assert ready.wait(10)
+        assert ready.wait(patient(10))
 
     def kill(self) -> None:
         """Drop all connections and refuse new ones; does nothing while it does."""
         if self._thread is None or self._loop is None:
             return
         self._loop.call_soon_threadsafe(self._stopping.set)
-        self._thread.join(10)
+        self._thread.join(patient(10))
         self._thread = None
 
     async def _serve(self, ready: threading.Event) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Generic, Self, TypeVar
 
+from tests.patience import patient, within
 from tests.servers.ports import free_port
 
 _POLL_SECONDS = 0.02
@@ -61,7 +62,7 @@ class _Guard:
     def close(self) -> None:
         with self._lock:
             if self._shell is not None:
-                self._shell.communicate(timeout=_KILL_SECONDS)
+                self._shell.communicate(timeout=patient(_KILL_SECONDS))
                 self._shell = None
 
 
@@ -124,7 +125,7 @@ class LoopbackServer(ABC):
     def start(self) -> None:
         """Start the server and wait until it answers; does nothing when it runs already.
 
-        Raises ServerStartError when it ends early or does not answer within ``start_seconds``.
+        Raises ServerStartError when it ends early or does not answer within ``start_seconds``, on a machine of its own.
         """
         if self.is_running():
             return
@@ -143,16 +144,16 @@ class LoopbackServer(ABC):
                 extra_groups=None if user is None else [],
             )
         guard.tell("started", self._process.pid)
-        deadline = time.monotonic() + self.start_seconds
-        while not self.is_ready():
+        for _ in within(self.start_seconds):
+            if self.is_ready():
+                return
             if self._process.poll() is not None:
                 code = self._process.returncode
                 self._forget()
                 raise ServerStartError(self._explain(f"ended with code {code} while starting"))
-            if time.monotonic() > deadline:
-                self.kill()
-                raise ServerStartError(self._explain(f"did not answer within {self.start_seconds:g} s"))
             time.sleep(_POLL_SECONDS)
+        self.kill()
+        raise ServerStartError(self._explain(f"did not answer within {self.start_seconds:g} s"))
 
     def stop(self) -> None:
         """Ask the server to end and wait; kills it when it takes longer than ``stop_seconds``."""
@@ -160,7 +161,7 @@ class LoopbackServer(ABC):
             return
         self._process.send_signal(self.stop_signal)
         try:
-            self._process.wait(self.stop_seconds)
+            self._process.wait(patient(self.stop_seconds))
         except subprocess.TimeoutExpired:
             self.kill()
         else:
@@ -171,7 +172,7 @@ class LoopbackServer(ABC):
         if self._process is None:
             return
         self._signal_tree(signal.SIGKILL)
-        self._process.wait(_KILL_SECONDS)
+        self._process.wait(patient(_KILL_SECONDS))
         self._forget()
 
     def restart(self) -> None:
@@ -183,8 +184,9 @@ class LoopbackServer(ABC):
         """Freeze the server: connections stay open and nothing answers, until ``resume``."""
         self._signal_tree(signal.SIGSTOP)
         # A thread that runs on another processor goes on for a moment after the signal was sent.
-        end_at = time.monotonic() + _KILL_SECONDS
-        while not all(map(_stands, [self.process_id, *_descendants(self.process_id)])) and time.monotonic() < end_at:
+        for _ in within(_KILL_SECONDS):
+            if all(map(_stands, [self.process_id, *_descendants(self.process_id)])):
+                return
             time.sleep(_POLL_SECONDS)
 
     def resume(self) -> None:
