@@ -27,6 +27,7 @@ class Switch:
         self.port = free_port()
         self._listening = socket.create_server(("127.0.0.1", self.port))
         self._open: set[socket.socket] = set()
+        self._leading = threading.Lock()
         self._flowing = threading.Event()
         self._flowing.set()
 
@@ -44,10 +45,11 @@ class Switch:
 
     def lead_to(self, target: int, *, cut: bool) -> None:
         """Lead new connections elsewhere; cut those that are open, or leave them where they are."""
-        self.target = target
-        for one in list(self._open) if cut else ():
-            with contextlib.suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
+        with self._leading:
+            self.target = target
+            for one in list(self._open) if cut else ():
+                with contextlib.suppress(OSError):
+                    one.shutdown(socket.SHUT_RDWR)
 
     def __enter__(self) -> Self:
         threading.Thread(target=self._accept, daemon=True).start()
@@ -64,13 +66,19 @@ class Switch:
         with contextlib.suppress(OSError):
             while True:
                 client, _ = self._listening.accept()
+                target = self.target
                 try:
-                    server = socket.create_connection(("127.0.0.1", self.target), timeout=5)
+                    server = socket.create_connection(("127.0.0.1", target), timeout=5)
                 except OSError:
                     client.close()
                     continue
                 server.settimeout(None)
-                self._open |= {client, server}
+                with self._leading:
+                    self._open |= {client, server}
+                    if target != self.target:  # led elsewhere meanwhile, perhaps to cut what was open before
+                        for end in (client, server):
+                            with contextlib.suppress(OSError):
+                                end.shutdown(socket.SHUT_RDWR)
                 for one, other, told in ((client, server, self._observed), (server, client, None)):
                     threading.Thread(target=self._forward, args=(one, other, told), daemon=True).start()
 
