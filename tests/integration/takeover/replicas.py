@@ -128,44 +128,58 @@ class Replicas:
 
     async def trial(self, how: Strike) -> Trial:
         """Strike one of the two while it holds lanes, and see to it that both run again."""
-        victim: Replica | None = None
-        while victim is None:  # with few groups it may have been too late
+        while True:  # with few groups it may be too late
             groups = await self._ask()
             names = [f"{name}-{what}" for name in groups for what in ("create", "add")]
             await asyncio.sleep(self._random.uniform(0.0, LATEST_STRIKE_SECONDS))
             victim = await self._busy_one(names)
-        (other,) = (replica for replica in self._both if replica is not victim)
-        victim.strike(SIGNALS[how])
-        struck_at = time.monotonic()
-        held = await self._held(victim, other)
+            if victim is None:
+                continue
+            (other,) = (replica for replica in self._both if replica is not victim)
+            victim.strike(SIGNALS[how])
+            struck_at = time.monotonic()
+            held = await self._held(victim, other)
+            if held:
+                break
+            # It gave its last lane back between the look and the strike.
+            await self._bring_back(victim, how)
+            await self._until(lambda names=names: self._all_ended(names))  # type: ignore[misc] # its type is not inferred
         await self._until(lambda: self._none_of(held, victim, other))
         taken_over = time.monotonic() - struck_at
         await self._until(lambda: self._all_ended(names))
         done = time.monotonic() - struck_at
+        woken_at = time.monotonic()
+        await self._bring_back(victim, how)
         stale: list[str] = []
-        if how == "kill":
-            await victim.running.process.wait()
-            await victim.start()
-        else:
-            woken_at = time.monotonic()
-            victim.strike(signal.SIGCONT)
+        if how == "stop":
             await self._until(lambda: self._rests(victim))
             stale = victim.sendings.since(woken_at)
         return Trial(
             held=len(held),
-            taken_over_seconds=taken_over if held else 0.0,
+            taken_over_seconds=taken_over,
             done_seconds=done,
             stale=tuple(stale),
             wrong=await self._wrong(groups, names),
         )
 
+    async def _bring_back(self, victim: Replica, how: Strike) -> None:
+        if how == "stop":
+            victim.strike(signal.SIGCONT)
+        else:
+            await victim.running.process.wait()
+            await victim.start()
+
     async def learn_names(self) -> None:
         """Let the first replica work alone once: what is held then is held under its name."""
         first, second = self._both
         await first.start()
-        await self._queue.request(trigger("first", "create_group", group_id("first"), self._devnet.members[:2]))
-        await self._until(lambda: self._learn(first))
-        await self._until(lambda: self._all_ended(["first"]))
+        names: list[str] = []
+        while first.holder is None:  # a lane that is held for a moment may not be seen
+            names.append(f"first-{len(names)}")
+            group = group_id(names[-1])
+            await self._queue.request(trigger(names[-1], "create_group", group, self._devnet.members[:2]))
+            await self._until(lambda: self._learned_or_ended(first, names))
+        await self._until(lambda: self._all_ended(names))
         await second.start()
 
     async def _ask(self) -> dict[str, str]:
@@ -188,11 +202,11 @@ class Replicas:
                 await asyncio.sleep(LOOK_SECONDS)
         return None
 
-    async def _learn(self, replica: Replica) -> bool:
+    async def _learned_or_ended(self, replica: Replica, requests: list[str]) -> bool:
         names = {row["holder"] for row in await self._rows("SELECT holder FROM lanes WHERE holder IS NOT NULL")}
         if names:
             (replica.holder,) = names
-        return bool(names)
+        return bool(names) or await self._all_ended(requests)
 
     async def _held(self, victim: Replica, other: Replica) -> set[tuple[str, int]]:
         """Return the lanes that the victim holds, with their tokens; of the two at most one has a name yet unknown."""
