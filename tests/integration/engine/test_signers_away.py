@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,12 @@ from orchestrator.besu.codec.private_transaction import decode_private_transacti
 from orchestrator.config import Config
 from orchestrator.devnet import Devnet, DevnetConfig, running_devnet
 from orchestrator.engine.intake.requests import parse_request
+from orchestrator.engine.ports import Clock
 from orchestrator.membership.attempt import Action
 from orchestrator.membership.model import RESTING, Change, State, Verdict
 from tests.fakes.migrated_stores import migrated
 from tests.integration.engine.configured import nodes_of
+from tests.integration.faults.jumping_clock import JumpingClock
 from tests.patience import patient
 from tests.servers.http_signers import Web3SignerServer, identifier_of
 
@@ -26,6 +29,10 @@ OWNER_KEY = bytes.fromhex("8f2a55949038a9610f50fb23b5883af3b4ecb3c3bb792cbcefbd1
 OWNER = "0xfe3b557e8fb62b89f4916b721be55ceb828dbd73"
 OTHER_KEY = bytes.fromhex("c87509a1c067bbde78beb793e6fa76530b6382a4c0241e5e4a9ec0a0f44dc0d3")
 OTHER = "0x627306090abab3a6e1400e9345bc60c78a8bef57"
+
+BLOCK_SECONDS = 0.25
+SIGN_SECONDS = 60.0
+"""No signer of a busy machine is taken for one that is away."""
 
 
 class Network:
@@ -58,6 +65,27 @@ class Network:
         """Return a change once it rests for good."""
         return await self.until(change, lambda found: found.state in RESTING and found.state is not State.QUEUED)
 
+    async def until_adding(self, change: Change) -> None:
+        """Make blocks by hand until the group is locked for an addition; before the next nothing is signed for it."""
+        pool = self.devnet.emulation.network.pool
+        async with asyncio.timeout(patient(90)):
+            while change.state is not State.ADDING:
+                if pool.pending():
+                    await self.devnet.call(1, "devnet_mine", [1])
+                await asyncio.sleep(0.02)
+                found = await self.engine.store.change(change.change_id)
+                assert found is not None
+                change = found
+
+    async def hold_blocks(self) -> None:
+        """Let no more blocks come by themselves."""
+        await self.devnet.call(1, "devnet_setBlockPeriod", [0])
+        await self.devnet.call(1, "devnet_mine", [1])  # no lock is sent in the block of the creation
+
+    async def let_blocks_come(self) -> None:
+        """Let blocks come by themselves again."""
+        await self.devnet.call(1, "devnet_setBlockPeriod", [BLOCK_SECONDS])
+
     async def group(self) -> str:
         """Create a group of two members."""
         created = await self.rest(await self.submit("create_group", members=self.keys[:2]))
@@ -66,17 +94,24 @@ class Network:
 
 
 @asynccontextmanager
-async def network(folder: Path) -> AsyncIterator[Network]:
+async def network(
+    folder: Path, *, clock: Clock | None = None, sign_timeout_seconds: float = SIGN_SECONDS
+) -> AsyncIterator[Network]:
     with Web3SignerServer(OWNER_KEY) as signer:
-        of_devnet = DevnetConfig(base_port=0, block_period_seconds=0.25, replay_ms_per_transaction=1)
-        async with running_devnet(of_devnet) as devnet, life(configuration(folder, devnet, signer)) as engine:
+        of_devnet = DevnetConfig(base_port=0, block_period_seconds=BLOCK_SECONDS, replay_ms_per_transaction=1)
+        async with (
+            running_devnet(of_devnet) as devnet,
+            life(configuration(folder, devnet, signer, sign_timeout_seconds), clock) as engine,
+        ):
             try:
                 yield Network(devnet, engine, signer)
             finally:
                 await asyncio.to_thread(signer.start)  # what is locked is unlocked before the engine ends
 
 
-def configuration(folder: Path, devnet: Devnet, signer: Web3SignerServer) -> Config:
+def configuration(
+    folder: Path, devnet: Devnet, signer: Web3SignerServer, sign_timeout_seconds: float = SIGN_SECONDS
+) -> Config:
     """Return a configuration of two owners: one's key is at the signer, the other's in a file."""
     url = migrated(folder / "store.db")
     key_file = folder / "other.key"
@@ -87,7 +122,11 @@ def configuration(folder: Path, devnet: Devnet, signer: Web3SignerServer) -> Con
             "store": {"url": url},
             "nodes": nodes_of(devnet),
             "accounts": [
-                {"address": OWNER, "web3signer": {"url": signer.url}, "sign_timeout_seconds": 0.5},
+                {
+                    "address": OWNER,
+                    "web3signer": {"url": signer.url},
+                    "sign_timeout_seconds": sign_timeout_seconds,
+                },
                 {"address": OTHER, "key_file": str(key_file)},
             ],
         },
@@ -96,10 +135,10 @@ def configuration(folder: Path, devnet: Devnet, signer: Web3SignerServer) -> Con
 
 
 @asynccontextmanager
-async def life(config: Config) -> AsyncIterator[Engine]:
+async def life(config: Config, clock: Clock | None = None) -> AsyncIterator[Engine]:
     """Run an engine to its orderly end."""
     stopping = asyncio.Event()
-    async with assembled(config, stopping) as engine:
+    async with assembled(config, stopping, clock) as engine:
         running = asyncio.create_task(engine.supervisor.run())
         try:
             yield engine
@@ -119,9 +158,11 @@ async def test_an_addition_goes_on_when_its_signer_comes_back(tmp_path: Path) ->
     """
     async with network(tmp_path) as net:
         group = await net.group()
+        await net.hold_blocks()
         change = await net.submit("add_members", privacy_group_id=group, members=net.keys[2:])
-        await net.until(change, lambda found: found.state is State.ADDING)
+        await net.until_adding(change)
         await in_thread(net.signer.kill)
+        await net.let_blocks_come()
         waits = await net.until(change, lambda found: found.waits_for is not None)
         assert waits.state is State.ADDING
         assert waits.waits_for is not None
@@ -145,11 +186,15 @@ async def _is_locked(net: Network, group: str) -> bool:
 
 async def test_a_lock_is_undone_when_its_signer_stays_away(tmp_path: Path) -> None:
     """Given up under the lock, the addition waits for the signer only to unlock: the group is never left locked."""
-    async with network(tmp_path) as net:
+    clock = JumpingClock()
+    async with network(tmp_path, clock=clock) as net:
         group = await net.group()
-        change = await net.submit("add_members", privacy_group_id=group, members=net.keys[2:], deadline_seconds=6)
-        await net.until(change, lambda found: found.state is State.ADDING)
+        await net.hold_blocks()
+        change = await net.submit("add_members", privacy_group_id=group, members=net.keys[2:], deadline_seconds=3600)
+        await net.until_adding(change)
         await in_thread(net.signer.kill)
+        clock.ahead = timedelta(hours=2)
+        await net.let_blocks_come()
         waits = await net.until(change, lambda found: found.state is State.UNLOCKING and found.waits_for is not None)
         assert waits.waits_for is not None
         assert waits.waits_for.slug == "signer_away"
@@ -174,7 +219,7 @@ async def test_a_signer_that_lies_parks_the_change(tmp_path: Path) -> None:
 
 async def test_a_slow_signer_holds_up_nobody_else(tmp_path: Path) -> None:
     """While one account's signer hangs, its lane waits with the reason and another account's change is proven."""
-    async with network(tmp_path) as net:
+    async with network(tmp_path, sign_timeout_seconds=0.5) as net:
         group = await net.group()
         net.signer.delay_seconds = 60
         waiting = await net.submit("add_members", privacy_group_id=group, members=net.keys[2:])
@@ -194,7 +239,7 @@ async def test_a_crash_between_signing_and_storing_harms_nothing(tmp_path: Path)
     What was signed twice has one private nonce, and one of the two was sent.
     """
     with Web3SignerServer(OWNER_KEY) as signer:
-        of_devnet = DevnetConfig(base_port=0, block_period_seconds=0.25, replay_ms_per_transaction=1)
+        of_devnet = DevnetConfig(base_port=0, block_period_seconds=BLOCK_SECONDS, replay_ms_per_transaction=1)
         async with running_devnet(of_devnet) as devnet:
             config, signed, gone = configuration(tmp_path, devnet, signer), list[bytes](), asyncio.Event()
             async with assembled(config, asyncio.Event()) as engine:
@@ -209,7 +254,7 @@ async def test_a_crash_between_signing_and_storing_harms_nothing(tmp_path: Path)
                 engine.accounts.sign = sign_and_die  # type: ignore[method-assign] # the death between two lines of ours
                 running = asyncio.create_task(engine.supervisor.run())
                 change = await Network(devnet, engine, signer).submit("create_group", members=_keys(devnet)[:2])
-                await asyncio.wait_for(gone.wait(), 30)
+                await asyncio.wait_for(gone.wait(), patient(30))
                 running.cancel()
                 await asyncio.gather(running, return_exceptions=True)
             async with life(config) as engine:
