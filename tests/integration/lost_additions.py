@@ -19,6 +19,7 @@ from orchestrator.besu.codec.private_transaction import (
 )
 from orchestrator.devnet import Devnet
 from orchestrator.devnet.encoding import to_base64
+from tests.patience import patient
 
 # The second well-known public development key: the owner of the other group.
 _KEY = "c87509a1c067bbde78beb793e6fa76530b6382a4c0241e5e4a9ec0a0f44dc0d3"
@@ -41,7 +42,35 @@ async def losing_the_next_addition(devnet: Devnet, member: int) -> AsyncIterator
     try:
         yield
     finally:
-        await asyncio.wait_for(losing, _LIMIT.total_seconds())
+        await asyncio.wait_for(losing, patient(_LIMIT.total_seconds()))
+
+
+@contextlib.asynccontextmanager
+async def held_at_the_next_addition(devnet: Devnet) -> AsyncIterator[None]:
+    """Let the next addition that anybody sends be in the newest block while the context lasts.
+
+    Args:
+        devnet: its blocks are made from here, until the addition's is.
+
+    Raises:
+        TimeoutError: nobody sent an addition to a group with a history.
+    """
+    period = devnet.emulation.controls.block_period_seconds
+    await devnet.call(1, "devnet_setBlockPeriod", [0])
+    try:
+        async with asyncio.timeout(patient(_LIMIT.total_seconds())):
+            await _until_an_addition_waits(devnet)
+        await devnet.call(1, "devnet_mine", [1])
+        yield
+    finally:
+        await devnet.call(1, "devnet_setBlockPeriod", [period])
+
+
+async def _until_an_addition_waits(devnet: Devnet) -> None:
+    # A call in this process makes its block before anybody else runs: none slips in between the look and the block.
+    while not _addition_waits(devnet):
+        await devnet.call(1, "devnet_mine", [1])
+        await asyncio.sleep(_PACE.total_seconds())
 
 
 async def _lose(devnet: Devnet, member: int) -> None:
@@ -52,10 +81,7 @@ async def _lose(devnet: Devnet, member: int) -> None:
         keys = [node.enclave_key for node in devnet.nodes]
         abi = devnet.emulation.network.behaviour.abi
         await send_call(devnet, group, encode_add_participants(abi, keys[:2]))
-        # A call in this process makes its block before anybody else runs: none slips in between the look and the block.
-        while not _addition_waits(devnet):
-            await devnet.call(1, "devnet_mine", [1])
-            await asyncio.sleep(_PACE.total_seconds())
+        await _until_an_addition_waits(devnet)
         for call_data in (encode_call(Method.LOCK), encode_add_participants(abi, [keys[member - 1]])):
             await send_call(devnet, group, call_data)
             await devnet.call(1, "devnet_mine", [1])

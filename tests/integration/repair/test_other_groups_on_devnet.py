@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from orchestrator.membership.model import State
+from tests.integration.lost_additions import held_at_the_next_addition
 from tests.integration.repair.engine_on_devnet import Running, running
 
 
@@ -21,8 +22,9 @@ async def test_an_addition_after_which_another_group_differs_parks(tmp_path: Pat
         other = await succeeded(run, "other", "create_group", run.keys)
         group = await succeeded(run, "group", "create_group", run.keys[:2])
         change = await run.ask("add", "add_members", [run.keys[2]], group)
-        await run.until(change.change_id, State.REPLAYING)
-        await run.devnet.call(1, "devnet_diverge", [3, other])
+        async with held_at_the_next_addition(run.devnet):
+            await run.until(change.change_id, State.REPLAYING)
+            await run.devnet.call(1, "devnet_diverge", [3, other])
         parked = await run.at_rest(change.change_id)
         assert parked.reason is not None
         assert (parked.state, parked.reason.slug) == (State.PARKED, "other_group_rolled_back")

@@ -14,6 +14,7 @@ from orchestrator.app import store_url
 from orchestrator.app.daemon import run_daemon
 from orchestrator.config import Config, load_config
 from orchestrator.devnet import Devnet, DevnetConfig, running_devnet
+from orchestrator.engine.attestation import inquiries
 from orchestrator.engine.attestation.joined_groups import CHECKPOINT
 from orchestrator.guard.service import running_guard
 from orchestrator.membership.guard.received_bundles import Approval
@@ -21,6 +22,7 @@ from orchestrator.store.commits.database import Database
 from orchestrator.store.commits.schema_version import migrate
 from orchestrator.store.guard.approvals import ApprovalFile
 from orchestrator.store.stores.outbox_store import SqlOutbox
+from tests.integration.lost_additions import held_at_the_next_addition
 from tests.patience import patient
 
 # Well-known public development accounts and their keys: the group's owner, and the joiner's.
@@ -186,8 +188,9 @@ async def test_a_joiner_that_diverged_parks_the_addition(tmp_path: Path, nats_ur
     """When the joiner's own daemon says that its node has another state, the addition is not called a success."""
     async with organisations(tmp_path, nats_url, believed=JOINER, proof_blocks=20) as adder:
         asked = await adder.add_the_third(await adder.group())
-        await adder.until(asked, "replaying")
-        await adder.devnet.call(1, "devnet_diverge", [3, asked["privacy_group_id"]])
+        async with held_at_the_next_addition(adder.devnet):
+            await adder.until(asked, "replaying")
+            await adder.devnet.call(1, "devnet_diverge", [3, asked["privacy_group_id"]])
         parked = await adder.until(asked, "succeeded", "failed", "parked")
         assert parked["state"] == "parked", parked
         assert parked["reason"]["slug"] == "member_diverged"
@@ -195,8 +198,11 @@ async def test_a_joiner_that_diverged_parks_the_addition(tmp_path: Path, nats_ur
 
 
 @pytest.mark.parametrize("attestations", ["prefer", "require"])
-async def test_the_joiner_vouches_for_its_node(tmp_path: Path, nats_url: str, attestations: str) -> None:
+async def test_the_joiner_vouches_for_its_node(
+    tmp_path: Path, nats_url: str, attestations: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Asked before the lock, the joiner's daemon says that its node can take the group; the plan names it."""
+    monkeypatch.setattr(inquiries, "WAIT_SECONDS", patient(inquiries.WAIT_SECONDS))
     async with organisations(tmp_path, nats_url, believed=JOINER, attestations=attestations) as adder:
         added = await adder.until(await adder.add_the_third(await adder.group()), "succeeded", "failed", "parked")
         assert added["state"] == "succeeded", added
