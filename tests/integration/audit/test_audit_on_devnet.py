@@ -18,10 +18,12 @@ from orchestrator.devnet import Devnet, DevnetConfig, running_devnet
 from orchestrator.engine.audit.comparison import AuditReport
 from orchestrator.membership.model import Verdict
 from tests.integration.lost_additions import losing_the_next_addition
+from tests.patience import patient
 
 # The well-known public development key of 0xfe3b….
 OWNER_KEY = "8f2a55949038a9610f50fb23b5883af3b4ecb3c3bb792cbcefbd1542c692be63"
 OWNER = signer_from_key(OWNER_KEY)
+AN_HOUR = 3600.0
 VERSIONS = ["21.1.7", "22.4.4", "23.10.3", "25.4.1"]
 
 
@@ -121,7 +123,9 @@ async def test_25_5_0_is_seen_by_the_audit(tmp_path: Path) -> None:
 
 async def test_a_replay_that_runs_is_no_difference(tmp_path: Path) -> None:
     """While a new member replays, it is behind and not judged; afterwards it agrees."""
-    async with network(tmp_path, history=10, replay_ms_per_transaction=150, validators=1) as audited:
+    async with network(tmp_path, history=10, validators=1) as audited:
+        third = audited.devnet.emulation.network.nodes[2]
+        third.replay_seconds_each = AN_HOUR
         (group,) = await audited.owner.find([audited.keys[0]])
         await audited.owner.add(group.privacy_group_id, [audited.keys[2]])
         report = await audited.audit()
@@ -130,6 +134,13 @@ async def test_a_replay_that_runs_is_no_difference(tmp_path: Path) -> None:
         report = await audited.audit()
         assert set(report.skipped) == {"m3"}
         assert not report.differing
+        third.replay_seconds_each = 0.0
+        async with asyncio.timeout(patient(30)):
+            while third.replaying is not None:  # noqa: ASYNC110 - nodes tell nobody
+                await asyncio.sleep(0.02)
+        report = await audited.audit()
+        assert (dict(report.skipped), report.differing) == ({}, ())
+        assert [set(compared.compared) for compared in report.comparisons] == [set(audited.keys)]
 
 
 async def test_the_command_tells_monitoring(tmp_path: Path) -> None:
