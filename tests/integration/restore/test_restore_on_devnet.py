@@ -12,10 +12,12 @@ from orchestrator.devnet import Devnet, DevnetConfig, running_devnet
 from orchestrator.membership.model import Change, State
 from tests.integration.repair.engine_on_devnet import Running, running_on
 
+BLOCK_SECONDS = 0.1
+
 
 @pytest.fixture
 async def devnet() -> AsyncIterator[Devnet]:
-    config = DevnetConfig(base_port=0, block_period_seconds=0.1, replay_ms_per_transaction=0)
+    config = DevnetConfig(base_port=0, block_period_seconds=BLOCK_SECONDS, replay_ms_per_transaction=0)
     async with running_devnet(config) as devnet:
         yield devnet
 
@@ -59,10 +61,12 @@ async def test_what_was_done_after_the_backup_is_not_done_again(devnet: Devnet, 
     async with network.engine() as run:
         kept = await done(run, "r1", "create_group", run.keys[:2])
         undone = await done(run, "r2", "create_group", run.keys[:2])
+        await devnet.call(1, "devnet_setBlockPeriod", [0])  # without blocks nothing ends before it is backed up
         addition = await run.ask("r3", "add_members", [run.keys[2]], kept.privacy_group_id)
         second = await run.ask("r4", "add_members", [run.keys[2]], undone.privacy_group_id)
         await network.backed_up()
         assert not (await run.engine.store.change(addition.change_id) or addition).ended
+        await devnet.call(1, "devnet_setBlockPeriod", [BLOCK_SECONDS])
         for change in (addition, second):
             assert (await run.at_rest(change.change_id)).state is State.SUCCEEDED
         await done(run, "r5", "remove_members", [run.keys[2]], undone.privacy_group_id)
