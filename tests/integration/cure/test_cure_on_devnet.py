@@ -103,8 +103,8 @@ async def attempt_number(run: Running, change: Change, number: int) -> Attempt:
     async with asyncio.timeout(patient(30)):
         while True:
             attempts = await run.engine.store.attempts(change.change_id)
-            if len(attempts) == number:
-                return attempts[-1]
+            if len(attempts) >= number:  # with blocks that come by themselves there may be more at the next look
+                return attempts[number - 1]
             await asyncio.sleep(0.01)
 
 
