@@ -66,5 +66,7 @@ async def tls_front(certificates: Certificates, port: int) -> AsyncIterator[int]
         yield int(server.sockets[0].getsockname()[1])
     finally:
         server.close()
+        # Over TLS a farewell may not be answered any more, and what is not closed then is found open by another test.
         for writer in open_ones:
-            writer.close()
+            writer.transport.abort()
+        await asyncio.gather(*(writer.wait_closed() for writer in open_ones), return_exceptions=True)
