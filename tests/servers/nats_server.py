@@ -2,11 +2,16 @@
 
 import json
 import socket
+import time
 import urllib.request
 
+from tests.patience import within
 from tests.servers import programs
 from tests.servers.loopback_server import LoopbackCluster, LoopbackServer
 from tests.servers.ports import consecutive_ports
+
+_ELECTION_SECONDS = 30.0
+_LOOK_SECONDS = 0.1
 
 
 class NatsServer(LoopbackServer):
@@ -76,19 +81,24 @@ class NatsCluster(LoopbackCluster[NatsServer]):
         return ",".join(server.url for server in self.servers)
 
     def leader_of(self, stream: str) -> NatsServer:
-        """Return the server that leads a stream.
+        """Return the server that leads a stream; waits while they choose one.
 
-        Raises LookupError when none does now.
+        Raises LookupError when none does for long.
         """
-        for place, server in enumerate(self.servers):
-            if not server.is_running():
-                continue
-            address = f"http://127.0.0.1:{self._watched + place}/jsz?streams=true&config=false"
+        for _ in within(_ELECTION_SECONDS):
+            for place, server in enumerate(self.servers):
+                if server.is_running() and (leader := self._leader_told_by(place, stream)):
+                    return next(one for one in self.servers if leader == f"test-{one.port}")
+            time.sleep(_LOOK_SECONDS)
+        raise LookupError(stream)
+
+    def _leader_told_by(self, place: int, stream: str) -> str | None:
+        address = f"http://127.0.0.1:{self._watched + place}/jsz?streams=true&config=false"
+        try:
             with urllib.request.urlopen(address, timeout=5) as answer:
                 found = json.load(answer)
-            for account in found.get("account_details") or ():
-                for detail in account.get("stream_detail") or ():
-                    leader = (detail.get("cluster") or {}).get("leader")
-                    if detail["name"] == stream and leader:
-                        return next(one for one in self.servers if leader == f"test-{one.port}")
-        raise LookupError(stream)
+        except OSError:
+            return None
+        details = [one for account in found.get("account_details") or () for one in account.get("stream_detail") or ()]
+        leaders = [(one.get("cluster") or {}).get("leader") for one in details if one["name"] == stream]
+        return next(filter(None, leaders), None)
