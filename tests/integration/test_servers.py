@@ -80,7 +80,7 @@ async def test_rabbitmq_keeps_a_message_over_a_kill(rabbitmq_server: RabbitMQSer
 
     connection = await aio_pika.connect(rabbitmq_url)
     queue = await (await connection.channel()).declare_queue("kept", durable=True, arguments=queue_type)
-    message = await queue.get(no_ack=True, timeout=20)
+    message = await queue.get(no_ack=True, timeout=patient(20))
     assert message.body == b"message"
     await connection.close()
 
@@ -103,7 +103,9 @@ def test_a_paused_server_answers_only_after_resume(nats_server: NatsServer) -> N
 
 def test_chromium_is_there(chromium_path: str) -> None:
     """Chromium answers with its version."""
-    version = subprocess.run([chromium_path, "--version"], capture_output=True, text=True, timeout=30, check=True)
+    version = subprocess.run(
+        [chromium_path, "--version"], capture_output=True, text=True, timeout=patient(30), check=True
+    )
     assert "Chrom" in version.stdout
 
 

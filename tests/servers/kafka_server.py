@@ -28,6 +28,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
+from tests.patience import patient
 from tests.servers import programs
 from tests.servers.loopback_server import LoopbackServer
 from tests.servers.ports import free_port
@@ -105,7 +106,7 @@ class KafkaServer(LoopbackServer):
         ]
         for upsertion in wanted:
             for future in self.admin.alter_user_scram_credentials([upsertion]).values():
-                future.result(_CALL_SECONDS)
+                future.result(patient(_CALL_SECONDS))
         return name
 
     def allow(
@@ -121,10 +122,10 @@ class KafkaServer(LoopbackServer):
             for operation in operations
         ]
         for future in self.admin.create_acls(bindings).values():
-            future.result(_CALL_SECONDS)
+            future.result(patient(_CALL_SECONDS))
         granted = AclBindingFilter(kind, name, pattern, f"User:{user}", "*", AclOperation.ANY, AclPermissionType.ALLOW)
-        deadline = time.monotonic() + _CALL_SECONDS
-        while not set(bindings) <= set(self.admin.describe_acls(granted).result(_CALL_SECONDS)):
+        deadline = time.monotonic() + patient(_CALL_SECONDS)
+        while not set(bindings) <= set(self.admin.describe_acls(granted).result(patient(_CALL_SECONDS))):
             if time.monotonic() > deadline:
                 msg = f"what {user} was allowed is not in force after {_CALL_SECONDS:g} s"
                 raise TimeoutError(msg)
@@ -136,7 +137,7 @@ class KafkaServer(LoopbackServer):
         if names:
             for future in self.admin.delete_topics(names).values():
                 try:
-                    future.result(_CALL_SECONDS)
+                    future.result(patient(_CALL_SECONDS))
                 except KafkaException:
                     return  # it is gone already
 

@@ -9,6 +9,7 @@ import uuid
 
 import psycopg
 
+from tests.patience import patient
 from tests.servers import programs
 from tests.servers.loopback_server import LoopbackServer, ServerStartError
 
@@ -108,7 +109,7 @@ class PostgreSQLServer(LoopbackServer):
             extra_groups=None if user is None else [],
             capture_output=True,
             text=True,
-            timeout=_PROGRAM_SECONDS,
+            timeout=patient(_PROGRAM_SECONDS),
             check=False,
         )
         if outcome.returncode != 0:

@@ -8,6 +8,7 @@ import subprocess
 import uuid
 from pathlib import Path
 
+from tests.patience import patient
 from tests.servers import programs
 from tests.servers.loopback_server import LoopbackCluster, LoopbackServer
 from tests.servers.ports import free_port
@@ -180,7 +181,7 @@ log.file = false
             env=self.environment(),
             capture_output=True,
             text=True,
-            timeout=_CALL_SECONDS,
+            timeout=patient(_CALL_SECONDS),
             check=False,
         )
         if outcome.returncode != 0 or not outcome.stdout.startswith("{ok, "):

@@ -52,7 +52,7 @@ class Daemon:
     def kill(self) -> None:
         assert self._process is not None
         self._process.kill()
-        self._process.wait(10)
+        self._process.wait(patient(10))
 
     def stop(self) -> int:
         assert self._process is not None

@@ -14,6 +14,7 @@ from orchestrator.engine.clock import SystemClock
 from orchestrator.events.relay import Relay
 from orchestrator.membership.news.status import EventType, StatusEvent
 from orchestrator.store import Database, SqlChangeStore, SqlOutbox, migrate
+from tests.patience import patient
 
 GROUPS = 4
 ROUNDS = 3
@@ -64,7 +65,7 @@ async def publishing(url: str, queue: str, source: str | None, folder: Path) -> 
         finally:
             running.cancel()
             await asyncio.wait([running])
-            await relay.drain(30)
+            await relay.drain(patient(30))
 
 
 async def test_no_event_is_lost_to_a_subscriber_that_drops_known_ones(nats_url: str, tmp_path: Path) -> None:
@@ -88,7 +89,7 @@ async def test_no_event_is_lost_to_a_subscriber_that_drops_known_ones(nats_url: 
     seen: dict[tuple[str, str], str] = {}
     places: dict[str, list[str]] = {}
     for _ in range(total):
-        document = json.loads((await reading.next_msg(10)).data)
+        document = json.loads((await reading.next_msg(patient(10))).data)
         seen.setdefault((document["source"], document["id"]), document["data"]["text"])
         places.setdefault(document["source"], []).append(document["sequence"])
     await client.close()

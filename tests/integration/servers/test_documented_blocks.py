@@ -122,7 +122,7 @@ async def test_the_users_of_nats_are_enough() -> None:
         await as_user("orchestrator", 2, works)
         client = await nats.connect(server.url, user="application", password="replace-me-3")
         subscription = await client.jetstream().subscribe("membership.events.>")
-        message = await subscription.next_msg(timeout=10)
+        message = await subscription.next_msg(timeout=patient(10))
         await message.ack()
         await client.jetstream().publish("membership.requests", b"{}")
         await client.close()

@@ -132,7 +132,7 @@ async def changes_by_command_line(url: str, token: str, authority: Path) -> str:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    printed, said = await asyncio.wait_for(ran.communicate(), 60)
+    printed, said = await asyncio.wait_for(ran.communicate(), patient(60))
     assert ran.returncode == 0, said
     return printed.decode()
 
