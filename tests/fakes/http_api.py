@@ -2,10 +2,9 @@
 
 import asyncio
 import hashlib
-import threading
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -37,6 +36,7 @@ from orchestrator.membership.model import Change, Effect, GroupView, Kind, Membe
 from orchestrator.membership.news.attention import Need
 from orchestrator.membership.reasons.table import Reason
 from tests.fakes.changes import a_marker
+from tests.servers.side_loop import in_a_thread
 
 NOW = datetime(2024, 11, 5, 12, 0, tzinfo=UTC)
 NEVER = datetime(2099, 1, 1, tzinfo=UTC)
@@ -486,26 +486,18 @@ class FakeParts:
 @contextmanager
 def serving(parts: FakeParts) -> Iterator[str]:
     """Serve the API in a thread with a loop of its own while the context lasts; yields its address."""
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
-    try:
-        runner, listening = asyncio.run_coroutine_threadsafe(_start(parts), loop).result(10)
-        yield f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
-        loop.call_soon_threadsafe(listening.close)
-        asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(10)
-    finally:
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join(10)
-        loop.close()
 
+    async def start(stack: AsyncExitStack) -> str:
+        runner = web.AppRunner(parts.application(), shutdown_timeout=1.0)
+        await runner.setup()
+        stack.push_async_callback(runner.cleanup)
+        assert runner.server is not None
+        listening = await asyncio.get_running_loop().create_server(Connections(runner.server), "127.0.0.1", 0)
+        stack.callback(listening.close)
+        return f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
 
-async def _start(parts: FakeParts) -> tuple[web.AppRunner, asyncio.Server]:
-    runner = web.AppRunner(parts.application(), shutdown_timeout=1.0)
-    await runner.setup()
-    assert runner.server is not None
-    listening = await asyncio.get_running_loop().create_server(Connections(runner.server), "127.0.0.1", 0)
-    return runner, listening
+    with in_a_thread(start) as url:
+        yield url
 
 
 def make_change(change_id: str = "change-1", **fields: Any) -> Change:

@@ -2,17 +2,16 @@
 
 import asyncio
 import json
-import threading
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from random import Random
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from aiohttp import web
 
-T = TypeVar("T")
+from tests.servers.side_loop import in_a_thread
 
 RECORDINGS: Final = Path(__file__).parents[1] / "contract/devnet/recordings"
 HOSTILE_TEXTS: Final = (
@@ -176,32 +175,3 @@ async def serve_http(respond: Callable[[web.Request], Awaitable[web.StreamRespon
     stack.push_async_callback(runner.cleanup)
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     return f"http://127.0.0.1:{runner.addresses[0][1]}/"
-
-
-@contextmanager
-def in_a_thread(start: Callable[[AsyncExitStack], Awaitable[T]]) -> Iterator[T]:
-    """Run servers on an event loop of their own while the context lasts; gives what starting them returned."""
-    loop = asyncio.new_event_loop()
-    ready = threading.Event()
-    started: list[T] = []
-    stack = AsyncExitStack()
-
-    async def begin() -> None:
-        started.append(await start(stack))
-
-    def run() -> None:
-        loop.run_until_complete(begin())
-        ready.set()
-        loop.run_forever()
-        loop.run_until_complete(stack.aclose())
-        loop.close()
-
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    if not ready.wait(10):
-        raise RuntimeError("the lying node does not start")
-    try:
-        yield started[0]
-    finally:
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join(10)

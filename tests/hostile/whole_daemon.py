@@ -27,9 +27,9 @@ from orchestrator.config import Config
 from orchestrator.devnet import Devnet, DevnetConfig, running_devnet
 from orchestrator.engine.isolation import contained_failures
 from orchestrator.store import migrate
-from tests.hostile.lying_node import in_a_thread
 from tests.hostile.lying_proxy import LyingProxy
 from tests.integration.faults import chain_truth as truth
+from tests.servers.side_loop import in_a_thread
 
 OWNER: Final = "0xFE3B557E8Fb62b89F4916B721be55cEb828dBd73"
 OWNER_KEY: Final = "8f2a55949038a9610f50fb23b5883af3b4ecb3c3bb792cbcefbd1542c692be63"

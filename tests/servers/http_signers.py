@@ -19,6 +19,7 @@ from eth_hash.auto import keccak
 
 from tests.patience import patient
 from tests.servers.ports import free_port
+from tests.servers.side_loop import hang_up
 
 
 class HttpSigner(ABC):
@@ -74,6 +75,7 @@ class HttpSigner(ABC):
             return
         self._loop.call_soon_threadsafe(self._stopping.set)
         self._thread.join(patient(10))
+        assert not self._thread.is_alive(), f"what listened on port {self.port} does not end"
         self._thread = None
 
     async def _serve(self, ready: threading.Event) -> None:
@@ -90,7 +92,7 @@ class HttpSigner(ABC):
                 connection.transport.abort()
         self.delay_seconds = 0.0  # whoever waited for it is gone
         await runner.cleanup()
-        await asyncio.sleep(0.02)  # TLS says goodbye, or the interpreter finds its sockets open
+        await hang_up()
 
     async def under_way(self, answer: Callable[[], web.Response]) -> web.Response:
         """Answer one request for a signature, as slowly and as badly as is wanted."""
