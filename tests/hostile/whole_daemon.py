@@ -7,6 +7,7 @@ the daemon does not end; and no change is called a success that another member's
 import asyncio
 import base64
 import json
+import math
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -29,6 +30,7 @@ from orchestrator.engine.isolation import contained_failures
 from orchestrator.store import migrate
 from tests.hostile.lying_proxy import LyingProxy
 from tests.integration.faults import chain_truth as truth
+from tests.patience import within
 from tests.servers.side_loop import in_a_thread
 
 OWNER: Final = "0xFE3B557E8Fb62b89F4916B721be55cEb828dBd73"
@@ -174,15 +176,13 @@ class _Daemon:
 
     async def ended(self, asked: dict[str, Asked], seconds: float, *, must: bool = True) -> None:
         """Wait until changes have ended."""
-        until = asyncio.get_running_loop().time() + seconds
-        while True:
+        found: list[dict[str, Any]] = []
+        for _ in within(seconds, math.inf if must else seconds):
             found = await self.seen(asked)
             if self.running.done() or all(change["state"] in ENDED for change in found):
                 return
-            if asyncio.get_running_loop().time() > until:
-                assert not must, f"not ended after {seconds:.0f} s: {[(c['state'], c['reason']) for c in found]}"
-                return
             await asyncio.sleep(0.1)
+        assert not must, f"not ended after {seconds:.0f} s: {[(c['state'], c['reason']) for c in found]}"
 
 
 @asynccontextmanager
