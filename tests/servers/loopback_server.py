@@ -171,8 +171,15 @@ class LoopbackServer(ABC):
         """End the server and its children at once with SIGKILL, as a power cut would."""
         if self._process is None:
             return
-        self._signal_tree(signal.SIGKILL)
+        self.pause()  # what stands has no more children while they are counted
+        ended = self._signal_tree(signal.SIGKILL)
         self._process.wait(patient(_KILL_SECONDS))
+        # Its children die a moment later, and until then they hold what the next start wants: PostgreSQL refuses to
+        # start beside sessions of the server before.
+        for _ in within(_KILL_SECONDS):
+            if not any(map(_lives, ended)):
+                break
+            time.sleep(_POLL_SECONDS)
         self._forget()
 
     def restart(self) -> None:
@@ -182,10 +189,10 @@ class LoopbackServer(ABC):
 
     def pause(self) -> None:
         """Freeze the server: connections stay open and nothing answers, until ``resume``."""
-        self._signal_tree(signal.SIGSTOP)
-        # A thread that runs on another processor goes on for a moment after the signal was sent.
+        # A thread that runs on another processor goes on for a moment after the signal was sent, and may start a child.
         for _ in within(_KILL_SECONDS):
-            if all(map(_stands, [self.process_id, *_descendants(self.process_id)])):
+            tree = self._signal_tree(signal.SIGSTOP)
+            if all(map(_stands, tree)) and tree == self._tree():
                 return
             time.sleep(_POLL_SECONDS)
 
@@ -209,10 +216,16 @@ class LoopbackServer(ABC):
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _signal_tree(self, number: signal.Signals) -> None:
-        for process_id in [self.process_id, *_descendants(self.process_id)]:
+    def _signal_tree(self, number: signal.Signals) -> list[int]:
+        """Send a signal to the server and its children; returns their ids."""
+        tree = self._tree()
+        for process_id in tree:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process_id, number)
+        return tree
+
+    def _tree(self) -> list[int]:
+        return [self.process_id, *_descendants(self.process_id)]
 
     def _forget(self) -> None:
         if self._process is not None:
@@ -247,11 +260,20 @@ class LoopbackCluster(Generic[ServerT]):
 
 
 def _stands(process_id: int) -> bool:
+    return _states(process_id) <= {"T", "t", "Z", "X"}
+
+
+def _lives(process_id: int) -> bool:
+    return not _states(process_id) <= {"Z", "X"}
+
+
+def _states(process_id: int) -> set[str]:
+    """Return what the threads of a process do; nothing when there is none any more."""
     states = set[str]()
     with contextlib.suppress(FileNotFoundError, ProcessLookupError):
         for thread in Path(f"/proc/{process_id}/task").glob("*/stat"):
             states.add(thread.read_text().rpartition(")")[2].split()[0])
-    return states <= {"T", "t", "Z", "X"}
+    return states
 
 
 def _descendants(process_id: int) -> list[int]:
