@@ -11,6 +11,7 @@ from orchestrator.store import Database, SqlChangeStore, SqlOutbox, migrate
 from orchestrator.store.units.outbox import StoredEvent
 from tests.fakes.changes import a_change
 from tests.fakes.clock import START, JumpingClock
+from tests.patience import patient
 
 
 def an_event(name: str, group: str = "g", kind: EventType = EventType.CHANGE_PROGRESSED) -> StatusEvent:
@@ -184,7 +185,7 @@ async def test_positions_become_visible_in_order(store_url: str, clock: JumpingC
                 change = a_change(f"{number}-{count}", f"g{(number + count) % 5}")
                 await stores[number % 2].accept(change, "hash", announce(None, change))
 
-        async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:
+        async with asyncio.timeout(patient(60)), asyncio.TaskGroup() as tasks:
             for number in range(8):
                 tasks.create_task(produce(number))
             position = 0
@@ -212,8 +213,9 @@ async def test_a_slow_commit_is_not_overtaken(postgresql_url: str, clock: Jumpin
     await asyncio.to_thread(migrate, postgresql_url)
     with psycopg.connect(postgresql_url, autocommit=True) as connection:
         connection.execute(
-            "CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS"
-            " $$ BEGIN PERFORM pg_sleep(0.5); RETURN NULL; END $$"
+            "CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+            " WHILE NOT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND classid = 4711)"
+            " LOOP PERFORM pg_sleep(0.01); END LOOP; RETURN NULL; END $$"
         )
         connection.execute(
             "CREATE CONSTRAINT TRIGGER slow AFTER INSERT ON outbox DEFERRABLE INITIALLY DEFERRED"
@@ -221,13 +223,18 @@ async def test_a_slow_commit_is_not_overtaken(postgresql_url: str, clock: Jumpin
         )
         async with Database(postgresql_url) as one, Database(postgresql_url) as other:
             slow = asyncio.ensure_future(SqlChangeStore(one, clock).announce([an_event("slow", "g1")]))
-            # Returns once the slow one has its position and is within its commit.
+            # Returns once the slow one has its position and is within its commit, where it stays until it is let go.
             await asyncio.to_thread(
                 connection.execute,
                 "DO $$ BEGIN WHILE NOT EXISTS (SELECT FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
-                " AND query = 'COMMIT') LOOP PERFORM pg_stat_clear_snapshot(); END LOOP; END $$",
+                " AND query = 'COMMIT' AND datname = current_database())"
+                " LOOP PERFORM pg_stat_clear_snapshot(); END LOOP; END $$",
             )
-            await SqlChangeStore(other, clock).announce([an_event("fast", "g2")])
+            fast = asyncio.ensure_future(SqlChangeStore(other, clock).announce([an_event("fast", "g2")]))
+            await asyncio.wait({fast}, timeout=0.5)
+            before = await SqlOutbox(other).after(0, limit=10)
+            await asyncio.to_thread(connection.execute, "SELECT pg_advisory_lock(4711, 1)")
+            await asyncio.gather(slow, fast)
             names = [entry.event.change_id for entry in await SqlOutbox(other).after(0, limit=10)]
-            await slow
+    assert not before
     assert names == ["slow", "fast"]

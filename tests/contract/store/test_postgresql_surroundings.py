@@ -13,6 +13,7 @@ from orchestrator.store import Database, SqlChangeStore, SqlOutbox, migrate
 from orchestrator.store.errors import StoreUnavailableError
 from tests.fakes.changes import a_change
 from tests.fakes.clock import START, JumpingClock
+from tests.patience import patient
 from tests.servers.pgbouncer_server import PgBouncerServer
 from tests.servers.postgresql_server import PostgreSQLServer, PostgreSQLStandby
 from tests.servers.switch import Switch
@@ -35,7 +36,7 @@ async def opened(url: str) -> AsyncIterator[SqlChangeStore]:
 
 
 async def until_it_works(store: SqlChangeStore) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(patient(10)):
         while True:
             try:
                 await store.probe()
@@ -77,7 +78,7 @@ async def test_connections_that_turn_read_only_are_thrown_away(
     async with opened(postgresql_url) as store:
         # As managed servers do when their disk is nearly full.
         database = f"datname = '{postgresql_database}'"
-        sessions = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {database}"  # noqa: S608 - our own
+        sessions = f"SELECT pg_terminate_backend(pid, 20000) FROM pg_stat_activity WHERE {database}"  # noqa: S608 - our own
         read_only = f'ALTER DATABASE "{postgresql_database}" SET default_transaction_read_only'
         await store.probe()
         await asyncio.to_thread(postgresql_server.execute, sessions)
@@ -95,7 +96,7 @@ async def until_followed(primary: PostgreSQLServer, standby: PostgreSQLStandby) 
         row = await (await connection.execute("SELECT pg_current_wal_lsn()")).fetchone()
     assert row is not None
     async with await psycopg.AsyncConnection.connect(standby.url, autocommit=True) as connection:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(patient(20)):
             while True:
                 seen = await (await connection.execute("SELECT pg_last_wal_replay_lsn() >= %s::pg_lsn", row)).fetchone()
                 if seen is not None and seen[0]:
@@ -120,7 +121,7 @@ async def test_of_several_hosts_the_primary_is_used(
 async def news_arrives(store: SqlChangeStore, other: SqlChangeStore) -> None:
     """Make sure that what one replica commits wakes another by LISTEN, which polls but each 30 s here."""
     await store.wait_for_work(0.5)  # connecting wakes once
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(patient(20)):
         waiting = asyncio.create_task(store.wait_for_work(30))
         number = 0
         while not waiting.done():

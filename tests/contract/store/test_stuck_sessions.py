@@ -12,14 +12,17 @@ import psycopg
 import pytest
 
 from orchestrator.store import Database, SqlChangeStore, migrate
+from orchestrator.store.database import stuck_sessions
 from orchestrator.store.database.postgresql import IDLE_SECONDS
 from orchestrator.store.database.stuck_sessions import end_stuck
 from tests.fakes.changes import a_change
 from tests.fakes.clock import START, JumpingClock
+from tests.patience import patient
 
 LEASE = timedelta(seconds=8)
 AT_ONCE = timedelta(milliseconds=50)
 WAITING = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Client' AND state = 'active'"
+WAITING += " AND datname = current_database()"
 
 T = TypeVar("T")
 
@@ -44,16 +47,17 @@ def amid_a_pipeline(url: str, name: str) -> Iterator[None]:
 
 
 async def until(reached: Callable[[], Awaitable[T]]) -> T:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(patient(30)):
         while not (found := await reached()):  # noqa: ASYNC110 - what changes it is PostgreSQL
             await asyncio.sleep(0.02)
     return found
 
 
 async def test_a_replica_that_is_stopped_amid_a_pipeline_holds_nothing(
-    postgresql_url: str, clock: JumpingClock
+    postgresql_url: str, clock: JumpingClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The locks of a session that waits for its client inside a transaction are free again when it is ended."""
+    monkeypatch.setattr(stuck_sessions, "LOOK_SECONDS", 3600.0)  # or they are free before it is seen that they are not
     await asyncio.to_thread(migrate, postgresql_url)
     async with Database(postgresql_url) as database:
         store = SqlChangeStore(database, clock)

@@ -68,7 +68,7 @@ async def test_listening_goes_on_after_the_connection_was_lost(postgresql_url: s
         await asyncio.wait_for(there.wait_for_work(30), 25)
         with psycopg.connect(postgresql_url, autocommit=True) as connection:
             connection.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                "SELECT pg_terminate_backend(pid, 20000) FROM pg_stat_activity"  # waits until they are gone
                 " WHERE datname = current_database() AND pid <> pg_backend_pid()"
             )
         change = a_change("1")
