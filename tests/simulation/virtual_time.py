@@ -6,6 +6,7 @@ same order in every run.
 """
 
 import asyncio
+import functools
 import itertools
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
@@ -119,3 +120,13 @@ def run(main: Coroutine[Any, Any, T]) -> T:
             loop.run_forever()
         asyncio.set_event_loop(None)
         loop.close()
+
+
+def in_virtual_time(test: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
+    """Have a test run in virtual time: no lease runs out in it because the machine is busy."""
+
+    @functools.wraps(test)
+    def timed() -> None:
+        run(test())
+
+    return timed

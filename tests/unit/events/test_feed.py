@@ -13,6 +13,7 @@ from orchestrator.engine.ports import FeedClosedError
 from orchestrator.events.feed import EventFeed, FeedItem
 from orchestrator.membership.news.status import EventType
 from tests.fakes.clock import FastClock
+from tests.patience import patient
 
 if TYPE_CHECKING:
     from tests.unit.events.conftest import Source
@@ -35,12 +36,12 @@ async def following(feed: EventFeed) -> AsyncIterator[EventFeed]:
 
 
 async def take(events: AsyncIterator[FeedItem], count: int) -> list[FeedItem]:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(patient(10)):
         return [await anext(events) for _ in range(count)]
 
 
 async def take_all_into(got: list[FeedItem], events: AsyncIterator[FeedItem]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(patient(10)):
         async for item in events:
             got += [item]  # one by one: what came before the end counts
 
@@ -50,17 +51,20 @@ def numbers(items: list[FeedItem]) -> list[int]:
 
 
 async def until_subscribed(feed: EventFeed, count: int) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(patient(10)):
         while feed.subscribers < count:  # noqa: ASYNC110 - nothing tells of subscribers
             await asyncio.sleep(0)
 
 
 async def test_new_events_arrive_as_they_are_committed(source: "Source", feed: EventFeed) -> None:
     """Who subscribes without an id gets what is committed from then on, as one-line documents."""
-    await source.commit(3)
-    await asyncio.sleep(0.05)
-    waiting = asyncio.create_task(take(feed.subscribe(resume_id=None), 2))
+    earlier = feed.subscribe(resume_id=None)
+    taking = asyncio.create_task(take(earlier, 3))
     await until_subscribed(feed, 1)
+    await source.commit(3)
+    assert numbers(await taking) == [1, 2, 3]  # these are given out
+    waiting = asyncio.create_task(take(feed.subscribe(resume_id=None), 2))
+    await until_subscribed(feed, 2)
     await source.commit(2)
     items = await waiting
     assert numbers(items) == [4, 5]

@@ -11,6 +11,7 @@ from orchestrator.engine.ports import Lane
 from orchestrator.store import Database, SqlChangeStore
 from tests.fakes.changes import a_change
 from tests.fakes.clock import FastClock
+from tests.simulation.virtual_time import in_virtual_time
 
 
 def lane(group: str) -> Lane:
@@ -94,6 +95,7 @@ async def until(condition: Any) -> None:
             await asyncio.sleep(0.001)
 
 
+@in_virtual_time
 async def test_a_lane_that_is_claimed_during_a_renewal_is_not_taken_for_lost() -> None:
     """A renewal says nothing about a lane that was claimed after it was asked for: it is driven and renewed later."""
     store, worker, clock, stopping = SlowStore(), EndlessWorker(), FastClock(), asyncio.Event()
@@ -107,6 +109,7 @@ async def test_a_lane_that_is_claimed_during_a_renewal_is_not_taken_for_lost() -
     await running
 
 
+@in_virtual_time
 async def test_a_lane_that_is_cancelled_before_its_first_step_is_not_renewed() -> None:
     """Whatever ends a lane's task, and when, its lease is renewed no more, so that the lane can be claimed again."""
     store, clock, stopping = OneLaneStore(), FastClock(), asyncio.Event()
@@ -141,6 +144,7 @@ class GivingWorker:
         """There is nothing to interrupt."""
 
 
+@in_virtual_time
 async def test_a_lane_that_is_claimed_again_is_driven_once() -> None:
     """When a lease ran out here and nobody else took the lane, the earlier work ends before the new one begins."""
     store, worker, clock, stopping = SlowStore(), GivingWorker(), FastClock(), asyncio.Event()
@@ -163,6 +167,7 @@ class Seeing:
     answers = True
 
 
+@in_virtual_time
 async def test_lanes_are_left_to_replicas_that_see_their_nodes() -> None:
     """When no node answers for a whole lease, lanes are given back, where another replica is; else they are kept."""
     clock, stopping, fleet, worker = FastClock(), asyncio.Event(), Seeing(), EndlessWorker()
@@ -203,6 +208,7 @@ class HungryStore(SlowStore):
         await asyncio.sleep(0)
 
 
+@in_virtual_time
 async def test_news_that_bring_nothing_do_not_keep_the_store_busy() -> None:
     """However often other replicas' commits wake one, it asks for lanes that it does not get twenty times a second."""
     clock, stopping, store = FastClock(), asyncio.Event(), HungryStore()
@@ -216,6 +222,7 @@ async def test_news_that_bring_nothing_do_not_keep_the_store_busy() -> None:
     await running
 
 
+@in_virtual_time
 async def test_a_flood_leaves_lanes_for_who_comes_next() -> None:
     """One source drives nine tenths of the lanes at most; another's first change has a lane at once."""
     clock, stopping = FastClock(factor=1), asyncio.Event()

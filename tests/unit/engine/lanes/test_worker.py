@@ -285,7 +285,8 @@ async def test_an_addition_that_no_block_holds_is_burnt_before_its_lock_is_undon
         return change.state
 
     while await state() is not State.UNLOCKING:
-        rig.network.pool = [entry for entry in rig.network.pool if b'"add"' not in entry[1]]
+        # Nothing but locks: it may be unlocking since it was looked, and what burns the addition waits here.
+        rig.network.pool = [entry for entry in rig.network.pool if b'"lock"' in entry[1]]
         rig.network.mine()
         await rig.clock.sleep(2.0)
     for _ in range(5):

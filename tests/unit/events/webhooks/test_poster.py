@@ -21,13 +21,14 @@ from orchestrator.events.webhooks.poster import Persistence, Webhooks
 from orchestrator.events.webhooks.signatures import SIGNATURE_HEADER, signature, standard_key
 from orchestrator.membership.news.status import EventType
 from tests.fakes.clock import START, FastClock
+from tests.patience import patient
 
 if TYPE_CHECKING:
     from tests.unit.events.conftest import Source
 
 SECRET = b"shared"
 QUICK = Persistence(
-    timeout_seconds=0.5,
+    timeout_seconds=30.0,
     first_pause_seconds=1.0,
     longest_pause_seconds=8.0,
     failures_before_pause=4,
@@ -75,12 +76,12 @@ class Receiver:
         return web.Response(status=status, headers=headers)
 
     async def until_taken(self, numbers: list[int]) -> None:
-        async with asyncio.timeout(15), self.moved:
+        async with asyncio.timeout(patient(15)), self.moved:
             await self.moved.wait_for(lambda: len(self.taken) >= len(numbers))
         assert self.taken == numbers
 
     async def until_tried(self, count: int) -> None:
-        async with asyncio.timeout(15), self.moved:
+        async with asyncio.timeout(patient(15)), self.moved:
             await self.moved.wait_for(lambda: len(self.tried) >= count)
 
 
@@ -108,7 +109,7 @@ async def receiver() -> AsyncIterator[Receiver]:
 
 
 async def until_checkpoint(source: "Source", reached: Callable[[Checkpoint], bool], name: str = "hook") -> Checkpoint:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(patient(10)):
         while True:
             known = await source.outbox.checkpoint(f"webhook:{name}")
             if known is not None and reached(known):
@@ -215,7 +216,7 @@ async def test_a_failing_endpoint_is_paused_and_recovers(
         await source.commit(3)
         await receiver.until_tried(4)
         known = await until_checkpoint(source, lambda known: known.paused_since is not None)
-        assert known.failures == 4
+        assert known.failures >= 4
         assert "503" in known.detail
         receiver.always = None
         await receiver.until_taken([1, 2, 3])
@@ -248,8 +249,9 @@ async def test_private_addresses_are_refused_unless_allowed(
     assert receiver.tried == []
 
 
-async def test_one_of_several_replicas_posts(source: "Source", clock: FastClock, receiver: Receiver) -> None:
+async def test_one_of_several_replicas_posts(source: "Source", receiver: Receiver) -> None:
     """Two daemons on one store post each event once."""
+    clock = FastClock(factor=1)  # a lease of which a busy machine can't let a hundredth part run out
     async with posting(source, clock, endpoint(receiver)), posting(source, clock, endpoint(receiver), holder="two"):
         await source.commit(10)
         await receiver.until_taken(list(range(1, 11)))
