@@ -375,14 +375,18 @@ async def test_waiting_goes_on_without_the_socket() -> None:
 
 async def test_a_cancelled_add_leaves_the_group_unlocked() -> None:
     """A client that is stopped between lock and add, or while it waits for the add, takes its lock back."""
-    async with network("23.10.3") as net:
+    async with network("23.10.3", block_period_seconds=0) as net:
         groups = net.groups()
-        group = (await groups.create(net.keys[:2])).privacy_group_id
+        async with made_when_wanted(net):
+            group = (await groups.create(net.keys[:2])).privacy_group_id
         adding = asyncio.create_task(groups.add(group, [net.keys[2]]))
+        await until_sent(net)
+        await net.devnet.call(1, "devnet_mine", [])
         await until_locked(net.nodes[0], group)
         adding.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await adding
+        async with made_when_wanted(net):
+            with pytest.raises(asyncio.CancelledError):
+                await adding
         view = await net.nodes[0].group_view(group)
         assert view is not None
         assert not view.locked

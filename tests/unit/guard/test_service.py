@@ -23,6 +23,7 @@ from orchestrator.store.guard.decisions import DecisionFile
 from orchestrator.store.stores.change_store import SqlChangeStore
 from orchestrator.store.stores.outbox_store import SqlOutbox
 from tests.fakes.guarded_network import GuardedNetwork, guarded_network, until
+from tests.patience import patient
 from tests.unit.guard import hazards
 
 VICTIM = 3
@@ -77,7 +78,7 @@ async def test_a_configuration_is_enough(tmp_path: Path, monkeypatch: pytest.Mon
                 assert line in metrics
                 async with Database(config.store.url) as database:
                     outbox = SqlOutbox(database)
-                    async with asyncio.timeout(10):
+                    async with asyncio.timeout(patient(10)):
                         while not (events := await outbox.after(0, limit=10)):
                             await SqlChangeStore(database, SystemClock()).groups()
                 assert [stored.event.type for stored in events] == ["membership.group.guarded.v1"]
@@ -159,13 +160,13 @@ async def test_the_command_runs_until_it_is_told_to_stop(tmp_path: Path) -> None
         process = await asyncio.create_subprocess_exec(*program, stdout=PIPE, stderr=DEVNULL)
         try:
             assert process.stdout is not None
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(patient(30)):
                 ready = (await process.stdout.readline()).decode().split()
             assert ready[0] == "ready"
             async with aiohttp.ClientSession() as session, session.get(ready[1] + "/upcheck") as response:
                 assert await response.text() == "I'm up!"
             process.terminate()
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(patient(30)):
                 assert await process.wait() == 0
         finally:
             if process.returncode is None:

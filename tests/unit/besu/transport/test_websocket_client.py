@@ -16,6 +16,7 @@ from orchestrator.besu.transport.token_files import TokenFile
 from orchestrator.besu.transport.websocket_client import NodeSocket, Subscription
 from orchestrator.besu.transport.websocket_frames import MOST_FRAMES, BoundedConnection
 from tests.fakes.scripted_rpc import AnsweredError, ScriptedSocket
+from tests.patience import patient
 
 HASH = "0x" + "11" * 32
 GROUP = "DyAOiF/ynpc+JXa2YAGB0bCitSlOMNm+ShmB/7M6C4w="
@@ -283,7 +284,7 @@ async def test_a_flood_of_frames_without_messages_ends_the_connection(frame: byt
     ):
         socket.subscribe_heads()
         seen: list[BoundedConnection] = []
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(patient(5)):
             while not ended.is_set():
                 if isinstance(socket._connection, BoundedConnection):
                     seen.append(socket._connection)

@@ -16,6 +16,7 @@ from orchestrator.broker.nats.embedded import embedded_server, embedded_url
 from orchestrator.broker.nats.embedded_probe import stores
 from orchestrator.broker.port import Broker
 from orchestrator.engine.ports import BrokerError
+from tests.patience import patient
 from tests.servers import programs
 
 _PARENT = """
@@ -41,7 +42,7 @@ def is_running(process_id: int) -> bool:
 
 
 async def until_ended(process_id: int) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(patient(10)):
         while is_running(process_id):  # noqa: ASYNC110 - another process has no event to wait for
             await asyncio.sleep(0.01)
 
@@ -69,7 +70,7 @@ async def test_it_dies_with_a_killed_parent(tmp_path: Path) -> None:
         sys.executable, "-c", _PARENT, str(tmp_path / "q"), stdout=asyncio.subprocess.PIPE
     )
     assert parent.stdout is not None
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(patient(20)):
         process_id = int(await parent.stdout.readline())
     parent.kill()
     await parent.wait()
@@ -95,7 +96,7 @@ async def test_only_its_user_can_read_the_token(tmp_path: Path) -> None:
             assert stat.S_IMODE((tmp_path / "q" / name).stat().st_mode) == 0o600
         token, _, address = server.url.removeprefix("nats://").partition("@")
         assert len(token) > 20
-        limits = Limits(connect_seconds=1.0)
+        limits = Limits(connect_seconds=20.0)
         async with connect(f"nats://{address}", directory=tmp_path, limits=limits) as stranger:
             with pytest.raises(BrokerError, match="Authorization"):
                 await stranger.check()
@@ -115,10 +116,10 @@ async def test_a_server_that_died_is_started_again(tmp_path: Path) -> None:
         await broker.check()
         first = server.process_id
         os.kill(first, signal.SIGKILL)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(patient(20)):
             while server.process_id == first:  # noqa: ASYNC110 - the server keeps itself running, unasked
                 await asyncio.sleep(0.01)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(patient(20)):
             await request_until_stored(broker)
 
 
@@ -180,7 +181,7 @@ async def test_a_server_that_stores_nothing_any_more_is_started_again(
     monkeypatch.setattr(embedded, "stores", stores)
     async with embedded_server(tmp_path / "q") as server:
         first = server.process_id
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(patient(10)):
             while server.process_id == first:  # noqa: ASYNC110 - another process has no event to wait for
                 await asyncio.sleep(0.01)
         assert not is_running(first)
