@@ -9,7 +9,10 @@ import structlog
 from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadScopeScheduling
 
+from tests.servers.late_connections import close_late_connections
+
 pytest_plugins = ["tests.servers.fixtures"]
+close_late_connections()
 
 # How long an example takes says more about the machine than about the code. Where nobody looks at single runs, the same
 # examples are tried each time: a run that fails then fails again.

@@ -6,6 +6,7 @@ import io
 import json
 import socket
 import ssl
+from asyncio.selector_events import BaseSelectorEventLoop
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -22,6 +23,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from orchestrator.devnet import Devnet, DevnetError, running_devnet
 from orchestrator.devnet.accounts import enclave_key_of
 from orchestrator.devnet.servers.node_servers import MAX_BODY_BYTES
+from tests.servers.late_connections import ACCEPT_AS_IT_IS
 from tests.servers.ports import consecutive_ports
 from tests.unit.devnet.driving import DEFAULTS
 
@@ -81,8 +83,11 @@ async def test_a_taken_port_is_named(devnet: Devnet) -> None:
 
 
 @pytest.mark.parametrize("turns", range(5))
-async def test_a_connection_that_comes_while_a_port_closes_is_closed(turns: int) -> None:
+async def test_a_connection_that_comes_while_a_port_closes_is_closed(
+    turns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """However far it is accepted: Python 3.11 loses one that reaches a server which is closed already."""
+    monkeypatch.setattr(BaseSelectorEventLoop, "_accept_connection2", ACCEPT_AS_IT_IS)
     async with running_devnet(DEFAULTS) as devnet:
         port = int(devnet.nodes[0].http_url.rsplit(":", 1)[1])
         late = [socket.create_connection(("127.0.0.1", port)) for _ in range(5)]
