@@ -15,6 +15,7 @@ from confluent_kafka.admin import (
     AclOperation,
     AclPermissionType,
     AdminClient,
+    NewTopic,
     ResourcePatternType,
     ResourceType,
     ScramCredentialInfo,
@@ -28,7 +29,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from tests.patience import patient
+from tests.patience import patient, within
 from tests.servers import programs
 from tests.servers.loopback_server import LoopbackServer
 from tests.servers.ports import free_port
@@ -109,6 +110,20 @@ class KafkaServer(LoopbackServer):
                 future.result(patient(_CALL_SECONDS))
         return name
 
+    def create_topic(self, name: str, **config: str) -> None:
+        """Create a topic of one partition, with settings, which the server has when this returns.
+
+        The controller answers when the topic is in its log; the broker, which is asked, reads that log a moment later.
+        """
+        wanted = NewTopic(name, 1, 1, config={key.replace("_", "."): value for key, value in config.items()})
+        self.admin.create_topics([wanted])[name].result(patient(_CALL_SECONDS))
+        for _ in within(_CALL_SECONDS):
+            if name in self.admin.list_topics(timeout=patient(_CALL_SECONDS)).topics:
+                return
+            time.sleep(_POLL_SECONDS)
+        msg = f"the topic {name} is not there after {_CALL_SECONDS:g} s"
+        raise TimeoutError(msg)
+
     def allow(
         self, user: str, kind: ResourceType, name: str, *operations: AclOperation, prefixed: bool = False
     ) -> None:
@@ -124,16 +139,16 @@ class KafkaServer(LoopbackServer):
         for future in self.admin.create_acls(bindings).values():
             future.result(patient(_CALL_SECONDS))
         granted = AclBindingFilter(kind, name, pattern, f"User:{user}", "*", AclOperation.ANY, AclPermissionType.ALLOW)
-        deadline = time.monotonic() + patient(_CALL_SECONDS)
-        while not set(bindings) <= set(self.admin.describe_acls(granted).result(patient(_CALL_SECONDS))):
-            if time.monotonic() > deadline:
-                msg = f"what {user} was allowed is not in force after {_CALL_SECONDS:g} s"
-                raise TimeoutError(msg)
+        for _ in within(_CALL_SECONDS):
+            if set(bindings) <= set(self.admin.describe_acls(granted).result(patient(_CALL_SECONDS))):
+                return
             time.sleep(_POLL_SECONDS)
+        msg = f"what {user} was allowed is not in force after {_CALL_SECONDS:g} s"
+        raise TimeoutError(msg)
 
     def delete_topics(self, prefix: str) -> None:
         """Delete the topics whose names begin so."""
-        names = [name for name in self.admin.list_topics(timeout=_CALL_SECONDS).topics if name.startswith(prefix)]
+        names = [name for name in self.admin.list_topics(timeout=patient(_CALL_SECONDS)).topics if name.startswith(prefix)]
         if names:
             for future in self.admin.delete_topics(names).values():
                 try:

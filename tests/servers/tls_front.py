@@ -44,6 +44,7 @@ class Certificates:
 async def tls_front(certificates: Certificates, port: int) -> AsyncIterator[int]:
     """Stand before a plain server on loopback; yields the port that asks for certificates."""
     open_ones: set[asyncio.StreamWriter] = set()
+    passing: set[asyncio.Task[None]] = set()
 
     async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):
@@ -53,12 +54,16 @@ async def tls_front(certificates: Certificates, port: int) -> AsyncIterator[int]
         writer.close()
 
     async def accepted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        passing.add(task)
+        open_ones.add(writer)
         try:
             behind, to_behind = await asyncio.open_connection("127.0.0.1", port)
         except OSError:
             writer.close()
             return
-        open_ones.update((writer, to_behind))
+        open_ones.add(to_behind)
         await asyncio.gather(pass_on(reader, to_behind), pass_on(behind, writer))
 
     server = await asyncio.start_server(accepted, "127.0.0.1", 0, ssl=certificates.server_context(asks=True))
@@ -69,4 +74,5 @@ async def tls_front(certificates: Certificates, port: int) -> AsyncIterator[int]
         # Over TLS a farewell may not be answered any more, and what is not closed then is found open by another test.
         for writer in open_ones:
             writer.transport.abort()
-        await asyncio.gather(*(writer.wait_closed() for writer in open_ones), return_exceptions=True)
+        await asyncio.gather(*passing, return_exceptions=True)
+        await asyncio.sleep(0)

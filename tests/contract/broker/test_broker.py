@@ -26,12 +26,12 @@ async def triggers_of(broker: Broker) -> AsyncIterator[AsyncGenerator[Trigger, N
 
 
 async def take(triggers: AsyncIterator[Trigger], seconds: float = SECONDS) -> Trigger:
-    async with asyncio.timeout(seconds):
+    async with asyncio.timeout(patient(seconds)):
         return await anext(triggers)
 
 
 async def request_until_stored(broker: Broker, body: bytes) -> None:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(patient(60)):
         while True:
             try:
                 await broker.request(body)
@@ -48,7 +48,7 @@ async def publish_until_it_fails(broker: Broker) -> None:
 
 async def take_all(triggers: AsyncIterator[Trigger], count: int) -> set[bytes]:
     found: set[bytes] = set()
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(patient(60)):
         while len(found) < count:
             trigger = await anext(triggers)
             await trigger.acknowledge()
@@ -103,7 +103,7 @@ async def test_no_more_than_the_bound_is_in_flight(queue: "QueueUnderTest") -> N
         assert not done
         for trigger in held:
             await trigger.acknowledge()
-        async with asyncio.timeout(SECONDS):
+        async with asyncio.timeout(patient(SECONDS)):
             fifth = await waiting
         await fifth.acknowledge()
         bodies = {trigger.body for trigger in held} | {fifth.body}
@@ -190,7 +190,7 @@ async def test_a_published_event_reaches_subscribers(queue: "QueueUnderTest") ->
             await broker.publish("membership.change.accepted.v1", "event-1", first)
             await broker.publish("membership.change.started.v1", "event-2", second)
             seen: list[Received] = []
-            async with asyncio.timeout(SECONDS):
+            async with asyncio.timeout(patient(SECONDS)):
                 while not seen or seen[-1].message_id != "event-2":
                     seen.append(await received.get())
     assert [event.subject for event in (seen[0], seen[-1])] == [
@@ -214,7 +214,7 @@ async def test_nothing_is_lost_when_the_server_is_killed(queue: "QueueUnderTest"
         await request_until_stored(broker, b"after")
         expected = {b"%d" % number for number in range(100)} | {b"after"}
         found = {first.body}
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(patient(60)):
             while found != expected:
                 trigger = await anext(triggers)
                 await trigger.acknowledge()
@@ -247,7 +247,7 @@ async def test_events_go_on_after_the_server_was_killed(queue: "QueueUnderTest")
     async with queue.open(call_seconds=1.0) as broker:
         await broker.publish("membership.change.accepted.v1", "event-1", b"{1}")
         await queue.bounce()
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(patient(30)):
             while True:
                 try:
                     await broker.publish("membership.change.accepted.v1", "event-2", b"{2}")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from confluent_kafka import Producer
-from confluent_kafka.admin import AclOperation, NewTopic, ResourceType
+from confluent_kafka.admin import AclOperation, ResourceType
 
 from orchestrator.broker.connecting import connect
 from orchestrator.broker.names import Access, Limits, Names
@@ -187,13 +187,9 @@ async def until_it_says(broker: Broker, word: str) -> None:
 async def test_topics_of_others_are_used_as_they_are(kafka_server: KafkaServer, names: Names) -> None:
     """A message that a topic does not take is told as such for ever; requests that would be compacted are refused."""
 
-    def made(topic: str, **config: str) -> None:
-        wanted = NewTopic(topic, 1, 1, config={name.replace("_", "."): value for name, value in config.items()})
-        kafka_server.admin.create_topics([wanted])[topic].result(SECONDS)
-
-    await asyncio.to_thread(made, names.events, max_message_bytes="5000")
-    await asyncio.to_thread(made, names.dead, max_message_bytes="70000")
-    await asyncio.to_thread(made, names.requests, cleanup_policy="compact,delete")
+    await asyncio.to_thread(kafka_server.create_topic, names.events, max_message_bytes="5000")
+    await asyncio.to_thread(kafka_server.create_topic, names.dead, max_message_bytes="70000")
+    await asyncio.to_thread(kafka_server.create_topic, names.requests, cleanup_policy="compact,delete")
     async with opened(kafka_server.url, names) as broker, asyncio.timeout(patient(60)):
         assert await broker.largest_message() == 5000
         with pytest.raises(UnfitMessageError, match="larger than the server takes"):
