@@ -10,10 +10,11 @@ from orchestrator.besu.codec.management_contract import Method, encode_add_parti
 from orchestrator.devnet.encoding import from_base64
 from orchestrator.devnet.network.history import HISTORY_GROUP, make_history
 from orchestrator.devnet.private.execution_cache import ExecutionCache
+from tests.processor_time import quiet
 from tests.unit.devnet.driving import Driver
 
 LARGE_NETWORK = """
-import resource
+from pathlib import Path
 from orchestrator.devnet.config import DevnetConfig
 from orchestrator.devnet.emulation import Emulation
 from orchestrator.devnet.encoding import to_base64
@@ -24,7 +25,8 @@ for group in range(200):
     make_history(emulation.network, 250, privacy_group_id=to_base64(group.to_bytes(32)), members=20)
 assert all(len(node.timelines) == 200 for node in emulation.network.nodes)
 assert sum(len(timeline.records) for timeline in emulation.network.nodes[19].timelines.values()) == 200 * 251
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+# Not what getrusage says: that is at least what the process had that started this one.
+print(next(line.split()[1] for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")))
 """
 GIBIBYTE_IN_KIBIBYTES = 1024 * 1024
 
@@ -44,9 +46,9 @@ def test_ten_thousand_transactions_replay_in_two_seconds() -> None:
     driver.execute(encode_call(Method.LOCK), group=HISTORY_GROUP)
     driver.send(encode_add_participants(driver.abi, [driver.keys[2]]), group=HISTORY_GROUP)
     driver.network.nodes[2].cache = ExecutionCache()
-    started_at = time.process_time()
+    started_at = time.thread_time()
     driver.mine()
-    seconds = time.process_time() - started_at
+    seconds = quiet(time.thread_time() - started_at, 2)
 
     assert len(driver.network.nodes[2].timelines[from_base64(HISTORY_GROUP) or b""].records) == 10_003
     assert driver.root(3, group=HISTORY_GROUP) == driver.root(1, group=HISTORY_GROUP)

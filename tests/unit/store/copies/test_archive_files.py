@@ -1,4 +1,5 @@
 import os
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -10,9 +11,16 @@ from orchestrator.store.copies.archive_files import ArchiveFiles
 NOON = datetime(2026, 3, 4, 12, tzinfo=UTC)
 
 
+@pytest.fixture
+def _usual_umask() -> Iterator[None]:
+    before = os.umask(0o022)
+    yield
+    os.umask(before)
+
+
+@pytest.mark.usefixtures("_usual_umask")
 def test_files_are_closed_to_others_and_grow_to_a_bound(tmp_path: Path) -> None:
     """A day's lines are in one file, mode 0600 in a folder of mode 0700, until it is full; then in the next."""
-    os.umask(0o022)
     files = ArchiveFiles(tmp_path / "archive", lambda: NOON, largest_bytes=10)
     for line in ("12345", "67890", "later"):
         files.append([line])
