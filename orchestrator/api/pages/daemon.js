@@ -1,6 +1,8 @@
 // Talking to the daemon: reading, asking, and hearing what happens. Knows how old the picture is.
 
 const RECONNECT_MS = 2000;
+const OPEN_MS = 10_000;
+const QUIET_MS = 1500;
 const CHANGE_NEWS = ["accepted", "started", "progressed", "succeeded", "failed", "parked", "cancelled"];
 const GROUP_NEWS = ["locking", "locked", "unlocked", "members_changed", "diverged", "converged", "joining", "joined", "unextendable", "guarded", "addition_repeated", "addition_unexpected"];
 export const TYPES = [
@@ -63,20 +65,20 @@ export function listen(onEvent, onState) {
   }
 }
 
-/** Return the kept events of a change, oldest first. */
+/** Return the kept events of a change, oldest first: those that come before the open stream is quiet for a while. */
 export function eventsOf(changeId) {
   return new Promise((resolve) => {
     const found = [];
     const source = new EventSource(`/v1/events?change=${encodeURIComponent(changeId)}&last_event_id=0`);
-    let quiet = setTimeout(done, 1500);
-    function done() { source.close(); resolve(found); }
+    let quiet = setTimeout(done, OPEN_MS);
+    function done() { clearTimeout(quiet); source.close(); resolve(found); }
+    function wait() { clearTimeout(quiet); quiet = setTimeout(done, QUIET_MS); }
+    source.onopen = wait;
     source.onerror = done;
     for (const type of TYPES) {
       source.addEventListener(type, (message) => {
         found.push(JSON.parse(message.data));
-        clearTimeout(quiet);
-        if (found.length >= 500) done();
-        else quiet = setTimeout(done, 300);
+        if (found.length >= 500) done(); else wait();
       });
     }
   });

@@ -16,31 +16,39 @@ const ROUTES = [
 const SOON_MS = 500;
 const REFRESH_MS = 10_000;
 const OLD_SECONDS = 15;
+const PRESS_MS = 1000;
 
 let shown = null;
 let timer = null;
+let pressedUntil = 0;
 
 /** One visit of a view: it draws by `show`, and is asked to draw again when something happened. */
 class View {
   constructor(draw, parts) {
-    Object.assign(this, { draw, parts, about: {}, rest: false, drawing: false, missed: false });
+    Object.assign(this, { draw, parts, about: {}, rest: false, drawing: false, asked: false, missed: false, wanted: false });
   }
 
-  async again() {
-    if (this.drawing) { this.missed = true; return; }
+  /** Draw again: because somebody `asked`, or by itself, which waits for whoever has something in hand. */
+  async again(asked = true) {
+    if (this.drawing) { this.missed = true; this.wanted ||= asked; return; }
     this.drawing = true;
-    try {
-      await this.draw(this, ...this.parts);
-    } catch (error) {
-      if (shown === this) this.fail(error);
-    } finally {
-      this.drawing = false;
-    }
-    if (this.missed && shown === this) { this.missed = false; soon(); }
+    do {
+      Object.assign(this, { asked, missed: false, wanted: false });
+      try {
+        await this.draw(this, ...this.parts);
+      } catch (error) {
+        if (shown === this) this.fail(error);
+      }
+      asked = true;
+    } while (this.wanted && shown === this);
+    this.drawing = false;
+    if (this.missed && shown === this) soon();
   }
 
   show(...children) {
     if (shown !== this) return;
+    // Something may have been taken in hand while this was read.
+    if (!this.asked && (this.rest || busy())) { this.missed = true; return; }
     const main = document.getElementById("main");
     const place = main.querySelector("#stack") ?? make("div", { id: "stack" });
     place.replaceChildren(...children.filter(Boolean));
@@ -54,18 +62,22 @@ class View {
   }
 }
 
-/** Whether somebody types or chooses: what they have in hand is not taken away by a new drawing. */
+/** Whether somebody types, chooses, presses or waits: what they have in hand is not taken away by a new drawing. */
 function busy() {
   const main = document.getElementById("main");
   const held = main.contains(document.activeElement) && /^(INPUT|SELECT|TEXTAREA)$/.test(document.activeElement.tagName);
-  return held || main.querySelector(".plan button, .actions details[open], details[open] pre") !== null;
+  const typed = [...main.querySelectorAll("form:not(.filters) input")].some((input) => input.value !== input.defaultValue);
+  // A click on what is drawn anew between press and release is lost. A release outside of the window is not heard of.
+  return held || typed || Date.now() < pressedUntil
+    || main.querySelector(".plan button, .actions details[open], details[open] pre, button:disabled") !== null;
 }
 
 function soon(delay = SOON_MS) {
   if (timer !== null) return;
   timer = setTimeout(() => {
     timer = null;
-    if (shown && !shown.rest && !busy()) shown.again();
+    if (!shown || shown.rest) return;
+    if (busy()) soon(); else shown.again(false);
   }, delay);
 }
 
@@ -113,6 +125,8 @@ function say(connected) {
   place.className = connected ? "good" : "warn";
 }
 
+document.addEventListener("pointerdown", () => { pressedUntil = Date.now() + PRESS_MS; });
+for (const release of ["pointerup", "pointercancel"]) document.addEventListener(release, () => { pressedUntil = 0; });
 window.addEventListener("hashchange", () => { route(); document.getElementById("main").focus(); });
 setInterval(tellAge, 1000);
 setInterval(() => soon(), REFRESH_MS);

@@ -18,7 +18,7 @@ export function replayRate(view, change) {
       for (const event of events) {
         for (const entry of event.data.progress ?? []) note(view.rates, entry.member, event.time, entry.blocks_per_second);
       }
-      if (events.length) view.again();
+      if (events.length) view.again(false);
     });
   }
   return make("section", {}, make("h3", {}, "Replay"), make("div", { class: "charts" },

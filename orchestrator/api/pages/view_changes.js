@@ -20,10 +20,10 @@ export async function changes(view) {
     more.hidden = next === null;
   };
   more.addEventListener("click", async () => {
+    view.rest = true; // what was turned to stays until the view is left
     const following = await read(`/v1/changes?limit=50&before=${encodeURIComponent(next)}${filter}`);
     rows.push(...following.changes.map(changeRow));
     next = following.next;
-    view.rest = true; // what was turned to stays until the view is left
     draw();
   });
   draw();
