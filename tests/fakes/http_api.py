@@ -446,6 +446,7 @@ class FakeParts:
     rules: AccessRules = field(default_factory=AccessRules)
     web_tokens: WebTokens | None = None
     now: datetime = NOW
+    seconds: Callable[[], float] = time.monotonic
 
     def __post_init__(self) -> None:
         self.record.on_step = self._announce
@@ -478,7 +479,7 @@ class FakeParts:
     def application(self) -> web.Application:
         """Return the API on them."""
         self.authentication = Authentication(
-            self.rules, self.tokens, self.audit, self.web_tokens, lambda: self.now, time.monotonic
+            self.rules, self.tokens, self.audit, self.web_tokens, lambda: self.now, lambda: self.seconds()
         )
         return make_api(self.services(), self.authentication)
 

@@ -17,6 +17,7 @@ from orchestrator.client import (
     following,
 )
 from tests.fakes.http_api import make_change
+from tests.patience import patient
 
 
 class Scripted:
@@ -75,7 +76,7 @@ async def test_events_are_parsed(client: DaemonClient, scripted: Scripted) -> No
 async def test_following_resumes_behind_the_last_event(client: DaemonClient, scripted: Scripted) -> None:
     """A stream that ends is opened again behind the last event, and each piece of news wakes the follower."""
     scripted.streams += [stream(("1", "a"), ("2", "a")), stream(("3", "a"))]
-    async with asyncio.timeout(10), following(client, "change-1", pause_seconds=0.05) as news:
+    async with asyncio.timeout(patient(10)), following(client, "change-1", pause_seconds=0.05) as news:
         while len(scripted.asked) < 3:
             await news()
     assert [resumed for _, _, resumed in scripted.asked] == ["0", "2", "3"]

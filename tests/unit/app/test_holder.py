@@ -11,11 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.app import holder
 from orchestrator.app.holder import NameTakenError, holding
 from orchestrator.config import Config
 from orchestrator.store import Database, SqlChangeStore, SqlOutbox, migrate
 from tests.fakes.changes import a_change
 from tests.fakes.clock import START, JumpingClock
+from tests.patience import patient
 
 LEASE = timedelta(hours=1)
 # What `holding` does for a process of the same name, without what else belongs to a daemon.
@@ -70,11 +72,15 @@ async def test_two_processes_of_one_template_have_two_names(databases: tuple[Dat
         assert await stores[0].holds(lane)
 
 
-async def test_a_configured_name_is_refused_to_a_second_process(databases: tuple[Database, Database]) -> None:
+async def test_a_configured_name_is_refused_to_a_second_process(
+    databases: tuple[Database, Database], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """While one process runs under a configured name, another one does not start; afterwards it does."""
     stores = [SqlChangeStore(database, JumpingClock()) for database in databases]
+    monkeypatch.setattr(holder, "CONFIGURED_SECONDS", patient(30))  # the server may take a while to let a name go
     async with holding(configured("a"), databases[0], stores[0]):
-        with pytest.raises(NameTakenError, match="engine\\.replica 'a'"):
+        with monkeypatch.context() as soon, pytest.raises(NameTakenError, match="engine\\.replica 'a'"):
+            soon.setattr(holder, "CONFIGURED_SECONDS", 0.3)
             await AsyncExitStack().enter_async_context(holding(configured("a"), databases[1], stores[1]))
         async with holding(configured("b"), databases[1], stores[1]) as other:
             assert other.startswith("b#")
@@ -82,17 +88,20 @@ async def test_a_configured_name_is_refused_to_a_second_process(databases: tuple
         assert successor.startswith("a#")
 
 
-async def test_what_a_killed_process_held_is_taken_up_at_once(url: str, databases: tuple[Database, Database]) -> None:
+async def test_what_a_killed_process_held_is_taken_up_at_once(
+    url: str, databases: tuple[Database, Database], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """After SIGKILL the next process of the name has its lanes and leases, however long these would last."""
     store, outbox = SqlChangeStore(databases[0], JumpingClock()), SqlOutbox(databases[0])
     await store.accept(a_change("1"), "hash", ())
     config = configured()
+    monkeypatch.setattr(holder, "DERIVED_SECONDS", patient(30))  # the server may take a while to notice a death
     life = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", LIFE, f"{socket.gethostname()}/{config.api.listen}", url), stdout=subprocess.PIPE
     )
     assert life.stdout is not None
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(patient(30)):
             while line := await life.stdout.readline():
                 if line == b"held\n":
                     break
@@ -100,6 +109,6 @@ async def test_what_a_killed_process_held_is_taken_up_at_once(url: str, database
     finally:
         life.kill()
         await life.wait()
-    async with holding(config, databases[0], store) as holder:
-        assert len(await store.claim(holder=holder, lease=LEASE, limit=9, now=START)) == 1
-        assert await outbox.acquire_lease("relay", holder=holder, lease=LEASE, now=START)
+    async with holding(config, databases[0], store) as successor:
+        assert len(await store.claim(holder=successor, lease=LEASE, limit=9, now=START)) == 1
+        assert await outbox.acquire_lease("relay", holder=successor, lease=LEASE, now=START)

@@ -55,7 +55,7 @@ async def test_a_client_waits_for_news(client: Client, parts: FakeParts) -> None
     answer = await asked
     assert (await answer.json())["state"] == "locking"
     assert answer.headers["Preference-Applied"] == "wait"
-    assert parts.feed.readers == 0
+    await eventually(lambda: parts.feed.readers == 0)
 
 
 async def test_nobody_waits_for_what_is_news_already(client: Client, parts: FakeParts) -> None:

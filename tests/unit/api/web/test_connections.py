@@ -1,6 +1,7 @@
 """A client that opens connections and sends no request keeps none of them."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 
 import pytest
@@ -8,16 +9,23 @@ from aiohttp import web
 
 from orchestrator.api.web.connections import Connections
 from tests.fakes.http_api import FakeParts
+from tests.unit.api.resources.test_stream import eventually
 
+HEADER_SECONDS = 20.0
+IDLE_SECONDS = 40.0
 GET = b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
 
 
 class Served:
-    """The API behind a guard of its connections."""
+    """The API behind a guard of its connections, on a loop whose time the test moves on."""
 
     def __init__(self, connections: Connections, port: int) -> None:
         self.connections = connections
         self.port = port
+        self.passed = 0.0
+
+    def now(self) -> float:
+        return time.monotonic() + self.passed
 
     async def opened(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         return await asyncio.open_connection("127.0.0.1", self.port)
@@ -29,16 +37,23 @@ class Served:
         writer.close()
         return answer
 
+    async def only(self, count: int) -> None:
+        """Wait until the server has so many connections."""
+        await eventually(lambda: self.connections.open == count)
+
 
 @pytest.fixture
-async def served() -> AsyncIterator[Served]:
+async def served(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Served]:
     runner = web.AppRunner(FakeParts().application(), access_log=None)
     await runner.setup()
     assert runner.server is not None
-    connections = Connections(runner.server, most=4, header_seconds=0.2, idle_seconds=0.4)
-    listening = await asyncio.get_running_loop().create_server(connections, "127.0.0.1", 0)
+    connections = Connections(runner.server, most=4, header_seconds=HEADER_SECONDS, idle_seconds=IDLE_SECONDS)
+    loop = asyncio.get_running_loop()
+    listening = await loop.create_server(connections, "127.0.0.1", 0)
+    found = Served(connections, listening.sockets[0].getsockname()[1])
+    monkeypatch.setattr(loop, "time", found.now)
     try:
-        yield Served(connections, listening.sockets[0].getsockname()[1])
+        yield found
     finally:
         listening.close()
         await runner.cleanup()
@@ -57,6 +72,8 @@ async def test_a_connection_without_a_whole_header_is_closed(served: Served, sen
     reader, writer = await served.opened()
     writer.write(sent)
     assert b"200 OK" in await served.get()
+    await served.only(1)
+    served.passed += HEADER_SECONDS
     assert await closed(reader)
     assert served.connections.late == 1
     writer.close()
@@ -67,7 +84,8 @@ async def test_connections_have_a_bound(served: Served) -> None:
     silent = [await served.opened() for _ in range(4)]
     reader, writer = await served.opened()
     assert await closed(reader)
-    assert served.connections.refused == 1
+    assert (served.connections.refused, served.connections.open) == (1, 4)
+    served.passed += HEADER_SECONDS
     for one, _ in silent:
         assert await closed(one)
     assert b"200 OK" in await served.get()
@@ -81,5 +99,10 @@ async def test_a_kept_connection_serves_several_requests(served: Served) -> None
     for _ in range(3):
         writer.write(GET)
         assert b"200 OK" in await asyncio.wait_for(reader.readuntil(b"ok\n"), 60)
+    served.passed += HEADER_SECONDS  # which is for the first request only
+    writer.write(GET)
+    assert b"200 OK" in await asyncio.wait_for(reader.readuntil(b"ok\n"), 60)
+    served.passed += IDLE_SECONDS
     assert await closed(reader)
+    assert served.connections.late == 1
     writer.close()

@@ -10,6 +10,7 @@ from structlog.testing import capture_logs
 
 from orchestrator.api.callers.origins import SECURITY_HEADERS
 from tests.fakes.http_api import FakeParts, serving
+from tests.patience import patient
 
 HOST = b"Host: 127.0.0.1\r\n"
 
@@ -23,7 +24,7 @@ def port() -> Iterator[int]:
 async def answered(port: int, sent: bytes) -> tuple[int, dict[str, str], bytes]:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(sent)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(patient(10)):
         head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:-2])}
         body = await reader.readexactly(int(headers["content-length"]))
@@ -93,7 +94,7 @@ async def test_a_body_that_nobody_reads_and_that_can_not_be_unpacked_is_a_line_i
     with capture_logs() as entries:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(head)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(patient(10)):
             assert b" 200 " in await reader.readline()
             writer.write(b"no gzip.")
             await reader.read()  # the connection is closed

@@ -44,8 +44,9 @@ def _children() -> set[int]:
         if entry.name.isdigit():
             try:
                 fields = (entry / "stat").read_text().rpartition(")")[2].split()
+                arguments = (entry / "cmdline").read_bytes() if int(fields[1]) == own else b""
             except OSError:
                 continue
-            if int(fields[1]) == own and fields[0] != "Z" and b"orchestrator" in (entry / "cmdline").read_bytes():
+            if fields[0] != "Z" and b"orchestrator" in arguments:
                 found.add(int(entry.name))
     return found
