@@ -131,10 +131,13 @@ class DaemonProcess:
         found: list[dict[str, Any]] = self.get("/v1/changes")["changes"]
         return found
 
-    def settled(self, request_id: str, seconds: float = 60.0) -> dict[str, Any]:
-        """Return the change of a request once it ended or was parked."""
+    def settled(
+        self, request_id: str, seconds: float = 60.0, meanwhile: Callable[[], None] = lambda: None
+    ) -> dict[str, Any]:
+        """Return the change of a request once it ended or was parked; does something before each look."""
 
         def look() -> dict[str, Any] | None:
+            meanwhile()
             for change in self.changes():
                 resting = change["state"] in ("succeeded", "failed", "parked", "cancelled")
                 if change["request_id"] == request_id and resting:

@@ -9,8 +9,9 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
 
-from tests.acceptance.conftest import ENCLAVE_KEYS, DaemonProcess, DevnetProcess, trigger
+from tests.acceptance.conftest import ENCLAVE_KEYS, DaemonProcess, DevnetProcess, trigger, wait_until
 from tests.acceptance.test_main_job import publish, status_events
+from tests.patience import patient
 
 NEWCOMER = ENCLAVE_KEYS[2]
 
@@ -21,7 +22,7 @@ def command(daemon: DaemonProcess, *arguments: str) -> tuple[int, Any]:
         [sys.executable, "-m", "orchestrator", *arguments, "--json"],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=patient(60),
         check=False,
     )
     assert done.stdout, done.stderr
@@ -59,10 +60,13 @@ def test_a_closed_group_is_told_at_once_and_refused_everywhere(
     parked = daemon.settled("join")
     assert (parked["state"], parked["reason"]["slug"]) == ("parked", "block_not_replayable")
 
-    with urllib.request.urlopen(daemon.url + "/metrics", timeout=20) as response:  # noqa: S310 - loopback
-        metrics = response.read().decode()
-    assert "orchestrator_unextendable_groups 1.0" in metrics
-    assert "orchestrator_account_twice_blocks_total 0.0" not in metrics
+    def metrics() -> str:
+        with urllib.request.urlopen(daemon.url + "/metrics", timeout=patient(20)) as response:  # noqa: S310 - loopback
+            text: str = response.read().decode()
+        return text
+
+    wait_until("the metric of closed groups", lambda: "orchestrator_unextendable_groups 1.0" in metrics())
+    assert "orchestrator_account_twice_blocks_total 0.0" not in metrics()
 
     _, findings = command(daemon, "doctor", "--config", str(daemon.config))
     checks = {finding["check"]: finding for finding in findings["findings"]}

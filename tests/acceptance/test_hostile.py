@@ -38,6 +38,6 @@ async def test_a_lying_node_and_a_hostile_queue_stop_nobody(
         assert {body for _, body in letters} == set(hostile)
         accepted = await asyncio.to_thread(wait_until, "acceptance", daemon.changes)
         assert [change["request_id"] for change in accepted] == ["create"]
-        assert (await asyncio.to_thread(daemon.get, "/readyz"))["ready"]
+        await asyncio.to_thread(wait_until, "readiness", lambda: daemon.get("/readyz")["ready"])
         assert daemon.running.poll() is None
         assert "Traceback" not in await asyncio.to_thread(daemon.log.read_text)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from itertools import pairwise
 
 from tests.acceptance.conftest import ENCLAVE_KEYS, DaemonProcess, DevnetProcess, trigger
+from tests.patience import patient
 from tests.servers import programs
 from tests.servers.kafka_server import KafkaServer
 
@@ -50,7 +51,7 @@ def run(script: str, *arguments: str) -> str:
     """Run a program in the environment of others' clients; returns what it printed."""
     python = programs.interop() / ".venv" / "bin" / "python"
     done = subprocess.run(
-        [str(python), "-c", script, *arguments], capture_output=True, text=True, timeout=90, check=False
+        [str(python), "-c", script, *arguments], capture_output=True, text=True, timeout=patient(90), check=False
     )
     assert done.returncode == 0, done.stderr
     return done.stdout

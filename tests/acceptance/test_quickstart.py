@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.conftest import ENCLAVE_KEYS, process, wait_until
+from tests.patience import patient
 from tests.servers.ports import consecutive_ports, free_port
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "quickstart.md"
@@ -58,7 +59,7 @@ class Terminal:
 
     def read(self, path: str) -> str:
         """Return what the daemon answers."""
-        with urllib.request.urlopen(self.environment["ORCHESTRATOR_URL"] + path, timeout=20) as response:  # noqa: S310 - loopback
+        with urllib.request.urlopen(self.environment["ORCHESTRATOR_URL"] + path, timeout=patient(20)) as response:  # noqa: S310 - loopback
             text: str = response.read().decode()
         return text
 
@@ -70,7 +71,7 @@ class Terminal:
             env=self.environment,
             capture_output=True,
             text=True,
-            timeout=WAIT_SECONDS,
+            timeout=patient(WAIT_SECONDS),
             check=False,
         )
         assert done.returncode == 0, f"{text}\n{done.stdout}{done.stderr}"
@@ -120,7 +121,7 @@ def the_examples_work(terminal: Terminal, group: str) -> None:
         assert pausing.stdout.readline() == "writing\n"
         keys = " ".join(ENCLAVE_KEYS)
         assert terminal.run(f"{python} {EXAMPLES}/desired_members.py {url} {group} {keys}").startswith("succeeded")
-        assert pausing.communicate(timeout=WAIT_SECONDS)[0].split("\n") == ["paused", "writing again", ""]
+        assert pausing.communicate(timeout=patient(WAIT_SECONDS))[0].split("\n") == ["paused", "writing again", ""]
     first, second = terminal.run(f"sh {EXAMPLES}/ask.sh {url} remove_members {group} {ENCLAVE_KEYS[2]}").splitlines()
     assert json.loads(first)["change_id"] == json.loads(second)["change_id"]
     asked = terminal.run(f"node {EXAMPLES}/ask.js {url} set_members {group} {keys}").strip()

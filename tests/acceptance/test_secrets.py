@@ -11,7 +11,7 @@ import sys
 import threading
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from orchestrator.besu.client.own_markers import pooled_keys
 from orchestrator.broker.nats.embedded import embedded_url
 from orchestrator.store import migrate
 from tests.acceptance.conftest import ENCLAVE_KEYS, OWNER, OWNER_KEY, DevnetProcess, process, trigger, wait_until
+from tests.patience import patient
 from tests.servers.http_signers import Web3SignerServer, identifier_of
 from tests.servers.nats_server import NatsServer
 from tests.servers.ports import free_port
@@ -253,7 +254,7 @@ def test_no_secret_is_found_in_anything_that_a_run_leaves(
             [sys.executable, "-m", "orchestrator", *arguments],
             input=given,
             capture_output=True,
-            timeout=90,
+            timeout=patient(90),
             check=False,
             env={
                 **os.environ,
@@ -270,7 +271,7 @@ def test_no_secret_is_found_in_anything_that_a_run_leaves(
         if token:
             sent.add_header("Authorization", f"Bearer {token}")
         try:
-            with urllib.request.urlopen(sent, timeout=20) as answer:  # noqa: S310 - loopback
+            with urllib.request.urlopen(sent, timeout=patient(20)) as answer:  # noqa: S310 - loopback
                 found = answer.read(65536) if "events" not in path else answer.read(500)
                 outputs.append((path, str(answer.headers).encode() + found))
         except HTTPError as error:
@@ -308,6 +309,7 @@ def test_no_secret_is_found_in_anything_that_a_run_leaves(
             outputs += [(f"/proc of {pid}", content) for pid, content in children_of(running.pid).items()]
         outputs.append(("the log", log.read_bytes()))
         outputs.append(("the database", dumped(postgresql_url)))
+        queue.stop()  # it would take files away that were just found
         folders = [data, queue.directory / "jetstream"]
         outputs += [
             (str(path), path.read_bytes()) for folder in folders for path in folder.rglob("*") if path.is_file()
@@ -369,7 +371,7 @@ def test_no_secret_is_found_in_what_the_embedded_queue_and_a_refusing_gateway_le
         here = ["--config", str(config)]
 
         def ask(path: str) -> bytes:
-            with urllib.request.urlopen(f"http://127.0.0.1:{api}{path}", timeout=20) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{api}{path}", timeout=patient(20)) as answer:
                 outputs.append((path, answer.read()))
             return outputs[-1][1]
 
@@ -381,7 +383,7 @@ def test_no_secret_is_found_in_what_the_embedded_queue_and_a_refusing_gateway_le
             for path in ("/metrics", "/v1/attention", "/v1/webhooks", "/v1/dead-letters"):
                 ask(path)
             with process(["doctor", "--json", *here], tmp_path / "data" / "doctor.log", environment) as doctor:
-                assert doctor.wait(90) == 1
+                assert doctor.wait(patient(90)) == 1
             children = children_of(running.pid)
             assert any(b"nats-server" in content for content in children.values())
             outputs += [(f"/proc of {pid}", content) for pid, content in children.items()]
@@ -449,9 +451,13 @@ def who_asked(log: bytes) -> set[tuple[str, str, str]]:
 def children_of(pid: int) -> dict[int, bytes]:
     """Return command line and environment of a process's children, and of theirs."""
     found: dict[int, bytes] = {}
-    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-        found[int(child)] = Path(f"/proc/{child}/cmdline").read_bytes() + Path(f"/proc/{child}/environ").read_bytes()
-        found |= children_of(int(child))
+    with suppress(FileNotFoundError, ProcessLookupError):  # one that gives a token, say, ends at any time
+        for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+            with suppress(FileNotFoundError, ProcessLookupError):
+                found[int(child)] = b"".join(
+                    Path(f"/proc/{child}/{name}").read_bytes() for name in ("cmdline", "environ")
+                )
+            found |= children_of(int(child))
     return found
 
 

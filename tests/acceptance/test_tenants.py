@@ -8,13 +8,14 @@ from pathlib import Path
 
 from tests.acceptance.conftest import ENCLAVE_KEYS, DaemonProcess, DevnetProcess, Member, trigger
 from tests.acceptance.test_main_job import publish
+from tests.patience import patient
 
 TENANT_KEY = "VGVuYW50LUItb2YtdGhlLWZpcnN0LW5vZGUtMzItYnk="
 EXAMPLE = str(Path(__file__).parents[2] / "docs" / "examples" / "multi_tenancy.sh")
 
 
 def run(*arguments: str) -> str:
-    return subprocess.run(["sh", *arguments], check=True, capture_output=True, text=True, timeout=60).stdout
+    return subprocess.run(["sh", *arguments], check=True, capture_output=True, text=True, timeout=patient(60)).stdout
 
 
 def test_tenants_with_tokens_of_their_own_are_added_and_proven(

@@ -479,7 +479,7 @@ class FakeParts:
     def application(self) -> web.Application:
         """Return the API on them."""
         self.authentication = Authentication(
-            self.rules, self.tokens, self.audit, self.web_tokens, lambda: self.now, lambda: self.seconds()
+            self.rules, self.tokens, self.audit, self.web_tokens, lambda: self.now, self.seconds
         )
         return make_api(self.services(), self.authentication)
 

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.acceptance.conftest import ENCLAVE_KEYS, OWNER, OWNER_KEY, process, wait_until
+from tests.patience import patient
 from tests.servers import programs
 from tests.servers.nats_server import NatsServer
 from tests.servers.ports import free_port
@@ -45,7 +46,7 @@ class Interop:
     node: str
 
     def get(self, path: str) -> Any:
-        with urllib.request.urlopen(self.url + path, timeout=20) as answer:  # noqa: S310 - loopback
+        with urllib.request.urlopen(self.url + path, timeout=patient(20)) as answer:  # noqa: S310 - loopback
             return json.load(answer)
 
     def example(self, document: str, name: str) -> str:
@@ -82,7 +83,7 @@ class Interop:
 
     def _run(self, command: list[str], script: str, folder: Path) -> str:
         ran = subprocess.run(
-            command, input=script, text=True, capture_output=True, timeout=SECONDS, cwd=folder, check=False
+            command, input=script, text=True, capture_output=True, timeout=patient(SECONDS), cwd=folder, check=False
         )
         assert ran.returncode == 0, f"{ran.stderr}\n{ran.stdout}\n{self.log.read_text()[-2000:]}"
         return ran.stdout

@@ -9,6 +9,8 @@ from threading import Thread
 from typing import Any
 from urllib.parse import urlsplit
 
+from tests.patience import patient
+
 SECONDS = 20
 FIELD = "of_a_later_version"
 
@@ -36,7 +38,7 @@ def later_daemon(url: str, **words: str) -> Iterator[str]:
             headers = {
                 name: value for name, value in self.headers.items() if name.lower() not in ("host", "connection")
             }
-            connection = HTTPConnection(behind.hostname or "", behind.port, timeout=SECONDS)
+            connection = HTTPConnection(behind.hostname or "", behind.port, timeout=patient(SECONDS))
             connection.request(self.command, self.path, body, headers)
             answer = connection.getresponse()
             told = json.dumps(_later(json.loads(answer.read()), words)).encode()

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from tests.acceptance.conftest import wait_until
 from tests.acceptance.interop.conftest import DOCS, EXAMPLE, SECRET, Interop, Posted
+from tests.patience import patient
 
 
 def test_every_example_is_run() -> None:
@@ -48,7 +49,7 @@ def test_cloudevents_for_javascript_sends_over_nats(running: Interop) -> None:
     binary = script.replace("HTTP.structured", "HTTP.binary").replace("by-nats-js", "by-nats-js-binary")
     running.javascript(binary)
     assert running.asked("add-member3-by-nats-js-binary")["kind"] == "add_members"
-    told, _ = subscriber.communicate(timeout=30)
+    told, _ = subscriber.communicate(timeout=patient(30))
     assert subscriber.returncode == 0, told
     source, _, kind, change_id = told.splitlines()[-1].split()
     assert (source.partition(":")[0], kind, change_id) == (

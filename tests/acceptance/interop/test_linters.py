@@ -6,6 +6,7 @@ import urllib.request
 from pathlib import Path
 
 from tests.acceptance.interop.conftest import Interop
+from tests.patience import patient
 from tests.servers import programs
 
 
@@ -66,14 +67,14 @@ def test_the_parser_of_asyncapi_reads_the_document(running: Interop) -> None:
 
 def test_promtool_finds_nothing(running: Interop) -> None:
     """The metrics keep the habits that Prometheus' own linter looks for, and it parses all of them."""
-    with urllib.request.urlopen(f"{running.url}/metrics", timeout=20) as answer:  # noqa: S310 - loopback
+    with urllib.request.urlopen(f"{running.url}/metrics", timeout=patient(20)) as answer:  # noqa: S310 - loopback
         metrics = answer.read()
     assert b"orchestrator_" in metrics
     checked = subprocess.run(
         [programs.find_program("promtool"), "check", "metrics"],
         input=metrics,
         capture_output=True,
-        timeout=20,
+        timeout=patient(20),
         check=False,
     )
     assert (checked.returncode, checked.stdout + checked.stderr) == (0, b"")

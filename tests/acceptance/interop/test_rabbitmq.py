@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.acceptance.interop.conftest import Interop, interop
+from tests.patience import patient
 from tests.servers.rabbitmq_server import RabbitMQServer
 
 
@@ -65,7 +66,7 @@ def test_rhea_sends_requests_and_reads_events(running: Interop) -> None:
     assert subscriber.stdout.readline() == "subscribed\n"
     running.javascript(sender.replace(host, here))
     change = running.asked("add-member3-by-rhea")
-    told, _ = subscriber.communicate(timeout=30)
+    told, _ = subscriber.communicate(timeout=patient(30))
     assert subscriber.returncode == 0, told
     _, _, kind, change_id = told.splitlines()[-1].split()
     assert (kind, change_id) == ("membership.change.accepted.v1", change["change_id"])

@@ -14,6 +14,7 @@ import nats
 
 from tests.acceptance.conftest import wait_until
 from tests.acceptance.interop.conftest import Interop, interop
+from tests.patience import patient
 
 
 def newest_event(url: str) -> dict[str, Any] | None:
@@ -47,7 +48,7 @@ def test_a_daemon_on_anothers_subjects_says_so(running: Interop, tmp_path: Path)
     with interop(tmp_path, running.broker_url) as second:
         wait_until("the notice", lambda: not checks(second)["neighbours"]["ok"])
         assert first in checks(second)["neighbours"]["detail"]
-        with urllib.request.urlopen(f"{second.url}/metrics", timeout=20) as answer:  # noqa: S310 - loopback
+        with urllib.request.urlopen(f"{second.url}/metrics", timeout=patient(20)) as answer:  # noqa: S310 - loopback
             assert b"orchestrator_foreign_sources 1.0" in answer.read()
         logged = [json.loads(line) for line in second.log.read_text().splitlines() if line.startswith("{")]
         assert first in {line.get("other_source") for line in logged}
@@ -56,7 +57,7 @@ def test_a_daemon_on_anothers_subjects_says_so(running: Interop, tmp_path: Path)
         env=os.environ | {"ORCHESTRATOR_BROKER__URL": running.broker_url},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=patient(60),
         check=False,
     )
     assert asked.stdout, asked.stderr

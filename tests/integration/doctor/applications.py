@@ -7,6 +7,7 @@ from orchestrator.besu.client.mining import wait_mined
 from orchestrator.besu.codec.management_contract import MANAGEMENT_PROXY, Method, encode_call
 from orchestrator.besu.codec.private_transaction import PrivateTransaction
 from orchestrator.devnet import Devnet
+from tests.patience import patient
 
 OWNER = "0xfe3b557e8fb62b89f4916b721be55ceb828dbd73"
 # The well-known public development key of this account.
@@ -29,6 +30,6 @@ async def apply(devnet: Devnet, group: str, calls: Sequence[Method]) -> int:
                 chain_id=await node.chain_id(),
             )
             pmt_hash = await node.send_raw(sign_private_transaction(transaction, OWNER_KEY))
-            receipt = await wait_mined(node, pmt_hash, socket=None, timeout_seconds=10, poll_seconds=0.02)
+            receipt = await wait_mined(node, pmt_hash, socket=None, timeout_seconds=patient(10), poll_seconds=0.02)
             mined = receipt.block_number
     return mined

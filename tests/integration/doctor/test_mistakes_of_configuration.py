@@ -12,6 +12,7 @@ from orchestrator.cli.verbs.doctor import examine
 from orchestrator.config import load_config
 from orchestrator.devnet import Devnet, DevnetConfig, running_devnet
 from orchestrator.doctor.findings import Finding, Level
+from tests.patience import patient
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -49,7 +50,7 @@ class Network:
     async def found(self, mistakes: Mapping[int, Settings], head_within_seconds: float = 5.0) -> list[Finding]:
         """The warnings and errors about nodes; there is no account, and blocks faster than a second lead the clock."""
         self.configure(mistakes)
-        findings = await examine(load_config(self.file, {}), head_within_seconds=head_within_seconds)
+        findings = await examine(load_config(self.file, {}), head_within_seconds=patient(head_within_seconds))
         told = [f for f in findings if f.level in (Level.WARNING, Level.ERROR)]
         return [f for f in told if f.check not in {"account-key", "clock-skew"}]
 

@@ -44,7 +44,7 @@ def _patience() -> Iterator[None]:
 
 
 @pytest.fixture
-async def page(chromium_path: str, server: TestServer) -> AsyncIterator[Page]:  # noqa: ARG001 - see below
+async def page(chromium_path: str, server: TestServer) -> AsyncIterator[Page]:
     """A page of a fresh browser; complaints on its console fail the test.
 
     The server goes after it: a page that still asks complains of one that is away.

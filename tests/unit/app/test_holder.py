@@ -79,9 +79,10 @@ async def test_a_configured_name_is_refused_to_a_second_process(
     stores = [SqlChangeStore(database, JumpingClock()) for database in databases]
     monkeypatch.setattr(holder, "CONFIGURED_SECONDS", patient(30))  # the server may take a while to let a name go
     async with holding(configured("a"), databases[0], stores[0]):
-        with monkeypatch.context() as soon, pytest.raises(NameTakenError, match="engine\\.replica 'a'"):
+        with monkeypatch.context() as soon:
             soon.setattr(holder, "CONFIGURED_SECONDS", 0.3)
-            await AsyncExitStack().enter_async_context(holding(configured("a"), databases[1], stores[1]))
+            with pytest.raises(NameTakenError, match="engine\\.replica 'a'"):
+                await AsyncExitStack().enter_async_context(holding(configured("a"), databases[1], stores[1]))
         async with holding(configured("b"), databases[1], stores[1]) as other:
             assert other.startswith("b#")
     async with holding(configured("a"), databases[1], stores[1]) as successor:

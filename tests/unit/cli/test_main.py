@@ -51,13 +51,19 @@ def test_heavy_libraries_are_not_loaded_for_the_help() -> None:
         "import sys; from orchestrator.cli import main; "
         "print(*{'aiohttp', 'pydantic', 'sqlalchemy', 'nats', 'eth_account', 'structlog', 'rlp'} & set(sys.modules))"
     )
-    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=patient(30), check=True)
+    run = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=patient(30), check=True
+    )
     assert run.stdout.strip() == ""
 
 
 def test_the_module_can_be_run() -> None:
     """`python -m orchestrator` is the same command."""
     run = subprocess.run(
-        [sys.executable, "-m", "orchestrator", "--version"], capture_output=True, text=True, timeout=patient(30), check=True
+        [sys.executable, "-m", "orchestrator", "--version"],
+        capture_output=True,
+        text=True,
+        timeout=patient(30),
+        check=True,
     )
     assert run.stdout.strip() == __version__
