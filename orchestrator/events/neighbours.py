@@ -56,15 +56,18 @@ class Neighbours:
 
     async def run(self) -> None:
         """Look until cancelled."""
+        after_failure = EVERY_SECONDS
         while True:
             seconds = EVERY_SECONDS
             with contained("neighbours"):
                 try:
                     await self.look()
+                    after_failure = EVERY_SECONDS
                 except (StoreError, BrokerError) as error:
-                    # Whoever runs the queue may not let us look; asking again all the time would fill its log.
+                    # Whoever runs the queue may not let us look; asking again all the time would fill its log. A queue
+                    # that is only slow to answer at the start tells as little, and is asked again soon.
                     _log.debug("not known who else publishes events here", reason=str(error))
-                    seconds = REFUSED_SECONDS
+                    seconds, after_failure = after_failure, min(2 * after_failure, REFUSED_SECONDS)
             await self._clock.sleep(seconds)
 
     async def look(self) -> None:

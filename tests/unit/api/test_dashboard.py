@@ -59,6 +59,7 @@ async def page(chromium_path: str, server: TestServer) -> AsyncIterator[Page]:
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=chromium_path, args=["--no-sandbox"])
         opened = await browser.new_page()
+        opened.set_default_timeout(patient(30) * 1000)
         opened.on("console", note)
         opened.on("pageerror", lambda error: complaints.append(str(error)))
         yield opened
@@ -104,6 +105,7 @@ async def test_a_person_signs_in_and_out(chromium_path: str, parts: FakeParts) -
     async with Server(parts.application()) as server, async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=chromium_path, args=["--no-sandbox"])
         page = await browser.new_page()
+        page.set_default_timeout(patient(30) * 1000)
         await page.goto(str(server.make_url("/")))
         await expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
         await page.get_by_label("Token").fill("wrong")

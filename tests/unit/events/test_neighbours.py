@@ -8,7 +8,7 @@ from structlog.testing import capture_logs
 
 from orchestrator.engine.intake.requests import OWN_SOURCE
 from orchestrator.engine.ports import BrokerError
-from orchestrator.events.neighbours import MOST_REMEMBERED, Neighbours
+from orchestrator.events.neighbours import MOST_REMEMBERED, REFUSED_SECONDS, Neighbours
 from tests.fakes.clock import JumpingClock
 
 
@@ -77,15 +77,24 @@ async def test_no_number_of_sources_is_too_many(queue: Queue, neighbours: Neighb
     assert len(neighbours.sources) == MOST_REMEMBERED
 
 
-async def test_a_queue_that_does_not_answer_is_asked_again(queue: Queue, neighbours: Neighbours) -> None:
-    """Looking goes on when the queue is away, or does not let us look."""
+async def test_a_queue_that_does_not_answer_is_asked_again(queue: Queue) -> None:
+    """Soon when it is away for a moment; at last seldom when it never lets us look; and as ever when it did."""
+    pauses: list[float] = []
+
+    class Clock(JumpingClock):
+        async def sleep(self, seconds: float) -> None:
+            pauses.append(seconds)
+            if len(pauses) == 7:
+                queue.failure = None
+                queue.publish("urn:other")
+            await super().sleep(seconds)
+
     queue.failure = BrokerError("away")
+    neighbours = Neighbours(queue, own, Clock())
     looking = asyncio.create_task(neighbours.run())
-    await asyncio.sleep(0)
-    queue.failure = None
-    queue.publish("urn:other")
-    for _ in range(100):
+    while len(pauses) < 8:  # noqa: ASYNC110 - the clock jumps
         await asyncio.sleep(0)
-    assert neighbours.sources == ("urn:other",)
     looking.cancel()
     await asyncio.wait([looking])
+    assert pauses[:8] == [20.0, 40.0, 80.0, 160.0, 320.0, REFUSED_SECONDS, REFUSED_SECONDS, 20.0]
+    assert neighbours.sources == ("urn:other",)
