@@ -13,7 +13,10 @@ from typing import Final
 import aiohttp
 import jwt
 import structlog
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
+
+from orchestrator.access.tokens import SIGNING_ALGORITHMS
 
 MOST_BYTES: Final = 256 * 1024
 MOST_KEYS: Final = 64
@@ -106,9 +109,13 @@ def keys_of(document: bytes) -> dict[str, Key]:
 def _public_key(entry: dict[str, object]) -> Key | None:
     if entry.get("kty") not in ("RSA", "EC", "OKP"):
         return None  # a secret key (oct) would verify what anybody signed who read the document
+    if "d" in entry or entry.get("alg") not in (None, *SIGNING_ALGORITHMS):
+        # A private key is none that only the issuer has; and of an RSA key the library looks for the primes, which takes
+        # a second for 8,192 bits and hours for as many as fit in.
+        return None
     try:
         key = jwt.PyJWK.from_dict(entry).key
-    except (jwt.PyJWTError, ValueError, TypeError, KeyError):
+    except (jwt.PyJWTError, ValueError, TypeError, KeyError, UnsupportedAlgorithm):
         return None
     if isinstance(key, rsa.RSAPublicKey):
         return key if key.key_size >= LEAST_RSA_BITS else None

@@ -16,7 +16,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from orchestrator.access.callers import EVERYTHING, Door, Role
 from orchestrator.api.callers.key_sets import AGAIN_SECONDS, FRESH_SECONDS, MOST_BYTES, KeySet, KeySetError, keys_of
 from orchestrator.api.callers.web_tokens import RefusedTokenError, WebTokenRules, WebTokens
+from tests.processor_time import assert_brief
 
+MOST_SECONDS_ON_THE_LOOP = 0.1
 NOW = datetime(2024, 11, 5, tzinfo=UTC)
 GROUP = "kAbelwaVW7okoEn1+okO+AbA4Hhz/7DaCOWVQz9nx5M="
 RSA_KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
@@ -165,6 +167,23 @@ async def test_a_secret_key_in_the_document_signs_nothing(document: Document) ->
     encrypting = {**KEYS[0], "use": "enc", "kid": "enc"}
     short = jwk(jwt.algorithms.RSAAlgorithm, weak, "short")
     assert set(keys_of(json.dumps({"keys": [*KEYS, secret, encrypting, short, 1, {}]}).encode())) == {"rsa", "ec", "ed"}
+
+
+def test_a_private_key_in_the_document_is_left_out_unread() -> None:
+    """Nobody who writes the document can have the daemon look for the primes of a number for seconds."""
+    digits = base64.urlsafe_b64encode(b"\xff" * 1_024).decode().rstrip("=")
+    private = {"kty": "RSA", "kid": "private", "n": digits, "e": "AQAB", "d": digits}
+    document = json.dumps({"keys": [*KEYS, private]}).encode()
+    found: list[set[str]] = []
+    assert_brief(lambda: found.append(set(keys_of(document))), MOST_SECONDS_ON_THE_LOOP)
+    assert found[-1] == {"rsa", "ec", "ed"}
+
+
+@pytest.mark.parametrize("algorithm", ["none", "HS256", "RSA-OAEP", "ES256K", 5, ["RS256"], {}])
+def test_a_key_for_something_else_is_left_out(algorithm: Any) -> None:
+    """What an entry says its key is for may be anything: the others' keys are read."""
+    strange = [{**entry, "kid": f"strange {number}", "alg": algorithm} for number, entry in enumerate(KEYS)]
+    assert set(keys_of(json.dumps({"keys": [*strange, *KEYS]}).encode())) == {"rsa", "ec", "ed"}
 
 
 @pytest.mark.parametrize(
