@@ -55,11 +55,17 @@ async def party_keys(session: aiohttp.ClientSession, url: str, tls: ssl.SSLConte
     """
     limit = aiohttp.ClientTimeout(total=SECONDS)
     try:
-        async with session.get(f"{url.rstrip('/')}/partyinfo/keys", timeout=limit, ssl=tls or True) as response:
-            body = await response.content.read(MAX_KEYS_BYTES + 1)
+        async with session.get(
+            f"{url.rstrip('/')}/partyinfo/keys", timeout=limit, ssl=tls or True, allow_redirects=False
+        ) as response:
+            body = b""
+            async for part in response.content.iter_chunked(MAX_KEYS_BYTES):
+                body += part
+                if len(body) > MAX_KEYS_BYTES:
+                    return None
     except (aiohttp.ClientError, OSError, TimeoutError):
         return None
-    if response.status != _OK or len(body) > MAX_KEYS_BYTES:
+    if response.status != _OK:
         return None
     try:
         listed = json.loads(body)["keys"]

@@ -1,5 +1,7 @@
 """Asking an enclave whether it is up, over real HTTP."""
 
+import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -7,10 +9,12 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from orchestrator.besu.client.enclave_probe import AGE_SECONDS, EnclaveProbe
+from orchestrator.besu.client.enclave_probe import AGE_SECONDS, MAX_KEYS_BYTES, EnclaveProbe
 from orchestrator.devnet.errors import RpcError
 from tests.fakes.guarded_network import guarded_network
 from tests.servers.ports import free_port
+
+_ELSEWHERE = {"Location": "http://" + "a" * 70 + "/"}
 
 
 @asynccontextmanager
@@ -22,11 +26,17 @@ async def an_enclave(statuses: list[int], listed: str | None = None) -> AsyncIte
 
     async def upcheck(_: web.Request) -> web.Response:
         status = statuses.pop(0) if len(statuses) > 1 else statuses[0]
-        headers = {"Location": "http://" + "a" * 70 + "/"} if status == 302 else {}
-        return web.Response(status=status, text="I'm up!", headers=headers)
+        return web.Response(status=status, text="I'm up!", headers=_ELSEWHERE if status == 302 else {})
 
-    async def party_keys(_: web.Request) -> web.Response:
-        return web.Response(text=listed) if listed is not None else web.Response(status=404)
+    async def party_keys(request: web.Request) -> web.StreamResponse:
+        if listed is None:
+            return web.Response(status=302 if statuses == [302] else 404, headers=_ELSEWHERE)
+        answer = web.StreamResponse()
+        await answer.prepare(request)
+        for start in range(0, len(listed), 40_000):  # as it may come in: piece after piece
+            await answer.write(listed[start : start + 40_000].encode())
+            await asyncio.sleep(0)
+        return answer
 
     application = web.Application()
     application.router.add_get("/upcheck", upcheck)
@@ -61,8 +71,10 @@ async def test_a_redirect_is_not_followed() -> None:
     """Where an answer points is asked by nobody; a name that no resolver takes ended the look with an exception."""
     async with an_enclave([302]) as url, aiohttp.ClientSession() as session:
         trouble = await EnclaveProbe(session, url).trouble()
+        keys = await EnclaveProbe(session, url).known_keys()
     assert trouble is not None
     assert "HTTP status 302" in trouble
+    assert keys is None
 
 
 async def test_an_enclave_that_answers_otherwise_is_no_better() -> None:
@@ -113,6 +125,16 @@ async def test_tessera_lists_the_keys_that_it_knows_a_host_of() -> None:
 async def test_a_list_that_is_none_says_nothing(listed: str | None) -> None:
     """Whatever else answers there, no key counts as unknown for it."""
     async with an_enclave([200], listed) as url, aiohttp.ClientSession() as session:
+        assert await EnclaveProbe(session, url).known_keys() is None
+
+
+async def test_a_long_list_is_read_to_its_end() -> None:
+    """It comes in many pieces; with the first one alone no key of a large network would be known."""
+    keys = [f"{number:044}" for number in range(10_000)]
+    listed = json.dumps({"keys": [{"key": key} for key in keys]})
+    async with an_enclave([200], listed) as url, aiohttp.ClientSession() as session:
+        assert await EnclaveProbe(session, url).known_keys() == frozenset(keys)
+    async with an_enclave([200], listed + " " * MAX_KEYS_BYTES) as url, aiohttp.ClientSession() as session:
         assert await EnclaveProbe(session, url).known_keys() is None
 
 
