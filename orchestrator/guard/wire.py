@@ -27,6 +27,7 @@ from orchestrator.besu.codec.management_contract import (
     decode_call,
 )
 from orchestrator.besu.codec.private_transaction import InvalidPrivateTransactionError, decode_private_transaction
+from orchestrator.besu.codec.rlp_items import decoded
 from orchestrator.membership.guard.received_bundles import BundledCall, ReceivedBundle
 from orchestrator.outside_text import told
 
@@ -83,7 +84,7 @@ def added_group(body: bytes) -> str | None:
         content = base64.b64decode(base64.b64decode(payload, validate=True), validate=True)
         if is_bundle(content[:TELLING_BYTES]):
             return None
-        raw, _version = rlp.decode(content)
+        raw, _version = decoded(content)
         transaction = decode_private_transaction(bytes(rlp.encode(raw))).transaction
         call = decode_call(transaction.data) if transaction.to == MANAGEMENT_PROXY else None
     except (
@@ -133,7 +134,7 @@ def transaction_in(body: bytes) -> PrivateCall | None:
     if not content or content[0] < FIRST_OF_LISTS:
         return NOTHING
     try:
-        items = rlp.decode(content)
+        items = decoded(content)
         if len(items) != 2 or not isinstance(items[0], list) or len(items[1]) != VERSION_BYTES:
             return NOTHING
         signed = decode_private_transaction(bytes(rlp.encode(items[0])))

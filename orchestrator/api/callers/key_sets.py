@@ -110,8 +110,8 @@ def _public_key(entry: dict[str, object]) -> Key | None:
     if entry.get("kty") not in ("RSA", "EC", "OKP"):
         return None  # a secret key (oct) would verify what anybody signed who read the document
     if "d" in entry or entry.get("alg") not in (None, *SIGNING_ALGORITHMS):
-        # A private key is none that only the issuer has; and of an RSA key the library looks for the primes, which takes
-        # a second for 8,192 bits and hours for as many as fit in.
+        # A private key is none that only the issuer has; and of an RSA key the library looks for the primes, which
+        # takes a second for 8,192 bits and hours for as many as fit in.
         return None
     try:
         key = jwt.PyJWK.from_dict(entry).key

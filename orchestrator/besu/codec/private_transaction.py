@@ -32,6 +32,7 @@ from orchestrator.besu.codec.identifiers import (
     privacy_group_id_from_bytes,
     privacy_group_id_to_bytes,
 )
+from orchestrator.besu.codec.rlp_items import decoded
 from orchestrator.besu.codec.transaction_fields import InvalidFieldError, read_fields
 
 USUAL_GAS_LIMIT: Final = 3_000_000
@@ -206,7 +207,7 @@ def decode_private_transaction(raw: bytes | str) -> SignedPrivateTransaction:
     if len(raw_bytes) > MAX_RAW_BYTES:
         raise InvalidPrivateTransactionError(f"{len(raw_bytes)} bytes are too many; at most {MAX_RAW_BYTES} are read")
     try:
-        items = rlp.decode(raw_bytes)
+        items = decoded(raw_bytes)
     except (rlp.exceptions.RLPException, RecursionError, ValueError) as error:
         raise InvalidPrivateTransactionError(f"the bytes are no RLP: {type(error).__name__}") from error
     if not isinstance(items, list | tuple) or len(items) != _ITEMS:
@@ -221,7 +222,7 @@ def signature_of(raw: bytes) -> tuple[int, int] | None:
     This is cheap: nothing else is read, and the signature is not verified.
     """
     try:
-        items = rlp.decode(raw)
+        items = decoded(raw)
         r, s = items[7], items[8]
     except (rlp.exceptions.RLPException, RecursionError, ValueError, TypeError, IndexError):
         return None
