@@ -1,6 +1,7 @@
 """NATS JetStream as the message queue: one work-queue stream for triggers, one for dead letters, one for events."""
 
 import hashlib
+import re
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import aclosing, contextmanager, suppress
 from functools import partial
@@ -27,6 +28,9 @@ from orchestrator.membership.news.status import EventType
 from orchestrator.outside_text import one_line
 
 _ONE_NOW: Final = b'{"batch": 1, "no_wait": true}'
+_LETTER_ID: Final = re.compile(r"[1-9][0-9]{0,18}\Z", re.ASCII)
+"""A place in the stream, spelled as it is listed and in no other way: the server knows a replay by it."""
+
 _CLOUD_EVENT: Final = {"content-type": "application/cloudevents+json"}
 
 _log = structlog.get_logger(__name__)
@@ -176,11 +180,13 @@ class NatsBroker:
 
     async def replay(self, letter_id: str) -> None:
         """See `Broker.replay`."""
+        if not _LETTER_ID.match(letter_id):
+            raise KeyError(letter_id)
         session = await self._link.session()
         with as_broker_errors(QUEUE, "reading a dead letter"):
             try:
                 found = await session.jetstream.get_msg(session.dead, seq=int(letter_id))
-            except (NotFoundError, ValueError):
+            except NotFoundError:
                 raise KeyError(letter_id) from None
         came_with = {name.lower(): value for name, value in _headers_of(found).items()}
         inlet, headers = inlet_of(came_with, self._names.inlets), original_headers(came_with)
