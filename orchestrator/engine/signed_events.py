@@ -25,6 +25,9 @@ BOUND: Final = ("id", "source", "type", "time", "subject")
 AHEAD: Final = timedelta(minutes=5)
 """So far another machine's clock may be before ours."""
 
+MOST_HEADER_CHARACTERS: Final = 8192
+"""Of a JWS's header, which is read again with each key that may have signed it; those in use have a hundred."""
+
 _CONTENT: Final = ("data", "data_base64", "datacontenttype")
 
 
@@ -67,6 +70,8 @@ def signature_of(event: CloudEvent) -> tuple[str, str]:
     if not is_signed(event):
         raise InvalidEventError("datacontenttype", f"must be {JOSE_TYPE}: what comes in here must be signed")
     jws = _text_of(event)
+    if len(jws.partition(".")[0]) > MOST_HEADER_CHARACTERS:
+        raise InvalidEventError("data", f"has a header of more than {MOST_HEADER_CHARACTERS} characters")
     try:
         header = jwt.get_unverified_header(jws)
     except (jwt.PyJWTError, ValueError, TypeError, RecursionError):

@@ -22,6 +22,9 @@ from orchestrator.engine.intake.senders import KeysAwayError, Sender, Senders, o
 from orchestrator.engine.ports import Trigger
 from orchestrator.engine.signed_events import signed_event
 from tests.fakes.clock import START
+from tests.processor_time import assert_brief
+
+MOST_SECONDS_ON_THE_LOOP = 0.1
 
 ED25519 = ed25519.Ed25519PrivateKey.generate()
 KEYS: dict[str, PrivateKey] = {
@@ -171,6 +174,20 @@ def jws_of(payload: bytes) -> dict[str, Any]:
 def test_what_is_no_signed_request_is_told(document: dict[str, Any], words: str) -> None:
     """Each other shape is refused with the reason."""
     assert refusal(document).startswith(words)
+
+
+def test_the_worst_header_is_refused_in_little_time() -> None:
+    """It would be read again with the key of each sender that calls its key the same."""
+    header = b'{"alg":"EdDSA","kid":"main","x":[' + b"{}," * 45_000 + b"{}]}"
+    jws = ".".join(base64.urlsafe_b64encode(part).decode() for part in (header, b"{}", bytes(64)))
+    sent = trigger(event(datacontenttype="application/jose", data=jws))
+    senders = {INLET: [sender(f"org{number}", partial(main_key, ED25519)) for number in range(16)]}
+
+    def refused() -> None:
+        with pytest.raises(InvalidRequestError, match=r"data has a header of more than 8192 characters"):
+            request_by(senders, sent, START)
+
+    assert_brief(refused, MOST_SECONDS_ON_THE_LOOP)
 
 
 def test_a_key_has_to_be_named() -> None:
