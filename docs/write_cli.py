@@ -46,9 +46,9 @@ def written() -> str:
     known = {command.name for command in app.registered_commands} | {group.name for group in app.registered_groups}
     parts = [HEAD, _block("orchestrator", help_)]
     for verb in (verb for verb in verbs if verb in known):
-        words = [verb, "add"] if verb == "plan" else [verb]
-        output = runner.invoke(app, [*words, "--help"], prog_name="orchestrator").output
-        parts.append(_block(f"orchestrator {' '.join(words)}", output))
+        for words in [["plan", "add"], ["plan", "remove"]] if verb == "plan" else [[verb]]:
+            output = runner.invoke(app, [*words, "--help"], prog_name="orchestrator").output
+            parts.append(_block(f"orchestrator {' '.join(words)}", output))
     return "\n".join(parts)
 
 

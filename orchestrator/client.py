@@ -24,7 +24,7 @@ from pydantic import BaseModel, ValidationError
 
 from orchestrator.api.documents.access import MadeTokenDocument, TokenDocument, TokenPage
 from orchestrator.api.documents.changes import ChangeDetailDocument, ChangeDocument, ChangePage
-from orchestrator.api.documents.forecasts import ForecastDocument
+from orchestrator.api.documents.forecasts import ForecastDocument, RemovalForecastDocument
 from orchestrator.api.documents.groups import GroupDocument, GroupPage
 from orchestrator.api.documents.names import NamesDocument
 from orchestrator.api.documents.overview import AttentionDocument, NodesDocument
@@ -124,8 +124,7 @@ class DaemonClient:
     ) -> ChangePage:
         """Return the newest changes, from the one after `before` on; `prefix` is what their ids begin with."""
         query = [("limit", str(limit)), *(("state", state) for state in states)]
-        if group is not None:
-            query.append(("group", path_id(group)))
+        query += [] if group is None else [("group", path_id(group))]
         query += [(name, value) for name, value in (("before", before), ("id", prefix)) if value]
         query += [("count", "true")] if count else []
         return _read(ChangePage, await self._call("GET", "/v1/changes", params=query))
@@ -164,10 +163,14 @@ class DaemonClient:
 
     async def forecast(self, privacy_group_id: str, members: Sequence[str]) -> ForecastDocument:
         """Return what is to be expected of adding members."""
+        path = f"/v1/groups/{path_id(privacy_group_id)}/forecast"
+        return _read(ForecastDocument, await self._call("GET", path, params=[("members", key) for key in members]))
+
+    async def removal_forecast(self, privacy_group_id: str, members: Sequence[str]) -> RemovalForecastDocument:
+        """Return whether members could be added again after a removal."""
+        path = f"/v1/groups/{path_id(privacy_group_id)}/forecast/removal"
         query = [("members", key) for key in members]
-        return _read(
-            ForecastDocument, await self._call("GET", f"/v1/groups/{path_id(privacy_group_id)}/forecast", params=query)
-        )
+        return _read(RemovalForecastDocument, await self._call("GET", path, params=query))
 
     async def dead_letters(self, limit: int) -> DeadLetterPage:
         """Return the oldest dead letters."""
@@ -230,10 +233,8 @@ class DaemonClient:
     ) -> AsyncIterator[ReceivedEvent]:
         """Yield status events until the stream ends; after `DaemonUnreachableError` resume behind the last one."""
         query = [("type", name) for name in types]
-        if group is not None:
-            query.append(("group", path_id(group)))
-        if change_id is not None:
-            query.append(("change", change_id))
+        query += [] if group is None else [("group", path_id(group))]
+        query += [] if change_id is None else [("change", change_id)]
         headers = {} if resume_id is None else {"Last-Event-ID": resume_id}
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=TIMEOUT_SECONDS, sock_read=SILENCE_SECONDS)
         try:

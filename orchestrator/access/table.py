@@ -63,6 +63,7 @@ ROUTES: Final[Mapping[tuple[str, str], Rule]] = {
     ("GET", "/v1/groups"): Rule(Role.VIEWER, Reach.LIST),
     ("GET", "/v1/groups/{group_id}"): Rule(Role.VIEWER, Reach.GROUP),
     ("GET", "/v1/groups/{group_id}/forecast"): Rule(Role.VIEWER, Reach.GROUP),
+    ("GET", "/v1/groups/{group_id}/forecast/removal"): Rule(Role.VIEWER, Reach.GROUP),
     ("PUT", "/v1/groups/{group_id}/members"): Rule(Role.OPERATOR, Reach.ASKED),
     ("GET", "/v1/attention"): Rule(Role.VIEWER, Reach.LIST),
     ("GET", "/v1/nodes"): _LOOK,

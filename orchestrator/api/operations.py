@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from orchestrator.api.access_operations import ACCESS_OPERATIONS
 from orchestrator.api.documents.changes import CancelDocument, ChangeDetailDocument, ChangeDocument, ChangePage
-from orchestrator.api.documents.forecasts import ForecastDocument
+from orchestrator.api.documents.forecasts import ForecastDocument, RemovalForecastDocument
 from orchestrator.api.documents.groups import DesiredMembers, GroupDocument, GroupPage
 from orchestrator.api.documents.names import NAME_PATTERN, GroupNameDocument, NamedGroup, NamesDocument
 from orchestrator.api.documents.overview import AttentionDocument, NodesDocument
@@ -66,6 +66,21 @@ _LIMIT = Parameter(
 
 def _query(name: str, description: str, **schema: Any) -> Parameter:
     return Parameter(name=name, place="query", description=description, schema=schema)
+
+
+def _forecast_of(whom: str) -> Parameter:
+    return Parameter(
+        name="members",
+        place="query",
+        description=f"{whom}, base64 or base64url; repeated for several.",
+        schema={
+            "type": "array",
+            "items": {"type": "string", "pattern": "^[A-Za-z0-9+/_-]{43,122}={0,2}$"},
+            "minItems": 1,
+            "maxItems": MOST_FORECAST,
+        },
+        required=True,
+    )
 
 
 _WEBHOOK = Parameter(
@@ -168,20 +183,17 @@ OPERATIONS: Final = (
         handler=groups.get_forecast,
         parameters=(
             _GROUP,
-            Parameter(
-                name="members",
-                place="query",
-                description="The enclave keys to add, base64 or base64url; repeated for several.",
-                schema={
-                    "type": "array",
-                    "items": {"type": "string", "pattern": "^[A-Za-z0-9+/_-]{43,122}={0,2}$"},
-                    "minItems": 1,
-                    "maxItems": MOST_FORECAST,
-                },
-                required=True,
-            ),
+            _forecast_of("The enclave keys to add"),
         ),
         answers={200: Answer(description="What is to be expected.", model=ForecastDocument)},
+        problems=(404, 422, 503),
+    ),
+    Operation(
+        method="GET",
+        path="/v1/groups/{group_id}/forecast/removal",
+        handler=groups.get_removal_forecast,
+        parameters=(_GROUP, _forecast_of("The enclave keys to remove")),
+        answers={200: Answer(description="Whether they could come back.", model=RemovalForecastDocument)},
         problems=(404, 422, 503),
     ),
     Operation(

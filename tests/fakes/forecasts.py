@@ -1,5 +1,9 @@
 """Forecasts with something of everything in them."""
 
+from dataclasses import replace
+
+from orchestrator.api.ports.forecasts import RemovalForeseen
+from orchestrator.membership.forecast.blocks import Examination
 from orchestrator.membership.forecast.durations import (
     BYTES_OF_A_SMALL_TRANSACTION,
     Durations,
@@ -10,12 +14,14 @@ from orchestrator.membership.forecast.durations import (
     expected,
     expected_lock,
 )
+from orchestrator.membership.forecast.returns import LeftGroup, Returns, return_at_risk
 from orchestrator.membership.forecast.senders import Bundle, SenderStanding
 from orchestrator.membership.forecast.verdict import Danger, Forecast, Risk, Scope, Unseen
 from orchestrator.membership.model import ExpectedReplay
 from orchestrator.membership.reasons.table import Reason
 from tests.fakes.http_api import GROUP, KEYS
 
+OTHER_GROUP = "DyAOiF/ynpc+JXa2YAGB0bCitSlOMNm+ShmB/7M6C4w="
 REPLAY = ExpectedReplay(enclave_key=KEYS[2], node="member3", blocks=40)
 
 
@@ -56,3 +62,18 @@ def an_unsafe_forecast(slug: str = "block_not_replayable", scope: Scope = Scope.
         unseen=(Unseen(enclave_key=KEYS[1], node="member2", detail="it does not answer"),),
         replays=(REPLAY,),
     )
+
+
+def a_closed_way() -> Returns:
+    """The new member's node left another group in block 7, and this one has transactions in 7 and 8."""
+    left = LeftGroup(privacy_group_id=OTHER_GROUP, block_number=7)
+    risk = return_at_risk(KEYS[2], "member3", left, {7, 8}, goes_on=None, earlier=False)
+    assert risk is not None
+    return Returns(at_risk=(risk,))
+
+
+def a_removal(*, refused: Reason | None = None, closed: bool = False) -> RemovalForeseen:
+    """Member 3 is removed, which has all that the group has; with a block that no node can replay, if wanted."""
+    addition = replace(a_safe_forecast(), replays=(replace(REPLAY, blocks=0, former=True),))
+    block = Examination(number=8, block_hash="0x8", flaws=(), unsettling=(), markers=1) if closed else None
+    return RemovalForeseen(addition=addition, refused=refused, closed_block=block)

@@ -19,7 +19,7 @@ from orchestrator.api.application import make_api
 from orchestrator.api.callers.authentication import AccessRules, Authentication
 from orchestrator.api.callers.web_tokens import WebTokens
 from orchestrator.api.ports.changes import ApiServices, BuriedMessage, Check, GroupListing, GroupStanding
-from orchestrator.api.ports.forecasts import Foreseen
+from orchestrator.api.ports.forecasts import Foreseen, RemovalForeseen
 from orchestrator.api.ports.overview import Attention, NodeStanding
 from orchestrator.api.web.connections import Connections
 from orchestrator.engine.intake.requests import ChangeRequest
@@ -31,6 +31,7 @@ from orchestrator.events.webhooks.control import WebhookStanding
 from orchestrator.membership.attempt import Action, Attempt, AttemptStatus
 from orchestrator.membership.errors import ConflictingRequestError
 from orchestrator.membership.forecast.durations import Durations
+from orchestrator.membership.forecast.returns import Returns
 from orchestrator.membership.forecast.verdict import Forecast
 from orchestrator.membership.model import Change, Effect, GroupView, Kind, MemberProgress, State, Verdict
 from orchestrator.membership.news.attention import Need
@@ -219,6 +220,8 @@ class FakeForecasts:
     found: Forecast | None = None
     preflight: Reason | None = None
     durations: Durations | None = None
+    returns: Returns = field(default_factory=Returns)
+    leaving: RemovalForeseen | None = None
     failure: Exception | None = None
     asked: list[tuple[str, tuple[str, ...]]] = field(default_factory=list)
 
@@ -229,7 +232,14 @@ class FakeForecasts:
             raise self.failure
         if self.found is None:
             return None
-        return Foreseen(forecast=self.found, preflight=self.preflight, durations=self.durations)
+        return Foreseen(forecast=self.found, preflight=self.preflight, durations=self.durations, returns=self.returns)
+
+    async def removal(self, privacy_group_id: str, members: Sequence[str]) -> RemovalForeseen | None:
+        """Return what is to be told of a removal."""
+        self.asked.append((privacy_group_id, tuple(members)))
+        if self.failure is not None:
+            raise self.failure
+        return self.leaving
 
 
 @dataclass

@@ -3,10 +3,16 @@
 from pydantic import Field
 
 from orchestrator.api.documents.shared import Document
-from orchestrator.api.ports.forecasts import Foreseen
+from orchestrator.api.ports.forecasts import Foreseen, RemovalForeseen
 from orchestrator.membership.forecast.senders import Bundle
 from orchestrator.membership.forecast.verdict import Outlook, Scope
-from orchestrator.membership.news.forecast_document import forecast_data
+from orchestrator.membership.news.forecast_document import (
+    danger_data,
+    forecast_data,
+    removal_verdict,
+    returns_data,
+    unseen_data,
+)
 from orchestrator.membership.news.status import reason_data
 
 
@@ -73,6 +79,17 @@ class UnseenDocument(Document):
     detail: str
 
 
+class ReturnDocument(Document):
+    """A group that a new member's node has left, and to which it can't return after the addition."""
+
+    enclave_key: str = Field(description="The new member.")
+    node: str
+    privacy_group_id: str = Field(description="The group that its node has left.")
+    left_block: int = Field(description="The block in which it left.")
+    certain: bool = Field(description="Whether that is certain; else it depends on what could not be seen.")
+    detail: str = Field(description="Why, for a person.")
+
+
 class ExpectedDocument(Document):
     """How long something will take, in seconds."""
 
@@ -117,6 +134,9 @@ class ForecastDocument(Document):
     dangers: list[DangerDocument]
     risks: list[RiskDocument]
     unseen: list[UnseenDocument]
+    returns: list[ReturnDocument] = Field(
+        default=[], description="Groups that new members' nodes can't return to after it. They refuse nothing."
+    )
     preflight: ForecastReasonDocument | None = Field(
         default=None, description="Why the daemon would not begin it now; null when it would."
     )
@@ -128,6 +148,49 @@ class ForecastDocument(Document):
 def forecast_document(found: Foreseen) -> ForecastDocument:
     """Return what would come of an addition as the API shows it."""
     preflight = None if found.preflight is None else reason_data(found.preflight)
-    return ForecastDocument.model_validate(
-        forecast_data(found.forecast) | {"preflight": preflight, "durations": found.durations}
+    data = forecast_data(found.forecast)
+    more = {
+        "preflight": preflight,
+        "durations": found.durations,
+        "returns": returns_data(found.returns),
+        "unseen": unseen_data((*found.forecast.unseen, *found.returns.unseen)),
+    }
+    return ForecastDocument.model_validate(data | more)
+
+
+class RemovalForecastDocument(Document):
+    """Whether members could be added again after a removal, as things stand; looked at, and nothing changed."""
+
+    privacy_group_id: str
+    block_number: int = Field(description="The block through which the group's history was looked at.")
+    members: list[str] = Field(description="Enclave keys of those who would be removed.")
+    outlook: Outlook = Field(description="safe; unsafe; unknown: nothing seen speaks against it, not all was seen.")
+    verdict: str = Field(description="The same for a person: why not and what to do, or what keeps it so.")
+    dangers: list[DangerDocument] = Field(description="What would go wrong when they are added again.")
+    unseen: list[UnseenDocument]
+    closed_block: int | None = Field(
+        description="The first block of the group that no node can replay: only a node that has the group's history "
+        "can take it. Null when there is none."
+    )
+    preflight: ForecastReasonDocument | None = Field(
+        description="Why the daemon would not begin the removal now; null when it would."
+    )
+
+
+def removal_document(found: RemovalForeseen) -> RemovalForecastDocument:
+    """Return whether members could be added again as the API shows it."""
+    addition = found.addition
+    outlook, verdict = removal_verdict(addition, found.refused)
+    return RemovalForecastDocument.model_validate(
+        {
+            "privacy_group_id": addition.privacy_group_id,
+            "block_number": addition.block_number,
+            "members": [replay.enclave_key for replay in addition.replays],
+            "outlook": outlook,
+            "verdict": verdict,
+            "dangers": [danger_data(danger) for danger in addition.dangers],
+            "unseen": unseen_data(addition.unseen),
+            "closed_block": None if found.closed_block is None else found.closed_block.number,
+            "preflight": None if found.preflight is None else reason_data(found.preflight),
+        }
     )

@@ -91,6 +91,22 @@ function chosen(text) {
   return text.split(/[\s,]+/).filter(Boolean).map((word) => keys.get(word) ?? word);
 }
 
+/** Return whether members could be added again after their removal, in paragraphs; not knowing it prevents nothing. */
+async function wayBack(group, leaving) {
+  const query = leaving.map((key) => `members=${encodeURIComponent(key)}`).join("&");
+  try {
+    const found = await read(`/v1/groups/${pathId(group.privacy_group_id)}/forecast/removal?${query}`);
+    const said = [make("p", { class: found.outlook === "safe" ? "quiet" : "warn" }, `To add them again later: ${found.verdict}`)];
+    if (found.closed_block !== null) {
+      said.push(make("p", { class: "warn" }, `No node can replay block ${found.closed_block} of the group: a key on another node, or a node whose data was deleted, can't come in their place.`));
+    }
+    return said;
+  } catch (error) {
+    if (error.status === 401) throw error;
+    return [make("p", { class: "warn" }, `Whether they could be added again is not known: ${error.message}`)];
+  }
+}
+
 /** Return what would happen, in paragraphs, and whether it would do harm. */
 async function forecast(group, kind, wanted) {
   const said = [];
@@ -117,7 +133,12 @@ async function forecast(group, kind, wanted) {
     for (const member of found.members) {
       said.push(make("p", { class: "quiet" }, identifier(member.enclave_key), ` replays ${member.blocks_to_replay} blocks, ${member.transactions_to_replay} transactions`));
     }
+    for (const way of found.returns ?? []) {
+      said.push(make("p", { class: "warn" }, identifier(way.enclave_key), ` ${way.certain ? "can't" : "may not"} return to group `, identifier(way.privacy_group_id), ` after it: ${way.detail}`));
+    }
   }
+  const leaving = going.filter((key) => present.has(key));
+  if (leaving.length) said.push(...(await wayBack(group, leaving)));
   if (said.length === 0) said.push(make("p", {}, "Nothing would change: the group is so already."));
   return { told: said, unsafe };
 }

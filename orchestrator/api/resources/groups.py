@@ -1,14 +1,16 @@
 """``/v1/groups``: the groups as the nodes show them, and the desired set of members."""
 
+from collections.abc import Awaitable, Callable, Sequence
 from http import HTTPStatus
+from typing import TypeVar
 
 from aiohttp import web
 
 from orchestrator.access.callers import ForbiddenError
 from orchestrator.api.callers.authentication import caller_of_request
-from orchestrator.api.documents.forecasts import forecast_document
+from orchestrator.api.documents.forecasts import forecast_document, removal_document
 from orchestrator.api.documents.groups import DesiredMembers, GroupPage, group_document
-from orchestrator.api.documents.shared import path_id
+from orchestrator.api.documents.shared import Document, path_id
 from orchestrator.api.ports.forecasts import UnforeseenError
 from orchestrator.api.problems import ProblemError
 from orchestrator.api.reading import (
@@ -24,6 +26,8 @@ from orchestrator.api.resources.changes import SERVICES, accepted, json_response
 from orchestrator.api.resources.requests import idempotency_key
 from orchestrator.engine.intake.requests import InvalidRequestError, parse_request
 from orchestrator.membership.model import Kind
+
+T = TypeVar("T")
 
 
 async def list_groups(request: web.Request) -> web.Response:
@@ -62,11 +66,22 @@ async def get_group(request: web.Request) -> web.Response:
 
 async def get_forecast(request: web.Request) -> web.Response:
     """Forecast the addition of members: would every node be able to replay the group's history?"""
+    return await _foreseen(request, request.app[SERVICES].forecasts.forecast, forecast_document)
+
+
+async def get_removal_forecast(request: web.Request) -> web.Response:
+    """Tell before a removal whether the members could be added again after it."""
+    return await _foreseen(request, request.app[SERVICES].forecasts.removal, removal_document)
+
+
+async def _foreseen(
+    request: web.Request, look: Callable[[str, Sequence[str]], Awaitable[T | None]], shown: Callable[[T], Document]
+) -> web.Response:
     check_parameters(request, ("members",))
     privacy_group_id = _seen_group(request)
     members = member_keys(request, privacy_group_id)
     try:
-        found = await request.app[SERVICES].forecasts.forecast(privacy_group_id, members)
+        found = await look(privacy_group_id, members)
     except UnforeseenError as error:
         if error.passing:
             raise ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, "not-forecast", str(error)) from error
@@ -74,7 +89,7 @@ async def get_forecast(request: web.Request) -> web.Response:
     if found is None:
         detail = f"No configured node shows the group {privacy_group_id}."
         raise ProblemError(HTTPStatus.NOT_FOUND, "unknown-group", detail, "group_id")
-    return json_response(forecast_document(found))
+    return json_response(shown(found))
 
 
 async def put_members(request: web.Request) -> web.Response:

@@ -10,18 +10,19 @@ from orchestrator.cli.display.output import Exit, on_terminal, print_json, say, 
 from orchestrator.cli.display.words import ago, blocks
 
 if TYPE_CHECKING:
-    from orchestrator.api.documents.forecasts import DurationsDocument, ExpectedDocument, ForecastDocument
+    from orchestrator.api.documents.forecasts import (
+        DurationsDocument,
+        ExpectedDocument,
+        ForecastDocument,
+        RemovalForecastDocument,
+        UnseenDocument,
+    )
     from orchestrator.cli.display.words import Words
     from orchestrator.client import DaemonClient
 
 app = typer.Typer(help="Tell what would come of a change.", no_args_is_help=True)
 
 Bulk = Annotated[bool, typer.Option("--transactions", help="Name the public transactions, too.")]
-
-
-@app.callback()
-def _plan() -> None:
-    """Take the verbs as subcommands, though there is one."""
 
 
 @app.command()
@@ -48,6 +49,31 @@ def add(
     else:
         print_lines(forecast_lines(found, words, transactions=transactions))
     raise typer.Exit(exit_code(found))
+
+
+@app.command()
+def remove(
+    group: options.Group,
+    members: options.Members,
+    url: options.Url = options.DEFAULT_URL,
+    json: options.AsJson = False,
+) -> None:
+    """Tell whether members could be added again after a removal. Exit code 0: nothing seen speaks against it; 3: no."""
+
+    async def work(client: "DaemonClient") -> "tuple[RemovalForecastDocument, Words]":
+        from orchestrator.cli.references import references
+
+        known = await references(client, full=not on_terminal())
+        wanted, keys = await known.group(group), known.members(members)
+        known.check()
+        return await client.removal_forecast(wanted, keys), known.words
+
+    found, words = with_daemon(url, work)
+    if json:
+        print_json(found)
+    else:
+        print_lines(removal_lines(found, words))
+    raise typer.Exit(Exit.PARKED if found.outlook == "unsafe" else Exit.DONE)
 
 
 def exit_code(found: "ForecastDocument") -> Exit:
@@ -91,10 +117,33 @@ def forecast_lines(found: "ForecastDocument", words: "Words", *, transactions: b
             "have changed what private code read"
         )
         lines += [f"    transaction {name}" for name in risk.transactions if transactions]
-    for entry in found.unseen:
-        whom = words.member(entry.enclave_key) if entry.enclave_key else "all"
-        lines.append(f"  not seen: {whom}: {words.told(entry.detail)}")
-    return lines
+    for way in found.returns:
+        can, group = "can't" if way.certain else "may not", words.told(way.privacy_group_id)
+        whom = words.member(way.enclave_key)
+        lines.append(f"  warning: {whom} {can} return to group {group} after it: {words.told(way.detail)}")
+    return lines + _unseen_lines(found.unseen, words)
+
+
+def removal_lines(found: "RemovalForecastDocument", words: "Words") -> list[str]:
+    """Return in plain lines whether members could be added again, the verdict first."""
+    whom = ", ".join(map(words.member, found.members))
+    lines = [f"after a removal of {whom}: {words.told(found.verdict)}"]
+    if found.preflight is not None:
+        lines.append(f"  the removal would not begin now: {words.told(found.preflight.message)}")
+    lines += [f"  danger ({danger.scope}): {words.told(danger.reason.message)}" for danger in found.dangers]
+    if found.closed_block is not None:
+        lines.append(
+            f"  warning: no node can replay block {found.closed_block} of the group: a key on another node, or a node "
+            "whose data was deleted, can't come in their place"
+        )
+    return lines + _unseen_lines(found.unseen, words)
+
+
+def _unseen_lines(unseen: "list[UnseenDocument]", words: "Words") -> list[str]:
+    return [
+        f"  not seen: {words.member(entry.enclave_key) if entry.enclave_key else 'all'}: {words.told(entry.detail)}"
+        for entry in unseen
+    ]
 
 
 def duration_lines(found: "DurationsDocument", words: "Words") -> list[str]:
@@ -137,16 +186,19 @@ def print_lines(lines: list[str]) -> None:
         typer.echo(textwrap.fill(line, width, subsequent_indent=inner, break_long_words=False, break_on_hyphens=False))
 
 
-async def show_first(client: "DaemonClient", group: str, members: list[str], words: "Words") -> None:
-    """Show the forecast of an addition that is about to be asked for; that there is none prevents nothing.
+async def show_first(client: "DaemonClient", kind: str, group: str, members: list[str], words: "Words") -> None:
+    """Show the forecast of an addition or a removal that is about to be asked for; none prevents nothing.
 
     The daemon looks itself before it locks anything, and parks what must not be done.
     """
     from orchestrator.client import RefusedError
 
     try:
-        found = await client.forecast(group, members)
+        if kind == "add_members":
+            lines = forecast_lines(await client.forecast(group, members), words)
+        else:
+            lines = removal_lines(await client.removal_forecast(group, members), words)
     except RefusedError as error:
         say(f"no forecast: {error}")
         return
-    print_lines(forecast_lines(found, words))
+    print_lines(lines)

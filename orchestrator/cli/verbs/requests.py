@@ -175,10 +175,10 @@ def _ask(
         data = await _wanted(known, kind, group, members, name)
         data |= {"account": how.account, "deadline_seconds": how.deadline, "reason": reason, "transaction": transaction}
         data = {field: value for field, value in data.items() if value not in (None, [])}
-        if kind == "add_members" and not how.as_json and on_terminal():
+        if kind in ("add_members", "remove_members") and not how.as_json and on_terminal():
             from orchestrator.cli.verbs.plan import show_first
 
-            await show_first(client, data["privacy_group_id"], data["members"], known.words)
+            await show_first(client, kind, data["privacy_group_id"], data["members"], known.words)
         change = await client.ask(how.request_id or f"cli-{secrets.token_hex(12)}", data)
         asked.append(change)
         if name is not None:

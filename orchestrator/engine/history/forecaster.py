@@ -10,6 +10,7 @@ from orchestrator.engine.history.members import SeenMember, most_trusted
 from orchestrator.engine.history.newcomers import NewcomerReader, OtherSide
 from orchestrator.engine.history.ports import HistoryStore
 from orchestrator.engine.history.replays import NodeReplays
+from orchestrator.engine.history.returns import ReturnReader
 from orchestrator.engine.history.roots import NodeRoots
 from orchestrator.engine.history.senders import SenderReader
 from orchestrator.engine.history.splits import way_trouble
@@ -40,6 +41,7 @@ class Question:
         through: A block that has to be looked at, such as the one after the lock's; 0 for none.
         shown: What a node showed a moment ago, which need not be asked again: its name, the block and the group's root.
         stale_pmt: Marker of a stale addition that those who are added executed and the others refused; empty for none.
+        asks_others: Whether those are asked who can see a node that we can't; their answer keeps that node for us.
     """
 
     privacy_group_id: str
@@ -50,6 +52,7 @@ class Question:
     through: int = 0
     shown: tuple[str, int, str] = ("", 0, "")
     stale_pmt: str = ""
+    asks_others: bool = True
 
 
 class Forecaster:
@@ -63,6 +66,9 @@ class Forecaster:
         store: Keeps what was read.
         others: Asks about nodes of new members that we have no access to; None when nobody is to be asked.
         own: Tells of our own additions which group they were made to; None when nobody can.
+
+    Attributes:
+        returns: Tells what additions do to the ways back to groups that the new members' nodes left.
     """
 
     def __init__(
@@ -74,6 +80,7 @@ class Forecaster:
         roots = NodeRoots()
         self._senders = SenderReader(roots)
         self._newcomers = NewcomerReader(fleet, self._replays, roots, others)
+        self.returns = ReturnReader(fleet, store, self._replays, roots)
 
     async def forecast(self, question: Question) -> Forecast:
         """Return what is to be expected of an addition.
@@ -118,7 +125,12 @@ class Forecaster:
         senders = await self._senders.read(read.history, candidates, through)
         complete = _complete(read, through)
         newcomers = await self._newcomers.read(
-            read.history, question.to_add, staying, reference.record.logs, through, ask=complete
+            read.history,
+            question.to_add,
+            staying,
+            reference.record.logs,
+            through,
+            ask=complete and question.asks_others,
         )
         newcomers = await self._fallen(question, read.history, newcomers)
         return forecast(

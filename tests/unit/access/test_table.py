@@ -32,6 +32,7 @@ GET    /v1/events                             viewer    list
 GET    /v1/groups                             viewer    list
 GET    /v1/groups/{group_id}                  viewer    group
 GET    /v1/groups/{group_id}/forecast         viewer    group
+GET    /v1/groups/{group_id}/forecast/removal viewer    group
 GET    /v1/names                              viewer    list
 GET    /v1/nodes                              viewer    none
 GET    /v1/session                            viewer    none

@@ -19,7 +19,7 @@ from orchestrator.api.ports.overview import NodeStanding
 from orchestrator.membership.model import Mark, MemberProgress, State, Verdict
 from orchestrator.membership.news.attention import Need, Urgency
 from orchestrator.membership.news.status import EventType
-from tests.fakes.forecasts import a_safe_forecast, an_unsafe_forecast
+from tests.fakes.forecasts import a_closed_way, a_removal, a_safe_forecast, an_unsafe_forecast
 from tests.fakes.http_api import (
     GROUP,
     GROUP_IN_PATH,
@@ -308,6 +308,26 @@ async def test_an_addition_shows_its_forecast_first(page: Page, server: TestServ
     await expect(page.locator("h2").first).to_contain_text("add members")
     (change,) = parts.record.stored.values()
     assert change.members == (KEYS[2],)
+
+
+async def test_a_plan_tells_which_ways_back_are_closed(page: Page, server: TestServer, parts: FakeParts) -> None:
+    """An addition that keeps its member from another group, and a removal that can't be undone, say so before."""
+    parts.groups.known[GROUP] = standing(participants=KEYS[:2])
+    parts.nodes = {"member3": (KEYS[2],)}
+    parts.forecasts.found, parts.forecasts.returns = a_safe_forecast(), a_closed_way()
+    await page.goto(str(server.make_url(f"/#/groups/{GROUP_IN_PATH}")))
+    await page.get_by_label("Members").fill(KEYS[2])
+    look = page.get_by_role("button", name="show what would happen")
+    await look.click()
+    await expect(page.locator(".plan .warn")).to_contain_text("can't return to group")
+    await expect(page.locator(".plan button")).to_have_text("yes, add")
+    parts.forecasts.leaving = a_removal(closed=True)
+    await page.get_by_label("What").select_option("remove_members")
+    await page.get_by_label("Members").fill(KEYS[1])
+    await look.click()
+    await expect(page.locator(".plan")).to_contain_text("To add them again later: yes")
+    await expect(page.locator(".plan .warn")).to_contain_text("No node can replay block 8")
+    await expect(page.locator(".plan button")).to_have_text("yes, remove")
 
 
 async def test_a_group_shows_who_differs(page: Page, server: TestServer, parts: FakeParts) -> None:

@@ -15,7 +15,7 @@ from orchestrator.api.openapi import openapi_document
 from orchestrator.api.operation import EVENT_STREAM
 from orchestrator.api.operations import OPERATIONS
 from orchestrator.api.ports.changes import GroupStanding
-from tests.fakes.forecasts import an_unsafe_forecast
+from tests.fakes.forecasts import a_closed_way, a_removal, an_unsafe_forecast
 from tests.fakes.http_api import GROUP, FakeParts, Letter, make_change, make_parked_change, serving
 
 schema = schemathesis.openapi.from_dict(openapi_document())
@@ -29,7 +29,8 @@ def address() -> Iterator[str]:
     for change in (make_change("change-1"), make_parked_change("change-2")):
         parts.record.stored[change.change_id] = change
     parts.groups.known[GROUP] = GroupStanding(privacy_group_id=GROUP)
-    parts.forecasts.found = an_unsafe_forecast()
+    parts.forecasts.found, parts.forecasts.returns = an_unsafe_forecast(), a_closed_way()
+    parts.forecasts.leaving = a_removal(closed=True)
     parts.dead_letters.letters["7"] = Letter(letter_id="7", reason="why", body=b"{}")
     with serving(parts) as url:
         yield url

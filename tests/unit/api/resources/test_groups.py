@@ -9,7 +9,7 @@ from orchestrator.api.ports.changes import GroupStanding, MemberStanding
 from orchestrator.api.ports.forecasts import UnforeseenError
 from orchestrator.membership.model import Kind
 from orchestrator.membership.reasons.table import Reason
-from tests.fakes.forecasts import a_safe_forecast, an_unsafe_forecast, some_durations
+from tests.fakes.forecasts import a_closed_way, a_removal, a_safe_forecast, an_unsafe_forecast, some_durations
 from tests.fakes.http_api import GROUP, GROUP_IN_PATH, KEYS, FakeParts
 
 Client = TestClient[Any, Any]
@@ -116,6 +116,26 @@ async def test_a_forecast_tells_durations_and_preflight(client: Client, parts: F
     (replay,) = durations["replays"]
     assert replay["time"]["rough"]
     assert replay["blocks_behind"] > 1
+
+
+async def test_a_forecast_tells_which_ways_back_it_closes(client: Client, parts: FakeParts) -> None:
+    """The addition is safe, and the group to which the member can't return afterwards is named with the block."""
+    parts.forecasts.found, parts.forecasts.returns = a_safe_forecast(), a_closed_way()
+    found = await (await client.get(f"/v1/groups/{GROUP_IN_PATH}/forecast", params={"members": KEYS[2]})).json()
+    (way,) = found["returns"]
+    assert (found["outlook"], way["left_block"], way["certain"]) == ("safe", 7, True)
+
+
+async def test_a_removal_tells_whether_its_members_can_come_back(client: Client, parts: FakeParts) -> None:
+    """What it takes to add them again is told, with the block that keeps other nodes from coming in their place."""
+    parts.forecasts.leaving = a_removal(closed=True)
+    response = await client.get(f"/v1/groups/{GROUP_IN_PATH}/forecast/removal", params={"members": KEYS[2]})
+    found = await response.json()
+    assert (response.status, found["outlook"], found["closed_block"]) == (200, "safe", 8)
+    assert found["members"] == [KEYS[2]]
+    parts.forecasts.leaving = None
+    response = await client.get(f"/v1/groups/{GROUP_IN_PATH}/forecast/removal", params={"members": KEYS[2]})
+    assert response.status == 404
 
 
 @pytest.mark.parametrize(

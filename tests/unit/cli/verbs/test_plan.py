@@ -11,7 +11,14 @@ from orchestrator.api.ports.forecasts import UnforeseenError
 from orchestrator.membership.forecast.verdict import Forecast, Scope
 from orchestrator.membership.model import State
 from orchestrator.membership.reasons.table import Reason
-from tests.fakes.forecasts import a_safe_forecast, an_unsafe_forecast, some_durations
+from tests.fakes.forecasts import (
+    OTHER_GROUP,
+    a_closed_way,
+    a_removal,
+    a_safe_forecast,
+    an_unsafe_forecast,
+    some_durations,
+)
 from tests.fakes.http_api import GROUP, KEYS, FakeParts
 
 Run = Callable[..., Result]
@@ -88,3 +95,35 @@ def test_add_shows_the_forecast_on_a_terminal(run: Run, parts: FakeParts) -> Non
     assert "no forecast: No configured node shows the group" in unforeseen.stderr
     assert len(parts.record.stored) == 2
     assert "forecast" not in run("add", GROUP, KEYS[2], "--no-wait").stdout
+
+
+def test_a_plan_warns_of_a_way_back_that_the_addition_closes(run: Run, parts: FakeParts) -> None:
+    """It names the member, the group that its node left, and why; it refuses nothing."""
+    parts.forecasts.found = a_safe_forecast()
+    parts.forecasts.returns = a_closed_way()
+    result = run("plan", "add", GROUP, KEYS[2])
+    assert result.exit_code == 0
+    assert (
+        f"  warning: {KEYS[2]} can't return to group {OTHER_GROUP} after it: node member3 left it in" in result.stdout
+    )
+    assert json.loads(run("plan", "add", GROUP, KEYS[2], "--json").stdout)["returns"][0]["left_block"] == 7
+
+
+def test_a_plan_of_a_removal_says_whether_it_can_be_undone(run: Run, parts: FakeParts) -> None:
+    """0 and what keeps the way back open; 3 and the reason where there is none; a closed block is named in both."""
+    parts.forecasts.leaving = a_removal(closed=True)
+    result = run("plan", "remove", GROUP, KEYS[2])
+    assert result.exit_code == 0
+    assert result.stdout.startswith(f"after a removal of {KEYS[2]}: yes: they can be added again, as it is now.")
+    assert "warning: no node can replay block 8 of the group" in result.stdout
+    parts.forecasts.leaving = a_removal(refused=Reason(slug="contract_of_other_version", detail="it speaks bytes32[]"))
+    result = run("plan", "remove", GROUP, KEYS[2])
+    assert result.exit_code == 3
+    assert "no: they could not be added again as it is now, because of contract of other version" in result.stdout
+
+
+def test_remove_says_on_a_terminal_whether_it_can_be_undone(run: Run, parts: FakeParts) -> None:
+    """On a terminal that comes before the change is asked for."""
+    parts.forecasts.leaving = a_removal()
+    with patch("orchestrator.cli.verbs.requests.on_terminal", return_value=True):
+        assert "yes: they can be added again" in run("remove", GROUP, KEYS[2], "--no-wait").stdout
