@@ -227,6 +227,7 @@ async def assembled(config: Config, stopping: asyncio.Event, clock: Clock | None
         supervisor = Supervisor(store, worker, fleet, clock, lanes, stopping, leases, SystemRandom().random)
         intake = Intake(store, fleet, accounts, clock, new_id, admission_rules(config), turns, senders(config), tracer)
         metrics.watch_shares(lambda: supervisor.largest_share, lambda: turns.waiting)
+        metrics.watch_locks(lambda: supervisor.driven)
         metrics.watch_admission(intake.admission)
         yield Engine(
             database=database,

@@ -1,6 +1,6 @@
 """The daemon's own measurements, for ``/metrics``."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -176,6 +176,15 @@ class Metrics:
             registry=self.registry,
         )
         resting.set_function(waiting)
+
+    def watch_locks(self, driven: Callable[[], Collection[str]]) -> None:
+        """Show for how long the oldest lock of ours is held, of the groups that are worked on."""
+        held = Gauge(
+            "orchestrator_lock_held_seconds",
+            "For how long the oldest of our locks was seen held, of lanes driven now; 0 without one.",
+            registry=self.registry,
+        )
+        held.set_function(lambda: self._of_steps.held_seconds(driven()))
 
     def watch_callers(self, failures: Callable[[], int]) -> None:
         """Show how many times callers over HTTP were not accepted."""

@@ -2,7 +2,7 @@
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 from typing import Final
 
@@ -73,8 +73,25 @@ class StepMetrics:
             self._again.labels(slug)
             self._parked.labels(slug)
 
+        self._held: dict[str, float] = {}
+
+    def held_seconds(self, driven: Collection[str]) -> float:
+        """Return for how long the oldest of our locks was seen held, of groups that this replica works on now.
+
+        Args:
+            driven: Their ids: of what another replica took over nothing is heard here.
+        """
+        for group in [group for group in self._held if group not in driven]:
+            del self._held[group]
+        now = self._seconds()
+        return now - min(self._held.values(), default=now)
+
     def on_step(self, before: Change, after: Change) -> None:
         """Count a committed step."""
+        if after.leads and after.lock_block is not None and after.state not in RESTING:
+            self._held.setdefault(after.privacy_group_id, self._seconds())
+        elif before.leads:
+            self._held.pop(after.privacy_group_id, None)
         if before.lock_block is not None and after.lock_block is None and before.leads and after.effect is not None:
             self._locked.observe(after.effect.block_number - before.lock_block)
         if after.state is before.state:

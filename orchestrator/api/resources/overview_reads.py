@@ -11,7 +11,7 @@ from orchestrator.engine.node_ports import NodeError, NodeTraits
 from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.nodes.watcher import ChainWatcher
 from orchestrator.engine.record_ports import ChangeFilter
-from orchestrator.membership.model import ENDED, State
+from orchestrator.membership.model import ENDED, Change, State
 from orchestrator.membership.news.attention import (
     NodeLook,
     need_of_check,
@@ -19,11 +19,15 @@ from orchestrator.membership.news.attention import (
     needs_of_change,
     needs_of_group,
     ranked,
+    waits_under_lock,
 )
 from orchestrator.membership.news.group_news import GroupNews
 
 MOST_CHANGES: Final = 500
 """Parked changes, and changes at work, that are looked at: nobody reads more."""
+
+MOST_LOCKED: Final = 50
+"""Changes whose history is read for how long they have held a lock."""
 
 MOST_NEEDS: Final = 200
 AGE_SECONDS: Final = 1.0
@@ -104,7 +108,12 @@ class Overview:
             self._news.groups(),
             self._readiness.checks(),
         )
-        needs = [need for change in (*parked, *at_work) for need in needs_of_change(change, now)]
+        locked = await self._locked_since(at_work)
+        needs = [
+            need
+            for change in (*parked, *at_work)
+            for need in needs_of_change(change, now, locked.get(change.change_id))
+        ]
         needs += [
             need
             for group, told in news.items()
@@ -115,6 +124,21 @@ class Overview:
         needs += [need for look in self._looks(checks) if (need := need_of_node(look)) is not None]
         found = ranked(needs)
         return Attention(at=now, needs=found[:MOST_NEEDS], total=len(found))
+
+    async def _locked_since(self, at_work: Sequence[Change]) -> dict[str, datetime]:
+        """Return when the locks were seen of changes that don't get on under them: how long each is held."""
+        held = [change.change_id for change in at_work if waits_under_lock(change)][:MOST_LOCKED]
+        found = await asyncio.gather(*map(self._changes.whole, held))
+        times = {
+            whole.change.change_id: [
+                entry.at
+                for entry in whole.history
+                if (entry.from_state, entry.to_state) == (State.LOCKING, State.ADDING)
+            ]
+            for whole in found
+            if whole is not None
+        }
+        return {change_id: max(at) for change_id, at in times.items() if at}
 
     def _looks(self, checks: Sequence[Check]) -> list[NodeLook]:
         answering = {check.name: check.ok for check in checks}

@@ -7,7 +7,7 @@ is claimed again from its last commit.
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -97,6 +97,11 @@ class Supervisor:
     def running_lanes(self) -> int:
         """How many lanes are driven now."""
         return len(self._lanes)
+
+    @property
+    def driven(self) -> Collection[str]:
+        """The groups whose lanes are driven now."""
+        return self._lanes.keys()
 
     @property
     def largest_share(self) -> int:

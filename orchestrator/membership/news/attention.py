@@ -5,7 +5,7 @@ have to be acted on is one entry here, with what to do, and what the daemon does
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import IntEnum
 from typing import Final
@@ -92,18 +92,30 @@ def ranked(needs: Iterable[Need]) -> tuple[Need, ...]:
     return tuple(sorted(needs, key=lambda n: (n.urgency, n.since.timestamp() if n.since else 0.0, n.slug)))
 
 
-def needs_of_change(change: Change, now: datetime) -> tuple[Need, ...]:
-    """Return what a change needs of a person: it is parked, holds a lock for long, waits for long, or lost members."""
+def waits_under_lock(change: Change) -> bool:
+    """Return whether a change does not get on while its group is locked for it."""
+    return change.leads and change.lock_block is not None and change.waits_for is not None
+
+
+def needs_of_change(change: Change, now: datetime, locked_since: datetime | None = None) -> tuple[Need, ...]:
+    """Return what a change needs of a person: it is parked, holds a lock for long, waits for long, or lost members.
+
+    Args:
+        change: The change.
+        now: The present time.
+        locked_since: When the lock was seen that it holds; without it the lock is taken for as old as the change.
+    """
     if change.state in ENDED:
         return ()
     if change.state is State.PARKED:
         return (_parked(change),)
     found = []
-    if change.lock_block is not None and change.lead_id == change.change_id:
-        since = change.waiting_since or change.created_at
-        if change.waits_for is not None and now - since > LOCKED_TOO_LONG:
+    if waits_under_lock(change) and change.waits_for is not None:
+        since = locked_since or change.created_at
+        if now - since > LOCKED_TOO_LONG:
             what = f"the group is locked for this change since block {change.lock_block}, and {_said(change.waits_for)}"
-            found.append(_about(change, change.waits_for, slug="locked_long", urgency=Urgency.BROKEN, what=what))
+            need = _about(change, change.waits_for, slug="locked_long", urgency=Urgency.BROKEN, what=what)
+            found.append(replace(need, since=since, remedy=need.remedy + _UNDER_LOCK.get(change.waits_for.slug, "")))
     stalled = [entry for entry in change.progress if entry.verdict is Verdict.STALLED]
     for entry in stalled:
         what = (
@@ -122,11 +134,19 @@ def needs_of_change(change: Change, now: datetime) -> tuple[Need, ...]:
             )
         )
     reason = change.waits_for or (change.reason if change.state is State.QUEUED else None)
-    if reason is not None and not found:
+    if reason is not None and not found and not waits_under_lock(change):
         since = change.waiting_since or change.created_at
         if now - since > WAITING_TOO_LONG:
             found.append(_about(change, reason, slug=reason.slug, urgency=Urgency.WAITING, what=_said(reason)))
     return tuple(found)
+
+
+_ONLY_OWNER: Final = (
+    " Until the account signs the group stays locked: no other account can unlock it. The key in another signer, and a "
+    "restart, will do as well."
+)
+_UNDER_LOCK: Final = {"signer_away": _ONLY_OWNER, "signer_refused": _ONLY_OWNER}
+"""What a reason to wait means for a group that is locked meanwhile (docs/besu.md#words, 3)."""
 
 
 def _parked(change: Change) -> Need:

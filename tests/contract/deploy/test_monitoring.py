@@ -37,6 +37,7 @@ def series() -> dict[str, set[str]]:
     metrics = Metrics(lambda: 0, lambda: [NodeReading(name="member1", counts=CallCounts(), head=1, subscribed=True)])
     metrics.watch_admission(Admission(NothingUnfinished(), SystemClock()))
     metrics.watch_groups(lambda: 0)
+    metrics.watch_locks(list)
     metrics.watch_standstills(lambda: {"member1": False})
     metrics.watch_loop(lambda: 0.0)
     metrics.watch_neighbours(lambda: 0)

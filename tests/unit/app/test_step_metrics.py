@@ -82,3 +82,21 @@ def test_what_is_remembered_is_bounded(counted: Counted) -> None:
     assert counted.value("orchestrator_state_seconds_count", state="preflight") == 0
     counted.step(State.PREFLIGHT, State.LOCKING, "2")
     assert counted.value("orchestrator_state_seconds_count", state="preflight") == 1
+
+
+def test_a_lock_that_is_held_is_told_while_its_lane_is_here(counted: Counted) -> None:
+    """The oldest lock counts, until its change gives it back or another replica works on the group."""
+    lead: dict[str, Any] = {"lead_id": "change-1", "lock_block": 9}
+    assert counted.metrics.held_seconds(["g"]) == 0.0
+    counted.at = 10.0
+    counted.metrics.on_step(a_change("1", state=State.LOCKING), a_change("1", state=State.ADDING, **lead))
+    group = a_change("1").privacy_group_id
+    counted.at = 30.0
+    counted.metrics.on_step(a_change("1", state=State.ADDING, **lead), a_change("1", state=State.UNLOCKING, **lead))
+    assert counted.metrics.held_seconds([group]) == 20.0
+    unlocked = a_change("1", state=State.QUEUED)
+    counted.metrics.on_step(a_change("1", state=State.UNLOCKING, **lead), unlocked)
+    assert counted.metrics.held_seconds([group]) == 0.0
+    counted.metrics.on_step(a_change("1", state=State.LOCKING), a_change("1", state=State.ADDING, **lead))
+    assert counted.metrics.held_seconds([]) == 0.0
+    assert counted.metrics.held_seconds([group]) == 0.0, "what was given up is not taken up again unseen"

@@ -10,9 +10,12 @@ from orchestrator.api.ports.changes import Check
 from orchestrator.api.resources.overview_reads import MOST_NEEDS, Overview
 from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.nodes.watcher import ChainWatcher
+from orchestrator.engine.record_ports import HistoryEntry
+from orchestrator.membership.model import State
 from orchestrator.membership.news.group_news import GroupNews, Told
+from orchestrator.membership.reasons.table import Reason
 from tests.fakes.clock import FastClock
-from tests.fakes.http_api import ACCOUNT, GROUP, KEYS, NOW, FakeReadiness, FakeRecord, make_parked_change
+from tests.fakes.http_api import ACCOUNT, GROUP, KEYS, NOW, FakeReadiness, FakeRecord, make_change, make_parked_change
 from tests.fakes.network import FakeNetwork, FakeNode, Group
 
 
@@ -66,6 +69,34 @@ async def test_everything_comes_together(scene: Scene) -> None:
     slugs = {need.slug for need in found.needs}
     assert slugs == {"member_missing", "members_differ", "store_away", "node_unreachable", "node_behind"}
     assert found.total == len(found.needs)
+
+
+async def test_a_lock_is_as_old_as_its_block(scene: Scene) -> None:
+    """How long a group has been locked is counted from its lock, not from when the change was asked for."""
+    await scene.overview.nodes()
+    scene.record.stored["change-1"] = replace(
+        make_change("change-1"),
+        state=State.ADDING,
+        lead_id="change-1",
+        lock_block=9,
+        waits_for=Reason(slug="signer_away"),
+    )
+    locked = NOW + timedelta(hours=1)
+    scene.record.steps.append(
+        HistoryEntry(
+            change_id="change-1",
+            revision=4,
+            at=locked,
+            fact="Outcome",
+            from_state=State.LOCKING,
+            to_state=State.ADDING,
+        )
+    )
+    scene.at = locked + timedelta(minutes=1)
+    assert (await scene.overview.attention()).needs == ()
+    scene.at = locked + timedelta(minutes=3)
+    (need,) = (await scene.overview.attention()).needs
+    assert (need.slug, need.since) == ("locked_long", locked)
 
 
 async def test_many_that_ask_at_once_look_once(scene: Scene) -> None:

@@ -72,6 +72,17 @@ def test_a_lock_that_is_held_for_long_is_told() -> None:
     (need,) = needs_of_change(change, LATER)
     assert (need.slug, need.urgency) == ("locked_long", Urgency.BROKEN)
     assert "since block 9" in need.what
+    assert needs_of_change(change, LATER, LATER - timedelta(seconds=5)) == (), "it is locked for five seconds only"
+
+
+@pytest.mark.parametrize("slug", ["signer_away", "signer_refused"])
+def test_a_lock_whose_signer_does_not_sign_is_told_with_its_age(slug: str) -> None:
+    """It says since when the group is locked, and that only the owner's account can unlock it: by which signer ever."""
+    change = a_change("1", state=State.ADDING, lead_id="change-1", lock_block=9, waits_for=Reason(slug=slug))
+    since = LATER - timedelta(minutes=3)
+    (need,) = needs_of_change(change, LATER, since)
+    assert (need.slug, need.urgency, need.since) == ("locked_long", Urgency.BROKEN, since)
+    assert "no other account can unlock it" in need.remedy
 
 
 def test_a_stalled_replay_is_told() -> None:
