@@ -75,7 +75,9 @@ REMEDIES: dict[Damage, Remedy] = {
     ),
     Damage.BEYOND_REPAIR: Remedy(
         severity=Severity.DAMAGE,
-        repair=f"Remove the member, and add a key that is hosted on another node; {DELETE_BOTH}",
+        repair=f"Remove the member through another member's node, and add a key that is hosted on another node; "
+        f"{DELETE_BOTH} A node that dropped transactions when its addition failed everywhere can be cured by hand: "
+        "docs/guard.md#the-cure says how, and what that risks.",
         never="Never re-add member {members} on node {node} as it is, nor after Besu's data alone was deleted: it "
         "would halt for good.",
     ),
