@@ -1,7 +1,7 @@
 // Pieces that several views show: a change's state, its progress, who is a member, what needs a person.
 import { command, identifier, make, named, prose, span } from "./dom.js";
 import { pathId } from "./daemon.js";
-import { ago, duration } from "./times.js";
+import { ago, clock, duration } from "./times.js";
 
 const TONE = { succeeded: "good", failed: "bad", parked: "bad", cancelled: "quiet", queued: "quiet" };
 const VERDICT = { in_sync: "good", replaying: "", unobserved: "quiet" };
@@ -14,14 +14,26 @@ export const changeLink = (id, text) => make("a", { href: `#/changes/${encodeURI
 export const groupLink = (id) => identifier(id, `#/groups/${pathId(id)}`);
 
 /** Return what a replay will still take, as a range until that is narrow. */
-function timeLeft(left) {
-  const [low, likely, high] = [left.low_seconds, left.likely_seconds, left.high_seconds].map(duration);
-  const range = left.high_seconds <= 1.6 * left.low_seconds ? `about ${likely}` : `${low} to ${high}`;
-  return `${left.slower ? "slower now: " : ""}${range} left`;
+function timeLeft({ left, moved_at: since }) {
+  const seconds = [left.low_seconds, left.likely_seconds, left.high_seconds];
+  const [low, likely, high] = seconds.map(duration);
+  // From when it last moved: that is what the estimate was made at.
+  const [early, about, late] = seconds.map((more) => clock(since, more));
+  const narrow = left.high_seconds <= 1.6 * left.low_seconds;
+  const until = narrow || early === late ? `until about ${about}` : `until ${early}, or as late as ${late}`;
+  return `${left.slower ? "slower now: " : ""}${narrow ? `about ${likely}` : `${low} to ${high}`} left, ${until}`;
+}
+
+/** Return how far a node that replays is, and until when, in words. */
+export function replayOf(member) {
+  const weighted = member.transactions_total > 0;
+  const far = weighted ? `${member.transactions_replayed} of ${member.transactions_total} transactions` : `${member.blocks_replayed} of ${member.blocks_total} blocks`;
+  return `replays, ${far}${member.left ? `, ${timeLeft(member)}` : ""}`;
 }
 
 /** Return how far each member of a change is. */
 export function progressOf(change) {
+  const newest = Math.max(0, ...change.progress.map((member) => member.head ?? 0));
   return make("ul", { class: "plain" }, change.progress.map((member) => {
     // Blocks hold different numbers of transactions, and these are what takes the time.
     const weighted = member.transactions_total > 0;
@@ -31,9 +43,11 @@ export function progressOf(change) {
     if (member.verdict === "replaying" && total > 0) {
       parts.unshift(make("progress", { max: total, value: done, "aria-label": `replayed by ${member.enclave_key}` }), " ");
     }
-    if (member.blocks_total > 0) parts.push(span(` ${member.blocks_replayed} of ${member.blocks_total} blocks`, "quiet"));
+    const behind = member.head === null ? 0 : newest - member.head;
+    if (member.verdict !== "in_sync" && behind > 0) parts.push(span(`, ${behind} ${behind === 1 ? "block" : "blocks"} behind`, "warn"));
+    if (member.blocks_total > 0) parts.push(span(`, ${member.blocks_replayed} of ${member.blocks_total} blocks`, "quiet"));
     if (weighted) parts.push(span(`, ${done} of ${total} transactions`, "quiet"));
-    if (member.left) parts.push(span(`, ${timeLeft(member.left)}`, "quiet"));
+    if (member.left) parts.push(span(`, ${timeLeft(member)}`, "quiet"));
     return make("li", {}, parts);
   }));
 }

@@ -11,6 +11,11 @@ export function duration(seconds) {
   return `${Math.floor(whole / size)} ${unit}`;
 }
 
+/** Return which time it is so many seconds after another, by this machine's clock. */
+export function clock(text, seconds) {
+  return new Date(new Date(text).getTime() + seconds * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
+}
+
 /** Return how long ago a time is; it goes on by itself while it is shown. */
 export function ago(text) {
   if (!text) return "";

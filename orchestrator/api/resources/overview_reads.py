@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Final, Protocol
 
@@ -11,7 +12,7 @@ from orchestrator.engine.node_ports import NodeError, NodeTraits
 from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.nodes.watcher import ChainWatcher
 from orchestrator.engine.record_ports import ChangeFilter
-from orchestrator.membership.model import ENDED, Change, State
+from orchestrator.membership.model import ENDED, Change, State, Verdict
 from orchestrator.membership.news.attention import (
     NodeLook,
     need_of_check,
@@ -121,7 +122,7 @@ class Overview:
             for need in needs_of_group(group, told)
         ]
         needs += [need_of_check(check.name, check.detail) for check in checks if check.required and not check.ok]
-        needs += [need for look in self._looks(checks) if (need := need_of_node(look)) is not None]
+        needs += [need for look in self._looks(checks, at_work) if (need := need_of_node(look)) is not None]
         found = ranked(needs)
         return Attention(at=now, needs=found[:MOST_NEEDS], total=len(found))
 
@@ -140,9 +141,15 @@ class Overview:
         }
         return {change_id: max(at) for change_id, at in times.items() if at}
 
-    def _looks(self, checks: Sequence[Check]) -> list[NodeLook]:
+    def _looks(self, checks: Sequence[Check], at_work: Sequence[Change]) -> list[NodeLook]:
         answering = {check.name: check.ok for check in checks}
-        return [
+        replays = {
+            entry.enclave_key: (entry, change.change_id)
+            for change in at_work
+            for entry in change.progress
+            if entry.verdict is Verdict.REPLAYING
+        }
+        found = [
             NodeLook(
                 name=watcher.node.name,
                 head=watcher.head.number if watcher.head is not None else None,
@@ -151,6 +158,12 @@ class Overview:
                 barred=watcher.node.barred,
             )
             for watcher in self._fleet.watchers
+        ]
+        keys = [watcher.node.enclave_keys for watcher in self._fleet.watchers]
+        of_nodes = [next((replays[key] for key in hosted if key in replays), (None, "")) for hosted in keys]
+        return [
+            replace(look, replaying=entry, change_id=change_id)
+            for look, (entry, change_id) in zip(found, of_nodes, strict=True)
         ]
 
     def _behind(self, watcher: ChainWatcher) -> int:

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from enum import IntEnum
 from typing import Final
 
-from orchestrator.membership.model import ENDED, Change, State, Verdict
+from orchestrator.membership.model import ENDED, Change, MemberProgress, State, Verdict
 from orchestrator.membership.news.group_news import GroupNews
 from orchestrator.membership.news.status import Json
 from orchestrator.membership.reasons.judgements import Judgement
@@ -74,6 +74,8 @@ class NodeLook:
         behind: By how many blocks it is behind the newest head that two nodes confirm; negative when it is ahead.
         answers: Whether it answered when it was asked last.
         barred: Why it isn't asked at all; empty while it is.
+        replaying: How far it is with a history that it replays for a change of ours; None while it replays none.
+        change_id: That change.
     """
 
     name: str
@@ -81,6 +83,8 @@ class NodeLook:
     behind: int
     answers: bool
     barred: str = ""
+    replaying: MemberProgress | None = None
+    change_id: str = ""
 
 
 FAR_BEHIND: Final = 10
@@ -279,6 +283,12 @@ def need_of_node(look: NodeLook) -> Need | None:
         return _of_node(look, "node_unreachable", Urgency.WAITING, f"node {look.name} does not answer", remedy)
     if look.behind > FAR_BEHIND:
         what = f"node {look.name} is {look.behind} blocks behind the others, at block {look.head}"
+        if look.replaying is not None:
+            # Who is told to look why it stands may restart or rescue it in the middle of what it has to do.
+            what += f": it replays a group's history, {_replayed(look.replaying)}"
+            remedy = "Nothing: it catches up by itself. A restart would begin the replay anew; no rescue is needed."
+            told = _of_node(look, "node_replays", Urgency.TOLD, what, remedy)
+            return replace(told, change_id=look.change_id)
         remedy = "`orchestrator doctor` looks why; a node that stands before an addition needs `orchestrator rescue`."
         return _of_node(look, "node_behind", Urgency.WAITING, what, remedy)
     if -look.behind > FAR_BEHIND:
@@ -286,6 +296,27 @@ def need_of_node(look: NodeLook) -> Need | None:
         remedy = "Nothing is decided by what only this node shows: look whether it, or all the others, stand still."
         return _of_node(look, "node_ahead", Urgency.WAITING, what, remedy)
     return None
+
+
+def _replayed(entry: MemberProgress) -> str:
+    weighted = entry.transactions_total > 0
+    done, total = (
+        (entry.transactions_replayed, entry.transactions_total)
+        if weighted
+        else (
+            entry.blocks_replayed,
+            entry.blocks_total,
+        )
+    )
+    said = f"{done} of {total} {'transactions' if weighted else 'blocks'}"
+    seconds = entry.remaining_seconds
+    if seconds is None:
+        return said
+    more = f"{seconds:.0f} s" if seconds < _MINUTES_FROM else f"{seconds / 60:.0f} min"
+    return f"{said}, and needs about {more} more"
+
+
+_MINUTES_FROM: Final = 100.0
 
 
 def _of_node(look: NodeLook, slug: str, urgency: Urgency, what: str, remedy: str) -> Need:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -19,6 +20,7 @@ from orchestrator.api.ports.overview import NodeStanding
 from orchestrator.membership.model import Mark, MemberProgress, State, Verdict
 from orchestrator.membership.news.attention import Need, Urgency
 from orchestrator.membership.news.status import EventType
+from orchestrator.membership.replay_time import TimeLeft
 from tests.fakes.forecasts import a_closed_way, a_removal, a_safe_forecast, an_unsafe_forecast
 from tests.fakes.http_api import (
     GROUP,
@@ -391,6 +393,35 @@ async def test_two_thousand_groups_stay_one_page(page: Page, server: TestServer,
     await page.get_by_label("Name, or id begins with").fill("001999")
     await page.keyboard.press("Enter")
     await expect(page.locator("#groups tbody tr")).to_have_count(1)
+
+
+async def test_which_member_is_behind_and_until_when(page: Page, server: TestServer, parts: FakeParts) -> None:
+    """A member that replays is named with how far its node is behind and the time at which that will be over.
+
+    On the overview's first screen, at 1280 pixels as at 390, and beside the node.
+    """
+    parts.groups.known[GROUP] = standing()
+    left = TimeLeft(low_seconds=50.0, likely_seconds=55.0, high_seconds=60.0, work=40)
+    done = MemberProgress(
+        enclave_key=KEYS[0], verdict=Verdict.IN_SYNC, blocks_replayed=0, blocks_total=0, head=61, moved_at=NOW
+    )
+    behind = replace(replaying(10), head=20, left=left)
+    parts.record.stored["change-1"] = replace(make_change(), state=State.REPLAYING, progress=(behind, done))
+    parts.overview.standings = (
+        NodeStanding(name="member3", enclave_keys=(behind.enclave_key,), answers=True, head=20, behind=41),
+    )
+    said = re.compile(r"40.*about 55 s left, until about \d\d:\d\d:\d\d")
+    for width in (1280, 390):
+        await page.set_viewport_size({"width": width, "height": 900})
+        await page.goto(str(server.make_url("/")))
+        row = page.locator('tr[data-change="change-1"]')
+        await expect(row).to_contain_text("41 blocks behind")
+        await expect(row).to_contain_text(said)
+        await expect(row.get_by_text("left, until")).to_be_in_viewport()
+    await page.goto(str(server.make_url("/#/nodes")))
+    node = page.locator('tr[data-node="member3"]')
+    await expect(node).to_contain_text("41 behind")
+    await expect(node).to_contain_text(said)
 
 
 async def test_a_phone_shows_cards(page: Page, server: TestServer, parts: FakeParts) -> None:

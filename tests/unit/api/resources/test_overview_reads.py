@@ -11,7 +11,7 @@ from orchestrator.api.resources.overview_reads import MOST_NEEDS, Overview
 from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.nodes.watcher import ChainWatcher
 from orchestrator.engine.record_ports import HistoryEntry
-from orchestrator.membership.model import State
+from orchestrator.membership.model import MemberProgress, State, Verdict
 from orchestrator.membership.news.group_news import GroupNews, Told
 from orchestrator.membership.reasons.table import Reason
 from tests.fakes.clock import FastClock
@@ -69,6 +69,19 @@ async def test_everything_comes_together(scene: Scene) -> None:
     slugs = {need.slug for need in found.needs}
     assert slugs == {"member_missing", "members_differ", "store_away", "node_unreachable", "node_behind"}
     assert found.total == len(found.needs)
+
+
+@pytest.mark.parametrize(("verdict", "slug"), [(Verdict.REPLAYING, "node_replays"), (Verdict.STALLED, "node_behind")])
+async def test_a_node_that_is_behind_for_a_replay_is_told_as_that(scene: Scene, verdict: Verdict, slug: str) -> None:
+    """While the replay moves nobody has to look at the node; when it stands still somebody has."""
+    entry = MemberProgress(
+        enclave_key=KEYS[1], verdict=verdict, blocks_replayed=1, blocks_total=9, head=5, moved_at=NOW
+    )
+    scene.record.stored["change-1"] = replace(make_change("change-1"), state=State.REPLAYING, progress=(entry,))
+    scene.nodes[1].held_at = 5
+    await scene.overview.nodes()
+    (need,) = (one for one in (await scene.overview.attention()).needs if one.node)
+    assert (need.slug, need.node) == (slug, "member2")
 
 
 async def test_a_lock_is_as_old_as_its_block(scene: Scene) -> None:

@@ -1,5 +1,6 @@
 """What needs a person, the most urgent first."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -19,6 +20,7 @@ from orchestrator.membership.news.attention import (
 )
 from orchestrator.membership.news.group_news import GroupNews, Told
 from orchestrator.membership.reasons.table import RULES, Reason, rule_of
+from orchestrator.membership.replay_time import TimeLeft
 from tests.fakes.changes import a_change
 from tests.fakes.clock import START
 
@@ -139,6 +141,31 @@ def test_nodes_that_are_not_well(seen: NodeLook, slug: str) -> None:
 def test_a_node_some_blocks_off_is_well(behind: int) -> None:
     """Some blocks behind or ahead are ordinary."""
     assert need_of_node(look(behind=behind)) is None
+
+
+def test_a_node_that_replays_is_not_to_be_rescued() -> None:
+    """A node that is far behind since it replays for a change of ours catches up by itself: how far it is, and when."""
+    left = TimeLeft(low_seconds=20.0, likely_seconds=41.0, high_seconds=60.0, work=90)
+    entry = MemberProgress(
+        enclave_key="key",
+        verdict=Verdict.REPLAYING,
+        blocks_replayed=3,
+        blocks_total=9,
+        transactions_replayed=30,
+        transactions_total=90,
+        head=50,
+        moved_at=START,
+        left=left,
+    )
+    need = need_of_node(look(behind=50, replaying=entry, change_id="change-1"))
+    assert need is not None
+    assert (need.slug, need.urgency, need.change_id) == ("node_replays", Urgency.TOLD, "change-1")
+    assert "30 of 90 transactions, and needs about 41 s more" in need.what
+    assert "no rescue is needed" in need.remedy
+    longer = replace(entry, transactions_total=0, left=replace(left, likely_seconds=600.0))
+    need = need_of_node(look(behind=50, replaying=longer))
+    assert need is not None
+    assert "3 of 9 blocks, and needs about 10 min more" in need.what
 
 
 def test_the_most_urgent_comes_first() -> None:
