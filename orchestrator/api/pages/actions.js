@@ -1,6 +1,6 @@
 // What an operator can do from here: each shows what would happen first, and asks for a reason where it breaks a lock.
 import { pathId, read, send } from "./daemon.js";
-import { identifier, make, names, notice, span } from "./dom.js";
+import { identifier, make, names, notice, prose, span } from "./dom.js";
 
 async function doing(view, button, work) {
   button.disabled = true;
@@ -96,7 +96,7 @@ async function wayBack(group, leaving) {
   const query = leaving.map((key) => `members=${encodeURIComponent(key)}`).join("&");
   try {
     const found = await read(`/v1/groups/${pathId(group.privacy_group_id)}/forecast/removal?${query}`);
-    const said = [make("p", { class: found.outlook === "safe" ? "quiet" : "warn" }, `To add them again later: ${found.verdict}`)];
+    const said = [make("p", { class: found.outlook === "safe" ? "quiet" : "warn" }, "To add them again later: ", prose(found.verdict))];
     if (found.closed_block !== null) {
       said.push(make("p", { class: "warn" }, `No node can replay block ${found.closed_block} of the group: a key on another node, or a node whose data was deleted, can't come in their place.`));
     }

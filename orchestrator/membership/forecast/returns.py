@@ -104,8 +104,9 @@ def return_at_risk(
     last = left.block_number
     ends, after = last in replayed, last + 1 in replayed
     if after and (ends or earlier):
-        whose = "this group" if ends else "another group that the node replayed"
-        certain, why = True, f"{whose} has a transaction in block {last}, and this one in {last + 1}"
+        certain, why = True, f"this group has transactions in blocks {last} and {last + 1}"
+        if not ends:
+            why = f"another group that it replayed has a transaction in block {last}, and this group in {last + 1}"
     elif ends and goes_on is not False:
         certain = goes_on is True
         seen = (
