@@ -148,7 +148,9 @@ class KafkaServer(LoopbackServer):
 
     def delete_topics(self, prefix: str) -> None:
         """Delete the topics whose names begin so."""
-        names = [name for name in self.admin.list_topics(timeout=patient(_CALL_SECONDS)).topics if name.startswith(prefix)]
+        names = [
+            name for name in self.admin.list_topics(timeout=patient(_CALL_SECONDS)).topics if name.startswith(prefix)
+        ]
         if names:
             for future in self.admin.delete_topics(names).values():
                 try:

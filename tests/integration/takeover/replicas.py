@@ -218,7 +218,10 @@ class Replicas:
         return {(row["privacy_group_id"], row["token"]) for row in rows if row["holder"] == victim.holder}
 
     async def _none_of(self, held: set[tuple[str, int]], victim: Replica, other: Replica) -> bool:
-        return not held & await self._held(victim, other)
+        """Whether a victim has none of some lanes any more, apart from those in which nothing is left to do."""
+        left = "SELECT DISTINCT privacy_group_id FROM changes WHERE state NOT IN ('succeeded', 'failed', 'cancelled')"
+        groups = {row["privacy_group_id"] for row in await self._rows(left)}
+        return not {lane for lane in held if lane[0] in groups} & await self._held(victim, other)
 
     async def _all_ended(self, requests: list[str]) -> bool:
         counted = "SELECT count(*) AS ended FROM changes WHERE request_id = ANY(%s) AND state = 'succeeded'"

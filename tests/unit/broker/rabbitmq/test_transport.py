@@ -27,7 +27,8 @@ async def read(sent: Iterable[bytes]) -> list[tuple[int, object]]:
     for one in sent:
         reader.feed_data(one)
     reader.feed_eof()
-    frames, found = FrameReader(reader), []
+    frames = FrameReader(reader)
+    found: list[tuple[int, object]] = []
     while not frames.at_eof():
         beginning = await frames.readexactly(1)
         beginning += await frames.readexactly(6)
