@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Iterable
 
 import pytest
-from pamqp import body, commands, frame, header, heartbeat
+from pamqp import base, body, commands, frame, header, heartbeat
 
 from orchestrator.broker.rabbitmq.transport import MOST_BODY_BYTES, FrameReader
 
@@ -17,7 +17,11 @@ def message(channel: int, content: bytes) -> list[bytes]:
     handed_out = commands.Basic.Deliver("tag", 1, False, "", "requests")
     described = header.ContentHeader(body_size=len(content), properties=commands.Basic.Properties(message_id="m"))
     pieces = [content[start : start + PIECE] for start in range(0, len(content), PIECE)]
-    said = [handed_out, described, *map(body.ContentBody, pieces)]
+    said: list[base.Frame | header.ContentHeader | body.ContentBody] = [
+        handed_out,
+        described,
+        *map(body.ContentBody, pieces),
+    ]
     return [frame.marshal(one, channel) for one in said]
 
 
@@ -33,8 +37,8 @@ async def read(sent: Iterable[bytes]) -> list[tuple[int, object]]:
         beginning = await frames.readexactly(1)
         beginning += await frames.readexactly(6)
         length = int.from_bytes(beginning[3:])
-        _, channel, one = frame.unmarshal(beginning + await frames.readexactly(length + 1))
-        found.append((channel, one))
+        _, channel, unpacked = frame.unmarshal(beginning + await frames.readexactly(length + 1))
+        found.append((channel, unpacked))
     return found
 
 
