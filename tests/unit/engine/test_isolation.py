@@ -19,6 +19,7 @@ SERVE_ONE = {
     "besu/client/groups.py::_is_decided": "asks for one caller of the library",
     "doctor/enclave.py::_read": "reads one answer for one caller",
     "doctor/reading.py::_socket": "waits for one item for one caller, the doctor",
+    "besu/client/enclave_probe.py::party_keys": "reads one answer for one caller",
     "besu/transport/gathered_reads.py::read": "asks for one caller, again when who led left",
     "besu/client/mining.py::_next_reason_to_look": "waits for one caller of the library",
     "besu/client/mining.py::wait_mined": "waits for one caller of the library",
@@ -51,6 +52,8 @@ SERVE_ONE = {
     "broker/rabbitmq/queue.py::verdicts": (
         "reads for one consumer, the book of verdicts, which contains what it does with a message"
     ),
+    "broker/rabbitmq/verdicts.py::read": "reads one subscription; the loop that makes subscriptions contains it",
+    "broker/rabbitmq/transport.py::_next": "reads one frame of one connection",
     "broker/rabbitmq/queue.py::dead_letters": "reads one page for one caller",
     "broker/rabbitmq/queue.py::replay": "looks for one letter for one caller",
     "broker/rabbitmq/letters.py::_lock": "waits for the turn of one caller",
