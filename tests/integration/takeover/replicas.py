@@ -67,6 +67,7 @@ class Replica:
         stack: Ends its process.
         child: Its process.
         holder: The name under which it holds lanes, once it is known.
+        former: Those of its processes before: who is killed may leave lanes in which nothing is left to do.
     """
 
     config: Path
@@ -74,6 +75,7 @@ class Replica:
     stack: AsyncExitStack = field(default_factory=AsyncExitStack)
     child: Child | None = None
     holder: str | None = None
+    former: set[str] = field(default_factory=set)
 
     @property
     def running(self) -> Child:
@@ -87,6 +89,8 @@ class Replica:
         await self.stack.aclose()
         command = orchestrator("run", "--config", str(self.config), "--migrate")
         self.child = await self.stack.enter_async_context(child(self.config.with_name("replica.log"), command))
+        if self.holder is not None:
+            self.former.add(self.holder)
         self.holder = None
 
     def strike(self, number: signal.Signals) -> None:
@@ -212,7 +216,7 @@ class Replicas:
         """Return the lanes that the victim holds, with their tokens; of the two at most one has a name yet unknown."""
         rows = await self._rows("SELECT privacy_group_id, token, holder FROM lanes WHERE holder IS NOT NULL")
         for unknown, known in ((victim, other), (other, victim)):
-            foreign = {row["holder"] for row in rows} - {known.holder}
+            foreign = {row["holder"] for row in rows} - {known.holder} - unknown.former - known.former
             if unknown.holder is None and foreign:
                 (unknown.holder,) = foreign
         return {(row["privacy_group_id"], row["token"]) for row in rows if row["holder"] == victim.holder}
