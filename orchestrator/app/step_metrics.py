@@ -1,13 +1,13 @@
 """What the steps of changes come to: how long states and waits take, and why changes are tried again or parked."""
 
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
+from orchestrator.bounded_dicts import BoundedDict
 from orchestrator.membership.model import RESTING, Change, State
 from orchestrator.membership.reasons.table import RULES
 
@@ -36,7 +36,7 @@ class StepMetrics:
     ) -> None:
         self._seconds = seconds
         self._now = now
-        self._entered: OrderedDict[str, float] = OrderedDict()
+        self._entered: BoundedDict[str, float] = BoundedDict(MOST_FOLLOWED)
         self._steps = Counter(
             "orchestrator_transitions_total", "Steps that changed a state.", ["state"], registry=registry
         )
@@ -102,8 +102,6 @@ class StepMetrics:
             self._took.labels(before.state.value).observe(self._seconds() - entered)
         if after.state not in RESTING:
             self._entered[after.change_id] = self._seconds()
-            while len(self._entered) > MOST_FOLLOWED:
-                self._entered.popitem(last=False)
         if before.state is State.QUEUED and before.tries == 0 and after.state is State.PREFLIGHT:
             self._waited.observe(max(0.0, (self._now() - after.created_at).total_seconds()))
         if after.reason is not None:

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Sequence
 from typing import Final
 
+from orchestrator.bounded_dicts import BoundedDict
 from orchestrator.engine.history.ports import KeptBlocks, KeptLogs, Mark
 from orchestrator.membership.forecast.blocks import Examination
 from orchestrator.membership.forecast.histories import GroupBlock
@@ -16,7 +17,7 @@ class MemoryHistories:
 
     def __init__(self) -> None:
         self._blocks: dict[str, KeptBlocks] = {}
-        self._examined: dict[int, Examination] = {}
+        self._examined: BoundedDict[int, Examination] = BoundedDict(MOST_EXAMINED)
         self._logs: dict[str, KeptLogs] = {}
 
     async def group_blocks(self, privacy_group_id: str) -> KeptBlocks:
@@ -42,15 +43,12 @@ class MemoryHistories:
     async def keep_examinations(self, examinations: Sequence[Examination]) -> None:
         """Keep what blocks are to a replay, in place of what was known of blocks of these numbers."""
         for examination in examinations:
-            # Out first, so that it comes in as the newest: what was looked at longest ago makes room.
-            self._examined.pop(examination.number, None)
             self._examined[examination.number] = examination
-        while len(self._examined) > MOST_EXAMINED:
-            del self._examined[next(iter(self._examined))]
 
     async def forget_examinations(self, above: int) -> None:
         """Forget the blocks above a number."""
-        self._examined = {number: found for number, found in self._examined.items() if number <= above}
+        for number in [number for number in self._examined if number > above]:
+            del self._examined[number]
 
     async def membership_logs(self, node_key: str) -> KeptLogs:
         """Return what is kept of a node's groups; a node is known by its first enclave key."""

@@ -5,13 +5,13 @@ with what it misreads, and asks for it again, each second.
 """
 
 import base64
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Final
 
 import structlog
 
+from orchestrator.bounded_dicts import BoundedDict
 from orchestrator.engine.node_ports import NodeError
 from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.nodes.watcher import ChainWatcher
@@ -163,7 +163,7 @@ class Payloads:
         self._tell = tell
         self._clock = clock
         self._within = within
-        self._asked: OrderedDict[str, tuple[int, int, int]] = OrderedDict()
+        self._asked: BoundedDict[str, tuple[int, int, int]] = BoundedDict(MOST_REMEMBERED)
         self._judgements = Judgements(self._decided)
 
     async def run(self) -> None:
@@ -197,9 +197,6 @@ class Payloads:
         # At one head only: who imports the blocks of a day asks for many keys, and for each once or twice.
         times = times + 1 if last == head else 1
         self._asked[key] = (first, head, times)
-        self._asked.move_to_end(key)
-        while len(self._asked) > MOST_REMEMBERED:
-            self._asked.popitem(last=False)
         return suspicious(times=times, blocks_later=head - first)
 
     async def _decided(self, key: str, body: bytes | None) -> bool:

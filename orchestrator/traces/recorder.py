@@ -2,13 +2,13 @@
 
 import asyncio
 import secrets
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 
+from orchestrator.bounded_dicts import BoundedDict
 from orchestrator.engine.isolation import contained
 from orchestrator.engine.ports import Clock, StoreError
 from orchestrator.engine.record_ports import HistoryEntry
@@ -58,8 +58,8 @@ class TraceRecorder:
         self._hand_on = hand_on
         self._clock = clock
         self._ratio = ratio
-        self._told: OrderedDict[str, int] = OrderedDict()
-        self._entered: OrderedDict[str, int] = OrderedDict()
+        self._told: BoundedDict[str, int] = BoundedDict(MOST_WAITING)
+        self._entered: BoundedDict[str, int] = BoundedDict(MOST_WAITING)
         self._waiting: dict[str, None] = {}
         self._news = asyncio.Event()
         self._calls = secrets.randbits(64)
@@ -73,14 +73,14 @@ class TraceRecorder:
     def accepted(self, change: Change, since: datetime) -> None:
         """Note that a change was stored."""
         if change.trace is not None and change.trace.traced:
-            _remember(self._told, change.change_id, 0)
+            self._told[change.change_id] = 0
             self._give(accepted_span(change, change.trace, since, self._clock.now()))
 
     def committed(self, changes: Iterable[Change], history: Iterable[HistoryEntry] = ()) -> None:
         """Note that steps were committed."""
         for entry in history:
             if entry.to_state is not entry.from_state:
-                _remember(self._entered, entry.change_id, entry.revision)
+                self._entered[entry.change_id] = entry.revision
         for change in changes:
             if change.trace is None or not change.trace.traced:
                 continue
@@ -147,7 +147,7 @@ class TraceRecorder:
             self._told.pop(change.change_id, None)
             self._entered.pop(change.change_id, None)
         else:
-            _remember(self._told, change.change_id, change.revision)
+            self._told[change.change_id] = change.revision
 
     def _give(self, span: Span) -> None:
         if not self._hand_on(span):
@@ -178,10 +178,3 @@ class _StepCalls:
                 self._recorder.asked(self._change, self._trace, self._parent_id, what, start, failed)
             else:
                 self._recorder.dropped += 1
-
-
-def _remember(revisions: OrderedDict[str, int], change_id: str, revision: int) -> None:
-    revisions[change_id] = revision
-    revisions.move_to_end(change_id)
-    if len(revisions) > MOST_WAITING:
-        revisions.popitem(last=False)

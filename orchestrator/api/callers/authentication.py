@@ -25,6 +25,7 @@ from orchestrator.api.callers.key_sets import KeySetError
 from orchestrator.api.callers.web_tokens import RefusedTokenError, WebTokens
 from orchestrator.api.ports.callers import AccessTokens, AuditLog
 from orchestrator.api.problems import Handler, ProblemError
+from orchestrator.bounded_dicts import BoundedDict
 from orchestrator.engine.ports import StoreError
 from orchestrator.outside_text import told
 
@@ -116,7 +117,7 @@ class Authentication:
         self._web_tokens = web_tokens
         self._now = now
         self._seconds = seconds
-        self._known: dict[str, tuple[float, TokenRecord]] = {}
+        self._known: BoundedDict[str, tuple[float, TokenRecord]] = BoundedDict(MOST_KNOWN)
         self._looking_up = asyncio.Semaphore(LOOKED_UP_AT_ONCE)
         self._told_at = float("-inf")
         self._refused_since: datetime | None = None
@@ -207,8 +208,6 @@ class Authentication:
         self._known.pop(token_id, None)
         if record is not None:
             self._known[token_id] = (asked_at, record)
-            if len(self._known) > MOST_KNOWN:
-                del self._known[next(iter(self._known))]
         return record
 
     def _limited(self, caller: Caller) -> Caller:

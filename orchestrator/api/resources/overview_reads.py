@@ -8,6 +8,7 @@ from typing import Final, Protocol
 
 from orchestrator.api.ports.changes import ChangeRecord, Check, Readiness
 from orchestrator.api.ports.overview import Attention, NodeStanding
+from orchestrator.bounded_dicts import BoundedDict
 from orchestrator.engine.node_ports import NodeError, NodeTraits
 from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.nodes.watcher import ChainWatcher
@@ -81,7 +82,7 @@ class Overview:
         self._now = now
         self._notes = notes
         self._looking = asyncio.Lock()
-        self._found: dict[frozenset[str] | None, Attention] = {}
+        self._found: BoundedDict[frozenset[str] | None, Attention] = BoundedDict(MOST_SCOPES)
 
     async def attention(self, within: frozenset[str] | None = None) -> Attention:
         """Return what needs a person, the most urgent first.
@@ -93,12 +94,10 @@ class Overview:
             StoreError: The store does not answer.
         """
         async with self._looking:
-            found = self._found.pop(within, None)
+            found = self._found.get(within)
             if found is None or abs((self._now() - found.at).total_seconds()) > AGE_SECONDS:
                 found = await self._look(within)
             self._found[within] = found
-            if len(self._found) > MOST_SCOPES:
-                del self._found[next(iter(self._found))]
             return found
 
     async def _look(self, within: frozenset[str] | None) -> Attention:

@@ -6,6 +6,7 @@ only loads enclaves that are in trouble.
 
 import contextlib
 
+from orchestrator.bounded_dicts import BoundedDict
 from orchestrator.engine.node_ports import NodeError
 from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.nodes.watcher import ChainWatcher, silence
@@ -24,17 +25,13 @@ class SendPace:
 
     def __init__(self, fleet: Fleet) -> None:
         self._fleet = fleet
-        self._tried_at: dict[str, int] = {}
+        self._tried_at: BoundedDict[str, int] = BoundedDict(MOST_GROUPS)
 
     async def tried(self, privacy_group_id: str, watcher: ChainWatcher) -> None:
         """Keep that a signed transaction was handed to a node and not taken, or was only to find out who takes one."""
         newest = self._fleet.newest_head()
         with contextlib.suppress(NodeError):
             newest = max((await watcher.refresh()).number, newest)
-        # Put at the end again, so that the one that is dropped is the one tried longest ago.
-        self._tried_at.pop(privacy_group_id, None)
-        if len(self._tried_at) >= MOST_GROUPS:
-            del self._tried_at[next(iter(self._tried_at))]
         self._tried_at[privacy_group_id] = newest
 
     async def wait(self, privacy_group_id: str, watcher: ChainWatcher) -> None:

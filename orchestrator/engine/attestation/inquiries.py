@@ -5,7 +5,6 @@ within `WAIT_SECONDS` is not waited for: what becomes of the addition then is th
 """
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from enum import StrEnum
@@ -13,6 +12,7 @@ from typing import Final
 
 import structlog
 
+from orchestrator.bounded_dicts import BoundedDict
 from orchestrator.engine.attestation.attestation_messages import decode_attestation, encode_word
 from orchestrator.engine.attestation.newest_statements import MOST_REMEMBERED, PeerBook
 from orchestrator.engine.attestation.verdict_messages import InvalidVerdictError
@@ -115,7 +115,7 @@ class Inquirer:
         policy: Policy,
     ) -> None:
         self._publish: Callable[[bytes], Awaitable[None]] | None = None
-        self._silent: OrderedDict[tuple[str, str], datetime] = OrderedDict()
+        self._silent: BoundedDict[tuple[str, str], datetime] = BoundedDict(MOST_REMEMBERED)
         self._fleet = fleet
         self._book = book
         self._speakers = dict(speakers)
@@ -179,8 +179,6 @@ class Inquirer:
             return await self._clock.wait_for(self._until_known(history, enclave_key), WAIT_SECONDS)
         except TimeoutError:
             self._silent[pair] = self._clock.now()
-            while len(self._silent) > MOST_REMEMBERED:
-                self._silent.popitem(last=False)
             raise
 
     async def _until_known(self, history: GroupHistory, enclave_key: str) -> Attested:

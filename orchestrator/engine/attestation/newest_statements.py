@@ -1,9 +1,10 @@
 """The newest word of a peer about each member of each group; a bounded number of them."""
 
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Final, Generic, TypeVar
+
+from orchestrator.bounded_dicts import BoundedDict
 
 Word = TypeVar("Word")
 
@@ -14,7 +15,7 @@ class NewestWords(Generic[Word]):
     """Keeps the newest word about each member of each group, and forgets the one that came longest ago."""
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[tuple[str, str], tuple[datetime, Word]] = OrderedDict()
+        self._kept: BoundedDict[tuple[str, str], tuple[datetime, Word]] = BoundedDict(MOST_REMEMBERED)
 
     def get(self, privacy_group_id: str, enclave_key: str) -> Word | None:
         """Return the newest word about a member in a group."""
@@ -28,9 +29,6 @@ class NewestWords(Generic[Word]):
         if known is not None and known[0] >= issued_at:
             return False
         self._kept[pair] = (issued_at, word)
-        self._kept.move_to_end(pair)
-        while len(self._kept) > MOST_REMEMBERED:
-            self._kept.popitem(last=False)
         return True
 
 

@@ -12,6 +12,7 @@ from typing import Final, Protocol
 
 import structlog
 
+from orchestrator.bounded_dicts import BoundedDict
 from orchestrator.engine.attestation.attestation_messages import decode_inquiry, encode_word
 from orchestrator.engine.attestation.verdict_messages import InvalidVerdictError
 from orchestrator.engine.isolation import contained
@@ -96,7 +97,7 @@ class Voucher:
         self._publish = publish
         self._clock = clock
         self._waiting: OrderedDict[tuple[str, str], Inquiry] = OrderedDict()
-        self._answered: OrderedDict[tuple[str, str], datetime] = OrderedDict()
+        self._answered: BoundedDict[tuple[str, str], datetime] = BoundedDict(MOST_WAITING)
         self._promised: dict[tuple[str, str], Promised] = {}
         self._asked = asyncio.Event()
 
@@ -195,7 +196,4 @@ class Voucher:
         signature = await self._signer.sign_statement(account, statement_of(word))
         await self._publish(encode_word(Signed(word=word, account=account.lower(), signature=signature)))
         self._answered[pair] = inquiry.issued_at
-        self._answered.move_to_end(pair)
-        while len(self._answered) > MOST_WAITING:
-            self._answered.popitem(last=False)
         log.info("inquiry answered", group=pair[0], member=pair[1], trouble=trouble or None)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
+from orchestrator.bounded_dicts import BoundedDict
 from orchestrator.engine.history.branches import BranchWatch, holds_through
 from orchestrator.engine.history.ports import HistoryStore
 from orchestrator.engine.node_ports import Block, NodeError
@@ -26,7 +27,7 @@ class ExaminedBlocks:
 
     def __init__(self, store: HistoryStore) -> None:
         self._store = store
-        self._known: dict[int, Examination] = {}
+        self._known: BoundedDict[int, Examination] = BoundedDict(REMEMBERED_BLOCKS)
         self._branches = BranchWatch()
 
     async def examine(self, numbers: Sequence[int], watcher: ChainWatcher) -> dict[int, Examination]:
@@ -71,14 +72,12 @@ class ExaminedBlocks:
         if fork == newest_of_all:
             return
         await self._store.forget_examinations(fork)
-        self._known = {number: e for number, e in self._known.items() if number <= fork}
+        for number in [number for number in self._known if number > fork]:
+            del self._known[number]
 
     def _remember(self, examinations: Sequence[Examination]) -> None:
         for examination in examinations:
-            self._known.pop(examination.number, None)
             self._known[examination.number] = examination
-        while len(self._known) > REMEMBERED_BLOCKS:
-            del self._known[next(iter(self._known))]
 
 
 def content_of(watcher: ChainWatcher, block: Block) -> ChainBlock:

@@ -1,9 +1,9 @@
 """Nodes' roots of groups at many blocks: read once while the node replays nothing."""
 
-from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from orchestrator.bounded_dicts import BoundedDict
 from orchestrator.engine.history.changes import ROOTS_AT_ONCE
 from orchestrator.engine.nodes.watcher import ChainWatcher
 from orchestrator.membership.forecast.histories import Replay
@@ -18,7 +18,7 @@ class NodeRoots:
     """Reads and remembers roots."""
 
     def __init__(self) -> None:
-        self._series: OrderedDict[tuple[str, str], tuple[object, dict[int, str]]] = OrderedDict()
+        self._series: BoundedDict[tuple[str, str], tuple[object, dict[int, str]]] = BoundedDict(REMEMBERED_SERIES)
 
     async def read(
         self, watcher: ChainWatcher, privacy_group_id: str, numbers: Iterable[int], replays: Sequence[Replay]
@@ -52,7 +52,4 @@ class NodeRoots:
         if kept_state != state:
             known = {}
         self._series[place] = state, known
-        self._series.move_to_end(place)
-        while len(self._series) > REMEMBERED_SERIES:
-            self._series.popitem(last=False)
         return known

@@ -1,8 +1,8 @@
 """What each node showed last of each group, for those who would ask the same node for the same block again."""
 
-from collections import OrderedDict
 from typing import Final
 
+from orchestrator.bounded_dicts import BoundedDict
 from orchestrator.engine.nodes.watcher import ChainWatcher
 from orchestrator.membership.model import GroupView
 
@@ -13,15 +13,11 @@ class SeenRoots:
     """Remembers by node and group the newest view; nothing in it is needed after a restart."""
 
     def __init__(self) -> None:
-        self._seen: OrderedDict[tuple[str, str], tuple[int, GroupView]] = OrderedDict()
+        self._seen: BoundedDict[tuple[str, str], tuple[int, GroupView]] = BoundedDict(REMEMBERED)
 
     def note(self, watcher: ChainWatcher, privacy_group_id: str, view: GroupView) -> None:
         """Keep what a node has just shown of a group: its root, or that it has no such group at that block."""
-        key = (watcher.node.name, privacy_group_id)
-        self._seen[key] = watcher.reorganisations, view
-        self._seen.move_to_end(key)
-        while len(self._seen) > REMEMBERED:
-            self._seen.popitem(last=False)
+        self._seen[watcher.node.name, privacy_group_id] = watcher.reorganisations, view
 
     def at(self, watcher: ChainWatcher, privacy_group_id: str, block_number: int) -> GroupView | None:
         """Return what a node showed of a group at a block; None where that was not asked, or of another branch."""

@@ -6,6 +6,8 @@ it, and trying it out would hand the history to somebody who is no member yet; s
 
 from dataclasses import dataclass, field
 
+from orchestrator.bounded_dicts import BoundedDict
+
 MOST_GROUPS = 10_000
 
 
@@ -13,7 +15,7 @@ MOST_GROUPS = 10_000
 class BundlingBook:
     """What the last addition to each group took."""
 
-    _known: dict[tuple[str, str], float] = field(default_factory=dict)
+    _known: BoundedDict[tuple[str, str], float] = field(default_factory=lambda: BoundedDict(MOST_GROUPS))
 
     def remember(self, node: str, privacy_group_id: str, seconds: float) -> None:
         """Keep what sending an addition took.
@@ -23,9 +25,6 @@ class BundlingBook:
             privacy_group_id: The group.
             seconds: From the send to its answer.
         """
-        self._known.pop((node, privacy_group_id), None)
-        if len(self._known) >= MOST_GROUPS:
-            del self._known[next(iter(self._known))]
         self._known[node, privacy_group_id] = seconds
 
     def last(self, node: str, privacy_group_id: str) -> float | None:

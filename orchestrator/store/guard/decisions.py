@@ -6,7 +6,6 @@ the bundle, the chain and the node, and are given again.
 
 import json
 import os
-from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,6 +14,7 @@ from typing import Any, Final
 
 import structlog
 
+from orchestrator.bounded_dicts import BoundedDict
 from orchestrator.membership.guard.judging import Decision, Outcome
 from orchestrator.outside_text import told
 
@@ -75,10 +75,10 @@ class DecisionFile:
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
-        self._newest: OrderedDict[str, Decided] = OrderedDict()
+        self._newest: BoundedDict[str, Decided] = BoundedDict(MOST_KEPT)
         lines = _lines(path) if path is not None else []
         for decided in _read(lines):
-            self._remember(decided)
+            self._newest[decided.key] = decided
         # At the start only: nobody else writes then, and the file grows by a line for each decision.
         if path is not None and len(lines) > 2 * MOST_KEPT:
             self._shorten(path)
@@ -93,7 +93,8 @@ class DecisionFile:
 
     def keep(self, decided: Decided) -> None:
         """Keep a decision: on disk before the node is answered. One that can't be written is still given."""
-        self._remember(decided)
+        # What is forgotten is judged anew when its marker is copied, on what the node has then.
+        self._newest[decided.key] = decided
         if self._path is None:
             return
         try:
@@ -115,13 +116,6 @@ class DecisionFile:
             temporary.replace(path)
         except OSError as error:
             log.warning("decisions not shortened", file=str(path), reason=error.strerror)
-
-    def _remember(self, decided: Decided) -> None:
-        self._newest[decided.key] = decided
-        self._newest.move_to_end(decided.key)
-        # What is forgotten is judged anew when its marker is copied, on what the node has then.
-        while len(self._newest) > MOST_KEPT:
-            self._newest.popitem(last=False)
 
 
 def newest_decisions(path: Path) -> list[Decided]:
