@@ -214,6 +214,8 @@ class Attester:
         async def is_member(block: int) -> bool:
             return pending.enclave_key in (await node.view(group, block)).participants
 
+        # By members, not by roots: these may alternate, and a bisection over them proves nothing
+        # (docs/besu.md#how-replay-damages-other-groups, 4).
         added = await first_block(low, high, is_member)
         return added, added + self._proof_blocks
 
@@ -223,6 +225,7 @@ async def _roots(watcher: ChainWatcher, privacy_group_id: str, first: int, last:
     found = []
     for view in views:
         try:
+            # With the block's hash: of another branch a root says nothing.
             block = await watcher.block(view.block_number)
         except NodeError:
             break  # told with the next look; what was read before is told now

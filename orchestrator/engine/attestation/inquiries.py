@@ -87,6 +87,7 @@ class AttestationBook(PeerBook[tuple[Attestation, str]]):
             return False
         if not self._newest.keep(word.privacy_group_id, word.enclave_key, (word, signed.account), word.issued_at):
             return False
+        # A new event for the next one: one that is cleared could be missed by who has not been woken yet.
         taken, self._next_taken = self._next_taken, asyncio.Event()
         taken.set()
         log.info("attestation taken", trouble=word.trouble or None, **names)

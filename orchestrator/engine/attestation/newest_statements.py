@@ -26,6 +26,7 @@ class NewestWords(Generic[Word]):
         """Keep a word unless one as new is there; tells whether it was kept."""
         pair = (privacy_group_id, enclave_key)
         known = self._kept.get(pair)
+        # By when it was signed, not by when it came: queues give old words again.
         if known is not None and known[0] >= issued_at:
             return False
         self._kept[pair] = (issued_at, word)

@@ -60,6 +60,7 @@ def encode_verdict(signed: SignedVerdict) -> bytes:
     data = verdict_data(signed.verdict) | {"account": signed.account, "signature": "0x" + signed.signature.hex()}
     document: dict[str, Any] = {
         "specversion": "1.0",
+        # Of the signature, so that a word which is published again is the same event.
         "id": signed.signature.hex()[:64],
         "source": SOURCE,
         "type": VERDICT_TYPE,

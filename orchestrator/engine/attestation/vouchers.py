@@ -112,12 +112,14 @@ class Voucher:
         if not isinstance(word, Inquiry) or self._speaker(word) is None:
             return False  # about somebody else's member
         known = signed.account in self._askers
+        # Recovered for those only who may ask: it costs processor time, and anybody may publish here.
         signer = self._signer_of(statement_of(word), signed.signature) if known else None
         refusal = inquiry_refusal(signed, self._askers, signer, now)
         pair = (word.privacy_group_id, word.enclave_key)
         if refusal is not None:
             log.warning("inquiry ignored", reason=refusal, group=pair[0], member=pair[1], by=signed.account)
             return False
+        # Older than what was answered: the queue gives it again.
         if self._answered.get(pair, word.issued_at) > word.issued_at or len(self._waiting) >= MOST_WAITING:
             return False
         self._waiting[pair] = word
@@ -158,6 +160,7 @@ class Voucher:
             log.warning("inquiry ignored", reason="it is about another chain", group=pair[0], member=pair[1])
             return
         head = await watcher.current()
+        # Unknown while the node is behind the asker's head, which is no other branch.
         same = None
         if head.number >= inquiry.through:
             same = (await watcher.block(inquiry.through)).block_hash == inquiry.through_hash
@@ -174,6 +177,7 @@ class Voucher:
         self._promised = {key: kept for key, kept in self._promised.items() if kept.until > now}
         others = [p for key, p in self._promised.items() if key[0] != pair[0] and p.node == watcher.node.name]
         trouble, detail = trouble_of(inquiry, own, seen, found, others)
+        # Only where our own rules let it pass: else the guard's view changes nothing.
         if not trouble and (why := await self._guarded(watcher.node.name, pair[0])) is not None:
             trouble, detail = "refused_by_guard", why
         word = Attestation(
@@ -190,6 +194,8 @@ class Voucher:
         )
         if not trouble and seen is not None:
             former = bool(seen.holds) and not seen.shared
+            # Before it is told: two groups that got a yes at the same moment would be replayed in one block
+            # (docs/besu.md#former-members, 2).
             self._promised[pair] = Promised(
                 privacy_group_id=pair[0], node=watcher.node.name, former=former, until=word.expires_at
             )
