@@ -97,7 +97,9 @@ async def keys_of_enclave(
         payload = base64.b64encode(base64.b64encode(rlp.encode([rlp.decode(unsigned(key, 1, bytes(32))), bytes(32)])))
         body = {"payload": payload.decode("ascii"), "from": key, "to": [NOBODY]}
         limit = aiohttp.ClientTimeout(total=_SECONDS)
-        async with session.post(f"{url.rstrip('/')}/send", json=body, timeout=limit, ssl=tls or True) as response:
+        async with session.post(
+            f"{url.rstrip('/')}/send", json=body, timeout=limit, ssl=tls or True, allow_redirects=False
+        ) as response:
             said = (await response.content.read(_ANSWER_BYTES)).decode("utf-8", "replace")
         if "EnclaveNoMatchingPrivateKey" in said or "NoSenderKey" in said or "private key" in said.lower():
             return False
@@ -121,7 +123,7 @@ async def is_node(session: aiohttp.ClientSession, url: str, tls: ssl.SSLContext 
     """
     body = {"jsonrpc": "2.0", "id": 1, "method": "web3_clientVersion", "params": []}
     limit = aiohttp.ClientTimeout(total=_SECONDS)
-    async with session.post(url, json=body, timeout=limit, ssl=tls or True) as response:
+    async with session.post(url, json=body, timeout=limit, ssl=tls or True, allow_redirects=False) as response:
         said = await response.content.read(_ANSWER_BYTES)
     try:
         answered = json.loads(said)

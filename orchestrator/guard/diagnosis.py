@@ -254,6 +254,7 @@ class Physician:
                 headers={"Content-Type": "application/vnd.orion.v1+json", **await self._enclave.headers()},
                 ssl=self._enclave.tls or True,
                 timeout=aiohttp.ClientTimeout(total=ENCLAVE_SECONDS),
+                allow_redirects=False,
             ) as response:
                 if 400 <= response.status < 500:
                     return None
