@@ -10,6 +10,9 @@ from orchestrator.outside_text import told
 REASON_HEADER: Final = "orchestrator-reason"
 SOURCE_HEADER: Final = "orchestrator-source"
 CUT_HEADER: Final = "orchestrator-cut-from-bytes"
+MOST_LISTED_BYTES: Final = 64 << 20
+"""Bodies that are in memory while dead letters are listed; the list is shorter where they have more."""
+
 HEADER_ROOM_BYTES: Final = 4096
 """What our own headers take at most."""
 

@@ -1,8 +1,16 @@
 """The JSON documents that the API answers with; the models are also what ``/openapi.json`` is made from."""
 
+from collections.abc import Sequence
+from typing import Final
+
 from pydantic import BaseModel, ConfigDict, Field
 
 from orchestrator.api.ports.changes import BuriedMessage, Check
+
+MOST_SHOWN_BYTES: Final = 256 * 1024
+"""Of the messages in a list; behind them each has `LEAST_SHOWN_BYTES`."""
+
+LEAST_SHOWN_BYTES: Final = 512
 
 
 class Document(BaseModel):
@@ -16,7 +24,10 @@ class DeadLetterDocument(Document):
 
     letter_id: str
     reason: str
-    body: str = Field(description="The message as text; bytes that are none are shown as U+FFFD.")
+    body: str = Field(
+        description="The message as text; bytes that are none are shown as U+FFFD. Where messages are long or many, "
+        "the beginning of it and how many bytes it has."
+    )
 
 
 class DeadLetterPage(Document):
@@ -58,11 +69,17 @@ def path_id(privacy_group_id: str) -> str:
     return privacy_group_id.replace("+", "-").replace("/", "_").rstrip("=")
 
 
-def dead_letter_document(letter: BuriedMessage) -> DeadLetterDocument:
-    """Return a dead letter as the API shows it."""
-    return DeadLetterDocument(
-        letter_id=letter.letter_id, reason=letter.reason, body=letter.body.decode("utf-8", "replace")
-    )
+def dead_letter_page(letters: Sequence[BuriedMessage]) -> DeadLetterPage:
+    """Return dead letters as the API shows them: others wrote them, as long as the message queue takes."""
+    found, left = [], MOST_SHOWN_BYTES
+    for letter in letters:
+        most = max(left, LEAST_SHOWN_BYTES)
+        body = letter.body[:most].decode("utf-8", "replace")
+        if len(letter.body) > most:
+            body = f"{body}… ({len(letter.body)} bytes)"
+        left -= min(most, len(letter.body))
+        found.append(DeadLetterDocument(letter_id=letter.letter_id, reason=letter.reason, body=body))
+    return DeadLetterPage(dead_letters=found)
 
 
 def readiness_document(checks: tuple[Check, ...]) -> ReadinessDocument:

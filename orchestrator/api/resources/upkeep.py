@@ -6,7 +6,7 @@ from aiohttp import web
 from prometheus_client.exposition import choose_encoder
 
 from orchestrator.api.callers.authentication import AUTHENTICATION
-from orchestrator.api.documents.shared import DeadLetterPage, dead_letter_document, readiness_document
+from orchestrator.api.documents.shared import dead_letter_page, readiness_document
 from orchestrator.api.problems import ProblemError
 from orchestrator.api.reading import check_parameters, page_size
 from orchestrator.api.resources.changes import SERVICES, json_response
@@ -39,7 +39,7 @@ async def list_dead_letters(request: web.Request) -> web.Response:
     """List the oldest messages that could not be accepted."""
     check_parameters(request, ("limit",))
     letters = await request.app[SERVICES].dead_letters.dead_letters(page_size(request))
-    return json_response(DeadLetterPage(dead_letters=[dead_letter_document(letter) for letter in letters]))
+    return json_response(dead_letter_page(letters))
 
 
 async def replay_dead_letter(request: web.Request) -> web.Response:

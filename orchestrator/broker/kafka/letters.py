@@ -9,7 +9,7 @@ from confluent_kafka import Message
 
 from orchestrator.broker.kafka.reader import Reader
 from orchestrator.broker.kafka.records import decoded
-from orchestrator.broker.letters import REASON_HEADER, original_headers
+from orchestrator.broker.letters import MOST_LISTED_BYTES, REASON_HEADER, original_headers
 from orchestrator.broker.port import DeadLetter
 
 MOST_HEADER_BYTES: Final = 64 << 10
@@ -17,7 +17,6 @@ MOST_HEADER_BYTES: Final = 64 << 10
 
 _HEADER_BYTES: Final = 4
 """What a header takes beside its name and value, about."""
-_MOST_BYTES: Final = 64 * 1024 * 1024
 """Of the letters that one look keeps in memory."""
 
 _CALLED_WITH_CARE: Final = methodcaller("headers")
@@ -66,7 +65,7 @@ def listed(reader: Reader, topic: str, partitions: tuple[int, ...], limit: int) 
         if (former := kept.pop(key, None)) is not None:
             size -= len(former)
         # Where not all fit, the first are kept, which are the oldest.
-        if message.value() is not None and size + len(message) <= _MOST_BYTES:
+        if message.value() is not None and size + len(message) <= MOST_LISTED_BYTES:
             size += len(message)
             kept[key] = message
     # By time first: offsets of several partitions say nothing of each other.

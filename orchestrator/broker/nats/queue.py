@@ -14,7 +14,14 @@ from nats.js.api import Header, RawStreamMsg
 from nats.js.errors import NotFoundError
 
 from orchestrator.broker.header_names import lowered
-from orchestrator.broker.letters import HEADER_ROOM_BYTES, REASON_HEADER, buried, inlet_of, original_headers
+from orchestrator.broker.letters import (
+    HEADER_ROOM_BYTES,
+    MOST_LISTED_BYTES,
+    REASON_HEADER,
+    buried,
+    inlet_of,
+    original_headers,
+)
 from orchestrator.broker.library_errors import as_broker_errors
 from orchestrator.broker.names import Access, Limits, Names
 from orchestrator.broker.nats.link import QUEUE, NatsLink
@@ -165,9 +172,9 @@ class NatsBroker:
         """See `Broker.dead_letters`."""
         session = await self._link.session()
         letters: list[DeadLetter] = []
-        after = 0
+        after = size = 0
         with as_broker_errors(QUEUE, "reading dead letters"):
-            while len(letters) < limit:
+            while len(letters) < limit and size < MOST_LISTED_BYTES:
                 try:
                     found = await session.jetstream.get_msg(
                         session.dead, seq=after + 1, subject=self._names.dead, next=True
@@ -175,6 +182,7 @@ class NatsBroker:
                 except NotFoundError:
                     break
                 letters.append(_letter(found))
+                size += len(letters[-1].body)
                 after = found.seq or 0
         return tuple(letters)
 

@@ -15,7 +15,7 @@ from aio_pika.abc import AbstractIncomingMessage, AbstractQueue
 from aiormq.exceptions import ChannelLockedResource
 
 from orchestrator.broker.header_names import lowered
-from orchestrator.broker.letters import REASON_HEADER, buried, inlet_of, original_headers
+from orchestrator.broker.letters import MOST_LISTED_BYTES, REASON_HEADER, buried, inlet_of, original_headers
 from orchestrator.broker.library_errors import LIBRARY_ERRORS, as_broker_errors
 from orchestrator.broker.names import Access, Limits, Names
 from orchestrator.broker.pausing import Pauses
@@ -167,6 +167,7 @@ class RabbitMQBroker:
     async def dead_letters(self, limit: int = 100) -> tuple[DeadLetter, ...]:
         """See `Broker.dead_letters`."""
         found: dict[str, DeadLetter] = {}
+        size = 0
         async with self._letters(limit, "reading dead letters") as held:
             async for message in held:
                 headers = _headers_of(message)
@@ -177,6 +178,9 @@ class RabbitMQBroker:
                     headers=original_headers(headers),
                 )
                 found.setdefault(letter.letter_id, letter)
+                size += len(letter.body)
+                if size >= MOST_LISTED_BYTES:
+                    break
         return tuple(found.values())
 
     async def replay(self, letter_id: str) -> None:

@@ -1,13 +1,16 @@
 """What those who run the daemon ask for."""
 
+import json
 from typing import Any
 
 import pytest
 from aiohttp.test_utils import TestClient
 from prometheus_client import Counter
 
+from orchestrator.api.documents.shared import LEAST_SHOWN_BYTES, MOST_SHOWN_BYTES
 from orchestrator.api.ports.changes import Check
 from tests.fakes.http_api import FakeParts, Letter
+from tests.hostile.loop_time import MOST_SECONDS_ON_THE_LOOP, measured
 
 Client = TestClient[Any, Any]
 
@@ -49,6 +52,22 @@ async def test_dead_letters_are_listed_and_replayed(client: Client, parts: FakeP
     assert page["dead_letters"] == [{"letter_id": "7", "reason": "body: is no JSON", "body": "\ufffd{"}]
     assert (await client.post("/v1/dead-letters/7/replay")).status == 204
     assert (await client.post("/v1/dead-letters/7/replay")).status == 404
+
+
+async def test_the_longest_dead_letters_are_listed_in_little_time(client: Client, parts: FakeParts) -> None:
+    """Whoever may publish decides how long they are: of many long ones the beginnings are shown, short ones whole."""
+    long = bytes(1 << 20)
+    for number in range(499):
+        parts.dead_letters.letters[str(number)] = Letter(letter_id=str(number), reason="too long", body=long)
+    parts.dead_letters.letters["last"] = Letter(letter_id="last", reason="no JSON", body=b"{" * LEAST_SHOWN_BYTES)
+    with measured() as longest:
+        response = await client.get("/v1/dead-letters?limit=500")
+        text = await response.text()
+    assert longest.seconds < MOST_SECONDS_ON_THE_LOOP, longest
+    first, second, *_, last = json.loads(text)["dead_letters"]
+    assert first["body"] == "\0" * MOST_SHOWN_BYTES + "… (1048576 bytes)"
+    assert second["body"] == "\0" * LEAST_SHOWN_BYTES + "… (1048576 bytes)"
+    assert last["body"] == "{" * LEAST_SHOWN_BYTES
 
 
 @pytest.mark.parametrize("path", ["/livez?verbose", "/readyz?verbose=1", "/metrics?target=x&module=y"])
