@@ -4,6 +4,13 @@ import ssl
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
+from typing import Final
+
+MOST_BODY_BYTES: Final = 1 << 20
+"""Of each message that RabbitMQ or Kafka hands out; four times what a request may have, and as much as NATS takes.
+
+RabbitMQ takes 16 or 128 MiB, and Kafka counts what is compressed: hundreds of messages are handed out at a time, and
+would be in memory before the first one is refused."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,6 +20,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from orchestrator.broker.kafka.client import QUEUE, Client
 from orchestrator.broker.kafka.letters import headers_of
 from orchestrator.broker.kafka.offsets import Progress
+from orchestrator.broker.kafka.reader import shortened
 from orchestrator.broker.names import Limits
 from orchestrator.engine.ports import BrokerError
 from orchestrator.outside_text import told
@@ -138,7 +139,7 @@ class _Member:
             error = found.error()
             if error is not None:
                 raise self._client.error_of(error, f"taking requests from {self._topic}")
-            self._waiting.append(found)
+            self._waiting.append(shortened(found))
             # More would only wait here, while another member could have them after a change of the group.
             if len(self._waiting) >= room:
                 break

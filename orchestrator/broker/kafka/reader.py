@@ -7,10 +7,11 @@ from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import suppress
 from typing import Final
 
+import structlog
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from orchestrator.broker.kafka.client import QUEUE, Client
-from orchestrator.broker.names import Limits
+from orchestrator.broker.names import MOST_BODY_BYTES, Limits
 from orchestrator.engine.ports import BrokerError
 
 _WAITING: Final = 64
@@ -26,6 +27,8 @@ _SETTLING: Final = frozenset(
     }
 )
 """What a server says of a partition that it was just given."""
+
+_log = structlog.get_logger(__name__)
 
 
 class Reader:
@@ -93,6 +96,14 @@ class Reader:
     def close(self) -> None:
         """Let the connection go."""
         self._consumer.close()
+
+
+def shortened(message: Message) -> Message:
+    """Return a record with no more of its body than is read: a fetch of a megabyte may unpack to a thousand."""
+    if len(message) > MOST_BODY_BYTES:
+        _log.warning("a message is too large, the rest is left", bytes=len(message), most=MOST_BODY_BYTES)
+        message.set_value((message.value() or b"")[:MOST_BODY_BYTES])
+    return message
 
 
 END: Final = -191
@@ -167,7 +178,7 @@ class _Follower:
             raise KafkaException(error)
         while not self._ended.is_set():
             if self.places.acquire(timeout=_POLL_SECONDS):
-                self._tell(message.value() or b"")
+                self._tell(shortened(message).value() or b"")
                 return
 
     def _tell(self, what: bytes | BrokerError) -> None:

@@ -16,6 +16,8 @@ from aiormq.connection import TCPTransportFactory, TLSTransportFactory
 from pamqp import frame
 from yarl import URL
 
+from orchestrator.broker.names import MOST_BODY_BYTES
+
 _BEGINNING: Final = struct.Struct(">BHI")
 """A frame's type, channel and length; its payload and one byte follow."""
 _METHOD: Final = 1
@@ -35,10 +37,6 @@ _TAG_AND_REDELIVERED: Final = 9
 MOST_PROPERTY_BYTES: Final = 12 << 10
 """Properties of all sorts of senders have some hundred; a frame of them (128 KiB) may hold a hundred thousand values,
 and takes half a second to be read."""
-
-MOST_BODY_BYTES: Final = 1 << 20
-"""Four times what a request may have, and as much as NATS takes. RabbitMQ takes 16 or 128 MiB, and hands out hundreds
-of messages at a time: all of them would be in memory before the first one is refused."""
 
 _log = structlog.get_logger(__name__)
 

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 import pytest
 from pamqp import base, body, commands, frame, header, heartbeat
 
-from orchestrator.broker.rabbitmq.transport import MOST_BODY_BYTES, FrameReader
+from orchestrator.broker.names import MOST_BODY_BYTES
+from orchestrator.broker.rabbitmq.transport import FrameReader
 
 PIECE = 131_064
 """What RabbitMQ puts into one frame of a body."""
