@@ -8,6 +8,7 @@ from eth_hash.auto import keccak
 from orchestrator.besu.client.checked_signer import CheckedSigner
 from orchestrator.besu.client.signer_ports import SignerAwayError, SignerRefusedError, WrongSignatureError
 from orchestrator.besu.codec.account_signatures import sign_digest
+from tests.simulation.virtual_time import in_virtual_time
 
 # A well-known public development key.
 KEY = bytes.fromhex("8f2a55949038a9610f50fb23b5883af3b4ecb3c3bb792cbcefbd1542c692be63")
@@ -62,6 +63,7 @@ async def test_no_answer_but_a_signature_is_used(answer: bytes | str) -> None:
         await signer.sign(b"message")
 
 
+@in_virtual_time
 async def test_waiting_for_a_turn_counts() -> None:
     """Whoever waits behind a signature that hangs is told after the same time, and has not asked the service."""
 
@@ -72,7 +74,10 @@ async def test_waiting_for_a_turn_counts() -> None:
             return message
 
     service = Hanging()
-    signer = CheckedSigner(ADDRESS, "the service", service, timeout_seconds=0.1, at_once=1)
+    signer = CheckedSigner(ADDRESS, "the service", service, timeout_seconds=10.0, at_once=1)
+    loop = asyncio.get_running_loop()
+    began = loop.time()
     answers = await asyncio.gather(*(signer.sign(b"message") for _ in range(5)), return_exceptions=True)
+    assert loop.time() - began == pytest.approx(10.0)
     assert all(isinstance(answer, SignerAwayError) for answer in answers)
     assert service.asked == 1
