@@ -46,6 +46,17 @@ async def publish_until_it_fails(broker: Broker) -> None:
         await broker.publish("membership.change.accepted.v1", f"event-{number}", b"{}")
 
 
+async def publish_until_taken(broker: Broker, event_id: str) -> None:
+    async with asyncio.timeout(patient(30)):
+        while True:
+            try:
+                await broker.publish("membership.change.accepted.v1", event_id, b"{}")
+            except BrokerError:
+                await asyncio.sleep(0.05)
+            else:
+                return
+
+
 async def take_all(triggers: AsyncIterator[Trigger], count: int) -> set[bytes]:
     found: set[bytes] = set()
     async with asyncio.timeout(patient(60)):
@@ -250,16 +261,9 @@ async def test_requests_come_again_after_their_queue_was_deleted(queue: "QueueUn
 async def test_events_go_on_after_the_server_was_killed(queue: "QueueUnderTest") -> None:
     """While the server is away publishing raises in bounded time; afterwards it works again."""
     async with queue.open(call_seconds=1.0) as broker:
-        await broker.publish("membership.change.accepted.v1", "event-1", b"{1}")
+        await publish_until_taken(broker, "event-1")
         await queue.bounce()
-        async with asyncio.timeout(patient(30)):
-            while True:
-                try:
-                    await broker.publish("membership.change.accepted.v1", "event-2", b"{2}")
-                except BrokerError:
-                    await asyncio.sleep(0.05)
-                else:
-                    break
+        await publish_until_taken(broker, "event-2")
 
 
 async def test_a_server_that_does_not_answer_is_given_up_on(queue: "QueueUnderTest") -> None:
