@@ -1,14 +1,16 @@
 """Fixtures for every test: the real servers of ``tests/servers``; logging as it was; and how Hypothesis searches."""
 
+import gc
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import pytest
 import structlog
 from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadScopeScheduling
 
+from tests.processor_time import settle
 from tests.servers.late_connections import close_late_connections
 
 pytest_plugins = ["tests.servers.fixtures"]
@@ -42,6 +44,17 @@ class Groups(LoadScopeScheduling):  # type: ignore[misc] # it has no types
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Groups:
     """Spread the tests over the test processes."""
     return Groups(config, log)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Leave what is imported for good out of all collections of garbage: one of it all stops a test for a second."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        settle()
+        gc.enable()
 
 
 @pytest.fixture(autouse=True)

@@ -8,8 +8,7 @@ same moment, and tried again. What is slow by itself is so each time, and by as 
 import gc
 import json
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Final
 
 TRIES: Final = 5
@@ -55,12 +54,7 @@ def assert_brief(work: Callable[[], object], most_seconds: float) -> None:
     raise AssertionError(f"took {min(seconds):.3f} s of processor time at the least, at most {most_seconds:g} s")
 
 
-@contextmanager
-def settled() -> Iterator[None]:
-    """Have nobody's work measured with the collection of what the whole test run keeps; the daemon does so, too."""
+def settle() -> None:
+    """Have nobody's work measured with the collection of what is kept for good; the daemon does so, too."""
     gc.collect()
     gc.freeze()
-    try:
-        yield
-    finally:
-        gc.unfreeze()

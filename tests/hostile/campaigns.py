@@ -34,7 +34,7 @@ from tests.hostile.loop_time import MOST_SECONDS_ON_THE_LOOP, measured
 from tests.hostile.lying_node import HOSTILE_TEXTS, HOSTILE_VALUES, Liar, recorded_results, serving
 from tests.hostile.whole_daemon import lying_member
 from tests.patience import patient
-from tests.processor_time import quiet, settled
+from tests.processor_time import quiet, settle
 
 RPC_SECONDS: Final = 0.5
 TRIES: Final = 3
@@ -146,15 +146,15 @@ def run(name: str, seed: int) -> None:
     """Run one campaign, quietly, and again when a step took too long: what does each time is found by its seed."""
     structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
     try:
-        with settled():
-            for left in reversed(range(TRIES)):
-                try:
-                    asyncio.run(_awaited(CAMPAIGNS[name], seed))
-                except TooLongError:
-                    if not left:
-                        raise
-                else:
-                    break
+        settle()
+        for left in reversed(range(TRIES)):
+            try:
+                asyncio.run(_awaited(CAMPAIGNS[name], seed))
+            except TooLongError:
+                if not left:
+                    raise
+            else:
+                break
     finally:
         structlog.reset_defaults()
 

@@ -22,16 +22,10 @@ from orchestrator.engine.intake.requests import InvalidRequestError, parse_trigg
 from tests.fakes.http_api import FakeParts
 from tests.hostile.campaigns import _FILLED
 from tests.hostile.loop_time import MOST_SECONDS_ON_THE_LOOP, measured
-from tests.processor_time import assert_brief, quiet, settled
+from tests.processor_time import assert_brief, quiet
 from tests.servers.side_loop import in_a_thread
 
 FLOOD_SECONDS = 1.5
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _settled() -> Iterator[None]:
-    with settled():
-        yield
 
 
 async def test_bodies_over_http() -> None:

@@ -2,7 +2,7 @@
 
 import contextlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
@@ -17,7 +17,7 @@ from orchestrator.besu.codec.rpc_errors import rpc_error
 from orchestrator.besu.errors import BesuError
 from orchestrator.besu.transport.subscriptions import Allowance
 from orchestrator.besu.transport.websocket_client import MAX_BYTES_PER_SECOND, MAX_MESSAGE_BYTES
-from tests.processor_time import assert_brief, settled
+from tests.processor_time import assert_brief
 
 MOST_SECONDS = 0.1
 
@@ -34,12 +34,6 @@ WORST_ANSWERS = {
         {"id": 1, "error": {"code": -32000, "message": "\ud800token.a" * 600_000}}, ensure_ascii=True
     ).encode(),
 }
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _settled() -> Iterator[None]:
-    with settled():
-        yield
 
 
 def assert_bounded(read: Callable[[], object], most_seconds: float = MOST_SECONDS) -> None:
