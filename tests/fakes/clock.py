@@ -37,6 +37,10 @@ class JumpingClock:
         raise TimeoutError
 
 
+_LEAST_LIMIT_SECONDS = 0.2
+"""A hundredth of a time-out is less than a process is at times kept from its processor."""
+
+
 class FastClock:
     """Real time, only faster: a second takes a hundredth. For tests in which threads take part, such as a store's."""
 
@@ -55,5 +59,5 @@ class FastClock:
         await asyncio.sleep(seconds / self._factor)
 
     async def wait_for(self, awaitable: Awaitable[T], seconds: float) -> T:
-        async with asyncio.timeout(seconds / self._factor):
+        async with asyncio.timeout(max(seconds / self._factor, _LEAST_LIMIT_SECONDS)):
             return await awaitable
