@@ -15,7 +15,7 @@ from asyncio.selector_events import BaseSelectorEventLoop
 from asyncio.sslproto import SSLProtocol
 from typing import Any, Final
 
-ACCEPT_AS_IT_IS: Final = BaseSelectorEventLoop._accept_connection2  # type: ignore[attr-defined]
+ACCEPT_AS_IT_IS: Final = BaseSelectorEventLoop._accept_connection2  # type: ignore[attr-defined] # of Python 3.11, not public
 _CLOSE: Final = BaseSelectorEventLoop.close
 
 
@@ -45,5 +45,5 @@ def _says_goodbye(transport: Any) -> bool:
 
 def close_late_connections() -> None:
     """Have such connections closed from now on."""
-    BaseSelectorEventLoop._accept_connection2 = _accept  # type: ignore[attr-defined]
-    BaseSelectorEventLoop.close = _close  # type: ignore[assignment, method-assign]
+    BaseSelectorEventLoop._accept_connection2 = _accept  # type: ignore[attr-defined] # likewise
+    BaseSelectorEventLoop.close = _close  # type: ignore[assignment, method-assign] # what is replaced is the mend

@@ -52,7 +52,7 @@ async def hang_up() -> None:
     the loop ends before, the interpreter finds an open socket, and some other test fails by it.
     """
     await asyncio.sleep(0)  # what was accepted last becomes a transport
-    transports = asyncio.get_running_loop()._transports  # type: ignore[attr-defined]
+    transports = asyncio.get_running_loop()._transports  # type: ignore[attr-defined] # no public list of them
     for transport in list(transports.values()):
         transport.abort()
     await asyncio.sleep(0)  # they close in the next turn
