@@ -1,6 +1,7 @@
 """``orchestrator plan``: what would come of a change, before anything is asked for."""
 
 import textwrap
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -36,12 +37,8 @@ def add(
     """Forecast the addition of members. Exit code 0: nothing seen speaks against it; 1: not now; 3: not at all."""
 
     async def work(client: "DaemonClient") -> "tuple[ForecastDocument, Words]":
-        from orchestrator.cli.references import references
-
-        known = await references(client, full=not on_terminal())
-        wanted, keys = await known.group(group), known.members(members)
-        known.check()
-        return await client.forecast(wanted, keys), known.words
+        wanted, keys, words = await _meant(client, group, members)
+        return await client.forecast(wanted, keys), words
 
     found, words = with_daemon(url, work)
     if json:
@@ -61,12 +58,8 @@ def remove(
     """Tell whether members could be added again after a removal. Exit code 0: nothing seen speaks against it; 3: no."""
 
     async def work(client: "DaemonClient") -> "tuple[RemovalForecastDocument, Words]":
-        from orchestrator.cli.references import references
-
-        known = await references(client, full=not on_terminal())
-        wanted, keys = await known.group(group), known.members(members)
-        known.check()
-        return await client.removal_forecast(wanted, keys), known.words
+        wanted, keys, words = await _meant(client, group, members)
+        return await client.removal_forecast(wanted, keys), words
 
     found, words = with_daemon(url, work)
     if json:
@@ -74,6 +67,15 @@ def remove(
     else:
         print_lines(removal_lines(found, words))
     raise typer.Exit(Exit.PARKED if found.outlook == "unsafe" else Exit.DONE)
+
+
+async def _meant(client: "DaemonClient", group: str, members: Sequence[str]) -> "tuple[str, list[str], Words]":
+    from orchestrator.cli.references import references
+
+    known = await references(client, full=not on_terminal())
+    wanted, keys = await known.group(group), known.members(members)
+    known.check()
+    return wanted, keys, known.words
 
 
 def exit_code(found: "ForecastDocument") -> Exit:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import pytest
 from aiohttp.test_utils import TestServer
-from playwright.async_api import ConsoleMessage, Page, Request, Route, async_playwright, expect
+from playwright.async_api import ConsoleMessage, Locator, Page, Request, Route, async_playwright, expect
 
 from orchestrator.access.callers import Role
 from orchestrator.api.callers.authentication import AccessRules
@@ -291,15 +291,21 @@ async def test_cancelling_asks_for_a_reason(page: Page, server: TestServer, part
     assert "asked by mistake" in str(parts.record.stored["change-1"].reason)
 
 
+async def planned(page: Page, server: TestServer) -> Locator:
+    """Ask the group's page what adding the third member would do; gives the button that asks."""
+    await page.goto(str(server.make_url(f"/#/groups/{GROUP_IN_PATH}")))
+    await page.get_by_label("Members").fill(KEYS[2])
+    look = page.get_by_role("button", name="show what would happen")
+    await look.click()
+    return look
+
+
 async def test_an_addition_shows_its_forecast_first(page: Page, server: TestServer, parts: FakeParts) -> None:
     """Nothing is asked for before the forecast was shown; then one button asks, and leads to the change."""
     parts.groups.known[GROUP] = standing(participants=KEYS[:2])
     parts.nodes = {"member3": (KEYS[2],)}
     parts.forecasts.found = an_unsafe_forecast()
-    await page.goto(str(server.make_url(f"/#/groups/{GROUP_IN_PATH}")))
-    await page.get_by_label("Members").fill(KEYS[2])
-    look = page.get_by_role("button", name="show what would happen")
-    await look.click()
+    look = await planned(page, server)
     await expect(page.locator(".plan")).to_contain_text("forecast: unsafe")
     await expect(page.locator(".plan button")).to_have_text("ask all the same: it waits or is parked")
     assert parts.record.stored == {}
@@ -317,10 +323,7 @@ async def test_a_plan_tells_which_ways_back_are_closed(page: Page, server: TestS
     parts.groups.known[GROUP] = standing(participants=KEYS[:2])
     parts.nodes = {"member3": (KEYS[2],)}
     parts.forecasts.found, parts.forecasts.returns = a_safe_forecast(), a_closed_way()
-    await page.goto(str(server.make_url(f"/#/groups/{GROUP_IN_PATH}")))
-    await page.get_by_label("Members").fill(KEYS[2])
-    look = page.get_by_role("button", name="show what would happen")
-    await look.click()
+    look = await planned(page, server)
     await expect(page.locator(".plan .warn")).to_contain_text("can't return to group")
     await expect(page.locator(".plan button")).to_have_text("yes, add")
     parts.forecasts.leaving = a_removal(closed=True)
