@@ -2,8 +2,10 @@
 
 Its own time-outs do not see all of them. A replica that is stopped between two messages of a pipeline, in which the
 driver sends many rows, or while it is sent a long answer, counts as active and not as idle; and a statement's time-out
-does not strike while the server waits for the client. Its locks would stay until it is woken, that of the outbox's
-positions among them, for which every other replica waits.
+does not strike while the server waits for the client. Where the last message was a flush it counts as idle, and yet the
+time-out for that has stopped running: each message stops it, and only the answer to a sync starts it. Its locks would
+stay until it is woken, that of the outbox's positions among them, for which every other replica waits, and those of
+lanes, which every other replica passes over.
 """
 
 import asyncio
@@ -31,7 +33,7 @@ _END = sa.text("""
     WHERE datname = current_database() AND usename = current_user
       AND application_name = current_setting('application_name') AND pid <> pg_backend_pid()
       AND (
-        backend_xid IS NOT NULL AND state = 'active' AND wait_event_type = 'Client'
+        backend_xid IS NOT NULL AND wait_event_type = 'Client'
         OR wait_event_type IS DISTINCT FROM 'Lock' AND pid IN (
           SELECT unnest(pg_blocking_pids(waiting.pid)) FROM pg_stat_activity AS waiting
           WHERE waiting.datname = current_database() AND waiting.wait_event_type = 'Lock'

@@ -28,14 +28,22 @@ T = TypeVar("T")
 
 
 @contextmanager
-def amid_a_pipeline(url: str, name: str) -> Iterator[None]:
-    """A session that has locked all lanes and of which the server awaits more, as when a replica is stopped there."""
+def amid_a_pipeline(url: str, name: str, *, synced: bool = False) -> Iterator[None]:
+    """A session that has locked all lanes and of which the server awaits more, as when a replica is stopped there.
+
+    Args:
+        url: The database.
+        name: The application's.
+        synced: Whether all that was sent so far is answered; PostgreSQL then says that the session is idle.
+    """
     limits = f"-c idle_in_transaction_session_timeout={IDLE_SECONDS * 1000} -c statement_timeout=1000"
     connection = psycopg.connect(url, application_name=name, options=limits)
     try:
         connection.pgconn.exec_(b"BEGIN")
         connection.pgconn.enter_pipeline_mode()
         connection.pgconn.send_query_params(b"UPDATE lanes SET last_sequence = last_sequence", None)
+        if synced:
+            connection.pgconn.pipeline_sync()
         connection.pgconn.send_flush_request()
         connection.pgconn.flush()
         while connection.pgconn.is_busy():  # a server that is slow has not locked anything yet
@@ -53,8 +61,9 @@ async def until(reached: Callable[[], Awaitable[T]]) -> T:
     return found
 
 
+@pytest.mark.parametrize("synced", [False, True])
 async def test_a_replica_that_is_stopped_amid_a_pipeline_holds_nothing(
-    postgresql_url: str, clock: JumpingClock, monkeypatch: pytest.MonkeyPatch
+    postgresql_url: str, clock: JumpingClock, monkeypatch: pytest.MonkeyPatch, *, synced: bool
 ) -> None:
     """The locks of a session that waits for its client inside a transaction are free again when it is ended."""
     monkeypatch.setattr(stuck_sessions, "LOOK_SECONDS", 3600.0)  # or they are free before it is seen that they are not
@@ -62,7 +71,7 @@ async def test_a_replica_that_is_stopped_amid_a_pipeline_holds_nothing(
     async with Database(postgresql_url) as database:
         store = SqlChangeStore(database, clock)
         await store.accept(a_change("1"), "hash", ())
-        with amid_a_pipeline(postgresql_url, "besu-membership-orchestrator"):
+        with amid_a_pipeline(postgresql_url, "besu-membership-orchestrator", synced=synced):
             assert await store.claim(holder="one", lease=LEASE, limit=1, now=START) == ()
             await until(lambda: database.read(partial(end_stuck, after=AT_ONCE)))
             lanes = await until(lambda: store.claim(holder="one", lease=LEASE, limit=1, now=START))
