@@ -191,7 +191,6 @@ async def assembled(config: Config, stopping: asyncio.Event, clock: Clock | None
                     ),
                 ),
                 doubts=doubts_of(fleet, accounts, ManagementCodec(), new_id, BundleSizes(work.of_group).of_group),
-                leases=leases,
                 clock=clock,
                 new_id=new_id,
                 confirmations=config.chain.confirmations,
@@ -223,7 +222,7 @@ async def assembled(config: Config, stopping: asyncio.Event, clock: Clock | None
             metrics.on_step(before, after)
             times.on_step(before, after)
 
-        worker = Worker(store, executor, clock, stopping, on_step, turns, tracer)
+        worker = Worker(store, executor, leases, clock, stopping, on_step, turns, tracer)
         supervisor = Supervisor(store, worker, fleet, clock, lanes, stopping, leases, SystemRandom().random)
         intake = Intake(store, fleet, accounts, clock, new_id, admission_rules(config), turns, senders(config), tracer)
         metrics.watch_shares(lambda: supervisor.largest_share, lambda: turns.waiting)

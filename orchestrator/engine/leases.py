@@ -1,14 +1,21 @@
 """Until when this process may act on its lanes, as it knows without asking anybody.
 
 The store decides who holds a lane, and is asked before each command. A process that is stopped after that answer and
-woken a minute later would still send what it was about to send: so the time is looked at once more, right before
-anything leaves for a node. Another replica takes a lane over when the lease is over and not before.
+woken a minute later would still send what it was about to send: so the time is looked at once more by who writes to
+the node, when nothing is left to be waited for but the write itself. Any look before it leaves room: for a place among
+the calls under way, for a connection, for credentials. Another replica takes a lane over when the lease is over and not
+before.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import datetime
+from functools import partial
 
 from orchestrator.engine.ports import Clock, LeaseLostError
+
+_required: ContextVar[Callable[[], None] | None] = ContextVar("required", default=None)
 
 
 class Leases:
@@ -37,6 +44,15 @@ class Leases:
         """Forget a lane that is not driven any more."""
         self._until.pop(group, None)
 
+    @contextmanager
+    def acting(self, group: str) -> Iterator[None]:
+        """Have `require_to_send` require a lane within the context, and in the tasks that are begun in it."""
+        before = _required.set(partial(self.require, group))
+        try:
+            yield
+        finally:
+            _required.reset(before)
+
     def require(self, group: str) -> None:
         """Make sure that a lane is ours now.
 
@@ -49,3 +65,14 @@ class Leases:
                 f"the lease on lane {group!r} is over and was not renewed: another replica may send now, so this one "
                 "does not; it goes on when it has the lane again"
             )
+
+
+def require_to_send() -> None:
+    """Make sure that what is about to be written to a node may still be sent; outside of `Leases.acting` anything may.
+
+    Raises:
+        LeaseLostError: It is sent for a lane whose lease is over, or was never taken.
+    """
+    require = _required.get()
+    if require is not None:
+        require()

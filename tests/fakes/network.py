@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from orchestrator.engine.attempts.marker_accounts import OneTimeAccounts
+from orchestrator.engine.leases import require_to_send
 from orchestrator.engine.node_ports import Block, Head, MarkerAccount, NodeError, NodeTraits, PmtOutcome, Said
 from orchestrator.membership.attempt import Action, Marker
 from orchestrator.membership.forecast.blocks import PRIVACY_PRECOMPILE, ChainBlock, PublicTransaction
@@ -346,6 +347,7 @@ class FakeNode:
             raise NodeError(Reason(slug="node_unreachable", detail=f"node {self.name}"))
 
     def _ask_to_send(self) -> None:
+        require_to_send()
         self.calls += 1
         if self.down:
             raise NodeError(Reason(slug="node_unreachable", detail=f"node {self.name}"), Said.REFUSED)
@@ -497,6 +499,7 @@ class FakeNode:
         return self.network.distribute(raw)
 
     async def broadcast(self, raw: bytes, transaction_hash: str) -> None:
+        require_to_send()
         self._ask()
         if self.broadcast_failures:
             raise self.broadcast_failures.pop(0)

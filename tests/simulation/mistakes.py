@@ -155,9 +155,9 @@ def unlocked_after_blocks() -> Planting:
 def burn_not_awaited() -> Planting:
     """What burns a marker is broadcast, and the marker taken for burnt at once."""
 
-    async def wrong(fleet: Fleet, _: Change, __: Attempt, forms: Sequence[Burning], *more: Any) -> None:
+    async def wrong(fleet: Fleet, _: Change, __: Attempt, forms: Sequence[Burning], *___: Any) -> None:
         for watcher in fleet.watchers if forms else ():
-            await broadcasting.offer(watcher, forms[0].raw, forms[0].transaction_hash, more[-1])
+            await broadcasting.offer(watcher, forms[0].raw, forms[0].transaction_hash)
 
     return patch.object(executor, "burn", wrong)
 

@@ -144,7 +144,6 @@ class Replica:
                 doubts=doubts_of(
                     fleet, accounts, ManagementCodec(), new_id, BundleSizes(ReplayWork(histories).of_group).of_group
                 ),
-                leases=leases,
                 clock=clock,
                 new_id=new_id,
                 confirmations=world.weather.confirmations,
@@ -153,7 +152,7 @@ class Replica:
             locks=store.locks,
         )
         lanes = LaneRules(holder=self.name, stop_within=timedelta(seconds=20))
-        worker = Worker(store, executor, clock, stopping, lambda *_: None)
+        worker = Worker(store, executor, leases, clock, stopping, lambda *_: None)
         supervisor = Supervisor(store, worker, fleet, clock, lanes, stopping, leases, world.chance.random)
         intake = Intake(store, fleet, accounts, clock, new_id)
         while True:

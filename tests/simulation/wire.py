@@ -21,6 +21,7 @@ from orchestrator.besu.transport.http_client import is_read
 from orchestrator.devnet.faults import TRANSPORT, FaultKind, RpcFault
 from orchestrator.devnet.rpc.dispatch import Answer as NodeAnswer
 from orchestrator.devnet.rpc.dispatch import Caller, NodeApi
+from orchestrator.engine.leases import require_to_send
 from orchestrator.engine.node_ports import Head, NodeError
 from orchestrator.membership.reasons.table import Reason
 from tests.simulation import lateness
@@ -72,12 +73,12 @@ class Wire:
         world, weather = self._world, self._world.weather
         what = next((call for call in calls if call.method in SENDS), calls[0])
         sends = what.method in SENDS
-        if sends:
-            world.checks.leaves(self._life, what.method, what.params[0])
         await self._life.moment(f"{self.url} {what.method}")
         if not self._api.node.up:
             raise NodeUnreachableError(f"no connection to {self.url}")
         if sends:
+            require_to_send()
+            world.checks.leaves(self._life, what.method, what.params[0])
             world.checks.sent(self._life, what.method, what.params[0])
         fault = world.emulation.controls.faults.take(
             self._api.node.number, [call.method for call in calls], TRANSPORT, in_batch=len(calls) > 1

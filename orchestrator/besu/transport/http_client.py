@@ -39,6 +39,7 @@ from orchestrator.besu.transport.credential_use import PROBE, Asking, ask_proven
 from orchestrator.besu.transport.credentials import Credential
 from orchestrator.besu.transport.gathered_reads import MOST_CALLS, ReadGatherer
 from orchestrator.besu.transport.network_words import broken_words, system_words
+from orchestrator.besu.transport.sending_body import SendingBody
 from orchestrator.engine.tracing import asking
 from orchestrator.outside_text import told
 
@@ -144,6 +145,7 @@ class HttpNode:
             TransportError: no answer came.
             ProtocolError: the answer is no JSON-RPC.
             CredentialError: what proves us to the node can't be had.
+            LeaseLostError: it sends something, for a lane that is not ours any more: nothing left.
         """
         with asking(method):
             if self._gatherer is not None and timeout is None and is_read(method):
@@ -250,16 +252,16 @@ class HttpNode:
         seconds = self._timeout_seconds if timeout is None else timeout
         headers = {"Content-Type": _JSON, **shown}
         if not retry:
-            return await self._post_once(self._send_turns, body, headers, calls, seconds)
+            return await self._post_once(self._send_turns, SendingBody(body), headers, calls, seconds)
         async for attempt in stamina.retry_context(
             on=_may_pass, attempts=_READ_ATTEMPTS, timeout=None, wait_initial=0.1, wait_jitter=0.1
         ):
             with attempt:
-                return await self._post_once(self._read_turns, body, headers, calls, seconds)
+                return await self._post_once(self._read_turns, aiohttp.BytesPayload(body), headers, calls, seconds)
         raise AssertionError("a retry ends with an answer or an error")
 
     async def _post_once(
-        self, turns: TurnLimit, body: bytes, headers: dict[str, str], calls: int, seconds: float
+        self, turns: TurnLimit, body: aiohttp.BytesPayload, headers: dict[str, str], calls: int, seconds: float
     ) -> bytes:
         async with turns.turn():
             self.counts.calls += calls
@@ -273,7 +275,7 @@ class HttpNode:
             finally:
                 self.counts.in_flight -= 1
 
-    async def _exchange(self, body: bytes, headers: dict[str, str], seconds: float) -> bytes:
+    async def _exchange(self, body: aiohttp.BytesPayload, headers: dict[str, str], seconds: float) -> bytes:
         try:
             async with (
                 asyncio.timeout(seconds),
@@ -310,6 +312,8 @@ class HttpNode:
                 f"no connection to {self.url}: {system_words(error.os_error)}; is the node running?"
             ) from error
         except (aiohttp.ClientError, OSError) as error:
+            if isinstance(body, SendingBody) and body.refused is not None:
+                raise body.refused from error
             raise ConnectionLostError(f"the connection to {self.url} broke: {broken_words(error)}") from error
 
     async def _read(self, response: aiohttp.ClientResponse) -> bytes:

@@ -1,7 +1,6 @@
 """Through which nodes a marker, or what burns it, goes out, and in which order."""
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from orchestrator.engine.node_ports import NodeError, NodeTraits, Said
@@ -43,17 +42,12 @@ async def targets(fleet: Fleet, home: ChainWatcher) -> tuple[list[ChainWatcher],
     return first, [node for node in nodes if node not in first]
 
 
-async def offer(
-    watcher: ChainWatcher, raw: bytes, transaction_hash: str, require_lease: Callable[[], None]
-) -> NodeError | None:
+async def offer(watcher: ChainWatcher, raw: bytes, transaction_hash: str) -> NodeError | None:
     """Hand a public transaction to one node; returns why it did not take it, None when it has it.
 
     Raises:
-        LeaseLostError: `require_lease` raised it: nothing was sent.
+        LeaseLostError: It is sent for a lane that is not ours any more: nothing was sent.
     """
-    # At the last moment: this task may have been stopped since the store was asked, and woken after another replica
-    # took over.
-    require_lease()
     try:
         async with asyncio.timeout(OFFER_SECONDS):
             await watcher.node.broadcast(raw, transaction_hash)

@@ -4,7 +4,7 @@ A node that doesn't know decides nothing: another member's node is asked, or the
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from orchestrator.engine.attempts.broadcast import offer, targets
@@ -264,7 +264,6 @@ async def burn(
     attempt: Attempt,
     forms: Sequence[Burning],
     depth: int,
-    require_lease: Callable[[], None],
 ) -> Fact | None:
     """Broadcast what burns an attempt's marker through every node, and see which of the two is mined.
 
@@ -279,7 +278,6 @@ async def burn(
         forms: What burns it, in several forms of which one can be mined; none for a marker that a node signed, which
             can only be outlasted.
         depth: How many blocks below the head count as mined for good.
-        require_lease: Raises `LeaseLostError` when the group's lane is not ours any more.
 
     Returns:
         `AttemptSettled` when the marker was mined, `AttemptUnmined` when neither is yet; None when it is burnt.
@@ -295,7 +293,7 @@ async def burn(
     burning = forms[fleet.newest_head() // RENEW_AFTER_BLOCKS % len(forms)]
     for nodes in await targets(fleet, fleet.named(attempt.node)):
         # Who refuses holds the marker, or a block of its has it: what is in the blocks decides.
-        offers = (offer(watcher, burning.raw, burning.transaction_hash, require_lease) for watcher in nodes)
+        offers = (offer(watcher, burning.raw, burning.transaction_hash) for watcher in nodes)
         await asyncio.gather(*offers)
     for watcher in witnesses(fleet, change, attempt):
         try:

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import partial
 
 from orchestrator.engine.attempts.broadcast import NodeSigned, is_mined, lacks, offer, targets
 from orchestrator.engine.attempts.enclave_doubts import EnclaveDoubts, Way, sending_key
@@ -11,7 +10,6 @@ from orchestrator.engine.attempts.marker_accounts import MarkerAccounts
 from orchestrator.engine.attempts.nonces import NonceBook
 from orchestrator.engine.attempts.settlement import SILENCE_SECONDS, moved_under_lock
 from orchestrator.engine.history.forecaster import Forecaster
-from orchestrator.engine.leases import Leases
 from orchestrator.engine.node_ports import Contract, Head, MarkerAccount, Markers, NodeError
 from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.nodes.watcher import ChainWatcher, silence
@@ -63,7 +61,6 @@ class Sending:
         forecaster: Forecasts what new members' nodes make of a group's history.
         additions: What else is being added, by all lanes.
         doubts: Tells apart why enclaves don't take something.
-        leases: Until when lanes are held: nothing leaves for a node later.
         clock: Time.
         new_id: Makes unique ids.
         confirmations: How deep what ends a batch without an effect must be.
@@ -81,7 +78,6 @@ class Sending:
     forecaster: Forecaster
     additions: AdditionsUnderWay
     doubts: EnclaveDoubts
-    leases: Leases
     clock: Clock
     new_id: Callable[[], str]
     confirmations: int = 0
@@ -145,7 +141,6 @@ class Sending:
         if command.action is Action.ADD and traits.besu_version < DISTRIBUTES_HISTORY_SINCE:
             return AttemptSigned(attempt=attempt)
         # A distribution hands the whole history to the newcomer's enclave, marker or not (docs/besu.md#disclosure).
-        self.leases.require(change.privacy_group_id)
         begun_at = self.clock.now()
         payload_key = await way.distribute(raw, command.after_block if command.action in UNDER_LOCK else None)
         seconds = max((self.clock.now() - begun_at).total_seconds(), 0.0)
@@ -217,7 +212,7 @@ class Sending:
                 return GaveWay(reason=first.reason) if first.yields else Hindered(reason=first.reason)
         if not attempt.marker.ours:
             return await self._send_by_node(change, watcher, attempt)
-        return await self._broadcast(watcher, change, attempt, widely=command.widely)
+        return await self._broadcast(watcher, attempt, widely=command.widely)
 
     async def _send_by_node(self, change: Change, watcher: ChainWatcher, attempt: Attempt) -> Fact:
         # The node may sign all of its markers with one key: two of them in a block make that block unreplayable.
@@ -229,7 +224,6 @@ class Sending:
             if reason is not None:
                 return Hindered(reason=reason)
         way = await self.doubts.way(change, watcher, attempt.action)
-        self.leases.require(change.privacy_group_id)
         begun_at = self.clock.now()
         try:
             pmt_hash = await watcher.node.send(attempt.raw)
@@ -242,13 +236,12 @@ class Sending:
         self.node_markers[watcher.node.name] = NodeSigned(pmt_hash, change.change_id, head.number)
         return AttemptSent(head=head.number, nodes=(watcher.node.name,), pmt_hash=pmt_hash)
 
-    async def _broadcast(self, watcher: ChainWatcher, change: Change, attempt: Attempt, *, widely: bool) -> Fact:
-        require_lease = partial(self.leases.require, change.privacy_group_id)
+    async def _broadcast(self, watcher: ChainWatcher, attempt: Attempt, *, widely: bool) -> Fact:
         took: list[str] = []
         refusals: list[NodeError] = []
         first, others = await targets(self.fleet, watcher)
         for nodes in [first, others] if widely else [first, *([other] for other in others)]:
-            offers = await asyncio.gather(*(_offer(target, attempt, require_lease) for target in nodes))
+            offers = await asyncio.gather(*(_offer(target, attempt) for target in nodes))
             refusals += [error for error in offers if error is not None]
             took += [target.node.name for target, error in zip(nodes, offers, strict=True) if error is None]
             if took and not widely:
@@ -334,8 +327,8 @@ class Sending:
         return watcher
 
 
-async def _offer(watcher: ChainWatcher, attempt: Attempt, require_lease: Callable[[], None]) -> NodeError | None:
-    error = await offer(watcher, attempt.marker.raw, attempt.marker.pmt_hash, require_lease)
+async def _offer(watcher: ChainWatcher, attempt: Attempt) -> NodeError | None:
+    error = await offer(watcher, attempt.marker.raw, attempt.marker.pmt_hash)
     return None if error is not None and error.reason.slug == OUTBID else error
 
 

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
 from orchestrator.engine.attempts.restored import Restoration, concerns, hindrance
 from orchestrator.engine.attempts.settlement import SILENCE_SECONDS, burn, settle
@@ -166,8 +165,7 @@ class Executor:
 
     async def _burn(self, change: Change, attempt: Attempt) -> Fact:
         forms = [self.sending.markers.burn(attempt.marker, n) for n in range(BURN_FORMS)] if attempt.marker.ours else []
-        require_lease = partial(self.sending.leases.require, change.privacy_group_id)
-        fact = await burn(self._fleet, change, attempt, forms, self._confirmations, require_lease)
+        fact = await burn(self._fleet, change, attempt, forms, self._confirmations)
         if fact is None:
             return AttemptBurnt(head=self._newest(attempt))
         return await self._deep(change, attempt, fact)

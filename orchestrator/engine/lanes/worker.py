@@ -13,6 +13,7 @@ import structlog
 
 from orchestrator.engine.lanes.executor import Executor
 from orchestrator.engine.lanes.records import is_lasting, record_of
+from orchestrator.engine.leases import Leases
 from orchestrator.engine.ports import ChangeStore, Clock, Lane, LeaseLostError, Record, StoreError
 from orchestrator.engine.tracing import Tracer, Untraced
 from orchestrator.engine.turns import Turns, resting
@@ -51,6 +52,7 @@ class Worker:
     Args:
         store: The durable record.
         executor: Does commands.
+        leases: Until when lanes are held: nothing is written to a node later.
         clock: Time.
         stopping: Set when the daemon is to stop.
         on_step: Told of each committed step (before, after), for the metrics.
@@ -62,6 +64,7 @@ class Worker:
         self,
         store: ChangeStore,
         executor: Executor,
+        leases: Leases,
         clock: Clock,
         stopping: asyncio.Event,
         on_step: Callable[[Change, Change], None],
@@ -71,6 +74,7 @@ class Worker:
         self._turns = turns or Turns()
         self._store = store
         self._executor = executor
+        self._leases = leases
         self._clock = clock
         self._stopping = stopping
         self._on_step = on_step
@@ -167,7 +171,7 @@ class Worker:
             # A process that was stopped and woke up finds its lane taken over: it must send nothing any more.
             raise LeaseLostError(f"lane {lane.privacy_group_id!r} was taken over; stop working on it")
         try:
-            with self._tracer.performing(change):
+            with self._tracer.performing(change), self._leases.acting(lane.privacy_group_id):
                 return await self._executor.perform(change, command)
         # Trouble of the store, or the end of our patience, says nothing of the change.
         except (StoreError, TimeoutError):

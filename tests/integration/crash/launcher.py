@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
+from aiohttp import BytesPayload
 
 import orchestrator.api.application
 import orchestrator.log
@@ -114,8 +115,8 @@ class _Moments:
                 self._at(CLAIMED, 0, "after", "")
             return outcomes
 
-        async def ask(node: HttpNode, body: bytes, headers: dict[str, str], seconds: float) -> bytes:
-            label = label_of_body(body)
+        async def ask(node: HttpNode, body: BytesPayload, headers: dict[str, str], seconds: float) -> bytes:
+            label = label_of_body(body.decode())
             kind = "send" if SENDING & set(label.split("+")) else "rpc"
             number = self._next(kind)
             self._at(kind, number, "before", label)
@@ -150,7 +151,7 @@ def label_of(job: Job) -> str:
     return str(unit.func.__name__) if isinstance(unit, partial) else type(unit).__name__
 
 
-def label_of_body(body: bytes) -> str:
+def label_of_body(body: str) -> str:
     """Return the JSON-RPC methods of a request."""
     asked = json.loads(body)
     return "+".join(sorted({call["method"] for call in (asked if isinstance(asked, list) else [asked])}))

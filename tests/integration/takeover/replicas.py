@@ -34,6 +34,12 @@ SIGNALS: Final[dict[Strike, signal.Signals]] = {"kill": signal.SIGKILL, "stop": 
 LATEST_STRIKE_SECONDS: Final = 5.0
 LOOK_SECONDS: Final = 0.05
 PATIENCE_SECONDS: Final = 60.0
+HELD_UP: Final = (
+    "SELECT privacy_group_id, holder, lease_until, due_at FROM lanes WHERE holder IS NOT NULL OR due_at IS NOT NULL",
+    "SELECT change_id, state, ready_at FROM changes WHERE state NOT IN ('succeeded', 'failed', 'cancelled')",
+    "SELECT name, holder, lease_until FROM leases",
+    "SELECT pid, state, wait_event, backend_xid, state_change, query FROM pg_stat_activity WHERE state <> 'idle'",
+)
 TRANSACTIONS: Final = 3
 """Private transactions of a group that was created and extended once: the creation, the lock, the addition."""
 
@@ -63,19 +69,17 @@ class Replica:
 
     Attributes:
         config: Its configuration.
+        listen: Where its HTTP listens; the names under which its processes hold lanes have it in them.
         sendings: What it sends.
         stack: Ends its process.
         child: Its process.
-        holder: The name under which it holds lanes, once it is known.
-        former: Those of its processes before: who is killed may leave lanes in which nothing is left to do.
     """
 
     config: Path
+    listen: str
     sendings: Sendings
     stack: AsyncExitStack = field(default_factory=AsyncExitStack)
     child: Child | None = None
-    holder: str | None = None
-    former: set[str] = field(default_factory=set)
 
     @property
     def running(self) -> Child:
@@ -85,13 +89,10 @@ class Replica:
         return self.child
 
     async def start(self) -> None:
-        """Start its process anew; it may then hold lanes under another name."""
+        """Start its process anew."""
         await self.stack.aclose()
         command = orchestrator("run", "--config", str(self.config), "--migrate")
         self.child = await self.stack.enter_async_context(child(self.config.with_name("replica.log"), command))
-        if self.holder is not None:
-            self.former.add(self.holder)
-        self.holder = None
 
     def strike(self, number: signal.Signals) -> None:
         """Send its process a signal."""
@@ -139,16 +140,15 @@ class Replicas:
             victim = await self._busy_one(names)
             if victim is None:
                 continue
-            (other,) = (replica for replica in self._both if replica is not victim)
             victim.strike(SIGNALS[how])
             struck_at = time.monotonic()
-            held = await self._held(victim, other)
+            held = await self._held(victim)
             if held:
                 break
             # It gave its last lane back between the look and the strike.
             await self._bring_back(victim, how)
             await self._until(lambda names=names: self._all_ended(names))  # type: ignore[misc] # its type is not inferred
-        await self._until(lambda: self._none_of(held, victim, other))
+        await self._until(lambda: self._none_of(held, victim))
         taken_over = time.monotonic() - struck_at
         await self._until(lambda: self._all_ended(names))
         done = time.monotonic() - struck_at
@@ -173,19 +173,6 @@ class Replicas:
             await victim.running.process.wait()
             await victim.start()
 
-    async def learn_names(self) -> None:
-        """Let the first replica work alone once: what is held then is held under its name."""
-        first, second = self._both
-        await first.start()
-        names: list[str] = []
-        while first.holder is None:  # a lane that is held for a moment may not be seen
-            names.append(f"first-{len(names)}")
-            group = group_id(names[-1])
-            await self._queue.request(trigger(names[-1], "create_group", group, self._devnet.members[:2]))
-            await self._until(lambda: self._learned_or_ended(first, names))
-        await self._until(lambda: self._all_ended(names))
-        await second.start()
-
     async def _ask(self) -> dict[str, str]:
         """Ask for new groups, each with an addition; returns their ids by name."""
         self._trials += 1
@@ -199,33 +186,22 @@ class Replicas:
         """Wait for a replica that holds lanes; None when everything has ended."""
         async with asyncio.timeout(patient(PATIENCE_SECONDS)):
             while not await self._all_ended(requests):
-                first, second = self._random.sample(self._both, 2)
-                for victim, other in ((first, second), (second, first)):
-                    if await self._held(victim, other):
+                for victim in self._random.sample(self._both, 2):
+                    if await self._held(victim):
                         return victim
                 await asyncio.sleep(LOOK_SECONDS)
         return None
 
-    async def _learned_or_ended(self, replica: Replica, requests: list[str]) -> bool:
-        names = {row["holder"] for row in await self._rows("SELECT holder FROM lanes WHERE holder IS NOT NULL")}
-        if names:
-            (replica.holder,) = names
-        return bool(names) or await self._all_ended(requests)
-
-    async def _held(self, victim: Replica, other: Replica) -> set[tuple[str, int]]:
-        """Return the lanes that the victim holds, with their tokens; of the two at most one has a name yet unknown."""
+    async def _held(self, victim: Replica) -> set[tuple[str, int]]:
+        """Return the lanes that the victim holds, with their tokens."""
         rows = await self._rows("SELECT privacy_group_id, token, holder FROM lanes WHERE holder IS NOT NULL")
-        for unknown, known in ((victim, other), (other, victim)):
-            foreign = {row["holder"] for row in rows} - {known.holder} - unknown.former - known.former
-            if unknown.holder is None and foreign:
-                (unknown.holder,) = foreign
-        return {(row["privacy_group_id"], row["token"]) for row in rows if row["holder"] == victim.holder}
+        return {(row["privacy_group_id"], row["token"]) for row in rows if victim.listen in row["holder"]}
 
-    async def _none_of(self, held: set[tuple[str, int]], victim: Replica, other: Replica) -> bool:
+    async def _none_of(self, held: set[tuple[str, int]], victim: Replica) -> bool:
         """Whether a victim has none of some lanes any more, apart from those in which nothing is left to do."""
         left = "SELECT DISTINCT privacy_group_id FROM changes WHERE state NOT IN ('succeeded', 'failed', 'cancelled')"
         groups = {row["privacy_group_id"] for row in await self._rows(left)}
-        return not {lane for lane in held if lane[0] in groups} & await self._held(victim, other)
+        return not {lane for lane in held if lane[0] in groups} & await self._held(victim)
 
     async def _all_ended(self, requests: list[str]) -> bool:
         counted = "SELECT count(*) AS ended FROM changes WHERE request_id = ANY(%s) AND state = 'succeeded'"
@@ -259,9 +235,14 @@ class Replicas:
         return await (await self._connection.execute(statement, values)).fetchall()
 
     async def _until(self, reached: Callable[[], Awaitable[object]]) -> None:
-        async with asyncio.timeout(patient(PATIENCE_SECONDS)):
-            while not await reached():  # noqa: ASYNC110 - what changes it is another process
-                await asyncio.sleep(LOOK_SECONDS)
+        try:
+            async with asyncio.timeout(patient(PATIENCE_SECONDS)):
+                while not await reached():  # noqa: ASYNC110 - what changes it is another process
+                    await asyncio.sleep(LOOK_SECONDS)
+        except TimeoutError:
+            # Logs and database go with the trial: what holds it up shows now or never.
+            seen = [row for statement in HELD_UP for row in await self._rows(statement)]
+            raise AssertionError("\n".join(["it does not go on:", *map(str, seen)])) from None
 
 
 @asynccontextmanager
@@ -289,7 +270,7 @@ async def two_replicas(
         ports = consecutive_ports(2)
         for name, port in (("one", ports), ("other", ports + 1)):
             (directory / name).mkdir()
-            sendings = Sendings()
+            sendings, listen = Sendings(), f"127.0.0.1:{port}"
             http = [
                 await stack.enter_async_context(sendings.between(devnet.http(number)))
                 for number in range(1, devnet.nodes + 1)
@@ -300,15 +281,16 @@ async def two_replicas(
                 queue_url,
                 store_url=store_url,
                 http=http,
-                listen=f"127.0.0.1:{port}",
+                listen=listen,
                 more=engine,
             )
-            both.append(Replica(config, sendings))
+            both.append(Replica(config, listen, sendings))
             stack.push_async_callback(both[-1].stack.aclose)
         queue = await stack.enter_async_context(connect(queue_url, directory=directory / "queue"))
         await queue.check()
         connection = await psycopg.AsyncConnection.connect(store_url, autocommit=True, row_factory=dict_row)
         stack.push_async_callback(connection.close)
         replicas = Replicas(devnet, queue, connection, session, (both[0], both[1]), Random(seed), groups)  # noqa: S311 - a plan that can be repeated
-        await replicas.learn_names()
+        for replica in both:
+            await replica.start()
         yield replicas

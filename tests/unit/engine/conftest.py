@@ -79,7 +79,6 @@ class Rig:
                     self.new_id,
                     BundleSizes(ReplayWork(histories).of_group).of_group,
                 ),
-                leases=leases,
                 clock=clock,
                 new_id=self.new_id,
                 confirmations=confirmations,
@@ -87,7 +86,7 @@ class Rig:
             observer=observer,
             locks=store.locks,
         )
-        worker = Worker(store, executor, clock, self.stopping, lambda b, a: self.steps.append((b, a)))
+        worker = Worker(store, executor, leases, clock, self.stopping, lambda b, a: self.steps.append((b, a)))
         lanes = LaneRules(holder="test", lease=timedelta(hours=1), stop_within=timedelta(minutes=20))
         self.supervisor = Supervisor(store, worker, self.fleet, clock, lanes, self.stopping, leases, lambda: 0.5)
         self.intake = Intake(store, self.fleet, self.signers, clock, self.new_id)

@@ -84,7 +84,8 @@ async def test_who_stood_still_behind_the_look_at_the_store_sends_nothing(
 
 def noting(right: Callable[..., Awaitable[Any]], seen: list[str]) -> Callable[..., Awaitable[Any]]:
     async def noted(*arguments: Any) -> Any:
+        answered = await right(*arguments)
         seen.append("sent")
-        return await right(*arguments)
+        return answered
 
     return noted

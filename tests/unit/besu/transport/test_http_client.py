@@ -1,7 +1,9 @@
 import asyncio
 import ssl
 from collections.abc import Awaitable, Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import stamina
@@ -25,6 +27,9 @@ from orchestrator.besu.errors import (
 from orchestrator.besu.transport import http_client
 from orchestrator.besu.transport.http_client import HttpNode, is_read
 from orchestrator.besu.transport.token_files import TokenFile
+from orchestrator.engine.leases import Leases
+from orchestrator.engine.ports import LeaseLostError
+from tests.fakes.clock import START, JumpingClock
 from tests.fakes.scripted_rpc import ScriptedNode
 from tests.patience import patient
 
@@ -398,3 +403,33 @@ async def test_a_batch_that_answers_too_much_is_asked_in_parts(
     answers = await HttpNode(session, scripted.url).batch([Call("eth_many", (number,)) for number in range(64)])
     assert [answer.result[0] for answer in answers] == list(range(64))
     assert max(len(body) for body in scripted.bodies if isinstance(body, list)) == 64
+
+
+@pytest.mark.parametrize("call", ["priv_distributeRawTransaction", "eea_sendRawTransaction", "eth_sendRawTransaction"])
+async def test_nothing_is_sent_for_a_lane_that_is_lost_before_the_write(
+    scripted: ScriptedNode, session: ClientSession, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    """Of what sends not a byte leaves when the lease runs out at the last moment, behind a turn and a connection."""
+    scripted.answers = {call: "0x1", "eth_blockNumber": "0x2"}
+    node, clock = HttpNode(session, scripted.url), JumpingClock()
+    leases, connector = Leases(clock), session.connector
+    assert connector is not None
+    leases.prolong(["group"], START + timedelta(seconds=8))
+    connect = connector.connect
+
+    async def standing_still(*arguments: Any, **more: Any) -> Any:
+        connection = await connect(*arguments, **more)
+        await clock.sleep(5)
+        return connection
+
+    monkeypatch.setattr(connector, "connect", standing_still)
+    with leases.acting("group"):
+        assert await node.call(call) == "0x1"
+        with pytest.raises(LeaseLostError, match="another replica may send now"):
+            await node.call(call)
+        with pytest.raises(LeaseLostError):
+            await node.batch([Call("eth_blockNumber"), Call(call)])
+        assert await node.call("eth_blockNumber") == "0x2"
+    assert await node.call(call) == "0x1"
+    assert scripted.methods == [call, "eth_blockNumber", call]
+    assert len(scripted.headers) == 3

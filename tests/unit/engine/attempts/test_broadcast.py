@@ -7,6 +7,7 @@ import pytest
 from orchestrator.engine.attempts.broadcast import targets
 from orchestrator.engine.attempts.settlement import burn
 from orchestrator.engine.lanes.executor import BURN_FORMS
+from orchestrator.engine.leases import Leases
 from orchestrator.engine.node_ports import MarkerAccount
 from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.nodes.watcher import ChainWatcher
@@ -54,7 +55,7 @@ async def test_what_burns_a_marker_changes_its_form(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(network, "broadcast", lambda _, transaction_hash: shelved.append(transaction_hash))
 
     async def tried() -> object:
-        burning = asyncio.create_task(burn(fleet, change, attempt, forms, 0, lambda: None))
+        burning = asyncio.create_task(burn(fleet, change, attempt, forms, 0))
         while not burning.done():
             await asyncio.sleep(0)
             network.mine()
@@ -78,8 +79,6 @@ async def test_what_burns_a_marker_is_not_sent_for_a_lost_lane(monkeypatch: pyte
     attempt = sent(an_attempt("lock", AttemptStatus.SIGNED, node="follower", marker=marker))
     monkeypatch.setattr(network, "broadcast", lambda *_: pytest.fail("it was sent"))
 
-    def require_lease() -> None:
-        raise LeaseLostError("taken over")
-
-    with pytest.raises(LeaseLostError):
-        await burn(fleet, a_change("add", attempt=attempt), attempt, [MARKERS.burn(marker)], 0, require_lease)
+    change = a_change("add", attempt=attempt)
+    with Leases(JumpingClock()).acting(change.privacy_group_id), pytest.raises(LeaseLostError):
+        await burn(fleet, change, attempt, [MARKERS.burn(marker)], 0)

@@ -81,8 +81,6 @@ async def test_a_group_that_was_left_alone_lets_a_change_go_on(rig: Rig) -> None
     executor = replace(rig.executor, restoration=restored_now(rig))
     rig.network.mine(3)
     assert isinstance(await executor.perform(addition(rig), Survey()), Surveyed)
-    until = rig.clock.now() + timedelta(seconds=1000)
-    rig.executor.sending.leases.prolong([GROUP], until)
     assert isinstance(await executor.perform(addition(rig), LOCK), AttemptSigned)
 
 
