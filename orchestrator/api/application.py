@@ -37,6 +37,9 @@ def make_api(services: ApiServices, authentication: Authentication) -> web.Appli
         authentication: Tells who sends a request.
     """
     app = web.Application(
+        # The outermost first. Whatever comes of a request, its connection's timer is stopped and started; what any of
+        # the others raises becomes a problem document, or the page to sign in on; origins are compared before a cookie
+        # proves anything.
         middlewares=[
             connection_middleware,
             problem_middleware,
@@ -55,6 +58,7 @@ def make_api(services: ApiServices, authentication: Authentication) -> web.Appli
     app[ORIGINS] = services.origins
     for operation in OPERATIONS:
         app.router.add_route(operation.method, operation.path, operation.handler)
+        # `add_route` adds no HEAD by itself, as `add_get` does.
         if operation.method == "GET":
             app.router.add_route("HEAD", operation.path, operation.handler)
     own = {"/openapi.json": partial(openapi_document, access_control=authentication.rules.required)}
@@ -63,6 +67,7 @@ def make_api(services: ApiServices, authentication: Authentication) -> web.Appli
     pages = files("orchestrator.api").joinpath("pages")
     for path, name in _PAGES.items():
         _add_text(app, path, pages.joinpath(name).read_text("utf-8"), "text/html")
+    # Read now, and served by their names alone: no path of a request is ever looked up among files.
     for file in pages.iterdir():
         media_type = _MEDIA_TYPES.get(PurePath(file.name).suffix)
         if media_type is not None:
@@ -70,6 +75,7 @@ def make_api(services: ApiServices, authentication: Authentication) -> web.Appli
     for route in app.router.routes():
         route_rule(route.method, _path_of(route))  # one that was forgotten in the table is not served
     app.on_response_prepare.append(add_security_headers)
+    # The library calls this before it waits for handlers, and a stream has no end of its own.
     app.on_shutdown.append(end_streams)
     return app
 

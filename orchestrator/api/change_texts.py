@@ -59,6 +59,7 @@ class ChangeTexts:
             StoreError: The store does not answer, or what is stored can't be read.
         """
         version = await self._record.version(change_id)
+        # Also before what is kept is shown: it was made for another caller.
         if version is None or not scope.sees(version.privacy_group_id):
             return None
         kept = self._kept.get(change_id)
@@ -68,6 +69,7 @@ class ChangeTexts:
         whole = await self._record.whole(change_id)
         if whole is None:
             return None
+        # It may have moved on since its version was read: the text is kept under the mark of what it shows.
         text = _text(whole)
         self._keep(change_id, text)
         return text

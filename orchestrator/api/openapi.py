@@ -72,6 +72,7 @@ def openapi_document(*, access_control: bool = False) -> dict[str, Any]:
     bodies = {op.body for op in OPERATIONS if op.body is not None}
     models: list[tuple[type[BaseModel], Any]] = [(model, "serialization") for model in answers | {Problem}]
     models += [(model, "validation") for model in bodies]
+    # A set has another order in each process, and the document is to be the same in all.
     models.sort(key=lambda entry: entry[0].__name__)
     _, schemas = models_json_schema(models, ref_template="#/components/schemas/{model}")
     for name, schema in schemas["$defs"].items():

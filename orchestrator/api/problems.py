@@ -71,6 +71,7 @@ async def problem_middleware(request: web.Request, handler: Handler) -> web.Stre
             response.headers["Allow"] = error.headers["Allow"]
         return response
     except ConnectionError as error:
+        # Not every such error is of this connection: it may be of what the handler asked.
         if request.transport is None or request.transport.is_closing():
             raise  # the client went, and there is nobody to be answered
         return _document(_of(error, request))

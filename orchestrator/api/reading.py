@@ -22,7 +22,9 @@ MAX_TYPES: Final = 32
 MOST_FORECAST: Final = 16
 """Members that one forecast is asked for: the longest keys, all of them percent-encoded, still make a line of HTTP."""
 ID_PATTERN: Final = "^[A-Za-z0-9_-]{1,64}$"
+# Python's `$` also stands before a line's end at the very end; the pattern is ECMAScript's, for the description.
 _ID: Final = re.compile(ID_PATTERN.removesuffix("$") + r"\Z")
+# The last of 43 characters carries four bits of the 32 bytes: with any other one there the text is not canonical.
 GROUP_PATTERN: Final = "^[A-Za-z0-9+/_-]{42}[AEIMQUYcgkosw048]=?$"
 GROUP_PREFIX_PATTERN: Final = "^[A-Za-z0-9+/_-]{0,43}=?$"
 _GROUP_PREFIX: Final = re.compile(GROUP_PREFIX_PATTERN.removesuffix("$") + r"\Z")
@@ -49,6 +51,7 @@ def group_id(text: str, field: str) -> str:
     except (binascii.Error, ValueError):
         decoded = b""
     canonical = base64.b64encode(decoded).decode()
+    # The decoder passes over the last character's spare bits, and one group must not go by several ids.
     if len(decoded) != ID_BYTES or canonical.rstrip("=") != plain:
         detail = f"{field}: must be the base64 of 32 bytes (base64url in an address)"
         raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-request", detail, field)
@@ -87,6 +90,7 @@ async def body_of(request: web.Request) -> bytes:
     if request.headers.get("Content-Encoding", "").strip().lower() not in _ENCODINGS:
         detail = "The body's Content-Encoding is not read here; send it as it is."
         raise ProblemError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "unknown-encoding", detail, "Content-Encoding")
+    # The connection's own timer is for the header (`web/connections.py`), and the library waits for a body without end.
     async with asyncio.timeout(BODY_SECONDS):
         return await request.read()
 
@@ -124,6 +128,7 @@ def page_size(request: web.Request) -> int:
         ProblemError: It is no number from 1 to `MAX_PAGE`.
     """
     text = request.query.get("limit", str(DEFAULT_PAGE))
+    # `int` would also take blanks, underscores and other scripts' digits, and raises for more than 4,300 of them.
     number = int(text) if len(text) <= _LONGEST_NUMBER and text.isascii() and text.isdigit() else 0
     if not 1 <= number <= MAX_PAGE:
         raise _wrong("limit", f"must be a number from 1 to {MAX_PAGE}")
@@ -213,6 +218,7 @@ def member_keys(request: web.Request, privacy_group_id: str) -> tuple[str, ...]:
     # A plus that was not percent-encoded arrives as a space.
     plain = (text.translate(_TO_BASE64)[:_LONGEST_KEY].rstrip("=") for text in texts)
     keys = [text + "=" * (-len(text) % 4) for text in plain]
+    # As a request would be checked: what can't be asked for is not forecast either.
     asked = {"kind": Kind.ADD_MEMBERS.value, "privacy_group_id": privacy_group_id, "members": keys}
     return parse_request("forecast", asked).members
 

@@ -41,6 +41,7 @@ MOST_REFUSALS_A_MINUTE: Final = 60
 MOST_REFUSED: Final = 1_024
 """Callers whose refusals are counted apart within a minute; further ones are counted as one."""
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+# Linux's `struct ucred`: process, user and group of who connected, as the kernel knew them then.
 _PEER: Final = struct.Struct("3i")
 _BEARER: Final = "bearer "
 
@@ -181,6 +182,7 @@ class Authentication:
     async def refused(self, caller: Caller, route: str, why: str) -> None:
         """Note in the audit log that a caller asked for what it may not, a bounded number of each a minute."""
         now = self._now()
+        # This clock may be set back, and must not end the counting for as long.
         if self._refused_since is None or not timedelta(0) <= now - self._refused_since < timedelta(minutes=1):
             self._refused_since = now
             self._refused.clear()
@@ -203,9 +205,12 @@ class Authentication:
         if known is not None and self._seconds() - known[0] < KNOWN_SECONDS:
             return known[1]
         async with self._looking_up:
+            # As old as the question: what was revoked while the store read counts for no longer than elsewhere.
             asked_at = self._seconds()
             record = await self._tokens.find(token_id)
         self._known.pop(token_id, None)
+        # An id that nobody has is not remembered: made-up ones would push out those that are in use, and a token that
+        # is made right after would not do.
         if record is not None:
             self._known[token_id] = (asked_at, record)
         return record

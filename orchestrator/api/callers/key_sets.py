@@ -71,6 +71,7 @@ class KeySet:
             if now >= self._fresh_until:
                 raise KeySetError("the keys could not be read a moment ago, and are read again in some seconds")
             return
+        # Noted before it is read: a document that can't be had is not asked for more often either.
         self._read_at = now
         try:
             self._keys = keys_of(await self._read())

@@ -37,6 +37,7 @@ SECURITY_HEADERS: Final = {
 async def access_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Refuse requests that name another host than loopback, or that a page from elsewhere sent."""
     origins = request.app[ORIGINS]
+    # The library would take the socket's own address for it, which is a loopback one.
     if "Host" not in request.headers:
         raise ProblemError(HTTPStatus.BAD_REQUEST, "no-host", "Each request needs a Host header.", "Host")
     # A name that was made to lead here brings a browser, but no token with it.
@@ -62,6 +63,7 @@ async def access_middleware(request: web.Request, handler: Handler) -> web.Strea
             "Origin",
         )
     site = request.headers.get("Sec-Fetch-Site", "none").lower()
+    # Following a link to a page of ours is no use of the API: it only shows the page.
     navigation = request.method == "GET" and request.headers.get("Sec-Fetch-Mode") == "navigate"
     if site not in _SAFE_SITES and not navigation:
         raise ProblemError(
@@ -73,6 +75,7 @@ async def access_middleware(request: web.Request, handler: Handler) -> web.Strea
 async def add_security_headers(_request: web.Request, response: web.StreamResponse) -> None:
     """Forbid browsers to run, embed or remember anything that the daemon did not mean."""
     for name, value in SECURITY_HEADERS.items():
+        # The page to sign in on has a policy of its own, since its form has to be sent.
         response.headers.setdefault(name, value)
     response.headers.setdefault("Cache-Control", "no-store")
 
@@ -83,6 +86,7 @@ def is_loopback_host(host: str) -> bool:
         name = urlsplit(f"//{host}").hostname
     except ValueError:
         return False
+    # A host that is written as a user's name, as in `elsewhere.example@127.0.0.1`, is no spelling of loopback.
     if name is None or "@" in host:
         return False
     if name == "localhost":

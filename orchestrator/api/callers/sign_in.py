@@ -15,6 +15,7 @@ from orchestrator.api.problems import Handler
 PAGES: Final = frozenset({"/", "/docs"})
 """Paths where a person may arrive."""
 
+# Inside of the page and allowed by its hash: without a token no style sheet is served either.
 _STYLE: Final = files("orchestrator.api").joinpath("pages", "style.css").read_text("utf-8")
 _HASH: Final = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
 _PAGE: Final = files("orchestrator.api").joinpath("pages", "sign_in.html").read_text("utf-8")

@@ -71,6 +71,7 @@ class WebTokens:
             header = jwt.get_unverified_header(token)
         except (jwt.PyJWTError, ValueError, TypeError, RecursionError):
             raise RefusedTokenError("the token is no JSON Web Token") from None
+        # Before its key is looked for: what is refused anyway has no document read.
         if header.get("alg") not in self._rules.algorithms:
             raise RefusedTokenError("the token is signed by an algorithm that is not allowed")
         if "crit" in header or "b64" in header:
@@ -119,6 +120,7 @@ class WebTokens:
             raise RefusedTokenError(f"the token's claim {self._rules.role_claim} gives no role")
         return Caller(
             name=f"jwt:{name}",
+            # Each role includes those before it, so that of several the last one counts.
             role=max(roles, key=list(Role).index),
             scope=self._scope(claims),
             door=door,

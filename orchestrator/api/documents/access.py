@@ -66,6 +66,7 @@ class SignIn(Document):
 
     model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
 
+    # Browsers drop cookies of more than 4,096 bytes, name and attributes included.
     token: str = Field(min_length=1, max_length=3800, description="A token, or a JSON Web Token.")
 
 

@@ -7,6 +7,7 @@ from pydantic import ConfigDict, Field
 
 from orchestrator.api.documents.shared import Document
 
+# Beyond it JavaScript's numbers are not exact.
 MOST_POSITION: Final = 2**53
 
 

@@ -11,6 +11,7 @@ from orchestrator.api.documents.shared import Document
 from orchestrator.api.reading import check_parameters, number, page_size
 from orchestrator.api.resources.changes import SERVICES, json_response
 
+# Beyond it JavaScript's numbers are not exact.
 MOST_NUMBER = 2**53 - 1
 
 

@@ -83,6 +83,7 @@ async def list_changes(request: web.Request) -> web.Response:
         prefix=id_parameter(request, "id") or "",
         request_id=request_parameter(request),
     )
+    # One more than is shown tells whether there is a next page; a count would read them all.
     found = await record.changes(wanted, limit=limit + 1, before=id_parameter(request, "before") or "")
     page, more = found[:limit], len(found) > limit
     following = page[-1].change_id if more and page else None
@@ -159,6 +160,7 @@ async def _amend(
     now = services.now()
     scope = caller_of_request(request).scope
 
+    # Made under the lane's lock, on the change as it is then: what is checked here still holds when it is written.
     def amendment(change: Change) -> Record:
         if not scope.sees(change.privacy_group_id):
             raise _unknown(request)  # as if there were none

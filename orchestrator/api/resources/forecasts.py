@@ -67,6 +67,7 @@ class FleetForecasts:
 
     async def _told(self, look: Callable[[], Awaitable[T]]) -> T:
         try:
+            # The wait for a place counts, too: whoever asks waits no longer in a queue than for an answer.
             async with asyncio.timeout(FORECAST_SECONDS), self._places:
                 return await look()
         except NodeError as error:

@@ -109,6 +109,7 @@ async def put_members(request: web.Request) -> web.Response:
 
 def _seen_group(request: web.Request) -> str:
     privacy_group_id = group_id(request.match_info["group_id"], "group_id")
+    # Told before it is looked up, and alike for groups that there are and that there are not.
     if not caller_of_request(request).scope.sees(privacy_group_id):
         raise ForbiddenError(f"the group {privacy_group_id} is not among those of this caller")
     return privacy_group_id

@@ -50,6 +50,7 @@ async def put_name(request: web.Request) -> web.Response:
     stands_for = wanted if name not in services.nodes else ""
     if stands_for:
         entry = entry_by(caller_of_request(request), Action.NAME, micros(services.now()), about=name)
+        # Noted first: what can't be noted is not done.
         await services.audit.record(replace(entry, privacy_group_id=wanted))
         stands_for = await services.names.give(name, wanted)
     if stands_for != wanted:

@@ -95,6 +95,7 @@ class Overview:
         """
         async with self._looking:
             found = self._found.get(within)
+            # The clock may be set back: an answer from the future is looked at anew, too.
             if found is None or abs((self._now() - found.at).total_seconds()) > AGE_SECONDS:
                 found = await self._look(within)
             self._found[within] = found

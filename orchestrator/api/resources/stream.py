@@ -44,6 +44,7 @@ async def stream_events(request: web.Request) -> web.StreamResponse:
         detail = f"{MAX_STREAMS} subscribers are connected, more are not served; close one or use the message queue."
         raise ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, "too-many-subscribers", detail)
     subscription = _Subscription(request)
+    # Behind the subscription's checks: it is refused as the GET would be.
     if request.method == "HEAD":
         return web.Response(headers={"Content-Type": "text/event-stream"})
     response = EventSourceResponse(send_timeout=SEND_TIMEOUT_SECONDS, ping_interval=_NEVER_SECONDS)
@@ -55,6 +56,7 @@ async def stream_events(request: web.Request) -> web.StreamResponse:
             pinging = tasks.create_task(_ping(response))
             pump = tasks.create_task(subscription.pump(request.app[SERVICES], response))
             looking = tasks.create_task(_until_refused(request, response))
+            # The feed may end it as well: shutdown, a reader that is too slow, events that were deleted.
             pump.add_done_callback(lambda _: response.stop_streaming())
             await response.wait()
             pump.cancel()

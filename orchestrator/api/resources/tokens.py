@@ -117,7 +117,9 @@ async def sign_in(request: web.Request) -> web.Response:
         raise
     response = json_response(session_document(caller))
     if by_form:
+        # A page that is loaded again after this sends the form, and the token in it, no second time.
         response = web.Response(status=HTTPStatus.SEE_OTHER, headers={"Location": "/"})
+    # Behind a proxy that ends TLS the daemon is asked in plain text; the page's origin says how the browser sees it.
     encrypted = request.secure or request.headers.get("Origin", "").lower().startswith("https://")
     response.set_cookie(COOKIE, token, path="/", httponly=True, samesite="Strict", secure=encrypted)
     return response
@@ -139,6 +141,7 @@ def _require_access_control(request: web.Request) -> None:
 
 
 async def _token_of_form(request: web.Request) -> str:
+    # Within its time and size; the library's own reading of forms then takes what is here already.
     await body_of(request)
     form: Mapping[str, object] = await request.post()
     return _read(SignIn, {"token": form.get("token", "")}).token

@@ -22,6 +22,7 @@ async def readyz(request: web.Request) -> web.Response:
     """Tell whether everything that is needed answers: 200 or 503."""
     document = readiness_document(await request.app[SERVICES].readiness.checks())
     try:
+        # The route is open to probes, which show nothing: here it only decides how much is told.
         await request.app[AUTHENTICATION].caller(request)
     except (ProblemError, StoreError):
         # Whoever only probes learns whether, and nothing of nodes, store and queue.

@@ -53,6 +53,8 @@ def _wait_seconds(request: web.Request) -> int:
 
 def _knows(request: web.Request, tag: str) -> bool:
     asked = request.headers.get("If-None-Match", "")
+    # Tags are compared weakly (RFC 9110, 13.1.2): a proxy that packs an answer makes its tag a weak one. The substring
+    # is looked for first, since a header may hold thousands of tags.
     return asked.strip() == "*" or (tag in asked and tag in _ENTITY_TAG.findall(asked))
 
 
@@ -93,6 +95,7 @@ async def news_of(request: web.Request, feed: EventFeed, change_id: str) -> Asyn
     # It listens before the change is read: what happens in between is news.
     next_event = asyncio.ensure_future(anext(events))
     waiting.add(next_event)
+    # A generator does nothing before it is first run: here it comes to where it listens.
     await asyncio.sleep(0)
 
     async def news() -> None:

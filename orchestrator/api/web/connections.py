@@ -134,6 +134,7 @@ class _Connection(asyncio.Protocol):
     def _is_late(self) -> None:
         self._connections.late += 1
         if self._transport is not None:
+            # Closing would wait until the client has read what was written for it.
             self._transport.abort()
 
 

@@ -40,6 +40,7 @@ class HttpProtocol(web.RequestHandler):
         if found >= HTTPStatus.INTERNAL_SERVER_ERROR and found != HTTPStatus.NOT_IMPLEMENTED:
             _log.error("request failed outside of its handler", exc_info=exc)
         response = problem_response(found, slug, detail)
+        # No application has the request yet, and its signal that adds them to all other answers is not sent.
         response.headers.update({**SECURITY_HEADERS, "Cache-Control": "no-store"})
         response.force_close()
         return response
