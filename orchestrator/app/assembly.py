@@ -150,6 +150,7 @@ async def assembled(config: Config, stopping: asyncio.Event, clock: Clock | None
     clock = clock or SystemClock()
     async with AsyncExitStack() as stack:
         signers = await opened_accounts(stack, config.accounts)
+        # What counts is needed by what is counted: it asks for supervisor and nodes when somebody asks for the metrics.
         metrics = Metrics(lambda: supervisor.running_lanes, lambda: _node_readings(nodes, fleet))
         gas_limit, gas_price = config.chain.gas_limit, config.chain.gas_price
         heard = metrics.signatures.on_signature
@@ -174,6 +175,8 @@ async def assembled(config: Config, stopping: asyncio.Event, clock: Clock | None
         forecaster = Forecaster(fleet, histories, inquirer, store)
         work = ReplayWork(histories)
         tracker = ReplayTracker(work=work.of_group)
+        # One for those who renew and those who send: right before it leaves, each transaction is held against the lease
+        # as this process knows it, since a process that was stopped asks nobody when it wakes up.
         leases, words = Leases(clock), GuardWords(config, clock)
         executor = Executor(
             sending=Sending(
@@ -197,6 +200,8 @@ async def assembled(config: Config, stopping: asyncio.Event, clock: Clock | None
             ),
             observer=Observer(fleet, tracker, rules, clock, BystanderReader(fleet, store.groups), book, words.refused),
             locks=store.locks,
+            # Read before any lane is claimed: a change of before a restore is not to be driven as if nothing had
+            # happened.
             restoration=await restoration_in(database),
         )
         lanes = LaneRules(

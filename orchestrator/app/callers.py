@@ -20,6 +20,7 @@ _OWNER: Final = "owner"
 def access_rules(config: Config) -> AccessRules:
     """Return who may use the interface, as the configuration says."""
     users = {os.getuid(): LocalUser(name=_OWNER, role=Role.ADMIN)}
+    # A user of the configuration comes after, so that also the daemon's own one can be given less than everything.
     users |= {
         user.uid: LocalUser(name=user.name, role=user.role, scope=configured_scope(user, config.groups))
         for user in config.access.users

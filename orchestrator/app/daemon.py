@@ -128,6 +128,7 @@ async def run_daemon(
     await until_migrated(store_url(config), patience, clock or SystemClock())
     async with AsyncExitStack() as stack:
         engine = await stack.enter_async_context(assembled(config, stopping, clock))
+        # Before anything is taken: on another chain nothing of what the store says of locks and attempts holds.
         await engine.chains.check()
         broker = await stack.enter_async_context(
             connect(
@@ -163,11 +164,15 @@ async def run_daemon(
                     neighbours,
                 )
             ]
+            # Last: what is alive by now stays out of all later collections.
             settle_interpreter()
             log.info("ready", api=address, nodes=len(config.nodes), accounts=len(config.accounts))
             on_ready(address)
             guarding = tasks.create_task(engine.chains.watch(stopping))
             await stopping.wait()
+            # From the source to the sink: nothing is taken any more, the lanes close their lock windows while heads
+            # still come and events still go, and then what they committed last is published. What is left over is the
+            # store's.
             guarding.cancel()
             for intake in taking:
                 intake.cancel()
@@ -221,6 +226,7 @@ def _peers(config: Config, engine: Engine, broker: Broker) -> tuple[_Part, ...]:
     """Return what listens to other organisations' daemons, asks them and answers them."""
     if not config.peers:
         return ()
+    # Whoever may publish may send these: only what a configured peer's account signed is believed.
     takers: dict[str, Taker] = {VERDICT_TYPE: engine.book.take, ATTESTATION_TYPE: engine.attestations.take}
     engine.inquirer.ask_by(broker.publish_verdict)
     if not speakers(config):

@@ -55,11 +55,14 @@ class GuardWords:
     def _recent(self) -> tuple[Refusal, ...]:
         since = self._clock.now() - TOLD_FOR
         kept = newest_decisions(self._guard.decisions_file)
+        # The node may ask several times for one history; what it was answered last is what it imported the block with.
         newest = {d.key: d for d in kept if d.privacy_group_id and d.decision.slug != NO_HISTORY}
         return tuple(
             Refusal(
                 node=self._node,
                 privacy_group_id=decided.privacy_group_id,
+                # It was judged as the block came in, with the one before it as the node's head
+                # (docs/besu.md#enclave-interface, 4).
                 block_number=decided.head + 1,
                 rule=decided.decision.slug,
             )

@@ -24,6 +24,8 @@ def harden_process() -> None:
         resource.setrlimit(resource.RLIMIT_CORE, (0, most))
     except (OSError, ValueError) as error:
         log.warning("core dumps are not switched off", reason=str(error))
+    # The limit does not hold where the kernel hands dumps to a program (core(5), `core_pattern` with a pipe); this
+    # does, and keeps other processes of the same user from reading our memory.
     prctl = getattr(ctypes.CDLL(None), "prctl", None)
     if prctl is not None and prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0) != 0:
         log.warning("the process's memory can be dumped", reason="prctl refused it")

@@ -86,6 +86,7 @@ async def serve_http(
         time.monotonic,
     )
     engine.metrics.watch_callers(lambda: authentication.failures)
+    # The library's own sites would make connections without our bounds: the runner is set up for its server alone.
     runner = web.AppRunner(make_api(services, authentication), access_log=None, shutdown_timeout=2.0)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
@@ -94,11 +95,14 @@ async def serve_http(
     connections = Connections(runner.server)
     loop = asyncio.get_running_loop()
     if config.api.socket is not None:
+        # Where callers are known the kernel says who connects, and the rules what that user may do; else whoever can
+        # open the socket is an operator.
         bound = bound_to(config.api.socket, 0o666 if authentication.rules.required else 0o600)
         local = await loop.create_unix_server(connections, sock=bound, backlog=_BACKLOG)
         stack.callback(local.close)
     host, _, port = config.api.listen.rpartition(":")
     tls = _tls(config)
+    # No mistake: what ends TLS may stand on another machine.
     if tls is None and not is_loopback_listen(config.api.listen):
         log.warning(
             "tokens go over the network as they are",

@@ -27,6 +27,7 @@ class LoopLag:
         """Measure until cancelled."""
         while True:
             with contained("loop lag"):
+                # The operating system's clock and not a `Clock`: how long the loop really took is what is measured.
                 began = time.monotonic()
                 await asyncio.sleep(LOOK_SECONDS)
                 self._late.append(max(0.0, time.monotonic() - began - LOOK_SECONDS))

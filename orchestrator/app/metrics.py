@@ -235,6 +235,7 @@ class Metrics:
 
     def on_look(self, before: WatchTally, after: WatchTally, unextendable: int) -> None:
         """Count what a look at new blocks found."""
+        # The tally is the store's and shared by replicas, or set back by a restore: a counter must never fall.
         self._blocks.inc(max(after.blocks - before.blocks, 0))
         self._twice.inc(max(after.account_twice - before.account_twice, 0))
         self._repeated.inc(max(after.repeated - before.repeated, 0))

@@ -16,6 +16,7 @@ from orchestrator.store.units.readers import checkpoint
 TOLD_FOR: Final = timedelta(days=30)
 """How long a restoration is told of where nothing waits for a person any more."""
 
+# The condition of the table's index comes first in it: queued changes, of which there may be any number, are not read.
 _WAITING = (
     sa.select(sa.func.count())
     .select_from(changes)

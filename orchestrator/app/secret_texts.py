@@ -30,6 +30,8 @@ def store_url(config: Config) -> str:
     parts = urlsplit(store.url)
     files = (("sslrootcert", store.ca_file), ("sslcert", store.certificate_file), ("sslkey", store.key_file))
     said = [f"{name}={quote(str(path), safe='')}" for name, path in files if path is not None]
+    # Left to itself libpq prefers TLS, takes what there is, and compares no certificate with the authority that was
+    # named.
     if store.ca_file is not None and "sslmode=" not in parts.query:
         said.append("sslmode=verify-full")
     if said:

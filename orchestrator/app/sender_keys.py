@@ -36,6 +36,7 @@ class SenderKeys:
             if seen != self._seen:
                 with self._path.open("rb") as file:
                     self._keys = public_keys(file.read(MOST_BYTES + 1), self._name)
+                # Only when keys were read: a file that is being written is looked at again with the next message.
                 self._seen = seen
         except OSError as error:
             raise KeysAwayError(f"{self._path} can't be read: {error.strerror}") from error

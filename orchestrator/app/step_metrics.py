@@ -88,6 +88,7 @@ class StepMetrics:
 
     def on_step(self, before: Change, after: Change) -> None:
         """Count a committed step."""
+        # Those that follow share their lead's lock: it is counted once.
         if after.leads and after.lock_block is not None and after.state not in RESTING:
             self._held.setdefault(after.privacy_group_id, self._seconds())
         elif before.leads:
@@ -105,6 +106,7 @@ class StepMetrics:
         if before.state is State.QUEUED and before.tries == 0 and after.state is State.PREFLIGHT:
             self._waited.observe(max(0.0, (self._now() - after.created_at).total_seconds()))
         if after.reason is not None:
+            # Stored by another release: labels that nobody bounds would grow the metrics without end.
             slug = after.reason.slug if after.reason.slug in RULES else _UNKNOWN
             if after.state is State.QUEUED:
                 self._again.labels(slug).inc()

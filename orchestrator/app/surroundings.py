@@ -103,6 +103,7 @@ def disk(config: Config) -> tuple[Finding, ...]:
         places["embedded message queue"] = config.broker.data_dir
     found = []
     for what, place in places.items():
+        # What is made at the first start is not there yet: the disk is that of the nearest folder above it.
         there = next((folder for folder in (place, *place.parents) if folder.exists()), Path("/"))
         free = shutil.disk_usage(there).free
         level = Level.OK if free >= LITTLE_BYTES else Level.WARNING if free >= LEAST_BYTES else Level.ERROR

@@ -20,6 +20,7 @@ def bound_to(path: Path, mode: int) -> socket.socket:
         if path.is_socket():
             path.unlink()
         bound.bind(str(path))
+        # Connecting takes the right to write, which usual umasks leave to the socket's own user until here.
         path.chmod(mode)
     except OSError:
         bound.close()
