@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from pydantic import TypeAdapter, ValidationError
+
 from orchestrator.besu.codec.account_signatures import address_of_public_key
 from orchestrator.config.values import check_group_id, has_password, is_loopback_listen
 
@@ -15,6 +17,7 @@ _OTHER_NAMES: Final = {
 """Where requests do not come in, as long as nothing else is configured."""
 _WAYS_TO_SIGN: Final = ("keystore", "key_file", "private_key", "web3signer", "pkcs11", "installed")
 _BY_ENVIRONMENT_ONLY: Final = {"accounts": ("private_key",), "webhooks": ("secret",)}
+_TRUTH: Final = TypeAdapter(bool)
 
 
 def secret_problems(in_file: Mapping[str, Any]) -> list[str]:
@@ -118,7 +121,7 @@ def _guard_problems(guard: Mapping[str, Any], nodes: list[tuple[int, dict[str, A
 def _access_problems(access: Mapping[str, Any], api: Mapping[str, Any], names: Mapping[str, Any]) -> list[str]:
     problems = []
     listen = api.get("listen")
-    if access.get("required") in (False, "false") and isinstance(listen, str) and not _is_local(listen):
+    if _is_false(access.get("required")) and isinstance(listen, str) and not _is_local(listen):
         problems.append(
             "access.required: is false, and api.listen is more than loopback, so that whoever reaches it could change "
             "groups: leave required out, or listen on 127.0.0.1"
@@ -156,6 +159,14 @@ def _is_group_id(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _is_false(value: Any) -> bool:
+    """Return whether a raw value will be read as false: the environment gives texts, and `off` and `0` are such, too."""
+    try:
+        return value is not None and not _TRUTH.validate_python(value)
+    except ValidationError:
+        return False  # neither, which is told elsewhere
 
 
 def _is_local(listen: str) -> bool:

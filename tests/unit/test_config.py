@@ -289,6 +289,13 @@ def test_beyond_loopback_there_is_access_control(load: Load, listen: str) -> Non
     assert problems_of(load, text)[0].startswith("access.required: ")
 
 
+@pytest.mark.parametrize("word", ["false", "False", "0", "no", "OFF"])
+def test_no_spelling_turns_access_control_off_beyond_loopback(load: Load, word: str) -> None:
+    """The environment gives texts: whatever will be read as false is refused as false is."""
+    environment = {"ORCHESTRATOR_ACCESS__REQUIRED": word, "ORCHESTRATOR_API__LISTEN": "0.0.0.0:8080"}
+    assert problems_of(load, NODE, **environment)[0].startswith("access.required: ")
+
+
 @pytest.mark.parametrize(
     ("text", "required"),
     [
