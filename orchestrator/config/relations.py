@@ -18,6 +18,7 @@ _OTHER_NAMES: Final = {
 _WAYS_TO_SIGN: Final = ("keystore", "key_file", "private_key", "web3signer", "pkcs11", "installed")
 _BY_ENVIRONMENT_ONLY: Final = {"accounts": ("private_key",), "webhooks": ("secret",)}
 _TRUTH: Final = TypeAdapter(bool)
+_NUMBER: Final = TypeAdapter(float)
 
 
 def secret_problems(in_file: Mapping[str, Any]) -> list[str]:
@@ -169,6 +170,14 @@ def _is_false(value: Any) -> bool:
         return False  # neither, which is told elsewhere
 
 
+def _number(value: Any) -> float | None:
+    """Return the number that a raw value will be read as, be it a text of the environment; None for none."""
+    try:
+        return _NUMBER.validate_python(value)
+    except ValidationError:
+        return None  # told elsewhere
+
+
 def _is_local(listen: str) -> bool:
     try:
         return is_loopback_listen(listen)
@@ -273,14 +282,14 @@ def _shared_subjects(sources: list[tuple[int, dict[str, Any]]]) -> list[str]:
 
 def _signature_problems(sources: list[tuple[int, dict[str, Any]]], retention: Mapping[str, Any]) -> list[str]:
     """A signature must not outlive what it asked for: sent again, it would be another change."""
-    kept_days = retention.get("changes_days", 90.0)
-    if "archive_dir" not in retention or not isinstance(kept_days, int | float):
+    kept_days = _number(retention.get("changes_days", 90.0))
+    if "archive_dir" not in retention or kept_days is None:
         return []
     return [
         f"broker.sources.{index}.signed_hours: is longer than retention.changes_days, after which a request that is "
         "sent again is not recognised"
         for index, source in sources
-        if "keys_file" in source and isinstance(hours := source.get("signed_hours", 168.0), int | float)
+        if "keys_file" in source and (hours := _number(source.get("signed_hours", 168.0))) is not None
         if hours > kept_days * 24
     ]
 

@@ -586,4 +586,7 @@ def test_a_signature_does_not_outlive_what_it_asked_for(load: Load) -> None:
     kept = '[retention]\narchive_dir = "archive"\nchanges_days = 1\n'
     (problem,) = problems_of(load, kept + sources(lines))
     assert problem.startswith("broker.sources.0.signed_hours: is longer than retention.changes_days")
+    kept = kept.replace("changes_days = 1\n", "")
+    (by_environment,) = problems_of(load, kept + sources(lines), ORCHESTRATOR_RETENTION__CHANGES_DAYS="1")
+    assert by_environment == problem
     assert load(sources(lines)).broker.sources[0].signed_hours == 25
