@@ -30,7 +30,8 @@ def overlay(
     merged: dict[str, Any] = deepcopy(dict(in_file))
     origins: dict[str, str] = {}
     problems: list[str] = []
-    for variable in sorted(environment):
+    # A list grows one by one: its tenth element comes before the eleventh, and a whole list before its elements.
+    for variable in sorted(environment, key=_place):
         if not variable.upper().startswith(PREFIX):
             continue
         path = variable[len(PREFIX) :].lower().split(SEPARATOR)
@@ -46,6 +47,11 @@ def overlay(
         else:
             origins[".".join(path)] = variable
     return merged, origins, problems
+
+
+def _place(variable: str) -> tuple[tuple[int, str], ...]:
+    """Return a key by which the numbers in variables' names stand in their order: of two the longer one is larger."""
+    return tuple((len(part) if part.isdigit() else 0, part) for part in variable.split(SEPARATOR))
 
 
 def _value(text: str) -> Any:

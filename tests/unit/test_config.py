@@ -111,6 +111,16 @@ def test_lists_grow_from_the_environment(load: Load) -> None:
     assert DEVELOPMENT_KEY not in repr(config)
 
 
+def test_more_than_ten_elements_come_from_the_environment(load: Load) -> None:
+    """Elements are put in by what their numbers count, so that the tenth does not come before the second."""
+    hooks = {
+        f"ORCHESTRATOR_WEBHOOKS__{number}__{key}": value
+        for number in range(12)
+        for key, value in (("NAME", f"hook{number}"), ("URL", "https://x"), ("SECRET", "s" * 32))
+    }
+    assert [hook.name for hook in load(NODE, **hooks).webhooks] == [f"hook{number}" for number in range(12)]
+
+
 def test_every_mistake_is_told_with_its_key(load: Load) -> None:
     """All mistakes of a file come at once, one message each, beginning with the key's path."""
     problems = problems_of(
