@@ -327,6 +327,7 @@ def secret_files(config: Config) -> tuple[Path, ...]:
         config.markers.seed_file,
         config.api.key_file,
         config.traces.headers_file,
+        *(config.guard.key_file, config.guard.enclave_key_file, config.guard.enclave_token_file),
         *(broker.password_file, broker.token_file, broker.credentials_file, broker.key_file),
         *(path for node in config.nodes for path in (node.token_file, node.password_file, node.key_file)),
         *(node.token.client_secret_file for node in config.nodes if node.token is not None),

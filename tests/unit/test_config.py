@@ -259,6 +259,16 @@ def test_signers_tell_which_secrets_they_read(load: Load, tmp_path: Path) -> Non
     assert set(secret_files(config)) == {tmp_path / name for name in files - {"client.pem"}}
 
 
+def test_a_guards_secrets_are_looked_at_again(load: Load, tmp_path: Path) -> None:
+    """What the guard of the same configuration proves itself by is among the files with secrets."""
+    config = load(
+        NODE + "[guard]\ncertificate_file = 'owner.key'\nkey_file = 'owner.key'\n"
+        "enclave_certificate_file = 'owner.key'\nenclave_key_file = 'owner.key'\nenclave_token_file = 'owner.key'\n"
+    )
+    guard = config.guard
+    assert {guard.key_file, guard.enclave_key_file, guard.enclave_token_file} == set(secret_files(config))
+
+
 def test_a_cluster_is_several_addresses(load: Load) -> None:
     """The servers of a NATS cluster are given in one text, separated by commas."""
     url = "nats://one:4222,nats://two:4222"
