@@ -32,6 +32,6 @@ def chain_findings(seen: Sequence[NodeSeen | NodeSilent], remembered: Mapping[st
             node=node.name,
             what=trouble.removeprefix(f"node {node.name} "),
             why="What the database knows of groups, locks and transactions holds on the chain from before: the daemon "
-            "does not start.",
+            "leaves the node out, and does not start when all nodes are on another one.",
             remedy=WAY_OUT,
         )
