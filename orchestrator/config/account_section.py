@@ -12,6 +12,7 @@ from orchestrator.config.kinds import File, Name, SecretFile, Section
 
 _OPEN_FILES = ("ca_file", "certificate_file")
 _SECRET_WORDS = ("key", "passphrase", "password", "pin", "secret", "token")
+# With the byte 04 in front, by which an uncompressed point is known; Web3Signer leaves it out.
 _LONGEST_KEY_BYTES = 65
 
 
@@ -44,6 +45,7 @@ def check_settings(settings: dict[str, Any], info: ValidationInfo) -> dict[str, 
                 raise ValueError(f"{key} must be the path of a file")
             check = values.check_file if key in _OPEN_FILES else values.check_secret_file
             checked[key] = str(check(Path(value), info))
+        # What the settings of somebody else's signer mean is not known here: only by its name a secret shows.
         elif key.rpartition("_")[2] in _SECRET_WORDS:
             raise ValueError(f"{key} looks like a secret, which must not stand in the configuration: give {key}_file")
     return checked

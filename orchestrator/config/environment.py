@@ -27,6 +27,7 @@ def overlay(
     Returns:
         The merged values, the variable that each overridden key came from, and what is wrong with variables.
     """
+    # Not only its outermost table: values are put into tables and lists deep inside.
     merged: dict[str, Any] = deepcopy(dict(in_file))
     origins: dict[str, str] = {}
     problems: list[str] = []
@@ -83,6 +84,7 @@ def _put(target: dict[str, Any], path: list[str], value: Any) -> None:
             if key == len(place):
                 place.append({})
         else:
+            # What the file does not have yet is a list where an index follows, and a table where a name does.
             place.setdefault(key, [] if following.isdigit() else {})
         place = place[key]
 

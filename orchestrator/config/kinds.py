@@ -23,6 +23,7 @@ class Section(BaseModel):
     model_config = ConfigDict(
         extra="forbid",
         frozen=True,
+        # A value that is wrong may be a secret in the wrong place, and messages end in logs.
         hide_input_in_errors=True,
         validate_default=True,
         revalidate_instances="always",

@@ -44,6 +44,7 @@ def load_config(path: Path, environment: Mapping[str, str] | None = None) -> Con
         ConfigError: With every mistake that was found.
     """
     in_file = _read(path)
+    # Of the file alone: the environment is where a secret may stand.
     problems = secret_problems(in_file)
     merged, origins, overlay_problems = overlay(in_file, os.environ if environment is None else environment, Config)
     problems += overlay_problems
@@ -53,6 +54,7 @@ def load_config(path: Path, environment: Mapping[str, str] | None = None) -> Con
     except ValidationError as error:
         found = error.errors(include_url=False)
         problems += [_problem(details, origins) for details in found if not _follows_from(details, found)]
+    # Also when single values are wrong: on the raw values, since no model was made of them then.
     problems += relation_problems(merged)
     if problems or config is None:
         raise ConfigError(list(dict.fromkeys(problems)))
@@ -84,6 +86,7 @@ def _follows_from(details: ErrorDetails, found: Sequence[ErrorDetails]) -> bool:
 
 
 def _problem(details: ErrorDetails, origins: Mapping[str, str]) -> str:
+    # Pydantic puts the names of its own steps among the keys that led to a value.
     location = [part for part in details["loc"] if part != "function-after"]
     key = ".".join(str(part) for part in location)
     origin = f" (from {origins[key]})" if key in origins else ""
@@ -113,6 +116,7 @@ def _what_is_wrong(details: ErrorDetails, location: Sequence[int | str]) -> str:
 def _model_at(location: Sequence[int | str]) -> type[BaseModel] | None:
     model: type[BaseModel] | None = Config
     for part in location:
+        # The same model for each element of a list.
         if isinstance(part, int):
             continue
         field = model.model_fields.get(part) if model is not None else None

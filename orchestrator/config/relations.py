@@ -52,6 +52,7 @@ def relation_problems(values: Mapping[str, Any]) -> list[str]:
         *_repeated("nodes", "name", ((i, n.get("name")) for i, n in nodes)),
         # Tenants of one node share its address; each proves itself by its own means (docs/besu.md#multi-tenancy).
         *_repeated("nodes", "http", ((i, n.get("http")) for i, n in nodes if not _proofs(n))),
+        # One token is one tenant's, so that two nodes with it are the same node twice.
         *_repeated("nodes", "token_file", ((i, n.get("token_file")) for i, n in nodes)),
         *(problem for i, n in nodes for problem in _credential_problems(f"nodes.{i}", n)),
         *_repeated("nodes", "enclave_keys", ((i, key) for i, n in nodes for key in _items(n.get("enclave_keys")))),

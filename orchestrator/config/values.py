@@ -17,6 +17,8 @@ from orchestrator.secret_modes import is_too_open, lies_in
 STORE_SCHEMES: Final = ("sqlite", "postgresql")
 BROKER_SCHEMES: Final = ("embedded", "nats", "tls", "amqp", "amqps", "kafka", "kafkas")
 _BESU_VERSION: Final = re.compile(r"(\d{1,4})\.(\d{1,4})\.(\d{1,4})", re.ASCII)
+# Linux has 108 bytes for it (unix(7), `sun_path`), the last of them zero, in which the folder's name has to fit as
+# well.
 MOST_SOCKET_PATH: Final = 100
 MOST_USER: Final = 256
 MOST_PORT: Final = 65_535
@@ -260,6 +262,7 @@ def _closed(path: Path, info: ValidationInfo) -> Path:
 def secret_trouble(path: Path) -> str | None:
     """Return what is wrong with a secret's file: that it can't be read, or that others can; None when nothing is."""
     try:
+        # Opened, since its mode alone does not say whether we may: access lists and mounts decide as well.
         with path.open("rb"):
             found = path.stat()
     except OSError as error:
@@ -284,6 +287,7 @@ def _has_password(url: str) -> bool:
         parts = urlsplit(url)
     except ValueError:
         return False
+    # NATS takes a token in the place of a user's name.
     token = parts.scheme in ("nats", "tls") and parts.username is not None
     return token or parts.password is not None or "password" in parse_qs(parts.query)
 
@@ -308,6 +312,7 @@ def _check_url(url: str, schemes: tuple[str, ...], example: str) -> str:
 def _parts(url: str) -> SplitResult:
     try:
         parts = urlsplit(url)
+        # A port that is no number is not told before somebody asks for it.
         _ = parts.port
     except ValueError as error:
         raise ValueError(f"is no address: {error}") from error
