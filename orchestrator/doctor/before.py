@@ -21,6 +21,7 @@ def chain_findings(seen: Sequence[NodeSeen | NodeSilent], remembered: Mapping[st
             continue
         if not isinstance(node.chain_id, int) or not isinstance(node.genesis, str):
             continue  # that it does not say has a finding of its own
+        # Chain id and first block were read anyhow; for the remembered block each node would be asked once more.
         now = NodeChain(chain_id=node.chain_id, genesis_hash=node.genesis, number=0, block_hash=node.genesis)
         trouble = difference(node.name, known, now, None)
         if not trouble:

@@ -81,6 +81,7 @@ def member_sets(enclave_keys: Sequence[str]) -> tuple[tuple[str, ...], ...]:
     sets: list[tuple[str, ...]] = [(key,) for key in enclave_keys]
     found: list[tuple[str, ...]] = []
     while sets and len(found) < MEMBER_SETS:
+        # Keys are added in their order only, so that each set comes once.
         larger = [(*members, key) for members in sets for key in enclave_keys[enclave_keys.index(members[-1]) + 1 :]]
         sets = larger[:MEMBER_SETS]
         found += sets

@@ -82,6 +82,7 @@ def _sync(seen: NodeSeen) -> Iterator[Finding]:
 def _head_age(seen: NodeSeen, expected: Expected) -> Iterator[Finding]:
     age = seen.seen_at - seen.head.timestamp
     period = seen.block_seconds or 0.0
+    # A head that came while we looked shows that blocks are made, however old the one before was.
     if isinstance(seen.subscription, HeadDelivered) or age <= max(expected.old_head_seconds, 5 * period):
         yield ok("head-age", seen, f"block {seen.head.number}, {max(age, 0):.0f} s old")
         return
@@ -98,6 +99,7 @@ def _head_age(seen: NodeSeen, expected: Expected) -> Iterator[Finding]:
 def _clock(seen: NodeSeen, expected: Expected) -> Iterator[Finding]:
     lead = seen.seen_at - seen.head.timestamp
     if isinstance(seen.subscription, HeadDelivered):
+        # By a block that was made just now: how late a head is says as much of the chain as of clocks.
         lead = seen.subscription.clock_lead_seconds
     elif lead > 0:
         return  # an old head says nothing about clocks
@@ -120,6 +122,7 @@ def _gas_price(seen: NodeSeen, expected: Expected) -> Iterator[Finding]:
         if isinstance(cause, Unanswered):
             yield unknown("gas-price", seen, "the gas price", cause)
         return
+    # What `eth_gasPrice` answers may be less than the base fee, below which nothing is mined.
     wanted = max(seen.gas_price, seen.base_fee or 0)
     if wanted > expected.gas_price:
         yield Finding(
@@ -160,6 +163,7 @@ def _marker_key(seen: NodeSeen) -> Iterator[Finding]:
             f"no PMT of this node in the newest {seen.markers.blocks} blocks, so its marker key can't be told",
             level=Level.NOTE,
         )
+    # A random key signs one marker, with nonce 0 (docs/besu.md#markers, 3): a later nonce alone shows that it is not.
     elif len(senders) < len(own) or any(nonce > 0 for _, nonce in own):
         ((account, times),) = senders.most_common(1)
         yield Finding(
@@ -195,6 +199,7 @@ def _enclave(seen: NodeSeen) -> Iterator[Finding]:
         return
     if isinstance(got, Unanswered) or got.status != 200:
         what = got.message if isinstance(got, Unanswered) else f"/upcheck answered HTTP {got.status}"
+        # Two ports of one machine that are easily exchanged: starting the enclave would be no remedy.
         if isinstance(got, EnclaveSeen) and got.is_node:
             yield Finding(
                 check="enclave",

@@ -39,6 +39,8 @@ def _key(seen: NodeSeen, nodes: Sequence[NodeSeen]) -> Iterator[Finding]:
     elif keys.own:
         yield Finding(
             check=check,
+            # A token opens its own tenant's key, and a node's other tenants are refused in the same words
+            # (docs/besu.md#looking-before-leaping, 8).
             level=Level.OK if seen.tenant else Level.WARNING,
             node=seen.name,
             what=f"acts as {', '.join(keys.own)}, and not as {', '.join(keys.foreign)}",

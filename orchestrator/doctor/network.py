@@ -69,6 +69,7 @@ def judge(
         found += [judge_silent(node)] if isinstance(node, NodeSilent) else judge_node(node, expected)
     answering = [node for node in nodes if isinstance(node, NodeSeen)]
     found += judge_identities(answering)
+    # What the daemon's watch remembers goes before: it knows the first such block, the newest ones show a later one.
     closed = closed_by_pairs(answering) | dict(unreplayable or {})
     found += standstill_findings(answering, standing or {}, closed)
     found += pair_findings(answering, frozenset(unreplayable or {}))

@@ -137,6 +137,7 @@ def _version(seen: NodeSeen) -> Iterator[Finding]:
             why="The contract that new groups get, and what an addition is, depend on it; changes are parked.",
             remedy="Set nodes.besu_version to the version of Besu that this build was made from.",
         )
+    # A build that does not say its version can't contradict the configuration.
     elif client.version not in (None, version):
         yield Finding(
             check="version",
@@ -164,6 +165,7 @@ def _version(seen: NodeSeen) -> Iterator[Finding]:
             why="Groups that versions before 1.5.3 create can't be used by any later version.",
             remedy="Run a newer Besu on every member's node, and create new groups there.",
         )
+    # docs/besu.md#versions, 5: what looks like an unlock is refused, and simulations say that it would pass.
     elif version < UNLOCK_SINCE:
         yield Finding(
             check="version",
@@ -179,6 +181,7 @@ def _version(seen: NodeSeen) -> Iterator[Finding]:
 
 def _receives(seen: NodeSeen) -> Iterator[Finding]:
     """Besu 25.5.0 loses the groups that its node is added to: always when it makes no blocks."""
+    # docs/besu.md#versions, 6: 11 of 11 nodes that are no validator, 2 of 11 validators.
     if seen.version != LOSES_ADDED_GROUPS:
         return
     makes_blocks = seen.validator is True
@@ -202,6 +205,8 @@ def _unpriced(seen: NodeSeen) -> Iterator[Finding]:
     """Where there is no base fee, later versions mine without a price only what came through a validator's own API."""
     if seen.version is None or seen.version < PASSES_OVER_UNPRICED_SINCE or seen.base_fee is not None:
         return
+    # What comes through a validator's own API is mined there (docs/besu.md#markers, 14), and only what has no price is
+    # passed over.
     if seen.validator is not False or seen.gas_price != 0:
         return
     yield Finding(
@@ -229,6 +234,7 @@ def _apis(seen: NodeSeen) -> Iterator[Finding]:
             why="Changes are sent with EEA, read with PRIV and followed with ETH; NET and WEB3 tell who it is.",
             remedy=API_REMEDY,
         )
+    # Only these list the validators (docs/besu.md#consensus-and-validators, 1).
     elif not any(name in seen.api_groups for name in CONSENSUS_APIS):
         yield Finding(
             check="api-groups",
@@ -279,6 +285,8 @@ def _subscription(seen: NodeSeen) -> Iterator[Finding]:
 def _flexible(seen: NodeSeen) -> Iterator[Finding]:
     found = seen.find_method
     if isinstance(found, Unanswered):
+        # Without the method the node's options are at fault; with it something else is, such as the token or a node
+        # that lags.
         off = found.reason in _NOT_ON
         yield Finding(
             check="flexible-groups",
@@ -320,6 +328,7 @@ def _flexible(seen: NodeSeen) -> Iterator[Finding]:
 
 def _offchain_methods(seen: NodeSeen) -> Iterator[Finding]:
     got = seen.offchain_answered
+    # Flexible groups switch these methods off (docs/besu.md#versions, 7): an answer is the trouble here.
     if got is True:
         yield Finding(
             check="offchain-methods",

@@ -40,6 +40,7 @@ def closed_by_pairs(nodes: Sequence[NodeSeen]) -> dict[str, str]:
     found: dict[str, str] = {}
     for pair in pairs:
         for group in pair.groups:
+            # The first one decides: whoever replays never gets past it.
             found.setdefault(group, f"block {pair.block_number}: account {pair.account}, {pair.times} transactions")
     return found
 

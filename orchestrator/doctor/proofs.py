@@ -69,6 +69,7 @@ async def keys_of_node(node: Node, chain_id: int, group: bytes, own: Sequence[st
             await node.distribute_raw(unsigned(key, chain_id, group))
         except EnclaveKeyNotHostedError:
             return False
+        # The next thing that a node looks at, so that the key was its own (docs/besu.md#looking-before-leaping, 8).
         except GroupUnknownError:
             return True
         return True
@@ -94,6 +95,7 @@ async def keys_of_enclave(
     """
 
     async def hosts(key: str) -> bool:
+        # A text in base64 within base64, as Besu hands it over (docs/besu.md#enclave-interface, 2).
         payload = base64.b64encode(base64.b64encode(rlp.encode([rlp.decode(unsigned(key, 1, bytes(32))), bytes(32)])))
         body = {"payload": payload.decode("ascii"), "from": key, "to": [NOBODY]}
         limit = aiohttp.ClientTimeout(total=_SECONDS)
@@ -101,6 +103,7 @@ async def keys_of_enclave(
             f"{url.rstrip('/')}/send", json=body, timeout=limit, ssl=tls or True, allow_redirects=False
         ) as response:
             said = (await response.content.read(_ANSWER_BYTES)).decode("utf-8", "replace")
+        # By the words of both kinds (docs/besu.md#enclave-interface, 6): whatever else listens there has a status, too.
         if "EnclaveNoMatchingPrivateKey" in said or "NoSenderKey" in said or "private key" in said.lower():
             return False
         if "NodeMissingPeerUrl" in said or "Recipient not found" in said or response.status == 200:
@@ -174,5 +177,6 @@ def unsigned(enclave_key: str, chain_id: int, group: bytes) -> bytes:
 async def _tried(knows: Tried, own: Sequence[str], others: Sequence[str]) -> KeysSeen:
     found = [(key, await knows(key)) for key in own[:KEYS]]
     foreign = tuple(key for key, known in found if not known)
+    # Only to say whose enclave it is instead; where all is well nobody else's keys are shown to it.
     strangers = [key for key in others[:KEYS] if await knows(key)] if foreign else []
     return KeysSeen(own=tuple(key for key, known in found if known), foreign=foreign, others=tuple(strangers))

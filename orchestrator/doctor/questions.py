@@ -58,6 +58,8 @@ async def find(node: Node, enclave_keys: tuple[str, ...]) -> tuple[str, tuple[st
     failure = Unanswered("method_not_found", "none of the find methods is known")
     for method in FIND_METHODS:
         found: dict[str, None] = {}
+        # One by one: the answer for several is of groups that have them all, and a tenant's token may ask for its own
+        # only (docs/besu.md#addresses-and-events, 6, and docs/besu.md#multi-tenancy, 4).
         for key in enclave_keys[:KEYS]:
             listed = await asked(node.http.call(method, [key]))
             if isinstance(listed, Unanswered):
@@ -67,6 +69,7 @@ async def find(node: Node, enclave_keys: tuple[str, ...]) -> tuple[str, tuple[st
             found.update(dict.fromkeys(group.privacy_group_id for group in groups[:GROUPS]))
         else:
             return method, tuple(found)
+        # Any other failure is the node's answer; another name of the method would only hide it.
         if failure.reason not in {MethodNotFoundError.reason, MethodNotEnabledError.reason}:
             break
     return failure
@@ -99,12 +102,14 @@ async def answers_offchain(node: Node, enclave_keys: tuple[str, ...]) -> bool:
 
 async def validates(node: Node) -> bool:
     """Return whether the node makes blocks."""
+    # A validator's address is its node key's (docs/besu.md#consensus-and-validators, 1).
     return (await node.own_address()).lower() in {address.lower() for address in await node.validators()}
 
 
 async def most_in_batch(node: Node) -> int:
     """Return how many requests the node takes at once, at most `PROBED_BATCH`."""
     answered = await node.http.batch([Call("eth_chainId")] * PROBED_BATCH)
+    # A batch may be answered while each request in it is refused.
     for answer in answered:
         result_of(answer)
     return min(node.http.most_in_batch, PROBED_BATCH)
@@ -133,6 +138,7 @@ async def quantity(node: Node, method: str) -> int:
 
 async def base_fee(node: Node) -> int | None:
     """Return the newest block's base fee in wei; None where there is none."""
+    # Not by a header: those that the client reads hold what every line has, and a base fee is not among it.
     block = await node.http.call("eth_getBlockByNumber", "latest", False)
     fee = block.get("baseFeePerGas") if isinstance(block, dict) else None
     return answers.read_quantity(fee) if fee is not None else None
@@ -158,6 +164,7 @@ async def markers(node: Node, enclave_keys: tuple[str, ...], head: Head) -> Mark
     own = tuple(
         (item.sender, item.sender_nonce)
         for item, signed in zip(newest, carried, strict=True)
+        # Another member's node may sign its markers otherwise: only those of this one tell how it does.
         if signed is not None and signed.transaction.private_from in enclave_keys
     )
     pairs = [pair for block in blocks for pair in pairs_of(block)][-PAIRS:]

@@ -98,9 +98,11 @@ class Inspector:
             keys: The enclave keys of all configured nodes.
         """
         node = target.node
+        # By itself first: a node that does not tell its head tells nothing, and each other question would wait as long.
         head = await asked(node.head())
         if isinstance(head, Unanswered):
             return NodeSilent(node.name, node.http.url, head)
+        # Right when the head came: its age is judged by this, however long the other questions take.
         seen_at = self.now()
         others = [key for key in keys if key not in target.enclave_keys]
         period = await asked(questions.block_seconds(node, head))
@@ -164,6 +166,8 @@ class Inspector:
     async def _enclave(self, target: Target, others: Sequence[str]) -> EnclaveSeen | Unanswered | None:
         if target.enclave_url is None:
             return None
+        # An enclave lists the groups of exactly one set of members, so that all sets with a key of its own are asked
+        # for.
         sets = [members for members in self.member_sets if set(members).intersection(target.enclave_keys)]
         return await ask_enclave(
             self.session, target.enclave_url, sets, target.tls, own=target.enclave_keys, others=others
@@ -182,6 +186,7 @@ class Inspector:
             if not await socket.wait_connected(min(CONNECT_SECONDS, within)):
                 failed = Unanswered("not_connected", socket.last_error or f"no connection to {target.ws_url}")
                 return failed, failed
+            # On the connection that delivers the heads: behind one address a balancer may have several nodes.
             behind = await asked(identity_behind(socket))
             began = self.now()
             try:
@@ -214,6 +219,7 @@ async def standing(
     heads = {node.name: node.head.number for node in seen if isinstance(node, NodeSeen)}
     later = await asyncio.gather(*(asked(nodes[name].head()) for name in heads))
     numbers = {name: head.number for name, head in zip(heads, later, strict=True) if isinstance(head, Head)}
+    # The node that is furthest has the block that the others stand before, and is asked what is in it.
     ahead = max(numbers, key=lambda name: numbers[name], default=None)
     if ahead is None:
         return {}
@@ -234,6 +240,7 @@ async def _acts_as(target: Target, others: Sequence[str]) -> KeysSeen | Unanswer
     seen = await asked(keys_of_node(target.node, chain_id, group, target.enclave_keys, others))
     if isinstance(seen, Unanswered) or seen.own or seen.others:
         return seen
+    # It acts as none of the configured keys, so its own is looked for among the members of the groups that it holds.
     listed = await asked(target.node.find_groups(()))
     members = () if isinstance(listed, Unanswered) else (key for found in listed[:GROUPS] for key in found.members)
     strangers = [key for key in dict.fromkeys(members) if key not in {*target.enclave_keys, *others}]
@@ -258,6 +265,7 @@ async def owned_groups(
     for node in seen:
         if isinstance(node, NodeSeen) and not isinstance(node.groups, Unanswered):
             for group in node.groups:
+                # Ownership is part of a group's state, the same on every member's node: one that lists it is enough.
                 where.setdefault(group, node.name)
     answering = [node.name for node in seen if isinstance(node, NodeSeen)]
     wanted = [(account, group, [name]) for account in accounts for group, name in where.items()]

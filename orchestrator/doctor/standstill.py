@@ -48,6 +48,8 @@ def _of(
         stands = f"stands at block {ahead.number - 1} while others have {ahead.newest}"
     yield Finding(
         check=CHECK,
+        # A long replay looks just like this and ends by itself (docs/besu.md#replay-measured, 1), unless its history is
+        # known to have a block that can't be replayed.
         level=Level.WARNING if hold is Hold.ADDITION and not halted else Level.ERROR,
         node=seen.name,
         what=f"{stands}: {_cause(hold, ahead, halted)}",
