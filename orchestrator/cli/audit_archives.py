@@ -27,6 +27,7 @@ def archived_entries(places: Sequence[Path]) -> Iterator[ChainedEntry]:
     files = dict.fromkeys(
         file for place in places for file in (sorted(place.glob(PATTERN)) if place.is_dir() else (place,))
     )
+    # Ordered by what is in them: files that were copied or renamed still make one chain.
     first = {file: next((entry.number for entry in _entries(file)), None) for file in files}
     for _, file in sorted((number, file) for file, number in first.items() if number is not None):
         yield from _entries(file)
@@ -41,6 +42,7 @@ def _entries(file: Path) -> Iterator[ChainedEntry]:
 
 
 def _read(opened: IO[bytes]) -> Iterator[ChainedEntry]:
+    # What follows a line that is too long is the rest of it, and no entry.
     whole = True
     while line := opened.readline(LONGEST_LINE):
         ends = line.endswith(b"\n")

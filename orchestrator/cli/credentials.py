@@ -33,6 +33,7 @@ def token_in(path: Path) -> str:
     """Return the token in a file; raises as `token` does."""
     try:
         with path.open(encoding="utf-8") as file:
+            # Of the file that is open: the path may lead to another one by now.
             found = os.fstat(file.fileno())
             text = file.read(_LONGEST + 1).strip()
     except (OSError, UnicodeDecodeError) as error:

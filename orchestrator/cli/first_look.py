@@ -90,6 +90,7 @@ async def _look(session: ClientSession, name: str, http: str, ws: str | None, to
         return Look(name=name, http=address, trouble=one_line(str(error)))
     except TimeoutError:
         return Look(name=name, http=address, trouble=f"{address} did not answer within {ANSWER_SECONDS:g} s")
+    # An address that was given is meant; one that was guessed may lead nowhere.
     if ws is not None and socket is None:
         return Look(name=name, http=address, trouble=f"nothing answers at {ws}; leave --ws out to do without")
     return Look(
@@ -103,6 +104,7 @@ async def _period(node: Node) -> float | None:
     if blocks < _PERIOD_BLOCKS // 5:
         return None
     earlier = await node.header(head.number - blocks)
+    # Blocks' times are whole seconds and blocks come late at times: more than half a second of it is not known.
     return round(2 * (head.timestamp - earlier.timestamp) / blocks) / 2 or None
 
 
@@ -111,6 +113,7 @@ def _guessed(http: str) -> str | None:
     if parts.port is None or parts.hostname is None:
         return None
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    # Besu's own default, 8545 and 8546; where it is wrong nothing answers, and the head is polled.
     scheme = "wss" if parts.scheme == "https" else "ws"
     return urlunsplit((scheme, f"{host}:{parts.port + 1}", "", "", ""))
 

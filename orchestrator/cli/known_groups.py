@@ -57,6 +57,7 @@ async def kept_watch(config: Config) -> tuple[WatchTally, tuple[Unextendable, ..
             return None
         record = SqlWatchRecord(database)
         closed = {found.privacy_group_id: found for found in await record.unextendable()}
+        # The past goes before: the watch knows the first bad block since it runs, which need not be a group's first.
         closed |= {found.privacy_group_id: found for found in await record.closed_by_past()}
         return (await record.watched())[1], tuple(closed[group] for group in sorted(closed))
 

@@ -64,6 +64,7 @@ def _root(
     """Take the options that stand before a verb."""
 
 
+# In the order in which somebody new needs them; `--help` shows it.
 _VERBS: tuple[tuple[str, dict[str, Callable[..., None]]], ...] = (
     ("Try", {"demo": running.demo}),
     (

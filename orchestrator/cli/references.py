@@ -70,6 +70,7 @@ class References:
             return ""
         page = await self.client.changes(group=None, states=(), limit=CANDIDATES, prefix=text)
         ids = [change.change_id for change in page.changes]
+        # A whole id may be the beginning of another one; it means itself.
         return self._one("change", text, [text] if text in ids else ids, "`orchestrator changes` lists them")
 
     async def change_or_group(self, text: str) -> tuple[str | None, str | None]:
@@ -79,6 +80,7 @@ class References:
             page = await self.client.changes(group=None, states=(), limit=CANDIDATES, prefix=plain)
             if page.changes:
                 return await self.change(plain), None
+        # What was told of it as a group alone would send its reader looking for a group.
         seen = len(self.mistakes)
         group = await self.group(plain)
         if not group and not any("several" in mistake for mistake in self.mistakes[seen:]):
@@ -94,6 +96,7 @@ class References:
                 return keys[0]
             self.mistakes.append(f"{text} hosts {len(keys)} members; name one of them: {', '.join(keys)}")
             return None
+        # As it is shown where a node hosts several members: `member1/A1aVtMxLCU…`.
         text = text.rpartition("/")[2] if text.partition("/")[0] in self.words.nodes else text
         if base64_bytes(text) not in ENCLAVE_KEY_BYTES:
             known = [key for keys in self.words.nodes.values() for key in keys if key.startswith(text)]

@@ -44,6 +44,7 @@ def sign(
 
     body = read_input(file)
     try:
+        # What the daemon would refuse is refused here: it would come back as a dead letter, signed.
         parse_trigger(body, {"content-type": "application/cloudevents+json"})
     except InvalidRequestError as error:
         raise fail(f"{file}: {error}", Exit.USAGE) from None

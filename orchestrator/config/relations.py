@@ -164,7 +164,7 @@ def _is_group_id(text: str) -> bool:
 
 
 def _is_false(value: Any) -> bool:
-    """Return whether a raw value will be read as false: the environment gives texts, and `off` and `0` are such, too."""
+    """Return whether a raw value will be read as false, be it a text of the environment, such as `off` or `0`."""
     try:
         return value is not None and not _TRUTH.validate_python(value)
     except ValidationError:

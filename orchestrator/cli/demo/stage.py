@@ -118,6 +118,7 @@ def free_ports(count: int) -> int:
 
 def _is_free(port: int) -> bool:
     with socket.socket() as probe:
+        # As servers bind: a port whose last connection has just ended is free to them.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
@@ -149,6 +150,7 @@ def _write_configuration(directory: Path, first_port: int) -> Path:
         for number in range(1, MEMBERS + 1)
     ]
     text = configuration_text(nodes, [AccountEntry(address=OWNER, key_file=KEY_FILE_NAME)], listen="127.0.0.1:0")
+    # `write_files` overwrites nothing.
     for name in (KEY_FILE_NAME, FILE_NAME):  # of an earlier demo in the same place: its ports are others
         (directory / name).unlink(missing_ok=True)
     files = ((KEY_FILE_NAME, DEVELOPMENT_KEYS[OWNER] + "\n", 0o600), (FILE_NAME, text, 0o644))

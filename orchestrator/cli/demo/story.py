@@ -54,6 +54,7 @@ def tell(*, keep: bool, directory: Path | None) -> int:
         directory = directory.resolve()
     try:
         return asyncio.run(_interruptible(screen, keep, directory))
+    # The tasks of the story end in a group of errors, of which the first one is the cause.
     except* (*_KNOWN_ERRORS, StoryError) as group:
         fail(str(first_of(group)) or "it took too long")
     return Exit.FAILED
@@ -64,6 +65,7 @@ async def _interruptible(screen: Screen, keep: bool, directory: Path | None) -> 
     telling = asyncio.ensure_future(_tell(screen, keep, directory))
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        # Two of these would end this process at once, and leave its children behind.
         loop.add_signal_handler(number, telling.cancel)
     try:
         return await telling

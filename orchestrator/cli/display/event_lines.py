@@ -31,6 +31,7 @@ def event_line(document: dict[str, Any], words: Words | None = None, columns: in
         columns: What the line may take; None for any length.
     """
     words = words or Words()
+    # A newer daemon's, or another's: what is in an event must not move a terminal's cursor.
     parts = [one_line(part) for part in _parts(document, words) if part]
     if columns is None:
         return "  ".join(parts)

@@ -37,6 +37,7 @@ async def follow(
     """Show a change until it has ended or is parked, and return it."""
     with display as shown_on:
         shown_on.update(change)
+        # Listening first and reading then: what happens between the two is news, and not missed.
         async with following(client, change.change_id) as news:
             while True:
                 seen = await client.change(change.change_id)
@@ -83,6 +84,7 @@ class LineDisplay:
             self._write(line)
         for member in change.progress:
             standing = (member.verdict.value, member.blocks_replayed, member.blocks_total)
+            # Nothing to tell yet, and a line for each member of a large group.
             unknown = standing == ("replaying", 0, 0)
             if not unknown and self._members.get(member.enclave_key) != standing:
                 self._members[member.enclave_key] = standing

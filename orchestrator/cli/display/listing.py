@@ -51,6 +51,7 @@ class Listing:
         """Return the columns that are shown: at the least, all that are never given up."""
         shown = list(range(len(self.headings)))
         for name in self.given_up:
+            # The last column can be cut and counts with what is kept of it at the least.
             widths = [self._width(column) + GAP for column in shown]
             if sum(widths[:-1]) + min(self._width(shown[-1]), LAST_COLUMN) <= columns:
                 break

@@ -66,6 +66,7 @@ def stdout_console() -> "Console":
 
     if on_terminal():
         return Console(highlight=False, color_system=None if without_style() else "auto")
+    # Rich takes 80 columns for what is no terminal, and would break lines that a program reads.
     return Console(highlight=False, color_system=None, soft_wrap=True, width=PIPE_COLUMNS)
 
 
@@ -146,6 +147,7 @@ def with_daemon(
     except DaemonError as error:
         raise fail(str(error)) from None
     except BaseExceptionGroup as group:
+        # One task of several may have failed in a way that nobody foresaw: that is shown whole.
         known, other = group.split(DaemonError)
         if known is None or other is not None:
             raise

@@ -42,6 +42,7 @@ class Words:
             return enclave_key
         for name, keys in self.nodes.items():
             if enclave_key in keys:
+                # A node's name stands for its member only where it hosts no other.
                 return name if len(keys) == 1 else f"{name}/{_short(enclave_key, SHORT_KEY)}"
         return _short(enclave_key, SHORT_KEY)
 

@@ -122,9 +122,11 @@ class Rehearser:
             lock_block = block_number
             # The lock's own block is part of the history, and nobody could look at it before.
             await self._check_neighbours({block_number})
+            # Under the lock once more, as the daemon does: the history is complete only now.
             _refuse(await self._forecast(block_number))
 
         samples = _Samples(self.nodes[0], self.nodes[-1])
+        # From before the addition on: a short replay is over before anybody could begin to look.
         watching = asyncio.create_task(samples.run())
         try:
             receipt = await self.groups.add(self.group, [self.keys[-1]], check=after_lock)
@@ -156,6 +158,8 @@ class Rehearser:
         shown = [await node.state_roots(self.group, numbers) for node in self.nodes]
         for place, number in enumerate(numbers):
             roots = {roots[place] for roots in shown}
+            # At blocks after the addition, too: a lost group may look right at the addition's own
+            # (docs/besu.md#how-members-silently-diverge, 1).
             if len(roots) != 1 or None in roots:
                 raise GroupChangeError(
                     f"the members' state roots differ at block {number}: see docs/operations.md, "

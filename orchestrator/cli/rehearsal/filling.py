@@ -43,6 +43,7 @@ async def fill(
         FillingError: The network does not take markers of accounts without funds, or one was not executed.
         BesuError: The node failed.
     """
+    # Markers of one block are in no order (docs/besu.md#nonces, 4): one account can have one transaction in each block.
     keys = [secrets.token_bytes(32) for _ in range(min(IN_A_BLOCK, transactions))]
     chain_id = await node.chain_id()
     markers = OwnMarkers(gas_limit=USUAL_GAS_LIMIT, gas_price=gas_price)
@@ -69,6 +70,7 @@ async def fill(
 
 
 async def _sent(node: Node, raw: bytes, chain_id: int, markers: OwnMarkers) -> str:
+    # An account for each marker: an account twice in a block closes the group (docs/besu.md#what-a-replay-needs).
     marker = markers.make(await node.distribute_raw(raw), chain_id, one_time_account())
     try:
         await node.broadcast_raw(marker.raw)

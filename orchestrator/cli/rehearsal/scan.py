@@ -27,6 +27,7 @@ async def scan(node: Node, *, days: float, most_blocks: int) -> Scan:
         BesuError: The node can't be read.
     """
     head = await node.head()
+    # Only to know about how many blocks a day has; chains change their pace.
     earlier = await node.header(max(head.number - _PERIOD_BLOCKS, 0))
     period = max((head.timestamp - earlier.timestamp) / max(head.number - earlier.number, 1), 1e-3)
     first, last = head.number + 1, head.number
@@ -44,6 +45,7 @@ async def scan(node: Node, *, days: float, most_blocks: int) -> Scan:
                 first, oldest_at = blocks[0].head.number, blocks[0].head.timestamp
     except TimeoutError:
         pass  # what was read is told, with how far it goes
+    # The genesis block's time is its file's, and often 0.
     seen = (head.timestamp - max(oldest_at, 1)) / _DAY_SECONDS
     return Scan(
         first_block=first,

@@ -50,6 +50,7 @@ async def examine(config: Config) -> AuditReport:
     clock = SystemClock()
     groups, parted = await known_groups(config) or (), await parted_members(config)
     async with AsyncExitStack() as stack:
+        # One look needs no news of blocks, and a WebSocket for each node would only be opened and closed.
         by_http = tuple(node.model_copy(update={"ws": None}) for node in config.nodes)
         nodes = await connect_nodes(stack, by_http)
         fleet = Fleet([ChainWatcher(node, clock, timedelta(seconds=1)) for node in nodes])

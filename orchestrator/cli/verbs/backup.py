@@ -73,6 +73,7 @@ def restore(
             return
         facts = examine(file)
         require_unused(url)
+        # Prepared in its own file: until it takes the place in one step, what is there is the database as it was.
         copy = copied_beside(url, file)
         block = prepare(f"sqlite:///{copy}", now, alone=True)
         kept = put_back(url, copy, now)

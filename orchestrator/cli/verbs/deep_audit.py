@@ -102,6 +102,7 @@ async def examine(
         before = await outbox.checkpoint(CHECKPOINT)
         groups = await SqlChangeStore(database, clock).groups(limit=MOST_GROUPS)
         _, tally = await SqlWatchRecord(database).watched()
+        # One look needs no news of blocks, and a WebSocket for each node would only be opened and closed.
         by_http = tuple(node.model_copy(update={"ws": None}) for node in config.nodes)
         nodes = await connect_nodes(stack, by_http)
         fleet = Fleet([ChainWatcher(node, clock, timedelta(seconds=1)) for node in nodes])
@@ -113,6 +114,7 @@ async def examine(
             fleet, SqlHistoryStore(database), calls=calls, on_progress=on_progress, most_calls=most_calls
         )
         report = await looking.run(groups, after=before.detail if before is not None else "")
+        # Where it ran out of calls the next one goes on, so that also a large network is seen whole in time.
         await outbox.save_checkpoint(CHECKPOINT, position=0, detail=report.reached)
         return DeepResult(report=report, tally=tally, calls=calls())
 

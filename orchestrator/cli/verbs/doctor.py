@@ -100,8 +100,10 @@ async def examine(config: Config, *, head_within_seconds: float = 15.0) -> tuple
         seen = seeing.result()
         accounts = signing.result()
         stored = listing.result()
+        # Behind the rest on purpose: whether a node stands still shows by a second look at its head.
         nodes = {target.node.name: target.node for target in targets}
         still = await standing(seen, nodes)
+        # Who can't sign can own nothing that matters here; a call for each group is spared.
         loading = [address for address, bad in accounts.items() if bad is None]
         owned = await owned_groups(seen, nodes, loading, stored.groups)
     judged = judge(seen, expected, accounts, owned, still, stored.closed)
@@ -197,6 +199,7 @@ async def _queue(config: Config) -> tuple[Finding, ...]:
 async def _neighbours(config: Config, queue: Broker) -> tuple[Finding, ...]:
     try:
         url = store_url(config)
+        # Its name is in the store: without one there is nothing to tell others from.
         if is_unmade(url):
             return ()
         async with Database(url) as database:

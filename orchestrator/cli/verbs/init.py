@@ -71,6 +71,7 @@ def init(given: Answers) -> None:
     if problems:
         raise _several(problems)
     quieten()
+    # Before anything is written: what would not work is not left behind as a configuration.
     looks = asyncio.run(look_at(given.nodes, given.ws, given.token_files))
     problems = [f"{look.name}: {look.trouble}" for look in looks if look.trouble]
     if problems:
@@ -81,6 +82,7 @@ def init(given: Answers) -> None:
     nodes = [_entry(look, given) for look in looks]
     try:
         text = configuration_text(nodes, [account], listen=given.listen, block_period_seconds=looks[0].period_seconds)
+        # The key first: a configuration that names it is there only when it is.
         written = write_files(given.directory, [*files, (FILE_NAME, text, 0o644)])
     except NewConfigurationError as error:
         raise fail(str(error), Exit.USAGE) from None

@@ -82,6 +82,7 @@ def exit_code(found: "ForecastDocument") -> Exit:
     """Return the exit code for a forecast: parked is what the daemon would do with what no waiting helps."""
     if not found.dangers:
         return Exit.DONE
+    # What only the moment forbids goes right later by itself; anything else waits for a person.
     return Exit.FAILED if all(danger.scope == "moment" for danger in found.dangers) else Exit.PARKED
 
 
@@ -200,6 +201,7 @@ async def show_first(client: "DaemonClient", kind: str, group: str, members: lis
             lines = forecast_lines(await client.forecast(group, members), words)
         else:
             lines = removal_lines(await client.removal_forecast(group, members), words)
+    # Also for want of time or nodes: the daemon has longer, and asks again.
     except RefusedError as error:
         say(f"no forecast: {error}")
         return

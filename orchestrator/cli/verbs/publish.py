@@ -64,6 +64,7 @@ async def _send(config: "Config", body: bytes) -> None:
     broker, url = config.broker, config.broker.url
     if url == "embedded:":
         try:
+            # It has another port at each start, which it leaves in its folder.
             url = embedded_url(broker.data_dir)
         except OSError:
             raise BrokerError(

@@ -174,13 +174,16 @@ def _ask(
         known = await references(client, full=not on_terminal())
         data = await _wanted(known, kind, group, members, name)
         data |= {"account": how.account, "deadline_seconds": how.deadline, "reason": reason, "transaction": transaction}
+        # Fields that another kind of change takes are mistakes, even when they are empty.
         data = {field: value for field, value in data.items() if value not in (None, [])}
         if kind in ("add_members", "remove_members") and not how.as_json and on_terminal():
             from orchestrator.cli.verbs.plan import show_first
 
             await show_first(client, kind, data["privacy_group_id"], data["members"], known.words)
         change = await client.ask(how.request_id or f"cli-{secrets.token_hex(12)}", data)
+        # From here on it goes on without us: whoever interrupts is told how to find it again.
         asked.append(change)
+        # Named when it is accepted: a name for a group that nobody was asked for could not be taken back.
         if name is not None:
             await client.name_group(name, change.privacy_group_id)
         if not how.wait:

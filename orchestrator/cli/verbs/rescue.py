@@ -111,6 +111,8 @@ async def rescued(aims: RescueAims, tell: Callable[[str], None]) -> RescueReport
             for step in steps:
                 tell(f"to do: {step}")
             return RescueReport(done=bool(diagnosis.culprits), document=document | {"steps": list(steps)})
+        # Bytes are passed on as they came: what is packed stays packed, and no proxy of the environment gets to see
+        # payloads.
         enclave = await stack.enter_async_context(aiohttp.ClientSession(auto_decompress=False, trust_env=False))
         refusal = KeyRefusal(
             [culprit.history_key for culprit in diagnosis.culprits if not culprit.misread],
@@ -139,6 +141,7 @@ async def rescued(aims: RescueAims, tell: Callable[[str], None]) -> RescueReport
         for line in then:
             tell(line)
         return RescueReport(
+            # What nobody else shows can't be compared, which is no sign of damage.
             done=all(proof.agrees is not False for proof in proofs),
             document=document | {"head": head, "groups": proof_document(proofs), "afterwards": then},
         )

@@ -1,4 +1,4 @@
-"""Verbs that run something: run, migrate, devnet, doctor, audit, markers, demo."""
+"""Verbs that set up or run something: init, run, migrate, devnet, doctor, audit, markers, demo."""
 
 import asyncio
 import gc
@@ -77,6 +77,7 @@ def run(
     from orchestrator.app.hardening import harden_process
     from orchestrator.log import configure_logging
 
+    # Both before anything else: migrating tells what it does, and whatever is made from here on is closed to others.
     configure_logging(loaded.log.level, loaded.log.format)
     harden_process()
     if migrate:
@@ -173,6 +174,7 @@ def load(path: Path) -> "Config":
     try:
         return load_config(path)
     except ConfigError as error:
+        # All at once: who mends one mistake should not have to start again to hear of the next.
         for problem in error.problems[:-1]:
             fail(problem)
         raise fail(error.problems[-1], Exit.USAGE) from None
