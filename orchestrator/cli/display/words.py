@@ -75,9 +75,9 @@ class Words:
         """Return a sentence of the daemon's in which keys and ids of what has a name are called by it."""
         if self.full:
             return text
-        for name, keys in self.nodes.items():
+        for keys in self.nodes.values():
             for key in keys:
-                text = text.replace(key, name)
+                text = text.replace(key, self.member(key))
         for name, group in self.groups.items():
             text = text.replace(group, name)
         return text
