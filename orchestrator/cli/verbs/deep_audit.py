@@ -20,7 +20,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from orchestrator.app import store_url
 from orchestrator.app.node_access import connect_nodes
-from orchestrator.cli.display.output import Exit, fail, stdout_console
+from orchestrator.cli.display.output import Exit, fail, quieten, stdout_console
 from orchestrator.cli.known_groups import MOST_GROUPS, is_unmade
 from orchestrator.config import Config, ConfigError, load_config
 from orchestrator.engine.audit.deep_audit import MOST_CALLS, DeepAudit, DeepReport
@@ -65,6 +65,7 @@ class DeepResult:
 
 def audit(*, config: Path, as_json: bool) -> None:
     """Look at everything once; exit code 1 when there is damage, or when nothing could be looked at."""
+    quieten()
     try:
         with _progress(shown=sys.stderr.isatty() and not as_json) as told:
             result = asyncio.run(examine(load_config(config), on_progress=told))
