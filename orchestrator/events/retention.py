@@ -39,6 +39,7 @@ class Retention:
         self._clock = clock
         self._holder = holder
         self._keep = keep
+        # Never longer than all others, whatever is configured.
         self._keep_progress = min(keep, keep_progress)
         self._sure_at = clock.now()
 
@@ -65,6 +66,7 @@ class Retention:
 
     async def _delete(self, keep: timedelta, types: tuple[str, ...]) -> int:
         began = self._clock.now()
+        # Up to what was there at the beginning: a sweep beside a flood of new events has an end.
         newest = await self._outbox.last_position()
         total = 0
         position: int | None = 0

@@ -157,6 +157,8 @@ _KEYED: Final = {
 
 def _topic(name: str) -> dict[str, Any]:
     """Return the bindings of a channel: what it is on Kafka, where the address is that of NATS and RabbitMQ."""
+    # On Kafka all types are on one topic, in whose partitions alone a group keeps its order; the channels of AsyncAPI
+    # are one for each type, as NATS and RabbitMQ have them.
     return {"kafka": {"topic": name, "bindingVersion": KAFKA_BINDING}}
 
 

@@ -157,6 +157,7 @@ class WebhookControl:
         if not 0 <= position <= newest:
             raise ValueError(f"there is no event {position}; the newest is {newest}")
         wish = await wish_for(self._outbox, name)
+        # A webhook that is stopped stays so: from where it goes on and when are two wishes.
         await save_wish(self._outbox, name, Wish(stopped_since=wish.stopped_since, position=position))
         return await self._standing(endpoint, newest)
 

@@ -112,6 +112,7 @@ def migrate_on(connection: sa.Connection) -> None:
     """
     postgresql = connection.dialect.name == "postgresql"
     if postgresql:
+        # For this transaction alone: the session goes back with the limits of all others.
         for limit in ("statement_timeout", "lock_timeout"):  # a big table takes longer than a unit of work may
             connection.execute(sa.text(f"SET LOCAL {limit} = '{_MIGRATION_MINUTES}min'"))
         connection.execute(sa.text(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})"))

@@ -57,6 +57,8 @@ class ArchiveFiles:
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
+            # A new file's name is in its folder, which is written by itself: without this a power cut leaves the
+            # deletion and takes the file.
             self._sync_folder()
         except OSError as error:
             raise ArchiveError(

@@ -88,6 +88,8 @@ def examine(file: Path) -> BackupFacts:
         BackupError: It is damaged, or no store.
     """
     with _told(file), closing(_opened(file)) as backup:
+        # The whole file, unlike the daemon's looks: nobody waits for it, and a backup is needed when it is too late for
+        # another.
         found = [row[0] for row in backup.execute("PRAGMA integrity_check(3)")]
         if found != ["ok"]:
             raise BackupError(f"{file} is damaged ({found[0]}): take another backup")
@@ -144,6 +146,8 @@ def require_unused(url: str) -> None:
         return
     try:
         with closing(sqlite3.connect(store, timeout=0.5)) as connection:
+            # In write-ahead mode a transaction that is exclusive shuts out writers alone; in this mode readers keep it
+            # from beginning, too.
             connection.execute("PRAGMA locking_mode = EXCLUSIVE")
             connection.execute("BEGIN EXCLUSIVE")
             connection.execute("ROLLBACK")
@@ -203,6 +207,7 @@ def _told(file: Path) -> Iterator[None]:
 
 def _named(part: Path, target: Path) -> None:
     """Give a whole file its name; both are on disk when this returns."""
+    # A name that is on disk before what it names would be an empty store after a power cut.
     for place in (part, part.parent):
         descriptor = os.open(place, os.O_RDONLY)
         try:

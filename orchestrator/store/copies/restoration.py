@@ -49,6 +49,8 @@ def mark_restored(transaction: Transaction, *, now: int, alone: bool) -> int:
         StoreUnavailableError: A daemon works on it.
     """
     connection = transaction.connection
+    # Leases in the backup look alive when it is young: of a database that others may use nothing else tells them from a
+    # daemon's.
     if not alone and _largest(connection.execute(statement).scalar_one() for statement in (_HELD, _LED)) > now:
         raise StoreUnavailableError(
             "a daemon works on this store, or did within the last minutes before the backup: stop all of them, and "

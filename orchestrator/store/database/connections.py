@@ -72,6 +72,7 @@ def translated(error: Exception, url: sa.URL | None = None) -> StoreUnavailableE
         return error
     original = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
     what = str(original).strip()
+    # No fault of the database's: the same work would fail again, and is not tried again.
     if isinstance(error, IntegrityError | DataError | OverflowError | UnicodeError):
         return ConstraintError(f"the database refused what would break an invariant ({what}); this is a defect")
     if isinstance(original, sqlite3.OperationalError) and _primary_code(original) in _LOCKED:
@@ -148,6 +149,8 @@ def engine_for(url: sa.URL, *, read_only: bool = False) -> sa.Engine:
 
     @sa.event.listens_for(engine, "begin")
     def _begin(connection: sa.Connection) -> None:
+        # A transaction that reads first and writes later would be refused as "locked" at its first write, without a
+        # wait, when another one wrote in between: writers take their turn at the beginning.
         connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
 
     return engine

@@ -71,6 +71,7 @@ async def claimed_name(url: sa.URL, name: str, seconds: float) -> AsyncIterator[
             finally:
                 if keeping is not None:
                     keeping.cancel()
+                    # The connection is closed next: what uses it must have ended.
                     await asyncio.wait([keeping])
         finally:
             await keeper.close()
@@ -94,6 +95,8 @@ async def _locked(descriptor: int, path: str, seconds: float) -> bool:
     until = time.monotonic() + seconds
     while True:
         try:
+            # Of this descriptor alone: record locks of POSIX are the process's, and closing any other descriptor of the
+            # file would give them up.
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             if time.monotonic() > until:
@@ -144,6 +147,7 @@ class _Keeper:
             async with asyncio.timeout(_ANSWER_SECONDS):
                 await self._connection.execute(b"SELECT 1")
             return
+        # A new connection is a new session, which holds nothing: in between the name was free.
         before, self._ours = self._ours, await self._try()
         if before and not self._ours:
             log.error("another process took this replica's name over while the database was away", name=self._name)

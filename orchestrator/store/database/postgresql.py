@@ -89,6 +89,7 @@ def postgresql_engine(url: sa.URL, connections: int, *, writes: bool) -> sa.Engi
         creator=lambda: psycopg.connect(**arguments),
         # A transaction would give reads nothing here: each statement sees what is committed when it begins.
         isolation_level="READ COMMITTED" if writes else "AUTOCOMMIT",
+        # A connection that broke while nobody used it costs nobody a failure.
         pool_pre_ping=True,
         pool_size=connections,
         max_overflow=0,
@@ -137,6 +138,7 @@ def require_sessions(url: sa.URL) -> None:
     arguments = connect_arguments(url)
     with _bounded(arguments) as first:
         seen = {_process(first)}
+        # PostgreSQL itself: there is nobody between who could give the session to others.
         if first.info.backend_pid in seen:
             return
         try:
@@ -156,6 +158,7 @@ def require_sessions(url: sa.URL) -> None:
 @contextlib.contextmanager
 def _bounded(arguments: dict[str, Any]) -> Iterator[psycopg.Connection]:
     with psycopg.connect(**arguments, autocommit=True, prepare_threshold=None) as connection:
+        # The driver's own time-out ends with the handshake; a pooler may take a client in and never give it a session.
         cutting = threading.Timer(CONNECT_SECONDS, _cut, [connection])
         cutting.daemon = True
         cutting.start()

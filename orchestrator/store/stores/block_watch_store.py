@@ -102,6 +102,7 @@ def _unextendable(connection: sa.Connection) -> tuple[Unextendable, ...]:
 
 
 def _closed_by_past(connection: sa.Connection) -> tuple[Unextendable, ...]:
+    # By number and hash: what is kept of a group and what is kept of blocks may be of two branches.
     same = sa.and_(
         group_blocks.c.number == examined_blocks.c.number, group_blocks.c.block_hash == examined_blocks.c.block_hash
     )

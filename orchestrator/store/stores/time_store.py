@@ -56,6 +56,7 @@ def _newest(
     wanted = (
         sa.select(addition_times)
         .where(columns.node == storable(node), columns.besu_version == besu_version)
+        # Forecasts of additions that are not over, or that nobody saw end, are kept beside them and teach nothing.
         .where(columns.quantity == quantity.value, columns.taken_seconds.is_not(None))
         .order_by(columns.at.desc())
         .limit(limit)

@@ -68,6 +68,7 @@ def _newest(connection: sa.Connection) -> tuple[TokenRecord, ...]:
 
 def _revoke(transaction: Transaction, *, token_id: str, at: datetime, audit: AuditEntry) -> TokenRecord | None:
     found = _find(transaction.connection, token_id=token_id)
+    # When it was revoked first is what the log and the list go by: a second time is not another one.
     if found is None or found.revoked_at is not None:
         return found
     transaction.audit(audit)

@@ -141,6 +141,7 @@ def kept_logs(connection: sa.Connection, *, node_key: str) -> KeptLogs:
 def keep_logs(transaction: Transaction, *, node_key: str, logs: Sequence[MembershipLog], mark: Mark) -> None:
     """Put logs in place of all that are kept of a node: they are few, and their places shift."""
     connection = transaction.connection
+    # With its mark in one transaction, as the blocks of a group.
     connection.execute(membership_logs.delete().where(membership_logs.c.node_key == node_key))
     rows = [
         {

@@ -58,6 +58,7 @@ def acquire_lease(transaction: Transaction, *, name: str, holder: str, now: int,
 
 def release_lease(transaction: Transaction, *, name: str, holder: str) -> None:
     """Give the right back; does nothing when it is not held."""
+    # Only our own: who was late may be releasing what another one took over.
     transaction.connection.execute(leases.delete().where(leases.c.name == name, leases.c.holder == holder))
 
 
