@@ -1,6 +1,9 @@
 """The daemon's configuration: one TOML file, each value also by environment, every mistake told at once.
 
 `load_config` is the way in. Where a value comes from and what it may be is in ``docs/configuration.md``.
+
+Values are read and checked here, and files of secrets looked at. What is opened, connected or signed with them is in
+`app`, and whether nodes and servers are what it says is the doctor's to ask.
 """
 
 from orchestrator.config.account_section import AccountConfig, InstalledConfig, Pkcs11Config, Web3SignerConfig

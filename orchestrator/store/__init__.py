@@ -2,6 +2,9 @@
 
 `migrate` makes the tables, `Database` opens them; `SqlChangeStore` and `SqlHistoryStore` are what the engine
 uses, `SqlOutbox` the relay.
+
+What is stored is decided elsewhere: the ports are the engine's and the events' (`engine.ports`, `events.ports`), and a
+unit of work only makes sure that it is all or nothing, and in order. What a guard keeps in files is in `guard`.
 """
 
 from orchestrator.store.commits.database import Database
