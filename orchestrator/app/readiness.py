@@ -106,5 +106,5 @@ class Readiness:
         except (StoreError, BrokerError, NodeError) as error:
             return Check(name=name, ok=False, required=required, detail=str(error))
         except TimeoutError:
-            return Check(name=name, ok=False, required=required, detail=f"no answer in {CHECK_SECONDS} s")
+            return Check(name=name, ok=False, required=required, detail=f"no answer in {CHECK_SECONDS:g} s")
         return Check(name=name, ok=True, required=required)
