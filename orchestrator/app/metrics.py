@@ -102,6 +102,7 @@ class Metrics:
         self._ended = Counter(
             "orchestrator_changes_total", "Changes that came to rest.", ["kind", "state"], registry=self.registry
         )
+        # From 0 on: a counter that is there only since its first increase shows no increase.
         for kind in Kind:
             for state in RESTING - {State.QUEUED}:
                 self._ended.labels(kind.value, state.value)
@@ -134,6 +135,7 @@ class Metrics:
         )
         build = Gauge("orchestrator_build_info", "Always 1; what runs.", ["version"], registry=self.registry)
         build.labels(__version__).set(1)
+        # The library puts it into its own registry alone, which tests and several daemons of one process would share.
         ProcessCollector(registry=self.registry)
         self.registry.register(_Nodes(nodes))
         self.registry.register(_Contained())

@@ -143,6 +143,7 @@ async def examine_store(config: Config, database: Database) -> tuple[Finding, ..
                 remedy="Set the clocks of all machines by NTP.",
             )
         )
+    # A file has our own clock, which agrees with itself.
     elif not facts.name.startswith("SQLite"):
         found.append(
             Finding(check="store-clock", level=Level.OK, what="the database's clock agrees with this machine's")

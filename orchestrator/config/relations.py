@@ -188,6 +188,7 @@ def _is_local(listen: str) -> bool:
 
 def _is_private(url: str) -> bool:
     parts = urlsplit(url)
+    # Whether it is loopback is told of addresses to listen on; the port does not matter.
     return parts.scheme == "https" or (parts.hostname is not None and _is_local(f"{parts.hostname}:1"))
 
 

@@ -65,6 +65,7 @@ class FleetGroups:
         except ValueError:
             raise KeyError(after) from None
         page = ids[first : first + limit]
+        # Of the page's groups alone: the newest of all may be of any others.
         unfinished = await self._changes.changes(ChangeFilter(within=page, states=_UNFINISHED), limit=CHANGES_LOOKED_AT)
         managed = frozenset(asked_for)
         news = await self._news.groups()
@@ -187,6 +188,7 @@ def _standing(
 
 def _in_sync(members: tuple[MemberStanding, ...]) -> bool | None:
     seen = [member for member in members if member.exists is not None]
+    # One that is seen alone agrees with nobody: that is not said to be in sync.
     if len(seen) < 2:
         return None
     shown = {(frozenset(member.participants), member.version, member.state_root) for member in seen}

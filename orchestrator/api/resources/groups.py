@@ -103,6 +103,7 @@ async def put_members(request: web.Request) -> web.Response:
     for name in body:
         if name not in DesiredMembers.model_fields:
             raise InvalidRequestError(str(name)[:80], f"is not a known field: {', '.join(DesiredMembers.model_fields)}")
+    # The body was held to its own fields above: it can override neither kind nor group.
     wanted = parse_request(key, {"kind": Kind.SET_MEMBERS.value, "privacy_group_id": privacy_group_id, **body})
     return accepted(await request.app[SERVICES].intake.submit(wanted, caller_of_request(request)))
 

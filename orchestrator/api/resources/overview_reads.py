@@ -123,6 +123,7 @@ class Overview:
         ]
         needs += [need_of_check(check.name, check.detail) for check in checks if check.required and not check.ok]
         needs += [need for look in self._looks(checks, at_work) if (need := need_of_node(look)) is not None]
+        # Ranked before it is cut: what is most urgent may have been found last.
         found = ranked(needs)
         return Attention(at=now, needs=found[:MOST_NEEDS], total=len(found))
 
@@ -154,6 +155,7 @@ class Overview:
                 name=watcher.node.name,
                 head=watcher.head.number if watcher.head is not None else None,
                 behind=self._behind(watcher),
+                # By the name that the readiness gives its check of a node.
                 answers=answering.get(f"node {watcher.node.name}", not watcher.silent),
                 barred=watcher.node.barred,
             )

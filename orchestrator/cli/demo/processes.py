@@ -30,6 +30,7 @@ async def orchestrator_process(log: Path, *arguments: str, url: str = "") -> Asy
     Raises:
         ProcessError: It ended, or did not get ready in time.
     """
+    # What is set for somebody's own daemon must not reach into this one's configuration.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("ORCHESTRATOR_")}
     if url:
         environment["ORCHESTRATOR_URL"] = url
@@ -70,6 +71,7 @@ async def until_ready(process: asyncio.subprocess.Process, log: Path, name: str,
         async with asyncio.timeout(seconds):
             async for line in output:
                 word, _, rest = line.decode("utf-8", "replace").strip().partition(" ")
+                # Nobody reads on: what a process prints behind this is a handful of lines, which the pipe holds.
                 if word == "ready":
                     return rest
             code = await process.wait()

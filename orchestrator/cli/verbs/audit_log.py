@@ -84,6 +84,7 @@ def verify(
         _trouble(check.take(entry_of(document)))
     _trouble(check.end())
     for number, noted in sorted(wanted.items()):
+        # The first entry holds the hash of the one before it, which can be compared as well.
         if number < check.first - 1:
             raise fail(f"entry {number} was archived: name the files of the archive, to look for it there")
         if number > check.newest:

@@ -146,6 +146,7 @@ async def rehearsed(
         findings = [f for f in await examine(config) if f.node in names and f.level in (Level.ERROR, Level.WARNING)]
         worst = tuple(f"{f.node}, {f.check}: {sentence(f.what)} {f.remedy}" for f in findings if f.level is Level.ERROR)
         found = Rehearsal(members=names, versions=await _versions(nodes), troubles=worst)
+        # Nothing was made yet, and nothing stays behind.
         if worst:
             return found, False
         tell("reading blocks")

@@ -44,6 +44,7 @@ def create(
     json: options.AsJson = False,
 ) -> None:
     """Make a token; it is shown this once."""
+    # What is left out is no limit; an empty list is one that nothing passes (`--no-groups`).
     wanted: dict[str, object] = {"name": name, "role": role, "days": days}
     listed = {"groups": [] if no_groups else group, "accounts": account, "kinds": kind}
     wanted |= {key: value for key, value in listed.items() if value is not None}

@@ -149,6 +149,7 @@ def watch(
         if since is not None and not (since.isascii() and since.isdigit()):
             known.mistakes.append(f"--since: {since[:40]!r} is no id of an event, which is a number")
         known.check()
+        # Who asks for events in one of these forms reads them as a program does, also of one change.
         if change is not None and not (json or since or types):
             from orchestrator.cli.display.following import follow, shown
 
