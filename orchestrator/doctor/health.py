@@ -199,7 +199,7 @@ def _enclave(seen: NodeSeen) -> Iterator[Finding]:
         return
     if isinstance(got, Unanswered) or got.status != 200:
         what = got.message if isinstance(got, Unanswered) else f"/upcheck answered HTTP {got.status}"
-        # Two ports of one machine that are easily exchanged: starting the enclave would be no remedy.
+        # It answers, and starting an enclave would be no remedy.
         if isinstance(got, EnclaveSeen) and got.is_node:
             yield Finding(
                 check="enclave",

@@ -27,7 +27,7 @@ async def scan(node: Node, *, days: float, most_blocks: int) -> Scan:
         BesuError: The node can't be read.
     """
     head = await node.head()
-    # Only to know about how many blocks a day has; chains change their pace.
+    # Only to know about how many blocks a day has; how far was read is told by the blocks that were.
     earlier = await node.header(max(head.number - _PERIOD_BLOCKS, 0))
     period = max((head.timestamp - earlier.timestamp) / max(head.number - earlier.number, 1), 1e-3)
     first, last = head.number + 1, head.number
