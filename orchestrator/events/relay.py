@@ -5,7 +5,9 @@ same id.
 
 Of several replicas the one that holds the lease publishes. When the queue is away events wait in the outbox, and
 nothing else is held up. Each group waits for itself: one whose next event is not taken rests, and is not even looked
-for meanwhile, or its waiting events would hide those of other groups. What the queue will never take is set aside.
+for meanwhile, or its waiting events would hide those of other groups. So would a group with thousands of events, such
+as the rejections of thousands of messages: behind one that fills a page the others are looked for, too, and a turn
+ends after a moment. What the queue will never take is set aside.
 """
 
 import asyncio
@@ -28,6 +30,11 @@ LEASE_NAME: Final = "relay"
 LEASE: Final = timedelta(seconds=15)
 BATCH: Final = 256
 GROUPS_AT_ONCE: Final = 64
+CROWDING: Final = 32
+"""A group with more events than this in a full page may hide other groups' events behind its own."""
+MOST_LOOKS: Final = 8
+TURN_SECONDS: Final = 0.25
+"""For how long a group goes on with its events before it is looked for new ones of other groups."""
 POLL_SECONDS: Final = 1.0
 MARK_SECONDS: Final = 0.1
 MOST_FAILURES: Final = 5
@@ -140,13 +147,20 @@ class Relay:
         # Where nothing but resting groups' events is new there is nothing to be woken for.
         newest = await self._outbox.last_position() if resting else 0
         # What is published and not marked yet comes again; without a surplus it would be all that comes.
-        pending = await self._outbox.pending(BATCH + len(self._published), sorted(resting)[:MOST_RESTING])
-        self._seen = max(self._seen, newest, *(stored.position for stored in pending[-1:]))
-        return [
-            stored
-            for stored in pending
-            if stored.position not in self._published and stored.event.privacy_group_id not in resting
-        ]
+        limit = BATCH + len(self._published)
+        found: dict[int, StoredEvent] = {}
+        crowding: set[str] = set()
+        for _ in range(MOST_LOOKS):
+            page = await self._outbox.pending(limit, [*sorted(crowding), *sorted(resting)][:MOST_RESTING])
+            new = [stored for stored in page if stored.position not in self._published]
+            found |= {stored.position: stored for stored in new if stored.event.privacy_group_id not in resting}
+            self._seen = max(self._seen, newest, *(stored.position for stored in page[-1:]))
+            crowds = _crowds(new) - crowding
+            if len(page) < limit or not crowds:
+                break
+            # Events are looked for by position: behind thousands of one group, others' would wait for all of them.
+            crowding |= crowds
+        return list(found.values())
 
     async def _mark_when_due(self) -> None:
         """Mark what is published, not each time: one commit for many events leaves the store to the lanes."""
@@ -182,7 +196,7 @@ class Relay:
         # Groups go side by side, and each in its own order: a group's events are never in flight together.
         by_group = sorted(events, key=lambda stored: (stored.event.privacy_group_id, stored.position))
         lanes = [list(lane) for _, lane in groupby(by_group, key=lambda stored: stored.event.privacy_group_id)]
-        turn = _Turn()
+        turn = _Turn(ends=self._clock.now() + timedelta(seconds=TURN_SECONDS))
         async with asyncio.TaskGroup() as tasks:
             for lane in lanes:
                 tasks.create_task(self._publish_lane(lane, places, turn))
@@ -213,7 +227,9 @@ class Relay:
                 turn.advanced = True
                 # Only after the queue has said that it stores it.
                 self._published.add(stored.position)
-            self._resting.pop(group, None)
+                self._resting.pop(group, None)
+                if self._clock.now() >= turn.ends:
+                    return  # what is left of it comes again with the next page, beside what is new of others
 
     async def _failure(self, stored: StoredEvent) -> str | None:
         """Publish an event; returns why it has to wait, None when it is published or set aside."""
@@ -259,9 +275,16 @@ class _Turn:
     """What became of one batch so far.
 
     Attributes:
+        ends: From this time on no group begins another event.
         advanced: Something was published or set aside.
         reason: Why something has to wait; None for nothing.
     """
 
+    ends: datetime
     advanced: bool = False
     reason: str | None = None
+
+
+def _crowds(events: Sequence[StoredEvent]) -> set[str]:
+    counted = Counter(stored.event.privacy_group_id for stored in events)
+    return {group for group, number in counted.items() if number > CROWDING}

@@ -5,7 +5,7 @@ import json
 from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,8 +14,9 @@ import sqlalchemy as sa
 from orchestrator.engine.isolation import contained_failures
 from orchestrator.engine.ports import BrokerError, UnfitMessageError
 from orchestrator.events.relay import BATCH, LEASE, LEASE_NAME, MOST_FAILURES, Relay
+from orchestrator.membership.news.status import EventType
 from orchestrator.store import SqlOutbox, schema
-from tests.fakes.clock import FastClock
+from tests.fakes.clock import FastClock, JumpingClock
 from tests.patience import patient
 
 if TYPE_CHECKING:
@@ -224,12 +225,48 @@ async def test_a_group_that_waits_hides_no_other(source: "Source", queue: Queue,
         await source.commit(3, group="b")
         await queue.until(3)
         assert queue.numbers == {"b": [513, 514, 515]}
-        assert relay.trouble == "not now"
+        async with asyncio.timeout(patient(10)):
+            while relay.trouble != "not now":  # noqa: ASYNC110 - told when the turn ends that published them
+                await asyncio.sleep(0.001)
         queue.refuse = set()
         await queue.until(2 * BATCH + 3)
         await until_marked(source.outbox)
     assert queue.numbers["a"] == list(range(1, 2 * BATCH + 1))
     assert relay.trouble == ""
+
+
+async def test_a_flood_of_one_group_delays_no_other(
+    source: "Source", queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Behind a thousand rejections in one group, others' events are published within a second of a slow queue's time.
+
+    That holds for those that stand in the outbox behind all of them, and for those committed while they are published.
+    """
+    clock = JumpingClock()
+    publish = queue.publish
+    at: dict[str, list[datetime]] = defaultdict(list)
+
+    async def slow(event_type: str, event_id: str, body: bytes) -> None:
+        await publish(event_type, event_id, body)
+        clock.time += timedelta(milliseconds=12)
+        at[json.loads(body)["subject"]].append(clock.time)
+
+    monkeypatch.setattr(queue, "publish", slow)
+    await source.commit(1000, group="flood", kind=EventType.REQUEST_REJECTED)
+    await source.commit(3, group="behind")
+    began = clock.time
+    async with running(Relay(source.outbox, queue, clock, "one")):
+        await queue.until(100)
+        later = clock.time
+        await source.commit(3, group="beside")
+        await queue.until(1006)
+        await until_marked(source.outbox)
+    assert at["behind"][-1] - began < timedelta(seconds=1)
+    assert len(at["flood"]) == 1000
+    assert at["flood"][-1] - began > timedelta(seconds=10)
+    assert at["beside"][-1] - later < timedelta(seconds=1)
+    assert queue.numbers["flood"] == list(range(1, 1001))
+    assert len(queue.ids) == 1006
 
 
 async def test_what_the_queue_will_never_take_is_set_aside(source: "Source", queue: Queue, clock: FastClock) -> None:
