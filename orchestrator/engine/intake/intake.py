@@ -9,7 +9,7 @@ replica, the addition comes again. Whatever a message causes stays with it.
 import asyncio
 import base64
 import secrets
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
 
@@ -20,19 +20,17 @@ from orchestrator.access.table import MESSAGES, require
 from orchestrator.engine.intake.admission import RETRY_SECONDS as ADMISSION_SECONDS
 from orchestrator.engine.intake.admission import Admission, AdmissionRules, TooManyUnfinishedError
 from orchestrator.engine.intake.askers import acceptance_entry, invalid_by, refusal_entry
+from orchestrator.engine.intake.known_groups import KnownGroups
 from orchestrator.engine.intake.requests import REQUEST_TYPE, ChangeRequest, InvalidRequestError
 from orchestrator.engine.intake.senders import KeysAwayError, Senders, only_sender, request_by
 from orchestrator.engine.isolation import contained
-from orchestrator.engine.node_ports import NodeError
 from orchestrator.engine.nodes.fleet import Fleet
-from orchestrator.engine.nodes.watcher import ChainWatcher
 from orchestrator.engine.ports import Acceptance, BrokerError, ChangeStore, Clock, StoreError, Trigger, TriggerSource
-from orchestrator.engine.record_ports import ChangeFilter
 from orchestrator.engine.signer_ports import Signers
 from orchestrator.engine.tracing import Tracer, Untraced
 from orchestrator.engine.turns import INTAKE, Turns
 from orchestrator.membership.errors import ConflictingRequestError
-from orchestrator.membership.model import ENDED, Change, Kind, State
+from orchestrator.membership.model import Change, Kind
 from orchestrator.membership.news.status import EventType, StatusEvent, announce
 from orchestrator.membership.retry import doubled
 
@@ -41,10 +39,6 @@ AT_ONCE = 64
 
 RETRY_SECONDS: Final = 2.0
 LONGEST_RETRY_SECONDS: Final = 30.0
-GROUP_CHECK_SECONDS: Final = 2.0
-"""How long the nodes are asked whether a group is there; one that has not said no by then may have it."""
-
-REMEMBERED_GROUPS: Final = 10_000
 MOST_FAILURES: Final = 5
 """A message whose handling failed, for no reason that was foreseen, is a dead letter at this delivery."""
 
@@ -56,8 +50,6 @@ Its creation may be in another replica's hands, and comes to a third one five se
 
 MOST_DELIVERIES: Final = 1_000
 """No message is delivered more often, whatever the reason: not even one that ends the process before it is read."""
-
-_POSSIBLE: Final = tuple(state for state in State if state not in ENDED or state is State.SUCCEEDED)
 
 log = structlog.get_logger()
 
@@ -101,13 +93,12 @@ class Intake:
     ) -> None:
         self._accepting = turns or Turns()
         self._store = store
-        self._fleet = fleet
+        self._groups = KnownGroups(store, fleet, clock)
         self._signers = signers
         self._clock = clock
         self._new_id = new_id
         self._senders: Senders = senders or {}
         self._tracer = tracer or Untraced()
-        self._known: dict[str, None] = {}
         self._turns: dict[str, asyncio.Lock] = {}
         self.admission = Admission(store, clock, rules)
 
@@ -130,16 +121,17 @@ class Intake:
         # are.
         caller.scope.require(request.kind, request.privacy_group_id, account)
         group = request.privacy_group_id or new_group_id()
+        arrival = self._groups.arrival()
         async with AsyncExitStack() as turn:
             # Lanes then leave room at work: a request is not to wait behind hundreds of steps.
             turn.enter_context(self._accepting.present(INTAKE))
             await turn.enter_async_context(self._turn_of(group))
-            return await self._accept(request, caller, account, group, turn)
+            return await self._accept(request, caller, account, group, arrival, turn)
 
     async def _accept(
-        self, request: ChangeRequest, caller: Caller, account: str, group: str, turn: AsyncExitStack
+        self, request: ChangeRequest, caller: Caller, account: str, group: str, arrival: int, turn: AsyncExitStack
     ) -> Acceptance:
-        if request.kind is not Kind.CREATE_GROUP and not await self._may_exist(group):
+        if request.kind is not Kind.CREATE_GROUP and not await self._groups.may_exist(group, arrival):
             raise UnknownGroupError(
                 "data.privacy_group_id",
                 "no configured node has this group: check the id, or create the group first",
@@ -173,7 +165,7 @@ class Intake:
                 asker=caller.name,
                 audit=acceptance_entry(caller, request, change),
             )
-        self._remember(group)
+        self._groups.remember(group)
         if not acceptance.duplicate:
             self._tracer.accepted(change, now)
         return acceptance
@@ -297,53 +289,6 @@ class Intake:
             request_id=request.request_id,
             privacy_group_id=request.privacy_group_id,
         )
-
-    async def _may_exist(self, group: str) -> bool:
-        """Whether the group is known, or can't be ruled out now: then preflight tells."""
-        if group in self._known:
-            return True
-        if await self._store.changes(ChangeFilter(privacy_group_id=group, states=_POSSIBLE), limit=1):
-            self._remember(group)
-            return True
-        seen = await self._seen(group)
-        if seen:
-            self._remember(group)
-        # None is not no: preflight looks again, and says so if there is none.
-        return seen is not False
-
-    async def _seen(self, group: str) -> bool | None:
-        """Ask all nodes at once: True when one has the group, False when all say no, None when one did not answer."""
-        asked = [asyncio.ensure_future(self._has(watcher, group)) for watcher in self._fleet.watchers]
-        try:
-            return await self._clock.wait_for(_any_true(asked), GROUP_CHECK_SECONDS)
-        except TimeoutError:
-            return None
-        finally:
-            for task in asked:
-                task.cancel()
-
-    async def _has(self, watcher: ChainWatcher, group: str) -> bool | None:
-        try:
-            head = await watcher.current()
-            return (await watcher.node.view(group, head.number)).exists
-        except NodeError:
-            return None
-
-    def _remember(self, group: str) -> None:
-        self._known[group] = None
-        if len(self._known) > REMEMBERED_GROUPS:
-            del self._known[next(iter(self._known))]
-
-
-async def _any_true(asked: Collection[asyncio.Future[bool | None]]) -> bool | None:
-    """Return True with the first that does, else None when one does not know, else False."""
-    found: bool | None = False
-    for answer in asyncio.as_completed(asked):
-        seen = await answer
-        if seen:
-            return True
-        found = None if seen is None else found
-    return found
 
 
 def _pause(trigger: Trigger) -> float:
