@@ -14,11 +14,16 @@ log = structlog.get_logger()
 
 
 def harden_process() -> None:
-    """Make what the process creates readable by its user only, and have no core dump written, nor one read by others.
-
-    Where the system knows no such thing (anything but Linux) the second half does nothing.
-    """
+    """Make what the process creates readable by its user only, and keep its memory private."""
     os.umask(PRIVATE_UMASK)
+    keep_memory_private()
+
+
+def keep_memory_private() -> None:
+    """Have no core dump written, nor the memory read by other processes of the same user.
+
+    Where the system knows no such thing (anything but Linux) this does nothing.
+    """
     try:
         _, most = resource.getrlimit(resource.RLIMIT_CORE)
         resource.setrlimit(resource.RLIMIT_CORE, (0, most))

@@ -26,12 +26,15 @@ def guard(context: typer.Context, config: options.ConfigFile = options.DEFAULT_C
         return
     loaded = load(config)
     from orchestrator.app.daemon import stopping_on_signals
+    from orchestrator.app.hardening import keep_memory_private
     from orchestrator.config import ConfigError
     from orchestrator.engine.ports import StoreError
     from orchestrator.guard.service import GuardError, running_guard
     from orchestrator.log import configure_logging
 
     configure_logging(loaded.log.level, loaded.log.format)
+    # Its keys and its token are in it. The umask stays as it is: the record of decisions may be for others to read.
+    keep_memory_private()
 
     async def until_stopped() -> None:
         stopping = asyncio.Event()

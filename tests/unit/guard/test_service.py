@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import resource
 import socket
 import sys
 from asyncio.subprocess import DEVNULL, PIPE
@@ -153,16 +154,20 @@ def test_approvals_are_read_strictly(tmp_path: Path) -> None:
 
 
 async def test_the_command_runs_until_it_is_told_to_stop(tmp_path: Path) -> None:
-    """It prints where the node finds its enclave, passes requests, and ends with 0 on SIGTERM."""
+    """It prints where the node finds its enclave, passes requests, ends with 0 on SIGTERM, and never dumps its keys."""
     async with guarded_network() as network:
         configured(network, tmp_path)
         program = [sys.executable, "-m", "orchestrator", "guard", "--config", str(tmp_path / "orchestrator.toml")]
+        soft, hard = resource.getrlimit(resource.RLIMIT_CORE)
+        resource.setrlimit(resource.RLIMIT_CORE, (hard, hard))
         process = await asyncio.create_subprocess_exec(*program, stdout=PIPE, stderr=DEVNULL)
+        resource.setrlimit(resource.RLIMIT_CORE, (soft, hard))
         try:
             assert process.stdout is not None
             async with asyncio.timeout(patient(30)):
                 ready = (await process.stdout.readline()).decode().split()
             assert ready[0] == "ready"
+            assert resource.prlimit(process.pid, resource.RLIMIT_CORE)[0] == 0
             async with aiohttp.ClientSession() as session, session.get(ready[1] + "/upcheck") as response:
                 assert await response.text() == "I'm up!"
             process.terminate()
