@@ -57,11 +57,13 @@ class QueueUnderTest:
     names: Names = NAMES
 
     @asynccontextmanager
-    async def open(self, in_flight: int = 64, call_seconds: float = 5.0) -> AsyncIterator[Broker]:
+    async def open(
+        self, in_flight: int = 64, call_seconds: float = 5.0, ack_wait: timedelta = timedelta(seconds=2)
+    ) -> AsyncIterator[Broker]:
         """Connect as a daemon does."""
         limits = Limits(
             in_flight=in_flight,
-            ack_wait=timedelta(seconds=2),
+            ack_wait=ack_wait,
             call_seconds=call_seconds,
             connect_seconds=call_seconds,
             reconnect_seconds=0.5,

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager, suppress
+from datetime import timedelta
 from itertools import count
 from typing import TYPE_CHECKING
 
@@ -105,7 +106,9 @@ async def test_what_is_acknowledged_does_not_come_again(queue: "QueueUnderTest")
 
 async def test_no_more_than_the_bound_is_in_flight(queue: "QueueUnderTest") -> None:
     """Unsettled triggers hold the next ones back; settling lets them come."""
-    async with queue.open(in_flight=4) as broker, triggers_of(broker) as triggers:
+    # What is held for longer than the queue waits comes again, and would take the place of one that did not yet come.
+    patience = timedelta(minutes=5)
+    async with queue.open(in_flight=4, ack_wait=patience) as broker, triggers_of(broker) as triggers:
         for number in range(9):
             await broker.request(b"%d" % number)
         held = [await take(triggers) for _ in range(4)]
