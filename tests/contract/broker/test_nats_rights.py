@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import nats
@@ -20,13 +21,15 @@ from tests.servers.nats_operator import make_nkey, make_operator
 from tests.servers.nats_server import NatsServer
 
 NAMES = Names()
-LIMITS = Limits(call_seconds=2.0, connect_seconds=2.0, reconnect_seconds=0.2)
+LIMITS = Limits(call_seconds=20.0, connect_seconds=20.0, reconnect_seconds=0.2)
+UNHEARD = replace(LIMITS, call_seconds=2.0)
+"""For a user whose questions the server does not answer."""
 
 
 @asynccontextmanager
-async def opened(server: NatsServer, access: Access | None = None) -> AsyncIterator[Broker]:
+async def opened(server: NatsServer, access: Access | None = None, limits: Limits = LIMITS) -> AsyncIterator[Broker]:
     async with (
-        connect(server.url, directory=Path("/unused"), limits=LIMITS, access=access) as broker,
+        connect(server.url, directory=Path("/unused"), limits=limits, access=access) as broker,
         asyncio.timeout(patient(30)),
     ):
         yield broker
@@ -93,7 +96,7 @@ async def test_a_user_who_may_make_no_streams_uses_what_is_there() -> None:
     ] }}
     """
     with NatsServer(settings=users) as server:
-        async with opened(server, Access(user="none", password="n")) as broker:
+        async with opened(server, Access(user="none", password="n"), UNHEARD) as broker:
             with pytest.raises(BrokerError, match=r"(?i)permissions violation for publish to .\$js\.api\.stream"):
                 await broker.check()
         async with opened(server, Access(user="admin", password="a")) as broker:
@@ -101,7 +104,7 @@ async def test_a_user_who_may_make_no_streams_uses_what_is_there() -> None:
             await broker.check_events()
         async with opened(server, Access(user="least", password="l")) as broker:
             await works(broker)
-        async with opened(server, Access(user="deaf", password="d")) as broker:
+        async with opened(server, Access(user="deaf", password="d"), UNHEARD) as broker:
             await broker.check()
             said = r"(?i)permissions violation for publish to .\$js\.api\.consumer\.msg\.next"
             with pytest.raises(BrokerError, match=said):

@@ -17,7 +17,9 @@ from tests.servers.nats_server import NatsServer
 from tests.servers.ports import free_port
 from tests.servers.rabbitmq_server import RabbitMQServer
 
-LIMITS = Limits(connect_seconds=2.0)
+LIMITS = Limits(call_seconds=20.0, connect_seconds=20.0)
+REFUSED = Limits(connect_seconds=2.0)
+"""Kafka is asked for as long as that whether it has changed its mind."""
 
 
 @dataclass(frozen=True)
@@ -125,11 +127,11 @@ ssl_options.fail_if_no_peer_cert = true
         await asyncio.to_thread(server.close)
 
 
-async def kafka_reaches(url: str, prefix: str, access: Access) -> None:
+async def kafka_reaches(url: str, prefix: str, access: Access, limits: Limits = LIMITS) -> None:
     names = Names(
         requests=f"{prefix}.requests", dead=f"{prefix}.dead", events=f"{prefix}.events", consumer=f"{prefix}.group"
     )
-    async with connect(url, directory=Path("/unused"), names=names, limits=LIMITS, access=access) as broker:
+    async with connect(url, directory=Path("/unused"), names=names, limits=limits, access=access) as broker:
         await broker.check()
         await broker.request(b"{}")
 
@@ -149,13 +151,13 @@ async def test_kafka_with_tls_and_password(kafka_server: KafkaServer, kafka_pref
     plain = replace(known, user=PLAIN_USER, password=PLAIN_PASSWORD, sasl_mechanism="PLAIN")
     await kafka_reaches(kafka_server.tls_url, kafka_prefix, plain)
     with pytest.raises(BrokerError, match=r"(?i)authentication") as caught:
-        await kafka_reaches(kafka_server.tls_url, kafka_prefix, replace(known, password="hash hash"))
+        await kafka_reaches(kafka_server.tls_url, kafka_prefix, replace(known, password="hash hash"), REFUSED)
     assert "hash" not in str(caught.value)
     with pytest.raises(BrokerError, match=r"(?i)certificate"):
-        await kafka_reaches(kafka_server.tls_url, kafka_prefix, replace(known, ca_file=None))
+        await kafka_reaches(kafka_server.tls_url, kafka_prefix, replace(known, ca_file=None), REFUSED)
     other = kafka_server.directory / "other-ca.pem"
     with pytest.raises(BrokerError, match=r"(?i)certificate"):
-        await kafka_reaches(kafka_server.tls_url, kafka_prefix, replace(known, ca_file=other))
+        await kafka_reaches(kafka_server.tls_url, kafka_prefix, replace(known, ca_file=other), REFUSED)
 
 
 async def test_kafka_with_a_certificate_of_ours(kafka_server: KafkaServer, kafka_prefix: str) -> None:
@@ -164,8 +166,9 @@ async def test_kafka_with_a_certificate_of_ours(kafka_server: KafkaServer, kafka
     await asyncio.to_thread(allow_all, kafka_server, "orchestrator", kafka_prefix)
     ours = Access(ca_file=folder / "ca.pem", certificate_file=folder / "client.pem", key_file=folder / "client.key")
     await kafka_reaches(kafka_server.certificate_url, kafka_prefix, ours)
+    unknown = Access(ca_file=folder / "ca.pem")
     with pytest.raises(BrokerError, match=r"(?i)failed"):
-        await kafka_reaches(kafka_server.certificate_url, kafka_prefix, Access(ca_file=folder / "ca.pem"))
+        await kafka_reaches(kafka_server.certificate_url, kafka_prefix, unknown, REFUSED)
 
 
 async def test_kafka_with_the_user_in_the_address(kafka_server: KafkaServer, kafka_prefix: str) -> None:
