@@ -52,7 +52,9 @@ class Watched:
         status, answer = self.get("/readyz")
         store = next(check for check in answer["checks"] if check["name"] == "store")
         assert (status == 503) is not answer["ready"]
-        return "" if store["ok"] or status != 503 else store["detail"]
+        # Where a look takes longer than it may the daemon is unready before it knows why.
+        known = not store["detail"].startswith("no answer in ")
+        return store["detail"] if known and not store["ok"] and status == 503 else ""
 
     def ready(self) -> bool:
         return self.get("/readyz")[0] == 200
