@@ -11,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 from typing import Any
+from urllib.error import HTTPError
 from urllib.parse import urlsplit
 
 import pytest
@@ -48,6 +49,19 @@ class Interop:
     def get(self, path: str) -> Any:
         with urllib.request.urlopen(self.url + path, timeout=patient(20)) as answer:  # noqa: S310 - loopback
             return json.load(answer)
+
+    def checks(self) -> dict[str, dict[str, Any]]:
+        """Return what the daemon, which is not ready as its node is away, says of itself, by name."""
+        try:
+            document = self.get("/readyz")
+        except HTTPError as error:
+            document = json.load(error)
+        return {check["name"]: check for check in document["checks"]}
+
+    def has_its_queue(self) -> bool:
+        """Whether what requests and events go through was made: clients of others don't wait for it."""
+        checks = self.checks()
+        return all(checks[name]["ok"] for name in ("broker", "events"))
 
     def example(self, document: str, name: str) -> str:
         """Return an example of the documentation, with this daemon's addresses."""
@@ -137,7 +151,7 @@ def interop(folder: Path, broker_url: str, extra: str = "") -> Iterator[Interop]
     # An address with a password has no place in the file.
     environment = {"ORCHESTRATOR_BROKER__URL": broker_url}
     with process(["run", "--migrate", "--config", str(config)], log, environment):
-        wait_until("the daemon", lambda: found.get("/v1/changes") is not None)
+        wait_until("the daemon and its queue", found.has_its_queue)
         yield found
 
 

@@ -8,7 +8,6 @@ import sys
 import urllib.request
 from pathlib import Path
 from typing import Any
-from urllib.error import HTTPError
 
 import nats
 
@@ -32,22 +31,13 @@ def newest_event(url: str) -> dict[str, Any] | None:
     return asyncio.run(look())
 
 
-def checks(daemon: Interop) -> dict[str, dict[str, Any]]:
-    """Return what a daemon that is not ready (its node is away) says of itself, by name."""
-    try:
-        document = daemon.get("/readyz")
-    except HTTPError as error:
-        document = json.load(error)
-    return {check["name"]: check for check in document["checks"]}
-
-
 def test_a_daemon_on_anothers_subjects_says_so(running: Interop, tmp_path: Path) -> None:
     """The one that comes second tells of the other's events in its log, readiness and metrics, and to the doctor."""
     running.python(running.example("http.md", "http-python"))
     first = wait_until("an event", lambda: newest_event(running.broker_url))["source"]
     with interop(tmp_path, running.broker_url) as second:
-        wait_until("the notice", lambda: not checks(second)["neighbours"]["ok"])
-        assert first in checks(second)["neighbours"]["detail"]
+        wait_until("the notice", lambda: not second.checks()["neighbours"]["ok"])
+        assert first in second.checks()["neighbours"]["detail"]
         with urllib.request.urlopen(f"{second.url}/metrics", timeout=patient(20)) as answer:  # noqa: S310 - loopback
             assert b"orchestrator_foreign_sources 1.0" in answer.read()
         logged = [json.loads(line) for line in second.log.read_text().splitlines() if line.startswith("{")]
