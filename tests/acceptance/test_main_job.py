@@ -55,11 +55,11 @@ async def publish(url: str, *messages: bytes) -> None:
     await connection.close()
 
 
-async def published(stream: JetStreamContext, message: bytes) -> None:
+async def published(stream: JetStreamContext, message: bytes, subject: str = "membership.requests") -> None:
     """Publish as a careful client does: no answer of the stream means that it has to be sent again."""
     for _ in range(300):
         try:
-            await stream.publish("membership.requests", message, timeout=10)
+            await stream.publish(subject, message, timeout=10)
         except NoStreamResponseError:
             await asyncio.sleep(0.1)
         else:

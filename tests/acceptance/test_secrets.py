@@ -29,6 +29,7 @@ from orchestrator.besu.client.own_markers import pooled_keys
 from orchestrator.broker.nats.embedded import embedded_url
 from orchestrator.store import migrate
 from tests.acceptance.conftest import ENCLAVE_KEYS, OWNER, OWNER_KEY, DevnetProcess, process, trigger, wait_until
+from tests.acceptance.test_main_job import published
 from tests.patience import patient
 from tests.servers.http_signers import Web3SignerServer, identifier_of
 from tests.servers.nats_server import NatsServer
@@ -395,7 +396,7 @@ def test_no_secret_is_found_in_what_the_embedded_queue_and_a_refusing_gateway_le
 async def ask_by(url: str, asked: bytes) -> None:
     """Publish a request."""
     client = await nats.connect(url)
-    await client.jetstream().publish("membership.requests", asked)
+    await published(client.jetstream(), asked)
     await client.close()
 
 
@@ -434,11 +435,12 @@ async def publish(url: str, planted: Planted, signed: dict[str, Any]) -> None:
     bad = json.loads(trigger("bad", "add_members", ENCLAVE_KEYS[2:]))
     bad["data"]["password"] = "no sentinel: senders' own secrets are theirs"
     create = trigger("create", "create_group", GROUP_MEMBERS, account=OWNER)
-    await client.jetstream().publish("membership.requests.org1", create)
-    await client.jetstream().publish("membership.requests.org1", json.dumps(bad).encode())
-    await client.jetstream().publish("membership.requests", create)
+    stream = client.jetstream()
+    await published(stream, create, "membership.requests.org1")
+    await published(stream, json.dumps(bad).encode(), "membership.requests.org1")
+    await published(stream, create)
     for document in (signed, {**signed, "id": "another"}):
-        await client.jetstream().publish("membership.requests.signed", json.dumps(document).encode())
+        await published(stream, json.dumps(document).encode(), "membership.requests.signed")
     await client.close()
 
 

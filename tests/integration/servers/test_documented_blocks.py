@@ -38,7 +38,7 @@ from tests.servers.rabbitmq_server import RabbitMQServer
 
 FOLDER = Path(__file__).parents[3]
 DOCUMENT = (FOLDER / "docs" / "servers.md").read_text("utf-8")
-LIMITS = Limits(call_seconds=3.0, connect_seconds=3.0, reconnect_seconds=0.2)
+LIMITS = Limits(call_seconds=20.0, connect_seconds=20.0, reconnect_seconds=0.2)
 TYPE = EventType.CHANGE_ACCEPTED.value
 
 
