@@ -96,6 +96,7 @@ class Stage:
         ledger: The changes.
         watch: Looks at the lanes.
         requester: Asks for changes.
+        asking: What it does, for each group.
     """
 
     devnet: Devnet
@@ -107,6 +108,7 @@ class Stage:
     ledger: Ledger
     watch: Watch
     requester: Requester
+    asking: list[asyncio.Task[None]] = field(default_factory=list)
 
     async def until(self, reached: Callable[[], object | Awaitable[object]], what: str) -> None:
         """Wait for something.
@@ -136,6 +138,8 @@ class Stage:
     async def quiet(self) -> None:
         """Ask for nothing more, and wait until all that was asked for rests, is published, and is on all nodes."""
         self.requester.stopping.set()
+        # What is on its way to the queue now is asked for as well, and in the ledger only when the queue has answered.
+        await self.until(lambda: all(task.done() for task in self.asking), "nothing more is asked for")
 
         async def rests() -> bool:
             asked = [request_id for group in self.groups for request_id, _ in group.asked]
@@ -210,7 +214,8 @@ async def stage(
                 for daemon in daemons:
                     await running.until(daemon.at_work, "ready")
                 beside += [tasks.create_task(ledger.run()), tasks.create_task(watch.run())]
-                beside += [tasks.create_task(requester.run(group)) for group in list(asked)]
+                running.asking = [tasks.create_task(requester.run(group)) for group in list(asked)]
+                beside += running.asking
                 yield running
             finally:
                 for task in beside:
