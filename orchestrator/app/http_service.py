@@ -1,6 +1,7 @@
 """The HTTP interface around one engine: who may use it, and where it listens."""
 
 import asyncio
+import resource
 import ssl
 import time
 from contextlib import AsyncExitStack
@@ -20,7 +21,7 @@ from orchestrator.api.ports.changes import ApiServices, EventFeed
 from orchestrator.api.resources.forecasts import FleetForecasts
 from orchestrator.api.resources.group_reads import FleetGroups
 from orchestrator.api.resources.overview_reads import Overview
-from orchestrator.api.web.connections import Connections
+from orchestrator.api.web.connections import Connections, most_connections
 from orchestrator.app.assembly import Engine
 from orchestrator.app.callers import access_rules
 from orchestrator.app.naming import GroupNames
@@ -92,13 +93,16 @@ async def serve_http(
     stack.push_async_callback(runner.cleanup)
     if runner.server is None:
         raise AssertionError("a runner that is set up has a server")
-    connections = Connections(runner.server)
+    most = most_connections(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+    connections = Connections(runner.server, most=most)
+    # So many are taken in at once before the first is counted.
+    backlog = min(_BACKLOG, most // 4)
     loop = asyncio.get_running_loop()
     if config.api.socket is not None:
         # Where callers are known the kernel says who connects, and the rules what that user may do; else whoever can
         # open the socket is an operator.
         bound = bound_to(config.api.socket, 0o666 if authentication.rules.required else 0o600)
-        local = await loop.create_unix_server(connections, sock=bound, backlog=_BACKLOG)
+        local = await loop.create_unix_server(connections, sock=bound, backlog=backlog)
         stack.callback(local.close)
     host, _, port = config.api.listen.rpartition(":")
     tls = _tls(config)
@@ -109,7 +113,7 @@ async def serve_http(
             listen=config.api.listen,
             remedy="give api.certificate_file and api.key_file, or let only a proxy with TLS reach it",
         )
-    listening = await loop.create_server(connections, host.strip("[]"), int(port), backlog=_BACKLOG, ssl=tls)
+    listening = await loop.create_server(connections, host.strip("[]"), int(port), backlog=backlog, ssl=tls)
     stack.callback(listening.close)
     return f"{'http' if tls is None else 'https'}://{host}:{listening.sockets[0].getsockname()[1]}"
 

@@ -55,10 +55,13 @@ async def connect(
         )
     names, limits, access = names or Names(), limits or Limits(), access or Access()
     async with AsyncExitStack() as stack:
+        broker: _Closable
         if scheme == "embedded":
             # The server first, so that it ends last: what the connection still says at its end has to be stored.
-            url = (await stack.enter_async_context(embedded_server(directory))).url
-        broker = _kind_of(scheme)(url, names=names, limits=limits, access=access)
+            server = await stack.enter_async_context(embedded_server(directory))
+            broker = NatsBroker(server.url, names=names, limits=limits, access=access, trouble=lambda: server.trouble)
+        else:
+            broker = _kind_of(scheme)(url, names=names, limits=limits, access=access)
         stack.push_async_callback(broker.close)
         yield broker
 

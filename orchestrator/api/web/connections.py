@@ -13,11 +13,20 @@ from orchestrator.api.problems import Handler
 from orchestrator.api.web.http_protocol import HttpProtocol
 
 MAX_CONNECTIONS: Final = 512
+_LEAST_CONNECTIONS: Final = 16
 HEADER_SECONDS: Final = 10.0
 """What a connection's first header may take."""
 
 IDLE_SECONDS: Final = 75.0
 """How long a connection may be kept between two requests, the next one's header included."""
+
+
+def most_connections(open_files: int) -> int:
+    """Return how many connections may be open at a time in a process that may have so many files open.
+
+    Half of them at most: what strangers open must leave files for nodes, the store and the message queue.
+    """
+    return max(_LEAST_CONNECTIONS, min(MAX_CONNECTIONS, open_files // 2))
 
 
 class Connections:

@@ -24,7 +24,7 @@ from urllib.parse import urlsplit
 
 import structlog
 
-from orchestrator.broker.nats.embedded_probe import stores
+from orchestrator.broker.nats.embedded_probe import StoreWatch
 from orchestrator.engine.isolation import contained
 from orchestrator.engine.ports import BrokerError
 from orchestrator.outside_text import told
@@ -36,9 +36,6 @@ _LONGEST_PAUSE_SECONDS = 5.0
 _PORTS = range(10240, 20000)
 _PORT_TRIES = 200
 _PROBE_SECONDS = 3.0
-_LEAST_FAILURES = 2
-_MOST_FAILURES = 100
-_LEAST_FREE_BYTES = 16 << 20
 _DEBIAN = Path("/usr/sbin/nats-server")
 _PR_SET_PDEATHSIG = 1
 _SYNCING_VERSION = (2, 10)
@@ -56,10 +53,12 @@ class EmbeddedServer:
     Attributes:
         url: Its address, with the token that it asks for.
         process_id: Id of the process that runs now; it is another one after a restart.
+        trouble: Why it stores nothing now, for a person; empty while it does.
     """
 
     url: str
     process_id: int = 0
+    trouble: str = ""
 
 
 def embedded_url(directory: Path) -> str:
@@ -219,6 +218,7 @@ class _Child:
         self._directory = directory
         self._server = server
         self._process: Process | None = None
+        self._storing = StoreWatch(directory, server.url)
 
     async def start(self) -> None:
         """Start it and wait until it answers.
@@ -275,33 +275,25 @@ class _Child:
             _log.warning("embedded message queue ended, starting it again", code=code)
             # A server that ends as soon as it runs, as on a full disk, must not take a processor for itself.
             await asyncio.sleep(pause_seconds)
-            try:
-                await self.start()
-            except BrokerError as error:
-                pause_seconds = min(pause_seconds * 2, _LONGEST_PAUSE_SECONDS)
-                _log.warning("embedded message queue does not start", reason=str(error), again_in=pause_seconds)
-            else:
-                pause_seconds = _POLL_SECONDS
+            pause_seconds = min(pause_seconds * 2, _LONGEST_PAUSE_SECONDS)
+            with contained("embedded message queue"):
+                try:
+                    await self.start()
+                # No file, process or thread can be had for a moment: that must not be its end for good.
+                except (BrokerError, OSError) as error:
+                    _log.warning("embedded message queue does not start", reason=str(error), again_in=pause_seconds)
+                else:
+                    pause_seconds = _POLL_SECONDS
 
     async def keep_storing(self) -> None:
-        """End it when it has given up storing, until cancelled; then it is started again.
-
-        A server whose disk was full does not store again by itself when there is room. One that still does not after a
-        start is left alone for longer each time.
-        """
-        failures, patience = 0, _LEAST_FAILURES
+        """End it when it has given up storing, until cancelled; then it is started again."""
         while True:
             await asyncio.sleep(_PROBE_SECONDS)
             with contained("embedded message queue"):
-                if await stores(self._server.url):
-                    failures, patience = 0, _LEAST_FAILURES
-                    continue
-                failures += 1
-                # Without room a start changes nothing, and each costs the clients their connections.
-                room = shutil.disk_usage(self._directory).free >= _LEAST_FREE_BYTES
-                if failures >= patience and room:
+                helps = await self._storing.start_helps()
+                self._server.trouble = self._storing.trouble
+                if helps:
                     _log.warning("embedded message queue stores nothing any more, starting it again")
-                    failures, patience = 0, min(patience * 2, _MOST_FAILURES)
                     await self.end()
 
     async def end(self) -> None:

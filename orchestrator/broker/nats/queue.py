@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import AsyncGenerator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import aclosing, contextmanager, suppress
 from functools import partial
 from typing import Final
@@ -44,9 +44,17 @@ _log = structlog.get_logger(__name__)
 
 
 class NatsBroker:
-    """See `orchestrator.broker.port.Broker`."""
+    """See `orchestrator.broker.port.Broker`.
 
-    def __init__(self, url: str, *, names: Names, limits: Limits, access: Access) -> None:
+    Args:
+        url, names, limits, access: See `orchestrator.broker.connecting.connect`.
+        trouble: Says why a server of our own stores nothing now, which it does not tell itself; empty while it does.
+    """
+
+    def __init__(
+        self, url: str, *, names: Names, limits: Limits, access: Access, trouble: Callable[[], str] = lambda: ""
+    ) -> None:
+        self._trouble = trouble
         self._names = names
         self._limits = limits
         self._link = NatsLink(url, names, limits, access)
@@ -57,8 +65,9 @@ class NatsBroker:
         session = await self._link.session()
         with self._link.explained("asking for the stream and its consumer"):
             await session.jetstream.consumer_info(session.requests, self._names.consumer)
-        for trouble in self._intake_trouble.values():
-            raise BrokerError(trouble)
+        for trouble in (*self._intake_trouble.values(), self._trouble()):
+            if trouble:
+                raise BrokerError(trouble)
 
     async def check_events(self) -> None:
         """See `Broker.check_events`."""

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 from aiohttp import web
 
-from orchestrator.api.web.connections import Connections
+from orchestrator.api.web.connections import Connections, most_connections
 from tests.fakes.http_api import FakeParts
 from tests.unit.api.resources.test_stream import eventually
 
@@ -91,6 +91,12 @@ async def test_connections_have_a_bound(served: Served) -> None:
     assert b"200 OK" in await served.get()
     for _, stream in [*silent, (reader, writer)]:
         stream.close()
+
+
+@pytest.mark.parametrize(("files", "most"), [(64, 32), (20, 16), (1024, 512), (1 << 20, 512)])
+def test_connections_leave_files_to_others(files: int, most: int) -> None:
+    """Connections take half of the files that the process may have open, and no more than there are of them at all."""
+    assert most_connections(files) == most
 
 
 async def test_a_kept_connection_serves_several_requests(served: Served) -> None:

@@ -1,17 +1,19 @@
 """The NATS server of the daemon's own, as a real process."""
 
 import asyncio
+import errno
 import os
 import signal
 import stat
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from orchestrator.broker.connecting import connect
 from orchestrator.broker.names import Limits
-from orchestrator.broker.nats import embedded
+from orchestrator.broker.nats import embedded, embedded_probe
 from orchestrator.broker.nats.embedded import embedded_server, embedded_url
 from orchestrator.broker.nats.embedded_probe import stores
 from orchestrator.broker.port import Broker
@@ -123,6 +125,26 @@ async def test_a_server_that_died_is_started_again(tmp_path: Path) -> None:
             await request_until_stored(broker)
 
 
+async def test_a_start_that_the_system_refuses_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that died while no process could be had is started when one can."""
+    refused: list[BaseException] = []
+    async with embedded_server(tmp_path / "q") as server:
+        first, spawn = server.process_id, asyncio.create_subprocess_exec
+
+        async def refuse(*arguments: Any, **options: Any) -> asyncio.subprocess.Process:
+            if len(refused) == 2:
+                return await spawn(*arguments, **options)
+            refused.append(OSError(errno.EMFILE, "Too many open files") if refused else RuntimeError("no thread"))
+            raise refused[-1]
+
+        monkeypatch.setattr(asyncio, "create_subprocess_exec", refuse)
+        os.kill(first, signal.SIGKILL)
+        async with asyncio.timeout(patient(10)):
+            while server.process_id == first:  # noqa: ASYNC110 - another process has no event to wait for
+                await asyncio.sleep(0.01)
+    assert len(refused) == 2
+
+
 async def test_a_missing_program_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a server program the message says what to install."""
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
@@ -178,7 +200,7 @@ async def test_a_server_that_stores_nothing_any_more_is_started_again(
     async def stores(_: str) -> bool:
         return next(answers, True)
 
-    monkeypatch.setattr(embedded, "stores", stores)
+    monkeypatch.setattr(embedded_probe, "stores", stores)
     async with embedded_server(tmp_path / "q") as server:
         first = server.process_id
         async with asyncio.timeout(patient(10)):
