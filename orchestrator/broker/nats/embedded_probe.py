@@ -1,9 +1,9 @@
 """Asking a NATS server whether it still stores, by a connection of two questions, and a look at its disk.
 
 A disk that was full, or a bound of storage that was computed from what was free when the server started, leaves it
-connected and answering, and storing nothing. Only a write tells, and only of the stream that it goes to: one whose write
-failed takes nothing any more until the server is started again, however much room there is, while the others go on.
-Spoken without the client library, whose connection stays up whatever JetStream does.
+connected and answering, and storing nothing. Only a write tells, and only of the stream that it goes to: one whose
+write failed takes nothing any more until the server is started again, however much room there is, while the others go
+on. Spoken without the client library, whose connection stays up whatever JetStream does.
 """
 
 import asyncio

@@ -38,7 +38,7 @@ def set_free(monkeypatch: pytest.MonkeyPatch) -> SET_FREE:
 
 
 async def test_one_stream_that_takes_nothing_is_found(tmp_path: Path, watch: StoreWatch, set_free: SET_FREE) -> None:
-    """A stream that failed to store is told by the server's log alone; one start mends it, the probe's luck does not."""
+    """A stream that failed to store is told by the log alone; one start mends it, the probe's luck does not."""
     assert [await watch.start_helps() for _ in range(3)] == [False] * 3
     with (tmp_path / "nats.log").open("a") as log:
         log.write(FAILED)
