@@ -34,7 +34,8 @@ class Connections:
 
     Args:
         server: Whom the protocols that speak HTTP belong to.
-        most: Connections at a time; those beyond are closed at once.
+        most: Connections at a time. For one beyond them the one that has waited longest for a request is closed, or it
+            itself when all are being answered.
         header_seconds, idle_seconds: See `HEADER_SECONDS`, `IDLE_SECONDS`.
     """
 
@@ -53,6 +54,7 @@ class Connections:
         self._header_seconds = header_seconds
         self._idle_seconds = idle_seconds
         self._open: set[_Connection] = set()
+        self._waiting: dict[_Connection, None] = {}
 
     @property
     def open(self) -> int:
@@ -65,10 +67,15 @@ class Connections:
         return _Connection(self, protocol)
 
     def opened(self, connection: "_Connection") -> bool:
-        """Note a connection; False when there are too many."""
+        """Note a connection; False when there is no place for it."""
         if len(self._open) >= self._most:
             self.refused += 1
-            return False
+            # Silent ones would keep out whoever asks whether the daemon lives, and have it restarted.
+            longest = next(iter(self._waiting), None)
+            if longest is None:
+                return False
+            longest.abort()
+            self.closed(longest)
         self._open.add(connection)
         connection.wait(self._header_seconds)
         return True
@@ -81,6 +88,13 @@ class Connections:
     def closed(self, connection: "_Connection") -> None:
         """Note that a connection is closed."""
         self._open.discard(connection)
+        self._waiting.pop(connection, None)
+
+    def waits(self, connection: "_Connection", *, now: bool) -> None:
+        """Note whether a connection waits for a request now; those that have waited longest come first."""
+        self._waiting.pop(connection, None)
+        if now and connection in self._open:
+            self._waiting[connection] = None
 
 
 class _Connection(asyncio.Protocol):
@@ -128,10 +142,12 @@ class _Connection(asyncio.Protocol):
     def wait(self, seconds: float) -> None:
         """Close the connection unless a whole header comes in so long."""
         self.go_on()
+        self._connections.waits(self, now=True)
         self._timer = asyncio.get_running_loop().call_later(seconds, self._is_late)
 
     def go_on(self) -> None:
         """A whole header is here."""
+        self._connections.waits(self, now=False)
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -142,6 +158,10 @@ class _Connection(asyncio.Protocol):
 
     def _is_late(self) -> None:
         self._connections.late += 1
+        self.abort()
+
+    def abort(self) -> None:
+        """Close the connection at once."""
         if self._transport is not None:
             # Closing would wait until the client has read what was written for it.
             self._transport.abort()

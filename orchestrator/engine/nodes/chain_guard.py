@@ -20,7 +20,7 @@ from orchestrator.engine.isolation import contained
 from orchestrator.engine.node_ports import NodeError
 from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.nodes.watcher import ChainWatcher
-from orchestrator.engine.ports import Clock
+from orchestrator.engine.ports import Clock, StoreError
 
 DEEP_BLOCKS: Final = 256
 """How far below the head the remembered block lies: no reorganisation of a chain that proves blocks reaches it."""
@@ -145,6 +145,8 @@ class ChainGuard:
                     await self.check()
                 except OtherChainError as error:
                     trouble = error
+                except StoreError as error:
+                    log.warning("chains are not compared now, the store does not answer", reason=str(error))
             if trouble is not None:
                 raise trouble
 

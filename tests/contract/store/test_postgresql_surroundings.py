@@ -90,6 +90,22 @@ async def test_connections_that_turn_read_only_are_thrown_away(
         await until_it_works(store)
 
 
+@pytest.mark.parametrize("table", ["changes", "outbox"])
+async def test_a_table_that_takes_no_row_is_told(
+    postgresql_server: PostgreSQLServer, postgresql_database: str, postgresql_url: str, table: str
+) -> None:
+    """A store none of whose acceptances can be committed, since one of their tables is away, takes no probe either."""
+    async with opened(postgresql_url) as store:
+        await store.probe()
+        away = f"ALTER TABLE {table} RENAME TO away"
+        await asyncio.to_thread(postgresql_server.execute, away, postgresql_database)
+        with pytest.raises(StoreUnavailableError, match=table):
+            await store.probe()
+        back = f"ALTER TABLE away RENAME TO {table}"
+        await asyncio.to_thread(postgresql_server.execute, back, postgresql_database)
+        await until_it_works(store)
+
+
 async def until_followed(primary: PostgreSQLServer, standby: PostgreSQLStandby) -> None:
     """Wait until the standby has what the primary has written."""
     async with await psycopg.AsyncConnection.connect(primary.url, autocommit=True) as connection:

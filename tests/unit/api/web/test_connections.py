@@ -80,16 +80,30 @@ async def test_a_connection_without_a_whole_header_is_closed(served: Served, sen
 
 
 async def test_connections_have_a_bound(served: Served) -> None:
-    """Beyond the bound connections are closed at once; when the silent ones have been closed, there is room again."""
+    """Beyond the bound the one that has waited longest is closed: silent ones keep nobody out who asks something."""
     silent = [await served.opened() for _ in range(4)]
+    await served.only(4)
+    assert b"200 OK" in await served.get()
+    assert await closed(silent[0][0])
+    assert served.connections.refused == 1
+    assert served.connections.open <= 4
+    served.passed += HEADER_SECONDS
+    for one, _ in silent[1:]:
+        assert await closed(one)
+    for _, stream in silent:
+        stream.close()
+
+
+async def test_connections_that_are_answered_are_kept(served: Served) -> None:
+    """When each connection of the bound is being answered, the one beyond them is closed."""
+    streams = [await served.opened() for _ in range(4)]
+    for reader, writer in streams:
+        writer.write(b"GET /v1/events HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        assert b"200 OK" in await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 60)
     reader, writer = await served.opened()
     assert await closed(reader)
     assert (served.connections.refused, served.connections.open) == (1, 4)
-    served.passed += HEADER_SECONDS
-    for one, _ in silent:
-        assert await closed(one)
-    assert b"200 OK" in await served.get()
-    for _, stream in [*silent, (reader, writer)]:
+    for _, stream in [*streams, (reader, writer)]:
         stream.close()
 
 

@@ -1,13 +1,16 @@
 """A node that comes back with another chain is noticed."""
 
 import asyncio
+from collections import Counter
 from dataclasses import replace
 
 import pytest
 
+from orchestrator.engine.isolation import contained_failures
 from orchestrator.engine.nodes.chain_guard import DEEP_BLOCKS, ChainGuard, NodeChain, OtherChainError
 from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.nodes.watcher import ChainWatcher
+from orchestrator.engine.ports import StoreError
 from tests.fakes.clock import FastClock
 from tests.fakes.network import FakeNetwork, FakeNode
 
@@ -96,3 +99,24 @@ async def test_a_node_that_does_not_answer_decides_nothing() -> None:
     node.down = False
     with pytest.raises(OtherChainError):
         await guard.check()
+
+
+async def test_a_store_that_is_away_is_no_defect() -> None:
+    """While the store does not answer nothing is compared and nothing contained; afterwards it goes on."""
+
+    class Away(Remembered):
+        failures = 2
+
+        async def chains(self) -> dict[str, NodeChain]:
+            if self.failures:
+                self.failures -= 1
+                raise StoreError("away")
+            return self
+
+    record = Away(member1=NodeChain(chain_id=1, genesis_hash="0x1", number=0, block_hash="0x1"))
+    guard, _ = a_guard(record)
+    before = Counter(contained_failures)
+    with pytest.raises(OtherChainError):
+        await guard.run()
+    assert record.failures == 0
+    assert contained_failures == before
