@@ -10,10 +10,14 @@ before.
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
+from typing import Final
 
 from orchestrator.engine.ports import Clock, LeaseLostError
+
+LATEST_ANSWER: Final = timedelta(seconds=30)
+"""So late the store's answer may be at most: then it was given up."""
 
 _required: ContextVar[Callable[[], None] | None] = ContextVar("required", default=None)
 
@@ -37,8 +41,10 @@ class Leases:
             until: The moment at which the lease began, read before the store was asked, and its length.
         """
         for group in groups:
-            # A renewal that was asked for earlier may be answered later; it shortens nothing.
-            self._until[group] = max(until, self._until.get(group, until))
+            # A renewal that was asked for earlier may be answered later; it shortens nothing. What lies further ahead
+            # than an answer can be late is of a clock that was set back since: others reckon by the new time.
+            known = self._until.get(group, until)
+            self._until[group] = known if until < known <= until + LATEST_ANSWER else until
 
     def end(self, group: str) -> None:
         """Forget a lane that is not driven any more."""

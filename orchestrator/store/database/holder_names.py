@@ -28,7 +28,9 @@ LIFE_MARK: Final = "#"
 _TRY_SECONDS: Final = 0.1
 _PROBE_SECONDS: Final = 5.0
 _ANSWER_SECONDS: Final = 5.0
-_TAKE: Final = b"SELECT pg_try_advisory_lock(hashtextextended(current_schema() || '/' || %s, 0))"
+TAKEN_NAME: Final = "hashtextextended(current_schema() || '/' || {}, 0)"
+"""The key of PostgreSQL's lock on a name, with a place for the name."""
+_TAKE: Final = f"SELECT pg_try_advisory_lock({TAKEN_NAME.format('%s')})".encode()
 # A server whose peer lost its power would keep the lock for two hours, which is how long TCP waits by itself.
 _NOTICE_DEATH: Final = (
     b"SELECT set_config('tcp_keepalives_idle', '5', false), set_config('tcp_keepalives_interval', '3', false), "

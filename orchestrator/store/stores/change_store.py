@@ -18,7 +18,16 @@ from orchestrator.store.commits.database import Database
 from orchestrator.store.errors import UnreadableChangeError
 from orchestrator.store.rows import micros, moment
 from orchestrator.store.stores.whole_changes import VersionReader, whole_change
-from orchestrator.store.units import acceptance, group_listing, leases, marker_nonces, reads, replica_shares, steps
+from orchestrator.store.units import (
+    abandoned,
+    acceptance,
+    group_listing,
+    leases,
+    marker_nonces,
+    reads,
+    replica_shares,
+    steps,
+)
 
 
 class SqlChangeStore:
@@ -101,7 +110,7 @@ class SqlChangeStore:
 
     async def forget(self, *, name: str) -> frozenset[str]:
         """Give back what the earlier lives of a name, or one holder, left held; return the groups of its lanes."""
-        return await self._database.write(partial(leases.forget, name=name))
+        return await self._database.write(partial(abandoned.forget, name=name))
 
     async def holds(self, lane: Lane) -> bool:
         """Return whether a lane is still ours."""

@@ -14,7 +14,6 @@ import sqlalchemy as sa
 
 from orchestrator.engine.ports import Lane
 from orchestrator.store.commits.transaction import Transaction
-from orchestrator.store.database.holder_names import is_life_of
 from orchestrator.store.errors import UnreadableChangeError
 from orchestrator.store.schema import (
     ACTIVE,
@@ -24,8 +23,8 @@ from orchestrator.store.schema import (
     QUEUED_UNLOCK,
     changes,
     lanes,
-    leases,
 )
+from orchestrator.store.units.abandoned import give_back_of_the_gone, held_by
 from orchestrator.store.units.reads import active_changes, queued_changes
 from orchestrator.store.units.replica_shares import allotted, others_present
 
@@ -60,14 +59,6 @@ _OLDEST_SOURCE = sa.select(lanes.c.source).where(sa.text("due_at IS NOT NULL")).
 _NEXT_SOURCE = sa.select(sa.func.min(lanes.c.source)).where(
     sa.text("due_at IS NOT NULL"), lanes.c.source > sa.bindparam("after")
 )
-_HELD = (
-    sa.select(lanes.c.privacy_group_id)
-    .where(sa.text("holder IS NOT NULL"), lanes.c.holder == sa.bindparam("of_holder"))
-    .order_by(lanes.c.privacy_group_id)
-    .with_for_update()
-)
-_HOLDERS = sa.select(lanes.c.holder).where(sa.text("holder IS NOT NULL")).distinct()
-_LEASEHOLDERS = sa.select(leases.c.holder).distinct()
 _PRESENT = sa.bindparam("present", type_=sa.BigInteger)
 _UNFINISHED = (
     sa.select(changes.c.source, changes.c.account, sa.func.count())
@@ -177,6 +168,8 @@ def claim(
     times = {"since": now, "beyond": now + LONGEST_PAUSE_MICROSECONDS}
     # In the transaction of the claim: whoever has lanes has said that it is there.
     others = others_present(transaction, holder=holder, now=now, able=able)
+    if others.said_again:
+        give_back_of_the_gone(transaction, holder=holder, now=now)
     if others.replicas:
         due = connection.execute(_DUE, times | {"limit": shares.limit * (others.replicas + 1)}).scalar_one()
         allotment = allotted(
@@ -283,28 +276,11 @@ def holds(connection: sa.Connection, lane: Lane) -> bool:
 
 def renew(transaction: Transaction, *, holder: str, lease_until: int, groups: Collection[str] | None) -> frozenset[str]:
     """Prolong the leases of a holder on `groups` (None: on all that it has); returns those that it has of them."""
-    held = [group for group in _held_by(transaction.connection, holder) if groups is None or group in groups]
+    held = [group for group in held_by(transaction.connection, holder) if groups is None or group in groups]
     if held:
         prolonged = lanes.update().where(lanes.c.privacy_group_id.in_(held)).values(lease_until=lease_until)
         transaction.connection.execute(prolonged)
     return frozenset(held)
-
-
-def forget(transaction: Transaction, *, name: str) -> frozenset[str]:
-    """Give back what the earlier lives of a name, or one holder, left held: lanes, due as before, and works to do
-    alone; returns the groups of the lanes.
-    """
-    connection = transaction.connection
-    of_lanes = connection.execute(_HOLDERS).scalars()
-    groups = [group for holder in of_lanes if is_life_of(holder, name) for group in _held_by(connection, holder)]
-    if groups:
-        freed = lanes.update().where(lanes.c.privacy_group_id.in_(groups)).values(holder=None, lease_until=None)
-        connection.execute(freed)
-        transaction.work = True
-    left = [holder for holder in connection.execute(_LEASEHOLDERS).scalars() if is_life_of(holder, name)]
-    if left:
-        connection.execute(leases.delete().where(leases.c.holder.in_(left)))
-    return frozenset(groups)
 
 
 def release(transaction: Transaction, lane: Lane, *, now: int) -> None:
@@ -344,7 +320,3 @@ def unfinished(connection: sa.Connection) -> dict[tuple[str, str], int]:
 def _ready_at(connection: sa.Connection, group: str) -> int | None:
     value: int | None = connection.execute(_READY_AT, {"group": group}).scalar_one()
     return value
-
-
-def _held_by(connection: sa.Connection, holder: str) -> Sequence[str]:
-    return connection.execute(_HELD, {"of_holder": holder}).scalars().all()

@@ -6,7 +6,7 @@ for a moment is taken by anybody: a replica that stands still is counted until i
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import sqlalchemy as sa
@@ -43,10 +43,12 @@ class Others:
     Attributes:
         replicas: How many.
         lanes: How many lanes all of them hold.
+        said_again: This replica said anew that it is there, as it does every few seconds.
     """
 
     replicas: int
     lanes: int
+    said_again: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +95,7 @@ def others_present(transaction: Transaction, *, holder: str, now: int, able: boo
     connection = transaction.connection
     until = {word.holder: word.lease_until for word in connection.execute(_WORDS)}
     own = until.pop(holder, None)
+    again = False
     # Its word is taken back at once: others would leave it a share that it can't work on.
     if not able:
         if own is not None:
@@ -103,7 +106,8 @@ def others_present(transaction: Transaction, *, holder: str, now: int, able: boo
             transaction, name=_PREFIX + holder, holder=holder, now=now, lease_until=now + PRESENT_MICROSECONDS
         )
         connection.execute(leases.delete().where(_OF_REPLICA, leases.c.lease_until < now - GONE_MICROSECONDS))
-    return _others(connection, until, holder, now)
+        again = True
+    return replace(_others(connection, until, holder, now), said_again=again)
 
 
 def others(connection: sa.Connection, *, holder: str, now: int) -> int:

@@ -7,7 +7,8 @@ from datetime import timedelta
 import sqlalchemy as sa
 
 from orchestrator.engine.ports import Lane
-from orchestrator.store import Database, SqlChangeStore
+from orchestrator.store import Database, SqlChangeStore, SqlOutbox
+from orchestrator.store.database.holder_names import claimed_name
 from orchestrator.store.schema import leases
 from tests.fakes.changes import a_change
 from tests.fakes.clock import START, JumpingClock
@@ -114,6 +115,23 @@ async def test_a_clock_that_was_ahead_makes_nobody_present_for_ever(store: SqlCh
     await claim(store, "one", 3600)
     await accepted(store, 4)
     assert len(await claim(store, "two", 0)) == 4
+
+
+async def test_a_dead_replica_whose_clock_was_ahead_holds_nothing_for_days(
+    store: SqlChangeStore, outbox: SqlOutbox, database: Database
+) -> None:
+    """Lanes and works of one that is gone are free at once; on PostgreSQL it keeps what it has while it is there."""
+    day = timedelta(days=1)
+    await accepted(store, 4)
+    async with claimed_name(database.url, "one", 1) as ours:
+        assert ours
+        assert len(await claim(store, "one#1", day.total_seconds())) == 4
+        assert await outbox.acquire_lease("relay", holder="one#1", lease=LEASE, now=START + day)
+        if database.url.get_backend_name() == "postgresql":
+            assert await claim(store, "two#1", 0) == ()
+            assert not await outbox.acquire_lease("relay", holder="two#1", lease=LEASE, now=START)
+    assert len(await claim(store, "two#1", 7)) == 4
+    assert await outbox.acquire_lease("relay", holder="two#1", lease=LEASE, now=START)
 
 
 async def test_replicas_at_the_same_moment_get_about_as_many(store_url: str, clock: JumpingClock) -> None:

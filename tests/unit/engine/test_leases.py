@@ -44,6 +44,18 @@ async def test_a_late_answer_does_not_shorten_a_lease() -> None:
     leases.require("a")
 
 
+async def test_a_clock_that_was_set_back_leaves_no_lease_for_an_hour() -> None:
+    """After the next renewal a lease ends when the store's does, however far ahead the clock was before."""
+    clock = JumpingClock()
+    leases = Leases(clock)
+    leases.prolong(["a"], START + timedelta(hours=1) + LEASE)
+    leases.prolong(["a"], START + LEASE)
+    leases.require("a")
+    await clock.sleep(LEASE.total_seconds())
+    with pytest.raises(LeaseLostError):
+        leases.require("a")
+
+
 async def test_a_lane_that_is_not_driven_is_not_ours() -> None:
     """Neither a lane that was never claimed nor one that is driven no more may be sent for."""
     leases = Leases(JumpingClock())
