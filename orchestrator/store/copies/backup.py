@@ -200,7 +200,9 @@ def _told(file: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.DatabaseError as error:
-        raise BackupError(f"{file}: {error}; is it a store, and whole?") from error
+        full = getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL
+        hint = "make room there" if full else "is it a store, and whole?"
+        raise BackupError(f"{file}: {error}; {hint}") from error
     except OSError as error:
         raise BackupError(f"{file} can't be read or written: {error.strerror}") from error
 

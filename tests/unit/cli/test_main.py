@@ -1,11 +1,13 @@
 """The command as a whole."""
 
+import errno
 import subprocess
 import sys
 
+import pytest
 from typer.testing import CliRunner
 
-from orchestrator import __version__
+from orchestrator import __main__, __version__
 from orchestrator.cli.main import app
 from tests.patience import patient
 
@@ -24,6 +26,20 @@ def test_the_help_lists_every_verb() -> None:
     for verb in VERBS:
         assert f"\n  {verb} " in result.stdout
     assert "3 parked" in result.stdout
+
+
+def test_output_that_finds_no_room_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A verb whose output goes to a full disk ends with a message and not with a traceback; other errors go on."""
+    errors = [OSError(errno.ENOSPC, "No space left on device"), OSError(errno.EACCES, "Permission denied")]
+
+    def fail() -> None:
+        raise errors.pop(0)
+
+    monkeypatch.setattr(__main__, "app", fail)
+    with pytest.raises(SystemExit, match=r"No space left on device.*make room"):
+        __main__.main()
+    with pytest.raises(OSError, match="denied"):
+        __main__.main()
 
 
 def test_every_verb_explains_itself() -> None:
