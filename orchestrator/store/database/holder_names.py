@@ -28,9 +28,9 @@ LIFE_MARK: Final = "#"
 _TRY_SECONDS: Final = 0.1
 _PROBE_SECONDS: Final = 5.0
 _ANSWER_SECONDS: Final = 5.0
-TAKEN_NAME: Final = "hashtextextended(current_schema() || '/' || {}, 0)"
-"""The key of PostgreSQL's lock on a name, with a place for the name."""
-_TAKE: Final = f"SELECT pg_try_advisory_lock({TAKEN_NAME.format('%s')})".encode()
+_KEY: Final = "hashtextextended(current_schema() || '/' || {}, 0)"
+_TAKE: Final = f"SELECT pg_try_advisory_lock({_KEY.format('%s')})".encode()
+_IS_FREE: Final = sa.text(f"SELECT pg_try_advisory_xact_lock({_KEY.format(':name')})")
 # A server whose peer lost its power would keep the lock for two hours, which is how long TCP waits by itself.
 _NOTICE_DEATH: Final = (
     b"SELECT set_config('tcp_keepalives_idle', '5', false), set_config('tcp_keepalives_interval', '3', false), "
@@ -43,6 +43,27 @@ log = structlog.get_logger()
 def is_life_of(holder: str, name: str) -> bool:
     """Return whether a holder of lanes is a process that had a name (or is that very holder)."""
     return holder == name or holder.startswith(name + LIFE_MARK)
+
+
+def is_nobodys(connection: sa.Connection, holder: str) -> bool:
+    """Return whether a holder's process has ended for certain; one without a name of its own is never known to have.
+
+    Args:
+        connection: In a transaction, in which PostgreSQL keeps a name that is free from others for that moment.
+        holder: The holder.
+    """
+    name, mark, _ = holder.partition(LIFE_MARK)
+    url = connection.engine.url
+    if not mark or is_in_memory(url):
+        return bool(mark)
+    if url.get_backend_name() == "postgresql":
+        return bool(connection.execute(_IS_FREE, {"name": name}).scalar_one())
+    try:
+        with _opened(_lock_file(url, name)) as descriptor:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (OSError, StoreUnavailableError):
+        return False
+    return True
 
 
 @asynccontextmanager
@@ -60,7 +81,7 @@ async def claimed_name(url: sa.URL, name: str, seconds: float) -> AsyncIterator[
     if is_in_memory(url):
         yield True
     elif url.get_backend_name() == "sqlite":
-        path = f"{url.database}.{name.replace('/', '-').replace(os.sep, '-')}.lock"
+        path = _lock_file(url, name)
         with _opened(path) as descriptor:
             yield await _locked(descriptor, path, seconds)
     else:
@@ -77,6 +98,10 @@ async def claimed_name(url: sa.URL, name: str, seconds: float) -> AsyncIterator[
                     await asyncio.wait([keeping])
         finally:
             await keeper.close()
+
+
+def _lock_file(url: sa.URL, name: str) -> str:
+    return f"{url.database}.{name.replace('/', '-').replace(os.sep, '-')}.lock"
 
 
 @contextmanager

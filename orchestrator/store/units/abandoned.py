@@ -6,7 +6,7 @@ from typing import Final
 import sqlalchemy as sa
 
 from orchestrator.store.commits.transaction import Transaction
-from orchestrator.store.database.holder_names import LIFE_MARK, TAKEN_NAME, is_life_of
+from orchestrator.store.database.holder_names import is_life_of, is_nobodys
 from orchestrator.store.schema import lanes, leases
 
 LONGEST_LEASE_MICROSECONDS: Final = 15 * 60 * 1_000_000
@@ -22,7 +22,6 @@ _HOLDERS = sa.select(lanes.c.holder).where(sa.text("holder IS NOT NULL")).distin
 _LEASEHOLDERS = sa.select(leases.c.holder).distinct()
 _BEYOND = sa.bindparam("beyond", type_=sa.BigInteger)
 _AHEAD = sa.union(_HOLDERS.where(lanes.c.lease_until > _BEYOND), _LEASEHOLDERS.where(leases.c.lease_until > _BEYOND))
-_IS_NOBODYS = sa.text(f"SELECT pg_try_advisory_xact_lock({TAKEN_NAME.format(':name')})")
 
 
 def held_by(connection: sa.Connection, holder: str) -> Sequence[str]:
@@ -57,14 +56,5 @@ def give_back_of_the_gone(transaction: Transaction, *, holder: str, now: int) ->
     """
     ahead = transaction.connection.execute(_AHEAD, {"beyond": now + LONGEST_LEASE_MICROSECONDS}).scalars().all()
     for other in ahead:
-        if other != holder and _is_gone(transaction.connection, other):
+        if other != holder and is_nobodys(transaction.connection, other):
             forget(transaction, name=other)
-
-
-def _is_gone(connection: sa.Connection, holder: str) -> bool:
-    """Return whether a holder's process has ended for certain; one without a name of its own is never known to have."""
-    if connection.dialect.name != "postgresql":
-        # All who have the file open are on one machine: who lives has set its leases anew by the clock as it is.
-        return True
-    name, mark, _ = holder.partition(LIFE_MARK)
-    return bool(mark) and bool(connection.execute(_IS_NOBODYS, {"name": name}).scalar_one())
