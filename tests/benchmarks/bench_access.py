@@ -21,9 +21,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from orchestrator.cli.demo.processes import ProcessError
 from orchestrator.engine.signed_events import signed_event
 from tests.benchmarks.figures import Figure, at_most
-from tests.benchmarks.processes import orchestrator
-from tests.benchmarks.scale import Scale
-from tests.benchmarks.stage import (
+from tests.benchmarks.harness import (
     Daemon,
     Devnet,
     ask_for,
@@ -33,6 +31,8 @@ from tests.benchmarks.stage import (
     running_queue,
     trigger,
 )
+from tests.benchmarks.processes import orchestrator
+from tests.benchmarks.scale import Scale
 from tests.benchmarks.watching import Watch, watching
 
 PAIRS: Final = 5

@@ -13,8 +13,7 @@ from typing import Final
 from orchestrator.cli.demo.processes import ProcessError
 from orchestrator.membership.news.status import EventType
 from tests.benchmarks.figures import Figure, at_least, at_most
-from tests.benchmarks.scale import Scale
-from tests.benchmarks.stage import (
+from tests.benchmarks.harness import (
     BLOCK_SECONDS,
     OWNER_KEY,
     RECORDED,
@@ -24,9 +23,10 @@ from tests.benchmarks.stage import (
     Devnet,
     ask_for,
     group_id,
-    stage,
+    harness,
     trigger,
 )
+from tests.benchmarks.scale import Scale
 from tests.benchmarks.two_blocks import add_all, sign_additions
 from tests.benchmarks.watching import Watch, watching
 
@@ -35,7 +35,7 @@ VERSION: Final = "22.4.4"
 
 PATIENCE_SECONDS: Final = 300.0
 _FOLDER: Final = Path(__file__).parents[1] / "clients/web3js-quorum"
-_SCRIPT: Final = Path(__file__).parent / "rivals/additions.js"
+_SCRIPT: Final = Path(__file__).parent / "baselines/additions.js"
 
 
 class _Comparison:
@@ -141,7 +141,7 @@ async def measure(directory: Path, scale: Scale) -> list[Figure]:
 async def _comparison(directory: Path, scale: Scale, costs: Costs) -> AsyncIterator[tuple[_Comparison, Devnet]]:
     await asyncio.to_thread(directory.mkdir)
     async with (
-        stage(directory, nodes=max(scale.members), version=VERSION, costs=costs) as (devnet, daemon),
+        harness(directory, nodes=max(scale.members), version=VERSION, costs=costs) as (devnet, daemon),
         watching(devnet, daemon) as watch,
     ):
         yield _Comparison(devnet, daemon, watch), devnet

@@ -15,8 +15,8 @@ from tests.benchmarks.scale import Scale
 from tests.servers.nats_server import NatsServer
 from tests.servers.postgresql_server import PostgreSQLServer
 
-_RIVALS: Final = Path(__file__).parent / "rivals"
-_VENV: Final = Path(__file__).parents[2] / "build/benchmark-rivals"
+_BASELINES: Final = Path(__file__).parent / "baselines"
+_VENV: Final = Path(__file__).parents[2] / "build/benchmark-baselines"
 _PATIENCE_SECONDS: Final = 600.0
 
 JOB_STEPS: Final = 2
@@ -45,7 +45,7 @@ def _measure(scale: Scale) -> list[Figure]:
         Figure("e", "commit → subscriber p99 at 200 events/s", events.queue_milliseconds_p99, "ms", at_most(50)),
         Figure("e", "events relayed when many wait", events.relay_per_second, "/s"),
     ]
-    procrastinate, taskiq = _rivals(scale.jobs)
+    procrastinate, taskiq = _baselines(scale.jobs)
     figures += [
         Figure("e", "procrastinate, PostgreSQL: jobs accepted", procrastinate["accepted_per_second"], "/s"),
         Figure("e", "procrastinate, PostgreSQL: jobs done", procrastinate["done_per_second"], "/s"),
@@ -70,7 +70,7 @@ def _measure(scale: Scale) -> list[Figure]:
     return figures
 
 
-def _rivals(jobs: int) -> tuple[dict[str, float], dict[str, float]]:
+def _baselines(jobs: int) -> tuple[dict[str, float], dict[str, float]]:
     python = _interpreter()
     with PostgreSQLServer(durable=True) as database, NatsServer() as queue:
         url = database.url_of(database.create_database())
@@ -81,16 +81,16 @@ def _rivals(jobs: int) -> tuple[dict[str, float], dict[str, float]]:
 
 
 def _run(python: Path, script: str, url: str, jobs: int) -> dict[str, float]:
-    command = [str(python), str(_RIVALS / script), url, str(jobs), str(AT_ONCE)]
+    command = [str(python), str(_BASELINES / script), url, str(jobs), str(AT_ONCE)]
     ended = subprocess.run(command, stdout=subprocess.PIPE, check=True, timeout=_PATIENCE_SECONDS)
     found: dict[str, Any] = json.loads(ended.stdout.splitlines()[-1])
     return found
 
 
 def _interpreter() -> Path:
-    """Return an interpreter that has the rivals; they are no requirements of this project."""
+    """Return an interpreter that has the baselines; they are no requirements of this project."""
     python = _VENV / "bin/python"
-    wanted = (_RIVALS / "requirements.txt").read_text()
+    wanted = (_BASELINES / "requirements.txt").read_text()
     mark = _VENV / "installed"
     if not mark.exists() or mark.read_text() != wanted:
         venv.create(_VENV, clear=True)
@@ -105,7 +105,9 @@ def _interpreter() -> Path:
             "install",
         ]
         subprocess.run(
-            [*pip, "--require-hashes", "-r", str(_RIVALS / "requirements.txt")], check=True, timeout=_PATIENCE_SECONDS
+            [*pip, "--require-hashes", "-r", str(_BASELINES / "requirements.txt")],
+            check=True,
+            timeout=_PATIENCE_SECONDS,
         )
         mark.write_text(wanted)
     return python

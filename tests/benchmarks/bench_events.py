@@ -60,7 +60,7 @@ class EventFigures:
 
 
 @dataclass(frozen=True, slots=True)
-class _Stage:
+class _Harness:
     url: str
     broker: Broker
     store: SqlChangeStore
@@ -80,10 +80,10 @@ def measure(*, requests: int = 6000, events: int = 2000, events_per_second: floa
 
 
 async def _measure(requests: int, events: int, rate: float) -> EventFigures:
-    async with _stage() as stage:
-        intake_per_second = await _intake_rate(stage, requests)
-        relay_per_second = await _relay_rate(stage)
-        queue, feed = await _ways(stage, events, rate)
+    async with _harness() as harness:
+        intake_per_second = await _intake_rate(harness, requests)
+        relay_per_second = await _relay_rate(harness)
+        queue, feed = await _ways(harness, events, rate)
     return EventFigures(
         intake_per_second=intake_per_second,
         queue_milliseconds_p50=percentile(queue, 50),
@@ -95,7 +95,7 @@ async def _measure(requests: int, events: int, rate: float) -> EventFigures:
 
 
 @asynccontextmanager
-async def _stage() -> AsyncIterator[_Stage]:
+async def _harness() -> AsyncIterator[_Harness]:
     clock = SystemClock()
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -106,21 +106,21 @@ async def _stage() -> AsyncIterator[_Stage]:
         await asyncio.to_thread(migrate, url)
         database = await stack.enter_async_context(Database(url))
         broker = await stack.enter_async_context(connect(server.url, directory=folder))
-        yield _Stage(server.url, broker, SqlChangeStore(database, clock), SqlOutbox(database), clock)
+        yield _Harness(server.url, broker, SqlChangeStore(database, clock), SqlOutbox(database), clock)
 
 
-async def _intake_rate(stage: _Stage, requests: int) -> float:
+async def _intake_rate(harness: _Harness, requests: int) -> float:
     async with asyncio.TaskGroup() as tasks:
         for worker in range(32):
-            tasks.create_task(_publish(stage.broker, range(worker, requests, 32)))
-    intake = Intake(stage.store, Fleet([]), FakeSigners(OWNER), stage.clock, new_ids(stage.clock.now))
+            tasks.create_task(_publish(harness.broker, range(worker, requests, 32)))
+    intake = Intake(harness.store, Fleet([]), FakeSigners(OWNER), harness.clock, new_ids(harness.clock.now))
     began = time.perf_counter()
-    taking = asyncio.create_task(intake.run(stage.broker))
+    taking = asyncio.create_task(intake.run(harness.broker))
     async with asyncio.timeout(PATIENCE_SECONDS):
         position = 0
         while position < requests:
-            await stage.outbox.wait_for_events(position, 1.0)
-            position = await stage.outbox.last_position()
+            await harness.outbox.wait_for_events(position, 1.0)
+            position = await harness.outbox.last_position()
     seconds = time.perf_counter() - began
     taking.cancel()
     await asyncio.wait({taking})
@@ -135,14 +135,14 @@ async def _publish(broker: Broker, numbers: Sequence[int]) -> None:
         await broker.request(json.dumps(event).encode())
 
 
-async def _relay_rate(stage: _Stage) -> float:
-    waiting = await stage.outbox.last_position()
+async def _relay_rate(harness: _Harness) -> float:
+    waiting = await harness.outbox.last_position()
     began = time.perf_counter()
-    await Relay(stage.outbox, stage.broker, stage.clock, "bench").drain(PATIENCE_SECONDS)
+    await Relay(harness.outbox, harness.broker, harness.clock, "bench").drain(PATIENCE_SECONDS)
     return waiting / (time.perf_counter() - began)
 
 
-async def _ways(stage: _Stage, events: int, rate: float) -> tuple[list[float], list[float]]:
+async def _ways(harness: _Harness, events: int, rate: float) -> tuple[list[float], list[float]]:
     committed: dict[str, float] = {}
     by_queue: dict[str, float] = {}
     by_feed: dict[str, float] = {}
@@ -157,13 +157,13 @@ async def _ways(stage: _Stage, events: int, rate: float) -> tuple[list[float], l
             by_feed[json.loads(item.text)["data"]["mark"]] = time.perf_counter()
             heard.set()
 
-    client = await nats.connect(stage.url)
+    client = await nats.connect(harness.url)
     await client.jetstream().subscribe("membership.events.>", cb=on_message, deliver_policy=DeliverPolicy.NEW)
-    feed = EventFeed(stage.outbox, stage.clock)
-    relay = Relay(stage.outbox, stage.broker, stage.clock, "bench")
+    feed = EventFeed(harness.outbox, harness.clock)
+    relay = Relay(harness.outbox, harness.broker, harness.clock, "bench")
     tasks = [asyncio.create_task(work) for work in (feed.run(), relay.run(), follow(feed))]
     await asyncio.sleep(0.5)
-    await _commit(stage.store, events, rate, committed)
+    await _commit(harness.store, events, rate, committed)
     async with asyncio.timeout(PATIENCE_SECONDS):
         while min(len(by_queue), len(by_feed)) < events:
             heard.clear()

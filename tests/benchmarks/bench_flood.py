@@ -9,8 +9,8 @@ from typing import Final
 
 from orchestrator.membership.news.status import EventType
 from tests.benchmarks.figures import Figure, at_most
+from tests.benchmarks.harness import Daemon, Devnet, ask_for, group_id, harness, trigger
 from tests.benchmarks.scale import Scale
-from tests.benchmarks.stage import Daemon, Devnet, ask_for, group_id, stage, trigger
 
 LONGER_SECONDS: Final = 1.0
 PATIENCE_SECONDS: Final = 120.0
@@ -19,7 +19,7 @@ TIMES: Final = 5
 
 async def measure(directory: Path, scale: Scale) -> list[Figure]:
     """Measure part k."""
-    async with stage(directory) as (devnet, daemon):
+    async with harness(directory) as (devnet, daemon):
         store = directory / "orchestrator.db"
         alone = [await _one(f"alone-{number}", devnet, daemon, store) for number in range(TIMES)]
         flood = (f"flood-{number}" for number in range(scale.flood))

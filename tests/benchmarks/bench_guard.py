@@ -15,7 +15,7 @@ from tests.benchmarks.figures import Figure, at_least, at_most, percentile
 from tests.benchmarks.scale import Scale
 from tests.fakes.guarded_network import APPLICATION, OTHER_KEY, GuardedNetwork, guarded_network
 from tests.unit.guard import hazards
-from tests.unit.guard.staging import Guard, guard
+from tests.unit.guard.running_guard import Guard, guard
 
 VICTIM: Final = 3
 MARKER_MS: Final = 15.0

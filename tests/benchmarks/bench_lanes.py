@@ -10,8 +10,8 @@ from typing import Final
 
 from orchestrator.membership.news.status import EventType
 from tests.benchmarks.figures import Figure, at_least, at_most, percentile
+from tests.benchmarks.harness import Daemon, Devnet, ask_for, group_id, harness, trigger
 from tests.benchmarks.scale import Scale
-from tests.benchmarks.stage import Daemon, Devnet, ask_for, group_id, stage, trigger
 from tests.benchmarks.watching import Seen, Watch, watching
 
 PROOF_BLOCKS: Final = 3
@@ -50,7 +50,7 @@ class Round:
 
 
 class Lanes:
-    """Groups on one stage; each round has new ones."""
+    """Groups on one harness; each round has new ones."""
 
     def __init__(self, devnet: Devnet, daemon: Daemon, watch: Watch) -> None:
         self.devnet = devnet
@@ -105,8 +105,8 @@ class Lanes:
 
 @asynccontextmanager
 async def opened_lanes(directory: Path, *, nodes: int = 3) -> AsyncIterator[Lanes]:
-    """Open a stage with three nodes, or as many as asked for, and watch it."""
-    async with stage(directory, nodes=nodes) as (devnet, daemon), watching(devnet, daemon) as watch:
+    """Open a harness with three nodes, or as many as asked for, and watch it."""
+    async with harness(directory, nodes=nodes) as (devnet, daemon), watching(devnet, daemon) as watch:
         yield Lanes(devnet, daemon, watch)
 
 

@@ -8,8 +8,8 @@ from typing import Any, Final
 
 from tests.benchmarks.bench_lanes import Lanes
 from tests.benchmarks.figures import Figure, at_most
+from tests.benchmarks.harness import harness
 from tests.benchmarks.scale import Scale
-from tests.benchmarks.stage import stage
 from tests.benchmarks.watching import watching
 
 MOST_MS: Final = 50
@@ -36,7 +36,7 @@ async def longest_callbacks(directory: Path, groups: int) -> dict[str, Any]:
     """Let so many groups be created and changed at once; return the longest callbacks, see `watched_daemon`."""
     result = directory / "callbacks.json"
     program = [sys.executable, "-m", "tests.benchmarks.watched_daemon", str(result)]
-    async with stage(directory, program=program) as (devnet, daemon), watching(devnet, daemon) as watch:
+    async with harness(directory, program=program) as (devnet, daemon), watching(devnet, daemon) as watch:
         lanes = Lanes(devnet, daemon, watch)
         daemon.child.process.send_signal(signal.SIGUSR1)
         await lanes.additions(await lanes.groups_of_two(groups))

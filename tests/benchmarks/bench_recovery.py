@@ -1,4 +1,4 @@
-"""How soon a daemon that was killed is back at work: at every point of the crash matrix, few lives at a time."""
+"""How soon a daemon that was killed is back at work: at every point of the crash matrix, few runs at a time."""
 
 import asyncio
 from collections.abc import Sequence
@@ -8,12 +8,12 @@ from typing import Final
 from tests.benchmarks.figures import Figure, at_most, percentile
 from tests.benchmarks.scale import Scale
 from tests.integration.crash.launcher import Point
-from tests.integration.crash.lives import Recovery, Stage, stage
+from tests.integration.crash.two_runs import Harness, Recovery, harness
 from tests.servers.nats_server import NatsServer
 from tests.servers.postgresql_server import PostgreSQLServer
 
 AT_ONCE: Final = 3
-"""Lives on two processors: each waits for blocks most of the time."""
+"""Runs on two processors: each waits for blocks most of the time."""
 
 
 async def measure(directory: Path, scale: Scale) -> list[Figure]:
@@ -37,27 +37,27 @@ async def _on_store(
     await asyncio.to_thread(directory.mkdir)
     recoveries: list[Recovery] = []
     deaths = 0
-    async with stage(directory, nats_url, postgresql) as set_up:
+    async with harness(directory, nats_url, postgresql) as set_up:
         for kind in kinds:
             died, found = await _die_everywhere(set_up, kind)
             deaths += died
             recoveries += found
     seconds = [recovery.seconds for recovery in recoveries]
-    note = f"killed at {deaths} points, {len(seconds)} with work left; {AT_ONCE} lives at once"
+    note = f"killed at {deaths} points, {len(seconds)} with work left; {AT_ONCE} runs at once"
     return [
         Figure("i", f"{name}: back at work after SIGKILL, longest", max(seconds), "s", at_most(2), note),
         Figure("i", f"{name}: back at work after SIGKILL, p50", percentile(seconds, 50), "s"),
     ]
 
 
-async def _die_everywhere(set_up: Stage, kind: str) -> tuple[int, list[Recovery]]:
-    undisturbed = await set_up.live_twice(kind, None)
-    points = sorted({moment.point for moment in undisturbed.first_life if moment.point.number > 0})
+async def _die_everywhere(set_up: Harness, kind: str) -> tuple[int, list[Recovery]]:
+    undisturbed = await set_up.run_twice(kind, None)
+    points = sorted({moment.point for moment in undisturbed.first_run if moment.point.number > 0})
     places = asyncio.Semaphore(AT_ONCE)
 
     async def die_at(point: Point) -> tuple[bool, Recovery | None]:
         async with places:
-            end = await set_up.live_twice(kind, point)
+            end = await set_up.run_twice(kind, point)
             return end.died, end.recovery
 
     async with asyncio.TaskGroup() as tasks:

@@ -18,10 +18,10 @@ from orchestrator.broker.connecting import connect
 from orchestrator.broker.port import Broker
 from orchestrator.store import migrate
 from tests.benchmarks.figures import Figure, at_least, at_most
+from tests.benchmarks.harness import Devnet, group_id, running_devnet, running_queue, trigger, write_config
 from tests.benchmarks.machine import busy_seconds
 from tests.benchmarks.processes import Child, child, orchestrator
 from tests.benchmarks.scale import Scale
-from tests.benchmarks.stage import Devnet, group_id, running_devnet, running_queue, trigger, write_config
 from tests.servers.ports import free_port
 from tests.servers.postgresql_server import PostgreSQLServer
 
@@ -136,39 +136,39 @@ async def measure(directory: Path, scale: Scale) -> list[Figure]:
     for number in (1, scale.replicas):
         folder = directory / str(number)
         folder.mkdir()
-        async with replicas(folder, number) as stage:
-            figures += await _idle(stage, scale.idle_seconds)
-            before = stage.cpu_seconds()
-            seconds[number], spread = await _work(stage, groups)
+        async with replicas(folder, number) as harness:
+            figures += await _idle(harness, scale.idle_seconds)
+            before = harness.cpu_seconds()
+            seconds[number], spread = await _work(harness, groups)
             taken = seconds[number]
             figures.append(Figure("replicas", f"{number}: creations and additions at once", taken, "s", note=note))
-            for who, used in stage.cpu_seconds().items():
+            for who, used in harness.cpu_seconds().items():
                 each = 1000 * (used - before[who]) / (2 * groups)
                 busy = f"{(used - before[who]) / taken:.2f} processors kept busy"
                 name = f"{number}: processor time for a change, {who}"
                 figures.append(Figure("replicas", name, each, "ms", note=busy))
             if number > 1:
                 figures += spread
-                figures += await _death(stage, scale.shared_groups)
+                figures += await _death(harness, scale.shared_groups)
     ratio = seconds[1] / seconds[scale.replicas]
     bound = at_least(TIMES) if enough else None
     name = f"{scale.replicas} replicas against one, throughput"
     return [*figures, Figure("replicas", name, ratio, "times", bound, note)]
 
 
-async def _idle(stage: Replicas, seconds: float) -> list[Figure]:
+async def _idle(harness: Replicas, seconds: float) -> list[Figure]:
     """Count what is asked while there is nothing to do."""
     await asyncio.sleep(5)  # until all have started what they do all the time
-    before = await stage.calls()
-    await stage.rows("SELECT pg_stat_statements_reset()")
+    before = await harness.calls()
+    await harness.rows("SELECT pg_stat_statements_reset()")
     await asyncio.sleep(seconds)
     counted = (
         "SELECT sum(calls), sum(total_exec_time) FROM pg_stat_statements AS s JOIN pg_database AS d ON d.oid = s.dbid "
         "WHERE datname = current_database()"
     )
-    ((statements, milliseconds),) = await stage.rows(counted)
-    calls = [(after - earlier) / seconds for earlier, after in zip(before, await stage.calls(), strict=True)]
-    number, note = len(stage.running), f"{seconds:g} s, blocks of 1 s, three nodes"
+    ((statements, milliseconds),) = await harness.rows(counted)
+    calls = [(after - earlier) / seconds for earlier, after in zip(before, await harness.calls(), strict=True)]
+    number, note = len(harness.running), f"{seconds:g} s, blocks of 1 s, three nodes"
     each = float(statements) / seconds / number
     return [
         Figure("replicas", f"{number} idle: statements for each", each, "1/s", note=note),
@@ -177,18 +177,18 @@ async def _idle(stage: Replicas, seconds: float) -> list[Figure]:
     ]
 
 
-async def _work(stage: Replicas, groups: int) -> tuple[float, list[Figure]]:
+async def _work(harness: Replicas, groups: int) -> tuple[float, list[Figure]]:
     """Create and extend groups; return how long it took, and how the lanes were spread meanwhile."""
     names = [f"work-{number}" for number in range(groups)]
-    done, begun = await stage.succeeded(), time.monotonic()
+    done, begun = await harness.succeeded(), time.monotonic()
     shares: Counter[str] = Counter()
-    await stage.ask(names, "create_group", 0, 2)
-    await stage.ask(names, "add_members", 2, 3)
+    await harness.ask(names, "create_group", 0, 2)
+    await harness.ask(names, "add_members", 2, 3)
     async with asyncio.timeout(PATIENCE_SECONDS):
-        while await stage.succeeded() < done + 2 * groups:
-            shares += await stage.held()
+        while await harness.succeeded() < done + 2 * groups:
+            shares += await harness.held()
             await asyncio.sleep(LOOK_SECONDS)
-    parts = [100 * shares[f"r{place}"] / max(shares.total(), 1) for place in range(1, len(stage.running) + 1)]
+    parts = [100 * shares[f"r{place}"] / max(shares.total(), 1) for place in range(1, len(harness.running) + 1)]
     spread = [
         Figure(
             "replicas", "share of the lanes, the largest", max(parts), "%", note="of all that were held at each look"
@@ -198,22 +198,22 @@ async def _work(stage: Replicas, groups: int) -> tuple[float, list[Figure]]:
     return time.monotonic() - begun, spread
 
 
-async def _death(stage: Replicas, groups: int) -> list[Figure]:
+async def _death(harness: Replicas, groups: int) -> list[Figure]:
     """Kill one while all have lanes, and look who goes on with its."""
     names = [f"death-{number}" for number in range(groups)]
-    done = await stage.succeeded()
-    await stage.ask(names, "create_group", 0, 2)
-    await stage.ask(names, "add_members", 2, 3)
+    done = await harness.succeeded()
+    await harness.ask(names, "create_group", 0, 2)
+    await harness.ask(names, "add_members", 2, 3)
     async with asyncio.timeout(PATIENCE_SECONDS):
-        while not (await stage.held())["r1"]:  # noqa: ASYNC110 - what changes it is another process
+        while not (await harness.held())["r1"]:  # noqa: ASYNC110 - what changes it is another process
             await asyncio.sleep(LOOK_SECONDS)
-        stage.running[0].process.send_signal(signal.SIGKILL)
+        harness.running[0].process.send_signal(signal.SIGKILL)
         struck = time.monotonic()
         query = "SELECT privacy_group_id, token FROM lanes WHERE split_part(holder, '#', 1) = 'r1'"
-        orphans = dict(await stage.rows(query))
+        orphans = dict(await harness.rows(query))
         heirs: dict[str, str] = {}
         while len(heirs) < len(orphans):
-            rows = await stage.rows("SELECT privacy_group_id, token, split_part(holder, '#', 1) FROM lanes")
+            rows = await harness.rows("SELECT privacy_group_id, token, split_part(holder, '#', 1) FROM lanes")
             heirs |= {
                 group: str(heir or "given back")
                 for group, token, heir in rows
@@ -221,7 +221,7 @@ async def _death(stage: Replicas, groups: int) -> list[Figure]:
             }
             await asyncio.sleep(LOOK_SECONDS)
         taken = time.monotonic() - struck
-        while await stage.succeeded() < done + 2 * groups:  # noqa: ASYNC110 - likewise
+        while await harness.succeeded() < done + 2 * groups:  # noqa: ASYNC110 - likewise
             await asyncio.sleep(LOOK_SECONDS)
     counts = Counter(heirs.values())
     note = f"{len(orphans)} lanes of the dead one: " + ", ".join(f"{heir} {n}" for heir, n in sorted(counts.items()))

@@ -12,8 +12,8 @@ from orchestrator.membership.news.status import EventType
 from orchestrator.store import migrate
 from tests.benchmarks.bench_store import fill
 from tests.benchmarks.figures import Figure, at_most
+from tests.benchmarks.harness import OWNER, Devnet, group_id, running_daemon, running_devnet, running_queue
 from tests.benchmarks.scale import Scale
-from tests.benchmarks.stage import OWNER, Devnet, group_id, running_daemon, running_devnet, running_queue
 from tests.fakes.changes import a_change
 
 THE_BOUND: Final = 100_000

@@ -20,7 +20,7 @@ from orchestrator.besu.client.node import Node
 from orchestrator.besu.codec.management_contract import MANAGEMENT_PROXY, Method, encode_add_participants, encode_call
 from orchestrator.besu.versions import native_abi
 from orchestrator.cli.demo.processes import ProcessError
-from tests.benchmarks.stage import OWNER_KEY, Devnet
+from tests.benchmarks.harness import OWNER_KEY, Devnet
 from tests.benchmarks.watching import Watch
 
 MINED_SECONDS = 60.0

@@ -14,7 +14,7 @@ import nats
 from orchestrator.besu.codec.results import Head
 from orchestrator.besu.transport.websocket_client import NodeSocket
 from orchestrator.membership.news.status import EventType
-from tests.benchmarks.stage import Daemon, Devnet
+from tests.benchmarks.harness import Daemon, Devnet
 
 ENDED: Final = frozenset(
     {

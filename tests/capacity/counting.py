@@ -23,11 +23,11 @@ from orchestrator.store.stores.block_watch_store import SqlWatchRecord
 from orchestrator.store.stores.change_store import SqlChangeStore
 from orchestrator.store.stores.outbox_store import SqlOutbox
 from tests.simulation.checks import Checks
+from tests.simulation.fault_profile import FaultProfile, calm
 from tests.simulation.messages import Message, MessageQueue
 from tests.simulation.owner import OwnerClient
 from tests.simulation.replica import Part, Replica
 from tests.simulation.storage import ReplicaDatabase, _Waiting
-from tests.simulation.weather import Weather, calm
 from tests.simulation.wire import Wire
 from tests.simulation.world import Life, LifeClock, World
 
@@ -157,7 +157,7 @@ class _Replica(Replica):
         )
 
 
-class Stage:
+class Harness:
     """The network, the store and the replica.
 
     Args:
@@ -247,6 +247,6 @@ class Stage:
         await asyncio.sleep(1.0)  # until the last status events are published
 
 
-def _calm(nodes: int) -> Weather:
-    weather = calm(nodes)
-    return replace(weather, groups=0, requests=0, block_seconds=BLOCK_SECONDS, validators=min(nodes, 4), relay=True)
+def _calm(nodes: int) -> FaultProfile:
+    profile = calm(nodes)
+    return replace(profile, groups=0, requests=0, block_seconds=BLOCK_SECONDS, validators=min(nodes, 4), relay=True)

@@ -7,7 +7,7 @@ from typing import Final
 
 from orchestrator.engine.audit.comparison import audit
 from orchestrator.store.commits.database import Database
-from tests.capacity.counting import BLOCK_SECONDS, Counts, Stage
+from tests.capacity.counting import BLOCK_SECONDS, Counts, Harness
 from tests.capacity.formulas import (
     ADDITION_BLOCKS,
     AUDIT_MOST_CALLS,
@@ -79,20 +79,20 @@ def measure(size: Size) -> dict[str, Line]:
 async def _measure(size: Size) -> list[Line]:
     load = Load(nodes=size.nodes, groups=size.groups, members=size.members, block_seconds=BLOCK_SECONDS)
     async with Database("sqlite://") as database:
-        stage = Stage(size.nodes, database)
-        await stage.make_groups(size.groups, size.members)
-        stage.start()
-        await stage.pass_blocks(5)
-        before = stage.counts()
-        await stage.pass_blocks(IDLE_BLOCKS)
-        idle = stage.counts().since(before)
+        harness = Harness(size.nodes, database)
+        await harness.make_groups(size.groups, size.members)
+        harness.start()
+        await harness.pass_blocks(5)
+        before = harness.counts()
+        await harness.pass_blocks(IDLE_BLOCKS)
+        idle = harness.counts().since(before)
         lines = [
             Line(name="idle calls of a block", counted=idle.total / idle.blocks, reckoned=load.idle_calls),
             Line(name="idle transactions of a second", counted=idle.transactions / idle.blocks / BLOCK_SECONDS),
         ]
-        before = stage.counts()
-        report = await audit(stage.replica.fleet, stage.groups)
-        audited = stage.counts().since(before)
+        before = harness.counts()
+        report = await audit(harness.replica.fleet, harness.groups)
+        audited = harness.counts().since(before)
         lines.append(
             Line(name="calls of an audit", counted=audited.total, reckoned=min(load.audit_calls, AUDIT_MOST_CALLS))
         )
@@ -101,20 +101,20 @@ async def _measure(size: Size) -> list[Line]:
         )
         places = iter(range(size.groups))
         for name in (FIRST, LATER):
-            lines += await _additions(stage, size, load, [next(places) for _ in range(size.at_once)], name)
-            await stage.pass_blocks(SETTLING_BLOCKS)
-        lines += await _removals(stage, size, load)
+            lines += await _additions(harness, size, load, [next(places) for _ in range(size.at_once)], name)
+            await harness.pass_blocks(SETTLING_BLOCKS)
+        lines += await _removals(harness, size, load)
         if size.per_block:
-            lines += await _sustained(stage, size, places)
+            lines += await _sustained(harness, size, places)
         return lines
 
 
-async def _additions(stage: Stage, size: Size, load: Load, chosen: list[int], name: str) -> list[Line]:
-    before, rows = stage.counts(), await _rows(stage)
+async def _additions(harness: Harness, size: Size, load: Load, chosen: list[int], name: str) -> list[Line]:
+    before, rows = harness.counts(), await _rows(harness)
     for place in chosen:
-        stage.ask(f"add {place}", "add_members", stage.groups[place], [_newcomer(stage, size, place)])
-    await stage.at_rest()
-    found, after = stage.counts().since(before), await _rows(stage)
+        harness.ask(f"add {place}", "add_members", harness.groups[place], [_newcomer(harness, size, place)])
+    await harness.at_rest()
+    found, after = harness.counts().since(before), await _rows(harness)
     held = load.held + chosen[0] / size.nodes
     grown = Load(nodes=size.nodes, groups=round(held * size.nodes), members=1, block_seconds=BLOCK_SECONDS)
     # Nobody has looked at these groups: their history is read from the chain's beginning, without the empty blocks.
@@ -138,29 +138,29 @@ async def _additions(stage: Stage, size: Size, load: Load, chosen: list[int], na
     ]
 
 
-async def _removals(stage: Stage, size: Size, load: Load) -> list[Line]:
-    before = stage.counts()
+async def _removals(harness: Harness, size: Size, load: Load) -> list[Line]:
+    before = harness.counts()
     for place in range(size.at_once):
-        stage.ask(f"remove {place}", "remove_members", stage.groups[place], [_newcomer(stage, size, place)])
-    await stage.at_rest()
-    found = stage.counts().since(before)
+        harness.ask(f"remove {place}", "remove_members", harness.groups[place], [_newcomer(harness, size, place)])
+    await harness.at_rest()
+    found = harness.counts().since(before)
     net = found.total - load.idle_calls * found.blocks
     return [Line(name="removals: calls each", counted=net / size.at_once, reckoned=REMOVAL)]
 
 
-async def _sustained(stage: Stage, size: Size, places: Iterator[int]) -> list[Line]:
+async def _sustained(harness: Harness, size: Size, places: Iterator[int]) -> list[Line]:
     """Ask for additions in each block, and look at the lanes that are held and at how long each takes."""
     held, asked = [], []
     for _ in range(size.blocks):
         for _ in range(size.per_block):
             place = next(places)
             asked.append(f"add {place}")
-            stage.ask(asked[-1], "add_members", stage.groups[place], [_newcomer(stage, size, place)])
-        await stage.pass_blocks(1)
-        ((lanes,),) = await stage.rows("SELECT count(*) FROM lanes WHERE holder IS NOT NULL")
+            harness.ask(asked[-1], "add_members", harness.groups[place], [_newcomer(harness, size, place)])
+        await harness.pass_blocks(1)
+        ((lanes,),) = await harness.rows("SELECT count(*) FROM lanes WHERE holder IS NOT NULL")
         held.append(int(str(lanes)))
-    await stage.at_rest()
-    rows = await stage.rows(
+    await harness.at_rest()
+    rows = await harness.rows(
         "SELECT c.request_id, (max(h.at) - c.created_at) / 1e6 FROM changes c JOIN history h USING (change_id) "
         "GROUP BY c.change_id"
     )
@@ -186,10 +186,10 @@ def _of_each(found: Counts, number: int, name: str) -> list[Line]:
     ]
 
 
-def _newcomer(stage: Stage, size: Size, place: int) -> str:
-    return stage.keys[(place + size.members) % size.nodes]
+def _newcomer(harness: Harness, size: Size, place: int) -> str:
+    return harness.keys[(place + size.members) % size.nodes]
 
 
-async def _rows(stage: Stage) -> dict[str, int]:
-    counted = {table: await stage.rows(f"SELECT count(*) FROM {table}") for table in ROWS}  # noqa: S608 - names above
+async def _rows(harness: Harness) -> dict[str, int]:
+    counted = {table: await harness.rows(f"SELECT count(*) FROM {table}") for table in ROWS}  # noqa: S608 - names above
     return {table: int(str(rows[0][0])) for table, rows in counted.items()}

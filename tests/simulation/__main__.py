@@ -6,10 +6,10 @@ import sys
 import time
 from collections import Counter
 
+from tests.simulation.fault_profile import Family
 from tests.simulation.planted import PLANTED, planted
 from tests.simulation.running import run_seed, run_seeds
 from tests.simulation.scenario import Result
-from tests.simulation.weather import Family
 
 PROGRESS_SECONDS = 5.0
 

@@ -166,7 +166,7 @@ class Checks:
 
     def at_rest(self) -> bool:
         """Whether no change can do anything more by itself."""
-        if self._world.weather.relay and self.rows("SELECT 1 FROM outbox WHERE published_at IS NULL LIMIT 1"):
+        if self._world.profile.relay and self.rows("SELECT 1 FROM outbox WHERE published_at IS NULL LIMIT 1"):
             return False
         states = self.rows("SELECT DISTINCT state FROM changes")
         return all(state in RESTING_FOR_GOOD for (state,) in states)

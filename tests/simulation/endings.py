@@ -67,7 +67,7 @@ class Endings:
         self.check_nodes()
         self._check_changes(done)
         self._check_last_events()
-        if self.world.weather.relay:
+        if self.world.profile.relay:
             self._check_published()
 
     def last_lock(self, group: str) -> bytes | None:
@@ -94,7 +94,7 @@ class Endings:
     def check_nodes(self) -> None:
         """No node stands still for good."""
         for node in self.world.emulation.network.nodes:
-            if node.halted is not None and not self.world.reorganises and not self.world.weather.foreign:
+            if node.halted is not None and not self.world.reorganises and not self.world.profile.foreign:
                 self._broke(f"node {node.number} is halted: {node.halted}")
 
     def _check_together(self, group: str) -> None:
@@ -110,7 +110,7 @@ class Endings:
             seen = state_at(node, group_bytes(group), node.head.number)
             if node.key in truth.state.contract.participants and (seen is None or seen.root != truth.state.root):
                 apart.append(node.number)
-        if apart and not (self.world.weather.foreign and self._is_said(group)):
+        if apart and not (self.world.profile.foreign and self._is_said(group)):
             self._broke(f"nodes {apart} have another state of {group} than the other members")
 
     def _is_said(self, group: str) -> bool:
@@ -122,7 +122,7 @@ class Endings:
     def _check_members(self, group: str) -> None:
         """A group has exactly the members that its requests give, in the order in which they were accepted."""
         truth = self.checks.ledger.truth.last(group)
-        if truth is None or self.world.weather.foreign or group in self.checks.overtaken:
+        if truth is None or self.world.profile.foreign or group in self.checks.overtaken:
             return
         members = set(self.owner.made.get(group, ()))
         for kind, keys, state in self.checks.rows(
@@ -146,7 +146,7 @@ class Endings:
     # --- changes ---------------------------------------------------------------------------------------------------
 
     def _check_changes(self, done: dict[str, list[tuple[str, tuple[str, ...]]]]) -> None:
-        meddled = self.world.weather.foreign
+        meddled = self.world.profile.foreign
         touched = {
             change_id: {(action, key) for action, keys in actions for key in keys}
             for change_id, actions in done.items()

@@ -131,7 +131,7 @@ class Ledger:
             ),
         )
         if carrier.block is None:
-            self._check_rivals(life, carrier)
+            self._check_competing(life, carrier)
             self._check_lock(life, carrier)
         carrier.offered = True
 
@@ -151,7 +151,7 @@ class Ledger:
             "JOIN changes c USING (change_id) WHERE a.raw = ? AND json_extract(a.marker, '$.account') = ''",
             private,
         )
-        if self._world.weather.besu_version != WITHOUT_BUNDLES or not found:
+        if self._world.profile.besu_version != WITHOUT_BUNDLES or not found:
             self._store.broke(life, "has a node sign the marker, which nothing can take back")
             return
         change_id, group, action, node, private_nonce, attempt_id = found[-1]
@@ -170,7 +170,7 @@ class Ledger:
         earlier = self._by_node.get(private)
         if earlier is not None and self._can_be_mined(earlier) and not self._world.reorganises:
             self._store.broke(life, f"sends {action} again while its first marker can be mined")
-        self._check_rivals(life, carrier)
+        self._check_competing(life, carrier)
         self._check_lock(life, carrier)
         # A reorganisation may take a lock back under an addition, which is then mined in vain: under the lock that
         # follows, with the same private nonce, the next attempt has the same bytes.
@@ -186,26 +186,26 @@ class Ledger:
     def _all(self) -> Iterator[Carrier]:
         return itertools.chain(self._carriers.values(), self._by_node.values())
 
-    def _check_rivals(self, life: Life, carrier: Carrier) -> None:
+    def _check_competing(self, life: Life, carrier: Carrier) -> None:
         """Nothing else of ours can be mined that could execute besides: reorganisations put such things back."""
         if self._world.reorganises:
             return
-        for rival in self._open(carrier.group):
-            if rival is carrier or (rival.raw == carrier.raw and not rival.account):
+        for other in self._open(carrier.group):
+            if other is carrier or (other.raw == carrier.raw and not other.account):
                 continue
-            if rival.bundles:
+            if other.bundles:
                 # The node that sent it and the new member would fall back to its bundle (docs/besu.md#stale-bundles).
                 self._store.broke(life, f"broadcasts {carrier.action} while an addition of the group can be mined")
-            elif rival.raw == carrier.raw:
+            elif other.raw == carrier.raw:
                 self._store.broke(life, f"broadcasts a second marker of {carrier.action} while the first can be mined")
-            elif rival.private_nonce != carrier.private_nonce and rival.private_nonce >= self._used(carrier):
-                numbers = f"private nonce {carrier.private_nonce} while {rival.private_nonce} can be mined"
+            elif other.private_nonce != carrier.private_nonce and other.private_nonce >= self._used(carrier):
+                numbers = f"private nonce {carrier.private_nonce} while {other.private_nonce} can be mined"
                 self._store.broke(life, f"broadcasts {carrier.action} with {numbers}")
 
     def _check_lock(self, life: Life, carrier: Carrier) -> None:
         """An addition goes out under its lock: whoever starts after something else happened in the group can see it."""
-        weather = self._world.weather
-        if carrier.action is not Action.ADD or not carrier.bundles or self._world.reorganises or weather.late_replica:
+        profile = self._world.profile
+        if carrier.action is not Action.ADD or not carrier.bundles or self._world.reorganises or profile.late_replica:
             return
         known = self.truth.executed(carrier.group)
         ours = [at for at, (_, record) in enumerate(known) if self._is_lock_of(record.signed.raw, carrier)]
@@ -254,7 +254,7 @@ class Ledger:
                 self._store.broke(None, f"an unlock is mined in block {block.number} while an addition can be")
             if carrier.bundles and not self._world.reorganises:
                 self._check_window(block, carrier)
-            if self._world.weather.losses:
+            if self._world.profile.losses:
                 self._check_repair(block, carrier)
         carrier.block, carrier.executes = block.number, transaction.is_marker
 
@@ -286,7 +286,7 @@ class Ledger:
             if carrier.action is not Action.ADD:
                 return  # an addition of nobody, which unlocks on old versions, whoever has locked
             carrier.stale = True
-            if not self._world.weather.foreign:
+            if not self._world.profile.foreign:
                 self._store.broke(None, f"an addition is mined in block {block.number} without its lock")
             return
         locked_in, _ = known[-1]

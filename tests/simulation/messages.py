@@ -52,9 +52,9 @@ class MessageQueue:
         body = json.dumps({**event, "id": request_id, "data": data}).encode()
         message = Message(request_id, body, expected)
         self.messages.append(message)
-        late = self._world.happens(self._world.weather.late_message)
+        late = self._world.happens(self._world.profile.late_message)
         self._world.loop.call_later(self._world.chance.uniform(0.0, 20.0) if late else 0.0, self._offer, message)
-        if self._world.happens(self._world.weather.duplicate):
+        if self._world.happens(self._world.profile.duplicate):
             self._world.loop.call_later(self._world.chance.uniform(0.0, 40.0), self._offer, message)
 
     async def keep_event(self, life: Life, event_type: str, body: bytes) -> None:
@@ -65,12 +65,12 @@ class MessageQueue:
         """
         await life.moment(f"publishes {event_type}")
         event = json.loads(body)
-        if self._world.happens(self._world.weather.lost_event):
+        if self._world.happens(self._world.profile.lost_event):
             raise BrokerError("the event was lost")
         await asyncio.sleep(self._world.latency())
         self.published.setdefault(event.get("subject", "requests"), []).append(int(event["data"]["sequence"]))
         await life.moment(f"published {event_type}")
-        if self._world.happens(self._world.weather.lost_event):
+        if self._world.happens(self._world.profile.lost_event):
             raise BrokerError("the answer was lost")
 
     @property
@@ -111,7 +111,7 @@ class MessageQueue:
     async def _acknowledge(self, life: Life, message: Message, again: asyncio.TimerHandle) -> None:
         await life.moment(f"acknowledges {message.request_id}")
         self._world.checks.acknowledged(message)
-        if self._world.happens(self._world.weather.lost_ack):
+        if self._world.happens(self._world.profile.lost_ack):
             self._world.say(f"the acknowledgement of {message.request_id} is lost")
             return
         again.cancel()

@@ -57,7 +57,7 @@ class OwnerClient:
     async def add(self, group: str, member: str) -> None:
         """Lock, wait for blocks, add."""
         self.lock(group)
-        await asyncio.sleep(1.5 * self._world.weather.block_seconds)
+        await asyncio.sleep(1.5 * self._world.profile.block_seconds)
         self._send(group, encode_add_participants(self._abi, (member,)), MANAGEMENT_PROXY)
 
     async def meddle(self, group: str, member: str) -> None:
@@ -71,7 +71,7 @@ class OwnerClient:
                 self.write(group)
             case "write twice":
                 self.write(group)
-                await asyncio.sleep(self._world.weather.block_seconds)
+                await asyncio.sleep(self._world.profile.block_seconds)
                 self.write(group)
             case "break in":
                 await self._break_in(group, member)
@@ -92,14 +92,14 @@ class OwnerClient:
         for _ in range(60):
             await asyncio.sleep(0.5)
             if self._is_locked_by_daemon(group):
-                await asyncio.sleep(world.chance.choice((0.0, world.weather.block_seconds)))
+                await asyncio.sleep(world.chance.choice((0.0, world.profile.block_seconds)))
                 if world.stormy and world.chance.random() < 0.5:
                     for life in world.lives.values():
                         life.die("a power cut")
                 world.say(f"another client unlocks {group[:6]}, which the daemon locked")
                 self.unlock(group)
                 if world.chance.random() < 0.5:
-                    await asyncio.sleep(world.weather.block_seconds)
+                    await asyncio.sleep(world.profile.block_seconds)
                     await self.add(group, member) if world.chance.random() < 0.3 else self.write(group)
                 return
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from tests.simulation import mistakes, replay_mistakes
-from tests.simulation.weather import Family
+from tests.simulation.fault_profile import Family
 
 WITHIN_SEEDS: Final = 200
 """In so many seeds of its family a mistake is found."""

@@ -112,7 +112,7 @@ class Replica:
 
     def parts(self, fleet: Fleet, store: SqlChangeStore, outbox: SqlOutbox, clock: LifeClock) -> Sequence[Part]:
         """Return what runs beside intake and lanes."""
-        if not self._world.weather.losses:
+        if not self._world.profile.losses:
             return ()
         auditor = Auditor(fleet, store, outbox, clock, AuditRules(holder=self.name, every_blocks=20))
         return (auditor, Repairer(store, fleet, clock))
@@ -127,7 +127,7 @@ class Replica:
         signer = signer_from_key(OWNER_KEY)
         accounts = Accounts({OWNER: signer}, gas_limit=GAS_LIMIT, gas_price=0)
         new_id = new_ids(clock.now, world.chance.randbytes)
-        rules = ProofRules(proof_blocks=2, confirmations=world.weather.confirmations)
+        rules = ProofRules(proof_blocks=2, confirmations=world.profile.confirmations)
         leases, histories = Leases(clock), SqlHistoryStore(database)
         executor = Executor(
             sending=Sending(
@@ -139,14 +139,14 @@ class Replica:
                 forecaster=Forecaster(fleet, histories, own=store),
                 additions=AdditionsUnderWay(
                     partial(store.changes, UNDER_WAY),
-                    ReplayRules(block_period=timedelta(seconds=world.weather.block_seconds)),
+                    ReplayRules(block_period=timedelta(seconds=world.profile.block_seconds)),
                 ),
                 doubts=doubts_of(
                     fleet, accounts, ManagementCodec(), new_id, BundleSizes(ReplayWork(histories).of_group).of_group
                 ),
                 clock=clock,
                 new_id=new_id,
-                confirmations=world.weather.confirmations,
+                confirmations=world.profile.confirmations,
             ),
             observer=Observer(fleet, ReplayTracker(), rules, clock, BystanderReader(fleet, store.groups)),
             locks=store.locks,
@@ -165,7 +165,7 @@ class Replica:
             queue = LifeQueue(self._queue, life)
             beside = [tasks.create_task(intake.run(queue))]
             beside += [tasks.create_task(part.run()) for part in self.parts(fleet, store, SqlOutbox(database), clock)]
-            if world.weather.relay:
+            if world.profile.relay:
                 relay = Relay(SqlOutbox(database), queue, clock, self.name)
                 beside.append(tasks.create_task(relay.run()))
             await supervisor.run()

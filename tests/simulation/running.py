@@ -11,8 +11,8 @@ from typing import Any
 import structlog
 
 from tests.simulation import virtual_time
+from tests.simulation.fault_profile import Family
 from tests.simulation.scenario import Result, play
-from tests.simulation.weather import Family
 
 CHUNK = 5
 

@@ -11,6 +11,7 @@ from typing import Any
 from orchestrator.store.commits.database import Database
 from tests.simulation.checks import Checks
 from tests.simulation.endings import Endings
+from tests.simulation.fault_profile import Family, FaultProfile, draw
 from tests.simulation.ledger import WITHOUT_BUNDLES
 from tests.simulation.messages import MessageQueue
 from tests.simulation.owner import OwnerClient
@@ -19,7 +20,6 @@ from tests.simulation.replica import Replica
 from tests.simulation.thief import Thief
 from tests.simulation.traffic import Application, send_pairs
 from tests.simulation.visitors import Visitors
-from tests.simulation.weather import Family, Weather, draw
 from tests.simulation.world import World
 
 PATIENCE_SECONDS = 3600.0
@@ -60,10 +60,10 @@ async def play(seed: int, family: Family, errors: list[str], *, trace: bool = Fa
         trace: Whether to print what happens.
     """
     chance = Random(seed)  # noqa: S311 - it hides nothing
-    weather = draw(chance, family)
+    profile = draw(chance, family)
     async with Database("sqlite://") as database:
-        world = World(seed, weather, chance, database, trace=trace)
-        world.say(str(weather))
+        world = World(seed, profile, chance, database, trace=trace)
+        world.say(str(profile))
         world.checks = checks = Checks(world, database, errors)
         queue = MessageQueue(world)
         scenario = Scenario(world, queue)
@@ -103,12 +103,12 @@ class Scenario:
         self._queue = queue
         self._owner = OwnerClient(world)
         self._application = Application(world)
-        self._weather: Weather = world.weather
-        names = [f"r{number}" for number in range(1, world.weather.replicas + 1)]
+        self._profile: FaultProfile = world.profile
+        names = [f"r{number}" for number in range(1, world.profile.replicas + 1)]
         self.replicas = [Replica(world, queue, name) for name in names]
         self._keys = [node.key for node in world.emulation.network.nodes]
         self._stranger = base64.b64encode(world.chance.randbytes(32)).decode()
-        self.groups = tuple(base64.b64encode(world.chance.randbytes(32)).decode() for _ in range(world.weather.groups))
+        self.groups = tuple(base64.b64encode(world.chance.randbytes(32)).decode() for _ in range(world.profile.groups))
         self._endings = Endings(
             world=world,
             checks=world.checks,
@@ -128,20 +128,20 @@ class Scenario:
         await self._set_up()
         for replica in self.replicas:
             world.spawn(replica.run())
-        asking = world.spawn(self._visitors.ask() if self._weather.shared else self._ask())
+        asking = world.spawn(self._visitors.ask() if self._profile.shared else self._ask())
         self._faulty = [world.spawn(self._make_faults())]
-        if self._weather.foreign:
+        if self._profile.foreign:
             self._faulty.append(world.spawn(self._meddle()))
-        if self._weather.writes:
-            write = self._application.write_at_pace if self._weather.shared else self._application.write
+        if self._profile.writes:
+            write = self._application.write_at_pace if self._profile.shared else self._application.write
             self._faulty.append(world.spawn(write(self.groups)))
-        if self._weather.losses:
+        if self._profile.losses:
             self._faulty.append(world.spawn(self._thief.run()))
-        if self._weather.public_traffic:
+        if self._profile.public_traffic:
             self._faulty.append(world.spawn(send_pairs(world)))
-        if self._weather.operator:
+        if self._profile.operator:
             self._faulty.append(world.spawn(operate(world, self.replicas)))
-        await self._watch(self._weather.storm_seconds, lambda: False)
+        await self._watch(self._profile.storm_seconds, lambda: False)
         await asking
         await self._mend()
         await self._watch(PATIENCE_SECONDS, lambda: not self._queue.unsettled and world.checks.at_rest())
@@ -149,7 +149,7 @@ class Scenario:
             left = [message.request_id for message in self._queue.unsettled]
             world.checks.broke(None, f"not at rest: messages {left}, changes {world.checks.unfinished()}")
             return
-        await asyncio.sleep(4 * self._weather.block_seconds)
+        await asyncio.sleep(4 * self._profile.block_seconds)
         self._endings.check()
 
     async def _watch(self, seconds: float, done: Callable[[], bool]) -> None:
@@ -163,12 +163,12 @@ class Scenario:
     async def _make_blocks(self) -> None:
         while True:
             wake_at = self._world.advance() or 0.0
-            await asyncio.sleep(min(max(wake_at - self._world.loop.time(), 0.001), self._weather.block_seconds))
+            await asyncio.sleep(min(max(wake_at - self._world.loop.time(), 0.001), self._profile.block_seconds))
 
     async def _set_up(self) -> None:
         world = self._world
         for number, group in enumerate(self.groups):
-            if self._weather.shared:
+            if self._profile.shared:
                 self._owner.create(group, (self._keys[number],), through=number + 1)
             elif world.chance.random() < 0.6:
                 members = tuple(self._keys[: world.chance.randint(1, len(self._keys))])
@@ -178,14 +178,14 @@ class Scenario:
                 self._queue.publish(
                     f"create-{number}", {"kind": "create_group", "privacy_group_id": group, "members": list(members)}
                 )
-        await asyncio.sleep(2.5 * self._weather.block_seconds)
+        await asyncio.sleep(2.5 * self._profile.block_seconds)
 
     # --- requests --------------------------------------------------------------------------------------------------
 
     async def _ask(self) -> None:
-        world, busy = self._world, self._weather.busy
+        world, busy = self._world, self._profile.busy
         kinds = ("add_members",) * (2 if busy else 4) + ("remove_members", "set_members", "unlock_group")
-        for number in range(self._weather.requests):
+        for number in range(self._profile.requests):
             await asyncio.sleep(world.chance.choice((0.0, 0.1, 0.5 if busy else world.chance.uniform(0, 15))))
             group = self.groups[0] if busy else world.chance.choice(self.groups)
             kind = world.chance.choice(kinds)
@@ -200,7 +200,7 @@ class Scenario:
                 data["deadline_seconds"] = world.chance.choice((5, 30, 120))
             world.say(f"asked: ask-{number} {data}")
             self._queue.publish(f"ask-{number}", data, expected=self._exists(group))
-            if world.happens(self._weather.away):
+            if world.happens(self._profile.away):
                 self._faulty.append(world.spawn(self._fault("node_down", world.chance.choice((2.0, 10.0, 30.0)))))
 
     def _some_keys(self) -> list[str]:
@@ -220,9 +220,9 @@ class Scenario:
 
     async def _make_faults(self) -> None:
         world = self._world
-        kinds = self._weather.timed
+        kinds = self._profile.timed
         while kinds:
-            await asyncio.sleep(world.chance.expovariate(1 / self._weather.pause_seconds))
+            await asyncio.sleep(world.chance.expovariate(1 / self._profile.pause_seconds))
             kind = world.chance.choice(kinds)
             seconds = world.chance.choice((0.5, 5.0, 15.0))
             world.say(f"fault: {kind} for {seconds:g} s")
@@ -231,7 +231,7 @@ class Scenario:
     async def _fault(self, kind: str, seconds: float) -> None:
         world = self._world
         network, api = world.emulation.network, world.emulation.apis[0]
-        number = world.chance.randint(1, self._weather.nodes)
+        number = world.chance.randint(1, self._profile.nodes)
         replica = world.chance.choice(self.replicas)
         match kind:
             case "node_down":
@@ -252,7 +252,7 @@ class Scenario:
             case "gridlock":
                 await self._until_added()
                 network.congested = True
-                await asyncio.sleep(GRIDLOCK_BLOCKS * self._weather.block_seconds)
+                await asyncio.sleep(GRIDLOCK_BLOCKS * self._profile.block_seconds)
                 network.congested = False
             case "pool_cut" | "blocks_cut" | "isolated":
                 node = network.nodes[number - 1]
@@ -262,7 +262,7 @@ class Scenario:
             case "pool_lost":
                 network.drop_pending()
             case "reorganisation":
-                depth = min(self._weather.confirmations, network.chain.head.number - 1)
+                depth = min(self._profile.confirmations, network.chain.head.number - 1)
                 if depth > 0:
                     world.advance()
                     drop = world.chance.random() < 0.3
@@ -284,7 +284,7 @@ class Scenario:
             self._world.advance()
             if any(found.history_key is not None for found in self._world.emulation.network.pool.pending()):
                 return
-            await asyncio.sleep(self._weather.block_seconds / 20)
+            await asyncio.sleep(self._profile.block_seconds / 20)
 
     def _cut(self, number: int) -> None:
         for frames in self._world.sockets.get(number, []):
@@ -303,17 +303,17 @@ class Scenario:
         for task in self._faulty:
             task.cancel()
         api = world.emulation.apis[0]
-        for number in range(1, self._weather.nodes + 1):
+        for number in range(1, self._profile.nodes + 1):
             api.call("devnet_setNode", [number, True])
             api.call("devnet_setEnclave", [number, True])
             api.call("devnet_setPropagation", [number, True, True])
         api.call("devnet_setCongested", [False])
-        await asyncio.sleep(2 * self._weather.block_seconds)
-        if self._weather.besu_version == WITHOUT_BUNDLES:
+        await asyncio.sleep(2 * self._profile.block_seconds)
+        if self._profile.besu_version == WITHOUT_BUNDLES:
             # A node's marker that only followers' pools keep is neither mined nor taken back: a person restarts all.
             world.emulation.network.drop_pending()
         for group in self.groups:
-            if self._weather.foreign and self._locked_by_owner(group):
+            if self._profile.foreign and self._locked_by_owner(group):
                 self._owner.unlock(group)
 
     def _locked_by_owner(self, group: str) -> bool:

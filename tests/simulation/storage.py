@@ -39,13 +39,13 @@ class ReplicaDatabase(Database):
         self.news = self._shared.news
 
     async def write(self, unit: Unit[T], *, key: str | None = None) -> T:
-        world, weather = self._world, self._world.weather
+        world, profile = self._world, self._world.profile
         name = name_of(unit)
         await self._life.moment(f"store {name}")
-        if not world.store_up or world.happens(weather.store_refusal):
+        if not world.store_up or world.happens(profile.store_refusal):
             await asyncio.sleep(0.01)
             raise StoreUnavailableError(f"{name} was refused")
-        if world.happens(weather.store_late):
+        if world.happens(profile.store_late):
             seconds = UNIT_SECONDS + world.chance.uniform(-5.0, 10.0)
             world.say(f"{self._life.name}: {name} is held up for {seconds:.1f} s")
             world.loop.call_later(seconds, self._commit, [_Waiting(Job(unit, key), world.loop.create_future())])
@@ -55,7 +55,7 @@ class ReplicaDatabase(Database):
         await self._life.moment(f"store did {name}")
         if outcome.error is not None:
             raise outcome.error
-        if world.happens(weather.store_lost_answer):
+        if world.happens(profile.store_lost_answer):
             world.say(f"{self._life.name}: the answer to {name} is lost")
             raise StoreUnavailableError(f"the answer to {name} was lost")
         value: T = outcome.value
@@ -95,7 +95,7 @@ class ReplicaDatabase(Database):
     async def read(self, unit: Callable[[sa.Connection], T]) -> T:
         world = self._world
         await self._life.moment(f"store {name_of(unit)}")
-        if not world.store_up or world.happens(world.weather.store_refusal):
+        if not world.store_up or world.happens(world.profile.store_refusal):
             raise StoreUnavailableError(f"{name_of(unit)} was refused")
         await asyncio.sleep(world.latency())
         return await self._shared.read(unit)

@@ -42,7 +42,7 @@ class Thief:
         world = self._world
         beside = self._found()
         while True:
-            await asyncio.sleep(world.weather.block_seconds / LOOKS_PER_BLOCK)
+            await asyncio.sleep(world.profile.block_seconds / LOOKS_PER_BLOCK)
             world.advance()
             addition = next((one for one in world.emulation.network.pool.pending() if self._is_addition(one)), None)
             if addition is None:
@@ -68,7 +68,7 @@ class Thief:
         before = self._members(group)
         self._send(beside, encode_call(Method.LOCK))
         while (newcomers := self._members(group) - before) == set():
-            await asyncio.sleep(world.weather.block_seconds / LOOKS_PER_BLOCK)
+            await asyncio.sleep(world.profile.block_seconds / LOOKS_PER_BLOCK)
             world.advance()
         world.say(f"another client adds {len(newcomers)} members of {group[:6]} to {beside[:6]}")
         self._send(beside, encode_add_participants(self._abi, tuple(sorted(newcomers))))

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from orchestrator.besu.client.signers import signer_from_key
 from orchestrator.devnet.chain.public_signing import sign_public_transaction, signing_account
 from orchestrator.devnet.errors import RpcError
+from tests.simulation.fault_profile import Pace
 from tests.simulation.sending import send, signed
-from tests.simulation.weather import Pace
 from tests.simulation.world import World
 
 SENDER_KEY = "c87509a1c067bbde78beb793e6fa76530b6382a4c0241e5e4a9ec0a0f44dc0d3"
@@ -22,9 +22,9 @@ async def send_pairs(world: World) -> None:
     """Send two transfers of one account at once, now and then, for ever."""
     account = signing_account(bytes.fromhex(SENDER_KEY))
     while True:
-        await asyncio.sleep(world.chance.expovariate(1 / (4 * world.weather.block_seconds)))
+        await asyncio.sleep(world.chance.expovariate(1 / (4 * world.profile.block_seconds)))
         world.advance()
-        api = world.emulation.apis[world.chance.randrange(world.weather.nodes)]
+        api = world.emulation.apis[world.chance.randrange(world.profile.nodes)]
         mined = world.emulation.network.chain.account(account.address).account_nonce
         for account_nonce in (mined, mined + 1):
             transfer = sign_public_transaction(
@@ -58,7 +58,7 @@ class Application:
         """Write to each group about once a block, for ever: a replay of one then runs over blocks of the others."""
         world = self._world
         while True:
-            await asyncio.sleep(world.chance.uniform(0.5, 1.5) * world.weather.block_seconds)
+            await asyncio.sleep(world.chance.uniform(0.5, 1.5) * world.profile.block_seconds)
             for group in groups:
                 self._write_once(group)
 
@@ -66,8 +66,8 @@ class Application:
         """Write to each group at its own pace, for ever: some groups fill runs of blocks, others leave gaps in them."""
         world = self._world
         while True:
-            await asyncio.sleep(world.weather.block_seconds)
-            for group, pace in zip(groups, world.weather.paces, strict=True):
+            await asyncio.sleep(world.profile.block_seconds)
+            for group, pace in zip(groups, world.profile.paces, strict=True):
                 if self._is_due(group, pace):
                     self._write_once(group)
 

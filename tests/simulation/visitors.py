@@ -30,7 +30,7 @@ class Visitors:
     async def ask(self) -> None:
         """Ask for all changes of one simulation."""
         world = self._world
-        while self._asked < world.weather.requests:
+        while self._asked < world.profile.requests:
             group = world.chance.choice(self._groups)
             members = self._members(group)
             founder = self._keys[self._groups.index(group)]
@@ -59,7 +59,7 @@ class Visitors:
 
     async def _join(self, group: str, key: str) -> None:
         self._publish("add_members", group, key)
-        if self._world.weather.losses and self._world.chance.random() < 0.7:
+        if self._world.profile.losses and self._world.chance.random() < 0.7:
             # They wait behind the addition: when that gets lost and parks, they come before its repair.
             self._publish("remove_members", group, key)
             if self._world.chance.random() < 0.5:
@@ -73,4 +73,4 @@ class Visitors:
         self._asked += 1
 
     async def _pause(self, fewest: float, most: float) -> None:
-        await asyncio.sleep(self._world.chance.uniform(fewest, most) * self._world.weather.block_seconds)
+        await asyncio.sleep(self._world.chance.uniform(fewest, most) * self._world.profile.block_seconds)

@@ -70,7 +70,7 @@ class Wire:
                 await asyncio.sleep(0.1)
 
     async def _exchange_once(self, calls: Sequence[Call], timeout: float) -> list[Answer]:
-        world, weather = self._world, self._world.weather
+        world, profile = self._world, self._world.profile
         what = next((call for call in calls if call.method in SENDS), calls[0])
         sends = what.method in SENDS
         await self._life.moment(f"{self.url} {what.method}")
@@ -85,13 +85,13 @@ class Wire:
         )
         if fault is not None:
             await self._meet(fault, timeout)
-        if world.happens(weather.refusal):
+        if world.happens(profile.refusal):
             raise HttpStatusError(f"{self.url} answered 503", status=503)
-        if world.happens(weather.lost_request):
+        if world.happens(profile.lost_request):
             world.say(f"{self.url} loses the request")
             raise ConnectionLostError(f"the connection to {self.url} broke")
         silence, place = world.proxy.pass_on(self.url, calls) if world.proxy is not None else (None, 0)
-        late = world.happens(weather.late_request)
+        late = world.happens(profile.late_request)
         delay = world.chance.uniform(timeout, 3 * timeout) if late else 0.0
         late = late or silence is Silence.LATE_ANSWER
         at_node = self._at_node(calls, delay, lags=silence is Silence.LATE_REPLICA)
@@ -103,7 +103,7 @@ class Wire:
         await self._life.moment(f"{self.url} answers {what.method}")
         if fault is not None and fault.kind in (FaultKind.LOST, FaultKind.HALF):
             raise ConnectionLostError(f"the connection to {self.url} broke")
-        if answers is None or silence is Silence.LOST_ANSWER or world.happens(weather.lost_answer):
+        if answers is None or silence is Silence.LOST_ANSWER or world.happens(profile.lost_answer):
             world.say(f"{self.url} loses the answer to {what.method}")
             raise ConnectionLostError(f"the connection to {self.url} broke")
         if silence is Silence.NULL:
@@ -148,7 +148,7 @@ class Wire:
             return None
         if lags:
             return max(self._api.node.head.number - PROXY_LAG_BLOCKS, 0)
-        if not world.happens(world.weather.late_replica):
+        if not world.happens(world.profile.late_replica):
             return None
         return max(self._api.node.head.number - world.chance.randint(1, 3), 0)
 
@@ -159,7 +159,7 @@ class Wire:
             return replace(answer, result=lateness.answered(self._api, call, answer.result, known))
         if call.method == "priv_getTransactionReceipt" and answer.result is not None and self._world.stormy:
             chain = self._world.emulation.network.chain
-            seconds = self._world.weather.late_receipts[self._api.node.number - 1]
+            seconds = self._world.profile.late_receipts[self._api.node.number - 1]
             if self._world.loop.time() < chain.arrived_at(int(answer.result["blockNumber"], 16)) + seconds:
                 return replace(answer, result=None)
         return answer

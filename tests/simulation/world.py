@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from orchestrator.devnet.config import DevnetConfig
 from orchestrator.devnet.emulation import Emulation
 from orchestrator.store.commits.database import Database
+from tests.simulation.fault_profile import FaultProfile
 from tests.simulation.proxy import Proxy
-from tests.simulation.weather import Weather
 
 if TYPE_CHECKING:
     from tests.simulation.checks import Checks
@@ -29,7 +29,7 @@ class World:
 
     Args:
         seed: Of everything that is left to chance.
-        weather: What goes wrong.
+        profile: What goes wrong.
         chance: The one source of chance.
         database: The store, in memory.
         trace: Whether to print what happens.
@@ -42,7 +42,7 @@ class World:
     def __init__(
         self,
         seed: int,
-        weather: Weather,
+        profile: FaultProfile,
         chance: Random,
         database: Database,
         *,
@@ -51,25 +51,25 @@ class World:
         bundle_limit_bytes: int | None = None,
     ) -> None:
         self.seed = seed
-        self.weather = weather
+        self.profile = profile
         self.chance = chance
         self.database = database
         self.trace = trace
         self.stormy = True
-        self.reorganises = "reorganisation" in weather.timed
-        self.clocks_jump = "clock_jump" in weather.timed
+        self.reorganises = "reorganisation" in profile.timed
+        self.clocks_jump = "clock_jump" in profile.timed
         self.store_up = True
         self.events = 0
         self.loop = asyncio.get_running_loop()
         config = DevnetConfig(
-            nodes=weather.nodes,
-            validators=weather.validators,
-            besu_version=weather.besu_version,
-            gossip_ms=weather.gossip_ms,
-            block_period_seconds=weather.block_seconds,
-            replay_ms_per_transaction=weather.replay_ms,
-            addition_ms=weather.addition_ms,
-            fixed_marker_key=weather.public_traffic,
+            nodes=profile.nodes,
+            validators=profile.validators,
+            besu_version=profile.besu_version,
+            gossip_ms=profile.gossip_ms,
+            block_period_seconds=profile.block_seconds,
+            replay_ms_per_transaction=profile.replay_ms,
+            addition_ms=profile.addition_ms,
+            fixed_marker_key=profile.public_traffic,
             enclave=enclave,
             bundle_limit_bytes=bundle_limit_bytes,
             seed=seed,
@@ -110,7 +110,7 @@ class World:
         self.say("--- everything is mended")
         self.stormy = False
         self.store_up = True
-        self.weather = replace(self.weather, timed=())
+        self.profile = replace(self.profile, timed=())
 
 
 @dataclass(slots=True)
@@ -145,10 +145,10 @@ class Life:
         self.check()
         if world.trace:
             world.say(f"{self.name}: {what}")
-        if world.happens(world.weather.crash):
+        if world.happens(world.profile.crash):
             self.die(what)
             self.check()
-        if world.happens(world.weather.freeze):
+        if world.happens(world.profile.freeze):
             seconds = world.chance.uniform(1.0, world.chance.choice((10.0, 25.0, LONGEST_FREEZE_SECONDS)))
             world.say(f"{self.name} stands still for {seconds:.1f} s")
             self.thawed.clear()

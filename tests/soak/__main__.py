@@ -150,20 +150,20 @@ async def soak(minutes: float, seed: int, folder: Path, replicas: int) -> list[s
         folder: For logs and configurations.
         replicas: How many daemons.
     """
-    async with stage(folder, Random(seed), replicas) as (running, engine, broker):  # noqa: S311 - repeatable, not secret
+    async with harness(folder, Random(seed), replicas) as (running, engine, broker):  # noqa: S311 - repeatable, not secret
         around, chance = running.around, running.around.chance
         requester = Requester(broker, running.ledger, around.devnet, chance, running.groups)
         async with asyncio.TaskGroup() as tasks:
             daemons = [tasks.create_task(replica.run()) for replica in running.replicas]
             others = [tasks.create_task(running.ledger.run()), tasks.create_task(running.tell())]
             asking = [tasks.create_task(requester.run(group)) for group in list(running.groups)]
-            weather = [tasks.create_task(running.strike(names)) for names in (STRIKING[::2], STRIKING[1::2])]
-            weather.append(tasks.create_task(running.kill()))
+            striking = [tasks.create_task(running.strike(names)) for names in (STRIKING[::2], STRIKING[1::2])]
+            striking.append(tasks.create_task(running.kill()))
             await asyncio.sleep(minutes * 60)
             say("healing, and waiting until nothing moves any more")
             requester.stopping.set()
             running.over.set()
-            await asyncio.wait(weather)
+            await asyncio.wait(striking)
             await asyncio.to_thread(around.nats.start)
             if around.postgresql is not None:
                 await asyncio.to_thread(around.postgresql.start)
@@ -192,7 +192,7 @@ async def _cancelled(tasks: list[asyncio.Task[None]]) -> None:
 
 
 @contextlib.asynccontextmanager
-async def stage(
+async def harness(
     folder: Path, chance: Random, number_of_replicas: int
 ) -> AsyncIterator[tuple[Soak, sa.Engine, NatsBroker]]:
     """Start the servers and nodes, and set up what will run on them."""
@@ -242,7 +242,7 @@ async def roll(minutes: float, seed: int, folder: Path, replicas: int) -> list[s
         postgresql = servers.enter_context(PostgreSQLServer())
         url = postgresql.url_of(postgresql.create_database())
         migrate(url)
-        async with rolling.stage(
+        async with rolling.harness(
             folder, chance, store_url=url, queue_url=queue.url, replicas=replicas, groups=ROLLING_GROUPS
         ) as running:
             until = time.monotonic() + minutes * 60

@@ -83,7 +83,7 @@ class Watch:
 
 
 @dataclass(slots=True)
-class Stage:
+class Harness:
     """Replicas at work, and what they work on.
 
     Attributes:
@@ -165,7 +165,7 @@ class Stage:
 
 
 @contextlib.asynccontextmanager
-async def stage(
+async def harness(
     folder: Path,
     chance: Random,
     *,
@@ -176,7 +176,7 @@ async def stage(
     copies: int = 1,
     lease_seconds: float = LEASE_SECONDS,
     changed: Callable[[int, str], str] = lambda _, configuration: configuration,
-) -> AsyncIterator[Stage]:
+) -> AsyncIterator[Harness]:
     """Run replicas on a migrated store and a queue, with groups whose changes are asked for all the time.
 
     Args:
@@ -208,7 +208,7 @@ async def stage(
             ledger, watch = Ledger(engine), Watch(engine)
             asked = [Group(base64.b64encode(chance.randbytes(32)).decode()) for _ in range(groups)]
             requester = Requester(broker, ledger, devnet, chance, asked)
-            running = Stage(devnet, engine, broker, queue_url, daemons, asked, ledger, watch, requester)
+            running = Harness(devnet, engine, broker, queue_url, daemons, asked, ledger, watch, requester)
             beside = [tasks.create_task(daemon.run()) for daemon in daemons]
             try:
                 for daemon in daemons:
@@ -234,11 +234,11 @@ def _configured(folder: Path, number: int, devnet: Devnet) -> Path:
     return path
 
 
-async def restart_each(running: Stage, between: Sequence[Callable[[], Awaitable[object]]] = ()) -> list[str]:
+async def restart_each(running: Harness, between: Sequence[Callable[[], Awaitable[object]]] = ()) -> list[str]:
     """Restart the replicas one after the other, each while it holds lanes; returns what was seen wrong.
 
     Args:
-        running: The stage.
+        running: The harness.
         between: What is done after each restart.
     """
     problems = []

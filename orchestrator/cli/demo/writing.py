@@ -11,7 +11,7 @@ from typing import Final
 from eth_hash.auto import keccak
 
 from orchestrator.besu import HttpNode, Node, PrivateReceipt, PrivateTransaction, open_session, sign_private_transaction
-from orchestrator.cli.demo.stage import CHAIN_ID
+from orchestrator.cli.demo.environment import CHAIN_ID
 
 ACCOUNTS: Final = 20
 _APPLICATION: Final = "0x00000000000000000000000000000000000a9911"

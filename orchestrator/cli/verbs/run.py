@@ -162,9 +162,9 @@ def demo(
 
     A member is added to a group with a history, and proven in sync.
     """
-    from orchestrator.cli.demo.story import tell
+    from orchestrator.cli.demo.main_job import run_demo
 
-    raise typer.Exit(tell(keep=keep, directory=directory))
+    raise typer.Exit(run_demo(keep=keep, directory=directory))
 
 
 def load(path: Path) -> "Config":

@@ -12,7 +12,7 @@ from typing import Any
 
 from orchestrator.devnet import Devnet
 from tests.contract.devnet.comparison import Comparison
-from tests.contract.devnet.own_markers import Stagehand
+from tests.contract.devnet.own_markers import ScriptDriver
 from tests.contract.devnet.recording import SENDING, Exchange, Recording, needed_head
 
 MEETING_SECONDS = 70.0
@@ -67,7 +67,7 @@ def _steps(exchanges: tuple[Exchange, ...]) -> Iterator[list[Exchange]]:
     yield step
 
 
-class FaultStagehand(Stagehand):
+class FaultDriver(ScriptDriver):
     """Does to the enclaves what the recording says was done."""
 
     def __init__(self, recording: Recording, devnet: Devnet, comparison: Comparison) -> None:
@@ -83,10 +83,10 @@ class FaultStagehand(Stagehand):
         if exchange.method in SENDING and isinstance(exchange.result, str) and not self._block_known(exchange):
             later = self._recording.exchanges[at + 1 :]
             counts = [item for item in later[:1] if item.method == COUNT and item.params == self._counted_before(at)]
-            rival = next((item for item in later[1:2] if item.method in SENDING and self._block_known(item)), None)
-            if rival is not None and counts and counts[0].result == self._recording.exchanges[at - 1].result:
-                self.rivals.add(rival.result)
-                return needed_head(self._recording, rival)
+            competitor = next((item for item in later[1:2] if item.method in SENDING and self._block_known(item)), None)
+            if competitor is not None and counts and counts[0].result == self._recording.exchanges[at - 1].result:
+                self.competing.add(competitor.result)
+                return needed_head(self._recording, competitor)
         return needed_head(self._recording, exchange)
 
     def _block_known(self, exchange: Exchange) -> bool:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from tests.fakes.replay_model import Marker
-from tests.unit.devnet.histories import FOUNDERS, NODES, Stage
+from tests.unit.devnet.histories import FOUNDERS, NODES, Harness
 
 Transaction: TypeAlias = tuple[str, int, tuple[str, ...]]
 
@@ -29,9 +29,9 @@ class MeasuredModel:
         self._transactions: dict[Marker, Transaction] = {}
         self._offers: dict[tuple[str, str, int], Any] = {}
 
-    def follow(self, stage: Stage) -> None:
-        """Import the newest block of a stage, and note what each node would bundle after it."""
-        number, block = len(stage.chain) - 1, stage.chain[-1]
+    def follow(self, harness: Harness) -> None:
+        """Import the newest block of a harness, and note what each node would bundle after it."""
+        number, block = len(harness.chain) - 1, harness.chain[-1]
         mined = [(marker.sent.group, self.transaction(marker)) for marker in block.markers]
         self._module.CHAIN[number] = mined
         if not block.replayable:
@@ -44,7 +44,7 @@ class MeasuredModel:
                 self._nodes[name].bundles[transaction] = self._offers[sent.sender, sent.group, sent.head]
         for node in self._nodes.values():
             node.block(number, mined)
-        for name, node in stage.model.items():
+        for name, node in harness.model.items():
             for group in FOUNDERS:
                 self._offers.setdefault((name, group, node.head), self._nodes[name].bundle(group, node.head))
 
@@ -61,9 +61,9 @@ class MeasuredModel:
         """Whether a node stands for good."""
         return bool(self._nodes[node].halted)
 
-    def roots(self, stage: Stage) -> Iterator[tuple[object, tuple[str, tuple[Transaction, ...]]]]:
+    def roots(self, harness: Harness) -> Iterator[tuple[object, tuple[str, tuple[Transaction, ...]]]]:
         """The emulated and the model's root of every node, group and block, each with its group."""
         for name in NODES:
             for group in FOUNDERS:
-                for block in range(stage.model[name].head + 1):
-                    yield (group, stage.root(name, group, block)), (group, self._nodes[name].root_at(group, block))
+                for block in range(harness.model[name].head + 1):
+                    yield (group, harness.root(name, group, block)), (group, self._nodes[name].root_at(group, block))

@@ -131,11 +131,11 @@ def _funded(exchanges: list[Exchange]) -> dict[str, int]:
     return {_stand_in(sender).address: FUNDED_WEI for sender in paying}
 
 
-class Stagehand:
+class ScriptDriver:
     """Does what the recording's script did between the exchanges.
 
     Attributes:
-        rivals: PMTs of which one other with the same private nonce is in the same block: chance tells which executes.
+        competing: PMTs beside which another of the same private nonce is in the block: chance tells which executes.
     """
 
     def __init__(self, recording: Recording, devnet: Devnet, comparison: Comparison) -> None:
@@ -154,10 +154,10 @@ class Stagehand:
             if exchange.method == "eth_getTransactionReceipt" and exchange.result is not None
         }
         self._signed_at: dict[tuple[str, int], bytes] = {}
-        self.rivals: set[str] = set()
+        self.competing: set[str] = set()
 
     def needed_head(self, exchange: Exchange) -> int:
-        """The head that the network must have had; rivals for one place wait until the last of them was sent."""
+        """The head that the network must have had; what competes for a place waits until the last was sent."""
         if exchange.method != SEND or exchange.result is None:
             return needed_head(self._recording, exchange)
         sender = _decoded(exchange).sender

@@ -13,8 +13,8 @@ from orchestrator.devnet import Devnet
 from orchestrator.devnet.accounts import validator_address_of
 from orchestrator.devnet.encoding import to_json
 from tests.contract.devnet.comparison import Comparison
-from tests.contract.devnet.enclave_faults import WAITED_SECONDS, FaultStagehand
-from tests.contract.devnet.own_markers import Stagehand
+from tests.contract.devnet.enclave_faults import WAITED_SECONDS, FaultDriver
+from tests.contract.devnet.own_markers import ScriptDriver
 from tests.contract.devnet.recording import Exchange, Recording, first_head
 
 FRAME_TIMEOUT_SECONDS = 60.0
@@ -87,21 +87,21 @@ class Player:
         validators = frozenset(validator_address_of(node) for node in (1, 2, 3))
         self._comparison = Comparison(validators, any_order=recording.has_events)
         self._sockets: dict[tuple[int, str | None], _Socket] = {}
-        stagehand = FaultStagehand if recording.has_events else Stagehand
-        self._stagehand = stagehand(recording, devnet, self._comparison)
+        driver = FaultDriver if recording.has_events else ScriptDriver
+        self._driver = driver(recording, devnet, self._comparison)
 
     async def play(self) -> None:
         """Play every exchange in order."""
         if self._recording.has_own_markers:
-            await self._stagehand.begin()
+            await self._driver.begin()
         else:
             await self._mine_to(first_head(self._recording))
         async with aiohttp.ClientSession() as session:
             for exchange in self._recording.exchanges:
-                await self._stagehand.before(exchange)
+                await self._driver.before(exchange)
                 if exchange.event is not None:
                     continue
-                await self._mine_to(self._stagehand.needed_head(exchange))
+                await self._mine_to(self._driver.needed_head(exchange))
                 await self._play(session, exchange)
             for socket in self._sockets.values():
                 await socket.websocket.close()
@@ -109,13 +109,13 @@ class Player:
     async def _mine_to(self, number: int) -> None:
         behind = number - self._devnet.emulation.network.chain.head.number
         if behind > 0:
-            await self._stagehand.mine(behind)
+            await self._driver.mine(behind)
 
     async def _play(self, session: aiohttp.ClientSession, exchange: Exchange) -> None:
         node = exchange.node or 1
         status: int | None
         begun_at = self._devnet.emulation.network.now
-        params = self._stagehand.translated(exchange)
+        params = self._driver.translated(exchange)
         if exchange.transport == "http-raw":
             status, actual = await self._post_raw(session, node, exchange.body or "")
         elif exchange.transport == "ws":
@@ -141,7 +141,7 @@ class Player:
         waited = self._recording.has_events and exchange.elapsed_seconds >= WAITED_SECONDS
         if waited and abs(took_seconds - exchange.elapsed_seconds) > INACCURACY_SECONDS:
             found.append(f"answered after {took_seconds} s instead of {exchange.elapsed_seconds} s")
-        if exchange.method == "priv_getTransactionReceipt" and exchange.params[0] in self._stagehand.rivals:
+        if exchange.method == "priv_getTransactionReceipt" and exchange.params[0] in self._driver.competing:
             found = [difference for difference in found if not difference.startswith(".result.status")]
         if found:
             self.mismatches[exchange.line] = [f"{exchange.step}: {exchange.method}", *found]

@@ -1,7 +1,7 @@
-"""One life of the daemon, in a forked process that ends itself with SIGKILL at a chosen moment.
+"""One run of the daemon, in a forked process that ends itself with SIGKILL at a chosen moment.
 
 It is ``orchestrator run`` with its queue, lanes, relay and HTTP. Only what looks after other groups than the one that
-is changed (joins, audits) is left out, because all lives share one network, and what looks at the daemon itself, whose
+is changed (joins, audits) is left out, because all runs share one network, and what looks at the daemon itself, whose
 commits would be counted; and the queue gives back unsettled triggers sooner. The production code has no hooks: the
 moments are told by wrapping two methods here.
 """
@@ -39,12 +39,12 @@ BLOCK_SECONDS = 0.2
 ACK_WAIT = timedelta(seconds=2)
 CLAIMED = "claimed"
 SENDING = {"priv_distributeRawTransaction", "eth_sendRawTransaction"}
-"""The methods that send something. They are counted by themselves: what is read before them differs by life."""
+"""The methods that send something. They are counted by themselves: what is read before them differs by run."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Point:
-    """A moment of a life.
+    """A moment of a run.
 
     Attributes:
         kind: ``"commit"``, ``"send"`` and ``"rpc"`` (an HTTP request to a node that sends something, and any other), or
@@ -70,14 +70,14 @@ def serve_devnet(connection: Connection) -> None:
     asyncio.run(serve())
 
 
-def live(config: str, log: str, trace: str, fatal: Point | None) -> None:
+def run_daemon(config: str, log: str, trace: str, fatal: Point | None) -> None:
     """Run the daemon until killed.
 
     Args:
         config: Its configuration file.
         log: File for what it says.
         trace: File for a line ``time cpu kind number when label`` at each moment: the system's monotonic clock and the
-            processor time of this life, in seconds.
+            processor time of this run, in seconds.
         fatal: The moment to die at.
     """
     said = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)

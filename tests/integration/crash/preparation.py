@@ -1,6 +1,6 @@
-"""What every life begins with, done once in the process that they are forked from: a third of a life's processor time.
+"""What every run begins with, done once in the process that they are forked from: a third of a run's processor time.
 
-A life that is measured must do it by itself: ``make bench`` does not load this module.
+A run that is measured must do it by itself: ``make bench`` does not load this module.
 """
 
 import gc

@@ -1,4 +1,4 @@
-"""The daemon's stores: made for a test, and seen from outside while the daemon lives and dies."""
+"""The daemon's stores: made for a test, and seen from outside while the daemon runs and dies."""
 
 import asyncio
 import shutil

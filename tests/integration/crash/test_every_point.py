@@ -1,7 +1,7 @@
 """The crash matrix: SIGKILL before and after each commit and each request to a node.
 
-A point is the n-th commit or the n-th HTTP request since the request for the change was accepted, as undisturbed lives
-show them; a life that happens to do with fewer does not reach the last ones. `launcher` says what a life is. What a
+A point is the n-th commit or the n-th HTTP request since the request for the change was accepted, as undisturbed runs
+show them; a run that happens to do with fewer does not reach the last ones. `launcher` says what a run is. What a
 request that only reads leaves behind is what the last commit left: of those that follow each other one of a kind is
 tried. The statements of a commit do not depend on the kind of change, so that PostgreSQL sees each kind of commit once.
 """
@@ -14,7 +14,7 @@ from statistics import median
 import pytest
 
 from tests.integration.crash.launcher import SENDING, Point
-from tests.integration.crash.lives import End, Stage, stage
+from tests.integration.crash.two_runs import End, Harness, harness
 from tests.servers.postgresql_server import PostgreSQLServer
 
 pytestmark = pytest.mark.timeout(600)
@@ -22,10 +22,10 @@ pytestmark = pytest.mark.timeout(600)
 PREPARATION = "tests.integration.crash.preparation"
 AT_ONCE = 5
 RECOVERY_SECONDS = 2.0
-"""Of processor time; by the clock on the wall, with fewer lives at once, ``make bench`` measures it."""
+"""Of processor time; by the clock on the wall, with fewer runs at once, ``make bench`` measures it."""
 UNDISTURBED = 3
 LEAST_REACHED = 0.8
-"""How often a life reads depends on when its blocks come, the more so since empty blocks are not asked about."""
+"""How often a run reads depends on when its blocks come, the more so since empty blocks are not asked about."""
 LEAVING = {"commit", "send"}
 """Kinds of points that leave something behind."""
 EXPECTED = {
@@ -37,7 +37,7 @@ EXPECTED = {
 
 
 Choice = Callable[[Sequence[End]], set[Point]]
-"""Chooses points from what undisturbed lives show."""
+"""Chooses points from what undisturbed runs show."""
 
 
 def that_differ(ends: Sequence[End]) -> set[Point]:
@@ -80,11 +80,11 @@ async def test_the_change_survives_death_at_every_point(
     """Killed before or after any commit or request, the daemon ends the change as asked once it is started again.
 
     Each transaction executed once, the group is unlocked and nothing that was signed can still be mined, all events are
-    stored and published without a gap, and the second life is back at work within 2 s of processor time, without
+    stored and published without a gap, and the second run is back at work within 2 s of processor time, without
     waiting for a lease to run out: that takes longer than the change may.
     """
     server: PostgreSQLServer | None = request.getfixturevalue("postgresql_server") if store == "postgresql" else None
-    async with stage(tmp_path, nats_url, server, preload=PREPARATION) as set_up:
+    async with harness(tmp_path, nats_url, server, preload=PREPARATION) as set_up:
         undisturbed = await _die_at_each(set_up, kind, [None] * UNDISTURBED)
         assert [wrong_with(kind, None, end) for end in undisturbed] == [None] * UNDISTURBED
         assert len(seen_in(*undisturbed)) > 40
@@ -94,7 +94,7 @@ async def test_the_change_survives_death_at_every_point(
         assert sent == [SENDING] * UNDISTURBED, "each transaction is distributed, and its marker broadcast"
         points = sorted(choice(undisturbed))
         lived = list(zip(points, await _die_at_each(set_up, kind, points), strict=True))
-        # How often a life reads depends on when its blocks come: who did with fewer gets another life.
+        # How often a run reads depends on when its blocks come: who did with fewer gets another run.
         missed = [point for point, end in lived if not end.died]
         lived += zip(missed, await _die_at_each(set_up, kind, missed), strict=True)
 
@@ -112,12 +112,12 @@ async def test_the_change_survives_death_at_every_point(
     assert processor_seconds <= RECOVERY_SECONDS
 
 
-async def _die_at_each(set_up: Stage, kind: str, points: Sequence[Point | None]) -> list[End]:
+async def _die_at_each(set_up: Harness, kind: str, points: Sequence[Point | None]) -> list[End]:
     places = asyncio.Semaphore(AT_ONCE)
 
     async def die_at(point: Point | None) -> End:
         async with places:
-            return await set_up.live_twice(kind, point)
+            return await set_up.run_twice(kind, point)
 
     async with asyncio.TaskGroup() as tasks:
         running = [tasks.create_task(die_at(point)) for point in points]
@@ -125,13 +125,13 @@ async def _die_at_each(set_up: Stage, kind: str, points: Sequence[Point | None])
 
 
 def seen_in(*ends: End) -> set[Point]:
-    """The points of some lives since their request was accepted."""
+    """The points of some runs since their request was accepted."""
     return {point for end in ends for point, _ in since_accepted(end)}
 
 
 def since_accepted(end: End) -> list[tuple[Point, str]]:
-    """The points of a life since its request was accepted, in order, and what was done at each."""
-    return [(moment.point, moment.label) for moment in end.first_life if moment.point.number > 0]
+    """The points of a run since its request was accepted, in order, and what was done at each."""
+    return [(moment.point, moment.label) for moment in end.first_run if moment.point.number > 0]
 
 
 def wrong_with(kind: str, point: Point | None, end: End) -> str | None:

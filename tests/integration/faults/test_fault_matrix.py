@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.faults.life import live
+from tests.integration.faults.daemon_run import run
 from tests.integration.faults.striking import FAULTS
 
 PATIENCE_SECONDS = 900
-"""Six lives at once share the machine, and each of their waits has a limit of its own: this one ends what hangs."""
+"""Six runs at once share the machine, and each of their waits has a limit of its own: this one ends what hangs."""
 NAMES = tuple(FAULTS)
 pytestmark = pytest.mark.timeout(PATIENCE_SECONDS)
 
@@ -40,7 +40,7 @@ async def test_a_group_lives_its_life_through_two_faults(tmp_path: Path, first: 
         folder = tmp_path / "-".join(faults)
         folder.mkdir()
         try:
-            await live(folder, faults, seed=name)
+            await run(folder, faults, seed=name)
         except* AssertionError as group:
             failed[name] = "; ".join(str(error) for error in group.exceptions)
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from orchestrator.devnet import Devnet
 from orchestrator.membership.news.status import EventType
-from tests.benchmarks.stage import ask_for, running_daemon, running_queue, trigger
+from tests.benchmarks.harness import ask_for, running_daemon, running_queue, trigger
 from tests.benchmarks.watching import ENDED, Watch, watching
 from tests.integration.harm.changes import FOUNDERS, Asked, draw_changes
 from tests.integration.harm.load import Load, loaded

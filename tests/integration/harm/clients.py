@@ -33,15 +33,15 @@ from orchestrator.besu.codec.management_contract import (
 )
 from orchestrator.besu.versions import native_abi
 from orchestrator.devnet import Devnet
-from tests.benchmarks.stage import OWNER, OWNER_KEY
-from tests.benchmarks.stage import Devnet as Addresses
+from tests.benchmarks.harness import OWNER, OWNER_KEY
+from tests.benchmarks.harness import Devnet as Addresses
 from tests.integration.harm.changes import Asked, draw_changes
 from tests.integration.harm.load import Load, loaded
 from tests.integration.harm.network import network
 from tests.integration.harm.truth import Harm, find_harm, unreplayable_blocks
 
 _FOLDER: Final = Path(__file__).parents[2] / "clients/web3js-quorum"
-_SCRIPT: Final = Path(__file__).parents[2] / "benchmarks/rivals/changes.js"
+_SCRIPT: Final = Path(__file__).parents[2] / "benchmarks/baselines/changes.js"
 _CHAIN_ID: Final = 1337
 _MINED_SECONDS: Final = 60.0
 

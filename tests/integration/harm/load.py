@@ -16,7 +16,7 @@ from orchestrator.besu.codec.private_transaction import (
 )
 from orchestrator.devnet import Devnet
 from orchestrator.devnet.errors import RpcError
-from tests.benchmarks.stage import OWNER_KEY, group_id
+from tests.benchmarks.harness import OWNER_KEY, group_id
 from tests.patience import patient
 
 CONTRACT: Final = "0x" + "a9" * 20

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from orchestrator.devnet import Devnet, DevnetConfig, running_devnet
-from tests.benchmarks.stage import Devnet as Addresses
+from tests.benchmarks.harness import Devnet as Addresses
 from tests.integration.harm.load import Load, create_groups
 from tests.servers.ports import consecutive_ports
 

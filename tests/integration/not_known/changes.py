@@ -20,12 +20,12 @@ from orchestrator.store.database.connections import engine_for, normalised
 from tests.simulation import virtual_time
 from tests.simulation.checks import Checks
 from tests.simulation.endings import Endings
+from tests.simulation.fault_profile import calm
 from tests.simulation.messages import MessageQueue
 from tests.simulation.owner import OwnerClient
 from tests.simulation.proxy import Point, Proxy, Seen
 from tests.simulation.replica import Replica
 from tests.simulation.traffic import Application
-from tests.simulation.weather import calm
 from tests.simulation.world import World
 
 PATIENCE_SECONDS = 300.0

@@ -20,11 +20,11 @@ from orchestrator.store.commits.database import Database
 from tests.integration.outages.cases import Case, Moment
 from tests.simulation import virtual_time
 from tests.simulation.checks import Checks
+from tests.simulation.fault_profile import calm
 from tests.simulation.messages import MessageQueue
 from tests.simulation.owner import OwnerClient
 from tests.simulation.replica import Replica
 from tests.simulation.running import configure_logging
-from tests.simulation.weather import calm
 from tests.simulation.world import Life, World
 
 BLOCK_SECONDS = 2.0
@@ -100,13 +100,13 @@ async def play(case: Case, errors: list[str], *, trace: bool = False) -> Outcome
     async with Database("sqlite://") as database:
         world = World(1, CALM, Random(1), database, trace=trace, enclave=case.enclave)  # noqa: S311 - it hides nothing
         world.checks = checks = CountingChecks(world, database, errors)
-        stage = Stage(world, MessageQueue(world))
+        harness = Harness(world, MessageQueue(world))
         try:
-            recovered_seconds = await stage.run(case)
+            recovered_seconds = await harness.run(case)
         finally:
-            if stage.replica.life is not None:
-                stage.replica.life.die("the end")
-        broken = [*checks.broken, *stage.found_wrong()]
+            if harness.replica.life is not None:
+                harness.replica.life.die("the end")
+        broken = [*checks.broken, *harness.found_wrong()]
         if checks.most_in_a_block > 1:
             broken.append(f"{checks.most_in_a_block} signed transactions while the chain had one head")
         if checks.met & {"bundle_not_taken", "bundle_too_large"}:
@@ -115,7 +115,7 @@ async def play(case: Case, errors: list[str], *, trace: bool = False) -> Outcome
             case=case,
             broken=tuple(broken),
             signed=checks.signed,
-            locks=stage.locks(),
+            locks=harness.locks(),
             recovered_seconds=recovered_seconds,
         )
 
@@ -128,7 +128,7 @@ def play_through(case: Case, *, trace: bool = False) -> Outcome:
     return virtual_time.run(play(case, errors, trace=trace))
 
 
-class Stage:
+class Harness:
     """A group of nodes 1 and 2 that node 3 is to be added to.
 
     Args:

@@ -11,7 +11,7 @@ from orchestrator.devnet.enclaves.enclave import HistoryPayload
 from orchestrator.devnet.encoding import from_base64
 from orchestrator.devnet.nodes.private_reading import history_bundle
 from orchestrator.store.commits.database import Database
-from tests.integration.outages.playing import BLOCK_SECONDS, CALM, CountingChecks, Stage
+from tests.integration.outages.playing import BLOCK_SECONDS, CALM, CountingChecks, Harness
 from tests.simulation import virtual_time
 from tests.simulation.messages import MessageQueue
 from tests.simulation.running import configure_logging
@@ -27,33 +27,33 @@ async def asked(errors: list[str], *, configured: bool) -> dict[str, Any]:
         chance = Random(1)  # noqa: S311 - it hides nothing
         world = World(1, CALM, chance, database, enclave="tessera", bundle_limit_bytes=LIMIT_BYTES)
         world.checks = checks = CountingChecks(world, database, errors)
-        stage = Stage(world, MessageQueue(world))
+        harness = Harness(world, MessageQueue(world))
         try:
-            await stage.begin()
+            await harness.begin()
             for _ in range(WRITES):
-                stage.owner.write(stage.group)
+                harness.owner.write(harness.group)
                 await asyncio.sleep(BLOCK_SECONDS)
             if configured:
-                for watcher in stage.replica.fleet.watchers:
+                for watcher in harness.replica.fleet.watchers:
                     watcher.node.bundle_limit_bytes = LIMIT_BYTES  # type: ignore[misc]  # as from the configuration
             network = world.emulation.network
-            group, node = from_base64(stage.group) or b"", network.nodes[0]
+            group, node = from_base64(harness.group) or b"", network.nodes[0]
             bundled = history_bundle(network.enclaves, node, group, node.head.number)
-            stage.ask()
-            await stage.rested()
+            harness.ask()
+            await harness.rested()
             await asyncio.sleep(3 * BLOCK_SECONDS)
             ((state, reason),) = checks.rows("SELECT state, reason FROM changes")
         finally:
-            if stage.replica.life is not None:
-                stage.replica.life.die("the end")
+            if harness.replica.life is not None:
+                harness.replica.life.die("the end")
         return {
             "state": state,
             "slug": json.loads(reason)["slug"],
             "detail": json.loads(reason)["detail"],
-            "locks": stage.locks(),
+            "locks": harness.locks(),
             "most_in_a_block": checks.most_in_a_block,
             "size_bytes": HistoryPayload(bundled).text_bytes,
-            "left_locked": "the group is locked" in list(stage.found_wrong()),
+            "left_locked": "the group is locked" in list(harness.found_wrong()),
         }
 
 

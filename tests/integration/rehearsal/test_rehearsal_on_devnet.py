@@ -22,7 +22,7 @@ REPLAY_MS = 5.0
 
 
 @dataclass
-class Stage:
+class Harness:
     """A devnet of three members, and a configuration for it."""
 
     devnet: Devnet
@@ -39,7 +39,7 @@ class Stage:
 
 
 @asynccontextmanager
-async def stage(directory: Path) -> AsyncIterator[Stage]:
+async def harness(directory: Path) -> AsyncIterator[Harness]:
     # Whoever writes in each block must come to it, on a busy machine too.
     period = min(1.0, patient(0.1))
     options = DevnetConfig(base_port=0, block_period_seconds=period, replay_ms_per_transaction=REPLAY_MS)
@@ -56,7 +56,7 @@ async def stage(directory: Path) -> AsyncIterator[Stage]:
         (directory / "orchestrator.toml").write_text(text)
         config = load_config(directory / "orchestrator.toml", {})
         nodes = [Node(HttpNode(session, node.http_url), enclave_key=node.enclave_key) for node in devnet.nodes]
-        yield Stage(devnet, config, nodes)
+        yield Harness(devnet, config, nodes)
 
 
 async def until(check: Callable[[], bool]) -> None:
@@ -67,7 +67,7 @@ async def until(check: Callable[[], bool]) -> None:
 
 async def test_a_network_that_is_fit_is_said_to_be(tmp_path: Path) -> None:
     """The member comes and goes, everything is measured, and the group is left unlocked with its first members."""
-    async with stage(tmp_path) as on:
+    async with harness(tmp_path) as on:
         found, refused = await on.rehearse()
         assert (found.troubles, refused, found.fit) == ((), False, True)
         course = found.course
@@ -87,7 +87,7 @@ async def test_a_network_that_is_fit_is_said_to_be(tmp_path: Path) -> None:
 
 async def test_what_the_forecast_refuses_is_not_done(tmp_path: Path) -> None:
     """Where an account sends twice in each block no member is added; the scan counts these blocks."""
-    async with stage(tmp_path) as on:
+    async with harness(tmp_path) as on:
         await on.devnet.call(1, "devnet_publicTraffic", [1, 2])
         found, refused = await on.rehearse()
         assert (refused, found.fit) == (True, False)
@@ -103,7 +103,7 @@ async def test_what_the_forecast_refuses_is_not_done(tmp_path: Path) -> None:
 
 async def test_groups_of_the_new_members_node_are_not_put_at_risk(tmp_path: Path) -> None:
     """While another group of its node is written to in the same blocks, the member is not added."""
-    async with stage(tmp_path) as on:
+    async with harness(tmp_path) as on:
         owner = signer_from_key(OWNER_KEY)
         keys = [node.enclave_key for node in on.devnet.nodes]
         other = await FlexiblePrivacyGroups(on.nodes[2], owner, poll_seconds=0.02).create([keys[2], keys[1]])

@@ -9,7 +9,7 @@ import aiohttp
 
 from tests.integration.takeover.sendings import SENDING
 from tests.servers.switch import Switch
-from tests.soak.rolling import Stage
+from tests.soak.rolling import Harness
 
 _NODE = re.compile(r'(http|ws) = "(?:http|ws)://127\.0\.0\.1:(\d+)"')
 _SENDING = tuple(name.encode() for name in SENDING)
@@ -56,7 +56,7 @@ class Ways:
 class Cut:
     """Looks at the first replica, and at who has its lanes."""
 
-    def __init__(self, running: Stage, ways: Ways, session: aiohttp.ClientSession) -> None:
+    def __init__(self, running: Harness, ways: Ways, session: aiohttp.ClientSession) -> None:
         self.running = running
         self.ways = ways
         self._session = session

@@ -10,7 +10,7 @@ import pytest
 from orchestrator.store import migrate
 from tests.servers.nats_server import NatsCluster
 from tests.servers.postgresql_server import PostgreSQLServer, PostgreSQLStandby
-from tests.soak.rolling import stage
+from tests.soak.rolling import harness
 
 GROUPS = 3
 STREAMS = ("membership-requests", "membership-events")
@@ -30,7 +30,7 @@ async def test_a_cluster_of_nats_may_lose_the_server_that_leads(
     """The leader of the requests' stream is killed, then that of the events': every request and event is there once."""
     await asyncio.to_thread(migrate, postgresql_url)
     chance = Random(5)  # noqa: S311 - a plan that can be repeated
-    async with stage(
+    async with harness(
         tmp_path, chance, store_url=postgresql_url, queue_url=cluster.url, replicas=1, groups=GROUPS, copies=3
     ) as running:
         await running.until_changes_go_on()
@@ -54,7 +54,9 @@ async def test_a_failover_of_postgresql_loses_nothing(tmp_path: Path, nats_url: 
             both = f"127.0.0.1:{primary.port},127.0.0.1:{standby.port}"
             url = primary.url_of(database).replace(f"127.0.0.1:{primary.port}", both)
             chance = Random(6)  # noqa: S311 - a plan that can be repeated
-            async with stage(tmp_path, chance, store_url=url, queue_url=nats_url, replicas=2, groups=GROUPS) as running:
+            async with harness(
+                tmp_path, chance, store_url=url, queue_url=nats_url, replicas=2, groups=GROUPS
+            ) as running:
                 await running.until_changes_go_on()
                 await asyncio.to_thread(primary.kill)
                 await asyncio.to_thread(standby.promote)

@@ -14,7 +14,7 @@ import pytest
 from orchestrator.store import migrate
 from tests.servers.rabbitmq_server import RabbitMQCluster
 from tests.soak.checks import Published
-from tests.soak.rolling import stage
+from tests.soak.rolling import harness
 
 SUBSCRIBER = "subscriber"
 QUORUM: dict[str, aio_pika.abc.FieldValue] = {"x-queue-type": "quorum"}
@@ -56,7 +56,7 @@ async def test_a_cluster_of_rabbitmq_may_lose_the_server_that_leads(
     entrance = cluster.servers[0].url
     await subscribe(entrance)
     chance = Random(7)  # noqa: S311 - a plan that can be repeated
-    async with stage(
+    async with harness(
         tmp_path, chance, store_url=postgresql_url, queue_url=cluster.url, replicas=1, groups=1
     ) as running:
         await running.until_changes_go_on()

@@ -13,7 +13,7 @@ from tests.fakes.following_release import REVISION, following_migrate
 from tests.integration.replicas.cutting import Cut, Ways, cut_off
 from tests.servers.nats_server import NatsServer
 from tests.servers.postgresql_server import PostgreSQLServer
-from tests.soak.rolling import restart_each, stage
+from tests.soak.rolling import harness, restart_each
 
 GROUPS = 3
 LEASE_SECONDS = 6.0
@@ -39,7 +39,7 @@ async def test_changes_show_nothing_of_upgrades_and_cuts(
     with ExitStack() as stack:
         ways = Ways(stack, postgresql_server.port, nats_server.port)
         async with (
-            stage(
+            harness(
                 tmp_path,
                 chance,
                 store_url=postgresql_url,

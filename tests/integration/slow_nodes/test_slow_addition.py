@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from tests.benchmarks.stage import Costs, ask_for, group_id, stage, trigger
+from tests.benchmarks.harness import Costs, ask_for, group_id, harness, trigger
 from tests.benchmarks.watching import watching
 from tests.patience import patient
 
@@ -12,7 +12,7 @@ GROUP = group_id("of the slow node")
 
 async def test_an_addition_that_is_answered_after_five_blocks_is_sent_once(tmp_path: Path) -> None:
     """The blocks that pass while the history is bundled are none in which it could have been mined."""
-    async with stage(tmp_path, costs=SLOW) as (devnet, daemon), watching(devnet, daemon) as watch:
+    async with harness(tmp_path, costs=SLOW) as (devnet, daemon), watching(devnet, daemon) as watch:
         first, second, third = devnet.members
         await ask_for(daemon, [trigger("create", "create_group", GROUP, [first, second])])
         await watch.wait_for_ends(["create"], patient(60))

@@ -22,8 +22,8 @@ from psycopg.rows import dict_row
 from orchestrator.broker.connecting import connect
 from orchestrator.broker.port import Broker
 from orchestrator.membership.news.status import EventType
+from tests.benchmarks.harness import OWNER, Devnet, group_id, running_devnet, running_queue, trigger, write_config
 from tests.benchmarks.processes import Child, child, orchestrator
-from tests.benchmarks.stage import OWNER, Devnet, group_id, running_devnet, running_queue, trigger, write_config
 from tests.integration.takeover.sendings import Sendings
 from tests.patience import patient
 from tests.servers.ports import consecutive_ports

@@ -11,8 +11,8 @@ from typing import Any, Final
 import aiohttp
 
 from orchestrator.membership.tracing import span_id
+from tests.benchmarks.harness import OWNER, OWNER_KEY, group_id, running_devnet, trigger, write_config
 from tests.benchmarks.processes import child, orchestrator
-from tests.benchmarks.stage import OWNER, OWNER_KEY, group_id, running_devnet, trigger, write_config
 from tests.patience import patient
 from tests.servers.nats_server import NatsServer
 from tests.servers.otlp_collector import Received, collecting

@@ -93,14 +93,14 @@ def _additions(draw: st.DrawFn) -> list[Act]:
 
 @st.composite
 def histories(draw: st.DrawFn) -> History:
-    """A history of up to ten such stories, mixed."""
-    stories = draw(st.lists(st.one_of(_additions(), _writes(), _removals()), min_size=1, max_size=10))
-    acts = draw(st.permutations([act for story in stories for act in story]))
+    """A history of up to ten such scenarios, mixed."""
+    scenarios = draw(st.lists(st.one_of(_additions(), _writes(), _removals()), min_size=1, max_size=10))
+    acts = draw(st.permutations([act for scenario in scenarios for act in scenario]))
     return History(tuple(acts), draw(st.frozensets(_blocks, max_size=2)))
 
 
 @dataclass
-class Stage:
+class Harness:
     """A network and the model of its nodes, which live through the same history.
 
     Attributes:

@@ -19,7 +19,7 @@ def mined(driver: Driver, transaction: PublicTransaction) -> bool:
     return driver.call(1, "eth_getTransactionReceipt", "0x" + transaction.hash.hex()) is not None
 
 
-def rivals(driver: Driver, **fields: Any) -> tuple[PublicTransaction, PublicTransaction]:
+def competing(driver: Driver, **fields: Any) -> tuple[PublicTransaction, PublicTransaction]:
     """A marker and what burns its place."""
     account = driver.one_time()
     return driver.sign(account, payload=b"\x01" * 32, **fields), driver.burn(account, **fields)
@@ -30,7 +30,7 @@ def test_at_the_same_price_the_later_replaces_the_earlier(version: str) -> None:
     """A burn takes the marker's place, and a marker the burn's, whichever node it goes through."""
     for order in (1, -1):
         driver = Driver(besu_version=version)
-        first, second = rivals(driver)[::order]
+        first, second = competing(driver)[::order]
         driver.broadcast(first, node=1)
         driver.broadcast(second, node=2)
         driver.mine()
@@ -42,7 +42,7 @@ def test_at_the_same_price_the_later_replaces_the_earlier(version: str) -> None:
 def test_before_23_10_2_the_first_in_a_pool_wins(version: str) -> None:
     """A second one must pay more than a tenth more; through another node as well, whose pool has the first by then."""
     driver = Driver(besu_version=version)
-    marker, burn = rivals(driver)
+    marker, burn = competing(driver)
     driver.broadcast(marker)
     for node in (1, 2):
         with pytest.raises(RpcError, match="-32000 Replacement transaction underpriced"):
@@ -55,7 +55,7 @@ def test_before_23_10_2_the_first_in_a_pool_wins(version: str) -> None:
 def test_before_23_10_2_a_pool_that_has_not_seen_the_marker_takes_the_burn() -> None:
     """Held by a node that is cut off, the marker loses to the burn, and vanishes when the node is back."""
     driver = Driver(besu_version="22.4.4", nodes=4, validators=3)
-    marker, burn = rivals(driver)
+    marker, burn = competing(driver)
     driver.call(1, "devnet_setPropagation", 4, False, False)
     assert [driver.call(node, "net_peerCount") for node in (1, 4)] == ["0x2", "0x0"]
     driver.broadcast(marker, node=4)
@@ -109,7 +109,7 @@ def test_known_transactions_are_not_sent_to_peers_again() -> None:
     for blocks_before in range(3):
         driver = Driver()
         driver.mine(blocks_before + 1)
-        marker, burn = rivals(driver)
+        marker, burn = competing(driver)
         for transaction in (burn, marker, burn):
             driver.broadcast(transaction)
         pools = [driver.network.pool.of(node) for node in driver.network.nodes]
@@ -125,7 +125,7 @@ def test_known_transactions_are_not_sent_to_peers_again() -> None:
 def test_a_burn_through_every_node_is_mined() -> None:
     """Whatever the pools held before."""
     driver = Driver()
-    marker, burn = rivals(driver)
+    marker, burn = competing(driver)
     for transaction, node in ((burn, 1), (marker, 1), (burn, 1), (burn, 2), (burn, 3)):
         driver.broadcast(transaction, node=node)
     driver.mine()
@@ -136,7 +136,7 @@ def test_a_burn_through_every_node_is_mined() -> None:
 def test_a_node_restarted_alone_gets_its_pool_back_from_its_peers() -> None:
     """Only a restart of all nodes together forgets."""
     driver = Driver()
-    marker, _ = rivals(driver, account_nonce=1)
+    marker, _ = competing(driver, account_nonce=1)
     driver.broadcast(marker)
     for up in (False, True):
         driver.call(2, "devnet_setNode", 1, up)
@@ -202,7 +202,7 @@ def test_without_a_base_fee_only_the_validator_that_took_it_mines_a_free_transac
     """From 24.5.0 on: the others have it as well, and leave it out of their blocks."""
     for version, turns in (("24.4.0", 1), ("24.5.0", 3)):
         driver = Driver(besu_version=version, base_fee=False)
-        marker, _ = rivals(driver)
+        marker, _ = competing(driver)
         driver.broadcast(marker, node=3)
         for turn in range(1, 4):
             driver.mine()
@@ -214,7 +214,7 @@ def test_without_a_base_fee_only_the_validator_that_took_it_mines_a_free_transac
 def test_before_24_5_0_a_marker_through_a_follower_is_mined(version: str) -> None:
     """As through any node."""
     driver = Driver(besu_version=version, nodes=4, validators=3)
-    marker, _ = rivals(driver)
+    marker, _ = competing(driver)
     driver.broadcast(marker, node=4)
     driver.mine()
 
@@ -238,7 +238,7 @@ def test_on_a_paid_network_a_free_marker_is_mined_by_the_validator_that_took_it(
 def test_gossip_takes_time_when_it_is_told_to() -> None:
     """Until it has arrived, another node takes the same transaction, and a proposer that lacks it leaves it out."""
     driver = Driver(gossip_ms=100)
-    marker, _ = rivals(driver)
+    marker, _ = competing(driver)
     driver.broadcast(marker, node=2)
     driver.mine()
     assert not mined(driver, marker)
@@ -268,7 +268,7 @@ def test_a_block_holds_one_transaction_at_each_place_and_none_that_cannot_be_pai
 def test_transactions_of_a_dropped_branch_come_back_to_every_pool() -> None:
     """And are mined again where their place is free."""
     driver = Driver()
-    marker, burn = rivals(driver)
+    marker, burn = competing(driver)
     driver.broadcast(marker)
     driver.mine()
     driver.call(1, "devnet_reorg", 1)

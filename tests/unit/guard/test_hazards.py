@@ -12,7 +12,7 @@ from orchestrator.membership.guard.judging import Accept, GuardRules
 from orchestrator.membership.guard.received_bundles import Approval
 from tests.fakes.guarded_network import APPLICATION, OTHER_KEY, GuardedNetwork, guarded_network, until
 from tests.unit.guard import hazards
-from tests.unit.guard.staging import guard
+from tests.unit.guard.running_guard import guard
 
 VICTIM = 3
 OWNER = "0xfe3b557e8fb62b89f4916b721be55ceb828dbd73"

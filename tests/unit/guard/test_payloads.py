@@ -8,7 +8,7 @@ import aiohttp
 
 from orchestrator.membership.damage.misreading import OFTEN
 from tests.fakes.guarded_network import APPLICATION, GuardedNetwork, guarded_network, until
-from tests.unit.guard.staging import guard
+from tests.unit.guard.running_guard import guard
 
 VICTIM = 3
 AT_ONCE = timedelta(0)

@@ -84,7 +84,7 @@ class Verdict:
         self.looked += 1
 
 
-class Stage(SimpleNamespace):
+class Harness(SimpleNamespace):
     """An enclave, a proxy before it, and a client."""
 
     enclave: Enclave
@@ -101,7 +101,7 @@ class Stage(SimpleNamespace):
 
 
 @asynccontextmanager
-async def staged(largest: int = 1 << 20) -> AsyncIterator[Stage]:
+async def running_proxy(largest: int = 1 << 20) -> AsyncIterator[Harness]:
     enclave, judge = Enclave(), Verdict()
     async with (
         listening(enclave.answer, "127.0.0.1:0") as upstream,
@@ -110,7 +110,7 @@ async def staged(largest: int = 1 << 20) -> AsyncIterator[Stage]:
     ):
         proxy = EnclaveProxy(inner, Upstream(url=upstream), judge, largest_bundle_bytes=largest)
         async with listening(proxy.answer, "127.0.0.1:0") as url:
-            yield Stage(enclave=enclave, judge=judge, proxy=proxy, url=url, session=session)
+            yield Harness(enclave=enclave, judge=judge, proxy=proxy, url=url, session=session)
 
 
 def transaction(nonce: int = 0, data: bytes = b"", to: str | None = None) -> BundledTransaction:
@@ -136,63 +136,65 @@ BUNDLE = encode_bundle([transaction(0), transaction(1)])
 
 async def test_everything_passes_unchanged() -> None:
     """Method, path, query, headers and body of the request; status, headers and body of the answer."""
-    async with staged() as stage:
-        url = URL(stage.url + "/some%20where?a=1&b=%2F", encoded=True)
-        stage.enclave.status = 418
-        async with stage.session.put(url, data=b"\x00\xff", headers={"X-Node": "1", "Content-Type": "a/b"}) as response:
+    async with running_proxy() as harness:
+        url = URL(harness.url + "/some%20where?a=1&b=%2F", encoded=True)
+        harness.enclave.status = 418
+        async with harness.session.put(
+            url, data=b"\x00\xff", headers={"X-Node": "1", "Content-Type": "a/b"}
+        ) as response:
             assert (response.status, await response.read()) == (418, b"I'm up!")
             assert response.headers["X-Enclave"] == "yes"
-        ((method, path, headers, body),) = stage.enclave.asked
+        ((method, path, headers, body),) = harness.enclave.asked
         assert (method, path, body) == ("PUT", "/some%20where?a=1&b=%2F", b"\x00\xff")
         assert (headers["X-Node"], headers["Content-Type"]) == ("1", "a/b")
-        async with stage.session.get(stage.url + "/upcheck") as response:
+        async with harness.session.get(harness.url + "/upcheck") as response:
             assert await response.text() == "I'm up!"
 
 
 async def test_a_payload_that_is_no_history_is_not_judged() -> None:
     """A private transaction passes, a payload that the enclave does not have stays not found, and so does an error."""
-    async with staged() as stage:
-        stage.enclave.body = answer(b"\xf8\x22\xe0" + bytes(32))
-        assert await stage.receive() == (200, stage.enclave.body)
-        stage.enclave.status, stage.enclave.body = 404, b'{"error":"EnclavePayloadNotFound"}'
-        assert (await stage.receive(to=SENDER))[0] == 404
-        assert stage.judge.looked == 1
-        stage.enclave.status, stage.enclave.body = 500, b"{}"
-        assert (await stage.receive())[0] == 500
-        assert stage.judge.judged == []
+    async with running_proxy() as harness:
+        harness.enclave.body = answer(b"\xf8\x22\xe0" + bytes(32))
+        assert await harness.receive() == (200, harness.enclave.body)
+        harness.enclave.status, harness.enclave.body = 404, b'{"error":"EnclavePayloadNotFound"}'
+        assert (await harness.receive(to=SENDER))[0] == 404
+        assert harness.judge.looked == 1
+        harness.enclave.status, harness.enclave.body = 500, b"{}"
+        assert (await harness.receive())[0] == 500
+        assert harness.judge.judged == []
 
 
 @pytest.mark.parametrize("order", ["payload first", "payload last"])
 async def test_a_history_is_judged_and_passed_whole_or_not_found(order: str) -> None:
     """Whatever the order of the answer's fields; and one that is refused at once is not even asked for."""
-    async with staged() as stage:
+    async with running_proxy() as harness:
         body = answer(BUNDLE)
         if order == "payload last":
             found = json.loads(body)
             body = json.dumps({"senderKey": found["senderKey"], "payload": found["payload"]}).encode()
-        stage.enclave.body = body
-        assert await stage.receive("K") == (200, body)
-        assert stage.judge.judged == [("K", body)]
-        stage.judge.says = False
-        assert await stage.receive("K") == (404, NOT_FOUND)
-        asked = len(stage.enclave.asked)
-        stage.judge.refuses.add("L")
-        assert await stage.receive("L") == (404, NOT_FOUND)
-        assert len(stage.enclave.asked) == asked
-        assert stage.proxy.counts.refused == 2
+        harness.enclave.body = body
+        assert await harness.receive("K") == (200, body)
+        assert harness.judge.judged == [("K", body)]
+        harness.judge.says = False
+        assert await harness.receive("K") == (404, NOT_FOUND)
+        asked = len(harness.enclave.asked)
+        harness.judge.refuses.add("L")
+        assert await harness.receive("L") == (404, NOT_FOUND)
+        assert len(harness.enclave.asked) == asked
+        assert harness.proxy.counts.refused == 2
 
 
 async def test_a_history_that_is_larger_than_is_read_is_judged_unread() -> None:
     """The judge is told that it is too large; where it passes all the same, it passes whole."""
-    async with staged(largest=100) as stage:
-        stage.enclave.body = answer(BUNDLE)
-        assert await stage.receive() == (200, stage.enclave.body)
-        assert stage.judge.judged == [("K", None)]
+    async with running_proxy(largest=100) as harness:
+        harness.enclave.body = answer(BUNDLE)
+        assert await harness.receive() == (200, harness.enclave.body)
+        assert harness.judge.judged == [("K", None)]
 
 
 async def test_a_large_payload_streams_through_in_constant_memory() -> None:
     """32 MiB that are no history, and 32 MiB that are sent, take less than 8 MiB."""
-    async with staged() as stage:
+    async with running_proxy() as harness:
         block = b"A" * (1 << 18)
 
         async def parts() -> AsyncIterator[bytes]:
@@ -201,11 +203,11 @@ async def test_a_large_payload_streams_through_in_constant_memory() -> None:
                 yield block
             yield b'"}'
 
-        stage.enclave.streams = parts()
+        harness.enclave.streams = parts()
         tracemalloc.start()
         try:
             body = json.dumps({"key": "K"})
-            async with stage.session.post(stage.url + "/receive", data=body) as response:
+            async with harness.session.post(harness.url + "/receive", data=body) as response:
                 size = 0
                 async for chunk in response.content.iter_any():
                     size += len(chunk)
@@ -218,27 +220,27 @@ async def test_a_large_payload_streams_through_in_constant_memory() -> None:
 
 async def test_an_enclave_that_is_away_is_not_answered_for() -> None:
     """The connection ends without an answer, as if the enclave had ended it, and never as if it had found nothing."""
-    async with staged() as stage:
+    async with running_proxy() as harness:
         upstream = Upstream(url="http://127.0.0.1:9")
-        stage.proxy._upstream = upstream
+        harness.proxy._upstream = upstream
         with pytest.raises(aiohttp.ClientError):
-            await stage.receive()
-        assert stage.proxy.counts.failures == 1
+            await harness.receive()
+        assert harness.proxy.counts.failures == 1
 
 
 async def test_additions_that_the_node_sends_are_noticed() -> None:
     """The judge is told the group; other transactions and histories tell nothing."""
-    async with staged() as stage:
-        stage.enclave.body = b'{"key":"K"}'
+    async with running_proxy() as harness:
+        harness.enclave.body = b'{"key":"K"}'
         add = bytes.fromhex("965a25ef") + (32).to_bytes(32) + (0).to_bytes(32)
         for data, to in ((add, "0x" + "0" * 38 + "7c"), (add, None), (b"\x01", "0x" + "0" * 38 + "7c")):
             raw = transaction(data=data, to=to).signed.raw
             size = len(raw) + 33
             content = b"\xf9" + size.to_bytes(2) + raw + b"\xa0" + bytes(32)
             body = json.dumps({"payload": base64.b64encode(base64.b64encode(content)).decode(), "from": SENDER})
-            async with stage.session.post(stage.url + "/send", data=body) as response:
+            async with harness.session.post(harness.url + "/send", data=body) as response:
                 assert await response.read() == b'{"key":"K"}'
-        assert stage.judge.added == [GROUP]
+        assert harness.judge.added == [GROUP]
 
 
 async def test_it_listens_on_a_socket_of_its_user_and_with_tls(tmp_path: Path) -> None:

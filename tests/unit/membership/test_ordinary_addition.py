@@ -18,7 +18,7 @@ def test_an_addition_from_request_to_proof() -> None:
     lock = an_attempt("l", private_nonce=1, since_block=10)
     add = an_attempt("d", action=Action.ADD, private_nonce=2, since_block=11, members=(NEW,))
     everybody = (seen(key, 13, 14, 15, effect=effect) for key in (OLD, SECOND, NEW))
-    story: list[tuple[facts.Fact, Callable[[Change], bool]]] = [
+    steps: list[tuple[facts.Fact, Callable[[Change], bool]]] = [
         (facts.Claimed(lead_id="change-a"), lambda c: c.state is State.PREFLIGHT),
         (a_survey(a_member()), lambda c: c.state is State.LOCKING),
         (facts.AttemptSigned(attempt=lock), lambda c: c.attempt == lock),
@@ -29,7 +29,7 @@ def test_an_addition_from_request_to_proof() -> None:
         (facts.AttemptSettled(effect=effect), lambda c: c.state is State.REPLAYING and c.lock_block is None),
         (observed(*everybody, effect=effect, head=15), lambda c: c.state is State.SUCCEEDED),
     ]
-    for fact, holds in story:
+    for fact, holds in steps:
         change = step(change, fact, START)
         assert holds(change), (fact, change)
         assert (next_command(change) is None) is change.ended

@@ -1,4 +1,4 @@
-"""One life of a group under faults: created, extended while they strike, reduced; then everything is looked at."""
+"""One run of a group under faults: created, extended while they strike, reduced; then everything is looked at."""
 
 import asyncio
 import contextlib
@@ -45,7 +45,7 @@ RESTING = ("succeeded", "failed", "parked", "cancelled")
 
 
 @dataclass(frozen=True, slots=True)
-class Life:
+class Run:
     """A daemon, what it depends on, and one group.
 
     Attributes:
@@ -110,11 +110,11 @@ async def _sent(broker: NatsBroker, body: bytes) -> bool:
     return True
 
 
-async def live(folder: Path, faults: Sequence[str], seed: str) -> None:
-    """Live one life and check that nothing is lost, nothing doubled, and the group not left locked.
+async def run(folder: Path, faults: Sequence[str], seed: str) -> None:
+    """Make one run and check that nothing is lost, nothing doubled, and the group not left locked.
 
     Args:
-        folder: For this life's files; exists.
+        folder: For this run's files; exists.
         faults: Names in `FAULTS` of those that strike.
         seed: Decides when they strike, for how long, and what exactly.
 
@@ -122,21 +122,21 @@ async def live(folder: Path, faults: Sequence[str], seed: str) -> None:
         AssertionError: Something was.
     """
     chance = Random(seed)  # noqa: S311 - repeatable, not secret
-    async with stage(folder, faults, chance) as life:
-        keys = [node.enclave_key for node in life.around.devnet.nodes]
-        await life.ask("create", "create_group", keys[:2])
-        _check_state(await life.rested("create"))
+    async with harness(folder, faults, chance) as run:
+        keys = [node.enclave_key for node in run.around.devnet.nodes]
+        await run.ask("create", "create_group", keys[:2])
+        _check_state(await run.rested("create"))
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(life.ask("add", "add_members", keys[2:]))
+            tasks.create_task(run.ask("add", "add_members", keys[2:]))
             for name in faults:
-                tasks.create_task(_strike(life.around, name, chance.uniform(0.0, 1.2), chance.uniform(0.6, 2.0)))
-        await heal(life.around.devnet)
-        await _check_added(life, await life.rested("add"), keys, may_part="reorg" in faults)
-        await life.ask("remove", "remove_members", keys[2:])
-        _check_state(await life.rested("remove"))
-        await _check_members(life, keys[:2], 2)
-        await _check_effects(life)
-        await _check_events(life)
+                tasks.create_task(_strike(run.around, name, chance.uniform(0.0, 1.2), chance.uniform(0.6, 2.0)))
+        await heal(run.around.devnet)
+        await _check_added(run, await run.rested("add"), keys, may_part="reorg" in faults)
+        await run.ask("remove", "remove_members", keys[2:])
+        _check_state(await run.rested("remove"))
+        await _check_members(run, keys[:2], 2)
+        await _check_effects(run)
+        await _check_events(run)
 
 
 async def _strike(around: Surroundings, name: str, after_seconds: float, seconds: float) -> None:
@@ -152,43 +152,43 @@ def _check_state(change: dict[str, Any]) -> None:
     assert change.get("state") == "succeeded", told
 
 
-async def _check_added(life: Life, change: dict[str, Any], keys: Sequence[str], *, may_part: bool) -> None:
+async def _check_added(run: Run, change: dict[str, Any], keys: Sequence[str], *, may_part: bool) -> None:
     """The member is in sync; or a reorganisation really parted it, and that was found out and left to a person."""
     reason = change.get("reason") or {}
     if may_part and change.get("state") == "parked" and reason.get("slug") in ("member_diverged", "member_missing"):
-        await life.come_about("what was reported", lambda: truth.has_parted(life.around.devnet, GROUP))
+        await run.come_about("what was reported", lambda: truth.has_parted(run.around.devnet, GROUP))
     else:
         _check_state(change)
-        await _check_members(life, keys, 3)
+        await _check_members(run, keys, 3)
 
 
-async def _check_members(life: Life, keys: Sequence[str], count: int) -> None:
-    devnet = life.around.devnet
-    await life.come_about("nodes at the same block", lambda: truth.is_level(devnet))
+async def _check_members(run: Run, keys: Sequence[str], count: int) -> None:
+    devnet = run.around.devnet
+    await run.come_about("nodes at the same block", lambda: truth.is_level(devnet))
     members = range(1, count + 1)
     assert set(truth.participants(devnet, GROUP)) == set(keys), "other participants than were asked for"
-    await life.come_about("equal roots", lambda: len(truth.roots(devnet, GROUP, members)) == 1)
+    await run.come_about("equal roots", lambda: len(truth.roots(devnet, GROUP, members)) == 1)
     assert not truth.is_locked(devnet, GROUP), "the group stayed locked"
 
 
-async def _check_effects(life: Life) -> None:
-    devnet = life.around.devnet
+async def _check_effects(run: Run) -> None:
+    devnet = run.around.devnet
     done = truth.actions(devnet, GROUP)
     assert [action for action in done if action not in ("lock", "unlock")] == ["create", "add", "remove"], done
     assert done.count("lock") == done.count("unlock") + 1, done
     assert truth.private_nonce(devnet, GROUP, OWNER) == len(done), done
 
 
-async def _check_events(life: Life) -> None:
-    engine = sa.create_engine(normalised(life.store_url))
+async def _check_events(run: Run) -> None:
+    engine = sa.create_engine(normalised(run.store_url))
     try:
-        await life.come_about("publication", lambda: _one(engine, "outbox WHERE published_at IS NULL") == 0)
+        await run.come_about("publication", lambda: _one(engine, "outbox WHERE published_at IS NULL") == 0)
         assert _one(engine, "changes") == 3, "changes were made twice, or lost"
         # Nodes that stand still, and markers that nobody expected, are told of beside the group.
         stored = _one(engine, f"outbox WHERE privacy_group_id = '{GROUP}'")
     finally:
         engine.dispose()
-    connection = await nats.connect(life.around.nats.url)
+    connection = await nats.connect(run.around.nats.url)
     try:
         jetstream = connection.jetstream(timeout=patient(30))
         assert (await jetstream.stream_info("membership-requests-dead")).state.messages == 0, "a request was buried"
@@ -214,11 +214,11 @@ def _one(engine: sa.Engine, what: str) -> int:
         return int(connection.execute(sa.text(f"SELECT count(*) FROM {what}")).scalar_one())  # noqa: S608 - from here
 
 
-# --- the stage --------------------------------------------------------------------------------------------------------
+# --- the harness ------------------------------------------------------------------------------------------------------
 
 
 @contextlib.asynccontextmanager
-async def stage(folder: Path, faults: Sequence[str], chance: Random) -> AsyncIterator[Life]:
+async def harness(folder: Path, faults: Sequence[str], chance: Random) -> AsyncIterator[Run]:
     """Run a daemon on nodes, a queue and a store of its own."""
     async with contextlib.AsyncExitStack() as stack:
         queue = await _entered(stack, NatsServer())
@@ -250,7 +250,7 @@ async def stage(folder: Path, faults: Sequence[str], chance: Random) -> AsyncIte
             await asyncio.wait({daemon, ready}, return_when=asyncio.FIRST_COMPLETED, timeout=patient(60))
             if daemon.done():
                 await daemon
-            yield Life(around, await ready, url, http)
+            yield Run(around, await ready, url, http)
         finally:
             stopping.set()
             await asyncio.wait_for(daemon, patient(60))

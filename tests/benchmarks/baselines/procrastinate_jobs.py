@@ -1,4 +1,4 @@
-"""Jobs that do nothing, through procrastinate on PostgreSQL; run by the rivals' own interpreter.
+"""Jobs that do nothing, through procrastinate on PostgreSQL; run by the baselines' own interpreter.
 
 Arguments: the database's address, how many jobs, how many at the same time. Prints one line of JSON.
 """

@@ -1,4 +1,4 @@
-"""What every story needs: a daemon, somebody else with the same account, and patience."""
+"""What every scenario needs: a daemon, somebody else with the same account, and patience."""
 
 from datetime import timedelta
 

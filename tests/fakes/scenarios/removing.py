@@ -1,9 +1,9 @@
-"""Stories of members that are removed, of desired sets, and of locks that are broken on request."""
+"""Scenarios of members that are removed, of desired sets, and of locks that are broken on request."""
 
 from orchestrator.membership.attempt import Action
 from orchestrator.membership.model import Kind, State
+from tests.fakes.scenarios.driving import act, daemon_of, done, until
 from tests.fakes.simulated_daemon import SimulatedDaemon
-from tests.fakes.stories.telling import act, daemon_of, done, until
 
 
 def remove_two() -> SimulatedDaemon:
@@ -111,7 +111,7 @@ def unlock_is_rolled_back() -> SimulatedDaemon:
     return daemon
 
 
-STORIES = (
+SCENARIOS = (
     remove_two,
     remove_does_not_go,
     remove_is_rolled_back,

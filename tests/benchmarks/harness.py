@@ -1,4 +1,4 @@
-"""The stage of a benchmark: emulated nodes, a message queue and the daemon, each in a process of its own."""
+"""The harness of a benchmark: emulated nodes, a message queue and the daemon, each in a process of its own."""
 
 import asyncio
 import base64
@@ -206,7 +206,7 @@ async def running_daemon(
 
 
 @asynccontextmanager
-async def stage(
+async def harness(
     directory: Path,
     *,
     nodes: int = 3,

@@ -1,10 +1,10 @@
-"""Stories of preflight and of what operators ask."""
+"""Scenarios of preflight and of what operators ask."""
 
 from orchestrator.membership import facts
 from orchestrator.membership.model import Kind, State
+from tests.fakes.scenarios.adding import add_is_undone_and_parked
+from tests.fakes.scenarios.driving import daemon_of, done, until
 from tests.fakes.simulated_daemon import SimulatedDaemon
-from tests.fakes.stories.adding import add_is_undone_and_parked
-from tests.fakes.stories.telling import daemon_of, done, until
 
 
 def operators_requests() -> SimulatedDaemon:
@@ -87,7 +87,7 @@ def deadlines_and_parks_in_every_state() -> SimulatedDaemon:
     return daemon
 
 
-STORIES = (
+SCENARIOS = (
     a_parked_change_is_closed,
     deadlines_and_parks_in_every_state,
     operators_requests,

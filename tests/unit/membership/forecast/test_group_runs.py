@@ -10,7 +10,7 @@ from orchestrator.membership.forecast import outlook
 from orchestrator.membership.forecast.histories import GroupHistory
 from orchestrator.membership.forecast.newcomers import Departure, NewcomerFacts, departure, executed_last
 from orchestrator.membership.forecast.senders import Bundle, SenderFacts, SenderStanding, standing
-from tests.fakes.group_lives import Life, Schedule, Tally
+from tests.fakes.group_runs import Run, Schedule, Tally
 from tests.fakes.head_maps import Act, HeadMaps, SmallWorld
 from tests.fakes.reference_head_maps import ReferenceWorld, present
 
@@ -19,23 +19,23 @@ WORLDS: list[World] = [SmallWorld, *([ReferenceWorld] if present() else [])]
 
 LIVES = 400
 SEARCHED = 4_000
-"""In how many lives a mistake has to show."""
+"""In how many runs a mistake has to show."""
 
 
-def live(world: World, seed: int, schedule: Schedule, tally: Tally) -> str | None:
-    """Live one life of up to three groups, one or two newcomers, some groups founded by a newcomer's node."""
-    random = Random(seed)  # noqa: S311 - lives that come again with their seed
+def run(world: World, seed: int, schedule: Schedule, tally: Tally) -> str | None:
+    """Make one run of up to three groups, one or two newcomers, some groups founded by a newcomer's node."""
+    random = Random(seed)  # noqa: S311 - runs that come again with their seed
     newcomers = ("N", "M")[: random.choice((1, 2))]
     groups = ("G", "H", "X")[: random.choice((2, 3))]
-    life = Life(world=world(*newcomers), groups=groups, newcomers=newcomers, schedule=schedule, tally=tally)
-    life.found(lambda group: ("N",) if group == "X" else ())
-    return life.live(random, random.choice((10, 14, 18)))
+    run = Run(world=world(*newcomers), groups=groups, newcomers=newcomers, schedule=schedule, tally=tally)
+    run.found(lambda group: ("N",) if group == "X" else ())
+    return run.run(random, random.choice((10, 14, 18)))
 
 
-def first_trouble(world: World, schedule: Schedule, lives: int, tally: Tally | None = None) -> str | None:
-    """Return what goes wrong first in so many lives."""
+def first_trouble(world: World, schedule: Schedule, runs: int, tally: Tally | None = None) -> str | None:
+    """Return what goes wrong first in so many runs."""
     counted = tally or Tally()
-    troubles = (live(world, seed, schedule, counted) for seed in range(lives))
+    troubles = (run(world, seed, schedule, counted) for seed in range(runs))
     return next((trouble for trouble in troubles if trouble is not None), None)
 
 
@@ -78,23 +78,23 @@ def test_who_lost_a_group_by_a_short_window_can_come_back(world: World) -> None:
     """A damaged member is removed and, where the forecast says so, added again: most are, and none halts."""
     tally, lost = Tally(), 0
     for seed in range(LIVES):
-        random = Random(seed)  # noqa: S311 - lives that come again with their seed
-        life = Life(world=world("N", "M"), groups=("G", "H", "X"), newcomers=("N", "M"), schedule=Schedule(window=1))
-        life.found(lambda group: ("N",) if group == "X" else ())
-        life.live(random, 12)
-        if life.world.stands("N") or life.world.stands("M"):
+        random = Random(seed)  # noqa: S311 - runs that come again with their seed
+        run = Run(world=world("N", "M"), groups=("G", "H", "X"), newcomers=("N", "M"), schedule=Schedule(window=1))
+        run.found(lambda group: ("N",) if group == "X" else ())
+        run.run(random, 12)
+        if run.world.stands("N") or run.world.stands("M"):
             continue
-        gone = [(group, node) for group in life.groups for node in life.lost(group)]
+        gone = [(group, node) for group in run.groups for node in run.lost(group)]
         unlocked = [
-            Act(group=group, kind="unlock") for group in dict.fromkeys(g for g, _ in gone) if group in life.locked
+            Act(group=group, kind="unlock") for group in dict.fromkeys(g for g, _ in gone) if group in run.locked
         ]
         for act in unlocked:
-            del life.locked[act.group]
-        life.world.mine(unlocked)
-        life.world.mine([Act(group=group, kind="remove", keys=(node,)) for group, node in gone])
+            del run.locked[act.group]
+        run.world.mine(unlocked)
+        run.world.mine([Act(group=group, kind="remove", keys=(node,)) for group, node in gone])
         lost += len(gone)
-        life.schedule, life.tally = Schedule(written=0.3), tally
-        assert life.live(random, 12) is None
+        run.schedule, run.tally = Schedule(written=0.3), tally
+        assert run.run(random, 12) is None
     assert lost > LIVES / 2
     assert tally.added_again > lost / 3
 
@@ -104,40 +104,38 @@ def test_a_founders_bundle_is_judged_exactly_and_a_joiners_never_too_well(world:
     """What is torn is never passed; of groups that a node founded and never left nothing whole is refused."""
     torn = whole = 0
     for seed in range(LIVES):
-        random = Random(seed)  # noqa: S311 - lives that come again with their seed
-        life = Life(world=world("N"), groups=("G", "H", "X"), newcomers=("N",), schedule=Schedule(written=0.6))
-        life.found(lambda group: ("N",) if group == "X" else ())
-        assert life.live(random, 12) is None
-        for group in life.groups:
-            if "N" not in life.world.members(group):
+        random = Random(seed)  # noqa: S311 - runs that come again with their seed
+        run = Run(world=world("N"), groups=("G", "H", "X"), newcomers=("N",), schedule=Schedule(written=0.6))
+        run.found(lambda group: ("N",) if group == "X" else ())
+        assert run.run(random, 12) is None
+        for group in run.groups:
+            if "N" not in run.world.members(group):
                 continue
-            usable = standing(life.history(group), life.sender("N", group)).usable
-            sends_whole = life.world.sends_whole("N", group)
+            usable = standing(run.history(group), run.sender("N", group)).usable
+            sends_whole = run.world.sends_whole("N", group)
             torn, whole = torn + (not sends_whole), whole + sends_whole
             assert sends_whole or not usable
-            never_left = all(at[0] != group for at in life.replays.get("N", []))
+            never_left = all(at[0] != group for at in run.replays.get("N", []))
             assert usable == sends_whole or group != "X" or not never_left
     assert torn > LIVES / 40
     assert whole > LIVES / 3
 
 
 def test_the_models_agree() -> None:
-    """Two descriptions of the same mechanism, made apart, show the same roots through random lives."""
+    """Two descriptions of the same mechanism, made apart, show the same roots through random runs."""
     for seed in range(LIVES):
-        lives = []
+        runs = []
         for world in WORLDS:
-            random = Random(seed)  # noqa: S311 - lives that come again with their seed
-            life = Life(
-                world=world("N", "M"), groups=("G", "H", "X"), newcomers=("N", "M"), schedule=Schedule(window=1)
-            )
-            life.found(lambda group: ("N",) if group == "X" else ())
-            lives.append((life.live(random, 14), life))
-        first = lives[0][1].world
-        for trouble, life in lives:
-            assert trouble == lives[0][0]
-            for node, group in product(("T", "N", "M"), life.groups):
+            random = Random(seed)  # noqa: S311 - runs that come again with their seed
+            run = Run(world=world("N", "M"), groups=("G", "H", "X"), newcomers=("N", "M"), schedule=Schedule(window=1))
+            run.found(lambda group: ("N",) if group == "X" else ())
+            runs.append((run.run(random, 14), run))
+        first = runs[0][1].world
+        for trouble, run in runs:
+            assert trouble == runs[0][0]
+            for node, group in product(("T", "N", "M"), run.groups):
                 if not first.stands(node):
-                    shown = [life.world.root(node, group, number) for number in range(life.world.head + 1)]
+                    shown = [run.world.root(node, group, number) for number in range(run.world.head + 1)]
                     assert shown == [first.root(node, group, number) for number in range(first.head + 1)]
 
 

@@ -1,4 +1,4 @@
-"""Random lives of a few groups on a few nodes, driven by the forecast: what it lets through must not harm anybody."""
+"""Random runs of a few groups on a few nodes, driven by the forecast: what it lets through must not harm anybody."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -40,7 +40,7 @@ class Schedule:
 
 @dataclass(slots=True)
 class Tally:
-    """What happened in lives, so that a test can tell that something did."""
+    """What happened in runs, so that a test can tell that something did."""
 
     added: int = 0
     added_again: int = 0
@@ -50,8 +50,8 @@ class Tally:
 
 
 @dataclass(slots=True)
-class Life:
-    """One life.
+class Run:
+    """One run.
 
     Attributes:
         world: The nodes.
@@ -131,7 +131,7 @@ class Life:
             number=number, block_hash=f"b{number}", flaws=(twice,) if number in self.unreplayable else ()
         )
 
-    def live(self, random: Random, blocks: int) -> str | None:
+    def run(self, random: Random, blocks: int) -> str | None:
         """Let some blocks be made; returns what went wrong."""
         for _ in range(blocks):
             under_way: list[NodeAddition] = []

@@ -1,9 +1,9 @@
-"""Stories of groups that are created."""
+"""Scenarios of groups that are created."""
 
 from orchestrator.membership.attempt import Action
 from orchestrator.membership.model import Kind, State
+from tests.fakes.scenarios.driving import daemon_of, done, until
 from tests.fakes.simulated_daemon import SimulatedDaemon
-from tests.fakes.stories.telling import daemon_of, done, until
 
 
 def create() -> SimulatedDaemon:
@@ -57,7 +57,7 @@ def create_is_rolled_back() -> SimulatedDaemon:
     return daemon
 
 
-STORIES = (
+SCENARIOS = (
     create,
     create_is_tried_again_when_a_node_fails,
     create_fails_when_the_transaction_is_rejected,

@@ -1,4 +1,4 @@
-"""The demo's story: create a group of two, write to it, add the third member, prove it in sync, remove it again."""
+"""The demo's main job: create a group of two, write to it, add the third member, prove it in sync, remove it again."""
 
 import asyncio
 import base64
@@ -15,9 +15,9 @@ from typing import Final
 from orchestrator.api.documents.changes import ChangeDetailDocument
 from orchestrator.api.documents.groups import GroupDocument
 from orchestrator.besu import BesuError
+from orchestrator.cli.demo.environment import OWNER, Environment, EnvironmentSetupError, members_by_name, set_up
 from orchestrator.cli.demo.processes import ProcessError
 from orchestrator.cli.demo.screen import Screen, summary
-from orchestrator.cli.demo.stage import OWNER, Stage, StageError, members_by_name, set_up
 from orchestrator.cli.demo.writing import ACCOUNTS, WritingError, write
 from orchestrator.cli.display.output import Exit, fail, first_of, stdout_console
 from orchestrator.cli.display.tables import done_of, time_left
@@ -33,14 +33,22 @@ PATIENCE_SECONDS: Final = 120.0
 _POLL_SECONDS: Final = 0.1
 _RESTING: Final = (State.SUCCEEDED, State.FAILED, State.CANCELLED, State.PARKED)
 
-_KNOWN_ERRORS: Final = (ProcessError, StageError, WritingError, BesuError, BrokerError, DaemonError, TimeoutError)
+_KNOWN_ERRORS: Final = (
+    ProcessError,
+    EnvironmentSetupError,
+    WritingError,
+    BesuError,
+    BrokerError,
+    DaemonError,
+    TimeoutError,
+)
 
 
 class StoryError(Exception):
     """Something did not come out as it should; the message says what."""
 
 
-def tell(*, keep: bool, directory: Path | None) -> int:
+def run_demo(*, keep: bool, directory: Path | None) -> int:
     """Run the demo; returns the exit code.
 
     Args:
@@ -61,7 +69,7 @@ def tell(*, keep: bool, directory: Path | None) -> int:
 
 
 async def _interruptible(screen: Screen, keep: bool, directory: Path | None) -> int:
-    """End the story in order on SIGINT, SIGTERM and SIGHUP: its processes are children of ours."""
+    """End the demo in order on SIGINT, SIGTERM and SIGHUP: its processes are children of ours."""
     telling = asyncio.ensure_future(_tell(screen, keep, directory))
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -79,27 +87,29 @@ async def _tell(screen: Screen, keep: bool, directory: Path | None) -> int:
     place = tempfile.TemporaryDirectory(prefix="orchestrator-demo-") if directory is None else nullcontext(directory)
     with place as chosen:
         screen.step("Starting three emulated Besu nodes, the message queue and the daemon")
-        async with set_up(Path(chosen)) as stage, asyncio.TaskGroup() as tasks:
-            screen.note(f"dashboard {stage.address}")
-            listening = tasks.create_task(_show_events(stage, screen))
-            in_sync = await _main_job(stage, screen)
+        async with set_up(Path(chosen)) as environment, asyncio.TaskGroup() as tasks:
+            screen.note(f"dashboard {environment.address}")
+            listening = tasks.create_task(_show_events(environment, screen))
+            in_sync = await _main_job(environment, screen)
             if in_sync:
                 screen.verdict(f"done in {time.monotonic() - began:.0f} s", good=True)
             if keep:
-                await _keep(stage, screen)
+                await _keep(environment, screen)
             listening.cancel()
     return Exit.DONE if in_sync else Exit.FAILED
 
 
-async def _main_job(stage: Stage, screen: Screen) -> bool:
+async def _main_job(environment: Environment, screen: Screen) -> bool:
     group = base64.b64encode(secrets.token_bytes(32)).decode()
-    first, second, third = stage.members
+    first, second, third = environment.members
     screen.step("Creating a group of two by a message on the queue")
-    await _change(stage, screen, Kind.CREATE_GROUP, group, (first, second))
+    await _change(environment, screen, Kind.CREATE_GROUP, group, (first, second))
 
     screen.step(f"An application writes {TRANSACTIONS} private transactions from {ACCOUNTS} accounts")
     with screen.bar("written", "transactions") as bar:
-        blocks = await write(stage.nodes[0], group, first, TRANSACTIONS, lambda done: bar.update(done, TRANSACTIONS))
+        blocks = await write(
+            environment.nodes[0], group, first, TRANSACTIONS, lambda done: bar.update(done, TRANSACTIONS)
+        )
     screen.note(f"{TRANSACTIONS} private transactions in {blocks} blocks")
 
     screen.step("Adding the third member by a message on the queue")
@@ -110,15 +120,15 @@ async def _main_job(stage: Stage, screen: Screen) -> bool:
                 if member.enclave_key == third and member.blocks_total:
                     bar.update(*done_of(member), time_left(member))
 
-        await _change(stage, screen, Kind.ADD_MEMBERS, group, (third,), show)
-    standing = await stage.daemon.group(group)
+        await _change(environment, screen, Kind.ADD_MEMBERS, group, (third,), show)
+    standing = await environment.daemon.group(group)
     screen.members(standing)
-    in_sync = _is_in_sync(standing, stage.members)
+    in_sync = _is_in_sync(standing, environment.members)
     screen.verdict("in sync" if in_sync else "not in sync", good=in_sync)
 
     screen.step("Removing the third member by a message on the queue")
-    await _change(stage, screen, Kind.REMOVE_MEMBERS, group, (third,))
-    left = (await stage.daemon.group(group)).participants
+    await _change(environment, screen, Kind.REMOVE_MEMBERS, group, (third,))
+    left = (await environment.daemon.group(group)).participants
     screen.note(f"{len(left)} members are left")
     if set(left) != {first, second}:
         raise StoryError(f"after the removal the members are {', '.join(left)}")
@@ -126,7 +136,7 @@ async def _main_job(stage: Stage, screen: Screen) -> bool:
 
 
 async def _change(
-    stage: Stage,
+    environment: Environment,
     screen: Screen,
     kind: Kind,
     group: str,
@@ -144,10 +154,10 @@ async def _change(
         "data": {"kind": kind.value, "privacy_group_id": group, "members": list(members), "account": OWNER},
     }
     async with asyncio.timeout(PATIENCE_SECONDS):
-        await stage.queue.request(json.dumps(event).encode())
-        change_id = await _accepted(stage, group, request_id)
-        async with following(stage.daemon, change_id) as news:
-            while (change := await stage.daemon.change(change_id)).state not in _RESTING:
+        await environment.queue.request(json.dumps(event).encode())
+        change_id = await _accepted(environment, group, request_id)
+        async with following(environment.daemon, change_id) as news:
+            while (change := await environment.daemon.change(change_id)).state not in _RESTING:
                 if show is not None:
                     show(change)
                 await news()
@@ -160,9 +170,9 @@ async def _change(
     screen.note(summary(change, screen.words))
 
 
-async def _accepted(stage: Stage, group: str, request_id: str) -> str:
+async def _accepted(environment: Environment, group: str, request_id: str) -> str:
     while True:
-        page = await stage.daemon.changes(group=group, states=(), limit=10)
+        page = await environment.daemon.changes(group=group, states=(), limit=10)
         for change in page.changes:
             if change.request_id == request_id:
                 return change.change_id
@@ -174,21 +184,21 @@ def _is_in_sync(group: GroupDocument, members: tuple[str, ...]) -> bool:
     return group.in_sync is True and seen == set(members) == set(group.participants)
 
 
-async def _show_events(stage: Stage, screen: Screen) -> None:
+async def _show_events(environment: Environment, screen: Screen) -> None:
     resume_id = "0"
     while True:
         with suppress(DaemonUnreachableError):
-            async for event in stage.daemon.events(resume_id=resume_id):
+            async for event in environment.daemon.events(resume_id=resume_id):
                 resume_id = event.resume_id or resume_id
                 if event.event_type != "closed":
                     screen.event(event.document)
         await asyncio.sleep(1.0)
 
 
-async def _keep(stage: Stage, screen: Screen) -> None:
+async def _keep(environment: Environment, screen: Screen) -> None:
     screen.step("Everything is left running; press Ctrl-C to stop")
-    screen.note(f"dashboard {stage.address}, configuration and logs in {stage.directory}")
-    screen.note(f"in another terminal: export ORCHESTRATOR_URL={stage.address}; orchestrator groups")
+    screen.note(f"dashboard {environment.address}, configuration and logs in {environment.directory}")
+    screen.note(f"in another terminal: export ORCHESTRATOR_URL={environment.address}; orchestrator groups")
     try:
         await asyncio.Event().wait()
     except asyncio.CancelledError:

@@ -37,7 +37,7 @@ TURN = frozenset({State.LOCKING, State.ADDING, State.UNLOCKING})
 TURNS = (State.PREFLIGHT, State.CREATING, State.LOCKING, State.ADDING, State.REMOVING, State.UNLOCKING)
 
 
-class SimulatedLives(RuleBasedStateMachine):
+class SimulatedRuns(RuleBasedStateMachine):
     """One group, the daemon that changes it, and a world that does not care."""
 
     def __init__(self) -> None:
@@ -481,7 +481,7 @@ class SimulatedLives(RuleBasedStateMachine):
         assert len(locks) <= len(ends), "a lock of ours has no end"
 
 
-TestSimulatedLives = SimulatedLives.TestCase
-TestSimulatedLives.settings = settings(
+TestSimulatedRuns = SimulatedRuns.TestCase
+TestSimulatedRuns.settings = settings(
     max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )

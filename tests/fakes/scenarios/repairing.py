@@ -1,10 +1,10 @@
-"""Stories of members that lost their addition: the change that made it removes and adds them again, once."""
+"""Scenarios of members that lost their addition: the change that made it removes and adds them again, once."""
 
 from orchestrator.membership import facts
 from orchestrator.membership.attempt import Action
 from orchestrator.membership.model import Change, Kind, State
+from tests.fakes.scenarios.driving import act, daemon_of, done, until
 from tests.fakes.simulated_daemon import SimulatedDaemon
-from tests.fakes.stories.telling import act, daemon_of, done, until
 
 
 def lost_addition() -> tuple[SimulatedDaemon, Change]:
@@ -55,4 +55,4 @@ def removed_by_somebody_is_left_out() -> SimulatedDaemon:
     return daemon
 
 
-STORIES = (lost_addition_is_repaired, addition_is_lost_twice, removed_by_somebody_is_left_out)
+SCENARIOS = (lost_addition_is_repaired, addition_is_lost_twice, removed_by_somebody_is_left_out)

@@ -1,4 +1,4 @@
-"""The demo's stage: three emulated nodes, the embedded message queue and the daemon, each as an operator runs it."""
+"""The demo's environment: three emulated nodes, the embedded queue and the daemon, each as an operator runs it."""
 
 import random
 import socket
@@ -35,12 +35,12 @@ _PORTS: Final = range(20_000, 30_000, 2 * MEMBERS)
 _PORT_TRIES: Final = 100
 
 
-class StageError(Exception):
+class EnvironmentSetupError(Exception):
     """The demo can't be set up on this machine."""
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class Environment:
     """Everything that the demo acts on.
 
     Attributes:
@@ -66,14 +66,14 @@ def members_by_name() -> dict[str, tuple[str]]:
 
 
 @asynccontextmanager
-async def set_up(directory: Path) -> AsyncIterator[Stage]:
+async def set_up(directory: Path) -> AsyncIterator[Environment]:
     """Start everything; it is ended when the context is left.
 
     Args:
         directory: An existing directory for configuration, logs and data.
 
     Raises:
-        StageError: No ports are free.
+        EnvironmentSetupError: No ports are free.
         ProcessError: A process did not start.
         BrokerError: The message queue does not answer.
     """
@@ -92,7 +92,7 @@ async def set_up(directory: Path) -> AsyncIterator[Stage]:
         )
         await queue.check()
         daemon = await stack.enter_async_context(connect(address))
-        yield Stage(
+        yield Environment(
             members=tuple(key for (key,) in members_by_name().values()),
             nodes=nodes,
             daemon=daemon,
@@ -106,14 +106,14 @@ def free_ports(count: int) -> int:
     """Return the first of so many consecutive ports on 127.0.0.1 that nothing listens on now.
 
     Raises:
-        StageError: None were found.
+        EnvironmentSetupError: None were found.
     """
     chance = random.SystemRandom()
     for _ in range(_PORT_TRIES):
         first = chance.choice(_PORTS)
         if all(_is_free(port) for port in range(first, first + count)):
             return first
-    raise StageError(f"no {count} free ports were found on 127.0.0.1 from {_PORTS.start} on")
+    raise EnvironmentSetupError(f"no {count} free ports were found on 127.0.0.1 from {_PORTS.start} on")
 
 
 def _is_free(port: int) -> bool:

@@ -1,4 +1,4 @@
-"""Stories of members that are added: what comes before the lock and in it."""
+"""Scenarios of members that are added: what comes before the lock and in it."""
 
 from datetime import timedelta
 
@@ -6,9 +6,9 @@ from orchestrator.membership import facts
 from orchestrator.membership.attempt import Action, AttemptStatus
 from orchestrator.membership.model import Kind, State
 from orchestrator.membership.reasons.table import Reason
+from tests.fakes.scenarios.driving import act, daemon_of, done, until
 from tests.fakes.simulated_chain import PrivateTransaction, Stuck
 from tests.fakes.simulated_daemon import SimulatedDaemon
-from tests.fakes.stories.telling import act, daemon_of, done, until
 
 
 def add() -> SimulatedDaemon:
@@ -359,7 +359,7 @@ def member_loses_the_group() -> SimulatedDaemon:
     return daemon
 
 
-STORIES = (
+SCENARIOS = (
     add,
     add_of_a_member_is_only_proven,
     add_waits_for_a_foreign_lock_and_is_parked,

@@ -1,4 +1,4 @@
-"""One change through two lives of the daemon: the first dies at a point, the second finds what it left."""
+"""One change through two runs of the daemon: the first dies at a point, the second finds what it left."""
 
 import asyncio
 import base64
@@ -18,7 +18,7 @@ from orchestrator.besu import FlexiblePrivacyGroups, Node, signer_from_key
 from orchestrator.besu.transport.http_client import HttpNode, open_session
 from orchestrator.broker.names import Access, Limits, Names
 from orchestrator.broker.nats.queue import NatsBroker
-from tests.integration.crash.launcher import ACK_WAIT, CLAIMED, Point, live, serve_devnet
+from tests.integration.crash.launcher import ACK_WAIT, CLAIMED, Point, run_daemon, serve_devnet
 from tests.integration.crash.stores import Stores, WatchedStore
 from tests.patience import patient, within
 from tests.servers.postgresql_server import PostgreSQLServer
@@ -34,12 +34,12 @@ LAUNCHER = "tests.integration.crash.launcher"
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """A line of a life's trace.
+    """A line of a run's trace.
 
     Attributes:
         point: Which moment.
         at: When, by the monotonic clock, in seconds.
-        processor_seconds: What the life had used of the processor by then.
+        processor_seconds: What the run had used of the processor by then.
         label: What was done.
     """
 
@@ -51,7 +51,7 @@ class Moment:
 
 @dataclass(frozen=True, slots=True)
 class Recovery:
-    """From a life's start to the first thing that it did for a change that another life had left.
+    """From a run's start to the first thing that it did for a change that another run had left.
 
     Attributes:
         seconds: By the clock on the wall.
@@ -67,7 +67,7 @@ class End:
     """What one change came to.
 
     Attributes:
-        died: Whether the first life reached the point.
+        died: Whether the first run reached the point.
         state: Of the change.
         reason: Why it is not done, as JSON; empty when it is.
         transactions: How many of the owner's private transactions executed in the group for it.
@@ -76,8 +76,8 @@ class End:
         undecided: What was signed for it and is neither mined nor burnt.
         sequences: Of the group's status events in the outbox, in order.
         published: The same on the queue.
-        recovery: Of the second life; None when nothing was left to do.
-        first_life: What the first life did.
+        recovery: Of the second run; None when nothing was left to do.
+        first_run: What the first run did.
         log: What the daemon said.
     """
 
@@ -91,11 +91,11 @@ class End:
     sequences: tuple[int, ...]
     published: tuple[int, ...]
     recovery: Recovery | None
-    first_life: tuple[Moment, ...]
+    first_run: tuple[Moment, ...]
     log: str
 
 
-class Stage:
+class Harness:
     """What outlives the daemon: nodes, queue and stores."""
 
     def __init__(self, directory: Path, stores: Stores, nats_url: str, nodes: list[tuple[str, str, str]]) -> None:
@@ -108,7 +108,7 @@ class Stage:
         self._key_file.touch(mode=0o600)
         self._key_file.write_text(OWNER_KEY)
 
-    async def live_twice(self, kind: str, point: Point | None) -> End:
+    async def run_twice(self, kind: str, point: Point | None) -> End:
         """Ask for one change of a new group, let the daemon die at a point, start it again, and see to the end.
 
         Args:
@@ -130,9 +130,9 @@ class Stage:
             stack.push_async_callback(broker.close)
             await broker.request(_trigger(name, {"kind": kind, "privacy_group_id": group, "members": asked}))
             watched = stack.enter_context(WatchedStore(url))
-            lives = _Lives(self._directory, name, self._configure(name, url, names))
-            stack.push_async_callback(lives.end)
-            died, recovery = await _let_live(lives, watched, point)
+            runs = _Runs(self._directory, name, self._configure(name, url, names))
+            stack.push_async_callback(runs.end)
+            died, recovery = await _run_both(runs, watched, point)
             view = await node.group_view(group)
             return End(
                 died=died,
@@ -145,8 +145,8 @@ class Stage:
                 sequences=await asyncio.to_thread(watched.sequences),
                 published=await _published(broker, names),
                 recovery=recovery,
-                first_life=lives.trace(1),
-                log=lives.log(),
+                first_run=runs.trace(1),
+                log=runs.log(),
             )
 
     def _situation(self, kind: str) -> tuple[list[str], list[str]]:
@@ -169,7 +169,7 @@ class Stage:
         path.write_text(
             f'[store]\nurl = "{url}"\n[broker]\nurl = "{self._nats_url}"\n[broker.names]\n'
             f'requests = "{names.requests}"\ndead = "{names.dead}"\nevents = "{names.events}"\n'
-            # Longer than anybody is waited for here: a lane that had to wait for the dead life's lease would not end.
+            # Longer than anybody is waited for here: a lane that had to wait for the dead run's lease would not end.
             f'[engine]\nlease_seconds = {LEASE_SECONDS:g}\n[api]\nlisten = "127.0.0.1:0"\n'
             f"[chain]\nproof_blocks = 1\naudit_blocks = 0\n"
             f'{nodes}[[accounts]]\naddress = "{OWNER}"\nkey_file = "{self._key_file}"\n'
@@ -178,16 +178,16 @@ class Stage:
 
 
 @asynccontextmanager
-async def stage(
+async def harness(
     directory: Path, nats_url: str, postgresql: PostgreSQLServer | None, *, preload: str = LAUNCHER
-) -> AsyncIterator[Stage]:
-    """Set the stage.
+) -> AsyncIterator[Harness]:
+    """Set up the harness.
 
     Args:
         directory: For files.
         nats_url: The queue's server.
         postgresql: The stores' server; None for SQLite.
-        preload: The module that the process has loaded from which devnet and lives are forked.
+        preload: The module that the process has loaded from which devnet and runs are forked.
     """
     stores = Stores(directory, postgresql)
     processes = _processes()
@@ -197,7 +197,7 @@ async def stage(
     network.start()
     try:
         assert await asyncio.to_thread(here.poll, patient(30)), "the network did not start"
-        yield Stage(directory, stores, nats_url, here.recv())
+        yield Harness(directory, stores, nats_url, here.recv())
     finally:
         network.kill()
         await asyncio.to_thread(network.join)
@@ -211,8 +211,8 @@ def _processes() -> ForkServerContext:
     return get_context("forkserver")
 
 
-class _Lives:
-    """The lives of one daemon."""
+class _Runs:
+    """The runs of one daemon."""
 
     def __init__(self, directory: Path, name: str, config: Path) -> None:
         self._directory = directory
@@ -223,36 +223,36 @@ class _Lives:
         self.began_at = 0.0
 
     def begin(self, point: Point | None) -> BaseProcess:
-        """Start a life."""
+        """Start a run."""
         self._count += 1
         files = (str(self._log), str(self._trace(self._count)))
-        self._process = _processes().Process(target=live, args=(str(self._config), *files, point), daemon=True)
+        self._process = _processes().Process(target=run_daemon, args=(str(self._config), *files, point), daemon=True)
         self.began_at = time.monotonic()
         self._process.start()
         return self._process
 
     async def end(self) -> None:
-        """End the present life."""
+        """End the present run."""
         if self._process is not None:
             self._process.kill()
             await asyncio.to_thread(self._process.join)
 
-    def trace(self, life: int) -> tuple[Moment, ...]:
-        """Return what a life did; lives count from 1."""
-        path = self._trace(life)
+    def trace(self, run: int) -> tuple[Moment, ...]:
+        """Return what a run did; runs count from 1."""
+        path = self._trace(run)
         lines = path.read_text().splitlines() if path.exists() else []
         return tuple(_moment(line) for line in lines)
 
     def log(self) -> str:
-        """Return what the daemon said in all its lives."""
+        """Return what the daemon said in all its runs."""
         return self._log.read_text() if self._log.exists() else ""
 
     @property
     def _log(self) -> Path:
         return self._directory / f"{self._name}.log"
 
-    def _trace(self, life: int) -> Path:
-        return self._directory / f"{self._name}.trace{life}"
+    def _trace(self, run: int) -> Path:
+        return self._directory / f"{self._name}.trace{run}"
 
 
 def _moment(line: str) -> Moment:
@@ -260,19 +260,19 @@ def _moment(line: str) -> Moment:
     return Moment(Point(kind, int(number), when), float(at), float(processor_seconds), label)
 
 
-async def _let_live(lives: _Lives, watched: "WatchedStore", point: Point | None) -> tuple[bool, Recovery | None]:
-    """Return whether the first life died, and how the second recovered."""
-    if not await _rests_or_dies(watched, lives.begin(point)):
+async def _run_both(runs: _Runs, watched: "WatchedStore", point: Point | None) -> tuple[bool, Recovery | None]:
+    """Return whether the first run died, and how the second recovered."""
+    if not await _rests_or_dies(watched, runs.begin(point)):
         return False, None
-    await lives.end()
-    died_again = await _rests_or_dies(watched, lives.begin(None))
-    assert not died_again, lives.log()
-    moments = lives.trace(2)
+    await runs.end()
+    died_again = await _rests_or_dies(watched, runs.begin(None))
+    assert not died_again, runs.log()
+    moments = runs.trace(2)
     claimed = next((place for place, moment in enumerate(moments) if moment.point.kind == CLAIMED), None)
     if claimed is None or claimed + 1 == len(moments):
         return True, None
     first = moments[claimed + 1]
-    return True, Recovery(first.at - lives.began_at, first.processor_seconds)
+    return True, Recovery(first.at - runs.began_at, first.processor_seconds)
 
 
 async def _rests_or_dies(watched: "WatchedStore", process: BaseProcess) -> bool:

@@ -41,7 +41,7 @@ class Pace(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Weather:
+class FaultProfile:
     """One seed's circumstances.
 
     Attributes:
@@ -148,13 +148,13 @@ TIMED = (
 """Faults that last or happen at a time of their own."""
 
 
-def calm(nodes: int) -> Weather:
+def calm(nodes: int) -> FaultProfile:
     """Return circumstances in which nothing fails and nobody else acts: one replica on nodes that all make blocks.
 
     Args:
         nodes: How many there are.
     """
-    return Weather(
+    return FaultProfile(
         replicas=1,
         nodes=nodes,
         groups=1,
@@ -197,29 +197,29 @@ def calm(nodes: int) -> Weather:
     )
 
 
-def draw(chance: Random, family: Family) -> Weather:
+def draw(chance: Random, family: Family) -> FaultProfile:
     """Draw one seed's circumstances.
 
     Args:
         chance: The seed's.
         family: Any but `Family.MIXED`.
     """
-    weather = _storm(chance)
+    profile = _storm(chance)
     match family:
         case Family.REPLAYS:
-            return _replays(chance, weather)
+            return _replays(chance, profile)
         case Family.WINDOWS:
-            return _windows(chance, weather)
+            return _windows(chance, profile)
         case Family.PAUSES:
-            return _pauses(chance, weather)
+            return _pauses(chance, profile)
         case _:
-            return weather
+            return profile
 
 
-def _answering(weather: Weather, nodes: int) -> Weather:
+def _answering(profile: FaultProfile, nodes: int) -> FaultProfile:
     """Return circumstances in which calls of nodes and units of the store arrive, are answered, and at once."""
     return replace(
-        weather,
+        profile,
         lost_request=0.0,
         late_request=0.0,
         refusal=0.0,
@@ -231,13 +231,13 @@ def _answering(weather: Weather, nodes: int) -> Weather:
     )
 
 
-def _replays(chance: Random, weather: Weather) -> Weather:
+def _replays(chance: Random, profile: FaultProfile) -> FaultProfile:
     """Draw circumstances in which a replay can do harm, and in which little else happens."""
     losses, public_traffic = chance.random() < LOSSES, chance.random() < PUBLIC_TRAFFIC
     groups, nodes = (1 if losses else chance.choice((2, 3, 3))), chance.choice((3, 4, 4))
     quiet = losses or public_traffic
     return replace(
-        _answering(weather, nodes),
+        _answering(profile, nodes),
         replicas=chance.choice((1, 1, 2)),
         nodes=nodes,
         validators=nodes,
@@ -269,11 +269,11 @@ def _replays(chance: Random, weather: Weather) -> Weather:
     )
 
 
-def _windows(chance: Random, weather: Weather) -> Weather:
+def _windows(chance: Random, profile: FaultProfile) -> FaultProfile:
     """Draw circumstances in which locks last, and in which little else happens."""
     nodes = chance.choice((3, 4))
     return replace(
-        _answering(weather, nodes),
+        _answering(profile, nodes),
         nodes=nodes,
         validators=nodes,
         groups=chance.choice((1, 2)),
@@ -296,10 +296,10 @@ def _windows(chance: Random, weather: Weather) -> Weather:
     )
 
 
-def _pauses(chance: Random, weather: Weather) -> Weather:
+def _pauses(chance: Random, profile: FaultProfile) -> FaultProfile:
     """Draw circumstances in which replicas stand still, and in which little else happens."""
     return replace(
-        _answering(weather, weather.nodes),
+        _answering(profile, profile.nodes),
         replicas=chance.choice((2, 2, 3)),
         groups=chance.choice((1, 2, 3)),
         requests=chance.randint(4, 8),
@@ -318,14 +318,14 @@ def _pauses(chance: Random, weather: Weather) -> Weather:
     )
 
 
-def _storm(chance: Random) -> Weather:
+def _storm(chance: Random) -> FaultProfile:
     """Draw what fails."""
 
     def some(highest: float) -> float:
         return chance.choice((0.0, highest / 5, highest)) if chance.random() < 0.6 else 0.0
 
     nodes, public_traffic = chance.choice((2, 3, 3, 4)), chance.random() < PUBLIC_TRAFFIC
-    return Weather(
+    return FaultProfile(
         replicas=chance.choice((1, 1, 2, 2, 3)),
         nodes=nodes,
         groups=chance.choice((1, 1, 2, 3)),

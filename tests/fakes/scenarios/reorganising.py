@@ -1,10 +1,10 @@
-"""Stories of additions that a reorganisation takes back."""
+"""Scenarios of additions that a reorganisation takes back."""
 
 from orchestrator.membership import facts
 from orchestrator.membership.attempt import Action
 from orchestrator.membership.model import Kind, State
+from tests.fakes.scenarios.driving import act, daemon_of, done, until
 from tests.fakes.simulated_daemon import SimulatedDaemon
-from tests.fakes.stories.telling import act, daemon_of, done, until
 
 
 def _floating_with_its_lock() -> SimulatedDaemon:
@@ -153,7 +153,7 @@ def lock_is_rolled_back_while_it_is_undone() -> SimulatedDaemon:
     return daemon
 
 
-STORIES = (
+SCENARIOS = (
     add_comes_back_with_its_lock,
     add_that_comes_back_splits_the_group,
     add_is_rolled_back,
