@@ -1,4 +1,4 @@
-"""Text from outside made fit to be told: valid Unicode, on one line, bounded, and without what looks like a secret.
+"""Text from outside made presentable: valid Unicode, on one line, bounded, and without what looks like a secret.
 
 What nodes, message queues and senders of requests write ends up in status events, logs, terminals and pages. Whatever
 it was, what comes out of here can be encoded as UTF-8, moves no cursor, and turns no text around. Every step takes
@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Final
 
 REDACTED: Final = "[redacted]"
-LONGEST_TOLD: Final = 500
+LONGEST_TEXT: Final = 500
 """Characters that an outsider's message has at most where it is told."""
 
 _LOOK_BEYOND: Final = 1024
@@ -74,7 +74,7 @@ def one_line(text: str) -> str:
     return "".join(_fit(character) for character in text)
 
 
-def told(text: str, longest: int = LONGEST_TOLD) -> str:
+def presentable(text: str, longest: int = LONGEST_TEXT) -> str:
     """Return what an outsider wrote as it may be told in events, logs, terminals and pages.
 
     Args:
@@ -87,7 +87,7 @@ def told(text: str, longest: int = LONGEST_TOLD) -> str:
 def valid(value: object, depth: int = 0) -> object:
     """Return a JSON value whose texts are all valid Unicode on one line; what is nested too deeply is left out.
 
-    Lengths and secrets are the matter of `told`, where a text comes in: this is the last look before a value is stored.
+    Lengths and secrets are for `presentable`, where a text comes in: this is the last look before it is stored.
     """
     match value:
         case str():

@@ -15,7 +15,7 @@ from orchestrator.engine.intake.admission import TooManyUnfinishedError
 from orchestrator.engine.intake.requests import MAX_BODY_BYTES, InvalidRequestError
 from orchestrator.engine.ports import BrokerError, LeaseLostError, StoreError
 from orchestrator.membership.errors import ConflictingRequestError, ImpossibleStepError, RefusedRequestError
-from orchestrator.outside_text import redacted, told
+from orchestrator.outside_text import presentable, redacted
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -124,7 +124,9 @@ def _of_http(request: web.Request, error: web.HTTPException) -> _Answer:
     match status:
         case HTTPStatus.NOT_FOUND:
             return _Answer(
-                status, "not-found", f"There is nothing at {told(request.path)}; /openapi.json lists what there is."
+                status,
+                "not-found",
+                f"There is nothing at {presentable(request.path)}; /openapi.json lists what there is.",
             )
         case HTTPStatus.METHOD_NOT_ALLOWED:
             return _Answer(status, "method-not-allowed", f"{request.method} can't be used at {request.path}.")

@@ -267,7 +267,7 @@ def _watch(config: Config, engine: Engine, attester: Attester | None) -> tuple[_
             engine.clock,
             engine.holder,
             stalled_after,
-            witness=attester,
+            attester=attester,
         ),
     ]
     still = StandstillWatch(engine.fleet, engine.store, engine.outbox, engine.clock, engine.holder, stalled_after)

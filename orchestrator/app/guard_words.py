@@ -12,7 +12,7 @@ from orchestrator.membership.guard.judging import Refusal
 from orchestrator.store.guard.approvals import ApprovalFile
 from orchestrator.store.guard.decisions import Decided, DecisionFile, newest_decisions
 
-TOLD_FOR: Final = timedelta(hours=1)
+SHOWN_FOR: Final = timedelta(hours=1)
 """How long a refusal that the next addition may not meet is told."""
 
 _PASSING: Final = frozenset({"newcomer_busy", "other_group_rolled_back", "held_beyond"})
@@ -53,7 +53,7 @@ class GuardWords:
         return next((r.rule for r in found if (r.node, r.privacy_group_id, r.block_number) == asked), "")
 
     def _recent(self) -> tuple[Refusal, ...]:
-        since = self._clock.now() - TOLD_FOR
+        since = self._clock.now() - SHOWN_FOR
         kept = newest_decisions(self._guard.decisions_file)
         # The node may ask several times for one history; what it was answered last is what it imported the block with.
         newest = {d.key: d for d in kept if d.privacy_group_id and d.decision.slug != NO_HISTORY}
@@ -100,6 +100,6 @@ class GuardWords:
             return None
         if said.slug == "not_agreed_to" and (approved or self._guard.accept != "asked"):
             return None
-        recent = self._clock.now() - newest.at <= TOLD_FOR
+        recent = self._clock.now() - newest.at <= SHOWN_FOR
         # The guard's own words may name other groups of its node: the rule alone tells who asks enough.
         return f"at block {newest.head} it refused the history: {said.slug.replace('_', ' ')}" if recent else None

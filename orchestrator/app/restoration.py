@@ -13,7 +13,7 @@ from orchestrator.store.commits.database import Database
 from orchestrator.store.schema import NOT_QUEUED, changes
 from orchestrator.store.units.readers import checkpoint
 
-TOLD_FOR: Final = timedelta(days=30)
+SHOWN_FOR: Final = timedelta(days=30)
 """How long a restoration is told of where nothing waits for a person any more."""
 
 # The condition of the table's index comes first in it: queued changes, of which there may be any number, are not read.
@@ -43,7 +43,7 @@ async def examine_restoration(database: Database) -> tuple[Finding, ...]:
     if found is None:
         return ()
     waiting = await database.read(lambda connection: int(connection.execute(_WAITING).scalar_one()))
-    if not waiting and datetime.now(UTC) - found.at > TOLD_FOR:
+    if not waiting and datetime.now(UTC) - found.at > SHOWN_FOR:
         return ()
     what = f"the store was restored at {found.at:%Y-%m-%d %H:%M} UTC, from a backup of about block {found.block}"
     if not waiting:

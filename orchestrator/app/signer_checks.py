@@ -32,11 +32,11 @@ async def signing_troubles(accounts: Sequence[AccountConfig]) -> dict[str, str |
     Args:
         accounts: From the configuration; each is opened, asked for one signature, and closed.
     """
-    turns = asyncio.Semaphore(AT_ONCE)
+    slots = asyncio.Semaphore(AT_ONCE)
 
     async def trouble(account: AccountConfig) -> str | None:
         try:
-            async with turns, opened_account(account) as signer:
+            async with slots, opened_account(account) as signer:
                 await signer.sign(statement_message(_TEST_STATEMENT))
         except (SignerError, AccountError) as error:
             return str(error)

@@ -31,7 +31,7 @@ from orchestrator.besu.codec.private_transaction import (
 from orchestrator.besu.codec.results import Block, FoundGroup, GroupView, Head, Log, PrivateReceipt, PublicReceipt
 from orchestrator.besu.codec.simulation import Forecast, Simulation
 from orchestrator.besu.credential_errors import CredentialError
-from orchestrator.besu.errors import BesuError, ProtocolError, RpcError, TransportError, Verdict
+from orchestrator.besu.errors import BesuError, ErrorClass, ProtocolError, RpcError, TransportError
 from orchestrator.besu.transport.http_client import HttpNode, open_session
 from orchestrator.besu.transport.subscriptions import Gap, GapReason
 from orchestrator.besu.transport.token_files import TokenFile
@@ -45,6 +45,7 @@ __all__ = [
     "CreatedGroup",
     "CredentialError",
     "Done",
+    "ErrorClass",
     "FlexiblePrivacyGroups",
     "Forecast",
     "FoundGroup",
@@ -79,7 +80,6 @@ __all__ = [
     "TokenFile",
     "TransportError",
     "Unseen",
-    "Verdict",
     "WrongSignatureError",
     "decode_private_transaction",
     "open_session",

@@ -53,12 +53,12 @@ those of credentials in `credential_errors`. Pure.
 from enum import StrEnum
 from typing import ClassVar, Final
 
-from orchestrator.outside_text import told
+from orchestrator.outside_text import presentable
 
 _LONGEST_MESSAGE: Final = 500
 
 
-class Verdict(StrEnum):
+class ErrorClass(StrEnum):
     """What an error means for whoever asked."""
 
     RETRY = "retry"
@@ -74,12 +74,12 @@ class BesuError(Exception):
 
     Attributes:
         reason: stable name of what went wrong.
-        verdict: what it means for the caller.
+        error_class: what it means for the caller.
         certain: True when the node surely did not act on the request; False when it may have.
     """
 
     reason: ClassVar[str] = "besu_error"
-    verdict: ClassVar[Verdict] = Verdict.RETRY
+    error_class: ClassVar[ErrorClass] = ErrorClass.RETRY
     certain: ClassVar[bool] = True
 
 
@@ -126,7 +126,7 @@ class HostNotAllowedError(TransportError):
     """The node takes no requests under this host name (HTTP 403, ``Host not authorized.``): nothing was done."""
 
     reason = "host_not_allowed"
-    verdict = Verdict.OPERATOR
+    error_class = ErrorClass.OPERATOR
     certain = True
 
 
@@ -157,23 +157,23 @@ class VersionUnknownError(BesuError):
     """The node does not say which version of Besu it runs; methods and contracts differ between versions."""
 
     reason = "version_unknown"
-    verdict = Verdict.OPERATOR
+    error_class = ErrorClass.OPERATOR
 
 
 class RpcError(BesuError):
     """The node answered with an error.
 
     Attributes:
-        code, message, data: as answered; the message is made fit to be told (``outside_text.told``).
+        code, message, data: as answered; the message is made fit to be told (``outside_text.presentable``).
     """
 
     reason = "rpc_error"
-    verdict = Verdict.REFUSED
+    error_class = ErrorClass.REFUSED
     remedy: ClassVar[str] = ""
 
     def __init__(self, code: int, message: str, data: object = None) -> None:
         self.code = code
-        self.message = told(message, _LONGEST_MESSAGE)
+        self.message = presentable(message, _LONGEST_MESSAGE)
         self.data = data
         advice = f"; {self.remedy}" if self.remedy else ""
         super().__init__(f"{self.message} ({code}){advice}")
@@ -183,7 +183,7 @@ class UnauthorizedError(RpcError):
     """The token is missing, expired, lacks the permission, or its tenant is no member."""
 
     reason = "unauthorized"
-    verdict = Verdict.OPERATOR
+    error_class = ErrorClass.OPERATOR
     remedy = "check that the node's token is valid, has the permission and names a member's enclave key"
 
 
@@ -191,7 +191,7 @@ class MethodNotFoundError(RpcError):
     """The node does not know the method: another version, or its API group is off."""
 
     reason = "method_not_found"
-    verdict = Verdict.OPERATOR
+    error_class = ErrorClass.OPERATOR
     remedy = "check the Besu version and that --rpc-http-api and --rpc-ws-api list EEA, PRIV and ETH"
 
 
@@ -199,7 +199,7 @@ class MethodNotEnabledError(RpcError):
     """The node knows the method and has it off; expected of the offchain group methods on a flexible network."""
 
     reason = "method_not_enabled"
-    verdict = Verdict.OPERATOR
+    error_class = ErrorClass.OPERATOR
     remedy = "check which API groups and which kind of privacy groups the node enables"
 
 
@@ -213,7 +213,7 @@ class NotFoundError(RpcError):
     """A block, a filter, a subscription or an account is not there (yet)."""
 
     reason = "not_found"
-    verdict = Verdict.RETRY
+    error_class = ErrorClass.RETRY
 
 
 class LimitExceededError(RpcError):
@@ -233,14 +233,14 @@ class NodeNotReadyError(RpcError):
     """The node is still synchronising, or a part that the request needs is not up."""
 
     reason = "node_not_ready"
-    verdict = Verdict.RETRY
+    error_class = ErrorClass.RETRY
 
 
 class NodeInternalError(RpcError):
     """The node failed inside; it may have acted on the request."""
 
     reason = "node_internal"
-    verdict = Verdict.RETRY
+    error_class = ErrorClass.RETRY
     certain = False
 
 
@@ -275,7 +275,7 @@ class PrivacyDisabledError(RpcError):
     """The node has no privacy, or another kind of privacy groups."""
 
     reason = "privacy_disabled"
-    verdict = Verdict.OPERATOR
+    error_class = ErrorClass.OPERATOR
     remedy = "start the node with --privacy-enabled and --privacy-flexible-groups-enabled"
 
 
@@ -283,14 +283,14 @@ class EnclaveError(RpcError):
     """An enclave refused."""
 
     reason = "enclave_error"
-    verdict = Verdict.OPERATOR
+    error_class = ErrorClass.OPERATOR
 
 
 class EnclaveUnreachableError(EnclaveError):
     """The node's enclave, or the enclave of a member, does not answer."""
 
     reason = "enclave_unreachable"
-    verdict = Verdict.RETRY
+    error_class = ErrorClass.RETRY
     remedy = "start the enclave of the node and of each member and check that they reach each other"
 
 
@@ -298,7 +298,7 @@ class EnclaveKeyUnknownError(EnclaveError):
     """No enclave in the network says that it hosts a member's key."""
 
     reason = "enclave_key_unknown"
-    verdict = Verdict.REFUSED
+    error_class = ErrorClass.REFUSED
     remedy = "check the member's key, and that its enclave runs and is connected to this one"
 
 
@@ -306,7 +306,7 @@ class EnclaveRecipientAwayError(EnclaveError):
     """No enclave that can be reached hosts a member's key: Tessera says the same of an unknown one and of one away."""
 
     reason = "enclave_recipient_away"
-    verdict = Verdict.RETRY
+    error_class = ErrorClass.RETRY
     remedy = "start the enclave of each member, and check the member's key"
 
 
@@ -327,5 +327,5 @@ class UnknownRpcError(RpcError):
     """An error that is not in the map."""
 
     reason = "unknown_rpc_error"
-    verdict = Verdict.OPERATOR
+    error_class = ErrorClass.OPERATOR
     certain = False

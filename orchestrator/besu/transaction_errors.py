@@ -1,6 +1,6 @@
 """The refusals of a transaction by a node, below `orchestrator.besu.errors.RpcError`. Pure."""
 
-from orchestrator.besu.errors import RpcError, Verdict
+from orchestrator.besu.errors import ErrorClass, RpcError
 
 
 class TransactionRefusedError(RpcError):
@@ -19,7 +19,7 @@ class WrongChainIdError(TransactionRefusedError):
     """The signature is bound to another chain."""
 
     reason = "wrong_chain_id"
-    verdict = Verdict.OPERATOR
+    error_class = ErrorClass.OPERATOR
     remedy = "sign with the chain id that eth_chainId of the node answers"
 
 
@@ -27,7 +27,7 @@ class InsufficientBalanceError(TransactionRefusedError):
     """The account that pays the marker transaction has too little."""
 
     reason = "balance"
-    verdict = Verdict.OPERATOR
+    error_class = ErrorClass.OPERATOR
     remedy = "use gas price 0 on a gas-free network, or fund the account"
 
 
@@ -35,7 +35,7 @@ class GasRefusedError(TransactionRefusedError):
     """The gas limit or the gas price does not suit the network."""
 
     reason = "gas_limit"
-    verdict = Verdict.OPERATOR
+    error_class = ErrorClass.OPERATOR
     remedy = "set a gas limit between the intrinsic cost and the block's limit, and a price that the network takes"
 
 
@@ -55,7 +55,7 @@ class AccountNotPermittedError(TransactionRefusedError):
     """The account that sends the marker transaction may not send: account permissioning is on."""
 
     reason = "account_not_permitted"
-    verdict = Verdict.OPERATOR
+    error_class = ErrorClass.OPERATOR
     remedy = "permit the account that sends marker transactions"
 
 
@@ -63,7 +63,7 @@ class MarkerPoolError(TransactionRefusedError):
     """The marker transaction did not enter the pool because of another one; the same bytes can be sent again."""
 
     reason = "marker_pool"
-    verdict = Verdict.RETRY
+    error_class = ErrorClass.RETRY
 
 
 class MarkerOutbidError(MarkerPoolError):
@@ -76,5 +76,5 @@ class MarkerKnownError(TransactionRefusedError):
     """The very same marker transaction is in the pool: it was sent before."""
 
     reason = "marker_known"
-    verdict = Verdict.RETRY
+    error_class = ErrorClass.RETRY
     certain = False

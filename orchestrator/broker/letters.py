@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from orchestrator.engine.ports import UnfitMessageError
-from orchestrator.outside_text import told
+from orchestrator.outside_text import presentable
 
 REASON_HEADER: Final = "orchestrator-reason"
 SOURCE_HEADER: Final = "orchestrator-source"
@@ -61,7 +61,7 @@ def inlet_of(headers: Mapping[str, str], inlets: Sequence[str]) -> str:
     origin = headers.get(SOURCE_HEADER) or headers.get(_FIRST_QUEUE) or inlets[0]
     if origin not in inlets:
         raise UnfitMessageError(
-            f"the message came in by {told(origin)}, which is none of broker.sources now: have it sent again"
+            f"the message came in by {presentable(origin)}, which is none of broker.sources now: have it sent again"
         )
     return origin
 

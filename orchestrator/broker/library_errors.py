@@ -14,7 +14,7 @@ from pamqp import commands
 from pamqp.exceptions import PAMQPException
 
 from orchestrator.engine.ports import BrokerError, UnfitMessageError
-from orchestrator.outside_text import told
+from orchestrator.outside_text import presentable
 
 _UNWIND_SECONDS = 0.5
 _LARGER_THAN_THE_STREAM_TAKES = 10054
@@ -69,18 +69,18 @@ def reason_of(error: BaseException) -> str:
         case NoStreamResponseError():
             return "no stream has this subject, or JetStream is off for this account: nobody answered"
         case ServiceUnavailableError():
-            said = told(str(error.description))
+            said = presentable(str(error.description))
             off = error.err_code is None or error.err_code in _JETSTREAM_OFF
             return f"JetStream is off, on the server or for this account ({said})" if off else said
         case APIError():
-            return told(str(error.description))
+            return presentable(str(error.description))
         case InvalidFrameError():
             return _closing_words(error)
         case DeliveryError() if not isinstance(error, PublishError):
             return "the server did not take the message: a queue is full, or has no leader now"
         case TimeoutError():
             return f"no answer in time ({str(error) or type(error).__name__})"
-    said = told(str(error))
+    said = presentable(str(error))
     return said or type(error).__name__
 
 
@@ -92,8 +92,8 @@ def _closing_words(error: BaseException) -> str:
     for frame, _ in walk_tb(error.__traceback__):
         closing = frame.f_locals.get("frame")
         if isinstance(closing, commands.Connection.Close):
-            return told(closing.reply_text)
-    return told(str(error))
+            return presentable(closing.reply_text)
+    return presentable(str(error))
 
 
 def _is_unfit(error: BaseException) -> bool:

@@ -24,19 +24,19 @@ class Pauses:
         self._longest_seconds = longest_seconds
         self._sleep = sleep
         self._times = 0
-        self._told = ""
+        self._reported = ""
 
     def reset(self) -> None:
         """Begin with short pauses again: it worked."""
         self._times = 0
-        self._told = ""
+        self._reported = ""
 
     async def pause(self, reason: str) -> None:
         """Wait; the next pause without a `reset` is twice as long."""
         # Once for each reason: an outage of a night is one line and not thousands.
-        if reason != self._told:
+        if reason != self._reported:
             _log.warning("message queue does not answer, trying again", reason=reason)
-            self._told = reason
+            self._reported = reason
         seconds = doubled(_FIRST_SECONDS, self._times, self._longest_seconds)
         self._times += 1
         await self._sleep(seconds)

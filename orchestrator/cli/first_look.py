@@ -16,7 +16,7 @@ from orchestrator.besu.transport.http_client import HttpNode, open_session
 from orchestrator.besu.transport.token_files import TokenFile
 from orchestrator.besu.transport.websocket_client import NodeSocket
 from orchestrator.config.values import check_http_url, check_ws_url
-from orchestrator.outside_text import one_line, told
+from orchestrator.outside_text import one_line, presentable
 
 ANSWER_SECONDS: Final = 15.0
 CONNECT_SECONDS: Final = 4.0
@@ -94,7 +94,12 @@ async def _look(session: ClientSession, name: str, http: str, ws: str | None, to
     if ws is not None and socket is None:
         return Look(name=name, http=address, trouble=f"nothing answers at {ws}; leave --ws out to do without")
     return Look(
-        name=name, http=address, ws=socket, chain_id=chain_id, client=told(str(client), _WORDS), period_seconds=period
+        name=name,
+        http=address,
+        ws=socket,
+        chain_id=chain_id,
+        client=presentable(str(client), _WORDS),
+        period_seconds=period,
     )
 
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from orchestrator.app import store_url
 from orchestrator.config import Config
-from orchestrator.engine.audit.auditor import parted_by_additions, told_through
+from orchestrator.engine.audit.auditor import announced_through, parted_by_additions
 from orchestrator.engine.clock import SystemClock
 from orchestrator.engine.nodes.chain_guard import NodeChain
 from orchestrator.membership.damage.unextendable import Unextendable, WatchTally
@@ -42,7 +42,7 @@ async def parted_members(config: Config) -> Mapping[str, frozenset[str]]:
     if is_unmade(url):
         return {}
     async with Database(url) as database:
-        told, _ = await told_through(SqlOutbox(database), {}, 0)
+        told, _ = await announced_through(SqlOutbox(database), {}, 0)
         return parted_by_additions(told)
 
 

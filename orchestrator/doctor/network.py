@@ -104,7 +104,7 @@ def _values(nodes: Sequence[NodeSeen], read: Callable[[NodeSeen], object]) -> di
     return found
 
 
-def _told(values: Mapping[object, Sequence[str]]) -> str:
+def _listed(values: Mapping[object, Sequence[str]]) -> str:
     return "; ".join(f"{value} on {', '.join(names)}" for value, names in values.items())
 
 
@@ -116,7 +116,7 @@ def _same_chain(nodes: Sequence[NodeSeen]) -> Iterator[Finding]:
         yield Finding(
             check="same-chain",
             level=Level.ERROR,
-            what=f"the nodes are on different chains: {_told(different)}",
+            what=f"the nodes are on different chains: {_listed(different)}",
             why="A group lives on one chain; signatures are bound to its id.",
             remedy="Configure one daemon for each chain.",
         )
@@ -131,7 +131,7 @@ def _versions(nodes: Sequence[NodeSeen]) -> Iterator[Finding]:
         yield Finding(
             check="mixed-versions",
             level=Level.WARNING,
-            what=f"the nodes run different versions: {_told(versions)}",
+            what=f"the nodes run different versions: {_listed(versions)}",
             why="Versions differ in the management contract, in replay and in storage; members of one group that run "
             "different ones can drift apart silently.",
             remedy="Run the same Besu version on all members' nodes.",

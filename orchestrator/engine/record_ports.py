@@ -117,7 +117,7 @@ class ChangeHistory(Protocol):
         """Return the attempts of a change (of its lead, for a follower), oldest first."""
 
 
-class ToldEvent(Protocol):
+class RecordedEvent(Protocol):
     """One stored status event."""
 
     @property
@@ -143,5 +143,5 @@ class WorkLeases(Protocol):
 class EventRecord(WorkLeases, Protocol):
     """What was told."""
 
-    async def after(self, position: int, *, limit: int, types: Sequence[str] = ()) -> Sequence[ToldEvent]:
+    async def after(self, position: int, *, limit: int, types: Sequence[str] = ()) -> Sequence[RecordedEvent]:
         """Return the next events of some types behind a position; of all types where none is named."""

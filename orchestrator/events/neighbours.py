@@ -13,7 +13,7 @@ import structlog
 from orchestrator.engine.intake.requests import OWN_SOURCE
 from orchestrator.engine.isolation import contained
 from orchestrator.engine.ports import BrokerError, Clock, StoreError
-from orchestrator.outside_text import told
+from orchestrator.outside_text import presentable
 
 EVERY_SECONDS: Final = 20.0
 REFUSED_SECONDS: Final = 600.0
@@ -112,4 +112,4 @@ def _source_of(body: bytes) -> str | None:
     except (ValueError, RecursionError):
         return None
     source = document.get("source") if isinstance(document, dict) else None
-    return told(source, _LONGEST_SOURCE) if isinstance(source, str) and source else None
+    return presentable(source, _LONGEST_SOURCE) if isinstance(source, str) and source else None

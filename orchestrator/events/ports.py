@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Protocol
 
-from orchestrator.engine.record_ports import ToldEvent, WorkLeases
+from orchestrator.engine.record_ports import RecordedEvent, WorkLeases
 
 
-class StoredEvent(ToldEvent, Protocol):
+class StoredEvent(RecordedEvent, Protocol):
     """One status event as the outbox holds it; see `Outbox` for what readers may rely on."""
 
     @property

@@ -36,7 +36,7 @@ REJECTIONS_AT_ONCE: Final = 16
 CROWDING: Final = 32
 """A group with more events than this in a full page may hide other groups' events behind its own."""
 MOST_LOOKS: Final = 8
-TURN_SECONDS: Final = 0.25
+PUBLISH_SECONDS: Final = 0.25
 """For how long a group goes on with its events before it is looked for new ones of other groups."""
 POLL_SECONDS: Final = 1.0
 MARK_SECONDS: Final = 0.1
@@ -88,13 +88,13 @@ class Relay:
     async def run(self) -> None:
         """Publish until cancelled."""
         while True:
-            with contained("relay") as turning:
+            with contained("relay") as working:
                 try:
-                    await self._turn()
+                    await self._work_once()
                 except StoreError as error:
                     _log.warning("events are not published now, trying again", reason=str(error))
                     await self._pause()
-            if turning.error is not None:
+            if working.error is not None:
                 await self._pause()
 
     async def drain(self, seconds: float) -> None:
@@ -120,7 +120,7 @@ class Relay:
         if self._resting:
             _log.warning("status events are left for the next start", reason=self.trouble)
 
-    async def _turn(self) -> None:
+    async def _work_once(self) -> None:
         # What was published under the lease is marked all the same, so that the next holder sends less of it again.
         if not await self._leased():
             await self._mark()
@@ -199,41 +199,43 @@ class Relay:
         # Groups go side by side, and each in its own order: nothing is in flight beside what it must not overtake.
         by_group = sorted(events, key=lambda stored: (stored.event.privacy_group_id, stored.position))
         lanes = [list(lane) for _, lane in groupby(by_group, key=lambda stored: stored.event.privacy_group_id)]
-        turn = _Turn(ends=self._clock.now() + timedelta(seconds=TURN_SECONDS))
+        progress = _Progress(ends=self._clock.now() + timedelta(seconds=PUBLISH_SECONDS))
         async with asyncio.TaskGroup() as tasks:
             for lane in lanes:
-                tasks.create_task(self._publish_lane(lane, places, turn))
-        if turn.reason is None and not self._resting:
+                tasks.create_task(self._publish_lane(lane, places, progress))
+        if progress.reason is None and not self._resting:
             self.trouble = ""
-        elif turn.reason is not None and turn.reason != self.trouble:
-            self.trouble = turn.reason
+        elif progress.reason is not None and progress.reason != self.trouble:
+            self.trouble = progress.reason
             _log.warning(
                 "events are not published now, trying again",
-                reason=turn.reason,
+                reason=progress.reason,
                 groups=len(self._resting),
-                others_are_published=turn.advanced,
+                others_are_published=progress.advanced,
             )
-        return turn.advanced
+        return progress.advanced
 
-    async def _publish_lane(self, lane: Sequence[StoredEvent], places: asyncio.Semaphore, turn: "_Turn") -> None:
+    async def _publish_lane(
+        self, lane: Sequence[StoredEvent], places: asyncio.Semaphore, progress: "_Progress"
+    ) -> None:
         """Publish one group's events in order; stops at the first that fails, so that none overtakes it."""
         group = lane[0].event.privacy_group_id
         async with places:
-            if turn.reason is not None and not turn.advanced:
+            if progress.reason is not None and not progress.advanced:
                 return  # the queue seems to be away: it is not asked for each group
             for together in _steps(lane):
                 reasons = await asyncio.gather(*map(self._failure, together))
                 # Only after the queue has said that it stores it.
                 done = [stored.position for stored, reason in zip(together, reasons, strict=True) if reason is None]
                 self._published.update(done)
-                turn.advanced = turn.advanced or bool(done)
+                progress.advanced = progress.advanced or bool(done)
                 refused = [reason for reason in reasons if reason is not None]
                 if refused:
-                    turn.reason = refused[0]
+                    progress.reason = refused[0]
                     self._let_rest(group)
                     return
                 self._resting.pop(group, None)
-                if self._clock.now() >= turn.ends:
+                if self._clock.now() >= progress.ends:
                     return  # what is left of it comes again with the next page, beside what is new of others
 
     async def _failure(self, stored: StoredEvent) -> str | None:
@@ -276,7 +278,7 @@ class Relay:
 
 
 @dataclass(slots=True)
-class _Turn:
+class _Progress:
     """What became of one batch so far.
 
     Attributes:

@@ -36,8 +36,8 @@ from orchestrator.store.guard.approvals import ApprovalFile
 from orchestrator.store.guard.decisions import Decided, DecisionFile
 from orchestrator.store.stores.change_store import SqlChangeStore
 
-MOST_UNTOLD: Final = 1_000
-TOLD_AGAIN_SECONDS: Final = 5.0
+MOST_UNPUBLISHED: Final = 1_000
+PUBLISHED_AGAIN_SECONDS: Final = 5.0
 MOST_CONNECTIONS: Final = 200
 
 log = structlog.get_logger()
@@ -216,7 +216,7 @@ class _Approving:
         """Follow the daemon's own changes; nothing is asked while a bundle is judged."""
         while self._store is not None:
             try:
-                changes = await self._store.changes(UNDER_WAY, limit=MOST_UNTOLD)
+                changes = await self._store.changes(UNDER_WAY, limit=MOST_UNPUBLISHED)
             except StoreError as error:
                 log.warning("the daemon's changes are not known now", reason=str(error))
             else:
@@ -233,14 +233,14 @@ class _Telling:
         self.metrics: GuardMetrics | None = None
         self._store = store
         self._node = node
-        self._untold: asyncio.Queue[Decided] = asyncio.Queue(MOST_UNTOLD)
+        self._unpublished: asyncio.Queue[Decided] = asyncio.Queue(MOST_UNPUBLISHED)
 
     def on_decision(self, decided: Decided) -> None:
         if self.metrics is not None:
             self.metrics.on_decision(decided)
         if self._store is not None and decided.privacy_group_id:
             try:
-                self._untold.put_nowait(decided)
+                self._unpublished.put_nowait(decided)
             # The node's block goes on whatever becomes of the news; without a bound it would pile up while the store is
             # away.
             except asyncio.QueueFull:
@@ -248,14 +248,14 @@ class _Telling:
 
     async def run(self, clock: Clock) -> None:
         while self._store is not None:
-            decided = await self._untold.get()
+            decided = await self._unpublished.get()
             while True:
                 try:
                     await self._store.announce([decision_event(decided, self._node.name, self._node.enclave_keys[0])])
                     break
                 except StoreError as error:
                     log.warning("decision not told yet", key=decided.key, reason=str(error))
-                    await clock.sleep(TOLD_AGAIN_SECONDS)
+                    await clock.sleep(PUBLISHED_AGAIN_SECONDS)
 
 
 @asynccontextmanager

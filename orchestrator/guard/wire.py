@@ -29,7 +29,7 @@ from orchestrator.besu.codec.management_contract import (
 from orchestrator.besu.codec.private_transaction import InvalidPrivateTransactionError, decode_private_transaction
 from orchestrator.besu.codec.rlp_items import decoded
 from orchestrator.membership.guard.received_bundles import BundledCall, ReceivedBundle
-from orchestrator.outside_text import told
+from orchestrator.outside_text import presentable
 
 NOT_FOUND: Final = b'{"error":"EnclavePayloadNotFound"}'
 """What an enclave answers, with status 404, for a payload that it doesn't have."""
@@ -179,7 +179,7 @@ def bundle_in(body: bytes, most: int) -> ReceivedBundle:
         content = base64.b64decode(base64.b64decode(payload, validate=True), validate=True)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise InvalidBundleError(f"the answer holds no payload ({type(error).__name__})") from error
-    sent_by = told(sender[:LONGEST_KEY]) if isinstance(sender, str) else ""
+    sent_by = presentable(sender[:LONGEST_KEY]) if isinstance(sender, str) else ""
     return received_bundle(decode_bundle(content, most), sent_by)
 
 

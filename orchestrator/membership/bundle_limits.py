@@ -44,7 +44,7 @@ def exceeds(size: BundleSize | None, *, was_refused: bool) -> int | None:
     return limit if limit is not None and size.size_bytes > limit else None
 
 
-def told_size(size: BundleSize | None) -> str:
+def size_note(size: BundleSize | None) -> str:
     """Return what to add to a sentence about a bundle; nothing when its size is not known."""
     return (
         "" if size is None else f"; the history has {size.transactions} transactions, about {size.size_bytes:,} bytes"

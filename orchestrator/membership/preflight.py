@@ -6,7 +6,7 @@ Source of the rules: docs/besu.md#versions, #looking-before-leaping, #how-member
 from dataclasses import replace
 
 from orchestrator.membership.besu_lines import LOSES_ADDED_GROUPS, dotted, has_bytes_abi, unlock_works
-from orchestrator.membership.bundle_limits import exceeds, told_size
+from orchestrator.membership.bundle_limits import exceeds, size_note
 from orchestrator.membership.facts import MemberSurvey, Surveyed
 from orchestrator.membership.key_lengths import unfit_keys
 from orchestrator.membership.model import Change, Kind, Plan
@@ -141,7 +141,7 @@ def _bundle_trouble(change: Change, seen: Surveyed) -> Reason | None:
     if seen.bundle is None or limit is None or not _difference(change, seen)[0]:
         return None
     whose = "nodes.bundle_limit_bytes" if seen.bundle.limit_bytes is not None else "Tessera on H2 2.1.210"
-    return Reason(slug="bundle_too_large", detail=f"{limit:,} bytes is the limit ({whose}){told_size(seen.bundle)}")
+    return Reason(slug="bundle_too_large", detail=f"{limit:,} bytes is the limit ({whose}){size_note(seen.bundle)}")
 
 
 def _mixed_versions(seen: Surveyed, to_add: tuple[str, ...]) -> Reason | None:

@@ -52,7 +52,7 @@ def estimate(*, before: int, done: int, total: int, taken: timedelta) -> TimeLef
     return TimeLeft(low_seconds=likely / spread, likely_seconds=likely, high_seconds=likely * spread, work=total)
 
 
-def told(new: TimeLeft | None, before: TimeLeft | None) -> TimeLeft | None:
+def reported(new: TimeLeft | None, before: TimeLeft | None) -> TimeLeft | None:
     """Return what is told of a replay now.
 
     Args:

@@ -18,7 +18,7 @@ import structlog
 
 from orchestrator import __version__
 from orchestrator.membership.tracing import TraceContext
-from orchestrator.outside_text import told
+from orchestrator.outside_text import presentable
 from orchestrator.traces.spans import Span
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class SpanExport:
         self._readable = readable
         self._give_up = give_up
         self._waiting: queue.Queue[Span | None] = queue.Queue(most_waiting)
-        self._late_told = False
+        self._late_reported = False
         self._thread = threading.Thread(target=self._run, name="traces", daemon=True)
         self._thread.start()
 
@@ -119,11 +119,11 @@ class SpanExport:
             why = type(error).__name__
         if why is None:
             self.sent += len(batch)
-            self._late_told = False
+            self._late_reported = False
             return
         self.lost += len(batch)
-        if not self._late_told:
-            self._late_told = True
+        if not self._late_reported:
+            self._late_reported = True
             _log.warning("spans are lost", spans=len(batch), why=why, remedy="see traces.endpoint; changes go on")
 
 
@@ -172,7 +172,7 @@ class _Words(logging.Handler):
         self.said = ""
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.said = self.said or told(record.getMessage())
+        self.said = self.said or presentable(record.getMessage())
 
 
 def _readable(span: Span, resource: Any) -> "ReadableSpan":

@@ -58,7 +58,7 @@ class TraceRecorder:
         self._hand_on = hand_on
         self._clock = clock
         self._ratio = ratio
-        self._told: BoundedDict[str, int] = BoundedDict(MOST_WAITING)
+        self._recorded: BoundedDict[str, int] = BoundedDict(MOST_WAITING)
         self._entered: BoundedDict[str, int] = BoundedDict(MOST_WAITING)
         self._waiting: dict[str, None] = {}
         self._news = asyncio.Event()
@@ -73,7 +73,7 @@ class TraceRecorder:
     def accepted(self, change: Change, since: datetime) -> None:
         """Note that a change was stored."""
         if change.trace is not None and change.trace.traced:
-            self._told[change.change_id] = 0
+            self._recorded[change.change_id] = 0
             self._give(accepted_span(change, change.trace, since, self._clock.now()))
 
     def committed(self, changes: Iterable[Change], history: Iterable[HistoryEntry] = ()) -> None:
@@ -139,15 +139,15 @@ class TraceRecorder:
 
     def _make(self, whole: WholeChange) -> None:
         change = whole.change
-        behind = self._told.get(change.change_id)
+        behind = self._recorded.get(change.change_id)
         since = change.created_at if behind is not None else self._clock.now() - SENT_AGAIN
         for span in spans_of(whole, behind or 0, since):
             self._give(span)
         if change.state in ENDED:
-            self._told.pop(change.change_id, None)
+            self._recorded.pop(change.change_id, None)
             self._entered.pop(change.change_id, None)
         else:
-            self._told[change.change_id] = change.revision
+            self._recorded[change.change_id] = change.revision
 
     def _give(self, span: Span) -> None:
         if not self._hand_on(span):

@@ -126,7 +126,9 @@ def spans_of(whole: WholeChange, behind: int, not_before: datetime) -> Iterator[
             about = f"done {entry.revision}"
             parent = span_id(change.change_id, f"step {entered}")
             name = NAMES.get(entry.fact, entry.fact)
-            yield _span(change, trace, about, parent, name, before, entry.at, _told(entry, change if last else None))
+            yield _span(
+                change, trace, about, parent, name, before, entry.at, _described(entry, change if last else None)
+            )
         if entry.to_state is not entry.from_state:
             if wanted:
                 yield from _step_spans(whole, trace, entry, entered, entered_at)
@@ -163,7 +165,7 @@ def _replay_spans(change: Change, trace: TraceContext, step: str, start: datetim
         if progress.enclave_key not in change.members:
             continue
         number = change.members.index(progress.enclave_key)
-        told: dict[str, str | int] = {
+        attributes: dict[str, str | int] = {
             "replay.member": number,
             "replay.verdict": progress.verdict.value,
             "replay.blocks": progress.blocks_replayed,
@@ -171,10 +173,10 @@ def _replay_spans(change: Change, trace: TraceContext, step: str, start: datetim
         }
         moved_at = min(max(progress.moved_at, start), end)
         parent = span_id(change.change_id, step)
-        yield _span(change, trace, f"replay {number} in {step}", parent, "replay", start, moved_at, told)
+        yield _span(change, trace, f"replay {number} in {step}", parent, "replay", start, moved_at, attributes)
 
 
-def _told(entry: HistoryEntry, change: Change | None) -> dict[str, str]:
+def _described(entry: HistoryEntry, change: Change | None) -> dict[str, str]:
     """Return what is told of a step, why it waits included where that is still known."""
     reason = None if change is None else change.waits_for or change.reason
     return {"change.fact": entry.fact} | ({} if reason is None else {"change.reason": reason.slug})
@@ -188,7 +190,7 @@ def _span(
     name: str,
     start: datetime,
     end: datetime,
-    told: Mapping[str, str | int] | None = None,
+    attributes: Mapping[str, str | int] | None = None,
 ) -> Span:
     return Span(
         trace=trace,
@@ -197,7 +199,7 @@ def _span(
         name=name,
         start=min(start, end),
         end=end,
-        attributes=_of(change) | dict(told or {}),
+        attributes=_of(change) | dict(attributes or {}),
     )
 
 

@@ -11,7 +11,7 @@ from orchestrator.besu.errors import BesuError
 from orchestrator.engine.attestation.verdict_messages import InvalidVerdictError, decode_verdict
 from orchestrator.engine.intake.requests import InvalidRequestError, parse_request, parse_trigger
 from orchestrator.log import redact_text
-from orchestrator.outside_text import told
+from orchestrator.outside_text import presentable
 
 
 def answers(data: bytes) -> None:
@@ -56,7 +56,7 @@ def verdicts(data: bytes) -> None:
 def texts(data: bytes) -> None:
     """Text that is told, logged or shown."""
     text = data.decode("utf-8", "surrogateescape")
-    told(text).encode()
+    presentable(text).encode()
     redact_text(text).encode("utf-8", "surrogateescape")
 
 

@@ -12,7 +12,7 @@ from orchestrator.besu.codec.rpc_errors import rpc_error
 from orchestrator.besu.errors import BesuError
 from orchestrator.engine.attestation.verdict_messages import InvalidVerdictError, decode_verdict
 from orchestrator.engine.intake.requests import InvalidRequestError, parse_request, parse_trigger
-from orchestrator.outside_text import told
+from orchestrator.outside_text import presentable
 
 EXAMPLES = settings(max_examples=int(os.environ.get("FUZZ_EXAMPLES", "60")))
 
@@ -91,4 +91,4 @@ def test_verdicts(body: bytes) -> None:
     try:
         decode_verdict(body)
     except InvalidVerdictError as error:
-        told(str(error)).encode()
+        presentable(str(error)).encode()

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.outside_text import REDACTED, one_line, redacted, told, valid
+from orchestrator.outside_text import REDACTED, one_line, presentable, redacted, valid
 from tests.processor_time import assert_brief
 
 any_text = st.text(alphabet=st.characters(exclude_categories=()), max_size=300)
@@ -26,7 +26,7 @@ WORST = [
 @given(any_text)
 def test_any_text_can_be_told(text: str) -> None:
     """What is told is printable, of bounded length, and can be encoded as UTF-8."""
-    said = told(text, 100)
+    said = presentable(text, 100)
     said.encode()
     assert len(said) < 140
     assert all(character.isprintable() or not character.isascii() for character in said)
@@ -35,13 +35,13 @@ def test_any_text_can_be_told(text: str) -> None:
 @pytest.mark.parametrize("text", WORST, ids=lambda text: ascii(text[:8]))
 def test_the_worst_texts_take_little_time(text: str) -> None:
     """A quarter of a megabyte that is made to be slow takes less than 100 ms of processor time."""
-    assert_brief(lambda: (told(text), redacted(text, 4000)), 0.1)
+    assert_brief(lambda: (presentable(text), redacted(text, 4000)), 0.1)
 
 
 def test_a_secret_on_the_edge_is_not_shown_in_part() -> None:
     """A secret that begins before the cut and ends behind it does not show."""
     for kept in range(80, 120):
-        said = told("x" * kept + " password=" + "hunter2" * 3 + " " + "y" * 5000, 100)
+        said = presentable("x" * kept + " password=" + "hunter2" * 3 + " " + "y" * 5000, 100)
         assert "hunter" not in said.replace(REDACTED, "")
 
 

@@ -27,7 +27,7 @@ from orchestrator.api.ports.callers import AccessTokens, AuditLog
 from orchestrator.api.problems import Handler, ProblemError
 from orchestrator.bounded_dicts import BoundedDict
 from orchestrator.engine.ports import StoreError
-from orchestrator.outside_text import told
+from orchestrator.outside_text import presentable
 
 COOKIE: Final = "orchestrator_token"
 KNOWN_SECONDS: Final = 2.0
@@ -35,7 +35,7 @@ KNOWN_SECONDS: Final = 2.0
 MOST_KNOWN: Final = 1_024
 LOOKED_UP_AT_ONCE: Final = 4
 """Tokens that are looked up at the same time: made-up ones must not take all readers of the store."""
-TOLD_EVERY_SECONDS: Final = 1.0
+REPORTED_EVERY_SECONDS: Final = 1.0
 MOST_REFUSALS_A_MINUTE: Final = 60
 """Of each known caller, that go into the audit log: one who tries for ever does not fill it, nor hide others'."""
 MOST_REFUSED: Final = 1_024
@@ -120,7 +120,7 @@ class Authentication:
         self._seconds = seconds
         self._known: BoundedDict[str, tuple[float, TokenRecord]] = BoundedDict(MOST_KNOWN)
         self._looking_up = asyncio.Semaphore(LOOKED_UP_AT_ONCE)
-        self._told_at = float("-inf")
+        self._reported_at = float("-inf")
         self._refused_since: datetime | None = None
         self._refused: Counter[str] = Counter()
 
@@ -176,7 +176,7 @@ class Authentication:
         Raises:
             StoreError: It could not be noted.
         """
-        about = told(" ".join((route, *named.values())))
+        about = presentable(" ".join((route, *named.values())))
         await self._audit.record(entry_by(caller, Action.USE, micros(self._now()), about=about))
 
     async def refused(self, caller: Caller, route: str, why: str) -> None:
@@ -190,7 +190,7 @@ class Authentication:
         self._refused[counted] += 1
         if self._refused[counted] > MOST_REFUSALS_A_MINUTE:
             return
-        entry = entry_by(caller, Action.USE, micros(now), outcome=Outcome.REFUSED, about=route, reason=told(why))
+        entry = entry_by(caller, Action.USE, micros(now), outcome=Outcome.REFUSED, about=route, reason=presentable(why))
         try:
             await self._audit.record(entry)
         except StoreError as error:
@@ -221,8 +221,8 @@ class Authentication:
 
     def _tell(self, why: str, door: Door) -> None:
         self.failures += 1
-        if self._seconds() - self._told_at >= TOLD_EVERY_SECONDS:
-            self._told_at = self._seconds()
+        if self._seconds() - self._reported_at >= REPORTED_EVERY_SECONDS:
+            self._reported_at = self._seconds()
             _log.warning("a caller was not accepted", why=why, door=door.value, so_far=self.failures)
 
 

@@ -4,7 +4,7 @@ from pydantic import ConfigDict, Field
 
 from orchestrator.api.documents.shared import Document
 from orchestrator.api.ports.changes import GroupStanding
-from orchestrator.outside_text import LONGEST_TOLD
+from orchestrator.outside_text import LONGEST_TEXT
 
 
 class MemberStandingDocument(Document):
@@ -56,7 +56,7 @@ class DesiredMembers(Document):
         default=None, description="The owner's account; may be left out when one is configured."
     )
     deadline_seconds: int | None = Field(default=None, ge=1, description="When to give up, in seconds.")
-    reason: str | None = Field(default=None, max_length=LONGEST_TOLD, description="Why, for the audit log.")
+    reason: str | None = Field(default=None, max_length=LONGEST_TEXT, description="Why, for the audit log.")
 
 
 def group_document(group: GroupStanding, path_id: str) -> GroupDocument:

@@ -37,7 +37,7 @@ from orchestrator.engine.record_ports import ChangeFilter
 from orchestrator.membership.facts import CancelRequested, RetryRequested
 from orchestrator.membership.machine import step
 from orchestrator.membership.model import ENDED, Change, State
-from orchestrator.outside_text import LONGEST_TOLD, told
+from orchestrator.outside_text import LONGEST_TEXT, presentable
 
 SERVICES = web.AppKey("services", ApiServices)
 
@@ -143,8 +143,8 @@ async def _reason(request: web.Request) -> str:
     body = await json_body(request)
     reason = body.get("reason", "") if isinstance(body, dict) else None
     if not isinstance(reason, str) or not isinstance(body, dict) or set(body) - set(CancelDocument.model_fields):
-        raise InvalidRequestError("reason", f"must be text of at most {LONGEST_TOLD} characters, and alone")
-    return told(reason)
+        raise InvalidRequestError("reason", f"must be text of at most {LONGEST_TEXT} characters, and alone")
+    return presentable(reason)
 
 
 async def _amend(

@@ -54,7 +54,7 @@ class FleetForecasts:
             UnforeseenError: It could not be looked at, or all are members already.
             StoreError: What is kept of the history can't be read or written.
         """
-        return await self._told(lambda: self._forecast(privacy_group_id, members))
+        return await self._bounded(lambda: self._forecast(privacy_group_id, members))
 
     async def removal(self, privacy_group_id: str, members: Sequence[str]) -> RemovalForeseen | None:
         """Return whether members could come back after their removal; None when no node shows the group.
@@ -63,9 +63,9 @@ class FleetForecasts:
             UnforeseenError: It could not be looked at, or none of them is a member.
             StoreError: What is kept of the history can't be read or written.
         """
-        return await self._told(lambda: self._removal(privacy_group_id, members))
+        return await self._bounded(lambda: self._removal(privacy_group_id, members))
 
-    async def _told(self, look: Callable[[], Awaitable[T]]) -> T:
+    async def _bounded(self, look: Callable[[], Awaitable[T]]) -> T:
         try:
             # The wait for a place counts, too: whoever asks waits no longer in a queue than for an answer.
             async with asyncio.timeout(FORECAST_SECONDS), self._places:

@@ -26,7 +26,7 @@ from orchestrator.api.problems import ProblemError
 from orchestrator.api.reading import body_of, check_parameters, json_body
 from orchestrator.api.resources.changes import SERVICES, json_response
 from orchestrator.engine.intake.requests import InvalidRequestError
-from orchestrator.outside_text import told
+from orchestrator.outside_text import presentable
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -85,7 +85,7 @@ async def revoke_token(request: web.Request) -> web.Response:
     services = request.app[SERVICES]
     token_id = request.match_info["token_id"][:64]
     now = services.now()
-    entry = entry_by(caller_of_request(request), Action.REVOKE_TOKEN, micros(now), about=told(token_id))
+    entry = entry_by(caller_of_request(request), Action.REVOKE_TOKEN, micros(now), about=presentable(token_id))
     found = await services.tokens.revoke(token_id, now, entry)
     if found is None:
         detail = f"There is no token {token_id}; GET /v1/tokens lists them."

@@ -36,7 +36,7 @@ class HttpProtocol(web.RequestHandler):
             raise exc
         if request.writer.output_size > 0:
             raise ConnectionError("an answer was begun already; there can't be another")
-        found, slug, detail = _told(HTTPStatus(status), exc)
+        found, slug, detail = _explained(HTTPStatus(status), exc)
         if found >= HTTPStatus.INTERNAL_SERVER_ERROR and found != HTTPStatus.NOT_IMPLEMENTED:
             _log.error("request failed outside of its handler", exc_info=exc)
         response = problem_response(found, slug, detail)
@@ -67,7 +67,7 @@ class HttpProtocol(web.RequestHandler):
         return await super().finish_response(request, resp, start_time)
 
 
-def _told(status: HTTPStatus, error: BaseException | None) -> tuple[HTTPStatus, str, str]:
+def _explained(status: HTTPStatus, error: BaseException | None) -> tuple[HTTPStatus, str, str]:
     match error:
         case http_exceptions.BadHttpMethod():
             return HTTPStatus.NOT_IMPLEMENTED, "unknown-method", "This is no method of HTTP that is known here."

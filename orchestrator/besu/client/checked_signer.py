@@ -7,11 +7,11 @@ from eth_hash.auto import keccak
 
 from orchestrator.besu.client.signer_ports import KeyService, SignerAwayError, SignerError, WrongSignatureError
 from orchestrator.besu.codec.account_signatures import InvalidSignatureError, Signature, read_halves, signature_by
-from orchestrator.outside_text import told
+from orchestrator.outside_text import presentable
 
 DEFAULT_TIMEOUT_SECONDS: Final = 10.0
 DEFAULT_AT_ONCE: Final = 8
-_TOLD_CHARACTERS: Final = 200
+_MOST_CHARACTERS: Final = 200
 
 
 class CheckedSigner:
@@ -21,7 +21,7 @@ class CheckedSigner:
         address: The account's, "0x…"; every signature has to be its.
         name: What the service is called in messages, such as its address.
         service: Signs.
-        timeout_seconds: For each signature, waiting for a turn included: lanes fail together, and not in turn.
+        timeout_seconds: For each signature, waiting for a slot included: lanes fail together, and not in turn.
         at_once: How many signatures are asked for at a time.
     """
 
@@ -38,7 +38,7 @@ class CheckedSigner:
         self._name = name
         self._service = service
         self._timeout_seconds = timeout_seconds
-        self._turns = asyncio.Semaphore(at_once)
+        self._slots = asyncio.Semaphore(at_once)
 
     def __repr__(self) -> str:
         return f"CheckedSigner({self._address}, {self._name})"
@@ -60,7 +60,7 @@ class CheckedSigner:
 
     async def _answer(self, message: bytes) -> bytes:
         try:
-            async with asyncio.timeout(self._timeout_seconds), self._turns:
+            async with asyncio.timeout(self._timeout_seconds), self._slots:
                 return bytes(await self._service.sign(message))
         except SignerError:
             raise
@@ -70,7 +70,7 @@ class CheckedSigner:
                 "enough?"
             ) from None
         except Exception as error:
-            words = told(str(error), _TOLD_CHARACTERS).strip()
+            words = presentable(str(error), _MOST_CHARACTERS).strip()
             raise SignerAwayError(
                 f"{self._name} failed to sign as {self._address}: {type(error).__name__} ({words or 'nothing more'})"
             ) from error

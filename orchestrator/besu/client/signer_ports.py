@@ -46,7 +46,7 @@ class Signer(Protocol):
 class KeyService(Protocol):
     """Holds an account's key somewhere else and signs with it; ``CheckedSigner`` makes a signer of it.
 
-    Time-outs, turns and the proof that a signature is the account's are not its business.
+    Time-outs, limits and the proof that a signature is the account's are not its business.
     """
 
     async def sign(self, message: bytes) -> bytes:

@@ -34,7 +34,7 @@ from orchestrator.besu.codec.results import (
     Syncing,
 )
 from orchestrator.besu.errors import NotKnownError, ProtocolError
-from orchestrator.outside_text import told
+from orchestrator.outside_text import presentable
 
 T = TypeVar("T")
 
@@ -259,7 +259,7 @@ def read_client_version(value: Any) -> ClientVersion:
     ``--identity`` puts a text of the operator's choice, perhaps an address or with "/" in it, between name and version:
     the version is the part before those of the system and of the virtual machine. Builds of one's own say "vnull".
     """
-    text = told(_text(value), 200)
+    text = presentable(_text(value), 200)
     product, *parts = text.split("/")
     place = max(len(parts) - _PARTS_BEHIND_VERSION, 1) - 1
     matched = _VERSION.fullmatch(parts[place]) if parts else None

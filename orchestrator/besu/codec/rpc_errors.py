@@ -49,7 +49,7 @@ from orchestrator.besu.transaction_errors import (
     TransactionRefusedError,
     WrongChainIdError,
 )
-from orchestrator.outside_text import told
+from orchestrator.outside_text import presentable
 
 _LONGEST_MATCHED: Final = 500
 _LONGEST_REVERT_BYTES: Final = 4096
@@ -167,4 +167,4 @@ def revert_reason_of(data: object) -> str | None:
         (text,) = decode(["string"], reverted[4:])
     except (InvalidIdentifierError, DecodingError, UnicodeDecodeError, OverflowError):
         return None
-    return told(str(text))
+    return presentable(str(text))

@@ -11,11 +11,11 @@ from importlib.metadata import entry_points
 from typing import Any, Final
 
 from orchestrator.besu.client.signer_ports import KeyService, SignerError
-from orchestrator.outside_text import told
+from orchestrator.outside_text import presentable
 
 GROUP: Final = "orchestrator.signers"
 OPEN_SECONDS: Final = 30.0
-_TOLD_CHARACTERS: Final = 200
+_MOST_CHARACTERS: Final = 200
 
 Opener = Callable[[str, Mapping[str, Any]], AbstractAsyncContextManager[KeyService]]
 """Opens a service for an account ("0x…" in lower case) with its settings; asks nothing of it yet.
@@ -51,7 +51,7 @@ async def installed_service(name: str, address: str, settings: Mapping[str, Any]
         async with asyncio.timeout(OPEN_SECONDS):
             service = await context.__aenter__()
     except Exception as error:
-        words = told(str(error), _TOLD_CHARACTERS).strip()
+        words = presentable(str(error), _MOST_CHARACTERS).strip()
         raise SignerError(f"the signer {name} can't be opened: {type(error).__name__} ({words})") from error
     try:
         yield service

@@ -18,7 +18,7 @@ from eth_hash.auto import keccak
 
 from orchestrator.besu.client.secret_files import read_secret
 from orchestrator.besu.client.signer_ports import KeyService, SignerAwayError, SignerError, SignerRefusedError
-from orchestrator.outside_text import told
+from orchestrator.outside_text import presentable
 
 _REFUSALS: Final = (
     "FunctionRejected",
@@ -67,12 +67,12 @@ class _Library:
     """What all accounts of this process share of one library: it has one state for them, their log-in included.
 
     Attributes:
-        turn: Held while the library is called.
+        in_use: Held while the library is called.
         refused_pins: By token, hashes of PINs that it refused.
         beginnings: How often it began anew: handles of before are given out again, for other sessions and keys.
     """
 
-    turn: threading.Lock = field(default_factory=threading.Lock)
+    in_use: threading.Lock = field(default_factory=threading.Lock)
     refused_pins: set[tuple[str, bytes]] = field(default_factory=set)
     beginnings: int = 0
 
@@ -118,7 +118,7 @@ class Pkcs11Token:
             await asyncio.wait([_in_thread(self._forget_in_turn)], timeout=1.0)
 
     def _sign(self, digest: bytes) -> bytes:
-        with self._library.turn:
+        with self._library.in_use:
             try:
                 return self._signed_anew(digest)
             except SignerError:
@@ -181,7 +181,7 @@ class Pkcs11Token:
         except Exception as error:
             if isinstance(error, self._pkcs11.PKCS11Error) and type(error) is not self._pkcs11.PKCS11Error:
                 raise  # the library is one, and answers
-            words = told(str(error)).strip()
+            words = presentable(str(error)).strip()
             raise SignerRefusedError(
                 f"{self._key.module} can't be loaded as a library for PKCS#11 ({type(error).__name__}: {words})"
             ) from error
@@ -209,7 +209,7 @@ class Pkcs11Token:
         return SignerAwayError(f"{self._key} does not sign ({name}); is it plugged in and running?")
 
     def _forget_in_turn(self) -> bytes:
-        with self._library.turn:
+        with self._library.in_use:
             self._forget()
         return b""
 

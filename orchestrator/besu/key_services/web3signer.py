@@ -19,7 +19,7 @@ from orchestrator.besu.credential_errors import CredentialError
 from orchestrator.besu.key_services.certificates import CertificateFiles
 from orchestrator.besu.transport.http_client import open_session
 from orchestrator.besu.transport.token_files import TokenFile
-from orchestrator.outside_text import told
+from orchestrator.outside_text import presentable
 
 _OK: Final = 200
 _NOT_FOUND: Final = 404
@@ -28,7 +28,7 @@ _COME_AGAIN: Final = frozenset({408, 425, 429})
 _LONGEST_LIST_BYTES: Final = 1 << 20
 _LONGEST_ANSWER_BYTES: Final = 4 << 10
 _LONGEST_KEY_BYTES: Final = 65
-_TOLD_CHARACTERS: Final = 120
+_MOST_CHARACTERS: Final = 120
 
 
 class Web3Signer:
@@ -76,7 +76,7 @@ class Web3Signer:
         try:
             return hex_to_bytes(text.decode("ascii", "replace").strip().strip('"'), max_bytes=_LONGEST_KEY_BYTES)
         except InvalidIdentifierError:
-            words = told(text.decode("utf-8", "replace"), _TOLD_CHARACTERS)
+            words = presentable(text.decode("utf-8", "replace"), _MOST_CHARACTERS)
             raise WrongSignatureError(
                 f"{self._url} answers what is no signature ({words}); is it a Web3Signer?"
             ) from None
@@ -102,7 +102,7 @@ class Web3Signer:
     def _require_ok(self, status: int, text: bytes) -> None:
         if status == _OK:
             return
-        words = told(text.decode("utf-8", "replace"), _TOLD_CHARACTERS).strip()
+        words = presentable(text.decode("utf-8", "replace"), _MOST_CHARACTERS).strip()
         said = f"{self._url} answered HTTP {status} ({words or 'nothing'}) for {self._address}"
         if status >= _FIRST_ERROR_OF_SERVER or status in _COME_AGAIN:
             raise SignerAwayError(f"{said}: it, or what is behind it, is not well; look at its log")

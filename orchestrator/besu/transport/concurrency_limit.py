@@ -19,7 +19,7 @@ DRIFT: Final = 1.02
 """The quickest answer is forgotten by so much with each one, since a node that moved farther away is not busy."""
 
 
-class TurnLimit:
+class ConcurrencyLimit:
     """Lets a bounded number in, which adapts.
 
     Args:
@@ -42,8 +42,8 @@ class TurnLimit:
         return int(self._limit)
 
     @asynccontextmanager
-    async def turn(self) -> AsyncIterator[None]:
-        """Wait for a turn and take it; how long it takes, and whether it fails, changes the limit."""
+    async def slot(self) -> AsyncIterator[None]:
+        """Wait for a slot and take it; how long it takes, and whether it fails, changes the limit."""
         await self._enter()
         loop = asyncio.get_running_loop()
         full, began = self._running >= self.limit, loop.time()
@@ -69,7 +69,7 @@ class TurnLimit:
             await place
         except asyncio.CancelledError:
             if place.done() and not place.cancelled():
-                self._leave()  # the turn came in the moment in which it was given up
+                self._leave()  # the slot came in the moment in which it was given up
             raise
 
     def _leave(self) -> None:

@@ -43,13 +43,13 @@ async def ask_proven(credential: Credential | None, url: str, ask: Asking, probe
         if not _all_refused(answers):
             return answers
         if not await credential.renewed(shown):
-            return await _told_apart(credential, url, answers, shown, probe)
+            return await _distinguished(credential, url, answers, shown, probe)
     shown = await credential.headers()
     answers = await ask(shown)
-    return await _told_apart(credential, url, answers, shown, probe) if _all_refused(answers) else answers
+    return await _distinguished(credential, url, answers, shown, probe) if _all_refused(answers) else answers
 
 
-async def _told_apart(
+async def _distinguished(
     credential: Credential, url: str, answers: list[Answer], shown: Mapping[str, str], probe: Asking
 ) -> list[Answer]:
     (probed,) = await probe(shown)

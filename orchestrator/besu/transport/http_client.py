@@ -34,14 +34,14 @@ from orchestrator.besu.errors import (
     NodeUnreachableError,
 )
 from orchestrator.besu.transport.batch_limit import BatchLimit
-from orchestrator.besu.transport.concurrency_limit import TurnLimit
+from orchestrator.besu.transport.concurrency_limit import ConcurrencyLimit
 from orchestrator.besu.transport.credential_use import PROBE, Asking, ask_proven
 from orchestrator.besu.transport.credentials import Credential
 from orchestrator.besu.transport.gathered_reads import MOST_CALLS, ReadGatherer
 from orchestrator.besu.transport.network_words import broken_words, system_words
 from orchestrator.besu.transport.sending_body import SendingBody
 from orchestrator.engine.tracing import asking
-from orchestrator.outside_text import told
+from orchestrator.outside_text import presentable
 
 DEFAULT_TIMEOUT_SECONDS: Final = 10.0
 _READ_ATTEMPTS: Final = 3
@@ -49,8 +49,8 @@ _WRITE_WORDS: Final = ("send", "distribute", "create", "delete", "add", "remove"
 _JSON: Final = "application/json"
 _UNAUTHORIZED: Final = 401
 _FORBIDDEN: Final = 403
-_TOLD_BYTES: Final = 1024
-_TOLD_CHARACTERS: Final = 120
+_MOST_BYTES: Final = 1024
+_MOST_CHARACTERS: Final = 120
 _TOO_MANY: Final = 429
 _HOST_REFUSED: Final = b"Host not authorized"
 _BATCH_STATUSES: Final = (400, 413)
@@ -100,7 +100,7 @@ class HttpNode:
         tls: context for "https", such as one that trusts a private authority; None for the system's.
         max_in_flight: reads of this node at a time, at most, and as many sends: fewer while it is busy. A send takes
             seconds when a long history is bundled with it, and keeps no read waiting. Besu takes 80 connections.
-        timeout_seconds: for each request, unless a call says otherwise; waiting for a turn is not counted.
+        timeout_seconds: for each request, unless a call says otherwise; waiting for a slot is not counted.
         gather_seconds: how long a read waits for others to travel with; 0 sends each by itself.
     """
 
@@ -120,8 +120,8 @@ class HttpNode:
         self._session = session
         self._credential = credential
         self._tls = tls
-        self._read_turns = TurnLimit(max_in_flight, by_latency=True)
-        self._send_turns = TurnLimit(max_in_flight, by_latency=False)
+        self._read_limit = ConcurrencyLimit(max_in_flight, by_latency=True)
+        self._send_limit = ConcurrencyLimit(max_in_flight, by_latency=False)
         self._timeout_seconds = timeout_seconds
         self._ids = count(1)
         self._batches = BatchLimit()
@@ -236,7 +236,7 @@ class HttpNode:
             raise
 
     async def _ask_one_by_one(self, calls: Sequence[Call], timeout: float | None) -> list[Answer]:
-        # As many at a time as the node gets turns; the first failure is raised when all have ended.
+        # As many at a time as the node gets slots; the first failure is raised when all have ended.
         asked = await asyncio.gather(*(self._ask_alone(call, timeout) for call in calls), return_exceptions=True)
         answers: list[Answer] = []
         for answer in asked:
@@ -252,18 +252,18 @@ class HttpNode:
         seconds = self._timeout_seconds if timeout is None else timeout
         headers = {"Content-Type": _JSON, **shown}
         if not retry:
-            return await self._post_once(self._send_turns, SendingBody(body), headers, calls, seconds)
+            return await self._post_once(self._send_limit, SendingBody(body), headers, calls, seconds)
         async for attempt in stamina.retry_context(
             on=_may_pass, attempts=_READ_ATTEMPTS, timeout=None, wait_initial=0.1, wait_jitter=0.1
         ):
             with attempt:
-                return await self._post_once(self._read_turns, aiohttp.BytesPayload(body), headers, calls, seconds)
+                return await self._post_once(self._read_limit, aiohttp.BytesPayload(body), headers, calls, seconds)
         raise AssertionError("a retry ends with an answer or an error")
 
     async def _post_once(
-        self, turns: TurnLimit, body: aiohttp.BytesPayload, headers: dict[str, str], calls: int, seconds: float
+        self, limit: ConcurrencyLimit, body: aiohttp.BytesPayload, headers: dict[str, str], calls: int, seconds: float
     ) -> bytes:
-        async with turns.turn():
+        async with limit.slot():
             self.counts.calls += calls
             self.counts.http_requests += 1
             self.counts.in_flight += 1
@@ -297,7 +297,7 @@ class HttpNode:
                     or response.status == _TOO_MANY
                     or answered.lstrip()[:1] not in {b"{", b"["}
                 ):
-                    words = told(answered[:_TOLD_BYTES].decode("utf-8", "replace"), _TOLD_CHARACTERS).strip()
+                    words = presentable(answered[:_MOST_BYTES].decode("utf-8", "replace"), _MOST_CHARACTERS).strip()
                     said = f"{self.url} answered HTTP {response.status} without JSON-RPC ({words or 'nothing'}); "
                     if response.status == _UNAUTHORIZED:
                         shown = "nothing" if self._credential is None else repr(self._credential)

@@ -20,7 +20,7 @@ from orchestrator.besu.transport.credentials import Credential
 from orchestrator.besu.transport.subscriptions import Allowance, Inbox, Item, Subscriptions, Topic
 from orchestrator.besu.transport.websocket_frames import BoundedConnection, ConnectHere, failure_of, is_unauthorized
 from orchestrator.engine.isolation import contained
-from orchestrator.outside_text import told
+from orchestrator.outside_text import presentable
 
 MAX_MESSAGE_BYTES: Final = 1 << 20
 """A head has about a kilobyte, a log as much as a transaction pays for."""
@@ -216,7 +216,7 @@ class NodeSocket:
             async with asyncio.timeout(self._answer_timeout_seconds):
                 await self._connection.send(encode_request(next(self._ids), call).decode())
         except _OUTSIDE_ERRORS as error:
-            self.last_error = told(str(error))  # the connection is on its way out, and with it the subscription
+            self.last_error = presentable(str(error))  # the connection is on its way out, and with it the subscription
 
     def _subscribe(self, topic: Topic) -> Subscription:
         local_id = self._protocol.add(topic)
@@ -239,7 +239,7 @@ class NodeSocket:
                     if is_unauthorized(errors):
                         await has_others(self._credential, self._shown)
             if serving.error is not None:
-                self.last_error = told(repr(serving.error))
+                self.last_error = presentable(repr(serving.error))
             if self._closing:
                 return  # before Python 3.13 a task group that fails in the same moment swallows the cancellation
             # A server that accepts and hangs up at once is no success.

@@ -13,7 +13,7 @@ from websockets.exceptions import InvalidStatus
 from websockets.frames import Frame
 from websockets.protocol import Event
 
-from orchestrator.outside_text import told
+from orchestrator.outside_text import presentable
 
 MOST_FRAMES: Final = 5_000
 """Frames that a node may send within a second; a head is one, and so is a log."""
@@ -85,5 +85,7 @@ def failure_of(errors: BaseExceptionGroup[BaseException]) -> str:
     if isinstance(error, InvalidStatus):
         words = (error.response.body or b"")[:_REFUSAL_BYTES].decode("utf-8", "replace").strip()
         advice = "; add the host name to the node's --host-allowlist" if "Host not authorized" in words else ""
-        return told(f"the upgrade was answered with HTTP {error.response.status_code} ({words or 'nothing'}){advice}")
-    return told(f"{type(error).__name__}: {error}")
+        return presentable(
+            f"the upgrade was answered with HTTP {error.response.status_code} ({words or 'nothing'}){advice}"
+        )
+    return presentable(f"{type(error).__name__}: {error}")

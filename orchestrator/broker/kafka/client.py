@@ -10,7 +10,7 @@ from confluent_kafka import KafkaError, KafkaException
 
 from orchestrator.broker.names import Access, Limits, Names
 from orchestrator.engine.ports import BrokerError, UnfitMessageError
-from orchestrator.outside_text import told
+from orchestrator.outside_text import presentable
 
 QUEUE: Final = "Kafka"
 MAX_MESSAGE_BYTES: Final = 16 * 1024 * 1024
@@ -118,7 +118,7 @@ class Client:
         except KafkaException as error:
             raise self.error_of(error.args[0], doing) from error
         except (TimeoutError, BufferError, OSError, RuntimeError) as error:
-            said = told(str(error)) or f"no answer in time{self._heard()}"
+            said = presentable(str(error)) or f"no answer in time{self._heard()}"
             raise BrokerError(f"{QUEUE}: {doing} failed: {said}") from error
 
     def error_of(self, error: KafkaError, doing: str) -> BrokerError:
@@ -126,7 +126,7 @@ class Client:
         # No later try will fit; all else may pass.
         if error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
             return UnfitMessageError(f"{QUEUE}: {doing} failed: the message is larger than the server takes")
-        said = told(error.str())
+        said = presentable(error.str())
         local = error.code() < 0
         return BrokerError(f"{QUEUE}: {doing} failed: {said}{self._heard() if local else ''}")
 
@@ -137,7 +137,7 @@ class Client:
 
     def _on_error(self, error: KafkaError) -> None:
         if error.code() != _ALL_BROKERS_DOWN:  # says nothing that the one before it does not
-            self._said, self._said_at = told(error.str()), time.monotonic()
+            self._said, self._said_at = presentable(error.str()), time.monotonic()
 
 
 def _tls(access: Access) -> Settings:

@@ -23,7 +23,7 @@ from orchestrator.broker.kafka.offsets import Progress
 from orchestrator.broker.kafka.reader import shortened
 from orchestrator.broker.names import Limits
 from orchestrator.engine.ports import BrokerError
-from orchestrator.outside_text import told
+from orchestrator.outside_text import presentable
 
 _IDLE_SECONDS: Final = 0.2
 _FULL_SECONDS: Final = 0.02
@@ -245,7 +245,7 @@ class _Member:
         try:
             consumer.commit(offsets=marks, asynchronous=False)
         except KafkaException as error:
-            _log.debug("progress of a topic could not be stored", topic=self._topic, reason=told(str(error)))
+            _log.debug("progress of a topic could not be stored", topic=self._topic, reason=presentable(str(error)))
             self._unstored(marks)
 
     def _marks(self, partitions: Iterable[int]) -> list[TopicPartition]:

@@ -48,11 +48,11 @@ class Sender:
             loop = asyncio.get_running_loop()
             stored: asyncio.Future[None] = loop.create_future()
 
-            def told(error: KafkaError | None, _: Message) -> None:
+            def delivered(error: KafkaError | None, _: Message) -> None:
                 with suppress(RuntimeError):  # the loop is closed
                     loop.call_soon_threadsafe(_resolve, stored, error)
 
-            sending.producer.produce(topic, value, key, partition, on_delivery=told, headers=headers)
+            sending.producer.produce(topic, value, key, partition, on_delivery=delivered, headers=headers)
             try:
                 # Longer than the client's own bound: after that it says what became of the message, before it nobody
                 # knows.

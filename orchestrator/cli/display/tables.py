@@ -17,7 +17,7 @@ from orchestrator.api.resources.audit_log import AuditDocument
 from orchestrator.cli.display.event_lines import verb_of
 from orchestrator.cli.display.listing import Listing
 from orchestrator.cli.display.words import Words, ago
-from orchestrator.outside_text import told
+from orchestrator.outside_text import presentable
 
 STATE_STYLE = {"succeeded": "green", "failed": "red", "parked": "yellow", "cancelled": "dim", "queued": "dim"}
 VERDICT_STYLE = {"in_sync": "green", "replaying": "", "unobserved": "dim"}
@@ -28,7 +28,7 @@ _BAR_WIDTH = 24
 
 def change_line(change: ChangeDocument, words: Words) -> str:
     """Return a change's state in one line."""
-    reason = f": {words.told(change.reason.message)}" if change.reason is not None else ""
+    reason = f": {words.named(change.reason.message)}" if change.reason is not None else ""
     return f"{words.change(change.change_id)} {change.kind.value.replace('_', ' ')} {change.state.value}{reason}"
 
 
@@ -88,7 +88,7 @@ def live_change(change: ChangeDocument, words: Words) -> RenderableType:
         )
     parts: list[RenderableType] = [head, bars]
     said = (reason for reason in (change.reason, change.waits_for) if reason is not None)
-    parts += [Text(words.told(reason.message), STATE_STYLE.get(change.state.value, "yellow")) for reason in said]
+    parts += [Text(words.named(reason.message), STATE_STYLE.get(change.state.value, "yellow")) for reason in said]
     return Group(*parts)
 
 
@@ -144,7 +144,7 @@ def dead_letters_listing(page: DeadLetterPage) -> Listing:
     return Listing(
         headings=("letter", "reason", "message"),
         rows=tuple(
-            (told(letter.letter_id, 200), told(letter.reason, 200), told(letter.body, 200))
+            (presentable(letter.letter_id, 200), presentable(letter.reason, 200), presentable(letter.body, 200))
             for letter in page.dead_letters
         ),
     )
@@ -169,7 +169,7 @@ def webhooks_listing(webhooks: Sequence[WebhookDocument]) -> Listing:
                 state(webhook),
                 "" if webhook.position is None else str(webhook.position),
                 str(webhook.behind),
-                told(webhook.detail, 200),
+                presentable(webhook.detail, 200),
             )
             for webhook in webhooks
         ),
@@ -208,12 +208,12 @@ def audit_listing(entries: Sequence[AuditDocument]) -> Listing:
             (
                 str(entry.number),
                 f"{entry.at:%Y-%m-%d %H:%M:%S}",
-                told(entry.caller or entry.source or "-", 100),
+                presentable(entry.caller or entry.source or "-", 100),
                 entry.door.value,
                 entry.action.value if entry.outcome is Outcome.ACCEPTED else f"{entry.action.value} refused",
-                told(entry.about, 100),
+                presentable(entry.about, 100),
                 entry.change_id,
-                told(entry.reason, 200),
+                presentable(entry.reason, 200),
             )
             for entry in entries
         ),

@@ -71,7 +71,7 @@ class Words:
             return f"{time:%Y-%m-%dT%H:%M:%SZ}"
         return f"{ago((self.now - time).total_seconds())} ago"
 
-    def told(self, text: str) -> str:
+    def named(self, text: str) -> str:
         """Return a sentence of the daemon's in which keys and ids of what has a name are called by it."""
         if self.full:
             return text

@@ -27,7 +27,12 @@ class FillingError(Exception):
 
 
 async def fill(
-    node: Node, privacy_group_id: str, enclave_key: str, transactions: int, gas_price: int, told: Callable[[int], None]
+    node: Node,
+    privacy_group_id: str,
+    enclave_key: str,
+    transactions: int,
+    gas_price: int,
+    on_progress: Callable[[int], None],
 ) -> frozenset[int]:
     """Write private transactions to a group, some in each block, and return the blocks that hold them.
 
@@ -37,7 +42,7 @@ async def fill(
         enclave_key: The member.
         transactions: How many.
         gas_price: In wei, of the markers.
-        told: Told how many are written, after each block.
+        on_progress: Told how many are written, after each block.
 
     Raises:
         FillingError: The network does not take markers of accounts without funds, or one was not executed.
@@ -65,7 +70,7 @@ async def fill(
         for pmt_hash in sent:
             blocks.add(await _executed(node, pmt_hash))
         written, nonce = written + len(raws), nonce + 1
-        told(written)
+        on_progress(written)
     return frozenset(blocks)
 
 

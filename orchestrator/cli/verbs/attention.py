@@ -7,7 +7,7 @@ import typer
 
 from orchestrator.cli import options
 from orchestrator.cli.display.output import Exit, on_terminal, print_json, say, stdout_console, with_daemon
-from orchestrator.outside_text import told
+from orchestrator.outside_text import presentable
 
 if TYPE_CHECKING:
     from orchestrator.api.documents.overview import AttentionDocument, NeedDocument
@@ -51,7 +51,7 @@ def _print(need: "NeedDocument", words: "Words") -> None:
 
     console = stdout_console()
     urgent, style = _URGENT[need.urgency]
-    console.print(Text.assemble((urgent, style), "  ", words.told(told(need.what))))
+    console.print(Text.assemble((urgent, style), "  ", words.named(presentable(need.what))))
     about = [
         f"change {words.change(need.change_id)}" if need.change_id else "",
         f"group {words.group(need.privacy_group_id)}" if need.privacy_group_id else "",

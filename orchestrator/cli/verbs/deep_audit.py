@@ -67,8 +67,8 @@ def audit(*, config: Path, as_json: bool) -> None:
     """Look at everything once; exit code 1 when there is damage, or when nothing could be looked at."""
     quieten()
     try:
-        with _progress(shown=sys.stderr.isatty() and not as_json) as told:
-            result = asyncio.run(examine(load_config(config), on_progress=told))
+        with _progress(shown=sys.stderr.isatty() and not as_json) as on_progress:
+            result = asyncio.run(examine(load_config(config), on_progress=on_progress))
     except ConfigError as error:
         raise fail(str(error), Exit.USAGE) from None
     except StoreError as error:
@@ -141,10 +141,10 @@ def _progress(*, shown: bool) -> Iterator[Callable[[int, int, str], None]]:
     with Progress(*columns, console=Console(file=sys.stderr), disable=not shown, transient=True) as progress:
         task = progress.add_task("groups", total=None)
 
-        def told(done: int, of: int, group: str) -> None:
+        def advance(done: int, of: int, group: str) -> None:
             progress.update(task, completed=done, total=of, description=group or "groups")
 
-        yield told
+        yield advance
 
 
 def as_document(result: DeepResult) -> str:

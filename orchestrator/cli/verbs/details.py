@@ -14,7 +14,7 @@ from orchestrator.api.documents.groups import GroupDocument
 from orchestrator.cli.display.listing import Listing, print_facts
 from orchestrator.cli.display.tables import STATE_STYLE, VERDICT_STYLE, counted, yes_no
 from orchestrator.cli.display.words import Words
-from orchestrator.outside_text import told
+from orchestrator.outside_text import presentable
 
 _ASKS_A_PERSON = ("parked", "failed")
 
@@ -62,7 +62,7 @@ def print_group(console: Console, group: GroupDocument, words: Words) -> None:
 def _facts(change: ChangeDetailDocument, words: Words) -> list[tuple[str, str | Text]]:
     facts: list[tuple[str, str | Text]] = [
         ("change", change.change_id),
-        ("request", told(change.request_id)),
+        ("request", presentable(change.request_id)),
         ("kind", change.kind.value.replace("_", " ")),
         ("group", words.group(change.privacy_group_id)),
         ("members", words.members(change.members) or "-"),
@@ -71,12 +71,12 @@ def _facts(change: ChangeDetailDocument, words: Words) -> list[tuple[str, str | 
         ("state", Text(change.state.value, STATE_STYLE.get(change.state.value, "cyan"))),
     ]
     if change.reason is not None:
-        what = words.told(change.reason.detail or change.reason.message)
+        what = words.named(change.reason.detail or change.reason.message)
         facts += [("why", f"{change.reason.slug.replace('_', ' ')}: {what}"), ("what to do", change.reason.remedy)]
         if change.state.value in _ASKS_A_PERSON and change.reason.commands:
-            facts.append(("type", "\n".join(map(words.told, change.reason.commands))))
+            facts.append(("type", "\n".join(map(words.named, change.reason.commands))))
     if change.waits_for is not None:
-        facts.append(("waits for", words.told(change.waits_for.message)))
+        facts.append(("waits for", words.named(change.waits_for.message)))
     if change.tries:
         facts.append(("tried again", f"{change.tries} times"))
     for name, time in (
@@ -189,7 +189,7 @@ def _history(change: ChangeDetailDocument, words: Words) -> Listing:
                 entry.from_state.value,
                 entry.to_state.value,
                 spoken(entry.fact),
-                words.told(told(entry.detail)),
+                words.named(presentable(entry.detail)),
             )
             for entry in change.history
         ),

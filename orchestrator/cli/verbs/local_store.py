@@ -25,7 +25,7 @@ from orchestrator.cli.display.output import Exit, fail
 from orchestrator.cli.verbs.run import load
 from orchestrator.config import ConfigError
 from orchestrator.engine.ports import StoreError
-from orchestrator.outside_text import told
+from orchestrator.outside_text import presentable
 from orchestrator.store.commits.database import Database
 from orchestrator.store.stores.audit_store import SqlAuditLog
 from orchestrator.store.stores.token_store import SqlAccessTokens
@@ -71,7 +71,7 @@ def revoked(config: Path, token_id: str) -> TokenDocument:
     async def revoke(database: Database) -> TokenDocument:
         now = datetime.now(UTC)
         found = await SqlAccessTokens(database).revoke(
-            token_id, now, entry_by(_HERE, Action.REVOKE_TOKEN, micros(now), about=told(token_id))
+            token_id, now, entry_by(_HERE, Action.REVOKE_TOKEN, micros(now), about=presentable(token_id))
         )
         if found is None:
             raise fail(f"there is no token {token_id}; `orchestrator tokens list` shows them", Exit.USAGE)

@@ -94,7 +94,7 @@ def forecast_lines(found: "ForecastDocument", words: "Words", *, transactions: b
         words: What keys and ids are called.
         transactions: Whether the public transactions behind dangers and risks are named.
     """
-    lines = [f"forecast at block {found.block_number}: {words.told(found.verdict)}"]
+    lines = [f"forecast at block {found.block_number}: {words.named(found.verdict)}"]
     for member in found.members:
         had = " (it has the earlier ones)" if member.former else ""
         held = f" with up to {member.transactions_to_replay:,} transactions" if member.transactions_to_replay else ""
@@ -110,9 +110,9 @@ def forecast_lines(found: "ForecastDocument", words: "Words", *, transactions: b
     if found.durations is not None:
         lines += duration_lines(found.durations, words)
     if found.preflight is not None and found.preflight.slug not in {danger.reason.slug for danger in found.dangers}:
-        lines.append(f"  it would not begin now: {words.told(found.preflight.message)}")
+        lines.append(f"  it would not begin now: {words.named(found.preflight.message)}")
     for danger in found.dangers:
-        lines.append(f"  danger ({danger.scope}): {words.told(danger.reason.message)}")
+        lines.append(f"  danger ({danger.scope}): {words.named(danger.reason.message)}")
         lines += [f"    transaction {name}" for name in danger.transactions if transactions]
     for risk in found.risks:
         lines.append(
@@ -121,19 +121,19 @@ def forecast_lines(found: "ForecastDocument", words: "Words", *, transactions: b
         )
         lines += [f"    transaction {name}" for name in risk.transactions if transactions]
     for way in found.returns:
-        can, group = "can't" if way.certain else "may not", words.told(way.privacy_group_id)
+        can, group = "can't" if way.certain else "may not", words.named(way.privacy_group_id)
         whom = words.member(way.enclave_key)
-        lines.append(f"  warning: {whom} {can} return to group {group} after it: {words.told(way.detail)}")
+        lines.append(f"  warning: {whom} {can} return to group {group} after it: {words.named(way.detail)}")
     return lines + _unseen_lines(found.unseen, words)
 
 
 def removal_lines(found: "RemovalForecastDocument", words: "Words") -> list[str]:
     """Return in plain lines whether members could be added again, the verdict first."""
     whom = ", ".join(map(words.member, found.members))
-    lines = [f"after a removal of {whom}: {words.told(found.verdict)}"]
+    lines = [f"after a removal of {whom}: {words.named(found.verdict)}"]
     if found.preflight is not None:
-        lines.append(f"  the removal would not begin now: {words.told(found.preflight.message)}")
-    lines += [f"  danger ({danger.scope}): {words.told(danger.reason.message)}" for danger in found.dangers]
+        lines.append(f"  the removal would not begin now: {words.named(found.preflight.message)}")
+    lines += [f"  danger ({danger.scope}): {words.named(danger.reason.message)}" for danger in found.dangers]
     if found.closed_block is not None:
         lines.append(
             f"  warning: no node can replay block {found.closed_block} of the group: a key on another node, or a node "
@@ -144,7 +144,7 @@ def removal_lines(found: "RemovalForecastDocument", words: "Words") -> list[str]
 
 def _unseen_lines(unseen: "list[UnseenDocument]", words: "Words") -> list[str]:
     return [
-        f"  not seen: {words.member(entry.enclave_key) if entry.enclave_key else 'all'}: {words.told(entry.detail)}"
+        f"  not seen: {words.member(entry.enclave_key) if entry.enclave_key else 'all'}: {words.named(entry.detail)}"
         for entry in unseen
     ]
 

@@ -218,9 +218,9 @@ def _ended_with(config: "Config") -> None:
 def _say_ready(address: str, config: "Config") -> None:
     typer.echo(f"ready {address}")
     typer.echo(f"dashboard {address}/  API {address}/docs")
-    from orchestrator.outside_text import LONGEST_TOLD, redacted
+    from orchestrator.outside_text import LONGEST_TEXT, redacted
 
-    queue = redacted(config.broker.url, LONGEST_TOLD)
+    queue = redacted(config.broker.url, LONGEST_TEXT)
     if queue == "embedded:":
         queue = f"embedded NATS, its address is in {config.broker.data_dir / 'url'}"
     typer.echo(f"queue {queue}")

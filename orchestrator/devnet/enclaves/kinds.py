@@ -120,14 +120,16 @@ TESSERA: Final = EnclaveKind(
 
 ENCLAVE_KINDS: Final[Mapping[str, EnclaveKind]] = {kind.name: kind for kind in (ORION, TESSERA)}
 
-_TOLD_AS_THEY_ARE: Final = frozenset({"NodeMissingPeerUrl", "EnclaveNoMatchingPrivateKey", "NodePropagatingToAllPeers"})
-_TOLD_WITHOUT_KEY: Final = "Recipient not found for key:"
+_ANSWERED_AS_THEY_ARE: Final = frozenset(
+    {"NodeMissingPeerUrl", "EnclaveNoMatchingPrivateKey", "NodePropagatingToAllPeers"}
+)
+_ANSWERED_WITHOUT_KEY: Final = "Recipient not found for key:"
 
 
-def told_by_besu(said: str) -> RpcError:
+def as_besu_answers(said: str) -> RpcError:
     """Return what a node answers when its enclave refused a send in these words: it passes on those that it knows."""
-    if said in _TOLD_AS_THEY_ARE:
+    if said in _ANSWERED_AS_THEY_ARE:
         return RpcError(errors.ENCLAVE, said)
-    if said.startswith(_TOLD_WITHOUT_KEY):
-        return RpcError(errors.ENCLAVE, _TOLD_WITHOUT_KEY)
+    if said.startswith(_ANSWERED_WITHOUT_KEY):
+        return RpcError(errors.ENCLAVE, _ANSWERED_WITHOUT_KEY)
     return errors.enclave_unreachable()

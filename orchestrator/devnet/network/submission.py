@@ -18,7 +18,7 @@ from orchestrator.devnet.chain.marker_signing import sign_marker
 from orchestrator.devnet.chain.public_transaction import intrinsic_gas
 from orchestrator.devnet.chain.transaction_pool import PoolFullError
 from orchestrator.devnet.enclaves.enclave import EnclaveDownError, HistoryPayload, TransactionPayload
-from orchestrator.devnet.enclaves.kinds import SendRefusedError, told_by_besu
+from orchestrator.devnet.enclaves.kinds import SendRefusedError, as_besu_answers
 from orchestrator.devnet.enclaves.link import EnclaveAnswer, EnclaveRequest, Exchange, ReceivePayload, SendPayload, held
 from orchestrator.devnet.encoding import data, from_base64
 from orchestrator.devnet.errors import RpcError
@@ -232,7 +232,7 @@ def _exchange(
                 payload += _key((yield SendPayload(key, added, HistoryPayload(history))))
                 delay += config.addition_ms / 1000 + config.bundle_seconds_of(node.enclave.kind) * len(history)
     except SendRefusedError as error:
-        sent.delay_seconds, sent.failure = error.seconds, told_by_besu(error.said)
+        sent.delay_seconds, sent.failure = error.seconds, as_besu_answers(error.said)
     except EnclaveDownError as error:
         sent.delay_seconds, sent.failure = error.seconds, errors.enclave_unreachable()
     else:

@@ -14,7 +14,7 @@ from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.nodes.watcher import ChainWatcher
 from orchestrator.engine.signer_ports import Signers
 from orchestrator.membership.attempt import Action
-from orchestrator.membership.bundle_limits import BundleSize, told_size
+from orchestrator.membership.bundle_limits import BundleSize, size_note
 from orchestrator.membership.facts import MemberSurvey, Surveyed
 from orchestrator.membership.model import Change
 from orchestrator.membership.reasons.table import Reason
@@ -104,7 +104,7 @@ class EnclaveDoubts:
             (sending_key(watcher.node.enclave_keys, plan.participants), *plan.participants, *plan.to_add),
         )
         if trouble is not None:
-            raise self._told_by_keys(NodeError(trouble), plan.to_add)
+            raise self._explained_by_keys(NodeError(trouble), plan.to_add)
         await self.pace.wait(change.privacy_group_id, watcher)
         return Way(self, change, watcher, action, sounded=True)
 
@@ -129,14 +129,14 @@ class EnclaveDoubts:
         # They took a small one a block ago: what they refuse is this one for its size (docs/besu.md#tessera).
         if sounded and slug in IN_DOUBT | UNKNOWN_RECIPIENT:
             measured = await self._measured(watcher, change.privacy_group_id)
-            return _of_kind(error, "bundle_not_taken", f"all enclaves took a small transaction{told_size(measured)}")
+            return _of_kind(error, "bundle_not_taken", f"all enclaves took a small transaction{size_note(measured)}")
         # An enclave that was restarted knows nobody for some seconds, old members no more than the new one
         # (docs/besu.md#tessera).
         if action is Action.ADD and slug == "enclave_key_unknown" and await self._has_forgotten(change, watcher):
             return _of_kind(error, "enclave_unreachable", "the sender's enclave knows no other member either")
-        return self._told_by_keys(error, newcomers)
+        return self._explained_by_keys(error, newcomers)
 
-    def _told_by_keys(self, error: NodeError, newcomers: tuple[str, ...]) -> NodeError:
+    def _explained_by_keys(self, error: NodeError, newcomers: tuple[str, ...]) -> NodeError:
         """Tell an enclave that is away from a key that nobody hosts, by what is known of the recipients' keys."""
         if error.reason.slug not in UNKNOWN_RECIPIENT:
             return error

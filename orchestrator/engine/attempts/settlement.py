@@ -158,7 +158,7 @@ async def _settle_mined(
     fleet: Fleet, watcher: ChainWatcher, change: Change, attempt: Attempt, outcome: PmtOutcome
 ) -> Fact:
     if outcome.executed is None:
-        outcome, watcher = await _told_elsewhere(fleet, watcher, change, attempt, outcome)
+        outcome, watcher = await _seen_elsewhere(fleet, watcher, change, attempt, outcome)
     number, block_hash = outcome.block_number, outcome.block_hash
     if number is None or block_hash is None:
         raise NodeError(Reason(slug="outcome_unknown", detail=f"node {watcher.node.name} names no block of the marker"))
@@ -217,7 +217,7 @@ async def _require_same_block(watcher: ChainWatcher, other: ChainWatcher, effect
             raise NodeError(Reason(slug="outcome_unknown", detail=detail))
 
 
-async def _told_elsewhere(
+async def _seen_elsewhere(
     fleet: Fleet, watcher: ChainWatcher, change: Change, attempt: Attempt, outcome: PmtOutcome
 ) -> tuple[PmtOutcome, ChainWatcher]:
     """Ask other members' nodes for a private receipt that the first one does not have (yet)."""

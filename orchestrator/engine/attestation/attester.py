@@ -52,7 +52,7 @@ class Pending:
         after_block: The member was not in the group at this block.
         refused: By which rule the guard refused; empty for a join.
         span: First and last block whose state is to be told; None while the addition's block was not looked for.
-        told_through: The newest block whose state was told; None before the first telling.
+        attested_through: The newest block whose state was told; None before the first telling.
     """
 
     privacy_group_id: str
@@ -62,7 +62,7 @@ class Pending:
     after_block: int
     refused: str = ""
     span: tuple[int, int] | None = None
-    told_through: int | None = None
+    attested_through: int | None = None
 
     @property
     def name(self) -> tuple[str, str, int]:
@@ -181,7 +181,7 @@ class Attester:
         if head > last + GIVE_UP_BLOCKS:
             return None
         # Twice is enough: as soon as there is something to be told, and when there is nothing more to come.
-        if through < first or (pending.told_through is not None and through < last):
+        if through < first or (pending.attested_through is not None and through < last):
             return pending
         roots = await _roots(watcher, pending.privacy_group_id, first, through)
         account = self._speakers[pending.node]
@@ -199,7 +199,7 @@ class Attester:
             encode_verdict(SignedVerdict(verdict=verdict, account=account.lower(), signature=signature))
         )
         log.info("verdict told", group=pending.privacy_group_id, node=pending.node, through=through)
-        return None if through == last else replace(pending, told_through=through)
+        return None if through == last else replace(pending, attested_through=through)
 
     async def _span(self, node: NodePort, pending: Pending) -> tuple[int, int]:
         """Return the blocks whose state is told: the addition's, and the further ones of the proof.

@@ -63,7 +63,7 @@ class Checkpoints(Protocol):
         """Take or prolong the right to do a named work alone; False while another holder's lease lasts."""
 
 
-class Witness(Protocol):
+class JoinAttester(Protocol):
     """Who tells others of joins."""
 
     def follow(self, join: Join, after_block: int) -> None:
@@ -81,7 +81,7 @@ class Joiner:
         clock: Time.
         holder: This replica's name.
         stalled_after: A replay that has not moved for this long is stalled.
-        witness: Hears of each join whose node has the group; None for nobody.
+        attester: Hears of each join whose node has the group; None for nobody.
     """
 
     def __init__(
@@ -93,9 +93,9 @@ class Joiner:
         clock: Clock,
         holder: str,
         stalled_after: timedelta = timedelta(minutes=1),
-        witness: Witness | None = None,
+        attester: JoinAttester | None = None,
     ) -> None:
-        self._witness = witness
+        self._attester = attester
         self._fleet = fleet
         self._changes = changes
         self._checkpoints = checkpoints
@@ -266,8 +266,8 @@ class Joiner:
         except NodeError as error:
             log.debug("join not looked at", group=join.privacy_group_id, node=join.node, reason=str(error))
             sighting, expected = Sighting(enclave_key=join.enclave_key, node=join.node, head=None), {}
-        if self._witness is not None and join.since_block is None and looked.since_block is not None:
-            self._witness.follow(looked, self._since if self._since is not None else 0)
+        if self._attester is not None and join.since_block is None and looked.since_block is not None:
+            self._attester.follow(looked, self._since if self._since is not None else 0)
         entry = progress_of(sighting, expected, join.entry, self._clock.now(), self._patience)
         if reference is None:
             entry = replace(entry, head=head)

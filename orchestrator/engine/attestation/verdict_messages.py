@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from orchestrator.membership.attestation.verdicts import MOST_ROOTS, MemberVerdict, RootAt, SignedVerdict, verdict_data
-from orchestrator.outside_text import told
+from orchestrator.outside_text import presentable
 
 VERDICT_TYPE: Final = "membership.member.verdict.v1"
 SOURCE: Final = "/besu-membership-orchestrator"
@@ -105,7 +105,7 @@ def first_mistake(error: ValidationError) -> str:
     """Return what is wrong with a message: where, and why, in a bounded number of characters."""
     first = error.errors(include_url=False, include_input=False, include_context=False)[0]
     where = ".".join(str(part) for part in first["loc"][:5])[:100]
-    return told(f"{where or 'body'}: {first['msg'][:200]}")
+    return presentable(f"{where or 'body'}: {first['msg'][:200]}")
 
 
 def bounded(body: bytes) -> bytes:

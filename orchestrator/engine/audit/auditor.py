@@ -16,12 +16,12 @@ from orchestrator.engine.isolation import contained
 from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.ports import Clock, StoreError
 from orchestrator.engine.record_ports import EventRecord, GroupRecord
-from orchestrator.membership.damage.divergence import TOLD_BY, Announced, after_event, tell
+from orchestrator.membership.damage.divergence import ANNOUNCING, Announced, after_event, tell
 from orchestrator.membership.news.status import EventType
 
 LEASE_NAME: Final = "audit"
 CHECKPOINT: Final = "audit"
-TYPES: Final = tuple(sorted(kind.value for kind in TOLD_BY))
+TYPES: Final = tuple(sorted(kind.value for kind in ANNOUNCING))
 PAGE: Final = 1_000
 IDLE_SECONDS: Final = 10.0
 
@@ -84,13 +84,13 @@ class Auditor:
         self._events = events
         self._clock = clock
         self._rules = rules
-        self._told: dict[str, Announced] = {}
+        self._announced: dict[str, Announced] = {}
         self._position = 0
 
     @property
     def diverged(self) -> frozenset[str]:
         """The groups whose members were last seen to differ."""
-        return frozenset(self._told)
+        return frozenset(self._announced)
 
     async def run(self) -> None:
         """Audit until cancelled: as soon as the heads of two nodes are known, then every so many blocks."""
@@ -128,8 +128,8 @@ class Auditor:
         report = await audit(
             self._fleet,
             await self._groups.groups(),
-            suspects=tuple(self._told),
-            parted=parted_by_additions(self._told),
+            suspects=tuple(self._announced),
+            parted=parted_by_additions(self._announced),
             after=after,
             confirmations=self._rules.confirmations,
             most_calls=self._rules.most_calls,
@@ -137,7 +137,7 @@ class Auditor:
         if report.block_number is not None and report.reached != after:
             # Kept, or groups behind what one audit reaches would never have their turn where restarts are frequent.
             await self._events.save_checkpoint(CHECKPOINT, position=report.block_number, detail=report.reached)
-        events = tell(report.comparisons, self._told, self._clock.now(), self._rules.remind_after)
+        events = tell(report.comparisons, self._announced, self._clock.now(), self._rules.remind_after)
         if events:
             await self._groups.announce(events)
         for event in events:
@@ -157,10 +157,10 @@ class Auditor:
 
     async def _catch_up(self) -> None:
         """Read what subscribers were told since the last audit, by whichever replica."""
-        self._told, self._position = await told_through(self._events, self._told, self._position)
+        self._announced, self._position = await announced_through(self._events, self._announced, self._position)
 
 
-async def told_through(
+async def announced_through(
     events: EventRecord, told: Mapping[str, Announced], position: int
 ) -> tuple[dict[str, Announced], int]:
     """Return what subscribers know of divergences, and the position of the newest event of these types.

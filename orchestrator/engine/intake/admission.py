@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Final, Literal, Protocol
 
 from orchestrator.engine.ports import Clock
-from orchestrator.outside_text import told
+from orchestrator.outside_text import presentable
 
 COUNT_EVERY: Final = timedelta(seconds=1)
 """How old the count of what is unfinished may be; what this process accepted since is added to it."""
@@ -90,8 +90,8 @@ class Admission:
             if unfinished >= most:
                 self.turned_away += 1
                 raise TooManyUnfinishedError(
-                    f"the {what} {told(name, LONGEST_SHOWN)} has {unfinished} unfinished changes, {most} are allowed "
-                    f"(admission.per_{what}): send it again when some have ended"
+                    f"the {what} {presentable(name, LONGEST_SHOWN)} has {unfinished} unfinished changes, {most} are "
+                    f"allowed (admission.per_{what}): send it again when some have ended"
                 )
         both = (("source", source), ("account", account))
         self._coming.update(both)

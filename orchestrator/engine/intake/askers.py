@@ -7,14 +7,14 @@ from orchestrator.access.audit import Action, AuditEntry, Outcome, entry_by, mic
 from orchestrator.access.callers import Caller, ForbiddenError
 from orchestrator.engine.intake.requests import ChangeRequest, InvalidRequestError
 from orchestrator.membership.model import Change
-from orchestrator.outside_text import told
+from orchestrator.outside_text import presentable
 
 
 def acceptance_entry(caller: Caller, request: ChangeRequest, change: Change) -> AuditEntry:
     """Return the entry for a request that is accepted as a change."""
     at = micros(change.created_at)
     return replace(
-        entry_by(caller, Action.ASK, at, about=request.kind.value, reason=told(request.reason or "")),
+        entry_by(caller, Action.ASK, at, about=request.kind.value, reason=presentable(request.reason or "")),
         privacy_group_id=change.privacy_group_id,
         change_id=change.change_id,
         request_id=request.request_id,
@@ -32,7 +32,7 @@ def refusal_entry(asker: Caller, inlet: str, error: InvalidRequestError, now: da
         now: The present time.
     """
     return replace(
-        entry_by(asker, Action.ASK, micros(now), outcome=Outcome.REFUSED, about=told(inlet), reason=str(error)),
+        entry_by(asker, Action.ASK, micros(now), outcome=Outcome.REFUSED, about=presentable(inlet), reason=str(error)),
         privacy_group_id=error.privacy_group_id or "",
         request_id=error.request_id or "",
     )

@@ -6,7 +6,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from orchestrator.membership.model import Kind
-from orchestrator.outside_text import LONGEST_TOLD
+from orchestrator.outside_text import LONGEST_TEXT
 
 MAX_MEMBERS: Final = 64
 MAX_DEADLINE_SECONDS: Final = 7 * 24 * 3600
@@ -16,7 +16,7 @@ PHRASES: Final = {
     "missing": "is required",
     "extra_forbidden": "is not a known field",
     "string_type": "must be text",
-    "string_too_long": f"has more than {LONGEST_TOLD} characters",
+    "string_too_long": f"has more than {LONGEST_TEXT} characters",
     "tuple_type": "must be a list",
     "int_type": "must be a whole number",
     "int_from_float": "must be a whole number",
@@ -33,9 +33,9 @@ def mistakes_of(error: ValidationError, path: str) -> tuple[str, str]:
     """Return the first wrong field, and what is wrong with it and then with others: a sender mends them in one go."""
     found = [_mistake(details, path) for details in error.errors(include_url=False)[: _MOST_MISTAKES + 1]]
     (field, message), *others = found
-    told_along = [f"{name} {what}" for name, what in others[: _MOST_MISTAKES - 1]]
+    others_named = [f"{name} {what}" for name, what in others[: _MOST_MISTAKES - 1]]
     more = ["…"] if len(found) > _MOST_MISTAKES else []
-    return field, "; ".join((message, *told_along, *more))
+    return field, "; ".join((message, *others_named, *more))
 
 
 def _mistake(details: ErrorDetails, path: str) -> tuple[str, str]:

@@ -20,7 +20,7 @@ from orchestrator.engine.intake.request_mistakes import MAX_DEADLINE_SECONDS, MA
 from orchestrator.engine.strict_json import StrictJsonError, first_repeated, load, shown
 from orchestrator.membership.model import Kind, Repair
 from orchestrator.membership.tracing import TraceContext, carried_trace
-from orchestrator.outside_text import LONGEST_TOLD, told
+from orchestrator.outside_text import LONGEST_TEXT, presentable
 
 REQUEST_TYPE: Final = "membership.change.requested.v1"
 MAX_BODY_BYTES: Final = 256 * 1024
@@ -48,8 +48,8 @@ class InvalidRequestError(ValueError):
     def __init__(
         self, field: str, message: str, *, request_id: str | None = None, privacy_group_id: str | None = None
     ) -> None:
-        self.field = told(field, _LONGEST_FIELD)
-        self.message = told(message)
+        self.field = presentable(field, _LONGEST_FIELD)
+        self.message = presentable(message)
         super().__init__(f"{self.field} {self.message}")
         self.request_id = request_id
         self.privacy_group_id = privacy_group_id
@@ -114,7 +114,7 @@ class RequestData(BaseModel):
         default=None,
         description="For cure_group: hash of the stale addition's marker, as the event has it that tells of it.",
     )
-    reason: Annotated[str, Field(max_length=LONGEST_TOLD)] | None = Field(
+    reason: Annotated[str, Field(max_length=LONGEST_TEXT)] | None = Field(
         default=None,
         description="Why, for the audit log; required for cure_group. No part of what is asked for: it may differ when "
         "sent again.",

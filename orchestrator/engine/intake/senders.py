@@ -10,7 +10,7 @@ from orchestrator.engine.cloud_events import CloudEvent, InvalidEventError
 from orchestrator.engine.intake.requests import ChangeRequest, InvalidRequestError, read_event, request_of
 from orchestrator.engine.ports import Trigger
 from orchestrator.engine.signed_events import opened, payload_by, signature_of
-from orchestrator.outside_text import told
+from orchestrator.outside_text import presentable
 
 LONGEST_AGE = timedelta(days=7)
 
@@ -66,7 +66,7 @@ def request_by(senders: Senders, trigger: Trigger, now: datetime) -> tuple[Chang
     if not here:
         raise InvalidRequestError(
             "source",
-            f"nobody asks by {told(trigger.inlet)}: it is none of broker.sources",
+            f"nobody asks by {presentable(trigger.inlet)}: it is none of broker.sources",
             request_id=request.request_id,
             privacy_group_id=request.privacy_group_id,
         )
@@ -94,9 +94,9 @@ def _signed_by(event: CloudEvent, here: Sequence[Sender], now: datetime) -> tupl
             return opened(event, payload, now, sender.signed_within), sender.caller
     if away is not None:
         raise away
-    raise InvalidEventError("data", f"is signed by nobody who may ask here (kid {told(key_id, 64)})")
+    raise InvalidEventError("data", f"is signed by nobody who may ask here (kid {presentable(key_id, 64)})")
 
 
 def _id_of(event: CloudEvent) -> str | None:
     said = event.attributes.get("id")
-    return told(said) if isinstance(said, str) and said else None
+    return presentable(said) if isinstance(said, str) and said else None

@@ -21,9 +21,9 @@ from orchestrator.membership.damage.standstill import (
     ahead_after,
     ahead_event,
     hold_of,
+    holds_after,
     moving_event,
     standing_event,
-    told_after,
 )
 from orchestrator.membership.news.status import EventType, StatusEvent
 from orchestrator.membership.preflight import BEHIND_BLOCKS
@@ -59,8 +59,8 @@ class StandstillWatch:
         self._holder = holder
         self._patience = patience
         self._moved: dict[str, tuple[int, datetime]] = {}
-        self._told: dict[str, Hold] = {}
-        self._told_ahead: frozenset[str] = frozenset()
+        self._announced: dict[str, Hold] = {}
+        self._announced_ahead: frozenset[str] = frozenset()
         self._position = 0
         self.standing: frozenset[str] = frozenset()
 
@@ -92,14 +92,14 @@ class StandstillWatch:
         for watcher in still:
             found = await self._why(watcher)
             # Told again only when something else holds it: the remedy is another one then.
-            if self._told.get(found.node) is not found.hold:
+            if self._announced.get(found.node) is not found.hold:
                 log.warning(
                     "node stands still", node=found.node, head=found.head, newest=found.newest, why=found.detail
                 )
                 events.append(standing_event(found))
         events += self._ahead()
         for watcher in self._fleet.watchers:
-            if watcher.node.name in self._told and watcher.head is not None and self._caught_up(watcher):
+            if watcher.node.name in self._announced and watcher.head is not None and self._caught_up(watcher):
                 log.info("node moves again", node=watcher.node.name, head=watcher.head.number)
                 events.append(moving_event(watcher.node.name, watcher.head.number))
         if events:
@@ -115,10 +115,10 @@ class StandstillWatch:
             if head is None or watcher.silent or confirmed == 0:
                 continue
             ahead = head.number - confirmed > BEHIND_BLOCKS
-            if ahead and name not in self._told_ahead:
+            if ahead and name not in self._announced_ahead:
                 log.warning("node is far ahead of all others", node=name, head=head.number, newest=confirmed)
                 events.append(ahead_event(name, head.number, confirmed))
-            elif not ahead and name in self._told_ahead:
+            elif not ahead and name in self._announced_ahead:
                 events.append(moving_event(name, head.number))
         return events
 
@@ -176,8 +176,8 @@ class StandstillWatch:
             for told in page:
                 with contained("told event", position=told.position):
                     if told.event.type is not EventType.NODE_AHEAD:
-                        self._told = told_after(self._told, told.event)
-                    self._told_ahead = ahead_after(self._told_ahead, told.event)
+                        self._announced = holds_after(self._announced, told.event)
+                    self._announced_ahead = ahead_after(self._announced_ahead, told.event)
                 self._position = told.position
             if len(page) < PAGE:
                 return

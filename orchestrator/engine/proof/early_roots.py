@@ -45,11 +45,11 @@ class EarlyRoots:
         """
         known = self._known.pop((watcher.node.name, group), {})
         current = {n: read.view for n, read in known.items() if read.reorganisations == watcher.reorganisations}
-        told_by_next = {n for n in block_numbers if n + 1 in block_numbers and watcher.is_empty(n + 1)}
-        missing = [number for number in block_numbers if number not in current and number not in told_by_next]
+        shown_by_next = {n for n in block_numbers if n + 1 in block_numbers and watcher.is_empty(n + 1)}
+        missing = [number for number in block_numbers if number not in current and number not in shown_by_next]
         if missing:
             current |= zip(missing, await watcher.node.roots(group, missing), strict=True)
-        for number in sorted(told_by_next - current.keys(), reverse=True):
+        for number in sorted(shown_by_next - current.keys(), reverse=True):
             current[number] = replace(current[number + 1], block_number=number)
         return tuple(current[number] for number in block_numbers)
 

@@ -133,9 +133,9 @@ class ReplayTracker:
         if entry is not None and entry[0].last == last:
             known, polled_at = entry
             # A node that replays has other things to do: of many replays some are followed, each at its rate.
-            if now - polled_at < self._interval or not self._has_turn(node.name, now):
+            if now - polled_at < self._interval or not self._may_poll(node.name, now):
                 return known
-        elif self._has_turn(node.name, now):
+        elif self._may_poll(node.name, now):
             known = span(await self._first_block(old_member, group, last), last, await self._work(group))
         else:
             return Span(first=last + 1, last=last, through=last, stride=1)
@@ -150,7 +150,7 @@ class ReplayTracker:
         """Drop what is known of a replay that is over."""
         self._spans.pop((node, group), None)
 
-    def _has_turn(self, node: str, now: datetime) -> bool:
+    def _may_poll(self, node: str, now: datetime) -> bool:
         """Whether a node may be polled now; it then counts as polled."""
         polls = self._polls.setdefault(node, deque(maxlen=POLLS_OF_A_NODE))
         if len(polls) == POLLS_OF_A_NODE and now - polls[0] < self._interval:

@@ -15,7 +15,7 @@ from typing import Final
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.resolver import ThreadedResolver
 
-from orchestrator.outside_text import told
+from orchestrator.outside_text import presentable
 
 _NAT64: Final = (IPv6Network("64:ff9b::/96"), IPv6Network("64:ff9b:1::/48"))
 _LOW_32_BITS: Final = 0xFFFFFFFF
@@ -67,7 +67,9 @@ def check_literal(host: str) -> None:
         try:
             literal = socket.inet_ntoa(socket.inet_aton(literal))
         except OSError:
-            raise PrivateAddressError(errno.EACCES, f"{told(host, 100)} is neither a name nor an address") from None
+            raise PrivateAddressError(
+                errno.EACCES, f"{presentable(host, 100)} is neither a name nor an address"
+            ) from None
     try:
         ip_address(literal.partition("%")[0])
     except ValueError:
@@ -86,7 +88,9 @@ def normal_host(host: str) -> str:
         plain = plain.replace(dot, ".")
     plain = plain.lower().rstrip(".")
     if len(plain) > _LONGEST_HOST or any(len(label) > _LONGEST_LABEL for label in plain.split(".")):
-        raise PrivateAddressError(errno.EACCES, f"{told(host, 100)} is no name of a host: it, or a label, is too long")
+        raise PrivateAddressError(
+            errno.EACCES, f"{presentable(host, 100)} is no name of a host: it, or a label, is too long"
+        )
     return plain
 
 

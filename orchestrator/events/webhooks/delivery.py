@@ -20,7 +20,7 @@ from orchestrator.events.documents.envelope import text_of
 from orchestrator.events.ports import StoredEvent
 from orchestrator.events.webhooks.addresses import PublicResolver, check_literal
 from orchestrator.events.webhooks.signatures import SIGNATURE_HEADER, signature, standard_headers
-from orchestrator.outside_text import told
+from orchestrator.outside_text import presentable
 
 CONTENT_TYPE: Final = "application/cloudevents+json"
 LONGEST_RETRY_AFTER_SECONDS: Final = 3600.0
@@ -111,7 +111,7 @@ class Delivery:
         if not 200 <= status < 300 or allowed not in (origin, "*"):
             raise DeliveryError(
                 f"it did not allow {origin} to send events: it answered OPTIONS with {status} and "
-                f"WebHook-Allowed-Origin {told(allowed, 100)!r}",
+                f"WebHook-Allowed-Origin {presentable(allowed, 100)!r}",
                 again_in_seconds=self._again_in(headers),
             )
         rate = headers.get("WebHook-Allowed-Rate", "*").strip()
@@ -170,7 +170,7 @@ class Delivery:
                 return answer.status, {name: answer.headers[name] for name in known if name in answer.headers}
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
             # A host name that no resolver takes (a label of more than 63 characters) is a ValueError, UnicodeError.
-            raise DeliveryError(f"{type(error).__name__}: {told(str(error))}".rstrip(": ")) from error
+            raise DeliveryError(f"{type(error).__name__}: {presentable(str(error))}".rstrip(": ")) from error
 
     def _again_in(self, headers: dict[str, str]) -> float:
         return retry_after_seconds(headers.get("Retry-After", ""), self._clock.now())

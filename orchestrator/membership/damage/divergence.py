@@ -16,7 +16,7 @@ from orchestrator.membership.news.status import EventType, Json, StatusEvent
 
 PARTING: Final = frozenset({EventType.GROUP_ADDITION_REPEATED, EventType.GROUP_ADDITION_UNEXPECTED})
 """What is told of additions that part members."""
-TOLD_BY: Final = PARTING | {EventType.GROUP_DIVERGED, EventType.GROUP_CONVERGED}
+ANNOUNCING: Final = PARTING | {EventType.GROUP_DIVERGED, EventType.GROUP_CONVERGED}
 """By what subscribers know of divergences."""
 
 
@@ -175,7 +175,7 @@ def participants_at(standings: Iterable[Standing]) -> tuple[str, ...]:
 
 
 def tell(
-    comparisons: Iterable[Comparison], told: Mapping[str, Announced], now: datetime, remind_after: timedelta
+    comparisons: Iterable[Comparison], announced: Mapping[str, Announced], now: datetime, remind_after: timedelta
 ) -> tuple[StatusEvent, ...]:
     """Return the status events that an audit gives rise to.
 
@@ -184,13 +184,13 @@ def tell(
 
     Args:
         comparisons: What was compared.
-        told: By group, what subscribers were told and has not converged since.
+        announced: By group, what subscribers were told and has not converged since.
         now: The present time.
         remind_after: After how long a divergence is told again.
     """
     events = []
     for comparison in comparisons:
-        before = told.get(comparison.privacy_group_id)
+        before = announced.get(comparison.privacy_group_id)
         if not comparison.agrees:
             # By members, not by roots: those move with each block while the divergence is the same.
             keys = frozenset(s.enclave_key for s, _ in comparison.differing).union(*comparison.namesakes)
@@ -210,15 +210,15 @@ def tell(
     return tuple(events)
 
 
-def after_event(told: Mapping[str, Announced], event: StatusEvent, at: datetime) -> dict[str, Announced]:
+def after_event(announced: Mapping[str, Announced], event: StatusEvent, at: datetime) -> dict[str, Announced]:
     """Return what subscribers know of divergences after one more event.
 
     Args:
-        told: What they knew.
-        event: One of `TOLD_BY`; others change nothing.
+        announced: What they knew.
+        event: One of `ANNOUNCING`; others change nothing.
         at: When it was told.
     """
-    known = dict(told)
+    known = dict(announced)
     if event.type is EventType.GROUP_CONVERGED:
         # With what an addition parted: the cure ends both.
         known.pop(event.privacy_group_id, None)

@@ -48,14 +48,14 @@ def repetition_events(repetition: Repetition, found: Sequence[FallenBack]) -> tu
         repetition: The marker.
         found: The groups.
     """
-    told: dict[str, Json] = {
+    announced: dict[str, Json] = {
         "block_number": repetition.block_number,
         "transaction": repetition.transaction_hash,
         "sender": repetition.sender,
         "first_block": repetition.first_block,
         "first_transaction": repetition.first_transaction,
     }
-    return _events(EventType.GROUP_ADDITION_REPEATED, told, found)
+    return _events(EventType.GROUP_ADDITION_REPEATED, announced, found)
 
 
 def unexpected_events(
@@ -69,14 +69,14 @@ def unexpected_events(
         refused_by: Names of the nodes that refused it.
         executed_by: Names of the nodes that executed it.
     """
-    told: dict[str, Json] = {
+    announced: dict[str, Json] = {
         "block_number": addition.block_number,
         "transaction": addition.transaction_hash,
         "sender": addition.sender,
         "refused_by": list(refused_by),
         "executed_by": list(executed_by),
     }
-    return _events(EventType.GROUP_ADDITION_UNEXPECTED, told, found)
+    return _events(EventType.GROUP_ADDITION_UNEXPECTED, announced, found)
 
 
 def misreading_event(addition: SeenAddition, named: str, standing: Sequence[str]) -> StatusEvent:
@@ -87,7 +87,7 @@ def misreading_event(addition: SeenAddition, named: str, standing: Sequence[str]
         named: The marker of that transaction.
         standing: Names of the nodes that don't get past the block.
     """
-    told: dict[str, Json] = {
+    announced: dict[str, Json] = {
         "block_number": addition.block_number,
         "transaction": addition.transaction_hash,
         "sender": addition.sender,
@@ -97,20 +97,20 @@ def misreading_event(addition: SeenAddition, named: str, standing: Sequence[str]
         "standing": list(standing),
     }
     # No cure goes with it: nobody fell back, and a node that stands is brought past the block by its own operator.
-    (event,) = _events(EventType.GROUP_ADDITION_UNEXPECTED, told, [])
+    (event,) = _events(EventType.GROUP_ADDITION_UNEXPECTED, announced, [])
     return event
 
 
-def _events(kind: EventType, told: dict[str, Json], found: Sequence[FallenBack]) -> tuple[StatusEvent, ...]:
+def _events(kind: EventType, announced: dict[str, Json], found: Sequence[FallenBack]) -> tuple[StatusEvent, ...]:
     # Told without a group, too: that somebody sends copied markers is worth knowing before one hits.
     if not found:
         nothing: dict[str, Json] = {"affected": [], "cure": [], "through": None}
-        return (StatusEvent(type=kind, privacy_group_id="", data=told | nothing),)
+        return (StatusEvent(type=kind, privacy_group_id="", data=announced | nothing),)
     return tuple(
         StatusEvent(
             type=kind,
             privacy_group_id=group.privacy_group_id,
-            data=told
+            data=announced
             | {
                 "affected": [
                     {

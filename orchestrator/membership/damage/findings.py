@@ -278,7 +278,7 @@ def unextendable_findings(group: str, examinations: Iterable[Examination], most:
     Args:
         group: The group.
         examinations: Of its blocks.
-        most: How many are told; the first already decides.
+        most: How many are named; the first already decides.
     """
     bad = sorted((found for found in examinations if not found.replayable), key=lambda found: found.number)
     return tuple(

@@ -113,22 +113,22 @@ def ahead_event(node: str, head: int, newest: int) -> StatusEvent:
     return StatusEvent(type=EventType.NODE_AHEAD, privacy_group_id="", data=data)
 
 
-def ahead_after(told: frozenset[str], event: StatusEvent) -> frozenset[str]:
-    """Return which nodes subscribers take to be far ahead, after an event; the arguments are as of `told_after`."""
+def ahead_after(announced: frozenset[str], event: StatusEvent) -> frozenset[str]:
+    """Return which nodes subscribers take to be far ahead, after an event; the arguments are as of `holds_after`."""
     node = str(event.data.get("node"))
-    return told | {node} if event.type is EventType.NODE_AHEAD else told - {node}
+    return announced | {node} if event.type is EventType.NODE_AHEAD else announced - {node}
 
 
-def told_after(told: dict[str, Hold], event: StatusEvent) -> dict[str, Hold]:
+def holds_after(announced: dict[str, Hold], event: StatusEvent) -> dict[str, Hold]:
     """Return which nodes subscribers take to stand still, and why, after an event.
 
     Args:
-        told: The same before it.
+        announced: The same before it.
         event: A stored event about a node.
     """
     node = str(event.data.get("node"))
     # The newest event of a node says all about it: another hold takes the place of the earlier one.
-    rest = {name: hold for name, hold in told.items() if name != node}
+    rest = {name: hold for name, hold in announced.items() if name != node}
     if event.type is EventType.NODE_STANDING_STILL:
         rest[node] = Hold(str(event.data.get("hold")))
     return rest

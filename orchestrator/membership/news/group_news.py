@@ -22,7 +22,7 @@ MOST_GROUPS: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
+class Announcement:
     """One thing that was told.
 
     Attributes:
@@ -39,14 +39,14 @@ class GroupNews:
     """What is known of one group.
 
     Attributes:
-        diverged: Its members differ; `Told.at` is when that was told first.
+        diverged: Its members differ; `Announcement.at` is when that was told first.
         unextendable: No member can be added any more.
         repeated: An addition's marker was mined again, and members fell back.
     """
 
-    diverged: Told | None = None
-    unextendable: Told | None = None
-    repeated: Told | None = None
+    diverged: Announcement | None = None
+    unextendable: Announcement | None = None
+    repeated: Announcement | None = None
 
 
 def after_event(known: Mapping[str, GroupNews], event: StatusEvent, at: datetime) -> dict[str, GroupNews]:
@@ -59,21 +59,21 @@ def after_event(known: Mapping[str, GroupNews], event: StatusEvent, at: datetime
     """
     group = event.privacy_group_id
     before = known.get(group, GroupNews())
-    told = Told(at=at, data=event.data)
+    new = Announcement(at=at, data=event.data)
     match event.type:
         case EventType.GROUP_DIVERGED:
             # A divergence that lasts is told again now and then; what matters is since when.
             since = at if before.diverged is None else before.diverged.at
-            news = replace(before, diverged=replace(told, at=since))
+            news = replace(before, diverged=replace(new, at=since))
         case EventType.GROUP_CONVERGED:
             # Members that agree again have nothing left of what a repeated addition did to them.
             news = replace(before, diverged=None, repeated=None)
         case EventType.GROUP_UNEXTENDABLE:
-            news = replace(before, unextendable=before.unextendable or told)
+            news = replace(before, unextendable=before.unextendable or new)
         case EventType.GROUP_ADDITION_REPEATED if _fell_back(event.data):
-            news = replace(before, repeated=told)
+            news = replace(before, repeated=new)
         case EventType.GROUP_ADDITION_UNEXPECTED if event.data.get("affected"):
-            news = replace(before, repeated=told)
+            news = replace(before, repeated=new)
         case _:
             return dict(known)
     found = {other: what for other, what in known.items() if other != group}

@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from orchestrator.membership.facts import ConvergenceObserved, Sighting
 from orchestrator.membership.model import Change, Effect, GroupView, Mark, MemberProgress, Plan, Verdict
 from orchestrator.membership.repair import ADDING
-from orchestrator.membership.replay_time import TimeLeft, estimate, told
+from orchestrator.membership.replay_time import TimeLeft, estimate, reported
 
 RATE_WINDOW = timedelta(minutes=1)
 """What a replay's rate is read from."""
@@ -253,7 +253,7 @@ def _left(
     first = marks[0]
     (done, total), began = (transactions, first.transactions) if transactions[1] else (blocks, first.blocks)
     new = estimate(before=began, done=done, total=total, taken=moved_at - first.at)
-    return told(new, before.left if before is not None else None)
+    return reported(new, before.left if before is not None else None)
 
 
 def _marked(marks: tuple[Mark, ...], newest: Mark) -> tuple[Mark, ...]:

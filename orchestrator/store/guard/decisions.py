@@ -16,7 +16,7 @@ import structlog
 
 from orchestrator.bounded_dicts import BoundedDict
 from orchestrator.membership.guard.judging import Decision, Outcome
-from orchestrator.outside_text import told
+from orchestrator.outside_text import presentable
 
 MOST_KEPT: Final = 50_000
 TAIL_BYTES: Final = 256 * 1024
@@ -156,7 +156,7 @@ def _read(lines: list[bytes]) -> Iterator[Decided]:
                 decision=Decision(
                     outcome=Outcome(found["outcome"]),
                     slug=str(found["reason"]),
-                    detail=told(str(found["detail"])),
+                    detail=presentable(str(found["detail"])),
                     replays=bool(found["replays"]),
                     lasting=bool(found["lasting"]),
                 ),

@@ -23,7 +23,7 @@ _KEY = ""
 
 _NEVER = 0
 """When an event was published that was set aside instead."""
-_MOST_TOLD = 1000
+_MOST_REPORTED = 1000
 """Unreadable events that are told of, each once; more are a store of something else."""
 
 _log = structlog.get_logger(__name__)
@@ -41,7 +41,7 @@ class SqlOutbox:
         self._database = database
         self._source = source
         self._known: Identity | None = None
-        self._told: set[int] = set()
+        self._reported: set[int] = set()
 
     async def identity(self) -> Identity:
         """Return what tells this store's events from those of others."""
@@ -81,8 +81,8 @@ class SqlOutbox:
 
     def _tell(self, unreadable: Sequence[UnreadableEvent]) -> None:
         for row in unreadable:
-            if row.position not in self._told and len(self._told) < _MOST_TOLD:
-                self._told.add(row.position)
+            if row.position not in self._reported and len(self._reported) < _MOST_REPORTED:
+                self._reported.add(row.position)
                 contained_failures["event set aside"] += 1
                 _log.error("a status event can't be read, set aside", position=row.position, reason=row.reason)
 

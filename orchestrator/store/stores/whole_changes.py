@@ -21,11 +21,11 @@ _lead = changes.alias("lead")
 
 
 def _of_times(value: sa.ColumnElement[int]) -> sa.ScalarSelect[int]:
-    of_turn = sa.func.coalesce(changes.c.lead_id, changes.c.change_id)
-    return sa.select(value).where(addition_times.c.change_id == of_turn).scalar_subquery()
+    of_batch = sa.func.coalesce(changes.c.lead_id, changes.c.change_id)
+    return sa.select(value).where(addition_times.c.change_id == of_batch).scalar_subquery()
 
 
-# Each step writes its change's row; attempts and times of a turn are its lead's.
+# Each step writes its change's row; attempts and times of a batch are its lead's.
 _VERSIONS = (
     sa.select(
         changes.c.change_id,

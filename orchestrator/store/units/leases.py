@@ -124,20 +124,20 @@ def shared_out(waiting: Mapping[str, Sequence[str]], shares: Shares) -> list[str
         waiting: Each source's free lanes in their order; of equal sources the first named is served first.
         shares: How many are taken.
     """
-    turns = [
+    sources = [
         (shares.held.get(source, 0), place, 0, groups[: shares.left(source)])
         for place, (source, groups) in enumerate(waiting.items())
         if groups[: shares.left(source)]
     ]
-    heapify(turns)
+    heapify(sources)
     chosen: list[str] = []
-    while turns and len(chosen) < shares.limit:
-        has, place, taken, groups = turns[0]
+    while sources and len(chosen) < shares.limit:
+        has, place, taken, groups = sources[0]
         chosen.append(groups[taken])
         if taken + 1 < len(groups):
-            heapreplace(turns, (has + 1, place, taken + 1, groups))
+            heapreplace(sources, (has + 1, place, taken + 1, groups))
         else:
-            heappop(turns)
+            heappop(sources)
     return chosen
 
 

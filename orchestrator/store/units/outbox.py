@@ -11,7 +11,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from orchestrator.membership.news.status import EventType, StatusEvent
-from orchestrator.outside_text import told
+from orchestrator.outside_text import presentable
 from orchestrator.store.commits.transaction import Transaction, Upsert, per_dialect
 from orchestrator.store.rows import Row, moment, storable
 from orchestrator.store.schema import DELETED, RARE, RARE_TYPES, THINNED, deletions, identity, outbox
@@ -267,7 +267,7 @@ def _sorted_out(positions: Sequence[int], row_at: Callable[[int], Row], own: Ide
         try:
             events.append(_stored(row_at(position), own))
         except (sa.exc.OperationalError, ValueError, TypeError, OverflowError, RecursionError) as error:
-            reason = told(str(error)) or type(error).__name__
+            reason = presentable(str(error)) or type(error).__name__
             unreadable.append(UnreadableEvent(position=position, reason=reason))
     return tuple(events), tuple(unreadable)
 

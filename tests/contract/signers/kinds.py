@@ -152,7 +152,7 @@ def softhsm(hsm: SoftHsm, folder: Path) -> Iterator[Kind]:
     held: list[Callable[[], None]] = []
 
     def hang() -> None:
-        turn = library[hsm.module].turn
+        turn = library[hsm.module].in_use
         turn.acquire()
         held.append(turn.release)
 

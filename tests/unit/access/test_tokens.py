@@ -18,7 +18,7 @@ from orchestrator.access.tokens import (
     split_token,
     token_text,
 )
-from orchestrator.outside_text import told
+from orchestrator.outside_text import presentable
 
 NOW = datetime(2024, 11, 5, tzinfo=UTC)
 RECORD = TokenRecord(
@@ -41,7 +41,7 @@ def test_a_token_is_taken_apart_as_it_was_made(token_id: bytes, secret: bytes) -
     assert parts is not None
     assert parts[0] == token_id.hex()
     assert len(token) <= LONGEST_TOKEN
-    assert parts[1] not in told(f"somebody wrote {token} into a text")
+    assert parts[1] not in presentable(f"somebody wrote {token} into a text")
 
 
 @given(st.text())

@@ -1,7 +1,7 @@
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
-from orchestrator.app.restoration import TOLD_FOR, examine_restoration
+from orchestrator.app.restoration import SHOWN_FOR, examine_restoration
 from orchestrator.doctor.findings import Level
 from orchestrator.membership.model import State
 from orchestrator.membership.reasons.table import Reason
@@ -20,7 +20,7 @@ async def test_a_restoration_is_told_until_nothing_waits() -> None:
         await database.write(partial(mark_restored, now=micros(now), alone=True))
         (told,) = await examine_restoration(database)
         assert (told.check, told.level) == ("restored", Level.NOTE)
-        await database.write(partial(mark_restored, now=micros(now - 2 * TOLD_FOR), alone=True))
+        await database.write(partial(mark_restored, now=micros(now - 2 * SHOWN_FOR), alone=True))
         assert await examine_restoration(database) == ()
         store = SqlChangeStore(database, JumpingClock())
         change = a_change("1")

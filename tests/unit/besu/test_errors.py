@@ -4,7 +4,7 @@ import re
 import pytest
 
 from orchestrator.besu import credential_errors, errors, transaction_errors
-from orchestrator.besu.errors import BesuError, Verdict
+from orchestrator.besu.errors import BesuError, ErrorClass
 
 CLASSES = {
     name: value
@@ -37,9 +37,9 @@ def test_the_drawn_tree_is_the_tree() -> None:
 
 @pytest.mark.parametrize("name", CLASSES)
 def test_every_error_has_a_stable_name_and_a_verdict(name: str) -> None:
-    """A machine can match the reason and act on the verdict of each error."""
+    """A machine can match the reason and act on the class of each error."""
     assert re.fullmatch(r"[a-z]+(_[a-z]+)*", CLASSES[name].reason)
-    assert CLASSES[name].verdict in Verdict
+    assert CLASSES[name].error_class in ErrorClass
 
 
 def test_only_the_errors_without_a_clear_answer_are_uncertain() -> None:

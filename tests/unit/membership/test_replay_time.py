@@ -6,7 +6,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.membership.replay_time import SLOWER, TimeLeft, estimate, told
+from orchestrator.membership.replay_time import SLOWER, TimeLeft, estimate, reported
 
 TOTAL = 1_000
 PORTION = 10
@@ -21,7 +21,7 @@ def watched(looks: list[tuple[float, int]], total: int = TOTAL, window: int | No
     for number, (at, done) in enumerate(looks):
         since, before = looks[number - window] if window is not None and number >= window else (0.0, 0)
         new = estimate(before=before, done=done, total=total, taken=timedelta(seconds=at - since))
-        said.append(told(new, said[-1] if said else None))
+        said.append(reported(new, said[-1] if said else None))
     return said
 
 
@@ -83,11 +83,11 @@ def test_more_to_replay_is_told_anew() -> None:
     """A range is about so much work: of more, as when transactions became known, there is another one."""
     before = estimate(before=0, done=10, total=20, taken=timedelta(seconds=10))
     new = estimate(before=0, done=100, total=400, taken=timedelta(seconds=10))
-    assert told(new, before) == new
+    assert reported(new, before) == new
 
 
 def test_nothing_is_told_before_something_moved() -> None:
     """Without movement there is no rate; what was told stays told."""
     assert estimate(before=5, done=5, total=20, taken=timedelta(seconds=10)) is None
     before = estimate(before=0, done=5, total=20, taken=timedelta(seconds=10))
-    assert told(None, before) == before
+    assert reported(None, before) == before

@@ -5,7 +5,7 @@ import pytest
 from orchestrator.api.resources.group_reads import FleetGroups
 from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.nodes.watcher import ChainWatcher
-from orchestrator.membership.news.group_news import GroupNews, Told
+from orchestrator.membership.news.group_news import Announcement, GroupNews
 from tests.fakes.clock import FastClock
 from tests.fakes.http_api import ACCOUNT, GROUP, KEYS, NOW, FakeRecord, make_change
 from tests.fakes.network import FakeNetwork, FakeNode, Group
@@ -83,7 +83,7 @@ async def test_a_list_tells_what_the_audit_found(scene: Scene) -> None:
     scene.record.stored["change-1"] = make_change()
     (group,) = (await scene.groups.groups(limit=5)).groups
     assert group.in_sync is None
-    for news in (GroupNews(diverged=Told(at=NOW, data={})), GroupNews(repeated=Told(at=NOW, data={}))):
+    for news in (GroupNews(diverged=Announcement(at=NOW, data={})), GroupNews(repeated=Announcement(at=NOW, data={}))):
         scene.told[GROUP] = news
         (group,) = (await scene.groups.groups(limit=5)).groups
         assert group.in_sync is False

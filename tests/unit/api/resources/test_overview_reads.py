@@ -12,7 +12,7 @@ from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.nodes.watcher import ChainWatcher
 from orchestrator.engine.record_ports import HistoryEntry
 from orchestrator.membership.model import MemberProgress, State, Verdict
-from orchestrator.membership.news.group_news import GroupNews, Told
+from orchestrator.membership.news.group_news import Announcement, GroupNews
 from orchestrator.membership.reasons.table import Reason
 from tests.fakes.clock import FastClock
 from tests.fakes.http_api import ACCOUNT, GROUP, KEYS, NOW, FakeReadiness, FakeRecord, make_change, make_parked_change
@@ -58,7 +58,7 @@ async def test_nothing_needs_anybody(scene: Scene) -> None:
 async def test_everything_comes_together(scene: Scene) -> None:
     """A parked change, a diverged group, a broken store and a node that is behind are one list."""
     scene.record.stored["change-1"] = make_parked_change()
-    scene.known[GROUP] = GroupNews(diverged=Told(at=NOW, data={}))
+    scene.known[GROUP] = GroupNews(diverged=Announcement(at=NOW, data={}))
     scene.readiness.found = (
         Check(name="store", ok=False, detail="full"),
         Check(name="node member1", ok=False, required=False),
@@ -125,11 +125,11 @@ async def test_what_lies_outside_a_scope_takes_no_place_in_it(scene: Scene) -> N
     """However many needs of other groups are more urgent: a caller sees those of its own groups, and their number."""
     for number in range(2 * MOST_NEEDS):
         group = f"{number:043}="
-        scene.known[group] = GroupNews(diverged=Told(at=NOW, data={}))
+        scene.known[group] = GroupNews(diverged=Announcement(at=NOW, data={}))
         scene.record.stored[f"change-{number}"] = replace(
             make_parked_change(f"change-{number}"), privacy_group_id=group
         )
-    scene.known[GROUP] = GroupNews(diverged=Told(at=NOW, data={}))
+    scene.known[GROUP] = GroupNews(diverged=Announcement(at=NOW, data={}))
     scene.record.stored["change-own"] = make_parked_change("change-own")
     everything = await scene.overview.attention()
     assert (len(everything.needs), everything.total) == (MOST_NEEDS, 4 * MOST_NEEDS + 2)

@@ -6,10 +6,10 @@ import pytest
 from orchestrator.besu import errors, transaction_errors
 from orchestrator.besu.codec.rpc_errors import revert_reason_of, rpc_error
 from orchestrator.besu.errors import (
+    ErrorClass,
     ExecutionRevertedError,
     RpcError,
     UnknownRpcError,
-    Verdict,
 )
 
 # Code and message of each entry of Besu's own list of errors, with the versions that have it.
@@ -90,7 +90,7 @@ def test_an_error_that_nobody_knows_is_left_to_a_person(code: int, message: str)
     """An unknown error is neither retried nor taken for a refusal."""
     error = rpc_error(code, message)
     assert type(error) is UnknownRpcError
-    assert error.verdict is Verdict.OPERATOR
+    assert error.error_class is ErrorClass.OPERATOR
     assert not error.certain
 
 

@@ -15,6 +15,7 @@ from orchestrator.besu.codec.json_rpc import MAX_BATCH, Call
 from orchestrator.besu.errors import (
     BatchRefusedError,
     ConnectionLostError,
+    ErrorClass,
     HostNotAllowedError,
     HttpStatusError,
     MethodNotFoundError,
@@ -22,7 +23,6 @@ from orchestrator.besu.errors import (
     NodeUnreachableError,
     ProtocolError,
     UnauthorizedError,
-    Verdict,
 )
 from orchestrator.besu.transport import http_client
 from orchestrator.besu.transport.http_client import HttpNode, is_read
@@ -186,7 +186,7 @@ async def test_other_answers_are_no_answers(
     with pytest.raises(HttpStatusError, match=str(status)) as failure:
         await HttpNode(session, scripted.url).call("ping")
     assert failure.value.status == status
-    assert failure.value.verdict is Verdict.RETRY
+    assert failure.value.error_class is ErrorClass.RETRY
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Who differs, and what subscribers are told of it."""
+"""Who differs, and what subscribers are announced of it."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -74,13 +74,13 @@ def test_another_group_of_the_same_id_is_told_from_an_old_list() -> None:
 
 
 def test_another_group_of_the_same_id_is_told_until_it_is_gone() -> None:
-    """Members of a group that only shares the id are told like members that differ, and their going as well."""
+    """Members of a group that only shares the id are announced like members that differ, and their going as well."""
     agreeing = compared(a="0x1", b="0x1")
     (event,) = tell([replace(agreeing, namesakes=(("x", "y"),))], {}, START, DAY)
     assert event.data["other_groups"] == [["x", "y"]]
-    told = after_event({}, event, START)
-    assert told == {"g": Announced(at=START, members=frozenset("xy"))}
-    assert [e.type for e in tell([agreeing], told, START, DAY)] == [EventType.GROUP_CONVERGED]
+    announced = after_event({}, event, START)
+    assert announced == {"g": Announced(at=START, members=frozenset("xy"))}
+    assert [e.type for e in tell([agreeing], announced, START, DAY)] == [EventType.GROUP_CONVERGED]
 
 
 def test_those_who_are_no_members_are_passed_over() -> None:
@@ -109,28 +109,28 @@ def test_those_who_agree_and_those_who_differ_are_all_that_were_compared(roots: 
 
 
 def test_a_divergence_is_told_once_and_again_after_a_day() -> None:
-    """It is told when it is new, when other members differ, and after a day; not at every audit."""
+    """It is announced when it is new, when other members differ, and after a day; not at every audit."""
     seen = compared(a="0x1", b="0x1", c="0x2")
     (event,) = tell([seen], {}, START, DAY)
     assert event.type is EventType.GROUP_DIVERGED
-    told = after_event({}, event, START)
-    assert told == {"g": Announced(at=START, members=frozenset("c"))}
-    assert tell([seen], told, START + DAY / 2, DAY) == ()
-    assert len(tell([seen], told, START + DAY, DAY)) == 1
-    assert len(tell([compared(a="0x1", b="0x2", c="0x1")], told, START, DAY)) == 1
+    announced = after_event({}, event, START)
+    assert announced == {"g": Announced(at=START, members=frozenset("c"))}
+    assert tell([seen], announced, START + DAY / 2, DAY) == ()
+    assert len(tell([seen], announced, START + DAY, DAY)) == 1
+    assert len(tell([compared(a="0x1", b="0x2", c="0x1")], announced, START, DAY)) == 1
 
 
 def test_it_has_converged_when_each_that_differed_agrees_or_is_gone() -> None:
     """A group in which the member that differed can't be read has not converged; without that member it has."""
-    told = {"g": Announced(at=START, members=frozenset("c"))}
+    announced = {"g": Announced(at=START, members=frozenset("c"))}
     agreeing = compared(a="0x1", b="0x1", c="0x1")
-    (event,) = tell([agreeing], told, START, DAY)
+    (event,) = tell([agreeing], announced, START, DAY)
     assert event.type is EventType.GROUP_CONVERGED
-    assert after_event(told, event, START) == {}
+    assert after_event(announced, event, START) == {}
     unread = compare("g", 9, [standing("a", "0x1"), standing("b", "0x1")], ("a", "b", "c"))
-    assert tell([unread], told, START, DAY) == ()
+    assert tell([unread], announced, START, DAY) == ()
     removed = compare("g", 9, [standing("a", "0x1"), standing("b", "0x1")], ("a", "b"))
-    assert [e.type for e in tell([removed], told, START, DAY)] == [EventType.GROUP_CONVERGED]
+    assert [e.type for e in tell([removed], announced, START, DAY)] == [EventType.GROUP_CONVERGED]
     assert tell([agreeing], {}, START, DAY) == ()
 
 
@@ -138,23 +138,23 @@ def test_it_has_converged_when_each_that_differed_agrees_or_is_gone() -> None:
 def test_what_an_addition_parted_is_told_as_over_once_it_is_cured(kind: EventType) -> None:
     """Cured before an audit saw it: the audit that sees all agree says so. Not cured: it tells the divergence."""
     parting = StatusEvent(type=kind, privacy_group_id="g", data={"affected": [{"member": "c"}]})
-    told = after_event({}, parting, START)
-    (event,) = tell([compared(a="0x1", b="0x1", c="0x1")], told, START, DAY)
+    announced = after_event({}, parting, START)
+    (event,) = tell([compared(a="0x1", b="0x1", c="0x1")], announced, START, DAY)
     assert event.type is EventType.GROUP_CONVERGED
-    assert after_event(told, event, START) == {}
-    (event,) = tell([compared(a="0x1", b="0x1", c="0x2")], told, START, DAY)
+    assert after_event(announced, event, START) == {}
+    (event,) = tell([compared(a="0x1", b="0x1", c="0x2")], announced, START, DAY)
     assert event.type is EventType.GROUP_DIVERGED
-    assert tell([compared(a="0x1", b="0x1", c="0x2")], after_event(told, event, START), START, DAY) == ()
+    assert tell([compared(a="0x1", b="0x1", c="0x2")], after_event(announced, event, START), START, DAY) == ()
 
 
 def test_an_addition_that_parted_more_members_joins_what_was_told() -> None:
     """Members of both are waited for; an addition that parted nobody is nothing to wait for."""
-    told = {"g": Announced(at=START, members=frozenset("b"))}
+    announced = {"g": Announced(at=START, members=frozenset("b"))}
     parting = StatusEvent(
         type=EventType.GROUP_ADDITION_REPEATED, privacy_group_id="g", data={"affected": [{"member": "c"}]}
     )
     both = Announced(at=START, members=frozenset("bc"), parted=frozenset("c"))
-    assert after_event(told, parting, START + DAY) == {"g": both}
+    assert after_event(announced, parting, START + DAY) == {"g": both}
     assert after_event({}, replace(parting, data={"affected": []}), START) == {}
 
 

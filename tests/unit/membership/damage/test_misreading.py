@@ -1,4 +1,4 @@
-"""When a node may be told that a private transaction is not there."""
+"""When a node may be announced that a private transaction is not there."""
 
 from dataclasses import replace
 

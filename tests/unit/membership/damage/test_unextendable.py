@@ -1,4 +1,4 @@
-"""Blocks that close groups, additions that are sent again, and what is told of them."""
+"""Blocks that close groups, additions that are sent again, and what is announced of them."""
 
 import pytest
 from hypothesis import given

@@ -18,7 +18,7 @@ from orchestrator.membership.news.attention import (
     needs_of_group,
     ranked,
 )
-from orchestrator.membership.news.group_news import GroupNews, Told
+from orchestrator.membership.news.group_news import Announcement, GroupNews
 from orchestrator.membership.reasons.table import RULES, Reason, rule_of
 from orchestrator.membership.replay_time import TimeLeft
 from tests.fakes.changes import a_change
@@ -100,17 +100,19 @@ def test_a_stalled_replay_is_told() -> None:
 def test_what_was_told_of_a_group() -> None:
     """A divergence names who differs; a repeated addition offers its cure; a closed group is to be known."""
     news = GroupNews(
-        diverged=Told(at=START, data={"first_block": 8, "differing": [{"node": "member3"}], "undecided": False}),
-        repeated=Told(at=START, data={"block_number": 9, "transaction": "0xt", "cure": ["a", "b"]}),
-        unextendable=Told(at=START, data={"block_number": 5}),
+        diverged=Announcement(
+            at=START, data={"first_block": 8, "differing": [{"node": "member3"}], "undecided": False}
+        ),
+        repeated=Announcement(at=START, data={"block_number": 9, "transaction": "0xt", "cure": ["a", "b"]}),
+        unextendable=Announcement(at=START, data={"block_number": 5}),
     )
     differs, repeated, closed = needs_of_group("g", news)
     assert (differs.urgency, repeated.urgency, closed.urgency) == (Urgency.BROKEN, Urgency.BROKEN, Urgency.TOLD)
     assert "since block 8: member3" in differs.what
     assert repeated.commands == ("orchestrator cure g a b --transaction 0xt --reason TEXT",)
-    (once,) = needs_of_group("g", GroupNews(diverged=Told(at=LATER, data={}), repeated=news.repeated))
+    (once,) = needs_of_group("g", GroupNews(diverged=Announcement(at=LATER, data={}), repeated=news.repeated))
     assert (once.slug, "in block 9 that some nodes executed" in once.what) == ("addition_repeated", True)
-    (hidden,) = needs_of_group("g", GroupNews(repeated=Told(at=START, data={"block_number": 9, "cure": []})))
+    (hidden,) = needs_of_group("g", GroupNews(repeated=Announcement(at=START, data={"block_number": 9, "cure": []})))
     assert hidden.commands == (), "nobody shows what is right"
     assert "block 5" in closed.what
 
