@@ -151,15 +151,11 @@ def check_user(name: str) -> str:
 
 def check_listen(listen: str) -> str:
     """Where something listens that has no access control: ``host:port`` on loopback; other addresses are refused."""
-    host, port = split_listen(listen)
-    if host not in LOOPBACK_NAMES and not _is_loopback(host):
-        raise ValueError(
-            f"{host} is not a loopback address; there is no access control, so it listens on 127.0.0.1, [::1] or "
-            "localhost only. Put a reverse proxy with authentication in front of it to reach it from elsewhere"
-        )
-    if not 0 <= port <= MOST_PORT:
-        raise ValueError(f"port {port} does not exist; give one up to {MOST_PORT} (0 takes a free one)")
-    return listen
+    return _on_loopback(
+        listen,
+        "there is no access control, so it listens on 127.0.0.1, [::1] or localhost only. Put a reverse proxy with "
+        "authentication in front of it to reach it from elsewhere",
+    )
 
 
 def check_api_listen(listen: str) -> str:
@@ -199,12 +195,17 @@ def check_guard_listen(listen: str) -> str:
         if not listen.startswith("unix:/") or len(listen) > MOST_SOCKET_PATH:
             raise ValueError(f'must be "unix:/path", at most {MOST_SOCKET_PATH} characters')
         return listen
+    return _on_loopback(
+        listen,
+        "whoever reaches the guard reaches the enclave, so it listens on 127.0.0.1, [::1], localhost or a Unix socket "
+        "only",
+    )
+
+
+def _on_loopback(listen: str, why: str) -> str:
     host, port = split_listen(listen)
     if host not in LOOPBACK_NAMES and not _is_loopback(host):
-        raise ValueError(
-            f"{host} is not a loopback address; whoever reaches the guard reaches the enclave, so it listens on "
-            "127.0.0.1, [::1], localhost or a Unix socket only"
-        )
+        raise ValueError(f"{host} is not a loopback address; {why}")
     if not 0 <= port <= MOST_PORT:
         raise ValueError(f"port {port} does not exist; give one up to {MOST_PORT} (0 takes a free one)")
     return listen

@@ -79,18 +79,17 @@ class AttestationBook(PeerBook[tuple[Attestation, str]]):
             log.warning("attestation ignored", reason=str(error))
             return False
         word = signed.word
+        if not isinstance(word, Attestation):
+            log.warning("attestation ignored", reason=attestation_refusal(signed, self._peers, None, now))
+            return False
         signer = self._signer(word.enclave_key, signed.account, statement_of(word), signed.signature)
         refusal = attestation_refusal(signed, self._peers, signer, now)
-        names = {"group": word.privacy_group_id, "member": word.enclave_key, "by": signed.account}
-        if refusal is not None or not isinstance(word, Attestation):
-            log.warning("attestation ignored", reason=refusal, **names)
-            return False
-        if not self._newest.keep(word.privacy_group_id, word.enclave_key, (word, signed.account), word.issued_at):
+        kept = (word, signed.account)
+        if not self._keep("attestation", word, signed.account, kept, refusal, trouble=word.trouble or None):
             return False
         # A new event for the next one: one that is cleared could be missed by who has not been woken yet.
         taken, self._next_taken = self._next_taken, asyncio.Event()
         taken.set()
-        log.info("attestation taken", trouble=word.trouble or None, **names)
         return True
 
 

@@ -2,13 +2,33 @@
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
+
+import structlog
 
 from orchestrator.bounded_dicts import BoundedDict
 
 Word = TypeVar("Word")
 
 MOST_REMEMBERED: Final = 10_000
+
+log = structlog.get_logger()
+
+
+class Statement(Protocol):
+    """What is said of a member of a group."""
+
+    @property
+    def privacy_group_id(self) -> str:
+        """The group."""
+
+    @property
+    def enclave_key(self) -> str:
+        """The member."""
+
+    @property
+    def issued_at(self) -> datetime:
+        """When it was signed."""
 
 
 class NewestWords(Generic[Word]):
@@ -56,3 +76,14 @@ class PeerBook(Generic[Word]):
         Whoever can write to the queue could else have signatures recovered at will.
         """
         return self._signer_of(text, signature) if self._peers.get(enclave_key) == account else None
+
+    def _keep(self, what: str, said: Statement, account: str, word: Word, refusal: str | None, **found: object) -> bool:
+        """Keep a word, unless something speaks against it or one as new is there; log and tell whether it was kept."""
+        names = {"group": said.privacy_group_id, "member": said.enclave_key, "by": account}
+        if refusal is not None:
+            log.warning(f"{what} ignored", reason=refusal, **names)
+            return False
+        if not self._newest.keep(said.privacy_group_id, said.enclave_key, word, said.issued_at):
+            return False
+        log.info(f"{what} taken", **found, **names)
+        return True

@@ -48,20 +48,7 @@ class VerdictBook(PeerBook[SignedVerdict]):
             return False
         said = signed.verdict
         signer = self._signer(said.enclave_key, signed.account, statement(said), signed.signature)
-        reason = refusal(signed, self._peers, signer, now)
-        if reason is not None:
-            log.warning(
-                "verdict ignored",
-                reason=reason,
-                group=said.privacy_group_id,
-                member=said.enclave_key,
-                by=signed.account,
-            )
-            return False
-        if not self._newest.keep(said.privacy_group_id, said.enclave_key, signed, said.issued_at):
-            return False
-        log.info("verdict taken", group=said.privacy_group_id, member=said.enclave_key, by=signed.account)
-        return True
+        return self._keep("verdict", said, signed.account, signed, refusal(signed, self._peers, signer, now))
 
 
 class _Kind(BaseModel):
