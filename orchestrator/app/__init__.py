@@ -5,10 +5,10 @@ is theirs: a decision about a change, a node or a message is a fault in this pac
 process of its own (`orchestrator.guard`).
 """
 
-from orchestrator.app.accounts import AccountError, opened_account
 from orchestrator.app.assembly import assembled
+from orchestrator.app.configured.accounts import AccountError, opened_account
+from orchestrator.app.configured.secret_texts import store_url
 from orchestrator.app.daemon import broker_access, broker_names, run_daemon
-from orchestrator.app.secret_texts import store_url
 
 __all__ = [
     "AccountError",

@@ -8,14 +8,14 @@ from datetime import timedelta
 from functools import partial
 from random import SystemRandom
 
-from orchestrator.app.accounts import opened_accounts
-from orchestrator.app.callers import admission_rules, senders, shares
+from orchestrator.app.configured.accounts import opened_accounts
+from orchestrator.app.configured.callers import admission_rules, senders, shares
+from orchestrator.app.configured.holder import holding
+from orchestrator.app.configured.node_access import connect_nodes
+from orchestrator.app.configured.secret_texts import store_url
 from orchestrator.app.guard_words import GuardWords
-from orchestrator.app.holder import holding
 from orchestrator.app.metrics import Metrics, NodeReading
-from orchestrator.app.node_access import connect_nodes
 from orchestrator.app.restoration import restoration_in
-from orchestrator.app.secret_texts import store_url
 from orchestrator.app.tracing import tracing
 from orchestrator.besu.adapter.port import BesuNode
 from orchestrator.besu.adapter.signatures import Accounts, ManagementCodec

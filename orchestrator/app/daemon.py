@@ -12,16 +12,16 @@ from typing import Protocol
 import structlog
 
 from orchestrator.app.assembly import Engine, assembled, speakers
+from orchestrator.app.configured.secret_texts import secret_text, store_url
+from orchestrator.app.configured.signer_checks import SignerTrial
+from orchestrator.app.configured.webhook_endpoints import endpoints
 from orchestrator.app.guard_words import GuardWords
 from orchestrator.app.http_service import serve_http
 from orchestrator.app.interpreter import settle_interpreter
 from orchestrator.app.loop_lag import LoopLag
 from orchestrator.app.readiness import Readiness
-from orchestrator.app.secret_texts import secret_text, store_url
-from orchestrator.app.signer_checks import SignerTrial
 from orchestrator.app.store_growth import growth_parts
 from orchestrator.app.surroundings import examine
-from orchestrator.app.webhook_endpoints import endpoints
 from orchestrator.besu.codec.statements import signer_of
 from orchestrator.broker.connecting import connect
 from orchestrator.broker.names import Access, Limits, Names

@@ -23,12 +23,12 @@ from orchestrator.api.resources.group_reads import FleetGroups
 from orchestrator.api.resources.overview_reads import Overview
 from orchestrator.api.web.connections import HEADER_SECONDS, Connections, most_connections
 from orchestrator.app.assembly import Engine
-from orchestrator.app.callers import access_rules
+from orchestrator.app.configured.callers import access_rules
+from orchestrator.app.configured.node_access import tls_context
+from orchestrator.app.configured.webhook_endpoints import endpoints
 from orchestrator.app.naming import GroupNames
-from orchestrator.app.node_access import tls_context
 from orchestrator.app.readiness import Readiness
 from orchestrator.app.unix_sockets import bound_to
-from orchestrator.app.webhook_endpoints import endpoints
 from orchestrator.besu.versions import notes_of
 from orchestrator.broker.names import Names
 from orchestrator.broker.port import Broker

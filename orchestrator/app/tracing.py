@@ -9,8 +9,8 @@ from typing import Final
 
 import structlog
 
+from orchestrator.app.configured.secret_texts import secret_text
 from orchestrator.app.metrics import Metrics
-from orchestrator.app.secret_texts import secret_text
 from orchestrator.config import Config, ConfigError
 from orchestrator.engine.ports import Clock
 from orchestrator.traces.otlp import CLOSE_SECONDS, TracesUnavailableError, open_export

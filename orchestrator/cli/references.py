@@ -10,7 +10,7 @@ from typing import Final
 
 from orchestrator.cli.display.words import Words
 from orchestrator.client import DaemonClient, UsageError
-from orchestrator.engine.base64_texts import ENCLAVE_KEY_BYTES, GROUP_ID_BYTES, base64_bytes
+from orchestrator.engine.messages.base64_texts import ENCLAVE_KEY_BYTES, GROUP_ID_BYTES, base64_bytes
 
 LEAST_PREFIX: Final = 4
 """Characters of a key or id that are taken for its beginning: fewer are a slip of the hand."""

@@ -40,7 +40,7 @@ def sign(
     from datetime import UTC, datetime
 
     from orchestrator.engine.intake.requests import InvalidRequestError, parse_trigger
-    from orchestrator.engine.signed_events import signed_event
+    from orchestrator.engine.messages.signed_events import signed_event
 
     body = read_input(file)
     try:

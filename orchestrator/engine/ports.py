@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
 
 from orchestrator.access.audit import AuditEntry
-from orchestrator.engine.cloud_events import NATS, Binding
+from orchestrator.engine.messages.cloud_events import NATS, Binding
 from orchestrator.engine.record_ports import AdditionRecord, ChangeHistory, ChangeList, HistoryEntry
 from orchestrator.membership.attempt import Attempt
 from orchestrator.membership.attestation.verdicts import SignedVerdict

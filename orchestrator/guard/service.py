@@ -11,8 +11,8 @@ from typing import Any, Final
 import aiohttp
 import structlog
 
-from orchestrator.app.node_access import NodeLines, connect_nodes, tls_context
-from orchestrator.app.secret_texts import store_url
+from orchestrator.app.configured.node_access import NodeLines, connect_nodes, tls_context
+from orchestrator.app.configured.secret_texts import store_url
 from orchestrator.besu.transport.token_files import TokenFile
 from orchestrator.config import Config, GuardConfig, NodeConfig
 from orchestrator.engine.clock import SystemClock

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from orchestrator.cli.demo.processes import ProcessError
-from orchestrator.engine.signed_events import signed_event
+from orchestrator.engine.messages.signed_events import signed_event
 from tests.benchmarks.figures import Figure, at_most
 from tests.benchmarks.harness import (
     Daemon,

@@ -21,7 +21,7 @@ from unittest.mock import patch
 
 import aiohttp
 
-from orchestrator.app import node_access
+from orchestrator.app.configured import node_access
 from orchestrator.app.daemon import run_daemon
 from orchestrator.besu.transport.http_client import HttpNode
 from orchestrator.config import Config

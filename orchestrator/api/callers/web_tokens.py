@@ -10,7 +10,7 @@ import jwt
 from orchestrator.access.callers import EVERYTHING, Caller, Door, Role, Scope
 from orchestrator.access.tokens import SIGNING_ALGORITHMS
 from orchestrator.api.callers.key_sets import KeySet
-from orchestrator.engine.base64_texts import GROUP_ID_BYTES, base64_bytes
+from orchestrator.engine.messages.base64_texts import GROUP_ID_BYTES, base64_bytes
 
 LONGEST_TOKEN: Final = 8 * 1024
 LEEWAY_SECONDS: Final = 30

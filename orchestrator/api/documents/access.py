@@ -9,7 +9,7 @@ from orchestrator.access.callers import Caller, Role, Scope
 from orchestrator.access.tokens import TokenRecord
 from orchestrator.api.documents.names import NAME_PATTERN
 from orchestrator.api.documents.shared import Document
-from orchestrator.engine.base64_texts import GROUP_ID_BYTES, base64_bytes
+from orchestrator.engine.messages.base64_texts import GROUP_ID_BYTES, base64_bytes
 from orchestrator.membership.model import Kind
 
 MOST_DAYS = 3650

@@ -29,9 +29,9 @@ from orchestrator.api.reading import (
 )
 from orchestrator.api.resources.requests import asked_changes
 from orchestrator.api.web.conditional import has_the_same, news_of
-from orchestrator.engine.cloud_events import BATCH_TYPE, media
 from orchestrator.engine.intake.requests import InvalidRequestError
 from orchestrator.engine.lanes.records import record_of
+from orchestrator.engine.messages.cloud_events import BATCH_TYPE, media
 from orchestrator.engine.ports import Acceptance, Record
 from orchestrator.engine.record_ports import ChangeFilter
 from orchestrator.membership.facts import CancelRequested, RetryRequested

@@ -12,7 +12,6 @@ from aiohttp import web
 
 from orchestrator.api.problems import ProblemError
 from orchestrator.api.reading import body_of, json_body
-from orchestrator.engine.cloud_events import BATCH_TYPE, HTTP, STRUCTURED_TYPE, is_event, media
 from orchestrator.engine.intake.requests import (
     ChangeRequest,
     InvalidRequestError,
@@ -21,6 +20,7 @@ from orchestrator.engine.intake.requests import (
     parse_request,
     parse_trigger,
 )
+from orchestrator.engine.messages.cloud_events import BATCH_TYPE, HTTP, STRUCTURED_TYPE, is_event, media
 from orchestrator.membership.tracing import carried_trace
 
 KEY: Final = "Idempotency-Key"

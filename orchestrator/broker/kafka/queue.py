@@ -20,7 +20,7 @@ from orchestrator.broker.letters import buried, inlet_of, original_headers
 from orchestrator.broker.names import Access, Limits, Names
 from orchestrator.broker.pausing import Pauses
 from orchestrator.broker.port import DeadLetter, Inlet
-from orchestrator.engine.cloud_events import KAFKA
+from orchestrator.engine.messages.cloud_events import KAFKA
 from orchestrator.engine.ports import BrokerError, Trigger, TriggerSource, UnfitMessageError
 
 _LETTER_BYTES: Final = (MAX_MESSAGE_BYTES // 2, 900_000, 60_000, 8_000)

@@ -9,7 +9,7 @@ from pathlib import Path
 import typer
 from rich.console import Console
 
-from orchestrator.app.node_access import connect_nodes
+from orchestrator.app.configured.node_access import connect_nodes
 from orchestrator.cli.display.output import Exit, fail, quieten, stdout_console
 from orchestrator.cli.known_groups import known_groups, parted_members
 from orchestrator.config import Config, ConfigError, load_config

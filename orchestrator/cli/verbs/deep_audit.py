@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from orchestrator.app import store_url
-from orchestrator.app.node_access import connect_nodes
+from orchestrator.app.configured.node_access import connect_nodes
 from orchestrator.cli.display.output import Exit, fail, quieten, stdout_console
 from orchestrator.cli.known_groups import MOST_GROUPS, is_unmade
 from orchestrator.config import Config, ConfigError, load_config

@@ -14,8 +14,8 @@ import typer
 from rich.console import Console
 
 from orchestrator.app import broker_access, broker_names, store_url
-from orchestrator.app.node_access import NodeLines
-from orchestrator.app.signer_checks import signing_troubles
+from orchestrator.app.configured.node_access import NodeLines
+from orchestrator.app.configured.signer_checks import signing_troubles
 from orchestrator.app.surroundings import (
     disk,
     examine_neighbours,

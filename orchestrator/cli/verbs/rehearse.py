@@ -121,8 +121,8 @@ async def rehearsed(
     Raises:
         AccountError, SignerError: The owner's key can't be had.
     """
-    from orchestrator.app.accounts import opened_account
-    from orchestrator.app.node_access import NodeLines, connect_nodes
+    from orchestrator.app.configured.accounts import opened_account
+    from orchestrator.app.configured.node_access import NodeLines, connect_nodes
     from orchestrator.besu.client.groups import FlexiblePrivacyGroups
     from orchestrator.besu.errors import BesuError
     from orchestrator.cli.rehearsal.course import Rehearser, TimedNode

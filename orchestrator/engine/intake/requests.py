@@ -1,7 +1,7 @@
 """Requests for a change of membership as they come in: CloudEvents around one small validated document. Pure.
 
 One parser serves every way in (message queue, HTTP, command line), so that a request means the same everywhere.
-`orchestrator.engine.cloud_events` knows how each protocol carries them.
+`orchestrator.engine.messages.cloud_events` knows how each protocol carries them.
 """
 
 import hashlib
@@ -14,10 +14,10 @@ from typing import Annotated, Any, Final, NoReturn, Self
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
-from orchestrator.engine.base64_texts import ENCLAVE_KEY_BYTES, GROUP_ID_BYTES, base64_bytes
-from orchestrator.engine.cloud_events import NATS, Binding, CloudEvent, InvalidEventError, decode, decode_batch
 from orchestrator.engine.intake.request_mistakes import MAX_DEADLINE_SECONDS, MAX_MEMBERS, PHRASES, mistakes_of
-from orchestrator.engine.strict_json import StrictJsonError, first_repeated, load, shown
+from orchestrator.engine.messages.base64_texts import ENCLAVE_KEY_BYTES, GROUP_ID_BYTES, base64_bytes
+from orchestrator.engine.messages.cloud_events import NATS, Binding, CloudEvent, InvalidEventError, decode, decode_batch
+from orchestrator.engine.messages.strict_json import StrictJsonError, first_repeated, load, shown
 from orchestrator.membership.model import Kind, Repair
 from orchestrator.membership.tracing import TraceContext, carried_trace
 from orchestrator.outside_text import LONGEST_TEXT, presentable

@@ -6,10 +6,10 @@ from datetime import datetime, timedelta
 
 from orchestrator.access.callers import Caller, Door, anyone
 from orchestrator.access.signing_keys import PublicKey
-from orchestrator.engine.cloud_events import CloudEvent, InvalidEventError
 from orchestrator.engine.intake.requests import ChangeRequest, InvalidRequestError, read_event, request_of
+from orchestrator.engine.messages.cloud_events import CloudEvent, InvalidEventError
+from orchestrator.engine.messages.signed_events import opened, payload_by, signature_of
 from orchestrator.engine.ports import Trigger
-from orchestrator.engine.signed_events import opened, payload_by, signature_of
 from orchestrator.outside_text import presentable
 
 LONGEST_AGE = timedelta(days=7)

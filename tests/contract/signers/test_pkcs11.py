@@ -11,7 +11,7 @@ import pkcs11
 import pytest
 from eth_hash.auto import keccak
 
-from orchestrator.app.accounts import opened_account, opened_accounts
+from orchestrator.app.configured.accounts import opened_account, opened_accounts
 from orchestrator.besu import Signer, SignerAwayError, SignerError, SignerRefusedError
 from orchestrator.besu.codec.account_signatures import signature_by
 from orchestrator.config import AccountConfig

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from eth_hash.auto import keccak
 
-from orchestrator.app.accounts import opened_account
-from orchestrator.app.signer_checks import SignerTrial, signing_troubles
+from orchestrator.app.configured.accounts import opened_account
+from orchestrator.app.configured.signer_checks import SignerTrial, signing_troubles
 from orchestrator.besu import (
     PrivateTransaction,
     Signer,
@@ -233,7 +233,7 @@ async def test_what_can_not_be_opened_ends_the_start(tmp_path: Path) -> None:
 
 def test_the_example_is_found_by_the_command_line(installed_example: Path, tmp_path: Path) -> None:
     """With the example installed, a daemon of another process finds its signer by name, and its settings' mistakes."""
-    script = "import asyncio, json, sys; from orchestrator.app.signer_checks import signing_troubles\n"
+    script = "import asyncio, json, sys; from orchestrator.app.configured.signer_checks import signing_troubles\n"
     script += "from orchestrator.config import AccountConfig\n"
     script += (
         "print(json.dumps(asyncio.run(signing_troubles([AccountConfig.model_validate(json.loads(sys.argv[1]))]))))"

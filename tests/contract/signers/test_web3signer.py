@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from eth_hash.auto import keccak
 
-from orchestrator.app.accounts import opened_account
+from orchestrator.app.configured.accounts import opened_account
 from orchestrator.besu import Signer, SignerAwayError, SignerError, SignerRefusedError, WrongSignatureError
 from orchestrator.besu.codec.account_signatures import sign_digest
 from orchestrator.config import AccountConfig

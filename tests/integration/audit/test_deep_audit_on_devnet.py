@@ -10,7 +10,7 @@ from pathlib import Path
 
 from typer.testing import CliRunner
 
-from orchestrator.app.node_access import connect_nodes
+from orchestrator.app.configured.node_access import connect_nodes
 from orchestrator.besu.client.own_markers import OwnMarkers, one_time_account
 from orchestrator.besu.codec.management_contract import MANAGEMENT_PROXY, Method, encode_add_participants, encode_call
 from orchestrator.besu.codec.private_transaction import PrivateTransaction, sign_private_transaction

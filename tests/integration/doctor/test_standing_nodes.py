@@ -5,7 +5,7 @@ from contextlib import AsyncExitStack
 from datetime import timedelta
 from pathlib import Path
 
-from orchestrator.app.node_access import connect_nodes
+from orchestrator.app.configured.node_access import connect_nodes
 from orchestrator.config import NodeConfig
 from orchestrator.devnet import DevnetConfig, running_devnet
 from orchestrator.engine.clock import SystemClock

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from orchestrator.app.node_access import connect_nodes
+from orchestrator.app.configured.node_access import connect_nodes
 from orchestrator.besu import FlexiblePrivacyGroups, HttpNode, Node, open_session, signer_from_key
 from orchestrator.config import NodeConfig
 from orchestrator.devnet import Devnet, DevnetConfig, running_devnet

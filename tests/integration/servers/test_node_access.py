@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from orchestrator.app import store_url
-from orchestrator.app.node_access import NodeLines, connect_nodes
+from orchestrator.app.configured.node_access import NodeLines, connect_nodes
 from orchestrator.cli.verbs.doctor import examine
 from orchestrator.config import NodeConfig, load_config
 from orchestrator.devnet import Devnet, DevnetConfig, running_devnet

@@ -3,7 +3,7 @@
 import pytest
 
 from orchestrator.broker.header_names import lowered
-from orchestrator.engine.cloud_events import AMQP, NATS, Binding, InvalidEventError, decode
+from orchestrator.engine.messages.cloud_events import AMQP, NATS, Binding, InvalidEventError, decode
 
 
 def test_names_are_in_lower_case() -> None:

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from orchestrator.engine.cloud_events import (
+from orchestrator.engine.intake.requests import REQUEST_TYPE, InvalidRequestError, parse_batch, parse_trigger
+from orchestrator.engine.messages.cloud_events import (
     AMQP,
     BATCH_TYPE,
     HTTP,
@@ -20,7 +21,6 @@ from orchestrator.engine.cloud_events import (
     decode,
     decode_batch,
 )
-from orchestrator.engine.intake.requests import REQUEST_TYPE, InvalidRequestError, parse_batch, parse_trigger
 
 BINDINGS = (HTTP, NATS, AMQP)
 MINIMAL: dict[str, Any] = {

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.engine.cloud_events import AMQP, HTTP, NATS, Binding
 from orchestrator.engine.intake.request_mistakes import MAX_DEADLINE_SECONDS, MAX_MEMBERS
 from orchestrator.engine.intake.requests import (
     MAX_BODY_BYTES,
@@ -22,6 +21,7 @@ from orchestrator.engine.intake.requests import (
     parse_request,
     parse_trigger,
 )
+from orchestrator.engine.messages.cloud_events import AMQP, HTTP, NATS, Binding
 from orchestrator.membership.model import Kind, Repair
 
 GROUP = base64.b64encode(b"g" * 32).decode()

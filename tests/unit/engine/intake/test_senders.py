@@ -16,11 +16,11 @@ from jwt.api_jws import PyJWS
 
 from orchestrator.access.callers import EVERYTHING, Caller, Door, Role
 from orchestrator.access.signing_keys import PrivateKey, PublicKey
-from orchestrator.engine.cloud_events import AMQP, NATS
 from orchestrator.engine.intake.requests import InvalidRequestError
 from orchestrator.engine.intake.senders import KeysAwayError, Sender, Senders, only_sender, request_by
+from orchestrator.engine.messages.cloud_events import AMQP, NATS
+from orchestrator.engine.messages.signed_events import signed_event
 from orchestrator.engine.ports import Trigger
-from orchestrator.engine.signed_events import signed_event
 from tests.fakes.clock import START
 from tests.processor_time import assert_brief
 

@@ -4,7 +4,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from orchestrator.app.secret_texts import secret_text
+from orchestrator.app.configured.secret_texts import secret_text
 from orchestrator.config import Config, WebhookConfig
 from orchestrator.events.webhooks.delivery import Endpoint
 

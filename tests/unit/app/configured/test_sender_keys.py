@@ -5,7 +5,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from orchestrator.app.sender_keys import SenderKeys
+from orchestrator.app.configured.sender_keys import SenderKeys
 from orchestrator.engine.intake.senders import KeysAwayError
 
 

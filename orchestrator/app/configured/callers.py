@@ -6,7 +6,7 @@ from typing import Final
 
 from orchestrator.access.callers import Caller, Door, Role, Scope, scope_of
 from orchestrator.api.callers.authentication import AccessRules, LocalUser
-from orchestrator.app.sender_keys import SenderKeys
+from orchestrator.app.configured.sender_keys import SenderKeys
 from orchestrator.config import Config
 from orchestrator.config.access_section import LimitConfig, UserConfig
 from orchestrator.config.source_section import SourceConfig

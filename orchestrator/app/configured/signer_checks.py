@@ -6,7 +6,7 @@ from typing import Final
 
 import structlog
 
-from orchestrator.app.accounts import AccountError, opened_account
+from orchestrator.app.configured.accounts import AccountError, opened_account
 from orchestrator.besu.client.signer_ports import SignerError
 from orchestrator.besu.codec.statements import statement_message
 from orchestrator.config import AccountConfig

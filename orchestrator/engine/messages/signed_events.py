@@ -15,8 +15,8 @@ import jwt
 from jwt.api_jws import PyJWS
 
 from orchestrator.access.signing_keys import PrivateKey, PublicKey, algorithm_of
-from orchestrator.engine.cloud_events import CloudEvent, InvalidEventError, media
-from orchestrator.engine.strict_json import StrictJsonError, load, shown
+from orchestrator.engine.messages.cloud_events import CloudEvent, InvalidEventError, media
+from orchestrator.engine.messages.strict_json import StrictJsonError, load, shown
 
 JOSE_TYPE: Final = "application/jose"
 BOUND: Final = ("id", "source", "type", "time", "subject")

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.app import holder
-from orchestrator.app.holder import NameTakenError, holding
+from orchestrator.app.configured import holder
+from orchestrator.app.configured.holder import NameTakenError, holding
 from orchestrator.config import Config
 from orchestrator.store import Database, SqlChangeStore, SqlOutbox, migrate
 from tests.fakes.changes import a_change

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.engine.cloud_events import (
+from orchestrator.engine.messages.cloud_events import (
     AMQP,
     BATCH_TYPE,
     HTTP,

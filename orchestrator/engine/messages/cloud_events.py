@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
-from orchestrator.engine.strict_json import StrictJsonError, load, shown
+from orchestrator.engine.messages.strict_json import StrictJsonError, load, shown
 
 STRUCTURED_TYPE: Final = "application/cloudevents+json"
 BATCH_TYPE: Final = "application/cloudevents-batch+json"

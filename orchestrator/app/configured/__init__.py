@@ -1,0 +1,1 @@
+"""What the configuration names, opened: accounts, nodes, callers, endpoints, and this replica's name."""
