@@ -8,7 +8,6 @@ import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
@@ -84,15 +83,6 @@ class ChainedEntry:
     entry: AuditEntry
     previous_hash: str
     entry_hash: str
-
-
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND: Final = timedelta(microseconds=1)
-
-
-def micros(at: datetime) -> int:
-    """Return a time as whole microseconds since 1970 UTC."""
-    return (at - _EPOCH) // _MICROSECOND
 
 
 def entry_by(

@@ -7,8 +7,9 @@ hash. So the rest is verified without the archives, and with them the whole.
 from datetime import datetime
 from typing import Final
 
-from orchestrator.access.audit import FIRST_HASH, Action, AuditEntry, ChainedEntry, Outcome, first_break, micros
+from orchestrator.access.audit import FIRST_HASH, Action, AuditEntry, ChainedEntry, Outcome, first_break
 from orchestrator.access.callers import Door
+from orchestrator.instants import micros
 
 _HASH_BYTES: Final = 32
 _HASH_DIGITS: Final = 64

@@ -19,11 +19,10 @@ from orchestrator.doctor.node import NO_HEAD, judge_node, judge_silent
 from orchestrator.doctor.pairs import closed_by_pairs, pair_findings
 from orchestrator.doctor.standstill import standstill_findings
 from orchestrator.membership.besu_lines import dotted
+from orchestrator.membership.heads import newest
 from orchestrator.membership.reasons.cures import RESTART_ALL
 
 SPREAD_BLOCKS: Final = 5
-CAN_BE_OUTVOTED: Final = 3
-"""Of so many heads two that agree say more than one that is ahead."""
 SHOWN_GROUPS: Final = 3
 NO_BLOCKS: Final = "Nor did any other node: the chain makes no blocks, and nothing can be changed."
 
@@ -142,17 +141,15 @@ def _versions(nodes: Sequence[NodeSeen]) -> Iterator[Finding]:
 
 def _spread(nodes: Sequence[NodeSeen]) -> Iterator[Finding]:
     heads = {node.name: node.head.number for node in nodes}
-    # One node alone may overstate its head. Of two nobody can say which; that one is behind is seen more often.
-    highest = sorted(heads.values(), reverse=True)[:CAN_BE_OUTVOTED]
-    newest = highest[1] if len(highest) == CAN_BE_OUTVOTED else max(heads.values(), default=0)
-    behind = {name: head for name, head in heads.items() if newest - head > SPREAD_BLOCKS}
-    ahead = {name: head for name, head in heads.items() if head - newest > SPREAD_BLOCKS}
+    best = newest(heads.values())
+    behind = {name: head for name, head in heads.items() if best - head > SPREAD_BLOCKS}
+    ahead = {name: head for name, head in heads.items() if head - best > SPREAD_BLOCKS}
     if ahead:
         told = ", ".join(f"{name} at {head}" for name, head in ahead.items())
         yield Finding(
             check="head-spread",
             level=Level.WARNING,
-            what=f"ahead of block {newest}, which every other node is at or below: {told}",
+            what=f"ahead of block {best}, which every other node is at or below: {told}",
             why="What no second node shows decides nothing: the node is on a branch of its own, overstates its head, "
             "or all the others stand still.",
             remedy="Compare the hash of a block of it with the others' (eth_getBlockByNumber), and look at its peers.",
@@ -162,12 +159,12 @@ def _spread(nodes: Sequence[NodeSeen]) -> Iterator[Finding]:
         yield Finding(
             check="head-spread",
             level=Level.WARNING,
-            what=f"behind block {newest}: {told}",
+            what=f"behind block {best}: {told}",
             why="Nothing is sent through a node that is behind, and a replay, its enclave or its peers may hold it.",
             remedy="`stands-still` says of each that does not move what holds it; one that moves catches up.",
         )
     if len(heads) > 1 and not behind and not ahead:
-        yield Finding(check="head-spread", level=Level.OK, what=f"all within {SPREAD_BLOCKS} blocks of block {newest}")
+        yield Finding(check="head-spread", level=Level.OK, what=f"all within {SPREAD_BLOCKS} blocks of block {best}")
 
 
 def _accounts(accounts: Mapping[str, str | None], owned: Mapping[str, Sequence[str]]) -> Iterator[Finding]:

@@ -21,6 +21,7 @@ from orchestrator.besu.errors import (
 )
 from orchestrator.besu.versions import native_abi
 from orchestrator.doctor.findings import PROBED_BATCH, MarkerKeys, NextBlock, Pair, Unanswered
+from orchestrator.membership.forecast.blocks import ADDITION_BYTES
 
 ANSWER_SECONDS: Final = 15.0
 """For each question."""
@@ -32,9 +33,6 @@ PERIOD_BLOCKS: Final = 10
 KEYS: Final = 16
 GROUPS: Final = 1_000
 DIALECTS: Final = 50
-
-ADDITION_BYTES: Final = 64
-"""Length of the input of a marker that brings a history: payload key and history key."""
 
 T = TypeVar("T")
 

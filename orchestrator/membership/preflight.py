@@ -8,13 +8,11 @@ from dataclasses import replace
 from orchestrator.membership.besu_lines import LOSES_ADDED_GROUPS, dotted, has_bytes_abi, unlock_works
 from orchestrator.membership.bundle_limits import exceeds, size_note
 from orchestrator.membership.facts import MemberSurvey, Surveyed
+from orchestrator.membership.heads import BEHIND_BLOCKS
 from orchestrator.membership.key_lengths import unfit_keys
 from orchestrator.membership.model import Change, Kind, Plan
 from orchestrator.membership.reasons.table import Reason
 from orchestrator.membership.repair import repair_trouble, to_be_repaired, to_be_withdrawn, withdraws
-
-BEHIND_BLOCKS = 5
-"""A node whose head is this far behind the newest is not sent through: its nonce and history would be stale."""
 
 
 def plan_for(change: Change, seen: Surveyed) -> Plan | Reason:

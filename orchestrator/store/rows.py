@@ -8,12 +8,13 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
 from orchestrator.engine.record_ports import HistoryEntry
+from orchestrator.instants import micros, moment
 from orchestrator.membership.attempt import Action, Attempt, AttemptStatus, Marker
 from orchestrator.membership.model import (
     Change,
@@ -39,23 +40,6 @@ Values = dict[str, Any]
 """Column name → value, to be written."""
 Row = sa.RowMapping | Values
 """Column name → value, as read."""
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
-
-
-def micros(at: datetime) -> int:
-    """Return a time as whole microseconds since 1970 UTC.
-
-    Raises:
-        TypeError: The time has no time zone.
-    """
-    return (at - _EPOCH) // _MICROSECOND
-
-
-def moment(value: int) -> datetime:
-    """Return the time, in UTC, of a number of microseconds since 1970."""
-    return _EPOCH + timedelta(microseconds=value)
 
 
 def to_json(value: object) -> str:

@@ -10,10 +10,11 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
+from orchestrator.instants import micros
 from orchestrator.membership.attempt import Action, AttemptStatus
 from orchestrator.membership.model import Change, State
 from orchestrator.membership.news.status import EventType
-from orchestrator.store.rows import attempt_values, change_values, micros, to_json
+from orchestrator.store.rows import attempt_values, change_values, to_json
 from orchestrator.store.schema import attempts, changes, history, lanes, outbox
 from tests.fakes.changes import a_change, a_marker, an_attempt
 from tests.fakes.clock import START

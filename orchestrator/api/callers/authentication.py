@@ -17,7 +17,7 @@ from typing import Final
 import structlog
 from aiohttp import web
 
-from orchestrator.access.audit import Action, Outcome, entry_by, micros
+from orchestrator.access.audit import Action, Outcome, entry_by
 from orchestrator.access.callers import EVERYTHING, Caller, Door, ForbiddenError, Role, Scope, anyone
 from orchestrator.access.table import require, route_rule
 from orchestrator.access.tokens import TokenRecord, caller_of, split_token
@@ -27,6 +27,7 @@ from orchestrator.api.ports.callers import AccessTokens, AuditLog
 from orchestrator.api.problems import Handler, ProblemError
 from orchestrator.bounded_dicts import BoundedDict
 from orchestrator.engine.ports import StoreError
+from orchestrator.instants import micros
 from orchestrator.outside_text import presentable
 
 COOKIE: Final = "orchestrator_token"

@@ -1,6 +1,6 @@
 """``/v1/audit-log``: who asked for what, and what of it was refused."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 
 from aiohttp import web
 from pydantic import Field
@@ -10,6 +10,7 @@ from orchestrator.access.callers import Door
 from orchestrator.api.documents.shared import Document
 from orchestrator.api.reading import check_parameters, number, page_size
 from orchestrator.api.resources.changes import SERVICES, json_response
+from orchestrator.instants import micros, moment
 
 # Beyond it JavaScript's numbers are not exact.
 MOST_NUMBER = 2**53 - 1
@@ -40,7 +41,6 @@ class AuditPage(Document):
     entries: list[AuditDocument]
 
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SAID = (
     "caller",
     "door",
@@ -68,7 +68,7 @@ def audit_document(found: ChainedEntry) -> AuditDocument:
     said = {name: getattr(found.entry, name) for name in _SAID}
     return AuditDocument(
         number=found.number,
-        at=_EPOCH + timedelta(microseconds=found.entry.at),
+        at=moment(found.entry.at),
         previous_hash=found.previous_hash,
         entry_hash=found.entry_hash,
         **said,
@@ -80,7 +80,7 @@ def entry_of(document: AuditDocument) -> ChainedEntry:
     said = {name: getattr(document, name) for name in _SAID}
     return ChainedEntry(
         number=document.number,
-        entry=AuditEntry(at=(document.at - _EPOCH) // timedelta(microseconds=1), **said),
+        entry=AuditEntry(at=micros(document.at), **said),
         previous_hash=document.previous_hash,
         entry_hash=document.entry_hash,
     )

@@ -5,7 +5,7 @@ from http import HTTPStatus
 from aiohttp import web
 from pydantic import BaseModel
 
-from orchestrator.access.audit import Action, entry_by, micros
+from orchestrator.access.audit import Action, entry_by
 from orchestrator.api.callers.authentication import caller_of_request
 from orchestrator.api.change_texts import CHANGE_TEXTS, ChangeText
 from orchestrator.api.documents.changes import (
@@ -34,6 +34,7 @@ from orchestrator.engine.lanes.records import record_of
 from orchestrator.engine.messages.cloud_events import BATCH_TYPE, media
 from orchestrator.engine.ports import Acceptance, Record
 from orchestrator.engine.record_ports import ChangeFilter
+from orchestrator.instants import micros
 from orchestrator.membership.facts import CancelRequested, RetryRequested
 from orchestrator.membership.machine import step
 from orchestrator.membership.model import ENDED, Change, State

@@ -5,7 +5,7 @@ from http import HTTPStatus
 
 from aiohttp import web
 
-from orchestrator.access.audit import Action, entry_by, micros
+from orchestrator.access.audit import Action, entry_by
 from orchestrator.access.callers import ForbiddenError
 from orchestrator.api.callers.authentication import caller_of_request
 from orchestrator.api.documents.names import (
@@ -19,6 +19,7 @@ from orchestrator.api.problems import ProblemError
 from orchestrator.api.reading import check_parameters, group_id, json_body
 from orchestrator.api.resources.changes import SERVICES, json_response
 from orchestrator.engine.intake.requests import InvalidRequestError
+from orchestrator.instants import micros
 
 
 async def list_names(request: web.Request) -> web.Response:

@@ -9,7 +9,7 @@ from typing import Final, TypeVar
 from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
-from orchestrator.access.audit import Action, entry_by, micros
+from orchestrator.access.audit import Action, entry_by
 from orchestrator.access.callers import Door, scope_of
 from orchestrator.access.tokens import ID_BYTES, SECRET_BYTES, TokenRecord, hash_of, split_token, token_text
 from orchestrator.api.callers.authentication import AUTHENTICATION, COOKIE, UnauthenticatedError, caller_of_request
@@ -26,6 +26,7 @@ from orchestrator.api.problems import ProblemError
 from orchestrator.api.reading import body_of, check_parameters, json_body
 from orchestrator.api.resources.changes import SERVICES, json_response
 from orchestrator.engine.intake.requests import InvalidRequestError
+from orchestrator.instants import micros
 from orchestrator.outside_text import presentable
 
 Model = TypeVar("Model", bound=BaseModel)

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import timedelta
-from typing import Final
 
 from orchestrator.besu.adapter.port_failures import LOOK_AGAIN, meaning, read_again
 from orchestrator.besu.adapter.reasons import distribution_failure, marker_failure, read_failure, send_failure
@@ -34,12 +33,10 @@ from orchestrator.besu.transport.subscriptions import Gap, GapReason
 from orchestrator.besu.transport.websocket_client import NodeSocket
 from orchestrator.engine.node_ports import Block, Head, NodeError, NodeTraits, PmtOutcome, Said
 from orchestrator.membership.besu_lines import has_bytes_abi
+from orchestrator.membership.forecast.blocks import ADDITION_BYTES
 from orchestrator.membership.forecast.memberships import MembershipLog
 from orchestrator.membership.model import GroupView
 from orchestrator.membership.reasons.table import Reason
-
-ADDITION_BYTES: Final = 64
-"""Length of the input of a PMT that adds to an existing group: payload key and history key."""
 
 
 class BesuNode:

@@ -1,13 +1,9 @@
 """From receipts to what a PMT came to, in the words of the rules (docs/besu.md#outcomes). Pure."""
 
-from typing import Final
-
+from orchestrator.besu.client.outcome import NOT_EXECUTED
 from orchestrator.besu.codec.results import PrivateReceipt, PublicReceipt
 from orchestrator.engine.node_ports import PmtOutcome
 from orchestrator.membership.reasons.table import Reason
-
-NOT_EXECUTED: Final = 2
-"""Status of a private transaction that was rejected before execution."""
 
 
 def outcome_of(

@@ -20,7 +20,8 @@ from orchestrator.besu.codec.results import GroupView, PrivateReceipt
 from orchestrator.besu.codec.rpc_errors import revert_reason_of
 
 _EXECUTED: Final = 1
-_NOT_EXECUTED: Final = 2
+NOT_EXECUTED: Final = 2
+"""Status of a private transaction that was rejected before execution."""
 
 
 class MemberOutcome(StrEnum):
@@ -94,7 +95,7 @@ def read_outcome(
         return _by_state(call, before, after)
     if receipt.status == _EXECUTED:
         return Done(_members(call, receipt, after))
-    if receipt.status == _NOT_EXECUTED:
+    if receipt.status == NOT_EXECUTED:
         return Rejected(Rejection.WRONG_NONCE, f"private nonce {private_nonce} was not the next one")
     return _failure(call, private_nonce, receipt, before)
 

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from pydantic import ValidationError
 
-from orchestrator.access.audit import Action, entry_by, micros
+from orchestrator.access.audit import Action, entry_by
 from orchestrator.access.callers import Door, anyone
 from orchestrator.api.documents.access import (
     MadeTokenDocument,
@@ -25,6 +25,7 @@ from orchestrator.cli.display.output import Exit, fail
 from orchestrator.cli.verbs.run import load
 from orchestrator.config import ConfigError
 from orchestrator.engine.ports import StoreError
+from orchestrator.instants import micros
 from orchestrator.outside_text import presentable
 from orchestrator.store.commits.database import Database
 from orchestrator.store.stores.audit_store import SqlAuditLog

@@ -23,13 +23,11 @@ from orchestrator.membership.damage.divergence import (
     namesakes,
     participants_at,
 )
+from orchestrator.membership.heads import BEHIND_BLOCKS
 from orchestrator.membership.model import GroupView, Verdict
 
 MOST_CALLS = 6_000
 """JSON-RPC calls of one audit; groups that are left out come first in the next."""
-
-BEHIND_BLOCKS = 5
-"""A node further behind is not compared: it replays, or it is held; that is told elsewhere."""
 
 VIEW_CALLS = 5
 CALLS_TO_COMPARE = 2

@@ -23,8 +23,8 @@ from orchestrator.membership.forecast.histories import GroupHistory
 from orchestrator.membership.forecast.newcomers import NewcomerFacts
 from orchestrator.membership.forecast.outlook import ForecastFacts, forecast
 from orchestrator.membership.forecast.verdict import Forecast, Unseen
+from orchestrator.membership.heads import BEHIND_BLOCKS
 from orchestrator.membership.model import Change
-from orchestrator.membership.preflight import BEHIND_BLOCKS
 from orchestrator.membership.reasons.table import Reason
 
 

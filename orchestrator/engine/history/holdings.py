@@ -9,7 +9,7 @@ from orchestrator.engine.node_ports import NodeError
 from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.nodes.watcher import ChainWatcher
 from orchestrator.membership.damage.findings import Damage, DamageFinding
-from orchestrator.membership.preflight import BEHIND_BLOCKS
+from orchestrator.membership.heads import BEHIND_BLOCKS
 
 
 @dataclass(slots=True)

@@ -3,9 +3,10 @@
 from dataclasses import replace
 from datetime import datetime
 
-from orchestrator.access.audit import Action, AuditEntry, Outcome, entry_by, micros
+from orchestrator.access.audit import Action, AuditEntry, Outcome, entry_by
 from orchestrator.access.callers import Caller, ForbiddenError
 from orchestrator.engine.intake.requests import ChangeRequest, InvalidRequestError
+from orchestrator.instants import micros
 from orchestrator.membership.model import Change
 from orchestrator.outside_text import presentable
 

@@ -15,9 +15,9 @@ from orchestrator.engine.ports import Amender, Clock, LeaseLostError, Record, St
 from orchestrator.engine.record_ports import ChangeFilter, ChangeList
 from orchestrator.membership.errors import RefusedRequestError
 from orchestrator.membership.facts import RepairRequested
+from orchestrator.membership.heads import BEHIND_BLOCKS
 from orchestrator.membership.machine import step
 from orchestrator.membership.model import Change, Repair, State
-from orchestrator.membership.preflight import BEHIND_BLOCKS
 from orchestrator.membership.repair import repair_of
 
 EVERY_SECONDS = 10.0

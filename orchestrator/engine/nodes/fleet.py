@@ -7,13 +7,11 @@ from dataclasses import dataclass
 from orchestrator.engine.node_ports import Head, NodeError, NodePort
 from orchestrator.engine.nodes.seen_roots import SeenRoots
 from orchestrator.engine.nodes.watcher import ChainWatcher
+from orchestrator.membership.heads import confirmed, newest
 from orchestrator.membership.model import GroupView
 from orchestrator.membership.reasons.table import Reason
 
 REMEMBERED_GROUPS = 10_000
-
-CAN_BE_OUTVOTED = 3
-"""Of so many heads two that agree say more than one that is ahead."""
 
 LOOK_SECONDS = 1.0
 """How long nodes are waited for that are not needed to tell through which one to send."""
@@ -102,8 +100,7 @@ class Fleet:
     def newest(self) -> ChainWatcher:
         """Return a node that has the newest block which a second node confirms."""
         heads = _live_heads(self.watchers)
-        # Of two nobody can say which one overstates and which one is behind; the latter is seen more often.
-        bound = max(heads.values(), default=0) if len(heads) < CAN_BE_OUTVOTED else self.newest_head()
+        bound = newest(heads.values())
         return max(self.watchers, key=lambda w: heads[w] if heads.get(w, bound + 1) <= bound else -1)
 
     def home_of(self, privacy_group_id: str) -> ChainWatcher | None:
@@ -255,5 +252,4 @@ def _live_heads(watchers: Iterable[ChainWatcher]) -> dict[ChainWatcher, int]:
 
 def confirmed_head(watchers: Iterable[ChainWatcher]) -> int:
     """Return the number of the newest block that at least two of some nodes have; that of the only one otherwise."""
-    heads = sorted(_live_heads(watchers).values(), reverse=True)
-    return heads[min(1, len(heads) - 1)] if heads else 0
+    return confirmed(_live_heads(watchers).values())

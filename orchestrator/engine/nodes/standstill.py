@@ -25,8 +25,8 @@ from orchestrator.membership.damage.standstill import (
     moving_event,
     standing_event,
 )
+from orchestrator.membership.heads import BEHIND_BLOCKS
 from orchestrator.membership.news.status import EventType, StatusEvent
-from orchestrator.membership.preflight import BEHIND_BLOCKS
 
 LEASE_NAME: Final = "standstill"
 LEASE: Final = timedelta(minutes=1)

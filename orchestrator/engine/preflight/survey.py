@@ -13,8 +13,8 @@ from orchestrator.membership.curing import Split
 from orchestrator.membership.damage.divergence import namesakes
 from orchestrator.membership.facts import MemberSurvey, Surveyed
 from orchestrator.membership.forecast.verdict import Forecast
+from orchestrator.membership.heads import BEHIND_BLOCKS
 from orchestrator.membership.model import Change, Kind
-from orchestrator.membership.preflight import BEHIND_BLOCKS
 from orchestrator.membership.proof.comparison import same_state
 from orchestrator.membership.reasons.table import Reason
 from orchestrator.membership.repair import ADDING, looked_at, withdraws

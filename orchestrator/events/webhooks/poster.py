@@ -91,7 +91,7 @@ class Webhooks:
             while True:
                 with contained("webhook", webhook=endpoint.name) as posting:
                     try:
-                        await lane.turn()
+                        await lane.work_once()
                     except StoreError as error:
                         _log.warning("webhook waits for the store", webhook=endpoint.name, reason=str(error))
                         await self._clock.sleep(STORE_RETRY_SECONDS)
@@ -119,7 +119,7 @@ class _EndpointLane:
         self._persistence = persistence
         self._name = checkpoint_name(endpoint.name)
 
-    async def turn(self) -> None:
+    async def work_once(self) -> None:
         """Post what there is, or wait for it."""
         now = self._clock.now()
         if not await self._outbox.acquire_lease(self._name, holder=self._holder, lease=LEASE, now=now):

@@ -15,7 +15,7 @@ from orchestrator.membership.attestation.verdicts import CLOCK_SKEW
 from orchestrator.membership.besu_lines import LOSES_ADDED_GROUPS
 from orchestrator.membership.forecast.histories import GroupBlock, GroupHistory
 from orchestrator.membership.forecast.newcomers import Departure, NewcomerFacts
-from orchestrator.membership.preflight import BEHIND_BLOCKS
+from orchestrator.membership.heads import BEHIND_BLOCKS
 from orchestrator.membership.reasons.table import Reason
 
 VALID_FOR: Final = timedelta(minutes=1)

@@ -7,9 +7,10 @@ import sqlalchemy as sa
 
 from orchestrator.access.audit import FIRST_HASH, Action, AuditEntry, ChainedEntry, Outcome, chained
 from orchestrator.access.callers import Door
+from orchestrator.instants import moment
 from orchestrator.outside_text import one_line
 from orchestrator.store.access_schema import audit_cuts, audit_log
-from orchestrator.store.rows import Row, Values, moment, storable, to_json
+from orchestrator.store.rows import Row, Values, storable, to_json
 
 _FIELDS = tuple(field.name for field in fields(AuditEntry))
 _NEWEST = sa.select(audit_log.c.number, audit_log.c.entry_hash).order_by(audit_log.c.number.desc()).limit(1)

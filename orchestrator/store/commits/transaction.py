@@ -15,10 +15,11 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from orchestrator.access.audit import AuditEntry
+from orchestrator.instants import micros
 from orchestrator.membership.news.status import StatusEvent
 from orchestrator.outside_text import valid
 from orchestrator.store.commits import audit_rows
-from orchestrator.store.rows import Values, micros, storable, to_json
+from orchestrator.store.rows import Values, storable, to_json
 from orchestrator.store.schema import deletions, lanes, outbox
 
 T = TypeVar("T")

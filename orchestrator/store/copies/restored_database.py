@@ -6,11 +6,11 @@ import psycopg
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
+from orchestrator.instants import micros
 from orchestrator.store.commits.schema_version import migrate
 from orchestrator.store.commits.transaction import Transaction
 from orchestrator.store.copies.restoration import mark_restored
 from orchestrator.store.database.connections import engine_for, normalised, translated
-from orchestrator.store.rows import micros
 
 
 def prepare(url: str, now: datetime, *, alone: bool) -> int:

@@ -5,8 +5,8 @@ from datetime import datetime
 from functools import partial
 
 from orchestrator.engine.archives.changes import EndedBatch
+from orchestrator.instants import micros
 from orchestrator.store.commits.database import Database
-from orchestrator.store.rows import micros
 from orchestrator.store.units import archive
 
 

@@ -7,10 +7,10 @@ from typing import Final
 
 from orchestrator.access.audit import AuditEntry, ChainedEntry
 from orchestrator.access.audit_chain import archived_entry
+from orchestrator.instants import micros
 from orchestrator.store.commits import audit_rows
 from orchestrator.store.commits.database import Database
 from orchestrator.store.commits.transaction import Transaction
-from orchestrator.store.rows import micros
 
 _KEY: Final = ""
 """What these units lock belongs to no group."""

@@ -11,12 +11,12 @@ from orchestrator.engine.isolation import contained
 from orchestrator.engine.ports import Acceptance, Amendment, Clock, Lane, Record
 from orchestrator.engine.record_ports import EVERY_CHANGE, MOST_GROUPS, ChangeFilter, HistoryEntry
 from orchestrator.engine.whole_changes import ChangeVersion, WholeChange
+from orchestrator.instants import micros, moment
 from orchestrator.membership.attempt import Attempt
 from orchestrator.membership.model import Change
 from orchestrator.membership.news.status import StatusEvent
 from orchestrator.store.commits.database import Database
 from orchestrator.store.errors import UnreadableChangeError
-from orchestrator.store.rows import micros, moment
 from orchestrator.store.stores.whole_changes import VersionReader, whole_change
 from orchestrator.store.units import (
     abandoned,

@@ -10,9 +10,9 @@ import sqlalchemy as sa
 import structlog
 
 from orchestrator.engine.isolation import contained_failures
+from orchestrator.instants import micros
 from orchestrator.store.commits.database import Database
 from orchestrator.store.commits.transaction import newest_position
-from orchestrator.store.rows import micros
 from orchestrator.store.units import outbox, readers
 from orchestrator.store.units.outbox import Identity, Page, StoredEvent, Swept, UnreadableEvent
 from orchestrator.store.units.readers import Checkpoint

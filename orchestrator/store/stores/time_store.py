@@ -7,10 +7,11 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from orchestrator.engine.preflight.durations import AdditionTime
+from orchestrator.instants import micros, moment
 from orchestrator.membership.forecast.durations import Quantity
 from orchestrator.store.commits.database import Database
 from orchestrator.store.commits.transaction import Transaction
-from orchestrator.store.rows import micros, moment, storable
+from orchestrator.store.rows import storable
 from orchestrator.store.schema import addition_times
 from orchestrator.store.units.histories import upsert_over
 

@@ -11,11 +11,12 @@ import sqlalchemy as sa
 from orchestrator.access.audit import AuditEntry
 from orchestrator.access.callers import Role, scope_of
 from orchestrator.access.tokens import TokenRecord
+from orchestrator.instants import micros, moment
 from orchestrator.membership.model import Kind
 from orchestrator.store.access_schema import access_tokens
 from orchestrator.store.commits.database import Database
 from orchestrator.store.commits.transaction import Transaction
-from orchestrator.store.rows import Row, Values, micros, moment, storable, to_json
+from orchestrator.store.rows import Row, Values, storable, to_json
 
 MOST_LISTED: Final = 1_000
 

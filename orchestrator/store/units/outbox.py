@@ -10,10 +10,11 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
+from orchestrator.instants import moment
 from orchestrator.membership.news.status import EventType, StatusEvent
 from orchestrator.outside_text import presentable
 from orchestrator.store.commits.transaction import Transaction, Upsert, per_dialect
-from orchestrator.store.rows import Row, moment, storable
+from orchestrator.store.rows import Row, storable
 from orchestrator.store.schema import DELETED, RARE, RARE_TYPES, THINNED, deletions, identity, outbox
 
 FORMER_SOURCE: Final = "/besu-membership-orchestrator"

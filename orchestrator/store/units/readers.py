@@ -5,8 +5,9 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
+from orchestrator.instants import moment
 from orchestrator.store.commits.transaction import Transaction, Upsert, per_dialect
-from orchestrator.store.rows import moment, storable
+from orchestrator.store.rows import storable
 from orchestrator.store.schema import checkpoints, leases
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from orchestrator.access.audit import Action, ChainedEntry, entry_by, micros
+from orchestrator.access.audit import Action, ChainedEntry, entry_by
 from orchestrator.access.audit_chain import ChainCheck
 from orchestrator.access.callers import Door, anyone
 from orchestrator.api.resources.audit_log import AuditDocument, entry_of
@@ -16,6 +16,7 @@ from orchestrator.cli.audit_archives import archived_entries
 from orchestrator.engine.archives.archiver import Archiver
 from orchestrator.engine.archives.audit_log import BATCH, OldAuditEntries
 from orchestrator.engine.ports import StoreError
+from orchestrator.instants import micros
 from orchestrator.store import Database, SqlOutbox
 from orchestrator.store.copies.archive_files import ArchiveFiles
 from orchestrator.store.stores.audit_store import SqlAuditLog

@@ -9,8 +9,9 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
-from orchestrator.access.audit import Action, entry_by, micros
+from orchestrator.access.audit import Action, entry_by
 from orchestrator.access.callers import Door, anyone
+from orchestrator.instants import micros
 from orchestrator.membership.news.status import announce
 from orchestrator.store import Database, SqlChangeStore, SqlOutbox
 from orchestrator.store.commits import audit_rows

@@ -3,11 +3,11 @@ from functools import partial
 
 from orchestrator.app.restoration import SHOWN_FOR, examine_restoration
 from orchestrator.doctor.findings import Level
+from orchestrator.instants import micros
 from orchestrator.membership.model import State
 from orchestrator.membership.reasons.table import Reason
 from orchestrator.store import Database, SqlChangeStore
 from orchestrator.store.copies.restoration import mark_restored
-from orchestrator.store.rows import micros
 from tests.fakes.changes import a_change, a_step, led
 from tests.fakes.clock import START, JumpingClock
 

@@ -4,8 +4,9 @@ import pytest
 
 from orchestrator.membership.facts import Surveyed
 from orchestrator.membership.forecast.verdict import Danger, Scope
+from orchestrator.membership.heads import BEHIND_BLOCKS
 from orchestrator.membership.model import Change, Kind, Plan
-from orchestrator.membership.preflight import BEHIND_BLOCKS, plan_for
+from orchestrator.membership.preflight import plan_for
 from orchestrator.membership.reasons.judgements import Judgement
 from orchestrator.membership.reasons.table import Reason, describe, rule_of
 from tests.fakes.changes import a_change

@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime
 from typing import Any, get_type_hints
 
 import pytest
@@ -92,15 +92,6 @@ def test_rows_from_before_a_field_was_added_are_read() -> None:
     del old["lock_nonce"]
     read = rows.change_of(values | {"plan": json.dumps(old)}, None)
     assert read.plan == dataclasses.replace(plan, lock_nonce=None)
-
-
-def test_times_are_exact_and_in_utc() -> None:
-    """A time of any zone is stored to the microsecond; one without a zone is refused."""
-    at = datetime(2026, 3, 29, 3, 0, 0, 1, tzinfo=timezone(timedelta(hours=2)))
-    assert rows.moment(rows.micros(at)) == at
-    assert rows.moment(rows.micros(at)).tzinfo is UTC
-    with pytest.raises(TypeError):
-        rows.micros(datetime(2026, 1, 1))  # noqa: DTZ001 - that is what is refused
 
 
 def test_only_what_belongs_into_a_row_becomes_json() -> None:

@@ -10,8 +10,8 @@ from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.nodes.watcher import ChainWatcher
 from orchestrator.engine.ports import Amendment, LeaseLostError
 from orchestrator.engine.record_ports import EVERY_CHANGE, ChangeFilter
+from orchestrator.membership.heads import BEHIND_BLOCKS
 from orchestrator.membership.model import Change, MemberProgress, State, Verdict
-from orchestrator.membership.preflight import BEHIND_BLOCKS
 from orchestrator.membership.reasons.table import Reason
 from tests.fakes.changes import a_change
 from tests.fakes.clock import START, JumpingClock
