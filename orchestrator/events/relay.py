@@ -6,7 +6,7 @@ same id.
 Of several replicas the one that holds the lease publishes. When the queue is away events wait in the outbox, and
 nothing else is held up. Each group waits for itself: one whose next event is not taken rests, and is not even looked
 for meanwhile, or its waiting events would hide those of other groups. So would a group with thousands of events, such
-as the rejections of thousands of messages: behind one that fills a page the others are looked for, too, and a turn
+as the rejections of thousands of messages: behind one that fills a page the others are looked for, too, and a round
 ends after a moment. Rejections that stand directly behind each other say nothing of each other, and go together, so
 that what comes behind them in their own group is near, too. What the queue will never take is set aside.
 """

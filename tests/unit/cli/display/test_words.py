@@ -13,5 +13,5 @@ def test_sentences_call_each_member_as_lists_do() -> None:
     """A node's name stands for its member; of several on one node each is told by its key, too."""
     words = Words(nodes={"alone": (THIRD,), "tenants": (FIRST, SECOND)}, full=False)
     for key in (FIRST, SECOND, THIRD):
-        assert words.told(f"{key} differs") == f"{words.member(key)} differs"
+        assert words.named(f"{key} differs") == f"{words.member(key)} differs"
     assert words.member(FIRST) != words.member(SECOND)
