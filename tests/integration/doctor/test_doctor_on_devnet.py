@@ -23,6 +23,7 @@ from orchestrator.devnet import Devnet, DevnetConfig, running_devnet
 from orchestrator.doctor.findings import Finding, Level, is_healthy
 from tests.integration.doctor.applications import OWNER, OWNER_KEY, apply
 from tests.patience import patient
+from tests.servers.local_application import served
 
 
 @dataclass
@@ -275,12 +276,8 @@ async def enclave() -> AsyncIterator[FakeEnclave]:
     app = web.Application()
     app.router.add_get("/upcheck", made.upcheck)
     app.router.add_post("/findPrivacyGroup", made.find)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    made.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    yield made
-    await runner.cleanup()
+    async with served(app) as made.url:
+        yield made
 
 
 async def test_enclaves_are_asked_where_their_address_is_known(examined: Starting, enclave: FakeEnclave) -> None:

@@ -16,6 +16,7 @@ from aiohttp import web
 
 from orchestrator.events.webhooks.signatures import SIGNATURE_HEADER
 from tests.patience import patient
+from tests.servers.local_application import served
 
 if TYPE_CHECKING:
     from tests.integration.events.conftest import Daemon
@@ -127,12 +128,9 @@ async def hook_server() -> AsyncIterator[Hook]:
     hook = Hook()
     app = web.Application()
     app.router.add_post("/", hook.take)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    hook.url = f"http://127.0.0.1:{runner.addresses[0][1]}/"
-    yield hook
-    await runner.cleanup()
+    async with served(app) as url:
+        hook.url = f"{url}/"
+        yield hook
 
 
 @pytest.mark.timeout(180)

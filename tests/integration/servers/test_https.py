@@ -25,6 +25,7 @@ from orchestrator.membership.news.status import EventType
 from orchestrator.store import Database, SqlChangeStore, migrate
 from tests.integration.servers.running import configured, daemon_on, status
 from tests.patience import patient
+from tests.servers.local_application import served
 from tests.servers.tls_front import Certificates
 
 
@@ -62,12 +63,9 @@ async def issuing(certificates: Certificates) -> AsyncIterator[Issuer]:
     issuer = Issuer()
     app = web.Application()
     app.router.add_get("/keys", issuer.handle)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=certificates.server_context(asks=False)).start()
-    issuer.url = f"https://127.0.0.1:{runner.addresses[0][1]}/keys"
-    yield issuer
-    await runner.cleanup()
+    async with served(app, ssl_context=certificates.server_context(asks=False)) as url:
+        issuer.url = f"{url}/keys"
+        yield issuer
 
 
 async def test_the_interface_over_tls_and_keys_that_rotate(

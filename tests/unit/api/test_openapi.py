@@ -17,6 +17,7 @@ from orchestrator.api.operations import OPERATIONS
 from orchestrator.api.ports.changes import GroupStanding
 from tests.fakes.forecasts import a_closed_way, a_removal, an_unsafe_forecast
 from tests.fakes.http_api import GROUP, FakeParts, Letter, make_change, make_parked_change, serving
+from tests.fakes.json_references import references
 
 schema = schemathesis.openapi.from_dict(openapi_document())
 finite = [op.handler.__name__ for op in OPERATIONS if all(a.media_type != EVENT_STREAM for a in op.answers.values())]
@@ -110,17 +111,6 @@ def test_ids_in_answers_lead_on() -> None:
                 linked.add(link["operationId"])
     by_id = {name for name, operation in operations.items() if any(p["in"] == "path" for p in operation["parameters"])}
     assert by_id - linked == {"put_name"}
-
-
-def references(value: Any) -> Iterator[str]:
-    if isinstance(value, dict):
-        if isinstance(value.get("$ref"), str):
-            yield value["$ref"]
-        for inner in value.values():
-            yield from references(inner)
-    elif isinstance(value, list):
-        for inner in value:
-            yield from references(inner)
 
 
 def test_every_operation_is_documented() -> None:

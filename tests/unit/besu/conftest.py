@@ -9,6 +9,7 @@ from websockets.http11 import Request, Response
 
 from orchestrator.besu.transport.http_client import open_session
 from tests.fakes.scripted_rpc import ScriptedNode, ScriptedSocket
+from tests.servers.local_application import served
 
 
 @pytest.fixture
@@ -17,13 +18,9 @@ async def scripted() -> AsyncIterator[ScriptedNode]:
     node = ScriptedNode()
     app = web.Application(client_max_size=64 << 20)
     app.router.add_post("/", node.handle)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    node.url = f"http://127.0.0.1:{runner.addresses[0][1]}/"
-    yield node
-    await runner.cleanup()
+    async with served(app) as url:
+        node.url = f"{url}/"
+        yield node
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from orchestrator.besu.transport.websocket_client import NodeSocket
 from orchestrator.devnet.enclaves.wire import payload_of
 from orchestrator.doctor.findings import KeysSeen
 from orchestrator.doctor.proofs import NOBODY, NotForClientsError, is_node, keys_of_enclave, unsigned
+from tests.servers.local_application import served as served_at
 
 OWN = "A1aVtMxLCUHmBVHXoZzzBgPbW/wj5axDpW9X8l91SGo="
 OTHER = "Ko2bVqD+nNlNYL5EE7y3IdOnviftjiizpjRt+HTuFBs="
@@ -48,12 +49,8 @@ async def served() -> AsyncIterator[tuple[Enclave, str, aiohttp.ClientSession]]:
     app = web.Application()
     app.router.add_post("/send", enclave.send)
     app.router.add_post("/rpc", enclave.rpc)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    async with aiohttp.ClientSession() as session:
-        yield enclave, f"http://127.0.0.1:{runner.addresses[0][1]}", session
-    await runner.cleanup()
+    async with served_at(app) as url, aiohttp.ClientSession() as session:
+        yield enclave, url, session
 
 
 @pytest.mark.parametrize("words", [ORION, TESSERA], ids=["orion", "tessera"])

@@ -14,6 +14,7 @@ from aiohttp import web
 from orchestrator.besu.credential_errors import CredentialError
 from orchestrator.besu.transport.token_sources import TokenAddress, TokenCommand, left_of
 from tests.patience import patient, within
+from tests.servers.local_application import served
 
 NOW = 1_700_000_000.0
 SECRET = "hush: &é"
@@ -110,12 +111,9 @@ async def endpoint() -> AsyncIterator[Endpoint]:
     found = Endpoint()
     app = web.Application()
     app.router.add_post("/token", found.handle)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    found.url = f"http://127.0.0.1:{runner.addresses[0][1]}/token"
-    yield found
-    await runner.cleanup()
+    async with served(app) as url:
+        found.url = f"{url}/token"
+        yield found
 
 
 def address(endpoint: Endpoint, folder: Path, **more: Any) -> TokenAddress:

@@ -1,7 +1,6 @@
 """The AsyncAPI document."""
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import jsonschema
@@ -9,19 +8,9 @@ import jsonschema
 from orchestrator.engine.intake.requests import REQUEST_TYPE
 from orchestrator.events.documents.asyncapi import asyncapi_document
 from orchestrator.membership.news.status import EventType
+from tests.fakes.json_references import references
 
 DOCUMENT = asyncapi_document(version="1.2.3", requests="in", dead="in.dead", events="out", verdicts="words")
-
-
-def references(part: Any) -> Iterator[str]:
-    if isinstance(part, dict):
-        if isinstance(part.get("$ref"), str):
-            yield part["$ref"]
-        for value in part.values():
-            yield from references(value)
-    elif isinstance(part, list):
-        for value in part:
-            yield from references(value)
 
 
 def at(reference: str) -> Any:

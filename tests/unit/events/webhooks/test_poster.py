@@ -22,6 +22,7 @@ from orchestrator.events.webhooks.signatures import SIGNATURE_HEADER, signature,
 from orchestrator.membership.news.status import EventType
 from tests.fakes.clock import START, FastClock
 from tests.patience import patient
+from tests.servers.local_application import served
 
 if TYPE_CHECKING:
     from tests.unit.events.conftest import Source
@@ -91,15 +92,9 @@ async def serving() -> AsyncIterator[Receiver]:
     app = web.Application()
     app.router.add_post("/hook", receiver.handle)
     app.router.add_route("OPTIONS", "/hook", receiver.permit)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    receiver.url = f"http://127.0.0.1:{runner.addresses[0][1]}/hook"
-    try:
+    async with served(app) as url:
+        receiver.url = f"{url}/hook"
         yield receiver
-    finally:
-        await runner.cleanup()
 
 
 @pytest.fixture
