@@ -144,13 +144,21 @@ class Scenario:
         await self._watch(self._profile.storm_seconds, lambda: False)
         await asking
         await self._mend()
-        await self._watch(PATIENCE_SECONDS, lambda: not self._queue.unsettled and world.checks.at_rest())
-        if self._queue.unsettled or not world.checks.at_rest():
-            left = [message.request_id for message in self._queue.unsettled]
-            world.checks.broke(None, f"not at rest: messages {left}, changes {world.checks.unfinished()}")
-            return
-        await asyncio.sleep(4 * self._profile.block_seconds)
+        until = world.loop.time() + PATIENCE_SECONDS
+        while True:
+            await self._watch(until - world.loop.time(), self._at_rest)
+            if not self._at_rest():
+                left = [message.request_id for message in self._queue.unsettled]
+                world.checks.broke(None, f"not at rest: messages {left}, changes {world.checks.unfinished()}")
+                return
+            await asyncio.sleep(4 * self._profile.block_seconds)
+            # An audit may have taken a parked change up again meanwhile.
+            if self._at_rest():
+                break
         self._endings.check()
+
+    def _at_rest(self) -> bool:
+        return not self._queue.unsettled and self._world.checks.at_rest()
 
     async def _watch(self, seconds: float, done: Callable[[], bool]) -> None:
         until = self._world.loop.time() + seconds

@@ -224,7 +224,9 @@ def _doubted(member: MemberSurvey, trouble: Reason | None) -> MemberSurvey:
     """What is known of a new member whose enclave was sounded."""
     if trouble is None:
         return member
-    if trouble.slug == "enclave_recipient_away" and member.node is None:
+    # Of a stranger's key nobody knows whether it is wrong: it is waited for, but not for ever. Orion, whose word would
+    # count at other times, has just had an outage or another's, after which it knows who came back first.
+    if trouble.slug in UNKNOWN_RECIPIENT and member.node is None:
         return replace(member, unheard=True)
     return replace(member, enclave_trouble=f"its enclave takes nothing ({trouble.detail})")
 

@@ -155,8 +155,8 @@ RULES: dict[str, Rule] = {
     ),
     "enclave_recipient_away": Rule(
         judgement=Judgement.RETRY,
-        remedy="Tessera says the same of a key that nobody hosts and of an enclave that is down: start the enclaves of "
-        "all members, or check the key.",
+        remedy="Enclaves say the same of a key that nobody hosts and of an enclave that is down, Orion behind an "
+        "outage: start the enclaves of all members, or check the key.",
         member_specific=True,
         patience=30,
         pause=timedelta(seconds=30),

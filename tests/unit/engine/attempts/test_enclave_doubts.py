@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
@@ -138,6 +138,37 @@ async def test_an_enclave_that_lists_whom_it_knows_is_asked_before_a_lock(
     (change,) = await rig.until_at_rest(asked)
     assert change.state is State.FAILED
     assert met() <= {slug, "deadline_passed"}  # it may pass between two tries as well as at one
+    assert actions(rig) == ["create"]
+
+
+async def test_a_strangers_key_that_nobody_hosts_behind_an_outage_is_not_waited_for_without_end(rig: "Rig") -> None:
+    """An outage is over, the other enclaves take all, and nobody knows a stranger's key: parked with it, not locked."""
+    await rig.group_of("a", "b")
+    tried = asyncio.Event()
+
+    def refuses(what: str) -> bool:
+        tried.set()
+        return what == "lock"
+
+    refuse(rig, COMMUNICATING, refuses)
+    asked = await rig.ask("add_members", "c", "stranger")
+    async with asyncio.timeout(patient(30)):
+        while not tried.is_set():
+            rig.network.mine()
+            await rig.clock.sleep(BLOCK_SECONDS)
+    for name in ("a", "b", "c"):
+        takes = rig.nodes[name].distribute
+
+        async def distribute(raw: bytes, from_block: int | None = None, *, takes: Any = takes) -> bytes:
+            if key("stranger") in raw.decode():
+                raise NodeError(Reason(slug="enclave_key_unknown", detail="NodeMissingPeerUrl"), Said.REFUSED)
+            return cast("bytes", await takes(raw))
+
+        rig.nodes[name].distribute = distribute  # type: ignore[method-assign] # the fault that is tested
+    (change,) = await rig.until_at_rest(asked)
+    assert change.state is State.PARKED
+    assert change.reason is not None
+    assert (change.reason.slug, change.reason.members) == ("enclave_recipient_away", (key("stranger"),))
     assert actions(rig) == ["create"]
 
 
