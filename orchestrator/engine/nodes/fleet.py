@@ -1,7 +1,7 @@
 """The configured nodes: which hosts whose enclave key, how far each is, and through which to send."""
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from orchestrator.engine.node_ports import Head, NodeError, NodePort
@@ -99,9 +99,11 @@ class Fleet:
 
     def newest(self) -> ChainWatcher:
         """Return a node that has the newest block which a second node confirms."""
-        heads = _live_heads(self.watchers)
-        bound = newest(heads.values())
+        heads, bound = _live_heads(self.watchers), self._believed_head()
         return max(self.watchers, key=lambda w: heads[w] if heads.get(w, bound + 1) <= bound else -1)
+
+    def _believed_head(self) -> int:
+        return newest(_live_heads(self.watchers).values())
 
     def home_of(self, privacy_group_id: str) -> ChainWatcher | None:
         """Return the node that had a group when it was last sent through; it may have lost it since."""
@@ -111,6 +113,8 @@ class Fleet:
         self, privacy_group_id: str, candidates: Iterable[str], avoid: Iterable[str], prefer: str | None = None
     ) -> Sender:
         """Choose the node to send through: a present member that answers, is not about to be removed, and is newest.
+
+        Whether it is a member other members' nodes have to agree with: any node can show any group as its own.
 
         Args:
             privacy_group_id: The group.
@@ -122,7 +126,12 @@ class Fleet:
             NodeError: No node answers.
         """
         avoided, wanted = frozenset(avoid), frozenset(candidates)
-        order = self._in_order(privacy_group_id, prefer)
+        # Who shall not be in a new group says nothing about it: a group of that id which it has is another one.
+        order = [
+            watcher
+            for watcher in self._in_order(privacy_group_id, prefer)
+            if not wanted or not wanted.isdisjoint(watcher.node.enclave_keys)
+        ] or list(self.watchers)
         home = prefer or self._homes.get(privacy_group_id)
         found: list[Sender] = []
         outsiders: list[Sender] = []
@@ -139,17 +148,16 @@ class Fleet:
             sender, has_it = sender_of(watcher, *seen)
             return has_it and sender.enclave_key not in avoided
 
-        # Who shall not be in a new group says nothing about it.
-        concerned = {w.node.name for w in order if not wanted or not wanted.isdisjoint(w.node.enclave_keys)}
-        looks = await _look_around(privacy_group_id, order, home, suits, concerned if wanted else None)
-        for watcher, seen in looks:
+        for watcher, seen in await _look_around(privacy_group_id, order, home, suits):
             if isinstance(seen, NodeError):
-                failure = seen if watcher.node.name in concerned else failure
+                failure = seen
                 continue
             sender, has_it = sender_of(watcher, *seen)
             (found if has_it else outsiders).append(sender)
-            if suits(watcher, seen):
-                self._remember(privacy_group_id, watcher.node.name)
+        bound = self._believed_head()
+        for sender in sorted(found, key=lambda sender: _denials(sender, found, bound)):
+            if sender.enclave_key not in avoided:
+                self._remember(privacy_group_id, sender.watcher.node.name)
                 return sender
         if failure is not None:
             # A node that did not answer may be the member that has the group, or one that stays in it.
@@ -167,9 +175,10 @@ class Fleet:
     def _in_order(self, privacy_group_id: str, prefer: str | None) -> list[ChainWatcher]:
         """The node that had the group before comes first, which saves asking those that do not have it; then newest."""
         home = prefer or self._homes.get(privacy_group_id)
+        bound = self._believed_head()
 
         def place(watcher: ChainWatcher) -> tuple[bool, int]:
-            number = watcher.head.number if watcher.head is not None else -1
+            number = min(watcher.head.number, bound) if watcher.head is not None else -1
             return watcher.node.name != home, -number
 
         return sorted(self.watchers, key=place)
@@ -188,37 +197,34 @@ async def _look_around(
     order: Sequence[ChainWatcher],
     home: str | None,
     suits: Callable[[ChainWatcher, _Seen], bool],
-    concerned: Collection[str] | None,
 ) -> list[tuple[ChainWatcher, _Seen]]:
-    """Look at a group on one node after which mostly no other is needed, else on all; return what was seen, in order.
+    """Look at a group on its home, after which mostly no other is needed, else on all; return what was seen, in order.
 
     Once a node suits, the others are waited for no longer than a moment: one that hangs holds up nobody.
 
     Args:
         privacy_group_id: The group.
         order: The nodes, the best first.
-        home: Name of the node that had the group before.
+        home: Name of the node that had the group before; None when that is not known, then no node alone will do.
         suits: Whether a node will do by what it shows.
-        concerned: Names of the nodes that are enough when none suits; None for all.
     """
     asked: dict[ChainWatcher, asyncio.Task[_Seen]] = {}
-    enough = False
+    first = 1 if order[:1] and order[0].node.name == home else len(order)
     try:
-        for watchers in (order[:1], order[1:]):
+        for watchers in (order[:first], order[first:]):
             for watcher in watchers:
                 look = _look(watcher, privacy_group_id, at_home=watcher.node.name == home)
                 asked[watcher] = asyncio.create_task(look)
-            if asked:
-                await asyncio.wait(asked.values(), timeout=LOOK_SECONDS)
-            # Mostly the node that had the group the last time suits, and no other is asked.
+            # One that did not answer when it was asked last is waited for only where no other suits.
+            heard = [task for watcher, task in asked.items() if not watcher.silent] or list(asked.values())
+            if heard:
+                await asyncio.wait(heard, timeout=LOOK_SECONDS)
             if any(task.done() and suits(watcher, task.result()) for watcher, task in asked.items()):
                 break
-        while not enough and (waiting := {task for task in asked.values() if not task.done()}):
-            names = {watcher.node.name for watcher, task in asked.items() if not task.done()}
-            enough = concerned is not None and names.isdisjoint(concerned)
-            enough = enough or any(task.done() and suits(watcher, task.result()) for watcher, task in asked.items())
-            if not enough:
-                await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        while waiting := {task for task in asked.values() if not task.done()}:
+            if any(task.done() and suits(watcher, task.result()) for watcher, task in asked.items()):
+                break
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         return [(watcher, task.result()) for watcher, task in asked.items() if task.done()]
     finally:
         for task in asked.values():
@@ -237,6 +243,13 @@ async def _look(watcher: ChainWatcher, privacy_group_id: str, *, at_home: bool) 
         return head, await watcher.node.view(privacy_group_id, head.number)
     except NodeError as error:
         return error
+
+
+def _denials(sender: Sender, found: Iterable[Sender], bound: int) -> int:
+    """Return how many members' nodes that are as far show the group without a node that shows itself in it."""
+    # One that is behind may not know of an addition yet; a head that nobody confirms would be ahead of every denial.
+    number = min(sender.head.number, bound)
+    return sum(other.head.number >= number and sender.enclave_key not in other.view.participants for other in found)
 
 
 def _sending_key(node: NodePort, members: tuple[str, ...]) -> str | None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -97,3 +98,62 @@ async def test_a_member_that_is_to_leave_is_no_sender_while_others_do_not_answer
     stays.down = True
     with pytest.raises(NodeError, match="stays"):
         await fleet.sender_for(GROUP, (), ["B"])
+
+
+class ClaimingNode(FakeNode):
+    """Shows every group as one of its own, and a head that nobody has."""
+
+    claimed: tuple[str, ...]
+
+    async def head(self) -> Head:
+        return replace(await super().head(), number=999)
+
+    async def view(self, privacy_group_id: str, block_number: int) -> GroupView:
+        return GroupView(block_number=block_number, exists=True, participants=self.claimed)
+
+    async def roots(self, privacy_group_id: str, block_numbers: Sequence[int]) -> tuple[GroupView, ...]:
+        return tuple(GroupView(block_number=number, exists=True) for number in block_numbers)
+
+
+@pytest.fixture
+def claimed(network: FakeNetwork) -> Fleet:
+    """Node l, which is asked first and lies, and nodes a and b, which have the group."""
+    liar = ClaimingNode(network, "l", "L")
+    liar.claimed = ("L", "A", "B")
+    network.groups[GROUP] = Group(owner="0xo", participants=("A", "B"))
+    nodes = (liar, FakeNode(network, "a", "A"), FakeNode(network, "b", "B"))
+    return Fleet([ChainWatcher(node, JumpingClock()) for node in nodes])
+
+
+@pytest.mark.parametrize("claimed_members", [("L",), ("L", "A", "B")])
+async def test_a_group_is_not_changed_through_who_only_says_that_it_has_it(
+    network: FakeNetwork, claimed: Fleet, claimed_members: tuple[str, ...]
+) -> None:
+    """A node that shows another's group as its own, at a head above all, is not believed against its members' nodes."""
+    liar = claimed.watchers[0].node
+    assert isinstance(liar, ClaimingNode)
+    liar.claimed = claimed_members
+    await known_heads(network, claimed)
+    sender = await claimed.sender_for(GROUP, (), ())
+    assert (sender.watcher.node.name, sender.view.participants) == ("a", ("A", "B"))
+
+
+async def test_who_shall_not_be_in_a_new_group_does_not_say_that_there_is_one(
+    network: FakeNetwork, claimed: Fleet
+) -> None:
+    """A node that is to be no member of a new group can't keep it from being made by showing one of that id."""
+    await known_heads(network, claimed)
+    sender = await claimed.sender_for("new", ["A", "B"], ())
+    assert (sender.watcher.node.name, sender.view.exists) == ("a", False)
+
+
+async def test_who_is_behind_does_not_speak_against_a_newer_member(network: FakeNetwork) -> None:
+    """A member's node that does not have the block yet in which another came in is not preferred to that one."""
+    old, new = FakeNode(network, "old", "A"), FakeNode(network, "new", "B")
+    network.groups[GROUP] = Group(owner="0xo", participants=("A",))
+    network.mine(2)
+    old.held_at = network.head.number
+    network.groups[GROUP].participants = ("A", "B")
+    fleet = Fleet([ChainWatcher(node, JumpingClock()) for node in (old, new)])
+    await known_heads(network, fleet)
+    assert (await fleet.sender_for(GROUP, (), ())).watcher.node.name == "new"
