@@ -97,6 +97,8 @@ class Auditor:
         due = 0
         while True:
             newest = self._fleet.newest_head()
+            # A head that no node has any more, of one that overstated it while no other answered, would never be due.
+            due = min(due, newest + self._rules.every_blocks) if newest else due
             # By blocks and not by time: where no block is made nothing can have parted since.
             if newest == 0 or newest < due:
                 await self._clock.sleep(IDLE_SECONDS)

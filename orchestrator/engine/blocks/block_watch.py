@@ -154,7 +154,7 @@ class BlockWatch:
         last = newest.number - self._rules.confirmations
         mark = self._mark or await self._begin(watcher, newest, last)
         # Another node, or the same on another branch, may have other blocks below the mark.
-        mark = await self._on_chain(watcher, mark)
+        mark = await self._on_chain(watcher, newest, mark)
         first = max(mark.number + 1, last - MOST_MISSED + 1)
         if first > mark.number + 1:
             log.warning("blocks were not watched", first=mark.number + 1, last=first - 1)
@@ -202,8 +202,12 @@ class BlockWatch:
         block_hash = newest.parent_hash if before == newest.number - 1 else (await watcher.block(before)).block_hash
         return Mark(number=before, block_hash=block_hash)
 
-    async def _on_chain(self, watcher: ChainWatcher, mark: Mark) -> Mark:
+    async def _on_chain(self, watcher: ChainWatcher, newest: Head, mark: Mark) -> Mark:
         """Go back where the chain left what was looked at: a block that took another's place is looked at, too."""
+        # A node that alone answered may have shown blocks that nobody will ever make: behind those none would be seen.
+        if mark.number > newest.number + BLOCKS_AT_ONCE:
+            log.warning("blocks were watched that are not on the chain", through=mark.number, head=newest.number)
+            return await self._before(watcher, newest.number)
         state = (watcher.node.name, watcher.reorganisations)
         if state == self._reorganisations:
             return mark
@@ -211,7 +215,10 @@ class BlockWatch:
         self._reorganisations = state
         if found is not None:
             return mark
-        before = max(mark.number - BLOCKS_AT_ONCE, 0)
+        return await self._before(watcher, mark.number)
+
+    async def _before(self, watcher: ChainWatcher, number: int) -> Mark:
+        before = max(number - BLOCKS_AT_ONCE, 0)
         return Mark(number=before, block_hash=(await watcher.block(before)).block_hash)
 
     async def _tell(self, examination: Examination) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from orchestrator.engine.audit.auditor import TYPES, Auditor, AuditRules
 from orchestrator.engine.audit.comparison import MOST_CALLS
+from orchestrator.engine.node_ports import Head
 from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.nodes.watcher import ChainWatcher
 from orchestrator.membership.attempt import Action
@@ -164,3 +165,29 @@ async def test_every_group_has_its_turn_over_restarts(audited: Audited) -> None:
         report = await audited.auditor(holder, most_calls=9 + 3 * 3).audit_once()
         found.append([comparison.privacy_group_id for comparison in report.comparisons])
     assert found == [["g", "g0", "g1"], ["g2", "g3", "g4"], ["g5", "g", "g0"]]
+
+
+async def test_a_head_that_was_overstated_puts_no_audit_off(audited: Audited) -> None:
+    """After a head far above the chain, of a node that alone answered, audits go on as many blocks apart as before."""
+    audits: asyncio.Queue[None] = asyncio.Queue()
+    auditor = audited.auditor()
+
+    async def note() -> None:
+        await audits.put(None)
+
+    auditor.audit_once = note  # type: ignore[method-assign, assignment] # counted instead of done
+    watcher = audited.fleet.watchers[0]
+    watcher.head = Head(number=0x7FFFFFFFFFFF, block_hash="far", parent_hash="away")
+    running = asyncio.create_task(auditor.run())
+    try:
+        await asyncio.wait_for(audits.get(), 5)
+        watcher.head = None
+        await watcher.refresh()
+        for _ in range(20):
+            await asyncio.sleep(0)
+        audited.network.mine(10)
+        await watcher.refresh()
+        await asyncio.wait_for(audits.get(), 5)
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)

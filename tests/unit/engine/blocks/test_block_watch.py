@@ -301,3 +301,25 @@ async def test_it_runs_with_the_heads(watched: Watched) -> None:
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_forged_blocks_far_ahead_end_no_watch(watched: Watched) -> None:
+    """Blocks that one node showed far above the chain, while no other answered, hide nothing that is made later."""
+    await watched.seen(watched.watch())
+    liar = FakeNode(FakeNetwork(), "liar", "l")
+    liar.network.mine(1_000)
+    watched.watchers.append(ChainWatcher(liar, watched.clock))
+    for watcher in watched.watchers[:3]:
+        watcher.silent = True
+    await watched.watchers[3].refresh()
+    watch = watched.watch()
+    while await watch.look():
+        pass
+    mark, _ = await watched.record.watched()
+    assert mark is not None
+    assert mark.number > 900
+    del watched.watchers[3]
+    watched.public(*TWICE)
+    watched.network.act("g", Action.LOCK)
+    await watched.seen(watched.watch())
+    assert [event.privacy_group_id for event in await watched.told()] == ["g"]

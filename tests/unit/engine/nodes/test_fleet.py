@@ -108,10 +108,10 @@ class ClaimingNode(FakeNode):
     async def head(self) -> Head:
         return replace(await super().head(), number=999)
 
-    async def view(self, privacy_group_id: str, block_number: int) -> GroupView:
+    async def view(self, _: str, block_number: int) -> GroupView:
         return GroupView(block_number=block_number, exists=True, participants=self.claimed)
 
-    async def roots(self, privacy_group_id: str, block_numbers: Sequence[int]) -> tuple[GroupView, ...]:
+    async def roots(self, _: str, block_numbers: Sequence[int]) -> tuple[GroupView, ...]:
         return tuple(GroupView(block_number=number, exists=True) for number in block_numbers)
 
 
