@@ -14,6 +14,15 @@ from pamqp import frame
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
+from orchestrator.besu.client.enclave_probe import party_keys
+from orchestrator.besu.client.histories import read_memberships
+from orchestrator.besu.client.node import Node
+from orchestrator.besu.client.signer_ports import SignerError
+from orchestrator.besu.codec.identifiers import bytes_to_hex
+from orchestrator.besu.codec.management_contract import Abi, participant_added_log
+from orchestrator.besu.key_services.certificates import CertificateFiles
+from orchestrator.besu.key_services.web3signer import web3signer
+from orchestrator.besu.transport.http_client import HttpNode, open_session
 from orchestrator.besu.transport.websocket_client import MAX_BYTES_PER_SECOND, MAX_MESSAGE_BYTES, NodeSocket
 from orchestrator.broker.header_names import lowered
 from orchestrator.broker.nats.client import SturdyClient
@@ -141,3 +150,59 @@ def flooding() -> Iterator[tuple[str, list[int]]]:
 
     with in_a_thread(start) as url:
         yield url, sent
+
+
+def _many(item: str) -> str:
+    return "[" + ",".join([item] * (1_040_000 // (len(item) + 1))) + "]"
+
+
+@pytest.mark.parametrize("item", ["[]", '""', '"0x"', '"0x02' + "ab" * 32 + '"'])
+async def test_lists_of_keys(item: str) -> None:
+    """The most that a Web3Signer or an enclave may list as keys is read, or refused, in little time."""
+    keys = _many(item)
+    with answering({"publicKeys": keys, "keys": f'{{"keys":{keys}}}'}) as url, measured() as longest:
+        certificates = CertificateFiles(ca_file=None)
+        async with web3signer(url, "0x" + "12" * 20, certificates=certificates, at_once=1) as signer:
+            with pytest.raises(SignerError):
+                await signer.sign(b"")
+        async with ClientSession() as session:
+            assert await party_keys(session, url, None) is None
+        await asyncio.sleep(0)
+    assert longest.seconds < MOST_SECONDS_ON_THE_LOOP, longest
+
+
+async def test_thousands_of_logs() -> None:
+    """The most logs of members that fit into an answer are read while others have their turns."""
+    written = participant_added_log(Abi.BYTES, "A1aVtMxLCUHmBVHXoZzzBgPbW/wj5axDpW9X8l91SGo=", success=True)
+    log = {"address": written.address, "topics": list(written.topics), "data": bytes_to_hex(written.data)}
+    log |= dict.fromkeys(("blockHash", "transactionHash"), "0x" + "12" * 32) | {"blockNumber": "0x7"}
+    logs = [log | {"logIndex": "0x0"}] * 9_500
+    head = {"number": "0x7", "timestamp": "0x1"} | dict.fromkeys(("hash", "parentHash"), "0x" + "34" * 32)
+    answers = [{"id": 1, "result": head}, {"id": 2, "result": logs}]
+    with answering({"": json.dumps(answers)}) as url:
+        async with open_session() as session:
+            node = Node(HttpNode(session, url))
+            with measured() as longest:
+                assert len(await read_memberships(node, ["group"], 7, 7)) == len(logs)
+                await asyncio.sleep(0)
+    assert longest.seconds < MOST_SECONDS_ON_THE_LOOP, longest
+
+
+@contextmanager
+def answering(documents: dict[str, str]) -> Iterator[str]:
+    """An HTTP server, in a thread of its own, that answers by the last part of the path; gives the address."""
+
+    async def respond(request: web.Request) -> web.Response:
+        return web.Response(text=documents[request.path.rpartition("/")[2]])
+
+    async def start(stack: AsyncExitStack) -> str:
+        app = web.Application()
+        app.router.add_route("*", "/{path:.*}", respond)
+        runner = web.AppRunner(app, access_log=None)
+        await runner.setup()
+        stack.push_async_callback(runner.cleanup)
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        return f"http://127.0.0.1:{runner.addresses[0][1]}"
+
+    with in_a_thread(start) as url:
+        yield url

@@ -6,7 +6,6 @@ tells; Orion and Tessera answer ``GET /upcheck`` on their port for clients.
 """
 
 import asyncio
-import json
 import ssl
 import time
 from collections.abc import Callable
@@ -14,10 +13,15 @@ from typing import Final
 
 import aiohttp
 
+from orchestrator.besu.codec.json_rpc import bounded_json
+from orchestrator.besu.errors import ProtocolError
+
 SECONDS: Final = 3.0
 """How long an enclave may take; Besu itself waits 5 s (docs/besu.md#errors-at-submission)."""
 
 MAX_KEYS_BYTES: Final = 1024 * 1024
+MOST_LISTED: Final = 40_000
+"""Values of the list: so many keys of 32 bytes, each in an object, as have room in it."""
 _OK: Final = 200
 
 AGE_SECONDS: Final = 1.0
@@ -68,9 +72,9 @@ async def party_keys(session: aiohttp.ClientSession, url: str, tls: ssl.SSLConte
     if response.status != _OK:
         return None
     try:
-        listed = json.loads(body)["keys"]
+        listed = bounded_json(body, MOST_LISTED)["keys"]
         return frozenset(item["key"] for item in listed if isinstance(item["key"], str)) or None
-    except (ValueError, TypeError, KeyError, RecursionError):
+    except (ProtocolError, TypeError, KeyError):
         return None
 
 

@@ -1,9 +1,11 @@
 """What the forecast of an addition reads of a node: blocks, their roots, balances, who came into groups and left."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Final
 
 from orchestrator.besu.client.group_reading import read_presence, version_call
+from orchestrator.besu.client.long_lists import read_long_list
 from orchestrator.besu.client.node import MANAGEMENT_ADDRESSES, Node
 from orchestrator.besu.codec import answers
 from orchestrator.besu.codec.json_rpc import Call, result_of
@@ -14,7 +16,6 @@ from orchestrator.besu.codec.management_contract import (
     decode_log,
 )
 from orchestrator.besu.codec.results import Block as SeenBlock
-from orchestrator.besu.codec.results import Log
 from orchestrator.besu.codec.results import PublicTransaction as SeenTransaction
 from orchestrator.besu.errors import ProtocolError
 from orchestrator.engine.node_ports import Block
@@ -153,8 +154,8 @@ async def read_memberships(
             )
             answers.known(answers.read_head, result_of(newest), f"block {last}")
             for group, answer in zip(groups, answered, strict=True):
-                logs = answers.read_list(answers.read_log, result_of(answer))
-                found[group] += [membership for log in logs if (membership := _membership(group, log)) is not None]
+                read = await read_long_list(partial(_membership, group), result_of(answer))
+                found[group] += [membership for membership in read if membership is not None]
     return tuple(log for of_group in found.values() for log in of_group)
 
 
@@ -183,7 +184,8 @@ def _is_marker(item: SeenTransaction) -> bool:
     return (item.to or "").lower() == PRIVACY_PRECOMPILE
 
 
-def _membership(privacy_group_id: str, log: Log) -> MembershipLog | None:
+def _membership(privacy_group_id: str, given: object) -> MembershipLog | None:
+    log = answers.read_log(given)
     if log.removed:
         return None
     try:

@@ -15,6 +15,7 @@ from orchestrator.besu.client.group_reading import (
     state_calls,
     version_call,
 )
+from orchestrator.besu.client.long_lists import read_long_list
 from orchestrator.besu.codec import answers
 from orchestrator.besu.codec.identifiers import bytes_to_hex, enclave_key_to_bytes
 from orchestrator.besu.codec.json_rpc import Call, result_of
@@ -227,7 +228,7 @@ class Node(ChainNode):
             MethodNotFoundError: the node has none of the methods: privacy is off, or the version is 25.6 or later.
         """
         found, self._find_method = await self._first_known(FIND_METHODS, self._find_method, list(members))
-        return answers.read_list(answers.read_found_group, found)
+        return await read_long_list(answers.read_found_group, found)
 
     async def simulate(
         self, privacy_group_id: str, account: str, data: bytes, block_number: int | None = None
@@ -268,8 +269,7 @@ class Node(ChainNode):
 
         Args:
             privacy_group_id: the group.
-            first_block: the first block, not more than the node's head.
-            last_block: the last block.
+            first_block, last_block: the first and the last block, neither above the node's head.
             addresses: the contracts; none for all of the group.
             topics: by position a topic, a list of those that fit, or None for any.
         """
@@ -278,7 +278,7 @@ class Node(ChainNode):
             wanted["address"] = list(addresses)
         if topics:
             wanted["topics"] = list(topics)
-        return answers.read_list(answers.read_log, await self.http.call("priv_getLogs", privacy_group_id, wanted))
+        return await read_long_list(answers.read_log, await self.http.call("priv_getLogs", privacy_group_id, wanted))
 
     async def send_raw(self, raw: bytes, *, timeout: float = SEND_TIMEOUT_SECONDS) -> str:
         """Submit a signed private transaction and return the hash of the PMT that the node made for it.

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Final
 
 from orchestrator.besu.codec.management_contract import (
+    MAX_MEMBERS,
     NOT_OWNER_MESSAGE,
     ContractLog,
     ManagementCall,
@@ -103,7 +104,9 @@ def read_outcome(
 def _members(
     call: ManagementCall, receipt: PrivateReceipt, after: GroupView | None
 ) -> tuple[tuple[str, MemberOutcome], ...]:
-    logged = [decode_log(ContractLog(log.address, log.topics, log.data)) for log in receipt.logs]
+    # One for each member; a node may list thousands more.
+    logs = receipt.logs[: 2 * MAX_MEMBERS]
+    logged = [decode_log(ContractLog(log.address, log.topics, log.data)) for log in logs]
     if call.method is Method.REMOVE_PARTICIPANT:
         gone = {log.member for log in logged if isinstance(log, ParticipantRemoved)}
         return tuple(

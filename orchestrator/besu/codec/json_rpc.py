@@ -84,7 +84,7 @@ def decode_answer(body: bytes | str, request_id: int) -> Answer:
     Raises:
         ProtocolError: it is no JSON-RPC answer, is longer than ``MAX_ANSWER_BYTES``, or answers another request.
     """
-    answer = _answer(_load(body))
+    answer = _answer(bounded_json(body))
     if answer.request_id != request_id and not (answer.request_id is None and answer.error):
         raise ProtocolError(f"the answer is to request {answer.request_id}, not to {request_id}")
     return answer
@@ -99,7 +99,7 @@ def decode_batch(body: bytes | str, first_id: int, count: int) -> list[Answer]:
         BatchRefusedError: it is one answer, an error about there being a batch, or not as many answers.
         ProtocolError: it is no batch of answers, is too long, or a request has no answer or two.
     """
-    loaded = _load(body)
+    loaded = bounded_json(body)
     if isinstance(loaded, dict):
         refusal = _answer(loaded)
         if refusal.error is None or isinstance(refusal.error, BatchTooLargeError | InvalidRequestError):
@@ -122,7 +122,7 @@ def decode_message(text: bytes | str) -> Answer | Notification | None:
     Raises:
         ProtocolError: it is no JSON-RPC, or longer than ``MAX_ANSWER_BYTES``.
     """
-    loaded = _load(text, MAX_NOTIFIED_PARTS)
+    loaded = bounded_json(text, MAX_NOTIFIED_PARTS)
     if isinstance(loaded, dict) and "method" in loaded:
         return _notification(loaded)
     return _answer(loaded)
@@ -143,7 +143,16 @@ def _dump(value: object) -> bytes:
     return json.dumps(value, separators=(",", ":")).encode()
 
 
-def _load(body: bytes | str, most_parts: int = MAX_PARTS) -> Any:
+def bounded_json(body: bytes | str, most_parts: int = MAX_PARTS) -> Any:
+    """Read JSON that others wrote, in time that its bounds bound.
+
+    Args:
+        body: the text.
+        most_parts: how many values it may have.
+
+    Raises:
+        ProtocolError: it is no JSON, has more values, or is longer than ``MAX_ANSWER_BYTES``.
+    """
     if len(body) > MAX_ANSWER_BYTES:
         raise AnswerTooLargeError(f"an answer of {len(body)} bytes; at most {MAX_ANSWER_BYTES} are read")
     # Each value stands behind one of these, so that counting them is counting values, a thousand times as fast.

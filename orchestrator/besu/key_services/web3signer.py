@@ -5,7 +5,6 @@ that it has no such key. ``GET /api/v1/eth1/publicKeys`` lists its keys. Source:
 description of its eth1 mode.
 """
 
-import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final
@@ -15,7 +14,9 @@ import aiohttp
 from orchestrator.besu.client.signer_ports import KeyService, SignerAwayError, SignerRefusedError, WrongSignatureError
 from orchestrator.besu.codec.account_signatures import InvalidSignatureError, address_of_public_key
 from orchestrator.besu.codec.identifiers import InvalidIdentifierError, hex_to_bytes
+from orchestrator.besu.codec.json_rpc import bounded_json
 from orchestrator.besu.credential_errors import CredentialError
+from orchestrator.besu.errors import ProtocolError
 from orchestrator.besu.key_services.certificates import CertificateFiles
 from orchestrator.besu.transport.http_client import open_session
 from orchestrator.besu.transport.token_files import TokenFile
@@ -26,6 +27,8 @@ _NOT_FOUND: Final = 404
 _FIRST_ERROR_OF_SERVER: Final = 500
 _COME_AGAIN: Final = frozenset({408, 425, 429})
 _LONGEST_LIST_BYTES: Final = 1 << 20
+_MOST_LISTED: Final = 8_000
+"""So many public keys of 64 bytes have room in it; each is hashed to find the account's."""
 _LONGEST_ANSWER_BYTES: Final = 4 << 10
 _LONGEST_KEY_BYTES: Final = 65
 _MOST_CHARACTERS: Final = 120
@@ -86,8 +89,8 @@ class Web3Signer:
         status, text = await self._ask("GET", "/api/v1/eth1/publicKeys", _LONGEST_LIST_BYTES)
         self._require_ok(status, text)
         try:
-            listed = json.loads(text)
-        except (ValueError, RecursionError):
+            listed = bounded_json(text, _MOST_LISTED)
+        except ProtocolError:
             listed = None
         if not isinstance(listed, list):
             raise WrongSignatureError(f"{self._url} lists no public keys where it should; is it a Web3Signer?")

@@ -49,6 +49,7 @@ _WRITE_WORDS: Final = ("send", "distribute", "create", "delete", "add", "remove"
 _JSON: Final = "application/json"
 _UNAUTHORIZED: Final = 401
 _FORBIDDEN: Final = 403
+_LARGE_BYTES: Final = 256 << 10
 _MOST_BYTES: Final = 1024
 _MOST_CHARACTERS: Final = 120
 _TOO_MANY: Final = 429
@@ -169,7 +170,7 @@ class HttpNode:
         request_id = next(self._ids)
         body = encode_request(request_id, call)
         answered = await self._post(body, shown, calls=1, retry=is_read(call.method), timeout=timeout)
-        return [decode_answer(answered, request_id)]
+        return await _in_turn([decode_answer(answered, request_id)], answered)
 
     async def _ask_together(self, calls: Sequence[Call]) -> Sequence[Answer]:
         return await self._ask_all(calls, None)
@@ -225,7 +226,7 @@ class HttpNode:
         body = encode_batch(first_id, calls)
         try:
             answered = await self._post(body, shown, calls=len(calls), retry=retry, timeout=timeout)
-            return decode_batch(answered, first_id, len(calls))
+            return await _in_turn(decode_batch(answered, first_id, len(calls)), answered)
         except HttpStatusError as error:
             if error.status in _BATCH_STATUSES:
                 raise BatchRefusedError(f"a batch of {len(calls)} requests: {error}") from error
@@ -327,6 +328,13 @@ class HttpNode:
                 )
             parts.append(part)
         return b"".join(parts)
+
+
+async def _in_turn(answers: list[Answer], answered: bytes) -> list[Answer]:
+    """Give others their turn between decoding a large answer and reading what is in it."""
+    if len(answered) > _LARGE_BYTES:
+        await asyncio.sleep(0)
+    return answers
 
 
 def _may_pass(error: Exception) -> bool:
