@@ -112,6 +112,31 @@ async def test_a_flood_of_notifications() -> None:
     assert flooded < most + 40 * MAX_MESSAGE_BYTES
 
 
+async def test_a_refusal_in_small_pieces() -> None:
+    """A node that refuses to upgrade with a body of one-byte chunks without end is not read to its end."""
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 400 Bad\r\nTransfer-Encoding: chunked\r\n\r\n")
+        with suppress(ConnectionError):
+            for _ in range(20):
+                writer.write(b"1\r\na\r\n" * 10_000)
+                await writer.drain()
+        writer.close()
+
+    async def start(stack: AsyncExitStack) -> str:
+        server = await asyncio.start_server(refuse, "127.0.0.1", 0)
+        stack.callback(server.close)
+        return f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+    with in_a_thread(start) as url, measured() as longest:
+        async with NodeSocket(url, random=Random(1)) as socket, asyncio.timeout(20):  # noqa: S311 - as above
+            socket.subscribe_heads()
+            while socket.last_error is None:
+                await asyncio.sleep(0.01)
+    assert longest.seconds < MOST_SECONDS_ON_THE_LOOP, longest
+
+
 async def test_nothing_is_unpacked() -> None:
     """A node that would pack its notifications is not asked to: what is sent is what is read."""
     asked: asyncio.Future[list[str]] = asyncio.get_running_loop().create_future()

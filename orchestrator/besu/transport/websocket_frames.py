@@ -19,12 +19,14 @@ MOST_FRAMES: Final = 5_000
 """Frames that a node may send within a second; a head is one, and so is a log."""
 WINDOW_SECONDS: Final = 1.0
 _REFUSAL_BYTES: Final = 1024
+MOST_REFUSAL_BYTES: Final = 64 << 10
+"""Of a refused upgrade no more is read: putting a body of many small chunks together takes time with their square."""
 _PIECE_BYTES: Final = 4096
 """So much is read before frames are counted again."""
 
 
 class BoundedConnection(ClientConnection):
-    """Ends when too many frames come.
+    """Ends when too many frames come, or too much before the first.
 
     Attributes:
         flooded: Whether it did.
@@ -33,13 +35,20 @@ class BoundedConnection(ClientConnection):
     flooded = False
     _frames = 0
     _counted_since = float("-inf")
+    _before_frames = 0
 
     def data_received(self, data: bytes) -> None:
         """Read what came, in pieces."""
         for start in range(0, len(data), _PIECE_BYTES):
             if self.flooded:
                 return
-            super().data_received(data[start : start + _PIECE_BYTES])
+            piece = data[start : start + _PIECE_BYTES]
+            if self.response is None:
+                self._before_frames += len(piece)
+                if self._before_frames > MOST_REFUSAL_BYTES:
+                    return self._end()
+            super().data_received(piece)
+        return None
 
     def process_event(self, event: Event) -> None:
         """Count a frame, then do with it what is due."""
@@ -54,8 +63,11 @@ class BoundedConnection(ClientConnection):
             self._counted_since, self._frames = now, 0
         self._frames += 1
         if self._frames > MOST_FRAMES and not self.flooded:
-            self.flooded = True
-            self.transport.abort()
+            self._end()
+
+    def _end(self) -> None:
+        self.flooded = True
+        self.transport.abort()
 
 
 class ConnectHere(connect):
