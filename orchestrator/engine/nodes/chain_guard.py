@@ -9,7 +9,8 @@ there.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final, Protocol
@@ -18,7 +19,7 @@ import structlog
 
 from orchestrator.engine.isolation import contained
 from orchestrator.engine.node_ports import NodeError
-from orchestrator.engine.nodes.fleet import Fleet
+from orchestrator.engine.nodes.fleet import CAN_BE_OUTVOTED, Fleet
 from orchestrator.engine.nodes.watcher import ChainWatcher
 from orchestrator.engine.ports import Clock, StoreError
 
@@ -87,6 +88,31 @@ def difference(node: str, known: NodeChain, now: NodeChain, hash_now: str | None
     return f"node {node} is on another chain than before: {what}"
 
 
+def stray(node: str, chain_id: int | None, of_all: Iterable[int | None]) -> str:
+    """Return how a node's chain id is none of the others', for a person; empty when it is theirs, or nobody can say.
+
+    What is signed for the node's groups is bound to the id that it tells: there it could be used.
+
+    Args:
+        node: Its name.
+        chain_id: What it tells; None for nothing.
+        of_all: What each node tells, this one among them.
+    """
+    told = Counter(one for one in of_all if one is not None)
+    usual, nodes = max(told.items(), key=lambda item: item[1], default=(0, 0))
+    if chain_id is None or nodes < CAN_BE_OUTVOTED - 1 or told[chain_id] > 1:
+        return ""
+    return f"node {node} is on another chain than {nodes} others: its chain id is {chain_id}, theirs {usual}"
+
+
+async def _chain_id(watcher: ChainWatcher) -> int | None:
+    try:
+        async with asyncio.timeout(ANSWER_SECONDS):
+            return (await watcher.node.traits()).chain_id
+    except (NodeError, TimeoutError):
+        return None
+
+
 class ChainGuard:
     """Compares each node's chain with the one that it was on.
 
@@ -110,7 +136,10 @@ class ChainGuard:
             StoreError: The store does not answer.
         """
         known = await self._record.chains()
-        found = await asyncio.gather(*(self._compare(w, known.get(w.node.name)) for w in self._fleet.watchers))
+        ids = dict(zip(self._fleet.watchers, await asyncio.gather(*map(_chain_id, self._fleet.watchers)), strict=True))
+        found = await asyncio.gather(
+            *(self._compare(w, known.get(w.node.name), stray(w.node.name, ids[w], ids.values())) for w in ids)
+        )
         for watcher, trouble in zip(self._fleet.watchers, found, strict=True):
             node = watcher.node
             # Told when it begins and when it ends, not at each look.
@@ -160,9 +189,11 @@ class ChainGuard:
             return error
         return None
 
-    async def _compare(self, watcher: ChainWatcher, known: NodeChain | None) -> str | None:
+    async def _compare(self, watcher: ChainWatcher, known: NodeChain | None, strays: str) -> str | None:
         """Return how a node's chain differs: empty when it does not, None when the node does not tell."""
         node = watcher.node
+        if strays:
+            return strays
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
                 chain_id = (await node.traits()).chain_id

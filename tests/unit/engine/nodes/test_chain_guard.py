@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from orchestrator.engine.isolation import contained_failures
+from orchestrator.engine.node_ports import NodeTraits
 from orchestrator.engine.nodes.chain_guard import DEEP_BLOCKS, ChainGuard, NodeChain, OtherChainError
 from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.nodes.watcher import ChainWatcher
@@ -88,6 +89,26 @@ async def test_one_node_on_another_chain_is_left_out_until_it_is_back() -> None:
     record["member2"] = right
     await guard.check()
     assert not nodes[1].barred
+
+
+async def test_a_chain_id_that_no_other_node_has_is_not_signed_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A node that tells a chain id of its own from the start is left out, where two others agree on another."""
+    network, clock, record = FakeNetwork(), FastClock(), Remembered()
+    network.mine(10)
+    nodes = [FakeNode(network, name, name) for name in ("member1", "member2", "member3")]
+    traits = replace(await nodes[0].traits(), chain_id=1)
+
+    async def told() -> NodeTraits:
+        return traits
+
+    monkeypatch.setattr(nodes[0], "traits", told)
+    await ChainGuard(Fleet([ChainWatcher(node, clock) for node in nodes]), record, clock).check()
+    assert [bool(node.barred) for node in nodes] == [True, False, False]
+    assert set(record) == {"member2", "member3"}
+    for node in nodes:
+        node.barred = ""
+    await ChainGuard(Fleet([ChainWatcher(node, clock) for node in nodes[:2]]), record, clock).check()
+    assert not nodes[0].barred, "of two nobody can say which one is right"
 
 
 async def test_a_node_that_does_not_answer_decides_nothing() -> None:
