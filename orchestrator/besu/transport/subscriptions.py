@@ -21,6 +21,10 @@ _EARLY: Final = 256
 """Notifications kept for subscriptions whose answer has not come yet."""
 
 
+_HASHES_OF_ONE: Final = 64
+"""So many hashes of 32 bytes count as one more item that waits."""
+
+
 class GapReason(StrEnum):
     """Why something may have been missed."""
 
@@ -109,24 +113,31 @@ class Allowance:
 
 @dataclass(slots=True)
 class Inbox:
-    """Items that wait for one reader, at most ``limit``; when full they give way to one ``Gap``."""
+    """Items that wait for one reader, at most ``limit``; when full they give way to one ``Gap``.
+
+    A large item counts as several: a megabyte of each would be a gigabyte.
+    """
 
     limit: int
     _items: deque[Item] = field(default_factory=deque)
+    _weight: int = 0
     _complete_to: int | None = None
 
     def put(self, item: Item) -> None:
         """Add an item; when the inbox is full what waits is dropped and a gap takes its place."""
-        if len(self._items) >= self.limit:
+        if self._weight >= self.limit:
             self._items.clear()
             self._items.append(Gap(GapReason.OVERFLOW, self._complete_to))
+            self._weight = 1
         self._items.append(item)
+        self._weight += _weight(item)
 
     def take(self) -> Item | None:
         """Return the oldest item, or None."""
         if not self._items:
             return None
         item = self._items.popleft()
+        self._weight -= _weight(item)
         if not isinstance(item, Gap):
             self._complete_to = _complete_to(item)
         return item
@@ -239,6 +250,16 @@ def _item(result: Any) -> Head | Log:
     if isinstance(result, dict) and "parentHash" in result:
         return read_head(result)
     raise ProtocolError("a subscription delivered something that is neither a head nor a log")
+
+
+def _weight(item: Item) -> int:
+    match item:
+        case Head(transaction_hashes=tuple() as hashes):
+            return 1 + len(hashes) // _HASHES_OF_ONE
+        case Log():
+            return 1 + (len(item.data) + 32 * len(item.topics)) // (32 * _HASHES_OF_ONE)
+        case _:
+            return 1
 
 
 def _complete_to(item: Head | Log) -> int:

@@ -40,15 +40,14 @@ class BoundedConnection(ClientConnection):
     def data_received(self, data: bytes) -> None:
         """Read what came, in pieces."""
         for start in range(0, len(data), _PIECE_BYTES):
-            if self.flooded:
-                return
             piece = data[start : start + _PIECE_BYTES]
             if self.response is None:
                 self._before_frames += len(piece)
                 if self._before_frames > MOST_REFUSAL_BYTES:
-                    return self._end()
+                    self._end()
+            if self.flooded:
+                return
             super().data_received(piece)
-        return None
 
     def process_event(self, event: Event) -> None:
         """Count a frame, then do with it what is due."""

@@ -14,13 +14,11 @@ import structlog
 
 from orchestrator.engine.isolation import contained
 from orchestrator.engine.node_ports import Block, Head, NodeError, NodePort
+from orchestrator.engine.nodes.kept_blocks import KEPT_BLOCKS, forget_oldest
 from orchestrator.engine.ports import Clock
 from orchestrator.engine.turns import resting
 from orchestrator.membership.reasons.table import Reason
 from orchestrator.membership.retry import doubled
-
-KEPT_BLOCKS = 256
-"""How many blocks are remembered: enough for every lane that can still wait for one of their PMTs."""
 
 DISOWNED_AFTER = 10
 """After so many heads in a row that come without the block of the head that is known, that head is given up.
@@ -338,8 +336,7 @@ class ChainWatcher:
 
     def _remember(self, block: Block) -> None:
         self._blocks[block.number] = block
-        while len(self._blocks) > KEPT_BLOCKS:
-            self._blocks.popitem(last=False)
+        forget_oldest(self._blocks)
         for pmt_hash in block.transactions:
             if pmt_hash in self._waited_for:
                 self._found[pmt_hash] = block

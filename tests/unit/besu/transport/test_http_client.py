@@ -398,7 +398,7 @@ async def test_a_batch_that_answers_too_much_is_asked_in_parts(
 ) -> None:
     """When the answers to a batch of reads have too many values, fewer are asked at once."""
     monkeypatch.setattr(json_rpc, "MAX_PARTS", 2_000)
-    monkeypatch.setattr(json_rpc._load, "__defaults__", (2_000,))
+    monkeypatch.setattr(json_rpc.bounded_json, "__defaults__", (2_000,))
     scripted.answers["eth_many"] = lambda number: [number] * 50
     answers = await HttpNode(session, scripted.url).batch([Call("eth_many", (number,)) for number in range(64)])
     assert [answer.result[0] for answer in answers] == list(range(64))

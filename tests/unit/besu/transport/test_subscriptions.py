@@ -153,6 +153,23 @@ def test_a_slow_reader_misses_nothing_silently(steps: list[tuple[bool, int]], li
                 seen, complete = item.number, True
 
 
+def test_what_waits_for_a_slow_reader_is_bounded_by_its_size() -> None:
+    """Heads with thousands of transactions give way to a gap long before as many of them wait as of small ones."""
+    inbox = Inbox(1024)
+    large = Head(1, HASH, HASH, 1, (HASH,) * 14_000)
+    most = 0
+    for _ in range(100):
+        inbox.put(large)
+        most = max(most, len(inbox))
+    assert most < 10
+    while inbox.take() is not None:
+        pass
+    for number in range(1024):
+        inbox.put(head(number))
+    assert len(inbox) == 1024
+    assert isinstance(inbox.take(), Head)
+
+
 @given(st.integers(1, 200), st.floats(0, 1))
 def test_reconnections_back_off_within_bounds(failures: int, spread: float) -> None:
     """The delay doubles up to its cap, and chance takes off at most half."""

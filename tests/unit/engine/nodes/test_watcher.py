@@ -6,6 +6,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from orchestrator.engine.node_ports import Block, Head, NodeError
+from orchestrator.engine.nodes.kept_blocks import KEPT_TRANSACTIONS
 from orchestrator.engine.nodes.watcher import DISOWNED_AFTER, ChainWatcher
 from orchestrator.membership.reasons.table import Reason
 from tests.fakes.clock import JumpingClock
@@ -303,3 +304,17 @@ async def test_a_block_is_read_in_full_once() -> None:
     assert await watcher.in_full([2]) == (network.in_full(2),)
     assert node.blocks_read == 2
     assert watcher.remembered(1) is None, "nobody told that it is of this chain"
+
+
+async def test_blocks_of_any_size_are_remembered_up_to_a_bound() -> None:
+    """A node that says of each block that it holds thousands of transactions fills no memory, and hides no block."""
+    watcher = ChainWatcher(FakeNode(FakeNetwork(), "a", "A"), JumpingClock())
+    hashes = tuple(map(str, range(KEPT_TRANSACTIONS // 4)))
+    for number in range(1, 9):
+        transactions = (*hashes, "last") if number == 8 else hashes
+        head = Head(number=number, block_hash=f"0x{number}", parent_hash=f"0x{number - 1}", transactions=transactions)
+        await watcher._advance(head)
+    assert len(watcher._blocks) == 3
+    block = await watcher.wait_mined(["last"], until_block=8, seconds=1)
+    assert block is not None
+    assert block.number == 8
