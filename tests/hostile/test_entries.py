@@ -20,6 +20,7 @@ from orchestrator.besu.client.node import Node
 from orchestrator.besu.client.signer_ports import SignerError
 from orchestrator.besu.codec.identifiers import bytes_to_hex
 from orchestrator.besu.codec.management_contract import Abi, participant_added_log
+from orchestrator.besu.errors import ProtocolError
 from orchestrator.besu.key_services.certificates import CertificateFiles
 from orchestrator.besu.key_services.web3signer import web3signer
 from orchestrator.besu.transport.http_client import HttpNode, open_session
@@ -200,7 +201,7 @@ async def test_lists_of_keys(item: str) -> None:
 
 
 async def test_thousands_of_logs() -> None:
-    """The most logs of members that fit into an answer are read while others have their turns."""
+    """The most logs of members that fit into an answer are read while others have their turns, and not without end."""
     written = participant_added_log(Abi.BYTES, "A1aVtMxLCUHmBVHXoZzzBgPbW/wj5axDpW9X8l91SGo=", success=True)
     log = {"address": written.address, "topics": list(written.topics), "data": bytes_to_hex(written.data)}
     log |= dict.fromkeys(("blockHash", "transactionHash"), "0x" + "12" * 32) | {"blockNumber": "0x7"}
@@ -213,6 +214,8 @@ async def test_thousands_of_logs() -> None:
             with measured() as longest:
                 assert len(await read_memberships(node, ["group"], 7, 7)) == len(logs)
                 await asyncio.sleep(0)
+            with pytest.raises(ProtocolError, match="is the node's head true"):
+                await read_memberships(node, ["group"], 7, 0x7FFFFFFFFFFF)
     assert longest.seconds < MOST_SECONDS_ON_THE_LOOP, longest
 
 

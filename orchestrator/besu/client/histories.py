@@ -33,6 +33,9 @@ MOST_SIZES: Final = 128
 LOG_BLOCKS_AT_ONCE: Final = 10_000
 """Groups in one batch of logs, and blocks in one question: a node looks each block up, for each group."""
 
+MOST_LOG_BLOCKS: Final = 100_000_000
+"""Three years of a block a second: a node that says that its chain is longer would be read for ever."""
+
 
 async def read_blocks(node: Node, block_numbers: Sequence[int]) -> tuple[Block, ...]:
     """Return blocks with their transactions in full, in batches.
@@ -139,6 +142,8 @@ async def read_memberships(
     Raises:
         BesuError: The node cannot be read.
     """
+    if last_block - first_block > MOST_LOG_BLOCKS:
+        raise ProtocolError(f"blocks {first_block} to {last_block} are more than are read; is the node's head true?")
     found: dict[str, list[MembershipLog]] = {group: [] for group in privacy_group_ids}
     for start in range(0, len(privacy_group_ids), GROUPS_AT_ONCE):
         groups = privacy_group_ids[start : start + GROUPS_AT_ONCE]

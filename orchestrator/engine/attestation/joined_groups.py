@@ -245,7 +245,9 @@ class Joiner:
         hosts = dict.fromkeys(host for other in listed if (host := self._fleet.hosting(other)) is not None)
         for host in hosts:
             with suppress(NodeError):
-                founded = await _founded(host, group, key, self._since)
+                # What a node says that it has beyond all others would be read without end.
+                through = min((await host.current()).number, self._fleet.newest_head())
+                founded = await _founded(host, group, key, self._since, through)
                 if founded is not None:
                     return not founded
         return True
@@ -331,9 +333,9 @@ class Joiner:
         return seen, {view.block_number: view for view in expected}
 
 
-async def _founded(watcher: ChainWatcher, group: str, key: str, since: int) -> bool | None:
+async def _founded(watcher: ChainWatcher, group: str, key: str, since: int, through: int) -> bool | None:
     """Whether a member is in a group by its creation, which is nobody's joining; None where the node can't tell."""
-    logs = await watcher.node.memberships([group], since + 1, (await watcher.current()).number)
+    logs = await watcher.node.memberships([group], since + 1, through)
     added = [log.block_number for log in logs if log.added and log.member == key]
     if not added:
         return None

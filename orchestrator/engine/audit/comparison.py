@@ -13,7 +13,7 @@ import structlog
 
 from orchestrator.engine.blocks.lone_additions import lone_addition, most_lone_calls
 from orchestrator.engine.node_ports import NodeError, NodePort
-from orchestrator.engine.nodes.fleet import Fleet
+from orchestrator.engine.nodes.fleet import CAN_BE_OUTVOTED, Fleet
 from orchestrator.engine.proof.parting import first_difference, lacking, most_lacking_calls
 from orchestrator.membership.damage.divergence import (
     Comparison,
@@ -142,7 +142,9 @@ async def _comparable(
     heads = await asyncio.gather(*(_quietly(w.node.head(), w.node.name, skipped) for w in fleet.watchers))
     budget.spend(len(names))
     numbers = {name: head.number for name, head in zip(names, heads, strict=True) if head is not None}
-    newest = max(numbers.values(), default=0)
+    heads = sorted(numbers.values())
+    # One that overstates its head would make all others be behind.
+    newest = heads[-2 if len(heads) >= CAN_BE_OUTVOTED else -1] if heads else 0
     for name, number in numbers.items():
         if newest - number > BEHIND_BLOCKS:
             skipped[name] = f"it is at block {number}, the newest is {newest}"

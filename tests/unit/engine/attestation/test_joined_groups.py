@@ -1,17 +1,19 @@
 """Following joins on the fake network, with a real SQLite store."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from orchestrator.engine.attestation.joined_groups import LIST_EVERY, Joiner
+from orchestrator.engine.node_ports import Head
 from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.nodes.watcher import ChainWatcher
 from orchestrator.engine.proof.tracking import ReplayTracker
 from orchestrator.membership.attempt import Action
+from orchestrator.membership.forecast.memberships import MembershipLog
 from orchestrator.membership.news.status import EventType, StatusEvent
 from orchestrator.store.commits.database import Database
 from orchestrator.store.stores.change_store import SqlChangeStore
@@ -204,3 +206,26 @@ async def test_who_founded_a_group_does_not_join_it(joining: Joining) -> None:
     told = [event for event in await joining.told() if event.privacy_group_id == "new"]
     assert {event.data["member"] for event in told} == {"c"}
     assert told[-1].type is JOINED
+
+
+async def test_a_head_that_nobody_has_is_not_read_up_to(joining: Joining, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Logs are read through the newest block that a second node confirms, whatever the node that is asked says."""
+    joiner = joining.joiner("a", "b", "c")
+    await joining.look(joiner)
+    asked: list[int] = []
+
+    async def memberships(_: Sequence[str], __: int, last_block: int) -> tuple[MembershipLog, ...]:
+        asked.append(last_block)
+        return ()
+
+    for node in joining.nodes.values():
+        monkeypatch.setattr(node, "memberships", memberships)
+    joining.network.act("g", Action.LOCK)
+    joining.network.act("g", Action.ADD, ["c"])
+    joining.clock.time += LIST_EVERY
+    for watcher in joining.watchers:
+        await watcher.refresh()
+    joining.watchers[0].head = Head(number=1 << 61, block_hash="far", parent_hash="away")
+    await joiner.look()
+    assert asked
+    assert max(asked) <= joining.network.head.number

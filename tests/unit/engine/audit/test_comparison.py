@@ -3,7 +3,10 @@
 import json
 from dataclasses import replace
 
+import pytest
+
 from orchestrator.engine.audit.comparison import AuditReport, audit
+from orchestrator.engine.node_ports import Head
 from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.nodes.watcher import ChainWatcher
 from orchestrator.membership.attempt import Action
@@ -193,3 +196,18 @@ async def test_groups_of_disjoint_members_with_one_id_are_told_apart() -> None:
     assert found.participants == members.keys
     assert found.namesakes == (("stranger",),)
     assert not found.differing
+
+
+async def test_a_node_that_overstates_its_head_hides_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of three nodes one says that it is far ahead: the others are not taken to be behind, and are compared."""
+    members = Members()
+    members.nodes[1].diverges_from = 5
+    far = replace(await members.nodes[2].head(), number=0x7FFFFFFFFFFF)
+
+    async def overstated() -> Head:
+        return far
+
+    monkeypatch.setattr(members.nodes[2], "head", overstated)
+    report = await members.audit()
+    assert report.skipped == {}
+    assert len(report.differing) == 1
