@@ -38,6 +38,7 @@ from orchestrator.besu.transport.concurrency_limit import ConcurrencyLimit
 from orchestrator.besu.transport.credential_use import PROBE, Asking, ask_proven
 from orchestrator.besu.transport.credentials import Credential
 from orchestrator.besu.transport.gathered_reads import MOST_CALLS, ReadGatherer
+from orchestrator.besu.transport.large_answers import in_turn
 from orchestrator.besu.transport.network_words import broken_words, system_words
 from orchestrator.besu.transport.sending_body import SendingBody
 from orchestrator.engine.tracing import asking
@@ -49,7 +50,6 @@ _WRITE_WORDS: Final = ("send", "distribute", "create", "delete", "add", "remove"
 _JSON: Final = "application/json"
 _UNAUTHORIZED: Final = 401
 _FORBIDDEN: Final = 403
-_LARGE_BYTES: Final = 256 << 10
 _MOST_BYTES: Final = 1024
 _MOST_CHARACTERS: Final = 120
 _TOO_MANY: Final = 429
@@ -170,7 +170,7 @@ class HttpNode:
         request_id = next(self._ids)
         body = encode_request(request_id, call)
         answered = await self._post(body, shown, calls=1, retry=is_read(call.method), timeout=timeout)
-        return await _in_turn([decode_answer(answered, request_id)], answered)
+        return await in_turn([decode_answer(answered, request_id)], answered)
 
     async def _ask_together(self, calls: Sequence[Call]) -> Sequence[Answer]:
         return await self._ask_all(calls, None)
@@ -226,7 +226,7 @@ class HttpNode:
         body = encode_batch(first_id, calls)
         try:
             answered = await self._post(body, shown, calls=len(calls), retry=retry, timeout=timeout)
-            return await _in_turn(decode_batch(answered, first_id, len(calls)), answered)
+            return await in_turn(decode_batch(answered, first_id, len(calls)), answered)
         except HttpStatusError as error:
             if error.status in _BATCH_STATUSES:
                 raise BatchRefusedError(f"a batch of {len(calls)} requests: {error}") from error
@@ -328,13 +328,6 @@ class HttpNode:
                 )
             parts.append(part)
         return b"".join(parts)
-
-
-async def _in_turn(answers: list[Answer], answered: bytes) -> list[Answer]:
-    """Give others their turn between decoding a large answer and reading what is in it."""
-    if len(answered) > _LARGE_BYTES:
-        await asyncio.sleep(0)
-    return answers
 
 
 def _may_pass(error: Exception) -> bool:

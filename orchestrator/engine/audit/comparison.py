@@ -142,9 +142,9 @@ async def _comparable(
     heads = await asyncio.gather(*(_quietly(w.node.head(), w.node.name, skipped) for w in fleet.watchers))
     budget.spend(len(names))
     numbers = {name: head.number for name, head in zip(names, heads, strict=True) if head is not None}
-    heads = sorted(numbers.values())
+    in_order = sorted(numbers.values(), reverse=True)
     # One that overstates its head would make all others be behind.
-    newest = heads[-2 if len(heads) >= CAN_BE_OUTVOTED else -1] if heads else 0
+    newest = in_order[1 if len(in_order) >= CAN_BE_OUTVOTED else 0] if in_order else 0
     for name, number in numbers.items():
         if newest - number > BEHIND_BLOCKS:
             skipped[name] = f"it is at block {number}, the newest is {newest}"
