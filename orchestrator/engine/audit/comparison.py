@@ -13,7 +13,7 @@ import structlog
 
 from orchestrator.engine.blocks.lone_additions import lone_addition, most_lone_calls
 from orchestrator.engine.node_ports import NodeError, NodePort
-from orchestrator.engine.nodes.fleet import CAN_BE_OUTVOTED, Fleet
+from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.proof.parting import first_difference, lacking, most_lacking_calls
 from orchestrator.membership.damage.divergence import (
     Comparison,
@@ -24,6 +24,7 @@ from orchestrator.membership.damage.divergence import (
     participants_at,
 )
 from orchestrator.membership.heads import BEHIND_BLOCKS
+from orchestrator.membership.heads import newest as newest_block
 from orchestrator.membership.model import GroupView, Verdict
 
 MOST_CALLS = 6_000
@@ -142,9 +143,8 @@ async def _comparable(
     heads = await asyncio.gather(*(_quietly(w.node.head(), w.node.name, skipped) for w in fleet.watchers))
     budget.spend(len(names))
     numbers = {name: head.number for name, head in zip(names, heads, strict=True) if head is not None}
-    in_order = sorted(numbers.values(), reverse=True)
     # One that overstates its head would make all others be behind.
-    newest = in_order[1 if len(in_order) >= CAN_BE_OUTVOTED else 0] if in_order else 0
+    newest = newest_block(numbers.values())
     for name, number in numbers.items():
         if newest - number > BEHIND_BLOCKS:
             skipped[name] = f"it is at block {number}, the newest is {newest}"

@@ -19,12 +19,15 @@ import structlog
 
 from orchestrator.engine.isolation import contained
 from orchestrator.engine.node_ports import NodeError
-from orchestrator.engine.nodes.fleet import CAN_BE_OUTVOTED, Fleet
+from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.nodes.watcher import ChainWatcher
 from orchestrator.engine.ports import Clock, StoreError
 
 DEEP_BLOCKS: Final = 256
 """How far below the head the remembered block lies: no reorganisation of a chain that proves blocks reaches it."""
+AGREEING: Final = 2
+"""So many nodes of one chain id say more than one of another."""
+
 ANSWER_SECONDS: Final = 5.0
 EVERY: Final = timedelta(minutes=1)
 LOOK_SECONDS: Final = 1.0
@@ -98,9 +101,9 @@ def stray(node: str, chain_id: int | None, of_all: Iterable[int | None]) -> str:
         chain_id: What it tells; None for nothing.
         of_all: What each node tells, this one among them.
     """
-    told = Counter(one for one in of_all if one is not None)
-    usual, nodes = max(told.items(), key=lambda item: item[1], default=(0, 0))
-    if chain_id is None or nodes < CAN_BE_OUTVOTED - 1 or told[chain_id] > 1:
+    counts = Counter(one for one in of_all if one is not None)
+    usual, nodes = max(counts.items(), key=lambda item: item[1], default=(0, 0))
+    if chain_id is None or nodes < AGREEING or counts[chain_id] > 1:
         return ""
     return f"node {node} is on another chain than {nodes} others: its chain id is {chain_id}, theirs {usual}"
 
