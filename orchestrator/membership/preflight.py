@@ -5,6 +5,7 @@ Source of the rules: docs/besu.md#versions, #looking-before-leaping, #how-member
 
 from dataclasses import replace
 
+from orchestrator.membership.attempt import Action, AttemptStatus
 from orchestrator.membership.besu_lines import LOSES_ADDED_GROUPS, dotted, has_bytes_abi, unlock_works
 from orchestrator.membership.bundle_limits import exceeds, size_note
 from orchestrator.membership.facts import MemberSurvey, Surveyed
@@ -45,14 +46,20 @@ def _node_trouble(seen: Surveyed) -> Reason | None:
 
 def _creation_trouble(change: Change, seen: Surveyed) -> Reason | None:
     # With the same members it is our own, made before a crash. With others Besu would execute the creation as an
-    # addition, if that group is locked (docs/besu.md#life-of-a-change, 10).
-    if seen.view.exists and set(seen.view.participants) != set(change.members):
+    # addition, if that group is locked (docs/besu.md#life-of-a-change, 10). Only what was seen to execute is our own
+    # with others as well: a change that was parked behind it has let changes of the group pass.
+    if seen.view.exists and set(seen.view.participants) != set(change.members) and not _has_created(change):
         return Reason(slug="group_exists", detail=f"with {len(seen.view.participants)} members")
     if seen.view.exists and seen.owner is False:
         return Reason(slug="group_exists", detail="it belongs to another account")
     if seen.sender_key not in change.members:
         return Reason(slug="sender_not_member", detail=f"node {seen.node} is none of the members")
     return None
+
+
+def _has_created(change: Change) -> bool:
+    attempt = change.attempt
+    return attempt is not None and attempt.action is Action.CREATE and attempt.status is AttemptStatus.EFFECTIVE
 
 
 def _group_trouble(change: Change, seen: Surveyed) -> Reason | None:

@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import pytest
 
+from orchestrator.membership.attempt import AttemptStatus
 from orchestrator.membership.facts import Surveyed
 from orchestrator.membership.forecast.verdict import Danger, Scope
 from orchestrator.membership.heads import BEHIND_BLOCKS
@@ -9,7 +10,7 @@ from orchestrator.membership.model import Change, Kind, Plan
 from orchestrator.membership.preflight import plan_for
 from orchestrator.membership.reasons.judgements import Judgement
 from orchestrator.membership.reasons.table import Reason, describe, rule_of
-from tests.fakes.changes import a_change
+from tests.fakes.changes import a_change, an_attempt
 from tests.fakes.surveys import NEW, OLD, SECOND, a_forecast, a_member, a_survey, a_view, no_view
 
 ADD = a_change("add", members=(NEW,))
@@ -110,6 +111,17 @@ def test_an_id_in_use_is_not_created_again() -> None:
     """An addition to a locked group of the same owner simply adds, so a creation must find the id free."""
     assert refused(plan_for(replace(CREATE, members=(OLD, NEW)), a_survey())) == "group_exists"
     assert refused(plan_for(CREATE, a_survey(owner=False))) == "group_exists"
+
+
+def test_what_was_seen_to_create_the_group_is_no_others_id() -> None:
+    """A creation that was parked behind its effect is found done, though others joined, and left, while it was."""
+    for status, found in ((AttemptStatus.EFFECTIVE, None), (AttemptStatus.VOID, "group_exists")):
+        attempt = replace(an_attempt("create", status), members=(OLD, NEW))
+        made = plan_for(replace(CREATE, members=(OLD, NEW), attempt=attempt), a_survey())
+        assert (made.slug if isinstance(made, Reason) else None) == found
+        assert isinstance(made, Reason) or (made.to_add, made.to_remove) == ((), ())
+    locked = replace(an_attempt("lock", AttemptStatus.EFFECTIVE), members=())
+    assert refused(plan_for(replace(CREATE, members=(OLD, NEW), attempt=locked), a_survey())) == "group_exists"
 
 
 def test_a_group_is_created_by_a_members_node() -> None:
