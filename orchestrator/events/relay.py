@@ -7,13 +7,12 @@ Of several replicas the one that holds the lease publishes. When the queue is aw
 nothing else is held up. Each group waits for itself: one whose next event is not taken rests, and is not even looked
 for meanwhile, or its waiting events would hide those of other groups. So would a group with thousands of events, such
 as the rejections of thousands of messages: behind one that fills a page the others are looked for, too, and a round
-ends after a moment. Rejections that stand directly behind each other say nothing of each other, and go together, so
-that what comes behind them in their own group is near, too. What the queue will never take is set aside.
+ends after a moment. What the queue will never take is set aside.
 """
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -26,13 +25,11 @@ from orchestrator.engine.isolation import contained, contained_failures
 from orchestrator.engine.ports import BrokerError, Clock, StoreError
 from orchestrator.events.documents.envelope import text_of
 from orchestrator.events.ports import Outbox, Publisher, StoredEvent
-from orchestrator.membership.news.status import EventType
 
 LEASE_NAME: Final = "relay"
 LEASE: Final = timedelta(seconds=15)
 BATCH: Final = 256
 GROUPS_AT_ONCE: Final = 64
-REJECTIONS_AT_ONCE: Final = 16
 CROWDING: Final = 32
 """A group with more events than this in a full page may hide other groups' events behind its own."""
 MOST_LOOKS: Final = 8
@@ -196,7 +193,7 @@ class Relay:
     async def _publish(self, events: Sequence[StoredEvent]) -> bool:
         """Publish a batch; returns whether anything of it came further."""
         places = asyncio.Semaphore(GROUPS_AT_ONCE)
-        # Groups go side by side, and each in its own order: nothing is in flight beside what it must not overtake.
+        # Groups go side by side, and each in its own order: a group's events are never in flight together.
         by_group = sorted(events, key=lambda stored: (stored.event.privacy_group_id, stored.position))
         lanes = [list(lane) for _, lane in groupby(by_group, key=lambda stored: stored.event.privacy_group_id)]
         progress = _Progress(ends=self._clock.now() + timedelta(seconds=PUBLISH_SECONDS))
@@ -223,17 +220,15 @@ class Relay:
         async with places:
             if progress.reason is not None and not progress.advanced:
                 return  # the queue seems to be away: it is not asked for each group
-            for together in _steps(lane):
-                reasons = await asyncio.gather(*map(self._failure, together))
-                # Only after the queue has said that it stores it.
-                done = [stored.position for stored, reason in zip(together, reasons, strict=True) if reason is None]
-                self._published.update(done)
-                progress.advanced = progress.advanced or bool(done)
-                refused = [reason for reason in reasons if reason is not None]
-                if refused:
-                    progress.reason = refused[0]
+            for stored in lane:
+                reason = await self._failure(stored)
+                if reason is not None:
+                    progress.reason = reason
                     self._let_rest(group)
                     return
+                progress.advanced = True
+                # Only after the queue has said that it stores it.
+                self._published.add(stored.position)
                 self._resting.pop(group, None)
                 if self._clock.now() >= progress.ends:
                     return  # what is left of it comes again with the next page, beside what is new of others
@@ -295,11 +290,3 @@ class _Progress:
 def _crowds(events: Sequence[StoredEvent]) -> set[str]:
     counted = Counter(stored.event.privacy_group_id for stored in events)
     return {group for group, number in counted.items() if number > CROWDING}
-
-
-def _steps(lane: Sequence[StoredEvent]) -> Iterator[Sequence[StoredEvent]]:
-    """Yield one group's events in order: what is published together, and after it what waits for that."""
-    for rejected, run in groupby(lane, key=lambda stored: stored.event.type is EventType.REQUEST_REJECTED):
-        events = list(run)
-        size = REJECTIONS_AT_ONCE if rejected else 1
-        yield from (events[first : first + size] for first in range(0, len(events), size))

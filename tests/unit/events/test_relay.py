@@ -238,7 +238,7 @@ async def test_a_group_that_waits_hides_no_other(source: "Source", queue: Queue,
 async def test_a_flood_of_one_group_delays_no_other(
     source: "Source", queue: Queue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Behind a thousand events of one group, others' are published within a second of a slow queue's time.
+    """Behind a thousand rejections in one group, others' events are published within a second of a slow queue's time.
 
     That holds for those that stand in the outbox behind all of them, and for those committed while they are published.
     """
@@ -252,7 +252,7 @@ async def test_a_flood_of_one_group_delays_no_other(
         at[json.loads(body)["subject"]].append(clock.time)
 
     monkeypatch.setattr(queue, "publish", slow)
-    await source.commit(1000, group="flood")
+    await source.commit(1000, group="flood", kind=EventType.REQUEST_REJECTED)
     await source.commit(3, group="behind")
     began = clock.time
     async with running(Relay(source.outbox, queue, clock, "one")):
@@ -267,39 +267,6 @@ async def test_a_flood_of_one_group_delays_no_other(
     assert at["beside"][-1] - later < timedelta(seconds=1)
     assert queue.numbers["flood"] == list(range(1, 1001))
     assert len(queue.ids) == 1006
-
-
-async def test_a_flood_of_rejections_delays_their_own_group_little(
-    source: "Source", queue: Queue, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Behind a thousand rejections of messages that name a group, its own event waits for a second of a slow queue.
-
-    It overtakes none of them, also when one of them has to be published again, and none of them is lost.
-    """
-    clock = JumpingClock()
-    publish = queue.publish
-    at: dict[int, datetime] = {}
-    refused = {500, 501}
-
-    async def slow(event_type: str, event_id: str, body: bytes) -> None:
-        ends = clock.time + timedelta(milliseconds=12)
-        number = json.loads(body)["data"]["number"]
-        if number in refused:
-            refused.remove(number)
-            raise BrokerError("not now")
-        await publish(event_type, event_id, body)
-        at[number] = clock.time = max(clock.time, ends)
-
-    monkeypatch.setattr(queue, "publish", slow)
-    await source.commit(1000, group="g", kind=EventType.REQUEST_REJECTED)
-    await source.commit(2, group="g")
-    began = clock.time
-    async with running(Relay(source.outbox, queue, clock, "one")):
-        await queue.until(1002)
-        await until_marked(source.outbox)
-    assert at[1001] - began < timedelta(seconds=2)
-    assert queue.numbers["g"][-2:] == [1001, 1002]
-    assert sorted(queue.numbers["g"]) == list(range(1, 1003))
 
 
 async def test_what_the_queue_will_never_take_is_set_aside(source: "Source", queue: Queue, clock: FastClock) -> None:

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from orchestrator.membership.attempt import AttemptStatus
+from orchestrator.membership.attempt import Action, AttemptStatus
 from orchestrator.membership.facts import Surveyed
 from orchestrator.membership.forecast.verdict import Danger, Scope
 from orchestrator.membership.heads import BEHIND_BLOCKS
@@ -116,7 +116,7 @@ def test_an_id_in_use_is_not_created_again() -> None:
 def test_what_was_seen_to_create_the_group_is_no_others_id() -> None:
     """A creation that was parked behind its effect is found done, though others joined, and left, while it was."""
     for status, found in ((AttemptStatus.EFFECTIVE, None), (AttemptStatus.VOID, "group_exists")):
-        attempt = replace(an_attempt("create", status), members=(OLD, NEW))
+        attempt = replace(an_attempt("create", status, action=Action.CREATE), members=(OLD, NEW))
         made = plan_for(replace(CREATE, members=(OLD, NEW), attempt=attempt), a_survey())
         assert (made.slug if isinstance(made, Reason) else None) == found
         assert isinstance(made, Reason) or (made.to_add, made.to_remove) == ((), ())
