@@ -10,8 +10,8 @@ from orchestrator.api.documents.access import (
     TokenPage,
     TokenRequest,
 )
+from orchestrator.api.inputs import DEFAULT_PAGE, MAX_PAGE
 from orchestrator.api.operation import Answer, Operation, Parameter
-from orchestrator.api.reading import DEFAULT_PAGE, MAX_PAGE
 from orchestrator.api.resources import audit_log, tokens
 from orchestrator.api.resources.audit_log import AuditPage
 

@@ -11,8 +11,7 @@ from orchestrator.api.documents.names import NAME_PATTERN, GroupNameDocument, Na
 from orchestrator.api.documents.overview import AttentionDocument, NodesDocument
 from orchestrator.api.documents.shared import DeadLetterPage, ReadinessDocument
 from orchestrator.api.documents.webhooks import SendAgainDocument, TriedDocument, WebhookDocument, WebhooksDocument
-from orchestrator.api.operation import EVENT_STREAM, TEXT, Answer, Operation, Parameter, Schema
-from orchestrator.api.reading import (
+from orchestrator.api.inputs import (
     DEFAULT_PAGE,
     GROUP_PATTERN,
     GROUP_PREFIX_PATTERN,
@@ -20,6 +19,7 @@ from orchestrator.api.reading import (
     MAX_PAGE,
     MOST_FORECAST,
 )
+from orchestrator.api.operation import EVENT_STREAM, TEXT, Answer, Operation, Parameter, Schema
 from orchestrator.api.resources import changes, groups, names, overview, stream, upkeep, webhooks
 from orchestrator.engine.intake.requests import RequestData
 from orchestrator.membership.model import State

@@ -46,7 +46,7 @@ from orchestrator.engine.preflight.bundle_sizes import BundleSizes
 from orchestrator.engine.preflight.durations import AdditionTimes
 from orchestrator.engine.proof.bystanders import BystanderReader
 from orchestrator.engine.proof.observation import Observer, ProofRules
-from orchestrator.engine.proof.tracking import ReplayTracker
+from orchestrator.engine.proof.replay_tracker import ReplayTracker
 from orchestrator.engine.tracing import Untraced
 from orchestrator.engine.turns import Turns
 from orchestrator.membership.forecast.schedule import ReplayRules

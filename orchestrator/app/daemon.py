@@ -23,7 +23,7 @@ from orchestrator.app.readiness import Readiness
 from orchestrator.app.store_growth import growth_parts
 from orchestrator.app.surroundings import examine
 from orchestrator.besu.codec.statements import signer_of
-from orchestrator.broker.connecting import connect
+from orchestrator.broker.connection import connect
 from orchestrator.broker.names import Access, Limits, Names
 from orchestrator.broker.port import Broker
 from orchestrator.config import BrokerConfig, Config
@@ -41,7 +41,7 @@ from orchestrator.engine.isolation import cancelled, contained, kept_running
 from orchestrator.engine.lanes.repair_requests import Repairer
 from orchestrator.engine.nodes.standstill import StandstillWatch
 from orchestrator.engine.ports import Clock
-from orchestrator.engine.proof.tracking import ReplayTracker
+from orchestrator.engine.proof.replay_tracker import ReplayTracker
 from orchestrator.events.backlog import Backlog
 from orchestrator.events.feed import EventFeed
 from orchestrator.events.neighbours import Neighbours

@@ -7,8 +7,8 @@ from typing import Final
 
 from orchestrator.config import Config
 from orchestrator.engine.ports import Clock
-from orchestrator.membership.damage.misreading import SLUG as NO_HISTORY
-from orchestrator.membership.guard.judging import Refusal
+from orchestrator.membership.damage.misread_payloads import SLUG as NO_HISTORY
+from orchestrator.membership.guard.judgement import Refusal
 from orchestrator.store.guard.approvals import ApprovalFile
 from orchestrator.store.guard.decisions import Decided, DecisionFile, newest_decisions
 

@@ -26,7 +26,7 @@ from orchestrator.app.assembly import Engine
 from orchestrator.app.configured.callers import access_rules
 from orchestrator.app.configured.node_access import tls_context
 from orchestrator.app.configured.webhook_endpoints import endpoints
-from orchestrator.app.naming import GroupNames
+from orchestrator.app.group_names import GroupNames
 from orchestrator.app.readiness import Readiness
 from orchestrator.app.unix_sockets import bound_to
 from orchestrator.besu.versions import notes_of

@@ -7,9 +7,9 @@
 
 from orchestrator.besu.client.group_changes import ChangeReceipt, CreatedGroup, GroupChangeError
 from orchestrator.besu.client.groups import FlexiblePrivacyGroups
-from orchestrator.besu.client.mining import NotMinedError, wait_mined
 from orchestrator.besu.client.node import Node
 from orchestrator.besu.client.outcome import Done, MemberOutcome, Rejected, Rejection, Unseen, read_outcome
+from orchestrator.besu.client.pmt_wait import NotMinedError, wait_mined
 from orchestrator.besu.client.private_account import PrivateAccount
 from orchestrator.besu.client.signer_ports import (
     KeyService,

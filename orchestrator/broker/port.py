@@ -1,4 +1,4 @@
-"""What every message queue does for the daemon; `orchestrator.broker.connecting` chooses the one that a URL names."""
+"""What every message queue does for the daemon; `orchestrator.broker.connection` chooses the one that a URL names."""
 
 from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass

@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from orchestrator import __version__
-from orchestrator.cli import signing
+from orchestrator.cli import request_signature
 from orchestrator.cli.verbs import attention, audit_log, guard, operate, plan, requests, tokens, views, webhooks
 from orchestrator.cli.verbs import backup as keeping
 from orchestrator.cli.verbs import publish as publishing
@@ -86,7 +86,7 @@ _VERBS: tuple[tuple[str, dict[str, Callable[..., None]]], ...] = (
             "set": requests.set_members,
             "unlock": requests.unlock,
             "publish": publishing.publish,
-            "sign": signing.sign,
+            "sign": request_signature.sign,
         },
     ),
     (

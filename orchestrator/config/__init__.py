@@ -8,7 +8,7 @@ Values are read and checked here, and files of secrets looked at. What is opened
 
 from orchestrator.config.account_section import AccountConfig, InstalledConfig, Pkcs11Config, Web3SignerConfig
 from orchestrator.config.guard_section import GuardConfig
-from orchestrator.config.loading import ConfigError, load_config
+from orchestrator.config.loader import ConfigError, load_config
 from orchestrator.config.sections import (
     AdmissionConfig,
     ApiConfig,

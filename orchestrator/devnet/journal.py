@@ -11,12 +11,12 @@ from typing import Any, Final, TextIO
 
 from orchestrator.besu.codec.private_transaction import decode_private_transaction
 from orchestrator.devnet.chain.chain import Block
-from orchestrator.devnet.chain.public_signing import decode_public_transaction
+from orchestrator.devnet.chain.public_signatures import decode_public_transaction
 from orchestrator.devnet.enclaves.enclave import HistoryPayload, Payload, TransactionPayload
 from orchestrator.devnet.encoding import from_base64, to_base64, to_json
 from orchestrator.devnet.errors import DevnetError
 from orchestrator.devnet.network.network import Network
-from orchestrator.devnet.nodes.private_reading import history_bundle
+from orchestrator.devnet.nodes.private_view import history_bundle
 
 JOURNAL_NAME: Final = "devnet.jsonl"
 

@@ -17,11 +17,11 @@ from orchestrator.besu.errors import BesuError
 from orchestrator.besu.transport.http_client import HttpNode
 from orchestrator.engine.node_ports import NodeError
 from orchestrator.engine.nodes.watcher import ChainWatcher
+from orchestrator.guard.chain_view import FactReader
 from orchestrator.guard.pools import pooled
 from orchestrator.guard.proxy import Upstream
-from orchestrator.guard.reading import FactReader
 from orchestrator.guard.wire import bundle_in
-from orchestrator.membership.guard.judging import GuardRules, judge
+from orchestrator.membership.guard.judgement import GuardRules, judge
 from orchestrator.membership.guard.received_bundles import ReceivedBundle
 
 MOST_READ_TRANSACTIONS: Final = 1_000_000

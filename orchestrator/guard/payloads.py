@@ -19,9 +19,9 @@ from orchestrator.engine.ports import Clock
 from orchestrator.guard.judgements import Judgements
 from orchestrator.guard.settled_heads import SettledHeads
 from orchestrator.guard.wire import PrivateCall, transaction_in
-from orchestrator.membership.damage.misreading import SLUG, MisreadFacts, misread, never_executes, suspicious
+from orchestrator.membership.damage.misread_payloads import SLUG, MisreadFacts, misread, never_executes, suspicious
 from orchestrator.membership.forecast.blocks import PublicTransaction
-from orchestrator.membership.guard.judging import Decision, Outcome
+from orchestrator.membership.guard.judgement import Decision, Outcome
 from orchestrator.membership.reasons.table import Reason
 from orchestrator.store.guard.decisions import Decided
 

@@ -10,7 +10,7 @@ from orchestrator.engine.ports import Clock
 from orchestrator.guard.diagnosis import Cause, Culprit, Diagnosis, SeenNode
 from orchestrator.guard.payloads import PayloadReader
 from orchestrator.guard.wire import transaction_in
-from orchestrator.membership.damage.misreading import misread
+from orchestrator.membership.damage.misread_payloads import misread
 
 POLL_SECONDS = 1.0
 NEAR_BLOCKS = 2

@@ -20,16 +20,16 @@ from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.nodes.watcher import ChainWatcher
 from orchestrator.engine.ports import Clock, StoreError
 from orchestrator.engine.preflight.additions_under_way import UNDER_WAY
+from orchestrator.guard.chain_view import FactReader
 from orchestrator.guard.histories import MemoryHistories
-from orchestrator.guard.judging import Judge, JudgeSettings
-from orchestrator.guard.listening import listening
+from orchestrator.guard.judge import Judge, JudgeSettings
+from orchestrator.guard.listener import listening
 from orchestrator.guard.payloads import PayloadReader, Payloads
 from orchestrator.guard.proxy import EnclaveProxy, Upstream
-from orchestrator.guard.reading import FactReader
+from orchestrator.guard.reports import GuardMetrics, decision_event, notify, status_answer
 from orchestrator.guard.settled_heads import SettledHeads
-from orchestrator.guard.telling import GuardMetrics, decision_event, notify, status_answer
 from orchestrator.guard.witnesses import Witnesses
-from orchestrator.membership.guard.judging import Accept, GuardRules
+from orchestrator.membership.guard.judgement import Accept, GuardRules
 from orchestrator.membership.guard.received_bundles import ReceivedBundle
 from orchestrator.store.commits.database import Database
 from orchestrator.store.guard.approvals import ApprovalFile

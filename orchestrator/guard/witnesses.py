@@ -17,7 +17,7 @@ from orchestrator.engine.node_ports import NodeError
 from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.nodes.watcher import ChainWatcher
 from orchestrator.membership.forecast.histories import GroupHistory
-from orchestrator.membership.guard.judging import Witnessed
+from orchestrator.membership.guard.judgement import Witnessed
 from orchestrator.membership.guard.received_bundles import BundledCall, ReceivedBundle
 from orchestrator.membership.reasons.table import Reason
 

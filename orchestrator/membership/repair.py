@@ -7,7 +7,7 @@ addition, whoever drives the lane. A removal does not reach the state of a node 
 forecast of the addition before the removal holds after it.
 
 A cure (`Kind.CURE_GROUP`) does the same with several members at an operator's request
-(`orchestrator.membership.curing`).
+(`orchestrator.membership.cure`).
 """
 
 from collections.abc import Iterable

@@ -17,7 +17,7 @@ import nats
 from nats.aio.msg import Msg
 from nats.js.api import DeliverPolicy
 
-from orchestrator.broker.connecting import connect
+from orchestrator.broker.connection import connect
 from orchestrator.broker.port import Broker
 from orchestrator.engine.clock import SystemClock
 from orchestrator.engine.ids import new_ids

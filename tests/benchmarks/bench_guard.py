@@ -10,7 +10,7 @@ from typing import Final
 
 import aiohttp
 
-from orchestrator.membership.guard.judging import GuardRules
+from orchestrator.membership.guard.judgement import GuardRules
 from tests.benchmarks.figures import Figure, at_least, at_most, percentile
 from tests.benchmarks.scale import Scale
 from tests.fakes.guarded_network import APPLICATION, OTHER_KEY, GuardedNetwork, guarded_network

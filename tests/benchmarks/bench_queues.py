@@ -16,7 +16,7 @@ from pathlib import Path
 from statistics import median
 from typing import Final
 
-from orchestrator.broker.connecting import connect
+from orchestrator.broker.connection import connect
 from orchestrator.broker.names import Limits
 from orchestrator.broker.port import Broker
 from orchestrator.engine.ports import Trigger

@@ -14,7 +14,7 @@ from typing import Any, Final
 import aiohttp
 import psycopg
 
-from orchestrator.broker.connecting import connect
+from orchestrator.broker.connection import connect
 from orchestrator.broker.port import Broker
 from orchestrator.store import migrate
 from tests.benchmarks.figures import Figure, at_least, at_most

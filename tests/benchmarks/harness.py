@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import aiohttp
 
-from orchestrator.broker.connecting import connect
+from orchestrator.broker.connection import connect
 from orchestrator.broker.port import Broker
 from orchestrator.devnet.accounts import enclave_key_of
 from orchestrator.engine.intake.requests import REQUEST_TYPE

@@ -16,7 +16,7 @@ from orchestrator.engine.audit.auditor import Auditor, AuditRules
 from orchestrator.engine.blocks.block_watch import BlockWatch, WatchRules
 from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.nodes.standstill import StandstillWatch
-from orchestrator.engine.proof.tracking import ReplayTracker
+from orchestrator.engine.proof.replay_tracker import ReplayTracker
 from orchestrator.events.retention import Retention
 from orchestrator.store.commits.database import Database
 from orchestrator.store.stores.block_watch_store import SqlWatchRecord

@@ -28,7 +28,7 @@ from orchestrator.besu.codec.private_transaction import (
 )
 from orchestrator.besu.transport.http_client import HttpNode
 from orchestrator.devnet import Devnet, DevnetConfig, running_devnet
-from orchestrator.devnet.chain.public_signing import SigningAccount, sign_public_transaction, signing_account
+from orchestrator.devnet.chain.public_signatures import SigningAccount, sign_public_transaction, signing_account
 from orchestrator.devnet.chain.public_transaction import PublicTransaction
 from orchestrator.devnet.encoding import from_base64, to_base64
 from orchestrator.engine.clock import SystemClock

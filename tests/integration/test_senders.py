@@ -12,7 +12,7 @@ import nats
 from nats.errors import Error as NatsError
 
 from orchestrator.access.callers import EVERYTHING, Caller, Door, Role
-from orchestrator.broker.connecting import connect
+from orchestrator.broker.connection import connect
 from orchestrator.broker.names import Names
 from orchestrator.broker.port import Broker
 from orchestrator.engine.intake.intake import Intake

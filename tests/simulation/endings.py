@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.besu.codec.management_contract import Method, encode_call
-from orchestrator.devnet.nodes.private_reading import state_at
+from orchestrator.devnet.nodes.private_view import state_at
 from orchestrator.devnet.private.private_state import GroupState
 from tests.simulation.checks import Checks
 from tests.simulation.messages import MessageQueue

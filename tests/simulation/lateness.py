@@ -4,7 +4,7 @@ from typing import Any
 
 from orchestrator.besu.codec.json_rpc import Call
 from orchestrator.devnet.encoding import from_base64
-from orchestrator.devnet.nodes.private_reading import state_at
+from orchestrator.devnet.nodes.private_view import state_at
 from orchestrator.devnet.rpc.dispatch import NodeApi
 
 BLOCK_AT = {

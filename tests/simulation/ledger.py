@@ -8,10 +8,10 @@ from typing import Any, Protocol
 
 from orchestrator.besu.codec.private_transaction import decode_private_transaction
 from orchestrator.devnet.chain.chain import Block
-from orchestrator.devnet.chain.public_signing import decode_public_transaction
+from orchestrator.devnet.chain.public_signatures import decode_public_transaction
 from orchestrator.devnet.chain.public_transaction import PublicTransaction
 from orchestrator.devnet.encoding import data
-from orchestrator.devnet.nodes.private_reading import state_at
+from orchestrator.devnet.nodes.private_view import state_at
 from orchestrator.membership.attempt import Action
 from tests.simulation.truth import Truth, group_bytes
 from tests.simulation.world import Life, World

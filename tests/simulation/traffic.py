@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 
 from orchestrator.besu.client.signers import signer_from_key
-from orchestrator.devnet.chain.public_signing import sign_public_transaction, signing_account
+from orchestrator.devnet.chain.public_signatures import sign_public_transaction, signing_account
 from orchestrator.devnet.errors import RpcError
 from tests.simulation.fault_profile import Pace
 from tests.simulation.sending import send, signed

@@ -15,7 +15,7 @@ from random import Random
 
 import sqlalchemy as sa
 
-from orchestrator.broker.connecting import connect
+from orchestrator.broker.connection import connect
 from orchestrator.broker.names import Limits
 from orchestrator.broker.port import Broker
 from orchestrator.devnet import Devnet, DevnetConfig, running_devnet

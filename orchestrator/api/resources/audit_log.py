@@ -8,7 +8,7 @@ from pydantic import Field
 from orchestrator.access.audit import Action, AuditEntry, ChainedEntry, Outcome
 from orchestrator.access.callers import Door
 from orchestrator.api.documents.shared import Document
-from orchestrator.api.reading import check_parameters, number, page_size
+from orchestrator.api.inputs import check_parameters, number, page_size
 from orchestrator.api.resources.changes import SERVICES, json_response
 from orchestrator.instants import micros, moment
 

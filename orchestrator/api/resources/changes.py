@@ -14,9 +14,7 @@ from orchestrator.api.documents.changes import (
     ChangePage,
     change_document,
 )
-from orchestrator.api.ports.changes import ApiServices
-from orchestrator.api.problems import ProblemError
-from orchestrator.api.reading import (
+from orchestrator.api.inputs import (
     change_id,
     check_parameters,
     choices,
@@ -27,6 +25,8 @@ from orchestrator.api.reading import (
     page_size,
     request_parameter,
 )
+from orchestrator.api.ports.changes import ApiServices
+from orchestrator.api.problems import ProblemError
 from orchestrator.api.resources.requests import asked_changes
 from orchestrator.api.web.conditional import has_the_same, news_of
 from orchestrator.engine.intake.requests import InvalidRequestError

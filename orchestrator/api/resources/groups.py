@@ -11,9 +11,7 @@ from orchestrator.api.callers.authentication import caller_of_request
 from orchestrator.api.documents.forecasts import forecast_document, removal_document
 from orchestrator.api.documents.groups import DesiredMembers, GroupPage, group_document
 from orchestrator.api.documents.shared import Document, path_id
-from orchestrator.api.ports.forecasts import UnforeseenError
-from orchestrator.api.problems import ProblemError
-from orchestrator.api.reading import (
+from orchestrator.api.inputs import (
     check_parameters,
     group_id,
     group_prefix,
@@ -22,6 +20,8 @@ from orchestrator.api.reading import (
     member_keys,
     page_size,
 )
+from orchestrator.api.ports.forecasts import UnforeseenError
+from orchestrator.api.problems import ProblemError
 from orchestrator.api.resources.changes import SERVICES, accepted, json_response
 from orchestrator.api.resources.requests import idempotency_key
 from orchestrator.engine.intake.requests import InvalidRequestError, parse_request

@@ -15,8 +15,8 @@ from orchestrator.api.documents.names import (
     NodeNameDocument,
     is_name,
 )
+from orchestrator.api.inputs import check_parameters, group_id, json_body
 from orchestrator.api.problems import ProblemError
-from orchestrator.api.reading import check_parameters, group_id, json_body
 from orchestrator.api.resources.changes import SERVICES, json_response
 from orchestrator.engine.intake.requests import InvalidRequestError
 from orchestrator.instants import micros

@@ -4,8 +4,8 @@ from aiohttp import web
 
 from orchestrator.api.callers.authentication import caller_of_request
 from orchestrator.api.documents.overview import AttentionDocument, NeedDocument, NodeDocument, NodesDocument
+from orchestrator.api.inputs import check_parameters
 from orchestrator.api.ports.overview import Attention, NodeStanding
-from orchestrator.api.reading import check_parameters
 from orchestrator.api.resources.changes import SERVICES, json_response
 from orchestrator.membership.news.attention import Need
 

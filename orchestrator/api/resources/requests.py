@@ -10,8 +10,8 @@ from typing import Final
 
 from aiohttp import web
 
+from orchestrator.api.inputs import body_of, json_body
 from orchestrator.api.problems import ProblemError
-from orchestrator.api.reading import body_of, json_body
 from orchestrator.engine.intake.requests import (
     ChangeRequest,
     InvalidRequestError,

@@ -10,9 +10,9 @@ from aiohttp import web
 from aiohttp_sse import EventSourceResponse
 
 from orchestrator.api.callers.authentication import AUTHENTICATION, UnauthenticatedError, caller_of_request
+from orchestrator.api.inputs import check_parameters, choices, id_of_group, id_parameter
 from orchestrator.api.ports.changes import ApiServices
 from orchestrator.api.problems import ProblemError
-from orchestrator.api.reading import check_parameters, choices, id_of_group, id_parameter
 from orchestrator.api.resources.changes import SERVICES
 from orchestrator.engine.ports import FeedClosedError, StoreError
 from orchestrator.membership.news.status import EventType

@@ -22,8 +22,8 @@ from orchestrator.api.documents.access import (
     session_document,
     token_document,
 )
+from orchestrator.api.inputs import body_of, check_parameters, json_body
 from orchestrator.api.problems import ProblemError
-from orchestrator.api.reading import body_of, check_parameters, json_body
 from orchestrator.api.resources.changes import SERVICES, json_response
 from orchestrator.engine.intake.requests import InvalidRequestError
 from orchestrator.instants import micros

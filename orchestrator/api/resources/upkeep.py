@@ -7,8 +7,8 @@ from prometheus_client.exposition import choose_encoder
 
 from orchestrator.api.callers.authentication import AUTHENTICATION
 from orchestrator.api.documents.shared import dead_letter_page, readiness_document
+from orchestrator.api.inputs import check_parameters, page_size
 from orchestrator.api.problems import ProblemError
-from orchestrator.api.reading import check_parameters, page_size
 from orchestrator.api.resources.changes import SERVICES, json_response
 from orchestrator.engine.ports import StoreError, UnfitMessageError
 

@@ -6,9 +6,9 @@ from http import HTTPStatus
 from aiohttp import web
 
 from orchestrator.api.documents.webhooks import MOST_POSITION, TriedDocument, WebhookDocument, WebhooksDocument
+from orchestrator.api.inputs import check_parameters, json_body
 from orchestrator.api.ports.webhooks import WebhookStanding
 from orchestrator.api.problems import ProblemError
-from orchestrator.api.reading import check_parameters, json_body
 from orchestrator.api.resources.changes import SERVICES, json_response
 from orchestrator.engine.intake.requests import InvalidRequestError
 

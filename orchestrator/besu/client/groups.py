@@ -7,9 +7,9 @@ from contextlib import suppress
 from dataclasses import replace
 
 from orchestrator.besu.client.group_changes import ChangeReceipt, CreatedGroup, GroupChangeError
-from orchestrator.besu.client.mining import NotMinedError
 from orchestrator.besu.client.outcome import Rejected, Rejection, Unseen, read_outcome
 from orchestrator.besu.client.own_markers import OwnMarkers, one_time_account
+from orchestrator.besu.client.pmt_wait import NotMinedError
 from orchestrator.besu.client.sending_account import SendingAccount
 from orchestrator.besu.client.signer_ports import SignerError
 from orchestrator.besu.codec.identifiers import privacy_group_id_from_bytes, privacy_group_id_to_bytes

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Final
 
-from orchestrator.besu.client.group_reading import read_presence, version_call
+from orchestrator.besu.client.group_snapshots import read_presence, version_call
 from orchestrator.besu.client.long_lists import read_long_list
 from orchestrator.besu.client.node import MANAGEMENT_ADDRESSES, Node
 from orchestrator.besu.codec import answers

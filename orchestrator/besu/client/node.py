@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any, Final, TypeVar
 
 from orchestrator.besu.client.chain_node import ChainNode
-from orchestrator.besu.client.group_reading import (
+from orchestrator.besu.client.group_snapshots import (
     group_calls,
     lock_call,
     read_group_view,

@@ -1,6 +1,6 @@
 """An application's account: it writes to groups and calls their contracts, through one node."""
 
-from orchestrator.besu.client.mining import NotMinedError, wait_known
+from orchestrator.besu.client.pmt_wait import NotMinedError, wait_known
 from orchestrator.besu.client.sending_account import SendingAccount
 from orchestrator.besu.codec.results import PrivateReceipt
 from orchestrator.besu.errors import TransportError

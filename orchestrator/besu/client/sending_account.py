@@ -1,7 +1,7 @@
 """An account that sends private transactions through one member's node: what owners and applications have in common."""
 
-from orchestrator.besu.client.mining import wait_mined
 from orchestrator.besu.client.node import Node, sending_key
+from orchestrator.besu.client.pmt_wait import wait_mined
 from orchestrator.besu.client.signer_ports import Signer
 from orchestrator.besu.codec.private_transaction import (
     USUAL_GAS_LIMIT,

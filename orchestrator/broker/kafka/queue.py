@@ -18,7 +18,7 @@ from orchestrator.broker.kafka.records import CLOUD_EVENT, CONTENT_TYPE, Headers
 from orchestrator.broker.kafka.topics import Topics
 from orchestrator.broker.letters import buried, inlet_of, original_headers
 from orchestrator.broker.names import Access, Limits, Names
-from orchestrator.broker.pausing import Pauses
+from orchestrator.broker.pauses import Pauses
 from orchestrator.broker.port import DeadLetter, Inlet
 from orchestrator.engine.messages.cloud_events import KAFKA
 from orchestrator.engine.ports import BrokerError, Trigger, TriggerSource, UnfitMessageError

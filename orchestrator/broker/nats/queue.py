@@ -27,7 +27,7 @@ from orchestrator.broker.names import Access, Limits, Names
 from orchestrator.broker.nats.link import QUEUE, NatsLink
 from orchestrator.broker.nats.pull import InFlight, pull
 from orchestrator.broker.nats.verdicts import VERDICT_STREAM, read
-from orchestrator.broker.pausing import Pauses
+from orchestrator.broker.pauses import Pauses
 from orchestrator.broker.port import DeadLetter, Inlet
 from orchestrator.engine.messages.cloud_events import NATS
 from orchestrator.engine.ports import BrokerError, Trigger, TriggerSource
@@ -47,7 +47,7 @@ class NatsBroker:
     """See `orchestrator.broker.port.Broker`.
 
     Args:
-        url, names, limits, access: See `orchestrator.broker.connecting.connect`.
+        url, names, limits, access: See `orchestrator.broker.connection.connect`.
         trouble: Says why a server of our own stores nothing now, which it does not tell itself; empty while it does.
     """
 

@@ -14,7 +14,7 @@ from yarl import URL
 
 from orchestrator.broker.library_errors import as_broker_errors, close_quietly
 from orchestrator.broker.names import Access, Limits, Names
-from orchestrator.broker.rabbitmq.publishing import Publishing
+from orchestrator.broker.rabbitmq.publish_channel import Publishing
 from orchestrator.broker.rabbitmq.transport import SturdyConnection
 from orchestrator.engine.ports import BrokerError
 

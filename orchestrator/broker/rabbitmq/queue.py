@@ -18,7 +18,7 @@ from orchestrator.broker.header_names import lowered
 from orchestrator.broker.letters import MOST_LISTED_BYTES, REASON_HEADER, buried, inlet_of, original_headers
 from orchestrator.broker.library_errors import LIBRARY_ERRORS, as_broker_errors
 from orchestrator.broker.names import Access, Limits, Names
-from orchestrator.broker.pausing import Pauses
+from orchestrator.broker.pauses import Pauses
 from orchestrator.broker.port import DeadLetter, Inlet
 from orchestrator.broker.rabbitmq import verdicts as rabbitmq_verdicts
 from orchestrator.broker.rabbitmq.letters import deliveries_before, letter_id_of, letters, reading_alone

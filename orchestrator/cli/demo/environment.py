@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from orchestrator.broker.connecting import connect as connect_broker
+from orchestrator.broker.connection import connect as connect_broker
 from orchestrator.broker.nats.embedded import embedded_url
 from orchestrator.broker.port import Broker
 from orchestrator.cli.demo.processes import orchestrator_process

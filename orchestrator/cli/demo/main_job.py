@@ -15,10 +15,10 @@ from typing import Final
 from orchestrator.api.documents.changes import ChangeDetailDocument
 from orchestrator.api.documents.groups import GroupDocument
 from orchestrator.besu import BesuError
+from orchestrator.cli.demo.application import ACCOUNTS, WritingError, write
 from orchestrator.cli.demo.environment import OWNER, Environment, EnvironmentSetupError, members_by_name, set_up
 from orchestrator.cli.demo.processes import ProcessError
 from orchestrator.cli.demo.screen import Screen, summary
-from orchestrator.cli.demo.writing import ACCOUNTS, WritingError, write
 from orchestrator.cli.display.output import Exit, fail, first_of, stdout_console
 from orchestrator.cli.display.tables import done_of, time_left
 from orchestrator.cli.display.words import Words

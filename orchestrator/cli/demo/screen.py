@@ -11,7 +11,7 @@ from rich.text import Text
 from orchestrator.api.documents.changes import ChangeDocument
 from orchestrator.api.documents.groups import GroupDocument
 from orchestrator.cli.display.event_lines import event_line
-from orchestrator.cli.display.listing import Listing
+from orchestrator.cli.display.rows import Listing
 from orchestrator.cli.display.tables import replay_text
 from orchestrator.cli.display.words import Words
 

@@ -15,7 +15,7 @@ from orchestrator.api.documents.shared import DeadLetterPage
 from orchestrator.api.documents.webhooks import WebhookDocument
 from orchestrator.api.resources.audit_log import AuditDocument
 from orchestrator.cli.display.event_lines import verb_of
-from orchestrator.cli.display.listing import Listing
+from orchestrator.cli.display.rows import Listing
 from orchestrator.cli.display.words import Words, ago
 from orchestrator.outside_text import presentable
 

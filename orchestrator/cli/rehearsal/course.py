@@ -8,12 +8,12 @@ from typing import Final
 
 from orchestrator.besu.client.group_changes import GroupChangeError
 from orchestrator.besu.client.groups import FlexiblePrivacyGroups
-from orchestrator.besu.client.mining import NotMinedError
 from orchestrator.besu.client.node import SEND_TIMEOUT_SECONDS, Node
+from orchestrator.besu.client.pmt_wait import NotMinedError
 from orchestrator.besu.codec.management_contract import PRIVACY_PRECOMPILE
 from orchestrator.besu.errors import BesuError
-from orchestrator.cli.rehearsal.filling import FillingError, fill
 from orchestrator.cli.rehearsal.report import Course
+from orchestrator.cli.rehearsal.scratch_history import FillingError, fill
 from orchestrator.engine.history.forecaster import Forecaster, Question
 from orchestrator.engine.node_ports import NodeError
 from orchestrator.engine.nodes.fleet import Fleet

@@ -11,7 +11,7 @@ from orchestrator.api.documents.changes import (
     RepairDocument,
 )
 from orchestrator.api.documents.groups import GroupDocument
-from orchestrator.cli.display.listing import Listing, print_facts
+from orchestrator.cli.display.rows import Listing, print_facts
 from orchestrator.cli.display.tables import STATE_STYLE, VERDICT_STYLE, counted, yes_no
 from orchestrator.cli.display.words import Words
 from orchestrator.outside_text import presentable

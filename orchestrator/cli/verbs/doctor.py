@@ -26,7 +26,7 @@ from orchestrator.app.surroundings import (
     store_trouble,
 )
 from orchestrator.besu.client.node import Node
-from orchestrator.broker.connecting import MissingClientError, connect
+from orchestrator.broker.connection import MissingClientError, connect
 from orchestrator.broker.port import Broker
 from orchestrator.cli.display.findings import as_document, show
 from orchestrator.cli.display.output import Exit, fail, quieten
@@ -36,7 +36,7 @@ from orchestrator.doctor.before import chain_findings
 from orchestrator.doctor.enclave import member_sets
 from orchestrator.doctor.findings import Expected, Finding, Level, in_order, is_healthy
 from orchestrator.doctor.network import judge
-from orchestrator.doctor.reading import Inspector, Target, owned_groups, standing
+from orchestrator.doctor.node_answers import Inspector, Target, owned_groups, standing
 from orchestrator.doctor.watch import watch_findings
 from orchestrator.engine.nodes.chain_guard import NodeChain
 from orchestrator.engine.ports import StoreError

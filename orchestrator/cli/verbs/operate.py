@@ -22,7 +22,7 @@ def retry(
     json: options.AsJson = False,
 ) -> None:
     """Try a parked change again."""
-    from orchestrator.cli.display.following import follow, goes_on, quiet, shown
+    from orchestrator.cli.display.live_progress import follow, goes_on, quiet, shown
 
     asked: list[ChangeDocument] = []
 

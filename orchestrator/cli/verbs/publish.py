@@ -57,7 +57,7 @@ def read_input(file: str) -> bytes:
 
 async def _send(config: "Config", body: bytes) -> None:
     from orchestrator.app.daemon import broker_access, broker_names
-    from orchestrator.broker.connecting import connect
+    from orchestrator.broker.connection import connect
     from orchestrator.broker.nats.embedded import embedded_url
     from orchestrator.engine.ports import BrokerError
 

@@ -168,7 +168,7 @@ def _ask(
     asked: list[ChangeDocument] = []
 
     async def work(client: "DaemonClient") -> "ChangeDocument":
-        from orchestrator.cli.display.following import follow, quiet, shown
+        from orchestrator.cli.display.live_progress import follow, quiet, shown
         from orchestrator.cli.references import references
 
         known = await references(client, full=not on_terminal())
@@ -191,7 +191,7 @@ def _ask(
         return await follow(client, change, quiet() if how.as_json else shown(known.words))
 
     def interrupted() -> str:
-        from orchestrator.cli.display.following import goes_on
+        from orchestrator.cli.display.live_progress import goes_on
 
         return goes_on(asked[-1] if asked else None)
 

@@ -17,12 +17,12 @@ from orchestrator.engine.clock import SystemClock
 from orchestrator.engine.node_ports import NodeError
 from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.nodes.watcher import ChainWatcher
+from orchestrator.guard.chain_view import FactReader
 from orchestrator.guard.diagnosis import Diagnosis, Physician, SeenNode
 from orchestrator.guard.histories import MemoryHistories
-from orchestrator.guard.listening import listening
+from orchestrator.guard.listener import listening
 from orchestrator.guard.payloads import PayloadReader
 from orchestrator.guard.proxy import EnclaveProxy, Upstream
-from orchestrator.guard.reading import FactReader
 from orchestrator.guard.rescue import (
     GroupProof,
     KeyRefusal,

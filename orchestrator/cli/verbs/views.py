@@ -151,7 +151,7 @@ def watch(
         known.check()
         # Who asks for events in one of these forms reads them as a program does, also of one change.
         if change is not None and not (json or since or types):
-            from orchestrator.cli.display.following import follow, shown
+            from orchestrator.cli.display.live_progress import follow, shown
 
             followed.append(await client.change(change))
             return await follow(client, followed[-1], shown(known.words))
@@ -162,7 +162,7 @@ def watch(
         raise fail("the daemon ended the stream; it may be stopping")
 
     def interrupted() -> str:
-        from orchestrator.cli.display.following import goes_on
+        from orchestrator.cli.display.live_progress import goes_on
 
         return goes_on(followed[-1] if followed else None)
 

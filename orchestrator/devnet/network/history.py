@@ -14,7 +14,7 @@ from orchestrator.besu.codec.private_transaction import (
     SignedPrivateTransaction,
     address_of_private_key,
 )
-from orchestrator.devnet.chain.marker_signing import marker_account, sign_marker
+from orchestrator.devnet.chain.marker_signatures import marker_account, sign_marker
 from orchestrator.devnet.enclaves.enclave import TransactionPayload
 from orchestrator.devnet.encoding import from_base64, minimal_bytes, rlp_list, to_base64
 from orchestrator.devnet.network.network import Network

@@ -6,8 +6,8 @@ same time 3 were never mined.
 
 from typing import Final
 
-from orchestrator.devnet.chain.marker_signing import marker_account
-from orchestrator.devnet.chain.public_signing import SigningAccount
+from orchestrator.devnet.chain.marker_signatures import marker_account
+from orchestrator.devnet.chain.public_signatures import SigningAccount
 from orchestrator.devnet.network.network import Network
 from orchestrator.devnet.nodes.node import Node
 

@@ -11,8 +11,8 @@ from eth_hash.auto import keccak
 from orchestrator.devnet.accounts import DEVELOPMENT_BALANCES_WEI, validator_address_of
 from orchestrator.devnet.chain.admission import AdmissionTerms
 from orchestrator.devnet.chain.chain import Block, Chain, make_block
-from orchestrator.devnet.chain.marker_signing import marker_account
-from orchestrator.devnet.chain.public_signing import SigningAccount
+from orchestrator.devnet.chain.marker_signatures import marker_account
+from orchestrator.devnet.chain.public_signatures import SigningAccount
 from orchestrator.devnet.chain.public_transaction import PublicTransaction
 from orchestrator.devnet.config import DevnetConfig
 from orchestrator.devnet.enclaves.enclave import Condition, Enclave, EnclaveNetwork

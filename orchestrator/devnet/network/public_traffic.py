@@ -9,7 +9,7 @@ from typing import Final
 
 from eth_hash.auto import keccak
 
-from orchestrator.devnet.chain.public_signing import SigningAccount, sign_public_transaction, signing_account
+from orchestrator.devnet.chain.public_signatures import SigningAccount, sign_public_transaction, signing_account
 from orchestrator.devnet.chain.public_transaction import intrinsic_gas
 from orchestrator.devnet.errors import RpcError
 from orchestrator.devnet.network.gossip import NodePools

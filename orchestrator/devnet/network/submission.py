@@ -14,7 +14,7 @@ from orchestrator.besu.codec.private_transaction import (
     decode_private_transaction,
 )
 from orchestrator.devnet import errors
-from orchestrator.devnet.chain.marker_signing import sign_marker
+from orchestrator.devnet.chain.marker_signatures import sign_marker
 from orchestrator.devnet.chain.public_transaction import intrinsic_gas
 from orchestrator.devnet.chain.transaction_pool import PoolFullError
 from orchestrator.devnet.enclaves.enclave import EnclaveDownError, HistoryPayload, TransactionPayload
@@ -25,7 +25,7 @@ from orchestrator.devnet.errors import RpcError
 from orchestrator.devnet.network.marker_place import MarkerPlace
 from orchestrator.devnet.network.network import Network
 from orchestrator.devnet.nodes.node import Node
-from orchestrator.devnet.nodes.private_reading import joined_history, members_at, state_at, walked_history
+from orchestrator.devnet.nodes.private_view import joined_history, members_at, state_at, walked_history
 from orchestrator.devnet.private.contract import NO_VERSION, added_keys, is_addition
 
 

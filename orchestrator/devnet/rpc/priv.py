@@ -10,7 +10,7 @@ from orchestrator.devnet import errors
 from orchestrator.devnet.enclaves.enclave import EnclaveDownError
 from orchestrator.devnet.encoding import data, from_base64, quantity, to_base64
 from orchestrator.devnet.network.submission import Submission, distribute, submit
-from orchestrator.devnet.nodes.private_reading import (
+from orchestrator.devnet.nodes.private_view import (
     FoundPrivateTransaction,
     find_private_transaction,
     members_at,

@@ -5,7 +5,7 @@ Source: the recorded exchanges; Besu 23.10.3, ``EthSendRawTransaction``.
 
 from typing import Any, Final
 
-from orchestrator.devnet.chain.public_signing import (
+from orchestrator.devnet.chain.public_signatures import (
     InvalidPublicTransactionError,
     TypedTransactionError,
     decode_public_transaction,

@@ -10,7 +10,7 @@ from orchestrator.devnet import errors
 from orchestrator.devnet.chain.chain import Block
 from orchestrator.devnet.encoding import data
 from orchestrator.devnet.errors import RpcError
-from orchestrator.devnet.nodes.private_reading import state_at
+from orchestrator.devnet.nodes.private_view import state_at
 from orchestrator.devnet.private.contract import MANAGEMENT_ADDRESSES, NO_ADDRESS, BlockContext, call_contract
 from orchestrator.devnet.rpc.call import Call, read_address, read_bytes, read_quantity
 

@@ -12,7 +12,7 @@ from eth_hash.auto import keccak
 from orchestrator.devnet.chain.chain import GAS_LIMIT, Block
 from orchestrator.devnet.chain.public_transaction import PublicTransaction, created_contract
 from orchestrator.devnet.encoding import EMPTY_BLOOM, bloom, contract_address, data, from_base64, quantity
-from orchestrator.devnet.nodes.private_reading import FoundPrivateTransaction
+from orchestrator.devnet.nodes.private_view import FoundPrivateTransaction
 from orchestrator.devnet.private.node_logs import NodeLog
 from orchestrator.devnet.private.private_state import PrivateReceipt
 from orchestrator.devnet.versions import BesuBehaviour

@@ -8,7 +8,7 @@ import aiohttp
 from orchestrator.devnet.enclaves.link import EnclaveLink
 from orchestrator.devnet.errors import DevnetError
 from orchestrator.devnet.network.network import Network
-from orchestrator.devnet.servers.enclave_asking import AskedEnclave, fetch_payloads
+from orchestrator.devnet.servers.enclave_client import AskedEnclave, fetch_payloads
 from orchestrator.devnet.servers.enclave_server import EnclaveServer
 
 

@@ -22,7 +22,7 @@ from orchestrator.engine.proof.bisection import first_block
 from orchestrator.engine.signer_ports import StatementSigner
 from orchestrator.membership.attestation.joined_groups import Join
 from orchestrator.membership.attestation.verdicts import MemberVerdict, RootAt, SignedVerdict, statement
-from orchestrator.membership.guard.judging import Refusal
+from orchestrator.membership.guard.judgement import Refusal
 
 TICK_SECONDS: Final = 0.5
 MOST_JOINS: Final = 256

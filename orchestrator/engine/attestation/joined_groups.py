@@ -18,7 +18,7 @@ from orchestrator.engine.node_ports import NodeError
 from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.nodes.watcher import ChainWatcher
 from orchestrator.engine.ports import Clock, StoreError
-from orchestrator.engine.proof.tracking import ReplayTracker
+from orchestrator.engine.proof.replay_tracker import ReplayTracker
 from orchestrator.engine.record_ports import Announcer, ChangeFilter, ChangeList
 from orchestrator.membership.attestation.joined_groups import PROOF_BLOCKS, Join, is_over, tell_join
 from orchestrator.membership.damage.divergence import agreed_members

@@ -9,7 +9,7 @@ from orchestrator.engine.history.splits import split_before
 from orchestrator.engine.node_ports import NodeError, NodePort
 from orchestrator.engine.nodes.fleet import Fleet, Sender, confirmed_head
 from orchestrator.engine.nodes.watcher import ChainWatcher
-from orchestrator.membership.curing import Split
+from orchestrator.membership.cure import Split
 from orchestrator.membership.damage.divergence import namesakes
 from orchestrator.membership.facts import MemberSurvey, Surveyed
 from orchestrator.membership.forecast.verdict import Forecast

@@ -10,7 +10,7 @@ from orchestrator.engine.nodes.watcher import ChainWatcher
 from orchestrator.engine.ports import Attestations, Clock
 from orchestrator.engine.proof.bystanders import BystanderReader
 from orchestrator.engine.proof.early_roots import EarlyRoots
-from orchestrator.engine.proof.tracking import ReplayTracker
+from orchestrator.engine.proof.replay_tracker import ReplayTracker
 from orchestrator.membership.attestation.verdicts import sighting_of
 from orchestrator.membership.besu_lines import LOSES_ADDED_GROUPS
 from orchestrator.membership.facts import Bystanders, ConvergenceObserved, Sighting

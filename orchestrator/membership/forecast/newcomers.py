@@ -59,7 +59,7 @@ class NewcomerFacts:
             node that can't be seen.
         unseen: Why not everything is known, for a person; None when it is, be it by the word of somebody else.
         word: What that says; None when nobody was to be asked.
-        starts_over: It fell back in such a way that it replays the whole history (`orchestrator.membership.curing`).
+        starts_over: It fell back in such a way that it replays the whole history (`orchestrator.membership.cure`).
         own_way: Where it fell back and would not, why; empty where that was not looked at.
     """
 

@@ -15,7 +15,7 @@ from typing import Any, Final
 import structlog
 
 from orchestrator.bounded_dicts import BoundedDict
-from orchestrator.membership.guard.judging import Decision, Outcome
+from orchestrator.membership.guard.judgement import Decision, Outcome
 from orchestrator.outside_text import presentable
 
 MOST_KEPT: Final = 50_000

@@ -21,8 +21,8 @@ from orchestrator.store.stores.whole_changes import VersionReader, whole_change
 from orchestrator.store.units import (
     abandoned,
     acceptance,
-    group_listing,
     leases,
+    listed_groups,
     marker_nonces,
     reads,
     replica_shares,
@@ -160,11 +160,11 @@ class SqlChangeStore:
 
     async def groups_asked_for(self, *, limit: int = 10_000) -> tuple[str, ...]:
         """Return the ids of groups that changes were asked for, those with the newest change first."""
-        return await self._database.read(partial(group_listing.groups_asked_for, limit=limit))
+        return await self._database.read(partial(listed_groups.groups_asked_for, limit=limit))
 
     async def groups(self, *, limit: int = MOST_GROUPS) -> tuple[str, ...]:
         """Return the ids of groups that a change succeeded in."""
-        return await self._database.read(partial(group_listing.changed_groups, limit=limit))
+        return await self._database.read(partial(listed_groups.changed_groups, limit=limit))
 
     async def history(self, change_id: str) -> tuple[HistoryEntry, ...]:
         """Return what happened to a change, oldest first."""

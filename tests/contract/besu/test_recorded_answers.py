@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.besu.client.group_reading import group_calls, read_group_view
+from orchestrator.besu.client.group_snapshots import group_calls, read_group_view
 from orchestrator.besu.codec import answers
 from orchestrator.besu.codec.answers import read_data
 from orchestrator.besu.codec.json_rpc import Answer, Notification, decode_message

@@ -22,7 +22,7 @@ from orchestrator.besu.transaction_errors import (
     MarkerOutbidError,
     NonceTooLowError,
 )
-from orchestrator.devnet.chain.public_signing import decode_public_transaction
+from orchestrator.devnet.chain.public_signatures import decode_public_transaction
 from orchestrator.devnet.chain.public_transaction import PublicTransaction
 
 # Distributions, markers and burns that nodes of Besu 23.10.3 answered: an excerpt.

@@ -18,7 +18,7 @@ from confluent_kafka import Consumer
 from confluent_kafka.admin import AdminClient
 from nats.aio.msg import Msg
 
-from orchestrator.broker.connecting import connect
+from orchestrator.broker.connection import connect
 from orchestrator.broker.kafka.letters import headers_of
 from orchestrator.broker.names import Limits, Names
 from orchestrator.broker.nats.embedded import EmbeddedServer, embedded_server

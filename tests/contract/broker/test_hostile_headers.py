@@ -13,7 +13,7 @@ import pytest
 from aiormq.abc import ChannelFrame
 from pamqp import commands, frame
 
-from orchestrator.broker.connecting import connect
+from orchestrator.broker.connection import connect
 from orchestrator.broker.names import Names
 from orchestrator.broker.port import Broker
 from orchestrator.broker.rabbitmq.transport import readable

@@ -13,7 +13,7 @@ import nats
 import pytest
 from confluent_kafka import Producer
 
-from orchestrator.broker.connecting import connect
+from orchestrator.broker.connection import connect
 from orchestrator.broker.letters import SOURCE_HEADER, inlet_of
 from orchestrator.broker.names import Names
 from orchestrator.broker.port import Broker

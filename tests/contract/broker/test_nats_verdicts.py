@@ -7,7 +7,7 @@ from pathlib import Path
 import nats
 import pytest
 
-from orchestrator.broker.connecting import connect
+from orchestrator.broker.connection import connect
 from orchestrator.broker.names import Limits, Names
 from orchestrator.broker.nats import verdicts
 from tests.patience import patient

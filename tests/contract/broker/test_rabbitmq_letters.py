@@ -6,7 +6,7 @@ from pathlib import Path
 
 import aio_pika
 
-from orchestrator.broker.connecting import connect
+from orchestrator.broker.connection import connect
 from orchestrator.broker.rabbitmq.letters import RENEWED_AT
 from tests.contract.broker.conftest import NAMES
 

@@ -9,7 +9,7 @@ import aio_pika
 import pytest
 from aio_pika.abc import ExchangeType
 
-from orchestrator.broker.connecting import connect
+from orchestrator.broker.connection import connect
 from orchestrator.broker.names import Limits, Names
 from orchestrator.broker.port import Broker
 from orchestrator.engine.ports import BrokerError, UnfitMessageError

@@ -9,7 +9,7 @@ import pytest
 import trustme
 from confluent_kafka.admin import AclOperation, ResourceType
 
-from orchestrator.broker.connecting import connect
+from orchestrator.broker.connection import connect
 from orchestrator.broker.names import Access, Limits, Names
 from orchestrator.engine.ports import BrokerError
 from tests.servers.kafka_server import PLAIN_PASSWORD, PLAIN_USER, KafkaServer

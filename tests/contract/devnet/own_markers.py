@@ -18,7 +18,7 @@ from orchestrator.besu.codec.private_transaction import (
     sign_private_transaction,
 )
 from orchestrator.devnet import Devnet
-from orchestrator.devnet.chain.public_signing import (
+from orchestrator.devnet.chain.public_signatures import (
     SigningAccount,
     decode_public_transaction,
     sign_public_transaction,

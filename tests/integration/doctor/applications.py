@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from orchestrator.besu import HttpNode, Node, open_session, sign_private_transaction
-from orchestrator.besu.client.mining import wait_mined
+from orchestrator.besu.client.pmt_wait import wait_mined
 from orchestrator.besu.codec.management_contract import MANAGEMENT_PROXY, Method, encode_call
 from orchestrator.besu.codec.private_transaction import PrivateTransaction
 from orchestrator.devnet import Devnet

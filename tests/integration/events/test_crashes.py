@@ -17,7 +17,7 @@ import pytest
 from aio_pika.abc import AbstractIncomingMessage, ExchangeType
 from confluent_kafka import Consumer
 
-from orchestrator.broker.connecting import connect
+from orchestrator.broker.connection import connect
 from orchestrator.broker.names import Names
 from orchestrator.broker.port import Broker, DeadLetter
 from orchestrator.engine.intake.requests import REQUEST_TYPE

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import nats
 
-from orchestrator.broker.connecting import connect
+from orchestrator.broker.connection import connect
 from orchestrator.engine.clock import SystemClock
 from orchestrator.events.relay import Relay
 from orchestrator.membership.news.status import EventType, StatusEvent

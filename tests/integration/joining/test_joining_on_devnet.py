@@ -16,7 +16,7 @@ from orchestrator.engine.attestation.joined_groups import Joiner
 from orchestrator.engine.clock import SystemClock
 from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.nodes.watcher import ChainWatcher
-from orchestrator.engine.proof.tracking import ReplayTracker
+from orchestrator.engine.proof.replay_tracker import ReplayTracker
 from orchestrator.membership.news.status import EventType, StatusEvent
 from orchestrator.store.commits.database import Database
 from orchestrator.store.commits.schema_version import migrate

@@ -9,7 +9,7 @@ import pytest
 
 from orchestrator.devnet.enclaves.enclave import HistoryPayload
 from orchestrator.devnet.encoding import from_base64
-from orchestrator.devnet.nodes.private_reading import history_bundle
+from orchestrator.devnet.nodes.private_view import history_bundle
 from orchestrator.store.commits.database import Database
 from tests.integration.outages.playing import BLOCK_SECONDS, CALM, CountingChecks, Harness
 from tests.simulation import virtual_time

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.besu import FlexiblePrivacyGroups, HttpNode, Node, open_session, signer_from_key
-from orchestrator.cli.rehearsal.filling import fill
 from orchestrator.cli.rehearsal.report import Rehearsal, as_markdown
 from orchestrator.cli.rehearsal.scan import scan
+from orchestrator.cli.rehearsal.scratch_history import fill
 from orchestrator.cli.verbs.rehearse import rehearsed
 from orchestrator.config import Config, load_config
 from orchestrator.devnet import Devnet, DevnetConfig, running_devnet

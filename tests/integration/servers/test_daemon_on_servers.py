@@ -11,7 +11,7 @@ import pytest
 from nats.js.api import StreamConfig
 
 from orchestrator.app.surroundings import examine
-from orchestrator.broker.connecting import connect
+from orchestrator.broker.connection import connect
 from orchestrator.doctor.findings import Level
 from orchestrator.membership.news.status import EventType
 from orchestrator.store import Database, SqlChangeStore, migrate

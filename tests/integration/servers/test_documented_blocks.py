@@ -19,7 +19,7 @@ import trustme
 import yaml  # type: ignore[import-untyped] # it has no types of its own
 from confluent_kafka.admin import AclOperation, NewTopic, ResourceType
 
-from orchestrator.broker.connecting import connect
+from orchestrator.broker.connection import connect
 from orchestrator.broker.names import Access, Limits
 from orchestrator.broker.port import Broker
 from orchestrator.config import load_config

@@ -19,7 +19,7 @@ import aiohttp
 import psycopg
 from psycopg.rows import dict_row
 
-from orchestrator.broker.connecting import connect
+from orchestrator.broker.connection import connect
 from orchestrator.broker.port import Broker
 from orchestrator.membership.news.status import EventType
 from tests.benchmarks.harness import OWNER, Devnet, group_id, running_devnet, running_queue, trigger, write_config

@@ -8,7 +8,7 @@ import pytest
 
 from orchestrator.app.guard_words import GuardWords
 from orchestrator.config import Config, load_config
-from orchestrator.membership.guard.judging import Decision, Outcome, Refusal
+from orchestrator.membership.guard.judgement import Decision, Outcome, Refusal
 from orchestrator.membership.guard.received_bundles import Approval
 from orchestrator.store.guard.approvals import ApprovalFile
 from orchestrator.store.guard.decisions import Decided, DecisionFile

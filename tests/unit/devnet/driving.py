@@ -19,7 +19,7 @@ from orchestrator.besu.codec.private_transaction import (
     address_of_private_key,
     sign_private_transaction,
 )
-from orchestrator.devnet.chain.public_signing import SigningAccount, sign_public_transaction, signing_account
+from orchestrator.devnet.chain.public_signatures import SigningAccount, sign_public_transaction, signing_account
 from orchestrator.devnet.chain.public_transaction import PublicTransaction
 from orchestrator.devnet.config import DevnetConfig
 from orchestrator.devnet.emulation import Emulation

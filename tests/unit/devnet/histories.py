@@ -19,7 +19,7 @@ from orchestrator.besu.codec.private_transaction import PrivateTransaction, sign
 from orchestrator.devnet.chain.public_transaction import PublicTransaction
 from orchestrator.devnet.encoding import to_base64
 from orchestrator.devnet.errors import RpcError
-from orchestrator.devnet.nodes.private_reading import history_bundle
+from orchestrator.devnet.nodes.private_view import history_bundle
 from tests.fakes.replay_model import GroupValue, Marker, MinedBlock, ModelNode, Sent
 from tests.unit.devnet.driving import ACCOUNT_KEYS, APPLICATION, Driver
 

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from orchestrator.devnet.accounts import DEVELOPMENT_BALANCES_WEI
-from orchestrator.devnet.chain.public_signing import signing_account
+from orchestrator.devnet.chain.public_signatures import signing_account
 from orchestrator.devnet.errors import RpcError
 from tests.unit.devnet.driving import ACCOUNT_KEYS, APPLICATION, Driver
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from orchestrator.devnet.chain.marker_signing import marker_account, sign_marker
-from orchestrator.devnet.chain.public_signing import decode_public_transaction
+from orchestrator.devnet.chain.marker_signatures import marker_account, sign_marker
+from orchestrator.devnet.chain.public_signatures import decode_public_transaction
 from orchestrator.devnet.errors import RpcError
 from orchestrator.devnet.network.submission import Submission
 from tests.unit.devnet.driving import APPLICATION, Driver

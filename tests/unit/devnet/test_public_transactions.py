@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from orchestrator.besu.codec.management_contract import PRIVACY_PRECOMPILE, Method, encode_add_participants, encode_call
-from orchestrator.devnet.chain.public_signing import (
+from orchestrator.devnet.chain.public_signatures import (
     InvalidPublicTransactionError,
     TypedTransactionError,
     decode_public_transaction,

@@ -27,7 +27,7 @@ from orchestrator.engine.preflight.additions_under_way import UNDER_WAY, Additio
 from orchestrator.engine.preflight.bundle_sizes import BundleSizes
 from orchestrator.engine.proof.bystanders import BystanderReader
 from orchestrator.engine.proof.observation import Observer, ProofRules
-from orchestrator.engine.proof.tracking import ReplayTracker
+from orchestrator.engine.proof.replay_tracker import ReplayTracker
 from orchestrator.membership.forecast.schedule import ReplayRules
 from orchestrator.membership.model import RESTING, Change, State
 from orchestrator.store.commits.database import Database

@@ -14,15 +14,15 @@ from orchestrator.besu.transport.http_client import HttpNode, open_session
 from orchestrator.engine.clock import SystemClock
 from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.nodes.watcher import ChainWatcher
+from orchestrator.guard.chain_view import FactReader
 from orchestrator.guard.histories import MemoryHistories
-from orchestrator.guard.judging import Judge, JudgeSettings
-from orchestrator.guard.listening import listening
+from orchestrator.guard.judge import Judge, JudgeSettings
+from orchestrator.guard.listener import listening
 from orchestrator.guard.payloads import PayloadReader, Payloads
 from orchestrator.guard.proxy import EnclaveProxy, Upstream
-from orchestrator.guard.reading import FactReader
 from orchestrator.guard.settled_heads import SETTLED_AFTER, SettledHeads
 from orchestrator.guard.witnesses import Witnesses
-from orchestrator.membership.guard.judging import GuardRules
+from orchestrator.membership.guard.judgement import GuardRules
 from orchestrator.membership.guard.received_bundles import Approval
 from orchestrator.store.guard.decisions import Decided, DecisionFile
 from tests.fakes.guarded_network import GuardedNetwork

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.guard.judging import JudgeSettings
-from orchestrator.guard.listening import listening
-from orchestrator.membership.guard.judging import Accept, GuardRules
+from orchestrator.guard.judge import JudgeSettings
+from orchestrator.guard.listener import listening
+from orchestrator.membership.guard.judgement import Accept, GuardRules
 from orchestrator.membership.guard.received_bundles import Approval
 from tests.fakes.guarded_network import APPLICATION, OTHER_KEY, GuardedNetwork, guarded_network, until
 from tests.unit.guard import hazards
@@ -367,7 +367,7 @@ async def test_a_defect_of_the_guard_is_nothing_that_the_node_stands_before(monk
     def broken(*_: object) -> None:
         raise RuntimeError("a defect")
 
-    monkeypatch.setattr("orchestrator.guard.judging.judge", broken)
+    monkeypatch.setattr("orchestrator.guard.judge.judge", broken)
     async with guarded_network() as network:
         group = network.group("G")
         await network.create(group, 1, 2)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import aiohttp
 
-from orchestrator.membership.damage.misreading import OFTEN
+from orchestrator.membership.damage.misread_payloads import OFTEN
 from tests.fakes.guarded_network import APPLICATION, GuardedNetwork, guarded_network, until
 from tests.unit.guard.running_guard import guard
 

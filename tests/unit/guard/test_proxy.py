@@ -29,7 +29,7 @@ from orchestrator.besu.codec.private_transaction import (
     decode_private_transaction,
     sign_private_transaction,
 )
-from orchestrator.guard.listening import listening
+from orchestrator.guard.listener import listening
 from orchestrator.guard.proxy import EnclaveProxy, Upstream
 from orchestrator.guard.wire import NOT_FOUND, added_group, payload_request, tells
 from tests.fakes.guarded_network import OWNER_KEY

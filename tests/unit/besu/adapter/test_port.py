@@ -10,7 +10,7 @@ import stamina
 from aiohttp import ClientSession, web
 
 from orchestrator.besu.adapter.port import BesuNode
-from orchestrator.besu.client.group_reading import EMPTY_ROOT
+from orchestrator.besu.client.group_snapshots import EMPTY_ROOT
 from orchestrator.besu.client.node import Node
 from orchestrator.besu.client.own_markers import OwnMarkers, one_time_account
 from orchestrator.besu.codec.identifiers import bytes_to_hex

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 from aiohttp import ClientSession
 
-from orchestrator.besu.client.group_reading import EMPTY_ROOT
+from orchestrator.besu.client.group_snapshots import EMPTY_ROOT
 from orchestrator.besu.client.node import Node
 from orchestrator.besu.errors import MethodNotFoundError, ProtocolError, UnauthorizedError
 from orchestrator.besu.transport.http_client import HttpNode

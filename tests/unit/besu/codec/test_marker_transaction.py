@@ -16,7 +16,7 @@ from orchestrator.besu.codec.marker_transaction import (
     sign_burn,
     sign_marker,
 )
-from orchestrator.devnet.chain.public_signing import decode_public_transaction
+from orchestrator.devnet.chain.public_signatures import decode_public_transaction
 
 # A well-known public development key.
 KEY = "8f2a55949038a9610f50fb23b5883af3b4ecb3c3bb792cbcefbd1542c692be63"

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.broker.connecting import connect
+from orchestrator.broker.connection import connect
 from orchestrator.broker.names import Limits
 from orchestrator.broker.nats import embedded, embedded_probe
 from orchestrator.broker.nats.embedded import embedded_server, embedded_url

@@ -145,7 +145,7 @@ def test_ctrl_c_says_that_it_goes_on(run: Run, parts: FakeParts, monkeypatch: py
     async def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("orchestrator.cli.display.following.follow", interrupted)
+    monkeypatch.setattr("orchestrator.cli.display.live_progress.follow", interrupted)
     result = run("add", GROUP, KEYS[2])
     assert result.exit_code == 130
     assert "it goes on; follow it with: orchestrator watch change-1" in result.stderr

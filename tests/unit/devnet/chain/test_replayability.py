@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from orchestrator.devnet.chain.public_signing import sign_public_transaction, signing_account
+from orchestrator.devnet.chain.public_signatures import sign_public_transaction, signing_account
 from orchestrator.devnet.chain.public_state import PublicAccount
 from orchestrator.devnet.chain.public_transaction import PublicTransaction
 from orchestrator.devnet.chain.replayability import find_invalid

@@ -13,7 +13,7 @@ from orchestrator.engine.ports import BrokerError
 from orchestrator.membership.attempt import Action
 from orchestrator.membership.attestation.joined_groups import Join
 from orchestrator.membership.attestation.verdicts import SignedVerdict, statement
-from orchestrator.membership.guard.judging import Refusal
+from orchestrator.membership.guard.judgement import Refusal
 from orchestrator.membership.reasons.table import Reason
 from tests.fakes.clock import JumpingClock
 from tests.fakes.network import FakeNetwork, FakeNode, Group

@@ -11,7 +11,7 @@ from orchestrator.engine.attestation.joined_groups import LIST_EVERY, Joiner
 from orchestrator.engine.node_ports import Head
 from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.nodes.watcher import ChainWatcher
-from orchestrator.engine.proof.tracking import ReplayTracker
+from orchestrator.engine.proof.replay_tracker import ReplayTracker
 from orchestrator.membership.attempt import Action
 from orchestrator.membership.forecast.memberships import MembershipLog
 from orchestrator.membership.news.status import EventType, StatusEvent

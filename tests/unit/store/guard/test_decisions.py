@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.membership.guard.judging import Decision, Outcome
+from orchestrator.membership.guard.judgement import Decision, Outcome
 from orchestrator.store.guard import decisions
 from orchestrator.store.guard.decisions import Decided, DecisionFile
 

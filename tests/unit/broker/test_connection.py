@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.broker.connecting import MissingClientError, UnknownBrokerError, connect
+from orchestrator.broker.connection import MissingClientError, UnknownBrokerError, connect
 from orchestrator.broker.kafka.queue import KafkaBroker
 from orchestrator.broker.nats.queue import NatsBroker
 from orchestrator.broker.rabbitmq.queue import RabbitMQBroker

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from orchestrator.membership.damage.misreading import MisreadFacts, misread, suspicious
+from orchestrator.membership.damage.misread_payloads import MisreadFacts, misread, suspicious
 
 OLD = MisreadFacts(named=True, settled=True, executing=(), spent=True, next_names=False, next_executes=False)
 COMING = replace(OLD, spent=False, next_names=True)

@@ -17,11 +17,11 @@ from orchestrator.besu.codec.bundles import InvalidBundleError
 from orchestrator.engine.isolation import contained
 from orchestrator.engine.node_ports import Head, NodeError
 from orchestrator.engine.ports import Clock, StoreError
+from orchestrator.guard.chain_view import FactReader
 from orchestrator.guard.judgements import Judgements
 from orchestrator.guard.payloads import Payloads
-from orchestrator.guard.reading import FactReader
 from orchestrator.guard.wire import bundle_in
-from orchestrator.membership.guard.judging import Decision, GuardRules, Outcome, asked_again, held, judge
+from orchestrator.membership.guard.judgement import Decision, GuardRules, Outcome, asked_again, held, judge
 from orchestrator.membership.guard.received_bundles import ReceivedBundle
 from orchestrator.store.guard.decisions import Decided, DecisionFile
 

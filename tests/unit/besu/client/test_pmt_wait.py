@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from aiohttp import ClientSession
 
-from orchestrator.besu.client.mining import NotMinedError, wait_mined
 from orchestrator.besu.client.node import Node
+from orchestrator.besu.client.pmt_wait import NotMinedError, wait_mined
 from orchestrator.besu.errors import UnauthorizedError
 from orchestrator.besu.transport.http_client import HttpNode
 from orchestrator.besu.transport.websocket_client import NodeSocket

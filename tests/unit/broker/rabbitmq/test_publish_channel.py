@@ -6,7 +6,7 @@ from typing import cast
 import pytest
 from aio_pika.abc import AbstractConnection
 
-from orchestrator.broker.rabbitmq.publishing import Publishing
+from orchestrator.broker.rabbitmq.publish_channel import Publishing
 
 
 class _Channel:

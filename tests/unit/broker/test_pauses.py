@@ -2,7 +2,7 @@
 
 from structlog.testing import capture_logs
 
-from orchestrator.broker.pausing import Pauses
+from orchestrator.broker.pauses import Pauses
 
 
 async def test_pauses_grow_to_a_bound_and_begin_anew() -> None:

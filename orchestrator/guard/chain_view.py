@@ -21,7 +21,7 @@ from orchestrator.guard.pools import pooled
 from orchestrator.guard.witnesses import Witnesses
 from orchestrator.membership.forecast.histories import GroupHistory
 from orchestrator.membership.forecast.newcomers import Departure, departure
-from orchestrator.membership.guard.judging import GuardFacts, Witnessed, held
+from orchestrator.membership.guard.judgement import GuardFacts, Witnessed, held
 from orchestrator.membership.guard.received_bundles import ReceivedBundle, final_run, history_of
 from orchestrator.membership.reasons.table import Reason
 

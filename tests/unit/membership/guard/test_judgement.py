@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from orchestrator.membership.forecast.blocks import Examination, Flaw, FlawedTransactions
 from orchestrator.membership.forecast.newcomers import Departure
-from orchestrator.membership.guard.judging import (
+from orchestrator.membership.guard.judgement import (
     MOST_TRIES,
     Accept,
     Decision,

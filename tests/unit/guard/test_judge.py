@@ -8,10 +8,10 @@ import pytest
 
 from orchestrator.engine.clock import SystemClock
 from orchestrator.engine.node_ports import Head, NodeError
-from orchestrator.guard.judging import Judge, JudgeSettings
-from orchestrator.guard.reading import FactReader
+from orchestrator.guard.chain_view import FactReader
+from orchestrator.guard.judge import Judge, JudgeSettings
 from orchestrator.membership.forecast.blocks import Examination
-from orchestrator.membership.guard.judging import GuardFacts, GuardRules, Witnessed
+from orchestrator.membership.guard.judgement import GuardFacts, GuardRules, Witnessed
 from orchestrator.membership.guard.received_bundles import ReceivedBundle
 from orchestrator.membership.reasons.table import Reason
 from orchestrator.store.guard.decisions import DecisionFile

@@ -9,9 +9,9 @@ import secrets
 from collections.abc import Callable
 from typing import Final
 
-from orchestrator.besu.client.mining import NotMinedError, wait_mined
 from orchestrator.besu.client.node import Node
 from orchestrator.besu.client.own_markers import OwnMarkers, one_time_account
+from orchestrator.besu.client.pmt_wait import NotMinedError, wait_mined
 from orchestrator.besu.codec.private_transaction import USUAL_GAS_LIMIT, PrivateTransaction, sign_private_transaction
 from orchestrator.besu.errors import BesuError
 

@@ -7,7 +7,7 @@ the order of submission.
 from eth_hash.auto import keccak
 
 from orchestrator.besu.codec.management_contract import PRIVACY_PRECOMPILE
-from orchestrator.devnet.chain.public_signing import SigningAccount, sign_public_transaction, signing_account
+from orchestrator.devnet.chain.public_signatures import SigningAccount, sign_public_transaction, signing_account
 from orchestrator.devnet.chain.public_transaction import PublicTransaction
 
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from rich.console import Console
 
 from orchestrator.api.documents.changes import change_document
-from orchestrator.cli.display.following import LiveDisplay
+from orchestrator.cli.display.live_progress import LiveDisplay
 from orchestrator.cli.display.words import Words
 from orchestrator.membership.model import MemberProgress, State, Verdict
 from tests.fakes.http_api import KEYS, make_change, make_parked_change

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from orchestrator.membership.curing import Split, Witness, own_way_trouble, split_of
+from orchestrator.membership.cure import Split, Witness, own_way_trouble, split_of
 from orchestrator.membership.forecast.histories import GroupBlock, GroupHistory
 from orchestrator.membership.machine import step
 from orchestrator.membership.model import Kind, Repair, State

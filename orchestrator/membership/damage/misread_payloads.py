@@ -11,7 +11,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
-from orchestrator.membership.guard.judging import Decision, Outcome
+from orchestrator.membership.guard.judgement import Decision, Outcome
 
 SLUG: Final = "no_history"
 OFTEN: Final = 3

@@ -4,7 +4,7 @@ from datetime import timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.engine.proof.tracking import POLLS_OF_A_NODE, PROBES, ReplayTracker, learn, probes, span
+from orchestrator.engine.proof.replay_tracker import POLLS_OF_A_NODE, PROBES, ReplayTracker, learn, probes, span
 from orchestrator.membership.attempt import Action
 from tests.fakes.clock import START
 from tests.fakes.network import FakeNetwork, FakeNode, Group
