@@ -30,7 +30,7 @@ ROWS: Final = {"changes": 1, "attempts": 2, "history": 9, "outbox": 11}
 """Rows of an addition in the store."""
 UNITS: Final = 14
 """Units of work that an addition commits; each transaction of the store carries as many as wait."""
-SHARED_UNITS: Final = 48
+SHARED_UNITS: Final = 45
 """And those of leases, claims and publishing in the blocks that additions take, however many are at work."""
 PUBLISHED: Final = 11
 """Messages that an addition publishes on the queue; one more brought the request."""

@@ -10,7 +10,8 @@ import pytest
 from tests.integration.not_known.changes import KINDS
 
 ROOT = Path(__file__).parents[3]
-LEAST_POINTS = 60
+LEAST_POINTS = 40
+"""A creation, the shortest, asks its own members' nodes only."""
 
 
 @pytest.mark.timeout(600)
