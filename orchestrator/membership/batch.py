@@ -82,11 +82,13 @@ def next_batch(queued: Sequence[Change]) -> Batch:
         queued: The group's changes that may start now, in the order in which they were accepted; at least one.
     """
     lead = queued[0]
-    batch = [lead]
+    batch, limit = [lead], lead.batch_limit
     for change in queued[1:] if lead.kind is Kind.ADD_MEMBERS else ():
         if change.kind is not Kind.ADD_MEMBERS or change.account != lead.account:
             break
-        if len(batch) >= min(lead.batch_limit, change.batch_limit):
+        # Each one's counts, also that of one in the middle: a batch that failed is halved by it.
+        limit = min(limit, change.batch_limit)
+        if len(batch) >= limit:
             break
         batch.append(change)
     return Batch(changes=tuple(batch))

@@ -26,14 +26,14 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     def console() -> Console:
         return Console(highlight=False, force_terminal=True, width=COLUMNS, color_system=None)
 
-    for module in ("display.output", "verbs.views", "verbs.operate", "verbs.plan", "display.following"):
+    for module in ("display.output", "verbs.views", "verbs.operate", "verbs.plan", "display.live_progress"):
         monkeypatch.setattr(f"orchestrator.cli.{module}.stdout_console", console)
     for module in (
         "display.output",
         "verbs.views",
         "verbs.operate",
         "verbs.plan",
-        "display.following",
+        "display.live_progress",
         "verbs.requests",
     ):
         monkeypatch.setattr(f"orchestrator.cli.{module}.on_terminal", lambda: True)

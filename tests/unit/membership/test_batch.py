@@ -1,6 +1,6 @@
 """Changes that are done together: in order, under one lock, and each with an end of its own."""
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from orchestrator.membership import facts
@@ -42,6 +42,7 @@ def queues(draw: st.DrawFn) -> list[Change]:
 
 
 @given(queue=queues())
+@example(queue=[a_change(str(n), members=(f"n{n}",), batch_limit=limit) for n, limit in enumerate((5, 2, 5))])
 def test_nothing_is_overtaken(queue: list[Change]) -> None:
     """A batch is the front of the queue: one change, or adds of one account, as many as all of them allow."""
     batch = next_batch(queue).changes
