@@ -6,6 +6,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -129,6 +130,7 @@ class LoopbackServer(ABC):
         """
         if self.is_running():
             return
+        self._forget()  # one that ended by itself: its id may be another process's by now
         user = self.run_as()
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(
@@ -170,6 +172,11 @@ class LoopbackServer(ABC):
     def kill(self) -> None:
         """End the server and its children at once with SIGKILL, as a power cut would."""
         if self._process is None:
+            return
+        if not self.is_running():
+            # Nobody asked for it: whoever reads why a test failed wants to know.
+            sys.stderr.write(self._explain(f"had ended by itself, with code {self._process.returncode}") + "\n")
+            self._forget()
             return
         self.pause()  # what stands has no more children while they are counted
         ended = self._signal_tree(signal.SIGKILL)
@@ -225,7 +232,8 @@ class LoopbackServer(ABC):
         return tree
 
     def _tree(self) -> list[int]:
-        return [self.process_id, *_descendants(self.process_id)]
+        # Once it is known to have ended its id may be another process's.
+        return [self.process_id, *_descendants(self.process_id)] if self.is_running() else []
 
     def _forget(self) -> None:
         if self._process is not None:

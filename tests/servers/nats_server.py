@@ -1,6 +1,7 @@
 """A real NATS server with JetStream, answering in about 0.1 s."""
 
 import json
+import secrets
 import socket
 import time
 import urllib.request
@@ -27,11 +28,12 @@ class NatsServer(LoopbackServer):
     def __init__(self, settings: str = "", *, jetstream: bool = True) -> None:
         super().__init__()
         self._jetstream = jetstream
+        self.server_name = f"test-{self.port}-{secrets.token_hex(4)}"
         store = self.directory / "jetstream"
         storing = f'jetstream {{ store_dir: "{store}", max_mem: 64MB, max_file: 1GB }}' if jetstream else ""
         configuration = f"""
         listen: "127.0.0.1:{self.port}"
-        server_name: "test-{self.port}"
+        server_name: "{self.server_name}"
         {storing}
         {settings}
         """
@@ -47,13 +49,19 @@ class NatsServer(LoopbackServer):
         return [programs.nats_server(), "--config", str(self.directory / "nats.conf")]
 
     def is_ready(self) -> bool:
-        """The server greets with INFO, and says there whether JetStream is on."""
+        """The server greets with INFO, and says there who it is, and whether JetStream is on.
+
+        Another one on that port is no sign of this one's life: it may have got it a moment before.
+        """
         try:
             with socket.create_connection(("127.0.0.1", self.port), timeout=1) as connection:
                 greeting = connection.makefile("rb").readline()
         except OSError:
             return False
-        return greeting.startswith(b"INFO ") and bool(json.loads(greeting[5:]).get("jetstream")) == self._jetstream
+        if not greeting.startswith(b"INFO "):
+            return False
+        told = json.loads(greeting[5:])
+        return told.get("server_name") == self.server_name and bool(told.get("jetstream")) == self._jetstream
 
 
 class NatsCluster(LoopbackCluster[NatsServer]):
@@ -88,7 +96,7 @@ class NatsCluster(LoopbackCluster[NatsServer]):
         for _ in within(_ELECTION_SECONDS):
             for place, server in enumerate(self.servers):
                 if server.is_running() and (leader := self._leader_told_by(place, stream)):
-                    return next(one for one in self.servers if leader == f"test-{one.port}")
+                    return next(one for one in self.servers if leader == one.server_name)
             time.sleep(_LOOK_SECONDS)
         raise LookupError(stream)
 
