@@ -150,7 +150,7 @@ class Devnet:
         """Close all ports."""
         await asyncio.gather(*self._opening, return_exceptions=True)
         for server in self._servers:
-            await server.close()
+            await server.end()
         if self._enclaves is not None:
             await self._enclaves.close()
         if self._journal is not None:

@@ -76,6 +76,6 @@ class EnclavePorts:
     async def close(self) -> None:
         """Close all ports."""
         for server in self._servers:
-            await server.close()
+            await server.end()
         if self._session is not None:
             await self._session.close()

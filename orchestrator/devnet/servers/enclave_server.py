@@ -1,7 +1,6 @@
 """The HTTP interface of one enclave, as Besu speaks to Orion and Tessera (docs/besu.md#enclave-interface)."""
 
 import asyncio
-import socket
 from collections.abc import Callable
 from typing import Any, Final, NoReturn
 
@@ -21,6 +20,7 @@ from orchestrator.devnet.enclaves.wire import (
 )
 from orchestrator.devnet.encoding import from_base64, to_base64
 from orchestrator.devnet.servers.gateway import parse_json
+from orchestrator.devnet.servers.kept_port import KeptPort
 
 MAX_BODY_BYTES: Final = 512 * 1024 * 1024
 _LOOK_SECONDS: Final = 0.05
@@ -38,9 +38,6 @@ class EnclaveServer:
         host: to listen on.
         port: to listen on; 0 for a free one.
         advance: called before each answer: brings the network to the present time.
-
-    Attributes:
-        port: that it listens on, once it was opened.
     """
 
     def __init__(
@@ -52,12 +49,17 @@ class EnclaveServer:
         port: int,
         advance: Callable[[], None],
     ) -> None:
-        self.port = port
+        self._port = KeptPort(host, port)
         self._enclaves = enclaves
         self._enclave = enclave
         self._host = host
         self._advance = advance
         self._runner: web.AppRunner | None = None
+
+    @property
+    def port(self) -> int:
+        """That it listens on, once it was opened."""
+        return self._port.number
 
     @property
     def url(self) -> str:
@@ -76,21 +78,18 @@ class EnclaveServer:
         application.router.add_post("/{method:[A-Za-z]+}", self._post)
         self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.2, handle_signals=False)
         await self._runner.setup()
-        bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        try:
-            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            bound.bind((self._host, self.port))
-        except OSError:
-            bound.close()
-            raise
-        await web.SockSite(self._runner, bound).start()
-        self.port = int(bound.getsockname()[1])
+        await web.SockSite(self._runner, self._port.bound()).start()
 
     async def close(self) -> None:
-        """Close the port and every connection."""
+        """Close the port and every connection; it stays its own."""
         runner, self._runner = self._runner, None
         if runner is not None:
             await runner.cleanup()
+
+    async def end(self) -> None:
+        """Close, and let others have the port."""
+        await self.close()
+        self._port.give_back()
 
     async def follow(self) -> None:
         """Close the port of an enclave that was killed, and open it when it is back."""

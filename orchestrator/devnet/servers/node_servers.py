@@ -12,6 +12,7 @@ from aiohttp import WSMsgType, web
 from orchestrator.devnet.clock import Clock
 from orchestrator.devnet.faults import FaultKind, RpcFault, RpcFaults
 from orchestrator.devnet.servers.gateway import Gateway, methods_of, parse_json
+from orchestrator.devnet.servers.kept_port import KeptPort
 
 MAX_BODY_BYTES: Final = 5 * 1024 * 1024
 MAX_FRAME_BYTES: Final = 1024 * 1024
@@ -52,11 +53,7 @@ class WebSocketClient:
 
 
 class NodeServer:
-    """Both ports of a node; while the node is down nothing listens on them.
-
-    Attributes:
-        http_port, websocket_port: that it listens on, once it was opened.
-    """
+    """Both ports of a node; while the node is down nothing listens on them."""
 
     def __init__(
         self,
@@ -70,17 +67,25 @@ class NodeServer:
         tls: ssl.SSLContext | None,
         settle: Callable[[], Any],
     ) -> None:
-        self.http_port = http_port
-        self.websocket_port = websocket_port
+        self._http, self._websocket = KeptPort(host, http_port), KeptPort(host, websocket_port)
         self._gateway = gateway
         self._clock = clock
         self._faults = faults
-        self._host = host
         self._tls = tls
         self._settle = settle
         self._runners: list[web.AppRunner] = []
         self._listening: list[socket.socket] = []
         self._clients: set[WebSocketClient] = set()
+
+    @property
+    def http_port(self) -> int:
+        """That it listens on, once it was opened."""
+        return self._http.number
+
+    @property
+    def websocket_port(self) -> int:
+        """Likewise."""
+        return self._websocket.number
 
     async def open(self) -> None:
         """Listen on both ports.
@@ -93,11 +98,11 @@ class NodeServer:
         http.router.add_get("/readiness", _alive)
         http.router.add_route("POST", "/{path:.*}", self._on_http)
         websocket.router.add_route("GET", "/{path:.*}", self._on_websocket)
-        self.http_port = await self._listen(http, self.http_port)
-        self.websocket_port = await self._listen(websocket, self.websocket_port)
+        await self._listen(http, self._http)
+        await self._listen(websocket, self._websocket)
 
     async def close(self) -> None:
-        """Close both ports and every connection."""
+        """Close both ports and every connection; they stay its own."""
         self.drop_websockets()
         runners, self._runners = self._runners, []
         listening, self._listening = self._listening, []
@@ -110,25 +115,24 @@ class NodeServer:
         for runner in runners:
             await runner.cleanup()
 
+    async def end(self) -> None:
+        """Close, and let others have the ports."""
+        await self.close()
+        self._http.give_back()
+        self._websocket.give_back()
+
     def drop_websockets(self) -> None:
         """End every WebSocket connection without a word."""
         for client in list(self._clients):
             client.abort()
 
-    async def _listen(self, application: web.Application, port: int) -> int:
+    async def _listen(self, application: web.Application, port: KeptPort) -> None:
         runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.2, handle_signals=False)
         await runner.setup()
         self._runners.append(runner)
-        bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        try:
-            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            bound.bind((self._host, port))
-        except OSError:
-            bound.close()
-            raise
+        bound = port.bound()
         await web.SockSite(runner, bound, ssl_context=self._tls).start()
         self._listening.append(bound)
-        return int(bound.getsockname()[1])
 
     async def _on_http(self, request: web.Request) -> web.StreamResponse:
         if not self._gateway.api.node.up:
