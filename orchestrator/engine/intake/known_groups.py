@@ -8,8 +8,9 @@ import asyncio
 import itertools
 from collections.abc import Collection
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
+from orchestrator.bounded_dicts import BoundedDict
 from orchestrator.engine.node_ports import NodeError
 from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.nodes.watcher import ChainWatcher
@@ -47,8 +48,8 @@ class KnownGroups:
         self._store = store
         self._fleet = fleet
         self._clock = clock
-        self._known: dict[str, None] = {}
-        self._answers: dict[str, tuple[int, bool]] = {}
+        self._known = BoundedDict[str, None](REMEMBERED_GROUPS)
+        self._answers = BoundedDict[str, tuple[int, bool]](REMEMBERED_GROUPS)
         self._numbers = itertools.count()
         self._waited: dict[str, tuple[float, datetime]] = {}
 
@@ -78,14 +79,14 @@ class KnownGroups:
         asked = next(self._numbers)
         seen = await self._seen(group)
         # None is not no: preflight looks again, and says so if there is none.
-        _keep(self._answers, group, (asked, seen is not False))
+        self._answers[group] = (asked, seen is not False)
         if seen:
             self.remember(group)
         return seen is not False
 
     def remember(self, group: str) -> None:
         """Know a group that is there, or that is about to be made."""
-        _keep(self._known, group, None)
+        self._known[group] = None
 
     async def _seen(self, group: str) -> bool | None:
         """Ask all nodes at once: True when one has the group, False when all say no, None when one did not answer."""
@@ -122,13 +123,6 @@ class KnownGroups:
         # Bounded, or sixty requests that wait at the same moment would keep the node from being asked for minutes.
         waited = min(self._waited_for(watcher) + max(seconds - QUICK_SECONDS, 0.0), 2 * PATIENCE_SECONDS)
         self._waited[watcher.node.name] = (waited, self._clock.now())
-
-
-def _keep(remembered: dict[str, Any], group: str, value: object) -> None:
-    remembered.pop(group, None)
-    remembered[group] = value
-    if len(remembered) > REMEMBERED_GROUPS:
-        del remembered[next(iter(remembered))]
 
 
 async def _any_true(asked: Collection[asyncio.Future[bool | None]]) -> bool | None:
