@@ -194,9 +194,7 @@ def add_is_burnt_before_the_unlock() -> SimulatedDaemon:
     """No unlock is signed while the addition can be mined: it would part the members."""
     daemon = daemon_of("k1", "k2")
     chain = daemon.world.chain
-    change = _on_its_way(daemon, deadline_seconds=60)
-    daemon.now += timedelta(seconds=61)
-    until(daemon, change, State.UNLOCKING, mine=False)
+    change = _given_up_on_its_way(daemon)
     chain.later_replaces = False  # a network that is older than 23.10.2: the first one stays in the pools
     chain.lose(["0xa2"])
     for _ in range(3):
@@ -214,9 +212,7 @@ def add_gets_through_after_all() -> SimulatedDaemon:
     """An addition that is mined before what burns it is an addition: it unlocks the group, and the members are in."""
     daemon = daemon_of("k1", "k2")
     chain = daemon.world.chain
-    change = _on_its_way(daemon, deadline_seconds=60)
-    daemon.now += timedelta(seconds=61)
-    until(daemon, change, State.UNLOCKING, mine=False)
+    change = _given_up_on_its_way(daemon)
     daemon.work()
     assert [public.burns for public in chain.pool] == [False, True]
     chain.mine(["0xa2"])
@@ -329,6 +325,14 @@ def _is_split(daemon: SimulatedDaemon, change: str) -> None:
     assert parked.reason is not None
     assert (parked.reason.slug, parked.reason.members) == ("group_split", ("k3",))
     assert parked.lock_block is None
+
+
+def _given_up_on_its_way(daemon: SimulatedDaemon) -> str:
+    """An addition whose deadline passes while its marker waits to be mined."""
+    change = _on_its_way(daemon, deadline_seconds=60)
+    daemon.now += timedelta(seconds=61)
+    until(daemon, change, State.UNLOCKING, mine=False)
+    return change
 
 
 def _on_its_way(daemon: SimulatedDaemon, stuck: Stuck | None = None, deadline_seconds: float | None = None) -> str:

@@ -226,7 +226,7 @@ async def test_a_group_that_waits_hides_no_other(source: "Source", queue: Queue,
         await queue.until(3)
         assert queue.numbers == {"b": [513, 514, 515]}
         async with asyncio.timeout(patient(10)):
-            while relay.trouble != "not now":  # noqa: ASYNC110 - told when the turn ends that published them
+            while relay.trouble != "not now":  # noqa: ASYNC110 - told when the round ends that published them
                 await asyncio.sleep(0.001)
         queue.refuse = set()
         await queue.until(2 * BATCH + 3)
