@@ -173,7 +173,7 @@ async def assembled(config: Config, stopping: asyncio.Event, clock: Clock | None
         inquirer = Inquirer(fleet, attestations, speakers(config), accounts, clock, policy)
         histories = SqlHistoryStore(database)
         forecaster = Forecaster(fleet, histories, inquirer, store)
-        work = ReplayWork(histories)
+        work = ReplayWork(histories, forecaster.work)
         tracker = ReplayTracker(work=work.of_group)
         # One for those who renew and those who send: right before it leaves, each transaction is held against the lease
         # as this process knows it, since a process that was stopped asks nobody when it wakes up.

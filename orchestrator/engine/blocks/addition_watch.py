@@ -1,7 +1,8 @@
 """Looking at additions' markers in new blocks: those that were there before, and those that nodes refused."""
 
+import asyncio
 import contextlib
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Final, Protocol
 
 import structlog
@@ -10,10 +11,12 @@ from orchestrator.engine.blocks.fallen_back import fallen_back
 from orchestrator.engine.blocks.unexpected_additions import misread_by, parted, refused_and_executed
 from orchestrator.engine.node_ports import NodeError
 from orchestrator.engine.nodes.fleet import Fleet
+from orchestrator.engine.nodes.watcher import ChainWatcher
 from orchestrator.engine.record_ports import AdditionRecord
 from orchestrator.membership.damage.fallen_back import misreading_event, repetition_events, unexpected_events
 from orchestrator.membership.damage.unextendable import SeenAddition, WatchTally, repetitions
 
+ADDITIONS_AT_ONCE: Final = 64
 MOST_LISTED: Final = 10_000
 """Groups of one node that are looked at after an addition that nobody asked for."""
 
@@ -79,14 +82,19 @@ class AdditionWatch:
                     through=group.through,
                 )
         again = {one.transaction_hash for one in found}
-        for addition in additions:
-            if addition.transaction_hash not in known | again:
-                await self._warn_of_unexpected(addition)
+        left = [addition for addition in additions if addition.transaction_hash not in known | again]
+        for start in range(0, len(left), ADDITIONS_AT_ONCE):
+            some = left[start : start + ADDITIONS_AT_ONCE]
+            # Asked of together, so that a block of a hundred additions costs each node one request.
+            said = await asyncio.gather(*(refused_and_executed(self._fleet, addition) for addition in some))
+            for addition, (refused, executed) in zip(some, said, strict=True):
+                await self._warn_of_unexpected(addition, refused, executed)
         return tally.with_repetitions(found)
 
-    async def _warn_of_unexpected(self, addition: SeenAddition) -> None:
+    async def _warn_of_unexpected(
+        self, addition: SeenAddition, refused: Sequence[ChainWatcher], executed: Sequence[ChainWatcher]
+    ) -> None:
         """Tell of an addition that was refused; what all members executed alike was expected, whoever made it."""
-        refused, executed = await refused_and_executed(self._fleet, addition)
         if not refused and not executed:
             await self._warn_of_misread(addition)
         if not refused:

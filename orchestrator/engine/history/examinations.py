@@ -30,6 +30,10 @@ class ExaminedBlocks:
         self._known: BoundedDict[int, Examination] = BoundedDict(REMEMBERED_BLOCKS)
         self._branches = BranchWatch()
 
+    def known(self, numbers: Sequence[int]) -> list[Examination]:
+        """Return what is in memory of blocks."""
+        return [self._known[number] for number in numbers if number in self._known]
+
     async def examine(self, numbers: Sequence[int], watcher: ChainWatcher) -> dict[int, Examination]:
         """Return what blocks are to a replay.
 

@@ -69,6 +69,7 @@ class Forecaster:
 
     Attributes:
         returns: Tells what additions do to the ways back to groups that the new members' nodes left.
+        work: Tells what a group's blocks hold, where a forecast has just looked; None where that is not in memory.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class Forecaster:
         self._senders = SenderReader(roots)
         self._newcomers = NewcomerReader(fleet, self._replays, roots, others)
         self.returns = ReturnReader(fleet, store, self._replays, roots)
+        self.work = self._histories.work
 
     async def forecast(self, question: Question) -> Forecast:
         """Return what is to be expected of an addition.

@@ -10,6 +10,7 @@ from orchestrator.engine.history.branches import BranchWatch, holds_through
 from orchestrator.engine.history.changes import Bounds, scan_changes, split_changes
 from orchestrator.engine.history.examinations import ExaminedBlocks
 from orchestrator.engine.history.ports import HistoryStore, KeptBlocks, Mark
+from orchestrator.engine.history.work import Work, work_in
 from orchestrator.engine.node_ports import Head
 from orchestrator.engine.nodes.watcher import ChainWatcher
 from orchestrator.membership.forecast.blocks import Examination
@@ -95,6 +96,15 @@ class GroupHistories:
         numbers = [block.number for block in kept.blocks if block.number not in fresh]
         examinations = fresh | await self._examined.examine(numbers, watcher)
         return ReadHistory(history=history, examinations=examinations, complete=mark.number >= head.number)
+
+    def work(self, privacy_group_id: str) -> Work | None:
+        """Return what the blocks of a group hold, as it was last read here; None where that is not in memory."""
+        group = self._groups.get(privacy_group_id)
+        if group is None or group.kept is None:
+            return None
+        numbers = [block.number for block in group.kept.blocks]
+        known = self._examined.known(numbers)
+        return work_in(numbers, known) if len(known) == len(numbers) else None
 
     async def _advance(
         self,

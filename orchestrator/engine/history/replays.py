@@ -49,6 +49,7 @@ class _Node:
         held: The groups that the node held when it was last looked at.
         looked: The block up to which it is known what happened.
         unseen: Why that may not be all.
+        record: What follows of all this; None when it changed since.
     """
 
     kept: KeptLogs | None = None
@@ -56,12 +57,13 @@ class _Node:
     held: frozenset[str] = frozenset()
     looked: int = 0
     unseen: str | None = None
+    record: NodeRecord | None = None
     branches: BranchWatch = field(default_factory=BranchWatch)
     reading: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def restart(self, kept: KeptLogs) -> None:
         """Go on from what is kept."""
-        self.kept, self.later = kept, {}
+        self.kept, self.later, self.record = kept, {}, None
         self.held = frozenset(log.privacy_group_id for log in kept.logs)
         self.looked = kept.mark.number if kept.mark is not None else 0
 
@@ -109,11 +111,11 @@ class NodeReplays:
                 node.branches.settled(watcher)
             if kept.mark is None or head.number > node.looked or (about and about not in node.held):
                 await self._advance(key, node, watcher, head, about)
-            return NodeRecord(
-                replays=replays_of(watcher.node.enclave_keys, node.held, node.logs),
-                logs=node.logs,
-                unseen=node.unseen,
-            )
+            # Made anew when it changed: each addition asks, and a node has thousands of groups.
+            if node.record is None:
+                replays = replays_of(watcher.node.enclave_keys, node.held, node.logs)
+                node.record = NodeRecord(replays=replays, logs=node.logs, unseen=node.unseen)
+            return node.record
 
     async def _advance(self, key: str, node: _Node, watcher: ChainWatcher, head: Head, about: str) -> None:
         kept = node.kept or KeptLogs()
@@ -122,6 +124,7 @@ class NodeReplays:
             # A replay needs an addition's marker: removals, and groups that were founded, are read with the next one.
             node.looked = head.number
             return
+        node.record = None
         listed, node.unseen = await held_groups(watcher.node)
         held = frozenset(listed)
         fresh = held - node.held
@@ -134,7 +137,10 @@ class NodeReplays:
         before = frozenset(log.privacy_group_id for log in kept.logs)
         for groups, first in ((wanted & before, kept.mark.number + 1), (wanted - before, 0)):
             logs = await watcher.node.memberships(sorted(groups), first, head.number) if groups else ()
-            node.later |= {group: tuple(log for log in logs if log.privacy_group_id == group) for group in groups}
+            of_group: dict[str, list[MembershipLog]] = {group: [] for group in groups}
+            for log in logs:
+                of_group[log.privacy_group_id].append(log)
+            node.later |= {group: tuple(found) for group, found in of_group.items()}
         node.held, node.looked = held, head.number
 
     async def _read_all(self, key: str, node: _Node, watcher: ChainWatcher, head: Head, held: frozenset[str]) -> None:

@@ -6,13 +6,14 @@ since it is not known when it began.
 """
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from typing import Final, Protocol
 
+from orchestrator.bounded_dicts import BoundedDict
+from orchestrator.engine.history.work import Work
 from orchestrator.engine.isolation import contained
 from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.ports import Clock
@@ -36,7 +37,13 @@ from orchestrator.membership.model import Change, ExpectedReplay, State, Verdict
 MOST_NOTES: Final = 10_000
 """Steps that wait to be looked at, and additions that are timed: beyond, the oldest are not measured."""
 
-Work = Callable[[str], Awaitable[Sequence[tuple[int, int]]]]
+NOTES_AT_ONCE: Final = 256
+"""Steps whose times are kept in one commit."""
+
+REMEMBERED_SECONDS: Final = 30.0
+"""For so long it is not looked what other replicas measured since."""
+
+ReadWork = Callable[[str], Awaitable[Work]]
 """Returns by group its blocks, and the private transactions in each."""
 
 
@@ -99,7 +106,7 @@ class AdditionTimes:
         self,
         store: TimeStore,
         fleet: Fleet,
-        work: Work,
+        work: ReadWork,
         bundling: BundlingBook,
         clock: Clock,
         period_seconds: float,
@@ -112,9 +119,12 @@ class AdditionTimes:
         self._clock = clock
         self._period_seconds = period_seconds
         self._on_error = on_error
-        self._notes: asyncio.Queue[Callable[[], Awaitable[None]]] = asyncio.Queue(MOST_NOTES)
-        self._locked_at: OrderedDict[str, datetime] = OrderedDict()
-        self._added_at: OrderedDict[str, datetime] = OrderedDict()
+        self._notes: asyncio.Queue[Callable[[], Awaitable[Sequence[AdditionTime]]]] = asyncio.Queue(MOST_NOTES)
+        self._locked_at: BoundedDict[str, datetime] = BoundedDict(MOST_NOTES)
+        self._added_at: BoundedDict[str, datetime] = BoundedDict(MOST_NOTES)
+        self._forecast: BoundedDict[str, tuple[AdditionTime, ...]] = BoundedDict(MOST_NOTES)
+        self._newest: dict[tuple[str, str, Quantity], tuple[AdditionTime, ...]] = {}
+        self._newest_at: datetime | None = None
 
     # --- forecasting -------------------------------------------------------------------------------------------------
 
@@ -136,7 +146,7 @@ class AdditionTimes:
         if not transactions:
             return None
         bundling = await self._expected(Quantity.BUNDLING, sender, transactions)
-        locks = await self._store.newest(sender, await self._line(sender), Quantity.LOCK, NEWEST)
+        locks = await self._measured(Quantity.LOCK, sender)
         period = block_period(_samples(locks), self._period_seconds)
         found = []
         for replay in replays:
@@ -153,8 +163,17 @@ class AdditionTimes:
         )
 
     async def _expected(self, quantity: Quantity, node: str, transactions: int) -> Expected:
-        known = await self._store.newest(node, await self._line(node), quantity, NEWEST)
-        return expected(quantity, transactions, _samples(known))
+        return expected(quantity, transactions, _samples(await self._measured(quantity, node)))
+
+    async def _measured(self, quantity: Quantity, node: str) -> tuple[AdditionTime, ...]:
+        """Return what was measured last; a hundred additions that begin together look once."""
+        now, key = self._clock.now(), (node, await self._line(node), quantity)
+        # A time in the future was set before the clock was set back.
+        if self._newest_at is None or not 0 <= (now - self._newest_at).total_seconds() < REMEMBERED_SECONDS:
+            self._newest, self._newest_at = {}, now
+        if key not in self._newest:
+            self._newest[key] = await self._store.newest(*key, NEWEST)
+        return self._newest[key]
 
     async def _line(self, node: str) -> str:
         traits = await self._fleet.named(node).node.traits()
@@ -171,9 +190,9 @@ class AdditionTimes:
         if after.state is State.LOCKING is not before.state and after.leads:
             self._note(partial(self._begun, after))
         elif before.state is State.LOCKING and after.state is State.ADDING and after.leads:
-            _remember(self._locked_at, after.change_id, now)
+            self._locked_at[after.change_id] = now
         elif before.state is State.ADDING and after.state is State.REPLAYING:
-            _remember(self._added_at, after.change_id, now)
+            self._added_at[after.change_id] = now
             # Missing when the lock was taken by another process: how long it lasted is not known then.
             locked_at = self._locked_at.pop(after.change_id, None)
             if before.leads and locked_at is not None:
@@ -192,24 +211,38 @@ class AdditionTimes:
             if seen and entry.enclave_key in after.members and entry.enclave_key not in done:
                 self._note(partial(self._keep_replay, after, entry.enclave_key, taken))
 
-    def _note(self, work: Callable[[], Awaitable[None]]) -> None:
+    def _note(self, work: Callable[[], Awaitable[Sequence[AdditionTime]]]) -> None:
         if not self._notes.full():
             self._notes.put_nowait(work)
 
     async def run(self) -> None:
         """Keep what was noted, until cancelled."""
         while True:
-            work = await self._notes.get()
+            notes = [await self._notes.get()]
+            while not self._notes.empty() and len(notes) < NOTES_AT_ONCE:
+                notes.append(self._notes.get_nowait())
+            times: list[AdditionTime] = []
+            for note in notes:
+                with contained("durations"):
+                    times += await note()
             with contained("durations"):
-                await work()
+                await self._keep(times)
 
-    async def _begun(self, change: Change) -> None:
+    async def _keep(self, times: Sequence[AdditionTime]) -> None:
+        # What began and ended meanwhile is kept as it ended.
+        newest = {(time.change_id, time.quantity, time.enclave_key): time for time in times}
+        await self._store.keep(list(newest.values()))
+        for time in times:
+            if time.taken_seconds is not None:
+                self._newest.pop((time.node, time.besu_version, time.quantity), None)
+            if time.expected_seconds is not None and time.taken_seconds is not None:
+                self._on_error(time.quantity, error_of(time.expected_seconds, time.taken_seconds))
+
+    async def _begun(self, change: Change) -> Sequence[AdditionTime]:
         plan = change.plan
-        if plan is None:
-            return
-        found = await self.durations(change.privacy_group_id, plan.node, plan.replays)
-        if found is None:
-            return
+        found = await self.durations(change.privacy_group_id, plan.node, plan.replays) if plan is not None else None
+        if plan is None or found is None:
+            return ()
         sender = await self._time(change, Quantity.BUNDLING, "", plan.node, found.transactions)
         times = [
             replace(sender, expected_seconds=found.bundling.likely_seconds),
@@ -221,33 +254,29 @@ class AdditionTimes:
                 change, Quantity.REPLAY, item.enclave_key, replay.node or "", replay.transactions or replay.blocks
             )
             times.append(replace(time, expected_seconds=item.time.likely_seconds))
-        await self._store.keep(times)
+        self._forecast[change.change_id] = tuple(times)
+        return times
 
-    async def _added(self, before: Change, after: Change, locked_seconds: float) -> None:
+    async def _added(self, before: Change, after: Change, locked_seconds: float) -> Sequence[AdditionTime]:
         if after.plan is None or after.effect is None or before.lock_block is None:
-            return
-        blocks = after.effect.block_number - before.lock_block
+            return ()
+        blocks, now = after.effect.block_number - before.lock_block, self._clock.now()
         taken = self._bundling.last(after.plan.node, after.privacy_group_id)
         measured = {Quantity.LOCK: (locked_seconds, blocks), Quantity.BUNDLING: (taken, 0)}
-        known = [time for time in await self._store.of_change(after.change_id) if time.quantity in measured]
-        await self._finish(
-            [
-                replace(time, taken_seconds=measured[time.quantity][0], blocks=measured[time.quantity][1])
-                for time in known
-            ]
-        )
+        known = [time for time in await self._forecast_of(after.change_id) if time.quantity in measured]
+        return [
+            replace(time, taken_seconds=measured[time.quantity][0], blocks=measured[time.quantity][1], at=now)
+            for time in known
+        ]
 
-    async def _keep_replay(self, change: Change, key: str, taken_seconds: float) -> None:
+    async def _keep_replay(self, change: Change, key: str, taken_seconds: float) -> Sequence[AdditionTime]:
         lead = change.lead_id or change.change_id  # the forecast is of the whole batch
-        known = [time for time in await self._store.of_change(lead) if time.enclave_key == key]
-        await self._finish([replace(time, taken_seconds=taken_seconds) for time in known])
+        known = [time for time in await self._forecast_of(lead) if time.enclave_key == key]
+        return [replace(time, taken_seconds=taken_seconds, at=self._clock.now()) for time in known]
 
-    async def _finish(self, times: Sequence[AdditionTime]) -> None:
-        now = self._clock.now()
-        await self._store.keep([replace(time, at=now) for time in times])
-        for time in times:
-            if time.expected_seconds is not None and time.taken_seconds is not None:
-                self._on_error(time.quantity, error_of(time.expected_seconds, time.taken_seconds))
+    async def _forecast_of(self, change_id: str) -> Sequence[AdditionTime]:
+        """Return what was forecast of an addition, by this process or by one that stopped."""
+        return self._forecast.get(change_id) or await self._store.of_change(change_id)
 
     async def _time(self, change: Change, quantity: Quantity, key: str, node: str, transactions: int) -> AdditionTime:
         return AdditionTime(
@@ -267,9 +296,3 @@ def _samples(times: Sequence[AdditionTime]) -> list[Sample]:
         for time in times
         if time.taken_seconds is not None
     ]
-
-
-def _remember(times: OrderedDict[str, datetime], change_id: str, now: datetime) -> None:
-    times[change_id] = now
-    if len(times) > MOST_NOTES:
-        times.popitem(last=False)

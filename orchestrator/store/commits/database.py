@@ -27,6 +27,7 @@ from orchestrator.store.commits.probe import (
     check_file,
     check_writable,
     file_identity,
+    file_of,
     write_probe,
 )
 from orchestrator.store.commits.schema_version import check_version, migrate_on, recheck_version
@@ -78,6 +79,7 @@ class Database:
         self._writer = Writer(self._commit_together, self.news.publish)
         self._beside: list[asyncio.Task[None]] = []
         self._places = asyncio.BoundedSemaphore(WAITING_UNITS)
+        self._path: Path | None = None
         self._file: KeptFile | None = None
         self._damage: StoreUnavailableError | None = None
         self._locked_for_writing, self._locked_for_reading = _Locked(), _Locked()
@@ -116,7 +118,8 @@ class Database:
             if self.url.get_backend_name() == "postgresql":
                 # First: behind a pooler that shares sessions, locks and notices would be those of other clients.
                 require_sessions(self.url)
-            check_writable(self.url)
+            self._path = file_of(self.url)
+            check_writable(self._path)
             with self._writing.begin() as connection:
                 if self.in_memory:
                     migrate_on(connection)
@@ -255,12 +258,12 @@ class Database:
             raise self._damage
         if self._file is not None:
             check_beginning(self.url, self._file)
-            check_writable(self.url)
+            check_writable(self._path)
 
     def _read(self, unit: Callable[[sa.Connection], T], since: float) -> T:
         self._locked_for_reading.refuse(since)
         if self._file is not None:
-            check_writable(self.url, (SHARED_MEMORY,))
+            check_writable(self._path, (SHARED_MEMORY,))
         try:
             with self._reading.begin() as connection:
                 return unit(connection)

@@ -72,22 +72,28 @@ def check_beginning(url: sa.URL, file: KeptFile) -> int:
     return size
 
 
-def check_writable(url: sa.URL, files: Sequence[str] = ("", "-wal", SHARED_MEMORY)) -> None:
+def file_of(url: sa.URL) -> Path | None:
+    """Return where the file of a database really is; None when it is none of SQLite's, or in memory."""
+    if url.get_backend_name() != "sqlite" or url.database in (None, "", ":memory:"):
+        return None
+    return Path(os.path.realpath(str(url.database)))
+
+
+def check_writable(path: Path | None, files: Sequence[str] = ("", "-wal", SHARED_MEMORY)) -> None:
     """Ask the operating system whether an SQLite file and what stands beside it may be written, or made.
 
     SQLite would notice by itself, but for the file of shared memory, which readers write, too: where a page of that
     can't be written the kernel ends the process.
 
     Args:
-        url: The database's address.
+        path: Where the file really is, see `file_of`; None for a database that is none.
         files: Which of them, by how their names end.
 
     Raises:
         StoreUnavailableError: One may not.
     """
-    if url.get_backend_name() != "sqlite" or url.database in (None, "", ":memory:"):
+    if path is None:
         return
-    path = Path(os.path.realpath(str(url.database)))
     for file in (path.with_name(path.name + ending) for ending in files):
         place = file if file.exists() else file.parent
         # Not there yet: SQLite makes it, if the folder lets it.

@@ -17,7 +17,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from orchestrator.engine.ports import Clock
-from orchestrator.store.commits.probe import check_writable
+from orchestrator.store.commits.probe import check_writable, file_of
 from orchestrator.store.database.connections import engine_for, normalised, translated
 from orchestrator.store.database.postgresql import require_sessions
 from orchestrator.store.errors import SchemaVersionError
@@ -83,7 +83,7 @@ def migrate(url: str, pause: Callable[[], None] = _pause) -> str:
         StoreUnavailableError: It can't be reached, or a table was in use all the time.
     """
     address = normalised(url)
-    check_writable(address)
+    check_writable(file_of(address))
     engine = engine_for(address)
     try:
         _require_sessions(address)

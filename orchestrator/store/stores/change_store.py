@@ -15,6 +15,7 @@ from orchestrator.instants import micros, moment
 from orchestrator.membership.attempt import Attempt
 from orchestrator.membership.model import Change
 from orchestrator.membership.news.status import StatusEvent
+from orchestrator.shared_reads import SharedReads
 from orchestrator.store.commits.database import Database
 from orchestrator.store.errors import UnreadableChangeError
 from orchestrator.store.stores.whole_changes import VersionReader, whole_change
@@ -45,6 +46,7 @@ class SqlChangeStore:
         self._on_amended = on_amended
         self._work = database.news.subscribe()
         self._versions = VersionReader(database)
+        self._tokens = SharedReads(self._tokens_of)
 
     async def accept(
         self,
@@ -114,7 +116,11 @@ class SqlChangeStore:
 
     async def holds(self, lane: Lane) -> bool:
         """Return whether a lane is still ours."""
-        return await self._database.read(partial(leases.holds, lane=lane))
+        return await self._tokens.of(lane.privacy_group_id) == lane.token
+
+    async def _tokens_of(self, groups: Sequence[str]) -> Mapping[str, int | None]:
+        found = await self._database.read(partial(leases.tokens_of, groups=groups))
+        return {group: found.get(group) for group in groups}
 
     async def release(self, lane: Lane, *, now: datetime) -> None:
         """Give a lane back; does nothing when it is not ours any more."""

@@ -53,7 +53,9 @@ _CLAIMABLE = (
     .limit(sa.bindparam("limit"))
     .with_for_update(skip_locked=True)
 )
-_TOKEN = sa.select(lanes.c.token).where(lanes.c.privacy_group_id == sa.bindparam("group"), lanes.c.holder.is_not(None))
+_TOKENS = sa.select(lanes.c.privacy_group_id, lanes.c.token).where(
+    lanes.c.privacy_group_id.in_(sa.bindparam("groups", expanding=True)), lanes.c.holder.is_not(None)
+)
 _CLAIMABLE_OF_SOURCE = _CLAIMABLE.where(lanes.c.source == sa.bindparam("of_source"))
 _OLDEST_SOURCE = sa.select(lanes.c.source).where(sa.text("due_at IS NOT NULL")).order_by(lanes.c.due_at).limit(1)
 _NEXT_SOURCE = sa.select(sa.func.min(lanes.c.source)).where(
@@ -268,10 +270,10 @@ def load(connection: sa.Connection, lane: Lane, *, now: int) -> Lane:
     )
 
 
-def holds(connection: sa.Connection, lane: Lane) -> bool:
-    """Return whether nobody took a lane over since it was claimed."""
-    # The token alone: a lane that was given back and taken again by the same holder is another claim.
-    return connection.execute(_TOKEN, {"group": lane.privacy_group_id}).scalar_one_or_none() == lane.token
+def tokens_of(connection: sa.Connection, groups: Sequence[str]) -> dict[str, int]:
+    """Return the tokens of those of some groups' lanes that somebody holds."""
+    # The token alone tells whose it is: a lane that was given back and taken again by the same holder is another claim.
+    return {row.privacy_group_id: row.token for row in connection.execute(_TOKENS, {"groups": list(groups)})}
 
 
 def renew(transaction: Transaction, *, holder: str, lease_until: int, groups: Collection[str] | None) -> frozenset[str]:

@@ -1,0 +1,73 @@
+"""Reads that many ask for at the same moment, made as one. Each begins after all who share it have asked.
+
+One block wakes every lane that waits for it, and each of them looks at the same tables. What one of them has just
+written, all who ask after it see: an answer that was on its way when somebody asked is never theirs.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Generic, TypeVar
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class SharedReads(Generic[K, V]):
+    """Reads one after the other, each for all who asked while the one before it was under way.
+
+    There is no task in the background: the first who waits makes the read, and when it is cancelled the next one does.
+
+    Args:
+        read: Returns what is to be known of each of some different keys. Its failure is that of all who share it.
+    """
+
+    def __init__(self, read: Callable[[Sequence[K]], Awaitable[Mapping[K, V]]]) -> None:
+        self._read = read
+        self._reading = asyncio.Lock()
+        self._waiting: list[_Asker[K, V]] = []
+
+    async def of(self, key: K) -> V:
+        """Return what a read that begins now, or later, finds of a key.
+
+        Args:
+            key: What is asked about.
+        """
+        asker = _Asker[K, V](key)
+        self._waiting.append(asker)
+        try:
+            async with self._reading:
+                if not asker.answered:
+                    await self._lead()
+        finally:
+            if asker in self._waiting:
+                self._waiting.remove(asker)
+        if asker.failure is not None:
+            raise asker.failure
+        return asker.found[0]
+
+    async def _lead(self) -> None:
+        asked, self._waiting = self._waiting, []
+        try:
+            found = await self._read(tuple(dict.fromkeys(asker.key for asker in asked)))
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is for those who asked
+            for asker in asked:
+                asker.failure = error
+        except BaseException:
+            self._waiting = [*asked, *self._waiting]  # who was cancelled takes itself out; the others ask again
+            raise
+        else:
+            for asker in asked:
+                asker.found.append(found[asker.key])
+
+
+class _Asker(Generic[K, V]):
+    """Somebody who waits for a read."""
+
+    def __init__(self, key: K) -> None:
+        self.key = key
+        self.found: list[V] = []
+        self.failure: Exception | None = None
+
+    @property
+    def answered(self) -> bool:
+        return bool(self.found) or self.failure is not None
