@@ -41,7 +41,7 @@ PLANTED: Final = {
         Mistake(plant=mistakes.depth_not_waited_for, family=Family.STORMS, first=161),
         Mistake(plant=mistakes.unlocked_after_blocks, family=Family.WINDOWS, first=4),
         Mistake(plant=mistakes.burn_not_awaited, family=Family.STORMS, first=90),
-        Mistake(plant=mistakes.group_not_looked_at, family=Family.STORMS, first=246),
+        Mistake(plant=mistakes.group_not_looked_at, family=Family.STORMS, first=177),
         Mistake(plant=mistakes.removal_overtaken, family=Family.STORMS, first=11),
         Mistake(plant=mistakes.retry_overtaken, family=Family.STORMS, first=2),
         Mistake(plant=mistakes.one_key_for_markers, family=Family.REPLAYS),

@@ -1,5 +1,6 @@
 """What blocks are to a replay: each block that matters is read once per chain, and kept."""
 
+import asyncio
 from collections.abc import Sequence
 from typing import Final
 
@@ -29,6 +30,7 @@ class ExaminedBlocks:
         self._store = store
         self._known: BoundedDict[int, Examination] = BoundedDict(REMEMBERED_BLOCKS)
         self._branches = BranchWatch()
+        self._reading: dict[str, asyncio.Lock] = {}
 
     def known(self, numbers: Sequence[int]) -> list[Examination]:
         """Return what is in memory of blocks."""
@@ -45,16 +47,29 @@ class ExaminedBlocks:
             NodeError: It does not answer.
             StoreError: What is kept can't be read or written.
         """
+        found = dict[int, Examination]()
+        for start in range(0, len(numbers), BLOCKS_AT_ONCE):
+            some = numbers[start : start + BLOCKS_AT_ONCE]
+            # All who are added in one block ask for that block. Part by part, so that a long history keeps nobody
+            # waiting, and by node: one that is slow holds up those alone who have to ask it.
+            async with self._reading.setdefault(watcher.node.name, asyncio.Lock()):
+                found |= await self._learn(some, watcher)
+        return found
+
+    async def _learn(self, numbers: Sequence[int], watcher: ChainWatcher) -> dict[int, Examination]:
         if self._branches.may_have_left(watcher):
             await self._drop_left_branch(watcher)
             self._branches.settled(watcher)
-        missing = [number for number in numbers if number not in self._known]
-        if missing:
-            self._remember(await self._store.examinations(missing))
-            missing = [number for number in missing if number not in self._known]
+        # Taken out at once: a look through another node may drop what a branch took with it.
         found = {number: self._known[number] for number in numbers if number in self._known}
-        for start in range(0, len(missing), BLOCKS_AT_ONCE):
-            fresh = await self._read(missing[start : start + BLOCKS_AT_ONCE], watcher)
+        missing = [number for number in numbers if number not in found]
+        if missing:
+            kept = await self._store.examinations(missing)
+            self._remember(kept)
+            found |= {examination.number: examination for examination in kept}
+            missing = [number for number in missing if number not in found]
+        if missing:
+            fresh = await self._read(missing, watcher)
             await self._store.keep_examinations(fresh)
             self._remember(fresh)
             found |= {examination.number: examination for examination in fresh}

@@ -8,6 +8,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from orchestrator.bounded_dicts import BoundedDict
 from orchestrator.engine.node_ports import NodeError
 from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.nodes.watcher import ChainWatcher
@@ -29,6 +30,10 @@ MOST_LOOKED_BACK = 32
 """Groups of one node whose older roots are read; those that differ are few, or everything does."""
 
 MOST_KEPT = 128
+"""Nodes and blocks of which roots are remembered."""
+
+MOST_SPANS = 16
+"""Nodes and spans of blocks, from an addition to its proof's end, of which it is remembered which groups are well."""
 
 
 @dataclass(slots=True)
@@ -45,6 +50,15 @@ class _Listing:
 
     head: int
     members: Mapping[str, tuple[str, ...]]
+    by_node: dict[str, list[str]] = field(default_factory=dict)
+
+    def of_node(self, watcher: ChainWatcher) -> list[str]:
+        """Return the groups of which a key of a node is a member, in an order that is always the same."""
+        if watcher.node.name not in self.by_node:
+            keys = set(watcher.node.enclave_keys)
+            of_node = (group for group, members in self.members.items() if not keys.isdisjoint(members))
+            self.by_node[watcher.node.name] = sorted(of_node)
+        return self.by_node[watcher.node.name]
 
 
 class BystanderReader:
@@ -60,6 +74,7 @@ class BystanderReader:
         self._fleet = fleet
         self._known_groups = known_groups
         self._shown: OrderedDict[tuple[str, int, int], _Shown] = OrderedDict()
+        self._well: BoundedDict[tuple[object, ...], dict[str, Bystander]] = BoundedDict(MOST_SPANS)
         self._listing: _Listing | None = None
         self._listing_lock = asyncio.Lock()
 
@@ -81,10 +96,11 @@ class BystanderReader:
         listing = await self._listed(last)
         found: list[Bystander] = []
         left_out = 0
+        span = (effect.block_number - 1, last)
         for watcher in dict.fromkeys(hosts):
-            groups = sorted(_of_node(watcher, listing) - {change.privacy_group_id})
+            groups = [group for group in listing.of_node(watcher) if group != change.privacy_group_id]
             left_out += max(0, len(groups) - MOST_GROUPS)
-            found += await self._of_node(watcher, groups[:MOST_GROUPS], listing, added, effect.block_number - 1, last)
+            found += await self._of_node(watcher, groups[:MOST_GROUPS], listing, tuple(added), span)
         return Bystanders(groups=tuple(found), left_out=left_out)
 
     async def _of_node(
@@ -92,10 +108,28 @@ class BystanderReader:
         watcher: ChainWatcher,
         groups: Sequence[str],
         listing: _Listing,
-        added: Sequence[str],
-        before: int,
-        last: int,
+        added: tuple[str, ...],
+        span: tuple[int, int],
     ) -> list[Bystander]:
+        # A hundred additions in a block end their proofs with one block, and each looks at the other ninety-nine.
+        well = self._well.setdefault((watcher.node.name, watcher.reorganisations, added, span), {})
+        seen = await self._look([group for group in groups if group not in well], watcher, listing, added, span)
+        of_group = {one.privacy_group_id: one for one in seen}
+        # What looks rolled back, or has no witness now, each looks at for itself, at the newest block of its moment.
+        sure = (one for one in seen if one.others and not _is_odd(one.root, one.others, one.root_before))
+        well |= {one.privacy_group_id: one for one in sure}
+        found = (well.get(group) or of_group.get(group) for group in groups)
+        return [one for one in found if one is not None]
+
+    async def _look(
+        self,
+        groups: Sequence[str],
+        watcher: ChainWatcher,
+        listing: _Listing,
+        added: tuple[str, ...],
+        span: tuple[int, int],
+    ) -> list[Bystander]:
+        before, last = span
         # What the node was seen not to hold then came to it with this very block: the addition took nothing of it, and
         # the replay since shows it before that block, too. Its own addition's proof compares it.
         groups = [group for group in groups if not self._joined_since(watcher, group, before)]
@@ -186,8 +220,9 @@ class BystanderReader:
     ) -> dict[tuple[str, str], tuple[str, str]]:
         watcher = self._fleet.named(name)
         try:
-            first = await self._roots(watcher, groups, before)
-            final = await self._roots(watcher, groups, last)
+            first, final = await asyncio.gather(
+                self._roots(watcher, groups, before), self._roots(watcher, groups, last)
+            )
         except NodeError:
             return {}  # late, or away: then it is no witness
         return {(name, group): (first[group], final[group]) for group in groups if first[group] and final[group]}
@@ -244,11 +279,6 @@ class BystanderReader:
 
 def _is_odd(root: str, others: tuple[str, ...], root_before: str) -> bool:
     return root not in others if others else root != root_before
-
-
-def _of_node(watcher: ChainWatcher, listing: _Listing) -> set[str]:
-    keys = set(watcher.node.enclave_keys)
-    return {group for group, members in listing.members.items() if not keys.isdisjoint(members)}
 
 
 async def _groups(watcher: ChainWatcher, key: str) -> Mapping[str, tuple[str, ...]] | None:
