@@ -14,7 +14,7 @@ from orchestrator.access.callers import Scope
 from orchestrator.api.documents.changes import detail_document
 from orchestrator.api.ports.changes import ChangeRecord
 from orchestrator.api.web.conditional import tag_of
-from orchestrator.engine.whole_changes import WholeChange
+from orchestrator.engine.archives.whole_changes import WholeChange
 from orchestrator.membership.model import ENDED
 
 MOST_KEPT: Final = 1_000

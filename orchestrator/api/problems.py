@@ -13,7 +13,8 @@ from orchestrator.access.callers import ForbiddenError
 from orchestrator.api.documents.shared import Problem
 from orchestrator.engine.intake.admission import TooManyUnfinishedError
 from orchestrator.engine.intake.requests import MAX_BODY_BYTES, InvalidRequestError
-from orchestrator.engine.ports import BrokerError, LeaseLostError, StoreError
+from orchestrator.engine.ports.queues import BrokerError
+from orchestrator.engine.ports.store import LeaseLostError, StoreError
 from orchestrator.membership.errors import ConflictingRequestError, ImpossibleStepError, RefusedRequestError
 from orchestrator.outside_text import presentable, redacted
 

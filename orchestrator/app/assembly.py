@@ -28,27 +28,27 @@ from orchestrator.engine.attempts.marker_accounts import AccountPool, OneTimeAcc
 from orchestrator.engine.attempts.submission import Sending
 from orchestrator.engine.attestation.inquiries import AttestationBook, Inquirer, Policy
 from orchestrator.engine.attestation.peer_statements import VerdictBook
-from orchestrator.engine.clock import SystemClock
 from orchestrator.engine.history.forecaster import Forecaster
 from orchestrator.engine.history.work import ReplayWork
-from orchestrator.engine.ids import new_ids
 from orchestrator.engine.intake.intake import Intake
 from orchestrator.engine.lanes.executor import Executor
 from orchestrator.engine.lanes.supervisor import LaneRules, Supervisor
 from orchestrator.engine.lanes.worker import Worker
-from orchestrator.engine.leases import Leases
 from orchestrator.engine.nodes.chain_guard import ChainGuard
 from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.nodes.watcher import ChainWatcher
-from orchestrator.engine.ports import Clock
+from orchestrator.engine.ports.clock import Clock
 from orchestrator.engine.preflight.additions_under_way import UNDER_WAY, AdditionsUnderWay
 from orchestrator.engine.preflight.bundle_sizes import BundleSizes
 from orchestrator.engine.preflight.durations import AdditionTimes
 from orchestrator.engine.proof.bystanders import BystanderReader
 from orchestrator.engine.proof.observation import Observer, ProofRules
 from orchestrator.engine.proof.replay_tracker import ReplayTracker
-from orchestrator.engine.tracing import Untraced
-from orchestrator.engine.turns import Turns
+from orchestrator.engine.runtime.clock import SystemClock
+from orchestrator.engine.runtime.ids import new_ids
+from orchestrator.engine.runtime.leases import Leases
+from orchestrator.engine.runtime.tracing import Untraced
+from orchestrator.engine.runtime.turns import Turns
 from orchestrator.membership.forecast.schedule import ReplayRules
 from orchestrator.membership.model import Change
 from orchestrator.store.commits.database import Database

@@ -36,12 +36,12 @@ from orchestrator.engine.attestation.verdict_messages import VERDICT_TYPE
 from orchestrator.engine.attestation.vouchers import Voucher
 from orchestrator.engine.audit.auditor import Auditor, AuditRules
 from orchestrator.engine.blocks.block_watch import BlockWatch, WatchRules
-from orchestrator.engine.clock import SystemClock
-from orchestrator.engine.isolation import cancelled, contained, kept_running
 from orchestrator.engine.lanes.repair_requests import Repairer
 from orchestrator.engine.nodes.standstill import StandstillWatch
-from orchestrator.engine.ports import Clock
+from orchestrator.engine.ports.clock import Clock
 from orchestrator.engine.proof.replay_tracker import ReplayTracker
+from orchestrator.engine.runtime.clock import SystemClock
+from orchestrator.engine.runtime.isolation import cancelled, contained, kept_running
 from orchestrator.events.backlog import Backlog
 from orchestrator.events.feed import EventFeed
 from orchestrator.events.neighbours import Neighbours

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Final
 
 from orchestrator.config import Config
-from orchestrator.engine.ports import Clock
+from orchestrator.engine.ports.clock import Clock
 from orchestrator.membership.damage.misread_payloads import SLUG as NO_HISTORY
 from orchestrator.membership.guard.judgement import Refusal
 from orchestrator.store.guard.approvals import ApprovalFile

@@ -35,7 +35,7 @@ from orchestrator.broker.port import Broker
 from orchestrator.config import Config
 from orchestrator.config.access_section import JwtConfig
 from orchestrator.config.values import is_loopback_listen
-from orchestrator.engine.news import NewsReader
+from orchestrator.engine.runtime.news import NewsReader
 from orchestrator.events.documents.asyncapi import asyncapi_document
 from orchestrator.events.webhooks.control import WebhookControl
 

@@ -5,7 +5,7 @@ import time
 from collections import deque
 from typing import Final
 
-from orchestrator.engine.isolation import contained
+from orchestrator.engine.runtime.isolation import contained
 
 LOOK_SECONDS: Final = 0.5
 KEPT: Final = 120

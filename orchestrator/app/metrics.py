@@ -13,7 +13,7 @@ from orchestrator.app.signature_metrics import SignatureMetrics
 from orchestrator.app.step_metrics import StepMetrics
 from orchestrator.besu.transport.http_client import CallCounts
 from orchestrator.engine.intake.admission import Admission
-from orchestrator.engine.isolation import contained_failures
+from orchestrator.engine.runtime.isolation import contained_failures
 from orchestrator.membership.damage.unextendable import WatchTally
 from orchestrator.membership.forecast.durations import Quantity
 from orchestrator.membership.model import RESTING, Change, Kind, State

@@ -8,10 +8,12 @@ import structlog
 
 from orchestrator.api.ports.changes import Check
 from orchestrator.broker.port import Broker
-from orchestrator.engine.isolation import contained
-from orchestrator.engine.node_ports import NodeError
 from orchestrator.engine.nodes.fleet import Fleet
-from orchestrator.engine.ports import BrokerError, ChangeStore, Clock, StoreError
+from orchestrator.engine.ports.clock import Clock
+from orchestrator.engine.ports.nodes import NodeError
+from orchestrator.engine.ports.queues import BrokerError
+from orchestrator.engine.ports.store import ChangeStore, StoreError
+from orchestrator.engine.runtime.isolation import contained
 from orchestrator.events.backlog import Backlog
 from orchestrator.events.neighbours import Neighbours
 from orchestrator.events.relay import Relay

@@ -13,8 +13,9 @@ from orchestrator.doctor.findings import Finding, Level
 from orchestrator.engine.archives.archiver import Archiver
 from orchestrator.engine.archives.audit_log import OldAuditEntries
 from orchestrator.engine.archives.changes import OldChanges
-from orchestrator.engine.isolation import contained
-from orchestrator.engine.ports import Clock, StoreError
+from orchestrator.engine.ports.clock import Clock
+from orchestrator.engine.ports.store import StoreError
+from orchestrator.engine.runtime.isolation import contained
 from orchestrator.store.commits.database import Database
 from orchestrator.store.copies.archive_files import ArchiveFiles
 from orchestrator.store.database.size import StoreSize, store_size

@@ -18,7 +18,8 @@ from orchestrator.broker.port import Broker
 from orchestrator.config import Config, secret_files, secret_trouble
 from orchestrator.doctor.findings import Finding, Level
 from orchestrator.engine.intake.requests import MAX_BODY_BYTES
-from orchestrator.engine.ports import BrokerError, StoreError
+from orchestrator.engine.ports.queues import BrokerError
+from orchestrator.engine.ports.store import StoreError
 from orchestrator.events.neighbours import foreign_source
 from orchestrator.store.commits.database import Database
 from orchestrator.store.database.connections import normalised

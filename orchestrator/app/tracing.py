@@ -12,7 +12,7 @@ import structlog
 from orchestrator.app.configured.secret_texts import secret_text
 from orchestrator.app.metrics import Metrics
 from orchestrator.config import Config, ConfigError
-from orchestrator.engine.ports import Clock
+from orchestrator.engine.ports.clock import Clock
 from orchestrator.traces.otlp import CLOSE_SECONDS, TracesUnavailableError, open_export
 from orchestrator.traces.recorder import TraceRecorder, WholeChanges
 

@@ -11,7 +11,7 @@ from orchestrator.broker.nats.embedded import embedded_server
 from orchestrator.broker.nats.queue import NatsBroker
 from orchestrator.broker.port import Broker
 from orchestrator.broker.rabbitmq.queue import RabbitMQBroker
-from orchestrator.engine.ports import BrokerError
+from orchestrator.engine.ports.queues import BrokerError
 
 SCHEMES = ("embedded", "nats", "tls", "amqp", "amqps", "kafka", "kafkas")
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from orchestrator.engine.ports import UnfitMessageError
+from orchestrator.engine.ports.queues import UnfitMessageError
 from orchestrator.outside_text import presentable
 
 REASON_HEADER: Final = "orchestrator-reason"

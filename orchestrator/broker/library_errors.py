@@ -13,7 +13,7 @@ from nats.js.errors import APIError, NoStreamResponseError, ServiceUnavailableEr
 from pamqp import commands
 from pamqp.exceptions import PAMQPException
 
-from orchestrator.engine.ports import BrokerError, UnfitMessageError
+from orchestrator.engine.ports.queues import BrokerError, UnfitMessageError
 from orchestrator.outside_text import presentable
 
 _UNWIND_SECONDS = 0.5

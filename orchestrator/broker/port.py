@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from orchestrator.engine.ports import Trigger, TriggerSource
+from orchestrator.engine.ports.queues import Trigger, TriggerSource
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +43,7 @@ class Broker(Protocol):
     """A message queue: triggers in, status events out.
 
     It connects when it is first needed and again whenever the connection is lost. Every coroutine is bounded in time
-    and raises `orchestrator.engine.ports.BrokerError` when the queue did not answer: try again.
+    and raises `orchestrator.engine.ports.queues.BrokerError` when the queue did not answer: try again.
     """
 
     async def check(self) -> None:

@@ -8,8 +8,8 @@ from typing import Final
 from orchestrator.app import store_url
 from orchestrator.config import Config
 from orchestrator.engine.audit.auditor import announced_through, parted_by_additions
-from orchestrator.engine.clock import SystemClock
 from orchestrator.engine.nodes.chain_guard import NodeChain
+from orchestrator.engine.runtime.clock import SystemClock
 from orchestrator.membership.damage.unextendable import Unextendable, WatchTally
 from orchestrator.store.commits.database import Database
 from orchestrator.store.stores.block_watch_store import SqlWatchRecord

@@ -3,8 +3,9 @@
 from datetime import datetime
 from typing import Final
 
-from orchestrator.engine.isolation import contained
-from orchestrator.engine.ports import Clock, StoreError
+from orchestrator.engine.ports.clock import Clock
+from orchestrator.engine.ports.store import StoreError
+from orchestrator.engine.runtime.isolation import contained
 from orchestrator.events.ports import Outbox
 
 LOOK_SECONDS: Final = 2.0

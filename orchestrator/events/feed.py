@@ -13,8 +13,10 @@ from typing import Final
 
 import structlog
 
-from orchestrator.engine.isolation import contained
-from orchestrator.engine.ports import Clock, FeedClosedError, StoreError
+from orchestrator.engine.ports.clock import Clock
+from orchestrator.engine.ports.queues import FeedClosedError
+from orchestrator.engine.ports.store import StoreError
+from orchestrator.engine.runtime.isolation import contained
 from orchestrator.events.documents.envelope import text_of
 from orchestrator.events.ports import Outbox, StoredEvent
 

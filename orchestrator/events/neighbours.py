@@ -11,8 +11,10 @@ from typing import Final, Protocol
 import structlog
 
 from orchestrator.engine.intake.requests import OWN_SOURCE
-from orchestrator.engine.isolation import contained
-from orchestrator.engine.ports import BrokerError, Clock, StoreError
+from orchestrator.engine.ports.clock import Clock
+from orchestrator.engine.ports.queues import BrokerError
+from orchestrator.engine.ports.store import StoreError
+from orchestrator.engine.runtime.isolation import contained
 from orchestrator.outside_text import presentable
 
 EVERY_SECONDS: Final = 20.0

@@ -1,14 +1,15 @@
 """What publishing and subscribing need of the store and of the message queue, as protocols.
 
 The adapters fulfil them by shape: none imports this package. Every method of `Outbox` may raise
-`orchestrator.engine.ports.StoreError`, every publisher `orchestrator.engine.ports.BrokerError`; both mean "try again".
+`orchestrator.engine.ports.store.StoreError`, every publisher `orchestrator.engine.ports.queues.BrokerError`; both mean
+"try again".
 """
 
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Protocol
 
-from orchestrator.engine.record_ports import RecordedEvent, WorkLeases
+from orchestrator.engine.ports.records import RecordedEvent, WorkLeases
 
 
 class StoredEvent(RecordedEvent, Protocol):

@@ -21,8 +21,10 @@ from typing import Final
 
 import structlog
 
-from orchestrator.engine.isolation import contained, contained_failures
-from orchestrator.engine.ports import BrokerError, Clock, StoreError
+from orchestrator.engine.ports.clock import Clock
+from orchestrator.engine.ports.queues import BrokerError
+from orchestrator.engine.ports.store import StoreError
+from orchestrator.engine.runtime.isolation import contained, contained_failures
 from orchestrator.events.documents.envelope import text_of
 from orchestrator.events.ports import Outbox, Publisher, StoredEvent
 

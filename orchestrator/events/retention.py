@@ -5,8 +5,9 @@ from typing import Final
 
 import structlog
 
-from orchestrator.engine.isolation import contained
-from orchestrator.engine.ports import Clock, StoreError
+from orchestrator.engine.ports.clock import Clock
+from orchestrator.engine.ports.store import StoreError
+from orchestrator.engine.runtime.isolation import contained
 from orchestrator.events.ports import Outbox
 from orchestrator.membership.news.status import EventType
 

@@ -14,9 +14,9 @@ from orchestrator.engine.history.newcomers import NewcomerReader
 from orchestrator.engine.history.ports import HistoryStore
 from orchestrator.engine.history.replays import NodeReplays
 from orchestrator.engine.history.roots import NodeRoots
-from orchestrator.engine.node_ports import Head, NodeError
 from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.nodes.watcher import ChainWatcher
+from orchestrator.engine.ports.nodes import Head, NodeError
 from orchestrator.guard.pools import pooled
 from orchestrator.guard.witnesses import Witnesses
 from orchestrator.membership.forecast.histories import GroupHistory

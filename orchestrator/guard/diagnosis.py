@@ -15,8 +15,8 @@ from orchestrator.besu.codec.bundles import InvalidBundleError
 from orchestrator.besu.credential_errors import CredentialError
 from orchestrator.besu.errors import BesuError
 from orchestrator.besu.transport.http_client import HttpNode
-from orchestrator.engine.node_ports import NodeError
 from orchestrator.engine.nodes.watcher import ChainWatcher
+from orchestrator.engine.ports.nodes import NodeError
 from orchestrator.guard.chain_view import FactReader
 from orchestrator.guard.pools import pooled
 from orchestrator.guard.proxy import Upstream

@@ -14,9 +14,10 @@ from typing import Final, Literal
 import structlog
 
 from orchestrator.besu.codec.bundles import InvalidBundleError
-from orchestrator.engine.isolation import contained
-from orchestrator.engine.node_ports import Head, NodeError
-from orchestrator.engine.ports import Clock, StoreError
+from orchestrator.engine.ports.clock import Clock
+from orchestrator.engine.ports.nodes import Head, NodeError
+from orchestrator.engine.ports.store import StoreError
+from orchestrator.engine.runtime.isolation import contained
 from orchestrator.guard.chain_view import FactReader
 from orchestrator.guard.judgements import Judgements
 from orchestrator.guard.payloads import Payloads

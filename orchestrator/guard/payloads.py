@@ -12,10 +12,10 @@ from typing import Final
 import structlog
 
 from orchestrator.bounded_dicts import BoundedDict
-from orchestrator.engine.node_ports import NodeError
 from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.nodes.watcher import ChainWatcher
-from orchestrator.engine.ports import Clock
+from orchestrator.engine.ports.clock import Clock
+from orchestrator.engine.ports.nodes import NodeError
 from orchestrator.guard.judgements import Judgements
 from orchestrator.guard.settled_heads import SettledHeads
 from orchestrator.guard.wire import PrivateCall, transaction_in

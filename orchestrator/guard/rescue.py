@@ -5,8 +5,8 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from orchestrator.engine.node_ports import NodeError
-from orchestrator.engine.ports import Clock
+from orchestrator.engine.ports.clock import Clock
+from orchestrator.engine.ports.nodes import NodeError
 from orchestrator.guard.diagnosis import Cause, Culprit, Diagnosis, SeenNode
 from orchestrator.guard.payloads import PayloadReader
 from orchestrator.guard.wire import transaction_in

@@ -13,9 +13,9 @@ from orchestrator.besu.codec.answers import optional, read_address, read_signatu
 from orchestrator.besu.codec.json_rpc import Call
 from orchestrator.besu.errors import BesuError
 from orchestrator.besu.transport.http_client import HttpNode
-from orchestrator.engine.node_ports import NodeError
 from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.nodes.watcher import ChainWatcher
+from orchestrator.engine.ports.nodes import NodeError
 from orchestrator.membership.forecast.histories import GroupHistory
 from orchestrator.membership.guard.judgement import Witnessed
 from orchestrator.membership.guard.received_bundles import BundledCall, ReceivedBundle

@@ -1,14 +1,14 @@
 """Errors of the store; the engine knows the first two.
 
-StoreError (engine.ports)          nothing of the unit of work was committed that trying again would double
-├── LeaseLostError (engine.ports)  the lane, or the change as it was read, is not ours any more
-├── StoreUnavailableError          the database did not answer, or not in time
-│   └── StoreLockedError           another program has the SQLite file for itself
-├── ConstraintError                the database refused what would break an invariant: a defect
-└── SchemaVersionError             the store is at another revision than this program
+StoreError (engine.ports.store)          nothing of the unit of work was committed that trying again would double
+├── LeaseLostError (engine.ports.store)  the lane, or the change as it was read, is not ours any more
+├── StoreUnavailableError                the database did not answer, or not in time
+│   └── StoreLockedError                 another program has the SQLite file for itself
+├── ConstraintError                      the database refused what would break an invariant: a defect
+└── SchemaVersionError                   the store is at another revision than this program
 """
 
-from orchestrator.engine.ports import StoreError
+from orchestrator.engine.ports.store import StoreError
 
 
 class StoreUnavailableError(StoreError):

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from orchestrator.engine.record_ports import HistoryEntry
+from orchestrator.engine.ports.records import HistoryEntry
 from orchestrator.instants import micros, moment
 from orchestrator.membership.attempt import Action, Attempt, AttemptStatus, Marker
 from orchestrator.membership.model import (

@@ -9,11 +9,12 @@ from datetime import datetime, timedelta
 from typing import Final, Protocol
 
 from orchestrator.bounded_dicts import BoundedDict
-from orchestrator.engine.isolation import contained
-from orchestrator.engine.ports import Clock, StoreError
-from orchestrator.engine.record_ports import HistoryEntry
-from orchestrator.engine.tracing import noting
-from orchestrator.engine.whole_changes import WholeChange
+from orchestrator.engine.archives.whole_changes import WholeChange
+from orchestrator.engine.ports.clock import Clock
+from orchestrator.engine.ports.records import HistoryEntry
+from orchestrator.engine.ports.store import StoreError
+from orchestrator.engine.runtime.isolation import contained
+from orchestrator.engine.runtime.tracing import noting
 from orchestrator.membership.model import ENDED, Change
 from orchestrator.membership.tracing import TraceContext, begun
 from orchestrator.traces.spans import Span, accepted_span, call_span, spans_of, under_way
@@ -38,7 +39,7 @@ class WholeChanges(Protocol):
 
 
 class TraceRecorder:
-    """`orchestrator.engine.tracing.Tracer`: makes spans and hands them on.
+    """`orchestrator.engine.runtime.tracing.Tracer`: makes spans and hands them on.
 
     Args:
         changes: The stored changes.

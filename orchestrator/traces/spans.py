@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-from orchestrator.engine.record_ports import HistoryEntry
-from orchestrator.engine.whole_changes import WholeChange
+from orchestrator.engine.archives.whole_changes import WholeChange
+from orchestrator.engine.ports.records import HistoryEntry
 from orchestrator.membership.model import ENDED, Change, State
 from orchestrator.membership.reasons.table import Reason
 from orchestrator.membership.tracing import TraceContext, span_id

@@ -19,11 +19,11 @@ from nats.js.api import DeliverPolicy
 
 from orchestrator.broker.connection import connect
 from orchestrator.broker.port import Broker
-from orchestrator.engine.clock import SystemClock
-from orchestrator.engine.ids import new_ids
 from orchestrator.engine.intake.intake import Intake
 from orchestrator.engine.intake.requests import REQUEST_TYPE
 from orchestrator.engine.nodes.fleet import Fleet
+from orchestrator.engine.runtime.clock import SystemClock
+from orchestrator.engine.runtime.ids import new_ids
 from orchestrator.events.feed import EventFeed
 from orchestrator.events.relay import Relay
 from orchestrator.log import configure_logging

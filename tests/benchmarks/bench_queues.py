@@ -19,7 +19,7 @@ from typing import Final
 from orchestrator.broker.connection import connect
 from orchestrator.broker.names import Limits
 from orchestrator.broker.port import Broker
-from orchestrator.engine.ports import Trigger
+from orchestrator.engine.ports.queues import Trigger
 from tests.benchmarks.figures import Figure
 from tests.benchmarks.scale import Scale
 from tests.servers.kafka_server import KafkaServer

@@ -16,8 +16,8 @@ from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
-from orchestrator.engine.clock import SystemClock
-from orchestrator.engine.ports import Lane
+from orchestrator.engine.ports.store import Lane
+from orchestrator.engine.runtime.clock import SystemClock
 from orchestrator.membership.attempt import AttemptStatus
 from orchestrator.membership.model import Change, State
 from orchestrator.membership.news.status import announce

@@ -12,7 +12,7 @@ TURNS = 200
 
 
 class JumpingClock:
-    """`orchestrator.engine.ports.Clock` in virtual time."""
+    """`orchestrator.engine.ports.clock.Clock` in virtual time."""
 
     def __init__(self, start: datetime = START) -> None:
         self.time = start

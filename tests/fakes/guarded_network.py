@@ -31,9 +31,9 @@ from orchestrator.devnet import Devnet, DevnetConfig, running_devnet
 from orchestrator.devnet.chain.public_signatures import SigningAccount, sign_public_transaction, signing_account
 from orchestrator.devnet.chain.public_transaction import PublicTransaction
 from orchestrator.devnet.encoding import from_base64, to_base64
-from orchestrator.engine.clock import SystemClock
 from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.nodes.watcher import ChainWatcher
+from orchestrator.engine.runtime.clock import SystemClock
 from tests.patience import patient
 
 APPLICATION = "0x" + "11" * 20

@@ -22,11 +22,12 @@ from orchestrator.api.ports.changes import ApiServices, BuriedMessage, Check, Gr
 from orchestrator.api.ports.forecasts import Foreseen, RemovalForeseen
 from orchestrator.api.ports.overview import Attention, NodeStanding
 from orchestrator.api.web.connections import Connections
+from orchestrator.engine.archives.whole_changes import ChangeVersion, WholeChange
 from orchestrator.engine.intake.requests import ChangeRequest
-from orchestrator.engine.ports import Acceptance, Amendment, FeedClosedError, LeaseLostError
+from orchestrator.engine.ports.queues import FeedClosedError
+from orchestrator.engine.ports.records import EVERY_CHANGE, ChangeFilter, HistoryEntry
+from orchestrator.engine.ports.store import Acceptance, Amendment, LeaseLostError
 from orchestrator.engine.preflight.durations import AdditionTime
-from orchestrator.engine.record_ports import EVERY_CHANGE, ChangeFilter, HistoryEntry
-from orchestrator.engine.whole_changes import ChangeVersion, WholeChange
 from orchestrator.events.webhooks.control import WebhookStanding
 from orchestrator.membership.attempt import Action, Attempt, AttemptStatus
 from orchestrator.membership.errors import ConflictingRequestError

@@ -4,9 +4,9 @@ import hashlib
 from collections.abc import Mapping, Sequence
 
 from orchestrator.engine.history.forecaster import Forecaster
-from orchestrator.engine.node_ports import Block, Head, NodeError
 from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.nodes.watcher import ChainWatcher
+from orchestrator.engine.ports.nodes import Block, Head, NodeError
 from orchestrator.membership.forecast.blocks import PRIVACY_PRECOMPILE, ChainBlock, PublicTransaction
 from orchestrator.membership.forecast.memberships import MembershipLog
 from orchestrator.membership.forecast.verdict import Forecast

@@ -12,8 +12,8 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from orchestrator.engine.attempts.marker_accounts import OneTimeAccounts
-from orchestrator.engine.leases import require_to_send
-from orchestrator.engine.node_ports import Block, Head, MarkerAccount, NodeError, NodeTraits, PmtOutcome, Said
+from orchestrator.engine.ports.nodes import Block, Head, MarkerAccount, NodeError, NodeTraits, PmtOutcome, Said
+from orchestrator.engine.runtime.leases import require_to_send
 from orchestrator.membership.attempt import Action, Marker
 from orchestrator.membership.forecast.blocks import PRIVACY_PRECOMPILE, ChainBlock, PublicTransaction
 from orchestrator.membership.forecast.memberships import MembershipLog
@@ -41,7 +41,7 @@ class Group:
 
 
 class FakeContract:
-    """`orchestrator.engine.ports.Contract`, as JSON."""
+    """`orchestrator.engine.ports.nodes.Contract`, as JSON."""
 
     def payload(self, action: Action, members: Sequence[str], abi: str) -> bytes:
         return json.dumps({"action": action.value, "members": list(members), "abi": abi}).encode()
@@ -51,7 +51,7 @@ class FakeContract:
 
 
 class FakeSigners:
-    """`orchestrator.engine.signer_ports.Signers`, as JSON; counts what it signs."""
+    """`orchestrator.engine.ports.signers.Signers`, as JSON; counts what it signs."""
 
     def __init__(self, *accounts: str) -> None:
         self._accounts = accounts
@@ -95,7 +95,7 @@ def counted_accounts() -> OneTimeAccounts:
 
 
 class FakeMarkers:
-    """`orchestrator.engine.node_ports.Markers`, as JSON."""
+    """`orchestrator.engine.ports.nodes.Markers`, as JSON."""
 
     def make(self, payload_key: bytes, chain_id: int, account: MarkerAccount) -> Marker:
         return self._marker(account.key, payload_key, chain_id, gas_limit=100)

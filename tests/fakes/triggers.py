@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 
-from orchestrator.engine.ports import Trigger
+from orchestrator.engine.ports.queues import Trigger
 
 
 def trigger_of(

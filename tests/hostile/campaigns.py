@@ -22,9 +22,9 @@ from orchestrator.besu.transport.http_client import HttpNode, open_session
 from orchestrator.engine.attestation.peer_statements import VerdictBook
 from orchestrator.engine.intake.intake import Intake
 from orchestrator.engine.intake.requests import REQUEST_TYPE
-from orchestrator.engine.node_ports import NodeError
 from orchestrator.engine.nodes.fleet import Fleet
-from orchestrator.engine.ports import Trigger
+from orchestrator.engine.ports.nodes import NodeError
+from orchestrator.engine.ports.queues import Trigger
 from orchestrator.store import Database, SqlChangeStore, migrate
 from tests.fakes.clock import FastClock
 from tests.fakes.network import FakeSigners

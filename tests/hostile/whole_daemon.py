@@ -26,7 +26,7 @@ from orchestrator.app.daemon import run_daemon
 from orchestrator.besu.transport.http_client import HttpNode
 from orchestrator.config import Config
 from orchestrator.devnet import Devnet, DevnetConfig, running_devnet
-from orchestrator.engine.isolation import contained_failures
+from orchestrator.engine.runtime.isolation import contained_failures
 from orchestrator.store import migrate
 from tests.hostile.lying_proxy import LyingProxy
 from tests.integration.faults import chain_truth as truth

@@ -19,7 +19,7 @@ from orchestrator.engine.intake.intake import Intake
 from orchestrator.engine.intake.requests import REQUEST_TYPE
 from orchestrator.engine.intake.senders import Sender
 from orchestrator.engine.nodes.fleet import Fleet
-from orchestrator.engine.ports import Acceptance
+from orchestrator.engine.ports.store import Acceptance
 from orchestrator.store import Database, SqlChangeStore, migrate
 from tests.fakes.clock import FastClock
 from tests.fakes.network import FakeSigners

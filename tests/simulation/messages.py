@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from orchestrator.engine.ports import BrokerError, Trigger
+from orchestrator.engine.ports.queues import BrokerError, Trigger
 from tests.simulation.world import Life, World
 
 ACK_SECONDS = 30.0
@@ -83,7 +83,7 @@ class MessageQueue:
         self._arrived.set()
 
     async def triggers(self, life: Life) -> AsyncIterator[Trigger]:
-        """`orchestrator.engine.ports.TriggerSource.triggers` for one life."""
+        """`orchestrator.engine.ports.queues.TriggerSource.triggers` for one life."""
         while True:
             while not self._ready:
                 self._arrived.clear()
@@ -130,7 +130,7 @@ class MessageQueue:
 
 @dataclass(frozen=True, slots=True)
 class LifeQueue:
-    """The queue as one life has it: `engine.ports.TriggerSource` and `events.ports.Publisher`."""
+    """The queue as one life has it: `engine.ports.queues.TriggerSource` and `events.ports.Publisher`."""
 
     queue: MessageQueue
     life: Life

@@ -17,11 +17,12 @@ from orchestrator.engine.attempts.marker_accounts import OneTimeAccounts
 from orchestrator.engine.intake.intake import Intake
 from orchestrator.engine.lanes import executor, worker
 from orchestrator.engine.lanes.executor import Executor
-from orchestrator.engine.leases import Leases
-from orchestrator.engine.node_ports import Burning, MarkerAccount
 from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.nodes.watcher import ChainWatcher
-from orchestrator.engine.ports import Lane, Trigger
+from orchestrator.engine.ports.nodes import Burning, MarkerAccount
+from orchestrator.engine.ports.queues import Trigger
+from orchestrator.engine.ports.store import Lane
+from orchestrator.engine.runtime.leases import Leases
 from orchestrator.membership import machine, retry
 from orchestrator.membership.attempt import Attempt
 from orchestrator.membership.batch import Batch

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 
 from orchestrator.engine.lanes.records import record_of
-from orchestrator.engine.ports import LeaseLostError, Record, StoreError
+from orchestrator.engine.ports.store import LeaseLostError, Record, StoreError
 from orchestrator.membership import facts
 from orchestrator.membership.errors import RefusedRequestError
 from orchestrator.membership.machine import step

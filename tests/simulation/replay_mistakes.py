@@ -8,8 +8,8 @@ from unittest.mock import patch
 
 from orchestrator.engine.attempts import settlement
 from orchestrator.engine.attempts.submission import Sending
-from orchestrator.engine.node_ports import Head
 from orchestrator.engine.nodes.watcher import ChainWatcher
+from orchestrator.engine.ports.nodes import Head
 from orchestrator.membership import preflight
 from orchestrator.membership.facts import Fact, Surveyed
 from orchestrator.membership.forecast import newcomers, outlook, senders

@@ -17,21 +17,21 @@ from orchestrator.engine.attempts.submission import Sending
 from orchestrator.engine.audit.auditor import Auditor, AuditRules
 from orchestrator.engine.history.forecaster import Forecaster
 from orchestrator.engine.history.work import ReplayWork
-from orchestrator.engine.ids import new_ids
 from orchestrator.engine.intake.intake import Intake
 from orchestrator.engine.lanes.executor import Executor
 from orchestrator.engine.lanes.repair_requests import Repairer
 from orchestrator.engine.lanes.supervisor import LaneRules, Supervisor
 from orchestrator.engine.lanes.worker import Worker
-from orchestrator.engine.leases import Leases
 from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.nodes.watcher import ChainWatcher
-from orchestrator.engine.ports import StoreError
+from orchestrator.engine.ports.store import StoreError
 from orchestrator.engine.preflight.additions_under_way import UNDER_WAY, AdditionsUnderWay
 from orchestrator.engine.preflight.bundle_sizes import BundleSizes
 from orchestrator.engine.proof.bystanders import BystanderReader
 from orchestrator.engine.proof.observation import Observer, ProofRules
 from orchestrator.engine.proof.replay_tracker import ReplayTracker
+from orchestrator.engine.runtime.ids import new_ids
+from orchestrator.engine.runtime.leases import Leases
 from orchestrator.events.relay import Relay
 from orchestrator.membership.forecast.schedule import ReplayRules
 from orchestrator.store.stores.change_store import SqlChangeStore

@@ -21,8 +21,8 @@ from orchestrator.besu.transport.http_client import is_read
 from orchestrator.devnet.faults import TRANSPORT, FaultKind, RpcFault
 from orchestrator.devnet.rpc.dispatch import Answer as NodeAnswer
 from orchestrator.devnet.rpc.dispatch import Caller, NodeApi
-from orchestrator.engine.leases import require_to_send
-from orchestrator.engine.node_ports import Head, NodeError
+from orchestrator.engine.ports.nodes import Head, NodeError
+from orchestrator.engine.runtime.leases import require_to_send
 from orchestrator.membership.reasons.table import Reason
 from tests.simulation import lateness
 from tests.simulation.proxy import Silence

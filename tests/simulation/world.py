@@ -173,7 +173,7 @@ class Life:
 
 
 class LifeClock:
-    """`orchestrator.engine.ports.Clock` of one life."""
+    """`orchestrator.engine.ports.clock.Clock` of one life."""
 
     def __init__(self, life: Life) -> None:
         self._life = life

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from orchestrator.broker.port import Broker
 from orchestrator.devnet import Devnet
-from orchestrator.engine.ports import BrokerError
+from orchestrator.engine.ports.queues import BrokerError
 from orchestrator.membership.model import RESTING, State
 from tests.integration.faults import chain_truth as truth
 from tests.integration.harm.returns import Return, find_return

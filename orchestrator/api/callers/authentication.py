@@ -26,7 +26,7 @@ from orchestrator.api.callers.web_tokens import RefusedTokenError, WebTokens
 from orchestrator.api.ports.callers import AccessTokens, AuditLog
 from orchestrator.api.problems import Handler, ProblemError
 from orchestrator.bounded_dicts import BoundedDict
-from orchestrator.engine.ports import StoreError
+from orchestrator.engine.ports.store import StoreError
 from orchestrator.instants import micros
 from orchestrator.outside_text import presentable
 

@@ -12,10 +12,10 @@ from orchestrator.api.ports.callers import AccessTokens, AuditLog
 from orchestrator.api.ports.forecasts import ForecastReader
 from orchestrator.api.ports.overview import OverviewReader
 from orchestrator.api.ports.webhooks import WebhookControl
+from orchestrator.engine.archives.whole_changes import ChangeVersion, WholeChange
 from orchestrator.engine.intake.requests import ChangeRequest
-from orchestrator.engine.ports import Acceptance, Amender
-from orchestrator.engine.record_ports import EVERY_CHANGE, ChangeFilter, ChangeList
-from orchestrator.engine.whole_changes import ChangeVersion, WholeChange
+from orchestrator.engine.ports.records import EVERY_CHANGE, ChangeFilter, ChangeList
+from orchestrator.engine.ports.store import Acceptance, Amender
 
 
 class RequestIntake(Protocol):
@@ -34,7 +34,7 @@ class RequestIntake(Protocol):
 
 
 class ChangeRecord(ChangeList, Amender, Protocol):
-    """Reads changes and amends resting ones; part of `engine.ports.ChangeStore`. May raise `StoreError`."""
+    """Reads changes and amends resting ones; part of `engine.ports.store.ChangeStore`. May raise `StoreError`."""
 
     async def version(self, change_id: str) -> ChangeVersion | None:
         """Return which state of a change is stored; None when there is none."""

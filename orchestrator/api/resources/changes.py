@@ -32,8 +32,8 @@ from orchestrator.api.web.conditional import has_the_same, news_of
 from orchestrator.engine.intake.requests import InvalidRequestError
 from orchestrator.engine.lanes.records import record_of
 from orchestrator.engine.messages.cloud_events import BATCH_TYPE, media
-from orchestrator.engine.ports import Acceptance, Record
-from orchestrator.engine.record_ports import ChangeFilter
+from orchestrator.engine.ports.records import ChangeFilter
+from orchestrator.engine.ports.store import Acceptance, Record
 from orchestrator.instants import micros
 from orchestrator.membership.facts import CancelRequested, RetryRequested
 from orchestrator.membership.machine import step

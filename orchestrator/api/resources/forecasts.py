@@ -8,8 +8,8 @@ from typing import Final, TypeVar
 
 from orchestrator.api.ports.forecasts import Foreseen, RemovalForeseen, UnforeseenError
 from orchestrator.engine.history.forecaster import Forecaster, Question
-from orchestrator.engine.node_ports import NodeError, NodePort
 from orchestrator.engine.nodes.fleet import Fleet
+from orchestrator.engine.ports.nodes import NodeError, NodePort
 from orchestrator.engine.preflight.durations import AdditionTimes
 from orchestrator.engine.preflight.survey import survey
 from orchestrator.membership.forecast.returns import Returns, after_removal

@@ -8,10 +8,10 @@ from typing import Final
 
 from orchestrator.api.ports.changes import ChangeRecord, GroupListing, GroupStanding, MemberStanding
 from orchestrator.api.resources.overview_reads import News
-from orchestrator.engine.node_ports import NodeError
 from orchestrator.engine.nodes.fleet import Fleet, Sender
 from orchestrator.engine.nodes.watcher import ChainWatcher
-from orchestrator.engine.record_ports import ChangeFilter
+from orchestrator.engine.ports.nodes import NodeError
+from orchestrator.engine.ports.records import ChangeFilter
 from orchestrator.membership.model import ENDED, Change, GroupView, State
 from orchestrator.membership.news.group_news import GroupNews
 

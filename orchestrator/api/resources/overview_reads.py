@@ -9,10 +9,10 @@ from typing import Final, Protocol
 from orchestrator.api.ports.changes import ChangeRecord, Check, Readiness
 from orchestrator.api.ports.overview import Attention, NodeStanding
 from orchestrator.bounded_dicts import BoundedDict
-from orchestrator.engine.node_ports import NodeError, NodeTraits
 from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.nodes.watcher import ChainWatcher
-from orchestrator.engine.record_ports import ChangeFilter
+from orchestrator.engine.ports.nodes import NodeError, NodeTraits
+from orchestrator.engine.ports.records import ChangeFilter
 from orchestrator.membership.model import ENDED, Change, State, Verdict
 from orchestrator.membership.news.attention import (
     NodeLook,
@@ -44,7 +44,7 @@ _AT_WORK: Final = tuple(state for state in State if state not in ENDED and state
 
 
 class News(Protocol):
-    """What was told of groups; fulfilled by `orchestrator.engine.news.NewsReader`."""
+    """What was told of groups; fulfilled by `orchestrator.engine.runtime.news.NewsReader`."""
 
     async def groups(self) -> Mapping[str, GroupNews]:
         """Return it by group.

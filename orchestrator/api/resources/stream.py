@@ -14,7 +14,8 @@ from orchestrator.api.inputs import check_parameters, choices, id_of_group, id_p
 from orchestrator.api.ports.changes import ApiServices
 from orchestrator.api.problems import ProblemError
 from orchestrator.api.resources.changes import SERVICES
-from orchestrator.engine.ports import FeedClosedError, StoreError
+from orchestrator.engine.ports.queues import FeedClosedError
+from orchestrator.engine.ports.store import StoreError
 from orchestrator.membership.news.status import EventType
 
 MAX_STREAMS: Final = 256

@@ -10,7 +10,8 @@ from orchestrator.api.documents.shared import dead_letter_page, readiness_docume
 from orchestrator.api.inputs import check_parameters, page_size
 from orchestrator.api.problems import ProblemError
 from orchestrator.api.resources.changes import SERVICES, json_response
-from orchestrator.engine.ports import StoreError, UnfitMessageError
+from orchestrator.engine.ports.queues import UnfitMessageError
+from orchestrator.engine.ports.store import StoreError
 
 
 async def livez(_request: web.Request) -> web.Response:

@@ -10,7 +10,7 @@ from typing import Final
 import structlog
 
 from orchestrator.config import Config
-from orchestrator.engine.ports import StoreError
+from orchestrator.engine.ports.store import StoreError
 from orchestrator.store.commits.database import Database
 from orchestrator.store.database.holder_names import LIFE_MARK, claimed_name
 from orchestrator.store.errors import StoreUnavailableError

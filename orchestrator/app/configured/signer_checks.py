@@ -10,9 +10,9 @@ from orchestrator.app.configured.accounts import AccountError, opened_account
 from orchestrator.besu.client.signer_ports import SignerError
 from orchestrator.besu.codec.statements import statement_message
 from orchestrator.config import AccountConfig
-from orchestrator.engine.node_ports import NodeError
-from orchestrator.engine.ports import Clock
-from orchestrator.engine.signer_ports import StatementSigner
+from orchestrator.engine.ports.clock import Clock
+from orchestrator.engine.ports.nodes import NodeError
+from orchestrator.engine.ports.signers import StatementSigner
 
 log = structlog.get_logger()
 

@@ -31,7 +31,7 @@ from orchestrator.besu.transaction_errors import MarkerKnownError
 from orchestrator.besu.transport.http_client import CallCounts
 from orchestrator.besu.transport.subscriptions import Gap, GapReason
 from orchestrator.besu.transport.websocket_client import NodeSocket
-from orchestrator.engine.node_ports import Block, Head, NodeError, NodeTraits, PmtOutcome, Said
+from orchestrator.engine.ports.nodes import Block, Head, NodeError, NodeTraits, PmtOutcome, Said
 from orchestrator.membership.besu_lines import has_bytes_abi
 from orchestrator.membership.forecast.blocks import ADDITION_BYTES
 from orchestrator.membership.forecast.memberships import MembershipLog
@@ -40,7 +40,7 @@ from orchestrator.membership.reasons.table import Reason
 
 
 class BesuNode:
-    """One node as the engine sees it (`orchestrator.engine.ports.NodePort`).
+    """One node as the engine sees it (`orchestrator.engine.ports.nodes.NodePort`).
 
     Args:
         name: Its name in the configuration.

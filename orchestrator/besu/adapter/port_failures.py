@@ -8,7 +8,7 @@ from typing import Any, Concatenate, Final, ParamSpec, Protocol, TypeVar
 
 from orchestrator.besu.adapter.reasons import read_failure
 from orchestrator.besu.errors import BesuError
-from orchestrator.engine.node_ports import NodeError, Said
+from orchestrator.engine.ports.nodes import NodeError, Said
 from orchestrator.membership.reasons.table import Reason
 
 

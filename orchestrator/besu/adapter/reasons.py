@@ -11,7 +11,7 @@ from orchestrator.besu.errors import (
     UnauthorizedError,
     VersionUnknownError,
 )
-from orchestrator.engine.node_ports import NodeError, Said
+from orchestrator.engine.ports.nodes import NodeError, Said
 from orchestrator.membership.reasons.judgements import Judgement
 from orchestrator.membership.reasons.table import RULES, Reason
 

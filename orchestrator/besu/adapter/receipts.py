@@ -2,7 +2,7 @@
 
 from orchestrator.besu.client.outcome import NOT_EXECUTED
 from orchestrator.besu.codec.results import PrivateReceipt, PublicReceipt
-from orchestrator.engine.node_ports import PmtOutcome
+from orchestrator.engine.ports.nodes import PmtOutcome
 from orchestrator.membership.reasons.table import Reason
 
 

@@ -18,7 +18,7 @@ from orchestrator.besu.codec.management_contract import (
 )
 from orchestrator.besu.codec.private_transaction import PrivateTransaction, unsigned_private_transaction
 from orchestrator.besu.codec.statements import statement_message
-from orchestrator.engine.node_ports import NodeError
+from orchestrator.engine.ports.nodes import NodeError
 from orchestrator.membership.attempt import Action
 from orchestrator.membership.reasons.table import Reason
 
@@ -35,7 +35,7 @@ class Outcome(StrEnum):
 
 
 class ManagementCodec:
-    """The management contract's calls (`orchestrator.engine.ports.Contract`)."""
+    """The management contract's calls (`orchestrator.engine.ports.nodes.Contract`)."""
 
     def payload(self, action: Action, members: Sequence[str], abi: str) -> bytes:
         """Return the call data for an action."""
@@ -56,7 +56,7 @@ class ManagementCodec:
 
 
 class Accounts:
-    """The configured accounts (`orchestrator.engine.signer_ports.Signers`).
+    """The configured accounts (`orchestrator.engine.ports.signers.Signers`).
 
     Args:
         signers: By checksum address, in the order of the configuration.

@@ -18,7 +18,7 @@ from orchestrator.besu.codec.management_contract import (
 from orchestrator.besu.codec.results import Block as SeenBlock
 from orchestrator.besu.codec.results import PublicTransaction as SeenTransaction
 from orchestrator.besu.errors import ProtocolError
-from orchestrator.engine.node_ports import Block
+from orchestrator.engine.ports.nodes import Block
 from orchestrator.membership.forecast.blocks import ADDITION_BYTES, PRIVACY_PRECOMPILE, ChainBlock, PublicTransaction
 from orchestrator.membership.forecast.memberships import MembershipLog
 

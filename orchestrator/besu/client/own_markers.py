@@ -1,4 +1,4 @@
-"""Markers of our own, as the engine wants them (`orchestrator.engine.node_ports.Markers`)."""
+"""Markers of our own, as the engine wants them (`orchestrator.engine.ports.nodes.Markers`)."""
 
 import hashlib
 import hmac
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from orchestrator.besu.codec.account_signatures import address_of_key
 from orchestrator.besu.codec.management_contract import PRIVACY_PRECOMPILE
 from orchestrator.besu.codec.marker_transaction import SignedMarkerTransaction, sign_burn, sign_marker
-from orchestrator.engine.node_ports import MarkerAccount, NodeError
+from orchestrator.engine.ports.nodes import MarkerAccount, NodeError
 from orchestrator.membership.attempt import Marker
 from orchestrator.membership.reasons.table import Reason
 

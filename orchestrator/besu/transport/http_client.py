@@ -41,7 +41,7 @@ from orchestrator.besu.transport.gathered_reads import MOST_CALLS, ReadGatherer
 from orchestrator.besu.transport.large_answers import in_turn
 from orchestrator.besu.transport.network_words import broken_words, system_words
 from orchestrator.besu.transport.sending_body import SendingBody
-from orchestrator.engine.tracing import asking
+from orchestrator.engine.runtime.tracing import asking
 from orchestrator.outside_text import presentable
 
 DEFAULT_TIMEOUT_SECONDS: Final = 10.0

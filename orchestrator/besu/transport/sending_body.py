@@ -3,8 +3,8 @@
 import aiohttp
 from aiohttp.abc import AbstractStreamWriter
 
-from orchestrator.engine.leases import require_to_send
-from orchestrator.engine.ports import LeaseLostError
+from orchestrator.engine.ports.store import LeaseLostError
+from orchestrator.engine.runtime.leases import require_to_send
 
 
 class SendingBody(aiohttp.BytesPayload):

@@ -19,7 +19,7 @@ from orchestrator.besu.transport.credential_use import has_others
 from orchestrator.besu.transport.credentials import Credential
 from orchestrator.besu.transport.subscriptions import Allowance, Inbox, Item, Subscriptions, Topic
 from orchestrator.besu.transport.websocket_frames import BoundedConnection, ConnectHere, failure_of, is_unauthorized
-from orchestrator.engine.isolation import contained
+from orchestrator.engine.runtime.isolation import contained
 from orchestrator.outside_text import presentable
 
 MAX_MESSAGE_BYTES: Final = 1 << 20

@@ -9,7 +9,7 @@ from urllib.parse import unquote, urlsplit
 from confluent_kafka import KafkaError, KafkaException
 
 from orchestrator.broker.names import Access, Limits, Names
-from orchestrator.engine.ports import BrokerError, UnfitMessageError
+from orchestrator.engine.ports.queues import BrokerError, UnfitMessageError
 from orchestrator.outside_text import presentable
 
 QUEUE: Final = "Kafka"

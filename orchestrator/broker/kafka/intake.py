@@ -22,7 +22,7 @@ from orchestrator.broker.kafka.letters import headers_of
 from orchestrator.broker.kafka.offsets import Progress
 from orchestrator.broker.kafka.reader import shortened
 from orchestrator.broker.names import Limits
-from orchestrator.engine.ports import BrokerError
+from orchestrator.engine.ports.queues import BrokerError
 from orchestrator.outside_text import presentable
 
 _IDLE_SECONDS: Final = 0.2

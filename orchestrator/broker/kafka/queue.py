@@ -21,7 +21,7 @@ from orchestrator.broker.names import Access, Limits, Names
 from orchestrator.broker.pauses import Pauses
 from orchestrator.broker.port import DeadLetter, Inlet
 from orchestrator.engine.messages.cloud_events import KAFKA
-from orchestrator.engine.ports import BrokerError, Trigger, TriggerSource, UnfitMessageError
+from orchestrator.engine.ports.queues import BrokerError, Trigger, TriggerSource, UnfitMessageError
 
 _LETTER_BYTES: Final = (MAX_MESSAGE_BYTES // 2, 900_000, 60_000, 8_000)
 """What a dead letter may have: it is cut when its topic takes no more, which is told only by trying."""

@@ -12,7 +12,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 
 from orchestrator.broker.kafka.client import QUEUE, Client
 from orchestrator.broker.names import MOST_BODY_BYTES, Limits
-from orchestrator.engine.ports import BrokerError
+from orchestrator.engine.ports.queues import BrokerError
 
 _WAITING: Final = 64
 _POLL_SECONDS: Final = 0.2

@@ -18,7 +18,7 @@ from confluent_kafka.admin import (
 
 from orchestrator.broker.kafka.client import QUEUE, Client
 from orchestrator.broker.names import Limits, Names
-from orchestrator.engine.ports import BrokerError
+from orchestrator.engine.ports.queues import BrokerError
 
 _PARTITIONS: Final = 6
 """Of topics in which only a group's messages have an order; so many replicas can take requests of one topic at once."""

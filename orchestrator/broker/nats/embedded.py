@@ -25,8 +25,8 @@ from urllib.parse import urlsplit
 import structlog
 
 from orchestrator.broker.nats.embedded_probe import StoreWatch
-from orchestrator.engine.isolation import contained
-from orchestrator.engine.ports import BrokerError
+from orchestrator.engine.ports.queues import BrokerError
+from orchestrator.engine.runtime.isolation import contained
 from orchestrator.outside_text import presentable
 
 _START_SECONDS = 10.0

@@ -18,7 +18,7 @@ from orchestrator.broker.library_errors import as_broker_errors, close_quietly, 
 from orchestrator.broker.names import Access, Limits, Names
 from orchestrator.broker.nats.client import SturdyClient
 from orchestrator.broker.nats.credentials import Credentials
-from orchestrator.engine.ports import BrokerError
+from orchestrator.engine.ports.queues import BrokerError
 from orchestrator.membership.news.status import EventType
 from orchestrator.outside_text import presentable
 

@@ -16,7 +16,7 @@ from nats.aio.subscription import Subscription
 
 from orchestrator.broker.library_errors import LIBRARY_ERRORS, as_broker_errors
 from orchestrator.broker.nats.link import QUEUE, Session
-from orchestrator.engine.ports import BrokerError
+from orchestrator.engine.ports.queues import BrokerError
 
 _EXPIRES_SECONDS: Final = 30
 _HEARTBEAT_SECONDS: Final = 0.5

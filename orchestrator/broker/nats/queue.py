@@ -30,7 +30,7 @@ from orchestrator.broker.nats.verdicts import VERDICT_STREAM, read
 from orchestrator.broker.pauses import Pauses
 from orchestrator.broker.port import DeadLetter, Inlet
 from orchestrator.engine.messages.cloud_events import NATS
-from orchestrator.engine.ports import BrokerError, Trigger, TriggerSource
+from orchestrator.engine.ports.queues import BrokerError, Trigger, TriggerSource
 from orchestrator.membership.news.status import EventType
 from orchestrator.outside_text import one_line
 

@@ -13,7 +13,7 @@ from nats.js.errors import NotFoundError
 
 from orchestrator.broker.library_errors import as_broker_errors
 from orchestrator.broker.nats.link import QUEUE, NatsLink, Session
-from orchestrator.engine.ports import BrokerError
+from orchestrator.engine.ports.queues import BrokerError
 
 ANSWER_SECONDS: Final = 2.0
 LOOK_SECONDS: Final = 0.5

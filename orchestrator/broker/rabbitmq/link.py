@@ -16,7 +16,7 @@ from orchestrator.broker.library_errors import as_broker_errors, close_quietly
 from orchestrator.broker.names import Access, Limits, Names
 from orchestrator.broker.rabbitmq.publish_channel import Publishing
 from orchestrator.broker.rabbitmq.transport import SturdyConnection
-from orchestrator.engine.ports import BrokerError
+from orchestrator.engine.ports.queues import BrokerError
 
 QUEUE: Final = "RabbitMQ"
 

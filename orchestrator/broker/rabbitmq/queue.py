@@ -24,7 +24,7 @@ from orchestrator.broker.rabbitmq import verdicts as rabbitmq_verdicts
 from orchestrator.broker.rabbitmq.letters import deliveries_before, letter_id_of, letters, reading_alone
 from orchestrator.broker.rabbitmq.link import QUEUE, RabbitMQLink, Session
 from orchestrator.engine.messages.cloud_events import AMQP
-from orchestrator.engine.ports import BrokerError, Trigger, TriggerSource
+from orchestrator.engine.ports.queues import BrokerError, Trigger, TriggerSource
 
 _CLOUD_EVENT: Final = "application/cloudevents+json"
 _CONTENT_TYPE: Final = "content-type"

@@ -24,7 +24,7 @@ from orchestrator.cli.display.tables import done_of, time_left
 from orchestrator.cli.display.words import Words
 from orchestrator.client import DaemonError, DaemonUnreachableError, following
 from orchestrator.engine.intake.requests import REQUEST_TYPE
-from orchestrator.engine.ports import BrokerError
+from orchestrator.engine.ports.queues import BrokerError
 from orchestrator.log import configure_logging
 from orchestrator.membership.model import Kind, State
 

@@ -15,8 +15,8 @@ from orchestrator.besu.errors import BesuError
 from orchestrator.cli.rehearsal.report import Course
 from orchestrator.cli.rehearsal.scratch_history import FillingError, fill
 from orchestrator.engine.history.forecaster import Forecaster, Question
-from orchestrator.engine.node_ports import NodeError
 from orchestrator.engine.nodes.fleet import Fleet
+from orchestrator.engine.ports.nodes import NodeError
 from orchestrator.membership.forecast.verdict import Forecast, Scope
 from orchestrator.membership.news.forecast_document import verdict_of
 from orchestrator.membership.reasons.table import describe

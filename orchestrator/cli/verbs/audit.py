@@ -15,10 +15,10 @@ from orchestrator.cli.known_groups import known_groups, parted_members
 from orchestrator.config import Config, ConfigError, load_config
 from orchestrator.engine.audit.comparison import AuditReport
 from orchestrator.engine.audit.comparison import audit as compare_members
-from orchestrator.engine.clock import SystemClock
 from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.nodes.watcher import ChainWatcher
-from orchestrator.engine.ports import StoreError
+from orchestrator.engine.ports.store import StoreError
+from orchestrator.engine.runtime.clock import SystemClock
 from orchestrator.membership.damage.divergence import Comparison, divergence_data
 
 MOST_CALLS = 100_000

@@ -25,7 +25,7 @@ def backup(
 
     The daemon may run meanwhile. For PostgreSQL it says the command that does it."""
     url = _store_url(config)
-    from orchestrator.engine.ports import StoreError
+    from orchestrator.engine.ports.store import StoreError
     from orchestrator.store.copies.backup import back_up, by_other_tools
 
     command = by_other_tools(url, file, restoring=False)
@@ -57,7 +57,7 @@ def restore(
     finds out when it starts: nothing is done twice. The database that was there
     is kept beside it."""
     url = _store_url(config)
-    from orchestrator.engine.ports import StoreError
+    from orchestrator.engine.ports.store import StoreError
     from orchestrator.store.copies.backup import by_other_tools, copied_beside, examine, put_back, require_unused
     from orchestrator.store.copies.restored_database import prepare
 

@@ -24,10 +24,10 @@ from orchestrator.cli.display.output import Exit, fail, quieten, stdout_console
 from orchestrator.cli.known_groups import MOST_GROUPS, is_unmade
 from orchestrator.config import Config, ConfigError, load_config
 from orchestrator.engine.audit.deep_audit import MOST_CALLS, DeepAudit, DeepReport
-from orchestrator.engine.clock import SystemClock
 from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.nodes.watcher import ChainWatcher
-from orchestrator.engine.ports import StoreError
+from orchestrator.engine.ports.store import StoreError
+from orchestrator.engine.runtime.clock import SystemClock
 from orchestrator.membership.damage.findings import DamageFinding, Severity, finding_data
 from orchestrator.membership.damage.unextendable import WatchTally
 from orchestrator.store.commits.database import Database

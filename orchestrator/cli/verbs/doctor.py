@@ -39,7 +39,7 @@ from orchestrator.doctor.network import judge
 from orchestrator.doctor.node_answers import Inspector, Target, owned_groups, standing
 from orchestrator.doctor.watch import watch_findings
 from orchestrator.engine.nodes.chain_guard import NodeChain
-from orchestrator.engine.ports import StoreError
+from orchestrator.engine.ports.store import StoreError
 from orchestrator.membership.forecast.blocks import flaws_in_words
 from orchestrator.store.commits.database import Database
 

@@ -28,7 +28,7 @@ def guard(context: typer.Context, config: options.ConfigFile = options.DEFAULT_C
     from orchestrator.app.daemon import stopping_on_signals
     from orchestrator.app.hardening import keep_memory_private
     from orchestrator.config import ConfigError
-    from orchestrator.engine.ports import StoreError
+    from orchestrator.engine.ports.store import StoreError
     from orchestrator.guard.service import GuardError, running_guard
     from orchestrator.log import configure_logging
 

@@ -24,7 +24,7 @@ from orchestrator.app import store_url
 from orchestrator.cli.display.output import Exit, fail
 from orchestrator.cli.verbs.run import load
 from orchestrator.config import ConfigError
-from orchestrator.engine.ports import StoreError
+from orchestrator.engine.ports.store import StoreError
 from orchestrator.instants import micros
 from orchestrator.outside_text import presentable
 from orchestrator.store.commits.database import Database

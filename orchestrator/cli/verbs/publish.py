@@ -26,7 +26,7 @@ def publish(
     """
     from orchestrator.cli.verbs.run import load
     from orchestrator.engine.intake.requests import InvalidRequestError, parse_trigger
-    from orchestrator.engine.ports import BrokerError
+    from orchestrator.engine.ports.queues import BrokerError
 
     loaded = load(config)
     body = read_input(file)
@@ -59,7 +59,7 @@ async def _send(config: "Config", body: bytes) -> None:
     from orchestrator.app.daemon import broker_access, broker_names
     from orchestrator.broker.connection import connect
     from orchestrator.broker.nats.embedded import embedded_url
-    from orchestrator.engine.ports import BrokerError
+    from orchestrator.engine.ports.queues import BrokerError
 
     broker, url = config.broker, config.broker.url
     if url == "embedded:":

@@ -130,10 +130,10 @@ async def rehearsed(
     from orchestrator.cli.rehearsal.scan import scan
     from orchestrator.cli.verbs.doctor import examine
     from orchestrator.doctor.findings import Level
-    from orchestrator.engine.clock import SystemClock
     from orchestrator.engine.history.forecaster import Forecaster
     from orchestrator.engine.nodes.fleet import Fleet
     from orchestrator.engine.nodes.watcher import ChainWatcher
+    from orchestrator.engine.runtime.clock import SystemClock
     from orchestrator.guard.histories import MemoryHistories
     from orchestrator.outside_text import sentence
 

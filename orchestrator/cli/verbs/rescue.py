@@ -13,10 +13,10 @@ from orchestrator.besu.adapter.port import BesuNode
 from orchestrator.besu.client.node import Node
 from orchestrator.besu.transport.http_client import HttpNode, open_session
 from orchestrator.besu.transport.token_files import TokenFile
-from orchestrator.engine.clock import SystemClock
-from orchestrator.engine.node_ports import NodeError
 from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.nodes.watcher import ChainWatcher
+from orchestrator.engine.ports.nodes import NodeError
+from orchestrator.engine.runtime.clock import SystemClock
 from orchestrator.guard.chain_view import FactReader
 from orchestrator.guard.diagnosis import Diagnosis, Physician, SeenNode
 from orchestrator.guard.histories import MemoryHistories

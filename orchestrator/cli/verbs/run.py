@@ -183,7 +183,7 @@ def load(path: Path) -> "Config":
 def _migrated(config: "Config") -> str:
     from orchestrator.app import store_url
     from orchestrator.config import ConfigError
-    from orchestrator.engine.ports import StoreError
+    from orchestrator.engine.ports.store import StoreError
     from orchestrator.store.commits.schema_version import migrate as bring_up
 
     try:
@@ -200,7 +200,8 @@ def _ended_with(config: "Config") -> None:
     from orchestrator.besu.client.signer_ports import SignerError
     from orchestrator.config import ConfigError
     from orchestrator.engine.nodes.chain_guard import OtherChainError
-    from orchestrator.engine.ports import BrokerError, StoreError
+    from orchestrator.engine.ports.queues import BrokerError
+    from orchestrator.engine.ports.store import StoreError
 
     async def until_stopped() -> None:
         stopping = asyncio.Event()

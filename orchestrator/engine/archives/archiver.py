@@ -6,9 +6,10 @@ from typing import Final, Protocol
 
 import structlog
 
-from orchestrator.engine.isolation import contained
-from orchestrator.engine.ports import Clock, StoreError
-from orchestrator.engine.record_ports import WorkLeases
+from orchestrator.engine.ports.clock import Clock
+from orchestrator.engine.ports.records import WorkLeases
+from orchestrator.engine.ports.store import StoreError
+from orchestrator.engine.runtime.isolation import contained
 
 LEASE: Final = timedelta(minutes=5)
 EVERY_SECONDS: Final = 3600.0
@@ -56,7 +57,7 @@ class Archiver:
 
     Args:
         records: The records.
-        place: Name of this loop where what goes wrong in it is counted (see `engine.isolation.contained`).
+        place: Name of this loop where what goes wrong in it is counted (see `engine.runtime.isolation.contained`).
         leases: The outbox.
         clock: Time.
         holder: Name of this replica, unique among them.

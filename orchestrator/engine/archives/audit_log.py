@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Final, Protocol
 
 from orchestrator.access.audit import ChainedEntry
-from orchestrator.engine.ports import Clock
+from orchestrator.engine.ports.clock import Clock
 
 BATCH: Final = 500
 """Entries that are written, and those that are deleted, at a time."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Protocol
 
-from orchestrator.engine.ports import Clock
+from orchestrator.engine.ports.clock import Clock
 
 BATCH: Final = 100
 """Changes that are looked at, written and deleted at a time: the store does nothing else for some milliseconds."""

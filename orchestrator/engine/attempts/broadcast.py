@@ -3,9 +3,9 @@
 import asyncio
 from dataclasses import dataclass
 
-from orchestrator.engine.node_ports import NodeError, NodeTraits, Said
 from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.nodes.watcher import ChainWatcher
+from orchestrator.engine.ports.nodes import NodeError, NodeTraits, Said
 from orchestrator.membership.attempt import Attempt
 from orchestrator.membership.besu_lines import PASSES_OVER_UNPRICED_SINCE
 from orchestrator.membership.reasons.table import Reason

@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 
 from orchestrator.engine.attempts.enclave_soundings import IN_DOUBT, UNKNOWN_RECIPIENT, Sounding
 from orchestrator.engine.attempts.send_pace import SendPace
-from orchestrator.engine.node_ports import Contract, NodeError
 from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.nodes.watcher import ChainWatcher
-from orchestrator.engine.signer_ports import Signers
+from orchestrator.engine.ports.nodes import Contract, NodeError
+from orchestrator.engine.ports.signers import Signers
 from orchestrator.membership.attempt import Action
 from orchestrator.membership.bundle_limits import BundleSize, size_note
 from orchestrator.membership.facts import MemberSurvey, Surveyed

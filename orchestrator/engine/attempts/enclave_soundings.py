@@ -10,9 +10,9 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from orchestrator.engine.node_ports import Contract, NodeError
 from orchestrator.engine.nodes.watcher import ChainWatcher
-from orchestrator.engine.signer_ports import Signers
+from orchestrator.engine.ports.nodes import Contract, NodeError
+from orchestrator.engine.ports.signers import Signers
 from orchestrator.membership.attempt import Action
 from orchestrator.membership.reasons.table import Reason
 

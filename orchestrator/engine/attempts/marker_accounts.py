@@ -10,8 +10,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Protocol
 
-from orchestrator.engine.node_ports import Head, MarkerAccount, NodeError
 from orchestrator.engine.nodes.watcher import ChainWatcher
+from orchestrator.engine.ports.nodes import Head, MarkerAccount, NodeError
 from orchestrator.membership.reasons.table import Reason
 
 PATIENCE_BLOCKS = 20

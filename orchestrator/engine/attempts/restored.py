@@ -12,7 +12,7 @@ from typing import Final, Protocol
 
 import structlog
 
-from orchestrator.engine.node_ports import NodePort
+from orchestrator.engine.ports.nodes import NodePort
 from orchestrator.membership.model import Change, GroupView, Kind
 from orchestrator.membership.reasons.table import Reason
 

@@ -7,9 +7,9 @@ only loads enclaves that are in trouble.
 import contextlib
 
 from orchestrator.bounded_dicts import BoundedDict
-from orchestrator.engine.node_ports import NodeError
 from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.nodes.watcher import ChainWatcher, silence
+from orchestrator.engine.ports.nodes import NodeError
 
 MOST_GROUPS = 10_000
 BLOCK_SECONDS = 60.0

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from orchestrator.engine.attempts.broadcast import offer, targets
-from orchestrator.engine.node_ports import Burning, NodeError, PmtOutcome
 from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.nodes.watcher import ChainWatcher, silence
+from orchestrator.engine.ports.nodes import Burning, NodeError, PmtOutcome
 from orchestrator.membership.attempt import Action, Attempt
 from orchestrator.membership.facts import AttemptSettled, AttemptUnmined, Fact, GroupMoved
 from orchestrator.membership.model import Change, Effect, GroupView, Kind, Plan

@@ -10,13 +10,13 @@ from orchestrator.engine.attempts.marker_accounts import MarkerAccounts
 from orchestrator.engine.attempts.nonces import NonceBook
 from orchestrator.engine.attempts.settlement import SILENCE_SECONDS, moved_under_lock
 from orchestrator.engine.history.forecaster import Forecaster
-from orchestrator.engine.node_ports import Contract, Head, MarkerAccount, Markers, NodeError
 from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.nodes.watcher import ChainWatcher, silence
-from orchestrator.engine.ports import Clock
+from orchestrator.engine.ports.clock import Clock
+from orchestrator.engine.ports.nodes import Contract, Head, MarkerAccount, Markers, NodeError
+from orchestrator.engine.ports.signers import Signers
 from orchestrator.engine.preflight.additions_under_way import AdditionsUnderWay
 from orchestrator.engine.preflight.bundling_times import BundlingBook
-from orchestrator.engine.signer_ports import Signers
 from orchestrator.membership.attempt import NODE_MARKER, Action, Attempt
 from orchestrator.membership.besu_lines import DISTRIBUTES_HISTORY_SINCE
 from orchestrator.membership.commands import Send, Sign

@@ -16,11 +16,12 @@ from orchestrator.bounded_dicts import BoundedDict
 from orchestrator.engine.attestation.attestation_messages import decode_attestation, encode_word
 from orchestrator.engine.attestation.newest_statements import MOST_REMEMBERED, PeerBook
 from orchestrator.engine.attestation.verdict_messages import InvalidVerdictError
-from orchestrator.engine.node_ports import NodeError
 from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.nodes.watcher import ChainWatcher
-from orchestrator.engine.ports import BrokerError, Clock
-from orchestrator.engine.signer_ports import StatementSigner
+from orchestrator.engine.ports.clock import Clock
+from orchestrator.engine.ports.nodes import NodeError
+from orchestrator.engine.ports.queues import BrokerError
+from orchestrator.engine.ports.signers import StatementSigner
 from orchestrator.membership.attestation.questions import (
     VALID_FOR,
     Attestation,

@@ -13,13 +13,14 @@ from typing import Final, Protocol
 
 import structlog
 
-from orchestrator.engine.isolation import contained
-from orchestrator.engine.node_ports import NodeError
 from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.nodes.watcher import ChainWatcher
-from orchestrator.engine.ports import Clock, StoreError
+from orchestrator.engine.ports.clock import Clock
+from orchestrator.engine.ports.nodes import NodeError
+from orchestrator.engine.ports.records import Announcer, ChangeFilter, ChangeList
+from orchestrator.engine.ports.store import StoreError
 from orchestrator.engine.proof.replay_tracker import ReplayTracker
-from orchestrator.engine.record_ports import Announcer, ChangeFilter, ChangeList
+from orchestrator.engine.runtime.isolation import contained
 from orchestrator.membership.attestation.joined_groups import PROOF_BLOCKS, Join, is_over, tell_join
 from orchestrator.membership.damage.divergence import agreed_members
 from orchestrator.membership.facts import Sighting
@@ -39,7 +40,7 @@ log = structlog.get_logger()
 
 
 class OwnChanges(ChangeList, Announcer, Protocol):
-    """What of `orchestrator.engine.ports.ChangeStore` joins use. Every method may raise `StoreError`."""
+    """What of `orchestrator.engine.ports.store.ChangeStore` joins use. Every method may raise `StoreError`."""
 
 
 class Place(Protocol):

@@ -13,8 +13,8 @@ from pydantic import BaseModel, Field, ValidationError
 
 from orchestrator.engine.attestation.newest_statements import PeerBook
 from orchestrator.engine.attestation.verdict_messages import InvalidVerdictError, bounded, decode_verdict, first_mistake
-from orchestrator.engine.isolation import contained
-from orchestrator.engine.ports import Clock
+from orchestrator.engine.ports.clock import Clock
+from orchestrator.engine.runtime.isolation import contained
 from orchestrator.membership.attestation.verdicts import SignedVerdict, refusal, statement
 
 log = structlog.get_logger()

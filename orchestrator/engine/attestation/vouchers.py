@@ -15,12 +15,14 @@ import structlog
 from orchestrator.bounded_dicts import BoundedDict
 from orchestrator.engine.attestation.attestation_messages import decode_inquiry, encode_word
 from orchestrator.engine.attestation.verdict_messages import InvalidVerdictError
-from orchestrator.engine.isolation import contained
-from orchestrator.engine.node_ports import NodeError
 from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.nodes.watcher import ChainWatcher
-from orchestrator.engine.ports import BrokerError, Clock, StoreError
-from orchestrator.engine.signer_ports import StatementSigner
+from orchestrator.engine.ports.clock import Clock
+from orchestrator.engine.ports.nodes import NodeError
+from orchestrator.engine.ports.queues import BrokerError
+from orchestrator.engine.ports.signers import StatementSigner
+from orchestrator.engine.ports.store import StoreError
+from orchestrator.engine.runtime.isolation import contained
 from orchestrator.membership.attestation.questions import (
     MOST_CHARACTERS,
     VALID_FOR,

@@ -12,10 +12,11 @@ from typing import Final, Protocol
 import structlog
 
 from orchestrator.engine.audit.comparison import MOST_CALLS, AuditReport, audit
-from orchestrator.engine.isolation import contained
 from orchestrator.engine.nodes.fleet import Fleet
-from orchestrator.engine.ports import Clock, StoreError
-from orchestrator.engine.record_ports import EventRecord, GroupRecord
+from orchestrator.engine.ports.clock import Clock
+from orchestrator.engine.ports.records import EventRecord, GroupRecord
+from orchestrator.engine.ports.store import StoreError
+from orchestrator.engine.runtime.isolation import contained
 from orchestrator.membership.damage.divergence import ANNOUNCING, Announced, after_event, tell
 from orchestrator.membership.news.status import EventType
 

@@ -12,8 +12,8 @@ from typing import TypeVar
 import structlog
 
 from orchestrator.engine.blocks.lone_additions import lone_addition, most_lone_calls
-from orchestrator.engine.node_ports import NodeError, NodePort
 from orchestrator.engine.nodes.fleet import Fleet
+from orchestrator.engine.ports.nodes import NodeError, NodePort
 from orchestrator.engine.proof.divergence_point import first_difference, lacking, most_lacking_calls
 from orchestrator.membership.damage.divergence import (
     Comparison,

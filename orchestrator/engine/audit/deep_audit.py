@@ -19,8 +19,8 @@ from orchestrator.engine.history.ports import HistoryStore
 from orchestrator.engine.history.replays import NodeReplays
 from orchestrator.engine.history.roots import NodeRoots
 from orchestrator.engine.history.senders import SenderReader
-from orchestrator.engine.node_ports import NodeError
 from orchestrator.engine.nodes.fleet import Fleet
+from orchestrator.engine.ports.nodes import NodeError
 from orchestrator.engine.proof.divergence_point import first_difference, lacking
 from orchestrator.membership.damage.divergence import agreed_members
 from orchestrator.membership.damage.findings import (

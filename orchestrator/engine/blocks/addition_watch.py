@@ -9,10 +9,10 @@ import structlog
 
 from orchestrator.engine.blocks.fallen_back import fallen_back
 from orchestrator.engine.blocks.unexpected_additions import misread_by, parted, refused_and_executed
-from orchestrator.engine.node_ports import NodeError
 from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.nodes.watcher import ChainWatcher
-from orchestrator.engine.record_ports import AdditionRecord
+from orchestrator.engine.ports.nodes import NodeError
+from orchestrator.engine.ports.records import AdditionRecord
 from orchestrator.membership.damage.fallen_back import misreading_event, repetition_events, unexpected_events
 from orchestrator.membership.damage.unextendable import SeenAddition, WatchTally, repetitions
 

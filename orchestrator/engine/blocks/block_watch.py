@@ -17,12 +17,13 @@ from orchestrator.engine.blocks.executed_groups import executed_in
 from orchestrator.engine.history.branches import holds_through
 from orchestrator.engine.history.examinations import content_of, examined
 from orchestrator.engine.history.ports import Mark
-from orchestrator.engine.isolation import contained
-from orchestrator.engine.node_ports import Head, NodeError
 from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.nodes.watcher import ChainWatcher
-from orchestrator.engine.ports import Clock, StoreError
-from orchestrator.engine.record_ports import AdditionRecord, WorkLeases
+from orchestrator.engine.ports.clock import Clock
+from orchestrator.engine.ports.nodes import Head, NodeError
+from orchestrator.engine.ports.records import AdditionRecord, WorkLeases
+from orchestrator.engine.ports.store import StoreError
+from orchestrator.engine.runtime.isolation import contained
 from orchestrator.membership.damage.unextendable import (
     SeenAddition,
     Unextendable,

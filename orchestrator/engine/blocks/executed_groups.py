@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import structlog
 
-from orchestrator.engine.node_ports import NodeError
 from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.nodes.watcher import ChainWatcher
+from orchestrator.engine.ports.nodes import NodeError
 from orchestrator.membership.damage.unextendable import changed_in
 from orchestrator.membership.model import GroupView
 

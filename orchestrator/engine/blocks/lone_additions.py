@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from orchestrator.engine.node_ports import NodePort
+from orchestrator.engine.ports.nodes import NodePort
 
 MOST_ADDITIONS: Final = 32
 """The newest additions to a group, which are compared with each other."""

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from typing import Final
 
 from orchestrator.engine.blocks.fallen_back import GROUPS_AT_ONCE, IMPORT_SECONDS
-from orchestrator.engine.node_ports import NodeError
 from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.nodes.watcher import ChainWatcher
+from orchestrator.engine.ports.nodes import NodeError
 from orchestrator.membership.damage.fallen_back import FallenBack, FallenMember
 from orchestrator.membership.damage.unextendable import SeenAddition
 

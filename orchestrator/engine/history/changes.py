@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from orchestrator.engine.node_ports import NodeError, NodePort
+from orchestrator.engine.ports.nodes import NodeError, NodePort
 from orchestrator.membership.reasons.table import Reason
 
 ROOTS_AT_ONCE: Final = 256

@@ -7,8 +7,8 @@ from typing import Final
 from orchestrator.bounded_dicts import BoundedDict
 from orchestrator.engine.history.branches import BranchWatch, holds_through
 from orchestrator.engine.history.ports import HistoryStore
-from orchestrator.engine.node_ports import Block, NodeError
 from orchestrator.engine.nodes.watcher import ChainWatcher
+from orchestrator.engine.ports.nodes import Block, NodeError
 from orchestrator.membership.forecast.blocks import ChainBlock, Examination, accounts_to_ask, examine
 from orchestrator.membership.reasons.table import Reason
 

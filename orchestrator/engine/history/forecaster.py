@@ -14,10 +14,10 @@ from orchestrator.engine.history.returns import ReturnReader
 from orchestrator.engine.history.roots import NodeRoots
 from orchestrator.engine.history.senders import SenderReader
 from orchestrator.engine.history.splits import way_trouble
-from orchestrator.engine.node_ports import Block, Head, NodeError
 from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.nodes.watcher import ChainWatcher
-from orchestrator.engine.record_ports import OwnAdditions
+from orchestrator.engine.ports.nodes import Block, Head, NodeError
+from orchestrator.engine.ports.records import OwnAdditions
 from orchestrator.membership.forecast.agreement import disagreement
 from orchestrator.membership.forecast.histories import GroupHistory
 from orchestrator.membership.forecast.newcomers import NewcomerFacts

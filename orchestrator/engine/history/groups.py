@@ -11,8 +11,8 @@ from orchestrator.engine.history.changes import Bounds, scan_changes, split_chan
 from orchestrator.engine.history.examinations import ExaminedBlocks
 from orchestrator.engine.history.ports import HistoryStore, KeptBlocks, Mark
 from orchestrator.engine.history.work import Work, work_in
-from orchestrator.engine.node_ports import Head
 from orchestrator.engine.nodes.watcher import ChainWatcher
+from orchestrator.engine.ports.nodes import Head
 from orchestrator.membership.forecast.blocks import Examination
 from orchestrator.membership.forecast.histories import GroupBlock, GroupHistory
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 
 from orchestrator.engine.history.members import SeenMember
 from orchestrator.engine.history.replays import NodeReplays, held_groups
-from orchestrator.engine.node_ports import NodeError
 from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.nodes.watcher import ChainWatcher
+from orchestrator.engine.ports.nodes import NodeError
 from orchestrator.membership.damage.findings import Damage, DamageFinding
 from orchestrator.membership.heads import BEHIND_BLOCKS
 

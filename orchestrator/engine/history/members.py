@@ -4,8 +4,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from orchestrator.engine.history.replays import NodeRecord
-from orchestrator.engine.node_ports import Head
 from orchestrator.engine.nodes.watcher import ChainWatcher
+from orchestrator.engine.ports.nodes import Head
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,9 +8,9 @@ from typing import Protocol
 from orchestrator.engine.history.overlaps import with_blocks
 from orchestrator.engine.history.replays import NodeReplays
 from orchestrator.engine.history.roots import NodeRoots
-from orchestrator.engine.node_ports import Head, NodeError
 from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.nodes.watcher import ChainWatcher
+from orchestrator.engine.ports.nodes import Head, NodeError
 from orchestrator.membership.forecast.histories import GroupHistory
 from orchestrator.membership.forecast.memberships import MembershipLog, left_at
 from orchestrator.membership.forecast.newcomers import Attested, NewcomerFacts, Unattested, executed_last

@@ -6,9 +6,9 @@ from typing import Final
 
 from orchestrator.engine.history.branches import BranchWatch, holds_through
 from orchestrator.engine.history.ports import HistoryStore, KeptLogs, Mark
-from orchestrator.engine.node_ports import Head, NodeError, NodePort
 from orchestrator.engine.nodes.watcher import ChainWatcher
-from orchestrator.engine.record_ports import OwnAdditions
+from orchestrator.engine.ports.nodes import Head, NodeError, NodePort
+from orchestrator.engine.ports.records import OwnAdditions
 from orchestrator.membership.forecast.blocks import ADDITION_BYTES
 from orchestrator.membership.forecast.histories import Replay
 from orchestrator.membership.forecast.memberships import MembershipLog, replays_of

@@ -10,9 +10,9 @@ from orchestrator.engine.history.overlaps import with_blocks
 from orchestrator.engine.history.ports import HistoryStore
 from orchestrator.engine.history.replays import NodeReplays
 from orchestrator.engine.history.roots import NodeRoots
-from orchestrator.engine.node_ports import Head, NodeError
 from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.nodes.watcher import ChainWatcher
+from orchestrator.engine.ports.nodes import Head, NodeError
 from orchestrator.membership.forecast.blocks import Examination
 from orchestrator.membership.forecast.returns import LeftGroup, ReturnAtRisk, Returns, left_groups, return_at_risk
 from orchestrator.membership.forecast.verdict import Forecast, Unseen

@@ -3,9 +3,9 @@
 import asyncio
 from collections.abc import Sequence
 
-from orchestrator.engine.node_ports import NodeError
 from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.nodes.watcher import ChainWatcher
+from orchestrator.engine.ports.nodes import NodeError
 from orchestrator.membership.cure import MOST_BLOCKS, SLUG, Split, Witness, own_way_trouble, split_of
 from orchestrator.membership.forecast.histories import GroupHistory
 from orchestrator.membership.model import Change

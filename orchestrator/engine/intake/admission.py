@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final, Literal, Protocol
 
-from orchestrator.engine.ports import Clock
+from orchestrator.engine.ports.clock import Clock
 from orchestrator.outside_text import presentable
 
 COUNT_EVERY: Final = timedelta(seconds=1)
@@ -26,7 +26,7 @@ class TooManyUnfinishedError(Exception):
 
 
 class Backlog(Protocol):
-    """What of `orchestrator.engine.ports.ChangeStore` admission uses. Every method may raise `StoreError`."""
+    """What of `orchestrator.engine.ports.store.ChangeStore` admission uses. Every method may raise `StoreError`."""
 
     async def unfinished(self) -> Mapping[tuple[str, str], int]:
         """Return how many changes are neither ended nor parked, by source and account."""

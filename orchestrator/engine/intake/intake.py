@@ -23,12 +23,14 @@ from orchestrator.engine.intake.askers import acceptance_entry, invalid_by, refu
 from orchestrator.engine.intake.known_groups import KnownGroups
 from orchestrator.engine.intake.requests import REQUEST_TYPE, ChangeRequest, InvalidRequestError
 from orchestrator.engine.intake.senders import KeysAwayError, Senders, only_sender, request_by
-from orchestrator.engine.isolation import contained
 from orchestrator.engine.nodes.fleet import Fleet
-from orchestrator.engine.ports import Acceptance, BrokerError, ChangeStore, Clock, StoreError, Trigger, TriggerSource
-from orchestrator.engine.signer_ports import Signers
-from orchestrator.engine.tracing import Tracer, Untraced
-from orchestrator.engine.turns import INTAKE, Turns
+from orchestrator.engine.ports.clock import Clock
+from orchestrator.engine.ports.queues import BrokerError, Trigger, TriggerSource
+from orchestrator.engine.ports.signers import Signers
+from orchestrator.engine.ports.store import Acceptance, ChangeStore, StoreError
+from orchestrator.engine.runtime.isolation import contained
+from orchestrator.engine.runtime.tracing import Tracer, Untraced
+from orchestrator.engine.runtime.turns import INTAKE, Turns
 from orchestrator.membership.errors import ConflictingRequestError
 from orchestrator.membership.model import Change, Kind
 from orchestrator.membership.news.status import EventType, StatusEvent, announce

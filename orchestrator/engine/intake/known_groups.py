@@ -11,11 +11,11 @@ from datetime import datetime
 from typing import Final
 
 from orchestrator.bounded_dicts import BoundedDict
-from orchestrator.engine.node_ports import NodeError
 from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.nodes.watcher import ChainWatcher
-from orchestrator.engine.ports import Clock
-from orchestrator.engine.record_ports import ChangeFilter, ChangeList
+from orchestrator.engine.ports.clock import Clock
+from orchestrator.engine.ports.nodes import NodeError
+from orchestrator.engine.ports.records import ChangeFilter, ChangeList
 from orchestrator.membership.model import ENDED, State
 
 GROUP_CHECK_SECONDS: Final = 2.0

@@ -9,7 +9,7 @@ from orchestrator.access.signing_keys import PublicKey
 from orchestrator.engine.intake.requests import ChangeRequest, InvalidRequestError, read_event, request_of
 from orchestrator.engine.messages.cloud_events import CloudEvent, InvalidEventError
 from orchestrator.engine.messages.signed_events import opened, payload_by, signature_of
-from orchestrator.engine.ports import Trigger
+from orchestrator.engine.ports.queues import Trigger
 from orchestrator.outside_text import presentable
 
 LONGEST_AGE = timedelta(days=7)

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from orchestrator.engine.attempts.restored import Restoration, concerns, hindrance
 from orchestrator.engine.attempts.settlement import SILENCE_SECONDS, burn, settle
 from orchestrator.engine.attempts.submission import Sending
-from orchestrator.engine.node_ports import NodeError
 from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.nodes.watcher import silence
+from orchestrator.engine.ports.nodes import NodeError
 from orchestrator.engine.preflight.survey import survey
 from orchestrator.engine.proof.observation import Observer
 from orchestrator.membership.attempt import Action, Attempt

@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 
-from orchestrator.engine.ports import Record
-from orchestrator.engine.record_ports import HistoryEntry
+from orchestrator.engine.ports.records import HistoryEntry
+from orchestrator.engine.ports.store import Record
 from orchestrator.membership import facts
 from orchestrator.membership.attempt import Attempt, AttemptStatus
 from orchestrator.membership.model import RESTING, Change, MemberProgress

@@ -8,11 +8,12 @@ from typing import Protocol
 
 import structlog
 
-from orchestrator.engine.isolation import contained
 from orchestrator.engine.lanes.records import record_of
 from orchestrator.engine.nodes.fleet import Fleet
-from orchestrator.engine.ports import Amender, Clock, LeaseLostError, Record, StoreError
-from orchestrator.engine.record_ports import ChangeFilter, ChangeList
+from orchestrator.engine.ports.clock import Clock
+from orchestrator.engine.ports.records import ChangeFilter, ChangeList
+from orchestrator.engine.ports.store import Amender, LeaseLostError, Record, StoreError
+from orchestrator.engine.runtime.isolation import contained
 from orchestrator.membership.errors import RefusedRequestError
 from orchestrator.membership.facts import RepairRequested
 from orchestrator.membership.heads import BEHIND_BLOCKS
@@ -27,7 +28,7 @@ log = structlog.get_logger()
 
 
 class ParkedChanges(ChangeList, Amender, Protocol):
-    """What of `orchestrator.engine.ports.ChangeStore` repairs use. Every method may raise `StoreError`."""
+    """What of `orchestrator.engine.ports.store.ChangeStore` repairs use. Every method may raise `StoreError`."""
 
 
 class Repairer:

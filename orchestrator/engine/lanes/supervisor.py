@@ -14,11 +14,12 @@ from functools import partial
 
 import structlog
 
-from orchestrator.engine.isolation import contained
 from orchestrator.engine.lanes.worker import Worker
-from orchestrator.engine.leases import Leases
 from orchestrator.engine.nodes.fleet import Fleet
-from orchestrator.engine.ports import ChangeStore, Clock, Lane, StoreError
+from orchestrator.engine.ports.clock import Clock
+from orchestrator.engine.ports.store import ChangeStore, Lane, StoreError
+from orchestrator.engine.runtime.isolation import contained
+from orchestrator.engine.runtime.leases import Leases
 
 IDLE_SECONDS = 5.0
 """How long to sleep at most when nothing is known to be due; another replica's news could have been missed."""

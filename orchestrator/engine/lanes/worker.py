@@ -13,10 +13,11 @@ import structlog
 
 from orchestrator.engine.lanes.executor import Executor
 from orchestrator.engine.lanes.records import is_lasting, record_of
-from orchestrator.engine.leases import Leases
-from orchestrator.engine.ports import ChangeStore, Clock, Lane, LeaseLostError, Record, StoreError
-from orchestrator.engine.tracing import Tracer, Untraced
-from orchestrator.engine.turns import Turns, resting
+from orchestrator.engine.ports.clock import Clock
+from orchestrator.engine.ports.store import ChangeStore, Lane, LeaseLostError, Record, StoreError
+from orchestrator.engine.runtime.leases import Leases
+from orchestrator.engine.runtime.tracing import Tracer, Untraced
+from orchestrator.engine.runtime.turns import Turns, resting
 from orchestrator.membership import facts
 from orchestrator.membership.batch import (
     Batch,

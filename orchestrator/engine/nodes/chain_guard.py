@@ -17,11 +17,12 @@ from typing import Final, Protocol
 
 import structlog
 
-from orchestrator.engine.isolation import contained
-from orchestrator.engine.node_ports import NodeError
 from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.nodes.watcher import ChainWatcher
-from orchestrator.engine.ports import Clock, StoreError
+from orchestrator.engine.ports.clock import Clock
+from orchestrator.engine.ports.nodes import NodeError
+from orchestrator.engine.ports.store import StoreError
+from orchestrator.engine.runtime.isolation import contained
 
 DEEP_BLOCKS: Final = 256
 """How far below the head the remembered block lies: no reorganisation of a chain that proves blocks reaches it."""

@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from orchestrator.engine.node_ports import Head, NodeError, NodePort
 from orchestrator.engine.nodes.seen_roots import SeenRoots
 from orchestrator.engine.nodes.watcher import ChainWatcher
+from orchestrator.engine.ports.nodes import Head, NodeError, NodePort
 from orchestrator.membership.heads import confirmed, newest
 from orchestrator.membership.model import GroupView
 from orchestrator.membership.reasons.table import Reason

@@ -3,7 +3,7 @@
 from collections import OrderedDict
 from typing import Final
 
-from orchestrator.engine.node_ports import Block
+from orchestrator.engine.ports.nodes import Block
 
 KEPT_BLOCKS: Final = 256
 """How many blocks are remembered: enough for every lane that can still wait for one of their PMTs."""

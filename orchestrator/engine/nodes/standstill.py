@@ -9,12 +9,13 @@ from typing import Final
 
 import structlog
 
-from orchestrator.engine.isolation import contained
-from orchestrator.engine.node_ports import NodeError
 from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.nodes.watcher import ChainWatcher
-from orchestrator.engine.ports import Clock, StoreError
-from orchestrator.engine.record_ports import Announcer, EventRecord
+from orchestrator.engine.ports.clock import Clock
+from orchestrator.engine.ports.nodes import NodeError
+from orchestrator.engine.ports.records import Announcer, EventRecord
+from orchestrator.engine.ports.store import StoreError
+from orchestrator.engine.runtime.isolation import contained
 from orchestrator.membership.damage.standstill import (
     Hold,
     Standstill,

@@ -12,11 +12,11 @@ from datetime import timedelta
 
 import structlog
 
-from orchestrator.engine.isolation import contained
-from orchestrator.engine.node_ports import Block, Head, NodeError, NodePort
 from orchestrator.engine.nodes.kept_blocks import KEPT_BLOCKS, forget_oldest
-from orchestrator.engine.ports import Clock
-from orchestrator.engine.turns import resting
+from orchestrator.engine.ports.clock import Clock
+from orchestrator.engine.ports.nodes import Block, Head, NodeError, NodePort
+from orchestrator.engine.runtime.isolation import contained
+from orchestrator.engine.runtime.turns import resting
 from orchestrator.membership.reasons.table import Reason
 from orchestrator.membership.retry import doubled
 

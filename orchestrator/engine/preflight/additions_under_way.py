@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
 
-from orchestrator.engine.record_ports import ChangeFilter
+from orchestrator.engine.ports.records import ChangeFilter
 from orchestrator.membership.forecast.schedule import (
     ADDS,
     Precedence,

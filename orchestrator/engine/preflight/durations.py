@@ -14,10 +14,10 @@ from typing import Final, Protocol
 
 from orchestrator.bounded_dicts import BoundedDict
 from orchestrator.engine.history.work import Work
-from orchestrator.engine.isolation import contained
 from orchestrator.engine.nodes.fleet import Fleet
-from orchestrator.engine.ports import Clock
+from orchestrator.engine.ports.clock import Clock
 from orchestrator.engine.preflight.bundling_times import BundlingBook
+from orchestrator.engine.runtime.isolation import contained
 from orchestrator.membership.forecast.durations import (
     BYTES_OF_A_SMALL_TRANSACTION,
     NEWEST,

@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 
 from orchestrator.engine.history.forecaster import Forecaster, Question
 from orchestrator.engine.history.splits import split_before
-from orchestrator.engine.node_ports import NodeError, NodePort
 from orchestrator.engine.nodes.fleet import Fleet, Sender, confirmed_head
 from orchestrator.engine.nodes.watcher import ChainWatcher
+from orchestrator.engine.ports.nodes import NodeError, NodePort
 from orchestrator.membership.cure import Split
 from orchestrator.membership.damage.divergence import namesakes
 from orchestrator.membership.facts import MemberSurvey, Surveyed

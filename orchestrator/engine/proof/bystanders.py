@@ -9,10 +9,10 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from orchestrator.bounded_dicts import BoundedDict
-from orchestrator.engine.node_ports import NodeError
 from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.nodes.watcher import ChainWatcher
-from orchestrator.engine.ports import StoreError
+from orchestrator.engine.ports.nodes import NodeError
+from orchestrator.engine.ports.store import StoreError
 from orchestrator.membership.damage.divergence import agreed_members
 from orchestrator.membership.facts import Bystander, Bystanders
 from orchestrator.membership.model import Change, Effect

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 
-from orchestrator.engine.node_ports import NodePort
+from orchestrator.engine.ports.nodes import NodePort
 from orchestrator.engine.proof.bisection import first_block
 from orchestrator.membership.model import Verdict
 

@@ -4,10 +4,11 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from orchestrator.engine.node_ports import NodeError
 from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.nodes.watcher import ChainWatcher
-from orchestrator.engine.ports import Attestations, Clock
+from orchestrator.engine.ports.attestations import Attestations
+from orchestrator.engine.ports.clock import Clock
+from orchestrator.engine.ports.nodes import NodeError
 from orchestrator.engine.proof.bystanders import BystanderReader
 from orchestrator.engine.proof.early_roots import EarlyRoots
 from orchestrator.engine.proof.replay_tracker import ReplayTracker
@@ -210,8 +211,7 @@ class Observer:
         if watcher is None:
             said = await self._testified(change, effect, key, reference, last)
             return said if said is not None else Sighting(enclave_key=key, node=None, head=None)
-        node = watcher.node
-        group = change.privacy_group_id
+        node, group = watcher.node, change.privacy_group_id
         before = next((entry for entry in change.progress if entry.enclave_key == key), None)
         try:
             head = watcher.head or await watcher.refresh()

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from orchestrator.engine.node_ports import NodePort
+from orchestrator.engine.ports.nodes import NodePort
 from orchestrator.engine.proof.bisection import first_block
 
 PROBES = 2

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Final
 from urllib.parse import urlsplit
 
-from orchestrator.engine.ports import Clock
+from orchestrator.engine.ports.clock import Clock
 from orchestrator.events.ports import Outbox
 from orchestrator.events.webhooks.delivery import Delivery, DeliveryError, Endpoint, delivery_session
 

@@ -15,7 +15,7 @@ from typing import Final
 import aiohttp
 from yarl import URL
 
-from orchestrator.engine.ports import Clock
+from orchestrator.engine.ports.clock import Clock
 from orchestrator.events.documents.envelope import text_of
 from orchestrator.events.ports import StoredEvent
 from orchestrator.events.webhooks.addresses import PublicResolver, check_literal

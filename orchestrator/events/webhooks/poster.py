@@ -13,8 +13,9 @@ from typing import Final
 
 import structlog
 
-from orchestrator.engine.isolation import contained
-from orchestrator.engine.ports import Clock, StoreError
+from orchestrator.engine.ports.clock import Clock
+from orchestrator.engine.ports.store import StoreError
+from orchestrator.engine.runtime.isolation import contained
 from orchestrator.events.ports import Outbox, StoredEvent
 from orchestrator.events.webhooks.control import Wish, checkpoint_name, save_wish, wish_for
 from orchestrator.events.webhooks.delivery import Delivery, DeliveryError, Endpoint, delivery_session

@@ -7,7 +7,7 @@ import psycopg
 import sqlalchemy as sa
 import structlog
 
-from orchestrator.engine.ports import StoreError
+from orchestrator.engine.ports.store import StoreError
 from orchestrator.store.commits.transaction import EVENTS_CHANNEL, WORK_CHANNEL
 from orchestrator.store.database.news import News
 from orchestrator.store.database.postgresql import CONNECT_SECONDS, connect_arguments

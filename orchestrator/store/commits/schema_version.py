@@ -16,7 +16,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from orchestrator.engine.ports import Clock
+from orchestrator.engine.ports.clock import Clock
 from orchestrator.store.commits.probe import check_writable, file_of
 from orchestrator.store.database.connections import engine_for, normalised, translated
 from orchestrator.store.database.postgresql import require_sessions

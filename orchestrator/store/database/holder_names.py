@@ -17,7 +17,7 @@ import psycopg
 import sqlalchemy as sa
 import structlog
 
-from orchestrator.engine.isolation import contained
+from orchestrator.engine.runtime.isolation import contained
 from orchestrator.store.database.connections import is_in_memory
 from orchestrator.store.database.postgresql import CONNECT_SECONDS, connect_arguments
 from orchestrator.store.errors import StoreUnavailableError

@@ -17,8 +17,8 @@ from typing import Final
 import sqlalchemy as sa
 import structlog
 
-from orchestrator.engine.isolation import contained
-from orchestrator.engine.ports import StoreError
+from orchestrator.engine.ports.store import StoreError
+from orchestrator.engine.runtime.isolation import contained
 from orchestrator.store.database.postgresql import IDLE_SECONDS
 
 LOOK_SECONDS: Final = 1.0

@@ -7,10 +7,11 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from orchestrator.access.audit import AuditEntry
-from orchestrator.engine.isolation import contained
-from orchestrator.engine.ports import Acceptance, Amendment, Clock, Lane, Record
-from orchestrator.engine.record_ports import EVERY_CHANGE, MOST_GROUPS, ChangeFilter, HistoryEntry
-from orchestrator.engine.whole_changes import ChangeVersion, WholeChange
+from orchestrator.engine.archives.whole_changes import ChangeVersion, WholeChange
+from orchestrator.engine.ports.clock import Clock
+from orchestrator.engine.ports.records import EVERY_CHANGE, MOST_GROUPS, ChangeFilter, HistoryEntry
+from orchestrator.engine.ports.store import Acceptance, Amendment, Lane, Record
+from orchestrator.engine.runtime.isolation import contained
 from orchestrator.instants import micros, moment
 from orchestrator.membership.attempt import Attempt
 from orchestrator.membership.model import Change
@@ -32,7 +33,7 @@ from orchestrator.store.units import (
 
 
 class SqlChangeStore:
-    """The durable record of changes; see `engine.ports.ChangeStore` for what each method does and raises.
+    """The durable record of changes; see `engine.ports.store.ChangeStore` for what each method does and raises.
 
     Args:
         database: An open database.
@@ -58,7 +59,7 @@ class SqlChangeStore:
         asker: str = "",
         audit: AuditEntry | None = None,
     ) -> Acceptance:
-        """Store a new change with its events, unless its request is known; see `engine.ports.ChangeStore.accept`."""
+        """Store a new change with its events, unless its request is known; see the port."""
         unit = acceptance.Accept(change, body_hash, tuple(events), self._clock.now(), source, asker, audit)
         return await self._database.write(unit, key=change.privacy_group_id)
 

@@ -9,7 +9,7 @@ from functools import partial
 import sqlalchemy as sa
 import structlog
 
-from orchestrator.engine.isolation import contained_failures
+from orchestrator.engine.runtime.isolation import contained_failures
 from orchestrator.instants import micros
 from orchestrator.store.commits.database import Database
 from orchestrator.store.commits.transaction import newest_position

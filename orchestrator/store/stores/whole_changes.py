@@ -10,7 +10,7 @@ from functools import partial
 
 import sqlalchemy as sa
 
-from orchestrator.engine.whole_changes import ChangeVersion, WholeChange
+from orchestrator.engine.archives.whole_changes import ChangeVersion, WholeChange
 from orchestrator.store.commits.database import Database
 from orchestrator.store.rows import storable
 from orchestrator.store.schema import addition_times, changes

@@ -8,7 +8,7 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from orchestrator.access.audit import AuditEntry
-from orchestrator.engine.ports import Acceptance
+from orchestrator.engine.ports.store import Acceptance
 from orchestrator.membership.errors import ConflictingRequestError
 from orchestrator.membership.model import Change
 from orchestrator.membership.news.status import StatusEvent

@@ -12,7 +12,7 @@ from heapq import heapify, heappop, heapreplace
 
 import sqlalchemy as sa
 
-from orchestrator.engine.ports import Lane
+from orchestrator.engine.ports.store import Lane
 from orchestrator.store.commits.transaction import Transaction
 from orchestrator.store.errors import UnreadableChangeError
 from orchestrator.store.schema import (

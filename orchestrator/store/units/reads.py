@@ -7,8 +7,8 @@ from itertools import takewhile
 
 import sqlalchemy as sa
 
-from orchestrator.engine.isolation import contained
-from orchestrator.engine.record_ports import ChangeFilter, HistoryEntry
+from orchestrator.engine.ports.records import ChangeFilter, HistoryEntry
+from orchestrator.engine.runtime.isolation import contained
 from orchestrator.membership.attempt import Action, Attempt
 from orchestrator.membership.model import Change, State
 from orchestrator.store.errors import UnreadableChangeError

@@ -7,7 +7,7 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from orchestrator.access.audit import AuditEntry
-from orchestrator.engine.ports import Amendment, Lane, LeaseLostError, Record
+from orchestrator.engine.ports.store import Amendment, Lane, LeaseLostError, Record
 from orchestrator.membership.attempt import Attempt
 from orchestrator.membership.model import RESTING, Change
 from orchestrator.store.commits.transaction import Transaction, Upsert, per_dialect, touch_lane, touch_lanes
@@ -72,7 +72,7 @@ class Step:
     at: datetime
 
     def __call__(self, transaction: Transaction) -> None:
-        """Commit it alone; see `engine.ports.ChangeStore.record` for what is raised."""
+        """Commit it alone; see `engine.ports.store.ChangeStore.record` for what is raised."""
         # Alone after a failure among others: only then it is known whose step does not fit.
         (outcome,) = self.together(transaction, [self])
         if outcome is not None:

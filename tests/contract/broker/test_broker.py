@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from orchestrator.broker.port import Broker
-from orchestrator.engine.ports import BrokerError, Trigger
+from orchestrator.engine.ports.queues import BrokerError, Trigger
 from tests.patience import patient
 
 if TYPE_CHECKING:

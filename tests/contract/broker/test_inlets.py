@@ -17,7 +17,7 @@ from orchestrator.broker.connection import connect
 from orchestrator.broker.letters import SOURCE_HEADER, inlet_of
 from orchestrator.broker.names import Names
 from orchestrator.broker.port import Broker
-from orchestrator.engine.ports import UnfitMessageError
+from orchestrator.engine.ports.queues import UnfitMessageError
 from tests.contract.broker.conftest import NAMES
 from tests.patience import patient
 

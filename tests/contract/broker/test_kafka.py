@@ -14,7 +14,7 @@ from confluent_kafka.admin import AclOperation, ResourceType
 from orchestrator.broker.connection import connect
 from orchestrator.broker.names import MOST_BODY_BYTES, Access, Limits, Names
 from orchestrator.broker.port import Broker
-from orchestrator.engine.ports import BrokerError, Trigger, UnfitMessageError
+from orchestrator.engine.ports.queues import BrokerError, Trigger, UnfitMessageError
 from tests.patience import patient
 from tests.servers.kafka_server import KafkaServer
 

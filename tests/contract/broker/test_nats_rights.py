@@ -14,7 +14,7 @@ from nats.js.api import StreamConfig
 from orchestrator.broker.connection import connect
 from orchestrator.broker.names import Access, Limits, Names
 from orchestrator.broker.port import Broker
-from orchestrator.engine.ports import BrokerError, UnfitMessageError
+from orchestrator.engine.ports.queues import BrokerError, UnfitMessageError
 from tests.contract.broker.trying import TYPE, until_it_fails, works
 from tests.patience import patient
 from tests.servers.nats_operator import make_nkey, make_operator

@@ -12,7 +12,7 @@ from aio_pika.abc import ExchangeType
 from orchestrator.broker.connection import connect
 from orchestrator.broker.names import Limits, Names
 from orchestrator.broker.port import Broker
-from orchestrator.engine.ports import BrokerError, UnfitMessageError
+from orchestrator.engine.ports.queues import BrokerError, UnfitMessageError
 from tests.contract.broker.trying import TYPE, until_it_fails, works
 from tests.patience import patient
 from tests.servers.rabbitmq_server import RabbitMQServer

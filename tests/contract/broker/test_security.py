@@ -11,7 +11,7 @@ from confluent_kafka.admin import AclOperation, ResourceType
 
 from orchestrator.broker.connection import connect
 from orchestrator.broker.names import Access, Limits, Names
-from orchestrator.engine.ports import BrokerError
+from orchestrator.engine.ports.queues import BrokerError
 from tests.servers.kafka_server import PLAIN_PASSWORD, PLAIN_USER, KafkaServer
 from tests.servers.nats_server import NatsServer
 from tests.servers.ports import free_port

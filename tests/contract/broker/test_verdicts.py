@@ -10,7 +10,7 @@ import pytest
 from orchestrator.broker.nats import verdicts as nats_verdicts
 from orchestrator.broker.port import Broker
 from orchestrator.broker.rabbitmq import verdicts as rabbitmq_verdicts
-from orchestrator.engine.ports import BrokerError
+from orchestrator.engine.ports.queues import BrokerError
 from tests.patience import patient
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ import pytest
 
 from orchestrator.app.metrics import Metrics, NodeReading
 from orchestrator.besu.transport.http_client import CallCounts
-from orchestrator.engine.clock import SystemClock
 from orchestrator.engine.intake.admission import Admission
+from orchestrator.engine.runtime.clock import SystemClock
 from orchestrator.store.database.size import StoreSize
 from tests.contract.deploy.places import COMPOSE, DEPLOY, yaml_of
 from tests.servers.programs import find_program

@@ -27,7 +27,7 @@ from orchestrator.besu.adapter.signatures import Accounts, Outcome
 from orchestrator.besu.codec.account_signatures import ORDER, signature_by
 from orchestrator.besu.codec.statements import signer_of
 from orchestrator.config import AccountConfig
-from orchestrator.engine.node_ports import NodeError
+from orchestrator.engine.ports.nodes import NodeError
 from tests.contract.signers.kinds import ADDRESS, KEY, TOKEN, Kind, in_thread, secret_file, threads_of_tokens
 from tests.fakes.clock import JumpingClock
 from tests.patience import within

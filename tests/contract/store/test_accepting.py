@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from orchestrator.engine.record_ports import ChangeFilter
+from orchestrator.engine.ports.records import ChangeFilter
 from orchestrator.membership.errors import ConflictingRequestError
 from orchestrator.membership.model import State
 from orchestrator.membership.news.status import EventType, StatusEvent, announce

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from orchestrator.engine.archives.archiver import Archiver
 from orchestrator.engine.archives.changes import BATCH, OldChanges
-from orchestrator.engine.ports import Lane, StoreError
+from orchestrator.engine.ports.store import Lane, StoreError
 from orchestrator.membership.attempt import Action, Attempt, AttemptStatus
 from orchestrator.membership.model import Change, State
 from orchestrator.store import Database, SqlChangeStore, SqlOutbox

@@ -15,7 +15,7 @@ from orchestrator.api.resources.audit_log import AuditDocument, entry_of
 from orchestrator.cli.audit_archives import archived_entries
 from orchestrator.engine.archives.archiver import Archiver
 from orchestrator.engine.archives.audit_log import BATCH, OldAuditEntries
-from orchestrator.engine.ports import StoreError
+from orchestrator.engine.ports.store import StoreError
 from orchestrator.instants import micros
 from orchestrator.store import Database, SqlOutbox
 from orchestrator.store.copies.archive_files import ArchiveFiles

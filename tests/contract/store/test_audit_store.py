@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from orchestrator.access.audit import Action, AuditEntry, Outcome, entry_by, first_break
 from orchestrator.access.callers import Door, anyone
-from orchestrator.engine.ports import Record
+from orchestrator.engine.ports.store import Record
 from orchestrator.membership.errors import ConflictingRequestError
 from orchestrator.membership.news.status import announce
 from orchestrator.store import Database, SqlChangeStore

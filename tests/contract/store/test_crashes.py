@@ -11,7 +11,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from orchestrator.engine.ports import StoreError
+from orchestrator.engine.ports.store import StoreError
 from orchestrator.membership.model import Change, State
 from orchestrator.membership.news.status import announce
 from orchestrator.store import Database, SqlChangeStore, SqlOutbox, migrate
@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[3]
 
 _ACCEPT_WITHOUT_END = """
 import asyncio, itertools, sys
-from orchestrator.engine.clock import SystemClock
+from orchestrator.engine.runtime.clock import SystemClock
 from orchestrator.membership.news.status import announce
 from orchestrator.store import Database, SqlChangeStore
 from tests.fakes.changes import a_change

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from orchestrator.engine.ports import Lane, LeaseLostError, Record
+from orchestrator.engine.ports.store import Lane, LeaseLostError, Record
 from orchestrator.membership.model import RESTING, Change, State
 from orchestrator.membership.news.status import announce
 from orchestrator.store import Database, SqlChangeStore, SqlOutbox

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from orchestrator.engine.ports import Lane, LeaseLostError, Record
+from orchestrator.engine.ports.store import Lane, LeaseLostError, Record
 from orchestrator.membership.model import State
 from orchestrator.store import Database, SqlChangeStore
 from tests.fakes.changes import a_change, a_step, led, stepped

@@ -8,8 +8,8 @@ import pytest
 import sqlalchemy as sa
 
 from orchestrator.engine.audit.auditor import TYPES
-from orchestrator.engine.news import NewsReader
-from orchestrator.engine.record_ports import ChangeFilter
+from orchestrator.engine.ports.records import ChangeFilter
+from orchestrator.engine.runtime.news import NewsReader
 from orchestrator.membership.model import ENDED, State
 from orchestrator.membership.news.status import EventType
 from orchestrator.store import Database, SqlChangeStore, SqlOutbox

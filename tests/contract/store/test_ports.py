@@ -1,7 +1,7 @@
 """The adapters have the shapes that the engine and the relay ask for; mypy checks the signatures."""
 
 from orchestrator.engine.history.ports import HistoryStore
-from orchestrator.engine.ports import ChangeStore
+from orchestrator.engine.ports.store import ChangeStore
 from orchestrator.events.ports import Outbox
 from orchestrator.store import Database, SqlChangeStore, SqlHistoryStore, SqlOutbox
 from tests.fakes.clock import JumpingClock

@@ -6,8 +6,8 @@ from datetime import timedelta
 
 import pytest
 
-from orchestrator.engine.ports import Lane, LeaseLostError, Record, StoreError
-from orchestrator.engine.record_ports import ChangeFilter
+from orchestrator.engine.ports.records import ChangeFilter
+from orchestrator.engine.ports.store import Lane, LeaseLostError, Record, StoreError
 from orchestrator.membership.attempt import Action, AttemptStatus
 from orchestrator.membership.model import Change, State
 from orchestrator.membership.news.status import EventType, StatusEvent

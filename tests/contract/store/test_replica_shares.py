@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import sqlalchemy as sa
 
-from orchestrator.engine.ports import Lane
+from orchestrator.engine.ports.store import Lane
 from orchestrator.store import Database, SqlChangeStore, SqlOutbox
 from orchestrator.store.database.holder_names import claimed_name
 from orchestrator.store.schema import leases

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from orchestrator.engine.attempts.restored import CHECKPOINT, restoration_of
-from orchestrator.engine.ports import FeedClosedError, StoreError
+from orchestrator.engine.ports.queues import FeedClosedError
+from orchestrator.engine.ports.store import StoreError
 from orchestrator.events.feed import EventFeed
 from orchestrator.membership.attempt import AttemptStatus
 from orchestrator.membership.news.status import EventType, StatusEvent

@@ -7,7 +7,7 @@ import pytest
 from orchestrator.access.audit import Action, entry_by
 from orchestrator.access.callers import EVERYTHING, Door, Role, Scope, anyone
 from orchestrator.access.tokens import TokenRecord, hash_of
-from orchestrator.engine.record_ports import ChangeFilter
+from orchestrator.engine.ports.records import ChangeFilter
 from orchestrator.membership.errors import ConflictingRequestError
 from orchestrator.membership.model import Kind
 from orchestrator.store import Database, SqlChangeStore

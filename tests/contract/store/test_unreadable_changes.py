@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 from structlog.testing import capture_logs
 
-from orchestrator.engine.ports import Lane
+from orchestrator.engine.ports.store import Lane
 from orchestrator.membership.model import State
 from orchestrator.store import SqlChangeStore
 from orchestrator.store.database.connections import engine_for, normalised

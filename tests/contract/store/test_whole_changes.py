@@ -4,9 +4,9 @@ import asyncio
 from dataclasses import replace
 from datetime import timedelta
 
+from orchestrator.engine.archives.whole_changes import ChangeVersion
+from orchestrator.engine.ports.records import ChangeFilter
 from orchestrator.engine.preflight.durations import AdditionTime
-from orchestrator.engine.record_ports import ChangeFilter
-from orchestrator.engine.whole_changes import ChangeVersion
 from orchestrator.membership.attempt import AttemptStatus
 from orchestrator.membership.forecast.durations import Quantity
 from orchestrator.membership.model import Change, State

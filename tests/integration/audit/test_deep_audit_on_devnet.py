@@ -19,9 +19,9 @@ from orchestrator.cli.verbs.deep_audit import DeepResult, examine
 from orchestrator.config import load_config
 from orchestrator.devnet.encoding import to_base64
 from orchestrator.engine.blocks.block_watch import BlockWatch, WatchRules
-from orchestrator.engine.clock import SystemClock
 from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.nodes.watcher import ChainWatcher
+from orchestrator.engine.runtime.clock import SystemClock
 from orchestrator.membership.damage.findings import Damage
 from orchestrator.membership.news.status import EventType
 from orchestrator.store.commits.database import Database

@@ -8,10 +8,10 @@ from pathlib import Path
 from orchestrator.app.configured.node_access import connect_nodes
 from orchestrator.config import NodeConfig
 from orchestrator.devnet import DevnetConfig, running_devnet
-from orchestrator.engine.clock import SystemClock
 from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.nodes.standstill import StandstillWatch
 from orchestrator.engine.nodes.watcher import ChainWatcher
+from orchestrator.engine.runtime.clock import SystemClock
 from orchestrator.membership.news.status import EventType
 from orchestrator.store.commits.database import Database
 from orchestrator.store.commits.schema_version import migrate

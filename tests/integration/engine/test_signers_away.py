@@ -15,7 +15,7 @@ from orchestrator.besu.codec.private_transaction import decode_private_transacti
 from orchestrator.config import Config
 from orchestrator.devnet import Devnet, DevnetConfig, running_devnet
 from orchestrator.engine.intake.requests import parse_request
-from orchestrator.engine.ports import Clock
+from orchestrator.engine.ports.clock import Clock
 from orchestrator.membership.attempt import Action
 from orchestrator.membership.model import RESTING, Change, State, Verdict
 from tests.fakes.migrated_stores import migrated

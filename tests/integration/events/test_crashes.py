@@ -21,7 +21,7 @@ from orchestrator.broker.connection import connect
 from orchestrator.broker.names import Names
 from orchestrator.broker.port import Broker, DeadLetter
 from orchestrator.engine.intake.requests import REQUEST_TYPE
-from orchestrator.engine.ports import BrokerError
+from orchestrator.engine.ports.queues import BrokerError
 from tests.patience import patient
 from tests.servers.kafka_server import KafkaServer
 from tests.servers.nats_server import NatsServer

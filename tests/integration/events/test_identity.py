@@ -10,7 +10,7 @@ from pathlib import Path
 import nats
 
 from orchestrator.broker.connection import connect
-from orchestrator.engine.clock import SystemClock
+from orchestrator.engine.runtime.clock import SystemClock
 from orchestrator.events.relay import Relay
 from orchestrator.membership.news.status import EventType, StatusEvent
 from orchestrator.store import Database, SqlChangeStore, SqlOutbox, migrate

@@ -19,7 +19,7 @@ from orchestrator.broker.names import Access, Limits, Names
 from orchestrator.broker.nats.queue import NatsBroker
 from orchestrator.config import Config
 from orchestrator.devnet import DevnetConfig, running_devnet
-from orchestrator.engine.ports import BrokerError
+from orchestrator.engine.ports.queues import BrokerError
 from orchestrator.store.commits.schema_version import migrate
 from orchestrator.store.database.connections import normalised
 from tests.fakes.migrated_stores import migrated

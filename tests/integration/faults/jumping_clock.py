@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta
 
-from orchestrator.engine.clock import SystemClock
+from orchestrator.engine.runtime.clock import SystemClock
 
 
 class JumpingClock(SystemClock):

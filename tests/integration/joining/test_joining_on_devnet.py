@@ -13,10 +13,10 @@ from orchestrator.config import NodeConfig
 from orchestrator.devnet import Devnet, DevnetConfig, running_devnet
 from orchestrator.devnet.network.history import HISTORY_GROUP
 from orchestrator.engine.attestation.joined_groups import Joiner
-from orchestrator.engine.clock import SystemClock
 from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.nodes.watcher import ChainWatcher
 from orchestrator.engine.proof.replay_tracker import ReplayTracker
+from orchestrator.engine.runtime.clock import SystemClock
 from orchestrator.membership.news.status import EventType, StatusEvent
 from orchestrator.store.commits.database import Database
 from orchestrator.store.commits.schema_version import migrate

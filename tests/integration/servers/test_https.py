@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from orchestrator.api.callers import key_sets
 from orchestrator.api.callers.key_sets import KeySetError, fetching
 from orchestrator.config import load_config
-from orchestrator.engine.clock import SystemClock
+from orchestrator.engine.runtime.clock import SystemClock
 from orchestrator.membership.news.status import EventType
 from orchestrator.store import Database, SqlChangeStore, migrate
 from tests.integration.servers.running import configured, daemon_on, status

@@ -20,10 +20,10 @@ from orchestrator.cli.verbs.doctor import examine
 from orchestrator.config import NodeConfig, load_config
 from orchestrator.devnet import Devnet, DevnetConfig, running_devnet
 from orchestrator.doctor.findings import Finding, Level
-from orchestrator.engine.clock import SystemClock
-from orchestrator.engine.node_ports import NodeError, NodePort, Said
 from orchestrator.engine.nodes.watcher import ChainWatcher
-from orchestrator.engine.ports import StoreError
+from orchestrator.engine.ports.nodes import NodeError, NodePort, Said
+from orchestrator.engine.ports.store import StoreError
+from orchestrator.engine.runtime.clock import SystemClock
 from orchestrator.store import Database, SqlChangeStore, migrate
 from tests.patience import patient
 from tests.servers.postgresql_server import PostgreSQLServer

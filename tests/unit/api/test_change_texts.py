@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from orchestrator.access.callers import EVERYTHING, Scope
 from orchestrator.api.change_texts import MOST_KEPT, ChangeTexts
-from orchestrator.engine.whole_changes import WholeChange
+from orchestrator.engine.archives.whole_changes import WholeChange
 from orchestrator.membership.model import State
 from tests.fakes.http_api import GROUP, FakeRecord, make_change
 

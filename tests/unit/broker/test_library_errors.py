@@ -8,7 +8,7 @@ from nats.errors import NoServersError
 from pamqp import commands
 
 from orchestrator.broker.library_errors import as_broker_errors, close_quietly
-from orchestrator.engine.ports import BrokerError
+from orchestrator.engine.ports.queues import BrokerError
 
 
 @pytest.mark.parametrize("error", [NoServersError(), AMQPConnectionError("gone"), OSError("refused"), TimeoutError()])

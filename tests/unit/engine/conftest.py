@@ -20,7 +20,6 @@ from orchestrator.engine.intake.requests import parse_request
 from orchestrator.engine.lanes.executor import Executor
 from orchestrator.engine.lanes.supervisor import LaneRules, Supervisor
 from orchestrator.engine.lanes.worker import Worker
-from orchestrator.engine.leases import Leases
 from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.nodes.watcher import ChainWatcher
 from orchestrator.engine.preflight.additions_under_way import UNDER_WAY, AdditionsUnderWay
@@ -28,6 +27,7 @@ from orchestrator.engine.preflight.bundle_sizes import BundleSizes
 from orchestrator.engine.proof.bystanders import BystanderReader
 from orchestrator.engine.proof.observation import Observer, ProofRules
 from orchestrator.engine.proof.replay_tracker import ReplayTracker
+from orchestrator.engine.runtime.leases import Leases
 from orchestrator.membership.forecast.schedule import ReplayRules
 from orchestrator.membership.model import RESTING, Change, State
 from orchestrator.store.commits.database import Database

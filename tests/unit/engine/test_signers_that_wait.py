@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.engine.node_ports import NodeError
+from orchestrator.engine.ports.nodes import NodeError
 from orchestrator.membership.attempt import Action
 from orchestrator.membership.model import Change, State
 from orchestrator.membership.reasons.table import Reason

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from orchestrator.engine.ports import FeedClosedError
+from orchestrator.engine.ports.queues import FeedClosedError
 from orchestrator.events.feed import EventFeed, FeedItem
 from orchestrator.membership.news.status import EventType
 from tests.fakes.clock import FastClock

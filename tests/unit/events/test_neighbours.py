@@ -7,7 +7,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from orchestrator.engine.intake.requests import OWN_SOURCE
-from orchestrator.engine.ports import BrokerError
+from orchestrator.engine.ports.queues import BrokerError
 from orchestrator.events.neighbours import MOST_REMEMBERED, REFUSED_SECONDS, Neighbours
 from tests.fakes.clock import JumpingClock
 

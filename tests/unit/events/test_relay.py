@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import sqlalchemy as sa
 
-from orchestrator.engine.isolation import contained_failures
-from orchestrator.engine.ports import BrokerError, UnfitMessageError
+from orchestrator.engine.ports.queues import BrokerError, UnfitMessageError
+from orchestrator.engine.runtime.isolation import contained_failures
 from orchestrator.events.relay import BATCH, LEASE, LEASE_NAME, MOST_FAILURES, Relay
 from orchestrator.membership.news.status import EventType
 from orchestrator.store import SqlOutbox, schema

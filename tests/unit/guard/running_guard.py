@@ -11,9 +11,9 @@ import aiohttp
 from orchestrator.besu.adapter.port import BesuNode
 from orchestrator.besu.client.node import Node
 from orchestrator.besu.transport.http_client import HttpNode, open_session
-from orchestrator.engine.clock import SystemClock
 from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.nodes.watcher import ChainWatcher
+from orchestrator.engine.runtime.clock import SystemClock
 from orchestrator.guard.chain_view import FactReader
 from orchestrator.guard.histories import MemoryHistories
 from orchestrator.guard.judge import Judge, JudgeSettings

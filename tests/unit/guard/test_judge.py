@@ -6,8 +6,8 @@ from datetime import timedelta
 
 import pytest
 
-from orchestrator.engine.clock import SystemClock
-from orchestrator.engine.node_ports import Head, NodeError
+from orchestrator.engine.ports.nodes import Head, NodeError
+from orchestrator.engine.runtime.clock import SystemClock
 from orchestrator.guard.chain_view import FactReader
 from orchestrator.guard.judge import Judge, JudgeSettings
 from orchestrator.membership.forecast.blocks import Examination

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from orchestrator.cli.main import app
 from orchestrator.config import Config, load_config
-from orchestrator.engine.clock import SystemClock
+from orchestrator.engine.runtime.clock import SystemClock
 from orchestrator.guard.service import GuardError, running_guard
 from orchestrator.membership.guard.received_bundles import Approval
 from orchestrator.store.commits.database import Database

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.engine.record_ports import HistoryEntry
+from orchestrator.engine.ports.records import HistoryEntry
 from orchestrator.membership.attempt import Attempt
 from orchestrator.membership.model import Change, Effect, GroupView, Kind, MemberProgress, Plan
 from orchestrator.membership.reasons.table import Reason

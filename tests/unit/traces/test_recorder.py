@@ -6,10 +6,10 @@ from datetime import timedelta
 
 import pytest
 
-from orchestrator.engine.ports import StoreError
-from orchestrator.engine.record_ports import HistoryEntry
-from orchestrator.engine.tracing import Untraced, asking
-from orchestrator.engine.whole_changes import ChangeVersion, WholeChange
+from orchestrator.engine.archives.whole_changes import ChangeVersion, WholeChange
+from orchestrator.engine.ports.records import HistoryEntry
+from orchestrator.engine.ports.store import StoreError
+from orchestrator.engine.runtime.tracing import Untraced, asking
 from orchestrator.membership.model import Change, State
 from orchestrator.membership.tracing import begun, read_trace, span_id
 from orchestrator.traces.recorder import MOST_CALLS, SENT_AGAIN, TraceRecorder

@@ -22,7 +22,7 @@ from orchestrator.api.callers.authentication import MOST_REFUSALS_A_MINUTE, Acce
 from orchestrator.api.ports.changes import GroupStanding
 from orchestrator.api.resources import stream
 from orchestrator.api.web.connections import Connections
-from orchestrator.engine.ports import StoreError
+from orchestrator.engine.ports.store import StoreError
 from orchestrator.membership.model import Kind
 from tests.fakes.forecasts import an_unsafe_forecast
 from tests.fakes.http_api import ACCOUNT, GROUP, GROUP_IN_PATH, KEYS, NOW, FakeEvent, FakeParts, Letter, make_change

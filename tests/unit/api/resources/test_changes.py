@@ -7,7 +7,7 @@ import pytest
 from aiohttp.test_utils import TestClient
 from yarl import URL
 
-from orchestrator.engine.ports import StoreError
+from orchestrator.engine.ports.store import StoreError
 from orchestrator.membership.model import State
 from tests.fakes.http_api import (
     ACCOUNT,

@@ -10,7 +10,7 @@ from orchestrator.api.ports.changes import Check
 from orchestrator.api.resources.overview_reads import MOST_NEEDS, Overview
 from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.nodes.watcher import ChainWatcher
-from orchestrator.engine.record_ports import HistoryEntry
+from orchestrator.engine.ports.records import HistoryEntry
 from orchestrator.membership.model import MemberProgress, State, Verdict
 from orchestrator.membership.news.group_news import Announcement, GroupNews
 from orchestrator.membership.reasons.table import Reason

@@ -23,7 +23,7 @@ LEASE = timedelta(hours=1)
 # What `holding` does for a process of the same name, without what else belongs to a daemon.
 LIFE = """
 import asyncio, datetime, sys
-from orchestrator.engine.clock import SystemClock
+from orchestrator.engine.runtime.clock import SystemClock
 from orchestrator.store import Database, SqlChangeStore, SqlOutbox
 from orchestrator.store.database.holder_names import claimed_name
 

@@ -16,7 +16,7 @@ from orchestrator.besu.client.own_markers import OwnMarkers, one_time_account
 from orchestrator.besu.codec.identifiers import bytes_to_hex
 from orchestrator.besu.codec.management_contract import MANAGEMENT_PROXY, Abi, Method, encode_call, encode_participants
 from orchestrator.besu.transport.http_client import HttpNode
-from orchestrator.engine.node_ports import Head, NodeError, NodePort, PmtOutcome, Said
+from orchestrator.engine.ports.nodes import Head, NodeError, NodePort, PmtOutcome, Said
 from orchestrator.membership.reasons.judgements import Judgement
 from orchestrator.membership.reasons.table import rule_of
 from tests.fakes.scripted_rpc import AnsweredError, ScriptedNode

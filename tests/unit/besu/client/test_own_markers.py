@@ -4,7 +4,7 @@ import pytest
 
 from orchestrator.besu.client.own_markers import OwnMarkers, one_time_account, pooled_keys
 from orchestrator.devnet.chain.public_signatures import decode_public_transaction
-from orchestrator.engine.node_ports import MarkerAccount, NodeError
+from orchestrator.engine.ports.nodes import MarkerAccount, NodeError
 
 PAYLOAD_KEY = b"\x22" * 32
 SEED = b"\x07" * 32

@@ -17,7 +17,7 @@ from orchestrator.besu.transport.credentials import IssuedToken, RenewedToken
 from orchestrator.besu.transport.http_client import HttpNode
 from orchestrator.besu.transport.subscriptions import Gap, GapReason
 from orchestrator.besu.transport.token_files import TokenFile
-from orchestrator.engine.node_ports import Said
+from orchestrator.engine.ports.nodes import Said
 from orchestrator.membership.reasons.judgements import Judgement
 from orchestrator.membership.reasons.table import RULES
 from tests.fakes.scripted_rpc import AnsweredError, ScriptedNode, ScriptedSocket

@@ -27,8 +27,8 @@ from orchestrator.besu.errors import (
 from orchestrator.besu.transport import http_client
 from orchestrator.besu.transport.http_client import HttpNode, is_read
 from orchestrator.besu.transport.token_files import TokenFile
-from orchestrator.engine.leases import Leases
-from orchestrator.engine.ports import LeaseLostError
+from orchestrator.engine.ports.store import LeaseLostError
+from orchestrator.engine.runtime.leases import Leases
 from tests.fakes.clock import START, JumpingClock
 from tests.fakes.scripted_rpc import ScriptedNode
 from tests.patience import patient

@@ -7,7 +7,7 @@ from confluent_kafka import KafkaError, KafkaException
 
 from orchestrator.broker.kafka.client import Client
 from orchestrator.broker.names import Access, Limits, Names
-from orchestrator.engine.ports import BrokerError, UnfitMessageError
+from orchestrator.engine.ports.queues import BrokerError, UnfitMessageError
 
 
 def client(url: str = "kafka://127.0.0.1:1", access: Access | None = None) -> Client:

@@ -17,7 +17,7 @@ from orchestrator.broker.nats import embedded, embedded_probe
 from orchestrator.broker.nats.embedded import embedded_server, embedded_url
 from orchestrator.broker.nats.embedded_probe import stores
 from orchestrator.broker.port import Broker
-from orchestrator.engine.ports import BrokerError
+from orchestrator.engine.ports.queues import BrokerError
 from tests.patience import patient
 from tests.servers import programs
 

@@ -10,7 +10,7 @@ import pytest
 
 from orchestrator.broker.nats import verdicts
 from orchestrator.broker.nats.verdicts import read
-from orchestrator.engine.ports import BrokerError
+from orchestrator.engine.ports.queues import BrokerError
 
 SUBJECT = "membership.verdicts"
 SECONDS = 5.0

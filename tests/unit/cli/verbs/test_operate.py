@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from typer.testing import Result
 
-from orchestrator.engine.ports import StoreError
+from orchestrator.engine.ports.store import StoreError
 from orchestrator.membership.model import State
 from tests.fakes.http_api import FakeParts, Letter, make_change, make_parked_change
 

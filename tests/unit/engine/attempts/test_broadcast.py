@@ -7,11 +7,11 @@ import pytest
 from orchestrator.engine.attempts.broadcast import targets
 from orchestrator.engine.attempts.settlement import burn
 from orchestrator.engine.lanes.executor import BURN_FORMS
-from orchestrator.engine.leases import Leases
-from orchestrator.engine.node_ports import MarkerAccount
 from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.nodes.watcher import ChainWatcher
-from orchestrator.engine.ports import LeaseLostError
+from orchestrator.engine.ports.nodes import MarkerAccount
+from orchestrator.engine.ports.store import LeaseLostError
+from orchestrator.engine.runtime.leases import Leases
 from orchestrator.membership.attempt import AttemptStatus
 from orchestrator.membership.facts import AttemptUnmined
 from orchestrator.membership.retry import RENEW_AFTER_BLOCKS

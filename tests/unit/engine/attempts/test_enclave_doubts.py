@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from orchestrator.engine.node_ports import NodeError, Said
+from orchestrator.engine.ports.nodes import NodeError, Said
 from orchestrator.membership.model import State
 from orchestrator.membership.reasons.table import Reason
 from tests.patience import patient

@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from orchestrator.engine.attempts.marker_accounts import PATIENCE_BLOCKS, AccountPool
-from orchestrator.engine.node_ports import NodeError
 from orchestrator.engine.nodes.watcher import ChainWatcher
+from orchestrator.engine.ports.nodes import NodeError
 from tests.fakes.clock import JumpingClock
 from tests.fakes.network import FakeNetwork, FakeNode
 

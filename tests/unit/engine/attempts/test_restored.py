@@ -4,7 +4,7 @@ from datetime import timedelta
 import pytest
 
 from orchestrator.engine.attempts.restored import Restoration, concerns, hindrance, is_done
-from orchestrator.engine.node_ports import NodeError
+from orchestrator.engine.ports.nodes import NodeError
 from orchestrator.membership.attempt import Action
 from orchestrator.membership.commands import Sign, Survey
 from orchestrator.membership.facts import AttemptSigned, Hindered, Surveyed

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from orchestrator.engine.node_ports import Block
+from orchestrator.engine.ports.nodes import Block
 from orchestrator.membership.model import GroupView, State
 from tests.fakes.network import FakeNode
 from tests.unit.engine.conftest import GROUP, Rig, key

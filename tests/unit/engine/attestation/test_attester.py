@@ -6,10 +6,10 @@ import pytest
 
 from orchestrator.engine.attestation.attester import GIVE_UP_BLOCKS, Attester
 from orchestrator.engine.attestation.verdict_messages import decode_verdict
-from orchestrator.engine.node_ports import NodeError
 from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.nodes.watcher import ChainWatcher
-from orchestrator.engine.ports import BrokerError
+from orchestrator.engine.ports.nodes import NodeError
+from orchestrator.engine.ports.queues import BrokerError
 from orchestrator.membership.attempt import Action
 from orchestrator.membership.attestation.joined_groups import Join
 from orchestrator.membership.attestation.verdicts import SignedVerdict, statement

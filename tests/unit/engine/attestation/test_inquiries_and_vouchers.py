@@ -25,7 +25,7 @@ from orchestrator.engine.attestation.verdict_messages import MAX_BODY_BYTES, Inv
 from orchestrator.engine.attestation.vouchers import Voucher
 from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.nodes.watcher import ChainWatcher
-from orchestrator.engine.ports import BrokerError
+from orchestrator.engine.ports.queues import BrokerError
 from orchestrator.membership.attestation.questions import (
     VALID_FOR,
     Attestation,

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from orchestrator.engine.attestation.joined_groups import LIST_EVERY, Joiner
-from orchestrator.engine.node_ports import Head
 from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.nodes.watcher import ChainWatcher
+from orchestrator.engine.ports.nodes import Head
 from orchestrator.engine.proof.replay_tracker import ReplayTracker
 from orchestrator.membership.attempt import Action
 from orchestrator.membership.forecast.memberships import MembershipLog

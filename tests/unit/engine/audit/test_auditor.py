@@ -9,9 +9,9 @@ import pytest
 
 from orchestrator.engine.audit.auditor import TYPES, Auditor, AuditRules
 from orchestrator.engine.audit.comparison import MOST_CALLS
-from orchestrator.engine.node_ports import Head
 from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.nodes.watcher import ChainWatcher
+from orchestrator.engine.ports.nodes import Head
 from orchestrator.membership.attempt import Action
 from orchestrator.membership.news.status import EventType, Json, StatusEvent
 from orchestrator.store.commits.database import Database

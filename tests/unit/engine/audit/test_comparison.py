@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 
 from orchestrator.engine.audit.comparison import AuditReport, audit
-from orchestrator.engine.node_ports import Head
 from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.nodes.watcher import ChainWatcher
+from orchestrator.engine.ports.nodes import Head
 from orchestrator.membership.attempt import Action
 from orchestrator.membership.model import GroupView, Verdict
 from tests.fakes.clock import JumpingClock

@@ -11,9 +11,9 @@ import structlog
 from orchestrator.engine.blocks import block_watch
 from orchestrator.engine.blocks.block_watch import BlockWatch, WatchRules
 from orchestrator.engine.history.examinations import examined
-from orchestrator.engine.node_ports import Head, NodeError
 from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.nodes.watcher import ChainWatcher
+from orchestrator.engine.ports.nodes import Head, NodeError
 from orchestrator.membership.attempt import Action
 from orchestrator.membership.damage.unextendable import WatchTally
 from orchestrator.membership.forecast.blocks import PRIVACY_PRECOMPILE, ChainBlock, Examination, PublicTransaction

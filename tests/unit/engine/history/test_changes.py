@@ -17,7 +17,7 @@ from orchestrator.engine.history.changes import (
     scan_changes,
     split_changes,
 )
-from orchestrator.engine.node_ports import NodeError
+from orchestrator.engine.ports.nodes import NodeError
 from orchestrator.membership.model import GroupView
 from tests.fakes.network import FakeNetwork, FakeNode
 

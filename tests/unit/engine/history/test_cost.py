@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 
 from orchestrator.engine.history.forecaster import Forecaster, Question
 from orchestrator.engine.history.groups import READ_AT_A_TIME
-from orchestrator.engine.node_ports import Block, Head
 from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.nodes.watcher import ChainWatcher
+from orchestrator.engine.ports.nodes import Block, Head
 from orchestrator.membership.forecast.blocks import ChainBlock
 from orchestrator.membership.forecast.memberships import MembershipLog
 from orchestrator.membership.forecast.verdict import Forecast, Outlook, Scope

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from orchestrator.engine.history.forecaster import Question
-from orchestrator.engine.node_ports import Block, NodeError
+from orchestrator.engine.ports.nodes import Block, NodeError
 from orchestrator.membership.forecast.senders import Bundle
 from orchestrator.membership.forecast.verdict import Outlook, Scope
 from orchestrator.store.stores.history_store import SqlHistoryStore

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 import pytest
 
 from orchestrator.engine.history.replays import MOST_BLOCKS, MOST_LATER, NodeReplays
-from orchestrator.engine.node_ports import Block, Head
 from orchestrator.engine.nodes.watcher import ChainWatcher
+from orchestrator.engine.ports.nodes import Block, Head
 from orchestrator.membership.forecast.blocks import (
     ADDITION_BYTES,
     PRIVACY_PRECOMPILE,

@@ -16,9 +16,10 @@ from orchestrator.engine.intake.intake import MOST_DELIVERIES, MOST_FAILURES, In
 from orchestrator.engine.intake.requests import REQUEST_TYPE, InvalidRequestError, parse_request
 from orchestrator.engine.intake.senders import KeysAwayError, Sender
 from orchestrator.engine.messages.signed_events import signed_event
-from orchestrator.engine.node_ports import NodeError
-from orchestrator.engine.ports import StoreError, Trigger
-from orchestrator.engine.record_ports import ChangeFilter
+from orchestrator.engine.ports.nodes import NodeError
+from orchestrator.engine.ports.queues import Trigger
+from orchestrator.engine.ports.records import ChangeFilter
+from orchestrator.engine.ports.store import StoreError
 from orchestrator.membership.model import GroupView, Kind
 from orchestrator.membership.reasons.table import Reason
 from tests.fakes.triggers import trigger_of

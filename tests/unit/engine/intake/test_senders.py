@@ -20,7 +20,7 @@ from orchestrator.engine.intake.requests import InvalidRequestError
 from orchestrator.engine.intake.senders import KeysAwayError, Sender, Senders, only_sender, request_by
 from orchestrator.engine.messages.cloud_events import AMQP, NATS
 from orchestrator.engine.messages.signed_events import signed_event
-from orchestrator.engine.ports import Trigger
+from orchestrator.engine.ports.queues import Trigger
 from tests.fakes.clock import START
 from tests.processor_time import assert_brief
 

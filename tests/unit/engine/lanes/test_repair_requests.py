@@ -8,8 +8,8 @@ from orchestrator.access.audit import AuditEntry
 from orchestrator.engine.lanes.repair_requests import Repairer
 from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.nodes.watcher import ChainWatcher
-from orchestrator.engine.ports import Amendment, LeaseLostError
-from orchestrator.engine.record_ports import EVERY_CHANGE, ChangeFilter
+from orchestrator.engine.ports.records import EVERY_CHANGE, ChangeFilter
+from orchestrator.engine.ports.store import Amendment, LeaseLostError
 from orchestrator.membership.heads import BEHIND_BLOCKS
 from orchestrator.membership.model import Change, MemberProgress, State, Verdict
 from orchestrator.membership.reasons.table import Reason

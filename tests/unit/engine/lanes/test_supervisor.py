@@ -5,9 +5,9 @@ from datetime import timedelta
 from typing import Any
 
 from orchestrator.engine.lanes.supervisor import PAUSE_SECONDS, LaneRules, Supervisor
-from orchestrator.engine.leases import Leases
 from orchestrator.engine.nodes.fleet import Fleet
-from orchestrator.engine.ports import Lane
+from orchestrator.engine.ports.store import Lane
+from orchestrator.engine.runtime.leases import Leases
 from orchestrator.store import Database, SqlChangeStore
 from tests.fakes.changes import a_change
 from tests.fakes.clock import FastClock

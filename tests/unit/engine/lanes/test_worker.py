@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from orchestrator.engine.node_ports import NodeError, Said
+from orchestrator.engine.ports.nodes import NodeError, Said
 from orchestrator.membership.attempt import Action, AttemptStatus
 from orchestrator.membership.model import State, Verdict
 from orchestrator.membership.reasons.table import Reason

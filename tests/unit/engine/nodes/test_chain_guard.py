@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from orchestrator.engine.isolation import contained_failures
-from orchestrator.engine.node_ports import NodeTraits
 from orchestrator.engine.nodes.chain_guard import DEEP_BLOCKS, ChainGuard, NodeChain, OtherChainError
 from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.nodes.watcher import ChainWatcher
-from orchestrator.engine.ports import StoreError
+from orchestrator.engine.ports.nodes import NodeTraits
+from orchestrator.engine.ports.store import StoreError
+from orchestrator.engine.runtime.isolation import contained_failures
 from tests.fakes.clock import FastClock
 from tests.fakes.network import FakeNetwork, FakeNode
 

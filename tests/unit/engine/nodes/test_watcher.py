@@ -5,9 +5,9 @@ from contextlib import asynccontextmanager
 import pytest
 from structlog.testing import capture_logs
 
-from orchestrator.engine.node_ports import Block, Head, NodeError
 from orchestrator.engine.nodes.kept_blocks import KEPT_TRANSACTIONS
 from orchestrator.engine.nodes.watcher import DISOWNED_AFTER, ChainWatcher
+from orchestrator.engine.ports.nodes import Block, Head, NodeError
 from orchestrator.membership.reasons.table import Reason
 from tests.fakes.clock import JumpingClock
 from tests.fakes.network import FakeNetwork, FakeNode, digest

@@ -5,9 +5,9 @@ import asyncio
 import pytest
 
 from orchestrator.engine.history.forecaster import Forecaster
-from orchestrator.engine.node_ports import Block, NodeError, Said
 from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.nodes.watcher import ChainWatcher
+from orchestrator.engine.ports.nodes import Block, NodeError, Said
 from orchestrator.engine.preflight.survey import survey
 from orchestrator.membership.attempt import Action
 from orchestrator.membership.facts import Surveyed

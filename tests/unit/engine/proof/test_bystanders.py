@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from orchestrator.engine.node_ports import NodeError, Said
 from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.nodes.watcher import ChainWatcher
+from orchestrator.engine.ports.nodes import NodeError, Said
 from orchestrator.engine.proof import bystanders
 from orchestrator.engine.proof.bystanders import BystanderReader
 from orchestrator.membership.attempt import Action

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.engine.node_ports import Head
 from orchestrator.engine.nodes.watcher import ChainWatcher
+from orchestrator.engine.ports.nodes import Head
 from orchestrator.engine.proof.early_roots import EarlyRoots
 from orchestrator.membership.model import GroupView
 from tests.fakes.clock import JumpingClock

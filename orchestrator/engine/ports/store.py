@@ -1,23 +1,15 @@
-"""What the engine needs of the store, of the message queue and of time, as protocols that the adapters fulfil.
+"""The durable record of changes, as the engine needs it."""
 
-Nodes have `orchestrator.engine.node_ports`. Every method that leaves the process is bounded in time by its adapter, and
-raises the errors named here, never a library's own exception.
-"""
-
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 from orchestrator.access.audit import AuditEntry
-from orchestrator.engine.messages.cloud_events import NATS, Binding
-from orchestrator.engine.record_ports import AdditionRecord, ChangeHistory, ChangeList, HistoryEntry
+from orchestrator.engine.ports.records import AdditionRecord, ChangeHistory, ChangeList, HistoryEntry
 from orchestrator.membership.attempt import Attempt
-from orchestrator.membership.attestation.verdicts import SignedVerdict
 from orchestrator.membership.model import Change
 from orchestrator.membership.news.status import StatusEvent
-
-T = TypeVar("T")
 
 
 class StoreError(Exception):
@@ -34,47 +26,6 @@ class LeaseLostError(StoreError):
     """The lane is not ours any more: another replica took it over. Stop at once; it goes on from the last commit."""
 
     passing = False
-
-
-class BrokerError(Exception):
-    """The message queue did not do what was asked in time; it reconnects by itself, and it may be tried again.
-
-    Attributes:
-        passing: Whether trying again may help.
-    """
-
-    passing = True
-
-
-class UnfitMessageError(BrokerError):
-    """The message queue takes everything but this very message, now and later: it is larger than its limit."""
-
-    passing = False
-
-
-class FeedClosedError(Exception):
-    """A subscription was ended from our side.
-
-    Attributes:
-        resume_id: What to resume from when the id that was asked for is none any more; None for the last one received.
-    """
-
-    def __init__(self, why: str | None, resume_id: str | None = None) -> None:
-        super().__init__(why)
-        self.resume_id = resume_id
-
-
-class Clock(Protocol):
-    """Time, passed in."""
-
-    def now(self) -> datetime:
-        """Return the present time, timezone-aware UTC."""
-
-    async def sleep(self, seconds: float) -> None:
-        """Wait."""
-
-    async def wait_for(self, awaitable: Awaitable[T], seconds: float) -> T:
-        """Wait for something, at most so long; raises TimeoutError."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -252,45 +203,3 @@ class ChangeStore(AdditionRecord, ChangeHistory, ChangeList, Amender, Protocol):
 
     async def wait_for_work(self, seconds: float) -> None:
         """Return when a change was accepted or a lane came due by another's doing, at the latest after so long."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Trigger:
-    """One message that came in.
-
-    Attributes:
-        body: The message's bytes (bounded by the broker adapter).
-        headers: Headers, lower-case names (CloudEvents' binary mode has its attributes here).
-        binding: How the protocol that it came by carries CloudEvents.
-        inlet: The subject or queue that it came in by, as the queue itself says.
-        acknowledge: To be awaited after the change is committed.
-        postpone: Gives the message back, to be delivered again after some seconds.
-        bury: Puts the message and a reason on the dead-letter subject, then acknowledges it.
-        delivery: How often it was delivered, this time included, as far as the queue tells.
-    """
-
-    body: bytes
-    headers: dict[str, str]
-    acknowledge: Callable[[], Awaitable[None]]
-    postpone: Callable[[float], Awaitable[None]]
-    bury: Callable[[str], Awaitable[None]]
-    delivery: int = 1
-    binding: Binding = NATS
-    inlet: str = ""
-
-
-class TriggerSource(Protocol):
-    """Where triggers come from."""
-
-    def triggers(self) -> AsyncIterator[Trigger]:
-        """Yield triggers until cancelled; reconnects by itself; holds at most a bounded number unacknowledged."""
-
-
-class Attestations(Protocol):
-    """What of `orchestrator.engine.attestation.peer_statements.VerdictBook` proofs use."""
-
-    def expects(self, enclave_key: str) -> bool:
-        """Return whether somebody is configured to speak for a member."""
-
-    def newest(self, privacy_group_id: str, enclave_key: str) -> SignedVerdict | None:
-        """Return the newest believed verdict about a member in a group."""

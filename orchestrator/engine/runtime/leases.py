@@ -14,7 +14,8 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Final
 
-from orchestrator.engine.ports import Clock, LeaseLostError
+from orchestrator.engine.ports.clock import Clock
+from orchestrator.engine.ports.store import LeaseLostError
 
 LATEST_ANSWER: Final = timedelta(seconds=30)
 """So late the store's answer may be at most: then it was given up."""

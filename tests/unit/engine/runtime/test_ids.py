@@ -1,6 +1,6 @@
 from datetime import timedelta
 
-from orchestrator.engine.ids import new_ids
+from orchestrator.engine.runtime.ids import new_ids
 from tests.fakes.clock import START
 
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from orchestrator.engine.lanes.executor import Executor
-from orchestrator.engine.leases import Leases
-from orchestrator.engine.ports import LeaseLostError
+from orchestrator.engine.ports.store import LeaseLostError
+from orchestrator.engine.runtime.leases import Leases
 from orchestrator.membership.commands import Command, Send, Sign
 from orchestrator.membership.facts import Fact
 from orchestrator.membership.model import Change, State

@@ -10,7 +10,7 @@ from contextvars import ContextVar
 from datetime import datetime
 from typing import Protocol
 
-from orchestrator.engine.record_ports import HistoryEntry
+from orchestrator.engine.ports.records import HistoryEntry
 from orchestrator.membership.model import Change
 from orchestrator.membership.tracing import TraceContext
 

@@ -15,7 +15,7 @@ from typing import Final
 
 import structlog
 
-from orchestrator.engine.ports import Clock
+from orchestrator.engine.ports.clock import Clock
 
 FIRST_PAUSE_SECONDS: Final = 0.5
 LONGEST_PAUSE_SECONDS: Final = 30.0

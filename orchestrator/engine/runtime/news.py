@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Mapping
 from typing import Final
 
-from orchestrator.engine.isolation import contained
-from orchestrator.engine.record_ports import EventRecord
+from orchestrator.engine.ports.records import EventRecord
+from orchestrator.engine.runtime.isolation import contained
 from orchestrator.membership.news.group_news import NEWS_TYPES, GroupNews, after_event
 
 PAGE: Final = 1_000

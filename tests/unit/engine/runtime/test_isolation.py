@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import orchestrator
-from orchestrator.engine.isolation import cancelled, contained, contained_failures, kept_running
+from orchestrator.engine.runtime.isolation import cancelled, contained, contained_failures, kept_running
 from tests.fakes.clock import JumpingClock
 
 ROOT = Path(orchestrator.__file__).parent

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from orchestrator.engine.turns import INTAKE, LONGEST_SECONDS, Turns, resting
+from orchestrator.engine.runtime.turns import INTAKE, LONGEST_SECONDS, Turns, resting
 from tests.simulation.virtual_time import run
 
 STEP_SECONDS = 0.01

@@ -3,7 +3,7 @@
 from datetime import timedelta
 from pathlib import Path
 
-from orchestrator.engine.news import NewsReader
+from orchestrator.engine.runtime.news import NewsReader
 from orchestrator.membership.news.status import EventType, StatusEvent
 from orchestrator.store.commits.database import Database
 from orchestrator.store.stores.change_store import SqlChangeStore
