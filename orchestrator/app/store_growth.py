@@ -14,8 +14,7 @@ from orchestrator.engine.archives.archiver import Archiver
 from orchestrator.engine.archives.audit_log import OldAuditEntries
 from orchestrator.engine.archives.changes import OldChanges
 from orchestrator.engine.ports.clock import Clock
-from orchestrator.engine.ports.store import StoreError
-from orchestrator.engine.runtime.isolation import contained
+from orchestrator.engine.runtime.isolation import repeated
 from orchestrator.store.commits.database import Database
 from orchestrator.store.copies.archive_files import ArchiveFiles
 from orchestrator.store.database.size import StoreSize, store_size
@@ -43,13 +42,10 @@ class SizeWatch:
 
     async def run(self) -> None:
         """Measure until cancelled; what was measured last stays where the store does not answer."""
-        while True:
-            with contained("store size"):
-                try:
-                    self.size = await self._database.read(store_size)
-                except StoreError as error:
-                    log.debug("the store is not measured now", reason=str(error))
-            await self._clock.sleep(EVERY_SECONDS)
+        await repeated("store size", self._measure, self._clock, EVERY_SECONDS)
+
+    async def _measure(self) -> None:
+        self.size = await self._database.read(store_size)
 
 
 def growth_parts(config: Config, engine: Engine) -> tuple[SizeWatch | Archiver, ...]:

@@ -5,7 +5,7 @@ from typing import Final
 
 from orchestrator.engine.ports.clock import Clock
 from orchestrator.engine.ports.store import StoreError
-from orchestrator.engine.runtime.isolation import contained
+from orchestrator.engine.runtime.isolation import repeated
 from orchestrator.events.ports import Outbox
 
 LOOK_SECONDS: Final = 2.0
@@ -31,10 +31,7 @@ class Backlog:
 
     async def run(self) -> None:
         """Look until cancelled; while the store is away, what was seen last goes on ageing."""
-        while True:
-            with contained("backlog"):
-                await self.look()
-            await self._clock.sleep(LOOK_SECONDS)
+        await repeated("backlog", self.look, self._clock, LOOK_SECONDS)
 
     async def look(self) -> None:
         """Look once."""

@@ -6,8 +6,7 @@ from typing import Final
 import structlog
 
 from orchestrator.engine.ports.clock import Clock
-from orchestrator.engine.ports.store import StoreError
-from orchestrator.engine.runtime.isolation import contained
+from orchestrator.engine.runtime.isolation import repeated
 from orchestrator.events.ports import Outbox
 from orchestrator.membership.news.status import EventType
 
@@ -46,13 +45,7 @@ class Retention:
 
     async def run(self) -> None:
         """Delete now and then, until cancelled."""
-        while True:
-            with contained("retention"):
-                try:
-                    await self.sweep()
-                except StoreError as error:
-                    _log.warning("old events are not deleted now", reason=str(error))
-            await self._clock.sleep(EVERY_SECONDS)
+        await repeated("retention", self.sweep, self._clock, EVERY_SECONDS)
 
     async def sweep(self) -> int:
         """Delete everything that is old enough, in small transactions; returns how many events were deleted."""

@@ -8,8 +8,7 @@ import structlog
 
 from orchestrator.engine.ports.clock import Clock
 from orchestrator.engine.ports.records import WorkLeases
-from orchestrator.engine.ports.store import StoreError
-from orchestrator.engine.runtime.isolation import contained
+from orchestrator.engine.runtime.isolation import repeated
 
 LEASE: Final = timedelta(minutes=5)
 EVERY_SECONDS: Final = 3600.0
@@ -76,15 +75,13 @@ class Archiver:
 
     async def run(self) -> None:
         """Archive now and then, until cancelled."""
-        while True:
-            with contained(self._place):
-                try:
-                    await self.sweep()
-                except StoreError as error:
-                    log.warning("nothing is archived now", of=self._records.kind, reason=str(error))
-                except ArchiveError as error:
-                    log.warning("can't be archived, and stays in the store", of=self._records.kind, reason=str(error))
-            await self._clock.sleep(EVERY_SECONDS)
+        await repeated(self._place, self._sweep_or_tell, self._clock, EVERY_SECONDS)
+
+    async def _sweep_or_tell(self) -> None:
+        try:
+            await self.sweep()
+        except ArchiveError as error:
+            log.warning("can't be archived, and stays in the store", of=self._records.kind, reason=str(error))
 
     async def sweep(self) -> int:
         """Archive and delete everything that is old enough; returns how many records left the store.

@@ -20,7 +20,7 @@ from orchestrator.engine.ports.nodes import NodeError, NodePort
 from orchestrator.engine.ports.queues import BrokerError
 from orchestrator.engine.ports.signers import StatementSigner
 from orchestrator.engine.proof.bisection import first_block
-from orchestrator.engine.runtime.isolation import contained
+from orchestrator.engine.runtime.isolation import contained, repeated
 from orchestrator.membership.attestation.joined_groups import Join
 from orchestrator.membership.attestation.verdicts import MemberVerdict, RootAt, SignedVerdict, statement
 from orchestrator.membership.guard.judgement import Refusal
@@ -125,10 +125,7 @@ class Attester:
 
     async def run(self) -> None:
         """Tell until cancelled."""
-        while True:
-            with contained("attesting"):
-                await self.tell()
-            await self._clock.sleep(TICK_SECONDS)
+        await repeated("attesting", self.tell, self._clock, TICK_SECONDS)
 
     async def tell(self) -> None:
         """Tell once what there is to be told."""

@@ -13,7 +13,7 @@ from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.ports.clock import Clock
 from orchestrator.engine.ports.records import ChangeFilter, ChangeList
 from orchestrator.engine.ports.store import Amender, LeaseLostError, Record, StoreError
-from orchestrator.engine.runtime.isolation import contained
+from orchestrator.engine.runtime.isolation import contained, repeated
 from orchestrator.membership.errors import RefusedRequestError
 from orchestrator.membership.facts import RepairRequested
 from orchestrator.membership.heads import BEHIND_BLOCKS
@@ -47,13 +47,7 @@ class Repairer:
 
     async def run(self) -> None:
         """Look for parked changes and ask for their repairs until cancelled."""
-        while True:
-            with contained("repairs"):
-                try:
-                    await self.repair_parked()
-                except StoreError as error:
-                    log.warning("repairs not looked for, the store does not answer", reason=str(error))
-            await self._clock.sleep(EVERY_SECONDS)
+        await repeated("repairs", self.repair_parked, self._clock, EVERY_SECONDS)
 
     async def repair_parked(self) -> None:
         """Ask once for each repair that is due.

@@ -14,8 +14,7 @@ from orchestrator.engine.nodes.watcher import ChainWatcher
 from orchestrator.engine.ports.clock import Clock
 from orchestrator.engine.ports.nodes import NodeError
 from orchestrator.engine.ports.records import Announcer, EventRecord
-from orchestrator.engine.ports.store import StoreError
-from orchestrator.engine.runtime.isolation import contained
+from orchestrator.engine.runtime.isolation import contained, repeated
 from orchestrator.membership.damage.standstill import (
     Hold,
     Standstill,
@@ -67,13 +66,7 @@ class StandstillWatch:
 
     async def run(self) -> None:
         """Look until cancelled."""
-        while True:
-            with contained("standstill"):
-                try:
-                    await self.look()
-                except StoreError as error:
-                    log.warning("standing nodes not told, the store does not answer", reason=str(error))
-            await self._clock.sleep(LOOK_SECONDS)
+        await repeated("standstill", self.look, self._clock, LOOK_SECONDS)
 
     async def look(self) -> None:
         """Look once, and tell what is new.

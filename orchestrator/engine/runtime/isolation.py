@@ -1,8 +1,9 @@
 """What one item causes stays with it: a message, an event, a group or a node never stops the loop that serves them all.
 
-Each loop that serves many wraps the work on one item in `contained`, and each part of the daemon runs in `kept_running`
-as a whole. What was contained is a defect, or input that nobody thought of: it is logged with its traceback, counted,
-and told to the caller, who decides what becomes of the item (a dead letter, an event set aside, a lane that rests).
+Each loop that serves many wraps the work on one item in `contained`, what is done now and then is `repeated`, and each
+part of the daemon runs in `kept_running` as a whole. What was contained is a defect, or input that nobody thought of:
+it is logged with its traceback, counted, and told to the caller, who decides what becomes of the item (a dead letter,
+an event set aside, a lane that rests).
 """
 
 import asyncio
@@ -16,6 +17,7 @@ from typing import Final
 import structlog
 
 from orchestrator.engine.ports.clock import Clock
+from orchestrator.engine.ports.store import StoreError
 
 FIRST_PAUSE_SECONDS: Final = 0.5
 LONGEST_PAUSE_SECONDS: Final = 30.0
@@ -56,6 +58,24 @@ def contained(what: str, *through: type[Exception], **names: object) -> Iterator
         contained_failures[what] += 1
         log.exception("contained", what=what, **names)
         found.error = error
+
+
+async def repeated(what: str, work: Callable[[], Awaitable[object]], clock: Clock, seconds: float) -> None:
+    """Do a piece of work now and then, until cancelled; what it raises keeps nobody from doing it again.
+
+    Args:
+        what: What it is, as the metrics call it.
+        work: Does it once. That the store is away is no defect, and told in one line.
+        clock: Time.
+        seconds: How long to wait between two times.
+    """
+    while True:
+        with contained(what):
+            try:
+                await work()
+            except StoreError as error:
+                log.warning("the store does not answer", what=what, reason=str(error), retry_in_seconds=seconds)
+        await clock.sleep(seconds)
 
 
 async def kept_running(what: str, run: Callable[[], Awaitable[None]], clock: Clock) -> None:

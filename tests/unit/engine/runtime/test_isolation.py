@@ -2,13 +2,15 @@
 
 import ast
 import asyncio
-from datetime import timedelta
+from datetime import datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 import orchestrator
-from orchestrator.engine.runtime.isolation import cancelled, contained, contained_failures, kept_running
+from orchestrator.engine.ports.store import StoreError
+from orchestrator.engine.runtime.isolation import cancelled, contained, contained_failures, kept_running, repeated
 from tests.fakes.clock import JumpingClock
 
 ROOT = Path(orchestrator.__file__).parent
@@ -114,6 +116,28 @@ async def test_a_part_that_fails_is_run_again() -> None:
     await kept_running("part", run, clock)
     assert len(runs) == 3
     assert clock.now() > began
+
+
+async def test_what_is_done_now_and_then_is_done_again_whatever_it_raised() -> None:
+    """A defect is contained and counted, a store that is away is not; the work goes on after either."""
+    did: list[datetime] = []
+    clock = JumpingClock()
+    before = contained_failures["now and then"]
+
+    async def work() -> None:
+        did.append(clock.now())
+        match len(did):
+            case 1:
+                raise StoreError("away")
+            case 2:
+                raise KeyError("a defect")
+            case 4:
+                raise asyncio.CancelledError
+
+    with pytest.raises(asyncio.CancelledError):
+        await repeated("now and then", work, clock, 10.0)
+    assert [(later - earlier).total_seconds() for earlier, later in pairwise(did)] == [10.0] * 3
+    assert contained_failures["now and then"] == before + 1
 
 
 def test_every_loop_that_serves_many_isolates_its_items() -> None:
