@@ -37,6 +37,9 @@ from orchestrator.membership.model import Change, ExpectedReplay, State, Verdict
 MOST_NOTES: Final = 10_000
 """Steps that wait to be looked at, and additions that are timed: beyond, the oldest are not measured."""
 
+MOST_FORECASTS: Final = 1_000
+"""Additions whose forecast is in memory until it can be compared; of older ones it is read."""
+
 NOTES_AT_ONCE: Final = 256
 """Steps whose times are kept in one commit."""
 
@@ -122,7 +125,7 @@ class AdditionTimes:
         self._notes: asyncio.Queue[Callable[[], Awaitable[Sequence[AdditionTime]]]] = asyncio.Queue(MOST_NOTES)
         self._locked_at: BoundedDict[str, datetime] = BoundedDict(MOST_NOTES)
         self._added_at: BoundedDict[str, datetime] = BoundedDict(MOST_NOTES)
-        self._forecast: BoundedDict[str, tuple[AdditionTime, ...]] = BoundedDict(MOST_NOTES)
+        self._forecast: BoundedDict[str, tuple[AdditionTime, ...]] = BoundedDict(MOST_FORECASTS)
         self._newest: dict[tuple[str, str, Quantity], tuple[AdditionTime, ...]] = {}
         self._newest_at: datetime | None = None
 
