@@ -5,7 +5,8 @@ written, all who ask after it see: an answer that was on its way when somebody a
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Generic, TypeVar
 
 K = TypeVar("K")
@@ -71,3 +72,41 @@ class _Asker(Generic[K, V]):
     @property
     def answered(self) -> bool:
         return bool(self.found) or self.failure is not None
+
+
+class ReadingLock:
+    """Lets one read at a time; what a silent node costs the one who reads, it costs all who wait for them, once.
+
+    With a plain lock each of a hundred waits for its turn, and then for the same node's time-out: the last one for a
+    quarter of an hour.
+
+    Args:
+        shared: Whether a failure is that of all who waited meanwhile, such as that nobody answers; other failures may
+            come of what one of them alone asked.
+    """
+
+    def __init__(self, shared: Callable[[Exception], bool]) -> None:
+        self._shared = shared
+        self._lock = asyncio.Lock()
+        self._turns = 0
+        self._failure: Exception | None = None
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """Read while the block runs. What is wanted may be known by then: look first.
+
+        Raises:
+            Exception: What the last one failed with, where that was while we waited and is shared.
+        """
+        turns = self._turns
+        async with self._lock:
+            if self._failure is not None and self._turns > turns:
+                raise self._failure
+            self._failure = None
+            try:
+                yield
+            except Exception as error:
+                self._failure = error if self._shared(error) else None
+                raise
+            finally:
+                self._turns += 1

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.shared_reads import SharedReads
+from orchestrator.shared_reads import ReadingLock, SharedReads
 
 
 class Table:
@@ -98,6 +98,50 @@ async def test_nobody_is_left_behind() -> None:
     table.goes_on.release()
     assert await shared.of("b") == 0
     assert table.reads[-1] == ("b",)
+
+
+async def test_what_a_silent_node_costs_one_it_costs_all_who_wait_once() -> None:
+    """Those who waited meanwhile fail with the reader, without reading; who comes later reads, and so does who waited
+    behind another failure."""
+    lock = ReadingLock(lambda error: isinstance(error, TimeoutError))
+    failure: Exception = TimeoutError("silent")
+    goes_on, reads = asyncio.Event(), list[str]()
+
+    async def read(name: str) -> None:
+        async with lock.turn():
+            reads.append(name)
+            await goes_on.wait()
+            raise failure
+
+    some = [asyncio.create_task(read(name)) for name in "abc"]
+    await settle()
+    goes_on.set()
+    assert [type(error) for error in await asyncio.gather(*some, return_exceptions=True)] == [TimeoutError] * 3
+    assert reads == ["a"]
+    failure = KeyError("of one's own")
+    goes_on.clear()
+    some = [asyncio.create_task(read(name)) for name in "de"]
+    await settle()
+    goes_on.set()
+    assert [type(error) for error in await asyncio.gather(*some, return_exceptions=True)] == [KeyError] * 2
+    assert reads == ["a", "d", "e"]
+
+
+async def test_a_cancelled_reader_is_no_failure() -> None:
+    """The next one reads for itself."""
+    lock = ReadingLock(lambda _: True)
+    reads = list[str]()
+
+    async def read(name: str) -> None:
+        async with lock.turn():
+            reads.append(name)
+            await asyncio.sleep(0)
+
+    first, second = asyncio.create_task(read("a")), asyncio.create_task(read("b"))
+    await asyncio.sleep(0)
+    first.cancel()
+    await second
+    assert reads == ["a", "b"]
 
 
 @given(st.lists(st.sampled_from(["ask", "write", "go on", "cancel"]), max_size=40))

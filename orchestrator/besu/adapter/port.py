@@ -26,6 +26,7 @@ from orchestrator.besu.errors import (
     MethodNotFoundError,
     NotKnownError,
     ProtocolError,
+    TransportError,
 )
 from orchestrator.besu.transaction_errors import MarkerKnownError
 from orchestrator.besu.transport.http_client import CallCounts
@@ -37,6 +38,7 @@ from orchestrator.membership.forecast.blocks import ADDITION_BYTES
 from orchestrator.membership.forecast.memberships import MembershipLog
 from orchestrator.membership.model import GroupView
 from orchestrator.membership.reasons.table import Reason
+from orchestrator.shared_reads import ReadingLock
 
 
 class BesuNode:
@@ -75,7 +77,7 @@ class BesuNode:
         self.look_again_seconds = look_again.total_seconds()
         self.barred = ""
         self._traits: NodeTraits | None = None
-        self._reading_traits = asyncio.Lock()
+        self._reading_traits = ReadingLock(lambda error: isinstance(error, TransportError))
         self._one_send = asyncio.Lock()
         self._abis: dict[str, str] = {}
 
@@ -88,7 +90,7 @@ class BesuNode:
     async def traits(self) -> NodeTraits:
         """Return version, chain id, dialect and role; read once, however many lanes ask for them at the start."""
         if self._traits is None:
-            async with self._reading_traits:
+            async with self._reading_traits.turn():
                 return await self._read_traits()
         return self._traits
 

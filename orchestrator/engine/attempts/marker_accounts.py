@@ -10,12 +10,17 @@ from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Protocol
 
+from orchestrator.bounded_dicts import BoundedDict
 from orchestrator.engine.nodes.watcher import ChainWatcher
-from orchestrator.engine.ports.nodes import Head, MarkerAccount, NodeError
+from orchestrator.engine.ports.nodes import Head, MarkerAccount, NodeError, is_silence
 from orchestrator.membership.reasons.table import Reason
+from orchestrator.shared_reads import ReadingLock
 
 PATIENCE_BLOCKS = 20
 """Blocks in which a free account is waited for before the lane lets others go on."""
+
+MOST_COUNTS = 1_000
+"""Counts of accounts' transactions that are remembered, each of a node and a block."""
 
 SILENCE_SECONDS = 10.0
 """How long a chain may stand while an account is waited for."""
@@ -90,8 +95,8 @@ class AccountPool:
     def __init__(self, addresses: Iterable[str], ledger: Ledger) -> None:
         self._ledger = ledger
         self._given: OrderedDict[str, int] = OrderedDict((address, -1) for address in addresses)
-        self._counts: dict[tuple[str, str], int] = {}
-        self._counted_at: tuple[str, str] = ("", "")
+        self._counts: BoundedDict[tuple[str, str, str], int] = BoundedDict(MOST_COUNTS)
+        self._reading: dict[str, ReadingLock] = {}
         self._scanning = asyncio.Lock()
         self._urgent = 0
         self._news = asyncio.Event()
@@ -132,30 +137,29 @@ class AccountPool:
         self._news = asyncio.Event()
 
     async def _free(self, watcher: ChainWatcher, attempt_id: str) -> MarkerAccount | None:
-        async with self._scanning:
-            for address, given in list(self._given.items()):
-                count = await self._count(watcher, address)
+        for address in list(self._given):
+            # Outside the lock, which is that of all nodes: one that answers everything but this holds up its own.
+            count = await self._count(watcher, address)
+            async with self._scanning:
                 # What this process gave away it knows; what others did, the store: of two that ask at once one is
                 # refused there.
-                if count <= given or not await self._ledger.reserve_marker_nonce(address, count, attempt_id):
+                if count <= self._given[address]:
                     continue
-                self._given[address] = count
-                self._given.move_to_end(address)  # the one that rested longest comes first
-                return MarkerAccount(account=address, account_nonce=count)
+                if await self._ledger.reserve_marker_nonce(address, count, attempt_id):
+                    self._given[address] = count
+                    self._given.move_to_end(address)  # the one that rested longest comes first
+                    return MarkerAccount(account=address, account_nonce=count)
         return None
 
     async def _count(self, watcher: ChainWatcher, address: str) -> int:
         """How many transactions of an account the node's blocks hold; read once a block."""
-        head = await watcher.current()
-        # By the hash: after a reorganisation the same number has other counts.
-        moment = (watcher.node.name, head.block_hash)
-        if moment != self._counted_at:
-            self._counts.clear()
-            self._counted_at = moment
-        key = (watcher.node.name, address)
-        if key not in self._counts:
-            self._counts[key] = await watcher.node.account_nonce(address, head.number)
-        return self._counts[key]
+        async with self._reading.setdefault(watcher.node.name, ReadingLock(is_silence)).turn():
+            head = await watcher.current()
+            # By the hash: after a reorganisation the same number has other counts.
+            key = (watcher.node.name, head.block_hash, address)
+            if key not in self._counts:
+                self._counts[key] = await watcher.node.account_nonce(address, head.number)
+            return self._counts[key]
 
 
 async def _either(beyond: Coroutine[Any, Any, Head | None], news: Coroutine[Any, Any, bool]) -> bool:

@@ -1,6 +1,5 @@
 """What blocks are to a replay: each block that matters is read once per chain, and kept."""
 
-import asyncio
 from collections.abc import Sequence
 from typing import Final
 
@@ -8,9 +7,10 @@ from orchestrator.bounded_dicts import BoundedDict
 from orchestrator.engine.history.branches import BranchWatch, holds_through
 from orchestrator.engine.history.ports import HistoryStore
 from orchestrator.engine.nodes.watcher import ChainWatcher
-from orchestrator.engine.ports.nodes import Block, NodeError
+from orchestrator.engine.ports.nodes import Block, NodeError, is_silence
 from orchestrator.membership.forecast.blocks import ChainBlock, Examination, accounts_to_ask, examine
 from orchestrator.membership.reasons.table import Reason
+from orchestrator.shared_reads import ReadingLock
 
 ABOVE_ALL: Final = (1 << 63) - 1
 """No block has this number."""
@@ -30,7 +30,7 @@ class ExaminedBlocks:
         self._store = store
         self._known: BoundedDict[int, Examination] = BoundedDict(REMEMBERED_BLOCKS)
         self._branches = BranchWatch()
-        self._reading: dict[str, asyncio.Lock] = {}
+        self._reading: dict[str, ReadingLock] = {}
 
     def known(self, numbers: Sequence[int]) -> list[Examination]:
         """Return what is in memory of blocks."""
@@ -52,7 +52,7 @@ class ExaminedBlocks:
             some = numbers[start : start + BLOCKS_AT_ONCE]
             # All who are added in one block ask for that block. Part by part, so that a long history keeps nobody
             # waiting, and by node: one that is slow holds up those alone who have to ask it.
-            async with self._reading.setdefault(watcher.node.name, asyncio.Lock()):
+            async with self._reading.setdefault(watcher.node.name, ReadingLock(is_silence)).turn():
                 found |= await self._learn(some, watcher)
         return found
 

@@ -1,17 +1,18 @@
 """What each node replayed: from the logs of additions in all groups that it holds, read once and kept."""
 
-import asyncio
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 from orchestrator.engine.history.branches import BranchWatch, holds_through
 from orchestrator.engine.history.ports import HistoryStore, KeptLogs, Mark
 from orchestrator.engine.nodes.watcher import ChainWatcher
-from orchestrator.engine.ports.nodes import Head, NodeError, NodePort
+from orchestrator.engine.ports.nodes import Head, NodeError, NodePort, is_silence
 from orchestrator.engine.ports.records import OwnAdditions
 from orchestrator.membership.forecast.blocks import ADDITION_BYTES
 from orchestrator.membership.forecast.histories import Replay
 from orchestrator.membership.forecast.memberships import MembershipLog, replays_of
+from orchestrator.shared_reads import ReadingLock
 
 MOST_BLOCKS: Final = 256
 """Blocks that are looked through for additions; over more of them logs are read."""
@@ -59,7 +60,7 @@ class _Node:
     unseen: str | None = None
     record: NodeRecord | None = None
     branches: BranchWatch = field(default_factory=BranchWatch)
-    reading: asyncio.Lock = field(default_factory=asyncio.Lock)
+    reading: ReadingLock = field(default_factory=partial(ReadingLock, is_silence))
 
     def restart(self, kept: KeptLogs) -> None:
         """Go on from what is kept."""
@@ -101,7 +102,7 @@ class NodeReplays:
         """
         key = watcher.node.enclave_keys[0]
         node = self._nodes.setdefault(key, _Node())
-        async with node.reading:
+        async with node.reading.turn():
             if node.kept is None:
                 node.restart(await self._store.membership_logs(key))
             kept = node.kept or KeptLogs()

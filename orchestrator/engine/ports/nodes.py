@@ -50,6 +50,11 @@ class NodeError(Exception):
         return self.said is Said.REFUSED
 
 
+def is_silence(error: Exception) -> bool:
+    """Return whether an error says that a node does not answer: whatever else it is asked now finds the same."""
+    return isinstance(error, NodeError) and error.reason.slug == "node_unreachable"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Head:
     """A block as the newest of a node's chain.

@@ -5,17 +5,19 @@ Proofs that end with one block ask for the same: what a node shows of groups at 
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from orchestrator.bounded_dicts import BoundedDict
 from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.nodes.watcher import ChainWatcher
-from orchestrator.engine.ports.nodes import NodeError
+from orchestrator.engine.ports.nodes import NodeError, is_silence
 from orchestrator.engine.ports.store import StoreError
 from orchestrator.membership.damage.divergence import agreed_members
 from orchestrator.membership.facts import Bystander, Bystanders
 from orchestrator.membership.model import Change, Effect
+from orchestrator.shared_reads import ReadingLock
 
 MOST_GROUPS = 500
 """Groups of one node that one proof looks at."""
@@ -41,7 +43,7 @@ class _Shown:
     """What a node shows at one block: root by group, empty for none."""
 
     roots: dict[str, str] = field(default_factory=dict)
-    reading: asyncio.Lock = field(default_factory=asyncio.Lock)
+    reading: ReadingLock = field(default_factory=partial(ReadingLock, is_silence))
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,7 @@ class _Listing:
     head: int
     members: Mapping[str, tuple[str, ...]]
     by_node: dict[str, list[str]] = field(default_factory=dict)
+    witnesses: dict[tuple[str, tuple[str, ...]], dict[str, list[str]]] = field(default_factory=dict)
 
     def of_node(self, watcher: ChainWatcher) -> list[str]:
         """Return the groups of which a key of a node is a member, in an order that is always the same."""
@@ -111,25 +114,9 @@ class BystanderReader:
         added: tuple[str, ...],
         span: tuple[int, int],
     ) -> list[Bystander]:
+        before, last = span
         # A hundred additions in a block end their proofs with one block, and each looks at the other ninety-nine.
         well = self._well.setdefault((watcher.node.name, watcher.reorganisations, added, span), {})
-        seen = await self._look([group for group in groups if group not in well], watcher, listing, added, span)
-        of_group = {one.privacy_group_id: one for one in seen}
-        # What looks rolled back, or has no witness now, each looks at for itself, at the newest block of its moment.
-        sure = (one for one in seen if one.others and not _is_odd(one.root, one.others, one.root_before))
-        well |= {one.privacy_group_id: one for one in sure}
-        found = (well.get(group) or of_group.get(group) for group in groups)
-        return [one for one in found if one is not None]
-
-    async def _look(
-        self,
-        groups: Sequence[str],
-        watcher: ChainWatcher,
-        listing: _Listing,
-        added: tuple[str, ...],
-        span: tuple[int, int],
-    ) -> list[Bystander]:
-        before, last = span
         # What the node was seen not to hold then came to it with this very block: the addition took nothing of it, and
         # the replay since shows it before that block, too. Its own addition's proof compares it.
         groups = [group for group in groups if not self._joined_since(watcher, group, before)]
@@ -137,11 +124,14 @@ class BystanderReader:
             self._roots(watcher, groups, before), self._roots(watcher, groups, last)
         )
         had = [group for group in groups if at_first[group]]
-        witnesses = {group: self._witnesses(watcher, listing.members.get(group, ()), added) for group in had}
+        witnesses = {group: self._witnesses(watcher, listing, group, added) for group in had}
         seen = await self._witnessed(witnesses, before, last)
         found = []
         looked_back = 0
         for group in had:
+            if group in well:
+                found.append(well[group])
+                continue
             pairs = [seen[witness, group] for witness in witnesses[group] if (witness, group) in seen]
             root, others, block = at_last[group], tuple(pair[1] for pair in pairs), last
             odd = _is_odd(root, others, at_first[group])
@@ -154,20 +144,22 @@ class BystanderReader:
                 looked_back += 1
                 older = await self._older(watcher, group, before, at_first[group])
             key = next((key for key in watcher.node.enclave_keys if key in added), watcher.node.enclave_keys[0])
-            found.append(
-                Bystander(
-                    privacy_group_id=group,
-                    enclave_key=key,
-                    node=watcher.node.name,
-                    block_before=before,
-                    block_number=block,
-                    root_before=at_first[group],
-                    root=root,
-                    others_before=tuple(pair[0] for pair in pairs),
-                    others=others,
-                    older=older,
-                )
+            one = Bystander(
+                privacy_group_id=group,
+                enclave_key=key,
+                node=watcher.node.name,
+                block_before=before,
+                block_number=block,
+                root_before=at_first[group],
+                root=root,
+                others_before=tuple(pair[0] for pair in pairs),
+                others=others,
+                older=older,
             )
+            found.append(one)
+            # What looks rolled back, or has no witness now, each looks at for itself, at its own newest block.
+            if others and not odd:
+                well[group] = one
         return found
 
     def _joined_since(self, watcher: ChainWatcher, group: str, before: int) -> bool:
@@ -197,12 +189,17 @@ class BystanderReader:
         answers = await asyncio.gather(*(self._roots(witness, [group], block) for witness in seen_by))
         return root, tuple(answer[group] for answer in answers if answer[group]), block
 
-    def _witnesses(self, watcher: ChainWatcher, members: Iterable[str], added: Sequence[str]) -> list[str]:
+    def _witnesses(self, watcher: ChainWatcher, listing: _Listing, group: str, added: tuple[str, ...]) -> list[str]:
         """Names of other members' nodes; those that the same addition made replay come last."""
-        nodes = {key: host for key in members if (host := self._fleet.hosting(key)) is not None and host is not watcher}
-        # Who replayed in the same block may have lost the same transactions, and would confirm it.
-        ranked = sorted(nodes, key=lambda key: key in added)
-        return list(dict.fromkeys(nodes[key].node.name for key in ranked))[:MOST_WITNESSES]
+        known = listing.witnesses.setdefault((watcher.node.name, added), {})
+        if group not in known:
+            members = listing.members.get(group, ())
+            hosts = {key: host for key in members if (host := self._fleet.hosting(key)) is not None}
+            # Who replayed in the same block may have lost the same transactions, and would confirm it.
+            ranked = sorted(hosts, key=lambda key: key in added)
+            names = dict.fromkeys(hosts[key].node.name for key in ranked if hosts[key] is not watcher)
+            known[group] = list(names)[:MOST_WITNESSES]
+        return known[group]
 
     async def _witnessed(
         self, witnesses: Mapping[str, Sequence[str]], before: int, last: int
@@ -238,7 +235,7 @@ class BystanderReader:
         self._shown.move_to_end(key)
         while len(self._shown) > MOST_KEPT:
             self._shown.popitem(last=False)
-        async with shown.reading:
+        async with shown.reading.turn():
             missing = [group for group in groups if group not in shown.roots]
             if missing:
                 views = await watcher.node.roots_of(missing, block_number)

@@ -109,9 +109,9 @@ class Observer:
         last = self._last_block(change, effect)
         newest = await self._newest_block(change, effect)
         # Side by side: one that hangs costs the look its time-out, not each member's.
-        sightings = await asyncio.gather(
-            *(self._sight(change, effect, key, reference, last, newest) for key in watched(change))
-        )
+        sights = (self._sight(change, effect, key, reference, last, newest) for key in watched(change))
+        others = self._bystanders(change, effect, head.number, last)
+        sightings, bystanders = await asyncio.gather(asyncio.gather(*sights), others)
         return ConvergenceObserved(
             effect_block_hash=canonical.block_hash if canonical is not None else None,
             head=head.number,
@@ -119,7 +119,7 @@ class Observer:
             proof_blocks=self._rules.proof_blocks,
             confirmations=self._rules.confirmations,
             stalled_after_seconds=self._rules.stalled_after_seconds,
-            bystanders=await self._bystanders(change, effect, head.number, last),
+            bystanders=bystanders,
             awaited=tuple(
                 sighting.enclave_key
                 for sighting in sightings

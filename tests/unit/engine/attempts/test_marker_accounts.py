@@ -7,6 +7,7 @@ import pytest
 from orchestrator.engine.attempts.marker_accounts import PATIENCE_BLOCKS, AccountPool
 from orchestrator.engine.nodes.watcher import ChainWatcher
 from orchestrator.engine.ports.nodes import NodeError
+from orchestrator.membership.reasons.table import Reason
 from tests.fakes.clock import JumpingClock
 from tests.fakes.network import FakeNetwork, FakeNode
 
@@ -151,3 +152,27 @@ async def test_an_account_that_is_given_back_is_given_again_at_once(counting: Co
     await pool.give_back(account, "1")
     async with asyncio.timeout(30):
         assert await waiting == account
+
+
+async def test_a_node_that_does_not_tell_an_accounts_count_holds_up_its_own_lanes_alone(counting: Counting) -> None:
+    """One that answers everything but this would else keep every other node's lanes from signing, also under a lock."""
+    silent = Counting()
+    await silent.watcher.refresh()
+    silent.node.name = "node-b"
+    asked, never = list[str](), asyncio.Event()
+
+    async def account_nonce(account: str, block_number: int | None = None) -> int:
+        asked.append(account)
+        await never.wait()
+        raise NodeError(Reason(slug="node_unreachable"))
+
+    silent.node.account_nonce = account_nonce  # type: ignore[method-assign] # it takes the question and never answers
+    pool = AccountPool(["x", "y"], Ledger())
+    held_up = [asyncio.create_task(pool.take(silent.watcher, str(number), urgent=True)) for number in range(10)]
+    for _ in range(20):
+        await asyncio.sleep(0)
+    taken = await asyncio.wait_for(pool.take(counting.watcher, "other", urgent=True), 5)
+    assert (taken.account, taken.account_nonce) == ("x", 0)
+    never.set()
+    assert {type(one) for one in await asyncio.gather(*held_up, return_exceptions=True)} == {NodeError}
+    assert asked == ["x"], "one time-out for all who waited"

@@ -1,5 +1,6 @@
 """Looking at the other groups of a new member's node, on the fake network."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -160,3 +161,39 @@ async def test_a_past_that_was_rewritten_is_no_rollback(group: str) -> None:
     again.network.mine(3)
     again.falls_back(group, to=2)
     assert was_rolled_back(told(await again.read(last))[group]), "one that lasts is"
+
+
+async def test_who_waits_behind_a_question_that_fails_does_not_ask_again() -> None:
+    """A node that hangs costs twenty proofs that end together one time-out, not one after the other; later ones ask."""
+    added = Added()
+    node, asked, over = added.nodes["c"], list[int](), asyncio.Event()
+    usual = node.roots_of
+
+    async def hangs(privacy_group_ids: Sequence[str], block_number: int) -> tuple[GroupView, ...]:
+        asked.append(block_number)
+        await over.wait()
+        raise NodeError(Reason(slug="node_unreachable"), Said.NOT_KNOWN)
+
+    node.roots_of = hangs  # type: ignore[method-assign] # it takes connections and answers nothing
+    reads = [asyncio.create_task(added.read()) for _ in range(20)]
+    for _ in range(100):
+        await asyncio.sleep(0)
+    over.set()
+    failures = await asyncio.gather(*reads, return_exceptions=True)
+    assert {type(failure) for failure in failures} == {NodeError}
+    assert len(asked) == len(set(asked)), "each block once"
+    node.roots_of = usual  # type: ignore[method-assign]
+    assert set(told(await added.read())) == {"x", "alone"}
+
+
+async def test_a_group_that_is_well_is_compared_once_for_all_proofs() -> None:
+    """Of the same span; one that looks rolled back, or that nobody else showed, is looked at by each."""
+    added = Added()
+    first, second = told(await added.read()), told(await added.read())
+    assert second["x"] is first["x"]
+    assert second["alone"] is not first["alone"]
+    fallen = Added()
+    fallen.falls_back("x", fallen.added - 6)
+    first, second = told(await fallen.read()), told(await fallen.read())
+    assert second["x"] == first["x"]
+    assert second["x"] is not first["x"]
