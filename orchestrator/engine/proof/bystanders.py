@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from orchestrator.bounded_dicts import BoundedDict
-from orchestrator.engine.nodes.fleet import Fleet
+from orchestrator.engine.nodes.fleet import LOOK_SECONDS, Fleet
 from orchestrator.engine.nodes.watcher import ChainWatcher
 from orchestrator.engine.ports.nodes import NodeError, is_silence
 from orchestrator.engine.ports.store import StoreError
@@ -48,10 +48,21 @@ class _Shown:
 
 @dataclass(frozen=True, slots=True)
 class _Listing:
-    """The groups and their members, as the nodes listed them at some head."""
+    """The groups and their members, as the nodes listed them at some head.
+
+    Attributes:
+        head: The newest block when they were asked.
+        members: By group.
+        silent: Enclave keys of nodes that listed nothing; of groups that are known otherwise they may be members.
+        late: Names of nodes that did not answer within a moment.
+        by_node: By node the groups that it is in.
+        witnesses: By node and those who are added, the nodes that a group is compared with.
+    """
 
     head: int
-    members: Mapping[str, tuple[str, ...]]
+    members: dict[str, tuple[str, ...]]
+    silent: tuple[str, ...] = ()
+    late: set[str] = field(default_factory=set)
     by_node: dict[str, list[str]] = field(default_factory=dict)
     witnesses: dict[tuple[str, tuple[str, ...]], dict[str, list[str]]] = field(default_factory=dict)
 
@@ -101,6 +112,8 @@ class BystanderReader:
         left_out = 0
         span = (effect.block_number - 1, last)
         for watcher in dict.fromkeys(hosts):
+            if watcher.node.name in listing.late:
+                await _complete(listing, watcher)
             groups = [group for group in listing.of_node(watcher) if group != change.privacy_group_id]
             left_out += max(0, len(groups) - MOST_GROUPS)
             found += await self._of_node(watcher, groups[:MOST_GROUPS], listing, tuple(added), span)
@@ -252,19 +265,27 @@ class BystanderReader:
             if self._listing is not None and self._listing.head >= last:
                 return self._listing
             head = self._fleet.newest_head()
-            asked = [(watcher, key) for watcher in self._fleet.watchers for key in watcher.node.enclave_keys]
-            answers = await asyncio.gather(*(_groups(watcher, key) for watcher, key in asked))
+            keys = [(watcher, key) for watcher in self._fleet.watchers for key in watcher.node.enclave_keys]
+            asked = {key: asyncio.create_task(_groups(watcher, key)) for watcher, key in keys}
+            try:
+                # All proofs wait here: for a node that hangs no longer than a moment.
+                await asyncio.wait(asked.values(), timeout=LOOK_SECONDS)
+                answers = {key: task.result() if task.done() else None for key, task in asked.items()}
+            finally:
+                for task in asked.values():
+                    task.cancel()
+            late = {watcher.node.name for watcher, key in keys if not asked[key].done()}
             listings: dict[str, dict[str, tuple[str, ...]]] = {}
-            for (_, key), groups in zip(asked, answers, strict=True):
+            for key, groups in answers.items():
                 for group, members in (groups or {}).items():
                     listings.setdefault(group, {})[key] = members
-            silent = tuple(key for (_, key), groups in zip(asked, answers, strict=True) if groups is None)
+            silent = tuple(key for key, groups in answers.items() if groups is None)
             members_of = {group: agreed_members(listed) for group, listed in listings.items()}
             # A tenant's node lists its own groups only; the groups that changes were made in are known here.
             if silent:
                 for group in await self._known():
                     members_of.setdefault(group, silent)
-            self._listing = _Listing(head=head, members=members_of)
+            self._listing = _Listing(head=head, members=members_of, silent=silent, late=late)
             return self._listing
 
     async def _known(self) -> Sequence[str]:
@@ -276,6 +297,16 @@ class BystanderReader:
 
 def _is_odd(root: str, others: tuple[str, ...], root_before: str) -> bool:
     return root not in others if others else root != root_before
+
+
+async def _complete(listing: _Listing, watcher: ChainWatcher) -> None:
+    """Wait for a new member's own node, which is late: what it alone lists would not be compared."""
+    for key in watcher.node.enclave_keys:
+        for group, members in (await _groups(watcher, key) or {}).items():
+            if listing.members.get(group, listing.silent) == listing.silent:
+                listing.members[group] = members
+    listing.late.discard(watcher.node.name)
+    listing.by_node.pop(watcher.node.name, None)
 
 
 async def _groups(watcher: ChainWatcher, key: str) -> Mapping[str, tuple[str, ...]] | None:

@@ -1,7 +1,7 @@
 """Looking at the other groups of a new member's node, on the fake network."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import pytest
@@ -197,3 +197,29 @@ async def test_a_group_that_is_well_is_compared_once_for_all_proofs() -> None:
     first, second = told(await fallen.read()), told(await fallen.read())
     assert second["x"] == first["x"]
     assert second["x"] is not first["x"]
+
+
+async def test_a_node_that_does_not_list_its_groups_is_waited_for_by_its_own_proofs_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Others' proofs go on after a moment, and look at the groups that are known; the new member's own node is waited
+    for, since what it alone lists would not be compared."""
+    monkeypatch.setattr(bystanders, "LOOK_SECONDS", 0.01)
+    added = Added()
+    node, answers = added.nodes["b"], asyncio.Event()
+    usual = node.groups
+
+    async def late(enclave_keys: Sequence[str]) -> Mapping[str, tuple[str, ...]]:
+        await answers.wait()
+        return await usual(enclave_keys)
+
+    node.groups = late  # type: ignore[method-assign] # it answers everything but this
+    assert set(told(await asyncio.wait_for(added.read(), 5))) == {"x", "alone"}
+    own = Added()
+    node, usual = own.nodes["c"], own.nodes["c"].groups
+    node.groups = late  # type: ignore[method-assign]
+    reading = asyncio.create_task(own.read())
+    await asyncio.sleep(0.1)
+    assert not reading.done()
+    answers.set()
+    assert set(told(await reading)) == {"x", "alone"}
