@@ -1,6 +1,7 @@
 """Through which nodes a marker, or what burns it, goes out, and in which order."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from orchestrator.engine.nodes.fleet import Fleet
@@ -12,6 +13,13 @@ from orchestrator.membership.reasons.table import Reason
 
 OFFER_SECONDS = 5.0
 """How long one node may take to accept a transaction while the others wait for it."""
+
+
+TRAITS_SECONDS = 0.5
+"""How long a node may take to say what it is before it is counted among those that come last."""
+
+LATE_SECONDS = 1.0
+"""How long the others are waited for once a node has taken a transaction."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +42,15 @@ async def targets(fleet: Fleet, home: ChainWatcher) -> tuple[list[ChainWatcher],
         home: The node to prefer.
     """
     nodes = [home, *(other for other in fleet.watchers if other is not home)]
-    traits = await asyncio.gather(*map(_traits, nodes))
+    asked = [asyncio.ensure_future(_traits(node)) for node in nodes]
+    try:
+        # One that answers for its head and for nothing else would hold up every group's lock. What it is shows later:
+        # the look at the nodes' chains waits for it.
+        await asyncio.wait(asked, timeout=TRAITS_SECONDS)
+        traits = [task.result() if task.done() else None for task in asked]
+    finally:
+        for task in asked:
+            task.cancel()
     # Also who may be one: a validator that is left out never mines it from 24.5.0 on (docs/besu.md#markers, 14).
     validators = [node for node, known in zip(nodes, traits, strict=True) if known and known.validator is not False]
     each = any(known is not None and known.besu_version >= PASSES_OVER_UNPRICED_SINCE for known in traits)
@@ -54,9 +70,41 @@ async def offer(watcher: ChainWatcher, raw: bytes, transaction_hash: str) -> Nod
     except NodeError as error:
         return error
     except TimeoutError:
-        detail = f"node {watcher.node.name} did not take the marker within {OFFER_SECONDS:g} s"
-        return NodeError(Reason(slug="node_unreachable", detail=detail), Said.PERHAPS_DONE)
+        return _did_not_take(watcher, OFFER_SECONDS)
     return None
+
+
+async def offered(nodes: Sequence[ChainWatcher], attempt: Attempt) -> list[NodeError | None]:
+    """Hand an attempt's marker to nodes at the same time; returns for each why it did not take it, None when it has it.
+
+    One that hangs holds up a lock no longer than a moment, once another one has the marker.
+
+    Args:
+        nodes: The nodes.
+        attempt: The attempt; again does no more than once.
+
+    Raises:
+        LeaseLostError: It is sent for a lane that is not ours any more: nothing was sent.
+    """
+    if not nodes:
+        return []
+    offers = [asyncio.ensure_future(offer(node, attempt.marker.raw, attempt.marker.pmt_hash)) for node in nodes]
+    try:
+        _, late = await asyncio.wait(offers, timeout=LATE_SECONDS)
+        while late and not any(task.done() and task.exception() is None and task.result() is None for task in offers):
+            _, late = await asyncio.wait(late, return_when=asyncio.FIRST_COMPLETED)
+        return [
+            task.result() if task.done() else _did_not_take(node, LATE_SECONDS)
+            for node, task in zip(nodes, offers, strict=True)
+        ]
+    finally:
+        for task in offers:
+            task.cancel()
+
+
+def _did_not_take(watcher: ChainWatcher, seconds: float) -> NodeError:
+    detail = f"node {watcher.node.name} did not take the marker within {seconds:g} s"
+    return NodeError(Reason(slug="node_unreachable", detail=detail), Said.PERHAPS_DONE)
 
 
 async def _traits(watcher: ChainWatcher) -> NodeTraits | None:

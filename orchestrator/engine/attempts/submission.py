@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from orchestrator.engine.attempts.broadcast import NodeSigned, is_mined, lacks, offer, targets
+from orchestrator.engine.attempts.broadcast import NodeSigned, is_mined, lacks, offered, targets
 from orchestrator.engine.attempts.enclave_doubts import EnclaveDoubts, Way, sending_key
 from orchestrator.engine.attempts.marker_accounts import MarkerAccounts
 from orchestrator.engine.attempts.nonces import NonceBook
@@ -241,7 +241,7 @@ class Sending:
         refusals: list[NodeError] = []
         first, others = await targets(self.fleet, watcher)
         for nodes in [first, others] if widely else [first, *([other] for other in others)]:
-            offers = await asyncio.gather(*(_offer(target, attempt) for target in nodes))
+            offers = [_known_here(error) for error in await offered(nodes, attempt)]
             refusals += [error for error in offers if error is not None]
             took += [target.node.name for target, error in zip(nodes, offers, strict=True) if error is None]
             if took and not widely:
@@ -327,8 +327,8 @@ class Sending:
         return watcher
 
 
-async def _offer(watcher: ChainWatcher, attempt: Attempt) -> NodeError | None:
-    error = await offer(watcher, attempt.marker.raw, attempt.marker.pmt_hash)
+def _known_here(error: NodeError | None) -> NodeError | None:
+    """Return a node's refusal; that its pool keeps another form of the same marker is none."""
     return None if error is not None and error.reason.slug == OUTBID else error
 
 

@@ -4,12 +4,13 @@ import asyncio
 
 import pytest
 
-from orchestrator.engine.attempts.broadcast import targets
+from orchestrator.engine.attempts import broadcast
+from orchestrator.engine.attempts.broadcast import offered, targets
 from orchestrator.engine.attempts.settlement import burn
 from orchestrator.engine.lanes.executor import BURN_FORMS
 from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.nodes.watcher import ChainWatcher
-from orchestrator.engine.ports.nodes import MarkerAccount
+from orchestrator.engine.ports.nodes import MarkerAccount, NodeTraits
 from orchestrator.engine.ports.store import LeaseLostError
 from orchestrator.engine.runtime.leases import Leases
 from orchestrator.membership.attempt import AttemptStatus
@@ -43,6 +44,50 @@ async def test_validators_get_it_first(version: tuple[int, int, int], expected: 
     _, fleet = await a_network(version)
     first, others = await targets(fleet, fleet.named("follower"))
     assert ([watcher.node.name for watcher in first], [watcher.node.name for watcher in others]) == expected
+
+
+async def test_a_node_that_does_not_say_what_it_is_comes_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that answers for its head and nothing else holds up nobody's lock: it is waited for a moment."""
+    monkeypatch.setattr(broadcast, "TRAITS_SECONDS", 0.01)
+    _, fleet = await a_network((25, 4, 1))
+    node, never = fleet.named("second").node, asyncio.Event()
+
+    async def traits() -> NodeTraits:
+        await never.wait()
+        raise AssertionError("nobody lets it go on")
+
+    node.traits = traits  # type: ignore[method-assign] # it takes the question and never answers
+    first, others = await asyncio.wait_for(targets(fleet, fleet.named("follower")), 5)
+    assert [watcher.node.name for watcher in first] == ["first"]
+    assert [watcher.node.name for watcher in others] == ["follower", "second"]
+
+
+async def test_a_node_that_hangs_holds_up_a_marker_for_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where another one took it; where none did, it is waited for, and may have it after all."""
+    monkeypatch.setattr(broadcast, "LATE_SECONDS", 0.01)
+    monkeypatch.setattr(broadcast, "OFFER_SECONDS", 0.1)
+    _, fleet = await a_network((25, 4, 1))
+    never = asyncio.Event()
+
+    async def hangs(raw: bytes, transaction_hash: str) -> None:
+        await never.wait()
+
+    async def takes(raw: bytes, transaction_hash: str) -> None:
+        """It has it now."""
+
+    hanging, taking = fleet.named("second"), fleet.named("first")
+    hanging.node.broadcast = hangs  # type: ignore[method-assign] # it takes the request and never answers
+    taking.node.broadcast = takes  # type: ignore[method-assign]
+    marker = MARKERS.make(b"key", CHAIN_ID, MarkerAccount(account="", key=b"k"))
+    attempt = an_attempt("lock", AttemptStatus.SIGNED, node="follower", marker=marker)
+    took, late = await offered([taking, hanging], attempt)
+    assert took is None
+    assert late is not None
+    assert (late.reason.detail, late.certain) == ("node second did not take the marker within 0.01 s", False)
+    (late,) = await offered([hanging], attempt)
+    assert late is not None
+    assert late.reason.detail == "node second did not take the marker within 0.1 s"
+    assert await offered([], attempt) == []
 
 
 async def test_what_burns_a_marker_changes_its_form(monkeypatch: pytest.MonkeyPatch) -> None:
