@@ -77,7 +77,7 @@ async def test_a_node_that_hangs_holds_up_a_marker_for_a_moment(monkeypatch: pyt
 
     hanging, taking = fleet.named("second"), fleet.named("first")
     hanging.node.broadcast = hangs  # type: ignore[method-assign] # it takes the request and never answers
-    taking.node.broadcast = takes  # type: ignore[method-assign]
+    taking.node.broadcast = takes  # type: ignore[method-assign] # the network knows no such payload
     marker = MARKERS.make(b"key", CHAIN_ID, MarkerAccount(account="", key=b"k"))
     attempt = an_attempt("lock", AttemptStatus.SIGNED, node="follower", marker=marker)
     took, late = await offered([taking, hanging], attempt)

@@ -182,7 +182,7 @@ async def test_who_waits_behind_a_question_that_fails_does_not_ask_again() -> No
     failures = await asyncio.gather(*reads, return_exceptions=True)
     assert {type(failure) for failure in failures} == {NodeError}
     assert len(asked) == len(set(asked)), "each block once"
-    node.roots_of = usual  # type: ignore[method-assign]
+    node.roots_of = usual  # type: ignore[method-assign] # it answers again
     assert set(told(await added.read())) == {"x", "alone"}
 
 
@@ -217,7 +217,7 @@ async def test_a_node_that_does_not_list_its_groups_is_waited_for_by_its_own_pro
     assert set(told(await asyncio.wait_for(added.read(), 5))) == {"x", "alone"}
     own = Added()
     node, usual = own.nodes["c"], own.nodes["c"].groups
-    node.groups = late  # type: ignore[method-assign]
+    node.groups = late  # type: ignore[method-assign] # likewise, for a while
     reading = asyncio.create_task(own.read())
     await asyncio.sleep(0.1)
     assert not reading.done()
