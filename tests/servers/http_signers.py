@@ -17,6 +17,7 @@ from aiohttp import web
 from coincurve import PrivateKey
 from eth_hash.auto import keccak
 
+from orchestrator.devnet.servers.kept_port import KeptPort
 from tests.patience import patient
 from tests.servers.ports import free_port
 from tests.servers.side_loop import hang_up
@@ -84,7 +85,9 @@ class HttpSigner(ABC):
         application.add_routes(self.routes())
         runner = web.AppRunner(application, handle_signals=False, shutdown_timeout=0.0)
         await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", self.port, ssl_context=self._tls, reuse_address=True).start()
+        port = KeptPort("127.0.0.1", self.port)
+        await web.SockSite(runner, await port.bound(), ssl_context=self._tls).start()
+        port.give_back()
         ready.set()
         await self._stopping.wait()
         for connection in runner.server.connections if runner.server is not None else ():

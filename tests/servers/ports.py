@@ -1,9 +1,9 @@
 """Ports for servers that must come back on the same one."""
 
+import errno
 import os
 import random
 import socket
-from contextlib import ExitStack
 from pathlib import Path
 
 _FIRST = 10240
@@ -25,11 +25,8 @@ def free_port() -> int:
         port = _chance.choice(_ours())
         if port in _given:
             continue
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
+        if not _is_free(port):
+            continue
         _given.add(port)
         return port
     msg = f"no free port found in {_TRIES} tries"
@@ -43,16 +40,20 @@ def consecutive_ports(count: int) -> int:
         ports = range(first, first + count)
         if not _given.isdisjoint(ports[1:]) or ports[-1] not in _ours():
             continue
-        with ExitStack() as probes:
-            try:
-                for port in ports:
-                    probes.enter_context(socket.socket()).bind(("127.0.0.1", port))
-            except OSError:
-                continue
+        if not all(map(_is_free, ports)):
+            continue
         _given.update(ports)
         return first
     msg = f"no {count} free ports in a row found in {_TRIES} tries"
     raise RuntimeError(msg)
+
+
+def _is_free(port: int) -> bool:
+    # By connecting: a socket that is bound to it to see has a copy in each program that is being started just then, and
+    # so the port is taken for some milliseconds more.
+    with socket.socket() as probe:
+        probe.settimeout(1.0)
+        return probe.connect_ex(("127.0.0.1", port)) == errno.ECONNREFUSED
 
 
 def _ours() -> range:

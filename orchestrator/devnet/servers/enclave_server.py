@@ -78,7 +78,7 @@ class EnclaveServer:
         application.router.add_post("/{method:[A-Za-z]+}", self._post)
         self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.2, handle_signals=False)
         await self._runner.setup()
-        await web.SockSite(self._runner, self._port.bound()).start()
+        await web.SockSite(self._runner, await self._port.bound()).start()
 
     async def close(self) -> None:
         """Close the port and every connection; it stays its own."""

@@ -1,7 +1,12 @@
 """A port that stays its server's own while nothing listens on it."""
 
+import asyncio
 import contextlib
 import socket
+from typing import Final
+
+TRIES: Final = 25
+PAUSE_SECONDS: Final = 0.02
 
 
 class KeptPort:
@@ -24,13 +29,13 @@ class KeptPort:
         self._host = host
         self._keeping: socket.socket | None = None
 
-    def bound(self) -> socket.socket:
+    async def bound(self) -> socket.socket:
         """Return a socket to listen with.
 
         Raises:
             OSError: the port is taken.
         """
-        bound = self._bind()
+        bound = await self._free()
         self.number = int(bound.getsockname()[1])
         if self._keeping is None:
             # Linux lets two sockets have a port as long as none listens; where that is not so it is only not kept.
@@ -43,6 +48,15 @@ class KeptPort:
         keeping, self._keeping = self._keeping, None
         if keeping is not None:
             keeping.close()
+
+    async def _free(self) -> socket.socket:
+        # A program that is being started has copies of all our sockets for some milliseconds, those that were closed
+        # right then included (between fork and exec).
+        for _ in range(TRIES):
+            with contextlib.suppress(OSError):
+                return self._bind()
+            await asyncio.sleep(PAUSE_SECONDS)
+        return self._bind()
 
     def _bind(self) -> socket.socket:
         bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM)

@@ -130,7 +130,7 @@ class NodeServer:
         runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.2, handle_signals=False)
         await runner.setup()
         self._runners.append(runner)
-        bound = port.bound()
+        bound = await port.bound()
         await web.SockSite(runner, bound, ssl_context=self._tls).start()
         self._listening.append(bound)
 
