@@ -1,5 +1,6 @@
 """NATS JetStream as the message queue: one work-queue stream for triggers, one for dead letters, one for events."""
 
+import asyncio
 import hashlib
 import re
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
@@ -26,7 +27,7 @@ from orchestrator.broker.library_errors import as_broker_errors
 from orchestrator.broker.names import Access, Limits, Names
 from orchestrator.broker.nats.link import QUEUE, NatsLink
 from orchestrator.broker.nats.pull import InFlight, pull
-from orchestrator.broker.nats.verdicts import VERDICT_STREAM, read
+from orchestrator.broker.nats.verdicts import STREAM_SETTLES_SECONDS, VERDICT_STREAM, read
 from orchestrator.broker.pauses import Pauses
 from orchestrator.broker.port import DeadLetter, Inlet
 from orchestrator.engine.messages.cloud_events import NATS
@@ -149,6 +150,7 @@ class NatsBroker:
         with as_broker_errors(QUEUE, "reading the newest event"):
             try:
                 stream = await session.jetstream.find_stream_name_by_subject(subjects)
+                await asyncio.sleep(STREAM_SETTLES_SECONDS)
                 found = await session.jetstream.get_last_msg(stream, subjects)
             except NotFoundError:
                 return None

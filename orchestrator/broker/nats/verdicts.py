@@ -19,6 +19,10 @@ ANSWER_SECONDS: Final = 2.0
 LOOK_SECONDS: Final = 0.5
 """How often the stream is asked for more when there was none."""
 
+STREAM_SETTLES_SECONDS: Final = 0.5
+"""A stream that others have just made is listed before it is whole: NATS 2.9.10 ends (a nil pointer in its answer to
+``STREAM.MSG.GET``) when it is asked for a message then."""
+
 LOOKS_PER_CHECK: Final = 20
 """How many times nothing new is found until it is asked whether this is still the same stream."""
 
@@ -35,6 +39,7 @@ async def read(link: NatsLink, subject: str) -> AsyncGenerator[bytes, None]:
     """
     session = await link.session()
     stream = await link.stream(session, subject, VERDICT_STREAM)
+    await asyncio.sleep(STREAM_SETTLES_SECONDS)
     after, empty_looks = 0, 0
     while await link.session() is session:
         found = await _answer(link, session, stream, subject, after + 1)
