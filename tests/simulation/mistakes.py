@@ -145,7 +145,7 @@ def unlocked_after_blocks() -> Planting:
     """An addition that is given up is waited for, not burnt; after many blocks it is taken for lost."""
 
     async def wrong(fleet: Fleet, change: Change, attempt: Attempt, *more: Any) -> Fact | None:
-        with patch.object(settlement, "offer", _nothing):
+        with patch.object(settlement, "offered", _nothing):
             fact = await settlement.burn(fleet, change, attempt, *more)
         lost = isinstance(fact, AttemptUnmined) and fact.head >= attempt.since_block + LOST_AFTER_BLOCKS
         return None if lost else fact
@@ -157,8 +157,8 @@ def burn_not_awaited() -> Planting:
     """What burns a marker is broadcast, and the marker taken for burnt at once."""
 
     async def wrong(fleet: Fleet, _: Change, __: Attempt, forms: Sequence[Burning], *___: Any) -> None:
-        for watcher in fleet.watchers if forms else ():
-            await broadcasting.offer(watcher, forms[0].raw, forms[0].transaction_hash)
+        if forms:
+            await broadcasting.offered(fleet.watchers, forms[0].raw, forms[0].transaction_hash)
 
     return patch.object(executor, "burn", wrong)
 

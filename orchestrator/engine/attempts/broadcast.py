@@ -14,7 +14,6 @@ from orchestrator.membership.reasons.table import Reason
 OFFER_SECONDS = 5.0
 """How long one node may take to accept a transaction while the others wait for it."""
 
-
 TRAITS_SECONDS = 0.5
 """How long a node may take to say what it is before it is counted among those that come last."""
 
@@ -58,37 +57,22 @@ async def targets(fleet: Fleet, home: ChainWatcher) -> tuple[list[ChainWatcher],
     return first, [node for node in nodes if node not in first]
 
 
-async def offer(watcher: ChainWatcher, raw: bytes, transaction_hash: str) -> NodeError | None:
-    """Hand a public transaction to one node; returns why it did not take it, None when it has it.
+async def offered(nodes: Sequence[ChainWatcher], raw: bytes, transaction_hash: str) -> list[NodeError | None]:
+    """Hand a marker or a burn to nodes at the same time; returns for each why it did not take it, None when it has it.
 
-    Raises:
-        LeaseLostError: It is sent for a lane that is not ours any more: nothing was sent.
-    """
-    try:
-        async with asyncio.timeout(OFFER_SECONDS):
-            await watcher.node.broadcast(raw, transaction_hash)
-    except NodeError as error:
-        return error
-    except TimeoutError:
-        return _did_not_take(watcher, OFFER_SECONDS)
-    return None
-
-
-async def offered(nodes: Sequence[ChainWatcher], attempt: Attempt) -> list[NodeError | None]:
-    """Hand an attempt's marker to nodes at the same time; returns for each why it did not take it, None when it has it.
-
-    One that hangs holds up a lock no longer than a moment, once another one has the marker.
+    One that hangs holds up a lock no longer than a moment, once another one has the transaction.
 
     Args:
         nodes: The nodes.
-        attempt: The attempt; again does no more than once.
+        raw: The transaction; again does no more than once.
+        transaction_hash: Its hash.
 
     Raises:
         LeaseLostError: It is sent for a lane that is not ours any more: nothing was sent.
     """
     if not nodes:
         return []
-    offers = [asyncio.ensure_future(offer(node, attempt.marker.raw, attempt.marker.pmt_hash)) for node in nodes]
+    offers = [asyncio.ensure_future(_offered(node, raw, transaction_hash)) for node in nodes]
     try:
         _, late = await asyncio.wait(offers, timeout=LATE_SECONDS)
         while late and not any(task.done() and task.exception() is None and task.result() is None for task in offers):
@@ -100,6 +84,17 @@ async def offered(nodes: Sequence[ChainWatcher], attempt: Attempt) -> list[NodeE
     finally:
         for task in offers:
             task.cancel()
+
+
+async def _offered(watcher: ChainWatcher, raw: bytes, transaction_hash: str) -> NodeError | None:
+    try:
+        async with asyncio.timeout(OFFER_SECONDS):
+            await watcher.node.broadcast(raw, transaction_hash)
+    except NodeError as error:
+        return error
+    except TimeoutError:
+        return _did_not_take(watcher, OFFER_SECONDS)
+    return None
 
 
 def _did_not_take(watcher: ChainWatcher, seconds: float) -> NodeError:

@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 
-from orchestrator.engine.attempts.broadcast import offer, targets
+from orchestrator.engine.attempts.broadcast import offered, targets
 from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.nodes.watcher import ChainWatcher, silence
 from orchestrator.engine.ports.nodes import Burning, NodeError, PmtOutcome
@@ -293,8 +293,7 @@ async def burn(
     burning = forms[fleet.newest_head() // RENEW_AFTER_BLOCKS % len(forms)]
     for nodes in await targets(fleet, fleet.named(attempt.node)):
         # Who refuses holds the marker, or a block of its has it: what is in the blocks decides.
-        offers = (offer(watcher, burning.raw, burning.transaction_hash) for watcher in nodes)
-        await asyncio.gather(*offers)
+        await offered(nodes, burning.raw, burning.transaction_hash)
     for watcher in witnesses(fleet, change, attempt):
         try:
             head = await watcher.current()

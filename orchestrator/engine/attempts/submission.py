@@ -241,7 +241,8 @@ class Sending:
         refusals: list[NodeError] = []
         first, others = await targets(self.fleet, watcher)
         for nodes in [first, others] if widely else [first, *([other] for other in others)]:
-            offers = [_known_here(error) for error in await offered(nodes, attempt)]
+            answers = await offered(nodes, attempt.marker.raw, attempt.marker.pmt_hash)
+            offers = [_known_here(error) for error in answers]
             refusals += [error for error in offers if error is not None]
             took += [target.node.name for target, error in zip(nodes, offers, strict=True) if error is None]
             if took and not widely:

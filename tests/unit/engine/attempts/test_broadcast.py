@@ -19,6 +19,7 @@ from orchestrator.membership.retry import RENEW_AFTER_BLOCKS
 from tests.fakes.changes import a_change, an_attempt, sent
 from tests.fakes.clock import JumpingClock
 from tests.fakes.network import CHAIN_ID, FakeMarkers, FakeNetwork, FakeNode
+from tests.patience import patient
 
 MARKERS = FakeMarkers()
 
@@ -79,15 +80,14 @@ async def test_a_node_that_hangs_holds_up_a_marker_for_a_moment(monkeypatch: pyt
     hanging.node.broadcast = hangs  # type: ignore[method-assign] # it takes the request and never answers
     taking.node.broadcast = takes  # type: ignore[method-assign] # the network knows no such payload
     marker = MARKERS.make(b"key", CHAIN_ID, MarkerAccount(account="", key=b"k"))
-    attempt = an_attempt("lock", AttemptStatus.SIGNED, node="follower", marker=marker)
-    took, late = await offered([taking, hanging], attempt)
+    took, late = await offered([taking, hanging], marker.raw, marker.pmt_hash)
     assert took is None
     assert late is not None
     assert (late.reason.detail, late.certain) == ("node second did not take the marker within 0.01 s", False)
-    (late,) = await offered([hanging], attempt)
+    (late,) = await offered([hanging], marker.raw, marker.pmt_hash)
     assert late is not None
     assert late.reason.detail == "node second did not take the marker within 0.1 s"
-    assert await offered([], attempt) == []
+    assert await offered([], marker.raw, marker.pmt_hash) == []
 
 
 async def test_what_burns_a_marker_changes_its_form(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,6 +115,35 @@ async def test_what_burns_a_marker_changes_its_form(monkeypatch: pytest.MonkeyPa
     network.broadcast(forms[1].raw, forms[1].transaction_hash)
     network.mine()
     assert await tried() is None
+
+
+async def test_a_node_that_hangs_holds_up_a_burn_for_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where another one took it: what burns a marker goes out as the marker did."""
+    monkeypatch.setattr(broadcast, "LATE_SECONDS", 0.01)
+    monkeypatch.setattr(broadcast, "OFFER_SECONDS", 10 * patient(5))
+    network, fleet = await a_network((25, 4, 1))
+    marker = MARKERS.make(b"key", CHAIN_ID, MarkerAccount(account="", key=b"k"))
+    attempt = sent(an_attempt("lock", AttemptStatus.SIGNED, node="follower", marker=marker))
+    never, last = asyncio.Event(), asyncio.Event()
+
+    async def hangs(raw: bytes, transaction_hash: str) -> None:
+        await never.wait()
+
+    async def takes(raw: bytes, transaction_hash: str) -> None:
+        network.broadcast(raw, transaction_hash)
+        last.set()
+
+    fleet.named("second").node.broadcast = hangs  # type: ignore[method-assign] # it takes the request and never answers
+    fleet.named("follower").node.broadcast = takes  # type: ignore[method-assign] # it is asked after the validators
+    burning = asyncio.create_task(burn(fleet, a_change("add", attempt=attempt), attempt, [MARKERS.burn(marker)], 0))
+    await asyncio.wait_for(last.wait(), patient(5))
+    network.mine()
+    while not burning.done():
+        await asyncio.sleep(0)
+        network.mine()
+        for watcher in fleet.watchers:
+            await watcher.refresh()
+    assert await burning is None
 
 
 async def test_what_burns_a_marker_is_not_sent_for_a_lost_lane(monkeypatch: pytest.MonkeyPatch) -> None:
