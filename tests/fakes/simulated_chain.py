@@ -305,9 +305,13 @@ class SimulatedChain:
                 return Outcome(public=public, executed=moved is not old, reason=None, block_number=number, state=moved)
             reason = _refusal(state, payload) or "execution_refused"
             return Outcome(
-                public=public, executed=False, reason=reason, block_number=number, state=state,
+                public=public,
+                executed=False,
+                reason=reason,
+                block_number=number,
+                state=state,
                 apart=moved if moved is not old else None,
-            )  # fmt: skip
+            )
         refusal = _refusal(state, payload)
         after = _executed(state, payload.transaction) if refusal is None else state
         return Outcome(public=public, executed=refusal is None, reason=refusal, block_number=number, state=after)

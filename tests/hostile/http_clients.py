@@ -36,20 +36,20 @@ _PATHS: Final = (
 _ODD: Final = (
     b"%00", b"%ff", b"%2f..%2f", b"%ED%A0%80", b"\xff\xfe", b"x" * 5000, b"%u0041", b"", b"..", b"%25%30", b"\xc3\xa9",
     b"'\"<>", b"{x}", b"[::", b"%E2%80%AE", b"-1", b"9" * 400, b"1e9", b"0x10", b"\xd9\xa1",
-)  # fmt: skip
+)  # fmt: skip # values to draw from: one a line says no more
 _NAMES: Final = (
     b"group", b"state", b"limit", b"before", b"id", b"count", b"type", b"change", b"last_event_id", b"members", b"%ff",
-)  # fmt: skip
+)  # fmt: skip # values to draw from: one a line says no more
 _HOSTS: Final = (
     *[b"127.0.0.1"] * 12, b"localhost", b"[::1", b"a b", b"127.0.0.1:99999999999", b"\xff", b"localhost:\xc3\xa9", b"",
     b"x.example", b"[::1]:80", b"@localhost",
-)  # fmt: skip
+)  # fmt: skip # values to draw from: one a line says no more
 _ATTRIBUTE_NAMES: Final = (
     b"id", b"source", b"type", b"specversion", b"time", b"\xff", b"datacontenttype", b"traceparent",
-)  # fmt: skip
+)  # fmt: skip # values to draw from: one a line says no more
 _ATTRIBUTES: Final = (
     b"1.0", b"/s", b"membership.change.requested.v1", b"\xff", b"%ff%fe", b"%ED%A0%80", b"%4", b"", b"x" * 2000,
-)  # fmt: skip
+)  # fmt: skip # values to draw from: one a line says no more
 _HEADERS: Final[tuple[tuple[bytes, float, tuple[bytes, ...]], ...]] = (
     (b"Content-Type", 0.8, (
         b"application/json", b"application/json; charset=utf-99", b"application/json;charset=idna", b";", b"\xff/\xfe",
@@ -73,7 +73,7 @@ _HEADERS: Final[tuple[tuple[bytes, float, tuple[bytes, ...]], ...]] = (
     (b"Sec-WebSocket-Key", 0.1, (b"x", b"dGhlIHNhbXBsZSBub25jZQ==")),
     (b"X-Forwarded-Proto", 0.1, (b"\xff",)),
     *((b"ce-" + name, 0.15, _ATTRIBUTES) for name in _ATTRIBUTE_NAMES),
-)  # fmt: skip
+)  # fmt: skip # values to draw from: one a line says no more
 _BODIES: Final = (
     b"",
     _GOOD,

@@ -47,11 +47,11 @@ async def put(database_url: str) -> Rows:
             "lead_id": None if state is State.QUEUED else name, "batch_limit": 20, "batch": 1, "tries": 0,
             "attempt_id": f"{name} 0", "failures": 0, "undo_lock": False, "progress": "[]", "revision": 1,
             "ready_at": 0,
-        }  # fmt: skip
+        }  # fmt: skip # a row with many columns, which reads as one
         attempt: dict[str, Any] = {
             "change_id": name, "action": "lock", "members": "[]", "node": "a", "private_nonce": 1, "raw": b"signed",
             "since_block": 10, "sent_block": 11 if sent else None, "pmt_hashes": json.dumps(hashes), "status": status,
-        }  # fmt: skip
+        }  # fmt: skip # a row with many columns, which reads as one
         with engine.begin() as connection:
             connection.execute(tables.tables["changes"].insert(), change)
             for number in range(attempts):

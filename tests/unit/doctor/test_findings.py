@@ -160,7 +160,7 @@ def test_a_healthy_node_has_only_good_findings() -> None:
         ("offchain-groups", Level.NOTE, {"enclave": EnclaveSeen(status=200, offchain_groups=None)}),
         ("offchain-groups", Level.WARNING, {"enclave": EnclaveSeen(status=200, offchain_groups=("g9",))}),
     ],
-)  # fmt: skip
+)
 def test_each_trouble_of_a_node_is_found(check: str, level: Level, changes: dict[str, Any]) -> None:
     """What is wrong with a node shows in its check, with a reason; a warning or an error says what to do."""
     findings = judge([replace(HEALTHY, **changes)], EXPECTED, {"0xa": None}, {"0xa": ("g1",)})
@@ -332,7 +332,7 @@ def test_a_host_name_that_the_node_refuses_is_told_from_a_node_that_is_down() ->
         ({}, replace(SENDING, markers=0), Level.ERROR, "`Invalid block`"),
         ({}, REFUSED, Level.ERROR, "log"),
     ],
-)  # fmt: skip
+)
 def test_what_holds_a_node_is_told_with_its_remedy(
     changes: dict[str, Any], ahead: NextBlock | Unanswered, level: Level, word: str
 ) -> None:

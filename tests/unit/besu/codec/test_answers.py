@@ -32,7 +32,7 @@ FIELDS = [
     "number", "hash", "parentHash", "timestamp", "transactions", "from", "to", "nonce", "input", "topics", "data",
     "address", "blockNumber", "blockHash", "transactionHash", "logIndex", "status", "output", "logs", "members",
     "privacyGroupId", "privateFrom", "v", "r", "s", "gas", "gasPrice", "value", "restriction", "currentBlock",
-]  # fmt: skip
+]  # fmt: skip # names to draw from: one a line says no more
 values = st.none() | st.booleans() | st.integers() | st.sampled_from(["0x1", HASH, "0x", "0x" + "11" * 20]) | st.text()
 documents = st.recursive(values, lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(FIELDS), inner))
 

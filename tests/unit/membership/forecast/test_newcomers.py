@@ -13,11 +13,11 @@ RECORDED_NEWCOMER = {
     2596: "a", 2597: "b", 2598: "c", 2599: "d", 2600: "a", 2601: "e", 2602: "f", 2603: "d", 2605: "g", 2606: "d",
     2607: "h", 2608: "f", 2609: "i", 2610: "h", 2611: "k", 2612: "h", 2613: "l", 2616: "m", 2617: "n", 2619: "o",
     2620: "n", 2621: "p", 2622: "o",
-}  # fmt: skip
+}  # fmt: skip # two recordings, read beside each other
 RECORDED_HEALTHY = {
     2596: "a", 2597: "b", 2598: "c", 2599: "d", 2601: "e", 2602: "f", 2605: "g", 2607: "h", 2609: "i", 2611: "k",
     2613: "l", 2616: "m", 2617: "n", 2619: "o", 2621: "q", 2622: "r", 2623: "s", 2625: "t", 2627: "u",
-}  # fmt: skip
+}  # fmt: skip # two recordings, read beside each other
 """Roots of a node that halted when it was added again, and of a healthy one: from the block on, letters for roots."""
 
 

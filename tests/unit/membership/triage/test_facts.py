@@ -203,9 +203,14 @@ def test_only_a_parked_change_is_retried(state: State) -> None:
 def test_a_retried_change_begins_anew() -> None:
     """Patience, pauses and a deadline that is over do not count any more; what it was parked for is still shown."""
     parked = a_change(
-        "a", state=State.PARKED, tries=9, waiting_since=START, not_before=START, deadline=START,
+        "a",
+        state=State.PARKED,
+        tries=9,
+        waiting_since=START,
+        not_before=START,
+        deadline=START,
         reason=Reason(slug="locked_by_other", times=9),
-    )  # fmt: skip
+    )
     signal, found = read(parked, facts.RetryRequested(), LATER)
     assert signal is Signal.RETRY_ASKED
     assert (found.tries, found.waiting_since, found.not_before, found.deadline) == (0, None, None, None)
