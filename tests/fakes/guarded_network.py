@@ -14,7 +14,6 @@ from orchestrator.besu.adapter.port import BesuNode
 from orchestrator.besu.client.node import Node
 from orchestrator.besu.codec.management_contract import (
     MANAGEMENT_PROXY,
-    PRIVACY_PRECOMPILE,
     Method,
     decode_participants,
     encode_add_participants,
@@ -28,12 +27,12 @@ from orchestrator.besu.codec.private_transaction import (
 )
 from orchestrator.besu.transport.http_client import HttpNode
 from orchestrator.devnet import Devnet, DevnetConfig, running_devnet
-from orchestrator.devnet.chain.public_signatures import SigningAccount, sign_public_transaction, signing_account
 from orchestrator.devnet.chain.public_transaction import PublicTransaction
 from orchestrator.devnet.encoding import from_base64, to_base64
 from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.nodes.watcher import ChainWatcher
 from orchestrator.engine.runtime.clock import SystemClock
+from tests.fakes.public_transactions import PublicTransactions
 from tests.patience import patient
 
 APPLICATION = "0x" + "11" * 20
@@ -58,7 +57,7 @@ async def until(condition: Callable[[], object]) -> None:
             await asyncio.sleep(0.002)
 
 
-class GuardedNetwork:
+class GuardedNetwork(PublicTransactions):
     """A running devnet.
 
     Args:
@@ -66,11 +65,11 @@ class GuardedNetwork:
     """
 
     def __init__(self, devnet: Devnet) -> None:
+        super().__init__()
         self.devnet = devnet
         self.network = devnet.emulation.network
         self.keys = [node.key for node in self.network.nodes]
         self.abi = self.network.behaviour.abi
-        self._accounts = 0
 
     async def call(self, node: int, method: str, *params: Any) -> Any:
         """Call a method of a node."""
@@ -79,33 +78,6 @@ class GuardedNetwork:
     def group(self, name: str) -> str:
         """Return the id of a group."""
         return to_base64(keccak(name.encode()))
-
-    def one_time(self) -> SigningAccount:
-        """Return an account that nobody used before."""
-        self._accounts += 1
-        return signing_account(keccak(b"one-time account %d" % self._accounts))
-
-    def marker(self, payload: bytes) -> PublicTransaction:
-        """Return a marker with an account of its own; anybody can make one."""
-        return sign_public_transaction(
-            self.one_time(),
-            account_nonce=0,
-            gas_price=0,
-            gas_limit=100_000,
-            to=PRIVACY_PRECOMPILE,
-            chain_id=1337,
-            payload=payload,
-        )
-
-    def pair(self) -> list[PublicTransaction]:
-        """Return two public transactions of one account: a block with both can't be replayed."""
-        account = self.one_time()
-        return [
-            sign_public_transaction(
-                account, account_nonce=nonce, gas_price=0, gas_limit=21_000, to=account.address, chain_id=1337
-            )
-            for nonce in (0, 1)
-        ]
 
     async def distribute(
         self, data: bytes, group: str, node: int = 1, *, to: str = MANAGEMENT_PROXY, key: str = OWNER_KEY

@@ -3,11 +3,8 @@
 from dataclasses import replace
 from typing import Any
 
-from eth_hash.auto import keccak
-
 from orchestrator.besu.codec.management_contract import (
     MANAGEMENT_PROXY,
-    PRIVACY_PRECOMPILE,
     Method,
     decode_participants,
     encode_add_participants,
@@ -19,12 +16,13 @@ from orchestrator.besu.codec.private_transaction import (
     address_of_private_key,
     sign_private_transaction,
 )
-from orchestrator.devnet.chain.public_signatures import SigningAccount, sign_public_transaction, signing_account
+from orchestrator.devnet.chain.public_signatures import SigningAccount
 from orchestrator.devnet.chain.public_transaction import PublicTransaction
 from orchestrator.devnet.config import DevnetConfig
 from orchestrator.devnet.emulation import Emulation
 from orchestrator.devnet.network.submission import Submission
 from orchestrator.devnet.rpc.dispatch import Caller
+from tests.fakes.public_transactions import PublicTransactions
 
 GROUP = "X/jwcb97V5pnDmFMgnjnI1XAJMls4t8eCb25J4SsZU0="
 OTHER_GROUP = "NU8/7jOuUPbUnsHYoQ78GUhY26GwmjS7dUATb2eqRMY="
@@ -41,7 +39,7 @@ DEFAULTS = DevnetConfig(
 )
 
 
-class Driver:
+class Driver(PublicTransactions):
     """A network, a clock, and what a client does.
 
     Attributes:
@@ -50,10 +48,10 @@ class Driver:
     """
 
     def __init__(self, **options: Any) -> None:
+        super().__init__()
         self.emulation = Emulation(replace(DEFAULTS, **options))
         self.network = self.emulation.network
         self.now = 0.0
-        self.accounts_used = 0
         self.abi = self.network.behaviour.abi
         self.keys = [node.key for node in self.network.nodes]
 
@@ -113,21 +111,6 @@ class Driver:
         answer = self.call(node, "priv_distributeRawTransaction", self.raw(data, node=node, **options))
         return bytes.fromhex(answer[2:])
 
-    def one_time(self) -> SigningAccount:
-        """An account that nobody used before."""
-        self.accounts_used += 1
-        return signing_account(keccak(b"one-time account %d" % self.accounts_used))
-
-    @staticmethod
-    def sign(account: SigningAccount, **fields: Any) -> PublicTransaction:
-        """Sign a public transaction, by default a marker without a price."""
-        defaults: dict[str, Any] = {"account_nonce": 0, "gas_price": 0, "gas_limit": 100_000, "to": PRIVACY_PRECOMPILE}
-        return sign_public_transaction(account, **defaults | {"chain_id": 1337} | fields)
-
-    def burn(self, account: SigningAccount, **fields: Any) -> PublicTransaction:
-        """Sign what takes a marker's place: a transfer of nothing to the account itself."""
-        return self.sign(account, to=account.address, gas_limit=21_000, **fields)
-
     def public(self, account: SigningAccount, *, node: int = 1, **fields: Any) -> str:
         """Sign a public transaction, send it through a node and return its hash; nothing is mined."""
         return self.broadcast(self.sign(account, **fields), node=node)
@@ -135,17 +118,6 @@ class Driver:
     def broadcast(self, transaction: PublicTransaction, *, node: int = 1) -> str:
         """Send a signed public transaction through a node and return its hash."""
         return str(self.call(node, "eth_sendRawTransaction", "0x" + transaction.raw.hex()))
-
-    def marker(
-        self, payload: bytes, account: SigningAccount | None = None, account_nonce: int = 0
-    ) -> PublicTransaction:
-        """Sign a marker, by default with the key of an account that nobody else has."""
-        return self.sign(account or self.one_time(), account_nonce=account_nonce, payload=payload)
-
-    def pair_of_one_account(self) -> list[PublicTransaction]:
-        """Two public transactions of one account: a block that holds them can't be replayed."""
-        account = self.one_time()
-        return [self.burn(account, account_nonce=account_nonce) for account_nonce in (0, 1)]
 
     def mine_exactly(self, *transactions: PublicTransaction) -> int:
         """Make a block of these transactions, in this order, and return its number."""

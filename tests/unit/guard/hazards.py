@@ -18,7 +18,7 @@ async def poisoned(network: GuardedNetwork, victim: int, group: str) -> bytes:
     """A group with a block that can't be replayed."""
     await network.create(group, 1, 2)
     payload = await network.distribute(b"\x01", group, to=APPLICATION)
-    await network.block(network.marker(payload), *network.pair())
+    await network.block(network.marker(payload), *network.pair_of_one_account())
     await network.lock(group)
     await network.block()
     return await network.distribute(network.addition(victim), group)
@@ -28,7 +28,7 @@ async def poisoned_lock(network: GuardedNetwork, victim: int, group: str) -> byt
     """The pair of one account's transactions in the lock's own block."""
     await network.create(group, 1, 2)
     payload = await network.distribute(LOCK, group)
-    await network.block(network.marker(payload), *network.pair())
+    await network.block(network.marker(payload), *network.pair_of_one_account())
     await network.block()
     return await network.distribute(network.addition(victim), group)
 

@@ -17,25 +17,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from yarl import URL
 
-from orchestrator.besu.codec.bundles import (
-    BundledTransaction,
-    InvalidBundleError,
-    decode_bundle,
-    encode_bundle,
-    is_bundle,
-)
-from orchestrator.besu.codec.private_transaction import (
-    PrivateTransaction,
-    decode_private_transaction,
-    sign_private_transaction,
-)
+from orchestrator.besu.codec.bundles import InvalidBundleError, decode_bundle, encode_bundle, is_bundle
 from orchestrator.guard.listener import listening
 from orchestrator.guard.proxy import EnclaveProxy, Upstream
 from orchestrator.guard.wire import NOT_FOUND, added_group, payload_request, tells
-from tests.fakes.guarded_network import OWNER_KEY
-
-GROUP = "X/jwcb97V5pnDmFMgnjnI1XAJMls4t8eCb25J4SsZU0="
-SENDER = "BULeR8JyUWhiuuCMU/HLA0Q5pzkYT+cHII3ZKBey3Bo="
+from tests.fakes.bundled_transactions import GROUP, SENDER, bundled
 
 
 class Enclave:
@@ -113,25 +99,12 @@ async def running_proxy(largest: int = 1 << 20) -> AsyncIterator[Harness]:
             yield Harness(enclave=enclave, judge=judge, proxy=proxy, url=url, session=session)
 
 
-def transaction(nonce: int = 0, data: bytes = b"", to: str | None = None) -> BundledTransaction:
-    fields = PrivateTransaction(
-        private_nonce=nonce,
-        private_from=SENDER,
-        to=to or "0x" + "11" * 20,
-        data=data,
-        privacy_group_id=GROUP,
-        chain_id=1,
-    )
-    signed = decode_private_transaction(sign_private_transaction(fields, OWNER_KEY))
-    return BundledTransaction(bytes([nonce]) * 32, signed, bytes([nonce + 1]) * 32)
-
-
 def answer(content: bytes, **fields: str) -> bytes:
     payload = base64.b64encode(base64.b64encode(content)).decode()
     return json.dumps({"payload": payload, "senderKey": SENDER, **fields}).encode()
 
 
-BUNDLE = encode_bundle([transaction(0), transaction(1)])
+BUNDLE = encode_bundle([bundled(0), bundled(1)])
 
 
 async def test_everything_passes_unchanged() -> None:
@@ -233,8 +206,8 @@ async def test_additions_that_the_node_sends_are_noticed() -> None:
     async with running_proxy() as harness:
         harness.enclave.body = b'{"key":"K"}'
         add = bytes.fromhex("965a25ef") + (32).to_bytes(32) + (0).to_bytes(32)
-        for data, to in ((add, "0x" + "0" * 38 + "7c"), (add, None), (b"\x01", "0x" + "0" * 38 + "7c")):
-            raw = transaction(data=data, to=to).signed.raw
+        for data, to in ((add, "0x" + "0" * 38 + "7c"), (add, "0x" + "11" * 20), (b"\x01", "0x" + "0" * 38 + "7c")):
+            raw = bundled(data=data, to=to).signed.raw
             size = len(raw) + 33
             content = b"\xf9" + size.to_bytes(2) + raw + b"\xa0" + bytes(32)
             body = json.dumps({"payload": base64.b64encode(base64.b64encode(content)).decode(), "from": SENDER})

@@ -148,7 +148,7 @@ async def test_a_chain_that_stands_goes_on() -> None:
         group = network.group("G")
         await network.create(group, 1, 3)
         payload = await network.distribute(b"\x01", group, to="0x" + "11" * 20)
-        await network.block(network.marker(payload), *network.pair())
+        await network.block(network.marker(payload), *network.pair_of_one_account())
         await network.lock(group)
         await network.block()
         payload = await network.distribute(network.addition(2), group)

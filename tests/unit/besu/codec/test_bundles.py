@@ -2,36 +2,13 @@
 
 import pytest
 
-from orchestrator.besu.codec.bundles import (
-    BundledTransaction,
-    InvalidBundleError,
-    decode_bundle,
-    encode_bundle,
-    is_bundle,
-)
-from orchestrator.besu.codec.private_transaction import (
-    PrivateTransaction,
-    decode_private_transaction,
-    sign_private_transaction,
-)
-
-GROUP = "X/jwcb97V5pnDmFMgnjnI1XAJMls4t8eCb25J4SsZU0="
-SENDER = "BULeR8JyUWhiuuCMU/HLA0Q5pzkYT+cHII3ZKBey3Bo="
-KEY = "8f2a55949038a9610f50fb23b5883af3b4ecb3c3bb792cbcefbd1542c692be63"
-"""A well-known public development key."""
-
-
-def transaction(nonce: int, data: bytes = b"") -> BundledTransaction:
-    fields = PrivateTransaction(
-        private_nonce=nonce, private_from=SENDER, to="0x" + "11" * 20, data=data, privacy_group_id=GROUP, chain_id=1
-    )
-    signed = decode_private_transaction(sign_private_transaction(fields, KEY))
-    return BundledTransaction(bytes([nonce]) * 32, signed, bytes([nonce + 1]) * 32)
+from orchestrator.besu.codec.bundles import InvalidBundleError, decode_bundle, encode_bundle, is_bundle
+from tests.fakes.bundled_transactions import bundled
 
 
 def test_a_bundle_is_read_as_it_was_written() -> None:
     """Encoding and decoding are each other's inverse, and both tell it from a private transaction."""
-    items = (transaction(0), transaction(1, b"\x01" * 70))
+    items = (bundled(0), bundled(1, b"\x01" * 70))
     written = encode_bundle(items)
     assert decode_bundle(written, 2) == items
     assert is_bundle(encode_bundle(items)[:32])
@@ -47,8 +24,8 @@ def test_a_bundle_is_read_as_it_was_written() -> None:
 @pytest.mark.parametrize("count", [1, 3, 40])
 def test_a_bundle_is_told_from_a_private_transaction(count: int) -> None:
     """By its first bytes, however long it is; a transaction with its version is none."""
-    assert is_bundle(encode_bundle([transaction(number) for number in range(count)])[:32])
-    raw = transaction(0).signed.raw
+    assert is_bundle(encode_bundle([bundled(number) for number in range(count)])[:32])
+    raw = bundled(0).signed.raw
     size = len(raw) + 33
     versioned = (b"\xf8" + bytes([size]) if size < 256 else b"\xf9" + size.to_bytes(2)) + raw + b"\xa0" + bytes(32)
     assert not is_bundle(versioned[:32])
