@@ -1,13 +1,18 @@
 """Pauses between attempts to reach a message queue: growing, bounded, told once."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
+from typing import TypeVar
 
 import structlog
 
+from orchestrator.engine.ports.queues import BrokerError
 from orchestrator.membership.retry import doubled
 
 _FIRST_SECONDS = 0.1
+
+_Item = TypeVar("_Item")
 
 _log = structlog.get_logger(__name__)
 
@@ -40,3 +45,22 @@ class Pauses:
         seconds = doubled(_FIRST_SECONDS, self._times, self._longest_seconds)
         self._times += 1
         await self._sleep(seconds)
+
+    async def reconnecting(
+        self, take: Callable[[], AsyncGenerator[_Item, None]], lost: Callable[[str], object]
+    ) -> AsyncGenerator[_Item, None]:
+        """Yield what is taken until closed, taking anew behind a pause whenever it fails.
+
+        Args:
+            take: Begins to yield, over one connection; raises `BrokerError` when that is lost.
+            lost: Told why, before the pause.
+        """
+        while True:
+            try:
+                async with aclosing(take()) as items:
+                    async for item in items:
+                        self.reset()
+                        yield item
+            except BrokerError as error:
+                lost(str(error))
+                await self.pause(str(error))

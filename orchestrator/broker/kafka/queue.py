@@ -85,24 +85,25 @@ class KafkaBroker:
         """See `Broker.inlet`."""
         return Inlet(partial(self._triggers, name))
 
-    async def _triggers(self, inlet: str) -> AsyncGenerator[Trigger, None]:
+    def _triggers(self, inlet: str) -> AsyncGenerator[Trigger, None]:
         pauses = Pauses(self._limits.reconnect_seconds)
 
         def hears() -> None:
             self._intake_trouble.pop(inlet, None)
             pauses.reset()
 
-        while True:
-            try:
-                await self._topics.partitions(inlet)
-                await self._topics.partitions(self._names.dead)
-                async with aclosing(take(self._client, inlet, self._limits, hears)) as messages:
-                    async for taken in messages:
-                        yield self._trigger(taken, inlet)
-            except BrokerError as error:
-                self._intake_trouble[inlet] = str(error)
-                self._topics.forget(inlet)
-                await pauses.pause(str(error))
+        def lost(reason: str) -> None:
+            self._intake_trouble[inlet] = reason
+            self._topics.forget(inlet)
+
+        return pauses.reconnecting(partial(self._take, inlet, hears), lost)
+
+    async def _take(self, inlet: str, hears: Callable[[], None]) -> AsyncGenerator[Trigger, None]:
+        await self._topics.partitions(inlet)
+        await self._topics.partitions(self._names.dead)
+        async with aclosing(take(self._client, inlet, self._limits, hears)) as messages:
+            async for taken in messages:
+                yield self._trigger(taken, inlet)
 
     async def publish(self, event_type: str, event_id: str, body: bytes) -> None:
         """See `Broker.publish`."""
@@ -129,20 +130,11 @@ class KafkaBroker:
         """See `Broker.publish_verdict`."""
         await self._send(self._names.verdicts, body, key_of(body), [(CONTENT_TYPE, CLOUD_EVENT)])
 
-    async def verdicts(self) -> AsyncGenerator[bytes, None]:
+    def verdicts(self) -> AsyncGenerator[bytes, None]:
         """See `Broker.verdicts`."""
-        pauses = Pauses(self._limits.reconnect_seconds)
         topic = self._names.verdicts
-        while True:
-            try:
-                partitions = await self._topics.partitions(topic)
-                async with aclosing(follow(self._client, topic, partitions, self._limits)) as bodies:
-                    async for body in bodies:
-                        pauses.reset()
-                        yield body
-            except BrokerError as error:
-                self._topics.forget(topic)
-                await pauses.pause(str(error))
+        take = partial(follow, self._client, topic, partial(self._topics.partitions, topic), self._limits)
+        return Pauses(self._limits.reconnect_seconds).reconnecting(take, lambda _: self._topics.forget(topic))
 
     async def dead_letters(self, limit: int = 100) -> tuple[DeadLetter, ...]:
         """See `Broker.dead_letters`."""

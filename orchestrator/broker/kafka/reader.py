@@ -3,7 +3,7 @@
 import asyncio
 import threading
 import time
-from collections.abc import AsyncGenerator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
 from contextlib import suppress
 from typing import Final
 
@@ -111,14 +111,20 @@ END: Final = -191
 
 
 async def follow(
-    client: Client, topic: str, partitions: tuple[int, ...], limits: Limits
+    client: Client, topic: str, partitions: Callable[[], Awaitable[tuple[int, ...]]], limits: Limits
 ) -> AsyncGenerator[bytes, None]:
     """Yield the bodies of all records that a topic keeps and that come, until closed.
+
+    Args:
+        client: Connects.
+        topic: The topic.
+        partitions: Returns the numbers of its partitions.
+        limits: Bounds of what is waited for.
 
     Raises:
         BrokerError: Kafka refuses it.
     """
-    follower = _Follower(client, topic, partitions)
+    follower = _Follower(client, topic, await partitions())
     thread = threading.Thread(target=follower.run, name=f"kafka-{topic}", daemon=True)
     thread.start()
     try:

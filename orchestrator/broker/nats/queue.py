@@ -113,30 +113,29 @@ class NatsBroker:
         """See `Broker.inlet`."""
         return Inlet(partial(self._triggers, name))
 
-    async def _triggers(self, inlet: str) -> AsyncGenerator[Trigger, None]:
-        consumer = self._names.consumer_of(inlet)
+    def _triggers(self, inlet: str) -> AsyncGenerator[Trigger, None]:
         # Counted by each reader anew: whatever an earlier one left unsettled comes again, and takes no place for ever.
-        in_flight = InFlight(self._limits.in_flight)
-        pauses = Pauses(self._limits.reconnect_seconds)
+        take = partial(self._take, inlet, InFlight(self._limits.in_flight))
 
+        def lost(reason: str) -> None:
+            self._intake_trouble[inlet] = reason
+            self._link.forget()
+
+        return Pauses(self._limits.reconnect_seconds).reconnecting(take, lost)
+
+    async def _take(self, inlet: str, in_flight: InFlight) -> AsyncGenerator[Trigger, None]:
         def hears() -> None:
             self._intake_trouble.pop(inlet, None)
 
-        while True:
-            try:
-                session = await self._link.session()
-                common = inlet == self._names.requests
-                # A sender's own subject may be refused without holding up the common one.
-                stream = session.requests if common else await self._link.inlet(session, inlet)
-                with self._link.explained("taking requests"):
-                    async with aclosing(pull(session, stream, consumer, in_flight, hears)) as messages:
-                        async for message in messages:
-                            pauses.reset()
-                            yield self._trigger(message, in_flight)
-            except BrokerError as error:
-                self._intake_trouble[inlet] = str(error)
-                self._link.forget()
-                await pauses.pause(str(error))
+        session = await self._link.session()
+        common = inlet == self._names.requests
+        # A sender's own subject may be refused without holding up the common one.
+        stream = session.requests if common else await self._link.inlet(session, inlet)
+        consumer = self._names.consumer_of(inlet)
+        with self._link.explained("taking requests"):
+            async with aclosing(pull(session, stream, consumer, in_flight, hears)) as messages:
+                async for message in messages:
+                    yield self._trigger(message, in_flight)
 
     async def publish(self, event_type: str, event_id: str, body: bytes) -> None:
         """See `Broker.publish`."""
@@ -166,18 +165,10 @@ class NatsBroker:
         await self._link.stream(await self._link.session(), self._names.verdicts, VERDICT_STREAM)
         await self._send(self._names.verdicts, hashlib.sha256(body).hexdigest(), body, _CLOUD_EVENT)
 
-    async def verdicts(self) -> AsyncGenerator[bytes, None]:
+    def verdicts(self) -> AsyncGenerator[bytes, None]:
         """See `Broker.verdicts`."""
-        pauses = Pauses(self._limits.reconnect_seconds)
-        while True:
-            try:
-                async with aclosing(read(self._link, self._names.verdicts)) as bodies:
-                    async for body in bodies:
-                        pauses.reset()
-                        yield body
-            except BrokerError as error:
-                self._link.forget()
-                await pauses.pause(str(error))
+        take = partial(read, self._link, self._names.verdicts)
+        return Pauses(self._limits.reconnect_seconds).reconnecting(take, lambda _: self._link.forget())
 
     async def dead_letters(self, limit: int = 100) -> tuple[DeadLetter, ...]:
         """See `Broker.dead_letters`."""

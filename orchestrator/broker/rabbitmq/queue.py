@@ -91,20 +91,12 @@ class RabbitMQBroker:
         """See `Broker.inlet`."""
         return Inlet(partial(self._triggers, name))
 
-    async def _triggers(self, inlet: str) -> AsyncGenerator[Trigger, None]:
-        pauses = Pauses(self._limits.reconnect_seconds)
-        while True:
-            try:
-                session = await self._link.session()
-                await self._link.prepare_queues(session)
-                async with aclosing(self._consume(session, inlet)) as messages:
-                    async for message in messages:
-                        pauses.reset()
-                        yield self._trigger(message, inlet)
-            except BrokerError as error:
-                self._intake_trouble[inlet] = str(error)
-                self._link.forget_queues()
-                await pauses.pause(str(error))
+    def _triggers(self, inlet: str) -> AsyncGenerator[Trigger, None]:
+        def lost(reason: str) -> None:
+            self._intake_trouble[inlet] = reason
+            self._link.forget_queues()
+
+        return Pauses(self._limits.reconnect_seconds).reconnecting(partial(self._take, inlet), lost)
 
     async def publish(self, event_type: str, event_id: str, body: bytes) -> None:
         """See `Broker.publish`."""
@@ -150,19 +142,10 @@ class RabbitMQBroker:
         message_id = hashlib.sha256(body).hexdigest()
         await rabbitmq_verdicts.publish(session, self._names.verdicts, message_id, body, self._limits.call_seconds)
 
-    async def verdicts(self) -> AsyncGenerator[bytes, None]:
+    def verdicts(self) -> AsyncGenerator[bytes, None]:
         """See `Broker.verdicts`."""
-        pauses = Pauses(self._limits.reconnect_seconds)
-        while True:
-            try:
-                session = await self._link.session()
-                bodies = rabbitmq_verdicts.read(session, self._names.verdicts, self._limits.call_seconds)
-                async with aclosing(bodies):
-                    async for body in bodies:
-                        pauses.reset()
-                        yield body
-            except BrokerError as error:
-                await pauses.pause(str(error))
+        take = partial(rabbitmq_verdicts.read, self._link, self._names.verdicts, self._limits.call_seconds)
+        return Pauses(self._limits.reconnect_seconds).reconnecting(take, lambda _: None)
 
     async def dead_letters(self, limit: int = 100) -> tuple[DeadLetter, ...]:
         """See `Broker.dead_letters`."""
@@ -218,7 +201,9 @@ class RabbitMQBroker:
             self._link.forget_queues()
             raise
 
-    async def _consume(self, session: Session, inlet: str) -> AsyncGenerator[AbstractIncomingMessage, None]:
+    async def _take(self, inlet: str) -> AsyncGenerator[Trigger, None]:
+        session = await self._link.session()
+        await self._link.prepare_queues(session)
         # The prefetch limit bounds it; the two places more are for the word that it is over.
         arrived: asyncio.Queue[AbstractIncomingMessage | None] = asyncio.Queue(self._limits.in_flight + 2)
 
@@ -239,7 +224,7 @@ class RabbitMQBroker:
         self._intake_trouble.pop(inlet, None)
         try:
             while (message := await arrived.get()) is not None:
-                yield message
+                yield self._trigger(message, inlet)
         finally:
             with suppress(*LIBRARY_ERRORS):
                 async with asyncio.timeout(self._limits.call_seconds):

@@ -12,7 +12,7 @@ from aio_pika import DeliveryMode, Message
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage, AbstractQueue, ExchangeType, FieldValue
 
 from orchestrator.broker.library_errors import LIBRARY_ERRORS, as_broker_errors
-from orchestrator.broker.rabbitmq.link import QUEUE, Session, declare_exchange
+from orchestrator.broker.rabbitmq.link import QUEUE, RabbitMQLink, Session, declare_exchange
 from orchestrator.engine.ports.queues import BrokerError
 
 MOST_WAITING: Final = 1_000
@@ -48,17 +48,18 @@ async def publish(session: Session, name: str, message_id: str, body: bytes, sec
                 await exchange.publish(message, "", mandatory=False)
 
 
-async def read(session: Session, name: str, seconds: float) -> AsyncGenerator[bytes, None]:
+async def read(link: RabbitMQLink, name: str, seconds: float) -> AsyncGenerator[bytes, None]:
     """Yield what is published from now on, while the connection lasts.
 
     Args:
-        session: The connection.
+        link: Connects.
         name: Name of the exchange.
         seconds: Bound of each exchange with RabbitMQ.
 
     Raises:
-        BrokerError: The connection was lost.
+        BrokerError: There is no connection, or it was lost.
     """
+    session = await link.session()
     arrived: asyncio.Queue[AbstractIncomingMessage | None] = asyncio.Queue(_PREFETCH + 2)
 
     def over(*_: object) -> None:

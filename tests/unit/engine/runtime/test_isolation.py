@@ -35,25 +35,14 @@ SERVE_ONE = {
     "besu/transport/websocket_client.py::_subscribe_wanted": (
         "serves one connection; the loop that makes connections contains it"
     ),
-    "broker/nats/queue.py::_triggers": "reads for one consumer, the intake, which contains what it does with a message",
-    "broker/nats/queue.py::verdicts": (
-        "reads for one consumer, the book of verdicts, which contains what it does with a message"
+    "broker/pauses.py::reconnecting": (
+        "reads for one consumer, the intake or the book of verdicts, which contain what they do with a message"
     ),
-    "broker/kafka/queue.py::_triggers": (
-        "reads for one consumer, the intake, which contains what it does with a message"
-    ),
-    "broker/kafka/queue.py::verdicts": (
-        "reads for one consumer, the book of verdicts, which contains what it does with a message"
-    ),
+    "broker/nats/queue.py::_take": "reads one connection; the loop that makes connections contains it",
+    "broker/kafka/queue.py::_take": "reads one connection; the loop that makes connections contains it",
     "broker/kafka/intake.py::take": "reads one connection; the loop that makes connections contains it",
     "broker/kafka/reader.py::follow": "reads one connection; the loop that makes connections contains it",
     "broker/kafka/topics.py::_until_led": "waits for one topic",
-    "broker/rabbitmq/queue.py::_triggers": (
-        "reads for one consumer, the intake, which contains what it does with a message"
-    ),
-    "broker/rabbitmq/queue.py::verdicts": (
-        "reads for one consumer, the book of verdicts, which contains what it does with a message"
-    ),
     "broker/rabbitmq/verdicts.py::read": "reads one subscription; the loop that makes subscriptions contains it",
     "broker/rabbitmq/transport.py::_next": "reads one frame of one connection",
     "broker/rabbitmq/queue.py::dead_letters": "reads one page for one caller",
