@@ -9,10 +9,10 @@ from datetime import datetime
 from typing import Annotated, Protocol
 
 import structlog
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field
 
 from orchestrator.engine.attestation.newest_statements import PeerBook
-from orchestrator.engine.attestation.verdict_messages import InvalidVerdictError, bounded, decode_verdict, first_mistake
+from orchestrator.engine.attestation.verdict_messages import InvalidVerdictError, decode_verdict, read
 from orchestrator.engine.ports.clock import Clock
 from orchestrator.engine.runtime.isolation import contained
 from orchestrator.membership.attestation.verdicts import SignedVerdict, refusal, statement
@@ -81,12 +81,9 @@ class VerdictReader:
 
     def _take(self, body: bytes) -> None:
         try:
-            kind = _Kind.model_validate_json(bounded(body)).type
+            kind = read(_Kind, body).type
         except InvalidVerdictError as error:
             log.warning("message ignored", reason=str(error))
-            return
-        except ValidationError as error:
-            log.warning("message ignored", reason=first_mistake(error))
             return
         taker = self._takers.get(kind)
         if taker is None:  # of a newer release, or not for us

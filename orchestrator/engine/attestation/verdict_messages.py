@@ -1,8 +1,9 @@
 """Verdicts on the wire: CloudEvents of the type `VERDICT_TYPE` on a subject that organisations share. Pure."""
 
 import json
-from datetime import UTC
-from typing import Annotated, Any, Final, Literal
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
@@ -15,39 +16,49 @@ MAX_BODY_BYTES: Final = 512 * 1024
 MOST_VALUES: Final = 4 * MOST_ROOTS + 600
 """Each root of a verdict is an object with three fields."""
 
+_BEYOND: Final = "data: a time is beyond the first or the last year"
 
-_Hash = Annotated[str, Field(pattern=r"^0x[0-9a-f]{64}$")]
-_Block = Annotated[int, Field(ge=0, lt=1 << 63)]
+Hash = Annotated[str, Field(pattern=r"^0x[0-9a-f]{64}$")]
+Block = Annotated[int, Field(ge=0, lt=1 << 63)]
+
+_D = TypeVar("_D", bound=BaseModel)
 
 
 class InvalidVerdictError(ValueError):
     """What came in is no verdict; the message says why."""
 
 
-class _Part(BaseModel):
+class Part(BaseModel):
+    """A part of a message, which has no fields but these."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class VerdictRoot(_Part):
-    """The group's state root at one block, signed by who shows it; empty where the node has no state of the group."""
-
-    block_number: _Block
-    block_hash: _Hash
-    state_root: _Hash | Literal[""]
-
-
-class VerdictData(_Part):
-    """What a member's own daemon saw on its node, and signed."""
+class Said(Part):
+    """What all words of a daemon have: of whom, when, and who signed it."""
 
     privacy_group_id: Annotated[str, Field(min_length=44, max_length=44)]
     member: Annotated[str, Field(min_length=1, max_length=124)]
-    chain_id: _Block
-    roots: Annotated[tuple[VerdictRoot, ...], Field(min_length=1, max_length=MOST_ROOTS)]
-    head: _Block
+    chain_id: Block
     issued_at: AwareDatetime
-    refused_by_guard: Annotated[str, Field(pattern=r"^[a-z_]{1,40}$")] | None = None
     account: Annotated[str, Field(pattern=r"^0x[0-9a-f]{40}$")]
     signature: Annotated[str, Field(pattern=r"^0x[0-9a-f]{130}$")]
+
+
+class VerdictRoot(Part):
+    """The group's state root at one block, signed by who shows it; empty where the node has no state of the group."""
+
+    block_number: Block
+    block_hash: Hash
+    state_root: Hash | Literal[""]
+
+
+class VerdictData(Said):
+    """What a member's own daemon saw on its node, and signed."""
+
+    roots: Annotated[tuple[VerdictRoot, ...], Field(min_length=1, max_length=MOST_ROOTS)]
+    head: Block
+    refused_by_guard: Annotated[str, Field(pattern=r"^[a-z_]{1,40}$")] | None = None
 
 
 class _Document(BaseModel):
@@ -57,19 +68,9 @@ class _Document(BaseModel):
 
 def encode_verdict(signed: SignedVerdict) -> bytes:
     """Return a verdict as a CloudEvents JSON document."""
-    data = verdict_data(signed.verdict) | {"account": signed.account, "signature": "0x" + signed.signature.hex()}
-    document: dict[str, Any] = {
-        "specversion": "1.0",
-        # Of the signature, so that a word which is published again is the same event.
-        "id": signed.signature.hex()[:64],
-        "source": SOURCE,
-        "type": VERDICT_TYPE,
-        "time": signed.verdict.issued_at.isoformat(),
-        "subject": signed.verdict.privacy_group_id,
-        "datacontenttype": "application/json",
-        "data": data,
-    }
-    return json.dumps(document).encode()
+    verdict = signed.verdict
+    subject, at, data = verdict.privacy_group_id, verdict.issued_at, verdict_data(verdict)
+    return encode_signed(VERDICT_TYPE, subject, at, data, account=signed.account, signature=signed.signature)
 
 
 def decode_verdict(body: bytes) -> SignedVerdict:
@@ -78,13 +79,7 @@ def decode_verdict(body: bytes) -> SignedVerdict:
     Raises:
         InvalidVerdictError: It is none.
     """
-    try:
-        data = _Document.model_validate_json(bounded(body)).data
-        issued_at = data.issued_at.astimezone(UTC)
-    except OverflowError:
-        raise InvalidVerdictError("data.issued_at: is beyond the first or the last year") from None
-    except ValidationError as error:
-        raise InvalidVerdictError(first_mistake(error)) from None
+    data = read(_Document, body).data
     roots = tuple(
         RootAt(block_number=root.block_number, block_hash=root.block_hash, state_root=root.state_root)
         for root in data.roots
@@ -95,20 +90,64 @@ def decode_verdict(body: bytes) -> SignedVerdict:
         chain_id=data.chain_id,
         roots=roots,
         head=data.head,
-        issued_at=issued_at,
+        issued_at=utc(data.issued_at),
         refused=data.refused_by_guard or "",
     )
     return SignedVerdict(verdict=verdict, account=data.account, signature=bytes.fromhex(data.signature[2:]))
 
 
-def first_mistake(error: ValidationError) -> str:
+def encode_signed(
+    event_type: str, group: str, issued_at: datetime, data: Mapping[str, object], *, account: str, signature: bytes
+) -> bytes:
+    """Return a signed word about a member of a group as a CloudEvents JSON document."""
+    document: dict[str, Any] = {
+        "specversion": "1.0",
+        # Of the signature, so that a word which is published again is the same event.
+        "id": signature.hex()[:64],
+        "source": SOURCE,
+        "type": event_type,
+        "time": issued_at.isoformat(),
+        "subject": group,
+        "datacontenttype": "application/json",
+        "data": {**data, "account": account, "signature": "0x" + signature.hex()},
+    }
+    return json.dumps(document).encode()
+
+
+def read(shape: type[_D], body: bytes) -> _D:
+    """Return a message as what it should be.
+
+    Raises:
+        InvalidVerdictError: It is something else.
+    """
+    try:
+        return shape.model_validate_json(_bounded(body))
+    except OverflowError:
+        raise InvalidVerdictError(_BEYOND) from None
+    except ValidationError as error:
+        raise InvalidVerdictError(_first_mistake(error)) from None
+
+
+def utc(at: datetime) -> datetime:
+    """Return the same instant in UTC.
+
+    Raises:
+        InvalidVerdictError: It is beyond what dates can be.
+    """
+    try:
+        return at.astimezone(UTC)
+    except OverflowError:
+        raise InvalidVerdictError(_BEYOND) from None
+
+
+def _first_mistake(error: ValidationError) -> str:
     """Return what is wrong with a message: where, and why, in a bounded number of characters."""
     first = error.errors(include_url=False, include_input=False, include_context=False)[0]
     where = ".".join(str(part) for part in first["loc"][:5])[:100]
     return presentable(f"{where or 'body'}: {first['msg'][:200]}")
 
 
-def bounded(body: bytes) -> bytes:
+def _bounded(body: bytes) -> bytes:
     """Return a message that has no more values than any that organisations send: validating takes time for each.
 
     Raises:
