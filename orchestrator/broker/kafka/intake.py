@@ -1,15 +1,12 @@
 """Taking messages of one topic as a member of a consumer group, in a thread of its own.
 
-The client's calls wait, and give out partitions and messages in one order, so one thread makes all of them. What is
-settled is told to it from the event loop, and it commits how far each partition is worked through.
+What is settled is told to it from the event loop, and it commits how far each partition is worked through.
 """
 
-import asyncio
 import threading
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterable
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -17,12 +14,12 @@ from typing import Final
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from orchestrator.broker.kafka.client import QUEUE, Client
+from orchestrator.broker.kafka.client import Client, Settings
 from orchestrator.broker.kafka.letters import headers_of
 from orchestrator.broker.kafka.offsets import Progress
 from orchestrator.broker.kafka.reader import shortened
+from orchestrator.broker.kafka.threads import ReadingThread
 from orchestrator.broker.names import Limits
-from orchestrator.engine.ports.queues import BrokerError
 from orchestrator.outside_text import presentable
 
 _IDLE_SECONDS: Final = 0.2
@@ -30,7 +27,6 @@ _FULL_SECONDS: Final = 0.02
 _COMMIT_SECONDS: Final = 0.05
 _ROOM_SECONDS: Final = 1.0
 """Not longer is waited with everything in flight: then there is a pause, and what was fetched comes anew."""
-_END_SECONDS: Final = 2.0
 _STRIKE_SECONDS: Final = 1.0
 """After a message could not be settled it is given out again so much later."""
 
@@ -60,7 +56,7 @@ class Taken:
         self.again(_STRIKE_SECONDS)
 
 
-async def take(client: Client, topic: str, limits: Limits, hears: Callable[[], None]) -> AsyncGenerator[Taken, None]:
+def take(client: Client, topic: str, limits: Limits, hears: Callable[[], None]) -> AsyncGenerator[Taken, None]:
     """Yield messages until closed; those that are not settled then go to another member, or come again.
 
     Args:
@@ -72,32 +68,16 @@ async def take(client: Client, topic: str, limits: Limits, hears: Callable[[], N
     Raises:
         BrokerError: The membership can't go on; begin again.
     """
-    member = _Member(client, topic, limits, hears)
-    # A daemon thread: a client that hangs in a call must not keep the process from ending.
-    thread = threading.Thread(target=member.run, name=f"kafka-{topic}", daemon=True)
-    thread.start()
-    try:
-        while True:
-            found = await member.arrived.get()
-            if isinstance(found, BrokerError):
-                raise found
-            yield found
-    finally:
-        member.end()
-        await asyncio.to_thread(thread.join, limits.call_seconds + _END_SECONDS)
+    return _Member(client, topic, limits, hears).found(limits.call_seconds)
 
 
-class _Member:
-    """The thread's side."""
+class _Member(ReadingThread[Taken]):
+    """The thread's side; what has arrived is bounded by what is given out."""
 
     def __init__(self, client: Client, topic: str, limits: Limits, hears: Callable[[], None]) -> None:
-        self.arrived: asyncio.Queue[Taken | BrokerError] = asyncio.Queue()  # bounded by what is given out
-        self._client = client
-        self._topic = topic
+        super().__init__(client, f"taking requests from {topic}", topic)
         self._limits = limits
         self._hears = hears
-        self._loop = asyncio.get_running_loop()
-        self._ended = threading.Event()
         self._freed = threading.Event()
         self._lock = threading.Lock()  # of all that is known of partitions
         self._partitions: dict[int, Progress] = {}
@@ -105,29 +85,16 @@ class _Member:
         self._paused: set[int] = set()
         self._committed_at = 0.0
 
-    def end(self) -> None:
-        """Have the thread end; it commits first."""
-        self._ended.set()
+    def _end(self) -> None:
+        super()._end()
         self._freed.set()
 
-    def run(self) -> None:
-        """Take messages until told to end."""
-        try:
-            with self._client.explained(f"taking requests from {self._topic}"):
-                consumer = Consumer(self._client.member() | {"on_commit": self._on_commit})
-                try:
-                    consumer.subscribe(
-                        [self._topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
-                    )
-                    while not self._ended.is_set():
-                        self._step(consumer)
-                finally:
-                    consumer.close()  # commits by `_on_revoke`, and leaves the group
-        except BrokerError as error:
-            self._tell(partial(self.arrived.put_nowait, error))
-        except Exception as error:  # noqa: BLE001 - a thread that ends without a word would be waited for without an end
-            unforeseen = BrokerError(f"{QUEUE}: taking requests from {self._topic} failed: {error!r}")
-            self._tell(partial(self.arrived.put_nowait, unforeseen))
+    def _settings(self) -> Settings:
+        return self._client.member() | {"on_commit": self._on_commit}
+
+    def _begin(self, consumer: Consumer) -> None:
+        # Closed, it commits by `_on_revoke`, and leaves the group.
+        consumer.subscribe([self._topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost)
 
     def _step(self, consumer: Consumer) -> None:
         # Polled even without room: a member that does not poll is put out of the group, and its partitions are given to
@@ -138,7 +105,7 @@ class _Member:
         while found is not None:
             error = found.error()
             if error is not None:
-                raise self._client.error_of(error, f"taking requests from {self._topic}")
+                raise self._client.error_of(error, self._doing)
             self._waiting.append(shortened(found))
             # More would only wait here, while another member could have them after a change of the group.
             if len(self._waiting) >= room:
@@ -204,7 +171,7 @@ class _Member:
 
     def _arrive(self, taken: Iterable[Taken]) -> None:
         for each in taken:
-            self.arrived.put_nowait(each)
+            self._arrived.put_nowait(each)
 
     def _taken(self, message: Message, headers: dict[str, str], progress: Progress, delivery: int) -> Taken:
         partition, offset = message.partition() or 0, message.offset() or 0
@@ -222,7 +189,7 @@ class _Member:
 
         def once_more() -> None:
             if is_ours():
-                self.arrived.put_nowait(self._taken(message, headers, progress, delivery + 1))
+                self._arrived.put_nowait(self._taken(message, headers, progress, delivery + 1))
 
         def again(seconds: float) -> None:
             if is_ours():
@@ -306,7 +273,3 @@ class _Member:
                 self._partitions.pop(partition, None)
             self._waiting = deque(message for message in self._waiting if message.partition() not in gone)
         self._paused -= gone
-
-    def _tell(self, what: Callable[[], object]) -> None:
-        with suppress(RuntimeError):  # the loop is closed
-            self._loop.call_soon_threadsafe(what)

@@ -1,22 +1,21 @@
 """Reading topics of Kafka beside the consumer group: what is there now, or all that comes."""
 
-import asyncio
 import threading
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import aclosing
+from functools import partial
 from typing import Final
 
 import structlog
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from orchestrator.broker.kafka.client import QUEUE, Client
+from orchestrator.broker.kafka.client import Client, Settings
+from orchestrator.broker.kafka.threads import ReadingThread
 from orchestrator.broker.names import MOST_BODY_BYTES, Limits
-from orchestrator.engine.ports.queues import BrokerError
 
 _WAITING: Final = 64
 _POLL_SECONDS: Final = 0.2
-_END_SECONDS: Final = 2.0
 _PAUSE_SECONDS: Final = 0.05
 _SETTLING: Final = frozenset(
     {
@@ -125,55 +124,27 @@ async def follow(
         BrokerError: Kafka refuses it.
     """
     follower = _Follower(client, topic, await partitions())
-    thread = threading.Thread(target=follower.run, name=f"kafka-{topic}", daemon=True)
-    thread.start()
-    try:
-        while True:
-            found = await follower.arrived.get()
+    async with aclosing(follower.found(limits.call_seconds)) as bodies:
+        async for body in bodies:
             follower.places.release()
-            if isinstance(found, BrokerError):
-                raise found
-            yield found
-    finally:
-        follower.end()
-        await asyncio.to_thread(thread.join, limits.call_seconds + _END_SECONDS)
+            yield body
 
 
-class _Follower:
-    """The thread's side."""
+class _Follower(ReadingThread[bytes]):
+    """The thread's side; what has arrived is bounded by the places."""
 
     def __init__(self, client: Client, topic: str, partitions: tuple[int, ...]) -> None:
-        self.arrived: asyncio.Queue[bytes | BrokerError] = asyncio.Queue()  # bounded by the places
+        super().__init__(client, f"reading {topic}", topic)
         self.places = threading.Semaphore(_WAITING)
-        self._client = client
-        self._topic = topic
         self._partitions = partitions
-        self._loop = asyncio.get_running_loop()
-        self._ended = threading.Event()
 
-    def end(self) -> None:
-        """Have the thread end."""
-        self._ended.set()
+    def _settings(self) -> Settings:
+        return self._client.reader()
 
-    def run(self) -> None:
-        """Read until told to end."""
-        try:
-            with self._client.explained(f"reading {self._topic}"):
-                consumer = Consumer(self._client.reader())
-                try:
-                    consumer.assign(
-                        [TopicPartition(self._topic, partition, OFFSET_BEGINNING) for partition in self._partitions]
-                    )
-                    while not self._ended.is_set():
-                        self._read(consumer)
-                finally:
-                    consumer.close()
-        except BrokerError as error:
-            self._tell(error)
-        except Exception as error:  # noqa: BLE001 - a thread that ends without a word would be waited for without an end
-            self._tell(BrokerError(f"{QUEUE}: reading {self._topic} failed: {error!r}"))
+    def _begin(self, consumer: Consumer) -> None:
+        consumer.assign([TopicPartition(self._topic, partition, OFFSET_BEGINNING) for partition in self._partitions])
 
-    def _read(self, consumer: Consumer) -> None:
+    def _step(self, consumer: Consumer) -> None:
         message = consumer.poll(_POLL_SECONDS)
         if message is None:
             return
@@ -184,9 +155,5 @@ class _Follower:
             raise KafkaException(error)
         while not self._ended.is_set():
             if self.places.acquire(timeout=_POLL_SECONDS):
-                self._tell(shortened(message).value() or b"")
+                self._tell(partial(self._arrived.put_nowait, shortened(message).value() or b""))
                 return
-
-    def _tell(self, what: bytes | BrokerError) -> None:
-        with suppress(RuntimeError):  # the loop is closed
-            self._loop.call_soon_threadsafe(self.arrived.put_nowait, what)

@@ -40,7 +40,7 @@ SERVE_ONE = {
     ),
     "broker/nats/queue.py::_take": "reads one connection; the loop that makes connections contains it",
     "broker/kafka/queue.py::_take": "reads one connection; the loop that makes connections contains it",
-    "broker/kafka/intake.py::take": "reads one connection; the loop that makes connections contains it",
+    "broker/kafka/threads.py::found": "reads one connection; the loop that makes connections contains it",
     "broker/kafka/reader.py::follow": "reads one connection; the loop that makes connections contains it",
     "broker/kafka/topics.py::_until_led": "waits for one topic",
     "broker/rabbitmq/verdicts.py::read": "reads one subscription; the loop that makes subscriptions contains it",
