@@ -23,6 +23,7 @@ from orchestrator.besu.client.own_markers import OwnMarkers, one_time_account, p
 from orchestrator.besu.client.signers import read_seed
 from orchestrator.besu.codec.statements import signer_of
 from orchestrator.config import Config, MarkersConfig
+from orchestrator.engine.attempts.additions_under_way import UNDER_WAY, AdditionsUnderWay
 from orchestrator.engine.attempts.enclave_doubts import doubts_of
 from orchestrator.engine.attempts.marker_accounts import AccountPool, OneTimeAccounts
 from orchestrator.engine.attempts.submission import Sending
@@ -38,7 +39,6 @@ from orchestrator.engine.nodes.chain_guard import ChainGuard
 from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.nodes.watcher import ChainWatcher
 from orchestrator.engine.ports.clock import Clock
-from orchestrator.engine.preflight.additions_under_way import UNDER_WAY, AdditionsUnderWay
 from orchestrator.engine.preflight.bundle_sizes import BundleSizes
 from orchestrator.engine.preflight.durations import AdditionTimes
 from orchestrator.engine.proof.bystanders import BystanderReader

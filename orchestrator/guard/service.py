@@ -15,11 +15,11 @@ from orchestrator.app.configured.node_access import NodeLines, connect_nodes, tl
 from orchestrator.app.configured.secret_texts import store_url
 from orchestrator.besu.transport.token_files import TokenFile
 from orchestrator.config import Config, GuardConfig, NodeConfig
+from orchestrator.engine.attempts.additions_under_way import UNDER_WAY
 from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.nodes.watcher import ChainWatcher
 from orchestrator.engine.ports.clock import Clock
 from orchestrator.engine.ports.store import StoreError
-from orchestrator.engine.preflight.additions_under_way import UNDER_WAY
 from orchestrator.engine.runtime.clock import SystemClock
 from orchestrator.guard.chain_view import FactReader
 from orchestrator.guard.histories import MemoryHistories

@@ -25,9 +25,8 @@ from orchestrator.api.web.connections import Connections
 from orchestrator.engine.archives.whole_changes import ChangeVersion, WholeChange
 from orchestrator.engine.intake.requests import ChangeRequest
 from orchestrator.engine.ports.queues import FeedClosedError
-from orchestrator.engine.ports.records import EVERY_CHANGE, ChangeFilter, HistoryEntry
+from orchestrator.engine.ports.records import EVERY_CHANGE, AdditionTime, ChangeFilter, HistoryEntry
 from orchestrator.engine.ports.store import Acceptance, Amendment, LeaseLostError
-from orchestrator.engine.preflight.durations import AdditionTime
 from orchestrator.events.webhooks.control import WebhookStanding
 from orchestrator.membership.attempt import Action, Attempt, AttemptStatus
 from orchestrator.membership.errors import ConflictingRequestError

@@ -11,6 +11,7 @@ from orchestrator.besu.client.node import Node
 from orchestrator.besu.client.own_markers import OwnMarkers, one_time_account
 from orchestrator.besu.client.signers import signer_from_key
 from orchestrator.devnet.rpc.dispatch import NodeApi
+from orchestrator.engine.attempts.additions_under_way import UNDER_WAY, AdditionsUnderWay
 from orchestrator.engine.attempts.enclave_doubts import doubts_of
 from orchestrator.engine.attempts.marker_accounts import OneTimeAccounts
 from orchestrator.engine.attempts.submission import Sending
@@ -25,7 +26,6 @@ from orchestrator.engine.lanes.worker import Worker
 from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.nodes.watcher import ChainWatcher
 from orchestrator.engine.ports.store import StoreError
-from orchestrator.engine.preflight.additions_under_way import UNDER_WAY, AdditionsUnderWay
 from orchestrator.engine.preflight.bundle_sizes import BundleSizes
 from orchestrator.engine.proof.bystanders import BystanderReader
 from orchestrator.engine.proof.observation import Observer, ProofRules

@@ -6,8 +6,7 @@ from typing import Any
 from pydantic import ConfigDict, Field
 
 from orchestrator.api.documents.shared import Document
-from orchestrator.engine.ports.records import HistoryEntry
-from orchestrator.engine.preflight.durations import AdditionTime
+from orchestrator.engine.ports.records import AdditionTime, HistoryEntry
 from orchestrator.membership.attempt import Action, Attempt, AttemptStatus
 from orchestrator.membership.forecast.durations import Quantity
 from orchestrator.membership.model import ENDED, Change, Kind, Plan, State, Verdict

@@ -2,8 +2,7 @@
 
 from dataclasses import dataclass
 
-from orchestrator.engine.ports.records import HistoryEntry
-from orchestrator.engine.preflight.durations import AdditionTime
+from orchestrator.engine.ports.records import AdditionTime, HistoryEntry
 from orchestrator.membership.attempt import Attempt
 from orchestrator.membership.model import Change
 

@@ -4,19 +4,19 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
+from orchestrator.engine.attempts.additions_under_way import AdditionsUnderWay
 from orchestrator.engine.attempts.broadcast import NodeSigned, is_mined, lacks, offered, targets
 from orchestrator.engine.attempts.enclave_doubts import EnclaveDoubts, Way, sending_key
 from orchestrator.engine.attempts.marker_accounts import MarkerAccounts
 from orchestrator.engine.attempts.nonces import NonceBook
 from orchestrator.engine.attempts.settlement import SILENCE_SECONDS, moved_under_lock
 from orchestrator.engine.history.forecaster import Forecaster
+from orchestrator.engine.nodes.bundling_times import BundlingBook
 from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.nodes.watcher import ChainWatcher, silence
 from orchestrator.engine.ports.clock import Clock
 from orchestrator.engine.ports.nodes import Contract, Head, MarkerAccount, Markers, NodeError
 from orchestrator.engine.ports.signers import Signers
-from orchestrator.engine.preflight.additions_under_way import AdditionsUnderWay
-from orchestrator.engine.preflight.bundling_times import BundlingBook
 from orchestrator.membership.attempt import NODE_MARKER, Action, Attempt
 from orchestrator.membership.besu_lines import DISTRIBUTES_HISTORY_SINCE
 from orchestrator.membership.commands import Send, Sign

@@ -13,13 +13,13 @@ from typing import Final
 import structlog
 
 from orchestrator.engine.attestation.verdict_messages import encode_verdict
+from orchestrator.engine.nodes.bisection import first_block
 from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.nodes.watcher import ChainWatcher
 from orchestrator.engine.ports.clock import Clock
 from orchestrator.engine.ports.nodes import NodeError, NodePort
 from orchestrator.engine.ports.queues import BrokerError
 from orchestrator.engine.ports.signers import StatementSigner
-from orchestrator.engine.proof.bisection import first_block
 from orchestrator.engine.runtime.isolation import contained, repeated
 from orchestrator.membership.attestation.joined_groups import Join
 from orchestrator.membership.attestation.verdicts import MemberVerdict, RootAt, SignedVerdict, statement

@@ -11,10 +11,10 @@ from typing import TypeVar
 
 import structlog
 
-from orchestrator.engine.blocks.lone_additions import lone_addition, most_lone_calls
+from orchestrator.engine.audit.divergence_point import first_difference, lacking, most_lacking_calls
+from orchestrator.engine.audit.lone_additions import lone_addition, most_lone_calls
 from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.ports.nodes import NodeError, NodePort
-from orchestrator.engine.proof.divergence_point import first_difference, lacking, most_lacking_calls
 from orchestrator.membership.damage.divergence import (
     Comparison,
     Standing,

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
 
-from orchestrator.engine.blocks.stale_additions import executed_alone, stale_additions
+from orchestrator.engine.audit.divergence_point import first_difference, lacking
+from orchestrator.engine.audit.stale_additions import executed_alone, stale_additions
 from orchestrator.engine.history.examinations import ExaminedBlocks
 from orchestrator.engine.history.groups import GroupHistories, ReadHistory
 from orchestrator.engine.history.holdings import Holdings, read_holdings
@@ -21,7 +22,6 @@ from orchestrator.engine.history.roots import NodeRoots
 from orchestrator.engine.history.senders import SenderReader
 from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.ports.nodes import NodeError
-from orchestrator.engine.proof.divergence_point import first_difference, lacking
 from orchestrator.membership.damage.divergence import agreed_members
 from orchestrator.membership.damage.findings import (
     Damage,

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import Final, Protocol
 
 from orchestrator.membership.attempt import Attempt
+from orchestrator.membership.forecast.durations import Quantity
 from orchestrator.membership.model import Change, State
 from orchestrator.membership.news.status import StatusEvent
 
@@ -145,3 +146,45 @@ class EventRecord(WorkLeases, Protocol):
 
     async def after(self, position: int, *, limit: int, types: Sequence[str] = ()) -> Sequence[RecordedEvent]:
         """Return the next events of some types behind a position; of all types where none is named."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdditionTime:
+    """One thing that was forecast or measured of an addition.
+
+    Attributes:
+        change_id: The change.
+        quantity: What.
+        enclave_key: The new member that replays; empty for what the sender does.
+        node: Name of the node that does it.
+        besu_version: Its line, "23.10.3".
+        transactions: Private transactions in question.
+        blocks: Blocks that the group was locked for; 0 for other things.
+        expected_seconds: What was forecast; None when it was not.
+        taken_seconds: What it took; None before it is over.
+        at: When this was noted.
+    """
+
+    change_id: str
+    quantity: Quantity
+    enclave_key: str
+    node: str
+    besu_version: str
+    transactions: int
+    blocks: int = 0
+    expected_seconds: float | None = None
+    taken_seconds: float | None = None
+    at: datetime
+
+
+class TimeStore(Protocol):
+    """The durable record of what additions took."""
+
+    async def keep(self, times: Sequence[AdditionTime]) -> None:
+        """Keep these, in place of those of the same change, quantity and member."""
+
+    async def newest(self, node: str, besu_version: str, quantity: Quantity, limit: int) -> tuple[AdditionTime, ...]:
+        """Return what was measured last on a node of a line, newest first."""
+
+    async def of_change(self, change_id: str) -> tuple[AdditionTime, ...]:
+        """Return what is kept of a change, in the order of quantities and members."""

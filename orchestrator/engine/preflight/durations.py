@@ -7,16 +7,17 @@ since it is not known when it began.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
-from typing import Final, Protocol
+from typing import Final
 
 from orchestrator.bounded_dicts import BoundedDict
 from orchestrator.engine.history.work import Work
+from orchestrator.engine.nodes.bundling_times import BundlingBook
 from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.ports.clock import Clock
-from orchestrator.engine.preflight.bundling_times import BundlingBook
+from orchestrator.engine.ports.records import AdditionTime, TimeStore
 from orchestrator.engine.runtime.isolation import contained
 from orchestrator.membership.forecast.durations import (
     BYTES_OF_A_SMALL_TRANSACTION,
@@ -48,48 +49,6 @@ REMEMBERED_SECONDS: Final = 30.0
 
 ReadWork = Callable[[str], Awaitable[Work]]
 """Returns by group its blocks, and the private transactions in each."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AdditionTime:
-    """One thing that was forecast or measured of an addition.
-
-    Attributes:
-        change_id: The change.
-        quantity: What.
-        enclave_key: The new member that replays; empty for what the sender does.
-        node: Name of the node that does it.
-        besu_version: Its line, "23.10.3".
-        transactions: Private transactions in question.
-        blocks: Blocks that the group was locked for; 0 for other things.
-        expected_seconds: What was forecast; None when it was not.
-        taken_seconds: What it took; None before it is over.
-        at: When this was noted.
-    """
-
-    change_id: str
-    quantity: Quantity
-    enclave_key: str
-    node: str
-    besu_version: str
-    transactions: int
-    blocks: int = 0
-    expected_seconds: float | None = None
-    taken_seconds: float | None = None
-    at: datetime
-
-
-class TimeStore(Protocol):
-    """The durable record of what additions took. Every method may raise `StoreError`."""
-
-    async def keep(self, times: Sequence[AdditionTime]) -> None:
-        """Keep these, in place of those of the same change, quantity and member."""
-
-    async def newest(self, node: str, besu_version: str, quantity: Quantity, limit: int) -> tuple[AdditionTime, ...]:
-        """Return what was measured last on a node of a line, newest first."""
-
-    async def of_change(self, change_id: str) -> tuple[AdditionTime, ...]:
-        """Return what is kept of a change, in the order of quantities and members."""
 
 
 class AdditionTimes:

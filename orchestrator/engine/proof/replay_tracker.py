@@ -11,8 +11,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from orchestrator.engine.nodes.bisection import first_block
 from orchestrator.engine.ports.nodes import NodePort
-from orchestrator.engine.proof.bisection import first_block
 
 PROBES = 2
 """Historical calls for each poll, in one round trip."""

@@ -1,4 +1,4 @@
-"""`TimeStore` of `engine.preflight.durations` on SQL: what was forecast and measured of additions."""
+"""`TimeStore` of `engine.ports.records` on SQL: what was forecast and measured of additions."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from orchestrator.engine.preflight.durations import AdditionTime
+from orchestrator.engine.ports.records import AdditionTime
 from orchestrator.instants import micros, moment
 from orchestrator.membership.forecast.durations import Quantity
 from orchestrator.store.commits.database import Database

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from datetime import timedelta
 
-from orchestrator.engine.preflight.durations import AdditionTime
+from orchestrator.engine.ports.records import AdditionTime
 from orchestrator.membership.forecast.durations import Quantity
 from orchestrator.store.commits.database import Database
 from orchestrator.store.stores.time_store import SqlAdditionTimes

@@ -5,8 +5,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from orchestrator.engine.archives.whole_changes import ChangeVersion
-from orchestrator.engine.ports.records import ChangeFilter
-from orchestrator.engine.preflight.durations import AdditionTime
+from orchestrator.engine.ports.records import AdditionTime, ChangeFilter
 from orchestrator.membership.attempt import AttemptStatus
 from orchestrator.membership.forecast.durations import Quantity
 from orchestrator.membership.model import Change, State

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.access.callers import Door, anyone
+from orchestrator.engine.attempts.additions_under_way import UNDER_WAY, AdditionsUnderWay
 from orchestrator.engine.attempts.enclave_doubts import doubts_of
 from orchestrator.engine.attempts.submission import Sending
 from orchestrator.engine.history.forecaster import Forecaster
@@ -22,7 +23,6 @@ from orchestrator.engine.lanes.supervisor import LaneRules, Supervisor
 from orchestrator.engine.lanes.worker import Worker
 from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.nodes.watcher import ChainWatcher
-from orchestrator.engine.preflight.additions_under_way import UNDER_WAY, AdditionsUnderWay
 from orchestrator.engine.preflight.bundle_sizes import BundleSizes
 from orchestrator.engine.proof.bystanders import BystanderReader
 from orchestrator.engine.proof.observation import Observer, ProofRules

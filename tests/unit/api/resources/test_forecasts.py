@@ -9,9 +9,9 @@ from orchestrator.api.ports.forecasts import UnforeseenError
 from orchestrator.api.resources.forecasts import FleetForecasts
 from orchestrator.engine.history.forecaster import Forecaster
 from orchestrator.engine.history.work import ReplayWork
+from orchestrator.engine.nodes.bundling_times import BundlingBook
 from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.nodes.watcher import ChainWatcher
-from orchestrator.engine.preflight.bundling_times import BundlingBook
 from orchestrator.engine.preflight.durations import AdditionTimes
 from orchestrator.membership.forecast.verdict import Outlook
 from orchestrator.membership.news.forecast_document import forecast_data, removal_verdict

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from orchestrator.engine.preflight.additions_under_way import AdditionsUnderWay
+from orchestrator.engine.attempts.additions_under_way import AdditionsUnderWay
 from orchestrator.membership.model import Change, State
 from orchestrator.membership.reasons.table import Reason
 

@@ -7,10 +7,11 @@ from datetime import timedelta
 
 import pytest
 
+from orchestrator.engine.nodes.bundling_times import BundlingBook
 from orchestrator.engine.nodes.fleet import Fleet
 from orchestrator.engine.nodes.watcher import ChainWatcher
-from orchestrator.engine.preflight.bundling_times import BundlingBook
-from orchestrator.engine.preflight.durations import AdditionTime, AdditionTimes
+from orchestrator.engine.ports.records import AdditionTime
+from orchestrator.engine.preflight.durations import AdditionTimes
 from orchestrator.membership.forecast.durations import Quantity
 from orchestrator.membership.model import (
     Change,

@@ -5,7 +5,7 @@ import asyncio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.engine.proof.divergence_point import first_difference, lacking
+from orchestrator.engine.audit.divergence_point import first_difference, lacking
 from orchestrator.membership.model import Verdict
 from tests.fakes.network import FakeNetwork, FakeNode, Group
 

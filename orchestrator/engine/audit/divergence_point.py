@@ -3,8 +3,8 @@
 import asyncio
 from collections.abc import Mapping
 
+from orchestrator.engine.nodes.bisection import first_block
 from orchestrator.engine.ports.nodes import NodePort
-from orchestrator.engine.proof.bisection import first_block
 from orchestrator.membership.model import Verdict
 
 MOST_RECEIPTS = 100

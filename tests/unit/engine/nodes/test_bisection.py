@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.engine.proof.bisection import first_block
+from orchestrator.engine.nodes.bisection import first_block
 
 
 @given(low=st.integers(-1, 50), distance=st.integers(1, 5_000), data=st.data())

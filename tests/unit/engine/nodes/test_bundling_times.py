@@ -1,4 +1,4 @@
-from orchestrator.engine.preflight.bundling_times import MOST_GROUPS, BundlingBook
+from orchestrator.engine.nodes.bundling_times import MOST_GROUPS, BundlingBook
 
 
 def test_the_last_addition_to_a_group_tells() -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from orchestrator.engine.blocks.lone_additions import lone_addition
+from orchestrator.engine.audit.lone_additions import lone_addition
 from orchestrator.engine.history.members import SeenMember
 from orchestrator.engine.history.roots import NodeRoots
 from orchestrator.membership.damage.findings import Damage, DamageFinding, Return, returns
