@@ -1,7 +1,8 @@
-"""Reads that many ask for at the same moment, made as one. Each begins after all who share it have asked.
+"""Reads that many ask for at the same moment, made as one: one block wakes every lane that waits for it.
 
-One block wakes every lane that waits for it, and each of them looks at the same tables. What one of them has just
-written, all who ask after it see: an answer that was on its way when somebody asked is never theirs.
+Take `SharedReads` for what we ourselves write, which is read anew each time: every read begins after all who share it
+have asked, so that an answer which was on its way is never theirs. Take `ReadingLock` for what is remembered once it
+was read of a node: who waits finds most of it known, reads only what it alone lacks, and shares no failure but silence.
 """
 
 import asyncio

@@ -150,14 +150,7 @@ class EventFeed:
         change_id: str | None = None,
         types: Sequence[str] = (),
     ) -> AsyncIterator[FeedItem]:
-        """Yield status events until the reader stops or falls behind.
-
-        Args:
-            resume_id: Go on behind this event; ``"0"`` for the oldest that is kept; None for only new ones.
-            privacy_group_id: Only events of this group.
-            within: Only events of these groups; None for all.
-            change_id: Only events of this change.
-            types: Only events of these types; empty for all.
+        """Yield status events until the reader stops or falls behind; see `EventFeed` of `api.ports.changes`.
 
         Raises:
             ValueError: `resume_id` is no id of an event.
