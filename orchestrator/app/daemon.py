@@ -25,7 +25,7 @@ from orchestrator.app.surroundings import examine
 from orchestrator.besu.codec.statements import signer_of
 from orchestrator.broker.connection import connect
 from orchestrator.broker.names import Access, Limits, Names
-from orchestrator.broker.port import Broker
+from orchestrator.broker.port import Broker, Inlet
 from orchestrator.config import BrokerConfig, Config
 from orchestrator.doctor.findings import Level
 from orchestrator.engine.attestation.attestation_messages import ATTESTATION_TYPE, INQUIRY_TYPE
@@ -150,7 +150,7 @@ async def run_daemon(
         address = await serve_http(stack, config, engine, broker, feed, readiness, broker_names(config.broker))
         async with asyncio.TaskGroup() as tasks:
             taking = [
-                tasks.create_task(kept_running("intake", partial(engine.intake.run, broker.inlet(name)), engine.clock))
+                tasks.create_task(kept_running("intake", partial(engine.intake.run, Inlet(broker, name)), engine.clock))
                 for name in broker_names(config.broker).inlets
             ]
             driving = tasks.create_task(engine.supervisor.run())

@@ -1,10 +1,10 @@
 """What every message queue does for the daemon; `orchestrator.broker.connection` chooses the one that a URL names."""
 
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from orchestrator.engine.ports.queues import Trigger, TriggerSource
+from orchestrator.engine.ports.queues import Trigger
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,14 +29,16 @@ class Inlet:
     """One subject, queue or topic where triggers come in.
 
     Attributes:
-        open: Begins to yield what comes in by it.
+        broker: The message queue.
+        name: One of `Names.inlets`.
     """
 
-    open: Callable[[], AsyncGenerator[Trigger, None]]
+    broker: "Broker"
+    name: str
 
     def triggers(self) -> AsyncGenerator[Trigger, None]:
         """Yield triggers until closed."""
-        return self.open()
+        return self.broker.triggers(self.name)
 
 
 class Broker(Protocol):
@@ -70,15 +72,15 @@ class Broker(Protocol):
     async def largest_message(self) -> int | None:
         """Return how many bytes a status event may have, as far as the queue tells; None when it does not."""
 
-    def triggers(self) -> AsyncGenerator[Trigger, None]:
-        """Yield triggers of `Names.requests` until closed, over any number of reconnections.
+    def triggers(self, inlet: str | None = None) -> AsyncGenerator[Trigger, None]:
+        """Yield triggers until closed, over any number of reconnections.
 
         At most ``Limits.in_flight`` are unsettled at a time: the next is only taken when one of them was acknowledged,
         postponed or buried. What is not settled when the connection is lost is delivered again.
-        """
 
-    def inlet(self, name: str) -> TriggerSource:
-        """Return what yields the triggers of one of `Names.inlets`, as `triggers` does those of the first."""
+        Args:
+            inlet: One of `Names.inlets`; None for the first, `Names.requests`.
+        """
 
     async def publish(self, event_type: str, event_id: str, body: bytes) -> None:
         """Publish a status event (a CloudEvents JSON document); returns when the queue has stored it."""

@@ -14,7 +14,7 @@ from nats.errors import Error as NatsError
 from orchestrator.access.callers import EVERYTHING, Caller, Door, Role
 from orchestrator.broker.connection import connect
 from orchestrator.broker.names import Names
-from orchestrator.broker.port import Broker
+from orchestrator.broker.port import Broker, Inlet
 from orchestrator.engine.intake.intake import Intake
 from orchestrator.engine.intake.requests import REQUEST_TYPE
 from orchestrator.engine.intake.senders import Sender
@@ -61,7 +61,7 @@ async def test_a_flood_on_its_own_subject_is_not_in_front_of_others(tmp_path: Pa
 
 async def prepared(broker: Broker, url: str, name: str) -> None:
     """Have the stream of a subject made, which its first opening does."""
-    source = broker.inlet(name).triggers()
+    source = broker.triggers(name)
     opening = asyncio.ensure_future(anext(source))
     client = await nats.connect(url)
     async with asyncio.timeout(patient(60)):
@@ -72,7 +72,7 @@ async def prepared(broker: Broker, url: str, name: str) -> None:
             await asyncio.sleep(0.02)
     opening.cancel()
     await asyncio.gather(opening, return_exceptions=True)
-    await source.aclose()  # type: ignore[attr-defined] # a generator
+    await source.aclose()
     await client.close()
 
 
@@ -96,7 +96,7 @@ async def accepted_before(broker: Broker, path: Path, url: str, subjects: Sequen
         }
         intake = Intake(store, Fleet([]), FakeSigners(ACCOUNT), clock, ids.__next__, senders=senders)
         async with asyncio.timeout(patient(120)), asyncio.TaskGroup() as tasks:
-            taking = [tasks.create_task(intake.run(broker.inlet(name))) for name in NAMES.sources]
+            taking = [tasks.create_task(intake.run(Inlet(broker, name))) for name in NAMES.sources]
             await store.all.wait()
             for task in taking:
                 task.cancel()

@@ -19,9 +19,9 @@ from orchestrator.broker.kafka.topics import Topics
 from orchestrator.broker.letters import buried, inlet_of, original_headers
 from orchestrator.broker.names import Access, Limits, Names
 from orchestrator.broker.pauses import Pauses
-from orchestrator.broker.port import DeadLetter, Inlet
+from orchestrator.broker.port import DeadLetter
 from orchestrator.engine.messages.cloud_events import KAFKA
-from orchestrator.engine.ports.queues import BrokerError, Trigger, TriggerSource, UnfitMessageError
+from orchestrator.engine.ports.queues import BrokerError, Trigger, UnfitMessageError
 
 _LETTER_BYTES: Final = (MAX_MESSAGE_BYTES // 2, 900_000, 60_000, 8_000)
 """What a dead letter may have: it is cut when its topic takes no more, which is told only by trying."""
@@ -77,26 +77,20 @@ class KafkaBroker:
             if reader is not None:
                 await asyncio.to_thread(reader.close)
 
-    def triggers(self) -> AsyncGenerator[Trigger, None]:
+    def triggers(self, inlet: str | None = None) -> AsyncGenerator[Trigger, None]:
         """See `Broker.triggers`."""
-        return self._triggers(self._names.requests)
-
-    def inlet(self, name: str) -> TriggerSource:
-        """See `Broker.inlet`."""
-        return Inlet(partial(self._triggers, name))
-
-    def _triggers(self, inlet: str) -> AsyncGenerator[Trigger, None]:
+        name = inlet or self._names.requests
         pauses = Pauses(self._limits.reconnect_seconds)
 
         def hears() -> None:
-            self._intake_trouble.pop(inlet, None)
+            self._intake_trouble.pop(name, None)
             pauses.reset()
 
         def lost(reason: str) -> None:
-            self._intake_trouble[inlet] = reason
-            self._topics.forget(inlet)
+            self._intake_trouble[name] = reason
+            self._topics.forget(name)
 
-        return pauses.reconnecting(partial(self._take, inlet, hears), lost)
+        return pauses.reconnecting(partial(self._take, name, hears), lost)
 
     async def _take(self, inlet: str, hears: Callable[[], None]) -> AsyncGenerator[Trigger, None]:
         await self._topics.partitions(inlet)

@@ -29,9 +29,9 @@ from orchestrator.broker.nats.link import QUEUE, NatsLink
 from orchestrator.broker.nats.pull import InFlight, pull
 from orchestrator.broker.nats.verdicts import STREAM_SETTLES_SECONDS, VERDICT_STREAM, read
 from orchestrator.broker.pauses import Pauses
-from orchestrator.broker.port import DeadLetter, Inlet
+from orchestrator.broker.port import DeadLetter
 from orchestrator.engine.messages.cloud_events import NATS
-from orchestrator.engine.ports.queues import BrokerError, Trigger, TriggerSource
+from orchestrator.engine.ports.queues import BrokerError, Trigger
 from orchestrator.membership.news.status import EventType
 from orchestrator.outside_text import one_line
 
@@ -105,20 +105,14 @@ class NatsBroker:
         """Close the connection."""
         await self._link.close()
 
-    def triggers(self) -> AsyncGenerator[Trigger, None]:
+    def triggers(self, inlet: str | None = None) -> AsyncGenerator[Trigger, None]:
         """See `Broker.triggers`."""
-        return self._triggers(self._names.requests)
-
-    def inlet(self, name: str) -> TriggerSource:
-        """See `Broker.inlet`."""
-        return Inlet(partial(self._triggers, name))
-
-    def _triggers(self, inlet: str) -> AsyncGenerator[Trigger, None]:
+        name = inlet or self._names.requests
         # Counted by each reader anew: whatever an earlier one left unsettled comes again, and takes no place for ever.
-        take = partial(self._take, inlet, InFlight(self._limits.in_flight))
+        take = partial(self._take, name, InFlight(self._limits.in_flight))
 
         def lost(reason: str) -> None:
-            self._intake_trouble[inlet] = reason
+            self._intake_trouble[name] = reason
             self._link.forget()
 
         return Pauses(self._limits.reconnect_seconds).reconnecting(take, lost)

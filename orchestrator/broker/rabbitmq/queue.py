@@ -19,12 +19,12 @@ from orchestrator.broker.letters import MOST_LISTED_BYTES, REASON_HEADER, buried
 from orchestrator.broker.library_errors import LIBRARY_ERRORS, as_broker_errors
 from orchestrator.broker.names import Access, Limits, Names
 from orchestrator.broker.pauses import Pauses
-from orchestrator.broker.port import DeadLetter, Inlet
+from orchestrator.broker.port import DeadLetter
 from orchestrator.broker.rabbitmq import verdicts as rabbitmq_verdicts
 from orchestrator.broker.rabbitmq.letters import deliveries_before, letter_id_of, letters, reading_alone
 from orchestrator.broker.rabbitmq.link import QUEUE, RabbitMQLink, Session
 from orchestrator.engine.messages.cloud_events import AMQP
-from orchestrator.engine.ports.queues import BrokerError, Trigger, TriggerSource
+from orchestrator.engine.ports.queues import BrokerError, Trigger
 
 _CLOUD_EVENT: Final = "application/cloudevents+json"
 _CONTENT_TYPE: Final = "content-type"
@@ -83,20 +83,15 @@ class RabbitMQBroker:
         """Close the connection."""
         await self._link.close()
 
-    def triggers(self) -> AsyncGenerator[Trigger, None]:
+    def triggers(self, inlet: str | None = None) -> AsyncGenerator[Trigger, None]:
         """See `Broker.triggers`."""
-        return self._triggers(self._names.requests)
+        name = inlet or self._names.requests
 
-    def inlet(self, name: str) -> TriggerSource:
-        """See `Broker.inlet`."""
-        return Inlet(partial(self._triggers, name))
-
-    def _triggers(self, inlet: str) -> AsyncGenerator[Trigger, None]:
         def lost(reason: str) -> None:
-            self._intake_trouble[inlet] = reason
+            self._intake_trouble[name] = reason
             self._link.forget_queues()
 
-        return Pauses(self._limits.reconnect_seconds).reconnecting(partial(self._take, inlet), lost)
+        return Pauses(self._limits.reconnect_seconds).reconnecting(partial(self._take, name), lost)
 
     async def publish(self, event_type: str, event_id: str, body: bytes) -> None:
         """See `Broker.publish`."""

@@ -61,7 +61,7 @@ async def test_each_inlet_yields_its_own_messages(queue: "QueueUnderTest") -> No
     async with opened(queue) as broker:
         await broker.check()
         inlets = sources_of(queue.names).inlets
-        sources = [broker.inlet(name).triggers() for name in inlets]
+        sources = [broker.triggers(name) for name in inlets]
         waiting = [asyncio.ensure_future(anext(source)) for source in sources]
         await asyncio.sleep(0)
         async with asyncio.timeout(patient(30)):
@@ -77,14 +77,14 @@ async def test_each_inlet_yields_its_own_messages(queue: "QueueUnderTest") -> No
         for trigger in triggers:
             await trigger.acknowledge()
         for source in sources:
-            await source.aclose()  # type: ignore[attr-defined] # a generator
+            await source.aclose()
 
 
 async def test_a_dead_letter_goes_back_where_it_came_in(queue: "QueueUnderTest") -> None:
     """Replayed by whoever may, it is still taken for its sender's; where that is none any more, it stays."""
     inlet = sources_of(queue.names).sources[1]
     async with opened(queue) as broker:
-        source = broker.inlet(inlet).triggers()
+        source = broker.triggers(inlet)
         waiting = asyncio.ensure_future(anext(source))
         async with asyncio.timeout(patient(30)):
             while not waiting.done():
@@ -94,19 +94,19 @@ async def test_a_dead_letter_goes_back_where_it_came_in(queue: "QueueUnderTest")
                 except Exception:  # noqa: BLE001 - the stream is made when its inlet is first opened
                     await asyncio.sleep(0.05)
         await (await waiting).bury("it is none")
-        await source.aclose()  # type: ignore[attr-defined] # a generator
+        await source.aclose()
         async with asyncio.timeout(patient(20)):
             letters = await broker.dead_letters()
         async with opened(queue, queue.names) as without:
             with pytest.raises(UnfitMessageError, match=r"none of broker\.sources now"):
                 await without.replay(letters[0].letter_id)
         await broker.replay(letters[0].letter_id)
-        again = broker.inlet(inlet).triggers()
+        again = broker.triggers(inlet)
         async with asyncio.timeout(patient(20)):
             found = await anext(again)
         assert (found.inlet, found.body) == (inlet, b"no request")
         await found.acknowledge()
-        await again.aclose()  # type: ignore[attr-defined] # a generator
+        await again.aclose()
 
 
 @pytest.mark.parametrize(
