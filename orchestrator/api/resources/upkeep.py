@@ -33,7 +33,10 @@ async def readyz(request: web.Request) -> web.Response:
 
 async def metrics(request: web.Request) -> web.Response:
     """Show the metrics in the text format that is asked for: Prometheus' own, or OpenMetrics."""
-    encode, content_type = choose_encoder(request.headers.get("Accept", ""))
+    try:
+        encode, content_type = choose_encoder(request.headers.get("Accept", ""))
+    except TypeError:  # the library compares a version that is none with numbers
+        encode, content_type = choose_encoder("")
     return web.Response(body=encode(request.app[SERVICES].metrics), headers={"Content-Type": content_type})
 
 

@@ -94,3 +94,10 @@ async def test_open_metrics_are_given_who_asks_for_them(client: Client) -> None:
     assert plain.content_type == "text/plain"
     assert open_metrics.content_type == "application/openmetrics-text"
     assert (await open_metrics.text()).endswith("# EOF\n")
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/openmetrics-text"])
+async def test_a_scraper_that_names_no_version_gets_plain_text(client: Client, kind: str) -> None:
+    """A version of a format that is no number is passed over, and is no defect."""
+    response = await client.get("/metrics", headers={"Accept": f"{kind};version=newest"})
+    assert (response.status, response.content_type) == (200, "text/plain")
