@@ -21,7 +21,7 @@ from orchestrator.api.ports.changes import ApiServices, EventFeed
 from orchestrator.api.resources.forecasts import FleetForecasts
 from orchestrator.api.resources.group_reads import FleetGroups
 from orchestrator.api.resources.overview_reads import Overview
-from orchestrator.api.web.connections import HEADER_SECONDS, Connections, most_connections
+from orchestrator.api.web.connections import Connections, most_connections
 from orchestrator.app.assembly import Engine
 from orchestrator.app.configured.callers import access_rules
 from orchestrator.app.configured.node_access import tls_context
@@ -113,15 +113,7 @@ async def serve_http(
             listen=config.api.listen,
             remedy="give api.certificate_file and api.key_file, or let only a proxy with TLS reach it",
         )
-    listening = await loop.create_server(
-        connections,
-        host.strip("[]"),
-        int(port),
-        backlog=backlog,
-        ssl=tls,
-        # The library waits a minute; what has not shaken hands is no connection yet, and counted by nobody.
-        ssl_handshake_timeout=None if tls is None else HEADER_SECONDS,
-    )
+    listening = await loop.create_server(partial(connections, tls), host.strip("[]"), int(port), backlog=backlog)
     stack.callback(listening.close)
     return f"{'http' if tls is None else 'https'}://{host}:{listening.sockets[0].getsockname()[1]}"
 

@@ -1,10 +1,13 @@
 """Connections of the HTTP interface: a bounded number, and each must bring a whole request in time.
 
 The library waits without end for the header of a connection's first request; a client that opens connections and sends
-nothing, or one byte a minute, would keep them all.
+nothing, or one byte a minute, would keep them all. Hands of TLS are shaken here, too: a server of the library's gives a
+connection to nobody who could count it before that is done.
 """
 
 import asyncio
+import ssl
+from contextlib import suppress
 from typing import Final
 
 from aiohttp import web
@@ -15,7 +18,7 @@ from orchestrator.api.web.http_protocol import HttpProtocol
 MAX_CONNECTIONS: Final = 512
 _LEAST_CONNECTIONS: Final = 16
 HEADER_SECONDS: Final = 10.0
-"""What a connection's first header may take."""
+"""What a connection's first header may take, with the shaking of hands before it."""
 
 IDLE_SECONDS: Final = 75.0
 """How long a connection may be kept between two requests, the next one's header included."""
@@ -61,10 +64,10 @@ class Connections:
         """How many there are now."""
         return len(self._open)
 
-    def __call__(self) -> asyncio.Protocol:
-        """Return the protocol of a new connection."""
+    def __call__(self, tls: ssl.SSLContext | None = None) -> asyncio.Protocol:
+        """Return the protocol of a new connection, as it was accepted; `tls`: what its client has to shake hands by."""
         protocol = HttpProtocol(self._server, loop=asyncio.get_running_loop(), access_log=None)  # type: ignore[arg-type] # None is for none
-        return _Connection(self, protocol)
+        return _Connection(self, protocol, tls)
 
     def opened(self, connection: "_Connection") -> bool:
         """Note a connection; False when there is no place for it."""
@@ -100,43 +103,72 @@ class Connections:
 class _Connection(asyncio.Protocol):
     """Stands between a connection and the protocol that speaks HTTP on it."""
 
-    def __init__(self, connections: Connections, inner: asyncio.Protocol) -> None:
+    def __init__(self, connections: Connections, inner: asyncio.Protocol, tls: ssl.SSLContext | None) -> None:
         self._connections = connections
         self._inner = inner
+        self._tls = tls
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._refused = False
+        self._shaking: asyncio.Task[None] | None = None
+        self._early = b""
+        self._speaks = False
+        self._lost = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)  # noqa: S101 - TCP has no other
         self._transport = transport
-        self._refused = not self._connections.opened(self)
-        if self._refused:
+        if not self._connections.opened(self):
             transport.abort()
-            return
+        elif self._tls is None:
+            self._begin(transport)
+        else:
+            transport.pause_reading()  # what comes first is for whoever shakes hands
+            self._shaking = asyncio.get_running_loop().create_task(self._shake_hands(transport, self._tls))
+
+    async def _shake_hands(self, transport: asyncio.Transport, tls: ssl.SSLContext) -> None:
+        """Speak TLS from now on; `wait` ends it when it takes too long."""
+        shaken: asyncio.Transport | None = None
+        with suppress(OSError):  # the client went, or speaks something else
+            shaken = await asyncio.get_running_loop().start_tls(transport, self, tls, server_side=True)
+        # None, too, says that the client went.
+        if shaken is None:
+            self.connection_lost(None)
+        elif not self._lost:
+            self._begin(shaken)
+
+    def _begin(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._speaks = True
         _connection_of[self._inner] = self
         self._inner.connection_made(transport)
+        if self._early:
+            self._inner.data_received(self._early)
 
     def data_received(self, data: bytes) -> None:
-        if not self._refused:
+        if self._speaks:
             self._inner.data_received(data)
+        else:
+            # What came with the last of the handshake is given out before the handshake is said to be done.
+            self._early += data
 
     def eof_received(self) -> bool | None:
-        return None if self._refused else self._inner.eof_received()
+        return self._inner.eof_received() if self._speaks else None
 
     def pause_writing(self) -> None:
-        if not self._refused:
+        if self._speaks:
             self._inner.pause_writing()
 
     def resume_writing(self) -> None:
-        if not self._refused:
+        if self._speaks:
             self._inner.resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._lost = True
         self.go_on()
         self._connections.closed(self)
         _connection_of.pop(self._inner, None)
-        if not self._refused:
+        if self._speaks:
+            self._speaks = False
             self._inner.connection_lost(exc)
 
     def wait(self, seconds: float) -> None:

@@ -1,14 +1,19 @@
 """A client that opens connections and sends no request keeps none of them."""
 
 import asyncio
+import ssl
 import time
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
 
 import pytest
 from aiohttp import web
 
 from orchestrator.api.web.connections import Connections, most_connections
 from tests.fakes.http_api import FakeParts
+from tests.servers.tls_front import Certificates
 from tests.unit.api.resources.test_stream import eventually
 
 HEADER_SECONDS = 20.0
@@ -23,6 +28,7 @@ class Served:
         self.connections = connections
         self.port = port
         self.passed = 0.0
+        self.trust: ssl.SSLContext | None = None
 
     def now(self) -> float:
         return time.monotonic() + self.passed
@@ -31,7 +37,7 @@ class Served:
         return await asyncio.open_connection("127.0.0.1", self.port)
 
     async def get(self) -> bytes:
-        reader, writer = await self.opened()
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port, ssl=self.trust)
         writer.write(GET)
         answer = await asyncio.wait_for(reader.read(1000), 60)
         writer.close()
@@ -42,14 +48,14 @@ class Served:
         await eventually(lambda: self.connections.open == count)
 
 
-@pytest.fixture
-async def served(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Served]:
+@asynccontextmanager
+async def serving(monkeypatch: pytest.MonkeyPatch, tls: ssl.SSLContext | None = None) -> AsyncIterator[Served]:
     runner = web.AppRunner(FakeParts().application(), access_log=None)
     await runner.setup()
     assert runner.server is not None
     connections = Connections(runner.server, most=4, header_seconds=HEADER_SECONDS, idle_seconds=IDLE_SECONDS)
     loop = asyncio.get_running_loop()
-    listening = await loop.create_server(connections, "127.0.0.1", 0)
+    listening = await loop.create_server(partial(connections, tls), "127.0.0.1", 0)
     found = Served(connections, listening.sockets[0].getsockname()[1])
     monkeypatch.setattr(loop, "time", found.now)
     try:
@@ -57,6 +63,21 @@ async def served(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Served]:
     finally:
         listening.close()
         await runner.cleanup()
+
+
+@pytest.fixture
+async def served(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Served]:
+    async with serving(monkeypatch) as found:
+        yield found
+
+
+@pytest.fixture
+async def encrypted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> AsyncIterator[Served]:
+    """The same over TLS."""
+    certificates = Certificates(tmp_path / "tls")
+    async with serving(monkeypatch, certificates.server_context(asks=False)) as found:
+        found.trust = ssl.create_default_context(cafile=str(certificates.folder / "ca.pem"))
+        yield found
 
 
 async def closed(reader: asyncio.StreamReader) -> bool:
@@ -92,6 +113,59 @@ async def test_connections_have_a_bound(served: Served) -> None:
         assert await closed(one)
     for _, stream in silent:
         stream.close()
+
+
+async def test_connections_without_a_handshake_have_the_bound(encrypted: Served) -> None:
+    """Those that shake no hands of TLS count like others, keep nobody out, and are closed after a header's time."""
+    silent = [await encrypted.opened() for _ in range(4)]
+    await encrypted.only(4)
+    assert b"200 OK" in await encrypted.get()
+    assert await closed(silent[0][0])
+    await encrypted.only(3)
+    encrypted.passed += HEADER_SECONDS
+    for one, _ in silent[1:]:
+        assert await closed(one)
+    assert (encrypted.connections.open, encrypted.connections.late) == (0, 3)
+    for _, stream in silent:
+        stream.close()
+
+
+@pytest.mark.parametrize("sent", [GET, b"\x16\x03\x01", b""])
+async def test_a_handshake_that_fails_is_a_connection_less(encrypted: Served, sent: bytes) -> None:
+    """Who speaks no TLS, or goes in the middle of shaking hands, has no place any more, and the next one is served."""
+    _, writer = await encrypted.opened()
+    await encrypted.only(1)
+    writer.write(sent)
+    writer.close()
+    await encrypted.only(0)
+    assert b"200 OK" in await encrypted.get()
+
+
+async def test_a_request_right_behind_the_handshake_is_answered(encrypted: Served) -> None:
+    """What a client sends in one piece with the end of its handshake is not lost."""
+    coming, going = ssl.MemoryBIO(), ssl.MemoryBIO()
+    assert encrypted.trust is not None
+    client = encrypted.trust.wrap_bio(coming, going, server_hostname="127.0.0.1")
+    reader, writer = await encrypted.opened()
+    while True:
+        try:
+            client.do_handshake()
+        except ssl.SSLWantReadError:
+            writer.write(going.read())
+            coming.write(await asyncio.wait_for(reader.read(1 << 16), 60))
+        else:
+            break
+    client.write(GET)
+    writer.write(going.read())
+    answer = b""
+    while b"ok\n" not in answer:
+        coming.write(await asyncio.wait_for(reader.read(1 << 16), 60))
+        try:
+            answer += client.read()
+        except ssl.SSLWantReadError:
+            continue
+    assert b"200 OK" in answer
+    writer.close()
 
 
 async def test_connections_that_are_answered_are_kept(served: Served) -> None:
