@@ -17,8 +17,6 @@ HEADER_ROOM_BYTES: Final = 4096
 """What our own headers take at most."""
 
 _LONGEST_REASON = 1024
-_FIRST_QUEUE = "x-first-death-queue"
-"""RabbitMQ writes it on what it buries by itself."""
 _OURS = (REASON_HEADER, SOURCE_HEADER, CUT_HEADER)
 _NOT_KEPT = ("nats-", "x-death", "x-first-death", "x-last-death", "x-delivery-count")
 _NAME = re.compile(r"[!-9;-~]{1,256}\Z")
@@ -58,7 +56,7 @@ def inlet_of(headers: Mapping[str, str], inlets: Sequence[str]) -> str:
         UnfitMessageError: It came in elsewhere; by one of these it would be taken for another sender's.
     """
     # By what we wrote ourselves: a sender's own headers of these names were left out when it was buried.
-    origin = headers.get(SOURCE_HEADER) or headers.get(_FIRST_QUEUE) or inlets[0]
+    origin = headers.get(SOURCE_HEADER) or inlets[0]
     if origin not in inlets:
         raise UnfitMessageError(
             f"the message came in by {presentable(origin)}, which is none of broker.sources now: have it sent again"

@@ -21,6 +21,7 @@ RENEWED_AT: Final = 5
 """A letter that came back so often is replaced by a copy; a queue whose limit is lower loses letters."""
 
 COUNT_HEADER: Final = "x-delivery-count"
+DEATHS_HEADER: Final = "x-death"
 _LOOK_SECONDS: Final = 0.05
 
 
@@ -70,6 +71,18 @@ def deliveries_before(message: AbstractIncomingMessage) -> int:
     """Return how often a message came back to a quorum queue; 0 where the queue does not count."""
     before = message.headers.get(COUNT_HEADER)
     return before if isinstance(before, int) else 0
+
+
+def buried_from(message: AbstractIncomingMessage) -> str | None:
+    """Return the queue out of which RabbitMQ itself buried a message (it expired, or came back too often); None else.
+
+    A sender may write any header, our own and those of RabbitMQ, and they stay on what RabbitMQ buries. Its newest word
+    is always the first of the list, and in what we bury there is no list.
+    """
+    match message.headers.get(DEATHS_HEADER):
+        case [{"queue": str(queue)}, *_]:
+            return queue
+    return None
 
 
 def letter_id_of(message: AbstractIncomingMessage) -> str:

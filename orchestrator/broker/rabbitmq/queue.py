@@ -15,13 +15,20 @@ from aio_pika.abc import AbstractIncomingMessage, AbstractQueue
 from aiormq.exceptions import ChannelLockedResource
 
 from orchestrator.broker.header_names import lowered
-from orchestrator.broker.letters import MOST_LISTED_BYTES, REASON_HEADER, buried, inlet_of, original_headers
+from orchestrator.broker.letters import (
+    MOST_LISTED_BYTES,
+    REASON_HEADER,
+    SOURCE_HEADER,
+    buried,
+    inlet_of,
+    original_headers,
+)
 from orchestrator.broker.library_errors import LIBRARY_ERRORS, as_broker_errors
 from orchestrator.broker.names import Access, Limits, Names
 from orchestrator.broker.pauses import Pauses
 from orchestrator.broker.port import DeadLetter
 from orchestrator.broker.rabbitmq import verdicts as rabbitmq_verdicts
-from orchestrator.broker.rabbitmq.letters import deliveries_before, letter_id_of, letters, reading_alone
+from orchestrator.broker.rabbitmq.letters import buried_from, deliveries_before, letter_id_of, letters, reading_alone
 from orchestrator.broker.rabbitmq.link import QUEUE, RabbitMQLink, Session
 from orchestrator.engine.messages.cloud_events import AMQP
 from orchestrator.engine.ports.queues import BrokerError, Trigger
@@ -148,10 +155,10 @@ class RabbitMQBroker:
         size = 0
         async with self._letters(limit, "reading dead letters") as held:
             async for message in held:
-                headers = _headers_of(message)
+                headers = _letter_headers_of(message)
                 letter = DeadLetter(
                     letter_id=letter_id_of(message),
-                    reason=headers.get(REASON_HEADER, "delivered too often"),
+                    reason=headers.get(REASON_HEADER, "buried by RabbitMQ: it came back too often, or expired"),
                     body=message.body,
                     headers=original_headers(headers),
                 )
@@ -166,7 +173,7 @@ class RabbitMQBroker:
         async with self._letters(_MOST_SEARCHED, "replaying a dead letter") as held:
             async for message in held:
                 if letter_id_of(message) == letter_id:
-                    headers = _headers_of(message)
+                    headers = _letter_headers_of(message)
                     inlet, headers = inlet_of(headers, self._names.inlets), original_headers(headers)
                     await self._send(inlet, _persistent(message.body, headers, letter_id))
                     await message.ack()
@@ -282,6 +289,15 @@ def _headers_of(message: AbstractIncomingMessage) -> dict[str, str]:
     headers = lowered((name, _text_of(value)) for name, value in message.headers.items())
     if message.content_type:
         headers[_CONTENT_TYPE] = message.content_type
+    return headers
+
+
+def _letter_headers_of(message: AbstractIncomingMessage) -> dict[str, str]:
+    """Return a dead letter's headers; of what RabbitMQ buried, where it came in is its word and the reason nobody's."""
+    headers = _headers_of(message)
+    if (origin := buried_from(message)) is not None:
+        headers.pop(REASON_HEADER, None)
+        headers[SOURCE_HEADER] = origin
     return headers
 
 

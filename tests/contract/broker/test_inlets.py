@@ -14,12 +14,12 @@ import pytest
 from confluent_kafka import Producer
 
 from orchestrator.broker.connection import connect
-from orchestrator.broker.letters import SOURCE_HEADER, inlet_of
+from orchestrator.broker.letters import REASON_HEADER, SOURCE_HEADER, inlet_of
 from orchestrator.broker.names import Names
 from orchestrator.broker.port import Broker
 from orchestrator.engine.ports.queues import UnfitMessageError
 from tests.contract.broker.conftest import NAMES
-from tests.patience import patient
+from tests.patience import patient, within
 
 if TYPE_CHECKING:
     from tests.contract.broker.conftest import QueueUnderTest
@@ -114,16 +114,41 @@ async def test_a_dead_letter_goes_back_where_it_came_in(queue: "QueueUnderTest")
     [
         ({}, "t.requests"),
         ({SOURCE_HEADER: "t.requests.org1"}, "t.requests.org1"),
-        ({"x-first-death-queue": "t.requests.org2"}, "t.requests.org2"),
         ({SOURCE_HEADER: "t.requests.org9"}, None),
         ({SOURCE_HEADER: "t.requests.*"}, None),
-        ({"x-first-death-queue": "elsewhere"}, None),
     ],
 )
 def test_where_a_letter_goes_is_read_off_what_we_wrote(headers: dict[str, str], expected: str | None) -> None:
-    """Our own word first, then RabbitMQ's, then the common way in; another place is none."""
+    """Our own word first, then the common way in; another place is none."""
     if expected is not None:
         assert inlet_of(headers, sources_of(NAMES).inlets) == expected
         return
     with pytest.raises(UnfitMessageError):
         inlet_of(headers, sources_of(NAMES).inlets)
+
+
+@pytest.mark.parametrize("forged", [SOURCE_HEADER, "x-first-death-queue", "x-death"])
+async def test_what_rabbitmq_buries_goes_back_where_it_was(rabbitmq_url: str, forged: str) -> None:
+    """A message that RabbitMQ itself buries, since it expired, goes back to its queue, whatever its sender wrote."""
+    names = sources_of(NAMES)
+    mine, others = names.sources
+    death: aio_pika.abc.FieldValue = [{"queue": others, "reason": "expired", "count": 1}]
+    written: dict[str, aio_pika.abc.FieldValue] = {
+        forged: death if forged == "x-death" else others,
+        REASON_HEADER: "nothing is wrong",
+    }
+    async with connect(rabbitmq_url, directory=Path("/unused"), names=names) as broker:
+        await broker.request(b"makes the queues")
+        connection = await aio_pika.connect(rabbitmq_url)
+        async with connection, connection.channel() as channel, asyncio.timeout(patient(30)):
+            message = aio_pika.Message(b"mine", headers=written, expiration=0.001)
+            await channel.default_exchange.publish(message, mine)
+            for _ in within(30):
+                if letters := await broker.dead_letters():
+                    break
+                await asyncio.sleep(0.05)
+            assert letters[0].reason.startswith("buried by RabbitMQ")
+            await broker.replay(letters[0].letter_id)
+            found = await (await channel.get_queue(mine)).get(no_ack=True)
+    assert found is not None
+    assert found.body == b"mine"
