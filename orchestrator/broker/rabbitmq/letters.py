@@ -69,8 +69,9 @@ async def letters(session: Session, dead: str, limit: int) -> AsyncGenerator[Abs
 
 def deliveries_before(message: AbstractIncomingMessage) -> int:
     """Return how often a message came back to a quorum queue; 0 where the queue does not count."""
+    # What does not count leaves a sender's own header there: below zero, pauses could not be reckoned from it.
     before = message.headers.get(COUNT_HEADER)
-    return before if isinstance(before, int) else 0
+    return max(0, before) if isinstance(before, int) else 0
 
 
 def buried_from(message: AbstractIncomingMessage) -> str | None:

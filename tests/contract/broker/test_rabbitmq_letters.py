@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter
+from contextlib import aclosing
 from pathlib import Path
 
 import aio_pika
@@ -9,6 +10,7 @@ import aio_pika
 from orchestrator.broker.connection import connect
 from orchestrator.broker.rabbitmq.letters import RENEWED_AT
 from tests.contract.broker.conftest import NAMES
+from tests.patience import patient
 
 LIMIT = 20
 """What RabbitMQ 4 sets where nobody says otherwise."""
@@ -59,3 +61,16 @@ async def test_all_who_look_at_once_see_all(rabbitmq_url: str) -> None:
     ):
         seen = await asyncio.gather(*(broker.dead_letters() for broker in (one, other, one, other)))
     assert [len(letters) for letters in seen] == [6, 6, 6, 6]
+
+
+async def test_a_count_below_zero_is_none(rabbitmq_url: str) -> None:
+    """A queue that does not count deliveries hands a sender's own count out; no message comes less often than once."""
+    connection = await aio_pika.connect(rabbitmq_url)
+    async with connection, connection.channel() as channel:
+        await channel.declare_queue(NAMES.requests, durable=True)  # a classic one, which somebody else made
+        message = aio_pika.Message(b"{}", headers={"x-delivery-count": -5})
+        await channel.default_exchange.publish(message, NAMES.requests)
+    async with connect(rabbitmq_url, directory=Path("/unused"), names=NAMES) as broker:
+        async with aclosing(broker.triggers()) as source, asyncio.timeout(patient(30)):
+            trigger = await anext(source)
+        assert trigger.delivery == 1
