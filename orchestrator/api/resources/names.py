@@ -1,7 +1,9 @@
 """``/v1/names``: what people call nodes and groups, so that clients can take and show names for keys and ids."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from http import HTTPStatus
+from typing import Final
 
 from aiohttp import web
 
@@ -20,6 +22,9 @@ from orchestrator.api.problems import ProblemError
 from orchestrator.api.resources.changes import SERVICES, json_response
 from orchestrator.engine.intake.requests import InvalidRequestError
 from orchestrator.instants import micros
+
+MOST_OF_GROUP: Final = 32
+MOST_NAMES: Final = 5_000
 
 
 async def list_names(request: web.Request) -> web.Response:
@@ -48,8 +53,10 @@ async def put_name(request: web.Request) -> web.Response:
     scope = caller_of_request(request).scope
     if not scope.sees(wanted):
         raise ForbiddenError(f"the group {wanted} is not among those of this caller")
-    stands_for = wanted if name not in services.nodes else ""
-    if stands_for:
+    given = await services.names.names()
+    stands_for = "" if name in services.nodes else given.get(name)
+    if stands_for is None:
+        _check_room(given, wanted)
         entry = entry_by(caller_of_request(request), Action.NAME, micros(services.now()), about=name)
         # Noted first: what can't be noted is not done.
         await services.audit.record(replace(entry, privacy_group_id=wanted))
@@ -60,6 +67,24 @@ async def put_name(request: web.Request) -> web.Response:
             HTTPStatus.CONFLICT, "name-taken", f"The name {name} stands for {of} already; choose another one.", "name"
         )
     return json_response(GroupNameDocument(name=name, privacy_group_id=wanted))
+
+
+def _check_room(given: Mapping[str, str], privacy_group_id: str) -> None:
+    """Refuse one name more where there are many: each is for good, and who has one group could hide all others'.
+
+    Raises:
+        ProblemError: The group, or all groups together, have as many as may be.
+    """
+    of_group = sum(group == privacy_group_id for group in given.values())
+    if of_group >= MOST_OF_GROUP:
+        whose = f"The group {privacy_group_id} has {of_group} names"
+    elif len(given) >= MOST_NAMES:
+        whose = f"Groups have {len(given)} names"
+    else:
+        return
+    raise ProblemError(
+        HTTPStatus.CONFLICT, "too-many-names", f"{whose}, no more are given; use one that there is.", "name"
+    )
 
 
 def _wanted(body: object) -> str:
