@@ -127,6 +127,8 @@ class _Connection(asyncio.Protocol):
 
     async def _shake_hands(self, transport: asyncio.Transport, tls: ssl.SSLContext) -> None:
         """Speak TLS from now on; `wait` ends it when it takes too long."""
+        if transport.is_closing():
+            return  # for a later one: nobody would tell whoever shakes hands on it that it is gone
         shaken: asyncio.Transport | None = None
         with suppress(OSError):  # the client went, or speaks something else
             shaken = await asyncio.get_running_loop().start_tls(transport, self, tls, server_side=True)

@@ -1,8 +1,11 @@
 """A client that opens connections and sends no request keeps none of them."""
 
 import asyncio
+import gc
+import socket
 import ssl
 import time
+from asyncio.sslproto import SSLProtocol
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -139,6 +142,23 @@ async def test_a_handshake_that_fails_is_a_connection_less(encrypted: Served, se
     writer.close()
     await encrypted.only(0)
     assert b"200 OK" in await encrypted.get()
+
+
+async def test_handshakes_of_a_flood_end_with_their_connections(encrypted: Served) -> None:
+    """Of many connections that come at once, those that are closed for later ones leave no handshake behind."""
+
+    def shaking() -> int:
+        gc.collect()
+        return sum(isinstance(found, SSLProtocol) for found in gc.get_objects())
+
+    before = shaking()
+    # Without a turn of the event loop, so that it accepts all of them in one.
+    flood = [socket.create_connection(("127.0.0.1", encrypted.port)) for _ in range(20)]
+    await eventually(lambda: encrypted.connections.refused == 16)
+    await eventually(lambda: shaking() == before + 4)
+    for one in flood:
+        one.close()
+    await encrypted.only(0)
 
 
 async def test_a_request_right_behind_the_handshake_is_answered(encrypted: Served) -> None:
