@@ -5,6 +5,7 @@ Replicas read the same chain and may write the same rows at the same time, so th
 
 import json
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
 import sqlalchemy as sa
 
@@ -43,6 +44,9 @@ _PUT_BLOCK = upsert_over(group_blocks)
 _PUT_EXAMINATION = upsert_over(examined_blocks)
 _PUT_LOG = upsert_over(membership_logs)
 _PUT_MARK = upsert_over(history_marks)
+_DROP_BLOCKS = group_blocks.delete().where(
+    group_blocks.c.privacy_group_id == sa.bindparam("group"), group_blocks.c.number > sa.bindparam("above")
+)
 
 
 def kept_blocks(connection: sa.Connection, *, privacy_group_id: str) -> KeptBlocks:
@@ -59,27 +63,47 @@ def kept_blocks(connection: sa.Connection, *, privacy_group_id: str) -> KeptBloc
     return KeptBlocks(blocks=blocks, mark=_mark(connection, GROUP_MARK, privacy_group_id))
 
 
-def keep_blocks(
-    transaction: Transaction, *, privacy_group_id: str, above: int, blocks: Sequence[GroupBlock], mark: Mark
-) -> None:
-    """Put blocks in place of all that are kept of a group above a number."""
-    connection = transaction.connection
-    connection.execute(
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeepBlocks:
+    """Puts blocks in place of all that are kept of a group above a number.
+
+    Attributes:
+        privacy_group_id: The group.
+        above: The number.
+        blocks: The blocks.
+        mark: How far the group was read.
+    """
+
+    privacy_group_id: str
+    above: int
+    blocks: tuple[GroupBlock, ...]
+    mark: Mark
+
+    def __call__(self, transaction: Transaction) -> None:
+        """Do it alone."""
+        connection = transaction.connection
         # With the mark in one transaction: blocks of a branch that was left never stand beside those of the chain.
-        group_blocks.delete().where(group_blocks.c.privacy_group_id == privacy_group_id, group_blocks.c.number > above)
-    )
-    rows = [
-        {
-            "privacy_group_id": privacy_group_id,
-            "number": block.number,
-            "block_hash": block.block_hash,
-            "state_root": block.state_root,
-        }
-        for block in blocks
-    ]
-    if rows:
-        connection.execute(_PUT_BLOCK[connection.dialect.name], rows)
-    _put_mark(connection, GROUP_MARK, privacy_group_id, mark)
+        connection.execute(_DROP_BLOCKS, {"group": self.privacy_group_id, "above": self.above})
+        rows = [
+            {
+                "privacy_group_id": self.privacy_group_id,
+                "number": block.number,
+                "block_hash": block.block_hash,
+                "state_root": block.state_root,
+            }
+            for block in self.blocks
+        ]
+        if rows:
+            connection.execute(_PUT_BLOCK[connection.dialect.name], rows)
+        _put_mark(connection, GROUP_MARK, self.privacy_group_id, self.mark)
+
+    @staticmethod
+    def together(transaction: Transaction, units: "Sequence[KeepBlocks]") -> list[None]:
+        """Do it for several groups; see `shared_transactions.Joint`."""
+        # Replicas keep the same groups: in any other than one order their transactions could wait for each other.
+        for unit in sorted(units, key=lambda unit: unit.privacy_group_id):
+            unit(transaction)
+        return [None] * len(units)
 
 
 def examinations(connection: sa.Connection, *, numbers: Collection[int]) -> tuple[Examination, ...]:

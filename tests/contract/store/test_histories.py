@@ -1,10 +1,19 @@
 """What was read of the chain is kept, on both databases."""
 
+import asyncio
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
 from orchestrator.engine.history.ports import KeptBlocks, KeptLogs, Mark
 from orchestrator.membership.forecast.blocks import Examination, Flaw, FlawedTransactions
 from orchestrator.membership.forecast.histories import GroupBlock
 from orchestrator.membership.forecast.memberships import MembershipLog
 from orchestrator.store import Database, SqlHistoryStore
+from orchestrator.store.commits.shared_transactions import Job, run_all
+from orchestrator.store.commits.transaction import Transaction
 
 GROUP = "Z3JvdXAtb25lLW9mLXRoZS1jb250cmFjdC10ZXN0cyE="
 OTHER = "Z3JvdXAtdHdvLW9mLXRoZS1jb250cmFjdC10ZXN0cyE="
@@ -34,6 +43,30 @@ async def test_a_groups_blocks_grow_and_are_given_back_in_order(histories: SqlHi
     await histories.keep_group_blocks(GROUP, 9, [block(12)], second)
     assert await histories.group_blocks(GROUP) == KeptBlocks(blocks=(block(3), block(8), block(12)), mark=second)
     assert await histories.group_blocks(OTHER) == KeptBlocks(blocks=(block(3),), mark=first)
+
+
+async def test_many_groups_are_kept_in_one_commit(
+    histories: SqlHistoryStore, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lanes that keep their groups' blocks at the same moment share a transaction, whichever came first."""
+    commits: list[int] = []
+
+    def counted(transaction: Transaction, jobs: Sequence[Job]) -> list[Any | Exception]:
+        commits.append(len(jobs))
+        return run_all(transaction, jobs)
+
+    # There is no public way to see which units of work shared a transaction.
+    monkeypatch.setattr("orchestrator.store.commits.database.run_all", counted)
+    free, mark = threading.Event(), Mark(number=9, block_hash="0xa9")
+    held_up = asyncio.create_task(database.write(lambda _: free.wait(10), key=GROUP))
+    kept = [asyncio.create_task(histories.keep_group_blocks(g, 0, [block(3)], mark)) for g in (OTHER, GROUP)]
+    await asyncio.sleep(0)
+    free.set()
+    await asyncio.gather(held_up, *kept)
+    assert sum(commits) == 3
+    assert len(commits) <= 2
+    for group in (GROUP, OTHER):
+        assert await histories.group_blocks(group) == KeptBlocks(blocks=(block(3),), mark=mark)
 
 
 async def test_blocks_of_another_branch_take_the_place_of_those_above_the_fork(histories: SqlHistoryStore) -> None:
