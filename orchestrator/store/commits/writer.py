@@ -1,9 +1,11 @@
 """The writer thread: takes waiting units of work and has them committed together."""
 
 import asyncio
+import contextlib
 import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -32,6 +34,7 @@ class Writer:
     def __init__(self, commit: Callable[[Sequence[Job]], list[Outcome]], woken: Callable[[bool, int], None]) -> None:
         self._commit = commit
         self._woken = woken
+        self._submitted: deque[_Waiting] = deque()
         self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -49,6 +52,7 @@ class Writer:
         """Finish what waits, and end the thread."""
         self._open = False
         if self._thread is not None:
+            self._hand_over()
             self._queue.put(None)
             self._thread.join()
             self._thread = None
@@ -58,8 +62,18 @@ class Writer:
         if self._loop is None or not self._open:
             raise RuntimeError("the store is not open: start() it first")
         future: asyncio.Future[Outcome] = self._loop.create_future()
-        self._queue.put(_Waiting(job, future))
+        # At the end of the loop's turn, all together: handed over at once, the first of them would be committed alone
+        # while the loop still runs the lanes that the same block woke, or the same commit answered.
+        if not self._submitted:
+            self._loop.call_soon(self._hand_over)
+        self._submitted.append(_Waiting(job, future))
         return future
+
+    def _hand_over(self) -> None:
+        """Queue for the thread what was submitted; runs on the loop, or on the thread that stops the writer."""
+        with contextlib.suppress(IndexError):
+            while True:
+                self._queue.put(self._submitted.popleft())
 
     def _work(self) -> None:
         while (first := self._queue.get()) is not None:

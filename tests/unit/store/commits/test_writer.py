@@ -75,6 +75,17 @@ async def test_what_waits_is_committed_together(writer: Writer, commits: Commits
     assert commits.heard == [(True, 5)] * 3
 
 
+async def test_what_one_turn_of_the_loop_submits_is_committed_together(writer: Writer, commits: Commits) -> None:
+    """A unit is not committed alone while the loop still runs others that the same block woke."""
+    first = writer.submit(Job(commits.named("first"), "a"))
+    # Long enough for a thread that got it to begin; the loop is kept from ending its turn.
+    begun = commits.begun.wait(0.1)
+    second = writer.submit(Job(commits.named("second"), "b"))
+    await asyncio.gather(first, second)
+    assert not begun
+    assert commits.batches == [2]
+
+
 async def test_a_unit_without_a_key_is_alone(writer: Writer, commits: Commits) -> None:
     """A unit that locks several groups gets a transaction of its own, in its turn."""
     first = await _held_up(writer, commits)
