@@ -8,6 +8,7 @@ ones, from docs/besu.md#replay-measured and #tessera.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from itertools import combinations
 from math import floor
 from statistics import median
@@ -29,6 +30,8 @@ _ALIKE: Final = 0.2
 _LEAST_SECONDS: Final = 1e-3
 _LEAST_MARGIN: Final = 0.1
 _ROUND_MARGIN: Final = 0.25
+_LINES: Final = 64
+"""Lines that are remembered."""
 
 
 class Quantity(StrEnum):
@@ -138,7 +141,7 @@ def expected(quantity: Quantity, transactions: int, samples: Sequence[Sample]) -
         samples: What earlier additions took on the same node and line, newest first.
     """
     rough = _ROUGH[quantity]
-    known = [sample for sample in samples if sample.transactions > 0 and sample.seconds >= 0][:NEWEST]
+    known = tuple(sample for sample in samples if sample.transactions > 0 and sample.seconds >= 0)[:NEWEST]
     # With fewer, one odd addition would decide.
     if len(known) < ENOUGH:
         return Expected(
@@ -159,7 +162,9 @@ def expected(quantity: Quantity, transactions: int, samples: Sequence[Sample]) -
     )
 
 
-def _line(known: Sequence[Sample], usual: float) -> tuple[float, float]:
+# A hundred additions that begin together are forecast from the same few samples, and the same ones give the same line.
+@lru_cache(maxsize=_LINES)
+def _line(known: tuple[Sample, ...], usual: float) -> tuple[float, float]:
     """Return what any addition takes, and what each transaction adds.
 
     Of the lines through two additions, and through one and what is usual, the one from which all others deviate least,
