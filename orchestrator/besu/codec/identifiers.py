@@ -3,6 +3,7 @@
 import base64
 import binascii
 import re
+from functools import lru_cache
 from typing import Final
 
 PRIVACY_GROUP_ID_BYTES: Final = 32
@@ -11,6 +12,9 @@ EC_KEY_BYTES: Final = 91
 ENCLAVE_KEY_BYTES: Final = frozenset({NACL_KEY_BYTES, EC_KEY_BYTES})
 
 _LONGEST_SHOWN = 80
+_REMEMBERED = 8192
+"""Texts whose bytes are remembered, some 3 MB: nodes list the same groups and keys again and again. A text never means
+other bytes, and one that is refused, or is long, is not remembered."""
 _ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}\Z")
 _HASH = re.compile(r"0x[0-9a-fA-F]{64}\Z")
 
@@ -114,6 +118,7 @@ def bytes_to_hex(data: bytes) -> str:
     return "0x" + data.hex()
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def _base64_to_bytes(text: str, what: str) -> bytes:
     if len(text) > 2 * EC_KEY_BYTES:
         raise InvalidIdentifierError(f"{what} of {len(text)} characters is too long")
