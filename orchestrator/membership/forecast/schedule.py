@@ -95,12 +95,13 @@ def precedence(change: Change, others: Iterable[Change], rules: ReplayRules) -> 
         others: The changes in a state of `ADDS`, as they are stored.
         rules: How replays are kept apart.
     """
+    mine = _left_to_replay(change)
     for other in others:
         # Who only holds a lock is no obstacle here: it looks at the others after it has stored its own addition, and
         # sees this one.
         if other.change_id == change.change_id or not other.leads or not _may_replay(other):
             continue
-        reason = _obstacle(change, other, rules)
+        reason = busy(mine, (other,), rules)
         if reason is not None:
             # What is on its way can't give way any more; of two that are not, ids are ordered by age, and both lanes
             # come to the same end without speaking to each other.
@@ -148,10 +149,6 @@ def _may_replay(other: Change) -> bool:
     # Also one that is to be burnt: until that is mined its marker may be, and the node would replay.
     adds = attempt is not None and attempt.live and attempt.action is Action.ADD
     return adds or other.state is State.REPLAYING
-
-
-def _obstacle(change: Change, other: Change, rules: ReplayRules) -> Reason | None:
-    return busy(_left_to_replay(change), (other,), rules)
 
 
 def _left_to_replay(change: Change) -> tuple[NodeAddition, ...]:
