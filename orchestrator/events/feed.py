@@ -224,17 +224,15 @@ class EventFeed:
         if self._position is None:
             self._position = await self._outbox.last_position()
             self._started.set()
-        found = await self._outbox.after(self._position, limit=BATCH)
-        if not found:
-            # Behind events that can't be read, or nothing would be waited for; those of the meantime are looked for.
-            newest = await self._outbox.last_position()
-            found = await self._outbox.after(self._position, limit=BATCH) if newest > self._position else ()
-            self._position = self._position if found else max(self._position, newest)
+        # First, so that a feed that waits reads one number; what is found behind it is all that there was up to it.
+        newest = await self._outbox.last_position()
+        found = await self._outbox.after(self._position, limit=BATCH) if newest > self._position else ()
         for stored in found:
             with contained("event", position=stored.position):
                 self._hand_out(stored)
             self._position = stored.position
         if not found:
+            self._position = max(self._position, newest)  # behind events that can't be read, or nothing is waited for
             with suppress(TimeoutError):
                 seconds = self._poll_seconds
                 await self._clock.wait_for(self._outbox.wait_for_events(self._position, seconds), seconds)

@@ -11,6 +11,7 @@ import pytest
 
 from orchestrator.engine.ports.queues import FeedClosedError
 from orchestrator.events.feed import EventFeed, FeedItem
+from orchestrator.events.ports import StoredEvent
 from orchestrator.membership.news.status import EventType
 from tests.fakes.clock import FastClock
 from tests.patience import patient
@@ -54,6 +55,30 @@ async def until_subscribed(feed: EventFeed, count: int) -> None:
     async with asyncio.timeout(patient(10)):
         while feed.subscribers < count:  # noqa: ASYNC110 - nothing tells of subscribers
             await asyncio.sleep(0)
+
+
+async def test_a_feed_that_waits_reads_no_page(
+    source: "Source", clock: FastClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While nothing is committed each look is at the newest position alone."""
+    pages: list[int] = []
+    looks: asyncio.Queue[int] = asyncio.Queue()
+
+    async def after(position: int, *, limit: int) -> tuple[StoredEvent, ...]:
+        pages.append(position)
+        return ()
+
+    async def wait(position: int, seconds: float) -> None:
+        looks.put_nowait(position)
+        await asyncio.sleep(0)
+
+    # What the feed asks of its outbox is seen nowhere else.
+    monkeypatch.setattr(source.outbox, "after", after)
+    monkeypatch.setattr(source.outbox, "wait_for_events", wait)
+    async with following(EventFeed(source.outbox, clock)), asyncio.timeout(patient(10)):
+        for _ in range(3):
+            await looks.get()
+    assert not pages
 
 
 async def test_new_events_arrive_as_they_are_committed(source: "Source", feed: EventFeed) -> None:
