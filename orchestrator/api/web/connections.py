@@ -1,8 +1,8 @@
 """Connections of the HTTP interface: a bounded number, and each must bring a whole request in time.
 
 The library waits without end for the header of a connection's first request; a client that opens connections and sends
-nothing, or one byte a minute, would keep them all. Hands of TLS are shaken here, too: a server of the library's gives a
-connection to nobody who could count it before that is done.
+nothing, or one byte a minute, would keep them all. TLS handshakes are done here, too: a server that asyncio does them for
+shows a connection to nobody who could count it before its handshake is complete.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from orchestrator.api.web.http_protocol import HttpProtocol
 MAX_CONNECTIONS: Final = 512
 _LEAST_CONNECTIONS: Final = 16
 HEADER_SECONDS: Final = 10.0
-"""What a connection's first header may take, with the shaking of hands before it."""
+"""What a connection's first header may take, with the TLS handshake before it."""
 
 IDLE_SECONDS: Final = 75.0
 """How long a connection may be kept between two requests, the next one's header included."""
@@ -65,7 +65,11 @@ class Connections:
         return len(self._open)
 
     def __call__(self, tls: ssl.SSLContext | None = None) -> asyncio.Protocol:
-        """Return the protocol of a new connection, as it was accepted; `tls`: what its client has to shake hands by."""
+        """Return the protocol of a connection that was just accepted.
+
+        Args:
+            tls: What its TLS handshake needs; None for plain HTTP.
+        """
         protocol = HttpProtocol(self._server, loop=asyncio.get_running_loop(), access_log=None)  # type: ignore[arg-type] # None is for none
         return _Connection(self, protocol, tls)
 
@@ -109,7 +113,7 @@ class _Connection(asyncio.Protocol):
         self._tls = tls
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._shaking: asyncio.Task[None] | None = None
+        self._handshake: asyncio.Task[None] | None = None
         self._early = b""
         self._speaks = False
         self._lost = False
@@ -122,21 +126,21 @@ class _Connection(asyncio.Protocol):
         elif self._tls is None:
             self._begin(transport)
         else:
-            transport.pause_reading()  # what comes first is for whoever shakes hands
-            self._shaking = asyncio.get_running_loop().create_task(self._shake_hands(transport, self._tls))
+            transport.pause_reading()  # what comes first belongs to the handshake
+            self._handshake = asyncio.get_running_loop().create_task(self._do_handshake(transport, self._tls))
 
-    async def _shake_hands(self, transport: asyncio.Transport, tls: ssl.SSLContext) -> None:
+    async def _do_handshake(self, transport: asyncio.Transport, tls: ssl.SSLContext) -> None:
         """Speak TLS from now on; `wait` ends it when it takes too long."""
         if transport.is_closing():
-            return  # for a later one: nobody would tell whoever shakes hands on it that it is gone
-        shaken: asyncio.Transport | None = None
+            return  # closed for a later one: a handshake that begins now would not be told that, and wait
+        secured: asyncio.Transport | None = None
         with suppress(OSError):  # the client went, or speaks something else
-            shaken = await asyncio.get_running_loop().start_tls(transport, self, tls, server_side=True)
+            secured = await asyncio.get_running_loop().start_tls(transport, self, tls, server_side=True)
         # None, too, says that the client went.
-        if shaken is None:
+        if secured is None:
             self.connection_lost(None)
         elif not self._lost:
-            self._begin(shaken)
+            self._begin(secured)
 
     def _begin(self, transport: asyncio.Transport) -> None:
         self._transport = transport

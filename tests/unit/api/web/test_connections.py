@@ -119,7 +119,7 @@ async def test_connections_have_a_bound(served: Served) -> None:
 
 
 async def test_connections_without_a_handshake_have_the_bound(encrypted: Served) -> None:
-    """Those that shake no hands of TLS count like others, keep nobody out, and are closed after a header's time."""
+    """Those that begin no TLS handshake count like others, keep nobody out, and are closed after a header's time."""
     silent = [await encrypted.opened() for _ in range(4)]
     await encrypted.only(4)
     assert b"200 OK" in await encrypted.get()
@@ -135,7 +135,7 @@ async def test_connections_without_a_handshake_have_the_bound(encrypted: Served)
 
 @pytest.mark.parametrize("sent", [GET, b"\x16\x03\x01", b""])
 async def test_a_handshake_that_fails_is_a_connection_less(encrypted: Served, sent: bytes) -> None:
-    """Who speaks no TLS, or goes in the middle of shaking hands, has no place any more, and the next one is served."""
+    """Who speaks no TLS, or goes in the middle of the handshake, has no place any more, and the next one is served."""
     _, writer = await encrypted.opened()
     await encrypted.only(1)
     writer.write(sent)
@@ -147,15 +147,15 @@ async def test_a_handshake_that_fails_is_a_connection_less(encrypted: Served, se
 async def test_handshakes_of_a_flood_end_with_their_connections(encrypted: Served) -> None:
     """Of many connections that come at once, those that are closed for later ones leave no handshake behind."""
 
-    def shaking() -> int:
+    def handshakes() -> int:
         gc.collect()
         return sum(isinstance(found, SSLProtocol) for found in gc.get_objects())
 
-    before = shaking()
+    before = handshakes()
     # Without a turn of the event loop, so that it accepts all of them in one.
     flood = [socket.create_connection(("127.0.0.1", encrypted.port)) for _ in range(20)]
     await eventually(lambda: encrypted.connections.refused == 16)
-    await eventually(lambda: shaking() == before + 4)
+    await eventually(lambda: handshakes() == before + 4)
     for one in flood:
         one.close()
     await encrypted.only(0)
