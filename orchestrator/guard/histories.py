@@ -35,19 +35,19 @@ class MemoryHistories:
         """Return what is kept of these blocks."""
         return tuple(self._examined[number] for number in numbers if number in self._examined)
 
-    async def newest_examinations(self, limit: int, below: int) -> tuple[Examination, ...]:
-        """Return the examined blocks below a number, newest first."""
-        numbers = sorted((number for number in self._examined if number < below), reverse=True)
-        return tuple(self._examined[number] for number in numbers[:limit])
+    async def newest_examinations(self, limit: int, below: int, node: str) -> tuple[Examination, ...]:
+        """Return the examined blocks below a number that a node told alone, or two did; newest first."""
+        counting = [e for e in self._examined.values() if e.number < below and e.told_by in ("", node)]
+        return tuple(sorted(counting, key=lambda e: -e.number)[:limit])
 
     async def keep_examinations(self, examinations: Sequence[Examination]) -> None:
         """Keep what blocks are to a replay, in place of what was known of blocks of these numbers."""
         for examination in examinations:
             self._examined[examination.number] = examination
 
-    async def forget_examinations(self, above: int) -> None:
-        """Forget the blocks above a number."""
-        for number in [number for number in self._examined if number > above]:
+    async def forget_examinations(self, above: int, told_by: str) -> None:
+        """Forget the blocks above a number that a node told alone; those that two told for an empty name."""
+        for number in [e.number for e in self._examined.values() if e.number > above and e.told_by == told_by]:
             del self._examined[number]
 
     async def membership_logs(self, node_key: str) -> KeptLogs:

@@ -235,6 +235,8 @@ examined_blocks = sa.Table(
     sa.Column("findings", sa.Text, nullable=False),
     # Private transactions in it; what a replay of it costs.
     sa.Column("markers", sa.BigInteger),
+    # The only node that said so; empty once a second one has.
+    sa.Column("told_by", sa.Text, nullable=False, server_default=""),
 )
 
 membership_logs = sa.Table(

@@ -1,8 +1,8 @@
 """Connections of the HTTP interface: a bounded number, and each must bring a whole request in time.
 
 The library waits without end for the header of a connection's first request; a client that opens connections and sends
-nothing, or one byte a minute, would keep them all. TLS handshakes are done here, too: a server that asyncio does them for
-shows a connection to nobody who could count it before its handshake is complete.
+nothing, or one byte a minute, would keep them all. TLS handshakes are done here, too: where asyncio's server does them,
+a connection is seen by nobody who could count it before its handshake is complete.
 """
 
 import asyncio

@@ -39,6 +39,7 @@ class ReadHistory:
 @dataclass(slots=True)
 class _Group:
     kept: KeptBlocks | None = None
+    reader: str = ""
     branches: BranchWatch = field(default_factory=BranchWatch)
     reading: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -85,7 +86,7 @@ class GroupHistories:
             kept, fresh = await self._advance(
                 privacy_group_id, group.kept, watcher, head, first_hand=first_hand, shown=shown
             )
-            group.kept = kept
+            group.kept, group.reader = kept, watcher.node.name
         mark = kept.mark or Mark(number=0, block_hash="")
         history = GroupHistory(
             privacy_group_id=privacy_group_id,
@@ -103,7 +104,7 @@ class GroupHistories:
         if group is None or group.kept is None:
             return None
         numbers = [block.number for block in group.kept.blocks]
-        known = self._examined.known(numbers)
+        known = self._examined.known(numbers, group.reader)
         return work_in(numbers, known) if len(known) == len(numbers) else None
 
     async def _advance(

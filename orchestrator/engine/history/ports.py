@@ -62,14 +62,14 @@ class HistoryStore(Protocol):
     async def examinations(self, numbers: Collection[int]) -> tuple[Examination, ...]:
         """Return what is kept of these blocks."""
 
-    async def newest_examinations(self, limit: int, below: int) -> tuple[Examination, ...]:
-        """Return the examined blocks below a number, newest first."""
+    async def newest_examinations(self, limit: int, below: int, node: str) -> tuple[Examination, ...]:
+        """Return the examined blocks below a number that a node told alone, or two did; newest first."""
 
     async def keep_examinations(self, examinations: Sequence[Examination]) -> None:
         """Keep what blocks are to a replay, in place of what was known of blocks of these numbers."""
 
-    async def forget_examinations(self, above: int) -> None:
-        """Forget the blocks above a number."""
+    async def forget_examinations(self, above: int, told_by: str) -> None:
+        """Forget the blocks above a number that a node told alone; those that two told for an empty name."""
 
     async def membership_logs(self, node_key: str) -> KeptLogs:
         """Return what is kept of a node's groups; a node is known by its first enclave key."""

@@ -6,7 +6,7 @@ the rules of validity only those can fail that an earlier transaction of the sam
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
@@ -117,6 +117,7 @@ class Examination:
         unsettling: Public transactions that can change what a private contract behind them in the block reads. The
             replay then computes another root, and halts; nothing shows what private code reads.
         markers: How many private transactions are in it, of all groups; None where that was not counted.
+        told_by: Name of the only node that said so; empty once a second one has said the same.
     """
 
     number: int
@@ -124,6 +125,7 @@ class Examination:
     flaws: tuple[FlawedTransactions, ...] = ()
     unsettling: tuple[str, ...] = ()
     markers: int | None = None
+    told_by: str = field(default="", compare=False)
 
     @property
     def replayable(self) -> bool:

@@ -41,17 +41,17 @@ class SqlHistoryStore:
         """Return what is kept of these blocks."""
         return await self._database.read(partial(histories.examinations, numbers=numbers))
 
-    async def newest_examinations(self, limit: int, below: int) -> tuple[Examination, ...]:
-        """Return the examined blocks below a number, newest first."""
-        return await self._database.read(partial(histories.newest_examinations, limit=limit, below=below))
+    async def newest_examinations(self, limit: int, below: int, node: str) -> tuple[Examination, ...]:
+        """Return the examined blocks below a number that a node told alone, or two did; newest first."""
+        return await self._database.read(partial(histories.newest_examinations, limit=limit, below=below, node=node))
 
     async def keep_examinations(self, examinations: Sequence[Examination]) -> None:
         """Keep what blocks are to a replay."""
         await self._database.write(partial(histories.keep_examinations, examined=tuple(examinations)))
 
-    async def forget_examinations(self, above: int) -> None:
-        """Forget the blocks above a number."""
-        await self._database.write(partial(histories.forget_examinations, above=above))
+    async def forget_examinations(self, above: int, told_by: str) -> None:
+        """Forget the blocks above a number that a node told alone; those that two told for an empty name."""
+        await self._database.write(partial(histories.forget_examinations, above=above, told_by=told_by))
 
     async def membership_logs(self, node_key: str) -> KeptLogs:
         """Return what is kept of a node's groups."""

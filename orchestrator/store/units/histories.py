@@ -118,11 +118,11 @@ def examinations(connection: sa.Connection, *, numbers: Collection[int]) -> tupl
     return tuple(found)
 
 
-def newest_examinations(connection: sa.Connection, *, limit: int, below: int) -> tuple[Examination, ...]:
-    """Return the examined blocks below a number, newest first."""
+def newest_examinations(connection: sa.Connection, *, limit: int, below: int, node: str) -> tuple[Examination, ...]:
+    """Return the examined blocks below a number that a node told alone, or two did; newest first."""
     newest = (
         sa.select(examined_blocks)
-        .where(examined_blocks.c.number < below)
+        .where(examined_blocks.c.number < below, examined_blocks.c.told_by.in_(("", node)))
         .order_by(examined_blocks.c.number.desc())
         .limit(limit)
     )
@@ -132,16 +132,24 @@ def newest_examinations(connection: sa.Connection, *, limit: int, below: int) ->
 def keep_examinations(transaction: Transaction, *, examined: Sequence[Examination]) -> None:
     """Keep what blocks are to a replay."""
     rows = [
-        {"number": e.number, "block_hash": e.block_hash, "findings": findings_text(e), "markers": e.markers}
+        {
+            "number": e.number,
+            "block_hash": e.block_hash,
+            "findings": findings_text(e),
+            "markers": e.markers,
+            "told_by": e.told_by,
+        }
         for e in examined
     ]
     if rows:
         transaction.connection.execute(_PUT_EXAMINATION[transaction.connection.dialect.name], rows)
 
 
-def forget_examinations(transaction: Transaction, *, above: int) -> None:
-    """Forget the blocks above a number."""
-    transaction.connection.execute(examined_blocks.delete().where(examined_blocks.c.number > above))
+def forget_examinations(transaction: Transaction, *, above: int, told_by: str) -> None:
+    """Forget the blocks above a number that a node told alone; those that two told for an empty name."""
+    transaction.connection.execute(
+        examined_blocks.delete().where(examined_blocks.c.number > above, examined_blocks.c.told_by == told_by)
+    )
 
 
 def kept_logs(connection: sa.Connection, *, node_key: str) -> KeptLogs:
@@ -216,4 +224,5 @@ def examination_of(row: Row) -> Examination:
         ),
         unsettling=tuple(found["unsettling"]),
         markers=row.get("markers"),
+        told_by=row.get("told_by", ""),
     )

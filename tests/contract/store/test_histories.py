@@ -92,8 +92,8 @@ async def test_examinations_are_given_back_as_they_were(histories: SqlHistorySto
     bad = Examination(number=1200, block_hash="0xa1200", flaws=(twice,), unsettling=("0x3",))
     await histories.keep_examinations([*fine, bad])
     assert set(await histories.examinations(range(1, 3000))) == {*fine, bad}
-    assert await histories.newest_examinations(2, below=1200) == (fine[-1], fine[-2])
-    await histories.forget_examinations(1199)
+    assert await histories.newest_examinations(2, 1200, "a") == (fine[-1], fine[-2])
+    await histories.forget_examinations(1199, "")
     assert await histories.examinations([1199, 1200]) == (fine[-1],)
 
 
